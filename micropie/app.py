@@ -763,8 +763,9 @@ class App(Base[Outermost_co]):
         return document
 
     def asyncapi(self, title: str | None = None, version: str | None = None) -> dict[str, Any]:
-        """Return an AsyncAPI 3 document for this application's WebSockets and event streams. See
-        ``openapi``. The types of the messages are those of ``ws: WebSocket[Received, Sent]``.
+        """Return an AsyncAPI 3 document for this application's WebSockets and event streams. The
+        parameters are those of ``openapi``. The types of the messages are those of ``ws:
+        WebSocket[Received, Sent]``.
         """
         self._micropie.find_roots()
         build = import_module("micropie.openapi.built").build_asyncapi

@@ -3,10 +3,10 @@ attributes.
 
     __getattr__, __dir__ = names_on_demand(__name__, {"module": "Name other_name"})
 
-Modules that a site doesn't need are not imported, because importing these takes longer than
-importing all the modules that it needs. ``from package import name`` imports the name's module at
-once. To import the module later, write ``package.name``, which is a normal attribute from the
-second use on.
+Modules that a site doesn't need are not imported, because importing them takes longer than
+importing all the modules that the site needs. ``from package import name`` imports the name's
+module at once. To import the module later, write ``package.name``, which is a normal attribute from
+the second use on.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class _Missing:
         self._package, self._explain = package, explain
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """Raise ``ImportError`` with the message, because no other finder has found the module."""
+        """Raise ``ImportError`` with the message of ``explain``, if it has one. No other finder has
+        found the module."""
         package, _, own = name.rpartition(".")
         message = ""
         if package == self._package and not own.startswith("__"):

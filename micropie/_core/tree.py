@@ -180,7 +180,7 @@ class Tree(Registrations):
 
         If this application is mounted in several places, it has a configuration for each. During a
         request, the place that is nearest to the request's handler counts. Raises ``LookupError``
-        if this leaves several places.
+        if several places are equally near.
         """
         places = self._places()
         if len(places) > 1:
@@ -194,7 +194,7 @@ class Tree(Registrations):
 
     def configs(self) -> Sequence[Config]:
         """Return the configurations of the whole tree that contains this application, the outermost
-        first. If several trees contain it, the first one counts.
+        first. If several trees contain it, return those of only one tree.
         """
         return self._places()[0].tree
 

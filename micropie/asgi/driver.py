@@ -95,7 +95,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
 async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
     """Handle one request.
 
-    Raises what the flow does not handle: a cancellation, or the error that aborted a stream.
+    Raises only what the flow doesn't handle: a cancellation, or the error that aborted a stream.
     """
     exchange = ASGIExchange(scope, receive, send)
     request = Request(exchange)

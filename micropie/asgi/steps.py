@@ -114,12 +114,12 @@ async def failure_of_step(
 
 async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception | None:
     """Raise a cancellation at the ``yield`` of each open generator, the innermost first, until the
-    task is no longer being cancelled. Then the cancellation came from a scope around the ``yield``
-    at which it was raised last.
+    task is no longer being cancelled. When this happens, the cancellation came from a scope around
+    the ``yield`` at which it was raised last.
 
     Return the exception that replaces the cancellation. Return None if the whole request is
-    cancelled, which no generator can prevent. A generator that isn't async has no open scope, so it
-    is only closed.
+    cancelled, which no generator can prevent. A generator that isn't async has no cancel scope, so
+    it is only closed.
     """
     inner_first = exchange.open_generators()
     if not any(one.is_async for one in inner_first) or not execution.is_being_cancelled():

@@ -277,7 +277,7 @@ class HeartBeats:
         self._last = inf
 
     async def run(self) -> None:
-        """Send heartbeats until this task is cancelled. Raises what the server raises."""
+        """Send heartbeats until this task is cancelled. Raises any exception of the server."""
         while True:
             silence_left = self._last + self._pause - monotonic()
             if silence_left > 0:
@@ -321,7 +321,7 @@ class StreamSender:
         If the stage has to wait, the companion is started soon.
 
         The stream is closed if this stage fails, and at the stream's end, when the result is
-        ``END``. Raises what this stage or the clean-up raises.
+        ``END``. Raises any exception of the stage or the clean-up.
         """
         result: Any = END
         failure: BaseException | None = None
@@ -421,7 +421,7 @@ class StreamSender:
 
 
 async def close_stream(stream: LoopStream | ThreadStream, exchange: StreamedExchange) -> None:
-    """Close a stream that has not ended. Raises what its clean-up raises."""
+    """Close a stream that has not ended. Raises any exception that its clean-up raises."""
     if isinstance(stream, ThreadStream):
         stream = streams.MadeAhead(stream, exchange.config.threads)
     sender: StreamSender = stream.driver or StreamSender(stream, exchange)

@@ -339,8 +339,8 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
 
     @property
     def session_id(self) -> str | None:
-        """The id that was passed to ``accept``, or the id of the client's session. None without a
-        session.
+        """The id that was passed to ``accept``, or the id of the client's session. None if there is
+        no session.
         """
         session = self._exchange.answer.session
         return self._session_id or (session.id if session is not None else None)

@@ -62,7 +62,8 @@ from micropie.asgi.streaming import encode_headers, head_message
 # fails.
 SENDS_UNTIL_CHECK = 64
 
-# What an iteration passes as ``method``. An iteration ends without an exception.
+# The ``method`` that an iteration passes to ``receive``. When the WebSocket has ended, an iteration
+# stops instead of raising ``ConnectionClosed``.
 ITERATION = "async for"
 
 SENT = object()  # the result of a ``send`` that didn't have to wait
@@ -93,9 +94,9 @@ class Connection(websockets.Progress):
     # and goes on, each further call lets other tasks run, because the handler would otherwise block
     # the event loop.
     _has_raised_closed = False
-    # Not None while a task of the application waits for a message.
+    # Completed when a message arrives; None unless a task of the application waits for one.
     _arrival: LoopFuture | None = None
-    # Not None while the reading task waits until a message is taken.
+    # Completed when a message is taken; None unless the reading task waits for this.
     _room: LoopFuture | None = None
     # The semaphore by which senders take turns. It is created when a ``send`` has to wait for the
     # first time.

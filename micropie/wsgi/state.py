@@ -39,7 +39,7 @@ class WSGIState:
     def start(self, app: Startable) -> Site:
         """Start the application, unless it has started. Return its site.
 
-        Raises ``SetupError``, and what a startup handler raises.
+        Raises ``SetupError``, and any exception that a startup handler raises.
         """
         with self._lock:
             site = app.compiled(INLINE)  # INLINE, because handlers may block the server's thread
@@ -82,7 +82,7 @@ class WSGIState:
             self.site = None
         if config is not None:
             config.shutdown.end()
-            # Wait for the functions of ``after_response`` before closing what they use.
+            # Wait for the functions of ``after_response`` before closing the resources they use.
             wait_for_tasks(config.settings.background_timeout + 1)
         for site in self._sites:
             site.close()

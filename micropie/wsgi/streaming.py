@@ -22,7 +22,7 @@ from micropie._core.streams import END, HEART_BEAT, LEFT, LoopStream, ThreadStre
 
 
 def close_stream(stream: LoopStream | ThreadStream, backend: str) -> None:
-    """Close a stream that has not ended. Raises what its clean-up raises."""
+    """Close a stream that has not ended. Raises any exception that its clean-up raises."""
     try:
         if isinstance(stream, ThreadStream):
             stream.close_items()
@@ -99,7 +99,7 @@ class StreamReader:
     def close(self) -> None:
         """Close the stream, even while it waits for a chunk, and wait until it has ended.
 
-        Raises what the stream's clean-up raises.
+        Raises any exception that the stream's clean-up raises.
         """
         self._is_closing = True
         with suppress(RuntimeError):  # the loop and its tasks have ended

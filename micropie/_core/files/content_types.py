@@ -78,7 +78,7 @@ _OWN_TYPES = {
     ".zst": "application/zstd",
 }
 
-# doesn't match ".png", which is a name without an extension
+# Doesn't match ".png", which is a hidden file's name without an extension.
 _EXTENSION = re.compile(r"[^/]\.[A-Za-z0-9+_-]{1,16}")
 
 # Characters that can't be in a quoted file name: "\" escapes, '"' ends the string, and browsers

@@ -67,10 +67,10 @@ _OPENS_BELOW = os.open in os.supports_dir_fd and _NO_FOLLOW != 0
 
 SECOND = 1_000_000_000  # nanoseconds
 
-# Modification times that are not dates, because build tools set them. All times up to 1980-01-02
-# are among them: Nix sets 1, buildpacks set 1980-01-01, and the oldest time in a ZIP archive is
-# 1980-01-01 in any time zone. The others are the times that npm, Bazel and Hatch set in their
-# archives.
+# Modification times that build tools set, so they don't say when a file was changed. All times up
+# to 1980-01-02 are among them: Nix sets 1, buildpacks set 1980-01-01, and the oldest time in a ZIP
+# archive is 1980-01-01 in any time zone. The others are the times that npm, Bazel and Hatch set in
+# their archives.
 _FIRST_DATE = 315_705_600 * SECOND
 _NO_DATES = frozenset({499_162_500 * SECOND, 946_684_800 * SECOND, 1_580_601_600 * SECOND})
 
@@ -130,7 +130,7 @@ class ResolvedFile(NamedTuple):
         return min(self.modified_ns, time.time_ns()) // SECOND if self.has_date else math.inf
 
     def identified_by(self, fingerprint: str) -> ResolvedFile:
-        """Return a copy of this object with a fingerprint of the bytes."""
+        """Return a copy of this object with ``fingerprint``, which identifies the file's bytes."""
         is_date = self.modified_ns >= _FIRST_DATE and self.modified_ns not in _NO_DATES
         return self._replace(fingerprint=fingerprint, has_date=is_date)
 
@@ -213,10 +213,10 @@ def open_resolved(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> i
 
     Raises ``HTTPError`` 404 if the file no longer exists.
 
-    Since the look-up, a user who may write to directories under ``root`` may have replaced a
-    directory by a symbolic link. So unless links are followed, the path is opened directory by
-    directory, each relative to the previous one and never through a link. Only Windows lacks the
-    system calls for this.
+    After the look-up, somebody who can write to directories under ``root`` could have replaced a
+    directory with a symbolic link. So unless ``follow_symlinks`` is set, the path is opened
+    directory by directory, each relative to the previous one and never through a link. Only Windows
+    lacks the system calls for this.
     """
     path, above = resolved.path, resolved_root(root)
     try:
@@ -270,7 +270,9 @@ def _without_links(full: str, facts: os.stat_result, start: int) -> tuple[str, o
 def _best_coding(
     plain: ResolvedFile, suffixes: tuple[str, ...], follow_symlinks: bool
 ) -> ResolvedFile:
-    """Return the first accepted compressed file next to a file, or the file itself."""
+    """Return the compressed file next to ``plain`` with the first of ``suffixes`` that exists and
+    is not older, or else ``plain``.
+    """
     best = plain
     for suffix in dict.fromkeys((*suffixes, *_CODINGS)):
         path = plain.path + suffix

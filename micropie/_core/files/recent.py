@@ -112,7 +112,7 @@ class RecentLooks(Recent["Key", "ResolvedFile | None"]):
     """
 
     def clear(self) -> None:
-        """Drop everything; see ``Recent.clear``."""
+        """Drop all entries; see ``Recent.clear``."""
         super().clear()
         # For each directory: the number of slow checks in a row, and the time until which only
         # threads check its files.

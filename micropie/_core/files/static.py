@@ -118,7 +118,7 @@ def static_file(
     - ``cached``: keep the file in memory if it has at most 1 MiB, and check the disk at most once a
       second.
     - ``follow_symlinks``: also serve files outside of ``root`` to which symbolic links point.
-    - ``headers``: sent too; they override the file's own.
+    - ``headers``: further headers; they override those that this function would set.
 
     Raises ``ValueError`` unless ``max_age`` is a whole number of seconds, 0 or more.
     """

@@ -558,9 +558,9 @@ class Exchange:
         self.user_checked_by = checked_by
 
     def set_reader(self, slots: Slots | None) -> None:
-        """Record that a thread is waiting for the body.
+        """Record which thread is waiting for the body.
 
-        ``slots``: the ``Slots`` to which the thread belongs; None if no thread is waiting.
+        ``slots``: the ``Slots`` to which the thread belongs; None if no thread is waiting any more.
         """
         self.reader = slots
 
@@ -782,7 +782,7 @@ class Exchange:
         """Return the next piece of the body and whether more may follow (``Piece``). Under ASGI,
         await it.
 
-        Raises ``ClientDisconnect`` and 408.
+        Raises ``ClientDisconnect``, or ``HTTPError`` 408 if the body arrives too slowly.
         """
         raise NotImplementedError
 

@@ -29,7 +29,7 @@ is raised for:
 - malformed text, NaN and Infinity
 - a float too large for a double
 - an escaped lone surrogate, which can be neither stored nor sent as UTF-8
-- more levels than the parser can nest
+- more nested levels than the parser supports
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class CodecError(ValueError):
 def _installed() -> ModuleType | None:
     """Return the module orjson, or None if it is not installed.
 
-    orjson is imported when JSON is first used, because importing it, and uuid with it, takes a
-    tenth of a small application's startup.
+    orjson is imported when JSON is first used, because importing it, and uuid with it, takes
+    10% of a small application's startup time.
     """
     try:
         import orjson
@@ -127,8 +127,8 @@ class Codec:
         except ValueError as error:
             if isinstance(data, bytes) and data.startswith(_BOM) and data[3:6] != _BOM:
                 return self.loads(data[3:])
-            # Leave out what comes after a semicolon: an error of int() explains a setting of Python
-            # there.
+            # Leave out the text after a semicolon, in which an error of ``int`` explains a setting
+            # of Python.
             reason = str(error).partition(";")[0]
             raise ValueError(f"The JSON is not valid: {reason}.") from None
 
@@ -189,7 +189,7 @@ class Codec:
         """Return ``value`` converted to dicts with str keys, lists, strings, numbers, bools and
         None.
 
-        ``path``: the keys under which ``value`` was found. After an error, it has the keys of the
+        ``path``: the keys under which ``value`` was found. After an error, it holds the keys of the
         value that can't be encoded.
 
         The standard library's encoder can't do this itself, because it has no limit for the depth,
@@ -246,7 +246,7 @@ class Codec:
             # Use the aliases of the fields, as in a request's body.
             dumped: object = value.model_dump(mode="json", by_alias=True, **own)
             return _refuse(value) if type(dumped) is kind else dumped
-        # the ``__class__`` of a proxy is the class of its target
+        # if ``value`` is a proxy, its ``__class__`` is the class of its target
         return (_conversion_of(value.__class__) or _refuse)(value)
 
 
@@ -327,7 +327,7 @@ def _conversions() -> _Conversions:
         (UUID, str),
         (Decimal, lambda value: str(value) if value.is_finite() else _refuse(value)),
         (type, _refuse),
-        (Enum, lambda value: value.value),  # first, because an Enum may also be a str or an int
+        (Enum, lambda value: value.value),  # before str: an Enum may also be a str or an int
         (str, str.__str__),
         (int, int.__int__),
         (float, float.__float__),

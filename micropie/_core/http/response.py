@@ -260,8 +260,8 @@ def as_response(result: object, response: Response | None = None) -> Response:
         body = response.body
     elif isinstance(result, Response):
         body = result.body
-        # Keep the status that was set if a file has the default 200, because the file may be an
-        # error page.
+        # If a file has the default status 200, keep the status set on ``response``, because the
+        # file may be an error page.
         status = (
             response.status
             if type(body) is FileReference and result.status == 200
@@ -368,7 +368,7 @@ def sent_as(kind: type) -> str:
 def states_status(result: tuple[object, ...]) -> bool:
     """Return whether this tuple is (status, body) or (status, body, headers).
 
-    A tuple of two or three numbers is a JSON value.
+    A tuple of two or three numbers is neither: it is a body, sent as JSON.
     """
     return (
         2 <= len(result) <= 3
@@ -683,8 +683,8 @@ _AS_READ = str.maketrans("\\", "/", "\t\r\n")
 
 
 def error_response(status: int, message: object, headers: HeadersLike = ()) -> Response:
-    """Return an error's default response: JSON, or a sentence as plain text, which browsers don't
-    run as HTML.
+    """Return an error's response: ``message`` as plain text, which browsers don't run as HTML, or
+    as JSON if it is not a str.
     """
     return Response(message, status, headers, TEXT if isinstance(message, str) else None)
 

@@ -39,7 +39,7 @@ def check_size(data: Mapping[str, object], most: int, setting: str, is_debug: bo
     - ``most``: the limit, in bytes of JSON. A value that JSON can't encode is measured by its
       ``repr``.
     - ``setting``: the name of the setting that contains the limit.
-    - ``is_debug``: whether to log keys that are not text, because JSON turns them into text.
+    - ``is_debug``: whether to log a warning for each key that JSON would turn into text.
     """
     # a cheap check, which is enough for most sessions
     if not is_debug and _most_bytes(data) <= most:

@@ -90,8 +90,9 @@ class _Call:
         # it takes no more chunks.
         self._has_begun = self._is_stopped = False
         tasks = TASKS.get()
-        self._given = SingleWaiterEvent(tasks)  # rung for the head, each chunk and the end
-        # Rung when the chunk was taken, or when no more chunks will be taken.
+        # Wakes the request's task when the application has sent its head or a chunk, or has ended.
+        self._given = SingleWaiterEvent(tasks)
+        # Wakes the application's task when its chunk was taken, or when no more will be taken.
         self._taken = SingleWaiterEvent(tasks)
         self._ended = anyio.Event()
         # Exceptions raised by the application, or while receiving the body.

@@ -57,7 +57,7 @@ class _Bridged:
         notify_after_fork(self)
 
     def after_fork(self) -> None:
-        """Drop the application, because the threads that the bridge has started don't exist in a
+        """Drop the bridge's application, because the threads that it has started don't exist in a
         forked child.
         """
         self._application: Callable[..., Any] | None = None

@@ -85,8 +85,8 @@ class MountedPath(NamedTuple):
 
     @property
     def path(self) -> str:
-        """The full decoded path, for ASGI. Bytes that are not UTF-8 become U+FFFD, as in
-        servers.
+        """The full decoded path, for ASGI. Bytes that are not UTF-8 become U+FFFD, as ASGI
+        servers do it.
         """
         return self.root + unquote_to_bytes(self.rest).decode("utf-8", "replace")
 

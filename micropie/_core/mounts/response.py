@@ -24,8 +24,8 @@ class PendingAnswer(Protocol):
     """
 
     async def take(self) -> Piece:
-        """Return the next chunk, and whether more may follow. Raises what the application
-        raised.
+        """Return the next chunk, and whether more may follow. Raises any exception that the
+        application raised.
         """
 
     async def stop(self) -> None:

@@ -54,7 +54,7 @@ class WSGICall(Iterable[bytes]):
         self._chunks: Iterator[bytes] = iter(())
 
     def begin(self, environ: Environ) -> None:
-        """Call the application. Raises what the application raises."""
+        """Call the application. Raises any exception that the application raises."""
         self._iterable = self._target(environ, self._start_response)
         self._chunks = iter(self._iterable)
 
@@ -272,7 +272,7 @@ class RawBody(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int:
         """Copy the next bytes into ``buffer``. Return their number, which is 0 at the end.
 
-        Raises what ``pull`` raises.
+        Raises any exception that ``pull`` raises.
         """
         piece = self._piece or memoryview(self._pull())
         target = memoryview(buffer)

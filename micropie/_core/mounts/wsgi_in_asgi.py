@@ -43,10 +43,10 @@ async def wsgi_under_asgi(
 
 
 class _Call:
-    """One call of the application.
+    """One call of the mounted application.
 
-    ``_run``, ``_pull`` and the functions that they call run in the thread, and all other methods on
-    the loop.
+    ``_run``, ``_pull`` and the functions that they call run in the call's worker thread, and all
+    other methods on the event loop.
     """
 
     def __init__(self, mount: Mount, exchange: Exchange, threads: Threads) -> None:

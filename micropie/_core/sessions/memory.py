@@ -1,4 +1,4 @@
-"""Sessions in this process's memory: the default."""
+"""The default session backend, which stores sessions in this process's memory."""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ def current_shutdown() -> ShutdownSignal | None:
 
 
 class StreamTransform(Protocol):
-    """Transforms the chunks of one stream, for example a compressor."""
+    """An object that transforms the chunks of one stream, for example a compressor."""
 
     def feed(self, chunk: bytes) -> bytes:
         """Return the transformed ``chunk``. Don't hold back any bytes, because the client may be
@@ -291,7 +291,7 @@ class Stream:
             self.encode, self.heartbeat = events.encode, events.heartbeat
 
     def transform(self, transform: StreamTransform) -> None:
-        """Transform all chunks. Call this before the first chunk is fetched."""
+        """Transform all chunks with ``transform``. Call this before the first chunk is fetched."""
         encode = self.encode
         self.encode = lambda item: transform.feed(encode(item))
         self.transforms = (*self.transforms, transform)

@@ -56,7 +56,7 @@ SYNC_SOURCES = Threads(500)
 
 
 class MadeAhead(LoopStream):
-    """The chunks of ``stream``, made in ``threads``. All of them are made in the same context.
+    """The chunks of ``stream``, made in ``threads``. All are made with the same context variables.
     ``rank``: the priority with which the call that makes the first chunk waits for a thread.
 
     A single task takes the chunks and closes the stream. A thread can't be interrupted, so a
@@ -85,7 +85,7 @@ class MadeAhead(LoopStream):
         self._waker = WAKERS.get()
         self._made: deque[bytes | None] = deque()  # None means the end
         self._failures: list[BaseException] = []  # the error that ended the stream, if any
-        # Rung when a chunk has been made or a turn has ended.
+        # Wakes the task that takes the chunks when a chunk has been made or a turn has ended.
         self._progress = SingleWaiterEvent(TASKS.get())
 
     async def __anext__(self) -> bytes:

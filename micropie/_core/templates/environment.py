@@ -181,7 +181,7 @@ class _Loader(jinja2.FileSystemLoader):
         """Return a template's source and file.
 
         If the template can't be read, the error's message contains its name and the directories, so
-        that the log has them.
+        that they are logged.
         """
         places = " and ".join(self.searchpath)
         if not isinstance(template, str) or not template or ".." in template.split("/"):

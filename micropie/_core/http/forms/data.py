@@ -141,9 +141,9 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
 
 
 def _counted(text: str, limits: Limits) -> Iterable[tuple[str, str]]:
-    """Yield the names and values of a query that may reach a limit, each decoded on its own."""
+    """Yield the names and values of a query that may exceed a limit, decoded one by one."""
     budget = Budget(limits)
-    # Stop splitting at the limit. If there are more pairs, they remain in the last one.
+    # Stop splitting at the limit. If there are more pairs, the last string contains them all.
     for pair in text.removesuffix("&").split("&", limits.max_fields) if text != "&" else ():
         # An empty pair isn't a field, but it counts toward the limit, because a million empty pairs
         # take as long as a million fields.

@@ -110,7 +110,7 @@ class UploadFile(UploadSpellings):
         return self.file.read(n)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Move to ``offset``, as files do, and return the new position."""
+        """Change the position, as ``seek`` of any file does, and return the new position."""
         return self.file.seek(offset, whence)
 
     def save_to(self, directory: str | Path) -> Path:
