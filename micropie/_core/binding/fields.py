@@ -164,7 +164,7 @@ def msgspec() -> ModuleType:
 @lru_cache(maxsize=256)
 def hints_of_class(structure: type) -> Mapping[str, Hint]:
     """Return the annotations of a structure's attributes, with the type variables of a generic
-    class replaced.
+    class replaced with types.
     """
     owner = get_origin(structure) or structure
     given = {owner: _types_for(structure, {})}

@@ -44,7 +44,7 @@ class Messages:
             False,
             own,
         )
-        # ``places[0]`` is for JSON documents. A structure has a second place, for forms.
+        # ``places[0]`` reads JSON documents. If the type is a structure, ``places[1]`` reads forms.
         place = self._parameter.places[0]
         # whether JSON numbers must keep all their digits, because the type contains a Decimal
         self._is_exact = place.values is not DOCUMENT.values

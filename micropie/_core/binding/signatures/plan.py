@@ -365,9 +365,9 @@ def _check_documents(parameters: Sequence[BoundParameter]) -> None:
 def _provided_parameters(
     parameters: Sequence[Parameter], provided: Container[object]
 ) -> Iterator[ProvidedParameter]:
-    """Yield the parameters that providers fill. The annotation of such a parameter has a type for
-    which there is a provider, perhaps in ``Annotated`` or ``X | None``, or the provider function
-    itself: ``Annotated[User, current_user]``.
+    """Yield the parameters that providers fill. The annotation of such a parameter contains a type
+    for which there is a provider, perhaps in ``Annotated`` or ``X | None``, or the provider
+    function itself: ``Annotated[User, current_user]``.
     """
     for index, parameter in enumerate(parameters):
         key, many, _ = unwrapped(parameter.annotation)

@@ -75,7 +75,8 @@ def _read(field: Field, node: Nested | None, own: OwnTypes) -> object:
     if isinstance(node, Mapping):
         members = members_of(kind)
         return document_of(members, node, own) if members else values_of(node)
-    # A tick box may send two values, because a page may have a hidden input "false" before it.
+    # A tick box may send two values, because a page may contain a hidden input "false" before the
+    # box.
     if len(node) > 1 and kind is not bool:
         return node
     text = node[-1]

@@ -118,7 +118,7 @@ class Maker:
     @cached_property
     def _alternatives(self) -> list[tuple[Hint, object]]:
         """The members of the annotation's union, each with the class of its values. The list is
-        empty if the annotation is no union, or if the library itself can choose the member.
+        empty if the annotation is not a union, or if the library itself can choose the member.
         """
         body, _ = without_none(self.hint)
         kinds = united(body)

@@ -166,7 +166,7 @@ NO_OWN_TYPES = OwnTypes({}, {})
 # digits of other scripts.
 _WHOLE = pattern(rf"[+-]?[0-9]{{1,{MAX_DIGITS}}}")
 _NUMBER = pattern(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-# Numbers that match this are within the limits of ``is_moderate``.
+# Numbers that match ``_SHORT_NUMBER`` are within the limits of ``is_moderate``.
 _SHORT_NUMBER = pattern(r"-?[0-9]{1,150}(?:\.[0-9]{1,150})?")
 # A string must match this before UUID() converts it, because UUID() also accepts braces, signs,
 # hyphens anywhere and digits of other scripts.
@@ -384,7 +384,7 @@ _TEXT = (_BUILT_IN[str], ANYTHING)
 
 def _parts_of(annotation: Any) -> tuple[object, Sequence[object]]:
     """Return the type that a NewType or an ``Annotated`` wraps, and the metadata. Return any other
-    annotation itself, and no metadata.
+    annotation unchanged, with no metadata.
     """
     if isinstance(annotation, NewType):
         return annotation.__supertype__, ()
@@ -439,8 +439,8 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
 
 def _decoded(kind: type, own: OwnTypes) -> Converter:
     """Return the converter for a class for which the application has a decoder."""
-    # In this lookup, replace the decoder of ``kind`` by an invalid one. Two decoders that each take
-    # the other's class then raise ``SetupError`` instead of recursing forever.
+    # While looking up ``inner``, replace the decoder of ``kind`` with an invalid one. Then two
+    # decoders that each take the other's class raise ``SetupError`` instead of recursing forever.
     others: dict[type, Any] = {**own.decoders, kind: lambda: None}
     inner = converter_for(own.taken_by(kind), own._replace(decoders=others))
 
@@ -595,7 +595,7 @@ def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
 
 
 def _with_collections(union: Converter, inner: Sequence[Converter], is_optional: bool) -> Converter:
-    """Return the converter for a union that has collections among its members, such as
+    """Return the converter for a union with collections among its members, such as
     ``int | list[int]``. Several strings can only become a collection. A single string becomes one
     of the other members if possible.
     """

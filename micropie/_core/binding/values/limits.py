@@ -91,7 +91,7 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
 
 def _check_init(kinds: Sequence[object], about: str) -> None:
     """Raise ``SetupError`` for a field with ``init=False`` or with a converter, because msgspec
-    sets such a field differently than the class's own ``__init__`` does.
+    doesn't set such a field as the class's own ``__init__`` does.
     """
     for kind in kinds:
         owner = get_origin(kind) or kind
