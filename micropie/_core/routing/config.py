@@ -285,7 +285,7 @@ class Config(MessageConfig):
     - ``outer``: the config of the outer application, or None for the outermost one.
     - ``prefix``: the application's path in the tree, such as "/blog", or "//blog.example.com" for
       an application with its own host.
-    - ``names``: the beginning of its routes' names, such as "blog.".
+    - ``names``: the beginning of the names of the application's routes, such as "blog.".
 
     Raises ``SetupError`` if the application's settings are invalid.
     """
@@ -404,7 +404,8 @@ class Config(MessageConfig):
             self.middlewares = Chain(outer.middlewares, app.middlewares, self.providers)
             self.ws_middlewares = Chain(outer.ws_middlewares, app.ws_middlewares, self.providers)
         # If the application sets its own format for errors, it inherits only the handlers for
-        # specific exceptions. The others would send errors in the outer application's format.
+        # specific exceptions. The outer application's other handlers would send errors in its own
+        # format.
         if "errors" in own:
             self.error_handlers = handlers_of_classes(self.error_handlers)
         otherwise: Kind = INLINE if blocking is INLINE else CALL
@@ -433,8 +434,8 @@ class Config(MessageConfig):
                 vars(self).update(make(settings))
 
     def is_inside(self, outer: Config) -> bool:
-        """Return whether this application is that of ``outer``, or is inside it on the same
-        host.
+        """Return whether this application is the one that ``outer`` configures, or is inside that
+        one on the same host.
         """
         return (
             outer.prefix in self.scopes
@@ -473,7 +474,7 @@ class Config(MessageConfig):
         if there == here and not is_absolute:
             return root + path
         # If the application is on a wildcard host, such as "*.example.com", don't use ``base_url``,
-        # which has only one of these hosts.
+        # which contains only one of these hosts.
         base = None if "*" in there else self.settings.base_url
         states_host = there != "" and "*" not in there
         if base is None and request is not None and (states_host or there == here):

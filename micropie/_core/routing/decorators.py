@@ -188,7 +188,7 @@ def run_in(
     - ``"process"``: in a process of a pool, for a long computation that must not delay other
       requests.
 
-    The process of a pool imports the handler by its name. The arguments, and the values that the
+    The pool's process imports the handler by its name. The arguments, and the values that the
     handler returns or yields, are pickled. ``self`` is a new object of the class, created without
     calling ``__init__``, and ``self.request`` is a read-only copy.
 
@@ -287,10 +287,10 @@ def requires(*checks: Check) -> Callable[[Target], Target]:
         @requires(members)
         def account(self): ...
 
-    A check is a function of the request, ``async def`` or ``def``. Under ASGI, a ``def`` runs in a
-    worker thread unless it has ``@run_in("loop")``. A check returns True to accept the request. To
-    refuse it, a check returns False (the client gets a 403), returns a response, or raises
-    ``HTTPError`` or ``Redirect``. If a check returns None, perhaps because of a forgotten
+    A check is a function, ``async def`` or ``def``, that takes the request. Under ASGI, a ``def``
+    runs in a worker thread unless it has ``@run_in("loop")``. A check returns True to accept the
+    request. To refuse it, a check returns False (the client gets a 403), returns a response, or
+    raises ``HTTPError`` or ``Redirect``. If a check returns None, perhaps because of a forgotten
     ``return``, the client gets a 500, and the log says what to write. Further parameters of a check
     get resources, which are shared with the handler.
 
@@ -381,8 +381,8 @@ class describe:  # noqa: N801 - lower case, because it is a decorator
         )
 
     def response_of(self, status: int) -> tuple[str, object]:
-        """Return the sentence and the type that ``responses`` has for a status: "" if there is no
-        sentence, and None if there is no type.
+        """Return the sentence and the type that ``responses`` contains for a status: "" if there is
+        no sentence, and None if there is no type.
         """
         given = (self.responses or {})[status]
         parts = given if isinstance(given, tuple) else (given,)

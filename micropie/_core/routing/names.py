@@ -31,8 +31,8 @@ class RouteNames:
     "//example.com/path" for a route on another host. An explicit route is stored with the path of
     its application, and separately with the pattern that follows this path.
 
-    ``fingerprints`` has, for each route that serves files, a function that takes a file's path and
-    returns the file's fingerprint.
+    ``fingerprints`` contains, for each route that serves files, a function that takes a file's path
+    and returns the file's fingerprint.
     """
 
     def __init__(self) -> None:

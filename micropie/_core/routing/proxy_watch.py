@@ -17,15 +17,16 @@ class ProxyWatch:
 
     A request is only checked if the application uses its client address or its scheme.
 
-    ``remaining``: how many requests are still to be checked. After that, requests take no longer.
+    ``remaining``: how many requests are still to be checked. At 0, checking ends, so it no longer
+    costs any time.
     """
 
     def __init__(self, remaining: int = 10_000) -> None:
         self.remaining = remaining
 
     def check(self, exchange: Exchange) -> None:
-        """Log a warning if a proxy's headers have another client or scheme than the server
-        reports.
+        """Log a warning if the client or the scheme in a proxy's headers is not the one that the
+        server reports.
         """
         stated = exchange.named_headers(_FORWARDED)
         if not stated:

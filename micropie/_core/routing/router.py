@@ -132,8 +132,9 @@ class Node:
         self.routes |= dict.fromkeys(methods, route)
 
     def complete(self) -> None:
-        """Sort the routes and branches into ``ways``. Replace the key "" of ``routes`` by the
-        methods that the route handles and no other route of this node declares.
+        """Sort the routes and branches into ``ways``. In ``routes``, store the route with the key
+        "" under each method that it handles, unless another route of this node declares that
+        method.
 
         The handler for GET also handles HEAD, unless another handler does.
         """

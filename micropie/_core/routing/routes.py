@@ -235,9 +235,9 @@ class Route(RouteInfo):
             self._check_body(parameter)
 
     def show(self, pattern: str, endpoint: object) -> None:
-        """Set the route's pattern, and ``for_tools``: the entries that each request adds to its
-        scope or environ. Tools that wrap the application, such as tracing middleware, find the
-        route there.
+        """Set the route's ``pattern`` and its ``for_tools``, which are entries for the scope or
+        environ of each request. Tools that wrap the application, such as tracing middleware, find
+        the route there.
         """
         self.pattern, self.path = pattern, split_host(pattern)[1]
         self.for_tools = (
@@ -348,8 +348,8 @@ def _step_kind(function: AnyFunction, placement: str) -> tuple[Kind, bool]:
     *_, inner = layers(function)
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
         return AWAIT, True
-    # Calling a generator function doesn't run its code yet, so this call needs no worker thread.
-    # The generator's chunks are produced in a worker thread later.
+    # Calling a generator function doesn't run its code yet, so it needs no worker thread. The
+    # chunks are produced in a worker thread later.
     is_async = inspect.isasyncgenfunction(inner)
     return (
         INLINE if is_async or inspect.isgeneratorfunction(inner) or placement == LOOP else HANDLER
@@ -372,7 +372,7 @@ _SIZES = {name: f"__micropie_{name}__" for name in ("max_body_size", "max_data_s
 
 def _marks_on(function: AnyFunction) -> dict[str, Any]:
     """Return the marks that decorators have stored on a function and on the functions that it
-    wraps: name of the attribute -> mark. The marks of the outermost function win.
+    wraps, as a dict by attribute name. The marks of the outermost function win.
     """
     marks: dict[str, Any] = {}
     for layer in layers(function):

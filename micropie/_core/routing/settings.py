@@ -50,8 +50,8 @@ class _Setting(NamedTuple):
 
 
 def _setting(default: Value, rule: _Rule) -> Value:
-    """Declare a setting with its default and its rule. For type checkers, this returns the
-    default.
+    """Declare a setting with its default and its rule. Type checkers treat the field as having the
+    default's type.
     """
     return cast("Value", _Setting(default, rule))
 
@@ -439,7 +439,8 @@ class Settings(MessageSettings):
             )
 
     def overridden(self, changes: Mapping[str, object]) -> Settings:
-        """Return a copy of these settings, changed by ``changes``: name -> value.
+        """Return a copy of these settings in which the values of ``changes``, a dict by name,
+        replace the old ones.
 
         Raises ``SetupError`` for an unknown name or an invalid value.
         """
@@ -456,8 +457,8 @@ class Settings(MessageSettings):
                 raise SetupError(f"App has no setting {name!r}; {hint}")
         if not changes:
             return self
-        # Keep the outer application's values: a shared template, for example, may need its filters
-        # and globals.
+        # Add these changes to the outer application's values. For example, a template that both
+        # applications use may need the outer application's filters.
         merged = {}
         for name in ("template_filters", "template_globals", "encoders", "decoders", "file_types"):
             change = changes.get(name)

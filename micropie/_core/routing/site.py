@@ -265,7 +265,7 @@ class MountRoute(OutsideRoute):
     """The route to a mounted application that is not in the tree.
 
     Hooks and error pages apply to the mounted application, unless it is isolated. An isolated
-    application is called without them, exactly as the server called micropie.
+    application is called without hooks and error pages, with what the server passed to micropie.
     """
 
     def __init__(self, mount: Mount, prefix: str, config: Config) -> None:

@@ -26,8 +26,8 @@ from micropie._core.routing.discovery.marks import (
 from micropie._core.routing.discovery.providers import Providers
 
 _Allowed: TypeAlias = bool | str | Redirect | Response | Mapping[str, Any] | tuple[Any, ...]
-# The result of a check: True accepts the request. False refuses it with a 403. Anything else is
-# sent as the response.
+# The result of a check: True accepts the request, False refuses it with a 403, and a response
+# refuses it with that response.
 _Result: TypeAlias = _Allowed | Awaitable[_Allowed]
 Check: TypeAlias = Callable[[Request], _Result] | Callable[Concatenate[Request, ...], _Result]
 
@@ -227,7 +227,7 @@ def check_middlewares(
 def _is_generator(middleware: Any, providers: Providers) -> bool:
     """Return whether a middleware is a generator function.
 
-    Raises ``SetupError`` unless its only parameter is the request.
+    Raises ``SetupError`` for a generator function that takes anything but the request.
     """
     functions = (
         [inspect.unwrap(middleware), vars(type(middleware)).get("__call__")]

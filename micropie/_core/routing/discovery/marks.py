@@ -17,7 +17,8 @@ from micropie._core.execution.placement import AnyFunction
 from micropie._core.routing.discovery.patterns import Pattern
 
 MARKS = "__micropie_routes__"
-# The attribute that has the list of access checks and middleware above a handler or an application.
+# The attribute that contains the list of access checks and middleware above a handler or an
+# application.
 REQUIRES = "__micropie_requires__"
 # An attribute of a handler that serves files. Its value is a function that takes a file's path and
 # returns the file's fingerprint.
