@@ -41,7 +41,7 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
     If ``failure`` is an ``HTTPError`` or a ``Redirect``, the response has the headers that were set
     on ``self.response``, except those that describe a body, because that body isn't sent. The
     exception's own headers replace those with the same name. If the error handler itself fails,
-    return the plain response. This function raises nothing.
+    return the plain response. This function never raises an exception.
     """
     exchange, answer = request._exchange, request._exchange.answer
     try:
@@ -100,8 +100,9 @@ def default_answer(request: Request, failure: Exception) -> tuple[Answer | None,
         if exchange.method != "OPTIONS" or not isinstance(failure, MethodNotAllowed):
             return encoded_error(request, failure), failure
     except Exception as error:
-        # An HTTPError replaces a redirect to another site. Any other error means that a header or
-        # the message can't be sent: ``respond_to`` fails in the same way, and logs that.
+        # An HTTPError is raised for a redirect to another site, so respond with that error. Any
+        # other error means that a header or the message can't be sent: ``respond_to`` fails in the
+        # same way, and logs that.
         if isinstance(error, HTTPError):
             failure = error.with_traceback(None)  # avoid a reference cycle with this frame
     return None, failure

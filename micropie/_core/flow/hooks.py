@@ -335,9 +335,9 @@ def run_after(
     the hooks have made.
 
     ``response`` is the handler's response, or None if the handler raised ``failure``. Hooks that
-    are generator functions get the exception. Before the first other hook, the exception is turned
-    into a response. A ``Redirect`` counts as a response, not as a failure. If a hook raises an
-    exception, the remaining hooks get that exception instead. Each hook is called once.
+    are generator functions get the exception. Before the first hook of another kind, the exception
+    is turned into a response. A ``Redirect`` counts as a response, not as a failure. If a hook
+    raises an exception, the remaining hooks get that exception instead. Each hook is called once.
     """
     raised = traceback = None
     answer = request._exchange.answer

@@ -132,7 +132,7 @@ def respond(site: Site, request: Request) -> Flow[Any]:
             # sections 9.3.1, 9.3.2.
             if method not in _WITHOUT_BODY:
                 yield from receive_body(exchange, route.reads_body)
-            # 4. Bind and run. Binding a large body may take long, so that runs in a thread.
+            # 4. Bind and run. Binding a large body may take long, so it is done in a thread.
             if len(arguments) != route.plain_args:
                 if exchange.body.is_large:
                     arguments = yield IO, route.bind, (request, arguments, values)
@@ -397,7 +397,7 @@ def _finish(
 ) -> Flow[Answer]:
     """Return the ``Answer`` for a response or, if ``failure`` is given, for that exception.
 
-    If this raises, the stream is closed.
+    If this function raises, it has closed the stream.
 
     ``after_request`` hooks may change the response and the session. A stream may do so as well,
     until it has produced its first chunk.
@@ -433,7 +433,8 @@ def _finish(
         # Encode the answer before the session is saved, because the session must not be saved if
         # the answer can't be sent.
         answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
-        # The response depends on headers of the request, for example on Cookie for a session.
+        # If the response depends on the request's headers, for example on Cookie, shared caches
+        # must not send it to other clients.
         if made.depends_on:
             answer = _private(exchange, answer, saves)
         if exchange.ends is not None:
@@ -546,7 +547,7 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
     try:
         if not isinstance(failure, Exception):
             failure = execution.contained(failure)
-        # The common case: a status and a sentence, and nothing else to send.
+        # Usually, a status and a sentence are all that has to be sent.
         default, failure = default_answer(request, failure)
         if default is not None:
             return default

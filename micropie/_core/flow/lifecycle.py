@@ -1,10 +1,11 @@
 """Startup and shutdown of an application, written once for both protocols.
 
 Startup enters an application's ``lifespan`` context manager and runs its startup handlers, then
-does the same for the applications inside it. If one of them fails, everything that has started is
+does the same for the applications inside it. If any of these fails, everything that has started is
 stopped again and the exception is raised. Shutdown goes in reverse order, inner applications first:
-it runs the shutdown handlers of each application and exits its ``lifespan``. If one of them raises
-an exception, it is logged, the others still run, and the exception is raised at the end.
+it runs the shutdown handlers of each application and exits its ``lifespan``. If any of these raises
+an exception, the exception is logged and the others still run. The first exception is raised at the
+end.
 """
 
 from __future__ import annotations
@@ -81,8 +82,8 @@ class Lifecycle:
         self._undo: list[Iterable[Flow[None]]] = []
 
     def start(self) -> Flow[None]:
-        """Start everything. If a part fails, stop the parts that had started, then raise the
-        exception.
+        """Enter each application's ``lifespan`` and call its startup handlers. If one fails, stop
+        everything that has started, then raise the exception.
         """
         try:
             for app, manager in self._lifespans:
@@ -163,7 +164,7 @@ def _call(stage: str, handler: LifecycleFunction) -> Flow[None]:
 
 
 def _named_if_long(stage: str, name: str, flow: Flow[Result]) -> Flow[Result]:
-    """Run ``flow``, and log ``name`` if it takes longer than ``_LONG``.
+    """Run ``flow``, and log ``name`` if the flow takes longer than ``_LONG`` seconds.
 
     A timer's thread writes the log, because ``flow`` may block the thread it runs in.
     """

@@ -1,9 +1,9 @@
 """The life of a WebSocket, written once for every server, as ``flow/http.py`` is for requests.
 
-A driver (``asgi/websocket.py``) creates the request and calls ``found_socket``, which finds the
-route for stage 1. If a mounted application serves the path, the driver passes the WebSocket to it.
-Otherwise, the driver creates the socket, performs the steps of ``converse``, and then ends the
-WebSocket as described by the ``CloseInfo`` that the flow returns:
+A driver (``asgi/websocket.py``) creates the request and calls ``found_socket``, which performs
+stage 1. If a mounted application serves the path, the driver passes the WebSocket to it. Otherwise,
+the driver creates the socket, performs the steps of ``converse``, and then ends the WebSocket as
+described by the ``CloseInfo`` that the flow returns:
 
     1. The route is found.
     2. HTTP hooks with ``guards`` run, and the session is opened.
