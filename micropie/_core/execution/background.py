@@ -1,8 +1,8 @@
 """The background loop, on which a process runs async code under WSGI, and ``Outcome``, which passes
 the result of a call to another thread or loop.
 
-The loop's thread is started on first use, because it would not survive if the server forked
-afterwards. anyio's ``BlockingPortal`` starts and stops the loop. Calls go through
+The loop's thread is started on first use, because a thread that was started earlier would not
+survive a fork of the server. anyio's ``BlockingPortal`` starts and stops the loop. Calls go through
 ``BackgroundLoop`` instead, which needs fewer switches between threads.
 """
 
@@ -85,7 +85,7 @@ def variables_set(before: Context) -> list[tuple[ContextVar[Any], Any]]:
     found = []
     for item in copy_context().items():
         if before.get(item[0], _UNSET) is not item[1]:
-            found.append(item)  # noqa: PERF401 - a comprehension is one more call, for each handler
+            found.append(item)  # noqa: PERF401 - a comprehension would add a call to each request
     return found
 
 
@@ -167,7 +167,7 @@ class BackgroundLoop:
 async def _live(
     portal: BlockingPortal, patience: float | None, task_status: TaskStatus[BackgroundLoop]
 ) -> None:
-    """Create the ``BackgroundLoop``, and keep the task group open in which it starts its tasks."""
+    """Create the ``BackgroundLoop``, and keep open the task group in which it starts its tasks."""
     from micropie._core.execution.watchdog import watch_loop  # imported for the first loop
 
     watch_loop(patience)

@@ -74,7 +74,7 @@ class LoopLocal(Generic[T]):
         self._values: WeakKeyDictionary[object, T] = WeakKeyDictionary()
 
     def get(self) -> T:
-        """Return the value for the current loop."""
+        """Return the value for the current loop. Create it on first use."""
         loop = running_loop()
         try:
             return self._values[loop]
@@ -132,7 +132,7 @@ def threadsafe_scheduler() -> Callable[[Action], object]:
 
 
 class _EventFuture:
-    """A future for trio, which has none; see ``LoopFuture``.
+    """A future for use under trio, which has no futures; see ``LoopFuture``.
 
     ``done()`` returns whether the future has a result. ``set_result(None)`` wakes the task that
     awaits it.
@@ -302,7 +302,8 @@ class ThreadsafeWaker:
                 self._call_soon(self._call_all)
 
     def _call_all(self) -> None:
-        # Reset this first, so that a function added from now on wakes the loop again.
+        # Reset ``_is_woken`` first, so that a function that is added from now on wakes the loop
+        # again.
         self._is_woken = False
         while self._functions:
             self._functions.popleft()()

@@ -132,7 +132,7 @@ class ServiceThreads(Threads):
     further call fails if none of these calls ends within ``patience`` seconds.
     """
 
-    # Seconds. If Redis is 200 ms away, saving a session that other requests also change takes 2.
+    # Seconds. If Redis is 200 ms away, saving a session that other requests also change takes 2 s.
     patience = 2.5
 
     def __init__(self) -> None:
@@ -148,8 +148,8 @@ class ServiceThreads(Threads):
         with self._change:
             if len(self._seen) < 2 * self.size:
                 self._seen.add(get_ident())
-            # Each call that ends shows that the service is only slow and doesn't hang, so the wait
-            # begins again.
+            # Each call that ends shows that the service is only slow and doesn't hang, so start a
+            # new wait of ``patience`` seconds.
             while self._waiting >= max(1, len(self._seen) // 2):
                 if not self._change.wait(self.patience):
                     raise TimeoutError(ALL_WAIT)

@@ -95,9 +95,9 @@ _Queue: TypeAlias = tuple[deque[_Turn], int]
 class _Counted(nullcontext[None]):
     """A limiter that never makes a call wait, because the call has a slot already.
 
-    anyio requires a limiter. With its own class, each call takes one more turn of the loop, even
-    without a limit. This class doesn't inherit from anyio's, because importing that class would
-    delay the first request.
+    anyio requires a limiter. With anyio's own limiter, each call takes one more turn of the loop,
+    even without a limit. This class doesn't inherit from anyio's, because importing that class
+    would delay the first request.
     """
 
     # anyio's trio backend calls this method. Its asyncio backend enters the limiter as a context

@@ -57,7 +57,7 @@ class ExecutorPool:
         *arguments: object,
         token: CancelToken | None = None,
     ) -> Any:
-        """Do the same as ``Pool.call``, with two differences: a stream is complete when this
+        """Do the same as ``Pool.call``, with two differences: a stream is complete when this method
         returns, and cancelling the token only ends the wait, not the call.
         """
         token, is_over = token or CancelToken(), Event()
@@ -80,7 +80,8 @@ class ExecutorPool:
             token.detach()
             future.cancel()  # has no effect if the call has begun
             # If a Dask worker is lost, Dask repeats its job as long as there is a reference to the
-            # future. Remove this reference, because an error's traceback would keep it alive.
+            # future. Delete this variable, because an error's traceback would otherwise keep the
+            # future alive.
             del future
         return open_message(pickle.loads(data))  # noqa: S301 - from our own job
 

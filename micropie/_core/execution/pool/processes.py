@@ -274,12 +274,12 @@ class Chunks(Iterator[object]):
     def drop(self) -> None:
         """Close a stream while no thread is waiting for its next chunk. Log nothing."""
         self.interrupt_next()
-        with suppress(Exception):  # the generator may raise an exception while it is closed
+        with suppress(Exception):  # closing the generator may raise an exception
             self.close()
 
     def _receive(self, worker: _Worker, seconds: float) -> PoolMessage:
-        """Return the next message. After the last message, or if receiving fails, return the
-        process to the pool.
+        """Return the process's next message. If it isn't a chunk, it is the last one of this call,
+        so the pool may then use the process for other calls.
         """
         self._worker = None
         message = self._pool._receive(worker, seconds)
@@ -303,7 +303,8 @@ class _Worker:
         import subprocess
         from multiprocessing.connection import Pipe
 
-        # the functions that the process has imported, each as the ``search`` message in ``call``
+        # The functions that the process has imported. A function is stored as the ``search``
+        # message with which ``call`` has requested it.
         self.found: set[bytes] = set()
         self.connection, theirs = Pipe()
         their_life, self._life = Pipe(duplex=False)
@@ -440,8 +441,8 @@ def work(connection: Connection) -> None:
 def _answer(connection: Connection, job: bytes) -> object:
     """Return the result of a call. If the result is a stream, send its chunks and return None.
 
-    At most ``AHEAD`` chunks are sent before the parent has taken one. The message ``STOP`` closes
-    the stream.
+    At most ``AHEAD`` of the sent chunks may be waiting for the parent to take them. The message
+    ``STOP`` closes the stream.
     """
     function, arguments = pickle.loads(job)  # noqa: S301 - from our own process
     result = function(*arguments)

@@ -2,9 +2,9 @@
 
     process -> parent    (RESULT, value) | (FAILED, error and traceback), pickled
 
-An error stays pickled until it is raised. A message that contained the error itself would leave a
-reference cycle for each failed call: the error's traceback refers to the frames, and these refer to
-the message.
+An error stays pickled until it is raised. A message that contained the error object itself would
+leave a reference cycle for each failed call: the error's traceback refers to the frames, and these
+refer to the message.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any, Final, TypeAlias
 class PoolError(Exception):
     """Raised if a call could not be made in the pool, or if its outcome could not be returned.
 
-    The exception's message has the reason.
+    The exception's message contains the reason.
     """
 
 
 class CancelToken:
-    """Cancels a blocking call from another thread."""
+    """Lets one thread cancel a blocking call that another thread is in."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -118,4 +118,4 @@ def open_message(message: PoolMessage) -> Any:
     try:
         raise error
     finally:
-        del error  # avoid a reference cycle with this frame
+        del error  # avoid a reference cycle between the exception and this frame

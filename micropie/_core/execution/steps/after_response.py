@@ -34,9 +34,9 @@ from micropie._core.execution.steps.steps import AWAIT, INLINE, kind_of
 _running: set[Future[None]] = set()
 after_fork_in_child(_running.clear)  # the parent's tasks don't run in the child
 
-# These threads are separate, so that handlers don't have to wait for functions after the response.
-# 40 threads are anyio's default limit. The number of waiting calls is limited, because each keeps a
-# request and its uploads in memory; 1000 is also the limit for handlers.
+# These threads are separate from those of handlers, so that no handler waits for functions that run
+# after a response. 40 threads are anyio's default limit. The number of waiting calls is limited,
+# because each keeps a request and its uploads in memory; 1000 is also the limit for handlers.
 _THREADS = Threads(40, 1000)
 
 
@@ -189,7 +189,7 @@ async def _run(exchange: Answered, task: Task, begin: Callable[[Task], Any]) -> 
         # Log a SystemExit instead of raising it, because it would end the loop and the functions of
         # other requests.
         exchange.log_failure(f"{_label(exchange, task)} failed", failure)
-        del failure  # avoid a reference cycle with this frame
+        del failure  # avoid a reference cycle between the exception and this frame
 
 
 def _label(exchange: Answered, task: Task) -> str:

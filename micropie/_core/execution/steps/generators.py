@@ -128,7 +128,7 @@ class RunningGenerator:
         except BaseException as error:
             return error
         finally:
-            del cancellation  # avoid a reference cycle with this frame
+            del cancellation  # avoid a reference cycle between the exception and this frame
         return None
 
     def close(self) -> Flow[None]:
@@ -146,7 +146,7 @@ def _resume(
 ) -> object:
     try:
         return generator.throw(failures.pop()) if failures else generator.send(value)
-    except StopIteration as end:  # would become a RuntimeError in the flow, which is a generator
+    except StopIteration as end:  # in the flow, a generator, it would become a RuntimeError
         return end.value
 
 
@@ -195,7 +195,7 @@ class Resources(list[RunningGenerator]):
                     continue
                 raised, traceback = None, thrown.__traceback__ if thrown is not None else None
                 try:
-                    if not generator.has_ended:  # it may have ended by raising the exception
+                    if not generator.has_ended:  # it may have ended when it raised ``thrown``
                         yield from generator.resume(None, thrown)
                     if not generator.has_ended:
                         yield from generator.close()

@@ -38,7 +38,7 @@ async def in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]
         except StopAsyncIteration:
             return
         finally:
-            value = failure = None  # avoid a reference cycle with this frame
+            value = failure = None  # avoid a reference cycle between the exception and this frame
         try:
             value = yield result
         except BaseException as error:
@@ -69,7 +69,7 @@ class _GeneratorTask:
                 TASKS.get().start_soon(self._run)
             else:
                 self._asked.set()
-            del failure  # avoid a reference cycle with this frame
+            del failure  # avoid a reference cycle between the exception and this frame
             await self._done.wait()
         outcome, self._outcome = self._outcome, None
         return released(outcome or [])

@@ -115,7 +115,7 @@ class Outage:
         return answer
 
     def note(self, error: OSError, seconds: float) -> None:
-        """Record that a call failed with ``error`` after ``seconds``. Log it, unless the outage was
+        """Record that a call failed with ``error`` after ``seconds``. Log the error, unless one was
         logged recently.
         """
         with self._lock:
@@ -132,7 +132,7 @@ class Outage:
         logger.error("%s is unavailable%s: %s", self._subject, self._consequence, reason)
 
     def end(self) -> None:
-        """Record that the service responds. Log the end of the outage if its beginning was
+        """Record that the service responds again. Log the end of the outage if its beginning was
         logged.
         """
         with self._lock:

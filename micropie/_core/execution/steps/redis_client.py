@@ -130,7 +130,7 @@ def _primary(url: str) -> _Primary | None:
     scheme, has_sentinels, rest = url.partition("+sentinel://")
     parse: Any = redis.connection.parse_url
     if not has_sentinels:
-        # This raises an exception if a resolver can't encode the host.
+        # This raises ``UnicodeError``, a ``ValueError``, if the host can't be a name in the DNS.
         parse(url).get("host", "").encode("idna")
         return None
     place, _, query = rest.partition("?")
@@ -201,7 +201,7 @@ class _Sentinels:
                     self._next_question = now + pause
             finally:
                 self._lock.release()
-        found = self._found  # read this only once, because another thread may change it
+        found = self._found  # read ``_found`` only once, because another thread may change it
         if isinstance(found, str):
             raise redis.ConnectionError(found)
         return found
@@ -271,7 +271,7 @@ class RedisClient:
         self._owner = owner
         self.url = url
         self._patience = patience
-        self._clients: dict[int, Any] = {}  # process id -> client; a process uses only its own
+        self._clients: dict[int, Any] = {}  # by process id; a process uses only its own client
 
     @contextmanager
     def reached(self) -> Iterator[Any]:

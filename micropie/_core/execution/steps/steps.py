@@ -167,8 +167,8 @@ def call_within(seconds: float, kind: Kind, function: AnyFunction, *arguments: o
 
     Raises ``TookTooLong`` if it takes longer.
 
-    ``kind``: the result of ``kind_of(function)``. A time limit has no effect on INLINE, because the
-    function runs in the flow's own thread.
+    ``kind``: the result of ``kind_of(function)``. A time limit has no effect on an INLINE call,
+    because the function runs in the flow's own thread.
     """
     if kind == INLINE:
         result = function(*arguments)
