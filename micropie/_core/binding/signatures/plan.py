@@ -208,12 +208,12 @@ class Plan:
 
     def plain_args(self, wildcards: Sequence[bool]) -> int:
         """Return the number of path segments with which the handler can be called directly, without
-        ``bind``. It can if the segments fill all its parameters and none needs a conversion. Return
-        -1 if ``bind`` is always needed.
+        ``bind``. That is possible if the segments fill all its parameters and none of them needs a
+        conversion. Return -1 if ``bind`` is always needed.
 
         ``wildcards``: for each wildcard of the route, in the order of the parameters that they
-        fill, whether it converts the value to a number. Empty for a handler found by its name,
-        because its segments are strings.
+        fill, whether it converts the value to a number. The sequence is empty for a handler found
+        by its name, which gets strings.
         """
         given = wildcards or [False] * len(self._positional)
         if (

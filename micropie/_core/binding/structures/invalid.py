@@ -134,7 +134,7 @@ class _Search:
                 yield _problem(own, inner, at, None, text, unknown=REQUIRED_FIELD)
                 continue
             cost = CALL + count_values(part, self._left)
-            # Too large for the rest of the limit. Later values may be smaller.
+            # This value is too large for the rest of the limit, but later values may be smaller.
             if cost > self._left:
                 continue
             self._left -= cost
@@ -201,7 +201,7 @@ def _of_pydantic(
     reason: Any, structure: Hint = None, own: OwnTypes = NO_OWN_TYPES
 ) -> Iterator[ParameterError]:
     """Yield the errors that pydantic reports. If there are more than ``MOST_ERRORS``, yield one
-    error that has only their number, because describing them all would take seconds.
+    error that contains only their number, because describing them all would take seconds.
     """
     count = reason.error_count()
     if count > MOST_ERRORS:

@@ -126,11 +126,11 @@ class Message:
     """A custom message for invalid values, in ``Annotated``:
     ``Message("Please choose another name.")``.
 
-    ``text`` (""): the message for all kinds of errors that have no keyword of their own. Each
-    keyword sets the message for one kind of error: ``required`` for a missing value, ``invalid``
-    for a value of another type, or the name of a constraint, as in
-    ``Message(min_length="Too short.")``. Messages are translated with ``App(translations=...)``.
-    Raises ``SetupError`` for an unknown keyword.
+    ``text`` (""): the message for each kind of error for which no keyword is passed. Each keyword
+    sets the message for one kind of error: ``required`` for a missing value, ``invalid`` for a
+    value of another type, or the name of a constraint, as in ``Message(min_length="Too short.")``.
+    Messages are translated with ``App(translations=...)``. Raises ``SetupError`` for an unknown
+    keyword.
     """
 
     def __init__(self, text: str = "", /, **words: str) -> None:
