@@ -1,9 +1,10 @@
 """``Config``: the settings and objects of one ``App`` in a tree. It is created once, and every
 request reads it.
 
-Settings are plain values that the application sets (``settings.py``). A config also has the objects
-that are created from settings, such as thread limits, the session store and the templates. An inner
-application that sets none of the settings for such an object shares the outer application's object.
+Settings are plain values that the application sets (``settings.py``). A config also holds the
+objects that are created from settings, such as thread limits, the session store and the templates.
+An inner application that sets none of the settings for such an object shares the outer
+application's object.
 """
 
 from __future__ import annotations
