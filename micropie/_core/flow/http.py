@@ -21,11 +21,12 @@ A flow that never yields costs a driver no more than a function call. So no flow
 version for requests that don't have to wait.
 
 Each exception is caught in one place and turned into a response after the ``except`` block, so that
-later exceptions get no false ``__context__``. Then the variable is deleted, because the exception's
-traceback refers to the frame: together they would be a reference cycle. Only a response that needs
-no step may be created inside the ``except`` block. The flow catches ``Exception``, and those exits
-and cancellations that ``execution.contained`` turns into an ``Exception``. A cancellation of the
-request and the interpreter's exit are not caught, and no flow yields while they propagate.
+later exceptions get no false ``__context__``. Then the variable that holds the exception is
+deleted, because the exception's traceback refers to the frame: together they would be a reference
+cycle. Only a response that needs no step may be created inside the ``except`` block. The flow
+catches ``Exception``, and those exits and cancellations that ``execution.contained`` turns into an
+``Exception``. A cancellation of the request and the interpreter's exit are not caught, and no flow
+yields while they propagate.
 """
 
 from __future__ import annotations
@@ -149,8 +150,7 @@ def respond(site: Site, request: Request) -> Flow[Any]:
                 result = route.call(*arguments)
             else:
                 result = yield route.step_kind, route.call, arguments
-        # 5. Result to response. The common case: the result is a body, and there is nothing else to
-        # send.
+        # 5. Result to response. Usually, the result is a body, and there is nothing else to send.
         if (
             not exchange.answer.has_more
             and method != "HEAD"
