@@ -244,8 +244,8 @@ class ResultFilter(NamedTuple):
 
     - ``name``: the name of the handler.
     - ``maker``: reduces a result to the declared fields.
-    - ``classes``: the declared structures. Empty if they are declared only inside nested lists or
-      dicts.
+    - ``classes``: the declared structures. The set is empty if they are declared only inside nested
+      lists or dicts.
     - ``exact``: classes from ``classes`` whose objects need no filter, so they are sent unchanged.
       This doesn't apply to objects of subclasses.
     - ``is_list``: whether the annotation declares a list of structures.
