@@ -103,8 +103,8 @@ class Node:
     - ``default``: the route of the handler ``default`` of the application that begins here.
     - ``index``: the route of the handler ``index`` of the application that begins here.
 
-    ``ways`` has these three routes and the branches, once the tree is complete. The search tries
-    them from the last to the first.
+    ``ways`` contains these three routes and the branches, once the tree is complete. The search
+    tries them from the last to the first.
     """
 
     def __init__(self, config: Config | None = None) -> None:

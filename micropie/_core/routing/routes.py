@@ -282,8 +282,8 @@ def _plan(
     """Return a handler's plan, its providers, and the first parameter that only a body can fill, or
     None.
 
-    Raises ``SetupError``. Its message has the handler's name, and says how to hide a function that
-    isn't a handler.
+    Raises ``SetupError`` with a message that contains the handler's name and says how to hide a
+    function that isn't a handler.
     """
     written = inspect.unwrap(function)
     where = getattr(written, "__qualname__", name)
