@@ -114,8 +114,8 @@ def _planned(middleware: Any, providers: Providers, blocking: Kind) -> _Hook:
     """Return the ``_Hook`` of a middleware. ``blocking``: the kind of step for functions that may
     block.
 
-    Raises ``SetupError`` for an object that is not a middleware. Startup has checked the list
-    already, but it may have grown since then.
+    Raises ``SetupError`` for an object that is not a middleware. Startup has checked all middleware
+    already, but the application may have added some since then.
     """
     check_middlewares(providers, [middleware])
     needs_session = getattr(middleware, "needs_session", True)

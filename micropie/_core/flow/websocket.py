@@ -91,7 +91,7 @@ def converse(
         exchange.route = route
         exchange.outside.update(route.for_tools)
         exchange.config = route.config
-        # 2. and 3. They run in a separate generator, so that its frame doesn't stay in memory while
+        # Stages 2 and 3 run in a separate generator, so that its frame doesn't stay in memory while
         # the socket is open.
         refusal = yield from _handshake(request, route.config)
         if refusal is not None:
