@@ -123,8 +123,8 @@ class Slots:
             guard.start()
         # Don't store ``threads`` itself, because it would then live as long as the loop.
         self._size, self._queue, self._patience = threads.size, threads.queue, threads.patience
-        # The number of free slots. It is below 0 if calls go beyond the limit, or if a thread goes
-        # on after it has lent its slot. It is never above 0 while a call waits.
+        # The number of free slots. It is below 0 if calls go beyond the limit, or if a thread that
+        # has lent its slot runs again. It is never above 0 while a call waits.
         self._free = self._size
         self._lent = 0
         new: _Queue = deque(), 0

@@ -106,7 +106,7 @@ class Pool:
         token: CancelToken | None = None,
     ) -> Any:
         """Call ``function(*arguments)`` in a process and return its result. If the function is a
-        generator, return an iterator over its chunks. Blocks.
+        generator, return an iterator over its chunks. This method blocks.
 
         Raises what the function raises, ``TookTooLong`` if there is no result or no next chunk
         after ``seconds``, and ``PoolError`` if the call can't be made. The time that a process
