@@ -83,7 +83,7 @@ def is_pydantic(annotation: object) -> TypeGuard[Any]:
 
 def members_of(annotation: object) -> tuple[type, ...]:
     """Return the members of a union of structures, without None. If the annotation is itself a
-    structure, return a tuple with only that. Return () for any other annotation.
+    structure, return a tuple with only that structure. Return () for any other annotation.
     """
     members = tuple(map(_unannotated, united(_unannotated(annotation))))
     return members if all(map(is_structure, members)) else ()
