@@ -317,7 +317,7 @@ DESCRIPTION = "__micropie_description__"
 
 
 class describe:  # noqa: N801 - lower case, because it is a decorator
-    """Describe the handler below in ``app.openapi()``, where its docstring and annotations aren't
+    """Describe the handler below in ``app.openapi()``, if its docstring and annotations aren't
     enough:
 
         @post
@@ -331,8 +331,8 @@ class describe:  # noqa: N801 - lower case, because it is a decorator
       so the handler must set the status as well, as above.
     - ``responses``: further responses by status. Each is a sentence, a type, or a tuple of both. If
       it has a type, responses with this status are sent with only the fields of the type.
-    - ``response_model``: the structure whose fields are sent, or a list of it, if the handler's
-      annotation can't express it.
+    - ``response_model``: the structure whose fields are sent, or a list of that structure, if the
+      handler's annotation can't express this.
     - ``operation_id``: by default the name of the handler.
     - ``deprecated`` (False): whether clients should stop using the operation.
     - ``include_in_schema`` (True): whether the document contains the handler.

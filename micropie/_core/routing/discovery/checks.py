@@ -128,8 +128,8 @@ def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]
     copies the marks to its wrapper. Without ``functools.wraps``, the handler is only a closure
     variable of the wrapper, so the marks would have no effect.
 
-    Also raises ``SetupError`` for middleware above a WebSocket handler whose ``guards`` is False,
-    because such middleware never runs for WebSockets.
+    Also raises ``SetupError`` for middleware without ``guards`` above a WebSocket handler, because
+    such middleware never runs for WebSockets.
     """
     if is_bare(getattr(function, "__func__", function)):
         return []

@@ -147,8 +147,8 @@ def _candidates(
 
 
 def attributes_of(classes: Iterable[type]) -> dict[str, tuple[type, object]]:
-    """Return the attributes of classes: name -> (class, value). If several classes have the same
-    attribute, return that of the last class.
+    """Return the attributes of classes, as a dict of (class, value) by name. If several classes
+    have the same attribute, use that of the last class.
     """
     return {name: (cls, value) for cls in classes for name, value in vars(cls).items()}
 
