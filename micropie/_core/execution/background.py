@@ -93,8 +93,8 @@ def released(outcome: Outcome) -> Any:
     """Set an outcome's context variables in the current context, then return its value or raise its
     error.
 
-    The list is emptied to avoid a reference cycle: the frame that created it may still refer to it,
-    and the error's traceback refers to that frame.
+    ``outcome`` is emptied to avoid a reference cycle: the frame that created it may still refer to
+    it, and the error's traceback refers to that frame.
     """
     value, error, variables = outcome
     outcome.clear()
@@ -272,7 +272,7 @@ def watch_background_loops(patience: float | None) -> None:
 
 def await_in_background(backend: str, function: AsyncFunction, arguments: Sequence[object]) -> Any:
     """Run ``await function(*arguments)`` on the background loop, with this thread's context
-    variables, and return the result. Blocks.
+    variables, and return the result. This function blocks.
     """
     outcomes: SimpleQueue[Outcome] = SimpleQueue()
     call = partial(awaited_outcome_of, function, arguments, outcomes.put)
@@ -313,7 +313,7 @@ def run_async(
     """Run ``await function(*arguments)`` on an event loop, wait in this thread, and return the
     result.
 
-    For ``def`` code only.
+    Only ``def`` code may call this function.
 
     The loop is the server's under ASGI, and the process's background loop under WSGI. Other
     requests share it, so ``function`` must not block. It sees the context variables of the request,

@@ -57,7 +57,7 @@ class CancelToken:
             return self.is_cancelled
 
     def cancel(self) -> None:
-        """Cancel the call. Any thread may use this. It doesn't block."""
+        """Cancel the call. Any thread may call this method, which doesn't block."""
         with self._lock:
             self.is_cancelled = True
             if self._stop is not None:

@@ -242,7 +242,7 @@ class Performer(Protocol):
         """
 
     def perform_async(self, flow: Flow[Value], /) -> Awaitable[Value]:
-        """Return an awaitable that runs a flow. For ``async def`` code."""
+        """Return an awaitable that runs a flow, for use in ``async def`` code."""
 
     def clean_up(self, steps: Iterable[Step], /) -> Flow[None]:
         """Yield ``steps`` after a request was aborted. Failures of the steps are logged."""

@@ -90,9 +90,9 @@ _LATE_AT = re.compile(r"rediss?(\+sentinel)?://([^/#]*[/#][^?]*@|[^?]*\?[^=]*@)"
 def _look_up(host: str, patience: float | None) -> None:
     """Look up a host's name, and wait at most ``patience`` seconds for the result.
 
-    Raises redis-py's ``TimeoutError`` after ``patience`` seconds. This needs a thread, because the
-    system's resolver has longer time limits of its own for name servers that don't respond. If the
-    name doesn't exist, only the attempt to connect raises an exception.
+    Raises redis-py's ``TimeoutError`` after ``patience`` seconds. The limit needs a thread, because
+    the system's resolver waits longer than that for name servers that don't respond. If the name
+    doesn't exist, only the attempt to connect raises an exception.
     """
     with suppress(ValueError):
         ip_address(host)
@@ -308,7 +308,7 @@ class RedisClient:
 
     def run(self, script: str, keys: Sequence[str], *arguments: str | int) -> Any:
         """Run the Lua ``script`` on the server, and return its result. ``keys`` and ``arguments``
-        are its KEYS and ARGV. Raises ``ConnectionError``.
+        are its KEYS and ARGV. Raises ``ConnectionError`` if the call fails.
 
         Only the script's digest is sent at first. If the server doesn't know the digest, because it
         was restarted or was a replica, the script itself is sent.

@@ -199,8 +199,8 @@ def result_of(flow: Flow[Result]) -> Result:
 
 
 def itself(awaitable: Awaitable[Result]) -> Awaitable[Result]:
-    """Return the argument. A flow that already has an awaitable yields an AWAIT step with this as
-    its function.
+    """Return the argument. A flow that already has an awaitable yields an AWAIT step with
+    ``itself`` as the step's function.
     """
     return awaitable
 
