@@ -283,7 +283,7 @@ class Config(MessageConfig):
     setting on which the part depends.
 
     - ``registered``: the application's settings and registrations.
-    - ``outer``: the config of the outer application, or None for the outermost one.
+    - ``outer``: the config of the outer application, or None if this application is the outermost.
     - ``prefix``: the application's path in the tree, such as "/blog", or "//blog.example.com" for
       an application with its own host.
     - ``names``: the beginning of the names of the application's routes, such as "blog.".

@@ -254,7 +254,7 @@ def reads_body(function: Function) -> Function:
 
 
 def max_body_size(size: int) -> Callable[[Function], Function]:
-    """Limit the body for the handler below to ``size`` bytes. This replaces the application's
+    """Limit the body for the handler below to ``size`` bytes. The limit replaces the application's
     ``max_body_size``.
 
     Example: ``@max_body_size(2 * 1024**3)``. A client that sends a longer body gets a 413. JSON and
@@ -265,7 +265,7 @@ def max_body_size(size: int) -> Callable[[Function], Function]:
 
 
 def max_data_size(size: int) -> Callable[[Function], Function]:
-    """Limit JSON and form fields for the handler below to ``size`` bytes. This replaces the
+    """Limit JSON and form fields for the handler below to ``size`` bytes. The limit replaces the
     application's ``max_data_size``.
 
     Example: ``@max_data_size(10 * 1024**2)``. A client that sends more gets a 413.

@@ -78,7 +78,7 @@ class Application(NamedTuple):
         so that the route is lost. The dict maps the name of each to a sentence that says what to
         write.
         """
-        routed: dict[str, type] = {}  # method name -> class with the route
+        routed: dict[str, type] = {}  # the class with the route, by the method's name
         lost: dict[str, str] = {}
         for cls in reversed(type(self.app).__mro__):
             for name, value in vars(cls).items():

@@ -111,7 +111,8 @@ class Route(RouteInfo):
     - ``methods``: the methods that the decorator sets.
     - ``handled``: the methods that the route handles, unless another route with the same path
       declares them.
-    - ``wildcards``: the wildcards of an explicit route: name -> rule, such as "int".
+    - ``wildcards``: the rules of an explicit route's wildcards, such as "int", by the wildcard's
+      name.
 
     How it is called:
 

@@ -468,8 +468,8 @@ class Settings(MessageSettings):
 
     @property
     def loop_patience(self) -> float | None:
-        """Seconds for which code may block the event loop before the watchdog logs it. None without
-        a watchdog.
+        """Seconds for which code may block the event loop before the watchdog logs it. None if
+        there is no watchdog.
         """
         return (0.1 if self.debug else 1.0) if self.loop_watchdog else None
 

@@ -46,8 +46,8 @@ class Site:
 
     - ``config``: the config of the tree's outermost application.
     - ``router``: the routes for HTTP.
-    - ``sockets``: the routes for WebSockets. They are separate, so that a request never reaches a
-      handler for the other protocol.
+    - ``sockets``: the routes for WebSockets. They are separate from those for HTTP, so that a
+      request never reaches a handler for the other protocol.
     - ``mounted``: the mounts in the tree, whose routes are not in the routers.
     - ``prefix``: the path below which the tree is mounted, or "".
     - ``exact[method][path]``: the routes of paths without arguments, for a fast look-up. ``find``
@@ -207,7 +207,7 @@ Hosts: TypeAlias = list[tuple[str, Site]]
 
 
 class HostSite(Site):
-    """A site for several hosts. It has a site for each application with its own host, and
+    """A site for several hosts. It holds a site for each application with its own host, and
     ``others`` for all other hosts.
     """
 
@@ -369,9 +369,9 @@ def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]
     arguments to call it with.
 
     If the hook has also set ``request._subapp_path``, the end of the request's path, the
-    application sees only this end, and the part before it becomes the application's prefix. With
-    "/", the whole path is the prefix. The leading slash may be omitted. Without ``_subapp_path``,
-    the application sees the whole path.
+    application sees only this end, and the part before it becomes the application's prefix. If
+    ``request._subapp_path`` is "/", the whole path is the prefix. The leading slash may be omitted.
+    Without ``_subapp_path``, the application sees the whole path.
     """
     target, path = request._subapp, request.path
     below = path if request._subapp_path is None else request._subapp_path

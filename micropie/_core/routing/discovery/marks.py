@@ -63,7 +63,7 @@ class RouteMark(NamedTuple):
 
     - ``path``: the pattern, or None if the function's name is the path.
     - ``methods``: the HTTP methods, or () for those of the setting ``methods``.
-    - ``name``: the name for ``url_for``, or None for the function's name.
+    - ``name``: the name for ``url_for``, or None to use the function's name.
     - ``takes_socket``: whether the route is for WebSockets.
     - ``hooks``: hooks that run instead of the application's, or None to run the application's.
     """
