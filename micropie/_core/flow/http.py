@@ -1,9 +1,9 @@
 """The life of a request, written once for every protocol and every server.
 
-This is plain synchronous Python. A flow is a generator: it yields a step (``execution/steps``)
-where it may have to wait, and gets the step's result as the value of that ``yield``. A driver
-(``asgi/``, ``wsgi/``) creates a ``Request``, performs the steps of ``respond`` and sends the
-``Answer``, which is the last step. ``respond`` has six stages:
+The module is plain synchronous Python. A flow is a generator: it yields a step
+(``execution/steps``) where it may have to wait, and gets the step's result as the value of that
+``yield``. A driver (``asgi/``, ``wsgi/``) creates a ``Request``, performs the steps of ``respond``
+and sends the ``Answer``, which is the last step. ``respond`` has six stages:
 
     1. Route: find the route for the path, or a mounted application that sends its response itself
        (``Handover``).
@@ -160,8 +160,8 @@ def respond(site: Site, request: Request) -> Flow[Any]:
             body = encode_body(result)
             answer = 200, content_type, len(body), NO_OTHER_HEADERS, body, None
         elif isinstance(result, RaisedAnswer):
-            # A returned error is treated like a raised one. It isn't raised, because its traceback
-            # would refer to this frame.
+            # A returned error is treated like a raised one. The error isn't raised, because its
+            # traceback would refer to this frame.
             failure = result
         else:
             answer = yield from _answer(request, result)
