@@ -17,8 +17,8 @@ class ForkAware(Protocol):
     """An object that owns something that doesn't survive a fork, such as a thread."""
 
     def after_fork(self) -> None:
-        """Drop the threads, locks and connections of the parent process. This is called in the
-        child.
+        """Drop the threads, locks and connections of the parent process. The child process calls
+        this method.
         """
 
 

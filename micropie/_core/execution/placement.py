@@ -109,8 +109,8 @@ class Threads:
         return Threads(self.size)
 
     def call(self, function: AnyFunction, arguments: Sequence[object]) -> Any:
-        """Call a function in the current thread. This is used under WSGI only, where the current
-        thread is one of the server's.
+        """Call a function in the current thread. This method is used under WSGI only, where the
+        current thread is one of the server's.
         """
         return function(*arguments)
 

@@ -17,7 +17,7 @@ _PAUSE = 0.25
 _LONG_WAIT = 0.25
 _AHEAD = 10
 # A call isn't late if waits become shorter so quickly that they would end within ``_SOON`` seconds.
-# Then the queue comes from a burst, or from a moment in which the machine was blocked.
+# In that case, the queue comes from a burst, or from a moment in which the machine was blocked.
 #
 # Part of the difference between two waits is chance, because calls arrive at random: the time in
 # which n calls arrive has a relative variation of 1/sqrt(n). Within a minute, waits are compared so
@@ -46,7 +46,7 @@ class StandingQueue:
         # ``_since``: the time of the first wait that was not short. ``_first``: how long that wait
         # was. ``_seen_at``: the time of the last such wait. ``_count``: the number of calls since
         # the first one, including those with short waits. ``_limit``: calls that have waited this
-        # many seconds are refused; 0 for no limit.
+        # many seconds are refused; 0 means no limit.
         self._since, self._first, self._seen_at, self._count = 0.0, 0.0, 0.0, 0
         self._limit = 0.0
 

@@ -1,6 +1,6 @@
 """Run code in worker threads, where it may block.
 
-They are anyio's threads, so ``anyio.from_thread`` works in them.
+The threads are anyio's, so ``anyio.from_thread`` works in them.
 
 A ``Threads`` object limits their number. Each application and each service has one, and there is
 one for files (``IO_THREADS``). A call takes a slot of its ``Threads`` before it requests a thread
@@ -52,8 +52,8 @@ Result = TypeVar("Result")
 # threads that have a slot.
 MOST_READERS = 400
 
-# Python can't start threads if it runs as WebAssembly, for example in a browser. Then calls run
-# inline, without a thread.
+# Python can't start threads if it runs as WebAssembly, for example in a browser. In that case,
+# calls run inline, without a thread.
 HAS_THREADS = sys.platform != "emscripten"
 
 # Seconds between two log records about refused requests.
@@ -275,8 +275,8 @@ class Slots:
           contains them again. Without a list, the slot is given back after the call.
 
         If the task is cancelled, it waits at most ``leave_after`` seconds for the thread, then
-        abandons it. With None, it waits until the call ends. An abandoned thread counts as busy
-        until its call ends.
+        abandons it. If ``leave_after`` is None, the task waits until the call ends. An abandoned
+        thread counts as busy until its call ends.
         """
         if held:
             held.clear()

@@ -1,7 +1,7 @@
 """Log code that blocks an event loop and so delays everything else on the loop.
 
 A blocked loop can't report this itself. So a thread schedules a call on the loop again and again,
-and reads the stack of the loop's thread if the call is late. This doesn't slow requests down.
+and reads the stack of the loop's thread if the call is late. The thread doesn't slow requests down.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def watch_loop(patience: float | None) -> None:
     """Start a thread that watches this event loop and logs code that blocks it for ``patience``
     seconds.
 
-    With None, no thread is started.
+    If ``patience`` is None, no thread is started.
     """
     if patience is not None:
         _WATCHDOGS.get().start(patience)

@@ -21,8 +21,8 @@ _REPORT_AGAIN = 5.0
 
 
 class ConnectionLost(ConnectionError):
-    """Raised if a connection was lost, but the service responds over a new one. This is not an
-    outage.
+    """Raised if a connection was lost, but the service responds over a new one. Such a loss is not
+    an outage.
     """
 
 

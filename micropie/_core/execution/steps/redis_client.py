@@ -243,7 +243,7 @@ class RedisClient:
       Sentinels that know the primary, such as ``redis+sentinel://one:26379,two:26379/mymaster/0``.
       The schemes ``valkey`` and ``valkeys`` mean the same as ``redis`` and ``rediss``.
     - ``patience``: seconds after which a server that doesn't respond counts as unavailable.
-    - ``prefix``: the prefix of the owner's keys. It is only checked.
+    - ``prefix``: the prefix of the owner's keys. This class only checks that it is a string.
 
     In a URL with Sentinels, the user and the password are those of Redis, and
     ``?sentinel_username=`` and ``sentinel_password=`` are those of the Sentinels;
