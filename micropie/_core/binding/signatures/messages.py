@@ -46,7 +46,7 @@ class Messages:
         )
         # ``places[0]`` reads JSON documents. If the type is a structure, ``places[1]`` reads forms.
         place = self._parameter.places[0]
-        # whether JSON numbers must keep all their digits, because the type contains a Decimal
+        # whether JSON numbers must keep all their digits: they must if the type contains a Decimal
         self._is_exact = place.values is not DOCUMENT.values
         self._convert: Any = place.read
         self._filter = result_filter(function, united(sent))

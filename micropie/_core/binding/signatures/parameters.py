@@ -55,7 +55,7 @@ REQUIRED = Parameter.empty
 
 
 class Place(NamedTuple):
-    """A part of a request that may have the value of a parameter, such as the query.
+    """A part of a request that may contain the value of a parameter, such as the query.
 
     - ``name``: the name of the place in errors, or "" if the value is the request itself.
     - ``values(request)`` returns the values of the place as a dict by name. With ``is_whole``, it
@@ -283,11 +283,11 @@ def _binding_error(
     error: ValueError | None = None,
     sentence: str = "",
 ) -> BindingError:
-    """Return the error for a value that a parameter doesn't accept. ``value``: None if it is
-    missing.
+    """Return the error for a value that a parameter doesn't accept. ``value``: the value, or None
+    if it is missing.
 
     - ``error``: the exception that the conversion raised.
-    - ``sentence``: the message for developers. By default, it describes valid values.
+    - ``sentence``: the message for developers. By default, the message describes valid values.
     """
     expected = parameter.converter.expected
     words, is_custom = parameter.converter.error_message(value, error)
@@ -341,9 +341,9 @@ BY_NAME: Sequence[Place] = (QUERY, DOCUMENT, FORM, FILES)
 # Replaces ``BY_NAME`` for a parameter that has no annotation or is annotated with ``Any``. The
 # handler gets JSON values unchanged.
 _AS_IT_IS: Sequence[Place] = (QUERY, DOCUMENT._replace(read=None), FORM, FILES)
-# The places for a provider's parameter, after the path. The body is left out, because its fields
-# are for the handler: a field that happened to have the parameter's name would determine which
-# resource the provider opens.
+# The places for a provider's parameter that the path doesn't fill. The body is left out, because
+# its fields are for the handler: a field that happened to have the parameter's name would determine
+# which resource the provider opens.
 IN_URL: Sequence[Place] = (QUERY,)
 
 # The place for each source that an annotation can declare. ``_of_source`` creates the places for

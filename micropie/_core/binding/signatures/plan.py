@@ -80,8 +80,8 @@ class Plan:
     - ``parameters``: the parameters that get a value from the client, for listings. Their
       annotations are evaluated to types.
     - ``provided``: the parameters that get a value from a provider.
-    - ``parses_always``: whether to parse a form or JSON even if the path has all the arguments,
-      because a provider depends on the body.
+    - ``parses_always``: whether to parse a form or JSON even if the path contains all the
+      arguments. This is so if a provider depends on the body.
     - ``takes_rest``: whether the handler has ``*args``.
     - ``most_segments``: the maximum number of path segments that can become arguments.
     - ``names_in_path``: the names of the parameters that segments fill, in order.

@@ -284,8 +284,8 @@ class ResultFilter(NamedTuple):
     def make(self, result: object) -> object:
         """Return a result with only the fields that the annotation declares.
 
-        Raises ``ResponseError``, whose message has the path to the invalid value, if the result
-        doesn't match the annotation.
+        Raises ``ResponseError``, whose message contains the path to the invalid value, if the
+        result doesn't match the annotation.
         """
         try:
             # msgspec returns objects of exactly these classes unchanged, so don't call it.

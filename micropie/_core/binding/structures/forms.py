@@ -60,7 +60,7 @@ def document_of(
 
 def _read(field: Field, node: Nested | None, own: OwnTypes) -> object:
     """Return a field's value for the document: a string, a list, or a dict of the fields inside it.
-    Return ``_ABSENT`` if the document must not have the field.
+    Return ``_ABSENT`` if the document must not contain the field.
     """
     kind = field.kind
     elements = elements_of(kind)

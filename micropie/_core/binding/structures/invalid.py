@@ -50,7 +50,7 @@ def problems_of(
     The caller adds the parameter's name and the source to each error.
     """
     hint, own = maker.hint, maker.own
-    if hasattr(error, "error_count"):  # pydantic's exception, which has all errors
+    if hasattr(error, "error_count"):  # pydantic's exception, which contains all errors
         return [*_of_pydantic(error, hint, own)]
     if maker.is_pydantic:  # our ``check_sizes`` or ``check_numbers`` has raised ``error``
         return [_described(error, hint, document, (), own)]
@@ -77,7 +77,7 @@ def _problem(
     written: str = "",
     unknown: str = INVALID,
 ) -> ParameterError:
-    """Return the error for one value. ``value``: None if it is missing.
+    """Return the error for one value. ``value``: the value, or None if it is missing.
 
     The visitor sees the first of these messages that exists: the application's ``Message``;
     ``written``, which a validator of the application has raised; the message for a parameter of the

@@ -44,7 +44,7 @@ def validated(adapter: TypeAdapter[object], document: object, is_json: bool) -> 
     """Return the value that a ``TypeAdapter`` creates from a parsed document. Raises ``ValueError``
     if the document is invalid.
 
-    ``is_json``: whether the document was sent as JSON. A form has only strings, so it is never
+    ``is_json``: whether the document was sent as JSON. A form contains only strings, so it is never
     validated strictly.
 
     In strict mode, pydantic accepts the string "2026-01-31" as a date only if pydantic itself

@@ -107,7 +107,7 @@ class Converter(NamedTuple):
         """Return the message for a visitor whose ``value`` was rejected, and whether the
         application has set this message itself.
 
-        ``value``: None if it is missing. An empty string also counts as missing.
+        ``value``: the value, or None if it is missing. An empty string also counts as missing.
         """
         if isinstance(error, BrokenConstraint):
             fault, sentence = error.args
@@ -463,8 +463,8 @@ def _decoded(kind: type, own: OwnTypes) -> Converter:
 
 
 def _adapted(annotation: Hint, metadata: Sequence[object]) -> Converter:
-    """Return the converter for an annotation whose values pydantic creates. Add the constraints
-    that pydantic doesn't enforce.
+    """Return the converter for an annotation whose values pydantic creates. The converter itself
+    checks the constraints that pydantic doesn't enforce.
     """
     # imported on use, because few applications need it
     from micropie._core.binding.values.adapters import Adapter
