@@ -104,7 +104,7 @@ class _Compiler(NamedTuple):
     mounted: list[Mounted]
     """The mounts of the site to which the routers belong."""
     explicit_names: dict[str, str]
-    """The route names that the application has set with ``name=...``: name -> path."""
+    """The route names that the application has set with ``name=...``, with the path of each."""
 
     def compile(self, registered: Registrations) -> None:
         """Add the routes of an application and of the applications inside it.

@@ -133,7 +133,8 @@ def check_error_key(key: object) -> ErrorKey:
 class AppBase(AppSpellings):
     """The base class of ``App``, with the attributes that the core uses."""
 
-    # If a class has this in its own ``__dict__``, its methods are not handlers.
+    # If a class has this attribute in its own ``__dict__``, the methods of the class are not
+    # handlers.
     _micropie_is_framework = True
 
     def __class_getitem__(cls, root: object) -> type[AppBase]:
@@ -181,15 +182,15 @@ class Registrations:
         self.app = app
         self.upper = upper
         self.template_names = template_names
-        """Values that are available in every template, besides those that the handler passes: name
-        -> value.
+        """Values by name that are available in every template, besides those that the handler
+        passes.
         """
         self.settings: dict[str, object] = {}
         """Only those settings that were passed to ``App``, not the defaults of the others."""
         self.security: object = None
         self.error_handlers: dict[ErrorKey, Callable[..., object]] = {}
         self.providers: dict[object, Callable[..., object]] = {}
-        """The providers: type of the resource -> function."""
+        """The provider functions by the type of their resource."""
         self.overrides: dict[object, Callable[..., object]] = {}
         """The functions with which a test replaces providers, anywhere in the tree."""
         self.functions: list[tuple[Callable[..., object], RouteMark]] = []
@@ -384,8 +385,8 @@ class Config(MessageConfig):
         tree have the same signal.
         """
         self.blocking = blocking
-        """The kind of step for the tree's ``def`` handlers: HANDLER, or INLINE if they run in the
-        server's thread.
+        """The kind of step that calls the tree's ``def`` handlers: HANDLER, or INLINE to call them
+        in the server's thread.
         """
         self.sessions = _sessions(registered, self.settings, outer, split_host(prefix)[1])
         if outer is None or registered.stated_channels is not None:
@@ -405,7 +406,7 @@ class Config(MessageConfig):
             self.middlewares = Chain(outer.middlewares, app.middlewares, self.providers)
             self.ws_middlewares = Chain(outer.ws_middlewares, app.ws_middlewares, self.providers)
         # If the application sets its own format for errors, it inherits only the handlers for
-        # specific exceptions. The outer application's other handlers would send errors in its own
+        # specific exceptions. The other handlers would send errors in the outer application's
         # format.
         if "errors" in own:
             self.error_handlers = handlers_of_classes(self.error_handlers)

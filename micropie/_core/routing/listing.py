@@ -39,8 +39,9 @@ class Application(NamedTuple):
     application is on its own host, the path begins with the host: ``//blog.example.com/archive``.
     """
     middlewares: Sequence[object]
-    """The hooks around its handlers, beginning with those of the outermost application. A check of
-    ``@requires`` is in the list as the function that was passed to ``@requires``.
+    """The hooks around the application's handlers, beginning with those of the outermost
+    application. A check of ``@requires`` is in the list as the function that was passed to
+    ``@requires``.
     """
     session_backend: SessionBackend
     channels: Any
@@ -48,18 +49,19 @@ class Application(NamedTuple):
     checks: Sequence[Callable[..., object]]
     """Those items of ``middlewares`` that are check functions of ``@requires``."""
     mounts: Sequence[Mount]
-    """The applications mounted on it by ``App.mount``, each with ``prefix``, ``target``, ``kind``
-    ("app", "asgi" or "wsgi") and ``isolated``.
+    """The applications mounted on this one by ``App.mount``, each with ``prefix``, ``target``,
+    ``kind`` ("app", "asgi" or "wsgi") and ``isolated``.
     """
     settings: Settings
-    """Its settings, including those inherited from the applications that contain it."""
+    """The application's settings, including those inherited from the applications that contain it.
+    """
     host: str
     """The host at the beginning of ``path``, such as ``//blog.example.com``, if the application is
     on its own host, or else "".
     """
     scope: str
-    """The beginning of the names of its routes, such as ``blog.``; "" for the outermost
-    application.
+    """The beginning of the names of the application's routes, such as ``blog.``; "" for the
+    outermost application.
     """
     error_handlers: Sequence[Mapping[ErrorKey, Callable[..., object]]]
     """The error handlers by status and exception class: first those of the application, then those
@@ -74,9 +76,8 @@ class Application(NamedTuple):
 
     @property
     def lost_routes(self) -> Mapping[str, str]:
-        """Methods that override a method with a route decorator but have no decorator themselves,
-        so that the route is lost. The dict maps the name of each to a sentence that says what to
-        write.
+        """The methods without a decorator that override a method with a route decorator, so that
+        its route is lost. The dict maps the name of each to a sentence that says what to write.
         """
         routed: dict[str, type] = {}  # the class with the route, by the method's name
         lost: dict[str, str] = {}

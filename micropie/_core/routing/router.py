@@ -54,8 +54,8 @@ RouteMatch: TypeAlias = tuple[Route, Sequence[Any], Mapping[str, object]]
 
 NO_VALUES: Mapping[str, object] = {}
 
-# The search adds this to the set of refused methods if the path has more segments than a handler
-# found by its name takes as arguments.
+# The search adds ``_SURPLUS`` to the set of refused methods if the path has more segments than a
+# handler found by its name takes as arguments.
 _SURPLUS = ""
 
 
@@ -78,8 +78,8 @@ class _Branch(NamedTuple):
 
     - ``rank``: branches with a lower rank are tried first.
     - ``match``: matches the segment.
-    - ``tail``: how many segments of the pattern follow the ``path`` wildcard. ``_ONE_SEGMENT`` if
-      the segment has no ``path`` wildcard.
+    - ``tail``: how many segments of the pattern follow the ``path`` wildcard, or ``_ONE_SEGMENT``
+      if the segment has no such wildcard.
     """
 
     rank: tuple[int, ...]
@@ -172,7 +172,7 @@ class Node:
     ) -> bool:
         """Return whether a route of this node handles the request, with ``segments[depth:]`` as its
         arguments. If the route doesn't handle the method, add its methods to ``refused``. If it
-        doesn't take so many arguments, add ``_SURPLUS``.
+        takes fewer arguments, add ``_SURPLUS``.
         """
         takes_all = len(segments) - depth <= route.most_segments
         if route is not self.arguments:

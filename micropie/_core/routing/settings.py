@@ -457,8 +457,8 @@ class Settings(MessageSettings):
                 raise SetupError(f"App has no setting {name!r}; {hint}")
         if not changes:
             return self
-        # Add these changes to the outer application's values. For example, a template that both
-        # applications use may need the outer application's filters.
+        # For these settings, add the changes to the outer application's values. For example, a
+        # template that both applications use may need the outer application's filters.
         merged = {}
         for name in ("template_filters", "template_globals", "encoders", "decoders", "file_types"):
             change = changes.get(name)

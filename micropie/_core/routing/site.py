@@ -319,7 +319,8 @@ class MountRoute(OutsideRoute):
 
 @final
 class Handover(NamedTuple):
-    """A search's result for a mounted application that sends its response directly to the server.
+    """The result of a search that finds a mounted application that sends its response directly to
+    the server.
 
     The driver runs the access checks of ``config``. Then it calls ``mount.target`` in the way that
     the server called the driver, but with the scope from ``scope_in`` or the environ from
