@@ -171,7 +171,7 @@ _ANSWERS = frozenset({"builtins", "markupsafe", "micropie"})
 
 def _is_no_answer(result: object) -> bool:
     """Return whether the result of a check is an object of the application, such as the user. If it
-    were sent as JSON, strangers could see what the check has loaded.
+    were sent as JSON, the client could see what the check has loaded.
     """
     is_known = type(result).__module__.partition(".")[0] in _ANSWERS
     return not (is_known or isinstance(result, Response) or hasattr(result, "__html__"))

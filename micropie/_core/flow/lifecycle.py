@@ -131,7 +131,7 @@ class Startable(Protocol):
 
     @property
     def waits_at_start(self) -> bool:
-        """Whether startup may wait, because it runs functions of the application."""
+        """Whether startup runs functions of the application, for which it may have to wait."""
 
     def compiled(self, blocking: Kind = ..., /) -> Site:
         """Return the site, compiled on first use. ``blocking``: the kind of step that calls ``def``

@@ -113,8 +113,8 @@ class FlowMiddleware(_Decorator):
     as well as ASGI.
 
     ``guards``, ``needs_session`` (False here) and ``statuses``: see ``HttpMiddleware``. If
-    ``guards`` is set, ``before`` is called before the origin of a handshake is checked, because it
-    may set the client, the scheme and the host.
+    ``guards`` is set, ``before`` is called before the origin of a handshake is checked, because
+    ``before`` may set the client, the scheme and the host.
     """
 
     needs_session = False
@@ -123,7 +123,7 @@ class FlowMiddleware(_Decorator):
         """Run before the handler.
 
         Return None to continue. Any other value becomes the response, like the result of a handler.
-        If this is a generator function, the value that it returns has the same meaning.
+        If this method is a generator function, the value that it returns has the same meaning.
         """
 
     def after(

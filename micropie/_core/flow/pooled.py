@@ -32,7 +32,8 @@ def call_in_pool(
     arguments: Sequence[object],
     token: object = None,
 ) -> Any:
-    """Call a handler in a process of the pool and wait for its result. ``token`` cancels the call.
+    """Call a handler in a process of the pool and wait for its result. Cancelling ``token`` cancels
+    the call.
 
     Raises what the handler raises, and a 503 after ``seconds`` or after the request's own time
     limit, whichever is shorter.

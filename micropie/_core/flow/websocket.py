@@ -116,7 +116,7 @@ def converse(
         if failure is not None:
             close_info = _close_info_after_failure(request, failure)
     finally:
-        del failure, found  # avoid a reference cycle with this frame
+        del failure, found  # avoid a reference cycle between the exception and this frame
     try:
         yield from cleanup(request)
     except Exception as error:
