@@ -53,7 +53,7 @@ def contained(error: BaseException) -> Exception:
             raise error
         return failure
     finally:
-        del error  # avoid a reference cycle with this frame
+        del error  # avoid a reference cycle between the exception and this frame
 
 
 # -- the outcome of a call -------------------------------------------------------------------------
@@ -105,7 +105,7 @@ def released(outcome: Outcome) -> Any:
     try:
         raise error
     finally:
-        del error  # avoid a reference cycle with this frame
+        del error  # avoid a reference cycle between the exception and this frame
 
 
 # -- the loop --------------------------------------------------------------------------------------

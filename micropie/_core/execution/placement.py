@@ -93,7 +93,7 @@ class Threads:
     """
 
     patience: float | None = None
-    """Seconds that a call waits for a thread before it fails; None for no limit."""
+    """Seconds that a call waits for a thread before it fails; None means no limit."""
 
     def __init__(self, size: int, queue: int = 0, reserve: int = 0) -> None:
         self.size = size

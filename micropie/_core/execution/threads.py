@@ -320,7 +320,7 @@ class Slots:
         return result
 
     def _report(self, sentence: str, *values: object) -> None:
-        """Log that requests get a 503, at most once a minute. ``sentence``: the log message, with
+        """Log, at most once a minute, that requests get a 503. ``sentence``: the log message, with
         placeholders for ``values``.
         """
         now = monotonic()

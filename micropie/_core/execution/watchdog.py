@@ -19,7 +19,7 @@ from micropie._core.errors import logger
 from micropie._core.execution.fork import after_fork_in_child
 from micropie._core.execution.loop import LoopLocal, threadsafe_scheduler
 
-# Seconds until the same code is logged again. Also the period that ``loop_lag`` covers.
+# Seconds until the same code is logged again, and the period that ``loop_lag`` covers.
 _MINUTE = 60.0
 
 # The packages that call the application's code on event loops. In a stack, the application's frames

@@ -80,7 +80,7 @@ class ExecutorPool:
             token.detach()
             future.cancel()  # has no effect if the call has begun
             # If a Dask worker is lost, Dask repeats its job as long as there is a reference to the
-            # future. Delete this variable, because an error's traceback would otherwise keep the
+            # future. Delete the variable, because an error's traceback would otherwise keep the
             # future alive.
             del future
         return open_message(pickle.loads(data))  # noqa: S301 - from our own job

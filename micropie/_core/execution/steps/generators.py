@@ -46,7 +46,7 @@ _NUMBERS = count()
 
 
 class RunningGenerator:
-    """A generator that runs during a request. If it is async, it is awaited.
+    """A generator that runs during a request. An async generator is awaited.
 
     - ``kind``: INLINE to run a ``def`` generator in the flow's thread. Any other kind runs it in
       worker threads.
@@ -215,7 +215,7 @@ class Resources(list[RunningGenerator]):
                     failure = thrown = alone_in(raised)
             return failure
         finally:
-            # avoid a reference cycle with this frame
+            # avoid a reference cycle between the exception and this frame
             del failure, thrown, raised, traceback
 
     def forget(self, generator: RunningGenerator) -> None:
@@ -324,7 +324,7 @@ class ResourceContext(Generic[Value]):
             if raised is not failure:
                 raise_any(raised)
         finally:
-            # avoid a reference cycle with this frame
+            # avoid a reference cycle between the exception and this frame
             del failure, raised
 
 
@@ -362,5 +362,5 @@ def _perform_in_def(flow: Flow[Value], backend: str) -> Value:
         value: Value = end.value
         return value
     finally:
-        # avoid a reference cycle with this frame
+        # avoid a reference cycle between the exception and this frame
         result = None

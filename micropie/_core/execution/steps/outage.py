@@ -67,7 +67,7 @@ class Outage:
         __reduce__ = HTTPError.__reduce__
 
     retry_after = 5.0
-    """The most seconds between two calls that try an unavailable service."""
+    """The maximum number of seconds between two calls that try an unavailable service."""
 
     def __init__(self, subject: str, consequence: str = "") -> None:
         self._subject = subject
@@ -106,8 +106,8 @@ class Outage:
         return answer
 
     def call(self, function: Callable[[], Result]) -> Result:
-        """Call ``function``, which calls the service and may block, and return its result. Use this
-        only in a thread that may block.
+        """Call ``function``, which calls the service and may block, and return its result. Call
+        this method only in a thread that may block.
 
         Raises ``OSError`` if the service is unavailable.
         """

@@ -82,8 +82,8 @@ _PROBE_PATIENCE = 0.5
 # Valkey uses the protocol of Redis, so replace its schemes with those of Redis.
 _VALKEY = re.compile(r"^valkey(s?)(?=://|\+sentinel://)")
 
-# Matches a URL in which an @ follows what looks like the end of the host. Its password contains a
-# /, # or ?, so only a part of it would be read as the password.
+# Matches a URL in which an @ follows what looks like the end of the host. The password in such a
+# URL contains a /, # or ?, so only a part of it would be read as the password.
 _LATE_AT = re.compile(r"rediss?(\+sentinel)?://([^/#]*[/#][^?]*@|[^?]*\?[^=]*@)")
 
 
@@ -247,8 +247,8 @@ class RedisClient:
 
     In a URL with Sentinels, the user and the password are those of Redis, and
     ``?sentinel_username=`` and ``sentinel_password=`` are those of the Sentinels;
-    ``rediss+sentinel`` uses TLS for both. Each connection is to the server that was the primary at
-    most a second ago.
+    ``rediss+sentinel`` uses TLS for both. Each new connection goes to the primary that the
+    Sentinels last reported. They are queried at most once a second.
 
     Raises ``SetupError`` for a malformed URL, for a ``prefix`` that is not a string, and if
     redis-py is not installed.

@@ -75,10 +75,11 @@ class Call(NamedTuple):
     """
     is_queued: bool = False
     """Whether the call is refused with a 503 if ``threads.queue`` calls are already waiting. Once
-    the request has used a thread of the application, this has no effect.
+    the request has used a thread of the application, its calls in the application's threads are
+    never refused.
     """
     leave_after: float | None = LEAVE_AFTER
-    """Seconds that a cancelled request waits for the call; None to wait until it ends."""
+    """Seconds that a cancelled request waits for the call; None means until the call ends."""
     seconds: float | None = None
     """The time limit in seconds. When it is over, ``TookTooLong`` is raised, but the function goes
     on in its thread, because a thread can't be ended.
@@ -103,8 +104,8 @@ Kind: TypeAlias = Literal["await", "inline"] | Call
 class RouteFunction(Protocol):
     """The type of a route's ``call``.
 
-    A plain function doesn't have this type. So type checkers accept a step whose kind is known only
-    at runtime, such as ``(route.step_kind, route.call, ...)``, only for routes.
+    A plain function doesn't have this type. So in a step whose kind is known only at runtime, such
+    as ``(route.step_kind, route.call, ...)``, type checkers accept only a route's ``call``.
     """
 
     belongs_to_route: None
