@@ -365,8 +365,8 @@ def _check_documents(parameters: Sequence[BoundParameter]) -> None:
 def _provided_parameters(
     parameters: Sequence[Parameter], provided: Container[object]
 ) -> Iterator[ProvidedParameter]:
-    """Yield the parameters that providers fill. The annotation of such a parameter contains a type
-    for which there is a provider, perhaps in ``Annotated`` or ``X | None``, or the provider
+    """Yield the parameters that providers fill. The annotation of such a parameter is a type for
+    which there is a provider, also in ``Annotated`` or ``X | None``. Or it contains the provider
     function itself: ``Annotated[User, current_user]``.
     """
     for index, parameter in enumerate(parameters):
@@ -540,7 +540,7 @@ def _private_names(parameters: Sequence[Parameter], taken: Collection[str]) -> s
 def _messages_of(
     function: Callable[..., object], socket: Parameter, own: OwnTypes
 ) -> Messages | None:
-    # imported only on use, because few applications have such handlers
+    # imported only on use, because few applications declare types of messages
     from micropie._core.binding.signatures.messages import messages_of
 
     (socket,) = _annotated(function, [socket])
