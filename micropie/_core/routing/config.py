@@ -552,8 +552,8 @@ def _limits(settings: Settings) -> Mapping[str, object]:
     return {"limits": limits}
 
 
-# The parts of a config that depend on settings: the names of these settings, and a function that
-# creates the parts from the settings and returns them by name.
+# Each item is for parts of a config that depend on settings: the names of these settings, and a
+# function that creates the parts from the settings and returns them by name.
 _PARTS: Sequence[tuple[frozenset[str], Callable[[Settings], Mapping[str, object]]]] = [
     (frozenset(names.split()), make)
     for names, make in (

@@ -23,11 +23,11 @@ a path that another handler of their application refused because of the method o
 arguments.
 
 Finding a route takes time in proportion to the path's length, whatever the path is. A ``path``
-wildcard can end at one segment only, because a pattern has at most one, and the segments after it
-are counted from the end of the path. So the search visits each node at most once. At a node, it
-looks up one dictionary, and each wildcard checks one segment, or the whole path once. The number of
-routes matters only if one node has many wildcards with different literal texts or expressions,
-because these are tried one after the other.
+wildcard can end at one segment only, because a pattern has at most one such wildcard, and the
+segments after it are counted from the end of the path. So the search visits each node at most once.
+At a node, it looks up one dictionary, and each wildcard checks one segment, or the whole path once.
+The number of routes matters only if one node has many wildcards with different literal texts or
+expressions, because these are tried one after the other.
 
 No attribute of an object is ever looked up by a name that a client sent.
 """

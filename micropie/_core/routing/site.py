@@ -254,7 +254,7 @@ class OutsideRoute(Route):
     ) -> None:
         self.name = pattern
         self.methods, self.providers, self.is_filtered = (), (), False
-        # Don't limit the body, because the application may have its own limit.
+        # Don't limit the body, because the application outside may have its own limit.
         self.config = config.changed({"max_body_size": sys.maxsize})
         self.show(pattern, call)
         self.step_kind, self.limited_step_kind = config.blocking if kind is HANDLER else kind, kind

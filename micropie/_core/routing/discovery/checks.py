@@ -40,8 +40,8 @@ HOLDS = "__micropie_holds__"  # the attribute in which ``requires`` stores its f
 class Mark(Protocol):
     """An access check or a middleware above a handler or an application.
 
-    ``guards``: whether the mark decides who may enter. If so, it also runs for WebSockets and for
-    isolated mounts.
+    ``guards``: whether the mark decides which requests are accepted. If so, it also runs for
+    WebSockets and for isolated mounts.
     """
 
     guards: bool

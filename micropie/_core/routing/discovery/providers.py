@@ -217,8 +217,8 @@ def open_resources(
 
 
 def _open(resources: Resources, provider: Provider, arguments: Sequence[object]) -> Flow[object]:
-    """Call a provider and return its resource. If the resource must be closed later, add the
-    generator that closes it to ``resources``.
+    """Call a provider and return its resource. If the resource must be closed later, the generator
+    that closes it is added to ``resources``.
     """
     function: Any = provider.plan.call
     made: Any
