@@ -50,9 +50,9 @@ class HttpMiddleware(_Decorator):
     The hook methods are looked up once, when the middleware first runs. Your class may set these
     attributes:
 
-    - ``guards`` (False): set it to True if ``before_request`` decides who may enter. The hook is
-      then also called for WebSocket handshakes, for isolated mounts, and for the WebSockets of
-      mounted applications.
+    - ``guards`` (False): set it to True if ``before_request`` decides which requests are accepted.
+      The hook is then also called for WebSocket handshakes, for isolated mounts, and for the
+      WebSockets of mounted applications.
     - ``needs_session`` (True): whether ``before_request`` may read the session. If it is False, and
       the middleware comes before all those with True, its hook runs before the session is loaded
       from a backend.

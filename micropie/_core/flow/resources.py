@@ -112,8 +112,8 @@ def close_unless_streamed(
     result = yield from awaited(result)
     response = as_response(result)
     yield from close_resources(exchange, None, providers if is_stream(response.body) else ())
-    # ``as_response`` has rendered HTML. Return that, because rendering it again later could need a
-    # closed resource.
+    # ``as_response`` has rendered HTML. Return the rendered HTML, because rendering it again later
+    # could need a closed resource.
     if is_html(response.body):
         return response.body if is_html(result) else response
     return result
