@@ -334,7 +334,7 @@ def run_async(
 
 def await_in_def(backend: str | None, function: AsyncFunction, arguments: Sequence[object]) -> Any:
     """Run ``await function(*arguments)`` on the server's event loop, or on the background loop of
-    ``backend`` if the server has none, and return the result. Call this in a thread.
+    ``backend`` if the server has none, and return the result. Call this function in a thread.
 
     Raises ``LookupError`` if the server has no event loop and ``backend`` is None.
     """

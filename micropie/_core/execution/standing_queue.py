@@ -45,8 +45,8 @@ class StandingQueue:
     def __init__(self) -> None:
         # ``_since``: the time of the first wait that was not short. ``_first``: how long that wait
         # was. ``_seen_at``: the time of the last such wait. ``_count``: the number of calls since
-        # the first one, including those with short waits. ``_limit``: calls that have waited this
-        # many seconds are refused; 0 means no limit.
+        # the first such wait, including those with short waits. ``_limit``: calls that have waited
+        # this many seconds are refused; 0 means no limit.
         self._since, self._first, self._seen_at, self._count = 0.0, 0.0, 0.0, 0
         self._limit = 0.0
 

@@ -430,7 +430,7 @@ def exit_at_end(pipe: int) -> None:
 
 
 def work(connection: Connection) -> None:
-    """Make the calls that arrive until the pipe is closed."""
+    """Make each call that arrives, until the pipe is closed."""
     with suppress(EOFError, OSError):
         while True:
             job = connection.recv_bytes()

@@ -31,8 +31,8 @@ function, because the function doesn't block. A flow that never waits costs litt
 function call.
 
 The return value of a flow is its result. Only the flow of a whole request yields its result, as the
-last step: a return value would be passed in a StopIteration, which takes as long as the rest of the
-generator.
+last step: Python would pass a return value in a StopIteration, which takes as long as the rest of
+the generator.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -139,7 +139,8 @@ def kind_of(function: AnyFunction, otherwise: Kind = CALL) -> Kind:
     """Return the kind of step with which to call a function of the application: AWAIT for an
     ``async def``, INLINE for ``@run_in("loop")``, or ``otherwise``.
 
-    ``otherwise`` is for any other ``def``, which may block. Under ASGI, it runs in a worker thread.
+    ``otherwise`` is for any other ``def``, which may block. Under ASGI, such a ``def`` runs in a
+    worker thread.
     """
     if iscoroutinefunction(function):
         return AWAIT
