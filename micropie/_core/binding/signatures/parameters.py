@@ -139,7 +139,7 @@ class BoundParameter(NamedTuple):
         has it, return the default.
 
         Raises ``BindingError`` if a required value is missing or if a value can't be converted.
-        Raises 415 if the body has a content type that is not parsed.
+        Raises 415 if micropie doesn't parse the body's content type.
         """
         key = self.key
         for name, values, read, is_whole in self.places:
@@ -304,8 +304,8 @@ _AN_OBJECT = "a JSON object"
 
 
 def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
-    """Return the error for a required parameter without a value. It is a 415 if the body has a
-    content type that is not parsed.
+    """Return the error for a required parameter without a value. It is a 415 if micropie doesn't
+    parse the body's content type.
     """
     exchange = request._exchange
     missing = f"{parameter.label} is missing"

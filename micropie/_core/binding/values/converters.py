@@ -316,7 +316,7 @@ _BUILT_IN: dict[object, Converter] = {
 }
 
 # A wildcard such as <id:int> has already converted its value to a number. A parameter whose
-# ``from_text`` is one of these takes the number unchanged.
+# ``from_text`` is in ``NUMBERS`` takes the number unchanged.
 NUMBERS = (_BUILT_IN[int].from_text, _BUILT_IN[float].from_text)
 
 
