@@ -213,7 +213,7 @@ class _Compiler(NamedTuple):
         if mount.kind == APP and not mount.isolated:
             # An ``App`` that is not isolated shares this application's sessions and hooks.
             shared: Registrations = mount.target._micropie
-            # the beginning of its routes' names: "api.v1." for a mount at "/api/v1"
+            # the beginning of the names of the mount's routes: "api.v1." for a mount at "/api/v1"
             names = f"{outer.scope}{mount.prefix[1:].replace('/', '.')}."
             config = _config(shared, outer, prefix, names, outer.shutdown, outer.blocking)
             inner = _compiled(shared, config, self.hosts)
