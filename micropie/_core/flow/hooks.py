@@ -61,7 +61,7 @@ _CHANGES = frozenset({"status", "status_code", "body", "headers"})
 
 
 def _nothing(*arguments: object) -> None:
-    """Do nothing. Used for a method that a middleware doesn't define."""
+    """Do nothing, in place of a method that a middleware doesn't define."""
 
 
 class _Hook:
