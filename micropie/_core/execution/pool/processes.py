@@ -389,8 +389,8 @@ _MAIN = (
 
 
 def _ignored() -> list[int]:
-    """Return the signals that a process of the pool ignores. They are for the server, which closes
-    the pipe when it shuts down.
+    """Return the signals that a process of the pool ignores. The signals are for the server, which
+    closes the pipe when it shuts down.
     """
     import signal
 

@@ -70,9 +70,9 @@ _KEEPALIVE = {
 # Seconds after which a Sentinel that doesn't respond is skipped. Another Sentinel can give the same
 # information.
 _SENTINEL_PATIENCE = 1.0
-# Seconds between two queries to the Sentinels, and the most seconds until the next query if no
-# Sentinel responded. The times are short, because the old primary still accepts writes for ten
-# seconds after SENTINEL FAILOVER, and these writes are lost.
+# Seconds between two queries to the Sentinels, and the maximum number of seconds until the next
+# query if no Sentinel responded. The times are short, because the old primary still accepts writes
+# for ten seconds after SENTINEL FAILOVER, and these writes are lost.
 _BETWEEN_QUESTIONS = 1.0
 _AFTER_NO_ANSWER = 5.0
 
