@@ -65,7 +65,7 @@ class ErrorHandler:
     the request in either order, only one of them, or none. Raises ``SetupError`` for any other
     parameters.
 
-    - ``otherwise``: the kind of step for a handler that may block.
+    - ``otherwise``: the kind of step that calls a handler that may block.
     - ``kind``: the kind of step that calls this handler.
     - ``given``: the handler's arguments, as a slice of ``(request, error)``.
     """

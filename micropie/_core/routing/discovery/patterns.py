@@ -105,8 +105,8 @@ class Segment:
     Only a segment with wildcards has these attributes:
 
     - ``key``: equal for segments that match the same strings.
-    - ``rank``: lower for segments that are more specific. Segments with more literal text are more
-      specific. If they have equally much, the kind of wildcard decides.
+    - ``rank``: segments with a lower rank are more specific. The more literal text a segment has,
+      the more specific it is. Between equals, the kind of wildcard decides.
     - ``match``: takes a string that is not empty, and returns the wildcards' values, or None.
     """
 
