@@ -102,7 +102,7 @@ def _part(middleware: object, name: str, otherwise: Kind) -> tuple[_Part, Kind]:
     """Return a method of a middleware, or ``_nothing`` if the middleware doesn't define it, and the
     kind of step that calls the method.
 
-    ``otherwise``: the kind of step for a method that may block.
+    ``otherwise``: the kind of step that calls a method that may block.
     """
     method: _Part = getattr(middleware, name, None) or _nothing
     function = getattr(method, "__func__", method)
