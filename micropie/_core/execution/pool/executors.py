@@ -1,5 +1,5 @@
-"""Run calls in an executor of the application instead of the pool. The executor may be any that has
-the interface of ``concurrent.futures``, such as Dask's.
+"""Run calls in an executor of the application instead of the pool. The executor may be any
+``concurrent.futures.Executor``, such as Dask's.
 
 Jobs return bytes that this module has pickled, so results and errors are the same with every
 executor. If getting a job's result raises an exception, the executor itself has failed, for example

@@ -48,8 +48,8 @@ _NUMBERS = count()
 class RunningGenerator:
     """A generator that runs during a request. An async generator is awaited.
 
-    - ``kind``: INLINE to run a ``def`` generator in the flow's thread. Any other kind runs it in
-      worker threads.
+    - ``kind``: the kind of step that runs a ``def`` generator. INLINE runs it in the flow's thread,
+      any other kind in worker threads.
     - ``owner``: the provider that the generator belongs to, or an object that stands for a hook.
     - ``number``: a number that is higher for each new generator.
     - ``answer``: the value that the generator yielded when a cancellation was raised in it, or
