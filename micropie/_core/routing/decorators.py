@@ -85,8 +85,8 @@ def route(
     """Handle ``path`` with the function below: ``@route("/users/<id:int>", methods=["GET"])``.
 
     - ``path``: by default the function's name. It may have wildcards: ``<name>``, ``<name:int>``,
-      ``<name:float>``, ``<name:path>``, ``<name:re:[a-z]+>``. Each fills the parameter of the same
-      name.
+      ``<name:float>``, ``<name:path>``, ``<name:re:[a-z]+>``. Each wildcard fills the parameter of
+      the same name.
     - ``methods``: the HTTP methods, by default those of the setting ``methods``.
     - ``name``: the route's name in ``url_for``, by default the function's name.
 
