@@ -221,9 +221,9 @@ def _before_handler(
 
     Return the response of a hook, or None if the handler has to run.
 
-    ``other``: None if there is a handler. If it is a mounted application, only the hooks with
-    ``guards`` run, and the application is returned. If it is an exception, it is raised after all
-    hooks.
+    ``other``: the result of the search if there is no handler, or else None. If it is a mounted
+    application, only the hooks with ``guards`` run, and the application is returned. If it is an
+    exception, it is raised after all hooks.
     """
     exchange = request._exchange
     hooks = planned_hooks(config)
