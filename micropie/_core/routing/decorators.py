@@ -188,7 +188,7 @@ def run_in(
     - ``"process"``: in a process of a pool, for a long computation that must not delay other
       requests.
 
-    The pool's process imports the handler by its name. The arguments, and the values that the
+    A process of the pool imports the handler by its name. The arguments, and the values that the
     handler returns or yields, are pickled. ``self`` is a new object of the class, created without
     calling ``__init__``, and ``self.request`` is a read-only copy.
 

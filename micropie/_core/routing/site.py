@@ -319,7 +319,7 @@ class MountRoute(OutsideRoute):
 
 @final
 class Handover(NamedTuple):
-    """The result of a search that finds a mounted application that sends its response directly to
+    """The result of a search that finds a mounted application, which sends its response directly to
     the server.
 
     The driver runs the access checks of ``config``. Then it calls ``mount.target`` in the way that
