@@ -182,8 +182,8 @@ class App(Base[Outermost_co]):
 
     - ``session_backend``: stores the sessions; by default in this process's memory.
     - ``channels``: becomes ``self.channels``; by default, messages stay in this process.
-    - ``security``: for a site, ``SecurityDefaults("example.com")`` from ``micropie.middleware``.
-      With False, the log doesn't warn about missing security middleware at startup.
+    - ``security``: a site's security middleware, such as ``SecurityDefaults("example.com")`` from
+      ``micropie.middleware``. With False, startup logs no warning about missing middleware.
     - ``docs``: True serves ``/openapi.json`` and, at ``/docs``, a page on which to try out the API.
       A str is another path for the page, and ``micropie.openapi.Docs`` has more options.
     - ``lifespan``: a function that takes the application and returns an async context manager,

@@ -105,7 +105,7 @@ def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None)
             except BaseException as error:
                 raised = error
             if seconds is None and sent is None and raised is None:
-                return (yield from steps)  # asyncio only sends None, so this is enough
+                return (yield from steps)  # enough, because asyncio only sends None
             if scope is not None and (scope.cancelled_caught or brings_cancellation(sent, scope)):
                 timeout, deadline = raised or getattr(sent, "error", None), None
             try:

@@ -1,11 +1,11 @@
 """Caches for files that were checked within the last second. They save an access to the disk, or
 the use of a thread.
 
-``CONTENTS`` has small files, for ``static_file(..., cached=True)``. For ``FRESH_FOR`` seconds a
+``CONTENTS`` stores small files, for ``static_file(..., cached=True)``. For ``FRESH_FOR`` seconds a
 file is served without access to the disk; after that, its ``stat`` is checked, and it is read again
 if it has changed. So a change is noticed at most one second late.
 
-``RECENT`` has the files that were checked recently, so that the event loop may check them itself.
+``RECENT`` lists the files that were checked recently, which the event loop may check itself.
 
 If the kernel has a file's entry and bytes in memory, using a worker thread takes far longer than
 the system calls. The kernel has them in memory if a thread used them within the last second. So a
@@ -69,7 +69,7 @@ class Recent(Generic[Name, Value]):
             return entry[0]
 
     def latest(self, name: Name) -> Value | None:
-        """Return a value of any age, or None."""
+        """Return the stored value, however old it is, or None."""
         entry = self._entries.get(name)
         return None if entry is None else entry[0]
 

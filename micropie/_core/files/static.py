@@ -433,9 +433,9 @@ def _head(
 def describe(response: Response, file: EncodedAnswer, part: FileRange | None) -> None:
     """Put the response for a file, as returned by ``open_file``, into the handler's response.
 
-    Headers that the handler has set override the file's headers, except those that describe the
-    bytes. A 304 has the headers of a 200, except those that describe a body (RFC 9110, section
-    15.4.5).
+    A header that the handler has set overrides the file's header of the same name, except
+    Content-Encoding and Content-Range. A 304 has the headers of a 200, except those that describe a
+    body (RFC 9110, section 15.4.5).
     """
     response.status, content_type, _, head, data, _ = file
     response.body, pairs = data if part is None else part, response.pairs

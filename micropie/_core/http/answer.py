@@ -161,7 +161,7 @@ class AnswerState:
         self.session, self.has_more = UnopenedSession(), True
 
     def make_csrf_token(self, secret: str | None, salt: str | None) -> None:
-        """Store what the response's CSRF token is made of: ``secret``, which the visitor gets as a
+        """Store the parts of the response's CSRF token: ``secret``, which the visitor gets as a
         cookie, and ``salt``, which differs in each response. An argument that is None changes
         nothing.
         """

@@ -568,8 +568,9 @@ class Exchange:
         """Call ``change(response)`` when the first chunk of a streamed response has been fetched,
         before anything is sent.
 
-        By then the generator has set all that it can on ``request.response``. ``change`` may only
-        change headers. It is not called if an error or a hook's response replaces the stream.
+        By then, the handler's generator has set its status and headers on ``request.response``.
+        ``change`` may only change headers. It is not called if an error or a hook's response
+        replaces the stream.
         """
         self.at_end().before_head.append(change)
 

@@ -519,7 +519,8 @@ class Request(RequestSpellings):
         ``key``: a type registered with ``app.provides``, or a provider function. Use ``with`` in a
         ``def``, and ``async with`` in an ``async def``. The resource belongs to this block only.
         The providers are those of the application that contains the request's handler. Raises
-        ``LookupError`` if nothing provides it, and ``SetupError`` if a provider reads the body.
+        ``LookupError`` if no provider matches ``key``, and ``SetupError`` if a provider reads the
+        body.
         """
         return self._exchange.config.resource(self, key)
 

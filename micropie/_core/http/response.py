@@ -608,8 +608,8 @@ def redirect_response(redirect: Redirect, site: Origin) -> Response:
 def encoded_redirect(
     redirect: Redirect, site: Origin, head_only: bool, text_type: str = HTML
 ) -> Answer:
-    """Return the checked and encoded response for a ``Redirect``. Call this only if nothing else
-    changes the response.
+    """Return the checked and encoded response for a ``Redirect``. Call this only if no hook,
+    session or header changes the response.
     """
     if redirect.headers or type(redirect.status) is not int:
         return encode(redirect_response(redirect, site), None, head_only, text_type)

@@ -218,8 +218,8 @@ class Session(dict[str, Any]):
         """Remove all keys, for example at log-out, including those that other requests add in the
         meantime.
 
-        Values that are set afterwards are stored under a new id, so a slower request can't change
-        them.
+        Values that are set afterwards are stored under a new id, so a slower request, which has
+        the old id, can't change them.
         """
         self._check()
         super().clear()

@@ -44,8 +44,8 @@ async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
 
     The body is bytes if there is only one chunk. Otherwise, it is a stream.
 
-    ``is_head``: whether the request's method is HEAD. If so, the body is always a stream, because
-    then the Content-Length is kept although the body is empty.
+    ``is_head``: whether the request's method is HEAD. If so, the body is always a stream, so that
+    the Content-Length is kept although the body is empty.
     """
     try:
         chunk, more = await answer.take()

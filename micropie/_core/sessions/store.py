@@ -24,7 +24,7 @@ _IN_COOKIE = pattern(f"[ -~]{{1,{MAX_COOKIE}}}")
 
 
 def _new_id() -> str:
-    # Imported here, because this import takes a tenth of a small site's startup, and only sites
+    # Imported here, because this import takes 10% of a small site's startup time, and only sites
     # with sessions need it.
     import secrets
 
@@ -238,7 +238,9 @@ class SessionStore:
             raise _out_of_reach() from None
 
     def _call(self, name: str, *arguments: object) -> Any:
-        """Call a method that never waits. Its result may still be awaitable (``Loaded``)."""
+        """Call a backend's method that never waits. Its result may be awaitable all the same
+        (``Loaded``).
+        """
         method, _, outage = self._methods[name]
         try:
             answer = method(*arguments)

@@ -204,7 +204,7 @@ def current_shutdown() -> ShutdownSignal | None:
     Return None outside requests. The signal's attribute ``is_over`` is True once the signal has
     been given. Its method ``add(function)`` calls ``function`` without arguments when the signal is
     given, or immediately if it has already been given. ``add`` returns a function that removes
-    ``function``. Both may be used in any thread.
+    ``function``. ``is_over`` and ``add`` may be used in any thread.
 
         forget = signal.add(waiter.wake)
     """

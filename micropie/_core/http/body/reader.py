@@ -88,7 +88,7 @@ class BodyReader:
         self._count(0)  # check again, because the limit may have been lowered
         if self.state is UNREAD:
             # If the length is known, a WSGI driver can read the rest at once. Reading 1 MiB in
-            # pieces took eight times as long.
+            # pieces takes eight times as long.
             receive_rest: ReceiveStep = (RECEIVE, no_function, (self._announced,))
             piece, more = yield receive_rest
             self._count(len(piece))

@@ -25,8 +25,8 @@ _LONGEST_TAGS = 4096  # characters of a list of tags; parsing 64 KiB would take 
 # This matches a single range only, because a header with several ranges is ignored.
 _RANGE = pattern(r"bytes=[ \t]*+([0-9]*+)-([0-9]*+)[ \t]*+", re.IGNORECASE)
 
-# Matches the three date formats of HTTP (section 5.6.7). Without this check, email.utils would
-# accept other strings, for example two dates.
+# Matches the three date formats of HTTP (RFC 9110, section 5.6.7). Without this check,
+# email.utils would accept other strings, for example two dates.
 _DATE = pattern(r"[A-Z][a-z]{2,8},? [0-9A-Za-z -]{6,11} [0-9]{2}:[0-9]{2}:[0-9]{2} (GMT|[0-9]{4})")
 
 
@@ -43,8 +43,8 @@ class Selection(NamedTuple):
 def entity_tag(text: str) -> str:
     """Return the value of an ETag header that contains ``text``.
 
-    Characters that an ETag can't contain (section 8.8.3), and "%", are percent-encoded. Raises
-    ``TypeError`` if ``text`` is not a string.
+    Characters that an ETag can't contain (RFC 9110, section 8.8.3), and "%", are percent-encoded.
+    Raises ``TypeError`` if ``text`` is not a string.
     """
     try:
         return f'"{quote(text, safe=_TAG_SAFE)}"'
@@ -100,8 +100,8 @@ def select(
     - ``modified``: whole seconds since 1970, or infinite if the date is not known.
     - ``size``: the length of the representation in bytes.
 
-    The conditions are checked in the order of section 13.2.2. Raises ``HTTPError``: 412 if a
-    precondition fails, and 416 if the range is outside the representation.
+    The conditions are checked in the order of RFC 9110, section 13.2.2. Raises ``HTTPError``: 412
+    if a precondition fails, and 416 if the range is outside the representation.
     """
     matches = headers.get("if-match")
     if matches is not None:
@@ -115,7 +115,7 @@ def select(
         raise HTTPError(412, "The resource has changed since the version that this request is for.")
     if is_known(headers, etag, modified):
         return Selection(304, 0, 0)
-    # Ranges are only defined for GET (section 14.2).
+    # Ranges are only defined for GET (RFC 9110, section 14.2).
     wanted = headers.get("range") if method == "GET" else None
     if wanted is not None and _range_applies(headers, etag, modified):
         part = _range_of(wanted, size)
@@ -127,7 +127,7 @@ def select(
 def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
     """Return whether the client already has this version.
 
-    If-None-Match overrides If-Modified-Since (section 13.1.3).
+    If-None-Match overrides If-Modified-Since (RFC 9110, section 13.1.3).
 
     ``etag`` is "" if there is no tag, and ``modified`` is infinite if there is no date.
     """
@@ -145,7 +145,7 @@ def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
 
 def _range_applies(headers: Mapping[str, str], etag: str, modified: float) -> bool:
     """Return whether the If-Range header allows a range: it must contain the representation's
-    strong tag or exactly its date (section 13.1.5).
+    strong tag or exactly its date (RFC 9110, section 13.1.5).
     """
     condition = headers.get("if-range")
     if condition is None:
@@ -157,7 +157,7 @@ def _range_applies(headers: Mapping[str, str], etag: str, modified: float) -> bo
 
 def _range_of(value: str, size: int) -> tuple[int, int] | None:
     """Return the start and stop of a Range header, or None if the header is to be ignored, which
-    section 14.2 always allows.
+    RFC 9110, section 14.2, always allows.
 
     Other units, malformed ranges and several ranges are ignored. Combining several ranges costs a
     server more than it saves, and has been used in attacks. Raises 416 if the range is outside the
@@ -197,7 +197,7 @@ def accepted_codings(header: str, codings: Iterable[str]) -> list[str]:
     in the given order.
 
     The weight of a coding's name overrides that of ``*``. Without the header, return no coding,
-    although section 12.5.3 allows any.
+    although RFC 9110, section 12.5.3, allows any.
     """
     weights = weights_of(header, unclear=0.0)
     least = weights.get("identity", 0.0)

@@ -66,9 +66,9 @@ class Signer:
         return str(self._serializer.dumps(value, salt))
 
     def load(self, text: str, salt: str | None = None) -> Any:
-        """Return the value that was signed with this salt.
+        """Return the value of ``text``, which ``dump`` returned with the same ``salt``.
 
-        Raises ``ValueError`` if the text is forged or broken.
+        Raises ``ValueError`` if the text is forged or damaged.
         """
         try:
             value = self._serializer.loads(text, salt)
