@@ -561,7 +561,7 @@ class App(Base[Outermost_co]):
 
         The process can serve requests when its startup is done, the server is not shutting down,
         and all checks succeed. A check fails if it raises an exception or returns False. If a
-        session backend, channels or middleware have a method ``ping``, this is a check, too.
+        session backend, channels or middleware have a method ``ping``, this method is a check, too.
 
         - ``checks``: more checks; maps names to functions, ``def`` or ``async def``.
         - ``timeout``: seconds for all checks together.

@@ -297,7 +297,7 @@ TEXT = str | None, "a text"
 
 def check_each(called: str, kinds: Any, expected: str, **values: object) -> None:
     """Raise ``SetupError`` if an argument of the function named ``called`` is not an instance of
-    ``kinds``. ``values``: the arguments by name. ``FLAG`` has ``kinds`` and ``expected`` for bools.
+    ``kinds``. ``values``: the arguments by name. ``FLAG`` is ``kinds`` and ``expected`` for bools.
 
         check_each("mount", *FLAG, isolated=isolated, strip=strip)
     """

@@ -253,7 +253,7 @@ class Tree(Registrations):
         to it.
 
         Leave out the applications that contain this one, as in ``self.parent = root``. Also leave
-        out applications that are attributes of those, because they have their place there.
+        out applications that are attributes of these, because they belong to these.
         """
         known = {id(app) for app in (self.app, *ancestors)}
         known |= {id(value) for ancestor in ancestors for value in _attributes(ancestor).values()}

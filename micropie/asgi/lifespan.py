@@ -145,7 +145,7 @@ def handling_signals(notify: Callable[[], object]) -> Iterator[None]:
     finally:
         for number, server_handler in server_handlers.items():
             if signal.getsignal(number) is handle:
-                # Restore the server's handler, unless other code has replaced this one.
+                # Restore the server's handler, unless other code has replaced ``handle``.
                 _set_handler(number, server_handler)
 
 

@@ -194,7 +194,7 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
 
 @cached_if_short(1024)
 def _may_be_file(path: str) -> bool:
-    """Return whether a file may have this name."""
+    """Return whether ``path`` may be the path of a file that clients can get."""
     return not (
         "\0" in path
         or "\\" in path
@@ -291,7 +291,7 @@ def _best_coding(
 
 
 def facts_of(found: os.stat_result) -> Facts:
-    """Return the facts of a file. Equal facts mean the same bytes."""
+    """Return the facts that identify a version of a file. Equal facts mean the same bytes."""
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
 
 

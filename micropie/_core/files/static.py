@@ -307,7 +307,8 @@ def _opened(
     """Return the part of a file that this request gets. It is taken from ``data``, the bytes of the
     file, if they are in memory. Otherwise the file is opened, and read if it is short.
 
-    Return None if the file has changed since its look-up, or must not be read here.
+    Return None if the file has changed since its look-up, or if it has to be opened although
+    ``may_read`` is False.
     """
     selection = Selection(response.status, 0, resolved.size)
     # Conditional headers such as If-None-Match apply only to a GET or HEAD with the status 200 (RFC

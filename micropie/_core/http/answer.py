@@ -115,8 +115,9 @@ class AnswerState:
         self.stream = stream
 
     def continue_stream(self, stream: ChunkedBody) -> None:
-        """Record that the body is sent as this stream, and drop the response. The stream's
-        generator may set headers and cookies on a new one until it has produced its first chunk.
+        """Record that the body is sent as ``stream``, and drop the response object. Until the
+        stream's generator has produced its first chunk, it may set headers and cookies on a new
+        response object.
         """
         self.stream, self.response = stream, None
 

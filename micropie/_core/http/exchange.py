@@ -675,8 +675,8 @@ class Exchange:
         """Log an exception that the client does not see, and pass it to ``App(on_error=...)``. In
         development, a hint is added to common errors.
 
-        If a service is unavailable, log only the sentence. The traceback is logged at the level
-        DEBUG.
+        If a service is unavailable (a 503), log only ``sentence`` and the error's message. The
+        traceback is then logged only if the level is DEBUG.
         """
         if self.config.advisor is not None:
             self.config.advisor.add_hint(self, failure)

@@ -214,7 +214,7 @@ class FileReference:
 
     It is neither a tuple nor a dataclass, because a reference that was never opened would then be
     sent as JSON by mistake. ``fingerprint``: the fingerprint in the URL, which identifies the
-    version that the page links to.
+    version of the file to which a page links.
     """
 
     __slots__ = ("fingerprint", "options", "path")
@@ -360,7 +360,8 @@ _SENT_AS: Sequence[tuple[str, Callable[[type], bool]]] = (
 
 def sent_as(kind: type) -> str:
     """Return how results of a class are sent: as "json", "text", "html", a "stream" or a
-    "response"; "awaited" if they are awaited first; "" if that depends on the object.
+    "response"; "awaited" if they are awaited first; "" if this depends on the
+    result itself.
     """
     return next((how for how, matches in _SENT_AS if matches(kind)), "json")
 
@@ -599,7 +600,7 @@ class Origin(Protocol):
 
 def redirect_response(redirect: Redirect, site: Origin) -> Response:
     """Return the response for a ``Redirect`` that was raised during a request. ``site``: the
-    request. Raises 400 for a location that ``_allowed`` refuses.
+    scheme and the host of that request. Raises 400 for a location that ``_allowed`` refuses.
     """
     location = _allowed(redirect, site)
     return Response("", redirect.status, [*redirect.headers, ("Location", location)])

@@ -229,9 +229,9 @@ class _Call:
             await self._ended.wait()
 
     def _disconnect(self) -> bool:
-        """If the application waits in ``receive``, return ``http.disconnect`` to it.
+        """If the application waits in ``receive``, let that call return ``http.disconnect``.
 
-        Return whether it gets that message now, or got it before.
+        Return whether the application gets this message now, or got it before.
         """
         if self._receiving is None:
             return self._got_disconnect

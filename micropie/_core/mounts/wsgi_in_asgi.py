@@ -237,8 +237,8 @@ def environ_of(
     headers, size = exchange.raw_headers(), len(environ)
     for field, value in headers:
         environ[_KEYS[field]] = value.decode("latin-1")
-    # Either a name is repeated, or there are too many headers. ``headers`` joins repeated values,
-    # and raises a 431 if there are too many.
+    # Either a name is repeated, or there are too many headers. ``exchange.headers`` joins
+    # repeated values, and raises a 431 if there are too many headers.
     if len(environ) - size < len(headers) or len(headers) > MAX_HEADERS:
         for header, text in exchange.headers.items():
             environ[_KEYS[header.encode("latin-1")]] = text

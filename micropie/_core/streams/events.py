@@ -207,7 +207,7 @@ class EventStream(Response):
 
 def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Response) -> None:
     """If ``stream`` has replaced the body of an ``EventStream`` and sends events too, make it send
-    heartbeats and end at shutdown, as the first body would have done.
+    heartbeats and end at shutdown, as the replaced body would have done.
 
     ``replaced``: the body that a hook has replaced with ``stream``.
     """

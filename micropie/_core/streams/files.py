@@ -74,8 +74,8 @@ class FileRange:
         return chunk
 
     def check_length(self) -> None:
-        """Raise ``ResponseError`` if the file has become too short. Called before the server sends
-        the file itself.
+        """Raise ``ResponseError`` if the file has become too short. Called after the server has
+        sent the file itself.
         """
         assert self.file is not None  # noqa: S101
         if os.fstat(self.file.fileno()).st_size < self.start + self.length:

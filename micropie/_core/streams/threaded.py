@@ -61,8 +61,8 @@ class MadeAhead(LoopStream):
 
     A single task takes the chunks and closes the stream. A thread can't be interrupted, so a
     cancellation waits for the chunk that is being made, unless the stream has an ``interrupt``.
-    Code in the thread can call ``from_thread.check_cancelled``. Only ``_take_turn`` runs in the
-    thread. Everything else runs on the event loop.
+    The application's code in the thread can call ``from_thread.check_cancelled``. Only
+    ``_take_turn`` runs in the thread. Everything else runs on the event loop.
     """
 
     encode: Callable[[Any], bytes] = bytes  # the chunks are already encoded

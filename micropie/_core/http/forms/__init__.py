@@ -5,18 +5,19 @@ Open ``data.py`` to change queries, urlencoded forms or a limit of any form. The
 - ``multipart.py``: which multipart forms are refused; ``docs/forms.md`` lists them
 - ``uploads.py``: uploaded files
 
-The same rules apply to a query, an urlencoded form and a multipart form:
+The same rules apply to a query, a urlencoded form and a multipart form:
 
 - limits are checked field by field, in the order in which fields arrive, so that the first problem
   decides the response;
 - too many fields, files or bytes get a 413, malformed data a 400, a charset other than UTF-8 a 415;
-- text is valid UTF-8 without NUL; only ``&`` separates; a name without ``=`` has the value ``""``;
+- text is valid UTF-8 without NUL; only ``&`` separates fields; a name without ``=`` has the value
+  ``""``;
 - a parser that has raised an exception has closed its open files, and can't be used again.
 
 ``PartParser`` gets a multipart body's bytes as they arrive and yields events: the head of a part,
-its bytes, its end. It checks all limits, for both of its users: ``MultipartParser`` stores fields
-and files before the handler runs, and ``http/body/form_parts.py`` passes the events on as they are
-requested. Large bodies are parsed and bound in an IO step, which runs in a thread. Files are
+its bytes, its end. It checks all limits for its two users: ``MultipartParser``, which stores fields
+and files before the handler runs, and ``http/body/form_parts.py``, which passes each event on when
+it is requested. Large bodies are parsed and bound in an IO step, which runs in a thread. Files are
 written in large pieces, because using a thread costs more than a small write. If a request is
 cancelled, the thread may still be writing a file. So files are closed under a lock, and ignore
 later writes.

@@ -100,7 +100,7 @@ def require_utf8(charset: str) -> None:
 
 
 def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str, list[str]]:
-    """Parse a query or an urlencoded form into name -> values. ``query`` may be a str, as in WSGI:
+    """Parse a query or a urlencoded form into name -> values. ``query`` may be a str, as in WSGI:
     bytes decoded as latin-1.
 
     Raises 400 for malformed text, and 413 above a limit, which is checked before each field is
@@ -174,7 +174,7 @@ def _encoded(raw: str) -> bytes:
 
 _NAME = pattern(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[0-9]{1,6}\])+")
 _STEP = pattern(r"\[([0-9]+)\]|([^.\[\]]+)")
-DEEPEST = 16  # the maximum number of levels; a name with more is plain text, not nested
+DEEPEST = 16  # the maximum number of levels; a name with more is not treated as nested
 
 
 Nested: TypeAlias = "list[Json] | dict[str | int, Nested]"
