@@ -181,7 +181,7 @@ class App(Base[Outermost_co]):
     ``App(max_body_size=1024, debug=True)``, and these:
 
     - ``session_backend``: stores the sessions; by default in this process's memory.
-    - ``channels``: becomes ``self.channels``; by default, messages stay in this process.
+    - ``channels``: the value of ``self.channels``; by default, messages stay in this process.
     - ``security``: a site's security middleware, such as ``SecurityDefaults("example.com")`` from
       ``micropie.middleware``. With False, startup logs no warning about missing middleware.
     - ``docs``: True serves ``/openapi.json`` and, at ``/docs``, a page on which to try out the API.
@@ -613,8 +613,8 @@ class App(Base[Outermost_co]):
 
         - ``target``: an ``App``, an ASGI or a WSGI application. An ``App`` shares this
           application's sessions, hooks and settings, as if it were an attribute.
-        - ``kind``: ``"app"``, ``"asgi"`` or ``"wsgi"``. By default, it is detected from the
-          signature of ``target``. Set it if the signature doesn't show it.
+        - ``kind``: ``"app"``, ``"asgi"`` or ``"wsgi"``. By default, the protocol is
+          detected from the signature of ``target``. Set ``kind`` if the signature doesn't show it.
         - ``isolated``: whether an ``App`` keeps its own sessions, hooks and settings.
         - ``strip``: whether an ASGI or WSGI application sees paths without the prefix. Set this for
           an application that ignores ``root_path``.

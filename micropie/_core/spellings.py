@@ -48,10 +48,10 @@ class RequestSpellings:
     _subapp_path: str | None = None
 
     query_params: dict[str, list[str]] = attribute_of("_exchange.query")
-    """The query's parameters: name -> values. ``query`` returns the same as a ``MultiDict``."""
+    """The query's parameters: name -> values. ``query`` returns them in a ``MultiDict``."""
     body_params: dict[str, list[Any]] = attribute_of("_exchange.fields")
-    """The fields of the form or of the JSON body's top level: name -> values. ``form`` returns the
-    same as a ``MultiDict``.
+    """The fields of the form or of the JSON body's top level: name -> values. ``form`` returns
+    them in a ``MultiDict``.
     """
 
     @property
@@ -118,9 +118,9 @@ class AppSpellings:
 
     @cached_property
     def env(self) -> SimpleNamespace:
-        """An object with the dicts ``filters``, ``globals`` and ``tests`` of the templates, which
-        may be changed. Same as ``template_filters``, ``template_globals`` and ``template_setup`` of
-        ``App``.
+        """An object with the templates' dicts ``filters``, ``globals`` and ``tests``. Changing them
+        has the same effect as the settings ``template_filters``, ``template_globals`` and
+        ``template_setup``.
         """
         tree, names = self._micropie, SimpleNamespace(filters={}, globals={}, tests={})
         others = tree.settings.get("template_setup")

@@ -156,8 +156,8 @@ async def perform_step(
 ) -> Any:
     """Perform one step of any kind except RECEIVE and CHUNK, and return its result.
 
-    ``held``: a list that contains the slot that the last call in the application's threads has left
-    to the next one, if any.
+    ``held``: a list that contains the ``Slots`` in which the previous call has kept its slot for
+    the next call; empty if there is no such call.
     """
     if kind is AWAIT:
         return await function(*arguments)

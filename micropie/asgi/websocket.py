@@ -175,7 +175,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         await connection.accept(subprotocol, pairs)
 
     async def _save_changes(self) -> str | None:
-        """Save the session if it was changed. Return the cookie of a new session, or None."""
+        """Save the session if it was changed. Return the Set-Cookie value, or None."""
         exchange, session = self._exchange, self._exchange.answer.session
         if session is None or not session.changed:
             return None

@@ -270,8 +270,8 @@ def _without_links(full: str, facts: os.stat_result, start: int) -> tuple[str, o
 def _best_coding(
     plain: ResolvedFile, suffixes: tuple[str, ...], follow_symlinks: bool
 ) -> ResolvedFile:
-    """Return the compressed file next to ``plain`` with the first of ``suffixes`` that exists and
-    is not older, or else ``plain``.
+    """Return the first compressed file next to ``plain``, in the order of ``suffixes``, that is not
+    older than ``plain``. If there is none, return ``plain``.
     """
     best = plain
     for suffix in dict.fromkeys((*suffixes, *_CODINGS)):

@@ -97,8 +97,8 @@ class AnswerState:
         return replaced
 
     def keep_headers(self, is_expected: bool) -> None:
-        """For an expected exception, keep the headers set so far, except those that describe the
-        discarded body. For any other exception, keep none.
+        """Drop the response because of an exception. If ``is_expected``, which means that the
+        exception becomes a response, keep the headers set so far that don't describe the body.
         """
         pairs = self.response.pairs if self.response is not None and is_expected else ()
         kept = [pair for pair in pairs if not pair[0].lower().startswith("content-")]
@@ -111,7 +111,7 @@ class AnswerState:
             self.depends_on = (*self.depends_on, header)
 
     def begin(self, stream: ChunkedBody | None) -> None:
-        """Record that the body is sent as this stream, or in one piece if ``stream`` is None."""
+        """Record that the body is sent as ``stream``, or in one piece if ``stream`` is None."""
         self.stream = stream
 
     def continue_stream(self, stream: ChunkedBody) -> None:

@@ -116,8 +116,8 @@ class Peer(NamedTuple):
     """The client, the scheme and the host of a request, as middleware reads them from the headers
     of a trusted proxy. A field is None if no header declares it.
 
-    ``by``: the hooks that have set these fields before the application was chosen by the host. They
-    need not set the fields again.
+    ``by``: the hooks that have set these fields already, before the host was used to choose an
+    application. They need not set the fields again.
     """
 
     scheme: str | None = None
@@ -720,8 +720,8 @@ class Exchange:
     sends_files = False
     """Whether the server can send an open file itself."""
     has_several_workers: bool | None = None
-    """Whether the server runs this application in several processes; None if it does not report
-    it.
+    """Whether the server runs this application in several processes; None if the server does not
+    report this.
     """
     scope: Scope = {}  # noqa: RUF012 - each driver sets its own
     """The ASGI scope; under WSGI, a scope made from the environ."""
@@ -781,7 +781,7 @@ class Exchange:
 
     def receive_piece(self) -> Any:
         """Return the next piece of the body and whether more may follow (``Piece``). Under ASGI,
-        await it.
+        await the result.
 
         Raises ``ClientDisconnect``, or ``HTTPError`` 408 if the body arrives too slowly.
         """

@@ -409,8 +409,8 @@ def _refuse_constant(name: str) -> NoReturn:
 
 _DECODER = JSONDecoder(parse_float=_read_float, parse_constant=_refuse_constant)
 
-# If a text doesn't match, floats represent all its numbers exactly: each has up to 15 digits and is
-# not close to zero.
+# If a JSON text doesn't match this, floats represent all its numbers exactly: each has up to 15
+# digits and is not close to zero.
 _INEXACT = pattern(rb"[0-9.]{16}|[eE]-[0-9]{3}")
 
 

@@ -28,8 +28,8 @@ PROBLEM = "application/problem+json"
 _VARY = "vary", "Accept"
 _ALSO_VARY = KnownHead((*NO_OTHER_HEADERS, _VARY))
 
-# The attributes of each ``ParameterError`` that a problem document contains. The schema is in
-# ``openapi/schemas.py``.
+# The attributes of each ``ParameterError`` that a problem document contains. The document's
+# schema is in ``openapi/schemas.py``.
 _OF_ERROR = ("parameter", "source", "expected", "path", "field")
 
 # The page has no styles, because a strict Content-Security-Policy would block them.

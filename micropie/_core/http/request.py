@@ -127,7 +127,7 @@ class Request(RequestSpellings):
         """Return ``value``, anything that JSON can hold, as signed text for a link:
         ``self.absolute_url_for("reset", key=request.sign(name, "reset", expires=3600))``.
 
-        ``unsign`` returns the value for ``expires`` seconds, if it is called with the same
+        For ``expires`` seconds, ``unsign`` returns the value if it is called with the same
         ``purpose``. Only this application can create such text. The client can read the value, and
         use the text more than once. Raises ``SetupError`` without ``App(secret_key=...)``, and
         ``TypeError`` for a value that JSON can't hold.
@@ -172,7 +172,7 @@ class Request(RequestSpellings):
 
     @property
     def content_length(self) -> int | None:
-        """The announced length of the body in bytes, or None. Raises 400 if it is not a number."""
+        """The announced length of the body in bytes, or None. Raises 400 unless it is a number."""
         return self._exchange.framing[2]
 
     @property

@@ -161,7 +161,8 @@ class Response:
         """Delete a cookie from the client. Pass the ``path``, ``domain`` and ``partitioned`` with
         which it was set.
 
-        For ``__Host-...``, ``__Secure-...`` and ``partitioned``, pass ``secure=True`` as well.
+        If the cookie is ``partitioned``, or its name begins with ``__Host-`` or ``__Secure-``, pass
+        ``secure=True`` as well.
         """
         self.set_cookie(name, "", max_age=0, expires=datetime(1970, 1, 1), **attributes)
 
@@ -174,8 +175,8 @@ class GivenStatus(int):
     the application sends, if any.
 
     ``reason`` has visible latin-1 characters, spaces and tabs (RFC 9112, section 4). Raises
-    ``ResponseError`` for any other text, which might inject a header, and for 1xx, because clients
-    expect another response after it.
+    ``ResponseError`` for any other reason, which might inject a header, and for a status 1xx,
+    because clients expect another response after it.
     """
 
     reason: str

@@ -339,7 +339,8 @@ class Session(dict[str, Any]):
 class UnopenedSession(Session):
     """An empty session in place of one that has not been loaded. Changes to it are discarded.
 
-    Hooks and error pages get it if a hook refused the request before the session was loaded.
+    Hooks and error pages get this object if a hook refused the request before the session was
+    loaded.
     """
 
     __slots__ = ()

@@ -85,8 +85,8 @@ class MountedPath(NamedTuple):
 
     @property
     def path(self) -> str:
-        """The full decoded path, for ASGI. Bytes that are not UTF-8 become U+FFFD, as ASGI
-        servers do it.
+        """The full decoded path, for ASGI. Bytes that are not UTF-8 become U+FFFD, as under
+        ASGI servers.
         """
         return self.root + unquote_to_bytes(self.rest).decode("utf-8", "replace")
 
@@ -194,7 +194,7 @@ def kind_of_target(target: object, kind: str | None) -> str:
     possible = []
     for protocol, count in ((WSGI, 2), (ASGI, 3)):
         # ``bind`` raises TypeError if the target has other parameters. ``signature`` raises
-        # ValueError if it is written in C.
+        # ValueError if the target is written in C.
         with suppress(TypeError, ValueError):
             inspect.signature(target).bind(*range(count))
             possible.append(protocol)

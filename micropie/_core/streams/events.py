@@ -173,7 +173,7 @@ class EventStream(Response):
       close the connection and the server notices if the client has disconnected. None means never.
     - ``headers``: sent in addition to the headers that keep proxies from buffering the events.
     - ``map``: a plain function that takes an item and returns the item to send instead, or None to
-      send nothing. It is not called with an ``event(...)``.
+      send nothing. It is not called for an item made by ``event(...)``.
 
     The stream ends when its source ends, when the client disconnects, and when the server shuts
     down. Raises ``TypeError`` for a source that can't be iterated over and for a ``map`` that is

@@ -66,7 +66,7 @@ class Templates:
         """Render the template ``name``, or the template in the string ``source``, and return the
         result. Every value is escaped. ``block``: render only the block of this name.
 
-        A source may extend and include templates of the directories.
+        A source may extend and include templates in ``directories``.
         """
         if self.reload:
             _refuse_coroutines(context)

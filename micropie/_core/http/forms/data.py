@@ -205,6 +205,6 @@ def nested(fields: Mapping[str, list[Json]]) -> dict[str | int, Nested]:
 
 def rows(node: Mapping[str | int, Nested]) -> list[Nested]:
     """Return the items of a list in a form, in the order of their numbers. Numbers may be missing,
-    because a page may have removed items.
+    because a script in the page may have removed items.
     """
     return [node[number] for number in sorted(one for one in node if isinstance(one, int))]

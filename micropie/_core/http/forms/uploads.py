@@ -43,8 +43,8 @@ _DEVICES = pattern(
 
 
 def safe_filename(raw: str) -> str:
-    """Return ``raw`` without directories, control characters, leading dots and the names of Windows
-    devices; "upload" if nothing is left.
+    """Return ``raw`` without directories, control characters and leading dots; "upload" if nothing
+    is left. The name of a Windows device, such as "con", becomes "_con".
     """
     name = raw.replace("\\", "/").rpartition("/")[2]
     name = _UNSAFE.sub("", name).strip(". ") or "upload"

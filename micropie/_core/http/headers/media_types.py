@@ -59,7 +59,7 @@ def is_json(media_type: str) -> bool:
 
 def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
     """Return the part of ``value`` before the first ``;``, in lower case, and the parameters. The
-    quotes of a parameter are removed, its escapes are not.
+    quotes of a parameter are removed, but not its escapes.
 
     Text between two ``;`` without a name is skipped. Raises ``BadRequest`` for a repeated
     parameter, blanks around ``=`` and a broken quoted string, because two parsers might read them
