@@ -111,7 +111,8 @@ class Tree(Registrations):
     # -- the site, for drivers ---------------------------------------------------------------------
 
     def compiled(self, blocking: Kind = HANDLER) -> Site:
-        """Return the compiled site. It is compiled when it is first needed. Raises ``SetupError``.
+        """Return the site, which is compiled when it is first needed. Raises ``SetupError`` if the
+        application can't be built.
 
         ``blocking``: the kind of step that calls ``def`` handlers; see ``build_site``.
         """
@@ -222,7 +223,8 @@ class Tree(Registrations):
 
     def find_roots(self) -> None:
         """Compile the applications that contain this one, so that their resources and settings are
-        available here even before the first request. Raises ``SetupError``.
+        available here even before the first request. Raises ``SetupError`` if one of them can't be
+        built.
         """
         if not self._roots:
             for tree in [*_trees]:

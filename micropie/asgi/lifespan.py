@@ -80,8 +80,8 @@ async def serve_lifespan(
                 await receive()
         finally:
             with anyio.CancelScope(shield=True):
-                # Wait for the functions of ``after_response``. A cancellation by the server doesn't
-                # end this wait, because the functions have their own time limit.
+                # Wait for functions passed to ``after_response``. A cancellation by the server
+                # doesn't end this wait, because the functions have their own time limit.
                 await background.join()
     except BaseException:  # the server cancelled the lifespan without lifespan.shutdown
         await _stop_cancelled(lifecycle, context)

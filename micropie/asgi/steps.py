@@ -250,7 +250,7 @@ async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
 
 
 # The key in ``scope["state"]`` under which the lifespan stores its ``LoopTasks``, which run the
-# functions of ``after_response``.
+# functions passed to ``after_response``.
 BACKGROUND: Final = "micropie.background"
 
 # Size in bytes. A larger body may be in a file that takes long to close: the kernel needs 50 ms to
@@ -261,9 +261,9 @@ LARGE = 4 * 1024 * 1024
 async def close_request(exchange: Exchange) -> None:
     """Release everything that the current request holds, in a thread if it holds a large file.
 
-    Functions of ``after_response`` run in a separate task. The server and the connection's next
-    request don't wait for it. The lifespan waits for it before shutdown handlers run. Under a
-    server without lifespan, the request itself waits for these functions.
+    Functions passed to ``after_response`` run in a separate task. The server and the connection's
+    next request don't wait for this task. The lifespan waits for it before shutdown handlers run.
+    Under a server without lifespan, the request itself waits for the functions.
     """
     # Close the resources of a stream. At this point, the server no longer cancels the request.
     if exchange.resources:

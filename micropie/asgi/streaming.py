@@ -139,7 +139,8 @@ class StreamedExchange(Exchange):
 
     config: Config
     send: Send  # the server's ``send``
-    in_flight: anyio.Event | None = None  # not None while a call of ``receive`` is being awaited
+    # Set when the call of ``receive`` that is being awaited returns; None if there is no such call.
+    in_flight: anyio.Event | None = None
     _receive: Receive
 
     async def disconnected(self) -> None:
@@ -257,7 +258,8 @@ class HeartBeats:
     def __init__(self, send: Send, pause: float) -> None:
         self._send = send
         self._pause = pause
-        self._beat: anyio.Event | None = None  # not None while a heartbeat is being sent
+        # Set when the heartbeat that is being sent was sent; None if there is no such heartbeat.
+        self._beat: anyio.Event | None = None
         # The time at which the last message was sent. It is inf while a message is being sent, and
         # after ``stop``.
         self._last = monotonic()

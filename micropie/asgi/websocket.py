@@ -194,9 +194,9 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
     def receive_text(self) -> Coroutine[object, object, str]:
         """Return the next message, which must be text.
 
-        Raises ``ConnectionClosed``. A binary message closes the WebSocket with 1003, and then the
-        exception is also a ``ValueError``. A message above ``websocket_max_size`` bytes closes it
-        with 1009.
+        Raises ``ConnectionClosed`` if the WebSocket has ended. A binary message closes it with
+        1003, and then the exception is also a ``ValueError``. A message above
+        ``websocket_max_size`` bytes closes it with 1009.
         """
         return self._connection.receive("receive_text", "text")
 
@@ -274,8 +274,8 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
     def send_text(self, text: str) -> Coroutine[object, object, None]:
         """Send a text message.
 
-        Raises ``ConnectionClosed``. If the client reads nothing for ``websocket_send_timeout``
-        seconds, the WebSocket is closed with 1008.
+        Raises ``ConnectionClosed`` if the WebSocket has ended. If the client reads nothing for
+        ``websocket_send_timeout`` seconds, the WebSocket is closed with 1008.
         """
         if not isinstance(text, str):
             raise TypeError(f"send_text() takes text, not {type(text).__name__}")

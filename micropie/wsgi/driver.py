@@ -199,7 +199,7 @@ class _Chunks:
         self._failure = failure
 
     def close(self) -> None:
-        """Close the stream, unless that has been done. Then end the request, even if closing has
+        """Close the stream, unless it is closed already. Then end the request, even if closing has
         failed.
         """
         exchange = self._exchange

@@ -67,8 +67,8 @@ class WSGIExchange(Exchange):
             self.path = path.encode("latin-1").decode("utf-8", "replace")
 
     def shielded(self, generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
-        """See ``Exchange``. Nothing is cancelled under WSGI, but all steps of a generator must run
-        in the same task.
+        """See ``Exchange.shielded``. Under WSGI, nothing is cancelled, but all steps of a generator
+        must run in the same task.
         """
         return steps.in_one_task(generator)
 
@@ -77,7 +77,7 @@ class WSGIExchange(Exchange):
         super().begin_generator(running)
 
     def close(self) -> None:
-        """See ``Exchange``. Also start the functions of ``after_response``."""
+        """See ``Exchange.close``. Also start the functions passed to ``after_response``."""
         was_answered = self.answer.is_over
         super().close()
         if self.ends is not None and not was_answered:  # ``after_response`` was called
@@ -206,11 +206,11 @@ class WSGIExchange(Exchange):
     # -- the body ----------------------------------------------------------------------------------
 
     def receive_piece(self, size: int = PIECE) -> Piece:
-        """Return the next piece of the body, and whether more may follow. Never read beyond the end
-        of the body, because that would block.
+        """Return the next piece of the body, and whether more may follow. This never reads beyond
+        the end of the body, because that would block.
 
         ``size``: how many bytes to read if the length is known; at least ``PIECE``. Raises
-        ``ClientDisconnect`` if the body ends too early.
+        ``ClientDisconnect`` if the body ends too early, and a 408 if the client stops sending.
         """
         if self.body.put_back is not None:
             return self.body.take_piece()

@@ -72,8 +72,8 @@ class WSGIState:
             self._config.shutdown.end()
 
     def stop(self) -> None:
-        """Shut the application down, unless that has been done. Raises the first exception that a
-        shutdown handler raised.
+        """Shut the application down if it is running. Raises the first exception that a shutdown
+        handler raised.
         """
         atexit.unregister(self._stop_at_exit)
         with self._lock:
@@ -82,7 +82,8 @@ class WSGIState:
             self.site = None
         if config is not None:
             config.shutdown.end()
-            # Wait for the functions of ``after_response`` before closing the resources they use.
+            # Before closing resources, wait for functions passed to ``after_response``, which may
+            # use them.
             wait_for_tasks(config.settings.background_timeout + 1)
         for site in self._sites:
             site.close()

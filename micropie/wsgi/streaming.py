@@ -53,7 +53,7 @@ class StreamReader:
         # How many chunks the task may produce. Before the second chunk is requested, none is
         # produced in advance, because a HEAD request takes only the first one.
         self._wanted = 1
-        # Not None while the task waits because it has produced enough chunks.
+        # The event for which the task waits when it has produced enough chunks; None otherwise.
         self._parked: anyio.Event | None = None
         self._is_closing = False
         self._loop.spawn(self._lose, self._run)

@@ -39,7 +39,7 @@ def fingerprint(place: FileLocation, largest: float = inf) -> Fingerprint:
     """Return the fingerprint of a file, and the version to which it belongs. The fingerprint is ""
     if the file would have to be read and has more than ``largest`` bytes.
 
-    Raises ``HTTPError`` 404. May block.
+    Raises ``HTTPError`` 404 if there is no such file. May block.
     """
     root, path, follow_symlinks = place
     seen_at = time.monotonic()
@@ -62,7 +62,8 @@ def identified(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> Reso
     the same time and size. A file of more than 64 MiB is not read. Instead, its fingerprint is made
     from facts that differ between machines.
 
-    Raises ``HTTPError`` 404. May block, unless ``IDENTIFIED`` has the file.
+    Raises ``HTTPError`` 404 if the file no longer exists. May block, unless ``IDENTIFIED`` contains
+    the file.
     """
     known = IDENTIFIED.get(resolved)
     if known is None:

@@ -156,7 +156,7 @@ def resolved_root(root: str) -> str:
 def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool) -> ResolvedFile:
     """Return the file at ``path`` under ``root``, or a compressed file next to it.
 
-    Raises ``HTTPError`` 404.
+    Raises ``HTTPError`` 404 if there is no such file.
 
     ``suffixes`` come from ``codings_for``. A compressed file that is older than the file itself is
     not used, because it may contain an older version.

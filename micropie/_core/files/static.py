@@ -195,7 +195,7 @@ def open_file(request: Request, response: Response) -> Flow[tuple[EncodedAnswer,
     """Open the file of a ``FileReference``, which is the body of ``response``. Return the encoded
     response for the file, and the open file if it is too large to be read at once.
 
-    Raises ``HTTPError`` 404, 412 and 416.
+    Raises ``HTTPError``: 404 if there is no such file, 412 and 416 as ``select`` does.
 
     The file is opened in a thread, unless it is in memory or was checked within the last second
     (``recent.py``).
@@ -219,7 +219,7 @@ def open_file(request: Request, response: Response) -> Flow[tuple[EncodedAnswer,
     if opened is None:
         opened = yield IO, _find_and_open, (request, response, asked, key)
     resolved, (status, start, stop), data, part = opened
-    # Without this header, browsers use their copy without a request for a tenth of the file's age
+    # Without this header, browsers use their copy without a request for 10% of the file's age
     # (RFC 9111, section 4.2.2).
     cache_control = _NO_CACHE
     if options.max_age is not None or reference.fingerprint:

@@ -233,7 +233,7 @@ def decoded_segments(path: bytes) -> list[str]:
     return segments
 
 
-# ``37 in data`` takes a sixth of the time of ``b"%" in data``.
+# ``37 in data``, with the number of "%", is six times as fast as ``b"%" in data``.
 PERCENT, _LINE_FEED, _CARRIAGE_RETURN = b"%\n\r"
 
 

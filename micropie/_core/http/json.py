@@ -111,7 +111,7 @@ class Codec:
         return module if tuple(map(int, re.findall(r"\d+", version)[:3])) >= OLDEST_ORJSON else None
 
     def loads(self, data: bytes | bytearray | memoryview | str) -> Json:
-        """Return the value of the JSON text ``data``. Raises ``ValueError``."""
+        """Return the value of the JSON text ``data``. Raises ``ValueError`` if it is invalid."""
         try:
             if type(data) is not bytes:
                 data = data.encode() if isinstance(data, str) else bytes(data)
@@ -231,7 +231,7 @@ class Codec:
 
     def _step(self, value: Any) -> object:
         """Convert ``value`` one step towards the types of JSON: a dataclass to a dict, for example.
-        Raises ``CodecError``.
+        Raises ``CodecError`` if that is impossible.
         """
         kind: type = type(value)
         if self._own and (encode := encoder_of(kind, self._own)) is not None:

@@ -187,7 +187,7 @@ class EventStream(Response):
         source: AsyncIterable[object] | Iterable[object],
         heartbeat: float | None = HEARTBEAT,
         headers: HeadersLike = (),
-        map: Callable[[Any], object] | None = None,  # noqa: A002 - the usual name
+        map: Callable[[Any], object] | None = None,  # noqa: A002 - named like the built-in ``map``
     ) -> None:
         if map is not None and (not callable(map) or iscoroutinefunction(map)):
             raise TypeError(f"map takes a plain function (def), not {map!r}")

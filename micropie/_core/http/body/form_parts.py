@@ -47,7 +47,8 @@ class ArrivingParts:
         """Return the next part, or None after the last one. Skip the unread rest of the previous
         part.
 
-        Raises 400, 408 and 413, and ``ClientDisconnect``.
+        Raises 400 for a malformed form, 413 above a limit, 408 if the body arrives too slowly, and
+        ``ClientDisconnect``.
         """
         while (event := (yield from self._next())) is not _END:
             if isinstance(event, PartHead):

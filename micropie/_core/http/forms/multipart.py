@@ -101,8 +101,9 @@ class PartParser:
     def events(self, chunk: bytes) -> Iterator[PartEvent]:
         """Yield the events of the next chunk, which must not be empty.
 
-        Consume all of them before you pass the next chunk. Raises 400, 413 and 415. After an error,
-        each later call raises the same error.
+        Consume all of them before you pass the next chunk. Raises 400 for a malformed form, 413
+        above a limit, and 415 for a field in a charset other than UTF-8. After an error, each later
+        call raises the same error.
         """
         try:
             for event in self._found_in(chunk):

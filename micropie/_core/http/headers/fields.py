@@ -125,7 +125,7 @@ class Headers(Mapping[str, str]):
     def get(self, name: str, default: str | Value, /) -> str | Value: ...
 
     def get(self, name: str, default: object = None, /) -> object:
-        """Return a value, or ``default``. This takes a third of the time of ``Mapping.get``."""
+        """Return a value, or ``default``. This is three times as fast as ``Mapping.get``."""
         key = name.encode("latin-1", "replace").lower()  # ``_key_of``, inlined
         if key == _AUTHORIZATION:
             self._note("authorization")
@@ -144,7 +144,7 @@ class Headers(Mapping[str, str]):
         return value
 
     def items(self) -> ItemsView[str, str]:
-        """Return (name, value) pairs. This takes a tenth of the time of ``Mapping.items``."""
+        """Return (name, value) pairs. This is ten times as fast as ``Mapping.items``."""
         self._note_all()
         return {
             name.decode("latin-1"): value.decode("latin-1")
