@@ -160,7 +160,7 @@ _NO_CHECKS: Mapping[str, Callable[[], object]] = {}
 class _Root:
     """``self.root``: the outermost application that contains this one.
 
-    A subclass of ``App`` may define another attribute of this name.
+    A subclass of ``App`` may define its own attribute ``root`` instead.
     """
 
     def __get__(self, app: App[Outermost_co], owner: object) -> Outermost_co:
@@ -612,7 +612,7 @@ class App(Base[Outermost_co]):
         Shop())``.
 
         - ``target``: an ``App``, an ASGI or a WSGI application. An ``App`` shares this
-          application's sessions, hooks and settings, as if it were an attribute.
+          application's sessions, hooks and settings, as an attribute would.
         - ``kind``: ``"app"``, ``"asgi"`` or ``"wsgi"``. By default, the protocol is
           detected from the signature of ``target``. Set ``kind`` if the signature doesn't show it.
         - ``isolated``: whether an ``App`` keeps its own sessions, hooks and settings.

@@ -341,7 +341,7 @@ def takes(function: Any, count: int) -> bool:
 
     If the function is decorated, this checks the signature of the decorator's wrapper.
     """
-    # This check is enough for most functions, and cheaper than reading a signature.
+    # Counting the parameters is enough for most functions, and cheaper than reading a signature.
     code: Any = getattr(function, "__code__", None)
     is_plain = isinstance(code, CodeType) and not code.co_kwonlyargcount
     if is_plain and code.co_argcount == count + inspect.ismethod(function):

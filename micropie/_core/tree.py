@@ -222,8 +222,8 @@ class Tree(Registrations):
         return self.config().tree[0].app if self._roots else self.app
 
     def find_roots(self) -> None:
-        """Compile the applications that contain this one, so that their resources and settings are
-        available here even before the first request. Raises ``SetupError`` if one of them can't be
+        """Compile the applications that contain this one, so that this one can use their resources
+        and settings even before the first request. Raises ``SetupError`` if one of them can't be
         built.
         """
         if not self._roots:
@@ -255,7 +255,7 @@ class Tree(Registrations):
         to it.
 
         Leave out the applications that contain this one, as in ``self.parent = root``. Also leave
-        out applications that are attributes of these, because they belong to these.
+        out applications that are attributes of one of these, to which they belong.
         """
         known = {id(app) for app in (self.app, *ancestors)}
         known |= {id(value) for ancestor in ancestors for value in _attributes(ancestor).values()}

@@ -43,8 +43,8 @@ async def serve_lifespan(
     stop the application. All of this happens in one task, because cancel scopes that startup enters
     must be exited in the same task.
 
-    An exception is reported to the server and then raised, because test clients show it. Servers
-    ignore it.
+    An exception is reported to the server and then raised. Test clients show the raised exception;
+    servers ignore it.
     """
     await receive()
     try:

@@ -9,10 +9,10 @@ Open ``static.py`` to change the headers of a file. The other files:
 
 ``static_file`` returns a ``FileReference``. The flow opens the file in one IO step, which runs in a
 thread. If the file was checked within the last second, the kernel has it in memory, so the flow
-opens it without a step. The file is looked up on disk each time; only the headers for each version
-of a file are cached. A small file is sent as bytes, like any other body. A large file is a
-``FileRange``: an open file and the exact number of bytes to send. The request closes this file when
-it ends, so a driver can't leak an open file, whatever happens.
+opens it without a step. Unless ``cached=True``, the file is looked up on disk each time, and only
+the headers for each version of a file are cached. A small file is sent as bytes, like any other
+body. A large file is a ``FileRange``: an open file and the exact number of bytes to send. The
+request closes this file when it ends, so a driver can't leak an open file, whatever happens.
 """
 
 from __future__ import annotations

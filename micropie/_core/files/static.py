@@ -106,9 +106,10 @@ def static_file(
     """Return the file ``path`` under the directory ``root`` as a response: ``return
     static_file(name, root="reports")``.
 
-    - ``path``: may come from a client. If it points out of ``root``, is hidden (begins with a dot)
-      or isn't a readable regular file, the client gets a 404.
-    - ``root``: must not come from a client. Each process resolves it only once.
+    - ``path``: the file's path under ``root``, which may come from a client. If it points out of
+      ``root``, is hidden (begins with a dot) or isn't a readable regular file, the client gets a
+      404.
+    - ``root``: a directory, which must not come from a client. Each process resolves it only once.
     - ``download``: True makes browsers save the file under its own name, and a str makes them save
       it under that name.
     - ``content_type``: by default the type for the name's extension.

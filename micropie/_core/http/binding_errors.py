@@ -135,7 +135,7 @@ def _names_of(error: ParameterError) -> tuple[str, ...]:
 
 
 def _as_texts(value: Json) -> Json:
-    """Return a JSON value as a form would send it: True as "on" and None as ""."""
+    """Return a JSON value as a form would send it: True as "on", False and None as ""."""
     if isinstance(value, dict):
         return {name: _as_texts(one) for name, one in value.items()}
     if isinstance(value, list):

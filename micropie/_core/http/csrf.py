@@ -82,8 +82,8 @@ def is_csrf_token(request: Request, token: object) -> bool:
 
 
 def deleting_cookie(request: Request) -> str | None:
-    """Return the Set-Cookie value that deletes a visitor's secret, or None if the client has no
-    such cookie.
+    """Return the Set-Cookie value that deletes the cookie with a visitor's secret, or None if the
+    client has no such cookie.
     """
     return None if _secret_in_cookie(request) is None else _cookie(request, "")
 

@@ -168,7 +168,7 @@ def _has_iterators(value: Any) -> bool:
 
 def in_chunks(pieces: Generator[str], first: int = CHUNK, others: int = CHUNK) -> Iterator[str]:
     """Join ``pieces`` into larger chunks and yield these. The first chunk has at least ``first``
-    characters, the others have at least ``others``.
+    characters, and each other chunk, except the last one, at least ``others``.
 
     ``pieces`` is closed at the end, or together with this generator.
     """

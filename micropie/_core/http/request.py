@@ -211,8 +211,9 @@ class Request(RequestSpellings):
         return choose_type(self.headers.get("accept"), types)
 
     def not_modified(self, etag: str | None = None, modified: datetime | None = None) -> bool:
-        """Return whether the client has this version already. If so, let the handler return None.
-        The response gets the validators ETag and Last-Modified whether or not it is a 304::
+        """Return whether the client already has the version that ``etag`` or ``modified`` identify.
+        If so, let the handler return None. The response gets the validators ETag and Last-Modified
+        whether or not it is a 304::
 
             if self.request.not_modified(etag=str(pie.version)):
                 return None  # a 304 without a body

@@ -226,8 +226,8 @@ class FileReference:
         self.fingerprint = fingerprint
 
 
-# Everything that a driver sends, already checked: status, Content-Type, Content-Length (None for no
-# such header), all other headers with lower-case names, the body, and the stream or None. It is a
+# Everything that a driver sends, already checked: status, Content-Type, Content-Length (None if
+# missing), all other headers with lower-case names, the body, and the stream or None. It is a
 # plain tuple for speed: creating an instance of a class would take ten times as long, about 10% of
 # the time of a whole request.
 Answer: TypeAlias = tuple[
@@ -511,7 +511,7 @@ def checked_headers(
 
     Headers that describe the connection are left out, with one warning in the log for each name.
 
-    - ``is_given``: whether the headers come from a mounted application. If so, its Location stays
+    - ``is_given``: whether the headers come from a mounted application. If so, a Location stays
       unchanged.
     - ``others``: headers to add, ``NO_OTHER_HEADERS`` or none. A header in ``pairs`` takes
       precedence over one of the same name in ``others``.
@@ -537,7 +537,7 @@ def checked_headers(
                 content_type = text
             elif key == "content-length":
                 if stated_length not in (None, text):
-                    # Refuse this, because clients may trust either length (RFC 9110, section 8.6).
+                    # Refuse two lengths, because clients may trust either (RFC 9110, section 8.6).
                     raise ResponseError(
                         f"a response has one Content-Length, not {stated_length!r} and {text!r}"
                     )

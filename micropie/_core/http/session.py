@@ -191,7 +191,7 @@ class Session(dict[str, Any]):
         self.has_sent_id = False
         # The ``id`` that this session will get, because the client already has a cookie with it.
         self.reserved_id: str | None = None
-        # saves the session of an accepted WebSocket
+        # A function that saves the session of an accepted WebSocket.
         self.saver: Callable[[], Awaitable[None]] | None = None
 
     @property

@@ -1,7 +1,7 @@
 """Turn the response of a mounted application into a ``Response``, so that hooks see it like any
 other response.
 
-The request's task takes the body chunk by chunk.
+The request's task takes the body from the mounted application chunk by chunk.
 """
 
 from __future__ import annotations

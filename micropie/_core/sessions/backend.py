@@ -30,8 +30,8 @@ class SessionBackend:
     ``async def``.
 
     The data of a session is a dict with keys of type str; ids have at most 256 printable ASCII
-    characters. If a backend can't access its data, it raises ``OSError`` (``ConnectionError``,
-    ``TimeoutError``): the client gets a 503, and the error is logged.
+    characters. If a backend can't access its data, it should raise ``OSError``, for example
+    ``ConnectionError`` or ``TimeoutError``. The client then gets a 503, and the error is logged.
 
     ``blocking`` (default: True): whether a ``def`` method may wait, for a file or a database. If
     so, it is called in a worker thread under ASGI. Set ``blocking`` to False for a backend that

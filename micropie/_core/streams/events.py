@@ -177,7 +177,7 @@ class EventStream(Response):
 
     The stream ends when its source ends, when the client disconnects, and when the server shuts
     down. Raises ``TypeError`` for a source that can't be iterated over and for a ``map`` that is
-    not a plain function. Raises ``ValueError`` unless ``heartbeat`` is above 0.
+    not a plain function. Raises ``ValueError`` unless ``heartbeat`` is above 0 or None.
     """
 
     __slots__ = ()

@@ -131,9 +131,9 @@ _BYTES = (bytes, bytearray, memoryview)
 
 
 def as_bytes(chunk: object) -> bytes:
-    """Return a stream's chunk as bytes. A str is encoded as UTF-8.
+    """Return a stream's chunk as bytes. A str and HTML are encoded as UTF-8.
 
-    Raises ``ResponseError`` for any other type.
+    Raises ``ResponseError`` for a chunk that is neither bytes, a str nor HTML.
     """
     if isinstance(chunk, str):
         return chunk.encode()
@@ -255,7 +255,8 @@ class Stream:
     - ``is_text``: whether the first item was a str.
     - ``first``: the chunk that is fetched before the response starts. It is ``PENDING`` until then,
       and ``END`` if there is no chunk.
-    - ``driver``: the object with which the driver fetches chunks. None until the driver has begun.
+    - ``driver``: the driver's ``StreamSender`` or ``StreamReader``, which fetches the chunks. None
+      until the driver has begun.
     - ``has_finished``: whether the last chunk has been made.
     - ``is_open``: whether the stream must still be closed.
     - ``heartbeat``: seconds of silence after which ``HEART_BEAT`` is sent; None means never.

@@ -288,8 +288,8 @@ class MultipartParser:
     def feed(self, *chunks: bytes) -> None:
         """Parse the next chunks.
 
-        Raises 400, 413, 415 and 507, ``ValueError`` after ``close``, and ``OSError`` if no file
-        descriptor is left.
+        Raises the errors of ``PartParser.events``, 507 if the disk is full, ``ValueError`` after
+        ``close``, and ``OSError`` if no file descriptor is left.
         """
         with self._lock:
             try:

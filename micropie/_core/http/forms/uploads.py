@@ -2,7 +2,7 @@
 sent.
 
 ``raw_filename`` and ``headers`` are as the client sent them; only ``filename`` is safe in a path.
-Nothing is parsed here, and this code waits only for the disk.
+Nothing is parsed here, and this code blocks only on disk access.
 """
 
 from __future__ import annotations

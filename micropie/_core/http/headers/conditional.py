@@ -125,7 +125,7 @@ def select(
 
 
 def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
-    """Return whether the client already has this version.
+    """Return whether the client already has the version with this ``etag`` and ``modified`` time.
 
     If-None-Match overrides If-Modified-Since (RFC 9110, section 13.1.3).
 

@@ -227,7 +227,7 @@ def add_missing(pairs: HeaderPairs, others: Iterable[tuple[str, str]]) -> None:
 
 
 def add_vary(pairs: HeaderPairs, name: str) -> None:
-    """Add the name of a request header to Vary, unless Vary has it already, or has "*"."""
+    """Add the name of a request header to Vary, unless Vary contains it already, or "*"."""
     for key, value in pairs:
         if key.lower() == "vary":
             for field in value.split(","):
@@ -290,7 +290,7 @@ def known_private(
 class HeaderNames:
     """Names of request headers that are looked up together, as both protocols spell them.
 
-    - ``by_field``: maps names as in an ASGI scope to the lower-case names.
+    - ``by_field``: maps the names as an ASGI scope has them, as bytes, to the lower-case names.
     - ``by_key``: maps the keys of a WSGI environ to the same names.
     """
 
