@@ -66,8 +66,10 @@ class _Missing:
         self._package, self._explain = package, explain
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """Raise ``ImportError`` with the message of ``explain``, if it has one. No other finder has
-        found the module."""
+        """Raise ``ImportError`` if ``explain`` returns a message for the name.
+
+        Python calls this when no other finder has found the module.
+        """
         package, _, own = name.rpartition(".")
         message = ""
         if package == self._package and not own.startswith("__"):

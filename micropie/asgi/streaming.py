@@ -239,8 +239,8 @@ async def send_streamed(
 async def _send_or_leave(send: Send, message: ServerMessage) -> None:
     """Send a message.
 
-    Raises ``ClientDisconnect`` if the server raises ``OSError``, because the client has
-    disconnected.
+    Raises ``ClientDisconnect`` if the client has disconnected, which the server reports by an
+    ``OSError``.
     """
     try:
         await send(message)

@@ -295,10 +295,10 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         )
 
     async def send(self, value: Sent) -> None:
-        """Send a value, with only the fields of its type, which is ``Sent`` in ``ws:
-        WebSocket[Received, Sent]``. In all other respects this is like ``send_text``.
+        """Send a value of the type ``Sent`` in ``ws: WebSocket[Received, Sent]``, with only the
+        fields of this type. In all other respects this is like ``send_text``.
 
-        Raises ``ResponseError`` for a value that is not of that type.
+        Raises ``ResponseError`` for a value that is not of this type.
         """
         message = self._annotated().write(value)
         await (self.send_text(message) if isinstance(message, str) else self.send_bytes(message))

@@ -610,9 +610,9 @@ class Exchange:
         return generator
 
     def open_generators(self) -> list[RunningGenerator]:
-        """Return the generators of resources and middleware that have not ended. The one that began
-        last comes first, because it may have opened a scope that must end before those of the
-        others.
+        """Return those generators, of resources and of middleware, that have not ended. The one
+        that began last comes first, because it may have opened a scope that must end before those
+        of the others.
         """
         begun = [one for one in (*(self.resources or ()), *self.generators) if not one.has_ended]
         return sorted(begun, key=attrgetter("number"), reverse=True)

@@ -318,7 +318,7 @@ def _conversions() -> _Conversions:
     from decimal import Decimal
     from uuid import UUID
 
-    # These include ``IPv4Interface`` and ``IPv6Interface``, which are subclasses of these.
+    # The first two include ``IPv4Interface`` and ``IPv6Interface``, which are their subclasses.
     addresses = (ip.IPv4Address, ip.IPv6Address, ip.IPv4Network, ip.IPv6Network)
     return (
         (datetime, datetime.isoformat),

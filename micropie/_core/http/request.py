@@ -153,7 +153,7 @@ class Request(RequestSpellings):
 
     def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Awaitable[Value]:
         """``await request.while_connected(work)``: await ``work()``. If the client disconnects,
-        cancel it and raise ``ClientDisconnect``, so that no response is sent.
+        ``work`` is cancelled and ``ClientDisconnect`` is raised, so that no response is sent.
 
         ``work``: an ``async def`` without arguments. WSGI servers don't report that a client has
         disconnected, so under WSGI ``work`` is never cancelled.
@@ -414,7 +414,10 @@ class Request(RequestSpellings):
         return self._exchange.perform_async(self._exchange.incoming.whole())
 
     def stream(self) -> AsyncIterator[bytes]:
-        """``async for chunk in request.stream()``: the body as it arrives. It can be read once."""
+        """``async for chunk in request.stream()``: the body as it arrives.
+
+        It can be read only once.
+        """
         self._exchange.incoming.start_stream()
         return FlowIterator(self._exchange.incoming.next_piece, self._exchange)
 

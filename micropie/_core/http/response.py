@@ -570,7 +570,8 @@ _KEYS = NameTable(_key_of)
 def check_value(name: str, value: object, is_given: bool = False) -> str:
     """Return ``value`` without spaces around it, if it is valid for the header ``name``.
 
-    A Location is converted from an IRI to a URI, unless it is a mounted application's.
+    A Location is converted from an IRI to a URI, unless a mounted application set it
+    (``is_given``). Raises ``ResponseError`` if ``value`` is not valid.
     """
     if not isinstance(value, str):
         raise ResponseError(

@@ -11,7 +11,7 @@ The other files:
 
 Prefixes are matched by raw segments, because a mounted application's path need not be UTF-8. An
 ``App`` that shares sessions and hooks with the outer application is compiled to a ``Site`` under
-its prefix. An isolated ``App`` is called in the same way as the server called micropie, after the
+its prefix. An isolated ``App`` is called through the server's protocol (ASGI or WSGI), after the
 access checks. Any other application becomes the handler of a route (``MountRoute``). This handler
 returns a ``Response`` whose body is a stream, so hooks, sessions and error pages apply to it as to
 any handler.

@@ -40,8 +40,8 @@ def template(
     """Render a template with ``values`` and ``context``, and return the result:
     ``template("page.html", title=title)``. All values are escaped.
 
-    - ``name``: looked up in the ``templates`` directories of the ``App`` that handles the current
-      request. Outside a request, it is looked up in ``templates`` in the working directory.
+    - ``name``: the name of a file in the ``templates`` directories of the ``App`` that handles the
+      current request; outside a request, in ``templates`` in the working directory.
     - ``source``: a template as a string, instead of a file: ``template(source=PAGE, title=title)``.
     - ``block``: render only the block of this name; see ``App.render``.
 

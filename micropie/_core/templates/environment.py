@@ -178,7 +178,8 @@ class _Loader(jinja2.FileSystemLoader):
     def get_source(
         self, environment: jinja2.Environment, template: str
     ) -> tuple[str, str, Callable[[], bool]]:
-        """Return a template's source and file.
+        """Return a template's source, its file, and a function that tells whether the file is
+        unchanged.
 
         If the template can't be read, the error's message contains its name and the directories, so
         that they are logged.

@@ -80,7 +80,7 @@ class UploadFile(UploadSpellings):
         self.headers = {**headers}
         self.content_type = headers.get("content-type", "application/octet-stream")
         self.size = 0
-        # 0 would mean that files of any size stay in memory
+        # ``max_size=0`` would mean that files of any size stay in memory
         self.file = tempfile.SpooledTemporaryFile(max_size=spool_size or -1)
 
     @property
