@@ -113,12 +113,15 @@ def test_nothing_to_choose_from(cherrypy: Any, serve_page: Serve) -> None:
     assert client.get("/").text == "a/b"
 
 
-def test_parameters_of_no_handler_are_left_alone(serve_our_page: Serve) -> None:
+@pytest.mark.parametrize("tool", ["params", "json_out"])
+def test_a_handler_that_another_tool_has_replaced_is_left_alone(
+    serve_our_page: Serve, tool: str
+) -> None:
     def stop() -> None:
         ours.request.handler = None
         ours.response.body = b"stopped"
 
-    config = {**on("params"), "hooks.before_handler": ours._cprequest.Hook(stop, priority=1)}
+    config = {**on(tool), "hooks.before_handler": ours._cprequest.Hook(stop, priority=1)}
     assert serve_our_page(lambda **values: "x", **config).get("/").text == "stopped"
 
 
@@ -525,15 +528,6 @@ def test_json(cherrypy: Any, serve_page: Serve) -> None:
     config = on("json_in", content_type="text/x", processor=read, force=False)
     client = serve_page(lambda **values: cherrypy.request.json, **config)
     assert client.post("/", content=b"abc", headers={"Content-Type": "text/x"}).text == "cba"
-
-
-def test_json_of_a_handler_that_another_tool_has_replaced(serve_our_page: Serve) -> None:
-    def stop() -> None:
-        ours.request.handler = None
-        ours.response.body = b"stopped"
-
-    config = {**on("json_out"), "hooks.before_handler": ours._cprequest.Hook(stop, priority=1)}
-    assert serve_our_page(lambda **values: "x", **config).get("/").text == "stopped"
 
 
 def test_json_that_can_not_be_read(serve_our_page: Serve) -> None:

@@ -92,25 +92,26 @@ BOTTLE_USES = [
 ]
 
 
-@pytest.mark.parametrize("lines", CHERRYPY_USES)
-def test_the_original_cherrypy_raises(
-    forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture, lines: str
+@pytest.mark.parametrize(
+    ("framework", "lines"),
+    [
+        *(("cherrypy", lines) for lines in CHERRYPY_USES),
+        *(("bottle", lines) for lines in BOTTLE_USES),
+    ],
+)
+def test_the_original_raises(
+    forgotten: Forgotten,
+    make_client: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+    framework: str,
+    lines: str,
 ) -> None:
-    app = cherrypy_app(forgotten(lines))
-    answer = make_client(app, client=CLIENT).get("/")
+    make_app = cherrypy_app if framework == "cherrypy" else bottle_app
+    answer = make_client(make_app(forgotten(lines)), client=CLIENT).get("/")
     assert (answer.status_code, "open" in answer.text) == (500, False)
-    assert "OriginalFrameworkError: helpers imports the original cherrypy, which" in caplog.text
-    assert "write from micropie.compat import cherrypy there, or" in caplog.text
-
-
-@pytest.mark.parametrize("lines", BOTTLE_USES)
-def test_the_original_bottle_raises(
-    forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture, lines: str
-) -> None:
-    answer = make_client(bottle_app(forgotten(lines)), client=CLIENT).get("/")
-    assert (answer.status_code, "open" in answer.text) == (500, False)
-    assert "OriginalFrameworkError: helpers imports the original bottle, which" in caplog.text
-    assert 'install("bottle") before all other imports' in caplog.text
+    assert f"OriginalFrameworkError: helpers imports the original {framework}, which" in caplog.text
+    assert f"write from micropie.compat import {framework} there, or" in caplog.text
+    assert f'install("{framework}") before all other imports' in caplog.text
 
 
 def test_hooks_tools_and_native_code_count_as_well(

@@ -462,28 +462,31 @@ def test_no_middleware_is_refused_at_set_up(wrong: Any) -> None:
         wrapped(wrong)._micropie.compiled()
 
 
-def test_a_generator_that_does_not_take_the_request_is_refused_at_set_up() -> None:
-    def around() -> Iterator[None]:
+def takes_nothing() -> Iterator[None]:
+    yield
+
+
+def takes_too_much(request: Request, thing: complex) -> Iterator[None]:
+    yield
+
+
+class Called:
+    def __call__(self) -> Iterator[None]:
         yield
 
-    with pytest.raises(SetupError, match="around in middlewares takes one argument, the request"):
-        wrapped(around)._micropie.compiled()
 
-
-def test_an_object_that_is_called_is_named_by_its_repr() -> None:
-    class Around:
-        def __call__(self) -> Iterator[None]:
-            yield
-
-    with pytest.raises(SetupError, match=r"Around object at .* in middlewares takes one argument"):
-        wrapped(Around())._micropie.compiled()
-
-
-def test_a_generator_that_nothing_can_fill_is_named() -> None:
-    def around(request: Request, thing: complex) -> Iterator[None]:
-        yield
-
-    with pytest.raises(SetupError, match=r"^around in middlewares takes one argument, the request"):
+@pytest.mark.parametrize(
+    ("around", "name"),
+    [
+        (takes_nothing, "^takes_nothing"),
+        (takes_too_much, "^takes_too_much"),
+        (Called(), "Called object at .*"),
+    ],
+)
+def test_a_generator_that_does_not_take_the_request_alone_is_refused_at_set_up(
+    around: Any, name: str
+) -> None:
+    with pytest.raises(SetupError, match=f"{name} in middlewares takes one argument, the request"):
         wrapped(around)._micropie.compiled()
 
 

@@ -132,13 +132,6 @@ def test_what_is_set_by_hand_between_two_updates_counts_more_than_either() -> No
     assert session.changes().apply({"n": 100, "m": 100}) == {"n": 2, "m": 101}
 
 
-def test_what_is_deleted_after_an_update_is_gone() -> None:
-    session = Session("id", {"n": 1, "x": 1})
-    session.update_atomic("n", count)
-    del session["n"]
-    assert session.changes().apply({"n": 100, "x": 1}) == {"x": 1}
-
-
 CHANGES: list[Any] = [
     lambda session: session.update(a=2),
     lambda session: session.__setitem__("a", 2),

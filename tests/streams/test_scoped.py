@@ -138,18 +138,13 @@ class Waiting:
 SCOPED = ["group", "in_time", "cleaned"]
 
 
-@pytest.mark.parametrize("path", SCOPED)
-def test_a_scope_may_stay_open_from_the_first_chunk_to_the_last(
+@pytest.mark.parametrize("path", [*SCOPED, "too_late"])
+def test_a_scope_may_stay_open_from_the_first_chunk_to_the_last_and_cut_the_stream_off(
     make_client: MakeClient, path: str
 ) -> None:
     app = Root()
-    assert make_client(app).get(f"/{path}").text == "01234"
-    assert app.log == ["ended"]
-
-
-def test_a_stream_may_cut_itself_off(make_client: MakeClient) -> None:
-    app = Root()
-    assert make_client(app).get("/too_late").text == "0cut True"
+    text = make_client(app).get(f"/{path}").text
+    assert text == ("0cut True" if path == "too_late" else "01234")
     assert app.log == ["ended"]
 
 

@@ -186,19 +186,14 @@ def test_what_an_environ_may_leave_out(missing: str) -> None:
     assert b"http://testserver" in body
 
 
-def test_an_environ_of_cgi_has_no_port_of_the_client() -> None:
+def test_a_client_may_have_no_port() -> None:
+    """In an environ of CGI, and for waitress, behind a Unix socket."""
+
     class Looks(App):
         def index(self) -> Any:
             return self.request.client
 
     assert get(Looks(), REMOTE_PORT="") == (200, b'["127.0.0.1",0]')
-
-
-def test_waitress_s_client_of_a_unix_socket() -> None:
-    class Looks(App):
-        def index(self) -> Any:
-            return self.request.client
-
     assert get(Looks(), REMOTE_ADDR="localhost", REMOTE_PORT="None") == (200, b'["localhost",0]')
 
 
