@@ -206,6 +206,13 @@ def backend(request: pytest.FixtureRequest) -> str:
     return name
 
 
+@pytest.fixture(params=[False, True], ids=["alone", "lifespan"])
+def with_lifespan(request: pytest.FixtureRequest) -> bool:
+    """Whether the server runs the application's lifespan."""
+    chosen: bool = request.param
+    return chosen
+
+
 @contextmanager
 def connecting() -> Iterator[MakeClient]:
     """Yield ``connect(app, world, validate=True, **options)``, which makes a client in the named

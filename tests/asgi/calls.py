@@ -156,11 +156,6 @@ def posted(backend: str, app: Any, path: str, /, *incoming: Message, **changes: 
     return run(backend, lambda: get(app, path, "POST", *incoming, **changes))
 
 
-with_and_without_lifespan = pytest.mark.parametrize(
-    "with_lifespan", [False, True], ids=["alone", "lifespan"]
-)
-
-
 async def serve(
     app: Any, call: Call, path: str, with_lifespan: bool, cancels: anyio.CancelScope | None = None
 ) -> None:
@@ -214,3 +209,9 @@ START: Message = {
     "status": 200,
     "headers": [(b"content-type", b"text/plain")],
 }
+
+
+async def respond(send: Any, body: bytes, content_type: bytes = b"text/plain") -> None:
+    """Send a whole response, as an application of ASGI does."""
+    await send({**START, "headers": [(b"content-type", content_type)]})
+    await send({"type": "http.response.body", "body": body})

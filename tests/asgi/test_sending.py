@@ -24,7 +24,6 @@ from tests.asgi.calls import (
     piece,
     run,
     serve,
-    with_and_without_lifespan,
 )
 from tests.support.waiting import PATIENCE, until_async
 
@@ -117,7 +116,6 @@ class Waits(Ignores):
         await anyio.lowlevel.checkpoint()
 
 
-@with_and_without_lifespan
 @pytest.mark.parametrize("server", [Raises, Ignores, Waits])
 @pytest.mark.parametrize("kind", KINDS)
 def test_R63_a_producer_stops_when_its_client_leaves(
@@ -152,7 +150,6 @@ def test_R63_a_producer_stops_when_its_client_leaves(
     assert not caplog.records
 
 
-@with_and_without_lifespan
 def test_R63_a_client_that_leaves_is_noticed_on_a_loop_that_anyio_did_not_start(
     with_lifespan: bool,
 ) -> None:
@@ -290,7 +287,6 @@ ERRORS = [
 ]
 
 
-@with_and_without_lifespan
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 @pytest.mark.parametrize("kind", ["asynchronous", "busy", "sync"])
 def test_R60_R76_an_error_in_a_stream_reaches_the_server_as_it_is(
@@ -448,7 +444,6 @@ def test_a_file_is_read_in_large_pieces(backend: str) -> None:
     assert len(call.sent) <= 20
 
 
-@with_and_without_lifespan
 @pytest.mark.parametrize(
     "chunks", [[b"0", b"1", b"2"], ["0", "1", "2"], ["", b"", b"0", "", b"12"], []], ids=repr
 )
@@ -500,7 +495,6 @@ def test_the_head_comes_before_the_second_chunk(backend: str) -> None:
     assert run(backend, main) == 1
 
 
-@with_and_without_lifespan
 def test_a_slow_stream_leaves_no_task(backend: str, with_lifespan: bool) -> None:
     class Root(App):
         async def index(self) -> AsyncIterator[str]:

@@ -200,9 +200,13 @@ KINDS: dict[str, Make] = {
     "hidden coroutine": lambda log: foreign(by_coroutine(log)),
 }
 every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
-some_kinds = pytest.mark.parametrize(
-    "make", [by_def, by_async_def, KINDS["async factory"]], ids=["def", "async", "with"]
-)
+
+
+@pytest.fixture(params=[by_def, by_async_def, KINDS["async factory"]], ids=["def", "async", "with"])
+def make(request: pytest.FixtureRequest) -> Make:
+    """What makes a provider of some kinds."""
+    chosen: Make = request.param
+    return chosen
 
 
 class Shop(App):
@@ -303,7 +307,6 @@ def test_a_handler_gets_what_is_provided_and_it_is_closed_after_it(
         assert app.log == ["opened", "handler", "closed"]
 
 
-@some_kinds
 @pytest.mark.parametrize(
     ("path", "end", "status"),
     [
@@ -323,7 +326,6 @@ def test_the_handlers_exception_is_raised_at_the_yield_and_answered(
     assert app.log == ["opened", end]
 
 
-@some_kinds
 @pytest.mark.parametrize("path", ["/chunks", "/achunks"])
 def test_a_stream_keeps_it_until_its_end(make_client: MakeClient, make: Make, path: str) -> None:
     app = shop(make)
@@ -331,7 +333,6 @@ def test_a_stream_keeps_it_until_its_end(make_client: MakeClient, make: Make, pa
     assert app.log == ["opened", 0, 1, 2, "closed"]
 
 
-@some_kinds
 @pytest.mark.parametrize("path", ["/breaks", "/abreaks"])
 def test_the_exception_of_a_stream_is_raised_at_the_yield(
     make_client: MakeClient, make: Make, path: str
@@ -342,7 +343,6 @@ def test_the_exception_of_a_stream_is_raised_at_the_yield(
     assert app.log == ["opened", "raised KeyError"]
 
 
-@some_kinds
 @pytest.mark.parametrize("path", ["/endless", "/aendless"])
 def test_when_the_client_leaves_a_stream_the_yield_raises_generator_exit(
     make_client: MakeClient, make: Make, path: str
@@ -353,7 +353,6 @@ def test_when_the_client_leaves_a_stream_the_yield_raises_generator_exit(
     assert app.log == ["opened", "raised GeneratorExit"]
 
 
-@some_kinds
 def test_the_head_of_a_stream_alone_closes_it(make_client: MakeClient, make: Make) -> None:
     app = shop(make)
     assert make_client(app).head("/chunks").status_code == 200
@@ -361,7 +360,6 @@ def test_the_head_of_a_stream_alone_closes_it(make_client: MakeClient, make: Mak
     assert len(app.log) == 3  # its first chunk, and its end
 
 
-@some_kinds
 def test_a_websocket_has_it_as_long_as_its_handler_runs(
     connect: MakeClient, make: Make, backend: str
 ) -> None:
@@ -373,7 +371,6 @@ def test_a_websocket_has_it_as_long_as_its_handler_runs(
     assert app.log == ["opened", "bye", "closed"]
 
 
-@some_kinds
 def test_a_websocket_whose_client_leaves_ends_as_if_it_had_returned(
     connect: MakeClient, make: Make, backend: str
 ) -> None:
@@ -383,7 +380,6 @@ def test_a_websocket_whose_client_leaves_ends_as_if_it_had_returned(
     assert app.log == ["opened", "closed"]
 
 
-@some_kinds
 def test_the_exception_of_a_websocket_is_raised_at_the_yield(
     connect: MakeClient, make: Make, backend: str
 ) -> None:

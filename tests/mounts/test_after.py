@@ -21,7 +21,6 @@ from tests.asgi.calls import (
     get,
     piece,
     run,
-    with_and_without_lifespan,
 )
 from tests.asgi.calls import serve as serve_asgi
 from tests.conftest import MakeClient
@@ -254,7 +253,6 @@ def test_R74_a_failure_between_head_and_first_chunk_breaks_the_answer_off(
 # -- a client that leaves --------------------------------------------------------------------------
 
 
-@with_and_without_lifespan
 def test_R74_nothing_is_sent_to_a_client_that_has_left(backend: str, with_lifespan: bool) -> None:
     received: list[str] = []
 

@@ -73,12 +73,20 @@ def client_of(app: Any, server: str, **options: Any) -> TestClient:
     return TestClient(app, protocol=server, **options)  # type: ignore[arg-type]
 
 
-both = pytest.mark.parametrize("server", ["wsgi", "asgi"])
-each = pytest.mark.parametrize("protocol", ["wsgi", "asgi"])
+@pytest.fixture(params=["wsgi", "asgi"])
+def server(request: pytest.FixtureRequest) -> str:
+    """The protocol of the server."""
+    chosen: str = request.param
+    return chosen
 
 
-@each
-@both
+@pytest.fixture(params=["wsgi", "asgi"])
+def protocol(request: pytest.FixtureRequest) -> str:
+    """The protocol of the mounted application."""
+    chosen: str = request.param
+    return chosen
+
+
 def test_it_is_made_once_and_only_under_servers_of_the_other_protocol(
     protocol: str, server: str
 ) -> None:
@@ -114,8 +122,6 @@ def test_first_requests_in_parallel_make_it_once() -> None:
     assert len(made) == 1
 
 
-@each
-@both
 def test_a_prefix_that_is_cut_off(protocol: str, server: str) -> None:
     app = App()
     app.mount("/m", application_of(protocol), strip=True, bridge=BRIDGES[protocol])
@@ -123,8 +129,6 @@ def test_a_prefix_that_is_cut_off(protocol: str, server: str) -> None:
         assert client.get("/m/a").text == " /a"
 
 
-@each
-@both
 def test_hooks_and_guards_are_around_it(protocol: str, server: str) -> None:
     seen: list[int] = []
 
@@ -144,8 +148,6 @@ def test_hooks_and_guards_are_around_it(protocol: str, server: str) -> None:
     assert (answer.text, answer.headers["x-looked"], seen) == ("/m /a", "yes", [401, 200])
 
 
-@each
-@both
 def test_several_mounts_have_a_bridge_each(protocol: str, server: str) -> None:
     bridge, app = Made(protocol), App()
     for name in "ab":
@@ -158,8 +160,6 @@ def test_several_mounts_have_a_bridge_each(protocol: str, server: str) -> None:
     assert len(bridge.made) == (0 if protocol == server else 3)
 
 
-@each
-@both
 def test_dual_takes_one(protocol: str, server: str) -> None:
     bridge = Made(protocol)
     app = dual(application_of(protocol), bridge=bridge)
@@ -218,7 +218,6 @@ async def coroutine(application: Any) -> Any: ...
     ["a2wsgi", a2wsgi, True, a2wsgi.WSGIMiddleware(wsgi), lambda: None, coroutine],
     ids=["text", "module", "bool", "made", "none", "coroutine"],
 )
-@each
 def test_what_is_no_bridge_is_refused_where_it_is_written(protocol: str, bridge: Any) -> None:
     name = {"wsgi": "WSGIMiddleware", "asgi": "ASGIMiddleware"}[protocol]
     with pytest.raises(SetupError, match=f"write bridge=a2wsgi.{name} without parentheses"):

@@ -29,7 +29,14 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 BasicsOn = Callable[[str], Server]
 
-every_server = pytest.mark.parametrize("name", list(KINDS))
+
+@pytest.fixture(params=[*KINDS])
+def name(request: pytest.FixtureRequest) -> str:
+    """The name of each server."""
+    chosen: str = request.param
+    return chosen
+
+
 ONE_OF_EACH_WORLD = ["uvicorn", "hypercorn-trio", "gunicorn-gthread"]
 
 
@@ -158,7 +165,6 @@ def test_what_the_framework_decides_is_in_the_table() -> None:
     assert DECIDED_BY_THE_FRAMEWORK.issubset(CASES)
 
 
-@every_server
 def test_every_server_gives_these_answers(name: str, basics_on: BasicsOn) -> None:
     server = basics_on(name)
     left_out = set() if name in ONE_OF_EACH_WORLD else DECIDED_BY_THE_FRAMEWORK
@@ -212,7 +218,6 @@ def has_no_body(case: Case) -> bool:
     return case.method == "HEAD" or case.status == 204
 
 
-@every_server
 def test_R12_an_escaped_slash_stays_in_its_segment_where_the_server_tells(
     name: str, basics_on: BasicsOn
 ) -> None:
@@ -316,7 +321,6 @@ MALFORMED = {
 }
 
 
-@every_server
 def test_malformed_requests_get_one_answer(name: str, basics_on: BasicsOn) -> None:
     if name == "uvicorn":
         import_module("httptools")  # h11, which it takes otherwise, refuses more by itself
@@ -330,7 +334,6 @@ def test_malformed_requests_get_one_answer(name: str, basics_on: BasicsOn) -> No
     assert wrong == {}
 
 
-@every_server
 def test_R15_trailers_are_no_headers(name: str, basics_on: BasicsOn) -> None:
     """Only uvicorn with httptools takes them for headers, as docs/servers.md says."""
     chunks = b"1\r\na\r\n0\r\nCookie: flavour=oat\r\n\r\n"
@@ -340,14 +343,12 @@ def test_R15_trailers_are_no_headers(name: str, basics_on: BasicsOn) -> None:
     assert basics_on(name).send(sent).body == b"You like %s." % liked
 
 
-@every_server
 def test_R12_an_empty_segment_is_no_segment_of_another_path(name: str, basics_on: BasicsOn) -> None:
     status = basics_on(name).request("GET", "//greet").status
     # waitress takes the slashes off that a path begins with
     assert status == (200 if name == "waitress" else 404)
 
 
-@every_server
 def test_cookie_and_session_last_over_requests(name: str, basics_on: BasicsOn) -> None:
     server = basics_on(name)
     first = server.request("POST", "/like")
@@ -363,7 +364,6 @@ def test_cookie_and_session_last_over_requests(name: str, basics_on: BasicsOn) -
     assert server.request("GET", "/cookie", {"Cookie": "flavour=oat"}).body == b"You like oat."
 
 
-@every_server
 def test_R23_a_body_that_nobody_read_is_never_taken_for_a_request(
     name: str, basics_on: BasicsOn
 ) -> None:
@@ -382,7 +382,6 @@ def test_R23_a_body_that_nobody_read_is_never_taken_for_a_request(
         connection.close()
 
 
-@every_server
 def test_a_stream_to_a_client_of_http_1_0(name: str, basics_on: BasicsOn) -> None:
     """Only uvicorn with httptools sends it in chunks, as docs/servers.md says."""
     address = ("127.0.0.1", basics_on(name).port)
@@ -411,7 +410,6 @@ def posted(connection: http.client.HTTPConnection, target: str, body: bytes) -> 
     raise AssertionError("not reached")
 
 
-@every_server
 def test_R17_R68_requests_at_once_get_their_own_answers(name: str, basics_on: BasicsOn) -> None:
     server = basics_on(name)
     connections = [

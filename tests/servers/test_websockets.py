@@ -27,7 +27,12 @@ WITHOUT_REASONS = ("daphne",)
 ONLY_APPLICATIONS_CODES = ("daphne",)
 WITHOUT_THE_CLIENT_S_CODE = ("hypercorn-asyncio", "hypercorn-trio")  # which say 1006
 
-every_asgi_server = pytest.mark.parametrize("name", ASGI)
+
+@pytest.fixture(params=ASGI)
+def name(request: pytest.FixtureRequest) -> str:
+    """The name of each server of ASGI."""
+    chosen: str = request.param
+    return chosen
 
 
 def open_socket(server: Server, path: str, **options: Any) -> ClientConnection:
@@ -56,7 +61,6 @@ def wait_for_end(server: Server, wanted: str) -> str:
     return ends
 
 
-@every_asgi_server
 def test_echo_subprotocol_and_headers(site_on: ServerOf, name: str) -> None:
     subprotocols = [Subprotocol("pie"), Subprotocol("cake")]
     with open_socket(site_on(name), "/echo", subprotocols=subprotocols) as ws:
@@ -70,7 +74,6 @@ def test_echo_subprotocol_and_headers(site_on: ServerOf, name: str) -> None:
             assert ws.recv(timeout=ANSWER_WITHIN) == message
 
 
-@every_asgi_server
 def test_R53_a_refusal_has_a_status(site_on: ServerOf, name: str) -> None:
     for path, origin in (("/refused", None), ("/nowhere", None), ("/echo", "https://evil.test")):
         with (
@@ -82,7 +85,6 @@ def test_R53_a_refusal_has_a_status(site_on: ServerOf, name: str) -> None:
         assert refused.value.response.status_code == (403 if name in WITHOUT_DENIAL else expected)
 
 
-@every_asgi_server
 def test_R52_the_own_origin_is_let_in(site_on: ServerOf, name: str) -> None:
     server = site_on(name)
     with open_socket(server, "/echo", origin=f"http://127.0.0.1:{server.port}") as ws:
@@ -90,7 +92,6 @@ def test_R52_the_own_origin_is_let_in(site_on: ServerOf, name: str) -> None:
         assert ws.recv(timeout=ANSWER_WITHIN) == "hi"
 
 
-@every_asgi_server
 def test_R55_R56_R57_codes_arrive(site_on: ServerOf, name: str) -> None:
     server = site_on(name)
     for path in ("/closing", "/closing_later"):
@@ -111,7 +112,6 @@ def test_R55_R56_R57_codes_arrive(site_on: ServerOf, name: str) -> None:
     assert "echo 1009" in wait_for_end(server, "echo 1009")
 
 
-@every_asgi_server
 def test_R54_the_client_s_code_arrives(site_on: ServerOf, name: str) -> None:
     server = site_on(name)
     with open_socket(server, "/echo") as ws:
@@ -120,7 +120,6 @@ def test_R54_the_client_s_code_arrives(site_on: ServerOf, name: str) -> None:
     assert expected in wait_for_end(server, expected)
 
 
-@every_asgi_server
 @pytest.mark.parametrize("path", ["echo", "talking", "elsewhere"])
 def test_R54_R63_a_client_that_vanishes_ends_its_handler(
     site_on: ServerOf, name: str, path: str

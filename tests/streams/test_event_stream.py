@@ -33,7 +33,6 @@ from tests.asgi.calls import (
     http_scope,
     piece,
     run,
-    with_and_without_lifespan,
 )
 from tests.conftest import MakeClient
 from tests.support.event_source import Received, parsed
@@ -739,7 +738,6 @@ class Leaving(Call):
             self.leave()
 
 
-@with_and_without_lifespan
 @pytest.mark.parametrize("way", ["raises", "ignores", "is cancelled"])
 @pytest.mark.parametrize("failure", [ValueError, TimeoutError])
 def test_R60_a_source_that_fails_while_its_client_leaves_is_logged_or_told(

@@ -21,7 +21,6 @@ from tests.asgi.calls import (
     piece,
     run,
     serve,
-    with_and_without_lifespan,
 )
 from tests.conftest import MakeClient
 from tests.support.virtual_time import run_in_virtual_time
@@ -180,7 +179,6 @@ def test_an_answer_that_fails_after_the_first_chunk_leaves_nothing_behind(
     assert app.log == ["ended"]
 
 
-@with_and_without_lifespan
 def test_R59_a_client_that_leaves_before_the_first_chunk_ends_the_stream(
     backend: str, with_lifespan: bool
 ) -> None:
@@ -199,7 +197,6 @@ def test_R59_a_client_that_leaves_before_the_first_chunk_ends_the_stream(
     assert [message["type"] for message in call.sent if message.get("status") == 200] == []
 
 
-@with_and_without_lifespan
 @pytest.mark.parametrize("path", ["group", "in_time", "cleaned", "unshielded", "thread"])
 def test_a_server_that_cancels_while_a_chunk_is_sent_has_it_cleaned_up(
     backend: str, with_lifespan: bool, path: str
