@@ -18,7 +18,7 @@ from micropie._core.http import current_request
 from micropie.compat import bottle
 from micropie.middleware import ProxyHeaders
 from micropie.testing import TestClient
-from tests.asgi.calls import START
+from tests.asgi.calls import respond
 from tests.conftest import MakeClient
 from tests.support import moved_shop
 
@@ -552,8 +552,7 @@ class Inner(App):
 
 
 async def asgi(scope: Any, receive: Any, send: Any) -> None:
-    await send(START)
-    await send({"type": "http.response.body", "body": scope["path"].encode()})
+    await respond(send, scope["path"].encode())
 
 
 def test_native_and_asgi_applications_are_mounted(

@@ -59,7 +59,7 @@ from micropie.compat.cherrypy import expose, request
 from micropie.compat.cherrypy.lib.httputil import valid_status
 from micropie.middleware import Compress
 from micropie.testing import TestClient
-from tests.asgi.calls import START
+from tests.asgi.calls import respond
 from tests.conftest import MakeClient
 from tests.project.fuzz import client_texts
 from tests.project.fuzz.client_texts import ENTRIES, grows_too_fast
@@ -376,8 +376,7 @@ def test_R28_no_cache_keeps_a_long_text_of_a_client(
 
     async def counted(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
-        await send(START)
-        await send({"type": "http.response.body", "body": b"%d" % len(scope["headers"])})
+        await respond(send, b"%d" % len(scope["headers"]))
 
     def counted_too(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])

@@ -11,6 +11,7 @@ from micropie._core.http.body.receiving import find_field
 from micropie.middleware import CSRFMiddleware, ProxyHeaders, csrf_token
 from micropie.sessions import SQLiteSessionBackend
 from micropie.testing import TestClient
+from tests.asgi.calls import respond
 from tests.conftest import MakeClient
 
 FORM = "application/x-www-form-urlencoded"
@@ -361,10 +362,7 @@ async def raw_asgi(scope: Any, receive: Any, send: Any) -> None:
     while more:
         message = await receive()
         body, more = body + message["body"], message.get("more_body", False)
-    await send(
-        {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"a/b")]}
-    )
-    await send({"type": "http.response.body", "body": body})
+    await respond(send, body, b"a/b")
 
 
 class Reading(Root):

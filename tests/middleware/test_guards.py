@@ -32,7 +32,7 @@ from micropie.middleware import (
     TrustedHosts,
 )
 from micropie.testing import TestClient, WebSocketRefused
-from tests.asgi.calls import START, Call, http_scope, run
+from tests.asgi.calls import Call, http_scope, respond, run
 from tests.conftest import MakeClient
 
 ANN = {"Authorization": "Basic " + base64.b64encode(b"ann:secret").decode()}
@@ -64,8 +64,7 @@ async def asgi(scope: Any, receive: Any, send: Any) -> None:
         )
         await send({"type": "websocket.close"})
     else:
-        await send(START)
-        await send({"type": "http.response.body", "body": b"page for all"})
+        await respond(send, b"page for all")
 
 
 def site(*hooks: Any, **settings: Any) -> Pages:

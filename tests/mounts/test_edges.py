@@ -21,7 +21,7 @@ from micropie._core.execution.background import close_background_loops
 from micropie._core.mounts.prefixes import ASGI, Mount
 from micropie._core.mounts.wsgi_call import RawBody
 from micropie.testing import TestClient
-from tests.asgi.calls import START, get, piece, run
+from tests.asgi.calls import START, get, piece, respond, run
 from tests.conftest import MakeClient
 from tests.wsgi.calls import get as ask
 
@@ -231,8 +231,7 @@ def test_the_end_of_the_server_ends_what_goes_on_after_its_answer(world: str) ->
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
-        await send(START)
-        await send({"type": "http.response.body", "body": b"a"})
+        await respond(send, b"a")
         try:
             await anyio.sleep_forever()
         finally:

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from micropie import App
-from tests.asgi.calls import DISCONNECT, START, Call, get, http_scope, piece, run
+from tests.asgi.calls import DISCONNECT, START, Call, get, http_scope, piece, respond, run
 from tests.conftest import MakeClient
 from tests.wsgi.calls import begin
 
@@ -218,8 +218,7 @@ def test_R74_a_request_is_not_over_while_a_thread_reads_its_body(backend: str) -
         async with anyio.create_task_group() as group:
             group.start_soon(receive)
             await anyio.to_thread.run_sync(reading.wait)
-            await send(START)
-            await send({"type": "http.response.body", "body": b"hello"})
+            await respond(send, b"hello")
 
     root = App(portal_backend=backend)
     root.mount("/a", app)

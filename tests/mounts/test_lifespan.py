@@ -9,7 +9,7 @@ import pytest
 
 from micropie import App
 from micropie.testing import TestClient
-from tests.asgi.calls import START
+from tests.asgi.calls import respond
 from tests.conftest import MakeClient
 
 
@@ -24,8 +24,7 @@ class Inner:
         if scope["type"] == "lifespan":
             await self.live(scope, receive, send)
         else:
-            await send(START)
-            await send({"type": "http.response.body", "body": repr(scope["state"]).encode()})
+            await respond(send, repr(scope["state"]).encode())
 
     async def live(self, scope: Any, receive: Any, send: Any) -> None:
         if self.start == "unsupported":
@@ -137,8 +136,7 @@ def test_a_failure_is_told_at_the_end(world: str, inner: Inner, words: str) -> N
 
 def test_what_is_no_message_of_a_lifespan_is_refused(make_client: MakeClient) -> None:
     async def confused(scope: Any, receive: Any, send: Any) -> None:
-        await send(START)
-        await send({"type": "http.response.body", "body": b"fine"})
+        await respond(send, b"fine")
 
     assert make_client(site(confused)).get("/m0").text == "fine"
 

@@ -14,6 +14,7 @@ from servestatic import ServeStaticASGI
 
 from micropie import App, HttpMiddleware
 from micropie._core.routing.config import config_of
+from tests.asgi.calls import respond
 from tests.conftest import MakeClient
 
 
@@ -31,14 +32,7 @@ async def asgi(scope: Any, receive: Any, send: Any) -> None:
         raise ValueError
     assert scope["path"].startswith(scope["root_path"])
     names = [scope["root_path"], scope["path"].removeprefix(scope["root_path"])]
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [(b"content-type", b"application/json")],
-        }
-    )
-    await send({"type": "http.response.body", "body": json.dumps(names).encode()})
+    await respond(send, json.dumps(names).encode(), b"application/json")
 
 
 class Child(App):

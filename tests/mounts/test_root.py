@@ -20,6 +20,7 @@ from micropie import App, SetupError, WebSocket, dual, get, requires, websocket
 from micropie.cli.check import mistakes
 from micropie.compat import bottle
 from micropie.testing import TestClient
+from tests.asgi.calls import respond
 from tests.conftest import MakeClient
 from tests.wsgi.calls import environ_for
 
@@ -44,14 +45,7 @@ async def asgi(scope: Any, receive: Any, send: Any) -> None:
         return
     path = scope["path"].removeprefix(scope["root_path"]).encode().decode("latin-1")
     answer = json.dumps([scope["method"], scope["root_path"], path]).encode()
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [(b"content-type", b"application/json")],
-        }
-    )
-    await send({"type": "http.response.body", "body": answer})
+    await respond(send, answer, b"application/json")
 
 
 class Blog(App):
