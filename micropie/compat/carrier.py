@@ -219,9 +219,9 @@ def refuse_marks(handler: Callable[..., object]) -> None:
     layer = marked_layer(handler)
     if layer is not None:
         raise SetupError(
-            f"middleware or @requires above {getattr(layer, '__qualname__', layer)} protects only "
-            "micropie's handlers: append it to native.middlewares of the application, or rewrite "
-            "the handler"
+            f"middleware or @requires above {getattr(layer, '__qualname__', layer)} has no effect, "
+            "because it is a migrated handler: append middleware to native.middlewares of the "
+            "application, or rewrite it as a native handler"
         )
 
 

@@ -54,7 +54,7 @@ def path_of(request: Request) -> str:
         return request.environ.get("PATH_INFO", "") or "/"
     raw_path = request.raw_path
     if not raw_path:
-        raise BadRequest("The path is not below the application's.")
+        raise BadRequest("The path does not begin with the application's prefix.")
     return unquote_to_bytes(raw_path).decode("latin-1")
 
 

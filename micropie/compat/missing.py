@@ -10,21 +10,21 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 _SERVER = "start a server: micropie run app:app, gunicorn, uvicorn"
-_XMLRPC = "expose a method that reads cherrypy.request.body by xmlrpc.client.loads"
-_STATISTICS = "use micropie.middleware.AccessLog, or metrics of the server"
-_REDIS = "sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)"
+_XMLRPC = "expose a method that reads cherrypy.request.body with xmlrpc.client.loads"
+_STATISTICS = "use micropie.middleware.AccessLog, or the server's metrics"
+_REDIS = "store sessions in Redis: write tools.sessions.backend = RedisSessionBackend(url)"
 _WRAP = (
     "write app = micropie.dual(Middleware(cherrypy.tree)), or append "
     "to cherrypy.tree.native.middlewares"
 )
 _ASYNC = "use async def handlers, or leave it out: def handlers already run in threads"
 _SOCKET = "write a WebSocket handler: async def ws_name(self, ws)"
-_RUN = 'choose a server by run(server="..."), or micropie run --server'
-_GEVENT = 'use async def handlers, or gunicorn -k gthread; run(server="{}") has no counterpart'
+_RUN = 'choose a server with run(server="...") or micropie run --server'
+_GEVENT = 'use async def handlers, or gunicorn -k gthread; run(server="{}") isn\'t supported'
 _JINJA = "use jinja2_template and jinja2_view"
 _PORTEND = "use the package portend"
 _AUTH = "use tools.auth_basic (realm, checkpassword), or tools.auth_digest"
-_UNTIMED = "leave it out: CherryPy has timed no response since version 12"
+_UNTIMED = "leave it out: CherryPy has had no response timeout since version 12"
 
 # The first words of the message for a name that has no entry in ``ADVICE``.
 UNKNOWN = "the compatibility module has no"
@@ -58,9 +58,9 @@ ADVICE: Mapping[str, str] = {
     "cherrypy.lib.gctools": "use tracemalloc",
     "cherrypy.lib.sessions.MemcachedSession": _REDIS,
     "cherrypy.process.plugins.PerpetualTimer": "write BackgroundTask(interval, function)",
-    "cherrypy.process.win32": "run the server as a service by a service manager",
+    "cherrypy.process.win32": "run the server with a service manager",
     "cherrypy.daemon": "run the program itself: python shop.py, or micropie run shop:app",
-    "cherrypy.scaffold": "micropie new creates a first application",
+    "cherrypy.scaffold": "create a first application with micropie new",
     "cherrypy.wsgiserver": _SERVER,
     "cherrypy._cpwsgi_server": _SERVER,
     "cherrypy._cpnative_server": _SERVER,
@@ -79,7 +79,7 @@ ADVICE: Mapping[str, str] = {
         _WRAP,
     ),
     "cherrypy.test.webtest": "test with cherrypy.test.helper.CPWebCase",
-    "cherrypy._cpchecker": "micropie check --from cherrypy reports errors",
+    "cherrypy._cpchecker": "run micropie check --from cherrypy",
     "cherrypy._cpdispatch.test_callable_spec": ("leave it out: invalid arguments get a 404 or 400"),
     "cherrypy._cpdispatch.validate_translator": (
         "write your own dispatcher, a function of the path"
@@ -152,7 +152,7 @@ ADVICE: Mapping[str, str] = {
     "bottle.CheetahTemplate": _JINJA,
     "bottle.cheetah_template": _JINJA,
     "bottle.cheetah_view": _JINJA,
-    "bottle.FileCheckerThread": "micropie run --reload",
+    "bottle.FileCheckerThread": "use micropie run --reload",
     "bottle.WSGIFileWrapper": "return the file object itself, or static_file(...)",
     "gevent": _ASYNC,
     "eventlet": _ASYNC,

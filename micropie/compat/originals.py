@@ -63,7 +63,8 @@ def warn_of_originals(framework: str) -> None:
         logging.getLogger("micropie").warning(
             (
                 "%s: imports the original %s, which handles no request here, so the original "
-                'request object raises an error. Call install("%s") of micropie.compat first'
+                "request object raises an error. Put this line before all other imports of the "
+                'program: from micropie.compat import install; install("%s")'
             ),
             ", ".join(names),
             framework,

@@ -121,14 +121,14 @@ def is_below(name: str, package: str) -> bool:
 
 def _advice(framework: str) -> str:
     return (
-        "write from micropie.compat import install and "
-        f'install("{framework}") before all other imports'
+        "put this line before all other imports of the program: "
+        f'from micropie.compat import install; install("{framework}")'
     )
 
 
 def advice_for(framework: str) -> str:
     """Return advice on what to change in a module that imports the original framework."""
-    return f"write from micropie.compat import {framework} there, or {_advice(framework)}"
+    return f"import {framework} from micropie.compat there, or {_advice(framework)}"
 
 
 def import_of_original(place: str, framework: str) -> str:

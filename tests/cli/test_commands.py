@@ -653,15 +653,15 @@ def test_what_of_an_old_application_needs_a_hand(command: Run, tmp_path: Path) -
     assert output.splitlines() == [
         "old/python2.py:1: syntax: this Python version can't parse it: "
         "Missing parentheses in call to 'print'. Did you mean print(...)? (python2.py, line 1)",
-        "old/site.py:3: cherrypy.lib.cpstats: use micropie.middleware.AccessLog, or metrics of the server",
+        "old/site.py:3: cherrypy.lib.cpstats: use micropie.middleware.AccessLog, or the server's metrics",
         "old/site.py:5: cherrypy.lib.sessions.MemcachedSession: "
-        "sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)",
-        "old/site.py:9: 'tools.sessions.servers': sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)",
+        "store sessions in Redis: write tools.sessions.backend = RedisSessionBackend(url)",
+        "old/site.py:9: 'tools.sessions.servers': store sessions in Redis: write tools.sessions.backend = RedisSessionBackend(url)",
         "old/site.py:10: 'server.ssl_ciphers': use a server that supports them: uvicorn --ssl-ciphers",
-        "old/site.py:17: cherrypy.tools.xmlrpc: expose a method that reads cherrypy.request.body by xmlrpc.client.loads",
+        "old/site.py:17: cherrypy.tools.xmlrpc: expose a method that reads cherrypy.request.body with xmlrpc.client.loads",
         "old/site.py:21: .wsgiapp: write app = micropie.dual(Middleware(cherrypy.tree)), "
         "or append to cherrypy.tree.native.middlewares",
-        "old/site.conf:3: 'tools.cpstats.on': use micropie.middleware.AccessLog, or metrics of the server",
+        "old/site.conf:3: 'tools.cpstats.on': use micropie.middleware.AccessLog, or the server's metrics",
         "8 findings",
     ]
 
@@ -702,10 +702,7 @@ def test_plugins_are_read_too(command: Run, tmp_path: Path) -> None:
             ["3 findings"],
         ],
     )
-    assert (
-        'install("bottle") before all imports, or start by micropie run --stand-in bottle'
-        in found[0]
-    )
+    assert 'install("bottle"). Or start the program with micropie run --stand-in bottle' in found[0]
     (tmp_path / "shop.py").write_text(
         'from micropie import compat\ncompat.install("bottle")\nimport bottle_counting\n'
     )
@@ -740,7 +737,7 @@ def test_imports_that_were_forgotten(command: Run, tmp_path: Path) -> None:
         f"tart.py:2: {words}.bottle.ext import sqlite",
     ]
     found = [line[:25] for line in told if 'install("bottle")' in line]
-    assert found == ["shop.py:2: bottle.ext: wr"]
+    assert found == ["shop.py:2: bottle.ext: pu"]
     (tmp_path / "install.py").write_text('from micropie.compat import install\ninstall("bottle")\n')
     assert words not in command("check", "--from", "bottle", str(tmp_path))[1]
 
@@ -771,8 +768,8 @@ def test_a_submodule_is_no_one_line(
     (tmp_path / "old.py").write_text(source)
     _, output, _ = command("check", "--from", "bottle", "old.py")
     assert [line.partition("need")[0] for line in output.splitlines()[:-1]] == [
-        "old.py:1: bottle.view: templates in Bottle's own language ",
-        "old.py:3: bottle.SimpleTemplate: templates in Bottle's own language ",
+        "old.py:1: bottle.view: Bottle's own template language ",
+        "old.py:3: bottle.SimpleTemplate: Bottle's own template language ",
     ]
 
 

@@ -169,12 +169,12 @@ NEEDS: dict[str, dict[str, str]] = {
         "import gevent.monkey": "use async def handlers",
         "import eventlet": "use async def handlers",
         "bottle.GeventServer": "use async def handlers, or gunicorn",
-        "bottle.PasteServer": "choose a server by run",
+        "bottle.PasteServer": "choose a server with run",
         "bottle.cheetah_template": "use jinja2_template",
-        "bottle.run(host='::', server='paste')": "choose a server by run",
+        "bottle.run(host='::', server='paste')": "choose a server with run",
         "bottle.run(server='cherrypy')": 'write server="cheroot"',
-        "from bottle import run\nrun(server='gevent')": 'run(server="gevent") has no counterpart',
-        "app = bottle.Bottle()\napp.run(port=1, server='tornado')": "choose a server by run",
+        "from bottle import run\nrun(server='gevent')": 'run(server="gevent") isn\'t supported',
+        "app = bottle.Bottle()\napp.run(port=1, server='tornado')": "choose a server with run",
         "bottle.request.forms.get('name').encode('latin1').decode('utf8')": "text is UTF-8 already",
         "def clean(text): return text.encode('ISO-8859-1').decode()": "text is UTF-8 already",
         "raw = bottle.request.query['name'].encode('latin-1')": "text is UTF-8 already",
@@ -206,8 +206,8 @@ NEEDS: dict[str, dict[str, str]] = {
             "write import micropie.compat.cherrypy.lib.static as s"
         ),
         "import micropie.compat.cherrypy": "write from micropie.compat import cherrypy",
-        "cherrypy.quickstart(object())": "app = cherrypy.tree in its place",
-        "def main(): cherrypy.quickstart(object())": "app = cherrypy.tree in its place",
+        "cherrypy.quickstart(object())": "app = cherrypy.tree instead",
+        "def main(): cherrypy.quickstart(object())": "app = cherrypy.tree instead",
         "cherrypy.tree.mount(object())\ncherrypy.engine.start()\ncherrypy.engine.block()": (
             "write app = cherrypy.tree above it, and put it below if __name__"
         ),

@@ -710,7 +710,7 @@ def test_guards_of_micropie_are_around_the_whole_or_refused(
 
     client = make_client(app, raise_app_exceptions=False)
     assert [client.get(path).status_code for path in ("/above", "/outermost")] == [500, 500]
-    found = caplog.text.count("protects only micropie's handlers: append it to native.middlewares")
+    found = caplog.text.count("has no effect, because it is a migrated handler: append middleware")
     assert found == 2
     app.get("/page")(lambda: "page")
     guard(app)

@@ -102,7 +102,8 @@ def test_servers_that_are_not_installed_are_left_out(
     server.stop()
     assert server.name == "wsgiref"
     with pytest.raises(
-        OSError, match="waitress can't run in a thread of the program; these can: wsgiref"
+        OSError,
+        match="waitress can't run in a thread of the program with these settings: use one of wsgiref",
     ):
         BackgroundServer(Root(), Options(server="waitress"))
 

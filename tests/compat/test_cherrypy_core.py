@@ -863,7 +863,7 @@ def test_pipelines_and_tools_that_are_not_here_say_what_to_write() -> None:
         ours.Application(None, "", {"/": {"wsgi.pipeline": []}})
     with pytest.raises(AttributeError, match="dual"):
         ours.Application(None).wsgiapp.pipeline.append(("name", object))
-    with pytest.raises(AttributeError, match=r"by xmlrpc\.client\.loads"):
+    with pytest.raises(AttributeError, match=r"with xmlrpc\.client\.loads"):
         ours.tools.xmlrpc()
 
 

@@ -1158,7 +1158,7 @@ def test_ids_of_the_author_s_own(world: str, connect: MakeClient, backend: Any) 
         ),
         ("httponly", False, "leave it out", None),
         ("persistent", False, "leave it out", None),
-        ("backend", InMemorySessionBackend(), "set both to the same object", None),
+        ("backend", InMemorySessionBackend(), "must be the same object", None),
     ],
 )
 @pytest.mark.parametrize("place", ["section", "path", "global", "root", "tree"])

@@ -199,13 +199,13 @@ def test_forms_and_methods(client: TestClient) -> None:
 
 def test_a_type_that_does_not_fit_fails_at_once() -> None:
     with pytest.raises(
-        SetupError, match=r"index: write RouteType.sync, sync_thread or pool above def"
+        SetupError, match=r"index: def needs RouteType.sync, sync_thread or pool in @route"
     ):
 
         @route("/", RouteType.asnc)
         def index(env: object) -> None: ...
 
-    with pytest.raises(SetupError, match=r"other: write RouteType.asnc above async def"):
+    with pytest.raises(SetupError, match=r"other: async def needs RouteType.asnc in @route"):
 
         @route("/")
         async def other(env: object) -> None: ...
@@ -273,7 +273,7 @@ def test_a_header_in_a_process_is_sent_before(monkeypatch: pytest.MonkeyPatch) -
     assert [*pixie_web._without_header(given(b"a", b"b"))] == [b"a", b"b"]
     assert [*pixie_web._without_header(given())] == []
     for one in (header(404), header(headers={"X-A": "b"})):
-        with pytest.raises(SetupError, match=r"needs RouteType\.sync or sync_thread"):
+        with pytest.raises(SetupError, match=r"use RouteType\.sync_thread, or return"):
             pixie_web._without_header(given(one))
 
 

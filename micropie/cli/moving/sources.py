@@ -137,8 +137,8 @@ def _read(path: Path, trees: dict[Path, ast.Module]) -> Iterator[Finding]:
 
 _IN_TEMPLATE = "import it from micropie.compat there, too"
 _INSTALL = (
-    'write from micropie.compat import install and install("{0}") before all imports, '
-    "or start by micropie run --stand-in {0}"
+    'put this line before all other imports: from micropie.compat import install; install("{0}"). '
+    "Or start the program with micropie run --stand-in {0}"
 )
 
 

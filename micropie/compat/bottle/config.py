@@ -157,4 +157,4 @@ class ConfigDict(dict[str, Any]):
 
 def _check_key(key: object) -> None:
     if not isinstance(key, str):
-        raise TypeError(f"a key must be text, not {type(key).__name__}")
+        raise TypeError(f"a configuration key must be a str, not {type(key).__name__}")

@@ -85,7 +85,7 @@ class _Loader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> object:
         if name not in _ALLOWED.get(module, ()):
             raise pickle.UnpicklingError(
-                f"{module}.{name} is no plain value: store text, numbers, lists, dictionaries"
+                f"it contains {module}.{name}: store only text, numbers, lists and dictionaries"
             )
         return super().find_class(module, name)
 

@@ -166,9 +166,7 @@ def parse_multipart(
             try:
                 return data.decode(codec_of(charset))
             except (UnicodeDecodeError, LookupError):
-                raise BadRequest(
-                    f"A field's value is not valid in the charset {charset!r}."
-                ) from None
+                raise BadRequest(f"A form field's value can't be decoded as {charset!r}.") from None
 
         limits = Limits(max_form_field_size=memory, max_data_size=memory, spool_size=memory)
         parser = MultipartParser(stated.get("boundary", ""), limits, read_field)

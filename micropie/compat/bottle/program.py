@@ -55,7 +55,7 @@ def run(
         set_debug(debug)
     application = default_app() if app is None else load_app(app) if isinstance(app, str) else app
     if not callable(application):
-        raise ValueError(f"run takes an application, not {application!r}")
+        raise ValueError(f"run() takes an application, not {application!r}")
     for plugin in plugins or ():
         application.install(plugin)
     if config:

@@ -405,7 +405,9 @@ class BaseRequest:
             return
         own, key = self._own, f"bottle.request.ext.{name}"
         if hasattr(type(self), name) or key in own:
-            raise AttributeError(f"this request has an attribute {name!r} already")
+            raise AttributeError(
+                f"this request already has an attribute {name!r}: use another name"
+            )
         own[key] = value
 
     def __delattr__(self, name: str) -> None:
@@ -561,7 +563,7 @@ class LocalRequest(BaseRequest):
             return outside.environ
         except AttributeError:
             raise RuntimeError(
-                "Request context not initialized: request is for handlers, hooks and plugins"
+                "Request context not initialized: use bottle.request in handlers, hooks and plugins"
             ) from None
 
     @environ.setter

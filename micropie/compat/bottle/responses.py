@@ -145,7 +145,7 @@ class BaseResponse:
             number, _, reason = line.partition(" ")
             if not reason:
                 raise ValueError(
-                    f"a status as text has a reason, such as '404 Not Found', not {status!r}"
+                    f"a status line needs a reason, such as '404 Not Found', not {status!r}"
                 )
             code = int(number)
         if not 100 <= code <= 999:
@@ -251,9 +251,13 @@ class BaseResponse:
         if secret:
             value = sign(name, value, secret, digestmod)
         elif not isinstance(value, str):
-            raise TypeError(f"the value of cookie {name!r} is text unless the cookie has a secret")
+            raise TypeError(
+                f"the value of cookie {name!r} must be a str unless secret=... is given"
+            )
         if len(name) + len(value) > _LONGEST_COOKIE:
-            raise ValueError(f"the cookie {name!r} is too long for browsers")
+            raise ValueError(
+                f"the cookie {name!r} is too long: browsers need at most {_LONGEST_COOKIE} characters"
+            )
         if self._cookies is None:
             self._cookies = SimpleCookie()
         self._cookies[name] = value
@@ -343,7 +347,7 @@ def _current() -> Any:
         return outside.response
     except AttributeError:
         raise RuntimeError(
-            "Request context not initialized: response is for handlers, hooks and plugins"
+            "Request context not initialized: use bottle.response in handlers, hooks and plugins"
         ) from None
 
 

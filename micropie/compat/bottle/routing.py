@@ -123,7 +123,7 @@ class _Rule:
                 literals.append("")
         names = [wildcard.name for wildcard in wildcards if wildcard.name is not None]
         if len(set(names)) < len(names):
-            raise RouteSyntaxError(f"the rule {text!r} has a name twice")
+            raise RouteSyntaxError(f"the rule {text!r} uses a wildcard name twice")
         self.names: list[tuple[str, int, Converter | None]] = []
         self.runs: list[tuple[int, list[_Wildcard], list[str]]] = []
         self.groups = 0
@@ -226,7 +226,7 @@ def _compiled(pattern: str, text: str) -> re.Pattern[str]:
         return re.compile(pattern)
     except re.error as error:
         raise RouteSyntaxError(
-            f"the rule {text!r} has an expression that Python can't read: {error}"
+            f"the rule {text!r} has an invalid regular expression: {error}"
         ) from None
 
 
@@ -397,7 +397,7 @@ class Router:
             kind = found["filter"] or self.default_filter
             if kind not in self.filters:
                 raise RouteSyntaxError(
-                    f"the rule {rule!r} has an unknown filter {kind!r}: add it by router.add_filter"
+                    f"the rule {rule!r} has an unknown filter {kind!r}: add it with router.add_filter"
                 )
             mask, from_url, to_url = self.filters[kind](found["conf"] or found["old_conf"])
             mask = _GROUP_NAME.sub("(", mask)

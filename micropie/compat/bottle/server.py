@@ -162,7 +162,7 @@ def adapter_for(server: object, host: str, port: int, options: dict[str, object]
         if found is None:
             others = "start any other WSGI or ASGI server yourself, and give it the application"
             raise ValueError(
-                f"there is no server {server!r} here, but {', '.join(server_names)}: "
+                f"server must be one of {', '.join(server_names)}, not {server!r}: "
                 f"{SERVERS.get(server, others)}"
             )
         server = found

@@ -156,16 +156,18 @@ class Server(ServerAdapter):
         if self.application is None:
             raise SetupError("cherrypy.server has nothing to serve: set Server.application")
         if self.socket_file:
-            raise SetupError("server.socket_file: use uvicorn --uds, or gunicorn --bind unix:FILE")
+            raise SetupError(
+                "server.socket_file isn't supported: use uvicorn --uds, or gunicorn --bind unix:FILE"
+            )
         if self.ssl_certificate_chain:
             raise SetupError(
-                "server.ssl_certificate_chain: append the chain to the "
+                "server.ssl_certificate_chain isn't supported: append the chain to the "
                 "file of server.ssl_certificate"
             )
         if self.ssl_context is not None or self.ssl_ciphers:
             raise SetupError(
-                "server.ssl_context, ssl_ciphers: use a server that supports them: uvicorn "
-                "--ssl-ciphers"
+                "server.ssl_context and server.ssl_ciphers aren't supported: use uvicorn "
+                "--ssl-ciphers, for example"
             )
 
     def stop(self) -> None:

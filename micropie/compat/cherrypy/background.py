@@ -85,13 +85,15 @@ class BackgroundServer:
         except OSError as error:
             place = f"{options.host}:{options.port}"
             reason = os.strerror(error.errno) if error.errno else error
-            raise _refusal(f"can't listen on {place} ({reason}): choose another port") from None
+            raise _refusal(
+                f"can't listen on {place} ({reason}): choose another host or port"
+            ) from None
         self.port = self._parts.port
         self._thread = Thread(target=self._parts.run, name=f"HTTPServer {self.port}")
         self._thread.start()
         while not self._parts.has_started():
             if not self._thread.is_alive():
-                raise _refusal("the application could not be started, see the log")
+                raise _refusal("the application failed to start: see the log for the reason")
             time.sleep(_LOOK_EVERY)
 
     def stop(self, wait: bool = True) -> None:
@@ -113,7 +115,8 @@ def _choose(options: Options) -> str:
         return able[0]
     if options.server not in able:
         raise _refusal(
-            f"{options.server} can't run in a thread of the program; these can: {', '.join(able)}"
+            f"{options.server} can't run in a thread of the program with these settings: use one of "
+            f"{', '.join(able)}"
         )
     return options.server
 

@@ -420,7 +420,7 @@ def _parts_of(data: bytes, boundary: str, kind: type[Part]) -> Iterator[Part]:
         else:
             part.file, part.length = part.fp, len(value)
         yield part
-    raise HTTPError(400, "The body is malformed: its parts, or the boundary between them.")
+    raise HTTPError(400, "The multipart body is malformed: a boundary or a part is invalid.")
 
 
 def process_multipart_form_data(entity: Entity) -> None:

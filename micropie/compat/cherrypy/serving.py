@@ -33,8 +33,8 @@ class Exchange:
             raise AttributeError(f"no tool has set cherrypy.serving.{name}")
         if native._exchange.config.tree[0].app.session_backend is None:
             raise AttributeError(
-                "native handlers share the session of a backend: set "
-                "tools.sessions.backend and native.session_backend"
+                "native handlers can use cherrypy.session only if both share a backend: set "
+                "tools.sessions.backend and native.session_backend to the same object"
             )
         return native.session
 

@@ -277,9 +277,9 @@ class Tree(_Servable):
             if isinstance(app, Application):
                 if not app.native._micropie.is_blank:
                     raise SetupError(
-                        f"cherrypy.tree serves the application at {prefix or '/'}: write "
-                        "cherrypy.tree.native, whose paths are those of the site, instead of the "
-                        "application's own .native, or serve that application"
+                        f"the .native of the application at {prefix or '/'} has no effect, because "
+                        "cherrypy.tree is served: use cherrypy.tree.native, with the paths of the "
+                        "whole site, or serve only that application"
                     )
                 app.check(config)
 

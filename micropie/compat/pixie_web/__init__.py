@@ -159,8 +159,8 @@ def _without_header(chunks: Generator[object, Any, Any]) -> Iterator[object]:
             answer.headers[name] = value
     elif first.status != 200 or first.pairs:
         raise SetupError(
-            "header() with a status or with headers needs RouteType.sync or sync_thread: "
-            "in a process write return Response(body, code, content_type, headers)"
+            "header() with a status or with headers doesn't work in a process of the pool: use "
+            "RouteType.sync_thread, or return Response(body, code, content_type, headers)"
         )
     return chunks
 
@@ -190,7 +190,7 @@ def route(
         if is_async is not (route_type is RouteType.asnc):
             spelling = "asnc" if is_async else "sync, sync_thread or pool"
             raise SetupError(
-                f"{function.__name__}: write RouteType.{spelling} above {'async ' * is_async}def"
+                f"{function.__name__}: {'async ' * is_async}def needs RouteType.{spelling} in @route"
             )
         parameters = [*inspect.signature(function).parameters.values()]
 

@@ -40,7 +40,7 @@ def basic_auth(
     ``accept_charset``: the encoding of name and password; ISO-8859-1 is tried after it.
     """
     if '"' in realm:
-        raise ValueError('the realm of auth_basic can not have a " in it')
+        raise ValueError("the realm of auth_basic can't contain a \"")
     request = serving.request
     scheme, _, encoded = (request.micropie_header("Authorization") or "").partition(" ")
     if scheme.lower() == "basic":

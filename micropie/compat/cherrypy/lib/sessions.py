@@ -69,7 +69,9 @@ class _Busy(HTTPError):
     """The 503 error for a request that waited too long for other requests with the same session."""
 
     def __init__(self) -> None:
-        super().__init__(503, "Another request with this session is taking very long.")
+        super().__init__(
+            503, "Another request in this session is taking too long. Please try again in a moment."
+        )
 
     def set_response(self) -> None:
         super().set_response()
@@ -400,7 +402,7 @@ class FileSession(Session):
     def setup(cls, **kwargs: Any) -> None:
         """Create the directory. Raises ``ValueError`` if ``storage_path`` isn't given."""
         if not kwargs.get("storage_path"):
-            raise ValueError("sessions in files need a directory: tools.sessions.storage_path")
+            raise ValueError("sessions in files need a directory: set tools.sessions.storage_path")
         os.makedirs(kwargs["storage_path"], mode=0o700, exist_ok=True)
 
     def _get_file_path(self) -> str:
@@ -674,10 +676,11 @@ class UnsharedSessions(SessionBackend):
 
     def _refuse(self) -> NoReturn:
         raise SetupError(
-            "request.session of native handlers is not cherrypy.session: to share it, write "
-            "sessions = InMemorySessionBackend(), tools.sessions.backend = sessions and "
-            "native.configure(session_backend=sessions); another tools.sessions.name keeps two "
-            "separate sessions"
+            "cherrypy.session and request.session of native handlers are two sessions with the same "
+            "cookie name. To share one session, create sessions = InMemorySessionBackend(), then "
+            "set tools.sessions.backend to sessions and call "
+            "native.configure(session_backend=sessions). To keep two, set tools.sessions.name to "
+            "another name"
         )
 
 
@@ -695,18 +698,18 @@ def check_options(options: Mapping[str, Any], config: Config) -> None:
         if config.app.session_backend is not None:
             line = next((name for name in _STORAGES if options.get(name) is not None), "on")
             raise SetupError(
-                f"tools.sessions.{line} = {options.get(line, True)!r} would use the cookie of "
-                "native handlers, whose sessions are in native.session_backend: to share them, set "
+                f"tools.sessions.{line} = {options.get(line, True)!r} and native.session_backend "
+                "would create two sessions with the same cookie name. To share one session, set "
                 "tools.sessions.backend to the same backend instead, or leave "
-                "session_backend out of native.configure. Another tools.sessions.name keeps two "
-                "separate sessions"
+                "session_backend out of native.configure. To keep two, set tools.sessions.name to "
+                "another name"
             )
         return
     if config.sessions.backend is not backend:
         if config.app.session_backend is not None:
             raise SetupError(
-                "tools.sessions.backend and native.session_backend are two objects, so CherryPy "
-                "and native handlers would end each other's sessions: set both to the same object"
+                "tools.sessions.backend and native.session_backend must be the same object, because "
+                "otherwise CherryPy and native handlers would end each other's sessions"
             )
         return
     for option, (default, setting, converted) in _OF_BOTH.items():
@@ -714,7 +717,7 @@ def check_options(options: Mapping[str, Any], config: Config) -> None:
         if stated == default or converted(stated) == getattr(config.settings, setting, None):
             continue
         advice = (
-            f"write native.configure({setting}={converted(stated)!r}) in its place"
+            f"write native.configure({setting}={converted(stated)!r}) instead"
             if setting
             else "leave it out"
         )
@@ -810,9 +813,9 @@ def _class_for(storage_type: str | None, options: Mapping[str, object]) -> type[
     found = globals().get(f"{(storage_type or 'ram').title()}Session")
     if not isinstance(found, type):
         raise ValueError(
-            "tools.sessions.storage_type must be 'ram', 'file', or 'x' of a class "
+            "tools.sessions.storage_type must be 'ram', 'file', or 'x' if there is a class "
             "cherrypy.lib.sessions.XSession, not "
-            f"{storage_type!r}: for several machines write tools.sessions.backend = "
+            f"{storage_type!r}. For several machines write tools.sessions.backend = "
             "RedisSessionBackend(url)"
         )
     return found
