@@ -176,7 +176,9 @@ CONVERSATIONS = [
             /loose/sub /loose/page/ /slash/sub?a=1 /grafted/own /grafted/own/ /grafted/own/page
             /noslash /noslash/ /noslash/sub /slash/page/ /slash/page/?a=1 /slash /slash/sub
             /dispatch/second /dispatch/second/ /dispatch/secondary /dispatch/second/leave
-            /grafted /grafted/ /grafted/a/b /graftedx
+            /grafted /grafted/ /grafted/a/b /graftedx /dispatch/by-handler/ann/
+            /dispatch/by-class/ann/ /dispatch/attribute/2024/ /dispatch/attribute/2024/leaf/
+            /dispatch/attribute/2024/none/
         """),
         gets("/hosts/ /strict/", Host="blog.example"),
         gets("/hosts/ /strict/", X_Forwarded_Host="blog.example"),

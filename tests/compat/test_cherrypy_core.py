@@ -66,49 +66,6 @@ def test_expose(module: Any) -> None:
     }
 
 
-def test_popargs(cherrypy: Any, serve_root: Serve) -> None:
-    class Leaf:
-        @cherrypy.expose
-        def index(self, **values: str) -> str:
-            return f"leaf {sorted(values.items())}"
-
-    class Made:
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-        @cherrypy.expose
-        def index(self) -> str:
-            return f"made {self.name}"
-
-    @cherrypy.popargs("name", handler=Leaf())
-    class ByHandler:
-        pass
-
-    @cherrypy.popargs("name", handler=Made)
-    class ByClass:
-        pass
-
-    class AsAttribute:
-        _cp_dispatch = cherrypy.popargs("year")
-        leaf = Leaf()
-
-        @cherrypy.expose
-        def index(self, year: str = "none") -> str:
-            return f"year {year}"
-
-    class Root:
-        by_handler = ByHandler()
-        by_class = ByClass()
-        attribute = AsAttribute()
-
-    client = serve_root(Root())
-    assert client.get("/by-handler/ann/").text == "leaf [('name', 'ann')]"
-    assert client.get("/by-class/ann/").text == "made ann"
-    assert client.get("/attribute/2024/").text == "year 2024"
-    assert client.get("/attribute/2024/leaf/").text == "leaf [('year', '2024')]"
-    assert client.get("/attribute/2024/none/").status_code == 404
-
-
 def test_popargs_knows_its_options() -> None:
     with pytest.raises(TypeError, match="handler="):
         ours.popargs("a", other=1)

@@ -14,6 +14,9 @@ class Root:
         self.bands = Bands()
         self.years = Years()
         self.plain = plain
+        self.by_handler = ByHandler()
+        self.by_class = ByClass()
+        self.attribute = AsAttribute()
 
     @cherrypy.expose
     def index(self, *args, **kwargs):
@@ -176,6 +179,40 @@ class Notes:
     @cherrypy.expose
     def index(self, year=None, month=None):
         return f"notes {year} {month}"
+
+
+class Leaf:
+    @cherrypy.expose
+    def index(self, **values):
+        return f"leaf {sorted(values.items())}"
+
+
+class Made:
+    def __init__(self, name):
+        self.name = name
+
+    @cherrypy.expose
+    def index(self):
+        return f"made {self.name}"
+
+
+@cherrypy.popargs("name", handler=Leaf())
+class ByHandler:
+    pass
+
+
+@cherrypy.popargs("name", handler=Made)
+class ByClass:
+    pass
+
+
+class AsAttribute:
+    _cp_dispatch = cherrypy.popargs("year")
+    leaf = Leaf()
+
+    @cherrypy.expose
+    def index(self, year="none"):
+        return f"year {year}"
 
 
 @cherrypy.expose
