@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -398,15 +399,12 @@ def test_memory_bears_threads() -> None:
     rates = MemoryRates(clock=lambda: 0.0)
     allowed: list[bool] = []
 
-    def hit() -> None:
+    def hit(_: int) -> None:
         for _ in range(200):
             allowed.append(rates.hit("key", 500, 60).allowed)
 
-    threads = [threading.Thread(target=hit) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(hit, range(8)))
     assert (len(allowed), sum(allowed)) == (1600, 500)
 
 

@@ -7,6 +7,7 @@ import io
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
@@ -416,16 +417,9 @@ def test_works_without_with_and_leaves_nothing(world: str) -> None:
 
 
 def test_many_threads_may_use_one_client(world: str) -> None:
-    results = []
-    with connect(Plain(b"x"), world) as client:
-        threads = [
-            threading.Thread(target=lambda: results.append(client.get("/").text)) for _ in range(8)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert results == ["x"] * 8
+    with connect(Plain(b"x"), world) as client, ThreadPoolExecutor(8) as threads:
+        answers = [*threads.map(client.get, ["/"] * 8)]
+    assert [answer.text for answer in answers] == ["x"] * 8
 
 
 def test_a_wrong_protocol_or_backend_is_refused_at_once() -> None:
