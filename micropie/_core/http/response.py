@@ -88,7 +88,8 @@ _SPECIAL = _HOP_BY_HOP | {"content-type", "content-length", "location", NOSNIFF[
 # The characters that a URL may contain (RFC 3986, section 2), and "%", so that escapes are not
 # escaped again.
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
-_URL = pattern(rf"[{re.escape(_URL_SAFE)}\w.-]*", re.ASCII)
+_URL_CHARACTERS = rf"[{re.escape(_URL_SAFE)}\w.-]"
+_URL = pattern(f"{_URL_CHARACTERS}*", re.ASCII)
 
 
 class Response:
@@ -616,7 +617,9 @@ def encoded_redirect(
     """
     if redirect.headers or type(redirect.status) is not int:
         return encode(redirect_response(redirect, site), None, head_only, text_type)
-    location = check_value("location", _allowed(redirect, site))
+    location = redirect.location
+    if not _PATH.fullmatch(location):
+        location = check_value("location", _allowed(redirect, site))
     return redirect.status, text_type, 0, (NOSNIFF, ("location", location)), b"", None
 
 
@@ -657,7 +660,7 @@ def as_browsers_read(location: str) -> str:
     return location.translate(_AS_READ).strip(_BLANKS).lower()
 
 
-_PATH = pattern(r"/(?![/\\])[!-~]*+")
+_PATH = pattern(rf"/(?![/\\]){_URL_CHARACTERS}*+", re.ASCII)
 _CONTROL = pattern("[\0-\x1f\x7f]")
 _SCHEME = pattern("[a-z][a-z0-9+.-]*+:")  # a URL's scheme, of any length
 _LONGEST_SPLIT = 2000  # characters, enough for every host, which has 253 at most
