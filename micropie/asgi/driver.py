@@ -101,11 +101,12 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
     request = Request(exchange)
     token = current.set(request)
     flow: Any = respond(site, request)
+    send_result = flow.send
     result: object = None
     try:
         kind, function, arguments = next(flow)
         while kind is not ANSWER:
-            resume = flow.send
+            resume = send_result
             try:
                 if kind is AWAIT:
                     result = await function(*arguments)

@@ -24,6 +24,7 @@ runs before the handler, the one that runs after it, and how to call them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import GeneratorType
 from typing import Any, TypeAlias
@@ -64,6 +65,7 @@ def _nothing(*arguments: object) -> None:
     """Do nothing, in place of a method that a middleware doesn't define."""
 
 
+@dataclass(slots=True)
 class _Hook:
     """The two functions of a middleware, and how to call them.
 
@@ -81,21 +83,14 @@ class _Hook:
     - ``may_hold``: whether ``before`` may open something in a thread that only ``after`` closes.
     """
 
-    def __init__(
-        self,
-        needs_session: bool,
-        before: _Part,
-        after: _Part = _nothing,
-        kind: Kind = INLINE,
-        after_kind: Kind = INLINE,
-        class_name: str = "",
-        sees_failures: bool = False,
-        may_hold: bool = False,
-    ) -> None:
-        self.needs_session, self.may_hold = needs_session, may_hold
-        self.before, self.kind = before, kind
-        self.after, self.after_kind, self.sees_failures = after, after_kind, sees_failures
-        self.class_name = class_name
+    needs_session: bool
+    before: _Part
+    after: _Part = _nothing
+    kind: Kind = INLINE
+    after_kind: Kind = INLINE
+    class_name: str = ""
+    sees_failures: bool = False
+    may_hold: bool = False
 
 
 def _part(middleware: object, name: str, otherwise: Kind) -> tuple[_Part, Kind]:
@@ -154,7 +149,13 @@ def _check_of(mark: Checking, providers: Providers, blocking: Kind) -> _Part:
             )
         if answer is False:
             raise HTTPError(403)
-        if answer is not True and _is_no_answer(answer):
+        # An object of the application, such as the user, is refused. If it were sent as JSON,
+        # the client could see what the check has loaded.
+        if answer is not True and not (
+            type(answer).__module__.partition(".")[0] in _ANSWERS
+            or isinstance(answer, Response)
+            or hasattr(answer, "__html__")
+        ):
             raise ResponseError(
                 f"the check {mark.name} returned {type(answer).__name__}, which is not a "
                 "response: write return True to let the request in"
@@ -167,14 +168,6 @@ def _check_of(mark: Checking, providers: Providers, blocking: Kind) -> _Part:
 
 
 _ANSWERS = frozenset({"builtins", "markupsafe", "micropie"})
-
-
-def _is_no_answer(result: object) -> bool:
-    """Return whether the result of a check is an object of the application, such as the user. If it
-    were sent as JSON, the client could see what the check has loaded.
-    """
-    is_known = type(result).__module__.partition(".")[0] in _ANSWERS
-    return not (is_known or isinstance(result, Response) or hasattr(result, "__html__"))
 
 
 def _dict_hook(middleware: object, needs_session: bool, blocking: Kind) -> _Hook:
@@ -306,11 +299,11 @@ def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
     it. So the session backend isn't called for a request that an earlier hook refuses.
     """
     exchange = request._exchange
-    store = exchange.config.sessions
-    if store.opens_ahead and exchange.header("cookie"):
+    is_unopened = exchange.config.sessions.opens_ahead and exchange.header("cookie")
+    if is_unopened:
         exchange.answer.leave_session_unopened()
     for hook in hooks:
-        if hook.needs_session and exchange.answer.session is not None:
+        if is_unopened and hook.needs_session:
             yield from exchange.open_session()
         kind, before = hook.kind, hook.before
         answer = before(request) if kind == INLINE else (yield kind, before, (request,))

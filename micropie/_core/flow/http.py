@@ -47,6 +47,7 @@ from micropie._core.execution.steps import (
     IO,
     Call,
     Flow,
+    call,
     call_within,
     itself,
     no_function,
@@ -249,11 +250,7 @@ def _before_handler(
             exchange.answer.need_no_session()
     if request._subapp is not None:  # call the application that a hook has chosen
         route, *arguments = delegate_route(request)
-        return (
-            route.call(*arguments)
-            if route.step_kind is INLINE
-            else (yield route.step_kind, route.call, arguments)
-        )
+        return (yield from call(route.step_kind, route.call, *arguments))
     try:
         if other is not None:
             raise other
@@ -275,10 +272,10 @@ def call_handler(request: Request, route: Route, arguments: Sequence[object]) ->
         arguments = yield from with_resources(request, route, arguments)
     if route.is_pooled:  # ``call_in_pool`` enforces the time limit
         config, token = route.config, route.config.pool.made.token()
-        call = config.pool, config.settings.pool_timeout, exchange, route.call, arguments, token
+        given = config.pool, config.settings.pool_timeout, exchange, route.call, arguments, token
         threads = Call(config.pool_threads, is_queued=True, leave_after=0.0)
         try:
-            result = yield threads, pooled.call_in_pool, call
+            result = yield threads, pooled.call_in_pool, given
         except Exception:
             raise
         except BaseException:  # the request was cancelled, so cancel the handler, too
