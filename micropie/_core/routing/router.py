@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, final
 
 from micropie._core.errors import HTTPError, MethodNotAllowed, SetupError
@@ -73,7 +74,8 @@ _ONE_SEGMENT = sys.maxsize  # the ``tail`` of a branch that matches exactly one 
 
 
 @final
-class _Branch(NamedTuple):
+@dataclass(slots=True)
+class _Branch:
     """An edge to ``node``, for a segment with wildcards.
 
     - ``rank``: branches with a lower rank are tried first.
@@ -299,11 +301,11 @@ class Router:
             while left:
                 node, way, depth, values = left.pop()
                 if type(way) is _Branch:
-                    _, match, tail, following = way
+                    match, tail = way.match, way.tail
                     end = depth + 1 if tail is _ONE_SEGMENT else max(depth + 1, count - tail)
                     text = "/".join(segments[depth:end])
                     if text and (more := match(text)) is not None:
-                        node, depth, values = following, end, values + more
+                        node, depth, values = way.node, end, values + more
                         break
                 elif node.handles(way, method, segments, depth, refused):
                     return way, segments[depth:], NO_VALUES
