@@ -15,6 +15,7 @@ from micropie._core.http.response import (
     as_response,
 )
 from micropie._core.http.session import Session, UnopenedSession
+from micropie._core.on_demand import reserve
 
 _MERE_BODIES = BODIES | {GeneratorType, AsyncGeneratorType, FileReference}
 
@@ -168,3 +169,6 @@ class AnswerState:
         """
         self.csrf_secret = secret or self.csrf_secret
         self.csrf_salt = salt or self.csrf_salt
+
+
+reserve(AnswerState, "has_more response stream depends_on session")

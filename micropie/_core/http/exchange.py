@@ -90,7 +90,7 @@ from micropie._core.http.protocols import (
 )
 from micropie._core.http.response import Response
 from micropie._core.http.session import Session, UnopenedSession
-from micropie._core.on_demand import computed
+from micropie._core.on_demand import computed, reserve
 
 if TYPE_CHECKING:
     from micropie._core.http.headers import AppSigner
@@ -252,6 +252,9 @@ class Exchange:
 
     A driver creates the exchange, with ``method`` and ``path``. The flow sets the other attributes.
     """
+
+    def __init_subclass__(cls) -> None:
+        reserve(cls, "config route path_params framing cookies headers hooks ends resources")
 
     method: str
     path: str
