@@ -119,9 +119,10 @@ class Codec:
             # digits. To find 19 digits in a row, first look at every fourth byte only, which is a
             # quarter of the work: 4 of these bytes in a row must be digits.
             has_digits = data[3::4].translate(_DIGITS).find(b"0000") >= 0
-            if self._module is None or (has_digits and _LONG_NUMBER.search(data)):
+            module = self._module
+            if module is None or (has_digits and _LONG_NUMBER.search(data)):
                 return _decode_plain(data)
-            return self._module.loads(data)
+            return module.loads(data)
         except RecursionError:
             raise ValueError(_TOO_DEEP) from None
         except ValueError as error:

@@ -5,7 +5,8 @@ multipart forms.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from micropie._core.errors import BadRequest, HTTPError, too_many
 from micropie._core.http.addresses import unescaped
@@ -17,7 +18,8 @@ MULTIPART = "multipart/form-data"
 MEBIBYTE = 1024 * 1024
 
 
-class Limits(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Limits:
     """The limits of one query or form; sizes in bytes."""
 
     max_form_field_size: int = MEBIBYTE
