@@ -256,7 +256,8 @@ class BaseResponse:
             )
         if len(name) + len(value) > _LONGEST_COOKIE:
             raise ValueError(
-                f"the cookie {name!r} is too long: browsers need at most {_LONGEST_COOKIE} characters"
+                f"the cookie {name!r} is too long: its name and value may have "
+                f"{_LONGEST_COOKIE} characters in all"
             )
         if self._cookies is None:
             self._cookies = SimpleCookie()

@@ -397,7 +397,8 @@ class Router:
             kind = found["filter"] or self.default_filter
             if kind not in self.filters:
                 raise RouteSyntaxError(
-                    f"the rule {rule!r} has an unknown filter {kind!r}: add it with router.add_filter"
+                    f"the rule {rule!r} has an unknown filter {kind!r}: add it with "
+                    "router.add_filter"
                 )
             mask, from_url, to_url = self.filters[kind](found["conf"] or found["old_conf"])
             mask = _GROUP_NAME.sub("(", mask)

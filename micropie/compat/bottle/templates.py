@@ -187,8 +187,8 @@ def engine() -> Any:
     spec = PathFinder.find_spec("bottle")
     if spec is None or spec.loader is None:
         raise ImportError(
-            "Bottle's own template language needs the original package: pip install bottle. Or convert "
-            "the templates to Jinja2, and use jinja2_template and jinja2_view"
+            "Bottle's own template language needs the original package: pip install bottle. Or "
+            "convert the templates to Jinja2, and use jinja2_template and jinja2_view"
         )
     module: Any = module_from_spec(spec)
     spec.loader.exec_module(module)

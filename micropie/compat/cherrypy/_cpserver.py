@@ -157,7 +157,8 @@ class Server(ServerAdapter):
             raise SetupError("cherrypy.server has nothing to serve: set Server.application")
         if self.socket_file:
             raise SetupError(
-                "server.socket_file isn't supported: use uvicorn --uds, or gunicorn --bind unix:FILE"
+                "server.socket_file isn't supported: use uvicorn --uds, or gunicorn --bind "
+                "unix:FILE"
             )
         if self.ssl_certificate_chain:
             raise SetupError(

@@ -115,8 +115,8 @@ def _choose(options: Options) -> str:
         return able[0]
     if options.server not in able:
         raise _refusal(
-            f"{options.server} can't run in a thread of the program with these settings: use one of "
-            f"{', '.join(able)}"
+            f"{options.server} can't run in a thread of the program with these settings: use one "
+            f"of {', '.join(able)}"
         )
     return options.server
 

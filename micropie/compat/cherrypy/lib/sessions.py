@@ -676,8 +676,8 @@ class UnsharedSessions(SessionBackend):
 
     def _refuse(self) -> NoReturn:
         raise SetupError(
-            "cherrypy.session and request.session of native handlers are two sessions with the same "
-            "cookie name. To share one session, create sessions = InMemorySessionBackend(), then "
+            "cherrypy.session and request.session of native handlers are two sessions with the "
+            "same cookie name. To share one session, create sessions = InMemorySessionBackend(), then "
             "set tools.sessions.backend to sessions and call "
             "native.configure(session_backend=sessions). To keep two, set tools.sessions.name to "
             "another name"
@@ -708,8 +708,8 @@ def check_options(options: Mapping[str, Any], config: Config) -> None:
     if config.sessions.backend is not backend:
         if config.app.session_backend is not None:
             raise SetupError(
-                "tools.sessions.backend and native.session_backend must be the same object, because "
-                "otherwise CherryPy and native handlers would end each other's sessions"
+                "tools.sessions.backend and native.session_backend must be the same object, "
+                "because otherwise CherryPy and native handlers would end each other's sessions"
             )
         return
     for option, (default, setting, converted) in _OF_BOTH.items():
