@@ -104,7 +104,7 @@ def _replaced_methods(application: Application) -> Iterator[str]:
         if callers and f"super().{name}(" not in sources[name]:
             method = f"{owner.__name__}.{name} replaces App.{name}"
             place = Inspector.place_of(getattr(owner, name))
-            yield f"{place}: {method}, which {callers[0]} calls: rename it"
+            yield f"{place}: {method}, which {callers[0]} calls: rename the handler"
 
 
 def _is_debug_of_this_machine() -> bool:
@@ -125,7 +125,7 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
     try:
         entries, sockets = inspector.routes(), inspector.routes(websockets=True)
     except SetupError as error:
-        yield f"set-up: {error} (there may be more: correct this, then check again)"
+        yield f"set-up: {error} (there may be more errors: correct this one, then check again)"
         return
     for entry in entries:
         if "GET" in entry.methods and (change := session_change(entry.route.function)):
@@ -155,7 +155,7 @@ def _unregistered(app: App, module: str) -> Iterator[str]:
     decorator, such as ``@route``, works only on methods.
     """
     for function in Inspector.lost_functions(app, module):
-        advice = "has a route, but no application: write @app.get or @app.route above a function"
+        advice = "belongs to no application: write @app.get or @app.route above a function"
         yield f"{Inspector.place_of(function)}: {function.__name__} {advice}"
 
 
@@ -208,8 +208,8 @@ def _unsafe_settings(app: App, outermost: Application) -> Iterator[str]:
         )
     if "*" in settings.websocket_origins:
         yield (
-            f"{name}: websocket_origins has '*': any page can open "
-            "WebSockets with its visitor's cookies"
+            f"{name}: websocket_origins has '*', so any page can open "
+            "WebSockets with its visitor's cookies: list the origins to allow"
         )
     for missing in SecurityDefaults.missing(app):
         yield f"{name} has sessions and {missing}"

@@ -57,7 +57,7 @@ def execute(app: App, name: str, words: Sequence[str]) -> int:
         known = (
             f"there are: {', '.join(commands)}"
             if commands
-            else "it has none: write @app.command above a function"
+            else "to add one, write @app.command above a function"
         )
         hint = f"do you mean {near[0]}?" if near else known
         raise CommandError(f"{type(app).__name__} has no command {name!r}; {hint}")
@@ -95,7 +95,9 @@ def parser_of(entry: RouteEntry) -> ArgumentParser:
     """
     route, signature, function = entry.route, entry.signature, entry.route.function
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise CommandError(f"{route.name} has a yield, but nothing uses its values: print them")
+        raise CommandError(
+            f"{route.name} is a generator, but a command's values are discarded: print them"
+        )
     document = route.body_parameter
     if document is not None:
         raise CommandError(

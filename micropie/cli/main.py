@@ -83,7 +83,7 @@ def _number(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number (given here, or by an environment variable)"
+            f"{text!r} is not a number (from the option, or from its environment variable)"
         ) from None
 
 
@@ -184,7 +184,7 @@ def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]
     stand_in = "use the compatibility module for every import of this framework"
     option("--stand-in", choices=["bottle", "cherrypy"], help=stand_in)
     option("--wsgi", action="store_true", help="serve with WSGI, without WebSockets")
-    option("--root-path", "", help="the prefix below which a proxy serves the application")
+    option("--root-path", "", help="the prefix under which a proxy serves the application")
     option("--ssl-certfile")
     option("--ssl-keyfile")
 

@@ -200,10 +200,11 @@ def execute(arguments: Namespace) -> int:
     module = folder.name.replace("-", "_")
     if not module.isidentifier() or iskeyword(module):
         raise CommandError(
-            f"{folder.name!r} can't be the name of a project: use letters, digits, - and _"
+            f"{folder.name!r} can't be the name of a project: begin with a letter, use only "
+            "letters, digits, - and _, and no Python keyword"
         )
     if module.lower() in ("micropie", "micropie_dual"):
-        raise CommandError(f"{folder.name!r} is the framework's own name: choose another one")
+        raise CommandError(f"{folder.name!r} is the name of the framework: choose another name")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):

@@ -63,6 +63,6 @@ def any_client(
         # If another fixture is missing, the fixture ``app`` exists and depends on it.
         if error.argname != "app":
             raise
-        sentence = "any_client needs a fixture app: write one that returns your application"
+        sentence = "any_client needs a fixture named app: write one that returns your application"
         raise pytest.fail.Exception(sentence, pytrace=False) from None
     return make_any_client(app)

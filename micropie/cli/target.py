@@ -49,7 +49,7 @@ def find_target(name: str, factory: bool = False) -> Target:
     attribute = attribute.removesuffix("()")  # "shop:make_app()" is gunicorn's notation
     folder, module_name = _located(place)
     if module_name == "micropie":
-        raise CommandError("micropie is the framework's own name: give the file another one")
+        raise CommandError("a file of an application can't be named micropie: rename it")
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     module = _imported(module_name, folder)
@@ -68,7 +68,7 @@ def find_target(name: str, factory: bool = False) -> Target:
     # A migrated application has its ``App`` in the attribute ``native``.
     native = app if isinstance(app, App) else getattr(app, "native", None)
     if not isinstance(native, App):
-        called = f"what {name} makes" if app is not found else name
+        called = f"the result of {name}" if app is not found else name
         raise CommandError(
             f"{called} is not an App but {type(app).__name__}: {app!r:.60}{_advice(attribute, app)}"
         )
@@ -92,7 +92,7 @@ def find_program(framework: str, name: str, factory: bool = False) -> tuple[Targ
             sys.path.insert(0, str(folder))
             started = made.started_by(framework, str(file))
     if started is None:
-        raise CommandError(f"{name} has no application, and starts no server")
+        raise CommandError(f"{name} has no application and starts no server: give a file that does")
     if isinstance(started.app, Target):
         return started.app, started
     return Target(started.native, name if attribute else str(file)), started
@@ -155,7 +155,7 @@ def _advice(attribute: str, app: object) -> str:
     if inspect.isfunction(app) and len(parameters := _parameters_of(app)) == 1:
         return f"; to have it create the application, give {parameters[0]!r} a default"
     return (
-        f"; write {attribute} = micropie.dual(...) around any other application"
+        f"; if it is another WSGI or ASGI application, write {attribute} = micropie.dual(...)"
         if callable(app)
         else ""
     )
@@ -231,7 +231,8 @@ def _only_app(module: ModuleType) -> str:
         return factory
     if names:
         raise CommandError(
-            f"{module.__name__} has several applications: choose one, {module.__name__}:{names[0]}"
+            f"{module.__name__} has several applications: choose one, such as "
+            f"{module.__name__}:{names[0]}"
         )
     raise CommandError(f"{module.__name__} has no application: {_how_to_make_one(module)}")
 

@@ -189,7 +189,7 @@ def _warn_of_functions(app: Any) -> None:
         if any(one is app for one in values):
             for function in Inspector.lost_functions(app, name):
                 logger.warning(
-                    "%s: %s has a route, but no application: write @app.get above it",
+                    "%s: %s belongs to no application: write @app.get above it",
                     Inspector.place_of(function),
                     function.__name__,
                 )

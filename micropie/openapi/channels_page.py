@@ -82,7 +82,8 @@ def _page(document: Schema, base: str, prefix: str) -> str:
         about=_text(info.get("description", "")),
         base=escape(base),
         document=escape(f"{prefix}/asyncapi.json"),
-        sections="".join(_sections(document)) or "<p>No WebSockets, no event streams.</p>",
+        sections="".join(_sections(document))
+        or "<p>There are no WebSockets and no event streams.</p>",
     )
 
 

@@ -231,7 +231,10 @@ class TestClient(httpx.Client):
         don't contain one.
         """
         if "password" in values:
-            raise ValueError("login sets keys of the session: write client.login(user=...)")
+            raise ValueError(
+                "login() sets keys of the session, which has no password: write "
+                "client.login(user=...)"
+            )
         with self.session_transaction() as session:
             session.update(values)
 

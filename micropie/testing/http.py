@@ -151,7 +151,7 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
         self.close()
         if self._length not in (None, received):
             raise self._broken(
-                f"received {received} bytes of a body of {self._length} (its Content-Length)"
+                f"the body has {received} bytes, but its Content-Length is {self._length}"
             )
 
     def close(self) -> None:

@@ -37,7 +37,7 @@ def request_environ(request: httpx.Request, settings: ClientSettings) -> Environ
     path, root = unquote_to_bytes(raw_path), settings.root_path.encode()
     if root and not (path + b"/").startswith(root + b"/"):  # "/subway" is not under "/sub"
         raise ValueError(
-            f"{path!r} is not below root_path {root!r}: a WSGI environ can't express that"
+            f"the path {path!r} does not begin with root_path {root!r}, as it must under WSGI"
         )
     host, port = server_address(request.url)
     environ: Environ = {

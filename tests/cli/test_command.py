@@ -238,8 +238,16 @@ FAILURES = [
         2,
         "micropie: Shop.wrong: parameter 'complex': it is annotated with <class 'complex'>, and text",
     ),
-    ("generates", 2, "micropie: generates has a yield, but nothing uses its values: print them\n"),
-    ("streams", 2, "micropie: streams has a yield, but nothing uses its values: print them\n"),
+    (
+        "generates",
+        2,
+        "micropie: generates is a generator, but a command's values are discarded: print them\n",
+    ),
+    (
+        "streams",
+        2,
+        "micropie: streams is a generator, but a command's values are discarded: print them\n",
+    ),
     (
         "uploads",
         2,
@@ -360,7 +368,7 @@ def test_a_command_that_can_not_be_called_is_a_finding(
         "note: handlers without a decorator (blog.index, not_one) also accept DELETE"
     )
     named = [
-        line.partition(": ")[2].partition(" has a yield")[0].partition(":")[0] for line in found
+        line.partition(": ")[2].partition(" is a generator")[0].partition(":")[0] for line in found
     ]
     assert named == ["Shop.wrong", "generates", "streams", "uploads", ""]
     assert all(line.startswith("shop15.py:") for line in found[:-1])
@@ -379,7 +387,7 @@ def test_an_application_without_commands(
     forget_temporary_modules()
     assert main(["-a", "app"]) == 0
     sentence = (
-        "micropie: App has no command 'init-db'; it has none: write @app.command above a function\n"
+        "micropie: App has no command 'init-db'; to add one, write @app.command above a function\n"
     )
     for words in (["-a", "app", "init-db"], ["init-db"]):
         assert main(words) == 2

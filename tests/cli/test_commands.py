@@ -290,9 +290,9 @@ def test_check_finds_mistakes(command: Run, tmp_path: Path) -> None:
         "bad.py:22: logout handles GET and calls session.clear(): write @post above it",
         "bad.py:28: page is never reached: the mount at /old comes first",
         "bad.py:16: Root.blog is hidden by the attribute self.blog",
-        "bad.py:44: lost has a route, but no application: write @app.get or @app.route above a function",
+        "bad.py:44: lost belongs to no application: write @app.get or @app.route above a function",
         "Root: debug is on: it must be off in production, so read it from the environment",
-        "Root: websocket_origins has '*': any page can open WebSockets with its visitor's cookies",
+        "Root: websocket_origins has '*', so any page can open WebSockets with its visitor's cookies: list the origins to allow",
         "Root has sessions and has no TrustedHosts: it accepts any Host, which also ends up in its links",
     ]:
         assert finding in output.splitlines()
@@ -439,7 +439,7 @@ Root.health = health
     (tmp_path / "replaces.py").write_text(source)
     notes = command("check", "replaces")[1].splitlines()
     assert [note for note in notes if "replaces App" in note] == [
-        "note: replaces.py:4: Root.render replaces App.render, which _page calls: rename it"
+        "note: replaces.py:4: Root.render replaces App.render, which _page calls: rename the handler"
     ]
 
 
@@ -596,7 +596,7 @@ def test_check_names_a_mistake_of_set_up(command: Run, tmp_path: Path) -> None:
     status, output, _ = command("check", "wrong:app")
     assert status == 1
     assert output.startswith("set-up: ")
-    more = " (there may be more: correct this, then check again)"
+    more = " (there may be more errors: correct this one, then check again)"
     assert output.endswith(f"has no parameter 'b'{more}\n1 finding\n")
 
 
@@ -815,7 +815,7 @@ def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path, ki
     written = (tmp_path / "NAMED-VERSION" / "README.md").read_text()
     assert written.startswith("# NAMED-VERSION\n")
     for name in ("micropie", "MicroPie-Dual"):
-        assert "is the framework's own name" in command("new", name)[2]
+        assert "is the name of the framework" in command("new", name)[2]
 
 
 @pytest.mark.parametrize(
@@ -1031,7 +1031,7 @@ NAMES = [
     (
         "app5",
         "from micropie import App\na = App()\nb = App()",
-        "app5 has several applications: choose one, app5:a",
+        "app5 has several applications: choose one, such as app5:a",
     ),
     (
         "app5",
@@ -1079,7 +1079,7 @@ NAMES = [
         "def make(config): pass",
         "app5:make is not an App but function: <function make at ",
     ),
-    ("app5:make", "def make(): return 5", "what app5:make makes is not an App but int: 5\n"),
+    ("app5:make", "def make(): return 5", "the result of app5:make is not an App but int: 5\n"),
     (
         "app5:make",
         "async def make(): pass",
@@ -1137,7 +1137,7 @@ def test_a_file_with_the_frameworks_own_name(command: Run, tmp_path: Path) -> No
     (tmp_path / "micropie.py").write_text("from micropie import App\napp = App()\n")
     for target in ("micropie.py", "micropie:app", "micropie"):
         status, _, said = command("check", target)
-        sentence = "micropie is the framework's own name: give the file another one"
+        sentence = "a file of an application can't be named micropie: rename it"
         assert (status, said) == (2, f"micropie: {sentence}\n")
 
 
@@ -1201,7 +1201,7 @@ def test_a_variable_that_is_no_number(
     with pytest.raises(SystemExit, match="2"):
         command("run")
     assert (
-        "argument --port: 'http' is not a number (given here, or by an environment variable)"
+        "argument --port: 'http' is not a number (from the option, or from its environment variable)"
         in capsys.readouterr().err
     )
 

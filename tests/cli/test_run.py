@@ -170,9 +170,9 @@ def test_places_where_nothing_can_listen(
         for options, sentence in (
             (["--uds", "app.py"], "app.py (Address already in use): choose another path"),
             (["--uds", "no/a.sock"], "no/a.sock (No such file or directory): choose another path"),
-            (["--fd", "999"], "the descriptor 999 (Bad file descriptor): systemd passes its first"),
+            (["--fd", "999"], "the descriptor 999 (Bad file descriptor): pass a listening socket"),
             (["--fd", "0"], "the descriptor 0 ("),
-            (["--fd", str(silent.fileno())], f"the descriptor {silent.fileno()} (it does not lis"),
+            (["--fd", str(silent.fileno())], f"the descriptor {silent.fileno()} (it is not a lis"),
         ):
             assert run_main(project, monkeypatch, ["run", "app", *options]) == 2
             assert capsys.readouterr().err.startswith(f"micropie: can't listen on {sentence}")
@@ -392,7 +392,7 @@ def test_run_says_what_can_not_be_done(tmp_path: Path) -> None:
         until(lambda: server.process.poll() is not None)
     assert server.process.returncode == 1
     assert (
-        "micropie: daphne imports the application in its own processes, so it needs a name"
+        "micropie: daphne imports the application in its own processes, so it must be a global variable"
         in server.output
     )
 
@@ -411,9 +411,12 @@ WRONG = [
     ),
     (["--port", "99999"], "a port must be a number from 0 to 65535, not 99999"),
     (["--workers", "0"], "workers must be 1 or more, not 0"),
-    (["--workers", "2", "--reload"], "reload is for development: use one worker"),
+    (["--workers", "2", "--reload"], "reload works only with one worker: set workers to 1"),
     (["--ssl-certfile", "a.pem"], "https needs both files"),
-    (["--ssl-certfile", "a.pem", "--ssl-keyfile", "b.pem"], "there is no file 'a.pem'"),
+    (
+        ["--ssl-certfile", "a.pem", "--ssl-keyfile", "b.pem"],
+        "there is no certificate or key file 'a.pem'",
+    ),
     (
         ["--host", "203.0.113.1"],
         "can't listen on 203.0.113.1:8000 (Cannot assign requested address): choose another host",

@@ -145,7 +145,7 @@ def test_an_address_that_can_not_be_had(server: Server) -> None:
     with pytest.raises(OSError, match="both files: ssl_certificate and ssl_private_key"):
         other.start()
     other.ssl_certificate = "/none.pem"
-    with pytest.raises(OSError, match=r"there is no file '/none\.pem'"):
+    with pytest.raises(OSError, match=r"there is no certificate or key file '/none\.pem'"):
         other.start()
     assert not other.running
     other.stop()

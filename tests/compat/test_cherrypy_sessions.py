@@ -1294,7 +1294,7 @@ def test_a_backend_that_stores_nothing_itself(
 ) -> None:
     client = connected(ours, world, connect, backend=SignedCookieSessionBackend("x" * 32))
     assert client.get("/").status_code == 500
-    assert "tools.sessions needs a backend on the server" in caplog.text
+    assert "tools.sessions.backend must store sessions on the server" in caplog.text
 
 
 def test_without_the_tool_there_is_no_session(world: str, connect: MakeClient) -> None:

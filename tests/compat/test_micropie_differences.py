@@ -101,7 +101,7 @@ def test_hooks(make_client: MakeClient, tmp_path: Path) -> None:
     later = "after_request also follows an early response of another hook"
     order = "these hooks run in reverse order of app.middlewares"
     assert reported(tmp_path, HOOKS) == {
-        '14 scope["path"]': "hooks do not choose a handler",
+        '14 scope["path"]': "a hook can't choose the handler",
         "17 request.began": later,
         "16 after_request": order,
         "20 after_request": order,

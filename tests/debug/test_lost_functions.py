@@ -43,5 +43,5 @@ def test_it_is_told_at_the_404(
     finally:
         del sys.modules[module.__name__]
     assert [one.getMessage() for one in caplog.records] == [
-        "lost_functions_here.py:3: about has a route, but no application: write @app.get above it"
+        "lost_functions_here.py:3: about belongs to no application: write @app.get above it"
     ]

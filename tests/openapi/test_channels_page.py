@@ -94,7 +94,9 @@ def test_checks_guard_the_page(make_client: MakeClient) -> None:
     client = make_client(App(docs=Docs(asyncapi="/channels", requires=[members])))
     found = [client.get(path) for path in ("/channels", "/asyncapi.json", "/channels/style.css")]
     assert [one.status_code for one in found] == [403] * 3
-    assert "No WebSockets, no event streams." in client.get("/channels?key=sesame").text
+    assert (
+        "There are no WebSockets and no event streams." in client.get("/channels?key=sesame").text
+    )
 
 
 def test_a_socket_that_is_added_later_is_shown(make_client: MakeClient) -> None:

@@ -116,7 +116,7 @@ def test_without_a_fixture_app_one_sentence_says_so(project: Path) -> None:
     (project / "test_shop.py").write_text(WITHOUT_APP)
     status, output = run_pytest(project, "-k", "wsgi")
     assert status == 1
-    assert "any_client needs a fixture app: write one that returns your application" in output
+    assert "any_client needs a fixture named app: write one that returns your application" in output
     assert "During handling" not in output
 
 

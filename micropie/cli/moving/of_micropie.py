@@ -87,7 +87,7 @@ def _in_node(node: ast.AST) -> Iterator[Idiom]:
         case ast.Assign([ast.Attribute(_, "path_params") as target]):
             yield target.lineno, "path_params", 'it is read-only: write @get("/x/<name>")'
         case ast.Assign([ast.Subscript(ast.Attribute(_, "scope"), ast.Constant("path")) as target]):
-            advice = 'hooks do not choose a handler: write @get("/x/<name>"), or app.mount'
+            advice = 'a hook can\'t choose the handler: use @get("/x/<name>") or app.mount'
             yield target.lineno, 'scope["path"]', advice
 
 
@@ -110,7 +110,7 @@ def _in_handler(method: _Function) -> Iterator[Idiom]:
     for argument, default in (*defaults, *keywords):
         if isinstance(default, ast.Constant) and isinstance(default.value, str) and default.value:
             advice = (
-                f'an empty field is "", not the default: write {argument.arg} or {default.value!r}'
+                f'an empty field is "", not the default: use ({argument.arg} or {default.value!r})'
             )
             yield method.lineno, f"{method.name}({argument.arg})", advice
     if arguments.vararg is None:

@@ -61,7 +61,7 @@ class Options:
             raise ServingError("https needs both files: ssl_certfile and ssl_keyfile")
         for file in (self.ssl_certfile, self.ssl_keyfile):
             if file is not None and not Path(file).is_file():
-                raise ServingError(f"there is no file {file!r}")
+                raise ServingError(f"there is no certificate or key file {file!r}")
 
     @property
     def family(self) -> socket.AddressFamily:
@@ -106,8 +106,8 @@ class Target:
         """
         if self.name is None:
             raise ServingError(
-                f"{server} imports the application in its own processes, so it needs a name: "
-                "write app = ... at the "
-                "top level of the module, and app.run() below if __name__ == '__main__'"
+                f"{server} imports the application in its own processes, so it must be a global "
+                "variable: write app = ... at the "
+                "top level of the module, and app.run() below if __name__ == '__main__':"
             )
         return self.imported_as or self.name

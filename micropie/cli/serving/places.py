@@ -62,9 +62,9 @@ def _check_descriptor(number: int) -> None:
     try:
         with socket.socket(fileno=os.dup(number)) as passed:
             if not passed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                raise OSError(errno.EINVAL, "it does not listen")
+                raise OSError(errno.EINVAL, "it is not a listening socket")
     except OSError as error:
-        advice = "systemd passes its first socket as 3"
+        advice = "pass a listening socket; systemd passes its first as 3"
         raise _refusal(f"the descriptor {number}", error, advice) from None
 
 

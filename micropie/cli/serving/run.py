@@ -36,7 +36,9 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
     # Choose the key of the debug pages here, so that all processes that are started later share it.
     key = os.environ[DEBUG_KEY] = os.environ.get(DEBUG_KEY) or secrets.token_urlsafe(16)
     if reload and options.workers > 1:
-        raise ServingError("reload is for development: use one worker")
+        raise ServingError(
+            "reload works only with one worker: set workers to 1, or leave out reload"
+        )
     if reload and CHILD_PORT not in os.environ:
         run_and_reload(options)
         return

@@ -77,7 +77,7 @@ class BackgroundServer:
             raise _refusal(f"a port must be a number from 0 to 65535, not {options.port}")
         for file in (options.certificate, options.key):
             if file is not None and not Path(file).is_file():
-                raise _refusal(f"there is no file {file!r}")
+                raise _refusal(f"there is no certificate or key file {file!r}")
         try:
             self._parts = _OPENERS[self.name](app, options)
         except ssl.SSLError as error:

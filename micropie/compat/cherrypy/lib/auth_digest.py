@@ -113,7 +113,7 @@ class HttpDigestAuthorization:
         if self.qop not in (None, "auth"):
             raise ValueError(f"the qop {self.qop!r} is not supported")
         if (self.qop is not None) != bool(self.cnonce and self.nc):
-            raise ValueError("cnonce and nc are sent with a qop, and not without")
+            raise ValueError("cnonce and nc must be sent with qop, and can't be sent without it")
 
     def validate_nonce(self, s: str, key: str) -> bool:
         """Return whether the nonce in the header was made for the realm ``s`` with ``key``."""

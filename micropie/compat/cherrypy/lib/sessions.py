@@ -534,12 +534,12 @@ class BackendSession(Session):
         backend = kwargs["backend"]
         if inspect.iscoroutinefunction(backend.load) or inspect.iscoroutinefunction(backend.save):
             raise ValueError(
-                "tools.sessions needs a backend whose load and save are def, not async def"
+                "tools.sessions.backend must have load and save methods that are def, not async def"
             )
         if getattr(backend, "in_cookie", False):
             raise ValueError(
-                "tools.sessions needs a backend on the server: "
-                "SQLiteSessionBackend, RedisSessionBackend"
+                "tools.sessions.backend must store sessions on the server: "
+                "use SQLiteSessionBackend or RedisSessionBackend"
             )
 
     def generate_id(self) -> str:
@@ -677,8 +677,8 @@ class UnsharedSessions(SessionBackend):
     def _refuse(self) -> NoReturn:
         raise SetupError(
             "cherrypy.session and request.session of native handlers are two sessions with the "
-            "same cookie name. To share one session, create sessions = InMemorySessionBackend(), then "
-            "set tools.sessions.backend to sessions and call "
+            "same cookie name. To share one session, create sessions = InMemorySessionBackend(), "
+            "then set tools.sessions.backend to sessions and call "
             "native.configure(session_backend=sessions). To keep two, set tools.sessions.name to "
             "another name"
         )

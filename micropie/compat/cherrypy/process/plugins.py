@@ -385,8 +385,8 @@ class Daemonizer(SimplePlugin):
             return
         if self.bus.is_hosted:
             raise RuntimeError(
-                "an external server runs this application: start that server in the background, as "
-                "with gunicorn --daemon"
+                "Daemonizer has no effect on the server that runs this application: start that "
+                "server in the background, for example with gunicorn --daemon"
             )
         if threading.active_count() != 1:
             names = ", ".join(thread.name for thread in threading.enumerate())

@@ -223,8 +223,8 @@ class Bus:
         """Exit the bus. ``block`` then runs the program again."""
         if self.is_hosted:
             raise RuntimeError(
-                "a server that runs this application must be restarted itself: "
-                "send SIGHUP to gunicorn, for example"
+                "engine.restart() can't restart the server that runs this application: restart it "
+                "yourself, for example by sending SIGHUP to gunicorn"
             )
         self.execv = True
         self.exit()
@@ -327,7 +327,7 @@ class Bus:
         again.
         """
         if self.state is not states.EXITING and self.state is not states.STOPPED:
-            self.log("The program ends, and engine.exit() was not called: the bus exits", 30)
+            self.log("The program is ending without a call of engine.exit(): the bus exits now", 30)
             self.exit()
 
     def _do_execv(self) -> None:
