@@ -728,7 +728,8 @@ class App(Base[Outermost_co]):
             check_provider(function)
             if key in self._micropie.providers:
                 raise SetupError(
-                    f"{type_name(key)} already has a provider: a type has one in each application"
+                    f"{type_name(key)} already has a provider: a type can have only one, so "
+                    "remove one"
                 )
             if not callable(function):
                 raise SetupError(

@@ -345,8 +345,8 @@ class Tree(Registrations):
         ):
             if function is key:
                 raise SetupError(
-                    f"{type_name(key)} provides {type_name(kind)}: write "
-                    f"override({type_name(kind)}, ...)"
+                    "override takes the type that is provided, not its provider: write "
+                    f"override({type_name(kind)}, ...) instead of override({type_name(key)}, ...)"
                 )
         if isroutine(key) and not self._is_dependency(key):
             name = type_name(key)

@@ -52,7 +52,7 @@ async def serve(
     try:
         site = state.site or await _start(app, state)
     except Exception as error:
-        log_lifecycle_failure("startup failed; the next request retries it", error, scope)
+        log_lifecycle_failure("startup failed, and the next request tries it again", error, scope)
         await _refuse(scope, receive, send)
         return
     if kind == "websocket":

@@ -277,7 +277,7 @@ class Connection(websockets.Progress):
             if timeout is None or not isinstance(error, TimeoutError):
                 self._lost(error)
             else:
-                self._close_from_outside(f"no message for {timeout:g} seconds")
+                self._close_from_outside(f"the client sent no message for {timeout:g} s")
         finally:
             self._stop_reading = None
 
@@ -289,7 +289,7 @@ class Connection(websockets.Progress):
         """
         if self._arrival is not None:
             raise RuntimeError(
-                f"{method}() while another task receives: only one task may receive at a time"
+                f"{method}() was called while another task is receiving: only one may at a time"
             )
         while not self._messages:
             if self.state not in websockets.RECEIVING:
@@ -327,9 +327,9 @@ class Connection(websockets.Progress):
         if content is None:
             content = message.get("bytes") or b""
             if method == "receive_text":
-                await self.reject(websockets.WRONG_KIND, "text was expected")
+                await self.reject(websockets.WRONG_KIND, "a text message was expected")
         elif method == "receive_bytes":
-            await self.reject(websockets.WRONG_KIND, "bytes were expected")
+            await self.reject(websockets.WRONG_KIND, "a binary message was expected")
         max_size = self._settings.websocket_max_size
         if websockets.is_too_big(content, max_size):
             await self.close(websockets.TOO_BIG, f"a message may have {max_size} bytes at most")
@@ -406,10 +406,10 @@ class Connection(websockets.Progress):
             elif self.end(
                 websockets.CLOSE,
                 websockets.POLICY,
-                f"no room for a message within {seconds:g} seconds",
+                f"the client did not accept a message within {seconds:g} s",
             ):
                 logger.info(
-                    "%s is closed: %s; see websocket_send_timeout",
+                    "%s is closed: %s (the limit is App(websocket_send_timeout=...))",
                     self._exchange.label,
                     self.reason,
                 )

@@ -350,7 +350,7 @@ class _Listener(threading.Thread):
                     connection.ping()
                 elif answers or time.monotonic() - asked_at > ANSWER_WITHIN:
                     seconds = SILENCE + time.monotonic() - asked_at
-                    raise ConnectionError(f"Redis was silent for {seconds:.1f} seconds")
+                    raise ConnectionError(f"Redis has sent nothing for {seconds:.1f} s")
                 else:
                     answers = self._hub._client.responds()
                 place = self._hub._client.place()

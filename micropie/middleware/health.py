@@ -117,7 +117,7 @@ def _problem_of(function: Check, seconds: float, running: set[object]) -> Flow[s
     try:
         result = yield from call_within(seconds, kind, called)
     except TookTooLong:
-        return f"no response within {seconds:.3g} seconds"
+        return f"no response within {seconds:.3g} s"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return "it returned False" if result is False else ""

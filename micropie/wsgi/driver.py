@@ -103,7 +103,7 @@ def start_and_serve(
     try:
         site = state.site or state.start(app)
     except Exception as error:
-        log_lifecycle_failure("startup failed; the next request retries it", error, environ)
+        log_lifecycle_failure("startup failed, and the next request tries it again", error, environ)
         status, content_type, length, pairs, body, _ = start_failed(
             environ["REQUEST_METHOD"] == "HEAD"
         )

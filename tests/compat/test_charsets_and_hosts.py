@@ -178,7 +178,7 @@ def test_R14_an_application_is_chosen_by_a_well_formed_host(
     for name in ("Host", "X-Forwarded-Host"):
         answer = client.get("/", headers={name: "pies.example/x"})
         assert answer.status_code == 400
-        assert "The host must be one name or address" in answer.text
+        assert "The request's host must be one name or address" in answer.text
 
 
 def test_connect_is_a_method_like_any_other(cherrypy: Any, side: str, serve: Serve) -> None:

@@ -188,7 +188,7 @@ class PartialWaiting(App):
         (WaitingChunks, "write def instead of async def"),
         (WaitingRoute, "write def instead of async def"),
         (PartialWaiting, "write def instead of async def"),
-        (ReadsBody, "which a handler in a process can't do"),
+        (ReadsBody, "a handler in the process pool can't read the body"),
         (Chunks, "write async def to create them on the event loop"),
     ],
 )

@@ -682,7 +682,7 @@ def test_R39_a_precondition_that_fails(make_client: MakeClient, site: Path, cach
     assert answer.status_code == 412
     assert (
         answer.text
-        == "handled: The resource has changed since the version that this request is for."
+        == "handled: The resource has changed since you loaded it. Reload it and try again."
     )
 
 

@@ -246,7 +246,7 @@ def test_a_mistake_of_set_up_is_a_sentence_in_the_log(
     assert make_client(app, lifespan=False).get("/x/y").status_code == 500
     (record,) = caplog.records
     assert record.exc_info is None
-    assert record.getMessage().startswith("startup failed; the next request retries it: ")
+    assert record.getMessage().startswith("startup failed, and the next request tries it again: ")
     assert record.getMessage().endswith("has no parameter 'b'")
 
 
@@ -352,16 +352,16 @@ def test_a_start_and_a_stop_that_take_long_say_what_runs(
         until(lambda: any(message.startswith(text) for message in caplog.messages))
 
     def opens() -> None:
-        waits_for_a_line(f"startup: {opens.__qualname__} has been running for 0 seconds")
+        waits_for_a_line(f"startup: {opens.__qualname__} has been running for 0 s")
 
     def closes() -> None:
-        waits_for_a_line(f"shutdown: {closes.__qualname__} has been running for 0 seconds")
+        waits_for_a_line(f"shutdown: {closes.__qualname__} has been running for 0 s")
 
     @asynccontextmanager
     async def lifespan(_: App) -> AsyncIterator[None]:
-        waits_for_a_line("startup: lifespan has been running for 0 seconds")
+        waits_for_a_line("startup: lifespan has been running for 0 s")
         yield
-        waits_for_a_line("shutdown: lifespan has been running for 0 seconds")
+        waits_for_a_line("shutdown: lifespan has been running for 0 s")
 
     app = App(lifespan=lifespan)
     app.startup_handlers, app.shutdown_handlers = [opens], [closes]

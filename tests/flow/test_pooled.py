@@ -97,7 +97,7 @@ def test_what_is_not_there() -> None:
         lambda: next(request.chunks()),
         request.parts,
     ):
-        with pytest.raises(RuntimeError, match="a handler in a process has no body"):
+        with pytest.raises(RuntimeError, match="a handler in the process pool can't read the body"):
             read()
 
 
@@ -113,7 +113,7 @@ def test_it_can_only_be_read() -> None:
         lambda: request.carry_into_process(plain),
         lambda: getattr(request._exchange.config, "templates"),  # noqa: B009
     ):
-        with pytest.raises(RuntimeError, match="in a process"):
+        with pytest.raises(RuntimeError, match="in the process pool"):
             change()
 
 

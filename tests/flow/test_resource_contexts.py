@@ -441,7 +441,7 @@ def test_the_key_is_a_type_with_its_types_or_without_or_a_function(make_client: 
         ),
         (
             "/elsewhere",
-            "RuntimeError: a handler in a process has no self.url_for, self.render, self.channels or",
+            "RuntimeError: a handler in the process pool has no self.url_for, self.render, self.channels or",
         ),
     ],
 )

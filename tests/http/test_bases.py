@@ -90,11 +90,15 @@ WELL_FORMED = [
 ]
 MALFORMED = [
     *(
-        (scheme, "shop.example", "The scheme must be http or https.")
+        (
+            scheme,
+            "shop.example",
+            "The server or a proxy gave this request a scheme other than http and https.",
+        )
         for scheme in ("javascript", "on", "https:", "https/evil.example/?", "https\xa0", "wss:")
     ),
     *(
-        ("https", host, "The host must be one name or address, with or without a port.")
+        ("https", host, "The request's host must be one name or address, with or without a port.")
         for host in ("<script>", "a/b", "u@shop.example", "shop.example:99999", "[::g]", "a b")
     ),
 ]

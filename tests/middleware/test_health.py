@@ -153,7 +153,7 @@ def test_a_check_that_hangs_all_night_long_holds_few_threads(
         leave.set()
     until(lambda: client.get("/healthz").status_code == 200)
     assert [one for one in caplog.messages if one.startswith("health")] == [
-        "health: database fails: no response within 0.5 seconds",
+        "health: database fails: no response within 0.5 s",
         "health: database has recovered",
     ]
 

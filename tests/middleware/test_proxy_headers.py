@@ -234,8 +234,8 @@ def test_R14_the_host_is_believed_only_if_asked_for(ask: Connect, value: str, ho
     assert ask({"Forwarded": f'host="{value}"'}, forwarded=True)[2] == "testserver"
 
 
-SCHEME_SENTENCE = "The scheme must be http or https."
-HOST_SENTENCE = "The host must be one name or address, with or without a port."
+SCHEME_SENTENCE = "The server or a proxy gave this request a scheme other than http and https."
+HOST_SENTENCE = "The request's host must be one name or address, with or without a port."
 MALFORMED_SCHEMES = ["on", "javascript", "https:", "https://evil.example/?", "htt ps", "https\xa0"]
 MALFORMED_HOSTS = [
     "a/b", "u@example.com", "example.com:99999", "[::g]", "a b", '"><script>', "\xe9",

@@ -100,7 +100,7 @@ def test_an_async_handler_is_cancelled_and_cleans_up(
     assert app.cleaned == ["finally"]
     messages = [record.getMessage() for record in caplog.records if record.name == "micropie"]
     assert messages == [
-        "GET '/sleeps': sleeps took longer than 0.1 seconds and was abandoned"
+        "GET '/sleeps': sleeps did not finish within 0.1 s: the client gets 503"
     ] * len(answers)
 
 

@@ -105,7 +105,7 @@ def test_R73_a_start_that_fails_keeps_everything_from_starting(world: str) -> No
 def test_R73_one_that_never_says_that_it_has_started_does_not_hold_up_the_start(world: str) -> None:
     good, silent = Inner(), Inner("silent")
     app = site(good, silent, mount_timeout=2)  # the good one has to be in time on a busy machine
-    told = "/m1: its lifespan did not report within 2 seconds that it has started"
+    told = "/m1: its lifespan did not report within 2 s that it has started"
     with pytest.raises(Exception, match=told), client_of(app, world) as client:
         client.get("/")
     assert good.log[:2] == ["lifespan.startup", "lifespan.shutdown"]

@@ -286,7 +286,7 @@ def test_any_iterable_is_a_source(make_client: MakeClient) -> None:
 
 @pytest.mark.parametrize("source", [5, "text", b"bytes", {"a": 1}, Root._sync])
 def test_what_is_no_source(source: Any) -> None:
-    with pytest.raises(TypeError, match="takes a generator or an iterator"):
+    with pytest.raises(TypeError, match="takes a generator or another iterable"):
         EventStream(source)
 
 

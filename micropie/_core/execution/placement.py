@@ -63,8 +63,8 @@ def check_placement(function: AnyFunction, placement: str, name: str, reads_body
         )
     if placement == PROCESS and reads_body:
         raise SetupError(
-            f"{name}: @reads_body is for a handler that reads the body, which a handler in a "
-            "process can't do: leave @reads_body out"
+            f"{name}: a handler in the process pool can't read the body, so leave out "
+            "@reads_body, or run the handler in a thread"
         )
     if placement == LOOP and inspect.isgeneratorfunction(inner):
         raise SetupError(
@@ -205,9 +205,9 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
         named = None
     if getattr(named, "__func__", named) is not getattr(function, "__func__", function):
         raise SetupError(
-            f"{label} can't run in a process, because a process imports a function by its "
-            f"name, and {name.module}.{name.qualname} is another object: define it with def at "
-            "a module's top level, or as a method of a class there"
+            f"{label} can't run in the process pool, because a process imports it by its name, "
+            f"and {name.module}.{name.qualname} is another object: define it with def at a "
+            "module's top level, or as a method of a class there"
         )
     if name.module != "__main__":
         return name
@@ -219,8 +219,8 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
     file = getattr(main, "__file__", None)
     if file is None:
         raise SetupError(
-            f"{label} can't run in a process, because other processes can't import code that was "
-            "typed in interactively: put it into a module"
+            f"{label} can't run in the process pool, because other processes can't import code "
+            "that was typed in interactively: put it into a module"
         )
     return name._replace(module=Path(file).stem)
 

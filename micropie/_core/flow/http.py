@@ -310,7 +310,7 @@ def _call_limited(
     except TookTooLong:
         label = request._exchange.label
         logger.error(
-            "%s: %s took longer than %g seconds and was abandoned", label, route.name, seconds
+            "%s: %s did not finish within %g s: the client gets 503", label, route.name, seconds
         )
     raise HTTPError(503, "The response took too long. Please try again later.")
 

@@ -168,7 +168,7 @@ def _named_if_long(stage: str, name: str, flow: Flow[Result]) -> Flow[Result]:
 
     A timer's thread writes the log, because ``flow`` may block the thread it runs in.
     """
-    words = "%s: %s has been running for %g seconds"
+    words = "%s: %s has been running for %g s"
     if stage == "startup":
         words += "; no request is handled until it ends: run endless work in a task"
     timer = Timer(_LONG, logger.warning, (words, stage, name, _LONG))

@@ -76,9 +76,8 @@ def _packed(name: HandlerName, exchange: PooledExchange, arguments: Sequence[obj
                 pickle.dumps(value)
             except Exception as error:
                 raise pickle.PicklingError(
-                    f"{_full_name(name)} runs in a process, and {label}, of type "
-                    f"{type(value).__name__}, "
-                    f"can't be pickled: {error}"
+                    f"{_full_name(name)} runs in the process pool, but {label}, of type "
+                    f"{type(value).__name__}, can't be pickled: {error}"
                 ) from None
         raise
 
@@ -165,7 +164,9 @@ class PooledExchange(Exchange):
     @property
     def scope(self) -> NoReturn:  # type: ignore[override]
         """Raise ``RuntimeError``, because the scope stays in the server's process."""
-        _refuse("a handler in a process has no ASGI scope or WSGI environ: run it in a thread")
+        _refuse(
+            "a handler in the process pool has no ASGI scope or WSGI environ: run it in a thread"
+        )
 
     def opened_session(self) -> PooledSession:
         """Return a copy of the session, as it was when the handler was called."""
@@ -175,8 +176,8 @@ class PooledExchange(Exchange):
     def response(self) -> NoReturn:
         """Raise ``RuntimeError``, because the response can't be set in a process of the pool."""
         _refuse(
-            "a handler in a process has no self.response: return "
-            "(status, body, headers) or a Response"
+            "a handler in the process pool has no self.response: return (status, body, headers) "
+            "or a Response"
         )
 
     @property
@@ -201,8 +202,8 @@ class PooledRequest(Request):
         process.
         """
         _refuse(
-            "a handler in a process can't call after_response, on_close, on_failure or "
-            "carry_into_process: do so in a handler in a thread, or in middleware"
+            "a handler in the process pool can't call after_response, on_close, on_failure or "
+            "carry_into_process: run it in a thread, or call them in middleware"
         )
 
     on_close = on_failure = carry_into_process = after_response
@@ -229,7 +230,7 @@ class PooledConfig:
 
     def __getattr__(self, name: str) -> NoReturn:
         _refuse(
-            "a handler in a process has no self.url_for, self.render, self.channels or "
+            "a handler in the process pool has no self.url_for, self.render, self.channels or "
             "request.resource: run it in a thread"
         )
 
@@ -241,12 +242,12 @@ class PooledSession(Session):
 
     def _check(self) -> NoReturn:
         _refuse(
-            "a handler in a process can't change the session: change it in middleware or in a "
-            "handler in a thread"
+            "a handler in the process pool can't change the session: run it in a thread, or "
+            "change the session in middleware"
         )
 
 
-_NO_BODY = "a handler in a process has no body: take form or JSON parameters, or run in a thread"
+_NO_BODY = "a handler in the process pool can't read the body: declare parameters, or use a thread"
 
 
 def _refuse(sentence: str) -> NoReturn:

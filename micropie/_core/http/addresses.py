@@ -44,9 +44,11 @@ def checked_base(scheme: str, host: str) -> tuple[str, str]:
     stated = scheme.strip(" \t").lower()
     page_scheme = PAGE_SCHEMES.get(stated, "")
     if stated and not page_scheme:
-        raise BadRequest("The scheme must be http or https.")
+        raise BadRequest(
+            "The server or a proxy gave this request a scheme other than http and https."
+        )
     if host and not is_host(host):
-        raise BadRequest("The host must be one name or address, with or without a port.")
+        raise BadRequest("The request's host must be one name or address, with or without a port.")
     return page_scheme, host
 
 

@@ -258,14 +258,14 @@ class Request(RequestSpellings):
         )
         if wanted is None and required and tag:
             raise HTTPError(
-                428, "A change needs an If-Match header with the ETag of the version to change."
+                428, "A change needs an If-Match header with the ETag of the version you loaded."
             )
         is_other = wanted is not None and not (
             tag and headers.is_known({"if-none-match": wanted}, tag, inf)
         )
         if is_other or (tag and headers.is_known(self.headers, tag, inf)):
             raise HTTPError(
-                412, "The resource has changed since the version that this request is for."
+                412, "The resource has changed since you loaded it. Reload it and try again."
             )
 
     # -- where the request came from ---------------------------------------------------------------

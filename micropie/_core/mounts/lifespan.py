@@ -93,8 +93,8 @@ class MountedLife:
             await event.wait()
         if not event.is_set():
             self._failure = (
-                f"its lifespan did not report within {self._seconds:g} seconds "
-                f"that it has {what} (mount_timeout)"
+                f"its lifespan did not report within {self._seconds:g} s that it has {what} (the "
+                "limit is App(mount_timeout=...))"
             )
         return event.is_set()
 

@@ -83,7 +83,10 @@ class RouteNames:
         for segment in segments:
             text = url_text(segment)
             if segment is None or text in DOTS_AND_EMPTY or "\0" in text or leads_up(text):
-                raise ValueError(f"url_for({name!r}): {text!r} is not a path segment")
+                raise ValueError(
+                    f"url_for({name!r}): {segment!r} can't be a path segment, nor "
+                    "can None, '', '.' or text with a '..' segment or a NUL"
+                )
             path += "/" + quote(text, safe="")
         # The path of an application's root ends with a slash.
         if not segments and (path == quoted_address(prefix) or not split_host(path)[1]):

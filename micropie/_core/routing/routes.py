@@ -226,8 +226,8 @@ class Route(RouteInfo):
             if self.providers:
                 needed = type_name(self.providers[-1].key)
                 raise SetupError(
-                    f"{name} runs in a process, but {needed} is opened in the server's process: "
-                    "open it in the handler, or run the handler in a thread"
+                    f"{name} runs in the process pool, but {needed} is opened in the server's "
+                    "process: open it in the handler, or run the handler in a thread"
                 )
             # ``Plan`` replaces ``call`` only if the handler takes keyword arguments.
             takes_keywords = self.plan.call is not self.plan.function

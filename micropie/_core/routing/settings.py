@@ -423,19 +423,19 @@ class Settings(MessageSettings):
             )
         if (self.session_cookie or "").startswith(PREFIXES) and self.session_cookie_secure is False:
             raise SetupError(
-                f"App(session_cookie={self.session_cookie!r}) is for https: "
-                "leave session_cookie_secure out"
+                f"App(session_cookie={self.session_cookie!r}) needs https, because of its prefix: "
+                "leave out session_cookie_secure=False"
             )
         if self.session_cookie_samesite == "None" and self.session_cookie_secure is not True:
             raise SetupError(
-                'App(session_cookie_samesite="None") needs '
-                "session_cookie_secure=True: browsers refuse it"
+                'App(session_cookie_samesite="None") needs session_cookie_secure=True: without '
+                "it, browsers refuse the cookie"
             )
 
         if self.session_cookie_partitioned and self.session_cookie_samesite != "None":
             raise SetupError(
-                'App(session_cookie_partitioned=True) needs session_cookie_samesite="None": '
-                "browsers send no other cookie from a frame in another site's page"
+                'App(session_cookie_partitioned=True) needs session_cookie_samesite="None" and '
+                "session_cookie_secure=True: browsers send only these in a frame on another site"
             )
 
     def overridden(self, changes: Mapping[str, object]) -> Settings:

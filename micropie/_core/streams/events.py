@@ -228,6 +228,6 @@ def _items_of(source: AsyncIterable[object] | Iterable[object]) -> AsyncIterator
     if not hasattr(source, "__iter__") or isinstance(source, str | bytes | dict):
         call = f": write {source.__name__}()" if hasattr(source, "__name__") else ""
         raise TypeError(
-            f"EventStream takes a generator or an iterator of events, not {source!r}{call}"
+            f"EventStream takes a generator or another iterable of events, not {source!r}{call}"
         )
     return EventsFromThread(iter(source))

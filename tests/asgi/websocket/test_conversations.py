@@ -160,8 +160,12 @@ def test_R56_both_spellings_of_what_is_not_there(
 
 
 REJECTED: dict[str, tuple[str, Callable[[WebSocketSession], None], Any]] = {
-    "text": ("receive_text", lambda ws: ws.send_bytes(b"x"), (1003, "text was expected")),
-    "bytes": ("receive_bytes", lambda ws: ws.send_text("x"), (1003, "bytes were expected")),
+    "text": ("receive_text", lambda ws: ws.send_bytes(b"x"), (1003, "a text message was expected")),
+    "bytes": (
+        "receive_bytes",
+        lambda ws: ws.send_text("x"),
+        (1003, "a binary message was expected"),
+    ),
     "JSON": ("receive_json", lambda ws: ws.send_text("{"), (1007, "The JSON is not valid: ")),
     "JSON in UTF-8": (
         "receive_json",
@@ -433,7 +437,7 @@ def test_an_application_that_cannot_start_refuses(
     app.startup_handlers.append(lambda: 1 / 0)
     refused = refusal(open_client(app, lifespan=False))
     assert (refused.status, refused.code) == (403, 1011)
-    assert errors(caplog) == ["startup failed; the next request retries it"]
+    assert errors(caplog) == ["startup failed, and the next request tries it again"]
 
 
 def test_R54_a_client_that_leaves_is_one_exception(
@@ -615,7 +619,9 @@ def test_many_tasks_may_send_and_one_may_receive(open_client: OpenClient) -> Non
 
         async def listen() -> None:
             await anyio.sleep(0.01)
-            with pytest.raises(RuntimeError, match=r"receive_text\(\) while another task receives"):
+            with pytest.raises(
+                RuntimeError, match=r"receive_text\(\) was called while another task is receiving"
+            ):
                 await ws.receive_text()
             await ws.send_text("refused")
 

@@ -35,12 +35,14 @@ class Source:
                     "gt ge lt le multiple_of min_length max_length pattern regex title description"
                 ),
                 f'{called}("X-Name")': "alias",
-                "the default after the annotation: = 1": "default",
+                "the default last, as in n: Annotated[int, Query()] = 1": "default",
                 "a class with the fields that are embedded": "embed",
             },
         )
         is_name = name is None or isinstance(name, str)
-        check(called, is_name, name, "a name (write a default after the annotation: = 1)")
+        check(
+            called, is_name, name, "a name (write a default as in n: Annotated[int, Query()] = 1)"
+        )
         self.name = name
 
     def name_for(self, parameter: str) -> str:

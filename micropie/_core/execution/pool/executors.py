@@ -69,7 +69,10 @@ class ExecutorPool:
         token.attach(is_over.set)
         try:
             if not is_over.wait(seconds):
-                raise TookTooLong(f"took longer than {seconds:g} seconds and was abandoned")
+                raise TookTooLong(
+                    f"did not finish within {seconds:g} s: its result is discarded, "
+                    "but it may still be running"
+                )
             token.check()
             try:
                 data = future.result(0)
@@ -118,8 +121,7 @@ def _result_of(call: bytes, seconds: float) -> object:
         if size > STREAM_BYTES or monotonic() > deadline:
             getattr(stream, "close", int)()
             raise PoolError(
-                "a stream from an executor is sent as a whole, so it may have "
-                f"{STREAM_BYTES >> 20} MiB and take {seconds:g} seconds at most: this stream "
-                "is longer"
+                "this stream from an executor is too long: it is sent as a whole, so it may have "
+                f"at most {STREAM_BYTES >> 20} MiB and take at most {seconds:g} s"
             )
     return iter(chunks)

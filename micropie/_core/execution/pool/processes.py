@@ -115,9 +115,8 @@ class Pool:
         """
         if _is_in_pool:  # otherwise, each process would start a pool of its own
             raise PoolError(
-                "a process of a pool can't start a pool; if a module calls a handler when it "
-                "is imported, "
-                'write if __name__ == "__main__": above that'
+                "a process in the pool can't start another pool; if your module calls a handler "
+                'when it is imported, move that call below if __name__ == "__main__":'
             )
         token = token or CancelToken()
         search, job = pickle.dumps((callable, (function,))), pickle.dumps((function, arguments))
@@ -127,7 +126,9 @@ class Pool:
         while not self._free.acquire(timeout=seconds):
             had_started, have_started = have_started, self._have_started()
             if had_started and have_started:
-                raise TookTooLong(f"waited longer than {seconds:g} seconds for a process")
+                raise TookTooLong(
+                    f"waited longer than {seconds:g} s for a free process in the pool"
+                )
         try:
             token.check()
             worker = self._take()
@@ -296,7 +297,7 @@ class _Worker:
     def __init__(self) -> None:
         if not CAN_PASS_PIPES:
             raise PoolError(
-                "micropie starts no processes on Windows: write "
+                "micropie's own process pool doesn't work on Windows: write "
                 "App(pool=concurrent.futures.ProcessPoolExecutor())"
             )
         import signal
@@ -334,8 +335,8 @@ class _Worker:
         has ended.
         """
         if not self.connection.poll(seconds):
-            where = "in its process" if self.found else "to start in its process"
-            raise TookTooLong(f"took longer than {seconds:g} seconds {where} and was terminated")
+            what = "returned or yielded nothing for" if self.found else "did not start within"
+            raise TookTooLong(f"{what} {seconds:g} s: its process was terminated")
         try:
             data = self.connection.recv_bytes()
         except (EOFError, OSError):
@@ -344,7 +345,7 @@ class _Worker:
             from signal import Signals
 
             how = f"killed by {Signals(-code).name}" if code < 0 else f"with status {code}"
-            raise PoolError(f"its process exited before it was done, {how}") from None
+            raise PoolError(f"the process exited before the call was done, {how}") from None
         message: PoolMessage = pickle.loads(data)  # noqa: S301 - from our own process
         return message
 

@@ -45,7 +45,7 @@ class CancelToken:
     def check(self) -> None:
         """Raise ``PoolError`` if the call has been cancelled."""
         if self.is_cancelled:
-            raise PoolError("its caller has been cancelled")
+            raise PoolError("the call has been cancelled")
 
     def detach(self) -> bool:
         """Remove the registered function, because there is nothing left to stop.
@@ -94,16 +94,16 @@ def packed_result(function: Callable[..., object], *arguments: object) -> bytes:
         try:
             return pickle.dumps((RESULT, result))
         except Exception as error:
-            raise PoolError(f"its result can't be pickled: {error}") from None
+            raise PoolError(f"the call's result can't be pickled: {error}") from None
     except BaseException as error:
         text = "".join(traceback.format_exception(error))
         if not isinstance(error, Exception):  # a SystemExit would end the server's process
-            error = PoolError(f"it raised {type(error).__name__}: {error}")
+            error = PoolError(f"the call raised {type(error).__name__}: {error}")
         try:
             packed = pickle.dumps((error, text))
             pickle.loads(packed)  # noqa: S301 - our own
         except Exception as reason:
-            said = f"it raised {type(error).__name__}: {error}, which can't be pickled: {reason}"
+            said = f"the call raised {error!r}, which can't be pickled ({reason}): raise another"
             packed = pickle.dumps((PoolError(said), text))
         return pickle.dumps((FAILED, packed))
 

@@ -112,7 +112,9 @@ def select(
         date = None if since is None else parse_http_date(since)
         is_current = date is None or modified <= date or modified == inf
     if not is_current:
-        raise HTTPError(412, "The resource has changed since the version that this request is for.")
+        raise HTTPError(
+            412, "The resource has changed since you loaded it. Reload it and try again."
+        )
     if is_known(headers, etag, modified):
         return Selection(304, 0, 0)
     # Ranges are only defined for GET (RFC 9110, section 14.2).

@@ -218,8 +218,8 @@ class Pattern:
                 or not DOTS_AND_EMPTY.isdisjoint(text.split("/") if segment.is_path else [text])
             ):
                 given = ", ".join(
-                    f"{text!r} does not match <{w.name}>"
-                    for w, text in zip(segment.wildcards, texts, strict=True)
+                    f"{value!r} does not match <{w.name}>"
+                    for w, value in zip(segment.wildcards, given_values, strict=True)
                 )
                 raise ValueError(f"{given} of the route {self.text!r}")
             path += "/" + quote(text, safe="/" if segment.is_path else "")
