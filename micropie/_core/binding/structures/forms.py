@@ -84,17 +84,16 @@ def _read(field: Field, node: Nested | None, own: OwnTypes) -> object:
         return None
     is_left_empty = text == "" and not field.required
     if kind not in _AS_PARAMETERS and not is_left_empty:
-        return with_short_line_ends(text) if "\r\n" in text and _limits_length(field) else text
+        has_limit = "\r\n" in text and any(
+            limits_length(getattr(kind, "__metadata__", ()))
+            for kind in kinds_in(field.hint, are_fields_in=False)
+        )
+        return with_short_line_ends(text) if has_limit else text
     try:
         value = described_as(field.hint, own).from_text(text)
     except ValueError:
         return _ABSENT if is_left_empty else text
     return value if kind in _AS_PARAMETERS else text
-
-
-def _limits_length(field: Field) -> bool:
-    kinds = kinds_in(field.hint, are_fields_in=False)
-    return any(limits_length(getattr(kind, "__metadata__", ())) for kind in kinds)
 
 
 def values_of(node: Nested, has_lists: bool = False) -> object:
