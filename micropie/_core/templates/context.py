@@ -107,7 +107,12 @@ def names_of(links: Mapping[str, Callable[..., str]]) -> dict[str, object]:
         "request": bound_request,
         "session": _CurrentSession(),
         "csrf_token": _ForRequest(csrf.csrf_token),
-        "csrf_input": _ForRequest(_csrf_input),
+        # the HTML of a form's hidden field with the CSRF token
+        "csrf_input": _ForRequest(
+            lambda request: html(
+                '<input type="hidden" name="{}" value="{}">', CSRF_FIELD, csrf.csrf_token(request)
+            )
+        ),
         **links,
         "get_flashed_messages": get_flashed_messages,
     }
@@ -146,8 +151,3 @@ class _ForRequest:
         return self._make(current_request())
 
     __str__ = __html__ = __call__
-
-
-def _csrf_input(request: Request) -> str:
-    """Return the HTML of a form's hidden field with the CSRF token."""
-    return html('<input type="hidden" name="{}" value="{}">', CSRF_FIELD, csrf.csrf_token(request))
