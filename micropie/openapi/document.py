@@ -358,7 +358,7 @@ class Builder:
             is_array = _without_null(schema)[0].get("type") == "array"
             if where.first_place == "form":
                 kinds = [_FORM]
-            elif is_array or not where.may_be_in("form"):
+            elif is_array or "form" not in where.places:
                 kinds = [_JSON]
             # Even if all fields are optional, a JSON body must be at least {}.
             required = parameter.default is Parameter.empty

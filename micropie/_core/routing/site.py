@@ -148,15 +148,13 @@ class Site:
         )
         if fallback is not None:
             return fallback.find(request, takes_socket)
-        is_plain = (
-            takes_socket
-            or not self.sockets.has_routes
-            or exchange.method != "GET"  # a WebSocket's handshake is a GET
-            or "websocket" not in (exchange.header("upgrade") or "").lower()
+        is_handshake = (
+            not takes_socket
+            and self.sockets.has_routes
+            and exchange.method == "GET"  # a WebSocket's handshake is a GET
+            and self._takes_handshake(request)
         )
-        if is_plain or type(self.find_socket(request)) is not tuple:
-            return found
-        return Refusal(websockets_need_asgi(), found.config)
+        return Refusal(websockets_need_asgi(), found.config) if is_handshake else found
 
     def _takes_handshake(self, request: Request) -> bool:
         """Return whether a request is a handshake for one of this site's WebSockets."""

@@ -14,7 +14,7 @@ from inspect import Parameter
 from typing import Annotated, Any, Never, get_args, get_origin
 
 from micropie._core.binding.annotations import Hint, united
-from micropie._core.binding.signatures.parameters import DOCUMENT, bound_parameter
+from micropie._core.binding.signatures.parameters import bound_parameter
 from micropie._core.binding.signatures.results import result_filter
 from micropie._core.binding.signatures.sources import Body
 from micropie._core.binding.values.converters import OwnTypes
@@ -44,11 +44,7 @@ class Messages:
             False,
             own,
         )
-        # ``places[0]`` reads JSON documents. If the type is a structure, ``places[1]`` reads forms.
-        place = self._parameter.places[0]
-        # whether JSON numbers must keep all their digits: they must if the type contains a Decimal
-        self._is_exact = place.values is not DOCUMENT.values
-        self._convert: Any = place.read
+        self._convert: Any = self._parameter.places["json"][1]
         self._filter = result_filter(function, united(sent))
 
     def read(self, content: str | bytes) -> Any:
@@ -59,7 +55,7 @@ class Messages:
         if self.received in (str, bytes):
             return content
         document = loads(content)
-        if self._is_exact:
+        if self._parameter.is_exact:  # the type contains a Decimal, so numbers keep all digits
             data = content if isinstance(content, bytes) else content.encode()
             document = exact(data) or document
         return self._convert(self._parameter, document, "json")

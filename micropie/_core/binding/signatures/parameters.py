@@ -12,11 +12,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import Parameter
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NewType, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, NewType, TypeAlias, get_args, get_origin
 
 from micropie._core.binding.annotations import COLLECTIONS, Hint, without_none
 from micropie._core.binding.fields import (
@@ -54,31 +54,24 @@ if TYPE_CHECKING:
 REQUIRED = Parameter.empty
 
 
-class Place(NamedTuple):
-    """A part of a request that may contain the value of a parameter, such as the query.
-
-    - ``name``: the name of the place in errors, or "" if the value is the request itself.
-    - ``values(request)`` returns the values of the place as a dict by name. With ``is_whole``, it
-      returns a single value instead, or None if there is none.
-    - ``read(parameter, value, name)`` converts a value to the argument, and raises ``BindingError``
-      for an invalid value. If ``read`` is None, the handler gets the value unchanged.
-    - ``is_whole``: whether the place has a single value, such as a whole document, instead of
-      values by name.
-    """
-
-    name: str
-    values: Callable[[Request], object]
-    read: Callable[[BoundParameter, Any, str], object] | None
-    is_whole: bool = False
+# A part of a request that may contain the value of a parameter, such as the query. The first
+# function returns the part, or None if the request doesn't have it. The second is called with the
+# parameter, a value from the part, and the part's name. It returns the argument, and raises
+# ``BindingError`` for an invalid value. If it is None, the handler gets the value unchanged.
+Place: TypeAlias = tuple[
+    Callable[[Request], object], Callable[["BoundParameter", Any, str], object] | None
+]
 
 
-class BoundParameter(NamedTuple):
+@dataclass(slots=True)
+class BoundParameter:
     """A parameter that gets its value from a request.
 
     - ``key``: the name of the value in ``places``, by default the parameter's name.
     - ``converter``: converts the value, and describes valid values.
     - ``default``: ``REQUIRED`` if the parameter has no default.
-    - ``places``: the places to search, in this order.
+    - ``places``: the places to search, in this order, by their names.
+    - ``is_whole``: whether the value is a whole query, form or document, and not one value from it.
     - ``is_stated``: whether the annotation declares the source.
     - ``lists``: for a structure, the names of the fields that may have several values.
     - ``is_in_path``: whether the value may be a segment of the path. A segment takes precedence
@@ -89,7 +82,8 @@ class BoundParameter(NamedTuple):
     key: str
     converter: Converter = ANYTHING
     default: object = REQUIRED
-    places: Sequence[Place] = ()
+    places: Mapping[str, Place] = field(default_factory=dict)
+    is_whole: bool = False
     is_stated: bool = False
     lists: Collection[str] = ()
     is_in_path: bool = False
@@ -99,33 +93,24 @@ class BoundParameter(NamedTuple):
         """The name of the first place that is searched, or "" if the value never comes from the
         client.
         """
-        return self.places[0].name if self.places else ""
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the value is a whole query, form or document, and not one value from it."""
-        return bool(self.places) and self.places[0].is_whole
+        return next(iter(self.places), "")
 
     @property
     def is_document(self) -> bool:
         """Whether the value is the whole body."""
         return self.is_whole and self.first_place in ("form", "json")
 
-    def may_be_in(self, name: str) -> bool:
-        """Return whether the value may come from a place with this name."""
-        return any(place.name == name for place in self.places)
-
     @property
     def is_in_body(self) -> bool:
         """Whether the value may be the body or a part of it."""
-        return any(place.name in ("form", "json", "file") for place in self.places)
+        return not self.places.keys().isdisjoint(("form", "json", "file"))
 
     @property
     def is_exact(self) -> bool:
         """Whether the type contains a Decimal. For such a type, JSON is parsed without floats,
         which takes longer.
         """
-        return any(place.values is _EXACT for place in self.places)
+        return any(get is _EXACT for get, _ in self.places.values())
 
     @property
     def label(self) -> str:
@@ -141,19 +126,24 @@ class BoundParameter(NamedTuple):
         Raises ``BindingError`` if a required value is missing or if a value can't be converted.
         Raises 415 if micropie doesn't parse the body's content type.
         """
-        key = self.key
-        for name, values, read, is_whole in self.places:
-            value = values(request)
-            if not is_whole:
-                if not value or type(value) is not dict or key not in value:
-                    continue
-                value = value[key]
-            elif value is None or value is NULL:
-                continue
-            return value if read is None else read(self, value, name)
-        form = request._exchange.body.form
-        if form is not None:
-            return self._left_out(request, form)
+        exchange, key, places = request._exchange, self.key, self.places
+        body = exchange.body
+        if self.is_whole:
+            for name in places:
+                get, read = places[name]
+                value = get(request)
+                if value is not None and value is not NULL:
+                    return value if read is None else read(self, value, name)
+        else:
+            if "query" in places and key in (query := exchange.query):
+                return _from_texts(self, query[key], "query")
+            for name, by_name in body.by_place:
+                if key in by_name and name in places:
+                    get, read = places[name]
+                    value = (get(request) if get is _EXACT else by_name)[key]
+                    return value if read is None else read(self, value, name)
+        if body.form is not None:
+            return self._left_out(request, body.form)
         if self.default is REQUIRED:
             raise _missing(self, request)
         return self.default
@@ -162,8 +152,8 @@ class BoundParameter(NamedTuple):
         """Return the value of a parameter if a form was sent without a field for it. For example,
         a browser sends no field for an unticked box.
         """
-        empty, has_files = self.converter.empty, FILES in self.places[:1]
-        if empty is not None and FORM in self.places:
+        empty, has_files = self.converter.empty, self.first_place == "file"
+        if empty is not None and "form" in self.places:
             return _from_texts(self, empty, "form")
         # A form that isn't multipart sends only the file's name.
         came_as_text = has_files and any(form.get(self.key, ()))
@@ -207,10 +197,11 @@ def from_path(parameter: BoundParameter, value: object) -> object:
 
 def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> object:
     converter = parameter.converter
+    convert = converter.from_text
     if converter.many is None or (converter.is_either and len(texts) == 1):
         text = texts[0]
         try:
-            return converter.from_text(text)
+            return convert(text)
         except ValueError as error:
             # If the parameter has a default, "" counts as no value, because browsers send it for a
             # form field left empty.
@@ -219,7 +210,8 @@ def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> 
             raise _binding_error(parameter, place, text, error) from None
     values: Sequence[object] = texts
     if not converter.is_either:
-        values = [_converted(parameter, text, place, converter.from_text) for text in texts]
+        # A comprehension would make each call slower, because its variables are in cells.
+        values = [*map(partial(_converted, parameter, place=place, convert=convert), texts)]
     return _converted(parameter, values, place, converter.many)
 
 
@@ -314,7 +306,7 @@ def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
         advice = f" in the path and the query{advice}"
     elif parameter.is_in_path and not isinstance(exchange.body.document, dict | None):
         advice = ": the JSON body is not an object."
-    elif FILES in parameter.places and parameter.key in (exchange.body.form or ()):
+    elif "file" in parameter.places and parameter.key in (exchange.body.form or ()):
         advice = '; only its name arrived, because the form needs enctype="multipart/form-data".'
     elif isinstance(exchange.body.document, dict) and parameter.converter.expected == _AN_OBJECT:
         advice = f"; expected {_AN_OBJECT}; for the whole body write Annotated[dict, Body()]."
@@ -325,30 +317,23 @@ def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
 
 # -- the places ------------------------------------------------------------------------------------
 
-QUERY = Place("query", attrgetter("_exchange.query"), _from_texts)
-FORM = Place("form", attrgetter("_exchange.body.form"), _from_texts)
-FILES = Place("file", attrgetter("_exchange.body.uploads"), _from_files)
-
-DOCUMENT = Place("json", attrgetter("_exchange.body.document"), _converted)
-
+# The places of the lookup by name, in this order. The path comes before them.
+BY_NAME: dict[str, Place] = {
+    "query": (attrgetter("_exchange.query"), _from_texts),
+    "json": (attrgetter("_exchange.body.document"), _converted),
+    "form": (attrgetter("_exchange.body.form"), _from_texts),
+    "file": (attrgetter("_exchange.body.uploads"), _from_files),
+}
 # The JSON body for types that contain a Decimal. Its numbers are not parsed as floats, which would
 # lose digits.
 _EXACT = attrgetter("_exchange.body.exact_document")
-
-# The places in which a value is looked up by the parameter's name, in this order. A segment of the
-# path takes precedence over them.
-BY_NAME: Sequence[Place] = (QUERY, DOCUMENT, FORM, FILES)
 # Replaces ``BY_NAME`` for a parameter that has no annotation or is annotated with ``Any``. The
 # handler gets JSON values unchanged.
-_AS_IT_IS: Sequence[Place] = (QUERY, DOCUMENT._replace(read=None), FORM, FILES)
+_AS_IT_IS = BY_NAME | {"json": (BY_NAME["json"][0], None)}
 # The places for a provider's parameter that the path doesn't fill. The body is left out, because
 # its fields are for the handler: a field that happened to have the parameter's name would determine
 # which resource the provider opens.
-IN_URL: Sequence[Place] = (QUERY,)
-
-# The place for each source that an annotation can declare. ``_of_source`` creates the places for
-# headers and cookies.
-_DECLARED = {"query": QUERY, "form": FORM, "json": DOCUMENT._replace(is_whole=True)}
+IN_URL = {"query": BY_NAME["query"]}
 
 
 def parameter_by_name(name: str, converter: Converter, default: object) -> BoundParameter:
@@ -385,22 +370,22 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
         # ``Plan.bind`` fills this parameter with the errors.
         return BoundParameter(name, name, default=BindingErrors)
     if kind is Request or kind is WebSocketRequest:
-        places = [Place("", as_it_is, None, is_whole=True)]
-        return BoundParameter(name, name, places=places, is_stated=True)
+        places: Mapping[str, Place] = {"": (as_it_is, None)}
+        return BoundParameter(name, name, places=places, is_whole=True, is_stated=True)
     if kind is UploadFile:
         many_files, required = (list if many else None), "Please choose a file."
         converter = ANYTHING._replace(expected="a file", many=many_files, required=required)
         if many and not optional:
             converter = converter._replace(empty=())
         converter = _with_metadata(converter, annotation, list if many else kind, many)
-        return BoundParameter(name, name, converter, or_none, [FILES])
+        return BoundParameter(name, name, converter, or_none, {"file": BY_NAME["file"]})
     if isinstance(kind, NewType) and not many:
         raise SetupError(
             f"nothing provides {kind.__name__}: write @app.provides({kind.__name__}) above a "
             f"function, or Annotated[{kind.__name__}, Query()] to read it from the query"
         )
     bound = parameter_by_name(name, converter_for(annotation, own), default)
-    return bound._replace(places=IN_URL) if is_provider else _exact(bound, annotation, own)
+    return replace(bound, places=IN_URL) if is_provider else _exact(bound, annotation, own)
 
 
 def _exact(bound: BoundParameter, annotation: Hint, own: OwnTypes) -> BoundParameter:
@@ -414,12 +399,11 @@ def _exact(bound: BoundParameter, annotation: Hint, own: OwnTypes) -> BoundParam
     module = sys.modules.get("decimal")  # imported by now if an annotation contains Decimal
     if module is None or module.Decimal not in kinds:
         return bound
-    return bound._replace(
-        places=[
-            place._replace(values=_EXACT) if place.name == "json" else place
-            for place in bound.places
-        ]
-    )
+    places = {
+        name: (_EXACT if name == "json" else get, read)
+        for name, (get, read) in bound.places.items()
+    }
+    return replace(bound, places=places)
 
 
 def _of_structure(
@@ -436,9 +420,9 @@ def _of_structure(
     hint, optional = _within(annotation)
     kind = None if members_of(hint) else get_origin(hint)
     if stated is None or isinstance(stated, Body):
-        places = [DOCUMENT]
+        places = {"json": BY_NAME["json"]}
         if kind is None or kind in COLLECTIONS:
-            places = [DOCUMENT, FORM]
+            places["form"] = BY_NAME["form"]
             expected = "a JSON array of objects" if kind else "a JSON object or a form"
         elif kind in (dict, Mapping):
             expected = "a JSON object whose values are objects"
@@ -451,15 +435,16 @@ def _of_structure(
             "a class with fields takes a whole query, form or body: write Query(), Form() or Body()"
         )
     else:
-        places = [_DECLARED[stated.place]]
+        place = BY_NAME[stated.place]
         expected = f"the fields of a {structure_name(hint)}"
         if isinstance(stated, Query) or default is REQUIRED:
             # If the parameter is required and the form is missing, use an empty form, so that the
             # errors list all required fields. If the parameter is optional and the query is empty,
             # use the default.
-            values = places[0].values
+            get = place[0]
             empty: object = {} if default is REQUIRED else None
-            places = [places[0]._replace(values=lambda request: values(request) or empty)]
+            place = (lambda request: get(request) or empty), None
+        places = {stated.place: place}
     maker = maker_for(hint, own)
     converter = ANYTHING._replace(expected=expected)
     return BoundParameter(
@@ -467,7 +452,8 @@ def _of_structure(
         name,
         _with_metadata(converter, annotation, hint, kind is not None),
         default,
-        [place._replace(read=partial(_made, maker), is_whole=True) for place in places],
+        {key: (get, partial(_made, maker)) for key, (get, _) in places.items()},
+        is_whole=True,
         is_stated=len(places) == 1,
         lists=maker.lists,
     )
@@ -505,10 +491,11 @@ def _of_source(
             # unsafe, because one may come from the client and another from a proxy.
             return [", ".join(found)] if found and converter.many is None else found or None
 
-        place = Place(stated.place, texts, _from_texts, is_whole=True)
+        place: Place = texts, _from_texts
     else:
-        place = _DECLARED[stated.place]
-    return BoundParameter(name, key, converter, default, [place], is_stated=True)
+        place = BY_NAME[stated.place]
+    is_whole = isinstance(stated, Header | Cookie | Body)
+    return BoundParameter(name, key, converter, default, {stated.place: place}, is_whole, True)
 
 
 def unwrapped(annotation: Hint) -> tuple[Hint, bool, bool]:

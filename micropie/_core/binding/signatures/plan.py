@@ -16,7 +16,6 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from inspect import Parameter
-from itertools import zip_longest
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NewType, get_args, get_origin
 
@@ -154,9 +153,7 @@ class Plan:
         self._taken |= {one.name for one in self._all}
         # The parameters for which a JSON body or a form must be parsed, either to find the value or
         # to find out why it is missing.
-        self._in_body = {
-            one.name for one in self._all for place in one.places if place.name in _OF_BODY
-        }
+        self._in_body = {one.name for one in self._all if one.is_in_body}
         self._is_fixed = not self._rest and not self._others
         self._takes_errors = any(one.default is BindingErrors for one in self._all)
         _check_order(self._positional if not is_provider else ())
@@ -249,10 +246,11 @@ class Plan:
         errors: list[ParameterError] = []
         arguments: list[object] = []
         parameters = self._all if self._is_fixed else self._all_for(request, segments, values)
-        for one, segment in zip_longest(parameters, segments):
+        count = len(segments)
+        for position, one in enumerate(parameters):
             try:
-                if segment is not None:
-                    value = from_path(one, segment)
+                if position < count:
+                    value = from_path(one, segments[position])
                 elif values and one.is_in_path and one.name in values:
                     value = from_path(one, values[one.name])
                 else:
@@ -260,7 +258,7 @@ class Plan:
                         body.parsed(exchange)
                     value = one.find(request)
             except BindingError as error:
-                if is_fallback and segment is not None:
+                if is_fallback and position < count:
                     raise HTTPError(404) from None
                 errors += error.errors
                 value = None if one.default is REQUIRED else one.default
@@ -268,7 +266,7 @@ class Plan:
         if errors or self._takes_errors:
             arguments = self._reported(request, arguments, errors)
         if self._takes_keywords:
-            first = max(len(segments), len(self._positional))
+            first = max(count, len(self._positional))
             names = [one.name for one in parameters[first:]]
             arguments[first:] = [dict(zip(names, arguments[first:], strict=True))]
         return arguments
@@ -293,7 +291,7 @@ class Plan:
                 given = query.get(name) or body.get(name) or uploads.get(name) or ()
                 is_one = name in values or len(given) <= 1  # several values become a list
                 converter = others.converter if is_one else several
-                found.append(others._replace(name=name, key=name, converter=converter))
+                found.append(replace(others, name=name, key=name, converter=converter))
         return found
 
     def _reported(

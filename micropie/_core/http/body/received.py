@@ -5,13 +5,14 @@ them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from micropie._core.errors import BadRequest, HTTPError
 from micropie._core.http.body.reader import UNREAD, BodyReader
 from micropie._core.http.forms import UploadFile, parse_query, require_utf8
 from micropie._core.http.json import exact, loads
 from micropie._core.http.protocols import Json, Parameters, Piece
+from micropie._core.on_demand import reserve
 
 
 class _Null:
@@ -33,6 +34,9 @@ _NO_UPLOADS: dict[str, list[UploadFile]] = {}
 # A size in bytes. If a handler runs in a thread and reads the body itself, a body of up to this
 # size is received before the handler starts.
 LARGE = 64 * 1024
+
+
+Parser: TypeAlias = Literal["form", "json"]
 
 
 class Parsing(Protocol):
@@ -66,13 +70,17 @@ class ReceivedBody:
     """
     put_back: Piece | None = None
     """A piece that was put back, to be received again, and whether more may follow it."""
-    parse: Literal["form", "json"] | None = None
+    parse: Parser | None = None
     """How to parse the body when its values are first needed; None if it has been parsed, or if
     there is nothing to parse.
     """
     is_large = False
     """Whether the body is so large that it is parsed in a thread."""
 
+    by_place: Sequence[tuple[str, Any]] = ()
+    """The values that have names: the form's fields and its files, or the top level of JSON, each
+    with the name of its place: "form", "file" or "json".
+    """
     form: Parameters | None = None
     uploads: dict[str, list[UploadFile]] = _NO_UPLOADS
     parts: Sequence[tuple[str, str | UploadFile]] = ()
@@ -134,7 +142,7 @@ class ReceivedBody:
         piece, self.put_back = self.put_back or (b"", True), None
         return piece
 
-    def parse_later(self, how: Literal["form", "json"] | None, is_large: bool) -> None:
+    def parse_later(self, how: Parser | None, is_large: bool) -> None:
         """Record how to parse the body when its values are first needed, and whether to use a
         thread because it is large.
         """
@@ -147,33 +155,37 @@ class ReceivedBody:
         Raises 400, 413 and 415 for an invalid body.
         """
         if self.parse is not None:
-            data = self.data.data if isinstance(self.data, BodyReader) else self.data or b""
+            data = self.so_far or b""
             if self.parse == "form":
                 charset = exchange.framing[1].get("charset")
                 if charset:
                     require_utf8(charset)
                 try:
-                    self.form = parse_query(data, exchange.config.limits)
+                    fields = parse_query(data, exchange.config.limits)
                 except BadRequest as error:
                     raise unreadable(exchange, error) from None
+                self.form, self.by_place = fields, (("form", fields),)
             elif data:  # some clients declare JSON but send no body, for example with DELETE
                 try:
                     document = loads(data)
                 except ValueError as error:
                     raise unreadable(exchange, BadRequest(str(error))) from None
                 self.document = NULL if document is None else document
+                if type(document) is dict:
+                    self.by_place = (("json", document),)
             self.parse, self.is_large = None, False
         return self.document
 
-    def keep_form(self, fields: Parameters) -> None:
-        """Store the fields of a form."""
-        self.form = fields
-
     def keep_parts(
         self,
+        fields: Parameters,
         uploads: dict[str, list[UploadFile]],
         parts: Sequence[tuple[str, str | UploadFile]],
         unselected: Sequence[str],
     ) -> None:
-        """Store the files, the parts and the empty file inputs of a multipart form."""
-        self.uploads, self.parts, self.unselected = uploads, parts, unselected
+        """Store the fields, the files, the parts and the empty file inputs of a multipart form."""
+        self.form, self.uploads, self.parts, self.unselected = fields, uploads, parts, unselected
+        self.by_place = ("form", fields), ("file", uploads)
+
+
+reserve(ReceivedBody, "data parse is_large by_place form document uploads parts unselected")

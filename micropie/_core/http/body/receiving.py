@@ -10,7 +10,7 @@ from typing import Final, Literal
 from micropie._core.errors import BadRequest
 from micropie._core.execution.steps import IO, RECEIVE_STEP, Flow
 from micropie._core.http import forms
-from micropie._core.http.body.received import LARGE, unreadable
+from micropie._core.http.body.received import LARGE, Parser, unreadable
 from micropie._core.http.exchange import FORM, Exchange, RouteInfo
 from micropie._core.http.forms import BATCH, MOST_PIECES, MULTIPART
 from micropie._core.http.headers import is_json
@@ -21,7 +21,7 @@ from micropie._core.http.headers import is_json
 AHEAD: Final = "ahead"
 
 
-_PARSED: dict[str, Literal["form", "json"]] = {FORM: "form", "application/json": "json"}
+_PARSED: dict[str, Parser] = {FORM: "form", "application/json": "json"}
 
 
 def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flow[None]:
@@ -38,7 +38,7 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
     body = exchange.body
     if length is not None and length > exchange.config.settings.max_body_size:
         exchange.incoming  # noqa: B018 - raises 413
-    accept: Literal["form", "json"] | None
+    accept: Parser | None
     if reads_body:
         accept, most = None, LARGE
         if reads_body is not AHEAD or not exchange.has_short_body:
@@ -156,5 +156,4 @@ def receive_multipart(exchange: Exchange, parameters: dict[str, str]) -> Flow[No
     if waiting:
         yield IO, parser.feed, waiting
     form = parser.finish(may_be_empty=True)
-    exchange.body.keep_form(form.fields)
-    exchange.body.keep_parts(form.files, form.parts, form.unselected)
+    exchange.body.keep_parts(form.fields, form.files, form.parts, form.unselected)
