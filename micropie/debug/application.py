@@ -36,12 +36,12 @@ def foreign_attributes(
     for setting in ("debug", *(one for one in SETTINGS if "_" in one)):
         value = own.get(setting, inspect.getattr_static(cls, setting, None))
         if isinstance(value, str | bytes | int | float) and setting not in registered.settings:
-            yield f"{name}.{setting} is not a setting: write {name}({setting}=...)"
+            yield f"{name}.{setting} has no effect as an attribute: write {name}({setting}=...)"
     for setting in _ONE_WORD:  # as an attribute of an object, such a short name may be unrelated
         value = inspect.getattr_static(cls, setting, None)
         is_plain = type(value) in (str, list, tuple, dict) and setting not in registered.settings
         if is_plain and SETTINGS[setting].rule.is_right(value):
-            yield f"{name}.{setting} is not a setting: write {name}({setting}=...)"
+            yield f"{name}.{setting} has no effect as an attribute: write {name}({setting}=...)"
     for attribute, advice in _ELSEWHERE.items():
         value = inspect.getattr_static(cls, attribute, None)
         if value is None and attribute.startswith("on_"):
@@ -106,7 +106,8 @@ def without_effect(registered: Registrations) -> Iterator[str]:
         method = inspect.getattr_static(type(app), attribute, None)
         place = place_of(method) if inspect.isfunction(method) and method is not own else ""
         if place and not is_hidden(method) and not marks_of(own):
-            yield f"{place}: {name}.{attribute} is hidden by the attribute self.{attribute}"
+            advice = f"is hidden by the attribute self.{attribute}: rename one"
+            yield f"{place}: {name}.{attribute} {advice}"
         if isinstance(own, type) and issubclass(own, AppBase):
             if not any(isinstance(one, own) for one in inside):
                 advice = f"write {attribute} = {own.__name__}()"

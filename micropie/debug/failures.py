@@ -58,7 +58,7 @@ def _of_name(failure: BaseException) -> str:
     is_ours = file.name in _OF_CLIENTS and file.is_relative_to(_PACKAGE)
     if not is_ours or frame.f_code.co_name != "__getitem__":
         return ""
-    return f"The client sent no {failure}: write .get({failure}), or take it as a parameter."
+    return f"The client sent no {failure}: use .get({failure}), or declare it as a parameter."
 
 
 def _of_text(route: RouteInfo | None, text: str) -> str:
@@ -109,7 +109,7 @@ def _of_process(exchange: Exchange, text: str) -> str:
     for name in vars(getattr(exchange.config, "app", None)) if is_pooled else ():
         if f"no attribute {name!r}" in text:
             return (
-                "In a process, self has no attributes that __init__ sets: keep "
+                "In a process of the pool, self has no attributes that __init__ sets: store "
                 f"{name} in the class or the module."
             )
     return ""
@@ -126,7 +126,7 @@ def _of_invalid_value(route: RouteInfo | None, failure: BaseException) -> str:
     is_none = takes_errors and getattr(failure, "obj", 0) is None
     if not is_none or (line and not any(one in line for one in used)):
         return ""
-    return "An invalid value is None: check the errors first, with if errors: ..."
+    return "Handle errors first: a parameter whose value is invalid is None."
 
 
 def _of_attribute(failure: BaseException) -> str:
@@ -170,8 +170,8 @@ _HINTS = {
     "TypeError": {
         "object method can't be": "Call the method first: await request.body().",
         "can't be (awaited|used in 'await')|MultiDict.__call__.. missing": (
-            "Leave await out: request.json() and uploads don't need it. request.form and "
-            "request.files don't either, and take no (). Only async functions are awaited."
+            "Remove await: request.json() and the methods of uploads aren't async. request.form "
+            "and request.files are attributes, so remove their () as well."
         ),
         "cookie.* keyword argument 'secret'": (
             'Write request.set_signed_cookie("name", value), with App(secret_key=...).'
@@ -184,16 +184,16 @@ _HINTS = {
             "Call the method first, in a template as well: d.items()."
         ),
         "Mapping.get.. got an unexpected keyword argument 'type'": (
-            "A parameter converts a value: def pies(self, page: int = 1)."
+            "To convert a value, declare a parameter: def pies(self, page: int = 1)."
         ),
         "'(Headers|MultiDict)' object does not support item": (
             "What the client sent can't be changed: to set a response header, write "
             "response.headers[...] = value; to pass a value on, write request.state.name = value."
         ),
-        "'WebSocket' object is not iterable": "Write async for message in ws.",
+        "'WebSocket' object is not iterable": "Use an async loop: async for message in ws.",
         "object with __aiter__ method, got generator": (
-            "Iterate over a generator with a plain for. In an async def, write async for chunk in "
-            "request.stream() instead of chunks()."
+            "Iterate over a generator with for, not async for. To read the body in an async def, "
+            "use request.stream() instead of request.chunks()."
         ),
         "'method' object is not subscriptable": ('Call the method first: request.json()["name"].'),
     },
@@ -202,25 +202,26 @@ _HINTS = {
             "It is a method: call it first, as in request.read() and request.json()."
         ),
         "(?<!'Response') object has no attribute '(session|cookies|form|files|query|headers)'$": (
-            "The request has it: self.request.session, self.request.query and others."
+            "It is an attribute of the request, such as self.request.session or self.request.query."
         ),
         "'HTTPError' object has no attribute": (
             "An error handler takes the request as a parameter: def missing(request, error)."
         ),
         "'str' object has no attribute '(filename|save_to|content_type)'": (
-            'A file needs a form with enctype="multipart/form-data": write pie: UploadFile.'
+            "Annotate the parameter with UploadFile, and give the form "
+            'enctype="multipart/form-data".'
         ),
         "'UploadFile' object has no attribute '(save|move|write_to)": (
             'Write upload.save_to("uploads") with the name of a directory.'
         ),
         "'ResourceContext' object has no attribute": (
-            "A resource is opened by with request.resource(Db) as db, or async with."
+            "Open the resource in a with block: with request.resource(Db) as db (or async with)."
         ),
         "'Session' object has no attribute": (
             'A session is a dict: session["name"]. App(session_timeout=...) ends it.'
         ),
         "'WebSocket' object has no attribute '(iter_|listen|read|receive|recv|send)": (
-            "Write async for message in ws, await ws.receive_text(), await ws.send_text(...)."
+            "Use one of: async for message in ws; await ws.receive_text(); await ws.send_text(...)."
         ),
         **{
             f"'Response' object has no attribute '{name}'": f"Write {own}."
@@ -238,8 +239,8 @@ _HINTS = {
     },
     "RuntimeError": {  # raised by asyncio
         "no (running|current) event loop": (
-            "asyncio does not run here. A def handler runs in a thread: write async def, or "
-            "run_async(function). On trio, use anyio instead of asyncio."
+            "No asyncio event loop runs here, because a def handler runs in a thread: use async "
+            "def, or run_async(function). On trio, use anyio instead of asyncio."
         ),
         "cannot be called from a running event loop": "Write await in front of the call.",
     },
@@ -255,8 +256,8 @@ _HINTS = {
     "UndefinedError": {
         **_OF_REQUESTS,
         "^'errors' is undefined$": (
-            "The page of a form needs errors: write the parameter errors: "
-            "BindingErrors, and template(..., errors=errors)."
+            "The form's template needs errors: add a parameter errors: BindingErrors to the "
+            "handler, and pass it on with template(..., errors=errors)."
         ),
     },
 }

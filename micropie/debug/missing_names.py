@@ -18,9 +18,9 @@ def explain(name: str) -> str:
 _ADVICE = by_name(
     {
         "App": "FastAPI Flask Litestar Bottle Starlette",
-        "class Pies(App), and pies = Pies() in the outer one": "APIRouter Blueprint Controller",
+        "class Pies(App), and pies = Pies() in the outer App": "APIRouter Blueprint Controller",
         "raise HTTPError(404)": "HTTPException HTTPResponse abort Http404",
-        'Redirect("/pies"), to return or to raise': "redirect RedirectResponse HTTPRedirect",
+        'return Redirect("/pies"), or raise it': "redirect RedirectResponse HTTPRedirect",
         'return {"name": "apple"}, which is sent as JSON': "jsonify JSONResponse",
         "Response(body, status=201)": "HttpResponse make_response",
         'template("pie.html", pie=pie)': "render_template render Jinja2Templates view",

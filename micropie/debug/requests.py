@@ -60,14 +60,16 @@ def review_result(exchange: Exchange, result: object) -> None:
     says_none = _says_none(route.function)
     if result is None and stated in (None, 200):
         words = (
-            "returned nothing, so the response is empty: write return, or -> None if that is "
-            "intended"
+            "returned nothing, so the response is empty: return a value, or annotate it with "
+            "-> None if that is intended"
         )
         advice = "" if says_none else words
     elif type(result) is tuple and states_status(result):
         # An annotation without statuses allows all statuses.
         declared = [answer_parts(one)[0] or result for one in answers_of(route.function)]
-        words = f"returned status {result[0]}: write Literal[{result[0]}] in the annotation"
+        words = (
+            f"returned status {result[0]}, but its annotation has no Literal[{result[0]}]: add it"
+        )
         advice = "" if any(result[0] in one for one in declared) else words
     elif type(result) is tuple:
         advice = _advice_for(result)
@@ -105,7 +107,7 @@ def _advice_for_value(result: object) -> str:
             'Response(..., content_type="image/png")'
         )
     if type(result) is str and _is_a_document(result):
-        return "returned JSON as text, which is sent as text: return the dict or the list itself"
+        return "returned JSON as a str, which is sent as text: return the dict or the list itself"
     if isinstance(result, PurePath | IOBase):
         return (
             f"returned {type(result).__name__}, which is sent as text: write "
@@ -148,8 +150,8 @@ def _advice_for(result: tuple[object, ...]) -> str:
     first, *others = result or ("",)
     if isinstance(first, str | bytes) and any(isinstance(one, dict | list) for one in others):
         return (
-            "returned a body and headers, which are sent as a JSON list: write the status first, "
-            "return 200, body, headers"
+            "returned a body and headers, which are sent as a JSON list: put the status first, "
+            "as in return 200, body, headers"
         )
     if type(first) is int and first in _STATUSES and len(others) == 1:
         return (
@@ -175,7 +177,7 @@ def warn_of_names(exchange: Exchange) -> None:
         parameter = alike.get(_letters(name)) if len(name) < _LONGEST else None
         if parameter is not None:
             logger.warning(
-                "%s got %r, but the parameter is %r: write %s: Annotated[..., Form(%r)] or Query",
+                "%s got %r, but the parameter is %r: write %s: Annotated[..., Form(%r)], or Query",
                 exchange.label,
                 name,
                 parameter,
@@ -237,9 +239,9 @@ def review_provided(provider: Provider) -> None:
         "%s, which provides %s, %s",
         provider.name,
         type_name(provider.key),
-        "yielded nothing: write yield db, or -> Iterator[None] if that is intended"
+        "yielded None: yield a value, or annotate it with -> Iterator[None] if that is intended"
         if yields
-        else "returned nothing: write return, or -> None if that is intended",
+        else "returned None: return a value, or annotate it with -> None if that is intended",
     )
 
 
@@ -251,8 +253,8 @@ def review_check(mark: Checking, answer: object) -> None:
     """Log that an access check has returned a value, which is sent as the response."""
     if type(answer) in _VALUES:
         logger.warning(
-            "the check %s returned %s, which is sent as the response: write return bool(...) to "
-            "let the request in, or return 200, ... for a page",
+            "the check %s returned %s, which is sent as the response: return a bool to let "
+            "the request in or not, or return 200, ... to send a page",
             mark.name,
             type(answer).__name__,
         )
@@ -273,7 +275,7 @@ def review_error_handler(function: Callable[..., object]) -> None:
     """Log that an error handler has returned None although its annotation doesn't allow it."""
     if not _says_none(function):
         logger.warning(
-            "%s: the error handler returned nothing, so the response is empty: write return",
+            "%s: the error handler returned nothing, so the response is empty: return a value",
             place_of(function),
         )
 
@@ -286,7 +288,7 @@ def review_missing_file(reference: FileReference) -> None:
 def review_websocket_result(exchange: Exchange, result: object) -> None:
     """Log that a WebSocket handler has returned a value."""
     logger.warning(
-        "%s: the handler returned %s, which is discarded: await ws.send_json(...)",
+        "%s: the handler returned %s, which is discarded: send it with await ws.send_json(...)",
         exchange.label,
         type(result).__name__,
     )
@@ -316,7 +318,7 @@ def _warn_of_invalid_values(exchange: Exchange, failure: BindingError) -> None:
     sentences = [error.sentence for error in failure.errors]
     body = exchange.body.form or exchange.body.document
     if isinstance(body, dict) and _MISSING in " ".join(sentences):
-        sentences.append(f"The body has {str([*body])[:300]}.")
+        sentences.append(f"The body contains {str([*body])[:300]}.")
     for one in failure.errors:
         if one.source == "file" and one.given is None:
             sentences.append(f"{one.parameter} came as a file: write {one.parameter}: UploadFile.")

@@ -261,7 +261,7 @@ class FunctionSource:
                 is_app = isinstance(self._function.__globals__.get(owner), AppBase)
                 if isinstance(target, ast.Attribute) and (is_app or owner == "self"):
                     yield (
-                        f"{self._at(node)}: {owner}.{target.attr} gets what one client sent, but "
+                        f"{self._at(node)}: {owner}.{target.attr} stores what one client sent, but "
                         f"all clients share this {owner}: write request.state.{target.attr}"
                     )
                     return
@@ -316,7 +316,7 @@ class FunctionSource:
             ):
                 yield (
                     f"{self._place}: {self._function.__qualname__} does not check {name}, so "
-                    f"it treats invalid values as valid: write if {name}: and send the form again"
+                    f"it treats invalid values as valid: if {name} isn't empty, send the form again"
                 )
 
     def lost_self(self, handler: Handler) -> Iterator[str]:
@@ -352,7 +352,7 @@ class FunctionSource:
             if source and (takes_socket or "EventStream(" in source):
                 yield (
                     f"{self._place}: {self._function.__qualname__} holds {name} until the client "
-                    f"disconnects: write with self.request.resource({kind}) where it is needed"
+                    f"disconnects: open it where it is needed, with self.request.resource({kind})"
                 )
 
     def bare_numbers(self, wild: Collection[str]) -> Iterator[str]:
@@ -385,7 +385,7 @@ class FunctionSource:
             if _BLOCKING.match(name):
                 yield (
                     f"{self._place}: {self._function.__qualname__} blocks the event loop with "
-                    f"{name}: write def, or use the asynchronous class"
+                    f"{name}: write def instead of async def, or use the asynchronous class"
                 )
 
     def closed_too_early(self) -> Iterator[str]:

@@ -456,7 +456,7 @@ def test_the_log_of_development_has_the_sentence_for_the_programmer(
             "POST '/upload': Parameter 'avatar' is missing; only its name arrived, because the form "
             'needs enctype="multipart/form-data".',
             "POST '/bake': Parameter 'name' is missing; expected text. Parameter 'note' is "
-            "missing; expected text. The body has ['nmae']. To make it optional, write note: "
+            "missing; expected text. The body contains ['nmae']. To make it optional, write note: "
             "... = None.",
         ][: 2 * debug]
 

@@ -289,7 +289,7 @@ def test_check_finds_mistakes(command: Run, tmp_path: Path) -> None:
         "bad.py:19: login handles GET as well and changes the session, so a link on any page can do it: write @post above it",
         "bad.py:22: logout handles GET and calls session.clear(): write @post above it",
         "bad.py:28: page is never reached: the mount at /old comes first",
-        "bad.py:16: Root.blog is hidden by the attribute self.blog",
+        "bad.py:16: Root.blog is hidden by the attribute self.blog: rename one",
         "bad.py:44: lost belongs to no application: write @app.get or @app.route above a function",
         "Root: debug is on: it must be off in production, so read it from the environment",
         "Root: websocket_origins has '*', so any page can open WebSockets with its visitor's cookies: list the origins to allow",
@@ -366,7 +366,7 @@ def test_check_notes_what_clients_share(command: Run, tmp_path: Path) -> None:
     found = command("check", "shared:app")[1]
     notes = [line for line in found.splitlines() if "all clients" in line]
     assert notes == [
-        f"note: shared.py:{line}: self.{attribute} gets what one client sent, but all clients share "
+        f"note: shared.py:{line}: self.{attribute} stores what one client sent, but all clients share "
         f"this self: write request.state.{attribute}"
         for line, attribute in ((28, "name"), (31, "kept"), (36, "user"), (7, "user"))
     ]

@@ -34,7 +34,7 @@ class Uploads(App):
         ("/saved", 'Write upload.save_to("uploads") with the name of a directory.'),
         (
             "/awaited",
-            "Leave await out: request.json() and uploads don't need it.",
+            "Remove await: request.json() and the methods of uploads aren't async.",
         ),
         ("/named", "save_to takes a directory that exists, not no-such-directory/pie.png"),
     ],
@@ -146,7 +146,7 @@ def test_a_provider_without_return_is_told_in_development(
         Db()
 
     assert make_client(app).get("/").text == "NoneType"
-    assert ("opened, which provides Db, returned nothing: write return" in caplog.text) is debug
+    assert ("opened, which provides Db, returned None: return a value" in caplog.text) is debug
 
 
 def test_a_provider_that_says_so_may_give_nothing(
@@ -217,7 +217,7 @@ def test_a_check_that_returns_a_plain_value_is_told_in_development(
     debug: bool,
 ) -> None:
     assert make_client(club_whose_check_returns(answer, debug)).get("/").status_code == 200
-    advice = f"returned {kind}, which is sent as the response: write return bool(...) to let the"
+    advice = f"returned {kind}, which is sent as the response: return a bool to let the"
     assert (advice in caplog.text) == (debug and kind != "")
     assert ("which is sent as the response" in caplog.text) == (debug and kind != "")
 

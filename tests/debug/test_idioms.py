@@ -225,13 +225,13 @@ GET / -> Write request.query or request.form.
 GET / -> Write request.headers["Name"].
 # Starlette: await request.form()
     async def index(self): return await self.request.form()
-GET / -> Leave await out: request.json()
+GET / -> Remove await: request.json()
 # Starlette: Response(content=)
     def index(self): return Response(content='x')
 GET / -> It takes (body=
 # Starlette: ws.iter_text()
     async def ws_chat(self, ws): await ws.accept(); ws.iter_text()
-WS /chat -> Write async for message in ws
+WS /chat -> Use one of: async for message in ws
 # Starlette: app.state.db that nothing has set
     def index(self): return self.request.app.state.db
 GET / -> set it first, app.state.db = ...
@@ -360,7 +360,7 @@ GET /shops/first -> Root.shops is not a page but a dict
 GET /about -> Root.about is not a page but a function: write @get above it
 # Flask: a body and headers in a list
     def index(self): return 'x', [('X-A', 'b')]
-GET / -> write the status first, return 200, body, headers
+GET / -> put the status first, as in return 200, body, headers
 # Django: process_request
 class Auth(HttpMiddleware):
     def process_request(self, request): ...
@@ -391,13 +391,13 @@ ASYNC / -> Call the method first: await request.body().
 import json
 class Root(App):
     def index(self): return json.dumps({'a': 1})
-GET / -> returned JSON as text, which is sent as text: return the dict or the list itself
+GET / -> returned JSON as a str, which is sent as text: return the dict or the list itself
 # Flask: events written out
     def index(self): return EventStream(f'data: {n}\n\n' for n in (1, 2))
 GET / -> yield the data alone, or event(data)
 # Flask: body, headers, status
     def index(self): return 'x', {'X-A': 'b'}, 201
-GET / -> write the status first, return 200, body, headers
+GET / -> put the status first, as in return 200, body, headers
 # Flask: request.remote_addr
     def index(self): return self.request.remote_addr
 GET / -> Write request.client.host, if request.client is not None (a UNIX socket).
@@ -419,7 +419,7 @@ ASYNC / -> Write await in front of the call.
 import asyncio
 class Root(App):
     def index(self): asyncio.create_task(None)
-GET / -> A def handler runs in a thread: write async def
+GET / -> a def handler runs in a thread: use async def
 # Django: flash(level, text)
     def index(self): flash('success', 'The pie is saved.')
 GET / -> the first argument is the text: write flash(text, category)
@@ -458,7 +458,7 @@ GET / -> : write _ticks()
 from typing import Literal
 class Root(App):
     def index(self) -> tuple[Literal[201], str]: return 200, 'x'
-GET / -> returned status 200: write Literal[200] in the annotation
+GET / -> returned status 200, but its annotation has no Literal[200]: add it
 # Django: Redirect(permanent=True)
     def index(self): return Redirect('/', permanent=True)
 GET / -> It takes (location, status=303,
@@ -467,16 +467,16 @@ GET / -> It takes (location, status=303,
 GET / -> Write response.headers[...].
 # websockets: ws.recv()
     async def ws_chat(self, ws): await ws.accept(); await ws.recv()
-WS /chat -> Write async for message in ws, await ws.receive_text()
+WS /chat -> Use one of: async for message in ws; await ws.receive_text()
 # websockets: for message in ws
     async def ws_chat(self, ws):
         await ws.accept()
         for message in ws: ...
-WS /chat -> Write async for message in ws.
+WS /chat -> Use an async loop: async for message in ws.
 # async for chunk in request.chunks()
     async def index(self):
         async for chunk in self.request.chunks(): ...
-GET / -> In an async def, write async for chunk in request.stream() instead of chunks().
+GET / -> To read the body in an async def, use request.stream() instead of request.chunks().
 # Sanic: feed(request, ws)
     @websocket('/feed')
     async def feed(self, request, ws): ...
@@ -485,7 +485,7 @@ WS /feed -> write ws as the first parameter of async def ws_name, or of a handle
     def __init__(self, **settings):
         super().__init__(**settings)
         self.error(404)(lambda error: None)
-GET /x -> the error handler returned nothing, so the response is empty: write return
+GET /x -> the error handler returned nothing, so the response is empty: return a value
 # Flask: the whole path of a file
     def index(self): return static_file('/srv/pies.csv', root='/srv')
 GET / -> there is no file '/srv/pies.csv' in '/srv'
@@ -586,16 +586,16 @@ App(session_timeout=datetime.timedelta(days=7))
 GET / -> takes a whole number of seconds, 1 or more
 # Flask: query.get(type=int)
     def index(self): return self.request.query.get('page', type=int)
-GET / -> A parameter converts a value: def pies(self, page: int = 1).
+GET / -> To convert a value, declare a parameter: def pies(self, page: int = 1).
 # CherryPy: response.body = ...
     def index(self): self.response.body = 'x'
-GET / -> index returned nothing, so the response is empty: write return
+GET / -> index returned nothing, so the response is empty: return a value
 # any: a header that no client has sent
     def index(self): return self.request.headers['X-Pie']
-GET / -> The client sent no 'X-Pie': write .get('X-Pie')
+GET / -> The client sent no 'X-Pie': use .get('X-Pie')
 # any: a WebSocket that returns
     async def ws_chat(self, ws): await ws.accept(); return {'a': 1}
-WS /chat -> the handler returned dict, which is discarded: await ws.send_json(...)
+WS /chat -> the handler returned dict, which is discarded: send it with await ws.send_json(...)
 # any: an argument of an event in a stream
     def index(self): return EventStream(self._ticks())
     def _ticks(self): yield 'x'; yield event('x', name='tick')
@@ -608,7 +608,7 @@ Post = dataclasses.make_dataclass('Post', [('title', str)])
 class Root(App):
     @post
     def index(self, errors: BindingErrors, post: Post): return post.title
-POST / -> An invalid value is None: check the errors first
+POST / -> Handle errors first: a parameter whose value is invalid is None.
 # any: None without errors
 class Db:
     pie = None
@@ -632,7 +632,7 @@ class Root(App):
         super().__init__(**settings)
         self.provides(Db)(self._db)
     def _db(self): yield
-GET / -> yielded nothing: write yield db, or -> Iterator[None] if that is intended
+GET / -> yielded None: yield a value, or annotate it with -> Iterator[None] if that is intended
 # Starlette: a resource without with
 class Db: ...
 class Root(App):
@@ -640,7 +640,7 @@ class Root(App):
     def __init__(self, **settings):
         super().__init__(**settings)
         self.provides(Db)(Db)
-GET / -> A resource is opened by with request.resource(Db) as db
+GET / -> Open the resource in a with block: with request.resource(Db) as db
 # Python: html with %s
     def index(self): return html('<p>%s</p>', 'plum')
 GET / -> html() has no {} for its values: write {} instead of %s
@@ -665,7 +665,7 @@ GET / -> sends 302 without a Location: write Redirect("/pies", status=302)
 GET / -> sends 303 without a Location
 # PHP: a name with brackets
     def index(self, pie: str = ''): ...
-GET /?pie[]=plum -> got 'pie[]', but the parameter is 'pie': write pie: Annotated[..., Form('pie[]')] or Query
+GET /?pie[]=plum -> got 'pie[]', but the parameter is 'pie': write pie: Annotated[..., Form('pie[]')], or Query
 # JavaScript: a name in another style
     def index(self, user_name: str): ...
 GET /?userName=plum -> got 'userName', but the parameter is 'user_name'
@@ -690,10 +690,10 @@ GET / -> a template can't show a coroutine: write return await self.render_async
 GET / -> an event source yielded a dict of an event's fields, which is sent whole as JSON data
 # Django: a setting in the class
     templates = 'views'
-GET / -> Root.templates is not a setting: write Root(templates=...)
+GET / -> Root.templates has no effect as an attribute: write Root(templates=...)
 # Bottle: methods in the class
     methods = ['GET']
-GET / -> Root.methods is not a setting: write Root(methods=...)
+GET / -> Root.methods has no effect as an attribute: write Root(methods=...)
 # CherryPy: a tree of plain objects
 class Shop:
     def index(self): ...
@@ -714,7 +714,7 @@ GET / -> is not middleware: append an object with before_request
 GET /x -> An error handler takes the request as a parameter: def missing(request, error).
 # CherryPy: an upload whose form is none
     def index(self, pie=''): return pie.filename
-GET /?pie=a.png -> A file needs a form with enctype="multipart/form-data": write pie: UploadFile.
+GET /?pie=a.png -> Annotate the parameter with UploadFile, and give the form enctype="multipart/form-data".
 # CherryPy: an object that is no page
 class Clock: ...
 class Root(App):
@@ -755,7 +755,7 @@ GET / -> Page.of takes a list, not generator: write Page.of([*items])
 GET / -> max_age must be seconds or a timedelta, not '1h'
 # any: a field of the query that no client has sent
     def index(self): return self.request.query["pie"]
-GET / -> The client sent no 'pie': write .get('pie')
+GET / -> The client sent no 'pie': use .get('pie')
 # any: a number as a header
     def index(self): self.response.headers["X-Count"] = 5
 GET / -> header 'x-count' must be text, not int: 5; write str(...)
@@ -782,7 +782,7 @@ GET / -> What the client sent can't be changed
 GET / -> response.set_cookie("name", "value")
 # Flask: a body and headers
     def index(self): return "text", {"X-Answer": "1"}
-GET / -> write the status first, return 200, body, headers
+GET / -> put the status first, as in return 200, body, headers
 # any: a status and a number
     def index(self): return 201, 1
 GET / -> returned (201, 1), sent as a JSON list with status 200: write Response(1,

@@ -19,7 +19,10 @@ def with_attribute(name: str, value: object) -> App:
 @pytest.mark.parametrize(
     ("app", "words"),
     [
-        (with_attribute("debug", True), "App.debug is not a setting: write App(debug=...)"),
+        (
+            with_attribute("debug", True),
+            "App.debug has no effect as an attribute: write App(debug=...)",
+        ),
         (type("Key", (App,), {"secret_key": "k"})(), "write Key(secret_key=...)"),
         (with_attribute("max_body_size", 5), "write App(max_body_size=...)"),
         (type("Old", (App,), {"_cp_config": {}})(), "_cp_config has no effect here"),

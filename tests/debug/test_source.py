@@ -103,12 +103,12 @@ IN_CLASS = {
         "shop.py:{3}: ws.send_text(...) never runs: write await in front of it"
     ),
     "def a(self, name):\n    self.name = name": (
-        "shop.py:{3}: self.name gets what one client sent, but all clients share this self: "
+        "shop.py:{3}: self.name stores what one client sent, but all clients share this self: "
         "write request.state.name"
     ),
     "@post\ndef a(self, name: str, wrong: BindingErrors): ...": (
         "shop.py:{2}: Root.a does not check wrong, so it treats invalid values as valid: "
-        "write if wrong: and send the form again"
+        "if wrong isn't empty, send the form again"
     ),
     'def a(name):\n    return name + "b"': "Root.a: its first parameter is 'name' instead of self: write def a(self, name)",
     "async def startup(self): ...": (
@@ -152,7 +152,7 @@ IN_CLASS = {
         "if clients must not reach it"
     ),
     HELPERS: (
-        "shop.py:{4}: self.pie gets what one client sent, but all clients share this self: write "
+        "shop.py:{4}: self.pie stores what one client sent, but all clients share this self: write "
         "request.state.pie"
     ),
     "def a(self, name, page=1): ...": (
@@ -182,12 +182,12 @@ HOLDS = {
         "self.request.after_response(self.channels.publish, ...)"
     ),
     "async def a(self, db: Db):\n    return EventStream(self.channels.subscribe('a'))": (
-        "shop.py:{9}: Root.a holds db until the client disconnects: write with "
-        "self.request.resource(Db) where it is needed"
+        "shop.py:{9}: Root.a holds db until the client disconnects: open it where "
+        "it is needed, with self.request.resource(Db)"
     ),
     "async def ws_a(self, ws, db: 'Db'):\n    await ws.accept()": (
-        "shop.py:{9}: Root.ws_a holds db until the client disconnects: write with "
-        "self.request.resource(Db) where it is needed"
+        "shop.py:{9}: Root.ws_a holds db until the client disconnects: open it where "
+        "it is needed, with self.request.resource(Db)"
     ),
 }
 HOLDS_NOTHING = [
@@ -262,7 +262,7 @@ def test_a_client_that_blocks_the_loop_is_noted(notes: Notes, body: str, names: 
         "            self.provides(kind)(mail)"
     )
     assert found == [
-        f"shop.py:{LINES + 5}: Root.a blocks the event loop with {name}: write def, or use the "
+        f"shop.py:{LINES + 5}: Root.a blocks the event loop with {name}: write def instead of async def, or use the "
         "asynchronous class"
         for name in names
     ]
@@ -367,7 +367,7 @@ def test_hooks_are_read_as_well(notes: Notes) -> None:
     )
     assert found == [
         f"shop.py:{LINES + 5}: HTTPError(...) is created but not sent: write raise HTTPError(...)",
-        f"shop.py:{LINES + 6}: self.user gets what one client sent, but all clients share this "
+        f"shop.py:{LINES + 6}: self.user stores what one client sent, but all clients share this "
         "self: write request.state.user",
     ]
 
@@ -376,7 +376,7 @@ def test_what_all_clients_share_is_noted_wherever_it_is_set(notes: Notes) -> Non
     notes(SHARED)
     tree = Inspector(sys.modules["shop"].app).applications()
     noted = source_notes(tree[0], tree)
-    assert [one.partition(" gets")[0] for one in noted if "gets what" in one] == [
+    assert [one.partition(" stores")[0] for one in noted if "stores what" in one] == [
         f"shop.py:{LINES + line}: {target}"
         for line, target in ((13, "self.name"), (18, "app.name"), (3, "app.pie"), (6, "app.who"))
     ]

@@ -605,7 +605,7 @@ def test_the_log_says_that_json_is_not_awaited(
             return await self.request.json()  # type: ignore[operator]
 
     assert make_client(Root(debug=True)).post("/", json={}).status_code == 500
-    assert "Leave await out: request.json() and uploads don't need it." in caplog.text
+    assert "Remove await: request.json() and the methods of uploads aren't async." in caplog.text
 
 
 def test_a_host_that_is_set_is_one() -> None:

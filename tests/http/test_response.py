@@ -290,8 +290,8 @@ def test_debug_says_which_handler_returns_nothing_or_a_status_alone(
     warned = [record.getMessage() for record in caplog.records if record.name == "micropie"]
     line = Root.forgets.__code__.co_firstlineno
     assert warned == [
-        f"tests/http/test_response.py:{line}: forgets returned nothing, so the response is empty: write return, "
-        "or -> None if that is intended",
+        f"tests/http/test_response.py:{line}: forgets returned nothing, so the response is empty: return a value, "
+        "or annotate it with -> None if that is intended",
         f"tests/http/test_response.py:{line + 3}: missing returned 404, sent as a JSON number with status 200: "
         "write raise HTTPError(404)",
         f"tests/http/test_response.py:{line + 18}: changed returned (200, 7), sent as a JSON list with status 200: "

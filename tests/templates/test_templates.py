@@ -230,7 +230,7 @@ def test_a_page_of_a_form_without_errors_says_where_they_come_from(
     app.get("/")(lambda: template(source="{{ errors.title or '' }}"))
     assert make_client(app).get("/").status_code == 500
     text = caplog.text
-    assert "write the parameter errors: BindingErrors, and template(..., errors=errors)." in text
+    assert "pass it on with template(..., errors=errors)." in text
 
 
 # -- blocks ----------------------------------------------------------------------------------------

@@ -219,7 +219,7 @@ def test_the_log_says_why_self_has_no_attribute_of_init(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Pooled(processes=1, debug=True))
-    advice = "In a process, self has no attributes that __init__ sets: keep lock in the class or the module."
+    advice = "In a process of the pool, self has no attributes that __init__ sets: store lock in the class or the module."
     for kind, is_advised in (("self", True), ("none", False)):
         caplog.clear()
         assert client.get(f"/raises/{kind}").status_code == 500
