@@ -91,7 +91,7 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "form": (1360, 1510),
     "json body": (1110, 1260),
     "dataclass": (1170, 1280),
-    "upload": (4060, 2780),
+    "upload": (4060, 2790),
     "session write": (2080, 2160),
     "session read": (1160, 1300),
     "cookies": (1290, 1410),

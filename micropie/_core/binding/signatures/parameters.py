@@ -138,10 +138,12 @@ class BoundParameter:
             if "query" in places and key in (query := exchange.query):
                 return _from_texts(self, query[key], "query")
             for name, by_name in body.by_place:
-                if key in by_name and name in places:
+                if name in places:
                     get, read = places[name]
-                    value = (get(request) if get is _EXACT else by_name)[key]
-                    return value if read is None else read(self, value, name)
+                    values: Any = get(request) if get is _EXACT else by_name
+                    if key in values:
+                        value = values[key]
+                        return value if read is None else read(self, value, name)
         if body.form is not None:
             return self._left_out(request, body.form)
         if self.default is REQUIRED:
