@@ -56,7 +56,7 @@ class Shop:
     @contextmanager
     def redis(self) -> Iterator[redis.Redis]:
         """Run Redis with what it has on its disk, and kill it at the end."""
-        keeping = ("--appendonly", "yes")  # as the page says
+        keeping = ("--appendonly", "yes", "--appendfsync", "always")  # as the page says
         with redis_server(self.folder, self._port, keeping), redis.Redis.from_url(self.url) as one:
             yield one
             os.kill(int(one.info("server")["process_id"]), signal.SIGKILL)
