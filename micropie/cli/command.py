@@ -96,7 +96,8 @@ def parser_of(entry: RouteEntry) -> ArgumentParser:
     route, signature, function = entry.route, entry.signature, entry.route.function
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise CommandError(
-            f"{route.name} is a generator, but a command's values are discarded: print them"
+            f"{route.name} is a generator, but values that a command yields are discarded: print "
+            "them"
         )
     document = route.body_parameter
     if document is not None:

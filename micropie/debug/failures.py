@@ -218,7 +218,7 @@ _HINTS = {
             "Open the resource in a with block: with request.resource(Db) as db (or async with)."
         ),
         "'Session' object has no attribute": (
-            'A session is a dict: session["name"]. App(session_timeout=...) ends it.'
+            'A session is a dict: use session["name"]. App(session_timeout=...) ends it.'
         ),
         "'WebSocket' object has no attribute '(iter_|listen|read|receive|recv|send)": (
             "Use one of: async for message in ws; await ws.receive_text(); await ws.send_text(...)."

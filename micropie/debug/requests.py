@@ -81,7 +81,7 @@ def review_result(exchange: Exchange, result: object) -> None:
         advice = "" if _is_stated(route, result) or is_typed else _advice_for_value(result)
         if not advice and stated not in (None, 200) and not isinstance(result, _WITH_STATUS):
             advice = (
-                f"returned {type(result).__name__} without a status, so it is sent with 200, and "
+                f"returned {type(result).__name__} without a status, so it is sent with 200, but "
                 f"@describe(status={stated}) declares another one: write return {stated}, ..."
             )
     if advice:

@@ -112,7 +112,7 @@ def _assets(docs: Docs) -> Path:
     found = find_spec("micropie_swagger_ui")
     if found is None or not found.submodule_search_locations:
         raise SetupError(
-            "App(docs=...) needs the files of Swagger UI: write pip install "
+            "App(docs=...) needs the files of Swagger UI: run pip install "
             "../micropie/swagger-ui, with the path of your clone of micropie, or give a directory "
             'that has them: App(docs=Docs(assets="node_modules/swagger-ui-dist"))'
         )

@@ -216,7 +216,7 @@ class LifespanCall(ClientCall):
         if event is None:
             if self.error is not None and (phase == "shutdown" or not self.inbox):
                 raise LifespanFailed(
-                    f"the application raised in its {phase}: {self.error!r}"
+                    f"the application raised an exception in its {phase}: {self.error!r}"
                 ) from self.error
             if phase == "shutdown":
                 raise LifespanFailed(

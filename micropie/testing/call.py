@@ -63,7 +63,7 @@ def checked_headers(message: Message) -> list[tuple[bytes, bytes]]:
     for name, value in headers:
         if not isinstance(name, bytes) or not isinstance(value, bytes):
             raise ProtocolViolation(
-                f"{message['type']}: headers are pairs of bytes, not ({name!r}, {value!r})"
+                f"{message['type']}: headers must be pairs of bytes, not ({name!r}, {value!r})"
             )
     return headers
 

@@ -232,7 +232,7 @@ class TestClient(httpx.Client):
         """
         if "password" in values:
             raise ValueError(
-                "login() sets keys of the session, which has no password: write "
+                "login() sets keys of the session, so don't pass a password: write "
                 "client.login(user=...)"
             )
         with self.session_transaction() as session:

@@ -100,13 +100,13 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
         if kind == START:
             if not isinstance(message.get("status"), int):
                 raise ProtocolViolation(
-                    f"{self.label}: a status is an int, not {message.get('status')!r}"
+                    f"{self.label}: a status must be an int, not {message.get('status')!r}"
                 )
             self._expects = BODY
             return {**message, "headers": checked_headers(message)}
         data = message.get("body", b"")
         if not isinstance(data, bytes | bytearray | memoryview):
-            raise ProtocolViolation(f"{self.label}: a body is bytes, not {data!r}")
+            raise ProtocolViolation(f"{self.label}: a body must be bytes, not {data!r}")
         more = bool(message.get("more_body"))
         self._expects = BODY if more else None
         return {"type": kind, "body": bytes(data), "more_body": more}

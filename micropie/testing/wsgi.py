@@ -165,7 +165,9 @@ class AppThread(Runner):
             raise ProtocolViolation(f"{label}: start_response was called twice without exc_info")
         code, _, reason = status.partition(" ")
         if len(code) != 3 or not code.isdigit():
-            raise ProtocolViolation(f"{label}: a status is like '200 OK', not {status!r}")
+            raise ProtocolViolation(
+                f"{label}: a status must be a str such as '200 OK', not {status!r}"
+            )
         try:
             pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
             self._head = {
@@ -176,7 +178,7 @@ class AppThread(Runner):
             }
         except (AttributeError, UnicodeEncodeError) as error:
             raise ProtocolViolation(
-                f"{label}: status and headers are latin-1 text: {error}"
+                f"{label}: status and headers must be latin-1 text: {error}"
             ) from error
         return self._write
 

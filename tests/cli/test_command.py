@@ -241,12 +241,12 @@ FAILURES = [
     (
         "generates",
         2,
-        "micropie: generates is a generator, but a command's values are discarded: print them\n",
+        "micropie: generates is a generator, but values that a command yields are discarded: print them\n",
     ),
     (
         "streams",
         2,
-        "micropie: streams is a generator, but a command's values are discarded: print them\n",
+        "micropie: streams is a generator, but values that a command yields are discarded: print them\n",
     ),
     (
         "uploads",

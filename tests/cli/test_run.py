@@ -399,15 +399,27 @@ def test_run_says_what_can_not_be_done(tmp_path: Path) -> None:
 
 WRONG = [
     (["--server", "nope"], "there is no server 'nope'; there are: uvicorn, hypercorn, granian"),
-    (["--server", "uvicorn", "--loop", "trio"], "uvicorn can't do that: it does not run on trio"),
-    (["--server", "daphne", "--workers", "2"], "daphne can't do that: it can run only one process"),
-    (["--server", "uvicorn", "--wsgi"], "uvicorn can't do that: it does not serve WSGI"),
+    (
+        ["--server", "uvicorn", "--loop", "trio"],
+        "uvicorn can't serve with these options: it does not run on trio",
+    ),
+    (
+        ["--server", "daphne", "--workers", "2"],
+        "daphne can't serve with these options: it can run only one process",
+    ),
+    (
+        ["--server", "uvicorn", "--wsgi"],
+        "uvicorn can't serve with these options: it does not serve WSGI",
+    ),
     (["--wsgi", "--loop", "trio"], "no installed server supports these options: use fewer options"),
     (["--uds", "a.sock", "--fd", "3"], "uds and fd can't be used together: choose one"),
-    (["--server", "granian", "--fd", "3"], "granian can't do that: it can't take a socket that is"),
+    (
+        ["--server", "granian", "--fd", "3"],
+        "granian can't serve with these options: it can't take a socket that is",
+    ),
     (
         ["--server", "wsgiref", "--uds", "a"],
-        "wsgiref can't do that: it can't listen on a UNIX socket",
+        "wsgiref can't serve with these options: it can't listen on a UNIX socket",
     ),
     (["--port", "99999"], "a port must be a number from 0 to 65535, not 99999"),
     (["--workers", "0"], "workers must be 1 or more, not 0"),
@@ -485,7 +497,9 @@ def test_what_a_script_asks_for_is_checked_too(tmp_path: Path) -> None:
     for name in ("cert.pem", "key.pem"):
         (tmp_path / name).touch()
     certfile, keyfile = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
-    with pytest.raises(ServingError, match="waitress can't do that: it does not support https"):
+    with pytest.raises(
+        ServingError, match="waitress can't serve with these options: it does not support https"
+    ):
         choose(Options(server="waitress", ssl_certfile=certfile, ssl_keyfile=keyfile))
 
 

@@ -237,7 +237,7 @@ WS /chat -> Use one of: async for message in ws
 GET / -> set it first, app.state.db = ...
 # Flask: session.permanent
     def index(self): self.request.session.permanent = True
-GET / -> A session is a dict: session["name"].
+GET / -> A session is a dict: use session["name"].
 # Flask: render_template
     def index(self): return self.render_template('a.html')
 GET / -> write self.render("page.html", name="value")

@@ -343,7 +343,7 @@ def test_debug_says_which_handler_sends_another_status_than_it_states(
             client.get(f"/{name}", follow_redirects=False)
     told = [message.partition(": ")[2] for message in caplog.messages if "returned" in message]
     assert told == [
-        f"{name} returned {kind} without a status, so it is sent with 200, and "
+        f"{name} returned {kind} without a status, so it is sent with 200, but "
         f"@describe(status={status}) declares another one: write return {status}, ..."
         for name, kind, status in (
             ("forgets", "dict", 202),

@@ -140,8 +140,8 @@ BODY: Message = {"type": "http.response.body"}
     ("messages", "sentence"),
     [
         ([BODY], "'http.response.start' has to come next"),
-        ([{**START, "status": "200"}], "a status is an int, not '200'"),
-        ([{"type": "http.response.start"}], "a status is an int, not None"),
+        ([{**START, "status": "200"}], "a status must be an int, not '200'"),
+        ([{"type": "http.response.start"}], "a status must be an int, not None"),
         ([{**START, "headers": [("a", "b")]}], "pairs of bytes"),
         ([{**START, "headers": [(b"a", "b")]}], "pairs of bytes"),
         ([START, START], "'http.response.body' has to come next"),

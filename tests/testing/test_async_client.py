@@ -252,7 +252,7 @@ async def test_errors_reach_the_test() -> None:
 
 
 async def test_it_has_to_be_entered() -> None:
-    with pytest.raises(ClientError, match="write async with"):
+    with pytest.raises(ClientError, match="async with AsyncTestClient"):
         await AsyncTestClient(app()).get("/echo")
 
 

@@ -113,7 +113,7 @@ def test_an_exception_in_the_start_up_is_not_taken_for_a_missing_lifespan(backen
         raise KeyError("broken")
 
     with (
-        pytest.raises(LifespanFailed, match="raised in its startup") as caught,
+        pytest.raises(LifespanFailed, match="raised an exception in its startup") as caught,
         TestClient(app, backend=backend),
     ):
         pass
@@ -125,7 +125,7 @@ def test_an_exception_in_the_start_up_is_not_taken_for_a_missing_lifespan(backen
     [
         (App(STARTED, {"type": "lifespan.shutdown.failed", "message": "still busy"}), "still busy"),
         (App(STARTED, {"type": "lifespan.shutdown.failed"}), "^$"),
-        (App(STARTED, error=KeyError("x")), "raised in its shutdown: KeyError"),
+        (App(STARTED, error=KeyError("x")), "raised an exception in its shutdown: KeyError"),
         (App(STARTED, STOPPED, error=KeyError("x")), "raised an exception after its shutdown"),
         (App(STARTED), "without a response to lifespan.shutdown"),
     ],

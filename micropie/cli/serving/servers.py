@@ -86,7 +86,9 @@ def choose(options: Options) -> Server:
             raise ServingError(f"{options.server} is not installed: {named[0].install}")
         able = [server for server in named if not server.lacks(options)]
         if not able:
-            raise ServingError(f"{options.server} can't do that: {named[-1].lacks(options)}")
+            raise ServingError(
+                f"{options.server} can't serve with these options: {named[-1].lacks(options)}"
+            )
         return able[0]
     able = [server for server in SERVERS if not server.lacks(options)]
     found = next((server for server in able if server.is_installed), None)
