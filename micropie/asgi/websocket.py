@@ -225,8 +225,8 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         """Return the value of the next message. Its type is ``Received`` in ``ws:
         WebSocket[Received, Sent]``.
 
-        An invalid value closes the WebSocket with 1007, with the sentence of the error as the
-        reason, and raises a ``ConnectionClosed`` that is also a ``ValueError``.
+        An invalid value closes the WebSocket with 1007, with the error's message as the reason, and
+        raises a ``ConnectionClosed`` that is also a ``ValueError``.
         """
         messages = self._annotated()
         content = await self._connection.receive(*messages.call)

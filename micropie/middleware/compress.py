@@ -54,8 +54,9 @@ class Compress(FlowMiddleware):
       with the package ``brotli``.
 
     Event streams, partial content (206), and responses with a Content-Encoding or ``Cache-Control:
-    no-transform`` are never compressed. All responses that could be compressed, including a 206,
-    get ``Vary: Accept-Encoding``. The ETag of a compressed response becomes weak.
+    no-transform`` are never compressed. Every response whose type and size allow compression gets
+    ``Vary: Accept-Encoding``, whether it is compressed or not. So do a 206 and a 304, because their
+    200 does. The ETag of a compressed response becomes weak.
 
     A stream is compressed chunk by chunk, an async stream on the event loop. If a page contains
     both a secret and text from the request, the compressed length can reveal the secret (BREACH).

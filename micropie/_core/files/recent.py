@@ -1,5 +1,5 @@
-"""Caches for files that were checked within the last second. They save an access to the disk, or
-the use of a thread.
+"""Caches for files that were checked within the last second. Thanks to them, such a file is served
+without reading the disk, or is checked without using a thread.
 
 ``CONTENTS`` stores small files, for ``static_file(..., cached=True)``. For ``FRESH_FOR`` seconds a
 file is served without access to the disk; after that, its ``stat`` is checked, and it is read again

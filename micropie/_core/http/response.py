@@ -247,8 +247,11 @@ class EncodedAnswer(
 
 
 def as_response(result: object, response: Response | None = None) -> Response:
-    """Put a handler's result into ``response``, the object that ``self.response`` returned, or into
-    a new one if that is None. Return the response.
+    """Put a handler's result into ``response``, or into a new response if ``response`` is None.
+    Return the response.
+
+    ``response``: the object that the handler got from ``self.response``, or None if it didn't use
+    it.
 
     A result that is only a body replaces only the body. A result that is a response itself also
     replaces the status, the type and the headers that it has, but Set-Cookie and Vary are combined.

@@ -50,8 +50,8 @@ class Mount:
     bridged: Mount | None = None
 
     def under(self, protocol: str) -> Mount:
-        """Return the mount to call under a server of ``protocol``: ``bridged`` if there is one and
-        the application has the other protocol, or else this mount.
+        """Return the mount to call under a server that speaks ``protocol``: this mount if its
+        application speaks the same protocol or if there is no bridge, otherwise ``bridged``.
         """
         return self if self.bridged is None or protocol == self.kind else self.bridged
 

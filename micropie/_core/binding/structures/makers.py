@@ -174,8 +174,8 @@ class ByMsgspec(Maker):
     def prepare(self) -> None:
         """See ``Maker``.
 
-        Also raises ``SetupError`` if the application has a decoder for a class that msgspec creates
-        itself, because msgspec would ignore that decoder.
+        Also raises ``SetupError`` if the application has a decoder for a class whose objects
+        msgspec always creates without a decoder, because that decoder would never be called.
         """
         self._msgspec = library = msgspec()
         # raises TypeError for a structure that msgspec can't create
