@@ -170,7 +170,7 @@ def tell(module: str, name: str) -> NoReturn:
     original = module.removeprefix(f"{__package__}.")
     advice = ADVICE.get(f"{original}.{name}")
     if advice:
-        raise ImportError(f"{original} has no {name} here: {advice}")
+        raise ImportError(f"micropie.compat.{original} has no {name}: {advice}")
     raise AttributeError(f"module {original!r} has no attribute {name!r}")
 
 

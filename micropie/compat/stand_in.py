@@ -128,7 +128,7 @@ def _advice(framework: str) -> str:
 
 def advice_for(framework: str) -> str:
     """Return advice on what to change in a module that imports the original framework."""
-    return f"import {framework} from micropie.compat there, or {_advice(framework)}"
+    return f"import {framework} from micropie.compat instead, or {_advice(framework)}"
 
 
 def import_of_original(place: str, framework: str) -> str:

@@ -312,8 +312,8 @@ class RateStore:
     blocking = True
 
     def hit(self, key: str, limit: int, per: float) -> Any:
-        """Count a request for ``key``, unless it exceeds the limit. Return a ``Quota``. The requests
-        of concurrent calls must all be counted.
+        """Count a request for ``key``, unless it exceeds the limit. Return a ``Quota``. Concurrent
+        calls must all be counted.
         """
         raise NotImplementedError("a rate store must have a method hit(key, limit, per)")
 

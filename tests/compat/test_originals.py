@@ -110,7 +110,7 @@ def test_the_original_raises(
     answer = make_client(make_app(forgotten(lines)), client=CLIENT).get("/")
     assert (answer.status_code, "open" in answer.text) == (500, False)
     assert f"OriginalFrameworkError: helpers imports the original {framework}, which" in caplog.text
-    assert f"import {framework} from micropie.compat there, or" in caplog.text
+    assert f"import {framework} from micropie.compat instead, or" in caplog.text
     assert f'import install; install("{framework}")' in caplog.text
 
 

@@ -283,7 +283,7 @@ class Bottle(Carried):
         (the hook added last runs first), ``app_reset`` or ``config``.
         """
         if name not in self.hooks:
-            raise ValueError(f"there is no hook {name!r}: there are {', '.join(_HOOKS)}")
+            raise ValueError(f"there is no hook {name!r}: use one of {', '.join(_HOOKS)}")
         if name == "after_request":
             self.hooks[name].insert(0, func)
         else:

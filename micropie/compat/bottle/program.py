@@ -69,7 +69,8 @@ def run(
     adapter.quiet = adapter.quiet or quiet
     if not adapter.quiet:
         sys.stderr.write(
-            f"Serving on http://{adapter.host}:{adapter.port}/ with {adapter!r}. Ctrl-C ends it.\n"
+            f"Serving on http://{adapter.host}:{adapter.port}/ with {adapter!r}. Press Ctrl-C to "
+            "stop.\n"
         )
     with suppress(KeyboardInterrupt):
         if reloader:

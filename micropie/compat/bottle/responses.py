@@ -149,7 +149,7 @@ class BaseResponse:
                 )
             code = int(number)
         if not 100 <= code <= 999:
-            raise ValueError(f"a status is a number from 100 to 999, not {code}")
+            raise ValueError(f"a status must be a number from 100 to 999, not {code}")
         self._status_code, self._status_line = code, line
 
     @property

@@ -396,5 +396,5 @@ def XMLRPCDispatcher(next_dispatcher: object = None) -> NoReturn:  # noqa: N802
     """Not supported. Raises ``NotImplementedError`` with advice on what to use instead."""
     raise NotImplementedError(
         "there is no XMLRPCDispatcher: expose a method that reads "
-        "cherrypy.request.body by xmlrpc.client.loads"
+        "cherrypy.request.body with xmlrpc.client.loads"
     )

@@ -123,7 +123,8 @@ class Application(_Servable):
         Reading it raises ``AttributeError`` with advice on what to use instead.
         """
         raise AttributeError(
-            f"an Application has no wsgiapp here: {ADVICE['cherrypy.Application.wsgiapp']}"
+            f"the compatibility module has no Application.wsgiapp: "
+            f"{ADVICE['cherrypy.Application.wsgiapp']}"
         )
 
     def merge(self, config: Source) -> None:
@@ -207,7 +208,7 @@ def _is_at(path: str, prefix: str) -> bool:
 
 def _refuse_pipeline(name: str, value: object) -> None:
     raise NotImplementedError(
-        f"there is no wsgi.{name} here: {ADVICE['cherrypy.Application.wsgiapp']}"
+        f"the compatibility module has no wsgi.{name}: {ADVICE['cherrypy.Application.wsgiapp']}"
     )
 
 
