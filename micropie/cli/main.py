@@ -162,31 +162,32 @@ def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]
             **more,
         )
 
-    option("--host", help=f"the address ({DEFAULT_HOST})")
+    option("--host", help=f"the address to listen on (default: {DEFAULT_HOST})")
     option(
         "--port",
         type=_number,
-        help="the port (default: 8000, or the variable PORT); 0 for a free one",
+        help="the port to listen on (default: 8000, or the variable PORT); 0 picks a free one",
     )
     option("--uds", metavar="PATH", help="listen on a UNIX socket instead of a port")
-    option("--fd", type=_number, help="listen on an open socket, such as one from systemd (3)")
+    option("--fd", type=_number, help="listen on an inherited open socket, such as 3 from systemd")
     option(
         "--server",
         help="a server such as uvicorn or hypercorn (default: the best that is installed)",
     )
-    option("--loop", choices=["asyncio", "trio", "uvloop"])
+    loops = ["asyncio", "trio", "uvloop"]
+    option("--loop", choices=loops, help="the event loop (default: the server's own)")
     option(
         "--workers",
         type=_number,
         help="the number of processes (default: 1, or the variable WEB_CONCURRENCY)",
     )
     option("--reload", action="store_true", help="restart when a file has changed")
-    stand_in = "use the compatibility module for every import of this framework"
+    stand_in = "import the compatibility module wherever this framework is imported"
     option("--stand-in", choices=["bottle", "cherrypy"], help=stand_in)
     option("--wsgi", action="store_true", help="serve with WSGI, without WebSockets")
-    option("--root-path", "", help="the prefix under which a proxy serves the application")
-    option("--ssl-certfile")
-    option("--ssl-keyfile")
+    option("--root-path", "", help="the URL prefix under which a proxy serves the application")
+    option("--ssl-certfile", help="the file of the certificate, to serve https")
+    option("--ssl-keyfile", help="the file of the certificate's private key")
 
     routes = commands.add_parser("routes", help="list the public paths and their handlers")
     _add_target(routes, before)
@@ -198,19 +199,29 @@ def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]
         "--from",
         dest="origin",
         choices=["cherrypy", "bottle", "micropie"],
-        help="list the changes needed to migrate the source files at APP",
+        help="list the changes needed to migrate the source files at APP from this framework",
     )
 
     new = commands.add_parser("new", help="create a small project")
     new.add_argument("name", help="the folder to create")
     kinds = new.add_mutually_exclusive_group()
-    kinds.add_argument("--api", action="store_true", help="a JSON API with OpenAPI documentation")
-    kinds.add_argument("--package", action="store_true", help="a package with settings")
+    kinds.add_argument(
+        "--api", action="store_true", help="create a JSON API with OpenAPI documentation"
+    )
+    kinds.add_argument("--package", action="store_true", help="create a package with settings")
 
-    shell = commands.add_parser("shell", help="a Python shell with the application and a client")
+    shell = commands.add_parser(
+        "shell", help="open a Python shell with the application and a client"
+    )
     _add_target(shell, before)
     completion = commands.add_parser("completion", help="print a script for tab completion")
-    completion.add_argument("shell", nargs="?", choices=["bash", "zsh", "fish"], default="bash")
+    completion.add_argument(
+        "shell",
+        nargs="?",
+        choices=["bash", "zsh", "fish"],
+        default="bash",
+        help="the shell (default: bash)",
+    )
     completion.add_argument("--line", help=argparse.SUPPRESS)
     for one in commands.choices.values():
         one.set_defaults(parser=one)

@@ -171,7 +171,7 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
             return head
         if self.last_message is not None:
             raise self._broken(
-                "no response to a request whose body was shorter than its Content-Length"
+                "the application sent no response to a body shorter than its Content-Length"
             )
         if self.settings.raise_app_exceptions:
             raise ProtocolViolation(f"{self.label}: the application ended without a response")
