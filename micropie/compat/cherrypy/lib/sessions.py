@@ -700,9 +700,9 @@ def check_options(options: Mapping[str, Any], config: Config) -> None:
             raise SetupError(
                 f"tools.sessions.{line} = {options.get(line, True)!r} and native.session_backend "
                 "would create two sessions with the same cookie name. To share one session, set "
-                "tools.sessions.backend to the same backend instead, or leave "
-                "session_backend out of native.configure. To keep two, set tools.sessions.name to "
-                "another name"
+                "tools.sessions.backend to the same backend. To keep two, set "
+                "tools.sessions.name to another name. If native handlers use no session, leave "
+                "session_backend out of native.configure"
             )
         return
     if config.sessions.backend is not backend:
