@@ -126,7 +126,7 @@ def _of_invalid_value(route: RouteInfo | None, failure: BaseException) -> str:
     is_none = takes_errors and getattr(failure, "obj", 0) is None
     if not is_none or (line and not any(one in line for one in used)):
         return ""
-    return "Handle errors first: a parameter whose value is invalid is None."
+    return "Handle the BindingErrors first: a parameter whose value is invalid is None."
 
 
 def _of_attribute(failure: BaseException) -> str:
@@ -170,8 +170,8 @@ _HINTS = {
     "TypeError": {
         "object method can't be": "Call the method first: await request.body().",
         "can't be (awaited|used in 'await')|MultiDict.__call__.. missing": (
-            "Remove await: request.json() and the methods of uploads aren't async. request.form "
-            "and request.files are attributes, so remove their () as well."
+            "Remove await: only async functions can be awaited, not request.json() or the methods "
+            "of uploads. request.form and request.files are attributes, so remove their () as well."
         ),
         "cookie.* keyword argument 'secret'": (
             'Write request.set_signed_cookie("name", value), with App(secret_key=...).'
@@ -239,8 +239,8 @@ _HINTS = {
     },
     "RuntimeError": {  # raised by asyncio
         "no (running|current) event loop": (
-            "No asyncio event loop runs here, because a def handler runs in a thread: use async "
-            "def, or run_async(function). On trio, use anyio instead of asyncio."
+            "No asyncio event loop runs here. A def handler runs in a thread: use async def, or "
+            "run_async(function). On trio, use anyio instead of asyncio."
         ),
         "cannot be called from a running event loop": "Write await in front of the call.",
     },

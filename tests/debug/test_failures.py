@@ -29,4 +29,4 @@ def test_the_errors_of_a_form_explain_its_parameters_alone(
     caplog.set_level(logging.ERROR, "micropie")
     client = make_client(Root(debug=True), raise_app_exceptions=False)
     assert client.post(path, data={}).status_code == 500
-    assert ("Handle errors first" in caplog.text) is is_hinted
+    assert ("Handle the BindingErrors first" in caplog.text) is is_hinted

@@ -34,7 +34,7 @@ class Uploads(App):
         ("/saved", 'Write upload.save_to("uploads") with the name of a directory.'),
         (
             "/awaited",
-            "Remove await: request.json() and the methods of uploads aren't async.",
+            "Remove await: only async functions can be awaited, not request.json() or the methods of uploads.",
         ),
         ("/named", "save_to takes a directory that exists, not no-such-directory/pie.png"),
     ],

@@ -225,7 +225,7 @@ GET / -> Write request.query or request.form.
 GET / -> Write request.headers["Name"].
 # Starlette: await request.form()
     async def index(self): return await self.request.form()
-GET / -> Remove await: request.json()
+GET / -> Remove await: only async functions can be awaited, not request.json()
 # Starlette: Response(content=)
     def index(self): return Response(content='x')
 GET / -> It takes (body=
@@ -419,7 +419,7 @@ ASYNC / -> Write await in front of the call.
 import asyncio
 class Root(App):
     def index(self): asyncio.create_task(None)
-GET / -> a def handler runs in a thread: use async def
+GET / -> A def handler runs in a thread: use async def
 # Django: flash(level, text)
     def index(self): flash('success', 'The pie is saved.')
 GET / -> the first argument is the text: write flash(text, category)
@@ -608,7 +608,7 @@ Post = dataclasses.make_dataclass('Post', [('title', str)])
 class Root(App):
     @post
     def index(self, errors: BindingErrors, post: Post): return post.title
-POST / -> Handle errors first: a parameter whose value is invalid is None.
+POST / -> Handle the BindingErrors first: a parameter whose value is invalid is None.
 # any: None without errors
 class Db:
     pie = None

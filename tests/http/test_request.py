@@ -605,7 +605,10 @@ def test_the_log_says_that_json_is_not_awaited(
             return await self.request.json()  # type: ignore[operator]
 
     assert make_client(Root(debug=True)).post("/", json={}).status_code == 500
-    assert "Remove await: request.json() and the methods of uploads aren't async." in caplog.text
+    assert (
+        "Remove await: only async functions can be awaited, not request.json() or the methods of uploads."
+        in caplog.text
+    )
 
 
 def test_a_host_that_is_set_is_one() -> None:
