@@ -399,7 +399,7 @@ class Custom:
 )
 def test_an_annotation_that_nothing_converts_to_fails_at_set_up(annotation: Any) -> None:
     with pytest.raises(
-        SetupError, match=r"^it is annotated with .* or use str|tuple of fixed length"
+        SetupError, match=r"^it is annotated with .* annotate it with str|tuple of fixed length"
     ):
         converter_for(annotation)
 
@@ -410,7 +410,7 @@ def test_the_message_says_which_annotations_there_are() -> None:
     def handler(thing: Custom) -> None: ...
 
     app.page = route()(handler)
-    with pytest.raises(SetupError, match=r"'thing': .*Custom.*use str, int, .*pydantic"):
+    with pytest.raises(SetupError, match=r"'thing': .*Custom.*annotate it with str, int, .*pydantic"):
         app._micropie.compiled()
 
 

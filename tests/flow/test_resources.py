@@ -1541,7 +1541,7 @@ def test_a_provider_that_takes_the_body_does_not_fit_everywhere() -> None:
 def test_a_type_without_a_provider_says_how_to_provide_it() -> None:
     with pytest.raises(
         SetupError,
-        match=r"parameter 'thing': it is annotated with .*provide it with @app.provides\(\.\.\.\)",
+        match=r"parameter 'thing': it is annotated with .*write @app.provides\(\.\.\.\)",
     ):
         shop()._micropie.compiled()
 

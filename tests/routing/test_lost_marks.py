@@ -37,9 +37,9 @@ class Called:
 # The bodies of classes, in which each ``page`` is a mistake. They are texts, so that their
 # functions have the names that functions in a class's body have.
 BODIES = {
-    '@get("/x")\n@hidden\ndef page(self): ...': "leave @hidden or @command out",
-    '@command\n@get("/x")\ndef page(self): ...': "leave @hidden or @command out",
-    "@hidden\n@requires(members)\ndef page(self): ...": "leave @hidden or @command out",
+    '@get("/x")\n@hidden\ndef page(self): ...': "remove its @hidden or @command",
+    '@command\n@get("/x")\ndef page(self): ...': "remove its @hidden or @command",
+    "@hidden\n@requires(members)\ndef page(self): ...": "remove its @hidden or @command",
     "@get\ndef _page(self): ...": "give it a name without _ at the beginning",
     "@requires(members)\ndef _page(self): ...": "give it a name without _ at the beginning",
     '@property\n@get("/x")\ndef page(self): ...': "a property is not a function",

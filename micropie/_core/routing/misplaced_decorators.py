@@ -154,7 +154,7 @@ def _advice(name: str, value: object) -> str:
     if name.startswith("_"):
         return "give it a name without _ at the beginning"
     if is_hidden(value):
-        return "leave @hidden or @command out"
+        return "remove its @hidden or @command"
     if not is_method(value):
         return f"a {type(value).__name__} is not a function"
     return "write @get, @post or @route above all its other decorators"

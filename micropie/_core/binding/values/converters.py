@@ -429,11 +429,11 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
         kind.__name__ for kind, one in simple.items() if isinstance(kind, type) and one.schema
     )
     raise SetupError(
-        f"it is annotated with {annotation!r}, and text can't be converted to that: provide it "
-        "with @app.provides(...) above a function that opens it for each request; write "
-        "App(decoders={...: ...}) with a function that creates one from text; or use "
-        f"{known}, an Enum, Literal, Optional, list[...], a dataclass, a TypedDict, an attrs "
-        "class, a msgspec.Struct or a pydantic model"
+        f"it is annotated with {annotation!r}, and text can't be converted to that. If it can be "
+        "created from text, write App(decoders={...: function}). If it doesn't come from the "
+        "client, such as a database connection, write @app.provides(...) above a function that "
+        f"returns it. Otherwise annotate it with {known}, an Enum, Literal, Optional, list[...], "
+        "a dataclass, a TypedDict, an attrs class, a msgspec.Struct or a pydantic model"
     )
 
 

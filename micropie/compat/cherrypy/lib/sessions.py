@@ -813,10 +813,9 @@ def _class_for(storage_type: str | None, options: Mapping[str, object]) -> type[
     found = globals().get(f"{(storage_type or 'ram').title()}Session")
     if not isinstance(found, type):
         raise ValueError(
-            "tools.sessions.storage_type must be 'ram', 'file', or 'x' if there is a class "
-            "cherrypy.lib.sessions.XSession, not "
-            f"{storage_type!r}. For several machines write tools.sessions.backend = "
-            "RedisSessionBackend(url)"
+            f"tools.sessions.storage_type is {storage_type!r}, but must be 'ram' or 'file', or a "
+            "name such as 'mine' for a class cherrypy.lib.sessions.MineSession. For several "
+            "machines write tools.sessions.backend = RedisSessionBackend(url)"
         )
     return found
 
