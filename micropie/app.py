@@ -231,8 +231,8 @@ class App(Base[Outermost_co]):
             and not args[0].keys().isdisjoint({"asgi", "wsgi.version"})
         ):
             raise TypeError(
-                f"the server was given the class {cls.__name__}: write app = "
-                f"{cls.__name__}() and give it this object"
+                f"the server got the class {cls.__name__} instead of an application: write app = "
+                f"{cls.__name__}() and pass app to the server"
             )
         # Set here instead of in __init__, so that a subclass that doesn't call super().__init__()
         # works too.
@@ -312,8 +312,8 @@ class App(Base[Outermost_co]):
                 _check_attribute(cls, name, value)
             if callable(value) and not (name == "channels" and isinstance(value, type)):
                 raise SetupError(
-                    f"{cls.__name__}.{name} can't be a handler, because App uses that name: "
-                    f'give the method another name and write @route("/{name}") above it'
+                    f"{cls.__name__}.{name} can't be a handler, because App has an attribute of "
+                    f'that name: rename the method and write @route("/{name}") above it'
                 )
 
     # -- what servers call -------------------------------------------------------------------------
@@ -641,11 +641,12 @@ class App(Base[Outermost_co]):
                 )
             if strip:
                 raise SetupError(
-                    "strip=True is for an ASGI or WSGI application: an App works below any prefix"
+                    "strip=True is only for an ASGI or WSGI application: leave it out for an App"
                 )
             if bridge is not None:
                 raise SetupError(
-                    "leave out bridge=, which adapts an ASGI or a WSGI application: an App is both"
+                    "bridge= is only for an ASGI or WSGI application: leave it out, because an "
+                    "App is both"
                 )
             if not text:
                 raise SetupError(
@@ -656,7 +657,8 @@ class App(Base[Outermost_co]):
             found = kind_of_target(target, kind)
             if isolated:
                 raise SetupError(
-                    "isolated=True is for an App; an ASGI or WSGI application shares nothing anyway"
+                    "isolated=True is only for an App: leave it out, because an ASGI or WSGI "
+                    "application shares nothing"
                 )
         if target is self:
             raise SetupError(f"{type(self).__name__} is mounted at {text} inside of itself")
@@ -677,7 +679,7 @@ class App(Base[Outermost_co]):
 
         def register(function: Function) -> Function:
             if not callable(function) or isinstance(function, type | App):
-                raise SetupError(f"@app.error decorates a function, not {function!r}")
+                raise SetupError(f"@app.error must be above a function, not {function!r}")
             self._micropie.error_handlers[checked] = function
             self._micropie.changed()
             return function
@@ -733,7 +735,7 @@ class App(Base[Outermost_co]):
                 )
             if not callable(function):
                 raise SetupError(
-                    f"provides decorates a function or takes a callable, not {function!r}"
+                    f"provides(...) must decorate a function or take a callable, not {function!r}"
                 )
             provider: Callable[..., object] = function
             if once:
@@ -886,13 +888,13 @@ def _check_attribute(owner: type, name: str, value: object) -> None:
     kind = value if isinstance(value, type) else type(value)
     if name in _LISTS and not isinstance(value, list | tuple):
         raise SetupError(
-            f"{owner.__name__}.{name} is a list: write {name} = [{kind.__name__}(...)]"
+            f"{owner.__name__}.{name} must be a list: write {name} = [{kind.__name__}(...)]"
         )
     is_backend = hasattr(value, "load") and hasattr(value, "save") and value is not kind
     if name == "session_backend" and not (is_backend or isinstance(value, property | None)):
         raise SetupError(
-            'session_backend takes an object such as SQLiteSessionBackend("sessions.db"), '
-            f"not {value!r}; if that is the App's name, leave it out"
+            'session_backend takes an object such as SQLiteSessionBackend("sessions.db"), not '
+            f"{value!r}; App takes no name, so leave out a name"
         )
 
 

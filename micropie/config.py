@@ -114,7 +114,9 @@ def read_env_file(file: str = ".env") -> dict[str, str]:
     try:
         dotenv = import_module("dotenv")
     except ModuleNotFoundError:
-        logger.warning("%s is not read: pip install python-dotenv", file)
+        logger.warning(
+            "%s is ignored, because python-dotenv is not installed: pip install python-dotenv", file
+        )
         return {}
     try:
         return {

@@ -188,7 +188,7 @@ def websockets_need_asgi() -> HTTPError:
     The response, a 426, lacks the Upgrade header that RFC 9110, section 15.5.22, requires, because
     PEP 3333 forbids this header.
     """
-    return HTTPError(426, "This URL is for WebSockets, which need an ASGI server.")
+    return HTTPError(426, "This URL is for WebSockets, which this server does not support.")
 
 
 def too_many_waiting() -> HTTPError:
@@ -292,7 +292,7 @@ def check(argument: str, fine: bool, value: object, expected: str) -> None:
 
 
 FLAG = bool, "True or False"
-TEXT = str | None, "a text"
+TEXT = str | None, "a string"
 
 
 def check_each(called: str, kinds: Any, expected: str, **values: object) -> None:

@@ -188,8 +188,8 @@ class Tree(Registrations):
             known = [f"{one.prefix} of {type(one.tree[0].app).__name__}" for one in places]
             raise LookupError(
                 f"{type(self.app).__name__} is mounted in several places, {' and '.join(known)}, "
-                "and there is no request to choose one: use the outermost application, as "
-                f'in url_for("{places[0].scope}NAME")'
+                f'and there is no request to choose one: call url_for("{places[0].scope}NAME") of '
+                "the outermost application"
             )
         return places[0]
 
@@ -326,7 +326,7 @@ class Tree(Registrations):
             # Middleware is refused, too. It can be recognised by its attribute ``guards``.
             is_other = isinstance(function, type | AppBase) or hasattr(function, "guards")
             if not callable(function) or is_other:
-                raise SetupError(f"a route decorates a function, not {function!r}")
+                raise SetupError(f"a route decorator must be above a function, not {function!r}")
             self.functions.append((function, mark))
             self.changed()
             return function

@@ -240,9 +240,9 @@ class ASGIExchange(StreamedExchange):
             if "worker thread" not in str(error):
                 raise
             raise RuntimeError(
-                "this handler runs on the event loop: write await request.body() for read(), "
-                "async for chunk in request.stream() for chunks(), async for part in "
-                "request.parts() for a plain for"
+                'this handler runs on the event loop: instead of read(), write "await '
+                'request.body()"; instead of chunks(), "async for chunk in request.stream()"; '
+                'for parts, "async for part in request.parts()"'
             ) from None
 
     async def _perform_for_thread(self, flow: Flow[Value]) -> Value:
@@ -287,5 +287,5 @@ class ASGIWebSocketExchange(ASGIExchange):
 async def receive_nothing() -> NoReturn:
     """Raise ``RuntimeError``. This is the ``receive`` of a WebSocket's exchange."""
     raise RuntimeError(
-        "a WebSocket has no body: its messages come from ws.receive_text() and the like"
+        "a WebSocket has no body: receive its messages, for example with ws.receive_text()"
     )

@@ -138,7 +138,9 @@ async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception
             if exchange.resources and running in exchange.resources:
                 exchange.resources.forget(running)
             if not execution.is_being_cancelled():
-                return failure or TimeoutError("a time limit around a yield has ended this request")
+                return failure or TimeoutError(
+                    "a time limit around a yield has expired and cancelled this request"
+                )
             if failure is not None:
                 exchange.log_cleanup_failure(failure)
         return None

@@ -91,7 +91,7 @@ def _checked(headers: HeadersLike) -> HeaderPairs:
     for name, _ in pairs:
         if name.startswith("sec-websocket-"):
             raise ResponseError(
-                f"header {name!r} is set by the server; write accept(subprotocol=...)"
+                f"header {name!r} can be set only by the server: write accept(subprotocol=...)"
             )
     return pairs
 
@@ -147,7 +147,8 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
             raise connection.refusal("accept")
         if subprotocol is not None and subprotocol not in self.subprotocols:
             raise ValueError(
-                f"the client did not offer subprotocol {subprotocol!r}, only {self.subprotocols}"
+                f"the client did not offer the subprotocol {subprotocol!r}, only "
+                f"{self.subprotocols}"
             )
         pairs: HeaderPairs = [] if headers == () else _checked(headers)
         exchange = self._exchange
@@ -278,7 +279,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         ``websocket_send_timeout`` seconds, the WebSocket is closed with 1008.
         """
         if not isinstance(text, str):
-            raise TypeError(f"send_text() takes text, not {type(text).__name__}")
+            raise TypeError(f"send_text() takes a str, not {type(text).__name__}")
         return self._connection.send("send_text", {"type": "websocket.send", "text": text})
 
     def send_bytes(self, data: bytes | bytearray | memoryview) -> Coroutine[object, object, None]:
@@ -359,7 +360,8 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         """
         if not self._exchange.answer.is_accepted:
             raise RuntimeError(
-                "save_session() on a WebSocket that is not accepted: ws.accept() saves the session"
+                "save_session() on a WebSocket that has not been accepted: ws.accept() saves the "
+                "session"
             )
         await self._save_changes()
 

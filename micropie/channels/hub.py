@@ -95,7 +95,7 @@ class Channels:
         given.
         """
         if not channels:
-            raise ValueError("subscribe takes the names of channels")
+            raise ValueError("subscribe needs the name of at least one channel")
         if type(size) is not int or size < 1:
             raise ValueError(f"size must be 1 or more messages, not {size!r}")
         if when_full not in get_args(WhenFull):

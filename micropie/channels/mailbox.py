@@ -34,7 +34,7 @@ class ChannelsUnreachable(Outage.Unavailable):
 def refuse_on_loop() -> None:
     """Raise ``RuntimeError`` if this thread runs an event loop, which must not be blocked."""
     if is_on_loop():
-        raise RuntimeError("this would block the event loop: write async with and async for")
+        raise RuntimeError('this would block the event loop: write "async with" and "async for"')
 
 
 class Future(futures.Future[str]):
@@ -146,8 +146,8 @@ class Mailbox:
                 self.dropped += 1
                 if self._closes:
                     self.end(
-                        f"{len(messages)} messages were waiting, which is the limit, when "
-                        "another one arrived"
+                        f"the subscriber was too slow: the queue of {len(messages)} was full when "
+                        "another message arrived"
                     )
             if not self.has_ended:
                 messages.append(message)  # a bounded deque drops its oldest item

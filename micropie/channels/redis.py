@@ -231,7 +231,7 @@ class _Publisher(threading.Thread):
             # Fail on a replica, which passes messages only to its own subscribers. Some servers
             # don't allow the command ROLE.
             if isinstance(role, list) and role[0] != "master":
-                raise ConnectionError("this Redis server is a replica now")
+                raise ConnectionError("this Redis server is no longer the primary, but a replica")
         return results
 
 
@@ -311,7 +311,7 @@ class _Listener(threading.Thread):
             if self._is_connected:
                 if reason:
                     logger.warning(
-                        "RedisChannels lost its connection, messages may be lost: %s", reason
+                        "RedisChannels lost its connection, so messages may be lost: %s", reason
                     )
                 pause = shortest
             else:
@@ -355,7 +355,7 @@ class _Listener(threading.Thread):
                     answers = self._hub._client.responds()
                 place = self._hub._client.place()
                 if place and place != (connection.connection.host, connection.connection.port):
-                    raise ConnectionError("there is another primary")
+                    raise ConnectionError("another Redis server is the primary now")
 
     def _receive(self, connection: Any, message: dict[str, Any]) -> None:
         kind, channel = message["type"], message["channel"]

@@ -191,8 +191,8 @@ class BearerAuth(_AuthMiddleware):
             self._missing = "A token is required."
             if token_url is not None:
                 raise SetupError(
-                    "BearerAuth(token_url=...) uses OAuth2, whose scheme is Bearer: leave out "
-                    "scheme"
+                    "BearerAuth(token_url=...) uses OAuth2, whose scheme is always Bearer: leave "
+                    "out scheme="
                 )
             # OpenAPI's type "http" is only for registered schemes.
             self.security_scheme = MappingProxyType(
@@ -235,7 +235,8 @@ class BearerAuth(_AuthMiddleware):
         if unknown or not names:
             known = ", ".join(self._known_scopes) or "none: write BearerAuth(..., scopes={...})"
             raise SetupError(
-                f"with_scopes takes scopes of its BearerAuth, which are {known}; not {unknown}"
+                f"with_scopes takes only the scopes of its BearerAuth, not {unknown}; its scopes "
+                f"are {known}"
             )
         guard = copy(self)
         guard.scopes = [*self.scopes, *names]
@@ -260,7 +261,7 @@ class BearerAuth(_AuthMiddleware):
             request._exchange.set_user_checker(self._check)
         if self.scopes and not _scopes_of(request.state.user).issuperset(self.scopes):
             needed = " ".join(self.scopes)
-            self._refuse(f"The token's scope has to include {needed}.", 403, "insufficient_scope")
+            self._refuse(f"The token's scope must include {needed}.", 403, "insufficient_scope")
 
 
 def _scopes_of(user: object) -> frozenset[str]:

@@ -111,7 +111,9 @@ class CORSMiddleware(FlowMiddleware):
                 r'write one that ends with your host, such as r"https://[a-z0-9-]+\.example\.com"'
             )
         if credentials and "*" in exposed:
-            raise SetupError('browsers ignore expose=["*"] with credentials=True: list the headers')
+            raise SetupError(
+                'browsers ignore expose=["*"] with credentials=True: list the names of the headers'
+            )
         check(
             "CORSMiddleware(max_age=...)",
             is_count(max_age, least=0),

@@ -97,14 +97,18 @@ def _check_token(request: Request) -> Flow[None]:
     yield from request._exchange.open_session()
     if not token:
         logger.warning(
-            "%s: refused, because it has a cookie or a log-in but no CSRF token: write "
-            "{{ csrf_input }} in the form, or send csrf_token(request) as X-CSRF-Token",
+            "%s: the request was refused, because it has a cookie or a log-in but no CSRF token: "
+            "write {{ csrf_input }} in the form, or send csrf_token(request) in the header "
+            "X-CSRF-Token",
             request._exchange.label,
         )
-        raise HTTPError(403, "This form has no token; please load its page again and send it.")
+        raise HTTPError(
+            403,
+            "This form has no security token. Please load its page again and send it once more.",
+        )
     if not is_csrf_token(request, token):
         raise HTTPError(
-            403, "This form is out of date; please load its page again and send it once more."
+            403, "This form has expired. Please load its page again and send it once more."
         )
 
 

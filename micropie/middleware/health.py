@@ -113,14 +113,17 @@ def _problem_of(function: Check, seconds: float, running: set[object]) -> Flow[s
     if isinstance(kind, Call):
         called = call
         if len(running) >= MOST_HANGING:
-            return f"{MOST_HANGING} calls have not returned yet; give the call a timeout"
+            return (
+                f"{MOST_HANGING} calls of this check have not returned yet: use a timeout "
+                "inside the check"
+            )
     try:
         result = yield from call_within(seconds, kind, called)
     except TookTooLong:
         return f"no response within {seconds:.3g} s"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
-    return "it returned False" if result is False else ""
+    return "the check returned False" if result is False else ""
 
 
 def pings_of(app: App) -> dict[str, Check]:

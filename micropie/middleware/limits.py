@@ -127,8 +127,8 @@ class LoadShedding(FlowMiddleware):
             raise too_many_waiting()
         self._clocks_differ_by += least
         logger.warning(
-            "LoadShedding: all requests seem to be %.1f seconds old: do the clocks of the "
-            "proxy and of this machine agree?",
+            "LoadShedding: all requests seem to be %.1f seconds old, so perhaps the clocks of "
+            "the proxy and of this machine differ",
             self._clocks_differ_by,
         )
 

@@ -69,7 +69,7 @@ class Instruments:
         gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
         self.requests = counter(
             "http_requests",
-            "Finished requests, also those without a response (499).",
+            "Finished requests, including those without a response (499).",
             ["method", "route", "status"],
         )
         self.seconds = Histogram(
@@ -254,7 +254,9 @@ def add_metrics(
             'App.metrics needs prometheus_client: pip install "micropie-dual[metrics]"'
         )
     if token == "" or not isinstance(token, str | None):
-        raise SetupError(f"App.metrics(token=...) takes a text, or None, not {token!r}")
+        raise SetupError(
+            f"App.metrics(token=...) takes a string that is not empty, or None, not {token!r}"
+        )
     registry = prometheus_client.REGISTRY if registry is None else registry
     buckets = BUCKETS if buckets is None else buckets
     if not isinstance(registry, CollectorRegistry):

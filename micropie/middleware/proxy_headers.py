@@ -94,8 +94,8 @@ class ProxyHeaders(FlowMiddleware):
         check("ProxyHeaders(hops=...)", fine, hops, f"the number of proxies, 1 to {_MAX_ENTRIES}")
         if hops is None and any(network.prefixlen == 0 for network in self._networks):
             raise SetupError(
-                "trusting every address means trusting every client: give the "
-                "number of proxies, such as hops=1"
+                "with trusted networks that contain every address, clients could forge these "
+                "headers: give the number of proxies, such as hops=1"
             )
         check_each("ProxyHeaders", *FLAG, host=host, forwarded=forwarded)
         self._hops = hops
@@ -213,7 +213,7 @@ def _network(peer: object) -> IPv4Network | IPv6Network:
     try:
         if isinstance(peer, str):
             return ip_network(peer)
-        reason = "it is not text"
+        reason = "it is not a string"
     except ValueError as error:
         reason = str(error)
     raise SetupError(

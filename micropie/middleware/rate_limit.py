@@ -114,7 +114,8 @@ class RateLimit(FlowMiddleware):
             raise SetupError(f"RateLimit(limit) takes a whole number, 1 or more, not {limit!r}")
         if type(per) not in (int, float) or not 0 < per <= _LONGEST:
             raise SetupError(
-                f"RateLimit(per=...) takes seconds above 0, a year at most, not {per!r}"
+                "RateLimit(per=...) takes a number of seconds above 0 and at most a year, not "
+                f"{per!r}"
             )
         if limit > per * MICROSECONDS:
             raise SetupError(
@@ -315,7 +316,7 @@ class RateStore:
         """Count a request for ``key``, unless it exceeds the limit. Return a ``Quota``. Concurrent
         calls must all be counted.
         """
-        raise NotImplementedError("a rate store must have a method hit(key, limit, per)")
+        raise NotImplementedError("a rate store needs a method hit(key, limit, per)")
 
 
 class MemoryRates(RateStore):

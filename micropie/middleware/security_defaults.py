@@ -95,9 +95,9 @@ def missing_security(config: Config) -> Iterator[str]:
         yield "has no hsts in SecurityHeaders: browsers may use plain http"
     settings = config.settings
     if settings.session_cookie_secure is False:
-        yield "sends their cookie over plain http: leave out session_cookie_secure=False"
+        yield "sends the session cookie over plain http: leave out session_cookie_secure=False"
     elif settings.session_cookie is not None and not settings.session_cookie.startswith(PREFIXES):
         yield (
-            "lets other hosts of its domain set their cookie: leave out session_cookie, or begin "
-            'its name with "__Host-"'
+            "lets other hosts of its domain set the session cookie: leave out session_cookie, or "
+            'begin its name with "__Host-"'
         )

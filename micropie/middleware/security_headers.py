@@ -84,9 +84,7 @@ class SecurityHeaders(FlowMiddleware):
         self._hsts = f"max-age={hsts}" + ("; includeSubDomains" if hsts_subdomains else "")
         self._csp = _text("csp", csp) or ""
         if _NONCE in self._csp.replace("'nonce-{nonce}'", ""):
-            raise SetupError(
-                "csp: write the nonce as a source, in quotes: script-src 'nonce-{nonce}'"
-            )
+            raise SetupError("csp: put the nonce in quotes, as in script-src 'nonce-{nonce}'")
 
     def before(self, request: Request) -> None:
         """Create the nonce for templates."""

@@ -50,8 +50,7 @@ class SignedCookieSessionBackend(SessionBackend):
         value = self._signer.dump([int(time.time()) + timeout, data])
         if len(value) > MAX_COOKIE - _FOR_ATTRIBUTES:
             raise ResponseError(
-                f"the session has {len(value)} bytes as a signed cookie, and browsers drop "
-                f"cookies over {MAX_COOKIE}: "
-                "store less, or use another session backend"
+                f"the session has {len(value)} bytes as a signed cookie, but browsers drop "
+                f"cookies over {MAX_COOKIE}: store less, or use another session backend"
             )
         return value

@@ -154,7 +154,8 @@ class SQLiteSessionBackend(SessionBackend):
                 raise
             if self._file not in (None, file):
                 logger.error(
-                    "the sessions in %s are lost, because the file was replaced", self._path
+                    "the sessions in %s are lost, because the file was replaced",
+                    self._path,
                 )
             self._file = file
             return file, connection

@@ -168,7 +168,7 @@ def test_no_text_is_a_list_of_lists() -> None:
 
     app = App()
     app.get("/page")(page)
-    with pytest.raises(SetupError, match="text from the query can't be converted"):
+    with pytest.raises(SetupError, match="the query contains only text, which can't be converted"):
         app.openapi()
 
 

@@ -466,24 +466,24 @@ def handler_of(kind: Any) -> Any:
 @pytest.mark.parametrize(
     ("kind", "decoders", "words"),
     [
-        (Team, {Team: two}, "decoders={Team: ...} needs a function whose one parameter is"),
-        (Team, {Team: itself}, "decoders={Team: ...} needs a function whose one parameter is"),
+        (Team, {Team: two}, "decoders={Team: ...} needs a function with one parameter"),
+        (Team, {Team: itself}, "decoders={Team: ...} needs a function with one parameter"),
         (
             Team,
             {Team: lambda: None},
-            "decoders={Team: ...} needs a function whose one parameter is",
+            "decoders={Team: ...} needs a function with one parameter",
         ),
         (
             Team,
             {Team: team_of_price, Price: price_of_teams},
-            "decoders={Team: ...} needs a function whose one parameter is the value to "
+            "decoders={Team: ...} needs a function with one parameter, the value to "
             "convert, such as a str, not a Team",
         ),
         (Team, {Team: odd}, "parameter 'value': it is annotated with <class 'complex'>"),
         (
             Body,
             {Price: str},
-            "'value': it is a Body with a Price, which msgspec creates itself without your decoder",
+            "'value': it is a Body with a Price, which msgspec creates without calling your decoder",
         ),
         (Team, {}, "App(decoders={...: ...})"),
     ],

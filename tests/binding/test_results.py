@@ -360,12 +360,12 @@ def test_what_is_no_object_of_a_generic_class_is_a_500(
 @pytest.mark.parametrize(
     ("path", "problem"),
     [
-        ("/missing", "Users.missing returned dict, which does not match its annotation UserOut: Object missing required field `name`"),
-        ("/wrong", f"Users.wrong returned list, which does not match its annotation list[{__name__}.UserOut]: Expected `str`, got `int` - at `$[0].name`"),
-        ("/wrong_model", "Users.wrong_model returned dict, which does not match its annotation Model: name: Input should be a valid string"),
-        ("/missing_in_model", "Users.missing_in_model returned dict, which does not match its annotation Model: name: Field required"),
-        ("/one", f"Users.one returned Model, which does not match its annotation list[{__name__}.Model]: 0: Input should be a valid dictionary"),
-        ("/several", "Users.several returned list, which does not match its annotation UserOut: Expected `object`, got `array`"),
+        ("/missing", "Users.missing returned dict, which does not match the annotation UserOut: Object missing required field `name`"),
+        ("/wrong", f"Users.wrong returned list, which does not match the annotation list[{__name__}.UserOut]: Expected `str`, got `int` - at `$[0].name`"),
+        ("/wrong_model", "Users.wrong_model returned dict, which does not match the annotation Model: name: Input should be a valid string"),
+        ("/missing_in_model", "Users.missing_in_model returned dict, which does not match the annotation Model: name: Field required"),
+        ("/one", f"Users.one returned Model, which does not match the annotation list[{__name__}.Model]: 0: Input should be a valid dictionary"),
+        ("/several", "Users.several returned list, which does not match the annotation UserOut: Expected `object`, got `array`"),
     ],
 )  # fmt: skip
 def test_a_result_that_does_not_fit_is_a_500_and_the_log_names_the_key(
@@ -387,7 +387,7 @@ def test_a_handler_without_a_name_is_told_as_one(
     app.get("/made")(partial(made, 5))
     assert make_client(app).get("/made").status_code == 500
     assert (
-        "a handler returned dict, which does not match its annotation UserOut: Expected `str`"
+        "a handler returned dict, which does not match the annotation UserOut: Expected `str`"
         in caplog.text
     )
 
@@ -532,14 +532,14 @@ def test_without_msgspec_objects_of_the_class_are_sent_and_others_are_not(
     assert convert.has_only(convert.exact, UserOut("ann"))
     with pytest.raises(
         ResponseError,
-        match=r"returned User, which does not match its annotation UserOut: .*msgspec",
+        match=r"returned User, which does not match the annotation UserOut: .*msgspec",
     ):
         convert.make(User("ann"))
 
 
 @pytest.mark.parametrize("stated", [dict, int | None, Response, list[int]])
 def test_a_response_model_without_fields_is_a_mistake(stated: object) -> None:
-    with pytest.raises(SetupError, match="has no fields: write a dataclass"):
+    with pytest.raises(SetupError, match="has no fields: use a dataclass"):
         stating(stated).openapi()
 
 
@@ -751,7 +751,7 @@ def test_R78_an_object_inside_of_a_derived_class_is_a_500_and_is_not_sent(
     words = (
         f"it has a {given} where the annotation declares {wanted}"
         if given
-        else "does not match its annotation"
+        else "does not match the annotation"
     )
     assert words in caplog.text
 

@@ -1064,8 +1064,8 @@ class Taking(App):
 
 
 JSON_TYPE, TEXT_TYPE = {"Content-Type": "application/json"}, {"Content-Type": "text/plain"}
-NO_TYPE = "the body has no Content-Type, such as application/json."
-OTHER_TYPE = "the body's Content-Type is neither JSON nor a form."
+NO_TYPE = "the request has no Content-Type header, such as application/json."
+OTHER_TYPE = "the request's Content-Type is neither JSON nor a form."
 
 
 @pytest.mark.parametrize(
@@ -1201,7 +1201,7 @@ def test_several_dicts_are_fields_of_one_document(make_client: MakeClient) -> No
     response = client.post("/page", json={"a": {"x": 1}})
     assert response.status_code == 400
     assert said(response) == (
-        "Parameter 'b' is missing; expected a JSON object; for the whole body write "
+        "Parameter 'b' is missing; expected a JSON object; to take the whole body, write "
         "Annotated[dict, Body()]."
     )
 
@@ -1564,7 +1564,7 @@ def test_a_wrong_element_of_a_list_is_counted(make_client: MakeClient, kind: Any
 
 
 @pytest.mark.parametrize(
-    ("count", "problem"), [(100, "tags.0: Input should be"), (101, "101 values are wrong.")]
+    ("count", "problem"), [(100, "tags.0: Input should be"), (101, "101 values are invalid.")]
 )
 def test_R28_many_errors_in_one_body_are_only_counted(
     make_client: MakeClient, count: int, problem: str
@@ -1573,7 +1573,7 @@ def test_R28_many_errors_in_one_body_are_only_counted(
     assert response.status_code == 400
     assert said(response).startswith(f"Parameter 'item' is invalid: {problem}")
     found = response.json()["errors"][0]["expected"]
-    assert found == ("text" if count == 100 else "101 values are wrong")
+    assert found == ("text" if count == 100 else "101 values are invalid")
 
 
 # -- parameters that no request fills --------------------------------------------------------------
@@ -1633,7 +1633,8 @@ def test_R78_nor_does_a_body(make_client: MakeClient, path: str, sent: Any) -> N
 )
 def test_such_a_name_has_a_default_and_is_the_last(handler: Any) -> None:
     with pytest.raises(
-        SetupError, match=r"no request fills its parameter '_\w+', because the name begins with _"
+        SetupError,
+        match=r"requests can't fill its parameter '_\w+', because the name begins with _",
     ):
         app_of(handler)._micropie.compiled()
 

@@ -213,10 +213,10 @@ def many(wanted: Annotated[list[Filter], Query()]) -> None: ...
     [
         (odd, "parameter 'token': it is annotated with <class 'complex'>"),
         (odd_names, "parameter 'names': it is annotated with <class 'complex'>"),
-        (early, "the path may fill 'name', but it comes after 'token'"),
-        (between, "the path may fill 'name', but it comes after 'token'"),
-        (early_request, "the path may fill 'name', but it comes after 'request'"),
-        (early_whole, "the path may fill 'name', but it comes after 'wanted'"),
+        (early, "the path may fill 'name', but can't fill 'token' before it"),
+        (between, "the path may fill 'name', but can't fill 'token' before it"),
+        (early_request, "the path may fill 'name', but can't fill 'request' before it"),
+        (early_whole, "the path may fill 'name', but can't fill 'wanted' before it"),
         (
             read,
             "'wanted' takes the fields of a Filter, but @reads_body leaves the body to the handler",
@@ -269,7 +269,7 @@ def test_what_no_text_converts_to_has_no_source_of_texts(kind: Any, source: Sour
     app.get("/")(handler)
     with pytest.raises(
         SetupError,
-        match=f"parameter 'a': text from the {source.place} can't be converted to .* write a class",
+        match=f"parameter 'a': the {source.place} contains only text, which can't be converted to .*: annotate it",
     ):
         app._micropie.compiled()
 
@@ -288,7 +288,8 @@ def test_a_text_may_be_one_of_several_types(make_client: MakeClient) -> None:
 
 def test_a_whole_body_has_no_name() -> None:
     with pytest.raises(
-        SetupError, match=r"Body\('order'\).*write Body\(\), and a class with a field 'order'"
+        SetupError,
+        match=r"Body\('order'\).*write Body\(\), and annotate with a class that has a field 'order'",
     ):
         Body("order")  # type: ignore[arg-type]
 

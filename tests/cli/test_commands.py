@@ -1258,7 +1258,9 @@ def test_a_dotenv_file_needs_its_package(
     monkeypatch.delenv("MICROPIE_APP")
     monkeypatch.setitem(sys.modules, "dotenv", None)
     command("check")
-    assert caplog.messages == [".env is not read: pip install python-dotenv"]
+    assert caplog.messages == [
+        ".env is ignored, because python-dotenv is not installed: pip install python-dotenv"
+    ]
     monkeypatch.delitem(sys.modules, "dotenv")
     assert command("check") == (0, "0 findings\n", "")
 

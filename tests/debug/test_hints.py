@@ -36,7 +36,7 @@ class Uploads(App):
             "/awaited",
             "Remove await: only async functions can be awaited, not request.json() or the methods of uploads.",
         ),
-        ("/named", "save_to takes a directory that exists, not no-such-directory/pie.png"),
+        ("/named", "save_to needs an existing directory, not no-such-directory/pie.png"),
     ],
 )
 def test_what_users_of_others_do_with_uploads_is_told(
@@ -132,7 +132,7 @@ def test_a_provider_that_yields_twice_is_told(
         yield Db()
 
     assert make_client(app).get("/").status_code == 500
-    assert "opened yields twice: keep one yield" in caplog.text
+    assert "opened yielded twice: it must yield only once" in caplog.text
 
 
 @pytest.mark.parametrize("debug", [True, False])
@@ -253,7 +253,7 @@ def test_a_missing_document_is_told_in_the_log(
             return "x"
 
     assert make_client(Takes(debug=True)).post("/", json={"a": 1}).status_code == 400
-    assert "for the whole body write Annotated[dict, Body()]" in caplog.text
+    assert "to take the whole body, write Annotated[dict, Body()]" in caplog.text
 
 
 def test_a_file_for_another_parameter_is_told_in_the_log(

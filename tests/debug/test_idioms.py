@@ -39,13 +39,13 @@ CALLS = [
     ("Flask: run(threaded=True)", "App().run(threaded=True)", "", "write App(threads=...)"),
     ("Bottle: run(server=)", "App().run(server='paste')", "", "there are: uvicorn, hypercorn"),
     ("Litestar: route_handlers", "App(route_handlers=[len])", "", "write a method for each"),
-    ("Bottle: mount(app, prefix)", "App().mount(App(), '/x')", "", 'begins with "/", such as'),
+    ("Bottle: mount(app, prefix)", "App().mount(App(), '/x')", "", 'begin with "/", such as'),
     ("Flask: methods='POST'", "route('/x', methods='POST')", "", 'write methods=["POST"]'),
     ("Bottle: method=", "route('/x', method='POST')", "", 'in a list, methods=["POST"]'),
     ("Bottle: app.route(method=)", "App().route('/x', method='PUT')", "", "its methods in a list"),
     ("FastAPI: tags=", "App().get('/x', tags=['pies'])", "", "write @describe(...) below it"),
     ("Litestar: guards=", "get('/x', guards=[len])", "", "write @requires(check) below it"),
-    ("FastAPI: Query(1)", "n: int = Query(1)", "", "write a default as in page"),
+    ("FastAPI: Query(1)", "n: int = Query(1)", "", "write a default as in n"),
     ("FastAPI: Body(embed=True)", "Body(embed=True)", "", "a class with the fields"),
     ("FastAPI: Header(alias=)", "Header(alias='X-A')", "", 'write Header("X-Name")'),
     ("any: a keyword that no framework has", "route('/x', colour=1)", "", "takes no colour"),
@@ -60,7 +60,7 @@ CALLS = [
             f"FastAPI: {written}",
             f"import fastapi\nclass Root(App):\n    def index(self, one: {written}): ...",
             "GET /",
-            f"parameter 'one': {name} can't fill a parameter here: write {advice}",
+            f"parameter 'one': {name} can't be used here: write {advice}",
         )
         for written, name, advice in [
             (
@@ -81,23 +81,23 @@ CALLS = [
             (
                 "Annotated[str, fastapi.Query()]",
                 "Query of fastapi",
-                "the class of this name from micropie",
+                "micropie's class with this name",
             ),
             (
                 "Annotated[str | None, fastapi.Header()]",
                 "Header of fastapi",
-                "the class of this name from micropie",
+                "micropie's class with this name",
             ),
             (
                 "str = fastapi.Cookie(None)",
                 "Cookie of fastapi",
-                "the class of this name from micropie",
+                "micropie's class with this name",
             ),
-            ("str = fastapi.Form()", "Form of fastapi", "the class of this name from micropie"),
+            ("str = fastapi.Form()", "Form of fastapi", "micropie's class with this name"),
             (
                 "Annotated[dict, fastapi.Body()]",
                 "Body of fastapi",
-                "the class of this name from micropie",
+                "micropie's class with this name",
             ),
             ("int = fastapi.Path()", "Path of fastapi", "number: int, which <number:int> in"),
             (
@@ -105,8 +105,8 @@ CALLS = [
                 "File of fastapi",
                 "pie: UploadFile, imported from micropie",
             ),
-            ("fastapi.UploadFile", "UploadFile of fastapi", "the class of this name from micropie"),
-            ("fastapi.Request", "Request of starlette", "the class of this name from micropie"),
+            ("fastapi.UploadFile", "UploadFile of fastapi", "micropie's class with this name"),
+            ("fastapi.Request", "Request of starlette", "micropie's class with this name"),
             ("fastapi.Response", "Response of starlette", "self.response in the handler"),
             ("fastapi.WebSocket", "WebSocket of starlette", "@websocket above the handler"),
             ("fastapi.BackgroundTasks", "BackgroundTasks of fastapi", "request.after_response("),
@@ -172,7 +172,7 @@ Annotated[str, Query(regex='a+')]
 from starlette.background import BackgroundTasks
 class Root(App):
     def index(self, tasks: BackgroundTasks): ...
-GET / -> 'tasks': BackgroundTasks of starlette can't fill a parameter here: write request.after_response(
+GET / -> 'tasks': BackgroundTasks of starlette can't be used here: write request.after_response(
 # Flask: no self
     @get
     def about(): ...
@@ -184,7 +184,7 @@ GET /pies/1 -> no parameter 'n': write self before it
 # FastAPI: an upload by GET
     @get
     def pie(self, file: UploadFile): ...
-GET /pie -> 'file' takes a file, but a GET has no body: write @post above it
+GET /pie -> 'file' takes a file, but a GET request has no body: write @post above
 # Django: middleware as text
     middlewares = ['shop.Timing']
 GET / -> 'shop.Timing' is not middleware: append an object with before_request
@@ -234,7 +234,7 @@ GET / -> It takes (body=
 WS /chat -> Use one of: async for message in ws
 # Starlette: app.state.db that nothing has set
     def index(self): return self.request.app.state.db
-GET / -> set it first, app.state.db = ...
+GET / -> set app.state.db = ...
 # Flask: session.permanent
     def index(self): self.request.session.permanent = True
 GET / -> A session is a dict: use session["name"].
@@ -279,10 +279,10 @@ GET / -> Query() is not a default: write n: Annotated[..., Query()]
 GET / -> Header() is not a default
 # FastAPI: response as a parameter
     def index(self, response: Response): ...
-GET / -> Response of micropie can't fill a parameter here: write self.response in the handler
+GET / -> Response of micropie can't be used here: write self.response in the handler
 # FastAPI: a socket in a handler
     async def chat(self, ws: WebSocket): ...
-GET /chat -> WebSocket of micropie can't fill a parameter here: write @websocket above the handler
+GET /chat -> WebSocket of micropie can't be used here: write @websocket above the handler
 # Express: req and res
     def index(self, req, res): ...
 GET / -> write req: Request, or req: str if the query has it
@@ -291,13 +291,13 @@ GET / -> write req: Request, or req: str if the query has it
 GET / -> write self.response in the handler, or response: str if the query has it
 # any: a number's default as text
     def index(self, page: int | None = '1'): ...
-GET / -> its default is a str: write page: str, or a default of type int
+GET / -> its default is a str, but its annotation is int: change one
 # any: an empty text for no number
     def index(self, page: int = ''): ...
-GET / -> its default is a str: write page: str, or a default of type int
+GET / -> its default is a str, but its annotation is int: change one
 # any: a text as a number's default
     def index(self, page: int = 'a'): ...
-GET / -> its default is a str: write page: str, or
+GET / -> its default is a str, but its annotation is int: change one
 # Flask: decorators of a view
     decorators = [len]
 GET / -> Root.decorators has no effect here: write @requires(check) above the class
@@ -394,7 +394,7 @@ class Root(App):
 GET / -> returned JSON as a str, which is sent as text: return the dict or the list itself
 # Flask: events written out
     def index(self): return EventStream(f'data: {n}\n\n' for n in (1, 2))
-GET / -> yield the data alone, or event(data)
+GET / -> yield only the data, or event(data)
 # Flask: body, headers, status
     def index(self): return 'x', {'X-A': 'b'}, 201
 GET / -> put the status first, as in return 200, body, headers
@@ -422,10 +422,10 @@ class Root(App):
 GET / -> A def handler runs in a thread: use async def
 # Django: flash(level, text)
     def index(self): flash('success', 'The pie is saved.')
-GET / -> the first argument is the text: write flash(text, category)
+GET / -> flash takes the text first: write flash(text, category)
 # Django: flash(request, text)
     def index(self): flash(self.request, 'saved')
-GET / -> the first argument is the text: write flash(text, category)
+GET / -> flash takes the text first: write flash(text, category)
 # any: rows of a stream
     def index(self): yield {'n': 1}
 GET / -> not dict: write yield json.dumps(...), or return a list of all
@@ -443,10 +443,10 @@ Root().on_startup(print)
 GET / -> write App(lifespan=...)
 # CherryPy: url_for of a method
     def index(self): return self.url_for(self.index)
-GET / -> a route has a name: write url_for('index')
+GET / -> url_for takes the name of a route: write url_for('index')
 # Flask: a route that is none
     def index(self): return self.url_for('other')
-GET / -> there is no route named 'other'; there are: index
+GET / -> there is no route named 'other', but there are: index
 # Flask: static files without their directory
     def index(self): return self.static_url('site.css')
 GET / -> there are: index; write app.static("/static", "static")
@@ -517,7 +517,7 @@ class Asks(HttpMiddleware):
 class Root(App):
     middlewares = [Asks()]
     def index(self): ...
-GET / -> to send another response, raise it: raise Redirect(...)
+GET / -> to send another response, raise it, as in raise Redirect(...)
 # FastAPI: return 204
     def index(self): return 204
 GET / -> returned 204, sent as a JSON number with status 200: write return 204, None
@@ -643,13 +643,13 @@ class Root(App):
 GET / -> Open the resource in a with block: with request.resource(Db) as db
 # Python: html with %s
     def index(self): return html('<p>%s</p>', 'plum')
-GET / -> html() has no {} for its values: write {} instead of %s
+GET / -> the text of html() has no {}: write {} instead of %s
 # Python: html with a name
     def index(self): return html('<p>{name}</p>', 'plum')
-GET / -> html() has no value for {name}
+GET / -> html() got no value for {name}
 # Python: html with a number
     def index(self): return html('<p>{1}</p>', 'plum')
-GET / -> html() has no value for {1}
+GET / -> html() got no value for {1}
 # Django: client.login with a password
 from micropie.testing import TestClient
 TestClient(App()).login(username='ann', password='x')
@@ -687,7 +687,7 @@ GET / -> expires must be a datetime, not 3600: for seconds, write max_age
 GET / -> a template can't show a coroutine: write return await self.render_async(...)
 # sse-starlette: events as dicts
     def index(self): return EventStream([{'event': 'tick', 'data': '1'}])
-GET / -> an event source yielded a dict of an event's fields, which is sent whole as JSON data
+GET / -> an event source yielded a dict of an event's fields, but a dict is sent as JSON data
 # Django: a setting in the class
     templates = 'views'
 GET / -> Root.templates has no effect as an attribute: write Root(templates=...)
@@ -752,13 +752,13 @@ POST / -> Call the method first
 GET / -> Page.of takes a list, not generator: write Page.of([*items])
 # any: max_age as text
     def index(self): self.response.set_cookie("a", "b", max_age="1h")
-GET / -> max_age must be seconds or a timedelta, not '1h'
+GET / -> max_age must be a number of seconds or a timedelta, not '1h'
 # any: a field of the query that no client has sent
     def index(self): return self.request.query["pie"]
 GET / -> The client sent no 'pie': use .get('pie')
 # any: a number as a header
     def index(self): self.response.headers["X-Count"] = 5
-GET / -> header 'x-count' must be text, not int: 5; write str(...)
+GET / -> header 'x-count' must be a str, not 5: write str(...)
 # any: nothing to call after the response
     def index(self): self.request.after_response(None)
 GET / -> write after_response(function, argument), without calling it

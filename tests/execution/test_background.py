@@ -264,7 +264,10 @@ def test_R66_the_session_is_readable_and_refuses_changes(
 ) -> None:
     app = Root() if in_memory else Root(SQLiteSessionBackend(tmp_path / "sessions.db"))
     client = make_client(app)
-    refusals = ["the session was saved before the response started", "the response has started"]
+    refusals = [
+        "the session can't be changed, because it was saved before the response started",
+        "the response has started",
+    ]
     assert client.get("/log_in").text == "in"
     assert app.diary.wait(3) == ["Ann", *refusals]
     assert client.get("/visit").text == "seen"
@@ -290,8 +293,8 @@ def test_what_takes_too_long_is_given_up(world: str, caplog: pytest.LogCaptureFi
         assert [
             record.getMessage() for record in caplog.records if record.levelno == logging.ERROR
         ] == [
-            "GET '/blocks': Root._block, after the response, was abandoned: background_timeout is 1 s",
-            "GET '/blocks': Root._note, after the response, did not start: background_timeout is 1 s",
+            "GET '/blocks': Root._block, after the response, did not finish in 1 s (background_timeout)",
+            "GET '/blocks': Root._note, after the response, did not start in 1 s (background_timeout)",
         ]
     finally:
         app.go_on.set()
@@ -310,7 +313,7 @@ def test_those_for_which_no_thread_was_free_did_not_begin(
         app.go_on.set()
     messages = [record.getMessage() for record in caplog.records]
     assert (
-        "GET '/blocks': Root._block, after the response, did not start: background_timeout is 0.05 s"
+        "GET '/blocks': Root._block, after the response, did not start in 0.05 s (background_timeout)"
         in messages
     )
 

@@ -184,10 +184,10 @@ class PartialWaiting(App):
 @pytest.mark.parametrize(
     ("app", "says"),
     [
-        (Waiting, "write def instead of async def to have it run in a thread"),
-        (WaitingChunks, "write def instead of async def"),
-        (WaitingRoute, "write def instead of async def"),
-        (PartialWaiting, "write def instead of async def"),
+        (Waiting, "write def to run it in a thread"),
+        (WaitingChunks, "write def to run it in a"),
+        (WaitingRoute, "write def to run it in a"),
+        (PartialWaiting, "write def to run it in a"),
         (ReadsBody, "a handler in the process pool can't read the body"),
         (Chunks, "write async def to create them on the event loop"),
     ],

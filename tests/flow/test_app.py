@@ -230,7 +230,7 @@ def test_a_class_given_to_a_server_is_a_sentence(call: dict[str, Any]) -> None:
         pass
 
     with pytest.raises(
-        TypeError, match=r"the class Root: write app = Root\(\) and give it this object"
+        TypeError, match=r"the class Root instead of an application: write app = Root\(\)"
     ):
         Root(call)  # type: ignore[arg-type]
 

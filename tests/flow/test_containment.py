@@ -251,7 +251,7 @@ def test_a_clean_up_that_is_cancelled_is_logged(
 
     with make_client(app).stream("GET", "/endless") as answer:
         next(answer.iter_raw())
-    until(lambda: "that it used could not be closed" in caplog.text)
+    until(lambda: "closing a resource of this request failed" in caplog.text)
 
 
 def test_a_task_that_was_cancelled_elsewhere_is_the_failure(connect: MakeClient) -> None:
@@ -269,7 +269,7 @@ def test_a_task_that_was_cancelled_elsewhere_is_the_failure(connect: MakeClient)
 
     for world in ("asyncio", "wsgi"):
         answer = connect(app, world).get("/")
-        sentence = "a task that this code awaited was cancelled, but the request was not"
+        sentence = "the code awaited a task that was cancelled, although the request was not"
         assert (answer.status_code, answer.text) == (502, sentence)
 
 
@@ -470,4 +470,4 @@ def test_what_clean_ups_raise_is_logged_and_a_cancellation_goes_on(backend: str)
             raise AssertionError
 
     run(backend, main)
-    assert [str(one) for one in logged] == ["this code raised SystemExit(2)"]
+    assert [str(one) for one in logged] == ["the application raised SystemExit(2)"]

@@ -99,7 +99,7 @@ def test_a_reporter_that_fails_changes_no_answer(
         raise OSError("no network")
 
     assert make_client(Failing(on_error=broken)).get("/crash").text == "500 Internal Server Error"
-    assert "on_error failed" in caplog.text
+    assert "a function passed to on_error or on_failure failed" in caplog.text
 
 
 class Kept(Transport):

@@ -436,8 +436,8 @@ def test_the_key_is_a_type_with_its_types_or_without_or_a_function(make_client: 
         ),
         (
             "/body",
-            "SetupError: reads_form takes a body, but checks run before the body is "
-            "received: take it in the handler",
+            "SetupError: reads_form reads the body, but it is needed before the body is "
+            "received: read the body in the handler",
         ),
         (
             "/elsewhere",
@@ -466,7 +466,7 @@ def test_code_on_the_event_loop_can_not_wait_by_with(
 
     client = connect(app, world, raise_app_exceptions=False)
     assert client.get("/loop").status_code == 500
-    assert "this code runs on the event loop: write async with, in an async def" in caplog.text
+    assert ('this code runs on the event loop: write "async with" in an async def') in caplog.text
     with client.override(Database, Database(7)):  # which need not wait
         app.get("/at_once")(at_once)
         assert client.get("/at_once").json() == 7
@@ -675,7 +675,7 @@ def test_what_can_not_be_closed_is_logged(
 
     with make_client(app).stream("GET", "/endless") as answer:
         next(answer.iter_raw())
-    until(lambda: "that it used could not be closed" in caplog.text)
+    until(lambda: "closing a resource of this request failed" in caplog.text)
     assert "disk full" in caplog.text
 
 
@@ -750,8 +750,8 @@ class Mistakes:
         def before_websocket(self, request: Request, db: Database) -> None: ...  # type: ignore[override]
 
 
-ONLY = "only handlers, checks and commands get resources as parameters; write"
-WITH = rf"{ONLY} with request\.resource\(Database\) as db: inside of it"
+ONLY = "only handlers, checks and commands get resources as parameters: write"
+WITH = rf"{ONLY} \"with request\.resource\(Database\) as db:\" in it instead"
 
 
 @pytest.mark.parametrize(
@@ -760,16 +760,16 @@ WITH = rf"{ONLY} with request\.resource\(Database\) as db: inside of it"
         (lambda app: app.middlewares.append(asks), f"^asks: {WITH}"),
         (
             lambda app: app.middlewares.append(asks_async),
-            rf"asks_async: {ONLY} async with request\.resource",
+            rf"asks_async: {ONLY} \"async with request\.resource",
         ),
         (
             lambda app: app.middlewares.append(wants_more),
-            "wants_more in middlewares takes one argument, the request",
+            "wants_more in middlewares must take one argument, the request",
         ),
         (lambda app: app.middlewares.append(Mistakes.Asks()), rf"Asks\.before_request: {WITH}"),
         (
             lambda app: app.middlewares.append(Mistakes.Awaits()),
-            rf"Awaits\.after_request: {ONLY} async with",
+            rf"Awaits\.after_request: {ONLY} \"async with",
         ),
         (
             lambda app: app.middlewares.append(Mistakes.Bare()),
@@ -826,8 +826,8 @@ def test_a_function_after_the_response_that_takes_more_is_a_mistake_of_its_calle
 
     client = make_client(app, raise_app_exceptions=False)
     assert [client.get(path).status_code for path in ("/later", "/later_too")] == [500, 500]
-    assert "with request.resource(Database) as db: inside of it" in caplog.text
-    assert " gets 0 arguments: write after_response(function, argument, ...)" in caplog.text
+    assert 'with request.resource(Database) as db:" in it' in caplog.text
+    assert "arguments given (0): write after_response(function, ...)" in caplog.text
 
 
 # -- checks, which ask by parameters ---------------------------------------------------------------

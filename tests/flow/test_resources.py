@@ -462,7 +462,7 @@ def test_nothing_runs_after_a_commit_that_failed(
     answer = make_client(app).get(f"/{path}")
     assert answer.status_code == (500 if fails and path == "page" else 200)
     until(lambda: mailed == stored)
-    assert ("functions passed to after_response were discarded (1)" in caplog.text) is fails
+    assert ("functions passed to after_response were not called (1)" in caplog.text) is fails
 
 
 @pytest.mark.parametrize("kind", ["def", "inline", "async def"])
@@ -554,7 +554,7 @@ def test_a_provider_that_does_not_yield_is_said(
     app = shop()
     app.provides(Thing)(async_thing if is_async else thing)
     assert make_client(app, raise_app_exceptions=False).get("/thread").status_code == 500
-    assert "thing, which provides Thing, ended without a yield" in caplog.text
+    assert "thing, which provides Thing, ended without yielding it" in caplog.text
 
 
 @pytest.mark.parametrize("decorate", [lambda provider: provider, run_in("loop")])
@@ -565,7 +565,7 @@ def test_what_a_stream_has_used_and_can_not_be_closed_is_logged(
     app.provides(Thing)(decorate(raising("closing")))
     client = make_client(app)
     assert client.get("/chunks").text == "thing thing thing "
-    assert "GET '/chunks': a resource that it used could not be closed" in caplog.text
+    assert "GET '/chunks': closing a resource of this request failed" in caplog.text
     caplog.clear()
     app.provides(Part)(lambda: Part())
 
@@ -577,7 +577,7 @@ def test_what_a_stream_has_used_and_can_not_be_closed_is_logged(
 
     with client.override(Thing, stubborn), client.stream("GET", "/endless") as answer:
         next(answer.iter_raw())
-    assert "GET '/endless': a resource that it used could not be closed" in caplog.text
+    assert "GET '/endless': closing a resource of this request failed" in caplog.text
     assert "disk full" in caplog.text
 
 
@@ -670,7 +670,7 @@ def test_what_can_not_be_closed_does_not_keep_the_rest_open(
     with suppress(Stop, BaseExceptionGroup):
         client.get("/stops")
     assert log == ["inner closed", "fails", "outer closed"]
-    assert "GET '/stops': a resource that it used could not be closed" in caplog.text
+    assert "GET '/stops': closing a resource of this request failed" in caplog.text
     log.clear()
     with client.stream("GET", "/endless") as answer:
         next(answer.iter_raw())
@@ -1409,11 +1409,11 @@ MISTAKES: dict[str, tuple[Callable[[], App], str]] = {
     ),
     "itself": (
         lambda: mistake((Thing, needs(Thing))),
-        "Thing needs Thing: providers can't depend on each other",
+        "Thing needs Thing: providers can't depend on one another in a circle",
     ),
     "a circle": (
         lambda: mistake((Thing, needs(Part)), (Part, needs(Manager)), (Manager, needs(Part))),
-        "Part needs Manager needs Part: providers can't depend on each other",
+        "Part needs Manager needs Part: providers can't depend on one another in a circle",
     ),
     "an unknown parameter": (
         lambda: mistake((Thing, needs(Part))),
@@ -1421,7 +1421,7 @@ MISTAKES: dict[str, tuple[Callable[[], App], str]] = {
     ),
     "no annotation": (
         lambda: mistake((Thing, lambda part: Thing())),
-        "which provides Thing: parameter 'part': it has no annotation: write one",
+        "which provides Thing: parameter 'part': it has no annotation: annotate it",
     ),
     "no type": (
         lambda: mistake(("thing", Thing)),
@@ -1449,13 +1449,13 @@ MISTAKES: dict[str, tuple[Callable[[], App], str]] = {
     ),
     "the request": (
         lambda: mistake((Request, Thing)),
-        "Request can't be provided: every request has its own",
+        "Request can't be provided, because micropie creates one for each request",
     ),
     "a file": (lambda: mistake((UploadFile, Thing)), "UploadFile can't be provided"),
     "the errors": (lambda: mistake((BindingErrors, Thing)), "BindingErrors can't be provided"),
     "no function": (
         lambda: mistake((Thing, Thing())),
-        "provides decorates a function or takes a callable, not <",
+        r"provides\(...\) must decorate a function or take a callable, not <",
     ),
 }
 
@@ -1739,7 +1739,7 @@ def test_a_check_that_nothing_can_fill_is_a_setup_error() -> None:
     app.provides(Thing)(reads_file)
     with pytest.raises(
         SetupError,
-        match="the check needs_body: reads_file takes a body, but checks run before",
+        match="the check needs_body: reads_file reads the body, but it is needed before",
     ):
         app._micropie.compiled()
 
@@ -1753,6 +1753,6 @@ def test_an_opened_context_manager_provides_nothing(manager: Any) -> None:
     def opened() -> Any:
         yield "db"
 
-    with pytest.raises(SetupError, match=r"leave out the \(\) after it"):
+    with pytest.raises(SetupError, match=r"leave out the last \(\)"):
         App().provides(ContextVar)(manager(opened)())
     assert [*opened()] == ["db"]

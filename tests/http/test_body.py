@@ -188,7 +188,7 @@ def expected_in(kind: str, order: tuple[str, ...]) -> list[Any]:
 
 def without_sentences(taken: list[Any]) -> list[Any]:
     return [
-        "error" if str(it).startswith("error: the body was already handed out") else it
+        "error" if str(it).startswith("error: the body has already been read") else it
         for it in taken
     ]
 

@@ -167,7 +167,7 @@ def test_R37_what_an_unsatisfiable_range_is_told() -> None:
     with pytest.raises(HTTPError) as caught:
         select({"range": "bytes=100-"}, "GET", ETAG, MODIFIED, SIZE)
     assert caught.value.headers == [("Content-Range", "bytes */100")]
-    assert caught.value.message == "The whole content has 100 bytes."
+    assert caught.value.message == "The content has only 100 bytes."
 
 
 def test_R37_zeros_in_front_of_a_number_change_nothing() -> None:

@@ -375,8 +375,8 @@ def test_R48_a_page_with_a_token_is_private_on_every_visit(
         answer = client.get(path, params={"cache": stated})
         assert (answer.headers["cache-control"], answer.headers["vary"]) == (sent, "Cookie")
         warning = (
-            f"GET '{path}': a response with the cookie or token of one client must not have "
-            "Cache-Control: public, so it is sent with private"
+            f"GET '{path}': the response contains one client's cookie or token, so its "
+            "Cache-Control: public was changed to private"
         )
         assert [record.getMessage() for record in caplog.records] == [warning] * warns
 

@@ -148,7 +148,7 @@ def test_html_without_values_says_what_to_write() -> None:
 )
 def test_a_coroutine_in_html_lacks_an_await(make: Any) -> None:
     coroutine = load()
-    with pytest.raises(TypeError, match="a coroutine can't be HTML: write await"):
+    with pytest.raises(TypeError, match="got a coroutine: write await"):
         make(coroutine)
     coroutine.close()
 

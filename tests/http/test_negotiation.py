@@ -47,7 +47,9 @@ def test_the_choice(header: str | None, offered: tuple[str, ...], chosen: str | 
 
 def test_a_name_that_is_no_type_says_what_to_write() -> None:
     with pytest.raises(
-        ValueError, match="'jsn' is not a media type: write text/calendar, or one of css, csv"
+        ValueError,
+        match="'jsn' is not a media type: write one with a slash, such as "
+        "text/calendar, or one of css, csv",
     ):
         choose_type(None, ["jsn"])
 

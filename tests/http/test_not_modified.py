@@ -75,8 +75,8 @@ class Wrong(App):
     ("path", "words"),
     [
         ("/date", "modified=...) takes a datetime, not 1.5: write datetime.fromtimestamp(seconds"),
-        ("/tag", "an etag must be text, not 7: write etag=str(...)"),
-        ("/change", "an etag must be text, not 7: write etag=str(...)"),
+        ("/tag", "an etag must be a str, not 7: write etag=str(...)"),
+        ("/change", "an etag must be a str, not 7: write etag=str(...)"),
     ],
 )
 def test_another_type_is_told(

@@ -642,7 +642,7 @@ def taken(order: tuple[str, ...], is_received: bool) -> list[Any]:
         if way == "form":
             found.append("1" if is_received else None)
         elif gone and not (is_received and way == "parts"):
-            found.append("the body was already han")
+            found.append("the body has already bee")
         else:
             found.append(["1", "2"] if way == "parts" else len(TWO_PARTS))
             kept = kept or way == "body"
@@ -686,7 +686,7 @@ def test_a_part_that_is_gone_is_no_empty_part(
     make_client: MakeClient, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert post(make_client(Late()), path, TWO_PARTS).status_code == 500
-    assert "the part 'a' has been discarded: read it before the next part" in caplog.text
+    assert "the part 'a' was discarded: read each part before the next one" in caplog.text
 
 
 def test_a_part_that_was_read_stays_at_its_end(make_client: MakeClient) -> None:

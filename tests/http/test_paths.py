@@ -223,5 +223,5 @@ def test_R12_an_escaped_slash_does_not_end_the_script_name() -> None:
         status, body = wsgi_get(app, path, SCRIPT_NAME="/app", RAW_URI=target)[:2]
         assert (status, body) == (
             400,
-            b"The request's target must be a path that begins with '/'.",
+            b"The request's URL must have a path that begins with '/'.",
         ), target

@@ -234,7 +234,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a cookie that is a number": (
         lambda: Response().set_cookie("x", 3),  # type: ignore[arg-type]
-        r"cookie 'x' must be text, not 3: write str\(...\)",
+        r"cookie 'x' must be a str, not 3: write str\(...\)",
     ),
 }
 
@@ -836,7 +836,7 @@ def test_R16_a_redirect_from_https_to_plain_http_needs_saying_so(
     answer = client.get("/", params={"to": to})
     assert answer.status_code == 400
     assert answer.text == "This redirect would go from https to plain http."
-    assert "if that is intended, write Redirect(location, allow_http=True)" in caplog.text
+    assert "to allow it, write Redirect(location, allow_http=True)" in caplog.text
     if "\t" not in to:  # a control is refused in any case
         allowed = client.get("/", params={"to": to, "allow": "yes"})
         assert (allowed.status_code, allowed.headers["location"]) == (303, to)

@@ -74,14 +74,14 @@ def test_an_action_happens_if_the_table_has_it_and_is_refused_otherwise(
 SENTENCES = {
     (CONNECTING, "send_text"): (
         RuntimeError,
-        "send_text() on a WebSocket that is not accepted: await ws.accept() first",
+        "send_text() on a WebSocket that has not been accepted: await ws.accept() first",
     ),
-    (OPEN, "accept"): (RuntimeError, "accept() on a WebSocket that is already accepted"),
+    (OPEN, "accept"): (RuntimeError, "accept() on a WebSocket that has already been accepted"),
     (CLOSED, "accept"): (RuntimeError, "accept() on a WebSocket that was closed with 1000 bye"),
     (REFUSED, "accept"): (RuntimeError, "accept() on a WebSocket that was refused bye"),
     (GONE, "accept"): (
         ConnectionClosed,
-        "accept() on a WebSocket that was left by its client: 1001",
+        "accept() on a WebSocket that was closed by the client with 1001",
     ),
     (CLOSING, "accept"): (RuntimeError, "accept() on a WebSocket that was closed with 1000 bye"),
     (REFUSING, "accept"): (RuntimeError, "accept() on a WebSocket that was refused bye"),
@@ -99,7 +99,7 @@ SENTENCES = {
     ),
     (GONE, "send_json"): (
         ConnectionClosed,
-        "send_json() on a WebSocket that was left by its client: 1001",
+        "send_json() on a WebSocket that was closed by the client with 1001",
     ),
 }
 

@@ -354,7 +354,7 @@ def test_a_middleware_with_other_parameters_is_refused(above: str) -> None:
         app.get("/")(Wrong()(lambda: ""))
     else:
         app = Wrong()(Pages)()
-    sentence = "Wrong.before can't take the arguments that it gets: write def before(self, request)"
+    sentence = "Wrong.before has the wrong parameters: write def before(self, request)"
     assert sentence in refusal(app)
 
 
@@ -368,7 +368,9 @@ def test_without_brackets_a_class_is_no_decorator() -> None:
             SetupError, match=r"Auth\(check\) takes a function check\(.*, not a method"
         ):
             middleware(page)  # type: ignore[arg-type]
-    with pytest.raises(SetupError, match=r"a route decorates a function, not .*BearerAuth"):
+    with pytest.raises(
+        SetupError, match=r"a route decorator must be above a function, not .*BearerAuth"
+    ):
         App().get("/page")(BearerAuth(lambda token: None))
 
 
@@ -377,7 +379,7 @@ def test_without_brackets_a_class_is_no_decorator() -> None:
 )
 def test_what_takes_no_marks_is_refused(target: Any) -> None:
     for above in (RateLimit(1), Compress(), requires(lambda request: True)):
-        with pytest.raises(SetupError, match="can't be decorated: decorators go above a function"):
+        with pytest.raises(SetupError, match="can't be decorated: use decorators on functions"):
             above(target)
 
 

@@ -350,7 +350,7 @@ def test_a_token_without_the_scopes_is_a_403(make_client: MakeClient) -> None:
     assert asked_by(client, "/bake", "ann").text == "baked"
     for token in ("bob", "carl"):
         refused = asked_by(client, "/bake", token)
-        assert (refused.status_code, refused.text) == (403, "The token's scope has to include r w.")
+        assert (refused.status_code, refused.text) == (403, "The token's scope must include r w.")
         found = refused.headers["www-authenticate"]
         assert found == f'{BEARER}, scope="r w", error="insufficient_scope"'
     assert client.get("/bake").headers["www-authenticate"] == f'{BEARER}, scope="r w"'
@@ -444,7 +444,7 @@ def test_scopes_are_a_dict_of_names(scopes: Any) -> None:
 @pytest.mark.parametrize("names", [(), ("x",), ("r", "x")])
 def test_only_scopes_that_there_are_can_be_asked_for(names: tuple[str, ...]) -> None:
     with pytest.raises(
-        SetupError, match="with_scopes takes scopes of its BearerAuth, which are r, w; not"
+        SetupError, match="with_scopes takes only the scopes of its BearerAuth, not"
     ):
         BearerAuth(tokens, scopes={"r": "", "w": ""}).with_scopes(*names)
     with pytest.raises(SetupError, match=r"write BearerAuth\(\.\.\., scopes=\{\.\.\.\}\)"):
@@ -470,7 +470,7 @@ def test_a_token_may_have_another_scheme(make_client: MakeClient) -> None:
 def test_a_scheme_is_a_word(scheme: Any) -> None:
     with pytest.raises(SetupError, match='a word such as "Token"'):
         BearerAuth(print, scheme=scheme)
-    with pytest.raises(SetupError, match="uses OAuth2, whose scheme is Bearer"):
+    with pytest.raises(SetupError, match="uses OAuth2, whose scheme is always Bearer"):
         BearerAuth(print, scheme="Token", token_url="/token")
 
 

@@ -417,7 +417,10 @@ def test_of_two_the_outer_one_answers_preflights(make_client: MakeClient) -> Non
         ({"origin_regex": "https://.+", "credentials": True}, "ends with your host"),
         ({"origin_regex": "("}, "is not a regular expression"),
         ({"origin_regex": b"x"}, "as text"),
-        ({"origins": [FRIEND], "expose": ["*"], "credentials": True}, "list the headers"),
+        (
+            {"origins": [FRIEND], "expose": ["*"], "credentials": True},
+            "list the names of the headers",
+        ),
         ({"origins": [FRIEND], "expose": "X-A"}, r'write expose=\["X-A"\]'),
         ({"origins": [FRIEND], "headers": "X-A"}, r'write headers=\["X-A"\]'),
         ({"origins": [FRIEND], "headers": ["X A"]}, "names of headers"),

@@ -243,10 +243,14 @@ def test_the_token_may_be_a_header_or_a_field(make_client: MakeClient, backend: 
 @pytest.mark.parametrize(
     ("data", "sentence", "lines"),
     [
-        ({}, "This form has no token; please load its page again and send it.", 1),
+        (
+            {},
+            "This form has no security token. Please load its page again and send it once more.",
+            1,
+        ),
         (
             {"csrf_token": "x"},
-            "This form is out of date; please load its page again and send it once more.",
+            "This form has expired. Please load its page again and send it once more.",
             0,
         ),
     ],
@@ -262,7 +266,7 @@ def test_a_missing_token_is_not_an_old_one(
     assert client.get("/token").text
     refused = client.post("/pay", data={"to": "me", **data})
     assert (refused.status_code, refused.text) == (403, sentence)
-    assert caplog.text.count("POST '/pay': refused, because it has") == lines
+    assert caplog.text.count("POST '/pay': the request was refused, because it has") == lines
 
 
 def test_another_token_does_not_do(make_client: MakeClient) -> None:

@@ -439,8 +439,7 @@ def test_a_hook_with_other_parameters_is_refused_at_set_up(
     with pytest.raises(SetupError) as refused:
         app._micropie.compiled()
     assert (
-        str(refused.value)
-        == f"Mine.{name} can't take the arguments that it gets: write def {name}{parameters}"
+        str(refused.value) == f"Mine.{name} has the wrong parameters: write def {name}{parameters}"
     )
 
 

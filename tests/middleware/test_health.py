@@ -106,7 +106,7 @@ def test_the_log_tells_once_that_a_check_fails_and_once_that_it_is_well_again(
     client = make_client(healthy(checks={"database": lambda: states.pop(0)}))
     assert [client.get("/healthz").status_code for _ in range(5)] == [200, 503, 503, 200, 200]
     assert [one for one in caplog.messages if one.startswith("health")] == [
-        "health: database fails: it returned False",
+        "health: database fails: the check returned False",
         "health: database has recovered",
     ]
 

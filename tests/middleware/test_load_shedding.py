@@ -123,8 +123,8 @@ def test_clocks_that_differ_refuse_nobody_for_long(
     assert statuses[first + 35 :] == [200] * (565 - first)
     (line,) = caplog.messages
     assert line == (
-        "LoadShedding: all requests seem to be 3.0 seconds old: do the clocks of the proxy and of "
-        "this machine agree?"
+        "LoadShedding: all requests seem to be 3.0 seconds old, so perhaps the clocks of the proxy and of "
+        "this machine differ"
     )
     # who has waited longer than that is refused as before
     let_queue_stand(client, clock, waited=3.2)

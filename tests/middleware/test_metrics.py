@@ -341,7 +341,7 @@ def test_two_applications_share_a_registry(make_client: MakeClient) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"token": ""}, "App.metrics(token=...) takes a text, or None, not ''"),
+        ({"token": ""}, "App.metrics(token=...) takes a string that is not empty, or None, not ''"),
         (
             {"registry": "default"},
             "App.metrics(registry=...) takes a CollectorRegistry, not 'default'",

@@ -459,7 +459,7 @@ def test_R17_nothing_leaks_into_the_next_request(make_client: MakeClient) -> Non
         ({"trusted": ["proxy.example"]}, "not 'proxy.example'"),
         ({"trusted": ["10.0.0.1/8"]}, "has host bits set"),
         ({"trusted": ["10.0.0.0/33"]}, "10.0.0.0/8"),
-        ({"trusted": [5]}, "it is not text"),
+        ({"trusted": [5]}, "it is not a string"),
         ({"trusted": ["0.0.0.0/0"]}, "hops=1"),
         ({"trusted": ["10.0.0.0/8", "::/0"]}, "hops=1"),
         ({"trusted": NETWORK, "hops": 0}, "1 to 32, not 0"),
@@ -531,7 +531,9 @@ def test_an_unnamed_proxy_is_one_warning(
         client.cookies.clear()
         client.get(path, headers=headers)
     (warning,) = warnings()
-    assert warning.startswith(f"requests from {PEER} have {named.lower()}, but it is not a trusted")
+    assert warning.startswith(
+        f"requests from {PEER} have {named.lower()}, but this address is not a trusted"
+    )
     assert f'proxies=["{PEER}"]' in warning
 
 

@@ -142,7 +142,8 @@ def test_a_site_that_keeps_sessions_is_told_at_its_start_what_it_lacks(
             "has no TrustedHosts: it accepts any Host, which also ends up in its links",
             "has no CSRFMiddleware: pages of other sites can send its forms",
             "has no SecurityHeaders: other sites can frame its pages, and browsers may use plain http",
-            'lets other hosts of its domain set their cookie: leave out session_cookie, or begin its name with "__Host-"',
+            "lets other hosts of its domain set the session cookie: leave out session_cookie, or "
+            'begin its name with "__Host-"',
         )
     ]
 
@@ -159,7 +160,7 @@ def test_a_site_that_keeps_sessions_is_told_at_its_start_what_it_lacks(
         (
             {"session_cookie_secure": False},
             [SecurityHeaders()],
-            "sends their cookie over plain http",
+            "sends the session cookie over plain http",
         ),
     ],
 )

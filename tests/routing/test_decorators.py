@@ -76,7 +76,8 @@ def test_two_methods_for_one_path_are_a_conflict_with_their_lines() -> None:
     with pytest.raises(SetupError) as caught:
         names["Twice"]()._micropie.compiled()
     assert str(caught.value) == (
-        "GET /pie is handled by both <Route pie, <string>:2> and <Route cake, <string>:4>: give one of them another path"
+        "both <Route pie, <string>:2> and <Route cake, <string>:4> handle GET /pie: "
+        "give one of them another path"
     )
 
 

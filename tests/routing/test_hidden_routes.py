@@ -79,4 +79,4 @@ def test_the_names_of_routes_are_the_authors() -> None:
     with pytest.raises(LookupError) as caught:
         shop(debug=True).url_for("other")
     listed = "api.index, api.status, apis, state"
-    assert str(caught.value) == f"there is no route named 'other'; there are: {listed}"
+    assert str(caught.value) == f"there is no route named 'other', but there are: {listed}"

@@ -185,7 +185,7 @@ def test_a_method_that_is_no_url_has_no_link(
 ) -> None:
     assert make_client(Site()).get("/shop/broken").status_code == 500
     assert (
-        "there is no route named 'helper'; there are: broken, buy, docs_asset, docs_page, index, "
+        "there is no route named 'helper', but there are: broken, buy, docs_asset, docs_page, index, "
         in caplog.text
     )
 
@@ -231,7 +231,7 @@ def test_several_places_and_no_request(make_client: MakeClient) -> None:
     client = make_client(root)
     # the outermost application, which is near to both, answers
     assert client.get("/asks").status_code == 500
-    sentence = r'Twice is mounted in several places, /one of App and /two of App, .* as in url_for\("one.NAME"\)'
+    sentence = r'Twice is mounted in several places, /one of App and /two of App, .* call url_for\("one.NAME"\)'
     for ask in (twice.asks, lambda: twice.render("x"), lambda: twice.root, lambda: twice.channels):
         with pytest.raises(LookupError, match=sentence):
             ask()
@@ -309,11 +309,13 @@ def test_an_unknown_name_names_those_of_the_application() -> None:
     root = Root()
     root._micropie.compiled()
     with pytest.raises(
-        LookupError, match=r"there is no route named 'nothing'; there are: database, fails, login"
+        LookupError,
+        match=r"there is no route named 'nothing', but there are: database, fails, login",
     ):
         root.auth.url_for("nothing")
     with pytest.raises(
-        LookupError, match=r"there is no route named 'login'; there are: anything, auth\.database"
+        LookupError,
+        match=r"there is no route named 'login', but there are: anything, auth\.database",
     ):
         root.auth.url_for("/login")
 

@@ -170,12 +170,12 @@ def test_an_object_with_routes_that_is_no_application() -> None:
 @pytest.mark.parametrize("decorate", [get("/x"), route(), hidden, command])
 @pytest.mark.parametrize("target", [property(len), len, Called().__call__])
 def test_what_takes_no_marks(decorate: Any, target: Any) -> None:
-    with pytest.raises(SetupError, match="can't be decorated: decorators go above a function"):
+    with pytest.raises(SetupError, match="can't be decorated: use decorators on functions"):
         decorate(target)
 
 
 def test_a_class_is_no_handler() -> None:
-    with pytest.raises(SetupError, match="a route decorates a function, not <class"):
+    with pytest.raises(SetupError, match="a route decorator must be above a function, not <class"):
         App().get("/x")(Called)
 
 

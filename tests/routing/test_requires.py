@@ -404,7 +404,7 @@ NO_CHECKS = [
 def test_what_is_no_check(check: Any) -> None:
     with pytest.raises(
         SetupError,
-        match=r"is not a check, .*: write @requires\(members\) above .* def members\(request\)",
+        match=r"is not a check, .*: write @requires\(members\), .*def members\(request\)",
     ):
         requires(check)
 
@@ -477,9 +477,7 @@ def test_without_brackets_above_a_function(kind: Any) -> None:
     def page(name: str) -> str:
         return "in"
 
-    with pytest.raises(
-        SetupError, match=r"takes .*page itself as the check: write @requires\(members\)"
-    ):
+    with pytest.raises(SetupError, match=r"takes .*page for the check: write @requires\(check\)"):
         app._micropie.compiled()
 
 
@@ -519,8 +517,8 @@ def test_a_check_that_returns_nothing_lets_nobody_in(
         app = requires(check)(app)
     found = make_client(app).get(f"{path}?key=sesame")
     assert (found.status_code, found.text) == (500, "500 Internal Server Error")
-    assert f"the check {check.__name__} returned None, so nobody gets in" in caplog.text
-    assert "write return bool(...), True to let the request in" in caplog.text
+    assert f"the check {check.__name__} returned None, which is neither yes nor no" in caplog.text
+    assert "return True to let the request in" in caplog.text
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
@@ -646,7 +644,7 @@ def test_above_an_application_that_a_hook_chooses(
     app = App()
     app.middlewares.append(Choose())
     assert make_client(app, raise_app_exceptions=False).get("/").status_code == status
-    assert ("would not run: mount it" in caplog.text) == (status == 500)
+    assert ("would not run: mount <" in caplog.text) == (status == 500)
 
 
 def test_a_decorator_that_hides_the_check_is_a_mistake() -> None:

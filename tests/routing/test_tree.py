@@ -268,7 +268,7 @@ def test_two_patterns_of_the_same_paths_are_a_conflict(first: str, second: str) 
     app = App()
     for pattern in (first, second):
         app.get(pattern, name=pattern + "!" * len(pattern))(lambda **values: "")
-    with pytest.raises(SetupError, match="handled by both"):
+    with pytest.raises(SetupError, match=r"^both "):
         app._micropie.compiled()
 
 
@@ -292,13 +292,13 @@ def test_a_name_and_an_explicit_path_for_the_same_methods_are_a_conflict() -> No
 
     app = Root()
     app.route("/page")(lambda: "explicit")
-    with pytest.raises(SetupError, match="/page is handled by both"):
+    with pytest.raises(SetupError, match=r"handle .*/page"):
         app._micropie.compiled()
 
     index = Root()
     index.index = route()(lambda: "index")
     index.route("/")(lambda: "explicit")
-    with pytest.raises(SetupError, match="/ is handled by both"):
+    with pytest.raises(SetupError, match=r"handle .*/: "):
         index._micropie.compiled()
 
 

@@ -137,5 +137,5 @@ def test_under_wsgi_a_handshake_gets_426(basics_on: ServerOf, name: str) -> None
     response = refused.value.response
     assert (response.status_code, response.body) == (
         426,
-        b"This URL is for WebSockets, which need an ASGI server.",
+        b"This URL is for WebSockets, which this server does not support.",
     )

@@ -737,7 +737,7 @@ def test_a_missing_template_is_a_500_and_the_log_says_where_it_was_looked_for(
     reason = f"there is no template {missing!r} in {directory}"
     if name in ("", "../secret"):
         reason = (
-            f"{name!r} is not a template name: write a path below {directory} without '..', and never use text from a "
+            f"{name!r} is not a template name: write a path inside {directory} without '..', and never use text from a "
             "client"
         )
     assert str(error) == reason

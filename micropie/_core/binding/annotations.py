@@ -104,7 +104,7 @@ def unreadable(
     name = getattr(owner, "__qualname__", "a handler")
     return SetupError(
         f"{what} of {name} can't be evaluated: {str(error).partition(chr(10))[0]}; correct it, or "
-        "import its names at the top of the module, outside of if TYPE_CHECKING"
+        'import its names at the top of the module, not under "if TYPE_CHECKING:"'
     )
 
 

@@ -192,9 +192,9 @@ def refuse_greenlets() -> None:
     is_patched = monkey is not None and monkey.is_module_patched("threading")
     if is_patched or getattr(sys.modules.get("uwsgi"), "loop", None):
         raise SetupError(
-            "async code, events and time limits need threads, which gevent has replaced: start "
-            "gunicorn with -k gthread instead of -k gevent, and uWSGI with --threads instead of "
-            "--gevent"
+            "async code, events and time limits don't work under gevent, because they need real "
+            "threads: start gunicorn with -k gthread instead of -k gevent, or uWSGI with "
+            "--threads instead of --gevent"
         )
 
 
@@ -324,7 +324,7 @@ def run_async(
     """
     if is_on_loop():
         raise RuntimeError(
-            f"this code runs on the event loop: write await instead of run_async for {function!r}"
+            f"this code runs on the event loop: await {function!r} instead of using run_async"
         )
     request = current.get(None)
     backend = None if request is None else request._exchange.config.settings.portal_backend
@@ -348,5 +348,5 @@ def await_in_def(backend: str | None, function: AsyncFunction, arguments: Sequen
     else:
         return released(outcome)
     if backend is None:
-        raise LookupError("there is no current request: run_async can't find its event loop")
+        raise LookupError("there is no current request: run_async works only in handlers and hooks")
     return await_in_background(backend, function, arguments)

@@ -46,7 +46,7 @@ def failure_of(error: BaseException) -> Exception | None:
         return None if is_being_cancelled() else unrequested(error)
     is_exit = isinstance(error, SystemExit) and not _is_of_signal(error)
     if is_exit or (isinstance(error, GeneratorExit) and not _is_closed(error)):
-        return _caused_by(error, RuntimeError(f"this code raised {error!r}"))
+        return _caused_by(error, RuntimeError(f"the application raised {error!r}"))
     return None
 
 
@@ -54,7 +54,7 @@ def unrequested(error: BaseException) -> Exception:
     """Return the ``Exception`` to use in place of a cancellation that was raised although nobody
     has cancelled this task.
     """
-    sentence = "a task that this code awaited was cancelled, but the request was not"
+    sentence = "the code awaited a task that was cancelled, although the request was not"
     return _caused_by(error, CancelledError(sentence))
 
 
@@ -94,7 +94,7 @@ def _rest_of(group: BaseExceptionGroup[BaseException]) -> Exception | None:
         return failure_of(rest)
     if rest.subgroup(_must_reach_server) is not None:
         return None
-    return _caused_by(rest, RuntimeError(f"this code raised {rest!r}"))
+    return _caused_by(rest, RuntimeError(f"the application raised {rest!r}"))
 
 
 def _must_reach_server(error: BaseException) -> bool:

@@ -51,8 +51,8 @@ class Once:
         opened = self._opened.get()
         if not opened:
             raise RuntimeError(
-                f"{self._name} is opened at startup, and the application has not started on this "
-                "event loop: with a test client, write with TestClient(app) as client"
+                f"{self._name} is opened at startup, but the application has not started on this "
+                'event loop: in a test, write "with TestClient(app) as client:"'
             )
         yield opened[-1]
 

@@ -33,7 +33,7 @@ LOOP: Final = "loop"
 THREAD: Final = "thread"
 PROCESS: Final = "process"
 
-ALL_WAIT: Final = "too many threads are already waiting for it"
+ALL_WAIT: Final = "no thread became free in time, because too many calls are waiting"
 
 MARK: Final = "__micropie_run_in__"  # the attribute that ``@run_in`` sets on a function
 
@@ -58,8 +58,8 @@ def check_placement(function: AnyFunction, placement: str, name: str, reads_body
     is_async = inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
     if is_async and placement != LOOP:
         raise SetupError(
-            f"{name} is async, which runs on the event loop only: write def instead of async def "
-            f"to have it run in a {placement}"
+            f"{name} is an async def, which can run only on the event loop: write def to run it "
+            f"in a {placement}"
         )
     if placement == PROCESS and reads_body:
         raise SetupError(

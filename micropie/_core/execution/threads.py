@@ -154,8 +154,8 @@ class Slots:
             return
         if rank is Rank.QUEUED and len(waiting) >= self._queue:
             self._report(
-                "all %d threads or processes are busy, and %d handlers wait for one: "
-                "requests get 503",
+                "all threads or processes (%d) are busy, and the queue for them (%d) is full: "
+                "more requests get 503",
                 self._size, self._queue,
             )  # fmt: skip
             raise too_many_waiting()
@@ -178,8 +178,8 @@ class Slots:
             raise
         if turn.is_refused:
             self._report(
-                "all %d threads or processes are busy, and handlers wait too long for one: "
-                "the oldest get 503",
+                "all threads or processes (%d) are busy, and handlers have waited too long for "
+                "one: the oldest get 503",
                 self._size,
             )  # fmt: skip
             raise too_many_waiting()
@@ -449,7 +449,7 @@ def _end_process() -> None:
         sleep(0.01)
     if _RUNNING:
         logger.error(
-            "the process exits although %d calls in its threads are still running", len(_RUNNING)
+            "the process exits while calls are still running in its threads: %d", len(_RUNNING)
         )
         logging.shutdown()
         os._exit(1)

@@ -90,4 +90,4 @@ def fingerprint_for_url(place: FileLocation) -> str:
     try:
         return (KNOWN.fresh(place) or fingerprint(place))[0]
     except HTTPError:
-        raise LookupError(f"there is no file {place[1]!r} in {place[0]}") from None
+        raise LookupError(f"static_url: there is no file {place[1]!r} in {place[0]}") from None

@@ -124,7 +124,7 @@ def static_file(
     Raises ``ValueError`` unless ``max_age`` is a whole number of seconds, 0 or more.
     """
     if max_age is not None and not is_count(max_age, least=0):
-        raise ValueError(f"max_age must be a whole number of seconds, not {max_age!r}")
+        raise ValueError(f"max_age must be a whole number of seconds, 0 or more, not {max_age!r}")
     saved_as = "" if download is True else download or None
     options = FileOptions(os.fspath(root), max_age, cached, follow_symlinks, saved_as)
     return Response(FileReference(os.fspath(path), options), 200, headers, content_type)
@@ -149,7 +149,7 @@ def directory_route(
     # The prefix must not be "/", because then every unknown path would be looked up on disk.
     is_path = isinstance(prefix, str) and prefix.startswith("/") and "<" not in prefix
     if not is_path or not DOTS_AND_EMPTY.isdisjoint(prefix[1:].removesuffix("/").split("/")):
-        raise SetupError(f'files are served below a path such as "/static", not {prefix!r}')
+        raise SetupError(f'App.static serves files under a path such as "/static", not {prefix!r}')
     if not isinstance(directory, str | os.PathLike) or not Path(directory).is_dir():
         raise SetupError(
             f"there is no directory {directory!r} to serve files from; the working directory is "
@@ -294,7 +294,7 @@ def _find_and_open(
             if is_noted and opened[3] is None and opened[1].status != 304:
                 RECENT.put(key, resolved, time.monotonic())
             return opened
-    raise ResponseError(f"{path!r} keeps changing while it is read: it can't be sent")
+    raise ResponseError(f"{path!r} can't be sent, because it keeps changing while it is read")
 
 
 def _opened(

@@ -144,8 +144,8 @@ def _check_of(mark: Checking, providers: Providers, blocking: Kind) -> _Part:
         answer = yield from call(kind, check, request)
         if answer is None:
             raise ResponseError(
-                f"the check {mark.name} returned None, so nobody gets in: write return "
-                "bool(...), True to let the request in and False to refuse it"
+                f"the check {mark.name} returned None, which is neither yes nor no: return True "
+                "to let the request in, or False to refuse it"
             )
         if answer is False:
             raise HTTPError(403)
@@ -191,8 +191,8 @@ def _changed(response: Response, changes: object, class_name: str) -> Flow[Respo
         return None
     if not isinstance(changes, dict) or not changes.keys() <= _CHANGES:
         raise ResponseError(
-            f"{class_name} returned {changes!r}: a hook returns None or a dict with status, body, "
-            "headers; to send another response, raise it: raise Redirect(...)"
+            f"a hook of {class_name} returned {changes!r}: return None, or a dict with status, "
+            "body or headers; to send another response, raise it, as in raise Redirect(...)"
         )
     status = status_of(changes, response.status, class_name)
     if "body" in changes:
@@ -217,7 +217,7 @@ def _generator_hook(function: Any, needs_session: bool) -> _Hook:
             name = getattr(function, "__name__", repr(function))
             raise ResponseError(
                 f"{name} in middlewares ended without a yield: write yield where the handler "
-                "should run, or yield a response, such as (403, 'No.'), to refuse the request"
+                "should run; to refuse the request, yield a response, such as (403, 'No.')"
             )
         return answer
 
@@ -415,8 +415,8 @@ def run_before_websocket(config: Config, request: Request) -> Flow[tuple[int, st
             continue
         if not isinstance(refusal, dict) or not refusal.keys() <= {"code", "reason"}:
             raise ResponseError(
-                f"{hook.class_name} returned {refusal!r}: before_websocket returns "
-                "None or a dict with code, reason"
+                f"{hook.class_name}.before_websocket returned {refusal!r}: return None, or a dict "
+                "with code and reason to refuse the WebSocket"
             )
         code, reason = refusal.get("code", websockets.POLICY), refusal.get("reason") or ""
         websockets.check_code(code)

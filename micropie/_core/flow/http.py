@@ -509,8 +509,8 @@ def _private(exchange: Exchange, answer: Answer, saves: bool) -> Answer:
     headers, was_public = make(pairs, made.depends_on, saves or made.csrf_salt is not None)
     if was_public:
         sentence = (
-            "%s: a response with the cookie or token of one client must not have "
-            "Cache-Control: public, so it is sent with private"
+            "%s: the response contains one client's cookie or token, so its Cache-Control: "
+            "public was changed to private"
         )
         logger.warning(sentence, exchange.label)
     return status, content_type, length, headers, body, stream

@@ -170,7 +170,7 @@ def _named_if_long(stage: str, name: str, flow: Flow[Result]) -> Flow[Result]:
     """
     words = "%s: %s has been running for %g s"
     if stage == "startup":
-        words += "; no request is handled until it ends: run endless work in a task"
+        words += "; no request is handled until it returns: run endless work in a task"
     timer = Timer(_LONG, logger.warning, (words, stage, name, _LONG))
     timer.daemon = True
     try:
@@ -195,7 +195,7 @@ def lifespan_opener(lifespan: Callable[..., Any], *arguments: object) -> Callabl
         lifespan = asynccontextmanager(lifespan)
     if not callable(lifespan) or not takes(lifespan, len(arguments)):
         raise SetupError(
-            "lifespan takes a function of the application that returns an async context manager: "
+            "lifespan takes a function of one argument that returns an async context manager: "
             "write @asynccontextmanager above it"
         )
 

@@ -169,7 +169,9 @@ def _check_origin(request: WebSocketRequest, config: Config) -> None:
     if origin is not None and not websockets.is_allowed_origin(
         origin, request.scheme, request.host, config.settings.websocket_origins
     ):
-        logger.info("rejected a WebSocket from a page on %r; see websocket_origins", origin)
+        logger.info(
+            "rejected a WebSocket from a page on %r, which is not in websocket_origins", origin
+        )
         raise HTTPError(403, "Pages of this origin may not open WebSockets here.")
 
 

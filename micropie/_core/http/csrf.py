@@ -46,7 +46,7 @@ def csrf_token(request: Request) -> str:
     answer = exchange.answer
     if answer.csrf_salt is None and exchange.is_head_sent:
         raise ResponseError(
-            "the CSRF token is first used after the response has started, too late to store its "
+            "the CSRF token was first used after the response had started, too late to store its "
             "secret: call csrf_token(request), from micropie.middleware, before the first chunk"
         )
     secret = _find_secret(request)

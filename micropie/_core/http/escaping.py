@@ -80,7 +80,7 @@ def html(pattern: LiteralString | Template | _HasHtml, *values: object, **named:
         )
     text = str(pattern)
     if "%s" in text and "{" not in text:
-        raise TypeError("html() has no {} for its values: write {} instead of %s")
+        raise TypeError("the text of html() has no {}: write {} instead of %s")
     return Escaped(_FORMATTER.vformat(text, values, named))
 
 
@@ -89,7 +89,7 @@ class _Formatter(Formatter):
         try:
             return super().get_value(key, args, kwargs)
         except (IndexError, KeyError):
-            raise TypeError(f"html() has no value for {{{key}}}") from None
+            raise TypeError(f"html() got no value for {{{key}}}") from None
 
     def format_field(self, value: object, format_spec: str) -> str:
         return "".join(_pieces(value, format_spec))
@@ -150,7 +150,7 @@ def _pieces(value: Any, spec: str = "") -> Generator[str]:
         for one in value:
             yield from _pieces(one)
     elif isawaitable(value):
-        raise TypeError(f"a {type(value).__name__} can't be HTML: write await in front of the call")
+        raise TypeError(f"html() got a {type(value).__name__}: write await in front of the call")
     else:
         yield escape(value)
 

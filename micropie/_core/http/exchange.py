@@ -344,8 +344,8 @@ class Exchange:
         """
         if self.config.signer is None:
             raise SetupError(
-                "signed cookies and links need a key: "
-                "write App(secret_key=os.environ['SECRET_KEY'])"
+                "signed cookies and signed links need a key: write "
+                "App(secret_key=os.environ['SECRET_KEY'])"
             )
         return self.config.signer
 
@@ -393,7 +393,7 @@ class Exchange:
             return segments
         raw = self._server_path()
         if not raw.startswith(b"/"):
-            raise BadRequest("The request's target must be a path that begins with '/'.")
+            raise BadRequest("The request's URL must have a path that begins with '/'.")
         segments = decoded_segments(raw[1:])
         if not segments[-1]:
             del segments[-1]
@@ -466,8 +466,8 @@ class Exchange:
         if not has_body or media_type in (FORM, MULTIPART):
             return None
         if not media_type:
-            return 415, "the body has no Content-Type, such as application/json."
-        return 415, "the body's Content-Type is neither JSON nor a form."
+            return 415, "the request has no Content-Type header, such as application/json."
+        return 415, "the request's Content-Type is neither JSON nor a form."
 
     @property
     def has_short_body(self) -> bool:
@@ -643,8 +643,8 @@ class Exchange:
         """Discard the functions passed to ``after_response``, and log a warning."""
         if self.ends is not None and self.ends.tasks:
             logger.warning(
-                "%s: functions passed to after_response were discarded (%d), because a "
-                "resource failed to close",
+                "%s: functions passed to after_response were not called (%d), because closing a "
+                "resource failed",
                 self.label,
                 len(self.ends.tasks),
             )
@@ -696,7 +696,7 @@ class Exchange:
             try:
                 report(failure)
             except Exception:
-                logger.exception("on_error failed")
+                logger.exception("a function passed to on_error or on_failure failed")
 
     def break_off(self, failure: BaseException) -> None:
         """Record that the response was aborted after it had started, and log why.
@@ -714,7 +714,7 @@ class Exchange:
 
     def log_cleanup_failure(self, failure: Exception) -> None:
         """Log that a resource of the request could not be closed."""
-        self.log_failure(f"{self.label}: a resource that it used could not be closed", failure)
+        self.log_failure(f"{self.label}: closing a resource of this request failed", failure)
 
     # -- what only a driver knows ------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ def flash(message: object, category: str = "message") -> None:
     is_word = isinstance(message, str) and message in ("success", "error", "info", "warning")
     is_text = isinstance(category, str) and " " in category and category[:1].isupper()
     if (is_word and is_text) or isinstance(message, Request):
-        raise ValueError("the first argument is the text: write flash(text, category)")
+        raise ValueError("flash takes the text first: write flash(text, category)")
     session = current_request().session
     session[_KEY] = [*session.get(_KEY, ()), [category, str(message)[:_LONGEST]]][-_MOST:]
 

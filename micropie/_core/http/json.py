@@ -175,8 +175,8 @@ class Codec:
             tree = self._tree_of(value, path)
         except RecursionError:
             too_deep = (
-                f"More than {_MAX_DEPTH_OUT} levels, or a value that contains "
-                "itself, can't be written as JSON"
+                f"A value with more than {_MAX_DEPTH_OUT} levels, or that contains itself, can't "
+                "be written as JSON"
             )
             raise CodecError(too_deep) from None
         except CodecError as error:
@@ -207,7 +207,7 @@ class Codec:
         if kind in _ATOMS:
             if kind is float and not isfinite(value):
                 raise CodecError(
-                    "NaN and Infinity can't be written as JSON; return None or a str instead"
+                    "NaN and Infinity can't be written as JSON: return None or a str instead"
                 )
             return value
         if len(path) == _MAX_DEPTH_OUT:
@@ -226,7 +226,7 @@ class Codec:
         name = key if type(key) in _ATOMS else self._step(key)
         if type(name) not in _ATOMS:
             raise CodecError(
-                f"A dict key of type {type(key).__name__} can't be written as JSON; make it a str"
+                f"A dict key of type {type(key).__name__} can't be written as JSON: make it a str"
             )
         return name if isinstance(name, str) else _encode_plain(name).decode()
 
@@ -309,7 +309,7 @@ def _refuse(value: object) -> NoReturn:
     if isawaitable(value):
         advice = "write await in front of the call"
     elif hasattr(value, "status_code"):  # a response of another framework
-        advice = "return its body, or the Response of micropie: Response(body, status=201)"
+        advice = "return its body, or micropie's own Response: Response(body, status=201)"
     raise CodecError(f"A value of type {name} can't be written as JSON: {advice}")
 
 
@@ -405,7 +405,7 @@ def _read_float(text: str) -> float:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number in JSON")
+    raise ValueError(f"JSON has no number {name}")
 
 
 _DECODER = JSONDecoder(parse_float=_read_float, parse_constant=_refuse_constant)

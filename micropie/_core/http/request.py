@@ -315,7 +315,7 @@ class Request(RequestSpellings):
     @host.setter
     def host(self, host: str) -> None:
         if not is_host(host):
-            raise ValueError(f"{host!r} is not a host")
+            raise ValueError(f"{host!r} is not a host, such as example.com or example.com:8000")
         self._exchange.set_peer(host=host.lower())
 
     @property
@@ -384,8 +384,8 @@ class Request(RequestSpellings):
             if exchange.unread_body() == EMPTY_JSON:
                 if exchange.body.data is None and not exchange.is_pooled:
                     raise RuntimeError(
-                        "hooks run before the JSON body is received: write json.loads(await "
-                        "request.body())"
+                        "the JSON body is not received yet when hooks run: write "
+                        "json.loads(await request.body())"
                     )
                 raise BadRequest("The JSON body is empty.")
             raise HTTPError(
@@ -505,8 +505,8 @@ class Request(RequestSpellings):
         if not takes(function, len(arguments)):
             exchange.config.providers.refuse_resources(function, len(arguments))
             raise SetupError(
-                f"{getattr(function, '__qualname__', repr(function))}{signature(function)} gets "
-                f"{len(arguments)} arguments: write after_response(function, argument, ...)"
+                f"{getattr(function, '__qualname__', repr(function))}{signature(function)} can't "
+                f"take the arguments given ({len(arguments)}): write after_response(function, ...)"
             )
         exchange.at_end().add_task(Task(function, arguments))
 

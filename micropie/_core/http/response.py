@@ -469,7 +469,7 @@ def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool, st
             return body.encode(codec_of(charset)), False, content_type
         except (LookupError, UnicodeEncodeError) as error:
             problem = str(error)
-        raise ResponseError(f"text can't be sent as {content_type!r}: {problem}")
+        raise ResponseError(f"the text can't be encoded for {content_type!r}: {problem}")
     if isinstance(body, _BUFFERS):
         return bytes(body), False, content_type
     if body is None and content_type != JSON:
@@ -543,7 +543,7 @@ def checked_headers(
                 if stated_length not in (None, text):
                     # Refuse two lengths, because clients may trust either (RFC 9110, section 8.6).
                     raise ResponseError(
-                        f"a response has one Content-Length, not {stated_length!r} and {text!r}"
+                        f"the response sets Content-Length to {stated_length!r} and to {text!r}"
                     )
                 stated_length = text
                 length = int(text) if text.isascii() and text.isdigit() else None
@@ -558,13 +558,13 @@ def checked_headers(
 
 @lru_cache(maxsize=64)  # limited, because an application may use any number of names
 def warn_once(name: str) -> None:
-    logger.warning("header %r is set by the server: ignored", name)
+    logger.warning("header %r was ignored, because only the server may set it", name)
 
 
 def _key_of(name: object) -> str:
     """Return the name of a header in lower case. Raises ``ResponseError`` if it is invalid."""
     if not isinstance(name, str) or not TOKEN.fullmatch(name):
-        raise ResponseError(f"{name!r} can't be the name of a header")
+        raise ResponseError(f"{name!r} can't be a header's name: use letters, digits and -")
     return name.lower()
 
 
@@ -578,9 +578,7 @@ def check_value(name: str, value: object, is_given: bool = False) -> str:
     (``is_given``). Raises ``ResponseError`` if ``value`` is not valid.
     """
     if not isinstance(value, str):
-        raise ResponseError(
-            f"header {name!r} must be text, not {type(value).__name__}: {value!r}; write str(...)"
-        )
+        raise ResponseError(f"header {name!r} must be a str, not {value!r}: write str(...)")
     # Spaces around a value are not part of it (RFC 9110, section 5.5), and servers refuse a
     # response that has them.
     value = value.strip(" \t")
@@ -647,7 +645,7 @@ def _allowed(redirect: Redirect, site: Origin) -> str:
             logger.warning("refused a redirect to %.500r, which has a control character", location)
             raise HTTPError(400, "This redirect has a control character.")
     if problem:
-        advice = f"if that is intended, write Redirect(location, {option}=True)"
+        advice = f"to allow it, write Redirect(location, {option}=True)"
         logger.warning("refused a redirect to %.500r, which %s; %s", location, problem, advice)
         raise HTTPError(400, f"This redirect {problem}.")
     return location

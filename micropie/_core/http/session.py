@@ -56,7 +56,7 @@ def check_size(data: Mapping[str, object], most: int, setting: str, is_debug: bo
         largest = max(sizes, key=sizes.__getitem__)
         raise ResponseError(
             f"the session has {size} bytes, {sizes[largest]} of them in {largest!r:.100}, and "
-            f"{setting.format(most)} doesn't allow that much: the session is not saved"
+            f"{setting.format(most)} doesn't allow that much, so the session is not saved"
         )
 
 
@@ -290,8 +290,8 @@ class Session(dict[str, Any]):
         self.has_sent_id = not in_cookie and (self.id is not None or self.reserved_id is not None)
         if not self.has_sent_id:
             self._refusal = (
-                "the WebSocket was accepted without this session's cookie: "
-                "change it before ws.accept()"
+                "the session can't be changed, because the WebSocket was accepted without the "
+                "session's cookie: change it before ws.accept()"
             )
 
     def save(self) -> Awaitable[None]:
@@ -303,8 +303,8 @@ class Session(dict[str, Any]):
         """
         if self.saver is None:
             raise RuntimeError(
-                "session.save() is only for an accepted WebSocket: other sessions are saved with "
-                "the response"
+                "session.save() can be called only after ws.accept(): without a WebSocket, the "
+                "session is saved with the response"
             )
         return self.saver()
 
@@ -313,8 +313,8 @@ class Session(dict[str, Any]):
         before the response starts.
         """
         self._refusal = (
-            "the session was saved before the response started: change it before the "
-            "first yield, not after the response"
+            "the session can't be changed, because it was saved before the response started: "
+            "change it before the first yield"
         )
 
     def _check(self) -> None:

@@ -29,9 +29,9 @@ class State:
         if self._outer is not None:
             return getattr(self._outer, name)
         raise AttributeError(
-            f"state has no {name!r}: set it first, app.state.{name} = ... for all requests, or "
-            f"request.state.{name} = ... for one; an outer application doesn't see the state of "
-            "inner ones"
+            f"state has no {name!r}: set app.state.{name} = ... for all requests, or "
+            f"request.state.{name} = ... for one request; an outer application doesn't see the "
+            "state of inner ones"
         )
 
     def __getitem__(self, name: str) -> Any:

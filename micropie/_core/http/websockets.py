@@ -146,11 +146,11 @@ class Progress:
         """
         socket = f"{method}() on a WebSocket that"
         if self.state is CONNECTING:
-            return RuntimeError(f"{socket} is not accepted: await ws.accept() first")
+            return RuntimeError(f"{socket} has not been accepted: await ws.accept() first")
         if self.state is OPEN:
-            return RuntimeError(f"{socket} is already accepted")
+            return RuntimeError(f"{socket} has already been accepted")
         if self.state is GONE:
-            end = f"left by its client: {self.code}"
+            end = f"closed by the client with {self.code}"
         else:
             end = "refused" if self.state in (REFUSING, REFUSED) else f"closed with {self.code}"
         message = f"{socket} was {end} {self.reason}".rstrip()

@@ -64,7 +64,7 @@ async def asgi_under_wsgi(
     return await call_asgi(mount, mounted_path, exchange, seconds)
 
 
-_NO_END = "the mounted application returned before its response was complete"
+_NO_END = "the mounted application returned before it had sent its whole response"
 
 
 class _Call:

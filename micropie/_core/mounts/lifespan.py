@@ -78,7 +78,7 @@ class MountedLife:
             self._failure, self._is_refused = str(error), True
         except Exception as error:
             if self._started.is_set() and not self._failure:
-                self._failure = f"its lifespan ended with {error!r}"
+                self._failure = f"its lifespan failed with {error!r}"
             logger.debug("%s: lifespan: %r", self._mount, error)
         finally:
             self._started.set()

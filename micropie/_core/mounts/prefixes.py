@@ -152,15 +152,15 @@ def checked_prefix(prefix: str) -> str:
     Raises ``SetupError`` if ``prefix`` is not a valid prefix.
     """
     if not isinstance(prefix, str) or not prefix.startswith("/"):
-        raise SetupError(
-            f'a mount\'s prefix is text that begins with "/", such as "/shop", not {prefix!r}'
-        )
+        raise SetupError(f'a mount\'s prefix must begin with "/", such as "/shop", not {prefix!r}')
     text = prefix.removesuffix("/")
     if not {"", ".", ".."}.isdisjoint(text.split("/")[1:]):
-        raise SetupError(f"the prefix {prefix!r} has a segment that is empty or consists of dots")
+        raise SetupError(
+            f'the prefix {prefix!r} has a segment that is empty, "." or "..": leave it out'
+        )
     if any(character in text for character in _RESERVED):
         raise SetupError(
-            f"the prefix {prefix!r} must be decoded text without any of {_RESERVED[:-1]}"
+            f"the prefix {prefix!r} must not be percent-encoded or contain any of {_RESERVED[:-1]}"
         )
     return text
 
@@ -172,12 +172,8 @@ def kind_of_target(target: object, kind: str | None) -> str:
     Raises ``SetupError`` if ``target`` is not an application, or if its protocol can't be detected.
     """
     if kind not in (None, ASGI, WSGI):
-        hint = (
-            "is for applications of this framework"
-            if kind == APP
-            else 'must be "wsgi", "asgi" or "app"'
-        )
-        raise SetupError(f"mount(kind={kind!r}) {hint}; {target!r} was given")
+        hint = "is only for a micropie App" if kind == APP else 'must be "wsgi", "asgi" or "app"'
+        raise SetupError(f"mount(kind={kind!r}) {hint}; the application is {target!r}")
     if isinstance(target, type):
         raise SetupError(
             f"mount takes an application, not a class: write mount(..., {target.__name__}())"
@@ -201,6 +197,6 @@ def kind_of_target(target: object, kind: str | None) -> str:
     if len(possible) == 1:
         return possible[0]
     raise SetupError(
-        f'{target!r} could be WSGI or ASGI, judging by its parameters: write kind="wsgi" or '
-        'kind="asgi"'
+        f'the parameters of {target!r} don\'t show whether it is WSGI or ASGI: write kind="wsgi" '
+        'or kind="asgi"'
     )

@@ -105,7 +105,7 @@ class BoundedBody:
             )
         if len(chunk) > self._left:
             logger.warning(
-                "the mounted application's body is longer than its Content-Length: cut off"
+                "the mounted application's body exceeds its Content-Length and was cut off"
             )
             chunk = chunk[: self._left]
         self._left -= len(chunk)

@@ -87,7 +87,7 @@ class WSGICall(Iterable[bytes]):
             for chunk in self._chunks:
                 if not isinstance(chunk, bytes):
                     raise ResponseError(
-                        f"a WSGI application's chunks are bytes, not {type(chunk).__name__}"
+                        f"the WSGI application's chunks must be bytes, not {type(chunk).__name__}"
                     )
                 if chunk:
                     self._is_sent = True
@@ -116,7 +116,7 @@ class WSGICall(Iterable[bytes]):
         status = _status_of(line) if isinstance(line, str) else None
         if status is None:
             raise ResponseError(
-                f"a WSGI application's status is a str of a number and a reason, not {line!r}"
+                f'the WSGI application\'s status must be a str such as "200 OK", not {line!r}'
             )
         return Response(body, status, headers, content_type="")
 
@@ -130,7 +130,7 @@ class WSGICall(Iterable[bytes]):
         try:
             if self.next():
                 logger.warning(
-                    "the mounted application's body is longer than its Content-Length: cut off"
+                    "the mounted application's body exceeds its Content-Length and was cut off"
                 )
         except Exception:
             logger.exception("%s: the mounted application failed after its response", self._label)
@@ -166,7 +166,9 @@ class WSGICall(Iterable[bytes]):
             finally:
                 exc_info = None  # avoid a reference cycle with this frame
         elif self._head is not None:
-            raise ResponseError("start_response was called twice, the second time without exc_info")
+            raise ResponseError(
+                "the WSGI application called start_response twice, the second time without exc_info"
+            )
         self._head = status, list(headers)
         return self._write
 
@@ -183,7 +185,7 @@ def _status_of(line: str) -> GivenStatus | None:
 
 
 def _too_late(data: bytes) -> None:
-    raise ResponseError("the WSGI application wrote after its response was closed")
+    raise ResponseError("the WSGI application called write() after its response was closed")
 
 
 def move(

@@ -50,7 +50,9 @@ def make_mark(
     method.
     """
     if path is not None and not isinstance(path, str):
-        raise SetupError(f'a route starts with its path: write @{decorator}("/path"), not {path!r}')
+        raise SetupError(
+            f'a route decorator takes the path first: write @{decorator}("/path"), not {path!r}'
+        )
     check_each(f"@{decorator}", *TEXT, name=name)
     pattern = None if path is None else Pattern(path)
     return RouteMark(
@@ -300,9 +302,7 @@ def requires(*checks: Check) -> Callable[[Target], Target]:
     for anything but a function that takes the request.
     """
     if not checks:
-        raise SetupError(
-            "requires takes one or more functions that take the request: write @requires(check)"
-        )
+        raise SetupError("requires takes one or more check functions: write @requires(check)")
     for check in checks:
         refuse_unless_check(check)
 
@@ -363,7 +363,7 @@ class describe:  # noqa: N801 - lower case, because it is a decorator
         check_each("describe", Mapping, expected, responses=responses or {})
         refuse_text("tags", () if tags is None else tags)
         for tag in tags or ():
-            check_each("describe", str, "texts", tags=tag)
+            check_each("describe", str, "strings", tags=tag)
         check_each(
             "describe", *TEXT, summary=summary, description=description, operation_id=operation_id
         )

@@ -114,7 +114,7 @@ class RouteNames:
         """
         if not isinstance(name, str):
             function = getattr(name, "__name__", "name")
-            raise TypeError(f"a route has a name: write url_for({function!r})")
+            raise TypeError(f"url_for takes the name of a route: write url_for({function!r})")
         if name.startswith("/"):
             name, scopes = name[1:], {"": ""}
         for prefix, names in scopes.items():
@@ -124,4 +124,4 @@ class RouteNames:
         known = sorted(one.removeprefix(own) for one in self._routes if one.startswith(own))
         listed = ", ".join(one for one in known if not one.startswith("_"))
         hint = '; write app.static("/static", "static")' if name == "static" else ""
-        raise LookupError(f"there is no route named {name!r}; there are: {listed}{hint}")
+        raise LookupError(f"there is no route named {name!r}, but there are: {listed}{hint}")

@@ -41,8 +41,8 @@ class ProxyWatch:
         if host not in addresses or (is_secure and scheme == "http"):
             self.remaining = 0
             _logger.warning(
-                "requests from %s have %s, but it is not a trusted proxy: its address counts as "
-                "the client's, and the scheme is %s. If it is your proxy, write "
+                "requests from %s have %s, but this address is not a trusted proxy, so it counts "
+                "as the client's, and the scheme is %s. If it is your proxy, write "
                 'SecurityDefaults(..., proxies=["%s"]) or ProxyHeaders(trusted=["%s"])',
                 host, " and ".join(stated), scheme, host, host,
             )  # fmt: skip

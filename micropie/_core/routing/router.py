@@ -129,7 +129,7 @@ class Node:
         if taken:
             clash, other = f"{', '.join(taken)} {route.pattern}".lstrip(), self.routes[taken[0]]
             raise SetupError(
-                f"{clash} is handled by both {other} and {route}: give one of them another path"
+                f"both {other} and {route} handle {clash}: give one of them another path"
             )
         self.routes |= dict.fromkeys(methods, route)
 

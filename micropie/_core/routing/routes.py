@@ -259,8 +259,8 @@ class Route(RouteInfo):
             )
         if parameter.default is inspect.Parameter.empty and {*self.handled} == {"GET", "HEAD"}:
             raise SetupError(
-                f"{takes}, but a GET has no body: write @post above it, or, for a query, "
-                "Annotated[..., Query()]"
+                f"{takes}, but a GET request has no body: write @post above the handler, or "
+                "Annotated[..., Query()] to read the query"
             )
 
     def as_fallback(self) -> Route:
@@ -290,9 +290,7 @@ def _plan(
     where = getattr(written, "__qualname__", name)
     try:
         if takes_socket and not any(map(inspect.iscoroutinefunction, (function, written))):
-            raise SetupError(
-                "a WebSocket handler waits for messages: write async def, without yield"
-            )
+            raise SetupError("a WebSocket handler must be an async def without yield")
         _refuse_shared_answers(function)
         plan = Plan(function, takes_socket, config.providers, own=config.own_types)
         providers = config.providers.needed_for(one.key for one in plan.provided)
@@ -314,7 +312,7 @@ def _plan(
         reason = (
             f" has no parameter self: write def {name}(self)"
             if str(error) == _NO_SELF
-            else f": a library rejects the types of its parameters: {error}"
+            else f": the types of its parameters are invalid: {error}"
         )
         raise SetupError(f"{where}{reason}") from None
     return plan, providers, parameter

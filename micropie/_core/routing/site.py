@@ -385,7 +385,7 @@ def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]
         # An ``App`` runs the checks above it. Any other object would be called without them.
         raise ResponseError(
             f"a hook chose {target!r}, but the middleware or @requires above it would not run: "
-            "mount it, or refuse the request in the hook"
+            f"mount {target!r}, or refuse the request in the hook"
         )
     mounted_path = MountedPath(request.root_path + above.rstrip("/"), quote(below).encode())
     exchange = request._exchange

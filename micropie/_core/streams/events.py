@@ -78,7 +78,7 @@ def event(
     if data is not None:
         if isinstance(data, bytes | bytearray | memoryview):
             raise TypeError(
-                "an event's data is text or JSON, not bytes: decode them, or send base64"
+                "an event's data must be text or JSON, not bytes: decode them, or send base64"
             )
         text = data if isinstance(data, str) else dumps(data).decode()
         lines.append(_lines("data", text))
@@ -108,8 +108,8 @@ def _encode_text(text: str) -> bytes:
 @cache  # cached, so that it warns only once
 def warn_of_format() -> None:
     logger.warning(
-        'an event source yielded "data: ...\\n\\n", and "data: " is added again before each of its '
-        "lines: yield the data alone, or event(data)"
+        'an event source yielded text that begins with "data:", which micropie adds itself: '
+        "yield only the data, or event(data)"
     )
 
 
@@ -140,8 +140,8 @@ _FIELDS = {"event", "data", "id", "retry", "comment"}
 @cache  # cached, so that it warns only once
 def warn_of_dict() -> None:
     logger.warning(
-        "an event source yielded a dict of an event's fields, which is sent whole as JSON data: "
-        'write event(..., event="tick")'
+        "an event source yielded a dict of an event's fields, but a dict is sent as JSON data: "
+        'yield event(...), such as event(data, event="tick")'
     )
 
 
@@ -190,7 +190,7 @@ class EventStream(Response):
         map: Callable[[Any], object] | None = None,  # noqa: A002 - named like the built-in ``map``
     ) -> None:
         if map is not None and (not callable(map) or iscoroutinefunction(map)):
-            raise TypeError(f"map takes a plain function (def), not {map!r}")
+            raise TypeError(f"EventStream(map=...) takes a def function, not {map!r}")
         if heartbeat is not None and heartbeat != HEARTBEAT and not is_duration(heartbeat):
             raise ValueError(
                 f"heartbeat must be a number of seconds above 0, or None, not {heartbeat!r}"

@@ -142,7 +142,7 @@ def as_bytes(chunk: object) -> bytes:
     if is_html(chunk):
         return html(chunk).encode()
     raise ResponseError(
-        f"a stream's chunks are text or bytes, not {type(chunk).__name__}: write yield "
+        f"a stream's chunks must be text or bytes, not {type(chunk).__name__}: write yield "
         "json.dumps(...), or return a list of all"
     )
 

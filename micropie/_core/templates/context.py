@@ -55,8 +55,8 @@ def template(
     is_source = isinstance(name, str) and any(mark in name for mark in ("{{", "{%", "\n"))
     if is_source or (name and source is not None):
         raise SetupError(
-            "template takes the name of a file, or a source by its "
-            "keyword: write template(source=...)"
+            "template takes the name of a file: for the text of a template, write "
+            "template(source=...)"
         )
     active_request = current.get(None)
     if active_request is None:

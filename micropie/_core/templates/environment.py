@@ -188,7 +188,7 @@ class _Loader(jinja2.FileSystemLoader):
         if not isinstance(template, str) or not template or ".." in template.split("/"):
             raise jinja2.TemplateNotFound(
                 template,
-                f"{template!r} is not a template name: write a path below {places} without '..', "
+                f"{template!r} is not a template name: write a path inside {places} without '..', "
                 "and never use text from a client",
             )
         try:

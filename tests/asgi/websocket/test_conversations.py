@@ -243,7 +243,7 @@ def test_subprotocols(open_client: OpenClient) -> None:
     async def handler(ws: WebSocket) -> None:
         assert not ws.accepted
         with pytest.raises(
-            ValueError, match=r"did not offer subprotocol 'other', only \['chat', 'v2'\]"
+            ValueError, match=r"did not offer the subprotocol 'other', only \['chat', 'v2'\]"
         ):
             await ws.accept("other")
         await ws.accept(ws.subprotocols[-1])
@@ -334,15 +334,15 @@ def test_what_is_too_early_or_too_late_is_said(
             (ws.receive_text, []), (ws.receive_bytes, []), (ws.receive_json, []),
         ]  # fmt: skip
         for method, given in early:
-            says = rf"{method.__name__}\(\) on a WebSocket that is not accepted"
+            says = rf"{method.__name__}\(\) on a WebSocket that has not been accepted"
             with pytest.raises(RuntimeError, match=says):
                 await method(*given)
-        with pytest.raises(RuntimeError, match=r"not accepted: ws\.accept"):
+        with pytest.raises(RuntimeError, match=r"not been accepted: ws\.accept"):
             await ws.save_session()
         await ws.accept()
-        with pytest.raises(RuntimeError, match="already accepted"):
+        with pytest.raises(RuntimeError, match="already been accepted"):
             await ws.accept()
-        with pytest.raises(TypeError, match="takes text, not bytes"):
+        with pytest.raises(TypeError, match="takes a str, not bytes"):
             await ws.send_text(b"x")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="1006"):
             await ws.close(1006)

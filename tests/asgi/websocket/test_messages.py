@@ -217,7 +217,7 @@ def test_it_is_a_value_error_and_the_end_for_who_receives_one(open_client: OpenC
 
 @pytest.mark.parametrize(
     ("path", "reason"),
-    [("/wrong", "does not match its annotation"), ("/plain", r"write ws: WebSocket")],
+    [("/wrong", "does not match the annotation"), ("/plain", r"write ws: WebSocket")],
 )
 def test_what_the_author_gets_wrong_is_logged(
     open_client: OpenClient, path: str, reason: str, caplog: pytest.LogCaptureFixture

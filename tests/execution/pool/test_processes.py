@@ -835,8 +835,8 @@ class Unfinished(App):
     ("app", "says"),
     [
         (Reads(), "a handler in the process pool can't read the body"),
-        (Waits(), "write def instead of async def"),
-        (Unfinished(), "write def instead of async def"),
+        (Waits(), "write def to run it in a"),
+        (Unfinished(), "write def to run it in a"),
         (
             inner_app(route()(run_in("process")(lambda: None))),
             "define it with def at a module's top level",

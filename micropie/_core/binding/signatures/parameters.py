@@ -311,7 +311,7 @@ def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
     elif "file" in parameter.places and parameter.key in (exchange.body.form or ()):
         advice = '; only its name arrived, because the form needs enctype="multipart/form-data".'
     elif isinstance(exchange.body.document, dict) and parameter.converter.expected == _AN_OBJECT:
-        advice = f"; expected {_AN_OBJECT}; for the whole body write Annotated[dict, Body()]."
+        advice = f"; expected {_AN_OBJECT}; to take the whole body, write Annotated[dict, Body()]."
     elif parameter.is_in_body and (problem := exchange.unread_body()) is not None:
         return HTTPError(problem[0], f"{missing}: {problem[1]}")
     return _binding_error(parameter, "", None, sentence=missing + advice)
@@ -361,7 +361,9 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     kind, many, optional = unwrapped(annotation)
     if is_provider and annotation is REQUIRED:
         if default is REQUIRED:
-            raise SetupError("it has no annotation: write one, such as the type of a resource")
+            raise SetupError(
+                "it has no annotation: annotate it, for example with the type of a resource"
+            )
         return BoundParameter(name, name, default=default)
     if structures_of(annotation):
         return _exact(_of_structure(name, annotation, default, stated, own), annotation, own)
@@ -469,8 +471,8 @@ def _with_metadata(converter: Converter, annotation: object, kind: object, many:
     found = with_metadata(converter, kind, metadata)
     if not many and found.expected != converter.expected:
         raise SetupError(
-            f"its annotation requires a value {found.expected}, but only a list can have such a "
-            "constraint: annotate the fields instead, or check the value in the handler"
+            f"its annotation requires {found.expected}, but only a list can have such a "
+            "constraint: put it on a field, or check the value in the handler"
         )
     return found
 
@@ -482,8 +484,8 @@ def _of_source(
     converter, key = converter_for(annotation, own), stated.name_for(name)
     if not isinstance(stated, Body) and not converter.takes_text:
         raise SetupError(
-            f"text from the {stated.place} can't be converted to {annotation!r}: write a class "
-            "with a field for each value"
+            f"the {stated.place} contains only text, which can't be converted to {annotation!r}: "
+            "annotate it with a class that has a field for each value"
         )
     if isinstance(stated, Header | Cookie):
 

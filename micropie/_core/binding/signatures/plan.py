@@ -344,8 +344,8 @@ def _check_order(parameters: Sequence[BoundParameter]) -> None:
             stated = stated or one
         elif one.is_in_path and stated is not None:
             raise SetupError(
-                f"the path may fill {one.name!r}, but it comes after {stated.name!r}, which the "
-                f"path can't fill: put {stated.name!r} last, or after *"
+                f"the path may fill {one.name!r}, but can't fill {stated.name!r} before it: move "
+                f"{stated.name!r} to the end, or after *"
             )
 
 
@@ -355,8 +355,8 @@ def _check_documents(parameters: Sequence[BoundParameter]) -> None:
     if len(documents) > 1:
         raise SetupError(
             f"the parameters {documents[0]!r} and {documents[1]!r} would both take the whole "
-            "body: write one class with a field for each, or annotate each as dict to take "
-            "only the field of the body that has its name"
+            "body: write one class with a field for each of them, or annotate each as dict, "
+            "which takes only the body's field with its name"
         )
 
 
@@ -426,7 +426,8 @@ def provider_keys(
     for one in parameters if refuses_others else ():
         if one.name not in keys and one.default is REQUIRED and one.kind not in _VARIABLE:
             raise SetupError(
-                f"nothing provides its parameter {one.name!r}: write @app.provides for its type"
+                f"nothing provides its parameter {one.name!r}: write @app.provides(...) for its "
+                "type"
             )
     return keys
 
@@ -443,7 +444,7 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
         is_mistaken = origin in _OTHER_FRAMEWORKS or f"{origin}.{name}" in _NO_VALUES
         if is_mistaken and stated not in own.decoders:
             advice = _INSTEAD.get(name, _INSTEAD["Depends"])
-            raise SetupError(f"{name} of {origin} can't fill a parameter here: write {advice}")
+            raise SetupError(f"{name} of {origin} can't be used here: write {advice}")
     default, name = parameter.default, parameter.name
     if inspect.isroutine(parameter.annotation):
         function = parameter.annotation.__name__
@@ -457,14 +458,14 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
     plain, _ = bare(parameter.annotation)
     if isinstance(default, str) and plain in (int, float, bool):
         raise SetupError(
-            f"its default is a str: write {name}: str, or a default of type {plain.__name__}"
+            f"its default is a str, but its annotation is {plain.__name__}: change one of them"
         )
     if parameter.annotation is not REQUIRED or default is not REQUIRED:
         return
     if name == "self":
         raise SetupError(
-            "a static method gets no self, so self would be read from the query: leave out "
-            "@staticmethod, or the parameter self"
+            "a static method gets no self, so its parameter self would be read from the query: "
+            "leave out @staticmethod or self"
         )
     if name in _NOT_ANNOTATED:
         raise SetupError(
@@ -476,7 +477,7 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
 _INSTEAD = by_name(
     {
         "db: Db, the type of a resource, and @app.provides(Db) above its provider": "Depends",
-        "the class of this name from micropie": "Query Header Cookie Form Body Request UploadFile",
+        "micropie's class with this name": "Query Header Cookie Form Body Request UploadFile",
         "request.after_response(function) in the handler": "BackgroundTasks BackgroundTask",
         "self.response in the handler, without a parameter": "Response JSONResponse",
         "number: int, which <number:int> in the path fills": "Path",
@@ -526,8 +527,8 @@ def _private_names(parameters: Sequence[Parameter], taken: Collection[str]) -> s
                 fills_positions and one.kind is not Parameter.KEYWORD_ONLY
             ):
                 raise SetupError(
-                    f"no request fills its parameter {one.name!r}, because the name begins with _: "
-                    "rename it, or put it last and give it a default"
+                    f"requests can't fill its parameter {one.name!r}, because the name begins "
+                    "with _: rename it, or move it to the end and give it a default"
                 )
             names.add(one.name)
         elif one.kind < Parameter.KEYWORD_ONLY:

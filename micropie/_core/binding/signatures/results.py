@@ -173,8 +173,8 @@ def result_filter(
         )
     if stated is not None:
         raise SetupError(
-            f"response_model={stated!r} has no fields: write a dataclass, TypedDict, "
-            "Struct or pydantic model, or a list or dict of one"
+            f"response_model={stated!r} has no fields: use a dataclass, TypedDict, Struct or "
+            "pydantic model, or a list or dict of one"
         )
     return None
 
@@ -298,7 +298,7 @@ class ResultFilter(NamedTuple):
             from micropie._core.binding.structures.invalid import described
 
             raise ResponseError(
-                f"{self.name} returned {type(result).__name__}, which does not match its "
+                f"{self.name} returned {type(result).__name__}, which does not match the "
                 f"annotation {type_name(self.maker.hint)}: {described(error)}"
             ) from None
         return made

@@ -126,8 +126,8 @@ class Body(Source):
     def __init__(self, name: None = None, **others: Never) -> None:
         if name is not None:
             raise SetupError(
-                f"Body({name!r}) takes no name, because it is the whole body: write Body(), and a "
-                f"class with a field {name!r}"
+                f"Body({name!r}) takes no name, because it is the whole body: write Body(), and "
+                f"annotate with a class that has a field {name!r}"
             )
         super().__init__(**others)
 
@@ -151,6 +151,6 @@ def declared_source(annotation: object) -> tuple[Source | None, Any]:
     others = tuple(item for item in found if not isinstance(item, Source))
     if len(stated) > 1:
         raise SetupError(
-            f"an annotation declares two sources, {stated[0]!r} and {stated[1]!r}: leave one out"
+            f"the annotation declares two sources, {stated[0]!r} and {stated[1]!r}: remove one"
         )
     return (stated[0] if stated else None), (Annotated[(kind, *others)] if others else kind)

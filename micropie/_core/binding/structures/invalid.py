@@ -205,7 +205,7 @@ def _of_pydantic(
     """
     count = reason.error_count()
     if count > MOST_ERRORS:
-        text = f"{count} values are wrong"
+        text = f"{count} values are invalid"
         yield ParameterError("", "", None, text, sentence=text, words=INVALID)
         return
     for one in reason.errors(include_url=False, include_context=False):

@@ -112,7 +112,7 @@ class Maker:
             with suppress(ValueError, TypeError):
                 return self._dumped(result, kind)
         raise ValueError(
-            f"Expected `{structure_name(self.hint)}`, or another type of the annotation"
+            f"Expected `{structure_name(self.hint)}`, or another type in the annotation"
         )
 
     @cached_property
@@ -191,7 +191,7 @@ class ByMsgspec(Maker):
             if not isinstance(library.inspect.type_info(kind), library.inspect.CustomType):
                 raise SetupError(
                     f"it is a {structure_name(self.hint)} with a {kind.__name__}, which msgspec "
-                    "creates itself without your decoder: use a plain class, not a dataclass, "
+                    "creates without calling your decoder: use a plain class, not a dataclass, "
                     "Struct, Enum or type of the standard library"
                 )
             self._converters[kind] = converter_for(kind, self.own)

@@ -136,8 +136,10 @@ class Message:
     def __init__(self, text: str = "", /, **words: str) -> None:
         for fault in words:
             if fault not in _FAULTS:
-                raise SetupError(f"Message takes the keywords {', '.join(_FAULTS)}, not {fault!r}")
-        check_each("Message", str, "a text", text=text, **words)
+                raise SetupError(
+                    f"Message takes only the keywords {', '.join(_FAULTS)}, not {fault!r}"
+                )
+        check_each("Message", str, "a string", text=text, **words)
         self._text = text
         self._words = words
 

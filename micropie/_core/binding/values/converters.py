@@ -147,8 +147,8 @@ class OwnTypes(NamedTuple):
             taken = str
         if not takes(decode, 1) or taken is kind:
             raise SetupError(
-                f"decoders={{{kind.__name__}: ...}} needs a function whose one parameter is "
-                f"the value to convert, such as a str, not a {kind.__name__}"
+                f"decoders={{{kind.__name__}: ...}} needs a function with one parameter, the "
+                f"value to convert, such as a str, not a {kind.__name__}"
             )
         return str if taken is Parameter.empty else taken
 
@@ -659,7 +659,7 @@ def _hashed(kind: Collect) -> Collect:
 def _collection(kind: Collect, arguments: tuple[object, ...], own: OwnTypes) -> Converter:
     first, *others = arguments or (Any,)
     if others not in ([], [Ellipsis]):
-        raise SetupError("a form can't send a tuple of fixed length; write tuple[X, ...]")
+        raise SetupError("a form can't send a tuple of fixed length: write tuple[X, ...]")
     item = converter_for(first, own)
     from_text = _from_one_text(item)
     is_hashed = kind in (set, frozenset)

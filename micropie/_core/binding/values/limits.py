@@ -62,8 +62,7 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
         )
     if Fraction in kinds:
         raise SetupError(
-            f'{about} with a Fraction, which takes minutes to parse from "1e99999999": use a '
-            "Decimal"
+            f'{about} with a Fraction, whose parsing takes minutes for "1e99999999": use a Decimal'
         )
     marks = [*kinds, *chain.from_iterable(getattr(one, "__metadata__", ()) for one in kinds)]
     if any(is_of_pydantic(one, "ImportString") for one in marks):
@@ -81,7 +80,7 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
     for one in chain.from_iterable(map(structures_of, sets)):
         if not _can_be_hashed(one):
             raise SetupError(
-                f"{about} with a set of {one.__name__}, which can't be hashed: make it "
+                f"{about} with a set of {one.__name__}, which can't be hashed: make the class "
                 "frozen=True, or write a list"
             )
     if not is_pydantic:
@@ -99,13 +98,13 @@ def _check_init(kinds: Sequence[object], about: str) -> None:
             name = f"{getattr(owner, '__name__', '')}.{field.name}"
             if not field.init:  # msgspec would set it from the body
                 raise SetupError(
-                    f"{about}, and a body must not set {name}, which has init=False: write a class "
-                    "with only the fields that a body may set, or make it a property"
+                    f"{about}, but a body must not set {name}, which has init=False: write a "
+                    "class with only the fields that a body may set, or make the field a property"
                 )
             if getattr(field, "converter", None) is not None:
                 raise SetupError(
                     f"{about}, which msgspec creates without calling the converter of {name}: "
-                    "leave the converter out, or convert it in __attrs_post_init__"
+                    "leave the converter out, or convert the value in __attrs_post_init__"
                 )
 
 
@@ -136,7 +135,7 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
         else (
             "msgspec",
             ("annotated_types", "pydantic"),
-            "msgspec.Meta(...) instead, or take a pydantic model",
+            "msgspec.Meta(...) instead, or use a pydantic model",
         )
     )
     found = [

@@ -158,8 +158,8 @@ async def run_tasks(exchange: Answered, ends: Ends, seconds: float) -> None:
                 await _run(exchange, ends.tasks[0], begin)
                 del ends.tasks[0]
         for task in ends.tasks:
-            end = "was abandoned" if task is begun else "did not start"
-            logger.error("%s %s: background_timeout is %g s", _label(exchange, task), end, seconds)
+            end = "did not finish" if task is begun else "did not start"
+            logger.error("%s %s in %g s (background_timeout)", _label(exchange, task), end, seconds)
         ends.tasks.clear()
     finally:
         exchange.release()

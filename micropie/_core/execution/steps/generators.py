@@ -199,7 +199,7 @@ class Resources(list[RunningGenerator]):
                         yield from generator.resume(None, thrown)
                     if not generator.has_ended:
                         yield from generator.close()
-                        raise ResponseError(f"{owner.name} yields twice: keep one yield")
+                        raise ResponseError(f"{owner.name} yielded twice: it must yield only once")
                 except Exception as error:
                     raised = error
                 # Don't remove the generator earlier: if a cancellation interrupts the lines above,
@@ -349,7 +349,7 @@ def _perform_in_def(flow: Flow[Value], backend: str) -> Value:
             try:
                 if is_on_loop():
                     raise RuntimeError(
-                        "this code runs on the event loop: write async with, in an async def"
+                        'this code runs on the event loop: write "async with" in an async def'
                     )
                 result = (
                     await_in_def(backend, function, arguments)

@@ -221,9 +221,9 @@ class _Sentinels:
                 continue
             kind = str
             if state is None:
-                reasons.append(f"{host}:{port} does not know it")
+                reasons.append(f"{host}:{port} does not know this name")
             elif state["is_sdown"] or state["is_odown"] or not state["is_master"]:
-                reasons.append(f"{host}:{port} reports that it is down")
+                reasons.append(f"{host}:{port} reports that the primary is down")
             else:
                 # Query this Sentinel first the next time.
                 self._addresses = [address, *(one for one in self._addresses if one != address)]
@@ -232,7 +232,7 @@ class _Sentinels:
                 except redis.TimeoutError as error:
                     return str(error)
                 return state["ip"], state["port"]
-        return kind(f"no Sentinel knows the primary {service_name!r}: {'; '.join(reasons)}")
+        return kind(f"no Sentinel can name the primary {service_name!r}: {'; '.join(reasons)}")
 
 
 class RedisClient:
@@ -264,10 +264,10 @@ class RedisClient:
             # Leave out the reason, because it may contain a part of the password.
             raise SetupError(
                 f"{owner} takes a URL such as redis://localhost:6379/0 or "
-                "redis+sentinel://one:26379,two:26379/mymaster/0; in a password, write %2F "
-                "for /, %23 for # and %3F for ?"
+                "redis+sentinel://one:26379,two:26379/mymaster/0; in a password, write %2F for "
+                "/, %23 for # and %3F for ?"
             ) from None
-        check_each(owner, str, "a text", prefix=prefix)
+        check_each(owner, str, "a string", prefix=prefix)
         self._owner = owner
         self.url = url
         self._patience = patience

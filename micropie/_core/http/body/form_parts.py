@@ -192,7 +192,7 @@ class _Part:
             return b""
         if self._source is None:
             raise RuntimeError(
-                f"the part {self.name!r} has been discarded: read it before the next part"
+                f"the part {self.name!r} was discarded: read each part before the next one"
             )
         if self._rest:
             chunk, self._rest = bytes(self._rest), memoryview(b"")

@@ -53,7 +53,7 @@ class BodyReader:
         """
         if self.state is STREAMED:
             raise RuntimeError(
-                "the body was already handed out as a stream or a form; it can be streamed only "
+                "the body has already been read as a stream or a form, and can be streamed only "
                 "once"
             )
         self.has_ended = False
@@ -82,8 +82,8 @@ class BodyReader:
         """
         if self.state is STREAMED:
             raise RuntimeError(
-                "the body was already handed out as a stream or a form; "
-                "it can't be read whole as well"
+                "the body has already been read as a stream or a form, so it can't be read as a "
+                "whole"
             )
         self._count(0)  # check again, because the limit may have been lowered
         if self.state is UNREAD:

@@ -50,8 +50,8 @@ _MOST_HEADER: Final = 4096  # bytes: enough for a file name of 255 escaped chara
 _DASH: Final = ord("-")
 _MOST_LINES: Final = 512  # more lines are parsed in a thread; each part has four or more
 _MALFORMED: Final = (
-    "The multipart form is malformed: a boundary is wrong, or the headers of a part are wrong, too "
-    "many or too long."
+    "The multipart form is malformed: a boundary is wrong, or a part has invalid, too many or "
+    "too long headers."
 )
 
 
@@ -143,7 +143,7 @@ class PartParser:
         if self._failure is not None:
             raise HTTPError(*self._failure)
         if not self._is_complete() and not (may_be_empty and self._opening == b""):
-            raise BadRequest("The multipart form is cut off before its last boundary.")
+            raise BadRequest("The multipart form ends before its last boundary.")
 
     def _found_in(self, chunk: bytes) -> Iterable[MultipartSegment | bytes | None]:
         """Return the events that the package ``multipart`` finds in the next chunk.

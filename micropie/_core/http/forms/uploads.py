@@ -163,7 +163,7 @@ class NewFile:
                     # "x" refuses an existing file and doesn't follow a symlink.
                     self._file = self.path.open("xb")
                 except (FileNotFoundError, NotADirectoryError) as error:
-                    error.add_note(f"save_to takes a directory that exists, not {self.path.parent}")
+                    error.add_note(f"save_to needs an existing directory, not {self.path.parent}")
                     raise
             self._file.writelines(pieces)
             if is_last:

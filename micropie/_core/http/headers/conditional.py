@@ -49,7 +49,7 @@ def entity_tag(text: str) -> str:
     try:
         return f'"{quote(text, safe=_TAG_SAFE)}"'
     except TypeError:
-        raise TypeError(f"an etag must be text, not {text!r}: write etag=str(...)") from None
+        raise TypeError(f"an etag must be a str, not {text!r}: write etag=str(...)") from None
 
 
 _TAG_SAFE = "!#$&'()*+,/:;<=>?@[\\]^`{|}~"  # without "%", because it begins an escape
@@ -183,7 +183,7 @@ def _range_of(value: str, size: int) -> tuple[int, int] | None:
         start, stop = first, size if last is None else min(last + 1, size)
     if start >= size:
         raise HTTPError(
-            416, f"The whole content has {size} bytes.", [("Content-Range", f"bytes */{size}")]
+            416, f"The content has only {size} bytes.", [("Content-Range", f"bytes */{size}")]
         )
     return start, stop
 

@@ -135,19 +135,19 @@ def format_cookie(
     """
     if not isinstance(value, str):
         raise ValueError(
-            f"the value of cookie {name!r} must be text, not {value!r}: write str(...)"
+            f"the value of cookie {name!r} must be a str, not {value!r}: write str(...)"
         )
     if not _VALUE.fullmatch(value):
         raise ValueError(
-            f"the value of cookie {name!r} has a character that cookies "
-            "can't hold; percent-encode it"
+            f"the value of cookie {name!r} has a character that cookies can't contain: "
+            "percent-encode it"
         )
     cookie = f"{name}={value}"
     if max_age is not None:
         if isinstance(max_age, timedelta):
             max_age = int(max_age.total_seconds())
         elif type(max_age) is not int and type(max_age) is not float:
-            raise ValueError(f"max_age must be seconds or a timedelta, not {max_age!r}")
+            raise ValueError(f"max_age must be a number of seconds or a timedelta, not {max_age!r}")
         cookie += f"; Max-Age={int(max_age)}"
     if expires is not None:
         if not isinstance(expires, datetime):
@@ -162,7 +162,7 @@ def format_cookie(
     cookie += _attributes_of(name, path, domain, secure, httponly, samesite, partitioned)
     if len(cookie) > MAX_COOKIE:
         raise ValueError(
-            f"cookie {name!r} has {len(cookie)} bytes; browsers drop cookies over {MAX_COOKIE}"
+            f"cookie {name!r} has {len(cookie)} bytes, but browsers drop cookies over {MAX_COOKIE}"
         )
     return cookie
 
@@ -202,16 +202,16 @@ def _attributes_of(
             )
     if name.startswith("__Host-") and (path != "/" or domain is not None):
         raise ValueError(
-            f"cookie {name!r} has a domain or another path than '/': browsers refuse it, "
-            "because its name begins with __Host-"
+            f"cookie {name!r} must not have a domain or a path other than '/': browsers refuse "
+            "it, because its name begins with __Host-"
         )
     attributes = ""
     for attribute, text in (("Domain", domain), ("Path", path)):
         if text is not None:
             if not _ATTRIBUTE.fullmatch(text):
                 raise ValueError(
-                    f"an attribute of cookie {name!r} has a character "
-                    f"that headers can't hold: {text!r}"
+                    f"an attribute of cookie {name!r} has a character that headers can't contain: "
+                    f"{text!r}"
                 )
             attributes += f"; {attribute}={text}"
     for attribute, is_set in (

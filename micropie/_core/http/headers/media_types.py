@@ -82,7 +82,7 @@ def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
             continue
         name, quoted, token = match.groups()
         if name.lower() in parameters:
-            raise BadRequest(f"The {header} header has a parameter twice.")
+            raise BadRequest(f"The {header} header has the same parameter twice.")
         # Refuse ``filename=`` without a value, because some parsers would treat the part as a
         # field, others as a file without a name.
         if quoted is None and not token and header == _DISPOSITION:
@@ -127,11 +127,11 @@ def _extended(value: str) -> str:
     """
     charset, _, rest = value.partition("'")
     if charset.lower() != "utf-8" or "'" not in rest:
-        raise BadRequest("A file name of the form is not valid.")
+        raise BadRequest("A file name in the form is not encoded as RFC 8187 requires.")
     try:
         return unquote_to_bytes(rest.partition("'")[2]).decode()
     except UnicodeDecodeError:
-        raise BadRequest("A file name of the form is not valid UTF-8.") from None
+        raise BadRequest("A file name in the form is not valid UTF-8.") from None
 
 
 # -- choosing a response's type by Accept: RFC 9110, sections 12.4.2 and 12.5.1 -------------------
@@ -165,7 +165,7 @@ def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
     for name in offered:
         if name not in SHORT_NAMES and "/" not in name:
             raise ValueError(
-                f"{name!r} is not a media type: write text/calendar, or "
+                f"{name!r} is not a media type: write one with a slash, such as text/calendar, or "
                 f"one of {', '.join(SHORT_NAMES)}"
             )
     types = [SHORT_NAMES.get(name, name).lower() for name in offered]

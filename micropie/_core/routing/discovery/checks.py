@@ -75,8 +75,8 @@ def refuse_unless_check(check: Check) -> None:
     is_method = inspect.isfunction(check) and [*inspect.signature(check).parameters][:1] == ["self"]
     if isinstance(check, type) or is_generator or is_method or not _takes_request(check):
         raise SetupError(
-            f"{_name_of(check)} is not a check, which takes the request and has no yield: write "
-            "@requires(members) above the handler, with def members(request): ..."
+            f"{_name_of(check)} is not a check, because a check is a function of the request "
+            "without yield: write @requires(members), with def members(request): ..."
         )
 
 
@@ -137,8 +137,8 @@ def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]
         if hasattr(layer, HOLDS):
             name = _name_of(getattr(layer, HOLDS))
             raise SetupError(
-                f"@requires without () takes {name} itself as the check: write @requires(members), "
-                "with your check"
+                f"@requires without () takes {name} for the check: write @requires(check), with "
+                "your check function"
             )
     # For a callable object, use the marks above its class and those above its ``__call__``.
     marks = [
@@ -158,7 +158,7 @@ def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]
         if not mark.guards:
             raise SetupError(
                 f"@{type(mark).__name__} has no effect above {_name_of(function)}, which handles "
-                f"WebSockets"
+                "WebSockets"
             )
     # Return each mark once. Compare marks by identity, because their classes may define ``==``.
     return [
@@ -198,7 +198,7 @@ def check_middlewares(
             hasattr(middleware, one) for one in (*_HOOKS, *_FLOW_HOOKS, *_SOCKET_HOOKS)
         ):
             raise SetupError(
-                f"middlewares holds objects, not classes: append({middleware.__name__}())"
+                f"middlewares takes objects, not classes: write append({middleware.__name__}())"
             )
     for middleware in of_sockets:
         if not _has_hooks(middleware, _SOCKET_HOOKS, providers):
@@ -243,7 +243,7 @@ def _is_generator(middleware: Any, providers: Providers) -> bool:
     providers.refuse_resources(function, 1)
     if not takes(function, 1):
         name = getattr(middleware, "__name__", repr(middleware))
-        raise SetupError(f"{name} in middlewares takes one argument, the request")
+        raise SetupError(f"{name} in middlewares must take one argument, the request")
     return True
 
 
@@ -262,8 +262,7 @@ def _has_hooks(middleware: object, hooks: Mapping[str, str], providers: Provider
         providers.refuse_resources(method, count)
         if not takes(method, count):
             raise SetupError(
-                f"{owner}.{name} can't take the arguments that it gets: write "
-                f"def {name}(self, {hooks[name]})"
+                f"{owner}.{name} has the wrong parameters: write def {name}(self, {hooks[name]})"
             )
         if hooks is _FLOW_HOOKS and (
             inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)

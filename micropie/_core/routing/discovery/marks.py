@@ -52,8 +52,8 @@ def leave_mark(target: Marked, attribute: str, mark: object) -> Marked:
             setattr(target, attribute, mark)
             return target
     raise SetupError(
-        f"{target!r} can't be decorated: decorators go above a function, middleware and @requires "
-        "also above an application or its class"
+        f"{target!r} can't be decorated: use decorators on functions, and middleware and "
+        "@requires also on an application or its class"
     )
 
 
@@ -116,7 +116,7 @@ def find_handlers(
         takes_socket = name.startswith(SOCKET_PREFIX) or any(mark.takes_socket for mark in marks)
         if takes_socket and not all(mark.takes_socket for mark in marks):
             raise SetupError(
-                f"{name} handles WebSockets: write @websocket above it, not @route, @get, @post"
+                f"{name} handles WebSockets: write @websocket above it, not an HTTP decorator"
             )
         if attributes.setdefault((name, takes_socket), attribute) != attribute:
             raise SetupError(f"{name}_ and {name} have the same public name: rename one of them")

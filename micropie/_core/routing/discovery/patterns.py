@@ -239,12 +239,11 @@ class Pattern:
             end = found.end()
         segment = Segment([*literals, text[end:]], wildcards)
         if segment.text == "":
-            raise SetupError(
-                f"the route {self.text!r} has an empty segment, which no path may have"
-            )
+            raise SetupError(f'the route {self.text!r} has an empty segment: remove the extra "/"')
         if segment.is_path and len(wildcards) > 1:
             raise SetupError(
-                f"the route {self.text!r} has a path wildcard and another wildcard in one segment"
+                f"the route {self.text!r} has a path wildcard and another wildcard in one "
+                'segment: put a "/" between them'
             )
         self.segments.append(segment)
 
@@ -256,7 +255,9 @@ class Pattern:
                 f"write <name:{kind or 'int'}>"
             )
         if name in self.names:
-            raise SetupError(f"the route {self.text!r} uses <{name}> twice")
+            raise SetupError(
+                f"the route {self.text!r} has two wildcards named <{name}>: rename one"
+            )
         if kind == "re":
             if not rule:
                 raise SetupError(
@@ -266,7 +267,7 @@ class Pattern:
                 fullmatch = re.compile(rule, re.DOTALL).fullmatch
             except re.error as error:
                 raise SetupError(
-                    f"the route {self.text!r} has an expression that Python can't read: {error}"
+                    f"the route {self.text!r} has an invalid regular expression: {error}"
                 ) from None
 
             def match_expression(text: str) -> tuple[str] | None:
@@ -276,6 +277,8 @@ class Pattern:
             return Wildcard(name, _RE_RANK, f"re:{rule}", match_expression)
         if kind not in _KINDS or rule is not None:
             known = f"<{kind}:{name}>" if name in _KINDS else "int, float, path or re:expression"
-            raise SetupError(f"the route {self.text!r} has an unknown type {kind!r}: write {known}")
+            raise SetupError(
+                f"the route {self.text!r} has an invalid type in {found[0]}: write {known}"
+            )
         rank, match = _KINDS[kind]
         return Wildcard(name, rank, kind, match)

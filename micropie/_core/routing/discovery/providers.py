@@ -124,7 +124,7 @@ class Providers:
     def _find(self, key: object, path: tuple[object, ...] = ()) -> Provider:
         if key in path:
             circle = " needs ".join(map(type_name, [*path[path.index(key) :], key]))
-            raise SetupError(f"{circle}: providers can't depend on each other")
+            raise SetupError(f"{circle}: providers can't depend on one another in a circle")
         found = self._found.get(key)
         if found is None:
             # If the key is a function, this function is the provider, unless a test has replaced it
@@ -158,8 +158,8 @@ class Providers:
             with_ = "async with" if is_async else "with"
             raise SetupError(
                 f"{getattr(function, '__qualname__', repr(function))}: only handlers, checks and "
-                f"commands get resources as parameters; write {with_} "
-                f"request.resource({type_name(key)}) as {name}: inside of it"
+                f'commands get resources as parameters: write "{with_} '
+                f'request.resource({type_name(key)}) as {name}:" in it instead'
             )
 
     def resource(self, request: Request, key: object) -> ResourceContext[Any]:
@@ -188,8 +188,8 @@ class Providers:
         for one in needed:
             if one.plan.body_parameter is not None:
                 raise SetupError(
-                    f"{one.name} takes a body, but checks run before the body is received: "
-                    "take it in the handler"
+                    f"{one.name} reads the body, but it is needed before the body is received: "
+                    "read the body in the handler"
                 )
         return needed
 
@@ -246,7 +246,7 @@ def _open(resources: Resources, provider: Provider, arguments: Sequence[object])
     value = yield from generator.resume(None)
     if generator.has_ended:
         raise ResponseError(
-            f"{provider.name}, which provides {type_name(provider.key)}, ended without a yield"
+            f"{provider.name}, which provides {type_name(provider.key)}, ended without yielding it"
         )
     return value
 
@@ -264,7 +264,7 @@ def check_provider(function: object) -> None:
     if isinstance(function, ContextDecorator | AsyncContextDecorator):
         raise SetupError(
             "provides takes a function that opens the resource for each request: leave out the "
-            "() after it, as in app.provides(Session)(sessionmaker(engine).begin)"
+            "last (), as in app.provides(Session)(sessionmaker(engine).begin)"
         )
 
 
@@ -278,7 +278,9 @@ def check_key(key: object) -> None:
             "@app.provides(Session) above a function that opens a Session"
         )
     if key in _OF_REQUESTS:
-        raise SetupError(f"{type_name(key)} can't be provided: every request has its own")
+        raise SetupError(
+            f"{type_name(key)} can't be provided, because micropie creates one for each request"
+        )
     if getattr(get_origin(key) or key, "__module__", "") == "builtins":
         name = type_name(key)
         raise SetupError(
