@@ -485,7 +485,7 @@ def handler_of(kind: Any) -> Any:
             {Price: str},
             "'value': it is a Body with a Price, which msgspec creates without calling your decoder",
         ),
-        (Team, {}, "App(decoders={...: ...})"),
+        (Team, {}, "App(decoders={...: function})"),
     ],
 )
 def test_a_decoder_that_can_not_be_used_fails_at_set_up(

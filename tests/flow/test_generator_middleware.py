@@ -486,7 +486,9 @@ class Called:
 def test_a_generator_that_does_not_take_the_request_alone_is_refused_at_set_up(
     around: Any, name: str
 ) -> None:
-    with pytest.raises(SetupError, match=f"{name} in middlewares must take one argument, the request"):
+    with pytest.raises(
+        SetupError, match=f"{name} in middlewares must take one argument, the request"
+    ):
         wrapped(around)._micropie.compiled()
 
 
