@@ -410,7 +410,9 @@ def test_the_message_says_which_annotations_there_are() -> None:
     def handler(thing: Custom) -> None: ...
 
     app.page = route()(handler)
-    with pytest.raises(SetupError, match=r"'thing': .*Custom.*annotate it with str, int, .*pydantic"):
+    with pytest.raises(
+        SetupError, match=r"'thing': .*Custom.*annotate it with str, int, .*pydantic"
+    ):
         app._micropie.compiled()
 
 
