@@ -129,7 +129,7 @@ def test_handlers(make_client: MakeClient, tmp_path: Path) -> None:
         "15 get('filename')": "for an upload, write upload.filename",
         "18 path_params": "a path with segments that no parameter takes gets a 404",
         "24 _send_response": "return the response",
-        "27 run": "App has an attribute of that name",
+        "27 run": "App uses that name",
         "35 app.page": 'write @app.route("/page") above the function',
         "21 _redirect('https://other.example/')": "write Redirect(location, allow_external=True)",
     }
