@@ -645,8 +645,7 @@ class App(Base[Outermost_co]):
                 )
             if bridge is not None:
                 raise SetupError(
-                    "bridge= is only for an ASGI or WSGI application: leave it out, because an "
-                    "App is both"
+                    "leave out bridge=: it is only for ASGI or WSGI applications, and App is both"
                 )
             if not text:
                 raise SetupError(
@@ -657,8 +656,7 @@ class App(Base[Outermost_co]):
             found = kind_of_target(target, kind)
             if isolated:
                 raise SetupError(
-                    "isolated=True is only for an App: leave it out, because an ASGI or WSGI "
-                    "application shares nothing"
+                    "leave out isolated=True: only an App shares anything with the outer one"
                 )
         if target is self:
             raise SetupError(f"{type(self).__name__} is mounted at {text} inside of itself")

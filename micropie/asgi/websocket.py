@@ -147,8 +147,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
             raise connection.refusal("accept")
         if subprotocol is not None and subprotocol not in self.subprotocols:
             raise ValueError(
-                f"the client did not offer the subprotocol {subprotocol!r}, only "
-                f"{self.subprotocols}"
+                f"the client did not offer subprotocol {subprotocol!r}, only {self.subprotocols}"
             )
         pairs: HeaderPairs = [] if headers == () else _checked(headers)
         exchange = self._exchange
@@ -360,8 +359,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         """
         if not self._exchange.answer.is_accepted:
             raise RuntimeError(
-                "save_session() on a WebSocket that has not been accepted: ws.accept() saves the "
-                "session"
+                "save_session() before the WebSocket is accepted: ws.accept() saves the session"
             )
         await self._save_changes()
 

@@ -209,7 +209,7 @@ def wsgi(environ: Any, start_response: Any) -> Any: ...
         ("/a", max, {}, 'write kind="wsgi"'),
         ("/a", wsgi, {"kind": "app"}, "is only for a micropie App"),
         ("/a", wsgi, {"kind": "WSGI"}, 'must be "wsgi"'),
-        ("/a", wsgi, {"isolated": True}, "isolated=True is only for an App"),
+        ("/a", wsgi, {"isolated": True}, "leave out isolated=True"),
         ("/a", Shop(), {"strip": True}, "strip=True is only for an ASGI or WSGI"),
         ("/taken", wsgi, {}, "two applications are mounted at /taken"),
         ("/taken/", wsgi, {}, "two applications are mounted at /taken"),

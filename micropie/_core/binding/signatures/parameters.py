@@ -138,12 +138,13 @@ class BoundParameter:
             if "query" in places and key in (query := exchange.query):
                 return _from_texts(self, query[key], "query")
             for name, by_name in body.by_place:
-                if name in places:
-                    get, read = places[name]
-                    values: Any = get(request) if get is _EXACT else by_name
-                    if key in values:
-                        value = values[key]
-                        return value if read is None else read(self, value, name)
+                if name not in places:
+                    continue
+                get, read = places[name]
+                values: Any = get(request) if get is _EXACT else by_name
+                if key in values:
+                    value = values[key]
+                    return value if read is None else read(self, value, name)
         if body.form is not None:
             return self._left_out(request, body.form)
         if self.default is REQUIRED:
