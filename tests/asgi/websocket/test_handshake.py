@@ -278,7 +278,7 @@ def test_after_websocket_runs_whatever_happens(
 def test_what_is_no_middleware_fails_at_setup(middleware: Any) -> None:
     app = App()
     app.ws_middlewares.append(middleware)
-    with pytest.raises(SetupError, match=r"middlewares holds objects|is not WebSocket middleware"):
+    with pytest.raises(SetupError, match=r"middlewares takes objects|is not WebSocket middleware"):
         app._micropie.compiled()
 
 
