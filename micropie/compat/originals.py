@@ -123,7 +123,7 @@ class _Loader:
 
 def _guard(framework: str, module: Any) -> None:
     name, guard = _GUARDS[framework]
-    kind = type(vars(module).get(name))  # an unrelated module of this name may lack the attribute
+    kind = type(vars(module).get(name))  # None in another module called "bottle"
     if is_below(kind.__module__, framework) and kind not in _guarded:
         _guarded.add(kind)
         guard(module)

@@ -158,7 +158,7 @@ _OF_REQUESTS = {
             'request.cookies["name"]': "COOKIES",
             'request.headers["Name"]': "META environ",
             "request.read(), or await request.body()": "data",
-            "request.client.host, if request.client is not None (a UNIX socket)": "remote_addr",
+            "request.client.host (on a UNIX socket, request.client is None)": "remote_addr",
             "request.state.user, if a hook has set it": "user",
         }
     ).items()

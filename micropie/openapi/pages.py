@@ -112,9 +112,9 @@ def _assets(docs: Docs) -> Path:
     found = find_spec("micropie_swagger_ui")
     if found is None or not found.submodule_search_locations:
         raise SetupError(
-            "App(docs=...) needs the files of Swagger UI: run pip install "
-            "../micropie/swagger-ui, with the path of your clone of micropie, or give a directory "
-            'that has them: App(docs=Docs(assets="node_modules/swagger-ui-dist"))'
+            "App(docs=...) needs the files of Swagger UI. Install them from your clone of "
+            "micropie, with pip install path/to/micropie/swagger-ui, or give a directory that has "
+            'them: App(docs=Docs(assets="node_modules/swagger-ui-dist"))'
         )
     return Path(found.submodule_search_locations[0])
 

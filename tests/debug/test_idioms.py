@@ -400,7 +400,7 @@ GET / -> yield only the data, or event(data)
 GET / -> put the status first, as in return 200, body, headers
 # Flask: request.remote_addr
     def index(self): return self.request.remote_addr
-GET / -> Write request.client.host, if request.client is not None (a UNIX socket).
+GET / -> Write request.client.host (on a UNIX socket, request.client is None).
 # Flask: response.mimetype
     def index(self): self.response.mimetype = 'text/csv'
 GET / -> Write response.content_type = "text/csv".

@@ -3,7 +3,7 @@ executor that the application passes.
 
 Open ``processes.py`` to change how processes start, end and get calls. The other files:
 
-- ``remote.py``: the messages and the cancellation of a call
+- ``remote.py``: the messages to and from a process, and how a call is cancelled
 - ``executors.py``: executors such as Dask's
 - ``flow/pooled.py``: how the request and the handler's name are pickled
 

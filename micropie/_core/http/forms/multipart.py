@@ -84,8 +84,8 @@ class PartParser:
             raise BadRequest("The Content-Type header of the multipart form has no valid boundary.")
         self._parser = PushMultipartParser(
             boundary,
-            # One byte more, because ``multipart`` also counts the first byte of a line end if a
-            # chunk ends after that byte.
+            # The library counts a header line without its CRLF. If a chunk ends between CR and LF,
+            # it counts the CR as well, so allow one byte more.
             max_header_size=_MOST_HEADER + 1,
             max_header_count=_MOST_HEADERS,
             header_charset=_HEADER_LINES,
