@@ -32,7 +32,7 @@ from tests.support.environment import unmeasured
 from tests.support.guard import guard_of
 from tests.support.ports import free_port
 from tests.support.redis_server import missing_program
-from tests.support.waiting import PATIENCE, until
+from tests.support.waiting import END_WITHIN, PATIENCE, until
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs" / "deploy"
@@ -167,7 +167,7 @@ def running(
         raise
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        process.wait(END_WITHIN)
         guard.kill()
         guard.communicate()
 

@@ -16,7 +16,7 @@ from typing import IO
 
 from tests.support.environment import import_path
 from tests.support.fork_server import OPTIONS, Fork, fork_server
-from tests.support.waiting import PATIENCE, until
+from tests.support.waiting import END_WITHIN, PATIENCE, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,7 +95,7 @@ class Running:
     def end(self) -> int:
         """Interrupt the process, as Ctrl-C does, and return the exit code."""
         self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(PATIENCE)
+        code = self.process.wait(END_WITHIN)
         self._reader.join()
         return code
 

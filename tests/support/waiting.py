@@ -11,6 +11,9 @@ import anyio
 # a busy machine.
 PATIENCE = 30.0
 
+# Seconds within which a server ends. gunicorn kills a worker that has missed its signal after 30 s.
+END_WITHIN = 2 * PATIENCE
+
 
 def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Wait until ``condition()`` holds; fail if that takes longer than ``seconds``."""
