@@ -44,6 +44,8 @@ class Messages:
             False,
             own,
         )
+        # whether JSON numbers must keep all their digits: they must if the type contains a Decimal
+        self._is_exact = self._parameter.is_exact
         self._convert: Any = self._parameter.places["json"][1]
         self._filter = result_filter(function, united(sent))
 
@@ -55,7 +57,7 @@ class Messages:
         if self.received in (str, bytes):
             return content
         document = loads(content)
-        if self._parameter.is_exact:  # the type contains a Decimal, so numbers keep all digits
+        if self._is_exact:
             data = content if isinstance(content, bytes) else content.encode()
             document = exact(data) or document
         return self._convert(self._parameter, document, "json")
