@@ -99,16 +99,7 @@ def answer_parts(answer: Hint) -> tuple[tuple[int, ...] | None, tuple[Hint, ...]
     parts = get_args(kind) or (Any, ...)
     if (get_origin(kind) or kind) is not tuple:
         return (), (answer,)
-    # the members of each part's union, with each ``Literal`` replaced by its values
-    atoms = [
-        [
-            one
-            for kind in united(bare(part)[0])
-            for one in (get_args(kind) if get_origin(kind) is Literal else (kind,))
-        ]
-        for part in parts
-        if part is not ...
-    ]
+    atoms = [_atoms(part) for part in parts if part is not ...]
     statuses = [*filter(_may_be_status, atoms[0])]
     for one in atoms[0]:
         if isinstance(one, str) and one.isdecimal():
@@ -122,6 +113,15 @@ def answer_parts(answer: Hint) -> tuple[tuple[int, ...] | None, tuple[Hint, ...]
         return None, (answer,)
     stated = tuple(int(one) for one in statuses if isinstance(one, int))
     return stated if len(stated) == len(statuses) else None, _split_union(parts[1])
+
+
+def _atoms(hint: Hint) -> list[object]:
+    """Return the members of a union, with each ``Literal`` replaced by its values."""
+    return [
+        one
+        for kind in united(bare(hint)[0])
+        for one in (get_args(kind) if get_origin(kind) is Literal else (kind,))
+    ]
 
 
 def _is_int(atom: object) -> bool:
