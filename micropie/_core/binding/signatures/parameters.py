@@ -53,6 +53,10 @@ if TYPE_CHECKING:
 
 REQUIRED = Parameter.empty
 
+# The places for which the body must be parsed. For a file, parse forms that aren't multipart as
+# well: they contain only the file's name, and the error message says so.
+OF_BODY = ("json", "form", "file")
+
 
 # A part of a request that may contain the value of a parameter, such as the query. The first
 # function returns the part, or None if the request doesn't have it. The second is called with the
@@ -103,7 +107,7 @@ class BoundParameter:
     @property
     def is_in_body(self) -> bool:
         """Whether the value may be the body or a part of it."""
-        return not self.places.keys().isdisjoint(("form", "json", "file"))
+        return not self.places.keys().isdisjoint(OF_BODY)
 
     @property
     def is_exact(self) -> bool:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NewType, get_args,
 
 from micropie._core.binding.annotations import bare, hints_of
 from micropie._core.binding.signatures.parameters import (
+    OF_BODY,
     REQUIRED,
     BoundParameter,
     bound_parameter,
@@ -41,10 +42,6 @@ if TYPE_CHECKING:
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-
-# The places for which the body must be parsed. For a file, parse forms that aren't multipart as
-# well: they contain only the file's name, and the error message says so.
-_OF_BODY = ("json", "form", "file")
 
 
 class ProvidedParameter(NamedTuple):
@@ -170,7 +167,7 @@ class Plan:
         self.names_in_path = [one.name for one in self._positional]
         self.bound: Mapping[str, BoundParameter] = {one.name: one for one in self._all}
         self.reads_values = any(one.first_place for one in self._all)
-        self.body_parameter = next((one for one in self._all if one.first_place in _OF_BODY), None)
+        self.body_parameter = next((one for one in self._all if one.first_place in OF_BODY), None)
 
     def with_provided(
         self, arguments: Sequence[Any], values: Mapping[object, object]
