@@ -606,7 +606,9 @@ def redirect_response(redirect: Redirect, site: Origin) -> Response:
     """Return the response for a ``Redirect`` that was raised during a request. ``site``: the
     scheme and the host of that request. Raises 400 for a location that ``_allowed`` refuses.
     """
-    location = _allowed(redirect, site)
+    location = redirect.location
+    if not _PATH.fullmatch(location):
+        location = _allowed(redirect, site)
     return Response("", redirect.status, [*redirect.headers, ("Location", location)])
 
 
@@ -625,25 +627,23 @@ def encoded_redirect(
 
 
 def _allowed(redirect: Redirect, site: Origin) -> str:
-    """Return the location of a redirect.
+    """Return the location of a redirect that isn't a plain path, which needs no check.
 
     Raises 400 for a control character. Also raises 400 for another host, and for http instead of
     https, unless the redirect allows this, because the location may come from the client. A warning
     in the log explains how to allow it.
     """
     location, problem = redirect.location, ""
-    # Most locations are plain paths, which need no further check.
-    if not _PATH.fullmatch(location):
-        seen = as_browsers_read(location)
-        if redirect.allow_external:
-            pass
-        elif _leads_away(location, seen, site):
-            problem, option = "would leave this site", "allow_external"
-        elif site.scheme == "https" and not redirect.allow_http and seen.startswith("http:"):
-            problem, option = "would go from https to plain http", "allow_http"
-        if not problem and _CONTROL.search(location):
-            logger.warning("refused a redirect to %.500r, which has a control character", location)
-            raise HTTPError(400, "This redirect has a control character.")
+    seen = as_browsers_read(location)
+    if redirect.allow_external:
+        pass
+    elif _leads_away(location, seen, site):
+        problem, option = "would leave this site", "allow_external"
+    elif site.scheme == "https" and not redirect.allow_http and seen.startswith("http:"):
+        problem, option = "would go from https to plain http", "allow_http"
+    if not problem and _CONTROL.search(location):
+        logger.warning("refused a redirect to %.500r, which has a control character", location)
+        raise HTTPError(400, "This redirect has a control character.")
     if problem:
         advice = f"to allow it, write Redirect(location, {option}=True)"
         logger.warning("refused a redirect to %.500r, which %s; %s", location, problem, advice)
