@@ -122,7 +122,7 @@ class ReceivedBody:
 
     def copied(self) -> ReceivedBody:
         """Return a copy for another process. The copy has no files, and it has the bytes only if
-        they are not parsed yet.
+        they are not parsed yet. It has no ``by_place``, because its arguments are already bound.
         """
         copy = ReceivedBody()
         copy.form, copy.parse, copy.document = self.form, self.parse, self.document
