@@ -170,12 +170,9 @@ def _wait_until_it_serves(address: str, port: int, process: subprocess.Popen[byt
     deadline = time.monotonic() + PATIENCE
     while True:
         assert process.poll() is None, "redis-server has ended"
-        try:
-            with socket.create_connection((address, port), 1) as connection:
-                connection.sendall(b"PING\r\n")
-                if not connection.recv(64).startswith(b"-LOADING"):
-                    return
-        except OSError:
-            pass
+        with suppress(OSError), socket.create_connection((address, port), 1) as connection:
+            connection.sendall(b"PING\r\n")
+            if not connection.recv(64).startswith(b"-LOADING"):
+                return
         assert time.monotonic() < deadline, "redis-server does not serve"
         time.sleep(0.02)
