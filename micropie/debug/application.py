@@ -106,8 +106,10 @@ def without_effect(registered: Registrations) -> Iterator[str]:
         method = inspect.getattr_static(type(app), attribute, None)
         place = place_of(method) if inspect.isfunction(method) and method is not own else ""
         if place and not is_hidden(method) and not marks_of(own):
-            advice = f"is hidden by the attribute self.{attribute}: rename one"
-            yield f"{place}: {name}.{attribute} {advice}"
+            yield (
+                f"{place}: {name}.{attribute} is hidden by the attribute self.{attribute}: "
+                "rename one"
+            )
         if isinstance(own, type) and issubclass(own, AppBase):
             if not any(isinstance(one, own) for one in inside):
                 advice = f"write {attribute} = {own.__name__}()"
