@@ -494,25 +494,25 @@ class App(Base[Outermost_co]):
         )
 
     def get(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
-        """Handle GET and HEAD of ``path`` with the decorated function:
+        """Handle GET and HEAD requests for ``path`` with the decorated function:
         ``@app.get("/hello/<name>")``.
         """
         return App.route(self, path, ["GET"], name=name, **others)
 
     def post(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
-        """Handle POST of ``path`` with the decorated function."""
+        """Handle POST requests for ``path`` with the decorated function."""
         return App.route(self, path, ["POST"], name=name, **others)
 
     def put(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
-        """Handle PUT of ``path`` with the decorated function."""
+        """Handle PUT requests for ``path`` with the decorated function."""
         return App.route(self, path, ["PUT"], name=name, **others)
 
     def patch(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
-        """Handle PATCH of ``path`` with the decorated function."""
+        """Handle PATCH requests for ``path`` with the decorated function."""
         return App.route(self, path, ["PATCH"], name=name, **others)
 
     def delete(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
-        """Handle DELETE of ``path`` with the decorated function."""
+        """Handle DELETE requests for ``path`` with the decorated function."""
         return App.route(self, path, ["DELETE"], name=name, **others)
 
     def static(
@@ -531,10 +531,10 @@ class App(Base[Outermost_co]):
         """Serve the files of ``directory`` under ``prefix``:
         ``app.static("/static", "assets", max_age=3600)``.
 
-        ``static_url("css/site.css")`` returns the path of a file; give a second directory another
-        ``name``. ``static_file`` explains the other options, and which files are not served. A
-        relative ``directory`` is relative to the current working directory. Raises ``SetupError``
-        if there is no such directory, and for an invalid prefix.
+        ``static_url("css/site.css")`` returns the path of a file. If you serve a second directory,
+        give it another ``name``. ``static_file`` explains the other options, and which files are
+        not served. A relative ``directory`` is relative to the current working directory. Raises
+        ``SetupError`` if there is no such directory, and for an invalid prefix.
         """
         path, serve = files.directory_route(
             prefix,
@@ -585,13 +585,13 @@ class App(Base[Outermost_co]):
         """Count and time the requests of this application, and serve the metrics for Prometheus at
         ``path``.
 
-        The hook that counts becomes the first item of ``middlewares``. The application's hooks
-        don't run for ``path``.
+        The hook that counts requests becomes the first item of ``middlewares``. The application's
+        hooks don't run for ``path``.
 
         - ``token``: a bearer token that clients must send; None means that they need none.
-        - ``registry``: by default prometheus_client's own.
-        - ``buckets``: the upper bounds of the histogram's buckets, in seconds; by default from
-          0.001 on.
+        - ``registry``: the registry of the metrics; by default, prometheus_client's own.
+        - ``buckets``: the upper bounds of the histogram's buckets, in seconds; by default, they
+          begin with 0.001.
 
         Raises ``SetupError`` for an invalid argument, and if prometheus_client is missing.
         """
@@ -612,7 +612,7 @@ class App(Base[Outermost_co]):
         Shop())``.
 
         - ``target``: an ``App``, an ASGI or a WSGI application. An ``App`` shares this
-          application's sessions, hooks and settings, as an attribute would.
+          application's sessions, hooks and settings, as an ``App`` in an attribute does.
         - ``kind``: ``"app"``, ``"asgi"`` or ``"wsgi"``. By default, the protocol is
           detected from the signature of ``target``. Set ``kind`` if the signature doesn't show it.
         - ``isolated``: whether an ``App`` keeps its own sessions, hooks and settings.
@@ -765,8 +765,8 @@ class App(Base[Outermost_co]):
 
     def asyncapi(self, title: str | None = None, version: str | None = None) -> dict[str, Any]:
         """Return an AsyncAPI 3 document for this application's WebSockets and event streams. The
-        parameters are those of ``openapi``. The types of the messages are those of ``ws:
-        WebSocket[Received, Sent]``.
+        parameters are those of ``openapi``. The types of the messages come from annotations such as
+        ``ws: WebSocket[Received, Sent]``.
         """
         self._micropie.find_roots()
         build = import_module("micropie.openapi.built").build_asyncapi

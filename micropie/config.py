@@ -83,8 +83,8 @@ _read: dict[str, set[str]] = {}  # by prefix, the variables that ``read`` has lo
 
 
 def unread() -> Iterator[tuple[str, str]]:
-    """Yield each variable that begins with a prefix passed to ``read`` but belongs to no setting,
-    together with the name of the most similar setting's variable, or "".
+    """Yield each environment variable that begins with a prefix passed to ``read`` but belongs to
+    no setting. With it, yield the variable of the setting with the most similar name, or "".
     """
     known = set[str]().union(*_read.values())
     variables = _environment()

@@ -2,7 +2,7 @@
 
 Nothing in ``_core`` is public. Public names are in the packages and modules next to it.
 
-Open ``flow/http.py`` to change the stages of a request; it leads to all other packages. The
+Open ``flow/http.py`` to change the stages of a request. This file calls all other packages. The
 other files:
 
 - ``tree.py``: what an ``App`` registers, compiles and starts

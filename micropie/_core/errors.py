@@ -317,8 +317,8 @@ def refuse_text(argument: str, value: object) -> None:
 def refuse_others(called: str, others: Mapping[str, object], advice: Mapping[str, str]) -> None:
     """Raise ``SetupError`` for keyword arguments that the function named ``called`` doesn't take.
 
-    ``advice``: each key is what to write in micropie; its value lists the keywords of other
-    frameworks for which the message suggests this, separated by spaces.
+    ``advice``: maps what to write in micropie to the other frameworks' keywords that it replaces,
+    separated by spaces.
     """
     for name in others:
         instead = by_name(advice).get(name)

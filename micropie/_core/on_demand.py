@@ -33,10 +33,10 @@ def names_on_demand(
 
     - ``names``: maps each module of the package to the names that the module provides, separated by
       spaces. A module whose name begins with a dot is in the parent package.
-    - ``explain``: a function that returns the message for an unknown name, or "". Importing such a
-      name raises ``ImportError`` with the message, and reading it raises ``AttributeError``.
-      ``explain`` is not called for names with two leading underscores, which Python and its tools
-      look up.
+    - ``explain``: a function that returns the message for an unknown name, or "". If there is a
+      message, ``from package import name`` raises ``ImportError`` with it, and ``package.name``
+      raises ``AttributeError``. ``explain`` is not called for names with two leading underscores,
+      which Python and its tools look up.
     """
     modules = by_name(names)
     if explain is not None:
@@ -128,7 +128,8 @@ def reserve(kind: type[object], names: str) -> None:
     """Reserve the attributes ``names`` in the objects of a class.
 
     CPython keeps attributes in an array if they have the names that the first objects of the class
-    set. An object that sets another name gets a dict of its own, which takes as long as six reads.
+    set. An object that sets another name gets a dict of its own. Creating this dict takes as long
+    as reading six attributes.
     """
     first = kind.__new__(kind)
     for name in names.split():

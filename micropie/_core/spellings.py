@@ -56,7 +56,7 @@ class RequestSpellings:
 
     @property
     def get_json(self) -> Any:
-        """The JSON body, or None where ``json()`` raises 400 or 415."""
+        """The JSON body, or None if ``json()`` would raise 400 or 415."""
         return self._exchange.json_value()
 
     def regenerate_session(self) -> Completed[None]:
@@ -89,7 +89,9 @@ class UploadSpellings:
 
 
 class UploadContent:
-    """``upload["content"]``: reads a file like a queue: ``while chunk := await content.get():``."""
+    """``upload["content"]``, which reads a file like a queue: ``while chunk := await
+    content.get()``.
+    """
 
     __slots__ = ("_upload",)
 
@@ -154,7 +156,7 @@ class AppSpellings:
         """Same as ``Redirect``, but the second argument may also be headers:
         ``self._redirect("/there", [("X-Pie", "apple")])``.
 
-        ``extra_headers`` is another name of ``headers``.
+        ``extra_headers`` is another name for ``headers``.
         """
         code, sent = (
             (status, headers or extra_headers) if isinstance(status, int) else (303, status)

@@ -44,11 +44,11 @@ from micropie._core.templates import names_of
 
 
 class _Compiling:
-    """The lock that is held while a tree is compiled, or its compiled sites are dropped. There is
-    one lock for all trees, because trees may contain each other.
+    """The lock that a thread holds while it compiles a tree or drops the tree's compiled sites.
+    There is one lock for all trees, because trees may contain each other.
 
-    The lock is reentrant, because an application's code that is called while a thread holds the
-    lock may register something.
+    The lock is reentrant, because the thread that holds it may call code of the application, and
+    this code may register something.
     """
 
     def __init__(self) -> None:
@@ -72,8 +72,8 @@ class DriverState(Protocol):
     """
 
     site: Site | None
-    """The compiled site, which handles requests. It is None before the application has started, and
-    after a change of its routes or settings until it is compiled again.
+    """The compiled site, which handles requests. It is None before the application has started.
+    After a change of the routes or settings, it is None until the application is compiled again.
     """
 
 
@@ -131,8 +131,8 @@ class Tree(Registrations):
             return site
 
     def around(self, site: Site) -> Site:
-        """Return the site that handles requests. This is ``site`` unless the application has
-        handlers of another framework; if it has, return a site that contains ``site``.
+        """Return the site that handles requests. Usually this is ``site``. If the application has
+        handlers of another framework, it is a site that contains ``site``.
         """
         return site
 
@@ -147,7 +147,7 @@ class Tree(Registrations):
     @property
     def site(self) -> Site:
         """A site that has been compiled already, or else a new one. Under WSGI, ``compiled()``
-        without an argument would compile another one.
+        without an argument would compile a second site.
         """
         return next(iter([*self.sites.values()]), None) or self.compiled()
 
@@ -180,8 +180,8 @@ class Tree(Registrations):
         """Return this application's configuration in the tree that contains it.
 
         If this application is mounted in several places, it has a configuration for each. During a
-        request, the place that is nearest to the request's handler counts. Raises ``LookupError``
-        if several places are equally near.
+        request, return the one for the place that is nearest to the request's handler. Raises
+        ``LookupError`` if several places are equally near.
         """
         places = self._places()
         if len(places) > 1:
@@ -255,7 +255,7 @@ class Tree(Registrations):
         to it.
 
         Leave out the applications that contain this one, as in ``self.parent = root``. Also leave
-        out applications that are attributes of one of these, to which they belong.
+        out applications that are attributes of such an application, because they belong to it.
         """
         known = {id(app) for app in (self.app, *ancestors)}
         known |= {id(value) for ancestor in ancestors for value in _attributes(ancestor).values()}
@@ -310,7 +310,7 @@ class Tree(Registrations):
         return execution.Once.all_open(self.once, manager) if self.once else manager
 
     def shut_down_wsgi(self) -> None:
-        """Shut down now under WSGI, isolated mounts first."""
+        """Run the shutdown under WSGI now, first for isolated mounts."""
         for app in self.walk():
             for mount in app._micropie.mounts:
                 if mount.isolated:

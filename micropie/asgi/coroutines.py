@@ -105,7 +105,7 @@ def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None)
             except BaseException as error:
                 raised = error
             if seconds is None and sent is None and raised is None:
-                return (yield from steps)  # enough, because asyncio only sends None
+                return (yield from steps)  # enough on asyncio, which only sends None
             if scope is not None and (scope.cancelled_caught or brings_cancellation(sent, scope)):
                 timeout, deadline = raised or getattr(sent, "error", None), None
             try:
@@ -129,7 +129,9 @@ def brings_cancellation(sent: object, scope: anyio.CancelScope) -> bool:
 
 
 def advance(steps: Steps[object], sent: object, raised: BaseException | None) -> object:
-    """Advance ``steps`` once, as ``await`` does. Return the object that it waits for next."""
+    """Advance ``steps`` once, as ``await`` does. Return the object that ``steps`` waits for
+    next.
+    """
     if raised is None:
         return next(steps) if sent is None else steps.send(sent)
     if not hasattr(steps, "throw"):

@@ -135,7 +135,7 @@ class ASGIExchange(StreamedExchange):
         wanted, found = name.encode(), None
         for key, value in self.scope["headers"]:
             if key == wanted:
-                # HTTP/2, for example, may send several Cookie headers.
+                # Over HTTP/2, for example, a request may have several Cookie headers.
                 if found is not None:
                     return Headers(self.scope["headers"]).get(name)
                 found = value

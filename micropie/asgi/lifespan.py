@@ -152,7 +152,8 @@ def handling_signals(notify: Callable[[], object]) -> Iterator[None]:
 def _set_handler(number: int, handler: Callable[[int, FrameType | None], object]) -> None:
     """Set a signal's handler, without letting the signal interrupt system calls.
 
-    ``signal()`` alone would let it interrupt them. asyncio sets its handlers in the same way.
+    ``signal()`` alone would let the signal interrupt them. asyncio sets its handlers in the same
+    way.
     """
     signal.signal(number, handler)
     # Windows has no ``siginterrupt``, because signals don't interrupt system calls there.

@@ -96,7 +96,7 @@ async def failure_of_step(
     exchange: Exchange, error: BaseException, is_outermost: bool = True
 ) -> BaseException:
     """Return the exception to throw into the flow after a step has raised ``error``, which is not
-    an ``Exception``. This is the ``Exception`` that replaces ``error``, or else ``error`` itself.
+    an ``Exception``. This is ``error`` itself, unless an ``Exception`` replaces it.
 
     ``is_outermost``: False if code of the application surrounds the step. Open generators don't
     count as such code.
@@ -114,8 +114,8 @@ async def failure_of_step(
 
 async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception | None:
     """Raise a cancellation at the ``yield`` of each open generator, the innermost first, until the
-    task is no longer being cancelled. When this happens, the cancellation came from a scope around
-    the ``yield`` at which it was raised last.
+    task is no longer being cancelled. When it no longer is, the cancellation came from a cancel
+    scope around the last of these ``yield`` expressions.
 
     Return the exception that replaces the cancellation. Return None if the whole request is
     cancelled, which no generator can prevent. A generator that isn't async has no cancel scope, so
@@ -261,7 +261,8 @@ LARGE = 4 * 1024 * 1024
 
 
 async def close_request(exchange: Exchange) -> None:
-    """Release everything that the current request holds, in a thread if it holds a large file.
+    """Release everything that the current request holds. If the request holds a large file, do so
+    in a thread.
 
     Functions passed to ``after_response`` run in a separate task. The server and the connection's
     next request don't wait for this task. The lifespan waits for it before shutdown handlers run.

@@ -139,7 +139,7 @@ class StreamedExchange(Exchange):
 
     config: Config
     send: Send  # the server's ``send``
-    # Set when the call of ``receive`` that is being awaited returns; None if there is no such call.
+    # Set when the current call of ``receive`` returns; None if ``receive`` isn't being called.
     in_flight: anyio.Event | None = None
     _receive: Receive
 
@@ -258,7 +258,7 @@ class HeartBeats:
     def __init__(self, send: Send, pause: float) -> None:
         self._send = send
         self._pause = pause
-        # Set when the heartbeat that is being sent was sent; None if there is no such heartbeat.
+        # Set when the current heartbeat has been sent; None if no heartbeat is being sent.
         self._beat: anyio.Event | None = None
         # The time at which the last message was sent. It is inf while a message is being sent, and
         # after ``stop``.

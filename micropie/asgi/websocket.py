@@ -207,7 +207,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         return self._connection.receive("receive_bytes", "bytes")
 
     async def receive_json(self) -> Any:
-        """Return the value of the next message, which must be JSON, as text or binary.
+        """Return the value of the next message, a text or binary message that contains JSON.
 
         Any other message closes the WebSocket with 1007, and raises a ``ConnectionClosed`` that is
         also a ``ValueError``.
@@ -222,8 +222,8 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         await self._connection.reject(websockets.INVALID_DATA, fault)
 
     async def receive(self) -> Received:
-        """Return the value of the next message. Its type is ``Received`` in ``ws:
-        WebSocket[Received, Sent]``.
+        """Return the value of the next message. The annotation ``ws: WebSocket[Received, Sent]``
+        declares its type, ``Received``.
 
         An invalid value closes the WebSocket with 1007, with the error's message as the reason, and
         raises a ``ConnectionClosed`` that is also a ``ValueError``.
@@ -295,8 +295,8 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         )
 
     async def send(self, value: Sent) -> None:
-        """Send a value of the type ``Sent`` in ``ws: WebSocket[Received, Sent]``, with only the
-        fields of this type. In all other respects this is like ``send_text``.
+        """Send a value of the type ``Sent`` that the annotation ``ws: WebSocket[Received, Sent]``
+        declares, with only the fields of this type. Otherwise, this is like ``send_text``.
 
         Raises ``ResponseError`` for a value that is not of this type.
         """

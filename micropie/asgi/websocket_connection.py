@@ -187,9 +187,9 @@ class Connection(websockets.Progress):
         has arrived comes from ``_leave_scope``.
 
         A cancellation doesn't show which scope it comes from. A shield at ``_cleanup_scope`` blocks
-        a cancellation of ``_leave_scope``, which is outside the shield, but no cancellation of a
-        scope inside the handler. So set the shield, and check whether a cancellation is still in
-        effect. If so, it comes from the handler, so remove the shield.
+        a cancellation of ``_leave_scope``, which is outside the shield. It doesn't block the
+        cancellation of a scope inside the handler. So set the shield, and check whether a
+        cancellation is still in effect. If so, it comes from the handler, so remove the shield.
         """
         if anyio.current_effective_deadline() == -inf:
             self._cleanup_scope.shield = True
@@ -425,7 +425,7 @@ class Connection(websockets.Progress):
             await self._send_close_in_turn()
 
     async def finish(self, close_info: CloseInfo) -> None:
-        """Close the WebSocket after its handler has ended, if it is still open. If sending the
+        """If the WebSocket is still open after its handler has ended, close it. If sending the
         close frame was cancelled earlier, send it now.
 
         If the handshake was not accepted, many servers can't send the application's response, and

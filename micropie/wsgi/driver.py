@@ -150,8 +150,8 @@ class _Chunks:
     closes it, possibly in different threads.
 
     Each chunk is produced in the request's context, because the thread may handle another request
-    between two chunks. This is the request's own context instead of a copy: at its end, a generator
-    may reset a context variable that it set before its first chunk, as Flask's
+    between two chunks. The context is the request's own, not a copy, because at its end, a
+    generator may reset a context variable that it set before its first chunk, as Flask's
     ``stream_with_context`` does.
     """
 
@@ -211,8 +211,8 @@ class _Chunks:
                 self._run(close_stream, self._stream, self._backend)
         finally:
             stream = self._stream
-            # Avoid reference cycles, because these objects may refer to this object or to the
-            # exchange.
+            # Clear these attributes to avoid reference cycles, because the objects in them may
+            # refer to this object or to the exchange.
             stream.driver = stream.items = stream.owner = None
             if exchange.resources:
                 self._run(perform, end_resources(exchange, failure), exchange)

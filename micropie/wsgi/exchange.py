@@ -144,8 +144,8 @@ class WSGIExchange(Exchange):
         path = (self.environ.get("PATH_INFO") or "/").encode("latin-1")
         mount = self.environ.get("SCRIPT_NAME", "").encode("latin-1")
         raw = self._target()
-        # The request's target is not a path, for example "*" or "x/y". Return it, because servers
-        # turn it into a path in PATH_INFO.
+        # If the request's target is not a path, for example "*" or "x/y", return the target,
+        # because servers turn it into a path in PATH_INFO.
         if raw is not None and not raw.startswith(b"/"):
             return raw
         # Use the raw path only if it means the same path as PATH_INFO, because middleware or a
@@ -237,14 +237,14 @@ class WSGIExchange(Exchange):
             raise HTTPError(
                 408, "The request body stopped arriving before it was complete."
             ) from None
-        # Not only OSError: gunicorn raises other errors for a malformed chunk.
+        # Catch more than OSError, because gunicorn raises other errors for a malformed chunk.
         except Exception as error:
             raise ClientDisconnect("the body could not be read") from error
         return piece
 
     async def receive_message(self) -> ServerMessage:
         """Return the next message of the body, for a mounted ASGI application. After the end of the
-        body, wait until this is cancelled.
+        body, wait until this call is cancelled.
 
         A thread that reads from the server's socket can't be interrupted, so closing the request
         waits until the thread has finished reading.

@@ -2,8 +2,8 @@
 installed. It supports neither HTTP/1.1 nor WebSockets.
 
 The standard library parses the head of a request leniently: a bare CR ends a line, a line that is
-not a header ends the head, and ``X_Forwarded_For`` becomes the variable of ``X-Forwarded-For``. So
-this module checks the head before the standard library parses it.
+not a header ends the head, and ``X_Forwarded_For`` becomes the same variable as
+``X-Forwarded-For``. So this module checks the head before the standard library parses it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Handler(WSGIRequestHandler):
     def handle(self) -> None:
         """Handle one request.
 
-        If a client is silent, disconnects, or fails the handshake, this is not an error of the
+        A client that is silent, disconnects, or fails the TLS handshake is not an error of the
         server, so the exception is suppressed.
         """
         with suppress(OSError):
@@ -80,7 +80,7 @@ class _Handler(WSGIRequestHandler):
         environ["wsgi.multithread"] = True
         environ["RAW_URI"] = self.path  # the raw path, because wsgiref unescapes it in PATH_INFO
         if isinstance(self.connection, ssl.SSLSocket):
-            environ["HTTPS"] = "on"  # with this, wsgiref sets ``wsgi.url_scheme``
+            environ["HTTPS"] = "on"  # wsgiref derives ``wsgi.url_scheme`` from this
         return environ
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class

@@ -63,9 +63,9 @@ def contained(error: BaseException) -> Exception:
 #
 # The outcome is not set as a future's exception, because the future, the frames that wait for it
 # and the exception's traceback would refer to each other: each failed request would leave a
-# reference cycle. It is not passed as a plain result either: StopIteration can't be raised through
-# a future, and trio refuses to return a coroutine from a thread, but a decorated ``async def``
-# returns one.
+# reference cycle. It is not passed as a plain result either. StopIteration can't be raised through
+# a future. And a decorated ``async def`` returns a coroutine, which trio refuses to return from a
+# thread.
 #
 # The outcome includes the context variables that the call set. Code in another thread runs in a
 # copy of the context, but a handler must see the variables that a hook has set, even if the two run

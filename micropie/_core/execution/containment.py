@@ -35,8 +35,8 @@ _CAN_BE_SUSPENDED = CO_ASYNC_GENERATOR | CO_COROUTINE | CO_GENERATOR | CO_ITERAB
 
 def failure_of(error: BaseException) -> Exception | None:
     """Return the ``Exception`` to use in place of ``error``, a ``BaseException`` such as
-    ``SystemExit``, if ``error`` is only a failure of the request whose code raised it. Return None
-    if ``error`` must reach the server.
+    ``SystemExit``. Return None if ``error`` must reach the server, because it is more than a
+    failure of the request whose code raised it.
 
     For a group of exceptions and cancellations, return a group of only the exceptions.
     """

@@ -172,7 +172,7 @@ class LoopTasks:
         # to it. trio keeps its tasks alive, so there the list is empty.
         self._tasks: dict[object, list[Any]] = {}
         self._idle: anyio.Event | None = None
-        self.has_ended = False  # whether ``join`` was called; then nothing waits for new tasks
+        self.has_ended = False  # whether ``join`` was called; nothing waits for later tasks
 
     @cached_property
     def new_scope(self) -> type[anyio.CancelScope]:

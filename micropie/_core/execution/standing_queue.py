@@ -22,8 +22,8 @@ _AHEAD = 10
 # Part of the difference between two waits is chance, because calls arrive at random: the time in
 # which n calls arrive has a relative variation of 1/sqrt(n). Within a minute, waits are compared so
 # often that a difference of three times this variation is likely. So ``_CHANCE`` times the
-# variation is tolerated, but at most half of the queue's first wait, or the time in which
-# ``_GROWN`` calls arrive if that is longer. With these numbers, a server with an average load of
+# variation is tolerated. The maximum is half of the queue's first wait, or the time in which
+# ``_GROWN`` calls arrive, whichever is longer. With these numbers, a server with an average load of
 # 80 % of its capacity refuses calls only while the load happens to be above 95 %.
 _SOON = 10.0
 _CHANCE = 8.0

@@ -145,8 +145,8 @@ class Slots:
         """Take a slot. Wait until one is free.
 
         Raises ``TimeoutError`` after the ``patience`` of the ``Threads``. If the rank is QUEUED,
-        also raises an ``HTTPError`` with status 503 if too many requests wait, or if this one has
-        waited too long.
+        also raises an ``HTTPError`` with status 503 if too many requests wait, or if this request
+        has waited too long.
         """
         waiting, least = self._queues[rank]
         if self._free > least:
@@ -234,7 +234,8 @@ class Slots:
         The value of the ``with`` is True if the slot was lent. It is False if ``MOST_READERS``
         threads wait already, which is logged once a minute. After the block, the thread goes on
         without waiting for a slot, because it may hold a lock that all others wait for. If more
-        threads than slots are running then, no call begins until enough of them have ended.
+        threads are then running than there are slots, no call begins until enough threads have
+        ended.
         """
         if self._lent >= MOST_READERS:
             self._report(
@@ -270,9 +271,10 @@ class Slots:
         """Call ``function`` in a worker thread, with this task's context variables.
 
         - ``rank``: see ``take``.
-        - ``held``: a list in which the task keeps its slot from one call to the next. If it
-          contains these ``Slots``, the call uses the slot of an earlier call. After the call, it
-          contains them again. Without a list, the slot is given back after the call.
+        - ``held``: a list in which the task keeps its slot from one call to the next. If the list
+          contains these ``Slots``, the call uses the slot of an earlier call. After the call, the
+          list contains these ``Slots`` again. Without a list, the slot is given back after the
+          call.
 
         If the task is cancelled, it waits at most ``leave_after`` seconds for the thread, then
         abandons it. If ``leave_after`` is None, the task waits until the call ends. An abandoned

@@ -89,8 +89,8 @@ class _Watchdog:
 
 def _described(frame: FrameType) -> tuple[str, str]:
     """Return the name of the application's function that is running on the loop, and a description
-    for the log: the function's name, file and line, and those of the innermost function in its
-    call, if any.
+    for the log: the function's name, file and line. If the function is calling another one, the
+    description also contains the name, file and line of the innermost function.
     """
     outwards = [*walk_stack(frame)]
     below_us = dropwhile(

@@ -19,8 +19,8 @@ from micropie._core.http.forms import MAX_FILENAME
 # 9110, section 8.3).
 UNKNOWN = "application/octet-stream"
 
-# Types that web sites need, and that ``mimetypes`` lacks in all or some versions of Python. (The
-# type for scripts by RFC 9239 came with 3.12, the type for webp with 3.13.) The type for XML must
+# Types that web sites need, and that ``mimetypes`` lacks in all or some versions of Python. (Python
+# 3.12 added RFC 9239's type for scripts, and 3.13 added the type for webp.) The type for XML must
 # not be text/*: a charset would be added to it, and this charset would override the one that the
 # file declares (RFC 7303, section 3).
 _OWN_TYPES = {

@@ -23,7 +23,8 @@ FileLocation: TypeAlias = tuple[str, str, bool]
 # The fingerprint of a file, and the version of the file that was read.
 Fingerprint: TypeAlias = tuple[str, Facts]
 
-# The maximum size, in bytes, of a file that is read for its fingerprint when a client requests it.
+# The maximum size, in bytes, of a file whose fingerprint is computed when a client requests the
+# file.
 LARGEST_REQUESTED = 64 * 1024 * 1024
 
 # The known fingerprints. Each file is checked at most once in ``FRESH_FOR`` seconds.

@@ -67,7 +67,7 @@ _OPENS_BELOW = os.open in os.supports_dir_fd and _NO_FOLLOW != 0
 
 SECOND = 1_000_000_000  # nanoseconds
 
-# Modification times that build tools set, so they don't say when a file was changed. All times up
+# Modification times that build tools set, so they don't show when a file was changed. All times up
 # to 1980-01-02 are among them: Nix sets 1, buildpacks set 1980-01-01, and the oldest time in a ZIP
 # archive is 1980-01-01 in any time zone. The others are the times that npm, Bazel and Hatch set in
 # their archives.
@@ -88,7 +88,7 @@ Facts: TypeAlias = tuple[int, int, int, int, int]
 class ResolvedFile(NamedTuple):
     """A regular file, as ``stat`` described it.
 
-    Equal objects have the same content, as far as ``stat`` shows.
+    Equal objects stand for files with the same bytes, as far as ``stat`` shows.
     """
 
     path: str
@@ -125,7 +125,7 @@ class ResolvedFile(NamedTuple):
     @property
     def modified(self) -> float:
         """The time of the last change, in whole seconds since 1970, but never in the future (RFC
-        9110, section 8.8.2.1); infinite if the modification time is not a date.
+        9110, section 8.8.2.1); infinite unless ``has_date``.
         """
         return min(self.modified_ns, time.time_ns()) // SECOND if self.has_date else math.inf
 
@@ -241,7 +241,7 @@ def open_resolved(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> i
 
 
 def is_still(resolved: ResolvedFile, descriptor: int) -> bool:
-    """Return whether the open file is the resolved file and hasn't changed since."""
+    """Return whether the open file is the resolved file and hasn't changed since its look-up."""
     return facts_of(os.fstat(descriptor)) == resolved[3:8]
 
 

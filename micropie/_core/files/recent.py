@@ -100,7 +100,7 @@ LARGEST_LOOK = 64 * 1024
 MOST_LOOKS = 2048  # entries; limited because clients may request any name
 LONGEST_PATH = 4096  # characters; PATH_MAX on Linux; longer paths are not cached
 
-_NOT_SLOW: Final = (0, 0.0)  # slow checks; the time until which the directory counts as slow
+_NOT_SLOW: Final = (0, 0.0)  # the number of slow checks; until when the directory counts as slow
 
 
 class RecentLooks(Recent["Key", "ResolvedFile | None"]):

@@ -1,5 +1,5 @@
 """Files as responses: ``static_file`` for handlers, and ``open_file``, with which the flow opens
-the file.
+the file of such a response.
 
 A handler returns a response with a ``FileReference``, which only has the file's path. No file is
 open yet, so none can leak. The flow turns the reference into a response in one IO step, which finds

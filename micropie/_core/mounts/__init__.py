@@ -9,19 +9,19 @@ The other files:
 - ``lifespan.py``: the startup and shutdown of an application
 - ``bridge.py``: ``mount(bridge=...)``
 
-Prefixes are matched by raw segments, because a mounted application's path need not be UTF-8. An
-``App`` that shares sessions and hooks with the outer application is compiled to a ``Site`` under
+Prefixes are compared with a path segment by segment, as bytes, because the path need not be UTF-8.
+An ``App`` that shares sessions and hooks with the outer application is compiled to a ``Site`` under
 its prefix. An isolated ``App`` is called through the server's protocol (ASGI or WSGI), after the
 access checks. Any other application becomes the handler of a route (``MountRoute``). This handler
 returns a ``Response`` whose body is a stream, so hooks, sessions and error pages apply to it as to
-any handler.
+any other response.
 
 An ASGI application under WSGI runs on the background loop. Switching to another thread and back
-takes longer than most responses, so a response in one piece needs a single switch: nothing waits
-for a task or a thread to start, the last chunk is passed on together with the end, and a short body
-is received in advance. When the client has disconnected, an ASGI application that waits in
-``receive`` gets ``http.disconnect`` before it is cancelled. If it were cancelled at once, an
-application that has started tasks, as Django's handler does, would leave the tasks running.
+takes longer than creating most responses, so a response in one piece needs a single switch: nothing
+waits for a task or a thread to start, the last chunk is passed on together with the end, and a
+short body is received in advance. When the client has disconnected, an ASGI application that waits
+in ``receive`` gets ``http.disconnect`` before it is cancelled. If an application that has started
+tasks, such as Django's handler, were cancelled at once, it would leave the tasks running.
 """
 
 from __future__ import annotations

@@ -92,7 +92,8 @@ class _Call:
         tasks = TASKS.get()
         # Wakes the request's task when the application has sent its head or a chunk, or has ended.
         self._given = SingleWaiterEvent(tasks)
-        # Wakes the application's task when its chunk was taken, or when no more will be taken.
+        # Wakes the application's task when its chunk was taken, or when no more chunks will be
+        # taken.
         self._taken = SingleWaiterEvent(tasks)
         self._ended = anyio.Event()
         # Exceptions raised by the application, or while receiving the body.

@@ -46,8 +46,8 @@ class MountedLife:
     async def open_lifespan(self) -> AsyncIterator[None]:
         """Return a context manager that starts the application, and stops it on exit.
 
-        Entering or exiting it raises ``RuntimeError`` if the application fails or does not report
-        in time.
+        Entering or exiting it raises ``RuntimeError`` if the application fails, or doesn't report
+        in time that it has started or stopped.
         """
         self._started, self._stop, self._stopped = Event(), Event(), Event()
         async with create_task_group() as group:

@@ -2,8 +2,8 @@
 
 Each request has one worker thread, in which the application is called, iterated over and always
 closed. The thread passes the chunks to the request's task. It passes the last chunk together with
-the end, because each switch between threads takes longer than most responses. A short body is
-received before the thread starts. A longer body is received by tasks on the loop, and the thread
+the end, because each switch between threads takes longer than creating most responses. A short body
+is received before the thread starts. A longer body is received by tasks on the loop, and the thread
 waits for them.
 """
 
@@ -61,8 +61,8 @@ class _Call:
         self._chunks: deque[Piece] = deque()
         self._failures: list[BaseException] = []  # exceptions that the application has raised
         self._chunk_given = SingleWaiterEvent(self._slots.tasks)
-        # Limits the number of chunks that were not taken yet. It is created on first use, because
-        # most responses are passed on as a whole.
+        # Limits the number of chunks that the event loop has not taken yet. It is created on first
+        # use, because most responses are passed on as a whole.
         self._room: Semaphore | None = None
         # The cancel scope of the task that receives a piece of the body, or None if there is no
         # such task.
@@ -237,7 +237,7 @@ def environ_of(
     headers, size = exchange.raw_headers(), len(environ)
     for field, value in headers:
         environ[_KEYS[field]] = value.decode("latin-1")
-    # Either a name is repeated, or there are too many headers. ``exchange.headers`` joins
+    # If a name is repeated, or if there are too many headers, use ``exchange.headers``. It joins
     # repeated values, and raises a 431 if there are too many headers.
     if len(environ) - size < len(headers) or len(headers) > MAX_HEADERS:
         for header, text in exchange.headers.items():
@@ -248,7 +248,7 @@ def environ_of(
 def _key_of(header: bytes) -> str:
     """Return the key of a header in an environ (PEP 3333; RFC 3875, section 4.1.18).
 
-    A name with "_" gets the key of the Proxy header, which ``move`` removes.
+    A name with "_" gets the key of the Proxy header, and ``move`` removes this key.
     """
     if b"_" in header:
         return "HTTP_PROXY"

@@ -91,9 +91,9 @@ class InMemorySessionBackend(SessionBackend):
         self._sessions.pop(old_id, None)
         if stored:
             self._sessions[new_id] = now + timeout, stored
-        # Delete sessions, the least recently used first, until one has not expired and the number
-        # is within the capacity. Expired sessions after that one are deleted later, but at the
-        # latest one timeout after they expired.
+        # Delete sessions, the least recently used first, until their number is within the capacity
+        # and the next one has not expired. Expired sessions after that one are deleted later, but
+        # at the latest one timeout after they expired.
         while self._sessions:
             oldest = next(iter(self._sessions))
             if self._sessions[oldest][0] > now and len(self._sessions) <= self._capacity:

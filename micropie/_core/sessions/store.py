@@ -177,9 +177,9 @@ class SessionStore:
         """Return the cookie's name. ``is_below``: whether the server serves the application under a
         path.
 
-        Browsers accept a name with a prefix only for ``Secure`` cookies, so over plain http the
-        name has no prefix. They accept ``__Host-`` only with the path "/" (RFC 6265bis, section
-        4.1.3).
+        Browsers accept a name with a prefix such as ``__Secure-`` only for ``Secure`` cookies, so
+        over plain http the name has no prefix. They accept ``__Host-`` only with the path "/" (RFC
+        6265bis, section 4.1.3).
         """
         stated = self._settings.session_cookie
         if not self.is_secure(scheme):
@@ -226,7 +226,7 @@ class SessionStore:
         return self._ask("save", session_id, data, self._timeout)
 
     def _ask(self, name: str, *arguments: object) -> Flow[Any]:
-        """Call a method of the backend by its name. Raises 503 if the backend can't access its
+        """Call a method of the backend by its name. Raises a 503 if the backend can't access its
         data.
         """
         method, kind, outage = self._methods[name]
@@ -238,7 +238,7 @@ class SessionStore:
             raise _out_of_reach() from None
 
     def _call(self, name: str, *arguments: object) -> Any:
-        """Call a backend's method that never waits. Its result may be awaitable all the same
+        """Call a backend's method that never waits. The method's result may still be awaitable
         (``Loaded``).
         """
         method, _, outage = self._methods[name]
@@ -261,8 +261,8 @@ _METHODS = frozenset({"load", "save", "merge", "load_shared"})
 
 
 def _own(backend: object, name: str) -> Callable[..., object] | None:
-    """Return a backend's ``merge`` or ``load_shared`` if it belongs to the same class as its
-    ``load`` and ``save``, else None.
+    """Return a backend's ``merge`` or ``load_shared``. Return None if the backend has no such
+    method, or inherits it and overrides another method.
 
     A class may override one of the four methods and inherit the others. Then an inherited ``merge``
     or ``load_shared`` is not used, because it would bypass the overridden method.

@@ -113,8 +113,8 @@ class MadeAhead(LoopStream):
 
     @property
     def _may_make_ahead(self) -> bool:
-        """Whether the thread may make chunks before the task waits for them. This is allowed once
-        the status and headers are final.
+        """Whether the thread may make chunks before the task waits for them. This is allowed only
+        after the status and headers have become final.
 
         For streams of the process pool, the thread never makes chunks ahead, because the pool
         itself does so.
@@ -130,8 +130,8 @@ class MadeAhead(LoopStream):
         return self._has_raised_end and self._stream.has_ended
 
     async def close_items(self) -> None:
-        """Close the stream after the thread has made its chunk. Raises the error that ended the
-        stream, unless that was raised before or is a cancellation.
+        """Close the stream after the thread has made its current chunk. Raises the error that ended
+        the stream, unless that was raised before or is a cancellation.
         """
         self._is_over = True
         await self._wait_for_thread()

@@ -20,20 +20,21 @@ from micropie._core.errors import logger
 # program builds new sources at run time, the maximum keeps them from filling the memory.
 _SOURCES = 256
 
-# As usual in Jinja2, ``row.items`` is the dict's method in a template, not its item "items".
+# As usual in Jinja2, ``row.items`` in a template is the method of the dict ``row``, not the item
+# "items".
 _DICT_ATTRIBUTES = frozenset(dir(dict))
 
 
 class Environment(jinja2.Environment):
-    """The environment for the templates in ``directories``, which are absolute paths. The
-    directories are searched in this order.
+    """The environment for the templates in ``directories``. These are absolute paths, which are
+    searched one after the other.
     """
 
     def __init__(self, directories: list[str], *, reload: bool, is_async: bool) -> None:
         super().__init__(
             loader=_Loader(directories),
             # Escape always. Other frameworks decide by the file's name, which leaves "a.txt",
-            # "a.html.j2" and sources unescaped.
+            # "a.html.j2" and templates without a file unescaped.
             autoescape=True,
             auto_reload=reload,
             enable_async=is_async,
@@ -83,7 +84,7 @@ class Environment(jinja2.Environment):
         """Yield the templates that ``template`` extends: its layout, the layout of its layout, and
         so on.
 
-        Stop at a layout that is given by an expression other than a name or a variable in
+        Stop at a layout that is given by an expression that is neither a string nor a variable in
         ``context``, as in ``{% extends a if b else c %}``. Such a layout is only known when the
         page is rendered.
         """
@@ -147,8 +148,8 @@ class Environment(jinja2.Environment):
 
 
 def _refuse_coroutine(value: object) -> object:
-    """Return a value that a template shows, unchanged. Raises ``TypeError`` for a coroutine that
-    was never awaited.
+    """Return ``value``, which a template shows, unchanged. Raises ``TypeError`` for a coroutine
+    that was never awaited.
     """
     if isinstance(value, Coroutine):
         value.close()
@@ -178,11 +179,11 @@ class _Loader(jinja2.FileSystemLoader):
     def get_source(
         self, environment: jinja2.Environment, template: str
     ) -> tuple[str, str, Callable[[], bool]]:
-        """Return a template's source, its file, and a function that tells whether the file is
+        """Return a template's source, its file, and a function that returns whether the file is
         unchanged.
 
-        If the template can't be read, the error's message contains its name and the directories, so
-        that they are logged.
+        If the template can't be read, the error's message contains the template's name and the
+        directories, so that these are logged.
         """
         places = " and ".join(self.searchpath)
         if not isinstance(template, str) or not template or ".." in template.split("/"):

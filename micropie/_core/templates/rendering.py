@@ -1,11 +1,11 @@
 """``Templates``: find and render the templates of one ``App`` with Jinja2, an optional dependency
 that is imported for the first template.
 
-Each ``App`` of a tree has its own Jinja2 environment, because its ``url_for`` differs. The
-environment is created for the first template. It reads and compiles a template once, and checks the
-files for changes only with ``debug``. The request, the session and the CSRF token are globals that
-look up the current request when they are used. So they are also available in macros, and a page
-that doesn't use them takes no longer.
+Each ``App`` of a tree has its own Jinja2 environment, because each ``App`` has a different
+``url_for``. The environment is created for the first template. It reads and compiles a template
+once, and checks the files for changes only with ``debug``. The request, the session and the CSRF
+token are globals that look up the current request when they are used. So they are also available in
+macros, and don't slow down a page that doesn't use them.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ Directory: TypeAlias = str | PathLike[str]
 class Templates:
     """The templates of one ``App``. Any number of threads may use the object at the same time.
 
-    - ``directories``: searched one after the other. They are relative to the directory that is the
-      working directory when the first template is needed.
+    - ``directories``: searched one after the other. Relative paths are resolved in the directory
+      that is the working directory when the first template is needed.
     - ``filters``: filters in addition to Jinja2's, by name.
     - ``names``: values that are available in every template and macro; the ``context`` of a
       rendering overrides them.

@@ -8,10 +8,10 @@ Open ``processes.py`` to change how processes start, end and get calls. The othe
 - ``flow/pooled.py``: how the request and the handler's name are pickled
 
 A process of the pool is a new interpreter, connected by a pipe. It gets one call at a time, so
-ending the process affects no other call. Cancelling a call (``CancelToken``) ends its process. An
-executor, used instead of the pool, gets jobs that return bytes. A generator can't leave the process
-that started it, so an executor's job returns all chunks of a stream at once. Only sites with a
-handler that runs in a process import this package.
+ending the process affects no other call. Cancelling a call (``CancelToken``) ends its process. If
+the application passes an executor, the executor gets jobs that return bytes. A generator can't
+leave the process that started it, so an executor's job returns all chunks of a stream at once. Only
+sites with a handler that runs in another process import this package.
 """
 
 from micropie._core.execution.pool.executors import ExecutorPool

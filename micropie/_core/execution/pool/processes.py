@@ -225,11 +225,11 @@ class Pool:
 
 
 class Chunks(Iterator[object]):
-    """An iterator over the chunks of a generator in a process. The process stays in use until the
-    generator has ended or is closed.
+    """An iterator over the chunks of a generator that runs in a process of the pool. The process
+    stays in use until the generator has ended or is closed.
 
-    ``interrupt_next`` ends the process, so that nothing waits for the next chunk anymore. Any
-    thread may call it at any time.
+    ``interrupt_next`` kills the process, so a thread that is waiting for the next chunk stops
+    waiting. Any thread may call ``interrupt_next`` at any time.
     """
 
     def __init__(self, pool: Pool, worker: _Worker, seconds: float) -> None:
@@ -363,7 +363,8 @@ class _Worker:
         self._life.close()
 
     def abandon(self) -> None:
-        """Forget the process in a forked child, because only its parent can wait for it.
+        """Forget the process. A forked child calls this, because only the process's parent can wait
+        for the process.
 
         Setting ``returncode`` keeps ``subprocess`` from waiting for the process and from warning
         about it.
@@ -390,8 +391,8 @@ _MAIN = (
 
 
 def _ignored() -> list[int]:
-    """Return the signals that a process of the pool ignores. The signals are for the server, which
-    closes the pipe when it shuts down.
+    """Return the signals that a process of the pool ignores. These signals are for the server. When
+    the server shuts down, it closes the pipe, which ends the process.
     """
     import signal
 

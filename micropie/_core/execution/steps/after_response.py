@@ -116,8 +116,8 @@ def start_tasks(exchange: Answered, ends: Ends, seconds: float, backend: str) ->
 
 
 def _run_without_loop(exchange: Answered, ends: Ends, why: str) -> None:
-    """Run the ``def`` functions of a request in this greenlet, without a time limit. Log ``why`` as
-    the error of each ``async def``.
+    """Run the ``def`` functions that a request has registered, in this greenlet and without a time
+    limit. Log ``why`` as the error of each ``async def``.
     """
     try:
         for task in ends.tasks:

@@ -46,7 +46,7 @@ _NUMBERS = count()
 
 
 class RunningGenerator:
-    """A generator that runs during a request. An async generator is awaited.
+    """A generator that runs during a request. It may be async.
 
     - ``kind``: the kind of step that runs a ``def`` generator. INLINE runs it in the flow's thread,
       any other kind in worker threads.
@@ -219,8 +219,8 @@ class Resources(list[RunningGenerator]):
             del failure, thrown, raised, traceback
 
     def forget(self, generator: RunningGenerator) -> None:
-        """Remove a generator that has ended, with the resource of its provider and the resources
-        that depend on it.
+        """Remove a generator that has ended, the resource of its provider, and the resources that
+        depend on this resource.
         """
         self.remove(generator)
         for one in [*self.values]:

@@ -1,5 +1,5 @@
 """``Outage`` remembers that a service is unavailable, such as a database on the network or a file
-that others lock.
+that other processes lock.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from micropie._core.execution.steps.steps import INLINE, Flow, Result, call, res
 
 # Seconds between two log records for an outage that goes on.
 _REPORT_EVERY = 60.0
-# Seconds after the end of an outage in which a new one isn't logged, because it may concern only a
-# single connection.
+# For this number of seconds after an outage has ended, a new outage isn't logged, because it may
+# concern only a single connection.
 _REPORT_AGAIN = 5.0
 
 

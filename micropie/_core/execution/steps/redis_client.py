@@ -67,8 +67,8 @@ _KEEPALIVE = {
     if hasattr(socket, name)
 }
 
-# Seconds after which a Sentinel that doesn't respond is skipped. Another Sentinel can give the same
-# information.
+# Seconds after which a Sentinel that doesn't respond is skipped, because another Sentinel can give
+# the same information.
 _SENTINEL_PATIENCE = 1.0
 # Seconds between two queries to the Sentinels, and the maximum number of seconds until the next
 # query if no Sentinel responded. The times are short, because the old primary still accepts writes
@@ -83,7 +83,7 @@ _PROBE_PATIENCE = 0.5
 _VALKEY = re.compile(r"^valkey(s?)(?=://|\+sentinel://)")
 
 # Matches a URL in which an @ follows what looks like the end of the host. The password in such a
-# URL contains a /, # or ?, so only a part of it would be read as the password.
+# URL contains a /, # or ?, so only a part of the password would be read.
 _LATE_AT = re.compile(r"rediss?(\+sentinel)?://([^/#]*[/#][^?]*@|[^?]*\?[^=]*@)")
 
 
@@ -121,7 +121,7 @@ class _Primary(NamedTuple):
 
 
 def _primary(url: str) -> _Primary | None:
-    """Parse a URL with Sentinels. Return None if the URL has none.
+    """Parse a URL with Sentinels. Return None if the URL has no Sentinels.
 
     Raises ``ValueError``, ``AttributeError``, ``TypeError`` or ``KeyError`` for a malformed URL.
     """

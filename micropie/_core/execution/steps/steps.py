@@ -31,8 +31,8 @@ function, because the function doesn't block. A flow that never waits costs litt
 function call.
 
 The return value of a flow is its result. Only the flow of a whole request yields its result, as the
-last step: Python would pass a return value in a StopIteration, which takes as long as the rest of
-the generator.
+last step. Python would pass a return value in a StopIteration, which takes as long as everything
+else in the generator.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ RECEIVE: Final = "receive"
 ANSWER: Final = "answer"
 INLINE: Final = "inline"  # not a step: the flow calls the function itself
 
-# Seconds that a request waits for its ``def`` code after the server has cancelled the request. It
-# waits because the resources that the code uses are closed next. Waiting longer would keep the
-# server from shutting down.
+# Seconds that a request waits for its ``def`` code after the server has cancelled the request. The
+# request waits because it will then close the resources that the code uses. Waiting longer would
+# keep the server from shutting down.
 LEAVE_AFTER = 5.0
 
 
@@ -128,7 +128,7 @@ Step: TypeAlias = (
     | tuple[Literal["answer"], Action, Any]
 )
 
-# The type of any step, for drivers, which unpack steps.
+# The type of a step of any kind. The drivers use it, because they unpack steps.
 AnyStep: TypeAlias = tuple[Any, Callable[..., Any], Any]
 
 Result = TypeVar("Result")
