@@ -1,4 +1,4 @@
-"""``App``, the base class of applications, whose instances servers call by ASGI or WSGI."""
+"""``App``, the base class of applications. Servers call an application by ASGI or WSGI."""
 
 from __future__ import annotations
 
@@ -781,8 +781,8 @@ class App(Base[Outermost_co]):
         the nearest first. ``"/greet"`` is a handler of the outermost application. ``segments`` are
         appended to the path, ``values`` fill wildcards, and the other values become the query:
         ``url_for("greet", "Alice", age=3)`` is ``/greet/Alice?age=3``. Raises ``LookupError`` for
-        an unknown name, and outside a request if the application is mounted in several places;
-        ``ValueError`` for a value that the route would not match.
+        an unknown name. Outside a request, also raises it if the application is mounted in several
+        places. Raises ``ValueError`` for a value that the route would not match.
         """
         return self._micropie.config().url_for(current.get(None), name, segments, values)
 

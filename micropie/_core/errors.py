@@ -109,8 +109,8 @@ class RaisedAnswer(Exception):
     """Whether the exception belongs to another framework, so that ``as_native`` converts it."""
 
     def as_native(self, in_socket: bool = False) -> Exception:
-        """Return the exception that determines the response: this one, or the equivalent in
-        micropie for an exception of another framework.
+        """Return the exception that determines the response: this one or, if it belongs to another
+        framework, micropie's equivalent.
 
         ``in_socket``: whether it was raised for a WebSocket, which can't respond with a page.
         """
@@ -297,7 +297,8 @@ TEXT = str | None, "a string"
 
 def check_each(called: str, kinds: Any, expected: str, **values: object) -> None:
     """Raise ``SetupError`` if an argument of the function named ``called`` is not an instance of
-    ``kinds``. ``values``: the arguments by name. ``FLAG`` is ``kinds`` and ``expected`` for bools.
+    ``kinds``. ``values``: the arguments by name. ``*FLAG`` passes ``kinds`` and ``expected`` for
+    bools.
 
         check_each("mount", *FLAG, isolated=isolated, strip=strip)
     """
@@ -373,8 +374,8 @@ _PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
 
 
 def failure_in(error: Exception | None) -> Exception | None:
-    """Return ``error`` if it is a failure, or None for a ``Redirect``, which is a response, and for
-    the end of a WebSocket.
+    """Return ``error`` if it is a failure. Return None for a ``Redirect``, which is a response, and
+    for the end of a WebSocket.
     """
     other = alone_in(error) if isinstance(error, ExceptionGroup) else error
     return None if isinstance(other, Redirect | ConnectionClosed) else other
@@ -384,9 +385,9 @@ _PLAIN_GROUPS = (ExceptionGroup, BaseExceptionGroup)
 
 
 def alone_in(error: Raised) -> Raised:
-    """Return the only exception in a group, even inside further groups. Return anything else
-    unchanged, including subclasses of ``ExceptionGroup``, because the class describes what has
-    failed.
+    """Return the only exception in a group, even if it is in a group inside this group. Return
+    anything else unchanged, including subclasses of ``ExceptionGroup``, because the class describes
+    what has failed.
 
     Ignore ``ConnectionClosed`` exceptions if the group contains others: when a WebSocket ends, each
     task of its handler raises one.

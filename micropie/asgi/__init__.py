@@ -1,7 +1,7 @@
 """The ASGI driver. It turns scopes into requests, performs the flow's steps with anyio (on asyncio
 or trio), and sends messages.
 
-Open ``driver.py`` to change how a scope is served and a response sent. The other files:
+Open ``driver.py`` to change how a scope is served and how a response is sent. The other files:
 
 - ``exchange.py``: what is read from a scope
 - ``steps.py``: how steps are performed

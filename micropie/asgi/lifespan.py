@@ -117,11 +117,11 @@ SHUTDOWN_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def handling_signals(notify: Callable[[], object]) -> Iterator[None]:
-    """Return a context manager. Within its block, this event loop calls ``notify`` when a shutdown
-    signal arrives that the server handles.
+    """Return a context manager. Within its block, a shutdown signal that the server handles also
+    makes this event loop call ``notify``.
 
     Only the main thread can set signal handlers, so in other threads this does nothing. It also
-    does nothing for a signal without a Python handler, which ends the process or is ignored, as
+    does nothing if a signal has no Python handler. Such a signal ends the process or is ignored, as
     before.
     """
     call_soon = threadsafe_scheduler()

@@ -113,9 +113,9 @@ async def failure_of_step(
 
 
 async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception | None:
-    """Raise a cancellation at the ``yield`` of each open generator, the innermost first, until the
-    task is no longer being cancelled. When it no longer is, the cancellation came from a cancel
-    scope around the last of these ``yield`` expressions.
+    """Raise a cancellation at the ``yield`` of each open generator, the innermost first. Stop when
+    the task is no longer being cancelled, because the cancellation then came from a cancel scope
+    around the last of these ``yield`` expressions.
 
     Return the exception that replaces the cancellation. Return None if the whole request is
     cancelled, which no generator can prevent. A generator that isn't async has no cancel scope, so
@@ -158,8 +158,8 @@ async def perform_step(
 ) -> Any:
     """Perform one step of any kind except RECEIVE and CHUNK, and return its result.
 
-    ``held``: a list that contains the ``Slots`` in which the previous call has kept its slot for
-    the next call; empty if there is no such call.
+    ``held``: if the previous call has kept its slot for the next call, this list contains the
+    ``Slots`` of that slot. Otherwise, it is empty.
     """
     if kind is AWAIT:
         return await function(*arguments)

@@ -69,8 +69,8 @@ class DelayedCalls:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._tasks = TASKS.get()
-        # Pairs: the time of a call, and a list that contains the function, or is empty if the call
-        # was cancelled.
+        # Pairs of the time of a call and a list. The list contains the function, or is empty if the
+        # call was cancelled.
         self._calls: deque[tuple[float, list[Action]]] = deque()
 
     def add(self, function: Action) -> Action:
@@ -412,8 +412,8 @@ class StreamSender:
             self._cancels.append(TASKS.get().start_soon(self._run_companion, self._due.pop()))
 
     async def _run_companion(self, function: AsyncAction) -> None:
-        """Run ``function``, which returns or raises an exception when the client has disconnected.
-        Then end the stream.
+        """Await ``function``, which ends when the client has disconnected, with or without an
+        exception. Then end the stream.
         """
         try:
             await function()

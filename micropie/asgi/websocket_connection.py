@@ -13,8 +13,8 @@ client has to wait.
 the handler may work on the last message, or wait for something that never comes. So it is cancelled
 unless it makes a call within ``websocket_grace`` seconds.
 
-Two cancel scopes surround the handler. The outer one, ``_leave_scope``, cancels it. When this
-cancellation arrives in the handler, the inner one, ``_cleanup_scope``, becomes a shield with a
+Two cancel scopes surround the handler. The outer one, ``_leave_scope``, cancels the handler. When
+this cancellation arrives in the handler, the inner one, ``_cleanup_scope``, becomes a shield with a
 deadline. So the handler's ``finally`` may wait, but not forever. To detect the cancellation, the
 handler's coroutine is advanced manually (``_run_handler``; see ``asgi/coroutines.py``). A
 cancellation may also come from a scope inside the handler, such as the one in which trio sleeps.
@@ -24,7 +24,7 @@ cancellation may also come from a scope inside the handler, such as the one in w
 because a limit was exceeded, because the handler has ended, or together with the server
 (``go_away``). In each case, ``end`` is called, and only the first call counts. Unless the client
 has ended the WebSocket, the code that calls ``end`` sends the close frame. If sending it was
-cancelled, ``finish``, which runs after every handler, sends it.
+cancelled, ``finish`` sends the close frame, because it runs after every handler.
 
 **The invariants.**
 

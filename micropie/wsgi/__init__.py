@@ -1,7 +1,8 @@
 """The WSGI driver. It turns an environ into a request, performs the flow's steps in the server's
 thread, and returns an iterable (PEP 3333).
 
-Open ``driver.py`` to change how a request is served and a response returned. The other files:
+Open ``driver.py`` to change how a request is served and how a response is returned. The other
+files:
 
 - ``exchange.py``: what is read from an environ
 - ``steps.py``: how steps are performed

@@ -23,8 +23,8 @@ from micropie.wsgi.state import WSGIState
 from micropie.wsgi.steps import perform
 from micropie.wsgi.streaming import StreamReader, close_stream
 
-# Compare a status with this by ``is``: the 200 of a mounted application may be a ``GivenStatus``,
-# which is equal but may have its own reason phrase.
+# Compare a status with this constant by ``is``: the 200 of a mounted application may be a
+# ``GivenStatus``, which is equal but may have its own reason phrase.
 _OK: Final = 200
 
 

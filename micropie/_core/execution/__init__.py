@@ -17,7 +17,7 @@ Open ``threads.py`` to change how worker threads are limited. The other files an
 Under ASGI, ``def`` handlers run in worker threads. Their number is limited separately from the
 threads for files, so busy handlers don't delay files. A service that may hang, such as a session
 backend, also has its own limit. ``run_async`` works in these threads, because anyio records in each
-thread which event loop has started its call.
+thread which event loop has started the thread's call.
 
 Under WSGI, ``async def`` code runs on a background loop: an event loop in a thread of its own. A
 process has one background loop for each backend (asyncio or trio), which starts on first use.

@@ -319,8 +319,8 @@ def run_async(
     requests share it, so ``function`` must not block. It sees the context variables of the request,
     including ``self.request``, and the calling code sees the variables that it sets.
 
-    Raises what ``function`` raises, ``RuntimeError`` if called on an event loop, where you can use
-    ``await``, and ``LookupError`` in a thread that is not handling a request.
+    Raises what ``function`` raises. Also raises ``RuntimeError`` on an event loop, where you can
+    use ``await`` instead, and ``LookupError`` in a thread that is not handling a request.
     """
     if is_on_loop():
         raise RuntimeError(

@@ -5,8 +5,8 @@ awaits a task of a client library and that task is cancelled, the server takes t
 cancellation of the request. Both are only failures of one request. ``failure_of`` distinguishes
 them from the exceptions that must reach the server:
 
-- ``KeyboardInterrupt`` must reach the server. So must the ``SystemExit`` of a signal handler:
-  gunicorn's signal handlers raise it in the thread that they interrupt.
+- ``KeyboardInterrupt`` and the ``SystemExit`` of a signal handler must reach the server. gunicorn's
+  signal handlers raise ``SystemExit`` in the thread that they interrupt.
 - A cancellation must be passed on while the task is being cancelled, either by a cancel scope
   around this code or by ``Task.cancel``.
 - ``GeneratorExit`` must be passed on while a suspended generator or coroutine is being closed. It

@@ -122,8 +122,9 @@ def threadsafe_scheduler() -> Callable[[Action], object]:
     """Return a function that schedules a call on this event loop. It may be called from any thread
     and from a signal handler.
 
-    The function is a method of the event loop itself. It doesn't wait and takes no lock; anyio
-    would start a task instead. The function raises ``RuntimeError`` once the loop has ended.
+    The function is a method of the event loop itself. It doesn't wait and takes no lock. anyio's
+    own function would start a task instead. The function raises ``RuntimeError`` once the loop has
+    ended.
     """
     loop = running_loop()
     call_soon: Callable[[Action], object]

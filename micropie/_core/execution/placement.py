@@ -102,9 +102,9 @@ class Threads:
 
     @functools.cached_property
     def turns(self) -> Threads:
-        """Another ``size`` threads, for every chunk of a stream except its first. A stream may hold
-        a connection that new requests wait for. If these requests occupied all threads, the stream
-        could never end.
+        """A limit of another ``size`` threads, which make every chunk of a stream except the first.
+        A stream may hold a connection that new requests wait for. If these requests occupied all
+        threads, the stream could never end.
         """
         return Threads(self.size)
 

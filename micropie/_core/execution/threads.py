@@ -15,9 +15,9 @@ takes precedence:
 
 - It keeps its slot from one call to the next (``held``), unless it has to await something in
   between. In that case, it gets a new slot before any new request gets one.
-- If no slot is free, calls with the rank RELEASING go beyond the limit. So do up to ``reserve``
-  calls with the rank HOLDING, and more if no slot was given back for ``STALLED`` seconds. No new
-  request begins until as many calls have ended as went beyond the limit.
+- If no slot is free, calls with the rank RELEASING go beyond the limit. Up to ``reserve`` calls
+  with the rank HOLDING do this as well, or more if no slot was given back for ``STALLED`` seconds.
+  No new request begins until as many calls have ended as went beyond the limit.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ class _Counted(nullcontext[None]):
     """A limiter that never makes a call wait, because the call has a slot already.
 
     anyio requires a limiter. With anyio's own limiter, each call takes one more turn of the loop,
-    even without a limit. This class doesn't inherit from anyio's, because importing that class
-    would delay the first request.
+    even if the limiter has no limit. This class doesn't inherit from anyio's, because importing
+    that class would delay the first request.
     """
 
     # anyio's trio backend calls this method. Its asyncio backend enters the limiter as a context

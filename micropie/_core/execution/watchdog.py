@@ -1,7 +1,8 @@
 """Log code that blocks an event loop and so delays everything else on the loop.
 
-A blocked loop can't report this itself. So a thread schedules a call on the loop again and again,
-and reads the stack of the loop's thread if the call is late. The thread doesn't slow requests down.
+A blocked loop can't report that it is blocked. So a thread schedules a call on the loop again and
+again, and reads the stack of the loop's thread if the call is late. The thread doesn't slow
+requests down.
 """
 
 from __future__ import annotations

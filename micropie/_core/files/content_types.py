@@ -132,8 +132,8 @@ def attachment(name: str) -> str:
 
 
 def in_ascii(name: str) -> str:
-    """Return a file's name in ASCII, without accents and non-ASCII characters, with at most 255
-    characters.
+    """Return a file's name in ASCII: without accents, without other non-ASCII characters, and with
+    at most 255 characters.
 
     The name is truncated before its accented characters are decomposed, because decomposing takes
     quadratic time.

@@ -57,7 +57,8 @@ _ABSENT = frozenset(
 )
 
 # O_NONBLOCK is needed in case the file was replaced by a fifo since its ``stat``: opening a fifo
-# would wait for a writer. Windows doesn't have it, but has O_BINARY. Python always adds O_CLOEXEC.
+# would wait for a writer. Windows has no O_NONBLOCK, but it has O_BINARY. Python always adds
+# O_CLOEXEC.
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 # On Linux, O_PATH also opens a directory that may be entered but not listed.

@@ -106,10 +106,11 @@ def static_file(
     """Return the file ``path`` under the directory ``root`` as a response: ``return
     static_file(name, root="reports")``.
 
-    - ``path``: the file's path under ``root``, which may come from a client. If it points out of
+    - ``path``: the file's path under ``root``. The path may come from a client. If it points out of
       ``root``, is hidden (begins with a dot) or isn't a readable regular file, the client gets a
       404.
-    - ``root``: a directory, which must not come from a client. Each process resolves it only once.
+    - ``root``: a directory. Its name must not come from a client. Each process resolves it only
+      once.
     - ``download``: True makes browsers save the file under its own name, and a str makes them save
       it under that name.
     - ``content_type``: by default the type for the name's extension.
@@ -305,8 +306,8 @@ def _opened(
     data: bytes | None = None,
     may_read: bool = True,
 ) -> Opened | None:
-    """Return the part of a file that this request gets. It is taken from ``data``, the bytes of the
-    file, if they are in memory. Otherwise the file is opened, and read if it is short.
+    """Return the part of a file that this request gets. If ``data``, the bytes of the file, is in
+    memory, the part is taken from it. Otherwise, the file is opened, and read if it is short.
 
     Return None if the file has changed since its look-up, or if it has to be opened although
     ``may_read`` is False.
@@ -410,7 +411,8 @@ def _head(
 ) -> KnownHead:
     """Return the headers for a version of a file.
 
-    - ``modified``: the date for Last-Modified. None leaves it out, and the ETag as well.
+    - ``modified``: the date for Last-Modified. If it is None, Last-Modified and the ETag are left
+      out.
     - ``has_body``: whether to add the headers that describe a body.
     - ``name``: the name under which a browser saves the file.
     """

@@ -2,9 +2,10 @@
 (https://peps.python.org/pep-3333/).
 
 Only the last call of ``start_response`` before the first byte counts. An application that is a
-generator calls it only when its first chunk is requested, and any application may call it again
-with ``exc_info``. The application is called, iterated over and closed in the caller's thread,
-because its locks and thread-locals depend on that thread. A call that has begun must be closed.
+generator calls ``start_response`` only when its first chunk is requested. Any application may call
+it again with ``exc_info``. The application is called, iterated over and closed in the caller's
+thread, because its locks and thread-locals depend on that thread. A call that has begun must be
+closed.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ class SessionBackend:
     ``ConnectionError`` or ``TimeoutError``. The client then gets a 503, and the error is logged.
 
     ``blocking`` (default: True): whether a ``def`` method may wait, for a file or a database. If
-    so, it is called in a worker thread under ASGI. Set ``blocking`` to False for a backend that
-    never waits.
+    so, the method is called in a worker thread under ASGI. Set ``blocking`` to False for a backend
+    that never waits.
 
     A backend that several requests, processes or machines share should have a third method, so that
     no change is ever lost. Without it, a change is merged by means of ``load`` and ``save``, so two

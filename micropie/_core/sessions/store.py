@@ -60,7 +60,7 @@ class SessionStore:
             for is_below in (True, False)
         }
         self._timeout = settings.session_timeout
-        self._checks_left = 5  # how many checks for an untrusted proxy are left
+        self._checks_left = 5  # how many more requests to check for an untrusted proxy
         self.make_id = settings.session_id_factory or _new_id
         self.in_cookie = getattr(backend, "in_cookie", False)
         shared = _own(backend, "load_shared")
@@ -124,8 +124,8 @@ class SessionStore:
     def open(self, exchange: Exchange) -> Session:
         """Return a request's session, or a new one if the client has none.
 
-        If the backend may wait, always return a new one: the flow has called ``open_ahead``
-        already if the client has a session.
+        If the backend may wait, always return a new one, because the flow has called ``open_ahead``
+        for a client that has a session.
         """
         session_id = None if self.opens_ahead else self.find_id(exchange)
         if not session_id or not self.is_id(session_id):
@@ -178,8 +178,8 @@ class SessionStore:
         path.
 
         Browsers accept a name with a prefix such as ``__Secure-`` only for ``Secure`` cookies, so
-        over plain http the name has no prefix. They accept ``__Host-`` only with the path "/" (RFC
-        6265bis, section 4.1.3).
+        over plain http the name has no prefix. Browsers accept ``__Host-`` only with the path "/"
+        (RFC 6265bis, section 4.1.3).
         """
         stated = self._settings.session_cookie
         if not self.is_secure(scheme):

@@ -296,8 +296,8 @@ class Stream:
         encode = self.encode
         self.encode = lambda item: transform.feed(encode(item))
         self.transforms = (*self.transforms, transform)
-        # The file's bytes are no longer the body. A heartbeat can't be sent between compressed
-        # chunks.
+        # From now on, the body differs from the file's bytes. A heartbeat can't be sent between
+        # compressed chunks.
         self.file = self.length = self.heartbeat = None
         # the transform's headers may depend on the first chunk, so wait for it
         self.may_begin_empty = False
@@ -507,7 +507,7 @@ class LoopStream(Stream):
         elif scope.__exit__(type(failure), failure, failure.__traceback__):
             failure = ClientDisconnect("the client disconnected")
         # If this task is being cancelled, return the cancellation. Otherwise, a time limit inside
-        # the generator has ended, so return the ``TimeoutError``.
+        # the generator has expired, so return the ``TimeoutError``.
         if isinstance(failure, _ChunkTimeout):
             try:
                 await anyio.lowlevel.checkpoint_if_cancelled()

@@ -224,7 +224,7 @@ class MadeAhead(LoopStream):
                 if chunks_left <= 0 or bytes_left <= 0 or monotonic() > until:
                     return  # the end of the turn wakes the task
                 if self._is_waiting:
-                    # Wake the task only once for each time that it waits.
+                    # Wake the task only once each time it waits.
                     self._is_waiting = False
                     self._waker.call(self._progress.ring)
         except StopIteration:

@@ -47,7 +47,7 @@ def template(
 
     Files and sources are compiled once. Neither the name nor the source may contain anything that a
     client sent: a source is code, and a client that chooses the name could read any template. Pass
-    such strings in ``context``.
+    a client's strings in ``context``.
 
     Raises ``LookupError`` if the template or the block doesn't exist, and ``SetupError`` if a
     source is passed as the name.

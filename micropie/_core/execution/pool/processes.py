@@ -21,8 +21,9 @@ imports its module. Starting the interpreter and importing have a separate time 
 counted toward the limit of the call, a slow import would end every process before its first result.
 
 A process ignores the signals that a service manager or a terminal sends to all processes of a
-server. It goes on until its server, which may still be finishing requests, closes the pipe. When
-the server itself ends for any reason, a second pipe is closed, which ends the process at once.
+server. The process goes on until its server, which may still be finishing requests, closes the
+pipe. When the server itself ends for any reason, a second pipe is closed, which ends the process at
+once.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ def _resume(
 ) -> object:
     try:
         return generator.throw(failures.pop()) if failures else generator.send(value)
-    except StopIteration as end:  # in the flow, a generator, it would become a RuntimeError
+    except StopIteration as end:  # in a generator such as the flow, it would become a RuntimeError
         return end.value
 
 
@@ -177,8 +177,8 @@ class Resources(list[RunningGenerator]):
 
         ``failure``, if given, is raised at the ``yield`` of each generator.
 
-        An async generator also stays open if one that was opened later stays open, because cancel
-        scopes must be exited in reverse order.
+        An async generator also stays open if another one that was opened later stays open, because
+        cancel scopes must be exited in reverse order.
 
         Return the exception for which the client gets an error response: one that a provider
         raised, or else ``failure``.

@@ -92,7 +92,7 @@ def _look_up(host: str, patience: float | None) -> None:
 
     Raises redis-py's ``TimeoutError`` after ``patience`` seconds. The limit needs a thread, because
     the system's resolver waits longer than that for name servers that don't respond. If the name
-    doesn't exist, only the attempt to connect raises an exception.
+    doesn't exist, this function raises no exception. The attempt to connect will raise it.
     """
     with suppress(ValueError):
         ip_address(host)
@@ -248,7 +248,7 @@ class RedisClient:
     In a URL with Sentinels, the user and the password are those of Redis, and
     ``?sentinel_username=`` and ``sentinel_password=`` are those of the Sentinels;
     ``rediss+sentinel`` uses TLS for both. Each new connection goes to the primary that the
-    Sentinels last reported. They are queried at most once a second.
+    Sentinels last reported. The Sentinels are queried at most once a second.
 
     Raises ``SetupError`` for a malformed URL, for a ``prefix`` that is not a string, and if
     redis-py is not installed.

@@ -19,7 +19,8 @@ ANSWER         nothing; it is the last step of a request's flow, and     ends th
                has the response in place of the arguments
 =============  ========================================================  ===========================================
 
-``call_within`` adds a time limit to the first two steps. These are the usual ``Call`` objects:
+``call_within`` adds a time limit to an AWAIT or ``Call`` step. These are the usual ``Call``
+objects:
 
 - CALL: a call in the application's threads.
 - HANDLER: the same, for the first call of a request. It may be refused if too many requests wait.
