@@ -790,8 +790,9 @@ class App(Base[Outermost_co]):
         """Return the absolute URL of the handler ``name``, for emails, feeds and other sites. See
         ``url_for``.
 
-        It begins with ``App(base_url="https://example.com")`` or, without that setting, with the
-        scheme and the host of the current request. Raises ``LookupError`` if there is neither.
+        The URL begins with the value of ``App(base_url="https://example.com")`` or, without that
+        setting, with the scheme and the host of the current request. Raises ``LookupError`` if
+        there is neither.
         """
         return self._micropie.config().url_for(
             current.get(None), name, segments, values, is_absolute=True
@@ -819,7 +820,7 @@ class App(Base[Outermost_co]):
         ``context``, all escaped.
 
         ``block``: render only the block of that name, for example for HTMX. The template itself
-        must define the block; one in a template that it extends isn't found. Names that the
+        must define the block; a block in a template that it extends isn't found. Names that the
         template imports or sets outside the block are not available in the block. Templates can
         also use ``request``, ``session``, ``csrf_token``, ``csrf_input``, ``url_for`` and the
         ``template_globals``. Raises ``LookupError`` for an unknown template or block.

@@ -12,7 +12,8 @@
 
 ``HTTPError`` and ``Redirect`` may be raised in a handler, a hook or any function that they call.
 The framework also raises ``HTTPError`` for an invalid request, such as a malformed query or a
-missing parameter, so one ``@app.error(400)`` handles both.
+missing parameter, so one ``@app.error(400)`` handles the errors of the framework and of the
+application.
 
 A catalogue can translate the sentences of these errors. A sentence that contains values is a
 ``Sentence``.

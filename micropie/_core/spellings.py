@@ -27,8 +27,8 @@ class MultipartFileError(Exception):
 
 
 def attribute_of(path: str, sets: str = "") -> Any:
-    """Return a property for the attribute at a path such as ``"request.session"``. Setting it sets
-    the attribute at the path ``sets``.
+    """Return a property for the attribute at a path such as ``"request.session"``. Setting the
+    property sets the attribute at the path ``sets``.
     """
     holder, _, name = sets.rpartition(".")
 

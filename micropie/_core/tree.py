@@ -2,7 +2,7 @@
 and its compiled sites.
 
 ``app._micropie`` is the tree of ``app`` and everything inside it. Drivers call it to compile the
-site, and to start and stop everything. ``app.py`` has the public methods.
+site, and to start and stop these applications. ``app.py`` has the public methods.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ class Tree(Registrations):
         return places or self._places()
 
     def root(self) -> AppBase:
-        """Return the outermost application of the tree that this one is in."""
+        """Return the outermost application of the tree that this application is in."""
         return self.config().tree[0].app if self._roots else self.app
 
     def find_roots(self) -> None:
@@ -251,8 +251,8 @@ class Tree(Registrations):
                 yield from child._micropie.walk(path)
 
     def _children(self, ancestors: tuple[AppBase, ...]) -> dict[str, AppBase]:
-        """Return the applications that are public attributes, each under the first name that refers
-        to it.
+        """Return the applications in this one's public attributes: name -> application. If several
+        attributes refer to an application, use the first name.
 
         Leave out the applications that contain this one, as in ``self.parent = root``. Also leave
         out applications that are attributes of such an application, because they belong to it.

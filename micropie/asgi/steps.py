@@ -224,8 +224,8 @@ async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerato
 
 
 async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
-    """Perform steps, such as those of ``cleanup_steps``, which close everything that a request had
-    open when it was aborted.
+    """Perform steps that close everything that an aborted request still has open, such as those of
+    ``cleanup_steps``.
 
     Steps that run in threads are awaited even if the request is being cancelled.
 

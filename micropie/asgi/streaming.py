@@ -53,8 +53,9 @@ Value = TypeVar("Value")
 
 PATHSEND = "http.response.pathsend"
 
-# The companion's tasks take as much time as a whole short stream. So they are started only
-# ``WATCH_AFTER`` seconds after the first wait, or after ``CHUNKS_PER_CHECK`` chunks.
+# Starting the tasks that watch the client and send heartbeats takes as much time as a whole short
+# stream. So they are started only ``WATCH_AFTER`` seconds after the first wait, or after
+# ``CHUNKS_PER_CHECK`` chunks.
 WATCH_AFTER = 0.01
 CHUNKS_PER_CHECK = 64
 
@@ -311,7 +312,7 @@ class StreamSender:
         stream.driver = self
         self._stream = stream
         self._exchange = exchange
-        # The functions of the companion's tasks that haven't started.
+        # The functions that watch the client and send heartbeats, until their tasks are started.
         self._due: list[AsyncAction] = [exchange.disconnected]
         self._cancels: list[Action] = []  # functions that cancel the started tasks
         stream.enter()
@@ -320,7 +321,8 @@ class StreamSender:
     def advance(self, part: Awaitable[Any]) -> Steps[Any]:
         """Await one stage of the stream, such as its first chunk, and return the result.
 
-        If the stage has to wait, the companion is started soon.
+        If the stage has to wait, the tasks that watch the client and send heartbeats are started
+        soon.
 
         The stream is closed if this stage fails, and at the stream's end, when the result is
         ``END``. Raises any exception of the stage or the clean-up.
@@ -394,7 +396,8 @@ class StreamSender:
     async def _check(self) -> None:
         """Raise ``ClientDisconnect`` if the client has disconnected.
 
-        First let the event loop run other tasks, so that the companion can notice a disconnect.
+        First let the event loop run other tasks, so that the task that watches the client can
+        notice a disconnect.
         """
         self._start()
         await anyio.lowlevel.checkpoint()
@@ -404,7 +407,7 @@ class StreamSender:
     # -- the companion -----------------------------------------------------------------------------
 
     def _start(self) -> None:
-        """Start the companion's tasks that haven't started."""
+        """Start the tasks that watch the client and send heartbeats, unless they have started."""
         self._prevent_start = None
         if self._due:
             self._stream.end_at_shutdown()

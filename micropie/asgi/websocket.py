@@ -194,8 +194,8 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
     def receive_text(self) -> Coroutine[object, object, str]:
         """Return the next message, which must be text.
 
-        Raises ``ConnectionClosed`` if the WebSocket has ended. A binary message closes it with
-        1003, and then the exception is also a ``ValueError``. A message above
+        Raises ``ConnectionClosed`` if the WebSocket has ended. A binary message closes the
+        WebSocket with 1003, and the exception is then also a ``ValueError``. A message above
         ``websocket_max_size`` bytes closes it with 1009.
         """
         return self._connection.receive("receive_text", "text")

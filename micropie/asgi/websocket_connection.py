@@ -230,8 +230,8 @@ class Connection(websockets.Progress):
             self._tasks.start_soon(self._send_close_in_turn)
 
     async def go_away(self) -> None:
-        """Close the WebSocket with 1001, if it is open, after the server has cancelled the
-        handler.
+        """After the server has cancelled the handler, close the WebSocket with 1001 if it is still
+        open.
         """
         if self.state is websockets.OPEN:
             self.end(websockets.CLOSE, websockets.GOING_AWAY, "")

@@ -79,8 +79,8 @@ def _cancellations() -> tuple[type[BaseException], ...]:
 
 
 def _rest_of(group: BaseExceptionGroup[BaseException]) -> Exception | None:
-    """Return the exception to use in place of a group that is only a failure of the request, or
-    None if the group must reach the server. Cancellations in the group are left out.
+    """Return the exception to use in place of a group of exceptions. Return None if the group must
+    reach the server. Cancellations in the group are left out.
     """
     cancellations, rest = group.split(_cancellations())
     if cancellations is not None and is_being_cancelled():

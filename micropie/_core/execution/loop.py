@@ -243,7 +243,7 @@ class LoopTasks:
         try:
             await function(*arguments)
         except anyio.get_cancelled_exc_class():
-            pass  # a raised exception would stay in asyncio's task, with its frames
+            pass  # asyncio's task would keep a raised exception and its frames
         finally:
             self._ended(mark)
 

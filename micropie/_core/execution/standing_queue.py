@@ -71,7 +71,9 @@ class StandingQueue:
         return 0 < self._limit <= waited
 
     def _limit_for(self, waited: float, elapsed: float, count: int) -> float:
-        """Return how many seconds a call must have waited to be refused, or 0 to refuse none."""
+        """Return the wait in seconds from which on calls are refused, or 0 if no call is
+        refused.
+        """
         each = elapsed / count
         limit = max(_LONG_WAIT, _AHEAD * each)
         if elapsed < _STANDING or waited < limit:

@@ -96,8 +96,8 @@ class _Counted(nullcontext[None]):
     """A limiter that never makes a call wait, because the call has a slot already.
 
     anyio requires a limiter. With anyio's own limiter, each call takes one more turn of the loop,
-    even if the limiter has no limit. This class doesn't inherit from anyio's, because importing
-    that class would delay the first request.
+    even if the limiter has no limit. This class doesn't inherit from anyio's limiter, because
+    importing that class would delay the first request.
     """
 
     # anyio's trio backend calls this method. Its asyncio backend enters the limiter as a context
@@ -144,9 +144,9 @@ class Slots:
     async def take(self, rank: Rank = Rank.WAITING) -> None:
         """Take a slot. Wait until one is free.
 
-        Raises ``TimeoutError`` after the ``patience`` of the ``Threads``. If the rank is QUEUED,
-        also raises an ``HTTPError`` with status 503 if too many requests wait, or if this request
-        has waited too long.
+        Raises ``TimeoutError`` if no slot is free within the ``patience`` of the ``Threads``. If
+        the rank is QUEUED, also raises an ``HTTPError`` with status 503 if too many requests wait,
+        or if this request has waited too long.
         """
         waiting, least = self._queues[rank]
         if self._free > least:
@@ -232,8 +232,8 @@ class Slots:
         waits for its client.
 
         The value of the ``with`` is True if the slot was lent. It is False if ``MOST_READERS``
-        threads wait already, which is logged once a minute. After the block, the thread goes on
-        without waiting for a slot, because it may hold a lock that all others wait for. If more
+        threads wait already. This is logged at most once a minute. After the block, the thread goes
+        on without waiting for a slot, because it may hold a lock that all others wait for. If more
         threads are then running than there are slots, no call begins until enough threads have
         ended.
         """

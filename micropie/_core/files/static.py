@@ -306,8 +306,8 @@ def _opened(
     data: bytes | None = None,
     may_read: bool = True,
 ) -> Opened | None:
-    """Return the part of a file that this request gets. If ``data``, the bytes of the file, is in
-    memory, the part is taken from it. Otherwise, the file is opened, and read if it is short.
+    """Return the part of a file that this request gets. If ``data`` contains the file's bytes, the
+    part is taken from it. Otherwise, the file is opened, and read if it is short.
 
     Return None if the file has changed since its look-up, or if it has to be opened although
     ``may_read`` is False.
@@ -351,8 +351,8 @@ def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> b
     """Read a part of the open file, close the file and return the bytes. Return None if the file
     has changed since its look-up.
 
-    This function uses system calls, because creating a file object takes as long as two system
-    calls.
+    This function uses system calls directly, because creating a file object takes as long as two
+    system calls.
     """
     try:
         if not is_still(resolved, descriptor):
@@ -396,7 +396,7 @@ def _lasting(
 _NO_CACHE = "cache-control", "no-cache"
 
 
-@lru_cache(maxsize=256)  # limited, because a handler may compute any age
+@lru_cache(maxsize=256)  # limited, because handlers may pass any ``max_age``
 def _cache_control(scope: str, lifetime: str) -> tuple[str, str]:
     return "cache-control", f"{scope}, {lifetime}"
 

@@ -3,9 +3,9 @@ task, and the request's task takes the chunks of its response.
 
 One chunk is passed on at a time: the application waits in ``send`` until the previous chunk was
 taken. When the client has disconnected, an application that waits in ``receive`` gets
-``http.disconnect``, as from a server, so that it can end its tasks. A cancellation would leave them
-running. An application that does not wait in ``receive``, or does not end, is cancelled. After its
-last chunk, the application may continue to run, as under a server.
+``http.disconnect``, as from a server, so that it can end its tasks. A cancellation would leave
+these tasks running. An application that does not wait in ``receive``, or does not end, is
+cancelled. After its last chunk, the application may continue to run, as under a server.
 
 Under WSGI, both tasks run on the background loop. The chunks are read there, as they are for a
 stream of an ``async def`` handler.
@@ -87,7 +87,7 @@ class _Call:
         self._scope = anyio.CancelScope()
         self._chunk: Piece | None = None  # the chunk that was sent, but not taken yet
         # ``_has_begun``: whether the request's task has called ``take``. ``_is_stopped``: whether
-        # it takes no more chunks.
+        # it has stopped taking chunks.
         self._has_begun = self._is_stopped = False
         tasks = TASKS.get()
         # Wakes the request's task when the application has sent its head or a chunk, or has ended.

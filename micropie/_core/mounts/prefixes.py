@@ -50,8 +50,8 @@ class Mount:
     bridged: Mount | None = None
 
     def under(self, protocol: str) -> Mount:
-        """Return the mount to call under a server that speaks ``protocol``: this mount if its
-        application speaks the same protocol or if there is no bridge, otherwise ``bridged``.
+        """Return the mount to call under a server that speaks ``protocol``: ``bridged`` if there is
+        a bridge and the application speaks the other protocol, or else this mount.
         """
         return self if self.bridged is None or protocol == self.kind else self.bridged
 
@@ -182,7 +182,8 @@ def kind_of_target(target: object, kind: str | None) -> str:
         raise SetupError(f"mount takes an application, which is callable, not {target!r}")
     if kind is not None:
         return kind
-    # As servers do, count a coroutine function, or an object whose ``__call__`` is one, as ASGI.
+    # Like servers, treat a coroutine function as ASGI, and also an object whose ``__call__`` is a
+    # coroutine function.
     if inspect.iscoroutinefunction(inspect.unwrap(target)) or inspect.iscoroutinefunction(
         target.__call__
     ):

@@ -312,8 +312,8 @@ class Stream:
         self.heartbeat = None if is_encoded or self.transforms else events.heartbeat
 
     def finish(self) -> bytes:
-        """Return the chunk to send after the last item. Return b"" if there is none, or if this has
-        already been called.
+        """Return the chunk to send after the last item. Return b"" if there is no such chunk, or if
+        this method was called before.
         """
         rest = b""
         for transform in () if self.has_finished else self.transforms:

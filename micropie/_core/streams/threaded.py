@@ -262,8 +262,8 @@ class EventsFromThread(AsyncIterator[object]):
         with self._lock:
             self._is_closed = True
             is_busy = self._is_busy
-        # Don't close a generator that has ended: this would take a switch to a thread, which takes
-        # as long as making an event.
+        # Don't close a generator that has ended, because this would need a switch to a thread,
+        # which takes as long as making an event.
         has_ended = getattr(self._events, "gi_frame", self._events) is None
         if not is_busy and not has_ended:
             await in_thread(SYNC_SOURCES, self._close, rank=Rank.RELEASING)

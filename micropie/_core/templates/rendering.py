@@ -35,8 +35,8 @@ Directory: TypeAlias = str | PathLike[str]
 class Templates:
     """The templates of one ``App``. Any number of threads may use the object at the same time.
 
-    - ``directories``: searched one after the other. Relative paths are resolved in the working
-      directory of the moment when the first template is needed.
+    - ``directories``: searched one after the other. Relative paths are resolved when the first
+      template is needed, against the working directory.
     - ``filters``: filters in addition to Jinja2's, by name.
     - ``names``: values that are available in every template and macro; the ``context`` of a
       rendering overrides them.

@@ -17,8 +17,9 @@ These messages are sent for a call:
     process -> parent    at the end: RESULT or FAILED (``remote.py``)
 
 Before a process calls a function for the first time, it gets a message to find the function, and
-imports its module. Starting the interpreter and importing have a separate time limit. If they
-counted toward the limit of the call, a slow import would end every process before its first result.
+imports the function's module. Starting the interpreter and importing have a separate time limit. If
+they counted toward the limit of the call, a slow import would end every process before its first
+result.
 
 A process ignores the signals that a service manager or a terminal sends to all processes of a
 server. The process goes on until its server, which may still be finishing requests, closes the
@@ -77,7 +78,7 @@ class Pool:
 
     @property
     def stream(self) -> type[Chunks]:
-        """The type of a result that is a stream and still yields chunks."""
+        """The type of the object that ``call`` returns for a stream."""
         return Chunks
 
     def __init__(self, size: int) -> None:
@@ -280,8 +281,8 @@ class Chunks(Iterator[object]):
             self.close()
 
     def _receive(self, worker: _Worker, seconds: float) -> PoolMessage:
-        """Return the process's next message. If it isn't a chunk, it is the last one of this call,
-        so the pool may then use the process for other calls.
+        """Return the process's next message. Any message except a chunk is the last one of this
+        call, so after it, the pool may use the process for other calls.
         """
         self._worker = None
         message = self._pool._receive(worker, seconds)

@@ -4,7 +4,7 @@ The functions of ``request.after_response`` run on an event loop, under WSGI as 
 functions of one request run one after the other, in the context in which ``after_response`` was
 called. They are shielded from cancellation, so neither a client that disconnects nor a server that
 shuts down interrupts them. The setting ``background_timeout`` limits the total time of a request's
-functions, so that a server can shut down. Errors that they raise are logged.
+functions, so that a server can shut down. Errors of the functions are logged.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class Answered(Protocol):
 
 
 def start_tasks(exchange: Answered, ends: Ends, seconds: float, backend: str) -> None:
-    """Start the functions of a request on the background loop of ``backend``, without waiting for
-    them.
+    """Start the functions that a request has passed to ``after_response``, on the background loop
+    of ``backend``. Don't wait for them.
 
     ``seconds``: the time limit for all of them together.
     """
@@ -116,8 +116,8 @@ def start_tasks(exchange: Answered, ends: Ends, seconds: float, backend: str) ->
 
 
 def _run_without_loop(exchange: Answered, ends: Ends, why: str) -> None:
-    """Run the ``def`` functions that a request has registered, in this greenlet and without a time
-    limit. Log ``why`` as the error of each ``async def``.
+    """Run a request's ``def`` functions passed to ``after_response``, in this greenlet and without
+    a time limit. Log ``why`` as the error of each ``async def`` function.
     """
     try:
         for task in ends.tasks:
@@ -133,15 +133,15 @@ def _run_without_loop(exchange: Answered, ends: Ends, why: str) -> None:
 
 
 def wait_for_tasks(seconds: float) -> None:
-    """Wait until the functions of all requests have ended, but at most ``seconds``. Shutdown waits
-    here before it closes the resources that these functions use.
+    """Wait until the ``after_response`` functions of all requests have ended, but at most
+    ``seconds``. Shutdown waits here before it closes the resources that these functions use.
     """
     wait([*_running], timeout=seconds)
 
 
 async def run_tasks(exchange: Answered, ends: Ends, seconds: float) -> None:
-    """Run the functions of a request, in at most ``seconds`` together, then release the request's
-    resources.
+    """Run the functions that a request has passed to ``after_response``, in at most ``seconds``
+    altogether. Then release the request's resources.
 
     Raises only cancellations.
     """

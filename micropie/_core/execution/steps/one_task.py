@@ -27,8 +27,8 @@ Value = TypeVar("Value")
 
 
 async def in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
-    """Yield what ``generator`` yields. Values that are sent and exceptions that are thrown are
-    passed on to ``generator``.
+    """Run ``generator`` in one task, and yield what it yields. Values that are sent and exceptions
+    that are thrown are passed on to ``generator``.
     """
     task = _GeneratorTask(generator)
     value = failure = None

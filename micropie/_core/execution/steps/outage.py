@@ -32,7 +32,7 @@ class Outage:
     During an outage, one call at a time tries the service, and all others fail at once. So a
     service that hangs blocks only one thread.
 
-    After a failed call, no call is tried for four times as long as that call took, but at most for
+    After a failed call, the next try has to wait four times as long as that call took, but at most
     ``retry_after`` seconds. So the next try comes soon if the connection broke quickly. The outage
     is logged when it begins and when it ends. The messages begin with ``subject``, and
     ``consequence`` follows "is unavailable".

@@ -31,9 +31,9 @@ A flow yields only calls that may have to wait. INLINE is not a step: the flow i
 function, because the function doesn't block. A flow that never waits costs little more than a
 function call.
 
-The return value of a flow is its result. Only the flow of a whole request yields its result, as the
-last step. Python would pass a return value in a StopIteration, which takes as long as everything
-else in the generator.
+The return value of a flow is its result. Only the flow of a whole request yields its result
+instead, as the last step. Python passes a return value in a StopIteration, which takes as long as
+everything else in the generator.
 """  # noqa: E501
 
 from __future__ import annotations
