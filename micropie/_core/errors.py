@@ -113,7 +113,8 @@ class RaisedAnswer(Exception):
         """Return the exception that determines the response: this one or, if it belongs to another
         framework, micropie's equivalent.
 
-        ``in_socket``: whether it was raised for a WebSocket, which can't respond with a page.
+        ``in_socket``: whether the exception was raised for a WebSocket, which can't respond with a
+        page.
         """
         return self
 
@@ -249,8 +250,8 @@ class ClientDisconnect(Exception):
 
 
 class ConnectionClosed(Exception):
-    """A WebSocket is closed: by the client, by a lost connection, by the application, or by one of
-    its limits.
+    """Raised when a WebSocket is closed by the client, a lost connection, the application, or one
+    of its limits.
 
     ``code`` and ``reason`` come from the close frame (RFC 6455, section 7.4). The code 1005 means
     that the frame had no code, and 1006, the default, that the connection was lost without a close

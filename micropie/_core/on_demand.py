@@ -66,7 +66,7 @@ class _Missing:
         self._package, self._explain = package, explain
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """Raise ``ImportError`` if ``explain`` returns a message for the name.
+        """Raise ``ImportError`` if ``explain`` returns a message for the module ``name``.
 
         Python calls this when no other finder has found the module.
         """

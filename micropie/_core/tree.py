@@ -138,7 +138,7 @@ class Tree(Registrations):
 
     def publish(self, site: Site, state: DriverState) -> None:
         """Store ``site`` in ``state`` for the next requests, unless a startup handler or another
-        thread has changed the application since it was compiled.
+        thread has changed the application since the site was compiled.
         """
         with _compiling.lock:
             if site in self.sites.values():

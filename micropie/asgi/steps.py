@@ -49,8 +49,8 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
 
     ``step``: the step that the flow has yielded, if it has begun already.
 
-    Successive calls in the application's threads keep the slot of the first call, so only that call
-    has to wait until a thread is free.
+    Successive calls in the application's threads keep the slot of the first call, so only the first
+    call has to wait until a thread is free.
 
     An exception of a step is thrown into the flow after the ``except`` block. Inside the block, it
     would become the ``__context__`` of exceptions that the flow raises later.

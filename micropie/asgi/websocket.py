@@ -57,7 +57,7 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
         if type(found) is Handover:
             refusal = await perform(run_mount_guards(request, found), exchange)
         elif (await receive())["type"] == "websocket.connect":
-            # If the first message isn't this one, the client has disconnected already.
+            # If the first message is another one, the client has disconnected already.
             run_handler = partial(connection.run, WebSocket(exchange, request, connection))
             try:
                 close_info = await perform(converse(found, request, run_handler), exchange)
@@ -105,8 +105,8 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
     Once the WebSocket has ended, because of the client, the network or ``close``, every call raises
     ``ConnectionClosed``. A handler need not catch this exception. A call that comes too early, such
     as sending before ``accept``, raises ``RuntimeError``. Only one task at a time may receive; any
-    number may send. If a handler returns without closing, the WebSocket is closed with 1000; if the
-    handler fails, with 1011.
+    number may send. If a handler returns without closing, the WebSocket is closed with the code
+    1000. If the handler fails, the code is 1011.
     """
 
     __slots__ = ("_connection", "_exchange", "_session_id", "request")

@@ -238,7 +238,7 @@ class Connection(websockets.Progress):
             await self._send_close(LAST_FRAME_WITHIN)
 
     def _start_grace(self) -> None:
-        """Begin the grace period, in which the handler must make its next call, which raises
+        """Begin the grace period. Within it, the handler must make its next call, which raises
         ``ConnectionClosed``.
 
         A handler that is waiting for a message is woken now. Its grace period begins only if it

@@ -33,7 +33,7 @@ Value = TypeVar("Value")
 _ABSOLUTE = pattern(rb"https?://[^/]*", re.IGNORECASE)
 
 # The headers whose keys in an environ have no prefix ``HTTP_`` (PEP 3333). Some servers also pass
-# them under keys with the prefix (``_BODY_KEYS``), which are ignored.
+# them under keys with the prefix (``_BODY_KEYS``). These keys are ignored.
 _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 _KEYS: NameTable[str, str] = NameTable(
     lambda name: _UNPREFIXED.get(name) or f"HTTP_{name.upper().replace('-', '_')}"

@@ -51,7 +51,7 @@ def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) 
                 resume, result = flow.throw, error
             except BaseException as error:
                 # With a ``step``, the flow belongs to a request, which must not end the process.
-                # Without one, for example in a command, SystemExit ends the process.
+                # Without a ``step``, for example in a command, SystemExit ends the process.
                 failure = None if step is None else execution.failure_of(error)
                 resume, result = flow.throw, failure or error
                 del failure  # avoid a reference cycle with this frame

@@ -112,8 +112,8 @@ def released(outcome: Outcome) -> Any:
 
 
 class BackgroundLoop:
-    """Starts tasks on an event loop that runs in another thread. It doesn't wait for that thread to
-    start them, which saves two switches between threads.
+    """Starts tasks on an event loop that runs in another thread. The calling thread doesn't wait
+    until the tasks have started, which saves two switches between threads.
 
     If the loop ends before a task has begun, the thread that waits for the task is notified; see
     ``spawn``.

@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 
 class ForkAware(Protocol):
-    """An object that owns something that doesn't survive a fork, such as a thread."""
+    """An object that owns a thread or something else that a forked child doesn't have."""
 
     def after_fork(self) -> None:
         """Drop the threads, locks and connections of the parent process. The child process calls

@@ -201,7 +201,7 @@ def _may_be_file(path: str) -> bool:
         or "\\" in path
         or (path[1:2] == ":" and _DRIVE.match(path))
         or (os.name == "nt" and _WINDOWS_OWN.search(path))
-        # A path may not be absolute or end with a slash. "." begins hidden names and "..".
+        # A path must not be absolute or end with a slash. Hidden names and ".." begin with ".".
         or path[:1] in ("", ".", "/")
         or path[-1] == "/"
         or "/." in path

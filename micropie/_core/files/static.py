@@ -109,10 +109,10 @@ def static_file(
     - ``path``: the file's path under ``root``. The path may come from a client. If it points out of
       ``root``, is hidden (begins with a dot) or isn't a readable regular file, the client gets a
       404.
-    - ``root``: a directory. Its name must not come from a client. Each process resolves it only
-      once.
-    - ``download``: True makes browsers save the file under its own name, and a str makes them save
-      it under that name.
+    - ``root``: a directory. Its name must not come from a client. Each process resolves the
+      directory only once.
+    - ``download``: True makes browsers save the file under its own name, and a str is the name to
+      save it under.
     - ``content_type``: by default the type for the name's extension.
     - ``max_age``: seconds for which a client may use its copy without a request. By default, the
       response has ``no-cache``, so that clients request the file each time, and get a 304 if it has
@@ -197,7 +197,8 @@ def open_file(request: Request, response: Response) -> Flow[tuple[EncodedAnswer,
     """Open the file of a ``FileReference``, which is the body of ``response``. Return the encoded
     response for the file, and the open file if it is too large to be read at once.
 
-    Raises ``HTTPError``: 404 if there is no such file, 412 and 416 as ``select`` does.
+    Raises ``HTTPError``: 404 if there is no such file, and 412 or 416 in the same cases as
+    ``select``.
 
     The file is opened in a thread, unless it is in memory or was checked within the last second
     (``recent.py``).

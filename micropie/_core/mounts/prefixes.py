@@ -32,7 +32,7 @@ class Mount:
 
     - ``prefix``: the path under which it is mounted; "" for the root.
     - ``target``: the application.
-    - ``kind``: its protocol.
+    - ``kind``: the protocol of ``target``.
     - ``isolated``: whether an ``App`` keeps its own sessions, hooks and settings instead of the
       outer application's.
     - ``strip``: whether the prefix is removed from the path that the application sees.
@@ -110,7 +110,7 @@ def mounted_path_of(root_path: str, prefix: str, raw_path: bytes) -> MountedPath
 
 
 class PrefixTable(Generic[Entry]):
-    """A table from which entries are looked up by the segments of their prefixes.
+    """A table of entries, which are looked up by the segments of their prefixes.
 
     Raises ``SetupError`` if two entries have the same prefix.
     """

@@ -31,8 +31,8 @@ _SIMPLE = frozenset({str, bool, type(None)})
 
 
 def as_loaded(data: dict[str, object]) -> dict[str, object]:
-    """Return a copy of ``data`` as ``loads`` would return it. Raises ``ResponseError`` as ``dumps``
-    does.
+    """Return a copy of ``data`` as ``loads`` would return it. Raises ``ResponseError`` for the same
+    data as ``dumps``.
     """
     for key, value in data.items():
         is_simple = type(value) in _SIMPLE or (type(value) is int and -(2**63) <= value < 2**63)

@@ -381,8 +381,8 @@ class LoopStream(Stream):
     ``end``.
 
     - ``outcome``: the reason that was passed to ``end``, or None.
-    - ``is_advancing``: whether the task is waiting for an item or sending one. Only then may it be
-      cancelled, because at other times the cancellation would reach other code.
+    - ``is_advancing``: whether the task is waiting for an item or sending one. The task may be
+      cancelled only then, because at other times the cancellation would reach other code.
     - ``has_ended``: whether the items don't need to be closed. It isn't used for generators,
       because their ``ag_frame`` shows whether they have ended.
     """
@@ -461,8 +461,9 @@ class LoopStream(Stream):
 
         Call this in another task of the same event loop.
 
-        If the stream's task is waiting for an item, it is cancelled. If it is sending a chunk, it
-        gets a deadline. Otherwise it must check ``outcome`` and call ``leave``.
+        If the stream's task is waiting for an item, the task is cancelled. If the task is sending a
+        chunk, the task gets a deadline. Otherwise the task must check ``outcome`` and call
+        ``leave``.
         """
         self.outcome = outcome
         if not self.is_advancing or self._scope is None:
@@ -627,8 +628,8 @@ def has_events(response: Response) -> bool:
 
 
 async def entered(subscription: Any, first: object) -> AsyncIterator[object]:
-    """Enter an async context manager, which returns an async iterable. Yield ``first``, then the
-    items of the iterable.
+    """Enter the context manager ``subscription``, whose value is an async iterable. Yield
+    ``first``, then the items of the iterable.
     """
     async with subscription as messages:
         yield first

@@ -160,8 +160,8 @@ def _refuse_coroutine(value: object) -> object:
 
 
 class _LoggedUndefined(jinja2.make_logging_undefined(logger)):  # type: ignore[misc]
-    """The value of a name that was not passed to the template. The template shows nothing for it. A
-    warning is logged, unless the template only tests the name with ``if``.
+    """The value of a name that was not passed to the template. The template shows nothing in place
+    of the name. A warning is logged, unless the template only tests the name with ``if``.
     """
 
     def __new__(cls, *arguments: Any, **named: Any) -> Any:

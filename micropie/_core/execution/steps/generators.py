@@ -248,9 +248,7 @@ class Performer(Protocol):
         """Yield ``steps`` after a request was aborted. Failures of the steps are logged."""
 
     def abandon(self, steps: Iterable[Step], /) -> Awaitable[None]:
-        """Perform ``steps`` after a cancellation, shielded from it. Failures of the steps are
-        logged.
-        """
+        """After a cancellation, perform ``steps`` under a shield. Failures of steps are logged."""
 
 
 class ResourceContext(Generic[Value]):
@@ -316,8 +314,8 @@ class ResourceContext(Generic[Value]):
             del failure
 
     def _closed(self, failure: Exception | None) -> Flow[None]:
-        """Close the resources. If a provider raises an exception other than ``failure``, raise
-        that.
+        """Close the resources. If a provider raises an exception other than ``failure``, raise that
+        exception.
         """
         raised = yield from self._resources.close(failure)
         try:

@@ -78,8 +78,8 @@ class Outage:
         self._next_try = self._next_report = 0.0
 
     def lasts(self) -> bool:
-        """Return whether a call would fail at once, because the outage lasts and it isn't time for
-        another try.
+        """Return whether a call would fail at once, because the service is unavailable and the next
+        try isn't due yet.
         """
         return self.is_on and (monotonic() < self._next_try or self._trial.locked())
 

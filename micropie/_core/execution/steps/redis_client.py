@@ -79,7 +79,7 @@ _AFTER_NO_ANSWER = 5.0
 # Seconds within which a server must respond to a probe over a new connection.
 _PROBE_PATIENCE = 0.5
 
-# Valkey uses the protocol of Redis, so replace its schemes with those of Redis.
+# Valkey uses the protocol of Redis, so replace Valkey's URL schemes with those of Redis.
 _VALKEY = re.compile(r"^valkey(s?)(?=://|\+sentinel://)")
 
 # Matches a URL in which an @ follows what looks like the end of the host. The password in such a
@@ -91,8 +91,9 @@ def _look_up(host: str, patience: float | None) -> None:
     """Look up a host's name, and wait at most ``patience`` seconds for the result.
 
     Raises redis-py's ``TimeoutError`` after ``patience`` seconds. The limit needs a thread, because
-    the system's resolver waits longer than that for name servers that don't respond. If the name
-    doesn't exist, this function raises no exception. The attempt to connect will raise it.
+    the system's resolver may wait longer than ``patience`` for name servers that don't respond. If
+    the name doesn't exist, this function raises nothing, because the attempt to connect will raise
+    the error.
     """
     with suppress(ValueError):
         ip_address(host)
@@ -245,10 +246,10 @@ class RedisClient:
     - ``patience``: seconds after which a server that doesn't respond counts as unavailable.
     - ``prefix``: the prefix of the owner's keys. This class only checks that it is a string.
 
-    In a URL with Sentinels, the user and the password are those of Redis, and
-    ``?sentinel_username=`` and ``sentinel_password=`` are those of the Sentinels;
-    ``rediss+sentinel`` uses TLS for both. Each new connection goes to the primary that the
-    Sentinels last reported. The Sentinels are queried at most once a second.
+    In a URL with Sentinels, the user and the password are for Redis. ``?sentinel_username=`` and
+    ``sentinel_password=`` are for the Sentinels. ``rediss+sentinel`` uses TLS for both. Each new
+    connection goes to the primary that the Sentinels last reported. The Sentinels are queried at
+    most once a second.
 
     Raises ``SetupError`` for a malformed URL, for a ``prefix`` that is not a string, and if
     redis-py is not installed.

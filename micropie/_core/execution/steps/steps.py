@@ -209,7 +209,7 @@ def itself(awaitable: Awaitable[Result]) -> Awaitable[Result]:
 
 
 def no_function() -> None:
-    """Do nothing. Steps that need no function use this one.
+    """Do nothing. This is the function of steps that need no function.
 
     All steps have the same form, because drivers can unpack them faster that way.
     """
@@ -221,7 +221,7 @@ RECEIVE_STEP: Final[ReceiveStep] = (RECEIVE, no_function, ())
 class Completed(Generic[Result]):
     """An awaitable that returns ``value`` at once, on any event loop.
 
-    Its truth value is that of ``value``.
+    It is true if ``value`` is true.
     """
 
     __slots__ = ("_value",)
