@@ -364,7 +364,7 @@ def as_authors_see(
     """Return the arguments for ``traceback.format_exception``: the type of ``error``, the exception
     itself, and its traceback, beginning with the first frame outside of micropie.
 
-    If the traceback has no such frame, return all of it.
+    If the traceback has no such frame, return the whole traceback.
     """
     step = error.__traceback__
     while step is not None and step.tb_frame.f_code.co_filename.startswith(_PACKAGE):

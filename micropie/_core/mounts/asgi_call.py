@@ -37,7 +37,7 @@ async def call_asgi(
 ) -> Response:
     """Call a mounted ASGI application and return its response.
 
-    Raises a 504 if the application sends nothing for ``seconds`` (None: no limit).
+    Raises a 504 if the application sends nothing for ``seconds``. None means no limit.
     """
     scope = moved_scope(exchange.scope, mount, mounted_path)
     extensions = exchange.scope.get("extensions") or {}

@@ -333,8 +333,8 @@ class _Worker:
     def receive(self, seconds: float) -> PoolMessage:
         """Return the process's next message.
 
-        Raises ``TookTooLong`` if there is none after ``seconds``, or ``PoolError`` if the process
-        has ended.
+        Raises ``TookTooLong`` if no message comes within ``seconds``, or ``PoolError`` if the
+        process has ended.
         """
         if not self.connection.poll(seconds):
             what = "returned or yielded nothing for" if self.found else "did not start within"

@@ -187,8 +187,8 @@ class _Sentinels:
         Raises redis-py's ``ConnectionError`` if no Sentinel reports a primary that is up, or if no
         Sentinel has responded yet.
         """
-        # If there is an earlier result, only one thread queries again, and the others use that
-        # result.
+        # If there is an earlier result, only one thread queries the Sentinels again, and the other
+        # threads use the earlier result.
         if monotonic() >= self._next_question and self._lock.acquire(blocking=not self._found):
             try:
                 began = monotonic()
