@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 REQUIRED = Parameter.empty
 
 # The places for which the body must be parsed. For a file, parse forms that aren't multipart as
-# well: they contain only the file's name, and the error message says so.
+# well. Such a form contains only the file's name, which the error message explains.
 OF_BODY = ("json", "form", "file")
 
 
@@ -166,7 +166,7 @@ class BoundParameter:
         came_as_text = has_files and any(form.get(self.key, ()))
         is_missing = came_as_text and request._exchange.framing[0] != MULTIPART
         if empty is not None and has_files and not is_missing:
-            # a constraint may require at least one file; then the parameter is missing
+            # If a constraint requires at least one file, the parameter counts as missing.
             with suppress(BindingError):
                 return _from_files(self, [], "file")
             is_missing = True
@@ -217,7 +217,8 @@ def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> 
             raise _binding_error(parameter, place, text, error) from None
     values: Sequence[object] = texts
     if not converter.is_either:
-        # A comprehension would make each call slower, because its variables are in cells.
+        # A comprehension would make each call slower, because Python would store its variables in
+        # cells.
         values = [*map(partial(_converted, parameter, place=place, convert=convert), texts)]
     return _converted(parameter, values, place, converter.many)
 
@@ -256,7 +257,7 @@ def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> ob
                 for one in problems_of(error, maker, document, is_json)
             ]
         ) from None
-    converter = parameter.converter  # may check the length of a list of structures
+    converter = parameter.converter  # ``from_json`` may check the list's length
     return made if converter.from_json is as_it_is else _converted(parameter, made, place)
 
 
@@ -324,7 +325,7 @@ def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
 
 # -- the places ------------------------------------------------------------------------------------
 
-# The places of the lookup by name, in this order. The path comes before them.
+# Where a value is looked up by its name, in this order. The path is searched first.
 BY_NAME: dict[str, Place] = {
     "query": (attrgetter("_exchange.query"), _from_texts),
     "json": (attrgetter("_exchange.body.document"), _converted),
@@ -337,9 +338,9 @@ _EXACT = attrgetter("_exchange.body.exact_document")
 # Replaces ``BY_NAME`` for a parameter that has no annotation or is annotated with ``Any``. The
 # handler gets JSON values unchanged.
 _AS_IT_IS = BY_NAME | {"json": (BY_NAME["json"][0], None)}
-# The places for a provider's parameter that the path doesn't fill. The body is left out, because
-# its fields are for the handler: a field that happened to have the parameter's name would determine
-# which resource the provider opens.
+# Where the value of a provider's parameter is looked up if the path doesn't contain it. The body is
+# left out, because its fields are for the handler: a field that happened to have the parameter's
+# name would determine which resource the provider opens.
 IN_URL = {"query": BY_NAME["query"]}
 
 
@@ -398,8 +399,8 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
 
 
 def _exact(bound: BoundParameter, annotation: Hint, own: OwnTypes) -> BoundParameter:
-    """Return ``bound`` or, if the parameter's type contains a Decimal, a copy whose places keep all
-    digits of the numbers in JSON.
+    """Return ``bound`` or, if the parameter's type contains a Decimal, a copy that gets the numbers
+    in JSON with all their digits.
     """
     kinds = kinds_in(annotation)
     for kind in kinds:

@@ -295,7 +295,7 @@ class Plan:
         self, request: Request, arguments: list[object], errors: Sequence[ParameterError]
     ) -> list[object]:
         """Return ``arguments``, with all errors as the value of the ``BindingErrors`` parameter. If
-        the handler has no such parameter, raise a ``BindingError`` with them.
+        the handler has no such parameter, raise a ``BindingError`` with all errors.
         """
         errors = [replace(one, words=translated(request, one.words)) for one in errors]
         if not self._takes_errors:
@@ -361,8 +361,8 @@ def _provided_parameters(
     parameters: Sequence[Parameter], provided: Container[object]
 ) -> Iterator[ProvidedParameter]:
     """Yield the parameters that providers fill. The annotation of such a parameter is a type for
-    which there is a provider, also in ``Annotated`` or ``X | None``. Or it contains the provider
-    function itself: ``Annotated[User, current_user]``.
+    which there is a provider, perhaps inside ``Annotated`` or ``X | None``. Or it contains the
+    provider function itself: ``Annotated[User, current_user]``.
     """
     for index, parameter in enumerate(parameters):
         key, many, _ = unwrapped(parameter.annotation)
@@ -535,7 +535,7 @@ def _private_names(parameters: Sequence[Parameter], taken: Collection[str]) -> s
 def _messages_of(
     function: Callable[..., object], socket: Parameter, own: OwnTypes
 ) -> Messages | None:
-    # imported only on use, because few applications declare types of messages
+    # imported only on use, because few WebSocket handlers declare the types of their messages
     from micropie._core.binding.signatures.messages import messages_of
 
     (socket,) = _annotated(function, [socket])

@@ -202,8 +202,8 @@ _STREAMS = (Iterator, Generator, AsyncIterator, AsyncGenerator)
 
 
 def sends_null(answers: Sequence[object]) -> bool:
-    """Return whether a handler's None is sent as JSON's null instead of an empty body. That is so
-    if a result of another type, with the same statuses, is sent as JSON.
+    """Return whether a handler's None is sent as JSON's null instead of an empty body. This is so
+    if the handler may return, with the same status, another type that is sent as JSON.
     """
     by_statuses: dict[object, list[Hint]] = {}
     for statuses, bodies in map(answer_parts, answers):
@@ -269,8 +269,8 @@ class ResultFilter(NamedTuple):
         ]
 
     def has_only(self, classes: set[type], result: object) -> bool:
-        """Return whether a result is an object, or with ``is_list`` a list of objects, of exactly
-        these classes. Instances of subclasses don't count.
+        """Return whether a result is an object of exactly one of ``classes`` or, with ``is_list``,
+        a list of such objects. Instances of subclasses don't count.
         """
         if isinstance(result, list):
             return self.is_list and classes.issuperset(map(type, result))
@@ -288,7 +288,7 @@ class ResultFilter(NamedTuple):
         result doesn't match the annotation.
         """
         try:
-            # msgspec returns objects of exactly these classes unchanged, so don't call it.
+            # msgspec would return objects of exactly these ``classes`` unchanged. So don't call it.
             is_of_msgspec = not self.maker.is_pydantic
             is_made = is_of_msgspec and self.has_only(self.classes, result)
             made = result if is_made else self.maker.dump(result)

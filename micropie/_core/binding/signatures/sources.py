@@ -81,7 +81,7 @@ class Header(Source):
 class Cookie(Source):
     """A cookie: ``theme: Annotated[str, Cookie()] = "light"``.
 
-    ``name``: the cookie's name, by default the parameter's.
+    ``name``: the cookie's name, by default the parameter's name.
     """
 
     place = "cookie"
@@ -98,7 +98,7 @@ class Query(Source):
 
     If the annotation is a structure, its fields are filled from the whole query.
 
-    ``name``: the name in the query, by default the parameter's.
+    ``name``: the name in the query, by default the parameter's name.
     """
 
     place = "query"
@@ -108,7 +108,7 @@ class Form(Source):
     """A field of an urlencoded or multipart form, but not of a JSON body:
     ``text: Annotated[str, Form()]``.
 
-    ``name``: the field's name, by default the parameter's.
+    ``name``: the field's name, by default the parameter's name.
     """
 
     place = "form"

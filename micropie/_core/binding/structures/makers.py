@@ -127,8 +127,8 @@ class Maker:
         return [(kind, _owner(kind)) for kind in kinds]
 
     def _dumped(self, result: object, kind: Hint) -> object:
-        """Return a result with only the fields of ``kind``, which is the annotation or a member of
-        its union.
+        """Return a result with only the fields of ``kind``: the annotation or, if this is a union,
+        one of its members.
         """
         raise NotImplementedError
 

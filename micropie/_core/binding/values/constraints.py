@@ -29,7 +29,7 @@ MOST_MATCHED = 1000
 # The three limits below reject values that would take quadratic time to process, here or in a
 # handler.
 MAX_DIGITS = 4300  # the digits of one number; CPython has the same limit for int()
-# The largest exponent of a Decimal; floats have the same. Without a limit, a handler's
+# The largest exponent of a Decimal; floats have the same limit. Without a limit, a handler's
 # int(Decimal("1e300000")) would take seconds.
 MAX_EXPONENT = 308
 # The maximum number of elements of a set, or of keys of a dict, unless they are strings. A client

@@ -76,7 +76,8 @@ class Converter(NamedTuple):
     - ``invalid``: the message for visitors if a value is invalid. If empty, it is made from
       ``expected``.
     - ``required``: the message for visitors if a value is missing.
-    - ``message``: the application's messages, which take precedence.
+    - ``message``: the messages that the application sets, used instead of ``invalid`` and
+      ``required``.
     - ``empty``: the strings to convert if a form field is missing, because browsers send nothing
       for an unticked box and for a list without a choice. None if a missing field is an error.
     - ``takes_text``: whether a string can be converted at all. It is False for a dict, and for a
@@ -529,8 +530,8 @@ def _takes_one_text(converter: Converter) -> bool:
 
 
 def _from_one_text(converter: Converter) -> Callable[[str], object]:
-    """Return the function that converts a single string. If a single string can't be converted, the
-    function always raises ``ValueError``.
+    """Return the function that converts a single string. If no single string can be converted to
+    the type, the function always raises ``ValueError``.
     """
     return converter.from_text if _takes_one_text(converter) else _from_no_text
 
