@@ -69,8 +69,7 @@ __all__ = [
 ]
 # fmt: on
 
-# These modules are imported on first use, because many applications don't need them, and importing
-# them takes longer than importing all the others.
+# This module is imported on first use, because many applications don't need it.
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {

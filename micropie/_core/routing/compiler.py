@@ -78,7 +78,7 @@ def _config(
 
 def _compiled(registered: Registrations, config: Config, hosts: Hosts) -> Site:
     """Return a new site, with its own routers, for the application ``registered`` and those inside
-    it. If the application has its own hosts, add the site to ``hosts`` for each of them.
+    it. If the application has its own hosts, add the site to ``hosts`` once for each host.
     """
     routers = Router(config), Router(config)
     mounted: list[Mounted] = []

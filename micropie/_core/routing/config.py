@@ -67,7 +67,7 @@ class ErrorHandler:
 
     - ``otherwise``: the kind of step that calls a handler that may block.
     - ``kind``: the kind of step that calls this handler.
-    - ``given``: the handler's arguments, as a slice of ``(request, error)``.
+    - ``given``: the slice that selects the handler's arguments from ``(request, error)``.
     """
 
     def __init__(
@@ -436,8 +436,8 @@ class Config(MessageConfig):
                 vars(self).update(make(settings))
 
     def is_inside(self, outer: Config) -> bool:
-        """Return whether this application is the one that ``outer`` configures, or is inside that
-        one on the same host.
+        """Return whether this application is on the same host as the application that ``outer``
+        configures, and is either that application or inside it.
         """
         return (
             outer.prefix in self.scopes
@@ -552,8 +552,8 @@ def _limits(settings: Settings) -> Mapping[str, object]:
     return {"limits": limits}
 
 
-# Each item is for parts of a config that depend on settings: the names of these settings, and a
-# function that creates the parts from the settings and returns them by name.
+# The parts of a config that are created from settings. Each item contains the names of some
+# settings, and a function that creates parts from them and returns the parts by name.
 _PARTS: Sequence[tuple[frozenset[str], Callable[[Settings], Mapping[str, object]]]] = [
     (frozenset(names.split()), make)
     for names, make in (

@@ -204,7 +204,7 @@ def run_in(
 
 
 def _without_arguments(decorator: Callable[[Function], Function]) -> Callable[[Function], Function]:
-    """Return a decorator that does the same, but raises ``SetupError`` if it is written with
+    """Return ``decorator``, wrapped so that it raises ``SetupError`` if it is written with
     parentheses, as in ``@hidden()``.
     """
 

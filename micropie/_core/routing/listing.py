@@ -77,7 +77,7 @@ class Application(NamedTuple):
     @property
     def lost_routes(self) -> Mapping[str, str]:
         """The methods without a decorator that override a method with a route decorator, so that
-        its route is lost. The dict maps the name of each to a sentence that says what to write.
+        its route is lost. The dict maps each method's name to a sentence that says what to write.
         """
         routed: dict[str, type] = {}  # the class with the route, by the method's name
         lost: dict[str, str] = {}

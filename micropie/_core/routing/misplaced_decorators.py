@@ -130,8 +130,7 @@ def _misplaced(found: Sequence[Handler], registered: Registrations) -> _IsMispla
     def is_misplaced(value: object) -> bool:
         marks = own_attributes(value)
         is_idle = REQUIRES in marks and id(marks[REQUIRES]) not in guards
-        # A callable object may be an application with an access check that has been mounted. Such a
-        # check has an effect.
+        # A callable object may be a mounted application. An access check above it has an effect.
         if is_idle and (is_method(value) or not callable(value)):
             return True
         return any(id(mark) not in routes for mark in marks.get(MARKS, ()))

@@ -43,8 +43,9 @@ class RouteNames:
         self, name: str, path: str, pattern: Pattern | None = None, *, takes_socket: bool
     ) -> None:
         """Add a route. If several routes have the same name, only one of them is used. A route for
-        HTTP takes precedence over one for WebSockets. Then a route found by its handler's name
-        takes precedence over an explicit one, and an earlier route over a later one.
+        HTTP takes precedence over one for WebSockets. Among routes for the same protocol, a route
+        found by its handler's name takes precedence over an explicit route. Among equals, the
+        earlier route takes precedence.
         """
         rank = (takes_socket, pattern is not None)
         if name not in self._routes or rank < self._routes[name][0]:

@@ -36,8 +36,8 @@ class ProxyWatch:
         host = "unix" if client is None else client.host
         addresses = stated.get("x-forwarded-for") or stated.get("forwarded") or host
         is_secure = stated.get("x-forwarded-proto", "").strip(" \t").lower() in ("https", "wss")
-        # If the server reports the client and the scheme of the headers, the server itself trusts
-        # the proxy and has read these headers.
+        # If the server reports the same client and scheme as these headers, the server itself
+        # trusts the proxy and has read the headers.
         if host not in addresses or (is_secure and scheme == "http"):
             self.remaining = 0
             _logger.warning(

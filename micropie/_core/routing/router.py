@@ -163,7 +163,7 @@ class Node:
                 node = node.child(segment.text)
                 continue
             tail = following if segment.is_path else _ONE_SEGMENT
-            # A longer tail is more specific, so it comes first.
+            # A ``path`` wildcard with more segments after it is more specific, so it comes first.
             rank = (segment.is_path, *segment.rank, -tail)
             branch = _Branch(rank, segment.match, tail, Node())
             node = node.branches.setdefault((segment.key, tail), branch).node
@@ -173,8 +173,8 @@ class Node:
         self, route: Route, method: str, segments: Sequence[str], depth: int, refused: set[str]
     ) -> bool:
         """Return whether a route of this node handles the request, with ``segments[depth:]`` as its
-        arguments. If the route doesn't handle the method, add its methods to ``refused``. If it
-        takes fewer arguments, add ``_SURPLUS``.
+        arguments. If the route doesn't handle the method, add its methods to ``refused``. If the
+        route takes fewer arguments, add ``_SURPLUS``.
         """
         takes_all = len(segments) - depth <= route.most_segments
         if route is not self.arguments:

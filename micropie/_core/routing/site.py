@@ -68,7 +68,7 @@ class Site:
         router.drop_short_cuts(split_host(one.route.pattern)[1] for one in sockets.entries())
 
     def _reached(self, router: Router) -> ByMethod:
-        """Return the short cuts of a router, except those for paths that belong to a mount."""
+        """Return the ``exact`` routes of a router, without the paths that belong to a mount."""
         return ByMethod(
             {
                 method: {
@@ -163,7 +163,8 @@ class Site:
 
     def find_own(self, request: Request) -> SearchResult | HTTPError:
         """Return the result of ``find``. If the outermost application refuses the request, and no
-        inner application does, return the error instead, so that the caller can look elsewhere.
+        inner application does, return the error instead, so that the caller can search another
+        application.
         """
         found = self.find(request)
         if type(found) is Refusal and found.config is self.config:
@@ -252,7 +253,7 @@ class OutsideRoute(Route):
     ) -> None:
         self.name = pattern
         self.methods, self.providers, self.is_filtered = (), (), False
-        # Don't limit the body, because the application outside may have its own limit.
+        # Don't limit the body, because the application to call may have its own limit.
         self.config = config.changed({"max_body_size": sys.maxsize})
         self.show(pattern, call)
         self.step_kind, self.limited_step_kind = config.blocking if kind is HANDLER else kind, kind
@@ -260,10 +261,10 @@ class OutsideRoute(Route):
 
 
 class MountRoute(OutsideRoute):
-    """The route to a mounted application that is not in the tree.
+    """The route to a mounted application whose own routes are not part of this tree.
 
     Hooks and error pages apply to the mounted application, unless it is isolated. An isolated
-    application is called without hooks and error pages, with what the server passed to micropie.
+    application is called without hooks and error pages.
     """
 
     def __init__(self, mount: Mount, prefix: str, config: Config) -> None:
@@ -320,9 +321,8 @@ class Handover(NamedTuple):
     """The result of a search that finds a mounted application, which sends its response directly to
     the server.
 
-    The driver runs the access checks of ``config``. Then it calls ``mount.target`` in the way that
-    the server called the driver, but with the scope from ``scope_in`` or the environ from
-    ``environ_of``.
+    The driver runs the access checks of ``config``. Then it calls ``mount.target`` with the
+    server's own arguments, but with the scope from ``scope_in`` or the environ from ``environ_of``.
     """
 
     mount: Mount

@@ -4,7 +4,8 @@ that decorators have stored on its functions.
 Open ``marks.py`` to change which attributes of an application are handlers, and which marks
 decorators store on them. The other files:
 
-- ``patterns.py``: wildcards for explicit paths (``_KINDS``, also in ``openapi/document.py``)
+- ``patterns.py``: wildcards for explicit paths (a new one goes into ``_KINDS`` here and in
+  ``openapi/document.py``)
 - ``providers.py``: how resources are opened (``open_resources``)
 - ``checks.py``: ``@requires``, and middleware above handlers
 """

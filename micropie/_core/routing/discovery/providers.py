@@ -127,8 +127,8 @@ class Providers:
             raise SetupError(f"{circle}: providers can't depend on one another in a circle")
         found = self._found.get(key)
         if found is None:
-            # If the key is a function, this function is the provider, unless a test has replaced it
-            # in ``functions``.
+            # A key that is a function is its own provider, unless a test has registered another
+            # function for it in ``functions``.
             function = cast("AnyFunction", self.functions.get(key, key))
             found = Provider(key, function, self, self._own)
             keys = (needed.key for needed in found.plan.provided)
