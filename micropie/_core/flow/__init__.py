@@ -11,8 +11,8 @@ Open ``http.py`` to change the six stages of a request. The other files:
 - ``pooled.py``: handlers in processes
 - ``lifecycle.py``: startup and shutdown
 
-Whether a route needs providers or a filter for its result is decided when the route is compiled
-(``Route.is_special``), so other routes are not slowed down by them.
+When a route is compiled, ``Route.is_special`` records whether the route needs providers or a filter
+for its result. So these features cost other routes nothing.
 """
 
 from __future__ import annotations

@@ -14,11 +14,11 @@ Middleware is an object with hooks (``flow/middleware.py``), or a generator func
 the handler could run. If the handler or an inner hook raised an exception, ``yield`` raises it, as
 in ``contextlib.contextmanager``, so ``with engine.begin(): yield`` does not commit after a failure.
 A value that you yield is a response: with ``yield 401, "no"`` before the handler, the handler is
-not called, and ``yield "other"`` after it replaces its response. In a ``def``, ``return`` does the
-same.
+not called, and ``yield "other"`` after the handler replaces the handler's response. In a ``def``,
+``return`` does the same.
 
-When a middleware first runs, ``HookPlan`` determines its two parts (``_Hook``): the function that
-runs before the handler, the one that runs after it, and how to call them.
+When a middleware first runs, ``HookPlan`` determines its ``_Hook``: the function that runs before
+the handler, the function that runs after it, and how to call the two.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ class _Hook:
       ``after_request``, which take other arguments and return dicts. Otherwise "".
     - ``sees_failures``: whether ``after`` also gets the exception of the handler or of an inner
       hook.
-    - ``may_hold``: whether ``before`` may open something in a thread that only ``after`` closes.
+    - ``may_hold``: whether ``before``, called in a thread, may open something that only ``after``
+      closes.
     """
 
     needs_session: bool
@@ -149,8 +150,8 @@ def _check_of(mark: Checking, providers: Providers, blocking: Kind) -> _Part:
             )
         if answer is False:
             raise HTTPError(403)
-        # An object of the application, such as the user, is refused. If it were sent as JSON,
-        # the client could see what the check has loaded.
+        # Raise an error for an object of the application, such as a user. If it were sent as JSON,
+        # the client could see the data that the check has loaded.
         if answer is not True and not (
             type(answer).__module__.partition(".")[0] in _ANSWERS
             or isinstance(answer, Response)
@@ -259,7 +260,7 @@ class HookPlan:
     - ``before``: the hooks that run before the handler.
     - ``after``: the hooks that run after the handler, the last one first.
     - ``needs_session``: whether any hook may read the session before the handler.
-    - ``may_hold``: whether any hook may open something in a thread that it closes later.
+    - ``may_hold``: whether any hook, called in a thread, may open something that it closes later.
     - ``guards``: the plan of the hooks that also run for WebSocket handshakes and isolated mounts.
       There, they can refuse the request, but not change the response.
     """

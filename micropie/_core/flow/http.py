@@ -223,8 +223,8 @@ def _before_handler(
     Return the response of a hook, or None if the handler has to run.
 
     ``other``: the result of the search if there is no handler, or else None. If it is a mounted
-    application, only the hooks with ``guards`` run, and the application is returned. If it is an
-    exception, it is raised after all hooks.
+    application, only the hooks whose ``guards`` is True run, and the application is returned. If it
+    is an exception, it is raised after all hooks.
     """
     exchange = request._exchange
     hooks = planned_hooks(config)
@@ -394,7 +394,7 @@ def _finish(
 ) -> Flow[Answer]:
     """Return the ``Answer`` for a response or, if ``failure`` is given, for that exception.
 
-    If this function raises, it has closed the stream.
+    If this function raises an exception, it closes the stream first.
 
     ``after_request`` hooks may change the response and the session. A stream may do so as well,
     until it has produced its first chunk.
@@ -573,9 +573,9 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
         answer = yield from _finish(request, None, None, failure)
     except Exception as error:  # respond without code of the application
         made.take_session()
-        # ``plain_response`` logs the new exception, unless it is an HTTPError. An HTTPError here is
-        # a 503 for a session backend, which was logged already, or was raised by the stream of an
-        # error page.
+        # ``plain_response`` logs the new exception, unless it is an HTTPError. An HTTPError here
+        # was raised by the stream of an error page, or is a 503 for a session backend, which was
+        # logged already.
         answer = encode(plain_response(request, error), None, exchange.method == "HEAD")
         if exchange.ends is not None:
             made.end(answer)

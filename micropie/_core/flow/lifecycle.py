@@ -77,8 +77,7 @@ class Lifecycle:
         ]
         self.is_empty = not (has_lifespan or handlers)
         self.needs_loop = has_lifespan or any(map(inspect.iscoroutinefunction, handlers))
-        # The flows that stop what was started, in the order in which it was started. They haven't
-        # begun yet.
+        # The flows that will stop the applications, in the order in which these were started.
         self._undo: list[Iterable[Flow[None]]] = []
 
     def start(self) -> Flow[None]:
@@ -96,7 +95,7 @@ class Lifecycle:
                     if isinstance(state, dict):
                         for name, value in state.items():
                             app.state[name] = value
-                # Shutdown calls all shutdown handlers once the first startup handler has succeeded,
+                # Shutdown calls all shutdown handlers if the first startup handler has succeeded,
                 # or if there is no startup handler.
                 for handler in app.startup_handlers[:1]:
                     yield from _call("startup", handler)
@@ -131,7 +130,7 @@ class Startable(Protocol):
 
     @property
     def waits_at_start(self) -> bool:
-        """Whether startup runs functions of the application, for which it may have to wait."""
+        """Whether startup may have to wait, because it runs functions of the application."""
 
     def compiled(self, blocking: Kind = ..., /) -> Site:
         """Return the site, compiled on first use. ``blocking``: the kind of step that calls ``def``

@@ -53,9 +53,8 @@ class HttpMiddleware(_Decorator):
     - ``guards`` (False): set it to True if ``before_request`` decides which requests are accepted.
       The hook is then also called for WebSocket handshakes, for isolated mounts, and for the
       WebSockets of mounted applications.
-    - ``needs_session`` (True): whether ``before_request`` may read the session. If it is False, and
-      the middleware comes before all those with True, its hook runs before the session is loaded
-      from a backend.
+    - ``needs_session`` (True): whether ``before_request`` may read the session. The session is
+      loaded from a backend just before the first hook that may read it.
     - ``statuses`` (()): the error statuses with which the middleware refuses requests, for the
       OpenAPI document: ``statuses = (429,)``.
     """

@@ -35,13 +35,13 @@ def call_in_pool(
     """Call a handler in a process of the pool and wait for its result. Cancelling ``token`` cancels
     the call.
 
-    Raises what the handler raises, and a 503 after ``seconds`` or after the request's own time
+    Raises any exception of the handler, and a 503 after ``seconds`` or after the request's own time
     limit, whichever is shorter.
     """
     seconds = min(seconds, exchange.time_limit or seconds)
     job = _packed(name, PooledExchange(exchange), [*arguments])
-    # The headers that identify the client and that the handler has read. If the process doesn't
-    # report them, assume both: a stream may still read them later.
+    # Those headers that identify the client and were read by the handler. If the process doesn't
+    # report them, assume that both were read, because a stream may still read them later.
     read: Sequence[str] = ("cookie", "authorization")
     try:
         result = pool.made.call(seconds, PooledHandler(name), job, token=token)
@@ -198,8 +198,8 @@ class PooledRequest(Request):
     """A read-only copy of a request. Changing it or its response raises ``RuntimeError``."""
 
     def after_response(self, *_: object, **__: object) -> NoReturn:
-        """Raise ``RuntimeError``, because the functions would have to be called in the server's
-        process.
+        """Raise ``RuntimeError``, because the function passed to this method would have to be
+        called in the server's process.
         """
         _refuse(
             "a handler in the process pool can't call after_response, on_close, on_failure or "

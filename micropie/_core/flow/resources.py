@@ -34,7 +34,7 @@ def with_resources(
 ) -> Flow[Sequence[object]]:
     """Open the resources that the handler's parameters depend on.
 
-    Return the handler's arguments together with the resources. Raises what a provider raises.
+    Return the handler's arguments together with the resources. Raises any exception of a provider.
     """
     resources = request._exchange.own_resources()
     yield from open_resources(request, resources, route.providers)
@@ -105,7 +105,7 @@ JSON_LINES = "application/jsonl"
 def close_unless_streamed(
     exchange: Exchange, result: object, providers: Iterable[object]
 ) -> Flow[object]:
-    """Close the resources of a request, and return ``result``. Raises what a provider raises.
+    """Close the resources of a request, and return ``result``. Raises any exception of a provider.
 
     If the result is a stream, the resources of ``providers`` stay open until its end.
     """

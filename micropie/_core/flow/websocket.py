@@ -5,12 +5,10 @@ stage 1. If a mounted application serves the path, the driver passes the WebSock
 the driver creates the socket, performs the steps of ``converse``, and then ends the WebSocket as
 described by the ``CloseInfo`` that the flow returns:
 
-    1. The route is found.
-    2. HTTP hooks with ``guards`` run, and the session is opened.
-    3. The page's origin is checked, and ``before_websocket`` hooks run.
-    4. The arguments are bound, and the handler runs.
-    5. ``after_websocket`` hooks run, and the session is saved.
-    6. The driver closes the socket, or refuses a handshake that was not accepted.
+    1. The route is found. 2. HTTP hooks whose ``guards`` is True run, and the session is opened. 3.
+    The page's origin is checked, and ``before_websocket`` hooks run. 4. The arguments are bound,
+    and the handler runs. 5. ``after_websocket`` hooks run, and the session is saved. 6. The driver
+    closes the socket, or refuses a handshake that was not accepted.
 
 A handshake can be refused like a request: with a status and a sentence.
 """
@@ -145,7 +143,7 @@ def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | No
     """Run the hooks that may refuse the handshake, open the session and check the origin (stages 2
     and 3). Return the ``CloseInfo`` with which to refuse the handshake, or None to accept it.
     """
-    # 2. Run the HTTP hooks with ``guards``, and open the session.
+    # 2. Run the HTTP hooks whose ``guards`` is True, and open the session.
     if config.middlewares or config.sessions.opens_ahead:
         refusal = yield from _run_guards(request)
         if refusal is not None:
@@ -176,8 +174,9 @@ def _check_origin(request: WebSocketRequest, config: Config) -> None:
 
 
 def run_mount_guards(request: WebSocketRequest, handover: Handover) -> Flow[CloseInfo | None]:
-    """Run the HTTP hooks with ``guards`` for a WebSocket of a mounted application, and check the
-    origin. Return the ``CloseInfo`` with which to refuse the handshake, or None to allow it.
+    """Run the HTTP hooks whose ``guards`` is True for a WebSocket of a mounted application, and
+    check the origin. Return the ``CloseInfo`` with which to refuse the handshake, or None to allow
+    it.
     """
     request._exchange.config = handover.config
     try:
@@ -195,8 +194,8 @@ def run_mount_guards(request: WebSocketRequest, handover: Handover) -> Flow[Clos
 
 
 def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
-    """Run the HTTP hooks with ``guards``. Return the ``CloseInfo`` with which to refuse the
-    handshake, or None if no hook refuses it.
+    """Run the HTTP hooks whose ``guards`` is True. Return the ``CloseInfo`` with which to refuse
+    the handshake, or None if no hook refuses it.
     """
     guards = planned_hooks(config_of(request._exchange)).guards
     answer = yield from run_before(guards.before, request)
@@ -240,7 +239,7 @@ def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> 
 
 
 def _close_info(request: WebSocketRequest, code: int, reason: str, response: Response) -> CloseInfo:
-    """Return the ``CloseInfo`` with which to end the WebSocket. ``response`` is only sent if the
+    """Return the ``CloseInfo`` with which to end the WebSocket. ``response`` is sent only if the
     handshake was not accepted.
     """
     is_accepted = request._exchange.answer.is_accepted
