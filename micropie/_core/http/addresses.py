@@ -235,7 +235,7 @@ def decoded_segments(path: bytes) -> list[str]:
     return segments
 
 
-# ``37 in data``, with the number of "%", is six times as fast as ``b"%" in data``.
+# 37 is the code of "%". ``37 in data`` is six times as fast as ``b"%" in data``.
 PERCENT, _LINE_FEED, _CARRIAGE_RETURN = b"%\n\r"
 
 

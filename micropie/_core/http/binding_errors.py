@@ -99,7 +99,8 @@ class BindingErrors:
         """Put ``values`` into ``given`` when a form is shown for the first time; do nothing if a
         form was sent.
 
-        ``values``: a dict, or an object of a form class, for example the one that the form edits.
+        ``values``: a dict, or an object of a form class, for example the object that the form
+        edits.
         """
         if not self._is_submitted:
             self.given |= _as_texts(loads(dumps(values)))

@@ -170,7 +170,7 @@ def in_chunks(pieces: Generator[str], first: int = CHUNK, others: int = CHUNK) -
     """Join ``pieces`` into larger chunks and yield these. The first chunk has at least ``first``
     characters, and each other chunk, except the last one, at least ``others``.
 
-    ``pieces`` is closed at the end, or together with this generator.
+    ``pieces`` is closed when its last piece was yielded, or when this generator is closed.
     """
     chunk: list[str] = []
     size, enough = 0, first

@@ -219,7 +219,7 @@ class ProxyWatch(Protocol):
 class MessageConfig:
     """The part of an application's configuration that requests, responses and sessions use.
 
-    ``Config`` extends it with the rest.
+    ``Config`` extends it with everything else.
     """
 
     __slots__ = ()
@@ -282,7 +282,7 @@ class Exchange:
     # These functions are pickled, and called in the pool's process before the handler.
     enter_in_pool: tuple[Callable[[], object], ...] = ()
     list_routes: Callable[[], Sequence[Any]] | None = None  # for the debug page of a 404
-    # Whether an exception for which there is no error handler is raised to the server.
+    # Whether to pass an exception on to the server if the application has no error handler for it.
     passes_failure_on = False
 
     # The threads and processes in which the flow runs:
@@ -399,7 +399,8 @@ class Exchange:
             del segments[-1]
         path = "/" + "/".join(segments)
         if not DOTS_AND_EMPTY.isdisjoint(segments) or leads_up(path):
-            # "..%2Fx" is one segment, but points outside the directory.
+            # "..%2Fx" is a single segment, but decoded it is "../x", which leads out of the
+            # directory.
             raise HTTPError(404)
         self.path = path
         return segments
@@ -520,7 +521,7 @@ class Exchange:
         return session
 
     def open_session(self) -> Flow[None]:
-        """Load the session if that was postponed because its backend may wait."""
+        """Load the session, if this was postponed because its backend may have to wait."""
         if isinstance(self.answer.session, UnopenedSession):
             # The cookie's name depends on the scheme, which a hook may have set by now.
             session_id = self.config.sessions.find_id(self)
@@ -613,9 +614,9 @@ class Exchange:
         return generator
 
     def open_generators(self) -> list[RunningGenerator]:
-        """Return those generators, of resources and of middleware, that have not ended. The one
-        that began last comes first, because it may have opened a scope that must end before those
-        of the others.
+        """Return those generators, of resources and of middleware, that have not ended. The
+        generator that began last comes first, because its scope may be inside the scopes of the
+        others.
         """
         begun = [one for one in (*(self.resources or ()), *self.generators) if not one.has_ended]
         return sorted(begun, key=attrgetter("number"), reverse=True)
@@ -665,7 +666,7 @@ class Exchange:
 
     def release(self) -> None:
         """Release uploads and everything else that the request holds."""
-        # Avoid reference cycles: resources and the context in ``ends`` may refer to the request.
+        # Avoid reference cycles: ``resources`` and ``ends.context`` may refer to the request.
         self.resources = None
         ends, self.ends = self.ends, None
         assert ends is not None  # noqa: S101
@@ -729,15 +730,17 @@ class Exchange:
     scope: Scope = {}  # noqa: RUF012 - each driver sets its own
     """The ASGI scope; under WSGI, a scope made from the environ."""
     root_path: str
-    """The decoded path at which the application is mounted, without a trailing slash; "" for
-    none.
+    """The decoded path at which the application is mounted, without a trailing slash; "" if the
+    application is not mounted.
     """
 
     query_string: str
     """The query without the ``?``, still escaped, as latin-1 text."""
 
     def server_client(self) -> Address | None:
-        """Return the address of the server's peer."""
+        """Return the address that is connected to the server: the client's or a proxy's. None if
+        the server doesn't know it.
+        """
         raise NotImplementedError
 
     def server_state(self) -> dict[str, Any]:

@@ -56,9 +56,9 @@ def error_answer(request: Request, error: HTTPError, kind: str = "") -> Response
     """Return the default response to an error for which the application has no error handler, in a
     format that the client accepts.
 
-    ``App(errors="json")`` always returns a problem document, ``"text"`` always a sentence.
-    Otherwise a client that accepts or sent JSON gets the document, a browser a page, and any other
-    client the sentence. ``kind`` overrides the setting.
+    With ``App(errors="json")``, the format is always a problem document; with ``"text"``, it is
+    always a sentence. Otherwise a client that accepts or sent JSON gets the document, a browser
+    gets a page, and any other client gets the sentence. ``kind`` overrides the setting.
     """
     body, headers, content_type = _described(request, error, kind)
     return Response(body, error.status, headers, content_type)
@@ -150,8 +150,8 @@ def _problem(error: HTTPError, title: str, message: str) -> dict[str, object]:
         "type": "about:blank",
         "title": title,
         "status": error.status,
-        # A default sentence begins with the status. Remove it, because the document has a separate
-        # member for the status.
+        # The default message of an error begins with its status. Remove it, because the document
+        # has a separate member for the status.
         "detail": message.removeprefix(f"{error.status} "),
     }
     if isinstance(error, BindingError):

@@ -172,7 +172,7 @@ class Request(RequestSpellings):
 
     @property
     def content_length(self) -> int | None:
-        """The announced length of the body in bytes, or None. Raises 400 unless it is a number."""
+        """The announced length of the body in bytes, or None. Raises 400 if it is malformed."""
         return self._exchange.framing[2]
 
     @property
@@ -211,14 +211,14 @@ class Request(RequestSpellings):
         return choose_type(self.headers.get("accept"), types)
 
     def not_modified(self, etag: str | None = None, modified: datetime | None = None) -> bool:
-        """Return whether the client already has the version that ``etag`` or ``modified`` identify.
-        If so, let the handler return None. The response gets the validators ETag and Last-Modified
-        whether or not it is a 304::
+        """Return whether the client already has the version that ``etag`` or ``modified``
+        identifies. If so, let the handler return None. The response gets the validators ETag and
+        Last-Modified whether or not it is a 304::
 
             if self.request.not_modified(etag=str(pie.version)):
                 return None  # a 304 without a body
 
-        ``etag`` is any text that changes with the response, ``modified`` the time of the last
+        ``etag`` is any text that changes with the response. ``modified`` is the time of the last
         change (UTC if it is naive). This works only for GET and HEAD (RFC 9110, section 13). Raises
         ``TypeError`` for values of other types.
         """
@@ -270,8 +270,8 @@ class Request(RequestSpellings):
 
     # -- where the request came from ---------------------------------------------------------------
 
-    # Behind a proxy, the server only knows the proxy. Middleware sets the following values from the
-    # headers of a trusted proxy.
+    # Behind a proxy, the server sees the proxy's address instead of the client's. Middleware sets
+    # the following values from the headers of a trusted proxy.
 
     @property
     def scheme(self) -> str:

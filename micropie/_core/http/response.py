@@ -138,13 +138,15 @@ class Response:
 
         - ``value``: text. Use ``urllib.parse.quote`` for characters that a cookie can't hold.
         - ``max_age``: seconds until the cookie expires, or a timedelta.
-        - ``expires``: instead of ``max_age``, a datetime, in UTC if it is naive. Without either,
-          the browser deletes the cookie when the user closes the browser.
+        - ``expires``: a datetime, to be used instead of ``max_age``. A naive datetime is in UTC.
+          Without ``expires`` and ``max_age``, the browser deletes the cookie when the user closes
+          the browser.
         - ``path``: the cookie is sent for this path and all paths under it, "/" by default.
         - ``domain``: the cookie is sent to this domain and its subdomains; with None, the default,
           only to the host that sets it.
-        - ``samesite``: whether requests from other sites carry the cookie: "Lax" (default) if they
-          open a page, "Strict" never, "None" always; None lets the browser decide.
+        - ``samesite``: which requests from other sites carry the cookie. With "Lax", the default,
+          those that open a page; with "Strict", none; with "None", all. None lets the browser
+          decide.
         - ``secure``: send the cookie over https only; False by default.
         - ``httponly``: hide the cookie from scripts; False by default.
         - ``partitioned``: if this site is shown in a frame, use a separate cookie for each
@@ -348,9 +350,9 @@ WITHOUT_CONTENT = frozenset({204, 304})  # RFC 9110, sections 15.3.5 and 15.4.5
 _WITH_STATUS = (Response, *ERRORS)
 _BUFFERS = (bytes, bytearray, memoryview)
 
-# How results of a class are sent. The first row whose function returns True for the class counts.
-# "response" means a complete response. The last row is for classes that don't determine how their
-# instances are sent.
+# How a handler's result is sent. The first row whose function returns True for the result's class
+# decides. "response" means a complete response. The last row is for classes that don't determine
+# how their instances are sent.
 _SENT_AS: Sequence[tuple[str, Callable[[type], bool]]] = (
     ("response", lambda kind: issubclass(kind, (Response, FileReference, EncodedAnswer, *ERRORS))),
     ("html", is_html_type),
@@ -627,11 +629,12 @@ def encoded_redirect(
 
 
 def _allowed(redirect: Redirect, site: Origin) -> str:
-    """Return the location of a redirect that isn't a plain path, which needs no check.
+    """Return the location of a redirect. Call this only if the location isn't a plain path, because
+    a plain path needs no check.
 
-    Raises 400 for a control character. Also raises 400 for another host, and for http instead of
-    https, unless the redirect allows this, because the location may come from the client. A warning
-    in the log explains how to allow it.
+    Raises 400 for a control character. The location may come from the client. So this also raises
+    400 for another host, and for http instead of https, unless the redirect allows these. A warning
+    in the log explains how to allow them.
     """
     location, problem = redirect.location, ""
     seen = as_browsers_read(location)

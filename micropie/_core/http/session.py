@@ -187,7 +187,7 @@ class Session(dict[str, Any]):
         # that is not stored yet.
         self.renewed = False
         self._updates: _Updates = {}
-        # Whether a WebSocket has sent the id, so that it can't change any more.
+        # Whether a WebSocket has sent the id, which then can't change any more.
         self.has_sent_id = False
         # The ``id`` that this session will get, because the client already has a cookie with it.
         self.reserved_id: str | None = None
@@ -284,8 +284,8 @@ class Session(dict[str, Any]):
         """From now on, refuse changes that need a new cookie, because a WebSocket can send headers
         only once.
 
-        ``in_cookie``: whether the cookie contains the data, so that every change needs a new
-        cookie.
+        ``in_cookie``: whether the cookie contains the session's data. If it does, every change
+        needs a new cookie.
         """
         self.has_sent_id = not in_cookie and (self.id is not None or self.reserved_id is not None)
         if not self.has_sent_id:
@@ -295,11 +295,11 @@ class Session(dict[str, Any]):
             )
 
     def save(self) -> Awaitable[None]:
-        """``await session.save()`` in a WebSocket handler: save the changes now instead of at the
-        end.
+        """``await session.save()`` in a WebSocket handler: save the changes now instead of when the
+        WebSocket ends.
 
-        Raises ``RuntimeError`` in other handlers, where the session is saved with the response, and
-        before ``accept``.
+        Raises ``RuntimeError`` before ``accept``, and in a handler for HTTP, where the session is
+        saved with the response.
         """
         if self.saver is None:
             raise RuntimeError(

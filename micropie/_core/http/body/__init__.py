@@ -6,5 +6,5 @@ Open ``reader.py`` to change how bytes are counted and limited. The other files:
 - ``received.py``: how a body is stored and parsed
 - ``form_parts.py``: ``request.parts()``
 
-``micropie._core.http`` exports the names.
+Import the public names of these modules from ``micropie._core.http``.
 """

@@ -87,7 +87,7 @@ class ReceivedParts:
         self._upload: UploadFile | None = None
 
     def next_part(self) -> Flow[PartHead | None]:
-        """Return the next part; see ``ArrivingParts``."""
+        """Return the next part; see ``ArrivingParts.next_part``."""
         for name, value in self._parts:
             if isinstance(value, str):
                 self._rest, self._upload = value.encode(), None
@@ -98,7 +98,7 @@ class ReceivedParts:
         return None
 
     def next_chunk(self) -> Flow[bytes]:
-        """Return the next bytes of the part; see ``ArrivingParts``."""
+        """Return the next bytes of the part; see ``ArrivingParts.next_chunk``."""
         if self._upload is not None:
             chunk: bytes = yield IO, self._upload.read, (CHUNK,)
             return chunk
@@ -216,11 +216,13 @@ class _Part:
         return data.getvalue()
 
     def _text(self) -> Flow[str]:
-        """Return the rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
+        """Return the rest of the part as text. Raises 400 if it is not UTF-8, or has a NUL."""
         return text_of((yield from self._read(-1)))
 
     def _save(self, directory: str | Path) -> Flow[Path]:
-        """Write the rest into ``directory`` and return the path (``Part.save_to``)."""
+        """Write the rest of the part into ``directory`` and return the file's path; see
+        ``Part.save_to``.
+        """
         if self.raw_filename is None:
             raise RuntimeError(
                 f"the part {self.name!r} is a field and has no file name: read it with text()"
@@ -254,11 +256,12 @@ class Part(_Part):
         return self._exchange.perform(self._read(n))
 
     def text(self) -> str:
-        """Return the rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
+        """Return the rest of the part as text. Raises 400 if it is not UTF-8, or has a NUL."""
         return self._exchange.perform(self._text())
 
     def save_to(self, directory: str | Path) -> Path:
-        """Write the rest into ``directory`` as ``filename`` and return the path.
+        """Write the rest of the part into ``directory``, as ``filename``, and return the file's
+        path.
 
         Raises ``FileExistsError`` if that name is taken. After an error, no incomplete file is left
         behind.
@@ -282,14 +285,14 @@ class AsyncPart(_Part):
         return self._exchange.perform_async(self._read(n))
 
     def text(self) -> Awaitable[str]:
-        """``await part.text()``: return the rest as text. Raises 400 if it is not UTF-8, or has a
-        NUL.
+        """``await part.text()``: return the rest of the part as text. Raises 400 if it is not
+        UTF-8, or has a NUL.
         """
         return self._exchange.perform_async(self._text())
 
     def save_to(self, directory: str | Path) -> Awaitable[Path]:
-        """``await part.save_to(directory)``: write the rest there as ``filename`` and return the
-        path.
+        """``await part.save_to(directory)``: write the rest of the part into ``directory``, as
+        ``filename``, and return the file's path.
 
         Raises ``FileExistsError`` if that name is taken. After an error, no incomplete file is left
         behind. Never blocks the event loop.

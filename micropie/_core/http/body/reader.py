@@ -85,7 +85,7 @@ class BodyReader:
                 "the body has already been read as a stream or a form, so it can't be read as a "
                 "whole"
             )
-        self._count(0)  # check again, because the limit may have been lowered
+        self._count(0)  # check the size again, because the limit may have been lowered
         if self.state is UNREAD:
             # If the length is known, a WSGI driver can read the rest at once. Reading 1 MiB in
             # pieces takes eight times as long.
@@ -111,7 +111,7 @@ class BodyReader:
         self.state = KEPT
 
     def _count(self, received: int) -> None:
-        """Count the bytes of a piece.
+        """Add ``received``, the number of bytes in a piece, to the size of the body.
 
         Raises 413 if the announced or the received length is above the limit.
         """

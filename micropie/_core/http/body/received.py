@@ -122,7 +122,8 @@ class ReceivedBody:
 
     def copied(self) -> ReceivedBody:
         """Return a copy for another process. The copy has no files, and it has the bytes only if
-        they are not parsed yet. It has no ``by_place``, because its arguments are already bound.
+        they are not parsed yet. It has no ``by_place``, because the handler's arguments are already
+        bound.
         """
         copy = ReceivedBody()
         copy.form, copy.parse, copy.document = self.form, self.parse, self.document
@@ -143,14 +144,14 @@ class ReceivedBody:
         return piece
 
     def parse_later(self, how: Parser | None, is_large: bool) -> None:
-        """Record how to parse the body when its values are first needed, and whether to use a
-        thread because it is large.
+        """Record how to parse the body when its values are first needed, and whether it is so large
+        that it must be parsed in a thread.
         """
         self.parse, self.is_large = how, is_large and how is not None
 
     def parsed(self, exchange: Parsing) -> Json:
-        """Parse the body, if that was postponed. Return the JSON body, ``NULL`` for null, or None
-        if there is no JSON.
+        """Parse the body, if this hasn't been done yet. Return the JSON body, ``NULL`` for null, or
+        None if there is no JSON.
 
         Raises 400, 413 and 415 for an invalid body.
         """

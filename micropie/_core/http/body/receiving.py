@@ -28,8 +28,8 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
     """Receive a form, files or JSON before the handler runs.
 
     JSON and urlencoded forms are parsed when their values are first needed
-    (``ReceivedBody.parse``), a multipart form while it arrives. ``reads_body``: whether the handler
-    receives the body itself; ``AHEAD`` if it does so for long bodies only.
+    (``ReceivedBody.parse``). A multipart form is parsed while it arrives. ``reads_body``: whether
+    the handler receives the body itself; ``AHEAD`` if it does so for long bodies only.
 
     Raises 400 or 413 for an invalid or too large Content-Length, whatever the media type is, and
     400, 413 or 415 for an invalid body.

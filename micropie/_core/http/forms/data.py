@@ -25,9 +25,9 @@ class Limits:
     max_form_field_size: int = MEBIBYTE
     max_fields: int = 1000  # as in Django and PHP
     max_files: int = 100  # as in Django
-    # of all fields together; larger forms get a 413, as in Django
+    # The total size of all fields. A larger form gets a 413, as in Django.
     max_data_size: int = 5 * MEBIBYTE // 2
-    max_file_memory: int = 16 * MEBIBYTE  # of all files together; further files go to disk
+    max_file_memory: int = 16 * MEBIBYTE  # total of all files in memory; further files go to disk
     spool_size: int = MEBIBYTE  # a longer file goes to disk
 
 
@@ -145,7 +145,8 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
 def _counted(text: str, limits: Limits) -> Iterable[tuple[str, str]]:
     """Yield the names and values of a query that may exceed a limit, decoded one by one."""
     budget = Budget(limits)
-    # Stop splitting at the limit. If there are more pairs, the last string contains them all.
+    # Stop splitting at the limit. If there are more pairs, the last string contains all the
+    # remaining pairs.
     for pair in text.removesuffix("&").split("&", limits.max_fields) if text != "&" else ():
         # An empty pair isn't a field, but it counts toward the limit, because a million empty pairs
         # take as long as a million fields.

@@ -64,7 +64,7 @@ class PartParser:
     other than UTF-8, instead of raising a 415.
     """
 
-    # The bytes before the first boundary; None once it was found.
+    # The bytes before the first boundary; None once that boundary was found.
     _opening: bytes | None = b""
     _files = 0
     _failure: tuple[int, str] | None = None
@@ -75,7 +75,7 @@ class PartParser:
     _start: bytes  # the part's first bytes, while they may be the boundary
     _size: int
     _name_size: int
-    _room: float  # the maximum bytes of the name and of the value; infinite for a file
+    _room: float  # most bytes in the name, and most bytes in the value; infinite for a file
 
     def __init__(
         self, boundary: str, limits: Limits = DEFAULT_LIMITS, any_charset: bool = False
@@ -84,8 +84,8 @@ class PartParser:
             raise BadRequest("The Content-Type header of the multipart form has no valid boundary.")
         self._parser = PushMultipartParser(
             boundary,
-            # The library counts a header line without its CRLF. If a chunk ends between CR and LF,
-            # it counts the CR as well, so allow one byte more.
+            # ``multipart`` counts a header line without its CRLF. If a chunk ends between CR and
+            # LF, ``multipart`` counts the CR as well, so allow one byte more.
             max_header_size=_MOST_HEADER + 1,
             max_header_count=_MOST_HEADERS,
             header_charset=_HEADER_LINES,
@@ -410,9 +410,8 @@ def _header_line(data: bytes) -> tuple[str, int]:
     """Decode one line of a part's headers. Raises ``UnicodeDecodeError``, which becomes a 400.
 
     The function is registered as a codec, which the package ``multipart`` calls. With an ordinary
-    codec, the package would strip Unicode blanks from a header's name. And whether the
-    package refused a line feed without a carriage return would depend on how the bytes are cut into
-    chunks.
+    codec, the package would strip Unicode blanks from a header's name. It would also refuse a line
+    feed without a carriage return for some chunks, and accept it for others.
     """
     text, size = codecs.utf_8_decode(data, "strict", True)
     if size > _MOST_HEADER or not _HEADER_LINE.fullmatch(text):

@@ -1,5 +1,5 @@
-"""Uploaded files: their bytes, which are stored on disk above 1 MiB, and the name that the client
-sent.
+"""Uploaded files: their bytes, stored on disk if there are more than 1 MiB, and the name that the
+client sent.
 
 ``raw_filename`` and ``headers`` are as the client sent them; only ``filename`` is safe in a path.
 Nothing is parsed here, and this code blocks only on disk access.
@@ -114,7 +114,7 @@ class UploadFile(UploadSpellings):
         return self.file.seek(offset, whence)
 
     def save_to(self, directory: str | Path) -> Path:
-        """Write the whole file into ``directory`` as ``filename`` and return the path.
+        """Write the whole file into ``directory``, as ``filename``, and return the new file's path.
 
         Raises ``FileExistsError`` if that name is taken. After an error, no incomplete file is left
         behind.

@@ -147,7 +147,7 @@ def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
 
 def _range_applies(headers: Mapping[str, str], etag: str, modified: float) -> bool:
     """Return whether the If-Range header allows a range: it must contain the representation's
-    strong tag or exactly its date (RFC 9110, section 13.1.5).
+    strong tag, or exactly the date of its last change (RFC 9110, section 13.1.5).
     """
     condition = headers.get("if-range")
     if condition is None:

@@ -154,7 +154,7 @@ def format_cookie(
             raise ValueError(
                 f"expires must be a datetime, not {expires!r}: for seconds, write max_age"
             )
-        # Not strftime, because the names of days and months must not depend on the locale.
+        # Don't use strftime, because the names of days and months must not depend on the locale.
         aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
         from email.utils import format_datetime
 

@@ -290,7 +290,7 @@ def known_private(
 class HeaderNames:
     """Names of request headers that are looked up together, as both protocols spell them.
 
-    - ``by_field``: maps the names as an ASGI scope has them, as bytes, to the lower-case names.
+    - ``by_field``: maps the names in an ASGI scope, which are bytes, to the lower-case names.
     - ``by_key``: maps the keys of a WSGI environ to the same names.
     """
 

@@ -58,10 +58,10 @@ def is_json(media_type: str) -> bool:
 
 
 def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
-    """Return the part of ``value`` before the first ``;``, in lower case, and the parameters. The
-    quotes of a parameter are removed, but not its escapes.
+    """Return the part of ``value`` before the first ``;``, in lower case, and the parameters.
+    Quotes around a parameter's value are removed, but escapes in the value are not decoded.
 
-    Text between two ``;`` without a name is skipped. Raises ``BadRequest`` for a repeated
+    A piece between two ``;`` that has no name is skipped. Raises ``BadRequest`` for a repeated
     parameter, blanks around ``=`` and a broken quoted string, because two parsers might read them
     differently.
     """
@@ -178,7 +178,7 @@ def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
     return offered[weights.index(best)] if best > 0 else None
 
 
-_LONGEST_ACCEPT = 1000  # browsers send 200; parsing 64 KiB would take milliseconds
+_LONGEST_ACCEPT = 1000  # browsers send 200 characters; parsing 64 KiB would take milliseconds
 
 
 def weights_of(header: str, unclear: float = 1.0) -> dict[str, float]:
