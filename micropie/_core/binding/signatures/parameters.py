@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 
 REQUIRED = Parameter.empty
 
-# The places for which the body must be parsed. For a file, parse forms that aren't multipart as
-# well. Such a form contains only the file's name, which the error message explains.
+# The parts of a request for which the body must be parsed. For a file, parse forms that aren't
+# multipart as well. Such a form contains only the file's name, which the error message explains.
 OF_BODY = ("json", "form", "file")
 
 
@@ -354,7 +354,7 @@ def parameter_by_name(name: str, converter: Converter, default: object) -> Bound
 
 
 def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> BoundParameter:
-    """Choose the places and the converter for a parameter of a handler or a provider.
+    """Choose where a parameter of a handler or a provider gets its value, and its converter.
 
     Raises ``SetupError`` for an annotation that can't be used.
 

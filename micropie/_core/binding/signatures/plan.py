@@ -202,8 +202,8 @@ class Plan:
 
     def plain_args(self, wildcards: Sequence[bool]) -> int:
         """Return the number of path segments with which the handler can be called directly, without
-        ``bind``. That is possible if the segments fill all its parameters and none of them needs a
-        conversion. Return -1 if ``bind`` is always needed.
+        ``bind``. This is possible if the segments fill all the handler's parameters and none of
+        these needs a conversion. Return -1 if ``bind`` is always needed.
 
         ``wildcards``: for each wildcard of the route, in the order of the parameters that they
         fill, whether it converts the value to a number. The sequence is empty for a handler found
@@ -272,7 +272,8 @@ class Plan:
         self, request: Request, segments: Sequence[str], values: Mapping[str, object]
     ) -> Sequence[BoundParameter]:
         """Return the parameters for one request. ``*args`` is replaced by a parameter for each
-        segment that fills no other parameter, and ``**kwargs`` by one for each name in the request.
+        segment that fills no other parameter, and ``**kwargs`` by a parameter for each name in the
+        request.
         """
         rest = self._rest * (len(segments) - len(self._positional))
         found = [*self._positional, *rest, *self._keywords]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Path: TypeAlias = tuple[str | int, ...]
 
-MOST_ERRORS = 100  # how many errors are reported for one body
+MOST_ERRORS = 100  # The maximum number of errors reported for one body.
 # The search may convert at most ``MOST_VALUES`` values again, so that it takes a few milliseconds
 # at most for one body. Each conversion counts as ``CALL`` plus the number of values inside the
 # converted value. If the search then converts these inner values one by one, they count again.

@@ -226,9 +226,9 @@ class ByMsgspec(Maker):
                 if not is_json or "`int`, got `float`" not in str(error):
                     raise
                 made = convert(_with_whole_numbers(document), kind, dec_hook=self._decoded)
-        except refused as error:  # callers expect only ValueError
-            # keep the cause, which shows that the application raised the error, for example in
-            # ``__post_init__``
+        except refused as error:  # Callers expect only ValueError.
+            # Keep the cause, which shows that the application raised the error, for example in
+            # ``__post_init__``.
             raise ValueError(str(error)) from error.__cause__
         except TypeError:  # a set can't contain a list
             raise ValueError("Expected hashable values") from None

@@ -28,7 +28,7 @@ MOST_MATCHED = 1000
 
 # The three limits below reject values that would take quadratic time to process, here or in a
 # handler.
-MAX_DIGITS = 4300  # the digits of one number; CPython has the same limit for int()
+MAX_DIGITS = 4300  # The digits of one number. CPython has the same limit for int().
 # The largest exponent of a Decimal; floats have the same limit. Without a limit, a handler's
 # int(Decimal("1e300000")) would take seconds.
 MAX_EXPONENT = 308
@@ -277,7 +277,7 @@ def limits_length(metadata: Iterable[object]) -> bool:
 
 
 def with_short_line_ends(text: str) -> str:
-    """Return a form's value with each "\r\n" replaced by "\n". For ``maxlength``, browsers count a
+    """Return a form's value with each CRLF replaced by LF. For ``maxlength``, browsers count a
     line end as one character, but they send two (HTML, "form control API value").
     """
     return text.replace("\r\n", "\n")

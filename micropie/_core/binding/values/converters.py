@@ -643,7 +643,7 @@ def _optional(inner: Converter) -> Converter:
 
 def _hashed(kind: Collect) -> Collect:
     """Return a function that creates a ``set`` or a ``frozenset``. The function raises
-    ``ValueError`` if there are too many elements, or if one can't be hashed.
+    ``ValueError`` if there are too many elements, or if an element can't be hashed.
     """
 
     def collect(elements: Sequence[object]) -> object:
