@@ -135,8 +135,9 @@ class _Compiler(NamedTuple):
             self._add_mount(mount)
 
     def _add_handler(self, name: str, function: AnyFunction, marks: Sequence[RouteMark]) -> None:
-        """Add a handler's explicit routes. If one of its marks has no path, also add a route for
-        the handler's name. The name is a segment of the path, unless it is "index" or "default".
+        """Add a handler's explicit routes. If one of its decorators sets no path, or it has no
+        decorator, also add a route for the handler's name. The name is a segment of the path,
+        unless it is "index" or "default".
         """
         by_name = [mark for mark in marks if mark.path is None]
         for mark in marks:

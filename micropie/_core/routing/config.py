@@ -186,7 +186,7 @@ class Registrations:
         passes.
         """
         self.settings: dict[str, object] = {}
-        """Only those settings that were passed to ``App``, not the defaults of the others."""
+        """The settings that were passed to ``App``, without the defaults of all other settings."""
         self.security: object = None
         self.error_handlers: dict[ErrorKey, Callable[..., object]] = {}
         self.providers: dict[object, Callable[..., object]] = {}
@@ -324,7 +324,7 @@ class Config(MessageConfig):
     templates: Templates
     providers: Providers
     channels_of: Registrations
-    """The application whose channels this one uses."""
+    """The application whose channels are used: this application, or one that contains it."""
     middlewares: Middlewares
     """The middleware of the applications that contain this one, and of this one, beginning with the
     outermost application. This is a live view, so it includes middleware that is appended later.

@@ -318,7 +318,7 @@ DESCRIPTION = "__micropie_description__"
 
 class describe:  # noqa: N801 - lower case, because it is a decorator
     """Describe the handler below in ``app.openapi()``, if its docstring and annotations aren't
-    enough:
+    enough::
 
         @post
         @describe(status=201, responses={409: "There is such a pie already."})
@@ -328,7 +328,7 @@ class describe:  # noqa: N801 - lower case, because it is a decorator
     - ``summary`` and ``description``: by default the first line and the rest of the docstring.
     - ``tags``: by default the name of the application's class.
     - ``status``: the status of the annotated response, by default 200. This is only documentation,
-      so the handler must set the status as well, as above.
+      so the handler must set the status as well, as in the example.
     - ``responses``: further responses by status. Each is a sentence, a type, or a tuple of both. If
       it has a type, responses with this status are sent with only the fields of the type.
     - ``response_model``: the structure whose fields are sent, or a list of that structure, if the

@@ -62,7 +62,7 @@ class RouteNames:
 
         - ``name``: the route's name, which is looked up in each of the ``scopes``, one after the
           other. A name that begins with a slash is looked up from the root of the tree.
-        - ``scopes``: see ``Config``.
+        - ``scopes``: the applications in which to look for the name; see ``Config.scopes``.
         - ``segments``: more segments at the end of the path.
         - ``values``: the values of the wildcards. Values for which there is no wildcard become the
           query, unless they are None.

@@ -206,7 +206,7 @@ class Settings(MessageSettings):
     """
     threads: int = _setting(40, _AT_LEAST_1)
     """How many ``def`` handlers may run in worker threads at the same time, 40 by default, as in
-    anyio. Others wait. ASGI only.
+    anyio. Further handlers wait. ASGI only.
     """
     thread_queue: int = _setting(1000, _COUNT)
     """How many requests may wait for a thread for their ``def`` handler, 1000 by default. The
@@ -294,8 +294,8 @@ class Settings(MessageSettings):
     ``debug`` for a tenth of a second. True by default.
     """
     file_types: Mapping[str, str] = _setting(_EMPTY, _FILE_TYPES)
-    """Content types of files by extension, in addition to those that micropie knows:
-    ``{".x": "text/x-own"}``. Merged with those of outer applications.
+    """Content types of files by extension, in addition to those that micropie knows: ``{".x":
+    "text/x-own"}``. They are merged with those of outer applications.
     """
     session_timeout: int = _setting(SESSION_TIMEOUT, _WHOLE_SECONDS)
     """Seconds from the last save of a session until it expires, 8 hours by default."""
@@ -342,7 +342,7 @@ class Settings(MessageSettings):
     the WebSocket is closed with 1009. (uvicorn: 16 MiB.)
     """
     websocket_timeout: float | None = _setting(None, _TIMEOUT)
-    """Seconds to wait for a message from a WebSocket's client. Pings don't count. After that, the
+    """Seconds to wait for a message, other than a ping, from a WebSocket's client. After that, the
     WebSocket is closed with 1001. None, the default, means no limit.
     """
     websocket_send_timeout: float | None = _setting(30.0, _TIMEOUT)
@@ -381,22 +381,22 @@ class Settings(MessageSettings):
     None, the default, the environments are not changed.
     """
     template_filters: Mapping[str, Callable[..., object]] = _setting(_EMPTY, _FILTERS)
-    """Filters for templates by name, in addition to Jinja2's: ``{{ price|money }}``. Merged with
-    those of outer applications.
+    """Filters for templates by name, in addition to Jinja2's: ``{{ price|money }}``. They are
+    merged with those of outer applications.
     """
     template_globals: Mapping[str, object] = _setting(_EMPTY, _NAMES)
-    """Values by name that are available in every template and macro. Merged with those of outer
-    applications.
+    """Values by name that are available in every template and macro. They are merged with those of
+    outer applications.
     """
     encoders: Mapping[type, Callable[[Any], object]] = _setting(_EMPTY, _BY_CLASS)
     """Functions that convert the values of a class, and of its subclasses, to values for JSON:
-    ``{Money: str}``, ``{Enum: name_of}``. Merged with those of outer applications.
+    ``{Money: str}``, ``{Enum: name_of}``. They are merged with those of outer applications.
     """
     decoders: Mapping[type, Callable[[Any], object]] = _setting(_EMPTY, _BY_CLASS)
     """Functions that convert a string to a parameter's type: ``{Money: Money.parse}``. If a
     function's own parameter is annotated with another type than str, it gets a value of that type.
-    If a function raises ``ValueError``, the client gets a 400. Merged with those of outer
-    applications.
+    If a function raises ``ValueError``, the client gets a 400. The functions are merged with those
+    of outer applications.
     """
 
     def __init__(self, **values: object) -> None:

@@ -376,7 +376,8 @@ def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]
     below = path if request._subapp_path is None else request._subapp_path
     if below and below[0] != "/":
         below = "/" + below
-    # ``request.path`` has no trailing slash. Add one if the client sent it, or if ``below`` is "/".
+    # ``request.path`` has no trailing slash. Add a slash if the client sent one, or if ``below`` is
+    # "/".
     if not path.endswith("/") and (below == "/" or request.raw_path.endswith(b"/")):
         path += "/"
         below += "" if below.endswith("/") else "/"

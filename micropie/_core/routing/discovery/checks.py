@@ -97,23 +97,24 @@ def _takes_request(check: Check) -> bool:
 
 
 def mark_with(target: object, marks: Sequence[object]) -> None:
-    """Add marks to a handler, a class or an application, above its existing marks. Raises
-    ``SetupError`` for a target that can't have marks.
+    """Add marks, which are access checks and middleware, to a handler, a class or an application,
+    above its existing marks. Raises ``SetupError`` for a target that can't have marks.
     """
     target = own_attributes(target).get(_NATIVE, target)
     leave_mark(target, REQUIRES, [*marks, *_own_marks(target)])
 
 
 def marks_above(app: object) -> list[Mark]:
-    """Return the marks above an object, such as an application: first those above the bases of its
-    class, then those above its class, then those above the object itself.
+    """Return the access checks and middleware above an object, such as an application: first those
+    above the bases of its class, then those above its class, then those above the object itself.
     """
     return [mark for owner in (*reversed(type(app).__mro__), app) for mark in _own_marks(owner)]
 
 
 def marked_layer(function: AnyFunction) -> AnyFunction | None:
-    """Return the outermost layer of a function (see ``layers``) that has marks, or that is a method
-    of an object or class with marks. Return None if there is none.
+    """Return the outermost layer of a function (see ``layers``) that has access checks or
+    middleware above it, or that is a method of an object or class with those. Return None if no
+    layer has any.
     """
     for layer in layers(function):
         if marks_above(layer) or marks_above(getattr(layer, "__self__", None)):
@@ -160,7 +161,8 @@ def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]
                 f"@{type(mark).__name__} has no effect above {_name_of(function)}, which handles "
                 "WebSockets"
             )
-    # Return each mark once. Compare marks by identity, because their classes may define ``==``.
+    # Return each check and middleware once. Compare by identity, because their classes may define
+    # ``==``.
     return [
         *{id(mark.check if isinstance(mark, Checking) else mark): mark for mark in marks}.values()
     ]

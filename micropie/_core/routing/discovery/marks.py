@@ -62,10 +62,10 @@ class RouteMark(NamedTuple):
     function.
 
     - ``path``: the pattern, or None if the function's name is the path.
-    - ``methods``: the HTTP methods, or () for those of the setting ``methods``.
+    - ``methods``: the HTTP methods, or () to use those of the setting ``methods``.
     - ``name``: the name for ``url_for``, or None to use the function's name.
     - ``takes_socket``: whether the route is for WebSockets.
-    - ``hooks``: hooks that run instead of the application's, or None to run the application's.
+    - ``hooks``: the hooks to run instead of the application's hooks, or None to run the latter.
     """
 
     path: Pattern | None = None
@@ -205,7 +205,9 @@ def _is_written_in(cls: type, value: object) -> bool:
 
 
 def is_bare(value: object) -> bool:
-    """Return whether a value is a function that has no marks and wraps no other function."""
+    """Return whether a value is a function that no decorator has marked and that wraps no other
+    function.
+    """
     return type(value) is FunctionType and value.__closure__ is None and not value.__dict__
 
 
@@ -260,7 +262,7 @@ _DESCRIPTORS = (staticmethod, classmethod, functools.partialmethod, functools.si
 
 
 def _bound(value: Any, instance: object) -> Any:
-    """Bind a function of a class to the instance, and keep its marks.
+    """Bind a function of a class to the instance, and keep the marks that decorators stored on it.
 
     A decorator above ``@staticmethod`` or another descriptor marks the descriptor. But the function
     that Python binds is the one inside the descriptor, and it has no marks. So the marks are copied

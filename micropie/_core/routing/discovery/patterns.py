@@ -5,10 +5,11 @@ The syntax is Bottle's: ``<name>`` (any characters except "/"), ``<name:int>``, 
 ``<name:path>`` (one or more segments) and ``<name:re:[a-z]+>``. A path is matched segment by
 segment (``router.py``). Segments are decoded before they are matched, so an escaped "/" is an
 ordinary character of its segment. If a segment has several wildcards, as in ``<year>-<month>``,
-there must be literal text between them. Each value ends where that text first occurs, the last
-wildcard gets the rest, and no value may be empty. There is no backtracking, so matching takes time
-in proportion to the path's length. Only ``re`` wildcards use the application's regular expressions,
-and only on a segment of at most ``LONGEST_FOR_RE`` characters.
+there must be literal text between them. A wildcard's value ends where the text after the wildcard
+first occurs. The last wildcard gets the rest of the segment. No value may be empty. There is no
+backtracking, so matching takes time in proportion to the path's length. Only ``re`` wildcards use
+the application's regular expressions, and only on a segment of at most ``LONGEST_FOR_RE``
+characters.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def _int(text: str) -> tuple[int] | None:
     # an error for larger ones. Check the digits first, because int() also accepts "+1", "1_0" and
     # digits of other scripts. Checking with a regular expression would take 1,000 more
     # instructions.
-    if len(text) < _DIGITS and text.isdecimal() and text.isascii():  # true for most numbers
+    if len(text) < _DIGITS and text.isdecimal() and text.isascii():  # True for most numbers.
         return (int(text),)
     digits = text.removeprefix("-")
     if not (digits.isdecimal() and digits.isascii() and len(digits) <= _DIGITS):
