@@ -54,7 +54,7 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
                 response = redirect_response(failure, request)
             except HTTPError as error:
                 # The redirect points to another site, or the Host header is malformed.
-                failure = error.with_traceback(None)  # avoid a reference cycle with this frame
+                failure = error.with_traceback(None)  # Avoid a reference cycle with this frame.
         elif exchange.method == "OPTIONS" and isinstance(failure, MethodNotAllowed):
             # An OPTIONS request asks which methods the path allows. The exception's Allow header
             # lists them.

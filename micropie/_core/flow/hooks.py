@@ -1,7 +1,7 @@
 """Run middleware: in order before the handler, and in reverse order after it.
 
 Middleware is an object with hooks (``flow/middleware.py``), or a generator function, ``def`` or
-``async def``, that wraps the handler:
+``async def``, that wraps the handler::
 
     def timed(request):
         begun = perf_counter()
@@ -15,7 +15,7 @@ the handler could run. If the handler or an inner hook raised an exception, ``yi
 in ``contextlib.contextmanager``, so ``with engine.begin(): yield`` does not commit after a failure.
 A value that you yield is a response: with ``yield 401, "no"`` before the handler, the handler is
 not called, and ``yield "other"`` after the handler replaces the handler's response. In a ``def``,
-``return`` does the same.
+``return`` with a value has the same effect as such a ``yield``.
 
 When a middleware first runs, ``HookPlan`` determines its ``_Hook``: the function that runs before
 the handler, the function that runs after it, and how to call the two.
@@ -262,7 +262,7 @@ class HookPlan:
     - ``needs_session``: whether any hook may read the session before the handler.
     - ``may_hold``: whether any hook, called in a thread, may open something that it closes later.
     - ``guards``: the plan of the hooks that also run for WebSocket handshakes and isolated mounts.
-      There, they can refuse the request, but not change the response.
+      For these, the hooks can refuse the request, but not change the response.
     """
 
     def __init__(self, middlewares: Sequence[tuple[Any, Providers]], blocking: Kind) -> None:

@@ -571,7 +571,7 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
         if made.stream is not None:
             made.begin(None)
         answer = yield from _finish(request, None, None, failure)
-    except Exception as error:  # respond without code of the application
+    except Exception as error:  # respond without running code of the application
         made.take_session()
         # ``plain_response`` logs the new exception, unless it is an HTTPError. An HTTPError here
         # was raised by the stream of an error page, or is a 503 for a session backend, which was
