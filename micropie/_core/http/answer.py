@@ -149,7 +149,7 @@ class AnswerState:
 
     def take_session(self) -> Session | None:
         """Return the session and remove it from this object, so that it is saved only once. The
-        response to an error must not save it again.
+        response to an error must not save the session again.
         """
         session, self.session = self.session, None
         return session

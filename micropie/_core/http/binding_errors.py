@@ -110,7 +110,7 @@ class BindingErrors:
         self._errors.append(ParameterError(field, "", self.given.get(field), "", sentence=sentence))
 
     def extend(self, errors: Iterable[ParameterError]) -> None:
-        """Add errors from elsewhere, such as another form."""
+        """Add errors that were found elsewhere, for example in another form."""
         self._errors.extend(errors)
 
     def __getitem__(self, field: str) -> ParameterError | None:

@@ -267,27 +267,27 @@ class Exchange:
 
     body: ReceivedBody
     answer: AnswerState
-    ends: Ends | None = None  # functions to call when the request is over
-    generators: Sequence[RunningGenerator] = ()  # generator middleware that has begun
-    resources: Resources | None = None  # opened for access checks and the handler
-    user_checked_by: object = None  # the function that has set ``request.state.user`` from a token
+    ends: Ends | None = None  # Functions to call when the request is over.
+    generators: Sequence[RunningGenerator] = ()  # Generator middleware that has begun.
+    resources: Resources | None = None  # Opened for access checks and the handler.
+    user_checked_by: object = None  # The function that set ``request.state.user`` from a token.
 
     hooks: Any = None  # a ``HookPlan``: the hooks around the handler
 
     # For a WebSocket, the hooks whose ``after_websocket`` must still be called.
     hooks_begun: list[Any] | None = None
 
-    # Set by hooks and middleware:
-    time_limit: float | None = None  # seconds that the handler may take
+    # The following attributes are set by hooks and middleware.
+    time_limit: float | None = None  # Seconds that the handler may take.
     # These functions are pickled, and called in the pool's process before the handler.
     enter_in_pool: tuple[Callable[[], object], ...] = ()
-    list_routes: Callable[[], Sequence[Any]] | None = None  # for the debug page of a 404
+    list_routes: Callable[[], Sequence[Any]] | None = None  # For the debug page of a 404.
     # Whether to pass an exception on to the server if the application has no error handler for it.
     passes_failure_on = False
 
-    # The threads and processes in which the flow runs:
-    has_begun = False  # whether a hook or the handler has run in one of the application's threads
-    opens_more = False  # whether the request may hold resources that are not in ``resources``
+    # The following attributes concern the threads and processes in which the flow runs.
+    has_begun = False  # Whether a hook or the handler has run in a thread of the application.
+    opens_more = False  # Whether the request may hold resources that are not in ``resources``.
     # Under ASGI, the ``Slots`` of the thread that is waiting for the body, if there is one.
     reader: Slots | None = None
     is_pooled = False  # whether this is a copy of the request in a pool process
@@ -540,7 +540,7 @@ class Exchange:
     @property
     def rank(self) -> Rank:
         """The priority with which this request's next call waits for one of the application's
-        threads. The highest is served first.
+        threads. The call with the highest priority gets a thread first.
         """
         if not self.has_begun:
             return Rank.QUEUED
@@ -581,7 +581,7 @@ class Exchange:
     def at_end(self) -> Ends:
         """Return the lists of functions to call when the request is over.
 
-        Once this has been called, the driver calls ``close`` at the end of the request.
+        If this has been called, the driver calls ``close`` at the end of the request.
         """
         ends = self.ends
         if ends is None:
@@ -609,7 +609,7 @@ class Exchange:
 
     def shielded(self, generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
         """Return ``generator``, which a provider has created. If requests can be cancelled, return
-        it wrapped, so that a cancellation doesn't interrupt its clean-up.
+        the generator wrapped, so that a cancellation doesn't interrupt its clean-up.
         """
         return generator
 

@@ -19,8 +19,8 @@ These types are encoded:
 
 An application's own encoders take precedence over all these. A subclass is encoded like its base. A
 dict's keys may be anything that these rules turn into a string, number, bool or None. The result is
-compact UTF-8. Anything else, NaN, Infinity, lone surrogates and more than 254 levels raise
-``CodecError``, whose message contains the path to the value.
+compact UTF-8. Anything else, NaN, Infinity, lone surrogates and more than 254 levels of nesting
+raise ``CodecError``, whose message contains the path to the value.
 
 Decoding follows RFC 8259. If a key is repeated, the last one wins. Integers are exact at any size
 that the parser accepts. A byte order mark before the text is skipped (section 8.1). ``ValueError``
@@ -86,7 +86,7 @@ def encoder_of(kind: type, own: Encoders) -> Encoder | None:
 
 # -- encoding -------------------------------------------------------------------------------------
 
-_MAX_DEPTH_OUT = 254  # levels; the same limit as orjson's
+_MAX_DEPTH_OUT = 254  # levels of nesting, as in orjson
 _ATOMS = frozenset([str, int, float, bool, type(None)])
 BUILTINS = _ATOMS | {dict, list, tuple}
 
@@ -371,7 +371,7 @@ def _by_pydantic(kind: type) -> Encoder:
 
 
 _COLLECTIONS: _Conversions = (
-    # These are checked after dataclasses, structs and models, which may also be collections.
+    # Check these classes after dataclasses, structs and models, which may also be collections.
     (tuple, list),
     ((bytes, bytearray, memoryview), lambda value: b2a_base64(value, newline=False).decode()),
     (Mapping, lambda value: dict(value.items())),

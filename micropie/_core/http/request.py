@@ -55,8 +55,8 @@ class Request(RequestSpellings):
     path: str = attribute_of("_exchange.path", sets="_exchange.path")
     """The decoded path, without the prefix of a mount and without a trailing slash.
 
-    This is the path that was routed, so ``/a/`` is ``/a``; ``raw_path`` keeps the slash. A mounted
-    application gets the slash as well.
+    This is the path that was routed: for ``/a/``, it is ``/a``. ``raw_path`` keeps the slash. A
+    mounted application gets the slash as well.
     """
 
     path_params: Final[Sequence[Any]] = attribute_of("_exchange.path_params")
@@ -183,8 +183,8 @@ class Request(RequestSpellings):
         return self._exchange.raw_path()
 
     root_path: Final[str] = attribute_of("_exchange.root_path")
-    """The decoded path at which the application is mounted, without a trailing slash; "" for
-    none.
+    """The decoded path at which the application is mounted, without a trailing slash; "" if the
+    application is not mounted.
     """
 
     query_string: Final[str] = attribute_of("_exchange.query_string")
@@ -467,7 +467,7 @@ class Request(RequestSpellings):
         """The object on which to set the status, headers and cookies that are sent with the
         handler's result.
 
-        Raises ``ResponseError`` once a stream has produced its first chunk, because the response
+        Raises ``ResponseError`` after a stream has produced its first chunk, because the response
         has started by then.
         """
         return self._exchange.response()
@@ -562,7 +562,7 @@ class Request(RequestSpellings):
         self._exchange.carry_into_pool(enter)
 
     status: Final[int | None] = attribute_of("_exchange.answer.status")
-    """The status of the response once it is final. It is None until then, and stays None if the
+    """The final status of the response. It is None until the status is final, and stays None if the
     client disconnects first.
     """
 

@@ -69,7 +69,7 @@ TOKEN: Final = pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = pattern(r"[\t\x20-\x7e\x80-\xff]*")
 
 # These headers describe the connection, so only the server may set them (RFC 9110, section 7.6.1;
-# PEP 3333 forbids them).
+# PEP 3333 forbids applications to set them).
 _HOP_BY_HOP = frozenset(
     {
         "connection",
@@ -124,7 +124,7 @@ class Response:
 
     @property
     def headers(self) -> MutableHeaders:
-        """The headers. Assign a dict or (name, value) pairs to replace them all."""
+        """The headers. Assign a dict or (name, value) pairs to replace all headers."""
         headers = MutableHeaders()
         headers.pairs = self.pairs
         return headers
@@ -144,19 +144,19 @@ class Response:
         - ``path``: the cookie is sent for this path and all paths under it, "/" by default.
         - ``domain``: the cookie is sent to this domain and its subdomains; with None, the default,
           only to the host that sets it.
-        - ``samesite``: which requests from other sites carry the cookie. With "Lax", the default,
-          those that open a page; with "Strict", none; with "None", all. None lets the browser
-          decide.
+        - ``samesite``: with which requests from other sites the browser sends the cookie. "Lax",
+          the default, means requests that open a page; "Strict" means none; "None" means all. With
+          None, the browser decides.
         - ``secure``: send the cookie over https only; False by default.
         - ``httponly``: hide the cookie from scripts; False by default.
         - ``partitioned``: if this site is shown in a frame, use a separate cookie for each
           top-level site; False by default.
 
-        Raises ``ValueError`` for a name, value or attribute that RFC 6265 does not allow, and for
-        cookies that browsers would drop silently: one of more than 4096 bytes; one without
-        ``secure`` that has ``samesite="None"``, ``partitioned`` or a name that begins with
-        ``__Secure-`` or ``__Host-``; one named ``__Host-...`` that has a ``domain`` or another
-        ``path`` than "/".
+        Raises ``ValueError`` for a name, value or attribute that RFC 6265 does not allow. Also
+        raises it for cookies that browsers would drop silently: a cookie of more than 4096 bytes; a
+        cookie without ``secure`` that has ``samesite="None"``, ``partitioned`` or a name that
+        begins with ``__Secure-`` or ``__Host-``; a cookie named ``__Host-...`` with a ``domain`` or
+        with a ``path`` other than "/".
         """
         self.pairs.append(("Set-Cookie", format_cookie(name, value, **attributes)))
 
@@ -241,8 +241,8 @@ Answer: TypeAlias = tuple[
 class EncodedAnswer(
     tuple[int, "str | None", "int | None", Sequence[tuple[str, str]], bytes, "ChunkedBody | None"]
 ):
-    """An ``Answer`` that is returned in place of a handler's result. Its parts need no check. Only
-    the framework creates it, never an application.
+    """An ``Answer`` that is returned in place of a handler's result. Its status, headers and body
+    need no check. Only the framework creates it, never an application.
     """
 
     __slots__ = ()
@@ -305,7 +305,8 @@ def _apply(
     """Put the status, the headers and the content type of a handler's result into a response.
 
     A header in ``pairs`` replaces the response's header of the same name, unless a response may
-    have both (``_KEPT_FROM_BOTH``). If ``content_type`` is None, the type is not changed.
+    have several headers of this name (``_KEPT_FROM_BOTH``). If ``content_type`` is None, the type
+    is not changed.
     """
     response.status = status
     if response.pairs and pairs:
@@ -344,8 +345,8 @@ def _apply_tuple(response: Response, result: tuple[Any, ...]) -> object:
 # The types of most results. They are bodies that are neither HTML objects nor streams.
 BODIES = frozenset({str, bytes, dict, list, type(None)})
 
-_STATUSES = range(200, 600)  # the statuses that can be sent
-WITHOUT_CONTENT = frozenset({204, 304})  # RFC 9110, sections 15.3.5 and 15.4.5
+_STATUSES = range(200, 600)  # The statuses that can be sent.
+WITHOUT_CONTENT = frozenset({204, 304})  # RFC 9110, sections 15.3.5 and 15.4.5.
 
 _WITH_STATUS = (Response, *ERRORS)
 _BUFFERS = (bytes, bytearray, memoryview)
@@ -666,8 +667,8 @@ def as_browsers_read(location: str) -> str:
 
 _PATH = pattern(rf"/(?![/\\]){_URL_CHARACTERS}*+", re.ASCII)
 _CONTROL = pattern("[\0-\x1f\x7f]")
-_SCHEME = pattern("[a-z][a-z0-9+.-]*+:")  # a URL's scheme, of any length
-_LONGEST_SPLIT = 2000  # characters, enough for every host, which has 253 at most
+_SCHEME = pattern("[a-z][a-z0-9+.-]*+:")  # A URL's scheme, of any length.
+_LONGEST_SPLIT = 2000  # Characters, enough for every host, which has 253 at most.
 
 
 def _leads_away(location: str, seen: str, site: Origin) -> bool:

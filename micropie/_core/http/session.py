@@ -107,8 +107,8 @@ class Changes:
     which other requests may have changed in the meantime.
 
     - ``emptied``: whether to discard all stored data first.
-    - ``new_id``: the id under which to store the result, after which the old id is deleted; None to
-      keep the id.
+    - ``new_id``: the id under which to store the result, instead of the old id, which is deleted;
+      None to keep the id.
     - ``check``: called with the result; raises ``ResponseError`` if the result must not be stored.
     """
 
@@ -179,10 +179,10 @@ class Session(dict[str, Any]):
         self._loaded = data = data or {}
         is_flat = _UNCHANGEABLE.issuperset(map(type, data.values()))
         dict.__init__(self, data if is_flat else copied(data))
-        self._refusal = ""  # the reason for refusing changes; "" while they are allowed
-        self._is_cleared = False  # whether all stored data is to be discarded
+        self._refusal = ""  # The reason for refusing changes; "" while they are allowed.
+        self._is_cleared = False  # Whether all stored data is to be discarded.
         self.id = session_id
-        self.regenerated = False  # whether the session gets a new id when it is saved
+        self.regenerated = False  # Whether the session gets a new id when it is saved.
         # Whether ``regenerate`` was called. Unlike ``regenerated``, it is also set for a session
         # that is not stored yet.
         self.renewed = False

@@ -74,8 +74,8 @@ def find_field(exchange: Exchange, name: str) -> Flow[str]:
     """Return the text of the form's first field named ``name``, or "" if there is none. Hooks call
     this before the handler runs.
 
-    This receives the whole form, unless the handler receives the body itself. Then this reads only
-    the first ``max_data_size`` bytes of the body and puts them back. Raises the same errors as
+    This receives the whole form. But if the handler receives the body itself, this reads only the
+    first ``max_data_size`` bytes of the body and puts them back. Raises the same errors as
     ``receive_body``.
     """
     (media_type, parameters, _), limits, body = (

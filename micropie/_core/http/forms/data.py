@@ -23,12 +23,12 @@ class Limits:
     """The limits of one query or form; sizes in bytes."""
 
     max_form_field_size: int = MEBIBYTE
-    max_fields: int = 1000  # as in Django and PHP
-    max_files: int = 100  # as in Django
+    max_fields: int = 1000  # As in Django and PHP.
+    max_files: int = 100  # As in Django.
     # The total size of all fields. A larger form gets a 413, as in Django.
     max_data_size: int = 5 * MEBIBYTE // 2
-    max_file_memory: int = 16 * MEBIBYTE  # total of all files in memory; further files go to disk
-    spool_size: int = MEBIBYTE  # a longer file goes to disk
+    max_file_memory: int = 16 * MEBIBYTE  # For all files in memory. Further files go to disk.
+    spool_size: int = MEBIBYTE  # A longer file goes to disk.
 
 
 DEFAULT_LIMITS = Limits()

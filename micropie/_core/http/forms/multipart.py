@@ -44,11 +44,11 @@ class PartHead(NamedTuple):
 PartEvent: TypeAlias = PartHead | bytes | None
 """An event: the head of a part, then its bytes, chunk by chunk, then None at its end."""
 
-_MOST_PREAMBLE: Final = 4096  # bytes that may come before the first part
-_MOST_HEADERS: Final = 8  # headers of one part; browsers send 2, RFC 7578 defines 3
-_MOST_HEADER: Final = 4096  # bytes: enough for a file name of 255 escaped characters
+_MOST_PREAMBLE: Final = 4096  # Bytes that may come before the first part.
+_MOST_HEADERS: Final = 8  # Headers of one part. Browsers send 2, RFC 7578 defines 3.
+_MOST_HEADER: Final = 4096  # Bytes, enough for a file name of 255 escaped characters.
 _DASH: Final = ord("-")
-_MOST_LINES: Final = 512  # more lines are parsed in a thread; each part has four or more
+_MOST_LINES: Final = 512  # a piece with more lines is parsed in a thread; a part has at least four
 _MALFORMED: Final = (
     "The multipart form is malformed: a boundary is wrong, or a part has invalid, too many or "
     "too long headers."
@@ -69,13 +69,13 @@ class PartParser:
     _files = 0
     _failure: tuple[int, str] | None = None
 
-    # These describe the part that is arriving.
+    # These attributes describe the part that is arriving.
     _head: PartHead
-    _is_part: bool  # False while the part may be a file input left empty
-    _start: bytes  # the part's first bytes, while they may be the boundary
+    _is_part: bool  # False while the part may be a file input left empty.
+    _start: bytes  # The part's first bytes, while they may be the boundary.
     _size: int
     _name_size: int
-    _room: float  # most bytes in the name, and most bytes in the value; infinite for a file
+    _room: float  # the maximum size in bytes of the name or the value; infinite for a file
 
     def __init__(
         self, boundary: str, limits: Limits = DEFAULT_LIMITS, any_charset: bool = False
@@ -252,8 +252,8 @@ class MultipartParser:
 
     After an error, all files are closed.
 
-    ``fields`` and ``files`` map each name to a list. ``parts`` contains both in the order of the
-    form, as pairs of a name and a value or file.
+    ``fields`` and ``files`` map each name to a list. ``parts`` contains the fields and the files in
+    the order of the form, as pairs of a name and a value or file.
 
     ``feed`` may run in a thread while another thread calls ``close``, which happens when a request
     is cancelled. ``read_field`` converts a field in any charset to text; without it, all fields
@@ -261,8 +261,8 @@ class MultipartParser:
     """
 
     _head: PartHead
-    _upload: UploadFile | None = None  # the file that is being received
-    _memory_used = 0  # bytes of all files so far
+    _upload: UploadFile | None = None  # The file that is being received.
+    _memory_used = 0  # Bytes of all files so far.
     _is_closed = False
 
     def __init__(
@@ -279,9 +279,9 @@ class MultipartParser:
         self.parts: list[tuple[str, str | UploadFile]] = []
         self.unselected = self._parser.unselected
         """The names of file inputs that were left empty."""
-        self._value = bytearray()  # the bytes of the field that is being received
-        # How many bytes of the next file may stay in memory. This shrinks with each file, because
-        # 100 files of 1 MiB each would be too much.
+        self._value = bytearray()  # The bytes of the field that is being received.
+        # How many bytes of the next file may stay in memory. This limit shrinks with each file,
+        # because 100 files of 1 MiB each would take too much memory.
         self._memory_for_file = min(limits.spool_size, limits.max_file_memory)
         self._lock = RLock()
 
@@ -341,7 +341,7 @@ class MultipartParser:
         """Return whether the next pieces must be parsed in a thread, because they may be written to
         the disk (tests/project/risks, R31), or because they have many parts.
 
-        ``size``: the size of all these pieces in bytes. ``piece``: the last of them.
+        ``size``: the size of all these pieces in bytes. ``piece``: the last of these pieces.
         """
         upload = self._upload
         if upload is not None:
@@ -410,8 +410,8 @@ def _header_line(data: bytes) -> tuple[str, int]:
     """Decode one line of a part's headers. Raises ``UnicodeDecodeError``, which becomes a 400.
 
     The function is registered as a codec, which the package ``multipart`` calls. With an ordinary
-    codec, the package would strip Unicode blanks from a header's name. It would also refuse a line
-    feed without a carriage return for some chunks, and accept it for others.
+    codec, the package would strip Unicode blanks from a header's name. Also, it would depend on the
+    chunks whether the package refuses a line feed without a carriage return.
     """
     text, size = codecs.utf_8_decode(data, "strict", True)
     if size > _MOST_HEADER or not _HEADER_LINE.fullmatch(text):

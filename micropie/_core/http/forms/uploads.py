@@ -30,7 +30,7 @@ BATCH = 256 * 1024
 # The maximum number of pieces in a batch: 256 KiB in one-byte pieces would take 20 MiB of memory.
 MOST_PIECES = 64
 
-MAX_FILENAME = 255  # bytes; NAME_MAX of ext4, XFS, APFS and NTFS (there in UTF-16 units)
+MAX_FILENAME = 255  # bytes, the limit of ext4, XFS, APFS and NTFS (NTFS counts UTF-16 units)
 
 # Characters to remove from a file's name: control characters, characters that change the writing
 # direction (and so show "gpj.exe" as "exe.jpg"), and characters that Windows reserves.

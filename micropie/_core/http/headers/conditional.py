@@ -158,8 +158,8 @@ def _range_applies(headers: Mapping[str, str], etag: str, modified: float) -> bo
 
 
 def _range_of(value: str, size: int) -> tuple[int, int] | None:
-    """Return the start and stop of a Range header, or None if the header is to be ignored, which
-    RFC 9110, section 14.2, always allows.
+    """Return the start and stop of a Range header. Return None to ignore the header, which RFC
+    9110, section 14.2, always allows.
 
     Other units, malformed ranges and several ranges are ignored. Combining several ranges costs a
     server more than it saves, and has been used in attacks. Raises 416 if the range is outside the
@@ -198,8 +198,8 @@ def accepted_codings(header: str, codings: Iterable[str]) -> list[str]:
     with a lower weight than ``identity`` (no coding) is left out. Codings with equal weights stay
     in the given order.
 
-    The weight of a coding's name overrides that of ``*``. Without the header, return no coding,
-    although RFC 9110, section 12.5.3, allows any.
+    The weight of a coding's name overrides that of ``*``. If the header is missing, return no
+    coding, although RFC 9110, section 12.5.3, then allows any.
     """
     weights = weights_of(header, unclear=0.0)
     least = weights.get("identity", 0.0)

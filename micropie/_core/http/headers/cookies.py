@@ -28,9 +28,9 @@ _MOST_COOKIES = 1000  # browsers store 180 per domain; parsing more would block 
 # domain, and here it would count as ``__Host-id``, which only the host itself can set.
 _BLANKS = " \t"
 
-# Browsers accept a cookie whose name has one of these prefixes only with Secure. ``__Host-`` also
-# needs Path=/ and no Domain, so that no other host, for example a subdomain, can set the cookie
-# (RFC 6265bis, section 4.1.3).
+# Browsers accept a cookie whose name has one of these prefixes only if it is Secure. ``__Host-``
+# also needs Path=/ and no Domain, so that no other host, for example a subdomain, can set the
+# cookie (RFC 6265bis, section 4.1.3).
 PREFIXES = ("__Host-", "__Secure-")
 
 
@@ -53,7 +53,7 @@ class CookieAttributes(CookieScope, total=False):
 
 
 class SentCookies(dict[str, str]):
-    """The cookies that a client sent. Changing one would have no effect, so it raises
+    """The cookies that a client sent. Changing a cookie here would have no effect, so it raises
     ``TypeError``.
     """
 

@@ -276,7 +276,7 @@ def make_private(
     return headers, was_public
 
 
-@lru_cache(maxsize=256)  # enough: the cached heads are constants or belong to files
+@lru_cache(maxsize=256)  # enough, because such headers are constants or belong to files
 def known_private(
     head: KnownHead, depends_on: Sequence[str], has_own_cookie: bool
 ) -> tuple[KnownHead, bool]:

@@ -224,7 +224,7 @@ _KNOWN = {
 
 @cached_if_short(256)
 def codec_of(charset: str) -> str:
-    """Return the name of a charset's codec. Raises ``LookupError`` for an unknown one."""
+    """Return the name of a charset's codec. Raises ``LookupError`` for an unknown charset."""
     name = normalize_encoding(charset).lower()
     if name not in _KNOWN:
         raise LookupError(f"unknown encoding: {charset:.100}")
