@@ -5,10 +5,12 @@ stage 1. If a mounted application serves the path, the driver passes the WebSock
 the driver creates the socket, performs the steps of ``converse``, and then ends the WebSocket as
 described by the ``CloseInfo`` that the flow returns:
 
-    1. The route is found. 2. HTTP hooks whose ``guards`` is True run, and the session is opened. 3.
-    The page's origin is checked, and ``before_websocket`` hooks run. 4. The arguments are bound,
-    and the handler runs. 5. ``after_websocket`` hooks run, and the session is saved. 6. The driver
-    closes the socket, or refuses a handshake that was not accepted.
+    1. The route is found.
+    2. HTTP hooks whose ``guards`` is True run, and the session is opened.
+    3. The page's origin is checked, and ``before_websocket`` hooks run.
+    4. The arguments are bound, and the handler runs.
+    5. ``after_websocket`` hooks run, and the session is saved.
+    6. The driver closes the socket, or refuses a handshake that was not accepted.
 
 A handshake can be refused like a request: with a status and a sentence.
 """
