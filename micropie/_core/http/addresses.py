@@ -225,8 +225,8 @@ def decoded_segments(path: bytes) -> list[str]:
     Raises 400 if the path is not valid UTF-8 or has a NUL.
     """
     try:
-        # Decode all segments at once, because a path may have thousands. So separate them by NUL,
-        # which no segment may contain.
+        # Decode all segments at once, because a path may have thousands. Separate them by NUL,
+        # because no segment may contain it.
         segments = unescaped(path.replace(b"/", b"\0")).decode().split("\0")
     except UnicodeDecodeError:
         raise BadRequest("The path must be UTF-8.") from None

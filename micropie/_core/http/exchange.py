@@ -399,7 +399,7 @@ class Exchange:
             del segments[-1]
         path = "/" + "/".join(segments)
         if not DOTS_AND_EMPTY.isdisjoint(segments) or leads_up(path):
-            # "..%2Fx" is a single segment, but decoded it is "../x", which leads out of the
+            # "..%2Fx" is a single segment, but decoded it is "../x", which leads to a parent
             # directory.
             raise HTTPError(404)
         self.path = path

@@ -268,7 +268,7 @@ def as_response(result: object, response: Response | None = None) -> Response:
     elif isinstance(result, Response):
         body = result.body
         # If a file has the default status 200, keep the status set on ``response``, because the
-        # file may be an error page.
+        # handler may send the file as an error page.
         status = (
             response.status
             if type(body) is FileReference and result.status == 200
@@ -706,7 +706,7 @@ def start_failed(head_only: bool) -> Answer:
 
 
 def status_line(status: int) -> str:
-    """Return ``"404 Not Found"`` for 404.
+    """Return the status line for a status: ``"404 Not Found"`` for 404.
 
     PEP 3333 requires a reason, so an unknown status gets one as well.
     """

@@ -27,7 +27,7 @@ class Limits:
     max_files: int = 100  # As in Django.
     # The total size of all fields. A larger form gets a 413, as in Django.
     max_data_size: int = 5 * MEBIBYTE // 2
-    max_file_memory: int = 16 * MEBIBYTE  # For all files in memory. Further files go to disk.
+    max_file_memory: int = 16 * MEBIBYTE  # The memory for all files. Further files go to disk.
     spool_size: int = MEBIBYTE  # A longer file goes to disk.
 
 

@@ -1,4 +1,4 @@
-"""Uploaded files: their bytes, stored on disk if there are more than 1 MiB, and the name that the
+"""Uploaded files: their bytes, stored on disk if they take more than 1 MiB, and the name that the
 client sent.
 
 ``raw_filename`` and ``headers`` are as the client sent them; only ``filename`` is safe in a path.
