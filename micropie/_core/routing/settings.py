@@ -294,8 +294,8 @@ class Settings(MessageSettings):
     ``debug`` for a tenth of a second. True by default.
     """
     file_types: Mapping[str, str] = _setting(_EMPTY, _FILE_TYPES)
-    """Content types of files by extension, in addition to those that micropie knows: ``{".x":
-    "text/x-own"}``. They are merged with those of outer applications.
+    """Content types of files by extension, such as ``{".x": "text/x-own"}``, in addition to those
+    that micropie knows. They are merged with those of outer applications.
     """
     session_timeout: int = _setting(SESSION_TIMEOUT, _WHOLE_SECONDS)
     """Seconds from the last save of a session until it expires, 8 hours by default."""

@@ -32,7 +32,7 @@ _Result: TypeAlias = _Allowed | Awaitable[_Allowed]
 Check: TypeAlias = Callable[[Request], _Result] | Callable[Concatenate[Request, ...], _Result]
 
 # An application that was written for another framework, and runs in an ``App`` now, has this
-# attribute. Its value is that ``App``, which gets the marks for the application.
+# attribute. Its value is that ``App``. Marks for the application are added to the ``App``.
 _NATIVE = "__micropie_native__"
 HOLDS = "__micropie_holds__"  # the attribute in which ``requires`` stores its first check
 

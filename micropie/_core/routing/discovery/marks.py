@@ -65,7 +65,8 @@ class RouteMark(NamedTuple):
     - ``methods``: the HTTP methods, or () to use those of the setting ``methods``.
     - ``name``: the name for ``url_for``, or None to use the function's name.
     - ``takes_socket``: whether the route is for WebSockets.
-    - ``hooks``: the hooks to run instead of the application's hooks, or None to run the latter.
+    - ``hooks``: the hooks to run instead of the application's hooks, or None to run the
+      application's hooks.
     """
 
     path: Pattern | None = None
