@@ -288,7 +288,8 @@ class ResultFilter(NamedTuple):
         result doesn't match the annotation.
         """
         try:
-            # msgspec would return objects of exactly these ``classes`` unchanged. So don't call it.
+            # If a result has only objects of ``classes``, msgspec would return it unchanged. So
+            # don't call msgspec.
             is_of_msgspec = not self.maker.is_pydantic
             is_made = is_of_msgspec and self.has_only(self.classes, result)
             made = result if is_made else self.maker.dump(result)
