@@ -185,8 +185,8 @@ def hints_of_class(structure: type) -> Mapping[str, Hint]:
 
 
 def _types_for(alias: Hint, given: Mapping[Hint, Hint]) -> Mapping[Hint, Hint]:
-    """Return the types that replace the type variables of a generic class, by variable. For
-    ``Page[User]``, the type variable of ``Page`` is mapped to ``User``.
+    """Return the types that replace the type variables of a generic class, as a dict by variable.
+    For ``Page[User]``, the type variable of ``Page`` is mapped to ``User``.
     """
     variables = getattr(get_origin(alias), "__parameters__", ())
     return dict(zip(variables, (with_types(one, given) for one in get_args(alias)), strict=False))

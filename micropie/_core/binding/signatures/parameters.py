@@ -74,7 +74,7 @@ class BoundParameter:
     - ``key``: the name of the value in ``places``, by default the parameter's name.
     - ``converter``: converts the value, and describes valid values.
     - ``default``: ``REQUIRED`` if the parameter has no default.
-    - ``places``: the places to search, in this order, by their names.
+    - ``places``: the places to search, in this order, as a dict by name.
     - ``is_whole``: whether the value is a whole query, form or document, and not one value from it.
     - ``is_stated``: whether the annotation declares the source.
     - ``lists``: for a structure, the names of the fields that may have several values.

@@ -175,7 +175,7 @@ class Plan:
         """Return the ``arguments`` of one call, completed with the resources that providers have
         opened for it.
 
-        ``values``: the resources, by the key of the provider.
+        ``values``: the resources, as a dict by the key of the provider.
         """
         complete = [*arguments]
         for name, key, position in self.provided:
@@ -228,7 +228,7 @@ class Plan:
         """Return the arguments for one ``call``.
 
         - ``segments``: the path segments after the handler's name.
-        - ``values``: the values of an explicit route's wildcards, by name.
+        - ``values``: the values of an explicit route's wildcards, as a dict by name.
         - ``is_fallback``: whether the handler is for paths that match no other handler. If so, a
           segment that can't be converted raises 404 instead of 400.
 
@@ -407,7 +407,8 @@ def provider_keys(
     provided: Container[object],
     refuses_others: bool = False,
 ) -> Mapping[str, object]:
-    """Return the keys of the providers that fill a function's parameters, by parameter name.
+    """Return the keys of the providers that fill a function's parameters, as a dict by parameter
+    name.
 
     - ``given``: the number of parameters to skip, because the caller passes their values.
     - ``refuses_others``: whether to raise ``SetupError`` for a required parameter that no provider

@@ -76,8 +76,8 @@ def answers_of(function: Callable[..., object], stated: object = None) -> tuple[
 
 
 def _split_union(annotation: Hint) -> tuple[Hint, ...]:
-    """Return the members of a union. A ``Literal`` that has str or bytes as well as other values is
-    split in two, because the two kinds are sent differently.
+    """Return the members of a union. A ``Literal`` that contains both text (str or bytes) and other
+    values is split in two, because text is sent differently.
     """
     members: list[Hint] = []
     for one in united(annotation):
@@ -371,8 +371,8 @@ def _check_readable(structures: Iterable[type]) -> None:
 
 @lru_cache(maxsize=256)
 def _hints_inside(structure: type) -> Mapping[str, Hint]:
-    """Return the annotations, by name, of those attributes of a structure that contain other
-    structures. Return {} for a pydantic model.
+    """Return the annotations of those attributes of a structure that contain other structures, as a
+    dict by name. Return {} for a pydantic model.
     """
     if is_pydantic(structure):  # pydantic itself filters by the annotations
         return {}

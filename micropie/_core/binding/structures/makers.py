@@ -3,8 +3,8 @@ msgspec.Struct or pydantic model.
 
 There is one maker class for msgspec and one for pydantic, with the same methods: ``make`` converts
 a document to the object, and ``dump`` reduces a handler's result to the fields of its annotation.
-``limits.py`` rejects values that msgspec or pydantic would accept, but that a parameter of the same
-type would not.
+``limits.py`` rejects values that msgspec or pydantic would accept, but a parameter of the same type
+would reject.
 """
 
 from __future__ import annotations
@@ -174,8 +174,8 @@ class ByMsgspec(Maker):
     def prepare(self) -> None:
         """See ``Maker``.
 
-        Also raises ``SetupError`` if the application has a decoder for a class whose objects
-        msgspec always creates without a decoder, because that decoder would never be called.
+        Also raises ``SetupError`` if the application has a decoder that would never be called,
+        because msgspec always creates the objects of its class without a decoder.
         """
         self._msgspec = library = msgspec()
         # raises TypeError for a structure that msgspec can't create

@@ -1,8 +1,8 @@
 """Check structures (dataclasses, models, ...) and the values that clients send for them.
 
-At startup, reject a structure with a field that a client can't set or must not set, or with a
-constraint that would be ignored: msgspec ignores pydantic's constraints, and pydantic ignores
-msgspec's.
+At startup, reject a structure with a field that a client can't set or must not set. Also reject a
+structure with a constraint that would be ignored: msgspec ignores pydantic's constraints, and
+pydantic ignores msgspec's.
 
 For each request, reject values that msgspec and pydantic accept but parameters don't: NaN, numbers
 with a million digits, and sets of numbers that a client has chosen to have the same hash.
@@ -156,7 +156,7 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
 
 
 def has_chosen_hashes(kind: object) -> bool:
-    """Return whether a type is a set or dict with elements or keys that a client could choose so
+    """Return whether a type is a set whose elements, or a dict whose keys, a client could choose so
     that their hashes collide. Strings and enum members are safe.
     """
     origin = get_origin(kind) or kind
@@ -176,7 +176,7 @@ def has_chosen_hashes(kind: object) -> bool:
 
 def check_sizes(document: object, is_list: bool) -> None:
     """Raise ``ValueError`` if an array or an object in the document has more than ``MAX_HASHED``
-    values, because it may become a set or dict whose hashes collide.
+    values, because such an array or object may become a set or dict whose hashes collide.
 
     ``is_list``: whether the document is a list of structures. That list itself may have any length.
     """
