@@ -44,7 +44,7 @@ def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: Kind = H
     """Return the ``Site`` for a tree of applications. Raises ``SetupError`` if the tree can't be
     served.
 
-    - ``root``: what the outermost application has registered.
+    - ``root``: the settings and registrations of the outermost application.
     - ``shutdown``: the signal that ends the tree's event streams.
     - ``blocking``: the kind of step that calls ``def`` handlers: HANDLER, or INLINE to call them in
       the thread that runs the flow, where they may block.

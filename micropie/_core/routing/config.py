@@ -94,8 +94,8 @@ class ErrorHandler:
         self.given = _GIVEN[are_requests]
 
 
-# The error handlers of one application by status or exception class, and the application's default
-# content type for text.
+# The error handlers of one application, as a dict by status or exception class, and the
+# application's default content type for text.
 ErrorHandlers: TypeAlias = tuple[Mapping[ErrorKey, ErrorHandler], str]
 
 
@@ -169,8 +169,8 @@ class UpperLayers(Protocol):
 
 
 class Registrations:
-    """What an application has set and registered on one ``App``: its settings, and everything that
-    a call or a decorator has added.
+    """What has been set and registered on one ``App``: its settings, and everything that a call or
+    a decorator has added.
     """
 
     stated_channels: object = None
@@ -190,7 +190,7 @@ class Registrations:
         self.security: object = None
         self.error_handlers: dict[ErrorKey, Callable[..., object]] = {}
         self.providers: dict[object, Callable[..., object]] = {}
-        """The provider functions by the type of their resource."""
+        """The provider functions, as a dict by the type of their resource."""
         self.overrides: dict[object, Callable[..., object]] = {}
         """The functions with which a test replaces providers, anywhere in the tree."""
         self.functions: list[tuple[Callable[..., object], RouteMark]] = []
@@ -233,8 +233,8 @@ class Registrations:
         return self._own_sessions if backend is None else backend
 
     def inside(self, ancestors: tuple[AppBase, ...]) -> Mapping[str, Registrations]:
-        """Return the applications that are attributes of this one, by name. Mounts are not
-        included.
+        """Return the applications that are attributes of this one, as a dict by name. Mounts are
+        not included.
 
         ``ancestors``: the applications that contain this one, the outermost first.
         """

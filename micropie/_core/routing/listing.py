@@ -79,7 +79,7 @@ class Application(NamedTuple):
         """The methods without a decorator that override a method with a route decorator, so that
         its route is lost. The dict maps each method's name to a sentence that says what to write.
         """
-        routed: dict[str, type] = {}  # the class with the route, by the method's name
+        routed: dict[str, type] = {}  # for each method's name, the class with the route
         lost: dict[str, str] = {}
         for cls in reversed(type(self.app).__mro__):
             for name, value in vars(cls).items():
@@ -231,8 +231,8 @@ class RouteEntry(NamedTuple):
         - ``function``: the handler with its decorators.
         - ``parameters``: the parameters that get a value from the client, with annotations
           evaluated to types.
-        - ``providers``: the signatures of the providers, by the name of the parameter that each
-          fills.
+        - ``providers``: the signatures of the providers, as a dict by the name of the parameter
+          that each fills.
         - ``needed()`` yields the providers, each after the providers that it depends on. A provider
           on which several others depend is yielded several times.
         """

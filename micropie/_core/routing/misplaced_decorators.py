@@ -34,7 +34,7 @@ _IsMisplaced: TypeAlias = Callable[[object], bool]
 
 def reject_misplaced_decorators(registered: Registrations, handlers: Sequence[Handler]) -> None:
     """Raise ``SetupError`` for a route decorator or an access check that is not above a handler of
-    this application, and for a method that is registered as a plain function.
+    this application. Also raise it for a method that is registered as a plain function.
     """
     is_misplaced = _misplaced(handlers, registered)
     _reject_misplaced_attributes(registered.app, registered.framework, is_misplaced)
@@ -111,8 +111,8 @@ def _reject_misplaced_attributes(
 
 
 def _misplaced(found: Sequence[Handler], registered: Registrations) -> _IsMisplaced:
-    """Return a function that takes an object, and returns whether the object has the mark of a
-    route or an access check but is none of the handlers ``found``.
+    """Return a function that takes an object. It returns True if the object has the mark of a route
+    or an access check, but is none of the handlers ``found``.
 
     Requests to such a route would get a 404, and such a check would protect nothing.
     """

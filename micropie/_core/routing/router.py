@@ -94,10 +94,10 @@ class Node:
     """A node of the tree: the beginning of a path.
 
     - ``config``: the config of the application whose path ends here, or None.
-    - ``literals``: the child nodes for literal text, by that text.
+    - ``literals``: the child nodes for literal text, as a dict by that text.
     - ``branches``: the edges for segments with wildcards.
-    - ``routes``: the routes for the path that ends here, by method. Until the tree is complete, a
-      route without declared methods has the key "".
+    - ``routes``: the routes for the path that ends here, as a dict by method. Until the tree is
+      complete, a route without declared methods has the key "".
 
     Three routes take the rest of the path as arguments:
 
@@ -188,8 +188,8 @@ class Node:
         return False
 
     def takers(self) -> Mapping[str, Route]:
-        """Return the routes that match any single segment after this node, by method. Return {} if
-        a more specific route could match such a segment.
+        """Return the routes that match any single segment after this node, as a dict by method.
+        Return {} if a more specific route could match such a segment.
 
         Call this only when the tree is complete.
         """

@@ -47,7 +47,7 @@ from micropie._core.routing.settings import METHODS
 
 
 def _filters_by_status(function: AnyFunction, description: Any) -> dict[int, ResultFilter | None]:
-    """Return the filters for the types in ``@describe(responses=...)``, by status."""
+    """Return the filters for the types in ``@describe(responses=...)``, as a dict by status."""
     stated = getattr(description, "responses", None) or ()
     models = {status: description.response_of(status)[1] for status in stated}
     return {
@@ -111,8 +111,8 @@ class Route(RouteInfo):
     - ``methods``: the methods that the decorator sets.
     - ``handled``: the methods that the route handles, unless another route with the same path
       declares them.
-    - ``wildcards``: the rules of an explicit route's wildcards, such as "int", by the wildcard's
-      name.
+    - ``wildcards``: the rules of an explicit route's wildcards, such as "int", as a dict by the
+      wildcard's name.
 
     How it is called:
 
@@ -319,9 +319,9 @@ def _plan(
 
 
 def _refuse_shared_answers(function: AnyFunction) -> None:
-    """Raise ``SetupError`` for a handler below a cache such as ``functools.cache`` whose result
-    can't be reused: the handler reads the request, or its result is a generator or a coroutine,
-    which can be used only once.
+    """Raise ``SetupError`` for a handler below a cache, such as ``functools.cache``, if its result
+    can't be reused. This is so if the handler reads the request, or if its result is a generator or
+    a coroutine, which can be used only once.
     """
     *_, inner = layers(function)
     is_used_once = inspect.isgeneratorfunction(inner) or (

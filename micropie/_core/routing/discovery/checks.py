@@ -192,8 +192,8 @@ _FLOW_HOOKS = {"before": "request", "after": "request, response"}
 def check_middlewares(
     providers: Providers, middlewares: Sequence[object], of_sockets: Sequence[object] = ()
 ) -> None:
-    """Raise ``SetupError`` for an object that is not middleware, and for a middleware's hook that
-    has a parameter annotated with a resource, because only access checks get resources.
+    """Raise ``SetupError`` for an object that is not middleware. Also raise it if a middleware's
+    hook has a parameter annotated with a resource, because only access checks get resources.
     """
     for middleware in [*middlewares, *of_sockets]:
         if isinstance(middleware, type) and any(

@@ -95,8 +95,8 @@ class Provider:
 class Providers:
     """The providers of an application, including those of the applications that contain it.
 
-    ``functions``: the provider functions that are registered for a type, by that type. A function
-    that a parameter's annotation names directly doesn't have to be registered.
+    ``functions``: the provider functions that are registered for a type, as a dict by that type. A
+    function that a parameter's annotation names directly doesn't have to be registered.
     """
 
     def __init__(self, functions: Mapping[object, AnyFunction], own: OwnTypes) -> None:
@@ -137,8 +137,8 @@ class Providers:
         return found
 
     def of_check(self, check: AnyFunction) -> Mapping[str, Provider]:
-        """Return the providers for a check's parameters, by parameter name. The first parameter is
-        left out, because it is the request.
+        """Return the providers for a check's parameters, as a dict by parameter name. The first
+        parameter is left out, because it is the request.
 
         Raises ``SetupError`` for a parameter without a provider, and for a provider that reads the
         body.
@@ -293,8 +293,9 @@ _OF_REQUESTS = (Request, WebSocketRequest, UploadFile, BindingErrors)
 
 
 def in_place_of(key: object, fake: object) -> AnyFunction:
-    """Return the provider with which a test replaces another one: ``fake`` itself if it is a
-    function or a class, or else a function that yields ``fake``. ``key`` isn't used.
+    """Return the provider with which a test replaces another one. If ``fake`` is a function or a
+    class, return ``fake`` itself. Otherwise, return a function that yields ``fake``. ``key`` isn't
+    used.
     """
     if inspect.isroutine(fake) or isinstance(fake, type | functools.partial):
         return fake
