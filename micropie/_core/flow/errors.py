@@ -39,8 +39,8 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
     """Return the response to ``failure``: that of the application's error handler, or a plain one.
 
     If ``failure`` is an ``HTTPError`` or a ``Redirect``, the response has the headers that were set
-    on ``self.response``, except those that describe a body, because that body isn't sent. The
-    exception's own headers replace those with the same name. If the error handler itself fails,
+    on ``self.response``. Headers that describe a body are left out, because that body isn't sent.
+    The exception's own headers replace those with the same name. If the error handler itself fails,
     return the plain response. This function never raises an exception.
     """
     exchange, answer = request._exchange, request._exchange.answer

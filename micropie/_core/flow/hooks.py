@@ -12,10 +12,10 @@ Middleware is an object with hooks (``flow/middleware.py``), or a generator func
 
 ``yield`` returns the ``Response`` of the handler, of a redirect, or of a hook that responded before
 the handler could run. If the handler or an inner hook raised an exception, ``yield`` raises it, as
-in ``contextlib.contextmanager``, so ``with engine.begin(): yield`` does not commit after a failure.
-A value that you yield is a response: with ``yield 401, "no"`` before the handler, the handler is
-not called, and ``yield "other"`` after the handler replaces the handler's response. In a ``def``,
-``return`` with a value has the same effect as such a ``yield``.
+in ``contextlib.contextmanager``. So ``with engine.begin(): yield`` does not commit after a failure.
+A value that you yield is a response. If you write ``yield 401, "no"`` before the handler, the
+handler is not called. If you write ``yield "other"`` after the handler, it replaces the handler's
+response. In a ``def``, ``return`` with a value has the same effect as such a ``yield``.
 
 When a middleware first runs, ``HookPlan`` determines its ``_Hook``: the function that runs before
 the handler, the function that runs after it, and how to call the two.

@@ -187,7 +187,7 @@ def _find(
 
     Return a tuple of five items: the configuration, the route, the segments of the path after the
     handler's name, the values of the wildcards, and None. If there is no route, the last item is a
-    mounted application that sends its response itself, or the exception to raise once the hooks
+    mounted application that sends its response itself, or the exception to raise after the hooks
     have seen the request. Without hooks, the exception is raised right here.
     """
     exchange = request._exchange

@@ -24,8 +24,8 @@ from micropie._core.http.protocols import ON_FAILURE
 from micropie._core.mounts import ASGI, WSGI
 from micropie._core.routing import Config, Site
 
-# Seconds after which startup or shutdown logs the function that it is waiting for, because most
-# servers wait silently and without a limit.
+# Most servers wait for startup and shutdown silently and without a limit. So micropie logs the
+# function that has been running for this number of seconds.
 _LONG = 10.0
 
 # The protocol of a server. It determines which mounts are started together with an application.
