@@ -98,8 +98,8 @@ class AnswerState:
         return replaced
 
     def keep_headers(self, is_expected: bool) -> None:
-        """Drop the response because of an exception. If ``is_expected``, which means that the
-        exception becomes a response, keep the headers set so far that don't describe the body.
+        """Drop the response because of an exception. ``is_expected``: whether the exception becomes
+        a response. If so, keep the headers set so far that don't describe the body.
         """
         pairs = self.response.pairs if self.response is not None and is_expected else ()
         kept = [pair for pair in pairs if not pair[0].lower().startswith("content-")]

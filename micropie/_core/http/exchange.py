@@ -318,7 +318,9 @@ class Exchange:
 
     @property
     def client(self) -> Address | None:
-        """The client's address, or None if the server does not know it, as for a UNIX socket."""
+        """The client's address, or None if the server does not know it, for example for a UNIX
+        socket.
+        """
         return self.peer.client or self.server_client()
 
     def set_peer(self, **fields: Unpack[PeerFields]) -> None:

@@ -96,7 +96,8 @@ class Codec:
 
     - ``find``: a function that returns the module orjson, or None to work without it. An orjson
       that is too old is not used.
-    - ``own``: the application's encoders, by class. Each also encodes values of subclasses.
+    - ``own``: the application's encoders, as a dict by class. Each also encodes values of
+      subclasses.
     """
 
     def __init__(self, find: Callable[[], ModuleType | None], own: Encoders) -> None:

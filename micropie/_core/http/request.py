@@ -287,7 +287,9 @@ class Request(RequestSpellings):
 
     @property
     def client(self) -> Address | None:
-        """The client's address, or None if the server does not know it, as for a UNIX socket."""
+        """The client's address, or None if the server does not know it, for example for a UNIX
+        socket.
+        """
         self._exchange.check_peer()
         return self._exchange.client
 

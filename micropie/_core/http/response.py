@@ -216,7 +216,7 @@ class FileReference:
     """A body that is a file, not opened yet. ``static_file`` returns it in a response, and
     ``files/static.py`` opens it.
 
-    It is neither a tuple nor a dataclass, because a reference that was never opened would then be
+    It is neither a tuple nor a dataclass. Otherwise, a reference that was never opened would be
     sent as JSON by mistake. ``fingerprint``: the fingerprint in the URL, which identifies the
     version of the file to which a page links.
     """
@@ -256,9 +256,9 @@ def as_response(result: object, response: Response | None = None) -> Response:
     it.
 
     A result that is only a body replaces only the body. A result that is a response itself also
-    replaces the status, the type and the headers that it has, but Set-Cookie and Vary are combined.
-    A template string, and any object with ``__html__``, is HTML. Raises an ``HTTPError`` or
-    ``Redirect`` that was returned, and ``ResponseError`` for a tuple with the body before the
+    replaces the status, and the type and headers that it sets. Only Set-Cookie and Vary are
+    combined. A template string, and any object with ``__html__``, is HTML. Raises an ``HTTPError``
+    or ``Redirect`` that was returned, and ``ResponseError`` for a tuple with the body before the
     status.
     """
     response = Response() if response is None else response
@@ -694,8 +694,8 @@ _AS_READ = str.maketrans("\\", "/", "\t\r\n")
 
 
 def error_response(status: int, message: object, headers: HeadersLike = ()) -> Response:
-    """Return an error's response: ``message`` as plain text, which browsers don't run as HTML, or
-    as JSON if it is not a str.
+    """Return the response to an error. A ``message`` that is a str is sent as plain text, which
+    browsers don't run as HTML. Any other message is sent as JSON.
     """
     return Response(message, status, headers, TEXT if isinstance(message, str) else None)
 

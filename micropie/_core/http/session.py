@@ -14,7 +14,7 @@ from micropie._core.errors import ResponseError, logger
 
 T = TypeVar("T")
 
-# The data of a session, by key.
+# The data of a session, as a dict by key.
 SessionData: TypeAlias = dict[str, object]
 
 # For each key, the functions that were passed to ``update_atomic`` in this request, and the value

@@ -52,8 +52,9 @@ class Parsing(Protocol):
 
 
 def unreadable(exchange: Parsing, error: HTTPError) -> HTTPError:
-    """Return the error for a body that can't be parsed: a 415 if the body has a Content-Encoding,
-    because micropie doesn't decode any (RFC 9110, section 15.5.16), or else ``error``.
+    """Return the error for a body that can't be parsed. If the body has a Content-Encoding, it is a
+    415, because micropie doesn't decode any (RFC 9110, section 15.5.16). Otherwise, it is
+    ``error``.
     """
     if (exchange.header("content-encoding") or "identity").lower() == "identity":
         return error

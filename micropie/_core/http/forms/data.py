@@ -20,7 +20,7 @@ MEBIBYTE = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of one query or form; sizes in bytes."""
+    """The limits of one query or form. All sizes are in bytes."""
 
     max_form_field_size: int = MEBIBYTE
     max_fields: int = 1000  # As in Django and PHP.

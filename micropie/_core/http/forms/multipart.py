@@ -372,8 +372,8 @@ class MultipartParser:
 
 
 def _not_stored(error: OSError) -> Exception:
-    """Return the exception for an upload that can't be stored: a 507, which is logged, if the disk
-    is full (RFC 4918, section 11.5), or an ``OSError`` if no file descriptor is left.
+    """Return the exception for an upload that can't be stored. If the disk is full, it is a 507
+    (RFC 4918, section 11.5), which is logged. If no file descriptor is left, it is an ``OSError``.
     """
     import tempfile
 

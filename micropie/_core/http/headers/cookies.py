@@ -75,7 +75,7 @@ def parse_cookies(header: str) -> dict[str, str]:
 
     The first value of a name wins. A piece without a name is ignored, and so are cookies beyond
     ``_MOST_COOKIES``. Scripts store text as UTF-8 (``document.cookie``), so names and values are
-    decoded as UTF-8; if they are not valid UTF-8, they stay latin-1.
+    decoded as UTF-8. If they are not valid UTF-8, they stay latin-1.
 
     This never raises an error, because browsers also send cookies that other hosts have set, and a
     broken cookie must not lock a user out.

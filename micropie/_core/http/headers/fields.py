@@ -83,9 +83,9 @@ class Headers(Mapping[str, str]):
     Names with "_" are dropped, as WSGI servers do, because an environ can't distinguish them from
     names with "-". Otherwise a client could imitate a proxy by sending "X_Forwarded_For".
 
-    ``note("authorization")`` is called when the response begins to depend on that header: if the
-    header is looked up (whether or not the request has it), or if all headers are read and it is
-    among them.
+    ``note("authorization")`` is called when the response begins to depend on the Authorization
+    header: if this header is looked up, even if the request doesn't have it, or if all headers are
+    read and the request has it.
     """
 
     __slots__ = ("_by_name", "_note", "_sent", "_was_read")
@@ -240,13 +240,13 @@ def make_private(
     pairs: Iterable[tuple[str, str]], depends_on: Sequence[str], has_own_cookie: bool
 ) -> tuple[HeaderPairs, bool]:
     """Return a response's headers, changed so that caches don't send the response to other clients
-    (RFC 9111, section 4.1), and whether ``public`` or ``s-maxage`` had to be removed.
+    (RFC 9111, section 4.1). Also return whether ``public`` or ``s-maxage`` had to be removed.
 
     - ``pairs``: the headers, with lower-case names.
     - ``depends_on``: the request headers that identified the client, such as "cookie". They are
       added to Vary, and the response becomes private unless it has a Cache-Control header.
     - ``has_own_cookie``: whether the response contains a cookie or token meant for this client
-      only; if so, ``public`` and ``s-maxage`` are always replaced by ``private``.
+      only. If so, ``public`` and ``s-maxage`` are always replaced by ``private``.
     """
     headers = [*pairs]
     varies, stated = "", None

@@ -84,7 +84,7 @@ def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
         if name.lower() in parameters:
             raise BadRequest(f"The {header} header has the same parameter twice.")
         # Refuse ``filename=`` without a value, because some parsers would treat the part as a
-        # field, others as a file without a name.
+        # field, and others would treat it as a file without a name.
         if quoted is None and not token and header == _DISPOSITION:
             raise BadRequest(f"The {header} header has a malformed parameter.")
         parameters[name.lower()] = token.rstrip(" \t") if quoted is None else quoted
