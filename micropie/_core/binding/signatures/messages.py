@@ -27,8 +27,9 @@ class Messages:
 
     - ``received``: the type of the messages that the handler receives. It may be ``Never``.
     - ``sent``: the type of the messages that the handler sends.
-    - ``call``: two strings, the name of the socket's method that receives such messages (such as
-      "receive_text"), and the key of the message in an ASGI event ("text" or "bytes").
+    - ``call``: two strings. The first is the name of the socket's method that receives such
+      messages, such as "receive_text". The second is the key of the message in an ASGI event:
+      "text" or "bytes".
     """
 
     def __init__(

@@ -81,7 +81,7 @@ def _problem(
 
     The visitor sees the first of these messages that exists: the application's ``Message``;
     ``written``, which a validator of the application has raised; the message for a parameter of the
-    same type; ``unknown``, if no parameter can have the type.
+    same type. If no parameter can have the type, the message is ``unknown``.
     """
     converter = described_as(hint, own)
     try:

@@ -78,8 +78,8 @@ class Converter(NamedTuple):
     - ``required``: the message for visitors if a value is missing.
     - ``message``: the messages that the application sets, used instead of ``invalid`` and
       ``required``.
-    - ``empty``: the strings to convert if a form field is missing, because browsers send nothing
-      for an unticked box and for a list without a choice. None if a missing field is an error.
+    - ``empty``: the strings to convert if a form field is missing. Browsers send nothing for an
+      unticked box and for a list without a choice. None if a missing field is an error.
     - ``takes_text``: whether a string can be converted at all. It is False for a dict, and for a
       type whose decoder takes a dict.
     """

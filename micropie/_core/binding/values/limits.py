@@ -89,8 +89,8 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
 
 
 def _check_init(kinds: Sequence[object], about: str) -> None:
-    """Raise ``SetupError`` for a field with ``init=False`` or with a converter, because the class's
-    own ``__init__`` treats such a field differently, and msgspec doesn't call it.
+    """Raise ``SetupError`` for a field with ``init=False`` or with a converter, because msgspec
+    doesn't call the class's own ``__init__``, which treats such a field differently.
     """
     for kind in kinds:
         owner = get_origin(kind) or kind
