@@ -492,8 +492,8 @@ class Config(MessageConfig):
         return f"{self.url_for(request, name, (), {'path': path})}?v={fingerprint}"
 
     def error_handler_for(self, error: Exception) -> tuple[ErrorHandler | None, bool, str]:
-        """Return the application's handler for an error, or None; whether the error is expected;
-        and the default content type for text that the handler returns.
+        """Return three values: the application's handler for an error, or None; whether the error
+        is expected; the default content type for text that the handler returns.
 
         The innermost application that has a handler for the error wins. Its handlers are searched
         in this order: those for the error's class, for its base classes, for its status, and last

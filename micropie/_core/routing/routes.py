@@ -248,8 +248,8 @@ class Route(RouteInfo):
         )
 
     def _check_body(self, parameter: BoundParameter) -> None:
-        """Raise ``SetupError`` if a parameter takes a body, but no request to this route has a
-        body, or the handler reads the body itself.
+        """Raise ``SetupError`` for a parameter that takes a body if no request to this route has a
+        body, or if the handler reads the body itself.
         """
         takes = f"{self.name}: {parameter.name!r} takes {parameter.converter.expected}"
         if self.reads_body:

@@ -367,7 +367,7 @@ def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]
     """Return a route to the application that a hook has chosen (``request._subapp``), and the
     arguments to call it with.
 
-    If the hook has also set ``request._subapp_path``, the end of the request's path, the
+    The hook may also have set ``request._subapp_path``, the end of the request's path. Then the
     application sees only this end, and the part before it becomes the application's prefix. If
     ``request._subapp_path`` is "/", the whole path is the prefix. The leading slash may be omitted.
     Without ``_subapp_path``, the application sees the whole path.
