@@ -101,8 +101,8 @@ def default_answer(request: Request, failure: Exception) -> tuple[Answer | None,
             return encoded_error(request, failure), failure
     except Exception as error:
         # An HTTPError is raised for a redirect to another site, so respond with that error. Any
-        # other error means that a header or the message can't be sent: ``respond_to`` fails in the
-        # same way, and logs that.
+        # other error means that a header or the message can't be sent: ``respond_to`` then fails in
+        # the same way, and logs the error.
         if isinstance(error, HTTPError):
             failure = error.with_traceback(None)  # avoid a reference cycle with this frame
     return None, failure
