@@ -61,8 +61,8 @@ def normal_host(host: object) -> str:
     """Return ``host`` in normal spelling, so that hosts can be compared with ``==``; "" if it is
     malformed.
 
-    A host is a name without a port, an IP address (an IPv6 address gets brackets), or ``*.`` before
-    a name, for all its subdomains.
+    A host is a name without a port, an IP address (an IPv6 address gets brackets), or ``*.`` and a
+    name, which means all subdomains of the name.
     """
     name = host.lower().removesuffix(".") if isinstance(host, str) else ""
     if _HOST_OF_A_TABLE.fullmatch(name):
@@ -119,9 +119,9 @@ class HostTable(Generic[Entry]):
         )
 
 
-# The address of an application is its path or, if it has its own host, two slashes, the host and
-# the path: "//api.example.com/v1", like a URL without a scheme (RFC 3986, section 4.2). No path of
-# an application begins with two slashes.
+# The address of an application is its path. If the application has its own host, two slashes and
+# the host come before the path: "//api.example.com/v1", like a URL without a scheme (RFC 3986,
+# section 4.2). No path of an application begins with two slashes.
 
 
 def split_host(address: str) -> tuple[str, str]:

@@ -68,8 +68,8 @@ def html(pattern: LiteralString | Template | _HasHtml, *values: object, **named:
     a tuple or an iterator are joined, and a value that is HTML already stays unchanged:
     ``html("<ul>{}</ul>", [html("<li>{}</li>", one) for one in names])``. A template string is a
     pattern with its values: ``html(t"<p>Hello, {name}!</p>")``. Raises ``TypeError`` for a pattern
-    without values, because the values may have been inserted into it unescaped; for a placeholder
-    that gets no value; and for ``%s`` instead of ``{}``.
+    without values, because the values may have been inserted into it unescaped. Also raises it for
+    a placeholder that gets no value, and for ``%s`` instead of ``{}``.
     """
     if is_html(pattern):
         return Escaped("".join(_pieces(pattern)))

@@ -766,8 +766,8 @@ class Exchange:
         raise NotImplementedError
 
     def body_headers(self) -> tuple[str, str | None]:
-        """Return the value of Content-Type, or "", and that of Content-Length, or None. Drivers
-        override this, so that not all headers are parsed.
+        """Return the values of Content-Type ("" if missing) and Content-Length (None if missing).
+        Drivers override this, so that not all headers are parsed.
         """
         return self.header("content-type") or "", self.header("content-length")
 

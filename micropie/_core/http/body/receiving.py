@@ -31,8 +31,8 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
     (``ReceivedBody.parse``). A multipart form is parsed while it arrives. ``reads_body``: whether
     the handler receives the body itself; ``AHEAD`` if it does so for long bodies only.
 
-    Raises 400 or 413 for an invalid or too large Content-Length, whatever the media type is, and
-    400, 413 or 415 for an invalid body.
+    Whatever the media type is, raises 400 for an invalid Content-Length and 413 if it is too large.
+    Raises 400, 413 or 415 for an invalid body.
     """
     media_type, parameters, length = exchange.framing
     body = exchange.body

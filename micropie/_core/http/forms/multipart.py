@@ -327,8 +327,8 @@ class MultipartParser:
                 self._memory_for_file = min(self._limits.spool_size, left)
             self.files.setdefault(name, []).append(upload)
             self.parts.append((name, upload))
-            # Do this after adding the file to the lists: if the disk is full, ``seek`` may raise an
-            # error, and ``close`` must then find the file.
+            # Do this after adding the file to the lists. If the disk is full, ``seek`` may raise an
+            # error, and then ``close`` must find the file.
             upload.seek(0)
         else:
             data = bytes(self._value)
