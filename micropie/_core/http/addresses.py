@@ -75,7 +75,7 @@ def normal_host(host: object) -> str:
 
 def normal_hosts(hosts: object) -> list[str]:
     """Return ``hosts``, one host or a list, as a list in normal spelling. Return [] if there is no
-    host, or if one is malformed.
+    host, or if any host is malformed.
     """
     found = [normal_host(host) for host in (hosts if isinstance(hosts, list | tuple) else [hosts])]
     return found if all(found) else []

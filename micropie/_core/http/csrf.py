@@ -5,11 +5,11 @@ A page of another site can make a browser send a form with its cookies, but it c
 This module makes and compares tokens; ``CSRFMiddleware`` decides which requests need one.
 
 If a client has a session, the secret is stored there. A visitor without a session who only views a
-form gets the secret in a separate cookie. So the server stores nothing for such visitors. If it
-stored sessions for them, these could fill the store and push out the sessions of users. The cookie
-is not signed: a signature wouldn't protect it, because an attacker can get a signed cookie by
-visiting the site. Instead, over https its name begins with ``__Host-``: browsers accept such a
-cookie only from the host itself, so no other host can set it.
+form gets the secret in a separate cookie. So the server stores nothing for such visitors. Sessions
+of such visitors could fill the store and push out the sessions of users. The cookie is not signed:
+a signature wouldn't protect it, because an attacker can get a signed cookie by visiting the site.
+Instead, over https its name begins with ``__Host-``: browsers accept such a cookie only from the
+host itself, so no other host can set it.
 
 Each page has a different token: a random salt, followed by the salt's HMAC with the secret as key.
 If the token were always the same, it could be guessed character by character from the length of

@@ -47,7 +47,7 @@ def escape(value: object) -> str:
 
     A value with a method ``__html__``, such as markupsafe's ``Markup``, is HTML already and is
     returned unchanged. You don't need this function in templates, or for the values of ``html``,
-    because both escape on their own.
+    because templates and ``html`` escape values themselves.
     """
     # Look ``__html__`` up on the class, because clients may have chosen the attributes of an
     # object.

@@ -575,7 +575,7 @@ class Exchange:
         before anything is sent.
 
         By then, the handler's generator has set its status and headers on ``request.response``.
-        ``change`` may only change headers. It is not called if an error or a hook's response
+        ``change`` may change only headers. It is not called if an error or a hook's response
         replaces the stream.
         """
         self.at_end().before_head.append(change)

@@ -256,7 +256,7 @@ def as_response(result: object, response: Response | None = None) -> Response:
     it.
 
     A result that is only a body replaces only the body. A result that is a response itself also
-    replaces the status, and the type and headers that it sets. Only Set-Cookie and Vary are
+    replaces the status, and any content type and headers that it sets. Only Set-Cookie and Vary are
     combined. A template string, and any object with ``__html__``, is HTML. Raises an ``HTTPError``
     or ``Redirect`` that was returned, and ``ResponseError`` for a tuple with the body before the
     status.

@@ -203,7 +203,7 @@ class Session(dict[str, Any]):
         """Give the session a new id and delete the old one. Call this at log-in, and whenever the
         user gets more rights.
 
-        An id or a CSRF token that an attacker has learned or planted then becomes useless.
+        After that, an id or CSRF token that an attacker has learned or planted is useless.
         """
         if self.has_sent_id:
             raise ResponseError(
@@ -215,8 +215,8 @@ class Session(dict[str, Any]):
         self.regenerated = self.id is not None  # a session without an id gets a new one anyway
 
     def clear(self) -> None:
-        """Remove all keys, for example at log-out, including those that other requests add in the
-        meantime.
+        """Remove all keys, for example at log-out. Keys that other requests store before this
+        session is saved are removed as well.
 
         Values that are set afterwards are stored under a new id, so a slower request, which has
         the old id, can't change them.

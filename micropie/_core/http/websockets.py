@@ -187,7 +187,7 @@ def is_too_big(content: str | bytes, limit: int) -> bool:
 def disconnect_info(message: ServerMessage) -> tuple[int, str]:
     """Return the code and the reason of a ``websocket.disconnect`` message.
 
-    Servers may leave out either, or send None.
+    Servers may leave out the code or the reason, or send None instead.
     """
     return message.get("code") or NO_CODE, message.get("reason") or ""
 

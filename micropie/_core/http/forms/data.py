@@ -105,7 +105,7 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
     """Parse a query or a urlencoded form into name -> values. ``query`` may be a str, as in WSGI:
     bytes decoded as latin-1.
 
-    Raises 400 for malformed text, and 413 above a limit, which is checked before each field is
+    Raises 400 for malformed text, and 413 above a limit. The limit is checked before each field is
     decoded.
     """
     text = query if isinstance(query, str) else query.decode("latin-1")

@@ -2,8 +2,8 @@
 (``MutableHeaders``).
 
 Text is latin-1, one character for each byte (RFC 9110, section 5.5), so every byte reaches the
-application unchanged under both protocols. Only ``response.py`` decides whether a value may be
-sent.
+application unchanged, under ASGI and WSGI alike. Only ``response.py`` decides whether a value may
+be sent.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ def add_missing(pairs: HeaderPairs, others: Iterable[tuple[str, str]]) -> None:
 
 
 def add_vary(pairs: HeaderPairs, name: str) -> None:
-    """Add the name of a request header to Vary, unless Vary contains it already, or "*"."""
+    """Add the name of a request header to Vary unless Vary already contains this name or "*"."""
     for key, value in pairs:
         if key.lower() == "vary":
             for field in value.split(","):
@@ -288,7 +288,7 @@ def known_private(
 
 
 class HeaderNames:
-    """Names of request headers that are looked up together, as both protocols spell them.
+    """Names of request headers that are looked up together, spelled as in ASGI and in WSGI.
 
     - ``by_field``: maps the names in an ASGI scope, which are bytes, to the lower-case names.
     - ``by_key``: maps the keys of a WSGI environ to the same names.
