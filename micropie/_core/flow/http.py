@@ -22,11 +22,11 @@ version for requests that don't have to wait.
 
 Each exception is caught in one place and turned into a response after the ``except`` block, so that
 later exceptions get no false ``__context__``. Then the variable that holds the exception is
-deleted, because the exception's traceback refers to the frame: together they would be a reference
-cycle. Only a response that needs no step may be created inside the ``except`` block. The flow
-catches ``Exception``, and those exits and cancellations that ``execution.contained`` turns into an
-``Exception``. A cancellation of the request and the interpreter's exit are not caught, and no flow
-yields while they propagate.
+deleted, to avoid a reference cycle: the exception's traceback refers to the frame, and the frame to
+the exception. Only a response that needs no step may be created inside the ``except`` block. The
+flow catches ``Exception``, and those exits and cancellations that ``execution.contained`` turns
+into an ``Exception``. A cancellation of the request and the interpreter's exit are not caught, and
+no flow yields while they propagate.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Startup and shutdown of an application, written once for both protocols.
+"""Startup and shutdown of an application, written once for ASGI and WSGI.
 
 Startup enters an application's ``lifespan`` context manager and runs its startup handlers, then
 does the same for the applications inside it. If any of these fails, everything that has started is
@@ -37,8 +37,9 @@ Lifespan: TypeAlias = AbstractAsyncContextManager[object]
 
 
 def log_lifecycle_failure(sentence: str, error: Exception, server: Mapping[str, Any]) -> None:
-    """Log why startup or shutdown failed. ``server`` is the scope or the environ. If a test client
-    has stored a function for such errors in it, call that function with ``error``.
+    """Log why startup or shutdown failed. ``server`` is the scope or the environ. If ``server``
+    contains a function that a test client stored for such errors, call this function with
+    ``error``.
 
     A ``SetupError`` is logged without its traceback, which would show only the framework's frames.
     """
