@@ -2,8 +2,8 @@
 
 ``converter_for`` compiles an annotation to a ``Converter`` once, and requests only call the
 converter. A converter has two functions, because strings and JSON differ: for a bool, ``1`` in a
-query means true, but ``1`` in JSON is a number and is rejected. ``expected`` completes the sentence
-"Parameter 'x' must be ...".
+query means true, but ``1`` in JSON is a number and is rejected. The converter's ``expected``
+completes the sentence "Parameter 'x' must be ...".
 """
 
 from __future__ import annotations
