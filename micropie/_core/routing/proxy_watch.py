@@ -15,7 +15,7 @@ _logger = logging.getLogger("micropie.security")
 class ProxyWatch:
     """Logs one warning if requests come through a proxy that is not trusted.
 
-    A request is only checked if the application uses the request's client address or scheme.
+    A request is checked only if the application uses the request's client address or scheme.
 
     ``remaining``: how many requests are still to be checked. At 0, checking ends, so it no longer
     costs any time.
