@@ -212,7 +212,7 @@ class Session(dict[str, Any]):
             )
         self.pop(CSRF_FIELD, None)
         self.renewed = True
-        self.regenerated = self.id is not None  # a session without an id gets a new one anyway
+        self.regenerated = self.id is not None  # a session without an id gets a new id anyway
 
     def clear(self) -> None:
         """Remove all keys, for example at log-out. Keys that other requests store before this

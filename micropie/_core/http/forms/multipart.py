@@ -385,7 +385,8 @@ def _not_stored(error: OSError) -> Exception:
             code = reason.errno
     if code in (errno.EMFILE, errno.ENFILE):
         return OSError(code, os.strerror(code))
-    # Log no traceback. If no folder is writable, ``tempdir`` is None and the error's text says so.
+    # Log no traceback. If no folder is writable, ``tempdir`` is None, and the error's text contains
+    # this reason.
     logger.error("an upload can't be stored in %s: %s", tempfile.tempdir, error)
     return HTTPError(507, "There is no space for this upload at the moment.")
 

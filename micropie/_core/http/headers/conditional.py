@@ -166,8 +166,8 @@ def _range_of(value: str, size: int) -> tuple[int, int] | None:
     representation.
     """
     match = _RANGE.fullmatch(value.strip(" \t"))
-    # No range of an empty file can be satisfied. Ignore the range, because some clients always send
-    # one.
+    # No range of an empty file can be satisfied. Ignore the range, because some clients send a
+    # range with every request.
     if match is None or match.groups() == ("", "") or size == 0:
         return None
     # Truncate the numbers, because ``int`` refuses thousands of digits. A number of 19 digits is
