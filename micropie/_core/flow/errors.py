@@ -160,8 +160,8 @@ def _custom_response(
             exchange.config.advisor.review_error_handler(handler.function)
         response = answer.set_result(result)
     except (HTTPError, Redirect) as error:
-        # The handler may have raised ``failure`` again. Its traceback refers to this frame, so
-        # keeping the variable would make a reference cycle.
+        # The error handler may have raised ``failure`` again. The traceback of ``failure`` refers
+        # to this frame, so keeping the variable would make a reference cycle.
         del failure
         return answer.set_result(
             redirect_response(error, request)

@@ -574,8 +574,8 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
     except Exception as error:  # respond without running code of the application
         made.take_session()
         # ``plain_response`` logs the new exception, unless it is an HTTPError. An HTTPError here
-        # was raised by the stream of an error page, or is a 503 for a session backend, which was
-        # logged already.
+        # was raised by the stream of an error page, or it is the 503 for a session backend. That
+        # 503 was logged already.
         answer = encode(plain_response(request, error), None, exchange.method == "HEAD")
         if exchange.ends is not None:
             made.end(answer)
