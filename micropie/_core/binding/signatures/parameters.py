@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 REQUIRED = Parameter.empty
 
 # The parts of a request for which the body must be parsed. For a file, parse forms that aren't
-# multipart as well. Such a form contains only the file's name, which the error message explains.
+# multipart as well. Such a form contains only the file's name. The error message explains this.
 OF_BODY = ("json", "form", "file")
 
 
