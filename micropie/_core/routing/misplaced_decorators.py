@@ -80,7 +80,7 @@ def _reject_misplaced_attributes(
             continue
         instead = own.get(name, value)
         if instead is not value and (instead is None or marks_of(instead)):
-            continue  # The instance replaces it intentionally, with a handler or None.
+            continue  # The instance replaces the method intentionally, with a handler or None.
         # The decorator may be above any of these functions, including those inside a property or
         # another object.
         inside = *wrapped_by(value), *filter(inspect.isfunction, own_attributes(value).values())
