@@ -42,8 +42,8 @@ class OriginalFrameworkError(RuntimeError):
 
 
 def watch(framework: str) -> None:
-    """Install the checks in the original framework, now or when it is imported. Log the names of
-    modules that have imported it.
+    """Install the checks that raise ``OriginalFrameworkError`` in the original framework, now or
+    when it is imported. Log the names of modules that have imported it.
     """
     warn_of_originals(framework)
     module = sys.modules.get(framework)
@@ -73,8 +73,8 @@ def warn_of_originals(framework: str) -> None:
 
 
 class _Watch:
-    """An import finder for the original framework. The other finders find the module; this one
-    installs the checks after the import.
+    """An import finder that installs the checks in the original framework after its import. The
+    other finders find the module.
     """
 
     def __init__(self, framework: str) -> None:

@@ -2,7 +2,7 @@
 --stand-in bottle shop.py``.
 
 The program is run until it calls ``run()``, ``quickstart()`` or ``engine.start()``. Instead of
-serving, these raise ``Started``, which has the application.
+serving, these functions raise ``Started``, which contains the application.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ def end_if_read(app: object, host: str, port: int) -> None:
 
 def find(framework: str, name: str, load: Callable[[str], object] | None = None) -> Started | None:
     """Run the program in the file ``name``, and return the application that it starts. If it starts
-    none, return the default application, or None if that has no routes.
+    none, return the default application, or None if the default application has no routes.
 
-    ``load``: a function that is called with ``name`` instead, if that is a name such as "shop:app".
-        It imports the module and returns the application. If the module starts an application while
-        it is imported, that one is returned.
+    ``load``: given if ``name`` is not a file but a name such as "shop:app". It is called with
+        ``name``, imports the module and returns the application. If the module starts an
+        application during the import, ``find`` returns the started application.
     """
     _readers.append(name)
     try:

@@ -1,16 +1,15 @@
 """``install("bottle")`` makes every ``import bottle`` import the compatibility module,
 also in plugins and for submodules.
 
-It must be the first statement of the module that servers load, before anything imports the
-framework::
+Call ``install`` at the top of the module that servers load, before anything imports the framework::
 
     from micropie.compat import install
 
     install("bottle")
     import bottle_session  # its "import bottle" imports the compatibility module, too
 
-``micropie run --stand-in bottle shop:app`` and ``python -m micropie.compat bottle -m shop`` call it
-for a program whose source stays unchanged.
+``micropie run --stand-in bottle shop:app`` and ``python -m micropie.compat bottle -m shop`` call
+``install`` for a program whose source stays unchanged.
 """
 
 from __future__ import annotations
@@ -47,7 +46,9 @@ class _StandIn:
         return ModuleSpec(fullname, self) if is_below(fullname, self.name) else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Return the compatibility module itself, so that both names refer to the same module."""
+        """Return the compatibility module itself, so that its own name and the framework's refer to
+        the same module.
+        """
         below = spec.name.removeprefix(self.name)
         is_plugin = self.framework == "bottle" and below.startswith(".ext.")
         name = f"bottle_{below[5:]}" if is_plugin else f"{__package__}.{self.framework}{below}"

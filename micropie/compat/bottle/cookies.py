@@ -52,8 +52,8 @@ def unsign(
 
 
 def cookie_encode(data: object, key: str | bytes, digestmod: Digest | None = None) -> bytes:
-    """Return a value signed and encoded as ``!signature?data``. The value for a cookie is [name,
-    value].
+    """Return a value signed and encoded as ``!signature?data``. For a cookie, the value is the list
+    [name, value].
     """
     message = base64.b64encode(pickle.dumps(data, -1))
     return b"!" + _signature(message, key, digestmod) + b"?" + message

@@ -45,7 +45,7 @@ class MultiDict(MutableMapping[str, Any]):
         return self.dict.keys()
 
     def values(self) -> Any:
-        """Return an iterator over the newest value of each key."""
+        """Return an iterator over the values, for each key the one that was added last."""
         return (values[-1] for values in self.dict.values())
 
     def items(self) -> Any:

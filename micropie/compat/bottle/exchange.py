@@ -312,8 +312,8 @@ def _file_body(exchange: Exchange, file: ServedFile) -> bytes | FileRange:
 
 
 def _file_object(exchange: Exchange, file: Any) -> object:
-    """Return the body for a file-like object. If it returns strings, they are encoded in the
-    response's charset.
+    """Return the body for a file-like object. If the object returns strings, they are encoded in
+    the response's charset.
 
     The original Bottle can't send files opened in text mode.
     """

@@ -43,7 +43,8 @@ def _answer_of(target: object, root: str) -> HTTPResponse:
     }
     try:
         call.begin(environ)
-        # Fetch the first chunk, because the application may not call start_response before that.
+        # Fetch the first chunk now, because some applications don't call start_response before
+        # that.
         call.written.insert(0, call.next())
         answer = call.response(None)
         is_complete = call.is_complete

@@ -2,7 +2,7 @@
 handlers.
 
 Servers call this ``App``, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site``
-tries the routes of the ``App`` first, then Bottle's router.
+tries the native routes first, then Bottle's router.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _USUAL = frozenset({str, bytes, dict, list, NoneType, GeneratorType, HTTPRespons
 
 
 class BottleSite(CarryingSite):
-    """Finds a route of the ``App`` itself, or otherwise one of the Bottle application."""
+    """Finds a native route, or otherwise a route of the Bottle application."""
 
     __slots__ = ("_any", "_app", "_before", "_routes", "_search")
 
@@ -52,8 +52,8 @@ class BottleSite(CarryingSite):
         self._routes: dict[Route, _BottleRoute] = {}
 
     def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
-        """Return the ``App``'s own route or mount for a request, or otherwise the Bottle
-        application's route.
+        """Return the native route or mount for a request, or otherwise the Bottle application's
+        route.
         """
         exchange = request._exchange
         path = exchange.literal_path
@@ -87,7 +87,8 @@ class BottleSite(CarryingSite):
 class _BottleRoute(OutsideRoute):
     """A route of the Bottle application, with the names of its wildcards.
 
-    ``target``: the ``Route``, or None if none matches or hooks must run before it is found.
+    ``target``: the Bottle ``Route``, or None if no route matches or if hooks must run before the
+    search.
     """
 
     __slots__ = ("_after", "_app", "_limited", "_names", "_target")
@@ -183,7 +184,7 @@ async def _finish(
     try:
         await _receive(request, limited)
     except BaseException as error:
-        # Python warns about a coroutine that is neither awaited nor closed
+        # Close the coroutine, because Python warns if it is neither awaited nor closed.
         getattr(out, "close", str)()
         out, failure = None, error
     while isawaitable(out):
@@ -199,7 +200,7 @@ async def _finish(
 
 def answer_raised(app: Application, request: Request, error: HTTPResponse) -> Answer:
     """Return the response of Bottle's error handlers for ``abort`` or ``redirect`` called in a
-    handler of the ``App`` itself.
+    native handler.
     """
     # Create micropie's response, because ``_native`` returns a ``Response`` for a stream only if
     # this response exists.

@@ -51,7 +51,7 @@ def current_exchange() -> Any:
 
 
 def is_native() -> bool:
-    """Return whether a handler or hook of the ``micropie.App`` inside the ``Bottle`` is running."""
+    """Return whether a native handler or a native hook is running."""
     return current.get(None) is not None and current_exchange() is None
 
 

@@ -68,7 +68,7 @@ class HTTPRedirect(_ForeignAnswer):
     current page.
 
     ``status``: from 300 to 399, by default 303, or 302 for HTTP/1.0. Raises ``ValueError`` for any
-    other.
+    other status.
     """
 
     encoding = "utf-8"
@@ -163,8 +163,8 @@ class HTTPError(_ForeignAnswer):
     """Send an error page: ``HTTPError(404)``, ``HTTPError(409, "the message")``, ``HTTPError("409
     Reason")``.
 
-    Raises ``ValueError`` for a status from 100 to 399, and ``HTTPError`` 500 for any other that
-    isn't from 400 to 599.
+    Raises ``ValueError`` for a status from 100 to 399, and ``HTTPError`` 500 for a status that
+    isn't a number from 100 to 599.
     """
 
     def __init__(self, status: int | str = 500, message: str | None = None) -> None:

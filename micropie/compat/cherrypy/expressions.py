@@ -37,8 +37,8 @@ _HERE = __name__.rpartition(".")[0]
 def unrepr(text: str) -> object:
     """Return the value of an expression, given as a string.
 
-    Raises ``TypeError`` for syntax that isn't supported, and whatever a call in the expression
-    raises.
+    Raises ``TypeError`` for syntax that isn't supported, and any exception that a call in the
+    expression raises.
     """
     return _value(ast.parse(text.strip(), mode="eval").body) if text else text
 

@@ -2,8 +2,8 @@
 handlers and native handlers.
 
 Servers call this ``App``, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site``
-tries the native routes first. Any other request goes through CherryPy's steps (``life.py``) in a
-thread.
+tries the native routes first. If none matches, the request goes through CherryPy's steps
+(``life.py``) in a thread.
 """
 
 from __future__ import annotations

@@ -179,7 +179,7 @@ class MemoryCache(Cache):
 
 
 class _Current:
-    """Holds the process's cache. The first request that uses the tool creates it."""
+    """Holds the process's cache, which the first request with ``tools.caching`` creates."""
 
     cache: Cache | None = None
     lock = threading.Lock()

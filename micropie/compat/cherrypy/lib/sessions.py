@@ -832,7 +832,7 @@ def set_response_cookie(
 ) -> None:
     """Set the session's cookie on the current response. The arguments are those of ``init``.
 
-    If ``timeout`` is None, the browser deletes the cookie when it is closed. Over https ``secure``
+    If ``timeout`` is None, the cookie is deleted when the browser is closed. Over https, ``secure``
     is always set.
     """
     cookie, session = serving.response.cookie, serving.session

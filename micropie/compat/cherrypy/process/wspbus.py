@@ -323,9 +323,7 @@ class Bus:
     # -- exiting the process -----------------------------------------------------------------------
 
     def _clean_exit(self) -> None:
-        """Exit the bus when the program ends, unless it has exited already. Don't run the program
-        again.
-        """
+        """Exit the bus when the program ends, unless the bus has exited already."""
         if self.state is not states.EXITING and self.state is not states.STOPPED:
             self.log("The program is ending without a call of engine.exit(): the bus exits now", 30)
             self.exit()
