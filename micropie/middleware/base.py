@@ -13,8 +13,8 @@ from micropie._core.execution.placement import ServiceThreads, Threads
 from micropie._core.execution.steps import Call, Flow, call, call_within, kind_of
 from micropie._core.flow import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 
-# Metrics and spans use "OTHER" for any other method. Otherwise a client could create any number of
-# labels.
+# For any other method, metrics use "OTHER" and spans "_OTHER", so that clients can't create any
+# number of labels.
 STANDARD_METHODS: Final = frozenset(HTTPMethod) | {"QUERY"}
 
 # fmt: off

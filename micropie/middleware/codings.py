@@ -33,8 +33,8 @@ class Compressor(NamedTuple):
         return self.add(body) + self.finish()
 
 
-# Creates a compressor for a level from 1 to 9, the levels of gzip. The other codings convert it to
-# a level of their own that is at least as fast.
+# Creates a compressor for a level from 1 to 9, the levels of gzip. For another coding, the level is
+# converted to one of the coding's own levels that is at least as fast.
 MakeCompressor: TypeAlias = Callable[[int], Compressor]
 
 

@@ -55,8 +55,8 @@ class Compress(FlowMiddleware):
 
     Event streams, partial content (206), and responses with a Content-Encoding or ``Cache-Control:
     no-transform`` are never compressed. Every response whose type and size allow compression gets
-    ``Vary: Accept-Encoding``, whether it is compressed or not. So do a 206 and a 304, because their
-    200 does. The ETag of a compressed response becomes weak.
+    ``Vary: Accept-Encoding``, whether it is compressed or not. A 206 and a 304 get it as well,
+    because the 200 for the same URL has it. The ETag of a compressed response becomes weak.
 
     A stream is compressed chunk by chunk, an async stream on the event loop. If a page contains
     both a secret and text from the request, the compressed length can reveal the secret (BREACH).

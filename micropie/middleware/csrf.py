@@ -1,8 +1,8 @@
 """Protection against cross-site request forgery: another site's page makes a browser send a request
 with its cookies.
 
-Browsers report which site a request comes from in ``Sec-Fetch-Site``
-(https://www.w3.org/TR/fetch-metadata/), which is sent only over https and to localhost, and in
+Two headers report the site that a request comes from: ``Sec-Fetch-Site``
+(https://www.w3.org/TR/fetch-metadata/), which browsers send only over https and to localhost, and
 ``Origin``. A request with neither header must contain the session's token, which other sites can't
 read.
 """
@@ -31,7 +31,7 @@ _TOKENS: Final = frozenset({"bearer", "dpop", "token"})
 
 
 class CSRFMiddleware(FlowMiddleware):
-    """Reject requests that another site made a browser send, with a 403:
+    """Reject requests with a 403 if another site made the browser send them:
     ``app.middlewares.append(CSRFMiddleware())``.
 
     - ``trusted_origins``: other sites that may send forms here, such as
@@ -40,11 +40,11 @@ class CSRFMiddleware(FlowMiddleware):
       by other means, for example by a webhook's signature. All paths under them are exempt as well.
 
     A request with neither ``Sec-Fetch-Site`` nor ``Origin`` needs the token that ``csrf_token``
-    returns, in the header ``X-CSRF-Token`` or in the form field ``csrf_token``. It needs no token
-    in two cases: it has neither a cookie nor an ``Authorization`` that browsers send automatically,
-    so it acts for no user; or its ``Authorization`` contains a token (``Bearer``, ``DPoP``,
-    ``Token``), which browsers never add on their own. Raises ``SetupError`` for a malformed origin
-    or path.
+    returns, in the header ``X-CSRF-Token`` or in the form field ``csrf_token``. Such a request
+    needs no token in two cases: it has neither a cookie nor an ``Authorization`` that browsers send
+    automatically, so it acts for no user; or its ``Authorization`` contains a token (``Bearer``,
+    ``DPoP``, ``Token``), which browsers never add on their own. Raises ``SetupError`` for a
+    malformed origin or path.
     """
 
     def __init__(self, *, trusted_origins: Iterable[str] = (), exempt: Iterable[str] = ()) -> None:
@@ -73,7 +73,7 @@ class CSRFMiddleware(FlowMiddleware):
             own = normal_origin(f"{request.scheme}://{request.host}")
             normal = normal_origin(origin or "")
             if not normal or ((is_foreign or normal != own) and normal not in self._trusted):
-                # Show this site's origin in the message, because it is wrong if a TLS proxy is
+                # Show this site's origin in the message: a wrong origin reveals that a TLS proxy is
                 # misconfigured.
                 raise HTTPError(
                     403,

@@ -78,10 +78,10 @@ class LoadShedding(FlowMiddleware):
     too long, with a 503 and ``Retry-After``.
 
     Otherwise an overloaded server responds late to everybody, and most clients have given up by
-    then. It takes no arguments. It starts to reject requests when waits have been too long for a
-    second and don't become shorter, as they do after a burst or a pause of the machine. It then
-    rejects each request that has waited for a quarter of a second and for ten other requests (as in
-    CoDel, RFC 8289).
+    then. ``LoadShedding`` takes no arguments. It starts to reject requests when waits have been too
+    long for a second and aren't becoming shorter. (After a burst or a pause of the machine, they
+    become shorter.) It then rejects each request that has waited for a quarter of a second and
+    behind ten other requests (as in CoDel, RFC 8289).
 
     The proxy sends the time at which a request arrived in the header ``X-Request-Start``: ``t=``
     and the time since 1970 in seconds, milliseconds or microseconds. So the measured wait includes
@@ -90,9 +90,9 @@ class LoadShedding(FlowMiddleware):
 
     If the server's clock is ahead of the proxy's, all requests seem to have waited and would be
     rejected. But the wait in a real queue changes, while a difference between clocks stays the
-    same. So if the shortest wait stays the same for two seconds, the middleware logs that and
-    subtracts it from all waits. Put this first in ``middlewares``, so that rejecting a request
-    takes little time.
+    same. So if the shortest wait stays the same for two seconds, the middleware logs a warning and
+    subtracts this wait from all waits. Put ``LoadShedding`` first in ``middlewares``, so that
+    rejecting a request takes little time.
     """
 
     guards = True

@@ -38,8 +38,8 @@ except ImportError:  # pragma: no cover - the tests set it to None
 
 DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 
-# In seconds: prometheus_client's default buckets and two smaller ones, because many responses take
-# less than 5 ms.
+# The buckets' upper bounds in seconds: prometheus_client's defaults and two smaller ones, because
+# many responses take less than 5 ms.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 # The gauges for the usage of threads, pool and channels, in the order of ``Inspector.statistics``.
@@ -144,7 +144,7 @@ class Metrics(FlowMiddleware):
 
     def _end(self, request: Request) -> None:
         self._all.in_flight.dec()
-        # This is a request for a mounted application, which counts its own requests.
+        # A request without a status was for a mounted application, which counts its own requests.
         if request.status is None and not request.broken_off:
             return
         status = NO_ANSWER if request.status is None else request.status
@@ -196,7 +196,8 @@ class MetricsEndpoint(FlowMiddleware):
         return Response(body, 200, [("Cache-Control", "no-store")], content_type)
 
     def _of_all_processes(self) -> CollectorRegistry:
-        """Return the registry, or a new one with the metrics of all worker processes.
+        """Return the registry. If the worker processes share a directory, return a new registry
+        with the metrics of all processes.
 
         The gauges of processes that have exited are removed.
         """

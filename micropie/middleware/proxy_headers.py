@@ -41,8 +41,8 @@ UNIX: Final = "unix"
 # send thousands of entries.
 _MAX_ENTRIES: Final = 32
 
-# RFC 7239, section 6: an address, IPv6 in brackets, and a port. Proxies also write IPv6 without
-# brackets.
+# Matches an address (IPv6 in brackets) and an optional port: RFC 7239, section 6. It also matches
+# IPv6 without brackets, which some proxies send.
 _NODE: Final = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?|[0-9A-Fa-f:.]+"
 )
@@ -54,13 +54,13 @@ class ProxyHeaders(FlowMiddleware):
     """Set ``request.client`` and ``request.scheme``:
     ``app.middlewares.append(ProxyHeaders(trusted=["10.0.0.0/8"]))``.
 
-    Only later middleware sees the new values, so put it first in the outermost application's
-    ``middlewares``.
+    Only later middleware sees the new values, so put ``ProxyHeaders`` first in the outermost
+    application's ``middlewares``.
 
     - ``trusted``: the addresses and networks of the proxies; ``"unix"`` for a proxy that connects
       through a UNIX socket and has no address.
-    - ``hops``: the number of proxies, if their addresses are not known. The client's address is
-      then that many entries from the right.
+    - ``hops``: the number of proxies, if their addresses are not known. With ``hops=2``, the
+      client's address is the second entry from the right.
     - ``host``: whether to set ``request.host`` from X-Forwarded-Host. Use it only if the proxy
       always sets that header; otherwise the value comes from the client.
     - ``forwarded``: whether to read Forwarded (RFC 7239) instead of X-Forwarded-For, -Proto and

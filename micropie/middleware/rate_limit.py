@@ -58,7 +58,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 _LONGEST = 366 * 24 * 3600  # the longest period in seconds
 
-# In characters. The rest of a longer key, which may come from a client, is replaced by a digest.
+# In characters. If a key, which may come from a client, is longer, its end is replaced by a digest.
 _LONGEST_KEY = 128
 
 
@@ -72,11 +72,11 @@ class RateLimit(FlowMiddleware):
     headers describe the one with the fewest requests remaining.
 
     - ``key``: a function that takes the request and returns a string or a number. Requests with the
-      same key are counted together. It runs inline and must not block. None means the client's
-      address, see below.
+      same key are counted together. The function runs inline and must not block. None means the
+      client's address, see below.
     - ``store``: ``MemoryRates()`` (each process counts separately), or ``RedisRates(url)`` (all
-      machines count together). None means the store of ``App(rates=...)``, or memory if it has
-      none. Two limits in ``middlewares`` with the same numbers and the same store share their
+      machines count together). None means the store of ``App(rates=...)``, or memory if that isn't
+      set. Two limits in ``middlewares`` with the same numbers and the same store share their
       counts.
     - ``exempt``: a function that takes the request and returns True if the request should not be
       counted.
@@ -141,12 +141,12 @@ class RateLimit(FlowMiddleware):
             )
         self._limit = limit
         self._per = per
-        # The beginning of each key in the store. It contains the limit and the target, which has no
-        # colon, so the keys of different limits and targets are never the same.
+        # The beginning of each key in the store. It contains the limit and the target's name, which
+        # has no colon. So different limits and targets never have the same keys.
         self._prefix = f"{limit}/{float(per)}::"
         self._key = key or client_address
         self._exempt = exempt
-        # these functions may read the session
+        # ``key`` and ``exempt`` may read the session
         self.needs_session = key is not None or exempt is not None
         self.store = store
         # whether ``App.health`` checks the store of ``App(rates=...)``
@@ -271,8 +271,8 @@ MICROSECONDS = 1_000_000
 
 
 class Quota(NamedTuple):
-    """What a client may still send after the current request, and when. Times are in seconds from
-    now.
+    """How many requests a client may still send after the current one, and when. Times are in
+    seconds from now.
     """
 
     allowed: bool
@@ -286,7 +286,9 @@ class Quota(NamedTuple):
 
 
 def interval_of(limit: int, per: float) -> int:
-    """Return the microseconds between two requests if they come evenly."""
+    """Return the microseconds between two requests if ``limit`` requests are spread evenly over
+    ``per`` seconds.
+    """
     return int(per * MICROSECONDS) // limit
 
 
@@ -322,8 +324,8 @@ class RateStore:
 class MemoryRates(RateStore):
     """A store in this process's memory, so each worker process counts separately.
 
-    - ``capacity``: the number of clients that are stored at most, about 200 bytes each. If there
-      are more, those without a request for the longest time are dropped.
+    - ``capacity``: the maximum number of clients that are stored, about 200 bytes each. If there
+      are more clients, those without a request for the longest time are dropped.
     - ``clock``: a function that returns a time in seconds, which must never go back.
     """
 

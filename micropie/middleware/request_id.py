@@ -11,7 +11,7 @@ from micropie._core.execution import current
 from micropie._core.http import Request, Response
 from micropie.middleware.base import FlowMiddleware
 
-# Contains only characters that need no escape in a log, a header or a page.
+# Matches an id of characters that need no escape in a log, a header or a page.
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _HEADER = re.compile(r"[A-Za-z0-9-]+")
 
@@ -57,14 +57,14 @@ class RequestIdFilter(logging.Filter):
     """Give log records the attribute ``request_id``: the current request's id, ``-`` outside of
     requests.
 
-    Add it to a handler, which sees the records of all loggers:
+    Add it to a logging handler, because a handler sees the records of all loggers:
     ``handler.addFilter(RequestIdFilter())``. The format can then contain ``%(request_id)s``.
     ``name``: as for ``logging.Filter``.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Set the record's ``request_id``, unless it has one. Always return True."""
-        # A record of the access log has an id already, because it is created after its request has
+        # The access log sets the id itself, because it creates its records after the request has
         # ended.
         if not getattr(record, "request_id", None):
             request = current.get(None)

@@ -58,9 +58,9 @@ class SecurityDefaults:
 
     @staticmethod
     def missing(app: AppBase) -> Iterator[str]:
-        """For each security middleware that the site of the outermost application ``app`` lacks,
-        yield the rest of a sentence that begins with the application's name: "has no TrustedHosts:
-        ...". Yield nothing for a site without sessions, or with ``App(security=False)``.
+        """Yield a phrase such as "has no TrustedHosts: ..." for each security middleware that the
+        site lacks. ``app`` is the outermost application. Yield nothing for a site without sessions,
+        or with ``App(security=False)``.
         """
         if app._micropie.security is not False and app.session_backend is not None:
             yield from missing_security(app._micropie.site.config)
@@ -77,8 +77,8 @@ def warn_of_missing_security(config: Config) -> None:
 
 
 def missing_security(config: Config) -> Iterator[str]:
-    """For each security middleware that a site lacks, yield the rest of a sentence that begins with
-    the name of its outermost application; see ``SecurityDefaults.missing``.
+    """Yield a phrase such as "has no TrustedHosts: ..." for each security middleware that a site
+    lacks. ``config``: the configuration of the site's outermost application.
     """
     hooks = [hook for inner in config.tree for hook in inner.middlewares]
     if not any(isinstance(hook, TrustedHosts) for hook in hooks):

@@ -32,7 +32,7 @@ except ImportError:  # pragma: no cover - installed with the command opentelemet
 
 
 class Tracing(FlowMiddleware):
-    """Create a span for each request and each WebSocket. It lasts from the start to the last byte.
+    """Create a span for each request and each WebSocket, from its start to its last byte.
 
     Put it first.
 

@@ -17,12 +17,12 @@ _HOSTS = (
 
 
 class TrustedHosts(FlowMiddleware):
-    """Reject requests for all other hosts with a 400:
+    """Reject requests with a 400 unless they are for one of these hosts:
     ``app.middlewares.append(TrustedHosts("example.com", "*.example.com"))``.
 
     Each argument is a host without a port: a name, an address (IPv6 with or without brackets), or
     ``*.`` and a name, which matches subdomains of any depth but not the name itself. Case, a
-    trailing dot and the request's port are ignored. Raises ``SetupError`` for anything else.
+    trailing dot and the request's port are ignored. Raises ``SetupError`` for any other argument.
     """
 
     guards = True
