@@ -2,8 +2,9 @@
 3.2 if a route uses the method QUERY or streams items.
 
 Handlers are described from their names, paths, annotations, docstrings and ``@describe``. A handler
-without a route decorator accepts several paths and methods. Only one of them is described: POST if
-the handler takes a file or a structure, otherwise GET, with the required parameters in the path.
+without a route decorator accepts several paths and methods. Only one path and one method are
+described: the path with the required parameters, and POST if the handler takes a file or a
+structure, otherwise GET.
 """
 
 from __future__ import annotations
@@ -395,8 +396,8 @@ class Builder:
         *,
         is_304: bool,
     ) -> tuple[dict[str, list[dict[str, Any]]], bool]:
-        """Return the responses for these types of results by status, and whether these are all
-        possible responses.
+        """Return the responses for the types in ``results``, by status, and whether the handler has
+        no other responses.
 
         ``stated``: the status of results whose type declares none. ``is_304``: whether the result
         None is sent as a 304.
@@ -406,7 +407,8 @@ class Builder:
         for number, kinds in found.items():
             structures = tuple(filter(_is_structure, kinds))
             others = [one for one in kinds if one not in structures and not _is_error(one)]
-            # None comes last, because it is sent as null if another type is sent as JSON.
+            # None comes last, because its description depends on the other types: None is sent as
+            # null if another type is sent as JSON.
             others.sort(key=lambda one: one is NoneType)
             if is_304 and len(kinds) > 1:
                 others = [one for one in others if one is not NoneType]
@@ -488,7 +490,7 @@ class Builder:
         status ``number``, by the responses' own statuses. Also return a sentence that describes the
         errors that micropie handles itself, or None if there are none.
 
-        If a response's type is unknown, it is described like micropie's own.
+        A response of unknown type is described like micropie's own error response.
         """
         responses: dict[str, dict[str, Any]] = {}
         for key, results in documented.application.error_results(number):
@@ -518,7 +520,8 @@ class Builder:
             return str(status), {"description": _phrase(status)}
         if annotation in (None, NoneType):
             return str(status), answer
-        # No schema: tools disagree about whether it describes one event or the whole stream.
+        # Omit the schema, because tools disagree about whether it describes one event or the whole
+        # stream.
         if issubclass(kind, EventStream):
             return str(status), {**answer, "content": {"text/event-stream": {}}}
         items = TypeInfo(bare).items(_is_generator(documented))
@@ -552,8 +555,8 @@ class Builder:
     ) -> dict[str, object]:
         """Return the description of a response, from its sentence, its type or both.
 
-        If an error has no type, it gets micropie's schema if the application's errors are JSON.
-        Otherwise its content isn't described.
+        An error without a type gets micropie's schema if the application's errors are JSON.
+        Otherwise the error's content isn't described.
         """
         sentence = sentence or _phrase(number) or str(number)
         if model is not None:
@@ -760,8 +763,8 @@ def _any_of(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-# By status, the header that a response must have: RFC 9110, sections 11.6.1 and 10.2.3; RFC 6585,
-# section 4.
+# The header that a response with each status must have: RFC 9110, sections 11.6.1 and 10.2.3; RFC
+# 6585, section 4.
 _HEADERS = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After"}
 # The status that a handler may send if it calls one of these methods: RFC 9110, section 13. With
 # ``required=True``, it may also send 428.

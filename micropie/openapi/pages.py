@@ -120,8 +120,8 @@ def _assets(docs: Docs) -> Path:
 
 
 def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
-    """Add the document and its page to an application; see ``App(docs=...)``. Return ``stated`` as
-    a ``Docs`` object; it may also be True or a path.
+    """Add the document and its page to an application; see ``App(docs=...)``. ``stated`` is True, a
+    path or a ``Docs`` object. Return it as a ``Docs`` object.
 
     Raises ``SetupError`` for an invalid path, and if the files of Swagger UI are missing.
     """

@@ -176,8 +176,8 @@ class Schemas:
             return {}
 
     def _union(self, members: Sequence[object], metadata: Sequence[object] = ()) -> Schema:
-        """Return the schema of a union. If a field distinguishes its structures, the schema has it
-        as the discriminator.
+        """Return the schema of a union. If the union's structures are distinguished by a field,
+        this field is the schema's ``discriminator``.
         """
         structures = [one for one in members if one is not types.NoneType]
         if len(members) > len(structures) > 1:
@@ -217,8 +217,8 @@ class Schemas:
         return {**schema, "uniqueItems": True} if kind in (set, frozenset) else schema
 
     def _structure(self, structure: type) -> Schema:
-        """Add the named schemas of a structure. If a name is taken, add the module's name, and if
-        that is taken too, as for two classes of one module, a number.
+        """Add the named schemas of a structure. If a name is taken, add the module's name. If this
+        name is taken too, as for two classes of one module, add a number.
         """
         describe = self._by_pydantic if _is_of_pydantic(structure) else self._by_msgspec
         long = f"{structure.__module__}.{{name}}"
@@ -274,8 +274,8 @@ class Schemas:
                 "%s: pydantic can't describe %s, so the OpenAPI document allows any value there"
             )
             logger.warning(problem, model.__qualname__, ", ".join(sorted(unknown[self._mode])))
-        # If the schemas for both modes differ, pydantic creates two names: Dog-Input and
-        # Dog-Output.
+        # If the schemas for received and for sent values differ, pydantic creates two names:
+        # Dog-Input and Dog-Output.
         modes = [self._mode] if body == answer else get_args(Mode)
         template = template.replace("{name}", "{model}")
         schemas, document = pydantic.models_json_schema(
@@ -315,7 +315,7 @@ def _add_formats(info: Any, schema: Schema, components: dict[str, Any], done: se
         if reference in done or schema.get("title", "").partition("[")[0] != owner:
             return
         done.add(reference)
-        # the other paragraphs are for Python programmers
+        # Keep only the first paragraph; the others are for Python programmers.
         if own.cls.__module__.startswith("micropie."):
             about = schema["description"].partition("\n\n")[0]
             schema["description"] = " ".join(about.split())
@@ -325,7 +325,8 @@ def _add_formats(info: Any, schema: Schema, components: dict[str, Any], done: se
     parts = [*getattr(own, "item_types", ()), *(one.type for one in fields)]
     pairs = [
         *((one.type, schema.get("properties", {}).get(one.encode_name)) for one in fields),
-        # This is for a tuple or an ``array_like`` Struct. The tag of such a Struct comes first.
+        # For a tuple or an ``array_like`` Struct. Pair from the end, because such a Struct may
+        # begin with a tag.
         *zip(reversed(parts), reversed(schema.get("prefixItems", ())), strict=False),
         (getattr(own, "item_type", None), schema.get("items")),
         (getattr(own, "value_type", None), schema.get("additionalProperties")),
@@ -347,8 +348,8 @@ def _is_of_pydantic(structure: type) -> bool:
 
 
 def _are_same(one: Schema, other: Schema) -> bool:
-    """Return whether two schemas of the same name describe the same type. Their forms may differ
-    for an enumeration: msgspec sorts its values and doesn't add ``type``, as pydantic does.
+    """Return whether two schemas of the same name describe the same type. The schemas of an
+    enumeration may differ: msgspec sorts the values, and pydantic adds ``type``.
     """
     return one == other or (
         "enum" in one and sorted(map(str, one["enum"])) == sorted(map(str, other.get("enum", ())))
