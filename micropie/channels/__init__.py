@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Channels", "ChannelsUnreachable", "MessagesLost", "RedisChannels", "Subscription"]
 
 
-# redis-py may not be installed, and takes longer to import than all of micropie.
+# Import ``RedisChannels`` on first use, because redis-py may not be installed, and takes longer to
+# import than all of micropie.
 def __getattr__(name: str) -> Any:
     if name != "RedisChannels":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -60,8 +60,8 @@ class Channels:
         parent.
         """
         # Reentrant, because a signal handler may publish. The lock is held while mailboxes are
-        # filled, so that all subscribers get messages in the same order. Nothing blocks while
-        # holding it.
+        # filled, so that all subscribers get messages in the same order. No code blocks while it
+        # holds the lock.
         self._lock = threading.RLock()
         self._mailboxes: dict[str, dict[Mailbox, Subscription]] = {}
 
@@ -174,7 +174,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
 
     In a ``def``, write the same without ``async``. A subscription begins and ends with the ``with``
     block. The loop over its messages also ends when the server shuts down, and when the client of
-    the ``EventStream`` that uses it disconnects.
+    the ``EventStream`` that uses the subscription disconnects.
 
     - ``channel``: the channel of the last message, or None.
     - ``channels``: the names of its channels.
@@ -263,7 +263,8 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
         return message
 
     def get(self, timeout: float | None = None, default: object = None) -> Any:
-        """Return the next message, or ``default`` at the end or after ``timeout`` seconds.
+        """Return the next message, or ``default`` if the subscription ends or ``timeout`` seconds
+        pass.
 
         Use this in a ``def`` only.
         """

@@ -1,7 +1,7 @@
-"""Mailboxes: a bounded queue of messages for each subscriber, for which a thread or a task can
-wait.
+"""Mailboxes: the queues of messages for subscribers. A thread or a task can wait for the next
+message.
 
-Because its queue is bounded, a slow subscriber does not delay others.
+A full queue drops a message or ends the subscription, so a slow subscriber does not delay others.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class Mailbox:
                 self._waiting.pop()()
 
     def skip(self) -> None:
-        """Count a message that can't be decoded among the dropped ones."""
+        """Count a message as dropped, because it can't be decoded."""
         with self._lock:
             self.dropped += 1
 

@@ -54,11 +54,11 @@ class RedisChannels(Channels):
     ``redis+sentinel://one:26379,two:26379/mymaster/0``.
 
     In Redis, the names of channels begin with ``prefix``. ``publish`` returns when Redis has
-    received the message, and never sends a message again, because it might arrive twice. If Redis
-    is unavailable, publishing a message and beginning a subscription raise ``ChannelsUnreachable``,
-    a ``ConnectionError``. If a handler doesn't catch it, the client gets a 503. If the connection
-    is lost during a subscription, it is opened again, and the subscription's ``gaps`` counts the
-    loss.
+    received the message, and never sends a message again, because the message might then arrive
+    twice. If Redis is unavailable, publishing a message and beginning a subscription raise
+    ``ChannelsUnreachable``, a ``ConnectionError``. If a handler doesn't catch it, the client gets a
+    503. If the connection is lost during a subscription, it is opened again, and the subscription's
+    ``gaps`` counts the loss.
     """
 
     def __init__(self, url: str, prefix: str = "channel:") -> None:
@@ -182,7 +182,7 @@ class _Publisher(threading.Thread):
         self.start()
 
     def submit(self, name: str, message: bytes, most_waiting: float) -> Future:
-        """Queue a message, and return a future that is done when it was sent.
+        """Queue a message, and return a future that is done once the message has been sent.
 
         The future fails during an outage, and if ``most_waiting`` messages are already waiting.
         """
@@ -223,8 +223,8 @@ class _Publisher(threading.Thread):
             pipeline = client.pipeline(transaction=False)
             for name, message, _ in batch:
                 pipeline.publish(name, message)
-            # This command comes last: if the server is the primary now, it was also the primary
-            # when it got the messages.
+            # Send ROLE last: if the server is still the primary then, it was the primary when it
+            # got the messages.
             pipeline.role()
             results: list[object] = pipeline.execute(raise_on_error=False)
             role = results.pop()
@@ -249,8 +249,8 @@ class _Listener(threading.Thread):
         self._lock = hub._lock
         self._has_news = threading.Event()
         self._is_closed = False
-        # The futures of the subscriptions that Redis has not confirmed yet, each with the channels
-        # that are missing.
+        # The futures of the subscriptions that Redis has not confirmed yet, each with its
+        # unconfirmed channels.
         self._joining: dict[Future, set[str]] = {}
         self._reset_connection()
         self.start()
@@ -323,8 +323,8 @@ class _Listener(threading.Thread):
                 self._reset_connection()
                 self._fail_joining(reason)
             self._hub.lost(confirmed, "the connection to Redis was lost")
-            # Random, so that not all processes connect at the same moment. Without subscribers,
-            # wait until one comes.
+            # The pause is random, so that not all processes connect at the same moment. Without
+            # subscribers, wait for the first one.
             seconds = pause * random.uniform(0.5, 1) if self._hub.wanted() else None  # noqa: S311 - not a secret
             if not self._is_closed:
                 self._has_news.wait(seconds)
