@@ -19,7 +19,7 @@ _TIMEOUT = 5.0
 #
 # A request may claim a session, which keeps other requests from swapping. Without claims, a machine
 # that is far from Redis would always be too late for a session that nearer machines keep changing.
-# A claim lasts for a round trip or, if the request that made it is lost, until it expires.
+# A claim lasts for a round trip. If the request that made the claim is lost, the claim expires.
 #
 # KEYS: the keys of the session's old and new id, and the key of the claim. ARGV: the text that was
 # loaded, the new text ("" to delete the session), how many seconds to store it, a random id of this

@@ -22,8 +22,9 @@ class SignedCookieSessionBackend(SessionBackend):
     accepted. To change the key, put a new one in front, and remove the old one when
     ``session_timeout`` has passed.
 
-    Only the client has the data, so concurrent requests are not merged, and a copied cookie is
-    valid until it expires, even after a log-out. Use another backend where that matters.
+    The data exists only in the client's cookie. So changes by concurrent requests are not merged,
+    and a copied cookie is valid until it expires, even after a log-out. If that matters, use
+    another backend.
     """
 
     blocking = False

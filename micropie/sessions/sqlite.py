@@ -46,7 +46,7 @@ class SQLiteSessionBackend(SessionBackend):
     """Sessions in the SQLite file ``path``, which is created when it is first needed and readable
     by its owner only.
 
-    All processes and threads of one machine can share it, but not over a network file system.
+    All processes and threads of one machine can share the file, but not over a network file system.
     Values must be JSON. If the file is deleted or replaced, the next request logs an error and uses
     the new file.
     """
@@ -70,8 +70,8 @@ class SQLiteSessionBackend(SessionBackend):
         self._closing = finalize(self, _taken, self._idle, _NO_FILE)
 
     def after_fork(self) -> None:
-        """Set the parent's connections aside, without closing them, and begin without
-        connections.
+        """In a forked child, set the parent's connections aside without closing them, and start
+        with none.
         """
         self._closing.detach()
         _inherited.append(self._idle)
@@ -83,8 +83,8 @@ class SQLiteSessionBackend(SessionBackend):
             return _load(connection, session_id)
 
     def save(self, session_id: str, data: SessionData, timeout: int) -> None:
-        """Store ``data`` for ``timeout`` seconds. Empty data deletes the session. Expired sessions
-        are deleted as well.
+        """Store ``data`` for ``timeout`` seconds, or delete the session if ``data`` is empty. Also
+        delete all expired sessions.
         """
         with self._connection() as connection, connection:  # commits, or rolls back
             connection.execute("BEGIN IMMEDIATE")
@@ -136,8 +136,8 @@ class SQLiteSessionBackend(SessionBackend):
                 idle.append(lent)
 
     def _open(self) -> _Lent:
-        # Only one thread may do this at a time: touch() closes the file, which drops all locks that
-        # SQLite holds on it in this process.
+        # Only one thread may open a connection at a time: ``touch`` closes the file, and closing it
+        # drops all locks that SQLite holds on it in this process.
         with self._opening:
             self._path.touch(0o600)
             file = _file_at(self._path)
@@ -187,8 +187,9 @@ def _change_to_wal(connection: sqlite3.Connection, path: Path) -> None:
     """Switch SQLite to a write-ahead log. SQLite refuses this while another process does the same,
     so try again for up to ``_BUSY`` seconds.
 
-    First remove the shared-memory file of a deleted database file that had this path: SQLite would
-    use it for the new database as long as a worker has the deleted one open.
+    If an earlier database at this path was deleted, its shared-memory file may still exist. Remove
+    this file first: SQLite would use it for the new database as long as a worker has the deleted
+    database open.
     """
     mode = "PRAGMA journal_mode"
     deadline = time.monotonic() + _BUSY
