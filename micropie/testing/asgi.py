@@ -188,8 +188,8 @@ class LifespanCall(ClientCall):
     """The call for the lifespan: the application's startup and shutdown.
 
     If an application raises before it receives ``lifespan.startup``, it doesn't support the
-    lifespan. If it raises after that, its startup has failed. Servers treat this, too, as missing
-    support and continue, but in a test that would hide a broken startup.
+    lifespan. If it raises after that, its startup has failed. Servers treat a failed startup as
+    missing support, too, and continue. In a test, that would hide a broken startup.
     """
 
     disconnect = SHUTDOWN

@@ -221,7 +221,7 @@ class ClientCall:
     def wake(self) -> None:
         """Make the application check again whether it can continue.
 
-        The application records in ``waits`` that it is waiting before it checks. So either it sees
+        Before the application checks, it records in ``waits`` that it is waiting. So either it sees
         a change that was made before this call, or this call wakes it.
         """
         if self.waits:

@@ -180,7 +180,7 @@ class TestClient(httpx.Client):
         If ``fake`` is a function or a class, it is called as a provider. Any other object is itself
         the value that parameters get. The override ends when the client is closed, or at the end of
         ``with client.override(Session, fake):``. Raises ``ValueError`` if the application has no
-        provider for ``key``, and ``ClientError`` if it isn't a ``micropie.App``.
+        provider for ``key``, and ``ClientError`` if the application isn't a ``micropie.App``.
         """
         override = self.app_transport.overrides.enter_context(ExitStack())
         override.callback(tree_of(self._app).override(key, fake))

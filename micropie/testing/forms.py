@@ -81,11 +81,11 @@ class PostForms(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__()
         self._forms: list[PostForm] = []
-        # by id; created early for controls that come before their form
+        # The forms by id. If a control comes before its form, the form is added early.
         self._by_id: dict[str, PostForm] = {}
         self._form = PostForm()  # collects the controls that belong to no form
         # For each fieldset around the current tag: whether it is disabled, and whether its first
-        # legend has come.
+        # legend has begun.
         self._fieldsets: list[list[bool]] = []
         self._legends: list[list[bool]] = []  # the fieldsets whose first legend is still open
         self.feed(page)

@@ -17,7 +17,7 @@ from micropie.testing.call import ClientCall, ClientSettings, Message, Runner, c
 from micropie.testing.errors import ProtocolViolation
 from micropie.testing.library import httpx
 
-# The request extension that sends a request to another application.
+# The key of the request extension with the application to call instead of the transport's own.
 APP = "micropie.app"
 
 START, BODY = "http.response.start", "http.response.body"

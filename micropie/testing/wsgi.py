@@ -60,7 +60,8 @@ def request_environ(request: httpx.Request, settings: ClientSettings) -> Environ
     if settings.raw_uri:
         environ["RAW_URI"] = target.decode("latin-1")
     for name, value in request.headers.raw:
-        # ``X_User`` would look like ``X-User``, so gunicorn and waitress drop it, too.
+        # In the environ, ``X_User`` would look like ``X-User``. So gunicorn and waitress drop it,
+        # too.
         if b"_" in name:
             continue
         key = name.decode("latin-1").upper().replace("-", "_")
@@ -77,7 +78,7 @@ def request_environ(request: httpx.Request, settings: ClientSettings) -> Environ
 class RequestInput(io.RawIOBase):
     """The raw stream behind ``wsgi.input``.
 
-    When a chunk has been read, it gets the next one from the test.
+    When a chunk has been read, the stream gets the next one from the test.
     """
 
     _rest = b""
