@@ -1,14 +1,14 @@
 """Help for developers: debug pages, hints, advice and source checks.
 
 A new hint is one function and one test case. The function returns or yields the sentence to log:
-the file and line, what is wrong, what to write. What it inspects decides which module it belongs
-to:
+the file and line, what is wrong, what to write. The function belongs to one of these modules,
+depending on what it inspects:
 
 - ``application.py``: attributes and hooks, at startup. Yield from ``foreign_attributes``.
 - ``source.py``: the source of a method, at startup. Yield from ``notes_of``.
 - ``requests.py``: a request and its result. Call it in ``review_result`` or another ``review_...``.
-- ``failures.py``: an exception. Call it in ``hint_for``, or add a row to ``_HINTS``, for an
-  attribute of requests to ``_OF_REQUESTS``.
+- ``failures.py``: an exception. Call it in ``hint_for``, or add a row to ``_HINTS``. For an
+  attribute of requests, add a row to ``_OF_REQUESTS``.
 - ``missing_names.py``: a name that ``micropie`` lacks. A row of ``_ADVICE`` is enough.
 
 The test case is a row of ``MODULES`` in ``tests/debug/test_idioms.py``: the framework that has the

@@ -1,16 +1,16 @@
 """The advisor: functions that the core calls in development to help authors find errors.
 
-``App`` passes it to the core with ``debug=True`` and under ``micropie run --reload``. In production
-``config.advisor`` is None, and nothing in this package is imported. The core calls its functions
-where an error of the author may show: at startup, for a request, or for an exception. The functions
-log advice, which comes from these modules:
+With ``debug=True`` and under ``micropie run --reload``, ``App`` passes the advisor to the core. In
+production ``config.advisor`` is None, and nothing in this package is imported. The core calls the
+advisor where an error of the author may show: at startup, for a request, or for an exception. The
+advisor logs advice, which comes from these modules:
 
 - ``application.py`` inspects the attributes of an application at startup,
 - ``source.py`` inspects the source of its methods,
 - ``requests.py`` inspects a request and its result,
 - ``failures.py`` finds the hint for an exception.
 
-``micropie check`` prints the advice of the first two.
+``micropie check`` prints the advice of the first two modules.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Attributes, methods and hooks that have a meaning in other frameworks, but not in micropie.
+"""Checks for attributes, methods and hooks that have a meaning in other frameworks only.
 
-These checks run at startup. ``micropie check`` prints the same sentences.
+The checks run at startup. ``micropie check`` prints the same sentences.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _refused_preflights(registered: Registrations) -> Iterator[str]:
 
 def without_effect(registered: Registrations) -> Iterator[str]:
     """Yield sentences about methods hidden by an attribute, and about classes and objects that have
-    pages but aren't applications. Some of these may be intentional.
+    handlers but aren't applications. Either may be intentional.
     """
     app, name = registered.app, type(registered.app).__name__
     inside = [*app._micropie.walk()]

@@ -1,8 +1,8 @@
 """The pages that ``debug=True`` shows to a developer: for an exception, the traceback with source
 and variables; for a 404, the routes with similar paths.
 
-``access`` decides who sees them. A browser gets HTML, a client that accepts or sent JSON gets a
-problem document (RFC 9457), and all others get plain text. The HTML has no scripts and loads
+``access.py`` decides who sees the pages. A browser gets HTML, a client that accepts or sent JSON
+gets a problem document (RFC 9457), and all others get plain text. The HTML has no scripts and loads
 nothing. Its Content-Security-Policy forbids both, so it does no harm if some text is left unescaped
 by accident. ``_hide_secrets`` is applied to each value that is shown.
 """
@@ -35,7 +35,7 @@ from micropie.extensions import Inspector, RouteEntry
 logger = logging.getLogger("micropie")
 
 _LINES_AROUND = 5  # lines of source shown before and after the failing line
-# How many frames of an exception are shown, the innermost ones. An endless recursion has 1000.
+# How many of an exception's innermost frames are shown. An endless recursion has 1000 frames.
 _MOST_FRAMES = 40
 _MOST_VARIABLES = 50  # how many variables of a frame are shown
 _LONGEST_VALUE = 1000  # how many characters of a value are shown
@@ -94,8 +94,8 @@ def error_page(request: Request, failure: Exception, plain: Response) -> Respons
         _heading(title, f"{request.method} {request.path}"),
         '<p><a href="#text">Copy the traceback</a></p>',
     ]
-    # Show the frames of the packages that contain the application and the handler in full, even if
-    # these packages are installed like libraries.
+    # Show in full the frames of two packages, the application's and the handler's, even if they are
+    # installed like libraries.
     function = None if request.route is None else request.route.function
     owners = [type(request.app), *([] if function is None else [function])]
     own = {str(owner.__module__).partition(".")[0] for owner in owners}
@@ -118,7 +118,7 @@ def not_found_page(
     request: Request, failure: HTTPError, plain: Response, entries: Sequence[RouteEntry]
 ) -> Response:
     """Return the 404 for a path without a route: the response ``plain`` with a list of all routes
-    added, those with similar paths first.
+    added. The routes with similar paths come first.
     """
     entries = [entry for entry in entries if not entry.hidden]
     table = {f"{entry.route.pattern} ({entry.route.name})": entry for entry in entries}
@@ -150,8 +150,8 @@ def not_found_page(
 
 
 def warn_of_attribute(request: Request) -> None:
-    """If a path without a route is the name of an attribute of the application or of a function in
-    its module, log why the attribute or function has no route.
+    """If a path without a route is the name of one of the application's attributes, or of a
+    function in the application's module, log why the attribute or function has no route.
     """
     inspector = Inspector(request.app, inside=True)
     own, *_ = found = inspector.applications()
@@ -220,7 +220,7 @@ def _filled(
 
 def _encodable(text: str) -> str:
     """Return ``text`` with its surrogates escaped, because UTF-8 can't encode them. File names may
-    contain some.
+    contain surrogates.
     """
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -396,9 +396,7 @@ def _value(name: str, value: object) -> str:
 
 
 def _hide_secrets(text: str) -> str:
-    """Return ``text`` with credentials, passwords in URLs and values after the name of a secret
-    masked.
-    """
+    """Mask credentials, passwords in URLs and values after the name of a secret in ``text``."""
     text = _CREDENTIALS.sub(rf"\1 {_MASK}", text)
     return _URL_PASSWORD.sub(rf"\1{_MASK}@", _SECRET_VALUE.sub(rf"\1{_MASK}", text))
 

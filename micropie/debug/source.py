@@ -1,7 +1,7 @@
 """Checks of an application's source, for errors that raise no exception and for code that may be
 wrong.
 
-In development, the checks run at startup and log what they find. ``micropie check`` prints it.
+In development, the checks run at startup and log their findings. ``micropie check`` prints them.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def notes_of(
 
 def source_errors(registered: Registrations, handlers: Sequence[Handler]) -> Iterator[str]:
     """Yield a sentence for each response that is created but not sent, and for each method that
-    overrides another one but lacks its access check.
+    overrides a method with an access check but has none itself.
     """
     classes = _own_classes(registered)
     if not any(REQUIRES in own_attributes(cls) for cls in classes):
