@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from micropie.extensions.outside import Outside
     from micropie.wsgi import run_gunicorn
 else:
-    # redis-py may not be installed, and takes longer to import than all of micropie; the WSGI
-    # driver is not needed under ASGI.
+    # Imported on first use: redis-py may not be installed, and takes longer to import than all of
+    # micropie. The WSGI driver is not needed under ASGI.
     __getattr__, __dir__ = names_on_demand(
         __name__,
         {

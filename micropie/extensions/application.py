@@ -118,8 +118,8 @@ class Inspector:
 
     @staticmethod
     def has_route(function: object) -> bool:
-        """Return whether a function has a route decorator such as ``@get``. It need not belong to
-        an application.
+        """Return whether a function has a route decorator such as ``@get``. The function need not
+        belong to an application.
         """
         return bool(marks_of(function))
 
@@ -161,8 +161,8 @@ def add_route(
 ) -> None:
     """Handle ``path`` with ``function`` and only these ``hooks``. The application's own hooks, such
     as the access log, rate limits, trusted hosts and log-in, don't run. The application may have
-    routes with the same path for other methods; these routes, and a 405, run the application's
-    hooks as usual.
+    routes with the same path for other methods. The application's hooks run as usual for these
+    routes, and for a method without a route, which gets a 405.
 
         add_route(app, "/version", version, hooks=[])
 

@@ -1,7 +1,7 @@
 """Start an application without a server, and call functions as if they were its handlers.
 
-It runs as under WSGI: ``def`` functions in this thread, ``async def`` functions and the lifespan on
-the background event loop.
+The application runs as under WSGI: ``def`` functions in this thread, ``async def`` functions and
+the lifespan on the background event loop.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from micropie.wsgi import WSGIExchange, perform
 class Outside:
     """A context manager that starts an application without a server, for a queue worker or a shell.
     The lifespan is entered at the beginning of the ``with`` block and left at the end. In the
-    block, an empty request is the current request; the attribute ``request`` has it too.
+    block, the current request is an empty request, which is also the attribute ``request``.
 
         with Outside(app) as outside:
             for name, function, entry in outside.commands():
@@ -78,7 +78,8 @@ class Outside:
         """Call the function of a command, close its resources and return its result.
 
         - ``entry``: the command, see ``commands``.
-        - ``query``: (name, text) pairs, the values of its parameters and its providers' parameters.
+        - ``query``: (name, text) pairs, the values for the command's parameters and its providers'
+          parameters.
         - ``segments``: the values of the first parameters as text, by position.
 
         Raises ``BindingError`` for invalid values, and the exceptions of the function and its

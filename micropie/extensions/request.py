@@ -34,15 +34,15 @@ _WORKERS = re.compile(r"(?:^|\0)(?:--workers|-w)[=\0]?([0-9]+)(?=\0|$)")
 
 
 def is_on_this_machine(request: Request) -> bool:
-    """Return whether the client of ``request`` is on this machine. Its address and the requested
-    host must be local, and there must be no proxy in between.
+    """Return whether the client of ``request`` is on this machine. The client's address and the
+    requested host must be local, and there must be no proxy in between.
 
-    The address alone is not enough. Requests through a proxy on this machine have the same address.
-    So do requests by another site's script in the developer's browser, if the site has changed its
-    host name to resolve to this machine (DNS rebinding).
+    The address alone is not enough. A local address is also that of requests through a proxy on
+    this machine, and of requests by another site's script in the developer's browser, if the site
+    has changed its host name to resolve to this machine (DNS rebinding).
 
-    An address that ``ProxyHeaders`` has set counts too, because that middleware only accepts it
-    from a trusted proxy.
+    The address may be one that ``ProxyHeaders`` has set, because this middleware accepts addresses
+    only from a trusted proxy.
     """
     exchange = request._exchange
     headers, stated, origin = request.headers, exchange.peer.client, request.headers.get("origin")
@@ -94,9 +94,9 @@ def _has_several_workers(request: Request) -> bool:
 
 def _stated_workers() -> int:
     """Return the number of workers given on the command line of uvicorn, hypercorn, granian or
-    ``micropie run``, or 1 if there is none.
+    ``micropie run``, or 1 if it isn't given.
 
-    All of them accept ``--workers 4`` or ``-w 4``.
+    All these commands accept ``--workers 4`` or ``-w 4``.
     """
     found = _WORKERS.search("\0".join(sys.argv[1:]))
     return int(found[1]) if found else 1

@@ -21,7 +21,8 @@ from micropie._core.http import sent_as
 
 
 class TypeInfo:
-    """Describes how micropie interprets an annotation, such as a parameter's in a ``Signature``.
+    """Describes how micropie interprets an annotation, such as that of a parameter in a
+    ``Signature``.
 
         number = TypeInfo(int).converter().from_text("5")
 
