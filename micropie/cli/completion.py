@@ -1,7 +1,7 @@
 """``micropie completion bash``: print a script that completes the ``micropie`` command in a shell.
 
 When the user presses Tab, the shell runs this command again, so it can complete an application's
-own commands and their options, too. It takes the words from the output of ``--help``.
+own commands and their options, too. The command takes the words from the output of ``--help``.
 """
 
 from __future__ import annotations
