@@ -42,8 +42,8 @@ class OriginalFrameworkError(RuntimeError):
 
 
 def watch(framework: str) -> None:
-    """Install the checks that raise ``OriginalFrameworkError`` in the original framework, now or
-    when it is imported. Log the names of modules that have imported it.
+    """In the original framework, install the checks that raise ``OriginalFrameworkError``, now or
+    when the framework is imported. Log the names of modules that have imported it.
     """
     warn_of_originals(framework)
     module = sys.modules.get(framework)

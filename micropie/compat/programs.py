@@ -50,9 +50,9 @@ def find(framework: str, name: str, load: Callable[[str], object] | None = None)
     """Run the program in the file ``name``, and return the application that it starts. If it starts
     none, return the default application, or None if the default application has no routes.
 
-    ``load``: given if ``name`` is not a file but a name such as "shop:app". It is called with
-        ``name``, imports the module and returns the application. If the module starts an
-        application during the import, ``find`` returns the started application.
+    ``load``: a function to call with ``name``, such as "shop:app", instead of running a file. It
+        imports the module and returns the application. If the module starts an application during
+        the import, ``find`` returns the started application.
     """
     _readers.append(name)
     try:
@@ -76,7 +76,9 @@ def _run(file: str) -> None:
 
 
 def _default_of(framework: str) -> Started | None:
-    """Return Bottle's default application or CherryPy's tree, or None if it is empty."""
+    """Return Bottle's default application or CherryPy's tree. If it has no routes or applications,
+    return None.
+    """
     module = import_module(f"{__package__}.{framework}")
     if framework == "cherrypy":
         return Started(module.tree) if module.tree.apps else None

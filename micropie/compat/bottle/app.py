@@ -375,7 +375,7 @@ class AppStack(list[Bottle]):
         return self[-1] if self else self.push()
 
     def push(self, value: object = None) -> Bottle:
-        """Push ``value``, or a new ``Bottle`` if it isn't one, as the default application."""
+        """Push ``value`` as the default application, or a new ``Bottle`` if ``value`` isn't one."""
         application = value if isinstance(value, Bottle) else Bottle()
         self.append(application)
         return application

@@ -77,7 +77,7 @@ def cookie_decode(data: str | bytes, key: str | bytes, digestmod: Digest | None 
 
 
 def cookie_is_encoded(data: bytes) -> bool:
-    """Return whether the value of a cookie looks like a signed one."""
+    """Return whether the value of a cookie looks like a signed value."""
     return data.startswith(b"!") and b"?" in data
 
 

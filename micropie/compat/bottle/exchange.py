@@ -42,8 +42,8 @@ Answer: TypeAlias = EncodedAnswer | Response
 # Exceptions that this module leaves to micropie's request flow.
 _PASSED_ON = (NativeError, Redirect, ClientDisconnect)
 
-# Responses are created without calling ``__init__``, which would take three times as long. It isn't
-# needed, because the class attributes of ``BaseResponse`` are the defaults.
+# Responses are created without calling ``__init__``, which would take three times as long.
+# ``__init__`` isn't needed, because the class attributes of ``BaseResponse`` are the defaults.
 _BLANK = BaseResponse.__new__
 _NOTHING: Mapping[str, object] = {}
 # Created once, because ``dict | HTTPResponse`` would create a new object at each call.

@@ -37,7 +37,7 @@ Value = TypeVar("Value")
 _PIECE = 64 * 1024  # bytes read at once
 
 # For each key of the environ, the cached values that are parsed from it. Setting the key removes
-# them.
+# these values.
 _PARSED_FROM = {
     "wsgi.input": ("body", "post", "forms", "files", "params", "json"),
     "QUERY_STRING": ("query", "params"),

@@ -220,8 +220,8 @@ class BaseResponse:
 
     @property
     def charset(self) -> str:
-        """The charset in the Content-Type header, by default UTF-8. Bodies that are strings are
-        encoded with it.
+        """The charset in the Content-Type header, by default UTF-8. Strings in a body are encoded
+        in this charset.
         """
         values = self._headers.get("Content-Type")
         if values is None or "charset=" not in values[-1]:

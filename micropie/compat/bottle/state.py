@@ -25,9 +25,9 @@ def face() -> Any:
 
 class Outside(threading.local):
     """The environ and the response that ``request`` and ``response`` use outside of requests. Each
-    thread has its own.
+    thread has its own environ and response.
 
-    They are set in the thread that imports this package, because log filters and tests that call a
+    Both are set in the thread that imports this package, because log filters and tests that call a
     handler use them. In other threads ``request.bind(environ)`` and ``response.bind()`` set them.
     """
 

@@ -1,7 +1,7 @@
 """Run a server in a background thread of the program that starts it.
 
-Only uvicorn, waitress and the standard library's server can run in a thread. Others fork or need
-the main thread.
+Only uvicorn, waitress and the standard library's server can run in a thread. Other servers fork or
+need the main thread.
 """
 
 from __future__ import annotations
@@ -176,8 +176,7 @@ def _waitress(app: object, options: Options) -> _Parts:
             channel.close()
 
     def stop() -> None:
-        # ``OSError`` means that the loop has ended already: another thread woke it, so it ran
-        # ``end_loop`` before ``pull_trigger`` could wake it.
+        # Raised if the loop has ended already, which happens if another thread woke the loop first.
         with suppress(OSError):
             server.trigger.pull_trigger(end_loop)
 

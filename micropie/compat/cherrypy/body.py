@@ -224,7 +224,7 @@ def _not_text(entity: Entity) -> HTTPError:
 class Part(Entity):
     """A field or an uploaded file of a form.
 
-    If it is a file, it has a ``filename``, and its content is in ``file``.
+    If the part is a file, it has a ``filename``, and its content is in ``file``.
     """
 
     charsets = ("us-ascii", "utf-8")

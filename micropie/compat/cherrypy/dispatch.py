@@ -217,8 +217,8 @@ class Dispatcher:
             default = getattr(node, "default", None)
             if default is not None and getattr(default, "exposed", False):
                 own = getattr(default, "_cp_config", None)
-                # The configurations of objects deeper in the path come later, so they override that
-                # of ``default``, as in CherryPy.
+                # The configurations of objects deeper in the path come later, so they override the
+                # configuration of ``default``, as in CherryPy.
                 if own:
                     configs[end:end] = _with_directory(app, [own], full[: len(full) - left])
                 request.is_index = path.endswith("/")

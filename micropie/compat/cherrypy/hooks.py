@@ -72,7 +72,7 @@ class HookMap(defaultdict[str, list[Hook]]):
     def run(self, point: str) -> None:
         """Call the hooks of a point, by priority.
 
-        After one fails, only failsafe hooks are called; then its exception is raised.
+        After a hook fails, only failsafe hooks are called; then the hook's exception is raised.
 
         If several fail, the last exception is raised and the earlier ones are logged.
         """

@@ -27,8 +27,8 @@ class Lazy:
         return value
 
 
-# The annotation tells type checkers that the attribute has the value's type. At runtime it is a
-# descriptor.
+# The annotation tells type checkers that the attribute has the value's type. At run time, the
+# attribute is a descriptor.
 def lazy(function: Callable[[Any], Value]) -> Value:
     """Decorate a method to turn it into an attribute that is computed once, see ``Lazy``."""
     return cast("Value", Lazy(function))

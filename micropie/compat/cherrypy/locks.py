@@ -1,10 +1,11 @@
 """Session locks: while one request holds a session, other requests with the same session wait for
-it, each in its thread.
+it, each in its own thread.
 
 A browser may send many requests for a page at once: six with HTTP/1.1, a hundred with HTTP/2. All
-have the same session, so they wait for each other. Under ASGI the application limits its number of
-threads. A waiting request doesn't count towards this limit: it lends its slot to requests of other
-visitors. The threads of a WSGI server can't be lent, so the waiting time is limited there.
+these requests have the same session, so they wait for each other. Under ASGI the application limits
+its number of threads. A waiting request doesn't count towards this limit: it lends its slot to
+requests of other visitors. The threads of a WSGI server can't be lent, so the waiting time is
+limited there.
 """
 
 from __future__ import annotations

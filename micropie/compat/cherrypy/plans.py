@@ -172,7 +172,9 @@ class Plans:
 
 
 def merged_from(configs: Sequence[Mapping[str, object]]) -> Section:
-    """Merge configurations into a new dict. Keys of later ones replace those of earlier ones."""
+    """Merge configurations into a new dict. Keys of later configurations replace those of earlier
+    ones.
+    """
     merged: Section = {}
     for config in configs:
         merged.update(config)

@@ -54,8 +54,8 @@ class Tool:
         return f"{self.namespace}.{self._name}"
 
     def _merged_args(self, d: Mapping[str, object] | None = None) -> Section:
-        """Return the tool's options for the current request, except ``on``. They override those in
-        ``d``.
+        """Return the tool's options for the current request, except ``on``. These options override
+        those in ``d``.
         """
         merged = dict(d or ())
         toolmap = serving.request.toolmaps.get(self.namespace, {})

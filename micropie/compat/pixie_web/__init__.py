@@ -181,7 +181,7 @@ def route(
     ``action``: one method or several.
 
     Raises ``SetupError`` for an ``async def`` handler without ``RouteType.asnc``, and for a ``def``
-    handler with it.
+    handler with this type.
     """
     methods = [action] if isinstance(action, str) else list(action)
 

@@ -102,8 +102,8 @@ class MemoryCache(Cache):
             self.cursize = 0
 
     def _key(self) -> _Key:
-        """Return the key for the current request: its URL, and its values of the headers listed in
-        the Vary of the last response for this URL.
+        """Return the key for the current request: the URL, and the request's values of the headers
+        that are listed in the Vary of the last response for this URL.
         """
         address, headers = place(), serving.request.headers
         return address, tuple((name, headers.get(name)) for name in self._varies.get(address, ()))
@@ -272,7 +272,7 @@ def tee_output() -> None:
 
 
 def _teed(body: Iterable[bytes], cache: Cache) -> Iterator[bytes]:
-    """Yield a body's chunks. After the last one, put them into the cache unless they are too
+    """Yield a body's chunks. After the last chunk, put the body into the cache unless it is too
     long.
     """
     pieces: list[bytes] = []

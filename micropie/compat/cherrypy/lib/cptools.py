@@ -78,9 +78,9 @@ def validate_since() -> None:
 
 def expires(secs: float | timedelta = 0, force: bool = False, debug: bool = False) -> None:
     """The tool ``expires``: set headers that allow caches to store the response for ``secs``
-    seconds, or forbid it if ``secs`` is 0.
+    seconds, or that forbid storing it if ``secs`` is 0.
 
-    ``force``: whether to set the headers on every response and replace those that it already has.
+    ``force``: whether to set the headers on every response, replacing headers that it already has.
         By default they are set only if the response has ETag, Last-Modified, Age or Expires.
     """
     response = serving.response
@@ -190,7 +190,7 @@ def proxy(
     sets. A client that connects to the server without the proxy can forge these headers.
 
     ``base``: scheme and host if the proxy doesn't send them.
-    ``local``, ``remote``, ``scheme``: the names of the headers, "" to ignore one.
+    ``local``, ``remote``, ``scheme``: the names of the headers; "" ignores a header.
 
     If a header has several schemes or hosts, the first one is used. If X-Forwarded-For has several
     addresses, the last one is used, because the proxy itself added it.

@@ -25,8 +25,8 @@ UTF8 = "utf-8"
 def decode(
     encoding: str | Sequence[str] | None = None, default_encoding: str | Sequence[str] = UTF8
 ) -> None:
-    """Decode forms from ``encoding``. If that isn't given, decode each from the charset that it
-    declares, or from ``default_encoding`` if it declares none.
+    """Decode forms from ``encoding``. If ``encoding`` isn't given, decode each form from the
+    charset that the form declares, or otherwise from ``default_encoding``.
     """
     body = serving.request.body
     if encoding is not None:

@@ -514,7 +514,7 @@ def _locked_file(path: str, limit: float | timedelta | None) -> IO[bytes]:
 
 class BackendSession(Session):
     """Sessions in a backend of ``micropie.sessions`` (the option ``tools.sessions.backend``).
-    Native handlers can share them.
+    Native handlers can share these sessions.
 
     Only changed keys are stored, so that another process's changes to other keys aren't lost.
     Values are stored as JSON.

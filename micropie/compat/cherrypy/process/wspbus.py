@@ -129,7 +129,8 @@ class Bus:
     def publish(self, channel: str, *args: object, **kwargs: object) -> list[Any]:
         """Call the subscribers of ``channel`` by priority, and return the list of their results.
 
-        All are called even if some raise exceptions. ``ChannelFailures`` is raised at the end.
+        All subscribers are called, even if some raise exceptions. ``ChannelFailures`` is raised at
+        the end.
         """
         listeners = self.listeners.get(channel)
         if not listeners:
@@ -167,8 +168,8 @@ class Bus:
     # -- states ------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Call the subscribers of "start". If one raises an exception, exit the bus and raise the
-        exception again.
+        """Call the subscribers of "start". If a subscriber raises an exception, exit the bus and
+        raise the exception again.
         """
         self.before_start()
         if not self._has_clean_exit:
