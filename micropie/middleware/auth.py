@@ -86,8 +86,8 @@ class BasicAuth(_AuthMiddleware):
     passwords. Everybody else gets a 401.
 
     - ``check``: a ``def`` or an ``async def`` function, or the dict. Under ASGI, a ``def`` runs in
-      a worker thread unless it has ``@run_in("loop")``. Its result becomes ``request.state.user``;
-      True means the user's name, None and False reject the user.
+      a worker thread unless it has ``@run_in("loop")``. The function's result becomes
+      ``request.state.user``; True means the user's name, None and False reject the user.
     - ``realm``: the name that browsers show when they ask for the password.
 
     Use this with https only, because each request contains the password as plain text.
@@ -158,8 +158,9 @@ class BearerAuth(_AuthMiddleware):
     get a 401.
 
     - ``check``: a ``def`` or an ``async def`` function. Under ASGI, a ``def`` runs in a worker
-      thread unless it has ``@run_in("loop")``. Its result becomes ``request.state.user``; None and
-      False reject the request. Compare known tokens with ``secrets.compare_digest``.
+      thread unless it has ``@run_in("loop")``. The function's result becomes
+      ``request.state.user``; None and False reject the request. Compare known tokens with
+      ``secrets.compare_digest``.
     - ``realm``: a name for the site, sent with each 401.
     - ``token_url``: the URL where clients get a token for a name and a password. The OpenAPI
       document then describes OAuth2's password flow (RFC 6749, section 4.3), and Swagger UI asks

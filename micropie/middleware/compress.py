@@ -180,8 +180,8 @@ class Compress(FlowMiddleware):
             length = int(stated) if stated.isascii() and stated.isdigit() else self._minimum
         if length >= self._minimum:
             compressor = _Compressed(self, request, response)
-            # For clients that don't accept compression, leave the file as it is, because servers
-            # send files most efficiently.
+            # For clients that don't accept compression, leave the file as it is, because a server
+            # sends a file more efficiently than a stream.
             if stream.file is None or compressor.decide(response):
                 stream.transform(compressor)
                 response.body = stream

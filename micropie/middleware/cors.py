@@ -163,8 +163,8 @@ class CORSMiddleware(FlowMiddleware):
         for name, value in self._for_preflights if is_preflight else self._for_answers:
             headers[name] = value
         if is_preflight and "*" in self._headers:
-            # List the headers by name, because "*" doesn't include Authorization, and with
-            # credentials it has no effect.
+            # List the headers by name, because "*" doesn't include Authorization and has no effect
+            # with credentials.
             headers[_ALLOW_HEADERS] = ", ".join(names)
 
     def _allowed_origin(self, origin: str) -> str | None:

@@ -40,11 +40,11 @@ def _takes_nothing(function: object) -> bool:
 
 
 class HealthCheck(FlowMiddleware):
-    """Respond with 200 if all checks succeed. Respond with 503 if one fails, and while the server
-    shuts down. The body has the results of the checks as JSON.
+    """Respond with 200 if all checks succeed. Respond with 503 if a check fails, and while the
+    server shuts down. The body has the results of the checks as JSON.
 
-    It takes the arguments of ``App.health``. It logs when a check begins to fail and when it
-    succeeds again.
+    ``HealthCheck`` takes the arguments of ``App.health``. It logs when a check begins to fail and
+    when the check succeeds again.
     """
 
     def __init__(self, app: App, checks: Mapping[str, Check], timeout: float, live: bool) -> None:

@@ -83,7 +83,7 @@ class LoadShedding(FlowMiddleware):
     become shorter.) It then rejects each request that has waited for a quarter of a second and
     behind ten other requests (as in CoDel, RFC 8289).
 
-    The proxy sends the time at which a request arrived in the header ``X-Request-Start``: ``t=``
+    In the header ``X-Request-Start``, the proxy sends the time at which a request arrived: ``t=``
     and the time since 1970 in seconds, milliseconds or microseconds. So the measured wait includes
     the queues of the operating system and the server, which servers don't report. Requests without
     the header are never rejected.
@@ -152,11 +152,11 @@ class Timeout(FlowMiddleware):
 
     If several timeouts apply to a handler, the innermost one counts.
 
-    An ``async def`` is cancelled. A ``def`` continues in its thread, which can't be stopped, and
-    its result is discarded, so set timeouts for the databases and services that it calls. Under
-    WSGI the handler runs in another thread than the server's, and the process starts a background
-    event loop. The time includes the wait for a free thread. Handlers with ``@run_in("loop")`` and
-    generators are not limited.
+    An ``async def`` is cancelled. A ``def`` continues in its thread, which can't be stopped; its
+    result is discarded. So set timeouts for the databases and services that the handler calls.
+    Under WSGI the handler runs in another thread than the server's, and the process starts a
+    background event loop. The time includes the wait for a free thread. Handlers with
+    ``@run_in("loop")`` and generators are not limited.
     """
 
     statuses = (503,)

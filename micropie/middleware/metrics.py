@@ -53,8 +53,8 @@ USAGES: Final = {
     "micropie_channel_subscribers": "Subscribers in this process.",
 }
 
-# Matches a version in an Accept header that is not a short number. It is removed, because
-# prometheus_client would try to parse any text.
+# Matches a version in an Accept header that is not a short number. Such a version is removed,
+# because prometheus_client would try to parse any text.
 _ODD_VERSION: Final = re.compile(r"version=(?![0-9]{1,3}(?:\.[0-9]{1,3}){0,2}\s*(?:[,;]|$))[^,;]*")
 
 # The attribute of a request that stores its start time.

@@ -180,8 +180,8 @@ def _forwarded(request: Request) -> Iterator[Element]:
 
 
 def _entries(header: str) -> Iterator[str]:
-    # ``rsplit`` leaves everything before the last _MAX_ENTRIES entries as one entry. It counts as
-    # malformed, because it contains commas.
+    # ``rsplit`` leaves everything before the last _MAX_ENTRIES entries as one entry. This entry
+    # counts as malformed, because it contains commas.
     return (entry.strip(" \t") for entry in reversed(header.rsplit(",", _MAX_ENTRIES)))
 
 

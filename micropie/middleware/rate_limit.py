@@ -1,11 +1,11 @@
 """Rate limits: 429 for clients with too many requests (RFC 6585, section 4).
 
 The algorithm is GCRA, the generic cell rate algorithm (ITU-T I.371). A store has one number for
-each client: the time at which its next request would come if requests came evenly, ``per / limit``
-seconds apart. Each request moves that time forward by ``per / limit``. A request that would move it
-more than ``per`` seconds into the future is rejected, and the time stays as it is. So a client may
-send ``limit`` requests together, then one every ``per / limit`` seconds. In any ``t`` seconds, it
-may send at most ``limit + t * limit / per`` requests.
+each client: the time at which the client's next request would come if requests came evenly, ``per /
+limit`` seconds apart. Each request moves that time forward by ``per / limit``. A request that would
+move it more than ``per`` seconds into the future is rejected, and the time stays as it is. So a
+client may send ``limit`` requests together, then one every ``per / limit`` seconds. In any ``t``
+seconds, it may send at most ``limit + t * limit / per`` requests.
 
 Counting requests per time window would allow twice the limit around the edge of a window, and block
 a client until the window's end. A log of requests would need ``limit`` numbers for each client.
@@ -306,8 +306,8 @@ class RateStore:
 
     - ``hit``: a ``def`` or an ``async def``. It raises ``OSError`` (``ConnectionError``,
       ``TimeoutError``) if the store is unavailable.
-    - ``blocking``: whether a ``def hit`` may wait for I/O. It then runs in a worker thread under
-      ASGI.
+    - ``blocking``: whether a ``def hit`` may wait for I/O. Such a ``hit`` runs in a worker thread
+      under ASGI.
     - ``ping()``: an optional method, which ``App.health`` calls. It raises an exception if the
       store is unavailable.
     """
