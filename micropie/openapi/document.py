@@ -141,7 +141,8 @@ class Builder:
         self.common = describe(responses=docs.responses)
         self.paths: dict[str, dict[str, object]] = {}
         self.tags: dict[str, dict[str, str]] = {}
-        # Add this first, so that it keeps its name if the application has a class ``Problem`` too.
+        # Add micropie's ``Problem`` first, so that it keeps its name if the application has a class
+        # ``Problem``, too.
         self.components = {"Problem": PROBLEM}
         self.inputs = Schemas(own.types, self.components, "validation")
         self.answers = Schemas(own.types, self.components, "serialization")
