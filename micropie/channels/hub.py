@@ -1,10 +1,10 @@
 """Channels in one process: the subscribers of each channel, the delivery of messages, and the
 subscriptions that handlers use.
 
-Each subscriber has a mailbox and decodes its own copy of a message from JSON. So it can't change
-another subscriber's message, and a message has the same form whether it comes from this process or
-another one. Immutable values (text, numbers, true, false and null) are decoded once. Any thread may
-publish, and publishing never waits.
+Each subscriber has a mailbox and decodes its own copy of a message from JSON. So a subscriber can't
+change another subscriber's message, and a message has the same form whether it comes from this
+process or another one. Immutable values (text, numbers, true, false and null) are decoded once. Any
+thread may publish, and publishing never waits.
 """
 
 from __future__ import annotations
@@ -210,7 +210,8 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
     # -- beginning and end -------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End this subscription. Its loop ends after the messages that are already waiting.
+        """End this subscription. The loop over its messages ends after those that are already
+        waiting.
 
         Any thread and any task may call this. Further calls do nothing.
         """

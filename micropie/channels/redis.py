@@ -92,7 +92,7 @@ class RedisChannels(Channels):
         super().close()
         with self._lock:
             # Close the listener first, because the publisher has to send the message that wakes the
-            # listener. If there is no publisher, one is created for that.
+            # listener. If there is no publisher, ``wake`` creates one.
             if self._listener is not None:
                 self._listener.close()
             if self._publisher is not None:
@@ -258,7 +258,7 @@ class _Listener(threading.Thread):
     def _reset_connection(self) -> None:
         self._is_connected = False
         self._requested: set[str] = set()  # channels that this connection has asked Redis for
-        # By channel, how many of these requests Redis has not confirmed.
+        # For each channel, how many of these requests Redis has not confirmed.
         self._unconfirmed: Counter[str] = Counter()
 
     # -- for other threads -------------------------------------------------------------------------
