@@ -43,8 +43,8 @@ class RedisSessionBackend(SessionBackend):
     """Sessions in the Redis server at ``url``, such as ``redis://localhost:6379/0``, under keys
     that begin with ``prefix``.
 
-    Any number of machines can share it. Values must be JSON. Redis deletes a session when it
-    expires. The URL may list Sentinels: ``redis+sentinel://one:26379,two:26379/mymaster/0``. Use
+    Any number of machines can share the sessions. Values must be JSON. Redis deletes a session when
+    it expires. The URL may list Sentinels: ``redis+sentinel://one:26379,two:26379/mymaster/0``. Use
     ``valkey://`` or ``valkeys://`` for a Valkey server.
     """
 

@@ -71,7 +71,7 @@ class SQLiteSessionBackend(SessionBackend):
 
     def after_fork(self) -> None:
         """In a forked child, set the parent's connections aside without closing them, and start
-        with none.
+        without connections.
         """
         self._closing.detach()
         _inherited.append(self._idle)
