@@ -49,7 +49,7 @@ class Portal(httpx.AsyncBaseTransport):
     """Calls the methods of the ``TestClient`` in worker threads, from the test's loop.
 
     It is also a transport of httpx2 that passes requests to the transport of the ``TestClient``.
-    Entering and leaving it enters and leaves the ``TestClient``.
+    Entering and leaving the portal enters and leaves the ``TestClient``.
     """
 
     def __init__(self, client: TestClient) -> None:

@@ -53,7 +53,7 @@ class RequestOptions(SocketOptions, total=False):
 def tree_of(app: object) -> Any:
     """Return the ``Tree`` of an application.
 
-    Raises ``ClientError`` if it has none, because it isn't an ``App``.
+    Raises ``ClientError`` if the application isn't an ``App``, because others have no tree.
     """
     tree = getattr(app, "_micropie", None)
     if tree is None:
@@ -205,8 +205,8 @@ class TestClient(httpx.Client):
                 session["cart"] = ["apple pie"]
 
         If the dict has changed at the end of ``with``, it is stored, and the client gets the
-        cookie. The application's hooks and handlers don't run. Raises ``ClientError`` if the
-        application isn't a ``micropie.App``.
+        session's cookie. The application's hooks and handlers don't run. Raises ``ClientError`` if
+        the application isn't a ``micropie.App``.
         """
         values: dict[str, Any] = {}
         self._visit_session(values.update)
@@ -257,10 +257,10 @@ class TestClient(httpx.Client):
 
             client.post_form("/login", {"name": "alice", "password": "sesame"})
 
-        It sends the first form with ``method="post"`` that has the fields in ``data`` and
-        ``files``. The request goes to the form's ``action``, encoded as its ``enctype`` says. The
-        other fields are sent with the values in the page, unless they are disabled. ``options`` are
-        those of ``client.post``. Raises ``ClientError`` if no form has these fields, and
+        ``post_form`` sends the first form with ``method="post"`` that has the fields in ``data``
+        and ``files``. The request goes to the form's ``action``, encoded as its ``enctype`` says.
+        The other fields are sent with the values in the page, unless they are disabled. ``options``
+        are those of ``client.post``. Raises ``ClientError`` if no form has these fields, and
         ``httpx2.HTTPStatusError`` if the page is an error response.
         """
         shown = self.get(page, follow_redirects=True).raise_for_status()

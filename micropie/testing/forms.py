@@ -32,8 +32,8 @@ class PostForm:
         """Return the options for httpx2 to send the request that a browser sends if a visitor
         enters ``data`` and chooses ``files``.
 
-        A form without ``enctype="multipart/form-data"`` sends only the names of files. With it, a
-        file input left empty sends a file without a name.
+        A form without ``enctype="multipart/form-data"`` sends only the names of files. With this
+        ``enctype``, a file input left empty sends a file without a name.
         """
         as_files = self.file_inputs if self.is_multipart else ()
         fields: dict[str, Any] = {

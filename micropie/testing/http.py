@@ -155,7 +155,7 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
             )
 
     def close(self) -> None:
-        """Disconnect, and wait until the application has ended. Raises its error, or
+        """Disconnect, and wait until the application has ended. Raises the application's error, or
         ``AppTimeout``.
         """
         if self in self._open:

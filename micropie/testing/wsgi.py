@@ -1,8 +1,8 @@
 """Call WSGI applications: the environ, the thread in which the application runs, and the transport.
 
 Each request runs in a new thread rather than in the test's, as under gunicorn's gthread or
-waitress. So the test fails instead of hanging if the application hangs, and it can read a stream
-while the application produces it.
+waitress. So if the application hangs, the test fails instead of hanging. The test can also read a
+stream while the application produces it.
 """
 
 from __future__ import annotations
