@@ -61,7 +61,7 @@ def open_debug_pages(key: str, request: Request) -> Response:
 def may_see_debug_pages(request: Request) -> bool:
     """Return whether the client is the developer's browser and has the key.
 
-    If it lacks only the key, log the URL with the key.
+    If only the key is missing, log the URL with the key.
     """
     if not is_on_this_machine(request):
         return False

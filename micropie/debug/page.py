@@ -3,8 +3,8 @@ and variables; for a 404, the routes with similar paths.
 
 ``access.py`` decides who sees the pages. A browser gets HTML, a client that accepts or sent JSON
 gets a problem document (RFC 9457), and all others get plain text. The HTML has no scripts and loads
-nothing. Its Content-Security-Policy forbids both, so it does no harm if some text is left unescaped
-by accident. ``_hide_secrets`` is applied to each value that is shown.
+nothing. The Content-Security-Policy forbids scripts and loading, so text that is left unescaped by
+accident does no harm. ``_hide_secrets`` is applied to each value that is shown.
 """
 
 from __future__ import annotations
