@@ -61,12 +61,12 @@ class Inspector:
         for one in inspector.routes():
             print(one.methods, one.route.pattern, one.route.name)
 
-    It covers the whole tree that contains ``app``; with ``inside``, only ``app`` and the
+    The inspector covers the whole tree that contains ``app``; with ``inside``, only ``app`` and the
     applications inside it on the same host. Isolated mounts have their own trees.
 
-    Each method reads the current state. It raises the same ``SetupError`` as the first request.
-    With ``inside``, it raises ``LookupError`` outside of requests if the application is mounted in
-    several places.
+    Each method reads the current state, and raises the same ``SetupError`` as the first request.
+    With ``inside``, each method raises ``LookupError`` outside of requests if the application is
+    mounted in several places.
     """
 
     def __init__(self, app: AppBase, *, inside: bool = False) -> None:

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 from micropie._core.http import Request
 
-# Words in the names of the headers that proxies add, and browsers never send: X-Forwarded-For,
+# Words in the names of headers that proxies add and browsers never send, such as X-Forwarded-For,
 # True-Client-IP, CloudFront-Viewer-Address, CDN-Loop, CF-Ray, X-Envoy-Original-Path.
 _FORWARDING = frozenset(
     {
@@ -37,9 +37,9 @@ def is_on_this_machine(request: Request) -> bool:
     """Return whether the client of ``request`` is on this machine. The client's address and the
     requested host must be local, and there must be no proxy in between.
 
-    The address alone is not enough. A local address is also that of requests through a proxy on
-    this machine, and of requests by another site's script in the developer's browser, if the site
-    has changed its host name to resolve to this machine (DNS rebinding).
+    The address alone is not enough. Requests through a proxy on this machine also have a local
+    address. So do requests by another site's script in the developer's browser, if the site has
+    changed its host name to resolve to this machine (DNS rebinding).
 
     The address may be one that ``ProxyHeaders`` has set, because this middleware accepts addresses
     only from a trusted proxy.
@@ -77,9 +77,9 @@ def _is_loopback(host: str) -> bool:
 def _has_several_workers(request: Request) -> bool:
     """Return whether several processes serve this application, according to the server.
 
-    A WSGI server reports it in each request. An ASGI server doesn't, so check the command line, the
-    environment variable that servers read, and whether gunicorn is loaded. A worker process has its
-    parent's command line.
+    A WSGI server reports this in each request. An ASGI server doesn't report it, so check the
+    command line, the environment variable that servers read, and whether gunicorn is loaded. A
+    worker process has its parent's command line.
     """
     said = request._exchange.has_several_workers
     if said is not None:
