@@ -53,7 +53,7 @@ def execute(arguments: Namespace) -> int:
         rows = [row[:5] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     others = sum(widths) - widths[2] + 2 * len(widths[1:])
-    # Cut long handlers' signatures so that each row fits on a line. ``--json`` prints them whole.
+    # Cut long signatures of handlers so that each row fits on a line. ``--json`` prints them whole.
     room = shutil.get_terminal_size().columns - others if sys.stdout.isatty() else _WIDEST
     widths[2] = min(widths[2], max(_NARROWEST, min(_WIDEST, room)))
     for row in rows:

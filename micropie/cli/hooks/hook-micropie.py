@@ -1,5 +1,5 @@
 """A PyInstaller hook. It lists all modules of micropie and of the installed servers, because some
-are imported by a name in a string, and PyInstaller doesn't find such imports.
+modules are imported by a name in a string, and PyInstaller doesn't find such imports.
 """
 
 from importlib.util import find_spec

@@ -203,8 +203,8 @@ def _wsgiref(target: Target, options: Options) -> None:
 
 _GRANIAN = (WORKERS, SSL, UDS)
 
-# In order of preference. A server that supports both protocols is listed twice, because it may have
-# other features with WSGI than with ASGI.
+# The servers in order of preference. A server that supports both protocols is listed twice, because
+# it may have other features with WSGI than with ASGI.
 SERVERS = (
     Server("uvicorn", "uvicorn", ASGI, ("asyncio", "uvloop"), ALL, _uvicorn),
     Server("hypercorn", '"hypercorn[trio]"', ASGI, ("asyncio", "trio", "uvloop"), ALL, _hypercorn),
