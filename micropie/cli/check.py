@@ -187,7 +187,8 @@ def _second_names(all_inside: Sequence[Application]) -> Iterator[str]:
     the earlier attribute.
     """
     for inner in (one.app for one in all_inside):
-        # An attribute of an inner application may refer to the outermost one. That is no error.
+        # An attribute of an inner application may refer to the outermost application: this is no
+        # error.
         first: dict[object, str] = {all_inside[0].app: ""}
         for name, value in {**vars(type(inner)), **vars(inner)}.items():
             if isinstance(value, App) and not name.startswith("_"):

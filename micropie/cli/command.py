@@ -175,7 +175,7 @@ def _values(
     """Return a command's values as query pairs and path segments. The values of ``*names`` and of
     the parameters before it are segments, all others are pairs.
 
-    Segments are assigned to parameters by position, so the user can't omit a value before another
+    Segments are assigned to parameters by position, so the user can't omit a value and give a later
     one.
     """
     values: dict[str, Any] = vars(given)

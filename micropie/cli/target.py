@@ -179,8 +179,8 @@ def _imported(name: str, folder: Path) -> ModuleType:
 
 @contextmanager
 def _explained(failed: str) -> Iterator[None]:
-    """Turn an exception in the application's code into a ``CommandError``. Its message contains the
-    traceback's lines in that code.
+    """Turn an exception in the application's code into a ``CommandError``. The error's message
+    contains the lines of the traceback that are in the application's code.
     """
     lines: list[str] = []
     try:

@@ -8,8 +8,8 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 
-# A test allows the command line to import ``micropie.compat`` only in this way, because few
-# commands need it.
+# Few commands need ``micropie.compat``, so a test allows the command line to import it only with
+# ``import_module``.
 COMPAT = import_module("micropie.compat")
 
 
@@ -32,7 +32,7 @@ def imported_names(tree: ast.Module) -> dict[str, str]:
 
 
 def _all_names(framework: str) -> dict[str, str]:
-    """Return the names that ``from bottle import *`` binds."""
+    """Return the names that ``from <framework> import *`` binds."""
     if framework not in ("bottle", "cherrypy"):
         return {}
     missing = [name for name in COMPAT.ADVICE if name.startswith(f"{framework}.")]

@@ -42,7 +42,7 @@ def _free_port(options: Options) -> int:
 
 def _check_file(path: str) -> None:
     """Raise ``ServingError`` if no socket can be created at this path. If a server that has exited
-    has left a socket there, remove the socket, because not every server does that at startup.
+    has left a socket there, remove the socket, because not every server removes it at startup.
     """
     file = Path(path)
     try:
