@@ -1,4 +1,5 @@
-"""Who may see the pages of ``debug=True``, which show source code and the values of variables.
+"""Decide who may see the pages of ``debug=True``. These pages show source code and the values of
+variables.
 
 First, the browser must have opened a URL that contains this process's key. The URL is logged, and
 printed by ``micropie run``. Second, the client must be on this machine with no proxy in between,

@@ -62,7 +62,7 @@ def _of_name(failure: BaseException) -> str:
 
 
 def _of_text(route: RouteInfo | None, text: str) -> str:
-    """Return the hint for a parameter without an annotation that is used as a number."""
+    """Return the hint for a parameter that has no annotation but is used as a number."""
     function = None if route is None else route.function
     code = getattr(function, "__code__", None)
     if code is None or not re.search(r"str.*\bint\b|\bint\b.*str", text):
