@@ -176,8 +176,8 @@ class AppTask(Runner):
         """Wait until ``look`` returns something true, and return that."""
         with self._call.waiting(where):
             while not (found := look()):
-                # ``receive`` and ``send`` may both wait for this event. The one that wakes first
-                # replaces it.
+                # ``receive`` and ``send`` may both wait for this event. Whichever wakes first
+                # replaces the event.
                 if self._changed.is_set():
                     self._changed = anyio.Event()
                 await self._changed.wait()

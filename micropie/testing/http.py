@@ -205,9 +205,9 @@ class AppTransport(httpx.BaseTransport, ABC):
     def __init__(self, app: Callable[..., Any], settings: ClientSettings) -> None:
         self.app = app
         self.settings = settings
-        self.overrides = ExitStack()  # undone when the client is closed
-        # Ends everything that was started. The stack is emptied when it is used, because a client
-        # may be closed twice, by ``close`` and by ``with``.
+        self.overrides = ExitStack()  # all overrides are undone when the client is closed
+        # Ends what this transport has started. Closing a stack empties it, so a client may be
+        # closed twice, by ``close`` and by ``with``.
         self.ends = ExitStack()
         self._open: set[HttpCall] = set()
 

@@ -195,8 +195,8 @@ class AppThread(Runner):
             self._send(data)
 
     def _send(self, data: bytes) -> None:
-        """Send a chunk. Before the first one, send the status and the headers. An empty chunk ends
-        the body.
+        """Send a chunk. Before the first chunk, send the status and the headers. An empty chunk
+        ends the body.
         """
         if self._head is None:
             raise ProtocolViolation(
