@@ -184,7 +184,7 @@ def _taken(idle: list[_Lent], file: object) -> _Lent | None:
 
 
 def _change_to_wal(connection: sqlite3.Connection, path: Path) -> None:
-    """Switch SQLite to a write-ahead log. SQLite refuses this while another process does the same,
+    """Switch SQLite to a write-ahead log. SQLite refuses the switch while another process makes it,
     so try again for up to ``_BUSY`` seconds.
 
     If an earlier database at this path was deleted, its shared-memory file may still exist. Remove
@@ -197,7 +197,7 @@ def _change_to_wal(connection: sqlite3.Connection, path: Path) -> None:
         try:
             if connection.execute(mode).fetchone() != ("wal",):
                 with connection:
-                    # so that no other process switches at the same time
+                    # so that no other process switches this database at the same time
                     connection.execute("BEGIN EXCLUSIVE")
                     if connection.execute(mode).fetchone() != ("wal",):
                         Path(f"{path}-shm").unlink(missing_ok=True)
