@@ -210,8 +210,8 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
     # -- beginning and end -------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End this subscription. The loop over its messages ends after those that are already
-        waiting.
+        """End this subscription. The loop over its messages still gets the messages that are
+        waiting, and then ends.
 
         Any thread and any task may call this. Further calls do nothing.
         """

@@ -39,8 +39,8 @@ ANSWER_WITHIN = 10.0
 _BETWEEN_LOOKS = 0.5
 # The shortest and the longest time in seconds between two attempts to connect.
 PAUSES = (0.05, 3.0)
-# How many messages may wait to be sent; further ones fail. A busy process publishes about as many
-# in a second.
+# How many messages may wait to be sent; further ones fail. A busy process publishes about this
+# number of messages in a second.
 MOST_WAITING = 10_000
 # How many messages are sent in one batch at most.
 BATCH = 500
@@ -200,7 +200,7 @@ class _Publisher(threading.Thread):
         self._waiting.put(None)
 
     def run(self) -> None:
-        """Send messages until ``close``. This runs in the thread."""
+        """Send messages until ``close``. Only the thread itself runs this method."""
         batch = []
         for item in iter(self._waiting.get, None):
             batch.append(item)
@@ -284,7 +284,7 @@ class _Listener(threading.Thread):
             self._hub.send(self._control, b"").add_done_callback(self._after_wake)
 
     def _after_wake(self, sent: futures.Future[str]) -> None:
-        # The listener's thread notices the failure only later. So fail the waiting subscriptions
+        # The listener's thread notices the failure only later. So the waiting subscriptions fail
         # now.
         if failure := cast(Future, sent).failure():
             with self._lock:
