@@ -575,7 +575,7 @@ class Builder:
 
         If the application has an error handler for the error, the content isn't described.
         """
-        # ``_MALFORMED`` describes only errors other than ``BindingError``.
+        # The sentence ``_MALFORMED`` describes the status's errors other than ``BindingError``.
         is_others = sentence == _MALFORMED
         keys = [key for handlers in application.error_handlers for key in handlers]
         if any(_may_answer(key, number) for key in keys if not is_others or key != BindingError):
@@ -713,8 +713,8 @@ def _may_answer(key: int | type[Exception], number: int | None) -> bool:
 def _by_status(
     results: Sequence[object], stated: int | None
 ) -> tuple[dict[int | None, list[object]], bool]:
-    """Return the types of bodies by status, taken from the annotations of results. Also return
-    whether all statuses are known.
+    """Take the types of bodies by status from the annotations of results. Also return whether all
+    statuses are known.
     """
     is_known = True
     found: dict[int | None, list[object]] = {}

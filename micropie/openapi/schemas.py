@@ -311,7 +311,8 @@ def _add_formats(info: Any, schema: Schema, components: dict[str, Any], done: se
     if reference:
         schema = components.get(reference, {})
         owner = getattr(own, "cls", type(None)).__name__
-        # If the title is another class's, this schema belongs to another structure of the union.
+        # If the schema's title is the name of another class, the schema belongs to another
+        # structure of the union.
         if reference in done or schema.get("title", "").partition("[")[0] != owner:
             return
         done.add(reference)
@@ -476,8 +477,8 @@ def without_infinities(found: Any) -> Any:
 
 
 def _is_writable(name: str, value: object) -> bool:
-    """Return whether a member's value contains no infinity and no NaN, so that JSON can represent
-    it.
+    """Return whether the value of a schema's member can be written as JSON: it contains no infinity
+    and no NaN.
     """
     if name != "default" and not isinstance(value, float):
         return True
