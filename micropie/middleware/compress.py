@@ -46,12 +46,12 @@ class Compress(FlowMiddleware):
     - ``minimum``: the size in bytes from which a body is compressed. Streams of unknown length are
       always compressed.
     - ``level``: 1 (fast) to 9 (small).
-    - ``types``: media types. ``"text/*"`` matches all text types, ``"*+json"`` all types with this
-      suffix.
+    - ``types``: media types. ``"text/*"`` matches all text types, and ``"*+json"`` matches all
+      types that end with ``+json``.
     - ``codings``: any of ``"zstd"``, ``"br"`` (brotli) and ``"gzip"``, in order of preference. A
       client gets the one that it prefers, or the first one if it has no preference. The default is
-      all that are installed: zstd comes with Python 3.14 or the package ``backports.zstd``, brotli
-      with the package ``brotli``.
+      every coding that is installed: zstd comes with Python 3.14 or the package ``backports.zstd``,
+      brotli with the package ``brotli``.
 
     Event streams, partial content (206), and responses with a Content-Encoding or ``Cache-Control:
     no-transform`` are never compressed. Every response whose type and size allow compression gets

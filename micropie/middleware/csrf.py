@@ -57,7 +57,7 @@ class CSRFMiddleware(FlowMiddleware):
         if request.method in _SAFE:
             return None
         if self._exempt:
-            # Compare segments as the router does: "/hooks%2F..%2Fpay" is not under "/hooks".
+            # Compare segments, as the router does: "/hooks%2F..%2Fpay" is not under "/hooks".
             segments = request._exchange.segments()
             if any(segments[: len(path)] == path for path in self._exempt):
                 return None

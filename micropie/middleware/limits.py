@@ -43,7 +43,7 @@ class ConcurrencyLimit(FlowMiddleware):
         self._mark = f"_counts_for_{id(self)}"
 
     def before(self, request: Request) -> None:
-        """Count the request. Raises 503 if there are too many."""
+        """Count the request. Raises 503 if there are too many requests."""
         if not self._free.acquire(blocking=False):
             raise HTTPError(
                 503,

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, ``App.metrics``. Only this module uses prometheus_client.
+"""Metrics for Prometheus (``App.metrics``). Only this module uses prometheus_client.
 
 ``Metrics``, the outermost hook, counts requests. ``MetricsEndpoint``, the only hook of the
 endpoint's route, sends the metrics. No label contains text from a client: a route's label is its

@@ -2,9 +2,9 @@
 
 The algorithm is GCRA, the generic cell rate algorithm (ITU-T I.371). A store has one number for
 each client: the time at which the client's next request would come if requests came evenly, ``per /
-limit`` seconds apart. Each request moves that time forward by ``per / limit``. A request that would
-move it more than ``per`` seconds into the future is rejected, and the time stays as it is. So a
-client may send ``limit`` requests together, then one every ``per / limit`` seconds. In any ``t``
+limit`` seconds apart. Each request moves the stored time forward by ``per / limit``. A request that
+would move it more than ``per`` seconds into the future is rejected, and the time stays as it is. So
+a client may send ``limit`` requests together, then one every ``per / limit`` seconds. In any ``t``
 seconds, it may send at most ``limit + t * limit / per`` requests.
 
 Counting requests per time window would allow twice the limit around the edge of a window, and block

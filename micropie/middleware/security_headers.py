@@ -120,7 +120,7 @@ def _one_of(argument: str, value: str | None, known: tuple[str, ...]) -> str | N
 
 
 def _text(argument: str, value: str | None) -> str | None:
-    """Return ``value`` on one line, because a long policy may be written on several."""
+    """Return ``value`` on one line, because a long policy may be written on several lines."""
     if value is None:
         return None
     try:
