@@ -3,8 +3,8 @@
 A module that still imports the original reads the wrong ``request``: one that is unbound, or bound
 to another client's request that the same thread handled earlier. So while a migrated application
 handles a request, the original's ``request`` and ``response`` raise ``RuntimeError``, unless the
-original handles the request too. Other applications in the same process that run on the original
-work as before.
+original handles the request too. Applications in the same process that weren't migrated still work
+as before.
 
 ``watch`` installs these checks: immediately if the original has been imported already, otherwise
 when a function or a template imports it.
@@ -145,8 +145,8 @@ class _Default:
     """A class attribute that raises an error if it is read while a migrated application handles a
     request.
 
-    ``log``: the original's ``cherrypy.log``. It may read the attribute, because it looks up the
-        application whose log it writes to.
+    ``log``: the original's ``cherrypy.log``. This object may read the attribute, because it has to
+        find the current application's log.
     """
 
     def __init__(self, value: object, log: object) -> None:
@@ -223,7 +223,7 @@ _GUARDS = {"bottle": ("request", _guard_bottle), "cherrypy": ("serving", _guard_
 def _refuse(framework: str, log: object = None) -> None:
     """Raise ``OriginalFrameworkError`` with the name of the module that uses the original.
 
-    ``log``: the original's ``cherrypy.log``. If that is the caller, return without an error.
+    ``log``: the original's ``cherrypy.log``. If ``log`` is the caller, return without an error.
     """
     frame: FrameType | None = sys._getframe()
     name: str | None = __name__

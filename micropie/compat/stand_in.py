@@ -1,5 +1,5 @@
-"""``install("bottle")`` makes every ``import bottle`` import the compatibility module,
-also in plugins and for submodules.
+"""``install("bottle")`` makes every ``import bottle`` import the compatibility module, even in a
+plugin. The same is true for the framework's submodules.
 
 Call ``install`` at the top of the module that servers load, before anything imports the framework::
 
@@ -27,7 +27,7 @@ FRAMEWORKS = ("bottle", "cherrypy", "pixie_web")
 
 
 class _StandIn:
-    """An import finder that replaces a framework's modules with this package's.
+    """An import finder that replaces a framework's modules with the modules of this package.
 
     ``name``: the name by which programs import the framework.
 

@@ -58,8 +58,9 @@ class _Cached:
         environ = request.environ
         if self.key in environ:
             return environ[self.key]
-        # ``make`` reads several values. A ``LocalRequest`` would look up the current environ for
-        # each, which takes as long as parsing a form. So pass a request that has this environ.
+        # ``make`` reads several values. For each value, a ``LocalRequest`` would look up the
+        # current environ, and the lookups would take as long as parsing a form. So pass a request
+        # that has the environ already.
         own = object.__new__(BaseRequest)
         object.__setattr__(own, "environ", environ)
         environ[self.key] = value = self.make(own)

@@ -160,7 +160,7 @@ class _Rule:
                 between = literals[first + 1 : position]
                 self.runs.append((self.groups, wildcards[first:position], between))
                 # Match the run with the first possible end of each wildcard. ``_split`` then finds
-                # the values, which extend to the last possible end.
+                # the values. Each value extends to its last possible end.
                 pattern += "(" + "".join(f"(?>{_SEGMENT}?{re.escape(each)})" for each in between)
             elif wildcard.name is None:
                 pattern += "(?:"
@@ -270,7 +270,7 @@ class _Table:
         return path in self.static or any(rule.compiled.fullmatch(path) for rule in self.rules)
 
     def _compile(self) -> _Matcher:
-        """Join the rules into one expression, with a group for each.
+        """Join the rules into one expression that has a group for each rule.
 
         Several threads may call this at once, so the result is stored by a single assignment.
         """

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from micropie.compat.core import open_server
 
-# Seconds between two checks of whether the server has started.
+# While a server starts, this many seconds pass between two checks of whether it is ready.
 _LOOK_EVERY = 0.005
 
 
@@ -193,7 +193,8 @@ def _bare(app: object, options: Options) -> _Parts:
     return _Parts(run, server.shutdown, lambda: True, server.server_port)
 
 
-# The supported servers. The first that is installed and supports the options is used.
+# The supported servers, the preferred one first. A server is used only if it is installed and
+# supports the options.
 _OPENERS: dict[str, Callable[[object, Options], _Parts]] = {
     "uvicorn": _uvicorn,
     "waitress": _waitress,

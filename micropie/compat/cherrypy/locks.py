@@ -4,8 +4,8 @@ it, each in its own thread.
 A browser may send many requests for a page at once: six with HTTP/1.1, a hundred with HTTP/2. All
 these requests have the same session, so they wait for each other. Under ASGI the application limits
 its number of threads. A waiting request doesn't count towards this limit: it lends its slot to
-requests of other visitors. The threads of a WSGI server can't be lent, so the waiting time is
-limited there.
+requests of other visitors. The threads of a WSGI server can't be lent, so under WSGI the waiting
+time is limited.
 """
 
 from __future__ import annotations

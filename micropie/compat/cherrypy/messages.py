@@ -227,7 +227,8 @@ class ServedRequest(Request):
     def _remote_host(self) -> str:
         """The client's host name, or "" if the server didn't look it up."""
         native = self.native
-        # If ``ProxyHeaders`` has set the client, REMOTE_HOST is the proxy's name.
+        # If ``ProxyHeaders`` has set the client, REMOTE_HOST is the name of the proxy and not of
+        # the client.
         if native.environ is None or native.peer.client is not None:
             return ""
         return str(native.environ.get("REMOTE_HOST", ""))

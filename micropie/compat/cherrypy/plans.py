@@ -2,8 +2,8 @@
 combination of configurations.
 
 The configurations for a path are a few dicts, merged in order. Plans are cached by the identities
-of these dicts. Applications may change the dicts at any time, so a plan is used only while their
-content is the same as when it was made.
+of these dicts. Applications may change the dicts at any time, so a plan is used only while the
+dicts' content is the same as when the plan was made.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ bases: list[Callable[[], str]] = []
 
 
 class Place(NamedTuple):
-    """The parts of a page's URL. Unlike ``cherrypy.request``, they are also available in native
-    handlers.
+    """The parts of a page's URL. Unlike ``cherrypy.request``, these parts are also available in
+    native handlers.
     """
 
     base: str

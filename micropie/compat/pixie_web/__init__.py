@@ -261,7 +261,7 @@ class Server:
     """The application, both WSGI and ASGI."""
 
     def close_server(self) -> None:
-        """Stop the server once it has finished sending current responses."""
+        """Stop the server once the current responses have been sent."""
         os.kill(os.getpid(), signal.SIGTERM)
 
 

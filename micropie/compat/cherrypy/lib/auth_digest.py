@@ -125,8 +125,8 @@ class HttpDigestAuthorization:
         )
 
     def is_nonce_stale(self, max_age_seconds: int = _NONCE_LIFE) -> bool:
-        """Return whether the nonce in the header, which must be valid, is older than
-        ``max_age_seconds``.
+        """Return whether the header's nonce is older than ``max_age_seconds``. The nonce must be
+        valid.
         """
         return int(self.nonce.partition(":")[0]) + max_age_seconds <= int(time.time())
 

@@ -169,7 +169,7 @@ class MemoryCache(Cache):
                 self._forget(key)
 
     def release(self) -> None:
-        """Wake the requests that wait for the current one."""
+        """Wake the requests that wait for the current request's response."""
         event = getattr(serving.request, "_cache_event", None)
         if event is not None:
             with self._lock:

@@ -164,7 +164,7 @@ def convert_params(
     """The tool ``params``: convert the request's parameters according to the handler's annotations,
     such as ``count: int``.
 
-    If that raises ``exception``, the client gets the status ``error``.
+    If a conversion raises ``exception``, the client gets the status ``error``.
     """
     request = serving.request
     function = getattr(request.handler, "callable", None)
@@ -265,7 +265,9 @@ class _WatchedHeaders(HeaderMap):
         return super().__iter__()
 
     def copy(self) -> Any:
-        """Return a copy that doesn't record which headers are read. So record all as read now."""
+        """Return a copy. The copy doesn't record which headers are read, so record all headers as
+        read now.
+        """
         self.seen.add(ALL)
         return HeaderMap(self)
 

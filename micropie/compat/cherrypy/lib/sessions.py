@@ -440,7 +440,7 @@ class FileSession(Session):
         Path(self._get_file_path()).unlink(missing_ok=True)
 
     def acquire_lock(self, path: str | None = None) -> None:
-        """Lock the session, also against the other processes of this machine."""
+        """Lock the session for all processes of this machine."""
         if self._locked_id is not None:
             return
         super().acquire_lock()

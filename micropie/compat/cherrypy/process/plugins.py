@@ -247,7 +247,7 @@ class SignalHandler:
     def subscribe(self) -> None:
         """Install the signal handlers.
 
-        Only the main thread can do that. Signals that the system doesn't have are skipped.
+        Only the main thread can call this. Signals that the system doesn't have are skipped.
         """
         for name, handler in self.handlers.items():
             if name in Signals.__members__:
@@ -348,7 +348,8 @@ class DropPrivileges(SimplePlugin):
         if self.finalized:
             return
         self.finalized = True
-        # Change the group before the user, because the new user may not be allowed to.
+        # Change the group before the user, because the new user may not be allowed to change the
+        # group.
         if self.gid is not None:
             if os.geteuid() == 0:
                 os.setgroups([])
