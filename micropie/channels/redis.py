@@ -34,8 +34,8 @@ SILENCE = 2.5
 # Seconds within which Redis has to respond to a ping.
 ANSWER_WITHIN = 10.0
 # While the listener waits for the response to a ping, it opens a second connection at this
-# interval, in seconds. If the second one gets a response, the host name now points to another
-# server.
+# interval, in seconds. If the second connection gets a response, the host name now points to
+# another server.
 _BETWEEN_LOOKS = 0.5
 # The shortest and the longest time in seconds between two attempts to connect.
 PAUSES = (0.05, 3.0)
@@ -324,7 +324,7 @@ class _Listener(threading.Thread):
                 self._fail_joining(reason)
             self._hub.lost(confirmed, "the connection to Redis was lost")
             # The pause is random, so that not all processes connect at the same moment. Without
-            # subscribers, wait for the first one.
+            # subscribers, wait for the first subscriber.
             seconds = pause * random.uniform(0.5, 1) if self._hub.wanted() else None  # noqa: S311 - not a secret
             if not self._is_closed:
                 self._has_news.wait(seconds)
