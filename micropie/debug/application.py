@@ -37,7 +37,7 @@ def foreign_attributes(
         value = own.get(setting, inspect.getattr_static(cls, setting, None))
         if isinstance(value, str | bytes | int | float) and setting not in registered.settings:
             yield f"{name}.{setting} has no effect as an attribute: write {name}({setting}=...)"
-    for setting in _ONE_WORD:  # as an attribute of an object, such a short name may be unrelated
+    for setting in _ONE_WORD:  # an object's own attribute with such a short name may be unrelated
         value = inspect.getattr_static(cls, setting, None)
         is_plain = type(value) in (str, list, tuple, dict) and setting not in registered.settings
         if is_plain and SETTINGS[setting].rule.is_right(value):
@@ -94,7 +94,7 @@ def _refused_preflights(registered: Registrations) -> Iterator[str]:
 
 def without_effect(registered: Registrations) -> Iterator[str]:
     """Yield sentences about methods hidden by an attribute, and about classes and objects that have
-    handlers but aren't applications. Either may be intentional.
+    handlers but aren't applications. Both cases may be intentional.
     """
     app, name = registered.app, type(registered.app).__name__
     inside = [*app._micropie.walk()]

@@ -44,7 +44,7 @@ _MASK = "********"
 
 _WORDS = "pass(?:word|wd|phrase)|pwd|secret|token|credential|authori[sz]ation|cookie|session|api[_-]?key|private|signature"  # noqa: E501
 _SECRET_NAME = re.compile(rf"{_WORDS}|(?:^|[_-])(?:auth|key|dsn)s?(?:$|[_-])", re.IGNORECASE)
-# Matches the value after such a name in a repr, as in "password='x'", "{'token': 'x'}" and
+# Matches the value after a secret's name in a repr, as in "password='x'", "{'token': 'x'}" and
 # "(b'cookie', b'x')". If a quote or a bracket is not closed, it matches everything after it.
 _SECRET_VALUE = re.compile(
     rf"""((?:{_WORDS}|\b(?:auth|key|dsn)s?\b)\w{{0,40}}(?:['"]?\s*[=:]|['"]\s*,)\s*)"""
