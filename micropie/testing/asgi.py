@@ -160,8 +160,8 @@ class AppTask(Runner):
             with anyio.CancelScope() as self._cancel_scope:
                 await self._app({**self._scope, **call.reports()}, receive, send)
         except anyio.get_cancelled_exc_class() as error:
-            # ``_cancel_scope`` catches its own cancellation. So this one comes from the application
-            # itself, or the loop is ending.
+            # ``_cancel_scope`` catches its own cancellation. So this cancellation comes from the
+            # application itself, or the loop is ending.
             call.error = ProtocolViolation(
                 f"{call.label}: the application was cancelled, but not by the client"
             )

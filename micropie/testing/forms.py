@@ -81,7 +81,8 @@ class PostForms(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__()
         self._forms: list[PostForm] = []
-        # The forms by id. If a control comes before its form, the form is added early.
+        # The forms by id. A control may come before its form: then the form is added when the
+        # control is read.
         self._by_id: dict[str, PostForm] = {}
         self._form = PostForm()  # collects the controls that belong to no form
         # For each fieldset around the current tag: whether it is disabled, and whether its first
