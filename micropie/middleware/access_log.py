@@ -25,7 +25,8 @@ _NOT_SEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
-# nginx's status for a client that disconnected before it got a response. It is only logged.
+# nginx's status for a client that disconnected before it got a response. This status is logged but
+# never sent.
 NO_ANSWER = 499
 
 

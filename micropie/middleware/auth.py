@@ -39,13 +39,14 @@ _SCHEME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # The syntax of a scope's name: RFC 6749, section 3.3.
 _SCOPE = re.compile(r"[!#-\[\]-~]+")
 
-# RFC 7617, section 2: a user name without a colon, a colon, and a password. Neither has control
-# characters.
+# RFC 7617, section 2: a user name without a colon, then a colon, then a password. The name and the
+# password have no control characters.
 _USER_AND_PASSWORD = re.compile(r"([^\x00-\x1f\x7f:]*):([^\x00-\x1f\x7f]*)")
 
 
 class _AuthMiddleware(FlowMiddleware):
-    # Preflights are rejected, because they never have credentials (Fetch Standard, section 3.2.5).
+    # Preflights are rejected, because they never have credentials (Fetch Standard, "CORS protocol
+    # and credentials").
     guards = refuses_preflights = True
     needs_session = True  # because ``check`` may read the session
     security_scheme: Mapping[str, object]

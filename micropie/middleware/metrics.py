@@ -38,8 +38,8 @@ except ImportError:  # pragma: no cover - the tests set it to None
 
 DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 
-# The buckets' upper bounds in seconds: prometheus_client's defaults and two smaller ones, because
-# many responses take less than 5 ms.
+# The buckets' upper bounds in seconds: the defaults of Prometheus's Go client, and two smaller
+# bounds, because many responses take less than 5 ms.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 # The gauges for the usage of threads, pool and channels, in the order of ``Inspector.statistics``.

@@ -89,7 +89,7 @@ class SecurityHeaders(FlowMiddleware):
     def before(self, request: Request) -> None:
         """Create the nonce for templates."""
         if _NONCE in self._csp:
-            # 128 bits, as CSP level 3, section 7.1, requires.
+            # 128 bits, as CSP level 3, section 7.1, recommends.
             request.state.csp_nonce = secrets.token_urlsafe(16)
 
     def after(self, request: Request, response: Response) -> None:
