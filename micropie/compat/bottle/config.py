@@ -64,7 +64,9 @@ class ConfigDict(dict[str, Any]):
         return self
 
     def load_dict(self, source: Mapping[str, object], namespace: str = "") -> ConfigDict:
-        """Load a dictionary; nested ones become dotted names: ``{"a": {"b": 1}}`` sets ``a.b``."""
+        """Load a dictionary. The keys of nested dictionaries are joined by dots: ``{"a": {"b":
+        1}}`` sets ``a.b``.
+        """
         for key, value in source.items():
             _check_key(key)
             name = f"{namespace}.{key}".strip(".")
@@ -144,8 +146,8 @@ class ConfigDict(dict[str, Any]):
         return self._meta.get(key, {}).keys()
 
     def overlay(self) -> ConfigDict:
-        """Return an overlay: a configuration that has the same values, but can be changed without
-        changing this one.
+        """Return an overlay: a configuration with the same values. Changing the overlay doesn't
+        change this configuration.
         """
         overlay = ConfigDict()
         overlay._meta, overlay._source = self._meta, self

@@ -154,7 +154,7 @@ class _BottleRoute(OutsideRoute):
 
     def begin_exchange(self, request: Request) -> Exchange:
         """Create the ``Exchange`` that ``bottle.request`` and ``bottle.response`` use. Called when
-        either is first read.
+        one of the two is first read.
         """
         names = self._names
         arguments = dict(zip(names, request.path_params, strict=True)) if names else NO_VALUES

@@ -138,9 +138,9 @@ class _Rule:
             mask = f"{wildcard.mask.rstrip('?')}+" if character else ""
             literal = re.escape(following)
             if mask and (re.match(character, following) is None if following else is_last):
-                # This wildcard doesn't backtrack. But each time an earlier one does, this one is
-                # matched again, unless the text between the two has a character that this one can't
-                # match.
+                # This wildcard doesn't backtrack. But each time an earlier wildcard backtracks,
+                # this wildcard is matched again, unless the text between the two has a character
+                # that it can't match.
                 going_back += bool(going_back and re.fullmatch(f"{character}*", literals[first]))
             elif (
                 wildcard.mask == _PATH

@@ -74,7 +74,7 @@ class HookMap(defaultdict[str, list[Hook]]):
 
         After a hook fails, only failsafe hooks are called; then the hook's exception is raised.
 
-        If several fail, the last exception is raised and the earlier ones are logged.
+        If several hooks fail, the last exception is raised and the earlier exceptions are logged.
         """
         hooks = self.get(point)
         if not hooks:

@@ -18,8 +18,9 @@ from threading import Lock
 
 from micropie.compat.core import current, slots_of
 
-# If at most this many requests wait for a session, ``queue_seconds`` doesn't apply. With the
-# request that holds the session, they are the six connections that a browser opens.
+# If at most this many requests wait for a session, ``queue_seconds`` doesn't apply. Together with
+# the request that holds the session, these are six requests, as many as a browser sends at once
+# over HTTP/1.1.
 MOST_WAITING = 5
 
 

@@ -592,7 +592,7 @@ class BackendSession(Session):
 
     def _save(self, expiration_time: datetime) -> None:
         native = self._loaded_data()
-        # a native hook or ``clear`` has regenerated the id
+        # true if a native hook or ``clear`` has regenerated the id
         if native.regenerated and native.id == self._id:
             self.regenerate()
         seconds = round(self.timeout * 60)
