@@ -86,9 +86,9 @@ class Channels:
         """Return a ``Subscription`` to the messages of ``channels`` from now on.
 
         - ``size``: how many messages may wait for this subscriber.
-        - ``when_full``: what happens when another message arrives. ``"drop_oldest"`` drops the
-          oldest one, and ``dropped`` counts it. ``"close"`` ends the subscription: its loop gets
-          the waiting messages, then raises ``MessagesLost``.
+        - ``when_full``: what happens when more than ``size`` messages would wait.
+          ``"drop_oldest"`` drops the oldest message, and ``dropped`` counts it. ``"close"`` ends
+          the subscription: its loop gets the waiting messages, then raises ``MessagesLost``.
         - ``label``: a string that identifies the subscription in lists, such as the user's name.
 
         Raises ``ValueError`` for a ``size`` below 1, an invalid ``when_full``, and if no channel is
