@@ -28,7 +28,7 @@ def hint_for(exchange: Exchange, failure: BaseException) -> str:
         return 'Raise an exception of micropie: HTTPError(404, "No pie.") or Redirect("/pies").'
     hints = _HINTS.get(kind.__name__)
     if hints is None:
-        return ""  # str() of a custom exception may raise
+        return ""  # don't call str() for a custom exception: it may raise
     # Limit the message's length, because it may contain text from a client and matching takes
     # quadratic time.
     text = str(failure)[:300]

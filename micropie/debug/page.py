@@ -56,7 +56,7 @@ _URL_PASSWORD = re.compile(r"(://[^/@\s:]{0,200}:)[^/@\s]{1,200}@")
 
 _PACKAGE = str(Path(__file__).parent.parent)
 _STANDARD_LIBRARY = str(Path(os.__file__).parent)
-_INSTALLED = re.compile(r".*[/\\](?:site|dist)-packages[/\\](\w+)")  # before the package's name
+_INSTALLED = re.compile(r".*[/\\](?:site|dist)-packages[/\\](\w+)")  # captures the package's name
 
 _STYLE = """
 :root{color-scheme:light dark;--line:#8884;--soft:#8882;--bad:light-dark(#b00020,#ff8a80)}
@@ -173,7 +173,7 @@ def warn_of_attribute(request: Request) -> None:
     if isinstance(value, type):
         kind, advice = "class", f"{name} = {value.__name__}(), an object"
         if issubclass(value, App) and not any(isinstance(one.app, value) for one in found):
-            return  # this was logged at startup
+            return  # the advisor logged this class at startup
     elif inspect.isfunction(value):
         advice = "@get above it, and no @hidden"
     owner = type(own.app).__name__

@@ -42,7 +42,7 @@ _SENDING_ON = (301, 302, 303, 307, 308)
 _OFTEN_EMPTY = (201, 202, 204)
 _STATUSES = range(200, 600)
 _LONGEST = 100  # how many characters of a name are logged
-_MISSING = "; expected"  # in the sentence about a missing value, unless it gives another reason
+_MISSING = "; expected"  # a part of most sentences about a missing value
 _WITH_STATUS = (Response, HTTPError, Redirect)
 
 
