@@ -117,7 +117,7 @@ class ClientCall:
         self.last_message: Message | None = None
         self.waits: list[str] = []  # the functions in which the application is waiting for the test
         self.hung_up = False
-        self.ended = False  # whether the test has seen the end, or has stopped waiting for it
+        self.ended = False  # whether the test has seen the call's end, or no longer waits for it
         self._runner = runner
         self._sent = 0
         self._taken = 0
@@ -212,8 +212,8 @@ class ClientCall:
         self.wake()
 
     def hang_up(self) -> None:
-        """Disconnect the client. After that, the application gets a disconnect or the end when it
-        reads, and an error when it writes.
+        """Disconnect the client. After that, reading gives the application a disconnect (ASGI) or
+        the end of the body (WSGI), and writing raises an error.
         """
         self.hung_up = True
         self.wake()
@@ -266,7 +266,7 @@ class ClientCall:
         if "body" in message:
             self.inbox.append(message)
         else:
-            self.last_message = message  # the body ends early
+            self.last_message = message  # a disconnect, because the body ends early
         self.wake()
 
     def next(self, what: str, timeout: float | None = None) -> Message | None:

@@ -227,8 +227,8 @@ class TestClient(httpx.Client):
 
     def login(self, /, **values: object) -> None:
         """Set keys of the session: ``client.login(user="alice")``. Pass the keys that the
-        application sets when a user logs in. Raises ``ValueError`` for a password, because sessions
-        don't contain one.
+        application sets when a user logs in. Raises ``ValueError`` for a password, because a
+        session shouldn't contain one.
         """
         if "password" in values:
             raise ValueError(
