@@ -125,7 +125,7 @@ class SQLiteSessionBackend(SessionBackend):
             lent = _taken(idle, _file_at(self._path)) or self._open()
             yield lent[1]
         except (sqlite3.DatabaseError, OSError) as error:
-            if lent is not None:  # don't reuse it: after an error, its state is unknown
+            if lent is not None:  # don't reuse the connection: after an error, its state is unknown
                 lent[1].close()
                 lent = None
             raise ConnectionError(
