@@ -305,7 +305,7 @@ def _add_formats(info: Any, schema: Schema, components: dict[str, Any], done: se
     ``info``: msgspec's type object for the schema. ``done``: the names of the components that were
     visited already.
     """
-    own = getattr(info, "type", None) or info  # for ``Annotated[..., Meta(...)]``, its first part
+    own = getattr(info, "type", None) or info  # the annotated type of ``Annotated[..., Meta(...)]``
     kind = type(own).__name__
     reference = schema.get("$ref", "").rpartition("/")[2]
     if reference:
