@@ -170,7 +170,7 @@ class CORSMiddleware(FlowMiddleware):
     def _allowed_origin(self, origin: str) -> str | None:
         if self._any_origin:
             return "*"
-        if origin in self._origins:  # both are normalised, as browsers send them
+        if origin in self._origins:  # browsers send origins in the normal form
             return origin
         normal = normal_origin(origin)
         is_allowed = normal in self._origins or (
