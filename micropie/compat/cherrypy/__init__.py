@@ -57,7 +57,7 @@ for _name, _module in {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "session":  # a program has deleted it; as in CherryPy, create it again
+    if name == "session":  # a program has deleted ``session``; like CherryPy, create it again
         return globals().setdefault(name, _ThreadLocalProxy(name))
     tell(__name__, name)
 

@@ -192,7 +192,7 @@ parse_header = HeaderElement.parse
 class AcceptElement(HeaderElement):
     """An element of an ``Accept`` header.
 
-    Elements are ordered by the client's preference: ``sorted`` puts the preferred one last.
+    Elements are ordered by the client's preference: ``sorted`` puts the client's favourite last.
     """
 
     @property
@@ -316,8 +316,8 @@ class HeaderMap(CaseInsensitiveDict):
         return header_elements(self.transform_key(key), self.get(key))
 
     def values(self, key: str | None = None) -> Any:
-        """Return the values of a header's elements, without parameters; without ``key``, the values
-        of all headers.
+        """Return the values of a header's elements, without parameters. If ``key`` is None, return
+        the values of all headers.
         """
         return (
             super().values() if key is None else [element.value for element in self.elements(key)]

@@ -359,7 +359,7 @@ class RamSession(Session):
 
     def _save(self, expiration_time: datetime) -> None:
         self.cache[self._id or ""] = self._data, expiration_time
-        with contextlib.suppress(KeyError):  # raised if another request has just deleted it
+        with contextlib.suppress(KeyError):  # another request has just deleted the session
             self.cache.move_to_end(self._id or "")
         while len(self.cache) > self.capacity:
             self.cache.popitem(last=False)
