@@ -64,8 +64,8 @@ class ConfigDict(dict[str, Any]):
         return self
 
     def load_dict(self, source: Mapping[str, object], namespace: str = "") -> ConfigDict:
-        """Load a dictionary. The keys of nested dictionaries are joined by dots: ``{"a": {"b":
-        1}}`` sets ``a.b``.
+        """Load a dictionary. Keys of nested dictionaries are joined by dots: ``{"a": {"b": 1}}``
+        sets ``a.b``.
         """
         for key, value in source.items():
             _check_key(key)
