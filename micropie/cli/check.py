@@ -151,8 +151,8 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
 
 
 def _unregistered(app: App, module: str) -> Iterator[str]:
-    """Yield a finding for each function in a module that belongs to no application because its
-    decorator, such as ``@route``, works only on methods.
+    """Yield a finding for each function that isn't a method but has a decorator for methods, such
+    as ``@route``. Such a function belongs to no application.
     """
     for function in Inspector.lost_functions(app, module):
         advice = "belongs to no application: write @app.get or @app.route above a function"
