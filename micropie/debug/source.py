@@ -336,9 +336,9 @@ class FunctionSource:
             )
 
     def held_resources(self, resources: Mapping[str, bool], takes_socket: bool) -> Iterator[str]:
-        """Yield a sentence if a resource stays open while a client is connected, and if a message
-        is sent before the resource is committed. ``resources``: maps the name of a resource's type
-        to True if its provider closes or commits the resource.
+        """Yield a sentence if a resource stays open while a client is connected, and another if a
+        message is sent before the resource is committed. ``resources``: maps the name of a
+        resource's type to True if its provider closes or commits the resource.
         """
         for name in self._arguments:
             stated = self._function.__annotations__.get(name)
