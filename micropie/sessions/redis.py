@@ -19,11 +19,11 @@ _TIMEOUT = 5.0
 #
 # A request may claim a session, which keeps other requests from swapping. Without claims, a machine
 # that is far from Redis would always be too late for a session that nearer machines keep changing.
-# A claim lasts for a round trip. If the request that made the claim is lost, the claim expires.
+# The next swap of the same request ends the claim. If that request is lost, the claim expires.
 #
 # KEYS: the keys of the session's old and new id, and the key of the claim. ARGV: the text that was
 # loaded, the new text ("" to delete the session), how many seconds to store it, a random id of this
-# request, and how many milliseconds a new claim lasts ("" to make none).
+# request, and after how many milliseconds a new claim expires ("" to make none).
 _SWAP = """
 local stored = redis.call('GET', KEYS[1])
 local claimed = redis.call('GET', KEYS[3])
@@ -36,7 +36,7 @@ if stored and not claimed and ARGV[5] ~= '' then redis.call('SET', KEYS[3], ARGV
 return stored
 """  # noqa: E501
 _PATIENCE = 3  # after this many failed swaps, a request claims the session
-_CLAIM = 1000  # how many milliseconds a claim lasts
+_CLAIM = 1000  # after this many milliseconds, a claim expires
 
 
 class RedisSessionBackend(SessionBackend):
