@@ -99,7 +99,7 @@ class ProxyHeaders(FlowMiddleware):
             )
         check_each("ProxyHeaders", *FLAG, host=host, forwarded=forwarded)
         self._hops = hops
-        self.sets_host = host  # if true, runs before an application is chosen by host
+        self.sets_host = host  # if true, this hook runs before the host chooses the application
         self._elements = _forwarded if forwarded else _x_forwarded
 
     def before(self, request: Request) -> None:
