@@ -374,8 +374,8 @@ def VirtualHost(  # noqa: N802
         with HTTPError.handle(BadRequest, 400):
             prefix = domains.get(checked_base("", host)[1], "")
         result = inner(f"{prefix.rstrip('/')}/{path_info.lstrip('/')}" if prefix else path_info)
-        # Remove the prefix from ``tools.staticdir.section``, because the tool compares that with
-        # the request's own path, which doesn't have the prefix.
+        # Remove the prefix from ``tools.staticdir.section``, because the tool compares the section
+        # with the request's own path, which doesn't have the prefix.
         section = request.config.get("tools.staticdir.section")
         if section is not None and prefix:
             request.config["tools.staticdir.section"] = section[len(prefix) :]
