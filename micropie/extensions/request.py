@@ -46,7 +46,8 @@ def is_on_this_machine(request: Request) -> bool:
     """
     exchange = request._exchange
     headers, stated, origin = request.headers, exchange.peer.client, request.headers.get("origin")
-    # nginx adds no header by default, but sends HTTP/1.0, which no browser does.
+    # By default, nginx adds no header. Before version 1.29.7, it also sends HTTP/1.0, which no
+    # browser does.
     if request.scope.get("http_version") == "1.0":
         return False
     # If CORS allows all origins, another site's script could read the developer's responses.
