@@ -202,7 +202,7 @@ def status_of(changes: Mapping[str, Any], status: int, hook: str) -> Any:
     found = changes.get("status", changes.get("status_code", status))
     if changes.get("status_code", found) != found:
         raise ResponseError(
-            f"{hook} returned {changes!r}: status and status_code are two "
-            "names of one value; write status"
+            f"{hook} returned {changes!r}: status and status_code mean the same, but have "
+            "different values; write only status"
         )
     return found

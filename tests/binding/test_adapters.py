@@ -359,7 +359,7 @@ USELESS: list[tuple[Any, str]] = [
     (Json[set[int]], r"write Json\[list"),
     (Converted, "without calling the converter of Converted.n"),
     (Uninitialised, "must not set Uninitialised.n"),
-    (Struct, "whose values aren't instances of it"),
+    (Struct, "which only pydantic can create"),
     (Unread, "which can't be created"),
     (pydantic.EmailStr, "email-validator"),
 ]

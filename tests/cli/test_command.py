@@ -272,7 +272,7 @@ def test_what_goes_wrong_is_one_sentence(
     printed = capsys.readouterr()
     assert (code, error in printed.err) == (status, True)
     assert "Traceback" not in printed.err
-    assert "write @hidden" not in printed.err  # a command is no handler anyway
+    assert "@hidden" not in printed.err  # a command is no handler anyway
     assert ("closed" in printed.out) == (words in ("refuses", "leaves"))
 
 

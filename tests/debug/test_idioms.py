@@ -758,7 +758,7 @@ GET / -> max_age must be a number of seconds or a timedelta, not '1h'
 GET / -> The client sent no 'pie': use .get('pie')
 # any: a number as a header
     def index(self): self.response.headers["X-Count"] = 5
-GET / -> header 'x-count' must be a str, not 5: write str(...)
+GET / -> header 'x-count' must be a str, not 5: convert a number with str(...), join a list with ', '
 # any: nothing to call after the response
     def index(self): self.request.after_response(None)
 GET / -> write after_response(function, argument), without calling it

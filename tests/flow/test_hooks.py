@@ -331,7 +331,10 @@ def test_two_different_statuses_are_a_500_that_says_so(
 ) -> None:
     app = hooked(after=lambda *_: {"status": 200, "status_code": 202})
     assert make_client(app).get("/").status_code == 500
-    assert "status and status_code are two names of one value; write status" in caplog.text
+    assert (
+        "status and status_code mean the same, but have different values; write only status"
+        in caplog.text
+    )
 
 
 @pytest.mark.parametrize("status", [99, 600, "200", None])

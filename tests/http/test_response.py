@@ -234,7 +234,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a cookie that is a number": (
         lambda: Response().set_cookie("x", 3),  # type: ignore[arg-type]
-        r"cookie 'x' must be a str, not 3: write str\(...\)",
+        r"cookie 'x' must be a str, not 3: write str\(...\) for a number",
     ),
 }
 

@@ -128,7 +128,7 @@ def test_above_a_function_that_is_registered(register: str, above: bool) -> None
     def page() -> None: ...
 
     get("/x")(decorate(page)) if above else decorate(get("/x")(page))
-    assert mistake(app).endswith("has no effect; write @app.get or @app.route above a function")
+    assert mistake(app).endswith("or an error handler; write it above a handler")
 
 
 def test_a_command_may_be_a_route_as_well() -> None:

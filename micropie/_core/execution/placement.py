@@ -69,7 +69,7 @@ def check_placement(function: AnyFunction, placement: str, name: str, reads_body
     if placement == LOOP and inspect.isgeneratorfunction(inner):
         raise SetupError(
             f"{name} is a generator, whose chunks are created in a thread: write async def to "
-            'create them on the event loop, or leave out "loop"'
+            'create them on the event loop, or leave out @run_in("loop")'
         )
 
 

@@ -170,7 +170,7 @@ def _named_if_long(stage: str, name: str, flow: Flow[Result]) -> Flow[Result]:
     """
     words = "%s: %s has been running for %g s"
     if stage == "startup":
-        words += "; no request is handled until it returns: run endless work in a task"
+        words += "; no request is handled until it returns: run endless work in a background task"
     timer = Timer(_LONG, logger.warning, (words, stage, name, _LONG))
     timer.daemon = True
     try:
@@ -196,14 +196,16 @@ def lifespan_opener(lifespan: Callable[..., Any], *arguments: object) -> Callabl
     if not callable(lifespan) or not takes(lifespan, len(arguments)):
         raise SetupError(
             "lifespan takes a function of one argument that returns an async context manager: "
-            "write @asynccontextmanager above it"
+            "write @asynccontextmanager above async def lifespan(app), or lifespan(self) in a "
+            "class, with one yield in it"
         )
 
     def open_lifespan() -> Lifespan:
         manager: Lifespan = lifespan(*arguments)
         if not hasattr(manager, "__aenter__"):
             raise SetupError(
-                "lifespan must return an async context manager: write @asynccontextmanager above it"
+                "lifespan must return an async context manager: write it as an async def with "
+                "one yield in it, below @asynccontextmanager"
             )
         return manager
 

@@ -57,7 +57,7 @@ def call_in_pool(
     finally:
         for header in read:
             exchange.answer.depend_on(header)
-    logger.error("%s: %s %s", exchange.label, _full_name(name), sentence)
+    logger.error("%s: %s: %s", exchange.label, _full_name(name), sentence)
     raise HTTPError(503, "The response took too long. Please try again later.")
 
 
@@ -247,7 +247,10 @@ class PooledSession(Session):
         )
 
 
-_NO_BODY = "a handler in the process pool can't read the body: declare parameters, or use a thread"
+_NO_BODY = (
+    "a handler in the process pool can't read the body: declare parameters for its values, or "
+    "run the handler in a thread"
+)
 
 
 def _refuse(sentence: str) -> NoReturn:

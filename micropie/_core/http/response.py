@@ -581,7 +581,10 @@ def check_value(name: str, value: object, is_given: bool = False) -> str:
     (``is_given``). Raises ``ResponseError`` if ``value`` is not valid.
     """
     if not isinstance(value, str):
-        raise ResponseError(f"header {name!r} must be a str, not {value!r}: write str(...)")
+        raise ResponseError(
+            f"header {name!r} must be a str, not {value!r}: convert a number with str(...), "
+            "join a list with ', '"
+        )
     # Spaces around a value are not part of it (RFC 9110, section 5.5), and servers refuse a
     # response that has them.
     value = value.strip(" \t")

@@ -46,8 +46,8 @@ def check_size(data: Mapping[str, object], most: int, setting: str, is_debug: bo
         return
     for key in _other_keys(data) if is_debug else ():
         logger.warning(
-            "the session has the key %r, which becomes a str in the next request, because "
-            "keys in JSON are strings: write str(...)",
+            "the session has the key %r, which becomes a str in the next request, because keys "
+            "in JSON are strings: write str(...) around the key, here and where you read it",
             key,
         )
     size = len(_encode(data))
@@ -55,8 +55,8 @@ def check_size(data: Mapping[str, object], most: int, setting: str, is_debug: bo
         sizes = {key: len(_encode({key: value})) for key, value in data.items()}
         largest = max(sizes, key=sizes.__getitem__)
         raise ResponseError(
-            f"the session has {size} bytes, {sizes[largest]} of them in {largest!r:.100}, and "
-            f"{setting.format(most)} doesn't allow that much, so the session is not saved"
+            f"the session is not saved, because it has {size} bytes, {sizes[largest]} of them "
+            f"in {largest!r:.100}, and {setting.format(most)} doesn't allow that much"
         )
 
 

@@ -585,8 +585,8 @@ def _sessions(
         and (settings.session_cookie or "").startswith("__Host-")
     ):
         raise SetupError(
-            f"{type(registered.app).__name__} has its own session backend, but its cookie has the "
-            "same name as the outer application's: give it another name, such as "
+            f"{type(registered.app).__name__} has its own session backend, but its cookie has "
+            "the same name as the outer application's: give this cookie another name, such as "
             'session_cookie="__Host-inner"'
         )
     assert backend is not None  # noqa: S101

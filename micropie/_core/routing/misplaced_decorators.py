@@ -58,8 +58,8 @@ def reject_misplaced_decorators(registered: Registrations, handlers: Sequence[Ha
     for function in filter(inspect.isfunction, no_routes):
         if is_misplaced(function):
             raise SetupError(
-                f"{function.__qualname__}: {_NO_EFFECT}; write @app.get "
-                "or @app.route above a function"
+                f"{function.__qualname__}: {_NO_EFFECT} above a command, a provider or an "
+                "error handler; write it above a handler"
             )
 
 

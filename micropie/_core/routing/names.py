@@ -78,15 +78,15 @@ class RouteNames:
                 hint = "; write static_url(...)" if full_name in self.fingerprints else ""
                 raise ValueError(
                     f"url_for({name!r}) takes "
-                    f"{', '.join(f'{n}=...' for n in pattern.names) or 'nothing'}{hint}"
+                    f"{', '.join(f'{n}=...' for n in pattern.names) or 'no path segments'}{hint}"
                 )
             path += pattern.fill(values)
         for segment in segments:
             text = url_text(segment)
             if segment is None or text in DOTS_AND_EMPTY or "\0" in text or leads_up(text):
                 raise ValueError(
-                    f"url_for({name!r}): {segment!r} can't be a path segment, nor "
-                    "can None, '', '.' or text with a '..' segment or a NUL"
+                    f"url_for({name!r}): {segment!r} is not allowed as a path segment, which "
+                    "must not be None, '' or '.', or contain a '..' segment or a NUL"
                 )
             path += "/" + quote(text, safe="")
         # The path of an application's root ends with a slash.

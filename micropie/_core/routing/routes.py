@@ -305,7 +305,7 @@ def _plan(
         hint = (
             ""
             if is_hidden
-            else "; if it isn't a handler, begin its name with _ or write @hidden above it"
+            else "; if the function isn't a handler, begin its name with _ or add @hidden"
         )
         raise SetupError(f"{where}: {error}{hint}") from None
     except ValueError as error:

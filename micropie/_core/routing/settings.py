@@ -138,7 +138,7 @@ _BASE_URL = _or_none(
 )
 _HOSTS = _Rule(
     lambda value: bool(normal_hosts(value)),
-    'a host without scheme and port, "*.example.com", or a list',
+    'a host without scheme and port, such as "*.example.com", or a list of hosts',
 )
 _BY_CLASS = _dict_of(
     _is_new_class,
@@ -435,7 +435,8 @@ class Settings(MessageSettings):
         if self.session_cookie_partitioned and self.session_cookie_samesite != "None":
             raise SetupError(
                 'App(session_cookie_partitioned=True) needs session_cookie_samesite="None" and '
-                "session_cookie_secure=True: browsers send only these in a frame on another site"
+                "session_cookie_secure=True: in a frame on another site's page, browsers send "
+                "only cookies with both"
             )
 
     def overridden(self, changes: Mapping[str, object]) -> Settings:
@@ -484,7 +485,7 @@ _ELSEWHERE = by_name(
         'app.mount("/prefix", Shop())': "prefix root_path path",
         "app.middlewares.append(...)": "middleware middlewares",
         "@requires(check) above the class": "dependencies guards",
-        "a method for each, or @app.get above it": "route_handlers routes",
+        "a method for each route, or @app.get above a function": "route_handlers routes",
         "lifespan=..., which runs code at startup and at shutdown": "on_startup on_shutdown",
         'security=SecurityDefaults("example.com")': "allowed_hosts hosts",
         "@app.error(404) above a function": "exception_handlers",

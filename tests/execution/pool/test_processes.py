@@ -180,7 +180,7 @@ def test_what_needs_the_servers_process_is_refused_with_a_sentence(client: Any) 
     assert "after_response" in said[1]
     assert said[2] == said[3] == said[4]
     assert all("self.url_for, self.render, self.channels or" in sentence for sentence in said[5:8])
-    assert "use a thread" in said[9]
+    assert "run the handler in a thread" in said[9]
 
 
 @pytest.mark.parametrize(("kind", "status"), [("response", 201), ("tuple", 202), ("redirect", 303)])
@@ -459,7 +459,7 @@ def test_a_generator_that_does_not_close_in_time_is_ended(
 def test_who_finds_no_free_process_in_time_is_told(pool: Pool) -> None:
     chunks = pool.call(PATIENCE, Pooled.chunks, None, 100)
     with pytest.raises(
-        TookTooLong, match=r"^waited longer than 0\.05 s for a free process in the pool$"
+        TookTooLong, match=r"^the call waited longer than 0\.05 s for a free process in the pool$"
     ):
         pool.call(0.05, os.getpid)
     chunks.close()
@@ -645,7 +645,10 @@ def test_a_script_that_calls_a_handler_when_it_is_imported_starts_no_process_aft
     environment = {**os.environ, "PYTHONPATH": import_path(ROOT, tmp_path)}
     done = ended(sys.executable, str(tmp_path / "bakery.py"), environ=environment)
     assert done.stdout.splitlines()[-1] == "bakery"
-    assert done.stderr.count('move that call below if __name__ == "__main__":') == 1
+    assert (
+        done.stderr.count("move that call into a block that begins with if __name__ == '__main__':")
+        == 1
+    )
 
 
 def test_a_process_of_a_pool_has_none_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -718,7 +721,7 @@ def test_a_start_that_ends_late_leaves_a_call_its_time(slow: Any, tmp_path: Path
     pool._have_started = lambda: next(states)  # type: ignore[method-assign]
     pool._free = free = Noted(0)
     with pytest.raises(
-        TookTooLong, match=r"^waited longer than 0\.01 s for a free process in the pool$"
+        TookTooLong, match=r"^the call waited longer than 0\.01 s for a free process in the pool$"
     ):
         pool.call(0.01, slow.pid)
     assert free.got == [False, False]
@@ -743,7 +746,7 @@ def test_a_start_has_a_limit_of_its_own(slow: Any, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("micropie._core.execution.pool.processes.START_WITHIN", 0.1)
     with pytest.raises(
         TookTooLong,
-        match=r"^did not start within 0\.1 s: its process was terminated$",
+        match=r"^the call did not start within 0\.1 s: its process was terminated$",
     ):
         pool.call(60, slow.pid)
     assert not pool._workers

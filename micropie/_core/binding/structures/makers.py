@@ -190,9 +190,9 @@ class ByMsgspec(Maker):
                 continue
             if not isinstance(library.inspect.type_info(kind), library.inspect.CustomType):
                 raise SetupError(
-                    f"it is a {structure_name(self.hint)} with a {kind.__name__}, which msgspec "
-                    "creates without calling your decoder: use a plain class, not a dataclass, "
-                    "Struct, Enum or type of the standard library"
+                    f"it is a {structure_name(self.hint)} with a {kind.__name__}, which "
+                    "msgspec creates without calling your decoder: decoders work for plain "
+                    "classes, not for a dataclass, Struct, Enum or type of the standard library"
                 )
             self._converters[kind] = converter_for(kind, self.own)
 
@@ -203,8 +203,8 @@ class ByMsgspec(Maker):
         owners = [*map(vars, kind.__mro__[:-1])]
         if not any("__init__" in one or "__new__" in one for one in owners):
             raise SetupError(
-                f"it is a {structure_name(self.hint)} with {kind.__name__}, whose values aren't "
-                "instances of it, so msgspec refuses them: use a dataclass or a pydantic model"
+                f"it is a {structure_name(self.hint)} with {kind.__name__}, which only "
+                "pydantic can create: use a dataclass or a pydantic model"
             )
         return converter_for(kind)
 

@@ -225,7 +225,8 @@ def check_numbers(made: object, hint: Hint) -> None:
             for field in fields_of(structure)
         ):
             raise ValueError(
-                f"Expected a number whose digits are between 1e-{MAX_EXPONENT} and 1e{MAX_EXPONENT}"
+                f"Expected a number from -1e{MAX_EXPONENT} to 1e{MAX_EXPONENT} with at most "
+                f"{MAX_EXPONENT} decimal places"
             )
         if isinstance(value, Mapping):
             waiting.extend([*value, *value.values()])

@@ -70,7 +70,7 @@ class ExecutorPool:
         try:
             if not is_over.wait(seconds):
                 raise TookTooLong(
-                    f"did not finish within {seconds:g} s: its result is discarded, "
+                    f"the call did not finish within {seconds:g} s: its result is discarded, "
                     "but it may still be running"
                 )
             token.check()

@@ -117,8 +117,9 @@ class Pool:
         """
         if _is_in_pool:  # otherwise, each process would start a pool of its own
             raise PoolError(
-                "a process in the pool can't start another pool; if your module calls a handler "
-                'when it is imported, move that call below if __name__ == "__main__":'
+                "a process in the pool can't start another pool; if your module calls a "
+                "handler when it is imported, move that call into a block that begins with "
+                "if __name__ == '__main__':"
             )
         token = token or CancelToken()
         search, job = pickle.dumps((callable, (function,))), pickle.dumps((function, arguments))
@@ -129,7 +130,7 @@ class Pool:
             had_started, have_started = have_started, self._have_started()
             if had_started and have_started:
                 raise TookTooLong(
-                    f"waited longer than {seconds:g} s for a free process in the pool"
+                    f"the call waited longer than {seconds:g} s for a free process in the pool"
                 )
         try:
             token.check()
@@ -338,7 +339,7 @@ class _Worker:
         """
         if not self.connection.poll(seconds):
             what = "returned or yielded nothing for" if self.found else "did not start within"
-            raise TookTooLong(f"{what} {seconds:g} s: its process was terminated")
+            raise TookTooLong(f"the call {what} {seconds:g} s: its process was terminated")
         try:
             data = self.connection.recv_bytes()
         except (EOFError, OSError):

@@ -103,7 +103,10 @@ def packed_result(function: Callable[..., object], *arguments: object) -> bytes:
             packed = pickle.dumps((error, text))
             pickle.loads(packed)  # noqa: S301 - our own
         except Exception as reason:
-            said = f"the call raised {error!r}, which can't be pickled ({reason}): raise another"
+            said = (
+                f"the call raised {error!r}, which can't be pickled ({reason}): raise an "
+                "exception that can be"
+            )
             packed = pickle.dumps((PoolError(said), text))
         return pickle.dumps((FAILED, packed))
 

@@ -135,7 +135,8 @@ def format_cookie(
     """
     if not isinstance(value, str):
         raise ValueError(
-            f"the value of cookie {name!r} must be a str, not {value!r}: write str(...)"
+            f"the value of cookie {name!r} must be a str, not {value!r}: write str(...) for a "
+            "number, urllib.parse.quote(json.dumps(...)) for a list or dict"
         )
     if not _VALUE.fullmatch(value):
         raise ValueError(
