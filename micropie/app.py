@@ -645,7 +645,8 @@ class App(Base[Outermost_co]):
                 )
             if bridge is not None:
                 raise SetupError(
-                    "leave out bridge=: it is only for ASGI or WSGI applications, and App is both"
+                    "leave out bridge=: an App needs none, because it is both an ASGI and a "
+                    "WSGI application"
                 )
             if not text:
                 raise SetupError(
@@ -656,7 +657,7 @@ class App(Base[Outermost_co]):
             found = kind_of_target(target, kind)
             if isolated:
                 raise SetupError(
-                    "leave out isolated=True: only an App shares anything with the outer one"
+                    "isolated=True is only for an App: leave it out for an ASGI or WSGI application"
                 )
         if target is self:
             raise SetupError(f"{type(self).__name__} is mounted at {text} inside of itself")
@@ -886,14 +887,12 @@ def _check_attribute(owner: type, name: str, value: object) -> None:
     """Raise ``SetupError`` for an invalid value of an attribute of an application or its class."""
     kind = value if isinstance(value, type) else type(value)
     if name in _LISTS and not isinstance(value, list | tuple):
-        raise SetupError(
-            f"{owner.__name__}.{name} must be a list: write {name} = [{kind.__name__}(...)]"
-        )
+        raise SetupError(f"{owner.__name__}.{name} must be a list: write {name} = [...]")
     is_backend = hasattr(value, "load") and hasattr(value, "save") and value is not kind
     if name == "session_backend" and not (is_backend or isinstance(value, property | None)):
         raise SetupError(
             'session_backend takes an object such as SQLiteSessionBackend("sessions.db"), not '
-            f"{value!r}; App takes no name, so leave out a name"
+            f"{value!r}; if this is the application's name, leave it out"
         )
 
 

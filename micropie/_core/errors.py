@@ -136,7 +136,7 @@ class HTTPError(RaisedAnswer):
     ) -> None:
         if not (isinstance(status, int) and 400 <= status <= 599):
             raise ValueError(
-                f"HTTPError(404, message) takes a status from 400 to 599, not {status!r}"
+                f"HTTPError(status, message) takes a status from 400 to 599, not {status!r}"
             )
         self.args = (status, message)  # four times as fast as ``super().__init__``
         self.status = status
@@ -313,7 +313,7 @@ def refuse_text(argument: str, value: object) -> None:
     well, because it would be treated as a list of its characters.
     """
     if isinstance(value, str):
-        raise SetupError(f'{argument} is a list: write {argument}=["{value}"]')
+        raise SetupError(f'{argument} must be a list: write {argument}=["{value}"]')
     check(argument, isinstance(value, Iterable), value, "a list")
 
 

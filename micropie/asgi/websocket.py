@@ -91,7 +91,8 @@ def _checked(headers: HeadersLike) -> HeaderPairs:
     for name, _ in pairs:
         if name.startswith("sec-websocket-"):
             raise ResponseError(
-                f"header {name!r} can be set only by the server: write accept(subprotocol=...)"
+                f"header {name!r} can be set only by the server: for a subprotocol, write "
+                "accept(subprotocol=...)"
             )
     return pairs
 
@@ -255,8 +256,8 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         messages = route_of(self._exchange).plan.messages
         if messages is None:
             raise SetupError(
-                "receive(), messages() and send() take the types of the annotation: write "
-                "ws: WebSocket[Received, Sent], or use receive_json() and send_json()"
+                "receive(), messages() and send() need the types of the messages: write ws: "
+                "WebSocket[Received, Sent], or use receive_json() and send_json()"
             )
         return messages
 

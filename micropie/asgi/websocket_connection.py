@@ -289,7 +289,8 @@ class Connection(websockets.Progress):
         """
         if self._arrival is not None:
             raise RuntimeError(
-                f"{method}() was called while another task is receiving: only one may at a time"
+                f"{method}() was called while another task is receiving: only one task may "
+                "receive at a time"
             )
         while not self._messages:
             if self.state not in websockets.RECEIVING:

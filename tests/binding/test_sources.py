@@ -289,7 +289,7 @@ def test_a_text_may_be_one_of_several_types(make_client: MakeClient) -> None:
 def test_a_whole_body_has_no_name() -> None:
     with pytest.raises(
         SetupError,
-        match=r"Body\('order'\).*write Body\(\), and annotate with a class that has a field 'order'",
+        match=r"Body\('order'\).*write Body\(\), and annotate the parameter with a class that has a field 'order'",
     ):
         Body("order")  # type: ignore[arg-type]
 

@@ -54,7 +54,7 @@ CALLS = [
     ("Express: an asterisk", "get('/files/*')", "", "write <name:path> for all that follows"),
     ("any: a host in a route", "get('http://x.org/pies')", "", "write its path alone, '/pies'"),
     ("any: a list of responses", "describe(responses=[409])", "", 'takes a dict: {409: "'),
-    ("any: a tag", "describe(tags='pies')", "", 'tags is a list: write tags=["pies"]'),
+    ("any: a tag", "describe(tags='pies')", "", 'tags must be a list: write tags=["pies"]'),
     *(
         (
             f"FastAPI: {written}",
@@ -285,10 +285,10 @@ GET / -> Response of micropie can't be used here: write self.response in the han
 GET /chat -> WebSocket of micropie can't be used here: write @websocket above the handler
 # Express: req and res
     def index(self, req, res): ...
-GET / -> write req: Request, or req: str if the query has it
+GET / -> write req: Request; if the query has it, write req: str
 # Django: response
     def index(self, response): ...
-GET / -> write self.response in the handler, or response: str if the query has it
+GET / -> write self.response in the handler; if the query has it, write response: str
 # any: a number's default as text
     def index(self, page: int | None = '1'): ...
 GET / -> its default is a str, but its annotation is int: change one

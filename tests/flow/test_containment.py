@@ -269,7 +269,7 @@ def test_a_task_that_was_cancelled_elsewhere_is_the_failure(connect: MakeClient)
 
     for world in ("asyncio", "wsgi"):
         answer = connect(app, world).get("/")
-        sentence = "the code awaited a task that was cancelled, although the request was not"
+        sentence = "the application awaited a task that was cancelled, although the request was not"
         assert (answer.status_code, answer.text) == (502, sentence)
 
 

@@ -339,7 +339,7 @@ PLACES: list[tuple[Any, str]] = [
         JSONResponse({}),
         "A value of type JSONResponse can't be written as JSON: return its body, or",
     ),
-    (werkzeug.Response(), "micropie's own Response: Response(body, status=201)"),
+    (werkzeug.Response(), "micropie's own Response(body, status=201)"),
 ]
 
 

@@ -74,7 +74,10 @@ class Wrong(App):
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("/date", "modified=...) takes a datetime, not 1.5: write datetime.fromtimestamp(seconds"),
+        (
+            "/date",
+            "modified=...) takes a datetime, not 1.5: for seconds, write datetime.fromtimestamp(seconds",
+        ),
         ("/tag", "an etag must be a str, not 7: write etag=str(...)"),
         ("/change", "an etag must be a str, not 7: write etag=str(...)"),
     ],

@@ -42,11 +42,11 @@ def test_a_page_without_room_is_400_as_clients_may_choose_the_size(size: int) ->
     with pytest.raises(HTTPError) as error:
         Page.of(PIES, 2, size)
     seen = (error.value.status, error.value.message)
-    assert seen == (400, f"A page has 1 item or more, not {size}.")
+    assert seen == (400, f"The page size must be 1 or more, not {size}.")
     with pytest.raises(HTTPError) as error:
         Page.offset(2, size)
     found = (error.value.status, error.value.message)
-    assert found == (400, f"A page has 1 item or more, not {size}.")
+    assert found == (400, f"The page size must be 1 or more, not {size}.")
 
 
 @pytest.mark.parametrize("number", [0, -7, 2**59 + 1, 10**30])

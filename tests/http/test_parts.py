@@ -307,7 +307,7 @@ def test_an_empty_body_is_a_form_without_parts(make_client: MakeClient, path: st
 
 def test_no_media_type_is_no_multipart_form(make_client: MakeClient, path: str) -> None:
     answer = make_client(doing("name")).post(path)
-    sentence = "This resource requires a multipart form: Content-Type: multipart/form-data."
+    sentence = "This resource requires a multipart form, Content-Type: multipart/form-data."
     assert (answer.status_code, answer.text) == (415, sentence)
 
 
@@ -810,7 +810,10 @@ def test_json_of_a_body_that_was_not_received_is_a_mistake(
 ) -> None:
     client = make_client(Bound())
     assert client.post("/json", json={}).status_code == 500
-    assert "@reads_body leaves the body to the handler: read it with request.body()" in caplog.text
+    assert (
+        "@reads_body leaves the body to the handler: read it with request.read(), or await request.body()"
+        in caplog.text
+    )
 
 
 @dataclass

@@ -967,7 +967,7 @@ def test_an_empty_body_is_no_json(make_client: MakeClient) -> None:
             return self.request.json()
 
     client = make_client(Asks())
-    no_json = "This resource requires a JSON body: Content-Type: application/json."
+    no_json = "This resource requires a JSON body, Content-Type: application/json."
     for method, options, status, text in (
         ("POST", {"content": b"", "headers": JSON_TYPE}, 400, "The JSON body is empty."),
         ("POST", {"content": b"{}"}, 415, no_json),

@@ -230,7 +230,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "a value that JSON has not": (lambda: {"a": object()}, "object"),
     "a status as text": (
         lambda: HTTPError("404"),  # type: ignore[arg-type]
-        r"HTTPError\(404, message\) takes a status from 400 to 599, not '404'",
+        r"HTTPError\(status, message\) takes a status from 400 to 599, not '404'",
     ),
     "a cookie that is a number": (
         lambda: Response().set_cookie("x", 3),  # type: ignore[arg-type]

@@ -233,7 +233,7 @@ def test_a_bridge_without_a_signature() -> None:
 
 
 def test_an_app_needs_none() -> None:
-    with pytest.raises(SetupError, match="and App is both"):
+    with pytest.raises(SetupError, match="because it is both an ASGI and a WSGI application"):
         App().mount("/m", App(), bridge=a2wsgi.WSGIMiddleware)
 
 

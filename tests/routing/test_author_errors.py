@@ -90,7 +90,7 @@ def health_with_argument() -> App:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (Asks, "write request: Request, or request: str"),
+        (Asks, "write request: Request; if the query has it, write request: str"),
         (Injects, "parameter 'db': Depends of fastapi can't be used here: write db: Db"),
         (Static, "leave out @staticmethod or self"),
         (
@@ -98,7 +98,7 @@ def health_with_argument() -> App:
             "write ws as the first parameter of async def ws_name, or of a handler with @websocket",
         ),
         (TooLarge, "TooLarge.order: the types of its parameters are invalid: Integer bounds"),
-        (one_hook, "write middlewares = [RateLimit(...)]"),
+        (one_hook, "must be a list: write middlewares = [...]"),
         (health_with_argument, "functions without arguments by their names"),
         (lambda: App(title="Shop"), "write docs=Docs(title=...)"),  # type: ignore[call-arg]
         (lambda: describe("Bakes."), 'write describe(summary="Bake a pie.")'),  # type: ignore[arg-type]
@@ -115,7 +115,7 @@ def test_it_is_told_at_the_start(make: Callable[[], App], words: str) -> None:
     [
         (lambda: App(prefix="/api"), 'write app.mount("/prefix", Shop())'),  # type: ignore[call-arg]
         (lambda: App(middleware=[]), "write app.middlewares.append"),  # type: ignore[call-arg]
-        (lambda: App("shop"), "not 'shop'; App takes no name, so leave out a name"),  # type: ignore[arg-type]
+        (lambda: App("shop"), "not 'shop'; if this is the application's name, leave it out"),  # type: ignore[arg-type]
         (lambda: get("/pies", status_code=201), "no status_code: write return 201, pie in the"),  # type: ignore[call-overload]
         (lambda: App().get("/pies/:name") and App(), "write <name> for :name"),
     ],

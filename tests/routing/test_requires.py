@@ -477,7 +477,7 @@ def test_without_brackets_above_a_function(kind: Any) -> None:
     def page(name: str) -> str:
         return "in"
 
-    with pytest.raises(SetupError, match=r"takes .*page for the check: write @requires\(check\)"):
+    with pytest.raises(SetupError, match=r"treats .*page as the check: write @requires\(check\)"):
         app._micropie.compiled()
 
 

@@ -54,7 +54,7 @@ def unrequested(error: BaseException) -> Exception:
     """Return the ``Exception`` to use in place of a cancellation that was raised although nobody
     has cancelled this task.
     """
-    sentence = "the code awaited a task that was cancelled, although the request was not"
+    sentence = "the application awaited a task that was cancelled, although the request was not"
     return _caused_by(error, CancelledError(sentence))
 
 

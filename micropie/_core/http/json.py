@@ -304,13 +304,13 @@ _FOR_URLS = str.maketrans("+/", "-_")  # RFC 4648, section 5
 def _refuse(value: object) -> NoReturn:
     name = type(value).__name__
     advice = (
-        "return a str, number, dict, list or dataclass instead, or "
-        f"write App(encoders={{{name}: ...}}) with a function that converts it to one"
+        "return a str, number, dict, list or dataclass instead, or write "
+        f"App(encoders={{{name}: ...}}) with a function that converts it to one of these"
     )
     if isawaitable(value):
         advice = "write await in front of the call"
     elif hasattr(value, "status_code"):  # a response of another framework
-        advice = "return its body, or micropie's own Response: Response(body, status=201)"
+        advice = "return its body, or micropie's own Response(body, status=201)"
     raise CodecError(f"A value of type {name} can't be written as JSON: {advice}")
 
 

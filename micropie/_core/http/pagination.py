@@ -129,4 +129,4 @@ class Page(Generic[Item]):
 
 def _check_size(size: int) -> None:
     if size < 1:
-        raise BadRequest(f"A page has 1 item or more, not {size}.")
+        raise BadRequest(f"The page size must be 1 or more, not {size}.")

@@ -228,8 +228,8 @@ class Request(RequestSpellings):
         if modified is not None:
             if not isinstance(modified, datetime):
                 raise TypeError(
-                    f"not_modified(modified=...) takes a datetime, not {modified!r}: write "
-                    "datetime.fromtimestamp(seconds, UTC)"
+                    f"not_modified(modified=...) takes a datetime, not {modified!r}: for "
+                    "seconds, write datetime.fromtimestamp(seconds, UTC)"
                 )
             seconds = int(
                 (modified if modified.tzinfo else modified.replace(tzinfo=UTC)).timestamp()
@@ -381,7 +381,8 @@ class Request(RequestSpellings):
         if document is None:
             if exchange.route is not None and exchange.route.reads_body:
                 raise RuntimeError(
-                    "@reads_body leaves the body to the handler: read it with request.body()"
+                    "@reads_body leaves the body to the handler: read it with request.read(), "
+                    "or await request.body()"
                 )
             if exchange.unread_body() == EMPTY_JSON:
                 if exchange.body.data is None and not exchange.is_pooled:
@@ -392,7 +393,7 @@ class Request(RequestSpellings):
                     )
                 raise BadRequest("The JSON body is empty.")
             raise HTTPError(
-                415, "This resource requires a JSON body: Content-Type: application/json."
+                415, "This resource requires a JSON body, Content-Type: application/json."
             )
         return None if document is NULL else document
 
@@ -454,7 +455,7 @@ class Request(RequestSpellings):
         media_type, parameters, _ = exchange.framing
         if media_type != MULTIPART:
             raise HTTPError(
-                415, "This resource requires a multipart form: Content-Type: multipart/form-data."
+                415, "This resource requires a multipart form, Content-Type: multipart/form-data."
             )
         source: PartSource = ReceivedParts(exchange.body.parts)
         if exchange.body.form is None:
@@ -508,8 +509,9 @@ class Request(RequestSpellings):
         if not takes(function, len(arguments)):
             exchange.config.providers.refuse_resources(function, len(arguments))
             raise SetupError(
-                f"{getattr(function, '__qualname__', repr(function))}{signature(function)} can't "
-                f"take the arguments given ({len(arguments)}): write after_response(function, ...)"
+                f"{getattr(function, '__qualname__', repr(function))}{signature(function)} "
+                f"can't take the arguments given ({len(arguments)}): write "
+                "after_response(function, *arguments)"
             )
         exchange.at_end().add_task(Task(function, arguments))
 

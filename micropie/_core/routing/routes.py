@@ -254,8 +254,8 @@ class Route(RouteInfo):
         takes = f"{self.name}: {parameter.name!r} takes {parameter.converter.expected}"
         if self.reads_body:
             raise SetupError(
-                f"{takes}, but @reads_body leaves the body to the handler: read it there, by "
-                "self.request.parts() for example, or leave @reads_body out"
+                f"{takes}, but @reads_body leaves the body to the handler: read it there, for "
+                "example with self.request.parts(), or leave @reads_body out"
             )
         if parameter.default is inspect.Parameter.empty and {*self.handled} == {"GET", "HEAD"}:
             raise SetupError(

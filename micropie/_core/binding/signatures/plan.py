@@ -468,7 +468,7 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
     if name in _NOT_ANNOTATED:
         raise SetupError(
             "it has no annotation, so it would be read from the query: write "
-            f"{_NOT_ANNOTATED[name]}, or {name}: str if the query has it"
+            f"{_NOT_ANNOTATED[name]}; if the query has it, write {name}: str"
         )
 
 

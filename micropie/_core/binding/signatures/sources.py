@@ -126,8 +126,8 @@ class Body(Source):
     def __init__(self, name: None = None, **others: Never) -> None:
         if name is not None:
             raise SetupError(
-                f"Body({name!r}) takes no name, because it is the whole body: write Body(), and "
-                f"annotate with a class that has a field {name!r}"
+                f"Body({name!r}) takes no name, because it is the whole body: write Body(), "
+                f"and annotate the parameter with a class that has a field {name!r}"
             )
         super().__init__(**others)
 

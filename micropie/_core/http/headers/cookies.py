@@ -193,18 +193,19 @@ def _attributes_of(
             f"samesite of cookie {name!r} must be 'Lax', 'Strict', 'None' or None, not {samesite!r}"
         )
     for reason, needs_secure in (
-        ("this name", name.startswith(PREFIXES)),
+        ("its name", name.startswith(PREFIXES)),
         ("partitioned=True", partitioned),
         ("SameSite=None", rule == "None"),
     ):
         if needs_secure and not secure:
             raise ValueError(
-                f"cookie {name!r} has {reason} without secure=True: browsers refuse it"
+                f"cookie {name!r} needs secure=True because of {reason}: otherwise, browsers "
+                "refuse it"
             )
     if name.startswith("__Host-") and (path != "/" or domain is not None):
         raise ValueError(
-            f"cookie {name!r} must not have a domain or a path other than '/': browsers refuse "
-            "it, because its name begins with __Host-"
+            f"cookie {name!r} must have path='/' and no domain: otherwise, browsers refuse it, "
+            "because its name begins with __Host-"
         )
     attributes = ""
     for attribute, text in (("Domain", domain), ("Path", path)):

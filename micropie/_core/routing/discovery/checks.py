@@ -138,8 +138,8 @@ def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]
         if hasattr(layer, HOLDS):
             name = _name_of(getattr(layer, HOLDS))
             raise SetupError(
-                f"@requires without () takes {name} for the check: write @requires(check), with "
-                "your check function"
+                f"@requires without () treats {name} as the check: write @requires(check), "
+                "with your check function"
             )
     # For a callable object, use the marks above its class and those above its ``__call__``.
     marks = [
@@ -270,7 +270,7 @@ def _has_hooks(middleware: object, hooks: Mapping[str, str], providers: Provider
             inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
         ):
             raise SetupError(
-                f"{owner}.{name} is async: write def {name}, which waits by yield from "
+                f"{owner}.{name} is async: write def {name}, which can wait with yield from "
                 f"call(kind_of(function), function, ...), or async def {name}_request in an "
                 "HttpMiddleware"
             )

@@ -263,7 +263,8 @@ class Pattern:
         if kind == "re":
             if not rule:
                 raise SetupError(
-                    f"the route {self.text!r} has re without an expression: write <name:re:[a-z]+>"
+                    f"the route {self.text!r} has a wildcard with re: but no regular "
+                    "expression: write <name:re:[a-z]+>"
                 )
             try:
                 fullmatch = re.compile(rule, re.DOTALL).fullmatch
