@@ -165,7 +165,7 @@ class RedisChannels(Channels):
 
 @lru_cache(maxsize=64)
 def _warn_once(name: str, problem: str) -> None:
-    logger.warning("a message of the channel %r can't be decoded and is skipped: %s", name, problem)
+    logger.warning("a message on channel %r can't be decoded and was skipped: %s", name, problem)
 
 
 class _Publisher(threading.Thread):

@@ -103,7 +103,7 @@ def parser_of(entry: RouteEntry) -> ArgumentParser:
     if document is not None:
         raise CommandError(
             f"{route.name}: {document.name!r} takes {document.converter.expected}, which a "
-            "command line can't pass: take each value as a parameter"
+            "command line can't pass: declare parameters for plain values, such as path: str"
         )
     parser = ArgumentParser(
         f"micropie -a APP {route.name}",

@@ -131,7 +131,9 @@ def _run_own(before: argparse.Namespace, words: Sequence[str]) -> int:
         near = get_close_matches(words[0], COMMANDS, 1)
         hint = f"do you mean {near[0]}?" if near else f"there are: {', '.join(COMMANDS)}."
         own = f"To run a command of an application, write micropie -a shop:app {words[0]}"
-        raise CommandError(f"there is no command {words[0]!r}; {hint} {own} ({error})") from None
+        raise CommandError(
+            f"there is no command {words[0]!r}; {hint} {own} (without -a: {error})"
+        ) from None
     return command.execute(target.app, words[0], words[1:])
 
 

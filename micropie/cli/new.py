@@ -200,8 +200,8 @@ def execute(arguments: Namespace) -> int:
     module = folder.name.replace("-", "_")
     if not module.isidentifier() or iskeyword(module):
         raise CommandError(
-            f"{folder.name!r} can't be the name of a project: begin with a letter, use only "
-            "letters, digits, - and _, and no Python keyword"
+            f"{folder.name!r} can't be the name of a project: a name begins with a letter, has "
+            "only letters, digits, - and _, and is not a Python keyword"
         )
     if module.lower() in ("micropie", "micropie_dual"):
         raise CommandError(f"{folder.name!r} is the name of the framework: choose another name")

@@ -142,11 +142,11 @@ def _made(factory: object, name: str) -> object:
     needed = _parameters_of(factory)
     if not callable(factory) or needed or inspect.iscoroutinefunction(factory):
         needs = (
-            f"needs {needed[0]!r}, so give it a default"
+            f"needs {needed[0]!r}, but a factory is called without arguments: give it a default"
             if needed
-            else "is not a function that returns an application"
+            else "is not a function (def) that returns an application"
         )
-        raise CommandError(f"{name} {needs}: a factory is called without arguments")
+        raise CommandError(f"{name} {needs}")
     with _explained(f"{name} can't create its application"):
         return factory()
 

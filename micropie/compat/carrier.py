@@ -219,9 +219,9 @@ def refuse_marks(handler: Callable[..., object]) -> None:
     layer = marked_layer(handler)
     if layer is not None:
         raise SetupError(
-            f"middleware or @requires above {getattr(layer, '__qualname__', layer)} has no effect, "
-            "because it is a migrated handler: append middleware to native.middlewares of the "
-            "application, or rewrite it as a native handler"
+            "middleware or @requires has no effect above "
+            f"{getattr(layer, '__qualname__', layer)}, a migrated handler: append middleware "
+            "to the application's native.middlewares, or rewrite the handler as a native one"
         )
 
 

@@ -9,7 +9,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, NoReturn
 
-_SERVER = "start a server: micropie run app:app, gunicorn, uvicorn"
+_SERVER = "start a server, such as gunicorn, uvicorn or micropie run app:app"
 _XMLRPC = "expose a method that reads cherrypy.request.body with xmlrpc.client.loads"
 _STATISTICS = "use micropie.middleware.AccessLog, or the server's metrics"
 _REDIS = "store sessions in Redis: write tools.sessions.backend = RedisSessionBackend(url)"
@@ -201,7 +201,7 @@ def advice_for(framework: str, name: str) -> str | None:
             try:
                 found = import_module(f"{found.__name__}.{part}")
             except ModuleNotFoundError:
-                return f"{UNKNOWN} {part}: leave it out, or rewrite it"
+                return f"{UNKNOWN} {part}: leave it out, or rewrite the code that uses it"
         except ModuleNotFoundError:  # a plugin that is not installed
             return None
         except ImportError as error:

@@ -57,9 +57,11 @@ class _StandIn:
         except ModuleNotFoundError as error:
             if error.name is None or not error.name.startswith(f"{__package__}."):
                 raise
-            advice = listed_advice(f"{self.framework}{below}") or "leave it out, or rewrite it"
+            advice = listed_advice(f"{self.framework}{below}") or (
+                "leave it out, or rewrite the code that uses it"
+            )
             raise ModuleNotFoundError(
-                f"{spec.name} has no counterpart: {advice}", name=spec.name
+                f"{spec.name} has no counterpart in micropie.compat: {advice}", name=spec.name
             ) from None
         self._identity = (module.__spec__, module.__loader__)
         return module

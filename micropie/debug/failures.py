@@ -218,7 +218,8 @@ _HINTS = {
             "Open the resource in a with block: with request.resource(Db) as db (or async with)."
         ),
         "'Session' object has no attribute": (
-            'A session is a dict: use session["name"]. App(session_timeout=...) ends it.'
+            'A session is a dict: use session["name"]. App(session_timeout=...) sets how long '
+            "it lasts."
         ),
         "'WebSocket' object has no attribute '(iter_|listen|read|receive|recv|send)": (
             "Use one of: async for message in ws; await ws.receive_text(); await ws.send_text(...)."
@@ -229,7 +230,7 @@ _HINTS = {
                 {
                     "response.status = 201": "status_code",
                     'response.content_type = "text/csv"': "mimetype media_type",
-                    "return and the body": "data text content json send write end",
+                    "return body in the handler": "data text content json send write end",
                     'return Redirect("/pies")': "redirect",
                     'response.set_cookie("name", "value")': "cookies",
                 }

@@ -111,7 +111,7 @@ def _advice_for_value(result: object) -> str:
     if isinstance(result, PurePath | IOBase):
         return (
             f"returned {type(result).__name__}, which is sent as text: write "
-            'static_file("pie.pdf", root="files")'
+            'static_file("pie.pdf", root="files"), or return the content'
         )
     return ""
 
@@ -221,7 +221,8 @@ def review_session(request: Request, session: Session) -> None:
     if source is not None and source.logs_in_elsewhere():
         return
     logger.warning(
-        "%s changed the session on %s: a link on any page can do that; write @post above it",
+        "%s changed the session on %s, which a link on any page can trigger: write @post above "
+        "the handler",
         route.name,
         request.method,
     )

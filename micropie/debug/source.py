@@ -370,9 +370,9 @@ class FunctionSource:
                 and not is_read
             ):
                 yield (
-                    f"{self._place}: {self._function.__qualname__} takes {name} as text, because "
-                    f"only its default is a number: write {name}: {kind.__name__} = "
-                    f"{one.default!r}"
+                    f"{self._place}: {self._function.__qualname__} takes {name} as a str, "
+                    f"because it has a default but no annotation: write {name}: "
+                    f"{kind.__name__} = {one.default!r}"
                 )
 
     def blocking_calls(self) -> Iterator[str]:

@@ -64,8 +64,9 @@ class _AuthMiddleware(FlowMiddleware):
         is_method = inspect.isfunction(check) and "self" in inspect.signature(check).parameters
         if is_method or not takes(check, count):
             raise SetupError(
-                f"{owner}(check) takes {expected}, not a method and not {check!r}; to use a "
-                "resource inside it, write with request.resource(Database) as database"
+                f"{owner}(check) takes {expected}, not {check!r}. For a method, pass "
+                "users.check, where users is an object. For a resource, write in the function: "
+                "with request.resource(Database) as database"
             )
         fine = isinstance(realm, str) and _REALM.fullmatch(realm) is not None
         check_argument(f"{owner}(realm=...)", fine, realm, 'ASCII text without " and \\')
@@ -136,7 +137,10 @@ def _password_check(passwords: Mapping[str, str]) -> Callable[[str, str], bool]:
         found = _USER_AND_PASSWORD.fullmatch(f"{user}:{password}")
         # Reject a name or a password that can't be sent in a header, such as a name with a colon.
         fine = found is not None and found.groups() == (user, password) and password != ""
-        expected = "user names without a colon, and passwords, as text without control characters"
+        expected = (
+            'user names without ":", and passwords that are not empty, all without control '
+            "characters"
+        )
         check_argument("BasicAuth({...})", fine, user, expected)
     # All digests have the same length, so the time of a comparison doesn't reveal a password's
     # length.
@@ -273,9 +277,9 @@ def _scopes_of(user: object) -> frozenset[str]:
     given = user.get("scope", "") if isinstance(user, Mapping) else getattr(user, "scopes", None)
     if given is None:
         raise ResponseError(
-            "with_scopes finds no scopes: have the check of BearerAuth return an object "
-            "with the attribute scopes, or "
-            f"the claims of a token, not {type(user).__name__}"
+            f"with_scopes finds no scopes in the {type(user).__name__} that the check of "
+            "BearerAuth returned: return an object with the attribute scopes, or the claims of "
+            "a token as a dict"
         )
     return frozenset(given.split() if isinstance(given, str) else given)
 

@@ -50,8 +50,8 @@ class HealthCheck(FlowMiddleware):
     def __init__(self, app: App, checks: Mapping[str, Check], timeout: float, live: bool) -> None:
         if not isinstance(checks, Mapping) or not all(map(_takes_nothing, checks.values())):
             raise SetupError(
-                "App.health(checks=...) takes functions without arguments by their names, "
-                f"not {checks!r}"
+                "App.health(checks=...) takes a dict of functions without parameters, such as "
+                f'{{"db": ping}}, not {checks!r}'
             )
         if type(timeout) not in (int, float) or not 0 < timeout < inf:
             raise SetupError(f"App.health(timeout=...) takes seconds above 0, not {timeout!r}")

@@ -38,8 +38,8 @@ def ends_with_client(
         )
     if not inspect.iscoroutinefunction(inner):
         raise SetupError(
-            "@ends_with_client, without parentheses, is for an async def, because a thread or a "
-            f"process can't be interrupted: write async def {name}"
+            "@ends_with_client works only on an async def, because a thread or a process can't "
+            f"be interrupted: write async def {name}"
         )
 
     @wraps(function)

@@ -267,7 +267,8 @@ def add_metrics(
     )
     if not (buckets and are_times and list(buckets) == sorted(set(buckets))):
         raise SetupError(
-            f"App.metrics(buckets=...) takes growing numbers of seconds, not {buckets!r}"
+            "App.metrics(buckets=...) takes a list of increasing numbers of seconds, not "
+            f"{buckets!r}"
         )
     instruments = _instruments.get(registry)
     if instruments is None:

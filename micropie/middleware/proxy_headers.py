@@ -94,8 +94,8 @@ class ProxyHeaders(FlowMiddleware):
         check("ProxyHeaders(hops=...)", fine, hops, f"the number of proxies, 1 to {_MAX_ENTRIES}")
         if hops is None and any(network.prefixlen == 0 for network in self._networks):
             raise SetupError(
-                "with trusted networks that contain every address, clients could forge these "
-                "headers: give the number of proxies, such as hops=1"
+                "ProxyHeaders(trusted=...) contains every address, so clients could forge the "
+                "headers of proxies: give the number of proxies, such as hops=1"
             )
         check_each("ProxyHeaders", *FLAG, host=host, forwarded=forwarded)
         self._hops = hops

@@ -119,7 +119,8 @@ class RateLimit(FlowMiddleware):
             )
         if limit > per * MICROSECONDS:
             raise SetupError(
-                f"RateLimit(limit) takes a million requests a second at most, not {limit!r}"
+                f"RateLimit(limit) takes at most a million requests a second, not {limit!r} in "
+                f"{per!r} seconds"
             )
         for name, function in (("key", key), ("exempt", exempt)):
             is_right = not isinstance(function, type) and takes(function, 1)

@@ -82,7 +82,7 @@ def missing_security(config: Config) -> Iterator[str]:
     """
     hooks = [hook for inner in config.tree for hook in inner.middlewares]
     if not any(isinstance(hook, TrustedHosts) for hook in hooks):
-        yield "has no TrustedHosts: it accepts any Host, which also ends up in its links"
+        yield "has no TrustedHosts: it accepts any Host header, and uses it in its links"
     if not any(isinstance(hook, CSRFMiddleware) for hook in hooks):
         yield "has no CSRFMiddleware: pages of other sites can send its forms"
     headers = [hook for hook in hooks if isinstance(hook, SecurityHeaders)]

@@ -66,14 +66,14 @@ def _is_path(value: object) -> bool:
 
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "title version description terms_of_service": (_is_text, "a text"),
+    "title version description terms_of_service": (_is_text, "a string"),
     "servers": (lambda value: _is_list(value) and all(map(_is_text, value)), "a list of URLs"),
     "requires": (_is_list, "a list of checks"),
     "assets": (lambda value: isinstance(value, str | PathLike), "a directory"),
     "asyncapi": (_is_path, 'a path such as "/channels"'),
     "contact license tags": (
         lambda value: isinstance(value, Mapping) and all(map(_is_text, value.values())),
-        "a dict of texts",
+        "a dict of strings",
     ),
     "responses": (lambda value: isinstance(value, Mapping), "a dict by status, {422: Errors}"),
 }

@@ -251,7 +251,7 @@ FAILURES = [
     (
         "uploads",
         2,
-        "micropie: uploads: 'file' takes a file, which a command line can't pass: take each value as a parameter\n",
+        "micropie: uploads: 'file' takes a file, which a command line can't pass: declare parameters for plain values, such as path: str\n",
     ),
     ("ini-db", 2, "micropie: Shop has no command 'ini-db'; do you mean init-db?\n"),
     ("xyzzy", 2, "micropie: Shop has no command 'xyzzy'; there are: init-db, bake, "),

@@ -293,7 +293,7 @@ def test_check_finds_mistakes(command: Run, tmp_path: Path) -> None:
         "bad.py:44: lost belongs to no application: write @app.get or @app.route above a function",
         "Root: debug is on: it must be off in production, so read it from the environment",
         "Root: websocket_origins has '*', so any page can open WebSockets with its visitor's cookies: list the origins to allow",
-        "Root has sessions and has no TrustedHosts: it accepts any Host, which also ends up in its links",
+        "Root has sessions and has no TrustedHosts: it accepts any Host header, and uses it in its links",
     ]:
         assert finding in output.splitlines()
     assert "fine" not in output
@@ -1083,7 +1083,7 @@ NAMES = [
     (
         "app5:make",
         "async def make(): pass",
-        "app5:make is not a function that returns an application: a factory",
+        "app5:make is not a function (def) that returns an application",
     ),
     (
         "app5:make",
@@ -1127,10 +1127,13 @@ def test_a_factory_that_is_named_as_one(
     assert "to have it create the application, give 'config' a default" in found
     monkeypatch.setenv("MICROPIE_FACTORY", "1")
     assert command("check", "app13:Root")[:2] == (0, "0 findings\n")
-    sentence = "micropie: app13:needs needs 'config', so give it a default: a factory is called without arguments\n"
+    sentence = "micropie: app13:needs needs 'config', but a factory is called without arguments: give it a default\n"
     assert command("check", "app13:needs")[2] == sentence
     (tmp_path / "app14.py").write_text("x = 5\n")
-    assert "app14:x is not a function that returns an application" in command("check", "app14:x")[2]
+    assert (
+        "app14:x is not a function (def) that returns an application"
+        in command("check", "app14:x")[2]
+    )
 
 
 def test_a_file_with_the_frameworks_own_name(command: Run, tmp_path: Path) -> None:

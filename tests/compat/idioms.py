@@ -191,10 +191,10 @@ NEEDS: dict[str, dict[str, str]] = {
         "def make_app():\n    app = bottle.app()\n    return Logged(app)": "micropie.dual(Logged(...))",
         "def app():\n    site_app = Logged(bottle.app())\n    return site_app": "micropie.dual(Logged(...))",
         "from bottle import *\nrun(server=GeventServer)": "use async def handlers, or gunicorn",
-        "bottle.run()": "others write app = bottle.default_app() above it, and put it below if __name__",
+        "bottle.run()": "others, write app = bottle.default_app() above it, and move it into a block that begins with if __name__",
         "if __name__ == '__main__':\n    bottle.run()": "write app = bottle.default_app() above it",
-        "pies = bottle.Bottle()\npies.run(port=80)": "others put it below if __name__",
-        "def main(): bottle.Bottle().run()": "others write app = bottle.default_app() above it",
+        "pies = bottle.Bottle()\npies.run(port=80)": "others, move it into a block that begins with if __name__",
+        "def main(): bottle.Bottle().run()": "others, write app = bottle.default_app() above it",
         "from micropie.compat import bottle\nfrom bottle import run as serve": (
             "write from micropie.compat.bottle import run as serve"
         ),
@@ -209,7 +209,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "cherrypy.quickstart(object())": "app = cherrypy.tree instead",
         "def main(): cherrypy.quickstart(object())": "app = cherrypy.tree instead",
         "cherrypy.tree.mount(object())\ncherrypy.engine.start()\ncherrypy.engine.block()": (
-            "write app = cherrypy.tree above it, and put it below if __name__"
+            "write app = cherrypy.tree above it, and move it into a block that begins with if __name__"
         ),
         "app = cherrypy.tree.mount(object())\napp = Logged(app)": "micropie.dual(Logged(...))",
         "my_application = Logged(cherrypy.tree)": "micropie.dual(Logged(...))",

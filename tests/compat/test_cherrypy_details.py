@@ -719,8 +719,8 @@ def test_request_and_response_are_of_old_handlers(serve_ours: Serve) -> None:
         answer = client.get(f"/{name}")
         assert answer.status_code == 500
         assert answer.text.startswith(f"cherrypy.{name} is only for CherryPy's handlers.")
-        assert "write micropie.request, with .method" in answer.text
-        assert "micropie.request.response, with .headers" in answer.text
+        assert "use micropie.request (.method" in answer.text
+        assert "micropie.request.response (.headers" in answer.text
     assert ours.request.app is None, "outside of requests, as before"
 
 
@@ -900,7 +900,7 @@ def test_a_guard_of_micropie_that_would_be_passed_is_refused(
     serve_our_root: Serve, root: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert serve_our_root(root).get("/page").status_code == 500
-    assert "has no effect, because it is a migrated handler" in caplog.text
+    assert "a migrated handler: append middleware" in caplog.text
 
 
 _PAGES: dict[str, Callable[..., Any]] = {

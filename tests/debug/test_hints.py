@@ -87,7 +87,9 @@ def test_a_hint_is_for_micropie_alone_and_stands_once(
     assert "It takes (" not in logged
     assert "Without an annotation" not in logged
     found = KNOWN.__notes__
-    assert found == ['A session is a dict: use session["name"]. App(session_timeout=...) ends it.']
+    assert found == [
+        'A session is a dict: use session["name"]. App(session_timeout=...) sets how long it lasts.'
+    ]
 
 
 class Answers(App):

@@ -406,7 +406,7 @@ GET / -> Write request.client.host (on a UNIX socket, request.client is None).
 GET / -> Write response.content_type = "text/csv".
 # Express: res.json
     def index(self): return self.response.json({'a': 1})
-GET / -> Write return and the body.
+GET / -> Write return body in the handler.
 # Express: res.redirect
     def index(self): return self.response.redirect('/x')
 GET / -> Write return Redirect("/pies").

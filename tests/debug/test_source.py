@@ -156,11 +156,11 @@ IN_CLASS = {
         "request.state.pie"
     ),
     "def a(self, name, page=1): ...": (
-        "shop.py:{2}: Root.a takes page as text, because only its default is a number: write page: int "
-        "= 1"
+        "shop.py:{2}: Root.a takes page as a str, because it has a default but no annotation: write "
+        "page: int = 1"
     ),
     "def a(self, is_open=False): ...": (
-        "shop.py:{2}: Root.a takes is_open as text, because only its default is a number: write "
+        "shop.py:{2}: Root.a takes is_open as a str, because it has a default but no annotation: write "
         "is_open: bool = False"
     ),
     "def a(self):\n    return self.b()\ndef b(self): ...": (

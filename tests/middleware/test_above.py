@@ -365,7 +365,7 @@ def test_without_brackets_a_class_is_no_decorator() -> None:
         RateLimit(page)  # type: ignore[arg-type]
     for middleware in (BasicAuth, BearerAuth):
         with pytest.raises(
-            SetupError, match=r"Auth\(check\) takes a function check\(.*, not a method"
+            SetupError, match=r"Auth\(check\) takes a function check\(.*\. For a method"
         ):
             middleware(page)  # type: ignore[arg-type]
     with pytest.raises(

@@ -362,7 +362,10 @@ def test_a_user_without_a_place_for_scopes_is_a_mistake(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert asked_by(make_client(Pies()), "/bake", "dora").status_code == 500
-    assert "have the check of BearerAuth return an object with the attribute scopes" in caplog.text
+    assert (
+        "that the check of BearerAuth returned: return an object with the attribute scopes"
+        in caplog.text
+    )
 
 
 def test_the_guard_of_a_handler_asks_for_no_user_again(make_client: MakeClient) -> None:

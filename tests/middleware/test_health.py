@@ -324,11 +324,11 @@ def test_it_answers_while_all_threads_are_busy(make_client: MakeClient) -> None:
     [
         (
             {"checks": [fine]},
-            "App.health(checks=...) takes functions without arguments by their names",
+            "App.health(checks=...) takes a dict of functions without parameters",
         ),
         (
             {"checks": {"database": "SELECT 1"}},
-            "App.health(checks=...) takes functions without arguments by their names",
+            "App.health(checks=...) takes a dict of functions without parameters",
         ),
         ({"timeout": 0}, "App.health(timeout=...) takes seconds above 0, not 0"),
         ({"live": "yes"}, "App.health(live=...) takes True or False, not 'yes'"),

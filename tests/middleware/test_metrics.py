@@ -349,7 +349,7 @@ def test_two_applications_share_a_registry(make_client: MakeClient) -> None:
         *(
             (
                 {"registry": CollectorRegistry(), "buckets": buckets},
-                "takes growing numbers of seconds, not",
+                "takes a list of increasing numbers of seconds, not",
             )
             for buckets in ((), (3, 1), (1, 1), (0, 1), "fast", (1, "2"))
         ),

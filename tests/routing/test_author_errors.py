@@ -99,7 +99,7 @@ def health_with_argument() -> App:
         ),
         (TooLarge, "TooLarge.order: the types of its parameters are invalid: Integer bounds"),
         (one_hook, "must be a list: write middlewares = [...]"),
-        (health_with_argument, "functions without arguments by their names"),
+        (health_with_argument, "a dict of functions without parameters"),
         (lambda: App(title="Shop"), "write docs=Docs(title=...)"),  # type: ignore[call-arg]
         (lambda: describe("Bakes."), 'write describe(summary="Bake a pie.")'),  # type: ignore[arg-type]
         (lambda: describe(status_code=201), "no status_code: write status=..."),  # type: ignore[arg-type]

@@ -233,7 +233,8 @@ class Bottle(Carried):
             plugin.setup(self)
         if not callable(plugin) and not hasattr(plugin, "apply"):
             raise TypeError(
-                f"a plugin must be a decorator or have apply(callback, route), not {plugin!r}"
+                "a plugin must be a decorator or have a method apply(callback, route), not "
+                f"{plugin!r}"
             )
         self.plugins.append(plugin)
         self.reset()

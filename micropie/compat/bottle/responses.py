@@ -341,8 +341,8 @@ def _current() -> Any:
     if is_native():
         raise RuntimeError(
             "bottle.response is only for Bottle's handlers. In a native handler, and in "
-            "functions that it calls, write micropie.request.response, with .headers[...], "
-            ".status and .set_cookie(...)"
+            "functions that it calls, use micropie.request.response (.headers[...], .status, "
+            ".set_cookie(...))"
         )
     try:
         return outside.response

@@ -33,8 +33,9 @@ class Exchange:
             raise AttributeError(f"no tool has set cherrypy.serving.{name}")
         if native._exchange.config.tree[0].app.session_backend is None:
             raise AttributeError(
-                "native handlers can use cherrypy.session only if both share a backend: set "
-                "tools.sessions.backend and native.session_backend to the same object"
+                "native handlers can use cherrypy.session only if they share a backend with "
+                "CherryPy's handlers: set tools.sessions.backend and native.session_backend to "
+                "the same object"
             )
         return native.session
 
@@ -122,10 +123,10 @@ def _target(name: str) -> Any:
         return getattr(exchange, name)
     if native is not None and name in ("request", "response"):
         raise RuntimeError(
-            f"cherrypy.{name} is only for CherryPy's handlers. In a native handler, in middleware "
-            "before a handler, and in functions that they call, write micropie.request, with "
-            ".method, .headers and .query, and micropie.request.response, with .headers[...], "
-            ".status and .set_cookie(...)"
+            f"cherrypy.{name} is only for CherryPy's handlers. In a native handler, in "
+            "middleware before a handler, and in functions that they call, use "
+            "micropie.request (.method, .headers, .query) and micropie.request.response "
+            "(.headers[...], .status, .set_cookie(...))"
         )
     return getattr(current_exchange(), name)
 

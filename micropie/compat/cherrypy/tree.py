@@ -278,9 +278,9 @@ class Tree(_Servable):
             if isinstance(app, Application):
                 if not app.native._micropie.is_blank:
                     raise SetupError(
-                        f"the .native of the application at {prefix or '/'} has no effect, because "
-                        "cherrypy.tree is served: use cherrypy.tree.native, with the paths of the "
-                        "whole site, or serve only that application"
+                        f"the .native of the application at {prefix or '/'} has no effect, "
+                        "because cherrypy.tree is served: use cherrypy.tree.native, with paths "
+                        "from the site's root, or serve only that application"
                     )
                 app.check(config)
 
