@@ -86,9 +86,9 @@ __getattr__, __dir__ = _names_on_demand(
     explain=_explain,
 )
 
-# Set ``__module__`` so that tracebacks and logs show the name that applications import. Only
-# classes without annotations can be changed, because ``typing`` resolves annotations in a class's
-# module.
+# Set ``__module__`` so that tracebacks and logs show the name that applications import. Don't do
+# this for a class with annotations: ``typing`` would look up the names in its annotations in the
+# wrong module.
 for _error in (
     BadRequest,
     BindingError,

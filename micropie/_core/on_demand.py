@@ -28,8 +28,8 @@ def by_name(listed: Mapping[str, str]) -> dict[str, str]:
 def names_on_demand(
     package: str, names: Mapping[str, str], explain: Callable[[str], str] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return the functions ``__getattr__`` and ``__dir__`` for a package. Shells complete names
-    with ``__dir__``.
+    """Return the functions ``__getattr__`` and ``__dir__`` for a package. Interactive Python shells
+    call ``__dir__`` for tab completion.
 
     - ``names``: maps each module of the package to the names that the module provides, separated by
       spaces. A module whose name begins with a dot is in the parent package.

@@ -62,8 +62,8 @@ class HttpMiddleware(_Decorator):
     needs_session = True
 
     def __init_subclass__(cls, **arguments: Any) -> None:
-        """Raise ``SetupError`` for a class whose hooks all have names of other frameworks, because
-        no hook would ever be called.
+        """Raise ``SetupError`` for a class whose only hooks are named as in other frameworks, such
+        as ``process_request``, because they would never be called.
         """
         super().__init_subclass__(**arguments)
         if (

@@ -330,7 +330,7 @@ class Router:
                 for method, route in routes.items():
                     entry = entries.setdefault(id(route), RouteEntry(route, [], routes is default))
                     if method not in entry.methods:
-                        # ``index`` handles two paths, perhaps with different methods. So its route
-                        # may already have an entry.
+                        # The route of an ``index`` may be in both dicts, with different methods. So
+                        # it may already have an entry.
                         entry.methods.append(method)
         return sorted(entries.values(), key=lambda entry: (entry.route.pattern, entry.methods))

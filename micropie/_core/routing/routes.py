@@ -319,9 +319,9 @@ def _plan(
 
 
 def _refuse_shared_answers(function: AnyFunction) -> None:
-    """Raise ``SetupError`` for a handler below a cache, such as ``functools.cache``, if its result
-    can't be reused. This is so if the handler reads the request, or if its result is a generator or
-    a coroutine, which can be used only once.
+    """Raise ``SetupError`` for a handler that is decorated with a cache, such as
+    ``functools.cache``, if the handler's result can't be reused. This is so if the handler reads
+    the request, or if its result is a generator or a coroutine, which can be used only once.
     """
     *_, inner = layers(function)
     is_used_once = inspect.isgeneratorfunction(inner) or (

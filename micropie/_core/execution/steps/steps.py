@@ -58,9 +58,9 @@ RECEIVE: Final = "receive"
 ANSWER: Final = "answer"
 INLINE: Final = "inline"  # not a step: the flow calls the function itself
 
-# Seconds that a request waits for its ``def`` code after the server has cancelled the request. The
-# request waits because it will then close the resources that the code uses. Waiting longer would
-# keep the server from shutting down.
+# Seconds that a request waits for its ``def`` code after the server has cancelled the request.
+# After the wait, the request closes its resources, even if the code still uses them. A longer wait
+# would keep the server from shutting down.
 LEAVE_AFTER = 5.0
 
 

@@ -72,7 +72,7 @@ class PartParser:
     # These attributes describe the part that is arriving.
     _head: PartHead
     _is_part: bool  # False while the part may be a file input left empty.
-    _start: bytes  # The part's first bytes, while they may be the boundary.
+    _start: bytes  # The part's first bytes, until it is clear whether they are the boundary.
     _size: int
     _name_size: int
     _room: float  # the maximum size in bytes of the name or the value; infinite for a file
