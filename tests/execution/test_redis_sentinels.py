@@ -33,6 +33,7 @@ from tests.support.forwarder import Forwarder
 from tests.support.ports import free_port
 from tests.support.redis_server import (
     hanging,
+    impatient,
     missing_program,
     published,
     received,
@@ -113,7 +114,8 @@ def killed(watched: Watched) -> Iterator[None]:
     with redis.Redis.from_url(watched.primary) as client:
         process = int(client.info("server")["process_id"])
     os.kill(process, signal.SIGKILL)
-    watched.until_the_replica_is_the_primary()
+    with impatient(watched.sentinel):
+        watched.until_the_replica_is_the_primary()
     yield
 
 
@@ -121,7 +123,8 @@ def killed(watched: Watched) -> Iterator[None]:
 def hung(watched: Watched) -> Iterator[None]:
     """The primary stands still, and its connections stay open."""
     with hanging(watched.primary):
-        watched.until_the_replica_is_the_primary()
+        with impatient(watched.sentinel):
+            watched.until_the_replica_is_the_primary()
         yield
 
 
@@ -426,7 +429,7 @@ def test_what_sentinels_say_is_in_the_error(tmp_path: Path) -> None:
         ):
             RedisClient("a test", f"{url}/other%20name", 5).ping()
         client = RedisClient("a test", f"{url}/mymaster", 5)
-        with hanging(primary):
+        with hanging(primary), impatient(sentinel):
 
             def is_down() -> bool:
                 client.close()

@@ -26,7 +26,13 @@ from micropie.testing import TestClient
 from tests.conftest import MakeClient
 from tests.execution.test_redis_client import Visits
 from tests.support.apart import Machine, machines
-from tests.support.redis_server import published, received, redis_server, sentinel_server
+from tests.support.redis_server import (
+    impatient,
+    published,
+    received,
+    redis_server,
+    sentinel_server,
+)
 from tests.support.waiting import until
 
 PORT = 6379
@@ -149,7 +155,8 @@ def by_a_sentinel(
 
         def fail_over() -> None:
             old.vanish()
-            until(lambda: primary() == (new.address, PORT))
+            with impatient(port):
+                until(lambda: primary() == (new.address, PORT))
             with redis.Redis(new.address, PORT) as replica:
                 until(lambda: replica.role()[0] == b"master")
 

@@ -64,7 +64,7 @@ def sentinel_server(
     """Run a Sentinel in ``directory`` and yield its port.
 
     It watches the server at the port ``primary`` of ``address`` as "mymaster", and takes it for
-    down after half a second. ``lines`` are further ones of its configuration.
+    down after half a minute (see ``impatient``). ``lines`` are further ones of its configuration.
     """
     port = free_port()
     configuration = directory / "sentinel.conf"
@@ -75,7 +75,7 @@ def sentinel_server(
                 "bind 127.0.0.1",
                 f"dir {directory}",
                 f"sentinel monitor mymaster {address} {primary} 1",
-                "sentinel down-after-milliseconds mymaster 500",
+                "sentinel down-after-milliseconds mymaster 30000",
                 "sentinel failover-timeout mymaster 2000",
                 *lines,
                 "",
@@ -84,6 +84,18 @@ def sentinel_server(
     )
     with _running(directory, port, [str(configuration), "--sentinel"]):
         yield port
+
+
+@contextmanager
+def impatient(sentinel: int) -> Iterator[None]:
+    """Have the Sentinel at a port take its primary for down after half a second.
+
+    On a busy machine, a primary that is well may take as long as that to answer.
+    """
+    with redis.Redis(port=sentinel) as client:
+        client.sentinel_set("mymaster", "down-after-milliseconds", 500)
+        yield
+        client.sentinel_set("mymaster", "down-after-milliseconds", 30_000)
 
 
 @contextmanager
