@@ -239,8 +239,7 @@ class Slots:
         """
         if self._lent >= MOST_READERS:
             self._report(
-                "%d threads wait for the bodies of slow clients: more requests whose body "
-                "arrives slowly get 503",
+                "%d threads wait for the bodies of slow clients: more slow requests get 503",
                 MOST_READERS,
             )
             yield False

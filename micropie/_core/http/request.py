@@ -387,9 +387,8 @@ class Request(RequestSpellings):
             if exchange.unread_body() == EMPTY_JSON:
                 if exchange.body.data is None and not exchange.is_pooled:
                     raise RuntimeError(
-                        "the JSON body is not received yet when hooks run: write "
-                        "json.loads(await request.body()), or in a def "
-                        "json.loads(request.read())"
+                        "the JSON body is not received yet when hooks run: write json.loads(await "
+                        "request.body()), or in a def json.loads(request.read())"
                     )
                 raise BadRequest("The JSON body is empty.")
             raise HTTPError(
