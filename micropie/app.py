@@ -637,7 +637,7 @@ class App(Base[Outermost_co]):
             if "host" in target._micropie.settings:
                 name = type(target).__name__
                 raise SetupError(
-                    f"{name} has its own host: write app.name = {name}(...), without mount"
+                    f"{name} has its own host: write app.name = {name}(...) instead of mounting it"
                 )
             if strip:
                 raise SetupError(

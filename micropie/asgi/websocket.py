@@ -360,7 +360,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         """
         if not self._exchange.answer.is_accepted:
             raise RuntimeError(
-                "save_session() before the WebSocket is accepted: ws.accept() saves the session"
+                "save_session() was called before ws.accept(), which saves the session: remove it"
             )
         await self._save_changes()
 

@@ -84,8 +84,8 @@ def _compared_paths(application: Application, entries: Sequence[RouteEntry]) -> 
         for entry in entries:
             if entry.route.pattern == path and entry.route.most_segments:
                 yield (
-                    f"{place}: {path!r} is compared with request.path, but {entry.route.name} also "
-                    f"handles {path}/...: compare request.route.name"
+                    f"{place}: {path!r} is compared with request.path, but {entry.route.name} "
+                    f"also handles {path}/...: compare request.route.name instead"
                 )
 
 
@@ -132,8 +132,8 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
             also = " as well" if "POST" in entry.methods else ""
             risk = ", so a link on any page can do it" if also else ""
             yield (
-                f"{entry.place}: {entry.route.name} handles GET{also} and "
-                f"{change}{risk}: write @post above it"
+                f"{entry.place}: {entry.route.name} handles GET{also} and {change}{risk}: "
+                "write @post above the handler"
             )
     inner = inspector.applications()
     yield from _unregistered(app, module)
@@ -196,7 +196,7 @@ def _second_names(all_inside: Sequence[Application]) -> Iterator[str]:
                 if known not in ("", name):
                     yield (
                         f"{type(inner).__name__}.{name} is the same object as {known}, so only "
-                        f"/{known} routes to it: give it an instance of its own, {name} = "
+                        f"/{known} routes to it: create another object, {name} = "
                         f"{type(value).__name__}()"
                     )
 

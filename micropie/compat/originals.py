@@ -62,9 +62,9 @@ def warn_of_originals(framework: str) -> None:
     if names:
         logging.getLogger("micropie").warning(
             (
-                "%s: imports the original %s, which handles no request here, so the original "
-                "request object raises an error. Put this line before all other imports of the "
-                'program: from micropie.compat import install; install("%s")'
+                "%s: imports the original %s, but micropie handles the requests, so the "
+                "original request object raises an error. Put this line before all other "
+                'imports of the program: from micropie.compat import install; install("%s")'
             ),
             ", ".join(names),
             framework,

@@ -108,7 +108,7 @@ def without_effect(registered: Registrations) -> Iterator[str]:
         if place and not is_hidden(method) and not marks_of(own):
             yield (
                 f"{place}: {name}.{attribute} is hidden by the attribute self.{attribute}: "
-                "rename one"
+                "rename one of them"
             )
         if isinstance(own, type) and issubclass(own, AppBase):
             if not any(isinstance(one, own) for one in inside):

@@ -206,7 +206,7 @@ class BearerAuth(_AuthMiddleware):
                     "type": "apiKey",
                     "in": "header",
                     "name": "Authorization",
-                    "description": f'"{scheme}", a blank and the token',
+                    "description": f'"{scheme}", a space and the token',
                 }
             )
         check_each("BearerAuth", *TEXT, token_url=token_url)

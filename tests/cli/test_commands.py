@@ -286,10 +286,10 @@ def test_check_finds_mistakes(command: Run, tmp_path: Path) -> None:
     status, output, _ = command("check", "bad:app")
     assert status == 1
     for finding in [
-        "bad.py:19: login handles GET as well and changes the session, so a link on any page can do it: write @post above it",
-        "bad.py:22: logout handles GET and calls session.clear(): write @post above it",
+        "bad.py:19: login handles GET as well and changes the session, so a link on any page can do it: write @post above the handler",
+        "bad.py:22: logout handles GET and calls session.clear(): write @post above the handler",
         "bad.py:28: page is never reached: the mount at /old comes first",
-        "bad.py:16: Root.blog is hidden by the attribute self.blog: rename one",
+        "bad.py:16: Root.blog is hidden by the attribute self.blog: rename one of them",
         "bad.py:44: lost belongs to no application: write @app.get or @app.route above a function",
         "Root: debug is on: it must be off in production, so read it from the environment",
         "Root: websocket_origins has '*', so any page can open WebSockets with its visitor's cookies: list the origins to allow",
@@ -490,7 +490,7 @@ def test_check_notes_a_path_in_a_hook_whose_handler_answers_below_it(
     assert command("check", "paths") == (
         0,
         "note: paths.py:19: '/log_in' is compared with request.path, but log_in also handles "
-        "/log_in/...: compare request.route.name\n0 findings\n",
+        "/log_in/...: compare request.route.name instead\n0 findings\n",
         "",
     )
 
@@ -585,7 +585,7 @@ app.shop.outer = app.shop.above = app
     (tmp_path / "names2.py").write_text(source)
     found = (
         "Root.store is the same object as shop, so only /shop routes to it: "
-        "give it an instance of its own, store = Shop()\n1 finding\n"
+        "create another object, store = Shop()\n1 finding\n"
     )
     assert command("check", "names2") == (1, found, "")
 

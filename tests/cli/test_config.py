@@ -61,7 +61,7 @@ def test_all_that_is_wrong_is_named_without_its_value() -> None:
         )
     assert str(caught.value) == (
         "SHOP_DATABASE is not set; SHOP_DEBUG must be true or false; SHOP_WORKERS must be a whole number, at least 1; "
-        "SHOP_MODE must be one of slow, fast: set it in the environment, or in a file .env in this folder"
+        "SHOP_MODE must be one of slow, fast (config.read reads the environment, and a file .env in this folder)"
     )
 
 
@@ -128,5 +128,5 @@ def test_a_prefix_that_lacks_its_line_is_told(prefix: str, variable: str, told: 
         config.read(Struct, prefix=prefix, environment=environment)
         found = ""
     except SetupError as error:
-        found = str(error).partition(": set it in")[0]
+        found = str(error).partition(" (config.read")[0]
     assert found == told

@@ -429,7 +429,10 @@ def test_the_key_is_a_type_with_its_types_or_without_or_a_function(make_client: 
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
-        ("/unknown/type", "LookupError: nothing provides Part: write @app.provides for its type"),
+        (
+            "/unknown/type",
+            "LookupError: nothing provides Part: write @app.provides(...) above a function",
+        ),
         (
             "/unknown/alias",
             "LookupError: nothing provides tests.flow.test_resource_contexts.Shelf[int]",
@@ -783,7 +786,7 @@ WITH = rf"{ONLY} \"with request\.resource\(Database\) as db:\" in it instead"
         (lambda app: app.error(404)(page), f"^page: {WITH}"),
         (
             lambda app: BearerAuth(cast("Any", of_token)),
-            r"check\(token\), not a method .*write with request\.resource",
+            r"check\(token\), not .*with request\.resource",
         ),
     ],
 )
@@ -827,7 +830,7 @@ def test_a_function_after_the_response_that_takes_more_is_a_mistake_of_its_calle
     client = make_client(app, raise_app_exceptions=False)
     assert [client.get(path).status_code for path in ("/later", "/later_too")] == [500, 500]
     assert 'with request.resource(Database) as db:" in it' in caplog.text
-    assert "arguments given (0): write after_response(function, ...)" in caplog.text
+    assert "arguments given (0): write after_response(function, *arguments)" in caplog.text
 
 
 # -- checks, which ask by parameters ---------------------------------------------------------------

@@ -399,7 +399,8 @@ def test_two_applications_on_one_host_are_an_error() -> None:
 @pytest.mark.parametrize("options", [{}, {"isolated": True}])
 def test_an_application_with_a_host_is_not_mounted(options: dict[str, Any]) -> None:
     with pytest.raises(
-        SetupError, match=r"Api has its own host: write app.name = Api\(...\), without mount"
+        SetupError,
+        match=r"Api has its own host: write app.name = Api\(...\) instead of mounting it",
     ):
         App().mount("/api", Api(host="api.test"), **options)
 

@@ -50,7 +50,7 @@ def test_a_loop_that_is_not_installed_says_what_to_install(monkeypatch: pytest.M
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(
         SetupError,
-        match=r"^App\(portal_backend=...\) takes an event loop that is installed: "
+        match=r"^App\(portal_backend=...\) takes an event loop that is installed \("
         r'pip install "micropie-dual\[trio\]"',
     ):
         App(portal_backend="trio")

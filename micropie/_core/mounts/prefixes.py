@@ -179,7 +179,7 @@ def kind_of_target(target: object, kind: str | None) -> str:
             f"mount takes an application, not a class: write mount(..., {target.__name__}())"
         )
     if not callable(target):
-        raise SetupError(f"mount takes an application, which is callable, not {target!r}")
+        raise SetupError(f"mount takes a callable application, not {target!r}")
     if kind is not None:
         return kind
     # Like servers, treat a coroutine function as ASGI, and also an object whose ``__call__`` is a

@@ -414,7 +414,7 @@ class Settings(MessageSettings):
             # imported only on use, because few applications need it
             from importlib.util import find_spec
 
-            trio = 'an event loop that is installed: pip install "micropie-dual[trio]"'
+            trio = 'an event loop that is installed (pip install "micropie-dual[trio]")'
             check(
                 "App(portal_backend=...)",
                 find_spec(self.portal_backend) is not None,

@@ -425,7 +425,8 @@ def provider_keys(
     for one in parameters if refuses_others else ():
         if one.name not in keys and one.default is REQUIRED and one.kind not in _VARIABLE:
             raise SetupError(
-                f"nothing provides its parameter {one.name!r}: write @app.provides(its type)"
+                f"nothing provides its parameter {one.name!r}: write @app.provides(...) for "
+                "its type"
             )
     return keys
 

@@ -170,7 +170,7 @@ class Providers:
         if found is None:
             if not inspect.isroutine(key):
                 raise LookupError(
-                    f"nothing provides {type_name(key)}: write @app.provides for its type"
+                    f"nothing provides {type_name(key)}: write @app.provides(...) above a function"
                 )
             found = key
         needed = self._without_body([found])
