@@ -44,9 +44,9 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 # The gauges for the usage of threads, pool and channels, in the order of ``Inspector.statistics``.
 USAGES: Final = {
-    "micropie_threads_busy": "Worker threads that run def code for requests (asgi).",
-    "micropie_threads_waiting": "Handlers that wait for a worker thread (asgi).",
-    "micropie_threads_limit": "The value of the setting 'threads' (asgi).",
+    "micropie_threads_busy": "Worker threads that run def functions for requests (ASGI only).",
+    "micropie_threads_waiting": "Handlers that wait for a worker thread (ASGI only).",
+    "micropie_threads_limit": "The value of the setting 'threads' (ASGI only).",
     "micropie_pool_busy": "Processes of the pool that are running a handler.",
     "micropie_pool_limit": "The value of the setting 'processes'.",
     "micropie_channels": "Channels with a subscriber in this process.",

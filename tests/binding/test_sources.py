@@ -213,10 +213,10 @@ def many(wanted: Annotated[list[Filter], Query()]) -> None: ...
     [
         (odd, "parameter 'token': it is annotated with <class 'complex'>"),
         (odd_names, "parameter 'names': it is annotated with <class 'complex'>"),
-        (early, "the path may fill 'name', but can't fill 'token' before it"),
-        (between, "the path may fill 'name', but can't fill 'token' before it"),
-        (early_request, "the path may fill 'name', but can't fill 'request' before it"),
-        (early_whole, "the path may fill 'name', but can't fill 'wanted' before it"),
+        (early, "'token', which the path can't fill, comes before 'name'"),
+        (between, "'token', which the path can't fill, comes before 'name'"),
+        (early_request, "'request', which the path can't fill, comes before 'name'"),
+        (early_whole, "'wanted', which the path can't fill, comes before 'name'"),
         (
             read,
             "'wanted' takes the fields of a Filter, but @reads_body leaves the body to the handler",

@@ -98,8 +98,8 @@ def reported(folder: Path, source: str) -> dict[str, str]:
 
 
 def test_hooks(make_client: MakeClient, tmp_path: Path) -> None:
-    later = "after_request also follows an early response of another hook"
-    order = "these hooks run in reverse order of app.middlewares"
+    later = "after_request also runs after an early response of another hook"
+    order = "after_request hooks run in the reverse order of app.middlewares"
     assert reported(tmp_path, HOOKS) == {
         '14 scope["path"]': "a hook can't choose the handler",
         "17 request.began": later,

@@ -1171,6 +1171,6 @@ def test_several_directories_and_packages(
 @pytest.mark.parametrize("wrong", [5, [], [5]])
 def test_wrong_directories_fail_at_construction(wrong: Any) -> None:
     with pytest.raises(
-        SetupError, match=r"templates=.*takes the path of a directory, or a list of them"
+        SetupError, match=r"templates=.*takes the path of a directory, or a list of paths"
     ):
         App(templates=wrong)

@@ -207,7 +207,7 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
         raise SetupError(
             f"{label} can't run in the process pool, because a process imports it by its name, "
             f"and {name.module}.{name.qualname} is another object: define it with def at a "
-            "module's top level, or as a method of a class there"
+            "module's top level, or as a method of a class at the top level"
         )
     if name.module != "__main__":
         return name

@@ -130,7 +130,7 @@ _DIRECTORIES = _Rule(
         _is_path(value)
         or (isinstance(value, list | tuple) and bool(value) and all(map(_is_path, value)))
     ),
-    "the path of a directory, or a list of them",
+    "the path of a directory, or a list of paths",
 )
 _FILTERS = _dict_of(_is_identifier, callable, 'a dict of functions by name, {"money": money}')
 _BASE_URL = _or_none(

@@ -11,7 +11,7 @@ from pathlib import Path
 from micropie.cli.moving.idioms import Idiom
 from micropie.cli.moving.names import derived, dotted_name, imported_names
 
-_WRAPPED = "it is WSGI only: for ASGI servers write app = micropie.dual({}(...))"
+_WRAPPED = "it is WSGI only: for ASGI servers, write app = micropie.dual({}(...))"
 _FOR_SERVERS = "for gunicorn, uvicorn and others, {}"
 _BELOW = 'move it into a block that begins with if __name__ == "__main__":'
 _MOUNTED = "write cherrypy.tree.mount(root, path, config) and app = cherrypy.tree instead"

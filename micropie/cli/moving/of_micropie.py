@@ -85,7 +85,8 @@ def _in_node(node: ast.AST) -> Iterator[Idiom]:
             advice = "write Redirect(location, allow_external=True)"
             yield node.lineno, f"_redirect({address!r})", advice
         case ast.Assign([ast.Attribute(_, "path_params") as target]):
-            yield target.lineno, "path_params", 'it is read-only: write @get("/x/<name>")'
+            advice = 'it is read-only: for a wildcard, write @get("/x/<name>")'
+            yield target.lineno, "path_params", advice
         case ast.Assign([ast.Subscript(ast.Attribute(_, "scope"), ast.Constant("path")) as target]):
             advice = 'a hook can\'t choose the handler: use @get("/x/<name>") or app.mount'
             yield target.lineno, 'scope["path"]', advice
@@ -156,12 +157,12 @@ def _in_hooks(hooks: list[ast.ClassDef]) -> Iterator[Idiom]:
         for name, node in sorted(_attributes(after, ast.Load).items()):
             if name in stored:
                 advice = (
-                    "after_request also follows an early response of another hook: write "
+                    "after_request also runs after an early response of another hook: write "
                     f'getattr(request, "{name}", None)'
                 )
                 yield node.lineno, f"request.{name}", advice
     for after in answering if len(answering) > 1 else ():
-        advice = "these hooks run in reverse order of app.middlewares"
+        advice = "after_request hooks run in the reverse order of app.middlewares"
         yield after.lineno, "after_request", advice
 
 

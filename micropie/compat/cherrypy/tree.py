@@ -230,12 +230,9 @@ class Tree(_Servable):
         """
         if script_name is None:
             raise TypeError(
-                "The 'script_name' argument may not be None. Application objects may, "
-                "however, possess a script_name "
-                "of None (in order to inspect the WSGI environ for SCRIPT_NAME upon each "
-                "request). You cannot mount "
-                "such Applications on this Tree; you must pass them to a WSGI server "
-                "interface directly."
+                "The 'script_name' argument may not be None. To use the SCRIPT_NAME of each "
+                "request, create Application(root, None) and pass it to a WSGI server instead "
+                "of mounting it."
             )
         script_name = script_name.rstrip("/")
         if isinstance(root, Application):

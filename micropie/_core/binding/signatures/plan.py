@@ -342,8 +342,8 @@ def _check_order(parameters: Sequence[BoundParameter]) -> None:
             stated = stated or one
         elif one.is_in_path and stated is not None:
             raise SetupError(
-                f"the path may fill {one.name!r}, but can't fill {stated.name!r} before it: move "
-                f"{stated.name!r} to the end, or after *"
+                f"{stated.name!r}, which the path can't fill, comes before {one.name!r}, which "
+                f"it may fill: move {stated.name!r} to the end, or after *"
             )
 
 

@@ -212,8 +212,8 @@ def _attributes_of(
         if text is not None:
             if not _ATTRIBUTE.fullmatch(text):
                 raise ValueError(
-                    f"an attribute of cookie {name!r} has a character that headers can't contain: "
-                    f"{text!r}"
+                    f"{attribute} of cookie {name!r} has a character that headers can't "
+                    f"contain: {text!r}"
                 )
             attributes += f"; {attribute}={text}"
     for attribute, is_set in (
