@@ -133,7 +133,7 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
             risk = ", so a link on any page can do it" if also else ""
             yield (
                 f"{entry.place}: {entry.route.name} handles GET{also} and {change}{risk}: "
-                "write @post above the handler"
+                f"write @post {'above the handler' if also else 'instead of @get'}"
             )
     inner = inspector.applications()
     yield from _unregistered(app, module)

@@ -243,7 +243,9 @@ _HINTS = {
             "No asyncio event loop runs here. A def handler runs in a thread: use async def, or "
             "run_async(function). On trio, use anyio instead of asyncio."
         ),
-        "cannot be called from a running event loop": "Write await in front of the call.",
+        "cannot be called from a running event loop": (
+            "Write await f() instead of asyncio.run(f())."
+        ),
     },
     "TemplateSyntaxError": {  # raised by Jinja2
         "unknown tag 'csrf_token'": "Write {{ csrf_input }} in the form.",

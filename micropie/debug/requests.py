@@ -221,8 +221,8 @@ def review_session(request: Request, session: Session) -> None:
     if source is not None and source.logs_in_elsewhere():
         return
     logger.warning(
-        "%s changed the session on %s, which a link on any page can trigger: write @post above "
-        "the handler",
+        "%s changed the session on %s, which a link on any page can trigger: use @post for the "
+        "handler",
         route.name,
         request.method,
     )

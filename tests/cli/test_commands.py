@@ -287,7 +287,7 @@ def test_check_finds_mistakes(command: Run, tmp_path: Path) -> None:
     assert status == 1
     for finding in [
         "bad.py:19: login handles GET as well and changes the session, so a link on any page can do it: write @post above the handler",
-        "bad.py:22: logout handles GET and calls session.clear(): write @post above the handler",
+        "bad.py:22: logout handles GET and calls session.clear(): write @post instead of @get",
         "bad.py:28: page is never reached: the mount at /old comes first",
         "bad.py:16: Root.blog is hidden by the attribute self.blog: rename one of them",
         "bad.py:44: lost belongs to no application: write @app.get or @app.route above a function",

@@ -414,7 +414,7 @@ GET / -> Write return Redirect("/pies").
 import asyncio
 class Root(App):
     async def index(self): asyncio.run(asyncio.sleep(0))
-ASYNC / -> Write await in front of the call.
+ASYNC / -> Write await f() instead of asyncio.run(f()).
 # any: a task of a def handler
 import asyncio
 class Root(App):

@@ -1189,7 +1189,7 @@ def test_debug_names_once_each_handler_that_changes_the_session_on_get(
         for name in ("greet?name=Ann", "count", "cart", "stream", "forbidden", "broken"):
             client.get(f"/inner/{name}")
     assert warnings_of_get(caplog) == [
-        f"inner.{name} changed the session on GET, which a link on any page can trigger: write @post above the handler"
+        f"inner.{name} changed the session on GET, which a link on any page can trigger: use @post for the handler"
         for name in ("greet", "count", "cart", "stream", "forbidden")
     ]
 
@@ -1201,7 +1201,7 @@ def test_debug_names_a_handler_that_changes_the_session_on_head(
     client.head("/greet")
     client.get("/greet?name=Ann")
     assert warnings_of_get(caplog) == [
-        "greet changed the session on HEAD, which a link on any page can trigger: write @post above the handler"
+        "greet changed the session on HEAD, which a link on any page can trigger: use @post for the handler"
     ]
 
 
