@@ -694,8 +694,8 @@ class App(Base[Outermost_co]):
         self._micropie.commands.append(command(function))
         return function
 
-    # A key may be an ``Annotated`` or a union, which have no common type, so the overload for a str
-    # is separate.
+    # A key may be a class, an ``Annotated`` or a union, which only ``object`` covers. The overload
+    # for a str makes type checkers reject ``@app.provides("name")``.
     @overload
     def provides(self, key: str, *, once: bool = ...) -> None: ...  # type: ignore[overload-overlap]
     @overload

@@ -124,8 +124,8 @@ class HTTPError(RaisedAnswer):
     or list for JSON.
 
     ``message`` is by default the status with its standard phrase. ``headers``, a dict or (name,
-    value) pairs, are sent too: ``{"Retry-After": "5"}``. Raises ``ValueError`` for any other
-    status.
+    value) pairs, are sent too: ``{"Retry-After": "5"}``. Raises ``ValueError`` for a status below
+    400 or above 599.
     """
 
     def __init__(
@@ -215,8 +215,8 @@ class Redirect(RaisedAnswer):
     A location on another host is refused unless ``allow_external=True``, because a location from
     ``?next=`` must not lead to an attacker's log-in page. In a request over https, a location with
     ``http://`` on the same host is refused as well, unless ``allow_http=True``. For a refused
-    location, the client gets a 400, and the reason is logged. Raises ``ValueError`` for any other
-    status.
+    location, the client gets a 400, and the reason is logged. Raises ``ValueError`` if ``status``
+    is not one of these five.
     """
 
     def __init__(
@@ -309,8 +309,8 @@ def check_each(called: str, kinds: Any, expected: str, **values: object) -> None
 
 
 def refuse_text(argument: str, value: object) -> None:
-    """Raise ``SetupError`` unless ``value`` is a list of strings. A single string is refused as
-    well, because it would be treated as a list of its characters.
+    """Raise ``SetupError`` unless ``value`` is an iterable. A string is refused as well, because it
+    would be treated as a list of its characters.
     """
     if isinstance(value, str):
         raise SetupError(f'{argument} must be a list: write {argument}=["{value}"]')

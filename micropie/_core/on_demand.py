@@ -112,7 +112,7 @@ class computed(Generic[Value]):  # noqa: N801 - a decorator, as ``property`` is
     the method must return equal values.
 
     The class replaces ``functools.cached_property``, which acquires a lock in Python 3.11. Most of
-    the methods take no longer than acquiring the lock.
+    the decorated methods take no longer than acquiring the lock would.
     """
 
     def __init__(self, compute: Callable[[Any], Value]) -> None:

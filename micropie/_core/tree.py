@@ -132,7 +132,7 @@ class Tree(Registrations):
 
     def around(self, site: Site) -> Site:
         """Return the site that handles requests. Usually this is ``site``. If the application has
-        handlers of another framework, it is a site that contains ``site``.
+        handlers of another framework, return a site that contains ``site``.
         """
         return site
 

@@ -114,8 +114,8 @@ async def failure_of_step(
 
 async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception | None:
     """Raise a cancellation at the ``yield`` of each open generator, the innermost first. Stop when
-    the task is no longer being cancelled, because the cancellation then came from a cancel scope
-    around the last of these ``yield`` expressions.
+    the task is no longer being cancelled: the cancellation came from a cancel scope around the
+    ``yield`` at which it was raised last.
 
     Return the exception that replaces the cancellation. Return None if the whole request is
     cancelled, which no generator can prevent. A generator that isn't async has no cancel scope, so

@@ -70,7 +70,7 @@ class DelayedCalls:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._tasks = TASKS.get()
-        # Pairs of the time of a call and a list. The list contains the function, or is empty if the
+        # For each call, its time and a list. The list contains the function, or is empty if the
         # call was cancelled.
         self._calls: deque[tuple[float, list[Action]]] = deque()
 

@@ -20,11 +20,11 @@ handler's coroutine is advanced manually (``_run_handler``; see ``asgi/coroutine
 cancellation may also come from a scope inside the handler, such as the one in which trio sleeps.
 ``_begin_cleanup`` distinguishes the two.
 
-**Closing.** A WebSocket is ended by the client, by a ``close`` in the handler or in another task,
-because a limit was exceeded, because the handler has ended, or together with the server
-(``go_away``). In each case, ``end`` is called, and only the first call counts. Unless the client
-has ended the WebSocket, the code that calls ``end`` sends the close frame. If sending it was
-cancelled, ``finish`` sends the close frame, because it runs after every handler.
+**Closing.** A WebSocket ends when the client, the handler or another task closes it, when a limit
+is exceeded, when the handler has ended, or when the server shuts down (``go_away``). In each case,
+``end`` is called, and only the first call counts. Unless the client has ended the WebSocket, the
+code that calls ``end`` sends the close frame. If sending it was cancelled, ``finish`` sends the
+close frame, because it runs after every handler.
 
 **The invariants.**
 

@@ -16,15 +16,16 @@ _PAUSE = 0.25
 # as long as ``_AHEAD`` calls take on average.
 _LONG_WAIT = 0.25
 _AHEAD = 10
-# A call isn't late if waits become shorter so quickly that they would end within ``_SOON`` seconds.
-# In that case, the queue comes from a burst, or from a moment in which the machine was blocked.
+# A call isn't late if waits become shorter so quickly that they would reach zero within ``_SOON``
+# seconds. In that case, the queue comes from a burst, or from a moment in which the machine was
+# blocked.
 #
 # Part of the difference between two waits is chance, because calls arrive at random: the time in
-# which n calls arrive has a relative variation of 1/sqrt(n). Within a minute, waits are compared so
-# often that a difference of three times this variation is likely. So ``_CHANCE`` times the
-# variation is tolerated. The maximum is half of the queue's first wait, or the time in which
-# ``_GROWN`` calls arrive, whichever is longer. With these numbers, a server with an average load of
-# 80 % of its capacity refuses calls only while the load happens to be above 95 %.
+# which n calls arrive has a relative variation of 1/sqrt(n). Within a minute, so many waits are
+# compared that one of the differences is likely to be three times this variation. So ``_CHANCE``
+# times the variation is tolerated. The maximum is half of the queue's first wait, or the time in
+# which ``_GROWN`` calls arrive, whichever is longer. With these numbers, a server with an average
+# load of 80 % of its capacity refuses calls only while the load happens to be above 95 %.
 _SOON = 10.0
 _CHANCE = 8.0
 _GROWN = 60

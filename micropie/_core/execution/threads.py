@@ -144,9 +144,9 @@ class Slots:
     async def take(self, rank: Rank = Rank.WAITING) -> None:
         """Take a slot. Wait until one is free.
 
-        Raises ``TimeoutError`` if no slot is free within the ``patience`` of the ``Threads``. If
-        the rank is QUEUED, also raises an ``HTTPError`` with status 503 if too many requests wait,
-        or if this request has waited too long.
+        Raises ``TimeoutError`` if no slot is free within the ``patience`` of the ``Threads``. For
+        the rank QUEUED, also raises an ``HTTPError`` 503 if too many requests wait, or if this
+        request has waited too long.
         """
         waiting, least = self._queues[rank]
         if self._free > least:
@@ -216,9 +216,9 @@ class Slots:
         turn.came.set()
 
     def _is_late(self, turn: _Turn) -> bool:
-        """Return whether to refuse a new request because it has waited too long, so that another
-        request gets the slot. A request is only refused if enough others wait to keep every slot
-        busy.
+        """Return whether a new request has waited too long and should be refused, so that another
+        request can take the slot. A request is only refused if enough others wait to keep every
+        slot busy.
         """
         if not turn.is_queued:
             return False

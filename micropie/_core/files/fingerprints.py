@@ -58,10 +58,10 @@ def identified(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> Reso
     """Return ``resolved`` with a fingerprint for its entity tag. Call this for a file whose
     modification time is a whole second.
 
-    Files written normally have times with nanoseconds. A whole second comes from an archive, or
-    from a build tool that gives every file of each release the same time, so two versions may have
-    the same time and size. A file of more than 64 MiB is not read. Instead, its fingerprint is made
-    from facts that differ between machines.
+    The modification time of a normally written file is rarely a whole second. A whole second comes
+    from an archive, or from a build tool that gives every file of each release the same time. Two
+    versions with such a time may also have the same size. A file of more than 64 MiB is not read.
+    Instead, its fingerprint is made from facts that differ between machines.
 
     Raises ``HTTPError`` 404 if the file no longer exists. May block, unless ``IDENTIFIED`` contains
     the file.

@@ -80,9 +80,9 @@ _NO_DATES = frozenset({499_162_500 * SECOND, 946_684_800 * SECOND, 1_580_601_600
 Key: TypeAlias = tuple[str, str, tuple[str, ...], bool]
 
 
-# The facts that identify a version of a file: its size, the times of the last change of its bytes
-# and of its inode (nanoseconds), its inode and its device. Only the system can set the time of the
-# inode's change.
+# The facts that identify a version of a file: its size, the time when its bytes last changed, the
+# time when its inode last changed (both in nanoseconds), its inode and its device. Only the system
+# can set the time when the inode changed.
 Facts: TypeAlias = tuple[int, int, int, int, int]
 
 

@@ -119,8 +119,8 @@ class RecentLooks(Recent["Key", "ResolvedFile | None"]):
         self._slow: dict[str, tuple[int, float]] = {}
 
     def may_look(self, key: Key) -> bool:
-        """Return whether the event loop may check the file itself. It may if the file was checked
-        within the last second and its directory isn't slow.
+        """Return whether the event loop may check the file itself: the file was checked within the
+        last second, and its directory isn't slow.
         """
         entry = self._entries.get(key)
         if entry is None:

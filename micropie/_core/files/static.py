@@ -171,9 +171,9 @@ def directory_route(
     def serve(path: str) -> FileReference | Response:
         exchange = current_request()._exchange
         literal = exchange.literal_path  # None if the path has escapes
-        # Refuse a trailing slash, which is ignored in other routes, because here it means a
-        # directory. Refuse an escaped slash, which no file's name contains, because
-        # "/private%2Ffile" must not bypass a proxy that protects "/private/".
+        # Refuse a trailing slash, because here it means a directory. Other routes ignore it. Refuse
+        # an escaped slash, which no file's name contains, because "/private%2Ffile" must not bypass
+        # a proxy that protects "/private/".
         raw_path = exchange.raw_path().lower() if literal is None else literal.encode()
         if raw_path.endswith(b"/") or b"%2f" in raw_path:
             raise HTTPError(404)
@@ -380,8 +380,8 @@ def _lasting(
     ``own``: the fingerprint of the file. A URL with this fingerprint never has other bytes, so its
     response is ``immutable`` (RFC 8246). There are two exceptions, which get ``no-cache``:
 
-    - The URL has another fingerprint. Then another version of the application made the URL: during
-      a release, two versions run side by side.
+    - The URL has another fingerprint, because another version of the application made the URL.
+      During a release, two versions run side by side.
     - The file has just changed, so ``own`` may belong to the old or to the new bytes.
     """
     if reference.fingerprint is None:

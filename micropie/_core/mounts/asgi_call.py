@@ -232,7 +232,7 @@ class _Call:
     def _disconnect(self) -> bool:
         """If the application waits in ``receive``, let that call return ``http.disconnect``.
 
-        Return whether the application gets this message now, or got it before.
+        Return True if the application gets this message now or has already got it.
         """
         if self._receiving is None:
             return self._got_disconnect

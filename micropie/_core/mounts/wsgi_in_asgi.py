@@ -80,7 +80,7 @@ class _Call:
                 while self._more:
                     piece, self._more = await exchange.receive_piece()
                     self._body += piece
-        is_empty = (  # without a length and an encoding, the body is empty: RFC 9112, section 6.3
+        is_empty = (  # no Content-Length or Transfer-Encoding means no body: RFC 9112, section 6.3
             exchange.method in _USUALLY_EMPTY
             and not exchange.framing[2]
             and exchange.header("transfer-encoding") is None

@@ -2,8 +2,8 @@
 until its source ends.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.5, defines the format. A
-line ends with CR, LF or both, and an empty line ends the event. So data that contains line ends is
-sent as several lines, and a name or an id that contains one raises an error.
+line ends with CR, LF or both, and an empty line ends the event. So data with several lines is sent
+as several ``data`` lines, and a line break in a name or an id raises an error.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def event(
     - ``id``: the event's id. A client that reconnects sends the last id as ``Last-Event-ID``.
     - ``retry``: milliseconds that the client waits before it reconnects.
 
-    Raises ``ValueError`` for a name or an id with a line end or NUL, and for a ``retry`` that is
+    Raises ``ValueError`` for a name or an id with a line break or NUL, and for a ``retry`` that is
     not a whole number of 0 or more. Raises ``TypeError`` if ``data`` is bytes, and for a name or an
     id that is not a string. Raises ``CodecError`` for data that JSON can't represent.
     """

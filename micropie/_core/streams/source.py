@@ -46,8 +46,8 @@ stays there until the generator ends. For this reason, three obvious ways to run
 
 - Using a new task, or one of a pool, for each chunk: the scope would be entered in one task and
   exited in another.
-- Writing ``with move_on_after(...)`` around each ``__anext__``: the generator would enter its scope
-  inside this scope, and would still be in it when this scope is exited. That corrupts the stack.
+- Writing ``with move_on_after(...)`` around each ``__anext__``: the generator would enter its own
+  scope inside this scope, and this scope would be exited first. That corrupts the stack.
 - Cancelling the task and calling ``aclose()`` in another task, or leaving that to the garbage
   collector: again, the scope would be exited in the wrong task.
 
@@ -178,8 +178,8 @@ class ShutdownSignal:
         self._functions.pop(function, None)
 
     def end(self) -> None:
-        """Give the signal: call all functions. Until ``begin`` is called, functions that are added
-        later are called immediately.
+        """Give the signal: call all functions. After this, functions are called as soon as they are
+        added, until ``begin`` is called.
         """
         self.is_over = True
         for function in list(self._functions):
@@ -193,7 +193,8 @@ class ShutdownSignal:
         self._functions.pop(function, no_function)()
 
 
-# The signal that ends the current event stream. The code that makes the stream's events reads it.
+# The signal that ends the current event stream. Code that makes events reads the signal through
+# ``current_shutdown``.
 stream_shutdown: ContextVar[ShutdownSignal] = ContextVar("micropie.stream_shutdown")
 
 

@@ -85,7 +85,8 @@ class MadeAhead(LoopStream):
         self._waker = WAKERS.get()
         self._made: deque[bytes | None] = deque()  # None means the end
         self._failures: list[BaseException] = []  # the error that ended the stream, if any
-        # Wakes the task that takes the chunks when a chunk has been made or a turn has ended.
+        # When a chunk has been made or a turn has ended, this event wakes the task that takes the
+        # chunks.
         self._progress = SingleWaiterEvent(TASKS.get())
 
     async def __anext__(self) -> bytes:

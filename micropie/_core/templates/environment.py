@@ -148,7 +148,7 @@ class Environment(jinja2.Environment):
 
 
 def _refuse_coroutine(value: object) -> object:
-    """Return ``value``, which a template shows, unchanged. Raises ``TypeError`` for a coroutine
+    """Return ``value``, which a template is about to show. Raises ``TypeError`` for a coroutine
     that was never awaited.
     """
     if isinstance(value, Coroutine):

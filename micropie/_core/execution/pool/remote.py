@@ -101,7 +101,7 @@ def packed_result(function: Callable[..., object], *arguments: object) -> bytes:
             error = PoolError(f"the call raised {type(error).__name__}: {error}")
         try:
             packed = pickle.dumps((error, text))
-            pickle.loads(packed)  # noqa: S301 - our own
+            pickle.loads(packed)  # noqa: S301 - pickled above
         except Exception as reason:
             said = (
                 f"the call raised {error!r}, which can't be pickled ({reason}): raise an "

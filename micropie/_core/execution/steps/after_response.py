@@ -172,7 +172,7 @@ async def _run(exchange: Answered, task: Task, begin: Callable[[Task], Any]) -> 
             result = begin(task)
         elif slots_of(_THREADS).usage()[1] < _THREADS.queue:
             # The rank is HOLDING, because the function may close something that the handler left
-            # open and that others wait for.
+            # open and for which other requests wait.
             result = await in_thread(_THREADS, begin, task, abandon_after=0.0, rank=Rank.HOLDING)
         else:
             logger.error(

@@ -124,8 +124,8 @@ class Outage:
             if now < self._next_report:
                 return
             self._is_reported, self._next_report = True, now + _REPORT_EVERY
-        # Log the error as a string. If the record contained the traceback and were stored, it would
-        # keep alive the frames of everything that waits for the response.
+        # Log the error as a string. A stored record with the traceback would keep alive the frames
+        # of everything that waits for the response.
         reason = f"{type(error).__name__}: {error}"
         if logger.isEnabledFor(logging.DEBUG):
             reason = "\n".join([reason, *format_exception(error)])

@@ -183,8 +183,8 @@ def call_within(seconds: float, kind: Kind, function: AnyFunction, *arguments: o
 
 
 def awaited(result: object) -> Flow[object]:
-    """Return ``result``, the result of a function of the application. If it is an awaitable, as a
-    decorated ``async def`` may return, await it first.
+    """Return ``result``, the result of a function of the application. A decorated ``async def`` may
+    return an awaitable, which is awaited first.
     """
     if isawaitable(result):
         result = yield AWAIT, itself, (result,)
