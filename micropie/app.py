@@ -717,8 +717,8 @@ class App(Base[Outermost_co]):
         of outer ones.
 
         ``once``: open the resource when the application starts, for all requests, and close it at
-        shutdown. This is done on each event loop that serves the application. The function must
-        then have no parameters, because there is no request that could fill them.
+        shutdown. This is done on each event loop that serves the application. Such a function must
+        have no parameters, because there is no request that could fill them.
 
         Raises ``SetupError`` for a second provider of one type in one application.
         """

@@ -7,8 +7,8 @@ them from the exceptions that must reach the server:
 
 - ``KeyboardInterrupt`` and the ``SystemExit`` of a signal handler must reach the server. gunicorn's
   signal handlers raise ``SystemExit`` in the thread that they interrupt.
-- A cancellation must be passed on while the task is being cancelled, either by a cancel scope
-  around this code or by ``Task.cancel``.
+- A cancellation must be passed on while a cancel scope around this code, or ``Task.cancel``, is
+  cancelling the task.
 - ``GeneratorExit`` must be passed on while a suspended generator or coroutine is being closed. It
   is only a failure if a ``raise`` statement raised it.
 """

@@ -8,8 +8,8 @@ from math import sqrt
 
 # Waits shorter than this number of seconds are ignored.
 _SHORT_WAIT = 0.1
-# A standing queue means overload: for ``_STANDING`` seconds, there have been waits that are not
-# short, with at most ``_PAUSE`` seconds between two of them.
+# A standing queue means overload: for ``_STANDING`` seconds, waits that are not short have followed
+# each other at intervals of at most ``_PAUSE`` seconds.
 _STANDING = 1.0
 _PAUSE = 0.25
 # In a standing queue, a call is late if it has waited at least ``_LONG_WAIT`` seconds, and at least
@@ -23,9 +23,9 @@ _AHEAD = 10
 # Part of the difference between two waits is chance, because calls arrive at random: the time in
 # which n calls arrive has a relative variation of 1/sqrt(n). Within a minute, so many waits are
 # compared that one of the differences is likely to be three times this variation. So ``_CHANCE``
-# times the variation is tolerated. The maximum is half of the queue's first wait, or the time in
-# which ``_GROWN`` calls arrive, whichever is longer. With these numbers, a server with an average
-# load of 80 % of its capacity refuses calls only while the load happens to be above 95 %.
+# times the variation is tolerated. This tolerance is at most half of the queue's first wait, or the
+# time in which ``_GROWN`` calls arrive, whichever is longer. With these numbers, a server with an
+# average load of 80 % of its capacity refuses calls only while the load happens to be above 95 %.
 _SOON = 10.0
 _CHANCE = 8.0
 _GROWN = 60

@@ -302,8 +302,8 @@ def local_version(facts: Facts) -> str:
 
 
 def validators_of(found: os.stat_result) -> tuple[str, float]:
-    """Return the text for the ETag and the date (see ``ResolvedFile.modified``) of a file that was
-    not looked up by ``find``.
+    """For a file that ``find`` did not look up, return the text for the ETag, and the date for
+    Last-Modified.
     """
     facts = facts_of(found)
     file = ResolvedFile("", "", False, *facts, facts)

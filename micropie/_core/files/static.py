@@ -377,8 +377,8 @@ def _lasting(
     """Return the Cache-Control header, which limits how long caches may use a file without a
     request.
 
-    ``own``: the fingerprint of the file. A URL with this fingerprint never has other bytes, so its
-    response is ``immutable`` (RFC 8246). There are two exceptions, which get ``no-cache``:
+    ``own``: the fingerprint of the file. A URL with this fingerprint always returns the same bytes,
+    so its response is ``immutable`` (RFC 8246). There are two exceptions, which get ``no-cache``:
 
     - The URL has another fingerprint, because another version of the application made the URL.
       During a release, two versions run side by side.

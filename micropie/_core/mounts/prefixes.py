@@ -36,7 +36,7 @@ class Mount:
     - ``isolated``: whether an ``App`` keeps its own sessions, hooks and settings instead of the
       outer application's.
     - ``strip``: whether the prefix is removed from the path that the application sees.
-    - ``state``: the lifespan state of an ASGI application, of which each request gets a copy.
+    - ``state``: the lifespan state of an ASGI application. Each request gets a copy of it.
     - ``bridged``: the mount of the same application inside the ``bridge`` that was passed to
       ``mount``, or None.
     """

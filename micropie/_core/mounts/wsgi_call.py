@@ -261,7 +261,7 @@ class RawBody(io.RawIOBase):
 
     ``pull()`` returns the next piece, or b"" at the end.
 
-    Wrap it in an ``io.BufferedReader`` to get a ``wsgi.input``.
+    Wrap the object in an ``io.BufferedReader`` to get a ``wsgi.input``.
     """
 
     def __init__(self, pull: Callable[[], bytes]) -> None:

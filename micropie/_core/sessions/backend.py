@@ -63,8 +63,8 @@ class SessionBackend:
     """
 
     def load(self, session_id: str) -> Any:
-        """Return the data of the session ``session_id`` as a dict, or ``{}`` if there is no such
-        session, or if it has expired.
+        """Return the data of the session ``session_id`` as a dict, or ``{}`` for an unknown or
+        expired session.
         """
         if type(self).load is SessionBackend.load:
             raise NotImplementedError("a session backend must have a method load(session_id)")

@@ -264,8 +264,8 @@ def _own(backend: object, name: str) -> Callable[..., object] | None:
     """Return a backend's ``merge`` or ``load_shared``. Return None if the backend has no such
     method, or inherits it and overrides another method.
 
-    A class may override one of the four methods and inherit the others. Then an inherited ``merge``
-    or ``load_shared`` is not used, because it would bypass the overridden method.
+    A class may override one of the four methods and inherit the others. In this case, an inherited
+    ``merge`` or ``load_shared`` is not used, because it would bypass the overridden method.
     """
     nearest = next(
         (vars(cls).keys() for cls in type(backend).__mro__ if not _METHODS.isdisjoint(vars(cls))),

@@ -306,8 +306,8 @@ class Stream:
     def follow(self, events: EventRules, is_encoded: bool) -> None:
         """Make this an event stream whose items are already encoded.
 
-        ``is_encoded``: whether the response has a ``Content-Encoding``, so that its chunks are
-        compressed. If so, no heartbeat can be sent between them.
+        ``is_encoded``: whether the chunks are compressed, because the response has a
+        ``Content-Encoding``. If so, no heartbeat can be sent between them.
         """
         self.events = events
         self.heartbeat = None if is_encoded or self.transforms else events.heartbeat

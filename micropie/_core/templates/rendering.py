@@ -98,8 +98,8 @@ class Templates:
         """
         return self._sync.known_names(name)
 
-    # Two threads that need one of these two environments for the first time at the same moment may
-    # each create it. This takes longer but does no harm.
+    # If two threads need the same environment for the first time at once, each may create it. This
+    # takes longer but does no harm.
 
     @cached_property
     def _sync(self) -> Environment:

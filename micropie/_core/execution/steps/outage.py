@@ -50,7 +50,7 @@ class Outage:
     Retry-After:
 
     - ``message``: the sentence for the client.
-    - ``reason``: the sentence for the log, which ``str()`` returns.
+    - ``reason``: the sentence for the log; ``str()`` returns it.
     - ``retry_after``: whole seconds.
     """
 
@@ -73,7 +73,7 @@ class Outage:
         self._subject = subject
         self._consequence = consequence
         self._lock = Lock()
-        self._trial = Lock()  # held by the call that tries whether the service is available again
+        self._trial = Lock()  # held by the call that checks whether the service is available again
         self.is_on = self._is_reported = False
         self._next_try = self._next_report = 0.0
 

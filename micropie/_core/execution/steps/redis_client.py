@@ -82,8 +82,8 @@ _PROBE_PATIENCE = 0.5
 # Valkey uses the protocol of Redis, so replace Valkey's URL schemes with those of Redis.
 _VALKEY = re.compile(r"^valkey(s?)(?=://|\+sentinel://)")
 
-# Matches a URL with an @ after the first /, # or ?, where the host seems to end. The character is
-# part of the password, of which only the beginning would be read.
+# Matches a URL with an @ after the first /, # or ?. The host seems to end there, so only the
+# beginning of the password would be read.
 _LATE_AT = re.compile(r"rediss?(\+sentinel)?://([^/#]*[/#][^?]*@|[^?]*\?[^=]*@)")
 
 
