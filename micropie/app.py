@@ -119,7 +119,7 @@ def _typed_as(
 
 
 class _UpperLayers:
-    """Functions through which the core calls higher layers, which are imported when they are first
+    """Functions through which the core calls higher layers. A layer is imported when it is first
     used.
     """
 
@@ -619,8 +619,8 @@ class App(Base[Outermost_co]):
         - ``strip``: whether an ASGI or WSGI application sees paths without the prefix. Set this for
           an application that ignores ``root_path``.
         - ``bridge``: a function that converts the application to the other protocol, such as
-          ``a2wsgi.WSGIMiddleware``. It is used instead of micropie's own conversion under servers
-          of that protocol.
+          ``a2wsgi.WSGIMiddleware``. Under servers of that protocol, it replaces micropie's own
+          conversion.
 
         Mounts are tried before all routes, the longest prefix first. An application mounted at "/"
         handles the paths that no route matches. Raises ``SetupError`` for an object that can't be
@@ -782,8 +782,8 @@ class App(Base[Outermost_co]):
         the nearest first. ``"/greet"`` is a handler of the outermost application. ``segments`` are
         appended to the path, ``values`` fill wildcards, and the other values become the query:
         ``url_for("greet", "Alice", age=3)`` is ``/greet/Alice?age=3``. Raises ``LookupError`` for
-        an unknown name. Outside a request, also raises it if the application is mounted in several
-        places. Raises ``ValueError`` for a value that the route would not match.
+        an unknown name and, outside a request, if the application is mounted in several places.
+        Raises ``ValueError`` for a value that the route would not match.
         """
         return self._micropie.config().url_for(current.get(None), name, segments, values)
 

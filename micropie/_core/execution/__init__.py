@@ -20,10 +20,10 @@ backend, also has its own limit. ``run_async`` works in these threads, because a
 thread which event loop has started the thread's call.
 
 Under WSGI, ``async def`` code runs on a background loop: an event loop in a thread of its own. A
-process has one background loop for each backend (asyncio or trio), which starts on first use.
-Startup handlers and ``lifespan`` run on this loop, in one task from beginning to end. So async
-handlers can use a connection pool that ``lifespan`` has opened. Functions that run after the
-response use this loop, too.
+process has one background loop for each backend (asyncio or trio). A loop starts on first use.
+Startup handlers and ``lifespan`` run on it, in one task from beginning to end. So async handlers
+can use a connection pool that ``lifespan`` has opened. Functions that run after the response use
+this loop, too.
 
 The current request is a context variable. Threads and the background loop get a copy of the
 context. The context variables that a step sets are copied back with its outcome, so a handler sees

@@ -87,7 +87,7 @@ from micropie._core.streams import PART_CHUNK, FileRange
 SMALL = PART_CHUNK  # bytes; a smaller file is read in the call that opens it
 _YEAR = 365 * 24 * 3600  # seconds
 
-ATTEMPTS = 5  # the maximum number of look-ups of a file that changes before it can be read
+ATTEMPTS = 5  # how often to look up a file that keeps changing before it can be read
 
 # A file, the part of it to send, and its bytes or the open file.
 Opened: TypeAlias = tuple[ResolvedFile, Selection, bytes, FileRange | None]

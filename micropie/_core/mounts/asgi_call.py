@@ -96,7 +96,7 @@ class _Call:
         # taken.
         self._taken = SingleWaiterEvent(tasks)
         self._ended = anyio.Event()
-        # Exceptions raised by the application, or while receiving the body.
+        # Exceptions that the application raised, or that receiving the body raised.
         self._failures: list[BaseException] = []
         # The cancel scope in which the application waits for a message; None while it doesn't wait.
         self._receiving: anyio.CancelScope | None = None

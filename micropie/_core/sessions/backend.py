@@ -48,8 +48,8 @@ class SessionBackend:
     unless it is empty, under ``changes.new_id or session_id``. Delete ``session_id`` if there is a
     new id.
 
-    ``App.health`` calls the method ``ping()``, ``def`` or ``async def``, if it exists. It should
-    raise an exception if the data is unavailable.
+    If a backend has a method ``ping()``, ``def`` or ``async def``, ``App.health`` calls it.
+    ``ping()`` should raise an exception if the data is unavailable.
 
     A backend in this process's memory may also have ``load_shared(session_id)``, which returns the
     stored data without copying it. Neither the caller nor the backend may change this data, so each

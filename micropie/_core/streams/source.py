@@ -71,10 +71,10 @@ Another task of the loop calls ``end``. If the generator is waiting inside ``__a
 because its ``finally`` may have to wait, and in a cancelled scope every wait is cancelled. It gets
 a deadline instead. The stream's task notices that ``end`` was called, and calls ``leave``.
 
-A cancellation that arrives while a chunk is being *sent* may come from a timeout inside the
-generator, which is still open. Only the generator can catch the cancellation, so ``leave`` throws
-it into the generator. If the generator handles it and yields once more, the stream can't go on,
-because a chunk was only partly sent. The stream then ends with ``TimeoutError``.
+A cancellation that arrives while a chunk is being *sent* may come from a timeout that is still open
+inside the generator. Only the generator can catch the cancellation, so ``leave`` throws it into the
+generator. If the generator handles it and yields once more, the stream can't go on, because a chunk
+was only partly sent. The stream then ends with ``TimeoutError``.
 
 An iterator that is not a generator has no frame to unwind and no open scope. It is closed in a new,
 shielded scope, because its clean-up could not wait in the existing scope if that is cancelled.

@@ -84,9 +84,8 @@ class Environment(jinja2.Environment):
         """Yield the templates that ``template`` extends: its layout, the layout of its layout, and
         so on.
 
-        Stop at a layout that is given by an expression that is neither a string nor a variable in
-        ``context``, as in ``{% extends a if b else c %}``. Such a layout is only known when the
-        page is rendered.
+        Stop at a layout whose expression is neither a string nor a variable in ``context``, as in
+        ``{% extends a if b else c %}``. Such a layout is only known when the page is rendered.
         """
         seen = [template]
         for child in seen:  # the list grows during the loop

@@ -353,8 +353,8 @@ class RedisClient:
             defaults: dict[str, Any] = {
                 "socket_timeout": self._patience,
                 "socket_connect_timeout": self._patience,
-                # redis-py must not retry: if only the response to the first try was lost, the
-                # server would run the command twice.
+                # redis-py must not retry: the server would run the command twice if the response to
+                # the first try was lost.
                 "retry": Retry(NoBackoff(), 0),
                 "decode_responses": True,
                 # With any other protocol version, a new connection needs four round trips before

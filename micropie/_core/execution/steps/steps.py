@@ -152,8 +152,8 @@ def call(kind: Kind, function: Callable[..., Any], *arguments: object) -> Flow[A
     """Call a function of the application and return its result. ``kind``: the result of
     ``kind_of(function)``.
 
-    If the function returns an awaitable, as a decorated ``async def`` may, it is awaited. An
-    exception of the function is raised here.
+    A decorated ``async def`` may return an awaitable, which is awaited. An exception of the
+    function is raised here.
     """
     if kind == INLINE:
         result = function(*arguments)
