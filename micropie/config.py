@@ -85,7 +85,8 @@ _read: dict[str, set[str]] = {}  # by prefix, the variables that ``read`` has lo
 
 def unread() -> Iterator[tuple[str, str]]:
     """Yield each environment variable that begins with a prefix passed to ``read`` but belongs to
-    no setting. With it, yield the variable of the setting with the most similar name, or "".
+    no setting. Yield it together with the variable of the setting whose name is most similar, or
+    with "".
     """
     known = set[str]().union(*_read.values())
     variables = _environment()

@@ -185,9 +185,9 @@ class MethodNotAllowed(HTTPError):
 
 
 def websockets_need_asgi() -> HTTPError:
-    """Return the exception to raise for a WebSocket handshake under WSGI.
+    """Return the exception, a 426, for a WebSocket handshake under WSGI.
 
-    The response, a 426, lacks the Upgrade header that RFC 9110, section 15.5.22, requires, because
+    RFC 9110, section 15.5.22, requires an Upgrade header in a 426. This response lacks it, because
     PEP 3333 forbids this header.
     """
     return HTTPError(426, "This URL is for WebSockets, which this server does not support.")
@@ -320,8 +320,8 @@ def refuse_text(argument: str, value: object) -> None:
 def refuse_others(called: str, others: Mapping[str, object], advice: Mapping[str, str]) -> None:
     """Raise ``SetupError`` for keyword arguments that the function named ``called`` doesn't take.
 
-    ``advice``: maps what to write in micropie to the other frameworks' keywords that it replaces,
-    separated by spaces.
+    ``advice``: a dict whose keys say what to write in micropie. Each value is the other frameworks'
+    keywords for the same purpose, separated by spaces.
     """
     for name in others:
         instead = by_name(advice).get(name)

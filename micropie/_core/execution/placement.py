@@ -186,8 +186,8 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
     Raises ``SetupError`` if importing by that name would not find the handler.
     """
     while isinstance(function, functools.partial) and not function.args and not function.keywords:
-        # Unwrap the handler: the decorators of a staticmethod have set their attributes on a
-        # partial around it.
+        # Unwrap the handler: the attributes that decorators set on a staticmethod were copied to a
+        # partial around the handler.
         function = function.func
     owner = getattr(function, "__self__", None)
     target: object = (

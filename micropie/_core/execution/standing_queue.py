@@ -72,8 +72,7 @@ class StandingQueue:
         return 0 < self._limit <= waited
 
     def _limit_for(self, waited: float, elapsed: float, count: int) -> float:
-        """Return how many seconds a call may wait before it is refused, or 0 if no call is refused.
-        """
+        """Return the seconds a call may wait before it is refused, or 0 if no call is refused."""
         each = elapsed / count
         limit = max(_LONG_WAIT, _AHEAD * each)
         if elapsed < _STANDING or waited < limit:

@@ -37,8 +37,8 @@ class Mount:
       outer application's.
     - ``strip``: whether the prefix is removed from the path that the application sees.
     - ``state``: the lifespan state of an ASGI application. Each request gets a copy of it.
-    - ``bridged``: the mount of the same application inside the ``bridge`` that was passed to
-      ``mount``, or None.
+    - ``bridged``: the mount of the application that ``bridge`` makes from ``target``, or None if
+      ``mount`` got no ``bridge``.
     """
 
     prefix: str

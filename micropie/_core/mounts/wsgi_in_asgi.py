@@ -207,10 +207,10 @@ def environ_of(
     ``mounted_path`` is None for an application that is not mounted.
 
     Headers with "_" in their names are left out, because the environ uses "_" for "-", so such a
-    header could be mistaken for another one. The server has decoded a chunked body already, but
-    Transfer-Encoding is kept, as under gunicorn, because CherryPy reads a body only with this
-    header or a Content-Length. ``wsgi.input_terminated`` declares that the input ends after the
-    body.
+    header could be mistaken for another one. The server has decoded a chunked body already.
+    Transfer-Encoding is kept nevertheless, as under gunicorn, because CherryPy reads a body only
+    with this header or a Content-Length. ``wsgi.input_terminated`` declares that the input ends
+    after the body.
     """
     scope, client, query = exchange.scope, exchange.client, exchange.query_string
     name, port = scope.get("server") or ("localhost", None)

@@ -44,9 +44,9 @@ class SessionBackend:
         merge(session_id, changes, timeout)     # takes a Changes, returns the data as it is stored now
 
     The method does the following in one transaction: Load the data. If there is none, return
-    ``{}``, because another request has ended the session. Otherwise store ``changes.apply(data)``,
-    unless it is empty, under ``changes.new_id or session_id``. Delete ``session_id`` if there is a
-    new id.
+    ``{}``, because another request has ended the session. Otherwise store ``changes.apply(data)``
+    under ``changes.new_id or session_id``, unless the result is empty. Delete ``session_id`` if
+    there is a new id or the result is empty.
 
     If a backend has a method ``ping()``, ``def`` or ``async def``, ``App.health`` calls it.
     ``ping()`` should raise an exception if the data is unavailable.

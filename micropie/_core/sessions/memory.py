@@ -92,8 +92,8 @@ class InMemorySessionBackend(SessionBackend):
         if stored:
             self._sessions[new_id] = now + timeout, stored
         # Delete sessions, the least recently used first, until their number is within the capacity
-        # and the next one has not expired. Expired sessions after that one are deleted later, but
-        # at the latest one timeout after they expired.
+        # and the next one has not expired. Expired sessions that come after that one are deleted
+        # later, at most one ``timeout`` after they expire.
         while self._sessions:
             oldest = next(iter(self._sessions))
             if self._sessions[oldest][0] > now and len(self._sessions) <= self._capacity:

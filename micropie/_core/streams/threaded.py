@@ -132,7 +132,7 @@ class MadeAhead(LoopStream):
 
     async def close_items(self) -> None:
         """Close the stream after the thread has made its current chunk. Raises the error that ended
-        the stream, unless that was raised before or is a cancellation.
+        the stream, unless it was raised before or is a cancellation.
         """
         self._is_over = True
         await self._wait_for_thread()
