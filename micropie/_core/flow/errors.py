@@ -149,7 +149,7 @@ def _custom_response(
         if not expected and not isinstance(failure, HTTPError):
             log_failure(request, failure)
         if isinstance(failure, HTTPError):
-            # Keep the exception's headers, because some belong to the status: Allow,
+            # Keep the exception's headers, because some statuses need them: Allow,
             # WWW-Authenticate, Retry-After.
             answer.set_result(Response(None, failure.status, failure.headers))
         else:

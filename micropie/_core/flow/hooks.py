@@ -75,7 +75,7 @@ class _Hook:
     - ``after``: called with the request and the response, after the handler. Returns another
       response, or None to keep the response, or a flow whose result is one of these.
     - ``kind``: the kind of step that calls ``before``.
-    - ``after_kind``: the kind of step that calls ``after``, if ``class_name`` is set.
+    - ``after_kind``: the kind of step that calls ``after``. Used only if ``class_name`` is set.
     - ``class_name``: the name of the class if the functions are the methods ``before_request`` and
       ``after_request``, which take other arguments and return dicts. Otherwise "".
     - ``sees_failures``: whether ``after`` also gets the exception of the handler or of an inner

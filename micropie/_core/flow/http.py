@@ -536,8 +536,9 @@ def _save_session(request: Request, session: Session, answer: Answer) -> Flow[An
 def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
     """Close the handler's resources and return the ``Answer`` for an exception.
 
-    Raises the exception if it is not a failure of this request, or if the server has to get it
-    (``passes_failure_on``) and the application has no error handler for it.
+    Raises the exception if it is not a failure of this request. With ``passes_failure_on``, also
+    raises an exception for which the application has no error handler, because the server has to
+    get it.
     """
     exchange = request._exchange
     made = exchange.answer

@@ -447,7 +447,7 @@ class Exchange:
     def fields(self) -> Mapping[str, list[Json]]:
         """The fields of the form, or the top level of the JSON body: name -> values.
 
-        The elements of an array at the top level become the values of the array's name.
+        If a value at the top level is an array, its elements become the values of the name.
         """
         document = self.body.parsed(self)
         if not isinstance(document, dict):

@@ -129,8 +129,8 @@ class Codec:
         except ValueError as error:
             if isinstance(data, bytes) and data.startswith(_BOM) and data[3:6] != _BOM:
                 return self.loads(data[3:])
-            # Leave out the text after a semicolon, in which an error of ``int`` explains a setting
-            # of Python.
+            # An error of ``int`` explains a setting of Python after a semicolon. Leave out this
+            # explanation.
             reason = str(error).partition(";")[0]
             raise ValueError(f"The JSON is not valid: {reason}.") from None
 
@@ -160,7 +160,8 @@ class Codec:
         try:
             if self._encode is not None:
                 data = self._encode(value)
-                # orjson also writes a NaN as null. The standard library's encoder refuses it.
+                # orjson writes null for None, but also for NaN. The standard library's encoder
+                # refuses NaN.
                 if data.find(b"null") >= 0:
                     JSONEncoder(allow_nan=False, default=self._step).encode(value)
                 return data
@@ -418,8 +419,8 @@ _INEXACT = pattern(rb"[0-9.]{16}|[eE]-[0-9]{3}")
 
 def exact(data: bytes) -> Json:
     """Return the value of a JSON text that ``loads`` has accepted, with a Decimal for each number
-    that a float can't represent with all its digits. Return None if there is certainly no such
-    number.
+    that a float can't represent with all its digits. Return None if a quick search finds no number
+    that may need a Decimal.
 
     Raises ``ValueError`` if the text is nested too deeply, and for a number that is so close to
     zero that even a Decimal can't represent it.

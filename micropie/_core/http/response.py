@@ -441,8 +441,8 @@ def encode(
 
 
 def _checked_status(status: object) -> int:
-    """Return a status that can be sent; a mounted application's status is returned unchanged.
-    Raises ``ResponseError`` for any other status.
+    """Return ``status``, which is not changed if it comes from a mounted application. Raises
+    ``ResponseError`` for a status that can't be sent.
     """
     if type(status) is GivenStatus:
         return status
@@ -520,7 +520,7 @@ def checked_headers(
 
     - ``is_given``: whether the headers come from a mounted application. If so, a Location stays
       unchanged.
-    - ``others``: headers to add, ``NO_OTHER_HEADERS`` or none. A header in ``pairs`` takes
+    - ``others``: headers to add: either ``NO_OTHER_HEADERS`` or (). A header in ``pairs`` takes
       precedence over one of the same name in ``others``.
 
     Raises ``ResponseError`` for a name or value that is not text, is not latin-1 or has control

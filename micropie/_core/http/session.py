@@ -107,8 +107,8 @@ class Changes:
     which other requests may have changed in the meantime.
 
     - ``emptied``: whether to discard all stored data first.
-    - ``new_id``: the id under which to store the result, instead of the old id, which is deleted;
-      None to keep the id.
+    - ``new_id``: None to keep the id. Otherwise, the id under which to store the result; the data
+      under the old id is deleted.
     - ``check``: called with the result; raises ``ResponseError`` if the result must not be stored.
     """
 

@@ -76,8 +76,9 @@ class Application(NamedTuple):
 
     @property
     def lost_routes(self) -> Mapping[str, str]:
-        """The methods without a decorator that override a method with a route decorator, so that
-        its route is lost. The dict maps each method's name to a sentence that says what to write.
+        """The methods that override a method with a route decorator, but have no decorator
+        themselves. The overridden method's route is lost. The dict maps each method's name to a
+        sentence that says what to write.
         """
         routed: dict[str, type] = {}  # for each method's name, the class with the route
         lost: dict[str, str] = {}

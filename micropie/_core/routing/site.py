@@ -162,9 +162,8 @@ class Site:
         return is_upgrade and type(self.find_socket(request)) is tuple
 
     def find_own(self, request: Request) -> SearchResult | HTTPError:
-        """Return the result of ``find``. If the outermost application refuses the request, and no
-        inner application does, return the error instead, so that the caller can search another
-        application.
+        """Return the result of ``find``. If the result is a refusal by the outermost application,
+        return only its error, so that the caller can search another application.
         """
         found = self.find(request)
         if type(found) is Refusal and found.config is self.config:

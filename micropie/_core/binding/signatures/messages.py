@@ -25,7 +25,8 @@ from micropie._core.http.json import dumps, exact, loads
 class Messages:
     """Converts the messages that a WebSocket handler receives, and filters those that it sends.
 
-    - ``received``: the type of the messages that the handler receives. It may be ``Never``.
+    - ``received``: the type of the messages that the handler receives, or ``Never`` if it receives
+      none.
     - ``sent``: the type of the messages that the handler sends.
     - ``call``: two strings. The first is the name of the socket's method that receives such
       messages, such as "receive_text". The second is the key of the message in an ASGI event:

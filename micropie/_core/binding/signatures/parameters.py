@@ -61,7 +61,8 @@ OF_BODY = ("json", "form", "file")
 # A part of a request that may contain the value of a parameter, such as the query. The first
 # function returns the part, or None if the request doesn't have it. The second is called with the
 # parameter, a value from the part, and the part's name. It returns the argument, and raises
-# ``BindingError`` for an invalid value. If it is None, the handler gets the value unchanged.
+# ``BindingError`` for an invalid value. If the second function is None, the handler gets the value
+# unchanged.
 Place: TypeAlias = tuple[
     Callable[[Request], object], Callable[["BoundParameter", Any, str], object] | None
 ]
@@ -225,7 +226,7 @@ def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> 
 
 def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: str) -> object:
     """Return the uploaded file, or all files if the parameter is a list. Raises 400 if the
-    parameter's annotation is not a file.
+    parameter's annotation doesn't declare a file.
     """
     if parameter.is_in_path and parameter.converter.expected != ANYTHING.expected:
         raise _binding_error(parameter, place, None)
@@ -354,7 +355,8 @@ def parameter_by_name(name: str, converter: Converter, default: object) -> Bound
 
 
 def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> BoundParameter:
-    """Choose where a parameter of a handler or a provider gets its value, and its converter.
+    """Return the ``BoundParameter`` for a parameter of a handler or a provider: where it gets its
+    value, and its converter.
 
     Raises ``SetupError`` for an annotation that can't be used.
 
@@ -470,8 +472,8 @@ def _of_structure(
 
 
 def _with_metadata(converter: Converter, annotation: object, kind: object, many: bool) -> Converter:
-    """Return a copy of ``converter``, which is for files or structures, with the constraints and
-    the ``Message`` of the annotation. ``many``: whether the parameter is a list.
+    """Return a copy of a converter for files or structures, with the constraints and the
+    ``Message`` of the annotation added. ``many``: whether the parameter is a list.
     """
     metadata = getattr(without_none(annotation)[0], "__metadata__", ())
     found = with_metadata(converter, kind, metadata)

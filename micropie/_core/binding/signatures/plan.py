@@ -73,8 +73,8 @@ class Plan:
 
     Attributes:
 
-    - ``parameters``: the parameters that get a value from the client, for listings. Their
-      annotations are evaluated to types.
+    - ``parameters``: the parameters that get a value from the client, with annotations evaluated to
+      types. Listings contain these parameters.
     - ``provided``: the parameters that get a value from a provider.
     - ``parses_always``: whether to parse a form or JSON even if the path contains all the
       arguments. This is so if a provider depends on the body.
@@ -205,9 +205,9 @@ class Plan:
         ``bind``. This is possible if the segments fill all the handler's parameters and none of
         these needs a conversion. Return -1 if ``bind`` is always needed.
 
-        ``wildcards``: for each wildcard of the route, in the order of the parameters that they
-        fill, whether it converts the value to a number. The sequence is empty for a handler found
-        by its name, which gets strings.
+        ``wildcards``: whether each wildcard of the route converts its value to a number, in the
+        order of the handler's parameters. The sequence is empty for a handler found by its name,
+        which gets strings.
         """
         given = wildcards or [False] * len(self._positional)
         if (

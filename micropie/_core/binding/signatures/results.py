@@ -308,7 +308,7 @@ class ResultFilter(NamedTuple):
 # -- inside a result -----------------------------------------------------------------------------
 
 # msgspec sends an object with all fields of the object's own class. So the functions below reject
-# instances of subclasses, and dicts, that may have fields that the annotation doesn't declare.
+# an instance of a subclass, or a dict, if it may have fields that the annotation doesn't declare.
 
 
 def _check_exact(value: object, hint: Hint) -> None:

@@ -174,8 +174,8 @@ class ByMsgspec(Maker):
     def prepare(self) -> None:
         """See ``Maker``.
 
-        Also raises ``SetupError`` if the application has a decoder that would never be called,
-        because msgspec always creates the objects of its class without a decoder.
+        Also raises ``SetupError`` if the application has a decoder for a class that msgspec always
+        creates itself, because this decoder would never be called.
         """
         self._msgspec = library = msgspec()
         # raises TypeError for a structure that msgspec can't create

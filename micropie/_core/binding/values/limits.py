@@ -45,8 +45,8 @@ _FIELD_NAMES = ("__struct_fields__", "__dataclass_fields__", "__attrs_attrs__", 
 
 
 def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
-    """Raise ``SetupError`` for a field that a body must not set, and for a constraint that the
-    library which creates the structure would ignore.
+    """Raise ``SetupError`` for a field that a body must not set, and for a constraint that would be
+    ignored when msgspec or pydantic creates the structure.
 
     - ``kinds``: all types in the structure.
     - ``is_pydantic``: True if pydantic creates the structure, False if msgspec does.

@@ -255,9 +255,9 @@ class MultipartParser:
     ``fields`` and ``files`` map each name to a list. ``parts`` contains the fields and the files in
     the order of the form, as pairs of a name and a value or file.
 
-    ``feed`` may run in a thread while another thread calls ``close``, which happens when a request
-    is cancelled. ``read_field`` converts a field in any charset to text; without it, all fields
-    must be UTF-8.
+    If a request is cancelled, ``feed`` may still run in one thread while another thread calls
+    ``close``. ``read_field`` converts a field in any charset to text; without it, all fields must
+    be UTF-8.
     """
 
     _head: PartHead

@@ -113,8 +113,8 @@ def marks_above(app: object) -> list[Mark]:
 
 def marked_layer(function: AnyFunction) -> AnyFunction | None:
     """Return the outermost layer of a function (see ``layers``) that has access checks or
-    middleware above it, or that is a method of an object or class with those. Return None if no
-    layer has any.
+    middleware above it. Those above an object or its class count for its methods as well. Return
+    None if no layer has any.
     """
     for layer in layers(function):
         if marks_above(layer) or marks_above(getattr(layer, "__self__", None)):
@@ -129,8 +129,8 @@ def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]
     copies the marks to its wrapper. Without ``functools.wraps``, the handler is only a closure
     variable of the wrapper, so the marks would have no effect.
 
-    Also raises ``SetupError`` for middleware without ``guards`` above a WebSocket handler, because
-    such middleware never runs for WebSockets.
+    Also raises ``SetupError`` if ``guards`` is False for middleware above a WebSocket handler,
+    because such middleware never runs for WebSockets.
     """
     if is_bare(getattr(function, "__func__", function)):
         return []

@@ -208,8 +208,8 @@ class Pattern:
             given_values = [values.pop(wildcard.name) for wildcard in segment.wildcards]
             texts = [*map(url_text, given_values)]
             text = segment.join(texts)
-            # Check that the path, when it is matched, gives the same values again. With the pattern
-            # "<x>-<y>", a value "a-b" would be split at its own "-".
+            # Check that matching the path gives the same values again. With the pattern "<x>-<y>",
+            # a value "a-b" would be split at its own "-".
             fits = not segment.wildcards or (
                 [*segment.split(text)] == texts and segment.match(text)
             )
