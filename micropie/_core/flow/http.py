@@ -458,7 +458,7 @@ def _finish(
 
 def _replaced(request: Request, response: Response) -> Flow[_Stream | None]:
     """Return the stream of a response whose body was replaced by hooks. If the new body is not a
-    stream, close the old one and return None.
+    stream, close the old stream and return None.
     """
     exchange = request._exchange
     made = exchange.answer.stream

@@ -361,8 +361,8 @@ class Request(RequestSpellings):
     def form(self) -> MultiDict[Json]:
         """The fields of the form, as text: ``form.get("name", "")``, ``form.getlist("tag")``.
 
-        If the body is JSON, these are the values of its top level. The elements of an array become
-        several values of the array's name.
+        If the body is JSON, these are the values of its top level. If one of them is an array, its
+        elements become several values of the name.
         """
         return MultiDict(self._exchange.fields)
 

@@ -15,7 +15,8 @@ A new HTTP method goes into ``METHODS`` of ``settings.py`` and ``middleware/cors
 To add a setting, add a field to ``Settings`` in ``settings.py``, with its rule and docstring, and a
 row to ``docs/settings.md``. If an object is created from the setting, also add an attribute to
 ``Config`` and a row to ``_PARTS`` in ``config.py``; see ``_encoding`` there for a small example. If
-the flow or a driver reads it, also declare it in ``MessageConfig`` of ``http/exchange.py``.
+the flow or a driver reads this attribute, also declare it in ``MessageConfig`` of
+``http/exchange.py``.
 
 ``compiler.py`` creates a ``Route`` for each handler that ``discovery`` finds. The names of
 handlers, explicit routes and inner applications are in one tree of path segments. WebSockets have a

@@ -476,7 +476,7 @@ class Config(MessageConfig):
         if there == here and not is_absolute:
             return root + path
         # If the application is on a wildcard host, such as "*.example.com", don't use ``base_url``,
-        # which contains only one of these hosts.
+        # because it contains only one host.
         base = None if "*" in there else self.settings.base_url
         states_host = there != "" and "*" not in there
         if base is None and request is not None and (states_host or there == here):

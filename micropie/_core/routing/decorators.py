@@ -331,8 +331,8 @@ class describe:  # noqa: N801 - lower case, because it is a decorator
       so the handler must set the status as well, as in the example.
     - ``responses``: further responses by status. Each is a sentence, a type, or a tuple of both. If
       it has a type, responses with this status are sent with only the fields of the type.
-    - ``response_model``: the structure, or the list of a structure, whose fields are sent. Use it
-      if the handler's annotation can't express this.
+    - ``response_model``: a structure, or a list of structures. Only its fields are sent. Use it if
+      the handler's annotation can't express this.
     - ``operation_id``: by default the name of the handler.
     - ``deprecated`` (False): whether clients should stop using the operation.
     - ``include_in_schema`` (True): whether the document contains the handler.

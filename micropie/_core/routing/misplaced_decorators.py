@@ -81,8 +81,8 @@ def _reject_misplaced_attributes(
         instead = own.get(name, value)
         if instead is not value and (instead is None or marks_of(instead)):
             continue  # The instance replaces the method intentionally, with a handler or None.
-        # The decorator may be above any of these functions, including those inside a property or
-        # another object.
+        # The decorator may be above ``value`` itself, or above a function inside it, for example
+        # inside a property.
         inside = *wrapped_by(value), *filter(inspect.isfunction, own_attributes(value).values())
         if any(is_misplaced(one) and _is_written_in(cls, one) for one in inside):
             advice = (

@@ -188,8 +188,8 @@ class BoundParameter:
 
 
 def from_path(parameter: BoundParameter, value: object) -> object:
-    """Return the argument for ``value``: a segment of the path, or the value of a wildcard, which
-    may be a number.
+    """Return the argument for ``value``, which is a segment of the path or the value of a wildcard.
+    The value of a wildcard may be a number.
 
     Raises 400 if the value can't be converted. Raises 404 if the parameter never gets its value
     from the path, for example because it is a file or a whole body.
@@ -511,8 +511,8 @@ def _of_source(
 
 
 def unwrapped(annotation: Hint) -> tuple[Hint, bool, bool]:
-    """Return the type X from ``X``, ``list[X]``, ``X | None`` or ``Annotated[X, ...]``, whether the
-    annotation is a list, and whether it is optional.
+    """Return three values: the type X in ``X``, ``list[X]``, ``X | None`` or ``Annotated[X, ...]``;
+    whether the annotation is a list; whether it is optional.
     """
     annotation, optional = _within(annotation)
     if get_origin(annotation) is not list:

@@ -284,8 +284,8 @@ class ResultFilter(NamedTuple):
     def make(self, result: object) -> object:
         """Return a result with only the fields that the annotation declares.
 
-        Raises ``ResponseError``, whose message contains the path to the invalid value, if the
-        result doesn't match the annotation.
+        Raises ``ResponseError`` if the result doesn't match the annotation. The error's message
+        contains the path to the invalid value.
         """
         try:
             # If a result has only objects of ``classes``, msgspec would return it unchanged. So

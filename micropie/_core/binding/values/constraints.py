@@ -284,7 +284,7 @@ def with_short_line_ends(text: str) -> str:
 
 
 def restricts(item: object, libraries: Container[str]) -> bool:
-    """Return whether ``item`` is metadata of one of the ``libraries`` that restricts a value.
+    """Return whether ``item`` is metadata of one of the ``libraries`` and restricts a value.
     Metadata that only describes a value, such as a title, doesn't restrict it.
     """
     kind = type(item)

@@ -73,8 +73,8 @@ class Converter(NamedTuple):
     - ``is_either``: whether the type accepts one value or several, as in ``int | list[int]``. If
       so, ``from_text`` converts a single string, and ``many`` takes several strings unconverted.
     - ``schema``: the JSON Schema of a simple type.
-    - ``invalid``: the message for visitors if a value is invalid. If empty, it is made from
-      ``expected``.
+    - ``invalid``: the message for visitors if a value is invalid. If it is empty, the message is
+      made from ``expected``.
     - ``required``: the message for visitors if a value is missing.
     - ``message``: the messages that the application sets, used instead of ``invalid`` and
       ``required``.
@@ -486,8 +486,8 @@ def _adapted(annotation: Hint, metadata: Sequence[object]) -> Converter:
 
 
 def with_metadata(converter: Converter, kind: object, metadata: Sequence[object]) -> Converter:
-    """Return a copy of ``converter`` for ``Annotated[kind, *metadata]``: it also checks the
-    constraints in the metadata, and uses the ``Message`` there. If ``kind`` is a list, the
+    """Return the converter for ``Annotated[kind, *metadata]``: a copy of ``converter`` that also
+    checks the constraints in the metadata, and uses its ``Message``. If ``kind`` is a list, the
     constraints apply to the list, not to its elements.
     """
     constraints = [*constraints_of(metadata)]

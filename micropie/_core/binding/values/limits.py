@@ -156,8 +156,8 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
 
 
 def has_chosen_hashes(kind: object) -> bool:
-    """Return whether a type is a set whose elements, or a dict whose keys, a client could choose so
-    that their hashes collide. Strings and enum members are safe.
+    """Return whether a type is a set or a dict in which hashes may collide, because a client
+    chooses the elements or the keys. Strings and enum members are safe.
     """
     origin = get_origin(kind) or kind
     if (

@@ -48,7 +48,7 @@ class ArrivingParts:
         part.
 
         Raises 400 for a malformed form, 413 above a limit, 408 if the body arrives too slowly, and
-        ``ClientDisconnect``.
+        ``ClientDisconnect`` if the client disconnects.
         """
         while (event := (yield from self._next())) is not _END:
             if isinstance(event, PartHead):

@@ -15,9 +15,9 @@ The same rules apply to a query, a urlencoded form and a multipart form:
 - a parser that has raised an exception has closed its open files, and can't be used again.
 
 ``PartParser`` gets a multipart body's bytes as they arrive and yields events: the head of a part,
-its bytes, its end. It checks all limits for its two users. ``MultipartParser`` stores fields and
-files before the handler runs. ``http/body/form_parts.py`` passes each event on when it is
-requested. Large bodies are parsed and bound in an IO step, which runs in a thread. Files are
+its bytes, its end. It also checks all limits. It is used in two places: ``MultipartParser`` stores
+fields and files before the handler runs; ``http/body/form_parts.py`` passes each event on when it
+is requested. Large bodies are parsed and bound in an IO step, which runs in a thread. Files are
 written in large pieces, because using a thread costs more than a small write. If a request is
 cancelled, the thread may still be writing a file. So files are closed under a lock, and ignore
 later writes.

@@ -183,7 +183,7 @@ _LONGEST_ACCEPT = 1000  # browsers send 200 characters; parsing 64 KiB would tak
 
 def weights_of(header: str, unclear: float = 1.0) -> dict[str, float]:
     """Return the weight of each element of an Accept header. ``unclear``: the weight of an element
-    that has only parameters other than q.
+    that has parameters, but no q.
 
     Elements that end after ``_LONGEST_ACCEPT`` characters are ignored.
     """

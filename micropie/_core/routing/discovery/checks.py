@@ -97,8 +97,8 @@ def _takes_request(check: Check) -> bool:
 
 
 def mark_with(target: object, marks: Sequence[object]) -> None:
-    """Add marks, which are access checks and middleware, to a handler, a class or an application,
-    above its existing marks. Raises ``SetupError`` for a target that can't have marks.
+    """Add marks (access checks and middleware) to a handler, a class or an application. They are
+    added above its existing marks. Raises ``SetupError`` for a target that can't have marks.
     """
     target = own_attributes(target).get(_NATIVE, target)
     leave_mark(target, REQUIRES, [*marks, *_own_marks(target)])
