@@ -76,8 +76,8 @@ def hints_of(annotations: Mapping[str, object], function: Callable[..., object])
     names = getattr(function, "__globals__", {})
     hints, others = dict[str, Hint](), dict[str, object]()
     for name, hint in annotations.items():
-        # Most annotations are a class or its name, so look these up directly. ``get_type_hints``
-        # would take longer than the rest of a route's setup.
+        # Most annotations are a class or its name. Look up such a name directly, because
+        # ``get_type_hints`` would take longer than the rest of a route's setup.
         hints[name] = names.get(hint, _BUILTINS.get(hint)) if isinstance(hint, str) else hint
         if type(hints[name]) is not type:
             others[name] = hint

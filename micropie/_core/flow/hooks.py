@@ -15,7 +15,7 @@ the handler could run. If the handler or an inner hook raised an exception, ``yi
 in ``contextlib.contextmanager``. So ``with engine.begin(): yield`` does not commit after a failure.
 A value that you yield is a response. If you write ``yield 401, "no"`` before the handler, the
 handler is not called. If you write ``yield "other"`` after the handler, it replaces the handler's
-response. In a ``def``, ``return`` with a value has the same effect as such a ``yield``.
+response. In a ``def``, ``return value`` has the same effect as ``yield value``.
 
 When a middleware first runs, ``HookPlan`` determines its ``_Hook``: the function that runs before
 the handler, the function that runs after it, and how to call the two.
@@ -228,9 +228,9 @@ def _generator_hook(function: Any, needs_session: bool) -> _Hook:
         """Run the generator to its end, and return the response. Raises ``failure`` if the
         generator doesn't catch it.
 
-        If the generator never began, because an earlier hook sent the response, return None. If it
-        has already ended, because the request was cancelled, return the response that it yielded
-        then, or None.
+        If the generator never began, because an earlier hook sent the response, return None. If the
+        generator has already ended, because the request was cancelled, return the response that it
+        yielded when it was cancelled, or None.
         """
         generators = request._exchange.generators
         running = next((one for one in generators if one.owner is owner), None)

@@ -25,8 +25,8 @@ later exceptions get no false ``__context__``. Then the variable that holds the 
 deleted, to avoid a reference cycle: the exception's traceback refers to the frame, and the frame to
 the exception. Only a response that needs no step may be created inside the ``except`` block. The
 flow catches ``Exception``, and those exits and cancellations that ``execution.contained`` turns
-into an ``Exception``. A cancellation of the request and the interpreter's exit are not caught, and
-no flow yields while they propagate.
+into an ``Exception``. Two exceptions are not caught: the interpreter's exit, and a cancellation of
+the request. No flow yields while these propagate.
 """
 
 from __future__ import annotations

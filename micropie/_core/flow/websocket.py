@@ -3,7 +3,7 @@
 A driver (``asgi/websocket.py``) creates the request and calls ``found_socket``, which performs
 stage 1. If a mounted application serves the path, the driver passes the WebSocket to it. Otherwise,
 the driver creates the socket, performs the steps of ``converse``, and then ends the WebSocket as
-described by the ``CloseInfo`` that the flow returns:
+described by the ``CloseInfo`` that the flow returns. There are six stages:
 
     1. The route is found.
     2. HTTP hooks whose ``guards`` is True run, and the session is opened.
@@ -75,8 +75,8 @@ def converse(
     request: WebSocketRequest,
     run_handler: Callable[..., Awaitable[None]],
 ) -> Flow[CloseInfo]:
-    """Take a WebSocket through stages 1 to 5. Return the ``CloseInfo`` with which to end it, if it
-    is still open.
+    """Take a WebSocket through stages 1 to 5. Return the ``CloseInfo`` with which the driver ends
+    the WebSocket if it is still open.
 
     ``run_handler(handler, *arguments)`` is a function of the driver that calls the handler with the
     socket and these arguments.
@@ -176,7 +176,7 @@ def _check_origin(request: WebSocketRequest, config: Config) -> None:
 
 
 def run_mount_guards(request: WebSocketRequest, handover: Handover) -> Flow[CloseInfo | None]:
-    """Run the HTTP hooks whose ``guards`` is True for a WebSocket of a mounted application, and
+    """For a WebSocket of a mounted application, run the HTTP hooks whose ``guards`` is True, and
     check the origin. Return the ``CloseInfo`` with which to refuse the handshake, or None to allow
     it.
     """

@@ -194,9 +194,9 @@ def run_in(
     handler returns or yields, are pickled. ``self`` is a new object of the class, created without
     calling ``__init__``, and ``self.request`` is a read-only copy.
 
-    Checks, providers and middleware may have ``@run_in("loop")`` as well. Raises ``SetupError`` for
-    any other placement. An ``async def`` can only run on the event loop. With another placement,
-    ``SetupError`` is raised when the application is first used.
+    Checks, providers and middleware may have ``@run_in("loop")`` as well. An ``async def`` can only
+    run on the event loop. For an ``async def`` with another placement, ``SetupError`` is raised
+    when the application is first used. For an unknown placement, it is raised at once.
     """
     if placement not in (LOOP, THREAD, PROCESS):
         raise SetupError(f'run_in takes "loop", "thread" or "process", not {placement!r}')

@@ -232,8 +232,8 @@ class RouteEntry(NamedTuple):
         - ``function``: the handler with its decorators.
         - ``parameters``: the parameters that get a value from the client, with annotations
           evaluated to types.
-        - ``providers``: the signatures of the providers, as a dict by the name of the parameter
-          that each fills.
+        - ``providers``: the signatures of the providers, as a dict by the names of the parameters
+          that they fill.
         - ``needed()`` yields the providers, each after the providers that it depends on. A provider
           on which several others depend is yielded several times.
         """

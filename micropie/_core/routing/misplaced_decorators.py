@@ -66,8 +66,8 @@ def reject_misplaced_decorators(registered: Registrations, handlers: Sequence[Ha
 def _reject_misplaced_attributes(
     app: object, framework: tuple[type, ...], is_misplaced: _IsMisplaced
 ) -> None:
-    """Raise ``SetupError`` for a route decorator or an access check that has no effect, among the
-    attributes of a class or of the application's instance.
+    """Check the attributes of the application's instance and of its classes. Raise ``SetupError``
+    for a route decorator or an access check that has no effect.
 
     Methods that a subclass overrides, or that are set to None on the instance, are accepted,
     because they have been removed intentionally.

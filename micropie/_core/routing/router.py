@@ -134,8 +134,9 @@ class Node:
         self.routes |= dict.fromkeys(methods, route)
 
     def complete(self) -> None:
-        """Sort the routes and branches into ``ways``. Replace the key "" in ``routes`` by a key for
-        each method that its route handles, unless another route of this node declares that method.
+        """Sort the routes and branches into ``ways``. Replace the key "" in ``routes`` with a key
+        for each method that its route handles, unless another route of this node declares that
+        method.
 
         The handler for GET also handles HEAD, unless another handler does.
         """

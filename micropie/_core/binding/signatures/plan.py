@@ -546,7 +546,7 @@ def _messages_of(
 
 
 def _annotated(function: Callable[..., object], parameters: Sequence[Parameter]) -> list[Parameter]:
-    """Return ``parameters`` with their annotations, which may be strings, evaluated to types.
+    """Return ``parameters`` with annotations evaluated to types. Their annotations may be strings.
 
     The function's other annotations are not evaluated, because they may use names that are imported
     for type checkers only.

@@ -298,7 +298,7 @@ def restricts(item: object, libraries: Container[str]) -> bool:
 
 
 def _restrictions(item: object) -> Iterator[tuple[str, Any]]:
-    """Yield the attributes of ``item``, as (name, value), that may restrict a value. For
+    """Yield (name, value) for each attribute of ``item`` that may restrict a value. For
     ``Meta(ge=1, le=5)``, these are ("ge", 1) and ("le", 5).
     """
     for name in dict.fromkeys([*_KINDS, *dir(item)]):

@@ -24,8 +24,8 @@ MAX_COOKIE = 4096
 _MOST_COOKIES = 1000  # browsers store 180 per domain; parsing more would block the event loop
 
 # The blanks that may surround a name (RFC 6265, section 5.2). ``strip()`` would also remove a
-# no-break space, which is unsafe: browsers accept a cookie "\xa0__Host-id" from any host of the
-# domain, and here it would count as ``__Host-id``, which only the host itself can set.
+# no-break space. That is unsafe: only the host itself can set a cookie ``__Host-id``, but browsers
+# accept "\xa0__Host-id" from any host of the domain.
 _BLANKS = " \t"
 
 # Browsers accept a cookie whose name has one of these prefixes only if it is Secure. ``__Host-``

@@ -215,8 +215,8 @@ PRIVATE: Final = ("cache-control", "private")
 
 
 def add_missing(pairs: HeaderPairs, others: Iterable[tuple[str, str]]) -> None:
-    """Add to ``pairs``, a response's headers, each header from ``others`` whose name is not in
-    ``pairs`` yet.
+    """Add each header from ``others`` to ``pairs``, unless ``pairs`` already has a header of this
+    name.
     """
     stated = set()
     for name, _ in pairs:
