@@ -62,8 +62,9 @@ class HttpMiddleware(_Decorator):
     needs_session = True
 
     def __init_subclass__(cls, **arguments: Any) -> None:
-        """Raise ``SetupError`` for a class whose only hooks are named as in other frameworks, such
-        as ``process_request``, because they would never be called.
+        """Raise ``SetupError`` for a class with a hook that is named as in other frameworks, such
+        as ``process_request``, but with neither of the two hooks below. The hook would never be
+        called.
         """
         super().__init_subclass__(**arguments)
         if (

@@ -41,7 +41,7 @@ def call_in_pool(
     seconds = min(seconds, exchange.time_limit or seconds)
     job = _packed(name, PooledExchange(exchange), [*arguments])
     # Those headers that identify the client and were read by the handler. If the process doesn't
-    # report them, assume that both were read, because a stream may still read them later.
+    # report them, assume that the handler reads Cookie and Authorization: a stream may still do so.
     read: Sequence[str] = ("cookie", "authorization")
     try:
         result = pool.made.call(seconds, PooledHandler(name), job, token=token)

@@ -153,10 +153,12 @@ class Response:
           top-level site; False by default.
 
         Raises ``ValueError`` for a name, value or attribute that RFC 6265 does not allow. Also
-        raises it for cookies that browsers would drop silently: a cookie of more than 4096 bytes; a
-        cookie without ``secure`` that has ``samesite="None"``, ``partitioned`` or a name that
-        begins with ``__Secure-`` or ``__Host-``; a cookie named ``__Host-...`` with a ``domain`` or
-        with a ``path`` other than "/".
+        raises it for cookies that browsers would drop silently:
+
+        - a cookie of more than 4096 bytes
+        - a cookie without ``secure`` that has ``samesite="None"`` or ``partitioned``, or whose name
+          begins with ``__Secure-`` or ``__Host-``
+        - a cookie named ``__Host-...`` with a ``domain``, or with a ``path`` other than "/"
         """
         self.pairs.append(("Set-Cookie", format_cookie(name, value, **attributes)))
 
@@ -178,8 +180,8 @@ class GivenStatus(int):
     the application sends, if any.
 
     ``reason`` has visible latin-1 characters, spaces and tabs (RFC 9112, section 4). Raises
-    ``ResponseError`` for any other reason, which might inject a header, and for a status 1xx,
-    because clients expect another response after it.
+    ``ResponseError`` for a reason with other characters, which might inject a header. Also raises
+    it for a status 1xx, because clients expect another response after it.
     """
 
     reason: str

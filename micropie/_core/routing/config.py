@@ -615,8 +615,8 @@ def _templates(
 
 
 def with_marks(config: Config, marks: Sequence[object]) -> Config:
-    """Return a copy of ``config`` with ``marks``, which are access checks and middleware, as its
-    last hooks. If there are no marks, return ``config`` itself.
+    """Return a copy of ``config`` whose last hooks are ``marks`` (access checks and middleware). If
+    there are no marks, return ``config`` itself.
     """
     if not marks:
         return config

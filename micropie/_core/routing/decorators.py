@@ -1,7 +1,7 @@
 """The decorators for handlers. They declare routes, where a handler runs, how it receives its body,
 and which methods are not handlers.
 
-A decorator only stores a mark, which is an attribute, on the function, and returns the function.
+A decorator only stores a mark (an attribute) on the function, and returns the function.
 ``routing.compiler`` reads the marks.
 """
 

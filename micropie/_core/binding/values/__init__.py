@@ -5,6 +5,6 @@ can't be converted (``error_message``). The other files:
 
 - ``constraints.py``: constraints such as ``Meta(ge=1)``
 - ``adapters.py``: the types that pydantic converts
-- ``limits.py``: rejects structures that have fields which clients must not set, and values that a
-  parameter would not accept
+- ``limits.py``: rejects values that a parameter would not accept, and structures with fields that
+  clients must not set
 """

@@ -411,8 +411,8 @@ def _header_line(data: bytes) -> tuple[str, int]:
     """Decode one line of a part's headers. Raises ``UnicodeDecodeError``, which becomes a 400.
 
     The function is registered as a codec, which the package ``multipart`` calls. With an ordinary
-    codec, the package would strip Unicode blanks from a header's name. Also, it would depend on the
-    chunks whether the package refuses a line feed without a carriage return.
+    codec, the package would strip Unicode blanks from a header's name. Also, whether the package
+    refuses a line feed without a carriage return would depend on how the bytes are cut into chunks.
     """
     text, size = codecs.utf_8_decode(data, "strict", True)
     if size > _MOST_HEADER or not _HEADER_LINE.fullmatch(text):
