@@ -229,8 +229,8 @@ def _generator_hook(function: Any, needs_session: bool) -> _Hook:
         generator doesn't catch it.
 
         If the generator never began, because an earlier hook sent the response, return None. If the
-        generator has already ended, because the request was cancelled, return the response that it
-        yielded when it was cancelled, or None.
+        request was cancelled, the generator has ended already. Return the response that it yielded
+        during the cancellation, or None.
         """
         generators = request._exchange.generators
         running = next((one for one in generators if one.owner is owner), None)
@@ -329,9 +329,10 @@ def run_after(
     the hooks have made.
 
     ``response`` is the handler's response, or None if the handler raised ``failure``. Hooks that
-    are generator functions get the exception. Before the first hook of another kind, the exception
-    is turned into a response. A ``Redirect`` counts as a response, not as a failure. If a hook
-    raises an exception, the remaining hooks get that exception instead. Each hook is called once.
+    are generator functions get the exception. Before the first hook that is not a generator
+    function, the exception is turned into a response. A ``Redirect`` counts as a response, not as a
+    failure. If a hook raises an exception, the remaining hooks get that exception instead. Each
+    hook is called once.
     """
     raised = traceback = None
     answer = request._exchange.answer

@@ -122,8 +122,9 @@ def close_unless_streamed(
 def close_resources(
     exchange: Exchange, failure: Exception | None, kept: Iterable[object] = ()
 ) -> Flow[None]:
-    """Close the resources of a request, except those of the providers in ``kept``. Then raise
-    ``failure`` if it is not None, or the exception of a provider, which replaces it.
+    """Close the resources of a request, except those of the providers in ``kept``. If a provider
+    raised an exception of its own, raise that exception. Otherwise, raise ``failure`` unless it is
+    None.
 
     If closing fails, for example because a commit failed, the functions that the handler passed to
     ``after_response`` are not called.

@@ -62,8 +62,8 @@ class AnswerState:
 
     @property
     def has_content(self) -> bool:
-        """Whether the response may have content. A response with the status 204 or 304 must not.
-        For example, ``not_modified`` sets the status 304.
+        """Whether the response may have content. A response with the status 204 or 304 must not
+        have any. For example, ``not_modified`` sets the status 304.
         """
         return self.response is None or self.response.status not in WITHOUT_CONTENT
 

@@ -219,8 +219,8 @@ class Request(RequestSpellings):
                 return None  # a 304 without a body
 
         ``etag`` is any text that changes with the response. ``modified`` is the time of the last
-        change (UTC if it is naive). This works only for GET and HEAD (RFC 9110, section 13). Raises
-        ``TypeError`` for values of other types.
+        change (UTC if it is naive). For a request other than GET and HEAD, the result is False (RFC
+        9110, section 13). Raises ``TypeError`` for values of other types.
         """
         fields, tag, seconds = self.response.headers, "", inf
         if etag is not None:

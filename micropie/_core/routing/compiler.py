@@ -47,7 +47,7 @@ def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: Kind = H
     - ``root``: the settings and registrations of the outermost application.
     - ``shutdown``: the signal that ends the tree's event streams.
     - ``blocking``: the kind of step that calls ``def`` handlers: HANDLER, or INLINE to call them in
-      the thread that runs the flow, where they may block.
+      the thread that runs the flow, if this thread may block.
     """
     config = _config(root, None, "", "", shutdown, blocking)
     hosts: Hosts = []

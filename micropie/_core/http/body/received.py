@@ -52,9 +52,9 @@ class Parsing(Protocol):
 
 
 def unreadable(exchange: Parsing, error: HTTPError) -> HTTPError:
-    """Return the error for a body that can't be parsed. If the body has a Content-Encoding, it is a
-    415, because micropie doesn't decode any (RFC 9110, section 15.5.16). Otherwise, it is
-    ``error``.
+    """Return the error for a body that can't be parsed. For a body with a Content-Encoding, this is
+    a 415, because micropie doesn't decode any (RFC 9110, section 15.5.16). For any other body, it
+    is ``error``.
     """
     if (exchange.header("content-encoding") or "identity").lower() == "identity":
         return error

@@ -84,8 +84,8 @@ class Headers(Mapping[str, str]):
     names with "-". Otherwise a client could imitate a proxy by sending "X_Forwarded_For".
 
     ``note("authorization")`` is called when the response begins to depend on the Authorization
-    header. It does if this header is looked up, even if the request doesn't have it. It also does
-    if all headers are read and the request has this header.
+    header. A look-up of this header is enough, even if the request doesn't have it. Reading all
+    headers is enough only if the request has it.
     """
 
     __slots__ = ("_by_name", "_note", "_sent", "_was_read")

@@ -113,8 +113,8 @@ def marks_above(app: object) -> list[Mark]:
 
 def marked_layer(function: AnyFunction) -> AnyFunction | None:
     """Return the outermost layer of a function (see ``layers``) that has access checks or
-    middleware above it. Those above an object or its class count for its methods as well. Return
-    None if no layer has any.
+    middleware above it. Checks and middleware above an object or its class count for its methods as
+    well. Return None if no layer has any.
     """
     for layer in layers(function):
         if marks_above(layer) or marks_above(getattr(layer, "__self__", None)):

@@ -113,7 +113,8 @@ class Providers:
         """Return the providers for the resources ``keys`` and the providers that these depend on,
         in the order in which their resources are opened.
 
-        ``path``: the keys of the providers that lead to ``keys``. Each of them depends on the next.
+        ``path``: the keys of the providers that depend on ``keys``, directly or indirectly. Each of
+        these providers depends on the next.
 
         Raises ``SetupError`` if providers depend on each other in a circle, and for a provider's
         parameter that nothing can fill.
