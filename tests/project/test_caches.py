@@ -76,7 +76,6 @@ CACHES = {
     "compat/pixie_web/templates.py:_read": AUTHORS,
     "compat/originals.py:warn_of_originals": AUTHORS,
     "debug/access.py:_tell": "test_what_is_logged_once_is_logged_for_each_text",
-    "_core/execution/loop.py:_values": "the keys are event loops",
     "_core/execution/placement.py:handler_named": AUTHORS,
     "_core/execution/steps/one_task.py:_warn": AUTHORS,
     "_core/files/content_types.py:_types": NO_KEY,
@@ -144,6 +143,7 @@ PLAIN = {
     "compat/cherrypy/lib/caching.py:_pending": "test_R48_a_kept_page_is_the_page_of_its_request",
     "compat/cherrypy/lib/caching.py:_varies": "test_R48_a_kept_page_is_the_page_of_its_request",
     "compat/cherrypy/locks.py:_locks": "test_two_ids_are_two_sessions",
+    "_core/execution/loop.py:_values": "the keys are event loops",
     "_core/files/recent.py:_slow": "the keys are an author's directories",
     "_core/routing/site.py:exact": "routing/test_tree.py::test_the_tree_finds_what_a_naive_matcher_finds",
 }

@@ -17,7 +17,7 @@ from contextlib import (
 from contextvars import Context, ContextVar, copy_context
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 import anyio
 
@@ -59,9 +59,10 @@ def running_loop() -> Any:
         # AttributeError means that another thread is importing trio right now.
         with suppress(RuntimeError, AttributeError):
             return sys.modules["trio"].lowlevel.current_trio_token()
-    if "asyncio" in sys.modules:
+    try:
         return sys.modules["asyncio"].get_running_loop()
-    raise RuntimeError("there is no event loop")
+    except KeyError:
+        raise RuntimeError("there is no event loop") from None
 
 
 class LoopLocal(Generic[T]):
@@ -71,15 +72,15 @@ class LoopLocal(Generic[T]):
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._values: WeakKeyDictionary[object, T] = WeakKeyDictionary()
+        self._values: dict[ref[object], T] = {}  # a ``WeakKeyDictionary`` is slower
 
     def get(self) -> T:
         """Return the value for the current loop. Create it on first use."""
         loop = running_loop()
         try:
-            return self._values[loop]
+            return self._values[ref(loop)]
         except KeyError:
-            self._values[loop] = value = self._make()
+            self._values[ref(loop, self._values.pop)] = value = self._make()
             return value
 
 
@@ -157,6 +158,16 @@ class _EventFuture:
 LoopFuture: TypeAlias = "asyncio.Future[None] | _EventFuture"
 
 
+class _Running:
+    """A task that was started by a ``LoopTasks``.
+
+    ``task``: under asyncio, the task itself, which this keeps alive, because the loop only has a
+    weak reference to it; None under trio, which keeps its tasks alive.
+    """
+
+    task: Any = None
+
+
 class LoopTasks:
     """Starts tasks on this event loop outside of any task group. The tasks must not raise an
     exception.
@@ -168,10 +179,7 @@ class LoopTasks:
         loop = running_loop()
         self.new_future: Callable[[], LoopFuture] = getattr(loop, "create_future", _EventFuture)
         self._create_task: Callable[..., object] | None = getattr(loop, "create_task", None)
-        # The running tasks. Each key is a unique object. Under asyncio, the value is a list that
-        # contains the task and so keeps it alive, because the loop itself only has a weak reference
-        # to it. trio keeps its tasks alive, so there the list is empty.
-        self._tasks: dict[object, list[Any]] = {}
+        self._tasks: set[_Running] = set()
         self._idle: anyio.Event | None = None
         self.has_ended = False  # whether ``join`` was called; nothing waits for later tasks
 
@@ -193,42 +201,42 @@ class LoopTasks:
 
         Return a function that cancels the task.
         """
-        mark, context = object(), copy_context() if context is None else context
+        mark = _Running()
         # Register the task before it is created, because with ``asyncio.eager_task_factory`` it may
         # end at once.
-        self._tasks[mark] = started = []
+        self._tasks.add(mark)
         if self._create_task is not None:
-            run = self._run(mark, function, arguments)
-            started.append(self._create_task(run, context=context))
+            mark.task = self._create_task(self._run(mark, function, arguments), context=context)
             return partial(self._cancel, mark)
         scope = self.new_scope()
         spawn = sys.modules["trio"].lowlevel.spawn_system_task
+        context = copy_context() if context is None else context
         spawn(self._run_in, scope, mark, function, arguments, context=context)
         return scope.cancel
 
-    def _cancel(self, mark: object) -> None:
-        for task in self._tasks.get(mark, ()):
+    def _cancel(self, mark: _Running) -> None:
+        if mark in self._tasks:
             # A task that is cancelled before it begins never enters ``_run``, which would have
             # called ``_ended``.
-            task.add_done_callback(partial(self._ended, mark))
-            task.cancel()
+            mark.task.add_done_callback(partial(self._ended, mark))
+            mark.task.cancel()
 
     async def join(self) -> None:
         """Wait until all tasks have ended."""
         self.has_ended = True
         while self._tasks:
-            for mark, started in self._tasks.items():
+            for mark in self._tasks:
                 # If a task is cancelled before it begins, it never enters ``_run``, which would
                 # have called ``_ended``.
-                for task in started:
-                    task.add_done_callback(partial(self._ended, mark))
+                if mark.task is not None:
+                    mark.task.add_done_callback(partial(self._ended, mark))
             self._idle = anyio.Event()
             await self._idle.wait()
 
     async def _run_in(
         self,
         scope: anyio.CancelScope,
-        mark: object,
+        mark: _Running,
         function: AsyncFunction,
         arguments: Sequence[object],
     ) -> None:
@@ -236,7 +244,7 @@ class LoopTasks:
             await self._run(mark, function, arguments)
 
     async def _run(
-        self, mark: object, function: AsyncFunction, arguments: Sequence[object]
+        self, mark: _Running, function: AsyncFunction, arguments: Sequence[object]
     ) -> None:
         # Call ``_ended`` here, because a done callback of the task would run one turn of the loop
         # later.
@@ -247,8 +255,8 @@ class LoopTasks:
         finally:
             self._ended(mark)
 
-    def _ended(self, mark: object, _task: object = None) -> None:
-        self._tasks.pop(mark, None)
+    def _ended(self, mark: _Running, _task: object = None) -> None:
+        self._tasks.discard(mark)
         if self._idle is not None and not self._tasks:
             self._idle.set()
 
