@@ -64,7 +64,10 @@ class Site:
         self._mounts = PrefixTable([(entry.prefix, entry) for entry in mounted])
         # the sites whose routes ``entries`` returns
         self._sites = [self, *(entry for entry in mounted if isinstance(entry, Site))]
-        self.exact, self._exact_sockets = self._reached(router), self._reached(sockets)
+        self.exact = self._reached(router)
+        self._exact_sockets = {
+            path: (route, (), NO_VALUES) for path, route in self._reached(sockets)["GET"].items()
+        }
         router.drop_short_cuts(split_host(one.route.pattern)[1] for one in sockets.entries())
 
     def _reached(self, router: Router) -> ByMethod:
@@ -101,9 +104,9 @@ class Site:
         """Return the route for a WebSocket's handshake, the mounted application that serves the
         WebSocket, or a refusal.
         """
-        exchange = request._exchange
-        route = self._exact_sockets[exchange.method].get(exchange.literal_path)
-        return self.find(request, takes_socket=True) if route is None else (route, (), NO_VALUES)
+        return self._exact_sockets.get(request._exchange.literal_path) or self.find(
+            request, takes_socket=True
+        )
 
     def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
         """Return the route for a request, a mounted application that sends its response directly to
@@ -138,6 +141,7 @@ class Site:
                 and found[1]
                 and not takes_socket
                 and not found[0].wildcards
+                and exchange.method == "GET"
                 and self._takes_handshake(request)
             ):
                 return Refusal(websockets_need_asgi(), found[0].config)
@@ -211,7 +215,7 @@ class HostSite(Site):
 
     def __init__(self, hosts: Hosts, others: Site) -> None:
         super().__init__(others.config, others.router, others.sockets)
-        self.exact, self._exact_sockets, self.has_mounts = ByMethod(), ByMethod(), True
+        self.exact, self._exact_sockets, self.has_mounts = ByMethod(), {}, True
         self._hosts, self._others = HostTable(hosts), others
         hooks: Iterable[Any] = others.config.middlewares
         self._host_setters = [hook for hook in hooks if getattr(hook, "sets_host", False)]
