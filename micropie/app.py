@@ -330,10 +330,11 @@ class App(Base[Outermost_co]):
                 return context.run(wsgi.serve_http, site, scope, receive, context)
             return wsgi.start_and_serve(tree, tree.wsgi, scope, receive)
         site = tree.asgi.site
-        if site is not None and scope["type"] == "http":
-            return asgi.serve_http(site, scope, receive, send)
-        if site is not None and scope["type"] == "websocket":
-            return asgi.serve_websocket(site, scope, receive, send)
+        if site is not None:
+            if scope["type"] == "http":
+                return asgi.serve_http(site, scope, receive, send)
+            if scope["type"] == "websocket":
+                return asgi.serve_websocket(site, scope, receive, send)
         return asgi.serve(tree, tree.asgi, scope, receive, send)
 
     def run(

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Self
 
 import anyio
@@ -13,19 +12,24 @@ import anyio
 from micropie._core.errors import ConnectionClosed, HeadersLike, ResponseError, SetupError, pairs_of
 from micropie._core.execution import CLEAN_UP_WITHIN, current, in_thread
 from micropie._core.execution.placement import IO_THREADS
-from micropie._core.flow import cleanup, converse, found_socket, run_mount_guards
+from micropie._core.flow import cleanup, converse, run_mount_guards
 from micropie._core.http import (
     BindingError,
     MultiDict,
     State,
     checked_headers,
     translated,
-    websockets,
 )
 from micropie._core.http.headers import Headers
 from micropie._core.http.json import dumps, loads
 from micropie._core.http.protocols import HeaderPairs, Receive, Scope, Send
-from micropie._core.http.websockets import WebSocketRequest
+from micropie._core.http.websockets import (
+    CONNECTING,
+    GONE,
+    INVALID_DATA,
+    LARGE,
+    WebSocketRequest,
+)
 from micropie._core.routing import Handover, Site, route_of
 from micropie._core.sessions import Session
 from micropie._core.spellings import SocketSpellings, attribute_of
@@ -49,18 +53,21 @@ else:
 async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one WebSocket. Raises only what the flow does not handle, such as a cancellation."""
     exchange = ASGIWebSocketExchange(scope, receive_nothing, send)
+    exchange.config = site.config
     request = WebSocketRequest(exchange)
-    found = found_socket(site, request)
-    connection = Connection(exchange, receive, send)
+    found = site.find_socket(request)
+    connection = Connection(exchange, receive)
     token = current.set(request)
     try:
         if type(found) is Handover:
             refusal = await perform(run_mount_guards(request, found), exchange)
         elif (await receive())["type"] == "websocket.connect":
             # If the first message is another one, the client has disconnected already.
-            run_handler = partial(connection.run, WebSocket(exchange, request, connection))
+            socket = WebSocket(exchange, request, connection)
             try:
-                close_info = await perform(converse(found, request, run_handler), exchange)
+                close_info = await perform(
+                    converse(found, request, connection.run, socket), exchange
+                )
             except BaseException:
                 try:
                     await perform_cleanup(exchange, exchange.cleanup_steps())
@@ -69,7 +76,8 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
                         await perform(cleanup(request), exchange)
                         await connection.go_away()
                 raise
-            await connection.finish(close_info)
+            if connection.state is not GONE:
+                await connection.finish(close_info)
     finally:
         try:
             if exchange.ends is not None:
@@ -144,36 +152,44 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         header that can't be sent.
         """
         connection = self._connection
-        if connection.state is not websockets.CONNECTING:
+        if connection.state is not CONNECTING:
             raise connection.refusal("accept")
         if subprotocol is not None and subprotocol not in self.subprotocols:
             raise ValueError(
                 f"the client did not offer subprotocol {subprotocol!r}, only {self.subprotocols}"
             )
-        pairs: HeaderPairs = [] if headers == () else _checked(headers)
+        pairs: HeaderPairs = _checked(headers) if headers else []
+        exchange = self._exchange
+        if (
+            session_id is not None
+            or exchange.answer.session is not None
+            or route_of(exchange).mentions_session
+        ):
+            cookie = await self._session_cookie(session_id)
+            if cookie is not None:
+                pairs.append(("set-cookie", cookie))
+        exchange.answer.accept()
+        await connection.accept(subprotocol, pairs)
+
+    async def _session_cookie(self, session_id: str | None) -> str | None:
+        """Save the session if it was changed. Return the value of the Set-Cookie header to send
+        with the handshake, or None; see ``accept``.
+        """
         exchange = self._exchange
         store, session = exchange.config.sessions, exchange.answer.session
         if session_id is not None:
             self._session_id = session_id
             cookie: str | None = store.cookie(session_id, exchange.scheme, exchange.root_path)
         else:
-            cookie = None if session is None else await self._save_changes()
-            if (
-                cookie is None
-                and not store.in_cookie
-                and self.request.route is not None
-                and route_of(exchange).mentions_session
-            ):
-                session = session if session is not None else exchange.opened_session()
+            cookie = await self._save_changes()
+            if cookie is None and not store.in_cookie and route_of(exchange).mentions_session:
+                session = exchange.opened_session()
                 if session.id is None:  # the session isn't stored yet, but may be later
                     cookie = store.reserve(session, exchange)
         if session is not None:
             session.keep_cookie(store.in_cookie)
             session.saver = self.save_session
-        if cookie is not None:
-            pairs.append(("set-cookie", cookie))
-        exchange.answer.accept()
-        await connection.accept(subprotocol, pairs)
+        return cookie
 
     async def _save_changes(self) -> str | None:
         """Save the session if it was changed. Return the Set-Cookie value, or None."""
@@ -215,12 +231,12 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         """
         content = await self._connection.receive("receive_json", "text")
         try:
-            if len(content) > websockets.LARGE:
+            if len(content) > LARGE:
                 return await in_thread(IO_THREADS, loads, content)
             return loads(content)
         except ValueError as error:
             fault = str(error)
-        await self._connection.reject(websockets.INVALID_DATA, fault)
+        await self._connection.reject(INVALID_DATA, fault)
 
     async def receive(self) -> Received:
         """Return the value of the next message. The annotation ``ws: WebSocket[Received, Sent]``
@@ -232,7 +248,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         messages = self._annotated()
         content = await self._connection.receive(*messages.call)
         try:
-            if len(content) > websockets.LARGE:
+            if len(content) > LARGE:
                 made: Received = await in_thread(IO_THREADS, messages.read, content)
             else:
                 made = messages.read(content)
@@ -243,7 +259,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
             fault = str(error)
         else:
             return made
-        await self._connection.reject(websockets.INVALID_DATA, fault)
+        await self._connection.reject(INVALID_DATA, fault)
 
     def messages(self) -> AsyncIterator[Received]:
         """Iterate over the values of messages, as returned by ``receive``: ``async for message in

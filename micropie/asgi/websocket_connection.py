@@ -50,8 +50,28 @@ from anyio.lowlevel import checkpoint
 from micropie._core.errors import logger
 from micropie._core.execution import CLEAN_UP_WITHIN, TASKS, Action, LoopFuture, LoopTasks
 from micropie._core.flow import CloseInfo
-from micropie._core.http import websockets
-from micropie._core.http.protocols import HeaderPairs, Receive, Send, ServerMessage
+from micropie._core.http.protocols import HeaderPairs, Receive, ServerMessage
+from micropie._core.http.websockets import (
+    ACCEPT,
+    CLOSE,
+    CONNECTING,
+    FINISH,
+    GOING_AWAY,
+    LEAVE,
+    LOST,
+    NO_CODE,
+    OPEN,
+    POLICY,
+    RECEIVING,
+    SENDING,
+    TOO_BIG,
+    WRONG_KIND,
+    MessageError,
+    Progress,
+    check_code,
+    is_too_big,
+    truncate_reason,
+)
 from micropie.asgi.coroutines import Steps, advance, await_within, brings_cancellation, resume
 from micropie.asgi.exchange import ASGIWebSocketExchange
 from micropie.asgi.steps import failure_of_step
@@ -79,7 +99,7 @@ DENIAL = "websocket.http.response"  # the ASGI extension "WebSocket Denial Respo
 MAX_MESSAGES = 32
 
 
-class Connection(websockets.Progress):
+class Connection(Progress):
     """The connection of one WebSocket. It connects the handler's calls with the server's
     ``receive`` and ``send``.
     """
@@ -104,29 +124,24 @@ class Connection(websockets.Progress):
     _leave_scope: anyio.CancelScope
     _cleanup_scope: anyio.CancelScope
 
-    def __init__(self, exchange: ASGIWebSocketExchange, receive: Receive, send: Send) -> None:
+    def __init__(self, exchange: ASGIWebSocketExchange, receive: Receive) -> None:
         self._exchange = exchange
         self._settings = exchange.config.settings
         self._receive = receive
-        self._send = send
         # The messages that the handler hasn't received yet, each with its size.
         self._messages: deque[tuple[ServerMessage, int]] = deque()
 
     # -- the handler -------------------------------------------------------------------------------
 
-    async def run(
-        self, websocket: object, handler: Callable[..., Awaitable[object]], /, *arguments: object
-    ) -> None:
-        """Run ``handler(websocket, *arguments)`` until it ends or is cancelled after a
-        disconnect.
-        """
+    async def run(self, handler: Callable[..., Awaitable[object]], /, *arguments: object) -> None:
+        """Run ``handler(*arguments)`` until it ends or is cancelled after a disconnect."""
         self._tasks = tasks = TASKS.get()
         self._leave_scope, self._cleanup_scope = tasks.new_scope(), tasks.new_scope()
         shutdown = self._exchange.config.shutdown
         shutdown.add(self._close_from_outside)
         try:
             with self._leave_scope, self._cleanup_scope:
-                await self._run_handler(handler(websocket, *arguments).__await__())
+                await self._run_handler(handler(*arguments).__await__())
         except Exception:
             raise
         except BaseException as error:  # the cause may be a provider's cancel scope
@@ -156,7 +171,7 @@ class Connection(websockets.Progress):
         while True:
             try:
                 self._waits_for = (
-                    next(steps) if sent is raised is None else advance(steps, sent, raised)
+                    next(steps) if sent is None and raised is None else advance(steps, sent, raised)
                 )
             except StopIteration as end:
                 if end.value is not None and self._exchange.config.advisor is not None:
@@ -172,7 +187,7 @@ class Connection(websockets.Progress):
                 raised = error
             if (
                 self.code is not None
-                and not (sent is raised is None)
+                and (sent is not None or raised is not None)
                 and not self._cleanup_scope.shield
                 and self._leave_scope.cancel_called
                 and (
@@ -206,17 +221,17 @@ class Connection(websockets.Progress):
         """
         if not super().end(action, code, reason):
             return False
-        if action is websockets.LEAVE:
+        if action is LEAVE:
             self._start_grace()
         else:
             self._messages.clear()
-        if self._arrival is not None:
-            _settle(self._arrival)
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
         return True
 
     def _lost(self, error: Exception) -> None:
         logger.debug("%s: the server raised %r", self._exchange.label, error)
-        self.end(websockets.LEAVE, websockets.LOST, "")
+        self.end(LEAVE, LOST, "")
 
     def _close_from_outside(self, reason: str = "") -> None:
         """Close the WebSocket with 1001 from outside the handler's task, for example when the
@@ -224,8 +239,8 @@ class Connection(websockets.Progress):
 
         The handler's next call raises ``ConnectionClosed``.
         """
-        if self.state is websockets.OPEN:
-            self.end(websockets.CLOSE, websockets.GOING_AWAY, reason)
+        if self.state is OPEN:
+            self.end(CLOSE, GOING_AWAY, reason)
             self._start_grace()
             self._tasks.start_soon(self._send_close_in_turn)
 
@@ -233,8 +248,8 @@ class Connection(websockets.Progress):
         """After the server has cancelled the handler, close the WebSocket with 1001 if it is still
         open.
         """
-        if self.state is websockets.OPEN:
-            self.end(websockets.CLOSE, websockets.GOING_AWAY, "")
+        if self.state is OPEN:
+            self.end(CLOSE, GOING_AWAY, "")
             await self._send_close(LAST_FRAME_WITHIN)
 
     def _start_grace(self) -> None:
@@ -244,10 +259,9 @@ class Connection(websockets.Progress):
         A handler that is waiting for a message is woken now. Its grace period begins only if it
         waits again, because most handlers end at once.
         """
-        grace = self._settings.websocket_grace
         self._is_grace_due = self._arrival is not None and self._waits_for is self._arrival
-        if grace is not None and not self._is_grace_due:
-            self._leave_scope.deadline = anyio.current_time() + grace
+        if not self._is_grace_due and self._settings.websocket_grace is not None:
+            self._leave_scope.deadline = anyio.current_time() + self._settings.websocket_grace
 
     # -- messages in -------------------------------------------------------------------------------
 
@@ -259,7 +273,9 @@ class Connection(websockets.Progress):
             while True:
                 message = await (receive() if timeout is None else await_within(receive(), timeout))
                 if message["type"] != "websocket.receive":
-                    if not self.end(websockets.LEAVE, *websockets.disconnect_info(message)):
+                    # Servers may leave out the code or the reason, or send None.
+                    code, reason = message.get("code") or NO_CODE, message.get("reason") or ""
+                    if not self.end(LEAVE, code, reason):
                         # This side has already closed the WebSocket, but the handler may still be
                         # running.
                         self._start_grace()
@@ -293,7 +309,7 @@ class Connection(websockets.Progress):
                 "receive at a time"
             )
         while not self._messages:
-            if self.state not in websockets.RECEIVING:
+            if self.state not in RECEIVING:
                 await self._refuse(method)
             self._arrival = arrival = self._tasks.new_future()
             try:
@@ -302,8 +318,8 @@ class Connection(websockets.Progress):
                 self._arrival = None
         message, size = self._messages.popleft()
         self._size -= size
-        if self._room is not None:
-            _settle(self._room)
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
         self._sent_unchecked = 0
         content = message.get(key)
         # ``size`` may be a number of characters, and a character has at most four bytes in UTF-8.
@@ -328,33 +344,36 @@ class Connection(websockets.Progress):
         if content is None:
             content = message.get("bytes") or b""
             if method == "receive_text":
-                await self.reject(websockets.WRONG_KIND, "a text message was expected")
+                await self.reject(WRONG_KIND, "a text message was expected")
         elif method == "receive_bytes":
-            await self.reject(websockets.WRONG_KIND, "a binary message was expected")
+            await self.reject(WRONG_KIND, "a binary message was expected")
         max_size = self._settings.websocket_max_size
-        if websockets.is_too_big(content, max_size):
-            await self.close(websockets.TOO_BIG, f"a message may have {max_size} bytes at most")
+        if is_too_big(content, max_size):
+            await self.close(TOO_BIG, f"a message may have {max_size} bytes at most")
             raise StopAsyncIteration if method is ITERATION else self.closed()
         return content
 
     async def reject(self, code: int, reason: str) -> NoReturn:
         """Close the WebSocket because of an unexpected message, and raise ``MessageError``."""
         await self.close(code, reason)
-        raise websockets.MessageError(code, reason)
+        raise MessageError(code, reason)
 
     # -- messages out ------------------------------------------------------------------------------
 
     async def accept(self, subprotocol: str | None, headers: HeaderPairs) -> None:
         """Accept the handshake, and start reading."""
-        self.step(websockets.ACCEPT, "accept")
-        encoded = encode_headers(None, None, headers) if headers else []
+        self.step(ACCEPT, "accept")
         try:
             await self.send(
                 "accept",
-                {"type": "websocket.accept", "subprotocol": subprotocol, "headers": encoded},
+                {
+                    "type": "websocket.accept",
+                    "subprotocol": subprotocol,
+                    "headers": encode_headers(None, None, headers) if headers else [],
+                },
             )
         finally:  # even after a cancellation, because the handler may go on
-            if self.state is websockets.OPEN:
+            if self.state is OPEN:
                 self._stop_reading = self._tasks.start_soon(self._read)
 
     async def send(self, method: str, message: ServerMessage) -> None:
@@ -362,7 +381,7 @@ class Connection(websockets.Progress):
 
         ``method``: the name of the method that the handler called.
         """
-        if self.state not in websockets.SENDING:
+        if self.state not in SENDING:
             await self._refuse(method)
         turn, held = self._turn, None
         try:
@@ -370,11 +389,11 @@ class Connection(websockets.Progress):
                 await turn.acquire()
                 held = turn
                 # Another task may have closed the WebSocket meanwhile.
-                if self.state not in websockets.SENDING:
+                if self.state not in SENDING:
                     raise self.refusal(method)
             # Advance ``send`` manually: if it doesn't have to wait, it needs neither a turn nor a
             # timer.
-            steps = self._send(message).__await__()
+            steps = self._exchange.send(message).__await__()
             try:
                 waits_for = next(steps, SENT)
             except Exception as error:
@@ -405,8 +424,8 @@ class Connection(websockets.Progress):
             if seconds is None or not isinstance(error, TimeoutError):
                 self._lost(error)
             elif self.end(
-                websockets.CLOSE,
-                websockets.POLICY,
+                CLOSE,
+                POLICY,
                 f"the client did not accept a message within {seconds:g} s",
             ):
                 logger.info(
@@ -421,23 +440,21 @@ class Connection(websockets.Progress):
         """Close the WebSocket, unless it is already closed or the client has disconnected. See
         ``WebSocket.close``.
         """
-        websockets.check_code(code)
-        if self.end(websockets.CLOSE, code, websockets.truncate_reason(reason)):
+        check_code(code)
+        if self.end(CLOSE, code, truncate_reason(reason)):
             await self._send_close_in_turn()
 
     async def finish(self, close_info: CloseInfo) -> None:
-        """If the WebSocket is still open after its handler has ended, close it. If sending the
-        close frame was cancelled earlier, send it now.
+        """Close the WebSocket after its handler has ended, unless the client has ended it. If
+        sending the close frame was cancelled earlier, send it now.
 
         If the handshake was not accepted, many servers can't send the application's response, and
         send a plain 403 instead.
         """
-        if self.state is websockets.GONE:
-            return
         code, reason, answer = close_info
         extensions = self._exchange.scope.get("extensions") or ()
-        can_deny = self.state is websockets.CONNECTING and DENIAL in extensions
-        self.end(websockets.CLOSE, code, websockets.truncate_reason(reason))
+        can_deny = self.state is CONNECTING and DENIAL in extensions
+        self.end(CLOSE, code, truncate_reason(reason))
         if answer is not None and can_deny:
             body = {"type": f"{DENIAL}.body", "body": answer[4]}
             await self._send_last(
@@ -454,7 +471,7 @@ class Connection(websockets.Progress):
         """
         self._turn = self._turn or anyio.Semaphore(1, fast_acquire=True)
         async with self._turn:
-            if self.may(websockets.FINISH):
+            if self.may(FINISH):
                 await self._send_close(self._settings.websocket_send_timeout)
 
     async def _send_close(self, seconds: float | None) -> None:
@@ -477,13 +494,7 @@ class Connection(websockets.Progress):
         """
         try:
             for message in messages:
-                await await_within(self._send(message), seconds)
+                await await_within(self._exchange.send(message), seconds)
         except Exception as error:
             logger.debug("%s: the server raised %r", self._exchange.label, error)
-        self.step(websockets.FINISH, "close")
-
-
-def _settle(future: LoopFuture) -> None:
-    """Wake the task that awaits a future, if there is one."""
-    if not future.done():
-        future.set_result(None)
+        self.step(FINISH, "close")

@@ -31,7 +31,6 @@ from micropie._core.http.websockets import (
     MessageError,
     Progress,
     check_code,
-    disconnect_info,
     is_allowed_origin,
     is_origin,
     is_too_big,
@@ -170,18 +169,6 @@ def test_R57_a_message_is_measured_in_bytes(
     content: str | bytes, limit: int, too_big: bool
 ) -> None:
     assert is_too_big(content, limit) is too_big
-
-
-@pytest.mark.parametrize(
-    ("message", "farewell"),
-    [
-        ({"code": 1001, "reason": "x"}, (1001, "x")),
-        ({}, (1005, "")),
-        ({"code": None, "reason": None}, (1005, "")),
-    ],
-)
-def test_R56_servers_leave_code_and_reason_out(message: Any, farewell: Any) -> None:
-    assert disconnect_info(message) == farewell
 
 
 # Origin, scheme, host, others, whether it may.

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
         CloseInfo,
         cleanup,
         converse,
-        found_socket,
         run_mount_guards,
     )
 
@@ -48,11 +47,11 @@ if TYPE_CHECKING:
 __all__ = [
     "UNDER_ASGI", "UNDER_WSGI", "CloseInfo", "FlowMiddleware", "Hook", "HttpMiddleware",
     "Lifecycle", "Lifespan", "LifespanContext", "Startable", "WebSocketMiddleware", "call_handler",
-    "cleanup", "close_resources", "converse", "end_resources", "found_socket", "lifespan_opener",
+    "cleanup", "close_resources", "converse", "end_resources", "lifespan_opener",
     "log_lifecycle_failure", "log_request_failure", "respond", "run_mount_guards",
 ]
 # fmt: on
 
 __getattr__, __dir__ = names_on_demand(
-    __name__, {"websocket": "CloseInfo cleanup converse found_socket run_mount_guards"}
+    __name__, {"websocket": "CloseInfo cleanup converse run_mount_guards"}
 )

@@ -1,9 +1,9 @@
 """The life of a WebSocket, written once for every server, as ``flow/http.py`` is for requests.
 
-A driver (``asgi/websocket.py``) creates the request and calls ``found_socket``, which performs
-stage 1. If a mounted application serves the path, the driver passes the WebSocket to it. Otherwise,
-the driver creates the socket, performs the steps of ``converse``, and then ends the WebSocket as
-described by the ``CloseInfo`` that the flow returns. There are six stages:
+A driver (``asgi/websocket.py``) creates the request and finds the route (stage 1). If a mounted
+application serves the path, the driver passes the WebSocket to it. Otherwise, the driver creates
+the socket, performs the steps of ``converse``, and then ends the WebSocket as described by the
+``CloseInfo`` that the flow returns. There are six stages:
 
     1. The route is found.
     2. HTTP hooks whose ``guards`` is True run, and the session is opened.
@@ -18,7 +18,7 @@ A handshake can be refused like a request: with a status and a sentence.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from micropie._core.errors import HTTPError, RaisedAnswer, Redirect, alone_in, failure_in, logger
 from micropie._core.execution.steps import AWAIT, Flow
@@ -46,8 +46,6 @@ from micropie._core.routing import (
     Handover,
     Refusal,
     RouteMatch,
-    SearchResult,
-    Site,
     config_of,
 )
 
@@ -62,24 +60,20 @@ class CloseInfo(NamedTuple):
     answer: Answer | None  # None if the handshake was accepted
 
 
-def found_socket(site: Site, request: WebSocketRequest) -> SearchResult:
-    """Return the route of a WebSocket, or the mounted application that serves it, or a ``Refusal``
-    to pass to ``converse``.
-    """
-    request._exchange.config = site.config
-    return site.find_socket(request)
+_NORMAL_END: Final = CloseInfo(websockets.NORMAL, "", None)
 
 
 def converse(
     found: RouteMatch | Refusal,
     request: WebSocketRequest,
     run_handler: Callable[..., Awaitable[None]],
+    socket: object,
 ) -> Flow[CloseInfo]:
     """Take a WebSocket through stages 1 to 5. Return the ``CloseInfo`` with which the driver ends
     the WebSocket if it is still open.
 
-    ``run_handler(handler, *arguments)`` is a function of the driver that calls the handler with the
-    socket and these arguments.
+    ``run_handler(handler, socket, *arguments)`` is a function of the driver that runs the handler
+    with these arguments.
     """
     exchange = request._exchange
     failure: Exception | None = None
@@ -90,10 +84,19 @@ def converse(
         route, arguments, values = found
         exchange.route = route
         exchange.outside.update(route.for_tools)
-        exchange.config = route.config
-        # Stages 2 and 3 run in a separate generator, so that its frame doesn't stay in memory while
-        # the socket is open.
-        refusal = yield from _handshake(request, route.config)
+        exchange.config = config = route.config
+        refusal = None
+        # 2. Run the HTTP hooks with ``guards``, and open the session.
+        if config.middlewares or config.sessions.opens_ahead:
+            refusal = yield from _run_guards(request)
+            if refusal is None:
+                yield from exchange.open_session()
+        # 3. Check the origin first, so that the WebSocket hooks never see a handshake from a page
+        # of another site. Then run the hooks.
+        if refusal is None:
+            _check_origin(request, config)
+            if config.ws_middlewares:
+                refusal = yield from _run_websocket_hooks(request, config)
         if refusal is not None:
             close_info = refusal
         else:
@@ -105,7 +108,7 @@ def converse(
                 arguments = route.bind(request, arguments, values)
             if route.providers:
                 arguments = yield from with_resources(request, route, arguments)
-            yield AWAIT, run_handler, (route.call, *arguments)
+            yield AWAIT, run_handler, (route.call, socket, *arguments)
             close_info = _close_info_after_return(request)
     except Exception as error:
         failure = error
@@ -117,10 +120,11 @@ def converse(
             close_info = _close_info_after_failure(request, failure)
     finally:
         del failure, found  # avoid a reference cycle between the exception and this frame
-    try:
-        yield from cleanup(request)
-    except Exception as error:
-        close_info = _close_info_after_failure(request, error)
+    if exchange.hooks_begun or exchange.answer.session is not None:
+        try:
+            yield from cleanup(request)
+        except Exception as error:
+            close_info = _close_info_after_failure(request, error)
     return close_info
 
 
@@ -141,20 +145,11 @@ def cleanup(request: WebSocketRequest) -> Flow[None]:
         yield from config_of(exchange).sessions.close(session, exchange)
 
 
-def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | None]:
-    """Run the hooks that may refuse the handshake, open the session and check the origin (stages 2
-    and 3). Return the ``CloseInfo`` with which to refuse the handshake, or None to accept it.
+def _run_websocket_hooks(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | None]:
+    """Run the ``before_websocket`` hooks. Return the ``CloseInfo`` with which to refuse the
+    handshake, or None if no hook refuses it.
     """
-    # 2. Run the HTTP hooks whose ``guards`` is True, and open the session.
-    if config.middlewares or config.sessions.opens_ahead:
-        refusal = yield from _run_guards(request)
-        if refusal is not None:
-            return refusal
-        yield from request._exchange.open_session()
-    # 3. Check the origin first, so that the WebSocket hooks never see a handshake from a page of
-    # another site. Then run the hooks.
-    _check_origin(request, config)
-    refused = (yield from run_before_websocket(config, request)) if config.ws_middlewares else None
+    refused = yield from run_before_websocket(config, request)
     if refused is None:
         return None
     code, reason = refused
@@ -211,7 +206,7 @@ def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
 
 def _close_info_after_return(request: WebSocketRequest) -> CloseInfo:
     if request._exchange.answer.is_accepted:
-        return CloseInfo(websockets.NORMAL, "", None)
+        return _NORMAL_END
     return _close_info(
         request, websockets.NORMAL, "", error_response(403, "This WebSocket was not accepted.")
     )

@@ -18,7 +18,6 @@ from typing import Final, NoReturn
 from micropie._core.errors import ConnectionClosed, ResponseError
 from micropie._core.http import Request
 from micropie._core.http.addresses import normal_origin
-from micropie._core.http.protocols import ServerMessage
 
 CONNECTING: Final = "connecting"
 OPEN: Final = "open"
@@ -136,9 +135,10 @@ class Progress:
         Return False if it had ended already, because only the first end counts.
         """
         state = TRANSITIONS.get((self.state, action))
-        if state is not None:
-            self.state, self.code, self.reason = state, code, reason
-        return state is not None
+        if state is None:
+            return False
+        self.state, self.code, self.reason = state, code, reason
+        return True
 
     def refusal(self, method: str) -> Exception:
         """Return the exception for a call that is not allowed now: ``ConnectionClosed`` if the
@@ -182,14 +182,6 @@ def is_too_big(content: str | bytes, limit: int) -> bool:
     """Return whether a message has more than ``limit`` bytes."""
     encoded = content if isinstance(content, bytes) else content.encode("utf-8", "replace")
     return len(encoded) > limit
-
-
-def disconnect_info(message: ServerMessage) -> tuple[int, str]:
-    """Return the code and the reason of a ``websocket.disconnect`` message.
-
-    Servers may leave out the code or the reason, or send None instead.
-    """
-    return message.get("code") or NO_CODE, message.get("reason") or ""
 
 
 # -- origins ---------------------------------------------------------------------------------------

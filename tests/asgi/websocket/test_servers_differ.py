@@ -218,7 +218,15 @@ def test_R57_messages_that_are_there_need_no_timer(backend: str) -> None:
     assert got == ["a", "b"]
 
 
-def test_R56_a_disconnect_without_a_code(backend: str) -> None:
+@pytest.mark.parametrize(
+    ("message", "farewell"),
+    [
+        ({"code": 1001, "reason": "x"}, (1001, "x")),
+        ({}, (1005, "")),
+        ({"code": None, "reason": None}, (1005, "")),
+    ],
+)
+def test_R56_servers_leave_code_and_reason_out(backend: str, message: Any, farewell: Any) -> None:
     seen: list[Any] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -227,8 +235,8 @@ def test_R56_a_disconnect_without_a_code(backend: str) -> None:
             await ws.receive_text()
         seen.append((closed.value.code, closed.value.reason))
 
-    serve(backend, handler, Server(farewell={"type": "websocket.disconnect", "code": None}))
-    assert seen == [(1005, "")]
+    serve(backend, handler, Server(farewell={"type": "websocket.disconnect", **message}))
+    assert seen == [farewell]
 
 
 def test_a_client_that_leaves_in_the_handshake(backend: str) -> None:
