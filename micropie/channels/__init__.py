@@ -5,11 +5,11 @@ Open ``hub.py`` to change publishing and subscribing in one process, ``mailbox.p
 each subscriber, and ``redis.py`` for channels across processes.
 
 Each subscriber has a mailbox of limited size. A publisher puts messages into it under a lock
-without waiting; only the subscriber waits. A mailbox wakes a thread with a ``threading.Event`` and
-a task with its loop's ``ThreadsafeWaker``, which wakes the loop once, however many tasks are woken.
-With Redis, there are two threads in each process, one to publish and one to listen, each with its
-own connection. When the listener's connection is lost, every mailbox records that messages may be
-missing.
+without waiting; only the subscriber waits. A mailbox wakes a waiting thread with a
+``threading.Event``. It wakes a waiting task with the ``ThreadsafeWaker`` of the task's loop, which
+wakes the loop once for any number of tasks. With Redis, there are two threads in each process, one
+to publish and one to listen, each with its own connection. When the listener's connection is lost,
+every mailbox records that messages may be missing.
 """
 
 from __future__ import annotations

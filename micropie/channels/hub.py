@@ -59,9 +59,9 @@ class Channels:
         """Start without subscribers, because after a fork the subscribers in memory belong to the
         parent.
         """
-        # Reentrant, because a signal handler may publish. The lock is held while mailboxes are
-        # filled, so that all subscribers get messages in the same order. No code blocks while it
-        # holds the lock.
+        # The lock is reentrant, because a signal handler may publish. It is held while mailboxes
+        # are filled, so that all subscribers get messages in the same order. No code blocks while
+        # it holds the lock.
         self._lock = threading.RLock()
         self._mailboxes: dict[str, dict[Mailbox, Subscription]] = {}
 
@@ -204,7 +204,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
 
     @property
     def gaps(self) -> int:
-        """How often the connection to Redis was lost, and messages may have been lost with it."""
+        """How often the connection to Redis was lost. Messages may have been lost each time."""
         return self._mailbox.gaps
 
     # -- beginning and end -------------------------------------------------------------------------

@@ -123,8 +123,8 @@ class Mailbox:
     """The messages of one subscriber. Thread-safe."""
 
     def __init__(self, size: int, when_full: WhenFull) -> None:
-        # Reentrant, like the lock of ``Channels``. It is held while the functions in ``_waiting``
-        # are called.
+        # The lock is reentrant, like that of ``Channels``. It is held while the functions in
+        # ``_waiting`` are called.
         self._lock = RLock()
         self._waiting: set[Callable[[], object]] = set()
         self.dropped = 0

@@ -284,8 +284,8 @@ class _Listener(threading.Thread):
             self._hub.send(self._control, b"").add_done_callback(self._after_wake)
 
     def _after_wake(self, sent: futures.Future[str]) -> None:
-        # The listener's thread notices the failure only later. So the waiting subscriptions fail
-        # now.
+        # Fail the waiting subscriptions now, because the listener's thread notices the failure only
+        # later.
         if failure := cast(Future, sent).failure():
             with self._lock:
                 self._fail_joining(failure)

@@ -60,7 +60,9 @@ def execute(arguments: Namespace) -> int:
 
 
 def _notes(app: App) -> Iterator[str]:
-    """Yield a note for each setting and each piece of code that may be a mistake or intentional."""
+    """Yield a note for each setting and each piece of code that may be a mistake but may also be
+    intentional.
+    """
     if sentence := open_by_name(app):
         yield sentence
     inspector = Inspector(app)

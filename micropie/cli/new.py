@@ -154,9 +154,7 @@ PACKAGE = {
 
 
 def _words(arguments: Namespace, name: str) -> dict[str, str]:
-    """Return the replacements for the placeholders in the project's files, which are words in
-    capitals.
-    """
+    """Return the replacements for the placeholders (words in capitals) in the project's files."""
     module = name.replace("-", "_")
     parts, files = "`app.py` is the application", '"app.py", "templates", "static"'
     if arguments.api:

@@ -80,8 +80,8 @@ def _is_codec(arguments: list[ast.expr], wanted: str) -> bool:
 
 
 def template_imports(framework: str, folder: Path) -> Iterator[tuple[Path, int]]:
-    """Yield the file and number of each line that imports the framework in the templates under a
-    folder.
+    """Search the templates under a folder for lines that import the framework, and yield each line
+    as (file, line number).
     """
     statement = re.compile(_IN_TEMPLATE.format(framework))
     for file in sorted(one for one in folder.rglob("*") if one.suffix in _TEMPLATES):

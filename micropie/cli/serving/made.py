@@ -1,5 +1,5 @@
-"""Give an application a name by which a server's worker processes can import it, even if a factory
-returns the application or it needs a compatibility module.
+"""Give an application a name by which a server's worker processes can import it. This also works if
+a factory returns the application, or if the application needs a compatibility module.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
     Raises ``ServingError`` if no server can fulfil the options. Also raises the application's
     ``SetupError`` here, because a server would print a traceback.
 
-    ``reload``: whether to run this command in another process, and to restart it when a module's
+    ``reload``: whether to run this command in a child process, which is restarted when a module's
         file has changed.
     """
     if os.environ.get(IS_SERVING):
