@@ -162,7 +162,7 @@ def add_route(
     """Handle ``path`` with ``function`` and only these ``hooks``. The application's own hooks, such
     as the access log, rate limits, trusted hosts and log-in, don't run. The application may have
     routes with the same path for other methods. The application's hooks run as usual for these
-    routes, and for a method without a route, which gets a 405.
+    routes. They also run for a method without a route, which gets a 405.
 
         add_route(app, "/version", version, hooks=[])
 

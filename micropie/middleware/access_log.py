@@ -80,7 +80,7 @@ class AccessLog(FlowMiddleware):
         request.on_close(partial(self._write, request, perf_counter()))
 
     def after(self, request: Request, response: Response) -> None:
-        """Log the request if outer middleware sent the response, so that ``before`` was not
+        """If outer middleware sent the response, log the request here, because ``before`` was not
         called.
         """
         closers = request._exchange.at_end().closers

@@ -15,8 +15,8 @@ from micropie._core.streams import Stream, stream_of
 from micropie.middleware.base import FlowMiddleware
 from micropie.middleware.codings import CODINGS, PACKAGES, Compressor, MakeCompressor, maker_of
 
-# The size in bytes up to which a body is compressed on the event loop, which takes half a
-# millisecond. A larger body is compressed in a thread.
+# A body of at most this many bytes is compressed on the event loop, in half a millisecond or less.
+# A larger body is compressed in a thread.
 _INLINE_LIMIT = 32 * 1024
 
 # The media types that are compressed by default: text, and binary formats that contain no
@@ -104,8 +104,8 @@ class Compress(FlowMiddleware):
         """Compress the response if its headers, type and length allow it."""
         exchange = request._exchange
         if response.status in (206, 304):
-            # A 206 or 304 must have the same headers as the 200 (RFC 9110, sections 15.3.7 and
-            # 15.4.5), or caches can't match them.
+            # Caches match a 206 or a 304 with the 200 for the same URL, so all three must have the
+            # same headers (RFC 9110, sections 15.3.7 and 15.4.5).
             if self._suits(response, None):
                 add_vary(response.pairs, "Accept-Encoding")
                 if response.status == 304 and self.coding_for(request):

@@ -192,8 +192,8 @@ def _compiled(expression: str | None) -> re.Pattern[str] | None:
 
 def _matched_stranger(regex: re.Pattern[str]) -> str:
     """Return an unrelated site's origin that the regular expression matches, or ""."""
-    # Also try an origin that begins like the expression: r"https://example\.com.*" matches
-    # https://example.com.notmysite.com.
+    # Also append each unrelated host to the host at the beginning of the expression, because
+    # r"https://example\.com.*" matches https://example.com.notmysite.com.
     own = [
         start.replace("\\", "") for start in re.findall(r"^\^?((?:[\w:/-]|\\[.-])+)", regex.pattern)
     ]

@@ -25,8 +25,8 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 # Authentication schemes that a browser sends automatically once the user has logged in. Other
 # schemes are sent only by scripts.
 _ADDED_BY_BROWSERS: Final = frozenset({"basic", "digest", "negotiate", "ntlm"})
-# Authentication schemes for tokens. Forms can't send them, and other sites' scripts only with CORS
-# permission.
+# Authentication schemes for tokens. Forms can't send them. Other sites' scripts can send them only
+# with CORS permission.
 _TOKENS: Final = frozenset({"bearer", "dpop", "token"})
 
 
@@ -40,11 +40,11 @@ class CSRFMiddleware(FlowMiddleware):
       by other means, for example by a webhook's signature. All paths under them are exempt as well.
 
     A request with neither ``Sec-Fetch-Site`` nor ``Origin`` needs the token that ``csrf_token``
-    returns, in the header ``X-CSRF-Token`` or in the form field ``csrf_token``. Such a request
-    needs no token in two cases: it has neither a cookie nor an ``Authorization`` that browsers send
-    automatically, so it acts for no user; or its ``Authorization`` contains a token (``Bearer``,
-    ``DPoP``, ``Token``), which browsers never add on their own. Raises ``SetupError`` for a
-    malformed origin or path.
+    returns, in the header ``X-CSRF-Token`` or in the form field ``csrf_token``. If such a request
+    has no cookie, and no ``Authorization`` that browsers send automatically, it acts for no user
+    and needs no token. It also needs none if the scheme of its ``Authorization`` is ``Bearer``,
+    ``DPoP`` or ``Token``, because browsers never send these on their own. Raises ``SetupError`` for
+    a malformed origin or path.
     """
 
     def __init__(self, *, trusted_origins: Iterable[str] = (), exempt: Iterable[str] = ()) -> None:

@@ -80,8 +80,8 @@ class LoadShedding(FlowMiddleware):
     Otherwise an overloaded server responds late to everybody, and most clients have given up by
     then. ``LoadShedding`` takes no arguments. It starts to reject requests when waits have been too
     long for a second and aren't becoming shorter. (After a burst or a pause of the machine, they
-    become shorter.) It then rejects each request that has waited for a quarter of a second and
-    behind ten other requests (as in CoDel, RFC 8289).
+    become shorter.) It then rejects each request that has waited for at least a quarter of a
+    second, and for at least as long as five requests take (as in CoDel, RFC 8289).
 
     In the header ``X-Request-Start``, the proxy sends the time at which a request arrived: ``t=``
     and the time since 1970 in seconds, milliseconds or microseconds. So the measured wait includes

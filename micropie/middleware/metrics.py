@@ -139,7 +139,7 @@ class Metrics(FlowMiddleware):
         because a stream of events may last for days.
         """
         began = vars(request).get(_BEGAN)
-        if began is not None:  # not set if an outer hook sent the response
+        if began is not None:  # None if an outer hook sent the response
             self._all.seconds.labels(*_labels_of(request)).observe(perf_counter() - began)
 
     def _end(self, request: Request) -> None:

@@ -13,8 +13,9 @@ from micropie.middleware.rate_limit import MICROSECONDS, Quota, RateStore, inter
 _TIMEOUT = 1.0
 
 # Redis runs this script atomically. KEYS[1] is the key under which the client's time is stored (see
-# rate_limit.py). ARGV is the interval, how far the client's time may be ahead of the current time,
-# and the current time ("" for Redis's own clock, which all machines share), all in microseconds.
+# rate_limit.py). ARGV has three numbers of microseconds: the interval, the maximum by which the
+# client's time may be ahead of the current time, and the current time. "" as the current time means
+# Redis's own clock, which all machines share.
 _HIT = """
 local interval, most, now = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 if not now then
