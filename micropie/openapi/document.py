@@ -397,8 +397,8 @@ class Builder:
         *,
         is_304: bool,
     ) -> tuple[dict[str, list[dict[str, Any]]], bool]:
-        """Return the responses for the types in ``results``, by status, and whether the handler has
-        no other responses.
+        """Return two values: the responses for the types in ``results``, grouped by status; and
+        whether the handler has no other responses.
 
         ``stated``: the status of results whose type declares none. ``is_304``: whether the result
         None is sent as a 304.
@@ -488,8 +488,8 @@ class Builder:
         self, documented: _DocumentedRoute, number: int, sentence: str
     ) -> tuple[dict[str, dict[str, Any]], str | None]:
         """Return the responses that the application's error handlers send for errors with the
-        status ``number``, by the responses' own statuses. Also return a sentence that describes the
-        errors that micropie handles itself, or None if there are none.
+        status ``number``. The keys are the statuses of these responses. Also return a sentence that
+        describes the errors that micropie handles itself, or None if there are none.
 
         A response of unknown type is described like micropie's own error response.
         """
@@ -601,8 +601,8 @@ class Builder:
         return needed
 
     def _scheme_name(self, guard: object, scheme: dict[str, object]) -> str:
-        """Return the name of a security scheme: the name of the access check's class or function,
-        with a number if it is taken.
+        """Return the name of a security scheme: the name of the access check's class or function.
+        If another scheme has this name, a number is added.
         """
         own = getattr(guard, "__name__", type(guard).__name__)
         names = (own if number == 1 else f"{own}{number}" for number in count(1))
@@ -713,7 +713,7 @@ def _may_answer(key: int | type[Exception], number: int | None) -> bool:
 def _by_status(
     results: Sequence[object], stated: int | None
 ) -> tuple[dict[int | None, list[object]], bool]:
-    """Take the types of bodies by status from the annotations of results. Also return whether all
+    """Return the types of bodies in the annotations of results, grouped by status, and whether all
     statuses are known.
     """
     is_known = True

@@ -1,8 +1,8 @@
 """JSON Schema for the types in annotations: draft 2020-12, which OpenAPI 3.1 uses.
 
-msgspec describes dataclasses, TypedDicts and Structs, and pydantic its models. All other types are
-described here, in agreement with ``binding.converters``. An unknown type gets the schema of any
-value.
+msgspec describes dataclasses, TypedDicts and Structs. pydantic describes its own models. All other
+types are described here, in agreement with ``binding.converters``. An unknown type gets the schema
+of any value.
 """
 
 from __future__ import annotations
@@ -288,8 +288,9 @@ class Schemas:
         }
 
     def _beyond_pydantic(self, unknown: set[str], found: Schema, about: str) -> Schema:
-        """Return the schema of a type that pydantic can't describe, which is the schema of what the
-        type's encoder returns. If there is no encoder, add the type to ``unknown``.
+        """Return the schema of a type that pydantic can't describe. The schema comes from the
+        return annotation of the type's encoder. If there is no encoder, add the type to
+        ``unknown``.
         """
         schema = self.of(found.get("cls", Any))
         if schema and "$ref" not in str(schema):  # pydantic rejects references to other schemas
