@@ -4,8 +4,8 @@ A new hint is one function and one test case. The function returns or yields the
 the file and line, what is wrong, what to write. The function belongs to one of these modules,
 depending on what it inspects:
 
-- ``application.py``: attributes and hooks, at startup. Yield from ``foreign_attributes``.
-- ``source.py``: the source of a method, at startup. Yield from ``notes_of``.
+- ``application.py``: attributes and hooks, at startup. Let ``foreign_attributes`` yield the hint.
+- ``source.py``: the source of a method, at startup. Let ``notes_of`` yield the hint.
 - ``requests.py``: a request and its result. Call it in ``review_result`` or another ``review_...``.
 - ``failures.py``: an exception. Call it in ``hint_for``, or add a row to ``_HINTS``. For an
   attribute of requests, add a row to ``_OF_REQUESTS``.

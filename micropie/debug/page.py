@@ -45,7 +45,8 @@ _MASK = "********"
 _WORDS = "pass(?:word|wd|phrase)|pwd|secret|token|credential|authori[sz]ation|cookie|session|api[_-]?key|private|signature"  # noqa: E501
 _SECRET_NAME = re.compile(rf"{_WORDS}|(?:^|[_-])(?:auth|key|dsn)s?(?:$|[_-])", re.IGNORECASE)
 # Matches the value after a secret's name in a repr, as in "password='x'", "{'token': 'x'}" and
-# "(b'cookie', b'x')". If a quote or a bracket is not closed, it matches everything after it.
+# "(b'cookie', b'x')". If a quote or a bracket is not closed, the expression matches everything
+# after the quote or the bracket.
 _SECRET_VALUE = re.compile(
     rf"""((?:{_WORDS}|\b(?:auth|key|dsn)s?\b)\w{{0,40}}(?:['"]?\s*[=:]|['"]\s*,)\s*)"""
     r"""(?:b?'(?:\\.|[^'\\])*+'?|b?"(?:\\.|[^"\\])*+"?|\[[^\]]*+\]?|\([^)]*+\)?|\{[^}]*+\}?|[^\s,)}\]]++)""",
@@ -94,8 +95,8 @@ def error_page(request: Request, failure: Exception, plain: Response) -> Respons
         _heading(title, f"{request.method} {request.path}"),
         '<p><a href="#text">Copy the traceback</a></p>',
     ]
-    # Show in full the frames of two packages, the application's and the handler's, even if they are
-    # installed like libraries.
+    # Never collapse the frames of the application's package and of the handler's package, even if
+    # these are installed like libraries.
     function = None if request.route is None else request.route.function
     owners = [type(request.app), *([] if function is None else [function])]
     own = {str(owner.__module__).partition(".")[0] for owner in owners}
@@ -117,8 +118,8 @@ def error_page(request: Request, failure: Exception, plain: Response) -> Respons
 def not_found_page(
     request: Request, failure: HTTPError, plain: Response, entries: Sequence[RouteEntry]
 ) -> Response:
-    """Return the 404 for a path without a route: the response ``plain`` with a list of all routes
-    added. The routes with similar paths come first.
+    """Return the 404 for a path without a route: the response ``plain``, to which a list of all
+    routes is added. The routes with similar paths come first.
     """
     entries = [entry for entry in entries if not entry.hidden]
     table = {f"{entry.route.pattern} ({entry.route.name})": entry for entry in entries}
@@ -396,7 +397,9 @@ def _value(name: str, value: object) -> str:
 
 
 def _hide_secrets(text: str) -> str:
-    """Mask credentials, passwords in URLs and values after the name of a secret in ``text``."""
+    """Mask the secrets in ``text``: credentials, passwords in URLs, and values that follow the name
+    of a secret.
+    """
     text = _CREDENTIALS.sub(rf"\1 {_MASK}", text)
     return _URL_PASSWORD.sub(rf"\1{_MASK}@", _SECRET_VALUE.sub(rf"\1{_MASK}", text))
 

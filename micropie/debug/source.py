@@ -241,8 +241,8 @@ class FunctionSource:
         """Yield a sentence for the first statement that stores a client's value on ``self`` or on
         an application.
 
-        ``resources``: the names of the types that providers create, or None if the parameters don't
-        come from clients.
+        ``resources``: the names of the types that providers create. None means that the function's
+        parameters don't come from clients.
         """
         stated = {key: str(one) for key, one in self._function.__annotations__.items()}
         own = self._arguments[self._arguments[:1] == ["self"] :]
