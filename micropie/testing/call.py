@@ -25,8 +25,8 @@ from micropie.testing.errors import (
 
 Message = MutableMapping[str, Any]
 
-# The key in a scope or an environ for the function to which micropie reports errors that become a
-# 500 or are only logged.
+# The key of a function in a scope or an environ. micropie calls this function with each error that
+# becomes a 500 or is only logged.
 ON_FAILURE = "micropie.on_failure"
 
 WANTS_BODY: Message = {"type": "the application waits for more of the request's body"}

@@ -29,8 +29,8 @@ class PostForm:
     def sent_with(
         self, data: Mapping[str, Any], files: Sequence[tuple[str, Any]]
     ) -> dict[str, Any]:
-        """Return the options for httpx2 to send the request that a browser sends if a visitor
-        enters ``data`` and chooses ``files``.
+        """Return httpx2's options for a request: the one that a browser sends after a visitor has
+        entered ``data`` and chosen ``files``.
 
         A form without ``enctype="multipart/form-data"`` sends only the names of files. With this
         ``enctype``, a file input left empty sends a file without a name.

@@ -17,7 +17,8 @@ from micropie.testing.call import ClientCall, ClientSettings, Message, Runner, c
 from micropie.testing.errors import ProtocolViolation
 from micropie.testing.library import httpx
 
-# The key of the request extension with the application to call instead of the transport's own.
+# The key of a request extension that contains an application. This application is called instead of
+# the transport's own.
 APP = "micropie.app"
 
 START, BODY = "http.response.start", "http.response.body"

@@ -136,7 +136,9 @@ class WebSocketSession:
         self._call.put(message)
 
     def send_text(self, text: str) -> None:
-        """Send text. Like the other ``send_`` methods, raises ``WebSocketClosed``."""
+        """Send text. Like the other ``send_`` methods, this raises ``WebSocketClosed`` if the
+        WebSocket is closed.
+        """
         self.send({"type": "websocket.receive", "text": text})
 
     def send_bytes(self, data: bytes) -> None:
