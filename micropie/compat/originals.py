@@ -42,8 +42,8 @@ class OriginalFrameworkError(RuntimeError):
 
 
 def watch(framework: str) -> None:
-    """In the original framework, install the checks that raise ``OriginalFrameworkError``, now or
-    when the framework is imported. Log the names of modules that have imported it.
+    """Install the checks in the original framework, immediately or when it is imported. The checks
+    raise ``OriginalFrameworkError``. Log the names of modules that have imported it.
     """
     warn_of_originals(framework)
     module = sys.modules.get(framework)
@@ -145,8 +145,8 @@ class _Default:
     """A class attribute that raises an error if it is read while a migrated application handles a
     request.
 
-    ``log``: the original's ``cherrypy.log``. This object may read the attribute, because it has to
-        find the current application's log.
+    ``log``: the original's ``cherrypy.log``. The log may read the attribute at any time, because it
+        has to find the current application's log.
     """
 
     def __init__(self, value: object, log: object) -> None:

@@ -21,7 +21,7 @@ class Started(BaseException):
     """Raised to stop a program instead of starting its server.
 
     ``app``: the application to serve.
-    ``host``, ``port``: the address to serve it on, each None if the program doesn't set it.
+    ``host``, ``port``: where to serve the application. Each is None if the program doesn't set it.
     """
 
     def __init__(self, app: Any, host: str | None = None, port: int | None = None) -> None:

@@ -98,7 +98,7 @@ class _BottleRoute(OutsideRoute):
     ) -> None:
         if target is not None and target.is_async:
             super().__init__(config, self._answer_async, 2, kind_of(self._answer_async))
-            self.config = config  # restores the body's size limit, removed by the base class
+            self.config = config  # restores the body's size limit, which the base class removed
         else:
             super().__init__(config, self._answer, 2)
         self._app = app
@@ -202,8 +202,8 @@ def answer_raised(app: Application, request: Request, error: HTTPResponse) -> An
     """Return the response of Bottle's error handlers for ``abort`` or ``redirect`` called in a
     native handler.
     """
-    # Create micropie's response, because ``_native`` returns a ``Response`` for a stream only if
-    # this response exists.
+    # Create micropie's response: without it, ``_native`` wouldn't return a ``Response`` for a
+    # stream.
     request._exchange.response()
     exchange = getattr(request, "bottle_exchange", None)
     if exchange is None:

@@ -139,8 +139,9 @@ class _Rule:
             literal = re.escape(following)
             if mask and (re.match(character, following) is None if following else is_last):
                 # This wildcard doesn't backtrack. But each time an earlier wildcard backtracks,
-                # this wildcard is matched again, unless the text between the two has a character
-                # that it can't match.
+                # this wildcard is matched again. That takes little time if the text before this
+                # wildcard has a character that this wildcard doesn't match, because the matches
+                # then don't overlap.
                 going_back += bool(going_back and re.fullmatch(f"{character}*", literals[first]))
             elif (
                 wildcard.mask == _PATH
@@ -159,8 +160,8 @@ class _Rule:
                 self.groups += 1
                 between = literals[first + 1 : position]
                 self.runs.append((self.groups, wildcards[first:position], between))
-                # Match the run with the first possible end of each wildcard. ``_split`` then finds
-                # the values. Each value extends to its last possible end.
+                # This expression only checks that the run matches: it tries the first possible end
+                # of each wildcard. ``_split`` finds the values, which are as long as possible.
                 pattern += "(" + "".join(f"(?>{_SEGMENT}?{re.escape(each)})" for each in between)
             elif wildcard.name is None:
                 pattern += "(?:"
@@ -205,7 +206,7 @@ def _end_of_run(wildcards: list[_Wildcard], literals: list[str], position: int) 
 
 
 def _split(text: str, wildcards: list[_Wildcard], literals: list[str]) -> Arguments:
-    """Return the values of a run's wildcards; ``literals`` are the texts between them.
+    """Return the values of the wildcards in a run. ``literals``: the texts between the wildcards.
 
     Each wildcard takes as much text as possible, from left to right.
     """
@@ -230,8 +231,8 @@ def _compiled(pattern: str, text: str) -> re.Pattern[str]:
         ) from None
 
 
-# The ``fullmatch`` method of the joined expression, and the rules by the number of their group,
-# which is ``match.lastindex`` if the rule matches.
+# The ``fullmatch`` method of the joined expression, and a dict of the rules. The key of a rule is
+# the number of its group: if the rule matches, this is ``match.lastindex``.
 _Matcher: TypeAlias = tuple[Callable[[str], re.Match[str] | None], dict[int, _Rule]]
 
 

@@ -22,8 +22,8 @@ class VirtualHost:
 
     ``default``: the application for all other hosts.
     ``use_x_forwarded_host``: whether to use the first host in X-Forwarded-Host, if sent, instead of
-        Host. Clients can forge X-Forwarded-Host, so don't rely on a host to keep an application
-        secret.
+        Host. Clients can forge X-Forwarded-Host, so keeping a host secret doesn't protect its
+        application.
     """
 
     def __init__(

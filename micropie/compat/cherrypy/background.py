@@ -176,7 +176,7 @@ def _waitress(app: object, options: Options) -> _Parts:
             channel.close()
 
     def stop() -> None:
-        # Raised if the loop has ended already, which happens if another thread woke the loop first.
+        # ``OSError`` is raised if the loop has ended already, because another thread woke it first.
         with suppress(OSError):
             server.trigger.pull_trigger(end_loop)
 

@@ -91,8 +91,8 @@ def refusal_of(
 ) -> HTTPError | None:
     """Return the error for a call with invalid arguments, or None if the arguments are valid.
 
-    The status is 404 for a missing argument or an unexpected one from the path or the query, 400
-    for an unexpected one from a form.
+    The status is 404 if an argument is missing. For an unexpected argument it is 400 if the
+    argument comes from a form, otherwise 404.
     """
     try:
         parameters = inspect.signature(function).parameters.values()
@@ -151,8 +151,8 @@ class _Application(Protocol):
         """
 
     def _spellings(self, translate: Mapping[int, str]) -> Mapping[str, Sequence[str]]:
-        """Return the paths that have a section in the configuration. Paths that ``translate`` turns
-        into the same string are listed under this string.
+        """Return the paths that have a section in the configuration, grouped by the string that
+        ``translate`` turns them into.
         """
 
 

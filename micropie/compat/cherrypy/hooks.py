@@ -72,7 +72,8 @@ class HookMap(defaultdict[str, list[Hook]]):
     def run(self, point: str) -> None:
         """Call the hooks of a point, by priority.
 
-        After a hook fails, only failsafe hooks are called; then the hook's exception is raised.
+        After a hook has failed, only failsafe hooks are called, and at the end the exception is
+        raised.
 
         If several hooks fail, the last exception is raised and the earlier exceptions are logged.
         """

@@ -88,7 +88,9 @@ class Request:
 
     @lazy
     def config(self) -> Section:
-        """The merged configuration for the path, the handler and the objects that contain it."""
+        """The merged configuration: for the path, for the handler, and for the objects that contain
+        the handler.
+        """
         return merged_from(self.micropie_configs)
 
     @lazy
@@ -252,7 +254,8 @@ class ServedRequest(Request):
     @lazy
     def micropie_cookies(self) -> SimpleCookie:
         cookies, header = SimpleCookie(), self.native.header("cookie") or ""
-        # Use ``self.headers`` if a tool may have changed it, or if the header has encoded words.
+        # Read ``self.headers`` instead if a tool may have changed the header, or if the header has
+        # encoded words.
         if "headers" in self.__dict__ or "=?" in header:
             header = dict.get(self.headers, "Cookie", "")
         try:
@@ -379,7 +382,7 @@ class Response:
 
     @lazy
     def time(self) -> float:
-        """The time when the response object was created, in seconds since 1970."""
+        """The time when this attribute was first read, in seconds since 1970."""
         return time.time()
 
     @property

@@ -175,8 +175,8 @@ async def _await_handler(native: Request, life: Life, waiting: Any) -> _Answer:
 def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> _Answer:
     """Convert the response of CherryPy's exchange to micropie's.
 
-    ``is_encoded``: whether to return an ``EncodedAnswer`` where possible, which is sent without
-        further steps.
+    ``is_encoded``: whether the result may be an ``EncodedAnswer``, which is sent without further
+        steps.
     """
     request, response = exchange.request, exchange.response
     status = status_of(response.status)

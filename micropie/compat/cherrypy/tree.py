@@ -181,8 +181,8 @@ class Application(_Servable):
         return section
 
     def _spellings(self, translate: Mapping[int, str]) -> Mapping[str, Sequence[str]]:
-        """Return the paths that have a section in the configuration. Paths that ``translate`` turns
-        into the same string are listed under this string.
+        """Return the paths that have a section in the configuration, grouped by the string that
+        ``translate`` turns them into.
 
         ``/my-page``, ``/my.page`` and ``/my_page`` have the same handler, so a section for one of
         them must apply to all. Otherwise a log-in required for ``/my-page`` could be bypassed with

@@ -25,9 +25,9 @@ Variant: TypeAlias = tuple[str | None, HeaderMap, bytes, float]
 
 
 # The parts of a response's URL, and the names and values of the request headers that the response
-# depends on. The parts aren't joined, because the paths are unescaped: "/page%3Fa" and "/page?a"
-# are two pages. The headers' names are included because two responses for one URL may depend on
-# different headers.
+# depends on. The paths are unescaped, so joining the parts could give two pages the same key:
+# "/page%3Fa" and "/page?a". The headers' names are included because two responses for one URL may
+# depend on different headers.
 _Key: TypeAlias = tuple[Place | None, tuple[tuple[str, str | None], ...]]
 
 # Responses with longer keys aren't cached, because ``maxsize`` counts only the bodies.
@@ -80,8 +80,8 @@ class MemoryCache(Cache):
         exceeded, the least recently used responses are removed.
     ``maxobj_size``: the maximum size of one body in bytes.
     ``delay``: how many seconds a response is cached.
-    ``antistampede_timeout``: if several clients request a URL at once, how many seconds the others
-        wait for the response to the first; with None or 0 they don't wait.
+    ``antistampede_timeout``: how many seconds a request waits for the response to an earlier
+        request for the same URL. None or 0 means that it doesn't wait.
     """
 
     maxobjects = 1000
@@ -102,8 +102,8 @@ class MemoryCache(Cache):
             self.cursize = 0
 
     def _key(self) -> _Key:
-        """Return the key for the current request: the URL, and the request's values of the headers
-        that are listed in the Vary of the last response for this URL.
+        """Return the key for the current request: the URL, and the values of some of the request's
+        headers. These are the headers that the last response for this URL listed in Vary.
         """
         address, headers = place(), serving.request.headers
         return address, tuple((name, headers.get(name)) for name in self._varies.get(address, ()))

@@ -30,7 +30,7 @@ def validate_etags(autotags: bool = False, debug: bool = False) -> None:
     """The tool ``etags``: compare the response's ETag with the request's If-Match and
     If-None-Match. Raises ``HTTPRedirect`` 304 or ``HTTPError`` 412.
 
-    ``autotags``: if a response with status 200 has no ETag, compute one from its body.
+    ``autotags``: whether to compute an ETag from the body if a response with status 200 has none.
     """
     response = serving.response
     if getattr(response, "ETag", None) is not None:  # the ETag was validated already
@@ -116,7 +116,7 @@ def allow(methods: str | Sequence[str] | None = None, debug: bool = False) -> No
 def accept(media: str | Sequence[str] | None = None, debug: bool = False) -> str | None:
     """The tool ``accept``: return the media type among ``media`` that the client prefers.
 
-    Raises 406 if it accepts none of them.
+    Raises 406 if the client accepts none of them.
     """
     offered = listed(media)
     if not offered:

@@ -28,7 +28,7 @@ class SimplePlugin:
         self.bus = bus
 
     def subscribe(self) -> None:
-        """Subscribe each method that has the name of a channel to that channel."""
+        """For each channel, subscribe the method of the same name if there is one."""
         for channel, method in self._methods():
             self.bus.subscribe(channel, method)
 
