@@ -66,8 +66,8 @@ class Applications:
         """Yield the calls that start a server and must be changed.
 
         A call must be changed if it runs when the module is imported. If no variable of the module
-        is the application, all calls must be changed, because other servers import the application
-        from a variable.
+        is the application, all calls must be changed, because a WSGI or ASGI server imports the
+        application from a variable.
         """
         scope = self._scopes[tree]
         at_import = {

@@ -41,8 +41,8 @@ def _free_port(options: Options) -> int:
 
 
 def _check_file(path: str) -> None:
-    """Raise ``ServingError`` if no socket can be created at this path. If a server that has exited
-    has left a socket there, remove the socket, because not every server removes it at startup.
+    """Raise ``ServingError`` if no socket can be created at this path. Remove a socket that an
+    exited server has left there, because not every server does this at startup.
     """
     file = Path(path)
     try:

@@ -1,5 +1,5 @@
-"""The supported servers. For each one: its features, and the function that runs it in this process
-through its own API.
+"""The supported servers. For each server: its features, and the function that runs it in this
+process through the server's own API.
 """
 
 from __future__ import annotations
