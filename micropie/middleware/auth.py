@@ -170,8 +170,8 @@ class BearerAuth(_AuthMiddleware):
     - ``token_url``: the URL where clients get a token for a name and a password. The OpenAPI
       document then describes OAuth2's password flow (RFC 6749, section 4.3), and Swagger UI asks
       for name and password. A URL without a scheme is relative to the document's server URL.
-    - ``scopes``: a dict that maps each scope's name to a sentence for the document about what the
-      scope allows.
+    - ``scopes``: a dict that maps each scope's name to a sentence that describes what the scope
+      allows. The OpenAPI document contains this sentence.
     - ``scheme``: the word to use instead of Bearer, as in ``Authorization: Token ...``.
 
     A malformed header gets a 400 (RFC 6750, section 3.1). Tokens in the query or in a form are

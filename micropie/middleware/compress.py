@@ -146,7 +146,7 @@ class Compress(FlowMiddleware):
     def may_compress(self, response: Response, suggested: str | None) -> bool:
         """Return whether the response's headers and media type allow compression.
 
-        ``suggested``: the media type if the response sets none; None if it isn't known yet.
+        ``suggested``: the media type of a response that sets none; None if it isn't known yet.
         """
         return response.status not in (204, 206) and self._suits(response, suggested)
 

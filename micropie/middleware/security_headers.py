@@ -40,8 +40,8 @@ class SecurityHeaders(FlowMiddleware):
     """Send security headers with every response:
     ``app.middlewares.append(SecurityHeaders(csp="default-src 'self'"))``.
 
-    - ``hsts``: Strict-Transport-Security, the seconds for which browsers must use https (RFC 6797),
-      sent over https only; 0 revokes it.
+    - ``hsts``: Strict-Transport-Security, the number of seconds for which browsers must use https
+      (RFC 6797). The header is sent over https only. 0 tells browsers to forget an earlier number.
     - ``hsts_subdomains``: whether browsers must use https for the subdomains, too.
     - ``csp``: Content-Security-Policy; ``'nonce-{nonce}'`` in it becomes a new nonce for each
       request, available as ``request.state.csp_nonce``.

@@ -17,9 +17,10 @@ _TIMEOUT = 5.0
 # it was loaded. Returns 1 after a swap, otherwise the text that is stored now. WATCH and MULTI
 # would take one more round trip, and another one for each failure.
 #
-# A request may claim a session, which keeps other requests from swapping. Without claims, a machine
-# that is far from Redis would always be too late for a session that nearer machines keep changing.
-# The next swap of the same request ends the claim. If that request is lost, the claim expires.
+# A request may claim a session: then only this request can swap the session's text. Without claims,
+# a machine that is far from Redis would always be too late for a session that nearer machines keep
+# changing. The next swap of the same request ends the claim. If that request is lost, the claim
+# expires.
 #
 # KEYS: the keys of the session's old and new id, and the key of the claim. ARGV: the text that was
 # loaded, the new text ("" to delete the session), how many seconds to store it, a random id of this
