@@ -389,8 +389,8 @@ class FunctionSource:
                 )
 
     def closed_too_early(self) -> Iterator[str]:
-        """Yield a sentence for each ``return`` inside a ``with`` block that returns the value that
-        the block closes.
+        """Yield a sentence for each ``return`` of a value that the surrounding ``with`` block
+        closes.
         """
         for block in ast.walk(self._tree):
             items = block.items if isinstance(block, ast.With | ast.AsyncWith) else ()
