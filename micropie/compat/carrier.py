@@ -52,7 +52,8 @@ class CarryingSite(Site):
         if ``finds_native`` is true.
 
         If it returns None, it has set ``request.path`` to ``path``. If the path has native routes
-        for other methods only, it has also stored the 405 on the request, for ``refused_method``.
+        for other methods only, it has also stored a 405 on the request. ``refused_method`` returns
+        this 405.
         """
         found = self.inner.find_own(request)
         if not isinstance(found, HTTPError):

@@ -45,7 +45,7 @@ class MultiDict(MutableMapping[str, Any]):
         return self.dict.keys()
 
     def values(self) -> Any:
-        """Return an iterator over the values, for each key the one that was added last."""
+        """Return an iterator over the newest value of each key."""
         return (values[-1] for values in self.dict.values())
 
     def items(self) -> Any:
@@ -94,8 +94,8 @@ class FormsDict(MultiDict):
     input_encoding = "utf8"
 
     def decode(self, encoding: str | None = None) -> FormsDict:
-        """Return a copy. If ``encoding`` is given, strings are decoded from it instead of UTF-8;
-        raises ``UnicodeError`` if that fails.
+        """Return a copy. If ``encoding`` is given, strings are decoded from ``encoding`` instead of
+        UTF-8. Raises ``UnicodeError`` if a string can't be decoded.
         """
         copy = FormsDict()
         for key, value in self.allitems():

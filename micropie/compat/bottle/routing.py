@@ -77,8 +77,8 @@ _WILDCARD = re.compile(
     re.VERBOSE | re.ASCII,
 )
 
-# All rules are joined into one expression. So the names of groups are removed, because two rules
-# may use the same name, and back references are refused, because their numbers would be wrong.
+# All rules are joined into one expression. So the names of groups are removed: two rules may use
+# the same name. Back references are refused: their numbers would be wrong.
 _GROUP_NAME = re.compile(r"(?<!\\)\(\?P<\w+>")
 _BACK_REFERENCE = re.compile(r"(?<!\\)(?:\\\\)*\\[1-9]|\(\?P=")
 

@@ -74,8 +74,8 @@ class BaseTemplate:
 
     @classmethod
     def search(cls, name: str, lookup: Sequence[str] | None = None) -> str | None:
-        """Return the path of a template's file, found as ``name`` or with one of ``extensions``
-        added.
+        """Return the path of a template's file. Its name is ``name``, or ``name`` and one of
+        ``extensions``.
 
         Return None if the file doesn't exist or is outside ``lookup``.
         """

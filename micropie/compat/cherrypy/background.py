@@ -99,8 +99,8 @@ class BackgroundServer:
     def stop(self, wait: bool = True) -> None:
         """Stop the server.
 
-        Waits for open requests to finish. Pass ``wait=False`` when calling this from a request,
-        which would wait for itself.
+        Waits for open requests to finish. Pass ``wait=False`` if a request calls this method:
+        otherwise the request would wait for itself.
         """
         self._parts.stop()
         if wait:

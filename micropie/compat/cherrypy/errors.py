@@ -35,8 +35,8 @@ class TimeoutError(CherryPyException):  # noqa: A001 - CherryPy's name
 
 
 class InternalRedirect(CherryPyException):
-    """Run the handler for another path of the application instead, without a redirect that the
-    client sees. The path may be relative to the current page.
+    """Raised to run the handler for another path of the application. The client doesn't see a
+    redirect. The path may be relative to the current page.
     """
 
     def __init__(self, path: str, query_string: str = "") -> None:

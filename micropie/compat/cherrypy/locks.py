@@ -45,8 +45,8 @@ class LockTable:
         self._locks: dict[str, _SessionLock] = {}
 
     def acquire(self, session_id: str, seconds: float, queue_seconds: float | None = None) -> bool:
-        """Lock a session, waiting for at most ``seconds``, or without a limit if that is -1. Return
-        whether the session was locked.
+        """Lock a session. Wait for at most ``seconds``; -1 means no limit. Return whether the
+        session was locked.
 
         If ``MOST_WAITING`` requests are waiting already, give up once a single request has held the
         session for more than ``queue_seconds``.

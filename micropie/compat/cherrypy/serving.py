@@ -23,7 +23,7 @@ class Exchange:
         self.response = response
 
     def __getattr__(self, name: str) -> Any:
-        """Return the session in a native handler, because the tool ``sessions`` sets the attribute
+        """In a native handler, return the session, because the tool ``sessions`` sets the attribute
         ``session`` only for CherryPy handlers.
 
         Raises ``AttributeError`` for any other name.

@@ -83,8 +83,8 @@ class Tool:
         self._attach(serving.request.hooks, self._merged_args())
 
     def _attach(self, hooks: HookMap, options: Section) -> None:
-        """Add the tool's function to hooks, with these options, except ``priority``, as keyword
-        arguments.
+        """Add the tool's function to ``hooks``. Its keyword arguments are ``options``, except
+        ``priority``.
         """
         priority = options.pop("priority", None)
         if priority is None:

@@ -663,8 +663,8 @@ class UnsharedSessions(SessionBackend):
         self._native = native
 
     def load(self, session_id: str) -> dict[str, object]:
-        """Raise ``SetupError``, unless the application has ``CSRFMiddleware``. This middleware
-        loads the session too, but without a session it stores its token in a cookie.
+        """Raise ``SetupError``, or return {} if the application has ``CSRFMiddleware``. This
+        middleware loads the session too, and stores its token in a cookie if the session is empty.
         """
         if any(isinstance(one, CSRFMiddleware) for one in self._native.middlewares):
             return {}

@@ -308,8 +308,8 @@ class Bus:
             self.start()
 
     def follow_stop(self) -> None:
-        """Exit the bus if the application that has just stopped was the last one that external
-        servers had started.
+        """Record that an application of an external server has stopped. Exit the bus if no other
+        such application is running.
         """
         if not self.is_hosted:
             return
