@@ -1,9 +1,13 @@
 """``micropie check --from cherrypy PATH``: list what must be changed to migrate a program from
 another framework.
 
-Open ``sources.py`` to change how files, plugins and configuration are read, ``applications.py`` for
-middleware and for programs that start a server, ``idioms.py`` for calls with certain arguments,
-``of_micropie.py`` for programs of the framework MicroPie, ``names.py`` for imported names.
+Open ``sources.py`` to change how files, plugins and configuration are read. Other files:
+
+- ``applications.py``: middleware, and programs that start a server
+- ``idioms.py``: calls with certain arguments
+- ``of_micropie.py``: programs of the framework MicroPie
+- ``names.py``: imported names
+
 ``micropie.compat.missing`` lists the names that the compatibility modules lack, with advice for
 each.
 """

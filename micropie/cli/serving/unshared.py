@@ -51,8 +51,8 @@ def in_memory(app: App) -> dict[str, str]:
 
 
 def _names_of(entry: RouteEntry, part: Application) -> Iterator[str]:
-    """Yield the names of attributes and variables that a route's code uses. This is the code of the
-    handler, its providers and its hooks, and of functions that are stored on a hook.
+    """Yield the names of attributes and variables that a route's code uses. The route's code is the
+    code of its handler, of its providers and hooks, and of functions that are stored on a hook.
     """
     yield from _names_in(entry.route.function)
     for signature in entry.signature.needed():
