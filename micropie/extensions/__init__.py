@@ -1,11 +1,14 @@
 """The public interface for extensions, in addition to the classes for applications.
 
 micropie's own optional packages use only these names. docs/extensions.md promises that they stay
-compatible. Open ``application.py`` to change how an extension inspects an application (its parts,
-its routes and its load), ``request.py`` for how the developer's own requests are recognised,
-``type_info.py`` for how annotations are interpreted, and ``outside.py`` for calling an
-application's functions without a server. To work with a single request, extensions use the methods
-of ``Request``.
+compatible. To work with a single request, extensions use the methods of ``Request``.
+
+Open ``application.py`` to change how an extension inspects an application: its parts, its routes
+and its load. Other files:
+
+- ``request.py``: how the developer's own requests are recognised
+- ``type_info.py``: how annotations are interpreted
+- ``outside.py``: how an application's functions are called without a server
 """
 
 from __future__ import annotations
