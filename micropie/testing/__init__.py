@@ -2,10 +2,14 @@
 
 They need ``pip install "micropie-dual[test]"``.
 
-Open ``client.py`` or ``async_client.py`` to change the clients' methods, ``asgi.py`` or ``wsgi.py``
-for how the application is called, ``http.py`` and ``call.py`` for what both protocols share,
-``websocket.py`` for WebSockets, ``forms.py`` for a page's forms, ``errors.py`` for exceptions, and
-``requests.py`` for ``make_request``.
+Open ``client.py`` or ``async_client.py`` to change the clients' methods. Other files:
+
+- ``asgi.py``, ``wsgi.py``: how the application is called
+- ``http.py``, ``call.py``: what both protocols share
+- ``websocket.py``: WebSockets
+- ``forms.py``: a page's forms
+- ``errors.py``: exceptions
+- ``requests.py``: ``make_request``
 
 The clients implement both protocols as specified. They import nothing from the rest of micropie,
 and work with any ASGI or WSGI application. Only methods that do more than send requests, such as

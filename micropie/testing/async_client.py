@@ -183,8 +183,8 @@ class AsyncTestClient(httpx.AsyncClient):
             async with client.websocket("/chat") as ws:
                 await ws.send_text("hello")
 
-    It is an ``httpx2.AsyncClient``. The application runs on the test's loop, so there is no option
-    ``backend``. Use the client with ``async with``, which runs the application's startup.
+    The client is an ``httpx2.AsyncClient``. The application runs on the test's loop, so there is no
+    option ``backend``. Use the client with ``async with``, which runs the application's startup.
     ``client.client`` is the ``TestClient``, which has the same cookies and headers.
     """
 

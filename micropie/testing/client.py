@@ -81,10 +81,10 @@ class TestClient(httpx.Client):
             with client.websocket("/chat") as ws:
                 ws.send_text("hello")
 
-    It is an ``httpx2.Client``: cookies, uploads, authentication and ``stream`` work as in httpx2.
-    Entering the client runs the application's startup, leaving it runs the shutdown. Without
-    ``with``, startup and shutdown don't run. In that case call ``close``, which ends the threads
-    and the open responses. A WSGI application has no lifespan; if it has a callable
+    The client is an ``httpx2.Client``: cookies, uploads, authentication and ``stream`` work as in
+    httpx2. Entering the client runs the application's startup, leaving it runs the shutdown.
+    Without ``with``, startup and shutdown don't run. In that case call ``close``, which ends the
+    threads and the open responses. A WSGI application has no lifespan; if it has a callable
     ``wsgi_shutdown``, closing the client calls it, as the exit of a worker process would.
 
     - ``protocol``: "asgi" or "wsgi".
