@@ -1,10 +1,10 @@
 """Channels through a Redis server, for several workers and machines.
 
 A process has two connections, each with its own thread: the publisher sends messages, and the
-listener is subscribed to every channel that has a subscriber in this process. They are created when
-they are first needed. A connection may be used only by its own thread. So to subscribe, another
-thread records the channels, and wakes the listener with a message on a control channel, to which
-only this listener is subscribed.
+listener is subscribed to every channel that has a subscriber in this process. The connections and
+threads are created when they are first needed. A connection may be used only by its own thread. So
+to subscribe, another thread records the channels, and wakes the listener with a message on a
+control channel, to which only this listener is subscribed.
 """
 
 from __future__ import annotations
