@@ -101,8 +101,8 @@ class LoadShedding(FlowMiddleware):
     def __init__(self) -> None:
         self._queue = StandingQueue()
         # While all requests are rejected: the start of the current period, its shortest wait, and
-        # the shortest wait of the period before. They are one tuple, which threads can replace
-        # atomically.
+        # the shortest wait of the period before. The three numbers are one tuple, which threads can
+        # replace atomically.
         self._refusing = (0.0, inf, inf)
         self._clocks_differ_by = 0.0
 
