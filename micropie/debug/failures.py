@@ -75,8 +75,8 @@ def _of_text(route: RouteInfo | None, text: str) -> str:
 
 
 def _of_call(failure: BaseException, text: str) -> str:
-    """Return the hint for a micropie function that was called with wrong arguments. It shows the
-    signature.
+    """Return the hint for a micropie function that was called with wrong arguments. The hint shows
+    the function's signature.
     """
     found = re.match(r"(?:(\w+)\.)?(\w+)\(\) (?:got|missing|takes)", text)
     owner, name = found.groups() if found is not None else (None, "")
@@ -130,8 +130,8 @@ def _of_invalid_value(route: RouteInfo | None, failure: BaseException) -> str:
 
 
 def _of_attribute(failure: BaseException) -> str:
-    """Return the hint for an attribute that a micropie object lacks. It lists the object's public
-    names.
+    """Return the hint for an attribute that a micropie object lacks. The hint lists the object's
+    public names.
     """
     owner, name = getattr(failure, "obj", None), getattr(failure, "name", None) or ""
     names = [one for one in dir(owner) if one[:1] != "_"] if _is_ours(type(owner)) else []
