@@ -4,11 +4,15 @@ micropie.compat import bottle``.
 After ``install("bottle")`` every ``import bottle`` in the process, also in plugins, imports
 ``micropie.compat.bottle``. ``import micropie`` doesn't import this package.
 
-Open ``bottle``, ``cherrypy`` or ``pixie_web`` to change a module that migrated applications import,
-``core.py`` for the names of micropie's core that these modules may use (listed in
-``tests/compat/CARRYING.md``), ``carrier.py`` to change how one application runs another framework's
-handlers beside micropie's, ``stand_in.py`` for ``install``, ``programs.py`` for programs that start
-a server themselves, ``missing.py`` for the advice on names that a compatibility module lacks.
+Open ``bottle``, ``cherrypy`` or ``pixie_web`` to change a module that migrated applications import.
+Other files:
+
+- ``core.py``: the names of micropie's core that these modules may use (listed in
+  ``tests/compat/CARRYING.md``)
+- ``carrier.py``: how one application runs another framework's handlers beside micropie's
+- ``stand_in.py``: ``install``
+- ``programs.py``: programs that start a server themselves
+- ``missing.py``: the advice on names that a compatibility module lacks
 """
 
 from micropie.compat.missing import ADVICE, SERVERS, UNKNOWN, advice_for

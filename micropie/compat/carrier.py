@@ -1,9 +1,9 @@
 """The base classes for running another framework's application on a ``micropie.App``. The ``App``
 runs that framework's handlers (called "migrated") and micropie's handlers (called "native").
 
-Servers call this ``App``, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site``
-tries the native routes first. The compatibility module of each framework handles all other
-requests.
+Servers call this ``App``, so lifespan, threads, streams and WebSockets are micropie's. The ``Site``
+of the ``App`` tries the native routes first. The compatibility module of each framework handles all
+other requests.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class CarryingSite(Site):
         """Return the native route or mount for a request, or None if there is none. Call this only
         if ``finds_native`` is true.
 
-        If it returns None, it has set ``request.path`` to ``path``. If the path has native routes
-        for other methods only, it has also stored a 405 on the request. ``refused_method`` returns
-        this 405.
+        If this method returns None, it has set ``request.path`` to ``path``. If the path has native
+        routes for other methods only, it has also stored a 405 on the request. ``refused_method``
+        returns this 405.
         """
         found = self.inner.find_own(request)
         if not isinstance(found, HTTPError):

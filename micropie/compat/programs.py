@@ -50,9 +50,9 @@ def find(framework: str, name: str, load: Callable[[str], object] | None = None)
     """Run the program in the file ``name``, and return the application that it starts. If it starts
     none, return the default application, or None if the default application has no routes.
 
-    ``load``: a function to call with ``name``, such as "shop:app", instead of running a file. It
-        imports the module and returns the application. If the module starts an application during
-        the import, ``find`` returns the started application.
+    ``load``: a function to call with ``name``, such as "shop:app", instead of running a file. The
+        function imports the module and returns the application. If the module starts an application
+        during the import, ``find`` returns the started application.
     """
     _readers.append(name)
     try:

@@ -31,8 +31,8 @@ class _StandIn:
 
     ``name``: the name by which programs import the framework.
 
-    It has the methods of ``MetaPathFinder`` and ``Loader``, but isn't derived from them, because
-    importing ``importlib.abc`` is slow.
+    This class has the methods of ``MetaPathFinder`` and ``Loader``, but isn't derived from them,
+    because importing ``importlib.abc`` is slow.
     """
 
     def __init__(self, framework: str, name: str) -> None:

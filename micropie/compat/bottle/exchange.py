@@ -72,7 +72,7 @@ class Exchange:
     first used.
 
     micropie's ``Request`` refers to this object, which refers to micropie's exchange (``native``).
-    It doesn't refer to the ``Request``, because that would create a reference cycle.
+    This object doesn't refer to the ``Request``, because that would create a reference cycle.
     """
 
     __slots__ = ("_environ", "_response", "app", "arguments", "early", "native", "route")

@@ -1,8 +1,8 @@
 """``Bottle.native``: the ``micropie.App`` that runs a Bottle application's handlers and native
 handlers.
 
-Servers call this ``App``, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site``
-tries the native routes first, then Bottle's router.
+Servers call this ``App``, so lifespan, threads, streams and WebSockets are micropie's. The ``Site``
+of the ``App`` tries the native routes first, then Bottle's router.
 """
 
 from __future__ import annotations

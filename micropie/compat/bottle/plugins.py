@@ -45,8 +45,8 @@ class JSONPlugin:
     def apply(self, callback: Callable[..., object], route: object) -> Callable[..., object]:
         """Return a function that calls ``callback`` and encodes the dictionary that it returns.
 
-        Only called if this isn't the outermost plugin. Otherwise the route calls ``as_json``
-        directly, which saves a call in each request.
+        This method is called only if this isn't the outermost plugin. For the outermost plugin, the
+        route calls ``as_json`` directly, which saves a call in each request.
         """
         encode = self.json_dumps
         if encode is None:

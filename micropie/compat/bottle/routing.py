@@ -3,8 +3,8 @@ path.
 
 Bottle's routing differs from ``micropie._core.routing``, where the most specific route wins. Here
 the order of definition decides, a wildcard may match any text, slashes included, and filters are
-regular expressions. So there is one table for each HTTP method. It has a dictionary of the rules
-without wildcards, which are tried first, and a single regular expression that joins all other
+regular expressions. So there is one table for each HTTP method. Each table has a dictionary of the
+rules without wildcards, which are tried first, and a single regular expression that joins all other
 rules. One match of this expression returns the rule and the text of each wildcard.
 
 Clients choose the path, so the time of a match must be proportional to the path's length. Where a
@@ -97,8 +97,8 @@ _SEGMENT, _PATH = "[^/]+", ".+?"
 # this class, the mask can be matched without backtracking.
 _ONE_KIND = re.compile(r"(?:-\?)?(\\[dw]|\[\^?(?:\\.|[^]\\])+\])\+")
 
-# A match of n characters with k repetitions that backtrack may take n ** k steps. This is the
-# maximum number of steps; a path that could take more doesn't match.
+# A match of n characters with k repetitions that backtrack may take n ** k steps. ``_MOST_STEPS``
+# is the maximum: a path that could take more steps doesn't match.
 _MOST_STEPS = 4_000_000
 _REPETITION = re.compile(r"[*+{]")
 

@@ -24,7 +24,7 @@ class Hook:
     ``priority``: the hook with the lowest number is called first.
     ``failsafe``: whether to call the function even after another hook has failed.
 
-    Both default to the function's attributes of these names, or else to 50 and False.
+    The defaults are the function's attributes ``priority`` and ``failsafe``, or else 50 and False.
     """
 
     def __init__(

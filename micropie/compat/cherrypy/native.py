@@ -1,9 +1,9 @@
 """``native``, an attribute of trees and applications: the ``micropie.App`` that runs CherryPy
 handlers and native handlers.
 
-Servers call this ``App``, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site``
-tries the native routes first. If none matches, the request goes through CherryPy's steps
-(``life.py``) in a thread.
+Servers call this ``App``, so lifespan, threads, streams and WebSockets are micropie's. The ``Site``
+of the ``App`` tries the native routes first. If none matches, the request goes through CherryPy's
+steps (``life.py``) in a thread.
 """
 
 from __future__ import annotations

@@ -367,9 +367,9 @@ class Daemonizer(SimplePlugin):
     """At startup, moves the process to the background, where it has no terminal and is no longer a
     child of the process that started it.
 
-    It runs before plugins that start threads, such as the server, because a forked process doesn't
-    have the threads of its parent. If threads exist already, it logs a warning and forks
-    nevertheless.
+    This plugin runs before plugins that start threads, such as the server, because a forked process
+    doesn't have the threads of its parent. If threads exist already, this plugin logs a warning and
+    forks nevertheless.
     """
 
     def __init__(
