@@ -104,7 +104,7 @@ class RedisChannels(Channels):
         self._client.close()
 
     def ping(self) -> None:
-        """Raise ``ConnectionError`` if Redis is unavailable; for ``App.health``."""
+        """Raise ``ConnectionError`` if Redis is unavailable. ``App.health`` calls this."""
         self._client.ping()
 
     def join(self, mailbox: Mailbox, subscription: Subscription) -> Future | None:
