@@ -65,8 +65,8 @@ class RedisRates(RateStore):
         return quota_of(bool(allowed), ahead, limit, interval)
 
     def ping(self) -> None:
-        """Raise ``ConnectionError`` if Redis is unavailable, full or a replica; for
-        ``App.health``.
+        """Raise ``ConnectionError`` if Redis is unavailable, full or a replica. ``App.health``
+        calls this.
         """
         with self._redis.reached() as client:
             client.set(self._prefix, "", px=1)

@@ -150,7 +150,8 @@ class MicropieInstrumentor(_Base):  # type: ignore[misc]
     application has a ``Tracing`` already.
 
     ``instrument(tracer_provider=None)`` takes effect at the next call of an application. After
-    ``uninstrument()``, no more applications are changed, but those that have ``Tracing`` keep it.
+    ``uninstrument()``, no further applications are changed. Applications that have ``Tracing`` keep
+    it.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
