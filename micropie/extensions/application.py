@@ -166,9 +166,8 @@ def add_route(
 
         add_route(app, "/version", version, hooks=[])
 
-    A hook may return the response, so that the function isn't called. ``name``: the name for
-    ``url_for`` and listings, by default the function's name. Raises ``SetupError`` for an invalid
-    path.
+    If a hook returns a response, the function isn't called. ``name``: the name for ``url_for`` and
+    listings, by default the function's name. Raises ``SetupError`` for an invalid path.
     """
     mark = make_mark(path, methods, name)._replace(hooks=hooks)
     app._micropie.registering(mark)(function)
