@@ -86,7 +86,7 @@ class Applications:
 class _Scope:
     """The variables of a module or a function that are applications.
 
-    ``wrapped``: the assignments of an application wrapped in middleware, by the variable's name.
+    ``wrapped``: the assignments that wrap an application in middleware, by the variable's name.
     """
 
     def __init__(
