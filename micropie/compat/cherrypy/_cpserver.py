@@ -20,8 +20,8 @@ class Server(ServerAdapter):
 
     These settings have an effect: ``socket_host``, ``socket_port``, ``thread_pool``,
     ``ssl_certificate``, ``ssl_private_key``, ``shutdown_timeout``, ``max_request_body_size``.
-    CherryPy's other settings are accepted, so that existing configuration loads, but have no
-    effect.
+    CherryPy's other settings have no effect. They are accepted so that existing configuration
+    loads.
     """
 
     application: Any = None

@@ -1,13 +1,15 @@
-"""The steps of a request, in CherryPy's order.
+"""Handle a request in CherryPy's steps:
 
-    1. The dispatcher finds the handler and the configuration; tools and hooks are attached.
-    2. ``on_start_resource``; the query is parsed; ``before_request_body``; the body is processed.
-    3. ``before_handler``; the handler runs, unless a tool has set the response.
-    4. ``before_finalize``; status and length are set. ``HTTPError`` and redirects continue here,
-       too.
-    5. ``on_end_resource``, in any case. For an unhandled exception:
-       ``before_error_response``, the error page, ``after_error_response``.
-    6. The response is sent; ``on_end_request``.
+- The dispatcher finds the handler and its configuration. Tools and hooks are attached.
+- The hooks of ``on_start_resource`` run, and the query is parsed.
+- The hooks of ``before_request_body`` run, and the body is parsed.
+- The hooks of ``before_handler`` run. The handler runs, unless a tool has set the response.
+- The hooks of ``before_finalize`` run, and the status and the length are set. After an
+  ``HTTPError`` or a redirect, the request continues here.
+- The hooks of ``on_end_resource`` run in any case.
+- After an unhandled exception, the hooks of ``before_error_response`` run, the error page is set,
+  and the hooks of ``after_error_response`` run.
+- The response is sent, and the hooks of ``on_end_request`` run.
 
 ``answer`` is a generator. For an ``async def`` handler it yields the handler's awaitable, and the
 caller passes the awaited result to ``send``. For a ``def`` handler it never yields, so all steps

@@ -47,7 +47,7 @@ def validate_etags(autotags: bool = False, debug: bool = False) -> None:
     if wanted and wanted != ["*"] and etag not in wanted:
         raise HTTPError(412, f"If-Match failed: ETag {etag!r} did not match {wanted!r}")
     known = [str(element) for element in request.headers.elements("If-None-Match")]
-    # A proxy that compresses the response makes its ETag weak, by a leading "W/".
+    # A proxy that compresses the response makes the ETag weak: the ETag then begins with "W/".
     if known == ["*"] or etag in known or (etag and f"W/{etag}" in known):
         if request.method in ("GET", "HEAD"):
             raise HTTPRedirect([], 304)

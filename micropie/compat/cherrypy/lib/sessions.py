@@ -136,8 +136,8 @@ class Session:
 
     @classmethod
     def setup(cls, **kwargs: object) -> None:
-        """Prepare the storage; called once in each process for each combination of the tool's
-        options, ``kwargs``.
+        """Prepare the storage. This method is called once in each process for each combination of
+        the tool's options (``kwargs``).
         """
 
     @property
