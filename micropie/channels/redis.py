@@ -257,7 +257,8 @@ class _Listener(threading.Thread):
 
     def _reset_connection(self) -> None:
         self._is_connected = False
-        self._requested: set[str] = set()  # channels that this connection has asked Redis for
+        # The channels that this connection has requested from Redis.
+        self._requested: set[str] = set()
         # For each channel, how many of these requests Redis has not confirmed.
         self._unconfirmed: Counter[str] = Counter()
 
