@@ -147,7 +147,8 @@ class Builder:
         self.inputs = Schemas(own.types, self.components, "validation")
         self.answers = Schemas(own.types, self.components, "serialization")
         self.security_schemes: dict[str, Mapping[str, object]] = {}
-        self.version = "3.1.0"  # changed to 3.2, which fewer tools support, if a route needs it
+        # Changed to 3.2 if a route needs that. Fewer tools support 3.2.
+        self.version = "3.1.0"
         # The names of the parameters in each path, by the path with "{}" in place of these names.
         self._same_paths: dict[str, list[str]] = {}
         self._ids: set[str] = set()
