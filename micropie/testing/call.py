@@ -107,7 +107,8 @@ class ClientCall:
     def __init__(self, runner: Runner, label: str, settings: ClientSettings) -> None:
         self.label = label
         self.settings = settings
-        self.inbox: deque[Message] = deque()  # messages to the application
+        # Messages to the application.
+        self.inbox: deque[Message] = deque()
         # Messages to the test; None marks the end.
         self.outbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self.error: BaseException | None = None

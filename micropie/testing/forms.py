@@ -84,7 +84,8 @@ class PostForms(HTMLParser):
         # The forms by id. A control may come before its form: then the form is added when the
         # control is read.
         self._by_id: dict[str, PostForm] = {}
-        self._form = PostForm()  # collects the controls that belong to no form
+        # Collects the controls that belong to no form.
+        self._form = PostForm()
         # For each fieldset around the current tag: whether it is disabled, and whether its first
         # legend has begun.
         self._fieldsets: list[list[bool]] = []

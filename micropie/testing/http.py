@@ -206,7 +206,8 @@ class AppTransport(httpx.BaseTransport, ABC):
     def __init__(self, app: Callable[..., Any], settings: ClientSettings) -> None:
         self.app = app
         self.settings = settings
-        self.overrides = ExitStack()  # all overrides are undone when the client is closed
+        # All overrides are undone when the client is closed.
+        self.overrides = ExitStack()
         # Ends what this transport has started. Closing a stack empties it, so a client may be
         # closed twice, by ``close`` and by ``with``.
         self.ends = ExitStack()
