@@ -28,7 +28,8 @@ def hint_for(exchange: Exchange, failure: BaseException) -> str:
         return 'Raise an exception of micropie: HTTPError(404, "No pie.") or Redirect("/pies").'
     hints = _HINTS.get(kind.__name__)
     if hints is None:
-        return ""  # don't call str() for a custom exception: it may raise
+        # Don't call ``str()`` for a custom exception, because the call may raise another exception.
+        return ""
     # Limit the message's length, because it may contain text from a client and matching takes
     # quadratic time.
     text = str(failure)[:300]

@@ -34,7 +34,8 @@ from micropie.extensions import Inspector, RouteEntry
 
 logger = logging.getLogger("micropie")
 
-_LINES_AROUND = 5  # lines of source shown before and after the failing line
+# How many lines of source are shown before and after the failing line.
+_LINES_AROUND = 5
 # How many of an exception's innermost frames are shown. An endless recursion has 1000 frames.
 _MOST_FRAMES = 40
 _MOST_VARIABLES = 50  # how many variables of a frame are shown
