@@ -251,7 +251,8 @@ def text_answer(exchange: Exchange, text: str) -> Answer:
 
 
 _NO_CONTENT = frozenset({204, 304})
-_LISTS, _TEXTS = (tuple, list), (bytes, str)  # created once, like ``_MAY_HAVE_JSON``
+# Created once, like ``_MAY_HAVE_JSON``.
+_LISTS, _TEXTS = (tuple, list), (bytes, str)
 # The headers of a response on which a handler has set nothing.
 _UNSET: Sequence[tuple[str, str]] = (("Content-Type", HTML),)
 

@@ -113,8 +113,10 @@ class Session:
     store: SessionStore | None = None
     """The store of micropie's sessions, if native handlers share this session."""
     _prepared: ClassVar[tuple[Mapping[str, object], ...]]
-    _was_stored = False  # whether data is stored for the id
-    _ended = False  # whether this request has deleted the session
+    # Whether data is stored for the id.
+    _was_stored = False
+    # Whether this request has deleted the session.
+    _ended = False
     # The id that was locked: the session may get another id before it is unlocked.
     _locked_id: str | None = None
 
