@@ -110,7 +110,7 @@ def _advice_for_value(result: object) -> str:
         return "returned JSON as a str, which is sent as text: return the dict or the list itself"
     if isinstance(result, PurePath | IOBase):
         return (
-            f"returned {type(result).__name__}, which is sent as text: write "
+            f"returned {type(result).__name__}, which is not sent as a file: write "
             'static_file("pie.pdf", root="files"), or return the content'
         )
     return ""

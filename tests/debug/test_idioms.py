@@ -258,10 +258,10 @@ GET / -> write Redirect("/pies")
 GET / -> Write request.set_signed_cookie("name", value)
 # Flask: an open file
     def index(self): return io.StringIO('x')
-GET / -> index returned StringIO, which is sent as text: write static_file(
+GET / -> index returned StringIO, which is not sent as a file: write static_file(
 # Flask: a path
     def index(self): return Path('x.pdf')
-GET / -> Path, which is sent as text: write static_file(
+GET / -> Path, which is not sent as a file: write static_file(
 # any: a class for the server
 class Root(App): ...
 Root({'wsgi.version': (1, 0)}, len)
@@ -505,11 +505,11 @@ GET / -> 'nmae' is undefined
     @get
     @describe(responses={'404': 'No pie.'})
     def index(self): ...
-GET / -> describe takes statuses from 200 to 599, not '404': leave the quotes out
+GET / -> describe takes statuses from 200 to 599, not '404': write one number, without quotes
 # Django: a status in quotes
 class Root(App): ...
 Root().error('404')
-GET / -> not '404': leave the quotes out
+GET / -> not '404': write a number or a class, without quotes
 # Flask: a hook that returns a redirect
 from micropie.middleware import HttpMiddleware
 class Asks(HttpMiddleware):

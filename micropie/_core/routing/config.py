@@ -124,7 +124,7 @@ def check_error_key(key: object) -> ErrorKey:
         return key
     if isinstance(key, type) and issubclass(key, Exception):
         return key
-    hint = ": leave the quotes out" if isinstance(key, str) else ""
+    hint = ": write a number or a class, without quotes" if isinstance(key, str) else ""
     raise SetupError(
         f"@app.error takes a status from 400 to 599 or an exception class, not {key!r}{hint}"
     )

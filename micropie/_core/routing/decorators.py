@@ -370,7 +370,7 @@ class describe:  # noqa: N801 - lower case, because it is a decorator
         check_each("describe", *FLAG, deprecated=deprecated, include_in_schema=include_in_schema)
         for number in [*(responses or {}), *([] if status is None else [status])]:
             if not is_count(number, least=200) or number > 599:
-                hint = ": leave the quotes out" if isinstance(number, str) else ""
+                hint = ": write one number, without quotes" if isinstance(number, str) else ""
                 raise SetupError(f"describe takes statuses from 200 to 599, not {number!r}{hint}")
         self.summary, self.description, self.tags = summary, description, tags
         self.status, self.responses, self.response_model = status, responses, response_model

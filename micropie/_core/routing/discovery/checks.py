@@ -200,7 +200,7 @@ def check_middlewares(
             hasattr(middleware, one) for one in (*_HOOKS, *_FLOW_HOOKS, *_SOCKET_HOOKS)
         ):
             raise SetupError(
-                f"middlewares takes objects, not classes: write append({middleware.__name__}())"
+                f"middlewares takes objects, not classes: write {middleware.__name__}()"
             )
     for middleware in of_sockets:
         if not _has_hooks(middleware, _SOCKET_HOOKS, providers):
