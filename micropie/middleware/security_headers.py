@@ -123,7 +123,8 @@ def _text(argument: str, value: str | None) -> str | None:
     """Return ``value`` on one line, because a long policy may be written on several lines."""
     if value is None:
         return None
+    check(argument, isinstance(value, str), value, "a string")
     try:
-        return check_value(argument, " ".join(value.split()) if isinstance(value, str) else value)
+        return check_value(argument, " ".join(value.split()))
     except ResponseError as error:
         raise SetupError(f"{argument}: {error}") from None

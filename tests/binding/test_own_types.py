@@ -436,7 +436,7 @@ def hidden(text: Nowhere) -> Team:  # type: ignore[name-defined]  # noqa: F821
     [
         (
             {"encoders": {"Money": str}},
-            r"App\(encoders=...\) .*a dict of functions by class, {Money: str}",
+            r"App\(encoders=...\) .*a dict of functions by class, {Money: function}",
         ),
         ({"encoders": {str: repr}}, r"for classes that JSON can't represent"),
         ({"decoders": {Money: "parse"}}, r"App\(decoders=...\)"),

@@ -221,7 +221,7 @@ def test_R17_nothing_leaks_into_the_next_answer(make_client: MakeClient) -> None
         ({"csp": "script-src 'nonce-€'"}, "csp: header 'csp' has"),
         ({"csp": "script-src nonce-{nonce}"}, "script-src 'nonce-{nonce}'"),
         ({"csp": "script-src 'nonce-{nonce}' {nonce}"}, "script-src 'nonce-{nonce}'"),
-        ({"csp": ["default-src 'self'"]}, "csp: header 'csp' must be a str"),
+        ({"csp": ["default-src 'self'"]}, "csp takes a string, not"),
         ({"permissions": "a\x00"}, "permissions: header 'permissions' has"),
     ],
 )

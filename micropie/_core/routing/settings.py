@@ -134,7 +134,7 @@ _DIRECTORIES = _Rule(
 )
 _FILTERS = _dict_of(_is_identifier, callable, 'a dict of functions by name, {"money": money}')
 _BASE_URL = _or_none(
-    _Rule(is_base_url, 'the beginning of all URLs, without a query: "https://example.com"')
+    _Rule(is_base_url, 'the beginning of all URLs, such as "https://example.com", without a query')
 )
 _HOSTS = _Rule(
     lambda value: bool(normal_hosts(value)),
@@ -143,7 +143,7 @@ _HOSTS = _Rule(
 _BY_CLASS = _dict_of(
     _is_new_class,
     callable,
-    "a dict of functions by class, {Money: str}, for classes that JSON can't represent",
+    "a dict of functions by class, {Money: function}, for classes that JSON can't represent",
 )
 _FILE_TYPES = _dict_of(
     lambda suffix: isinstance(suffix, str) and suffix[:1] == "." and suffix == suffix.lower(),
