@@ -15,8 +15,8 @@ The framework also raises ``HTTPError`` for an invalid request, such as a malfor
 missing parameter, so one ``@app.error(400)`` handles the errors of the framework and of the
 application.
 
-A catalogue can translate the sentences of these errors. A sentence that contains values is a
-``Sentence``.
+A catalogue can translate the sentences of these errors. If a sentence contains values, such as a
+field's name, it is an object of the class ``Sentence``, which keeps the values apart.
 
 The functions that check arguments are here because every layer needs them, and this is the lowest
 layer.

@@ -19,8 +19,9 @@ it, and then does what ``await`` would have done.
 
 - ``waits_for`` reaches the event loop exactly once and unchanged, before anything else is awaited
   in that task.
-- A suspended iterator is resumed only with what the event loop sends or throws for the value that
-  it yielded last. It can't be awaited again, because ``await`` would begin by sending None.
+- After an iterator has yielded a value, it is resumed only with the event loop's reply to that
+  value, which is sent or thrown. The iterator can't be awaited again, because ``await`` would begin
+  by sending None.
 - The iterator is advanced in one task only, because cancel scopes and context variables belong to a
   task.
 - Every exception that the event loop throws, even a ``BaseException``, is thrown into the

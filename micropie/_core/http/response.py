@@ -3,10 +3,11 @@ body may be sent.
 
     the handler's result -> Response (any body) -> hooks may change it -> Answer (checked, encoded) -> driver
 
-``checked_headers`` checks every header that an application sets. If the result has a usual type and
-nothing was set on the response, ``respond`` sends it with ``NO_OTHER_HEADERS`` and without checks.
-To add a header to all responses with content, add it to ``NO_OTHER_HEADERS``. A value that can't be
-sent raises ``ResponseError`` before the response starts. It is never dropped silently.
+``checked_headers`` checks every header that an application sets. If the handler set nothing on the
+response and returns a value of a common type, such as str, ``respond`` skips these checks, and
+sends only the headers of the constant ``NO_OTHER_HEADERS``. To add a header to all responses with
+content, add it to this constant. A value that can't be sent raises ``ResponseError`` before the
+response starts. It is never dropped silently.
 """  # noqa: E501
 
 from __future__ import annotations

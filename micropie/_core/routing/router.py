@@ -25,7 +25,8 @@ arguments.
 Finding a route takes time in proportion to the path's length, whatever the path is. A ``path``
 wildcard can end at one segment only, because a pattern has at most one such wildcard, and the
 segments after it are counted from the end of the path. So the search visits each node at most once.
-At a node, it looks up one dictionary, and each wildcard checks one segment, or the whole path once.
+At a node, it looks up one key in a dictionary. Each wildcard checks its segment once, and a
+``path`` wildcard checks the rest of the path once.
 The number of routes matters only if one node has many wildcards with different literal texts or
 expressions, because these are tried one after the other.
 

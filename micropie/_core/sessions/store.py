@@ -174,8 +174,8 @@ class SessionStore:
         return self._cookie_names[scheme == "https", root_path != ""]
 
     def _name_of_cookie(self, scheme: str, is_below: bool) -> str:
-        """Return the cookie's name. ``is_below``: whether the server serves the application under a
-        path.
+        """Return the cookie's name. ``is_below``: whether the server or a proxy serves the
+        application below a URL prefix such as "/shop".
 
         Browsers accept a name with a prefix such as ``__Secure-`` only for ``Secure`` cookies, so
         over plain http the name has no prefix. Browsers accept ``__Host-`` only with the path "/"

@@ -85,8 +85,8 @@ class Plan:
     - ``reads_values``: whether any parameter gets a value from the client.
     - ``body_parameter``: the first parameter whose value can only come from a body (a file, a form
       or its field, or a whole document), or None.
-    - ``messages``: the ``Messages`` for the types in the socket's annotation. None if the
-      annotation declares no types, which allows any messages.
+    - ``messages``: the object that converts the WebSocket's messages, by the types that its
+      annotation declares. None if it declares no types, which allows any messages.
     """
 
     messages: Messages | None = None

@@ -95,7 +95,7 @@ class RunningGenerator:
         try:
             return (yield (kind, _resume, arguments))
         except BaseException:
-            # The call was refused or cancelled before it began.
+            # If the generator hasn't started, its call was refused, or cancelled before it began.
             if getgeneratorstate(self._generator) == GEN_CREATED:
                 self._generator.close()
             raise

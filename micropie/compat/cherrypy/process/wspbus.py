@@ -198,7 +198,7 @@ class Bus:
         self.log("Bus STOPPED")
 
     def exit(self) -> None:
-        """Stop, then call the subscribers of "exit". After that ``block`` returns."""
+        """Stop, then call the subscribers of "exit". Then the method ``block`` returns."""
         was_starting = self.state is states.STARTING
         try:
             self.stop()
