@@ -20,7 +20,7 @@ IS_SERVING = "MICROPIE_SERVING"
 #
 # ``FACTORY``: the name of a factory, "shop:make_app".
 # ``STAND_IN``: the framework whose compatibility module must be installed first.
-# ``STAND_IN_FOR``: the application, "shop:app", or the program that starts it, "shop.py".
+# ``STAND_IN_FOR``: what needs that module: an application, "shop:app", or a program, "shop.py".
 FACTORY, STAND_IN, STAND_IN_FOR = "MICROPIE_MADE_BY", "MICROPIE_STAND_IN", "MICROPIE_STAND_IN_FOR"
 
 
