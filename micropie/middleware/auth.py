@@ -89,7 +89,8 @@ class BasicAuth(_AuthMiddleware):
 
     - ``check``: a ``def`` or an ``async def`` function, or the dict. Under ASGI, a ``def`` runs in
       a worker thread unless it has ``@run_in("loop")``. The function's result becomes
-      ``request.state.user``; True means the user's name, None and False reject the user.
+      ``request.state.user``. If the result is True, the user's name is stored there. None and
+      False reject the user.
     - ``realm``: the name that browsers show when they ask for the password.
 
     Use this with https only, because each request contains the password as plain text.

@@ -58,10 +58,10 @@ class Compress(FlowMiddleware):
     ``Vary: Accept-Encoding``, whether it is compressed or not. A 206 and a 304 get it as well,
     because the 200 for the same URL has it. The ETag of a compressed response becomes weak.
 
-    A stream is compressed chunk by chunk, an async stream on the event loop. If a page contains
-    both a secret and text from the request, the compressed length can reveal the secret (BREACH).
-    Exclude such pages: send ``no-transform`` with them, or use this middleware only in an inner
-    application for the other pages.
+    A stream is compressed chunk by chunk. If the stream is async, this happens on the event loop.
+    If a page contains both a secret and text from the request, the compressed length can reveal the
+    secret (BREACH). Exclude such pages: send ``no-transform`` with them, or use this middleware
+    only in an inner application for the other pages.
     """
 
     def __init__(

@@ -159,7 +159,8 @@ class Metrics(FlowMiddleware):
 def _labels_of(request: Request) -> tuple[str, str]:
     """Return the labels for the method and the route.
 
-    A non-standard method is "OTHER", a path without a handler "unmatched".
+    The label of a non-standard method is "OTHER". The label of a path without a handler is
+    "unmatched".
     """
     method = request.method if request.method in STANDARD_METHODS else "OTHER"
     return method, "unmatched" if request.route is None else request.route.pattern
