@@ -82,10 +82,10 @@ class TestClient(httpx.Client):
                 ws.send_text("hello")
 
     The client is an ``httpx2.Client``: cookies, uploads, authentication and ``stream`` work as in
-    httpx2. Entering the client runs the application's startup, leaving it runs the shutdown.
-    Without ``with``, startup and shutdown don't run. In that case call ``close``, which ends the
-    threads and the open responses. A WSGI application has no lifespan; if it has a callable
-    ``wsgi_shutdown``, closing the client calls it, as the exit of a worker process would.
+    httpx2. Entering the client runs the application's startup. Leaving the client runs the
+    shutdown. Without ``with``, startup and shutdown don't run. In that case call ``close``, which
+    ends the threads and the open responses. A WSGI application has no lifespan; if it has a
+    callable ``wsgi_shutdown``, closing the client calls it, as the exit of a worker process would.
 
     - ``protocol``: "asgi" or "wsgi".
     - ``backend``, ``backend_options``: anyio's backend for an ASGI application, "asyncio" or
