@@ -36,7 +36,7 @@ class ChannelFailures(Exception):
         self._exceptions = list(exceptions)
 
     def handle_exception(self) -> None:
-        """Add the exception that is being handled to the list."""
+        """Add the current exception to the list."""
         caught = sys.exception()
         if caught is not None:
             self._exceptions.append(caught)
