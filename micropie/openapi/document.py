@@ -614,8 +614,8 @@ class Builder:
 
 def _refusals(check: Callable[..., object]) -> set[int]:
     """Return the statuses with which an access check can reject a request, according to its return
-    annotation: 303 if that contains ``Redirect``, and 403 unless it is ``Redirect | Literal[True]``
-    or ``Literal[True]``.
+    annotation. They include 303 if the annotation contains ``Redirect``. They include 403 unless
+    the annotation is ``Redirect | Literal[True]`` or ``Literal[True]``.
     """
     try:
         answer = inspect.signature(check, eval_str=True).return_annotation
