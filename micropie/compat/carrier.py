@@ -74,8 +74,8 @@ class CarryingSite(Site):
 
 
 def refused_method(request: Request, allowed: Iterable[str] = ()) -> MethodNotAllowed | None:
-    """Return a 405 if the request's path has native routes, but only for other methods; otherwise
-    None.
+    """Return a 405 if the request's path has native routes but none for the request's method;
+    otherwise None.
 
     ``allowed``: the methods of the migrated handlers for the path.
     """

@@ -248,9 +248,9 @@ class ServedRequest(Request):
         """The headers as (name, value) pairs."""
         return list(self.headers.items())
 
-    # The request's cookies. Tools read them here, because ``tools.caching`` doesn't store a
-    # response if ``cookie`` has been read. Raises ``HTTPError`` 400 for a cookie name that isn't
-    # allowed.
+    # The request's cookies. Tools read the cookies here instead of from ``cookie``, because
+    # ``tools.caching`` doesn't store a response if ``cookie`` has been read. Raises ``HTTPError``
+    # 400 for a cookie name that isn't allowed.
     @lazy
     def micropie_cookies(self) -> SimpleCookie:
         cookies, header = SimpleCookie(), self.native.header("cookie") or ""

@@ -18,9 +18,9 @@ from micropie.compat.cherrypy.types import Parameters
 from micropie.compat.core import codec_of
 from micropie.compat.results import LONGEST_KEPT
 
-# These match an element of a comma-separated header, and a parameter of an element. Separators in
-# quotes are skipped. An unclosed quote matches up to the header's end. Otherwise the search would
-# start again at each quote, which takes quadratic time.
+# The first expression matches an element of a comma-separated header, the second a parameter of an
+# element. Separators in quotes are skipped. An unclosed quote matches up to the header's end.
+# Otherwise the search would start again at each quote, which takes quadratic time.
 _ELEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?+|[^",])++')
 _PARAMETER = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?+|[^";])++')
 _IMAGE_MAP = re.compile(r"[0-9]{1,18},[0-9]{1,18}")
