@@ -40,7 +40,7 @@ def execute(arguments: Namespace) -> int:
 
 def _take_from_platform(arguments: Namespace) -> None:
     """Take the port and the number of workers from the environment variables that hosting platforms
-    set, unless they are given as options. Print the variables used.
+    set. An option that is given takes precedence. Print the variables used.
     """
     taken = {"port": "PORT", "workers": "WEB_CONCURRENCY"}
     if arguments.uds is not None or arguments.fd is not None:

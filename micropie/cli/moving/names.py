@@ -22,7 +22,7 @@ def imported_names(tree: ast.Module) -> dict[str, str]:
                 first = alias.name.partition(".")[0]
                 names[alias.asname or first] = _original(alias.name) if alias.asname else first
         elif isinstance(node, ast.ImportFrom):
-            # not strict, because ``imports`` returns an empty list for a relative import
+            # ``zip`` isn't strict, because ``imports`` returns an empty list for a relative import.
             for alias, name in zip(node.names, imports(node), strict=False):
                 if alias.name == "*":
                     names |= _all_names(name)
