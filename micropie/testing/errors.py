@@ -59,7 +59,8 @@ class WebSocketRefused(ClientError):
 
 
 class WebSocketClosed(ClientError):
-    """Raised if the application has closed the WebSocket, with its ``code`` and ``reason``.
+    """Raised if the application has closed the WebSocket. The exception has the ``code`` and the
+    ``reason``.
 
     The code is 1011 if the application raised an exception, 1006 if it ended without closing the
     WebSocket.
