@@ -156,7 +156,8 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
             raise connection.refusal("accept")
         if subprotocol is not None and subprotocol not in self.subprotocols:
             raise ValueError(
-                f"the client did not offer subprotocol {subprotocol!r}, only {self.subprotocols}"
+                f"the client did not offer subprotocol {subprotocol!r} (it offered "
+                f"{self.subprotocols})"
             )
         pairs: HeaderPairs = _checked(headers) if headers else []
         exchange = self._exchange

@@ -165,7 +165,7 @@ def checked_name(name: str) -> str:
     but text.
     """
     if not isinstance(name, str) or not name:
-        raise ValueError(f"a channel's name must be text, not {name!r}")
+        raise ValueError(f"a channel's name must be a str that is not empty, not {name!r}")
     return name
 
 

@@ -20,7 +20,7 @@ _WRAP = (
 _ASYNC = "use async def handlers, or leave it out: def handlers already run in threads"
 _SOCKET = "write a WebSocket handler: async def ws_name(self, ws)"
 _RUN = 'choose a server with run(server="...") or micropie run --server'
-_GEVENT = 'run(server="{}") isn\'t supported: use async def handlers, or gunicorn -k gthread'
+_GEVENT = "use async def handlers, or gunicorn -k gthread"
 _JINJA = "use jinja2_template and jinja2_view"
 _PORTEND = "use the package portend"
 _AUTH = "use tools.auth_basic (realm, checkpassword), or tools.auth_digest"
@@ -39,8 +39,8 @@ SERVERS: Mapping[str, str] = {
         _RUN,
     ),
     "cherrypy": 'write server="cheroot"',
-    "eventlet": _GEVENT.format("eventlet"),
-    "gevent": _GEVENT.format("gevent"),
+    "eventlet": _GEVENT,
+    "gevent": _GEVENT,
 }
 
 # The advice by dotted name. The entry for a module or a class also applies to all names in it.

@@ -123,9 +123,9 @@ def test_R57_what_can_be_published_can_be_read(channels: Channels) -> None:
 
 @pytest.mark.parametrize("name", ["", None, 5, b"room"])
 def test_a_name_is_text(channels: Channels, name: Any) -> None:
-    with pytest.raises(ValueError, match="name must be text"):
+    with pytest.raises(ValueError, match="name must be a str that is not empty"):
         channels.publish(name, 1)
-    with pytest.raises(ValueError, match="name must be text"):
+    with pytest.raises(ValueError, match="name must be a str that is not empty"):
         channels.subscribe("room", name)
 
 

@@ -173,7 +173,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "bottle.cheetah_template": "use jinja2_template",
         "bottle.run(host='::', server='paste')": "choose a server with run",
         "bottle.run(server='cherrypy')": 'write server="cheroot"',
-        "from bottle import run\nrun(server='gevent')": 'run(server="gevent") isn\'t supported',
+        "from bottle import run\nrun(server='gevent')": "use async def handlers, or gunicorn -k gthread",
         "app = bottle.Bottle()\napp.run(port=1, server='tornado')": "choose a server with run",
         "bottle.request.forms.get('name').encode('latin1').decode('utf8')": "text is UTF-8 already",
         "def clean(text): return text.encode('ISO-8859-1').decode()": "text is UTF-8 already",

@@ -243,7 +243,7 @@ def test_subprotocols(open_client: OpenClient) -> None:
     async def handler(ws: WebSocket) -> None:
         assert not ws.accepted
         with pytest.raises(
-            ValueError, match=r"did not offer subprotocol 'other', only \['chat', 'v2'\]"
+            ValueError, match=r"did not offer subprotocol 'other' \(it offered \['chat', 'v2'\]\)"
         ):
             await ws.accept("other")
         await ws.accept(ws.subprotocols[-1])
