@@ -307,7 +307,7 @@ def test_an_empty_body_is_a_form_without_parts(make_client: MakeClient, path: st
 
 def test_no_media_type_is_no_multipart_form(make_client: MakeClient, path: str) -> None:
     answer = make_client(doing("name")).post(path)
-    sentence = "This resource requires a multipart form, Content-Type: multipart/form-data."
+    sentence = "This resource requires a multipart form (Content-Type: multipart/form-data)."
     assert (answer.status_code, answer.text) == (415, sentence)
 
 

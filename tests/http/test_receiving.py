@@ -967,7 +967,7 @@ def test_an_empty_body_is_no_json(make_client: MakeClient) -> None:
             return self.request.json()
 
     client = make_client(Asks())
-    no_json = "This resource requires a JSON body, Content-Type: application/json."
+    no_json = "This resource requires a JSON body (Content-Type: application/json)."
     for method, options, status, text in (
         ("POST", {"content": b"", "headers": JSON_TYPE}, 400, "The JSON body is empty."),
         ("POST", {"content": b"{}"}, 415, no_json),
@@ -979,11 +979,14 @@ def test_an_empty_body_is_no_json(make_client: MakeClient) -> None:
         assert (answer.status_code, said(answer)) == (status, text)
 
 
+@pytest.mark.parametrize("has_read", [False, True])
 def test_a_hook_that_asks_for_json_is_told_how_to_read_it(
-    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, has_read: bool
 ) -> None:
     class Asks(HttpMiddleware):
         async def before_request(self, request: Any) -> None:
+            if has_read:
+                await request.body()
             request.json()
 
     app = Data()

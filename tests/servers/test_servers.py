@@ -139,7 +139,7 @@ CASES = {
         "/measure", 413, TEXT, b"The body may have 100000 bytes at most.", "POST", {}, b"x" * 100_001
     ),
     "text is not JSON (R24)": Case(
-        "/anything", 415, TEXT, b"This resource requires a JSON body, Content-Type: application/json.", "POST",
+        "/anything", 415, TEXT, b"This resource requires a JSON body (Content-Type: application/json).", "POST",
         {"Content-Type": "text/plain; a=application/json"}, b"{}",
     ),
     # Errors and hooks.

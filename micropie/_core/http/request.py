@@ -385,14 +385,15 @@ class Request(RequestSpellings):
                     "or await request.body()"
                 )
             if exchange.unread_body() == EMPTY_JSON:
-                if exchange.body.data is None and not exchange.is_pooled:
+                if exchange.body.data != b"" and not exchange.is_pooled:
                     raise RuntimeError(
-                        "the JSON body is not received yet when hooks run: write json.loads(await "
-                        "request.body()), or in a def json.loads(request.read())"
+                        "the JSON body is not received yet when hooks run: write "
+                        "json.loads(await request.body()), or, in a def, "
+                        "json.loads(request.read())"
                     )
                 raise BadRequest("The JSON body is empty.")
             raise HTTPError(
-                415, "This resource requires a JSON body, Content-Type: application/json."
+                415, "This resource requires a JSON body (Content-Type: application/json)."
             )
         return None if document is NULL else document
 
@@ -454,7 +455,7 @@ class Request(RequestSpellings):
         media_type, parameters, _ = exchange.framing
         if media_type != MULTIPART:
             raise HTTPError(
-                415, "This resource requires a multipart form, Content-Type: multipart/form-data."
+                415, "This resource requires a multipart form (Content-Type: multipart/form-data)."
             )
         source: PartSource = ReceivedParts(exchange.body.parts)
         if exchange.body.form is None:

@@ -492,8 +492,9 @@ def _of_source(
     converter, key = converter_for(annotation, own), stated.name_for(name)
     if not isinstance(stated, Body) and not converter.takes_text:
         raise SetupError(
-            f"the {stated.place} contains only text, which can't be converted to {annotation!r}: "
-            "annotate it with str, or a query or form with a class that has a field for each value"
+            f"the {stated.place} contains only text, which can't be converted to "
+            f"{annotation!r}: annotate it with str (in a query or form, a class with a field "
+            "for each value works, too)"
         )
     if isinstance(stated, Header | Cookie):
 

@@ -263,7 +263,7 @@ class Pattern:
         if kind == "re":
             if not rule:
                 raise SetupError(
-                    f"the route {self.text!r} has a wildcard with re: but no regular "
+                    f"the route {self.text!r} has a wildcard of type re without a regular "
                     "expression: write <name:re:[a-z]+>"
                 )
             try:
