@@ -161,7 +161,7 @@ class RateLimit(FlowMiddleware):
         self.ping: Callable[[], object] | None = (
             getattr(store, "ping", None) if self._refuses else None
         )
-        self._outage = Outage("RateLimit: the rate store", ", requests are not counted")
+        self._outage = Outage("RateLimit: the rate store", ", so requests are not counted")
 
     def __call__(self, target: Target) -> Target:
         """Limit only requests to ``target``, a handler or an application."""

@@ -526,7 +526,7 @@ def outages(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     ]
 
 
-OUT = "RateLimit: the rate store is unavailable, requests are not counted"[:50]
+OUT = "RateLimit: the rate store is unavailable, so requests are not counted"[:50]
 BACK = "RateLimit: the rate store is available again"
 
 

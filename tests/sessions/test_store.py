@@ -952,7 +952,7 @@ def test_a_backend_out_of_reach_is_a_503_and_a_line(
         assert answer.headers["retry-after"] == "5"
         assert "set-cookie" not in answer.headers
     assert [record.getMessage() for record in caplog.records] == [
-        f"the session backend {backend.__name__} is unavailable, {when} fails: "
+        f"the session backend {backend.__name__} is unavailable, so {when}() fails: "
         + ("TimeoutError: " if when == "load" else "ConnectionRefusedError: ")
     ]
 
