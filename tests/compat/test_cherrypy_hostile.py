@@ -324,7 +324,7 @@ def test_R50_a_session_has_a_size(
     assert [client.get(f"/?name={'a' * 20}").text for _ in range(3)] == ["1", "2", "3"]
     assert client.get(f"/?name={'a' * 20}").status_code == 500
     assert (
-        "the session has 103 bytes, 103 of them in 'names', and tools.sessions.max_session_size = 100"
+        "because it has 103 bytes, 103 of them in 'names', and tools.sessions.max_session_size = 100"
         in caplog.text
     )
     assert client.get("/").text == ("0" if kind == "ram" else "3")

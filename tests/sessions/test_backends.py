@@ -411,7 +411,7 @@ def test_R50_a_session_has_a_size(
     fits = "x" * (ROOM - len(json.dumps(last).strip('"'))) + last
     refused = client.get(f"/keep/a/x{fits}")
     assert (refused.status_code, "set-cookie" in refused.headers) == (500, False)
-    sentence = "the session has 1001 bytes, 1001 of them in 'a', and App(max_session_size=1000)"
+    sentence = "because it has 1001 bytes, 1001 of them in 'a', and App(max_session_size=1000)"
     assert sentence in caplog.text
     assert client.get(f"/keep/a/{fits}").status_code == 200
     assert client.get("/keep/b/1").status_code == 500
