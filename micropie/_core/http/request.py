@@ -387,7 +387,7 @@ class Request(RequestSpellings):
             if exchange.unread_body() == EMPTY_JSON:
                 if exchange.body.data != b"" and not exchange.is_pooled:
                     raise RuntimeError(
-                        "the JSON body is not received yet when hooks run: write "
+                        "the JSON body is not parsed yet when hooks run: write "
                         "json.loads(await request.body()), or, in a def, "
                         "json.loads(request.read())"
                     )
