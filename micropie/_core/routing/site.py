@@ -141,7 +141,7 @@ class Site:
                 and found[1]
                 and not takes_socket
                 and not found[0].wildcards
-                and exchange.method == "GET"
+                and exchange.method in ("GET", "HEAD")
                 and self._takes_handshake(request)
             ):
                 return Refusal(websockets_need_asgi(), found[0].config)

@@ -293,6 +293,8 @@ class Tickets(App):
     @websocket("/<number:int>")
     async def one(self, ws: WebSocket, number: int) -> None: ...
 
+    async def ws_talk(self, ws: WebSocket) -> None: ...
+
     @get("/wild/<name>")
     def wild(self, name: str) -> str:
         return name
@@ -310,6 +312,8 @@ def test_a_page_that_takes_segments_takes_no_handshake(make_client: MakeClient) 
     assert client.get("/x", headers=HANDSHAKE).text == "x 1"  # of no WebSocket
     assert client.get("/", headers=HANDSHAKE).text == " 1"
     assert client.get("/wild/x", headers=HANDSHAKE).text == "x"  # a page of the same path
+    for method, status in (("GET", 426), ("HEAD", 426), ("POST", 200)):
+        assert client.request(method, "/talk", headers=HANDSHAKE).status_code == status
 
 
 # -- mistakes of the author ------------------------------------------------------------------------
