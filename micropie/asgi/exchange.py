@@ -81,11 +81,11 @@ class ASGIExchange(StreamedExchange):
 
     @property
     def scheme(self) -> str:
-        return self.peer.scheme or str(self.scope.get("scheme", "http"))
+        return self.peer.scheme or self.scope.get("scheme", "http")
 
     @property
     def root_path(self) -> str:  # type: ignore[override]
-        return str(self.scope.get("root_path", "")).rstrip("/")
+        return (self.scope.get("root_path") or "").rstrip("/")
 
     def server_client(self) -> Address | None:
         host, port = self.scope.get("client") or ("", 0)

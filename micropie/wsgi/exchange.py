@@ -99,7 +99,7 @@ class WSGIExchange(Exchange):
 
     @property
     def scheme(self) -> str:
-        return self.peer.scheme or str(self.environ["wsgi.url_scheme"])
+        return self.peer.scheme or self.environ["wsgi.url_scheme"]
 
     @property
     def root_path(self) -> str:  # type: ignore[override]

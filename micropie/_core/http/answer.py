@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import AsyncGeneratorType, GeneratorType
 
 from micropie._core.http.protocols import ChunkedBody
@@ -34,7 +33,7 @@ class AnswerState:
     closes the stream if nothing else does.
     """
 
-    depends_on: Sequence[str] = ()
+    depends_on: tuple[str, ...] = ()
     """The request headers that were read and identify the client: "cookie" and "authorization". If
     there are any, caches must not send the response to other clients.
     """
@@ -109,7 +108,7 @@ class AnswerState:
         """Record that a header that identifies the client was read: "cookie" or "authorization"."""
         if header not in self.depends_on:
             self.has_more = True
-            self.depends_on = (*self.depends_on, header)
+            self.depends_on += (header,)
 
     def begin(self, stream: ChunkedBody | None) -> None:
         """Record that the body is sent as ``stream``, or in one piece if ``stream`` is None."""

@@ -81,11 +81,12 @@ def parse_cookies(header: str) -> dict[str, str]:
     broken cookie must not lock a user out.
     """
     cookies: dict[str, str] = {}
+    has_quotes = '"' in header
     for piece in header.split(";", _MOST_COOKIES)[:_MOST_COOKIES]:
         name, equals, value = piece.partition("=")
         name, value = name.strip(_BLANKS), value.strip(_BLANKS)
         if equals and name and name not in cookies:
-            if value[:1] == '"' and value[-1:] == '"' and len(value) > 1:
+            if has_quotes and value[:1] == '"' and value[-1:] == '"' and len(value) > 1:
                 value = value[1:-1]
             cookies[name] = value
     if not header.isascii():
