@@ -72,7 +72,9 @@ class LoopLocal(Generic[T]):
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._values: dict[ref[object], T] = {}  # a ``WeakKeyDictionary`` is slower
+        # When a loop is freed, the weak reference that is its key removes the loop's value. This is
+        # faster than a ``WeakKeyDictionary``.
+        self._values: dict[ref[object], T] = {}
 
     def get(self) -> T:
         """Return the value for the current loop. Create it on first use."""
@@ -161,8 +163,8 @@ LoopFuture: TypeAlias = "asyncio.Future[None] | _EventFuture"
 class _Running:
     """A task that was started by a ``LoopTasks``.
 
-    ``task``: under asyncio, the task itself, which this keeps alive, because the loop only has a
-    weak reference to it; None under trio, which keeps its tasks alive.
+    ``task``: the task itself under asyncio, whose loop only has a weak reference to it; None under
+    trio, which keeps its tasks alive.
     """
 
     task: Any = None
