@@ -498,7 +498,7 @@ def test_a_hook_may_read_the_body_before_the_handler_does(
 def test_a_class_among_the_middlewares_is_a_mistake_of_set_up() -> None:
     app = Root()
     app.middlewares.append(HttpMiddleware)  # type: ignore[arg-type]
-    with pytest.raises(SetupError, match=r"append\(HttpMiddleware\(\)\)"):
+    with pytest.raises(SetupError, match=r"write HttpMiddleware\(\)$"):
         app._micropie.compiled()
 
 
