@@ -638,7 +638,8 @@ class App(Base[Outermost_co]):
             if "host" in target._micropie.settings:
                 name = type(target).__name__
                 raise SetupError(
-                    f"{name} has its own host: write app.name = {name}(...) instead of mounting it"
+                    f"{name} has its own host: instead of mounting it, assign it to an attribute, "
+                    f"as in app.{name.lower()} = {name}(...)"
                 )
             if strip:
                 raise SetupError(

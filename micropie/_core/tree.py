@@ -188,8 +188,8 @@ class Tree(Registrations):
             known = [f"{one.prefix} of {type(one.tree[0].app).__name__}" for one in places]
             raise LookupError(
                 f"{type(self.app).__name__} is mounted in several places, {' and '.join(known)}, "
-                f'and there is no request to choose one: call url_for("{places[0].scope}NAME") of '
-                "the outermost application"
+                "and without a request url_for can't know which one you mean: on the outermost "
+                f'application, call url_for("{places[0].scope}NAME")'
             )
         return places[0]
 

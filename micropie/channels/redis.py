@@ -271,7 +271,7 @@ class _Listener(threading.Thread):
         missing = self._missing(names)
         if not missing:
             return None
-        future = Future(f"no subscription to {', '.join(sorted(missing))}")
+        future = Future(f"can't subscribe to {', '.join(sorted(missing))}")
         self._joining[future] = missing
         self.wake()
         return future

@@ -53,7 +53,7 @@ ADVICE: Mapping[str, str] = {
     "cherrypy.lib.xmlrpcutil": _XMLRPC,
     "cherrypy.lib.cpstats": _STATISTICS,
     "cherrypy.tools.cpstats": _STATISTICS,
-    "cherrypy.lib.profiler": "profile with py-spy or cProfile from outside",
+    "cherrypy.lib.profiler": "profile the whole program with py-spy or python -m cProfile",
     "cherrypy.lib.covercp": "measure with coverage run -m pytest",
     "cherrypy.lib.gctools": "use tracemalloc",
     "cherrypy.lib.sessions.MemcachedSession": _REDIS,

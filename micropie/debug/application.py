@@ -186,7 +186,7 @@ _VERBS = {"get", "post", "put", "patch", "delete"}
 _HOOKS = by_name(
     {
         "a class with this method, in middlewares": "before_request after_request",
-        "a method lifespan with this code": "on_startup on_shutdown startup shutdown",
+        "a method named lifespan with this code": "on_startup on_shutdown startup shutdown",
     }
 )
 _ELSEWHERE = by_name(
@@ -200,7 +200,7 @@ _ELSEWHERE = by_name(
         "middlewares = [...], of objects": "MIDDLEWARE middleware",
         "self.state.name = ... in __init__, or in the lifespan": "state",
         "public methods, whose names are URLs, or @get above them": "urlpatterns",
-        "a method lifespan with this code": "on_startup on_shutdown",
+        "a method named lifespan with this code": "on_startup on_shutdown",
         'security=SecurityDefaults("example.com")': "ALLOWED_HOSTS",
     }
 )

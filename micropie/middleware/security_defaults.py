@@ -99,5 +99,5 @@ def missing_security(config: Config) -> Iterator[str]:
     elif settings.session_cookie is not None and not settings.session_cookie.startswith(PREFIXES):
         yield (
             "lets other hosts of its domain set the session cookie: leave out session_cookie, or "
-            'begin its name with "__Host-"'
+            'write session_cookie="__Host-..."'
         )

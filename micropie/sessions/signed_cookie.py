@@ -52,6 +52,7 @@ class SignedCookieSessionBackend(SessionBackend):
         if len(value) > MAX_COOKIE - _FOR_ATTRIBUTES:
             raise ResponseError(
                 f"the session has {len(value)} bytes as a signed cookie, but browsers drop "
-                f"cookies over {MAX_COOKIE}: store less, or use another session backend"
+                f"cookies over {MAX_COOKIE} with their attributes: store less, or use another "
+                "session backend"
             )
         return value

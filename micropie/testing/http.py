@@ -172,7 +172,7 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
             return head
         if self.last_message is not None:
             raise self._broken(
-                "the application sent no response to a body shorter than its Content-Length"
+                "the body is shorter than its Content-Length, and the application sent no response"
             )
         if self.settings.raise_app_exceptions:
             raise ProtocolViolation(f"{self.label}: the application ended without a response")

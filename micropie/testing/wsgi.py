@@ -167,7 +167,7 @@ class AppThread(Runner):
         code, _, reason = status.partition(" ")
         if len(code) != 3 or not code.isdigit():
             raise ProtocolViolation(
-                f"{label}: a status must be a str such as '200 OK', not {status!r}"
+                f"{label}: a status must begin with three digits, such as '200 OK', not {status!r}"
             )
         try:
             pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]

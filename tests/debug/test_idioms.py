@@ -318,7 +318,7 @@ GET / -> Root.state has no effect here: write self.state.name = ...
 GET / -> Root.before_request is served as a page: write a class with this method, in middlewares
 # Litestar: a method on_startup
     async def on_startup(self): ...
-GET / -> Root.on_startup is served as a page: write a method lifespan with this code
+GET / -> Root.on_startup is served as a page: write a method named lifespan with this code
 # Flask: a cache above a page
     @functools.cache
     def mine(self): return self.request.query.get('name')
@@ -431,12 +431,12 @@ GET / -> flash takes the text first: write flash(text, category)
 GET / -> not dict: write yield json.dumps(...), or return a list of all
 # Starlette: on_startup
     on_startup = [print]
-GET / -> Root.on_startup has no effect here: write a method lifespan with this code
+GET / -> Root.on_startup has no effect here: write a method named lifespan with this code
 # Starlette: app.on_startup = ...
     def __init__(self, **settings):
         super().__init__(**settings)
         self.on_startup = [print]
-GET / -> Root.on_startup has no effect here: write a method lifespan with this code
+GET / -> Root.on_startup has no effect here: write a method named lifespan with this code
 # Sanic: @app.on_startup
 class Root(App): ...
 Root().on_startup(print)

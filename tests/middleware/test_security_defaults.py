@@ -143,7 +143,7 @@ def test_a_site_that_keeps_sessions_is_told_at_its_start_what_it_lacks(
             "has no CSRFMiddleware: pages of other sites can send its forms",
             "has no SecurityHeaders: other sites can frame its pages, and browsers may use plain http",
             "lets other hosts of its domain set the session cookie: leave out session_cookie, or "
-            'begin its name with "__Host-"',
+            'write session_cookie="__Host-..."',
         )
     ]
 

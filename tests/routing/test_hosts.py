@@ -400,7 +400,7 @@ def test_two_applications_on_one_host_are_an_error() -> None:
 def test_an_application_with_a_host_is_not_mounted(options: dict[str, Any]) -> None:
     with pytest.raises(
         SetupError,
-        match=r"Api has its own host: write app.name = Api\(...\) instead of mounting it",
+        match=r"Api has its own host: .*, assign it to an attribute, as in app.api = Api\(...\)$",
     ):
         App().mount("/api", Api(host="api.test"), **options)
 

@@ -259,7 +259,7 @@ def test_two_roots_and_no_request(make_client: MakeClient) -> None:
     assert client.get("/twice").text == "/twice/ Outer"
     with pytest.raises(
         LookupError,
-        match="several places, /twice of Outer and /other of Other, and there is no request",
+        match="several places, /twice of Outer and /other of Other, and without a request",
     ):
         Outer.twice.asks()
     del second.other

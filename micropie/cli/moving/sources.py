@@ -135,7 +135,7 @@ def _read(path: Path, trees: dict[Path, ast.Module]) -> Iterator[Finding]:
             yield Finding(file, line, "syntax", f"this Python version can't parse it: {error}")
 
 
-_IN_TEMPLATE = "import it from micropie.compat there, too"
+_IN_TEMPLATE = "in the template, import it from micropie.compat"
 _INSTALL = (
     'put this line before all other imports: from micropie.compat import install; install("{0}"). '
     "Or start the program with micropie run --stand-in {0}"

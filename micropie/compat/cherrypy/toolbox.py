@@ -43,8 +43,8 @@ class Tool:
     def _refuse_switch(self, *value: object) -> NoReturn:
         """Raise ``AttributeError``, because ``on`` can't be set on a tool."""
         raise AttributeError(
-            f"a tool has no attribute on: write @{self._path}() above the handler, or "
-            f"{self._path}.on = True in the configuration"
+            f"{self._path}.on can't be read or set in Python: write @{self._path}() above the "
+            f"handler, or {self._path}.on = True in the configuration"
         )
 
     on = property(_refuse_switch, _refuse_switch)
