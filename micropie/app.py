@@ -887,10 +887,9 @@ _LISTS = ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handler
 
 def _check_attribute(owner: type, name: str, value: object) -> None:
     """Raise ``SetupError`` for an invalid value of an attribute of an application or its class."""
-    kind = value if isinstance(value, type) else type(value)
     if name in _LISTS and not isinstance(value, list | tuple):
         raise SetupError(f"{owner.__name__}.{name} must be a list: write {name} = [...]")
-    is_backend = hasattr(value, "load") and hasattr(value, "save") and value is not kind
+    is_backend = hasattr(value, "load") and hasattr(value, "save") and not isinstance(value, type)
     if name == "session_backend" and not (is_backend or isinstance(value, property | None)):
         raise SetupError(
             'session_backend takes an object such as SQLiteSessionBackend("sessions.db"), not '
