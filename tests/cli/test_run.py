@@ -141,7 +141,7 @@ def test_a_unix_socket(project: Path, options: list[str]) -> None:
         until(is_answered)
         assert answers[0].endswith(" one")
         assert stat.S_IMODE(path.stat().st_mode) & 0o666 == 0o666
-        assert "app:app: unix:shop.sock  (" in server.output
+        until(lambda: "app:app: unix:shop.sock  (" in server.output)
         busy = micropie(project, "run", "--uds", path.name)
         server.end()
     assert "Traceback" not in server.output
