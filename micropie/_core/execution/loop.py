@@ -259,6 +259,8 @@ class LoopTasks:
 
     def _ended(self, mark: _Running, _task: object = None) -> None:
         self._tasks.discard(mark)
+        # The frames of a cancelled task refer to ``mark``, so avoid a reference cycle.
+        mark.task = None
         if self._idle is not None and not self._tasks:
             self._idle.set()
 
