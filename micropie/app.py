@@ -303,10 +303,10 @@ class App(Base[Outermost_co]):
         methods = {name for name, value in attributes if is_method(value)}
         cls._micropie_class_names = _WATCHED | methods
         for name in _RESERVED if "_micropie_is_framework" not in vars(cls) else ():
-            value = inspect.getattr_static(cls, name, None)
+            value = inspect.getattr_static(cls, name, _MISSING)
             # A method ``run`` with ``@hidden`` is not a handler, but overrides ``App.run``.
             is_override = name == "run" and getattr(value, "__micropie_hidden__", False)
-            if value is inspect.getattr_static(App, name, None) or is_override:
+            if value is inspect.getattr_static(App, name, _MISSING) or is_override:
                 continue
             if not is_function(value):
                 _check_attribute(cls, name, value)
@@ -883,6 +883,7 @@ _ELSEWHERE = by_name(
 
 _LINKS = (App.url_for, App.absolute_url_for, App.static_url)  # methods that templates can call too
 _LISTS = ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers")
+_MISSING = object()
 
 
 def _check_attribute(owner: type, name: str, value: object) -> None:

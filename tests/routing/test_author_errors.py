@@ -81,6 +81,13 @@ def one_hook() -> App:
     return Limited()
 
 
+def no_hooks() -> App:
+    class Bare(App):
+        middlewares = None  # type: ignore[assignment]
+
+    return Bare()
+
+
 def health_with_argument() -> App:
     app = App()
     app.health("/health", {"db": lambda request: True})  # type: ignore[dict-item, misc]
@@ -99,6 +106,7 @@ def health_with_argument() -> App:
         ),
         (TooLarge, "TooLarge.order: the types of its parameters are invalid: Integer bounds"),
         (one_hook, "must be a list: write middlewares = [...]"),
+        (no_hooks, "Bare.middlewares must be a list: write middlewares = [...]"),
         (health_with_argument, "a dict of functions without parameters"),
         (lambda: App(title="Shop"), "write docs=Docs(title=...)"),  # type: ignore[call-arg]
         (lambda: describe("Bakes."), 'write describe(summary="Bake a pie.")'),  # type: ignore[arg-type]
