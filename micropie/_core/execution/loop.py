@@ -203,50 +203,52 @@ class LoopTasks:
 
         Return a function that cancels the task.
         """
-        mark = _Running()
+        running = _Running()
         # Register the task before it is created, because with ``asyncio.eager_task_factory`` it may
         # end at once.
-        self._tasks.add(mark)
+        self._tasks.add(running)
         if self._create_task is not None:
-            mark.task = self._create_task(self._run(mark, function, arguments), context=context)
-            return partial(self._cancel, mark)
+            running.task = self._create_task(
+                self._run(running, function, arguments), context=context
+            )
+            return partial(self._cancel, running)
         scope = self.new_scope()
         spawn = sys.modules["trio"].lowlevel.spawn_system_task
         context = copy_context() if context is None else context
-        spawn(self._run_in, scope, mark, function, arguments, context=context)
+        spawn(self._run_in, scope, running, function, arguments, context=context)
         return scope.cancel
 
-    def _cancel(self, mark: _Running) -> None:
-        if mark in self._tasks:
+    def _cancel(self, running: _Running) -> None:
+        if running in self._tasks:
             # A task that is cancelled before it begins never enters ``_run``, which would have
             # called ``_ended``.
-            mark.task.add_done_callback(partial(self._ended, mark))
-            mark.task.cancel()
+            running.task.add_done_callback(partial(self._ended, running))
+            running.task.cancel()
 
     async def join(self) -> None:
         """Wait until all tasks have ended."""
         self.has_ended = True
         while self._tasks:
-            for mark in self._tasks:
+            for running in self._tasks:
                 # If a task is cancelled before it begins, it never enters ``_run``, which would
                 # have called ``_ended``.
-                if mark.task is not None:
-                    mark.task.add_done_callback(partial(self._ended, mark))
+                if running.task is not None:
+                    running.task.add_done_callback(partial(self._ended, running))
             self._idle = anyio.Event()
             await self._idle.wait()
 
     async def _run_in(
         self,
         scope: anyio.CancelScope,
-        mark: _Running,
+        running: _Running,
         function: AsyncFunction,
         arguments: Sequence[object],
     ) -> None:
         with scope:
-            await self._run(mark, function, arguments)
+            await self._run(running, function, arguments)
 
     async def _run(
-        self, mark: _Running, function: AsyncFunction, arguments: Sequence[object]
+        self, running: _Running, function: AsyncFunction, arguments: Sequence[object]
     ) -> None:
         # Call ``_ended`` here, because a done callback of the task would run one turn of the loop
         # later.
@@ -255,12 +257,12 @@ class LoopTasks:
         except anyio.get_cancelled_exc_class():
             pass  # asyncio's task would keep a raised exception and its frames
         finally:
-            self._ended(mark)
+            self._ended(running)
 
-    def _ended(self, mark: _Running, _task: object = None) -> None:
-        self._tasks.discard(mark)
-        # The frames of a cancelled task refer to ``mark``, so avoid a reference cycle.
-        mark.task = None
+    def _ended(self, running: _Running, _task: object = None) -> None:
+        self._tasks.discard(running)
+        # The frames of a cancelled task refer to ``running``, so avoid a reference cycle.
+        running.task = None
         if self._idle is not None and not self._tasks:
             self._idle.set()
 
