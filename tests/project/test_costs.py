@@ -104,7 +104,7 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "redirect": (630, 870),
     "hooks": (1240, 2470),
     "error handler": (2030, 2300),
-    "10 chunks": (2020, 2820),
+    "10 chunks": (2020, 2830),
     "10 chunks def": (4560, 1180),
     "3 chunks awaited": (2740, 1840),
     "3 events": (3580, 2960),
