@@ -25,9 +25,11 @@ _ADVICE = by_name(
         "Response(body, status=201)": "HttpResponse make_response",
         'template("pie.html", pie=pie)': "render_template render Jinja2Templates view",
         'static_file("pie.pdf", root="files")': "send_file send_from_directory FileResponse",
-        "a parameter db: Db, and @app.provides(Db) above its provider": "Depends Provide",
+        "a parameter db: Db, and @app.provides(Db) above the function that opens a Db": (
+            "Depends Provide"
+        ),
         "a parameter pie: UploadFile": "File",
-        'a parameter number: int, which "/pies/<number:int>" fills': "Path",
+        'a parameter number: int, and "/pies/<number:int>" as the path': "Path",
         "request.after_response(function)": "BackgroundTasks BackgroundTask",
         "self.request.session or self.response": "session response",
         'self.url_for("show", 5)': "url_for",

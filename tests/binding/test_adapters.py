@@ -360,7 +360,7 @@ USELESS: list[tuple[Any, str]] = [
     (Converted, "without calling the converter of Converted.n"),
     (Uninitialised, "must not set Uninitialised.n"),
     (Struct, "which only pydantic can create"),
-    (Unread, "which can't be created"),
+    (Unread, "but no object of this type can be created"),
     (pydantic.EmailStr, "email-validator"),
 ]
 

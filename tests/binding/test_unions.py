@@ -172,8 +172,8 @@ class Blue(TypedDict):
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (Red | Blue, "'item': it is a Red | Blue, which can't be created: "),
-        (Car | Cat, "'item': it is a Car | Cat, which can't be created: "),
+        (Red | Blue, "'item': it is a Red | Blue, but no object of this type can be created: "),
+        (Car | Cat, "'item': it is a Car | Cat, but no object of this type can be created: "),
     ],
 )
 def test_a_union_that_no_tag_decides_fails_at_set_up(kind: Any, words: str) -> None:

@@ -29,7 +29,7 @@ CALLS = [
     ("FastAPI: Depends", "from micropie import App, Depends", "", "@app.provides(Db)"),
     ("FastAPI: HTTPException", "from micropie import HTTPException", "", "raise HTTPError(404)"),
     ("FastAPI: File", "from micropie import File", "", "write a parameter pie: UploadFile"),
-    ("FastAPI: Path", "from micropie import Path", "", "write a parameter number: int, which"),
+    ("FastAPI: Path", "from micropie import Path", "", "write a parameter number: int, and"),
     ("Flask: jsonify", "from micropie import jsonify", "", 'write return {"name": "apple"}'),
     ("Flask: Blueprint", "App().register_blueprint(App())", "", 'app.mount("/prefix", other)'),
     ("Bottle: merge", "App().merge(App())", "", 'write app.mount("/prefix", other)'),
@@ -46,7 +46,7 @@ CALLS = [
     ("FastAPI: tags=", "App().get('/x', tags=['pies'])", "", "write @describe(...) below it"),
     ("Litestar: guards=", "get('/x', guards=[len])", "", "write @requires(check) below it"),
     ("FastAPI: Query(1)", "n: int = Query(1)", "", "write a default as in n"),
-    ("FastAPI: Body(embed=True)", "Body(embed=True)", "", "a class with the fields"),
+    ("FastAPI: Body(embed=True)", "Body(embed=True)", "", "a class for the whole body"),
     ("FastAPI: Header(alias=)", "Header(alias='X-A')", "", 'write Header("X-Name")'),
     ("any: a keyword that no framework has", "route('/x', colour=1)", "", "takes no colour"),
     ("Django: a regular expression", r"get(r'^pies/(?P<n>\d+)$')", "", "is a regular expression"),
@@ -66,47 +66,59 @@ CALLS = [
             (
                 "Annotated[str, fastapi.Depends(len)]",
                 "Depends of fastapi",
-                "db: Db, the type of",
+                "db: Db, and @app.provides",
             ),
             (
                 "fastapi.Depends(len)",
                 "Depends of fastapi",
-                "db: Db, the type of a resource, and",
+                "db: Db, and @app.provides(Db) above",
             ),
             (
                 "str = fastapi.Security(len)",
                 "Security of fastapi",
-                "db: Db, the type of",
+                "db: Db, and @app.provides",
             ),
             (
                 "Annotated[str, fastapi.Query()]",
                 "Query of fastapi",
-                "micropie's class with this name",
+                "the class of this name",
             ),
             (
                 "Annotated[str | None, fastapi.Header()]",
                 "Header of fastapi",
-                "micropie's class with this name",
+                "the class of this name",
             ),
             (
                 "str = fastapi.Cookie(None)",
                 "Cookie of fastapi",
-                "micropie's class with this name",
+                "the class of this name",
             ),
-            ("str = fastapi.Form()", "Form of fastapi", "micropie's class with this name"),
+            (
+                "str = fastapi.Form()",
+                "Form of fastapi",
+                "the class of this name",
+            ),
             (
                 "Annotated[dict, fastapi.Body()]",
                 "Body of fastapi",
-                "micropie's class with this name",
+                "the class of this name",
             ),
-            ("int = fastapi.Path()", "Path of fastapi", "number: int, which <number:int> in"),
+            ("int = fastapi.Path()", "Path of fastapi", "number: int, and <number:int> in"),
             (
                 "bytes = fastapi.File()",
                 "File of fastapi",
                 "pie: UploadFile, imported from micropie",
             ),
-            ("fastapi.UploadFile", "UploadFile of fastapi", "micropie's class with this name"),
-            ("fastapi.Request", "Request of starlette", "micropie's class with this name"),
+            (
+                "fastapi.UploadFile",
+                "UploadFile of fastapi",
+                "the class of this name",
+            ),
+            (
+                "fastapi.Request",
+                "Request of starlette",
+                "the class of this name",
+            ),
             ("fastapi.Response", "Response of starlette", "self.response in the handler"),
             ("fastapi.WebSocket", "WebSocket of starlette", "@websocket above the handler"),
             ("fastapi.BackgroundTasks", "BackgroundTasks of fastapi", "request.after_response("),
@@ -167,7 +179,7 @@ Annotated[int, Query(gt=0)]
 -> Annotated[..., Query(), Meta(gt=0)]
 # FastAPI: Query(regex=)
 Annotated[str, Query(regex='a+')]
--> write Annotated[..., Query(), Meta(pattern='a+')], with msgspec's Meta
+-> write Annotated[..., Query(), Meta(pattern='a+')], with Meta from msgspec
 # FastAPI: BackgroundTasks
 from starlette.background import BackgroundTasks
 class Root(App):

@@ -475,11 +475,13 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
 
 _INSTEAD = by_name(
     {
-        "db: Db, the type of a resource, and @app.provides(Db) above its provider": "Depends",
-        "micropie's class with this name": "Query Header Cookie Form Body Request UploadFile",
+        "db: Db, and @app.provides(Db) above the function that opens a Db": "Depends",
+        "the class of this name, imported from micropie": (
+            "Query Header Cookie Form Body Request UploadFile"
+        ),
         "request.after_response(function) in the handler": "BackgroundTasks BackgroundTask",
         "self.response in the handler, without a parameter": "Response JSONResponse",
-        "number: int, which <number:int> in the path fills": "Path",
+        "number: int, and <number:int> in the path": "Path",
         "pie: UploadFile, imported from micropie": "File FileStorage UploadedFile",
         "request: Request, imported from micropie": "HTTPConnection HttpRequest",
         "@websocket above the handler, or async def ws_name(self, ws)": "WebSocket",

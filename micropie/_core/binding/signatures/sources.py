@@ -31,12 +31,12 @@ class Source:
             called,
             others,
             {
-                f"Annotated[..., {called}(), {meta}], with msgspec's Meta": (
+                f"Annotated[..., {called}(), {meta}], with Meta from msgspec": (
                     "gt ge lt le multiple_of min_length max_length pattern regex title description"
                 ),
                 f'{called}("X-Name")': "alias",
-                "the default last, as in n: Annotated[int, Query()] = 1": "default",
-                "a class with the fields that are embedded": "embed",
+                "the default at the end, as in n: Annotated[int, Query()] = 1": "default",
+                "a class for the whole body, as in class Order: pie: Pie": "embed",
             },
         )
         is_name = name is None or isinstance(name, str)

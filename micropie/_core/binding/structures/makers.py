@@ -320,5 +320,7 @@ def maker_for(hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> Maker:
         ) from None
     except (TypeError, NameError, AttributeError, SyntaxError, LookupError, RuntimeError) as error:
         sentence = str(error).partition("\n")[0]
-        raise SetupError(f"{about}, which can't be created: {sentence}") from None
+        raise SetupError(
+            f"{about}, but no object of this type can be created: {sentence}"
+        ) from None
     return maker
