@@ -436,9 +436,9 @@ def hidden(text: Nowhere) -> Team:  # type: ignore[name-defined]  # noqa: F821
     [
         (
             {"encoders": {"Money": str}},
-            r"App\(encoders=...\) .*a dict of functions by class, {Money: function}",
+            r"App\(encoders=...\) .*a dict of classes and functions, such as {Money: function}",
         ),
-        ({"encoders": {str: repr}}, r"for classes that JSON can't represent"),
+        ({"encoders": {str: repr}}, r"for classes that JSON lacks"),
         ({"decoders": {Money: "parse"}}, r"App\(decoders=...\)"),
         ({"decoders": [Money]}, r"App\(decoders=...\)"),
     ],
