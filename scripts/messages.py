@@ -20,6 +20,8 @@ from micropie.cli.main import parsers
 
 ROOT = Path(__file__).resolve().parent.parent
 WORD = re.compile(r"[A-Za-z']{2,}")
+# Functions whose arguments, or the values of a dict among them, are regular expressions or names.
+NAMES_AND_PATTERNS = ("by_name", "names_on_demand", "pattern", "reserve")
 
 
 class Message(NamedTuple):
@@ -52,12 +54,14 @@ def messages() -> Iterator[Message]:
 
 
 def texts_in(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Yield each string of a module with its line, without docstrings and parts of f-strings."""
+    """Yield each string of a module with its line, without docstrings, parts of f-strings, regular
+    expressions and lists of names.
+    """
     passed = set[ast.AST]()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("by_name", "names_on_demand"):
-            for table in node.args:  # the table's values are lists of names
-                passed.update(table.values if isinstance(table, ast.Dict) else ())
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in NAMES_AND_PATTERNS:
+            for listed in node.args:
+                passed.update(listed.values if isinstance(listed, ast.Dict) else [listed])
         if isinstance(node, ast.Expr):
             passed.add(node.value)
         elif isinstance(node, ast.JoinedStr):
