@@ -173,8 +173,8 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
     """``async with channels.subscribe("room") as messages: async for message in messages: ...``
 
     In a ``def``, write the same without ``async``. A subscription begins and ends with the ``with``
-    block. The loop over its messages also ends when the server shuts down, and when the client of
-    the ``EventStream`` that uses the subscription disconnects.
+    block. The loop over its messages also ends when the server shuts down. If the subscription is
+    sent as an ``EventStream``, the loop ends when the client disconnects, too.
 
     - ``channel``: the channel of the last message, or None.
     - ``channels``: the names of its channels.

@@ -63,8 +63,8 @@ class TypeInfo:
 
     @property
     def sent_as(self) -> str:
-        """How results of this type are sent: "json", "text", "html", "stream", "response" if the
-        result is a response object, or "" if the type doesn't determine it, such as ``Any``.
+        """How results of this type are sent: as "json", "text", "html" or "stream". It is
+        "response" for a response object, and "" for a type that leaves this open, such as ``Any``.
         """
         kind = get_origin(self.annotation) or self.annotation
         is_known = isinstance(kind, type) and kind not in (Any, Parameter.empty)

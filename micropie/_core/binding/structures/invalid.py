@@ -81,7 +81,7 @@ def _problem(
 
     The visitor sees the first of these messages that exists: the application's ``Message``;
     ``written``, which a validator of the application has raised; the message for a parameter of the
-    same type. If no parameter can have the type, the message is ``unknown``.
+    same type. For a type that parameters can't have, it is the text ``unknown``.
     """
     converter = described_as(hint, own)
     try:

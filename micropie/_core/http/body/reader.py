@@ -1,8 +1,8 @@
 """Receive a request's body: count and limit its bytes, and return it once, whole or piece by piece.
 
-Each request has one ``BodyReader``. Its methods are flows: they yield steps in which a driver
-receives the pieces. A second read returns the bytes that were received, or raises an error; it
-never waits for bytes that won't come.
+Each request has one ``BodyReader``. Its methods are flows, which are generators: each yields a step
+when it needs the next piece, and the driver receives the piece. A second read returns the bytes
+that were received, or raises an error; it never waits for bytes that won't come.
 """
 
 from __future__ import annotations
