@@ -189,7 +189,7 @@ class PartialWaiting(App):
         (WaitingRoute, "write def to run it in a"),
         (PartialWaiting, "write def to run it in a"),
         (ReadsBody, "a handler in the process pool can't read the body"),
-        (Chunks, "write async def to create them on the event loop"),
+        (Chunks, "written with def, which can't run on the event loop"),
     ],
 )
 def test_the_impossible_is_a_setup_error(app: type[App], says: str) -> None:

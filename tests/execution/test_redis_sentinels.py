@@ -347,7 +347,7 @@ def test_sentinels_with_silent_names_are_asked_once_for_all_who_wait(
     with ThreadPoolExecutor(4) as threads:
         said = {*threads.map(failure, range(4))}
     reasons = [f"{name}:26379: no DNS server has responded for {name!r}" for name in names]
-    expected = f"no Sentinel can name the primary 'mymaster': {'; '.join(reasons)}"
+    expected = f"no Sentinel gave a usable address for the primary 'mymaster': {'; '.join(reasons)}"
     assert said == {f"the Redis of a test is unavailable: {expected}"}
     assert asked == names
     ends.set()
@@ -425,7 +425,7 @@ def test_what_sentinels_say_is_in_the_error(tmp_path: Path) -> None:
         url = f"redis+sentinel://127.0.0.1:{sentinel}"
         with pytest.raises(
             ConnectionError,
-            match=f"no Sentinel can name the primary 'other name': 127.0.0.1:{sentinel} does not",
+            match=f"no Sentinel gave a usable address for the primary 'other name': 127.0.0.1:{sentinel} does not",
         ):
             RedisClient("a test", f"{url}/other%20name", 5).ping()
         client = RedisClient("a test", f"{url}/mymaster", 5)

@@ -124,8 +124,8 @@ def test_R67_more_handlers_than_may_wait_for_a_thread_get_503_at_once(
         assert [call.body for call in calls] == [b"blocked"] * 3
         assert (await get(app, "/blocks")).body == b"blocked"  # there is room again
         assert caplog.messages == [
-            "all threads or processes (2) are busy, and the queue for them (1) is full: "
-            "more requests get 503"
+            "all 2 threads or processes are busy, and the queue of at most 1 requests is full: "
+            "further requests get 503"
         ]  # one line for all of them
 
     async def blocks() -> None:
@@ -230,7 +230,7 @@ def test_a_call_that_hangs_does_not_keep_the_process_from_ending() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", HANGS], capture_output=True, timeout=PATIENCE, check=False
     )
-    assert b"the process exits while calls are still running in its threads: 1" in ended.stderr
+    assert b"calls are still running in its threads; number of calls: 1" in ended.stderr
 
 
 def test_the_process_ends_after_its_servers(
@@ -265,7 +265,9 @@ def test_the_process_ends_after_its_servers(
     thread.join(PATIENCE)
     workers._end_process()
     assert ended == [1]
-    assert caplog.messages == ["the process exits while calls are still running in its threads: 1"]
+    assert caplog.messages == [
+        "the process is exiting while calls are still running in its threads; number of calls: 1"
+    ]
 
 
 @pytest.mark.parametrize("has_begun", [False, True])
@@ -375,8 +377,8 @@ def test_R67_a_queue_that_stands_refuses_those_who_have_waited_longest(
     assert sorted(turns) == [one for one in range(so_many) if one not in refused]
     assert statuses == [503] * len(refused)
     assert caplog.messages == [
-        "all threads or processes (1) are busy, and handlers have waited too long for "
-        "one: the oldest get 503"
+        "all 1 threads or processes are busy: requests that have waited too long get 503, "
+        "the oldest first"
     ] * bool(refused)
 
 

@@ -68,8 +68,8 @@ def check_placement(function: AnyFunction, placement: str, name: str, reads_body
         )
     if placement == LOOP and inspect.isgeneratorfunction(inner):
         raise SetupError(
-            f"{name} is a generator, whose chunks are created in a thread: write async def to "
-            'create them on the event loop, or leave out @run_in("loop")'
+            f"{name} is a generator written with def, which can't run on the event loop: write "
+            'async def, or leave out @run_in("loop")'
         )
 
 
@@ -205,9 +205,10 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
         named = None
     if getattr(named, "__func__", named) is not getattr(function, "__func__", function):
         raise SetupError(
-            f"{label} can't run in the process pool, because a process imports it by its name, "
-            f"and {name.module}.{name.qualname} is another object: define it with def at a "
-            "module's top level, or as a method of a class at the top level"
+            f"{label} can't run in the process pool: the pool's processes import a handler by "
+            f"its name, but would not find this handler at {name.module}.{name.qualname}. Define "
+            "the handler with def at a module's top level, or as a method of a class at the top "
+            "level"
         )
     if name.module != "__main__":
         return name

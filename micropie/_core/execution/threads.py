@@ -154,8 +154,8 @@ class Slots:
             return
         if rank is Rank.QUEUED and len(waiting) >= self._queue:
             self._report(
-                "all threads or processes (%d) are busy, and the queue for them (%d) is full: "
-                "more requests get 503",
+                "all %d threads or processes are busy, and the queue of at most %d requests is "
+                "full: further requests get 503",
                 self._size, self._queue,
             )  # fmt: skip
             raise too_many_waiting()
@@ -178,8 +178,8 @@ class Slots:
             raise
         if turn.is_refused:
             self._report(
-                "all threads or processes (%d) are busy, and handlers have waited too long for "
-                "one: the oldest get 503",
+                "all %d threads or processes are busy: requests that have waited too long get 503, "
+                "the oldest first",
                 self._size,
             )  # fmt: skip
             raise too_many_waiting()
@@ -239,7 +239,8 @@ class Slots:
         """
         if self._lent >= MOST_READERS:
             self._report(
-                "%d threads wait for the bodies of slow clients: more slow requests get 503",
+                "%d threads, the limit, are waiting for the bodies of slow clients: further slow "
+                "requests get 503",
                 MOST_READERS,
             )
             yield False
@@ -452,7 +453,9 @@ def _end_process() -> None:
         sleep(0.01)
     if _RUNNING:
         logger.error(
-            "the process exits while calls are still running in its threads: %d", len(_RUNNING)
+            "the process is exiting while calls are still running in its threads; number of "
+            "calls: %d",
+            len(_RUNNING),
         )
         logging.shutdown()
         os._exit(1)

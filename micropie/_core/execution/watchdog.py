@@ -83,7 +83,7 @@ class _Watchdog:
         code, place = _described(frame)
         if now >= self._named.get(code, now):
             self._named[code] = now + _MINUTE
-            advice = "use def instead of async def, or await the call"
+            advice = "use def instead of async def, or await an async function that does not block"
             words = f"the event loop has been blocked for %.1f seconds so far: %s; {advice}"
             logger.warning(words, seconds, place)
 

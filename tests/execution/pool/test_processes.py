@@ -842,11 +842,11 @@ class Unfinished(App):
         (Unfinished(), "write def to run it in a"),
         (
             inner_app(route()(run_in("process")(lambda: None))),
-            "define it with def at a module's top level",
+            "Define the handler with def at a module's top level",
         ),
         (
             inner_app(route()(functools.partial(run_in("process")(plain), 1))),
-            "define it with def at a module's top level",
+            "Define the handler with def at a module's top level",
         ),
     ],
 )

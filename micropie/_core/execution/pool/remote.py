@@ -105,7 +105,7 @@ def packed_result(function: Callable[..., object], *arguments: object) -> bytes:
         except Exception as reason:
             said = (
                 f"the call raised {error!r}, which can't be pickled ({reason}): raise an "
-                "exception that can be"
+                "exception that can be pickled"
             )
             packed = pickle.dumps((PoolError(said), text))
         return pickle.dumps((FAILED, packed))

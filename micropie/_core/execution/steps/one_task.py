@@ -116,8 +116,8 @@ _UNSET: Any = object()
 def _warn(name: str) -> None:
     """Log once that the generator's time limit can't interrupt a handler."""
     logger.warning(
-        "%s has a time limit or a task group around its yield. Under WSGI, this can't interrupt "
-        "the handler: the client waits until the handler is done. Limit its time with "
-        "Timeout(seconds), or use an ASGI server",
+        "%s has a time limit or a task group around its yield. Under WSGI, neither can "
+        "interrupt the handler, so the client waits until the handler is done. Limit the handler's "
+        "time with Timeout(seconds), or use an ASGI server",
         name,
     )

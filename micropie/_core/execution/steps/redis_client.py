@@ -233,7 +233,10 @@ class _Sentinels:
                 except redis.TimeoutError as error:
                     return str(error)
                 return state["ip"], state["port"]
-        return kind(f"no Sentinel can name the primary {service_name!r}: {'; '.join(reasons)}")
+        return kind(
+            f"no Sentinel gave a usable address for the primary {service_name!r}: "
+            f"{'; '.join(reasons)}"
+        )
 
 
 class RedisClient:
