@@ -195,17 +195,17 @@ def lifespan_opener(lifespan: Callable[..., Any], *arguments: object) -> Callabl
         lifespan = asynccontextmanager(lifespan)
     if not callable(lifespan) or not takes(lifespan, len(arguments)):
         raise SetupError(
-            "lifespan takes a function of one argument that returns an async context manager: "
-            "write @asynccontextmanager above async def lifespan(app), or lifespan(self) in a "
-            "class, with one yield in it"
+            "lifespan takes a function of one argument that returns an async context manager. "
+            "Write @asynccontextmanager above async def lifespan(app), with one yield in the "
+            "function; in a class, write lifespan(self)"
         )
 
     def open_lifespan() -> Lifespan:
         manager: Lifespan = lifespan(*arguments)
         if not hasattr(manager, "__aenter__"):
             raise SetupError(
-                "lifespan must return an async context manager: write it as an async def with "
-                "one yield in it, below @asynccontextmanager"
+                "lifespan must return an async context manager: write @asynccontextmanager above "
+                "an async def with one yield"
             )
         return manager
 
