@@ -247,8 +247,8 @@ def test_a_session_that_the_handler_does_not_name_needs_its_cookie_before(
     with client.websocket("/hidden"):
         pass
     assert (
-        "the session can't be changed, because the WebSocket was accepted without the session's "
-        "cookie: change it before ws.accept()" in caplog.text
+        "the session can't be changed any more, because a new cookie can be sent only when the "
+        "WebSocket is accepted: change the session before ws.accept()" in caplog.text
     )
 
 
@@ -256,7 +256,7 @@ def test_a_session_of_http_is_saved_with_the_answer(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert make_client(Chat()).get("/early").status_code == 500
-    assert "session.save() can be called only after ws.accept()" in caplog.text
+    assert "session.save() is only for WebSocket handlers, after ws.accept()" in caplog.text
 
 
 def test_the_request_of_a_websocket_has_a_public_name() -> None:

@@ -282,7 +282,7 @@ Root({'wsgi.version': (1, 0)}, len)
 class Root(App):
     def index(self): return {'a': later()}
 async def later(): ...
-GET / -> write await in front of the call
+GET / -> write await in front of the call that returns it
 # FastAPI: Query() as a default
     def index(self, n: int = Query()): ...
 GET / -> Query() is not a default: write n: Annotated[..., Query()]
@@ -630,7 +630,7 @@ GET / -> 'NoneType' object has no attribute 'title'
 # any: a coroutine for a template
     async def _load(self): ...
     def index(self): return template(source='{{ pies }}', pies=self._load())
-GET / -> pies is a coroutine: write await in front of the call
+GET / -> pies is a coroutine: write await in front of the call that returns it
 # any: SecurityDefaults as middleware
 from micropie.middleware import SecurityDefaults
 class Root(App):
@@ -773,7 +773,7 @@ GET / -> The client sent no 'pie': use .get('pie')
 GET / -> header 'x-count' must be a str, not 5: convert a number with str(...), join a list with ', '
 # any: nothing to call after the response
     def index(self): self.request.after_response(None)
-GET / -> write after_response(function, argument), without calling it
+GET / -> write after_response(function, argument), not after_response(function(argument))
 # Django: request.body.decode()
     def index(self): return self.request.body.decode()
 GET / -> It is a method: call it first

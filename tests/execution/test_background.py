@@ -265,7 +265,7 @@ def test_R66_the_session_is_readable_and_refuses_changes(
     app = Root() if in_memory else Root(SQLiteSessionBackend(tmp_path / "sessions.db"))
     client = make_client(app)
     refusals = [
-        "the session can't be changed, because it was saved before the response started",
+        "the session can't be changed any more, because it was saved before the response started",
         "the response has started",
     ]
     assert client.get("/log_in").text == "in"

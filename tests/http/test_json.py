@@ -357,7 +357,7 @@ def test_a_coroutine_in_a_value_lacks_an_await() -> None:
         coroutine = load()
         with pytest.raises(
             CodecError,
-            match=r"^\$\.user: A value of type coroutine .*: write await in front of the call",
+            match=r"^\$\.user: A value of type coroutine .*: write await in front of the call that returns it",
         ):
             dumps({"user": coroutine})
         coroutine.close()

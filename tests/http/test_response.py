@@ -203,7 +203,10 @@ def test_headers_as_a_dict_and_as_pairs(make_client: MakeClient) -> None:
 
 
 MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
-    "Flask's order": (lambda: ("text", 404), "to set a status, write return status, body"),
+    "Flask's order": (
+        lambda: ("text", 404),
+        'to set a status, put it first, as in "return 404, body"',
+    ),
     "Flask's order, with headers": (lambda: (b"text", 404, {"X": "1"}), "to set a status"),
     "Flask's order, of JSON": (lambda: ({"a": 1}, 201), r"{'a': 1}, 201\): to set a status"),
     "Flask's order, of a list": (lambda: ([], 404, {"X": "1"}), "to set a status"),

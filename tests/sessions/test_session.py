@@ -150,7 +150,7 @@ CHANGES: list[Any] = [
 def test_a_sealed_session_may_be_read_and_not_changed(change: Any) -> None:
     session = Session("id", {"a": 1})
     session.seal()
-    with pytest.raises(ResponseError, match="change it before the first yield"):
+    with pytest.raises(ResponseError, match="change the session before the first yield"):
         change(session)
     assert (session["a"], session.get("b"), session.changed) == (1, None, False)
 

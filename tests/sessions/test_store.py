@@ -605,7 +605,7 @@ def test_R51_a_change_after_the_head_is_an_error_that_says_so(
         client.get("/keep/a")
     with pytest.raises(Exception, match=r"."):  # the answer is cut off
         client.get(path)
-    assert "change it before the first yield" in caplog.text
+    assert "change the session before the first yield" in caplog.text
 
 
 @pytest.mark.parametrize("backend", [InMemorySessionBackend, *OWN])

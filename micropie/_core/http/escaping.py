@@ -150,7 +150,9 @@ def _pieces(value: Any, spec: str = "") -> Generator[str]:
         for one in value:
             yield from _pieces(one)
     elif isawaitable(value):
-        raise TypeError(f"html() got a {type(value).__name__}: write await in front of the call")
+        raise TypeError(
+            f"html() got a {type(value).__name__}: write await in front of the call that returns it"
+        )
     else:
         yield escape(value)
 

@@ -646,8 +646,8 @@ class Exchange:
         """Discard the functions passed to ``after_response``, and log a warning."""
         if self.ends is not None and self.ends.tasks:
             logger.warning(
-                "%s: functions passed to after_response were not called (%d), because closing a "
-                "resource failed",
+                "%s: closing a resource failed, so functions passed to after_response were not "
+                "called; number of functions: %d",
                 self.label,
                 len(self.ends.tasks),
             )

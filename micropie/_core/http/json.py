@@ -309,7 +309,7 @@ def _refuse(value: object) -> NoReturn:
         f"App(encoders={{{name}: ...}}) with a function that converts it to one of these"
     )
     if isawaitable(value):
-        advice = "write await in front of the call"
+        advice = "write await in front of the call that returns it"
     elif hasattr(value, "status_code"):  # a response of another framework
         advice = "return its body, or micropie's own Response(body, status=201)"
     raise CodecError(f"A value of type {name} can't be written as JSON: {advice}")

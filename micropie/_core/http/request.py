@@ -503,14 +503,15 @@ class Request(RequestSpellings):
         if not callable(function):
             raise TypeError(
                 f"after_response takes a function and its arguments, not {function!r}: "
-                "write after_response(function, argument), without calling it"
+                "write after_response(function, argument), not "
+                "after_response(function(argument))"
             )
         exchange = self._exchange
         if not takes(function, len(arguments)):
             exchange.config.providers.refuse_resources(function, len(arguments))
             raise SetupError(
                 f"{getattr(function, '__qualname__', repr(function))}{signature(function)} "
-                f"can't take the arguments given ({len(arguments)}): write "
+                f"can't take the given number of arguments, {len(arguments)}: write "
                 "after_response(function, *arguments)"
             )
         exchange.at_end().add_task(Task(function, arguments))
@@ -594,7 +595,7 @@ def current_request() -> Request:
         answered: Request = current.get()
     except LookupError:
         raise LookupError(
-            "there is no current request: this code does not run inside a handler or a hook"
+            "there is no current request: this code is running outside a handler or a hook"
         ) from None
     return answered
 

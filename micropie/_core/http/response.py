@@ -339,8 +339,8 @@ def _apply_tuple(response: Response, result: tuple[Any, ...]) -> object:
         return result[1]
     if _is_status(result[1]) and not isinstance(result[0], Number):
         raise ResponseError(
-            f"a handler returned {result!r:.200}: to set a status, write return status, body; to "
-            "send a JSON list, return a list"
+            f"a handler returned {result!r:.200}: to set a status, put it first, as in "
+            '"return 404, body"; to send a JSON list, return a list, not a tuple'
         )
     return result
 

@@ -46,8 +46,9 @@ def check_size(data: Mapping[str, object], most: int, setting: str, is_debug: bo
         return
     for key in _other_keys(data) if is_debug else ():
         logger.warning(
-            "the session has the key %r, which becomes a str in the next request, because keys "
-            "in JSON are strings: write str(...) around the key, here and where you read it",
+            "the session has the key %r, which will be a str in the next request, because keys in "
+            "JSON are strings: write str(...) around the key, both where you set it and where you "
+            "read it",
             key,
         )
     size = len(_encode(data))
@@ -290,8 +291,8 @@ class Session(dict[str, Any]):
         self.has_sent_id = not in_cookie and (self.id is not None or self.reserved_id is not None)
         if not self.has_sent_id:
             self._refusal = (
-                "the session can't be changed, because the WebSocket was accepted without the "
-                "session's cookie: change it before ws.accept()"
+                "the session can't be changed any more, because a new cookie can be sent only when "
+                "the WebSocket is accepted: change the session before ws.accept()"
             )
 
     def save(self) -> Awaitable[None]:
@@ -303,8 +304,8 @@ class Session(dict[str, Any]):
         """
         if self.saver is None:
             raise RuntimeError(
-                "session.save() can be called only after ws.accept(): without a WebSocket, the "
-                "session is saved with the response"
+                "session.save() is only for WebSocket handlers, after ws.accept(): in an HTTP "
+                "handler, leave out the call, because the session is saved with the response"
             )
         return self.saver()
 
@@ -313,8 +314,8 @@ class Session(dict[str, Any]):
         before the response starts.
         """
         self._refusal = (
-            "the session can't be changed, because it was saved before the response started: "
-            "change it before the first yield"
+            "the session can't be changed any more, because it was saved before the response "
+            "started: change the session before the first yield"
         )
 
     def _check(self) -> None:

@@ -150,7 +150,9 @@ def _refuse_coroutines(context: Mapping[str, object]) -> None:
     for name, value in context.items():
         if isinstance(value, Coroutine):
             value.close()
-            raise TypeError(f"{name} is a coroutine: write await in front of the call")
+            raise TypeError(
+                f"{name} is a coroutine: write await in front of the call that returns it"
+            )
 
 
 class Rendering:

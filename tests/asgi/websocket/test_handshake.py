@@ -466,7 +466,7 @@ def test_a_session_in_a_cookie_can_only_change_before_accept(
     with client.websocket("/after") as ws:
         ws.send_text("1")
         assert closing(ws) == (1011, "")
-    assert "change it before ws.accept()" in str(caplog.records[-1].exc_info)
+    assert "change the session before ws.accept()" in str(caplog.records[-1].exc_info)
 
 
 def test_a_refused_websocket_begins_no_session(open_client: OpenClient) -> None:

@@ -50,8 +50,8 @@ _MOST_HEADER: Final = 4096  # Bytes, enough for a file name of 255 escaped chara
 _DASH: Final = ord("-")
 _MOST_LINES: Final = 512  # a piece with more lines is parsed in a thread; a part has at least four
 _MALFORMED: Final = (
-    "The multipart form is malformed: a boundary is wrong, or a part has invalid, too many or "
-    "too long headers."
+    "The multipart form is malformed: a boundary is wrong, or a part's headers are invalid, too "
+    "many or too long."
 )
 
 

@@ -80,7 +80,7 @@ class Signer:
         except itsdangerous.BadData as error:
             raise ValueError(str(error)) from None
         if not is_ours:
-            raise ValueError("the encoding of the signature was changed")
+            raise ValueError("the base64 text of the signature was altered")
         return value
 
 
