@@ -440,7 +440,7 @@ GET / -> flash takes the text first: write flash(text, category)
 GET / -> flash takes the text first: write flash(text, category)
 # any: rows of a stream
     def index(self): yield {'n': 1}
-GET / -> not dict: write yield json.dumps(...), or return a list of all
+GET / -> not dict: write yield json.dumps(...), or return all items in one list
 # Starlette: on_startup
     on_startup = [print]
 GET / -> Root.on_startup has no effect here: write a method named lifespan with this code
@@ -696,10 +696,10 @@ GET / -> expires must be a datetime, not 3600: for seconds, write max_age
 # any: an async function in a template
     async def _count(self): ...
     def index(self): return template(source='{{ count() }}', count=self._count)
-GET / -> a template can't show a coroutine: write return await self.render_async(...)
+GET / -> a template can't show a coroutine: in the handler, write "return await self.render_async(...)"
 # sse-starlette: events as dicts
     def index(self): return EventStream([{'event': 'tick', 'data': '1'}])
-GET / -> an event source yielded a dict of an event's fields, but a dict is sent as JSON data
+GET / -> an event source yielded a dict of an event's fields, but the whole dict is sent as JSON data
 # Django: a setting in the class
     templates = 'views'
 GET / -> Root.templates has no effect as an attribute: write Root(templates=...)

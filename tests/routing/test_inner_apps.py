@@ -383,7 +383,7 @@ def test_a_missing_template_names_each_directory(
     root = Root(templates=tmp_path / "outer")
     root.auth = Auth(templates=tmp_path / "inner")
     assert make_client(root).get("/auth/page").status_code == 500
-    sentence = f"there is no template 'page.html' in {tmp_path}/inner and {tmp_path}/outer"
+    sentence = f"there is no template 'page.html' in {tmp_path}/inner or {tmp_path}/outer"
     assert sentence in caplog.text
 
 

@@ -449,12 +449,15 @@ class Picky(Site):
 @pytest.mark.parametrize(
     ("path", "problem"),
     [
-        ("/date", r"session\['when'\]: this session backend stores JSON .*not JSON serializable"),
+        (
+            "/date",
+            r"session\['when'\]: this session backend can store only JSON .*not JSON serializable",
+        ),
         (
             "/number",
-            r"session\['n'\]: this session backend stores JSON .*Out of range float values",
+            r"session\['n'\]: this session backend can store only JSON .*Out of range float values",
         ),
-        ("/key", "this session backend stores JSON .*keys must be str"),
+        ("/key", "this session backend can store only JSON .*keys must be str"),
     ],
 )
 def test_what_is_no_json_is_refused_and_said(

@@ -572,7 +572,7 @@ async def waits(item: object) -> None: ...
 
 @pytest.mark.parametrize("wrong", [5, "text", waits])
 def test_a_map_is_a_plain_function(wrong: Any) -> None:
-    with pytest.raises(TypeError, match=r"map=...\) takes a def function"):
+    with pytest.raises(TypeError, match=r"map=...\) takes a def function \(no async def\)"):
         EventStream(iter([]), map=wrong)
 
 

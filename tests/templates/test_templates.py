@@ -737,8 +737,8 @@ def test_a_missing_template_is_a_500_and_the_log_says_where_it_was_looked_for(
     reason = f"there is no template {missing!r} in {directory}"
     if name in ("", "../secret"):
         reason = (
-            f"{name!r} is not a template name: write a path inside {directory} without '..', and never use text from a "
-            "client"
+            f"{name!r} is not a template name: write a path relative to {directory}, without '..', and never "
+            "take the name from a client"
         )
     assert str(error) == reason
     assert len(caplog.records) == 1
@@ -1090,11 +1090,11 @@ def test_template_outside_of_requests(
         template("none")
     missing: Any = None
     for name in ("../page.html", "", missing):
-        with pytest.raises(LookupError, match="never use text from a client"):
+        with pytest.raises(LookupError, match="never take the name from a client"):
             template(name)
     with pytest.raises(LookupError, match="there is no current request"):
         template(source="{{ request.path }}")
-    with pytest.raises(LookupError, match=r"use app.render\(...\) here"):
+    with pytest.raises(LookupError, match=r"render the template with app.render\(...\)"):
         template(source="{{ url_for('index') }}")
 
 

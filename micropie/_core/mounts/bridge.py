@@ -39,7 +39,7 @@ def bridged_mount(mount: Mount, bridge: Callable[..., object]) -> Mount:
                 takes_one = False
     if not takes_one:
         raise SetupError(
-            "bridge takes a function of the application, or a class: write "
+            "bridge takes a class, or a function whose only argument is the application: write "
             f"bridge={_EXAMPLES[mount.kind]} without parentheses, not {bridge!r}"
         )
     bridged = _Bridged(mount, bridge)

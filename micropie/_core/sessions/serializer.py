@@ -20,8 +20,8 @@ def dumps(data: object) -> str:
     except (TypeError, ValueError) as error:
         problem = str(error)
     raise ResponseError(
-        f"{_path_to_invalid(data)}this session backend stores JSON (text, numbers, lists, dicts): "
-        f"{problem}"
+        f"{_path_to_invalid(data)}this session backend can store only JSON (text, numbers, lists, "
+        f"dicts): {problem}"
     )
 
 

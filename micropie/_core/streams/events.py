@@ -140,8 +140,8 @@ _FIELDS = {"event", "data", "id", "retry", "comment"}
 @cache  # cached, so that it warns only once
 def warn_of_dict() -> None:
     logger.warning(
-        "an event source yielded a dict of an event's fields, but a dict is sent as JSON data: "
-        'yield event(...), such as event(data, event="tick")'
+        "an event source yielded a dict of an event's fields, but the whole dict is sent as JSON "
+        'data: to set the fields, yield event(...), such as event(data, event="tick")'
     )
 
 
@@ -190,7 +190,9 @@ class EventStream(Response):
         map: Callable[[Any], object] | None = None,  # noqa: A002 - named like the built-in ``map``
     ) -> None:
         if map is not None and (not callable(map) or iscoroutinefunction(map)):
-            raise TypeError(f"EventStream(map=...) takes a def function, not {map!r}")
+            raise TypeError(
+                f"EventStream(map=...) takes a def function (no async def), not {map!r}"
+            )
         if heartbeat is not None and heartbeat != HEARTBEAT and not is_duration(heartbeat):
             raise ValueError(
                 f"heartbeat must be a number of seconds above 0, or None, not {heartbeat!r}"

@@ -143,7 +143,7 @@ def as_bytes(chunk: object) -> bytes:
         return html(chunk).encode()
     raise ResponseError(
         f"a stream's chunks must be text or bytes, not {type(chunk).__name__}: write yield "
-        "json.dumps(...), or return a list of all"
+        "json.dumps(...), or return all items in one list"
     )
 
 

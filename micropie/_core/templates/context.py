@@ -70,7 +70,8 @@ def template(
 def _without_app(directory: Path) -> Templates:
     def link(*_: object, **__: object) -> str:
         raise LookupError(
-            "links need an App, and there is no current request: use app.render(...) here"
+            "links need an App, and template() has none outside a request: render the template "
+            "with app.render(...)"
         )
 
     return Templates(

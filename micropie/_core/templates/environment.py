@@ -153,7 +153,8 @@ def _refuse_coroutine(value: object) -> object:
     if isinstance(value, Coroutine):
         value.close()
         raise TypeError(
-            "a template can't show a coroutine: write return await self.render_async(...)"
+            "a template can't show a coroutine: in the handler, write "
+            '"return await self.render_async(...)"'
         )
     return value
 
@@ -184,12 +185,12 @@ class _Loader(jinja2.FileSystemLoader):
         If the template can't be read, the error's message contains the template's name and the
         directories, so that these are logged.
         """
-        places = " and ".join(self.searchpath)
+        places = " or ".join(self.searchpath)
         if not isinstance(template, str) or not template or ".." in template.split("/"):
             raise jinja2.TemplateNotFound(
                 template,
-                f"{template!r} is not a template name: write a path inside {places} without '..', "
-                "and never use text from a client",
+                f"{template!r} is not a template name: write a path relative to {places}, without "
+                "'..', and never take the name from a client",
             )
         try:
             return super().get_source(environment, template)
