@@ -278,8 +278,8 @@ class App(Base[Outermost_co]):
         if security is not None and security is not False:
             if security is True or not hasattr(security, "settings"):
                 raise SetupError(
-                    'security takes SecurityDefaults("example.com"), or '
-                    f"False for none, not {security!r}"
+                    f'security takes SecurityDefaults("example.com"), not {security!r}; '
+                    "security=False turns off the startup warnings about security"
                 )
             settings = {**security.settings, **settings}
             self.middlewares[:0] = security.middlewares
@@ -652,8 +652,8 @@ class App(Base[Outermost_co]):
                 )
             if not text:
                 raise SetupError(
-                    "an App can't be mounted at the root: give it to the server, or mount it at "
-                    "/shop"
+                    "an App can't be mounted at the root: let the server run it directly, or mount "
+                    "it at a path such as /shop"
                 )
         else:
             found = kind_of_target(target, kind)
@@ -874,7 +874,7 @@ _ELSEWHERE = by_name(
         "client.override(Db, fake), with client = TestClient(app)": "dependency_overrides",
         "app = dual(Middleware(app))": "wsgi_app asgi_app",
         'self.render("page.html", name="value")': "render_template",
-        'Redirect("/pies"), to return or to raise': "redirect",
+        'return Redirect("/pies"), or raise it': "redirect",
         "raise HTTPError(404)": "abort",
         "App(template_filters={...})": "template_filter",
         "@app.command above a function": "cli",
@@ -894,7 +894,7 @@ def _check_attribute(owner: type, name: str, value: object) -> None:
     if name == "session_backend" and not (is_backend or isinstance(value, property | None)):
         raise SetupError(
             'session_backend takes an object such as SQLiteSessionBackend("sessions.db"), not '
-            f"{value!r}; if this is the application's name, leave it out"
+            f"{value!r}. If you passed a name, as in App(__name__), write App()"
         )
 
 

@@ -377,7 +377,8 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         """
         if not self._exchange.answer.is_accepted:
             raise RuntimeError(
-                "save_session() was called before ws.accept(), which saves the session: remove it"
+                "save_session() was called before ws.accept(): remove this call, because "
+                "ws.accept() saves the session"
             )
         await self._save_changes()
 

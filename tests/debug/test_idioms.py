@@ -264,7 +264,7 @@ GET / -> Write {{ csrf_input }} in the form.
 GET / -> Write {{ url_for('name', 5) }}.
 # CherryPy: raise self.redirect
     def index(self): raise self.redirect('/x')
-GET / -> write Redirect("/pies")
+GET / -> write return Redirect("/pies"), or raise it
 # Bottle: set_cookie(secret=)
     def index(self): self.response.set_cookie('a', 'b', secret='k')
 GET / -> Write request.set_signed_cookie("name", value)

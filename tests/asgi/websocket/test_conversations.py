@@ -337,7 +337,7 @@ def test_what_is_too_early_or_too_late_is_said(
             says = rf"{method.__name__}\(\) on a WebSocket that has not been accepted"
             with pytest.raises(RuntimeError, match=says):
                 await method(*given)
-        with pytest.raises(RuntimeError, match=r"before ws\.accept\(\), which saves the session"):
+        with pytest.raises(RuntimeError, match=r"remove this call, because ws\.accept\(\) saves"):
             await ws.save_session()
         await ws.accept()
         with pytest.raises(RuntimeError, match="already been accepted"):
