@@ -86,8 +86,8 @@ def _compared_paths(application: Application, entries: Sequence[RouteEntry]) -> 
         for entry in entries:
             if entry.route.pattern == path and entry.route.most_segments:
                 yield (
-                    f"{place}: {path!r} is compared with request.path, but {entry.route.name} "
-                    f"also handles {path}/...: compare request.route.name instead"
+                    f"{place}: comparing request.path with {path!r} misses {path}/..., which "
+                    f"{entry.route.name} also handles: compare request.route.name instead"
                 )
 
 
@@ -106,7 +106,7 @@ def _replaced_methods(application: Application) -> Iterator[str]:
         if callers and f"super().{name}(" not in sources[name]:
             method = f"{owner.__name__}.{name} replaces App.{name}"
             place = Inspector.place_of(getattr(owner, name))
-            yield f"{place}: {method}, which {callers[0]} calls: rename the handler"
+            yield f"{place}: {method}, but {callers[0]} calls self.{name}(...): rename the handler"
 
 
 def _is_debug_of_this_machine() -> bool:
@@ -131,8 +131,8 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
         return
     for entry in entries:
         if "GET" in entry.methods and (change := session_change(entry.route.function)):
-            also = " as well" if "POST" in entry.methods else ""
-            risk = ", so a link on any page can do it" if also else ""
+            also = " as well as POST," if "POST" in entry.methods else ""
+            risk = ", so a link on any page can cause this change" if also else ""
             yield (
                 f"{entry.place}: {entry.route.name} handles GET{also} and {change}{risk}: "
                 f"write @post {'above the handler' if also else 'instead of @get'}"
@@ -207,7 +207,7 @@ def _unsafe_settings(app: App, outermost: Application) -> Iterator[str]:
     name, settings = type(app).__name__, outermost.settings
     if settings.debug and not _is_debug_of_this_machine():
         yield (
-            f"{name}: debug is on: it must be off in production, so read it from the environment"
+            f"{name}: debug is on, but must be off in production: set it by an environment variable"
         )
     if "*" in settings.websocket_origins:
         yield (

@@ -83,7 +83,7 @@ def _number(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number (from the option, or from its environment variable)"
+            f"{text!r} is not a number: correct the option, or its environment variable"
         ) from None
 
 
@@ -132,7 +132,7 @@ def _run_own(before: argparse.Namespace, words: Sequence[str]) -> int:
         hint = f"do you mean {near[0]}?" if near else f"there are: {', '.join(COMMANDS)}."
         own = f"To run a command of an application, write micropie -a shop:app {words[0]}"
         raise CommandError(
-            f"there is no command {words[0]!r}; {hint} {own} (without -a: {error})"
+            f"there is no command {words[0]!r}; {hint} {own} (no application was loaded: {error})"
         ) from None
     return command.execute(target.app, words[0], words[1:])
 
@@ -184,7 +184,7 @@ def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]
         help="the number of processes (default: 1, or the variable WEB_CONCURRENCY)",
     )
     option("--reload", action="store_true", help="restart when a file has changed")
-    stand_in = "import the compatibility module wherever this framework is imported"
+    stand_in = "import micropie's compatibility module in place of the framework named here"
     option("--stand-in", choices=["bottle", "cherrypy"], help=stand_in)
     option("--wsgi", action="store_true", help="serve with WSGI, without WebSockets")
     option("--root-path", "", help="the URL prefix under which a proxy serves the application")
@@ -201,7 +201,7 @@ def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]
         "--from",
         dest="origin",
         choices=["cherrypy", "bottle", "micropie"],
-        help="list the changes needed to migrate the source files at APP from this framework",
+        help="list the changes needed to migrate the files at APP from the framework named here",
     )
 
     new = commands.add_parser("new", help="create a small project")
@@ -246,5 +246,5 @@ def _add_factory(parser: argparse.ArgumentParser, is_stated: bool = False) -> No
         "--factory",
         action="store_true",
         default=is_stated or _flag("FACTORY"),
-        help="call APP to create the application; a function without parameters is always called",
+        help="call APP to create the application; not needed for a function without parameters",
     )

@@ -286,12 +286,12 @@ def test_check_finds_mistakes(command: Run, tmp_path: Path) -> None:
     status, output, _ = command("check", "bad:app")
     assert status == 1
     for finding in [
-        "bad.py:19: login handles GET as well and changes the session, so a link on any page can do it: write @post above the handler",
+        "bad.py:19: login handles GET as well as POST, and changes the session, so a link on any page can cause this change: write @post above the handler",
         "bad.py:22: logout handles GET and calls session.clear(): write @post instead of @get",
         "bad.py:28: page is never reached: the mount at /old comes first",
         "bad.py:16: Root.blog is hidden by the attribute self.blog: rename one of them",
         "bad.py:44: lost belongs to no application: write @app.get or @app.route above a function",
-        "Root: debug is on: it must be off in production, so read it from the environment",
+        "Root: debug is on, but must be off in production: set it by an environment variable",
         "Root: websocket_origins has '*', so any page can open WebSockets with its visitor's cookies: list the origins to allow",
         "Root has sessions and has no TrustedHosts: it accepts any Host header, and uses it in its links",
     ]:
@@ -439,7 +439,7 @@ Root.health = health
     (tmp_path / "replaces.py").write_text(source)
     notes = command("check", "replaces")[1].splitlines()
     assert [note for note in notes if "replaces App" in note] == [
-        "note: replaces.py:4: Root.render replaces App.render, which _page calls: rename the handler"
+        "note: replaces.py:4: Root.render replaces App.render, but _page calls self.render(...): rename the handler"
     ]
 
 
@@ -489,8 +489,8 @@ def test_check_notes_a_path_in_a_hook_whose_handler_answers_below_it(
     (tmp_path / "paths.py").write_text(PATHS)
     assert command("check", "paths") == (
         0,
-        "note: paths.py:19: '/log_in' is compared with request.path, but log_in also handles "
-        "/log_in/...: compare request.route.name instead\n0 findings\n",
+        "note: paths.py:19: comparing request.path with '/log_in' misses /log_in/..., "
+        "which log_in also handles: compare request.route.name instead\n0 findings\n",
         "",
     )
 
@@ -730,11 +730,11 @@ def test_imports_that_were_forgotten(command: Run, tmp_path: Path) -> None:
         (tmp_path / name).write_text(source)
     _, output, _ = command("check", "--from", "bottle", str(tmp_path))
     told = [line.removeprefix(f"{tmp_path}/") for line in output.splitlines()]
-    words = "imports the original bottle: write from micropie.compat"
+    words = 'imports the original bottle: write "from micropie.compat'
     assert [line for line in told if words in line] == [
-        f"none.py:1: {words} import bottle as b",
-        f"pages.py:4: {words}.bottle import template, view as v",
-        f"tart.py:2: {words}.bottle.ext import sqlite",
+        f'none.py:1: {words} import bottle as b"',
+        f'pages.py:4: {words}.bottle import template, view as v"',
+        f'tart.py:2: {words}.bottle.ext import sqlite"',
     ]
     found = [line[:25] for line in told if 'install("bottle")' in line]
     assert found == ["shop.py:2: bottle.ext: pu"]
@@ -758,7 +758,7 @@ def test_a_submodule_is_no_one_line(
         [
             "old.py:3",
             "imports the original cherrypy",
-            "write from micropie.compat.cherrypy.lib import static, nothing",
+            'write "from micropie.compat.cherrypy.lib import static, nothing"',
         ],
     ]
     assert 'install("cherrypy")' in output.splitlines()[0]
@@ -1204,7 +1204,7 @@ def test_a_variable_that_is_no_number(
     with pytest.raises(SystemExit, match="2"):
         command("run")
     assert (
-        "argument --port: 'http' is not a number (from the option, or from its environment variable)"
+        "argument --port: 'http' is not a number: correct the option, or its environment variable"
         in capsys.readouterr().err
     )
 

@@ -175,11 +175,11 @@ NEEDS: dict[str, dict[str, str]] = {
         "bottle.run(server='cherrypy')": 'write server="cheroot"',
         "from bottle import run\nrun(server='gevent')": "use async def handlers, or gunicorn -k gthread",
         "app = bottle.Bottle()\napp.run(port=1, server='tornado')": "choose a server with run",
-        "bottle.request.forms.get('name').encode('latin1').decode('utf8')": "text is UTF-8 already",
-        "def clean(text): return text.encode('ISO-8859-1').decode()": "text is UTF-8 already",
-        "raw = bottle.request.query['name'].encode('latin-1')": "text is UTF-8 already",
-        "from bottle import request\nbytes(request.get_cookie('name'), 'l1').decode('utf-8')": "text is UTF-8 already",
-        "bottle.touni(bottle.tob(bottle.request.query.name, 'latin1'))": "text is UTF-8 already",
+        "bottle.request.forms.get('name').encode('latin1').decode('utf8')": "the text is decoded as UTF-8 already",
+        "def clean(text): return text.encode('ISO-8859-1').decode()": "the text is decoded as UTF-8 already",
+        "raw = bottle.request.query['name'].encode('latin-1')": "the text is decoded as UTF-8 already",
+        "from bottle import request\nbytes(request.get_cookie('name'), 'l1').decode('utf-8')": "the text is decoded as UTF-8 already",
+        "bottle.touni(bottle.tob(bottle.request.query.name, 'latin1'))": "the text is decoded as UTF-8 already",
         "from beaker.middleware import SessionMiddleware\napp = SessionMiddleware(bottle.app(), {})": (
             "micropie.dual(SessionMiddleware(...))"
         ),
@@ -191,25 +191,25 @@ NEEDS: dict[str, dict[str, str]] = {
         "def make_app():\n    app = bottle.app()\n    return Logged(app)": "micropie.dual(Logged(...))",
         "def app():\n    site_app = Logged(bottle.app())\n    return site_app": "micropie.dual(Logged(...))",
         "from bottle import *\nrun(server=GeventServer)": "use async def handlers, or gunicorn",
-        "bottle.run()": "others, write app = bottle.default_app() above it, and move it into a block that begins with if __name__",
-        "if __name__ == '__main__':\n    bottle.run()": "write app = bottle.default_app() above it",
-        "pies = bottle.Bottle()\npies.run(port=80)": "others, move it into a block that begins with if __name__",
-        "def main(): bottle.Bottle().run()": "others, write app = bottle.default_app() above it",
+        "bottle.run()": "others, write app = bottle.default_app() above the call, and move the call into an if __name__",
+        "if __name__ == '__main__':\n    bottle.run()": "write app = bottle.default_app() above the call",
+        "pies = bottle.Bottle()\npies.run(port=80)": "others, move the call into an if __name__",
+        "def main(): bottle.Bottle().run()": "others, write app = bottle.default_app() above the call",
         "from micropie.compat import bottle\nfrom bottle import run as serve": (
-            "write from micropie.compat.bottle import run as serve"
+            'write "from micropie.compat.bottle import run as serve"'
         ),
         "bottle.DictProperty, bottle.no_such_name": "the compatibility module has no no_such_name",
     },
     "cherrypy": {
         "import cherrypy._cpreqbody": 'install("cherrypy")',
         "import micropie.compat.cherrypy\nimport cherrypy.lib.static as s": (
-            "write import micropie.compat.cherrypy.lib.static as s"
+            'write "import micropie.compat.cherrypy.lib.static as s"'
         ),
-        "import micropie.compat.cherrypy": "write from micropie.compat import cherrypy",
-        "cherrypy.quickstart(object())": "app = cherrypy.tree instead",
-        "def main(): cherrypy.quickstart(object())": "app = cherrypy.tree instead",
+        "import micropie.compat.cherrypy": 'write "from micropie.compat import cherrypy"',
+        "cherrypy.quickstart(object())": "instead, and below it app = cherrypy.tree",
+        "def main(): cherrypy.quickstart(object())": "instead, and below it app = cherrypy.tree",
         "cherrypy.tree.mount(object())\ncherrypy.engine.start()\ncherrypy.engine.block()": (
-            "write app = cherrypy.tree above it, and move it into a block that begins with if __name__"
+            "write app = cherrypy.tree above the call, and move the call into an if __name__"
         ),
         "app = cherrypy.tree.mount(object())\napp = Logged(app)": "micropie.dual(Logged(...))",
         "my_application = Logged(cherrypy.tree)": "micropie.dual(Logged(...))",

@@ -146,7 +146,9 @@ def test_templates_are_read_too(tmp_path: Path) -> None:
     found = [*findings("bottle", tmp_path)]
     given = [(one.file.name, one.line) for one in found]
     assert given == [("page.mako", 1), ("block.stpl", 2), ("page.tpl", 2)]
-    assert {one.advice for one in found} == {"in the template, import it from micropie.compat"}
+    assert {one.advice for one in found} == {
+        "in the template, import the framework from micropie.compat"
+    }
     program.write_text("from micropie.compat import install\ninstall('bottle')\n")
     assert [*findings("bottle", tmp_path)] == []
 

@@ -98,10 +98,10 @@ def reported(folder: Path, source: str) -> dict[str, str]:
 
 
 def test_hooks(make_client: MakeClient, tmp_path: Path) -> None:
-    later = "after_request also runs after an early response of another hook"
-    order = "after_request hooks run in the reverse order of app.middlewares"
+    later = "if another hook responds early, after_request runs without before_request"
+    order = "micropie runs after_request hooks in the reverse order of app.middlewares"
     assert reported(tmp_path, HOOKS) == {
-        '14 scope["path"]': "a hook can't choose the handler",
+        '14 scope["path"]': "setting the path in a hook doesn't change the handler",
         "17 request.began": later,
         "16 after_request": order,
         "20 after_request": order,
@@ -119,15 +119,15 @@ def test_hooks(make_client: MakeClient, tmp_path: Path) -> None:
 
 
 def test_handlers(make_client: MakeClient, tmp_path: Path) -> None:
-    field = 'an empty field is "", not the default'
+    field = 'for an empty field, the parameter gets "", not its default'
     assert reported(tmp_path, HANDLERS) == {
         "1 current_request": "it is internal to MicroPie",
-        "2 MicroPie": "write from micropie import Server",
+        "2 MicroPie": 'write "from micropie import Server"',
         "5 index(age)": field,
         "5 index(username)": field,
-        "11 default": "micropie uses it for unknown paths",
+        "11 default": "micropie reserves this name for the handler of unknown paths",
         "15 get('filename')": "for an upload, write upload.filename",
-        "18 path_params": "a path with segments that no parameter takes gets a 404",
+        "18 path_params": "if no parameter takes a segment of the path, the response is a 404",
         "24 _send_response": "return the response",
         "27 run": "App uses that name",
         "35 app.page": 'write @app.route("/page") above the function',

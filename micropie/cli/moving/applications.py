@@ -13,8 +13,8 @@ from micropie.cli.moving.names import derived, dotted_name, imported_names
 
 _WRAPPED = "it is WSGI only: for ASGI servers, write app = micropie.dual({}(...))"
 _FOR_SERVERS = "for gunicorn, uvicorn and others, {}"
-_BELOW = 'move it into a block that begins with if __name__ == "__main__":'
-_MOUNTED = "write cherrypy.tree.mount(root, path, config) and app = cherrypy.tree instead"
+_BELOW = 'move the call into an if __name__ == "__main__" block'
+_MOUNTED = "write cherrypy.tree.mount(root, path, config) instead, and below it app = cherrypy.tree"
 
 # Names in the original frameworks that are an application or return one.
 _MAKERS = frozenset(
@@ -24,8 +24,8 @@ _MAKERS = frozenset(
     }
 )
 _STARTING = {
-    "bottle.run": "write app = bottle.default_app() above it",
-    "cherrypy.engine.block": "write app = cherrypy.tree above it",
+    "bottle.run": "write app = bottle.default_app() above the call",
+    "cherrypy.engine.block": "write app = cherrypy.tree above the call",
 }
 _CLASSES = frozenset({"bottle.Bottle", "cherrypy.Application"})
 # test clients, which take an application but aren't middleware

@@ -17,7 +17,7 @@ from micropie.cli.moving.names import COMPAT, dotted_name
 Idiom: TypeAlias = tuple[int, str, str]
 """The line number, the code on that line, and advice on what to write instead."""
 
-RECODED = "leave out encode and decode: text is UTF-8 already"
+RECODED = "leave out encode and decode: the text is decoded as UTF-8 already"
 
 # Matches an import in a template. A statement there begins with "%" in SimpleTemplate and Mako, "#"
 # in Cheetah.

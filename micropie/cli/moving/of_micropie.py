@@ -22,8 +22,8 @@ _RESERVED = frozenset(
     }
 )
 _INTERNAL = {
-    "_asgi_app_http": "mount the application: app.mount(prefix, other)",
-    "_asgi_app_websocket": "mount the application: app.mount(prefix, other)",
+    "_asgi_app_http": "mount the other application: app.mount(prefix, other)",
+    "_asgi_app_websocket": "mount the other application: app.mount(prefix, other)",
     "_parse_cookies": "read request.cookies",
     "_parse_multipart": "read request.files and request.form",
     "_send_response": "return the response",
@@ -67,7 +67,7 @@ def _imports(tree: ast.Module) -> Iterator[Idiom]:
         if not isinstance(node, ast.ImportFrom) or node.level:
             continue
         if node.module == "MicroPie":
-            yield node.lineno, "MicroPie", "write from micropie import Server"
+            yield node.lineno, "MicroPie", 'write "from micropie import Server"'
         for alias in node.names if node.module == "micropie" else ():
             if alias.name != "*" and not hasattr(sys.modules["micropie"], alias.name):
                 yield node.lineno, alias.name, "it is internal to MicroPie: leave it out"
@@ -85,10 +85,13 @@ def _in_node(node: ast.AST) -> Iterator[Idiom]:
             advice = "write Redirect(location, allow_external=True)"
             yield node.lineno, f"_redirect({address!r})", advice
         case ast.Assign([ast.Attribute(_, "path_params") as target]):
-            advice = 'it is read-only: for a wildcard, write @get("/x/<name>")'
+            advice = 'it is read-only: to get parameters from the path, write @get("/x/<name>")'
             yield target.lineno, "path_params", advice
         case ast.Assign([ast.Subscript(ast.Attribute(_, "scope"), ast.Constant("path")) as target]):
-            advice = 'a hook can\'t choose the handler: use @get("/x/<name>") or app.mount'
+            advice = (
+                "setting the path in a hook doesn't change the handler: "
+                'use @get("/x/<name>") or app.mount'
+            )
             yield target.lineno, 'scope["path"]', advice
 
 
@@ -100,8 +103,8 @@ def _in_handler(method: _Function) -> Iterator[Idiom]:
         yield method.lineno, method.name, advice
     if method.name == "default":
         advice = (
-            "micropie uses it for unknown paths: give the method another name and write "
-            '@route("/default")'
+            "micropie reserves this name for the handler of unknown paths: give the method another "
+            'name and write @route("/default")'
         )
         yield method.lineno, "default", advice
     arguments = method.args
@@ -111,15 +114,16 @@ def _in_handler(method: _Function) -> Iterator[Idiom]:
     for argument, default in (*defaults, *keywords):
         if isinstance(default, ast.Constant) and isinstance(default.value, str) and default.value:
             advice = (
-                f'an empty field is "", not the default: use ({argument.arg} or {default.value!r})'
+                'for an empty field, the parameter gets "", not its default: '
+                f"use ({argument.arg} or {default.value!r})"
             )
             yield method.lineno, f"{method.name}({argument.arg})", advice
     if arguments.vararg is None:
         for node in ast.walk(method):
             if isinstance(node, ast.Attribute) and node.attr == "path_params":
                 advice = (
-                    "a path with segments that no parameter takes gets a 404: add *args to "
-                    "the handler"
+                    "if no parameter takes a segment of the path, the response is a 404: add "
+                    "*args to the handler"
                 )
                 yield node.lineno, "path_params", advice
                 break
@@ -157,12 +161,15 @@ def _in_hooks(hooks: list[ast.ClassDef]) -> Iterator[Idiom]:
         for name, node in sorted(_attributes(after, ast.Load).items()):
             if name in stored:
                 advice = (
-                    "after_request also runs after an early response of another hook: write "
-                    f'getattr(request, "{name}", None)'
+                    "if another hook responds early, after_request runs without before_request: "
+                    f'write getattr(request, "{name}", None)'
                 )
                 yield node.lineno, f"request.{name}", advice
     for after in answering if len(answering) > 1 else ():
-        advice = "after_request hooks run in the reverse order of app.middlewares"
+        advice = (
+            "micropie runs after_request hooks in the reverse order of app.middlewares: "
+            "check the order"
+        )
         yield after.lineno, "after_request", advice
 
 

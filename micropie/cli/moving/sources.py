@@ -135,7 +135,7 @@ def _read(path: Path, trees: dict[Path, ast.Module]) -> Iterator[Finding]:
             yield Finding(file, line, "syntax", f"this Python version can't parse it: {error}")
 
 
-_IN_TEMPLATE = "in the template, import it from micropie.compat"
+_IN_TEMPLATE = "in the template, import the framework from micropie.compat"
 _INSTALL = (
     'put this line before all other imports: from micropie.compat import install; install("{0}"). '
     "Or start the program with micropie run --stand-in {0}"
@@ -161,7 +161,7 @@ def _forgotten(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[Fin
             for node in statements_of(tree, framework):
                 for line in _replaced(framework, node):
                     original = f"imports the original {framework}"
-                    yield Finding(file, node.lineno, original, f"write {line}")
+                    yield Finding(file, node.lineno, original, f'write "{line}"')
 
 
 def _replaced(framework: str, node: ast.Import | ast.ImportFrom) -> Iterator[str]:
