@@ -15,7 +15,7 @@ from micropie import __version__
 from micropie.cli import projects
 from micropie.cli.target import CommandError
 
-APP = '''"""The application: ``micropie run --reload``, then http://127.0.0.1:8000/"""
+APP = '''"""The application. Run ``micropie run --reload``, then open http://127.0.0.1:8000/"""
 
 from __future__ import annotations
 
@@ -162,7 +162,9 @@ def _words(arguments: Namespace, name: str) -> dict[str, str]:
         parts += ". `/docs` has its documentation."
     elif arguments.package:
         files = f'"{module}"'
-        parts = f"`{module}/app.py` is the application. Each part of it is a file in `{module}`."
+        parts = (
+            f"`{module}/app.py` is the application. Its parts are in the other files in `{module}`."
+        )
     else:
         parts += ", `templates/` has its pages, `static/` its other files."
     return {

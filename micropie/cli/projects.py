@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-API = '''"""The API: ``micropie run --reload``, then http://127.0.0.1:8000/docs"""
+API = '''"""The API. Run ``micropie run --reload``, then open http://127.0.0.1:8000/docs"""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_invalid_values_are_explained() -> None:
         assert len(answer.json()["errors"]) == 2
 '''
 
-APPLICATION = '''"""The application: ``micropie run --reload``, then http://127.0.0.1:8000/"""
+APPLICATION = '''"""The application. Run ``micropie run --reload``, then open http://127.0.0.1:8000/"""
 
 from __future__ import annotations
 

@@ -37,7 +37,8 @@ def execute(arguments: Namespace) -> int:
 
         names: dict[str, object] = {"app": app, "request": request, "resource": resource}
         text = (
-            f"Python {sys.version.split()[0]}, {target.name}: app, request, resource(Type), await"
+            f"Python {sys.version.split()[0]}, {target.name}. "
+            "Use app, request, resource(Type), await"
         )
         if find_spec("httpx2") or find_spec("httpx"):
             client = import_module("micropie.testing").TestClient(

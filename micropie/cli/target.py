@@ -92,7 +92,9 @@ def find_program(framework: str, name: str, factory: bool = False) -> tuple[Targ
             sys.path.insert(0, str(folder))
             started = made.started_by(framework, str(file))
     if started is None:
-        raise CommandError(f"{name} has no application and starts no server: give a file that does")
+        raise CommandError(
+            f"{name} neither has an application nor starts a server: give a file that does either"
+        )
     if isinstance(started.app, Target):
         return started.app, started
     return Target(started.native, name if attribute else str(file)), started
@@ -142,7 +144,8 @@ def _made(factory: object, name: str) -> object:
     needed = _parameters_of(factory)
     if not callable(factory) or needed or inspect.iscoroutinefunction(factory):
         needs = (
-            f"needs {needed[0]!r}, but a factory is called without arguments: give it a default"
+            f"has the parameter {needed[0]!r}, but a factory is called without arguments: give the "
+            "parameter a default"
             if needed
             else "is not a function (def) that returns an application"
         )
@@ -153,7 +156,9 @@ def _made(factory: object, name: str) -> object:
 
 def _advice(attribute: str, app: object) -> str:
     if inspect.isfunction(app) and len(parameters := _parameters_of(app)) == 1:
-        return f"; to have it create the application, give {parameters[0]!r} a default"
+        return (
+            f"; to have it create the application, give its parameter {parameters[0]!r} a default"
+        )
     return (
         f"; if it is another WSGI or ASGI application, write {attribute} = micropie.dual(...)"
         if callable(app)
@@ -243,7 +248,7 @@ def _how_to_make_one(module: ModuleType) -> str:
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, App)
     ]
-    return f"write app = {classes[-1].__name__ if classes else 'App'}() in it"
+    return f"write app = {classes[-1].__name__ if classes else 'App'}() in the module"
 
 
 def _attribute(module: ModuleType, attribute: str) -> object:

@@ -22,7 +22,7 @@ def main() -> None:
     if framework not in FRAMEWORKS or not program:
         raise SystemExit(
             f"usage: python -m micropie.compat {{{','.join(FRAMEWORKS)}}} "
-            "-m MODULE | FILE [ARGUMENT ...]"
+            "(-m MODULE | FILE) [ARGUMENT ...]"
         )
     install(framework)
     sys.argv = program

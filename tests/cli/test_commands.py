@@ -883,7 +883,7 @@ def test_shell(tmp_path: Path) -> None:
         input="print(client.get('/').text, app)",
     )
     assert done.returncode == 0
-    assert "app:app: app, request, resource(Type), await, client" in done.stderr
+    assert "app:app. Use app, request, resource(Type), await, client" in done.stderr
     assert "pie <app.App" in done.stdout or "pie <micropie" in done.stdout
 
 
@@ -903,7 +903,7 @@ def test_what_the_shell_has(
 
         seen.append({*user_ns})
         assert config.InteractiveShell.loop_runner(pie()) == "loop"
-        assert "app4:app: app, request" in config.TerminalInteractiveShell.banner1
+        assert "app4:app. Use app, request" in config.TerminalInteractiveShell.banner1
 
     class Config(defaultdict[str, Any]):
         def __getattr__(self, name: str) -> Any:
@@ -1036,14 +1036,18 @@ NAMES = [
     (
         "app5",
         "from micropie import App\nclass Root(App): pass",
-        "app5 has no application: write app = Root() in it",
+        "app5 has no application: write app = Root() in the module",
     ),
-    ("app5", "from micropie import App", "app5 has no application: write app = App() in it"),
-    ("app5", "x = 1", "app5 has no application: write app = App() in it"),
+    (
+        "app5",
+        "from micropie import App",
+        "app5 has no application: write app = App() in the module",
+    ),
+    ("app5", "x = 1", "app5 has no application: write app = App() in the module"),
     (
         "app5:app",
         "from micropie import App\nclass Root(App): pass",
-        "app5 has no 'app': write app = Root() in it",
+        "app5 has no 'app': write app = Root() in the module",
     ),
     (
         "app5:Root",
@@ -1124,10 +1128,10 @@ def test_a_factory_that_is_named_as_one(
     assert command("--factory", "check", "app13:Root")[:2] == (0, "0 findings\n")
     assert command("check", "app13:app", "--factory")[:2] == (0, "0 findings\n")
     found = command("check", "app13:needs")[2]
-    assert "to have it create the application, give 'config' a default" in found
+    assert "to have it create the application, give its parameter 'config' a default" in found
     monkeypatch.setenv("MICROPIE_FACTORY", "1")
     assert command("check", "app13:Root")[:2] == (0, "0 findings\n")
-    sentence = "micropie: app13:needs needs 'config', but a factory is called without arguments: give it a default\n"
+    sentence = "micropie: app13:needs has the parameter 'config', but a factory is called without arguments: give the parameter a default\n"
     assert command("check", "app13:needs")[2] == sentence
     (tmp_path / "app14.py").write_text("x = 5\n")
     assert (

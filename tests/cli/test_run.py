@@ -392,7 +392,7 @@ def test_run_says_what_can_not_be_done(tmp_path: Path) -> None:
         until(lambda: server.process.poll() is not None)
     assert server.process.returncode == 1
     assert (
-        "micropie: daphne imports the application in its own processes, so it must be a global variable"
+        "micropie: daphne imports the application in its own processes, so the application must be a global variable"
         in server.output
     )
 
@@ -411,7 +411,10 @@ WRONG = [
         ["--server", "uvicorn", "--wsgi"],
         "uvicorn can't serve with these options: it does not serve WSGI",
     ),
-    (["--wsgi", "--loop", "trio"], "no installed server supports these options: use fewer options"),
+    (
+        ["--wsgi", "--loop", "trio"],
+        "no installed server supports all these options. To fix this: use fewer options",
+    ),
     (["--uds", "a.sock", "--fd", "3"], "uds and fd can't be used together: choose one"),
     (
         ["--server", "granian", "--fd", "3"],
@@ -537,7 +540,10 @@ def test_a_server_that_is_not_installed(
     assert "uvicorn is not installed: pip install uvicorn" in capsys.readouterr().err
     assert run_main(project, monkeypatch, ["run", "--loop", "trio"]) == 2
     found = capsys.readouterr().err
-    assert 'no installed server supports these options: pip install "hypercorn[trio]"' in found
+    assert (
+        'no installed server supports all these options. To fix this: pip install "hypercorn[trio]"'
+        in found
+    )
     assert run_main(project, monkeypatch, ["run", "--loop", "uvloop"]) == 2
     assert "uvloop is not installed: pip install uvloop" in capsys.readouterr().err
     # A bare install serves all the same, and says what is missing.

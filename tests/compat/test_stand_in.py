@@ -303,8 +303,8 @@ PROGRAMS = {
         "application = cherrypy.tree.mount(Pies())\ncherrypy.engine.start()\ncherrypy.engine.block()",
         ("127.0.0.1", 8080),
     ),
-    "bottle, nothing": ("", "has no application and starts no server"),
-    "cherrypy, nothing": ("", "has no application and starts no server"),
+    "bottle, nothing": ("", "neither has an application nor starts a server"),
+    "cherrypy, nothing": ("", "neither has an application nor starts a server"),
     "bottle, broken": ("0/0", "can't be run"),
     "bottle, no Python": ("(", "can't be run"),
 }

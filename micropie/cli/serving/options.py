@@ -106,8 +106,8 @@ class Target:
         """
         if self.name is None:
             raise ServingError(
-                f"{server} imports the application in its own processes, so it must be a "
-                "global variable: write app = ... at the top level of the module, and "
-                "app.run() in a block that begins with if __name__ == '__main__':"
+                f"{server} imports the application in its own processes, so the application must "
+                "be a global variable: write app = ... at the top level of the module, and "
+                "app.run() in an if __name__ == '__main__' block"
             )
         return self.imported_as or self.name

@@ -64,7 +64,7 @@ def _check_descriptor(number: int) -> None:
             if not passed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 raise OSError(errno.EINVAL, "it is not a listening socket")
     except OSError as error:
-        advice = "pass a listening socket; systemd passes its first as 3"
+        advice = "pass a listening socket; the first socket from systemd is descriptor 3"
         raise _refusal(f"the descriptor {number}", error, advice) from None
 
 

@@ -96,7 +96,7 @@ def choose(options: Options) -> Server:
         wanted = (
             " or ".join(dict.fromkeys(server.install for server in able)) or "use fewer options"
         )
-        raise ServingError(f"no installed server supports these options: {wanted}")
+        raise ServingError(f"no installed server supports all these options. To fix this: {wanted}")
     return found
 
 
