@@ -220,9 +220,9 @@ def refuse_marks(handler: Callable[..., object]) -> None:
     layer = marked_layer(handler)
     if layer is not None:
         raise SetupError(
-            "middleware or @requires has no effect above "
-            f"{getattr(layer, '__qualname__', layer)}, a migrated handler: append middleware "
-            "to the application's native.middlewares, or rewrite the handler as a native one"
+            f"{getattr(layer, '__qualname__', layer)} is a migrated handler, so decorating it or "
+            "its class with middleware or @requires has no effect: append middleware to the "
+            "application's native.middlewares, or rewrite the handler as a native one"
         )
 
 

@@ -710,7 +710,7 @@ def test_guards_of_micropie_are_around_the_whole_or_refused(
 
     client = make_client(app, raise_app_exceptions=False)
     assert [client.get(path).status_code for path in ("/above", "/outermost")] == [500, 500]
-    found = caplog.text.count("a migrated handler: append middleware")
+    found = caplog.text.count("with middleware or @requires has no effect: append middleware")
     assert found == 2
     app.get("/page")(lambda: "page")
     guard(app)

@@ -718,7 +718,7 @@ def test_request_and_response_are_of_old_handlers(serve_ours: Serve) -> None:
     for name in ("request", "response"):
         answer = client.get(f"/{name}")
         assert answer.status_code == 500
-        assert answer.text.startswith(f"cherrypy.{name} is only for CherryPy's handlers.")
+        assert answer.text.startswith(f"cherrypy.{name} is only for CherryPy's handlers and")
         assert "use micropie.request (.method" in answer.text
         assert "micropie.request.response (.headers" in answer.text
     assert ours.request.app is None, "outside of requests, as before"
@@ -745,7 +745,7 @@ def test_a_tree_answers_for_its_applications(serve_ours: Serve) -> None:
     ]
     for use in uses:
         with pytest.raises(
-            SetupError, match=r"at /shop has no effect.* use cherrypy\.tree\.native, with"
+            SetupError, match=r"at /shop has no effect.* use cherrypy\.tree\.native, whose"
         ):
             mounted(use).native._micropie.compiled()
 
@@ -900,7 +900,7 @@ def test_a_guard_of_micropie_that_would_be_passed_is_refused(
     serve_our_root: Serve, root: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert serve_our_root(root).get("/page").status_code == 500
-    assert "a migrated handler: append middleware" in caplog.text
+    assert "with middleware or @requires has no effect: append middleware" in caplog.text
 
 
 _PAGES: dict[str, Callable[..., Any]] = {

@@ -348,7 +348,7 @@ class Router:
                 value = query.pop(token.name) if token.name is not None else next(values)
             except (KeyError, StopIteration):
                 raise RouteBuildError(
-                    f"Missing URL argument: {token.name or 'of a wildcard without a name'}"
+                    f"Missing URL argument: {token.name or 'the value of a nameless wildcard'}"
                 ) from None
             url += token.to_url(value)
         return f"{url}?{urlencode(query)}" if query else url

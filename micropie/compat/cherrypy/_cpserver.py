@@ -154,7 +154,10 @@ class Server(ServerAdapter):
         ignore.
         """
         if self.application is None:
-            raise SetupError("cherrypy.server has nothing to serve: set Server.application")
+            raise SetupError(
+                "this Server has nothing to serve: set its attribute application, for example to "
+                "cherrypy.tree"
+            )
         if self.socket_file:
             raise SetupError(
                 "server.socket_file isn't supported: use uvicorn --uds, or gunicorn --bind "

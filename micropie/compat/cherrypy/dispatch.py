@@ -387,7 +387,7 @@ def VirtualHost(  # noqa: N802
 def RoutesDispatcher(*args: object, **kwargs: object) -> NoReturn:  # noqa: N802
     """Not supported. Raises ``NotImplementedError`` with advice on what to use instead."""
     raise NotImplementedError(
-        "there is no RoutesDispatcher: write the routes natively, "
+        "there is no RoutesDispatcher: write native handlers, with routes such as "
         "@cherrypy.tree.native.get('/pies/<number:int>')"
     )
 

@@ -149,7 +149,11 @@ def answer(exchange: Exchange, begun: Begun) -> Life:
         exchange.response = app.response_class()
         del redirect  # avoids a reference cycle between the traceback and this frame
         if _place_of(request) in visited:
-            log(f"InternalRedirect visited the same URL twice: {visited[-1]!r}", "ENGINE", 40)
+            log(
+                f"InternalRedirect from {visited[-1]!r} leads to {_place_of(request)!r} again",
+                "ENGINE",
+                40,
+            )
             _give_up(request, exchange.response)
             break
         begun = Begun()

@@ -405,7 +405,10 @@ class Response:
             if isinstance(value, str) or (
                 isinstance(value, list) and any(isinstance(item, str) for item in value)
             ):
-                raise ValueError("Page handlers MUST return bytes. Use unicode encoding tools.")
+                raise ValueError(
+                    "Page handlers MUST return bytes. Use tools.encode if you wish to return "
+                    "unicode."
+                )
             if value is None or (not value and isinstance(value, list | tuple)):
                 value = b""
             elif hasattr(value, "read") and type(value) is not FileRange:

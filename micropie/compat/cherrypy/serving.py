@@ -123,10 +123,9 @@ def _target(name: str) -> Any:
         return getattr(exchange, name)
     if native is not None and name in ("request", "response"):
         raise RuntimeError(
-            f"cherrypy.{name} is only for CherryPy's handlers. In a native handler, in "
-            "middleware before a handler, and in functions that they call, use "
-            "micropie.request (.method, .headers, .query) and micropie.request.response "
-            "(.headers[...], .status, .set_cookie(...))"
+            f"cherrypy.{name} is only for CherryPy's handlers and the functions that they call. "
+            "Elsewhere in a request, use micropie.request (.method, .headers, .query) and "
+            "micropie.request.response (.headers[...], .status, .set_cookie(...))"
         )
     return getattr(current_exchange(), name)
 

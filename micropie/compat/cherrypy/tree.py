@@ -239,8 +239,7 @@ class Tree(_Servable):
             app = root
             if script_name not in ("", app.script_name):
                 raise ValueError(
-                    "Cannot specify a different script name and pass an "
-                    "Application instance to mount()"
+                    "mount() can't give an Application a different script name: leave it out"
                 )
             script_name = app.script_name
         else:
@@ -276,8 +275,8 @@ class Tree(_Servable):
                 if not app.native._micropie.is_blank:
                     raise SetupError(
                         f"the .native of the application at {prefix or '/'} has no effect, "
-                        "because cherrypy.tree is served: use cherrypy.tree.native, with paths "
-                        "from the site's root, or serve only that application"
+                        "because cherrypy.tree is served. Either use cherrypy.tree.native, whose "
+                        "paths begin at the site's root, or serve this application alone"
                     )
                 app.check(config)
 

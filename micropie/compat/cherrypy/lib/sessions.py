@@ -700,11 +700,11 @@ def check_options(options: Mapping[str, Any], config: Config) -> None:
         if config.app.session_backend is not None:
             line = next((name for name in _STORAGES if options.get(name) is not None), "on")
             raise SetupError(
-                f"tools.sessions.{line} = {options.get(line, True)!r} and native.session_backend "
-                "would create two sessions with the same cookie name. To share one session, set "
-                "tools.sessions.backend to the same backend. To keep two, set "
-                "tools.sessions.name to another name. If native handlers use no session, leave "
-                "session_backend out of native.configure"
+                "two sessions would have the same cookie name: one from "
+                f"tools.sessions.{line} = {options.get(line, True)!r}, the other from "
+                "native.session_backend. To share one session, set tools.sessions.backend to the "
+                "same backend. To keep two, set tools.sessions.name to another name. If native "
+                "handlers use no session, leave session_backend out of native.configure"
             )
         return
     if config.sessions.backend is not backend:
@@ -725,7 +725,7 @@ def check_options(options: Mapping[str, Any], config: Config) -> None:
         )
         raise SetupError(
             f"tools.sessions.{option} = {stated!r} applies only to CherryPy handlers, but native "
-            f"handlers share their session: {advice}"
+            f"handlers use the same session: {advice}"
         )
 
 

@@ -392,10 +392,8 @@ class Daemonizer(SimplePlugin):
         if threading.active_count() != 1:
             names = ", ".join(thread.name for thread in threading.enumerate())
             self.bus.log(
-                (
-                    f"There are {threading.active_count()} active threads, "
-                    f"which a daemon loses: {names}"
-                ),
+                f"{threading.active_count()} threads are active ({names}), but only the current "
+                "one continues in the daemon",
                 30,
             )
         self.finalized = True

@@ -139,7 +139,11 @@ class CPWebCase(TestCase):
         """Fail unless the header has one of these values. Return the value."""
         allowed = [str(value) for value in values]
         found = next((one for one in self._values(key) if one in allowed), None)
-        return self._refuse(msg, f"{key} is none of {allowed}") if found is None else found
+        return (
+            self._refuse(msg, f"the header {key} has none of the values {allowed}")
+            if found is None
+            else found
+        )
 
     def assertHeaderItemValue(self, key: str, value: object, msg: str | None = None) -> str:
         """Fail unless the comma-separated header has this item. Return the header's value."""
