@@ -9,21 +9,21 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, NoReturn
 
-_SERVER = "start a server, such as gunicorn, uvicorn or micropie run app:app"
+_SERVER = 'start a server, such as gunicorn, uvicorn or "micropie run app:app"'
 _XMLRPC = "expose a method that reads cherrypy.request.body with xmlrpc.client.loads"
 _STATISTICS = "use micropie.middleware.AccessLog, or the server's metrics"
 _REDIS = "store sessions in Redis: write tools.sessions.backend = RedisSessionBackend(url)"
 _WRAP = (
-    "write app = micropie.dual(Middleware(cherrypy.tree)), or append "
+    "write app = micropie.dual(Middleware(cherrypy.tree)), or append micropie middleware "
     "to cherrypy.tree.native.middlewares"
 )
-_ASYNC = "use async def handlers, or leave it out: def handlers already run in threads"
+_ASYNC = "remove this, because def handlers already run in threads, or write async def handlers"
 _SOCKET = "write a WebSocket handler: async def ws_name(self, ws)"
 _RUN = 'choose a server with run(server="...") or micropie run --server'
 _GEVENT = "use async def handlers, or gunicorn -k gthread"
 _JINJA = "use jinja2_template and jinja2_view"
 _PORTEND = "use the package portend"
-_AUTH = "use tools.auth_basic (realm, checkpassword), or tools.auth_digest"
+_AUTH = "use tools.auth_basic with realm and checkpassword, or tools.auth_digest"
 _UNTIMED = "leave it out: CherryPy has had no response timeout since version 12"
 
 # The first words of the message for a name that has no entry in ``ADVICE``.
@@ -53,8 +53,8 @@ ADVICE: Mapping[str, str] = {
     "cherrypy.lib.xmlrpcutil": _XMLRPC,
     "cherrypy.lib.cpstats": _STATISTICS,
     "cherrypy.tools.cpstats": _STATISTICS,
-    "cherrypy.lib.profiler": "profile the whole program with py-spy or python -m cProfile",
-    "cherrypy.lib.covercp": "measure with coverage run -m pytest",
+    "cherrypy.lib.profiler": 'profile the whole program with py-spy or "python -m cProfile"',
+    "cherrypy.lib.covercp": 'measure coverage with "coverage run -m pytest"',
     "cherrypy.lib.gctools": "use tracemalloc",
     "cherrypy.lib.sessions.MemcachedSession": _REDIS,
     "cherrypy.process.plugins.PerpetualTimer": "write BackgroundTask(interval, function)",
@@ -82,17 +82,19 @@ ADVICE: Mapping[str, str] = {
     "cherrypy._cpchecker": "run micropie check --from cherrypy",
     "cherrypy._cpdispatch.test_callable_spec": ("leave it out: invalid arguments get a 404 or 400"),
     "cherrypy._cpdispatch.validate_translator": (
-        "write your own dispatcher, a function of the path"
+        "write your own dispatcher, a function that takes the path"
     ),
     "cherrypy._cpdispatch.getargspec": "use inspect.signature",
     # Names that CherryPy itself has removed. The number after a name is the CherryPy version
     # that removed it.
     "cherrypy.restsrv": "write cherrypy.process",  # 3.1
     "cherrypy.lib.cptools.serve_file": "write cherrypy.lib.static.serve_file",  # 3.1
-    **dict.fromkeys(
-        [f"cherrypy.engine.on_{end}_engine_list" for end in ("start", "stop")],  # 3.1
-        'write cherrypy.engine.subscribe("start", function), or "stop"',
-    ),
+    **{
+        f"cherrypy.engine.on_{end}_engine_list": (  # 3.1
+            f'write cherrypy.engine.subscribe("{end}", function)'
+        )
+        for end in ("start", "stop")
+    },
     "cherrypy.server.quickstart": "write cherrypy.engine.start()",  # 3.1
     "cherrypy.lib.sessions.PostgresqlSession": _REDIS,  # 5.4
     "cherrypy.lib.http": "write cherrypy.lib.httputil",  # 8

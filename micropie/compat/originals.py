@@ -248,8 +248,8 @@ def _is_inside(name: str, framework: str) -> bool:
 
 def _of_original(name: str, framework: str) -> str:
     return (
-        f"{name} belongs to the original {framework}, "
-        f"which handles no request of this application: {advice_for(framework)}"
+        f"{name} is from the original {framework}, "
+        f"but micropie handles this application's requests: {advice_for(framework)}"
     )
 
 

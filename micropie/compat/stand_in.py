@@ -140,7 +140,7 @@ def import_of_original(place: str, framework: str) -> str:
     """
     return (
         f"{place} imports the original {framework}, "
-        f"which handles no request of this application: {advice_for(framework)}"
+        f"but micropie handles this application's requests: {advice_for(framework)}"
     )
 
 

@@ -660,7 +660,7 @@ def test_what_of_an_old_application_needs_a_hand(command: Run, tmp_path: Path) -
         "old/site.py:10: 'server.ssl_ciphers': use a server that supports them: uvicorn --ssl-ciphers",
         "old/site.py:17: cherrypy.tools.xmlrpc: expose a method that reads cherrypy.request.body with xmlrpc.client.loads",
         "old/site.py:21: .wsgiapp: write app = micropie.dual(Middleware(cherrypy.tree)), "
-        "or append to cherrypy.tree.native.middlewares",
+        "or append micropie middleware to cherrypy.tree.native.middlewares",
         "old/site.conf:3: 'tools.cpstats.on': use micropie.middleware.AccessLog, or the server's metrics",
         "8 findings",
     ]

@@ -166,8 +166,8 @@ WORKS: dict[str, list[str]] = {
 
 NEEDS: dict[str, dict[str, str]] = {
     "bottle": {
-        "import gevent.monkey": "use async def handlers",
-        "import eventlet": "use async def handlers",
+        "import gevent.monkey": "or write async def handlers",
+        "import eventlet": "or write async def handlers",
         "bottle.GeventServer": "use async def handlers, or gunicorn",
         "bottle.PasteServer": "choose a server with run",
         "bottle.cheetah_template": "use jinja2_template",

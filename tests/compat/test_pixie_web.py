@@ -199,13 +199,16 @@ def test_forms_and_methods(client: TestClient) -> None:
 
 def test_a_type_that_does_not_fit_fails_at_once() -> None:
     with pytest.raises(
-        SetupError, match=r"index: def needs RouteType.sync, sync_thread or pool in @route"
+        SetupError,
+        match=r"index: for def functions, write RouteType.sync, sync_thread or pool in @route",
     ):
 
         @route("/", RouteType.asnc)
         def index(env: object) -> None: ...
 
-    with pytest.raises(SetupError, match=r"other: async def needs RouteType.asnc in @route"):
+    with pytest.raises(
+        SetupError, match=r"other: for async def functions, write RouteType.asnc in @route"
+    ):
 
         @route("/")
         async def other(env: object) -> None: ...

@@ -190,8 +190,8 @@ def route(
         if is_async is not (route_type is RouteType.asnc):
             spelling = "asnc" if is_async else "sync, sync_thread or pool"
             raise SetupError(
-                f"{function.__name__}: {'async ' * is_async}def needs RouteType.{spelling} in "
-                "@route"
+                f"{function.__name__}: for {'async ' * is_async}def functions, write "
+                f"RouteType.{spelling} in @route"
             )
         parameters = [*inspect.signature(function).parameters.values()]
 
