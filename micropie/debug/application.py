@@ -70,9 +70,9 @@ def unexposed_websockets(registered: Registrations, expose: str) -> Iterator[str
         is_socket = name.startswith(SOCKET_PREFIX) and inspect.iscoroutinefunction(value)
         if is_socket and not (marks_of(value) or is_hidden(value)):
             yield (
-                f'{cls.__name__}.{name} has no URL, because App(expose="explicit") needs a '
-                "decorator: "
-                "write @websocket above it, or @hidden if it should have none"
+                f'{cls.__name__}.{name} has no URL, because with App(expose="explicit") a handler '
+                "needs a decorator: "
+                "write @websocket above it, or @hidden if it should have no URL"
             )
 
 
@@ -87,8 +87,8 @@ def _refused_preflights(registered: Registrations) -> Iterator[str]:
             refusing = type(hook).__name__
         elif refusing and getattr(hook, "answers_preflights", False):
             yield (
-                f"{name}: {refusing} refuses the preflights of {type(hook).__name__}, which have "
-                f"no token: put {type(hook).__name__} before {refusing}"
+                f"{name}: {refusing} refuses preflight requests, because they have no credentials. "
+                f"Put {type(hook).__name__}, which answers them, before {refusing}"
             )
 
 
@@ -132,7 +132,7 @@ def collect_safely(sentences: Iterator[str]) -> list[str]:
     try:
         found.extend(sentences)
     except Exception:
-        logger.debug("the search for likely errors failed", exc_info=True)
+        logger.debug("the search for likely errors in the application failed", exc_info=True)
     return found
 
 
@@ -147,19 +147,19 @@ def _strange_parameters(name: str, handler: Handler, provided: Mapping[str, str]
         own = {*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]} - wild
         for parameter in _PARTS.keys() & own - inner.__annotations__.keys():
             yield (
-                f"{name} takes {parameter} from the query, because it has no annotation: write "
-                f"{_PARTS[parameter]}"
+                f"{name} takes {parameter} from the query, because the parameter has no "
+                f"annotation: write {_PARTS[parameter]}"
             )
         for parameter in provided.keys() & own - inner.__annotations__.keys():
             yield (
-                f"{name} takes {parameter} from the query, because it has no annotation: write "
-                f"{parameter}: {provided[parameter]} for the resource"
+                f"{name} takes {parameter} from the query, because the parameter has no "
+                f'annotation: to get the resource, write "{parameter}: {provided[parameter]}"'
             )
         both = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
         if code.co_flags & both == both and inner.__name__ != handler.name:
             yield (
-                f"{name} is below a decorator that hides its parameters, so they aren't converted: "
-                f"write @functools.wraps(function) above {inner.__name__}"
+                f"a decorator hides the parameters of {name}, so they aren't converted: in the "
+                f"decorator, write @functools.wraps(function) above def {inner.__name__}"
             )
 
 
@@ -169,38 +169,46 @@ def _strange_handlers(name: str, handlers: Sequence[Handler]) -> Iterator[str]:
     if {handler.name for handler in handlers} <= _VERBS:
         for handler in named:
             yield (
-                f"{name}.{handler.name} handles /{handler.name}, because its name is its URL: "
-                f'write @{handler.name}("/") above a method of another name'
+                f"{name}.{handler.name} handles the URL /{handler.name}, because a method's name "
+                "is its URL: to handle requests with the HTTP method of this name, write "
+                f'@{handler.name}("/") above a method with another name'
             )
     for handler in named:
         if handler.name in _HOOKS:
-            yield f"{name}.{handler.name} is served as a page: write {_HOOKS[handler.name]}"
+            yield (
+                f"{name}.{handler.name} is served as a page, not run as a hook: "
+                f"write {_HOOKS[handler.name]}"
+            )
 
 
 _PARTS = {
-    "errors": "errors: BindingErrors",
+    "errors": '"errors: BindingErrors"',
     **{one: f"self.request.{one} in the handler" for one in ("session", "headers", "cookies")},
 }
 _ONE_WORD = ("methods", "templates", "errors", "expose", "encoders", "decoders")
 _VERBS = {"get", "post", "put", "patch", "delete"}
 _HOOKS = by_name(
     {
-        "a class with this method, in middlewares": "before_request after_request",
-        "a method named lifespan with this code": "on_startup on_shutdown startup shutdown",
+        "a class with this method, and add an object of this class to middlewares": (
+            "before_request after_request"
+        ),
+        "this method's code in a method named lifespan": "on_startup on_shutdown startup shutdown",
     }
 )
 _ELSEWHERE = by_name(
     {
-        "keywords of App(...) and middlewares": "_cp_config",
-        'app.mount("/path", Users()), or users = Users() in the outer application': "path prefix",
+        "middlewares for tools, and keywords of App(...) for other settings": "_cp_config",
+        'app.mount("/path", Users()), or users = Users() in the class of the outer application': (
+            "path prefix"
+        ),
         "@requires(check) above the class": (
             "guards permission_classes authentication_classes decorators"
         ),
-        "@app.provides(Db), for parameters db: Db": "dependencies",
-        "middlewares = [...], of objects": "MIDDLEWARE middleware",
+        "@app.provides(Db), for parameters such as db: Db": "dependencies",
+        "middlewares = [...], a list of objects": "MIDDLEWARE middleware",
         "self.state.name = ... in __init__, or in the lifespan": "state",
-        "public methods, whose names are URLs, or @get above them": "urlpatterns",
-        "a method named lifespan with this code": "on_startup on_shutdown",
+        'public methods, with their names as URLs or with @get("/path") above each': "urlpatterns",
+        "a method named lifespan that calls these functions": "on_startup on_shutdown",
         'security=SecurityDefaults("example.com")': "ALLOWED_HOSTS",
     }
 )

@@ -219,13 +219,13 @@ GET / -> Root.path has no effect here: write app.mount("/path", Users())
 GET / -> write @app.provides(Db)
 # Django: urlpatterns
     urlpatterns = []
-GET / -> write public methods, whose names are URLs
+GET / -> write public methods, with their names as URLs or with @get("/path") above each
 # Django: ALLOWED_HOSTS
     ALLOWED_HOSTS = ['*']
 GET / -> write security=SecurityDefaults("example.com")
 # Django: a view of a class
     def get(self): return 'x'
-GET / -> Root.get handles /get, because its name is its URL: write @get("/") above a method
+GET / -> Root.get handles the URL /get, because a method's name is its URL: to handle requests with the HTTP method of this name, write @get("/") above a method
 # Bottle: request.forms
     def index(self): return self.request.forms.get('x')
 GET / -> Write request.form["name"].
@@ -327,10 +327,10 @@ GET / -> Root.prefix has no effect here: write app.mount("/path", Users())
 GET / -> Root.state has no effect here: write self.state.name = ...
 # Flask: a method before_request
     def before_request(self): ...
-GET / -> Root.before_request is served as a page: write a class with this method, in middlewares
+GET / -> Root.before_request is served as a page, not run as a hook: write a class with this method, and add an object of this class to middlewares
 # Litestar: a method on_startup
     async def on_startup(self): ...
-GET / -> Root.on_startup is served as a page: write a method named lifespan with this code
+GET / -> Root.on_startup is served as a page, not run as a hook: write this method's code in a method named lifespan
 # Flask: a cache above a page
     @functools.cache
     def mine(self): return self.request.query.get('name')
@@ -384,7 +384,7 @@ def logged(function):
 class Root(App):
     @logged
     def show(self, number: int): ...
-GET / -> write @functools.wraps(function) above wrapper
+GET / -> in the decorator, write @functools.wraps(function) above def wrapper
 # any: a resource without an annotation
 class Db: ...
 class Root(App):
@@ -392,7 +392,7 @@ class Root(App):
     def __init__(self, **settings):
         super().__init__(**settings)
         self.provides(Db)(Db)
-GET / -> Root.index takes db from the query, because it has no annotation: write db: Db
+GET / -> Root.index takes db from the query, because the parameter has no annotation: to get the resource, write "db: Db"
 # any: a number without an annotation
     def index(self, name: str = '', page=1): return page + 1
 GET /?page=2 -> Without an annotation, page is text: write page: int
@@ -443,12 +443,12 @@ GET / -> flash takes the text first: write flash(text, category)
 GET / -> not dict: write yield json.dumps(...), or return all items in one list
 # Starlette: on_startup
     on_startup = [print]
-GET / -> Root.on_startup has no effect here: write a method named lifespan with this code
+GET / -> Root.on_startup has no effect here: write a method named lifespan that calls these functions
 # Starlette: app.on_startup = ...
     def __init__(self, **settings):
         super().__init__(**settings)
         self.on_startup = [print]
-GET / -> Root.on_startup has no effect here: write a method named lifespan with this code
+GET / -> Root.on_startup has no effect here: write a method named lifespan that calls these functions
 # Sanic: @app.on_startup
 class Root(App): ...
 Root().on_startup(print)
@@ -538,7 +538,7 @@ GET / -> returned 204, sent as a JSON number with status 200: write return 204, 
 GET / -> redirects to 'login', which is relative to the current page: write url_for(...), or '/login'
 # any: the errors of a form without annotation
     def index(self, errors): ...
-GET / -> Root.index takes errors from the query, because it has no annotation: write errors: BindingErrors
+GET / -> Root.index takes errors from the query, because the parameter has no annotation: write "errors: BindingErrors"
 # aiohttp: session as a parameter
     def index(self, session): ...
 GET / -> write self.request.session in the handler
@@ -740,7 +740,7 @@ class Root(App):
         CSRFMiddleware(),
         CORSMiddleware(origins=['https://a.example']),
     ]
-GET / -> Root: BearerAuth refuses the preflights of CORSMiddleware, which have no token: put CORSMiddleware before BearerAuth
+GET / -> Root: BearerAuth refuses preflight requests, because they have no credentials. Put CORSMiddleware, which answers them, before BearerAuth
 # FastAPI: an override of what nobody asks for
 from micropie.testing import TestClient
 def db(): ...

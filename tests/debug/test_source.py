@@ -112,7 +112,7 @@ IN_CLASS = {
     ),
     'def a(name):\n    return name + "b"': "Root.a: its first parameter is 'name' instead of self: write def a(self, name)",
     "async def startup(self): ...": (
-        "Root.startup is served as a page: write a method named lifespan with this code"
+        "Root.startup is served as a page, not run as a hook: write this method's code in a method named lifespan"
     ),
     'def a(self, name):\n    return template(source=f"<b>{name}</b>")': (
         "shop.py:{3}: a value in the source of a template runs as code: write "
