@@ -71,8 +71,7 @@ def unexposed_websockets(registered: Registrations, expose: str) -> Iterator[str
         if is_socket and not (marks_of(value) or is_hidden(value)):
             yield (
                 f'{cls.__name__}.{name} has no URL, because with App(expose="explicit") a handler '
-                "needs a decorator: "
-                "write @websocket above it, or @hidden if it should have no URL"
+                "needs a decorator: write @websocket above it, or @hidden if it should have no URL"
             )
 
 

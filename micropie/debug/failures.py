@@ -127,7 +127,7 @@ def _of_invalid_value(route: RouteInfo | None, failure: BaseException) -> str:
     is_none = takes_errors and getattr(failure, "obj", 0) is None
     if not is_none or (line and not any(one in line for one in used)):
         return ""
-    return "Handle the BindingErrors first: a parameter whose value is invalid is None."
+    return "Handle the BindingErrors first: a parameter is None if its value is invalid."
 
 
 def _of_attribute(failure: BaseException) -> str:
@@ -154,7 +154,7 @@ _OF_REQUESTS = {
         {
             'request.query["name"]': "args GET",
             'request.form["name"]': "POST forms",
-            "request.query or request.form": "params values",
+            'request.query["name"], or for a form request.form["name"]': "params values",
             'request.files["name"]': "FILES",
             'request.cookies["name"]': "COOKIES",
             'request.headers["Name"]': "META environ",
@@ -169,7 +169,7 @@ _OF_REQUESTS = {
 # key is a regular expression for the exception's message.
 _HINTS = {
     "TypeError": {
-        "object method can't be": "Call the method first: await request.body().",
+        "object method can't be": "Write the parentheses: await request.body(), not request.body.",
         "can't be (awaited|used in 'await')|MultiDict.__call__.. missing": (
             "Remove await: only async functions can be awaited, not request.json() or the methods "
             "of uploads. request.form and request.files are attributes, so remove their () as well."
@@ -182,7 +182,7 @@ _HINTS = {
         ),
         "'Response' object does not support item": "Write response.headers[...].",
         "'builtin_function_or_method' object is not iterable": (
-            "Call the method first, in a template as well: d.items()."
+            "Write the parentheses, in a template too: d.items(), not d.items."
         ),
         "Mapping.get.. got an unexpected keyword argument 'type'": (
             "To convert a value, declare a parameter: def pies(self, page: int = 1)."
@@ -196,7 +196,7 @@ _HINTS = {
             "Iterate over a generator with for, not async for. To read the body in an async def, "
             "use request.stream() instead of request.chunks()."
         ),
-        "'method' object is not subscriptable": ('Call the method first: request.json()["name"].'),
+        "'method' object is not subscriptable": 'Write the parentheses: request.json()["name"].',
     },
     "AttributeError": {
         "'(method|function)' object has no attribute '(decode|get|items|read|split|strip)'": (
@@ -231,7 +231,7 @@ _HINTS = {
                 {
                     "response.status = 201": "status_code",
                     'response.content_type = "text/csv"': "mimetype media_type",
-                    "return body in the handler": "data text content json send write end",
+                    '"return body" in the handler': "data text content json send write end",
                     'return Redirect("/pies")': "redirect",
                     'response.set_cookie("name", "value")': "cookies",
                 }
@@ -252,16 +252,16 @@ _HINTS = {
         "unknown tag 'csrf_token'": "Write {{ csrf_input }} in the form.",
         "unknown tag 'url'": "Write {{ url_for('name', 5) }}.",
         "expected token 'end of print statement', got ':'": (
-            "Put the arguments of a filter in parentheses: {{ name|filter('x') }}, "
-            "{{ day.strftime('%Y') }}."
+            "Put the arguments of a filter in parentheses: {{ name|filter('x') }}. "
+            "To format a date, write {{ day.strftime('%Y') }}."
         ),
         "unknown tag '(static|load)'": "Write {{ static_url('site.css') }}, without {% load %}.",
     },
     "UndefinedError": {
         **_OF_REQUESTS,
         "^'errors' is undefined$": (
-            "The form's template needs errors: add a parameter errors: BindingErrors to the "
-            "handler, and pass it on with template(..., errors=errors)."
+            'The template uses a variable named errors. Add the parameter "errors: BindingErrors" '
+            "to the handler, and pass it on with template(..., errors=errors)."
         ),
     },
 }

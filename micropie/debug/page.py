@@ -177,7 +177,7 @@ def warn_of_attribute(request: Request) -> None:
         if issubclass(value, App) and not any(isinstance(one.app, value) for one in found):
             return  # the advisor logged this class at startup
     elif inspect.isfunction(value):
-        advice = "@get above it, and no @hidden"
+        advice = "@get above it, and remove any @hidden"
     owner = type(own.app).__name__
     logger.warning("%s.%s is not a page but a %s: write %s", owner, name, kind, advice)
 

@@ -29,7 +29,7 @@ CALLS = [
     ("FastAPI: Depends", "from micropie import App, Depends", "", "@app.provides(Db)"),
     ("FastAPI: HTTPException", "from micropie import HTTPException", "", "raise HTTPError(404)"),
     ("FastAPI: File", "from micropie import File", "", "write a parameter pie: UploadFile"),
-    ("FastAPI: Path", "from micropie import Path", "", "write a parameter number: int, and"),
+    ("FastAPI: Path", "from micropie import Path", "", "write a parameter pie_id: int, and"),
     ("Flask: jsonify", "from micropie import jsonify", "", 'write return {"name": "apple"}'),
     ("Flask: Blueprint", "App().register_blueprint(App())", "", 'app.mount("/prefix", other)'),
     ("Bottle: merge", "App().merge(App())", "", 'write app.mount("/prefix", other)'),
@@ -231,7 +231,7 @@ GET / -> Root.get handles the URL /get, because a method's name is its URL: to h
 GET / -> Write request.form["name"].
 # CherryPy: request.params
     def index(self): return self.request.params['x']
-GET / -> Write request.query or request.form.
+GET / -> Write request.query["name"], or for a form request.form["name"].
 # Django: request.META
     def index(self): return self.request.META
 GET / -> Write request.headers["Name"].
@@ -398,7 +398,7 @@ GET / -> Root.index takes db from the query, because the parameter has no annota
 GET /?page=2 -> Without an annotation, page is text: write page: int
 # any: a method that is awaited
     async def index(self): return await self.request.body
-ASYNC / -> Call the method first: await request.body().
+ASYNC / -> Write the parentheses: await request.body(), not request.body.
 # Flask: json.dumps
 import json
 class Root(App):
@@ -418,7 +418,7 @@ GET / -> Write request.client.host (on a UNIX socket, request.client is None).
 GET / -> Write response.content_type = "text/csv".
 # Express: res.json
     def index(self): return self.response.json({'a': 1})
-GET / -> Write return body in the handler.
+GET / -> Write "return body" in the handler.
 # Express: res.redirect
     def index(self): return self.response.redirect('/x')
 GET / -> Write return Redirect("/pies").
@@ -506,7 +506,7 @@ GET / -> there is no file '/srv/pies.csv' in '/srv'
 GET / -> Write request.query["name"].
 # Django: a method in a template
     def index(self): return template(source='{% for k, v in d.items %}{% endfor %}', d={})
-GET / -> Call the method first, in a template as well: d.items().
+GET / -> Write the parentheses, in a template too: d.items(), not d.items.
 # Django: a filter with a colon
     def index(self): return template(source='{{ d|date:"Y" }}', d={})
 GET / -> arguments of a filter in parentheses
@@ -620,7 +620,7 @@ Post = dataclasses.make_dataclass('Post', [('title', str)])
 class Root(App):
     @post
     def index(self, errors: BindingErrors, post: Post): return post.title
-POST / -> Handle the BindingErrors first: a parameter whose value is invalid is None.
+POST / -> Handle the BindingErrors first: a parameter is None if its value is invalid.
 # any: None without errors
 class Db:
     pie = None
@@ -758,7 +758,7 @@ GET / -> Write request.query["name"].
 # Flask: request.json[...]
     @post
     def index(self): return self.request.json["x"]
-POST / -> Call the method first
+POST / -> Write the parentheses: request.json()["name"]
 # any: a page of a generator
     def index(self): return Page.of(one for one in [1])
 GET / -> Page.of takes a list, not generator: write Page.of([*items])
