@@ -197,9 +197,7 @@ _HOOKS = by_name(
 _ELSEWHERE = by_name(
     {
         "middlewares for tools, and keywords of App(...) for other settings": "_cp_config",
-        'app.mount("/path", Users()), or users = Users() in the class of the outer application': (
-            "path prefix"
-        ),
+        'app.mount("/path", Users()), or users = Users() in the outer App class': "path prefix",
         "@requires(check) above the class": (
             "guards permission_classes authentication_classes decorators"
         ),

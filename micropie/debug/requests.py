@@ -60,8 +60,8 @@ def review_result(exchange: Exchange, result: object) -> None:
     says_none = _says_none(route.function)
     if result is None and stated in (None, 200):
         words = (
-            "returned nothing, so the response is empty: return a value, or annotate it with "
-            "-> None if that is intended"
+            "returned nothing, so the response is empty: return a value, or annotate the handler "
+            "with -> None if the response should be empty"
         )
         advice = "" if says_none else words
     elif type(result) is tuple and states_status(result):
@@ -82,7 +82,7 @@ def review_result(exchange: Exchange, result: object) -> None:
         if not advice and stated not in (None, 200) and not isinstance(result, _WITH_STATUS):
             advice = (
                 f"returned {type(result).__name__} without a status, so it is sent with 200, but "
-                f"@describe(status={stated}) declares another one: write return {stated}, ..."
+                f'@describe declares {stated}: write "return {stated}, value"'
             )
     if advice:
         logger.warning("%s: %s %s", place_of(route.function), route.name, advice)
@@ -155,8 +155,8 @@ def _advice_for(result: tuple[object, ...]) -> str:
         )
     if type(first) is int and first in _STATUSES and len(others) == 1:
         return (
-            f"returned ({first}, {others[0]}), sent as a JSON list with status 200: write "
-            f"Response({others[0]}, status={first}) if {first} is the status"
+            f"returned ({first}, {others[0]}), which is sent as a JSON list with status 200: "
+            f"if {first} should be the status, write Response({others[0]}, status={first})"
         )
     return ""
 
@@ -177,7 +177,8 @@ def warn_of_names(exchange: Exchange) -> None:
         parameter = alike.get(_letters(name)) if len(name) < _LONGEST else None
         if parameter is not None:
             logger.warning(
-                "%s got %r, but the parameter is %r: write %s: Annotated[..., Form(%r)], or Query",
+                '%s got %r, but the parameter is %r: write "%s: Annotated[..., Form(%r)]", or '
+                "Query instead of Form for a query string",
                 exchange.label,
                 name,
                 parameter,
@@ -240,9 +241,9 @@ def review_provided(provider: Provider) -> None:
         "%s, which provides %s, %s",
         provider.name,
         type_name(provider.key),
-        "yielded None: yield a value, or annotate it with -> Iterator[None] if that is intended"
+        "yielded None: yield a value, or annotate the function with -> Iterator[None]"
         if yields
-        else "returned None: return a value, or annotate it with -> None if that is intended",
+        else "returned None: return a value, or annotate the function with -> None",
     )
 
 
@@ -254,8 +255,8 @@ def review_check(mark: Checking, answer: object) -> None:
     """Log that an access check has returned a value, which is sent as the response."""
     if type(answer) in _VALUES:
         logger.warning(
-            "the check %s returned %s, which is sent as the response: return a bool to let "
-            "the request in or not, or return 200, ... to send a page",
+            "the check %s returned %s, which is sent as the response: return True to let the "
+            "request in, False to refuse it, or a tuple (200, body) to send a page",
             mark.name,
             type(answer).__name__,
         )

@@ -288,8 +288,8 @@ class FunctionSource:
             roots = {one.partition(".")[0] for one in values}
             if is_source and parts != [text] and not roots <= self._function.__globals__.keys():
                 yield (
-                    f"{self._at(text)}: a value in the source of a template runs as code: "
-                    'write template(source="... {{ name }}", name=name)'
+                    f"{self._at(text)}: a value inserted into the source of a template runs as "
+                    'code: pass it separately, as in template(source="... {{ name }}", name=name)'
                 )
             elif any(
                 isinstance(one, ast.Constant) and _TAG.search(str(one.value)) for one in parts
@@ -297,8 +297,9 @@ class FunctionSource:
                 for value in values:
                     if value in texts or value.startswith(_SENT):
                         yield (
-                            f"{self._at(text)}: {value} is sent as HTML, with tags and scripts in "
-                            f'it: write html("...{{}}", {value}) or escape({value})'
+                            f"{self._at(text)}: {value} is sent as HTML without escaping, so a "
+                            "client can send scripts: "
+                            f'write html("...{{}}", {value}) or escape({value})'
                         )
 
     def unread_errors(self) -> Iterator[str]:
@@ -316,7 +317,8 @@ class FunctionSource:
             ):
                 yield (
                     f"{self._place}: {self._function.__qualname__} does not check {name}, so "
-                    f"it treats invalid values as valid: if {name} isn't empty, send the form again"
+                    "it treats invalid values as valid: return the form's page again if "
+                    f"{name} isn't empty"
                 )
 
     def lost_self(self, handler: Handler) -> Iterator[str]:
@@ -385,7 +387,8 @@ class FunctionSource:
             if _BLOCKING.match(name):
                 yield (
                     f"{self._place}: {self._function.__qualname__} blocks the event loop with "
-                    f"{name}: write def instead of async def, or use the asynchronous class"
+                    f"{name}: write def instead of async def, or use the asynchronous counterpart "
+                    "of this class"
                 )
 
     def closed_too_early(self) -> Iterator[str]:

@@ -219,7 +219,7 @@ def test_a_check_that_returns_a_plain_value_is_told_in_development(
     debug: bool,
 ) -> None:
     assert make_client(club_whose_check_returns(answer, debug)).get("/").status_code == 200
-    advice = f"returned {kind}, which is sent as the response: return a bool to let the"
+    advice = f"returned {kind}, which is sent as the response: return True to let the"
     assert (advice in caplog.text) == (debug and kind != "")
     assert ("which is sent as the response" in caplog.text) == (debug and kind != "")
 

@@ -644,7 +644,7 @@ class Root(App):
         super().__init__(**settings)
         self.provides(Db)(self._db)
     def _db(self): yield
-GET / -> yielded None: yield a value, or annotate it with -> Iterator[None] if that is intended
+GET / -> yielded None: yield a value, or annotate the function with -> Iterator[None]
 # Starlette: a resource without with
 class Db: ...
 class Root(App):
@@ -677,7 +677,7 @@ GET / -> sends 302 without a Location: write Redirect("/pies", status=302)
 GET / -> sends 303 without a Location
 # PHP: a name with brackets
     def index(self, pie: str = ''): ...
-GET /?pie[]=plum -> got 'pie[]', but the parameter is 'pie': write pie: Annotated[..., Form('pie[]')], or Query
+GET /?pie[]=plum -> got 'pie[]', but the parameter is 'pie': write "pie: Annotated[..., Form('pie[]')]", or Query instead of Form for a query string
 # JavaScript: a name in another style
     def index(self, user_name: str): ...
 GET /?userName=plum -> got 'userName', but the parameter is 'user_name'
@@ -797,7 +797,7 @@ GET / -> response.set_cookie("name", "value")
 GET / -> put the status first, as in return 200, body, headers
 # any: a status and a number
     def index(self): return 201, 1
-GET / -> returned (201, 1), sent as a JSON list with status 200: write Response(1,
+GET / -> returned (201, 1), which is sent as a JSON list with status 200: if 201 should be the status, write Response(1,
 """
 
 

@@ -108,27 +108,27 @@ IN_CLASS = {
     ),
     "@post\ndef a(self, name: str, wrong: BindingErrors): ...": (
         "shop.py:{2}: Root.a does not check wrong, so it treats invalid values as valid: "
-        "if wrong isn't empty, send the form again"
+        "return the form's page again if wrong isn't empty"
     ),
     'def a(name):\n    return name + "b"': "Root.a: its first parameter is 'name' instead of self: write def a(self, name)",
     "async def startup(self): ...": (
         "Root.startup is served as a page, not run as a hook: write this method's code in a method named lifespan"
     ),
     'def a(self, name):\n    return template(source=f"<b>{name}</b>")': (
-        "shop.py:{3}: a value in the source of a template runs as code: write "
+        "shop.py:{3}: a value inserted into the source of a template runs as code: pass it separately, as in "
         'template(source="... {{{{ name }}}}", name=name)'
     ),
     'def a(self, name: str):\n    return f"<b>{name}</b>"': (
-        "shop.py:{3}: name is sent as HTML, with tags and scripts in it: write "
+        "shop.py:{3}: name is sent as HTML without escaping, so a client can send scripts: write "
         'html("...{{}}", name) or escape(name)'
     ),
     'def a(self):\n    yield f"<b>{self.request.path}</b>"': (
-        "shop.py:{3}: self.request.path is sent as HTML, with tags and scripts in it: write "
+        "shop.py:{3}: self.request.path is sent as HTML without escaping, so a client can send scripts: write "
         'html("...{{}}", self.request.path) or escape(self.request.path)'
     ),
     **{
         f"def a(self, name: {kind}, number: int = 5):\n    {line}": (
-            "shop.py:{3}: name is sent as HTML, with tags and scripts in it: write "
+            "shop.py:{3}: name is sent as HTML without escaping, so a client can send scripts: write "
             'html("...{{}}", name) or escape(name)'
         )
         for kind, line in (
@@ -141,7 +141,7 @@ IN_CLASS = {
         )
     },
     'def a(self, name):\n    return template(source=HEAD + "<b>%s</b>" % name)': (
-        "shop.py:{3}: a value in the source of a template runs as code: write "
+        "shop.py:{3}: a value inserted into the source of a template runs as code: pass it separately, as in "
         'template(source="... {{{{ name }}}}", name=name)'
     ),
     "class _Api(App): ...\napi = _Api": (
@@ -263,7 +263,7 @@ def test_a_client_that_blocks_the_loop_is_noted(notes: Notes, body: str, names: 
     )
     assert found == [
         f"shop.py:{LINES + 5}: Root.a blocks the event loop with {name}: write def instead of async def, or use the "
-        "asynchronous class"
+        "asynchronous counterpart of this class"
         for name in names
     ]
 

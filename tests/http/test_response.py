@@ -294,11 +294,11 @@ def test_debug_says_which_handler_returns_nothing_or_a_status_alone(
     line = Root.forgets.__code__.co_firstlineno
     assert warned == [
         f"tests/http/test_response.py:{line}: forgets returned nothing, so the response is empty: return a value, "
-        "or annotate it with -> None if that is intended",
+        "or annotate the handler with -> None if the response should be empty",
         f"tests/http/test_response.py:{line + 3}: missing returned 404, sent as a JSON number with status 200: "
         "write raise HTTPError(404)",
-        f"tests/http/test_response.py:{line + 18}: changed returned (200, 7), sent as a JSON list with status 200: "
-        "write Response(7, status=200) if 200 is the status",
+        f"tests/http/test_response.py:{line + 18}: changed returned (200, 7), which is sent as a JSON list with "
+        "status 200: if 200 should be the status, write Response(7, status=200)",
     ]
 
 
@@ -347,7 +347,7 @@ def test_debug_says_which_handler_sends_another_status_than_it_states(
     told = [message.partition(": ")[2] for message in caplog.messages if "returned" in message]
     assert told == [
         f"{name} returned {kind} without a status, so it is sent with 200, but "
-        f"@describe(status={status}) declares another one: write return {status}, ..."
+        f'@describe declares {status}: write "return {status}, value"'
         for name, kind, status in (
             ("forgets", "dict", 202),
             ("made", "Point", 201),
