@@ -65,8 +65,8 @@ class _AuthMiddleware(FlowMiddleware):
         if is_method or not takes(check, count):
             raise SetupError(
                 f"{owner}(check) takes {expected}, not {check!r}. For a method, pass "
-                "users.check, where users is an object. For a resource, write in the function: "
-                "with request.resource(Database) as database"
+                "users.check, where users is an object, not a class. If the check needs a "
+                'resource, open it in the function: "with request.resource(Database) as database:"'
             )
         fine = isinstance(realm, str) and _REALM.fullmatch(realm) is not None
         check_argument(f"{owner}(realm=...)", fine, realm, 'ASCII text without " and \\')
@@ -139,7 +139,7 @@ def _password_check(passwords: Mapping[str, str]) -> Callable[[str, str], bool]:
         # Reject a name or a password that can't be sent in a header, such as a name with a colon.
         fine = found is not None and found.groups() == (user, password) and password != ""
         expected = (
-            'user names without ":", and passwords that are not empty, all without control '
+            'user names without ":" or control characters, and non-empty passwords without control '
             "characters"
         )
         check_argument("BasicAuth({...})", fine, user, expected)
@@ -242,8 +242,8 @@ class BearerAuth(_AuthMiddleware):
         if unknown or not names:
             known = ", ".join(self._known_scopes) or "none: write BearerAuth(..., scopes={...})"
             raise SetupError(
-                f"with_scopes takes only the scopes of its BearerAuth, not {unknown}; its scopes "
-                f"are {known}"
+                f"with_scopes takes one or more scopes of this BearerAuth, not {unknown}; the "
+                f"scopes of this BearerAuth are {known}"
             )
         guard = copy(self)
         guard.scopes = [*self.scopes, *names]

@@ -85,7 +85,7 @@ class Compress(FlowMiddleware):
             "a whole number from 1 to 9",
         )
         fine = isinstance(types, Iterable) and not isinstance(types, str)
-        check("Compress(types=...)", fine, types, 'a list of media types: ["text/*"]')
+        check("Compress(types=...)", fine, types, 'a list of media types such as ["text/*"]')
         names = tuple(types)
         for name in names:
             fine = isinstance(name, str) and _TYPE.fullmatch(name) is not None

@@ -108,7 +108,7 @@ class CORSMiddleware(FlowMiddleware):
             raise SetupError(
                 f"credentials=True and origin_regex={regex.pattern!r} would show all users' "
                 f"data to {stranger}: "
-                r'write one that ends with your host, such as r"https://[a-z0-9-]+\.example\.com"'
+                r'write a regex that ends with your host, such as r"https://[a-z0-9-]+\.example\.com"'
             )
         if credentials and "*" in exposed:
             raise SetupError(

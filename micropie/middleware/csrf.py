@@ -97,8 +97,8 @@ def _check_token(request: Request) -> Flow[None]:
     yield from request._exchange.open_session()
     if not token:
         logger.warning(
-            "%s: the request was refused, because it has a cookie or a log-in but no CSRF token: "
-            "write {{ csrf_input }} in the form, or send csrf_token(request) in the header "
+            "%s: the request was refused, because it has a cookie or log-in credentials but no "
+            "CSRF token. Write {{ csrf_input }} in the form, or send csrf_token(request) in the header "
             "X-CSRF-Token",
             request._exchange.label,
         )
@@ -114,6 +114,6 @@ def _check_token(request: Request) -> Flow[None]:
 
 def _segments(path: object) -> list[str]:
     segments = path.strip("/").split("/") if isinstance(path, str) and path.startswith("/") else []
-    expected = 'paths such as "/hooks/payments" (to check nothing, leave CSRFMiddleware out)'
+    expected = 'paths such as "/hooks/payments" (to exempt every path, leave CSRFMiddleware out)'
     check("exempt", "" not in segments and segments != [], path, expected)
     return segments

@@ -44,8 +44,8 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 # The gauges for the usage of threads, pool and channels, in the order of ``Inspector.statistics``.
 USAGES: Final = {
-    "micropie_threads_busy": "Worker threads that run def functions for requests (ASGI only).",
-    "micropie_threads_waiting": "Handlers that wait for a worker thread (ASGI only).",
+    "micropie_threads_busy": "Worker threads running def functions for requests (ASGI only).",
+    "micropie_threads_waiting": "Handlers waiting for a worker thread (ASGI only).",
     "micropie_threads_limit": "The value of the setting 'threads' (ASGI only).",
     "micropie_pool_busy": "Processes of the pool that are running a handler.",
     "micropie_pool_limit": "The value of the setting 'processes'.",
@@ -256,9 +256,7 @@ def add_metrics(
             'App.metrics needs prometheus_client: pip install "micropie-dual[metrics]"'
         )
     if token == "" or not isinstance(token, str | None):
-        raise SetupError(
-            f"App.metrics(token=...) takes a string that is not empty, or None, not {token!r}"
-        )
+        raise SetupError(f"App.metrics(token=...) takes None or a non-empty string, not {token!r}")
     registry = prometheus_client.REGISTRY if registry is None else registry
     buckets = BUCKETS if buckets is None else buckets
     if not isinstance(registry, CollectorRegistry):
@@ -290,12 +288,12 @@ def _check_directory() -> None:
     if not (Path(directory).is_dir() and os.access(directory, os.W_OK)):
         raise SetupError(
             f"{DIRECTORY} is {directory!r}: create this directory before the server starts, and "
-            "let it write there"
+            "give the server permission to write to it"
         )
     if values.ValueClass is values.MutexValue:
         raise SetupError(
-            f"{DIRECTORY} must be set before prometheus_client is imported: set it where the "
-            "server is started"
+            f"{DIRECTORY} must be set before prometheus_client is imported: set it in the "
+            "environment of the command that starts the server"
         )
 
 

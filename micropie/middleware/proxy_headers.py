@@ -217,6 +217,6 @@ def _network(peer: object) -> IPv4Network | IPv6Network:
     except ValueError as error:
         reason = str(error)
     raise SetupError(
-        'trusted takes addresses and networks such as "10.0.0.1" and "10.0.0.0/8", and "unix", '
+        'trusted takes addresses ("10.0.0.1"), networks ("10.0.0.0/8") and "unix", '
         f"not {peer!r} ({reason})"
     )

@@ -447,7 +447,7 @@ def test_scopes_are_a_dict_of_names(scopes: Any) -> None:
 @pytest.mark.parametrize("names", [(), ("x",), ("r", "x")])
 def test_only_scopes_that_there_are_can_be_asked_for(names: tuple[str, ...]) -> None:
     with pytest.raises(
-        SetupError, match="with_scopes takes only the scopes of its BearerAuth, not"
+        SetupError, match="with_scopes takes one or more scopes of this BearerAuth, not"
     ):
         BearerAuth(tokens, scopes={"r": "", "w": ""}).with_scopes(*names)
     with pytest.raises(SetupError, match=r"write BearerAuth\(\.\.\., scopes=\{\.\.\.\}\)"):

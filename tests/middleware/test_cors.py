@@ -464,7 +464,7 @@ def test_an_expression_for_other_people_s_origins_may_not_have_credentials(
 ) -> None:
     with pytest.raises(SetupError) as caught:
         CORSMiddleware(origin_regex=expression, credentials=True)
-    assert f"users' data to {shown_to}: write one that ends with your host" in str(caught.value)
+    assert f"users' data to {shown_to}: write a regex that ends with your host" in str(caught.value)
     CORSMiddleware(origin_regex=expression)
 
 

@@ -526,7 +526,7 @@ def test_invalid_origins_are_refused(origin: Any) -> None:
 def test_invalid_exempt_paths_are_refused(path: Any) -> None:
     with pytest.raises(SetupError) as caught:
         CSRFMiddleware(exempt=[path])
-    advice = 'paths such as "/hooks/payments" (to check nothing, leave CSRFMiddleware out)'
+    advice = 'paths such as "/hooks/payments" (to exempt every path, leave CSRFMiddleware out)'
     assert str(caught.value) == f"exempt takes {advice}, not {path!r}"
 
 

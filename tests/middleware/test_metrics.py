@@ -341,7 +341,7 @@ def test_two_applications_share_a_registry(make_client: MakeClient) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"token": ""}, "App.metrics(token=...) takes a string that is not empty, or None, not ''"),
+        ({"token": ""}, "App.metrics(token=...) takes None or a non-empty string, not ''"),
         (
             {"registry": "default"},
             "App.metrics(registry=...) takes a CollectorRegistry, not 'default'",
@@ -457,13 +457,17 @@ def test_answers_at_the_same_time_forget_the_same_processes(tmp_path: Path) -> N
         (
             "missing",
             False,
-            "create this directory before the server starts, and let it write there",
+            "before the server starts, and give the server permission to write to it",
         ),
-        ("file", False, "create this directory before the server starts, and let it write there"),
+        (
+            "file",
+            False,
+            "create this directory before the server starts, and give the server permission",
+        ),
         (
             "",
             True,
-            "must be set before prometheus_client is imported: set it where the server is started",
+            "must be set before prometheus_client is imported: set it in the environment of the command",
         ),
     ],
 )
