@@ -74,8 +74,8 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
             break
     if wrong:
         raise SetupError(
-            f"{'; '.join(wrong)} (config.read reads the environment, and a file .env in this "
-            "folder)"
+            f"{'; '.join(wrong)} (config.read reads the environment, and a file .env in the "
+            "current folder)"
         )
     return kind(**values)
 

@@ -34,7 +34,9 @@ class ChannelsUnreachable(Outage.Unavailable):
 def refuse_on_loop() -> None:
     """Raise ``RuntimeError`` if this thread runs an event loop, which must not be blocked."""
     if is_on_loop():
-        raise RuntimeError('this would block the event loop: write "async with" and "async for"')
+        raise RuntimeError(
+            '"with", "for" and get() would block the event loop: write "async with" and "async for"'
+        )
 
 
 class Future(futures.Future[str]):

@@ -98,8 +98,8 @@ def _check_token(request: Request) -> Flow[None]:
     if not token:
         logger.warning(
             "%s: the request was refused, because it has a cookie or log-in credentials but no "
-            "CSRF token. Write {{ csrf_input }} in the form, or send csrf_token(request) in the header "
-            "X-CSRF-Token",
+            "CSRF token. Write {{ csrf_input }} in the form, or send csrf_token(request) in the "
+            "header X-CSRF-Token",
             request._exchange.label,
         )
         raise HTTPError(

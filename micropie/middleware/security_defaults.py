@@ -58,9 +58,9 @@ class SecurityDefaults:
 
     @staticmethod
     def missing(app: AppBase) -> Iterator[str]:
-        """Yield a phrase such as "has no TrustedHosts: ..." for each security middleware that the
-        site lacks. ``app`` is the outermost application. Yield nothing for a site without sessions,
-        or with ``App(security=False)``.
+        """Yield a phrase such as "has no TrustedHosts, so ..." for each security middleware that
+        the site lacks. ``app`` is the outermost application. Yield nothing for a site without
+        sessions, or with ``App(security=False)``.
         """
         if app._micropie.security is not False and app.session_backend is not None:
             yield from missing_security(app._micropie.site.config)
@@ -77,14 +77,14 @@ def warn_of_missing_security(config: Config) -> None:
 
 
 def missing_security(config: Config) -> Iterator[str]:
-    """Yield a phrase such as "has no TrustedHosts: ..." for each security middleware that a site
+    """Yield a phrase such as "has no TrustedHosts, so ..." for each security middleware that a site
     lacks. ``config``: the configuration of the site's outermost application.
     """
     hooks = [hook for inner in config.tree for hook in inner.middlewares]
     if not any(isinstance(hook, TrustedHosts) for hook in hooks):
-        yield "has no TrustedHosts: it accepts any Host header, and uses it in its links"
+        yield "has no TrustedHosts, so the site accepts any Host header and uses this host in links"
     if not any(isinstance(hook, CSRFMiddleware) for hook in hooks):
-        yield "has no CSRFMiddleware: pages of other sites can send its forms"
+        yield "has no CSRFMiddleware: pages of other sites can submit forms to it"
     headers = [hook for hook in hooks if isinstance(hook, SecurityHeaders)]
     if not headers:
         yield (
@@ -98,6 +98,6 @@ def missing_security(config: Config) -> Iterator[str]:
         yield "sends the session cookie over plain http: leave out session_cookie_secure=False"
     elif settings.session_cookie is not None and not settings.session_cookie.startswith(PREFIXES):
         yield (
-            "lets other hosts of its domain set the session cookie: leave out session_cookie, or "
-            'write session_cookie="__Host-..."'
+            "lets other hosts of its domain set the session cookie: leave out the setting "
+            'session_cookie, or begin its value with the prefix "__Host-"'
         )

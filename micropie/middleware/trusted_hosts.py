@@ -10,9 +10,8 @@ from micropie._core.http.addresses import HostTable, normal_host
 from micropie.middleware.base import FlowMiddleware
 
 _HOSTS = (
-    'hosts such as "example.com", "*.example.com" or "::1", without scheme, port and path, '
-    "in Punycode (xn--...) if "
-    "they are not ASCII"
+    'hosts such as "example.com", "*.example.com" or "::1", without a scheme, port or path, '
+    "and with non-ASCII names in Punycode (xn--...)"
 )
 
 

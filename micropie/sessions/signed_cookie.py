@@ -51,8 +51,8 @@ class SignedCookieSessionBackend(SessionBackend):
         value = self._signer.dump([int(time.time()) + timeout, data])
         if len(value) > MAX_COOKIE - _FOR_ATTRIBUTES:
             raise ResponseError(
-                f"the session has {len(value)} bytes as a signed cookie, but browsers drop "
-                f"cookies over {MAX_COOKIE} with their attributes: store less, or use another "
+                f"the session takes {len(value)} bytes as a signed cookie, but browsers drop "
+                f"cookies over {MAX_COOKIE} bytes, attributes included: store less, or use another "
                 "session backend"
             )
         return value

@@ -293,7 +293,7 @@ def test_check_finds_mistakes(command: Run, tmp_path: Path) -> None:
         "bad.py:44: lost belongs to no application: write @app.get or @app.route above a function",
         "Root: debug is on, but must be off in production: set it by an environment variable",
         "Root: websocket_origins has '*', so any page can open WebSockets with its visitor's cookies: list the origins to allow",
-        "Root has sessions and has no TrustedHosts: it accepts any Host header, and uses it in its links",
+        "Root has sessions and has no TrustedHosts, so the site accepts any Host header and uses this host in links",
     ]:
         assert finding in output.splitlines()
     assert "fine" not in output

@@ -139,11 +139,11 @@ def test_a_site_that_keeps_sessions_is_told_at_its_start_what_it_lacks(
     assert warned() == [
         f"Site has sessions and {what} (docs/security.md)"
         for what in (
-            "has no TrustedHosts: it accepts any Host header, and uses it in its links",
-            "has no CSRFMiddleware: pages of other sites can send its forms",
+            "has no TrustedHosts, so the site accepts any Host header and uses this host in links",
+            "has no CSRFMiddleware: pages of other sites can submit forms to it",
             "has no SecurityHeaders: other sites can frame its pages, and browsers may use plain http",
-            "lets other hosts of its domain set the session cookie: leave out session_cookie, or "
-            'write session_cookie="__Host-..."',
+            "lets other hosts of its domain set the session cookie: leave out the setting "
+            'session_cookie, or begin its value with the prefix "__Host-"',
         )
     ]
 

@@ -121,7 +121,7 @@ def test_a_subtree_may_have_hosts_of_its_own(make_client: MakeClient) -> None:
     ],
 )
 def test_invalid_hosts_are_refused(host: Any) -> None:
-    with pytest.raises(SetupError, match="without scheme, port and path") as caught:
+    with pytest.raises(SetupError, match="without a scheme, port or path") as caught:
         TrustedHosts("example.com", host)
     assert repr(host) in str(caught.value)
 
