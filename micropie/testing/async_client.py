@@ -61,8 +61,8 @@ class Portal(httpx.AsyncBaseTransport):
         """Call a function in a worker thread."""
         if self._threads is None:
             sentence = (
-                "the client isn't open, so the application has no event loop: use it in a "
-                "with block, async with AsyncTestClient(app) as client"
+                "the client isn't open, so the application has no event loop: use the client "
+                "inside async with AsyncTestClient(app) as client"
             )
             raise ClientError(sentence)
         call = partial(function, *arguments, **options)

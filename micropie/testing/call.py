@@ -29,7 +29,7 @@ Message = MutableMapping[str, Any]
 # becomes a 500 or is only logged.
 ON_FAILURE = "micropie.on_failure"
 
-WANTS_BODY: Message = {"type": "the application waits for more of the request's body"}
+WANTS_BODY: Message = {"type": "the application is waiting for more of the request's body"}
 
 # How many seconds an application may take to end once it has been cancelled. A cancellation that
 # works takes much less.
@@ -252,7 +252,7 @@ class ClientCall:
             event = self.outbox.get(timeout=timeout)
         except queue.Empty:
             waits = " and ".join(self.waits)
-            where = f"it waits in {waits}" if waits else "it does not wait for the client"
+            where = f"it is waiting in {waits}" if waits else "it is not waiting for the client"
             raise AppTimeout(
                 f"{self.label}: the application did not {what} within {timeout:g} s ({where}): "
                 f"{self.advice}"

@@ -58,8 +58,8 @@ def tree_of(app: object) -> Any:
     tree = getattr(app, "_micropie", None)
     if tree is None:
         raise ClientError(
-            "this needs a micropie.App that isn't wrapped in middleware, but the "
-            f"client's app is {app!r}"
+            "this method of the client needs a micropie.App that isn't wrapped in middleware, but "
+            f"the client's app is {app!r}"
         )
     return tree
 

@@ -172,7 +172,8 @@ class HttpCall(ClientCall, httpx.SyncByteStream):
             return head
         if self.last_message is not None:
             raise self._broken(
-                "the body is shorter than its Content-Length, and the application sent no response"
+                "the request's body is shorter than its Content-Length, and the application sent "
+                "no response"
             )
         if self.settings.raise_app_exceptions:
             raise ProtocolViolation(f"{self.label}: the application ended without a response")
@@ -238,7 +239,7 @@ class AppTransport(httpx.BaseTransport, ABC):
             if error is None:
                 raise
             # Don't hide the test's own error.
-            error.add_note(f"and closing the test client: {failure!r}")
+            error.add_note(f"closing the test client failed too: {failure!r}")
 
     def startup(self) -> None:
         """Run the application's startup, if the protocol has one."""

@@ -61,8 +61,8 @@ class WebSocketCall(ClientCall):
 
     disconnect = disconnect()
     advice = (
-        f"{ClientCall.advice}; a handler that only sends is cancelled after the "
-        "seconds in App(websocket_grace=...), 10 by default"
+        f"{ClientCall.advice}; a handler that only sends is cancelled App(websocket_grace=...) "
+        "seconds after the client disconnects (10 by default)"
     )
     _state = "connecting"
 

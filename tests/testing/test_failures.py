@@ -178,7 +178,7 @@ def test_a_test_that_fails_already_gets_a_note_of_a_late_failure(world: str) -> 
 
     with pytest.raises(KeyError) as caught:
         ask()
-    assert caught.value.__notes__ == ["and closing the test client: Mine('later')"]
+    assert caught.value.__notes__ == ["closing the test client failed too: Mine('later')"]
 
 
 def test_an_exit_is_raised_as_the_failure_that_it_is(make_client: MakeClient) -> None:
