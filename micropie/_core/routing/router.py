@@ -303,8 +303,11 @@ class Router:
                 node, way, depth, values = left.pop()
                 if type(way) is _Branch:
                     match, tail = way.match, way.tail
-                    end = depth + 1 if tail is _ONE_SEGMENT else max(depth + 1, count - tail)
-                    text = "/".join(segments[depth:end])
+                    if tail is _ONE_SEGMENT and depth < count:
+                        end, text = depth + 1, segments[depth]
+                    else:
+                        end = max(depth + 1, count - tail)
+                        text = "/".join(segments[depth:end])
                     if text and (more := match(text)) is not None:
                         node, depth, values = way.node, end, values + more
                         break
@@ -315,7 +318,7 @@ class Router:
                 error = MethodNotAllowed({*refused, "OPTIONS"}) if refused else HTTPError(404)
                 return Refusal(error, config)
         route = node.routes[method]
-        named = {} if route.by_position else dict(zip(route.wildcards, values, strict=True))
+        named = NO_VALUES if route.by_position else dict(zip(route.wildcards, values, strict=True))
         return route, () if named else [*values], named
 
     def entries(self) -> list[RouteEntry]:
