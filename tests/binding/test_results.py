@@ -792,7 +792,8 @@ def test_a_result_annotation_that_can_t_be_read_filters_nothing(
     annotation: Any, where: str
 ) -> None:
     with pytest.raises(
-        SetupError, match=re.escape(where) + " can't be evaluated: .*; correct it, or import"
+        SetupError,
+        match=re.escape(where) + " can't be evaluated: .*; correct the annotation, or import",
     ):
         shown(annotation, None).openapi()
 

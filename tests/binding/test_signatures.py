@@ -453,7 +453,7 @@ def test_the_log_of_development_has_the_sentence_for_the_programmer(
         assert client.post("/upload", data={"avatar": "a.png"}).status_code == 400
         assert client.post("/bake", **form).status_code == 400  # type: ignore[arg-type]
         assert [line for line in caplog.messages if line.startswith("POST")] == [
-            "POST '/upload': Parameter 'avatar' is missing; only its name arrived, because the form "
+            "POST '/upload': Parameter 'avatar' is missing; only the file name arrived: the form "
             'needs enctype="multipart/form-data".',
             "POST '/bake': Parameter 'name' is missing; expected text. Parameter 'note' is "
             "missing; expected text. The body contains ['nmae']. To make it optional, write note: "
@@ -469,7 +469,7 @@ def test_the_log_of_development_has_the_sentence_for_the_programmer(
         ({"params": {"item": "x"}}, "expected a file."),
         (
             {"data": {"item": "a.png"}},  # as a browser sends it from a form of the other type
-            'only its name arrived, because the form needs enctype="multipart/form-data".',
+            'only the file name arrived: the form needs enctype="multipart/form-data".',
         ),
     ],
 )
@@ -884,7 +884,7 @@ def annotated(annotation: str, where: str = "x") -> App:
 def test_an_annotation_that_cannot_be_read_fails_at_set_up(annotation: str) -> None:
     name = r"annotated\.<locals>\.handler"
     with pytest.raises(
-        SetupError, match=rf"an annotation of {name} can't be evaluated: .*; correct it"
+        SetupError, match=rf"an annotation of {name} can't be evaluated: .*; correct the annotation"
     ):
         annotated(annotation)._micropie.compiled()
 

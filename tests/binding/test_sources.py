@@ -213,10 +213,16 @@ def many(wanted: Annotated[list[Filter], Query()]) -> None: ...
     [
         (odd, "parameter 'token': it is annotated with <class 'complex'>"),
         (odd_names, "parameter 'names': it is annotated with <class 'complex'>"),
-        (early, "'token', which the path can't fill, comes before 'name'"),
-        (between, "'token', which the path can't fill, comes before 'name'"),
-        (early_request, "'request', which the path can't fill, comes before 'name'"),
-        (early_whole, "'wanted', which the path can't fill, comes before 'name'"),
+        (early, "'token' can't get its value from the path, but comes before 'name', which can"),
+        (between, "'token' can't get its value from the path, but comes before 'name', which can"),
+        (
+            early_request,
+            "'request' can't get its value from the path, but comes before 'name', which can",
+        ),
+        (
+            early_whole,
+            "'wanted' can't get its value from the path, but comes before 'name', which can",
+        ),
         (
             read,
             "'wanted' takes the fields of a Filter, but @reads_body leaves the body to the handler",
@@ -224,9 +230,9 @@ def many(wanted: Annotated[list[Filter], Query()]) -> None: ...
         (two, r"declares two sources, Header\(None\) and Query\(None\)"),
         (
             whole,
-            r"'wanted': a class with fields takes a whole query, form or body: write Query",
+            r"'wanted': only Query\(\), Form\(\) and Body\(\) fill a class with fields",
         ),
-        (many, "'wanted': a class with fields takes a whole query"),
+        (many, r"only Body\(\) fills a list or dict of such objects"),
     ],
 )
 def test_what_can_not_be_bound_fails_at_set_up(function: Any, reason: str) -> None:
@@ -269,7 +275,7 @@ def test_what_no_text_converts_to_has_no_source_of_texts(kind: Any, source: Sour
     app.get("/")(handler)
     with pytest.raises(
         SetupError,
-        match=f"parameter 'a': the {source.place} contains only text, which can't be converted to .*: annotate it",
+        match=f"parameter 'a': the {source.place} contains only text, which can't be converted to .*: annotate the parameter",
     ):
         app._micropie.compiled()
 

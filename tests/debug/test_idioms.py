@@ -66,17 +66,17 @@ CALLS = [
             (
                 "Annotated[str, fastapi.Depends(len)]",
                 "Depends of fastapi",
-                "db: Db, and @app.provides",
+                "a parameter db: Db, and @app.provides",
             ),
             (
                 "fastapi.Depends(len)",
                 "Depends of fastapi",
-                "db: Db, and @app.provides(Db) above",
+                "a parameter db: Db, and @app.provides(Db) above",
             ),
             (
                 "str = fastapi.Security(len)",
                 "Security of fastapi",
-                "db: Db, and @app.provides",
+                "a parameter db: Db, and @app.provides",
             ),
             (
                 "Annotated[str, fastapi.Query()]",
@@ -103,11 +103,15 @@ CALLS = [
                 "Body of fastapi",
                 "the class of this name",
             ),
-            ("int = fastapi.Path()", "Path of fastapi", "number: int, and <number:int> in"),
+            (
+                "int = fastapi.Path()",
+                "Path of fastapi",
+                "a parameter number: int, and <number:int> in",
+            ),
             (
                 "bytes = fastapi.File()",
                 "File of fastapi",
-                "pie: UploadFile, imported from micropie",
+                "a parameter pie: UploadFile, imported from micropie",
             ),
             (
                 "fastapi.UploadFile",
@@ -192,7 +196,7 @@ GET /about -> write def about(self)
 # Bottle: no self, but a wildcard
     @get('/pies/<n>')
     def pie(n): ...
-GET /pies/1 -> no parameter 'n': write self before it
+GET /pies/1 -> no parameter 'n': its first parameter gets self, so write self before n
 # FastAPI: an upload by GET
     @get
     def pie(self, file: UploadFile): ...
@@ -297,10 +301,10 @@ GET / -> Response of micropie can't be used here: write self.response in the han
 GET /chat -> WebSocket of micropie can't be used here: write @websocket above the handler
 # Express: req and res
     def index(self, req, res): ...
-GET / -> write req: Request; if the query has it, write req: str
+GET / -> write req: Request; to read it from the query, write req: str
 # Django: response
     def index(self, response): ...
-GET / -> write self.response in the handler; if the query has it, write response: str
+GET / -> write self.response in the handler, and remove this parameter; to read it from the query, write response: str
 # any: a number's default as text
     def index(self, page: int | None = '1'): ...
 GET / -> its default is a str, but its annotation is int: change one
@@ -492,7 +496,7 @@ GET / -> To read the body in an async def, use request.stream() instead of reque
 # Sanic: feed(request, ws)
     @websocket('/feed')
     async def feed(self, request, ws): ...
-WS /feed -> write ws as the first parameter of async def ws_name, or of a handler with @websocket
+WS /feed -> write async def ws_name(self, ws), or @websocket above a handler (self, ws)
 # Flask: an error handler without return
     def __init__(self, **settings):
         super().__init__(**settings)

@@ -97,12 +97,15 @@ def health_with_argument() -> App:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (Asks, "write request: Request; if the query has it, write request: str"),
-        (Injects, "parameter 'db': Depends of fastapi can't be used here: write db: Db"),
+        (Asks, "write request: Request; to read it from the query, write request: str"),
+        (
+            Injects,
+            "parameter 'db': Depends of fastapi can't be used here: write a parameter db: Db",
+        ),
         (Static, "leave out @staticmethod or self"),
         (
             SocketByName,
-            "write ws as the first parameter of async def ws_name, or of a handler with @websocket",
+            "write async def ws_name(self, ws), or @websocket above a handler (self, ws)",
         ),
         (TooLarge, "TooLarge.order: the types of its parameters are invalid: Integer bounds"),
         (one_hook, "must be a list: write middlewares = [...]"),

@@ -103,8 +103,8 @@ def unreadable(
     """
     name = getattr(owner, "__qualname__", "a handler")
     return SetupError(
-        f"{what} of {name} can't be evaluated: {str(error).partition(chr(10))[0]}; correct it, or "
-        'import its names at the top of the module, not under "if TYPE_CHECKING:"'
+        f"{what} of {name} can't be evaluated: {str(error).partition(chr(10))[0]}; correct the "
+        'annotation, or import its names at the top of the module, not under "if TYPE_CHECKING:"'
     )
 
 

@@ -315,7 +315,7 @@ def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
     elif parameter.is_in_path and not isinstance(exchange.body.document, dict | None):
         advice = ": the JSON body is not an object."
     elif "file" in parameter.places and parameter.key in (exchange.body.form or ()):
-        advice = '; only its name arrived, because the form needs enctype="multipart/form-data".'
+        advice = '; only the file name arrived: the form needs enctype="multipart/form-data".'
     elif isinstance(exchange.body.document, dict) and parameter.converter.expected == _AN_OBJECT:
         advice = f"; expected {_AN_OBJECT}; to take the whole body, write Annotated[dict, Body()]."
     elif parameter.is_in_body and (problem := exchange.unread_body()) is not None:
@@ -443,7 +443,8 @@ def _of_structure(
             default = None
     elif kind or not isinstance(stated, Query | Form):
         raise SetupError(
-            "a class with fields takes a whole query, form or body: write Query(), Form() or Body()"
+            "only Query(), Form() and Body() fill a class with fields, and only Body() fills a "
+            "list or dict of such objects"
         )
     else:
         place = BY_NAME[stated.place]
@@ -478,8 +479,9 @@ def _with_metadata(converter: Converter, annotation: object, kind: object, many:
     found = with_metadata(converter, kind, metadata)
     if not many and found.expected != converter.expected:
         raise SetupError(
-            f"its annotation requires {found.expected}, but only a list can have such a "
-            "constraint: put it on a field, or check the value in the handler"
+            f"its annotation requires {found.expected}, but here only a list can have such a "
+            "constraint: check the value in the handler, or move the constraint to a field of the "
+            "class"
         )
     return found
 
@@ -492,8 +494,8 @@ def _of_source(
     if not isinstance(stated, Body) and not converter.takes_text:
         raise SetupError(
             f"the {stated.place} contains only text, which can't be converted to "
-            f"{annotation!r}: annotate it with str (in a query or form, a class with a field "
-            "for each value works, too)"
+            f"{annotation!r}: annotate the parameter with str (or, for a query or form, with a "
+            "class that has a field for each value)"
         )
     if isinstance(stated, Header | Cookie):
 

@@ -197,7 +197,11 @@ class Plan:
                 written = getattr(self.function, "__qualname__", "its handler")
                 raise SetupError(
                     f"the route {route!r} has <{name}>, but {written} has no parameter {name!r}"
-                    + (": write self before it" if is_self else "")
+                    + (
+                        f": its first parameter gets self, so write self before {name}"
+                        if is_self
+                        else ""
+                    )
                 )
 
     def plain_args(self, wildcards: Sequence[bool]) -> int:
@@ -342,8 +346,8 @@ def _check_order(parameters: Sequence[BoundParameter]) -> None:
             stated = stated or one
         elif one.is_in_path and stated is not None:
             raise SetupError(
-                f"{stated.name!r}, which the path can't fill, comes before {one.name!r}, which "
-                f"it may fill: move {stated.name!r} to the end, or after *"
+                f"{stated.name!r} can't get its value from the path, but comes before "
+                f"{one.name!r}, which can: move {stated.name!r} to the end, or after *"
             )
 
 
@@ -353,8 +357,8 @@ def _check_documents(parameters: Sequence[BoundParameter]) -> None:
     if len(documents) > 1:
         raise SetupError(
             f"the parameters {documents[0]!r} and {documents[1]!r} would both take the whole "
-            "body: write one class with a field for each of them, or annotate each as dict, "
-            "which takes only the body's field with its name"
+            "body: write one class with a field for each of them, or annotate both as dict, "
+            "so that each parameter gets only the body's field of the same name"
         )
 
 
@@ -426,7 +430,7 @@ def provider_keys(
         if one.name not in keys and one.default is REQUIRED and one.kind not in _VARIABLE:
             raise SetupError(
                 f"nothing provides its parameter {one.name!r}: write @app.provides(...) for "
-                "its type"
+                "the type of this parameter"
             )
     return keys
 
@@ -469,30 +473,30 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
     if name in _NOT_ANNOTATED:
         raise SetupError(
             "it has no annotation, so it would be read from the query: write "
-            f"{_NOT_ANNOTATED[name]}; if the query has it, write {name}: str"
+            f"{_NOT_ANNOTATED[name]}; to read it from the query, write {name}: str"
         )
 
 
 _INSTEAD = by_name(
     {
-        "db: Db, and @app.provides(Db) above the function that opens a Db": "Depends",
+        "a parameter db: Db, and @app.provides(Db) above the function that opens a Db": "Depends",
         "the class of this name, imported from micropie": (
             "Query Header Cookie Form Body Request UploadFile"
         ),
         "request.after_response(function) in the handler": "BackgroundTasks BackgroundTask",
-        "self.response in the handler, without a parameter": "Response JSONResponse",
-        "number: int, and <number:int> in the path": "Path",
-        "pie: UploadFile, imported from micropie": "File FileStorage UploadedFile",
-        "request: Request, imported from micropie": "HTTPConnection HttpRequest",
+        "self.response in the handler, and remove this parameter": "Response JSONResponse",
+        "a parameter number: int, and <number:int> in the path": "Path",
+        "a parameter pie: UploadFile, imported from micropie": "File FileStorage UploadedFile",
+        "a parameter request: Request, imported from micropie": "HTTPConnection HttpRequest",
         "@websocket above the handler, or async def ws_name(self, ws)": "WebSocket",
     }
 )
 _NOT_ANNOTATED = {
     "request": "request: Request",
     "req": "req: Request",
-    "response": "self.response in the handler",
-    "res": "self.response in the handler",
-    "ws": "ws as the first parameter of async def ws_name, or of a handler with @websocket",
+    "response": "self.response in the handler, and remove this parameter",
+    "res": "self.response in the handler, and remove this parameter",
+    "ws": "async def ws_name(self, ws), or @websocket above a handler (self, ws)",
 }
 _OTHER_FRAMEWORKS = {"fastapi", "litestar", "starlette", "django", "flask", "werkzeug"}
 _NO_VALUES = {"micropie.Response", "micropie.WebSocket"}
