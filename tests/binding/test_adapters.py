@@ -354,12 +354,12 @@ class Unread:
 
 
 USELESS: list[tuple[Any, str]] = [
-    (pydantic.ImportString, "imports whatever a client names"),
-    (Imports, "imports whatever a client names"),
+    (pydantic.ImportString, "lets a client import anything"),
+    (Imports, "lets a client import anything"),
     (Json[set[int]], r"write Json\[list"),
-    (Converted, "without calling the converter of Converted.n"),
+    (Converted, "doesn't call the converter of Converted.n"),
     (Uninitialised, "must not set Uninitialised.n"),
-    (Struct, "which only pydantic can create"),
+    (Struct, "and only pydantic can create a "),
     (Unread, "but no object of this type can be created"),
     (pydantic.EmailStr, "email-validator"),
 ]
@@ -388,6 +388,6 @@ def test_a_site_without_pydantic_is_told_what_is_unknown(monkeypatch: pytest.Mon
     monkeypatch.delitem(sys.modules, "pydantic")
     own = App()
     own.get("/")(no_handler(Odd))
-    with pytest.raises(SetupError, match="and text can't be converted to that"):
+    with pytest.raises(SetupError, match="and micropie can't convert text to that"):
         own._micropie.compiled()
     assert json.dumps(str(Odd("x").text)) == '"x"'

@@ -477,13 +477,13 @@ def handler_of(kind: Any) -> Any:
             Team,
             {Team: team_of_price, Price: price_of_teams},
             "decoders={Team: ...} needs a function with one parameter, the value to "
-            "convert, such as a str, not a Team",
+            "convert. The value may be a str, for example, but not a Team",
         ),
         (Team, {Team: odd}, "parameter 'value': it is annotated with <class 'complex'>"),
         (
             Body,
             {Price: str},
-            "'value': it is a Body with a Price, which msgspec creates without calling your decoder",
+            "'value': it is a Body, and msgspec doesn't call your decoder for Price: in structures, decoders",
         ),
         (Team, {}, "App(decoders={...: function})"),
     ],

@@ -1469,7 +1469,7 @@ class Framed(pydantic.BaseModel, arbitrary_types_allowed=True):
 @pytest.mark.parametrize("kind", [Picture, Pictures, Framed])
 def test_a_file_in_a_structure_fails_at_set_up(kind: Any) -> None:
     with pytest.raises(
-        SetupError, match=r"'item': .*with an UploadFile.*parameter, photo: UploadFile"
+        SetupError, match=r"'item': .*contains an UploadFile.*add one, such as photo: UploadFile"
     ):
         structure_app(kind)._micropie.compiled()
 

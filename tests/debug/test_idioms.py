@@ -45,7 +45,7 @@ CALLS = [
     ("Bottle: app.route(method=)", "App().route('/x', method='PUT')", "", "its methods in a list"),
     ("FastAPI: tags=", "App().get('/x', tags=['pies'])", "", "write @describe(...) below it"),
     ("Litestar: guards=", "get('/x', guards=[len])", "", "write @requires(check) below it"),
-    ("FastAPI: Query(1)", "n: int = Query(1)", "", "write a default as in n"),
+    ("FastAPI: Query(1)", "n: int = Query(1)", "", "for a default, write n: Annotated"),
     ("FastAPI: Body(embed=True)", "Body(embed=True)", "", "a class for the whole body"),
     ("FastAPI: Header(alias=)", "Header(alias='X-A')", "", 'write Header("X-Name")'),
     ("any: a keyword that no framework has", "route('/x', colour=1)", "", "takes no colour"),

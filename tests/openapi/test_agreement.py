@@ -291,7 +291,7 @@ class UnhashedModel(pydantic.BaseModel):
 @pytest.mark.parametrize("element", [Unhashed, UnhashedData, UnhashedModel, Entry])
 def test_a_set_of_what_can_t_be_hashed_is_refused_at_once(kind: Any, element: Any) -> None:
     with pytest.raises(
-        SetupError, match=r"which can't be hashed: make the class frozen=True, or write"
+        SetupError, match=r"whose objects can't be hashed: make that class frozen=True, or write"
     ):
         echoing(kind[element], None)._micropie.compiled()
 

@@ -241,7 +241,7 @@ def handler_of(annotation: Any) -> Handler:
     [
         (WebSocket[object, Any], None),
         (list[int], None),
-        (WebSocket[Callable[[int], int], int], "and text can't be converted to that"),
+        (WebSocket[Callable[[int], int], int], "and micropie can't convert text to that"),
         ("WebSocket[Missing, int]", "'Missing' is not defined"),
     ],
 )

@@ -174,7 +174,7 @@ def result_filter(
     if stated is not None:
         raise SetupError(
             f"response_model={stated!r} has no fields: use a dataclass, TypedDict, Struct or "
-            "pydantic model, or a list or dict of one"
+            "pydantic model, or a list or dict of such a class"
         )
     return None
 

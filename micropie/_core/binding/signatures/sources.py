@@ -36,13 +36,11 @@ class Source:
                 ),
                 f'{called}("X-Name")': "alias",
                 "the default at the end, as in n: Annotated[int, Query()] = 1": "default",
-                "a class for the whole body, as in class Order: pie: Pie": "embed",
+                "a class for the whole body, such as class Order with the field pie: Pie": "embed",
             },
         )
         is_name = name is None or isinstance(name, str)
-        check(
-            called, is_name, name, "a name (write a default as in n: Annotated[int, Query()] = 1)"
-        )
+        check(called, is_name, name, "a name (for a default, write n: Annotated[int, Query()] = 1)")
         self.name = name
 
     def name_for(self, parameter: str) -> str:

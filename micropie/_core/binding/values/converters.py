@@ -149,7 +149,7 @@ class OwnTypes(NamedTuple):
         if not takes(decode, 1) or taken is kind:
             raise SetupError(
                 f"decoders={{{kind.__name__}: ...}} needs a function with one parameter, the "
-                f"value to convert, such as a str, not a {kind.__name__}"
+                f"value to convert. The value may be a str, for example, but not a {kind.__name__}"
             )
         return str if taken is Parameter.empty else taken
 
@@ -430,11 +430,12 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
         kind.__name__ for kind, one in simple.items() if isinstance(kind, type) and one.schema
     )
     raise SetupError(
-        f"it is annotated with {annotation!r}, and text can't be converted to that. If it can be "
-        "created from text, write App(decoders={...: function}). If it doesn't come from the "
-        "client, such as a database connection, write @app.provides(...) above a function that "
-        f"returns it. Otherwise annotate it with {known}, an Enum, Literal, Optional, list[...], "
-        "a dataclass, a TypedDict, an attrs class, a msgspec.Struct or a pydantic model"
+        f"it is annotated with {annotation!r}, and micropie can't convert text to that. If a "
+        "function of yours can, write App(decoders={...: function}). If the value doesn't come "
+        "from the client, such as a database connection, write @app.provides(...) above a function "
+        f"that returns it. Otherwise change the annotation to {known}, an Enum, Literal, "
+        "Optional, list[...], a dataclass, a TypedDict, an attrs class, a msgspec.Struct or a "
+        "pydantic model"
     )
 
 

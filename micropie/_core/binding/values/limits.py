@@ -57,8 +57,8 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
     about = f"it is a {name}"
     if UploadFile in kinds:
         raise SetupError(
-            f"{about} with an UploadFile, but only a parameter can be a file: add a parameter, "
-            "photo: UploadFile"
+            f"{about} that contains an UploadFile, but a file needs its own parameter: add one, "
+            "such as photo: UploadFile"
         )
     if Fraction in kinds:
         raise SetupError(
@@ -67,21 +67,21 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
     marks = [*kinds, *chain.from_iterable(getattr(one, "__metadata__", ()) for one in kinds)]
     if any(is_of_pydantic(one, "ImportString") for one in marks):
         raise SetupError(
-            f"{about} with an ImportString, which imports whatever a client names: write "
-            "Literal[...] with the names that may be chosen"
+            f"{about} with an ImportString, which lets a client import anything: write "
+            "Literal[...] with the names a client may send"
         )
     texts = [kind for kind in kinds if any(map(is_json_text, getattr(kind, "__metadata__", ())))]
     if any(map(has_chosen_hashes, chain.from_iterable(map(kinds_in, texts)))):
         raise SetupError(
             f"{about} with pydantic's Json of a set, or of a dict whose keys are not str: "
-            "its size has no limit, so write Json[list[...]]"
+            "the size of such a set or dict can't be limited, so write Json[list[...]]"
         )
     sets = [kind for kind in kinds if get_origin(kind) in (set, frozenset)]
     for one in chain.from_iterable(map(structures_of, sets)):
         if not _can_be_hashed(one):
             raise SetupError(
-                f"{about} with a set of {one.__name__}, which can't be hashed: make the class "
-                "frozen=True, or write a list"
+                f"{about} with a set of {one.__name__}, whose objects can't be hashed: make that "
+                "class frozen=True, or write a list"
             )
     if not is_pydantic:
         _check_init(kinds, about)
@@ -103,8 +103,8 @@ def _check_init(kinds: Sequence[object], about: str) -> None:
                 )
             if getattr(field, "converter", None) is not None:
                 raise SetupError(
-                    f"{about}, which msgspec creates without calling the converter of {name}: "
-                    "leave the converter out, or convert the value in __attrs_post_init__"
+                    f"{about}, but msgspec doesn't call the converter of {name}: leave "
+                    "the converter out, or convert the value in __attrs_post_init__"
                 )
 
 
@@ -150,8 +150,8 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
         # pydantic's Field returns a FieldInfo
         constraint = type(item).__name__.removesuffix("Info")
         raise SetupError(
-            f"{about}, which {known} creates without enforcing the {constraint} of {name}: write "
-            f"{advice}"
+            f"{about}, but {known} doesn't check the constraint {constraint} of {name}: "
+            f"write {advice}"
         )
 
 
