@@ -399,7 +399,8 @@ class Custom:
 )
 def test_an_annotation_that_nothing_converts_to_fails_at_set_up(annotation: Any) -> None:
     with pytest.raises(
-        SetupError, match=r"^it is annotated with .* annotate it with str|tuple of fixed length"
+        SetupError,
+        match=r"^it is annotated with .* change the annotation to str|tuple of fixed length",
     ):
         converter_for(annotation)
 
@@ -411,7 +412,7 @@ def test_the_message_says_which_annotations_there_are() -> None:
 
     app.page = route()(handler)
     with pytest.raises(
-        SetupError, match=r"'thing': .*Custom.*annotate it with str, int, .*pydantic"
+        SetupError, match=r"'thing': .*Custom.*change the annotation to str, int, .*pydantic"
     ):
         app._micropie.compiled()
 

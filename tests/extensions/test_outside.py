@@ -78,7 +78,7 @@ def test_a_command_that_nothing_can_fill_is_refused_when_it_is_asked_for() -> No
 
     [(name, function, entry)] = Outside(app).commands()
     assert (name, function) == ("wrong", wrong)
-    with pytest.raises(SetupError, match="text can't be converted to"):
+    with pytest.raises(SetupError, match="micropie can't convert text to that"):
         entry()
 
 
