@@ -50,8 +50,8 @@ CALLS = [
     ("FastAPI: Header(alias=)", "Header(alias='X-A')", "", 'write Header("X-Name")'),
     ("any: a keyword that no framework has", "route('/x', colour=1)", "", "takes no colour"),
     ("Django: a regular expression", r"get(r'^pies/(?P<n>\d+)$')", "", "is a regular expression"),
-    ("Flask: a query in a route", "get('/pies?n=<n>')", "", "has a query: leave it out"),
-    ("Express: an asterisk", "get('/files/*')", "", "write <name:path> for all that follows"),
+    ("Flask: a query in a route", "get('/pies?n=<n>')", "", "has a query: leave the query out"),
+    ("Express: an asterisk", "get('/files/*')", "", "write <name:path> for the rest of the path"),
     ("any: a host in a route", "get('http://x.org/pies')", "", "write its path alone, '/pies'"),
     ("any: a list of responses", "describe(responses=[409])", "", 'takes a dict: {409: "'),
     ("any: a tag", "describe(tags='pies')", "", 'tags must be a list: write tags=["pies"]'),
@@ -208,7 +208,7 @@ GET / -> 'shop.Timing' is not middleware: append an object with before_request
 def timing(get_response): return get_response
 class Root(App):
     middlewares = [timing]
-GET / -> or a generator function, def or async def, with one yield
+GET / -> or a generator function (def or async def) with one yield
 # Flask: after_request(response)
 class Hook(HttpMiddleware):
     def after_request(self, response): ...

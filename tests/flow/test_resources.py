@@ -1425,15 +1425,15 @@ MISTAKES: dict[str, tuple[Callable[[], App], str]] = {
     ),
     "no type": (
         lambda: mistake(("thing", Thing)),
-        "provides takes the type that parameters are annotated with, not 't",
+        "'thing' can't be provided, because it is neither a class nor a NewType",
     ),
     "one of several types": (
         lambda: mistake((Thing | Part, Thing)),
-        "provides takes the type that parameters are annotated with, not .*Thing | .*Part",
+        r"Thing \| .*Part can't be provided, because it is neither a class nor a NewType",
     ),
     "an annotated type": (
         lambda: mistake((Annotated[Thing, "a thing"], Thing)),
-        "provides takes the type that parameters are annotated with, not ",
+        r"'a thing'\] can't be provided, because it is neither a class nor a NewType",
     ),
     "two of a generic class": (
         lambda: mistake((Shelf[int], Shelf), (Shelf[int], Shelf)),
@@ -1739,7 +1739,7 @@ def test_a_check_that_nothing_can_fill_is_a_setup_error() -> None:
     app.provides(Thing)(reads_file)
     with pytest.raises(
         SetupError,
-        match="the check needs_body: reads_file reads the body, but it is needed before",
+        match="the check needs_body: reads_file reads the body, but has to run before",
     ):
         app._micropie.compiled()
 
@@ -1753,6 +1753,6 @@ def test_an_opened_context_manager_provides_nothing(manager: Any) -> None:
     def opened() -> Any:
         yield "db"
 
-    with pytest.raises(SetupError, match=r"leave out the last \(\)"):
+    with pytest.raises(SetupError, match="pass the function without calling it"):
         App().provides(ContextVar)(manager(opened)())
     assert [*opened()] == ["db"]

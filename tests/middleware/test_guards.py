@@ -454,7 +454,8 @@ def test_a_flow_s_hook_that_nobody_would_await_is_refused_at_set_up(name: str) -
         app = App()
         app.middlewares.append(type("Mine", (FlowMiddleware,), {name: hook})())
         with pytest.raises(
-            SetupError, match=f"^Mine.{name} is async: write def {name}, which .*def {name}_request"
+            SetupError,
+            match=f"^Mine.{name} can't be async: either write def {name} .*def {name}_request",
         ):
             app._micropie.compiled()
 

@@ -127,7 +127,7 @@ def test_it_is_told_at_the_start(make: Callable[[], App], words: str) -> None:
         (lambda: App(prefix="/api"), 'write app.mount("/prefix", Shop())'),  # type: ignore[call-arg]
         (lambda: App(middleware=[]), "write app.middlewares.append"),  # type: ignore[call-arg]
         (lambda: App("shop"), "not 'shop'. If you passed a name, as in App(__name__), write App()"),  # type: ignore[arg-type]
-        (lambda: get("/pies", status_code=201), "no status_code: write return 201, pie in the"),  # type: ignore[call-overload]
+        (lambda: get("/pies", status_code=201), 'no status_code: write "return 201, pie" in the'),  # type: ignore[call-overload]
         (lambda: App().get("/pies/:name") and App(), "write <name> for :name"),
     ],
 )

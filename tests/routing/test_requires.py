@@ -404,7 +404,7 @@ NO_CHECKS = [
 def test_what_is_no_check(check: Any) -> None:
     with pytest.raises(
         SetupError,
-        match=r"is not a check, .*: write @requires\(members\), .*def members\(request\)",
+        match=r"is not a check: .* Write def members\(request\): ... and @requires\(members\)",
     ):
         requires(check)
 
@@ -449,9 +449,7 @@ def test_a_check_with_more_parameters_below_a_decorator(make_client: MakeClient)
 
 def test_without_brackets_above_a_method() -> None:
     for kind in (lambda function: function, twice):
-        with pytest.raises(
-            SetupError, match=r"page is not a check, .*: write @requires\(members\)"
-        ):
+        with pytest.raises(SetupError, match=r"page is not a check: .* and @requires\(members\)"):
 
             class Root(App):
                 @requires

@@ -68,7 +68,7 @@ def refuse_in_route(others: Mapping[str, object]) -> None:
         {
             'its methods in a list, methods=["POST"]': "method",
             "@requires(check) below it": "guards dependencies",
-            "return 201, pie in the handler, and @describe(status=201)": "status_code",
+            '"return 201, pie" in the handler, and @describe(status=201) above it': "status_code",
             "@describe(...) below it": (
                 "response_model tags summary description operation_id deprecated "
                 "responses include_in_schema"

@@ -393,7 +393,8 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     if isinstance(kind, NewType) and not many:
         raise SetupError(
             f"nothing provides {kind.__name__}: write @app.provides({kind.__name__}) above a "
-            f"function, or Annotated[{kind.__name__}, Query()] to read it from the query"
+            f"function that returns it, or Annotated[{kind.__name__}, Query()] to read the value "
+            "from the query"
         )
     bound = parameter_by_name(name, converter_for(annotation, own), default)
     return replace(bound, places=IN_URL) if is_provider else _exact(bound, annotation, own)

@@ -75,8 +75,8 @@ def refuse_unless_check(check: Check) -> None:
     is_method = inspect.isfunction(check) and [*inspect.signature(check).parameters][:1] == ["self"]
     if isinstance(check, type) or is_generator or is_method or not _takes_request(check):
         raise SetupError(
-            f"{_name_of(check)} is not a check, because a check is a function of the request "
-            "without yield: write @requires(members), with def members(request): ..."
+            f"{_name_of(check)} is not a check: a check is a function that takes the request "
+            "and has no yield. Write def members(request): ... and @requires(members)"
         )
 
 
@@ -222,7 +222,7 @@ def check_middlewares(
                 raise SetupError(f"{name} is a setting: write App(security={name}(...))")
             raise SetupError(
                 f"{middleware!r} is not middleware: append an object with before_request or "
-                "after_request, or a generator function, def or async def, with one yield in it"
+                "after_request, or a generator function (def or async def) with one yield in it"
             )
 
 
@@ -270,8 +270,8 @@ def _has_hooks(middleware: object, hooks: Mapping[str, str], providers: Provider
             inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
         ):
             raise SetupError(
-                f"{owner}.{name} is async: write def {name}, which can wait with yield from "
-                f"call(kind_of(function), function, ...), or async def {name}_request in an "
+                f"{owner}.{name} can't be async: either write def {name} and wait with yield from "
+                f"call(kind_of(function), function, ...), or write async def {name}_request in an "
                 "HttpMiddleware"
             )
     return bool(methods)

@@ -52,8 +52,8 @@ def leave_mark(target: Marked, attribute: str, mark: object) -> Marked:
             setattr(target, attribute, mark)
             return target
     raise SetupError(
-        f"{target!r} can't be decorated: use decorators on functions, and middleware and "
-        "@requires also on an application or its class"
+        f"{target!r} can't be decorated: use decorators on functions. Only middleware and "
+        "@requires can also decorate an application or its class"
     )
 
 

@@ -161,8 +161,8 @@ _MISTAKEN = {
     "[{}]": "has a brace: write <name> for {name}",
     r"/:([A-Za-z_]\w*)": r"has a colon: write <\1> for :\1",
     r"://[^/]*(/.*)?": r"has a host: write its path alone, '\1'",
-    r"\?": "has a query: leave it out, and write a parameter for each of its values",
-    r"/\*": "has an asterisk: write <name:path> for all that follows",
+    r"\?": "has a query: leave the query out, and give the handler a parameter for each value",
+    r"/\*": "has an asterisk: write <name:path> for the rest of the path",
 }
 
 

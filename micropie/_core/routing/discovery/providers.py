@@ -158,9 +158,9 @@ class Providers:
             is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
             with_ = "async with" if is_async else "with"
             raise SetupError(
-                f"{getattr(function, '__qualname__', repr(function))}: only handlers, checks and "
-                f'commands get resources as parameters: write "{with_} '
-                f'request.resource({type_name(key)}) as {name}:" in it instead'
+                f"{getattr(function, '__qualname__', repr(function))} can't get a resource as a "
+                f'parameter (handlers, checks, commands and providers can): write "{with_} '
+                f'request.resource({type_name(key)}) as {name}:" inside the function'
             )
 
     def resource(self, request: Request, key: object) -> ResourceContext[Any]:
@@ -171,7 +171,8 @@ class Providers:
         if found is None:
             if not inspect.isroutine(key):
                 raise LookupError(
-                    f"nothing provides {type_name(key)}: write @app.provides(...) above a function"
+                    f"nothing provides {type_name(key)}: write @app.provides(...) with this type "
+                    "above a function that returns it"
                 )
             found = key
         needed = self._without_body([found])
@@ -189,7 +190,7 @@ class Providers:
         for one in needed:
             if one.plan.body_parameter is not None:
                 raise SetupError(
-                    f"{one.name} reads the body, but it is needed before the body is received: "
+                    f"{one.name} reads the body, but has to run before the body is received: "
                     "read the body in the handler"
                 )
         return needed
@@ -264,8 +265,8 @@ def check_provider(function: object) -> None:
     """
     if isinstance(function, ContextDecorator | AsyncContextDecorator):
         raise SetupError(
-            "provides takes a function that opens the resource for each request: leave out the "
-            "last (), as in app.provides(Session)(sessionmaker(engine).begin)"
+            "app.provides(...) takes a function that opens the resource for each request: pass the "
+            "function without calling it, as in app.provides(Session)(sessionmaker(engine).begin)"
         )
 
 
@@ -275,7 +276,7 @@ def check_key(key: object) -> None:
     """
     if not is_key(key):
         raise SetupError(
-            f"provides takes the type that parameters are annotated with, not {key!r}: write "
+            f"{key!r} can't be provided, because it is neither a class nor a NewType: write "
             "@app.provides(Session) above a function that opens a Session"
         )
     if key in _OF_REQUESTS:
