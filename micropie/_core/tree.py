@@ -187,9 +187,9 @@ class Tree(Registrations):
         if len(places) > 1:
             known = [f"{one.prefix} of {type(one.tree[0].app).__name__}" for one in places]
             raise LookupError(
-                f"{type(self.app).__name__} is mounted in several places, {' and '.join(known)}, "
-                "and without a request url_for can't know which one you mean: on the outermost "
-                f'application, call url_for("{places[0].scope}NAME")'
+                f"{type(self.app).__name__} is mounted in several places: {' and '.join(known)}. "
+                "Outside a request, url_for can't know which one you mean: call it on the "
+                f'outermost application, for example url_for("{places[0].scope}NAME") for the first'
             )
         return places[0]
 
@@ -350,7 +350,9 @@ class Tree(Registrations):
                 )
         if isroutine(key) and not self._is_dependency(key):
             name = type_name(key)
-            logger.warning("override(%s, ...): no handler and no check uses %s", name, name)
+            logger.warning(
+                "override(%s, ...) may do nothing: no handler or check depends on %s", name, name
+            )
         before = self.overrides.get(key)
         self._put_override(key, in_place_of(key, fake))
         return partial(self._put_override, key, before)

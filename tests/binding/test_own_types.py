@@ -436,9 +436,9 @@ def hidden(text: Nowhere) -> Team:  # type: ignore[name-defined]  # noqa: F821
     [
         (
             {"encoders": {"Money": str}},
-            r"App\(encoders=...\) .*a dict of classes and functions, such as {Money: function}",
+            r"App\(encoders=...\) .*a dict from classes to functions, such as {Money: function}",
         ),
-        ({"encoders": {str: repr}}, r"for classes that JSON lacks"),
+        ({"encoders": {str: repr}}, r"for types that JSON lacks"),
         ({"decoders": {Money: "parse"}}, r"App\(decoders=...\)"),
         ({"decoders": [Money]}, r"App\(decoders=...\)"),
     ],

@@ -595,7 +595,7 @@ GET / -> write @app.provides(Session) above a function
         super().__init__(**settings)
         self.static('/static', 'docs')
     def index(self): return self.url_for('static', filename='x')
-GET / -> url_for('static') takes path=...; write static_url(...)
+GET / -> url_for('static') takes path=...; write static_url(...) instead
 # Django: a duration for a session
 import datetime
 App(session_timeout=datetime.timedelta(days=7))
@@ -752,7 +752,7 @@ def old(): ...
 class Root(App):
     def index(self, db: Annotated[str, db]): ...
 TestClient(Root()).override(old, 5)
-GET / -> override(old, ...): no handler and no check uses old
+GET / -> override(old, ...) may do nothing: no handler or check depends on old
 # FastAPI: HTTPError(status_code=)
     def index(self): raise HTTPError(status_code=404)
 GET / -> It takes (status, message=

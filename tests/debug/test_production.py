@@ -69,7 +69,7 @@ def run(protocol: str, settings: str = "") -> tuple[str, str]:
     return done.stdout.strip(), done.stderr
 
 
-HINTS = ["It is a method: call it first", "has no effect here", "without its route"]
+HINTS = ["It is a method: call it first", "has no effect here", "but has no route decorator"]
 
 
 @pytest.mark.parametrize("protocol", ["asgi", "wsgi"])

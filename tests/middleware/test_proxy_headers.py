@@ -532,7 +532,7 @@ def test_an_unnamed_proxy_is_one_warning(
         client.get(path, headers=headers)
     (warning,) = warnings()
     assert warning.startswith(
-        f"requests from {PEER} have {named.lower()}, but this address is not a trusted"
+        f"requests from {PEER} have {named.lower()} headers, but this address is not a trusted"
     )
     assert f'proxies=["{PEER}"]' in warning
 

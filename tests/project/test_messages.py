@@ -102,7 +102,7 @@ def test_all_messages_are_in_one_file(tmp_path: Path) -> None:
     messages.write(tmp_path / "all" / "messages.txt")
     text = (tmp_path / "all" / "messages.txt").read_text()
     for message in (
-        ": {segment} is not allowed as a path segment",  # an f-string
+        ": {segment} can't be a path segment",  # an f-string
         "The session store is unavailable. Please try again in a moment.",
         "list the public paths and their handlers",  # the help of a command
         "usage: micropie check",

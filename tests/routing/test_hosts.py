@@ -330,8 +330,11 @@ def test_links_to_another_host_are_absolute(make_client: MakeClient) -> None:
 def test_a_host_that_is_not_known_is_an_error(make_client: MakeClient, url: str) -> None:
     name = url.rpartition("/")[2]
     answer = links(make_client(site()), url)
-    advice = "a host without *" if "tenants" in name else "App(base_url=...)"
-    assert answer == f"the host for the URL of {name!r} is unknown here: write {advice}"
+    advice = "App(host=...) without *" if "tenants" in name else "App(base_url=...)"
+    assert answer == (
+        f"the URL of {name!r} needs a scheme and host, but they are unknown at this call: "
+        f"write {advice}"
+    )
 
 
 def test_the_setting_tells_the_host_that_is_not_known(make_client: MakeClient) -> None:

@@ -1134,7 +1134,7 @@ def test_wrong_filters_and_globals_fail_at_construction(name: str, wrong: Any) -
 
 def test_a_filter_that_is_no_function_fails_at_construction() -> None:
     with pytest.raises(
-        SetupError, match=r"template_filters=...\) takes a dict of names and functions"
+        SetupError, match=r"template_filters=...\) takes a dict from names to functions"
     ):
         App(template_filters={"money": "2.00"})  # type: ignore[dict-item]
 

@@ -482,8 +482,11 @@ class Config(MessageConfig):
         if base is None and request is not None and (states_host or there == here):
             base = f"{request.scheme}://{request.host}{root}"
         if base is None:
-            advice = "a host without *" if "*" in there else "App(base_url=...)"
-            raise LookupError(f"the host for the URL of {name!r} is unknown here: write {advice}")
+            advice = "App(host=...) without *" if "*" in there else "App(base_url=...)"
+            raise LookupError(
+                f"the URL of {name!r} needs a scheme and host, but they are unknown at this call: "
+                f"write {advice}"
+            )
         return (with_host(base, there[2:]) if states_host else base).rstrip("/") + path
 
     def static_url(self, request: Request | None, path: str, name: str) -> str:

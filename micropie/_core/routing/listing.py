@@ -89,9 +89,9 @@ class Application(NamedTuple):
                     lost.pop(name, None)
                 elif name in routed and is_method(value) and not is_hidden(value):
                     lost[name] = (
-                        f"{cls.__name__}.{name} overrides {routed[name].__name__}.{name} without "
-                        "its route: write the decorator above it as well, or @hidden if it "
-                        "should have none"
+                        f"{cls.__name__}.{name} overrides {routed[name].__name__}.{name}, but "
+                        "has no route decorator: repeat the decorator above the new method, or "
+                        "write @hidden if no route is wanted"
                     )
         return lost
 

@@ -75,7 +75,7 @@ class RouteNames:
         if pattern is not None:
             missing = [wildcard for wildcard in pattern.names if wildcard not in values]
             if missing or segments:
-                hint = "; write static_url(...)" if full_name in self.fingerprints else ""
+                hint = "; write static_url(...) instead" if full_name in self.fingerprints else ""
                 raise ValueError(
                     f"url_for({name!r}) takes "
                     f"{', '.join(f'{n}=...' for n in pattern.names) or 'no path segments'}{hint}"
@@ -85,8 +85,8 @@ class RouteNames:
             text = url_text(segment)
             if segment is None or text in DOTS_AND_EMPTY or "\0" in text or leads_up(text):
                 raise ValueError(
-                    f"url_for({name!r}): {segment!r} is not allowed as a path segment, which "
-                    "must not be None, '' or '.', or contain a '..' segment or a NUL"
+                    f"url_for({name!r}): {segment!r} can't be a path segment; refused are None, "
+                    "'', '.', and text with a NUL or with '..' as a part (as in 'a/../b')"
                 )
             path += "/" + quote(text, safe="")
         # The path of an application's root ends with a slash.

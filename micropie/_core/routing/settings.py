@@ -133,7 +133,7 @@ _DIRECTORIES = _Rule(
     "the path of a directory, or a list of paths",
 )
 _FILTERS = _dict_of(
-    _is_identifier, callable, 'a dict of names and functions, such as {"money": money}'
+    _is_identifier, callable, 'a dict from names to functions, such as {"money": money}'
 )
 _BASE_URL = _or_none(
     _Rule(is_base_url, 'the beginning of all URLs, such as "https://example.com", without a query')
@@ -145,15 +145,15 @@ _HOSTS = _Rule(
 _BY_CLASS = _dict_of(
     _is_new_class,
     callable,
-    "a dict of classes and functions, such as {Money: function}, for classes that JSON lacks",
+    "a dict from classes to functions, such as {Money: function}, for types that JSON lacks",
 )
 _FILE_TYPES = _dict_of(
     lambda suffix: isinstance(suffix, str) and suffix[:1] == "." and suffix == suffix.lower(),
     lambda kind: isinstance(kind, str) and "/" in kind and kind.isascii() and kind.isprintable(),
-    'a dict of extensions and types, {".parquet": "application/vnd.apache.parquet"}',
+    'a dict from extensions to types, such as {".parquet": "application/vnd.apache.parquet"}',
 )
 _NAMES = _dict_of(
-    _is_identifier, lambda value: True, 'a dict of names and values, such as {"site_name": "Pies"}'
+    _is_identifier, lambda value: True, 'a dict from names to values, such as {"site_name": "Pies"}'
 )
 
 

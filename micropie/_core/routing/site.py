@@ -391,7 +391,7 @@ def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]
         # An ``App`` runs the checks above it. Any other object would be called without them.
         raise ResponseError(
             f"a hook passed the request to {target!r}, but the middleware or @requires above "
-            "this application would not run: use app.mount, or refuse the request in the hook"
+            "this target would not run: mount it with app.mount, or refuse the request in the hook"
         )
     mounted_path = MountedPath(request.root_path + above.rstrip("/"), quote(below).encode())
     exchange = request._exchange
