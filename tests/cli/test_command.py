@@ -236,7 +236,7 @@ FAILURES = [
     (
         "wrong 1",
         2,
-        "micropie: Shop.wrong: parameter 'complex': it is annotated with <class 'complex'>, and text",
+        "micropie: Shop.wrong: parameter 'complex': it is annotated with <class 'complex'>, and micropie can't",
     ),
     (
         "generates",
