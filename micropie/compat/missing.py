@@ -17,7 +17,7 @@ _WRAP = (
     "write app = micropie.dual(Middleware(cherrypy.tree)), or append micropie middleware "
     "to cherrypy.tree.native.middlewares"
 )
-_ASYNC = "remove this, because def handlers already run in threads, or write async def handlers"
+_ASYNC = "remove this or write async def handlers: def handlers already run in threads"
 _SOCKET = "write a WebSocket handler: async def ws_name(self, ws)"
 _RUN = 'choose a server with run(server="...") or micropie run --server'
 _GEVENT = "use async def handlers, or gunicorn -k gthread"
