@@ -188,8 +188,8 @@ class Tree(Registrations):
             known = [f"{one.prefix} of {type(one.tree[0].app).__name__}" for one in places]
             raise LookupError(
                 f"{type(self.app).__name__} is mounted in several places: {' and '.join(known)}. "
-                "Outside a request, url_for can't know which one you mean: call it on the "
-                f'outermost application, for example url_for("{places[0].scope}NAME") for the first'
+                "Outside a request, url_for can't know which one you mean. Call url_for of the "
+                f'outermost application: url_for("{places[0].scope}NAME") is in {known[0]}'
             )
         return places[0]
 
