@@ -217,8 +217,9 @@ class Schemas:
         return {**schema, "uniqueItems": True} if kind in (set, frozenset) else schema
 
     def _structure(self, structure: type) -> Schema:
-        """Add the named schemas of a structure. If a name is taken, add the module's name. If this
-        name is taken too, as for two classes of one module, add a number.
+        """Return the schema of a structure, and store the schemas that it refers to by name in
+        ``components``. If a name is taken, put the module's name before it. If this name is taken
+        too, as for two classes of one module, append a number.
         """
         describe = self._by_pydantic if _is_of_pydantic(structure) else self._by_msgspec
         long = f"{structure.__module__}.{{name}}"

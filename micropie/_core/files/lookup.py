@@ -281,7 +281,7 @@ def _best_coding(
             beside = os.stat(path, follow_symlinks=follow_symlinks)
         except OSError:
             continue
-        # Compare whole seconds, because archives store times with this precision.
+        # Compare whole seconds, because a tar archive may have cut the files' times to seconds.
         is_older = beside.st_mtime_ns // SECOND < plain.modified_ns // SECOND
         if is_older or not stat.S_ISREG(beside.st_mode) or not os.access(path, os.R_OK):
             continue

@@ -10,10 +10,10 @@ that a slow client doesn't block a thread and doesn't use much memory. It also e
 seconds, so that a slow source gives its thread back to others. The next turn begins when the task
 takes the last chunk out of the buffer.
 
-The first turn makes a single chunk, because the status and headers become final when the task takes
-this chunk. The generator's code after its first ``yield`` must not be able to change them, and must
-not run for HEAD. For streams of the process pool, every turn makes a single chunk, because the pool
-itself makes chunks ahead.
+The status and headers become final when the task takes the first chunk. The generator's code after
+its first ``yield`` must not be able to change them, and must not run for HEAD. So the first turn
+makes a single chunk. For streams of the process pool, every turn makes a single chunk, because the
+pool itself makes chunks ahead.
 
 ``EventsFromThread`` is for the events of a sync iterator, which may be silent for a long time.
 """

@@ -165,8 +165,8 @@ class _LoggedUndefined(jinja2.make_logging_undefined(logger)):  # type: ignore[m
     """
 
     def __new__(cls, *arguments: Any, **named: Any) -> Any:
-        """For a missing attribute of an object, create a plain ``Undefined``, which logs nothing,
-        because templates usually use such attributes intentionally.
+        """For a missing attribute of an object, create a plain ``Undefined``, which logs nothing. A
+        template that reads a missing attribute usually does so on purpose.
         """
         if "obj" in named:
             return jinja2.Undefined(*arguments, **named)
