@@ -106,7 +106,8 @@ def _replaced_methods(application: Application) -> Iterator[str]:
         if callers and f"super().{name}(" not in sources[name]:
             method = f"{owner.__name__}.{name} replaces App.{name}"
             place = Inspector.place_of(getattr(owner, name))
-            yield f"{place}: {method}, but {callers[0]} calls self.{name}(...): rename the handler"
+            advice = f"rename the handler {name}"
+            yield f"{place}: {method}, but {callers[0]} calls self.{name}(...): {advice}"
 
 
 def _is_debug_of_this_machine() -> bool:
@@ -207,7 +208,8 @@ def _unsafe_settings(app: App, outermost: Application) -> Iterator[str]:
     name, settings = type(app).__name__, outermost.settings
     if settings.debug and not _is_debug_of_this_machine():
         yield (
-            f"{name}: debug is on, but must be off in production: set it by an environment variable"
+            f"{name}: debug is on, but must be off in production. Read the setting from an "
+            'environment variable, for example with debug=os.environ.get("DEBUG") == "1"'
         )
     if "*" in settings.websocket_origins:
         yield (

@@ -132,7 +132,7 @@ def _run_own(before: argparse.Namespace, words: Sequence[str]) -> int:
         hint = f"do you mean {near[0]}?" if near else f"there are: {', '.join(COMMANDS)}."
         own = f"To run a command of an application, write micropie -a shop:app {words[0]}"
         raise CommandError(
-            f"there is no command {words[0]!r}; {hint} {own} (no application was loaded: {error})"
+            f"there is no command {words[0]!r}; {hint} {own}. No application was loaded: {error}"
         ) from None
     return command.execute(target.app, words[0], words[1:])
 
@@ -246,5 +246,5 @@ def _add_factory(parser: argparse.ArgumentParser, is_stated: bool = False) -> No
         "--factory",
         action="store_true",
         default=is_stated or _flag("FACTORY"),
-        help="call APP to create the application; not needed for a function without parameters",
+        help="call APP to create the application (a function without parameters is always called)",
     )

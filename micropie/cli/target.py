@@ -157,7 +157,8 @@ def _made(factory: object, name: str) -> object:
 def _advice(attribute: str, app: object) -> str:
     if inspect.isfunction(app) and len(parameters := _parameters_of(app)) == 1:
         return (
-            f"; to have it create the application, give its parameter {parameters[0]!r} a default"
+            "; if this function creates the application, give its parameter "
+            f"{parameters[0]!r} a default"
         )
     return (
         f"; if it is another WSGI or ASGI application, write {attribute} = micropie.dual(...)"

@@ -291,7 +291,7 @@ def test_check_finds_mistakes(command: Run, tmp_path: Path) -> None:
         "bad.py:28: page is never reached: the mount at /old comes first",
         "bad.py:16: Root.blog is hidden by the attribute self.blog: rename one of them",
         "bad.py:44: lost belongs to no application: write @app.get or @app.route above a function",
-        "Root: debug is on, but must be off in production: set it by an environment variable",
+        'Root: debug is on, but must be off in production. Read the setting from an environment variable, for example with debug=os.environ.get("DEBUG") == "1"',
         "Root: websocket_origins has '*', so any page can open WebSockets with its visitor's cookies: list the origins to allow",
         "Root has sessions and has no TrustedHosts, so the site accepts any Host header and uses this host in links",
     ]:
@@ -439,7 +439,7 @@ Root.health = health
     (tmp_path / "replaces.py").write_text(source)
     notes = command("check", "replaces")[1].splitlines()
     assert [note for note in notes if "replaces App" in note] == [
-        "note: replaces.py:4: Root.render replaces App.render, but _page calls self.render(...): rename the handler"
+        "note: replaces.py:4: Root.render replaces App.render, but _page calls self.render(...): rename the handler render"
     ]
 
 
@@ -659,8 +659,8 @@ def test_what_of_an_old_application_needs_a_hand(command: Run, tmp_path: Path) -
         "old/site.py:9: 'tools.sessions.servers': store sessions in Redis: write tools.sessions.backend = RedisSessionBackend(url)",
         "old/site.py:10: 'server.ssl_ciphers': use a server that supports them: uvicorn --ssl-ciphers",
         "old/site.py:17: cherrypy.tools.xmlrpc: expose a method that reads cherrypy.request.body with xmlrpc.client.loads",
-        "old/site.py:21: .wsgiapp: write app = micropie.dual(Middleware(cherrypy.tree)), "
-        "or append micropie middleware to cherrypy.tree.native.middlewares",
+        "old/site.py:21: .wsgiapp: for WSGI middleware, write app = micropie.dual(YourMiddleware(cherrypy.tree)); "
+        "append micropie middleware to cherrypy.tree.native.middlewares",
         "old/site.conf:3: 'tools.cpstats.on': use micropie.middleware.AccessLog, or the server's metrics",
         "8 findings",
     ]
@@ -1128,7 +1128,9 @@ def test_a_factory_that_is_named_as_one(
     assert command("--factory", "check", "app13:Root")[:2] == (0, "0 findings\n")
     assert command("check", "app13:app", "--factory")[:2] == (0, "0 findings\n")
     found = command("check", "app13:needs")[2]
-    assert "to have it create the application, give its parameter 'config' a default" in found
+    assert (
+        "if this function creates the application, give its parameter 'config' a default" in found
+    )
     monkeypatch.setenv("MICROPIE_FACTORY", "1")
     assert command("check", "app13:Root")[:2] == (0, "0 findings\n")
     sentence = "micropie: app13:needs has the parameter 'config', but a factory is called without arguments: give the parameter a default\n"

@@ -14,8 +14,10 @@ from micropie.cli.moving.names import derived, dotted_name, imported_names
 _WRAPPED = "it is WSGI only: for ASGI servers, write app = micropie.dual({}(...))"
 _FOR_SERVERS = "for gunicorn, uvicorn and others, {}"
 _BELOW = 'move the call into an if __name__ == "__main__" block'
-_MOUNTED = "write cherrypy.tree.mount(root, path, config) instead, and below it app = cherrypy.tree"
-
+_MOUNTED = (
+    "write cherrypy.tree.mount(root, path, config) instead, and on the next line "
+    '"app = cherrypy.tree"'
+)
 # Names in the original frameworks that are an application or return one.
 _MAKERS = frozenset(
     {

@@ -89,7 +89,7 @@ def _in_node(node: ast.AST) -> Iterator[Idiom]:
             yield target.lineno, "path_params", advice
         case ast.Assign([ast.Subscript(ast.Attribute(_, "scope"), ast.Constant("path")) as target]):
             advice = (
-                "setting the path in a hook doesn't change the handler: "
+                "setting the path in a hook doesn't change which handler runs: "
                 'use @get("/x/<name>") or app.mount'
             )
             yield target.lineno, 'scope["path"]', advice
@@ -122,7 +122,7 @@ def _in_handler(method: _Function) -> Iterator[Idiom]:
         for node in ast.walk(method):
             if isinstance(node, ast.Attribute) and node.attr == "path_params":
                 advice = (
-                    "if no parameter takes a segment of the path, the response is a 404: add "
+                    "if the path has a segment that no parameter takes, the response is a 404: add "
                     "*args to the handler"
                 )
                 yield node.lineno, "path_params", advice
