@@ -14,8 +14,8 @@ _XMLRPC = "expose a method that reads cherrypy.request.body with xmlrpc.client.l
 _STATISTICS = "use micropie.middleware.AccessLog, or the server's metrics"
 _REDIS = "store sessions in Redis: write tools.sessions.backend = RedisSessionBackend(url)"
 _WRAP = (
-    "write app = micropie.dual(Middleware(cherrypy.tree)), or append micropie middleware "
-    "to cherrypy.tree.native.middlewares"
+    "for WSGI middleware, write app = micropie.dual(YourMiddleware(cherrypy.tree)); append "
+    "micropie middleware to cherrypy.tree.native.middlewares"
 )
 _ASYNC = "remove this or write async def handlers: def handlers already run in threads"
 _SOCKET = "write a WebSocket handler: async def ws_name(self, ws)"

@@ -206,8 +206,8 @@ NEEDS: dict[str, dict[str, str]] = {
             'write "import micropie.compat.cherrypy.lib.static as s"'
         ),
         "import micropie.compat.cherrypy": 'write "from micropie.compat import cherrypy"',
-        "cherrypy.quickstart(object())": "instead, and below it app = cherrypy.tree",
-        "def main(): cherrypy.quickstart(object())": "instead, and below it app = cherrypy.tree",
+        "cherrypy.quickstart(object())": "instead, and on the next line",
+        "def main(): cherrypy.quickstart(object())": "instead, and on the next line",
         "cherrypy.tree.mount(object())\ncherrypy.engine.start()\ncherrypy.engine.block()": (
             "write app = cherrypy.tree above the call, and move the call into an if __name__"
         ),
@@ -236,7 +236,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "{'server.ssl_certificate_chain': 'a'}": "append the chain",
         "cherrypy.server.ssl_certificate_chain = 'a'": "append the chain",
         "cherrypy.server.socket_file": "use uvicorn --uds",
-        "cherrypy.tree.mount(object()).wsgiapp": "micropie.dual(Middleware(cherrypy.tree))",
+        "cherrypy.tree.mount(object()).wsgiapp": "micropie.dual(YourMiddleware(cherrypy.tree))",
         "cherrypy.engine.no_such_name, cherrypy.dispatch.no_such_name": "the compatibility module has no no_such_name",
     },
 }

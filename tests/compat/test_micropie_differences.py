@@ -101,7 +101,7 @@ def test_hooks(make_client: MakeClient, tmp_path: Path) -> None:
     later = "if another hook responds early, after_request runs without before_request"
     order = "micropie runs after_request hooks in the reverse order of app.middlewares"
     assert reported(tmp_path, HOOKS) == {
-        '14 scope["path"]': "setting the path in a hook doesn't change the handler",
+        '14 scope["path"]': "setting the path in a hook doesn't change which handler runs",
         "17 request.began": later,
         "16 after_request": order,
         "20 after_request": order,
@@ -127,7 +127,7 @@ def test_handlers(make_client: MakeClient, tmp_path: Path) -> None:
         "5 index(username)": field,
         "11 default": "micropie reserves this name for the handler of unknown paths",
         "15 get('filename')": "for an upload, write upload.filename",
-        "18 path_params": "if no parameter takes a segment of the path, the response is a 404",
+        "18 path_params": "if the path has a segment that no parameter takes, the response is a 404",
         "24 _send_response": "return the response",
         "27 run": "App uses that name",
         "35 app.page": 'write @app.route("/page") above the function',

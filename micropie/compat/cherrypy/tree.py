@@ -239,7 +239,8 @@ class Tree(_Servable):
             app = root
             if script_name not in ("", app.script_name):
                 raise ValueError(
-                    "mount() can't give an Application a different script name: leave it out"
+                    "mount() can't give an Application a different script name: leave out "
+                    "script_name"
                 )
             script_name = app.script_name
         else:
