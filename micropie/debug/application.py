@@ -152,7 +152,8 @@ def _strange_parameters(name: str, handler: Handler, provided: Mapping[str, str]
         for parameter in provided.keys() & own - inner.__annotations__.keys():
             yield (
                 f"{name} takes {parameter} from the query, because the parameter has no "
-                f'annotation: to get the resource, write "{parameter}: {provided[parameter]}"'
+                "annotation: to get what @app.provides opens, write "
+                f'"{parameter}: {provided[parameter]}"'
             )
         both = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
         if code.co_flags & both == both and inner.__name__ != handler.name:
@@ -169,7 +170,7 @@ def _strange_handlers(name: str, handlers: Sequence[Handler]) -> Iterator[str]:
         for handler in named:
             yield (
                 f"{name}.{handler.name} handles the URL /{handler.name}, because a method's name "
-                "is its URL: to handle requests with the HTTP method of this name, write "
+                f"is its URL: to handle {handler.name.upper()} requests, write "
                 f'@{handler.name}("/") above a method with another name'
             )
     for handler in named:

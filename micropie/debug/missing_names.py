@@ -25,10 +25,10 @@ _ADVICE = by_name(
         "Response(body, status=201)": "HttpResponse make_response",
         'template("pie.html", pie=pie)': "render_template render Jinja2Templates view",
         'static_file("pie.pdf", root="files")': "send_file send_from_directory FileResponse",
-        "a parameter db: Db, and @app.provides(Db) above the function that opens a Db": (
+        "a parameter such as db: Db, and @app.provides(Db) above the function that opens a Db": (
             "Depends Provide"
         ),
-        "a parameter pie: UploadFile": "File",
+        "a parameter such as pie: UploadFile": "File",
         'a parameter pie_id: int, and "/pies/<pie_id:int>" as the path': "Path",
         "request.after_response(function)": "BackgroundTasks BackgroundTask",
         "self.request.session": "session",

@@ -28,7 +28,7 @@ CALLS = [
     ("FastAPI: APIRouter", "from micropie import APIRouter", "", "write class Pies(App)"),
     ("FastAPI: Depends", "from micropie import App, Depends", "", "@app.provides(Db)"),
     ("FastAPI: HTTPException", "from micropie import HTTPException", "", "raise HTTPError(404)"),
-    ("FastAPI: File", "from micropie import File", "", "write a parameter pie: UploadFile"),
+    ("FastAPI: File", "from micropie import File", "", "write a parameter such as pie: UploadFile"),
     ("FastAPI: Path", "from micropie import Path", "", "write a parameter pie_id: int, and"),
     ("Flask: jsonify", "from micropie import jsonify", "", 'write return {"name": "apple"}'),
     ("Flask: Blueprint", "App().register_blueprint(App())", "", 'app.mount("/prefix", other)'),
@@ -66,17 +66,17 @@ CALLS = [
             (
                 "Annotated[str, fastapi.Depends(len)]",
                 "Depends of fastapi",
-                "a parameter db: Db, and @app.provides",
+                "a parameter such as db: Db, and @app.provides",
             ),
             (
                 "fastapi.Depends(len)",
                 "Depends of fastapi",
-                "a parameter db: Db, and @app.provides(Db) above",
+                "a parameter such as db: Db, and @app.provides(Db) above",
             ),
             (
                 "str = fastapi.Security(len)",
                 "Security of fastapi",
-                "a parameter db: Db, and @app.provides",
+                "a parameter such as db: Db, and @app.provides",
             ),
             (
                 "Annotated[str, fastapi.Query()]",
@@ -106,12 +106,12 @@ CALLS = [
             (
                 "int = fastapi.Path()",
                 "Path of fastapi",
-                "a parameter number: int, and <number:int> in",
+                "<number:int> in the path, and",
             ),
             (
                 "bytes = fastapi.File()",
                 "File of fastapi",
-                "a parameter pie: UploadFile, imported from micropie",
+                "a parameter such as pie: UploadFile, imported from micropie",
             ),
             (
                 "fastapi.UploadFile",
@@ -229,7 +229,7 @@ GET / -> write public methods, with their names as URLs or with @get("/path") ab
 GET / -> write security=SecurityDefaults("example.com")
 # Django: a view of a class
     def get(self): return 'x'
-GET / -> Root.get handles the URL /get, because a method's name is its URL: to handle requests with the HTTP method of this name, write @get("/") above a method
+GET / -> Root.get handles the URL /get, because a method's name is its URL: to handle GET requests, write @get("/") above a method
 # Bottle: request.forms
     def index(self): return self.request.forms.get('x')
 GET / -> Write request.form["name"].
@@ -301,10 +301,10 @@ GET / -> Response of micropie can't be used here: write self.response in the han
 GET /chat -> WebSocket of micropie can't be used here: write @websocket above the handler
 # Express: req and res
     def index(self, req, res): ...
-GET / -> write req: Request; to read it from the query, write req: str
+GET / -> write req: Request. If you want a value from the query, write req: str
 # Django: response
     def index(self, response): ...
-GET / -> write self.response in the handler, and remove this parameter; to read it from the query, write response: str
+GET / -> write self.response in the handler, and remove this parameter. If you want a value from the query, write response: str
 # any: a number's default as text
     def index(self, page: int | None = '1'): ...
 GET / -> its default is a str, but its annotation is int: change one
@@ -396,7 +396,7 @@ class Root(App):
     def __init__(self, **settings):
         super().__init__(**settings)
         self.provides(Db)(Db)
-GET / -> Root.index takes db from the query, because the parameter has no annotation: to get the resource, write "db: Db"
+GET / -> Root.index takes db from the query, because the parameter has no annotation: to get what @app.provides opens, write "db: Db"
 # any: a number without an annotation
     def index(self, name: str = '', page=1): return page + 1
 GET /?page=2 -> Without an annotation, page is text: write page: int
@@ -496,7 +496,7 @@ GET / -> To read the body in an async def, use request.stream() instead of reque
 # Sanic: feed(request, ws)
     @websocket('/feed')
     async def feed(self, request, ws): ...
-WS /feed -> write async def ws_name(self, ws), or @websocket above a handler (self, ws)
+WS /feed -> write async def ws_name(self, ws), or @websocket above async def name(self, ws)
 # Flask: an error handler without return
     def __init__(self, **settings):
         super().__init__(**settings)
@@ -589,7 +589,7 @@ GET / -> 'TestClient' object has no attribute 'xyzzy'
 class Root(App): ...
 @Root().provides
 def db(): ...
-GET / -> write @app.provides(Session) above a function
+GET / -> name the type of the resource, as in @app.provides(Session)
 # Flask: url_for('static')
     def __init__(self, **settings):
         super().__init__(**settings)
@@ -752,7 +752,7 @@ def old(): ...
 class Root(App):
     def index(self, db: Annotated[str, db]): ...
 TestClient(Root()).override(old, 5)
-GET / -> override(old, ...) may do nothing: no handler or check depends on old
+GET / -> override(old, ...) may do nothing: no handler or access check depends on old
 # FastAPI: HTTPError(status_code=)
     def index(self): raise HTTPError(status_code=404)
 GET / -> It takes (status, message=

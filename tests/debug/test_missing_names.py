@@ -82,9 +82,13 @@ def test_a_name_of_another_framework_is_missing_as_any_name_is() -> None:
     """Tools ask for names by ``hasattr``, ``getattr`` with a default, and ``find_spec``."""
     assert not hasattr(micropie, "Depends")
     assert getattr(micropie, "Depends", None) is None
-    with pytest.raises(AttributeError, match=r"no Depends: write a parameter db: Db, and @app"):
+    with pytest.raises(
+        AttributeError, match=r"no Depends: write a parameter such as db: Db, and @app"
+    ):
         _ = micropie.Depends
-    with pytest.raises(ImportError, match=r"no Depends: write a parameter db: Db, and @app"):
+    with pytest.raises(
+        ImportError, match=r"no Depends: write a parameter such as db: Db, and @app"
+    ):
         exec("from micropie import App, Depends")
     with pytest.raises(AttributeError, match="module 'micropie' has no attribute 'pumpkin'"):
         _ = micropie.pumpkin

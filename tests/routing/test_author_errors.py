@@ -97,15 +97,15 @@ def health_with_argument() -> App:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (Asks, "write request: Request; to read it from the query, write request: str"),
+        (Asks, "write request: Request. If you want a value from the query, write request: str"),
         (
             Injects,
-            "parameter 'db': Depends of fastapi can't be used here: write a parameter db: Db",
+            "parameter 'db': Depends of fastapi can't be used here: write a parameter such as db: Db",
         ),
         (Static, "leave out @staticmethod or self"),
         (
             SocketByName,
-            "write async def ws_name(self, ws), or @websocket above a handler (self, ws)",
+            "write async def ws_name(self, ws), or @websocket above async def name(self, ws)",
         ),
         (TooLarge, "TooLarge.order: the types of its parameters are invalid: Integer bounds"),
         (one_hook, "must be a list: write middlewares = [...]"),

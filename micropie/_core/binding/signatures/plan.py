@@ -357,8 +357,8 @@ def _check_documents(parameters: Sequence[BoundParameter]) -> None:
     if len(documents) > 1:
         raise SetupError(
             f"the parameters {documents[0]!r} and {documents[1]!r} would both take the whole "
-            "body: write one class with a field for each of them, or annotate both as dict, "
-            "so that each parameter gets only the body's field of the same name"
+            "body: write one class with a field for each parameter. Or annotate both parameters "
+            "as dict: then each gets only the body's field of its own name"
         )
 
 
@@ -473,21 +473,27 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
     if name in _NOT_ANNOTATED:
         raise SetupError(
             "it has no annotation, so it would be read from the query: write "
-            f"{_NOT_ANNOTATED[name]}; to read it from the query, write {name}: str"
+            f"{_NOT_ANNOTATED[name]}. If you want a value from the query, write {name}: str"
         )
 
 
 _INSTEAD = by_name(
     {
-        "a parameter db: Db, and @app.provides(Db) above the function that opens a Db": "Depends",
+        "a parameter such as db: Db, and @app.provides(Db) above the function that opens a Db": (
+            "Depends"
+        ),
         "the class of this name, imported from micropie": (
             "Query Header Cookie Form Body Request UploadFile"
         ),
         "request.after_response(function) in the handler": "BackgroundTasks BackgroundTask",
         "self.response in the handler, and remove this parameter": "Response JSONResponse",
-        "a parameter number: int, and <number:int> in the path": "Path",
-        "a parameter pie: UploadFile, imported from micropie": "File FileStorage UploadedFile",
-        "a parameter request: Request, imported from micropie": "HTTPConnection HttpRequest",
+        "<number:int> in the path, and number: int as a parameter": "Path",
+        "a parameter such as pie: UploadFile, imported from micropie": (
+            "File FileStorage UploadedFile"
+        ),
+        "a parameter such as request: Request, imported from micropie": (
+            "HTTPConnection HttpRequest"
+        ),
         "@websocket above the handler, or async def ws_name(self, ws)": "WebSocket",
     }
 )
@@ -496,7 +502,7 @@ _NOT_ANNOTATED = {
     "req": "req: Request",
     "response": "self.response in the handler, and remove this parameter",
     "res": "self.response in the handler, and remove this parameter",
-    "ws": "async def ws_name(self, ws), or @websocket above a handler (self, ws)",
+    "ws": "async def ws_name(self, ws), or @websocket above async def name(self, ws)",
 }
 _OTHER_FRAMEWORKS = {"fastapi", "litestar", "starlette", "django", "flask", "werkzeug"}
 _NO_VALUES = {"micropie.Response", "micropie.WebSocket"}
