@@ -359,7 +359,7 @@ USELESS: list[tuple[Any, str]] = [
     (Json[set[int]], r"write Json\[list"),
     (Converted, "doesn't call the converter of Converted.n"),
     (Uninitialised, "must not set Uninitialised.n"),
-    (Struct, "and only pydantic can create a "),
+    (Struct, "which only pydantic can create"),
     (Unread, "but no object of this type can be created"),
     (pydantic.EmailStr, "email-validator"),
 ]

@@ -477,13 +477,13 @@ def handler_of(kind: Any) -> Any:
             Team,
             {Team: team_of_price, Price: price_of_teams},
             "decoders={Team: ...} needs a function with one parameter, the value to "
-            "convert. The value may be a str, for example, but not a Team",
+            "convert. Annotate this parameter as str, for example, but not as Team",
         ),
         (Team, {Team: odd}, "parameter 'value': it is annotated with <class 'complex'>"),
         (
             Body,
             {Price: str},
-            "'value': it is a Body, and msgspec doesn't call your decoder for Price: in structures, decoders",
+            "'value': it is a Body, in which msgspec doesn't call your decoder for Price: there, decoders",
         ),
         (Team, {}, "App(decoders={...: function})"),
     ],

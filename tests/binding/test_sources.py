@@ -230,9 +230,9 @@ def many(wanted: Annotated[list[Filter], Query()]) -> None: ...
         (two, r"declares two sources, Header\(None\) and Query\(None\)"),
         (
             whole,
-            r"'wanted': only Query\(\), Form\(\) and Body\(\) fill a class with fields",
+            r"'wanted': a class that has fields needs Query\(\), Form\(\) or Body\(\)",
         ),
-        (many, r"only Body\(\) fills a list or dict of such objects"),
+        (many, r"a list or dict of its objects needs Body\(\)"),
     ],
 )
 def test_what_can_not_be_bound_fails_at_set_up(function: Any, reason: str) -> None:

@@ -444,8 +444,8 @@ def _of_structure(
             default = None
     elif kind or not isinstance(stated, Query | Form):
         raise SetupError(
-            "only Query(), Form() and Body() fill a class with fields, and only Body() fills a "
-            "list or dict of such objects"
+            "a class that has fields needs Query(), Form() or Body(), and a list or dict of its "
+            "objects needs Body()"
         )
     else:
         place = BY_NAME[stated.place]
@@ -480,9 +480,9 @@ def _with_metadata(converter: Converter, annotation: object, kind: object, many:
     found = with_metadata(converter, kind, metadata)
     if not many and found.expected != converter.expected:
         raise SetupError(
-            f"its annotation requires {found.expected}, but here only a list can have such a "
+            f"its annotation requires {found.expected}, but only a list can have such a "
             "constraint: check the value in the handler, or move the constraint to a field of the "
-            "class"
+            "parameter's class"
         )
     return found
 

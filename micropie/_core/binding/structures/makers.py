@@ -112,7 +112,7 @@ class Maker:
             with suppress(ValueError, TypeError):
                 return self._dumped(result, kind)
         raise ValueError(
-            f"Expected `{structure_name(self.hint)}`, or another of the annotation's types"
+            f"Expected `{structure_name(self.hint)}`, or another type that the annotation lists"
         )
 
     @cached_property
@@ -190,9 +190,9 @@ class ByMsgspec(Maker):
                 continue
             if not isinstance(library.inspect.type_info(kind), library.inspect.CustomType):
                 raise SetupError(
-                    f"it is a {structure_name(self.hint)}, and msgspec doesn't call your decoder "
-                    f"for {kind.__name__}: in structures, decoders work only for plain classes, "
-                    "not for a dataclass, Struct, Enum or type of the standard library"
+                    f"it is a {structure_name(self.hint)}, in which msgspec doesn't call your "
+                    f"decoder for {kind.__name__}: there, decoders work only for plain classes, "
+                    "not for dataclasses, Structs, Enums or the types of the standard library"
                 )
             self._converters[kind] = converter_for(kind, self.own)
 
@@ -203,8 +203,8 @@ class ByMsgspec(Maker):
         owners = [*map(vars, kind.__mro__[:-1])]
         if not any("__init__" in one or "__new__" in one for one in owners):
             raise SetupError(
-                f"it is a {structure_name(self.hint)} that contains a {kind.__name__}, and only "
-                f"pydantic can create a {kind.__name__}: use a dataclass or pydantic model instead"
+                f"it is a {structure_name(self.hint)} that contains a {kind.__name__}, which only "
+                "pydantic can create: make the outer class a dataclass or a pydantic model"
             )
         return converter_for(kind)
 

@@ -149,7 +149,8 @@ class OwnTypes(NamedTuple):
         if not takes(decode, 1) or taken is kind:
             raise SetupError(
                 f"decoders={{{kind.__name__}: ...}} needs a function with one parameter, the "
-                f"value to convert. The value may be a str, for example, but not a {kind.__name__}"
+                f"value to convert. Annotate this parameter as str, for example, but not as "
+                f"{kind.__name__}"
             )
         return str if taken is Parameter.empty else taken
 
@@ -431,11 +432,11 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
     )
     raise SetupError(
         f"it is annotated with {annotation!r}, and micropie can't convert text to that. If a "
-        "function of yours can, write App(decoders={...: function}). If the value doesn't come "
-        "from the client, such as a database connection, write @app.provides(...) above a function "
-        f"that returns it. Otherwise change the annotation to {known}, an Enum, Literal, "
-        "Optional, list[...], a dataclass, a TypedDict, an attrs class, a msgspec.Struct or a "
-        "pydantic model"
+        "function of yours can, write App(decoders={...: function}). If the value, such as "
+        "a database connection, doesn't come from the client, write @app.provides(...) above a "
+        f"function that returns the value. Otherwise change the annotation to {known}, an Enum, "
+        "Literal, Optional, list[...], a dataclass, a TypedDict, an attrs class, a msgspec.Struct "
+        "or a pydantic model"
     )
 
 

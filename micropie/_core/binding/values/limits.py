@@ -73,8 +73,8 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
     texts = [kind for kind in kinds if any(map(is_json_text, getattr(kind, "__metadata__", ())))]
     if any(map(has_chosen_hashes, chain.from_iterable(map(kinds_in, texts)))):
         raise SetupError(
-            f"{about} with pydantic's Json of a set, or of a dict whose keys are not str: "
-            "the size of such a set or dict can't be limited, so write Json[list[...]]"
+            f"{about} with pydantic's Json[set[...]], or Json[dict[...]] with keys that are "
+            "not str: the size of such a set or dict can't be limited, so write Json[list[...]]"
         )
     sets = [kind for kind in kinds if get_origin(kind) in (set, frozenset)]
     for one in chain.from_iterable(map(structures_of, sets)):
