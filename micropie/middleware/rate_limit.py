@@ -126,8 +126,8 @@ class RateLimit(FlowMiddleware):
             is_right = not isinstance(function, type) and takes(function, 1)
             if function is not None and (not is_right or inspect.iscoroutinefunction(function)):
                 raise SetupError(
-                    f"RateLimit({name}=...) takes a non-blocking def function that takes the "
-                    f"request, not {function!r}"
+                    f"RateLimit({name}=...) takes a def function that doesn't block and has one "
+                    f"argument, the request, not {function!r}"
                 )
         if store is not None and (
             isinstance(store, type) or not callable(getattr(store, "hit", None))
