@@ -351,7 +351,9 @@ class Tree(Registrations):
         if isroutine(key) and not self._is_dependency(key):
             name = type_name(key)
             logger.warning(
-                "override(%s, ...) may do nothing: no handler or check depends on %s", name, name
+                "override(%s, ...) may do nothing: no handler or access check depends on %s",
+                name,
+                name,
             )
         before = self.overrides.get(key)
         self._put_override(key, in_place_of(key, fake))

@@ -455,7 +455,7 @@ def test_a_flow_s_hook_that_nobody_would_await_is_refused_at_set_up(name: str) -
         app.middlewares.append(type("Mine", (FlowMiddleware,), {name: hook})())
         with pytest.raises(
             SetupError,
-            match=f"^Mine.{name} can't be async: either write def {name} .*def {name}_request",
+            match=f"^Mine.{name} can't be async: either write async def {name}_request .*def {name} ",
         ):
             app._micropie.compiled()
 

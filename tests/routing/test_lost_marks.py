@@ -208,7 +208,10 @@ def test_a_decorator_above_the_route_of_a_function_guards_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     app = module_with(monkeypatch, "@guarded\n@app.get('/secret')\ndef secret(): ...")
-    with pytest.raises(SetupError, match=r"^the route of secret skips .* write @app.get above all"):
+    with pytest.raises(
+        SetupError,
+        match=r"^the route of secret skips .* move the route decorator, such as @app.get, above all",
+    ):
         app._micropie.compiled()
 
 

@@ -642,7 +642,7 @@ def test_above_an_application_that_a_hook_chooses(
     app = App()
     app.middlewares.append(Choose())
     assert make_client(app, raise_app_exceptions=False).get("/").status_code == status
-    assert ("would not run: mount it with app.mount" in caplog.text) == (status == 500)
+    assert ("would not run: mount the target with app.mount" in caplog.text) == (status == 500)
 
 
 def test_a_decorator_that_hides_the_check_is_a_mistake() -> None:

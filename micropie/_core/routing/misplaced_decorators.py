@@ -49,8 +49,8 @@ def reject_misplaced_decorators(registered: Registrations, handlers: Sequence[Ha
         above = getattr(sys.modules.get(function.__module__), function.__name__, function)
         if above is not function and any(one is function for one in wrapped_by(above)):
             raise SetupError(
-                f"the route of {function.__qualname__} skips the decorator above the route "
-                "decorator: write @app.get above all others"
+                f"the route of {function.__qualname__} skips the decorator above its route "
+                "decorator: move the route decorator, such as @app.get, above all others"
             )
     no_routes = chain(
         registered.commands, registered.providers.values(), registered.error_handlers.values()

@@ -41,8 +41,9 @@ class ProxyWatch:
         if host not in addresses or (is_secure and scheme == "http"):
             self.remaining = 0
             _logger.warning(
-                "requests from %s have %s headers, but this address is not a trusted proxy. So it "
-                "counts as the client's, and the scheme is %s. If this address is your proxy's, "
-                'write SecurityDefaults(..., proxies=["%s"]) or ProxyHeaders(trusted=["%s"])',
+                "requests from %s have %s headers, but this address is not a trusted proxy. So "
+                "it counts as the client's address, and the scheme is %s. If it is your proxy's "
+                'address, write SecurityDefaults(..., proxies=["%s"]) or '
+                'ProxyHeaders(trusted=["%s"])',
                 host, " and ".join(stated), scheme, host, host,
             )  # fmt: skip

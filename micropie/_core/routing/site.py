@@ -390,8 +390,9 @@ def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]
     if marks_above(target) and not hasattr(target, "_micropie_is_framework"):
         # An ``App`` runs the checks above it. Any other object would be called without them.
         raise ResponseError(
-            f"a hook passed the request to {target!r}, but the middleware or @requires above "
-            "this target would not run: mount it with app.mount, or refuse the request in the hook"
+            f"a hook passed the request to {target!r}, but then the middleware or @requires "
+            "above this target would not run: mount the target with app.mount, or refuse the "
+            "request in the hook"
         )
     mounted_path = MountedPath(request.root_path + above.rstrip("/"), quote(below).encode())
     exchange = request._exchange

@@ -270,8 +270,8 @@ def _has_hooks(middleware: object, hooks: Mapping[str, str], providers: Provider
             inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
         ):
             raise SetupError(
-                f"{owner}.{name} can't be async: either write def {name} and wait with yield from "
-                f"call(kind_of(function), function, ...), or write async def {name}_request in an "
-                "HttpMiddleware"
+                f"{owner}.{name} can't be async: either write async def {name}_request in an "
+                f"HttpMiddleware, or write def {name} and replace each await by "
+                '"yield from call(kind_of(function), function, ...)"'
             )
     return bool(methods)

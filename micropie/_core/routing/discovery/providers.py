@@ -276,8 +276,8 @@ def check_key(key: object) -> None:
     """
     if not is_key(key):
         raise SetupError(
-            f"{key!r} can't be provided, because it is neither a class nor a NewType: write "
-            "@app.provides(Session) above a function that opens a Session"
+            f"{key!r} can't be provided, because it is neither a class nor a NewType: name "
+            "the type of the resource, as in @app.provides(Session)"
         )
     if key in _OF_REQUESTS:
         raise SetupError(
