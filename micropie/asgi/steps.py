@@ -139,7 +139,8 @@ async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception
                 exchange.resources.forget(running)
             if not execution.is_being_cancelled():
                 return failure or TimeoutError(
-                    "a time limit around a generator's yield has expired and cancelled this request"
+                    "a time limit around a generator's yield, such as asyncio.timeout(), has "
+                    "cancelled this request"
                 )
             if failure is not None:
                 exchange.log_cleanup_failure(failure)

@@ -172,7 +172,7 @@ def test_R20_more_readers_than_may_wait_for_their_clients_get_503(
         assert (refused.status, refused.headers["retry-after"]) == (503, "1")
         assert stubborn.body == b"[503, 503]"
         assert caplog.messages == [
-            "1 threads, the limit, are waiting for the bodies of slow clients: further slow requests get 503"
+            "all 1 threads that may wait for slow request bodies are waiting: further slow requests get 503 until one of the threads is free"
         ]
         assert (answer.body, waiting.body) == (b"quick", b"slow body")
         later = Slow()

@@ -19,5 +19,5 @@ def test_a_flow_that_must_not_wait_and_does() -> None:
     def flow() -> Flow[None]:
         yield CALL, str, ()
 
-    with pytest.raises(RuntimeError, match="this flow must not wait"):
+    with pytest.raises(RuntimeError, match="this flow must not yield any step"):
         result_of(flow())

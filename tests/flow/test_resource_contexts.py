@@ -833,7 +833,10 @@ def test_a_function_after_the_response_that_takes_more_is_a_mistake_of_its_calle
     client = make_client(app, raise_app_exceptions=False)
     assert [client.get(path).status_code for path in ("/later", "/later_too")] == [500, 500]
     assert 'with request.resource(Database) as db:" inside the function' in caplog.text
-    assert "given number of arguments, 0: write after_response(function, *arguments)" in caplog.text
+    assert (
+        "given arguments, of which there are 0: write after_response(function, *arguments)"
+        in caplog.text
+    )
 
 
 # -- checks, which ask by parameters ---------------------------------------------------------------

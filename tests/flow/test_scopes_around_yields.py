@@ -257,7 +257,7 @@ def test_a_scope_that_ends_silently_is_a_failure(
 
     path = "/slow" if where == "middleware" else "/thing"
     answer = connect(app, backend).get(path)
-    sentence = "a time limit around a generator's yield has expired and cancelled this request"
+    sentence = "a time limit around a generator's yield, such as asyncio.timeout(), has cancelled this request"
     assert (answer.status_code, answer.text) == (504, sentence)
 
 

@@ -239,8 +239,8 @@ class Slots:
         """
         if self._lent >= MOST_READERS:
             self._report(
-                "%d threads, the limit, are waiting for the bodies of slow clients: further slow "
-                "requests get 503",
+                "all %d threads that may wait for slow request bodies are waiting: further slow "
+                "requests get 503 until one of the threads is free",
                 MOST_READERS,
             )
             yield False

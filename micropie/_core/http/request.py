@@ -511,8 +511,8 @@ class Request(RequestSpellings):
             exchange.config.providers.refuse_resources(function, len(arguments))
             raise SetupError(
                 f"{getattr(function, '__qualname__', repr(function))}{signature(function)} "
-                f"can't take the given number of arguments, {len(arguments)}: write "
-                "after_response(function, *arguments)"
+                f"can't be called with the given arguments, of which there are {len(arguments)}: "
+                "write after_response(function, *arguments)"
             )
         exchange.at_end().add_task(Task(function, arguments))
 

@@ -121,7 +121,7 @@ def _result_of(call: bytes, seconds: float) -> object:
         if size > STREAM_BYTES or monotonic() > deadline:
             getattr(stream, "close", int)()
             raise PoolError(
-                "this stream is too large or too slow: an executor returns a stream only when it "
-                f"is complete, with at most {STREAM_BYTES >> 20} MiB and within {seconds:g} s"
+                "this stream is too large or too slow: an executor collects the whole stream, "
+                f"at most {STREAM_BYTES >> 20} MiB in at most {seconds:g} s, and then returns it"
             )
     return iter(chunks)

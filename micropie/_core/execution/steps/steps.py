@@ -198,7 +198,7 @@ def result_of(flow: Flow[Result]) -> Result:
     except StopIteration as end:
         result: Result = end.value
         return result
-    raise RuntimeError(f"this flow must not wait, but yielded {step!r}")
+    raise RuntimeError(f"this flow must not yield any step, but yielded {step!r}")
 
 
 def itself(awaitable: Awaitable[Result]) -> Awaitable[Result]:
