@@ -61,8 +61,8 @@ class WebSocketCall(ClientCall):
 
     disconnect = disconnect()
     advice = (
-        f"{ClientCall.advice}; a handler that only sends is cancelled App(websocket_grace=...) "
-        "seconds after the client disconnects (10 by default)"
+        f"{ClientCall.advice}; a handler that only sends is cancelled 10 seconds after the client "
+        "disconnects, or after another time that App(websocket_grace=...) sets"
     )
     _state = "connecting"
 
