@@ -74,7 +74,7 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
             break
     if wrong:
         raise SetupError(
-            f"{'; '.join(wrong)} (config.read reads the environment, and a file .env in the "
+            f"{'; '.join(wrong)} (config.read reads the environment, and a .env file in the "
             "current folder)"
         )
     return kind(**values)

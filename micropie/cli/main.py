@@ -143,8 +143,8 @@ def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]
         prog="micropie",
         description="Serve and inspect micropie applications.",
         epilog=(
-            "Each option of run can also be set by an environment variable, such as "
-            "MICROPIE_PORT=8080, or in a file .env."
+            'Each option of "micropie run" can also be set by an environment variable, such as '
+            "MICROPIE_PORT=8080, or in a .env file."
         ),
     )
     parser.add_argument("--version", action="version", version=f"micropie {__version__}")

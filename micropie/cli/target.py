@@ -209,7 +209,7 @@ def _explained(failed: str) -> Iterator[None]:
         if isinstance(error, KeyError) and frames[-1].filename in (os.__file__, "<frozen os>"):
             lines.append(
                 f"The variable {error.args[0]} isn't set: set it in the environment, or in a "
-                "file .env in this folder."
+                ".env file in the current folder."
             )
     if lines:
         raise CommandError(f"{failed}:\n{''.join(lines).rstrip()}")

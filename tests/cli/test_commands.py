@@ -1113,8 +1113,8 @@ def test_how_an_application_is_named(
     assert (status, error == "") == ((2, False) if sentence else (0, True))
     assert error.startswith(("micropie: " + sentence.format(folder=tmp_path)) if sentence else "")
     advice = (
-        "The variable PIES_9 isn't set: set it in the environment, or in a file .env in "
-        "this folder.\n"
+        "The variable PIES_9 isn't set: set it in the environment, or in a .env file in "
+        "the current folder.\n"
     )
     assert error.endswith(advice) == ("PIES_9" in source)
 

@@ -61,7 +61,7 @@ def test_all_that_is_wrong_is_named_without_its_value() -> None:
         )
     assert str(caught.value) == (
         "SHOP_DATABASE is not set; SHOP_DEBUG must be true or false; SHOP_WORKERS must be a whole number, at least 1; "
-        "SHOP_MODE must be one of slow, fast (config.read reads the environment, and a file .env in the current folder)"
+        "SHOP_MODE must be one of slow, fast (config.read reads the environment, and a .env file in the current folder)"
     )
 
 
