@@ -275,9 +275,10 @@ class Tree(_Servable):
             if isinstance(app, Application):
                 if not app.native._micropie.is_blank:
                     raise SetupError(
-                        f"the .native of the application at {prefix or '/'} has no effect, "
-                        "because cherrypy.tree is served. Either use cherrypy.tree.native, whose "
-                        "paths begin at the site's root, or serve this application alone"
+                        "what you have set on .native of the application at "
+                        f"{prefix or '/'} has no effect, because the whole cherrypy.tree is "
+                        "served. Set it on cherrypy.tree.native, where paths begin at the "
+                        "site's root, or serve this application alone"
                     )
                 app.check(config)
 
