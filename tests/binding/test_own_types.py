@@ -485,7 +485,7 @@ def handler_of(kind: Any) -> Any:
             {Price: str},
             "'value': it is a Body, in which msgspec doesn't call your decoder for Price: there, decoders",
         ),
-        (Team, {}, "App(decoders={...: function})"),
+        (Team, {}, "App(decoders={Type: function})"),
     ],
 )
 def test_a_decoder_that_can_not_be_used_fails_at_set_up(

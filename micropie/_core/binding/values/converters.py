@@ -431,12 +431,12 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
         kind.__name__ for kind, one in simple.items() if isinstance(kind, type) and one.schema
     )
     raise SetupError(
-        f"it is annotated with {annotation!r}, and micropie can't convert text to that. If a "
-        "function of yours can, write App(decoders={...: function}). If the value, such as "
-        "a database connection, doesn't come from the client, write @app.provides(...) above a "
-        f"function that returns the value. Otherwise change the annotation to {known}, an Enum, "
-        "Literal, Optional, list[...], a dataclass, a TypedDict, an attrs class, a msgspec.Struct "
-        "or a pydantic model"
+        f"it is annotated with {annotation!r}, and micropie can't convert text to that. If you "
+        "have a function that can, write App(decoders={Type: function}) with this type. If the "
+        "value, such as a database connection, doesn't come from the client, write "
+        "@app.provides(...) above a function that returns the value. Otherwise change the "
+        f"annotation to {known}, an Enum, Literal, Optional, list[...], a dataclass, a TypedDict, "
+        "an attrs class, a msgspec.Struct or a pydantic model"
     )
 
 
