@@ -429,7 +429,7 @@ class Connection(Progress):
                 f"the client did not accept a message within {seconds:g} s",
             ):
                 logger.info(
-                    "%s is closed: %s (the limit is App(websocket_send_timeout=...))",
+                    "%s is closed: %s (App(websocket_send_timeout=...) sets this limit)",
                     self._exchange.label,
                     self.reason,
                 )

@@ -341,7 +341,7 @@ def test_R57_a_slow_client_is_cut_off_and_told_why(
     run(backend, main)
     assert [record.getMessage() for record in caplog.records] == [
         "WebSocket '/' is closed: the client did not accept a message within 0.05 s "
-        "(the limit is App(websocket_send_timeout=...))"
+        "(App(websocket_send_timeout=...) sets this limit)"
     ]
 
 

@@ -188,7 +188,7 @@ class Pattern:
         if sum(segment.is_path for segment in self.segments) > 1:
             raise SetupError(
                 f"the route {text!r} has two path wildcards, so the end of the first would be "
-                "ambiguous: use one"
+                "ambiguous: use only one"
             )
 
     @property
