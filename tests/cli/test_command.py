@@ -419,7 +419,7 @@ def test_a_command_that_nobody_has(
         "sys.path", [path for path in __import__("sys").path if "pytest-of-" not in path]
     )
     assert main([word, "--drop"]) == 2
-    sentence = f"micropie: there is no command {word!r}; {advice} application, write micropie -a shop:app {word} ("
+    sentence = f"micropie: there is no command {word!r}; {advice} application, write micropie -a shop:app {word}. No "
     assert capsys.readouterr().err.startswith(sentence)
 
 
