@@ -149,5 +149,6 @@ class PostForms(HTMLParser):
                 return form
         known = "; ".join(", ".join(form.fields) for form in self._forms)
         raise ClientError(
-            f"no POST form of the page has the fields {', '.join(wanted)}; its forms have: {known}"
+            f"no POST form of the page has the fields {', '.join(wanted)}; the page's forms have: "
+            f"{known}"
         )

@@ -66,7 +66,7 @@ def test_a_form_with_a_file_and_one_that_is_missing() -> None:
         assert sent == "/ token=2&name=Ann&empty=&news=on&size=m&photo=a.png"
         with pytest.raises(
             ClientError,
-            match="has the fields nam; its forms have: token, go; token, name, empty, news, spam, size",
+            match="has the fields nam; the page's forms have: token, go; token, name, empty, news, spam, size",
         ):
             client.post_form("/", {"nam": "Bob"})
         with pytest.raises(httpx.HTTPStatusError):
