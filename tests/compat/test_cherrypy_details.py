@@ -745,7 +745,7 @@ def test_a_tree_answers_for_its_applications(serve_ours: Serve) -> None:
     ]
     for use in uses:
         with pytest.raises(
-            SetupError, match=r"at /shop has no effect.* use cherrypy\.tree\.native, whose"
+            SetupError, match=r"at /shop has no effect.* Set it on cherrypy\.tree\.native, where"
         ):
             mounted(use).native._micropie.compiled()
 
