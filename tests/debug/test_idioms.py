@@ -132,7 +132,7 @@ CALLS = [
         (
             f"raised: {raised}",
             f"import {raised.partition('.')[0]}\nfrom django import http\n"
-            "from django.core import exceptions\nimport werkzeug.exceptions\n"
+            "from django.core import exceptions\nimport starlette.exceptions, werkzeug.exceptions\n"
             f"class Root(App):\n    def index(self):\n        raise {raised}",
             "GET /",
             'Raise an exception of micropie: HTTPError(404, "No pie.") or Redirect("/pies").',
