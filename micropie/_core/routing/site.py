@@ -128,9 +128,7 @@ class Site:
                 if route is not None and last not in DOTS_AND_EMPTY and "\0" not in last:
                     exchange.path_params = arguments = [last]
                     return route, arguments, NO_VALUES
-            segments = exchange.segments()
-            if self._depth:
-                segments = segments[self._depth :]
+            segments = exchange.segments()[self._depth :]
             found = router.find(exchange.method, segments)
         except HTTPError as error:  # the path or the host is malformed
             found = Refusal(error, self.config)

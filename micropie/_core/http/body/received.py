@@ -157,7 +157,7 @@ class ReceivedBody:
         Raises 400, 413 and 415 for an invalid body.
         """
         if self.parse is not None:
-            data = self.data if type(self.data) is bytes else self.so_far or b""
+            data = self.so_far or b""
             if self.parse == "form":
                 charset = exchange.framing[1].get("charset")
                 if charset:

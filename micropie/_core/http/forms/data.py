@@ -5,7 +5,7 @@ multipart forms.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from micropie._core.errors import BadRequest, HTTPError, too_many
@@ -29,11 +29,6 @@ class Limits:
     max_data_size: int = 5 * MEBIBYTE // 2
     max_file_memory: int = 16 * MEBIBYTE  # The memory for all files. Further files go to disk.
     spool_size: int = MEBIBYTE  # A longer file goes to disk.
-    least: int = field(init=False)  # A shorter query can't reach any limit.
-
-    def __post_init__(self) -> None:
-        least = min(self.max_fields, self.max_form_field_size, self.max_data_size)
-        object.__setattr__(self, "least", least)
 
 
 DEFAULT_LIMITS = Limits()
@@ -116,8 +111,8 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
     text = query if isinstance(query, str) else query.decode("latin-1")
     # Nearly all queries are so short that they can't reach a limit, so nothing needs to be counted.
     size = len(text)
-    is_short = size <= limits.least or (
-        text.count("&") < limits.max_fields
+    is_short = (
+        (size <= limits.max_fields or text.count("&") < limits.max_fields)
         and size <= limits.max_form_field_size
         and size <= limits.max_data_size
     )
@@ -129,12 +124,10 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
     for pair in text.split("&") if is_short else ():
         if pair:  # an empty pair (``a=1&&b=2``) isn't a field
             name, _, value = pair.partition("=")
-            if not is_decoded:
-                encoded += name, value
-            elif name in fields:
-                fields[name].append(value)
+            if is_decoded:
+                fields.setdefault(name, []).append(value)
             else:
-                fields[name] = [value]
+                encoded += name, value
     pairs: Iterable[tuple[str, str]] = () if is_short else _counted(text, limits)
     if encoded:
         # Decode all names and values at once, separated by NUL, which none of them may contain.
