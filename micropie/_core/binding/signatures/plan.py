@@ -477,6 +477,7 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
         )
 
 
+_RESPONSE = "self.response in the handler, and remove this parameter"
 _INSTEAD = by_name(
     {
         "a parameter such as db: Db, and @app.provides(Db) above the function that opens a Db": (
@@ -486,7 +487,7 @@ _INSTEAD = by_name(
             "Query Header Cookie Form Body Request UploadFile"
         ),
         "request.after_response(function) in the handler": "BackgroundTasks BackgroundTask",
-        "self.response in the handler, and remove this parameter": "Response JSONResponse",
+        _RESPONSE: "Response JSONResponse",
         "<number:int> in the path, and number: int as a parameter": "Path",
         "a parameter such as pie: UploadFile, imported from micropie": (
             "File FileStorage UploadedFile"
@@ -500,8 +501,8 @@ _INSTEAD = by_name(
 _NOT_ANNOTATED = {
     "request": "request: Request",
     "req": "req: Request",
-    "response": "self.response in the handler, and remove this parameter",
-    "res": "self.response in the handler, and remove this parameter",
+    "response": _RESPONSE,
+    "res": _RESPONSE,
     "ws": "async def ws_name(self, ws), or @websocket above async def name(self, ws)",
 }
 _OTHER_FRAMEWORKS = {"fastapi", "litestar", "starlette", "django", "flask", "werkzeug"}

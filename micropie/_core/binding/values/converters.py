@@ -149,7 +149,7 @@ class OwnTypes(NamedTuple):
         if not takes(decode, 1) or taken is kind:
             raise SetupError(
                 f"decoders={{{kind.__name__}: ...}} needs a function with one parameter, the "
-                f"value to convert. Annotate this parameter as str, for example, but not as "
+                "value to convert. Annotate this parameter as str, for example, but not as "
                 f"{kind.__name__}"
             )
         return str if taken is Parameter.empty else taken
