@@ -106,8 +106,10 @@ def _replaced_methods(application: Application) -> Iterator[str]:
         if callers and f"super().{name}(" not in sources[name]:
             method = f"{owner.__name__}.{name} replaces App.{name}"
             place = Inspector.place_of(getattr(owner, name))
-            advice = f"rename the handler {name}"
-            yield f"{place}: {method}, but {callers[0]} calls self.{name}(...): {advice}"
+            yield (
+                f"{place}: {method}, but {callers[0]} calls self.{name}(...): rename the handler "
+                f"{name}"
+            )
 
 
 def _is_debug_of_this_machine() -> bool:

@@ -18,6 +18,7 @@ _MOUNTED = (
     "write cherrypy.tree.mount(root, path, config) instead, and on the next line "
     '"app = cherrypy.tree"'
 )
+
 # Names in the original frameworks that are an application or return one.
 _MAKERS = frozenset(
     {
