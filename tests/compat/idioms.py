@@ -206,8 +206,8 @@ NEEDS: dict[str, dict[str, str]] = {
             'write "import micropie.compat.cherrypy.lib.static as s"'
         ),
         "import micropie.compat.cherrypy": 'write "from micropie.compat import cherrypy"',
-        "cherrypy.quickstart(object())": "instead, and on the next line",
-        "def main(): cherrypy.quickstart(object())": "instead, and on the next line",
+        "cherrypy.quickstart(object())": 'instead, and on the next line "app = cherrypy.tree"',
+        "def main(): cherrypy.quickstart(object())": 'instead, and on the next line "app = cherrypy.tree"',
         "cherrypy.tree.mount(object())\ncherrypy.engine.start()\ncherrypy.engine.block()": (
             "write app = cherrypy.tree above the call, and move the call into an if __name__"
         ),
