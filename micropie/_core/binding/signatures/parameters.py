@@ -132,7 +132,6 @@ class BoundParameter:
         Raises 415 if micropie doesn't parse the body's content type.
         """
         exchange, key, places = request._exchange, self.key, self.places
-        body = exchange.body
         if self.is_whole:
             for name in places:
                 get, read = places[name]
@@ -142,7 +141,7 @@ class BoundParameter:
         else:
             if "query" in places and key in (query := exchange.query):
                 return _from_texts(self, query[key], "query")
-            for name, by_name in body.by_place:
+            for name, by_name in exchange.body.by_place:
                 if name not in places:
                     continue
                 get, read = places[name]
@@ -150,8 +149,8 @@ class BoundParameter:
                 if key in values:
                     value = values[key]
                     return value if read is None else read(self, value, name)
-        if body.form is not None:
-            return self._left_out(request, body.form)
+        if exchange.body.form is not None:
+            return self._left_out(request, exchange.body.form)
         if self.default is REQUIRED:
             raise _missing(self, request)
         return self.default
