@@ -46,6 +46,11 @@ def then(result: object, function: Callable[[Any], object]) -> object:
     return await_first()
 
 
+def utf8(chunk: object) -> object:
+    """Return a string encoded in UTF-8, and anything else unchanged."""
+    return chunk.encode() if isinstance(chunk, str) else chunk
+
+
 class Chunks(chain[Any]):
     """An iterator over chunks, with a ``close`` method that closes their source. It is derived from
     ``chain`` for speed, because the ``__next__`` of ``chain`` is implemented in C.

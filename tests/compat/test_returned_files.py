@@ -299,6 +299,133 @@ def test_an_open_file_is_closed_once(serve_ours: Serve, make: Make) -> None:
     assert [file.closed for file in made] == [1] * 4
 
 
+@pytest.mark.parametrize("piece", [bytearray(b"pie"), memoryview(b"pie")], ids=["array", "view"])
+def test_chunks_may_be_any_kind_of_bytes(cherrypy: Any, serve: Serve, piece: Any) -> None:
+    class File:
+        read = staticmethod(partial(next, iter([piece, b"", piece, b""])))
+
+    class Pie(bytes):
+        """What some template engines return."""
+
+    for page in (File, lambda: (each for each in [piece]), lambda: Pie(piece)):
+        answer = serve(site(cherrypy, page)).get("/")
+        assert (answer.status_code, answer.content) == (200, b"pie")
+
+
+@pytest.mark.parametrize("is_file", [False, True], ids=["generator", "file"])
+def test_headers_set_while_a_body_is_made(cherrypy: Any, serve: Serve, is_file: bool) -> None:
+    """The hooks see them, and the status is sent."""
+
+    def lines() -> Iterator[str]:
+        cherrypy.response.status = 404
+        cherrypy.response.headers["X-Pie"] = "none"
+        yield "Grüße"
+
+    class File:
+        def __init__(self) -> None:
+            self.lines = lines()
+
+        def read(self, size: int) -> str:
+            return next(self.lines, "")
+
+    def note() -> None:
+        seen.append((cherrypy.response.status, cherrypy.response.headers["X-Pie"]))
+
+    seen: list[tuple[object, str]] = []
+    page = File if is_file else lines
+    answer = serve(site(cherrypy, page, **{"hooks.before_finalize": note})).get("/")
+    assert (answer.status_code, answer.text) == (404, "Grüße")
+    assert answer.headers["X-Pie"] == "none"
+    assert seen == [(404, "none")]
+
+
+@pytest.mark.parametrize("kind", ["generator", "not encodable"])
+def test_hooks_run_once_for_an_error_in_a_body(cherrypy: Any, serve: Serve, kind: str) -> None:
+    def page() -> Any:
+        if kind == "generator":
+            yield "begun"
+            raise cherrypy.HTTPError(406)
+        yield "€"
+
+    calls: list[str] = []
+    config = {"hooks.before_finalize": lambda: calls.append("called"), **LATIN_1}
+    assert serve(site(cherrypy, page, **config)).get("/").status_code == 406
+    assert calls == ["called"]
+
+
+@pytest.mark.parametrize("status", [404, "404 Not Found"], ids=str)
+def test_a_status_set_too_late_has_no_effect(cherrypy: Any, serve: Serve, status: object) -> None:
+    """``output_status`` can still be changed."""
+
+    def change() -> None:
+        cherrypy.response.status = status
+
+    def pieces() -> Iterator[bytes]:
+        change()
+        yield b"pie"
+
+    def choose() -> None:
+        cherrypy.response.output_status = b"201 Created"
+
+    app = site(cherrypy, lambda: "pie", **{"hooks.on_end_resource": choose})
+    assert serve(app).get("/").status_code == 201
+    for page, name, value in (
+        (lambda: "pie", "hooks.on_end_resource", change),
+        (pieces, "tools.encode.on", False),
+    ):
+        answer = serve(site(cherrypy, page, **{name: value})).get("/")
+        assert (answer.status_code, answer.text) == (200, "pie")
+
+
+def test_an_empty_file_is_not_compressed(cherrypy: Any, serve: Serve, make: Make) -> None:
+    client = serve(site(cherrypy, lambda: make("empty"), **{"tools.gzip.on": True}))
+    answer = client.get("/")
+    assert "Content-Encoding" not in answer.headers
+    assert answer.headers["Content-Length"] == "0"
+
+
+@both_ways
+@pytest.mark.parametrize("kind", ["open", "open binary", "latin-1", "gzip", "decoded", "memory"])
+def test_open_files_of_any_kind(
+    serve_ours: Serve, make: Make, tmp_path: Path, kind: str, stream: bool
+) -> None:
+    """The original counts the bytes on the disk, and sends no text under this media type."""
+    (tmp_path / "latin").write_text(TEXT, "latin-1", newline="")
+    (tmp_path / "page.gz").write_bytes(gzip.compress(DATA))
+    files: dict[str, Callable[[], Any]] = {
+        "latin-1": lambda: (tmp_path / "latin").open(encoding="latin-1", newline=""),
+        "gzip": lambda: gzip.GzipFile(tmp_path / "page.gz"),
+        "decoded": lambda: codecs.getreader("utf-8")((tmp_path / "page.txt").open("rb")),
+    }
+
+    def page() -> Any:
+        file = files[kind]() if kind in files else make(kind)
+        file.read(2)
+        return ours.lib.static.serve_fileobj(file, "application/octet-stream")
+
+    for config in ({}, {"tools.encode.on": False}):
+        client = serve_ours(site(ours, page, **config, **{"response.stream": stream}))
+        answer = client.get("/")
+        assert (answer.status_code, answer.content) == (200, DATA[2:])
+
+
+@pytest.mark.parametrize("kind", ["both", "open binary", "memory"])
+def test_an_error_page_is_a_file(serve_ours: Serve, make: Make, kind: str) -> None:
+    """The original sends no text file, and no file without an iterator."""
+    made: list[Any] = []
+
+    def page(**values: str) -> Any:
+        made.append(make(kind))
+        return made[-1]
+
+    def fail() -> None:
+        raise ours.HTTPError(403)
+
+    answer = serve_ours(site(ours, fail, **{"error_page.403": page})).get("/")
+    assert (answer.status_code, answer.content) == (403, DATA)
+    assert [int(file.closed) for file in made] == [1]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
 @pytest.mark.parametrize("kind", TEXT_FILES)
 def test_bottle_encodes_text_files_in_the_response_s_charset(

@@ -16,10 +16,12 @@ from micropie import HTTPError as NativeError
 from micropie import Redirect
 from micropie.compat.addresses import join
 from micropie.compat.carrier import may_see_tracebacks
+from micropie.compat.cherrypy.lib import pieces_of
 from micropie.compat.cherrypy.lib.httputil import valid_status
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.urls import place, url
 from micropie.compat.core import RaisedAnswer
+from micropie.compat.results import Chunks, utf8
 
 __version__ = "18.10.0"
 
@@ -297,7 +299,8 @@ def _made(page: Callable[..., Any], values: dict[str, str]) -> bytes | Iterator[
     made = page(**values)
     if isinstance(made, str | bytes):
         return made.encode() if isinstance(made, str) else made
-    return (part.encode() if isinstance(part, str) else part for part in made)
+    pieces: Any = pieces_of(made) if hasattr(made, "read") else made
+    return Chunks.of(pieces, map(utf8, pieces))
 
 
 def _without_traceback(page: Callable[..., Any], values: dict[str, str]) -> bytes:

@@ -20,7 +20,7 @@ from micropie.compat.cherrypy.dispatch import Dispatcher
 from micropie.compat.cherrypy.errors import HTTPError, InternalRedirect
 from micropie.compat.cherrypy.hooks import Hook, HookMap, hookpoints, of_all_requests  # noqa: F401 - re-exported by _cprequest
 from micropie.compat.cherrypy.lazily import lazy
-from micropie.compat.cherrypy.lib import pieces_of
+from micropie.compat.cherrypy.lib import EncodedChunks, ServedChunks, pieces_of
 from micropie.compat.cherrypy.lib.httputil import (
     HeaderMap,
     Host,
@@ -34,6 +34,7 @@ from micropie.compat.cherrypy.types import Namespace, Parameters, Section
 from micropie.compat.core import Exchange as NativeExchange
 from micropie.compat.core import FileRange
 from micropie.compat.environs import Environ, body_of, own_environ, read_cookies
+from micropie.compat.results import Chunks, utf8
 
 
 class Request:
@@ -357,9 +358,20 @@ class Response:
     timeout = 300
     media_type = "text/html"
     """The Content-Type that ``headers`` has when it is created."""
-    output_status: bytes | None = None
     header_list: Any = ()
     _body: Any = ()
+    _status_line: str | None = None
+    """The status to send. Once ``finalize`` has set it, changes to ``status`` have no effect."""
+
+    @property
+    def output_status(self) -> bytes | None:
+        """The status to send, or None before ``finalize``."""
+        line = self._status_line
+        return None if line is None else line.encode("latin-1", "replace")
+
+    @output_status.setter
+    def output_status(self, status: bytes) -> None:
+        self._status_line = status.decode("latin-1")
 
     @lazy
     def headers(self) -> HeaderMap:
@@ -411,9 +423,17 @@ class Response:
                 )
             if value is None or (not value and isinstance(value, list | tuple)):
                 value = b""
+            elif isinstance(value, bytes):
+                value = bytes(value)  # an instance of a subclass
             elif hasattr(value, "read") and type(value) is not FileRange:
                 value = pieces_of(value)
+            elif type(value) is ServedChunks:
+                value = Chunks.of(value, map(utf8, value))
         self._body = value
+        if type(value) is EncodedChunks and not self.stream:
+            self.collapse_body()
+            # The handler may have set the number of characters instead of bytes.
+            self.headers.pop("Content-Length", None)
 
     def collapse_body(self) -> bytes:
         """Join the body's chunks, set the result as the body, and return it."""
@@ -422,7 +442,7 @@ class Response:
             chunks = []
             try:
                 for chunk in body:
-                    if not isinstance(chunk, bytes):
+                    if not isinstance(chunk, _BYTES):
                         raise TypeError(f"Chunk {chunk!r} is not bytes.")
                     chunks.append(chunk)
             finally:
@@ -439,14 +459,14 @@ class Response:
         """
         status = self.status
         if status is None or status == 200:
-            code, self.status = 200, "200 OK"
+            code, line = 200, "200 OK"
         else:
             try:
                 code, reason, _ = valid_status(status)
             except ValueError as error:
                 raise HTTPError(500, str(error)) from error
-            self.status = f"{code} {reason}"
-        self.output_status = self.status.encode("latin-1", "replace")
+            line = f"{code} {reason}"
+        self.status = self._status_line = line
         headers = self.headers
         if self.stream:
             if dict.get(headers, "Content-Length") is None:
@@ -462,6 +482,9 @@ class Response:
             self.header_list += [
                 ("Set-Cookie", morsel.OutputString()) for morsel in self.cookie.values()
             ]
+
+
+_BYTES = (bytes, bytearray, memoryview)
 
 
 def _outside() -> Exchange:

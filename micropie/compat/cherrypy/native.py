@@ -179,7 +179,7 @@ def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> _Answer:
         steps.
     """
     request, response = exchange.request, exchange.response
-    status = status_of(response.status)
+    status = status_of(response._status_line)
     body = response._body
     hooks = (
         request.hooks

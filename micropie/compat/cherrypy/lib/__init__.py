@@ -83,6 +83,21 @@ def file_generator_limited(
         yield chunk
 
 
+class EncodedChunks(Chunks):
+    """An iterator over a handler's chunks, whose strings are encoded.
+
+    ``Response`` joins the chunks at once unless the response is streamed, because making them may
+    set headers or raise an ``HTTPError``.
+    """
+
+
+class ServedChunks(Chunks):
+    """An iterator over the chunks of an open file, for ``serve_fileobj``.
+
+    ``Response`` encodes strings in UTF-8 if the tool ``encode`` hasn't encoded them.
+    """
+
+
 class FilePart(Chunks):
     """An iterator over the chunks of a part of a file on disk. Content-Length is set already, so
     ``Response`` needn't join the chunks to compute it.

@@ -9,6 +9,7 @@ from typing import Any
 
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lib import (
+    EncodedChunks,
     FilePart,
     is_closable_iterator,
     listed,
@@ -17,7 +18,7 @@ from micropie.compat.cherrypy.lib import (
 )
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.core import FileRange
-from micropie.compat.results import Chunks, then
+from micropie.compat.results import then
 
 UTF8 = "utf-8"
 
@@ -96,7 +97,7 @@ class ResponseEncoder:
         if body is None or isinstance(body, bytes | dict):
             return body
         pieces: Any = pieces_of(body) if hasattr(body, "read") else body
-        return Chunks.of(pieces, map(self._bytes, pieces, repeat(encoding)))
+        return EncodedChunks.of(pieces, map(self._bytes, pieces, repeat(encoding)))
 
     def _bytes(self, piece: object, encoding: str) -> object:
         if not isinstance(piece, str):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import codecs
 import mimetypes
 import os
 import re
@@ -18,11 +19,16 @@ from urllib.parse import quote
 
 from micropie import HTTPError as NativeError
 from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, NotFound
-from micropie.compat.cherrypy.lib import FilePart, file_generator_limited, pieces_of
+from micropie.compat.cherrypy.lib import (
+    FilePart,
+    ServedChunks,
+    file_generator_limited,
+    pieces_of,
+)
 from micropie.compat.cherrypy.lib.httputil import HTTPDate, get_ranges, valid_status
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.core import FileRange, current, select, validators_of
-from micropie.compat.results import LONGEST_NAME, Chunks, in_ascii
+from micropie.compat.results import LONGEST_NAME, in_ascii
 
 # If a request has more ranges than this, or its ranges have more than ``_LONGEST_PARTS`` bytes, the
 # whole file is sent. RFC 9110 allows that.
@@ -122,23 +128,39 @@ def serve_fileobj(
     if facts is None or not stat.S_ISREG(facts.st_mode):
         if hasattr(fileobj, "seek"):
             _accept_ranges()
-        serving.response.body = body
+        serving.response.body = body = ServedChunks.of(body, body)
         return body
     _set_validators(facts)
-    size = facts.st_size
+    size, chunks = facts.st_size, body
     ranges = _ranges(size)
     _accept_ranges()
     if ranges is not None and len(ranges) == 1:
         start, stop = ranges[0]
         _set_partial(start, stop, size)
         fileobj.seek(start)
-        body = Chunks.of(body, file_generator_limited(fileobj, stop - start))
-    else:
-        headers["Content-Length"] = str(size)
-    if isinstance(fileobj, BufferedReader | BufferedRandom | FileIO):
-        body = FilePart.of(body, body)
-    serving.response.body = body
+        chunks = file_generator_limited(fileobj, stop - start)
+    if _is_converted(fileobj):
+        headers.pop("Content-Length", None)  # it isn't known before the object is read
+    elif chunks is body:
+        position = fileobj.tell() if hasattr(fileobj, "tell") else 0
+        headers["Content-Length"] = str(max(size - position, 0))
+    is_plain = isinstance(fileobj, BufferedReader | BufferedRandom | FileIO)
+    serving.response.body = body = (FilePart if is_plain else ServedChunks).of(body, chunks)
     return body
+
+
+_COMPRESSED = frozenset({"bz2", "gzip", "lzma"})  # the modules of classes
+
+
+def _is_converted(fileobj: Any) -> bool:
+    """Return whether reading an object returns something else than the bytes on disk: text, or
+    decompressed bytes.
+    """
+    return (
+        hasattr(fileobj, "encoding")
+        or isinstance(fileobj, codecs.StreamReader)
+        or type(fileobj).__module__ in _COMPRESSED
+    )
 
 
 def _send_file(file: FileIO, path: str, facts: os.stat_result) -> bytes | FileRange:
