@@ -426,7 +426,7 @@ def test_an_error_page_is_a_file(serve_ours: Serve, make: Make, kind: str) -> No
     assert [int(file.closed) for file in made] == [1]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16"])
 @pytest.mark.parametrize("kind", TEXT_FILES)
 def test_bottle_encodes_text_files_in_the_response_s_charset(
     make_client: MakeClient, make: Make, kind: str, encoding: str
@@ -444,6 +444,27 @@ def test_bottle_encodes_text_files_in_the_response_s_charset(
     assert client.get("/").content == TEXT.encode(encoding)
     assert client.head("/").content == b""
     assert {file.closed for file in made if isinstance(file, Closes)} <= {1}
+
+
+@pytest.mark.parametrize(
+    ("file", "charset", "content"),
+    [
+        (partial(io.StringIO, "パイ"), "iso-2022-jp", "パイ".encode("iso2022_jp")),
+        (partial(io.BytesIO, DATA), "utf-16", DATA),
+    ],
+    ids=["text", "bytes"],
+)
+def test_an_encoder_adds_bytes_after_text_only(
+    make_client: MakeClient, file: Callable[[], Any], charset: str, content: bytes
+) -> None:
+    app = our_bottle.Bottle()
+
+    @app.get("/")
+    def page() -> Any:
+        our_bottle.response.content_type = f"text/plain; charset={charset}"
+        return file()
+
+    assert make_client(app).get("/").content == content
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ then convert the result to micropie's response.
 from __future__ import annotations
 
 import logging
+from codecs import getincrementalencoder
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import methodcaller
@@ -325,8 +326,15 @@ def _file_object(exchange: Exchange, file: Any) -> object:
 
 
 def _encoded_pieces(read: Callable[[int], bytes | str], charset: str) -> Iterator[bytes]:
+    # One encoder for all pieces, because UTF-16 has a byte order mark at the beginning only.
+    encoder = None
     while piece := read(CHUNK):
-        yield piece.encode(codec_of(charset)) if isinstance(piece, str) else piece
+        if isinstance(piece, str):
+            encoder = encoder or getincrementalencoder(codec_of(charset))()
+            piece = encoder.encode(piece)
+        yield piece
+    if encoder is not None and (rest := encoder.encode("", final=True)):
+        yield rest
 
 
 def _peeked(exchange: Exchange, out: Any) -> object:
