@@ -72,7 +72,8 @@ def own_environ(exchange: Exchange) -> Environ:
     if exchange.peer.host is not None:
         environ["HTTP_HOST"] = exchange.peer.host
     if exchange.peer.client is not None:
-        environ["REMOTE_ADDR"] = exchange.peer.client.host
+        client = exchange.peer.client
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = client.host, str(client.port)
         # The server has set this to the host name of the proxy, not of the client.
         environ.pop("REMOTE_HOST", None)
     if received is not None:

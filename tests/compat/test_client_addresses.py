@@ -115,12 +115,13 @@ def test_the_name_of_a_proxy_is_not_the_client_s(connect: MakeClient) -> None:
 
     def environ_of_a_mount(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
-        return [f"{environ['REMOTE_ADDR']} {environ.get('REMOTE_HOST')}".encode()]
+        facts = map(environ.get, ("REMOTE_ADDR", "REMOTE_PORT", "REMOTE_HOST"))
+        return [" ".join(map(str, facts)).encode()]
 
     app = knowing(proxied(environ_of_a_mount), REMOTE_HOST="localhost")
     client = connect(app, "wsgi", validate=False, client=CLIENT)
-    assert client.get("/", headers=FORWARDED).text == "198.51.100.1 None"
-    assert client.get("/").text == "192.0.2.7 localhost"
+    assert client.get("/", headers=FORWARDED).text == "198.51.100.1 0 None"
+    assert client.get("/").text == "192.0.2.7 50000 localhost"
 
 
 def bottle_facts(bottle: Any) -> Any:
@@ -162,8 +163,9 @@ def test_the_name_of_a_proxy_is_not_bottle_s_client(connect: MakeClient) -> None
 
     @app.get("/")
     def index() -> str:
-        return f"{our_bottle.request.remote_addr} {our_bottle.request.get('REMOTE_HOST')}"
+        request = our_bottle.request
+        return f"{request.remote_addr} {request['REMOTE_PORT']} {request.get('REMOTE_HOST')}"
 
     client = connect(knowing(app, REMOTE_HOST="localhost"), "wsgi", validate=False, client=CLIENT)
-    assert client.get("/", headers=FORWARDED).text == "198.51.100.1 None"
-    assert client.get("/").text == "192.0.2.7 localhost"
+    assert client.get("/", headers=FORWARDED).text == "198.51.100.1 0 None"
+    assert client.get("/").text == "192.0.2.7 50000 localhost"

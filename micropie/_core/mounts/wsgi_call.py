@@ -202,7 +202,7 @@ def move(
     environ["SCRIPT_NAME"], environ["PATH_INFO"] = mounted_path.script_name, mounted_path.path_info
     environ["wsgi.url_scheme"] = exchange.scheme
     if client is not None:
-        environ["REMOTE_ADDR"] = client.host
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = client.host, str(client.port)
     if exchange.peer.host is not None:
         environ["HTTP_HOST"] = exchange.peer.host
     return environ
