@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App
+from micropie import App, HttpMiddleware
 from micropie.compat import bottle as our_bottle
 from micropie.compat import cherrypy as ours
 from micropie.middleware import ProxyHeaders
@@ -70,6 +70,37 @@ def test_what_a_wsgi_server_knows(cherrypy: Any, connect: MakeClient, key: str) 
     answer = connect(app, "wsgi", validate=False, client=CLIENT).get("/")
     name = "pies.example"
     assert answer.text == repr([CLIENT[0]] * 2 + [name] + [CLIENT[0]] * 2 + [name, "ann"])
+
+
+def test_a_listener_at_the_end_of_a_request(cherrypy: Any, serve: Serve) -> None:
+    seen: list[str] = []
+
+    def note() -> None:
+        seen.append(f"{cherrypy.request.remote.ip} {cherrypy.response.status}")
+
+    cherrypy.engine.subscribe("after_request", note)
+    client = serve(facts(cherrypy), client=CLIENT)
+    client.get("/")
+    client.close()
+    cherrypy.engine.unsubscribe("after_request", note)
+    assert seen == [f"{CLIENT[0]} 200 OK"]
+
+
+def test_native_code_reads_no_default_address(make_client: MakeClient) -> None:
+    seen: list[object] = []
+
+    class Looks(HttpMiddleware):
+        def before_request(self, request: Any) -> None:
+            seen.append(ours.serving.request.remote.ip)
+
+    app = facts(ours)
+    app.native.get("/native")(lambda: ours.serving.request.remote.ip)
+    client = make_client(app, client=CLIENT)
+    assert client.get("/native").status_code == 500
+    app.native.middlewares.append(Looks())
+    assert client.get("/").status_code == 500
+    assert seen == []
+    assert ours.serving.request.remote.ip == "127.0.0.1", "outside of requests"
 
 
 def test_a_tool_sets_the_user(cherrypy: Any, serve: Serve) -> None:

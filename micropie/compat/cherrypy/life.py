@@ -19,6 +19,7 @@ run in one thread.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Generator
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from inspect import isawaitable
@@ -75,8 +76,7 @@ def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
     if bus.watches_requests:
         bus.publish("acquire_thread")
         bus.publish("before_request")
-        at_end = native.after_response if native.environ is None else native.on_close
-        at_end(partial(bus.publish, "after_request"))
+        _publish_at_end(native)
     request = app.request_class(native._exchange, app, path)
     exchange = Exchange(request, app.response_class())
     native.__dict__["_cherrypy"] = exchange
@@ -104,6 +104,15 @@ def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
     except Exception as error:
         begun.failure = error
     return exchange, begun
+
+
+def _publish_at_end(native: NativeRequest) -> None:
+    """Publish ``after_request`` when the response was sent. Listeners read ``cherrypy.request``."""
+    publish = partial(bus.publish, "after_request")
+    if native.environ is None:
+        native.after_response(publish)
+    else:  # the server may close the response in another context
+        native.on_close(partial(copy_context().run, publish))
 
 
 def _find(request: Request) -> Plan:

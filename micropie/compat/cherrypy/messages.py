@@ -29,12 +29,25 @@ from micropie.compat.cherrypy.lib.httputil import (
     valid_status,
 )
 from micropie.compat.cherrypy.plans import Plan, merged_from
-from micropie.compat.cherrypy.serving import Exchange, Outside
+from micropie.compat.cherrypy.serving import Exchange, Outside, refuse_in_native
 from micropie.compat.cherrypy.types import Namespace, Parameters, Section
 from micropie.compat.core import Exchange as NativeExchange
 from micropie.compat.core import FileRange
 from micropie.compat.environs import Environ, body_of, own_environ, read_cookies
 from micropie.compat.results import Chunks, utf8
+
+
+class _DefaultRemote:
+    """The client's address in a request that no client has sent. In a native handler, reading it
+    raises ``RuntimeError``, because 127.0.0.1 would be taken for the address of the client.
+    """
+
+    def __init__(self, address: Host) -> None:
+        self._address = address
+
+    def __get__(self, request: object, owner: type) -> Host:
+        refuse_in_native("request")
+        return self._address
 
 
 class Request:
@@ -48,7 +61,7 @@ class Request:
     """
     app: Any = None
     local = Host("127.0.0.1", 80)
-    remote = Host("127.0.0.1", 1111)
+    remote: Any = _DefaultRemote(Host("127.0.0.1", 1111))
     scheme = "http"
     server_protocol = "HTTP/1.1"
     protocol = (1, 1)

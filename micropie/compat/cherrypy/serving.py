@@ -121,13 +121,20 @@ def _target(name: str) -> Any:
     exchange = None if native is None else native.__dict__.get("_cherrypy")
     if exchange is not None:
         return getattr(exchange, name)
-    if native is not None and name in ("request", "response"):
+    if name in ("request", "response"):
+        refuse_in_native(name)
+    return getattr(current_exchange(), name)
+
+
+def refuse_in_native(name: str) -> None:
+    """Raise ``RuntimeError`` for the request or the response in a native handler."""
+    native = current.get(None)
+    if native is not None and "_cherrypy" not in native.__dict__:
         raise RuntimeError(
             f"cherrypy.{name} is only for CherryPy's handlers and the functions that they call. "
             "Elsewhere in a request, use micropie.request (.method, .headers, .query) and "
             "micropie.request.response (.headers[...], .status, .set_cookie(...))"
         )
-    return getattr(current_exchange(), name)
 
 
 class Proxy:
@@ -135,7 +142,7 @@ class Proxy:
 
     In native handlers only ``session`` works. ``serving.request`` and ``serving.response`` are
     default objects there, because native handlers may call functions of this package that read
-    them.
+    them. Only the default request's ``remote`` raises an error, too.
     """
 
     __slots__ = ("__attrname__",)
