@@ -9,7 +9,7 @@ other requests.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from micropie import App, HTTPError, Request, SetupError
@@ -22,6 +22,7 @@ from micropie.compat.core import (
     current,
     marked_layer,
 )
+from micropie.compat.originals import enter_pool
 from micropie.compat.results import LONGEST_KEPT
 from micropie.config import Settings
 from micropie.extensions import is_on_this_machine
@@ -99,6 +100,11 @@ class CarryingTree(Tree):
     """
     in_memory: Callable[[], Iterable[tuple[str, str]]] = staticmethod(tuple)
     """See ``MovedApp.kept_in_memory``."""
+
+    @property
+    def enter_in_pool(self) -> tuple[Callable[[], object], ...]:  # type: ignore[override]
+        """See ``MessageConfig.enter_in_pool``."""
+        return (partial(enter_pool, self.moved_from),)
 
     def session_backend(self) -> SessionBackend:
         """See ``Tree.session_backend``."""
@@ -198,19 +204,6 @@ class Carried:
         ``self.native.websocket``.
         """
         return self.native.websocket(path, name=name)
-
-
-def migrated_request(framework: str) -> Request | None:
-    """Return the current request if an application written for ``framework`` handles it, whether in
-    a migrated handler, a native one or a hook; otherwise None.
-    """
-    request: Any = current.get(None)
-    # In a process of the pool there is no application.
-    if request is None or request._exchange.is_pooled:
-        return None
-    app = request._exchange.config.tree[0].app
-    is_of = isinstance(app, MovedApp) and app._micropie.moved_from == framework
-    return request if is_of else None
 
 
 def refuse_marks(handler: Callable[..., object]) -> None:

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dis import get_instructions
 from functools import cache
 from importlib.machinery import ModuleSpec
 from traceback import walk_tb
@@ -22,13 +23,14 @@ from types import FrameType, ModuleType
 from typing import Any
 from weakref import WeakSet
 
-from micropie.compat.carrier import migrated_request
+from micropie import Request
+from micropie.compat.core import current
 from micropie.compat.stand_in import (
     advice_for,
     has_original,
     holders,
+    holds_original,
     import_of_original,
-    imports_original,
     is_below,
     is_installed,
 )
@@ -41,11 +43,42 @@ class OriginalFrameworkError(RuntimeError):
     """Raised if a migrated application uses the original framework."""
 
 
+def migrated_request(framework: str) -> Request | None:
+    """Return the current request if an application written for ``framework`` handles it, whether in
+    a migrated handler, a native one or a hook; otherwise None.
+    """
+    request: Any = current.get(None)
+    if request is None:
+        return None
+    exchange = request._exchange
+    moved_from = (
+        vars(request).get(_MOVED_FROM)  # set by ``enter_pool``
+        if exchange.is_pooled
+        else getattr(exchange.config.tree[0].app._micropie, "moved_from", None)
+    )
+    return request if moved_from == framework else None
+
+
+_MOVED_FROM = "_moved_from"
+
+
 def watch(framework: str) -> None:
     """Install the checks in the original framework, immediately or when it is imported. The checks
     raise ``OriginalFrameworkError``. Log the names of modules that have imported it.
     """
     warn_of_originals(framework)
+    _install(framework)
+
+
+def enter_pool(framework: str) -> None:
+    """Install the checks in a process of the pool, for the request that it has just received from
+    an application written for ``framework``.
+    """
+    vars(current.get())[_MOVED_FROM] = framework
+    _install(framework)
+
+
+def _install(framework: str) -> None:
     module = sys.modules.get(framework)
     if module is not None and has_original(framework):
         _guard(framework, module)
@@ -131,32 +164,50 @@ def _guard(framework: str, module: Any) -> None:
 
 def _guard_cherrypy(module: Any) -> None:
     """Replace the class attributes ``request`` and ``response`` of ``cherrypy.serving`` with
-    ``_Default`` descriptors. The class attributes are the defaults for code outside of requests.
-
-    While the original handles a request, it sets instance attributes of the same names. These hide
-    the descriptors, so no error is raised.
+    ``_PerThread`` descriptors. The class attributes are the defaults for code outside of requests.
     """
     kind = type(module.serving)
     for name in ("request", "response"):
-        setattr(kind, name, _Default(vars(kind)[name], module.log))
+        setattr(kind, name, _PerThread(name, vars(kind)[name], module.log))
 
 
-class _Default:
-    """A class attribute that raises an error if it is read while a migrated application handles a
-    request.
+class _PerThread:
+    """An attribute of ``cherrypy.serving``, which has another value in each thread.
+
+    The original sets it before it handles a request, and removes it when the server closes the
+    response, which may happen late or never. So ``__set__`` records the value on the current
+    request, and ``__get__`` raises an error for any other value while a migrated application
+    handles a request.
 
     ``log``: the original's ``cherrypy.log``. The log may read the attribute at any time, because it
         has to find the current application's log.
     """
 
-    def __init__(self, value: object, log: object) -> None:
-        self._value = value
+    def __init__(self, name: str, default: object, log: object) -> None:
+        self._name = name
+        self._default = default
         self._log = log
+        self._recorded = f"_original_cherrypy_{name}"
 
-    def __get__(self, instance: object, owner: type) -> object:
-        if migrated_request("cherrypy") is not None:
-            _refuse("cherrypy", self._log)
-        return self._value
+    def __get__(self, serving: object, owner: type) -> object:
+        own = {} if serving is None else vars(serving)
+        value = own.get(self._name, self._default)
+        request = migrated_request("cherrypy")
+        if request is None or (self._name in own and vars(request).get(self._recorded) is value):
+            return value
+        _refuse("cherrypy", self._log)
+        return self._default
+
+    def __set__(self, serving: object, value: object) -> None:
+        vars(serving)[self._name] = value
+        request = migrated_request("cherrypy")
+        if request is not None:
+            vars(request)[self._recorded] = value
+
+    def __delete__(self, serving: object) -> None:
+        if self._name not in vars(serving):
+            raise AttributeError(self._name)
+        del vars(serving)[self._name]
 
 
 def _guard_bottle(module: Any) -> None:
@@ -221,34 +272,59 @@ _GUARDS = {"bottle": ("request", _guard_bottle), "cherrypy": ("serving", _guard_
 
 
 def _refuse(framework: str, log: object = None) -> None:
-    """Raise ``OriginalFrameworkError`` with the name of the module that uses the original.
+    """Raise ``OriginalFrameworkError`` with the name of the module that imports the original.
 
     ``log``: the original's ``cherrypy.log``. If ``log`` is the caller, return without an error.
     """
     frame: FrameType | None = sys._getframe()
-    name: str | None = __name__
     used = ""
-    while frame is not None and name is not None and _is_inside(name, framework):
+    while frame is not None and _is_inside(frame, framework):
         if log is not None and frame.f_locals.get("self") is log:
             return
         used = frame.f_code.co_qualname
         frame = frame.f_back
-        name = None if frame is None else frame.f_globals.get("__name__")
-    assert frame is not None  # noqa: S101 - a module outside of the original has called it
-    if name is not None and is_below(name, "micropie"):
-        # micropie itself has called a function of the original, so report that function.
-        raise OriginalFrameworkError(_of_original(used, framework))
-    # A template's code belongs to no module, so report its file.
-    raise OriginalFrameworkError(import_of_original(name or frame.f_code.co_filename, framework))
+    assert frame is not None  # noqa: S101 - code outside of the original has called it
+    user = frame
+    while frame is not None:
+        if _imports(frame, framework):
+            raise OriginalFrameworkError(import_of_original(_place(frame), framework))
+        frame = frame.f_back
+    # The caller got the original's object from another module, or micropie has called a function of
+    # the original.
+    by_micropie = is_below(_place(user), "micropie")
+    subject = f"{used} is from" if by_micropie else f"{_place(user)} uses"
+    raise OriginalFrameworkError(_of_original(subject, framework, holders(framework)))
 
 
-def _is_inside(name: str, framework: str) -> bool:
+def _is_inside(frame: FrameType, framework: str) -> bool:
+    name = _place(frame)
     return name == __name__ or is_below(name, framework)
 
 
-def _of_original(name: str, framework: str) -> str:
+def _place(frame: FrameType) -> str:
+    """Return the name of a frame's module. A template's code belongs to no module, so return its
+    file.
+    """
+    return frame.f_globals.get("__name__") or frame.f_code.co_filename
+
+
+def _imports(frame: FrameType, framework: str) -> bool:
+    """Return whether a frame's module imports the original, or the frame's own code does."""
+    if _is_inside(frame, framework):
+        return False
+    # The globals of a template's code are the values that were passed to the template.
+    if "__name__" in frame.f_globals and holds_original(frame.f_globals, framework):
+        return True
+    return any(
+        one.opname == "IMPORT_NAME" and is_below(one.argval, framework)
+        for one in get_instructions(frame.f_code)
+    )
+
+
+def _of_original(subject: str, framework: str, importers: Iterable[str]) -> str:
+    names = ", ".join(sorted(importers))
     return (
-        f"{name} is from the original {framework}, "
+        f"{subject} the original {framework}{names and f', imported by {names}'}, "
         f"but micropie handles this application's requests: {advice_for(framework)}"
     )
 
@@ -264,7 +340,8 @@ def refuse_result(framework: str, result: object) -> None:
     framework. micropie would ignore its status.
     """
     if _is_of_original(type(result), framework):
-        raise OriginalFrameworkError(_of_original(type(result).__qualname__, framework))
+        subject = f"{type(result).__qualname__} is from"
+        raise OriginalFrameworkError(_of_original(subject, framework, holders(framework)))
 
 
 def explain(framework: str, error: BaseException) -> None:
@@ -273,10 +350,11 @@ def explain(framework: str, error: BaseException) -> None:
     """
     if isinstance(error, OriginalFrameworkError) or not has_original(framework):
         return
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    places = {_place(frame) for frame in frames if _imports(frame, framework)}
     if _is_of_original(type(error), framework):
-        error.add_note(_of_original(type(error).__qualname__, framework))
+        subject = f"{type(error).__qualname__} is from"
+        error.add_note(_of_original(subject, framework, places))
         return
-    names = {frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)}
-    for name in sorted(names):
-        if not is_below(name, framework) and imports_original(name, framework):
-            error.add_note(import_of_original(name, framework))
+    for place in sorted(places):
+        error.add_note(import_of_original(place, framework))

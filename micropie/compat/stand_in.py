@@ -166,19 +166,21 @@ def holders(framework: str, name: str | None = None) -> Iterator[str]:
         if (
             module_name.partition(".")[0] not in others
             and module is not None
-            and _holds(vars(module), name, framework)
+            and holds_original(vars(module), framework, name)
         ):
             yield module_name
 
 
-def _holds(names: dict[str, object], name: str, framework: str) -> bool:
+def holds_original(names: dict[str, object], framework: str, name: str | None = None) -> bool:
     """Return whether some of a module's values come from the original framework, and none from the
     compatibility module.
+
+    ``name``: the name by which the original is imported, by default ``framework``.
     """
     origins = {_origin(value) for value in [*names.values()]}
     if any(origin.startswith(f"{__package__}.{framework}") for origin in origins):
         return False
-    return any(is_below(origin, name) for origin in origins)
+    return any(is_below(origin, name or framework) for origin in origins)
 
 
 def _origin(value: object) -> str:
@@ -201,9 +203,7 @@ def imports_original(module_name: str, framework: str) -> bool:
     """
     module = sys.modules.get(module_name)
     return (
-        module is not None
-        and has_original(framework)
-        and _holds(vars(module), framework, framework)
+        module is not None and has_original(framework) and holds_original(vars(module), framework)
     )
 
 

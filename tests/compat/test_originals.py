@@ -173,6 +173,30 @@ def test_an_async_handler_counts_as_well(forgotten: Forgotten, make_client: Make
     assert make_client(cherrypy.Application(Root())).get("/").status_code == 500
 
 
+def test_the_module_that_imports_the_original_is_named(
+    forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another module or a template may get the original's request from it."""
+    names: dict[str, Any] = {"__name__": "tools"}
+    exec("def address(request): return request.remote_addr", names)
+    for lines in (
+        "return args[0](bottle.request)",
+        "return bottle.template('{{request.remote_addr}}', request=bottle.request)",
+        "return bottle.jinja2_template('{{ request.remote_addr }}', request=bottle.request)",
+        "return bottle.mako_template('${request.remote_addr}', request=bottle.request)",
+    ):
+        use = forgotten(lines)
+        caplog.clear()
+        app = bottle_app(lambda use=use: use(names["address"]))
+        assert make_client(app).get("/").status_code == 500
+        assert "Error: helpers imports the original bottle, but" in caplog.text, lines
+    caplog.clear()
+    request = vars(sys.modules["helpers"])["bottle"].request
+    app = bottle_app(lambda: names["address"](request))
+    assert make_client(app).get("/").status_code == 500
+    assert "tools uses the original bottle, imported by helpers, but" in caplog.text
+
+
 def test_a_decorator_of_the_original_is_named(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -190,7 +214,8 @@ def test_an_error_of_the_original_is_explained(
         (bottle_app, "bottle.abort(403)", "HTTPError"),
     ):
         assert make_client(make(forgotten(lines))).get("/").status_code == 500
-        assert f"{name} is from the original {make.__name__[:-4]}" in caplog.text
+        importer = f"{name} is from the original {make.__name__[:-4]}, imported by helpers"
+        assert importer in caplog.text
 
 
 def test_other_failures_of_such_a_module_are_explained(
@@ -215,10 +240,12 @@ def test_a_failure_of_another_module_is_left_as_it_is(monkeypatch: pytest.Monkey
 def test_a_response_of_the_original_is_no_page(
     forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    use = forgotten("class Own(bottle.HTTPResponse): pass\nreturn Own('secret', 403)")
-    answer = make_client(bottle_app(use)).get("/")
-    assert (answer.status_code, "secret" in answer.text) == (500, False)
-    assert "Own is from the original bottle" in caplog.text
+    for returned in ("Own('secret', 403)", "[Own('secret', 403)]", "iter([Own('secret', 403)])"):
+        caplog.clear()
+        use = forgotten(f"class Own(bottle.HTTPResponse): pass\nreturn {returned}")
+        answer = make_client(bottle_app(use)).get("/")
+        assert (answer.status_code, "secret" in answer.text) == (500, False)
+        assert "Own is from the original bottle, imported by helpers" in caplog.text
 
 
 def test_the_original_s_log_is_written(
@@ -305,6 +332,45 @@ def test_an_import_during_a_request(tmp_path: Path, framework: str, app: str, li
     ended = run(tmp_path, "main.py")
     assert ended.stdout.splitlines()[-2:] == ["500 500", "True"]
     assert f"helpers imports the original {framework}" in ended.stderr
+
+
+POOLED = """
+import helpers
+from micropie import run_in
+from micropie.compat import bottle, cherrypy
+from micropie.testing import TestClient
+
+@run_in("process")
+def page(): return repr(helpers.cherrypy.request.remote.ip)
+
+@run_in("process")
+def pieces():
+    yield "first"
+    yield repr(helpers.bottle.request.remote_addr)
+
+shop, wiki = cherrypy.Application(None), bottle.Bottle()
+shop.native.get("/")(page)
+wiki.native.get("/")(pieces)
+
+if __name__ == "__main__":
+    for protocol in ("wsgi", "asgi"):
+        for app in (shop, wiki):
+            with TestClient(app, protocol=protocol, raise_app_exceptions=False) as client:
+                try:
+                    print(client.get("/").status_code)
+                except Exception:
+                    print("broken off")
+"""
+
+
+def test_a_handler_in_a_process_counts_as_well(tmp_path: Path) -> None:
+    (tmp_path / "helpers.py").write_text("import bottle, cherrypy\n")
+    (tmp_path / "main.py").write_text(POOLED)
+    ended = run(tmp_path, "main.py")
+    answers = [line for line in ended.stdout.splitlines() if "ENGINE" not in line]
+    assert answers == ["500", "broken off"] * 2
+    for framework in ("bottle", "cherrypy"):
+        assert f"main uses the original {framework}, imported by helpers" in ended.stderr
 
 
 # -- original applications in the same process -----------------------------------------------------
@@ -397,29 +463,31 @@ def test_original_applications_go_on_working(
         assert client.get("/old/stream").text.startswith("a/")
 
 
-def test_a_request_that_the_thread_has_served_before_is_not_read(
-    forgotten: Forgotten, connect: MakeClient
-) -> None:
-    """Bottle leaves it bound to the thread."""
-    use = forgotten("return bottle.request.remote_addr")
-    old, new = original_bottle_app(), bottle_app(use)
+def ask(app: Any, path: str = "/") -> tuple[str, bytes]:
+    """Call a WSGI application as a server that doesn't close the response."""
     environ = {
         "REQUEST_METHOD": "GET",
-        "PATH_INFO": "/",
+        "PATH_INFO": path,
         "REMOTE_ADDR": "192.0.2.7",
         "HTTP_HOST": "x",
         "SERVER_NAME": "x",
         "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
         "wsgi.url_scheme": "http",
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
         "wsgi.input": io.BytesIO(),
         "wsgi.errors": sys.stderr,
     }
+    heads: list[str] = []
+    body = b"".join(app(environ, lambda status, *_: heads.append(status)))
+    return heads[0], body
 
-    def ask(app: Any) -> tuple[str, bytes]:
-        heads: list[str] = []
-        body = b"".join(app({**environ}, lambda status, *_: heads.append(status)))
-        return heads[0], body
 
+def test_a_request_that_the_thread_has_served_before_is_not_read(forgotten: Forgotten) -> None:
+    """Bottle leaves it bound to the thread."""
+    use = forgotten("return bottle.request.remote_addr")
+    old, new = original_bottle_app(), bottle_app(use)
     assert ask(old) == ("200 OK", b"192.0.2.7 ann")
     assert ask(new)[0] == "500 Internal Server Error"
     assert original_bottle.request.remote_addr == "192.0.2.7", "outside of a migrated request"
@@ -429,6 +497,19 @@ def test_a_request_that_the_thread_has_served_before_is_not_read(
     assert ask(bottle_app(bound)) == ("200 OK", b"bound")
     original_bottle.request.bind({})
     new.native.wsgi_shutdown()
+
+
+def test_a_request_of_cherrypy_that_was_not_closed_is_not_read(forgotten: Forgotten) -> None:
+    app = cherrypy_app(forgotten("return cherrypy.request.remote.ip"))
+    assert ask(original_cherrypy_app(), "/old/stream") == ("200 OK", b"a/stream")
+    assert original.request.remote.ip == "192.0.2.7", "outside of a migrated request"
+    assert ask(app)[0] == "500 Internal Server Error"
+    for name in ("request", "response"):
+        delattr(original.serving, name)
+        with pytest.raises(AttributeError):
+            delattr(original.serving, name)
+    assert original.request.remote.ip == "127.0.0.1"
+    app.native.wsgi_shutdown()
 
 
 def test_both_are_used_outside_of_requests(cherrypy: Any, serve: Serve) -> None:

@@ -46,7 +46,7 @@ def copy(headers: Sequence[tuple[str, str]] = HEADERS, **changes: Any) -> Pooled
         "path_params": ["x"],
         "headers": Headers([(name.lower().encode(), value.encode()) for name, value in headers]),
         "query_string": "q=1",
-        "config": SimpleNamespace(limits=DEFAULT_LIMITS),
+        "config": SimpleNamespace(limits=DEFAULT_LIMITS, enter_in_pool=()),
         "body": ReceivedBody(),
         "answer": SimpleNamespace(session={"user": "Ann"}, depend_on=[].append),
         "opened_session": lambda: {"user": "Ann"},

@@ -146,7 +146,7 @@ class PooledExchange(Exchange):
         self.path_params, self.root_path = [*exchange.path_params], exchange.root_path
         self.peer = Peer(exchange.scheme, exchange.client, exchange.peer.host)
         self.body = exchange.body.copied()
-        self.enter_in_pool = exchange.enter_in_pool
+        self.enter_in_pool = (*exchange.config.enter_in_pool, *exchange.enter_in_pool)
         has_session = exchange.answer.session is not None or exchange.config.sessions.find_id(
             exchange
         )

@@ -238,6 +238,8 @@ class MessageConfig:
     resource: Callable[[Any, Any], ResourceContext[Any]]
     proxy_watch: ProxyWatch
     providers: Any
+    enter_in_pool: tuple[Callable[[], object], ...]
+    """Functions that are pickled, and called in the pool's process before each handler."""
     advisor: Any
     """In development, the module ``micropie.debug.advisor``, which adds hints to common errors;
     otherwise None.

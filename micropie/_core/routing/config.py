@@ -175,6 +175,8 @@ class Registrations:
 
     stated_channels: object = None
     """The channels passed to ``App``, or None to use those of the outer application."""
+    enter_in_pool: tuple[Callable[[], object], ...] = ()
+    """See ``MessageConfig.enter_in_pool``."""
 
     def __init__(
         self, app: AppBase, template_names: Mapping[str, object], upper: UpperLayers
@@ -367,6 +369,7 @@ class Config(MessageConfig):
         app, own = registered.app, registered.settings
         if outer is None:
             self.overrides, self.names, self.tree = registered.overrides, RouteNames(), []
+            self.enter_in_pool = registered.enter_in_pool
             self.proxy_watch = ProxyWatch() if registered.security is not False else ProxyWatch(0)
             self._take(Settings().overridden(own), None)
         else:

@@ -347,6 +347,7 @@ def _peeked(exchange: Exchange, out: Any) -> object:
         first = next(rest)
         while not first:
             first = next(rest)
+        refuse_result("bottle", first)
     except StopIteration:
         return ""
     except HTTPResponse as answer:
