@@ -16,7 +16,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dis import get_instructions
-from functools import cache
+from functools import cache, lru_cache
 from importlib.machinery import ModuleSpec
 from traceback import walk_tb
 from types import FrameType, ModuleType
@@ -286,14 +286,14 @@ def _refuse(framework: str, log: object = None) -> None:
     assert frame is not None  # noqa: S101 - code outside of the original has called it
     user = frame
     while frame is not None:
-        if _imports(frame, framework):
+        if _imports(frame, framework, may_hold_both=frame is user):
             raise OriginalFrameworkError(import_of_original(_place(frame), framework))
         frame = frame.f_back
     # The caller got the original's object from another module, or micropie has called a function of
     # the original.
     by_micropie = is_below(_place(user), "micropie")
     subject = f"{used} is from" if by_micropie else f"{_place(user)} uses"
-    raise OriginalFrameworkError(_of_original(subject, framework, holders(framework)))
+    raise OriginalFrameworkError(_of_original(subject, framework, _importers(framework)))
 
 
 def _is_inside(frame: FrameType, framework: str) -> bool:
@@ -308,17 +308,33 @@ def _place(frame: FrameType) -> str:
     return frame.f_globals.get("__name__") or frame.f_code.co_filename
 
 
-def _imports(frame: FrameType, framework: str) -> bool:
-    """Return whether a frame's module imports the original, or the frame's own code does."""
+def _imports(frame: FrameType, framework: str, may_hold_both: bool = False) -> bool:
+    """Return whether a frame's module imports the original, or the frame's own code does.
+
+    ``may_hold_both``: see ``holds_original``.
+    """
     if _is_inside(frame, framework):
         return False
+    values = frame.f_globals
     # The globals of a template's code are the values that were passed to the template.
-    if "__name__" in frame.f_globals and holds_original(frame.f_globals, framework):
+    if "__name__" in values and holds_original(values, framework, may_hold_both=may_hold_both):
         return True
-    return any(
+    code = frame.f_code
+    return any(is_below(name, framework) for name in code.co_names) and any(
         one.opname == "IMPORT_NAME" and is_below(one.argval, framework)
-        for one in get_instructions(frame.f_code)
+        for one in get_instructions(code)
     )
+
+
+def _importers(framework: str) -> Sequence[str]:
+    """Return the names of all modules that have imported the original framework."""
+    return _found_importers(framework, len(sys.modules))
+
+
+@lru_cache(len(_GUARDS))  # each search takes several milliseconds, and clients can cause it
+def _found_importers(framework: str, modules: int) -> Sequence[str]:
+    """See ``_importers``. ``modules``: the number of modules, which grows with each import."""
+    return [*holders(framework)]
 
 
 def _of_original(subject: str, framework: str, importers: Iterable[str]) -> str:
@@ -341,7 +357,7 @@ def refuse_result(framework: str, result: object) -> None:
     """
     if _is_of_original(type(result), framework):
         subject = f"{type(result).__qualname__} is from"
-        raise OriginalFrameworkError(_of_original(subject, framework, holders(framework)))
+        raise OriginalFrameworkError(_of_original(subject, framework, _importers(framework)))
 
 
 def explain(framework: str, error: BaseException) -> None:

@@ -171,14 +171,18 @@ def holders(framework: str, name: str | None = None) -> Iterator[str]:
             yield module_name
 
 
-def holds_original(names: dict[str, object], framework: str, name: str | None = None) -> bool:
+def holds_original(
+    names: dict[str, object], framework: str, name: str | None = None, may_hold_both: bool = False
+) -> bool:
     """Return whether some of a module's values come from the original framework, and none from the
     compatibility module.
 
     ``name``: the name by which the original is imported, by default ``framework``.
+    ``may_hold_both``: True to allow values from the compatibility module.
     """
     origins = {_origin(value) for value in [*names.values()]}
-    if any(origin.startswith(f"{__package__}.{framework}") for origin in origins):
+    new = f"{__package__}.{framework}"
+    if not may_hold_both and any(origin.startswith(new) for origin in origins):
         return False
     return any(is_below(origin, name or framework) for origin in origins)
 

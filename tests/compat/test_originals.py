@@ -181,6 +181,7 @@ def test_the_module_that_imports_the_original_is_named(
     exec("def address(request): return request.remote_addr", names)
     for lines in (
         "return args[0](bottle.request)",
+        "from micropie.compat import bottle as new\nglobals()['new'] = new\nreturn bottle.request.url",
         "return bottle.template('{{request.remote_addr}}', request=bottle.request)",
         "return bottle.jinja2_template('{{ request.remote_addr }}', request=bottle.request)",
         "return bottle.mako_template('${request.remote_addr}', request=bottle.request)",

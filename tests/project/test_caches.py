@@ -74,6 +74,7 @@ CACHES = {
     "compat/cherrypy/lib/static.py:_types": NO_KEY,
     "compat/pixie_web/templates.py:_compiled": AUTHORS,
     "compat/pixie_web/templates.py:_read": AUTHORS,
+    "compat/originals.py:_found_importers": AUTHORS,
     "compat/originals.py:warn_of_originals": AUTHORS,
     "debug/access.py:_tell": "test_what_is_logged_once_is_logged_for_each_text",
     "_core/execution/placement.py:handler_named": AUTHORS,
