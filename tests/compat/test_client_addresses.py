@@ -122,6 +122,19 @@ def test_the_access_log_names_the_client_behind_a_proxy(
     assert [line for line in caplog.messages if line.startswith("198.51.100.1 - - [")]
 
 
+def test_the_access_log_does_not_name_the_proxy(
+    connect: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = facts(ours)
+    app.merge({"/": {"tools.proxy.on": True}})
+    client = connect(knowing(app, REMOTE_HOST="localhost"), "wsgi", validate=False, client=CLIENT)
+    with caplog.at_level("INFO"):
+        client.get("/", headers={"X-Forwarded-For": "198.51.100.1"})
+        client.get("/")
+    lines = [line.partition(" - - [")[0] for line in caplog.messages if " - - [" in line]
+    assert lines == ["198.51.100.1", "localhost"]
+
+
 def proxied(app: Any) -> App:
     root = App()
     root.middlewares.append(ProxyHeaders(trusted=[CLIENT[0]]))

@@ -214,6 +214,7 @@ def proxy(
     request.base = base if "://" in base else f"{stated}://{base}"
     if remote and request.headers.get(remote):
         request.remote.ip = request.headers[remote].rpartition(",")[2].strip()
+        request.remote.name = ""  # the server has set it to the name of the proxy
 
 
 def ignore_headers(headers: str | Iterable[str] = ("Range",), debug: bool = False) -> None:
