@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
@@ -437,21 +438,29 @@ def test_entity_tags(make_client: MakeClient, tmp_path: Path, header: str, statu
     assert "etag" not in client.get("/none", headers={"If-None-Match": "*"}).headers
 
 
+@pytest.mark.parametrize("seconds", [1, 1_704_067_200, 1_700_000_000.5])
 def test_R39_each_release_of_a_file_has_its_own_tag(
-    make_client: MakeClient, tmp_path: Path
+    make_client: MakeClient, tmp_path: Path, seconds: float
 ) -> None:
     """A build may give each file of each release the same time, which is then no date."""
-    app = ours.Bottle()
+    app, date = ours.Bottle(), formatdate(seconds, usegmt=True)
     app.route("/", callback=lambda: ours.static_file("a", str(tmp_path)))
-    client, tags = make_client(app), set()
+    client, tag = make_client(app), '"none"'
     for content in ("old", "new"):
         (tmp_path / "a").write_text(content)
-        os.utime(tmp_path / "a", (1, 1))
-        answer = client.get("/", headers={"If-Modified-Since": "Thu, 01 Jan 1970 00:00:01 GMT"})
-        assert (answer.status_code, answer.text) == (200, content)
-        assert "last-modified" not in answer.headers
-        tags.add(answer.headers["etag"])
-    assert len(tags) == 2
+        os.utime(tmp_path / "a", (seconds, seconds))
+        for condition in (tag, date):
+            answer = client.get("/", headers={"Range": "bytes=1-", "If-Range": condition})
+            assert (answer.status_code, answer.text) == (200, content)
+        if "last-modified" not in answer.headers:
+            assert client.get("/", headers={"If-Modified-Since": date}).status_code == 200
+        assert client.get("/", headers={"If-None-Match": tag}).status_code == 200
+        tag = answer.headers["etag"]
+        assert client.get("/", headers={"Range": "bytes=1-", "If-Range": tag}).status_code == 206
+    assert ("last-modified" in answer.headers) == (seconds % 86400 > 1)
+    (tmp_path / "a").write_text("by a clock")
+    date = client.get("/").headers["last-modified"]
+    assert client.get("/", headers={"Range": "bytes=1-", "If-Range": date}).status_code == 206
 
 
 def test_a_file_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +45,34 @@ def on(tool: str, **options: Any) -> dict[str, Any]:
 # -- conditions, ages ------------------------------------------------------------------------------
 
 
-def test_R39_each_release_of_a_file_has_its_own_tag(serve_our_root: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seconds", [1, 1_704_067_200, 1_700_000_000.5])
+@pytest.mark.parametrize("is_open", [False, True])
+def test_R39_each_release_of_a_file_has_its_own_tag(
+    serve_our_page: Serve, tmp_path: Path, seconds: float, is_open: bool
+) -> None:
     """A build may give each file of each release the same time, which is then no date."""
-    client, tags = serve_our_root(None, {"/": on("staticdir", dir=str(tmp_path))}), set()
+
+    def answer(**values: Any) -> Any:
+        if is_open:
+            return static.serve_fileobj((tmp_path / "a").open("rb"))
+        return static.serve_file(str(tmp_path / "a"))
+
+    client, tag, date = serve_our_page(answer), '"none"', formatdate(seconds, usegmt=True)
     for content in ("old", "new"):
         (tmp_path / "a").write_text(content)
-        os.utime(tmp_path / "a", (1, 1))
-        answer = client.get("/a", headers={"If-Modified-Since": "Thu, 01 Jan 1970 00:00:01 GMT"})
-        assert (answer.status_code, answer.text) == (200, content)
-        assert "Last-Modified" not in answer.headers
-        tags.add(answer.headers["ETag"])
-    assert len(tags) == 2
+        os.utime(tmp_path / "a", (seconds, seconds))
+        for condition in (tag, date):
+            found = client.get("/", headers={"Range": "bytes=1-", "If-Range": condition})
+            assert (found.status_code, found.text) == (200, content)
+        if "Last-Modified" not in found.headers:
+            assert client.get("/", headers={"If-Modified-Since": date}).status_code == 200
+        assert client.get("/", headers={"If-None-Match": tag}).status_code == 200
+        tag = found.headers["ETag"]
+        assert client.get("/", headers={"Range": "bytes=1-", "If-Range": tag}).status_code == 206
+    assert ("Last-Modified" in found.headers) == (seconds % 86400 > 1)
+    (tmp_path / "a").write_text("by a clock")
+    date = client.get("/").headers["Last-Modified"]
+    assert client.get("/", headers={"Range": "bytes=1-", "If-Range": date}).status_code == 206
 
 
 def test_a_weakened_etag_is_known(serve_our_page: Serve) -> None:

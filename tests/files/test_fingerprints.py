@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from micropie import App, template
-from micropie._core.files import fingerprints, recent, static
+from micropie._core.files import fingerprints, lookup, recent, static
 from micropie._core.files.lookup import open_resolved
 from tests.conftest import MakeClient
 
@@ -41,6 +41,7 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     fingerprints.KNOWN.clear()
     monkeypatch.setattr(recent, "FRESH_FOR", 3600.0)
+    monkeypatch.setattr(lookup, "_STEP", -(1 << 62))  # files do not have to settle
 
 
 def a_second_passes() -> None:
@@ -220,6 +221,23 @@ def test_fingerprints_do_not_pile_up(assets: Path, monkeypatch: pytest.MonkeyPat
         (assets / str(number)).write_bytes(b"x")
         assert fingerprints.fingerprint((str(assets), str(number), False))[0] == digest(b"x")
     assert len(fingerprints.KNOWN._entries) == 2
+
+
+def test_the_fingerprint_of_a_file_that_is_replaced_meanwhile_is_unknown(
+    assets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It must not be taken for that of the old file, which a link may bring back."""
+
+    def replace_and_open(*arguments: Any) -> int:
+        (assets / "new").write_bytes(b"new")
+        (assets / "new").replace(assets / "css/site.css")
+        return open_resolved(*arguments)
+
+    app = site(assets)
+    with monkeypatch.context() as patch:
+        patch.setattr(fingerprints, "open_resolved", replace_and_open)
+        assert app.static_url("css/site.css").endswith("?v=")
+    assert app.static_url("css/site.css").endswith(digest(b"new"))
 
 
 @pytest.mark.parametrize("accepts", ["identity", "gzip"])

@@ -1,20 +1,32 @@
 """Fingerprints of files, for URLs that change with the file's bytes (``app.static_url``), and for
-the entity tags of files whose modification time doesn't identify a version.
+entity tags.
 
-Each version of a file is read once.
+Each version of a file is read once. A file that has just changed is read for each request instead,
+because the next change may leave its times as they are.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import time
+from contextlib import suppress
 from io import FileIO
 from math import inf
 from typing import TypeAlias
 
 from micropie._core.errors import HTTPError
 from micropie._core.execution import after_fork_in_child
-from micropie._core.files.lookup import Facts, ResolvedFile, find, local_version, open_resolved
+from micropie._core.files.lookup import (
+    Facts,
+    ResolvedFile,
+    facts_of,
+    find,
+    is_settled,
+    is_still,
+    local_version,
+    open_resolved,
+)
 from micropie._core.files.recent import Recent
 
 # A file: the directory, the path under it, and whether symbolic links are followed.
@@ -26,19 +38,22 @@ Fingerprint: TypeAlias = tuple[str, Facts]
 # The maximum size, in bytes, of a file whose fingerprint is computed when a client requests the
 # file.
 LARGEST_REQUESTED = 64 * 1024 * 1024
+# The same for a file that has just changed, because each request reads it.
+LARGEST_NEW = 1024 * 1024
 
 # The known fingerprints. Each file is checked at most once in ``FRESH_FOR`` seconds.
 KNOWN: Recent[FileLocation, Fingerprint] = Recent(4096)  # the maximum number of files
 after_fork_in_child(KNOWN.clear)
 
-# The results of ``identified``: a file from ``find`` -> the same file with its fingerprint.
+# The results of ``identified``: a file from ``find`` -> the same file with its validators.
 IDENTIFIED: dict[ResolvedFile, ResolvedFile] = {}
 _MOST_IDENTIFIED = 4096
 
 
 def fingerprint(place: FileLocation, largest: float = inf) -> Fingerprint:
     """Return the fingerprint of a file, and the version to which it belongs. The fingerprint is ""
-    if the file would have to be read and has more than ``largest`` bytes.
+    if the file changes while it is read, or would have to be read and has more than ``largest``
+    bytes.
 
     Raises ``HTTPError`` 404 if there is no such file. May block.
     """
@@ -49,38 +64,67 @@ def fingerprint(place: FileLocation, largest: float = inf) -> Fingerprint:
     if known is None or known[1] != resolved.version:
         if resolved.size > largest:
             return "", resolved.version
+        begun = time.time_ns()
         known = _digest(root, resolved, follow_symlinks), resolved.version
+        if not known[0] or not is_settled(resolved.changed_ns, begun):
+            return known
     KNOWN.put(place, known, seen_at)
     return known
 
 
-def identified(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> ResolvedFile:
-    """Return ``resolved`` with a fingerprint for its entity tag. Call this for a file whose
-    modification time is a whole second.
+def identified(
+    root: str,
+    resolved: ResolvedFile,
+    follow_symlinks: bool,
+    data: bytes | None = None,
+    largest: float = LARGEST_REQUESTED,
+) -> ResolvedFile:
+    """Return ``resolved`` with its validators.
 
-    The modification time of a normally written file is rarely a whole second. A whole second comes
-    from an archive, or from a build tool that gives every file of each release the same time. Two
-    versions with such a time may also have the same size. A file of more than 64 MiB is not read.
-    Instead, its fingerprint is made from facts that differ between machines.
+    The entity tag is a fingerprint of the bytes, because two versions may have the same times and
+    sizes: archives, build tools and copies set times. If the file has more than ``largest`` bytes,
+    or changes while it is read, the fingerprint is made from facts that differ between machines.
+
+    ``data``: the file's bytes, if they have been read.
 
     Raises ``HTTPError`` 404 if the file no longer exists. May block, unless ``IDENTIFIED`` contains
     the file.
     """
     known = IDENTIFIED.get(resolved)
-    if known is None:
-        is_large = resolved.size > LARGEST_REQUESTED
-        fingerprint = (
-            local_version(resolved[3:8]) if is_large else _digest(root, resolved, follow_symlinks)
-        )
+    if known is not None:
+        return known
+    is_new = not is_settled(resolved.changed_ns, time.time_ns())
+    digest = ""
+    if data is not None:
+        digest = hashlib.sha256(data).hexdigest()[:16]
+    elif resolved.size <= (min(largest, LARGEST_NEW) if is_new else largest):
+        digest = _digest(root, resolved, follow_symlinks)
+    known = resolved.identified_by(digest or local_version(resolved[3:8]))
+    if not is_new and (digest or resolved.size > LARGEST_REQUESTED):
         if len(IDENTIFIED) >= _MOST_IDENTIFIED:
             IDENTIFIED.clear()
-        known = IDENTIFIED[resolved] = resolved.identified_by(fingerprint)
+        IDENTIFIED[resolved] = known
     return known
 
 
+def validators_of(found: os.stat_result, path: str) -> ResolvedFile:
+    """Return the validators of a file that ``find`` did not look up. May block.
+
+    ``path``: the path that the file probably has. If another file is there, the entity tag is made
+    from facts that differ between machines.
+    """
+    facts = facts_of(found)
+    file = ResolvedFile(path, "", False, *facts, facts)
+    with suppress(HTTPError):
+        return identified(os.sep, file, follow_symlinks=True)
+    return file.identified_by(local_version(facts))
+
+
 def _digest(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> str:
+    """Return the fingerprint of the file's bytes, or "" if it has changed since its look-up."""
     with FileIO(open_resolved(root, resolved, follow_symlinks)) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return digest if is_still(resolved, file.fileno()) else ""
 
 
 def fingerprint_for_url(place: FileLocation) -> str:

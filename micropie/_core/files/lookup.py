@@ -25,7 +25,7 @@ from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from micropie._core.errors import HTTPError, logger
-from micropie._core.http.headers import accepted_codings, cached_if_short
+from micropie._core.http.headers import accepted_codings, cached_if_short, range_applies
 from micropie._core.on_demand import pattern
 
 # The codings of files that were compressed in advance, by suffix. The coding with the smallest
@@ -68,12 +68,16 @@ _OPENS_BELOW = os.open in os.supports_dir_fd and _NO_FOLLOW != 0
 
 SECOND = 1_000_000_000  # nanoseconds
 
-# Modification times that build tools set, so they don't show when a file was changed. All times up
-# to 1980-01-02 are among them: Nix sets 1, buildpacks set 1980-01-01, and the oldest time in a ZIP
-# archive is 1980-01-01 in any time zone. The others are the times that npm, Bazel and Hatch set in
-# their archives.
-_FIRST_DATE = 315_705_600 * SECOND
-_NO_DATES = frozenset({499_162_500 * SECOND, 946_684_800 * SECOND, 1_580_601_600 * SECOND})
+# The clock of a file system moves in steps: of 4 or 10 ms in Linux before 6.13, of a second or two
+# where times have no fractions. Two changes within one step leave the same times.
+_STEP = SECOND // 20
+_LONG_STEP = 2 * SECOND
+
+# Build tools give all files of each release one time, which shows no change. It is a time before
+# 1990, when there was no web (Nix 1970, buildpacks, Gradle and ZIP archives 1980, Yarn 1984, npm
+# 1985), or midnight in UTC of a day that somebody has chosen (Bazel, Hatch, SOURCE_DATE_EPOCH).
+_FIRST_DATE = 631_152_000 * SECOND
+_DAY = 86_400 * SECOND
 
 # A request for a file: the directory, the path, the suffixes of compressed files that the client
 # accepts, and whether symbolic links are followed.
@@ -106,34 +110,49 @@ class ResolvedFile(NamedTuple):
     device: int
     version: Facts
     """The facts of the uncompressed file, even if this object is a compressed file."""
-    fingerprint: str = ""
-    """A fingerprint of the bytes if time and size don't identify them; see
-    ``fingerprints.identified``.
+    etag: str = ""
+    """A strong entity tag, from ``identified_by``: it changes whenever the bytes change (RFC 9110,
+    section 8.8.1).
     """
-    has_date: bool = True
-    """Whether the modification time is a real date, not a value that a build tool has set."""
-
-    @property
-    def etag(self) -> str:
-        """A strong entity tag: it changes whenever the bytes change (RFC 9110, section 8.8.1).
-
-        Several machines send the same tag if their files have the same times and sizes, or the same
-        fingerprints.
-        """
-        version = self.fingerprint or f"{self.modified_ns:x}-{self.size:x}"
-        return f'"{version}{self.coding and "-" + self.coding}"'
+    date: float = math.inf
+    """The modification time in whole seconds since 1970, from ``identified_by``; infinite if a
+    build tool has set a value that is no date."""
+    has_strong_date: bool = False
+    """Whether the date changes whenever the bytes change, as far as whole seconds show."""
 
     @property
     def modified(self) -> float:
-        """The time of the last change, in whole seconds since 1970, but never in the future (RFC
-        9110, section 8.8.2.1); infinite unless ``has_date``.
+        """The date for Last-Modified: ``date``, but never in the future (RFC 9110, section
+        8.8.2.1).
         """
-        return min(self.modified_ns, time.time_ns()) // SECOND if self.has_date else math.inf
+        now = time.time()
+        return int(now) if now < self.date < math.inf else self.date
+
+    def allows_range(self, condition: str | None, etag: str) -> bool:
+        """Return whether an If-Range header with the value ``condition`` allows a range.
+
+        ``etag``: the ETag header of the response, or "".
+        """
+        if condition is None:
+            return True
+        modified = self.date if self.has_strong_date else math.inf
+        return range_applies({"if-range": condition}, etag, modified)
 
     def identified_by(self, fingerprint: str) -> ResolvedFile:
-        """Return a copy of this object with ``fingerprint``, which identifies the file's bytes."""
-        is_date = self.modified_ns >= _FIRST_DATE and self.modified_ns not in _NO_DATES
-        return self._replace(fingerprint=fingerprint, has_date=is_date)
+        """Return a copy of this object with the validators for its response.
+
+        ``fingerprint``: identifies the file's bytes.
+
+        A program that sets a file's modification time (tar, cp -p, SOURCE_DATE_EPOCH) may set the
+        same one for other bytes. It can't set the time of the inode.
+        """
+        seconds = self.modified_ns // SECOND
+        is_date = self.modified_ns >= _FIRST_DATE and self.modified_ns % _DAY != 0
+        return self._replace(
+            etag=f'"{fingerprint}{self.coding and "-" + self.coding}"',
+            date=seconds if is_date else math.inf,
+            has_strong_date=seconds == self.changed_ns // SECOND,
+        )
 
 
 @cached_if_short(256)  # cached, because browsers send few different values
@@ -292,24 +311,24 @@ def _best_coding(
 
 
 def facts_of(found: os.stat_result) -> Facts:
-    """Return the facts that identify a version of a file. Equal facts mean the same bytes."""
+    """Return the facts that identify a version of a file. Equal facts mean the same bytes if
+    ``is_settled``.
+    """
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
+
+
+def is_settled(changed_ns: int, now_ns: int) -> bool:
+    """Return whether a change of the file after ``now_ns`` would change its facts.
+
+    ``changed_ns``: the time when the file's inode last changed.
+    """
+    step = _STEP if changed_ns % SECOND else _LONG_STEP
+    return changed_ns < now_ns - step
 
 
 def local_version(facts: Facts) -> str:
     """Return a string that identifies a version of a file on this machine."""
     return "-".join(f"{fact:x}" for fact in facts)
-
-
-def validators_of(found: os.stat_result) -> tuple[str, float]:
-    """For a file that ``find`` did not look up, return the text for the ETag, and the date for
-    Last-Modified.
-    """
-    facts = facts_of(found)
-    file = ResolvedFile("", "", False, *facts, facts)
-    if file.modified_ns % SECOND == 0:
-        file = file.identified_by(local_version(facts))
-    return file.etag.strip('"'), file.modified
 
 
 def _not_found(error: OSError) -> Exception:

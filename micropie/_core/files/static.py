@@ -41,7 +41,6 @@ from micropie._core.files.fingerprints import (
     identified,
 )
 from micropie._core.files.lookup import (
-    SECOND,
     Facts,
     Key,
     ResolvedFile,
@@ -251,12 +250,9 @@ def _open_on_loop(
     """
     begun, version = time.monotonic(), None
     try:
-        resolved = find(*key)
-        if resolved.modified_ns % SECOND == 0:
-            known = IDENTIFIED.get(resolved)
-            if known is None:
-                return None
-            resolved = known
+        resolved = IDENTIFIED.get(find(*key))
+        if resolved is None:
+            return None
         if resolved.size <= LARGEST_LOOK and RECENT.latest(key) == resolved:
             version = resolved
         return _opened(request, response, asked, resolved, may_read=version is not None)
@@ -275,21 +271,23 @@ def _find_and_open(
     is_noted = not is_cached and len(path) <= LONGEST_PATH
     if is_noted:
         RECENT.put(key, None, time.monotonic())
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         checked_at = time.monotonic()
-        resolved = find(*key)
-        if resolved.modified_ns % SECOND == 0:
-            resolved = identified(root, resolved, follow_symlinks)
-        data = None
-        if is_cached and resolved.size <= LARGEST:
-            kept = CONTENTS.latest(key)
-            if kept is not None and kept[0] == resolved:
-                data = kept[1]
-            else:
-                descriptor = open_resolved(root, resolved, follow_symlinks)
-                data = _read(descriptor, resolved, 0, resolved.size)
+        found, data = find(*key), None
+        resolved = IDENTIFIED.get(found)
+        is_kept = is_cached and found.size <= LARGEST
+        kept = CONTENTS.latest(key) if is_kept else None
+        if kept is not None and kept[0] == resolved:
+            data = kept[1]
+        elif is_kept or (resolved is None and found.size <= SMALL):
+            data = _read(open_resolved(root, found, follow_symlinks), found, 0, found.size)
             if data is None:
                 continue
+        if resolved is None:
+            # A file that is written all the time, such as a log, changes while it is read.
+            largest = 0 if attempt else LARGEST_REQUESTED
+            resolved = identified(root, found, follow_symlinks, data, largest)
+        if is_kept and data is not None:
             CONTENTS.put(key, (resolved, data), checked_at, len(data) + OVERHEAD)
         opened = _opened(request, response, asked, resolved, data)
         if opened is not None:
@@ -323,7 +321,9 @@ def _opened(
     ):
         # An ETag that the application has set takes precedence.
         etag = response.headers.get("ETag", resolved.etag) if response.pairs else resolved.etag
-        selection = select(asked, request.method, etag, resolved.modified, resolved.size)
+        selection = select(
+            asked, request.method, etag, resolved.date, resolved.size, resolved.has_strong_date
+        )
     if selection.status == 304:
         return resolved, selection, b"", None
     if data is not None:

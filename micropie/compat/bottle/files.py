@@ -4,7 +4,6 @@ tag. Range requests are supported.
 
 from __future__ import annotations
 
-import hashlib
 import mimetypes
 import os
 import stat
@@ -69,9 +68,10 @@ def static_file(
         return HTTPError(404, "File does not exist.")
     if not os.access(path, os.R_OK):
         return HTTPError(403, "You do not have permission to access this file.")
-    version, modified = validators_of(facts)
-    last_modified, own_etag = _validators(path, version, modified)
-    sent: dict[str, Any] = {**(headers or {}), **last_modified}
+    file = validators_of(facts, path)
+    sent: dict[str, Any] = dict(headers or {})
+    if file.date < inf:
+        sent["Last-Modified"] = _http_date(file.modified)
     saved_as = download[:LONGEST_NAME] if isinstance(download, str) else os.path.basename(path)
     media_type: bool | str | None = mimetype
     if media_type is True:
@@ -87,15 +87,15 @@ def static_file(
     if download:
         sent["Content-Disposition"] = 'attachment; filename="{}"'.format(saved_as.replace('"', ""))
     if etag is None or etag is True:
-        etag = own_etag
+        etag = file.etag
     if etag:
         sent["ETag"] = etag if etag.startswith(('"', 'W/"')) else f'"{etag}"'
-    if _is_known(sent.get("ETag"), modified):
+    if _is_known(sent.get("ETag"), file.date):
         return HTTPResponse(status=304, **sent)
     sent["Accept-Ranges"] = "bytes"
     start, end, status = 0, facts.st_size, None
     asked = received_header("range")
-    if asked:
+    if asked and file.allows_range(received_header("if-range") or None, sent.get("ETag", "")):
         start, end = next(parse_range_header(asked, facts.st_size), (0, 0))
         if end == 0:
             return HTTPError(416, "Requested Range Not Satisfiable")
@@ -104,21 +104,14 @@ def static_file(
     sent["Content-Length"] = str(end - start)
     if request.method == "HEAD":
         return HTTPResponse("", status, **sent)
-    file = ServedFile(path, "rb")
+    body = ServedFile(path, "rb")
     if start:
-        file.seek(start)
-    file.length, file.end = end - start, end
-    return HTTPResponse(file, status, **sent)
+        body.seek(start)
+    body.length, body.end = end - start, end
+    return HTTPResponse(body, status, **sent)
 
 
-@lru_cache(256)
-def _validators(path: str, version: str, modified: float) -> tuple[Mapping[str, str], str]:
-    """Return two values: a dictionary with the header Last-Modified (empty if the date isn't
-    known), and the entity tag.
-    """
-    known = f"{version}:{path}".encode("utf-8", "surrogateescape")
-    etag = hashlib.sha1(known, usedforsecurity=False).hexdigest()
-    return {} if modified == inf else {"Last-Modified": http_date(modified)}, etag
+_http_date = lru_cache(256)(http_date)
 
 
 def _is_known(etag: str | None, modified: float) -> bool:

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         entity_tag,
         http_date,
         is_known,
+        range_applies,
         select,
     )
     from micropie._core.http.headers.signing import AppSigner, Secret, Signer
@@ -65,7 +66,7 @@ __all__ = [
     "NameTable", "Secret", "Selection", "SentCookies", "Signer", "accepted_codings", "add_missing",
     "add_vary", "cached_if_short", "choose_type", "codec_of", "content_type", "disposition",
     "entity_tag", "format_cookie", "http_date", "is_cookie_name", "is_json", "is_known",
-    "known_private", "make_private", "parse_cookies", "select", "without_prefix",
+    "known_private", "make_private", "parse_cookies", "range_applies", "select", "without_prefix",
 ]
 # fmt: on
 
@@ -73,7 +74,10 @@ __all__ = [
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {
-        "conditional": "CONDITIONS Selection accepted_codings entity_tag http_date is_known select",
+        "conditional": (
+            "CONDITIONS Selection accepted_codings entity_tag http_date is_known range_applies "
+            "select"
+        ),
         "signing": "AppSigner Secret Signer",
     },
 )

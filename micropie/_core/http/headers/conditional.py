@@ -92,13 +92,20 @@ CONDITIONS: Final = frozenset(
 
 
 def select(
-    headers: Mapping[str, str], method: str, etag: str, modified: float, size: int
+    headers: Mapping[str, str],
+    method: str,
+    etag: str,
+    modified: float,
+    size: int,
+    has_strong_date: bool = True,
 ) -> Selection:
     """Return which part of a representation a GET or HEAD gets.
 
     - ``etag``: the value of the ETag header, with its quotes.
     - ``modified``: whole seconds since 1970, or infinite if the date is not known.
     - ``size``: the length of the representation in bytes.
+    - ``has_strong_date``: whether ``modified`` changes whenever the representation changes. If not,
+      only the ETag can allow a range.
 
     The conditions are checked in the order of RFC 9110, section 13.2.2. Raises ``HTTPError``: 412
     if a precondition fails, and 416 if the range is outside the representation.
@@ -119,7 +126,7 @@ def select(
         return Selection(304, 0, 0)
     # Ranges are only defined for GET (RFC 9110, section 14.2).
     wanted = headers.get("range") if method == "GET" else None
-    if wanted is not None and _range_applies(headers, etag, modified):
+    if wanted is not None and range_applies(headers, etag, modified if has_strong_date else inf):
         part = _range_of(wanted, size)
         if part is not None:
             return Selection(206, *part)
@@ -145,7 +152,7 @@ def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
     return date is not None and modified <= date
 
 
-def _range_applies(headers: Mapping[str, str], etag: str, modified: float) -> bool:
+def range_applies(headers: Mapping[str, str], etag: str, modified: float) -> bool:
     """Return whether the If-Range header allows a range: it must contain the representation's
     strong tag, or exactly the date of its last change (RFC 9110, section 13.1.5).
     """

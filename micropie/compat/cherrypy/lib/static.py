@@ -90,8 +90,8 @@ def serve_file(
             )
         serving.response.headers["Content-Type"] = content_type
         _set_disposition(disposition, name, os.path.basename(path))
-        _set_validators(facts)
-        body = _send_file(file, path, facts)
+        ranges = _set_validators(facts, path)
+        body = _send_file(file, path, facts.st_size, ranges)
         is_sent = True
         return body
     finally:
@@ -130,9 +130,9 @@ def serve_fileobj(
             _accept_ranges()
         serving.response.body = body = ServedChunks.of(body, body)
         return body
-    _set_validators(facts)
+    path = getattr(fileobj, "name", None)  # for a temporary file, this may be a number
+    ranges = _set_validators(facts, path if isinstance(path, str) else "")
     size, chunks = facts.st_size, body
-    ranges = _ranges(size)
     _accept_ranges()
     if ranges is not None and len(ranges) == 1:
         start, stop = ranges[0]
@@ -163,10 +163,11 @@ def _is_converted(fileobj: Any) -> bool:
     )
 
 
-def _send_file(file: FileIO, path: str, facts: os.stat_result) -> bytes | FileRange:
+def _send_file(
+    file: FileIO, path: str, size: int, ranges: list[tuple[int, int]] | None
+) -> bytes | FileRange:
     """Set the status and headers for the ranges that the client requests, and return the body."""
     response = serving.response
-    ranges = _ranges(facts.st_size)
     _accept_ranges()
     if ranges is not None and len(ranges) > 1:
         boundary = secrets.token_hex(16)
@@ -174,15 +175,15 @@ def _send_file(file: FileIO, path: str, facts: os.stat_result) -> bytes | FileRa
         response.status = 206
         response.headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
         response.headers.pop("Content-Length", None)
-        response.body = body = b"".join(_parts(file, ranges, boundary, content_type, facts.st_size))
+        response.body = body = b"".join(_parts(file, ranges, boundary, content_type, size))
         file.close()
         return body
-    start, stop = (0, facts.st_size) if ranges is None else ranges[0]
+    start, stop = (0, size) if ranges is None else ranges[0]
     if ranges is not None:
-        _set_partial(start, stop, facts.st_size)
+        _set_partial(start, stop, size)
     length = stop - start
     response.headers["Content-Length"] = str(length)
-    part = FileRange(file, path, facts.st_size, start, length)
+    part = FileRange(file, path, size, start, length)
     native = current.get(None)
     if length <= _SMALL or native is None:
         part.seek(0)
@@ -200,28 +201,28 @@ _SMALL = 256 * 1024  # bytes; a file of at most this length is read as a whole
 _CONDITIONS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
 
 
-def _set_validators(facts: os.stat_result) -> None:
-    """Set ETag and Last-Modified, and compare them with the request's conditions. Raises
-    ``HTTPRedirect`` 304 or ``HTTPError`` 412.
+def _set_validators(facts: os.stat_result, path: str) -> list[tuple[int, int]] | None:
+    """Set ETag and Last-Modified, and compare them with the request's conditions. Return the ranges
+    that the client requests, or None for the whole file. Raises ``HTTPRedirect`` 304, or
+    ``HTTPError`` 412 or 416.
     """
     request, response = serving.request, serving.response
-    headers = response.headers
-    version, modified = validators_of(facts)
-    if modified < inf:
-        headers["Last-Modified"] = HTTPDate(modified)
-    etag = headers.setdefault("ETag", f'"{version}"')
-    if valid_status(response.status)[0] != 200 or request.method not in ("GET", "HEAD"):
-        return
-    # Range isn't among the conditions, because ``_ranges`` handles it.
-    conditions = {
-        name: value for name in _CONDITIONS if (value := request.micropie_header(name)) is not None
-    }
-    try:
-        selection = select(conditions, request.method, etag, modified, facts.st_size)
-    except NativeError:
-        raise HTTPError(412) from None
-    if selection.status == 304:
-        raise HTTPRedirect([], 304)
+    headers, file = response.headers, validators_of(facts, path)
+    if file.date < inf:
+        headers["Last-Modified"] = HTTPDate(file.modified)
+    etag = headers.setdefault("ETag", file.etag)
+    if valid_status(response.status)[0] == 200 and request.method in ("GET", "HEAD"):
+        # Range isn't among the conditions, because ``_ranges`` handles it.
+        found = [(name, request.micropie_header(name)) for name in _CONDITIONS]
+        conditions = {name: value for name, value in found if value is not None}
+        try:
+            selection = select(conditions, request.method, etag, file.date, file.size)
+        except NativeError:
+            raise HTTPError(412) from None
+        if selection.status == 304:
+            raise HTTPRedirect([], 304)
+    is_same = file.allows_range(request.micropie_header("If-Range"), etag)
+    return _ranges(file.size) if is_same else None
 
 
 def _ranges(size: int) -> list[tuple[int, int]] | None:
@@ -229,16 +230,7 @@ def _ranges(size: int) -> list[tuple[int, int]] | None:
     them are outside the file.
     """
     request, headers = serving.request, serving.response.headers
-    condition = request.micropie_header("If-Range")
-    is_current = condition is None or condition in (
-        headers.get("ETag"),
-        headers.get("Last-Modified"),
-    )
-    if (
-        request.protocol < (1, 1)
-        or not is_current
-        or valid_status(serving.response.status)[0] != 200
-    ):
+    if request.protocol < (1, 1) or valid_status(serving.response.status)[0] != 200:
         return None
     ranges = get_ranges(request.micropie_header("Range"), size)
     if ranges is None:
