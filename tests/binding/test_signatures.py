@@ -31,6 +31,7 @@ import httpx2 as httpx
 import msgspec
 import pydantic
 import pytest
+import typing_extensions
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -47,7 +48,9 @@ from micropie import (
     reads_body,
     route,
 )
+from micropie._core.binding.fields import kinds_in
 from micropie._core.binding.structures.makers import maker_for
+from micropie._core.binding.values import limits
 from micropie.testing import TestClient
 from tests.binding.conftest import taking
 from tests.conftest import MakeClient
@@ -1283,6 +1286,179 @@ def test_R28_the_sets_in_each_structure_of_a_list_are_bounded(
     assert client.post("/page", json=[{"ids": [1, 2]}] * 1001).text == "1001"
     assert client.post("/page", json=[{"ids": []}, {"ids": [*range(1001)]}]).status_code == 400
     assert client.post("/page", json={"ids": []}).status_code == 400
+
+
+SomeSet = TypeVar("SomeSet", bound=set[int])
+
+
+class Bound(pydantic.BaseModel, Generic[SomeSet]):
+    ids: SomeSet
+
+
+class Early(pydantic.BaseModel):
+    inner: Late | None = None
+    ids: list[int] = []
+
+
+class Late(pydantic.BaseModel):
+    ids: set[int] = set()
+
+
+class Row(typing.NamedTuple):
+    ids: set[int]
+    price: Decimal = Decimal(0)
+
+
+class WithRow(msgspec.Struct):
+    ids: Row
+
+
+class Rows(pydantic.BaseModel):
+    ids: Row
+
+
+class Other(typing_extensions.TypedDict):
+    more: set[int]
+
+
+class WithOther(pydantic.BaseModel):
+    ids: Other
+
+
+class Extras(pydantic.BaseModel, extra="allow"):
+    __pydantic_extra__: dict[str, set[int]]
+
+
+class DictExtras(typing_extensions.TypedDict, extra_items=set[int]):  # type: ignore[call-arg]
+    number: int
+
+
+class WithExtras(pydantic.BaseModel):
+    ids: DictExtras
+
+
+@pytest.mark.parametrize(
+    "kind", [Bound, Early, Extras, WithRow, Rows, WithOther, WithExtras, dict[str, Early]]
+)
+def test_R28_the_sets_that_are_hard_to_find_are_bounded(kind: Any) -> None:
+    many: Any = [*range(1001)]
+    inner = {WithRow: [many], Rows: [many], WithOther: {"more": many}}
+    document = {"ids": inner.get(kind, {"number": 1, "more": many} if kind is WithExtras else many)}
+    with pytest.raises(ValueError, match="at most 1000 values"):
+        maker_for(kind).make(document, is_json=True)
+
+
+@pytest.mark.parametrize("kind", [WithRow, Rows])
+def test_R28_the_numbers_in_a_named_tuple_are_bounded(kind: Any) -> None:
+    with pytest.raises(ValueError, match="Expected a number from"):
+        maker_for(kind).make({"ids": [[], "1e300000"]}, is_json=True)
+
+
+class Unlimited(pydantic.BaseModel):
+    limit: float = math.inf
+
+
+class UnlimitedStruct(msgspec.Struct):
+    limit: Decimal = Decimal("Infinity")
+
+
+@pytest.mark.parametrize("kind", [Unlimited, UnlimitedStruct])
+def test_the_defaults_are_read_once_for_many_items(
+    monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    """Each item has a default that no client may send."""
+    maker, reads = maker_for(list[kind]), list[object]()
+
+    def read(hint: object) -> list[object]:
+        reads.append(hint)
+        return kinds_in(hint)
+
+    monkeypatch.setattr(limits, "kinds_in", read)
+    made: Any = maker.make([{}] * 100, is_json=True)
+    assert [one.limit for one in made] == [made[0].limit] * 100
+    assert len(reads) == 1
+
+
+class And(pydantic.BaseModel):
+    kind: Literal["and"]
+    inner: list[And | Or] = []
+
+
+class Or(pydantic.BaseModel):
+    kind: Literal["or"]
+    inner: list[And | Or] = []
+
+
+class AndByKind(pydantic.BaseModel):
+    kind: Literal["and"]
+    inner: list[Annotated[AndByKind | OrByKind, pydantic.Field(discriminator="kind")]] = []
+    other: AndByKind | OrByKind | None = pydantic.Field(None, discriminator="kind")
+
+
+class OrByKind(pydantic.BaseModel):
+    kind: Literal["or"]
+    inner: list[AndByKind] = []
+
+
+class Left(pydantic.BaseModel):
+    left: Left | Right | list[Left] | None = None
+
+
+class Right(pydantic.BaseModel):
+    right: Left | Right | None = None
+
+
+class Arrays(pydantic.BaseModel, frozen=True):
+    inner: list[Arrays] | frozenset[Arrays]
+
+
+class Named(pydantic.BaseModel):
+    inner: Named | dict[str, Named] | None = None
+
+
+@pytest.mark.parametrize("kind", [And, list[Or], And | Or, Arrays, Named])
+def test_R28_no_union_is_tried_in_several_ways_at_each_level(kind: Any) -> None:
+    with pytest.raises(
+        SetupError, match=r"takes twice as long for each level.*Field\(discriminator="
+    ):
+        taking(kind)._micropie.compiled()
+
+
+@pytest.mark.parametrize(
+    ("kind", "around"),
+    [
+        (AndByKind, lambda inner: {"kind": "and", "inner": [inner]}),
+        (AndByKind, lambda inner: {"kind": "and", "other": inner}),
+        (Left, lambda inner: {"left": inner}),
+    ],
+)
+def test_a_union_with_a_clear_member_at_each_level_is_taken(kind: Any, around: Any) -> None:
+    document: dict[str, Any] = {"kind": "or"}
+    for _ in range(60):
+        document = around(document)
+    assert type(maker_for(kind).make(document, is_json=True)) is kind
+
+
+class AnyNumber(enum.IntFlag):
+    ONE = 1
+
+
+class OneNumber(enum.IntFlag, boundary=enum.STRICT):
+    ONE = 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda hint: msgspec.defstruct("Rights", [("rights", hint)]),
+        lambda hint: pydantic.create_model("Rights", rights=(hint, ...)),
+    ],
+)
+def test_R28_a_client_makes_no_members_of_a_flag(make: Any) -> None:
+    """The class keeps each of them, and a set of an Enum has no limit."""
+    with pytest.raises(SetupError, match=r"class AnyNumber\(\.\.\., boundary=STRICT\)"):
+        maker_for(make(list[AnyNumber]))
+    assert maker_for(make(list[OneNumber])).make({"rights": [1]}, is_json=True)
 
 
 class Texts(pydantic.BaseModel):

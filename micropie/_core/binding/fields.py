@@ -20,10 +20,11 @@ from typing import (
     NotRequired,
     Required,
     TypeGuard,
+    TypeVar,
+    cast,
     get_args,
     get_origin,
     get_type_hints,
-    is_typeddict,
 )
 
 from micropie._core.binding.annotations import (
@@ -65,11 +66,18 @@ def is_structure(annotation: object) -> TypeGuard[type]:
     kind = get_origin(annotation) or annotation
     return isinstance(kind, type) and (
         dataclasses.is_dataclass(kind)
-        or is_typeddict(kind)
+        or is_typed_dict(kind)
         or hasattr(kind, "__struct_fields__")
         or hasattr(kind, "__attrs_attrs__")
         or is_pydantic(kind)
     )
+
+
+def is_typed_dict(kind: object) -> bool:
+    """Return whether a class is a TypedDict, of ``typing`` or of ``typing_extensions``, which has
+    its own class. pydantic needs the latter before Python 3.12.
+    """
+    return isinstance(kind, type) and hasattr(kind, "__required_keys__")
 
 
 def is_pydantic(annotation: object) -> TypeGuard[Any]:
@@ -120,6 +128,7 @@ def structure_name(structure: object) -> str:
 def fields_of(structure: type) -> Sequence[Field]:
     """Return the fields of a structure."""
     if is_pydantic(structure) and not dataclasses.is_dataclass(structure):
+        structure.model_rebuild()  # evaluates names of classes that were defined after the model
         found = [
             (
                 one.validation_alias,
@@ -192,20 +201,38 @@ def _types_for(alias: Hint, given: Mapping[Hint, Hint]) -> Mapping[Hint, Hint]:
     return dict(zip(variables, (with_types(one, given) for one in get_args(alias)), strict=False))
 
 
+def _type_of_extras(structure: type) -> Hint:
+    """Return the type that a pydantic model or a TypedDict declares for the values of names that
+    are no fields, or None.
+    """
+    owner = get_origin(structure) or structure
+    if any("__pydantic_extra__" in get_annotations(base) for base in owner.__mro__):
+        return hints_of_class(structure)["__pydantic_extra__"]
+    extras: Hint = getattr(owner, "__extra_items__", None)
+    return extras
+
+
 def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
     """Return an annotation and all types inside it. For ``set[int]``, these are ``set[int]`` and
-    ``int``. With ``are_fields_in``, include the types of the fields of structures.
+    ``int``. With ``are_fields_in``, include the types of the fields of structures and of named
+    tuples.
     """
     kinds: list[object] = []  # a list, because metadata of ``Annotated`` may not be hashable
     waiting: list[object] = [annotation]
     while waiting:
         kind = waiting.pop()
-        if are_fields_in and is_structure(kind) and kind not in kinds:
-            waiting.extend(without_aliases(field.hint) for field in fields_of(kind))
+        if are_fields_in and kind not in kinds:
+            if is_structure(kind):
+                waiting.extend(without_aliases(field.hint) for field in fields_of(kind))
+                waiting.append(_type_of_extras(kind))
+            elif hasattr(get_origin(kind) or kind, "_field_defaults"):  # a named tuple
+                waiting.extend(hints_of_class(cast(type, kind)).values())
         kinds.append(kind)
         origin = get_origin(kind)
         if origin is not Literal:
             waiting.extend(get_args(kind)[:1] if origin is Annotated else get_args(kind))
         if isinstance(kind, NewType):
             waiting.append(kind.__supertype__)
+        if isinstance(kind, TypeVar):  # msgspec and pydantic use the bound of a free variable
+            waiting.extend(one for one in (kind.__bound__, *kind.__constraints__) if one)
     return kinds

@@ -27,7 +27,6 @@ from typing import (
     Union,
     get_args,
     get_origin,
-    is_typeddict,
 )
 
 from micropie._core.binding.annotations import (
@@ -46,6 +45,7 @@ from micropie._core.binding.fields import (
     hints_of_class,
     is_pydantic,
     is_structure,
+    is_typed_dict,
     kinds_in,
     members_of,
     structures_of,
@@ -331,7 +331,7 @@ def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
         if is_structure(kind):
             is_document = (
                 isinstance(value, dict)
-                and is_typeddict(owner)
+                and is_typed_dict(owner)
                 and value.keys() <= hints_of_class(kind).keys()
             )
             if is_document or owner is type(value):

@@ -11,21 +11,26 @@ with a million digits, and sets of numbers that a client has chosen to have the 
 from __future__ import annotations
 
 import dataclasses
+import enum
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import chain
-from typing import Any, get_args, get_origin, is_typeddict
+from typing import Any, get_args, get_origin
 
 from micropie._core.binding.annotations import (
+    COLLECTIONS,
     Hint,
+    bare,
     is_enum,
     is_json_text,
     is_of_pydantic,
+    united,
     without_aliases,
 )
 from micropie._core.binding.fields import (
     fields_of,
     is_structure,
+    is_typed_dict,
     kinds_in,
     structures_of,
 )
@@ -76,6 +81,12 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
             f"{about} with pydantic's Json[set[...]], or Json[dict[...]] with keys that are "
             "not str: the size of such a set or dict can't be limited, so write Json[list[...]]"
         )
+    for kind in filter(is_enum, kinds):
+        if vars(kind).get("_boundary_") in (enum.KEEP, enum.EJECT):
+            raise SetupError(
+                f"{about} with a {kind.__name__}, of which a client can create any number of "
+                f"members that stay in memory: write class {kind.__name__}(..., boundary=STRICT)"
+            )
     sets = [kind for kind in kinds if get_origin(kind) in (set, frozenset)]
     for one in chain.from_iterable(map(structures_of, sets)):
         if not _can_be_hashed(one):
@@ -83,7 +94,9 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
                 f"{about} with a set of {one.__name__}, whose objects can't be hashed: make that "
                 "class frozen=True, or write a list"
             )
-    if not is_pydantic:
+    if is_pydantic:
+        _check_unions([*filter(is_structure, kinds)], about)
+    else:
         _check_init(kinds, about)
     _check_constraints(filter(is_structure, kinds), is_pydantic, about)
 
@@ -108,6 +121,46 @@ def _check_init(kinds: Sequence[object], about: str) -> None:
                 )
 
 
+def _check_unions(structures: Sequence[type], about: str) -> None:
+    """Raise ``SetupError`` for a union that several of its members contain again at the same place.
+    pydantic tries each of these members at each level of a document, so the time doubles per level.
+    """
+    for owner in structures:
+        stated = getattr(owner, "model_fields", {}).values()
+        tagged = [one.annotation for one in stated if one.discriminator is not None]
+        for field in fields_of(owner):
+            kinds = kinds_in(field.hint, are_fields_in=False)
+            tagged += [
+                get_args(one)[0]
+                for one in kinds
+                for item in getattr(one, "__metadata__", ())
+                if getattr(item, "discriminator", None) is not None
+            ]
+            for kind in kinds:
+                places = [place for one in united(kind) for place in _places_of(owner, one)]
+                of_objects = [place for place in places if place != "[]"]
+                is_repeated = len(places) > len({*places})
+                is_repeated |= "{}" in places and len(of_objects) > 1  # a dict has every name
+                if is_repeated and kind not in tagged:
+                    raise SetupError(
+                        f"{about}, but validating {owner.__name__}.{field.name} takes twice as "
+                        "long for each level of nesting, because pydantic tries several members "
+                        "of its union: add Field(discriminator=...), or leave one member out"
+                    )
+
+
+def _places_of(owner: type, member: Hint) -> list[str]:
+    """Return the places at which a value of a union's member may contain an ``owner``: the names of
+    fields, or "[]" or "{}" for the elements of a collection or a dict.
+    """
+    kind, _ = bare(member)
+    if is_structure(kind):
+        return [one.name for one in fields_of(kind) if owner in kinds_in(one.hint)]
+    origin = get_origin(kind)
+    place = "[]" if origin in COLLECTIONS else "{}" if origin in (dict, Mapping) else ""
+    return [place] if place and owner in kinds_in(kind) else []
+
+
 def _init_fields(owner: Any) -> Sequence[Any]:
     """Return the fields of a dataclass or an attrs class, or () for any other class."""
     if isinstance(owner, type) and dataclasses.is_dataclass(owner):
@@ -120,7 +173,7 @@ def _can_be_hashed(structure: type) -> bool:
     if config is not None:
         return bool(config.frozen or not config.eq)
     owner = get_origin(structure) or structure
-    return not is_typeddict(owner) and owner.__hash__ is not None
+    return not is_typed_dict(owner) and owner.__hash__ is not None
 
 
 def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str) -> None:
@@ -190,16 +243,16 @@ def check_sizes(document: object, is_list: bool) -> None:
 
 
 def count_values(document: object, most: int) -> int:
-    """Return the number of values in a document, at any depth. Stop counting as soon as there are
-    more than ``most``.
+    """Return the number of values in a document, at any depth. Each 20 characters of a text count
+    as another value. Stop counting as soon as there are more than ``most``.
     """
     count, waiting = 1, [document]
-    while waiting:
+    while waiting and count <= most:
         value = waiting.pop()
-        if isinstance(value, list | dict):
+        if isinstance(value, str):
+            count += len(value) // 20
+        elif isinstance(value, list | dict):
             count += len(value)
-            if count > most:
-                break
             waiting.extend(value.values() if isinstance(value, dict) else value)
     return count
 
@@ -212,18 +265,20 @@ def check_numbers(made: object, hint: Hint) -> None:
     """
     from decimal import Decimal
 
-    waiting = [made]
+    waiting, defaults = [made], dict[int, object]()
     while waiting:
         value = waiting.pop()
         kind = type(value)
         is_wrong = (isinstance(value, float) and not math.isfinite(value)) or (
             isinstance(value, Decimal) and not is_moderate(value)
         )
-        if is_wrong and not any(
-            value is field.default
-            for structure in filter(is_structure, kinds_in(hint))
-            for field in fields_of(structure)
-        ):
+        if is_wrong and not defaults:  # found once, because each item of a list may have a default
+            defaults = {
+                id(field.default): field.default
+                for structure in filter(is_structure, kinds_in(hint))
+                for field in fields_of(structure)
+            }
+        if is_wrong and id(value) not in defaults:
             raise ValueError(
                 f"Expected a number from -1e{MAX_EXPONENT} to 1e{MAX_EXPONENT} with at most "
                 f"{MAX_EXPONENT} decimal places"
