@@ -18,6 +18,7 @@ from pydantic import AfterValidator, AwareDatetime, HttpUrl, Json, SecretStr, St
 from pydantic_core import core_schema
 
 from micropie import App, Message, Query, SetupError, post
+from micropie._core.binding.values.adapters import validated
 from micropie.extensions import TypeInfo
 from tests.conftest import MakeClient
 
@@ -391,3 +392,34 @@ def test_a_site_without_pydantic_is_told_what_is_unknown(monkeypatch: pytest.Mon
     with pytest.raises(SetupError, match="and micropie can't convert text to that"):
         own._micropie.compiled()
     assert json.dumps(str(Odd("x").text)) == '"x"'
+
+
+class ManyErrors(ValueError):
+    def error_count(self) -> int:
+        return 101
+
+    def errors(self) -> None:
+        raise AssertionError("to describe a million errors takes seconds")
+
+
+class Refusing:
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+
+    def refuse(self, document: object, **options: object) -> None:
+        self.sent.append(document)
+        raise ManyErrors
+
+    validate_python = validate_json = refuse
+
+
+@pytest.mark.parametrize(
+    ("document", "texts"),
+    [([1.5], ["[1.5]"]), ([Decimal("1.5")], ['["1.5"]', "[1.5]"])],
+)
+def test_R28_very_many_errors_are_not_described(document: Any, texts: list[str]) -> None:
+    """Not even to learn whether a Decimal has to be a float: then both are tried."""
+    adapter: Any = Refusing()
+    with pytest.raises(ManyErrors):
+        validated(adapter, document, True)
+    assert adapter.sent == [document, *texts]

@@ -21,9 +21,11 @@ from msgspec import Meta
 
 from micropie import App, BindingErrors, Form, Message, Query, SetupError, UploadFile, post
 from micropie._core.binding.structures import invalid as misfits
-from micropie._core.binding.structures.invalid import CALL, MOST_ERRORS, MOST_VALUES
+from micropie._core.binding.structures.invalid import CALL, MOST_VALUES
 from micropie._core.binding.structures.makers import maker_for
-from micropie._core.binding.values.converters import OwnTypes
+from micropie._core.binding.values.constraints import MOST_ERRORS
+from micropie._core.binding.values.converters import OwnTypes, converter_for
+from micropie._core.binding.values.limits import count_values
 from micropie._core.http import ParameterError
 from micropie._core.http.forms.data import DEEPEST, nested
 from micropie.testing import TestClient
@@ -403,6 +405,33 @@ def test_a_refusal_converts_few_values_again(levels: int) -> None:
     found = misfits.problems_of(refused.value, maker, document, is_json=True)
     assert [one.field for one in found] == ["inner[0]." * levels + "number"]
     assert Weight.made - before <= many + MOST_VALUES
+
+
+class Small(msgspec.Struct):
+    number: int
+
+
+def test_a_refusal_counts_few_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not those behind the last that may be converted. A long text counts as many values."""
+    counted: list[object] = []
+
+    def count(document: object, most: int) -> int:
+        counted.append(document)
+        return count_values(document, most)
+
+    monkeypatch.setattr(misfits, "count_values", count)
+    found = problems_of(list[Small], [{"number": 1}] * 50_000 + [{"number": "x"}])
+    assert [one.field for one in found] == ["[50000].number"]
+    assert len(counted) < MOST_VALUES // CALL
+    assert count_values({"text": ["a" * 200, "b"]}, 100) == 14
+    assert count_values(["a" * 3000, [1], [2]], 100) > 100
+
+
+def test_too_many_values_of_a_set_are_not_converted() -> None:
+    converter, before = converter_for(set[Weight], OwnTypes({}, {Weight: Weight})), Weight.made
+    with pytest.raises(ValueError, match="1001"):
+        converter.from_json([1] * 1001)
+    assert Weight.made == before
 
 
 # -- which words -----------------------------------------------------------------------------------

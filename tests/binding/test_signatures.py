@@ -1752,6 +1752,15 @@ def test_R28_many_errors_in_one_body_are_only_counted(
     assert found == ("text" if count == 100 else "101 values are invalid")
 
 
+def test_R28_many_wrong_values_by_name_are_not_all_reported(make_client: MakeClient) -> None:
+    def handler(**values: int) -> None: ...
+
+    response = make_client(app_of(handler)).post(
+        "/page", json={f"n{one}": "x" for one in range(500)}
+    )
+    assert len(response.json()["errors"]) == 100
+
+
 # -- parameters that no request fills --------------------------------------------------------------
 
 

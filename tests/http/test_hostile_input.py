@@ -24,6 +24,7 @@ from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import msgspec
 import orjson
 import pydantic
 import pytest
@@ -60,6 +61,7 @@ from micropie.compat.cherrypy.lib.httputil import valid_status
 from micropie.middleware import Compress
 from micropie.testing import TestClient
 from tests.asgi.calls import respond
+from tests.binding.conftest import taking
 from tests.conftest import MakeClient
 from tests.project.fuzz import client_texts
 from tests.project.fuzz.client_texts import ENTRIES, grows_too_fast
@@ -574,6 +576,47 @@ def test_R28_a_refusal_costs_no_more_than_the_request(name: str, kind: Any) -> N
 
     assert not grows_too_fast(entry, "", "a", "", 16_000)
     assert statuses == {400}
+
+
+Word: Any = Literal[tuple(f"word{number}" for number in range(1000))]
+
+
+class LongKeys(pydantic.BaseModel):
+    named: dict[str, list[int]] = {}
+    words: list[Word] = []
+    pet: Annotated[Cat | Dog | None, pydantic.Field(discriminator="kind")] = None
+
+
+class Cat(pydantic.BaseModel, extra="forbid"):
+    kind: Literal["cat"]
+
+
+class Dog(pydantic.BaseModel):
+    kind: Literal["dog"]
+
+
+class Strict(msgspec.Struct, forbid_unknown_fields=True):
+    number: int = 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "document"),
+    [
+        (LongKeys, {"named": {"k" * 300_000: ["x"] * 100}}),
+        (LongKeys, {"words": ["x"] * 100}),
+        (LongKeys, {"pet": {"kind": "k" * 300_000}}),
+        (LongKeys, {"pet": {"kind": "cat", **{f"{'k' * 3000}{one}": 1 for one in range(100)}}}),
+        (list[Strict], [{"k" * 3000: 1}] * 100),
+    ],
+)
+def test_R28_a_refusal_repeats_no_long_text(
+    make_client: MakeClient, kind: Any, document: object
+) -> None:
+    """Each error names the keys that lead to it, and the choices: 2.5 MB became a gigabyte."""
+    answer = make_client(taking(kind)).post("/page", json=document)
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["parameter"] == "item"
+    assert len(answer.content) < 350_000
 
 
 class Sets(App):

@@ -30,6 +30,7 @@ from micropie._core.binding.signatures.parameters import (
     unwrapped,
 )
 from micropie._core.binding.signatures.sources import Source, declared_source
+from micropie._core.binding.values.constraints import MOST_ERRORS
 from micropie._core.binding.values.converters import NO_OWN_TYPES, OwnTypes, converter_for
 from micropie._core.errors import HTTPError, SetupError
 from micropie._core.execution.placement import layers
@@ -299,10 +300,13 @@ class Plan:
     def _reported(
         self, request: Request, arguments: list[object], errors: Sequence[ParameterError]
     ) -> list[object]:
-        """Return ``arguments``, with all errors as the value of the ``BindingErrors`` parameter. If
-        the handler has no such parameter, raise a ``BindingError`` with all errors.
+        """Return ``arguments``, with the errors as the value of the ``BindingErrors`` parameter. If
+        the handler has no such parameter, raise a ``BindingError`` with the errors. If there are
+        very many, the rest is left out.
         """
-        errors = [replace(one, words=translated(request, one.words)) for one in errors]
+        errors = [
+            replace(one, words=translated(request, one.words)) for one in errors[:MOST_ERRORS]
+        ]
         if not self._takes_errors:
             raise BindingError(errors)
         report = BindingErrors(

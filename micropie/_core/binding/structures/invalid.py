@@ -16,8 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_origin
 from micropie._core.binding.annotations import Hint, bare, elements_of, is_enum
 from micropie._core.binding.fields import fields_of, is_structure, kinds_in, members_of
 from micropie._core.binding.structures.forms import described_as
-from micropie._core.binding.values.adapters import without_markup, words_of
-from micropie._core.binding.values.constraints import INVALID, REQUIRED_FIELD
+from micropie._core.binding.values.adapters import errors_of, without_markup, words_of
+from micropie._core.binding.values.constraints import (
+    INVALID,
+    LONGEST_KEY,
+    LONGEST_TEXT,
+    MOST_ERRORS,
+    REQUIRED_FIELD,
+)
 from micropie._core.binding.values.converters import (
     ANYTHING,
     NO_OWN_TYPES,
@@ -33,7 +39,7 @@ if TYPE_CHECKING:
 
 Path: TypeAlias = tuple[str | int, ...]
 
-MOST_ERRORS = 100  # The maximum number of errors reported for one body.
+MOST_TEXT = 200_000  # The length of all messages for one body. Further errors are not reported.
 # The search may convert at most ``MOST_VALUES`` values again, so that it takes a few milliseconds
 # at most for one body. Each conversion counts as ``CALL`` plus the number of values inside the
 # converted value. If the search then converts these inner values one by one, they count again.
@@ -51,11 +57,23 @@ def problems_of(
     """
     hint, own = maker.hint, maker.own
     if hasattr(error, "error_count"):  # pydantic's exception, which contains all errors
-        return [*_of_pydantic(error, hint, own)]
-    if maker.is_pydantic:  # our ``check_sizes`` or ``check_numbers`` has raised ``error``
-        return [_described(error, hint, document, (), own)]
-    found = _Search(maker, is_json).errors_in(error, hint, document)
-    return [*islice(found, MOST_ERRORS)]
+        found = _of_pydantic(error, hint, own)
+    elif maker.is_pydantic:  # our ``check_sizes`` or ``check_numbers`` has raised ``error``
+        found = iter([_described(error, hint, document, (), own)])
+    else:
+        found = _Search(maker, is_json).errors_in(error, hint, document)
+    problems, length = list[ParameterError](), 0
+    for one in islice(found, MOST_ERRORS):
+        problems.append(one)
+        length += len(one.field) + len(one.sentence) + len(one.expected) + len(one.words)
+        if length > MOST_TEXT:
+            break
+    return problems
+
+
+def _shortened(step: str | int) -> str | int:
+    """Return a step of a path, which is cut if it is a very long key."""
+    return step if len(str(step)) <= LONGEST_KEY else f"{str(step)[:LONGEST_KEY]}..."
 
 
 def _steps(path: Path) -> str:
@@ -133,9 +151,12 @@ class _Search:
                 text = _at(f"Object missing required field `{step}`", path)
                 yield _problem(own, inner, at, None, text, unknown=REQUIRED_FIELD)
                 continue
+            if self._left <= CALL:
+                continue
             cost = CALL + count_values(part, self._left)
             # This value is too large for the rest of the limit, but later values may be smaller.
             if cost > self._left:
+                self._left -= CALL
                 continue
             self._left -= cost
             try:
@@ -155,6 +176,7 @@ def _described(
     """
     before, dash, after = str(error).rpartition(" - at `")
     text, place = (before, after.removesuffix("`")) if dash else (after, "")
+    text = text[:LONGEST_TEXT]  # msgspec quotes a key that is no field
     if error.__cause__ is not None and is_structure(bare(hint)[0]):  # raised by ``__post_init__``
         return _problem(own, hint, path, value, _at(_WORDLESS, path), written=text)
     # replace msgspec's message, because it quotes the client's value
@@ -208,7 +230,7 @@ def _of_pydantic(
         text = f"{count} values are invalid"
         yield ParameterError("", "", None, text, sentence=text, words=INVALID)
         return
-    for one in reason.errors(include_url=False, include_context=False):
+    for one in errors_of(reason):
         path, text, value = one["loc"], one["msg"], one["input"]
         is_written, unknown = words_of(one)
         if one["type"] == "missing":
@@ -217,8 +239,9 @@ def _of_pydantic(
         if not unknown:
             text, unknown = _WORDLESS, INVALID
         unknown = without_markup(unknown)
+        hint, path = _hint_at(structure, path), tuple(map(_shortened, path))
         text = without_markup(_worded(path, text))
-        yield _problem(own, _hint_at(structure, path), path, value, text, written, unknown)
+        yield _problem(own, hint, path, value, text, written, unknown)
 
 
 def _hint_at(structure: Hint, path: Path) -> Hint:

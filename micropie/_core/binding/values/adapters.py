@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from micropie._core.binding.annotations import Hint, elements_of, is_json_text
 from micropie._core.binding.fields import kinds_in
-from micropie._core.binding.values.constraints import INVALID, BrokenConstraint
+from micropie._core.binding.values.constraints import (
+    INVALID,
+    LONGEST_TEXT,
+    MOST_ERRORS,
+    BrokenConstraint,
+)
 from micropie._core.binding.values.limits import (
     check_fields,
     check_numbers,
@@ -64,21 +69,35 @@ def _read_again(adapter: TypeAdapter[object], document: object) -> object:
     """Encode the document as JSON, and return the value that pydantic creates from it. Return None
     if pydantic can't parse the JSON, for example because it contains half a surrogate pair.
     """
+    decimals: list[object] = []
+
+    def write(number: object) -> str:
+        decimals.append(number)
+        return str(number)
+
     # Encode Decimals as strings, because pydantic would parse numbers as floats. If pydantic needs
     # a float somewhere, encode Decimals as floats instead.
-    write: type = str
-    while True:
-        try:
-            return adapter.validate_json(json.dumps(document, default=write))
-        except RecursionError:
+    try:
+        return adapter.validate_json(json.dumps(document, default=write))
+    except RecursionError:
+        return None
+    except ValueError as error:
+        kinds = [one["type"] for one in errors_of(error)]
+        if kinds == ["json_invalid"]:
             return None
-        except ValueError as error:
-            kinds = [one["type"] for one in error.errors()]  # type: ignore[attr-defined]
-            if kinds == ["json_invalid"]:
-                return None
-            if write is float or "float_type" not in kinds:
-                raise
-            write = float
+        if not decimals or (kinds and "float_type" not in kinds):
+            raise
+    return adapter.validate_json(json.dumps(document, default=float))
+
+
+def errors_of(error: Any) -> Sequence[Mapping[str, Any]]:
+    """Return the errors in pydantic's exception, or () if there are more than ``MOST_ERRORS``,
+    because pydantic would take seconds to describe them.
+    """
+    if error.error_count() > MOST_ERRORS:
+        return ()
+    found = error.errors(include_url=False, include_context=False)
+    return [one | {"msg": one["msg"][:LONGEST_TEXT]} for one in found]
 
 
 class Adapter:
@@ -124,8 +143,7 @@ class Adapter:
         except ValueError as error:
             if value == "" or not hasattr(error, "errors"):
                 raise ValueError(value) from None
-            first = error.errors(include_url=False, include_context=False)[0]
-            _, words = words_of(first)
+            words = "".join(words_of(one)[1] for one in errors_of(error)[:1])
             raise BrokenConstraint("invalid", without_markup(words) or INVALID) from None
         return made
 

@@ -37,6 +37,12 @@ MAX_EXPONENT = 308
 # others. Strings need no limit, because their hashes depend on a secret.
 MAX_HASHED = 1000
 
+# Limits for the errors in one request: their number, the length of one message, and of one key in
+# the path to a value. A client chooses the keys, and each error inside a value repeats its keys.
+MOST_ERRORS = 100
+LONGEST_TEXT = 5000
+LONGEST_KEY = 200
+
 _Given = TypeVar("_Given")
 
 

@@ -673,11 +673,17 @@ def _collection(kind: Collect, arguments: tuple[object, ...], own: OwnTypes) -> 
             raise ValueError(value)
         return make([item.from_json(element) for element in value])
 
+    def from_limited_json(value: object) -> object:
+        # check the size first, because a decoder of the application may take long
+        if isinstance(value, list) and len(value) > MAX_HASHED:
+            raise ValueError(len(value))
+        return from_json(value)
+
     most = f" of at most {MAX_HASHED} values" if is_hashed else ""
     return Converter(
         f"a list{most}, each {item.expected}",
         from_text,
-        from_json,
+        from_limited_json if is_hashed else from_json,
         many=make,
         invalid=item.invalid or f"Please enter {item.expected}.",
         message=item.message,
