@@ -18,7 +18,7 @@ from pydantic import AfterValidator, AwareDatetime, HttpUrl, Json, SecretStr, St
 from pydantic_core import core_schema
 
 from micropie import App, Message, Query, SetupError, post
-from micropie._core.binding.values.adapters import validated
+from micropie._core.binding.values.adapters import errors_of, validated
 from micropie.extensions import TypeInfo
 from tests.conftest import MakeClient
 
@@ -423,3 +423,12 @@ def test_R28_very_many_errors_are_not_described(document: Any, texts: list[str])
     with pytest.raises(ManyErrors):
         validated(adapter, document, True)
     assert adapter.sent == [document, *texts]
+
+
+def test_R28_pydantic_copies_no_long_keys() -> None:
+    """It would copy all keys that lead to a value, for each error."""
+    for length, described in {900: 100, 1100: 0}.items():
+        document = [{"a": {"k" * length: ["x"] * 100}}]
+        with pytest.raises(ValueError, match="100 validation errors") as refused:
+            pydantic.TypeAdapter(list[dict[str, dict[str, list[int]]]]).validate_python(document)
+        assert len(errors_of(refused.value, document)) == described

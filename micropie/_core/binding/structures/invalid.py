@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_origin
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin
 
 from micropie._core.binding.annotations import Hint, bare, elements_of, is_enum
 from micropie._core.binding.fields import fields_of, is_structure, kinds_in, members_of
@@ -57,7 +57,7 @@ def problems_of(
     """
     hint, own = maker.hint, maker.own
     if hasattr(error, "error_count"):  # pydantic's exception, which contains all errors
-        found = _of_pydantic(error, hint, own)
+        found = _of_pydantic(error, document, hint, own)
     elif maker.is_pydantic:  # our ``check_sizes`` or ``check_numbers`` has raised ``error``
         found = iter([_described(error, hint, document, (), own)])
     else:
@@ -220,17 +220,16 @@ def _at(text: str, path: Path) -> str:
 
 
 def _of_pydantic(
-    reason: Any, structure: Hint = None, own: OwnTypes = NO_OWN_TYPES
+    reason: Any, document: object = None, structure: Hint = None, own: OwnTypes = NO_OWN_TYPES
 ) -> Iterator[ParameterError]:
-    """Yield the errors that pydantic reports. If there are more than ``MOST_ERRORS``, yield one
-    error that contains only their number, because describing them all would take seconds.
+    """Yield the errors that pydantic reports. If describing them would take too long, yield one
+    error that contains only their number.
     """
-    count = reason.error_count()
-    if count > MOST_ERRORS:
-        text = f"{count} values are invalid"
+    found = errors_of(reason, document)
+    if not found:
+        text = f"{reason.error_count()} values are invalid"
         yield ParameterError("", "", None, text, sentence=text, words=INVALID)
-        return
-    for one in errors_of(reason):
+    for one in found:
         path, text, value = one["loc"], one["msg"], one["input"]
         is_written, unknown = words_of(one)
         if one["type"] == "missing":
@@ -255,7 +254,8 @@ def _hint_at(structure: Hint, path: Path) -> Hint:
             field.hint for one in members_of(kind) for field in fields_of(one) if field.name == step
         ]
         if isinstance(step, int):
-            hints += islice(elements_of(kind) or (), step, step + 1)
+            at = min(step, len(get_args(kind)))  # all elements after these have one type
+            hints += islice(elements_of(kind) or (), at, at + 1)
         if not hints:
             return None
         hint = hints[0]

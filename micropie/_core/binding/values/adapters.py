@@ -25,12 +25,15 @@ from micropie._core.binding.values.limits import (
     check_numbers,
     check_sizes,
     has_chosen_hashes,
+    longest_key,
 )
 from micropie._core.errors import SetupError
 from micropie._core.on_demand import pattern
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+
+MOST_COPIED = 100_000  # characters that pydantic may copy for the errors below one key
 
 # Error messages of msgspec and pydantic quote parts of the client's document, and an application
 # may send such a message as HTML. So remove all characters that could be markup: quotes, and each
@@ -82,7 +85,9 @@ def _read_again(adapter: TypeAdapter[object], document: object) -> object:
     except RecursionError:
         return None
     except ValueError as error:
-        kinds = [one["type"] for one in errors_of(error)]
+        is_single = error.error_count() == 1  # type: ignore[attr-defined]
+        found = errors_of(error, document) if is_single or decimals else ()
+        kinds = [one["type"] for one in found]
         if kinds == ["json_invalid"]:
             return None
         if not decimals or (kinds and "float_type" not in kinds):
@@ -90,11 +95,13 @@ def _read_again(adapter: TypeAdapter[object], document: object) -> object:
     return adapter.validate_json(json.dumps(document, default=float))
 
 
-def errors_of(error: Any) -> Sequence[Mapping[str, Any]]:
-    """Return the errors in pydantic's exception, or () if there are more than ``MOST_ERRORS``,
-    because pydantic would take seconds to describe them.
+def errors_of(error: Any, document: object) -> Sequence[Mapping[str, Any]]:
+    """Return the errors in pydantic's exception. Return () if there are more than ``MOST_ERRORS``,
+    because pydantic would take seconds to describe them, and if the document has very long keys,
+    because pydantic copies the keys that lead to a value for each error.
     """
-    if error.error_count() > MOST_ERRORS:
+    count = error.error_count()
+    if count > MOST_ERRORS or (count > 1 and count * longest_key(document) > MOST_COPIED):
         return ()
     found = error.errors(include_url=False, include_context=False)
     return [one | {"msg": one["msg"][:LONGEST_TEXT]} for one in found]
@@ -143,7 +150,7 @@ class Adapter:
         except ValueError as error:
             if value == "" or not hasattr(error, "errors"):
                 raise ValueError(value) from None
-            words = "".join(words_of(one)[1] for one in errors_of(error)[:1])
+            words = "".join(words_of(one)[1] for one in errors_of(error, value)[:1])
             raise BrokenConstraint("invalid", without_markup(words) or INVALID) from None
         return made
 

@@ -257,6 +257,19 @@ def count_values(document: object, most: int) -> int:
     return count
 
 
+def longest_key(document: object) -> int:
+    """Return the length of the longest key in a document, at any depth."""
+    longest, waiting = 0, [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            longest = max(longest, *map(len, value), 0)
+            value = [*value.values()]
+        if isinstance(value, list):
+            waiting.extend(one for one in value if isinstance(one, list | dict))
+    return longest
+
+
 def check_numbers(made: object, hint: Hint) -> None:
     """Raise ``ValueError`` if a structure contains a float or Decimal that a parameter would not
     accept, such as NaN. The defaults of fields are not checked.
