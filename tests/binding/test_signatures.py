@@ -1295,6 +1295,21 @@ class Bound(pydantic.BaseModel, Generic[SomeSet]):
     ids: SomeSet
 
 
+Numbers = typing_extensions.TypeAliasType("Numbers", set[int])
+DefaultSet = typing_extensions.TypeVar("DefaultSet", default=Numbers)
+
+
+class Default(pydantic.BaseModel, Generic[DefaultSet]):
+    ids: DefaultSet
+
+
+IdSet = typing.NewType("IdSet", Numbers)
+
+
+class Renamed(pydantic.BaseModel):
+    ids: IdSet
+
+
 class Early(pydantic.BaseModel):
     inner: Late | None = None
     ids: list[int] = []
@@ -1338,7 +1353,19 @@ class WithExtras(pydantic.BaseModel):
 
 
 @pytest.mark.parametrize(
-    "kind", [Bound, Early, Extras, WithRow, Rows, WithOther, WithExtras, dict[str, Early]]
+    "kind",
+    [
+        Bound,
+        Default,
+        Early,
+        Renamed,
+        Extras,
+        WithRow,
+        Rows,
+        WithOther,
+        WithExtras,
+        dict[str, Early],
+    ],
 )
 def test_R28_the_sets_that_are_hard_to_find_are_bounded(kind: Any) -> None:
     many: Any = [*range(1001)]

@@ -232,7 +232,8 @@ def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
         if origin is not Literal:
             waiting.extend(get_args(kind)[:1] if origin is Annotated else get_args(kind))
         if isinstance(kind, NewType):
-            waiting.append(kind.__supertype__)
-        if isinstance(kind, TypeVar):  # msgspec and pydantic use the bound of a free variable
-            waiting.extend(one for one in (kind.__bound__, *kind.__constraints__) if one)
+            waiting.append(without_aliases(kind.__supertype__))
+        if isinstance(kind, TypeVar):  # msgspec and pydantic use these types of a free variable
+            given = (kind.__bound__, *kind.__constraints__, getattr(kind, "__default__", None))
+            waiting.extend(map(without_aliases, given))
     return kinds
