@@ -617,7 +617,7 @@ def test_R28_a_refusal_repeats_no_long_text(
     answer = make_client(taking(kind)).post("/page", json=document)
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["parameter"] == "item"
-    assert len(answer.content) < 350_000
+    assert len(answer.content) < 250_000
 
 
 class Sets(App):
