@@ -9,7 +9,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from micropie import App
+from micropie import App, request
 from micropie.compat.cherrypy import background
 from micropie.compat.cherrypy.background import BackgroundServer, Options
 from tests.support.certificates import make_certificate
@@ -57,6 +57,20 @@ def test_a_server_starts_and_stops(name: str) -> None:
     app.wsgi_shutdown()
     # an idle thread of the event loop may stay for a while
     until(lambda: len({*threading.enumerate()} - before) <= 1)
+
+
+@pytest.mark.parametrize("name", ["uvicorn", "waitress"])
+def test_a_trailer_is_no_header(name: str) -> None:
+    app = App()
+    app.post("/who")(lambda: str(request.headers.get("x-user")))
+    server = BackgroundServer(app, Options(server=name))
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
+        client.sendall(
+            b"POST /who HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked"
+            b"\r\n\r\n1\r\na\r\n0\r\nX-User: ann\r\n\r\n"
+        )
+        assert b"".join(iter(lambda: client.recv(65536), b"")).endswith(b"None")
+    server.stop()
 
 
 def test_an_open_request_is_answered_before_the_end() -> None:

@@ -83,7 +83,9 @@ class UvicornServer(ServerAdapter):
 
     def run(self, handler: Application) -> None:
         """Serve until interrupted."""
-        options = {"log_level": "warning" if self.quiet else "info", **self.options}
+        # httptools would append trailers to the headers, see ``micropie.cli.serving.servers``.
+        defaults = {"log_level": "warning" if self.quiet else "info", "http": "h11"}
+        options = {**defaults, **self.options}
         # ``handler`` isn't ASGI if it is WSGI middleware around a ``Bottle``
         app = handler if kind_of_target(handler, None) == "asgi" else dual(handler)
         import_module("uvicorn").run(app, host=self.host, port=self.port, **options)
