@@ -85,9 +85,17 @@ class Site(NamedTuple):
 
 # by uvicorn and by gunicorn
 STARTS = re.findall(r"^ *ExecStart=(.*)", text_of("systemd.md"), re.MULTILINE)
+HYPERCORN = re.findall(r"^    (hypercorn .*)$", text_of("each-server.md"), re.MULTILINE)
 
 
-@pytest.fixture(scope="module", params=STARTS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        *STARTS,
+        STARTS[0].replace("h11", "httptools"),  # which is as safe behind nginx
+        f"/srv/blog/.venv/bin/{HYPERCORN[0]}",
+    ],
+)
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     nginx = program("nginx")
     ports = free_port(), free_port(), free_port()
@@ -103,8 +111,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
             request.param,
             ("/srv/blog/.venv/bin/", f"{sys.executable} -m "),
             ("/run/blog/server.sock", f"{folder}/server.sock"),
-            ("--workers 2", "--workers 1"),
-        )
+        ).replace("--workers 2", "--workers 1")
         environment = replaced(service["Environment"], ("/var/lib/blog", str(folder)))
         log = stack.enter_context((folder / "log").open("wb"))
         variables = dict(pair.split("=") for pair in environment.split())
@@ -220,6 +227,18 @@ def test_a_trailer_does_not_change_the_client(site: Site) -> None:
     assert "client=127.0.0.1 " in line
 
 
+def test_a_client_gets_no_connection_by_http_2_past_nginx(site: Site) -> None:
+    """hypercorn upgrades a connection to HTTP/2. nginx would not see the requests on it."""
+    upgrade = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMA"}
+    assert httpx.get(f"{site.https}/", headers={**HOST, **upgrade}).status_code == 200
+
+
+def test_no_nginx_forwards_each_upgrade() -> None:
+    pages = [*ROOT.joinpath("docs").rglob("*.md"), *ROOT.joinpath("examples").rglob("nginx.conf")]
+    lines = re.findall("proxy_set_header Upgrade .*", "".join(page.read_text() for page in pages))
+    assert [line.split()[2] for line in lines] == ["$upgrade;"] * 2
+
+
 def test_http_leads_to_https(site: Site) -> None:
     answer = httpx.get(f"{site.http}/read/1?a=b", headers=HOST)
     assert (answer.status_code, answer.headers["location"]) == (
@@ -312,15 +331,14 @@ def commands(server: str) -> list[str]:
     return re.findall(rf"(?:^ +|[`/ ])({server} (?:-|\w+:)[^`\n\]]*)", text, re.MULTILINE)
 
 
-# Pages whose proxy may be another one than nginx.
-BEHIND_ANY_PROXY = ["containers", "each-server", "kubernetes", "platforms", "several-machines"]
-
-
-@pytest.mark.parametrize("page", BEHIND_ANY_PROXY)
-def test_uvicorn_parses_with_h11_behind_a_proxy_that_may_forward_trailers(page: str) -> None:
-    text = re.sub(r'[\[\]",]', "", text_of(f"{page}.md"))  # some commands are lists
-    (command,) = re.findall(r"\buvicorn app:app -.*", text)
-    assert " --http h11 " in command
+def test_each_uvicorn_of_the_pages_parses_with_h11() -> None:
+    """A proxy may forward trailers."""
+    pages = [*DOCS.glob("*.md"), ROOT / "docs" / "tutorial" / "deployment.md"]
+    pages += [ROOT / "examples" / name / "README.md" for name in ("cluster", "deploy")]
+    for page in pages:
+        text = re.sub(r'[\[\]",]', "", page.read_text())  # some commands are lists
+        for command in re.findall(r"\buvicorn .*\bapp:app\b.*", text):
+            assert " --http h11 " in f"{command} ", page
 
 
 def test_every_ProxyHeaders_of_the_docs_can_be_made() -> None:
@@ -357,11 +375,12 @@ def test_systemd_finds_no_fault_with_the_units() -> None:
     assert (checked.returncode, [*UNITS]) == (0, ["blog.service", "blog.socket"])
 
 
-def test_systemd_restarts_a_server_that_exits_with_0_as_often_as_it_does() -> None:
+def test_a_server_that_exits_with_0_is_restarted_as_often_as_it_does() -> None:
     """As hypercorn does when a packet has ended its trio worker."""
     unit = UNITS["blog.service"].splitlines()
     assert "Restart=always" in unit
     assert unit.index("StartLimitIntervalSec=0") < unit.index("[Service]")
+    assert "docker run --restart always" in text_of("containers.md")
 
 
 def test_requests_wait_in_the_socket_of_systemd_until_gunicorn_has_started() -> None:

@@ -74,7 +74,10 @@ defaults
     option forwardfor
 frontend web
     bind {address}:80
-    use_backend websockets if {{ req.hdr(Upgrade) -i websocket }}
+    acl websocket req.hdr(Upgrade) -i websocket
+    http-request set-header Upgrade websocket if websocket
+    http-request del-header Upgrade unless websocket
+    use_backend websockets if websocket
     default_backend machines
 backend machines
     balance roundrobin
