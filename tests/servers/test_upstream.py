@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,37 @@ def test_the_report_about_trailers_is_true(parser: str, merges: bool, tmp_path: 
 @pytest.mark.parametrize(("worker", "outcome"), [("trio", "ends with 0"), ("asyncio", "goes on")])
 def test_the_report_about_hypercorn_is_true(worker: str, outcome: str, tmp_path: Path) -> None:
     printed = reproduced("hypercorn-trio.md", worker, tmp_path)
-    assert printed.splitlines() == [f"{name}: {outcome}" for name in PACKETS]
+    lines = ["a request: goes on", *(f"{name}: {outcome}" for name in PACKETS)]
+    assert printed.splitlines() == lines
+
+
+@pytest.mark.in_test_all
+@pytest.mark.parametrize("worker", ["asyncio", "trio"])
+def test_the_report_about_h2c_is_true(worker: str, tmp_path: Path) -> None:
+    printed = reproduced("hypercorn-h2c.md", worker, tmp_path).splitlines()
+    assert (printed[0].strip(), printed[1]) == ("HTTP/1.1 101", '["host", "x-forwarded-for"]')
+
+
+VERSIONED = (
+    "daphne",
+    "h11",
+    "h2",
+    "httptools",
+    "hypercorn",
+    "trio",
+    "uvicorn",
+    "websockets",
+    "wsproto",
+)
+
+
+@pytest.mark.in_test_all
+@pytest.mark.parametrize("report", sorted(path.name for path in UPSTREAM.glob("*.md")))
+def test_each_report_names_the_versions_that_were_tried(report: str) -> None:
+    text = (UPSTREAM / report).read_text()
+    named = re.findall(rf"\b({'|'.join(VERSIONED)}) (\d+\.[\d.]*\d)", text)
+    assert named
+    assert named == [(name, version(name)) for name, _ in named]
 
 
 @pytest.mark.in_test_all
@@ -143,6 +174,7 @@ def test_no_packet_ends_another_server(name: str, basics_on: ServerOf) -> None:
 WARNINGS = {
     "uvicorn-trailers.md": ("httptools", "h11"),
     "hypercorn-trio.md": ("hypercorn", "trio"),
+    "hypercorn-h2c.md": ("hypercorn", "Upgrade", "HTTP/2"),
     "uvicorn-refused-handshakes.md": ("uvicorn", "wsproto"),
     "daphne-streams.md": ("daphne", "stream that fails"),
 }
