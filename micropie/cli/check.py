@@ -76,6 +76,7 @@ def _notes(app: App) -> Iterator[str]:
             yield f"{name} is set, but no setting reads it"
     if applications[0].settings.debug and _is_debug_of_this_machine():
         yield "debug is on because of .env: don't copy this file to a server"
+    yield from _uses_of_httptools()
 
 
 def _compared_paths(application: Application, entries: Sequence[RouteEntry]) -> Iterator[str]:
@@ -231,16 +232,37 @@ _VARIABLES = ("WEB_CONCURRENCY", "MICROPIE_WORKERS")
 _FILES = ("gunicorn.conf.py", "Procfile", "Dockerfile", "*compose.y*ml", "*.service")
 
 
+_UVICORN = re.compile(r"\buvicorn(?:\b.*[\w.]:\w|[._]workers?\.)")
+
+
+def _files_for_servers() -> dict[str, str]:
+    """Return the texts of the files in this folder that start servers, by the files' names."""
+    return {
+        file.name: file.read_text(errors="replace")
+        for pattern in _FILES
+        for file in sorted(Path().glob(pattern))
+    }
+
+
+def _uses_of_httptools() -> Iterator[str]:
+    """Yield a note for each file in this folder that starts uvicorn, alone or as a worker of
+    gunicorn, with httptools.
+    """
+    for name, text in _files_for_servers().items() if find_spec("httptools") else ():
+        if _UVICORN.search(text) and "h11" not in text.lower():
+            yield (
+                f"{name} starts uvicorn with httptools, which appends trailers to the headers: "
+                "unless the proxy is nginx, use --http h11, or UvicornH11Worker under gunicorn"
+            )
+
+
 def _several_workers() -> str:
     """Return the name of an environment variable, or of a file in this folder, that makes a server
     start several workers. Return "" if there is none.
     """
     stated = {name: f"workers={os.environ.get(name, '')}" for name in _VARIABLES}
     stated["GUNICORN_CMD_ARGS"] = f"gunicorn {os.environ.get('GUNICORN_CMD_ARGS', '')}"
-    for pattern in _FILES:
-        for file in sorted(Path().glob(pattern)):
-            stated[file.name] = file.read_text(errors="replace")
-    for place, text in stated.items():
+    for place, text in {**stated, **_files_for_servers()}.items():
         for number in _WORKERS.findall(text):
             if number != "1":
                 return f"{place} starts {number if number.isdecimal() else 'several'} workers"

@@ -529,8 +529,8 @@ SESSIONS = (
         ("gunicorn.conf.py", "bind = ':80'\nworkers = 2\n", "2"),
         ("gunicorn.conf.py", "workers = multiprocessing.cpu_count() * 2 + 1\n", "several"),
         ("gunicorn.conf.py", "workers = 1\nthreads = 40\n", ""),
-        ("Procfile", "web: uvicorn app:app --host 0.0.0.0 --workers 4\n", "4"),
-        ("Dockerfile", 'FROM a\nRUN fold -w 80 b\nCMD ["uvicorn", "app:app", "-w", "4"]\n', "4"),
+        ("Procfile", "web: uvicorn app:app --http h11 --workers 4\n", "4"),
+        ("Dockerfile", 'FROM a\nRUN fold -w 80 b\nCMD ["granian", "app:app", "-w", "4"]\n', "4"),
         ("compose.yaml", "environment:\n  WEB_CONCURRENCY: 4\n", "4"),
         ("shop.service", "ExecStart=gunicorn app:app -w 1\n", ""),
     ],
@@ -550,6 +550,38 @@ def test_check_finds_what_several_workers_do_not_share(
         (tmp_path / place).write_text(text)
     found = f"{place} {SESSIONS.format(workers)}" if workers else "0 findings\n"
     assert command("check", "memory") == (int(workers != ""), found, "")
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "is_noted"),
+    [
+        ("Procfile", "web: uvicorn --host 0.0.0.0 shop.site:app\n", True),
+        ("Procfile", "web: uvicorn --host 0.0.0.0 shop.site:app --http h11\n", False),
+        ("Dockerfile", 'RUN pip install uvicorn\nCMD ["uvicorn", "app:app"]\n', True),
+        ("Dockerfile", 'RUN pip install uvicorn\nCMD ["gunicorn", "app:app"]\n', False),
+        ("shop.service", "ExecStart=gunicorn -k uvicorn_worker.UvicornWorker app:app\n", True),
+        ("shop.service", "ExecStart=gunicorn -k uvicorn_worker.UvicornH11Worker a:a\n", False),
+        ("gunicorn.conf.py", "worker_class = 'uvicorn.workers.UvicornWorker'\n", True),
+    ],
+)
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_check_notes_a_server_that_takes_trailers_for_headers(
+    command: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    place: str,
+    text: str,
+    is_noted: bool,
+    is_installed: bool,
+) -> None:
+    (tmp_path / "memory.py").write_text("from micropie import App\napp = App()\n")
+    (tmp_path / place).write_text(text)
+    monkeypatch.setattr("micropie.cli.check.find_spec", lambda name: name if is_installed else None)
+    _, printed, _ = command("check", "memory")
+    assert (f"note: {place} starts uvicorn with httptools" in printed) == (
+        is_noted and is_installed
+    )
 
 
 def test_check_finds_variables_that_no_setting_reads(
