@@ -190,3 +190,20 @@ def test_each_page_that_a_report_names_has_the_warning() -> None:
         words = WARNINGS[row[3:].partition("]")[0]]
         for place in re.findall(r"`((?:docs|micropie)/[^`]+)`", row):
             assert all(word in (ROOT / place).read_text() for word in words), place
+
+
+# The other pages that name a server with a fault link to the warning.
+LINKS = {
+    "each-server.md#hypercorn": "command-line deploy/containers deploy/systemd deploy/tls "
+    "explanation/async servers start/install troubleshooting",
+    "each-server.md#uvicorn": "command-line moving/bottle-steps moving/cherrypy-steps start/install",
+    "servers.md#paths-and-headers": "deploy/containers deploy/each-server deploy/kubernetes "
+    "deploy/platforms deploy/several-machines",
+    "servers.md#behind-a-proxy": "deploy/each-server deploy/kubernetes deploy/nginx",
+}
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_pages_that_name_such_a_server_link_to_the_warning(link: str) -> None:
+    for page in LINKS[link].split():
+        assert link in (ROOT / "docs" / f"{page}.md").read_text(), page
