@@ -429,9 +429,45 @@ def test_a_refusal_counts_few_values(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_too_many_values_of_a_set_are_not_converted() -> None:
     converter, before = converter_for(set[Weight], OwnTypes({}, {Weight: Weight})), Weight.made
-    with pytest.raises(ValueError, match="1001"):
+    with pytest.raises(ValueError, match="at most 1000"):
         converter.from_json([1] * 1001)
     assert Weight.made == before
+
+
+Word: Any = Literal[tuple(f"word{number}" for number in range(1000))]
+
+
+class Chosen(TypedDict):
+    words: list[Word]
+
+
+def test_errors_with_long_texts_are_few() -> None:
+    found = problems_of(Chosen, {"words": ["x"] * 100})
+    assert 5 < len(found) < 20
+
+
+class Basket(TypedDict, total=False):
+    ids: Annotated[set[int], Message(max_length="Too many goods.")]
+    lines: list[Any]
+    notes: dict[str, Any]
+
+
+@pytest.mark.parametrize(
+    ("document", "field", "words"),
+    [
+        ({"ids": [*range(1001)]}, "ids", "Too many goods."),
+        ({"ids": ["x"], "lines": [["a"] * 1001]}, "lines[0]", "Please choose at most 1000."),
+        (
+            {"notes": {"k" * 500: dict.fromkeys(map(str, range(1001)))}},
+            f"notes.{'k' * 200}...",
+            "Please choose at most 1000.",
+        ),
+    ],
+)
+def test_too_many_values_in_a_structure_with_a_set(document: Any, field: str, words: str) -> None:
+    (found,) = problems_of(Basket, document)
+    assert (found.field, found.words) == (field, words)
+    assert "1000" in found.expected
 
 
 # -- which words -----------------------------------------------------------------------------------

@@ -757,6 +757,53 @@ def test_R78_an_object_inside_of_a_derived_class_is_a_500_and_is_not_sent(
 
 
 @dataclass
+class Numbered:
+    ids: set[int]
+
+
+class NumberedModel(pydantic.BaseModel):
+    ids: set[int] = pydantic.Field(alias="numbers")
+
+
+class Named(msgspec.Struct, rename="camel"):
+    by_id: dict[int, str] | None = None
+
+
+MANY = 1001
+NAMES = {str(number): "" for number in range(MANY)}
+
+
+@pytest.mark.parametrize(
+    ("annotation", "result", "status"),
+    [
+        (Numbered, {"ids": [*range(MANY - 1)]}, 200),
+        (Numbered, {"ids": [*range(MANY)]}, 500),
+        (Numbered, {"ids": {*range(MANY)}}, 200),
+        (list[Numbered], [SimpleNamespace(ids=(*range(MANY),))], 500),
+        (Page[Numbered], {"items": [{"ids": [*range(MANY)]}]}, 500),
+        (list[NumberedModel | None], [None, {"numbers": [*range(MANY)]}], 500),
+        (NumberedModel, {"numbers": {*range(MANY)}}, 200),
+        (dict[str, Named], {"a": {"byId": NAMES}}, 500),
+        (Named, SimpleNamespace(by_id=NAMES), 500),
+        (Named, {"byId": {int(number): "" for number in NAMES}}, 200),
+        (Numbered, [*range(MANY)], 500),
+    ],
+)
+def test_R28_a_result_of_a_client_s_numbers_is_not_made_a_set(
+    make_client: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+    annotation: Any,
+    result: Any,
+    status: int,
+) -> None:
+    """A parameter that is a list may have any length, and all its numbers one hash."""
+    answer = make_client(stating(annotation, result)).get("/")
+    assert answer.status_code == status
+    is_told = ": return the set or dict" in caplog.text or "Expected `object`" in caplog.text
+    assert is_told == (status == 500)
+
+
+@dataclass
 class Odd:
     size: Sized
 

@@ -1269,10 +1269,10 @@ def test_R28_the_numbers_and_the_sets_in_a_structure_are_bounded(
     assert client.post("/page", json={"account": {"price": "1e308"}}).text == "made"
     colliding = [number * (2**61 - 1) for number in range(1001)]
     response = client.post("/page", json={"account": {"ids": colliding}})
-    place = "" if kind is OrderModel else " - at `$.account.ids`"
     assert response.status_code == 400
     assert said(response) == (
-        f"Parameter 'item' is invalid: Expected at most 1000 values in an array or object{place}."
+        "Parameter 'item' is invalid: Expected at most 1000 values in an array or object - at "
+        "`$.account.ids`."
     )
     small = [number for number in colliding if number < 2**63]
     assert client.post("/page", json={"account": {"ids": small}}).text == "made"

@@ -23,6 +23,7 @@ from micropie._core.binding.values.constraints import (
     LONGEST_TEXT,
     MOST_ERRORS,
     REQUIRED_FIELD,
+    TOO_MANY,
 )
 from micropie._core.binding.values.converters import (
     ANYTHING,
@@ -30,7 +31,7 @@ from micropie._core.binding.values.converters import (
     OwnTypes,
     converter_for,
 )
-from micropie._core.binding.values.limits import count_values
+from micropie._core.binding.values.limits import SizeError, count_values, has_chosen_hashes
 from micropie._core.http import ParameterError
 from micropie._core.on_demand import pattern
 
@@ -56,9 +57,11 @@ def problems_of(
     The caller adds the parameter's name and the source to each error.
     """
     hint, own = maker.hint, maker.own
+    if isinstance(error, SizeError):
+        return [_too_large(error, hint, own)]
     if hasattr(error, "error_count"):  # pydantic's exception, which contains all errors
         found = _of_pydantic(error, document, hint, own)
-    elif maker.is_pydantic:  # our ``check_sizes`` or ``check_numbers`` has raised ``error``
+    elif maker.is_pydantic:  # our ``check_numbers`` has raised ``error``
         found = iter([_described(error, hint, document, (), own)])
     else:
         found = _Search(maker, is_json).errors_in(error, hint, document)
@@ -67,8 +70,16 @@ def problems_of(
         problems.append(one)
         length += len(one.field) + len(one.sentence) + len(one.expected) + len(one.words)
         if length > MOST_TEXT:
-            break
+            return problems
     return problems
+
+
+def _too_large(error: SizeError, structure: Hint, own: OwnTypes) -> ParameterError:
+    """Return the error for an array or an object with too many values."""
+    hint, path = _hint_at(structure, error.path), tuple(map(_shortened, error.path))
+    if not has_chosen_hashes(bare(hint)[0]):
+        hint = None  # a list, for which the message would describe the elements
+    return _problem(own, hint, path, error.value, _at(str(error), path), unknown=TOO_MANY)
 
 
 def _shortened(step: str | int) -> str | int:

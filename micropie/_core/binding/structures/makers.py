@@ -38,6 +38,7 @@ from micropie._core.binding.values.converters import (
 from micropie._core.binding.values.limits import (
     check_fields,
     check_numbers,
+    check_result,
     check_sizes,
     has_chosen_hashes,
 )
@@ -80,10 +81,13 @@ class Maker:
             for field in fields_of(one)
             if elements_of(field.kind) is not None
         ]
-        self._has_hashes = any(map(has_chosen_hashes, kinds))
         # Check floats only for pydantic, because it accepts the string "nan".
         self._has_numbers = Decimal in kinds or (float in kinds and self.is_pydantic)
         check_fields(kinds, self.is_pydantic, structure_name(self.hint))
+
+    @cached_property
+    def _has_hashes(self) -> bool:
+        return any(map(has_chosen_hashes, kinds_in(self.hint)))
 
     def document_of(self, fields: Mapping[str, list[str]], is_form: bool) -> object:
         """Return the document for the fields of a form or a query."""
@@ -105,6 +109,8 @@ class Maker:
         other union, the member with the result's class is used, or else the first member that
         accepts the result. Raises ``ValueError`` or ``TypeError`` if no member accepts it.
         """
+        if self._has_hashes:
+            check_result(result, self.hint)
         if result is None or not self._alternatives:
             return self._dumped(result, self.hint)
         classes = type(result).__mro__

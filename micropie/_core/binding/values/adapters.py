@@ -18,9 +18,11 @@ from micropie._core.binding.values.constraints import (
     INVALID,
     LONGEST_TEXT,
     MOST_ERRORS,
+    TOO_MANY,
     BrokenConstraint,
 )
 from micropie._core.binding.values.limits import (
+    SizeError,
     check_fields,
     check_numbers,
     check_sizes,
@@ -147,6 +149,8 @@ class Adapter:
                 check_sizes(value, False)
             made = validated(self._adapter, value, is_json)
             check_numbers(made, self._annotation)
+        except SizeError:
+            raise BrokenConstraint("max_length", TOO_MANY) from None
         except ValueError as error:
             if value == "" or not hasattr(error, "errors"):
                 raise ValueError(value) from None

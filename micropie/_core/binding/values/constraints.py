@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import re
 import sys
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sized
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args, get_origin
 
@@ -126,6 +126,15 @@ _COUNTED = {
 
 REQUIRED_FIELD = "Please fill in this field."
 INVALID = "Please enter another value."
+TOO_MANY = Sentence(*_COUNTED["max_length"][:1] * 2, count=MAX_HASHED)
+
+
+def check_count(values: Sized) -> None:
+    """Raise ``BrokenConstraint`` for more values than a set, or a dict whose keys aren't strings,
+    may have.
+    """
+    if len(values) > MAX_HASHED:
+        raise BrokenConstraint("max_length", TOO_MANY)
 
 
 class Message:

@@ -40,6 +40,7 @@ from micropie._core.binding.values.constraints import (
     REQUIRED_FIELD,
     BrokenConstraint,
     Message,
+    check_count,
     check_type,
     checked,
     constraints_of,
@@ -542,8 +543,10 @@ def _json_object(key: Converter, member: Converter) -> Converter:
     has_text_keys, name_of = key in _TEXT, _from_one_text(key)
 
     def from_json(value: object) -> object:
-        if not isinstance(value, dict) or (len(value) > MAX_HASHED and not has_text_keys):
+        if not isinstance(value, dict):
             raise ValueError(value)
+        if not has_text_keys:
+            check_count(value)
         return {name_of(name): member.from_json(element) for name, element in value.items()}
 
     limits = (
@@ -649,8 +652,7 @@ def _hashed(kind: Collect) -> Collect:
     """
 
     def collect(elements: Sequence[object]) -> object:
-        if len(elements) > MAX_HASHED:
-            raise ValueError(len(elements))
+        check_count(elements)
         try:
             return kind(elements)
         except TypeError:  # a JSON array or object can't be hashed
@@ -674,9 +676,8 @@ def _collection(kind: Collect, arguments: tuple[object, ...], own: OwnTypes) -> 
         return make([item.from_json(element) for element in value])
 
     def from_limited_json(value: object) -> object:
-        # check the size first, because a decoder of the application may take long
-        if isinstance(value, list) and len(value) > MAX_HASHED:
-            raise ValueError(len(value))
+        if isinstance(value, list):
+            check_count(value)  # first, because a decoder of the application may take long
         return from_json(value)
 
     most = f" of at most {MAX_HASHED} values" if is_hashed else ""

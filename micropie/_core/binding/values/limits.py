@@ -13,14 +13,17 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
-from collections.abc import Iterable, Mapping, Sequence, Set
-from itertools import chain
-from typing import Any, get_args, get_origin
+import re
+from collections.abc import Iterable, Mapping, Sequence, Set, Sized
+from functools import lru_cache, partial
+from itertools import chain, repeat
+from typing import Any, cast, get_args, get_origin
 
 from micropie._core.binding.annotations import (
     COLLECTIONS,
     Hint,
     bare,
+    elements_of,
     is_enum,
     is_json_text,
     is_of_pydantic,
@@ -29,6 +32,7 @@ from micropie._core.binding.annotations import (
 )
 from micropie._core.binding.fields import (
     fields_of,
+    hints_of_class,
     is_structure,
     is_typed_dict,
     kinds_in,
@@ -57,18 +61,11 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
     - ``is_pydantic``: True if pydantic creates the structure, False if msgspec does.
     - ``name``: the name of the structure.
     """
-    from fractions import Fraction  # imported only by applications with structures
-
     about = f"it is a {name}"
-    if UploadFile in kinds:
-        raise SetupError(
-            f"{about} that contains an UploadFile, but a file needs its own parameter: add one, "
-            "such as photo: UploadFile"
-        )
-    if Fraction in kinds:
-        raise SetupError(
-            f'{about} with a Fraction, whose parsing takes minutes for "1e99999999": use a Decimal'
-        )
+    origins = [get_origin(kind) or kind for kind in kinds]
+    for kind, reason in _refused_types().items():
+        if kind in origins:
+            raise SetupError(f"{about} {reason}")
     marks = [*kinds, *chain.from_iterable(getattr(one, "__metadata__", ()) for one in kinds)]
     if any(is_of_pydantic(one, "ImportString") for one in marks):
         raise SetupError(
@@ -99,6 +96,23 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
     else:
         _check_init(kinds, about)
     _check_constraints(filter(is_structure, kinds), is_pydantic, about)
+
+
+def _refused_types() -> Mapping[object, str]:
+    """Return the types that no field may have, each with the reason and what to write instead."""
+    from fractions import Fraction  # imported only by applications with structures
+
+    return {
+        UploadFile: (
+            "that contains an UploadFile, but a file needs its own parameter: add one, such as "
+            "photo: UploadFile"
+        ),
+        Fraction: 'with a Fraction, whose parsing takes minutes for "1e99999999": use a Decimal',
+        re.Pattern: (
+            "with a Pattern, but a client could send one whose matching never ends: write str, "
+            "and use `in` to search for it"
+        ),
+    }
 
 
 def _check_init(kinds: Sequence[object], about: str) -> None:
@@ -227,8 +241,20 @@ def has_chosen_hashes(kind: object) -> bool:
 # -- checks of a document and of the structure created from it -------------------------------------
 
 
+class SizeError(ValueError):
+    """Raised for a document with an array or an object of more than ``MAX_HASHED`` values.
+
+    ``value``: the array or object. ``path``: the keys and indexes that lead to it.
+    """
+
+    def __init__(self, value: Sized, path: tuple[str | int, ...]) -> None:
+        super().__init__(f"Expected at most {MAX_HASHED} values in an array or object")
+        self.value = value
+        self.path = path
+
+
 def check_sizes(document: object, is_list: bool) -> None:
-    """Raise ``ValueError`` if an array or an object in the document has more than ``MAX_HASHED``
+    """Raise ``SizeError`` if an array or an object in the document has more than ``MAX_HASHED``
     values, because such an array or object may become a set or dict whose hashes collide.
 
     ``is_list``: whether the document is a list of structures. That list itself may have any length.
@@ -238,8 +264,70 @@ def check_sizes(document: object, is_list: bool) -> None:
         value = waiting.pop()
         if isinstance(value, list | dict):
             if len(value) > MAX_HASHED:
-                raise ValueError(f"Expected at most {MAX_HASHED} values in an array or object")
+                raise SizeError(value, _path_to(value, document))
             waiting.extend(value.values() if isinstance(value, dict) else value)
+
+
+def _path_to(wanted: object, document: object) -> tuple[str | int, ...]:
+    """Return the keys and indexes that lead to an array or an object in a document."""
+    place: tuple[Any, ...] = (document,)  # the value, and its key or index and outer place
+    waiting = [place]
+    while place[0] is not wanted:
+        place = waiting.pop()
+        inner = place[0].items() if isinstance(place[0], dict) else enumerate(place[0])
+        waiting += [(part, step, place) for step, part in inner if isinstance(part, list | dict)]
+    path: list[str | int] = []
+    while len(place) > 1:
+        _, step, place = place
+        path.append(step)
+    return (*reversed(path),)
+
+
+def check_result(result: object, hint: Hint) -> None:
+    """Raise ``ValueError`` if a handler's result has a list of more than ``MAX_HASHED`` values
+    where the annotation declares a set, or a dict of strings where it declares other keys. A client
+    may have sent these values to a parameter without a limit.
+
+    ``hint``: the annotation of ``result``.
+    """
+    waiting = [(result, hint)]
+    while waiting:
+        value, hint = waiting.pop()
+        for kind, _ in map(bare, united(bare(hint)[0])):
+            if has_chosen_hashes(kind):
+                _check_converted(value)
+            elif is_structure(kind):
+                get = value.get if isinstance(value, dict) else partial(getattr, value)
+                waiting += [(get(name, None), inner) for name, inner in _hashed_fields(kind)]
+            elif isinstance(value, dict):
+                waiting += zip(value.values(), repeat(get_args(kind)[-1]))
+            elif isinstance(value, list | tuple):
+                waiting += zip(value, elements_of(kind) or (), strict=False)
+
+
+def _check_converted(value: object) -> None:
+    # The handler itself has created a set, or a dict whose keys aren't strings.
+    is_converted = isinstance(value, list | tuple) or (
+        isinstance(value, dict) and str in map(type, value)
+    )
+    if is_converted and len(cast(Sized, value)) > MAX_HASHED:
+        raise ValueError(
+            f"a {type(value).__name__} of more than {MAX_HASHED} values isn't converted to a set "
+            "or a dict with other keys, because a client may have sent it: return the set or dict"
+        )
+
+
+@lru_cache(maxsize=256)
+def _hashed_fields(structure: type) -> Sequence[tuple[str, Hint]]:
+    """Return the names and annotations of those fields of a structure that contain a set or a dict
+    in which hashes may collide. A field with an alias has both names.
+    """
+    fields = {field.name: field.hint for field in fields_of(structure)}
+    return [
+        (name, hint)
+        for name, hint in {**fields, **hints_of_class(structure)}.items()
+        if any(map(has_chosen_hashes, kinds_in(hint)))
+    ]
 
 
 def count_values(document: object, most: int) -> int:
