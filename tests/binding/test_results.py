@@ -19,6 +19,7 @@ from typing import (  # noqa: UP035
     Generic,
     List,
     Literal,
+    NamedTuple,
     Optional,
     TypedDict,
     TypeVar,
@@ -584,6 +585,16 @@ class StructPage(msgspec.Struct, Generic[T]):
     by_name: dict[str, T]
 
 
+class Rank(NamedTuple):
+    user: UserOut
+    place: int
+
+
+@dataclass
+class Ranked:
+    ranks: list[Rank]
+
+
 class Squad(msgspec.Struct):
     users: tuple[UserOut, ...]
     note: str | msgspec.UnsetType = msgspec.UNSET
@@ -733,6 +744,9 @@ def test_objects_inside_of_others_are_sent_as_they_are(
         (Deep, Deep({"user": BOB, "password": "x"}, {}), "dict", "Listed"),  # type: ignore[typeddict-unknown-key]
         (Deep, Deep({"user": User("ann")}, {}), "User", "UserOut"),
         (Deep, Deep({"user": BOB}, {"a": [User("ann")]}), "User", "UserOut"),
+        (Ranked, Ranked([Rank(User("ann"), 1)]), "User", "UserOut"),
+        (Ranked, Ranked([(User("ann"), 1)]), "User", "UserOut"),  # type: ignore[list-item]
+        (Ranked, Ranked([[BOB, 1]]), "list", "Rank"),  # type: ignore[list-item]
         (Shelf[UserOut], {"type": "shelf", "allItems": [Page([User("ann")])]}, "", ""),
         (Shelf[UserOut] | Book, Thick({"a": Page([BOB])}), "", ""),
     ],
@@ -816,6 +830,15 @@ class AroundOdd(TypedDict):
     odds: dict[str, list[Odd | None]]
 
 
+class OddPair(NamedTuple):
+    size: Sized
+    number: int
+
+
+class AroundPair(TypedDict):
+    pair: OddPair
+
+
 class AroundModel(msgspec.Struct):
     model: OddModel | None = None
     again: AroundModel | None = None
@@ -833,6 +856,7 @@ class AroundModel(msgspec.Struct):
         (UserOut | AroundOdd, "an annotation of Odd"),
         (OddModel, "an annotation of OddModel"),
         (AroundModel, "an annotation of OddModel"),
+        (AroundPair, "an annotation of OddPair"),
     ],
 )
 def test_a_result_annotation_that_can_t_be_read_filters_nothing(

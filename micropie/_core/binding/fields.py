@@ -21,7 +21,6 @@ from typing import (
     Required,
     TypeGuard,
     TypeVar,
-    cast,
     get_args,
     get_origin,
     get_type_hints,
@@ -78,6 +77,11 @@ def is_typed_dict(kind: object) -> bool:
     its own class. pydantic needs the latter before Python 3.12.
     """
     return isinstance(kind, type) and hasattr(kind, "__required_keys__")
+
+
+def is_named_tuple(kind: object) -> TypeGuard[type]:
+    """Return whether a class is a NamedTuple with annotations."""
+    return hasattr(get_origin(kind) or kind, "_field_defaults")
 
 
 def is_pydantic(annotation: object) -> TypeGuard[Any]:
@@ -225,8 +229,8 @@ def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
             if is_structure(kind):
                 waiting.extend(without_aliases(field.hint) for field in fields_of(kind))
                 waiting.append(_type_of_extras(kind))
-            elif hasattr(get_origin(kind) or kind, "_field_defaults"):  # a named tuple
-                waiting.extend(hints_of_class(cast(type, kind)).values())
+            elif is_named_tuple(kind):
+                waiting.extend(hints_of_class(kind).values())
         kinds.append(kind)
         origin = get_origin(kind)
         if origin is not Literal:

@@ -24,6 +24,7 @@ from typing import (
     Any,
     Literal,
     NamedTuple,
+    TypeGuard,
     Union,
     get_args,
     get_origin,
@@ -43,6 +44,7 @@ from micropie._core.binding.annotations import (
 )
 from micropie._core.binding.fields import (
     hints_of_class,
+    is_named_tuple,
     is_pydantic,
     is_structure,
     is_typed_dict,
@@ -323,7 +325,7 @@ def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
     """Return the values directly inside a value, each with its annotation. ``hint``: the annotation
     of ``value`` itself.
     """
-    structures = [one.__name__ for one in kinds_in(hint, are_fields_in=False) if is_structure(one)]
+    structures = [one.__name__ for one in kinds_in(hint, are_fields_in=False) if _has_fields(one)]
     if not structures or value is None or isinstance(value, str | int | float):
         return ()
     for kind, _ in map(bare, united(bare(hint)[0])):
@@ -337,6 +339,8 @@ def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
             if is_document or owner is type(value):
                 get = value.get if isinstance(value, dict) else partial(getattr, value)
                 return [(get(name, None), inner) for name, inner in _hints_inside(kind).items()]
+        elif is_named_tuple(kind) and isinstance(value, tuple):
+            return zip(value, hints_of_class(kind).values(), strict=False)
         elif isinstance(owner, type) and isinstance(value, owner):
             arguments = get_args(kind)
             if not arguments or not isinstance(value, Iterable):
@@ -366,7 +370,7 @@ def _check_readable(structures: Iterable[type]) -> None:
         except UNREADABLE as error:
             raise unreadable(structure, error) from None
         for kind in chain.from_iterable(kinds_in(hint, are_fields_in=False) for hint in hints):
-            waiting += [kind] if is_structure(kind) else []
+            waiting += [kind] if _has_fields(kind) else []
 
 
 @lru_cache(maxsize=256)
@@ -379,5 +383,9 @@ def _hints_inside(structure: type) -> Mapping[str, Hint]:
     return {
         name: hint
         for name, hint in hints_of_class(structure).items()
-        if any(map(is_structure, kinds_in(hint, are_fields_in=False)))
+        if any(map(_has_fields, kinds_in(hint, are_fields_in=False)))
     }
+
+
+def _has_fields(kind: object) -> TypeGuard[type]:
+    return is_structure(kind) or is_named_tuple(kind)
