@@ -162,7 +162,8 @@ def test_headers_of_the_response_stay_with_errors(cherrypy: Any, serve_page: Ser
     assert client.get("/").status_code == 200
 
 
-def test_generators_in_generators_are_flattened(serve_page: Serve) -> None:
+@pytest.mark.parametrize("encodes", [True, False])
+def test_generators_in_generators_are_flattened(serve_page: Serve, encodes: bool) -> None:
     def inner() -> Any:
         yield b"b"
         yield (piece for piece in [b"c", b"d"])
@@ -171,7 +172,7 @@ def test_generators_in_generators_are_flattened(serve_page: Serve) -> None:
         yield b"a"
         yield inner()
 
-    config = {**on("flatten"), "tools.encode.on": False}
+    config = {**on("flatten"), "tools.encode.on": encodes}
     assert serve_page(answer, **config).get("/").text == "abcd"
 
 

@@ -442,11 +442,11 @@ class Response:
                 value = pieces_of(value)
             elif type(value) is ServedChunks:
                 value = Chunks.of(value, map(utf8, value))
+            elif type(value) is EncodedChunks and not self.stream:
+                value = value.fetched()
+                # The handler may have set the number of characters instead of bytes.
+                self.headers.pop("Content-Length", None)
         self._body = value
-        if type(value) is EncodedChunks and not self.stream:
-            self.collapse_body()
-            # The handler may have set the number of characters instead of bytes.
-            self.headers.pop("Content-Length", None)
 
     def collapse_body(self) -> bytes:
         """Join the body's chunks, set the result as the body, and return it."""

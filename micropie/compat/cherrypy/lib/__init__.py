@@ -86,9 +86,19 @@ def file_generator_limited(
 class EncodedChunks(Chunks):
     """An iterator over a handler's chunks, whose strings are encoded.
 
-    ``Response`` joins the chunks at once unless the response is streamed, because making them may
-    set headers or raise an ``HTTPError``.
+    ``Response`` calls ``fetched`` unless the response is streamed, because making the chunks may
+    set headers or raise an ``HTTPError``. The chunks of an async handler are made there, too,
+    outside of the event loop.
     """
+
+    def fetched(self) -> list[object]:
+        """Return all chunks. They aren't joined, because the tool ``flatten`` allows iterables
+        among them.
+        """
+        try:
+            return [*self]
+        finally:
+            self.close()
 
 
 class ServedChunks(Chunks):
