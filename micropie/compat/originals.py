@@ -2,9 +2,9 @@
 
 A module that still imports the original reads the wrong ``request``: one that is unbound, or bound
 to another client's request that the same thread handled earlier. So while a migrated application
-handles a request, the original's ``request`` and ``response`` raise ``RuntimeError``, unless the
-original handles the request too. Applications in the same process that weren't migrated still work
-as before.
+handles a request, the original's ``request`` and ``response`` raise ``RuntimeError``, and so does
+the creation of its errors and responses, unless the original handles the request too. Applications
+in the same process that weren't migrated still work as before.
 
 ``watch`` installs these checks: immediately if the original has been imported already, otherwise
 when a function or a template imports it.
@@ -16,7 +16,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dis import get_instructions
-from functools import cache, lru_cache
+from functools import cache, lru_cache, wraps
 from importlib.machinery import ModuleSpec
 from traceback import walk_tb
 from types import FrameType, ModuleType
@@ -169,6 +169,7 @@ def _guard_cherrypy(module: Any) -> None:
     kind = type(module.serving)
     for name in ("request", "response"):
         setattr(kind, name, _PerThread(name, vars(kind)[name], module.log))
+    _check_creation(module.HTTPError, lambda: module.serving.request)
 
 
 class _PerThread:
@@ -242,6 +243,7 @@ def _guard_bottle(module: Any) -> None:
             if isinstance(value, property):
                 setattr(kind, name, _checked(value, check))
     requests.environ = requests.environ.setter(bind)
+    _check_creation(module.HTTPResponse, check)
 
 
 _BOUND = "_original_bottle"
@@ -263,6 +265,20 @@ def _checked(value: Any, check: Callable[[], None]) -> property:
         value.fdel(local)
 
     return property(get, put, delete, value.__doc__)
+
+
+def _check_creation(kind: Any, check: Callable[[], object]) -> None:
+    """Call ``check`` before each ``__init__`` of a class of responses or errors, which micropie
+    can't send.
+    """
+    initialize = kind.__init__
+
+    @wraps(initialize)
+    def checked(self: object, *args: object, **options: object) -> None:
+        check()
+        initialize(self, *args, **options)
+
+    kind.__init__ = checked
 
 
 _GUARDS = {"bottle": ("request", _guard_bottle), "cherrypy": ("serving", _guard_cherrypy)}

@@ -9,6 +9,7 @@ import importlib.util
 import io
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -72,6 +73,8 @@ CHERRYPY_USES = [
     "cherrypy.response.status = 403",
     "return cherrypy.url('/x')",
     "raise cherrypy.HTTPRedirect('/login')",
+    "raise cherrypy.HTTPError(403)",
+    "raise cherrypy.NotFound",
     "return cherrypy.lib.httputil.valid_status(cherrypy.serving.response.status)",
 ]
 BOTTLE_USES = [
@@ -88,6 +91,8 @@ BOTTLE_USES = [
     "bottle.response.delete_cookie('x')",
     "del bottle.response.body",
     "bottle.redirect('/login')",
+    "bottle.abort(403)",
+    "return bottle.HTTPResponse('open')",
     "return bottle.static_file('x', root='/')",
 ]
 
@@ -107,11 +112,17 @@ def test_the_original_raises(
     lines: str,
 ) -> None:
     make_app = cherrypy_app if framework == "cherrypy" else bottle_app
-    answer = make_client(make_app(forgotten(lines)), client=CLIENT).get("/")
-    assert (answer.status_code, "open" in answer.text) == (500, False)
-    assert f"OriginalFrameworkError: helpers imports the original {framework}, but" in caplog.text
-    assert f"import {framework} from micropie.compat instead, or" in caplog.text
-    assert f'import install; install("{framework}")' in caplog.text
+    use = forgotten(lines)
+    app = make_app(use)
+    app.native.get("/native")(lambda: use())
+    client = make_client(app, client=CLIENT)
+    for path in ("/", "/native"):
+        caplog.clear()
+        answer = client.get(path)
+        assert (answer.status_code, "open" in answer.text) == (500, False)
+        assert f"Error: helpers imports the original {framework}, but" in caplog.text
+        assert f"import {framework} from micropie.compat instead, or" in caplog.text
+        assert f'import install; install("{framework}")' in caplog.text
 
 
 def test_hooks_tools_and_native_code_count_as_well(
@@ -210,12 +221,13 @@ def test_a_decorator_of_the_original_is_named(
 def test_an_error_of_the_original_is_explained(
     forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for make, lines, name in (
-        (cherrypy_app, "raise cherrypy.HTTPError(403)", "HTTPError"),
-        (bottle_app, "bottle.abort(403)", "HTTPError"),
+    for make, error in (
+        (cherrypy_app, original.HTTPError(403)),  # created outside of the request
+        (bottle_app, original_bottle.HTTPError(403)),
     ):
-        assert make_client(make(forgotten(lines))).get("/").status_code == 500
-        importer = f"{name} is from the original {make.__name__[:-4]}, imported by helpers"
+        use = forgotten("raise args[0]")
+        assert make_client(make(partial(use, error))).get("/").status_code == 500
+        importer = f"HTTPError is from the original {make.__name__[:-4]}, imported by helpers"
         assert importer in caplog.text
 
 
@@ -241,12 +253,16 @@ def test_a_failure_of_another_module_is_left_as_it_is(monkeypatch: pytest.Monkey
 def test_a_response_of_the_original_is_no_page(
     forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for returned in ("Own('secret', 403)", "[Own('secret', 403)]", "iter([Own('secret', 403)])"):
+    class Own(original_bottle.HTTPResponse):
+        pass
+
+    forgotten("pass")
+    response = Own("secret", 403)
+    for make in (lambda: response, lambda: [response], lambda: iter([response])):
         caplog.clear()
-        use = forgotten(f"class Own(bottle.HTTPResponse): pass\nreturn {returned}")
-        answer = make_client(bottle_app(use)).get("/")
+        answer = make_client(bottle_app(make)).get("/")
         assert (answer.status_code, "secret" in answer.text) == (500, False)
-        assert "Own is from the original bottle, imported by helpers" in caplog.text
+        assert "Own is from the original bottle, imported by" in caplog.text
 
 
 def test_the_original_s_log_is_written(
