@@ -101,11 +101,6 @@ class CarryingTree(Tree):
     in_memory: Callable[[], Iterable[tuple[str, str]]] = staticmethod(tuple)
     """See ``MovedApp.kept_in_memory``."""
 
-    @property
-    def enter_in_pool(self) -> tuple[Callable[[], object], ...]:  # type: ignore[override]
-        """See ``MessageConfig.enter_in_pool``."""
-        return (partial(enter_pool, self.moved_from),)
-
     def session_backend(self) -> SessionBackend:
         """See ``Tree.session_backend``."""
         if self.unshared is None or self.app.session_backend is not None:
@@ -185,6 +180,7 @@ class Carried:
         self.native = MovedApp()
         self.native._micropie.carry = carry
         self.native._micropie.moved_from = framework
+        self.native._micropie.enter_in_pool = (partial(enter_pool, framework),)
         vars(self)[_NATIVE] = self.native
         # Use the ``App``'s ``__call__``, by which servers recognize an ASGI application.
         vars(self)["__call__"] = vars(self.native)["__call__"]
