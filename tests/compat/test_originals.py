@@ -153,6 +153,16 @@ def test_hooks_tools_and_native_code_count_as_well(
     assert make_client(wrapped).get("/").status_code == 500
 
 
+def test_a_dispatcher_counts_as_well(
+    forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It fails before the tool that logs tracebacks is attached."""
+    use = forgotten("cherrypy.request.handler = lambda: 'open'")
+    app = cherrypy_app(lambda: None, **{"request.dispatch": lambda path: use()})
+    assert make_client(app).get("/").status_code == 500
+    assert caplog.text.count("Error: helpers imports the original cherrypy, but") == 1
+
+
 def test_a_stream_counts_as_well(forgotten: Forgotten, make_client: MakeClient) -> None:
     for make, lines in (
         (cherrypy_app, "return cherrypy.request.remote.ip"),

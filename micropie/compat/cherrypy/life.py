@@ -264,6 +264,8 @@ def _run(request: Request, plan: Plan, point: str) -> None:
 
 def _handle_error(request: Request, response: Response) -> None:
     """Set the response for an unexpected exception."""
+    if request.micropie_plan is None:  # the tool ``log_tracebacks`` isn't attached yet
+        log(traceback=True, severity=40)
     try:
         request.hooks.run("before_error_response")
         if request.error_response:
