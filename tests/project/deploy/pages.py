@@ -100,9 +100,12 @@ def write(path: Path, text: str) -> None:
 
 
 def listed(page: str, pattern: str) -> list[tuple[str, ...]]:
-    """Return the cells of a page's rows whose first cell matches."""
-    rows = re.findall(rf"^\| ({pattern}) \| (.*) \|$", (DOCS / page).read_text(), re.MULTILINE)
-    return [(first, *rest.split(" | ")) for first, rest in rows]
+    """Return the cells of a page's rows whose first cell matches. The page must have such a row."""
+    lines = re.findall(r"^\|(.*)\|$", (DOCS / page).read_text(), re.MULTILINE)
+    rows = [tuple(cell.strip() for cell in line.split("|")) for line in lines]
+    found = [row for row in rows if re.fullmatch(pattern, row[0])]
+    assert found, f"no row of {page} matches {pattern}"
+    return found
 
 
 # -- servers -------------------------------------------------------------------------------------
