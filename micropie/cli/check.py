@@ -231,8 +231,13 @@ _WORKERS = re.compile(
 _VARIABLES = ("WEB_CONCURRENCY", "MICROPIE_WORKERS")
 _FILES = ("gunicorn.conf.py", "Procfile", "Dockerfile", "*compose.y*ml", "*.service")
 
-
-_UVICORN = re.compile(r"\buvicorn(?:\b.*[\w.]:\w|[._]workers?\.)")
+_COMMENTS = re.compile(r"(?:^|\s)#.*", re.MULTILINE)
+# Where a command goes on in the next line: a backslash, and lists in JSON and YAML.
+_CONTINUED = re.compile(r"\\\s*\n|(?<=[\[,])\s*\n|\n\s*(?:-\s|\]|(?=--))")
+_PUNCTUATION = re.compile(r"[\"',\[\]]")
+_UVICORN_COMMAND = re.compile(r"\buvicorn [^\n&;|]*\b[a-z_][\w.]*:[a-z_][^\n&;|]*", re.IGNORECASE)
+_OTHER_WORKER = re.compile(r"\buvicorn(?:\.workers|_worker)\.(?!UvicornH11Worker\b)\w")
+_H11 = re.compile(r"http[\s=:\"']+h11\b", re.IGNORECASE)
 
 
 def _files_for_servers() -> dict[str, str]:
@@ -245,15 +250,30 @@ def _files_for_servers() -> dict[str, str]:
 
 
 def _uses_of_httptools() -> Iterator[str]:
-    """Yield a note for each file in this folder that starts uvicorn, alone or as a worker of
-    gunicorn, with httptools.
-    """
-    for name, text in _files_for_servers().items() if find_spec("httptools") else ():
-        if _UVICORN.search(text) and "h11" not in text.lower():
+    """Yield a note for each file in this folder that starts uvicorn with httptools."""
+    if find_spec("httptools") is None:
+        return
+    programs = {file.name: file.read_text(errors="replace") for file in sorted(Path().glob("*.py"))}
+    for name, text in {**_files_for_servers(), **programs}.items():
+        if advice := _advice_for_h11(name, text):
             yield (
-                f"{name} starts uvicorn with httptools, which appends trailers to the headers: "
-                "unless the proxy is nginx, use --http h11, or UvicornH11Worker under gunicorn"
+                f"{name} starts uvicorn with httptools. Unless the proxy is nginx, a client can "
+                f"set X-Forwarded-For in a trailer: {advice}"
             )
+
+
+def _advice_for_h11(name: str, text: str) -> str:
+    """Return how to select the parser h11 in a file that starts uvicorn without it. Return "" for
+    other files.
+    """
+    text = _COMMENTS.sub("", text)
+    if _OTHER_WORKER.search(text):
+        return "use the worker class UvicornH11Worker"
+    if name.endswith(".py"):  # no commands, which a docstring may contain
+        return 'pass http="h11"' if "uvicorn.run(" in text and not _H11.search(text) else ""
+    words = _PUNCTUATION.sub(" ", _CONTINUED.sub(" ", text))
+    commands = () if re.search(r"UVICORN_HTTP\W+h11", words) else _UVICORN_COMMAND.findall(words)
+    return "" if all(map(_H11.search, commands)) else "add --http h11"
 
 
 def _several_workers() -> str:

@@ -552,16 +552,36 @@ def test_check_finds_what_several_workers_do_not_share(
     assert command("check", "memory") == (int(workers != ""), found, "")
 
 
+COMMAND = "add --http h11"
+WORKER = "use the worker class UvicornH11Worker"
+PROGRAM = 'pass http="h11"'
+
+
 @pytest.mark.parametrize(
-    ("place", "text", "is_noted"),
+    ("place", "text", "advice"),
     [
-        ("Procfile", "web: uvicorn --host 0.0.0.0 shop.site:app\n", True),
-        ("Procfile", "web: uvicorn --host 0.0.0.0 shop.site:app --http h11\n", False),
-        ("Dockerfile", 'RUN pip install uvicorn\nCMD ["uvicorn", "app:app"]\n', True),
-        ("Dockerfile", 'RUN pip install uvicorn\nCMD ["gunicorn", "app:app"]\n', False),
-        ("shop.service", "ExecStart=gunicorn -k uvicorn_worker.UvicornWorker app:app\n", True),
-        ("shop.service", "ExecStart=gunicorn -k uvicorn_worker.UvicornH11Worker a:a\n", False),
-        ("gunicorn.conf.py", "worker_class = 'uvicorn.workers.UvicornWorker'\n", True),
+        ("Procfile", "web: uvicorn --host 0.0.0.0 shop.site:app\n", COMMAND),
+        ("Procfile", "web: uvicorn --host 0.0.0.0 shop.site:app --http=h11\n", ""),
+        ("Procfile", "web: uvicorn --http h11 a:app\nold: uvicorn a:app\n", COMMAND),
+        ("Dockerfile", 'RUN pip install uvicorn h11\nCMD ["uvicorn", "app:app"]\n', COMMAND),
+        ("Dockerfile", 'RUN pip install uvicorn\nCMD ["gunicorn", "app:app"]\n', ""),
+        ("Dockerfile", "RUN pip install uvicorn && chown app:app .\n", ""),
+        ("Dockerfile", "RUN pip install uvicorn -i https://x:8/\n# uvicorn app:app\n", ""),
+        ("Dockerfile", 'CMD ["uvicorn", \\\n  "app:app"]  # no --http h11\n', COMMAND),
+        ("Dockerfile", 'CMD ["uvicorn", "app:app", \\\n  "--http", "h11"]\n', ""),
+        ("Dockerfile", 'ENV UVICORN_HTTP=h11\nCMD ["uvicorn", "app:app"]\n', ""),
+        ("Dockerfile", 'CMD ["sh", "-c", "exec uvicorn app:app --port $PORT"]\n', COMMAND),
+        ("compose.yaml", "image: x/uvicorn-gunicorn:python3.13\n", ""),
+        ("compose.yaml", "command:\n  - uvicorn\n  - app:app\nports:\n", COMMAND),
+        ("compose.yaml", "command:\n  - uvicorn\n  - app:app\n  - --http\n  - h11\n", ""),
+        ("compose.yaml", "command: >\n  uvicorn app:app\n  --http h11\n", ""),
+        ("compose.yaml", 'command: [\n  "uvicorn",\n  "app:app"\n]\n', COMMAND),
+        ("shop.service", "ExecStart=gunicorn -k uvicorn_worker.UvicornWorker app:app\n", WORKER),
+        ("shop.service", "ExecStart=gunicorn -k uvicorn_worker.UvicornH11Worker a:a\n", ""),
+        ("gunicorn.conf.py", "worker_class = 'uvicorn.workers.UvicornWorker'\n", WORKER),
+        ("main.py", "uvicorn.run('app:app', port=8000)\n", PROGRAM),
+        ("main.py", "uvicorn.run(make_app(), http='h11')\n", ""),
+        ("main.py", "'Start me with uvicorn main:app.'\n", ""),
     ],
 )
 @pytest.mark.parametrize("is_installed", [True, False])
@@ -572,16 +592,19 @@ def test_check_notes_a_server_that_takes_trailers_for_headers(
     *,
     place: str,
     text: str,
-    is_noted: bool,
+    advice: str,
     is_installed: bool,
 ) -> None:
     (tmp_path / "memory.py").write_text("from micropie import App\napp = App()\n")
     (tmp_path / place).write_text(text)
     monkeypatch.setattr("micropie.cli.check.find_spec", lambda name: name if is_installed else None)
     _, printed, _ = command("check", "memory")
-    assert (f"note: {place} starts uvicorn with httptools" in printed) == (
-        is_noted and is_installed
+    notes = [line for line in printed.splitlines() if "httptools" in line]
+    expected = (
+        f"note: {place} starts uvicorn with httptools. Unless the proxy is nginx, a client can set "
+        f"X-Forwarded-For in a trailer: {advice}"
     )
+    assert notes == ([expected] if advice and is_installed else [])
 
 
 def test_check_finds_variables_that_no_setting_reads(
