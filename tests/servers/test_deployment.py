@@ -95,6 +95,7 @@ HYPERCORN = re.findall(r"^    (hypercorn .*)$", text_of("each-server.md"), re.MU
         STARTS[0].replace("h11", "httptools"),  # which is as safe behind nginx
         f"/srv/blog/.venv/bin/{HYPERCORN[0]}",
     ],
+    ids=["uvicorn", "gunicorn", "httptools", "hypercorn"],
 )
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     nginx = program("nginx")
@@ -229,8 +230,10 @@ def test_a_trailer_does_not_change_the_client(site: Site) -> None:
 
 def test_a_client_gets_no_connection_by_http_2_past_nginx(site: Site) -> None:
     """hypercorn upgrades a connection to HTTP/2. nginx would not see the requests on it."""
-    upgrade = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMA"}
-    assert httpx.get(f"{site.https}/", headers={**HOST, **upgrade}).status_code == 200
+    upgrade = {"Connection": "Upgrade, HTTP2-Settings", "HTTP2-Settings": "AAMA"}
+    for spelling in ("h2c", "H2C", "websocket, h2c", "h2c, websocket"):
+        headers = {**HOST, **upgrade, "Upgrade": spelling}
+        assert httpx.get(f"{site.https}/", headers=headers).status_code == 200
 
 
 def test_no_nginx_forwards_each_upgrade() -> None:

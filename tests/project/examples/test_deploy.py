@@ -156,3 +156,13 @@ def test_websockets(site: tuple[str, int]) -> None:
         ) as websocket:
             websocket.send("pie!")
             assert websocket.recv(ANSWER_WITHIN) == "pie!"
+
+
+def test_a_handshake_may_name_its_protocol_in_capitals(
+    site: tuple[str, int], client: httpx.Client
+) -> None:
+    """RFC 6455, section 4.2.1: the value of Upgrade is read in any case."""
+    handshake = {"Connection": "Upgrade", "Upgrade": "WebSocket", "Sec-WebSocket-Version": "13"}
+    handshake["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
+    answer = client.get("/echo", headers=handshake)
+    assert answer.status_code == (101 if site[0] == "uvicorn" else 426)
