@@ -81,6 +81,7 @@ CACHES = {
     "_core/execution/steps/one_task.py:_warn": AUTHORS,
     "_core/files/content_types.py:_types": NO_KEY,
     "_core/files/content_types.py:content_type_of": FUNCTION,
+    "_core/files/fingerprints.py:IDENTIFIED": "test_R48_a_kept_file_is_the_file_of_its_request",
     "_core/files/fingerprints.py:KNOWN": "test_R48_a_kept_file_is_the_file_of_its_request",
     "_core/files/lookup.py:_may_be_file": FUNCTION,
     "_core/files/lookup.py:codings_for": FUNCTION,

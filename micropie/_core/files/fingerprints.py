@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections import OrderedDict
 from contextlib import suppress
 from io import FileIO
 from math import inf
+from threading import Lock
 from typing import TypeAlias
 
 from micropie._core.errors import HTTPError
@@ -46,8 +48,24 @@ KNOWN: Recent[FileLocation, Fingerprint] = Recent(4096)  # the maximum number of
 after_fork_in_child(KNOWN.clear)
 
 # The results of ``identified``: a file from ``find`` -> the same file with its validators.
-IDENTIFIED: dict[ResolvedFile, ResolvedFile] = {}
-_MOST_IDENTIFIED = 4096
+# Looking one up must be cheap, so the oldest is dropped, not the least recently used.
+IDENTIFIED: OrderedDict[ResolvedFile, ResolvedFile] = OrderedDict()
+_MOST_IDENTIFIED = 16_384  # about 1 KB each
+
+# A thread holds the lock of a file while it reads it for ``IDENTIFIED``, so that many requests for
+# a large file, such as those of video players, don't each read it. Files share locks.
+_READING: list[Lock] = []
+
+
+def _make_locks() -> None:
+    """Make new locks. A forked child needs them, because a thread of the parent may have held the
+    old ones.
+    """
+    _READING[:] = [Lock() for _ in range(64)]
+
+
+_make_locks()
+after_fork_in_child(_make_locks)
 
 
 def fingerprint(place: FileLocation, largest: float = inf) -> Fingerprint:
@@ -76,7 +94,6 @@ def identified(
     root: str,
     resolved: ResolvedFile,
     follow_symlinks: bool,
-    data: bytes | None = None,
     largest: float = LARGEST_REQUESTED,
 ) -> ResolvedFile:
     """Return ``resolved`` with its validators.
@@ -85,25 +102,39 @@ def identified(
     sizes: archives, build tools and copies set times. If the file has more than ``largest`` bytes,
     or changes while it is read, the fingerprint is made from facts that differ between machines.
 
-    ``data``: the file's bytes, if they have been read.
-
     Raises ``HTTPError`` 404 if the file no longer exists. May block, unless ``IDENTIFIED`` contains
     the file.
     """
     known = IDENTIFIED.get(resolved)
     if known is not None:
         return known
-    is_new = not is_settled(resolved.changed_ns, time.time_ns())
-    digest = ""
-    if data is not None:
-        digest = hashlib.sha256(data).hexdigest()[:16]
-    elif resolved.size <= (min(largest, LARGEST_NEW) if is_new else largest):
-        digest = _digest(root, resolved, follow_symlinks)
-    known = resolved.identified_by(digest or local_version(resolved[3:8]))
+    begun = time.time_ns()
+    if not is_settled(resolved.changed_ns, begun):
+        largest = min(largest, LARGEST_NEW)
+    if resolved.size > largest:
+        return with_digest(resolved, "", begun)
+    with _READING[hash(resolved) % len(_READING)]:
+        known = IDENTIFIED.get(resolved)  # another thread may have read the file in the meantime
+        if known is None:
+            known = with_digest(resolved, _digest(root, resolved, follow_symlinks), begun)
+        return known
+
+
+def with_digest(resolved: ResolvedFile, digest: str, begun: int) -> ResolvedFile:
+    """Return ``resolved`` with its validators, and store it in ``IDENTIFIED`` if they remain valid.
+
+    - ``digest``: the digest of the file's bytes, or "" if they are not known.
+    - ``begun``: the time in nanoseconds before the bytes were read. If the file had just changed,
+      it may have changed again since then with the same times. Without a digest, such a file gets
+      a weak tag, which allows no range.
+    """
+    is_new = not is_settled(resolved.changed_ns, begun)
+    weak = "W/" if is_new and not digest else ""
+    known = resolved.identified_by(digest or local_version(resolved[3:8]), weak)
     if not is_new and (digest or resolved.size > LARGEST_REQUESTED):
-        if len(IDENTIFIED) >= _MOST_IDENTIFIED:
-            IDENTIFIED.clear()
         IDENTIFIED[resolved] = known
+        if len(IDENTIFIED) > _MOST_IDENTIFIED:
+            IDENTIFIED.popitem(last=False)
     return known
 
 
@@ -115,16 +146,29 @@ def validators_of(found: os.stat_result, path: str) -> ResolvedFile:
     """
     facts = facts_of(found)
     file = ResolvedFile(path, "", False, *facts, facts)
-    with suppress(HTTPError):
+    # ``path`` may be no path at all, and the process may have no file handles left.
+    with suppress(HTTPError, OSError, ValueError):
         return identified(os.sep, file, follow_symlinks=True)
-    return file.identified_by(local_version(facts))
+    return with_digest(file, "", time.time_ns())
+
+
+def digest_of(data: bytes) -> str:
+    """Return the digest of a file's bytes."""
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def _digest(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> str:
-    """Return the fingerprint of the file's bytes, or "" if it has changed since its look-up."""
-    with FileIO(open_resolved(root, resolved, follow_symlinks)) as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-        return digest if is_still(resolved, file.fileno()) else ""
+    """Return the digest of the file's bytes, or "" if it has changed since its look-up."""
+    descriptor = open_resolved(root, resolved, follow_symlinks)
+    try:
+        # Check first: the file may have been replaced with a directory, a device or a huge file.
+        if not is_still(resolved, descriptor):
+            return ""
+        with FileIO(descriptor, closefd=False) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return digest if is_still(resolved, descriptor) else ""
+    finally:
+        os.close(descriptor)
 
 
 def fingerprint_for_url(place: FileLocation) -> str:

@@ -72,6 +72,9 @@ SECOND = 1_000_000_000  # nanoseconds
 # where times have no fractions. Two changes within one step leave the same times.
 _STEP = SECOND // 20
 _LONG_STEP = 2 * SECOND
+# A file server's clock may be fast by a few minutes. If a change lies further in the future, our
+# clock was wrong, and the next change will have an earlier time.
+_SKEW = 600 * SECOND
 
 # Build tools give all files of each release one time, which shows no change. It is a time before
 # 1990, when there was no web (Nix 1970, buildpacks, Gradle and ZIP archives 1980, Yarn 1984, npm
@@ -111,8 +114,8 @@ class ResolvedFile(NamedTuple):
     version: Facts
     """The facts of the uncompressed file, even if this object is a compressed file."""
     etag: str = ""
-    """A strong entity tag, from ``identified_by``: it changes whenever the bytes change (RFC 9110,
-    section 8.8.1).
+    """The entity tag, from ``identified_by``. Unless it begins with "W/", it changes whenever the
+    bytes change (RFC 9110, section 8.8.1).
     """
     date: float = math.inf
     """The modification time in whole seconds since 1970, from ``identified_by``; infinite if a
@@ -138,10 +141,11 @@ class ResolvedFile(NamedTuple):
         modified = self.date if self.has_strong_date else math.inf
         return range_applies({"if-range": condition}, etag, modified)
 
-    def identified_by(self, fingerprint: str) -> ResolvedFile:
+    def identified_by(self, fingerprint: str, weak: str) -> ResolvedFile:
         """Return a copy of this object with the validators for its response.
 
-        ``fingerprint``: identifies the file's bytes.
+        - ``fingerprint``: identifies the file's bytes.
+        - ``weak``: "W/" if other bytes may have the same fingerprint, otherwise "".
 
         A program that sets a file's modification time (tar, cp -p, SOURCE_DATE_EPOCH) may set the
         same one for other bytes. It can't set the time of the inode.
@@ -149,7 +153,7 @@ class ResolvedFile(NamedTuple):
         seconds = self.modified_ns // SECOND
         is_date = self.modified_ns >= _FIRST_DATE and self.modified_ns % _DAY != 0
         return self._replace(
-            etag=f'"{fingerprint}{self.coding and "-" + self.coding}"',
+            etag=f'{weak}"{fingerprint}{self.coding and "-" + self.coding}"',
             date=seconds if is_date else math.inf,
             has_strong_date=seconds == self.changed_ns // SECOND,
         )
@@ -323,7 +327,7 @@ def is_settled(changed_ns: int, now_ns: int) -> bool:
     ``changed_ns``: the time when the file's inode last changed.
     """
     step = _STEP if changed_ns % SECOND else _LONG_STEP
-    return changed_ns < now_ns - step
+    return not now_ns - step <= changed_ns <= now_ns + _SKEW
 
 
 def local_version(facts: Facts) -> str:

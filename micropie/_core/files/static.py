@@ -36,9 +36,11 @@ from micropie._core.files.fingerprints import (
     KNOWN,
     LARGEST_REQUESTED,
     Fingerprint,
+    digest_of,
     fingerprint,
     fingerprint_for_url,
     identified,
+    with_digest,
 )
 from micropie._core.files.lookup import (
     Facts,
@@ -86,7 +88,9 @@ from micropie._core.streams import PART_CHUNK, FileRange
 SMALL = PART_CHUNK  # bytes; a smaller file is read in the call that opens it
 _YEAR = 365 * 24 * 3600  # seconds
 
-ATTEMPTS = 5  # how often to look up a file that keeps changing before it can be read
+# How often to look up a file that keeps changing before it can be read. A log may change several
+# times in a millisecond.
+ATTEMPTS = 20
 
 # A file, the part of it to send, and its bytes or the open file.
 Opened: TypeAlias = tuple[ResolvedFile, Selection, bytes, FileRange | None]
@@ -280,13 +284,15 @@ def _find_and_open(
         if kept is not None and kept[0] == resolved:
             data = kept[1]
         elif is_kept or (resolved is None and found.size <= SMALL):
+            begun = time.time_ns()
             data = _read(open_resolved(root, found, follow_symlinks), found, 0, found.size)
             if data is None:
                 continue
+            resolved = resolved or with_digest(found, digest_of(data), begun)
         if resolved is None:
             # A file that is written all the time, such as a log, changes while it is read.
             largest = 0 if attempt else LARGEST_REQUESTED
-            resolved = identified(root, found, follow_symlinks, data, largest)
+            resolved = identified(root, found, follow_symlinks, largest)
         if is_kept and data is not None:
             CONTENTS.put(key, (resolved, data), checked_at, len(data) + OVERHEAD)
         opened = _opened(request, response, asked, resolved, data)
