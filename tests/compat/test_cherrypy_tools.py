@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from email.utils import formatdate
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from micropie.compat.cherrypy.tools import default_toolbox
 from micropie.compat.results import Chunks
 from tests.compat.conftest import Serve, page
 from tests.conftest import MakeClient
+from tests.support.open_files import open_files
 from tests.support.waiting import PATIENCE
 
 
@@ -915,8 +917,27 @@ def test_what_is_no_file(serve_our_page: Serve, folder: Path) -> None:
 
     client = serve_our_page(answer)
     assert client.get("/?name=fifo").status_code == 404
-    assert client.get("/?name=folder").status_code == 404
+    (folder / "below").mkdir()
+    assert client.get("/?name=below").status_code == 404
     assert client.get("/", params={"name": "a\0b"}).status_code == 404
+    assert not open_files(folder)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "/dev/zero", "/dev", "none", b"a", 1, None])
+def test_R39_a_file_whose_name_is_not_its_path(
+    serve_our_page: Serve, folder: Path, name: object
+) -> None:
+    class Named(FileIO):
+        pass
+
+    def answer(**values: Any) -> Any:
+        file = Named(folder / "large.bin")
+        file.name = name
+        return static.serve_fileobj(file)
+
+    response = serve_our_page(answer).get("/")
+    assert (response.status_code, len(response.content)) == (200, 700_000)
+    assert response.headers["ETag"]
 
 
 def test_files_without_a_request(folder: Path) -> None:

@@ -76,14 +76,15 @@ def serve_file(
     if not os.path.isabs(path):
         raise ValueError(f"'{path}' is not an absolute path.")
     try:
-        file = FileIO(os.open(path, _OPEN_FLAGS))
+        descriptor = os.open(path, _OPEN_FLAGS)
     except (OSError, ValueError):
         raise NotFound from None
-    is_sent = False
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(descriptor)  # ``FileIO`` refuses a directory, and leaves it open
+        raise NotFound
+    file, is_sent = FileIO(descriptor), False
     try:
-        facts = os.fstat(file.fileno())
-        if not stat.S_ISREG(facts.st_mode):
-            raise NotFound
         if content_type is None:
             content_type = _types().get(
                 os.path.splitext(path)[1].lower(), "application/octet-stream"
