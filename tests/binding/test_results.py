@@ -783,24 +783,32 @@ class Named(msgspec.Struct, rename="camel"):
     by_id: dict[int, str] | None = None
 
 
-MANY = 1001
-NAMES = {str(number): "" for number in range(MANY)}
+class Paired(msgspec.Struct):
+    pairs: set[tuple[int, int]]
+
+
+NAMES = {str(number): "" for number in range(1001)}
+COLLIDING = [number * (2**61 - 1) for number in range(1002)]
 
 
 @pytest.mark.parametrize(
     ("annotation", "result", "status"),
     [
-        (Numbered, {"ids": [*range(MANY - 1)]}, 200),
-        (Numbered, {"ids": [*range(MANY)]}, 500),
-        (Numbered, {"ids": {*range(MANY)}}, 200),
-        (list[Numbered], [SimpleNamespace(ids=(*range(MANY),))], 500),
-        (Page[Numbered], {"items": [{"ids": [*range(MANY)]}]}, 500),
-        (list[NumberedModel | None], [None, {"numbers": [*range(MANY)]}], 500),
-        (NumberedModel, {"numbers": {*range(MANY)}}, 200),
+        (Numbered, {"ids": COLLIDING[:3] + [7] * 2000}, 200),
+        (Numbered, {"ids": [*range(5000)]}, 200),
+        (Numbered, {"ids": COLLIDING}, 500),
+        (list[Numbered], [SimpleNamespace(ids=(*COLLIDING,))], 500),
+        (Page[Numbered], {"items": [{"ids": COLLIDING}]}, 500),
+        (list[NumberedModel | None], [None, {"numbers": COLLIDING}], 500),
+        (NumberedModel, {"ids": COLLIDING}, 500),
+        (NumberedModel, {"numbers": {*range(2000)}}, 200),
+        (Numbered, {"ids": [*map(str, range(1001))]}, 500),
+        (Paired, {"pairs": [[1, 2]] * 1001}, 500),
         (dict[str, Named], {"a": {"byId": NAMES}}, 500),
         (Named, SimpleNamespace(by_id=NAMES), 500),
         (Named, {"byId": {int(number): "" for number in NAMES}}, 200),
-        (Numbered, [*range(MANY)], 500),
+        (Numbered, COLLIDING, 500),
+        (list[Numbered] | dict, {"ids": COLLIDING}, 200),
     ],
 )
 def test_R28_a_result_of_a_client_s_numbers_is_not_made_a_set(
@@ -815,6 +823,59 @@ def test_R28_a_result_of_a_client_s_numbers_is_not_made_a_set(
     assert answer.status_code == status
     is_told = ": return the set or dict" in caplog.text or "Expected `object`" in caplog.text
     assert is_told == (status == 500)
+
+
+def _made_in_a_function() -> type:
+    class Inner(pydantic.BaseModel):
+        number: int = 0
+
+    class Outer(pydantic.BaseModel):
+        ids: set[int]
+        inner: Inner = Inner()
+
+    return Outer
+
+
+@pydantic.dataclasses.dataclass
+class Heard:
+    kind: Literal["cat"]
+    ids: set[int]
+
+
+@pydantic.dataclasses.dataclass
+class Silent:
+    kind: Literal["dog"]
+
+
+@pydantic.dataclasses.dataclass
+class Around:
+    pet: Heard | Silent  # msgspec can't read this
+
+
+@pytest.mark.parametrize(
+    ("annotation", "result", "text"),
+    [
+        (_made_in_a_function(), {"ids": [1]}, '{"ids":[1],"inner":{"number":0}}'),
+        (Around, {"pet": {"kind": "cat", "ids": [1]}}, '{"pet":{"kind":"cat","ids":[1]}}'),
+    ],
+)
+def test_a_result_whose_sets_are_hard_to_find_is_sent(
+    make_client: MakeClient, annotation: Any, result: Any, text: str
+) -> None:
+    assert make_client(stating(annotation, result)).get("/").text == text
+
+
+class Detached:
+    @property
+    def ids(self) -> object:
+        raise RuntimeError("detached")
+
+
+def test_an_attribute_that_raises_is_a_result_that_does_not_match(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert make_client(stating(NumberedModel, Detached())).get("/").status_code == 500
+    assert "does not match the annotation NumberedModel" in caplog.text
 
 
 @dataclass

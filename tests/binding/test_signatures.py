@@ -9,7 +9,7 @@ import functools
 import math
 import sys
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -50,7 +50,7 @@ from micropie import (
 )
 from micropie._core.binding.fields import kinds_in
 from micropie._core.binding.structures.makers import maker_for
-from micropie._core.binding.values import limits
+from micropie._core.binding.values import limits, unions
 from micropie.testing import TestClient
 from tests.binding.conftest import taking
 from tests.conftest import MakeClient
@@ -1443,7 +1443,57 @@ class Named(pydantic.BaseModel):
     inner: Named | dict[str, Named] | None = None
 
 
-@pytest.mark.parametrize("kind", [And, list[Or], And | Or, Arrays, Named])
+class Black(pydantic.BaseModel):
+    kind: Literal["cat"]
+    colour: Literal["black"]
+    friend: Pet | None = None
+
+
+class White(pydantic.BaseModel):
+    kind: Literal["cat"]
+    colour: Literal["white"]
+    friend: Pet | None = None
+
+
+class Fish(pydantic.BaseModel):
+    kind: Literal["fish"]
+    friend: Annotated[Pet, "any"] | None = pydantic.Field(None, title="friend")
+    other: Annotated[Black | Fish | None, "any"] = pydantic.Field(None, discriminator="kind")
+
+
+Cats = Annotated[Black | White, pydantic.Field(discriminator="colour")]
+Pet = Annotated[Cats | Fish, pydantic.Field(discriminator="kind")]
+
+
+class Keeper(pydantic.BaseModel):
+    kind: type[pydantic.BaseModel] | None = None  # has no fields
+    friend: Pet | None = None
+
+
+class Steps(pydantic.BaseModel):
+    inner: list[Steps | Parts] = []
+
+
+class Parts(pydantic.BaseModel):
+    inner: dict[str, Steps | Parts] = {}
+
+
+class Tree(pydantic.RootModel[int | list["Tree"] | dict[str, "Tree"]]): ...
+
+
+class Trees(pydantic.BaseModel):
+    inner: Tree | Trees | None = None
+
+
+class Pair(typing.NamedTuple):
+    inner: Twin
+
+
+class Twin(pydantic.BaseModel):
+    inner: Pair | list[Twin] | None = None
+
+
+@pytest.mark.parametrize("kind", [And, list[Or], And | Or, Arrays, Named, Twin])
 def test_R28_no_union_is_tried_in_several_ways_at_each_level(kind: Any) -> None:
     with pytest.raises(
         SetupError, match=r"takes twice as long for each level.*Field\(discriminator="
@@ -1457,6 +1507,9 @@ def test_R28_no_union_is_tried_in_several_ways_at_each_level(kind: Any) -> None:
         (AndByKind, lambda inner: {"kind": "and", "inner": [inner]}),
         (AndByKind, lambda inner: {"kind": "and", "other": inner}),
         (Left, lambda inner: {"left": inner}),
+        (Keeper, lambda inner: {"friend": {"kind": "cat", "colour": "black", "friend": None}}),
+        (Steps, lambda inner: {"inner": [inner]}),
+        (Trees, lambda inner: {"inner": inner}),
     ],
 )
 def test_a_union_with_a_clear_member_at_each_level_is_taken(kind: Any, around: Any) -> None:
@@ -1464,6 +1517,36 @@ def test_a_union_with_a_clear_member_at_each_level_is_taken(kind: Any, around: A
     for _ in range(60):
         document = around(document)
     assert type(maker_for(kind).make(document, is_json=True)) is kind
+
+
+def test_the_unions_of_many_structures_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each structure contains all others. To walk through them for each field takes minutes."""
+    reads = list[object]()
+
+    def read(hint: object, are_fields_in: bool) -> list[object]:
+        reads.append(hint)
+        assert not are_fields_in
+        return kinds_in(hint, are_fields_in)
+
+    monkeypatch.setattr(unions, "kinds_in", read)
+    counts = []
+    for many in (5, 20):
+        ring: list[Any] = [make_dataclass(f"Ring{one}", [("inner", Any)]) for one in range(many)]
+        for one, other in zip(ring, ring[1:] + ring, strict=False):
+            one.__annotations__["inner"] = other | list[ring[0]] | None  # type: ignore[valid-type]
+        reads.clear()
+        unions.check_unions(kinds_in(ring[0]), "")
+        counts.append(len(reads))
+    assert counts[1] == 4 * counts[0]
+
+
+class Hidden(pydantic.BaseModel):
+    inner: list[Unknown] = []  # type: ignore[name-defined]  # noqa: F821
+
+
+def test_a_model_of_an_unknown_class_is_refused() -> None:
+    with pytest.raises(SetupError, match="name 'Unknown' is not defined"):
+        maker_for(Hidden)
 
 
 class AnyNumber(enum.IntFlag):

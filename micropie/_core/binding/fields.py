@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from inspect import get_annotations
 from itertools import chain
@@ -14,6 +15,7 @@ from types import ModuleType
 from typing import (
     Annotated,
     Any,
+    ForwardRef,
     Literal,
     NamedTuple,
     NewType,
@@ -28,6 +30,7 @@ from typing import (
 
 from micropie._core.binding.annotations import (
     COLLECTIONS,
+    UNREADABLE,
     Hint,
     bare,
     is_json_text,
@@ -132,12 +135,12 @@ def structure_name(structure: object) -> str:
 def fields_of(structure: type) -> Sequence[Field]:
     """Return the fields of a structure."""
     if is_pydantic(structure) and not dataclasses.is_dataclass(structure):
-        structure.model_rebuild()  # evaluates names of classes that were defined after the model
+        late = _late_hints(structure)
         found = [
             (
                 one.validation_alias,
                 name,
-                one.annotation,
+                late.get(name, one.annotation),
                 one.metadata,
                 one.is_required(),
                 one.default,
@@ -165,6 +168,21 @@ def fields_of(structure: type) -> Sequence[Field]:
         name = alias if isinstance(alias, str) else name
         fields.append(Field(name, hint, required, *bare(hint), default))
     return fields
+
+
+def _late_hints(model: Any) -> Mapping[str, Hint]:
+    """Return the annotations of a pydantic model by name if the model is older than a class that it
+    names, because ``model_fields`` contains such a name unevaluated. Otherwise return {}.
+
+    ``model_rebuild()`` would evaluate it, but it changes the model: pydantic may then refuse the
+    unions that contain it.
+    """
+    stated = [one.annotation for one in model.model_fields.values()]
+    kinds = chain.from_iterable(kinds_in(one, are_fields_in=False) for one in stated)
+    if any(isinstance(kind, str | ForwardRef) for kind in kinds):
+        with suppress(*UNREADABLE):  # pydantic itself finds classes inside of a function
+            return hints_of_class(model)
+    return {}
 
 
 def msgspec() -> ModuleType:
@@ -216,6 +234,17 @@ def _type_of_extras(structure: type) -> Hint:
     return extras
 
 
+def hints_inside(kind: object) -> Iterable[Hint]:
+    """Return the types directly inside of a structure or a named tuple: those of its fields and
+    extras, and those given to a generic model. Return () for any other type.
+    """
+    if is_structure(kind):
+        generic = getattr(kind, "__pydantic_generic_metadata__", {})
+        fields = (without_aliases(field.hint) for field in fields_of(kind))
+        return [*fields, _type_of_extras(kind), *generic.get("args", ())]
+    return hints_of_class(kind).values() if is_named_tuple(kind) else ()
+
+
 def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
     """Return an annotation and all types inside it. For ``set[int]``, these are ``set[int]`` and
     ``int``. With ``are_fields_in``, include the types of the fields of structures and of named
@@ -226,11 +255,7 @@ def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
     while waiting:
         kind = waiting.pop()
         if are_fields_in and kind not in kinds:
-            if is_structure(kind):
-                waiting.extend(without_aliases(field.hint) for field in fields_of(kind))
-                waiting.append(_type_of_extras(kind))
-            elif is_named_tuple(kind):
-                waiting.extend(hints_of_class(kind).values())
+            waiting.extend(hints_inside(kind))
         kinds.append(kind)
         origin = get_origin(kind)
         if origin is not Literal:

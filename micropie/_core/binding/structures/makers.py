@@ -15,7 +15,14 @@ from contextlib import suppress
 from functools import cached_property
 from typing import get_origin
 
-from micropie._core.binding.annotations import Hint, bare, elements_of, united, without_none
+from micropie._core.binding.annotations import (
+    UNREADABLE,
+    Hint,
+    bare,
+    elements_of,
+    united,
+    without_none,
+)
 from micropie._core.binding.fields import (
     fields_of,
     is_pydantic,
@@ -89,6 +96,13 @@ class Maker:
     def _has_hashes(self) -> bool:
         return any(map(has_chosen_hashes, kinds_in(self.hint)))
 
+    @cached_property
+    def _is_result_limited(self) -> bool:
+        # A result may contain classes that msgspec can't read, because pydantic sends them.
+        with suppress(ImportError, *UNREADABLE):
+            return self._has_hashes
+        return False
+
     def document_of(self, fields: Mapping[str, list[str]], is_form: bool) -> object:
         """Return the document for the fields of a form or a query."""
         return document_of(self._members, nested(fields) if is_form else fields, self.own, is_form)
@@ -109,7 +123,7 @@ class Maker:
         other union, the member with the result's class is used, or else the first member that
         accepts the result. Raises ``ValueError`` or ``TypeError`` if no member accepts it.
         """
-        if self._has_hashes:
+        if self._is_result_limited:
             check_result(result, self.hint)
         if result is None or not self._alternatives:
             return self._dumped(result, self.hint)
@@ -149,6 +163,12 @@ class ByPydantic(Maker):
         self._adapter = sys.modules["pydantic"].TypeAdapter(self.hint)
         # ``_dumped`` adds an adapter for each member of a union
         self._adapters = {hint: self._adapter}
+
+    def prepare(self) -> None:
+        """See ``Maker``."""
+        if not getattr(self._adapter, "pydantic_complete", True):
+            self._adapter.rebuild()  # raises an error that contains the undefined name
+        super().prepare()
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
         """See ``Maker``. ``part`` is not used."""

@@ -7,4 +7,5 @@ can't be converted (``error_message``). The other files:
 - ``adapters.py``: the types that pydantic converts
 - ``limits.py``: rejects values that a parameter would not accept, and structures with fields that
   clients must not set
+- ``unions.py``: rejects unions of pydantic models whose validation takes exponential time
 """

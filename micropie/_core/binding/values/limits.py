@@ -15,12 +15,11 @@ import enum
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set, Sized
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import chain, repeat
-from typing import Any, cast, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from micropie._core.binding.annotations import (
-    COLLECTIONS,
     Hint,
     bare,
     elements_of,
@@ -44,6 +43,7 @@ from micropie._core.binding.values.constraints import (
     is_moderate,
     restricts,
 )
+from micropie._core.binding.values.unions import check_unions
 from micropie._core.errors import SetupError
 from micropie._core.http.forms import UploadFile
 
@@ -79,7 +79,7 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
             "not str: the size of such a set or dict can't be limited, so write Json[list[...]]"
         )
     for kind in filter(is_enum, kinds):
-        if vars(kind).get("_boundary_") in (enum.KEEP, enum.EJECT):
+        if vars(kind).get("_boundary_") is enum.KEEP:
             raise SetupError(
                 f"{about} with a {kind.__name__}, of which a client can create any number of "
                 f"members that stay in memory: write class {kind.__name__}(..., boundary=STRICT)"
@@ -92,7 +92,7 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
                 "class frozen=True, or write a list"
             )
     if is_pydantic:
-        _check_unions([*filter(is_structure, kinds)], about)
+        check_unions(kinds, about)
     else:
         _check_init(kinds, about)
     _check_constraints(filter(is_structure, kinds), is_pydantic, about)
@@ -133,46 +133,6 @@ def _check_init(kinds: Sequence[object], about: str) -> None:
                     f"{about}, but msgspec doesn't call the converter of {name}: leave "
                     "the converter out, or convert the value in __attrs_post_init__"
                 )
-
-
-def _check_unions(structures: Sequence[type], about: str) -> None:
-    """Raise ``SetupError`` for a union that several of its members contain again at the same place.
-    pydantic tries each of these members at each level of a document, so the time doubles per level.
-    """
-    for owner in structures:
-        stated = getattr(owner, "model_fields", {}).values()
-        tagged = [one.annotation for one in stated if one.discriminator is not None]
-        for field in fields_of(owner):
-            kinds = kinds_in(field.hint, are_fields_in=False)
-            tagged += [
-                get_args(one)[0]
-                for one in kinds
-                for item in getattr(one, "__metadata__", ())
-                if getattr(item, "discriminator", None) is not None
-            ]
-            for kind in kinds:
-                places = [place for one in united(kind) for place in _places_of(owner, one)]
-                of_objects = [place for place in places if place != "[]"]
-                is_repeated = len(places) > len({*places})
-                is_repeated |= "{}" in places and len(of_objects) > 1  # a dict has every name
-                if is_repeated and kind not in tagged:
-                    raise SetupError(
-                        f"{about}, but validating {owner.__name__}.{field.name} takes twice as "
-                        "long for each level of nesting, because pydantic tries several members "
-                        "of its union: add Field(discriminator=...), or leave one member out"
-                    )
-
-
-def _places_of(owner: type, member: Hint) -> list[str]:
-    """Return the places at which a value of a union's member may contain an ``owner``: the names of
-    fields, or "[]" or "{}" for the elements of a collection or a dict.
-    """
-    kind, _ = bare(member)
-    if is_structure(kind):
-        return [one.name for one in fields_of(kind) if owner in kinds_in(one.hint)]
-    origin = get_origin(kind)
-    place = "[]" if origin in COLLECTIONS else "{}" if origin in (dict, Mapping) else ""
-    return [place] if place and owner in kinds_in(kind) else []
 
 
 def _init_fields(owner: Any) -> Sequence[Any]:
@@ -285,8 +245,8 @@ def _path_to(wanted: object, document: object) -> tuple[str | int, ...]:
 
 def check_result(result: object, hint: Hint) -> None:
     """Raise ``ValueError`` if a handler's result has a list of more than ``MAX_HASHED`` values
-    where the annotation declares a set, or a dict of strings where it declares other keys. A client
-    may have sent these values to a parameter without a limit.
+    whose hashes collide where the annotation declares a set, or a dict of so many strings where it
+    declares other keys. A client may have sent these values to a parameter without a limit.
 
     ``hint``: the annotation of ``result``.
     """
@@ -297,24 +257,48 @@ def check_result(result: object, hint: Hint) -> None:
             if has_chosen_hashes(kind):
                 _check_converted(value)
             elif is_structure(kind):
-                get = value.get if isinstance(value, dict) else partial(getattr, value)
-                waiting += [(get(name, None), inner) for name, inner in _hashed_fields(kind)]
+                waiting += [(_get(value, name), inner) for name, inner in _hashed_fields(kind)]
             elif isinstance(value, dict):
-                waiting += zip(value.values(), repeat(get_args(kind)[-1]))
+                waiting += zip(value.values(), repeat((get_args(kind) or (Any,))[-1]))
             elif isinstance(value, list | tuple):
                 waiting += zip(value, elements_of(kind) or (), strict=False)
 
 
-def _check_converted(value: object) -> None:
+def _check_converted(value: Any) -> None:
     # The handler itself has created a set, or a dict whose keys aren't strings.
     is_converted = isinstance(value, list | tuple) or (
         isinstance(value, dict) and str in map(type, value)
     )
-    if is_converted and len(cast(Sized, value)) > MAX_HASHED:
+    if is_converted and len(value) > MAX_HASHED and _may_collide(value):
         raise ValueError(
             f"a {type(value).__name__} of more than {MAX_HASHED} values isn't converted to a set "
-            "or a dict with other keys, because a client may have sent it: return the set or dict"
+            "or a dict with other keys, because a client may have sent it to make all hashes "
+            "collide: return the set or dict"
         )
+
+
+def _may_collide(values: Iterable[object]) -> bool:
+    """Return whether more than ``MAX_HASHED`` of the values have the hash of another one, or
+    whether that can't be known, because they are converted first.
+    """
+    first: dict[int, object] = {}
+    try:
+        return (
+            sum(isinstance(one, str) or first.setdefault(hash(one), one) != one for one in values)
+            > MAX_HASHED
+        )
+    except TypeError:  # a list or a dict, which becomes a tuple or a structure
+        return True
+
+
+def _get(owner: object, name: str) -> object:
+    """Return the value of a field of a handler's result, or None if there is none."""
+    if isinstance(owner, dict):
+        return owner.get(name)
+    try:
+        return getattr(owner, name, None)
+    except Exception:  # raised by a property, which the library may not need
+        return None
 
 
 @lru_cache(maxsize=256)
@@ -322,10 +306,16 @@ def _hashed_fields(structure: type) -> Sequence[tuple[str, Hint]]:
     """Return the names and annotations of those fields of a structure that contain a set or a dict
     in which hashes may collide. A field with an alias has both names.
     """
-    fields = {field.name: field.hint for field in fields_of(structure)}
+    found = [(field.name, field.hint) for field in fields_of(structure)]
+    # pydantic itself has evaluated the annotations, even those of a class inside of a function
+    names = getattr(structure, "model_fields", None)
+    if names is None:
+        found += hints_of_class(structure).items()
+    else:
+        found += [*zip(names, (hint for _, hint in found), strict=True)]
     return [
         (name, hint)
-        for name, hint in {**fields, **hints_of_class(structure)}.items()
+        for name, hint in dict(found).items()
         if any(map(has_chosen_hashes, kinds_in(hint)))
     ]
 
