@@ -49,8 +49,10 @@ from micropie import (
     route,
 )
 from micropie._core.binding.fields import kinds_in
+from micropie._core.binding.structures.invalid import problems_of
 from micropie._core.binding.structures.makers import maker_for
 from micropie._core.binding.values import limits, unions
+from micropie._core.binding.values.limits import has_long_matches
 from micropie.testing import TestClient
 from tests.binding.conftest import taking
 from tests.conftest import MakeClient
@@ -1547,6 +1549,61 @@ class Hidden(pydantic.BaseModel):
 def test_a_model_of_an_unknown_class_is_refused() -> None:
     with pytest.raises(SetupError, match="name 'Unknown' is not defined"):
         maker_for(Hidden)
+
+
+Matched: Any = Annotated[str, msgspec.Meta(pattern=r"\A(a|a)*\Z")]
+
+
+class Matching(msgspec.Struct, tag=True):
+    text: Matched = ""
+    other: str = ""
+    choice: Matched | list[Matched] | None = None
+    short: Annotated[str, msgspec.Meta(pattern="a", max_length=2000)] = "a"
+    names: dict[Matched, Matched | int] | bool = False
+    inner: Matching | None = None
+    row: MatchingRow | None = None
+    pair: MatchingPair | None = None
+    anything: dict[str, Any] = {}
+
+
+class MatchingRow(msgspec.Struct, array_like=True, tag=True):
+    number: int
+    text: Matched = ""
+
+
+class MatchingPair(typing.NamedTuple):
+    number: int
+    text: Matched
+
+
+LONG = "a" * 1000 + "!"
+
+
+@pytest.mark.parametrize(
+    ("document", "is_fine"),
+    [
+        ({"text": "a", "other": LONG, "anything": {LONG: LONG}, "names": {"a": 1}}, True),
+        ({"text": LONG}, False),
+        ({"choice": LONG}, False),
+        ({"choice": ["a", LONG]}, False),
+        ({"short": "a" * 1001}, False),
+        ({"names": {LONG: 1}}, False),
+        ({"names": {"a": LONG}}, False),
+        ({"inner": {"text": LONG}}, False),
+        ({"row": ["MatchingRow", 1, LONG]}, False),
+        ({"pair": [1, LONG]}, False),
+    ],
+)
+def test_R28_no_long_text_of_a_structure_is_matched(document: Any, is_fine: bool) -> None:
+    """Each of the refused texts but one would be matched for years."""
+    maker = maker_for(list[Matching])
+    if is_fine:
+        assert maker.make([document], is_json=True)
+        return
+    with pytest.raises(ValueError, match="length <= 1000") as refused:
+        maker.make([document], is_json=True)
+    assert problems_of(refused.value, maker, [document], True)
+    assert not has_long_matches(Annotated[str, msgspec.Meta(pattern="a", max_length=1000)])
 
 
 class AnyNumber(enum.IntFlag):

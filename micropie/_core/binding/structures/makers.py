@@ -47,7 +47,9 @@ from micropie._core.binding.values.limits import (
     check_numbers,
     check_result,
     check_sizes,
+    check_texts,
     has_chosen_hashes,
+    has_long_matches,
 )
 from micropie._core.errors import SetupError
 from micropie._core.http.forms import nested
@@ -209,6 +211,8 @@ class ByMsgspec(Maker):
         super().prepare()
         # converters for types that parameters may have but that msgspec doesn't know
         self._converters = {**simple_types()}
+        self._has_matches = any(map(has_long_matches, kinds_in(self.hint)))
+        self._is_limited = self._has_matches or self._has_hashes
         for kind in kinds_in(self.hint):
             if not isinstance(kind, type) or kind not in self.own.decoders:
                 if isinstance(kind, type) and is_adapted(kind):
@@ -238,8 +242,8 @@ class ByMsgspec(Maker):
         """See ``Maker``. Also accepts 5.0 for an int, because 5 and 5.0 are equal in JSON and JSON
         Schema. msgspec itself rejects 5.0.
         """
-        if self._has_hashes:
-            check_sizes(document, self._is_list and part is None)
+        if self._is_limited:
+            self._check(document, part)
         kind, convert, refused = (
             part or self.hint,
             self._msgspec.convert,
@@ -263,6 +267,12 @@ class ByMsgspec(Maker):
         if self._has_numbers or not is_json:
             check_numbers(made, self.hint)
         return made
+
+    def _check(self, document: object, part: Hint) -> None:
+        if self._has_hashes:
+            check_sizes(document, self._is_list and part is None)
+        if self._has_matches:
+            check_texts(document, part or self.hint)
 
     def _decoded(self, kind: type, given: object) -> object:
         """Convert a value to ``kind``, a class that msgspec doesn't know. Raises ``ValueError`` if

@@ -14,9 +14,9 @@ import dataclasses
 import enum
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set, Sized
 from functools import lru_cache
-from itertools import chain, repeat
+from itertools import chain, product, repeat
 from typing import Any, get_args, get_origin
 
 from micropie._core.binding.annotations import (
@@ -31,6 +31,7 @@ from micropie._core.binding.annotations import (
 )
 from micropie._core.binding.fields import (
     fields_of,
+    hints_inside,
     hints_of_class,
     is_structure,
     is_typed_dict,
@@ -40,6 +41,7 @@ from micropie._core.binding.fields import (
 from micropie._core.binding.values.constraints import (
     MAX_EXPONENT,
     MAX_HASHED,
+    MOST_MATCHED,
     is_moderate,
     restricts,
 )
@@ -198,6 +200,17 @@ def has_chosen_hashes(kind: object) -> bool:
     return element is not str and not is_enum(element)
 
 
+def has_long_matches(kind: object) -> bool:
+    """Return whether a type is a string that msgspec matches against a regular expression, however
+    long it is.
+    """
+    marks = getattr(kind, "__metadata__", ())
+    limits = [getattr(one, "max_length", None) for one in marks]
+    return any(getattr(one, "pattern", None) is not None for one in marks) and not any(
+        limit is not None and limit <= MOST_MATCHED for limit in limits
+    )
+
+
 # -- checks of a document and of the structure created from it -------------------------------------
 
 
@@ -243,6 +256,31 @@ def _path_to(wanted: object, document: object) -> tuple[str | int, ...]:
     return (*reversed(path),)
 
 
+def check_texts(document: object, hint: Hint) -> None:
+    """Raise ``ValueError`` for a string of more than ``MOST_MATCHED`` characters that msgspec would
+    match against a regular expression. ``hint``: the annotation of ``document``.
+    """
+    waiting: list[tuple[object, Hint]] = [(document, hint)]
+    while waiting:
+        value, hint = waiting.pop()
+        if isinstance(value, str):
+            kinds = kinds_in(hint, are_fields_in=False) if len(value) > MOST_MATCHED else ()
+            if any(map(has_long_matches, kinds)):
+                raise ValueError(f"Expected `str` of length <= {MOST_MATCHED}")
+        elif isinstance(value, dict):
+            for kind, _ in map(bare, united(bare(hint)[0])):
+                if is_structure(kind):
+                    fields = _fields_with(kind, has_long_matches)
+                    waiting += [(value[name], inner) for name, inner in fields if name in value]
+                elif get_args(kind):
+                    waiting += zip(value, repeat(get_args(kind)[0]))
+                    waiting += zip(value.values(), repeat(get_args(kind)[-1]))
+        elif isinstance(value, list):
+            for kind, _ in map(bare, united(bare(hint)[0])):
+                # an object may be sent as an array
+                waiting += product(value, {*get_args(kind)} or hints_inside(kind))
+
+
 def check_result(result: object, hint: Hint) -> None:
     """Raise ``ValueError`` if a handler's result has a list of more than ``MAX_HASHED`` values
     whose hashes collide where the annotation declares a set, or a dict of so many strings where it
@@ -257,7 +295,8 @@ def check_result(result: object, hint: Hint) -> None:
             if has_chosen_hashes(kind):
                 _check_converted(value)
             elif is_structure(kind):
-                waiting += [(_get(value, name), inner) for name, inner in _hashed_fields(kind)]
+                fields = _fields_with(kind, has_chosen_hashes)
+                waiting += [(_get(value, name), inner) for name, inner in fields]
             elif isinstance(value, dict):
                 waiting += zip(value.values(), repeat((get_args(kind) or (Any,))[-1]))
             elif isinstance(value, list | tuple):
@@ -302,9 +341,11 @@ def _get(owner: object, name: str) -> object:
 
 
 @lru_cache(maxsize=256)
-def _hashed_fields(structure: type) -> Sequence[tuple[str, Hint]]:
-    """Return the names and annotations of those fields of a structure that contain a set or a dict
-    in which hashes may collide. A field with an alias has both names.
+def _fields_with(
+    structure: type, is_wanted: Callable[[object], bool]
+) -> Sequence[tuple[str, Hint]]:
+    """Return the names and annotations of those fields of a structure that contain a type for which
+    ``is_wanted`` returns True. A field with an alias has both names.
     """
     found = [(field.name, field.hint) for field in fields_of(structure)]
     # pydantic itself has evaluated the annotations, even those of a class inside of a function
@@ -314,9 +355,7 @@ def _hashed_fields(structure: type) -> Sequence[tuple[str, Hint]]:
     else:
         found += [*zip(names, (hint for _, hint in found), strict=True)]
     return [
-        (name, hint)
-        for name, hint in dict(found).items()
-        if any(map(has_chosen_hashes, kinds_in(hint)))
+        (name, hint) for name, hint in dict(found).items() if any(map(is_wanted, kinds_in(hint)))
     ]
 
 
