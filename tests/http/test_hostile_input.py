@@ -574,7 +574,8 @@ def test_R28_a_refusal_costs_no_more_than_the_request(name: str, kind: Any) -> N
             get(site, "/group", "POST", body, CONTENT_TYPE="application/json")[0]
         )
 
-    assert not grows_too_fast(entry, "", "a", "", 16_000)
+    # few enough values for the search for further errors to convert them (MOST_VALUES)
+    assert not grows_too_fast(entry, "", "a", "", 11_000)
     assert statuses == {400}
 
 
