@@ -878,6 +878,33 @@ def test_an_attribute_that_raises_is_a_result_that_does_not_match(
     assert "does not match the annotation NumberedModel" in caplog.text
 
 
+class Endless:
+    """Its next object is a new one each time."""
+
+    ids = (1,)
+
+    @property
+    def next(self) -> Endless:
+        return Endless()
+
+
+@dataclass
+class Chained:
+    ids: set[int]
+    next: Chained | None = None
+
+
+def itself() -> dict[str, Any]:
+    result: dict[str, Any] = {"ids": [1]}
+    result["next"] = result
+    return result
+
+
+@pytest.mark.parametrize("result", [itself(), Endless(), SimpleNamespace(**itself())])
+def test_R28_a_result_that_has_no_end_is_a_500(make_client: MakeClient, result: object) -> None:
+    assert make_client(stating(Chained, result)).get("/").status_code == 500
+
+
 @dataclass
 class Odd:
     size: Sized

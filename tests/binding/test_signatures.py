@@ -1606,6 +1606,32 @@ def test_R28_no_long_text_of_a_structure_is_matched(document: Any, is_fine: bool
     assert not has_long_matches(Annotated[str, msgspec.Meta(pattern="a", max_length=1000)])
 
 
+Marked: Any = Annotated[str, [], msgspec.Meta(pattern="a", max_length=2000)]
+
+
+class Leaf(msgspec.Struct, tag=True):
+    ids: set[int] = set()
+    names: list[Marked] = []
+    nodes: list[Leaf | Branch] = []
+
+
+class Branch(Leaf):
+    pass
+
+
+def test_R28_each_value_is_checked_once_whatever_unions_there_are() -> None:
+    """Not once for each way in which the unions allow it: they double at each level."""
+    maker = maker_for(Leaf | Branch)
+    document: dict[str, Any] = {"type": "Leaf", "names": ["a"]}
+    for _ in range(60):
+        document = {"type": "Branch", "nodes": [document]}
+    made = maker.make(document, is_json=True)
+    assert maker.dump(document) == made
+    document = {"type": "Leaf", "nodes": [document, {"type": "Branch", "names": ["a" * 1001]}]}
+    with pytest.raises(ValueError, match="length <= 1000"):
+        maker.make(document, is_json=True)
+
+
 class AnyNumber(enum.IntFlag):
     ONE = 1
 

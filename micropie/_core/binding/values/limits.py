@@ -14,9 +14,9 @@ import dataclasses
 import enum
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set, Sized
 from functools import lru_cache
-from itertools import chain, product, repeat
+from itertools import chain, repeat
 from typing import Any, get_args, get_origin
 
 from micropie._core.binding.annotations import (
@@ -260,25 +260,9 @@ def check_texts(document: object, hint: Hint) -> None:
     """Raise ``ValueError`` for a string of more than ``MOST_MATCHED`` characters that msgspec would
     match against a regular expression. ``hint``: the annotation of ``document``.
     """
-    waiting: list[tuple[object, Hint]] = [(document, hint)]
-    while waiting:
-        value, hint = waiting.pop()
-        if isinstance(value, str):
-            kinds = kinds_in(hint, are_fields_in=False) if len(value) > MOST_MATCHED else ()
-            if any(map(has_long_matches, kinds)):
-                raise ValueError(f"Expected `str` of length <= {MOST_MATCHED}")
-        elif isinstance(value, dict):
-            for kind, _ in map(bare, united(bare(hint)[0])):
-                if is_structure(kind):
-                    fields = _fields_with(kind, has_long_matches)
-                    waiting += [(value[name], inner) for name, inner in fields if name in value]
-                elif get_args(kind):
-                    waiting += zip(value, repeat(get_args(kind)[0]))
-                    waiting += zip(value.values(), repeat(get_args(kind)[-1]))
-        elif isinstance(value, list):
-            for kind, _ in map(bare, united(bare(hint)[0])):
-                # an object may be sent as an array
-                waiting += product(value, {*get_args(kind)} or hints_inside(kind))
+    for text in _values_for(document, hint, has_long_matches):
+        if isinstance(text, str) and len(text) > MOST_MATCHED:
+            raise ValueError(f"Expected `str` of length <= {MOST_MATCHED}")
 
 
 def check_result(result: object, hint: Hint) -> None:
@@ -288,19 +272,78 @@ def check_result(result: object, hint: Hint) -> None:
 
     ``hint``: the annotation of ``result``.
     """
-    waiting = [(result, hint)]
+    for value in _values_for(result, hint, has_chosen_hashes):
+        _check_converted(value)
+
+
+def _values_for(value: object, hint: Hint, is_wanted: Callable[[object], bool]) -> Iterator[object]:
+    """Yield the values inside a value for whose annotations ``is_wanted`` returns True. ``hint``:
+    the annotation of ``value``.
+
+    Each value is visited once, with all annotations that it has in the members of unions.
+    Otherwise, each level of a recursive union would double the time. A result may refer to itself.
+    """
+    waiting: list[tuple[object, Sequence[Hint], int]] = [(value, [hint], 0)]
+    seen: dict[tuple[int, ...], object] = {}  # keeps the values, so that each has its own id
     while waiting:
-        value, hint = waiting.pop()
-        for kind, _ in map(bare, united(bare(hint)[0])):
-            if has_chosen_hashes(kind):
-                _check_converted(value)
-            elif is_structure(kind):
-                fields = _fields_with(kind, has_chosen_hashes)
-                waiting += [(_get(value, name), inner) for name, inner in fields]
-            elif isinstance(value, dict):
-                waiting += zip(value.values(), repeat((get_args(kind) or (Any,))[-1]))
-            elif isinstance(value, list | tuple):
-                waiting += zip(value, elements_of(kind) or (), strict=False)
+        value, hints, level = waiting.pop()
+        kinds = [*chain.from_iterable(map(_members_of, hints))]
+        if any(map(is_wanted, kinds)):
+            yield value
+        key = (id(value), *map(id, hints))
+        if isinstance(value, str | int | float | None) or key in seen or level == _DEEPEST:
+            continue
+        seen[key] = value
+        waiting += [(part, inner, level + 1) for part, inner in _parts_of(value, kinds, is_wanted)]
+
+
+def _parts_of(
+    value: object, kinds: Sequence[Hint], is_wanted: Callable[[object], bool]
+) -> Iterator[tuple[object, Sequence[Hint]]]:
+    """Yield the values directly inside a value, each with its annotations."""
+    fields: dict[str, list[Hint]] = {}
+    for kind in filter(is_structure, kinds):
+        for name, inner in _fields_with(kind, is_wanted):
+            fields.setdefault(name, []).append(inner)
+    if isinstance(value, dict):
+        yield from ((value[name], _unique(fields[name])) for name in fields if name in value)
+        dicts = [get_args(kind) for kind in kinds if get_origin(kind) in (dict, Mapping)]
+        if dicts:
+            yield from zip(value, repeat(_unique([one[0] for one in dicts])))
+            yield from zip(value.values(), repeat(_unique([one[-1] for one in dicts])))
+    elif isinstance(value, list | tuple):
+        elements = zip(value, zip(*map(_elements_of, kinds), strict=True), strict=False)
+        yield from ((part, _unique([*chain(*several)])) for part, several in elements)
+    else:
+        yield from ((_get(value, name), _unique(fields[name])) for name in fields)
+
+
+# The greatest depth to which ``_values_for`` follows a result. JSON has fewer levels.
+_DEEPEST = 2000
+
+
+def _unique(hints: Sequence[Hint]) -> Sequence[Hint]:
+    # Not a set, because the metadata of ``Annotated`` may not be hashable.
+    return [one for index, one in enumerate(hints) if one not in hints[:index]]
+
+
+def _members_of(hint: Hint) -> Iterator[Hint]:
+    """Yield an annotation, and the members of its union at any depth, each also without
+    ``Annotated``.
+    """
+    yield hint
+    kind, _ = bare(hint)
+    for one in united(kind):
+        if one is not hint:
+            yield from _members_of(one)
+
+
+def _elements_of(kind: Hint) -> Iterator[Sequence[Hint]]:
+    """Yield the possible annotations of each element of an array, forever."""
+    inside = [*hints_inside(kind)]
+    if inside:  # an object that is sent as an array, perhaps with its tag as the first element
+        return repeat(inside)
+    return ([one] for one in elements_of(kind) or repeat(Any))
 
 
 def _check_converted(value: Any) -> None:
@@ -331,9 +374,7 @@ def _may_collide(values: Iterable[object]) -> bool:
 
 
 def _get(owner: object, name: str) -> object:
-    """Return the value of a field of a handler's result, or None if there is none."""
-    if isinstance(owner, dict):
-        return owner.get(name)
+    """Return an attribute of a handler's result, or None if there is none."""
     try:
         return getattr(owner, name, None)
     except Exception:  # raised by a property, which the library may not need
