@@ -232,20 +232,21 @@ _VARIABLES = ("WEB_CONCURRENCY", "MICROPIE_WORKERS")
 _FILES = ("gunicorn.conf.py", "Procfile", "Dockerfile", "*compose.y*ml", "*.service")
 
 _COMMENTS = re.compile(r"(?:^|\s)#.*", re.MULTILINE)
-# Where a command goes on in the next line: a backslash, and lists in JSON and YAML.
-_CONTINUED = re.compile(r"\\\s*\n|(?<=[\[,])\s*\n|\n\s*(?:-\s|\]|(?=--))")
-_PUNCTUATION = re.compile(r"[\"',\[\]]")
-_UVICORN_COMMAND = re.compile(r"\buvicorn [^\n&;|]*\b[a-z_][\w.]*:[a-z_][^\n&;|]*", re.IGNORECASE)
+# What separates words of one command: quotes, lists in JSON and YAML, and continued lines.
+_SEPARATORS = re.compile(r"[\[,]\s*|\\\s*\n|\n\s*(?:-\s|\]|(?=--))|[\"'\]]")
+_UVICORN_WITHOUT_H11 = re.compile(
+    r"\buvicorn (?![^\n&;|]*http[ =]+h11\b)(?:[^\n&;|]* )?[a-z_][\w.]*:[a-z_]", re.IGNORECASE
+)
 _OTHER_WORKER = re.compile(r"\buvicorn(?:\.workers|_worker)\.(?!UvicornH11Worker\b)\w")
-_H11 = re.compile(r"http[\s=:\"']+h11\b", re.IGNORECASE)
 
 
-def _files_for_servers() -> dict[str, str]:
-    """Return the texts of the files in this folder that start servers, by the files' names."""
+def _texts(*patterns: str) -> dict[str, str]:
+    """Return the texts of the files in this folder that match one of the patterns, by name."""
     return {
         file.name: file.read_text(errors="replace")
-        for pattern in _FILES
+        for pattern in patterns
         for file in sorted(Path().glob(pattern))
+        if file.is_file()  # no folder, and no link to a missing file, as Emacs creates
     }
 
 
@@ -253,8 +254,7 @@ def _uses_of_httptools() -> Iterator[str]:
     """Yield a note for each file in this folder that starts uvicorn with httptools."""
     if find_spec("httptools") is None:
         return
-    programs = {file.name: file.read_text(errors="replace") for file in sorted(Path().glob("*.py"))}
-    for name, text in {**_files_for_servers(), **programs}.items():
+    for name, text in _texts(*_FILES, "*.py").items():
         if advice := _advice_for_h11(name, text):
             yield (
                 f"{name} starts uvicorn with httptools. Unless the proxy is nginx, a client can "
@@ -270,10 +270,11 @@ def _advice_for_h11(name: str, text: str) -> str:
     if _OTHER_WORKER.search(text):
         return "use the worker class UvicornH11Worker"
     if name.endswith(".py"):  # no commands, which a docstring may contain
-        return 'pass http="h11"' if "uvicorn.run(" in text and not _H11.search(text) else ""
-    words = _PUNCTUATION.sub(" ", _CONTINUED.sub(" ", text))
-    commands = () if re.search(r"UVICORN_HTTP\W+h11", words) else _UVICORN_COMMAND.findall(words)
-    return "" if all(map(_H11.search, commands)) else "add --http h11"
+        is_default = "uvicorn.run(" in text and not re.search(r"http\W+h11\b", text)
+        return 'pass http="h11"' if is_default else ""
+    if re.search(r"UVICORN_HTTP\W+h11\b", text):
+        return ""
+    return "add --http h11" if _UVICORN_WITHOUT_H11.search(_SEPARATORS.sub(" ", text)) else ""
 
 
 def _several_workers() -> str:
@@ -282,7 +283,7 @@ def _several_workers() -> str:
     """
     stated = {name: f"workers={os.environ.get(name, '')}" for name in _VARIABLES}
     stated["GUNICORN_CMD_ARGS"] = f"gunicorn {os.environ.get('GUNICORN_CMD_ARGS', '')}"
-    for place, text in {**stated, **_files_for_servers()}.items():
+    for place, text in {**stated, **_texts(*_FILES)}.items():
         for number in _WORKERS.findall(text):
             if number != "1":
                 return f"{place} starts {number if number.isdecimal() else 'several'} workers"

@@ -566,7 +566,7 @@ PROGRAM = 'pass http="h11"'
         ("Dockerfile", 'RUN pip install uvicorn h11\nCMD ["uvicorn", "app:app"]\n', COMMAND),
         ("Dockerfile", 'RUN pip install uvicorn\nCMD ["gunicorn", "app:app"]\n', ""),
         ("Dockerfile", "RUN pip install uvicorn && chown app:app .\n", ""),
-        ("Dockerfile", "RUN pip install uvicorn -i https://x:8/\n# uvicorn app:app\n", ""),
+        ("Dockerfile", "RUN pip install uvicorn -i https://a:b@x:8/\n# uvicorn app:app\n", ""),
         ("Dockerfile", 'CMD ["uvicorn", \\\n  "app:app"]  # no --http h11\n', COMMAND),
         ("Dockerfile", 'CMD ["uvicorn", "app:app", \\\n  "--http", "h11"]\n', ""),
         ("Dockerfile", 'ENV UVICORN_HTTP=h11\nCMD ["uvicorn", "app:app"]\n', ""),
@@ -597,6 +597,7 @@ def test_check_notes_a_server_that_takes_trailers_for_headers(
 ) -> None:
     (tmp_path / "memory.py").write_text("from micropie import App\napp = App()\n")
     (tmp_path / place).write_text(text)
+    (tmp_path / ".#memory.py").symlink_to("user@host")  # as Emacs does for an open file
     monkeypatch.setattr("micropie.cli.check.find_spec", lambda name: name if is_installed else None)
     _, printed, _ = command("check", "memory")
     notes = [line for line in printed.splitlines() if "httptools" in line]
