@@ -390,6 +390,8 @@ def test_open_files_of_any_kind(
     serve_ours: Serve, make: Make, tmp_path: Path, kind: str, stream: bool
 ) -> None:
     """The original counts the bytes on the disk, and sends no text under this media type."""
+    # The part of the file on the disk is another one.
+    headers = {"Range": "bytes=999999999-"} if kind == "gzip" else {}
     (tmp_path / "latin").write_text(TEXT, "latin-1", newline="")
     (tmp_path / "page.gz").write_bytes(gzip.compress(DATA))
     files: dict[str, Callable[[], Any]] = {
@@ -405,7 +407,7 @@ def test_open_files_of_any_kind(
 
     for config in ({}, {"tools.encode.on": False}):
         client = serve_ours(site(ours, page, **config, **{"response.stream": stream}))
-        answer = client.get("/")
+        answer = client.get("/", headers=headers)
         assert (answer.status_code, answer.content) == (200, DATA[2:])
 
 

@@ -107,7 +107,7 @@ def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
 
 
 def _publish_at_end(native: NativeRequest) -> None:
-    """Publish ``after_request`` when the response was sent. Listeners read ``cherrypy.request``."""
+    """Publish ``after_request`` after the response. Listeners may read ``cherrypy.request``."""
     publish = partial(bus.publish, "after_request")
     if native.environ is None:
         native.after_response(publish)

@@ -91,7 +91,8 @@ def serve_file(
             )
         serving.response.headers["Content-Type"] = content_type
         _set_disposition(disposition, name, os.path.basename(path))
-        ranges = _set_validators(facts, path)
+        may_be_part = _set_validators(facts, path)
+        ranges = _ranges(facts.st_size) if may_be_part else None
         body = _send_file(file, path, facts.st_size, ranges)
         is_sent = True
         return body
@@ -132,15 +133,17 @@ def serve_fileobj(
         serving.response.body = body = ServedChunks.of(body, body)
         return body
     path = getattr(fileobj, "name", None)  # for a temporary file, this may be a number
-    ranges = _set_validators(facts, path if isinstance(path, str) else "")
+    may_be_part = _set_validators(facts, path if isinstance(path, str) else "")
     size, chunks = facts.st_size, body
+    is_compressed = type(fileobj).__module__ in _COMPRESSED  # its ranges aren't those on disk
+    ranges = _ranges(size) if may_be_part and not is_compressed else None
     _accept_ranges()
     if ranges is not None and len(ranges) == 1:
         start, stop = ranges[0]
         _set_partial(start, stop, size)
         fileobj.seek(start)
         chunks = file_generator_limited(fileobj, stop - start)
-    if _is_converted(fileobj):
+    if is_compressed or _is_text(fileobj):
         headers.pop("Content-Length", None)  # it isn't known before the object is read
     elif chunks is body:
         position = fileobj.tell() if hasattr(fileobj, "tell") else 0
@@ -153,15 +156,8 @@ def serve_fileobj(
 _COMPRESSED = frozenset({"bz2", "gzip", "lzma"})  # the modules of classes
 
 
-def _is_converted(fileobj: Any) -> bool:
-    """Return whether reading an object returns something else than the bytes on disk: text, or
-    decompressed bytes.
-    """
-    return (
-        hasattr(fileobj, "encoding")
-        or isinstance(fileobj, codecs.StreamReader)
-        or type(fileobj).__module__ in _COMPRESSED
-    )
+def _is_text(fileobj: Any) -> bool:
+    return hasattr(fileobj, "encoding") or isinstance(fileobj, codecs.StreamReader)
 
 
 def _send_file(
@@ -202,10 +198,10 @@ _SMALL = 256 * 1024  # bytes; a file of at most this length is read as a whole
 _CONDITIONS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
 
 
-def _set_validators(facts: os.stat_result, path: str) -> list[tuple[int, int]] | None:
-    """Set ETag and Last-Modified, and compare them with the request's conditions. Return the ranges
-    that the client requests, or None for the whole file. Raises ``HTTPRedirect`` 304, or
-    ``HTTPError`` 412 or 416.
+def _set_validators(facts: os.stat_result, path: str) -> bool:
+    """Set ETag and Last-Modified, and compare them with the request's conditions. Return whether
+    ``If-Range`` allows sending a part of the file. Raises ``HTTPRedirect`` 304 or ``HTTPError``
+    412.
     """
     request, response = serving.request, serving.response
     headers, file = response.headers, validators_of(facts, path)
@@ -222,8 +218,7 @@ def _set_validators(facts: os.stat_result, path: str) -> list[tuple[int, int]] |
             raise HTTPError(412) from None
         if selection.status == 304:
             raise HTTPRedirect([], 304)
-    is_same = file.allows_range(request.micropie_header("If-Range"), etag)
-    return _ranges(file.size) if is_same else None
+    return file.allows_range(request.micropie_header("If-Range"), etag)
 
 
 def _ranges(size: int) -> list[tuple[int, int]] | None:
