@@ -7,7 +7,7 @@ the creation of its errors and responses, unless the original handles the reques
 in the same process that weren't migrated still work as before.
 
 ``watch`` installs these checks: immediately if the original has been imported already, otherwise
-when a function or a template imports it.
+when a function or a template imports it. ``enter_pool`` does so in a process of the pool.
 """
 
 from __future__ import annotations

@@ -201,16 +201,6 @@ def _origin(value: object) -> str:
     return origin if isinstance(origin, str) else ""
 
 
-def imports_original(module_name: str, framework: str) -> bool:
-    """Return whether this module has imported the original framework instead of the compatibility
-    module.
-    """
-    module = sys.modules.get(module_name)
-    return (
-        module is not None and has_original(framework) and holds_original(vars(module), framework)
-    )
-
-
 def refuse_original(framework: str, thing: object) -> None:
     """Raise ``RuntimeError`` if a plugin, tool or handler comes from a module that has imported the
     original framework instead of the compatibility module.
@@ -218,5 +208,8 @@ def refuse_original(framework: str, thing: object) -> None:
     Such code would read the original's ``request``, which isn't bound to the current request.
     """
     name = _origin(thing)
-    if imports_original(name, framework):
+    module = sys.modules.get(name)
+    if module is None or not has_original(framework):
+        return
+    if holds_original(vars(module), framework):
         raise RuntimeError(import_of_original(name, framework))

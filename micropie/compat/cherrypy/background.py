@@ -135,7 +135,8 @@ def _uvicorn(app: object, options: Options) -> _Parts:
     uvicorn = import_module("uvicorn")
     config = uvicorn.Config(
         app,
-        http="h11",  # httptools would append trailers to the headers, see micropie.cli.serving
+        # httptools would append trailers to the headers, see ``micropie.cli.serving.servers``.
+        http="h11",
         log_level="warning",
         access_log=False,
         lifespan="on",
