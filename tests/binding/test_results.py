@@ -809,6 +809,8 @@ COLLIDING = [number * (2**61 - 1) for number in range(1002)]
         (Named, {"byId": {int(number): "" for number in NAMES}}, 200),
         (Numbered, COLLIDING, 500),
         (list[Numbered] | dict, {"ids": COLLIDING}, 200),
+        (pydantic.RootModel[set[int]], COLLIDING, 500),
+        (list[pydantic.RootModel[dict[int, str] | None]], [None, NAMES], 500),
     ],
 )
 def test_R28_a_result_of_a_client_s_numbers_is_not_made_a_set(

@@ -15,6 +15,7 @@ from decimal import Decimal
 from fractions import Fraction
 from numbers import Number
 from pathlib import Path
+from types import GenericAlias
 from typing import (
     Annotated,
     Any,
@@ -48,6 +49,7 @@ from micropie import (
     reads_body,
     route,
 )
+from micropie._core.binding.annotations import bare
 from micropie._core.binding.fields import kinds_in
 from micropie._core.binding.structures.invalid import problems_of
 from micropie._core.binding.structures.makers import maker_for
@@ -1552,6 +1554,7 @@ def test_a_model_of_an_unknown_class_is_refused() -> None:
 
 
 Matched: Any = Annotated[str, msgspec.Meta(pattern=r"\A(a|a)*\Z")]
+SomeText = TypeVar("SomeText")
 
 
 class Matching(msgspec.Struct, tag=True):
@@ -1564,11 +1567,17 @@ class Matching(msgspec.Struct, tag=True):
     row: MatchingRow | None = None
     pair: MatchingPair | None = None
     anything: dict[str, Any] = {}
+    generic: GenericRow[Matched] | None = None
 
 
 class MatchingRow(msgspec.Struct, array_like=True, tag=True):
     number: int
     text: Matched = ""
+
+
+class GenericRow(msgspec.Struct, Generic[SomeText], array_like=True):
+    number: int
+    text: SomeText
 
 
 class MatchingPair(typing.NamedTuple):
@@ -1592,6 +1601,7 @@ LONG = "a" * 1000 + "!"
         ({"inner": {"text": LONG}}, False),
         ({"row": ["MatchingRow", 1, LONG]}, False),
         ({"pair": [1, LONG]}, False),
+        ({"generic": [1, LONG]}, False),
     ],
 )
 def test_R28_no_long_text_of_a_structure_is_matched(document: Any, is_fine: bool) -> None:
@@ -1630,6 +1640,49 @@ def test_R28_each_value_is_checked_once_whatever_unions_there_are() -> None:
     document = {"type": "Leaf", "nodes": [document, {"type": "Branch", "names": ["a" * 1001]}]}
     with pytest.raises(ValueError, match="length <= 1000"):
         maker.make(document, is_json=True)
+
+
+def test_R28_annotations_are_not_read_again_for_each_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body of a megabyte may contain 300,000 empty arrays in the place of structures."""
+    reads, counts = list[object](), []
+
+    def read(hint: object) -> tuple[object, bool]:
+        reads.append(hint)
+        return bare(hint)
+
+    monkeypatch.setattr(limits, "bare", read)
+    for many in (10, 1000):
+        maker, wrong = maker_for(list[Matching]), {"inner": [[]] * many, "other": LONG}
+        reads.clear()
+        with pytest.raises(ValueError, match="got `array`"):
+            maker.make([wrong, *[[]] * many], is_json=True)
+        counts.append(len(reads))
+    assert counts[0] >= counts[1]
+
+
+class Parent(msgspec.Struct):
+    price: Decimal
+    children: list[Parent] = []
+    parent: Parent | None = None
+
+    def __post_init__(self) -> None:
+        for one in self.children:
+            one.parent = self
+
+
+def test_the_numbers_of_a_structure_that_refers_to_itself_are_checked_once() -> None:
+    made: Any = maker_for(Parent).make({"price": 1, "children": [{"price": 2}]}, is_json=True)
+    assert made.children[0].parent is made
+    with pytest.raises(ValueError, match="Expected a number from"):
+        maker_for(Parent).make({"price": 1, "children": [{"price": "1e999"}]}, is_json=True)
+
+
+def test_a_type_that_contains_itself_is_read_once() -> None:
+    """In Python 3.12 and later, ``class Box[T: Box[T]]`` has such a bound."""
+    new_type: Any = typing.NewType
+    own = new_type("own", int)
+    own.__supertype__ = around = GenericAlias(list, own)
+    assert kinds_in(own) == [own, around]
 
 
 class AnyNumber(enum.IntFlag):

@@ -250,13 +250,17 @@ def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
     ``int``. With ``are_fields_in``, include the types of the fields of structures and of named
     tuples.
     """
-    kinds: list[object] = []  # a list, because metadata of ``Annotated`` may not be hashable
+    kinds: dict[int, object] = {}  # by id, because metadata of ``Annotated`` may not be hashable
+    read: set[object] = set()  # the structures whose fields are included
     waiting: list[object] = [annotation]
     while waiting:
         kind = waiting.pop()
-        if are_fields_in and kind not in kinds:
+        if id(kind) in kinds:  # the bound of a type variable may contain this variable again
+            continue
+        kinds[id(kind)] = kind
+        if are_fields_in and (is_structure(kind) or is_named_tuple(kind)) and kind not in read:
+            read.add(kind)
             waiting.extend(hints_inside(kind))
-        kinds.append(kind)
         origin = get_origin(kind)
         if origin is not Literal:
             waiting.extend(get_args(kind)[:1] if origin is Annotated else get_args(kind))
@@ -265,4 +269,4 @@ def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
         if isinstance(kind, TypeVar):  # msgspec and pydantic use these types of a free variable
             given = (kind.__bound__, *kind.__constraints__, getattr(kind, "__default__", None))
             waiting.extend(map(without_aliases, given))
-    return kinds
+    return [*kinds.values()]

@@ -43,6 +43,7 @@ from micropie._core.binding.values.converters import (
     simple_types,
 )
 from micropie._core.binding.values.limits import (
+    Finder,
     check_fields,
     check_numbers,
     check_result,
@@ -50,6 +51,7 @@ from micropie._core.binding.values.limits import (
     check_texts,
     has_chosen_hashes,
     has_long_matches,
+    has_long_text,
 )
 from micropie._core.errors import SetupError
 from micropie._core.http.forms import nested
@@ -82,7 +84,7 @@ class Maker:
         """
         from decimal import Decimal  # imported only by applications with structures
 
-        kinds = kinds_in(self.hint)
+        kinds = self._kinds
         self._members = structures_of(self.hint)
         self.lists = [
             field.name
@@ -95,8 +97,16 @@ class Maker:
         check_fields(kinds, self.is_pydantic, structure_name(self.hint))
 
     @cached_property
+    def _kinds(self) -> Sequence[object]:
+        return kinds_in(self.hint)
+
+    @cached_property
     def _has_hashes(self) -> bool:
-        return any(map(has_chosen_hashes, kinds_in(self.hint)))
+        return any(map(has_chosen_hashes, self._kinds))
+
+    @cached_property
+    def _result_finder(self) -> Finder:
+        return Finder(self.hint, has_chosen_hashes)
 
     @cached_property
     def _is_result_limited(self) -> bool:
@@ -126,7 +136,7 @@ class Maker:
         accepts the result. Raises ``ValueError`` or ``TypeError`` if no member accepts it.
         """
         if self._is_result_limited:
-            check_result(result, self.hint)
+            check_result(result, self._result_finder)
         if result is None or not self._alternatives:
             return self._dumped(result, self.hint)
         classes = type(result).__mro__
@@ -211,9 +221,10 @@ class ByMsgspec(Maker):
         super().prepare()
         # converters for types that parameters may have but that msgspec doesn't know
         self._converters = {**simple_types()}
-        self._has_matches = any(map(has_long_matches, kinds_in(self.hint)))
+        self._has_matches = any(map(has_long_matches, self._kinds))
+        self._text_finder = Finder(self.hint, has_long_matches)
         self._is_limited = self._has_matches or self._has_hashes
-        for kind in kinds_in(self.hint):
+        for kind in self._kinds:
             if not isinstance(kind, type) or kind not in self.own.decoders:
                 if isinstance(kind, type) and is_adapted(kind):
                     self._converters[kind] = self._converter_of_pydantics(kind)
@@ -271,8 +282,10 @@ class ByMsgspec(Maker):
     def _check(self, document: object, part: Hint) -> None:
         if self._has_hashes:
             check_sizes(document, self._is_list and part is None)
-        if self._has_matches:
-            check_texts(document, part or self.hint)
+        if self._has_matches and part is None:
+            check_texts(document, self._text_finder)
+        elif self._has_matches and has_long_text(document):  # of the many parts, few contain one
+            check_texts(document, Finder(part, has_long_matches))
 
     def _decoded(self, kind: type, given: object) -> object:
         """Convert a value to ``kind``, a class that msgspec doesn't know. Raises ``ValueError`` if

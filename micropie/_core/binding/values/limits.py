@@ -16,8 +16,8 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set, Sized
 from functools import lru_cache
-from itertools import chain, repeat
-from typing import Any, get_args, get_origin
+from itertools import chain, islice, repeat
+from typing import Any, NamedTuple, get_args, get_origin
 
 from micropie._core.binding.annotations import (
     Hint,
@@ -33,6 +33,7 @@ from micropie._core.binding.fields import (
     fields_of,
     hints_inside,
     hints_of_class,
+    is_named_tuple,
     is_structure,
     is_typed_dict,
     kinds_in,
@@ -256,93 +257,150 @@ def _path_to(wanted: object, document: object) -> tuple[str | int, ...]:
     return (*reversed(path),)
 
 
-def check_texts(document: object, hint: Hint) -> None:
+def check_texts(document: object, finder: Finder) -> None:
     """Raise ``ValueError`` for a string of more than ``MOST_MATCHED`` characters that msgspec would
-    match against a regular expression. ``hint``: the annotation of ``document``.
+    match against a regular expression. ``finder``: finds the strings that msgspec matches.
     """
-    for text in _values_for(document, hint, has_long_matches):
+    for text in finder.values_in(document):
         if isinstance(text, str) and len(text) > MOST_MATCHED:
             raise ValueError(f"Expected `str` of length <= {MOST_MATCHED}")
 
 
-def check_result(result: object, hint: Hint) -> None:
+def check_result(result: object, finder: Finder) -> None:
     """Raise ``ValueError`` if a handler's result has a list of more than ``MAX_HASHED`` values
     whose hashes collide where the annotation declares a set, or a dict of so many strings where it
     declares other keys. A client may have sent these values to a parameter without a limit.
 
-    ``hint``: the annotation of ``result``.
+    ``finder``: finds the values for which the annotation declares a set or a dict.
     """
-    for value in _values_for(result, hint, has_chosen_hashes):
+    for value in finder.values_in(result):
         _check_converted(value)
 
 
-def _values_for(value: object, hint: Hint, is_wanted: Callable[[object], bool]) -> Iterator[object]:
-    """Yield the values inside a value for whose annotations ``is_wanted`` returns True. ``hint``:
-    the annotation of ``value``.
+class _Inside(NamedTuple):
+    """The annotations of the parts of a value, without those that contain no wanted type."""
 
-    Each value is visited once, with all annotations that it has in the members of unions.
-    Otherwise, each level of a recursive union would double the time. A result may refer to itself.
-    """
-    waiting: list[tuple[object, Sequence[Hint], int]] = [(value, [hint], 0)]
-    seen: dict[tuple[int, ...], object] = {}  # keeps the values, so that each has its own id
-    while waiting:
-        value, hints, level = waiting.pop()
-        kinds = [*chain.from_iterable(map(_members_of, hints))]
-        if any(map(is_wanted, kinds)):
-            yield value
-        key = (id(value), *map(id, hints))
-        if isinstance(value, str | int | float | None) or key in seen or level == _DEEPEST:
-            continue
-        seen[key] = value
-        waiting += [(part, inner, level + 1) for part, inner in _parts_of(value, kinds, is_wanted)]
+    hints: Sequence[Hint]
+    """The value's own annotations, stored so that no other annotation gets their ids."""
+    is_wanted: bool
+    fields: Mapping[str, Sequence[Hint]]
+    """By the name of a field."""
+    keys: Sequence[Hint]
+    """For the keys of a dict."""
+    members: Sequence[Hint]
+    """For the values of a dict."""
+    elements: Sequence[Sequence[Hint]]
+    """For the elements of an array. The last ones are also those of all further elements."""
 
 
-def _parts_of(
-    value: object, kinds: Sequence[Hint], is_wanted: Callable[[object], bool]
-) -> Iterator[tuple[object, Sequence[Hint]]]:
-    """Yield the values directly inside a value, each with its annotations."""
-    fields: dict[str, list[Hint]] = {}
-    for kind in filter(is_structure, kinds):
-        for name, inner in _fields_with(kind, is_wanted):
-            fields.setdefault(name, []).append(inner)
-    if isinstance(value, dict):
-        yield from ((value[name], _unique(fields[name])) for name in fields if name in value)
-        dicts = [get_args(kind) for kind in kinds if get_origin(kind) in (dict, Mapping)]
-        if dicts:
-            yield from zip(value, repeat(_unique([one[0] for one in dicts])))
-            yield from zip(value.values(), repeat(_unique([one[-1] for one in dicts])))
-    elif isinstance(value, list | tuple):
-        elements = zip(value, zip(*map(_elements_of, kinds), strict=True), strict=False)
-        yield from ((part, _unique([*chain(*several)])) for part, several in elements)
-    else:
-        yield from ((_get(value, name), _unique(fields[name])) for name in fields)
-
-
-# The greatest depth to which ``_values_for`` follows a result. JSON has fewer levels.
+# The greatest depth to which ``Finder`` follows a result. JSON has fewer levels.
 _DEEPEST = 2000
 
 
-def _unique(hints: Sequence[Hint]) -> Sequence[Hint]:
-    # Not a set, because the metadata of ``Annotated`` may not be hashable.
-    return [one for index, one in enumerate(hints) if one not in hints[:index]]
+class Finder:
+    """Finds the values for whose annotations ``is_wanted`` returns True.
 
-
-def _members_of(hint: Hint) -> Iterator[Hint]:
-    """Yield an annotation, and the members of its union at any depth, each also without
-    ``Annotated``.
+    ``hint``: the annotation of the whole value. A finder reads each annotation once, so use one
+    finder for all values.
     """
-    yield hint
-    kind, _ = bare(hint)
-    for one in united(kind):
-        if one is not hint:
-            yield from _members_of(one)
+
+    def __init__(self, hint: Hint, is_wanted: Callable[[object], bool]) -> None:
+        self._hints = [hint]
+        self._is_wanted = is_wanted
+        self._known: dict[tuple[int, ...], _Inside] = {}
+
+    def values_in(self, value: object) -> Iterator[object]:
+        """Yield the wanted values inside a value, at any depth.
+
+        Each value is visited once, with all annotations that it has in the members of unions.
+        Otherwise, each level of a recursive union would double the time. A result may refer to
+        itself.
+        """
+        waiting: list[tuple[object, Sequence[Hint], int]] = [(value, self._hints, 0)]
+        seen: dict[tuple[int, ...], object] = {}  # keeps the values, so that each has its own id
+        while waiting:
+            value, hints, level = waiting.pop()
+            ids = tuple(map(id, hints))
+            inside = self._known.get(ids)
+            if inside is None:
+                inside = self._known[ids] = self._read(hints)
+            if inside.is_wanted:
+                yield value
+            key = (id(value), *ids)
+            if isinstance(value, str) or key in seen or level == _DEEPEST:
+                continue
+            seen[key] = value
+            waiting += [
+                (part, inner, level + 1)
+                for part, inner in _parts_of(value, inside)
+                if inner and not isinstance(part, int | float | None)
+            ]
+
+    def _read(self, hints: Sequence[Hint]) -> _Inside:
+        """Return the annotations inside a value. ``hints``: the annotations of the value."""
+        kinds = [*chain.from_iterable(map(_members_of, hints))]
+        fields: dict[str, list[Hint]] = {}
+        for kind in filter(is_structure, kinds):
+            for name, hint in _fields_with(kind, self._is_wanted):
+                fields.setdefault(name, []).append(hint)
+        dicts = [get_args(kind) for kind in kinds if get_origin(kind) in (dict, Mapping)]
+        elements = zip(*map(_elements_of, kinds), strict=True)
+        return _Inside(
+            hints,
+            any(map(self._is_wanted, kinds)),
+            {name: self._useful(stated) for name, stated in fields.items()},
+            self._useful(one[0] for one in dicts if one),
+            self._useful(one[-1] for one in dicts if one),
+            [
+                self._useful(chain.from_iterable(one))
+                for one in islice(elements, 1 + max(len(get_args(kind)) for kind in kinds))
+            ],
+        )
+
+    def _useful(self, hints: Iterable[Hint]) -> Sequence[Hint]:
+        """Return the annotations that contain a wanted type, each once."""
+        found: list[Hint] = []  # not a set, because metadata of ``Annotated`` may not be hashable
+        for hint in hints:
+            if hint not in found and any(map(self._is_wanted, kinds_in(hint))):
+                found.append(hint)
+        return found
+
+
+def _parts_of(value: object, inside: _Inside) -> Iterator[tuple[object, Sequence[Hint]]]:
+    """Yield the values directly inside a value, each with its annotations."""
+    if isinstance(value, dict):
+        yield from ((value[name], inside.fields[name]) for name in inside.fields if name in value)
+        yield from zip(value, repeat(inside.keys)) if inside.keys else ()
+        yield from zip(value.values(), repeat(inside.members)) if inside.members else ()
+    elif isinstance(value, list | tuple):
+        if any(inside.elements):
+            hints = chain(inside.elements, repeat(inside.elements[-1]))
+            yield from zip(value, hints, strict=False)
+    else:
+        yield from ((_get(value, name), inner) for name, inner in inside.fields.items())
+
+
+def _members_of(hint: Hint) -> Sequence[Hint]:
+    """Return an annotation, and the members of its union at any depth, each also without
+    ``Annotated``. The value of pydantic's RootModel is that of its only field.
+    """
+    members, waiting = list[Hint](), [hint]
+    while waiting:
+        one = waiting.pop()
+        if one not in members:
+            members.append(one)
+            kind: Any = bare(one)[0]
+            waiting += united(kind)
+            if getattr(kind, "__pydantic_root_model__", False):
+                waiting.append(fields_of(kind)[0].hint)
+    return members
 
 
 def _elements_of(kind: Hint) -> Iterator[Sequence[Hint]]:
     """Yield the possible annotations of each element of an array, forever."""
-    inside = [*hints_inside(kind)]
-    if inside:  # an object that is sent as an array, perhaps with its tag as the first element
-        return repeat(inside)
+    config = getattr(get_origin(kind) or kind, "__struct_config__", None)
+    if is_named_tuple(kind) or (config is not None and config.array_like):
+        return repeat([*hints_inside(kind)])  # perhaps with its tag as the first element
     return ([one] for one in elements_of(kind) or repeat(Any))
 
 
@@ -388,44 +446,54 @@ def _fields_with(
     """Return the names and annotations of those fields of a structure that contain a type for which
     ``is_wanted`` returns True. A field with an alias has both names.
     """
-    found = [(field.name, field.hint) for field in fields_of(structure)]
+    fields = fields_of(structure)
+    found = {field.name: field.hint for field in fields}
     # pydantic itself has evaluated the annotations, even those of a class inside of a function
     names = getattr(structure, "model_fields", None)
     if names is None:
-        found += hints_of_class(structure).items()
+        found |= hints_of_class(structure)
     else:
-        found += [*zip(names, (hint for _, hint in found), strict=True)]
-    return [
-        (name, hint) for name, hint in dict(found).items() if any(map(is_wanted, kinds_in(hint)))
-    ]
+        found |= {name: field.hint for name, field in zip(names, fields, strict=True)}
+    return [(name, hint) for name, hint in found.items() if any(map(is_wanted, kinds_in(hint)))]
+
+
+def _values_in(document: object) -> Iterator[object]:
+    """Yield a document and the values inside it, at any depth."""
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        yield value
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
 
 
 def count_values(document: object, most: int) -> int:
     """Return the number of values in a document, at any depth. Each 20 characters of a text count
     as another value. Stop counting as soon as there are more than ``most``.
     """
-    count, waiting = 1, [document]
-    while waiting and count <= most:
-        value = waiting.pop()
+    count = 1
+    for value in _values_in(document):
         if isinstance(value, str):
             count += len(value) // 20
         elif isinstance(value, list | dict):
             count += len(value)
-            waiting.extend(value.values() if isinstance(value, dict) else value)
+        if count > most:
+            break
     return count
 
 
 def longest_key(document: object) -> int:
     """Return the length of the longest key in a document, at any depth."""
-    longest, waiting = 0, [document]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            longest = max(longest, *map(len, value), 0)
-            value = [*value.values()]
-        if isinstance(value, list):
-            waiting.extend(one for one in value if isinstance(one, list | dict))
-    return longest
+    objects = (value for value in _values_in(document) if isinstance(value, dict))
+    return max(map(len, chain.from_iterable(objects)), default=0)
+
+
+def has_long_text(document: object) -> bool:
+    """Return whether a document contains a string of more than ``MOST_MATCHED`` characters."""
+    texts = (value for value in _values_in(document) if isinstance(value, str))
+    return max(longest_key(document), *map(len, texts), 0) > MOST_MATCHED
 
 
 def check_numbers(made: object, hint: Hint) -> None:
@@ -437,6 +505,7 @@ def check_numbers(made: object, hint: Hint) -> None:
     from decimal import Decimal
 
     waiting, defaults = [made], dict[int, object]()
+    seen: dict[int, object] = {}  # because a structure may refer to itself
     while waiting:
         value = waiting.pop()
         kind = type(value)
@@ -454,6 +523,9 @@ def check_numbers(made: object, hint: Hint) -> None:
                 f"Expected a number from -1e{MAX_EXPONENT} to 1e{MAX_EXPONENT} with at most "
                 f"{MAX_EXPONENT} decimal places"
             )
+        if isinstance(value, str | int | float | None) or id(value) in seen:
+            continue
+        seen[id(value)] = value
         if isinstance(value, Mapping):
             waiting.extend([*value, *value.values()])
         elif isinstance(value, list | tuple | Set):
