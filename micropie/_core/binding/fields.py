@@ -240,7 +240,7 @@ def hints_inside(kind: object) -> Iterable[Hint]:
     """
     if is_structure(kind):
         generic = getattr(kind, "__pydantic_generic_metadata__", {})
-        fields = (without_aliases(field.hint) for field in fields_of(kind))
+        fields = (field.hint for field in fields_of(kind))
         return [*fields, _type_of_extras(kind), *generic.get("args", ())]
     return hints_of_class(kind).values() if is_named_tuple(kind) else ()
 

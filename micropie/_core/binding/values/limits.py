@@ -27,7 +27,6 @@ from micropie._core.binding.annotations import (
     is_json_text,
     is_of_pydantic,
     united,
-    without_aliases,
 )
 from micropie._core.binding.fields import (
     fields_of,
@@ -172,7 +171,7 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
         (item, f"{owner.__name__}.{field.name}")
         for owner in structures
         for field in fields_of(owner)
-        for part in kinds_in(without_aliases(field.hint), are_fields_in=False)
+        for part in kinds_in(field.hint, are_fields_in=False)
         for item in getattr(part, "__metadata__", ())
         if restricts(item, unknown)
     ]
