@@ -53,7 +53,7 @@ from micropie._core.binding.annotations import bare
 from micropie._core.binding.fields import kinds_in
 from micropie._core.binding.structures.invalid import problems_of
 from micropie._core.binding.structures.makers import maker_for
-from micropie._core.binding.values import limits, unions
+from micropie._core.binding.values import finder, limits, unions
 from micropie._core.binding.values.limits import has_long_matches
 from micropie.testing import TestClient
 from tests.binding.conftest import taking
@@ -1650,7 +1650,7 @@ def test_R28_annotations_are_not_read_again_for_each_value(monkeypatch: pytest.M
         reads.append(hint)
         return bare(hint)
 
-    monkeypatch.setattr(limits, "bare", read)
+    monkeypatch.setattr(finder, "bare", read)
     for many in (10, 1000):
         maker, wrong = maker_for(list[Matching]), {"inner": [[]] * many, "other": LONG}
         reads.clear()

@@ -42,8 +42,8 @@ from micropie._core.binding.values.converters import (
     converter_for,
     simple_types,
 )
+from micropie._core.binding.values.finder import Finder
 from micropie._core.binding.values.limits import (
-    Finder,
     check_fields,
     check_numbers,
     check_result,

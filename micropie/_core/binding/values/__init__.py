@@ -5,6 +5,7 @@ can't be converted (``error_message``). The other files:
 
 - ``constraints.py``: constraints such as ``Meta(ge=1)``
 - ``adapters.py``: the types that pydantic converts
+- ``finder.py``: finds the values that ``limits.py`` checks in a document or a result
 - ``limits.py``: rejects values that a parameter would not accept, and structures with fields that
   clients must not set
 - ``unions.py``: rejects unions of pydantic models whose validation takes exponential time

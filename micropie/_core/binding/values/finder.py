@@ -1,0 +1,173 @@
+"""Find the values in a document or in a handler's result whose annotations contain a certain type,
+for the checks in ``limits.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain, islice, repeat
+from typing import Any, NamedTuple, get_args, get_origin
+
+from micropie._core.binding.annotations import Hint, bare, elements_of, united
+from micropie._core.binding.fields import (
+    fields_of,
+    hints_inside,
+    hints_of_class,
+    is_named_tuple,
+    is_structure,
+    kinds_in,
+)
+
+
+class _Inside(NamedTuple):
+    """The annotations of the parts of a value, without those that contain no wanted type."""
+
+    hints: Sequence[Hint]
+    """The value's own annotations, stored so that no other annotation gets their ids."""
+    is_wanted: bool
+    fields: Mapping[str, Sequence[Hint]]
+    """By the name of a field."""
+    keys: Sequence[Hint]
+    """For the keys of a dict."""
+    members: Sequence[Hint]
+    """For the values of a dict."""
+    elements: Sequence[Sequence[Hint]]
+    """For the elements of an array. The last ones are also those of all further elements."""
+
+
+# The greatest depth to which ``Finder`` follows a result. JSON has fewer levels.
+_DEEPEST = 2000
+
+
+class Finder:
+    """Finds the values for whose annotations ``is_wanted`` returns True.
+
+    ``hint``: the annotation of the whole value. A finder reads each annotation once, so use one
+    finder for all values.
+    """
+
+    def __init__(self, hint: Hint, is_wanted: Callable[[object], bool]) -> None:
+        self._hints = [hint]
+        self._is_wanted = is_wanted
+        self._known: dict[tuple[int, ...], _Inside] = {}
+
+    def values_in(self, value: object) -> Iterator[object]:
+        """Yield the wanted values inside a value, at any depth.
+
+        Each value is visited once, with all annotations that it has in the members of unions.
+        Otherwise, each level of a recursive union would double the time. A result may refer to
+        itself.
+        """
+        waiting: list[tuple[object, Sequence[Hint], int]] = [(value, self._hints, 0)]
+        seen: dict[tuple[int, ...], object] = {}  # keeps the values, so that each has its own id
+        while waiting:
+            value, hints, level = waiting.pop()
+            ids = tuple(map(id, hints))
+            inside = self._known.get(ids)
+            if inside is None:
+                inside = self._known[ids] = self._read(hints)
+            if inside.is_wanted:
+                yield value
+            key = (id(value), *ids)
+            if isinstance(value, str) or key in seen or level == _DEEPEST:
+                continue
+            seen[key] = value
+            waiting += [
+                (part, inner, level + 1)
+                for part, inner in _parts_of(value, inside)
+                if inner and not isinstance(part, int | float | None)
+            ]
+
+    def _read(self, hints: Sequence[Hint]) -> _Inside:
+        """Return the annotations inside a value. ``hints``: the annotations of the value."""
+        kinds = [*chain.from_iterable(map(_members_of, hints))]
+        fields: dict[str, list[Hint]] = {}
+        for kind in filter(is_structure, kinds):
+            for name, hint in _fields_with(kind, self._is_wanted):
+                fields.setdefault(name, []).append(hint)
+        dicts = [get_args(kind) for kind in kinds if get_origin(kind) in (dict, Mapping)]
+        elements = zip(*map(_elements_of, kinds), strict=True)
+        return _Inside(
+            hints,
+            any(map(self._is_wanted, kinds)),
+            {name: self._useful(stated) for name, stated in fields.items()},
+            self._useful(one[0] for one in dicts if one),
+            self._useful(one[-1] for one in dicts if one),
+            [
+                self._useful(chain.from_iterable(one))
+                for one in islice(elements, 1 + max(len(get_args(kind)) for kind in kinds))
+            ],
+        )
+
+    def _useful(self, hints: Iterable[Hint]) -> Sequence[Hint]:
+        """Return the annotations that contain a wanted type, each once."""
+        found: list[Hint] = []  # not a set, because metadata of ``Annotated`` may not be hashable
+        for hint in hints:
+            if hint not in found and any(map(self._is_wanted, kinds_in(hint))):
+                found.append(hint)
+        return found
+
+
+def _parts_of(value: object, inside: _Inside) -> Iterator[tuple[object, Sequence[Hint]]]:
+    """Yield the values directly inside a value, each with its annotations."""
+    if isinstance(value, dict):
+        yield from ((value[name], inside.fields[name]) for name in inside.fields if name in value)
+        yield from zip(value, repeat(inside.keys)) if inside.keys else ()
+        yield from zip(value.values(), repeat(inside.members)) if inside.members else ()
+    elif isinstance(value, list | tuple):
+        if any(inside.elements):
+            hints = chain(inside.elements, repeat(inside.elements[-1]))
+            yield from zip(value, hints, strict=False)
+    else:
+        yield from ((_get(value, name), inner) for name, inner in inside.fields.items())
+
+
+def _members_of(hint: Hint) -> Sequence[Hint]:
+    """Return an annotation, and the members of its union at any depth, each also without
+    ``Annotated``. The value of pydantic's RootModel is that of its only field.
+    """
+    members, waiting = list[Hint](), [hint]
+    while waiting:
+        one = waiting.pop()
+        if one not in members:
+            members.append(one)
+            kind: Any = bare(one)[0]
+            waiting += united(kind)
+            if getattr(kind, "__pydantic_root_model__", False):
+                waiting.append(fields_of(kind)[0].hint)
+    return members
+
+
+def _elements_of(kind: Hint) -> Iterator[Sequence[Hint]]:
+    """Yield the possible annotations of each element of an array, forever."""
+    config = getattr(get_origin(kind) or kind, "__struct_config__", None)
+    if is_named_tuple(kind) or (config is not None and config.array_like):
+        return repeat([*hints_inside(kind)])  # perhaps with its tag as the first element
+    return ([one] for one in elements_of(kind) or repeat(Any))
+
+
+def _get(owner: object, name: str) -> object:
+    """Return an attribute of a handler's result, or None if there is none."""
+    try:
+        return getattr(owner, name, None)
+    except Exception:  # raised by a property, which the library may not need
+        return None
+
+
+@lru_cache(maxsize=256)
+def _fields_with(
+    structure: type, is_wanted: Callable[[object], bool]
+) -> Sequence[tuple[str, Hint]]:
+    """Return the names and annotations of those fields of a structure that contain a type for which
+    ``is_wanted`` returns True. A field with an alias has both names.
+    """
+    fields = fields_of(structure)
+    found = {field.name: field.hint for field in fields}
+    # pydantic itself has evaluated the annotations, even those of a class inside of a function
+    names = getattr(structure, "model_fields", None)
+    if names is None:
+        found |= hints_of_class(structure)
+    else:
+        found |= {name: field.hint for name, field in zip(names, fields, strict=True)}
+    return [(name, hint) for name, hint in found.items() if any(map(is_wanted, kinds_in(hint)))]
