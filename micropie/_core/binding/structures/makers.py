@@ -105,15 +105,12 @@ class Maker:
         return any(map(has_chosen_hashes, self._kinds))
 
     @cached_property
-    def _result_finder(self) -> Finder:
-        return Finder(self.hint, has_chosen_hashes)
-
-    @cached_property
-    def _is_result_limited(self) -> bool:
+    def _result_finder(self) -> Finder | None:
         # A result may contain classes that msgspec can't read, because pydantic sends them.
         with suppress(ImportError, *UNREADABLE):
-            return self._has_hashes
-        return False
+            if self._has_hashes:
+                return Finder(self.hint, has_chosen_hashes)
+        return None
 
     def document_of(self, fields: Mapping[str, list[str]], is_form: bool) -> object:
         """Return the document for the fields of a form or a query."""
@@ -135,7 +132,7 @@ class Maker:
         other union, the member with the result's class is used, or else the first member that
         accepts the result. Raises ``ValueError`` or ``TypeError`` if no member accepts it.
         """
-        if self._is_result_limited:
+        if self._result_finder is not None:
             check_result(result, self._result_finder)
         if result is None or not self._alternatives:
             return self._dumped(result, self.hint)
