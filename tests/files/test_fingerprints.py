@@ -272,3 +272,15 @@ def test_no_client_has_a_large_file_read(
         assert client.get(asked).headers["cache-control"] == "no-cache"
     assert app.static_url("css/site.css") == url  # the author may
     assert client.get(url).headers["cache-control"] == FOR_EVER
+
+
+def test_no_client_has_a_file_read_that_changes_all_the_time(
+    make_client: MakeClient, assets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each request would read it, because its fingerprint isn't stored."""
+    monkeypatch.setattr(lookup, "_STEP", 1 << 62)
+    monkeypatch.setattr(fingerprints, "LARGEST_NEW", len(STYLE) - 1)
+    monkeypatch.setattr(fingerprints, "_digest", pytest.fail)
+    client = make_client(site(assets))
+    answer = client.head(f"/static/css/site.css?v={digest(STYLE)}")
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-cache")

@@ -71,7 +71,7 @@ after_fork_in_child(_make_locks)
 def fingerprint(place: FileLocation, largest: float = inf) -> Fingerprint:
     """Return the fingerprint of a file, and the version to which it belongs. The fingerprint is ""
     if the file changes while it is read, or would have to be read and has more than ``largest``
-    bytes.
+    bytes. If ``largest`` is given, a file that has just changed may have ``LARGEST_NEW`` bytes.
 
     Raises ``HTTPError`` 404 if there is no such file. May block.
     """
@@ -80,9 +80,11 @@ def fingerprint(place: FileLocation, largest: float = inf) -> Fingerprint:
     resolved = find(root, path, (), follow_symlinks)
     known = KNOWN.latest(place)
     if known is None or known[1] != resolved.version:
+        begun = time.time_ns()
+        if largest < inf and not is_settled(resolved.changed_ns, begun):
+            largest = LARGEST_NEW
         if resolved.size > largest:
             return "", resolved.version
-        begun = time.time_ns()
         known = _digest(root, resolved, follow_symlinks), resolved.version
         if not known[0] or not is_settled(resolved.changed_ns, begun):
             return known
