@@ -24,6 +24,7 @@ from micropie._core.files.lookup import (
     ResolvedFile,
     facts_of,
     find,
+    is_set_by_build,
     is_settled,
     is_still,
     local_version,
@@ -127,13 +128,16 @@ def with_digest(resolved: ResolvedFile, digest: str, begun: int) -> ResolvedFile
 
     - ``digest``: the digest of the file's bytes, or "" if they are not known.
     - ``begun``: the time in nanoseconds before the bytes were read. If the file had just changed,
-      it may have changed again since then with the same times. Without a digest, such a file gets
-      a weak tag, which allows no range.
+      it may have changed again since then with the same times. Without a digest, such a file, and
+      a file of an image whose times a build has set, gets a weak tag that no other response has.
     """
     is_new = not is_settled(resolved.changed_ns, begun)
-    weak = "W/" if is_new and not digest else ""
-    known = resolved.identified_by(digest or local_version(resolved[3:8]), weak)
-    if not is_new and (digest or resolved.size > LARGEST_REQUESTED):
+    is_sure = bool(digest) or not (is_new or is_set_by_build(resolved.changed_ns))
+    tag = digest or local_version(resolved[3:8])
+    if not is_sure:
+        tag = f"{tag}-{begun:x}"
+    known = resolved.identified_by(tag, "" if is_sure else "W/")
+    if is_sure and not is_new and (digest or resolved.size > LARGEST_REQUESTED):
         IDENTIFIED[resolved] = known
         if len(IDENTIFIED) > _MOST_IDENTIFIED:
             IDENTIFIED.popitem(last=False)

@@ -151,11 +151,13 @@ class ResolvedFile(NamedTuple):
         same one for other bytes. It can't set the time of the inode.
         """
         seconds = self.modified_ns // SECOND
-        is_date = self.modified_ns >= _FIRST_DATE and self.modified_ns % _DAY != 0
+        # Without a fraction, the inode's time may be a copy of the modification time, as in a
+        # squashfs or erofs image.
+        is_by_clock = self.changed_ns % SECOND != 0
         return self._replace(
             etag=f'{weak}"{fingerprint}{self.coding and "-" + self.coding}"',
-            date=seconds if is_date else math.inf,
-            has_strong_date=seconds == self.changed_ns // SECOND,
+            date=math.inf if is_set_by_build(self.modified_ns) else seconds,
+            has_strong_date=is_by_clock and seconds == self.changed_ns // SECOND,
         )
 
 
@@ -319,6 +321,11 @@ def facts_of(found: os.stat_result) -> Facts:
     ``is_settled``.
     """
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
+
+
+def is_set_by_build(nanoseconds: int) -> bool:
+    """Return whether a time of a file is one that build tools set, and no clock."""
+    return nanoseconds < _FIRST_DATE or nanoseconds % _DAY == 0
 
 
 def is_settled(changed_ns: int, now_ns: int) -> bool:
