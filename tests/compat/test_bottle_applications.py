@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 
 from micropie.compat import bottle as ours
+from micropie.compat.bottle import files
 from micropie.compat.bottle.routing import RouteReset
+from micropie.compat.core import validators_of
 from micropie.testing import TestClient
 from tests.compat.releases import check_releases
 from tests.conftest import MakeClient
@@ -445,6 +447,56 @@ def test_R39_each_release_of_a_file_has_its_own_tag(
     app = ours.Bottle()
     app.route("/", callback=lambda: ours.static_file("a", str(tmp_path)))
     check_releases(make_client(app), tmp_path / "a", seconds)
+
+
+@pytest.mark.parametrize("size", [20, 300_000])
+def test_a_file_that_changes_before_it_is_opened(
+    make_client: MakeClient, tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The validators of one version never come with another one's bytes."""
+    changes: list[Callable[[], object]] = []
+    place = tmp_path / "a"
+
+    def validators_and_change(*arguments: Any) -> Any:
+        found = validators_of(*arguments)
+        for change in changes[:1]:
+            changes.clear()
+            change()
+        return found
+
+    def replace() -> None:
+        (tmp_path / "new").write_bytes(b"b" * size)
+        (tmp_path / "new").replace(place)
+
+    monkeypatch.setattr(files, "validators_of", validators_and_change)
+    app = ours.Bottle()
+    app.route("/", callback=lambda: ours.static_file("a", str(tmp_path)))
+    client = make_client(app)
+    place.write_bytes(b"a" * size)
+    headers = {"Range": "bytes=5-", "If-Range": client.get("/").headers["etag"]}
+    changes.append(replace)
+    answer = client.get("/", headers=headers)
+    assert (answer.status_code, answer.content) == (200, b"b" * size)
+    changes.append(place.unlink)
+    assert client.get("/").status_code == 404
+
+
+def test_a_small_file_that_is_cut_before_it_is_read(
+    make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that writes the same bytes again truncates the file first."""
+    (tmp_path / "a").write_bytes(b"a" * 20)
+
+    def opened_and_cut(*arguments: Any) -> Any:
+        file = opened(*arguments)
+        (tmp_path / "a").write_bytes(b"")
+        return file
+
+    opened = files._opened
+    monkeypatch.setattr(files, "_opened", opened_and_cut)
+    app = ours.Bottle()
+    app.route("/", callback=lambda: ours.static_file("a", str(tmp_path)))
+    assert make_client(app).get("/").status_code == 500
 
 
 def test_a_file_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

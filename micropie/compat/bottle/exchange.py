@@ -301,13 +301,14 @@ def _native(exchange: Exchange, body: object) -> Answer:
 def _file_body(exchange: Exchange, file: ServedFile) -> bytes | FileRange:
     """Return the body for a file: the bytes of a short file, or a ``FileRange`` of a longer one.
 
-    The file is closed at once if it is short, otherwise when the request ends.
+    The file is closed at once if it is short, otherwise when the request ends. Raises
+    ``ResponseError`` if the file has become shorter, because its ETag belongs to all its bytes.
     """
-    if file.length <= SMALL:
-        with file:
-            return file.read(file.length)
     start = file.tell()
     part = FileRange(file, str(file.name), start + file.length, start, file.length)
+    if file.length <= SMALL:
+        with file:
+            return b"".join(part)
     exchange.native.on_close(file.close)
     part.read_ahead(exchange.native.sends_files)
     return part

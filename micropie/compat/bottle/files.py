@@ -86,10 +86,9 @@ def static_file(
         sent["Content-Type"] = f"{media_type}; charset={charset}" if needs_charset else media_type
     if download:
         sent["Content-Disposition"] = 'attachment; filename="{}"'.format(saved_as.replace('"', ""))
-    if etag is None or etag is True:
-        etag = file.etag
-    if etag:
-        sent["ETag"] = etag if etag.startswith(('"', 'W/"')) else f'"{etag}"'
+    tag = file.etag if etag is None or etag is True else etag
+    if tag:
+        sent["ETag"] = tag if tag.startswith(('"', 'W/"')) else f'"{tag}"'
     if _is_known(sent.get("ETag"), file.date):
         return HTTPResponse(status=304, **sent)
     sent["Accept-Ranges"] = "bytes"
@@ -104,11 +103,25 @@ def static_file(
     sent["Content-Length"] = str(end - start)
     if request.method == "HEAD":
         return HTTPResponse("", status, **sent)
-    body = ServedFile(path, "rb")
+    body = _opened(path, facts)
+    if body is None:
+        return static_file(filename, root, mimetype, download, charset, etag, headers)
     if start:
         body.seek(start)
     body.length, body.end = end - start, end
     return HTTPResponse(body, status, **sent)
+
+
+def _opened(path: str, facts: os.stat_result) -> ServedFile | None:
+    """Open the file that ``facts`` describes. Return None if it was replaced or removed."""
+    try:
+        body = ServedFile(path, "rb")
+    except FileNotFoundError:
+        return None
+    if os.path.samestat(os.fstat(body.fileno()), facts):
+        return body
+    body.close()
+    return None
 
 
 _http_date = lru_cache(256)(http_date)
