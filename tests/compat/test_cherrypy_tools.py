@@ -17,6 +17,7 @@ from typing import Any
 import cherrypy as original
 import pytest
 
+from micropie._core.files import fingerprints, lookup
 from micropie.compat import cherrypy as ours
 from micropie.compat.cherrypy.lib import (
     auth_basic,
@@ -753,6 +754,18 @@ def test_a_directory(cherrypy: Any, serve_root: Serve, folder: Path) -> None:
     assert content == (folder / "large.bin").read_bytes()[10:400_000]
     assert client.get("/files/none.txt").text == "handler"
     assert client.post("/files/note.txt").text == "handler"
+
+
+def test_a_file_is_read_once_for_all_its_paths(
+    serve_our_root: Serve, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a client could have a large file read by each request."""
+    monkeypatch.setattr(lookup, "_STEP", -(1 << 62))  # files do not have to settle
+    client = serve_our_root(None, {"/": on("staticdir", dir=str(folder))})
+    fingerprints.IDENTIFIED.clear()
+    for slashes in ("/", "//", "/////"):
+        assert client.get(f"/folder{slashes}index.html").text == "inner index"
+    assert len(fingerprints.IDENTIFIED) == 1
 
 
 def test_a_directory_and_its_neighbour(serve_our_root: Serve, folder: Path) -> None:

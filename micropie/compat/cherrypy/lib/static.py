@@ -317,8 +317,9 @@ def staticdir(
     if normal != base and not normal.startswith(os.path.join(base, "")):
         raise HTTPError(403)
     # Resolve ".." before the path is used: the system would follow symbolic links first, and apply
-    # ".." to their targets.
-    if ".." in below:
+    # ".." to their targets. Remove empty segments, so that a file has one path: for each path, it
+    # is read for its ETag.
+    if ".." in below or "//" in below:
         path = os.path.join(normal, "") if path.endswith("/") else normal
     if _attempt(path, content_types):
         return True
