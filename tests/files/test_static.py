@@ -1206,6 +1206,30 @@ def test_a_compressed_file_that_is_older_is_not_sent(
     assert "vary" not in answer.headers
 
 
+def test_a_compressed_file_of_the_previous_release_is_not_sent(
+    make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build gives all files one time, and a release replaces one file after the other."""
+    client, place = make_client(Files(site)), site / "only.css"
+    headers = {"Accept-Encoding": "gzip"}
+
+    def replace(file: Path, content: bytes, copying: int) -> str | None:
+        time.sleep(0.02)  # the clock of a file system moves in steps
+        release(file, content, 1)
+        monkeypatch.setattr(lookup, "_COPYING", copying)
+        coding: str | None = client.get("/static/only.css", headers=headers).headers.get(
+            "content-encoding"
+        )
+        return coding
+
+    compressed = place.with_name("only.css.gz")
+    release(place, b"old", 1)
+    assert replace(compressed, gzip.compress(b"old"), 0) == "gzip"
+    assert replace(place, b"new", lookup.SECOND * 60) == "gzip"  # still copying
+    assert replace(place, b"new", 0) is None
+    assert replace(compressed, gzip.compress(b"new"), 0) == "gzip"
+
+
 @pytest.mark.parametrize("options", [{}, {"max_age": 60, "headers": {"X-Own": "1"}}], ids=str)
 def test_R39_what_happens_on_the_disk_is_answered_at_once(
     make_client: MakeClient, site: Path, options: dict[str, Any]

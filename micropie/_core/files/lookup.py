@@ -82,6 +82,10 @@ _SKEW = 600 * SECOND
 _FIRST_DATE = 631_152_000 * SECOND
 _DAY = 86_400 * SECOND
 
+# Such a time doesn't show which of two files is older, but the time when each was copied here does.
+# A release is copied within this time.
+_COPYING = 60 * SECOND
+
 # A request for a file: the directory, the path, the suffixes of compressed files that the client
 # accepts, and whether symbolic links are followed.
 Key: TypeAlias = tuple[str, str, tuple[str, ...], bool]
@@ -306,8 +310,11 @@ def _best_coding(
             beside = os.stat(path, follow_symlinks=follow_symlinks)
         except OSError:
             continue
-        # Compare whole seconds, because a tar archive may have cut the files' times to seconds.
-        is_older = beside.st_mtime_ns // SECOND < plain.modified_ns // SECOND
+        if is_set_by_build(plain.modified_ns):
+            is_older = beside.st_ctime_ns < plain.changed_ns - _COPYING
+        else:
+            # Compare whole seconds, because a tar archive may have cut the files' times to seconds.
+            is_older = beside.st_mtime_ns // SECOND < plain.modified_ns // SECOND
         if is_older or not stat.S_ISREG(beside.st_mode) or not os.access(path, os.R_OK):
             continue
         if suffix in suffixes and not best.coding:
