@@ -449,51 +449,55 @@ def test_R39_each_release_of_a_file_has_its_own_tag(
     check_releases(make_client(app), tmp_path / "a", seconds)
 
 
+@pytest.fixture
+def changes(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
+    """Functions that are called between the look-up of a file and its validators."""
+    waiting: list[Callable[[], object]] = []
+
+    def changed_validators(*arguments: Any) -> Any:
+        for change in waiting:
+            change()
+        return validators_of(*arguments)
+
+    monkeypatch.setattr(files, "validators_of", changed_validators)
+    return waiting
+
+
 @pytest.mark.parametrize("size", [20, 300_000])
-def test_a_file_that_changes_before_it_is_opened(
-    make_client: MakeClient, tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+def test_R39_a_file_that_is_replaced_during_a_request(
+    make_client: MakeClient, tmp_path: Path, size: int, changes: list[Callable[[], object]]
 ) -> None:
     """The validators of one version never come with another one's bytes."""
-    changes: list[Callable[[], object]] = []
-    place = tmp_path / "a"
-
-    def validators_and_change(*arguments: Any) -> Any:
-        found = validators_of(*arguments)
-        for change in changes[:1]:
-            changes.clear()
-            change()
-        return found
-
-    def replace() -> None:
-        (tmp_path / "new").write_bytes(b"b" * size)
-        (tmp_path / "new").replace(place)
-
-    monkeypatch.setattr(files, "validators_of", validators_and_change)
     app = ours.Bottle()
     app.route("/", callback=lambda: ours.static_file("a", str(tmp_path)))
     client = make_client(app)
-    place.write_bytes(b"a" * size)
-    headers = {"Range": "bytes=5-", "If-Range": client.get("/").headers["etag"]}
-    changes.append(replace)
-    answer = client.get("/", headers=headers)
-    assert (answer.status_code, answer.content) == (200, b"b" * size)
-    changes.append(place.unlink)
-    assert client.get("/").status_code == 404
+    (tmp_path / "a").write_bytes(b"a" * size)
+    (tmp_path / "new").write_bytes(b"b" * size)
+    first = client.get("/").headers["etag"]
+    changes.append(lambda: (tmp_path / "new").replace(tmp_path / "a"))
+    old = client.get("/", headers={"Range": "bytes=5-", "If-Range": first})
+    assert (old.status_code, old.content) == (200, b"a" * size)
+    changes.clear()
+    new = client.get("/", headers={"If-None-Match": old.headers["etag"]})
+    assert (new.status_code, new.content) == (200, b"b" * size)
+
+
+def test_a_file_that_is_removed_during_a_request(
+    make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.path.isfile", lambda path: True)
+    monkeypatch.setattr("os.access", lambda path, mode: True)
+    app = ours.Bottle()
+    app.route("/", callback=lambda: ours.static_file("a", str(tmp_path)))
+    assert make_client(app).get("/").status_code == 404
 
 
 def test_a_small_file_that_is_cut_before_it_is_read(
-    make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_client: MakeClient, tmp_path: Path, changes: list[Callable[[], object]]
 ) -> None:
     """A program that writes the same bytes again truncates the file first."""
     (tmp_path / "a").write_bytes(b"a" * 20)
-
-    def opened_and_cut(*arguments: Any) -> Any:
-        file = opened(*arguments)
-        (tmp_path / "a").write_bytes(b"")
-        return file
-
-    opened = files._opened
-    monkeypatch.setattr(files, "_opened", opened_and_cut)
+    changes.append(lambda: (tmp_path / "a").write_bytes(b""))
     app = ours.Bottle()
     app.route("/", callback=lambda: ours.static_file("a", str(tmp_path)))
     assert make_client(app).get("/").status_code == 500

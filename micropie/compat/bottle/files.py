@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import mimetypes
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from io import FileIO
@@ -60,16 +59,36 @@ def static_file(
     path = os.path.normpath(base + filename.strip("/\\"))
     if not path.startswith(base):
         return HTTPError(403, "Access denied.")
-    try:
-        facts = os.stat(path)
-    except (OSError, ValueError):  # ``ValueError``: the path has a null character
-        facts = None
-    if facts is None or not stat.S_ISREG(facts.st_mode):
+    if not os.path.isfile(path):
         return HTTPError(404, "File does not exist.")
     if not os.access(path, os.R_OK):
         return HTTPError(403, "You do not have permission to access this file.")
+    try:
+        body = ServedFile(path, "rb")
+    except FileNotFoundError:  # removed in the meantime
+        return HTTPError(404, "File does not exist.")
+    response = _response(body, path, mimetype, download, charset, etag, headers or {})
+    if response.body is not body:
+        body.close()
+    return response
+
+
+def _response(
+    body: ServedFile,
+    path: str,
+    mimetype: bool | str,
+    download: bool | str,
+    charset: str,
+    etag: str | bool | None,
+    headers: Mapping[str, object],
+) -> HTTPResponse:
+    """Return the response for an open file. The other arguments are those of ``static_file``.
+
+    The validators are those of the open file, because another one may have replaced it.
+    """
+    facts = os.fstat(body.fileno())
     file = validators_of(facts, path)
-    sent: dict[str, Any] = dict(headers or {})
+    sent: dict[str, Any] = dict(headers)
     if file.date < inf:
         sent["Last-Modified"] = _http_date(file.modified)
     saved_as = download[:LONGEST_NAME] if isinstance(download, str) else os.path.basename(path)
@@ -86,9 +105,10 @@ def static_file(
         sent["Content-Type"] = f"{media_type}; charset={charset}" if needs_charset else media_type
     if download:
         sent["Content-Disposition"] = 'attachment; filename="{}"'.format(saved_as.replace('"', ""))
-    tag = file.etag if etag is None or etag is True else etag
-    if tag:
-        sent["ETag"] = tag if tag.startswith(('"', 'W/"')) else f'"{tag}"'
+    if etag is None or etag is True:
+        etag = file.etag
+    if etag:
+        sent["ETag"] = etag if etag.startswith(('"', 'W/"')) else f'"{etag}"'
     if _is_known(sent.get("ETag"), file.date):
         return HTTPResponse(status=304, **sent)
     sent["Accept-Ranges"] = "bytes"
@@ -103,25 +123,10 @@ def static_file(
     sent["Content-Length"] = str(end - start)
     if request.method == "HEAD":
         return HTTPResponse("", status, **sent)
-    body = _opened(path, facts)
-    if body is None:
-        return static_file(filename, root, mimetype, download, charset, etag, headers)
     if start:
         body.seek(start)
     body.length, body.end = end - start, end
     return HTTPResponse(body, status, **sent)
-
-
-def _opened(path: str, facts: os.stat_result) -> ServedFile | None:
-    """Open the file that ``facts`` describes. Return None if it was replaced or removed."""
-    try:
-        body = ServedFile(path, "rb")
-    except FileNotFoundError:
-        return None
-    if os.path.samestat(os.fstat(body.fileno()), facts):
-        return body
-    body.close()
-    return None
 
 
 _http_date = lru_cache(256)(http_date)
