@@ -190,9 +190,7 @@ def test_R37_an_empty_file_has_no_ranges(value: str) -> None:
         (f"W/{ETAG}", False),
         ('"x"', False),
         (f'{ETAG}, "x"', False),
-        (SAME, True),
-        (BEFORE, False),
-        (AFTER, False),
+        (SAME, False),  # a file may change twice within a second
         ("", False),
         ("*", False),
         ("x", False),

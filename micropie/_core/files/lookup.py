@@ -124,8 +124,6 @@ class ResolvedFile(NamedTuple):
     date: float = math.inf
     """The modification time in whole seconds since 1970, from ``identified_by``; infinite if a
     build tool has set a value that is no date."""
-    has_strong_date: bool = False
-    """Whether the date changes whenever the bytes change, as far as whole seconds show."""
 
     @property
     def modified(self) -> float:
@@ -135,33 +133,20 @@ class ResolvedFile(NamedTuple):
         now = time.time()
         return int(now) if now < self.date < math.inf else self.date
 
-    def allows_range(self, condition: str | None, etag: str) -> bool:
-        """Return whether an If-Range header with the value ``condition`` allows a range.
-
-        ``etag``: the ETag header of the response, or "".
-        """
-        if condition is None:
-            return True
-        modified = self.date if self.has_strong_date else math.inf
-        return range_applies({"if-range": condition}, etag, modified)
+    @staticmethod
+    def allows_range(condition: str | None, etag: str) -> bool:
+        """See ``range_applies``."""
+        return range_applies(condition, etag)
 
     def identified_by(self, fingerprint: str, weak: str) -> ResolvedFile:
         """Return a copy of this object with the validators for its response.
 
         - ``fingerprint``: identifies the file's bytes.
         - ``weak``: "W/" if other bytes may have the same fingerprint, otherwise "".
-
-        A program that sets a file's modification time (tar, cp -p, SOURCE_DATE_EPOCH) may set the
-        same one for other bytes. It can't set the time of the inode.
         """
-        seconds = self.modified_ns // SECOND
-        # Without a fraction, the inode's time may be a copy of the modification time, as in a
-        # squashfs or erofs image.
-        is_by_clock = self.changed_ns % SECOND != 0
         return self._replace(
             etag=f'{weak}"{fingerprint}{self.coding and "-" + self.coding}"',
-            date=math.inf if is_set_by_build(self.modified_ns) else seconds,
-            has_strong_date=is_by_clock and seconds == self.changed_ns // SECOND,
+            date=math.inf if is_set_by_build(self.modified_ns) else self.modified_ns // SECOND,
         )
 
 

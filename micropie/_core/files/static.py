@@ -327,9 +327,7 @@ def _opened(
     ):
         # An ETag that the application has set takes precedence.
         etag = response.headers.get("ETag", resolved.etag) if response.pairs else resolved.etag
-        selection = select(
-            asked, request.method, etag, resolved.date, resolved.size, resolved.has_strong_date
-        )
+        selection = select(asked, request.method, etag, resolved.date, resolved.size)
     if selection.status == 304:
         return resolved, selection, b"", None
     if data is not None:
