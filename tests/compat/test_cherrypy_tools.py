@@ -605,6 +605,14 @@ def test_what_only_ours_does_not_keep(serve_our_page: Serve) -> None:
         assert [client.get("/").text, client.get("/").text] == ["1 ", "2 "]
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["buffered", "streamed"])
+def test_the_cache_makes_no_page_private(cherrypy: Any, serve_page: Serve, stream: bool) -> None:
+    """HEAD gets the same headers as GET, and shared caches may store both."""
+    client = serve_page(lambda: iter("pie"), **on("caching"), response__stream=stream)
+    for answer in (client.get("/"), client.get("/"), client.head("/")):
+        assert not {"cache-control", "vary"} & {*answer.headers}
+
+
 def test_an_age_that_is_too_high(serve_our_page: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 1_800_000_000.0)
     client = serve_our_page(Counting(ours), **on("caching"))

@@ -217,7 +217,9 @@ def get(
     if (
         request.method not in _KEPT
         or request.login
-        or request.micropie_header("Authorization") is not None
+        # Not ``micropie_header``, which records that the response depends on this header: micropie
+        # would make it private.
+        or dict.get(request.headers, "Authorization") is not None
     ):
         return False
     request.cacheable = True
