@@ -222,6 +222,32 @@ def test_a_file_is_closed_once(
 
 
 @both_ways
+@pytest.mark.parametrize("tool", ["encode", "flatten", "gzip", "caching", "sessions"])
+def test_an_iterator_is_closed_once(
+    serve_ours: Serve, monkeypatch: pytest.MonkeyPatch, tool: str, stream: bool
+) -> None:
+    """For HEAD, a tool's generator never begins, so it can't close what it reads."""
+    closed: list[str] = []
+
+    class Numbers:
+        def __init__(self) -> None:
+            self.left = iter("12")
+
+        def __iter__(self) -> Iterator[str]:
+            return self.left
+
+        def close(self) -> None:
+            closed.append("closed")
+
+    monkeypatch.setattr(ours.lib.caching._Current, "cache", None)
+    config = {f"tools.{tool}.on": True, "response.stream": stream}
+    client = serve_ours(site(ours, Numbers, **config))
+    for number, ask in enumerate((client.head, client.get), 1):
+        assert ask("/").status_code == 200
+        assert closed == ["closed"] * number
+
+
+@both_ways
 def test_a_file_is_closed_if_an_error_replaces_it(serve_ours: Serve, stream: bool) -> None:
     file = Closes(io.StringIO(TEXT))
 

@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 from micropie.compat.cherrypy.errors import HTTPError
-from micropie.compat.cherrypy.lib import cptools, is_closable_iterator
+from micropie.compat.cherrypy.lib import cptools
 from micropie.compat.cherrypy.lib.httputil import HeaderMap, valid_status
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.types import Section
 from micropie.compat.cherrypy.urls import Place, place
+from micropie.compat.results import Chunks
 
 expires = cptools.expires
 
@@ -270,7 +271,7 @@ def tee_output() -> None:
         and "no-store" not in request.headers.values("Cache-Control")
         and not _is_for_one_visitor()
     ):
-        response.body = _teed(response.body, cache)
+        response.body = Chunks.of(response.body, _teed(response.body, cache))
 
 
 def _teed(body: Iterable[bytes], cache: Cache) -> Iterator[bytes]:
@@ -279,17 +280,13 @@ def _teed(body: Iterable[bytes], cache: Cache) -> Iterator[bytes]:
     """
     pieces: list[bytes] = []
     size = 0
-    try:
-        for piece in body:
-            size += len(piece)
-            if size > cache.maxobj_size:
-                pieces.clear()
-            else:
-                pieces.append(piece)
-            yield piece
-    finally:
-        if is_closable_iterator(body):
-            body.close()
+    for piece in body:
+        size += len(piece)
+        if size > cache.maxobj_size:
+            pieces.clear()
+        else:
+            pieces.append(piece)
+        yield piece
     whole = b"".join(pieces)
     if whole and len(whole) == size and not _is_for_one_visitor():
         response = serving.response

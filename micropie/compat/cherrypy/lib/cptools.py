@@ -18,6 +18,7 @@ from micropie.compat.cherrypy.lib.httputil import HeaderMap, HTTPDate, valid_sta
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.urls import url as make_url
 from micropie.compat.core import checked_base
+from micropie.compat.results import Chunks
 
 _SUCCESS = range(200, 300)
 _LONG_AGO = 1169942400  # 28 January 2007, which CherryPy sends as Expires to prevent caching
@@ -243,7 +244,7 @@ def flatten(debug: bool = False) -> None:
                 yield piece
 
     response = serving.response
-    response.body = flattened(response.body)
+    response.body = Chunks.of(response.body, flattened(response.body))
 
 
 class _WatchedHeaders(HeaderMap):

@@ -11,14 +11,13 @@ from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lib import (
     EncodedChunks,
     FilePart,
-    is_closable_iterator,
     listed,
     pieces_of,
     set_vary_header,
 )
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.core import FileRange
-from micropie.compat.results import then
+from micropie.compat.results import Chunks, then
 
 UTF8 = "utf-8"
 
@@ -152,17 +151,17 @@ def _is_of(media_type: str, kind: str) -> bool:
 
 
 def compress(body: Iterable[bytes], compress_level: int) -> Iterator[bytes]:
-    """Yield a body's pieces compressed in gzip format."""
+    """Return an iterator over a body's pieces compressed in gzip format."""
+    return Chunks.of(body, _compressed(body, compress_level))
+
+
+def _compressed(body: Iterable[bytes], compress_level: int) -> Iterator[bytes]:
     compressor = zlib.compressobj(compress_level, wbits=31)
-    try:
-        for piece in body:
-            made = compressor.compress(piece)
-            if made:
-                yield made
-        yield compressor.flush()
-    finally:
-        if is_closable_iterator(body):
-            body.close()
+    for piece in body:
+        made = compressor.compress(piece)
+        if made:
+            yield made
+    yield compressor.flush()
 
 
 def decompress(body: bytes) -> bytes:

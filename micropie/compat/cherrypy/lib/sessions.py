@@ -42,6 +42,7 @@ from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.core import Config, check_size, current, deleting_cookie
 from micropie.compat.missing import tell
+from micropie.compat.results import Chunks
 from micropie.middleware import CSRFMiddleware
 from micropie.sessions import InMemorySessionBackend, SessionBackend, SessionStore
 from micropie.sessions import Session as NativeSession
@@ -890,7 +891,15 @@ def save() -> None:
     # makes are saved separately, by ``_saved_at_its_end``.
     if session.store is not None:
         session.store, session.loaded = None, False
-    response.body = _saved_at_its_end(session, response.body)
+    made: Any = _saved_at_its_end(session, response.body)
+    response.body = chunks = Chunks.of(response.body, made)
+    close = chunks.close
+
+    def close_both() -> None:
+        with contextlib.closing(made):  # second, because closing the body may change the session
+            close()
+
+    chunks.close = close_both
 
 
 def _saved_at_its_end(session: Session, body: Iterable[object]) -> Iterator[object]:
@@ -899,7 +908,8 @@ def _saved_at_its_end(session: Session, body: Iterable[object]) -> Iterator[obje
     """
     before = repr(session._data)
     try:
-        yield from body
+        for chunk in body:  # noqa: UP028 - ``yield from`` would close the body a second time
+            yield chunk
     finally:
         if session.loaded and repr(session._data) != before:
             session.acquire_lock()
