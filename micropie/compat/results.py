@@ -57,6 +57,8 @@ class Chunks(chain[Any]):
     """
 
     close: Callable[[], object] = staticmethod(lambda: None)
+    length: int | None = None
+    """The number of bytes of all chunks, if it is known."""
 
     @classmethod
     def of(cls, source: Iterable[object], made: Iterable[object]) -> Chunks:

@@ -8,6 +8,7 @@ import io
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -301,6 +302,25 @@ def test_a_part_of_an_open_file(cherrypy: Any, serve: Serve, make: Make) -> None
         client = serve(site(cherrypy, partial(page, kind)))
         answer = client.get("/", headers={"Range": "bytes=0-2"})
         assert (answer.status_code, answer.content) == (206, part)
+
+
+@pytest.mark.parametrize("is_open", [False, True], ids=["path", "open"])
+def test_a_hook_changes_a_file(cherrypy: Any, serve: Serve, tmp_path: Path, is_open: bool) -> None:
+    """The tool ``encode`` has removed the length, so hooks needn't."""
+    path, static = tmp_path / "page.txt", cherrypy.lib.static
+    path.write_bytes(DATA * 2)  # too long to be read at once
+
+    def page() -> Any:
+        return static.serve_fileobj(path.open("rb")) if is_open else static.serve_file(str(path))
+
+    def add_line() -> None:
+        cherrypy.response.body = chain(cherrypy.response.body, [b"pie"])
+
+    answer = serve(site(cherrypy, page, **{"hooks.before_finalize": add_line})).get("/")
+    assert answer.content == DATA * 2 + b"pie"
+    assert answer.headers["Content-Length"] == str(len(answer.content))
+    unchanged = serve(site(cherrypy, page)).get("/")
+    assert unchanged.headers["Content-Length"] == str(len(DATA * 2))
 
 
 def test_an_open_file_is_closed_once(serve_ours: Serve, make: Make) -> None:

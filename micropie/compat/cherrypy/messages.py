@@ -489,7 +489,11 @@ class Response:
             self.collapse_body()  # runs generators, which may have side effects
             self._body = b""
         elif dict.get(headers, "Content-Length") is None:
-            dict.__setitem__(headers, "Content-Length", len(self.collapse_body()))
+            body = self._body
+            length = body.length if isinstance(body, FileRange | Chunks) else None
+            if length is None:
+                length = len(self.collapse_body())
+            dict.__setitem__(headers, "Content-Length", length)
         self.header_list = list(headers.items())
         if "cookie" in self.__dict__:
             self.header_list += [

@@ -109,7 +109,7 @@ class ServedChunks(Chunks):
 
 
 class FilePart(Chunks):
-    """An iterator over the chunks of a part of a file on disk. Content-Length is set already, so
+    """An iterator over the chunks of a part of a file on disk. Its ``length`` is known, so
     ``Response`` needn't join the chunks to compute it.
     """
 

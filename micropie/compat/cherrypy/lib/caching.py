@@ -271,7 +271,9 @@ def tee_output() -> None:
         and "no-store" not in request.headers.values("Cache-Control")
         and not _is_for_one_visitor()
     ):
-        response.body = Chunks.of(response.body, _teed(response.body, cache))
+        body = response.body
+        response.body = teed = Chunks.of(body, _teed(body, cache))
+        teed.length = getattr(body, "length", None)
 
 
 def _teed(body: Iterable[bytes], cache: Cache) -> Iterator[bytes]:

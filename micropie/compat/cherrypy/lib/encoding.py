@@ -87,10 +87,12 @@ class ResponseEncoder:
             headers["Content-Type"] = ";".join(
                 [media_type.strip(), *others, f"charset={encoding.lower()}"]
             )
+        # A handler may have set the number of characters instead of bytes, and a hook may change
+        # the body.
+        if not response.stream:
+            headers.pop("Content-Length", None)
         if isinstance(body, FileRange | FilePart):
             return body
-        if not response.stream:  # a handler may have set the number of characters instead of bytes
-            headers.pop("Content-Length", None)
         if isinstance(body, str):
             return self._bytes(body, encoding)
         if body is None or isinstance(body, bytes | dict):

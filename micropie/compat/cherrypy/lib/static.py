@@ -150,6 +150,8 @@ def serve_fileobj(
         headers["Content-Length"] = str(max(size - position, 0))
     is_plain = isinstance(fileobj, BufferedReader | BufferedRandom | FileIO)
     serving.response.body = body = (FilePart if is_plain else ServedChunks).of(body, chunks)
+    if is_plain and "Content-Length" in headers:
+        body.length = int(headers["Content-Length"])
     return body
 
 
