@@ -539,6 +539,35 @@ def test_files_of_another_charset(
     assert connect(app, "wsgi", validate=False).get("/").content == content
 
 
+@pytest.mark.parametrize("status", ["200 OK", "304 Not Modified"])
+@pytest.mark.parametrize("chunks", [[], [b""]], ids=["none", "empty"])
+def test_bottle_closes_a_body_without_bytes(
+    make_client: MakeClient, status: str, chunks: list[bytes]
+) -> None:
+    """The mounted application may end its work in ``close`` (PEP 3333)."""
+    closed: list[str] = []
+
+    class Chunks:
+        def __iter__(self) -> Iterator[bytes]:
+            return iter(chunks)
+
+        def close(self) -> None:
+            closed.append("closed")
+
+    def mounted(environ: dict[str, Any], start_response: Callable[..., object]) -> Chunks:
+        start_response(status, [("Content-Type", "text/plain")])
+        return Chunks()
+
+    app = our_bottle.Bottle()
+    app.mount("/mounted", mounted)
+    app.get("/")(Chunks)
+    client = make_client(app)
+    for number, path in enumerate(("/mounted/", "/"), 1):
+        for ask in (client.get, client.head):
+            assert ask(path).content == b""
+        assert closed == ["closed"] * 2 * number
+
+
 def test_a_native_handler_returns_a_text_file(make_client: MakeClient, make: Make) -> None:
     app = ours.Application(object())
     app.native.get("/")(lambda: make("open"))

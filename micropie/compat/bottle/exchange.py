@@ -237,9 +237,12 @@ def to_response(exchange: Exchange, out: object) -> Answer:
         elif hasattr(out, "__aiter__"):
             return _native(exchange, out)
         else:
-            out = _peeked(exchange, out)
-            if isinstance(out, ThreadStream):
-                return _native(exchange, out)
+            peeked = _peeked(exchange, out)
+            if isinstance(peeked, ThreadStream):
+                return _native(exchange, peeked)
+            if hasattr(out, "close"):  # nothing else of it is sent
+                out.close()
+            out = peeked
 
 
 def text_answer(exchange: Exchange, text: str) -> Answer:
