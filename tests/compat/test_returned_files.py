@@ -183,9 +183,25 @@ def test_cherrypy_sends_bytes_as_they_are(
         assert client.get("/", params={"Content_Type": media_type}).content == DATA
 
 
-def test_cherrypy_needs_the_tool_for_text(cherrypy: Any, serve: Serve, make: Make) -> None:
-    client = serve(site(cherrypy, lambda: make("open"), **{"tools.encode.on": False}))
-    assert client.get("/").status_code == 500
+@both_ways
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("kind", TEXT_FILES)
+def test_only_ours_needs_no_tool_for_a_text_file(
+    serve_ours: Serve, make: Make, kind: str, compressed: bool, stream: bool
+) -> None:
+    """The tool may be off, and by default it encodes no other types than ``text/*``."""
+    config: dict[str, object] = {"tools.gzip.on": compressed, "response.stream": stream}
+    off = serve_ours(site(ours, lambda: make(kind), **config, **{"tools.encode.on": False}))
+    assert off.get("/").content == DATA
+    other = serve_ours(site(ours, lambda: make(kind), **config))
+    answer = other.get("/", params={"Content_Type": "application/json"})
+    assert (answer.status_code, answer.content) == (200, DATA)
+
+
+def test_cherrypy_needs_the_tool_for_other_text(cherrypy: Any, serve: Serve, make: Make) -> None:
+    for kind in ("text", "generator"):
+        client = serve(site(cherrypy, partial(make, kind), **{"tools.encode.on": False}))
+        assert client.get("/").status_code == 500
 
 
 @pytest.mark.parametrize("kind", ["open", "generator", "text"])

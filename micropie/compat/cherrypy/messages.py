@@ -438,10 +438,11 @@ class Response:
                 value = b""
             elif isinstance(value, bytes):
                 value = bytes(value)  # an instance of a subclass
-            elif hasattr(value, "read") and type(value) is not FileRange:
-                value = pieces_of(value)
-            elif type(value) is ServedChunks:
-                value = Chunks.of(value, map(utf8, value))
+            elif type(value) is ServedChunks or (
+                hasattr(value, "read") and type(value) is not FileRange
+            ):
+                pieces = value if isinstance(value, ServedChunks) else pieces_of(value)
+                value = Chunks.of(pieces, map(utf8, pieces))
             elif type(value) is EncodedChunks and not self.stream:
                 value = value.fetched()
                 # The handler may have set the number of characters instead of bytes.
