@@ -339,6 +339,19 @@ def test_a_hook_changes_a_file(cherrypy: Any, serve: Serve, tmp_path: Path, is_o
     assert unchanged.headers["Content-Length"] == str(len(DATA * 2))
 
 
+def test_a_hook_closes_a_served_file(cherrypy: Any, serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "page.txt"
+    path.write_bytes(DATA)
+
+    def page() -> Any:
+        file = path.open("rb")
+        cherrypy.serving.request.hooks.attach("on_end_resource", file.close)
+        return cherrypy.lib.static.serve_fileobj(file, "text/plain")
+
+    answer = serve(site(cherrypy, page)).get("/")
+    assert (answer.status_code, answer.content) == (200, DATA)
+
+
 def test_an_open_file_is_closed_once(serve_ours: Serve, make: Make) -> None:
     made: list[Closes] = []
 

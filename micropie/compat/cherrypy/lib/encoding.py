@@ -91,7 +91,9 @@ class ResponseEncoder:
         # the body.
         if not response.stream:
             headers.pop("Content-Length", None)
-        if isinstance(body, FileRange | FilePart):
+        # A hook may close the handler's own file before it would be sent.
+        is_kept = response.stream or not serving.request.hooks.get("on_end_resource")
+        if isinstance(body, FileRange) or (isinstance(body, FilePart) and is_kept):
             return body
         if isinstance(body, str):
             return self._bytes(body, encoding)
