@@ -357,3 +357,20 @@ def test_the_number_of_a_wildcard_is_checked_as_text_is(make_client: MakeClient)
 def test_a_validator_that_makes_another_value_is_no_constraint() -> None:
     with pytest.raises(SetupError, match="AfterValidator can't be enforced here"):
         [*constraints_of([pydantic.AfterValidator(str.upper)])]
+
+
+class Payment(pydantic.BaseModel):
+    amount: Annotated[Decimal, pydantic.Field(multiple_of=Decimal("0.01"))]
+
+
+@pytest.mark.parametrize("amount", ["1e26", "1e300"])
+def test_a_number_too_large_for_a_remainder_is_refused(
+    make_client: MakeClient, amount: str
+) -> None:
+    """Python's decimal raises an ArithmeticError if a quotient has more than 28 digits."""
+    parameter = make_client(taking(Annotated[Decimal, msgspec.Meta(multiple_of=1)]))
+    assert parameter.get("/page", params={"item": "12"}).status_code == 200
+    assert parameter.get("/page", params={"item": "1e300"}).status_code == 400
+    model = make_client(taking(Payment))
+    assert model.post("/page", json={"amount": "0.25"}).status_code == 200
+    assert model.post("/page", json={"amount": amount}).status_code == 400

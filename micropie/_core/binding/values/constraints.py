@@ -356,7 +356,8 @@ def checked(
         for constraint in constraints:
             try:
                 holds = constraint.fits(value, constraint.bound)
-            except TypeError:  # the value can't be compared, or has no length
+            # The value can't be compared or has no length, or a Decimal is too large for ``%``.
+            except (TypeError, ArithmeticError):
                 holds = False
             if not holds:
                 raise BrokenConstraint(constraint.name, constraint.sentence(value))
