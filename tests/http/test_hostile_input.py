@@ -621,6 +621,32 @@ def test_R28_a_refusal_repeats_no_long_text(
     assert len(answer.content) < 250_000
 
 
+class Ids(set[int]):
+    pass
+
+
+@dataclass
+class OfIds:
+    ids: Ids
+
+
+def test_R28_a_set_of_the_application_is_not_made_for_the_words_of_its_refusal(
+    make_client: MakeClient,
+) -> None:
+    decoded: list[object] = []
+
+    def decode(values: list[int]) -> Ids:
+        decoded.append(values)
+        return Ids(values)
+
+    client = make_client(taking(OfIds, decoders={Ids: decode}, errors="json"))
+    assert client.post("/page", json={"ids": [*range(1000)]}).status_code == 200
+    decoded.clear()
+    answer = client.post("/page", json={"ids": [*range(1001)]})
+    assert (answer.status_code, decoded) == (400, [])
+    assert answer.json()["errors"][0]["detail"] == "Please choose at most 1000."
+
+
 class Sets(App):
     @post
     def json(self, ids: set[int]) -> str:

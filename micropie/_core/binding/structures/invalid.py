@@ -77,8 +77,11 @@ def problems_of(
 def _too_large(error: SizeError, structure: Hint, own: OwnTypes) -> ParameterError:
     """Return the error for an array or an object with too many values."""
     hint, path = _hint_at(structure, error.path), tuple(map(_shortened, error.path))
-    if not has_chosen_hashes(bare(hint)[0]):
-        hint = None  # a list, for which the message would describe the elements
+    kind, _ = bare(hint)
+    # A list's message would describe the elements, and a decoder would convert all of them.
+    is_decoded = isinstance(kind, type) and kind in own.decoders
+    if is_decoded or not has_chosen_hashes(kind):
+        hint = None
     return _problem(own, hint, path, error.value, _at(str(error), path), unknown=TOO_MANY)
 
 
