@@ -647,6 +647,20 @@ def test_R28_a_set_of_the_application_is_not_made_for_the_words_of_its_refusal(
     assert answer.json()["errors"][0]["detail"] == "Please choose at most 1000."
 
 
+class Tree(pydantic.BaseModel):
+    inner: list[Tree] = []
+    ids: list[int] = []
+
+
+def test_R28_the_words_for_errors_deep_inside_cost_little() -> None:
+    site = taking(Tree, errors="json")
+    document = _nested({"ids": ["x"] * 100}, 200)
+    body = json.dumps(document).encode()
+    ask = partial(get, site, "/page", "POST", body, CONTENT_TYPE="application/json")
+    assert ask()[0] == 400
+    assert steps_of(lambda _: ask(), None) < 150_000
+
+
 class Sets(App):
     @post
     def json(self, ids: set[int]) -> str:
