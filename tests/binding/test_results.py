@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from threading import get_ident
+from time import thread_time
 from types import SimpleNamespace
 from typing import (  # noqa: UP035
     TYPE_CHECKING,
@@ -43,6 +44,8 @@ from micropie import (
     run_in,
 )
 from micropie._core.binding import answers_of, result_filter
+from micropie._core.binding.values.finder import Finder
+from micropie._core.binding.values.limits import check_result, has_chosen_hashes
 from micropie._core.errors import ResponseError
 from tests.conftest import MakeClient
 from tests.support.decorators import foreign
@@ -825,6 +828,40 @@ def test_R28_a_result_of_a_client_s_numbers_is_not_made_a_set(
     assert answer.status_code == status
     is_told = ": return the set or dict" in caplog.text or "Expected `object`" in caplog.text
     assert is_told == (status == 500)
+
+
+def _crowded(bits: int) -> list[int]:
+    """Return numbers of different hashes, for which a dict of ``2**bits`` places looks at very many
+    places: the first numbers fill those that CPython tries one after the other.
+    """
+    size, numbers, at = 1 << bits, list[int](), 1
+    for _ in range(size * 2 // 5):
+        numbers.append(at)
+        at = (at * 5 + 1) % size
+    full, beginning = {*numbers}, {*numbers[: size // 5]}
+    for number in range(size, size << 5):
+        at, rest = number % size, number >> 5
+        while at in full and rest:
+            at = (at * 5 + rest + 1) % size
+            rest >>= 5
+        if at in beginning and not rest and len(numbers) < size // 2:
+            numbers.append(number)
+    return numbers
+
+
+def test_R28_the_search_for_equal_hashes_takes_linear_time() -> None:
+    """A client may also choose different hashes."""
+
+    def seconds_for(numbers: Sequence[int]) -> float:
+        finder = Finder(Numbered, has_chosen_hashes)
+        began = thread_time()
+        check_result({"ids": numbers}, finder)
+        return thread_time() - began
+
+    numbers = _crowded(15)
+    assert len({*numbers}) == len(numbers) == 1 << 14
+    harmless = [*range(len(numbers))]
+    assert min(seconds_for(numbers) / seconds_for(harmless) for _ in range(5)) < 8
 
 
 def _made_in_a_function() -> type:

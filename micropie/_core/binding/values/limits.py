@@ -287,10 +287,15 @@ def _may_collide(values: Iterable[object]) -> bool:
     """Return whether more than ``MAX_HASHED`` of the values have the hash of another one, or
     whether that can't be known, because they are converted first.
     """
-    first: dict[int, object] = {}
+    # The keys are strings, because a client can also choose numbers that collide in a dict although
+    # their hashes differ.
+    first: dict[str, object] = {}
     try:
         return (
-            sum(isinstance(one, str) or first.setdefault(hash(one), one) != one for one in values)
+            sum(
+                isinstance(one, str) or first.setdefault(str(hash(one)), one) != one
+                for one in values
+            )
             > MAX_HASHED
         )
     except TypeError:  # a list or a dict, which becomes a tuple or a structure
