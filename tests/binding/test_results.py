@@ -1004,3 +1004,14 @@ def test_a_stated_result_that_can_t_be_read_filters_nothing(stated: Any) -> None
 
     with pytest.raises(SetupError, match="can't be evaluated: name 'Sized' is not defined"):
         Page().openapi()
+
+
+class Titled(TypedDict):
+    title: Annotated[str, msgspec.Meta(pattern=r"\s+$")]
+
+
+def test_R28_a_result_s_long_text_is_not_matched(make_client: MakeClient) -> None:
+    """Such a pattern takes quadratic time, and the text may be a client's."""
+    assert make_client(shown(Titled, {"title": " " * 1000})).get("/").status_code == 200
+    refused = make_client(shown(Titled, {"title": " " * 1001})).get("/")
+    assert refused.status_code == 500

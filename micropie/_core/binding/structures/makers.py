@@ -10,7 +10,7 @@ would reject.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import get_origin
@@ -46,11 +46,13 @@ from micropie._core.binding.values.finder import Finder
 from micropie._core.binding.values.limits import (
     check_fields,
     check_numbers,
+    check_paths,
     check_result,
     check_sizes,
     check_texts,
     has_chosen_hashes,
     has_long_matches,
+    has_long_paths,
     has_long_text,
 )
 from micropie._core.errors import SetupError
@@ -101,15 +103,14 @@ class Maker:
         return kinds_in(self.hint)
 
     @cached_property
-    def _has_hashes(self) -> bool:
-        return any(map(has_chosen_hashes, self._kinds))
+    def _hash_finder(self) -> Finder | None:
+        return self._finder(has_chosen_hashes)
 
-    @cached_property
-    def _result_finder(self) -> Finder | None:
+    def _finder(self, is_wanted: Callable[[object], bool]) -> Finder | None:
         # A result may contain classes that msgspec can't read, because pydantic sends them.
         with suppress(ImportError, *UNREADABLE):
-            if self._has_hashes:
-                return Finder(self.hint, has_chosen_hashes)
+            if any(map(is_wanted, self._kinds)):
+                return Finder(self.hint, is_wanted)
         return None
 
     def document_of(self, fields: Mapping[str, list[str]], is_form: bool) -> object:
@@ -132,8 +133,8 @@ class Maker:
         other union, the member with the result's class is used, or else the first member that
         accepts the result. Raises ``ValueError`` or ``TypeError`` if no member accepts it.
         """
-        if self._result_finder is not None:
-            check_result(result, self._result_finder)
+        if self._hash_finder is not None:
+            check_result(result, self._hash_finder)
         if result is None or not self._alternatives:
             return self._dumped(result, self.hint)
         classes = type(result).__mro__
@@ -178,11 +179,14 @@ class ByPydantic(Maker):
         if not getattr(self._adapter, "pydantic_complete", True):
             self._adapter.rebuild()  # raises an error that contains the undefined name
         super().prepare()
+        self._has_long_paths = has_long_paths(self._kinds)
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
         """See ``Maker``. ``part`` is not used."""
-        if self._has_hashes:
+        if self._hash_finder is not None:
             check_sizes(document, self._is_list)
+        if self._has_long_paths:
+            check_paths(document)
         made = validated(self._adapter, document, is_json)
         if self._has_numbers or not is_json:
             check_numbers(made, self.hint)
@@ -218,9 +222,7 @@ class ByMsgspec(Maker):
         super().prepare()
         # converters for types that parameters may have but that msgspec doesn't know
         self._converters = {**simple_types()}
-        self._has_matches = any(map(has_long_matches, self._kinds))
-        self._text_finder = Finder(self.hint, has_long_matches)
-        self._is_limited = self._has_matches or self._has_hashes
+        self._is_limited = self._hash_finder is not None or self._text_finder is not None
         for kind in self._kinds:
             if not isinstance(kind, type) or kind not in self.own.decoders:
                 if isinstance(kind, type) and is_adapted(kind):
@@ -233,6 +235,10 @@ class ByMsgspec(Maker):
                     "not for dataclasses, Structs, Enums or the types of the standard library"
                 )
             self._converters[kind] = converter_for(kind, self.own)
+
+    @cached_property
+    def _text_finder(self) -> Finder | None:
+        return self._finder(has_long_matches)
 
     def _converter_of_pydantics(self, kind: type) -> Converter:
         """Return the converter for a field with one of pydantic's types, such as ``HttpUrl``, in a
@@ -277,12 +283,11 @@ class ByMsgspec(Maker):
         return made
 
     def _check(self, document: object, part: Hint) -> None:
-        if self._has_hashes:
+        if self._hash_finder is not None:
             check_sizes(document, self._is_list and part is None)
-        if self._has_matches and part is None:
-            check_texts(document, self._text_finder)
-        elif self._has_matches and has_long_text(document):  # of the many parts, few contain one
-            check_texts(document, Finder(part, has_long_matches))
+        finder = self._text_finder
+        if finder is not None and (part is None or has_long_text(document)):  # few parts have one
+            check_texts(document, finder if part is None else Finder(part, has_long_matches))
 
     def _decoded(self, kind: type, given: object) -> object:
         """Convert a value to ``kind``, a class that msgspec doesn't know. Raises ``ValueError`` if
@@ -301,6 +306,8 @@ class ByMsgspec(Maker):
         )
 
     def _dumped(self, result: object, kind: Hint) -> object:
+        if self._text_finder is not None:
+            check_texts(result, self._text_finder)
         library = msgspec()
         try:  # convert leniently, because some databases return 0 and 1 for booleans
             return library.convert(

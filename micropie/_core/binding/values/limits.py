@@ -39,9 +39,13 @@ from micropie._core.binding.values.constraints import (
     restricts,
 )
 from micropie._core.binding.values.finder import Finder
-from micropie._core.binding.values.unions import check_unions
+from micropie._core.binding.values.unions import check_unions, recursive_in
 from micropie._core.errors import SetupError
 from micropie._core.http.forms import UploadFile
+
+# The bytes that pydantic may store for the paths to the values of a document. Each step of a path
+# takes ``_STEP`` bytes and its key. The first ``_FREE_PATH`` bytes of a path don't count.
+_MOST_STORED, _STEP, _FREE_PATH = 50_000_000, 32, 300
 
 _FIELD_NAMES = ("__struct_fields__", "__dataclass_fields__", "__attrs_attrs__", "model_fields")
 
@@ -205,6 +209,19 @@ def has_long_matches(kind: object) -> bool:
     )
 
 
+def has_long_paths(kinds: Iterable[object]) -> bool:
+    """Return whether a client can choose long paths to many values, by the keys of a dict or by
+    nesting.
+    """
+    for kind in kinds:
+        owner = get_origin(kind) or kind
+        if isinstance(owner, type) and issubclass(owner, Mapping) and get_args(kind):
+            inside = kinds_in(get_args(kind)[-1], are_fields_in=False)
+            if len(inside) > 1 or any(map(is_structure, inside)):
+                return True
+    return bool(recursive_in(kinds))
+
+
 # -- checks of a document and of the structure created from it -------------------------------------
 
 
@@ -248,6 +265,21 @@ def _path_to(wanted: object, document: object) -> tuple[str | int, ...]:
         _, step, place = place
         path.append(step)
     return (*reversed(path),)
+
+
+def check_paths(document: object) -> None:
+    """Raise ``ValueError`` for a document of which pydantic might take very much memory for errors,
+    because it stores for each error the keys and indexes that lead to the value.
+    """
+    parts, length, stored = [document], -_FREE_PATH, 0
+    while parts:
+        objects = [one for one in parts if type(one) is dict]
+        arrays = [one for one in parts if type(one) is list]
+        parts = [*chain(*arrays), *chain.from_iterable(map(dict.values, objects))]
+        length += _STEP + max(map(len, chain(*objects)), default=0)
+        stored += max(length, 0) * len(parts)
+        if stored > _MOST_STORED:
+            raise ValueError("Expected shorter keys, or fewer levels of nesting")
 
 
 def check_texts(document: object, finder: Finder) -> None:

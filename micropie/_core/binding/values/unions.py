@@ -38,16 +38,9 @@ def check_unions(kinds: Iterable[object], about: str) -> None:
 
     ``kinds``: all types in a structure. ``about``: the beginning of the message.
     """
-    parents: dict[object, list[object]] = {}  # the types whose fields contain a type
-    nodes = dict.fromkeys(_nodes(kinds))
-    for kind in nodes:
-        for hint in hints_inside(kind):
-            for inner in _nodes(kinds_in(hint, are_fields_in=False)):
-                parents.setdefault(inner, []).append(kind)
-    for owner in filter(is_structure, nodes):
-        around = _containing(owner, parents)
-        if owner not in around:
-            continue
+    recursive = recursive_in(kinds)
+    for owner in filter(is_structure, recursive):
+        around = recursive[owner]
         stated = getattr(owner, "model_fields", {}).values()
         for field, info in zip_longest(fields_of(owner), stated):
             for union in _untagged_unions(field, info):
@@ -59,6 +52,20 @@ def check_unions(kinds: Iterable[object], about: str) -> None:
                         "long for each level of nesting, because pydantic tries several members "
                         "of its union: add Field(discriminator=...), or leave one member out"
                     )
+
+
+def recursive_in(kinds: Iterable[object]) -> Mapping[type, Set[object]]:
+    """Return the structures and the named tuples that contain themselves, each with all types that
+    contain it.
+    """
+    parents: dict[object, list[object]] = {}  # the types whose fields contain a type
+    nodes = dict.fromkeys(_nodes(kinds))
+    for kind in nodes:
+        for hint in hints_inside(kind):
+            for inner in _nodes(kinds_in(hint, are_fields_in=False)):
+                parents.setdefault(inner, []).append(kind)
+    around = {kind: _containing(kind, parents) for kind in nodes}
+    return {kind: outer for kind, outer in around.items() if kind in outer}
 
 
 def _nodes(kinds: Iterable[object]) -> Iterator[type]:
