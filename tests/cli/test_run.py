@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -259,7 +260,7 @@ TRAILERS = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"1\r\na\r\n0\r\nX-Forwarded-For: 192.0.2.1\r\nX-User: ann\r\n\r\n"
 )
-# What trusts the proxy: an application's middleware, uvicorn itself, and the handler.
+# What trusts the proxy: an application's middleware, or the handler.
 TRUSTED = """
 from micropie import App
 from micropie.middleware import ProxyHeaders
@@ -300,6 +301,45 @@ def test_R15_a_trailer_is_no_header_of_the_proxy(
         assert answer.endswith(b"127.0.0.1 None")
         server.end()
     assert "(uvicorn, ASGI" in server.output
+
+
+CLIENT = """
+from micropie import App
+from micropie.middleware import ProxyHeaders
+
+class Root(App):
+    middlewares = [{trusting}]
+
+    def index(self):
+        return f"{{self.request.client.host}} {{self.request.scheme}}"
+
+app = Root()
+"""
+FORGED = {"X-Forwarded-For": "192.0.2.1, 192.0.2.2", "X-Forwarded-Proto": "https"}
+
+
+@pytest.mark.parametrize("options", [[], ["--workers", "2"], ["--server", "waitress"]])
+@pytest.mark.parametrize(
+    ("trusting", "client"),
+    [
+        ("", "127.0.0.1 http"),
+        ('ProxyHeaders(trusted=["127.0.0.1"])', "192.0.2.2 https"),
+        ('ProxyHeaders(trusted=["127.0.0.1"], forwarded=True)', "127.0.0.1 http"),
+    ],
+)
+def test_R15_no_server_applies_the_headers_of_proxies_itself(
+    tmp_path: Path, options: list[str], trusting: str, client: str
+) -> None:
+    (tmp_path / "app.py").write_text(CLIENT.format(trusting=trusting))
+    port = str(free_port())
+    command = ["-m", "micropie", "run", "--port", port, *options]
+    # with this variable, uvicorn would believe each client
+    with serving_command(tmp_path, *command, FORWARDED_ALLOW_IPS="*") as server:
+        server.get()
+        asked = urllib.request.Request(f"http://127.0.0.1:{port}/", headers=FORGED)
+        with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
+            assert answer.read().decode() == client
+        server.end()
 
 
 def test_reload_gives_the_advice_of_development(project: Path) -> None:

@@ -155,7 +155,17 @@ def test_servers_get_their_options(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [mount.target for mount in served._micropie.mounts] == [middleware]
     assert calls == [
         (app, {"host": "127.0.0.1", "port": 1, "_quiet": True, "own": 2}),
-        (app, {"host": "127.0.0.1", "port": 1, "log_level": "warning", "http": "h11", "own": 2}),
+        (
+            app,
+            {
+                "host": "127.0.0.1",
+                "port": 1,
+                "log_level": "warning",
+                "http": "h11",
+                "proxy_headers": False,  # REMOTE_ADDR is the connection's
+                "own": 2,
+            },
+        ),
         (
             app,
             {

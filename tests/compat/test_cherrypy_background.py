@@ -73,6 +73,20 @@ def test_a_trailer_is_no_header(name: str) -> None:
     server.stop()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_an_application_gets_the_headers_of_proxies(name: str) -> None:
+    """``tools.proxy`` reads them, and nothing else does."""
+    app = App()
+    app.get("/who")(lambda: f"{request.client} {request.headers.get('x-forwarded-for')}")
+    server = BackgroundServer(app, Options(server=name))
+    asked = Request(f"http://127.0.0.1:{server.port}/who", headers={"X-Forwarded-For": "192.0.2.1"})
+    with urlopen(asked, timeout=PATIENCE) as answer:
+        said = answer.read()
+    server.stop()
+    assert said.startswith(b"Address(host='127.0.0.1', ")
+    assert said.endswith(b" 192.0.2.1")
+
+
 def test_an_open_request_is_answered_before_the_end() -> None:
     Root.entered.clear()
     Root.go_on.clear()

@@ -111,10 +111,12 @@ def _uvicorn(target: Target, options: Options) -> None:
         # With httptools, uvicorn appends the trailers of a chunked body to the headers, which RFC
         # 9110, section 6.5.1, forbids. Behind a proxy that forwards trailers, such as HAProxy, a
         # client could then set X-Forwarded-For (tests/servers/upstream/uvicorn-trailers.md). This
-        # also matters for applications without ``ProxyHeaders``: uvicorn itself trusts proxies on
-        # this machine, and handlers and mounted applications may read headers that their proxy
-        # sets.
+        # also matters for applications without ``ProxyHeaders``: handlers and mounted applications
+        # may read headers that their proxy sets.
         http="h11",
+        # Only ``ProxyHeaders`` decides whose X-Forwarded-For counts. uvicorn trusts proxies on this
+        # machine, or all clients if FORWARDED_ALLOW_IPS is "*".
+        proxy_headers=False,
         loop=options.loop or "auto",
         workers=options.workers,
         root_path=options.root_path,
@@ -192,7 +194,9 @@ def _waitress(target: Target, options: Options) -> None:
         place = {"unix_socket": options.uds, "unix_socket_perms": f"{_FOR_EVERYBODY:o}"}
     elif options.fd is not None:
         place = {"sockets": [socket.socket(fileno=options.fd)]}
-    import_module("waitress").serve(target.app, threads=8, **place, **prefix)
+    import_module("waitress").serve(
+        target.app, threads=8, clear_untrusted_proxy_headers=False, **place, **prefix
+    )
 
 
 def _wsgiref(target: Target, options: Options) -> None:

@@ -83,8 +83,13 @@ class UvicornServer(ServerAdapter):
 
     def run(self, handler: Application) -> None:
         """Serve until interrupted."""
-        # httptools would append trailers to the headers, see ``micropie.cli.serving.servers``.
-        defaults = {"log_level": "warning" if self.quiet else "info", "http": "h11"}
+        # httptools would append trailers to the headers, uvicorn believe headers of proxies: see
+        # ``micropie.cli.serving.servers``
+        defaults = {
+            "log_level": "warning" if self.quiet else "info",
+            "http": "h11",
+            "proxy_headers": False,
+        }
         options = {**defaults, **self.options}
         # ``handler`` isn't ASGI if it is WSGI middleware around a ``Bottle``
         app = handler if kind_of_target(handler, None) == "asgi" else dual(handler)

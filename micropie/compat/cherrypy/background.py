@@ -163,7 +163,11 @@ def _waitress(app: object, options: Options) -> _Parts:
     port: int = listener.getsockname()[1]
     channels: dict[int, Any] = {}
     server = import_module("waitress").create_server(
-        app, map=channels, sockets=[listener], threads=options.threads
+        app,
+        map=channels,
+        sockets=[listener],
+        threads=options.threads,
+        clear_untrusted_proxy_headers=False,  # tools.proxy reads them
     )
     open_channels: list[Any] = []
 
