@@ -4,7 +4,7 @@ page, a computation.
 Each machine runs the same file. The settings come from environment variables:
 
     REDIS_URL=redis://10.0.0.2:6379/0 MACHINE=a uvicorn --http h11 --no-proxy-headers --workers 2 examples.cluster.app:app
-    REDIS_URL=redis://10.0.0.2:6379/0 MACHINE=b gunicorn -k gthread --threads 64 --workers 2 examples.cluster.app:app
+    REDIS_URL=redis://10.0.0.2:6379/0 MACHINE=b gunicorn -k gthread --threads 64 --workers 2 --forwarder-headers none examples.cluster.app:app
 
 With ``SCHEDULER=tcp://10.0.0.2:8786``, a Dask cluster runs the computation, otherwise a pool of
 processes on the same machine. ``scripts/machines`` runs all of this on one machine, and makes parts

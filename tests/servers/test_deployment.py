@@ -334,14 +334,26 @@ def commands(server: str) -> list[str]:
     return re.findall(rf"(?:^ +|[`/ ])({server} (?:-|\w+:)[^`\n\]]*)", text, re.MULTILINE)
 
 
-def test_each_uvicorn_of_the_pages_parses_with_h11() -> None:
-    """A proxy may forward trailers."""
+SAFE = {
+    # A proxy may forward trailers, and FORWARDED_ALLOW_IPS may be in the environment.
+    "uvicorn": ("--http h11", "--no-proxy-headers"),
+    # A proxy may forward SCRIPT_NAME, as HAProxy does.
+    "gunicorn.* -k gthread": ("--forwarder-headers none",),
+    "waitress-serve": ("--no-clear-untrusted-proxy-headers",),
+}
+
+
+@pytest.mark.parametrize("server", SAFE)
+def test_each_command_of_the_pages_has_the_safe_options(server: str) -> None:
     pages = [*DOCS.glob("*.md"), ROOT / "docs" / "tutorial" / "deployment.md"]
     pages += [ROOT / "examples" / name / "README.md" for name in ("cluster", "deploy")]
-    for page in pages:
-        text = re.sub(r'[\[\]",]', "", page.read_text())  # some commands are lists
-        for command in re.findall(r"\buvicorn .*\bapp:app\b.*", text):
-            assert " --http h11 " in f"{command} ", page
+    pages.append(ROOT / "examples" / "cluster" / "app.py")
+    text = "\n".join(page.read_text() for page in pages)
+    text = re.sub(r'[\[\]",`]', "", text)  # some commands are lists
+    commands = re.findall(rf"^(?=.*\bapp:app\b).*\b{server} .*", text, re.MULTILINE)
+    assert commands
+    for command in commands:
+        assert all(f" {option} " in f"{command} " for option in SAFE[server]), command
 
 
 def test_every_ProxyHeaders_of_the_docs_can_be_made() -> None:
