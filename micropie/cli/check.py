@@ -237,6 +237,7 @@ _SEPARATORS = re.compile(r"[\[,]\s*|\\\s*\n|\n\s*(?:-\s|\]|(?=--))|[\"'\]]")
 _UVICORN_WITHOUT_H11 = re.compile(
     r"\buvicorn (?![^\n&;|]*http[ =]+h11\b)(?:[^\n&;|]* )?[a-z_][\w.]*:[a-z_]", re.IGNORECASE
 )
+_ENTRYPOINT = re.compile(r"^(ENTRYPOINT .*)\nCMD\b", re.MULTILINE)  # CMD has its arguments
 _OTHER_WORKER = re.compile(r"\buvicorn(?:\.workers|_worker)\.(?!UvicornH11Worker\b)\w")
 
 
@@ -270,11 +271,14 @@ def _advice_for_h11(name: str, text: str) -> str:
     if _OTHER_WORKER.search(text):
         return "use the worker class UvicornH11Worker"
     if name.endswith(".py"):  # no commands, which a docstring may contain
-        is_default = "uvicorn.run(" in text and not re.search(r"http\W+h11\b", text)
+        is_default = re.search(r"\buvicorn\.(?:run|Config)\(", text) and not re.search(
+            r"http\W+h11\b", text
+        )
         return 'pass http="h11"' if is_default else ""
     if re.search(r"UVICORN_HTTP\W+h11\b", text):
         return ""
-    return "add --http h11" if _UVICORN_WITHOUT_H11.search(_SEPARATORS.sub(" ", text)) else ""
+    commands = _SEPARATORS.sub(" ", _ENTRYPOINT.sub(r"\1", text))
+    return "add --http h11" if _UVICORN_WITHOUT_H11.search(commands) else ""
 
 
 def _several_workers() -> str:
