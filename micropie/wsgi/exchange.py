@@ -119,6 +119,7 @@ class WSGIExchange(Exchange):
         """
         environ, root_path = self.environ, self.root_path
         root = environ.get("SCRIPT_NAME", "").encode("latin-1")
+        port = str(environ.get("SERVER_PORT", ""))  # waitress passes the path of a UNIX socket
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -132,7 +133,7 @@ class WSGIExchange(Exchange):
             "root_path": root_path,
             "headers": self.raw_headers(),
             "client": self.client,
-            "server": (environ.get("SERVER_NAME"), int(environ.get("SERVER_PORT") or 0)),
+            "server": (environ.get("SERVER_NAME"), int(port) if port.isdecimal() else 0),
             "extensions": {},
         }
 

@@ -72,6 +72,21 @@ def test_what_a_wsgi_server_knows(cherrypy: Any, connect: MakeClient, key: str) 
     assert answer.text == repr([CLIENT[0]] * 2 + [name] + [CLIENT[0]] * 2 + [name, "ann"])
 
 
+def test_a_server_at_a_unix_socket(connect: MakeClient) -> None:
+    """waitress passes the path of the socket as the port. CherryPy answers with a 500."""
+
+    class Root:
+        @ours.expose
+        def index(self) -> str:
+            return f"{ours.request.local.ip} {ours.request.local.port}"
+
+    app = ours.Application(Root())
+    for port, expected in (("/run/app.sock", "80"), ("", "80"), ("8080", "8080")):
+        known = knowing(app, SERVER_NAME="pies.example", SERVER_PORT=port)
+        client = connect(known, "wsgi", validate=False)
+        assert client.get("/").text == f"pies.example {expected}"
+
+
 def test_a_listener_at_the_end_of_a_request(cherrypy: Any, serve: Serve) -> None:
     seen: list[str] = []
 

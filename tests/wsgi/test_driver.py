@@ -197,6 +197,18 @@ def test_a_client_may_have_no_port() -> None:
     assert get(Looks(), REMOTE_ADDR="localhost", REMOTE_PORT="None") == (200, b'["localhost",0]')
 
 
+def test_a_server_may_have_no_port() -> None:
+    """Behind a Unix socket; waitress passes the path of the socket."""
+
+    class Looks(App):
+        def index(self) -> Any:
+            return self.request.scope["server"]
+
+    for port in ("/run/app.sock", "", "80"):
+        expected = f'["testserver",{port if port.isdecimal() else 0}]'
+        assert get(Looks(), SERVER_PORT=port) == (200, expected.encode())
+
+
 def test_a_path_of_bytes_as_latin_1() -> None:
     class Looks(App):
         def default(self, *segments: str) -> Any:

@@ -340,10 +340,11 @@ class ServedRequest(Request):
         """The server's network address."""
         environ = self.native.environ
         if environ is not None:
-            name, port = environ.get("SERVER_NAME", ""), environ.get("SERVER_PORT") or 80
+            name, port = environ.get("SERVER_NAME", ""), environ.get("SERVER_PORT")
         else:
-            name, port = self.native.scope.get("server") or ("localhost", 80)
-        return Host(str(name), int(port or 80))
+            name, port = self.native.scope.get("server") or ("localhost", None)
+        stated = str(port or 80)  # waitress passes the path of a UNIX socket
+        return Host(str(name), int(stated) if stated.isdecimal() else 80)
 
     @lazy
     def rfile(self) -> IO[bytes]:
