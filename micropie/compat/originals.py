@@ -121,11 +121,13 @@ class _Watch:
         """
         if fullname != self.framework or is_installed(fullname):
             return None
-        found = (one.find_spec(fullname, path, target) for one in sys.meta_path if one is not self)
+        finders = [getattr(one, "find_spec", None) for one in sys.meta_path if one is not self]
+        # Python ignores a finder without ``find_spec``, which old packages install.
+        found = (find(fullname, path, target) for find in finders if find is not None)
         spec = next((one for one in found if one is not None), None)
         if spec is not None and spec.loader is not None:
             # The loader is None for a directory without ``__init__.py``.
-            spec.loader = _Loader(spec.loader, self.framework)  # type: ignore[assignment]
+            spec.loader = _Loader(spec.loader, self.framework)
         return spec
 
 
@@ -169,6 +171,7 @@ def _guard_cherrypy(module: Any) -> None:
     kind = type(module.serving)
     for name in ("request", "response"):
         setattr(kind, name, _PerThread(name, vars(kind)[name], module.log))
+    kind.session = _Session("session", None, module.log)
     _check_creation(module.HTTPError, lambda: module.serving.request)
 
 
@@ -209,6 +212,18 @@ class _PerThread:
         if self._name not in vars(serving):
             raise AttributeError(self._name)
         del vars(serving)[self._name]
+
+
+class _Session(_PerThread):
+    """The attribute ``session``, which has no default. It may be another client's session if the
+    server hasn't closed that client's response.
+    """
+
+    def __get__(self, serving: Any, owner: type) -> object:
+        if serving is None or self._name not in vars(serving):
+            raise AttributeError(self._name)
+        _ = serving.request  # raises an error unless the original handles the current request
+        return vars(serving)[self._name]
 
 
 def _guard_bottle(module: Any) -> None:

@@ -539,6 +539,37 @@ def test_a_request_of_cherrypy_that_was_not_closed_is_not_read(forgotten: Forgot
     app.native.wsgi_shutdown()
 
 
+def test_a_session_of_another_client_is_not_read(forgotten: Forgotten) -> None:
+    """CherryPy leaves it bound to the thread if the server doesn't close the response."""
+
+    class Root:
+        @original.expose
+        def index(self, name: str = "ann") -> str:
+            had = hasattr(original.serving, "session")
+            original.session["user"] = name
+            return f"{had} {original.session['user']}"
+
+    old = original.Application(Root(), "/old", {"/": {"tools.sessions.on": True}})
+    for lines in ("return cherrypy.session['user']", "cherrypy.session['user'] = 'eve'"):
+        app = cherrypy_app(forgotten(lines))
+        assert ask(old, "/old/") == ("200 OK", b"True ann")
+        assert original.session["user"] == "ann", "outside of a migrated request"
+        assert ask(app)[0] == "500 Internal Server Error"
+        for name in ("request", "response", "session"):
+            delattr(original.serving, name)
+        assert not hasattr(original.serving, "session")
+        assert not hasattr(type(original.serving), "session")
+        assert ask(app)[0] == "500 Internal Server Error"
+        app.native.wsgi_shutdown()
+
+    new = cherrypy.Tree()
+    new.mount(cherrypy_app(lambda: None), "")
+    new.graft(old, "/old")
+    assert ask(new, "/old/") == ("200 OK", b"True ann")
+    original.serving.clear()
+    new.native.wsgi_shutdown()
+
+
 def test_both_are_used_outside_of_requests(cherrypy: Any, serve: Serve) -> None:
     assert cherrypy.request.remote.ip == "127.0.0.1"
 
@@ -552,6 +583,15 @@ def test_both_are_used_outside_of_requests(cherrypy: Any, serve: Serve) -> None:
 
 
 # -- finding the original --------------------------------------------------------------------------
+
+
+def test_a_finder_of_an_old_package_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no ``find_spec``, and Python ignores it, too."""
+    watch("bottle")
+    [watching] = [one for one in sys.meta_path if getattr(one, "framework", "") == "bottle"]
+    monkeypatch.setattr(sys, "meta_path", [watching, object(), *sys.meta_path])
+    monkeypatch.delitem(sys.modules, "bottle")
+    assert importlib.util.find_spec("bottle") is not None
 
 
 def test_another_module_of_that_name_is_left_alone(
