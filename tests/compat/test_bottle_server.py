@@ -107,6 +107,51 @@ def test_the_standard_library_s_server(
     assert ("GET / " in capfd.readouterr().err) is not is_quiet
 
 
+@pytest.mark.parametrize("name", ["wsgiref", "cheroot"])
+def test_a_client_forges_no_header_of_a_proxy(name: str, tmp_path: Path) -> None:
+    """By a name with "_", which an environ uses for "-"."""
+    (tmp_path / "shop.py").write_text(FORGED.format(name=name))
+    ended_by = subprocess.run(
+        [sys.executable, "shop.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert "answer: 192.0.2.7 None" in ended_by.stdout, ended_by.stderr
+
+
+FORGED = """
+import os, socket, threading, time
+from http.client import HTTPConnection
+from micropie.compat import bottle
+
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+
+@bottle.get("/")
+def index():
+    get = bottle.request.get_header
+    return f"{{get('X-Forwarded-For')}} {{get('X-Real-IP')}}"
+
+def ask():
+    headers = {{"X-Forwarded-For": "192.0.2.7", "X_Forwarded_For": "6.6.6.6", "X_Real_IP": "6.6.6.6"}}
+    while True:
+        try:
+            connection = HTTPConnection("127.0.0.1", port)
+            connection.request("GET", "/", headers=headers)
+            print("answer:", connection.getresponse().read().decode(), flush=True)
+            os._exit(0)
+        except ConnectionRefusedError:
+            time.sleep(0.01)
+
+threading.Thread(target=ask).start()
+bottle.run(server="{name}", port=port, quiet=True)
+"""
+
+
 def module_with(**names: Any) -> types.ModuleType:
     module = types.ModuleType("fake")
     vars(module).update(names)

@@ -260,9 +260,11 @@ def test_cheroot_by_bottle_s_name(monkeypatch: pytest.MonkeyPatch) -> None:
             calls.append((arguments, options))
 
         def safe_start(self) -> None:
+            self.__dict__.pop("ConnectionClass")  # tested with the real cheroot
             calls.append(vars(self))
 
     fakes = {
+        "cheroot.server": types.SimpleNamespace(HTTPRequest=object, HTTPConnection=object),
         "cheroot.wsgi": types.SimpleNamespace(Server=Server),
         "cheroot.ssl.builtin": types.SimpleNamespace(BuiltinSSLAdapter=lambda *files: files),
     }

@@ -55,6 +55,15 @@ class WSGIRefServer(ServerAdapter):
         quiet = self.quiet
 
         class Handler(WSGIRequestHandler):
+            def parse_request(self) -> bool:
+                # Drop headers with "_" in their names, so that a client can't forge a proxy's
+                # header: the environ uses "_" for "-".
+                is_parsed = super().parse_request()
+                for name in [*self.headers] if is_parsed else ():
+                    if "_" in name:
+                        del self.headers[name]
+                return is_parsed
+
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 if not quiet:
                     super().log_message(format, *args)
@@ -112,9 +121,25 @@ class CherootServer(ServerAdapter):
         options = dict(self.options)
         files = [options.pop(name, None) for name in ("certfile", "keyfile", "chainfile")]
         server = import_module("cheroot.wsgi").Server((self.host, self.port), handler, **options)
+        server.ConnectionClass = _strict_connection(import_module("cheroot.server"))
         if files[0]:
             server.ssl_adapter = import_module("cheroot.ssl.builtin").BuiltinSSLAdapter(*files)
         server.safe_start()
+
+
+def _strict_connection(cheroot: Any) -> type:
+    """Return a class of connections of cheroot that drop headers with "_" in their names, see
+    ``WSGIRefServer``.
+    """
+
+    def read(rfile: object, headers: dict[bytes, bytes]) -> None:
+        cheroot.HeaderReader()(rfile, headers)
+        for name in [*headers]:
+            if b"_" in name:
+                del headers[name]
+
+    request = type("Request", (cheroot.HTTPRequest,), {"header_reader": staticmethod(read)})
+    return type("Connection", (cheroot.HTTPConnection,), {"RequestHandlerClass": request})
 
 
 class AutoServer(ServerAdapter):
