@@ -382,13 +382,30 @@ def _is_of_original(kind: type, framework: str) -> bool:
     )
 
 
-def refuse_result(framework: str, result: object) -> None:
-    """Raise ``OriginalFrameworkError`` if a handler has returned a response object of the original
-    framework. micropie would ignore its status.
+def refuse_instance(framework: str, value: object) -> None:
+    """Raise ``OriginalFrameworkError`` if ``value`` is an instance of one of the original
+    framework's classes: a route, a plugin, or a handler's response, whose status micropie would
+    ignore.
     """
-    if _is_of_original(type(result), framework):
-        subject = f"{type(result).__qualname__} is from"
+    if _is_of_original(type(value), framework):
+        subject = f"{type(value).__qualname__} is from"
         raise OriginalFrameworkError(_of_original(subject, framework, _importers(framework)))
+
+
+def advice_on_tool(namespace: str, name: str) -> str:
+    """Return advice on a missing tool if a module has added it to a toolbox of the original
+    CherryPy; otherwise "".
+    """
+    if not has_original("cherrypy"):
+        return ""
+    original: Any = sys.modules["cherrypy"]
+    importers = [one for one in _importers("cherrypy") if one in sys.modules]
+    values = [value for one in importers for value in [*vars(sys.modules[one]).values()]]
+    for box in (*original.Application.toolboxes.values(), *values):
+        is_toolbox = type(box) is type(original.tools) and box.namespace == namespace
+        if is_toolbox and name in vars(box):
+            return _of_original(f"{namespace}.{name} is from", "cherrypy", importers)
+    return ""
 
 
 def explain(framework: str, error: BaseException) -> None:
@@ -399,8 +416,10 @@ def explain(framework: str, error: BaseException) -> None:
         return
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     places = {_place(frame) for frame in frames if _imports(frame, framework)}
-    if _is_of_original(type(error), framework):
-        subject = f"{type(error).__qualname__} is from"
+    # An ``AttributeError`` refers to the object, for example to a toolbox of the original.
+    kind = type(getattr(error, "obj", error))
+    if _is_of_original(kind, framework):
+        subject = f"{kind.__qualname__} is from"
         error.add_note(_of_original(subject, framework, places))
         return
     for place in sorted(places):

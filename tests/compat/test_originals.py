@@ -241,6 +241,54 @@ def test_an_error_of_the_original_is_explained(
         assert importer in caplog.text
 
 
+def test_a_tool_of_the_original_is_named(
+    forgotten: Forgotten,
+    make_client: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A handler whose check is switched on by such a tool isn't open."""
+    checks = original._cptools.Toolbox("checks")
+    checks.local = original.Tool("before_handler", forgotten("raise cherrypy.HTTPError(403)"))
+    vars(sys.modules["helpers"])["checks"] = checks
+    monkeypatch.setattr(
+        original.tools, "local", original.Tool("before_handler", lambda: None), raising=False
+    )
+    for tool in (checks.local, original.tools.local):
+
+        class Root:
+            @cherrypy.expose
+            @tool()
+            def index(self) -> str:
+                return "open"
+
+        caplog.clear()
+        app = cherrypy.Application(Root(), "", {"/": {"checks.other.on": True, "unknown.x": 1}})
+        assert make_client(app).get("/").status_code == 500
+        name = f"{tool.namespace}.local"
+        assert f"{name} is from the original cherrypy, imported by helpers, but" in caplog.text
+
+    app = cherrypy_app(lambda: None, **{"checks.other.on": True, "unknown.x": 1})
+    assert make_client(app).get("/").text == "open"
+    app.toolboxes["checks"] = checks
+    caplog.clear()
+    assert make_client(app).get("/").status_code == 500
+    assert "Toolbox is from the original cherrypy, but" in caplog.text
+
+
+def test_routes_and_plugins_of_the_original_are_named(forgotten: Forgotten) -> None:
+    forgotten("pass")
+    app, old = bottle.Bottle(), original_bottle_app()
+    for use in (
+        lambda: app.merge(old),
+        lambda: app.merge(old.routes),
+        lambda: app.add_route(old.routes[0]),
+        lambda: app.install(original_bottle.JSONPlugin()),
+    ):
+        with pytest.raises(OriginalFrameworkError, match="is from the original bottle, imported"):
+            use()
+
+
 def test_other_failures_of_such_a_module_are_explained(
     forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:

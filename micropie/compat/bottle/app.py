@@ -33,6 +33,7 @@ from micropie.compat.bottle.templates import template
 from micropie.compat.carrier import Carried, may_see_tracebacks
 from micropie.compat.core import kind_of_target
 from micropie.compat.environs import Environ
+from micropie.compat.originals import refuse_instance
 from micropie.compat.stand_in import refuse_original
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -161,6 +162,7 @@ class Bottle(Carried):
 
     def add_route(self, route: Route) -> None:
         """Add an existing ``Route`` object. Its attribute ``app`` isn't changed."""
+        refuse_instance("bottle", route)
         self.routes.append(route)
         self.router.add(route.rule, route.method, route, name=route.name)
 
@@ -219,6 +221,7 @@ class Bottle(Carried):
 
     def merge(self, routes: Bottle | Iterable[Route]) -> None:
         """Add the routes of another application, or a list of routes."""
+        refuse_instance("bottle", routes)
         for route in list(routes.routes if isinstance(routes, Bottle) else routes):
             self.add_route(route)
 
@@ -228,6 +231,7 @@ class Bottle(Carried):
         """Apply a plugin to every route. A plugin is a decorator, or an object with
         ``apply(callback, route)``.
         """
+        refuse_instance("bottle", plugin)
         refuse_original("bottle", plugin)
         if hasattr(plugin, "setup"):
             plugin.setup(self)

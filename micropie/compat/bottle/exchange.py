@@ -29,7 +29,7 @@ from micropie.compat.core import (
     codec_of,
 )
 from micropie.compat.environs import Environ
-from micropie.compat.originals import explain, refuse_result
+from micropie.compat.originals import explain, refuse_instance
 from micropie.compat.results import CHUNK, Chunks
 
 logger = logging.getLogger("micropie")
@@ -346,12 +346,12 @@ def _peeked(exchange: Exchange, out: Any) -> object:
     ``HTTPResponse`` that the iterable raised.
     """
     try:
-        refuse_result("bottle", out)
+        refuse_instance("bottle", out)
         rest = iter(out)
         first = next(rest)
         while not first:
             first = next(rest)
-        refuse_result("bottle", first)
+        refuse_instance("bottle", first)
     except StopIteration:
         return ""
     except HTTPResponse as answer:

@@ -18,6 +18,7 @@ from micropie.compat.cherrypy.lib.encoding import ResponseEncoder
 from micropie.compat.cherrypy.lib.jsontools import json_in, json_out
 from micropie.compat.cherrypy.toolbox import Tool, Toolbox
 from micropie.compat.cherrypy.types import Namespace, Section
+from micropie.compat.originals import OriginalFrameworkError, advice_on_tool
 
 _MOST = 512  # the maximum number of plans in the cache
 
@@ -117,6 +118,8 @@ class Plan:
             self.hooks.setdefault(name.partition(".")[0], []).append(hook)
         elif namespace == "error_page":
             self.error_page[name if name == "default" else int(name)] = value
+        elif advice := advice_on_tool(namespace, name.partition(".")[0]):
+            raise OriginalFrameworkError(advice)
 
     def apply(self, request: Any, response: Any) -> None:
         """Set attributes of a request and its response from the configuration."""

@@ -14,6 +14,7 @@ from micropie.compat.cherrypy.hooks import HookMap
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.types import Section
 from micropie.compat.missing import ADVICE
+from micropie.compat.originals import advice_on_tool
 from micropie.compat.stand_in import refuse_original
 
 Target = TypeVar("Target")
@@ -198,8 +199,9 @@ class Toolbox:
     # Type checkers accept any tool because of this method. At run time, it is called only for a
     # missing tool.
     def __getattr__(self, name: str) -> Any:
-        tool = f"{self.__dict__.get('namespace', '')}.{name}"
-        advice = ADVICE.get(f"cherrypy.{tool}")
+        namespace = self.__dict__.get("namespace", "")
+        tool = f"{namespace}.{name}"
+        advice = ADVICE.get(f"cherrypy.{tool}") or advice_on_tool(namespace, name)
         raise AttributeError(f"there is no tool {tool}{f' here: {advice}' if advice else ''}")
 
     def register(self, point: str, **kwargs: Any) -> Callable[[Target], Target]:
