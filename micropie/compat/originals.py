@@ -93,16 +93,20 @@ def warn_of_originals(framework: str) -> None:
     """
     names = sorted(holders(framework))
     if names:
-        logging.getLogger("micropie").warning(
-            (
-                "%s: imports the original %s, but micropie handles the requests, so the "
-                "original request object raises an error. Put this line before all other "
-                'imports of the program: from micropie.compat import install; install("%s")'
-            ),
-            ", ".join(names),
-            framework,
-            framework,
-        )
+        _warn(framework, names)
+
+
+def _warn(framework: str, names: Iterable[str]) -> None:
+    logging.getLogger("micropie").warning(
+        (
+            "%s: imports the original %s, but micropie handles the requests, so the "
+            "original request object raises an error. Put this line before all other "
+            'imports of the program: from micropie.compat import install; install("%s")'
+        ),
+        ", ".join(names),
+        framework,
+        framework,
+    )
 
 
 class _Watch:
@@ -144,9 +148,18 @@ class _Loader:
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run the module and install the checks, see ``importlib.abc.Loader``."""
+        """Run the module, install the checks, and log a warning with the name of the module that
+        imports it, which ``warn_of_originals`` couldn't find. See ``importlib.abc.Loader``.
+        """
         self._loader.exec_module(module)
-        _guard(self._framework, module)
+        if not _guard(self._framework, module):
+            return
+        frame = sys._getframe()
+        while frame.f_back is not None and (
+            frame.f_globals is globals() or is_below(_place(frame), "importlib")
+        ):
+            frame = frame.f_back
+        _warn(self._framework, [_place(frame)])
 
     def __getattr__(self, name: str) -> Any:
         """Return an attribute of the original loader, such as ``get_source``."""
@@ -156,12 +169,17 @@ class _Loader:
 # -- the checks ------------------------------------------------------------------------------------
 
 
-def _guard(framework: str, module: Any) -> None:
+def _guard(framework: str, module: Any) -> bool:
+    """Install the checks, and return whether they weren't installed before. They aren't needed in
+    another module with the framework's name.
+    """
     name, guard = _GUARDS[framework]
-    kind = type(vars(module).get(name))  # None in another module called "bottle"
-    if is_below(kind.__module__, framework) and kind not in _guarded:
+    kind = type(vars(module).get(name))
+    is_new = is_below(kind.__module__, framework) and kind not in _guarded
+    if is_new:
         _guarded.add(kind)
         guard(module)
+    return is_new
 
 
 def _guard_cherrypy(module: Any) -> None:

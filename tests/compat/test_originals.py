@@ -407,6 +407,7 @@ def test_an_import_during_a_request(tmp_path: Path, framework: str, app: str, li
     ended = run(tmp_path, "main.py")
     assert ended.stdout.splitlines()[-2:] == ["500 500", "True"]
     assert f"helpers imports the original {framework}" in ended.stderr
+    assert ended.stderr.count(f"helpers: imports the original {framework}, but") == 1
 
 
 POOLED = """
