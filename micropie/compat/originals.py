@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dis import get_instructions
 from functools import cache, lru_cache, wraps
 from importlib.machinery import ModuleSpec
+from threading import get_ident
 from traceback import walk_tb
 from types import FrameType, ModuleType
 from typing import Any
@@ -199,7 +200,8 @@ class _PerThread:
     The original sets it before it handles a request, and removes it when the server closes the
     response, which may happen late or never. So ``__set__`` records the value on the current
     request, and ``__get__`` raises an error for any other value while a migrated application
-    handles a request.
+    handles a request. It is recorded for each thread, because a handler may call an application of
+    the original in several threads.
 
     ``log``: the original's ``cherrypy.log``. The log may read the attribute at any time, because it
         has to find the current application's log.
@@ -209,13 +211,15 @@ class _PerThread:
         self._name = name
         self._default = default
         self._log = log
-        self._recorded = f"_original_cherrypy_{name}"
+
+    def _recorded(self) -> str:
+        return f"_original_cherrypy_{self._name}_{get_ident()}"
 
     def __get__(self, serving: object, owner: type) -> object:
         own = {} if serving is None else vars(serving)
         value = own.get(self._name, self._default)
         request = migrated_request("cherrypy")
-        if request is None or (self._name in own and vars(request).get(self._recorded) is value):
+        if request is None or (self._name in own and vars(request).get(self._recorded()) is value):
             return value
         _refuse("cherrypy", self._log)
         return self._default
@@ -224,7 +228,7 @@ class _PerThread:
         vars(serving)[self._name] = value
         request = migrated_request("cherrypy")
         if request is not None:
-            vars(request)[self._recorded] = value
+            vars(request)[self._recorded()] = value
 
     def __delete__(self, serving: object) -> None:
         if self._name not in vars(serving):
@@ -259,7 +263,7 @@ def _guard_bottle(module: Any) -> None:
         if request is None:
             return
         try:
-            is_active = vars(request).get(_BOUND) is environ.fget(module.request)
+            is_active = vars(request).get(_bound()) is environ.fget(module.request)
         except RuntimeError:  # no request is bound to this thread
             is_active = False
         if not is_active:
@@ -268,7 +272,7 @@ def _guard_bottle(module: Any) -> None:
     def bind(local: object, value: object) -> None:
         request = migrated_request("bottle")
         if request is not None:
-            vars(request)[_BOUND] = value
+            vars(request)[_bound()] = value
         environ.fset(local, value)
 
     for kind in (requests, responses):
@@ -279,7 +283,8 @@ def _guard_bottle(module: Any) -> None:
     _check_creation(module.HTTPResponse, check)
 
 
-_BOUND = "_original_bottle"
+def _bound() -> str:
+    return f"_original_bottle_{get_ident()}"
 
 
 def _checked(value: Any, check: Callable[[], None]) -> property:

@@ -9,8 +9,11 @@ import importlib.util
 import io
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from pathlib import Path
+from threading import Barrier
 from types import ModuleType
 from typing import Any
 
@@ -24,6 +27,7 @@ from micropie.compat.originals import OriginalFrameworkError, explain, watch
 from tests.compat.conftest import Serve
 from tests.compat.test_stand_in import run
 from tests.conftest import MakeClient
+from tests.support.waiting import PATIENCE
 
 CLIENT = ("203.0.113.9", 50_000)
 
@@ -558,6 +562,35 @@ def ask(app: Any, path: str = "/") -> tuple[str, bytes]:
     heads: list[str] = []
     body = b"".join(app(environ, lambda status, *_: heads.append(status)))
     return heads[0], body
+
+
+def test_originals_called_in_several_threads(make_client: MakeClient) -> None:
+    """A migrated handler may call an original application in threads with its context."""
+    both = Barrier(2)
+
+    class Root:
+        @original.expose
+        def index(self) -> str:
+            both.wait(PATIENCE)
+            return str(original.request.path_info)
+
+    old_bottle = original_bottle.Bottle()
+
+    @old_bottle.get("/")
+    def index() -> str:
+        both.wait(PATIENCE)
+        return str(original_bottle.request.path)
+
+    def call(old: Callable[..., Any]) -> str:
+        with ThreadPoolExecutor(2) as pool:
+            calls = [pool.submit(copy_context().run, ask, old) for _ in "ab"]
+            return str([one.result()[0] for one in calls])
+
+    for new in (
+        cherrypy_app(partial(call, original.Application(Root(), ""))),
+        bottle_app(partial(call, old_bottle)),
+    ):
+        assert make_client(new).get("/").text == "['200 OK', '200 OK']"
 
 
 def test_a_request_that_the_thread_has_served_before_is_not_read(forgotten: Forgotten) -> None:
