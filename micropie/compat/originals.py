@@ -2,7 +2,7 @@
 
 A module that still imports the original reads the wrong ``request``: one that is unbound, or bound
 to another client's request that the same thread handled earlier. So while a migrated application
-handles a request, the original's ``request`` and ``response`` raise ``RuntimeError``, and so does
+handles a request, the original's ``request`` and ``response`` raise an exception, and so does
 the creation of its errors and responses, unless the original handles the request too. Applications
 in the same process that weren't migrated still work as before.
 
@@ -40,8 +40,12 @@ from micropie.compat.stand_in import (
 _guarded: WeakSet[type] = WeakSet()
 
 
-class OriginalFrameworkError(RuntimeError):
-    """Raised if a migrated application uses the original framework."""
+class OriginalFrameworkError(Exception):
+    """Raised if a migrated application uses the original framework.
+
+    It isn't a ``RuntimeError``, because programs that catch Bottle's ``RuntimeError``, raised
+    outside of requests, would go on as if there was no request.
+    """
 
 
 def migrated_request(framework: str) -> Request | None:

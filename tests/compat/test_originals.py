@@ -84,6 +84,7 @@ CHERRYPY_USES = [
 BOTTLE_USES = [
     "return bottle.request.remote_addr",
     "return bottle.request.get('REMOTE_ADDR')",
+    "try:\n    return bottle.request.url\nexcept RuntimeError:\n    return 'open'",
     "return bottle.request.forms.get('x')",
     "return hasattr(bottle.request, 'user')",
     "bottle.request.user = 'ann'",
