@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
+import re
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -271,7 +272,9 @@ def test_a_tool_of_the_original_is_named(
         app = cherrypy.Application(Root(), "", {"/": {"checks.other.on": True, "unknown.x": 1}})
         assert make_client(app).get("/").status_code == 500
         name = f"{tool.namespace}.local"
-        assert f"{name} is from the original cherrypy, imported by helpers, but" in caplog.text
+        # other modules of the tests may have imported it as well
+        message = f"{name} is from the original cherrypy, imported by .*helpers.*, but"
+        assert re.search(message, caplog.text)
 
     app = cherrypy_app(lambda: None, **{"checks.other.on": True, "unknown.x": 1})
     assert make_client(app).get("/").text == "open"
