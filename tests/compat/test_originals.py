@@ -222,7 +222,9 @@ def test_the_module_that_imports_the_original_is_named(
     request = vars(sys.modules["helpers"])["bottle"].request
     app = bottle_app(lambda: names["address"](request))
     assert make_client(app).get("/").status_code == 500
-    assert "tools uses the original bottle, imported by helpers, but" in caplog.text
+    # other modules of the tests may have imported it as well
+    message = "tools uses the original bottle, imported by .*helpers.*, but"
+    assert re.search(message, caplog.text)
 
 
 def test_a_decorator_of_the_original_is_named(
@@ -272,7 +274,6 @@ def test_a_tool_of_the_original_is_named(
         app = cherrypy.Application(Root(), "", {"/": {"checks.other.on": True, "unknown.x": 1}})
         assert make_client(app).get("/").status_code == 500
         name = f"{tool.namespace}.local"
-        # other modules of the tests may have imported it as well
         message = f"{name} is from the original cherrypy, imported by .*helpers.*, but"
         assert re.search(message, caplog.text)
 
