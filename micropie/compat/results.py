@@ -46,11 +46,6 @@ def then(result: object, function: Callable[[Any], object]) -> object:
     return await_first()
 
 
-def utf8(chunk: object) -> object:
-    """Return a string encoded in UTF-8, and anything else unchanged."""
-    return chunk.encode() if isinstance(chunk, str) else chunk
-
-
 class Chunks(chain[Any]):
     """An iterator over chunks, with a ``close`` method that closes their source. It is derived from
     ``chain`` for speed, because the ``__next__`` of ``chain`` is implemented in C.
@@ -68,3 +63,12 @@ class Chunks(chain[Any]):
         chunks = cls(made)
         chunks.close = getattr(source, "close", chunks.close)
         return chunks
+
+
+def in_utf8(chunks: Iterable[object]) -> Chunks:
+    """Return an iterator over chunks whose strings are encoded in UTF-8."""
+    return Chunks.of(chunks, map(_utf8, chunks))
+
+
+def _utf8(chunk: object) -> object:
+    return chunk.encode() if isinstance(chunk, str) else chunk

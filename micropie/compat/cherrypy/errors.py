@@ -21,7 +21,7 @@ from micropie.compat.cherrypy.lib.httputil import valid_status
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.urls import place, url
 from micropie.compat.core import RaisedAnswer
-from micropie.compat.results import Chunks, utf8
+from micropie.compat.results import in_utf8
 
 __version__ = "18.10.0"
 
@@ -299,8 +299,7 @@ def _made(page: Callable[..., Any], values: dict[str, str]) -> bytes | Iterator[
     made = page(**values)
     if isinstance(made, str | bytes):
         return made.encode() if isinstance(made, str) else made
-    pieces: Any = pieces_of(made) if hasattr(made, "read") else made
-    return Chunks.of(pieces, map(utf8, pieces))
+    return in_utf8(pieces_of(made) if hasattr(made, "read") else made)
 
 
 def _without_traceback(page: Callable[..., Any], values: dict[str, str]) -> bytes:

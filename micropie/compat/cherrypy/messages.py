@@ -34,7 +34,7 @@ from micropie.compat.cherrypy.types import Namespace, Parameters, Section
 from micropie.compat.core import Exchange as NativeExchange
 from micropie.compat.core import FileRange
 from micropie.compat.environs import Environ, body_of, own_environ, read_cookies
-from micropie.compat.results import Chunks, utf8
+from micropie.compat.results import Chunks, in_utf8
 
 
 class _DefaultRemote:
@@ -439,11 +439,10 @@ class Response:
                 value = b""
             elif isinstance(value, bytes):
                 value = bytes(value)  # an instance of a subclass
-            elif type(value) is ServedChunks or (
-                hasattr(value, "read") and type(value) is not FileRange
-            ):
-                pieces = value if isinstance(value, ServedChunks) else pieces_of(value)
-                value = Chunks.of(pieces, map(utf8, pieces))
+            elif hasattr(value, "read") and type(value) is not FileRange:
+                value = in_utf8(pieces_of(value))
+            elif type(value) is ServedChunks:
+                value = in_utf8(value)
             elif type(value) is EncodedChunks and not self.stream:
                 value = value.fetched()
                 # The handler may have set the number of characters instead of bytes.
