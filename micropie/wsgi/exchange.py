@@ -108,9 +108,12 @@ class WSGIExchange(Exchange):
 
     def server_client(self) -> Address | None:
         host = self.environ.get("REMOTE_ADDR")
-        # CGI has no port, and waitress passes "None" for a UNIX socket.
-        port = str(self.environ.get("REMOTE_PORT", ""))
-        return Address(host, int(port) if port.isdecimal() else 0) if host else None
+        return Address(host, self._port("REMOTE_PORT")) if host else None
+
+    def _port(self, name: str) -> int:
+        # CGI has no port. For a UNIX socket, waitress passes "None", or the path as SERVER_PORT.
+        port = str(self.environ.get(name, ""))
+        return int(port) if port.isdecimal() else 0
 
     @computed
     def scope(self) -> Scope:
@@ -119,7 +122,6 @@ class WSGIExchange(Exchange):
         """
         environ, root_path = self.environ, self.root_path
         root = environ.get("SCRIPT_NAME", "").encode("latin-1")
-        port = str(environ.get("SERVER_PORT", ""))  # waitress passes the path of a UNIX socket
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -133,7 +135,7 @@ class WSGIExchange(Exchange):
             "root_path": root_path,
             "headers": self.raw_headers(),
             "client": self.client,
-            "server": (environ.get("SERVER_NAME"), int(port) if port.isdecimal() else 0),
+            "server": (environ.get("SERVER_NAME"), self._port("SERVER_PORT")),
             "extensions": {},
         }
 
