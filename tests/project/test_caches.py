@@ -62,6 +62,7 @@ CACHES = {
     "_core/binding/fields.py:hints_of_class": AUTHORS,
     "_core/binding/signatures/results.py:_hints_inside": AUTHORS,
     "_core/binding/values/finder.py:_fields_with": AUTHORS,
+    "_core/binding/values/unions.py:_inside": AUTHORS,
     "channels/redis.py:_warn_once": "test_what_is_logged_once_is_logged_for_each_text",
     "compat/bottle/dicts.py:_environ_key": FUNCTION,
     "compat/bottle/dicts.py:_header_name": FUNCTION,

@@ -261,8 +261,10 @@ def _hint_at(structure: Hint, path: Path) -> Hint:
     """Return the annotation of the value at ``path`` in a structure, or None if it can't be
     determined, or if the value is too deep inside.
     """
-    hint = structure if len(path) <= 2 * DEEPEST else None
-    for step in path if hint is not None else ():
+    if len(path) > 2 * DEEPEST:
+        return None
+    hint = structure
+    for step in path:
         kind, _ = bare(hint)
         hints = [
             field.hint for one in members_of(kind) for field in fields_of(one) if field.name == step

@@ -7,7 +7,8 @@ again at the same place of a document, then each level of nesting doubles the ti
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from itertools import combinations, product, zip_longest
+from functools import lru_cache
+from itertools import chain, combinations, product, zip_longest
 from typing import NamedTuple, get_args, get_origin
 
 from micropie._core.binding.annotations import COLLECTIONS, Hint, bare, united
@@ -61,11 +62,17 @@ def recursive_in(kinds: Iterable[object]) -> Mapping[type, Set[object]]:
     parents: dict[object, list[object]] = {}  # the types whose fields contain a type
     nodes = dict.fromkeys(_nodes(kinds))
     for kind in nodes:
-        for hint in hints_inside(kind):
-            for inner in _nodes(kinds_in(hint, are_fields_in=False)):
-                parents.setdefault(inner, []).append(kind)
+        for inner in _inside(kind):
+            parents.setdefault(inner, []).append(kind)
     around = {kind: _containing(kind, parents) for kind in nodes}
     return {kind: outer for kind, outer in around.items() if kind in outer}
+
+
+@lru_cache(maxsize=256)  # many handlers share a model
+def _inside(kind: type) -> Sequence[type]:
+    """Return the structures and the named tuples that the fields of ``kind`` contain."""
+    kinds = chain.from_iterable(kinds_in(hint, are_fields_in=False) for hint in hints_inside(kind))
+    return [*dict.fromkeys(_nodes(kinds))]
 
 
 def _nodes(kinds: Iterable[object]) -> Iterator[type]:
