@@ -1193,8 +1193,13 @@ def test_a_compressed_file_of_the_previous_release_is_not_sent(
     headers = {"Accept-Encoding": "gzip"}
 
     def replace(file: Path, content: bytes, copying: int) -> str | None:
-        time.sleep(0.02)  # the clock of a file system moves in steps
-        release(file, content, 1)
+        newest = max(one.stat().st_ctime_ns for one in site.iterdir())
+
+        def is_newer() -> bool:
+            release(file, content, 1)
+            return file.stat().st_ctime_ns > newest
+
+        until(is_newer)  # the clock of a file system moves in steps
         monkeypatch.setattr(lookup, "_COPYING", copying)
         coding: str | None = client.get("/static/only.css", headers=headers).headers.get(
             "content-encoding"
