@@ -78,6 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "all worlds" if config.getoption("--all-worlds") else "each run"
     )
     config.addinivalue_line("markers", "in_test_all: skip it without --all-worlds")
+    config.addinivalue_line("markers", "processes: it starts a process, or listens on a socket")
     # it closes a socket that a test has left in its collector, which may run in another test
     if IS_FREE_THREADED:
         config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
