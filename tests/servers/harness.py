@@ -212,10 +212,28 @@ class _Socket:
         return io.BytesIO(self._received)
 
 
+class NotStartedError(AssertionError):
+    """A server that has accepted no connection."""
+
+
+# Why servers were launched a second time, until the test's report takes it (tests/conftest.py).
+STARTED_AGAIN: list[str] = []
+
+
 def start(kind: Kind, app: str, log: IO[bytes], **options: Any) -> Server:
-    """Launch a server and wait until it accepts connections. Fails with its output if it exits."""
+    """Launch a server and wait until it accepts connections.
+
+    One that does not start is launched once more, which the run reports: another program may have
+    taken its port. What a server does after its start, its end included, is never repeated. Fails
+    with its output if the second one does not start either.
+    """
     server = launch(kind, app, log, **options)
-    await_start(server)
+    try:
+        await_start(server)
+    except NotStartedError as error:
+        STARTED_AGAIN.append(f"{kind.command}: {error}")
+        server = launch(kind, app, log, **options)
+        await_start(server)
     return server
 
 
@@ -227,10 +245,10 @@ def await_start(server: Server) -> None:
     try:
         deadline = time.monotonic() + START_WITHIN
         while not accepts(server.port):
-            assert server.process.poll() is None, (
-                f"the server ended at its start:\n{server.output()}"
-            )
-            assert time.monotonic() < deadline, f"the server did not start:\n{server.output()}"
+            if server.process.poll() is not None:
+                raise NotStartedError(f"the server ended at its start:\n{server.output()}")
+            if time.monotonic() >= deadline:
+                raise NotStartedError(f"the server did not start:\n{server.output()}")
             time.sleep(0.02)
     except BaseException:
         server.end()
