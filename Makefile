@@ -3,7 +3,10 @@
 #
 #   make run      serve the tour of examples/ on http://127.0.0.1:8000  (PORT=8080 make run)
 #   make check    the inner loop, in a few minutes: lint, types, layers, and the tests of the core
-#   make test     everything that has to pass: lint, layers, all tests, their coverage, and beside them types
+#   make test     what to run before you send a change: lint, layers, types, all tests that start no process, and one test of
+#                 each server
+#   make test-servers  the tests that start servers, browsers, Redis and other processes
+#   make coverage both, measured: they have to reach every line and branch, so this is what has to pass before a merge
 #   make test-all the same before a release, with every case of a test in every world, and more examples (tests/conftest.py)
 #                 and the core on the other Pythons, Pyodide among them
 #   make docs     build the site of the documentation into build/site, with a playground if npm is there
@@ -18,16 +21,16 @@
 # A free-threaded one, whose name ends with "t", is tested without the libraries that it has no build of:
 # tests/support/free-threaded.toml names them.
 #
-# Tests run in WORKERS processes (WORKERS=2 make test). Four on two processors, as many tests wait for servers and other
-# processes; each takes eight seconds of a processor to import all tests. Each gets a run of neighbouring tests, which share
-# servers, and then takes some from those that are not done (worksteal).
+# Tests run in WORKERS processes (WORKERS=4 make test): two on two processors for tests that only compute, four for those
+# that wait for servers and other processes. Each gets a run of neighbouring tests, which share servers, and then takes some
+# from those that are not done (worksteal).
 #
 # make check runs the tests of the folders in CORE, below, and those that have worlds (tests/conftest.py) only in one of
 # them. These folders need no server and wait for little; they are what every request passes through.
 
 PYTHON ?= python3
 PORT ?= 8000
-WORKERS ?= 4
+WORKERS ?= $(if $(filter test-servers,$@),4,2)
 CORE := tests/flow tests/http tests/routing tests/project/test_layers.py tests/project/test_public_names.py
 NAMED := $(filter-out python3,$(notdir $(PYTHON)))
 VENV := .venv$(NAMED:%=-%)
@@ -37,11 +40,12 @@ BIN := $(VENV)/bin
 FREE_THREADED := $(filter python%t,$(NAMED))
 EVERYTHING := ./swagger-ui --editable $(if $(FREE_THREADED),. --prefer-binary --requirement build/free-threaded.txt,'.[all]' --group dev)
 LINT = $(BIN)/ruff check && $(BIN)/ruff format --check$(if $(FREE_THREADED),, && $(BIN)/lint-imports)
-# Tests that are skipped there leave lines behind that nothing runs.
-COVERAGE := $(if $(FREE_THREADED),,--cov --cov-report=)
+# What has pytest measure: `make coverage` sets it.
+COVERAGE :=
+PYTEST = $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(COVERAGE) $(OPTIONS)
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: run check types test test-all docs format release clean tests
+.PHONY: run check types test test-servers coverage test-all docs format release clean
 .DEFAULT_GOAL := test
 # Each of the hundreds of processes that tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -60,29 +64,37 @@ check: $(VENV)/.installed-test
 	@echo "== ruff, import-linter"
 	$(LINT)
 	@echo "== pytest, the core"
-	@$(call BESIDE_TYPES,$(BIN)/python -m pytest --quiet --numprocesses=$(WORKERS) --dist=worksteal --world=asyncio $(CORE))
+	@$(call BESIDE_TYPES,$(PYTEST) --quiet --processes=none --world=asyncio $(CORE))
 
 test: $(VENV)/.installed-test
-	@echo "== system packages"
-	scripts/install-system-packages
 	@echo "== ruff, import-linter"
 	$(LINT)
-	@$(call BESIDE_TYPES,$(MAKE) --no-print-directory tests OPTIONS="$(OPTIONS)")
+	@echo "== pytest, without processes but for a test of each server"
+	@$(call BESIDE_TYPES,$(PYTEST) --processes=none)
+
+test-servers: $(VENV)/.installed-test
+	@echo "== system packages"
+	scripts/install-system-packages
+	scripts/get-pyodide
+	@echo "== pytest, with processes"
+	$(PYTEST) --processes=only
+
+# The second run adds to what the first has measured, and its end compares the sum with what pyproject.toml asks. Tests that
+# are skipped without the Global Interpreter Lock leave lines behind that nothing runs, so there it only runs both.
+coverage: $(VENV)/.installed-test
+	@$(MAKE) --no-print-directory test OPTIONS="$(OPTIONS)" \
+		$(if $(FREE_THREADED),,COVERAGE="--cov --cov-report= --cov-fail-under=0")
+	@$(MAKE) --no-print-directory test-servers OPTIONS="$(OPTIONS)" \
+		$(if $(FREE_THREADED),,COVERAGE="--cov --cov-report= --cov-append") || \
+		{ $(if $(FREE_THREADED),,$(BIN)/coverage report;) false; }
 
 test-all: OPTIONS = --all-worlds
-test-all: test
+test-all: coverage
 	scripts/other-pythons
 
 types: $(VENV)/.installed-test
 	@echo "== mypy$(FREE_THREADED:%= has no build for %)"
 	$(if $(FREE_THREADED),,$(BIN)/mypy)
-
-# pytest-cov would ask coverage twice: for the total, and for what is missing. The latter is of interest after a failure.
-tests: $(VENV)/.installed-test
-	scripts/get-pyodide
-	@echo "== pytest"
-	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(COVERAGE) $(OPTIONS) || \
-		{ $(if $(COVERAGE),$(BIN)/coverage report;) false; }
 
 docs: $(VENV)/.installed-docs
 	scripts/get-pyodide

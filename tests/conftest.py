@@ -49,6 +49,7 @@ from micropie.testing.call import ON_FAILURE
 from tests.support.asgi_validator import validated
 from tests.support.left_out import IS_FREE_THREADED, LEFT_OUT, lacking
 from tests.support.loops import Loops
+from tests.support.processes import PLACES, Guard, is_chosen, mark
 from tests.support.redis_server import redis_server
 from tests.support.selection import WORLDS, left_out, worlds_of
 from tests.support.waiting import PATIENCE
@@ -79,6 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", "in_test_all: skip it without --all-worlds")
     config.addinivalue_line("markers", "processes: it starts a process, or listens on a socket")
+    config.addinivalue_line("markers", "smoke: make test runs it, although it starts a process")
     # it closes a socket that a test has left in its collector, which may run in another test
     if IS_FREE_THREADED:
         config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
@@ -137,6 +139,8 @@ def with_hooks(wrapper: Any, app: Any) -> Any:
 LOOP_PATIENCE = Settings.loop_patience
 LOOPS = Loops()
 REDIS_CLIENTS: list[RedisClient] = []
+GUARD = Guard()
+STARTED_AGAIN = "started again"  # a property of a test's report
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -171,22 +175,25 @@ def redis_clients_are_noted() -> Iterator[None]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    GUARD.forget()
     if item.get_closest_marker("in_test_all") and not item.config.getoption("--all-worlds"):
         pytest.skip("it runs in make test-all")
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown() -> Generator[None]:
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
     """Close the connections to Redis of a test that has ended: the garbage collector would warn of
-    them, in another test.
+    them, in another test. Fail a test that has started a process without saying so.
     """
     try:
-        return (yield)
+        result = yield
     finally:
         while REDIS_CLIENTS:
             client = REDIS_CLIENTS.pop()
             if os.getpid() in client._clients:
                 client.close()
+    GUARD.refuse(item)
+    return result
 
 
 # What applications of tests lack is no news; the tests of these warnings listen for themselves.
@@ -292,11 +299,14 @@ def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Have a test that fails tell what the servers have written. Skip it if it fails because it
-    needs such a library, itself or in a server.
+    needs such a library, itself or in a server. Note the servers that it has started again.
     """
+    harness = sys.modules.get("tests.servers.harness")
+    if harness is not None:
+        item.user_properties += [(STARTED_AGAIN, why) for why in harness.STARTED_AGAIN]
+        harness.STARTED_AGAIN.clear()
     report = yield
     if report.failed:
-        harness = sys.modules.get("tests.servers.harness")
         report.sections += [
             (f"Output of {server.kind.command}", server.output()[-5000:])
             for server in (harness.RUNNING if harness else ())
@@ -306,6 +316,14 @@ def pytest_runtest_makereport(
             report.outcome = "skipped"
             report.longrepr = str(item.path), 0, _needs(name)
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print which tests have started a server a second time, and why."""
+    for report in (one for many in terminalreporter.stats.values() for one in many):
+        for name, why in getattr(report, "user_properties", ()):
+            if name == STARTED_AGAIN:
+                terminalreporter.line(f"{STARTED_AGAIN}: {report.nodeid}: {why}", yellow=True)
 
 
 def _needs(name: str) -> str:
@@ -327,6 +345,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--world", choices=WORLDS, help="of the tests that run in each world, run all of this one"
     )
     parser.addoption("--all-worlds", action="store_true", help="run every case in every world")
+    parser.addoption(
+        "--processes",
+        choices=("none", "only"),
+        help="leave out the tests that start processes, or run only them",
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no test of a folder that ``--processes=none`` leaves out."""
+    name = collection_path.relative_to(ROOT).as_posix()
+    is_left_out = config.getoption("--processes") == "none" and f"{name}/".startswith(PLACES)
+    return True if is_left_out else None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    mark(item)
 
 
 # the choice before the order is shuffled, the order after it
@@ -339,10 +373,11 @@ def pytest_collection_modifyitems(
     One process would end with these alone. Tests that share a server follow each other: one process
     gets most of them.
     """
+    deselected = {item for item in items if not is_chosen(item, config.getoption("--processes"))}
     if not config.getoption("--all-worlds"):
-        deselected = left_out(items, config.getoption("--world"))
-        config.hook.pytest_deselected(items=[item for item in items if item in deselected])
-        items[:] = [item for item in items if item not in deselected]
+        deselected |= left_out(items, config.getoption("--world"))
+    config.hook.pytest_deselected(items=[item for item in items if item in deselected])
+    items[:] = [item for item in items if item not in deselected]
     yield
     first = {place: index for index, place in reversed([*enumerate(map(_place_of, items))])}
     items.sort(key=lambda item: (-_timeout_of(item), first[_place_of(item)], _server_of(item)))

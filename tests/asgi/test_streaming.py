@@ -33,6 +33,7 @@ async def cancelled(app: Any, path: str, file: Path) -> Call:
     return call
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("path", BEGINNING)
 def test_R69_its_process_is_ended(backend: str, tmp_path: Path, path: str) -> None:
     app = Pooled(processes=1)
@@ -49,6 +50,7 @@ def test_R69_its_process_is_ended(backend: str, tmp_path: Path, path: str) -> No
     app._micropie.compiled().close()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("after", [0, 1])
 def test_R61_a_client_that_leaves_waits_for_no_chunk_for_long(
     backend: str, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
@@ -75,6 +77,7 @@ def test_R61_a_client_that_leaves_waits_for_no_chunk_for_long(
     app._micropie.compiled().close()
 
 
+@pytest.mark.processes
 def test_R67_more_handlers_than_may_wait_for_a_process_get_503_at_once(
     backend: str, tmp_path: Path
 ) -> None:

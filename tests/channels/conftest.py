@@ -10,9 +10,10 @@ from contextlib import ExitStack
 import pytest
 
 from micropie.channels import Channels, RedisChannels
+from tests.support.processes import REDIS
 from tests.support.waiting import until
 
-KINDS = ["memory", "redis"]
+KINDS = ["memory", REDIS]
 
 MakeChannels = Callable[[], Channels]
 

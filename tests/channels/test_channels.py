@@ -415,6 +415,7 @@ def test_a_wait_that_was_cancelled_loses_no_message(backend: str) -> None:
     run(backend, main)
 
 
+@pytest.mark.processes
 def test_R70_a_forked_child_has_channels_of_its_own(channels: Channels) -> None:
     with channels.subscribe("room") as messages:
         channels.publish("room", "before")

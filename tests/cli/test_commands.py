@@ -833,6 +833,7 @@ def test_a_submodule_is_no_one_line(
     ]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("kind", ["", "--api", "--package"])
 def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path, kind: str) -> None:
     status, output, _ = command("new", "pies", *kind.split())
@@ -928,6 +929,7 @@ def test_a_new_project_where_none_can_be_made(command: Run, tmp_path: Path) -> N
     assert (tmp_path / "kept").read_text() == "kept"
 
 
+@pytest.mark.processes
 def test_shell(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(
         "from micropie import App\nfrom micropie.middleware import SecurityDefaults\n\n"
@@ -1350,6 +1352,7 @@ def test_a_reader_that_has_enough(
     assert closed == [True]
 
 
+@pytest.mark.processes
 def test_importing_micropie_imports_none_of_it() -> None:
     code = "import micropie, sys; print([name for name in sys.modules if name.startswith(('micropie.cli', 'micropie.cli.serving'))])"
     done = ended(sys.executable, "-c", code, environ=environment(), check=True)

@@ -73,6 +73,7 @@ SERVERS = [
 ]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("options", "chosen", "path"), SERVERS, ids=[" ".join(options) for options, *_ in SERVERS]
 )
@@ -114,6 +115,7 @@ ELSEWHERE = [
 ]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("options", [*ELSEWHERE, ["--reload"]], ids=" ".join)
 def test_a_socket_that_a_supervisor_has_opened(project: Path, options: list[str]) -> None:
     with serving_command(project, "-c", LISTEN, *options) as server:
@@ -123,6 +125,7 @@ def test_a_socket_that_a_supervisor_has_opened(project: Path, options: list[str]
     assert "Traceback" not in server.output
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "options",
     [*ELSEWHERE, ["--server", "granian"], ["--wsgi", "--server", "granian"]],
@@ -164,6 +167,7 @@ def over_unix_socket(path: Path) -> str:
         return b"".join(iter(lambda: client.recv(65536), b"")).decode()
 
 
+@pytest.mark.processes
 def test_places_where_nothing_can_listen(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -179,6 +183,7 @@ def test_places_where_nothing_can_listen(
             assert capsys.readouterr().err.startswith(f"micropie: can't listen on {sentence}")
 
 
+@pytest.mark.processes
 def test_variables_of_hosting_platforms(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -213,6 +218,7 @@ def test_variables_of_hosting_platforms(
 
 
 # whose own process imports it; that looks for a name
+@pytest.mark.processes
 @pytest.mark.parametrize("server", ["hypercorn", "daphne"])
 def test_what_a_factory_makes_is_served(project: Path, server: str) -> None:
     source = APP.format(word="made").replace(
@@ -226,6 +232,7 @@ def test_what_a_factory_makes_is_served(project: Path, server: str) -> None:
     assert running.output.startswith("app:made.app: http://")
 
 
+@pytest.mark.processes
 def test_settings_come_from_the_environment_and_a_file(project: Path) -> None:
     (project / ".env").write_text(
         f"MICROPIE_PORT={free_port()}\nMICROPIE_SERVER=waitress\nMICROPIE_APP=app:app\n"
@@ -236,6 +243,7 @@ def test_settings_come_from_the_environment_and_a_file(project: Path) -> None:
         server.end()
 
 
+@pytest.mark.processes
 def test_reload_starts_anew_when_a_file_has_changed(project: Path) -> None:
     (project / "app.py").write_text(APP.format(word="one").replace("Root()", "Root(debug=True)"))
     command = ["-m", "micropie", "run", "--reload", "--port", "0"]
@@ -278,6 +286,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("command", "trusting"),
     [
@@ -307,6 +316,7 @@ def test_R15_a_trailer_is_no_header_of_the_proxy(
 FORGED = {"X-Forwarded-For": "192.0.2.1, 192.0.2.2", "X-Forwarded-Proto": "https"}
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("options", [[], ["--workers", "2"], ["--server", "waitress"]])
 @pytest.mark.parametrize(
     ("trusting", "client"),
@@ -331,6 +341,7 @@ def test_R15_no_server_applies_the_headers_of_proxies_itself(
         server.end()
 
 
+@pytest.mark.processes
 def test_reload_gives_the_advice_of_development(project: Path) -> None:
     text = APP.format(word="one").replace(
         "class Root(App):", "class Root(App):\n    guards = ['a']"
@@ -345,6 +356,7 @@ def test_reload_gives_the_advice_of_development(project: Path) -> None:
         assert server.output.count(advice) == count
 
 
+@pytest.mark.processes
 def test_https(project: Path) -> None:
     (project / "app.py").write_text(APP.format(word="one {self.request.scheme}"))
     make_certificate(project)
@@ -367,6 +379,7 @@ def test_https(project: Path) -> None:
             server.end()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "options", ["", ", reload=True", ', server="waitress"', ", workers=2", ', server="hypercorn"']
 )
@@ -380,6 +393,7 @@ def test_a_script_serves_itself(tmp_path: Path, options: str) -> None:
     assert "Traceback" not in server.output
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
 def test_an_application_without_a_name_is_served_in_this_process(tmp_path: Path, loop: str) -> None:
     script = APP.format(word="unnamed").replace(
@@ -392,6 +406,7 @@ def test_an_application_without_a_name_is_served_in_this_process(tmp_path: Path,
         server.end()
 
 
+@pytest.mark.processes
 def test_a_module_that_is_run_has_its_full_name(tmp_path: Path) -> None:
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "site.py").write_text(
@@ -403,6 +418,7 @@ def test_a_module_that_is_run_has_its_full_name(tmp_path: Path) -> None:
         server.end()
 
 
+@pytest.mark.processes
 def test_run_without_a_guard_does_nothing_in_the_process_that_serves(tmp_path: Path) -> None:
     script = APP.format(word="unguarded") + f'\napp.run(port={free_port()}, server="granian")\n'
     (tmp_path / "shop1.py").write_text(script)
@@ -471,6 +487,7 @@ WRONG = [
 @pytest.mark.parametrize(
     ("options", "sentence"), WRONG, ids=[" ".join(options) for options, _ in WRONG]
 )
+@pytest.mark.processes  # some of them are noticed when a port is bound
 def test_what_can_not_be_done_is_one_sentence(
     project: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -492,6 +509,7 @@ app.get("/<a>/<b>")(lambda a: a)
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("options", [[], ["--wsgi"]])
 def test_a_mistake_of_set_up_is_one_sentence(
     tmp_path: Path,
@@ -506,6 +524,7 @@ def test_a_mistake_of_set_up_is_one_sentence(
     assert line.endswith("has no parameter 'b'")
 
 
+@pytest.mark.processes
 def test_a_mistake_of_set_up_ends_a_script_with_one_sentence() -> None:
     app = App()
     app.get("/<a>/<b>")(lambda a: a)
@@ -535,6 +554,7 @@ def test_what_a_script_asks_for_is_checked_too(tmp_path: Path) -> None:
         choose(Options(server="waitress", ssl_certfile=certfile, ssl_keyfile=keyfile))
 
 
+@pytest.mark.processes
 def test_a_child_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reloading, "END_WITHIN", 0.2)
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(100)"
@@ -545,6 +565,7 @@ def test_a_child_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) ->
     assert child.returncode == -signal.SIGKILL
 
 
+@pytest.mark.processes
 def test_a_port_in_use(project: Path) -> None:
     with serving_command(
         project, "-m", "micropie", "run", "--server", "wsgiref", "--port", str(free_port())
@@ -716,6 +737,7 @@ def with_inside(isolated: bool, **settings: object) -> App:
     return app
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("make", "workers", "kinds"),
     [

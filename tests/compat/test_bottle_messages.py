@@ -152,6 +152,7 @@ def test_outside_of_handlers_the_thread_that_imports_has_a_request(bottle: Any) 
     assert bottle.response.status_code == 404
 
 
+@pytest.mark.processes
 def test_a_new_process_has_a_request_at_once() -> None:
     program = "from micropie.compat import bottle; bottle.response.status = 404; print(bottle.request.path)"
     done = ended(sys.executable, "-c", program, environ=environment())

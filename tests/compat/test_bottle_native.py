@@ -686,6 +686,7 @@ def test_routes_may_be_added_while_the_application_serves(
     assert client.get("/late").headers["x-after"] == "1"
 
 
+@pytest.mark.processes
 def test_a_moved_application_gains_a_handler_in_a_process(make_client: MakeClient) -> None:
     client = make_client(moved_shop.app)
     assert client.get("/moved").text == str(os.getpid())

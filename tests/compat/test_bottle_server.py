@@ -81,6 +81,7 @@ def test_what_can_not_be_served(options: Any, words: str) -> None:
         bottle.run(**{"app": bottle.Bottle(), **options})
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("is_quiet", [True, False])
 def test_the_standard_library_s_server(
     is_quiet: bool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -107,6 +108,7 @@ def test_the_standard_library_s_server(
     assert ("GET / " in capfd.readouterr().err) is not is_quiet
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", ["wsgiref", "cheroot"])
 def test_a_client_forges_no_header_of_a_proxy(name: str, tmp_path: Path) -> None:
     """By a name with "_", which an environ uses for "-"."""
@@ -261,6 +263,7 @@ def test_an_application_by_the_name_of_its_module(
     assert made not in bottle.default_app
 
 
+@pytest.mark.processes
 def test_the_reloader_starts_anew_when_a_file_has_changed(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(

@@ -41,6 +41,7 @@ def get(server: BackgroundServer, path: str = "/") -> str:
         return text
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", NAMES)
 def test_a_server_starts_and_stops(name: str) -> None:
     before = {*threading.enumerate()}
@@ -121,6 +122,7 @@ def test_an_application_that_does_not_start(caplog: pytest.LogCaptureFixture) ->
         BackgroundServer(app, Options(server="uvicorn"))
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_servers_that_are_not_installed_are_left_out(
     host: str, monkeypatch: pytest.MonkeyPatch
@@ -156,6 +158,7 @@ def trusting(certificate_and_key: tuple[str, str]) -> ssl.SSLContext:
     return context
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", ["uvicorn", "wsgiref"])
 @pytest.mark.parametrize(("root_path", "prefix"), [("", "__Host-"), ("/x", "__Secure-")])
 def test_R42_over_https_no_other_host_plants_a_session(

@@ -311,6 +311,7 @@ def run(
     )
 
 
+@pytest.mark.processes
 def test_a_program_that_forgets_to_exit(tmp_path: Path) -> None:
     done = run(
         tmp_path, "bus.subscribe('stop', lambda: print('stopped'))\nbus.start()\nbus.start()"
@@ -320,6 +321,7 @@ def test_a_program_that_forgets_to_exit(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("channel", ["start", "exit"])
 def test_a_program_that_can_not_exit_in_order(tmp_path: Path, channel: str) -> None:
     listener = {"start": "bus.exit", "exit": "lambda: 1 / 0"}[channel]
@@ -331,6 +333,7 @@ def test_a_program_that_can_not_exit_in_order(tmp_path: Path, channel: str) -> N
     assert "not reached" not in done.stdout
 
 
+@pytest.mark.processes
 def test_a_restart_runs_the_program_again(tmp_path: Path) -> None:
     script = """
 again = os.path.exists("marker")
@@ -349,6 +352,7 @@ if not again:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.processes
 def test_signals(tmp_path: Path) -> None:
     script = """
 before = signal.getsignal(signal.SIGTERM)
@@ -371,6 +375,7 @@ print(signal.getsignal(signal.SIGTERM) == before)
     assert done.stdout.endswith("True\n")
 
 
+@pytest.mark.processes
 def test_a_hangup_of_a_process_without_a_terminal_restarts(tmp_path: Path) -> None:
     script = """
 if os.path.exists("marker"):
@@ -583,6 +588,7 @@ def test_a_file_with_the_process_s_number(process: Process, bus: Any, tmp_path: 
     plugin.exit()
 
 
+@pytest.mark.processes
 def test_privileges_are_dropped(tmp_path: Path) -> None:
     script = """
 dropped = plugins.DropPrivileges(bus, umask=0o027, uid=os.getuid(), gid=os.getgid())
@@ -609,6 +615,7 @@ def test_root_s_other_groups_are_left(our_bus: wspbus.Bus, monkeypatch: pytest.M
     assert called == [("setgroups", []), ("setgid", 7), ("setgid", 7)]
 
 
+@pytest.mark.processes
 def test_a_program_goes_to_the_background(tmp_path: Path) -> None:
     out = tmp_path / "out"
     script = f"""

@@ -65,6 +65,7 @@ def get(server: Server, path: str = "/") -> str:
 # -- cherrypy.server -------------------------------------------------------------------------------
 
 
+@pytest.mark.processes
 def test_a_server_starts_and_stops_with_its_bus(bus: Bus, server: Server) -> None:
     lines: list[str] = []
     bus.subscribe("log", lambda message, level: lines.append(message))
@@ -86,6 +87,7 @@ def test_a_server_starts_and_stops_with_its_bus(bus: Bus, server: Server) -> Non
     bus.exit()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", ["waitress", "wsgiref"])
 def test_servers_by_name(server: Server, name: str) -> None:
     server.instance = name
@@ -97,6 +99,7 @@ def test_servers_by_name(server: Server, name: str) -> None:
     assert server.application.native._micropie.compiled().config.settings.threads == 3
 
 
+@pytest.mark.processes
 def test_a_handler_may_stop_its_server(bus: Bus, server: Server) -> None:
     class Stopping:
         @cherrypy.expose
@@ -131,6 +134,7 @@ def test_settings_that_would_be_ignored(
         server.start()
 
 
+@pytest.mark.processes
 def test_an_address_that_can_not_be_had(server: Server) -> None:
     server.start()
     other = Server(server.bus)
@@ -177,6 +181,7 @@ def test_waiting_for_a_server_that_fails() -> None:
     assert server.running
 
 
+@pytest.mark.processes
 def test_something_else_than_a_tree_may_be_served(server: Server) -> None:
     def application(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
@@ -390,6 +395,7 @@ def answer_of(process: subprocess.Popen[str], port: int, path: str = "/") -> str
     return answers[0]
 
 
+@pytest.mark.processes
 def test_quickstart_serves_until_it_is_told_to_end(tmp_path: Path) -> None:
     port = free_port()
     with run(tmp_path, QUICKSTART, port) as process:
@@ -402,6 +408,7 @@ def test_quickstart_serves_until_it_is_told_to_end(tmp_path: Path) -> None:
     assert "ENGINE Serving on http://127.0.0.1" in output
 
 
+@pytest.mark.processes
 def test_a_handler_may_end_the_program(tmp_path: Path) -> None:
     port = free_port()
     script = (
@@ -416,6 +423,7 @@ def test_a_handler_may_end_the_program(tmp_path: Path) -> None:
     assert "<exit>" in output
 
 
+@pytest.mark.processes
 def test_the_server_alone_starts_nothing_else(tmp_path: Path) -> None:
     port = free_port()
     script = (
@@ -449,6 +457,7 @@ app = cherrypy.tree
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("kind", ["uvicorn", "gunicorn-gthread"])
 def test_a_server_from_outside(tmp_path: Path, kind: str) -> None:
     (tmp_path / "hosted_cherrypy.py").write_text(HOSTED)

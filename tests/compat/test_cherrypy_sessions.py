@@ -730,6 +730,7 @@ session.save()
 """
 
 
+@pytest.mark.processes
 def test_files_are_locked_for_other_processes(sessions_folder: Path) -> None:
     session = sessions.FileSession(storage_path=str(sessions_folder), lock_timeout=0.01)
     session["a"] = 1

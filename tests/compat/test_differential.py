@@ -19,6 +19,7 @@ def test_there_are_enough_requests_and_their_names_are_unique(framework: str) ->
     assert len({conversation.name for conversation in conversations}) == len(conversations)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_original_answers_the_same_twice(framework: str) -> None:
     """Otherwise nothing could be learned from a difference."""
@@ -28,6 +29,7 @@ def test_the_original_answers_the_same_twice(framework: str) -> None:
     assert all(answer.status for answers in original(framework) for answer in answers)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("framework", MOVED)
 def test_a_moved_application_answers_as_the_original_but_where_it_is_meant(
     framework: str, world: str

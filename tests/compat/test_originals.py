@@ -394,6 +394,7 @@ print({framework}.__file__ == {framework}.__spec__.loader.get_filename("{framewo
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("framework", "app", "line"),
     [
@@ -449,6 +450,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.processes
 def test_a_handler_in_a_process_counts_as_well(tmp_path: Path) -> None:
     (tmp_path / "helpers.py").write_text("import bottle, cherrypy\n")
     (tmp_path / "main.py").write_text(POOLED)

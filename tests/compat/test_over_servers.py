@@ -16,6 +16,8 @@ from tests.compat.play import play
 from tests.servers.harness import KINDS, Server, serving
 from tests.support.waiting import PATIENCE, until
 
+pytestmark = pytest.mark.processes
+
 SERVERS = {"uvicorn": "asgi", "gunicorn-gthread": "wsgi"}
 MOVED = ["bottle", "cherrypy"]
 

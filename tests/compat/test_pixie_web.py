@@ -285,6 +285,7 @@ def test_the_server_is_an_application(client: TestClient) -> None:
     assert pixie_web.server.run is pixie_web.run
 
 
+@pytest.mark.processes
 def test_outside_of_a_request_it_is_the_main_process() -> None:
     code = "from micropie.compat.pixie_web import proc_env; print(proc_env.proc_type)"
     done = ended(sys.executable, "-c", code, check=True)

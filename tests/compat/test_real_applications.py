@@ -20,6 +20,8 @@ from tests.compat.asking import basic, upload
 from tests.servers.harness import Answer, Server, serving
 from tests.support.commands import ended
 
+pytestmark = pytest.mark.processes
+
 SERVERS = ["uvicorn", "gunicorn-gthread"]
 IN_ANN = {"Authorization": basic("ann", "xyz")}
 

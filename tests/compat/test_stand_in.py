@@ -74,6 +74,7 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return ended(sys.executable, *command, folder=folder, environ=environment())
 
 
+@pytest.mark.processes
 def test_a_plugin_gets_the_stand_in(shop: Path) -> None:
     (shop / "wsgi.py").write_text(
         'from micropie.compat import install\ninstall("bottle")\ninstall("bottle")\ninstall("bottle", "vendored.bottle")\n'
@@ -93,6 +94,7 @@ def test_a_plugin_gets_the_stand_in(shop: Path) -> None:
     assert (ended.stdout, ended.stderr) == ("/pies\n", "")
 
 
+@pytest.mark.processes
 def test_submodules_are_the_stand_in_s_or_say_what_to_write(tmp_path: Path) -> None:
     (tmp_path / "site_of_old.py").write_text(
         'from micropie.compat import install\ninstall("cherrypy")\n'
@@ -118,6 +120,7 @@ def test_an_import_that_fails_inside_of_a_stand_in_is_its_own(
         importlib.import_module("old_pixie_web")
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("command", [("-m", "shop", "a"), ("shop.py", "a")], ids=" ".join)
 def test_a_program_runs_without_a_changed_line(shop: Path, command: tuple[str, ...]) -> None:
     ended = run(shop, "-m", "micropie.compat", "bottle", *command)
@@ -125,6 +128,7 @@ def test_a_program_runs_without_a_changed_line(shop: Path, command: tuple[str, .
     assert ended.stdout.endswith("'a'] /pies\n")
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "command", [(), ("bottle",), ("flask", "-m", "shop"), ("bottle", "-m")], ids=" ".join
 )

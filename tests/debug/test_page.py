@@ -624,6 +624,7 @@ def test_R76_guards_and_inner_applications_are_not_in_the_key_s_way(
     assert client.get(KEY_PATH.replace("<key>", debug_key())).status_code == 200
 
 
+@pytest.mark.processes
 def test_R76_the_environment_may_state_the_key() -> None:
     code = "from micropie.debug import debug_key; print(debug_key())"
 

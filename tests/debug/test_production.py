@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.commands import ended
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 
 # Each request is one that the advisor reviews in development.

@@ -430,6 +430,7 @@ def test_a_server_that_never_reads_has_them_run_by_its_close(app: Root) -> None:
     assert len(app.diary.wait(6)) == 6
 
 
+@pytest.mark.processes
 def test_R70_a_forked_child_waits_for_nothing_of_its_parents(app: Root) -> None:
     close_background_loops()
     begin(app, path="/blocks").read()

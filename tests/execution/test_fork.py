@@ -59,6 +59,7 @@ for options in ({"protocol": "wsgi"}, {"backend": "asyncio"}, {"backend": "trio"
 """
 
 
+@pytest.mark.processes
 def test_the_package_serves_where_there_is_no_fork(tmp_path: object) -> None:
     code = textwrap.dedent(ELSEWHERE + SERVE)
     result = ended(sys.executable, "-c", code, str(tmp_path))
@@ -82,6 +83,7 @@ def test_a_pool_of_processes_says_that_windows_has_none(monkeypatch: pytest.Monk
         Pool(1).call(1.0, int)
 
 
+@pytest.mark.processes
 def test_an_owner_hears_of_forks_as_long_as_it_lives() -> None:
     class Owner:
         def __init__(self, number: int) -> None:

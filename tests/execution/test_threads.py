@@ -226,6 +226,7 @@ anyio.run(main)
 """
 
 
+@pytest.mark.processes
 def test_a_call_that_hangs_does_not_keep_the_process_from_ending() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", HANGS], capture_output=True, timeout=PATIENCE, check=False

@@ -518,6 +518,7 @@ def test_R38_odd_names_are_not_found(
     assert make_client(app).get("/").status_code == 404
 
 
+@pytest.mark.processes
 def test_R38_what_is_no_file_does_not_block(
     make_client: MakeClient, site: Path, cached: bool
 ) -> None:
@@ -1968,6 +1969,7 @@ def test_threads_may_use_the_cache_together(site: Path, stays_fresh: None) -> No
     assert sum(cache.fresh(_key(str(number))) is not None for number in range(50)) == 20
 
 
+@pytest.mark.processes
 def test_R70_a_forked_child_has_a_cache_of_its_own(site: Path) -> None:
     ask = _asking(Files(site, cached=True))
     assert ask() == SMALL

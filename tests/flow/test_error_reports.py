@@ -113,6 +113,7 @@ class Kept(Transport):
             self.events.append(event)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("path", ["/crash", "/crash_async", "/stream", "/stream_async"])
 def test_sentry_gets_the_exception_with_its_request(
     make_client: MakeClient, world: str, path: str

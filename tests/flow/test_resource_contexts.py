@@ -443,9 +443,10 @@ def test_the_key_is_a_type_with_its_types_or_without_or_a_function(make_client: 
             "SetupError: reads_form reads the body, but has to run before the body is "
             "received: read the body in the handler",
         ),
-        (
+        pytest.param(
             "/elsewhere",
             "RuntimeError: a handler in the process pool has no self.url_for, self.render, self.channels or",
+            marks=pytest.mark.processes,
         ),
     ],
 )

@@ -153,6 +153,7 @@ def test_a_coroutine_in_html_lacks_an_await(make: Any) -> None:
     coroutine.close()
 
 
+@pytest.mark.processes
 def test_importing_micropie_asks_for_no_template_strings() -> None:
     code = "import sys, micropie; micropie.html('{}', 1); assert 'string.templatelib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

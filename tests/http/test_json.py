@@ -545,6 +545,7 @@ def test_a_refusal_names_the_reason_or_the_place(text: str | bytes, words: str) 
             loads(text)
 
 
+@pytest.mark.processes
 def test_R77_a_million_brackets_do_not_crash_the_process() -> None:
     script = (
         "import orjson\nfrom micropie._core.http.json import Codec\n"

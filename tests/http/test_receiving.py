@@ -693,6 +693,7 @@ print((after - before) / size)
 """
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(IS_FREE_THREADED, reason="its allocator keeps memory that has been freed")
 def test_R21_of_a_json_body_nothing_is_kept_but_itself_and_its_document(world: str) -> None:
     command = [sys.executable, "-c", JSON_COST, world]
@@ -995,6 +996,7 @@ def test_a_hook_that_asks_for_json_is_told_how_to_read_it(
     assert "write json.loads(await request.body())" in caplog.text
 
 
+@pytest.mark.processes
 def test_a_process_parses_what_its_handler_asks_for(
     make_client: MakeClient, parsed: list[bool]
 ) -> None:

@@ -158,6 +158,7 @@ def test_a_check_that_hangs_all_night_long_holds_few_threads(
     ]
 
 
+@pytest.mark.processes
 def test_for_a_liveness_probe_only_the_author_s_checks_count(make_client: MakeClient) -> None:
     app = Root(session_backend=RedisSessionBackend(f"redis://127.0.0.1:{free_port()}/0"))
     app.health("/livez", live=True)
@@ -211,6 +212,7 @@ def test_backends_in_the_whole_tree_are_asked(make_client: MakeClient, redis_url
     app.channels.close()
 
 
+@pytest.mark.processes
 def test_backends_out_of_reach_make_it_unready_also_for_a_client_with_a_session(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:

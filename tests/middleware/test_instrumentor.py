@@ -103,6 +103,7 @@ run()
 TO_CONSOLE = ["--traces_exporter=console", "--metrics_exporter=none", "--logs_exporter=none"]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("server", "place"), [("uvicorn", "--port={}"), ("gunicorn", "-b:{}")])
 def test_the_command_makes_spans_of_a_program_that_knows_nothing_of_it(
     tmp_path: Path, server: str, place: str

@@ -204,6 +204,7 @@ def test_subscribers_are_counted_once_each(make_client: MakeClient) -> None:
         assert numbers['http_request_duration_seconds_count{method="GET",route="/events"}'] == 1
 
 
+@pytest.mark.processes
 def test_the_pool(make_client: MakeClient) -> None:
     client = make_client(measured(Root(processes=2)))
     assert client.get("/computes").text == "computed"
@@ -436,6 +437,7 @@ def run_script(tmp_path: Path, script: str) -> str:
     return done.stdout
 
 
+@pytest.mark.processes
 def test_one_process_answers_for_all_and_forgets_the_gauges_of_dead_ones(tmp_path: Path) -> None:
     output = run_script(tmp_path, SEVERAL)
     counts = re.findall(
@@ -446,6 +448,7 @@ def test_one_process_answers_for_all_and_forgets_the_gauges_of_dead_ones(tmp_pat
     assert limits[-1] == "40.0"
 
 
+@pytest.mark.processes
 def test_answers_at_the_same_time_forget_the_same_processes(tmp_path: Path) -> None:
     run_script(tmp_path, SCRAPES)
     assert not list(tmp_path.glob("gauge_livesum_500????.db"))  # not its own number

@@ -35,6 +35,7 @@ from micropie.sessions import SessionBackend
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 from tests.support.ports import free_port
+from tests.support.processes import REDIS
 from tests.support.redis_server import redis_server
 from tests.support.waiting import PATIENCE
 
@@ -67,7 +68,7 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", REDIS])
 def store(request: pytest.FixtureRequest, clock: Clock) -> Iterator[RateStore]:
     """Each of the stores, with the test's clock."""
     if request.param == "memory":
@@ -441,6 +442,7 @@ def test_two_applications_share_one_redis(make_client: MakeClient, redis_url: st
         store.close()
 
 
+@pytest.mark.processes
 def test_a_request_is_one_command_and_an_exempt_one_is_none(
     make_client: MakeClient, tmp_path: Path
 ) -> None:
@@ -530,6 +532,7 @@ OUT = "RateLimit: the rate store is unavailable, so requests are not counted"[:5
 BACK = "RateLimit: the rate store is available again"
 
 
+@pytest.mark.processes
 def test_without_redis_requests_are_allowed(
     make_client: MakeClient, nowhere: str, outages: Callable[[], list[str]]
 ) -> None:
@@ -540,6 +543,7 @@ def test_without_redis_requests_are_allowed(
     assert outages() == [OUT]
 
 
+@pytest.mark.processes
 def test_or_refused_if_configured(
     make_client: MakeClient, nowhere: str, outages: Callable[[], list[str]]
 ) -> None:
@@ -552,6 +556,7 @@ def test_or_refused_if_configured(
     assert (app.ran, outages()) == (0, [OUT])
 
 
+@pytest.mark.processes
 def test_a_redis_that_comes_back_counts_again(
     make_client: MakeClient,
     tmp_path: Path,
@@ -575,6 +580,7 @@ def test_a_redis_that_comes_back_counts_again(
     rates.close()
 
 
+@pytest.mark.processes
 def test_a_redis_that_does_not_answer_is_waited_for_by_one_request(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,7 +117,11 @@ def only(spans: Spans) -> ReadableSpan:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/inlined", "/on_the_loop", "/lines", "/async_lines", "/computes"]
+    "path",
+    [
+        *("/", "/inlined", "/on_the_loop", "/lines", "/async_lines"),
+        pytest.param("/computes", marks=pytest.mark.processes),
+    ],
 )
 def test_the_span_is_current_wherever_the_handler_runs(
     make_client: MakeClient, spans: Spans, path: str

@@ -106,6 +106,7 @@ def test_a_hook_can_hand_over_to_an_asgi_application_without_a_lifespan(backend:
         assert run(backend, get, app, "/x").status == 200
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("is_used", [False, True])
 def test_R70_a_forked_child_and_its_parent_answer(backend: str, is_used: bool) -> None:
     app = site(portal_backend=backend)

@@ -90,6 +90,7 @@ def test_the_library_of_the_loop_is_not_told_to_be_the_thread_s(backend: str) ->
     assert run(backend, get, site(app), "/m").body == b"ran"
 
 
+@pytest.mark.processes
 def test_R70_a_forked_child_has_threads_of_its_own(backend: str) -> None:
     assert run(backend, get, site(hello), "/m").body == b"hello"
     read, write = os.pipe()

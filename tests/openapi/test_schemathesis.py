@@ -2,7 +2,7 @@
 mismatch: the examples, the topics that a client is generated for, and the tutorial of an API.
 
 ``scripts/schemathesis`` asks each operation EXAMPLES times, ``make test-all`` five times and
-``make test`` twice.
+``make test-servers`` twice.
 """
 
 from __future__ import annotations

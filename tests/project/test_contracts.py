@@ -51,6 +51,7 @@ def test_each_contract_has_a_violation() -> None:
     assert [*VIOLATIONS] == CONTRACTS
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("violations", [VIOLATIONS, SECOND], ids=["first", "second"])
 def test_a_violation_breaks_its_contract(
     tmp_path: Path, violations: dict[str, tuple[str, str]]

@@ -287,6 +287,7 @@ OPTIONAL = {
 OPTIONAL |= {"uvicorn", "hypercorn", "granian", "gunicorn", "h11", "websockets"}
 
 
+@pytest.mark.processes
 def test_anyio_is_all_that_it_needs_and_nothing_is_started() -> None:
     code = ALONE.format(optional=OPTIONAL)
     done = ended(sys.executable, "-c", code)
@@ -347,6 +348,7 @@ OF_ONE_PROTOCOL = {
 MOST_OF_OURS = {True: 107, False: 107}
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("asgi", [True, False], ids=["asgi", "wsgi"])
 def test_what_a_first_answer_does_not_need_is_not_imported(asgi: bool) -> None:
     code = FIRST_ANSWER.format(asgi=asgi)
@@ -387,6 +389,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.processes
 def test_a_worker_that_has_started_has_not_imported_what_waiting_needs() -> None:
     done = ended(sys.executable, "-c", STARTED)
     assert (done.returncode, done.stderr) == (0, "")
@@ -409,6 +412,7 @@ def test_the_other_project_of_this_name_is_noticed(tmp_path: Path, name: str) ->
         refuse_namesake(tmp_path)
 
 
+@pytest.mark.processes
 def test_two_projects_in_one_place_are_no_import(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "micropie", tmp_path / "micropie")
     (tmp_path / "micropie-0.13.dist-info").mkdir()
@@ -436,6 +440,7 @@ assert "micropie.debug.missing_names" in loaded()
 """
 
 
+@pytest.mark.processes
 def test_only_a_missing_public_name_imports_the_names_of_other_frameworks() -> None:
     done = ended(sys.executable, "-c", LOOKED_UP)
     assert (done.returncode, done.stderr) == (0, "")

@@ -197,7 +197,14 @@ def ask_hostile(client: TestClient, place: str, line: str) -> None:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("page", MODULES, ids=name_of)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.processes] if page.name == "processes.md" else [])
+        for page in MODULES
+    ],
+    ids=name_of,
+)
 def test_the_examples_answer_as_they_say_and_send_no_markup_of_a_client(
     page: Path, world: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +239,7 @@ def test_the_examples_answer_as_they_say_and_send_no_markup_of_a_client(
     check_each(page, check)
 
 
+@pytest.mark.processes
 @pytest.mark.timeout(240)
 def test_a_test_that_is_copied_alone_runs(tmp_path: Path) -> None:
     every = [module for modules in MODULES.values() for module in modules]
@@ -258,6 +266,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("page", "command", "output", "before"), COMMANDS, ids=lambda value: getattr(value, "stem", "")
 )

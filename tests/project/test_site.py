@@ -249,6 +249,7 @@ def test_the_site_has_all_public_names_and_loads_nothing_from_elsewhere(site: Pa
     assert "samesite:str|None=...," in shown  # of set_cookie, whose keywords are a TypedDict
 
 
+@pytest.mark.processes
 @BUILDING
 def test_an_old_address_leads_to_the_page_that_has_its_text(
     site: Path, address: str, browser: webdriver.Chrome
@@ -641,6 +642,7 @@ OF_TOUR = {
 }
 
 
+@pytest.mark.processes
 @pytest.mark.in_test_all
 @needs_pyodide
 @BUILDING
@@ -857,6 +859,7 @@ def test_the_table_of_statuses_has_all_that_the_framework_raises() -> None:
     assert raised <= set(re.findall(r"^\|(\d{3})\|", table, re.MULTILINE))
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("page", "complaints"),
     [

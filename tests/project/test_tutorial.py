@@ -39,6 +39,7 @@ def run(folder: Path, *arguments: str, typed: str = "") -> subprocess.CompletedP
     )
 
 
+@pytest.mark.processes
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("step", "protocol"),
@@ -58,6 +59,7 @@ def test_a_step_passes_its_tests(tmp_path: Path, step: str, protocol: str) -> No
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.processes
 def test_an_author_is_added(tmp_path: Path) -> None:
     folder = tmp_path / "blog"
     shutil.copytree(STEPS / "step5", folder)
@@ -101,6 +103,7 @@ for sent in (PieChange(name="plum"), PieChange(note=None), PieChange()):
 """
 
 
+@pytest.mark.processes
 def test_a_generated_client_tells_a_missing_field_from_null(tmp_path: Path) -> None:
     """Of docs/how-to/partial-updates.md; its type says which field may be null."""
     page = (STEPS.parent.parent / "docs" / "how-to" / "partial-updates.md").read_text()

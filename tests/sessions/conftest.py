@@ -17,8 +17,9 @@ from micropie.sessions import (
     SignedCookieSessionBackend,
     SQLiteSessionBackend,
 )
+from tests.support.processes import REDIS
 
-SHARED = ["memory", "sqlite", "redis"]
+SHARED = ["memory", "sqlite", REDIS]
 
 MakeBackend = Callable[[str], SessionBackend]
 

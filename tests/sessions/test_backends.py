@@ -21,6 +21,7 @@ from micropie.sessions import Session
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 from tests.support.environment import unmeasured
+from tests.support.processes import REDIS
 from tests.support.waiting import PATIENCE, until
 
 ROOT = Path(micropie.__file__).parent.parent
@@ -284,7 +285,8 @@ def run_to_the_end(code: str, *arguments: str) -> None:
     assert (ended.stderr.decode(), ended.returncode) == ("", 0)
 
 
-@pytest.mark.parametrize("shared", ["sqlite", "redis"], indirect=True)
+@pytest.mark.processes
+@pytest.mark.parametrize("shared", ["sqlite", REDIS], indirect=True)
 def test_R43_twenty_writers_in_four_processes_lose_nothing(shared: SessionBackend) -> None:
     shared.save("id", {"a": 1}, 60)
     run_to_the_end(IMPORT + IN_PROCESSES + OPEN + EACH_OF_MANY, *place(shared), "4")
@@ -324,13 +326,15 @@ def test_R43_a_slow_writer_is_not_always_too_late(shared: SessionBackend) -> Non
     assert shared.load("id") == {"n": sum(writer.result() for writer in writing), "slow": 3}
 
 
-@pytest.mark.parametrize("shared", ["sqlite", "redis"], indirect=True)
+@pytest.mark.processes
+@pytest.mark.parametrize("shared", ["sqlite", REDIS], indirect=True)
 def test_R70_a_forked_child_opens_connections_of_its_own(shared: SessionBackend) -> None:
     shared.save("id", {"a": 1}, 60)
     run_to_the_end(IMPORT + OPEN + FORKED, *place(shared))
     assert shared.load("id") == {"a": 1, "n": 7}
 
 
+@pytest.mark.processes
 def test_sqlite_is_opened_by_many_processes_at_once(tmp_path: Path) -> None:
     path = tmp_path / "sessions.db"
     save = "backend.save(str(process), {'a': 1}, 60)"
@@ -445,7 +449,7 @@ class Picky(Site):
         self.request.session[("a", "b")] = 1
 
 
-@pytest.mark.parametrize("name", ["memory", "sqlite", "redis", "cookie"])
+@pytest.mark.parametrize("name", ["memory", "sqlite", REDIS, "cookie"])
 @pytest.mark.parametrize(
     ("path", "problem"),
     [

@@ -95,6 +95,7 @@ def patient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[s
         backend.close()
 
 
+@pytest.mark.processes
 def test_R67_a_redis_that_hangs_is_waited_for_by_one_request(
     make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: list[float]
 ) -> None:
@@ -181,6 +182,7 @@ def test_a_file_needs_no_session_unless_a_hook_or_an_error_page_does(
     backend.close()
 
 
+@pytest.mark.processes
 @every_loop
 def test_R67_all_else_is_answered_while_forty_requests_wait_for_redis(
     backend: str, tmp_path: Path, patient: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -215,6 +217,7 @@ def test_R67_all_else_is_answered_while_forty_requests_wait_for_redis(
     run(backend, main)
 
 
+@pytest.mark.processes
 def test_R67_half_of_a_wsgi_servers_threads_wait_for_redis(
     tmp_path: Path, patient: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -368,6 +368,7 @@ def test_a_deleted_file_of_sqlite_is_noticed_by_all_workers(
     check.close()
 
 
+@pytest.mark.processes
 def test_what_is_left_of_a_deleted_file_of_sqlite_is_in_nobody_s_way(tmp_path: Path) -> None:
     """Another process has it open, and no request yet that tells it."""
     path = tmp_path / "sessions.db"
@@ -458,6 +459,7 @@ def test_redis_that_is_not_there_is_a_503(make_client: MakeClient) -> None:
     assert client.get("/look").status_code == 200
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("command", "values"), [("config set maxmemory", (1, 0)), ("replicaof", ("::1 1", "no one"))]
 )
@@ -512,6 +514,7 @@ def test_redis_that_does_not_answer_is_out_of_reach(monkeypatch: pytest.MonkeyPa
         backend.close()
 
 
+@pytest.mark.processes
 def test_redis_that_comes_back_is_used_again(tmp_path: Path) -> None:
     with redis_server(tmp_path) as url:
         backend = RedisSessionBackend(url)

@@ -806,6 +806,7 @@ def test_what_jinja2_itself_fails_to_import_is_not_taken_for_jinja2(
         Pages(write({"page.html": ""})).render("page.html")
 
 
+@pytest.mark.processes
 def test_jinja2_is_imported_by_the_first_template() -> None:
     code = "import sys, micropie; assert 'jinja2' not in sys.modules; assert micropie.template(source='{{ 1 }}') == '1'"
     subprocess.run(

@@ -71,6 +71,7 @@ def test_another_missing_module_is_not_blamed_on_httpx2(monkeypatch: pytest.Monk
         import_without({"anyio"}, monkeypatch)
 
 
+@pytest.mark.processes
 def test_without_httpx2_the_clients_stand_on_httpx() -> None:
     command = [sys.executable, "-m", "tests.testing.predecessor"]
     done = ended(*command)

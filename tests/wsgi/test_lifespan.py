@@ -217,6 +217,7 @@ def everything(app: App) -> str:
     return " ".join(f"{status}" for status, _ in (get(app, path) for path in PATHS))
 
 
+@pytest.mark.processes
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 @both
 def test_R70_a_child_serves_after_its_parent_was_used(sync: bool, backend: str) -> None:
@@ -229,6 +230,7 @@ def test_R70_a_child_serves_after_its_parent_was_used(sync: bool, backend: str) 
     app.wsgi_shutdown()
 
 
+@pytest.mark.processes
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 @both
 def test_R70_a_child_starts_its_own(sync: bool) -> None:
@@ -240,6 +242,7 @@ def test_R70_a_child_starts_its_own(sync: bool) -> None:
     app.wsgi_shutdown()
 
 
+@pytest.mark.processes
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 @both
 def test_R70_a_child_stops_its_own_and_not_its_parents(sync: bool) -> None:
@@ -259,6 +262,7 @@ def test_R70_a_child_stops_its_own_and_not_its_parents(sync: bool) -> None:
     assert app.log == ["up", "down"]
 
 
+@pytest.mark.processes
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_R70_a_child_of_a_parent_that_never_served() -> None:
     app = Root()
@@ -266,6 +270,7 @@ def test_R70_a_child_of_a_parent_that_never_served() -> None:
     assert app.log == []
 
 
+@pytest.mark.processes
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_R70_a_fork_while_others_start_does_not_inherit_their_lock() -> None:
     app, entered, leave = Root(sync=True), threading.Event(), threading.Event()
@@ -335,6 +340,7 @@ def run_program(*paths: str, prefix: str = "", end: str = "") -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("path", "prefix"),
     [
@@ -350,14 +356,17 @@ def test_a_worker_that_exits_shuts_down_and_does_not_hang(path: str, prefix: str
     assert run_program(path, prefix=prefix) == ["up", "200", "down"]
 
 
+@pytest.mark.processes
 def test_a_worker_that_exits_by_sys_exit_as_gunicorns_do() -> None:
     assert run_program("/body", end="sys.exit(0)") == ["up", "200", "down"]
 
 
+@pytest.mark.processes
 def test_a_worker_that_never_served_starts_nothing() -> None:
     assert run_program() == []
 
 
+@pytest.mark.processes
 def test_importing_and_building_starts_no_thread() -> None:
     code = "import threading, micropie; app = micropie.App(); app._micropie.compiled(); print(threading.active_count())"
     done = ended(sys.executable, "-c", code, check=True)
@@ -382,6 +391,7 @@ def test_a_worker_of_multiprocessing_is_stopped_by_its_finalizers(
     assert app.log == ["up", "down"]
 
 
+@pytest.mark.processes
 def test_a_stop_that_fails_when_the_worker_ends_is_in_the_log_once(tmp_path: Path) -> None:
     code = textwrap.dedent(PROGRAM).format(
         root=str(Path(__file__).parents[2]), prefix="sync_", paths=("/",), end=""

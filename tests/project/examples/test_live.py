@@ -37,6 +37,7 @@ def browse(kind: str, server_of: ServerOf) -> Iterator[Browse]:
         yield browse
 
 
+@pytest.mark.processes
 def test_events(browse: Browse) -> None:
     client = browse("events")
     assert 'EventSource("/events/bake")' in client.get("").text
@@ -47,6 +48,7 @@ def test_events(browse: Browse) -> None:
     assert "Baking" not in answer.text
 
 
+@pytest.mark.processes
 def test_chat(browse: Browse, kind: str, server_of: ServerOf) -> None:
     client = browse("chat")
     assert "<h1>a &lt;room&gt;</h1>" in client.get("?room=a+<room>").text
@@ -77,6 +79,7 @@ def test_chat(browse: Browse, kind: str, server_of: ServerOf) -> None:
     assert client.post("say/kitchen", data={"name": "Ann", "text": ""}).status_code == 400
 
 
+@pytest.mark.processes
 def test_socketio() -> None:
     with serving("examples.socketio.app:app") as server_of:
         url = f"http://127.0.0.1:{server_of('uvicorn').port}"

@@ -10,6 +10,8 @@ from websockets.sync.client import connect
 
 from tests.servers.harness import ANSWER_WITHIN, KINDS, ServerOf, serving
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture(scope="module")
 def server_of() -> Iterator[ServerOf]:

@@ -122,6 +122,7 @@ def typed_examples(folder: Path) -> list[Path]:
     return files
 
 
+@pytest.mark.processes
 @pytest.mark.timeout(240)  # 10 seconds of a processor
 def test_mypy_finds_nothing_in_the_examples_of_the_pages_and_two_new_projects(
     tmp_path: Path, examples: list[Path]
@@ -132,6 +133,7 @@ def test_mypy_finds_nothing_in_the_examples_of_the_pages_and_two_new_projects(
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.processes
 @pytest.mark.timeout(240)
 def test_mypy_finds_nothing_in_a_new_api(tmp_path: Path) -> None:
     assert micropie(tmp_path, "new", "pies", "--api").returncode == 0

@@ -1,0 +1,89 @@
+"""Which tests start processes, and a guard that fails a test that does so without the mark.
+
+A process is a child of any kind: a server, a browser, a type checker, ``redis-server``, a process of
+the pool. A thread that listens on a socket counts as well. ``make test`` leaves these tests out
+(``--processes=none``), so no other program decides how long it takes and whether it passes;
+``make test-servers`` runs them alone (``--processes=only``). The ``smoke`` tests are the exception:
+``make test`` starts each supported server once.
+
+A test has the mark ``processes`` if it is in one of ``PLACES``, if it uses one of ``FIXTURES``, or
+by ``@pytest.mark.processes`` on the function, the parameter or the module.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import pytest
+
+# Where tests start processes, or share those of their neighbours. make test doesn't import these files
+# at all. The last three have cases that compute only, but import a library that takes seconds.
+PLACES = (
+    "tests/cli/test_bare.py",
+    "tests/execution/pool/",
+    "tests/execution/test_redis_",
+    "tests/project/deploy/",
+    "tests/servers/",
+    "tests/works_with/",
+    "tests/openapi/test_generated_clients.py",
+    "tests/openapi/test_schemathesis.py",
+    "tests/project/test_benchmarks.py",
+)
+
+# Fixtures that start a process, whatever test requests them.
+FIXTURES = frozenset({"redis_url"})
+
+# The parameter of a fixture that uses a real Redis for one of its kinds.
+REDIS = pytest.param("redis", marks=pytest.mark.processes)
+
+STARTS = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"})
+
+
+def mark(item: pytest.Item) -> None:
+    """Mark a test that starts a process because of its place or its fixtures."""
+    if item.nodeid.startswith(PLACES) or not FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+        item.add_marker(pytest.mark.processes)
+
+
+def is_chosen(item: pytest.Item, processes: str | None) -> bool:
+    """Return whether a test runs with ``--processes=none``, with ``only`` or, for None, without the
+    option.
+    """
+    starts = item.get_closest_marker("processes") is not None
+    is_smoke = item.get_closest_marker("smoke") is not None
+    if processes == "none":
+        return is_smoke or not starts
+    return processes is None or (starts and not is_smoke)
+
+
+class Guard:
+    """Records what the running test starts, from an audit hook that lasts as long as Python."""
+
+    def __init__(self) -> None:
+        self._started: list[str] = []
+        sys.addaudithook(self._record)
+
+    def _record(self, event: str, arguments: tuple[object, ...]) -> None:
+        if event in STARTS:
+            self._started.append(event)
+        elif event == "socket.bind":
+            bound = arguments[0]
+            if isinstance(bound, socket.socket) and bound.family != socket.AF_NETLINK:
+                self._started.append(event)
+
+    def forget(self) -> None:
+        """Begin with the next test."""
+        self._started.clear()
+
+    def refuse(self, item: pytest.Item) -> None:
+        """Fail a test without the mark that has started something."""
+        started = self._started[:]
+        self.forget()
+        if started and item.get_closest_marker("processes") is None:
+            pytest.fail(
+                f"this test starts a process or listens on a socket ({started[0]}), but has no "
+                "mark: add @pytest.mark.processes, and make test-servers runs it instead of make "
+                "test. Or write the test without a process.",
+                pytrace=False,
+            )
