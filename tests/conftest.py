@@ -359,10 +359,6 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if is_left_out else None
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    mark(item)
-
-
 # the choice before the order is shuffled, the order after it
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(
@@ -373,6 +369,8 @@ def pytest_collection_modifyitems(
     One process would end with these alone. Tests that share a server follow each other: one process
     gets most of them.
     """
+    for item in items:
+        mark(item)
     deselected = {item for item in items if not is_chosen(item, config.getoption("--processes"))}
     if not config.getoption("--all-worlds"):
         deselected |= left_out(items, config.getoption("--world"))
