@@ -57,6 +57,7 @@ class Kind(NamedTuple):
 _GUNICORN = (
     "gunicorn --bind 127.0.0.1:{port} --workers {workers} --no-control-socket --graceful-timeout 5"
 )
+_GRANIAN = "tests.support.granian --port {port} --workers {workers}"
 
 KINDS = {
     # a worker has a minute to start, as the machine may be busy
@@ -67,7 +68,7 @@ KINDS = {
         "asgi", "hypercorn --bind 127.0.0.1:{port} --workers {workers} -k asyncio"
     ),
     "hypercorn-trio": Kind("asgi", "hypercorn --bind 127.0.0.1:{port} --workers {workers} -k trio"),
-    "granian-asgi": Kind("asgi", "granian --port {port} --workers {workers} --interface asgi"),
+    "granian-asgi": Kind("asgi", f"{_GRANIAN} --interface asgi"),
     # Daphne has no lifespan: start-up runs before the first request, and the application does not
     # learn of the end.
     "daphne": Kind("asgi", "daphne -b 127.0.0.1 -p {port}", has_end=False),
@@ -75,9 +76,7 @@ KINDS = {
     "gunicorn-sync": Kind("wsgi", f"{_GUNICORN} -k sync"),
     "gunicorn-gthread": Kind("wsgi", f"{_GUNICORN} -k gthread --threads 4"),
     "gunicorn-gthread-preload": Kind("wsgi", f"{_GUNICORN} -k gthread --threads 4 --preload"),
-    "granian-wsgi": Kind(
-        "wsgi", "granian --port {port} --workers {workers} --interface wsgi", has_raw_path=False
-    ),
+    "granian-wsgi": Kind("wsgi", f"{_GRANIAN} --interface wsgi", has_raw_path=False),
     # Waitress does not handle SIGTERM: the kernel ends it, and nothing of Python runs.
     "waitress": Kind("wsgi", "waitress --listen=127.0.0.1:{port} --threads=4", stop=signal.SIGINT),
 }
@@ -169,11 +168,6 @@ class Server:
         try:
             # hypercorn's handler of signals hangs if it is interrupted by another one
             if not self.told:
-                self.tell_to_end()
-            # it ignores the signal while it starts a worker; others may end hastily
-            if "granian" in self.kind.command:
-                with suppress(subprocess.TimeoutExpired):
-                    self.process.wait(4)
                 self.tell_to_end()
             self.process.wait(STOP_WITHIN)
         except subprocess.TimeoutExpired:

@@ -198,10 +198,11 @@ def _become(
     command = [sys.executable, *arguments]
     if arguments[0] == "-c" or "gevent" in arguments or _options(environ) != _options(os.environ):
         os.execve(sys.executable, command, environ)
+    kept = {name.rpartition(".")[2] for name in arguments[1:2]}
     before, after = (each["PYTHONPATH"].split(os.pathsep) for each in (os.environ, environ))
     sys.path[: 1 + len(before)] = [folder, *after]
     for name in [*sys.modules]:
-        if name.partition(".")[0] in SERVERS.difference(arguments[1:2]):
+        if name.partition(".")[0] in SERVERS - kept:
             del sys.modules[name]
     vars(process)["ORIGINAL_DIR"] = folder
     sys.orig_argv[:] = command

@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from micropie.cli.serving.options import Options, ServingError, Target
+from micropie.cli.serving.reloading import CHILD_PORT
+from micropie.cli.serving.signals import handled_in_a_thread
 from micropie.extensions import run_gunicorn
 from micropie.wsgi import open_server
 
@@ -24,6 +26,10 @@ ALL = (WORKERS, SSL, UDS, FD)
 # The permissions of a UNIX socket, for all servers. Everybody may connect, because the proxy runs
 # as another user.
 _FOR_EVERYBODY = 0o666
+
+# Seconds after which granian kills a worker that hasn't ended, without its shutdown handlers. Under
+# ``--reload`` it must be faster than ``END_WITHIN``, or the killed server would leave its worker.
+_KILL_AFTER, _KILL_AFTER_RELOAD = 30, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +151,7 @@ def _hypercorn(target: Target, options: Options) -> None:
 def _granian(interface: str, target: Target, options: Options) -> None:
     granian = import_module("granian")
     constants = import_module("granian.constants")
-    granian.Granian(
+    server = granian.Granian(
         target.named("granian"),
         address=options.host,
         port=options.port,
@@ -157,7 +163,13 @@ def _granian(interface: str, target: Target, options: Options) -> None:
         url_path_prefix=options.root_path or None,
         ssl_cert=options.ssl_certfile,
         ssl_key=options.ssl_keyfile,
-    ).serve()
+        # Without an interval, a worker waits without limit for the connections of HTTP/2 clients
+        # that don't answer. With it, granian closes them after 5 s and another 20 s.
+        http2_settings=import_module("granian.http").HTTP2Settings(keep_alive_interval=5000),
+        workers_kill_timeout=_KILL_AFTER_RELOAD if CHILD_PORT in os.environ else _KILL_AFTER,
+    )
+    with handled_in_a_thread(server):
+        server.serve()
 
 
 def _daphne(target: Target, options: Options) -> None:
