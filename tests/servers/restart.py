@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import anyio
 
@@ -12,6 +14,11 @@ from micropie import App, EventStream, WebSocket
 
 
 class Root(App):
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        yield
+        sys.stderr.write("the lifespan has ended\n")
+
     def index(self) -> str:
         return str(os.getpid())
 

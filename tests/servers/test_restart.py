@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
+from h2.connection import H2Connection
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -42,7 +44,10 @@ from tests.support.ports import free_port
 # The row of the page's table, and the settings that it states.
 SETTINGS = {
     "uvicorn": ("uvicorn", "--timeout-graceful-shutdown 30"),
-    "granian-asgi": ("granian, `--interface asgi`", "--workers-kill-timeout 30"),
+    "granian-asgi": (
+        "granian, `--interface asgi`",
+        "--http2-keep-alive-interval 5000 --workers-kill-timeout 30",
+    ),
     "granian-wsgi": ("granian, `--interface wsgi`", "--workers-kill-timeout 10"),
     "gunicorn-asgi": ("gunicorn, `-k asgi`", "--graceful-timeout 30"),
     "gunicorn-gthread": (
@@ -55,8 +60,12 @@ SETTINGS = {
     "daphne": ("daphne", ""),
 }
 # Hypercorn's streams and WebSockets wait until the grace is over, of two options the last one
-# counts. granian waits for so long with each old worker after it has started a new one.
-SHORTER = {"hypercorn-trio": "--graceful-timeout 2", "granian-asgi": "--respawn-interval 1"}
+# counts. granian waits for so long with each old worker after it has started a new one, and then for
+# an answer to a PING.
+SHORTER = {
+    "hypercorn-trio": "--graceful-timeout 2",
+    "granian-asgi": "--respawn-interval 1 --http2-keep-alive-timeout 1",
+}
 # They end the streams and WebSockets at once. Hypercorn's workers don't get the signal: it cuts
 # them off after its grace.
 AT_ONCE = ["uvicorn", "granian-asgi", "gunicorn-asgi"]
@@ -155,6 +164,25 @@ def test_R62_R65_on_shut_down_requests_are_answered_streams_end_and_websockets_h
             with pytest.raises(IncompleteRead):
                 events.read()
     server.process.wait(STOP_WITHIN)
+
+
+@pytest.mark.processes
+def test_R62_an_http2_client_that_does_not_answer_keeps_no_worker_of_granian(serve: Start) -> None:
+    """Its connection is closed before the worker would be killed, so the shutdown handlers run."""
+    server = serve("granian-asgi")
+    client = H2Connection()
+    client.initiate_connection()
+    method, scheme, path = (":method", "GET"), (":scheme", "http"), (":path", "/ticks")
+    client.send_headers(1, [method, scheme, (":authority", "localhost"), path], end_stream=True)
+    with socket.create_connection(("127.0.0.1", server.port), ANSWER_WITHIN) as connection:
+        connection.sendall(client.data_to_send())
+        received = b""
+        while b"tick" not in received:
+            received += connection.recv(65536)
+        server.tell_to_end()
+        assert server.process.wait(STOP_WITHIN) == 0
+    assert "the lifespan has ended" in server.output()
+    assert "Killing" not in server.output()
 
 
 @pytest.mark.parametrize("name", WSGI)
