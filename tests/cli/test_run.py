@@ -266,7 +266,7 @@ def test_reload_starts_anew_when_a_file_has_changed(project: Path) -> None:
 
 TRAILERS = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
-    b"1\r\na\r\n0\r\nX-Forwarded-For: 192.0.2.1\r\nX-User: ann\r\n\r\n"
+    b"1\r\na\r\n0\r\nX-Note: oat\r\n\r\n"
 )
 # What trusts the proxy: an application's middleware, or the handler.
 TRUSTED = """
@@ -295,11 +295,9 @@ if __name__ == "__main__":
         (["app.py"], ""),
     ],
 )
-def test_R15_a_trailer_is_no_header_of_the_proxy(
-    tmp_path: Path, command: list[str], trusting: str
-) -> None:
+def test_R15_a_trailer_is_no_header(tmp_path: Path, command: list[str], trusting: str) -> None:
     port = free_port()
-    script = TRUSTED.format(trusting=trusting, shown="headers.get('x-user')")
+    script = TRUSTED.format(trusting=trusting, shown="headers.get('x-note')")
     script = script.replace("PORT", str(port))
     (tmp_path / "app.py").write_text(script)
     command = [word.replace("PORT", str(port)) for word in command]

@@ -63,12 +63,12 @@ def test_a_server_starts_and_stops(name: str) -> None:
 @pytest.mark.parametrize("name", ["uvicorn", "waitress"])
 def test_a_trailer_is_no_header(name: str) -> None:
     app = App()
-    app.post("/who")(lambda: str(request.headers.get("x-user")))
+    app.post("/who")(lambda: str(request.headers.get("x-note")))
     server = BackgroundServer(app, Options(server=name))
     with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
         client.sendall(
             b"POST /who HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked"
-            b"\r\n\r\n1\r\na\r\n0\r\nX-User: ann\r\n\r\n"
+            b"\r\n\r\n1\r\na\r\n0\r\nX-Note: oat\r\n\r\n"
         )
         assert b"".join(iter(lambda: client.recv(65536), b"")).endswith(b"None")
     server.stop()

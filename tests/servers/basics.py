@@ -207,6 +207,10 @@ class Basics(App):
         self.response.set_cookie("flavour", flavour, max_age=3600)
         return "Thank you."
 
+    @get
+    def note(self) -> str:
+        return f"You note {escape(self.request.headers.get('x-note', 'nothing'))}."
+
     def likes(self) -> str:
         return f"likes: {self.request.session.get('likes', 0)}"
 

@@ -13,9 +13,11 @@ import re
 import shlex
 import shutil
 import socket
+import socketserver
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import requires, version
@@ -98,8 +100,6 @@ HYPERCORN = re.findall(r"^    (hypercorn .*)$", text_of("each-server.md"), re.MU
     ids=["uvicorn", "gunicorn", "httptools", "hypercorn"],
 )
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
-    nginx = program("nginx")
-    ports = free_port(), free_port(), free_port()
     with ExitStack() as stack:
         # a short name, as that of a socket has to be
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -117,25 +117,33 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
         log = stack.enter_context((folder / "log").open("wb"))
         variables = dict(pair.split("=") for pair in environment.split())
         stack.enter_context(running(shlex.split(command), folder / "blog", variables, log))
-        configuration = replaced(
-            block("nginx.md", "nginx"),
-            ("/run/blog/server.sock", f"{folder}/server.sock"),
-            ("listen 80;", f"listen 127.0.0.1:{ports[0]};"),
-            ("listen 443 ssl;", f"listen 127.0.0.1:{ports[1]};"),
-        )
-        configuration = re.sub(r"^ *ssl_certificate.*\n", "", configuration, flags=re.MULTILINE)
-        configuration += behind_balancer(configuration, ports[2])
-        user = "user root;" if os.geteuid() == 0 else ""
-        (folder / "nginx.conf").write_text(
-            AROUND.format(folder=folder, site=configuration, user=user)
-        )
-        stack.enter_context(
-            running([nginx, "-c", str(folder / "nginx.conf"), "-p", str(folder)], folder, {}, log)
-        )
+        ports = stack.enter_context(nginx_in(folder, log))
         plain, https, balanced = (f"http://127.0.0.1:{port}" for port in ports)
         site = Site(plain, https, balanced, folder / "log")
         until(lambda: is_ready(site.https))
         yield site
+
+
+@contextmanager
+def nginx_in(folder: Path, log: IO[bytes]) -> Iterator[tuple[int, int, int]]:
+    """Run the page's nginx before ``server.sock`` in the folder.
+
+    Yields the ports for http, for https (without TLS), and for a proxy in front.
+    """
+    ports = free_port(), free_port(), free_port()
+    configuration = replaced(
+        block("nginx.md", "nginx"),
+        ("/run/blog/server.sock", f"{folder}/server.sock"),
+        ("listen 80;", f"listen 127.0.0.1:{ports[0]};"),
+        ("listen 443 ssl;", f"listen 127.0.0.1:{ports[1]};"),
+    )
+    configuration = re.sub(r"^ *ssl_certificate.*\n", "", configuration, flags=re.MULTILINE)
+    configuration += behind_balancer(configuration, ports[2])
+    user = "user root;" if os.geteuid() == 0 else ""
+    (folder / "nginx.conf").write_text(AROUND.format(folder=folder, site=configuration, user=user))
+    command = [program("nginx"), "-c", str(folder / "nginx.conf"), "-p", str(folder)]
+    with running(command, folder, {}, log):
+        yield ports
 
 
 def behind_balancer(configuration: str, port: int) -> str:
@@ -214,26 +222,69 @@ def test_the_application_knows_the_client_of_a_proxy_in_front_of_nginx(site: Sit
     assert "client=203.0.113.9 " in line
 
 
-def test_a_trailer_does_not_change_the_client(site: Site) -> None:
-    """nginx drops trailers, also in front of uvicorn with httptools."""
-    head = "GET /read/78 HTTP/1.1", "Host: blog.example.com", "Transfer-Encoding: chunked"
-    body = b"1\r\na\r\n0\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n"
-    url = httpx.URL(site.https)
-    with socket.create_connection((url.host, url.port or 80), PATIENCE) as client:
-        client.sendall("\r\n".join([*head, "Connection: close"]).encode() + b"\r\n\r\n" + body)
-        answer = b"".join(iter(lambda: client.recv(65536), b""))
-    assert answer.startswith(b"HTTP/1.1 404 ")
-    until(lambda: "/read/78" in site.log.read_text())
-    (line,) = [line for line in site.log.read_text().splitlines() if "/read/78" in line]
-    assert "client=127.0.0.1 " in line
+class Received(NamedTuple):
+    """nginx's address, and each request as nginx passed it on."""
+
+    address: tuple[str, int]
+    requests: list[bytes]
+
+    def send(self, *headers: str, body: bytes = b"") -> bytes:
+        """Send a request to nginx, and return what the server behind it gets."""
+        head = ["GET / HTTP/1.1", "Host: blog.example.com", "Connection: close", *headers]
+        with socket.create_connection(self.address, PATIENCE) as client:
+            client.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + body)
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 204 ")
+        return self.requests.pop()
 
 
-def test_a_client_gets_no_connection_by_http_2_past_nginx(site: Site) -> None:
-    """hypercorn upgrades a connection to HTTP/2. nginx would not see the requests on it."""
-    upgrade = {"Connection": "Upgrade, HTTP2-Settings", "HTTP2-Settings": "AAMA"}
-    for spelling in ("h2c", "H2C", "websocket, h2c", "h2c, websocket"):
-        headers = {**HOST, **upgrade, "Upgrade": spelling}
-        assert httpx.get(f"{site.https}/", headers=headers).status_code == 200
+@pytest.fixture(scope="module")
+def received() -> Iterator[Received]:
+    """The page's nginx before a server that does nothing but to write down what it receives."""
+    requests: list[bytes] = []
+
+    class Recorder(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            head = b"".join(iter(self.rfile.readline, b"\r\n"))
+            length = re.search(rb"(?i)^content-length: (\d+)", head, re.MULTILINE)
+            requests.append(head + self.rfile.read(int(length[1]) if length else 0))
+            self.wfile.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        recorder = socketserver.ThreadingUnixStreamServer(f"{folder}/server.sock", Recorder)
+        stack.enter_context(recorder)
+        threading.Thread(target=recorder.serve_forever).start()
+        stack.callback(recorder.shutdown)
+        log = stack.enter_context((folder / "log").open("wb"))
+        _, https, _ = stack.enter_context(nginx_in(folder, log))
+        until(lambda: is_listening(("127.0.0.1", https)))
+        yield Received(("127.0.0.1", https), requests)
+
+
+def is_listening(address: tuple[str, int]) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(address) == 0
+
+
+@pytest.mark.processes
+def test_nginx_drops_trailers(received: Received) -> None:
+    """So uvicorn with httptools is safe behind it."""
+    body = b"1\r\na\r\n0\r\nX-Note: oat\r\n\r\n"
+    got = received.send("X-Header: 1", "Transfer-Encoding: chunked", body=body)
+    assert (b"\r\nX-Header: 1\r\n" in got, got.endswith(b"a")) == (True, True)
+    assert b"X-Note" not in got
+
+
+@pytest.mark.processes
+def test_nginx_forwards_upgrade_for_websockets_only(received: Received) -> None:
+    """A server that changed to another protocol would hide the client's requests from nginx."""
+    for spelling in ("websocket", "WebSocket"):
+        got = received.send(f"Upgrade: {spelling}")
+        assert b"\r\nUpgrade: websocket\r\nConnection: upgrade\r\n" in got
+    for spelling in ("other", "Other/2", "websocket, other", "other, websocket", "websockets"):
+        got = received.send(f"Upgrade: {spelling}")
+        assert b"upgrade" not in got.lower(), spelling
 
 
 def test_no_nginx_forwards_each_upgrade() -> None:
@@ -391,7 +442,7 @@ def test_systemd_finds_no_fault_with_the_units() -> None:
 
 
 def test_a_server_that_exits_with_0_is_restarted_as_often_as_it_does() -> None:
-    """As hypercorn does when a packet has ended its trio worker."""
+    """As hypercorn does when its trio worker has failed."""
     unit = UNITS["blog.service"].splitlines()
     assert "Restart=always" in unit
     assert unit.index("StartLimitIntervalSec=0") < unit.index("[Service]")

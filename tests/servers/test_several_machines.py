@@ -49,17 +49,10 @@ HANDSHAKE = {
 WHO = """
 from micropie import request
 
-app.get("/who")(lambda: f"{request.client.host} {request.scheme} {request.headers.get('x-user')}"
+app.get("/who")(lambda: f"{request.client.host} {request.scheme} {request.headers.get('x-note')}"
     f" {request.headers.get('upgrade')}")
 """
-TRAILERS = b"""1\r
-a\r
-0\r
-X-Forwarded-For: 192.0.2.1\r
-X-Forwarded-Proto: http\r
-X-User: ann\r
-\r
-"""
+TRAILERS = b"1\r\na\r\n0\r\nX-Note: oat\r\n\r\n"
 
 
 class Shop(NamedTuple):
@@ -224,14 +217,14 @@ def test_the_shop_on_two_machines_behind_haproxy(shop: Shop) -> None:
             for _ in range(4):  # both machines: HAProxy forwards trailers, which are no headers
                 said = proxy.send("GET /who", "Transfer-Encoding: chunked", body=TRAILERS)
                 assert said.endswith(b"\r\n\r\n127.0.0.1 https None None"), said
-                # hypercorn would upgrade the connection, on which HAProxy sees no requests
-                said = proxy.send("GET /who", "Connection: upgrade", "Upgrade: h2c", body=b"")
+                # a server that upgraded the connection would hide its requests from HAProxy
+                said = proxy.send("GET /who", "Connection: upgrade", "Upgrade: other", body=b"")
                 assert said.endswith(b"\r\n\r\n127.0.0.1 https None None"), said
-            for _ in range(4):  # 2 ** 64 * 100 + 5: for HAProxy a body of five bytes
-                refused = proxy.post_of_length(2**64 * 100 + 5)
-                assert refused.startswith(b"HTTP/1.1 400 ")
-                assert b"Your browser sent an invalid request" in refused  # HAProxy's own words
-                assert proxy.get(times=3).status_code == 200
+            refused = proxy.post_of_length(10**18)
+            assert refused.startswith(b"HTTP/1.1 400 ")
+            assert b"Your browser sent an invalid request" in refused  # HAProxy's own words
+            assert proxy.post_of_length(5).startswith(b"HTTP/1.1 200 ")
+            assert proxy.get(times=3).status_code == 200
             moved = proxy.get(tls=False)
             assert (moved.status_code, moved.headers["location"]) == (
                 301,

@@ -83,7 +83,7 @@ def _announcement(server: Server, target: Target, options: Options) -> str:
         )
     elif server.protocol != ASGI and not options.wsgi and options.server is None:
         text += "\nNo ASGI server is installed, so there are no WebSockets: pip install uvicorn"
-    elif options.loop == "trio":  # explained in tests/servers/upstream/hypercorn-trio.md
+    elif options.loop == "trio":  # explained in docs/deploy/each-server.md
         text += (
             "\nA single malformed packet stops hypercorn on trio. Use asyncio if the server is "
             "reachable from the internet"

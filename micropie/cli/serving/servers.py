@@ -116,9 +116,9 @@ def _uvicorn(target: Target, options: Options) -> None:
         fd=options.fd,
         # With httptools, uvicorn appends the trailers of a chunked body to the headers, which RFC
         # 9110, section 6.5.1, forbids. Behind a proxy that forwards trailers, such as HAProxy, a
-        # client could then set X-Forwarded-For (tests/servers/upstream/uvicorn-trailers.md). This
-        # also matters for applications without ``ProxyHeaders``: handlers and mounted applications
-        # may read headers that their proxy sets.
+        # client could then set X-Forwarded-For. This also matters for applications without
+        # ``ProxyHeaders``: handlers and mounted applications may read headers that their proxy
+        # sets.
         http="h11",
         # Only ``ProxyHeaders`` decides whose X-Forwarded-For counts. uvicorn trusts proxies on this
         # machine, or all clients if FORWARDED_ALLOW_IPS is "*".
