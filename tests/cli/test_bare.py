@@ -4,6 +4,7 @@ library does.
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 
@@ -51,11 +52,11 @@ HEADS = {
     b"": b"200",
     b"X-One: 1\r\nx-two:2\n": b"200",
     b"X-" + b"a" * 1000 + b": " + b"b" * 60_000 + b"\r\n": b"200",
-    b"X: a\rX-Forwarded-For: 6.6.6.6\r\n": b"400",
+    b"X: a\rX-Note: 1\r\n": b"400",
     b"X: a\r\n folded\r\n": b"400",
     b" X: a\r\n": b"400",
-    b"no colon\r\nContent-Length: 5\r\n": b"400",
-    b"Content-Length : 5\r\n": b"400",
+    b"no colon\r\nX-Note: 1\r\n": b"400",
+    b"X-Note : 1\r\n": b"400",
     b"X: a\0b\r\n": b"400",
     b": no name\r\n": b"400",
     b"Content-Length: 0\r\nContent-Length: 5\r\n": b"400",
@@ -76,10 +77,10 @@ def test_R4_a_head_that_could_be_read_in_two_ways_is_refused(
 
 
 def test_R5_a_name_with_an_underscore_is_dropped(server: _ThreadedServer) -> None:
-    head = b"X_Forwarded_For: 6.6.6.6\r\nX-Forwarded-For: 1.2.3.4\r\nContent_Length: 3\r\n"
+    head = b"X_Note: 1\r\nX-Note: 2\r\nX_Other: 3\r\n"
     answered = answer(server, b"GET / HTTP/1.1\r\nHost: a\r\n" + head + b"\r\n")
-    assert b'{"headers":{"x-forwarded-for":"1.2.3.4"' in answered
-    assert b"6.6.6.6" not in answered
+    assert b'{"headers":{"x-note":"2"' in answered
+    assert not re.search(rb"(?i)x[_-]other|x_note", answered)
 
 
 def test_a_body_follows_the_head(server: _ThreadedServer) -> None:

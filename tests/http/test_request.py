@@ -557,10 +557,10 @@ def test_R5_a_name_with_an_underscore_is_never_taken_for_one_with_a_dash(
     class Root(App):
         def index(self) -> Any:
             headers = self.request.headers
-            spellings = [headers.get("x-forwarded-for"), headers.get("x_forwarded_for")]
+            spellings = [headers.get("x-note"), headers.get("x_note")]
             return [*spellings, len(headers.get_all("x-id"))]
 
-    sent = {"X_Forwarded_For": "evil", "X-Id": "1", "X_Id": "2"}
+    sent = {"X_Note": "1", "X-Id": "1", "X_Id": "2"}
     assert make_client(Root()).get("/", headers=sent).json() == [None, None, 1]
 
 
@@ -569,9 +569,7 @@ def test_R5_a_name_with_an_underscore_is_dropped_under_asgi(backend: str) -> Non
         def index(self) -> Any:
             return sorted(self.request.headers)
 
-    call = run(
-        backend, lambda: get(Root(), headers=[(b"x_forwarded_for", b"evil"), (b"host", b"a")])
-    )
+    call = run(backend, lambda: get(Root(), headers=[(b"x_note", b"1"), (b"host", b"a")]))
     assert json.loads(call.body) == ["host"]
 
 
