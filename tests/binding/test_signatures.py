@@ -1756,14 +1756,14 @@ class DeepModel(pydantic.BaseModel, strict=True):
 @pytest.mark.parametrize("kind", [Deep, DeepModel])
 def test_a_document_beyond_all_recursion_is_a_value_error(kind: Any) -> None:
     document: dict[str, Any] = {"number": 5.0, "day": "x"}
-    for _ in range(100_000):
+    for _ in range(2_000):
         document = {"inner": document}
     with pytest.raises(ValueError, match=r"fewer levels|[Rr]ecursion"):
         maker_for(kind).make(document, is_json=True)
 
 
 @pytest.mark.parametrize("kind", [Deep, DeepModel])
-@pytest.mark.parametrize("levels", [90, 500, 1000, 20_000])
+@pytest.mark.parametrize("levels", [90, 500, 1100])
 def test_deep_json_is_taken_or_a_400(make_client: MakeClient, kind: Any, levels: int) -> None:
     client = make_client(taking(kind))
     around, inside = "[" * levels, "]" * levels
@@ -1774,7 +1774,7 @@ def test_deep_json_is_taken_or_a_400(make_client: MakeClient, kind: Any, levels:
         f'{{"number":5.0,"day":"2026-01-31","anything":{around}{inside}}}',
     ):
         answer = client.post("/page", content=text, headers=JSON_TYPE)
-        assert answer.status_code in ((400,) if levels > 10_000 else (200, 400))
+        assert answer.status_code in ((400,) if levels > 1000 else (200, 400))
 
 
 def test_the_numbers_of_a_pydantic_model_and_of_a_form_are_finite(make_client: MakeClient) -> None:

@@ -457,7 +457,7 @@ def test_R57_a_message_that_can_not_be_read_is_left_out(
     """Another program's mistake ends nobody's stream."""
     channels = RedisChannels(redis_url, prefix="odd:")
     client = redis.Redis.from_url(redis_url)
-    broken = [b"\xff", b'"\xff"', b"", b"{", b"NaN", b"[" * 100_000, b'"\\ud800"']
+    broken = [b"\xff", b'"\xff"', b"", b"{", b"NaN", b"[" * 1100, b'"\\ud800"']
     with channels.subscribe("room") as messages, channels.subscribe("room") as others:
         for document in broken:
             client.publish("odd:room", document)

@@ -540,7 +540,7 @@ def test_json(cherrypy: Any, serve_page: Serve) -> None:
 def test_json_that_can_not_be_read(serve_our_page: Serve) -> None:
     client = serve_our_page(lambda **values: repr(ours.request.json), **on("json_in"))
     headers = {"Content-Type": "application/json"}
-    assert client.post("/", content=b"[" * 100_000, headers=headers).status_code == 400
+    assert client.post("/", content=b"[" * 1100, headers=headers).status_code == 400
     # a length is not needed
     assert client.post("/", content=iter([b"[1", b"]"]), headers=headers).text == "[1]"
 

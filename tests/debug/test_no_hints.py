@@ -142,7 +142,7 @@ class Pies(App):
         return b"\x89PNG"
 
     def deep(self) -> str:
-        return "[" * 100_000
+        return "[" * 1100
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)

@@ -230,7 +230,7 @@ def test_R12_an_escaped_slash_stays_in_its_segment_where_the_server_tells(
 
 @pytest.mark.parametrize("name", ONE_OF_EACH_WORLD)
 def test_R77_malformed_json_is_400_with_one_sentence(name: str, basics_on: BasicsOn) -> None:
-    for text in ("{", "[1,]", "\xff", "NaN", "[" * 5000):
+    for text in ("{", "[1,]", "\xff", "NaN", "[" * 1100):
         answer = basics_on(name).request("POST", "/anything", JSON_TYPE, text.encode("latin-1"))
         assert (answer.status, answer.header("content-type")) == (
             400,
