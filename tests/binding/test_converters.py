@@ -682,11 +682,11 @@ def test_R28_a_number_is_refused_before_it_is_made(make_client: MakeClient) -> N
     app: Any = App()
 
     def handler(x: Decimal) -> str:
-        return str(int(x))  # takes minutes for 1e300000000
+        return str(int(x))  # takes minutes if the exponent has nine digits
 
     app.page = route()(handler)
     client = make_client(app)
-    answers = [client.get("/page?x=1e300000000"), client.post("/page", json={"x": "1e300000000"})]
+    answers = [client.get("/page?x=1e5000"), client.post("/page", json={"x": "1e5000"})]
     statuses = [(answer.status_code, said(answer)) for answer in answers]
     assert statuses == [(400, "Parameter 'x' must be a decimal number.")] * 2
     assert client.get("/page?x=1e2").text == "100"

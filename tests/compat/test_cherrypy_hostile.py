@@ -24,6 +24,7 @@ from micropie.compat.cherrypy.lib.httputil import decode_TEXT, parse_query_strin
 from micropie.compat.cherrypy.lib.sessions import RamSession
 from micropie.sessions import InMemorySessionBackend
 from tests.conftest import MakeClient
+from tests.support.growth import calling, grows_too_fast
 
 Serve = Callable[..., Any]
 
@@ -60,15 +61,18 @@ def client(make_client: MakeClient) -> Any:
 
 
 def test_R28_a_cookie_of_escapes_takes_linear_time(client: Any) -> None:
-    """CVE-2024-7592: in quadratic time this would take a minute."""
-    header = 'a=1; b="' + "\\" * 200_000 + '"'
+    """Unlike in CVE-2024-7592."""
+    entry = calling(lambda text: client.get("/", headers={"Cookie": text}))
+    assert not grows_too_fast(entry, 'a=1; b="', "\\", '"')
+    header = 'a=1; b="' + "\\" * 100 + '"'
     assert client.get("/", headers={"Cookie": header}).text.startswith("(['a', 'b']")
     assert client.get("/", headers={"Cookie": f"a@b=1; {header}"}).status_code == 400
 
 
 def test_R28_a_cookie_of_equals_signs_takes_linear_time(client: Any) -> None:
-    """In quadratic time this would take some minutes."""
-    header = "b=1; a" + "=" * 200_000 + '"'
+    entry = calling(lambda text: client.get("/", headers={"Cookie": text}))
+    assert not grows_too_fast(entry, "b=1; a", "=", '"')
+    header = "b=1; a" + "=" * 100 + '"'
     assert client.get("/", headers={"Cookie": header}).text.startswith("(['a', 'b']")
 
 
@@ -76,12 +80,10 @@ def test_R28_a_cookie_of_equals_signs_takes_linear_time(client: Any) -> None:
     "charset", ["punycode", "idna", "undefined", "unicode_escape", "no\\x00name", "a-b-c-d"]
 )
 def test_R28_a_form_is_read_in_a_real_charset_only(client: Any, charset: str) -> None:
-    """A form in punycode takes quadratic time: hours for 10 MB."""
+    """A form in punycode would take quadratic time."""
     kind = {"Content-Type": f'application/x-www-form-urlencoded; charset="{charset}"'}
-    answer = client.post(
-        "/", content=b"a=" + b"%61" * 100_000 + b"-" + b"b" * 200_000, headers=kind
-    )
-    assert (answer.status_code, len(answer.text)) == (200, 300_022)
+    answer = client.post("/", content=b"a=" + b"%61" * 1000 + b"-" + b"b" * 2000, headers=kind)
+    assert (answer.status_code, len(answer.text)) == (200, 3022)
     assert client.post("/", content=b"a=%FF", headers=kind).status_code == 400
 
 
@@ -118,7 +120,7 @@ def test_a_place_in_an_image_is_a_small_number(client: Any) -> None:
 
 
 def test_R28_accents_of_a_long_name_are_left_as_they_are(make_client: MakeClient) -> None:
-    """To sort so many of them takes a minute."""
+    """To sort them takes time in proportion to the square of their number."""
     seen: list[str] = []
 
     def check(realm: str, user: str, password: str) -> bool:
@@ -131,10 +133,10 @@ def test_R28_accents_of_a_long_name_are_left_as_they_are(make_client: MakeClient
         "tools.auth_basic.checkpassword": check,
     }
     client = make_client(ours.Application(Root(), "", {"/": config}))
-    for user in ("e\u0301", "e\u0301" + "\u0315\u0300" * 100_000):
+    for user in ("e\u0301", "e\u0301" + "\u0315\u0300" * 512):
         given = base64.b64encode(f"{user}:x".encode()).decode()
         assert client.get("/", headers={"Authorization": f"Basic {given}"}).status_code == 200
-    assert seen == [unicodedata.normalize("NFC", "e\u0301"), "e\u0301" + "\u0315\u0300" * 100_000]
+    assert seen == [unicodedata.normalize("NFC", "e\u0301"), "e\u0301" + "\u0315\u0300" * 512]
 
 
 def test_R28_the_cache_forgets_what_has_expired(
@@ -528,12 +530,11 @@ class Deep:
 
 
 def test_R28_a_path_of_many_segments_is_no_path(make_client: MakeClient) -> None:
-    """With configuration each of them took time in proportion to the path: a minute for 128 KiB."""
+    """With configuration each of them would take time in proportion to the path."""
     sections = {"/": {"tools.etags.on": False}, "/a/b": {"tools.etags.autotags": True}}
     client = make_client(ours.Application(Deep(), "", sections))
     assert client.get("/a" * 255).text == "255"
     assert client.get("/a" * 256).status_code == 404
-    assert client.get("/a" * 30_000).status_code == 404
 
 
 def test_a_section_holds_for_the_paths_below_it() -> None:
@@ -557,7 +558,8 @@ def test_R28_an_application_is_found_by_the_longest_path(make_client: MakeClient
         tree.mount(Deep(), path)
     found = [tree.script_name(path) for path in ("/", "/a", "/ab", "/a/b/c", "/a/c")]
     assert found == ["", "/a", "", "/a/b", "/a"]
-    assert tree.script_name("/a" * 500_000) == "/a"
+    assert tree.script_name("/a" * 500) == "/a"
+    assert not grows_too_fast(calling(tree.script_name, times=20), "", "/a", "")
 
 
 class Documents:

@@ -1,7 +1,6 @@
 """Whatever a client sends is parsed in linear time, and refused by an ``HTTPError`` or not at all.
 
-Steps are counted, not timed. What a step of C's costs is not seen by that, so there are also bodies
-of 512 KiB, which would take longer than a test may in quadratic time, and for each place where a
+Steps are counted, not timed. What a step of C's costs is not seen by that, so for each place where a
 client can write a text the processor's seconds for a long and a longer one are compared.
 """
 
@@ -66,16 +65,15 @@ from tests.asgi.calls import respond
 from tests.binding.conftest import taking
 from tests.conftest import MakeClient
 from tests.project.fuzz import client_texts
-from tests.project.fuzz.client_texts import ENTRIES, grows_too_fast
+from tests.project.fuzz.client_texts import ENTRIES
+from tests.support import growth
 from tests.support.codecs import make_codec
 from tests.support.errors import said
+from tests.support.growth import LENGTH, grows_too_fast
 from tests.support.selection import WORLDS
 from tests.support.steps import steps_of
 from tests.wsgi.calls import get
 
-LONG = 512 * 1024
-# Servers pass on no longer header.
-LONG_HEADER = 64 * 1024
 MANY = Limits(max_fields=10**6, max_files=10**6, max_form_field_size=2**30, max_data_size=2**30)
 
 
@@ -142,13 +140,11 @@ def as_body(loads: Callable[[bytes], object]) -> Callable[[bytes], object]:
     return parse
 
 
-PARSERS_OF_HEADERS: dict[str, Callable[[bytes], object]] = {
+PARSERS: dict[str, Callable[[bytes], object]] = {
     "content type": as_text(content_type),
     "boundary": as_text(lambda text: boundary_of({"boundary": text, "charset": text})),
     "disposition": as_text(lambda text: disposition(f'form-data; name="a"{text}')),
     "cookies": as_text(parse_cookies),
-}
-PARSERS: dict[str, Callable[[bytes], object]] = {
     "query": lambda data: parse_query(data, MANY),
     "query of wsgi": as_text(lambda text: parse_query(text, MANY)),
     # a shorter one is not counted, and cheaper
@@ -156,7 +152,6 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "orjson": as_body(make_codec(orjson)[1]),
     "json": as_body(make_codec(None)[1]),
     "multipart": multipart,
-    **PARSERS_OF_HEADERS,
 }
 
 MARKS = [
@@ -208,11 +203,12 @@ def test_R28_a_parser_takes_linear_time(
     "mark",
     [b"&", b"=", b"%41", b"+", b";", b'"', b"\\", b'\\"', b" ", b"[", b"1", b"-", b"\r", b"'"],
 )
-def test_R28_a_parser_ends_with_a_long_text_of_one_mark(name: str, mark: bytes) -> None:
-    many = mark * ((LONG_HEADER if name in PARSERS_OF_HEADERS else LONG) // len(mark))
-    for data in (many, b'{"a": "' + many + b'!"x'):
-        with suppress(HTTPError):
-            PARSERS[name](data)
+def test_R28_a_parser_takes_linear_time_for_one_mark(name: str, mark: bytes) -> None:
+    entry = growth.calling(lambda text: PARSERS[name](text.encode()))
+    # not so many that a parser of JSON without a limit of its depth would end its process
+    length = 1100 if mark == b"[" else LENGTH
+    for start, end in (("", ""), ('{"a": "', '!"x')):
+        assert not grows_too_fast(entry, start, mark.decode(), end, length)
 
 
 # -- values of parameters --------------------------------------------------------------------------
@@ -270,7 +266,7 @@ def test_a_structure_is_made_of_a_form_or_a_value_error(fields: dict[str, list[s
 def test_R28_a_long_text_is_refused(kind: Any) -> None:
     converter = converter_for(kind)
     for mark in ("1", "-", ".", "e", "0", "1.", "1e", "_", " ", "T", ":", "W", "\u0661", "A1"):
-        many = mark * (LONG // len(mark))
+        many = mark * (LENGTH // len(mark))
         for text in (many, f"{many}x", f"1{many}", f"1.{many}x", f"1e{many}", f"2026-01-31T{many}"):
             for convert in (converter.from_text, converter.from_json):
                 with suppress(ValueError):
@@ -467,7 +463,7 @@ MORE_MARKS = [
 @pytest.mark.parametrize("name", ENTRIES)
 def test_R28_the_time_for_a_text_grows_with_its_length_alone(name: str) -> None:
     for mark in MORE_MARKS:
-        assert not grows_too_fast(ENTRIES[name], "a", mark, '!"', 32 * 1024), mark
+        assert not grows_too_fast(ENTRIES[name], "a", mark, '!"'), mark
 
 
 @pytest.mark.parametrize(
@@ -496,9 +492,7 @@ def test_R28_a_charset_takes_linear_time(charset: str) -> None:
             text.encode(codec_of(charset)).decode(codec_of(charset))
 
     for mark in ("a", "+", "-", "\u0301\u0316", "~{", "\x1b$B", "\xe9"):
-        assert not grows_too_fast(
-            lambda text: partial(in_both_ways, text), "a", mark, "!", 128 * 1024
-        )
+        assert not grows_too_fast(lambda text: partial(in_both_ways, text), "a", mark, "!")
 
 
 @dataclass(frozen=True)
@@ -568,7 +562,7 @@ def test_R28_a_refusal_costs_no_more_than_the_request(name: str, kind: Any) -> N
     site.post("/group")(group)
     statuses = set[int]()
 
-    def entry(text: str) -> client_texts.Ask:
+    def entry(text: str) -> growth.Ask:
         document = REFUSED[name](len(text))
         around = {list[Group]: [document], dict[str, GroupModel]: {"a": document}}
         body = json.dumps(around.get(kind, document)).encode()
@@ -577,7 +571,7 @@ def test_R28_a_refusal_costs_no_more_than_the_request(name: str, kind: Any) -> N
         )
 
     # few enough values for the search for further errors to convert them (MOST_VALUES)
-    assert not grows_too_fast(entry, "", "a", "", 11_000)
+    assert not grows_too_fast(entry, "", "a", "", 6000)
     assert statuses == {400}
 
 
@@ -659,15 +653,14 @@ class Named(pydantic.BaseModel):
 
 
 def test_R28_pydantic_stores_no_long_path_for_each_error(make_client: MakeClient) -> None:
-    """40 KB of keys and lists took 270 MB, and four times as many took sixteen times as much."""
+    """It would take memory in proportion to the square of the document's size."""
 
     def asked(kind: Any, document: object) -> tuple[int, int]:
         answer = make_client(taking(kind, errors="json")).post("/page", json=document)
         return answer.status_code, len(answer.json()["errors"]) if answer.is_error else 0
 
-    for count in (10_000, 40_000):
-        assert asked(Named, {"named": {"k" * count: [[]] * count}}) == (400, 1)
-        assert asked(Tree, _nested({"ids": [[]] * count}, 200)) == (400, 1)
+    assert asked(Named, {"named": {"k" * 8000: [[]] * 8000}}) == (400, 1)
+    assert asked(Tree, _nested({"ids": [[]] * 8000}, 200)) == (400, 1)
     assert asked(Named, {"named": {"k" * 900: [1] * 40_000}}) == (200, 0)
     assert asked(Tree, _nested({"ids": [1] * 20_000}, 25)) == (200, 0)
 
@@ -741,7 +734,7 @@ def test_R28_numbers_of_one_hash_cost_little_wherever_they_come_from(path: str) 
         errors="json", max_form_fields=10**6, max_data_size=2**30, max_form_field_size=2**30
     )
 
-    def entry(text: str) -> client_texts.Ask:
+    def entry(text: str) -> growth.Ask:
         ids = _colliding(len(text))
         texts = "&".join(f"ids={one}" for one in ids)
         bodies: dict[str, Any] = {
@@ -759,14 +752,14 @@ def test_R28_numbers_of_one_hash_cost_little_wherever_they_come_from(path: str) 
         body = json.dumps({"ids": bodies.get(path, ids)}).encode()
         return lambda: get(site, f"/{path}", "POST", body, CONTENT_TYPE="application/json")
 
-    assert not grows_too_fast(entry, "", "a", "", 16_000)
+    assert not grows_too_fast(entry, "", "a", "", 6000)
 
 
 def test_growth_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(client_texts, "thread_time", lambda: now)
+    monkeypatch.setattr(growth, "thread_time", lambda: now)
 
-    def takes(seconds: Callable[[int], float]) -> client_texts.Entry:
+    def takes(seconds: Callable[[int], float]) -> growth.Entry:
         def ask(length: int) -> None:
             nonlocal now
             now += seconds(length)

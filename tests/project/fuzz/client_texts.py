@@ -22,8 +22,7 @@ from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
 from tempfile import mkdtemp
-from time import thread_time
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar
 from urllib.parse import quote_from_bytes
 from uuid import UUID
 
@@ -61,14 +60,11 @@ from micropie.middleware import (
 from tests.asgi.calls import get
 from tests.project.fuzz.moved import Documents
 from tests.support.codecs import make_codec
+from tests.support.growth import Ask, Entry
 from tests.wsgi.calls import environ_for
 
 _KEY = "a key of thirty-two bytes or more"
 _EVERYTHING = 2**30
-
-Ask: TypeAlias = Callable[[], object]
-"""Asks one request that was made before."""
-
 
 # -- micropie's own --------------------------------------------------------------------------------
 
@@ -393,9 +389,6 @@ def _body(
     return make
 
 
-Entry: TypeAlias = Callable[[str], Ask]
-
-
 def repeated(name: str, target: str) -> Entry:
     """Return an entry that sends a header once for each character of a text, to a site under ASGI
     whose middleware has not looked at the headers before.
@@ -564,37 +557,3 @@ ENTRIES: dict[str, Entry] = {
     ),
     "cherrypy: file": _path(_cherrypy, "/files/{}"),
 }
-
-
-# -- time ------------------------------------------------------------------------------------------
-
-# The processor's seconds for a request that nobody would notice. A faster one is not compared with
-# a shorter one.
-_UNNOTICED = 0.03
-
-
-def grows_too_fast(entry: Entry, start: str, repeated: str, end: str, length: int) -> bool:
-    """Return whether a text four times as long takes much more than four times as long to be
-    answered.
-
-    The longer text has ``length`` characters. In quadratic time it takes sixteen times as long as
-    the shorter one. Each is asked for several times, and the best time counts: other programs can
-    only make one slower.
-    """
-
-    def ask_for(size: int) -> Ask:
-        return entry(start + repeated * (size // len(repeated)) + end)
-
-    def takes_long(ask: Ask) -> bool:
-        seconds = _seconds_of(ask)
-        return seconds > _UNNOTICED and seconds > 8 * _seconds_of(ask_for(length // 4))
-
-    long = ask_for(length)
-    return all(takes_long(long) for _ in range(10))
-
-
-def _seconds_of(ask: Ask) -> float:
-    began = thread_time()
-    with suppress(HTTPError):
-        ask()
-    return thread_time() - began

@@ -26,9 +26,10 @@ from micropie.compat.carrier import status_of
 from micropie.middleware import csrf_token
 from micropie.sessions import InMemorySessionBackend
 from tests.asgi.calls import http_scope
-from tests.project.fuzz.client_texts import ENTRIES, grows_too_fast
+from tests.project.fuzz.client_texts import ENTRIES
 from tests.project.fuzz.exchanges import ask_both, host_that_browsers_go_to
 from tests.project.fuzz.parsers import fields_of, latin
+from tests.support.growth import grows_too_fast
 
 _NAMES = [*ENTRIES]
 
@@ -40,7 +41,7 @@ def growth(data: bytes) -> None:
     )
     name = _NAMES[data[0] % len(_NAMES)] if data else _NAMES[0]
     if 0 < len(repeated) < 30:
-        assert not grows_too_fast(ENTRIES[name], start, repeated, end, 32 * 1024), name
+        assert not grows_too_fast(ENTRIES[name], start, repeated, end), name
 
 
 def downloads(data: bytes) -> None:
