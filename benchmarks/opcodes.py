@@ -228,6 +228,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--top", type=int, default=0, help="list so many functions of each count")
     parser.add_argument("--lines", action="store_true", help="list lines, not functions")
     options = parser.parse_args(arguments)
+    if sys.version_info[:2] == (3, 12):
+        parser.error("CPython 3.12 crashes while instructions are traced: use 3.11 or 3.13")
     since = json.loads(options.since.read_text()) if options.since else {}
     names = [name.strip().lower() for name in options.contenders.split(",") if name.strip()]
     wrong: list[str] = []
