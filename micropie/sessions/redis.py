@@ -56,7 +56,7 @@ class RedisSessionBackend(SessionBackend):
     def load(self, session_id: str) -> SessionData:
         """Return the session's data, or ``{}`` if the session is unknown or expired."""
         with self._redis.reached() as client:
-            return serializer.loads(client.get(self._prefix + session_id))
+            return serializer.loads_stored(client.get(self._prefix + session_id))
 
     def save(self, session_id: str, data: SessionData, timeout: int) -> None:
         """Store ``data`` for ``timeout`` seconds. Empty data deletes the session."""
@@ -74,8 +74,8 @@ class RedisSessionBackend(SessionBackend):
         owner, failures = secrets.token_hex(8), 0
         with self._redis.reached() as client:
             stored = client.get(old)
-        while stored:
-            data = changes.apply(serializer.loads(stored))
+        while loaded := serializer.loads_stored(stored):
+            data = changes.apply(loaded)
             claim = _CLAIM if failures >= _PATIENCE else ""
             text = serializer.dumps(data) if data else ""
             keys = (old, new, f"{old}:claim")

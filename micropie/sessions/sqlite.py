@@ -25,7 +25,8 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY, data TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires);
 """  # noqa: E501
-_LOAD = "SELECT data FROM sessions WHERE id = ? AND expires > ?"
+# as a BLOB, because SQLite's module can't fetch text that isn't UTF-8
+_LOAD = "SELECT CAST(data AS BLOB) FROM sessions WHERE id = ? AND expires > ?"
 _STORE = "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)"
 _DELETE = "DELETE FROM sessions WHERE id = ?"
 _SWEEP = "DELETE FROM sessions WHERE expires <= ?"
@@ -212,7 +213,7 @@ def _change_to_wal(connection: sqlite3.Connection, path: Path) -> None:
 
 def _load(connection: sqlite3.Connection, session_id: str) -> SessionData:
     row = connection.execute(_LOAD, (session_id, time.time())).fetchone()
-    return serializer.loads(row[0] if row else None)
+    return serializer.loads_stored(row[0] if row else None)
 
 
 def _replace(

@@ -4,13 +4,16 @@ wait, deletions.
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from micropie import App, InMemorySessionBackend, post
-from micropie.sessions import SQLiteSessionBackend
+from micropie.sessions import RedisSessionBackend, Session, SQLiteSessionBackend
 from tests.conftest import MakeClient
 from tests.sessions.test_store import Own, OwnAsync, Quick
 
@@ -73,6 +76,44 @@ def test_sqlite_deletes_what_is_saved_empty(tmp_path: Path) -> None:
     backend.save("b", {"x": 2}, 60)
     backend.save("a", {}, 60)
     assert (backend.load("a"), backend.load("b")) == ({}, {"x": 2})
+    backend.close()
+
+
+UNREADABLE: list[Any] = ["{", "[1]", "5", b"\xff\xfe\xfa", b"\x80\x04."]
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_sqlite_keeps_what_can_not_be_read(
+    make_client: MakeClient, tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str | bytes
+) -> None:
+    """The visitor gets a new session, under an id that nobody else knows."""
+    backend = SQLiteSessionBackend(tmp_path / "s.db")
+    old_id = "o" * 43
+    with closing(sqlite3.connect(tmp_path / "s.db")) as database, database:
+        backend.save(old_id, {"value": "1"}, 60)
+        database.execute("UPDATE sessions SET data = CAST(? AS TEXT)", (text,))
+    client = make_client(Root(backend))
+    cookie = {"Cookie": f"session_id={old_id}"}
+    assert client.get("/value", headers=cookie).text == ""
+    assert [one.message[:34] for one in caplog.records] == ["a stored session can't be read: th"]
+    assert client.post("/keep", data={"value": "2"}, headers=cookie).cookies["session_id"] != old_id
+    changes = Session(old_id, {"value": "1"}).changes()
+    assert backend.merge(old_id, changes, 60) == {}
+    with closing(sqlite3.connect(tmp_path / "s.db")) as database:
+        kept = database.execute("SELECT CAST(data AS BLOB) FROM sessions WHERE id = ?", (old_id,))
+        assert kept.fetchone() == (text.encode() if isinstance(text, str) else text,)
+    backend.close()
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_redis_keeps_what_can_not_be_read(redis_url: str, text: str | bytes) -> None:
+    backend = RedisSessionBackend(redis_url, prefix=f"{text!r}:")
+    with Redis.from_url(redis_url) as client:
+        client.set(f"{text!r}:old", text)
+        assert backend.load("old") == {}
+        assert backend.merge("old", Session("old", {"value": "1"}).changes(), 60) == {}
+        assert client.get(f"{text!r}:old") == (text.encode() if isinstance(text, str) else text)
     backend.close()
 
 

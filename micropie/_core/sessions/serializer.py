@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from micropie._core.errors import ResponseError
+from micropie._core.errors import ResponseError, logger
 
 # Created once, because ``json.dumps`` would create an encoder for each call.
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -62,3 +62,23 @@ def loads(text: str | bytes | None) -> dict[str, object]:
     """
     data: dict[str, object] = json.loads(text) if text else {}
     return data
+
+
+def loads_stored(text: str | bytes | None) -> dict[str, object]:
+    """Return stored data like ``loads``, or ``{}`` if it can't be read, for example because another
+    program has stored it. Backends then keep it, and the visitor gets a new session.
+    """
+    try:
+        data: object = loads(text)
+    except ValueError as error:
+        problem = str(error)
+    else:
+        if isinstance(data, dict):
+            return data
+        problem = f"it is a {type(data).__name__}, not a dict"
+    logger.warning(
+        "a stored session can't be read: the visitor gets a new session, and the stored one is "
+        "kept: %s",
+        problem,
+    )
+    return {}

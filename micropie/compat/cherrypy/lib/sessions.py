@@ -172,10 +172,11 @@ class Session:
         self.regenerated = True
         self._regenerate()
 
-    def _regenerate(self) -> None:
+    def _regenerate(self, deletes: bool = True) -> None:
         was_locked = self.locked
         if self._id is not None:
-            self.delete()
+            if deletes:
+                self.delete()
             if was_locked:
                 self.release_lock()
         self._id = self.generate_id()
@@ -194,8 +195,10 @@ class Session:
     def load(self) -> None:
         """Load the data from the storage. Called when the session's data is first used."""
         found = self._load()
-        if found is None and self._was_stored:  # another request has just deleted the session
-            self._regenerate()
+        if found is None and self._was_stored:
+            # Another request has just deleted the session, or it can't be read. What can't be read
+            # stays in the storage.
+            self._regenerate(deletes=False)
         self._data = {} if found is None or found[1] < self.now() else found[0]
         self.loaded = True
         cls = type(self)
@@ -415,20 +418,27 @@ class FileSession(Session):
         return os.path.isfile(self._get_file_path())
 
     def _load(self, path: str | None = None) -> tuple[Data, datetime] | None:
-        return self._read(Path(path or self._get_file_path()))
+        file = Path(path or self._get_file_path())
+        try:
+            return self._read(file)
+        except Exception:
+            _log_unreadable(file)
+            return None
 
     def _read(self, path: Path) -> tuple[Data, datetime] | None:
+        """Return a file's data and its expiry time, or None if the file doesn't exist.
+
+        Raises an exception of any type if the file can't be read, for example because CherryPy or
+        another serializer has written it.
+        """
         try:
             content = path.read_bytes()
-        except OSError:
+        except FileNotFoundError:
             return None
-        try:
-            data, seconds = self.serializer.loads(content)
-            return data, datetime.fromtimestamp(seconds)
-        except Exception:
-            # The file was written by another program or serializer. The visitor gets a new session.
-            _logger.warning("the session in %s can't be read", path, exc_info=True)
-            return None
+        data, seconds = self.serializer.loads(content)
+        if not isinstance(data, dict):
+            raise ValueError(f"the data is a {type(data).__name__}, not a dict")
+        return data, datetime.fromtimestamp(seconds)
 
     def _save(self, expiration_time: datetime) -> None:
         content = self.serializer.dumps([self._data, expiration_time.timestamp()])
@@ -440,7 +450,16 @@ class FileSession(Session):
         os.replace(file.name, self._get_file_path())
 
     def _delete(self) -> None:
-        Path(self._get_file_path()).unlink(missing_ok=True)
+        path = Path(self._get_file_path())
+        try:
+            if self._read(path) is not None:
+                path.unlink(missing_ok=True)
+        except Exception as error:
+            # After any other OSError the next request might read the file, so a log-out must fail
+            # visibly.
+            if isinstance(error, OSError) and not isinstance(error, PermissionError):
+                raise
+            _log_unreadable(path)
 
     def acquire_lock(self, path: str | None = None) -> None:
         """Lock the session for all processes of this machine."""
@@ -469,16 +488,17 @@ class FileSession(Session):
         super().release_lock()
 
     def clean_up(self) -> None:
-        """Delete expired sessions in all directories."""
+        """Delete expired sessions in all directories. Files that can't be read are kept."""
         now = self.now()
         for path in chain.from_iterable(
             Path(each).glob(f"{self.SESSION_PREFIX}*") for each in [*self.folders]
         ):
             if path.name.endswith(self.LOCK_SUFFIX):
                 continue
-            found = self._read(path)
-            if found is not None and found[1] <= now:
-                path.unlink(missing_ok=True)
+            with contextlib.suppress(Exception):
+                found = self._read(path)
+                if found is not None and found[1] <= now:
+                    path.unlink(missing_ok=True)
 
     def __len__(self) -> int:
         names = os.listdir(self.storage_path)
@@ -486,6 +506,14 @@ class FileSession(Session):
             name.startswith(self.SESSION_PREFIX) and not name.endswith(self.LOCK_SUFFIX)
             for name in names
         )
+
+
+def _log_unreadable(path: Path) -> None:
+    _logger.warning(
+        "the session in %s can't be read: the visitor gets a new session, and the file is kept",
+        path,
+        exc_info=True,
+    )
 
 
 def _locked_file(path: str, limit: float | timedelta | None) -> IO[bytes]:
