@@ -8,8 +8,9 @@ other requests.
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache, partial
+from functools import lru_cache, partial, wraps
 from typing import Any, TypeVar
 
 from micropie import App, HTTPError, Request, SetupError
@@ -169,12 +170,49 @@ _ARGUMENTS = frozenset({*vars(Settings()), "docs", "security"})
 _NATIVE = "__micropie_native__"  # explained in tests/compat/CARRYING.md
 
 
-class Carried:
+class CarriedType(ABCMeta):
+    """The class of ``Carried``. Monitors replace the method ``__call__`` with a WSGI application,
+    which ASGI servers must not call. It is derived from ``ABCMeta``, so that an application's other
+    base classes may be abstract.
+    """
+
+    _inner: str
+    _calls: list[object]  # the class's own ``__call__``, and functions of ``_wsgi_only``
+
+    def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> None:
+        super().__init__(name, bases, namespace)
+        cls._calls = [namespace.get("__call__")]
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        if name == "__call__" and all(value is not one for one in cls._calls):
+            value = _wsgi_only(value, cls._inner)
+            cls._calls.append(value)
+        super().__setattr__(name, value)
+
+
+def _wsgi_only(function: Callable[..., object], key: str) -> Callable[..., object]:
+    """Return a function that calls ``function`` for WSGI only.
+
+    ``key``: if it isn't "", call ``function`` only if the environ has this key.
+    """
+
+    @wraps(function)
+    def call(self: Any, scope: Any, receive: Any, send: object = None) -> object:
+        if send is None and (not key or key in scope):
+            return function(self, scope, receive)
+        return self.native(scope, receive, send)
+
+    return call
+
+
+class Carried(metaclass=CarriedType):
     """The base class of other frameworks' applications that run on micropie.
 
     ``native`` is the ``micropie.App`` that servers call. Its routes, mounts, WebSockets and
     middleware come before the migrated handlers.
     """
+
+    _inner = ""  # see ``_wsgi_only``
 
     def __init__(self, framework: str, carry: Callable[[Site], CarryingSite]) -> None:
         self.native = MovedApp()

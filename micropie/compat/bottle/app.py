@@ -9,11 +9,13 @@ import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial, wraps
+from operator import is_
 from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 
 from micropie import App
 from micropie.compat.addresses import join
 from micropie.compat.bottle.config import ConfigDict
+from micropie.compat.bottle.monitors import STEP
 from micropie.compat.bottle.mounting import wsgi_mount
 from micropie.compat.bottle.native import BottleSite, answer_raised
 from micropie.compat.bottle.plugins import JSONPlugin, TemplatePlugin
@@ -61,6 +63,7 @@ class Bottle(Carried):
     """An application that can be called both as WSGI and as ASGI, so that any server can run it."""
 
     tpl: object = None
+    _inner = STEP
 
     def __init__(self, catchall: bool = True, autojson: bool = True) -> None:
         super().__init__("bottle", partial(BottleSite, self))
@@ -85,10 +88,32 @@ class Bottle(Carried):
             raise AttributeError(f"Attribute {name} already defined. Plugin conflict?")
         super().__setattr__(name, value)
 
-    def wsgi(self, environ: Environ, start_response: object) -> Iterable[bytes]:
+    def __call__(self, scope: Any, receive: Any, send: object = None) -> Any:
+        """Handle a request, see ``Carried``. Monitors call this method with ``STEP``."""
+        if send is None and STEP in scope:
+            return self.wsgi(scope, receive)
+        return self.native(scope, receive, send)
+
+    def wsgi(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Handle a request as a WSGI application."""
-        answer: Iterable[bytes] = self.native(environ, start_response)
+        answer: Iterable[bytes] = (
+            environ[STEP].start(self._handle(environ), start_response)
+            if STEP in environ
+            else self.native(environ, start_response)
+        )
         return answer
+
+    def _handle(self, environ: Environ) -> Any:
+        return environ[STEP].run()
+
+    def monitored(self) -> Callable[[Environ, Callable[..., object]], Any] | None:
+        """Return a WSGI application that calls the methods which a monitor has replaced. Return
+        None if no method was replaced.
+        """
+        kind = type(self)
+        now = Bottle.__call__, kind.wsgi, kind._handle
+        # A monitor's wrapper may be equal to the function that it wraps.
+        return None if all(map(is_, now, _ORIGINALS)) else partial(Bottle.__call__, self)
 
     @property
     def catchall(self) -> bool:
@@ -355,6 +380,9 @@ class Bottle(Carried):
 
     def __exit__(self, *error: object) -> None:
         default_app.pop()
+
+
+_ORIGINALS = Bottle.__call__, Bottle.wsgi, Bottle._handle
 
 
 def makelist(data: object) -> list[Any]:

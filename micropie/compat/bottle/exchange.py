@@ -64,6 +64,9 @@ class Application(Protocol):
         server gets the exception.
         """
 
+    def monitored(self) -> Callable[[Environ, Callable[..., object]], Any] | None:
+        """Return a WSGI application that monitors have replaced, if any."""
+
     def default_error_handler(self, res: HTTPError) -> object:
         """Return the HTML page for an error that has no handler."""
 

@@ -7,10 +7,12 @@ of the ``App`` tries the native routes first, then Bottle's router.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from inspect import isawaitable
 from io import BytesIO
 from types import GeneratorType, NoneType
+from typing import Any, cast
 
 from micropie import Request
 from micropie.compat.bottle.exchange import (
@@ -22,6 +24,7 @@ from micropie.compat.bottle.exchange import (
     text_answer,
     to_response,
 )
+from micropie.compat.bottle.monitors import run_monitored
 from micropie.compat.bottle.plugins import Encoder
 from micropie.compat.bottle.requests import request as current_request
 from micropie.compat.bottle.responses import HTML, HTTPError, HTTPResponse
@@ -40,7 +43,7 @@ _USUAL = frozenset({str, bytes, dict, list, NoneType, GeneratorType, HTTPRespons
 class BottleSite(CarryingSite):
     """Finds a native route, or otherwise a route of the Bottle application."""
 
-    __slots__ = ("_any", "_app", "_before", "_routes", "_search")
+    __slots__ = ("_any", "_app", "_before", "_monitored", "_routes", "_search")
 
     def __init__(self, app: Application, inner: Site) -> None:
         super().__init__(inner)
@@ -48,7 +51,8 @@ class BottleSite(CarryingSite):
         self._app = app
         self._before = app.hooks["before_request"]
         self._search = app.router.find
-        self._any = _BottleRoute(app, None, (), inner.config)
+        self._monitored = app.monitored()
+        self._any = _BottleRoute(app, None, (), inner.config, self._monitored)
         self._routes: dict[Route, _BottleRoute] = {}
 
     def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
@@ -79,7 +83,7 @@ class BottleSite(CarryingSite):
         carried = self._routes.get(target)
         if carried is None:
             self._routes[target] = carried = _BottleRoute(
-                self._app, target, [*arguments], self.config
+                self._app, target, [*arguments], self.config, self._monitored
             )
         return carried, (request, found), NO_VALUES
 
@@ -88,20 +92,27 @@ class _BottleRoute(OutsideRoute):
     """A route of the Bottle application, with the names of its wildcards.
 
     ``target``: the Bottle ``Route``, or None if no route matches or if hooks must run before the
-    search.
+        search.
+    ``monitored``: see ``Bottle.monitored``.
     """
 
-    __slots__ = ("_after", "_app", "_limited", "_names", "_target")
+    __slots__ = ("_after", "_app", "_limited", "_monitored", "_names", "_target")
 
     def __init__(
-        self, app: Application, target: Route | None, names: Sequence[str], config: Config
+        self,
+        app: Application,
+        target: Route | None,
+        names: Sequence[str],
+        config: Config,
+        monitored: Callable[..., Any] | None,
     ) -> None:
         if target is not None and target.is_async:
             super().__init__(config, self._answer_async, 2, kind_of(self._answer_async))
             self.config = config  # restores the body's size limit, which the base class removed
         else:
-            super().__init__(config, self._answer, 2)
+            super().__init__(config, self._answer_monitored if monitored else self._answer, 2)
         self._app = app
+        self._monitored = monitored
         self._after = app.hooks["after_request"]
         self._target = target
         self._names = names
@@ -146,6 +157,12 @@ class _BottleRoute(OutsideRoute):
             return end(exchange, out, failure, dumps)
         finally:
             del failure  # avoids a reference cycle between the traceback and this frame
+
+    def _answer_monitored(self, request: Request, found: Found) -> Answer | Awaitable[Answer]:
+        assert self._monitored is not None  # noqa: S101
+        exchange = getattr(request, "bottle_exchange", None) or self.begin_exchange(request)
+        function = partial(self._answer, request, found)
+        return cast("Answer", run_monitored(self._monitored, exchange, function))
 
     async def _answer_async(self, request: Request, found: Found) -> Answer:
         await _receive(request, self._limited)

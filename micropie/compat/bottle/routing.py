@@ -480,6 +480,14 @@ class Route:
 
     def _apply(self) -> Callable[..., object]:
         refuse_marks(self.callback)
+        # Another thread may call the route as soon as ``_call`` is set.
+        self._call = callback = self._make_callback()
+        return callback
+
+    def _make_callback(self) -> Callable[..., object]:
+        """Return the callback with all plugins applied, and set ``json_dumps``. Monitors replace
+        this method, see ``monitors.py``.
+        """
         plugins = list(self.all_plugins())
         json_dumps = None
         # If the JSON plugin is the outermost, call its encoder directly instead of wrapping the
@@ -496,11 +504,8 @@ class Route:
                     with suppress(AttributeError):  # attributes can't be set on a bound method
                         update_wrapper(callback, self.callback)
         except RouteReset:
-            return self._apply()
-        # Another thread may call the route as soon as ``_call`` is set, so set ``json_dumps``
-        # first.
+            return self._make_callback()
         self.json_dumps = json_dumps
-        self._call = callback
         return callback
 
     def get_undecorated_callback(self) -> Any:
