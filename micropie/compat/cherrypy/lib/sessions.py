@@ -421,8 +421,8 @@ class FileSession(Session):
         file = Path(path or self._get_file_path())
         try:
             return self._read(file)
-        except Exception:
-            _log_unreadable(file)
+        except Exception as error:
+            _log_unreadable(file, error)
             return None
 
     def _read(self, path: Path) -> tuple[Data, datetime] | None:
@@ -459,7 +459,7 @@ class FileSession(Session):
             # visibly.
             if isinstance(error, OSError) and not isinstance(error, PermissionError):
                 raise
-            _log_unreadable(path)
+            _log_unreadable(path, error)
 
     def acquire_lock(self, path: str | None = None) -> None:
         """Lock the session for all processes of this machine."""
@@ -508,11 +508,11 @@ class FileSession(Session):
         )
 
 
-def _log_unreadable(path: Path) -> None:
+def _log_unreadable(path: Path, error: Exception) -> None:
     _logger.warning(
         "the session in %s can't be read: the visitor gets a new session, and the file is kept",
         path,
-        exc_info=True,
+        exc_info=error,
     )
 
 
