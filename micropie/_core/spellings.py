@@ -49,9 +49,10 @@ class RequestSpellings:
 
     query_params: dict[str, list[str]] = attribute_of("_exchange.query")
     """The query's parameters: name -> values. ``query`` returns them in a ``MultiDict``."""
-    body_params: dict[str, list[Any]] = attribute_of("_exchange.fields")
+    body_params: dict[str, list[Any]] = attribute_of("_exchange.received_fields")
     """The fields of the form or of the JSON body's top level: name -> values. ``form`` returns
-    them in a ``MultiDict``.
+    them in a ``MultiDict``. Hooks whose class reads this attribute get the body before they run,
+    see ``reads_fields``.
     """
 
     @property
@@ -192,6 +193,20 @@ class ServerSpellings:
     def redirect(self, location: str) -> Redirect:
         """Return a redirect: ``return self.redirect("/there")``."""
         return self._redirect(location)
+
+
+def reads_fields(middleware: object) -> bool:
+    """Return whether a method of a middleware's class reads ``body_params``. MicroPie parses a form
+    before it calls hooks, so the flow has to receive the body first.
+    """
+    methods = [method for cls in type(middleware).__mro__ for method in vars(cls).values()]
+    codes = [getattr(method, "__code__", None) for method in methods]
+    for code in codes:
+        if code is not None and "body_params" in code.co_names:
+            return True
+        # functions inside the method, such as comprehensions
+        codes += [one for one in getattr(code, "co_consts", ()) if hasattr(one, "co_names")]
+    return False
 
 
 def status_of(changes: Mapping[str, Any], status: int, hook: str) -> Any:

@@ -34,6 +34,7 @@ from micropie._core.errors import HTTPError, Redirect, ResponseError, alone_in, 
 from micropie._core.execution.steps import (
     HANDLER,
     INLINE,
+    IO,
     RELEASE,
     Flow,
     Kind,
@@ -44,10 +45,10 @@ from micropie._core.execution.steps import (
 )
 from micropie._core.flow.errors import respond_to
 from micropie._core.flow.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
-from micropie._core.http import Request, Response, as_response, websockets
+from micropie._core.http import Request, Response, as_response, receive_body, websockets
 from micropie._core.routing import Config, with_providers
 from micropie._core.routing.discovery import Checking, Providers, check_middlewares, open_resources
-from micropie._core.spellings import status_of
+from micropie._core.spellings import reads_fields, status_of
 
 # The methods of these classes do nothing, so a method that a subclass doesn't override isn't
 # called.
@@ -178,7 +179,21 @@ def _dict_hook(middleware: object, needs_session: bool, blocking: Kind) -> _Hook
     after, after_kind = _part(middleware, "after_request", releasing)
     may_hold = before is not _nothing and after is not _nothing and after_kind is RELEASE
     name = type(middleware).__name__
+    if reads_fields(middleware):
+        before, before_kind = partial(_with_body, before_kind, before), INLINE
+        after, after_kind = partial(_with_body, after_kind, after), INLINE
     return _Hook(needs_session, before, after, before_kind, after_kind, name, may_hold=may_hold)
+
+
+def _with_body(kind: Kind, method: _Part, request: Request, *arguments: object) -> Flow[object]:
+    """Receive the body, if it is unread, then call a method of a middleware."""
+    exchange = request._exchange
+    route: Any = exchange.route
+    if exchange.body.data is None and exchange.method not in ("GET", "HEAD"):
+        yield from receive_body(exchange, route is not None and route.reads_body)
+        if exchange.body.is_large:
+            yield IO, exchange.body.parsed, (exchange,)
+    return (yield from call(kind, method, request, *arguments))
 
 
 def _changed(response: Response, changes: object, class_name: str) -> Flow[Response | None]:
@@ -187,7 +202,7 @@ def _changed(response: Response, changes: object, class_name: str) -> Flow[Respo
 
     Raises ``ResponseError`` for any other value, and for unknown keys.
     """
-    changes = yield from awaited(changes)
+    changes = yield from changes if type(changes) is GeneratorType else awaited(changes)
     if changes is None:
         return None
     if not isinstance(changes, dict) or not changes.keys() <= _CHANGES:

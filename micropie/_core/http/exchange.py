@@ -30,8 +30,10 @@ from typing import (
     Any,
     Final,
     Generic,
+    Literal,
     NamedTuple,
     Protocol,
+    TypeAlias,
     TypedDict,
     TypeVar,
     Unpack,
@@ -68,7 +70,7 @@ from micropie._core.http.addresses import (
     leads_up,
 )
 from micropie._core.http.answer import AnswerState
-from micropie._core.http.body.reader import BodyReader
+from micropie._core.http.body.reader import STREAMED, BodyReader
 from micropie._core.http.body.received import NULL, ReceivedBody
 from micropie._core.http.forms import MULTIPART, Limits, parse_query
 from micropie._core.http.headers import (
@@ -101,6 +103,15 @@ Value = TypeVar("Value")
 _SHORT_BODY = 64 * 1024  # bytes; servers pass on at least this much in one piece
 
 FORM: Final = "application/x-www-form-urlencoded"
+
+BodyKind: TypeAlias = Literal["form", "multipart", "json"]
+_KINDS: Final[Mapping[str, BodyKind]] = {FORM: "form", MULTIPART: "multipart"}
+_ALL_KINDS: Final[tuple[BodyKind, ...]] = ("form", "multipart", "json")
+
+LEFT_TO_HANDLER: Final = (
+    "@reads_body leaves the body to the handler: read it with request.read(), or await "
+    "request.body()"
+)
 
 EMPTY_JSON: Final = (400, "the JSON body is empty.")
 
@@ -442,6 +453,7 @@ class Exchange:
 
     def json_value(self) -> Json:
         """Return the value of the JSON body; None if it is null, or if there is no JSON."""
+        self.require_body("json")
         document = self.body.parsed(self)
         return None if document is NULL else document
 
@@ -457,6 +469,44 @@ class Exchange:
         return {
             name: value if isinstance(value, list) else [value] for name, value in document.items()
         }
+
+    @property
+    def received_fields(self) -> Mapping[str, list[Json]]:
+        """``fields``, after ``require_body``."""
+        self.require_body(*_ALL_KINDS)
+        return self.fields
+
+    def require_body(self, *kinds: BodyKind, may_be_left: bool = False) -> None:
+        """Check that a body of these kinds was received, because a hook must not take a field that
+        isn't received yet for a missing one. If a hook has received the bytes, have them parsed.
+
+        ``may_be_left``: whether the handler may receive the body itself, by ``@reads_body``.
+
+        Raises ``RuntimeError`` if the body isn't received yet, and 400 or 413 if it can't be.
+        """
+        body = self.body
+        if body.parse is not None or body.form is not None or body.document is not None:
+            return
+        media_type, _, length = self.framing
+        kind = _KINDS.get(media_type) or ("json" if is_json(media_type) else None)
+        if kind not in kinds or length == 0 or self.is_pooled or self.method in ("GET", "HEAD"):
+            return
+        if self.route is not None and self.route.reads_body:
+            if may_be_left:
+                return
+            raise RuntimeError(LEFT_TO_HANDLER)
+        received, is_streamed = body.so_far, self.incoming.state is STREAMED
+        if is_streamed and kind == "multipart":
+            raise BadRequest("The form can't be read.")
+        if received and kind != "multipart":
+            body.parse_later(kind, False)
+        elif received != b"" or is_streamed:
+            raise RuntimeError(
+                "the body is not received yet when hooks run, or another hook has read it as a "
+                "stream: write await request.body() first, or, in a def, request.read()"
+                if kind != "multipart"
+                else "a multipart form is not received yet when hooks run: read it in the handler"
+            )
 
     def unread_body(self) -> tuple[int, str] | None:
         """Return the status and the message of an error if the body is neither JSON nor a form, or

@@ -18,7 +18,14 @@ from micropie._core.execution.steps import ResourceContext, Task
 from micropie._core.http import headers
 from micropie._core.http.addresses import is_host
 from micropie._core.http.body.received import NULL
-from micropie._core.http.exchange import EMPTY_JSON, Address, Exchange, FlowIterator, RouteInfo
+from micropie._core.http.exchange import (
+    EMPTY_JSON,
+    LEFT_TO_HANDLER,
+    Address,
+    Exchange,
+    FlowIterator,
+    RouteInfo,
+)
 from micropie._core.http.forms import MULTIPART, UploadFile
 from micropie._core.http.headers import CookieAttributes, Headers, add_vary, choose_type, is_json
 from micropie._core.http.multidict import MultiDict
@@ -363,8 +370,14 @@ class Request(RequestSpellings):
 
         If the body is JSON, these are the values of its top level. If one of them is an array, its
         elements become several values of the name.
+
+        Raises ``RuntimeError`` in hooks that run before the handler, because the body is not
+        received yet: write ``await request.body()`` first. With ``@reads_body`` there are no
+        fields.
         """
-        return MultiDict(self._exchange.fields)
+        exchange = self._exchange
+        exchange.require_body("form", "multipart", "json", may_be_left=True)
+        return MultiDict(exchange.fields)
 
     def json(self, name: str | None = None, default: Json = None) -> ReceivedJson:
         """Return the JSON body. With ``name``, return the value of that key at the top level, or
@@ -375,15 +388,14 @@ class Request(RequestSpellings):
         with ``@reads_body``, and in hooks that run before the handler.
         """
         exchange = self._exchange
+        if name is not None:
+            exchange.require_body("json")
         document = exchange.body.parsed(exchange)
         if name is not None:
             return document.get(name, default) if isinstance(document, dict) else default
         if document is None:
             if exchange.route is not None and exchange.route.reads_body:
-                raise RuntimeError(
-                    "@reads_body leaves the body to the handler: read it with request.read(), "
-                    "or await request.body()"
-                )
+                raise RuntimeError(LEFT_TO_HANDLER)
             if exchange.unread_body() == EMPTY_JSON:
                 if exchange.body.data != b"" and not exchange.is_pooled:
                     raise RuntimeError(
@@ -406,7 +418,11 @@ class Request(RequestSpellings):
     def files(self) -> MultiDict[UploadFile]:
         """The uploaded files: ``files["photo"]``, or ``files.getlist("photos")`` for all files of a
         name.
+
+        Raises ``RuntimeError`` in hooks that run before the handler. With ``@reads_body`` there are
+        no files.
         """
+        self._exchange.require_body("multipart", may_be_left=True)
         return MultiDict(self._exchange.body.uploads)
 
     def body(self) -> Awaitable[bytes]:
