@@ -259,3 +259,16 @@ def test_a_websocket_has_no_body(connect: MakeClient, world: str) -> None:
     app.ws_middlewares.append(Looks())
     with connect(app, world).websocket("/talk"):
         assert seen == [[{}, {}, None]]
+
+
+def test_an_empty_body_of_unknown_length_is_empty(make_client: MakeClient) -> None:
+    class Reads(HttpMiddleware):
+        async def before_request(self, request: Request) -> Any:
+            await request.body()
+            return {"body": str(look(request, "body_params"))}
+
+    sent: dict[str, Any] = {
+        "content": iter([b""]),
+        "headers": {"Content-Type": "application/x-www-form-urlencoded"},
+    }
+    assert make_client(hooked(Reads())).post("/named", **sent).text == "{}"
