@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from contextvars import Context
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,7 @@ from micropie._core.http import Request, start_failed, websockets
 from micropie._core.http.headers import make_private
 from micropie._core.http.protocols import Receive, Scope, Send, ServerMessage
 from micropie._core.routing import Handover, Site
+from micropie.asgi.coroutines import await_in_context
 from micropie.asgi.exchange import ASGIExchange
 from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import close_request, failure_of_step, perform, perform_cleanup
@@ -75,7 +77,10 @@ async def _start(app: Startable, state: ASGIState) -> Site:
         if not state.started:
             # The server doesn't support the lifespan protocol, so it announces neither startup nor
             # shutdown. Start the application now. Its shutdown functions never run.
-            await perform(app.lifecycle().start(), LifespanContext(site.config))
+            # What startup starts outlives this request, so use an empty context; see
+            # ``start_shared``.
+            startup = perform(app.lifecycle().start(), LifespanContext(site.config))
+            await await_in_context(startup, Context())
             state.started = True
         app.publish(site, state)
         return site

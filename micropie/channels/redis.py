@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Awaitable, Iterable, Sequence
 from concurrent import futures
 from contextlib import closing
+from contextvars import Context
 from functools import lru_cache, partial
 from queue import SimpleQueue
 from typing import Any, cast
@@ -179,7 +180,7 @@ class _Publisher(threading.Thread):
         self._client = client
         self._waiting: SimpleQueue[tuple[str, bytes, Future] | None] = SimpleQueue()
         self._outage = Outage("RedisChannels: Redis", ", so messages are not published")
-        self.start()
+        Context().run(self.start)  # in an empty context, because it outlives the current request
 
     def submit(self, name: str, message: bytes, most_waiting: float) -> Future:
         """Queue a message, and return a future that is done once the message has been sent.
@@ -253,7 +254,7 @@ class _Listener(threading.Thread):
         # unconfirmed channels.
         self._joining: dict[Future, set[str]] = {}
         self._reset_connection()
-        self.start()
+        Context().run(self.start)  # as in ``_Publisher``
 
     def _reset_connection(self) -> None:
         self._is_connected = False

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import atexit
 from contextlib import suppress
+from contextvars import Context
 from threading import Lock
 from weakref import WeakSet
 
@@ -52,7 +53,9 @@ class WSGIState:
                     from micropie.wsgi.lifespan import start_here, start_on_loop
 
                     start = start_on_loop if lifecycle.needs_loop else start_here
-                    self._stop = start(lifecycle, site.config)
+                    # What startup starts outlives the first request, so use an empty context; see
+                    # ``start_shared``.
+                    self._stop = Context().run(start, lifecycle, site.config)
                     atexit.register(self._stop_at_exit)
                     import multiprocessing.util
 

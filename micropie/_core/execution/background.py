@@ -29,6 +29,7 @@ from micropie._core.execution.loop import (
     AsyncFunction,
     current,
     is_on_loop,
+    set_library,
     threadsafe_scheduler,
 )
 from micropie._core.on_demand import module
@@ -119,11 +120,10 @@ class BackgroundLoop:
     ``spawn``.
     """
 
-    def __init__(self, portal: BlockingPortal, tasks: TaskGroup) -> None:
+    def __init__(self, portal: BlockingPortal, backend: str, tasks: TaskGroup) -> None:
         self.portal = portal
+        self._backend = backend
         self.call_soon = threadsafe_scheduler()
-        # The context variables by which libraries detect the loop.
-        self._marks = variables_set(Context())
         self._start_soon = tasks.start_soon
         self._waiting: set[Action] = set()
         self.has_ended = False
@@ -151,8 +151,8 @@ class BackgroundLoop:
                 self._waiting.pop()()
 
     def _start(self, lost: Action, call: AsyncAction) -> None:
-        for variable, value in self._marks:
-            variable.set(value)
+        # Set only this variable, because others, such as a monitor's, belong to the request.
+        set_library(self._backend)
         if not self.has_ended:
             self._start_soon(self._begin, lost, call)
 
@@ -165,14 +165,17 @@ class BackgroundLoop:
 
 
 async def _live(
-    portal: BlockingPortal, patience: float | None, task_status: TaskStatus[BackgroundLoop]
+    portal: BlockingPortal,
+    backend: str,
+    patience: float | None,
+    task_status: TaskStatus[BackgroundLoop],
 ) -> None:
     """Create the ``BackgroundLoop``, and keep open the task group in which it starts its tasks."""
     from micropie._core.execution.watchdog import watch_loop  # imported for the first loop
 
     watch_loop(patience)
     async with anyio.create_task_group() as tasks:
-        loop = BackgroundLoop(portal, tasks)
+        loop = BackgroundLoop(portal, backend, tasks)
         try:
             task_status.started(loop)
             await anyio.sleep_forever()
@@ -230,17 +233,20 @@ class _Loops:
                 refuse_greenlets()
                 if not self._running:
                     atexit.register(self.close)
-                from anyio.from_thread import start_blocking_portal
-
-                portal = self._stacks[-1].enter_context(start_blocking_portal(backend))
-                # Start the task that contains all tasks of the loop. This task runs until the loop
-                # ends. If the task ends earlier, the next call starts another loop. The task runs
-                # in an empty context, because a copy of the current one would keep the request in
-                # memory.
-                _, loop = Context().run(portal.start_task, _live, portal, self.patience)
-                self._running[backend] = loop
-                self._stacks[-1].callback(_stop, portal)
+                # The loop's thread and tasks outlive this request; see ``start_shared``.
+                loop = self._running[backend] = Context().run(self._open, backend)
             return loop
+
+    def _open(self, backend: str) -> BackgroundLoop:
+        from anyio.from_thread import start_blocking_portal
+
+        portal = self._stacks[-1].enter_context(start_blocking_portal(backend))
+        # Start the task that contains all tasks of the loop. This task runs until the loop ends. If
+        # the task ends earlier, the next call starts another loop.
+        loop: BackgroundLoop
+        _, loop = portal.start_task(_live, portal, backend, self.patience)
+        self._stacks[-1].callback(_stop, portal)
+        return loop
 
     def close(self) -> None:
         atexit.unregister(self.close)

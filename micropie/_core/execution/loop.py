@@ -16,6 +16,7 @@ from contextlib import (
 )
 from contextvars import Context, ContextVar, copy_context
 from functools import cached_property, partial
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from weakref import ref
 
@@ -116,6 +117,26 @@ async def entered_on_loop(make: Callable[[], AbstractAsyncContextManager[T]]) ->
     """
     async with make() as value:
         yield value
+
+
+def set_library(name: str | None) -> None:
+    """Set the context variable by which libraries detect the event loop, as anyio does: to the name
+    of the loop's library, or to None in a thread. anyio does without the variable if sniffio is not
+    installed.
+    """
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None:
+        sniffio.current_async_library_cvar.set(name)
+
+
+def start_shared(thread: Thread) -> None:
+    """Start a thread that outlives the current request, in an empty context.
+
+    In free-threaded Python, a thread keeps a copy of the context in which it was started. Sentry
+    gives each thread the scope in which it was started. Errors that the thread logs for other
+    requests would be reported with the user of the request that happened to start it.
+    """
+    Context().run(thread.start)
 
 
 # -- tasks and wakers ------------------------------------------------------------------------------

@@ -42,7 +42,14 @@ import anyio
 from micropie._core.errors import logger, too_many_waiting
 from micropie._core.execution.background import Outcome, released, variables_set
 from micropie._core.execution.fork import after_fork_in_child
-from micropie._core.execution.loop import TASKS, WAKERS, Action, LoopLocal
+from micropie._core.execution.loop import (
+    TASKS,
+    WAKERS,
+    Action,
+    LoopLocal,
+    set_library,
+    start_shared,
+)
 from micropie._core.execution.placement import ALL_WAIT, AnyFunction, Rank, Threads
 from micropie._core.execution.standing_queue import StandingQueue
 
@@ -120,7 +127,7 @@ class Slots:
         if HAS_THREADS and not _GUARDS:
             guard = Thread(target=_end_process, name="micropie exit", daemon=True)
             _GUARDS.append(guard)
-            guard.start()
+            start_shared(guard)
         # Don't store ``threads`` itself, because it would then live as long as the loop.
         self._size, self._queue, self._patience = threads.size, threads.queue, threads.patience
         # The number of free slots. It is below 0 if calls go beyond the limit, or if a thread that
@@ -465,15 +472,9 @@ def run_in_context(context: Context, function: Action) -> None:
     """Call ``function`` in ``context`` itself, not in a copy, so that it can reset a context
     variable that an earlier call has set. Call this in a worker thread.
 
-    The thread's own context is a copy of ``context`` in which anyio has unset the variables by
-    which libraries detect the event loop. This function unsets them in ``context`` as well, because
-    ``function`` doesn't run on the loop.
+    anyio has unset, in the thread's own context, the variable by which libraries detect the event
+    loop. This function unsets it in ``context`` as well, because ``function`` doesn't run on the
+    loop.
     """
-    marks = variables_set(context)
-
-    def run() -> None:
-        for variable, value in marks:
-            variable.set(value)
-        function()
-
-    context.run(run)
+    context.run(set_library, None)
+    context.run(function)

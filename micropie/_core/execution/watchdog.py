@@ -18,7 +18,7 @@ from types import FrameType
 
 from micropie._core.errors import logger
 from micropie._core.execution.fork import after_fork_in_child
-from micropie._core.execution.loop import LoopLocal, threadsafe_scheduler
+from micropie._core.execution.loop import LoopLocal, start_shared, threadsafe_scheduler
 
 # Seconds until the same code is logged again, and the period that ``loop_lag`` covers.
 _MINUTE = 60.0
@@ -52,7 +52,7 @@ class _Watchdog:
                 target=self._watch, args=(seconds / 4,), name="micropie watchdog", daemon=True
             )
             with suppress(RuntimeError):  # the platform may have no threads
-                self._thread.start()
+                start_shared(self._thread)
 
     def _watch(self, pause: float) -> None:
         self.lags: deque[float] = deque([0.0], maxlen=round(_MINUTE / pause))

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from contextvars import Context
 from importlib import import_module
 from signal import SIG_DFL, Signals
 from signal import signal as set_signal
@@ -114,7 +115,9 @@ class Monitor(SimplePlugin):
         if self.frequency > 0 and self.thread is None:
             self.thread = thread = BackgroundTask(self.frequency, self.callback, bus=self.bus)
             thread.name = self.name or type(self).__name__
-            thread.start()  # last, because the function's first call may stop the monitor
+            # Last, because the function's first call may stop the monitor, and in an empty context,
+            # because the thread outlives the current request.
+            Context().run(thread.start)
             self.bus.log(f"Started monitor thread {thread.name!r}.")
 
     start.priority = 70  # type: ignore[attr-defined]
