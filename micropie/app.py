@@ -756,7 +756,7 @@ class App(Base[Outermost_co]):
         return register
 
     def openapi(self, title: str | None = None, version: str | None = None) -> dict[str, Any]:
-        """Return an OpenAPI 3.1 document for this application's handlers, built from their names,
+        """Return an OpenAPI document for this application's handlers, built from their names,
         annotations, docstrings and ``@describe``. ``title`` and ``version`` default to those of
         ``App(docs=Docs(...))``, or to the class's name and "1.0.0". Raises ``SetupError`` if the
         application can't be built.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,8 @@ class Docs:
       package swagger-ui-dist, to use instead of the package micropie-swagger-ui.
     - ``asyncapi``: the path of a page about WebSockets and event streams, such as "/channels". The
       AsyncAPI document is then at ``/asyncapi.json``.
+    - ``openapi``: the version of OpenAPI. Only "3.2" describes routes with the method QUERY; "3.1"
+      describes a stream of items as text.
     """
 
     path: str = "/docs"
@@ -46,3 +48,4 @@ class Docs:
     responses: Mapping[int, object] = field(default_factory=dict)
     assets: str | PathLike[str] | None = None
     asyncapi: str | None = None
+    openapi: Literal["3.1", "3.2"] = "3.1"

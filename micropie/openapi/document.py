@@ -1,5 +1,5 @@
 """The OpenAPI document of an application: version 3.1 (https://spec.openapis.org/oas/v3.1.1), or
-3.2 if a route uses the method QUERY or streams items.
+3.2 with ``Docs(openapi="3.2")``, which has the method QUERY and streams of items.
 
 Handlers are described from their names, paths, annotations, docstrings and ``@describe``. A handler
 without a route decorator accepts several paths and methods. Only one path and one method are
@@ -81,6 +81,10 @@ class _DocumentedRoute:
         self.description: describe = entry.route.description or describe()
 
 
+def _text_of(lines: object) -> dict[str, object]:
+    return {"type": "string", "contentMediaType": _LINES, "contentSchema": lines}
+
+
 def build_document(app: App, docs: Docs) -> dict[str, Any]:
     """Return the OpenAPI document of an application and the applications inside it. Paths and
     handlers' names are relative to ``app``.
@@ -92,7 +96,7 @@ def build_document(app: App, docs: Docs) -> dict[str, Any]:
     for entry in inspector.routes():
         if not entry.hidden:
             builder.add(entry)
-    document: dict[str, Any] = {"openapi": builder.version, "info": info_of(app, docs)}
+    document: dict[str, Any] = {"openapi": f"{docs.openapi}.0", "info": info_of(app, docs)}
     servers = docs.servers or ([quote(prefix)] if prefix else ())
     if servers:
         document["servers"] = [{"url": url} for url in servers]
@@ -147,8 +151,8 @@ class Builder:
         self.inputs = Schemas(own.types, self.components, "validation")
         self.answers = Schemas(own.types, self.components, "serialization")
         self.security_schemes: dict[str, Mapping[str, object]] = {}
-        # Changed to 3.2 if a route needs that. Fewer tools support 3.2.
-        self.version = "3.1.0"
+        # 3.1 by default, because many generators of clients refuse 3.2.
+        self.is_3_2 = docs.openapi == "3.2"
         # The names of the parameters in each path, by the path with "{}" in place of these names.
         self._same_paths: dict[str, list[str]] = {}
         self._ids: set[str] = set()
@@ -179,12 +183,10 @@ class Builder:
             if one in entry.methods
         ]
         for method in methods:
-            if method not in _METHODS:
+            if method not in _METHODS or (method == "QUERY" and not self.is_3_2):
                 continue
             sorted_inputs = sort_inputs(entry, parameters, method)
             path, names = self.path_of(entry, sorted_inputs)
-            if method == "QUERY":
-                self.version = "3.2.0"
             operations = self.paths.setdefault(path, {})
             operations[method.lower()] = self._operation(
                 documented, method, sorted_inputs, names, len(methods) > 1
@@ -528,9 +530,10 @@ class Builder:
             return str(status), {**answer, "content": {"text/event-stream": {}}}
         items = TypeInfo(bare).items(_is_generator(documented))
         if items:
-            self.version = "3.2.0"
             schema = self.answers.of(typing.Union[items])  # noqa: UP007 - the number of types varies
-            return str(status), {**answer, "content": {_LINES: {"itemSchema": schema}}}
+            lines = {"type": "array", "items": schema}
+            media = {"itemSchema": schema} if self.is_3_2 else {"schema": _text_of(lines)}
+            return str(status), {**answer, "content": {_LINES: media}}
         how = TypeInfo(bare).sent_as
         if how == "html":
             return str(status), {**answer, "content": {"text/html": {"schema": {"type": "string"}}}}

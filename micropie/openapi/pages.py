@@ -71,6 +71,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "requires": (_is_list, "a list of checks"),
     "assets": (lambda value: isinstance(value, str | PathLike), "a directory"),
     "asyncapi": (_is_path, 'a path such as "/channels"'),
+    "openapi": (lambda value: value in ("3.1", "3.2"), '"3.1" or "3.2"'),
     "contact license tags": (
         lambda value: isinstance(value, Mapping) and all(map(_is_text, value.values())),
         "a dict of strings",

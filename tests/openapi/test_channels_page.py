@@ -118,6 +118,13 @@ def test_a_wrong_path_is_an_error(wrong: Any) -> None:
         App(docs=Docs(asyncapi=wrong))
 
 
+def test_a_wrong_version_is_an_error() -> None:
+    with pytest.raises(
+        SetupError, match=r"Docs\(openapi=\.\.\.\) takes .3\.1. or .3\.2., not '3.0'"
+    ):
+        App(docs=Docs(openapi="3.0"))  # type: ignore[arg-type]
+
+
 def test_without_the_setting_there_is_no_page(make_client: MakeClient) -> None:
     client = make_client(App(docs=True))
     assert [client.get(one).status_code for one in ("/asyncapi.json", "/channels")] == [404, 404]

@@ -11,10 +11,11 @@ import httpx2 as httpx
 import msgspec
 import pydantic
 import pytest
-from openapi_spec_validator import OpenAPIV32SpecValidator
+from openapi_spec_validator import OpenAPIV31SpecValidator, OpenAPIV32SpecValidator
 
 from micropie import App, HTTPError, SetupError, route
 from micropie.extensions import TypeInfo
+from micropie.openapi import Docs
 from tests.conftest import MakeClient
 
 
@@ -166,19 +167,40 @@ def test_a_query_has_a_body(make_client: MakeClient) -> None:
     assert client.request("QUERY", "/search", json={"name": "x"}).json() == [{"name": "x"}]
 
 
-def test_the_document_is_one_of_openapi_3_2_where_a_route_needs_it() -> None:
-    document = app().openapi()
-    OpenAPIV32SpecValidator(document).validate()
-    assert document["openapi"] == "3.2.0"
-    found = {
-        path: answer["content"][LINES]["itemSchema"]
+def lines_in(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of the JSON Lines of each path."""
+    return {
+        path: answer["content"][LINES]
         for path, operations in document["paths"].items()
         for operation in operations.values()
         for answer in operation["responses"].values()
         if LINES in answer.get("content", ())
     }
-    assert found["/sync"] == {"$ref": "#/components/schemas/Pie"}
-    assert found["/iterable"] == {"type": "integer"}
+
+
+def test_a_document_of_openapi_3_1_describes_the_lines_as_text() -> None:
+    document = app().openapi()
+    OpenAPIV31SpecValidator(document).validate()
+    assert document["openapi"] == "3.1.0"
+    schema = lines_in(document)["/sync"].pop("schema")
+    assert schema == {
+        "type": "string",
+        "contentMediaType": LINES,
+        "contentSchema": {"type": "array", "items": {"$ref": "#/components/schemas/Pie"}},
+    }
+    assert "Pie" in document["components"]["schemas"]
+    assert "/search" not in document["paths"]
+
+
+def test_a_document_of_openapi_3_2_describes_items_and_queries() -> None:
+    with_docs = app()
+    with_docs._micropie.docs = Docs(openapi="3.2")
+    document = with_docs.openapi()
+    OpenAPIV32SpecValidator(document).validate()
+    assert document["openapi"] == "3.2.0"
+    found = lines_in(document)
+    assert found["/sync"] == {"itemSchema": {"$ref": "#/components/schemas/Pie"}}
+    assert found["/iterable"] == {"itemSchema": {"type": "integer"}}
     assert found.keys() & {"/text", "/whole"} == set()
     query = document["paths"]["/search"]["query"]
     assert query["requestBody"]["required"]
@@ -191,7 +213,7 @@ class Several(App):
 
 def test_several_types_of_streams_are_those_of_all_items(make_client: MakeClient) -> None:
     (schema,) = (
-        one["itemSchema"]
+        one["schema"]
         for one in Several()
         .openapi()["paths"]["/several"]["get"]["responses"]["200"]["content"]
         .values()
