@@ -167,6 +167,31 @@ def _advice(attribute: str, app: object) -> str:
     )
 
 
+# Folders that linters skip by default, in addition to hidden ones and virtual environments.
+_SKIPPED = {
+    "__pypackages__", "_build", "buck-out", "build", "dist", "node_modules", "site-packages",
+    "venv",
+}  # fmt: skip
+
+
+def is_own(folder: Path) -> bool:
+    """Return whether a folder inside a project may contain files of the project itself."""
+    name = folder.name
+    return not (
+        name in _SKIPPED
+        or name.startswith(".")
+        or (folder / "pyvenv.cfg").exists()  # a virtual environment, whatever its name
+    )
+
+
+def files_under(folder: Path) -> Iterator[Path]:
+    """Yield the files of a project, in order."""
+    for place, folders, names in os.walk(folder):
+        here = Path(place)
+        folders[:] = sorted(name for name in folders if is_own(here / name))
+        yield from sorted(here / name for name in names if (here / name).is_file())
+
+
 def _imported(name: str, folder: Path) -> ModuleType:
     try:
         found = find_spec(name) is not None
@@ -176,6 +201,7 @@ def _imported(name: str, folder: Path) -> ModuleType:
         files = [
             path.relative_to(folder).with_suffix("")
             for path in (*folder.glob("*.py"), *folder.glob("*/*.py"))
+            if path.parent == folder or is_own(path.parent)
         ]
         modules = [".".join(path.parts).removesuffix(".__init__") for path in files]
         raise CommandError(f"there is no module {name!r} in {folder}{_near(name, modules)}")

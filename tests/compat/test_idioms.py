@@ -195,3 +195,30 @@ def test_what_works_runs_on_the_original(framework: str, connect: MakeClient) ->
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_what_works_runs_on_the_stand_in(framework: str, make_client: MakeClient) -> None:
     assert failures(framework, OURS[framework], make_client) == {}
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        ".venv/lib",
+        "env/lib",
+        "site-packages/plugin",
+        "node_modules/package",
+        ".tox/py",
+        "build/lib",
+    ],
+)
+def test_the_files_of_others_are_not_read(folder: str, tmp_path: Path) -> None:
+    own, others = tmp_path / "shop", tmp_path / folder
+    for place in (own, others):
+        place.mkdir(parents=True)
+        (place / "program.py").write_text("import cherrypy\ncherrypy.server.quickstart()\n")
+        (place / "page.tmpl").write_text("% import cherrypy\n")
+        (place / "site.conf").write_text("wsgi.pipeline = 1\n")
+    if folder.startswith("env"):
+        (tmp_path / "env" / "pyvenv.cfg").touch()
+    found = {one.file for one in findings("cherrypy", tmp_path)}
+    assert {own / "program.py", own / "site.conf"} <= found
+    assert {file for file in found if own not in file.parents} == set()
+    if folder != "build/lib":  # what is named is read, whatever its name
+        assert {one.file.parent for one in findings("cherrypy", others)} == {others}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from micropie.cli.moving.names import COMPAT, dotted_name
+from micropie.cli.target import files_under
 
 Idiom: TypeAlias = tuple[int, str, str]
 """The line number, the code on that line, and advice on what to write instead."""
@@ -84,8 +85,7 @@ def template_imports(framework: str, folder: Path) -> Iterator[tuple[Path, int]]
     as (file, line number).
     """
     statement = re.compile(_IN_TEMPLATE.format(framework))
-    for file in sorted(one for one in folder.rglob("*") if one.suffix in _TEMPLATES):
-        if file.is_file():
-            for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
-                if statement.search(line):
-                    yield file, number
+    for file in (one for one in files_under(folder) if one.suffix in _TEMPLATES):
+        for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
+            if statement.search(line):
+                yield file, number

@@ -26,7 +26,7 @@ from micropie.cli.moving.names import (
     statements_of,
 )
 from micropie.cli.moving.of_micropie import differences
-from micropie.cli.target import CommandError
+from micropie.cli.target import CommandError, files_under
 
 ADVICE: Mapping[str, str] = COMPAT.ADVICE
 
@@ -120,11 +120,15 @@ def _is_original(framework: str, file: Path) -> bool:
     return any(one.name == "cherrypy" and (one / "_cptree.py").exists() for one in file.parents)
 
 
+def _modules_under(folder: Path) -> list[Path]:
+    return [file for file in files_under(folder) if file.suffix == ".py"]
+
+
 def _read(path: Path, trees: dict[Path, ast.Module]) -> Iterator[Finding]:
     """Parse the modules at ``path`` and add them to ``trees``. Yield a finding for each module that
     this Python version can't parse.
     """
-    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    files = _modules_under(path) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
         raise CommandError(f"there are no Python files at {path}")
     for file in files:
@@ -197,9 +201,7 @@ def _plugins(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[tuple
         seen |= names
         for spec in filter(None, (PathFinder.find_spec(name, places) for name in sorted(names))):
             origin = Path(spec.origin or "")
-            for file in (
-                sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
-            ):
+            for file in _modules_under(origin.parent) if origin.name == "__init__.py" else [origin]:
                 if (
                     file.suffix == ".py"
                     and file.resolve() not in known
@@ -278,8 +280,7 @@ def _in_key(file: Path, line: int, key: str) -> Iterator[Finding]:
 
 def _in_config_files(folder: Path) -> Iterator[Finding]:
     """Yield the findings in CherryPy's configuration files under a folder."""
-    files = [one for one in folder.rglob("*") if one.suffix in CONFIG_FILES and one.is_file()]
-    for file in sorted(files):
+    for file in (one for one in files_under(folder) if one.suffix in CONFIG_FILES):
         for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
             key, *value = map(str.strip, re.split("[:=]", line, maxsplit=1))
             if value not in _UNSET:
