@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -109,18 +109,35 @@ class Root(App):
     async def waits(self) -> str:
         return "waited"
 
+    def streams(self) -> Iterator[str]:
+        yield "streamed"
+
+    async def streams_on_loop(self) -> AsyncIterator[str]:
+        yield "streamed"
+
     @run_in("process")
     def works(self) -> str:
         return "worked"
+
+    @run_in("process")
+    def streams_from_pool(self) -> Iterator[str]:
+        yield "streamed"
 
 
 def test_a_route_tells_where_it_is_and_where_it_runs() -> None:
     app = Root()
     found = {one.route.name: one for one in Inspector(app).routes()}
     given = {name: one.runs_in for name, one in found.items()}
-    assert given == {"blocks": "thread", "waits": "loop", "works": "process"}
+    assert given == {
+        "blocks": "thread",
+        "waits": "loop",
+        "streams": "thread",
+        "streams_on_loop": "loop",
+        "works": "process",
+        "streams_from_pool": "process",
+    }
     assert found["blocks"].place == Inspector.place_of(Root.blocks)
-    assert [one.mentions("session") for one in found.values()] == [True, False, False]
+    assert [name for name, one in found.items() if one.mentions("session")] == ["blocks"]
 
 
 def test_lost_routes_are_named() -> None:

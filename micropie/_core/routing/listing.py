@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from inspect import Parameter
+from inspect import Parameter, isgeneratorfunction
 from typing import Any, NamedTuple
 
 from micropie._core.binding import BoundParameter, OwnTypes, Plan, answers_of
 from micropie._core.errors import BadRequest, HTTPError
+from micropie._core.execution.placement import layers
 from micropie._core.execution.steps import Call
 from micropie._core.http import BindingError
 from micropie._core.http.addresses import split_host
@@ -209,8 +210,12 @@ class RouteEntry(NamedTuple):
     @property
     def runs_in(self) -> str:
         """Where the handler runs: "loop", "thread" or "process"."""
-        in_thread = isinstance(self.route.step_kind, Call)
-        return "process" if self.route.is_pooled else "thread" if in_thread else "loop"
+        if self.route.is_pooled:
+            return "process"
+        *_, inner = layers(self.route.function)
+        # A generator's code runs when its chunks are produced, in a thread.
+        is_in_thread = isinstance(self.route.step_kind, Call) or isgeneratorfunction(inner)
+        return "thread" if is_in_thread else "loop"
 
     @property
     def messages(self) -> tuple[object, object] | None:
