@@ -40,8 +40,8 @@ search:
 # Works with
 
 `scripts/works-with` runs {count} small programs with current releases, and writes this page (Python
-{python}; – where a package can't run). arq requires redis 5: install micropie without the extra `redis` beside
-it.
+{python}; – where a package can't run). arq requires redis 5: install
+micropie without the extra `redis` beside it.
 
 |package|tried|asyncio|trio|WSGI|
 |-|-|-|-|-|
