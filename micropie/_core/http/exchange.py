@@ -480,7 +480,8 @@ class Exchange:
         """Check that a body of these kinds was received, because a hook must not take a field that
         isn't received yet for a missing one. If a hook has received the bytes, have them parsed.
 
-        ``may_be_left``: whether the handler may receive the body itself, by ``@reads_body``.
+        ``may_be_left``: whether nobody has to receive the body: a handler with ``@reads_body`` does
+        so itself, and without a route, for example after a 404, there is no handler.
 
         Raises ``RuntimeError`` if the body isn't received yet, and 400 or 413 if it can't be.
         """
@@ -491,9 +492,9 @@ class Exchange:
         kind = _KINDS.get(media_type) or ("json" if is_json(media_type) else None)
         if kind not in kinds or length == 0 or self.is_pooled or self.method in ("GET", "HEAD"):
             return
+        if may_be_left and (self.route is None or self.route.reads_body):
+            return
         if self.route is not None and self.route.reads_body:
-            if may_be_left:
-                return
             raise RuntimeError(LEFT_TO_HANDLER)
         received, is_streamed = body.so_far, self.incoming.state is STREAMED
         if is_streamed and kind == "multipart":
