@@ -132,7 +132,7 @@ $(VENV)/.installed-run: pyproject.toml swagger-ui/pyproject.toml | $(VENV)/bin/p
 $(VENV)/.installed-docs: pyproject.toml swagger-ui/pyproject.toml | $(VENV)/bin/python
 	@echo "== installing what builds the site of the documentation"
 	$(BIN)/python -m pip install $(PIP_FLAGS) --upgrade 'pip>=25.1'  # the first that knows --group
-	$(BIN)/python -m pip install $(PIP_FLAGS) ./swagger-ui --editable '.[standard,itsdangerous]' --group docs
+	$(BIN)/python -m pip install $(PIP_FLAGS) ./swagger-ui --editable '.[standard,itsdangerous,test]' --group docs
 	@touch $@ $(VENV)/.installed-run
 
 $(VENV)/.installed-test: pyproject.toml swagger-ui/pyproject.toml | $(VENV)/bin/python

@@ -88,7 +88,9 @@ def documented(name: str) -> str:
         try:
             shown: object = importlib.import_module(module)
             break
-        except ModuleNotFoundError:
+        except ModuleNotFoundError as error:
+            if not f"{module}.".startswith(f"{error.name}."):
+                raise  # the module exists, and what it needs is missing
             module, _, last = module.rpartition(".")
             parts.insert(0, last)
     for part in parts:

@@ -31,7 +31,7 @@ import micropie.extensions
 import micropie.middleware
 import micropie.sessions
 import micropie.testing
-from scripts import playground, site_hooks
+from scripts import llms, playground, site_hooks
 from tests.project.examples.screenshots import seen_as, wait, wait_over_pages
 from tests.project.test_readme import REQUEST
 from tests.support.chromium import browsing, complaints
@@ -803,7 +803,7 @@ def test_python_is_loaded_before_the_click_and_says_how_much_of_it_is_there(
     browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
 
 
-def test_make_docs_installs_what_the_playground_is_packed_of() -> None:
+def test_make_docs_installs_what_the_site_is_made_of() -> None:
     """The environment of tests has all, so it does not show what that of ``make docs`` lacks."""
     makefile, project = (ROOT / "Makefile").read_text(), (ROOT / "pyproject.toml").read_text()
     stated = re.search(r"--editable '\.\[([a-z,]+)\]' --group docs$", makefile, re.MULTILINE)
@@ -823,6 +823,17 @@ def test_make_docs_installs_what_the_playground_is_packed_of() -> None:
             ):
                 waiting.append(needed)
     assert {one.replace("_", "-") for one in playground.PACKAGES[1:]} <= installed
+    assert "httpx2" in installed  # of micropie.testing, whose names the files for assistants have
+
+
+def test_a_missing_package_is_not_taken_for_a_module_that_does_not_exist(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "needing.py").write_text("import nowhere_at_all\n\nclass Pie: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="nowhere_at_all"):
+        llms.documented("needing.Pie")
+    assert llms.documented("micropie.testing.TestClient.get").startswith("## micropie.testing.")
 
 
 def test_without_pyodide_the_site_has_no_buttons_and_says_so(
