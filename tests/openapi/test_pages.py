@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from micropie import App, Request, SetupError
+from micropie import App, Request, SetupError, describe, get
 from micropie.middleware import SecurityHeaders
 from micropie.openapi import Docs
 from micropie.openapi.document import build_document
@@ -152,6 +152,26 @@ def test_without_swagger_ui_the_error_says_what_to_install(monkeypatch: pytest.M
     ):
         App(docs=True)
     assert importlib.util.find_spec("micropie_swagger_ui") is not None
+
+
+def test_a_handler_serves_the_document_without_swagger_ui(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("micropie.openapi.pages.find_spec", lambda name: None)
+
+    class Pies(App):
+        @get("/pies")
+        def pies(self) -> list[str]:
+            return ["apple"]
+
+        @get("/openapi.json")
+        @describe(include_in_schema=False)
+        def document(self) -> dict[str, Any]:
+            return self.openapi()
+
+    document = make_client(Pies()).get("/openapi.json").json()
+    assert document == Pies().openapi()
+    assert document["paths"].keys() == {"/pies"}
 
 
 def test_a_directory_of_another_swagger_ui(make_client: MakeClient, tmp_path: Path) -> None:
