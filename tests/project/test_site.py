@@ -33,6 +33,7 @@ import micropie.sessions
 import micropie.testing
 from scripts import llms, playground, site_hooks
 from tests.project.examples.screenshots import seen_as, wait, wait_over_pages
+from tests.project.tables import BELOW_HEAD, FENCED, counted, written
 from tests.project.test_readme import REQUEST
 from tests.support.chromium import browsing, complaints
 from tests.support.commands import ended
@@ -310,12 +311,38 @@ def test_no_page_installs_micropie_by_its_name() -> None:
 INTERRUPTED = re.compile(r"^\|.*\|\n\n(?=\|.*\|\n(?!\|\s*-))", re.MULTILINE)
 
 
+@pytest.mark.processes
+@BUILDING
+def test_every_table_of_a_page_is_one_on_the_site(site: Path) -> None:
+    found = counted(site)
+    assert {page: both for page, both in found.items() if both[0] != both[1]} == {}
+    assert sum(both[0] for both in found.values()) > 60
+
+
+ROW_BELOW_HEAD = re.compile(rf"^ *{BELOW_HEAD.pattern}$", re.MULTILINE)
+
+
+def test_every_table_has_its_rows_in_lines() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    texts = {str(page): FENCED.sub("", page.read_text()) for page in pages}
+    assert {
+        page: found
+        for page, text in texts.items()
+        if (found := (written(text), len(ROW_BELOW_HEAD.findall(text))))[0] != found[1]
+    } == {}
+
+
+def test_a_table_in_one_line_is_found() -> None:
+    assert written("|a|b| |---|---| |1|2|") == 1
+    assert not ROW_BELOW_HEAD.search("|a|b| |---|---| |1|2|")
+    assert ROW_BELOW_HEAD.search("|a|b|\n| --- |:-:|\n|1|2|")
+
+
 def test_no_table_is_interrupted() -> None:
     pages = (ROOT / "docs").rglob("*.md")
     assert [str(page) for page in pages if INTERRUPTED.search(page.read_text())] == []
 
 
-FENCED = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 # A list that an empty line splits, two items in one line, a sentence that announces something which
 # isn't there or that doesn't end, and a gap where a paragraph was.
 LOST = re.compile(
