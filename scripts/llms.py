@@ -18,6 +18,8 @@ from mkdocs.structure.files import Files
 from mkdocs.structure.nav import Navigation, Section
 from mkdocs.structure.pages import Page
 
+from scripts.site_hooks import WHERE
+
 ROOT = Path(__file__).parent.parent
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 HTML_OR_ATTRIBUTES = re.compile(r"^ *</?div[^>]*>\n|\{ [.#:][^}\n]*\}", re.MULTILINE)
@@ -69,7 +71,7 @@ def on_post_build(*, config: MkDocsConfig) -> None:
 
 def text_of(markdown: str) -> str:
     """Return a page's text with everything that it includes."""
-    text = HTML_OR_ATTRIBUTES.sub("", FRONT_MATTER.sub("", markdown))
+    text = HTML_OR_ATTRIBUTES.sub("", FRONT_MATTER.sub("", markdown.replace(WHERE, "")))
     text = INCLUDED.sub(lambda found: (ROOT / found[2]).read_text("utf-8").rstrip(), text)
     return NAMED.sub(lambda found: documented(found[1]), text)
 

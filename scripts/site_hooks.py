@@ -71,6 +71,10 @@ WEIGHTS = {
 NAMED = re.compile(r"^(::: \S+) (.+)$", re.MULTILINE)
 
 
+# For readers of the repository, where the directives are not expanded.
+WHERE = "[Where is the text?](index.md#names)\n\n"
+
+
 def _options(named: re.Match[str]) -> str:
     if named[2] == "-":
         return f"{named[1]}\n    options: {{ members: false }}"
@@ -102,7 +106,7 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
             return link[0]
         return f"[{link[1]}]({repository}/blob/HEAD/{path})" if repository else link[1]
 
-    return UPWARD.sub(linked, NAMED.sub(_options, markdown))
+    return UPWARD.sub(linked, NAMED.sub(_options, markdown.replace(WHERE, "")))
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -8,6 +8,7 @@ import functools
 import http.server
 import importlib.metadata
 import json
+import pydoc
 import re
 import subprocess
 import sys
@@ -278,6 +279,10 @@ def test_assistants_get_a_list_of_the_pages_and_their_text(site: Path) -> None:
     assert text.count("<!-- ") >= len(entries)
     assert "--8<--" not in text
     assert not re.search("^::: ", text, re.MULTILINE)
+    assert site_hooks.WHERE not in text
+    assert (
+        site_hooks.WHERE.partition("]")[0][1:] not in (site / "reference" / "app.html").read_text()
+    )
     assert "## micropie.Redirect\n\n    Redirect(" in text
     assert "class Blog(App)" in text  # of a file that a page includes
 
@@ -380,6 +385,27 @@ def test_lost_text_is_found(text: str) -> None:
 
 # request is an object, which has a section of its own.
 NAMED_ELSEWHERE = {"__version__", "request"}
+DIRECTIVE = re.compile(r"^::: (\S+)", re.MULTILINE)
+
+
+def test_a_reader_of_the_repository_finds_the_text_of_every_name() -> None:
+    """By the command that docs/reference/index.md has, to which the other pages lead."""
+    pages = {page: page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md")}
+    index = pages.pop(ROOT / "docs" / "reference" / "index.md")
+    assert "\n## Names\n" in index
+    assert "`python -m pydoc micropie.App`" in index
+    named = {page: DIRECTIVE.findall(text) for page, text in pages.items()}
+    assert {page: text.count(site_hooks.WHERE) for page, text in pages.items()} == {
+        page: int(bool(names)) for page, names in named.items()
+    }
+    names = {name for several in named.values() for name in several}
+    assert len(names) > 100
+    for name in names - {"micropie.SESSION_TIMEOUT"}:  # a number
+        summary = (pydoc.locate(name).__doc__ or "").strip().partition("\n")[0]
+        assert summary, name
+        assert summary in pydoc.plain(pydoc.render_doc(name)), name
+
+
 NAMED = re.compile(
     r"^::: (\S+)(?: -)?\n(?!    options: \{ show_root_heading: false)|^```python\n(.*?)^```$",
     re.MULTILINE | re.DOTALL,
