@@ -301,14 +301,16 @@ def debug_page(request: Request, failure: Exception) -> Response | None:
     advice that explains the exception.
     """
     exchange = request._exchange
+    # Under ``micropie run --reload`` without ``debug``, no URL opens the debug pages.
+    has_pages = bool(exchange.config.settings.debug)
     if not isinstance(failure, HTTPError):
-        if not may_see_debug_pages(request):
+        if not (has_pages and may_see_debug_pages(request)):
             return None
         log_request_failure(request, failure)
         return error_page(request, failure, error_answer(request, HTTPError(500), "auto"))
     if failure.status == 404 and exchange.list_routes is not None:
         warn_of_attribute(request)
-        if may_see_debug_pages(request):
+        if has_pages and may_see_debug_pages(request):
             plain, entries = error_answer(request, failure, "auto"), exchange.list_routes()
             return not_found_page(request, failure, plain, entries)
     if isinstance(failure, BindingError):

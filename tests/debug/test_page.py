@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, Request, get, post, route
+from micropie.cli.serving.reloading import CHILD_PORT
 from micropie.debug import KEY_PATH, debug_key
 from micropie.middleware import ProxyHeaders
 from micropie.testing import TestClient
@@ -632,3 +633,21 @@ def test_R76_the_environment_may_state_the_key() -> None:
     assert key(MICROPIE_DEBUG_KEY="of a developer") == "of a developer"
     assert len(key(MICROPIE_DEBUG_KEY="")) >= 20
     assert key(MICROPIE_DEBUG_KEY="") != key(MICROPIE_DEBUG_KEY="")
+
+
+@pytest.mark.parametrize(("path", "status"), [("/nowhere", 404), ("/oops", 500), ("/", 200)])
+def test_without_debug_a_reloading_server_gives_advice_and_no_pages(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, path: str, status: int
+) -> None:
+    class Plain(App):
+        def index(self) -> str:
+            return "pies"
+
+        def oops(self) -> None:
+            raise ZeroDivisionError("no pies")
+
+    monkeypatch.setenv(CHILD_PORT, "8000")  # as ``micropie run --reload`` does
+    client = make_client(Plain(), base_url=LOCAL, raise_app_exceptions=False)
+    answer = client.get(path)
+    assert answer.status_code == status
+    assert "no pies" not in answer.text
