@@ -14,8 +14,8 @@
 #   make format   format and fix what can be fixed, and draw the picture of ARCHITECTURE.md
 #   make clean    remove what these targets made
 #
-# What is needed less often is a script with --help: scripts/benchmarks, check-links, clients, deploy-pages, faults, fuzz,
-# manuals, mutants, other-pythons, pyodide, schemathesis, screenshots, swagger-ui, works-with.
+# What is needed less often is a script with --help: scripts/benchmarks, check-links, clients, deploy-pages, faults, first-path,
+# fuzz, manuals, mutants, other-pythons, pyodide, repeat, schemathesis, screenshots, swagger-ui, works-with.
 #
 # Another interpreter is named by PYTHON (make test PYTHON=python3.13), and gets environments of its own, .venv-python3.13.
 # A free-threaded one, whose name ends with "t", is tested without the libraries that it has no build of:
