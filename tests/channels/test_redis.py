@@ -124,6 +124,7 @@ def test_a_missing_client_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- a server that is away -------------------------------------------------------------------------
 
 
+@pytest.mark.processes
 def test_a_server_that_is_not_there_is_an_error_at_once(nowhere: str) -> None:
     channels = RedisChannels(nowhere)
     for _ in range(2):
@@ -137,6 +138,7 @@ def test_a_server_that_is_not_there_is_an_error_at_once(nowhere: str) -> None:
     channels.close()
 
 
+@pytest.mark.processes
 def test_a_server_that_is_not_there_is_an_error_to_a_task(backend: str, nowhere: str) -> None:
     channels = RedisChannels(nowhere)
 
@@ -151,6 +153,7 @@ def test_a_server_that_is_not_there_is_an_error_to_a_task(backend: str, nowhere:
     channels.close()
 
 
+@pytest.mark.processes
 def test_a_server_that_hangs_is_waited_for_by_one_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +182,7 @@ def test_a_server_that_hangs_is_waited_for_by_one_message(
         channels.close()
 
 
+@pytest.mark.processes
 def test_a_server_that_does_not_answer_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redischannels, "TIMEOUT", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -219,6 +223,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outage, "monotonic", lambda: 1000.0)
 
 
+@pytest.mark.processes
 @pytest.mark.usefixtures("no_pause")
 def test_R57_an_outage_is_503_to_clients_and_two_lines_in_the_log(
     make_client: MakeClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -254,6 +259,7 @@ def test_what_is_out_of_reach_crosses_processes_as_it_is() -> None:
     assert isinstance(error, ConnectionError)
 
 
+@pytest.mark.processes
 def test_a_failure_that_nobody_awaited_is_logged(
     nowhere: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -361,6 +367,7 @@ def test_what_redis_refuses_is_an_error_of_that_message_alone(redis_url: str) ->
 # -- a connection that is lost ---------------------------------------------------------------------
 
 
+@pytest.mark.processes
 @pytest.mark.usefixtures("no_pause")
 def test_R57_a_subscription_survives_the_server_s_restart(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -472,6 +479,7 @@ def test_R57_a_message_that_can_not_be_read_is_left_out(
     assert all("channel 'room'" in line for line in lines)
 
 
+@pytest.mark.processes
 def test_without_subscribers_nobody_connects_again(tmp_path: Path) -> None:
     with redis_server(tmp_path) as url:
         channels = RedisChannels(url)

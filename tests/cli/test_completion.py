@@ -70,6 +70,7 @@ SHELLS = {
 }
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_shell_completes_by_its_script(shell: str, project: Path) -> None:
     if shutil.which(shell) is None:

@@ -426,6 +426,7 @@ def test_run_without_a_guard_does_nothing_in_the_process_that_serves(tmp_path: P
     assert server.output.count("shop1:app: http") == 1
 
 
+@pytest.mark.processes
 def test_run_says_what_can_not_be_done(tmp_path: Path) -> None:
     script = APP.format(word="unnamed").replace(
         "app = Root()", 'Root().run(port=0, server="daphne")'

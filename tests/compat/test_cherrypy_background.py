@@ -60,6 +60,7 @@ def test_a_server_starts_and_stops(name: str) -> None:
     until(lambda: len({*threading.enumerate()} - before) <= 1)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", ["uvicorn", "waitress"])
 def test_a_trailer_is_no_header(name: str) -> None:
     app = App()
@@ -74,6 +75,7 @@ def test_a_trailer_is_no_header(name: str) -> None:
     server.stop()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", NAMES)
 def test_an_application_gets_the_headers_of_proxies(name: str) -> None:
     """``tools.proxy`` reads them, and nothing else does."""
@@ -88,6 +90,7 @@ def test_an_application_gets_the_headers_of_proxies(name: str) -> None:
     assert said.endswith(b" 192.0.2.1")
 
 
+@pytest.mark.processes
 def test_an_open_request_is_answered_before_the_end() -> None:
     Root.entered.clear()
     Root.go_on.clear()
@@ -105,6 +108,7 @@ def test_an_open_request_is_answered_before_the_end() -> None:
     assert answers == ["slow"]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", NAMES)
 def test_a_port_that_is_taken(name: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -115,6 +119,7 @@ def test_a_port_that_is_taken(name: str) -> None:
             BackgroundServer(Root(), Options(port=port, server=name))
 
 
+@pytest.mark.processes
 def test_an_application_that_does_not_start(caplog: pytest.LogCaptureFixture) -> None:
     app = Root()
     app.startup_handlers.append(lambda: 1 / 0)
@@ -138,6 +143,7 @@ def test_servers_that_are_not_installed_are_left_out(
         BackgroundServer(Root(), Options(server="waitress"))
 
 
+@pytest.mark.processes
 def test_a_version_six_address() -> None:
     server = BackgroundServer(Root(), Options(host="::1"))
     with urlopen(f"http://[::1]:{server.port}/", timeout=PATIENCE) as answer:
@@ -193,6 +199,7 @@ def test_R42_over_https_no_other_host_plants_a_session(
     app.wsgi_shutdown()
 
 
+@pytest.mark.processes
 def test_https(certificate_and_key: tuple[str, str], trusting: ssl.SSLContext) -> None:
     certificate, key = certificate_and_key
     for name in ("uvicorn", "wsgiref"):

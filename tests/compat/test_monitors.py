@@ -236,6 +236,7 @@ def sentry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
     sentry_sdk.init(
         "https://key@sentry.example/1",
         transport=transport,
+        release="1",  # without one, it asks git
         integrations=[
             integration.BottleIntegration(),
             LoggingIntegration(),

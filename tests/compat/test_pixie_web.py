@@ -59,6 +59,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.processes
 def test_the_documents_program(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM.replace("PORT", str(free_port())))
     with serving_command(tmp_path, "program.py") as server:
@@ -139,6 +140,7 @@ nothing
 % end"""
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("workers", ["None", "1", "True"])
 def test_a_program_of_its_latest_version(tmp_path: Path, workers: str) -> None:
     (tmp_path / "pages").mkdir()

@@ -137,6 +137,7 @@ def test_a_program_has_to_be_named(shop: Path, command: tuple[str, ...]) -> None
     assert (ended.returncode, "usage: python -m micropie.compat" in ended.stderr) == (1, True)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "options", [["--workers", "2"], ["--server", "hypercorn"], ["--wsgi"]], ids=" ".join
 )

@@ -227,6 +227,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.mark.processes
 @BUILDING
 def test_the_site_has_all_public_names_and_loads_nothing_from_elsewhere(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
@@ -266,6 +267,7 @@ def test_an_old_address_leads_to_the_page_that_has_its_text(
     assert browser.current_url == f"{address}/{place.resolve().relative_to(site)}#{section}"
 
 
+@pytest.mark.processes
 @BUILDING
 def test_assistants_get_a_list_of_the_pages_and_their_text(site: Path) -> None:
     listed = (site / "llms.txt").read_text()
@@ -467,6 +469,7 @@ def browser(chromium: webdriver.Chrome) -> webdriver.Chrome:
     return chromium
 
 
+@pytest.mark.processes
 @BUILDING
 def test_the_search_finds_what_people_type_among_the_first_three_pages(
     address: str, browser: webdriver.Chrome
@@ -528,6 +531,7 @@ FITTING = """
 """
 
 
+@pytest.mark.processes
 @pytest.mark.in_test_all
 @BUILDING
 def test_each_page_fits_on_a_telephone_and_none_is_endless(
@@ -556,6 +560,7 @@ CUT = """
 SCHEME = "return document.body.dataset.mdColorScheme"
 
 
+@pytest.mark.processes
 @pytest.mark.in_test_all
 @BUILDING
 def test_listings_of_the_tutorials_fit_and_the_colours_follow_the_system(
@@ -744,6 +749,7 @@ def _detail(body: str) -> str:
     return problem["detail"] if isinstance(problem, dict) and "detail" in problem else body
 
 
+@pytest.mark.processes
 @needs_pyodide
 @BUILDING
 def test_an_application_is_changed_asked_and_stopped_in_the_browser(
@@ -824,6 +830,7 @@ WORKERS = """
 """
 
 
+@pytest.mark.processes
 @pytest.mark.in_test_all
 @needs_pyodide
 @BUILDING

@@ -113,6 +113,7 @@ ACCEPTED: dict[str, dict[str, str]] = {
         "tags": "dict",
         "responses": "dict",
         "assets": "none",
+        "openapi": "",
         "asyncapi": "none",
     },
     "describe": {

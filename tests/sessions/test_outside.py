@@ -432,6 +432,7 @@ def test_what_workers_share_beside_a_new_file_of_sqlite_stays(
 # -- Redis -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)]
 )
@@ -452,6 +453,7 @@ def test_a_url_that_is_none_is_refused_when_the_backend_is_made(url: Any) -> Non
         RedisSessionBackend(url)
 
 
+@pytest.mark.processes
 def test_redis_that_is_not_there_is_a_503(make_client: MakeClient) -> None:
     client = make_client(Root(RedisSessionBackend(f"redis://127.0.0.1:{free_port()}/0")))
     assert client.get("/keep/1").status_code == 503
@@ -505,6 +507,7 @@ def test_a_ping_of_sqlite_locks_nobody_out(tmp_path: Path, monkeypatch: pytest.M
         backend.close()
 
 
+@pytest.mark.processes
 def test_redis_that_does_not_answer_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rediscache, "_TIMEOUT", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:

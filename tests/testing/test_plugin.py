@@ -15,6 +15,8 @@ import pytest
 from tests.support.commands import ended
 from tests.support.environment import WITHOUT_PLUGINS, import_path
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parent.parent.parent
 
 CONFTEST = """

@@ -29,7 +29,7 @@ from micropie._core.execution.loop import (
     AsyncFunction,
     current,
     is_on_loop,
-    set_library,
+    library_variable,
     threadsafe_scheduler,
 )
 from micropie._core.on_demand import module
@@ -123,6 +123,7 @@ class BackgroundLoop:
     def __init__(self, portal: BlockingPortal, backend: str, tasks: TaskGroup) -> None:
         self.portal = portal
         self._backend = backend
+        self._library = library_variable()
         self.call_soon = threadsafe_scheduler()
         self._start_soon = tasks.start_soon
         self._waiting: set[Action] = set()
@@ -152,7 +153,7 @@ class BackgroundLoop:
 
     def _start(self, lost: Action, call: AsyncAction) -> None:
         # Set only this variable, because others, such as a monitor's, belong to the request.
-        set_library(self._backend)
+        self._library.set(self._backend)
         if not self.has_ended:
             self._start_soon(self._begin, lost, call)
 

@@ -119,14 +119,17 @@ async def entered_on_loop(make: Callable[[], AbstractAsyncContextManager[T]]) ->
         yield value
 
 
-def set_library(name: str | None) -> None:
-    """Set the context variable by which libraries detect the event loop, as anyio does: to the name
-    of the loop's library, or to None in a thread. anyio does without the variable if sniffio is not
-    installed.
+# Set in place of sniffio's variable if sniffio is not installed.
+_UNREAD: ContextVar[str | None] = ContextVar("the name of the event loop's library")
+
+
+def library_variable() -> ContextVar[str | None]:
+    """Return the context variable by which libraries detect the event loop. As anyio does, set it
+    to the name of the loop's library, and to None in a thread.
     """
     sniffio = sys.modules.get("sniffio")
-    if sniffio is not None:
-        sniffio.current_async_library_cvar.set(name)
+    variable: ContextVar[str | None] = getattr(sniffio, "current_async_library_cvar", _UNREAD)
+    return variable
 
 
 def start_shared(thread: Thread) -> None:

@@ -47,7 +47,7 @@ from micropie._core.execution.loop import (
     WAKERS,
     Action,
     LoopLocal,
-    set_library,
+    library_variable,
     start_shared,
 )
 from micropie._core.execution.placement import ALL_WAIT, AnyFunction, Rank, Threads
@@ -476,5 +476,5 @@ def run_in_context(context: Context, function: Action) -> None:
     loop. This function unsets it in ``context`` as well, because ``function`` doesn't run on the
     loop.
     """
-    context.run(set_library, None)
+    context.run(library_variable().set, None)
     context.run(function)

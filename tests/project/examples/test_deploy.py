@@ -22,6 +22,8 @@ from tests.servers.harness import ANSWER_WITHIN, KINDS, ROOT, START_WITHIN, Kind
 from tests.support.guard import guard_of
 from tests.support.ports import free_port
 
+pytestmark = pytest.mark.processes
+
 # nginx.conf is for the http block of a machine's own configuration.
 AROUND = """
 {user}

@@ -25,6 +25,8 @@ from tests.support.postgres_server import postgres_server
 from tests.support.selection import WORLDS
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
 FILES = sorted(
@@ -120,7 +122,6 @@ def is_there(name: str) -> bool:
     return True
 
 
-@pytest.mark.processes
 @pytest.mark.timeout(240)  # 20 seconds of a processor in one world, 40 in all
 def test_the_extensions_pass_their_tests(pytestconfig: pytest.Config) -> None:
     """In one world, and in each before a release."""
@@ -136,7 +137,6 @@ def test_the_extensions_pass_their_tests(pytestconfig: pytest.Config) -> None:
             assert f"{test}[{world}] PASSED" in done.stdout
 
 
-@pytest.mark.processes
 def test_the_admin_page_is_a_package_to_install(tmp_path: Path) -> None:
     [built] = WheelBuilder(str(EXAMPLES / "admin")).build(directory=str(tmp_path))
     with zipfile.ZipFile(built) as wheel:
@@ -156,7 +156,6 @@ def test_the_admin_page_is_a_package_to_install(tmp_path: Path) -> None:
     assert done.stdout == "200\n", done.stderr
 
 
-@pytest.mark.processes
 @pytest.mark.parametrize("kind", ["hypercorn-trio", "gunicorn-gthread"])
 def test_the_extension_guards_an_application_on_a_server(kind: str, tmp_path: Path) -> None:
     with serving_examples("extension", tmp_path) as server_of, browsing(server_of(kind)) as browse:
@@ -171,7 +170,6 @@ def test_the_extension_guards_an_application_on_a_server(kind: str, tmp_path: Pa
         assert bob.get("").text == "hello bob"
 
 
-@pytest.mark.processes
 @pytest.mark.parametrize("kind", ["hypercorn-trio", "gunicorn-gthread"])
 def test_sessions_and_rates_outlive_a_server_in_postgresql(kind: str, tmp_path: Path) -> None:
     import_module("examples.postgres.app")
@@ -191,7 +189,6 @@ def test_sessions_and_rates_outlive_a_server_in_postgresql(kind: str, tmp_path: 
             assert any(ann.get("").status_code == 429 for _ in range(60))
 
 
-@pytest.mark.processes
 @pytest.mark.parametrize("kind", ["hypercorn-trio", "gunicorn-gthread"])
 def test_a_job_outlives_a_server(kind: str, tmp_path: Path) -> None:
     own = {"OUTBOX_DATABASE": str(tmp_path / "outbox.db")}
@@ -216,7 +213,6 @@ def test_a_job_outlives_a_server(kind: str, tmp_path: Path) -> None:
     assert drained == ["To: bob@example.com. Your plum pie is in the oven.\n1 done\n", "0 done\n"]
 
 
-@pytest.mark.processes
 @pytest.mark.parametrize("kind", ["uvicorn", "hypercorn-trio", "gunicorn-gthread"])
 def test_an_admin_ends_the_stream_of_a_reader_on_a_server(kind: str, tmp_path: Path) -> None:
     with (
@@ -245,7 +241,6 @@ def test_an_admin_ends_the_stream_of_a_reader_on_a_server(kind: str, tmp_path: P
                 assert any(line.startswith("data: [") for line in live.iter_lines())
 
 
-@pytest.mark.processes
 @pytest.mark.parametrize("kind", ["hypercorn-trio", "gunicorn-gthread"])
 def test_a_user_of_a_provider_logs_in_and_out_on_a_server(kind: str, tmp_path: Path) -> None:
     import_module("examples.oidc.app")

@@ -18,6 +18,8 @@ from micropie import App
 from tests.project.examples.serving import Browse, browsing, serving_examples
 from tests.servers.harness import ANSWER_WITHIN, KINDS, ServerOf, serving
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture(scope="module")
 def server_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerOf]:
@@ -37,7 +39,6 @@ def browse(kind: str, server_of: ServerOf) -> Iterator[Browse]:
         yield browse
 
 
-@pytest.mark.processes
 def test_events(browse: Browse) -> None:
     client = browse("events")
     assert 'EventSource("/events/bake")' in client.get("").text
@@ -48,7 +49,6 @@ def test_events(browse: Browse) -> None:
     assert "Baking" not in answer.text
 
 
-@pytest.mark.processes
 def test_chat(browse: Browse, kind: str, server_of: ServerOf) -> None:
     client = browse("chat")
     assert "<h1>a &lt;room&gt;</h1>" in client.get("?room=a+<room>").text
@@ -79,7 +79,6 @@ def test_chat(browse: Browse, kind: str, server_of: ServerOf) -> None:
     assert client.post("say/kitchen", data={"name": "Ann", "text": ""}).status_code == 400
 
 
-@pytest.mark.processes
 def test_socketio() -> None:
     with serving("examples.socketio.app:app") as server_of:
         url = f"http://127.0.0.1:{server_of('uvicorn').port}"

@@ -14,6 +14,8 @@ import pytest
 from tests.project.examples.serving import Browse, browsing, serving_examples
 from tests.servers.harness import ServerOf
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture(scope="module")
 def server_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerOf]:

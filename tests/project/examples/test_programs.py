@@ -15,6 +15,8 @@ import pytest
 from tests.project.examples.serving import Browse, browsing, serving_examples
 from tests.servers.harness import ServerOf
 
+pytestmark = pytest.mark.processes
+
 VIDEO = (Path(__file__).parents[3] / "examples" / "streaming" / "pie.webm").read_bytes()
 
 

@@ -27,6 +27,8 @@ from tests.servers.test_deployment import AROUND, ROOT, block, program, replaced
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.processes
+
 MODULE = "examples.tracker.app"
 ADDRESSES = count(1)
 Visit = Callable[[str], TestClient]
