@@ -75,6 +75,7 @@ hypothesis.settings.register_profile(
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    GUARD.watch()
     hypothesis.settings.load_profile(
         "all worlds" if config.getoption("--all-worlds") else "each run"
     )

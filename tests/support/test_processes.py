@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.support.processes import FIXTURES, PLACES, Guard, is_chosen, mark
+from tests.support.processes import FIXTURES, PLACES, STARTS, Guard, is_chosen, mark
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,24 +73,27 @@ def listen() -> None:
         pass
 
 
-STARTS = [
+EXAMPLES = [
     lambda: subprocess.run([sys.executable, "-c", ""], check=True),
     fork,
     listen,
 ]
 
 
-@pytest.fixture(scope="module")
-def guard() -> Guard:
-    return Guard()  # one for all tests here: its audit hook stays
+@pytest.fixture
+def guard(monkeypatch: pytest.MonkeyPatch) -> Guard:
+    guard = Guard()
+    for owner, name in STARTS:
+        monkeypatch.setattr(owner, name, getattr(owner, name))  # to be put back
+    guard.watch()
+    return guard
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("start", STARTS, ids=["child", "fork", "socket"])
+@pytest.mark.parametrize("start", EXAMPLES, ids=["child", "fork", "socket"])
 def test_a_test_without_the_mark_may_start_nothing(
     guard: Guard, start: Callable[[], object]
 ) -> None:
-    guard.forget()
     start()
     guard.refuse(Item(PLAIN, ["processes"]))  # type: ignore[arg-type]
     start()
@@ -100,7 +103,6 @@ def test_a_test_without_the_mark_may_start_nothing(
 
 
 def test_what_a_test_computes_is_no_process(guard: Guard, tmp_path: Path) -> None:
-    guard.forget()
     (tmp_path / "file").write_text("text")
     for end in socket.socketpair():
         end.close()
