@@ -9,9 +9,11 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import sys
 import textwrap
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias, cast
 
 from micropie._core.errors import HTTPError, Redirect
@@ -513,12 +515,36 @@ def _is_session(node: ast.AST, names: set[str]) -> bool:
     )
 
 
+@lru_cache(maxsize=16)
+def _classes_in(source: str) -> dict[str, ast.stmt]:
+    """Return the syntax tree of each class in a file by its ``__qualname__``; of two with the same
+    name, the first.
+    """
+    found: dict[str, ast.stmt] = {}
+
+    def visit(node: ast.AST, prefix: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ClassDef):
+                found.setdefault(f"{prefix}{child.name}", child)
+                visit(child, f"{prefix}{child.name}.")
+            elif isinstance(child, _Function):
+                visit(child, f"{prefix}{child.name}.<locals>.")
+            else:
+                visit(child, prefix)
+
+    visit(ast.parse(source), "")
+    return found
+
+
 def _tree_of(thing: type | Callable[..., object]) -> ast.Module:
     """Return the syntax tree of a function or a class, or an empty tree if its source isn't
     available.
     """
     try:
-        # This is slow for a class, because ``inspect`` parses the whole file.
+        if isinstance(thing, type):
+            # ``inspect.getsourcelines`` would parse the whole file for each of its classes.
+            source = inspect.getsource(sys.modules[thing.__module__])
+            return ast.Module([_classes_in(source)[thing.__qualname__]], [])
         lines, first = inspect.getsourcelines(thing)
         return ast.increment_lineno(ast.parse(textwrap.dedent("".join(lines))), first - 1)
     except Exception:  # the file may have changed since it was imported

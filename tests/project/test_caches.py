@@ -79,6 +79,7 @@ CACHES = {
     "compat/originals.py:_found_importers": AUTHORS,
     "compat/originals.py:warn_of_originals": AUTHORS,
     "debug/access.py:_tell": "test_what_is_logged_once_is_logged_for_each_text",
+    "debug/source.py:_classes_in": AUTHORS,
     "_core/execution/placement.py:handler_named": AUTHORS,
     "_core/execution/steps/one_task.py:_warn": AUTHORS,
     "_core/files/content_types.py:_types": NO_KEY,
