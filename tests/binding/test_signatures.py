@@ -1763,7 +1763,7 @@ def test_a_document_beyond_all_recursion_is_a_value_error(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [Deep, DeepModel])
-@pytest.mark.parametrize("levels", [90, 500, 1100])
+@pytest.mark.parametrize("levels", [90, 500, 1000, 1100])
 def test_deep_json_is_taken_or_a_400(make_client: MakeClient, kind: Any, levels: int) -> None:
     client = make_client(taking(kind))
     around, inside = "[" * levels, "]" * levels

@@ -528,7 +528,9 @@ class Walk:
         self.environ["PYTHONPATH"] = str(self.above / "micropie")
         with self.serving("micropie run app.py") as port:
             printed = self.type(PORT.sub(str(port), command))
-        if "warning" in printed.lower():
+        # The generator omits the response in JSON Lines, whose media type it doesn't know.
+        known = "WARNING parsing GET /export within every."
+        if any(line != known for line in re.findall("^WARNING.*", printed, re.MULTILINE)):
             raise self.fail(command, printed)
         self.type("ls every_client/api/*/export.py")
         del self.environ["PYTHONPATH"]
@@ -581,7 +583,8 @@ def fresh_environment() -> dict[str, str]:
     here = {str(Path(sys.prefix, "bin")), str(Path(sys.executable).parent)}
     path = [one for one in os.environ["PATH"].split(os.pathsep) if one not in here]
     kept = {name: value for name, value in unmeasured().items() if not own.match(name)}
-    return {**kept, "PATH": os.pathsep.join(path)}
+    # Each program compiles what it imports, which is a small part of what pip would compile.
+    return {**kept, "PATH": os.pathsep.join(path), "PIP_NO_COMPILE": "1"}
 
 
 def read_readme(folder: Path, source: Path) -> Walk:
