@@ -21,16 +21,16 @@
 # A free-threaded one, whose name ends with "t", is tested without the libraries that it has no build of:
 # tests/support/free-threaded.toml names them.
 #
-# Tests run in WORKERS processes (WORKERS=4 make test): two on two processors for tests that only compute, four for those
-# that wait for servers and other processes. Each gets a run of neighbouring tests, which share servers, and then takes some
-# from those that are not done (worksteal).
+# Tests run in WORKERS processes (WORKERS=4 make test): three on two processors, because a test and its application wait for
+# each other, and four for tests that wait for servers and other processes. Each gets a run of neighbouring tests, which
+# share servers, and then takes some from those that are not done (worksteal).
 #
 # make check runs the tests of the folders in CORE, below, and those that have worlds (tests/conftest.py) only in one of
 # them. These folders need no server and wait for little; they are what every request passes through.
 
 PYTHON ?= python3
 PORT ?= 8000
-WORKERS ?= $(if $(filter test-servers,$@),4,2)
+WORKERS ?= $(if $(filter test-servers,$@),4,3)
 CORE := tests/flow tests/http tests/routing tests/project/test_layers.py tests/project/test_public_names.py
 NAMED := $(filter-out python3,$(notdir $(PYTHON)))
 VENV := .venv$(NAMED:%=-%)

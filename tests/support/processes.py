@@ -29,6 +29,8 @@ PLACES = (
     "tests/execution/pool/",
     "tests/execution/test_redis_",
     "tests/project/deploy/",
+    "tests/project/examples/test_browser.py",
+    "tests/project/examples/test_queued.py",
     "tests/servers/",
     "tests/works_with/",
     "tests/openapi/test_generated_clients.py",

@@ -27,8 +27,6 @@ from tests.project.examples.serving import serving_examples
 from tests.servers.harness import KINDS, Server, ServerOf, serving
 from tests.support.chromium import browsing, complaints
 
-pytestmark = pytest.mark.processes
-
 # What the first request of each button is answered: the status, a part of the body, where the
 # handler ran under ASGI.
 ANSWERS = {

@@ -29,8 +29,6 @@ from tests.support.ports import free_port
 from tests.support.redis_server import redis_server
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.processes
-
 ROOT = Path(__file__).parents[3]
 QUEUED = ROOT / "examples" / "how_to" / "queued"
 HOUR = 3600
