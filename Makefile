@@ -5,9 +5,10 @@
 #   make check    the inner loop, in a few minutes: lint, types, layers, and the tests of the core
 #   make test     what to run before you send a change: lint, layers, types, all tests that start no process, and one test of
 #                 each server
+#   make test-compat   the tests of compat/, which has the modules for migrated programs, that start no process
 #   make test-servers  the tests that start servers, browsers, Redis and other processes
-#   make coverage both, measured: they have to reach every line and branch, so this is what has to pass before a merge
-#   make test-all the same before a release, with every case of a test in every world, and more examples (tests/conftest.py)
+#   make coverage these three, measured: they have to reach every line and branch, so this is what has to pass before a merge
+#   make test-all the same before a release, with every case of a test in every world, and more examples (tests/support/plugin.py)
 #                 and the core on the other Pythons, Pyodide among them
 #   make docs     build the site of the documentation into build/site, with a playground if npm is there
 #   make release  build and check what is published, in dist/ (scripts/RELEASE.md)
@@ -25,7 +26,7 @@
 # each other, and four for tests that wait for servers and other processes. Each gets a run of neighbouring tests, which
 # share servers, and then takes some from those that are not done (worksteal).
 #
-# make check runs the tests of the folders in CORE, below, and those that have worlds (tests/conftest.py) only in one of
+# make check runs the tests of the folders in CORE, below, and those that have worlds (tests/support/plugin.py) only in one of
 # them. These folders need no server and wait for little; they are what every request passes through.
 
 PYTHON ?= python3
@@ -38,14 +39,17 @@ BENCH := .venv-bench$(NAMED:%=-%)
 RELEASE := .venv-release$(NAMED:%=-%)
 BIN := $(VENV)/bin
 FREE_THREADED := $(filter python%t,$(NAMED))
-EVERYTHING := ./swagger-ui --editable $(if $(FREE_THREADED),. --prefer-binary --requirement build/free-threaded.txt,'.[all]' --group dev)
+PROJECTS := pyproject.toml swagger-ui/pyproject.toml compat/pyproject.toml
+# micropie first: pip looks for what a local package requires among those before it
+EVERYTHING := ./swagger-ui --editable $(if $(FREE_THREADED),. --prefer-binary --requirement build/free-threaded.txt,'.[all]' --group dev) \
+	--editable ./compat
 LINT = $(BIN)/ruff check && $(BIN)/ruff format --check$(if $(FREE_THREADED),, && $(BIN)/lint-imports)
 # What has pytest measure: `make coverage` sets it.
 COVERAGE :=
 PYTEST = $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(COVERAGE) $(OPTIONS)
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: run check types test test-servers coverage test-all docs format release clean
+.PHONY: run check types test test-compat test-servers coverage test-all docs format release clean
 .DEFAULT_GOAL := test
 # Each of the hundreds of processes that tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -72,18 +76,24 @@ test: $(VENV)/.installed-test
 	@echo "== pytest, without processes but for a test of each server"
 	@$(call BESIDE_TYPES,$(PYTEST) --processes=none)
 
+test-compat: $(VENV)/.installed-test
+	@echo "== pytest, compat/ without processes"
+	$(PYTEST) --processes=none compat/tests
+
 test-servers: $(VENV)/.installed-test
 	@echo "== system packages"
 	scripts/install-system-packages
 	scripts/get-pyodide
 	@echo "== pytest, with processes"
-	$(PYTEST) --processes=only
+	$(PYTEST) --processes=only tests compat/tests
 
-# The second run adds to what the first has measured, and its end compares the sum with what pyproject.toml asks. Tests that
-# are skipped without the Global Interpreter Lock leave lines behind that nothing runs, so there it only runs both.
+# Each run adds to what those before it have measured, and the last compares the sum with what pyproject.toml asks. Tests that
+# are skipped without the Global Interpreter Lock leave lines behind that nothing runs, so there it only runs them.
 coverage: $(VENV)/.installed-test
 	@$(MAKE) --no-print-directory test OPTIONS="$(OPTIONS)" \
 		$(if $(FREE_THREADED),,COVERAGE="--cov --cov-report= --cov-fail-under=0")
+	@$(MAKE) --no-print-directory test-compat OPTIONS="$(OPTIONS)" \
+		$(if $(FREE_THREADED),,COVERAGE="--cov --cov-report= --cov-fail-under=0 --cov-append")
 	@$(MAKE) --no-print-directory test-servers OPTIONS="$(OPTIONS)" \
 		$(if $(FREE_THREADED),,COVERAGE="--cov --cov-report= --cov-append") || \
 		{ $(if $(FREE_THREADED),,$(BIN)/coverage report;) false; }
@@ -124,18 +134,18 @@ $(VENV)/bin/python: | python
 	@echo "== $(VENV)"
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed-run: pyproject.toml swagger-ui/pyproject.toml | $(VENV)/bin/python
+$(VENV)/.installed-run: $(PROJECTS) | $(VENV)/bin/python
 	@echo "== installing micropie with what it runs best with"
-	$(BIN)/python -m pip install $(PIP_FLAGS) ./swagger-ui --editable '.[standard]'
+	$(BIN)/python -m pip install $(PIP_FLAGS) ./swagger-ui --editable '.[standard]' --editable ./compat
 	@touch $@
 
-$(VENV)/.installed-docs: pyproject.toml swagger-ui/pyproject.toml | $(VENV)/bin/python
+$(VENV)/.installed-docs: $(PROJECTS) | $(VENV)/bin/python
 	@echo "== installing what builds the site of the documentation"
 	$(BIN)/python -m pip install $(PIP_FLAGS) --upgrade 'pip>=25.1'  # the first that knows --group
-	$(BIN)/python -m pip install $(PIP_FLAGS) ./swagger-ui --editable '.[standard,itsdangerous,test]' --group docs
+	$(BIN)/python -m pip install $(PIP_FLAGS) ./swagger-ui --editable '.[standard,itsdangerous,test]' --editable ./compat --group docs
 	@touch $@ $(VENV)/.installed-run
 
-$(VENV)/.installed-test: pyproject.toml swagger-ui/pyproject.toml | $(VENV)/bin/python
+$(VENV)/.installed-test: $(PROJECTS) | $(VENV)/bin/python
 	@echo "== installing micropie with everything that its tests need"
 	$(BIN)/python -m pip install $(PIP_FLAGS) --upgrade 'pip>=25.1'  # the first that knows --group
 	$(if $(FREE_THREADED),@mkdir -p build && $(BIN)/python scripts/free-threaded-requirements > build/free-threaded.txt)
@@ -159,7 +169,7 @@ $(RELEASE)/.installed: pyproject.toml | python
 $(BENCH)/.installed: pyproject.toml benchmarks/requirements.txt | python
 	@echo "== $(BENCH)"
 	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
-	$(BENCH)/bin/python -m pip install $(PIP_FLAGS) --requirement benchmarks/requirements.txt --editable .
+	$(BENCH)/bin/python -m pip install $(PIP_FLAGS) --requirement benchmarks/requirements.txt --editable . --editable ./compat
 	@touch $@
 
 python:

@@ -174,7 +174,7 @@ def main() -> None:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(text)
     if ours:
-        importlib.import_module("micropie.compat").install(framework)
+        importlib.import_module("micropie_compat").install(framework)
     side = (Bottle if framework == "bottle" else CherryPy)(importlib.import_module(framework))
     side.names |= {"__name__": "__main__", "__file__": str(Path("block.py").resolve())}
     sys.modules |= dict.fromkeys(OTHERS)  # type: ignore[arg-type]  # their event loops would not end

@@ -2,8 +2,9 @@
 """Write every message that a user of micropie can read into one file, to be read as a whole before
 a release.
 
-The file contains the strings of three or more words in the package, in the order of the code:
-errors, log records, hints, pages, sentences for visitors. The help of each command follows.
+The file contains the strings of three or more words in micropie and in the compatibility modules,
+in the order of the code: errors, log records, hints, pages, sentences for visitors. The help of
+each command follows.
 tests/project/test_messages.py checks these texts for phrases for which there is a better word.
 """
 
@@ -19,6 +20,7 @@ from typing import NamedTuple
 from micropie.cli.main import parsers
 
 ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = (ROOT / "micropie", ROOT / "compat" / "src" / "micropie_compat")
 WORD = re.compile(r"[A-Za-z']{2,}")
 # Functions whose arguments, or the values of a dict among them, are regular expressions or names.
 NAMES_AND_PATTERNS = ("by_name", "names_on_demand", "pattern", "reserve")
@@ -46,8 +48,8 @@ def write(file: Path) -> None:
 
 
 def messages() -> Iterator[Message]:
-    """Yield each text in the package."""
-    for path in sorted((ROOT / "micropie").rglob("*.py")):
+    """Yield each text in the packages."""
+    for path in (path for package in PACKAGES for path in sorted(package.rglob("*.py"))):
         for line, text in texts_in(ast.parse(path.read_text())):
             if " " in text and len(WORD.findall(re.sub(r"{.*?}", "", text))) > 2:
                 yield Message(f"{path.relative_to(ROOT)}:{line}", text)

@@ -6,7 +6,7 @@ outer application: ``asgi`` or ``wsgi``. If the suite's client uses the other pr
 mount is added in between, so that all four bridges are tested. Each path gets the mount's prefix,
 which is removed again before the suite's application gets the request.
 
-With ``PEER_WORLD=stand-in`` the suite runs on the module of ``micropie.compat`` instead of its own
+With ``PEER_WORLD=stand-in`` the suite runs on the module of ``micropie_compat`` instead of its own
 framework.
 """
 
@@ -202,7 +202,7 @@ def _mount_bottle(base: Any) -> None:
 
 
 def _bottle_stand_in() -> None:
-    importlib.import_module("micropie.compat").install("bottle")
+    importlib.import_module("micropie_compat").install("bottle")
 
 
 class _CherryPySources(MetaPathFinder):
@@ -262,7 +262,7 @@ def _cherrypy_stand_in() -> None:
 
     ``gctools``, which counts private objects of CherryPy, is replaced by an empty module.
     """
-    importlib.import_module("micropie.compat").install("cherrypy")
+    importlib.import_module("micropie_compat").install("cherrypy")
     sys.meta_path.insert(0, _CherryPySources())
     cherrypy: Any = importlib.import_module("cherrypy")
     os.environ["WEBTEST_INTERACTIVE"] = "False"  # don't ask what to do after a failure

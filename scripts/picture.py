@@ -40,14 +40,19 @@ class Import(NamedTuple):
     """The class and the function that it is in, "" for none."""
 
 
-def module_of(path: Path) -> str:
-    """Return the module name of a file of micropie."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
+def module_of(path: Path, root: Path = ROOT) -> str:
+    """Return the module name of a file of micropie, or of a package in another folder ``root``."""
+    parts = path.relative_to(root).with_suffix("").parts
     return ".".join(parts).removesuffix(".__init__")
 
 
-EVERY_FILE = sorted(PACKAGE.rglob("*.py"))
-MODULES = {module_of(path): path for path in EVERY_FILE}
+def modules_of(package: Path) -> dict[str, Path]:
+    """Map the names of a package's modules to their files."""
+    return {module_of(path, package.parent): path for path in sorted(package.rglob("*.py"))}
+
+
+MODULES = modules_of(PACKAGE)
+EVERY_FILE = [*MODULES.values()]
 
 
 @cache
@@ -56,19 +61,25 @@ def imports_of(path: Path) -> list[Import]:
     return [*imports_in(ast.parse(path.read_text()), module_of(path), path.name == "__init__.py")]
 
 
-def imports_in(tree: ast.Module, importer: str, is_package: bool = False) -> Iterator[Import]:
-    """Yield each import of micropie in a module."""
+def imports_in(
+    tree: ast.Module,
+    importer: str,
+    is_package: bool = False,
+    modules: Mapping[str, Path] = MODULES,
+) -> Iterator[Import]:
+    """Yield each import of micropie in a module, or of another package with these ``modules``."""
+    package = importer.partition(".")[0]
     for node, kind, where in _placed_nodes(tree, "straight", ()):
         imported = ((name, kind) for name in _imported_names(node, importer, is_package))
         by_name = ((name, "by name") for name in _names_in_texts(node, importer))
         for name, how in (*imported, *by_name):
-            if f"{name}.".startswith("micropie.") and _resolved(name) != importer:
-                yield Import(importer, _resolved(name), how, ".".join(where))
+            if name.partition(".")[0] == package and _resolved(name, modules) != importer:
+                yield Import(importer, _resolved(name, modules), how, ".".join(where))
 
 
-def _resolved(name: str) -> str:
+def _resolved(name: str, modules: Mapping[str, Path]) -> str:
     """Return the module that a dotted name refers to, or that contains it."""
-    while name not in MODULES:
+    while name not in modules:
         name = name.rpartition(".")[0]
     return name
 

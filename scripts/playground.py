@@ -68,7 +68,7 @@ UNABLE = re.compile(
     r"@dataclass|TypedDict|Meta\(|"  # these need msgspec, which is compiled for each platform
     r"run_async|\bwhere\(|\"process\"|"  # threads and processes
     r"\.static\(|templates=|__file__|"  # files beside the application
-    r"micropie\.(compat|testing)|docs=|"  # other packages
+    r"micropie_compat|micropie\.testing|docs=|"  # other packages
     r"request\.(read|chunks|parts)\(|testserver"  # bodies that need a thread; another host
 )
 # Parts of the tour that a browser can't run.
@@ -289,7 +289,7 @@ def pack(target: Path) -> None:
         (path, path.relative_to(ROOT))
         for path in (ROOT / "micropie").rglob("*.py")
         # the playground doesn't use these packages
-        if path.relative_to(ROOT).parts[1] not in ("cli", "compat", "testing")
+        if path.relative_to(ROOT).parts[1] not in ("cli", "testing")
     ]
     for package in PACKAGES[1:]:
         for file in files_of(package) or ():

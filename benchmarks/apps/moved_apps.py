@@ -17,7 +17,7 @@ def make_bottle() -> Any:
 
 
 def make_moved_bottle() -> Any:
-    return _on_bottle(import_module("micropie.compat.bottle"))
+    return _on_bottle(import_module("micropie_compat.bottle"))
 
 
 def make_cherrypy() -> Any:
@@ -28,7 +28,7 @@ def make_moved_cherrypy() -> Any:
     # The original, which is in the same process, has a handler there that writes nothing: with it,
     # each request's line would be made for nobody.
     logging.getLogger("cherrypy.access").handlers.clear()
-    return _on_cherrypy(import_module("micropie.compat.cherrypy"))
+    return _on_cherrypy(import_module("micropie_compat.cherrypy"))
 
 
 def make_bottle_a2wsgi() -> Any:
@@ -44,7 +44,7 @@ def make_hooked_bottle() -> Any:
 
 
 def make_moved_hooked_bottle() -> Any:
-    return _hooked_bottle(import_module("micropie.compat.bottle"))
+    return _hooked_bottle(import_module("micropie_compat.bottle"))
 
 
 def make_hooked_cherrypy() -> Any:
@@ -53,7 +53,7 @@ def make_hooked_cherrypy() -> Any:
 
 def make_moved_hooked_cherrypy() -> Any:
     logging.getLogger("cherrypy.access").handlers.clear()  # see above
-    return _hooked_cherrypy(import_module("micropie.compat.cherrypy"))
+    return _hooked_cherrypy(import_module("micropie_compat.cherrypy"))
 
 
 def _hooked_bottle(bottle: Any) -> Any:

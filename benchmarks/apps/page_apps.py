@@ -36,7 +36,7 @@ def make_bottle() -> Any:
 
 
 def make_moved_bottle() -> Any:
-    return _on_bottle(import_module("micropie.compat.bottle"))
+    return _on_bottle(import_module("micropie_compat.bottle"))
 
 
 def make_cherrypy() -> Any:
@@ -45,7 +45,7 @@ def make_cherrypy() -> Any:
 
 def make_moved_cherrypy() -> Any:
     logging.getLogger("cherrypy.access").handlers.clear()  # see moved_apps.py
-    return _on_cherrypy(import_module("micropie.compat.cherrypy"))
+    return _on_cherrypy(import_module("micropie_compat.cherrypy"))
 
 
 def _files() -> str:

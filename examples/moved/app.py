@@ -14,8 +14,8 @@ import bottle
 import cherrypy
 
 from micropie import App, WebSocket
-from micropie.compat import bottle as bottle_in_its_place
-from micropie.compat import cherrypy as cherrypy_in_its_place
+from micropie_compat import bottle as bottle_in_its_place
+from micropie_compat import cherrypy as cherrypy_in_its_place
 
 
 def wiki(bottle: ModuleType) -> Any:

@@ -27,7 +27,6 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-import os
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -367,12 +366,19 @@ def as_authors_see(
     If the traceback has no such frame, return the whole traceback.
     """
     step = error.__traceback__
-    while step is not None and step.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+    while step is not None and is_framework(step.tb_frame.f_globals.get("__name__")):
         step = step.tb_next
     return type(error), error, step or error.__traceback__
 
 
-_PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
+# The packages whose functions and classes belong to the framework, not to an application. A package
+# that runs another framework's applications adds its own name.
+FRAMEWORK = {"micropie"}
+
+
+def is_framework(module: object) -> bool:
+    """Return whether the module of this name belongs to the framework. ``module`` may be None."""
+    return str(module).partition(".")[0] in FRAMEWORK
 
 
 def failure_in(error: Exception | None) -> Exception | None:

@@ -203,7 +203,7 @@ async def send_streamed(
 
     If the client has disconnected, log this at the level DEBUG and raise nothing.
     """
-    if isinstance(stream, ThreadStream):  # only in a response of a compatibility module
+    if isinstance(stream, ThreadStream):  # made by an iterator that runs in a thread
         stream = streams.MadeAhead(stream, exchange.config.threads)
     file = stream.file
     try:

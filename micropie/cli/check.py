@@ -11,18 +11,19 @@ import logging
 import os
 import re
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from micropie import App, SetupError
 from micropie.cli.command import commands_of, parser_of
-from micropie.cli.moving import findings
+from micropie.cli.migrated import import_compat
 from micropie.cli.routes import open_by_name
 from micropie.cli.serving.unshared import in_memory
-from micropie.cli.target import CommandError, find_target
+from micropie.cli.target import CommandError, files_under, find_target
 from micropie.config import read_env_file, unread
 from micropie.debug import application_errors, paths_of_hooks, session_change, source_notes
 from micropie.extensions import Application, Inspector, Outside, RouteEntry
@@ -37,7 +38,7 @@ def execute(arguments: Namespace) -> int:
     """
     if arguments.origin is not None:
         found = []
-        for one in findings(arguments.origin, Path(arguments.target)):
+        for one in changes(arguments.origin, Path(arguments.target)):
             sentence = f"{one.file}:{one.line}: {one.name}: {one.advice}"
             if one.is_note:
                 print(f"note: {sentence}")
@@ -57,6 +58,16 @@ def execute(arguments: Namespace) -> int:
         print(line)
     print(f"{len(found)} finding{'' if len(found) == 1 else 's'}")
     return 1 if found else 0
+
+
+def changes(framework: str, path: Path) -> Iterable[Any]:
+    """Return the findings of ``micropie_compat.moving`` in the files at ``path``."""
+    files = [*files_under(path)]
+    modules = [file for file in files if file.suffix == ".py"] if path.is_dir() else [path]
+    if not modules or not all(file.is_file() for file in modules):
+        raise CommandError(f"there are no Python files at {path}")
+    found: Iterable[Any] = import_compat("moving").findings(framework, modules, files)
+    return found
 
 
 def _notes(app: App) -> Iterator[str]:

@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from micropie import App, SetupError
+from micropie.cli.migrated import is_of_compat, runs_programs
 from micropie.cli.serving import made
 from micropie.cli.serving.options import Target
 
@@ -217,6 +218,8 @@ def _explained(failed: str) -> Iterator[None]:
     lines: list[str] = []
     try:
         yield
+    except CommandError:  # it is explained already
+        raise
     except SyntaxError as error:
         lines = traceback.format_exception_only(error)
     except Exception as error:
@@ -224,9 +227,7 @@ def _explained(failed: str) -> Iterator[None]:
         own = next((index for index, frame in enumerate(frames) if not _is_of_importing(frame)), 0)
         # Leave out the lines in micropie itself, because the message explains the error.
         if isinstance(error, SetupError):
-            authors = takewhile(
-                lambda frame: _FRAMEWORK not in Path(frame.filename).parents, frames[own:]
-            )
+            authors = takewhile(lambda frame: not _is_of_framework(frame), frames[own:])
             shown = traceback.format_list(
                 [frame for frame in authors if not _is_of_importing(frame)]
             )
@@ -241,12 +242,16 @@ def _explained(failed: str) -> Iterator[None]:
         raise CommandError(f"{failed}:\n{''.join(lines).rstrip()}")
 
 
+def _is_of_framework(frame: traceback.FrameSummary) -> bool:
+    return _FRAMEWORK in Path(frame.filename).parents or is_of_compat(frame.filename)
+
+
 def _is_of_importing(frame: traceback.FrameSummary) -> bool:
     return (
         "importlib" in frame.filename
         or "runpy" in frame.filename
         or frame.filename == __file__
-        or frame.filename.endswith(f"{os.sep}compat{os.sep}programs.py")
+        or runs_programs(frame.filename)
     )
 
 

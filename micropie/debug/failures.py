@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import micropie
+from micropie._core.errors import is_framework
 from micropie._core.http import Exchange, RouteInfo
 from micropie._core.on_demand import by_name
 
@@ -34,7 +35,7 @@ def hint_for(exchange: Exchange, failure: BaseException) -> str:
     # quadratic time.
     text = str(failure)[:300]
     owner = type(getattr(failure, "obj", None))
-    if owner.__name__ in _OURS and not _is_ours(owner):
+    if owner.__name__ in _OURS and not is_framework(owner.__module__):
         return ""  # skip a class of the same name in another library
     for expression, advice in hints.items():
         if re.search(expression, text):
@@ -44,10 +45,6 @@ def hint_for(exchange: Exchange, failure: BaseException) -> str:
     return (
         _of_process(exchange, text) or _of_invalid_value(route, failure) or _of_attribute(failure)
     )
-
-
-def _is_ours(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] == "micropie"
 
 
 def _of_name(failure: BaseException) -> str:
@@ -86,7 +83,7 @@ def _of_call(failure: BaseException, text: str) -> str:
     called = frame.f_globals.get(first) or getattr(micropie, first, None)
     if owner is not None and name != "__init__":
         called = getattr(called, name, None)
-    if str(getattr(called, "__module__", "")).partition(".")[0] != "micropie":
+    if not is_framework(getattr(called, "__module__", None)):
         return ""
     return f"It takes {_parameters_of(called)}."
 
@@ -135,9 +132,9 @@ def _of_attribute(failure: BaseException) -> str:
     public names.
     """
     owner, name = getattr(failure, "obj", None), getattr(failure, "name", None) or ""
-    names = [one for one in dir(owner) if one[:1] != "_"] if _is_ours(type(owner)) else []
-    if not names:
+    if not is_framework(type(owner).__module__):
         return ""
+    names = [one for one in dir(owner) if one[:1] != "_"]
     near = get_close_matches(name, names, n=3)
     return f"Did you mean {' or '.join(near)}?" if near else f"It has {', '.join(names)}."
 

@@ -56,7 +56,7 @@ _SECRET_VALUE = re.compile(
 _CREDENTIALS = re.compile(r"\b(Basic|Bearer|Digest)\s++[^\s'\"]++", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(://[^/@\s:]{0,200}:)[^/@\s]{1,200}@")
 
-_PACKAGE = str(Path(__file__).parent.parent)
+_PACKAGE = f"{Path(__file__).parent.parent}{os.sep}"
 _STANDARD_LIBRARY = str(Path(os.__file__).parent)
 _INSTALLED = re.compile(r".*[/\\](?:site|dist)-packages[/\\](\w+)")  # captures the package's name
 

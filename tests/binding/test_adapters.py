@@ -21,7 +21,7 @@ from pydantic_core import core_schema
 from micropie import App, Message, Query, SetupError, post
 from micropie._core.binding.values.adapters import errors_of, validated
 from micropie.extensions import TypeInfo
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class Odd:

@@ -13,7 +13,7 @@ from typing_extensions import TypeAliasType
 from micropie import App, Query, SetupError, post
 from micropie._core.binding import without_aliases
 from tests.binding.conftest import taking
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 T = TypeVar("T")
 U = TypeVar("U")

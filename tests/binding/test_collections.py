@@ -13,7 +13,7 @@ import pydantic
 import pytest
 
 from micropie import App, BindingErrors, Body, Header, Query, SetupError, UploadFile, config, post
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 Few = Annotated[int | list[int], msgspec.Meta(ge=0)]
 

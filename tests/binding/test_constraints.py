@@ -16,7 +16,7 @@ import pytest
 from micropie import App, Message, Query, SetupError, UploadFile
 from micropie._core.binding.values.constraints import MOST_MATCHED, constraints_of
 from tests.binding.conftest import taking
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 Positive = Annotated[int, msgspec.Meta(ge=1, description="how many")]
 

@@ -20,7 +20,7 @@ import pytest
 from micropie import App, SetupError, route
 from micropie._core.binding.values.converters import ANYTHING, converter_for, simple_types
 from micropie.extensions import TypeInfo
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.errors import said
 
 T = TypeVar("T")

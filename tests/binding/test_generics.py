@@ -12,7 +12,7 @@ import pytest
 
 from micropie import Message, Query
 from tests.binding.conftest import taking
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 T = TypeVar("T")
 U = TypeVar("U")

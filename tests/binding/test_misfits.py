@@ -29,7 +29,7 @@ from micropie._core.binding.values.limits import count_values
 from micropie._core.http import ParameterError
 from micropie._core.http.forms.data import DEEPEST, nested
 from micropie.testing import TestClient
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 Name = NewType("Name", str)
 

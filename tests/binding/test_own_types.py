@@ -30,7 +30,7 @@ from micropie import (
 )
 from micropie._core.binding import OwnTypes
 from micropie.openapi.schemas import Schemas
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 if TYPE_CHECKING:
     from collections.abc import Sized  # which is not there at run time

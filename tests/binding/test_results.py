@@ -47,7 +47,7 @@ from micropie._core.binding import answers_of, result_filter
 from micropie._core.binding.values.finder import Finder
 from micropie._core.binding.values.limits import check_result, has_chosen_hashes
 from micropie._core.errors import ResponseError
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.decorators import foreign
 
 if TYPE_CHECKING:

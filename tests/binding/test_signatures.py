@@ -57,7 +57,7 @@ from micropie._core.binding.values import finder, limits, unions
 from micropie._core.binding.values.limits import has_long_matches
 from micropie.testing import TestClient
 from tests.binding.conftest import taking
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.errors import said
 
 ROOT = Path(__file__).parent.parent.parent

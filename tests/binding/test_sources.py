@@ -24,7 +24,7 @@ from micropie import (
     reads_body,
 )
 from micropie._core.binding.signatures.sources import Source
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 @dataclass

@@ -10,7 +10,7 @@ import pydantic
 import pytest
 
 from micropie import App, post
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 Short = Annotated[str, msgspec.Meta(max_length=4)]
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from micropie import App, Body, Query, SetupError, post
 from tests.binding.conftest import taking
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class Cat(msgspec.Struct, tag="cat"):

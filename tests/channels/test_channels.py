@@ -21,7 +21,7 @@ from micropie.channels import Channels, MessagesLost, RedisChannels, Subscriptio
 from micropie.channels.mailbox import Mailbox, Published
 from micropie.testing import WebSocketClosed
 from tests.asgi.calls import ended_by_shutdown, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.event_source import parsed
 from tests.support.waiting import until
 from tests.wsgi.calls import begin

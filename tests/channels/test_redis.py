@@ -29,7 +29,7 @@ from micropie.channels import ChannelsUnreachable, MessagesLost, RedisChannels, 
 from micropie.channels import redis as redischannels
 from micropie.channels.mailbox import Future
 from tests.asgi.calls import run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.forwarder import Forwarder
 from tests.support.ports import free_port
 from tests.support.redis_server import hanging, redis_server

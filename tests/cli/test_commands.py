@@ -8,8 +8,6 @@ import json
 import re
 import sys
 from collections import defaultdict
-from importlib import import_module
-from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,33 +19,17 @@ import micropie.cli.main
 from micropie import __version__, where
 from micropie._core.routing import place_of
 from micropie.cli.shell import _Console
-from micropie.compat.bottle import templates as bottle_templates
-from micropie.compat.missing import ADVICE
+from tests.cli.in_process import Run, running_in
 from tests.support.commands import ROOT, ended, environment
 from tests.support.commands import micropie as run_micropie
 from tests.support.environment import WITHOUT_PLUGINS, unmeasured
-from tests.support.modules import forget_temporary_modules
-
-Run = Any
 
 
 @pytest.fixture
 def command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
-    """``command(*arguments)`` runs one in this process, in ``tmp_path``: its exit code, output and
-    errors.
-    """
-    monkeypatch.chdir(tmp_path)
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        forget_temporary_modules()
-        monkeypatch.setattr(sys, "path", [path for path in sys.path if "pytest-of-" not in path])
-        status = micropie.cli.main.main([*arguments])
-        printed = capsys.readouterr()
-        return status, printed.out, printed.err
-
-    return command
+    return running_in(tmp_path, monkeypatch, capsys)
 
 
 SITE = """
@@ -677,162 +659,6 @@ def test_check_names_what_is_not_installed(
     assert 'templates need Jinja2: pip install "micropie-dual[standard]"' in output
 
 
-OLD = """
-import cherrypy as cp
-import cherrypy.lib.cpstats
-from cherrypy import tools
-from cherrypy.lib.sessions import FileSession, MemcachedSession
-from cherrypy.process.plugins import Daemonizer, Monitor
-from . import local
-
-config = {"/": {"tools.sessions.on": True, "tools.sessions.servers": ["localhost"], "server.ssl_module": "builtin"}}
-config["global"] = {"server.ssl_ciphers": "HIGH", "engine.autoreload.on": False, "server.ssl_certificate": "cert.pem"}
-
-
-class Root:
-    @cp.expose
-    def index(self):
-        cp.engine.autoreload.unsubscribe()
-        return cp.request.params and tools.xmlrpc and (lambda: 5)().x
-
-
-Daemonizer(cp.engine).subscribe()
-cp.tree.mount(Root()).wsgiapp.pipeline.append(("proxy", object))
-"""
-
-
-def test_what_of_an_old_application_needs_a_hand(command: Run, tmp_path: Path) -> None:
-    (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "site.py").write_text(OLD)
-    (tmp_path / "old" / "python2.py").write_text("print 'hello'\n")
-    (tmp_path / "old" / "site.conf").write_text(
-        "[/]\ntools.sessions.on = True\ntools.cpstats.on: True\nserver.socket_file = None\n"
-    )
-    status, output, _ = command("check", "--from", "cherrypy", "old")
-    assert status == 1
-    assert output.splitlines() == [
-        "old/python2.py:1: syntax: this Python version can't parse it: "
-        "Missing parentheses in call to 'print'. Did you mean print(...)? (python2.py, line 1)",
-        "old/site.py:3: cherrypy.lib.cpstats: use micropie.middleware.AccessLog, or the server's metrics",
-        "old/site.py:5: cherrypy.lib.sessions.MemcachedSession: "
-        "store sessions in Redis: write tools.sessions.backend = RedisSessionBackend(url)",
-        "old/site.py:9: 'tools.sessions.servers': store sessions in Redis: write tools.sessions.backend = RedisSessionBackend(url)",
-        "old/site.py:10: 'server.ssl_ciphers': use a server that supports them: uvicorn --ssl-ciphers",
-        "old/site.py:17: cherrypy.tools.xmlrpc: expose a method that reads cherrypy.request.body with xmlrpc.client.loads",
-        "old/site.py:21: .wsgiapp: for WSGI middleware, write app = micropie.dual(YourMiddleware(cherrypy.tree)); "
-        "append micropie middleware to cherrypy.tree.native.middlewares",
-        "old/site.conf:3: 'tools.cpstats.on': use micropie.middleware.AccessLog, or the server's metrics",
-        "8 findings",
-    ]
-
-
-def test_a_bottle_application_too(command: Run, tmp_path: Path) -> None:
-    source = "from bottle import *\nimport bottle\nimport gevent.monkey\n\nbottle.run(server=bottle.TornadoServer)\n"
-    (tmp_path / "old.py").write_text(source)
-    status, output, _ = command("check", "--from", "bottle", "old.py")
-    assert status == 1
-    assert [line.split(": ")[:2] for line in output.splitlines()[:-1]] == [
-        ["note", "old.py:5"],
-        ["old.py:3", "gevent.monkey"],
-        ["old.py:5", "bottle.TornadoServer"],
-    ]
-    assert command("check", "--from", "bottle", "nowhere")[0] == 2
-
-
-def test_plugins_are_read_too(command: Run, tmp_path: Path) -> None:
-    for name, source in {
-        "shop.py": "import bottle_counting, bottle_old, bottle_pies.hidden, math, of_nobody, unrelated\n",
-        "bottle_counting.py": "import bottle_inner\nfrom bottle import DEBUG, depr\n",
-        "bottle_inner/__init__.py": "",
-        "bottle_inner/plugin.py": "from bottle import request\n",
-        "bottle_old.py": "import bottle\nprint 'hello'\n",
-        "unrelated.py": "import json\n",
-        "bottle_pies/__init__.py": "import bottlenecks\n",
-    }.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(source)
-    status, output, _ = command("check", "--from", "bottle", "shop.py")
-    found = [line.removeprefix(f"{tmp_path}/") for line in output.splitlines()]
-    assert (status, [line.split(": ")[:2] for line in found]) == (
-        1,
-        [
-            ["bottle_counting.py:2", "imports the original bottle"],
-            ["bottle_counting.py:2", "bottle.depr"],
-            ["bottle_inner/plugin.py:1", "imports the original bottle"],
-            ["3 findings"],
-        ],
-    )
-    assert 'install("bottle"). Or start the program with micropie run --stand-in bottle' in found[0]
-    (tmp_path / "shop.py").write_text(
-        'from micropie import compat\ncompat.install("bottle")\nimport bottle_counting\n'
-    )
-    _, output, _ = command("check", "--from", "bottle", "shop.py")
-    assert [line.split(": ")[1:2] for line in output.splitlines()] == [["bottle.depr"], []]
-
-
-def test_files_of_the_program_are_no_plugins(
-    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "__init__.py").write_text("import bottle\n")
-    (tmp_path / "test_shop.py").write_text("import shop\n")
-    monkeypatch.syspath_prepend(str(tmp_path))  # where "." of the command is found again
-    assert command("check", "--from", "bottle", ".")[:2] == (0, "0 findings\n")
-
-
-def test_imports_that_were_forgotten(command: Run, tmp_path: Path) -> None:
-    for name, source in {
-        "shop.py": "from micropie.compat import bottle\nimport bottle.ext\n",
-        "pages.py": "import os\n\ndef page():\n    from bottle import template, view as v\n",
-        "tart.py": "import micropie.compat.bottle as bottle\nfrom bottle.ext import sqlite\n",
-        "none.py": "import bottlenecks, bottle as b\n",
-    }.items():
-        (tmp_path / name).write_text(source)
-    _, output, _ = command("check", "--from", "bottle", str(tmp_path))
-    told = [line.removeprefix(f"{tmp_path}/") for line in output.splitlines()]
-    words = 'imports the original bottle: write "from micropie.compat'
-    assert [line for line in told if words in line] == [
-        f'none.py:1: {words} import bottle as b"',
-        f'pages.py:4: {words}.bottle import template, view as v"',
-        f'tart.py:2: {words}.bottle.ext import sqlite"',
-    ]
-    found = [line[:25] for line in told if 'install("bottle")' in line]
-    assert found == ["shop.py:2: bottle.ext: pu"]
-    (tmp_path / "install.py").write_text('from micropie.compat import install\ninstall("bottle")\n')
-    assert words not in command("check", "--from", "bottle", str(tmp_path))[1]
-
-
-def test_a_submodule_is_no_one_line(
-    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = "import cherrypy.lib.static\nfrom micropie.compat.cherrypy import none\nfrom cherrypy.lib import static, nothing\n"
-    (tmp_path / "old.py").write_text(
-        source + "static.serve_file, static.gone, cherrypy.lib.static.gone.further\n"
-    )
-    _, output, _ = command("check", "--from", "cherrypy", "old.py")
-    assert [line.split(": ")[:3] for line in output.splitlines()[:-1]] == [
-        ["old.py:1", "cherrypy.lib.static", output.splitlines()[0].split(": ")[2]],
-        ["old.py:2", "cherrypy.none", "the compatibility module has no none"],
-        ["old.py:3", "cherrypy.lib.nothing", "the compatibility module has no nothing"],
-        ["old.py:4", "cherrypy.lib.static.gone", "the compatibility module has no gone"],
-        [
-            "old.py:3",
-            "imports the original cherrypy",
-            'write "from micropie.compat.cherrypy.lib import static, nothing"',
-        ],
-    ]
-    assert 'install("cherrypy")' in output.splitlines()[0]
-    bottle_templates.engine.cache_clear()
-    monkeypatch.setattr(PathFinder, "find_spec", lambda name, *path: None)
-    source = "from bottle import view\nimport bottle\nbottle.SimpleTemplate, bottle.request.pies\n"
-    (tmp_path / "old.py").write_text(source)
-    _, output, _ = command("check", "--from", "bottle", "old.py")
-    assert [line.partition("need")[0] for line in output.splitlines()[:-1]] == [
-        "old.py:1: bottle.view: Bottle's own template language ",
-        "old.py:3: bottle.SimpleTemplate: Bottle's own template language ",
-    ]
-
-
 @pytest.mark.processes
 @pytest.mark.parametrize("kind", ["", "--api", "--package"])
 def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path, kind: str) -> None:
@@ -1357,30 +1183,6 @@ def test_importing_micropie_imports_none_of_it() -> None:
     code = "import micropie, sys; print([name for name in sys.modules if name.startswith(('micropie.cli', 'micropie.cli.serving'))])"
     done = ended(sys.executable, "-c", code, environ=environment(), check=True)
     assert done.stdout == "[]\n"
-
-
-# Stand-ins that only say what to write; and a value that is None as long as no server of CherryPy's
-# runs.
-STATED_BUT_MISSING = {
-    "cherrypy.Application.wsgiapp",
-    "cherrypy.dispatch.RoutesDispatcher",
-    "cherrypy.dispatch.XMLRPCDispatcher",
-    "cherrypy.server.httpserver",
-}
-
-
-@pytest.mark.parametrize(
-    "name", [name for name in ADVICE if name.startswith(("bottle.", "cherrypy."))]
-)
-def test_what_the_stand_ins_have_needs_no_hand(name: str) -> None:
-    module, *path = name.split(".")
-    found: object = import_module(f"micropie.compat.{module}")
-    try:
-        for part in path:
-            found = getattr(found, part)
-    except (AttributeError, ImportError):  # the latter says what to write
-        return
-    assert name in STATED_BUT_MISSING
 
 
 def test_routes_show_the_access_checks(command: Run, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from micropie import App, BindingErrors, post
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class Root(App):

@@ -11,7 +11,7 @@ import httpx2 as httpx
 import pytest
 
 from micropie import App, Request, Response, UploadFile, post, requires
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class Uploads(App):

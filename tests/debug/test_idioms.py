@@ -20,7 +20,7 @@ import pytest
 from micropie import SetupError
 from micropie._core.streams.events import warn_of_dict, warn_of_format
 from micropie.testing import LifespanFailed, WebSocketClosed
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 # Each is a module as a user of another framework writes it: where the idiom is from, the code, the
 # first request, and what is reported before it or with its response.

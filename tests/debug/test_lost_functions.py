@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from micropie.extensions import Inspector
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 LOST = """from micropie import App, get
 app = App(debug=True)

@@ -7,7 +7,7 @@ import pytest
 import micropie
 from micropie import App
 from micropie.cli.serving.reloading import CHILD_PORT
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 def with_attribute(name: str, value: object) -> App:

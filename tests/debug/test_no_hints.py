@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pytest
 
 from micropie import App, EventStream, HTTPError, Response, describe, event, get, hidden, template
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class Db: ...

@@ -19,7 +19,7 @@ from micropie.cli.serving.reloading import CHILD_PORT
 from micropie.debug import KEY_PATH, debug_key
 from micropie.middleware import ProxyHeaders
 from micropie.testing import TestClient
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.commands import ended
 from tests.support.debugging import DEVELOPER, LOCAL
 from tests.support.growth import calling, grows_too_fast

@@ -12,7 +12,7 @@ import pytest
 
 import micropie.cli.main
 from micropie.cli.serving.reloading import CHILD_PORT
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 FIRST = {
     "back_office": "https://office.example/",

@@ -27,8 +27,8 @@ from micropie.asgi.steps import BACKGROUND
 from micropie.sessions import SQLiteSessionBackend
 from tests.asgi.calls import Call, http_scope, piece, run
 from tests.asgi.calls import get as asgi_get
-from tests.conftest import MakeClient
 from tests.flow.test_lifecycle import connected
+from tests.support.clients import MakeClient
 from tests.support.multipart_forms import PAIRS, form, section
 from tests.support.waiting import PATIENCE, until
 from tests.wsgi.calls import begin

@@ -10,7 +10,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from micropie import App, HttpMiddleware
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 seen: ContextVar[str] = ContextVar("seen", default="")
 own: ContextVar[str] = ContextVar("own", default="none")

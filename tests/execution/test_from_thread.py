@@ -20,7 +20,7 @@ from micropie import App, HTTPError, HttpMiddleware, reads_body, run_async, run_
 from micropie._core.execution import Slots, threads
 from micropie.middleware import Timeout
 from tests.asgi.calls import DISCONNECT, Call, get, http_scope, piece, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.waiting import PATIENCE
 
 mark: ContextVar[str] = ContextVar("mark", default="unset")

@@ -11,7 +11,7 @@ import pytest
 
 from micropie import App, EventStream
 from micropie._core.execution import background
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.waiting import until
 
 PATCHED = SimpleNamespace(is_module_patched=lambda name: name == "threading")

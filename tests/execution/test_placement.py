@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from micropie import App, SetupError, get, reads_body, route, run_in, where
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 # The thread that answers: under WSGI the server's own, which is where a `def` runs whatever is said
 # of it.

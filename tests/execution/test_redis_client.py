@@ -19,7 +19,7 @@ from micropie._core.execution.steps.redis_client import RedisClient
 from micropie.channels import ChannelsUnreachable, RedisChannels
 from micropie.middleware import RedisRates
 from micropie.sessions import RedisSessionBackend
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.forwarder import Forwarder
 from tests.support.redis_server import redis_server
 from tests.support.waiting import until

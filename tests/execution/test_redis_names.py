@@ -23,7 +23,7 @@ from micropie.middleware import RateLimit, RedisRates
 from micropie.middleware import redis_rate_store as of_rates
 from micropie.sessions import RedisSessionBackend
 from micropie.sessions import redis as of_sessions
-from tests.conftest import connecting
+from tests.support.clients import connecting
 from tests.support.commands import ended, environment
 from tests.support.redis_server import redis_server
 from tests.support.waiting import PATIENCE

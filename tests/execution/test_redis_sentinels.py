@@ -27,8 +27,8 @@ from micropie.channels import RedisChannels
 from micropie.channels import redis as of_channels
 from micropie.middleware import RedisRates
 from micropie.sessions import RedisSessionBackend
-from tests.conftest import MakeClient
 from tests.execution.test_redis_client import Visits
+from tests.support.clients import MakeClient
 from tests.support.forwarder import Forwarder
 from tests.support.ports import free_port
 from tests.support.redis_server import (

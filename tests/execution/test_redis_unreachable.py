@@ -23,9 +23,9 @@ from micropie.middleware import redis_rate_store as of_rates
 from micropie.sessions import RedisSessionBackend
 from micropie.sessions import redis as of_sessions
 from micropie.testing import TestClient
-from tests.conftest import MakeClient
 from tests.execution.test_redis_client import Visits
 from tests.support.apart import Machine, machines
+from tests.support.clients import MakeClient
 from tests.support.redis_server import (
     impatient,
     published,

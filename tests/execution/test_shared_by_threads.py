@@ -32,7 +32,7 @@ from micropie.channels import Channels
 from micropie.extensions import Inspector, RedisClient
 from micropie.middleware import MemoryRates
 from micropie.sessions import InMemorySessionBackend, SQLiteSessionBackend
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.waiting import PATIENCE
 from tests.wsgi.calls import begin, get
 

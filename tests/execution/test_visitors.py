@@ -26,11 +26,9 @@ from micropie._core.execution.background import close_background_loops
 from micropie._core.execution.loop import start_shared
 from micropie._core.routing.settings import Settings
 from micropie.channels.redis import RedisChannels, _Listener, _Publisher
-from micropie.compat.cherrypy.process.plugins import Monitor
-from micropie.compat.cherrypy.process.wspbus import Bus
 from micropie.middleware import Timeout
 from tests.asgi.calls import get, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.waiting import PATIENCE, until
 from tests.wsgi.calls import Answer, environ_for
 
@@ -268,7 +266,6 @@ def test_startup_does_not_belong_to_the_first_visitor(world: str) -> None:
 THREADS: dict[str, Callable[[], object]] = {
     "publisher": lambda: _Publisher(None),  # type: ignore[arg-type]
     "listener": lambda: _Listener(RedisChannels("redis://127.0.0.1:1")),
-    "monitor": lambda: Monitor(Bus(), print).start(),
     "any": lambda: start_shared(Thread()),
 }
 
@@ -277,11 +274,18 @@ THREADS: dict[str, Callable[[], object]] = {
 def test_a_shared_thread_does_not_belong_to_a_visitor(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    check_a_shared_thread(monkeypatch, THREADS[name])
+
+
+def check_a_shared_thread(
+    monkeypatch: pytest.MonkeyPatch, start_thread: Callable[[], object]
+) -> None:
+    """Check that the thread which ``start_thread`` starts has no visitor's context."""
     seen: list[object] = []
     monkeypatch.setattr(Thread, "start", lambda _: seen.append(scope.get(None)))
     token = scope.set({"user": "Ann"})
     try:
-        THREADS[name]()
+        start_thread()
     finally:
         scope.reset(token)
     assert seen == [None]

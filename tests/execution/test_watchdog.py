@@ -21,7 +21,7 @@ from micropie._core.execution import loop_lag, watch_loop, watchdog
 from micropie._core.execution.background import close_background_loops
 from micropie._core.routing.settings import Settings
 from tests.asgi.calls import run
-from tests.conftest import LOOP_PATIENCE, LOOPS, MakeClient
+from tests.support.clients import LOOP_PATIENCE, LOOPS, MakeClient
 from tests.support.waiting import PATIENCE, until
 
 STANDS = "the event loop has been blocked for "

@@ -11,7 +11,7 @@ import pytest
 from micropie import App, HTTPError, Request, SetupError, describe, requires, route
 from micropie.extensions import Inspector, add_route
 from micropie.middleware import FlowMiddleware
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class Leaf(App):

@@ -13,7 +13,7 @@ import pytest
 from micropie import App, run_in
 from micropie.extensions import Outage, TaskWaiter
 from micropie.middleware import FlowMiddleware
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.waiting import until
 
 language = ContextVar("language", default="en")

@@ -15,7 +15,7 @@ import pytest
 from micropie import App, template
 from micropie._core.files import fingerprints, lookup, recent, static
 from micropie._core.files.lookup import open_resolved
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 STYLE = b"body {color: brown}"
 FOR_EVER = "public, max-age=31536000, immutable"

@@ -42,7 +42,7 @@ from micropie._core.http.json import CodecError
 from micropie._core.http.response import encode_body
 from micropie.testing import TestClient
 from tests.asgi import calls as asgi
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.open_files import no_descriptors, open_files
 from tests.support.waiting import until
 from tests.wsgi import calls as wsgi

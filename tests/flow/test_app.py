@@ -18,7 +18,7 @@ from micropie import (
 )
 from micropie.testing import TestClient
 from tests.asgi.calls import Call, http_scope, piece
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class Hello(App):

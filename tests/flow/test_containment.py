@@ -23,7 +23,7 @@ from micropie._core.execution.steps import AWAIT, Step
 from micropie.asgi.steps import perform_cleanup
 from micropie.testing import WebSocketClosed
 from tests.asgi.calls import Call, Lifespan, get, http_scope, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.waiting import until, until_async
 from tests.wsgi.calls import get as wsgi_get
 

@@ -16,7 +16,7 @@ from sentry_sdk.transport import Transport
 
 from micropie import App, HTTPError, WebSocket, request
 from micropie.testing import WebSocketClosed
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]

@@ -30,7 +30,7 @@ from micropie import (
 from micropie._core.errors import RaisedAnswer, Sentence
 from micropie.middleware import CORSMiddleware
 from micropie.testing import ClientError
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.debugging import COOKIES, DEVELOPER
 
 TEXT = "text/plain; charset=utf-8"

@@ -18,7 +18,7 @@ from micropie import App, HTTPError, HttpMiddleware, Redirect, Request, Response
 from micropie._core.execution.steps.steps import CALL, Flow
 from micropie.middleware.base import FlowMiddleware
 from tests.asgi.calls import Call, http_scope
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.wsgi.calls import environ_for
 
 Around = Callable[[Request], Any]

@@ -17,7 +17,7 @@ from micropie import (
     post,
     reads_body,
 )
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class Csrf(HttpMiddleware):

@@ -23,7 +23,7 @@ from micropie import (
 )
 from micropie._core.execution.steps.steps import CALL
 from micropie.middleware.base import FlowMiddleware
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 Hook = Callable[..., Any]
 

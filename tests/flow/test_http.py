@@ -34,7 +34,7 @@ from micropie import (
 from micropie.asgi.streaming import CHUNKS_PER_CHECK
 from micropie.middleware import AccessLog, Compress, RateLimit, RequestId, Timeout
 from tests.asgi.calls import START, Call, get, http_scope, piece, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.threads import started_threads
 from tests.support.waiting import PATIENCE, until, until_async
 from tests.wsgi.calls import get as wsgi_get

@@ -16,8 +16,8 @@ import pytest
 
 from micropie import App, SetupError, route
 from micropie.testing import LifespanFailed, TestClient
-from tests.conftest import MakeClient, validated_wsgi
 from tests.support.asgi_validator import validated
+from tests.support.clients import MakeClient, validated_wsgi
 from tests.support.waiting import until
 
 Living = Callable[[App], AbstractContextManager[TestClient]]

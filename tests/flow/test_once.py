@@ -13,7 +13,7 @@ import pytest
 from micropie import App, EventStream, SetupError
 from micropie.testing import LifespanFailed, TestClient
 from tests.asgi.calls import Lifespan, get, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class Pool:

@@ -31,7 +31,7 @@ from micropie.middleware import BasicAuth, BearerAuth, FlowMiddleware
 from micropie.testing import WebSocketRefused, make_request
 from tests.asgi.calls import get as call
 from tests.asgi.calls import run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.waiting import until
 
 T = TypeVar("T")

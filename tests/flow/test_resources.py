@@ -44,7 +44,7 @@ from micropie.middleware import Timeout
 from micropie.testing import ClientError, TestClient, WebSocketRefused
 from tests.asgi.calls import get as call
 from tests.asgi.calls import run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.decorators import foreign
 from tests.support.errors import said
 from tests.support.waiting import until

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from sqlalchemy.pool import NullPool
 
 from micropie import App, HTTPError
-from tests.conftest import MakeClient
 from tests.flow.test_resources_of_libraries import Base, Pie, bake, conflicts
+from tests.support.clients import MakeClient
 
 
 class AsyncPies(App):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from micropie import App, WebSocket, get
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class Shop(App):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from micropie import App, get, post, route
 from micropie.testing import TestClient
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.selection import WORLDS
 
 

@@ -18,7 +18,7 @@ from micropie._core.execution import current
 from micropie._core.execution.steps import one_task
 from micropie.testing import WebSocketClosed
 from tests.asgi.calls import get, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.waiting import until_async
 
 EXPIRED = 1e-9  # seconds of a limit that is over when the handler first waits

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from micropie import App
 from micropie._core.errors import BadRequest
 from micropie._core.http.addresses import PAGE_SCHEMES, checked_base, is_host
-from micropie.compat import bottle, cherrypy
 from micropie.middleware import ProxyHeaders
-from tests.conftest import MakeClient
+from micropie.testing import TestClient
+from tests.support.clients import MakeClient
 from tests.support.selection import WORLDS
 
 Headers = list[tuple[bytes, bytes]]
@@ -24,14 +24,6 @@ Headers = list[tuple[bytes, bytes]]
 class Root(App):
     def index(self) -> str:
         return self.request.url + "x"
-
-
-class Links:
-    _cp_config = {"tools.proxy.on": True}  # noqa: RUF012
-
-    @cherrypy.expose
-    def index(self) -> str:
-        return str(cherrypy.url("/x"))
 
 
 def native(**options: Any) -> App:
@@ -46,17 +38,6 @@ def hosts() -> App:
     return app
 
 
-def moved_from_bottle() -> Any:
-    app = bottle.Bottle()
-    app.native.middlewares.append(ProxyHeaders(trusted=["127.0.0.1"], host=True))
-
-    @app.get("/")  # type: ignore[untyped-decorator]
-    def index() -> str:
-        return bottle.request.url + "x"
-
-    return app
-
-
 def x_forwarded(scheme: str, host: str) -> Headers:
     return [
         (b"X-Forwarded-Proto", scheme.encode("latin-1")),
@@ -68,18 +49,12 @@ def forwarded(scheme: str, host: str) -> Headers:
     return [(b"Forwarded", f'for=192.0.2.7;proto="{scheme}";host="{host}"'.encode("latin-1"))]
 
 
-def in_the_host(scheme: str, host: str) -> Headers:
-    return [(b"X-Forwarded-Host", f"{scheme}://{host}".encode("latin-1"))]
-
-
 # Who reads a scheme and a host, and the headers that state them.
-READERS: dict[str, tuple[Callable[[], Any], Callable[[str, str], Headers]]] = {
+Readers = dict[str, tuple[Callable[[], Any], Callable[[str, str], Headers]]]
+READERS: Readers = {
     "ProxyHeaders": (native, x_forwarded),
     "ProxyHeaders, Forwarded": (lambda: native(forwarded=True), forwarded),
     "a site with hosts": (hosts, x_forwarded),
-    "compat.bottle": (moved_from_bottle, x_forwarded),
-    "tools.proxy": (lambda: cherrypy.Application(Links(), ""), x_forwarded),
-    "tools.proxy, in the host": (lambda: cherrypy.Application(Links(), ""), in_the_host),
 }
 WELL_FORMED = [
     ("https", "shop.example", "https://shop.example/x"),
@@ -110,7 +85,11 @@ def test_R14_R15_a_stated_scheme_and_host_are_well_formed_or_a_400(
     connect: MakeClient, reader: str, to: str
 ) -> None:
     make_app, headers = READERS[reader]
-    client = connect(make_app(), to)
+    check_bases(connect(make_app(), to), headers)
+
+
+def check_bases(client: TestClient, headers: Callable[[str, str], Headers]) -> None:
+    """Check the responses to requests with well-formed and malformed schemes and hosts."""
     for scheme, host, link in WELL_FORMED:
         answer = client.get("/", headers=headers(scheme, host))
         assert (answer.status_code, answer.text) == (200, link)
@@ -133,7 +112,11 @@ def test_R14_R15_what_is_stated_never_becomes_another_part_of_a_link(
     connect: MakeClient, reader: str
 ) -> None:
     make_app, headers = READERS[reader]
-    client = connect(make_app(), "wsgi", validate=False)
+    check_links(connect(make_app(), "wsgi", validate=False), headers)
+
+
+def check_links(client: TestClient, headers: Callable[[str, str], Headers]) -> None:
+    """Check that a scheme and a host in a link are themselves, whatever the headers contain."""
 
     @given(scheme=SCHEMES, host=HOSTS)
     def ask(scheme: str, host: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from micropie import App
 from micropie._core.http.headers.conditional import http_date
 from micropie.middleware import ProxyHeaders
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 BLANKS = [b" ", b"\t"]
 OTHERS = [b"\xa0", b"\x85", b"\x0b", b"\x0c", b"\x1f"]  # which ``str.strip`` takes away, too

@@ -16,7 +16,7 @@ import pytest
 from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, run_in
 from micropie._core.http.body.reader import BodyReader
 from tests.asgi.calls import DISCONNECT, Call, get, http_scope, piece, posted, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.errors import said
 from tests.support.pairs import sampled
 from tests.support.virtual_time import run_in_virtual_time

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from micropie import App, post, reads_body
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=B"

@@ -14,7 +14,7 @@ import pytest
 from micropie import App
 from micropie._core.http.headers.cookies import CookieAttributes, format_cookie, parse_cookies
 from tests.asgi.calls import get, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 COOKIES = {
     "": {},

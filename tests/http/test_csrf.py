@@ -19,7 +19,7 @@ from micropie._core.http import CSRF_FIELD
 from micropie._core.http.csrf import is_csrf_token
 from micropie.middleware import Compress, csrf_token
 from micropie.testing import TestClient
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 TOKEN = re.compile(r"([A-Za-z0-9_-]{22})([0-9a-f]{64})")
 

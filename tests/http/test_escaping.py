@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micropie import App, HTTPError, Response, escape, html, template
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.templatelib import Interpolation, t
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from micropie import App, flash, get_flashed_messages, post, template
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 PAGE = "{% for category, text in get_flashed_messages(with_categories=true) %}{{ category }}: {{ text }}\n{% endfor %}"
 

@@ -8,7 +8,7 @@ import pytest
 
 from micropie import App, Headers, MutableHeaders
 from tests.asgi.calls import get, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.wsgi.calls import get as wsgi_get
 
 

@@ -10,7 +10,7 @@ import pytest
 from micropie import App, post
 from micropie._core.http.multidict import MultiDict
 from micropie.testing import make_request
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 FIELDS = MultiDict({"colour": ["red", "blue"], "size": ["7"], "none": []})
 

@@ -8,7 +8,7 @@ import pytest
 
 from micropie import App
 from micropie._core.http.headers.media_types import choose_type
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8"
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from micropie import App, post, put
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class Versioned(App):

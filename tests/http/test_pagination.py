@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from micropie import App, HTTPError, Page
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 PIES = [f"pie {number}" for number in range(1, 46)]
 

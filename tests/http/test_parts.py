@@ -41,7 +41,7 @@ from micropie._core.http.forms.data import Limits
 from micropie._core.http.forms.multipart import PartParser
 from micropie._core.http.forms.uploads import NewFile
 from tests.asgi.calls import DISCONNECT, Call, get, http_scope, piece, posted, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.errors import said
 from tests.support.multipart_forms import HEADERS, PAIRS, form, in_pieces, section
 from tests.support.open_files import open_files

@@ -19,7 +19,7 @@ from micropie._core.http.request import Request
 from micropie._core.routing.site import Handover, MountRoute
 from micropie.asgi.exchange import ASGIExchange
 from micropie.wsgi.exchange import WSGIExchange
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.wsgi.calls import get as wsgi_get
 
 ESCAPED = st.lists(st.sampled_from(["a", "%41", "%2F", "%2f", "%C3%A9", "%C3", "%", "%4", "=", ""]))

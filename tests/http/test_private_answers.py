@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
@@ -14,9 +15,9 @@ from typing import Annotated, Any
 import pytest
 
 from micropie import App, Cookie, Header, HTTPError, HttpMiddleware, Redirect, Request, get
-from micropie.compat import bottle
 from micropie.middleware import BasicAuth, BearerAuth, Compress
-from tests.conftest import MakeClient
+from micropie.testing import TestClient
+from tests.support.clients import MakeClient
 
 BASIC = {"Authorization": "Basic " + base64.b64encode(b"alice:secret").decode()}
 BEARER = {"Authorization": "Bearer token"}
@@ -205,12 +206,6 @@ def wsgi_page(environ: Any, start_response: Any) -> list[bytes]:
     return [b"page of alice"]
 
 
-class Old(bottle.Bottle):
-    def __init__(self) -> None:
-        super().__init__()
-        self.route("/page", callback=lambda: "page of alice")
-
-
 class Inner(App):
     def page(self) -> str:
         self.response.headers["ETag"] = '"1"'
@@ -245,14 +240,14 @@ def everything(tmp_path: Path, *hooks: Any) -> Any:
     app.mount("/isolated", Inner(), isolated=True)
     app.mount("/asgi", asgi_page)
     app.mount("/wsgi", wsgi_page)
-    app.mount("/old", Old())
     app.other = ByHost(host="other.test")
     return app
 
 
+ALL_GUARDS = [*GUARDS, (SessionGuard(), {"Cookie": "session_id=x"}, "Cookie")]
 PLACES = ["/plain", "/files/a.txt", "/kept/a.txt", "/attribute/page", "/mounted/page", "/nowhere"]
 PLACES += ["/isolated/page", "/isolated/crashes", "/isolated/nowhere", "/asgi/x", "/wsgi/x"]
-PLACES += ["/old/page", "/old/nowhere", "//other.test/page"]
+PLACES += ["//other.test/page"]
 ASKED: list[tuple[str, dict[str, str]]] = [
     ("GET", {}),
     ("HEAD", {}),
@@ -263,9 +258,7 @@ ASKED: list[tuple[str, dict[str, str]]] = [
 
 
 @pytest.mark.parametrize("compresses", [False, True])
-@pytest.mark.parametrize(
-    ("guard", "headers", "vary"), [*GUARDS, (SessionGuard(), {"Cookie": "session_id=x"}, "Cookie")]
-)
+@pytest.mark.parametrize(("guard", "headers", "vary"), ALL_GUARDS)
 def test_R48_a_guard_makes_all_behind_it_private(
     make_client: MakeClient,
     tmp_path: Path,
@@ -276,7 +269,14 @@ def test_R48_a_guard_makes_all_behind_it_private(
 ) -> None:
     app = everything(tmp_path, *([Compress()] if compresses else []), guard)
     client = make_client(app, raise_app_exceptions=False)
-    for place, (method, asked) in product(PLACES, ASKED):
+    check_private(client, PLACES, headers, vary)
+
+
+def check_private(
+    client: TestClient, places: Sequence[str], headers: dict[str, str], vary: str
+) -> None:
+    """Check that the responses to all ways of asking for ``places`` are private."""
+    for place, (method, asked) in product(places, ASKED):
         host, path = (
             place[2:].split("/", 1) if place.startswith("//") else ("testserver", place[1:])
         )

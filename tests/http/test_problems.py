@@ -28,7 +28,7 @@ from micropie import (
     template,
 )
 from micropie._core.http.binding_errors import ParameterError
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 PROBLEM = "application/problem+json"

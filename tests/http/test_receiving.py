@@ -52,7 +52,7 @@ from tests.asgi.calls import (
     posted,
     run,
 )
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.commands import ended
 from tests.support.errors import said
 from tests.support.left_out import IS_FREE_THREADED

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from micropie import App, UploadFile, post
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 

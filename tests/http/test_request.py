@@ -13,7 +13,7 @@ from micropie._core.http.exchange import Exchange
 from micropie._core.http.state import State
 from micropie.testing import make_request
 from tests.asgi.calls import Call, get, http_scope, piece, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.pairs import paired
 from tests.wsgi.calls import get as wsgi_get
 

@@ -21,7 +21,7 @@ from micropie import App, HTTPError, HttpMiddleware, Redirect, Response, describ
 from micropie._core.http.headers.fields import LONGEST_KEPT, PRIVATE
 from micropie._core.http.response import warn_once
 from micropie.middleware import Compress
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.pairs import sampled
 
 HTML = "text/html; charset=utf-8"

@@ -9,7 +9,7 @@ import pytest
 
 from micropie import App, SetupError
 from micropie._core.http.headers.signing import AppSigner, Signer
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 KEY, OLD_KEY = "k" * 32, "o" * 32
 

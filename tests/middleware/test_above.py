@@ -31,7 +31,7 @@ from micropie.middleware import (
 )
 from micropie.middleware.rate_limit import Quota, RateStore
 from micropie.testing import TestClient, WebSocketRefused
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class Note(HttpMiddleware):

@@ -18,7 +18,7 @@ from micropie import App, HTTPError, HttpMiddleware, ResponseError, SetupError
 from micropie.middleware import AccessLog, RequestId
 from tests.asgi.calls import Call, http_scope, piece, run
 from tests.asgi.calls import get as asgi_get
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.virtual_time import run_in_virtual_time
 from tests.wsgi.calls import begin
 

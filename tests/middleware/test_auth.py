@@ -11,7 +11,7 @@ import pytest
 from micropie import App, HTTPError, SetupError, WebSocket, requires, run_in
 from micropie.middleware import BasicAuth, BearerAuth
 from micropie.testing import WebSocketRefused
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 BASIC = 'Basic realm="Please log in", charset="UTF-8"'
 BEARER = 'Bearer realm="Please log in"'

@@ -28,7 +28,7 @@ from micropie.middleware import Compress
 from micropie.middleware.codings import maker_of
 from micropie.middleware.compress import _Compressed
 from micropie.testing import make_request
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 TEXT = "All work and no play makes Jack a dull boy. " * 50
 

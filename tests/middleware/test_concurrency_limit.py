@@ -15,7 +15,7 @@ import pytest
 from micropie import App, ClientDisconnect, EventStream, HTTPError, SetupError
 from micropie.middleware import ConcurrencyLimit
 from micropie.testing import TestClient
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.waiting import PATIENCE
 
 FULL = "Too many requests at once. Please try again later."

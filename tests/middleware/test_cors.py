@@ -10,7 +10,7 @@ import pytest
 from micropie import App, HTTPError, HttpMiddleware, InMemorySessionBackend, Response, SetupError
 from micropie.middleware import CORSMiddleware, CSRFMiddleware
 from micropie.testing import TestClient
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 FRIEND = "https://a.example"
 

@@ -12,7 +12,7 @@ from micropie.middleware import CSRFMiddleware, ProxyHeaders, csrf_token
 from micropie.sessions import SQLiteSessionBackend
 from micropie.testing import TestClient
 from tests.asgi.calls import respond
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 FORM = "application/x-www-form-urlencoded"
 

@@ -12,7 +12,7 @@ import pytest
 from micropie import App, EventStream, HTTPError, SetupError, post, reads_body, websocket
 from micropie.middleware import AccessLog, Timeout, ends_with_client
 from tests.asgi.calls import Call, http_scope, piece, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class Transaction:

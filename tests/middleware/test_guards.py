@@ -33,7 +33,7 @@ from micropie.middleware import (
 )
 from micropie.testing import TestClient, WebSocketRefused
 from tests.asgi.calls import Call, http_scope, respond, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 ANN = {"Authorization": "Basic " + base64.b64encode(b"ann:secret").decode()}
 

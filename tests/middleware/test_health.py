@@ -16,7 +16,7 @@ from micropie import App, HttpMiddleware, SetupError, run_in
 from micropie.channels import RedisChannels
 from micropie.middleware import AccessLog, BasicAuth, RateLimit, RedisRates, TrustedHosts, health
 from micropie.sessions import RedisSessionBackend, SessionBackend, SQLiteSessionBackend
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE, until
 

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from micropie import App, get
 from micropie.middleware import Tracing
 from micropie.middleware.tracing import MicropieInstrumentor
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.commands import serving_command
 from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE, until

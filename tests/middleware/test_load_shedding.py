@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from micropie import App, HTTPError, Request, WebSocket
 from micropie.middleware import LoadShedding
 from micropie.testing import TestClient, WebSocketRefused
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.clock import Clock
 
 # An arrival, as proxies state it.

@@ -27,7 +27,7 @@ from micropie import (
 )
 from micropie.middleware import metrics as metrics_module
 from micropie.testing import TestClient
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.commands import ended
 from tests.support.environment import import_path
 from tests.support.waiting import PATIENCE

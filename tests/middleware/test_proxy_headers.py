@@ -13,7 +13,7 @@ from micropie._core.routing.proxy_watch import ProxyWatch
 from micropie.middleware import ProxyHeaders, SecurityDefaults
 from micropie.sessions import InMemorySessionBackend
 from micropie.testing import TestClient
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.debugging import DEVELOPER
 
 PEER = "10.0.0.1"

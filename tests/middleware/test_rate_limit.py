@@ -33,7 +33,7 @@ from micropie.middleware import (
 )
 from micropie.sessions import SessionBackend
 from micropie.testing import TestClient
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.ports import free_port
 from tests.support.processes import REDIS
 from tests.support.redis_server import redis_server

@@ -12,7 +12,7 @@ import pytest
 from micropie import App, HttpMiddleware, SetupError, WebSocket
 from micropie.middleware import RequestId, RequestIdFilter, Timeout
 from micropie.testing import WebSocketClosed, WebSocketRefused
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 IS_ID = re.compile(r"[0-9a-f]{32}")
 

@@ -17,7 +17,7 @@ from micropie.middleware import (
     TrustedHosts,
     csrf_token,
 )
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class Site(App):

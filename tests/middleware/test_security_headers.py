@@ -9,7 +9,7 @@ import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, Response, SetupError
 from micropie.middleware import ProxyHeaders, SecurityHeaders
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 DEFAULTS = {
     "x-content-type-options": "nosniff",

@@ -23,7 +23,7 @@ from micropie.middleware import (
     kind_of,
 )
 from tests.asgi.calls import get, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.waiting import PATIENCE
 
 

@@ -17,7 +17,7 @@ from micropie._core.execution.placement import Threads
 from micropie.middleware import Timeout
 from micropie.testing import TestClient
 from tests.asgi.calls import Call, http_scope, piece, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.waiting import until, until_async
 
 LATE = "The response took too long. Please try again later."

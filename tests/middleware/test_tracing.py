@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from micropie import App, HTTPError, SetupError, WebSocket, get, run_in
 from micropie.middleware import Tracing, tracing
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = {"traceparent": f"00-{TRACE}-{PARENT}-01"}

@@ -8,7 +8,7 @@ import pytest
 
 from micropie import App, SetupError
 from micropie.middleware import ProxyHeaders, TrustedHosts
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class Root(App):

@@ -23,7 +23,7 @@ from tests.asgi.calls import (
     run,
 )
 from tests.asgi.calls import serve as serve_asgi
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.waiting import PATIENCE
 from tests.wsgi.calls import begin
 

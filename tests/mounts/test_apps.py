@@ -10,7 +10,7 @@ import pytest
 from micropie import App, Redirect, SetupError
 from micropie._core.routing.config import config_of
 from micropie.testing import TestClient
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class Shop(App):

@@ -19,7 +19,7 @@ import pytest
 from micropie import App, HttpMiddleware
 from micropie.testing import TestClient
 from tests.asgi.calls import START, get, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.waiting import PATIENCE, until
 from tests.wsgi.calls import environ_for
 from tests.wsgi.calls import get as ask

@@ -22,7 +22,7 @@ from micropie._core.mounts.prefixes import ASGI, Mount
 from micropie._core.mounts.wsgi_call import RawBody
 from micropie.testing import TestClient
 from tests.asgi.calls import START, get, piece, respond, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.wsgi.calls import get as ask
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from micropie import App
 from tests.asgi.calls import DISCONNECT, START, Call, get, http_scope, piece, respond, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.wsgi.calls import begin
 
 

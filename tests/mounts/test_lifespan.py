@@ -10,7 +10,7 @@ import pytest
 from micropie import App
 from micropie.testing import TestClient
 from tests.asgi.calls import respond
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class Inner:

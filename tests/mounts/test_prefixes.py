@@ -15,7 +15,7 @@ from servestatic import ServeStaticASGI
 from micropie import App, HttpMiddleware
 from micropie._core.routing.config import config_of
 from tests.asgi.calls import respond
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 def wsgi(environ: Any, start_response: Any) -> list[bytes]:

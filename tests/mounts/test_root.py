@@ -18,10 +18,9 @@ from starlette.routing import Route
 
 from micropie import App, SetupError, WebSocket, dual, get, requires, websocket
 from micropie.cli.check import mistakes
-from micropie.compat import bottle
 from micropie.testing import TestClient
 from tests.asgi.calls import respond
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.wsgi.calls import environ_for
 
 
@@ -202,10 +201,6 @@ def test_mistakes_of_authors() -> None:
         app.mount("/", wsgi)
     with pytest.raises(SetupError, match='write kind="wsgi"'):
         dual(lambda *arguments: [])
-    old = bottle.Bottle()
-    old.native.mount("/", wsgi)
-    with pytest.raises(SetupError, match='the migrated application already handles "/"'):
-        old.native._micropie.compiled()
     dual(lambda *arguments: [], "wsgi")
 
 

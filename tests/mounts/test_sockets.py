@@ -10,7 +10,7 @@ import socketio
 from micropie import App, WebSocket
 from micropie.testing import TestClient
 from tests.asgi.calls import get, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 async def sockets(scope: Any, receive: Any, send: Any) -> None:

@@ -22,7 +22,7 @@ from hypothesis import strategies
 
 from micropie import App, Body, Response, SetupError
 from micropie.testing import TestClient
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 JSON = "application/json"
 SECRET = "apple pie"

@@ -44,7 +44,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from micropie import App, EventStream, HTTPError, Redirect, Response, UploadFile, describe, html
 from micropie.extensions import Inspector, TypeInfo
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.left_out import LEFT_OUT
 
 JSON, HTML, EVENTS = "application/json", "text/html", "text/event-stream"

@@ -12,8 +12,8 @@ import pytest
 from micropie import App, Request, SetupError, WebSocket
 from micropie.middleware import SecurityHeaders
 from micropie.openapi import Docs
-from tests.conftest import MakeClient
 from tests.openapi.channels import Root
+from tests.support.clients import MakeClient
 
 DOCS = Docs(asyncapi="/channels/", title="Talk & more", version="2.1")
 

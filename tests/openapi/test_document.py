@@ -45,8 +45,8 @@ from micropie.middleware import BasicAuth, BearerAuth, RateLimit, Timeout
 from micropie.openapi import Docs
 from micropie.openapi.schemas import Schemas
 from micropie.testing import TestClient
-from tests.conftest import MakeClient
 from tests.openapi.kitchen import Kitchen
+from tests.support.clients import MakeClient
 from tests.support.templatelib import Template
 
 T = TypeVar("T")

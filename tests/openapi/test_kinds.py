@@ -17,7 +17,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from micropie import App, Body, Header, Query, SetupError, get, post
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 JSON = "application/json"
 

@@ -13,8 +13,8 @@ from micropie import App, Request, SetupError, describe, get
 from micropie.middleware import SecurityHeaders
 from micropie.openapi import Docs
 from micropie.openapi.document import build_document
-from tests.conftest import MakeClient
 from tests.openapi.kitchen import Kitchen
+from tests.support.clients import MakeClient
 
 
 def test_the_document_is_served(make_client: MakeClient) -> None:

@@ -44,7 +44,7 @@ def read(folder: Path) -> None:
     for page in sorted(folder.glob("*.md")):
         print(page.relative_to(ROOT), flush=True)
         if page in MODULES:
-            check_each(page, answer_as_they_say)
+            check_each(MODULES[page], answer_as_they_say)
         for _, *texts in [one for one in COMMANDS if one[0] == page]:
             with TemporaryDirectory() as directory:
                 check_command(Path(directory), page, *map(str, texts))

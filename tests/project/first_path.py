@@ -50,6 +50,8 @@ API = [
 INDEXES = ["docs/tutorial/index.md", "docs/tutorial/api/index.md"]
 PAGES = ["README.md", "docs/start/examples.md", *START, *BLOG, *API, *INDEXES]
 
+INSTALL = "docs/start/install.md"
+INSTALL_COMPAT = 'pip install "../micropie[standard,wsgi]" ../micropie/compat'
 TESTS = "the tests, which are another command"
 NOT_RUN = {
     ("README.md", "pip install micropie"): "another project, of which the page warns",
@@ -57,9 +59,9 @@ NOT_RUN = {
     ("README.md", "make check"): TESTS,
     ("README.md", "make test"): TESTS,
     ("README.md", "make"): TESTS,
-    ("docs/start/install.md", "py -m venv .venv"): "Windows",
-    ("docs/start/install.md", r".venv\Scripts\activate"): "Windows",
-    ("docs/start/install.md", "pip install micropie"): "another project, of which the page warns",
+    (INSTALL, "py -m venv .venv"): "Windows",
+    (INSTALL, r".venv\Scripts\activate"): "Windows",
+    (INSTALL, "pip install micropie"): "another project, of which the page warns",
     ("docs/start/layout.md", "micropie run"): "each new project's first command",
     ("docs/start/layout.md", "mypy --strict"): "no page of Start installs it: tests/cli has it",
     ("docs/start/layout.md", "micropie check"): "each new project's last command",
@@ -496,6 +498,25 @@ class Walk:
         self.in_another_environment("another", command)
         self.folder = before
 
+    def install_compat(self, command: str) -> None:
+        """In an environment of its own. A program is tried before and after it."""
+        before = self.folder, dict(self.environ)
+        self.folder = self.above / "old"
+        self.folder.mkdir()
+        self.check_an_old_program(command)
+        self.serve_an_old_program()
+        self.folder, self.environ = before
+
+    def install_pinned(self, command: str) -> None:
+        """On another machine, with a copy of the wheels, and the file of the page."""
+        shown = (self.source / self.page).read_text().partition("```text\n")[2]
+        before, self.folder = self.folder, self.above / "pinned"
+        shutil.copytree(self.above / "micropie" / "wheels", self.folder / "wheels")
+        self.folder.joinpath("requirements.txt").write_text(shown.partition("```")[0])
+        imported = 'python -c "from micropie_compat import bottle, cherrypy"'
+        self.in_another_environment("pins", command, imported)
+        self.folder = before
+
     def install_blog(self, command: str) -> None:
         """On the server, here in another folder."""
         server = self.above / "server"
@@ -535,32 +556,54 @@ class Walk:
         self.type("ls every_client/api/*/export.py")
         del self.environ["PYTHONPATH"]
 
-    def check_an_old_program(self) -> None:
-        """``micropie check --from`` beside environments, of which it reports nothing."""
-        self.page = "docs/moving/cherrypy-steps.md"
-        self.folder = self.above / "old"
-        self.folder.mkdir()
-        self.folder.joinpath("site.py").write_text(OLD_PROGRAM)
+    # -- programs for another framework ---------------------------------------------------------------
+
+    def check_an_old_program(self, installing: str) -> None:
+        """``micropie check --from`` and ``run --stand-in`` before ``micropie-compat`` is installed, and
+        ``check --from`` after it, beside environments, of which it reports nothing.
+        """
+        self.folder.joinpath("shop.py").write_text(OLD_PROGRAM)
         for name in (".venv", "env"):
             self.type(f"python3 -m venv --without-pip {name}")
             module = next(self.folder.glob(f"{name}/lib/*/site-packages")) / "of_another.py"
             module.write_text(OLD_PROGRAM)
-        printed = self.type("micropie check --from cherrypy . || true")
-        if "site.py:" not in printed or "of_another" in printed:
+        check = "micropie check --from cherrypy ."
+        for command in (check, "micropie run --stand-in cherrypy shop.py"):
+            printed = self.type(f"! {command}")
+            if "need the package micropie-compat" not in printed or printed.count("\n") > 1:
+                raise self.fail(f"without the package, {command} reports something else", printed)
+        self.activate("migration")
+        self.type(installing)
+        printed = self.type(check)
+        if "shop.py:" not in printed or "of_another" in printed:
             raise self.fail("check --from reports something else than the program", printed)
+
+    def serve_an_old_program(self) -> None:
+        """Unchanged, and by the import line."""
+        self.serve("micropie run --stand-in cherrypy shop.py")
+        changed = OLD_PROGRAM.replace("import cherrypy", "from micropie_compat import cherrypy")
+        served = changed.replace(
+            "cherrypy.quickstart(Root())", 'app = cherrypy.Application(Root(), "")'
+        )
+        self.folder.joinpath("changed.py").write_text(served)
+        self.serve("micropie run changed:app")
+        self.serve("gunicorn changed:app")
 
 
 INSTEAD: dict[tuple[str, str], Callable[[Walk, str], None]] = {
     ("README.md", "make docs"): Walk.make_site,
-    ("docs/start/install.md", "pip wheel --no-deps --wheel-dir wheels ."): Walk.build_wheel,
+    (INSTALL, "pip wheel --no-deps --wheel-dir wheels ."): Walk.build_wheel,
     (
-        "docs/start/install.md",
+        INSTALL,
         'pip install "./wheels/micropie_dual-1.0.0rc1-py3-none-any.whl[standard]"',
     ): Walk.install_wheel,
     (
-        "docs/start/install.md",
+        INSTALL,
         'pip wheel --wheel-dir wheels ".[standard]"',
     ): Walk.install_without_index,
+    (INSTALL, INSTALL_COMPAT): Walk.install_compat,
+    (INSTALL, "pip wheel --no-deps --wheel-dir wheels . ./compat"): Walk.build_wheel,
+    (INSTALL, "pip install -r requirements.txt"): Walk.install_pinned,
     ("docs/start/layout.md", "micropie new pies"): Walk.make_new,
     ("docs/start/layout.md", "micropie new pies --package"): Walk.make_new,
     ("docs/start/layout.md", "micropie new pies --api"): Walk.make_new,
@@ -607,6 +650,7 @@ def read_tutorials(folder: Path, source: Path) -> Walk:
     """The pages from the installation to the client of the second tutorial."""
     walk = Walk("Start", folder, source)
     (folder / "machine").mkdir()
+    (folder / "pinned").mkdir()
     for page in START:
         walk.read(page)
     environ = dict(walk.environ)
@@ -618,7 +662,6 @@ def read_tutorials(folder: Path, source: Path) -> Walk:
         for page in pages:
             walk.read(page)
     walk.generate_of_every_feature()
-    walk.check_an_old_program()
     return walk
 
 

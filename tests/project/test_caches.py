@@ -8,12 +8,10 @@ add it to ``PLAIN``, if a request has a part in its keys.
 from __future__ import annotations
 
 import ast
-import gc
 import gzip
 import logging
 import re
-from collections.abc import Callable, Iterator
-from http import HTTPStatus
+from collections.abc import Callable, Container, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -31,13 +29,10 @@ from micropie._core.http.addresses import HostTable
 from micropie._core.http.headers.fields import KnownHead, NameTable
 from micropie._core.mounts.prefixes import PrefixTable
 from micropie.channels import Channels
-from micropie.compat import bottle, cherrypy
-from micropie.compat.cherrypy.lib import caching, sessions
-from micropie.compat.cherrypy.locks import LockTable
 from micropie.middleware import MemoryRates, RateLimit
 from micropie.sessions import InMemorySessionBackend
 from micropie.testing import TestClient
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 PACKAGE = Path(micropie.__file__).parent
 TESTS = Path(__file__).parents[1]
@@ -64,20 +59,6 @@ CACHES = {
     "_core/binding/values/finder.py:_fields_with": AUTHORS,
     "_core/binding/values/unions.py:_inside": AUTHORS,
     "channels/redis.py:_warn_once": "test_what_is_logged_once_is_logged_for_each_text",
-    "compat/bottle/dicts.py:_environ_key": FUNCTION,
-    "compat/bottle/dicts.py:_header_name": FUNCTION,
-    "compat/bottle/files.py:_http_date": FUNCTION,
-    "compat/bottle/templates.py:engine": NO_KEY,
-    "compat/carrier.py:_status_of": FUNCTION,
-    "compat/cherrypy/lib/caching.py:_entries": "test_R48_a_kept_page_is_the_page_of_its_request",
-    "compat/cherrypy/lib/httputil.py:_title": FUNCTION,
-    "compat/cherrypy/lib/httputil.py:_valid_status": FUNCTION,
-    "compat/cherrypy/lib/sessions.py:cache": "test_two_ids_are_two_sessions",
-    "compat/cherrypy/lib/static.py:_types": NO_KEY,
-    "compat/pixie_web/templates.py:_compiled": AUTHORS,
-    "compat/pixie_web/templates.py:_read": AUTHORS,
-    "compat/originals.py:_found_importers": AUTHORS,
-    "compat/originals.py:warn_of_originals": AUTHORS,
     "debug/access.py:_tell": "test_what_is_logged_once_is_logged_for_each_text",
     "debug/source.py:_classes_in": AUTHORS,
     "_core/execution/placement.py:handler_named": AUTHORS,
@@ -140,14 +121,6 @@ CACHES = {
 # Dicts that keep what requests name.
 PLAIN = {
     "channels/hub.py:_mailboxes": "test_a_message_reaches_its_channel_alone",
-    "compat/bottle/templates.py:TEMPLATES": "test_R77_a_template_is_that_of_its_places_and_options",
-    "compat/bottle/routing.py:static": (
-        "compat/test_bottle_hostile.py::"
-        "test_a_rule_matches_what_its_expressions_match_one_after_the_other"
-    ),
-    "compat/cherrypy/lib/caching.py:_pending": "test_R48_a_kept_page_is_the_page_of_its_request",
-    "compat/cherrypy/lib/caching.py:_varies": "test_R48_a_kept_page_is_the_page_of_its_request",
-    "compat/cherrypy/locks.py:_locks": "test_two_ids_are_two_sessions",
     "_core/execution/loop.py:_values": "the keys are event loops",
     "_core/files/recent.py:_slow": "the keys are an author's directories",
     "_core/routing/site.py:exact": "routing/test_tree.py::test_the_tree_finds_what_a_naive_matcher_finds",
@@ -186,14 +159,18 @@ def caches_in(source: str) -> Iterator[str]:
                 yield from (_name_of(one) for one, value in pairs if _made(value))
 
 
-def test_every_cache_is_in_the_list() -> None:
-    """A failure names a cache that has to be added, with the test that shows its key is right."""
-    found = {
-        f"{path.relative_to(PACKAGE).as_posix()}:{name}"
-        for path in PACKAGE.rglob("*.py")
+def caches_of(package: Path) -> set[str]:
+    """Return the names of all caches of a package, as ``CACHES`` has them."""
+    return {
+        f"{path.relative_to(package).as_posix()}:{name}"
+        for path in package.rglob("*.py")
         for name in caches_in(path.read_text())
     }
-    assert found == {*CACHES}
+
+
+def test_every_cache_is_in_the_list() -> None:
+    """A failure names a cache that has to be added, with the test that shows its key is right."""
+    assert caches_of(PACKAGE) == {*CACHES}
 
 
 def test_a_new_cache_is_noticed() -> None:
@@ -208,16 +185,43 @@ self.four, self.five = OrderedDict(), {}
     assert [*caches_in(source)] == ["one", "two", "three", "four"]
 
 
-def test_each_entry_of_the_list_is_shown() -> None:
-    for name, shown in {**CACHES, **PLAIN}.items():
+def not_shown(
+    package: Path, lists: Mapping[str, str], functions: Container[str], tests: Path, own: Path
+) -> list[str]:
+    """Return the entries of the lists without the attribute that they name, or without what shows
+    that its key is right. ``tests`` is the folder of the tests that they name, and ``own`` the file
+    of those that are named alone.
+    """
+    missing = []
+    for name, shown in lists.items():
         path, _, attribute = name.partition(":")
-        assert re.search(rf"\b{attribute}\b", (PACKAGE / path).read_text()), name
+        is_shown = bool(re.search(rf"\b{attribute}\b", (package / path).read_text()))
         if shown == FUNCTION:
-            assert name in FUNCTIONS, name
+            is_shown &= name in functions
         elif "test_" in shown:
             file, _, test = shown.rpartition("::")
-            text = (TESTS / file if file else Path(__file__)).read_text()
-            assert f"def {test}(" in text, name
+            is_shown &= f"def {test}(" in (tests / file if file else own).read_text()
+        missing += [] if is_shown else [name]
+    return missing
+
+
+def test_each_entry_of_the_list_is_shown() -> None:
+    assert not_shown(PACKAGE, {**CACHES, **PLAIN}, FUNCTIONS, TESTS, Path(__file__)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("app.py:no_such_name", NO_KEY),
+        ("app.py:App", FUNCTION),
+        ("app.py:App", "test_that_nobody_has_written"),
+        ("app.py:App", "routing/test_tree.py::test_that_nobody_has_written"),
+    ],
+)
+def test_an_entry_that_is_not_shown_is_noticed(name: str, shown: str) -> None:
+    assert not_shown(PACKAGE, {name: shown}, {}, TESTS, TESTS / "routing" / "test_tree.py") == [
+        name
+    ]
 
 
 # -- functions of a text ---------------------------------------------------------------------------
@@ -239,15 +243,6 @@ def texts(*usual: str, alphabet: str = "aA1 ;=,/-.\n") -> st.SearchStrategy[str]
 
 
 FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
-    "compat/bottle/dicts.py:_environ_key": st.tuples(texts("Content-Type", "content_type", "x")),
-    "compat/bottle/files.py:_http_date": st.tuples(st.integers(0, 2)),
-    "compat/bottle/dicts.py:_header_name": st.tuples(texts("content-type", "Content_Type", "x")),
-    "compat/carrier.py:_status_of": st.tuples(texts("200 OK", "200", "404 Not here", "99 x")),
-    "compat/cherrypy/lib/httputil.py:_title": st.tuples(texts("content-type", "x_y")),
-    "compat/cherrypy/lib/httputil.py:_valid_status": st.tuples(
-        texts("200 OK", "404", "1", "True")
-        | st.sampled_from([None, True, False, 0, 1, 200, 404, 599, 600, HTTPStatus.OK])
-    ),
     "_core/files/content_types.py:content_type_of": st.tuples(
         texts("a.txt", "a.html", "a.gz", ".txt")
     ),
@@ -333,15 +328,18 @@ def outcome(function: Callable[..., object], arguments: tuple[Any, ...]) -> obje
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_kept_result_is_the_function_s(name: str) -> None:
-    path, _, attribute = name.partition(":")
-    function = getattr(
-        import_module(f"micropie.{path.removesuffix('.py').replace('/', '.')}"), attribute
-    )
+    compare_with_plain("micropie", name, FUNCTIONS[name])
 
+
+def compare_with_plain(package: str, name: str, inputs: st.SearchStrategy[tuple[Any, ...]]) -> None:
+    """Compare the results of a function that keeps them with those of the function below."""
+    path, _, attribute = name.partition(":")
+    module = import_module(f"{package}.{path.removesuffix('.py').replace('/', '.')}")
+    function = getattr(module, attribute)
     table = getattr(function, "__self__", None)  # of ``cached_if_short``
     plain = table._make if isinstance(table, NameTable) else function.__wrapped__
 
-    @given(st.lists(FUNCTIONS[name], max_size=8))
+    @given(st.lists(inputs, max_size=8))
     def ask(calls: list[tuple[Any, ...]]) -> None:
         for arguments in calls:
             assert outcome(function, arguments) == outcome(plain, arguments)
@@ -426,20 +424,9 @@ IDS = st.text("aAb-_", min_size=1, max_size=3)
 @given(saved=st.lists(IDS, unique=True, max_size=6), asked=IDS)
 def test_two_ids_are_two_sessions(saved: list[str], asked: str) -> None:
     ours = InMemorySessionBackend()
-    moved = sessions.RamSession.cache
-    locks = LockTable()
-    moved.clear()
     for one in saved:
         ours.save(one, {"id": one}, 60)
-        session = sessions.RamSession(id=one)
-        moved[one] = {"id": one}, session.now().replace(year=9999)
-    expected = asked if asked in saved else None
-    assert ours.load_shared(asked).get("id") == expected
-    kept = moved.get(asked)
-    assert (kept and kept[0]["id"]) == expected
-    moved.clear()
-    assert all(locks.acquire(one, 0) for one in saved)
-    assert locks.acquire(asked, 0) is (asked not in saved)
+    assert ours.load_shared(asked).get("id") == (asked if asked in saved else None)
 
 
 NAMES = st.text("ab:*. ", min_size=1, max_size=3)
@@ -565,200 +552,3 @@ def test_R48_a_kept_file_is_the_file_of_its_request(make_client: MakeClient, fol
 
     compare()
     forget()
-
-
-# -- compat ----------------------------------------------------------------------------------------
-
-
-class Pages:
-    """Pages that show all that they depend on, and name the headers among it in Vary."""
-
-    @cherrypy.expose
-    def index(self, *segments: str, **values: str) -> str:
-        return self._shown("index", segments, values)
-
-    @cherrypy.expose
-    def default(self, *segments: str, **values: str) -> str:
-        return self._shown("default", segments, values)
-
-    @cherrypy.expose
-    def modes(self) -> str:
-        """Show a header that another one chooses, so that Vary differs from answer to answer."""
-        headers = cherrypy.request.headers
-        chosen = {"1": "X-Z", "2": "X-A"}.get(headers.get("X-Mode"), "X-Mode")
-        cherrypy.response.headers["Vary"] = ", ".join(dict.fromkeys(["X-Mode", chosen]))
-        return f"{headers.get('X-Mode')} {chosen}={headers.get(chosen)}"
-
-    def _shown(self, name: str, segments: Any, values: Any) -> str:
-        request = cherrypy.request
-        return repr((name, request.base, request.script_name, segments, sorted(values.items())))
-
-
-def kept_site(is_on: bool) -> Any:
-    tree = cherrypy._cptree.Tree()
-    for script_name in ("", "/shop"):
-        config = {"/": {"tools.caching.on": is_on, "tools.trailing_slash.on": False}}
-        tree.mount(Pages(), script_name, config)
-    return tree
-
-
-TARGETS = ["/", "/a", "/a/", "/a%2Fb", "/a/b", "/shop", "/shop/", "/shop/a", "/a?b", "/a%3Fb"]
-TARGETS += ["/a?b=", "/shop/../a", "/modes", "/modes?", "/?a=1&b=2", "/?b=2&a=1", "/%61"]
-SOME = st.sampled_from([None, "", "1", "2", "1, 2"])
-
-
-def test_R48_a_kept_page_is_the_page_of_its_request(
-    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(caching._Current, "cache", None)
-    plain, keeping = make_client(kept_site(False)), make_client(kept_site(True))
-    headers = st.fixed_dictionaries(
-        {"Host": st.sampled_from(["a.example", "b.example", "a.example:1"])},
-        optional=dict.fromkeys(("X-Mode", "X-A", "X-Z"), SOME),
-    )
-    requests = st.tuples(st.sampled_from(["GET", "GET", "HEAD"]), st.sampled_from(TARGETS), headers)
-
-    def ask(client: TestClient, request: tuple[str, str, dict[str, Any]]) -> object:
-        method, target, fields = request
-        answer = client.request(
-            method,
-            "/",
-            headers={name: value for name, value in fields.items() if value is not None},
-            extensions={"target": target.encode()},
-        )
-        return answer.status_code, answer.text
-
-    def in_mode(**fields: str) -> tuple[str, str, dict[str, str]]:
-        return "GET", "/modes", {f"X-{name}": value for name, value in fields.items()}
-
-    @example([in_mode(Mode="1", Z="2"), in_mode(Mode="2", A="2"), in_mode(Mode="2", A="1")])
-    @given(st.lists(requests, min_size=2, max_size=8))
-    def compare(asked: list[tuple[str, str, dict[str, Any]]]) -> None:
-        if caching._Current.cache is not None:
-            caching._Current.cache.clear()
-        for one in asked * 2:
-            assert ask(keeping, one) == ask(plain, one)
-
-    compare()
-
-
-@pytest.mark.parametrize("has_sessions", [True, False])
-def test_R48_a_page_that_reads_a_cookie_is_kept_for_nobody(
-    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, has_sessions: bool
-) -> None:
-    """The tool for sessions looks for its own cookie, which makes no page one visitor's."""
-
-    class Counting:
-        made = 0
-
-        @cherrypy.expose
-        def index(self) -> str:
-            self.made += 1
-            return str(self.made)
-
-        @cherrypy.expose
-        def mine(self) -> str:
-            return repr(
-                cherrypy.request.cookie.get("user") and cherrypy.request.cookie["user"].value
-            )
-
-    monkeypatch.setattr(caching._Current, "cache", None)
-    config = {"/": {"tools.caching.on": True, "tools.sessions.on": has_sessions}}
-    client = make_client(cherrypy.Application(Counting(), "", config))
-    cookies = ("user=ann", "user=bob", "other=1")
-    shown = [client.get("/mine", headers={"Cookie": one}).text for one in cookies]
-    assert shown == ["'ann'", "'bob'", "None"]
-    assert [client.get("/", headers={"Cookie": one}).text for one in cookies] == ["1"] * 3
-
-
-@pytest.mark.parametrize("show", [True, False])
-def test_R48_no_cache_keeps_the_developer_s_traceback(
-    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, show: bool
-) -> None:
-    """A 404 is kept for everybody; with a traceback it is for a browser on this machine alone."""
-
-    class Broken:
-        made = 0
-
-        @cherrypy.expose
-        def index(self) -> str:
-            self.made += 1
-            raise cherrypy.HTTPError(404, f"page {self.made}")
-
-    monkeypatch.setattr(caching._Current, "cache", None)
-    config = {"/": {"tools.caching.on": True, "request.show_tracebacks": show}}
-    app = cherrypy.Application(Broken(), "", config)
-    near = make_client(app, client=("127.0.0.1", 1), base_url="http://localhost")
-    far = make_client(app, client=("203.0.113.9", 1), base_url="http://localhost")
-    shown, hidden, again = near.get("/"), far.get("/"), near.get("/")
-    assert ("Traceback" in shown.text, "Traceback" in hidden.text) == (show, False)
-    assert shown.headers.get("cache-control") == ("no-store" if show else None)
-    assert ("page 2" in hidden.text, "page 2" in again.text) == (show, show)
-
-
-def test_R77_a_template_is_that_of_its_places_and_options(tmp_path: Path) -> None:
-    for folder in ("one", "two"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "page.tpl").write_text(f"{folder} {{{{name}}}} [[name]]")
-    shown = set()
-    for _ in range(20):
-        for folder in ("one", "two"):
-            for options in ({}, {"variable_start_string": "[[", "variable_end_string": "]]"}):
-                places = [str(tmp_path / folder)]  # a list of its own, whose id is another's soon
-                shown.add(
-                    (
-                        folder,
-                        bool(options),
-                        bottle.jinja2_template(
-                            "page.tpl", template_lookup=places, template_settings=options, name="x"
-                        ),
-                    )
-                )
-                del places
-                gc.collect(1)  # what is as young as that
-    assert shown == {
-        ("one", False, "one x [[name]]"),
-        ("one", True, "one {{name}} x"),
-        ("two", False, "two x [[name]]"),
-        ("two", True, "two {{name}} x"),
-    }
-
-
-def test_templates_are_kept_by_any_options_and_bounded() -> None:
-    bottle.TEMPLATES.clear()
-
-    class Marker:
-        __hash__ = None  # type: ignore[assignment]
-
-    kept, other = Marker(), Marker()
-    for value, expected in (
-        (["a"], 1),
-        (["a"], 1),
-        (["b"], 2),
-        ({"c"}, 3),
-        (kept, 4),
-        (kept, 4),
-        (other, 5),
-    ):
-        text = bottle.jinja2_template(
-            "{{ one }} {{ two }}",
-            template_settings={"globals": {"one": value}, "filters": {"f": len}},
-            two=2,
-        )
-        assert text == f"{value} 2"
-        assert len(bottle.TEMPLATES) == expected
-    for number in range(1100):
-        bottle.jinja2_template(f"{number}{{{{ one }}}}", template_adapter=Quick)
-    assert len(bottle.TEMPLATES) <= 1000
-    bottle.TEMPLATES.clear()
-
-
-class Quick(bottle.BaseTemplate):
-    """An engine that compiles nothing."""
-
-    def prepare(self, **options: Any) -> None:
-        """Keep nothing."""
-
-    def render(self, *values: Any, **more: Any) -> str:
-        """Return nothing."""
-        return ""

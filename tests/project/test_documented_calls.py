@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from micropie import App
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 MODULES = [
     "micropie",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ["benchmarks", "docs", "examples", "micropie", "scripts", "tests"]
+FOLDERS = ["benchmarks", "compat", "docs", "examples", "micropie", "scripts", "tests"]
 MOST_BRACKETS = 5000
 
 _BRACKETS = re.compile(r"""(['"])[\[{][^\n*\]}]{0,8}?\1 ?\* ?\(?(\d[\d_]*(?: ?\*\* ?\d+)?)""")

@@ -2,7 +2,8 @@
 
 The core never waits: it has no ``async``. Imports by name go down as all others do, except for those
 in ``App`` that an author calls for. No modules import each other in a circle, also not for type
-checking. The package has few entries and few uses of ``Any``.
+checking. The package has few entries and few uses of ``Any``. It and its tests do without the
+compatibility modules; compat/tests/test_layers.py has the rules of these.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from scripts import picture
 from scripts.picture import EVERY_FILE, MODULES, PACKAGE, Import, imports_in, imports_of, module_of
 
 CORE = PACKAGE / "_core"
+ROOT = PACKAGE.parent
+OF_COMPAT = sorted((ROOT / "compat" / "src").rglob("*.py"))
 
 # These may wait, or consist of parts that do. Everything else is synchronous.
-WAITING = ("asgi", "wsgi", "channels", "testing", "cli", "compat", "app.py")
+WAITING = ("asgi", "wsgi", "channels", "testing", "cli", "app.py")
 WAITING_IN_CORE = ("execution", "mounts", "streams")
 
 ASYNC = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
@@ -76,7 +79,7 @@ def test_there_is_no_async_below_the_drivers() -> None:
 
 
 CONTRACTS = ConfigParser()
-CONTRACTS.read(PACKAGE.parent / ".importlinter")
+CONTRACTS.read(ROOT / ".importlinter")
 LEVELS: dict[str, int] = {
     package.strip("() "): level
     for level, packages in enumerate(
@@ -292,31 +295,32 @@ def test_a_package_says_which_file_to_open(path: Path) -> None:
     """The files that its docstring names are in it, in the core, or in the repository."""
     text = ast.get_docstring(nodes_of(path)[0]) or ""  # type: ignore[arg-type]
     assert "Open ``" in text
-    places = (path.parent, PACKAGE, CORE, PACKAGE.parent)
+    places = (path.parent, PACKAGE, CORE, ROOT)
     named = re.findall(r"``([\w./]+\.(?:py|md|toml))``", text)
     lost = [file for file in named if not any((place / file).exists() for place in places)]
     assert lost == []
 
 
 def test_the_files_that_the_architecture_names_exist_and_have_what_it_says() -> None:
-    root = PACKAGE.parent
-    text = (root / "ARCHITECTURE.md").read_text()
-    names = {path.name for top in ("micropie", "tests") for path in (root / top).rglob("*.py")}
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    names = {
+        path.name for top in ("micropie", "compat", "tests") for path in (ROOT / top).rglob("*.py")
+    }
     for file, name in re.findall(r"`([\w./]+\.(?:py|md|toml))`(?: `(\w+)`)?", text):
-        found = [path for path in (root / file, PACKAGE / file, CORE / file) if path.exists()]
+        found = [path for path in (ROOT / file, PACKAGE / file, CORE / file) if path.exists()]
         assert found or file in names, file
         assert not name or name in found[0].read_text(), (file, name)
 
 
 def test_the_architecture_is_read_in_minutes() -> None:
-    assert (PACKAGE.parent / "ARCHITECTURE.md").stat().st_size <= 9 * 1024
+    assert (ROOT / "ARCHITECTURE.md").stat().st_size <= 9 * 1024
 
 
 def test_the_package_has_few_entries() -> None:
     # The listing is what may be imported; a new entry is a promise.
     # A folder without modules is what a checkout has kept of a package that has moved.
     entries = [path for path in PACKAGE.iterdir() if path.is_file() or any(path.rglob("*.py"))]
-    assert len(entries) <= 17
+    assert len(entries) <= 16
 
 
 NOT_CODE = (
@@ -363,8 +367,7 @@ def lines_of(node: ast.stmt) -> range:
 
 
 def test_any_is_for_what_may_be_anything() -> None:
-    # What stands in for a module without types takes and gives what that one does.
-    counts = [lines_and_uses_of_any(path) for path in EVERY_FILE if "compat" not in path.parts]
+    counts = [lines_and_uses_of_any(path) for path in EVERY_FILE]
     lines, uses = map(sum, zip(*counts, strict=True))
     assert uses / lines <= 25 / 1000
 
@@ -389,11 +392,11 @@ def face_around(path: Path) -> str:
 
 @cache
 def used() -> dict[str, set[str]]:
-    """Map each package to its names that files outside of it import, or take by its name or by that
-    of ``module("...")``.
+    """Map each package to its names that files outside of it import, those of the compatibility
+    modules among them, or take by its name or by that of ``module("...")``.
     """
     names: dict[str, set[str]] = defaultdict(set)
-    for path in EVERY_FILE:
+    for path in (*EVERY_FILE, *OF_COMPAT):
         for node in nodes_of(path):
             match node:
                 case ast.ImportFrom(module=str(module), names=found):
@@ -438,11 +441,6 @@ PUBLIC = {
 }
 
 
-# Applications that move to micropie call its ``install``. The command line asks it by name, when
-# ``--from`` does or a process is told to.
-MOVING = "micropie.compat"
-
-
 def not_promised(path: Path, source: str | None = None) -> list[str]:
     """Return what a file takes from other packages of micropie that is in no promised face:
     imported, also by name, or as an attribute that is the core's own.
@@ -459,7 +457,7 @@ def taken_by(node: ast.AST) -> list[str]:
         case ast.Attribute(attr="_exchange" | "_micropie" as attribute):
             return [attribute]
         case ast.Call(ast.Name("import_module" | "module"), [ast.Constant(str(module)), *_]):
-            return [] if module in PUBLIC or module == MOVING else _of_micropie([module])
+            return [] if module in PUBLIC else _of_micropie([module])
         case ast.Import(names):
             return _of_micropie([alias.name for alias in names])
         case ast.ImportFrom(module, names, level):
@@ -494,26 +492,8 @@ def test_a_battery_imports_what_any_extension_may(path: Path) -> None:
     assert not_promised(path) == HOMES.get(name_of(path), [])
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in (PACKAGE / "compat").rglob("*.py") if path.name != "core.py"],
-    ids=name_of,
-)
-def test_a_compatibility_module_imports_what_its_face_of_the_core_has(path: Path) -> None:
-    # what it carries lives on the exchange and on the tree of applications
-    assert {*not_promised(path)} <= {"_exchange", "_micropie"}
-
-
-def test_the_page_of_the_provisional_face_has_all_its_names() -> None:
-    page = (PACKAGE.parent / "tests" / "compat" / "CARRYING.md").read_text()
-    table = page.partition("| name |")[2]
-    listed = re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
-    assert sorted(listed) == sorted(import_module("micropie.compat.core").__all__)
-    assert len(listed) <= 33
-
-
 def test_other_names_are_found() -> None:
-    assert "micropie._core.routing.Site" in not_promised(PACKAGE / "compat" / "core.py")
+    assert "micropie._core.tree.Tree" in not_promised(PACKAGE / "app.py")
     assert "micropie._core.execution.steps.Flow" in not_promised(PACKAGE / "middleware" / "base.py")
 
 
@@ -557,3 +537,98 @@ def test_promised_names_are_left_alone() -> None:
 def test_the_promise_for_extensions_is_small() -> None:
     # each name more is one that can't change any more
     assert len(import_module("micropie.extensions").__all__) <= 17
+
+
+# -- without the compatibility modules -------------------------------------------------------------
+
+COMPAT = re.compile(r"micropie_compat(?:\.\w+)*")
+
+
+def compat_in(source: str) -> list[str]:
+    """Return the names of ``micropie_compat`` in a file's code, and the texts that are one."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names):
+                found += [alias.name for alias in names]
+            case ast.ImportFrom(module=str(module)):
+                found.append(module)
+            case ast.Constant(str(name)) | ast.Name(name) | ast.Attribute(attr=name):
+                found.append(name)
+    return [name for name in found if COMPAT.fullmatch(name)]
+
+
+def test_one_module_of_micropie_imports_the_compatibility_modules() -> None:
+    assert {name_of(path) for path in EVERY_FILE if compat_in(path.read_text())} == {
+        "cli/migrated.py"
+    }
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import micropie_compat.bottle",
+        "from micropie_compat import install",
+        'import_module("micropie_compat.moving")',
+        'sys.modules.get("micropie_compat")',
+    ],
+)
+def test_a_use_of_the_compatibility_modules_is_found(line: str) -> None:
+    assert len(compat_in(line)) == 1
+    assert compat_in(f'"""See ``micropie_compat``."""\n# {line}') == []
+
+
+# Real servers run migrated programs beside all others.
+WITH_COMPAT = ("tests/servers/", "tests/smoke/")
+
+IMPORTED = re.compile(r"(?:micropie_compat|compat)(?:\.\w+)*")
+
+
+def imported_in(source: str) -> list[str]:
+    """Return what a file imports of the compatibility modules and their tests: also by name, and in
+    programs that it writes.
+    """
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names):
+                found += [alias.name for alias in names]
+            case ast.ImportFrom(module=str(module)):
+                found.append(module)
+            case ast.Call(ast.Name("import_module") | ast.Attribute(attr="import_module"), args):
+                found += [ast.literal_eval(arg) for arg in args if isinstance(arg, ast.Constant)]
+            case ast.Constant(str(text)) if "\n" in text:
+                found += re.findall(r"(?m)^ *(?:from|import) ([\w.]+)", text)
+    return [name for name in found if IMPORTED.fullmatch(name)]
+
+
+def test_the_tests_of_micropie_need_no_compatibility_modules() -> None:
+    """Their own tests are in compat/tests. ``scripts/fuzz``, which no test is, runs the targets of
+    both.
+    """
+    files = {*(ROOT / "tests").rglob("*.py")} - {Path(__file__)}
+    files.remove(ROOT / "tests" / "project" / "pyodide" / "smoke.py")  # for a later Python
+    found = {path.relative_to(ROOT).as_posix(): imported_in(path.read_text()) for path in files}
+    assert len(found) > 300
+    assert {
+        name: imported
+        for name, imported in found.items()
+        if imported and not name.startswith(WITH_COMPAT)
+    } == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import micropie_compat",
+        "def test():\n    from micropie_compat.cherrypy import tools",
+        "from compat.tests.asking import ask",
+        'import_module("micropie_compat.moving")',
+        'importlib.import_module("compat.tests.asking")',
+        'PROGRAM = """\nimport micropie_compat as compat\n"""',
+    ],
+)
+def test_an_import_of_them_is_found(line: str) -> None:
+    assert len(imported_in(line)) == 1
+    assert imported_in(line.replace("compat", "compatible")) == []
+    assert imported_in(f'# {line!r}\nsys.modules["micropie_compat"] = None') == []

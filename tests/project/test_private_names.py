@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "micropie"
-FILES = sorted(PACKAGE.rglob("*.py"))
+OURS = ("micropie", "micropie_compat")
 
 # Underscore names that are documented: of namedtuples, ``os``, ``sys``, the types of a stub
 # package, and CherryPy's for authors. Enum's end with an underscore, too.
@@ -75,29 +75,8 @@ MADE_BY_BASES = {"_abc_impl", "_is_protocol", "_is_runtime_protocol", "_instance
 
 # Each is to go, or says why it stays.
 KNOWN = {
-    # Marks that CherryPy's tools set on its requests and on log handlers, and that a moved program
-    # may look at.
-    "compat/cherrypy/lib/caching.py": [
-        "looks up '_cache_event'",
-        "uses serving.request._cache_event",
-    ],
-    "compat/cherrypy/lib/jsontools.py": [
-        "uses request._json_inner_handler",
-        "uses serving.request._json_inner_handler",
-    ],
-    "compat/cherrypy/lib/sessions.py": [
-        "looks up '_session_init_flag'",
-        "looks up '_sessionsaved'",
-        "uses request._session_init_flag",
-        "uses request._sessionsaved",
-    ],
-    "compat/cherrypy/log.py": ["looks up '_cpbuiltin'", "uses handler._cpbuiltin"],
     # As instrumentors of OpenTelemetry change the classes of frameworks.
     "middleware/tracing.py": ["sets __call__"],
-    # The checks in the original frameworks' classes, which a migrated application must not use.
-    "compat/originals.py": ["sets __init__"],
-    # The import system's public names, of a module of ours that has a second name.
-    "compat/stand_in.py": ["sets __loader__", "sets __spec__"],
 }
 LOOK_UPS = {
     "getattr",
@@ -156,7 +135,7 @@ def foreign_names(tree: ast.AST) -> set[str]:
 
 
 def is_ours(module: str) -> bool:
-    return module.split(".", maxsplit=1)[0] == "micropie"
+    return module.split(".", maxsplit=1)[0] in OURS
 
 
 def findings(tree: ast.AST, ours: set[str]) -> Iterator[str]:
@@ -260,18 +239,27 @@ def used_on_self(path: Path) -> set[str]:
     }
 
 
-def test_no_private_name_of_another_package_is_used() -> None:
-    ours = {name for path in FILES for name in names_defined(tree_of(path))}
+def all_findings(package: Path, *beside: Path) -> dict[str, list[str]]:
+    """Return the findings in the files of a package, which may use the private names that it
+    defines, and those of the packages ``beside`` it.
+    """
+    files = {path: tree_of(path) for path in sorted(package.rglob("*.py"))}
+    others = [tree_of(path) for one in beside for path in one.rglob("*.py")]
+    ours = {name for tree in (*files.values(), *others) for name in names_defined(tree)}
     found = {
-        path.relative_to(PACKAGE).as_posix(): sorted(set(findings(tree_of(path), ours)))
-        for path in FILES
+        path.relative_to(package).as_posix(): sorted(set(findings(tree, ours)))
+        for path, tree in files.items()
     }
-    assert {name: uses for name, uses in found.items() if uses} == KNOWN
+    return {name: uses for name, uses in found.items() if uses}
 
 
-def every_class() -> Iterator[tuple[type, Path]]:
-    for path in FILES:
-        name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(
+def test_no_private_name_of_another_package_is_used() -> None:
+    assert all_findings(PACKAGE) == KNOWN
+
+
+def every_class(package: Path) -> Iterator[tuple[type, Path]]:
+    for path in sorted(package.rglob("*.py")):
+        name = ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(
             ".__init__"
         )
         if name.endswith("__main__") or not path.stem.isidentifier():  # a program, or a hook
@@ -282,13 +270,18 @@ def every_class() -> Iterator[tuple[type, Path]]:
                 yield kind, path
 
 
-def test_no_private_name_of_a_base_of_another_package_is_overridden_or_used() -> None:
+def names_of_bases(package: Path) -> dict[str, set[str]]:
+    """Return the private names of bases of other packages that each class overrides or uses."""
     found = {}
-    for kind, path in every_class():
+    for kind, path in every_class(package):
         names = overridden(kind) | taken_from_base(kind, used_on_self(path))
         if names:
             found[f"{kind.__module__}.{kind.__qualname__}"] = names
-    assert found == {}
+    return found
+
+
+def test_no_private_name_of_a_base_of_another_package_is_overridden_or_used() -> None:
+    assert names_of_bases(PACKAGE) == {}
 
 
 WRONG = {

@@ -326,7 +326,7 @@ decimal difflib email fractions hashlib hmac html http.client http.cookies impor
 multiprocessing pickle platform random secrets shutil sqlite3 struct sysconfig tempfile unicodedata uuid xml zlib
 itsdangerous jinja2 msgspec orjson pydantic redis trio typing_extensions
 micropie.asgi.lifespan micropie.asgi.websocket micropie.asgi.websocket_connection micropie.channels micropie.cli
-micropie.compat micropie.config micropie.debug.access micropie.debug.failures micropie.debug.page
+micropie_compat micropie.config micropie.debug.access micropie.debug.failures micropie.debug.page
 micropie.debug.missing_names micropie.debug.requests micropie.debug.source micropie._core.execution.steps.redis_client micropie._core.files.static
 micropie._core.flow.websocket micropie._core.http.headers.conditional micropie._core.http.forms.multipart micropie._core.http.body.form_parts
 micropie.extensions micropie._core.http.pagination micropie._core.http.headers.signing micropie.middleware micropie._core.mounts.asgi_call

@@ -43,6 +43,7 @@ PAGES = [
     *sorted((ROOT / "tests" / "project" / "risks").glob("*.md")),
     ROOT / "tests" / "servers" / "cluster" / "FAULTS.md",
     ROOT / "scripts" / "RELEASE.md",
+    *sorted((ROOT / "compat").glob("*.md")),
     *sorted((ROOT / "micropie" / "cli" / ".agents").rglob("*.md")),
     *sorted((ROOT / "benchmarks").glob("**/*.md")),
 ]
@@ -92,7 +93,18 @@ def modules_of(page: Path) -> Iterator[Module]:
                     yield Module(f"{place}:{file.name}", file.read_text(), requests, file)
 
 
-MODULES = {page: modules for page in PAGES if (modules := list(modules_of(page)))}
+EVERY = {page: list(modules_of(page)) for page in PAGES}
+MODULES = {
+    page: modules
+    for page, every in EVERY.items()
+    if (modules := [one for one in every if "micropie_compat" not in one.source])
+}
+# compat/tests/test_guides.py runs these.
+MIGRATED = {
+    page: modules
+    for page, every in EVERY.items()
+    if (modules := [one for one in every if "micropie_compat" in one.source])
+}
 
 
 @contextmanager
@@ -122,20 +134,21 @@ def imported(module: Module) -> Iterator[dict[str, Any]]:
         forget_temporary_modules()
 
 
-def check_each(page: Path, check: Callable[[Module], None]) -> None:
-    """Check each module of a page.
+def check_each(modules: list[Module], check: Callable[[Module], None]) -> None:
+    """Check each of these modules of a page.
 
     Raises all failures together, each with the page and the line of its block.
     """
     failures = []
-    for module in MODULES[page]:
+    for module in modules:
         try:
             check(module)
         except Exception as error:
             error.add_note(f"in the block at {module.place}")
             failures.append(error)
     if failures:
-        raise ExceptionGroup(f"{name_of(page)} is not true", failures)
+        page = modules[0].place.partition(":")[0]
+        raise ExceptionGroup(f"{page} is not true", failures)
 
 
 def headers_of(sent: str) -> dict[str, str]:
@@ -208,6 +221,11 @@ def ask_hostile(client: TestClient, place: str, line: str) -> None:
 def test_the_examples_answer_as_they_say_and_send_no_markup_of_a_client(
     page: Path, world: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    check_answers(MODULES[page], world, monkeypatch)
+
+
+def check_answers(modules: list[Module], world: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send the requests of a page's modules, as they are and with markup, and run their tests."""
     way: dict[str, Any] = {"protocol": "wsgi"} if world == "wsgi" else {"backend": world}
     monkeypatch.setattr("micropie.testing.TestClient", partial(TestClient, **way))
     monkeypatch.setenv("SECRET_KEY", "s" * 32)  # of deploy/several-machines.md
@@ -236,14 +254,13 @@ def test_the_examples_answer_as_they_say_and_send_no_markup_of_a_client(
                     for place, line in module.requests:
                         ask_hostile(client, place, line)
 
-    check_each(page, check)
+    check_each(modules, check)
 
 
 @pytest.mark.processes
 @pytest.mark.timeout(240)
 def test_a_test_that_is_copied_alone_runs(tmp_path: Path) -> None:
-    every = [module for modules in MODULES.values() for module in modules]
-    for module in every:
+    for module in [one for modules in MODULES.values() for one in modules]:
         if not re.search("^def test_", module.source, re.MULTILINE):
             continue
         name = re.sub(r"\W", "_", module.place)
@@ -403,7 +420,7 @@ def unescaped(source: str) -> list[str]:
 
 def test_no_example_sends_a_clients_text_as_html() -> None:
     """Also the first examples of ``help(App)``, testing.md and middleware.md."""
-    modules = [one for several in MODULES.values() for one in several]
+    modules = [one for several in EVERY.values() for one in several]
     plain = [one for one in modules if 'text="plain"' not in one.source]
     assert {one.place: found for one in plain if (found := unescaped(one.source))} == {}
     assert 'return html("Hello, {}!", name)' in str(App.__doc__)

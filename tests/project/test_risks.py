@@ -10,6 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tests" / "project" / "risks"
+FOLDERS = ("tests", "compat/tests")
 NO_TEST = "No test names it yet."
 
 _SECTION = re.compile(r"^## R(?P<number>\d+)\n(?P<text>.*?)(?=^##? |\Z)", re.MULTILINE | re.DOTALL)
@@ -19,12 +20,15 @@ SECTIONS = {int(found["number"]): found["text"] for found in _SECTION.finditer(T
 
 
 def files_by_risk() -> dict[int, list[str]]:
-    """Map each number to the files, relative to tests/, whose tests have it in their names."""
+    """Map each number to the files whose tests have it in their names: relative to tests/, those of
+    the compatibility modules relative to the repository.
+    """
     files: dict[int, set[str]] = defaultdict(set)
-    for path in (ROOT / "tests").rglob("*.py"):
+    for path in (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
         for name in re.findall(r"^\s*(?:async )?def (test_R\w+)", path.read_text(), re.MULTILINE):
             for number in re.findall(r"R(\d+)(?=_)", name):
-                files[int(number)].add(path.relative_to(ROOT / "tests").as_posix())
+                file = path.relative_to(ROOT).as_posix().removeprefix("tests/")
+                files[int(number)].add(file)
     return {number: sorted(paths) for number, paths in files.items()}
 
 
@@ -49,11 +53,14 @@ def test_each_risk_says_which_files_test_it() -> None:
 
 
 def test_each_number_that_code_or_a_page_refers_to_exists() -> None:
-    paths = [path for folder in ("micropie", "tests") for path in (ROOT / folder).rglob("*.py")]
+    paths = [
+        path for folder in ("micropie", "compat", "tests") for path in (ROOT / folder).rglob("*.py")
+    ]
     paths += [
         *(ROOT / "docs").rglob("*.md"),
         *FOLDER.glob("*.md"),
         *ROOT.glob("*.md"),
+        *(ROOT / "compat").glob("*.md"),
         ROOT / "pyproject.toml",
     ]
     unknown = {

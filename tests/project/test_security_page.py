@@ -6,15 +6,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from micropie import App, Response
-from micropie.compat import bottle, cherrypy
 from micropie.middleware import SecurityDefaults
 from micropie.sessions import InMemorySessionBackend, SignedCookieSessionBackend
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 TESTS = Path(__file__).parents[1]
+ROOT = TESTS.parent
 MODEL = (TESTS / "project" / "risks" / "threat-model.md").read_text()
 KINDS = (
     "Spoofing",
@@ -50,7 +49,7 @@ def test_the_tests_that_are_named_exist() -> None:
     missing = set()
     for name in named:
         file, _, test = name.partition("::")
-        path = TESTS / file
+        path = (ROOT if file.startswith("compat/") else TESTS) / file
         if (
             not path.is_file()
             or re.search(rf"^(?:async )?def {test}\(", path.read_text(), re.MULTILINE) is None
@@ -77,22 +76,6 @@ class Site(App):
 
     def away(self) -> Response:
         return Response("", 303, {"Location": "https://other.example/"})
-
-
-class Moved:
-    @cherrypy.expose
-    def index(self) -> str:
-        return "ann" if cherrypy.request.cookie.get("user") else "nobody"
-
-    @cherrypy.expose
-    def broken(self) -> str:
-        raise cherrypy.HTTPError(404)
-
-
-def moved_bottle() -> Any:
-    app = bottle.Bottle()
-    app.get("/")(lambda: bottle.request.get_cookie("user") or "nobody")
-    return app
 
 
 def test_of_the_defaults_the_hosts_alone_hold_for_an_isolated_application(
@@ -138,18 +121,3 @@ def test_a_copy_of_a_session_in_a_cookie_is_valid_after_the_log_out(
     assert client.get("/").text == "None"
     client.cookies.clear()
     assert client.get("/", headers={"Cookie": f"{name}={value}"}).text == "ann"
-
-
-def test_moved_pages_state_neither_a_type_nor_privacy(make_client: MakeClient) -> None:
-    for app in (cherrypy.Application(Moved(), ""), moved_bottle()):
-        answer = make_client(app).get("/", headers={"Cookie": "user=ann"})
-        assert answer.text == "ann"
-        assert not {"x-content-type-options", "cache-control", "vary"} & answer.headers.keys()
-
-
-def test_tracebacks_of_moved_pages_need_no_key(make_client: MakeClient) -> None:
-    for show in (True, False):
-        config = {"/": {"request.show_tracebacks": show}}
-        app = cherrypy.Application(Moved(), "", config)
-        client = make_client(app, client=("127.0.0.1", 1), base_url="http://localhost")
-        assert ("Traceback" in client.get("/broken").text) is show

@@ -19,7 +19,7 @@ from micropie import (
     post,
 )
 from micropie.middleware import RateLimit
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 def refusal(make: Callable[[], App]) -> str:

@@ -13,7 +13,7 @@ import pytest
 from micropie import App, InMemorySessionBackend, Request, SetupError, post, run_in
 from micropie._core.routing.config import config_of
 from micropie.channels import Channels
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 OUTER_KEY, INNER_KEY = "o" * 32, "i" * 32
 

@@ -8,7 +8,7 @@ import pytest
 
 from micropie import App, WebSocket, get, post, route, websocket
 from micropie.testing import TestClient, WebSocketRefused
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class Plain(App):

@@ -24,7 +24,7 @@ from micropie import (
     run_in,
     websocket,
 )
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 METHOD_DECORATORS = {"GET": get, "POST": post, "PUT": put, "PATCH": patch, "DELETE": delete}
 

@@ -19,7 +19,7 @@ from itsdangerous import Signer
 from micropie import App, SetupError, get, hidden, post, route, websocket
 from micropie._core.routing.discovery.marks import is_hidden
 from micropie.cli.check import mistakes
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.decorators import foreign, foreign_page
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from micropie import (
     App,
 )
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 def test_handlers_may_have_the_names_of_other_methods(make_client: MakeClient) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from micropie import App
 from micropie.extensions import Inspector
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.debugging import DEVELOPER
 
 

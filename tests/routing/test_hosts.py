@@ -20,11 +20,10 @@ from micropie import (
 )
 from micropie._core.http.addresses import HostTable
 from micropie.cli.routes import public_routes
-from micropie.compat import bottle
 from micropie.middleware import ProxyHeaders, SecurityDefaults, TrustedHosts, proxy_headers
 from micropie.sessions import SQLiteSessionBackend
 from micropie.testing import TestClient, WebSocketRefused
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.debugging import COOKIES
 
 
@@ -479,16 +478,6 @@ def test_a_session_of_a_host_needs_no_name_of_its_own(make_client: MakeClient) -
     root.api.get("/set")(lambda: root.request.session.update(a=1) or "")
     client = make_client(root, base_url="https://api.example.org")
     assert client.get("/set").headers["set-cookie"].startswith("__Host-session_id=")
-
-
-def test_an_application_that_moves_in_may_have_hosts(make_client: MakeClient) -> None:
-    old = bottle.Bottle()
-    old.route("/old")(lambda: "old")
-    old.native.api = Api(host="api.test")
-    client = make_client(old)
-    assert ask(client, "//api.test/show/1") == "Api 1"
-    assert ask(client, "//test/old") == "old"
-    assert ask(client, "//api.test/old") == "404"
 
 
 def test_any_application_on_a_host(make_client: MakeClient) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from micropie import App, HTTPError
 from micropie.channels import Channels
-from tests.conftest import MakeClient
 from tests.servers.parts import Site
+from tests.support.clients import MakeClient
 from tests.support.waiting import until
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micropie import App, get
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class Status(Enum):

@@ -15,7 +15,7 @@ import pytest
 
 from micropie import App, SetupError, command, get, hidden, post, requires, route
 from micropie.middleware import RateLimit  # noqa: F401 - in a text below
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 def members(request: Any) -> bool:

@@ -25,7 +25,7 @@ from micropie import (
 )
 from micropie.middleware import BasicAuth
 from micropie.testing import TestClient, WebSocketRefused
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 def members(request: Any) -> bool:

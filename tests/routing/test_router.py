@@ -39,7 +39,7 @@ from micropie import (
 )
 from micropie.middleware import ProxyHeaders
 from micropie.testing import TestClient
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 def at(client: TestClient, target: str, method: str = "GET") -> httpx.Response:

@@ -15,7 +15,7 @@ import pytest
 
 from micropie import App, InMemorySessionBackend, SessionBackend, SetupError
 from micropie._core.routing.settings import Settings
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 NAMES = list(vars(Settings()))
 COUNTS = [

@@ -14,7 +14,7 @@ from micropie import App, HTTPError, get
 from micropie._core.http.request import Request
 from micropie._core.routing import Refusal
 from micropie.wsgi.exchange import WSGIExchange
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class ShortCut(App):

@@ -20,7 +20,7 @@ from micropie import App, HTTPError, HttpMiddleware, SetupError, get, post, rout
 from micropie._core.routing import Refusal
 from micropie._core.routing.discovery.patterns import Pattern, Segment
 from micropie.testing import TestClient
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.growth import calling, grows_too_fast
 
 

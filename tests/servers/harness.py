@@ -210,7 +210,7 @@ class NotStartedError(AssertionError):
     """A server that has accepted no connection."""
 
 
-# Why servers were launched a second time, until the test's report takes it (tests/conftest.py).
+# Why servers were launched a second time, until the test's report takes it (tests/support/plugin.py).
 STARTED_AGAIN: list[str] = []
 
 

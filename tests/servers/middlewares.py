@@ -14,7 +14,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from micropie import dual
-from micropie.compat import bottle
+from micropie_compat import bottle
 
 reported: list[str] = []
 

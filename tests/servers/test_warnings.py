@@ -17,7 +17,7 @@ WARNINGS = {
     "trailers become headers": (
         ("httptools", "h11"),
         "docs/servers.md docs/deploy/each-server.md micropie/cli/serving/servers.py "
-        "micropie/compat/bottle/server.py micropie/compat/cherrypy/background.py",
+        "compat/src/micropie_compat/bottle/server.py compat/src/micropie_compat/cherrypy/background.py",
     ),
     "a packet ends the worker": (
         ("hypercorn", "trio"),

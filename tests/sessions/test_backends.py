@@ -19,7 +19,7 @@ import micropie
 from micropie import App, HttpMiddleware, SessionBackend, flash
 from micropie.sessions import Session
 from micropie.testing import TestClient
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.environment import unmeasured
 from tests.support.processes import REDIS
 from tests.support.waiting import PATIENCE, until

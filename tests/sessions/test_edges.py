@@ -14,8 +14,8 @@ from redis import Redis
 
 from micropie import App, InMemorySessionBackend, post
 from micropie.sessions import RedisSessionBackend, Session, SQLiteSessionBackend
-from tests.conftest import MakeClient
 from tests.sessions.test_store import Own, OwnAsync, Quick
+from tests.support.clients import MakeClient
 
 
 class QuickButAsync(OwnAsync):

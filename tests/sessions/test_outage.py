@@ -20,7 +20,7 @@ from micropie.middleware import CSRFMiddleware, FlowMiddleware, SecurityHeaders
 from micropie.sessions import RedisSessionBackend, SQLiteSessionBackend, sqlite
 from micropie.sessions import redis as rediscache
 from tests.asgi.calls import Call, every_loop, get, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.redis_server import hanging, redis_server
 from tests.support.waiting import PATIENCE, until_async
 from tests.wsgi import calls as wsgi

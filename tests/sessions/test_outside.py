@@ -34,7 +34,7 @@ from micropie.sessions import (
     sqlite,
 )
 from micropie.sessions import redis as rediscache
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.ports import free_port
 from tests.support.redis_server import redis_server
 

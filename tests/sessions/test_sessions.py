@@ -16,7 +16,7 @@ from micropie import (
     SessionBackend,
 )
 from micropie.sessions import Session
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class Sync(SessionBackend):

@@ -40,7 +40,7 @@ from micropie.middleware import ProxyHeaders, csrf_token
 from micropie.sessions import Session
 from micropie.testing import TestClient
 from tests.asgi.calls import every_loop, get, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.pairs import paired
 from tests.support.steps import steps_of
 

@@ -34,7 +34,7 @@ from tests.asgi.calls import (
     piece,
     run,
 )
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.event_source import Received, parsed
 from tests.support.virtual_time import run_in_virtual_time
 from tests.support.waiting import PATIENCE, until, until_async

@@ -13,7 +13,7 @@ from micropie import App, EventStream, HTTPError, Response
 from micropie.middleware import Compress
 from micropie.sessions import InMemorySessionBackend
 from tests.asgi.calls import Call, http_scope, piece, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.waiting import PATIENCE, until, until_async
 
 COMMENT = b": \n\n"

@@ -16,7 +16,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, OpenAPIV32SpecValida
 from micropie import App, HTTPError, SetupError, route
 from micropie.extensions import TypeInfo
 from micropie.openapi import Docs
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 @dataclass

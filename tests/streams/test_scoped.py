@@ -22,7 +22,7 @@ from tests.asgi.calls import (
     run,
     serve,
 )
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.virtual_time import run_in_virtual_time
 from tests.wsgi.calls import begin
 

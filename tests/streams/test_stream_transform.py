@@ -17,7 +17,7 @@ from micropie import App, HttpMiddleware
 from micropie._core.streams.source import stream_of
 from micropie.middleware.base import FlowMiddleware
 from tests.asgi.calls import Call, http_scope, piece, run
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 class Shouting:

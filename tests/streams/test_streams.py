@@ -18,7 +18,7 @@ from micropie import App, HTTPError, HttpMiddleware, Redirect, Response, run_in
 from micropie._core.execution import AHEAD
 from micropie._core.streams.threaded import CHUNKS_AHEAD
 from micropie.middleware import Compress
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.waiting import PATIENCE
 
 KINDS = ["sync", "asynchronous", "iterator", "async_iterator", "async_handler"]

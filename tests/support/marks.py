@@ -1,9 +1,9 @@
-"""Marks in the code of micropie, from which coverage learns which lines and ways the tests have
-reached.
+"""Marks in the code of micropie and of the compatibility modules, from which coverage learns which
+lines and ways the tests have reached.
 
 coverage watches by a trace function until Python 3.14. While one is set, Python 3.11 takes two to
 three times as long for all code of the thread, of whatever package. A mark costs a tenth of a line
-that is traced, and code without marks nothing. So a module of micropie is compiled with
+that is traced, and code without marks nothing. So each of these modules is compiled with
 ``__reached__[number] = 1`` in front of each statement, and in each way past a block: the ``else``
 of an ``if`` or a loop that has none, and the case of a ``match`` that no pattern fits.
 
@@ -31,17 +31,18 @@ import coverage
 from coverage.misc import join_regex
 from coverage.parser import PythonParser
 
-from tests.support.started.sitecustomize import NAME, find_marked
+from tests.support.started.sitecustomize import NAME, PACKAGES, find_marked
 
 ROOT = Path(__file__).parents[2]
+FOLDERS = (ROOT / "micropie", ROOT / "compat" / "src" / "micropie_compat")  # of ``PACKAGES``
 KEPT = ROOT / "build" / f"marked-{sys.implementation.cache_tag}"
 Block = list[ast.stmt]
 
 
 def begin() -> Marks:
-    """Have micropie marked, which is not imported yet."""
-    assert "micropie" not in sys.modules, "it was imported without marks"
-    marks = Marks(sorted((ROOT / "micropie").rglob("*.py")))
+    """Have ``PACKAGES`` marked, which are not imported yet."""
+    assert sys.modules.keys().isdisjoint(PACKAGES), "one was imported without marks"
+    marks = Marks([path for folder in FOLDERS for path in sorted(folder.rglob("*.py"))])
     marks.compile_all(KEPT, ROOT / "pyproject.toml")
     find_marked(marks.reached, marks.codes)
     return marks

@@ -9,7 +9,8 @@ as they were before, and the processes that they start are not measured. Fixture
 share always count. A function whose results are kept for the process runs once more for the tests
 that follow, which might else never reach its lines.
 
-Import this module before micropie: with it the marks begin.
+Import this module before micropie: with it the marks begin. The compatibility modules, a package
+beside micropie, are imported only if coverage watches.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from functools import lru_cache
 from importlib import import_module
+from importlib.util import find_spec
 from types import BuiltinMethodType
 from typing import Any, TypeVar, cast
 
@@ -32,13 +34,19 @@ from coverage.python import PythonFileReporter
 
 from tests.support.environment import STARTED
 from tests.support.marks import begin
-from tests.support.started.sitecustomize import VARIABLE
+from tests.support.started.sitecustomize import PACKAGES, VARIABLE
 
 T = TypeVar("T")
 
 # Where servers and whole programs run, where sources are read, and what shows how long something
 # takes. Tests of the rooms reach all lines without them.
 OUTSIDE = (
+    "compat/tests/fuzz/",
+    "compat/tests/test_hostile_input.py",
+    "compat/tests/test_layers.py",
+    "compat/tests/test_moved.py",
+    "compat/tests/test_private_names.py",
+    "compat/tests/test_security_page.py",
     "tests/project/examples/",
     "tests/project/fuzz/",
     "tests/http/test_hostile_input.py",
@@ -118,13 +126,14 @@ class Measuring:
             _trace_nothing()
             os.register_at_fork(after_in_child=_trace_nothing)  # where coverage has begun again
         if MARKS is not None and runs_tests:
-            import micropie
-
-            for module in pkgutil.walk_packages(micropie.__path__, "micropie."):
-                # one that a test from outside imports first would not count
-                if not module.name.endswith("__main__"):
-                    import_module(module.name)
-            self._clears = clears_of("micropie")
+            for package in filter(find_spec, PACKAGES):
+                path = import_module(package).__path__
+                for module in pkgutil.walk_packages(path, f"{package}."):
+                    # one that a test from outside imports first would not count
+                    own = module.name.rpartition(".")[2]
+                    if own != "__main__" and own.isidentifier():  # no program, and no hook
+                        import_module(module.name)
+                self._clears += clears_of(package)
 
     @pytest.hookimpl(wrapper=True, trylast=True)  # coverage ends around it
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, T, T]:

@@ -24,7 +24,7 @@ import pytest
 WORLDS = ("wsgi", "asyncio", "trio")
 
 # Arguments and fixtures whose parameter is a world; ``side`` is one of them or "original"
-# (tests/compat).
+# (compat/tests).
 NAMES = ("world", "backend", "side", "anyio_backend", "shared_client")
 
 # What waits, and what compares all worlds.
@@ -37,6 +37,9 @@ WAITING = (
     "tests/mounts/",
     "tests/streams/",
     "tests/testing/",
+    "compat/tests/test_root.py",
+    "compat/tests/test_slow_bodies.py",
+    "compat/tests/test_visitors.py",
 )
 
 # What is asked of no driver: which handler a path leads to, with which arguments, and what becomes

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from micropie._core.files.content_types import _types, content_type_of
 from micropie._core.http.headers import content_type
-from micropie.compat.cherrypy.lib import static
 from tests.support.measuring import clears_of
 
 
 def test_the_functions_whose_results_are_kept_are_found() -> None:
-    for cached in (_types, content_type_of, static._types):
+    for cached in (_types, content_type_of):
         assert cached.cache_clear in clears_of("micropie")
     content_type("text/plain")
     for clear in clears_of("micropie"):

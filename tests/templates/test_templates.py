@@ -31,7 +31,7 @@ from micropie._core.http.escaping import in_chunks
 from micropie._core.streams.threaded import CHUNKS_AHEAD
 from micropie._core.templates.rendering import CHUNK, FIRST_CHUNK
 from micropie.middleware import csrf_token
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.left_out import IS_FREE_THREADED
 from tests.support.pairs import paired
 

@@ -19,7 +19,7 @@ from micropie.testing import (
     WebSocketClosed,
     WebSocketRefused,
 )
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 @pytest.fixture(autouse=True)

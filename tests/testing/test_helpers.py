@@ -20,7 +20,7 @@ from micropie.sessions import (
     SQLiteSessionBackend,
 )
 from micropie.testing import ClientError
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from time import monotonic, sleep
 from traceback import walk_stack
 from types import FrameType
 
-from micropie._core.errors import logger
+from micropie._core.errors import is_framework, logger
 from micropie._core.execution.fork import after_fork_in_child
 from micropie._core.execution.loop import LoopLocal, start_shared, threadsafe_scheduler
 
@@ -97,9 +97,7 @@ def _described(frame: FrameType) -> tuple[str, str]:
     below_us = dropwhile(
         lambda one: not _module_of(one[0]).startswith(_ON_LOOPS), reversed(outwards)
     )
-    called = next(
-        dropwhile(lambda one: _module_of(one[0]).startswith("micropie."), below_us), outwards[0]
-    )
+    called = next(dropwhile(lambda one: is_framework(_module_of(one[0])), below_us), outwards[0])
     places = [
         f"{_name_of(frame)} ({frame.f_code.co_filename}:{line})"
         for frame, line in (called, outwards[0])

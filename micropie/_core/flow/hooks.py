@@ -30,7 +30,7 @@ from types import GeneratorType
 from typing import Any, TypeAlias
 
 from micropie._core import execution
-from micropie._core.errors import HTTPError, Redirect, ResponseError, alone_in, logger
+from micropie._core.errors import HTTPError, RaisedAnswer, Redirect, ResponseError, alone_in, logger
 from micropie._core.execution.steps import (
     HANDLER,
     INLINE,
@@ -154,8 +154,8 @@ def _check_of(mark: Checking, providers: Providers, blocking: Kind) -> _Part:
         # Raise an error for an object of the application, such as a user. If it were sent as JSON,
         # the client could see the data that the check has loaded.
         if answer is not True and not (
-            type(answer).__module__.partition(".")[0] in _ANSWERS
-            or isinstance(answer, Response)
+            type(answer).__module__ == "builtins"
+            or isinstance(answer, Response | RaisedAnswer)
             or hasattr(answer, "__html__")
         ):
             raise ResponseError(
@@ -167,9 +167,6 @@ def _check_of(mark: Checking, providers: Providers, blocking: Kind) -> _Part:
         return None if answer is True else answer
 
     return before
-
-
-_ANSWERS = frozenset({"builtins", "markupsafe", "micropie"})
 
 
 def _dict_hook(middleware: object, needs_session: bool, blocking: Kind) -> _Hook:

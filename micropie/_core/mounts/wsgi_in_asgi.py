@@ -208,7 +208,7 @@ def environ_of(
 
     Headers with "_" in their names are left out, because the environ uses "_" for "-", so such a
     header could be mistaken for another one. The server has decoded a chunked body already.
-    Transfer-Encoding is kept nevertheless, as under gunicorn, because CherryPy reads a body only
+    Transfer-Encoding is kept nevertheless, as under gunicorn: some applications read a body only
     with this header or a Content-Length. ``wsgi.input_terminated`` declares that the input ends
     after the body.
     """

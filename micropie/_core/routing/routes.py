@@ -22,7 +22,7 @@ from micropie._core.binding import (
     result_filter,
     sends_null,
 )
-from micropie._core.errors import SetupError, refuse_text
+from micropie._core.errors import SetupError, is_framework, refuse_text
 from micropie._core.execution.placement import (
     LOOP,
     MARK,
@@ -392,7 +392,7 @@ def place_of(function: AnyFunction) -> str:
     if the file is below it. Return "" for a function of micropie itself.
     """
     code = getattr(function, "__code__", None)
-    if code is None or function.__module__.partition(".")[0] == "micropie":
+    if code is None or is_framework(function.__module__):
         return ""
     file = os.path.relpath(code.co_filename)
     return f"{code.co_filename if file.startswith('..') else file}:{code.co_firstlineno}"

@@ -10,6 +10,7 @@ from importlib import import_module
 from operator import attrgetter
 from typing import Any
 
+from micropie.cli.migrated import import_compat
 from micropie.cli.serving.options import Target
 
 # This variable is set in the serving process, so that a module with ``app.run()`` but without ``if
@@ -26,17 +27,16 @@ FACTORY, STAND_IN, STAND_IN_FOR = "MICROPIE_MADE_BY", "MICROPIE_STAND_IN", "MICR
 
 def started_by(framework: str, name: str, load: Callable[[str], object] | None = None) -> Any:
     """Return the application that another framework's program starts, or None if it starts none,
-    see ``micropie.compat.started_by``.
+    see ``micropie_compat.started_by``.
     """
-    return import_module("micropie.compat").started_by(framework, name, load)
+    return import_compat().started_by(framework, name, load)
 
 
 def install_stand_in(framework: str) -> None:
-    """Make all later imports of a framework import its compatibility module instead.
-
-    ``micropie.compat`` is imported here, because only migrated applications need it.
+    """Make all later imports of a framework import its compatibility module instead, see
+    ``micropie_compat.install``.
     """
-    import_module("micropie.compat").install(framework)
+    import_compat().install(framework)
 
 
 def name_for_processes(target: Target, stand_in: str | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from micropie.testing import TestClient
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 OpenClient = Callable[..., TestClient]
 

@@ -21,7 +21,7 @@ from micropie import (
 )
 from micropie.testing import TestClient, WebSocketRefused
 from tests.asgi.websocket.conftest import OpenClient
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 
 
 async def say(ws: WebSocket, *words: Any) -> None:

@@ -27,7 +27,7 @@ from micropie import App, where
 from micropie._core.execution.pool import executors
 from micropie._core.execution.pool.executors import ExecutorPool
 from micropie._core.execution.pool.remote import CancelToken, PoolError
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.multipart_forms import PAIRS, form, section
 from tests.support.pooled import Pooled
 from tests.support.waiting import PATIENCE, until

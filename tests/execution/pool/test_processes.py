@@ -29,9 +29,9 @@ from micropie._core.execution.pool.remote import CancelToken, PoolError
 from micropie.testing import TestClient
 from tests.asgi.calls import get as asgi_get
 from tests.asgi.calls import run
-from tests.conftest import MakeClient, connecting
 from tests.flow.test_lifecycle import connected
 from tests.support import pooled as pooled_handlers
+from tests.support.clients import MakeClient, connecting
 from tests.support.commands import ended
 from tests.support.environment import import_path
 from tests.support.multipart_forms import PAIRS, form, section

@@ -12,7 +12,7 @@ from argon2 import PasswordHasher
 
 from examples.how_to.accounts import app as accounts_app
 from examples.how_to.accounts.app import Accounts, app
-from tests.conftest import MakeClient
+from tests.support.clients import MakeClient
 from tests.support.waiting import PATIENCE
 
 KEY, NEW_KEY = "k" * 32, "n" * 32

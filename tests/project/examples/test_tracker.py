@@ -22,8 +22,8 @@ import pytest
 from examples.tracker.app import Settings, make_app
 from micropie.cli.main import main
 from micropie.testing import TestClient
-from tests.conftest import MakeClient
 from tests.servers.test_deployment import AROUND, ROOT, block, program, replaced, running
+from tests.support.clients import MakeClient
 from tests.support.ports import free_port
 from tests.support.waiting import until
 

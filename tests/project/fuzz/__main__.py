@@ -4,8 +4,9 @@ for Python).
     python -m tests.project.fuzz --seconds 600 [--keep] [TARGET ...]
 
 It prints executions, coverage and findings, and ends with 1 if there are any; the inputs are in
-``build/fuzz``. ``--keep`` writes inputs that reach more to ``tests/project/corpora``, which
-``tests/project/fuzz/test_corpora.py`` replays.
+``build/fuzz``. ``--keep`` writes inputs that reach more to ``tests/project/corpora`` or, for a target
+of the compatibility modules, to ``compat/tests/corpora``. ``test_corpora.py`` in the folders of the
+targets replays them.
 """
 
 from __future__ import annotations
@@ -16,14 +17,21 @@ import subprocess
 import sys
 import tempfile
 from ast import literal_eval
+from collections.abc import Callable
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.project.fuzz.corpora import LONGEST_INPUT, inputs_of, write_inputs
-from tests.project.fuzz.targets import TARGETS
+from tests.project.fuzz.corpora import FOLDER, LONGEST_INPUT, inputs_of, write_inputs
 
 FINDINGS = Path("build/fuzz")
+
+# The modules with targets, and where their corpora are.
+PLACES = {
+    "tests.project.fuzz.targets": FOLDER,
+    "compat.tests.fuzz.targets": FOLDER.parents[2] / "compat" / "tests" / "corpora",
+}
 
 # Bytes that parsers look at, which libFuzzer would need long to find. \x1e separates the fields of
 # an input.
@@ -51,7 +59,16 @@ class Outcome(NamedTuple):
     findings: list[Path]
 
 
-def fuzz(target: str, seconds: int, keep: bool) -> Outcome:
+def module_of_targets() -> dict[str, str]:
+    """Map each target to its module in ``PLACES``."""
+    modules: dict[str, str] = {}
+    for module in PLACES:
+        targets: dict[str, Callable[[bytes], None]] = import_module(module).TARGETS
+        modules |= dict.fromkeys(targets, module)
+    return modules
+
+
+def fuzz(module: str, target: str, seconds: int, keep: bool) -> Outcome:
     """Run one target for ``seconds``, or until its first finding."""
     with tempfile.TemporaryDirectory() as folder:
         corpus, smallest, words = (
@@ -69,12 +86,13 @@ def fuzz(target: str, seconds: int, keep: bool) -> Outcome:
                 '"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in found_words
             )
         )
-        for data in inputs_of(target):
+        for data in inputs_of(target, PLACES[module]):
             (corpus / sha256(data).hexdigest()).write_bytes(data)
         found = FINDINGS / target
         found.mkdir(parents=True, exist_ok=True)
         before = {*found.iterdir()}
         output = _libfuzzer(
+            module,
             target,
             f"-max_total_time={seconds}",
             f"-dict={words}",
@@ -87,10 +105,12 @@ def fuzz(target: str, seconds: int, keep: bool) -> Outcome:
                 "\n".join(line for line in output.splitlines() if not line.startswith("#"))[-6000:]
             )
         if keep and not findings:
-            _libfuzzer(target, "-merge=1", "-max_total_time=120", str(smallest), str(corpus))
-            write_inputs(
-                target, [*inputs_of(target), *(file.read_bytes() for file in smallest.iterdir())]
+            _libfuzzer(
+                module, target, "-merge=1", "-max_total_time=120", str(smallest), str(corpus)
             )
+            reaching = (file.read_bytes() for file in smallest.iterdir())
+            inputs = [*inputs_of(target, PLACES[module]), *reaching]
+            write_inputs(target, inputs, PLACES[module])
         executions = re.search(r"stat::number_of_executed_units:\s*(\d+)", output)
         edges = re.findall(r"cov: (\d+)", output)
         return Outcome(
@@ -98,11 +118,12 @@ def fuzz(target: str, seconds: int, keep: bool) -> Outcome:
         )
 
 
-def _libfuzzer(target: str, *options: str) -> str:
+def _libfuzzer(module: str, target: str, *options: str) -> str:
     command = [
         sys.executable,
         "-m",
         "tests.project.fuzz.worker",
+        module,
         target,
         f"-max_len={LONGEST_INPUT}",
         "-timeout=20",
@@ -122,21 +143,20 @@ def _libfuzzer(target: str, *options: str) -> str:
 
 def main() -> int:
     """Fuzz, print a line for each target, and return the exit code."""
+    modules = module_of_targets()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seconds", type=int, default=600, help="for all targets together (600)")
-    parser.add_argument(
-        "--keep", action="store_true", help="write what was found to tests/project/corpora"
-    )
-    parser.add_argument("targets", nargs="*", choices=[[], *TARGETS], metavar="TARGET")
+    parser.add_argument("--keep", action="store_true", help="write what was found to the corpora")
+    parser.add_argument("targets", nargs="*", choices=[[], *modules], metavar="TARGET")
     arguments = parser.parse_args()
-    names = arguments.targets or [*TARGETS]
+    names = arguments.targets or [*modules]
     share = max(arguments.seconds // len(names), 1)
     print(f"{'target':24} {'executions':>12} {'edges':>7}  findings", flush=True)
     total, findings = 0, 0
     for name in names:
-        outcome = fuzz(name, share, arguments.keep)
+        outcome = fuzz(modules[name], name, share, arguments.keep)
         total, findings = total + outcome.executions, findings + len(outcome.findings)
         shown = ", ".join(map(str, outcome.findings)) or "none"
         print(f"{name:24} {outcome.executions:12,} {outcome.edges:7,}  {shown}", flush=True)

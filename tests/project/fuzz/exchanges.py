@@ -17,14 +17,12 @@ from datetime import date
 from decimal import Decimal
 from functools import cache
 from html.parser import HTMLParser
-from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import unquote_to_bytes, urlsplit
 from uuid import UUID
 
-import bottle
 import h11
 
 from micropie import (
@@ -51,13 +49,11 @@ from micropie import (
     websocket,
 )
 from micropie._core.files.lookup import find
-from micropie._core.http.body.received import ReceivedBody
 from micropie._core.http.problem import error_answer
 from micropie._core.http.request import Request
 from micropie._core.http.response import encode, redirect_response
 from micropie.asgi.exchange import ASGIExchange
 from micropie.cli.serving.options import Options, ServingError
-from micropie.compat import bottle as moved
 from micropie.debug.page import error_page
 from micropie.extensions.request import _stated_workers
 from micropie.middleware import CSRFMiddleware, ProxyHeaders, TrustedHosts
@@ -719,84 +715,6 @@ def bare_head(data: bytes) -> None:
     ours |= {name for name in ("CONTENT_LENGTH", "CONTENT_TYPE") if name in environ}
     assert theirs <= ours | {"CONTENT_LENGTH", "CONTENT_TYPE"}, (theirs, ours)
     assert ours - {"CONTENT_TYPE"} <= theirs, (theirs, ours)
-
-
-def moved_request(data: bytes) -> None:
-    """``compat.bottle`` reads a query, a form, cookies and JSON as the original does, and fails as
-    little.
-    """
-    raw_query, raw_cookie, kind, body = fields_of(data, 4)
-    kinds = {
-        b"": "application/x-www-form-urlencoded",
-        b"j": "application/json",
-        b"m": "multipart/form-data; boundary=B",
-    }
-
-    def environ() -> dict[str, Any]:
-        return {
-            "QUERY_STRING": latin(raw_query),
-            "HTTP_COOKIE": latin(raw_cookie),
-            "CONTENT_TYPE": kinds.get(kind, latin(kind)),
-            "CONTENT_LENGTH": str(len(body)),
-            "wsgi.input": BytesIO(body),
-            "REQUEST_METHOD": "POST",
-        }
-
-    native = _Releasing()
-    ours, theirs = (
-        moved.BaseRequest({**environ(), "micropie.exchange": native}),
-        bottle.BaseRequest(environ()),
-    )
-    try:
-        for name in ("query", "cookies", "forms", "json", "files"):
-            status, found = _asked(ours, name, moved.HTTPError)
-            assert status in (200, 400, 413), found
-            if name in ("query", "json") and status == 200:
-                other_status, other = _asked(theirs, name, bottle.HTTPError)
-                assert found == other or other_status != 200, (name, found, other)
-    finally:
-        for release in native.releases:
-            release()
-
-
-class _Releasing:
-    """What ``compat.bottle`` asks of the native exchange: to close files with it.
-
-    No form has been received.
-    """
-
-    def __init__(self) -> None:
-        self.body = ReceivedBody()
-        self.releases: list[Callable[[], object]] = []
-
-    def release_after(self, release: Callable[[], object]) -> None:
-        self.releases.append(release)
-
-
-def _asked(request: Any, name: str, error_type: type[Exception]) -> tuple[int, object]:
-    try:
-        found = getattr(request, name)
-        if name not in ("query", "forms"):
-            return 200, repr(found)
-        return 200, sorted((_text_of(key), _text_of(value)) for key, value in found.allitems())
-    except error_type as error:
-        return error.status_code, error  # type: ignore[attr-defined]
-    except Exception as error:
-        if error_type is moved.HTTPError:
-            raise
-        return 500, error
-
-
-def _text_of(value: object) -> str:
-    """Return a value of a form as text.
-
-    The original leaves UTF-8 as it came, as latin-1; ours has decoded it.
-    """
-    text = str(value)
-    try:
-        return text.encode("latin-1").decode()
-    except UnicodeError:
-        return text
 
 
 # -- what a developer states -----------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.project.fuzz import exchanges, features, holes, moved, parsers, values
+from tests.project.fuzz import exchanges, features, holes, parsers, values
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
@@ -30,23 +30,13 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         exchanges.error_pages,
         exchanges.websocket_messages,
         exchanges.bare_head,
-        exchanges.moved_request,
         exchanges.settings,
-        moved.cherrypy_request,
-        moved.cherrypy_headers,
-        moved.cherrypy_logins,
-        moved.bottle_request,
-        moved.bottle_values,
         features.flashes,
         features.trace_headers,
         features.openapi_paths,
         features.env_file,
         holes.growth,
         holes.downloads,
-        holes.reasons,
-        holes.bottle_rules,
-        holes.cherrypy_dispatch,
-        holes.joined_addresses,
         holes.session_sizes,
         holes.tokens,
         values.links,

@@ -1,5 +1,5 @@
-"""One target in one process: ``python -m tests.project.fuzz.worker TARGET [options of libFuzzer]
-[folders]``.
+"""One target of a module in one process: ``python -m tests.project.fuzz.worker MODULE TARGET [options
+of libFuzzer] [folders]``.
 """
 
 from __future__ import annotations
@@ -9,18 +9,19 @@ import os
 import sys
 import traceback
 import warnings
+from importlib import import_module
 
 import atheris
 
 
 def main() -> None:
     atheris.enabled_hooks.add("str")  # not "RegEx", which fails on expressions of bytes
-    with atheris.instrument_imports(include=["micropie"]):
-        from tests.project.fuzz.targets import TARGETS
+    with atheris.instrument_imports(include=["micropie", "micropie_compat"]):
+        targets = import_module(sys.argv.pop(1)).TARGETS
     logging.getLogger("micropie").setLevel(logging.CRITICAL)
     warnings.simplefilter("error")
     warnings.simplefilter("ignore", FutureWarning)  # of an author's expression in a route
-    target = TARGETS[sys.argv.pop(1)]
+    target = targets[sys.argv.pop(1)]
     # One exchange before the first input: what is compiled and cached is no coverage of an input's.
     target(b"")
 

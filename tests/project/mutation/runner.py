@@ -66,7 +66,7 @@ class Runner:
     def pytest_runtestloop(self, session: Any) -> bool:
         items = {item.nodeid: item for item in session.items}
         functions: dict[CodeType, list[FunctionType]] = defaultdict(list)
-        # tests/conftest.py freezes what the tests have imported, and a frozen object is not found
+        # tests/support/plugin.py freezes what the tests have imported, and a frozen object is not found
         gc.unfreeze()
         gc.collect()
         for found in gc.get_objects():

@@ -1,4 +1,5 @@
-"""Modules of micropie with marks (tests/support/marks.py), also in the processes that tests start.
+"""Modules of ``PACKAGES`` with marks (tests/support/marks.py), also in the processes that tests
+start.
 
 This folder is on the PYTHONPATH of such a process, so Python imports this module before any other
 of ours. The process and its forks mark what they reach in a file that is mapped into memory:
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
 # A process that tests start has in it the paths of the marks and of the compiled modules.
 VARIABLE = "COVERAGE_BY_MARKS"
 NAME = "__reached__"
+PACKAGES = ("micropie", "micropie_compat")
 
 
 def find_marked(reached: mmap.mmap, codes: Mapping[str, bytes]) -> None:
-    """Have the modules of micropie, of which none is imported yet, found with the code that is
+    """Have the modules of ``PACKAGES``, of which none is imported yet, found with the code that is
     given for their paths.
     """
     setattr(builtins, NAME, reached)
@@ -43,7 +45,7 @@ class _Finder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name.partition(".")[0] != "micropie":
+        if name.partition(".")[0] not in PACKAGES:
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.origin is not None and spec.origin in self._codes:

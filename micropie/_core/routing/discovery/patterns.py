@@ -1,7 +1,7 @@
 """Parse explicit paths such as ``/users/<id:int>`` into segments, and create URLs by filling in
 values.
 
-The syntax is Bottle's: ``<name>`` (any characters except "/"), ``<name:int>``, ``<name:float>``,
+A wildcard is ``<name>`` (any characters except "/"), ``<name:int>``, ``<name:float>``,
 ``<name:path>`` (one or more segments) and ``<name:re:[a-z]+>``. A path is matched segment by
 segment (``router.py``). Segments are decoded before they are matched, so an escaped "/" is an
 ordinary character of its segment. If a segment has several wildcards, as in ``<year>-<month>``,

@@ -1,0 +1,97 @@
+"""Read and write cookies as Bottle 0.13 does, signed ones included.
+
+A signed value is ``!signature?data``: an HMAC in base64, then a pickle of [name, value] in base64.
+Loading a pickle can run any code that its author chose. So the signature is checked first, and then
+only plain types are loaded (numbers, text, lists, dates and so on). An attacker who learns the
+secret can forge cookies but can't run code.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import logging
+import pickle
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any, TypeAlias
+
+from micropie_compat.results import in_bytes
+
+Digest: TypeAlias = str | Callable[..., Any]
+"""A hash function of ``hashlib``, or its name."""
+
+# The classes that a pickle may import. Numbers, text, lists and dictionaries need no import.
+_ALLOWED = {
+    "builtins": {"set", "frozenset", "complex", "bytearray"},
+    "_codecs": {"encode"},
+    "datetime": {"date", "datetime", "time", "timedelta", "timezone"},
+    "decimal": {"Decimal"},
+    "uuid": {"UUID"},
+}
+
+
+def sign(name: str, value: object, secret: str | bytes, digestmod: Digest = hashlib.sha256) -> str:
+    """Return the signed value of a cookie with this name and value."""
+    return cookie_encode([name, value], secret, digestmod).decode()
+
+
+def unsign(
+    name: str,
+    signed: str,
+    secret: str | bytes,
+    default: object = None,
+    digestmod: Digest = hashlib.sha256,
+) -> Any:
+    """Return the value of a cookie signed by ``sign``, or ``default`` if the signature is wrong,
+    the cookie was signed for another name, or the data can't be loaded.
+    """
+    match cookie_decode(signed, secret, digestmod):
+        case [signed_name, value] if signed_name == name:
+            return value
+    return default
+
+
+def cookie_encode(data: object, key: str | bytes, digestmod: Digest | None = None) -> bytes:
+    """Return a value signed and encoded as ``!signature?data``. For a cookie, the value is the list
+    [name, value].
+    """
+    message = base64.b64encode(pickle.dumps(data, -1))
+    return b"!" + _signature(message, key, digestmod) + b"?" + message
+
+
+def cookie_decode(data: str | bytes, key: str | bytes, digestmod: Digest | None = None) -> Any:
+    """Return the value encoded by ``cookie_encode``, or None if the signature is wrong or the data
+    can't be loaded.
+    """
+    signed = data.encode("utf-8", "replace") if isinstance(data, str) else data
+    signature, separator, message = signed.removeprefix(b"!").partition(b"?")
+    if not signed.startswith(b"!") or not separator:
+        return None
+    if not hmac.compare_digest(signature, _signature(message, key, digestmod)):
+        return None
+    try:
+        return _Loader(BytesIO(base64.b64decode(message))).load()
+    except Exception as error:
+        logging.getLogger("micropie").warning("a signed cookie can't be read: %s", error)
+        return None
+
+
+def cookie_is_encoded(data: bytes) -> bool:
+    """Return whether the value of a cookie looks like a signed value."""
+    return data.startswith(b"!") and b"?" in data
+
+
+class _Loader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> object:
+        if name not in _ALLOWED.get(module, ()):
+            raise pickle.UnpicklingError(
+                f"it contains {module}.{name}: store only text, numbers, lists and dictionaries"
+            )
+        return super().find_class(module, name)
+
+
+def _signature(data: bytes, secret: str | bytes, digestmod: Digest | None) -> bytes:
+    made = hmac.new(in_bytes(secret), data, digestmod or hashlib.sha256)
+    return base64.b64encode(made.digest())

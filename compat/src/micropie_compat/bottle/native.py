@@ -1,0 +1,230 @@
+"""``Bottle.native``: the ``micropie.App`` that runs a Bottle application's handlers and native
+handlers.
+
+Servers call this ``App``, so lifespan, threads, streams and WebSockets are micropie's. The ``Site``
+of the ``App`` tries the native routes first, then Bottle's router.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from inspect import isawaitable
+from io import BytesIO
+from types import GeneratorType, NoneType
+from typing import Any, cast
+
+from micropie import Request
+from micropie.middleware import kind_of
+from micropie_compat.bottle.exchange import (
+    Application,
+    Exchange,
+    Found,
+    end,
+    text_answer,
+    to_response,
+)
+from micropie_compat.bottle.monitors import run_monitored
+from micropie_compat.bottle.plugins import Encoder
+from micropie_compat.bottle.requests import request as current_request
+from micropie_compat.bottle.responses import HTML, HTTPError, HTTPResponse
+from micropie_compat.bottle.routing import Route
+from micropie_compat.bottle.state import decoded
+from micropie_compat.carrier import NO_VALUES, Answer, CarryingSite, refused_method
+from micropie_compat.core import Config, EncodedAnswer, OutsideRoute, SearchResult, Site
+from micropie_compat.environs import path_of
+from micropie_compat.originals import watch
+from micropie_compat.results import close_if_closable
+
+# Types of results that are not awaitable; nearly all results have one of them.
+_USUAL = frozenset({str, bytes, dict, list, NoneType, GeneratorType, HTTPResponse, HTTPError})
+
+
+class BottleSite(CarryingSite):
+    """Finds a native route, or otherwise a route of the Bottle application."""
+
+    __slots__ = ("_any", "_app", "_before", "_monitored", "_routes", "_search")
+
+    def __init__(self, app: Application, inner: Site) -> None:
+        super().__init__(inner)
+        watch("bottle")
+        self._app = app
+        self._before = app.hooks["before_request"]
+        self._search = app.router.find
+        self._monitored = app.monitored()
+        self._any = _BottleRoute(app, None, (), inner.config, self._monitored)
+        self._routes: dict[Route, _BottleRoute] = {}
+
+    def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
+        """Return the native route or mount for a request, or otherwise the Bottle application's
+        route.
+        """
+        exchange = request._exchange
+        path = exchange.literal_path
+        if path is None:
+            # Hooks read ``request.path``, so set it to the path that the router matches.
+            request.path = path = decoded(path_of(request))
+        native = self.find_native(request, path) if self.finds_native else None
+        if native is not None:
+            return native
+        # Bottle's routes and hooks expect the method in capitals.
+        exchange.method = method = exchange.method.upper()
+        if self._before:  # hooks may change the path, so the route is found after them
+            return self._any, (request, None), NO_VALUES
+        try:
+            found = self._search(method, path)
+        except HTTPError as error:
+            if refused_method(request) is not None:
+                return self._any, (request, None), NO_VALUES
+            return self._any, (request, error.with_traceback(None)), NO_VALUES
+        target, arguments = found
+        if arguments:
+            exchange.path_params = [*arguments.values()]
+        carried = self._routes.get(target)
+        if carried is None:
+            self._routes[target] = carried = _BottleRoute(
+                self._app, target, [*arguments], self.config, self._monitored
+            )
+        return carried, (request, found), NO_VALUES
+
+
+class _BottleRoute(OutsideRoute):
+    """A route of the Bottle application, with the names of its wildcards.
+
+    ``target``: the Bottle ``Route``, or None if no route matches or if hooks must run before the
+        search.
+    ``monitored``: see ``Bottle.monitored``.
+    """
+
+    __slots__ = ("_after", "_app", "_limited", "_monitored", "_names", "_target")
+
+    def __init__(
+        self,
+        app: Application,
+        target: Route | None,
+        names: Sequence[str],
+        config: Config,
+        monitored: Callable[..., Any] | None,
+    ) -> None:
+        if target is not None and target.is_async:
+            super().__init__(config, self._answer_async, 2, kind_of(self._answer_async))
+            self.config = config  # restores the body's size limit, which the base class removed
+        else:
+            super().__init__(config, self._answer_monitored if monitored else self._answer, 2)
+        self._app = app
+        self._monitored = monitored
+        self._after = app.hooks["after_request"]
+        self._target = target
+        self._names = names
+        self._limited = config
+        if target is not None:
+            self.name = str(target.name or getattr(target.callback, "__name__", target.rule))
+            self.pattern, self.methods = target.rule, (target.method,)
+
+    def _answer(self, request: Request, found: Found) -> Answer | Awaitable[Answer]:
+        out: object = None
+        dumps: Encoder | None = None
+        failure: BaseException | None = None
+        try:
+            if found is None:
+                found = (
+                    getattr(request, "bottle_exchange", None) or self.begin_exchange(request)
+                ).find_route(request)
+            if isinstance(found, HTTPError):
+                out = found
+            else:
+                route, arguments = found
+                call, dumps = route._call or route.call, route.json_dumps
+                out = call(**arguments)
+                if out and not self._after and request.method != "HEAD":
+                    # A shortcut for most requests: no hook follows, and the result is text or JSON.
+                    exchange = getattr(request, "bottle_exchange", None)
+                    if exchange is not None and exchange._response is not None:
+                        if type(out) is str:
+                            return text_answer(exchange, out)
+                    elif type(out) is str:
+                        body = out.encode()
+                        return EncodedAnswer((200, HTML, len(body), (), body, None))
+                    elif type(out) is dict and dumps is not None:
+                        body = dumps(out).encode()
+                        return EncodedAnswer((200, "application/json", len(body), (), body, None))
+        except BaseException as error:
+            failure = error
+        exchange = getattr(request, "bottle_exchange", None) or self.begin_exchange(request)
+        if type(out) not in _USUAL and isawaitable(out):
+            return _finish(request, self._limited, exchange, out, dumps)
+        try:
+            return end(exchange, out, failure, dumps)
+        finally:
+            del failure  # avoids a reference cycle between the traceback and this frame
+
+    def _answer_monitored(self, request: Request, found: Found) -> Answer | Awaitable[Answer]:
+        assert self._monitored is not None  # noqa: S101
+        exchange = getattr(request, "bottle_exchange", None) or self.begin_exchange(request)
+        function = partial(self._answer, request, found)
+        return cast("Answer", run_monitored(self._monitored, exchange, function))
+
+    async def _answer_async(self, request: Request, found: Found) -> Answer:
+        await _receive(request, self._limited)
+        answer = self._answer(request, found)
+        return await answer if isawaitable(answer) else answer
+
+    def begin_exchange(self, request: Request) -> Exchange:
+        """Create the ``Exchange`` that ``bottle.request`` and ``bottle.response`` use. Called when
+        one of the two is first read.
+        """
+        names = self._names
+        arguments = dict(zip(names, request.path_params, strict=True)) if names else NO_VALUES
+        return Exchange(self._app, request, self._target, arguments)
+
+
+async def _receive(request: Request, limited: Config) -> None:
+    """Receive the whole body unless a hook has read it, so that a handler on the event loop needn't
+    block while reading it.
+    """
+    request._exchange.config = limited
+    exchange = getattr(request, "bottle_exchange", None)
+    environ = {} if exchange is None or exchange._environ is None else exchange._environ
+    if (
+        request._exchange.body.data is None
+        and request.method not in ("GET", "HEAD")
+        and "bottle.request.body" not in environ
+    ):
+        environ["wsgi.input"] = BytesIO(await request.body())
+
+
+async def _finish(
+    request: Request, limited: Config, exchange: Exchange, out: object, dumps: Encoder | None
+) -> Answer:
+    """Await the result of an ``async def`` handler, and return the response."""
+    failure: BaseException | None = None
+    try:
+        await _receive(request, limited)
+    except BaseException as error:
+        # Close the coroutine, because Python warns if it is neither awaited nor closed.
+        close_if_closable(out)
+        out, failure = None, error
+    while isawaitable(out):
+        try:
+            out = await out
+        except BaseException as error:
+            out, failure = None, error
+    try:
+        return end(exchange, out, failure, dumps)
+    finally:
+        del failure  # avoids a reference cycle between the traceback and this frame
+
+
+def answer_raised(app: Application, request: Request, error: HTTPResponse) -> Answer:
+    """Return the response of Bottle's error handlers for ``abort`` or ``redirect`` called in a
+    native handler.
+    """
+    # Create micropie's response: without it, ``_native`` wouldn't return a ``Response`` for a
+    # stream.
+    request._exchange.response()
+    exchange = getattr(request, "bottle_exchange", None)
+    if exchange is None:
+        environ = current_request.environ
+        exchange = Exchange(app, request)
+        exchange.environ = environ
+    return to_response(exchange, error)

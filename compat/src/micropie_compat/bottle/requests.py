@@ -1,0 +1,625 @@
+"""``request`` and its classes, which read a WSGI environ. Under ASGI the environ is created when it
+is first needed.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json as codec
+import sys
+from collections.abc import Callable, Iterator, KeysView
+from io import BytesIO
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, ClassVar, TypeVar, cast
+from urllib.parse import SplitResult, quote
+
+from micropie import HTTPError as NativeError
+from micropie.extensions import loads
+from micropie_compat.addresses import plain_path
+from micropie_compat.bottle.cookies import Digest, unsign
+from micropie_compat.bottle.dicts import FormsDict, WSGIHeaderDict
+from micropie_compat.bottle.forms import (
+    FileUpload,
+    as_uploads,
+    fields_of,
+    is_multipart,
+    parse_multipart,
+    parse_pairs,
+)
+from micropie_compat.bottle.responses import HTTPError
+from micropie_compat.bottle.state import current_exchange, outside, readable_environ
+from micropie_compat.core import Exchange as NativeExchange
+from micropie_compat.core import checked_base, current
+from micropie_compat.environs import Environ, read_cookies
+from micropie_compat.results import CHUNK
+
+Value = TypeVar("Value")
+
+# For each key of the environ, the cached values that are parsed from it. Setting the key removes
+# these values.
+_PARSED_FROM = {
+    "wsgi.input": ("body", "post", "forms", "files", "params", "json"),
+    "QUERY_STRING": ("query", "params"),
+}
+
+
+class _Cached:
+    """A read-only property whose value is cached in the environ under ``key``."""
+
+    def __init__(self, key: str, make: Callable[[BaseRequest], object]) -> None:
+        self.key = key
+        self.make = make
+        self.__doc__ = make.__doc__
+
+    def __get__(self, request: BaseRequest | None, kind: object) -> Any:
+        if request is None:
+            return self
+        environ = request.environ
+        if self.key in environ:
+            return environ[self.key]
+        # ``make`` reads several values. For each value, a ``LocalRequest`` would look up the
+        # current environ, and the lookups would take as long as parsing a form. So pass a request
+        # that has the environ already.
+        own = object.__new__(BaseRequest)
+        object.__setattr__(own, "environ", environ)
+        environ[self.key] = value = self.make(own)
+        return value
+
+
+def _cached(key: str) -> Callable[[Callable[[BaseRequest], Value]], Value]:
+    """Make the decorated method a ``_Cached`` property. Type checkers see the type of the method's
+    result.
+    """
+    return lambda make: cast("Any", _Cached(key, make))
+
+
+class BaseRequest:
+    """The properties of a request, read from a WSGI environ. Attributes that a program sets are
+    stored in the environ.
+    """
+
+    __slots__ = ("environ",)
+
+    MEMFILE_MAX: ClassVar[int] = 102400
+    """The maximum number of bytes of a body stored in memory; a longer body is stored on disk. Form
+    fields and JSON must not be longer.
+    """
+
+    environ: Environ
+
+    def __init__(self, environ: Environ | None = None) -> None:
+        object.__setattr__(self, "environ", {} if environ is None else environ)
+        self.environ["bottle.request"] = self
+
+    @_cached("bottle.app")
+    def app(self) -> Any:
+        """The application that handles the request."""
+        raise RuntimeError("This request is not connected to an application.")
+
+    @_cached("bottle.route")
+    def route(self) -> Any:
+        """The route that handles the request."""
+        raise RuntimeError("This request is not connected to a route.")
+
+    @_cached("route.url_args")
+    def url_args(self) -> Any:
+        """The values of the route's wildcards by name."""
+        raise RuntimeError("This request is not connected to a route.")
+
+    # -- path, method, headers ---------------------------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        """The decoded path without ``script_name``, beginning with exactly one slash."""
+        return "/" + str(self.environ.get("PATH_INFO", "")).lstrip("/")
+
+    @property
+    def method(self) -> str:
+        """The request's method in capitals."""
+        return str(self.environ.get("REQUEST_METHOD", "GET")).upper()
+
+    @_cached("bottle.request.headers")
+    def headers(self) -> WSGIHeaderDict:
+        """The request's headers; the case of names does not matter."""
+        return WSGIHeaderDict(self.environ)
+
+    def get_header(self, name: str, default: object = None) -> Any:
+        """Return a header, or ``default``."""
+        return self.headers.get(name, default)
+
+    @_cached("bottle.request.cookies")
+    def cookies(self) -> FormsDict:
+        """The cookies as sent, by name; ``get_cookie`` reads signed ones."""
+        return FormsDict(read_cookies(self.environ.get("HTTP_COOKIE", "")))
+
+    def get_cookie(
+        self,
+        key: str,
+        default: object = None,
+        secret: str | bytes | None = None,
+        digestmod: Digest = hashlib.sha256,
+    ) -> Any:
+        """Return a cookie's value. With ``secret``: the value of a signed cookie, or ``default`` if
+        its signature is wrong.
+        """
+        value = self.cookies.get(key)
+        if secret:
+            return unsign(key, value or "", secret, default, digestmod)
+        return value or default
+
+    @_cached("bottle.request.query")
+    def query(self) -> FormsDict:
+        """The fields of the query string."""
+        return parse_pairs(self.query_string)
+
+    GET = query
+
+    @property
+    def query_string(self) -> str:
+        """The query string as sent, without "?"."""
+        return str(self.environ.get("QUERY_STRING", ""))
+
+    @property
+    def content_length(self) -> int:
+        """The value of the Content-Length header, or -1 if it is missing."""
+        return int(self.environ.get("CONTENT_LENGTH") or -1)
+
+    @property
+    def content_type(self) -> str:
+        """The Content-Type header in lower case."""
+        return str(self.environ.get("CONTENT_TYPE", "")).lower()
+
+    @property
+    def chunked(self) -> bool:
+        """Whether the body was sent in chunks (Transfer-Encoding)."""
+        return "chunked" in str(self.environ.get("HTTP_TRANSFER_ENCODING", "")).lower()
+
+    @property
+    def is_xhr(self) -> bool:
+        """Whether a script sent the request: the header X-Requested-With is "XMLHttpRequest"."""
+        return str(self.environ.get("HTTP_X_REQUESTED_WITH", "")).lower() == "xmlhttprequest"
+
+    is_ajax = is_xhr
+
+    @property
+    def auth(self) -> tuple[str, str | None] | None:
+        """(user, password) if the client uses Basic authentication, (user, None) if the server has
+        authenticated the user, otherwise None.
+        """
+        basic = parse_auth(self.environ.get("HTTP_AUTHORIZATION", ""))
+        user = self.environ.get("REMOTE_USER")
+        return basic or ((user, None) if user else None)
+
+    # -- URL and client address --------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """The whole URL of the request."""
+        scheme, host, path, query, _ = self.urlparts
+        return f"{scheme}://{host}{path}" + (f"?{query}" if query else "")
+
+    @_cached("bottle.request.urlparts")
+    def urlparts(self) -> SplitResult:
+        """The parts of ``url``.
+
+        Proxy headers are ignored unless the middleware ``ProxyHeaders`` trusts the proxy.
+
+        Raises ``HTTPError`` 400 for a malformed Host header, because programs put the host in
+        links.
+        """
+        environ = self.environ
+        try:
+            scheme, host = checked_base(
+                environ.get("wsgi.url_scheme", "http"), environ.get("HTTP_HOST", "")
+            )
+        except NativeError as error:
+            raise HTTPError(400, str(error)) from None
+        if not host:
+            host, port = environ.get("SERVER_NAME", "127.0.0.1"), environ.get("SERVER_PORT")
+            if port and port != ("80" if scheme == "http" else "443"):
+                host = f"{host}:{port}"
+        return SplitResult(scheme, host, quote(self.fullpath), environ.get("QUERY_STRING", ""), "")
+
+    @property
+    def fullpath(self) -> str:
+        """``script_name`` and ``path`` joined."""
+        return plain_path(self.script_name + self.path.lstrip("/"))
+
+    @property
+    def script_name(self) -> str:
+        """The path at which the application is mounted, with a slash at both ends."""
+        name = str(self.environ.get("SCRIPT_NAME", "")).strip("/")
+        return f"/{name}/" if name else "/"
+
+    def path_shift(self, shift: int = 1) -> None:
+        """Move ``shift`` segments from ``path`` to ``script_name``. A negative ``shift`` moves them
+        back.
+        """
+        script_name, path = path_shift(self.environ.get("SCRIPT_NAME", "/"), self.path, shift)
+        self["SCRIPT_NAME"], self["PATH_INFO"] = script_name, path
+
+    @property
+    def remote_route(self) -> list[str]:
+        """``[remote_addr]``, or ``[]`` if that is None. Only the middleware ``ProxyHeaders`` reads
+        the addresses in proxy headers.
+        """
+        address = self.environ.get("REMOTE_ADDR")
+        return [address] if address else []
+
+    @property
+    def remote_addr(self) -> str | None:
+        """The client's address, or None if the server doesn't provide it."""
+        return next(iter(self.remote_route), None)
+
+    # -- the body ----------------------------------------------------------------------------------
+
+    @_cached("bottle.request.body")
+    def _body(self) -> IO[bytes]:
+        environ = self.environ
+        source, left = environ.get("wsgi.input"), self.content_length
+        if left < 0 and environ.get("wsgi.input_terminated"):
+            left = sys.maxsize  # the server ends the source after the body
+        body: BytesIO | SpooledTemporaryFile[bytes] = BytesIO()
+        if left > self.MEMFILE_MAX:
+            body = SpooledTemporaryFile[bytes](max_size=self.MEMFILE_MAX)
+            _release_with(environ, body.close)
+        while source is not None and left > 0:
+            piece = source.read(min(CHUNK, left))
+            if not piece:
+                break
+            body.write(piece)
+            left -= len(piece)
+        environ["wsgi.input"] = body
+        return body
+
+    @property
+    def body(self) -> IO[bytes]:
+        """The body as a binary file, positioned at the start. A body of more than ``MEMFILE_MAX``
+        bytes is stored on disk.
+        """
+        self._body.seek(0)
+        return self._body
+
+    def _short_body(self) -> bytes:
+        most, length, environ = self.MEMFILE_MAX, self.content_length, self.environ
+        if length > most:
+            raise HTTPError(413, "Request entity too large")
+        if (
+            length > 0
+            and "bottle.request.body" not in environ
+            and environ.get("wsgi.input") is not None
+        ):
+            source = environ["wsgi.input"]
+            data: bytes = source.read(length)
+            while len(data) < length and (piece := source.read(length - len(data))):
+                data += piece
+            environ["bottle.request.body"] = environ["wsgi.input"] = BytesIO(data)
+            return data
+        data = self.body.read(most + 1)
+        if len(data) > most:
+            raise HTTPError(413, "Request entity too large")
+        return data
+
+    @_cached("bottle.request.json")
+    def json(self) -> Any:
+        """The value of the JSON body; None if the body is empty or its content type isn't JSON.
+
+        Raises ``HTTPError`` with status 400 or 413.
+        """
+        is_json = self.content_type.partition(";")[0].strip() in _JSON_TYPES
+        return _from_json(self._short_body()) if is_json else None
+
+    @_cached("bottle.request.post")
+    def POST(self) -> FormsDict:  # noqa: N802
+        """The fields and files of the form. A body that isn't multipart is parsed as urlencoded."""
+        header, exchange = (
+            self.environ.get("CONTENT_TYPE", ""),
+            self.environ.get("micropie.exchange"),
+        )
+        if not is_multipart(header):
+            return parse_pairs(self._short_body().decode("latin-1"))
+        # Hooks or native handlers may have parsed the form already.
+        if exchange is not None and exchange.body.form is not None:
+            parts = as_uploads(exchange.body.parts, exchange.body.unselected)
+        else:
+            parts, parser = parse_multipart(header, self.body, self.MEMFILE_MAX)
+            _release_with(self.environ, parser.close)
+        fields = FormsDict()
+        for name, part in parts:
+            fields.append(name, part)
+        return fields
+
+    @_cached("bottle.request.forms")
+    def forms(self) -> FormsDict:
+        """The fields of the form, without the files."""
+        if not is_multipart(self.environ.get("CONTENT_TYPE", "")):
+            return fields_of({name: values[:] for name, values in self.POST.dict.items()})
+        return _chosen(self.POST, lambda value: not isinstance(value, FileUpload))
+
+    @_cached("bottle.request.files")
+    def files(self) -> FormsDict:
+        """The files of the form: ``FileUpload`` objects."""
+        return _chosen(self.POST, lambda value: isinstance(value, FileUpload))
+
+    @_cached("bottle.request.params")
+    def params(self) -> FormsDict:
+        """The fields of the query and the form. If both have a field of the same name, the form's
+        value counts as the one added last.
+        """
+        params = FormsDict()
+        for source in (self.query, self.forms):
+            for name, values in source.dict.items():
+                params.dict.setdefault(name, []).extend(values)
+        return params
+
+    # -- the environ as a dictionary, and attributes that programs set -----------------------------
+
+    def copy(self) -> BaseRequest:
+        """Return a new request with a copy of the environ."""
+        return BaseRequest(self.environ.copy())
+
+    def get(self, key: str, default: object = None) -> Any:
+        """Return the environ's value for ``key``, or ``default``."""
+        return self.environ.get(key, default)
+
+    def __getitem__(self, key: str) -> Any:
+        return self.environ[key]
+
+    def __setitem__(self, key: str, value: object) -> None:
+        if self.environ.get("bottle.request.readonly"):
+            raise KeyError("The environ dictionary is read-only.")
+        self.environ[key] = value
+        for name in (
+            ("headers", "cookies") if key.startswith("HTTP_") else _PARSED_FROM.get(key, ())
+        ):
+            self.environ.pop(f"bottle.request.{name}", None)
+
+    def __delitem__(self, key: str) -> None:
+        self[key] = ""
+        del self.environ[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.environ)
+
+    def __len__(self) -> int:
+        return len(self.environ)
+
+    def keys(self) -> KeysView[str]:
+        """Return the keys of the environ."""
+        return self.environ.keys()
+
+    @property
+    def _own(self) -> dict[str, Any]:
+        """The dictionary that stores attributes set by programs."""
+        return self.environ
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            value = self._own[f"bottle.request.ext.{name}"]
+        except KeyError:
+            raise AttributeError(f"this request has no attribute {name!r}") from None
+        return value.__get__(self) if hasattr(value, "__get__") else value
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "environ":
+            object.__setattr__(self, name, value)
+            return
+        own, key = self._own, f"bottle.request.ext.{name}"
+        if hasattr(type(self), name) or key in own:
+            raise AttributeError(
+                f"this request already has an attribute {name!r}: use another name"
+            )
+        own[key] = value
+
+    def __delattr__(self, name: str) -> None:
+        try:
+            del self._own[f"bottle.request.ext.{name}"]
+        except KeyError:
+            raise AttributeError(f"this request has no attribute {name!r}") from None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.method} {self.url}>"
+
+
+_JSON_TYPES = frozenset({"application/json", "application/json-rpc"})
+
+
+def _from_json(data: bytes) -> Any:
+    """Return the value of a JSON body, None if it is empty. Raises ``HTTPError`` 400."""
+    try:
+        return loads(data) if data else None
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return codec.loads(data)  # also accepts NaN, and encodings other than UTF-8
+    except (ValueError, RecursionError):  # malformed, not UTF-8, or nested too deeply
+        pass
+    raise HTTPError(400, "Invalid JSON")
+
+
+def _chosen(fields: FormsDict, is_wanted: Callable[[object], bool]) -> FormsDict:
+    chosen = FormsDict()
+    for name, values in fields.dict.items():
+        wanted = [value for value in values if is_wanted(value)]
+        if wanted:
+            chosen.dict[name] = wanted
+    return chosen
+
+
+def _release_with(environ: Environ, release: Callable[[], object]) -> None:
+    exchange = environ.get("micropie.exchange")
+    if exchange is not None:
+        exchange.release_after(release)
+
+
+class _Early(_Cached):
+    """A property of the current request that can be read without creating an environ. If the
+    request has an environ already, the value is read from that.
+
+    ``make_early`` takes micropie's exchange and returns the value, or ``_LATER`` if the value must
+    be read from an environ.
+    """
+
+    def __init__(self, cached: Any, make_early: Callable[[NativeExchange], object]) -> None:
+        super().__init__(cached.key, cached.make)
+        self._make_early = make_early
+
+    def __get__(self, request: BaseRequest | None, kind: object) -> Any:
+        exchange = None if request is None else current_exchange()
+        if exchange is None or exchange._environ is not None:
+            return super().__get__(request, kind)
+        early: dict[str, Any] = exchange.early
+        if self.key not in early:
+            value = self._make_early(exchange.native)
+            if value is _LATER:
+                return super().__get__(request, kind)
+            early[self.key] = value
+        return early[self.key]
+
+
+_LATER = object()
+
+
+def _early_forms(exchange: NativeExchange) -> object:
+    data = exchange.body.data
+    if (
+        type(data) is not bytes
+        or len(data) > BaseRequest.MEMFILE_MAX
+        or exchange.framing[0][:10] == "multipart/"
+    ):
+        return _LATER
+    return parse_pairs(data.decode("latin-1"))
+
+
+def _early_json(exchange: NativeExchange) -> object:
+    data = exchange.body.data
+    if type(data) is not bytes or len(data) > BaseRequest.MEMFILE_MAX:
+        return _LATER
+    return _from_json(data) if exchange.framing[0] in _JSON_TYPES else None
+
+
+class LocalRequest(BaseRequest):
+    """``bottle.request``: a proxy for the current request."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.bind()
+
+    @property
+    def path(self) -> str:
+        """The decoded path without ``script_name``, beginning with exactly one slash."""
+        exchange = current_exchange()
+        if exchange is None or exchange._environ is not None:
+            return super().path
+        return "/" + str(exchange.native.path).lstrip("/")
+
+    @property
+    def method(self) -> str:
+        """The request's method in capitals."""
+        exchange = current_exchange()
+        if exchange is None or exchange._environ is not None:
+            return super().method
+        return str(exchange.native.method)
+
+    @property
+    def _own(self) -> dict[str, Any]:
+        exchange = current_exchange()
+        own: dict[str, Any] = (
+            self.environ if exchange is None or exchange._environ is not None else exchange.early
+        )
+        return own
+
+    cookies: Any = _Early(
+        BaseRequest.cookies,
+        lambda exchange: FormsDict(read_cookies(exchange.header("cookie") or "")),
+    )
+    query: Any = _Early(BaseRequest.query, lambda exchange: parse_pairs(exchange.query_string))
+    GET = query
+    forms: Any = _Early(BaseRequest.forms, _early_forms)
+    json: Any = _Early(BaseRequest.json, _early_json)
+
+    def bind(self, environ: Environ | None = None) -> None:
+        """Let ``bottle.request`` read ``environ`` outside of an application, for example in a test
+        that calls a handler.
+        """
+        outside.environ = {} if environ is None else environ
+        outside.environ["bottle.request"] = self
+
+    @property
+    def environ(self) -> Environ:
+        """The WSGI environ. Under ASGI it is made from the scope."""
+        exchange = current_exchange()
+        if exchange is not None:
+            environ: Environ = exchange._environ or exchange.environ
+            return environ
+        native = current.get(None)
+        if native is not None:  # in a native handler
+            own = vars(native)
+            if "_bottle_environ" not in own:
+                own["_bottle_environ"] = readable_environ(native._exchange)
+            kept: Environ = own["_bottle_environ"]
+            return kept
+        try:
+            return outside.environ
+        except AttributeError:
+            raise RuntimeError(
+                "Request context not initialized: use bottle.request in handlers, hooks and plugins"
+            ) from None
+
+    @environ.setter
+    def environ(self, environ: Environ) -> None:
+        exchange = current_exchange()
+        if exchange is None:
+            outside.environ = environ
+        else:
+            exchange.environ = environ
+
+
+Request = BaseRequest
+request = LocalRequest()
+
+
+def received_header(name: str) -> str:
+    """Return a header of the current request, or "", without creating an environ.
+
+    ``name``: the header's name in lower case.
+    """
+    exchange = current_exchange()
+    if exchange is None or exchange._environ is not None:
+        return str(request.environ.get(f"HTTP_{name.replace('-', '_').upper()}", ""))
+    return exchange.native.header(name) or ""
+
+
+def parse_auth(header: str) -> tuple[str, str] | None:
+    """Return (user, password) from a Basic ``Authorization`` header, or None."""
+    scheme, _, data = header.strip().partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, separator, password = base64.b64decode(data.strip()).decode().partition(":")
+    except ValueError:
+        return None
+    return (user, password) if separator else None
+
+
+def path_shift(script_name: str, path_info: str, shift: int = 1) -> tuple[str, str]:
+    """Move ``shift`` segments from ``path_info`` to ``script_name``, and return both paths. A
+    negative ``shift`` moves them back.
+
+    Raises ``AssertionError`` if a path has too few segments.
+    """
+    if shift == 0:
+        return script_name, path_info
+    segments = [segment for segment in script_name.strip("/").split("/") if segment]
+    cut = len(segments) + shift
+    if path_info.strip("/"):
+        segments += path_info.strip("/").split("/")
+    if not 0 <= cut <= len(segments):
+        raise AssertionError(
+            f"Cannot shift. Nothing left from {'SCRIPT_NAME' if shift < 0 else 'PATH_INFO'}"
+        )
+    above, below = segments[:cut], segments[cut:]
+    ending = "/" if path_info.endswith("/") and below else ""
+    return "/" + "/".join(above), "/" + "/".join(below) + ending

@@ -1,0 +1,245 @@
+"""Adapters for the servers that ``run`` can start, under the names that they have in Bottle."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from threading import Thread
+from typing import Any, TypeAlias
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from micropie import dual
+from micropie.extensions import run_gunicorn
+from micropie_compat.bottle.state import face
+from micropie_compat.core import kind_of_target
+from micropie_compat.missing import SERVERS
+
+Application: TypeAlias = Callable[..., Any]
+"""An application that a server calls: WSGI or ASGI."""
+
+
+class ServerAdapter:
+    """The base class for custom servers. A subclass defines ``run(handler)``, which serves until it
+    is stopped.
+    """
+
+    quiet = False
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 8080, **options: object) -> None:
+        self.host = host
+        self.port = int(port)
+        self.options = options
+
+    def run(self, handler: Application) -> None:
+        """Serve ``handler``, which can be called both as WSGI and as ASGI."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        return f"{type(self).__name__}({options})"
+
+
+class WSGIRefServer(ServerAdapter):
+    """The standard library's server with a thread for each request; for development."""
+
+    def run(self, handler: Application) -> None:
+        """Serve until interrupted."""
+        quiet = self.quiet
+
+        class Handler(WSGIRequestHandler):
+            def parse_request(self) -> bool:
+                # Drop headers with "_" in their names, so that a client can't forge a proxy's
+                # header: the environ uses "_" for "-".
+                is_parsed = super().parse_request()
+                for name in [*self.headers] if is_parsed else ():
+                    if "_" in name:
+                        del self.headers[name]
+                return is_parsed
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                if not quiet:
+                    super().log_message(format, *args)
+
+        class Server(ThreadingMixIn, WSGIServer):
+            daemon_threads = True
+
+        options: dict[str, Any] = {"server_class": Server, "handler_class": Handler, **self.options}
+        with make_server(self.host, self.port, handler, **options) as server:
+            self.port = server.server_port
+            server.serve_forever()
+
+
+class WaitressServer(ServerAdapter):
+    """The WSGI server waitress."""
+
+    def run(self, handler: Application) -> None:
+        """Serve until interrupted."""
+        import_module("waitress").serve(
+            handler, host=self.host, port=self.port, _quiet=self.quiet, **self.options
+        )
+
+
+class UvicornServer(ServerAdapter):
+    """The ASGI server uvicorn, which also supports WebSockets."""
+
+    def run(self, handler: Application) -> None:
+        """Serve until interrupted."""
+        # httptools would append trailers to the headers, uvicorn believe headers of proxies: see
+        # ``micropie.cli.serving.servers``
+        defaults = {
+            "log_level": "warning" if self.quiet else "info",
+            "http": "h11",
+            "proxy_headers": False,
+        }
+        options = {**defaults, **self.options}
+        # ``handler`` isn't ASGI if it is WSGI middleware around a ``Bottle``
+        app = handler if kind_of_target(handler, None) == "asgi" else dual(handler)
+        import_module("uvicorn").run(app, host=self.host, port=self.port, **options)
+
+
+class GunicornServer(ServerAdapter):
+    """The WSGI server gunicorn, which runs only on Unix."""
+
+    def run(self, handler: Application) -> None:
+        """Serve until interrupted."""
+        run_gunicorn(handler, {"bind": f"{self.host}:{self.port}", **self.options})
+
+
+class CherootServer(ServerAdapter):
+    """The WSGI server cheroot; for https it takes ``certfile``, ``keyfile`` and ``chainfile``."""
+
+    def run(self, handler: Application) -> None:
+        """Serve until interrupted."""
+        options = dict(self.options)
+        files = [options.pop(name, None) for name in ("certfile", "keyfile", "chainfile")]
+        server = import_module("cheroot.wsgi").Server((self.host, self.port), handler, **options)
+        server.ConnectionClass = _strict_connection(import_module("cheroot.server"))
+        if files[0]:
+            server.ssl_adapter = import_module("cheroot.ssl.builtin").BuiltinSSLAdapter(*files)
+        server.safe_start()
+
+
+def _strict_connection(cheroot: Any) -> type:
+    """Return a class of connections of cheroot that drop headers with "_" in their names, see
+    ``WSGIRefServer``.
+    """
+
+    def read(rfile: object, headers: dict[bytes, bytes]) -> None:
+        cheroot.HeaderReader()(rfile, headers)
+        for name in [*headers]:
+            if b"_" in name:
+                del headers[name]
+
+    request = type("Request", (cheroot.HTTPRequest,), {"header_reader": staticmethod(read)})
+    return type("Connection", (cheroot.HTTPConnection,), {"RequestHandlerClass": request})
+
+
+class AutoServer(ServerAdapter):
+    """The server uvicorn or waitress, if one of them is installed; otherwise the standard library's
+    server.
+    """
+
+    def run(self, handler: Application) -> None:
+        """Serve until interrupted."""
+        found = next(filter(find_spec, ("uvicorn", "waitress")), "wsgiref")
+        adapter = server_names[found](self.host, self.port, **self.options)
+        adapter.quiet = self.quiet
+        adapter.run(handler)
+
+
+server_names: dict[str, type[ServerAdapter]] = {
+    "wsgiref": WSGIRefServer,
+    "waitress": WaitressServer,
+    "uvicorn": UvicornServer,
+    "gunicorn": GunicornServer,
+    "cheroot": CherootServer,
+    "auto": AutoServer,
+}
+
+
+def load(target: str) -> Any:
+    """Import ``package.module`` or an object in it, ``package.module:name``."""
+    name, _, attribute = target.partition(":")
+    found: Any = import_module(name)
+    for part in filter(None, attribute.split(".")):
+        found = getattr(found, part)
+    return found
+
+
+def debug(mode: bool = True) -> None:
+    """Switch debug mode on or off. Debug mode shows exceptions on error pages and reloads templates
+    at each use.
+    """
+    if mode:
+        warnings.simplefilter("default")
+    face().DEBUG = bool(mode)
+
+
+def adapter_for(server: object, host: str, port: int, options: dict[str, object]) -> ServerAdapter:
+    """Return a ``ServerAdapter`` for ``run``'s argument ``server``. Raises ``ValueError`` for an
+    unknown server.
+    """
+    if isinstance(server, str):
+        found = load(server) if ":" in server else server_names.get(server)
+        if found is None:
+            others = "start any other WSGI or ASGI server yourself, and give it the application"
+            raise ValueError(
+                f"server must be one of {', '.join(server_names)}, not {server!r}: "
+                f"{SERVERS.get(server, others)}"
+            )
+        server = found
+    if isinstance(server, type):
+        server = server(host=host, port=port, **options)
+    if not isinstance(server, ServerAdapter):
+        raise ValueError(f"server must be a name or a ServerAdapter, not {server!r}")
+    return server
+
+
+CHILD = "BOTTLE_CHILD"  # the environment variable set in the child process that serves
+_CHANGED = 3  # the child's exit status if a file has changed
+
+
+def run_again() -> int:
+    """Run this program as a child process. Run it again whenever it exits because a file has
+    changed.
+
+    Return the last exit status.
+    """
+    status = _CHANGED
+    while status == _CHANGED:
+        environment = {**os.environ, CHILD: "true"}
+        with subprocess.Popen([sys.executable, *sys.argv], env=environment) as child:  # noqa: S603 - runs this program
+            try:
+                status = child.wait()
+            except KeyboardInterrupt:
+                status = child.wait()
+    return status
+
+
+def watch(interval: float) -> None:
+    """Exit this process when the file of an imported module has changed.
+
+    The files are checked every ``interval`` seconds.
+    """
+    before = _modified()
+
+    def look() -> None:
+        while _modified().items() >= before.items():
+            time.sleep(interval)
+        os._exit(_CHANGED)
+
+    Thread(target=look, daemon=True).start()
+
+
+def _modified() -> dict[str, float]:
+    """Return the modification time of each imported module's file."""
+    paths = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    return {path: Path(path).stat().st_mtime for path in paths if path and Path(path).exists()}

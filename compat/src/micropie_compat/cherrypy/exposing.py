@@ -1,0 +1,76 @@
+"""Decorators for handlers: ``expose`` makes a function a handler, ``popargs`` turns a path's
+segments into arguments.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, overload
+
+from micropie_compat.carrier import Function
+from micropie_compat.cherrypy.serving import serving
+from micropie_compat.cherrypy.types import Strings
+from micropie_compat.cherrypy.urls import url  # noqa: F401 - re-exported by _helper
+
+_PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+PUNCTUATION_TO_UNDERSCORES = str.maketrans(_PUNCTUATION, "_" * len(_PUNCTUATION))
+
+
+@overload
+def expose(func: Function, alias: Strings | None = None) -> Function: ...
+@overload
+def expose(
+    func: Strings | None = None, alias: Strings | None = None
+) -> Callable[[Function], Function]: ...
+def expose(func: object = None, alias: Strings | None = None) -> object:
+    """Make a function or a class a handler: ``@expose``, ``@expose()``,
+    ``@expose("another_name")``.
+
+    ``alias``: further names for the handler in the same class or module; ``.`` in a name becomes
+    ``_``.
+    """
+    if isinstance(func, str | list | tuple):
+        func, alias = None, func
+    names = [alias] if isinstance(alias, str) else list(alias or ())
+    scope = sys._getframe(1).f_locals
+
+    def mark(target: Any) -> object:
+        target.exposed = True
+        for name in names:
+            scope[name.replace(".", "_")] = target
+        return target
+
+    return mark if func is None else mark(func)
+
+
+def popargs(*args: str, **kwargs: object) -> Callable[..., object]:
+    """Pass the next segments of the path to handlers as parameters with these names. Use this to
+    decorate a class, or as the value of ``_cp_dispatch``.
+
+    ``handler``: the object that handles the rest of the path, or a function or class that is called
+        with the parameters and returns this object.
+
+    Raises ``TypeError`` for any other keyword argument.
+    """
+    handler = kwargs.pop("handler", None)
+    if kwargs:
+        raise TypeError(f"popargs takes names and handler=, not {', '.join(kwargs)}")
+
+    def dispatch(owner: object, vpath: list[str] | None = None) -> object:
+        if isinstance(owner, type):
+            owner._cp_dispatch = dispatch  # type: ignore[attr-defined]
+            return owner
+        segments = [] if vpath is None else vpath
+        taken = dict(zip(args, segments, strict=False))
+        del segments[: len(taken)]
+        if callable(handler):
+            return handler(**taken)
+        serving.request.params.update(taken)
+        if handler is not None:
+            return handler
+        # Return the attribute for the next segment. ``owner`` itself would take further segments as
+        # parameters again.
+        return getattr(owner, segments.pop(0), None) if segments else owner
+
+    return dispatch

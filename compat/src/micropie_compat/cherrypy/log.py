@@ -1,0 +1,205 @@
+"""``cherrypy.log``: the error log and the access log, written with the standard library's
+``logging``.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from micropie_compat.cherrypy.errors import format_exc
+from micropie_compat.cherrypy.serving import current_exchange
+from micropie_compat.results import StrPath
+
+_FORMAT = logging.Formatter("%(message)s")
+_SCREEN = "screen"
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+class LogManager:
+    """An application's two logs, written by ``log("message")``, ``log.error`` and ``log.access``;
+    ``error_log`` and ``access_log`` are their loggers.
+
+    ``screen``: whether to log to the terminal. ``error_file``, ``access_file``: the paths of the
+    log files; "" means no file.
+    """
+
+    appid: object = None
+    access_log_format = '{h} {l} {u} {t} "{r}" {s} {b} "{f}" "{a}"'
+
+    def __init__(self, appid: object = None, logger_root: str = "cherrypy") -> None:
+        self.appid = appid
+        self.logger_root = logger_root
+        suffix = "" if appid is None else f".{appid}"
+        self.error_log = _logger(f"{logger_root}.error{suffix}")
+        self.access_log = _logger(f"{logger_root}.access{suffix}")
+
+    def error(
+        self,
+        msg: str = "",
+        context: str = "",
+        severity: int = logging.INFO,
+        traceback: object = False,
+    ) -> None:
+        """Write a message to the error log.
+
+        ``traceback``: True to add the exception that is being handled, or an ``exc_info`` tuple.
+        """
+        if traceback:
+            msg += "\n" + format_exc(traceback if isinstance(traceback, tuple) else None)
+        self.error_log.log(severity, f"{self.time()} {context} {msg}")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        self.error(*args, **kwargs)
+
+    def access(self) -> None:
+        """Write a line about the current request to the access log."""
+        if not self.notes_requests:
+            return
+        exchange = current_exchange()
+        request, response = exchange.request, exchange.response
+        status = (response.output_status or b"-").partition(b" ")[0].decode()
+        atoms = {
+            "h": request.remote.name or request.remote.ip,
+            "l": "-",
+            "u": request.login or "-",
+            "t": self.time(),
+            "r": request.request_line,
+            "s": status,
+            "b": str(response.headers.get("Content-Length", "")) or "-",
+            "f": request.headers.get("Referer", ""),
+            "a": request.headers.get("User-Agent", ""),
+            "o": request.headers.get("Host", "-"),
+            "i": request.unique_id,
+            "z": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        escaped = {name: _escaped(str(value)) for name, value in atoms.items()}
+        try:
+            self.access_log.info(self.access_log_format.format(**escaped))
+        except Exception:
+            self(traceback=True)
+
+    @property
+    def notes_requests(self) -> bool:
+        """Whether the access log is enabled and has a handler that receives its lines."""
+        logger: logging.Logger | None = self.access_log
+        if not self.access_log.isEnabledFor(logging.INFO):
+            return False
+        while logger is not None:
+            for handler in logger.handlers:
+                if type(handler) is not logging.NullHandler:
+                    return True
+            logger = logger.parent if logger.propagate else None
+        return False
+
+    def time(self) -> str:
+        """Return the current time in the format of access logs: "[21/Nov/2026:10:00:00]"."""
+        now = datetime.datetime.now()
+        day = f"{now.day:02}/{_MONTHS[now.month - 1]}/{now.year:04}"
+        return f"[{day}:{now.hour:02}:{now.minute:02}:{now.second:02}]"
+
+    def reopen_files(self) -> None:
+        """Close and reopen the log files. Call this after log files have been rotated."""
+        for logger in (self.error_log, self.access_log):
+            for handler in logger.handlers:
+                if isinstance(handler, logging.FileHandler):
+                    handler.close()  # the handler reopens the file for the next record
+
+    @property
+    def screen(self) -> bool:
+        """Whether the logs are written to the terminal."""
+        return any(True for _ in _of_kind(self.error_log, _SCREEN))
+
+    @screen.setter
+    def screen(self, value: bool) -> None:
+        for logger, stream in ((self.error_log, sys.stderr), (self.access_log, sys.stdout)):
+            _replace(logger, _SCREEN, logging.StreamHandler(stream) if value else None)
+
+    @property
+    def error_file(self) -> str:
+        """The path of the error log's file."""
+        return _file_of(self.error_log)
+
+    @error_file.setter
+    def error_file(self, path: StrPath | None) -> None:
+        _replace(
+            self.error_log,
+            "file",
+            logging.FileHandler(path, encoding="utf-8", delay=True) if path else None,
+        )
+
+    @property
+    def access_file(self) -> str:
+        """The path of the access log's file."""
+        return _file_of(self.access_log)
+
+    @access_file.setter
+    def access_file(self, path: StrPath | None) -> None:
+        _replace(
+            self.access_log,
+            "file",
+            logging.FileHandler(path, encoding="utf-8", delay=True) if path else None,
+        )
+
+
+class GlobalLogManager(LogManager):
+    """``cherrypy.log``: writes to the log of the application that handles the current request, or
+    to the global log outside of requests.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        getattr(current_exchange().request.app, "log", self).error(*args, **kwargs)
+
+    def access(self) -> None:
+        """Write a line about the current request to its application's access log."""
+        log_of_app = getattr(current_exchange().request.app, "log", None)
+        if log_of_app is None:
+            super().access()
+        else:
+            log_of_app.access()
+
+
+def _logger(name: str) -> logging.Logger:
+    logger = logging.getLogger(name)
+    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        # Without a handler, Python would write the logger's warnings to stderr.
+        logger.addHandler(logging.NullHandler())
+    return logger
+
+
+def _escaped(text: str) -> str:
+    """Escape line ends and quotes in a string, so that it can't forge a line of the log."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return text
+    return repr(text.encode("utf-8", "replace"))[2:-1].replace('"', '\\"')
+
+
+def _of_kind(logger: logging.Logger, kind: str) -> Iterator[logging.Handler]:
+    return (handler for handler in logger.handlers if getattr(handler, "_cpbuiltin", "") == kind)
+
+
+def _replace(logger: logging.Logger, kind: str, handler: logging.Handler | None) -> None:
+    """Replace a logger's built-in handlers of one kind ("screen" or "file") with ``handler``, or
+    remove them if it is None.
+    """
+    for old in list(_of_kind(logger, kind)):
+        logger.removeHandler(old)
+        if kind == "file":
+            old.close()
+    if handler is not None:
+        handler.setFormatter(_FORMAT)
+        handler._cpbuiltin = kind  # type: ignore[attr-defined]
+        logger.addHandler(handler)
+
+
+def _file_of(logger: logging.Logger) -> str:
+    return next(
+        (str(getattr(handler, "baseFilename", "")) for handler in _of_kind(logger, "file")), ""
+    )
+
+
+log = GlobalLogManager()

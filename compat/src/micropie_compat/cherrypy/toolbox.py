@@ -1,0 +1,211 @@
+"""``Tool`` and its subclasses, and ``Toolbox``, a collection of tools by name.
+
+In configuration ``tools.NAME.on`` switches a tool on for a path; ``tools.NAME.OPTION`` sets a
+keyword argument of its function. The decorator ``@cherrypy.tools.NAME(option=...)`` does both for a
+handler or a class of handlers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from micropie_compat.cherrypy.hooks import HookMap
+from micropie_compat.cherrypy.serving import serving
+from micropie_compat.cherrypy.types import Section, Target
+from micropie_compat.missing import ADVICE
+from micropie_compat.originals import advice_on_tool
+from micropie_compat.stand_in import refuse_original
+
+
+class Tool:
+    """A function to call at a hook point of requests: ``Tool(point, callable, name=None,
+    priority=50)``.
+    """
+
+    namespace = "tools"
+
+    def __init__(
+        self,
+        point: str,
+        callable: Callable[..., object] | None,  # noqa: A002 - CherryPy's name
+        name: str | None = None,
+        priority: int = 50,
+    ) -> None:
+        refuse_original("cherrypy", callable)
+        self._point = point
+        self.callable: Any = callable
+        self._name = name
+        self._priority = priority
+        self.__doc__ = getattr(callable, "__doc__", None)
+
+    def _refuse_switch(self, *value: object) -> NoReturn:
+        """Raise ``AttributeError``, because ``on`` can't be set on a tool."""
+        raise AttributeError(
+            f"{self._path}.on can't be read or set in Python: write @{self._path}() above the "
+            f"handler, or {self._path}.on = True in the configuration"
+        )
+
+    on = property(_refuse_switch, _refuse_switch)
+
+    @property
+    def _path(self) -> str:
+        return f"{self.namespace}.{self._name}"
+
+    def _merged_args(self, d: Mapping[str, object] | None = None) -> Section:
+        """Return the tool's options for the current request, except ``on``. These options override
+        those in ``d``.
+        """
+        toolmap = serving.request.toolmaps.get(self.namespace, {})
+        merged = {**(d or {}), **toolmap.get(self._name, {})}
+        merged.pop("on", None)
+        return merged
+
+    def __call__(self, *args: object, **kwargs: object) -> Callable[[Target], Target]:
+        """Return a decorator that switches the tool on for a handler or a class of handlers."""
+        if args:
+            raise TypeError(f"the tool {self._name!r} takes keyword arguments only")
+
+        def decorate(target: Target) -> Target:
+            config = _own_config(target)
+            config[f"{self._path}.on"] = True
+            config.update({f"{self._path}.{name}": value for name, value in kwargs.items()})
+            return target
+
+        return decorate
+
+    def _setup(self) -> None:
+        """Attach the tool to the current request. Called if the tool is switched on for the
+        request's path.
+        """
+        self._attach(serving.request.hooks, self._merged_args())
+
+    def _attach(self, hooks: HookMap, options: Section) -> None:
+        """Add the tool's function to ``hooks``. Its keyword arguments are ``options``, except
+        ``priority``.
+        """
+        priority = options.pop("priority", None)
+        if priority is None:
+            priority = getattr(self.callable, "priority", self._priority)
+        hooks.attach(self._point, self._called, priority=priority, **options)
+
+    @property
+    def _called(self) -> Callable[..., object]:
+        """The function to be called by the hook."""
+        function: Callable[..., object] = self.callable
+        return function
+
+
+def _own_config(target: Any) -> Section:
+    """Return the configuration of a function or class as a dict that may be changed. A class gets
+    its own dict, so that changes don't affect its base class.
+    """
+    config: Section | None = getattr(target, "_cp_config", None)
+    is_inherited = isinstance(target, type) and "_cp_config" not in vars(target)
+    if config is None or is_inherited:
+        target._cp_config = config = dict(config or {})
+    return config
+
+
+class HandlerTool(Tool):
+    """A tool that may replace the handler. Its function returns True if it has set the response's
+    body.
+    """
+
+    def __init__(self, callable: Callable[..., object], name: str | None = None) -> None:  # noqa: A002 - CherryPy's name
+        super().__init__("before_handler", callable, name)
+
+    def handler(self, *args: object, **kwargs: object) -> Callable[..., object]:
+        """Return an exposed handler that calls this tool with these arguments."""
+
+        def handle(*others: object, **values: object) -> object:
+            self.callable(*args, **self._merged_args(kwargs))
+            return serving.response.body
+
+        handle.exposed = True  # type: ignore[attr-defined]
+        return handle
+
+    def _wrapper(self, **kwargs: object) -> None:
+        if self.callable(**kwargs):
+            serving.request.handler = None
+
+    @property
+    def _called(self) -> Callable[..., object]:
+        return self._wrapper
+
+
+class HandlerWrapperTool(Tool):
+    """A tool that wraps the handler: ``newhandler(next_handler, *args, **kwargs)`` is called
+    instead of the handler, and may call it.
+    """
+
+    def __init__(
+        self,
+        newhandler: Callable[..., object],
+        point: str = "before_handler",
+        name: str | None = None,
+        priority: int = 50,
+    ) -> None:
+        super().__init__(point, self._wrap, name, priority)
+        self.newhandler = newhandler
+
+    def _wrap(self, *args: object, **kwargs: object) -> None:
+        inner = serving.request.handler
+
+        def wrap(*others: object, **values: object) -> object:
+            return self.newhandler(inner, *others, **values)
+
+        serving.request.handler = wrap
+
+
+class ErrorTool(Tool):
+    """A tool that sets the response for an unexpected exception. Switching it on sets
+    ``request.error_response``.
+    """
+
+    def __init__(self, callable: Callable[..., object], name: str | None = None) -> None:  # noqa: A002 - CherryPy's name
+        super().__init__("", callable, name)
+
+    def _wrapper(self) -> None:
+        self.callable(**self._merged_args())
+
+    def _setup(self) -> None:
+        serving.request.error_response = self._wrapper
+
+
+class Toolbox:
+    """A set of tools, stored as attributes. Setting an attribute also sets the tool's name and
+    namespace.
+    """
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self._version = 0
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if isinstance(value, Tool):
+            if value._name is None:
+                value._name = name
+            value.namespace = self.namespace
+            self._version += 1  # invalidates the plans that are cached, see ``plans.py``
+        object.__setattr__(self, name, value)
+
+    # Type checkers accept any tool because of this method. At run time, it is called only for a
+    # missing tool.
+    def __getattr__(self, name: str) -> Any:
+        namespace = self.__dict__.get("namespace", "")
+        tool = f"{namespace}.{name}"
+        advice = ADVICE.get(f"cherrypy.{tool}") or advice_on_tool(namespace, name)
+        raise AttributeError(f"there is no tool {tool}{f' here: {advice}' if advice else ''}")
+
+    def register(self, point: str, **kwargs: Any) -> Callable[[Target], Target]:
+        """Decorate a function to add it as a tool, under its own name or ``name``. ``priority``:
+        see ``Tool``.
+        """
+
+        def decorate(function: Any) -> Any:
+            attribute = kwargs.get("name", function.__name__)
+            setattr(self, attribute, Tool(point, function, **kwargs))
+            return function
+
+        return decorate

@@ -1,0 +1,268 @@
+"""Compatibility module for ``pixie_web``: ``from micropie_compat.pixie_web import route, run,
+Response, RouteType, proc_env``.
+
+All routes are added to one ``App``, ``app``. ``run()`` serves it; other servers can load it from
+the program's module. A route's ``RouteType`` declares where its handler runs. Open ``templates.py``
+to change ``Template``.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import signal
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
+from enum import Enum, StrEnum
+from typing import Any, TypeVar
+
+from micropie import App, SetupError, run_in
+from micropie import Response as _Response
+from micropie import request as _current
+from micropie import static_file as _static_file
+from micropie_compat.core import current
+from micropie_compat.pixie_web.templates import Literal as Literal
+from micropie_compat.pixie_web.templates import Template as Template
+from micropie_compat.pixie_web.templates import Unsafe as Unsafe
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+app = App()
+_pooled: list[Callable[..., Any]] = []  # handlers with RouteType.pool
+
+
+class RouteType(Enum):
+    """Where a route's handler runs."""
+
+    sync = "loop"
+    """On the main process's event loop, one request at a time: for handlers that are fast."""
+    asnc = "async"
+    """On the main process's event loop: for ``async def``."""
+    sync_thread = "thread"
+    """In a thread: for handlers that block, for example on a database."""
+    pool = "process"
+    """In a process of the pool: for long computations. If the handler yields values, each is sent
+    at once.
+    """
+    stream = pool
+    """The same as ``pool``, for generators."""
+
+
+class ProcessType(StrEnum):
+    """The kinds of processes: values of ``proc_env.proc_type``."""
+
+    main = "main"
+    pool = "pool"
+
+
+class _ProcessEnvironment:
+    """The class of ``proc_env``, which reports the kind of the current process."""
+
+    @property
+    def proc_type(self) -> ProcessType:
+        """``ProcessType.main``, or ``ProcessType.pool`` in a process of the pool."""
+        request = current.get(None)
+        return (
+            ProcessType.pool
+            if request is not None and request._exchange.is_pooled
+            else ProcessType.main
+        )
+
+
+proc_env = _ProcessEnvironment()
+
+
+class Env:
+    """A handler's request object. It also has all attributes of ``micropie.Request``."""
+
+    @property
+    def verb(self) -> str:
+        """The request's method, such as GET or POST."""
+        return _current.method
+
+    @property
+    def form(self) -> dict[str, Any]:
+        """The first value of each field of a form."""
+        return dict(_current.form)
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The first value of each parameter of the query."""
+        return dict(_current.query)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_current, name)
+
+
+class Response(_Response):
+    """A response that a handler returns: ``Response(body, code, content_type, headers, cookies)``.
+
+    ``content_type`` is "text/html" by default.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        body: object = "",
+        code: int = 200,
+        content_type: str | None = "text/html",
+        headers: Mapping[str, object] | Iterable[tuple[str, object]] | None = None,
+        cookies: Mapping[str, object] | None = None,
+    ) -> None:
+        pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+        super().__init__(body, code, [(name, str(value)) for name, value in pairs], content_type)
+        for name, value in (cookies or {}).items():
+            self.set_cookie(name, str(value))
+
+    @property
+    def code(self) -> int:
+        """The status as a number."""
+        return self.status
+
+    @code.setter
+    def code(self, code: int) -> None:
+        self.status = code
+
+
+simple_response = Response
+
+
+class header(Response):  # noqa: N801 - pixie_web's name
+    """The status and headers of a generator's response. Yield it first: ``yield header(404)``. This
+    isn't possible in a process of the pool, because status and headers have been sent already.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        code: int = 200,
+        content_type: str | None = "text/html",
+        headers: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(None, code, content_type, headers)
+
+
+def _without_header(chunks: Generator[object, Any, Any]) -> Iterator[object]:
+    """Return a generator's chunks without the leading ``header``, whose values are set on the
+    response.
+    """
+    first = next(chunks, None)
+    if not isinstance(first, header):
+        return _resumed(first, chunks)
+    if not _current._exchange.is_pooled:
+        answer = _current.response
+        answer.status, answer.content_type = first.status, first.content_type
+        for name, value in first.pairs:
+            answer.headers[name] = value
+    elif first.status != 200 or first.pairs:
+        raise SetupError(
+            "header() with a status or with headers doesn't work in a process of the pool: use "
+            "RouteType.sync_thread, or return Response(body, code, content_type, headers)"
+        )
+    return chunks
+
+
+def _resumed(first: object, chunks: Generator[object, Any, Any]) -> Iterator[object]:
+    with closing(chunks):
+        if first is not None:
+            yield first
+        yield from chunks
+
+
+def route(
+    path: str, route_type: RouteType = RouteType.pool, action: str | Iterable[str] = "GET"
+) -> Callable[[Handler], Handler]:
+    """Register the decorated function as the handler of ``path``, which may have wildcards such as
+    ``/file/<name>``. The handler's first parameter is ``env``.
+
+    ``action``: one method or several.
+
+    Raises ``SetupError`` for an ``async def`` handler without ``RouteType.asnc``, and for a ``def``
+    handler with this type.
+    """
+    methods = [action] if isinstance(action, str) else list(action)
+
+    def register(function: Handler) -> Handler:
+        is_async = inspect.iscoroutinefunction(function)
+        if is_async is not (route_type is RouteType.asnc):
+            spelling = "asnc" if is_async else "sync, sync_thread or pool"
+            raise SetupError(
+                f"{function.__name__}: for {'async ' * is_async}def functions, write "
+                f"RouteType.{spelling} in @route"
+            )
+        parameters = [*inspect.signature(function).parameters.values()]
+
+        @functools.wraps(function)
+        def call(*arguments: object, **values: object) -> object:
+            result: object = function(Env(), *arguments, **values)
+            return _without_header(result) if inspect.isgenerator(result) else result
+
+        @functools.wraps(function)
+        async def call_async(*arguments: object, **values: object) -> object:
+            return await function(Env(), *arguments, **values)
+
+        handler: Any = call_async if is_async else call
+        # Hide ``env`` from micropie, which would treat it as a request parameter.
+        handler.__signature__ = inspect.Signature(parameters[1:])
+        if not is_async:
+            # A generator that isn't async would block the event loop, so it runs in a thread.
+            in_thread = route_type is RouteType.sync and inspect.isgeneratorfunction(function)
+            placement: Any = "thread" if in_thread else route_type.value
+            handler = run_in(placement)(handler)
+            if placement == "process":
+                _pooled.append(handler)
+        app.route(path, methods)(handler)
+        return handler  # type: ignore[no-any-return]
+
+    return register
+
+
+def static_file(
+    filename: str, path: str = ".", max_age: int = 38400, content_type: str | None = None
+) -> _Response:
+    """Return a response with a file in the directory ``path``. Clients may cache it for ``max_age``
+    seconds.
+    """
+    return _static_file(filename, path, content_type=content_type, max_age=max_age)
+
+
+def cached_file(path: str, root: str = ".", max_age: int = 38400) -> _Response:
+    """Return a response with a file in the directory ``root``. The file's content is cached in
+    memory.
+    """
+    return _static_file(path, root, cached=True, max_age=max_age)
+
+
+def run(host: str = "localhost", port: int = 8000, workers: bool | int | None = True) -> None:
+    """Serve the routes until the process is stopped by a signal.
+
+    ``workers``: the number of processes in the pool. True means one per processor, False or None
+    means none.
+    """
+    settings = app._micropie.settings
+    if workers:
+        settings["processes"] = None if workers is True else workers
+    else:
+        for handler in _pooled:
+            run_in("thread")(handler)
+    app.run(host="127.0.0.1" if host == "localhost" else host, port=port)
+
+
+class Server:
+    """The class of ``server``, whose methods control the running server."""
+
+    route = staticmethod(route)
+    run = staticmethod(run)
+    proc_env = proc_env
+    application = app
+    """The application, both WSGI and ASGI."""
+
+    def close_server(self) -> None:
+        """Stop the server once the current responses have been sent."""
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+server = Server()

@@ -1,0 +1,670 @@
+"""The bus and its plugins, beside the original's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import pytest
+from cherrypy.process import plugins as original_plugins
+from cherrypy.process import wspbus as original_bus
+
+from micropie_compat.cherrypy.process import plugins, wspbus
+from tests.support.waiting import PATIENCE, until
+
+
+class Process(NamedTuple):
+    """The two modules of one side."""
+
+    wspbus: Any
+    plugins: Any
+
+
+@pytest.fixture(params=["original", "ours"])
+def process(request: pytest.FixtureRequest) -> Process:
+    """The package: the original, then ours."""
+    return Process(original_bus, original_plugins) if request.param == "original" else OURS
+
+
+OURS = Process(wspbus, plugins)
+
+
+@pytest.fixture
+def bus(process: Process, own_threads: None) -> Iterator[Any]:
+    bus = process.wspbus.Bus()
+    yield bus
+    bus.state = process.wspbus.states.EXITING  # so that it does not exit at the end of the tests
+
+
+@pytest.fixture
+def our_bus(own_threads: None) -> Iterator[wspbus.Bus]:
+    bus = wspbus.Bus()
+    yield bus
+    bus.state = wspbus.states.EXITING
+
+
+def logged(bus: Any) -> list[str]:
+    lines: list[str] = []
+    bus.subscribe("log", lambda message, level: lines.append(message))
+    return lines
+
+
+# -- channels --------------------------------------------------------------------------------------
+
+
+def test_subscribers_are_called_by_their_priorities(bus: Any) -> None:
+    def second(value: int) -> str:
+        return f"second {value}"
+
+    def first(value: int) -> str:
+        return f"first {value}"
+
+    first.priority = 10  # type: ignore[attr-defined]
+    bus.subscribe("mine", second)
+    bus.subscribe("mine", first)
+
+    @bus.subscribe("mine", priority=90)
+    def last(value: int) -> str:
+        return f"last {value}"
+
+    assert bus.publish("mine", 1) == ["first 1", "second 1", "last 1"]
+    bus.unsubscribe("mine", second)
+    bus.unsubscribe("mine", second)
+    assert bus.publish("mine", value=2) == ["first 2", "last 2"]
+    assert bus.publish("unknown") == []
+
+
+def test_all_are_called_when_one_fails(process: Process, bus: Any) -> None:
+    lines, called = logged(bus), []
+
+    def fail() -> None:
+        raise LookupError("first")
+
+    bus.subscribe("mine", fail, 10)
+    bus.subscribe("mine", lambda: called.append(1), 20)
+    with pytest.raises(process.wspbus.ChannelFailures, match="LookupError") as raised:
+        bus.publish("mine")
+    assert called == [1]
+    assert bool(raised.value)
+    assert [type(error) for error in raised.value.get_instances()] == [LookupError]
+    assert repr(raised.value) == str(raised.value) == "LookupError('first')"
+    assert "mine" in lines[0]
+    assert "LookupError: first" in lines[0]
+
+
+def test_a_log_that_fails_is_not_logged(process: Process, bus: Any) -> None:
+    def fail(message: str, level: int) -> None:
+        raise OSError("full")
+
+    bus.subscribe("log", fail)
+    with pytest.raises(process.wspbus.ChannelFailures):
+        bus.log("x")
+
+
+def test_exits_pass_through(process: Process, bus: Any) -> None:
+    def fail() -> None:
+        raise LookupError
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    def leave() -> None:
+        raise SystemExit
+
+    bus.subscribe("mine", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        bus.publish("mine")
+    bus.unsubscribe("mine", interrupt)
+    bus.subscribe("mine", leave)
+    with pytest.raises(SystemExit) as raised:
+        bus.publish("mine")
+    assert not raised.value.code
+    bus.subscribe("mine", fail, 10)
+    with pytest.raises(SystemExit) as raised:
+        bus.publish("mine")
+    assert raised.value.code or process.wspbus is original_bus  # there None is a success
+
+
+def test_failures_without_an_exception() -> None:
+    failures = wspbus.ChannelFailures()
+    failures.handle_exception()
+    assert not failures
+    assert isinstance(failures, Exception)
+
+
+# -- states ----------------------------------------------------------------------------------------
+
+
+def test_a_life(process: Process, bus: Any) -> None:
+    states, seen = process.wspbus.states, []
+    assert bus.state is states.STOPPED
+    for channel in ("start", "stop", "exit", "graceful"):
+        bus.subscribe(channel, lambda channel=channel: seen.append((channel, str(bus.state))))
+    lines = logged(bus)
+    bus.start()
+    bus.graceful()
+    bus.stop()
+    assert bus.state is states.STOPPED
+    bus.start()
+    bus.exit()
+    assert seen == [
+        ("start", "states.STARTING"),
+        ("graceful", "states.STARTED"),
+        ("stop", "states.STOPPING"),
+        ("start", "states.STARTING"),
+        ("stop", "states.STOPPING"),
+        ("exit", "states.EXITING"),
+    ]
+    assert lines[:2] == ["Bus STARTING", "Bus STARTED"]
+    assert lines[-1] == "Bus EXITED"
+    bus.block()
+
+
+def test_what_starts_may_fail(process: Process, bus: Any) -> None:
+    ended: list[str] = []
+
+    def fail() -> None:
+        raise OSError("no port")
+
+    bus.subscribe("start", fail)
+    bus.subscribe("stop", lambda: ended.append("stop"))
+    bus.subscribe("exit", lambda: ended.append("exit"))
+    if process is not OURS:  # there that ends the process
+        return
+    with pytest.raises(wspbus.ChannelFailures, match="no port"):
+        bus.start()
+    assert ended == ["stop", "exit"]
+    assert bus.state is wspbus.states.EXITING
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interrupted_start(bus: Any, error: type[BaseException]) -> None:
+    def fail() -> None:
+        raise error
+
+    bus.subscribe("start", fail)
+    with pytest.raises(error):
+        bus.start()
+    bus.stop()
+
+
+def test_waiting_for_a_state_publishes(process: Process, bus: Any) -> None:
+    seen: list[int] = []
+
+    def count() -> None:
+        seen.append(1)
+        if len(seen) == 2:
+            bus.exit()
+
+    bus.subscribe("main", count)
+    bus.start()
+    bus.block(interval=0.001)
+    assert len(seen) == 2
+    bus.wait([process.wspbus.states.EXITING, process.wspbus.states.STARTED])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, SystemExit])
+def test_blocking_ends_with_an_interrupt(our_bus: wspbus.Bus, error: type[BaseException]) -> None:
+    def interrupt() -> None:
+        raise error
+
+    our_bus.start()
+    our_bus.wait = lambda *_: interrupt()  # type: ignore[method-assign]
+    if error is SystemExit:
+        with pytest.raises(SystemExit):
+            our_bus.block()
+    else:
+        our_bus.block()
+    assert our_bus.state is wspbus.states.EXITING
+
+
+def test_blocking_waits_for_threads(bus: Any) -> None:
+    go_on = threading.Event()
+    worker = threading.Thread(target=go_on.wait, name="a worker")
+    worker.start()
+    lines = logged(bus)
+    bus.subscribe("log", lambda message, level: go_on.set() if "a worker" in message else None)
+    bus.start()
+    bus.exit()
+    bus.block()
+    assert not worker.is_alive()
+    assert any("a worker" in line for line in lines)
+
+
+def test_a_callback_after_the_start(process: Process, bus: Any) -> None:
+    called: list[Any] = []
+    thread = bus.start_with_callback(
+        lambda *args, **kwargs: called.append((args, kwargs, bus.state)), (1,), {"a": 2}
+    )
+    thread.join(PATIENCE)
+    assert called == [((1,), {"a": 2}, process.wspbus.states.STARTED)]
+    bus.exit()
+
+
+def test_a_failure_at_the_exit_of_a_hosted_process_is_raised(our_bus: wspbus.Bus) -> None:
+    def fail() -> None:
+        raise LookupError
+
+    our_bus.subscribe("exit", fail)
+    our_bus.follow_start()
+    assert our_bus.is_hosted
+    with pytest.raises(wspbus.ChannelFailures):
+        our_bus.follow_stop()
+    our_bus.follow_stop()
+
+
+def test_a_server_from_outside_starts_and_stops(our_bus: wspbus.Bus) -> None:
+    seen: list[str] = []
+    for channel in ("start", "stop", "exit"):
+        our_bus.subscribe(channel, lambda channel=channel: seen.append(channel))
+    our_bus.follow_start()
+    our_bus.follow_start()
+    with pytest.raises(RuntimeError, match="gunicorn"):
+        our_bus.restart()
+    our_bus.follow_stop()
+    our_bus.follow_stop()
+    assert seen == ["start", "stop", "exit"]
+
+
+def test_a_program_that_started_the_bus_is_left_alone(our_bus: wspbus.Bus) -> None:
+    our_bus.start()
+    our_bus.follow_start()
+    our_bus.follow_stop()
+    assert our_bus.state is wspbus.states.STARTED
+    our_bus.exit()
+    our_bus.serves_itself = True
+    our_bus.follow_start()
+    assert our_bus.state is wspbus.states.EXITING
+
+
+def test_an_exit_while_a_hosted_process_starts(our_bus: wspbus.Bus) -> None:
+    our_bus.subscribe("start", our_bus.exit)
+    our_bus.follow_start()
+    assert our_bus.state is wspbus.states.STARTED
+
+
+# -- programs --------------------------------------------------------------------------------------
+
+BUS = """
+import os, signal, sys, threading
+from micropie_compat.cherrypy.process import plugins, wspbus
+
+bus = wspbus.Bus()
+bus.subscribe("log", lambda message, level: print(message, flush=True))
+"""
+
+
+def run(
+    tmp_path: Path, script: str, *arguments: str, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    path = tmp_path / "program.py"
+    path.write_text(BUS + script)
+    command = [sys.executable, str(path), *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=PATIENCE, check=False, **options
+    )
+
+
+@pytest.mark.processes
+def test_a_program_that_forgets_to_exit(tmp_path: Path) -> None:
+    done = run(
+        tmp_path, "bus.subscribe('stop', lambda: print('stopped'))\nbus.start()\nbus.start()"
+    )
+    assert done.stdout.endswith("Bus EXITED\n")
+    assert done.stdout.count("stopped") == 1
+    assert done.returncode == 0
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("channel", ["start", "exit"])
+def test_a_program_that_can_not_exit_in_order(tmp_path: Path, channel: str) -> None:
+    listener = {"start": "bus.exit", "exit": "lambda: 1 / 0"}[channel]
+    done = run(
+        tmp_path,
+        f"bus.subscribe({channel!r}, {listener})\nbus.start()\nbus.exit()\nprint('not reached')",
+    )
+    assert done.returncode == 70
+    assert "not reached" not in done.stdout
+
+
+@pytest.mark.processes
+def test_a_restart_runs_the_program_again(tmp_path: Path) -> None:
+    script = """
+again = os.path.exists("marker")
+open("marker", "w").close()
+print("arguments", sys.argv[1:], "again" if again else "first", flush=True)
+os.mkdir("elsewhere") if not again else None
+os.chdir("elsewhere")
+bus.start()
+if not again:
+    threading.Thread(target=bus.restart).start()
+    bus.block()
+"""
+    done = run(tmp_path, script, "--one", "two words", cwd=tmp_path)
+    assert done.stdout.count("arguments ['--one', 'two words']") == 2
+    assert "again" in done.stdout
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.processes
+def test_signals(tmp_path: Path) -> None:
+    script = """
+before = signal.getsignal(signal.SIGTERM)
+handler = plugins.SignalHandler(bus)
+bus.subscribe("graceful", lambda: print("graceful"))
+handler.subscribe()
+bus.start()
+signal.raise_signal(signal.SIGUSR1)
+signal.raise_signal(signal.SIGTERM)
+bus.block()
+handler.unsubscribe()
+print(signal.getsignal(signal.SIGTERM) == before)
+"""
+    done = run(tmp_path, script, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0
+    assert (
+        "Caught signal SIGUSR1.\nBus graceful\ngraceful\nCaught signal SIGTERM.\nBus STOPPING"
+        in done.stdout
+    )
+    assert done.stdout.endswith("True\n")
+
+
+@pytest.mark.processes
+def test_a_hangup_of_a_process_without_a_terminal_restarts(tmp_path: Path) -> None:
+    script = """
+if os.path.exists("marker"):
+    sys.exit("again")
+open("marker", "w").close()
+plugins.SignalHandler(bus).subscribe()
+bus.start()
+signal.raise_signal(signal.SIGHUP)
+bus.block()
+"""
+    done = run(tmp_path, script, stdin=subprocess.DEVNULL, cwd=tmp_path)
+    assert (done.stderr, done.returncode) == ("again\n", 1)
+
+
+def test_a_hangup_of_a_process_with_a_terminal_exits(
+    our_bus: wspbus.Bus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lines = logged(our_bus)
+    with (tmp_path / "input").open("w") as opened:
+        monkeypatch.setattr("sys.stdin", opened)
+        monkeypatch.setattr("os.isatty", lambda descriptor: descriptor == opened.fileno())
+        plugins.SignalHandler(our_bus).handle_SIGHUP()
+    assert "Exiting" in lines[0]
+    assert our_bus.state is wspbus.states.EXITING
+
+
+def test_signals_by_name_and_number(our_bus: wspbus.Bus) -> None:
+    handler = plugins.SignalHandler(our_bus)
+    seen: list[int] = []
+    handler.set_handler("SIGUSR2", lambda: seen.append(1))
+    signal.raise_signal(signal.SIGUSR2)
+    handler.set_handler(signal.SIGUSR2.value, lambda: seen.append(2))
+    signal.raise_signal(signal.SIGUSR2)
+    assert seen == [1, 2]
+    handler.set_handler(signal.SIGUSR2)
+    assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
+    handler.unsubscribe()
+    for name in ("SIGNONE", 4711):
+        with pytest.raises(ValueError, match="No such signal"):
+            handler.set_handler(name)
+    handler.handlers = {"SIGNONE": our_bus.exit}
+    handler.subscribe()
+
+
+# -- plugins ---------------------------------------------------------------------------------------
+
+
+def test_a_plugin_subscribes_its_methods(process: Process, bus: Any) -> None:
+    class Plugin(process.plugins.SimplePlugin):  # type: ignore[name-defined]
+        seen: ClassVar[list[str]] = []
+
+        def start(self) -> None:
+            self.seen.append("start")
+
+        def mine(self, text: str) -> None:
+            self.seen.append(text)
+
+    plugin = Plugin(bus)
+    bus.listeners["mine"] = set()
+    plugin.subscribe()
+    bus.start()
+    bus.publish("mine", "hello")
+    plugin.unsubscribe()
+    bus.publish("mine", "unheard")
+    bus.exit()
+    assert plugin.seen == ["start", "hello"]
+
+
+def test_a_background_task_runs_until_it_is_cancelled(process: Process, bus: Any) -> None:
+    ran = threading.Event()
+    task = process.plugins.BackgroundTask(
+        0.001, lambda *args, **kwargs: ran.set(), [1], {"a": 1}, bus=bus
+    )
+    assert not task.running
+    task.start()
+    assert ran.wait(PATIENCE)
+    assert task.running
+    assert task.daemon
+    task.cancel()
+    task.join(PATIENCE)
+    assert not task.running
+
+
+def test_a_background_task_ends_with_an_exception(our_bus: wspbus.Bus) -> None:
+    lines = logged(our_bus)
+    task = plugins.BackgroundTask(0.001, lambda: 1 / 0, bus=our_bus)
+    task.start()
+    task.join(PATIENCE)
+    assert "ZeroDivisionError" in lines[0]
+    alone = plugins.BackgroundTask(0.001, lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        alone.run()
+
+
+def test_a_monitor_follows_the_bus(process: Process, bus: Any) -> None:
+    ran = threading.Event()
+    monitor = process.plugins.Monitor(bus, ran.set, frequency=0.001, name="my monitor")
+    monitor.subscribe()
+    bus.start()
+    assert monitor.thread.name == "my monitor"
+    assert ran.wait(PATIENCE)
+    first = monitor.thread
+    bus.graceful()
+    assert monitor.thread is not first
+    monitor.start()
+    bus.exit()
+    assert monitor.thread is None
+    monitor.stop()
+    never = process.plugins.Monitor(bus, ran.set, frequency=0)
+    never.start()
+    assert never.thread is None
+
+
+def test_a_monitor_may_stop_itself(process: Process, bus: Any) -> None:
+    stopped = threading.Event()
+    threads: list[Any] = []
+
+    def stop() -> None:
+        threads.append(threading.current_thread())
+        monitor.stop()
+        stopped.set()
+
+    monitor = process.plugins.Monitor(bus, stop, frequency=0.001)
+    monitor.start()
+    assert monitor.thread is None or monitor.thread.name == "Monitor"
+    assert stopped.wait(PATIENCE)
+    if process.plugins is not plugins:
+        threads[0].cancel()  # the original's would go on
+    threads[0].join(PATIENCE)
+    assert not threads[0].is_alive()
+
+
+def test_the_autoreloader_restarts_when_a_file_has_changed(
+    process: Process, bus: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "watched.txt"
+    file.write_text("1")
+    restarted = threading.Event()
+    bus.restart = restarted.set
+    reloader = process.plugins.Autoreloader(bus, frequency=0.001, match="^compat")
+    reloader.files.add(str(file))
+    assert __file__ in reloader.sysfiles()
+    reloader.subscribe()
+    bus.start()
+    for number in range(1000):
+        file.write_text("x" * number)
+        os.utime(file, (number, number))
+        if restarted.wait(0.02):
+            break
+    assert restarted.is_set()
+    bus.exit()
+
+
+def test_the_autoreloader_sees_files_go(our_bus: wspbus.Bus, tmp_path: Path) -> None:
+    file = tmp_path / "watched.txt"
+    file.write_text("1")
+    restarted: list[int] = []
+    our_bus.restart = lambda: restarted.append(1)  # type: ignore[method-assign]
+    reloader = plugins.Autoreloader(our_bus, match="^no module$")
+    reloader.files.update([str(file), str(tmp_path / "none")])
+    reloader.run()
+    reloader.run()
+    assert not restarted
+    file.unlink()
+    reloader.run()
+    assert restarted
+    our_bus.is_hosted = True
+    reloader.start()
+    assert reloader.thread is None
+
+
+def test_the_autoreloader_looks_once_for_two_starts(our_bus: wspbus.Bus) -> None:
+    reloader = plugins.Autoreloader(our_bus, frequency=60, match="^no module$")
+    reloader.start()
+    first = reloader.thread
+    reloader.start()
+    assert reloader.thread is first
+    reloader.stop()
+
+
+def test_threads_are_numbered(process: Process, bus: Any) -> None:
+    seen: list[tuple[str, int]] = []
+    manager = process.plugins.ThreadManager(bus)
+    manager.subscribe()
+    bus.subscribe("start_thread", lambda number: seen.append(("start", number)))
+    bus.subscribe("stop_thread", lambda number: seen.append(("stop", number)))
+    bus.publish("release_thread")
+    bus.publish("acquire_thread")
+    bus.publish("acquire_thread")
+    other = threading.Thread(target=bus.publish, args=("acquire_thread",))
+    other.start()
+    other.join(PATIENCE)
+    bus.publish("release_thread")
+    bus.publish("acquire_thread")
+    bus.graceful()
+    assert seen[:3] == [("start", 1), ("start", 2), ("stop", 1)]
+    assert len(seen) == 6
+    assert manager.threads == {}
+
+
+def test_a_file_with_the_process_s_number(process: Process, bus: Any, tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    plugin = process.plugins.PIDFile(bus, str(file))
+    plugin.subscribe()
+    bus.start()
+    assert file.read_text() == f"{os.getpid()}\n"
+    bus.start()
+    bus.exit()
+    assert not file.exists()
+    plugin.exit()
+
+
+@pytest.mark.processes
+def test_privileges_are_dropped(tmp_path: Path) -> None:
+    script = """
+dropped = plugins.DropPrivileges(bus, umask=0o027, uid=os.getuid(), gid=os.getgid())
+dropped.subscribe()
+bus.start()
+bus.start()
+print(oct(os.umask(0)))
+"""
+    done = run(tmp_path, script)
+    assert done.stdout.count("User ") == 1
+    assert "0o27\n" in done.stdout
+    plugin = plugins.DropPrivileges(wspbus.Bus(), uid="root", gid="root")
+    assert (plugin.uid, plugin.gid) == (0, 0)
+    assert "group" in run(tmp_path, "plugins.DropPrivileges(bus).start()").stdout
+
+
+def test_root_s_other_groups_are_left(our_bus: wspbus.Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[Any] = []
+    for name in ("setgroups", "setgid"):
+        monkeypatch.setattr(f"os.{name}", lambda value, name=name: called.append((name, value)))
+    for euid in (0, 1000):
+        monkeypatch.setattr("os.geteuid", lambda euid=euid: euid)
+        plugins.DropPrivileges(our_bus, gid=7).start()
+    assert called == [("setgroups", []), ("setgid", 7), ("setgid", 7)]
+
+
+@pytest.mark.processes
+def test_a_program_goes_to_the_background(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    script = f"""
+plugins.Daemonizer(bus, stdout={str(out)!r}).subscribe()
+first = os.getpid(), os.getsid(0)
+bus.start()
+bus.publish("start")
+print("daemon", first[0] != os.getpid(), first[1] != os.getsid(0), os.getsid(0) != os.getpid(), flush=True)
+bus.exit()
+"""
+    done = run(tmp_path, script)
+    assert done.returncode == 0
+    until(lambda: out.exists() and "Bus EXITED" in out.read_text())
+    assert "daemon True True True" in out.read_text()
+    assert "Already daemonized" in out.read_text()
+
+
+def test_a_daemon_is_warned_of_its_threads(
+    our_bus: wspbus.Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = logged(our_bus)
+    daemonized: list[Any] = []
+    monkeypatch.setattr(
+        plugins.Daemonizer, "daemonize", lambda *arguments: daemonized.append(arguments)
+    )
+    plugin = plugins.Daemonizer(our_bus)
+    go_on = threading.Event()
+    worker = threading.Thread(target=go_on.wait, name="a worker")
+    worker.start()
+    plugin.start()
+    go_on.set()
+    worker.join()
+    assert "a worker" in lines[0]
+    assert daemonized
+    our_bus.is_hosted = True
+    with pytest.raises(RuntimeError, match="gunicorn --daemon"):
+        plugins.Daemonizer(our_bus).start()
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    until(
+        lambda: (
+            not [
+                t
+                for t in threading.enumerate()
+                if isinstance(t, plugins.BackgroundTask) and t not in before
+            ]
+        )
+    )

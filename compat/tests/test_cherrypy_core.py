@@ -1,0 +1,994 @@
+"""Dispatch, requests, responses, errors and configuration: the original and ours, in each world."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cherrypy as original
+import pytest
+
+from compat.tests.conftest import Serve, page
+from micropie import App
+from micropie_compat import cherrypy as ours
+from tests.support.waiting import until
+
+
+def exposed(cherrypy: Any, **config: Any) -> Callable[[Any], Any]:
+    """Expose a function with configuration; ``a__b`` stands for ``a.b``."""
+
+    def decorate(function: Any) -> Any:
+        function._cp_config = {name.replace("__", "."): value for name, value in config.items()}
+        return cherrypy.expose(function)
+
+    return decorate
+
+
+# -- expose, popargs -------------------------------------------------------------------------------
+
+
+def test_expose(module: Any) -> None:
+    class Root:
+        @module.expose
+        def plain(self) -> str:
+            return ""
+
+        @module.expose()
+        def called(self) -> str:
+            return ""
+
+        @module.expose("other.name")
+        def one(self) -> str:
+            return ""
+
+        @module.expose(["first", "second"])
+        def two(self) -> str:
+            return ""
+
+        @module.expose(alias="third")
+        def three(self) -> str:
+            return ""
+
+    names = {name for name, value in vars(Root).items() if getattr(value, "exposed", False)}
+    assert names == {
+        "plain",
+        "called",
+        "one",
+        "other_name",
+        "two",
+        "first",
+        "second",
+        "three",
+        "third",
+    }
+
+
+def test_popargs_knows_its_options() -> None:
+    with pytest.raises(TypeError, match="handler="):
+        ours.popargs("a", other=1)
+
+
+def test_a_dispatch_method_may_not_add_segments(serve_root: Serve) -> None:
+    class Root:
+        def _cp_dispatch(self, vpath: list[str]) -> Any:
+            vpath.insert(0, "more")
+            return self
+
+    assert serve_root(Root()).get("/a").status_code == 500
+
+
+def test_a_dispatch_method_of_another_name(cherrypy: Any, serve_root: Serve) -> None:
+    class Root:
+        def follow(self, vpath: list[str]) -> Any:
+            cherrypy.request.params["name"] = vpath[0]
+            return self
+
+        @cherrypy.expose
+        def index(self, name: str = "none") -> str:
+            return name
+
+    dispatcher = cherrypy.dispatch.Dispatcher(dispatch_method_name="follow")
+    client = serve_root(Root(), {"/": {"request.dispatch": dispatcher}})
+    assert client.get("/ann/").text == "ann"
+
+
+def test_a_dispatcher_checks_its_table(module: Any) -> None:
+    with pytest.raises(ValueError, match="translate"):
+        module.dispatch.Dispatcher(translate=5)
+    module.dispatch.Dispatcher(translate={45: 95})
+
+
+def test_names_with_two_underscores_are_not_published(serve_our_root: Serve) -> None:
+    client = serve_our_root(type("Root", (), {"index": ours.expose(lambda self: "index")})())
+    assert client.get("/__class__/").status_code == client.get("/__class__").status_code == 404
+
+
+def test_wrong_arguments_of_what_has_no_signature(serve_our_root: Serve) -> None:
+    class Root:
+        pass
+
+    class Odd:
+        exposed = True
+        __signature__ = "none"
+
+        def __call__(self) -> str:
+            raise TypeError
+
+    root: Any = Root()
+    root.odd = Odd()
+    assert serve_our_root(root).get("/odd").status_code == 500
+
+
+def test_mismatched_parameters_are_hidden_if_configured(cherrypy: Any, serve_root: Serve) -> None:
+    class Root:
+        @exposed(cherrypy, request__show_mismatched_params=False)
+        def hidden(self, a: str) -> str:
+            return a
+
+    assert "Missing parameters" not in serve_root(Root()).get("/hidden").text
+
+
+def test_page_handlers_of_tools(cherrypy: Any, serve_root: Serve) -> None:
+    """Tools change the arguments of a handler."""
+
+    def rename() -> None:
+        handler = cherrypy.request.handler
+        handler.kwargs = {**handler.kwargs, "name": "renamed"}
+        handler.args = ["first"]
+
+    class Root:
+        @exposed(cherrypy, hooks__before_handler=rename)
+        def index(self, *args: str, **values: str) -> str:
+            return f"{args} {values}"
+
+    text = serve_root(Root()).get("/?a=1").text
+    assert text == "('first',) {'a': '1', 'name': 'renamed'}"
+
+
+def test_a_plain_page_handler(cherrypy: Any, serve_root: Serve) -> None:
+    def dispatch(path: str) -> None:
+        handler = (
+            cherrypy._cpdispatch.PageHandler
+            if cherrypy is original
+            else cherrypy.dispatch.PageHandler
+        )
+        cherrypy.request.config = dict(cherrypy.config)
+        cherrypy.request.handler = handler(lambda a, b: f"{path} {a} {b}", "1", b="2")
+        cherrypy.request.handler.kwargs = {**cherrypy.request.handler.kwargs, "b": "3"}
+
+    client = serve_root(None, {"/": {"request.dispatch": dispatch}})
+    assert client.get("/x").text == "/x 1 3"
+
+
+def test_a_dispatcher_without_a_handler(cherrypy: Any, serve_root: Serve) -> None:
+    def dispatch(path: str) -> None:
+        cherrypy.request.config = dict(cherrypy.config)
+        cherrypy.response.body = b"of the dispatcher"
+
+    client = serve_root(None, {"/": {"request.dispatch": dispatch}})
+    assert client.get("/x").content == b"of the dispatcher"
+
+
+@pytest.mark.parametrize("name", ["RoutesDispatcher", "XMLRPCDispatcher"])
+def test_what_is_not_here_says_what_to_write(name: str) -> None:
+    with pytest.raises(NotImplementedError, match="there is no"):
+        getattr(ours.dispatch, name)()
+
+
+def test_the_configuration_of_a_default_handler(cherrypy: Any, serve_root: Serve) -> None:
+    """It comes before that of what lies deeper."""
+
+    class Deep:
+        _cp_config = {"own.value": "deep"}
+
+    class Root:
+        deep = Deep()
+
+        @exposed(cherrypy, own__value="default", own__other="default")
+        def default(self, *args: str) -> str:
+            return f"{cherrypy.request.config['own.value']} {cherrypy.request.config['own.other']}"
+
+    client = serve_root(Root())
+    assert client.get("/x").text == "default default"
+    assert client.get("/deep/y").text == "deep default"
+
+
+# -- requests --------------------------------------------------------------------------------------
+
+
+def test_what_a_request_knows(cherrypy: Any, serve_root: Serve) -> None:
+    class Root:
+        @cherrypy.expose
+        def index(self, **values: str) -> str:
+            request = cherrypy.request
+            found = [
+                request.protocol,
+                request.server_protocol,
+                request.header_list and True,
+                request.remote.ip and True,
+                request.local.port and True,
+                request.stage,
+                request.prev,
+                request.closed,
+                bool(str(request.unique_id)),
+                request.toolmaps["tools"]["encode"]["on"],
+                sorted(request.hooks),
+                next(iter(request.headers.elements("Accept"))).value,
+                "text" in request.headers.get("Accept"),
+                request.query_string,
+            ]
+            return repr(found)
+
+    headers = {"Accept": "text/html;q=0.9"}
+    text = serve_root(Root()).get("/?a=1", headers=headers).text
+    assert text.startswith(
+        "[(1, 1), 'HTTP/1.1', True, True, True, 'handler', None, False, True, True, ["
+    )
+    assert text.endswith("'text/html', True, 'a=1']")
+
+
+def test_the_server_s_limit_for_bodies(
+    serve_our_root: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Root:
+        @exposed(ours, request__body__maxbytes=50)
+        def both(self, **values: str) -> str:
+            return "read"
+
+        @ours.expose
+        def index(self, **values: str) -> str:
+            return "read"
+
+    client = serve_our_root(Root())
+    monkeypatch.setattr(ours.server, "max_request_body_size", 10)
+    assert client.post("/", data={"a": "x" * 20}).status_code == 413
+    assert client.post("/both", data={"a": "x" * 20}).status_code == 413
+    monkeypatch.setattr(ours.server, "max_request_body_size", 0)
+    assert client.post("/", data={"a": "x" * 20}).text == "read"
+    assert client.post("/both", data={"a": "x" * 80}).status_code == 413
+
+
+def upload(*parts: tuple[str, str | None, bytes]) -> tuple[bytes, dict[str, str]]:
+    body = b""
+    for name, filename, data in parts:
+        named = "" if filename is None else f'; filename="{filename}"'
+        body += (
+            f'--xyz\r\nContent-Disposition: form-data; name="{name}"{named}\r\n\r\n'.encode()
+            + data
+            + b"\r\n"
+        )
+    return body + b"--xyz--\r\n", {"Content-Type": "multipart/form-data; boundary=xyz"}
+
+
+def test_parts_of_a_form(cherrypy: Any, serve_root: Serve) -> None:
+    class Root:
+        @cherrypy.expose
+        def index(self, file: Any, note: str = "") -> str:
+            part = cherrypy.request.params["file"]
+            text = f"{file is part} {file.name} {file.filename} {file.file.read()!r} {file.fullvalue()!r} {note!r}"
+            file.file.close()
+            return f"{text} {file.content_type.value}"
+
+    client = serve_root(Root())
+    body, headers = upload(("file", "a.txt", b"content"), ("note", None, "né".encode()))
+    text = client.post("/", content=body, headers=headers).text
+    assert text == "True file a.txt b'content' 'content' 'né' text/plain"
+
+
+def test_a_form_that_is_cut_off(serve_our_page: Serve) -> None:
+    body, headers = upload(("file", "a.txt", b"content"))
+    answer = serve_our_page(lambda file: "read").post("/", content=body[:-10], headers=headers)
+    assert answer.status_code == 400
+
+
+def test_a_file_input_that_was_left_empty(serve_our_root: Serve) -> None:
+    class Root:
+        @ours.expose
+        def index(self, file: Any) -> str:
+            return f"{file.filename!r} {file.file.read()!r} {bool(file.filename)}"
+
+    body, headers = upload(("file", "", b""))
+    assert serve_our_root(Root()).post("/", content=body, headers=headers).text == "'' b'' False"
+
+
+def test_own_processors(cherrypy: Any, serve_page: Serve) -> None:
+    def words(entity: Any) -> None:
+        entity.params["words"] = entity.fp.read().decode().split()
+
+    def install() -> None:
+        cherrypy.request.body.processors["text"] = words
+
+    client = serve_page(lambda words=(): repr(words), hooks__before_request_body=install)
+    text = client.post("/", content=b"a b", headers={"Content-Type": "text/plain"}).text
+    assert text == "['a', 'b']"
+
+
+def test_entities_by_themselves(module: Any) -> None:
+    headers = module.lib.httputil.HeaderMap(
+        {"Content-Length": "3", "Content-Type": "text/plain; charset=utf-8"}
+    )
+    part = module._cpreqbody.Part(io.BytesIO(b"abc"), headers, b"x")
+    assert part.length == 3
+    assert part.attempt_charsets == ["utf-8", "us-ascii"]
+    part.value = b"abc"
+    part.file = None
+    assert part.fullvalue() == "abc"
+    assert part.decode_entity("é".encode()) == "é"
+    with pytest.raises(module.HTTPError):
+        part.decode_entity(b"\xff")
+    plain = module._cpreqbody.Entity(
+        io.BytesIO(b"a"), module.lib.httputil.HeaderMap({"Transfer-Encoding": "chunked"})
+    )
+    assert plain.length is None
+    assert plain.content_type.value == "application/x-www-form-urlencoded"
+    headers = module.lib.httputil.HeaderMap({"Content-Length": "x"})
+    assert module._cpreqbody.Entity(io.BytesIO(b""), headers).length is None
+
+
+# -- responses -------------------------------------------------------------------------------------
+
+
+def test_a_stream_is_closed_and_sees_its_request(cherrypy: Any, serve_root: Serve) -> None:
+    seen: list[str] = []
+
+    class Chunks:
+        def __iter__(self) -> Any:
+            return iter([cherrypy.request.path_info.encode(), b"!"])
+
+        def close(self) -> None:
+            seen.append("closed")
+
+    class Root:
+        @exposed(cherrypy, response__stream=True)
+        def index(self) -> Any:
+            return Chunks()
+
+        @exposed(cherrypy, response__stream=True, hooks__on_end_request=lambda: seen.append("end"))
+        def generated(self) -> Iterator[bytes]:
+            try:
+                yield cherrypy.request.path_info.encode()
+                yield cherrypy.request.method.encode()
+            finally:
+                seen.append("finally")
+
+    client = serve_root(Root())
+    assert client.get("/").content == b"/!"
+    assert client.get("/generated").content == b"/generatedGET"
+    assert client.head("/").content == b""
+    assert "finally" in seen
+
+
+def test_hooks_at_the_end_of_a_request(cherrypy: Any, serve_root: Serve) -> None:
+    seen: list[str] = []
+
+    class Root:
+        @exposed(cherrypy, hooks__on_end_request=lambda: seen.append(cherrypy.request.path_info))
+        def index(self) -> str:
+            return "x"
+
+        @cherrypy.expose
+        def attached(self) -> str:
+            cherrypy.request.hooks.attach("before_finalize", lambda: seen.append("finalize"))
+            cherrypy.request.hooks["on_end_request"].append(
+                (cherrypy._cprequest.Hook)(lambda: seen.append("end"), priority=1)
+            )
+            return "x"
+
+    client = serve_root(Root())
+    client.get("/")
+    until(lambda: seen == ["/"])
+    client.get("/attached")
+    until(lambda: seen == ["/", "finalize", "end"])
+
+
+def test_failing_hooks(cherrypy: Any, serve_page: Serve) -> None:
+    """After a failure only those run that are failsafe; a later failure takes the place of the
+    first.
+    """
+    seen: list[str] = []
+
+    def fail() -> None:
+        seen.append("fail")
+        raise KeyError("first")
+
+    def always() -> None:
+        seen.append("always")
+        raise cherrypy.HTTPError(409)
+
+    always.failsafe = True  # type: ignore[attr-defined]
+    always.priority = 60  # type: ignore[attr-defined]
+
+    def attach() -> None:
+        hooks = cherrypy.request.hooks
+        hooks.attach("before_handler", fail, priority=1)
+        hooks.attach("before_handler", lambda: seen.append("never"), priority=2)
+        hooks.attach("before_handler", always)
+
+    status = serve_page(lambda: "x", hooks__on_start_resource=attach).get("/").status_code
+    assert seen == ["fail", "always"]
+    assert status in (409, 500)
+
+
+def test_hooks_by_themselves(module: Any) -> None:
+    hook = module._cprequest.Hook(len, priority=3, obj=[])
+    assert "priority=3" in repr(hook)
+    assert module._cprequest.Hook(len, priority=1) < hook
+    hooks = module._cprequest.HookMap(["a"])
+    hooks.attach("a", len)
+    copied = hooks.copy()
+    copied.attach("a", len)
+    assert (len(hooks["a"]), len(copied["a"])) == (1, 2)
+
+
+# -- errors ----------------------------------------------------------------------------------------
+
+
+def test_statuses_of_errors(module: Any) -> None:
+    assert module.HTTPError("409 My Own").reason == "My Own"
+    for status in (200, 300):
+        with pytest.raises(ValueError, match="between 400 and 599"):
+            module.HTTPError(status)
+    with pytest.raises(module.HTTPError) as caught:
+        module.HTTPError("none")
+    assert caught.value.code == 500
+    for status in (200, 400):
+        with pytest.raises(ValueError, match="between 300 and 399"):
+            module.HTTPRedirect("/", status)
+    with pytest.raises(module.HTTPError):
+        module.HTTPError(404)()
+    with pytest.raises(module.HTTPRedirect):
+        module.HTTPRedirect("/")()
+
+
+def test_a_redirect_in_the_place_of_an_error(cherrypy: Any, serve_root: Serve) -> None:
+    def fail() -> None:
+        raise KeyError
+
+    def leave() -> None:
+        raise cherrypy.HTTPRedirect("/elsewhere")
+
+    class Root:
+        @cherrypy.expose
+        def index(self) -> str:
+            cherrypy.request.error_response = leave
+            cherrypy.request.hooks.attach("before_finalize", fail)
+            return "x"
+
+    assert serve_root(Root(), follow_redirects=False).get("/").status_code == 303
+
+
+def test_a_failure_of_what_answers_failures(cherrypy: Any, serve_root: Serve) -> None:
+    def fail() -> None:
+        raise KeyError("again")
+
+    class Root:
+        @exposed(cherrypy, request__error_response=fail, request__show_tracebacks=False)
+        def hidden(self) -> Any:
+            cherrypy.response.stream = True
+            raise KeyError("first")
+
+        @exposed(cherrypy, request__error_response=fail, request__show_tracebacks=True)
+        def shown(self) -> Any:
+            raise KeyError("first")
+
+    client = serve_root(Root(), base_url="http://localhost")
+    hidden, shown = client.get("/hidden"), client.get("/shown")
+    assert (hidden.status_code, hidden.text.strip()) == (500, "Unrecoverable error in the server.")
+    assert "again" in shown.text
+
+
+def test_thrown_errors_reach_the_server(serve_our_root: Serve) -> None:
+    def fail() -> None:
+        raise KeyError("again")
+
+    class Root:
+        @exposed(ours, request__throw_errors=True)
+        def index(self) -> Any:
+            raise KeyError("first")
+
+    assert serve_our_root(Root()).get("/").status_code == 500
+
+
+# -- tools -----------------------------------------------------------------------------------------
+
+
+def test_tools_of_one_s_own(cherrypy: Any, serve: Serve) -> None:
+    box = cherrypy._cptools.Toolbox("mine")
+
+    def mark(value: str = "none") -> None:
+        cherrypy.response.headers["X-Mark"] = value
+
+    def answer(text: str) -> bool:
+        cherrypy.response.body = text.encode()
+        return True
+
+    def handle_error(text: str = "error") -> None:
+        cherrypy.response.status = 503
+        cherrypy.response.body = text.encode()
+
+    box.mark = cherrypy.Tool("before_finalize", mark, priority=5)
+    box.answer = cherrypy._cptools.HandlerTool(answer)
+    box.failure = cherrypy._cptools.ErrorTool(handle_error)
+
+    @box.mark(value="class")
+    class Base:
+        @cherrypy.expose
+        def index(self) -> str:
+            return "index"
+
+    @box.mark(value="derived")
+    class Root(Base):
+        served = box.answer.handler(text="of the tool")
+
+        @cherrypy.expose
+        @box.failure(text="failed")
+        def fails(self) -> Any:
+            raise KeyError
+
+    app = cherrypy.Application(Root())
+    app.toolboxes["mine"] = box
+    client = serve(app)
+    assert client.get("/").headers["X-Mark"] in ("derived", "class")
+    assert client.get("/served").text == "of the tool"
+    assert client.get("/fails").text == "failed"
+    with pytest.raises(TypeError):
+        box.mark("position")
+    with pytest.raises(AttributeError):
+        _ = box.mark.on
+    with pytest.raises(AttributeError):
+        box.mark.on = True
+
+
+def test_a_tool_that_is_none(serve_page: Serve) -> None:
+    assert serve_page(lambda: "x", tools__nothing__on=True).get("/").status_code == 500
+
+
+def test_a_tool_is_replaced_while_it_serves(serve_our_page: Serve) -> None:
+    def mark(value: str) -> Callable[[], None]:
+        def set_header() -> None:
+            ours.response.headers["X-Mark"] = value
+
+        return set_header
+
+    client = serve_our_page(lambda: "x", tools__changing__on=True)
+    ours.tools.changing = ours.Tool("before_finalize", mark("first"))
+    assert client.get("/").headers["X-Mark"] == "first"
+    ours.tools.changing = ours.Tool("before_finalize", mark("second"))
+    assert client.get("/").headers["X-Mark"] == "second"
+
+
+def test_namespaces_of_one_s_own(serve_our_page: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setitem(
+        ours._cprequest.Request.namespaces, "db", lambda name, value: seen.append((name, value))
+    )
+
+    serve_our_page(lambda: "x", db__name="orders").get("/")
+    assert seen == [("name", "orders")]
+
+
+# -- configuration ---------------------------------------------------------------------------------
+
+
+def test_configuration_changes_while_it_serves(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        _cp_config = {"own.value": 1}
+
+        @cherrypy.expose
+        def index(self) -> str:
+            return repr(
+                [
+                    cherrypy.request.config.get(name)
+                    for name in ("own.value", "own.section", "own.global")
+                ]
+            )
+
+    app = cherrypy.Application(Root(), "", {"/": {"own.section": 1}})
+    client = serve(app)
+    assert client.get("/").text == "[1, 1, None]"
+    Root._cp_config["own.value"] = 2
+    app.config["/"]["own.section"] = 2
+    cherrypy.config["own.global"] = 2
+    assert client.get("/").text == "[2, 2, 2]"
+    del cherrypy.config["own.global"]
+    app.merge({"/": {"own.section": 3}})
+    assert client.get("/").text == "[2, 3, None]"
+
+
+def test_many_configurations(serve_our_root: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans and sections are kept in bounded tables."""
+    monkeypatch.setattr("micropie_compat.cherrypy.plans._MOST", 2)
+
+    class Root:
+        def _cp_dispatch(self, vpath: list[str]) -> Any:
+            node = Root()
+            node._cp_config = {"own.name": vpath.pop(0), "tools.staticdir.dir": "/x"}  # type: ignore[attr-defined]
+            return node
+
+        @ours.expose
+        def index(self) -> str:
+            return f"{ours.request.config['own.name']} {ours.request.config['tools.staticdir.section']}"
+
+    client = serve_our_root(Root())
+    for number in range(260):
+        assert client.get(f"/n{number}/").text == f"n{number} /n{number}"
+
+
+def test_files_of_configuration(module: Any, tmp_path: Path) -> None:
+    text = (
+        '[global]\nown.text = "a"\nown.list = [1, 2.5, None, True, {"a": (1,)}]\n'
+        "own.sum = 1 + 2 + 5\nown.module = os.path.sep\nown.call = dict(a=int('5'))\n"
+        "own.lib = cherrypy.lib.httputil.urljoin\nown.item = [1, 2][1]\n"
+        "[/path]\nroot = '/srv'\nown.path = %(root)s + '/x'\n"
+    )
+    file = tmp_path / "app.conf"
+    file.write_text(text, encoding="utf-8")
+    app = module.Application(None, "", str(file))
+    app.merge(io.StringIO("[/other]\nown.value = 'x'\n"))
+    values = app.config["global"]
+    assert values["own.text"] == "a"
+    assert values["own.list"] == [1, 2.5, None, True, {"a": (1,)}]
+    assert (values["own.sum"], values["own.module"], values["own.call"]) == (8, "/", {"a": 5})
+    assert values["own.lib"]("/a/", "/b") == "/a/b"
+    assert values["own.item"] == 2
+    assert app.config["/path"]["own.path"] == "/srv/x"
+    assert app.config["/other"] == {"own.value": "x"}
+
+
+def test_operators_in_configuration() -> None:
+    app = ours.Application(
+        None,
+        "",
+        io.StringIO("[/]\nown.value = [not True, {1}, ~1, +2, 7 - 5, 'a' * 2]\nown.none =\n"),
+    )
+    assert app.config["/"] == {"own.value": [False, {1}, -2, 2, 2, "aa"], "own.none": ""}
+
+
+@pytest.mark.parametrize(
+    "value", ["unquoted text", "no_such_name", "lambda: 1", "os.nothing", "{**{}}"]
+)
+def test_values_that_are_none(value: str) -> None:
+    with pytest.raises(ValueError, match="must be valid Python"):
+        ours.Application(None, "", io.StringIO(f"[/]\nown.value = {value}\n"))
+
+
+def test_sections_are_needed(module: Any) -> None:
+    with pytest.raises(ValueError, match="section"):
+        module.Application(None, "", {"tools.gzip.on": True})
+
+
+def test_the_global_configuration(module: Any, tmp_path: Path) -> None:
+    before = dict(module.config)
+    file = tmp_path / "site.conf"
+    file.write_text("[global]\nown.value = 5\ntools.staticdir.dir = 'x'\n", encoding="utf-8")
+    try:
+        module.config.update(str(file))
+        assert module.config["own.value"] == 5
+        assert module.config["tools.staticdir.section"] == "global"
+        module.config.update({"environment": "production", "log.screen": False})
+        assert module.config["request.show_tracebacks"] is False
+        module.config.update({})
+        module.config["own.value"] = 6
+        assert module.config["own.value"] == 6
+        module.config.reset()
+        assert "own.value" not in module.config
+    finally:
+        module.config.reset()
+        module.config.update({key: value for key, value in before.items() if key != "environment"})
+
+
+def test_the_decorator_of_configuration(module: Any) -> None:
+    @module.config(**{"own.a": 1})
+    @module.config(**{"own.b": 2})
+    def function() -> None: ...
+
+    assert function._cp_config == {"own.a": 1, "own.b": 2}
+
+
+def test_hooks_by_their_names(cherrypy: Any, serve_page: Serve) -> None:
+    marked.module = cherrypy  # type: ignore[attr-defined]
+    answer = serve_page(lambda: "x", hooks__before_finalize=f"{__name__}.marked").get("/")
+    assert answer.headers["X-Marked"] == "yes"
+
+
+def marked() -> None:
+    marked.module.response.headers["X-Marked"] = "yes"  # type: ignore[attr-defined]
+
+
+# -- the tree --------------------------------------------------------------------------------------
+
+
+def tree_of(cherrypy: Any) -> Any:
+    return (cherrypy._cptree if cherrypy is original else cherrypy).Tree()
+
+
+def test_trees(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        @cherrypy.expose
+        def index(self) -> str:
+            return f"{self.name} {cherrypy.request.script_name}"
+
+    tree = tree_of(cherrypy)
+    app = tree.mount(Root("first"), "/first/")
+    assert app.script_name == "/first"
+    tree.mount(cherrypy.Application(Root("second"), "/second"), "", {"/": {"own.x": 1}})
+    assert tree.apps["/second"].config["/"]["own.x"] == 1
+    with pytest.raises(ValueError, match="different script name"):
+        tree.mount(cherrypy.Application(Root("x"), "/x"), "/y")
+    with pytest.raises(TypeError, match="may not be None"):
+        tree.mount(Root("x"), None)
+    client = serve(tree, **({} if cherrypy is original else {"validate": False}))
+    assert client.get("/first/").text == "first /first"
+    assert client.get("/second/").text == "second /second"
+    assert client.get("/third").status_code == 404
+    assert tree.script_name("/first/a/b") == "/first"
+    assert tree.script_name("/third") is None
+    tree.mount(Root("root"), "")
+    assert client.get("/").text == "root "
+    del tree.apps["/first"]
+    assert client.get("/first/").status_code == 404
+    assert "Application" in repr(app)
+
+
+def test_the_name_of_a_script(module: Any) -> None:
+    assert module.Application(None, "/a/").script_name == "/a"
+    app = module.Application(None)
+    app.script_name = "/b/"
+    assert app.script_name == "/b"
+    assert app.find_config("/x/y", "own.none", "default") == "default"
+    app.merge({"/x": {"own.a": 1}, "/": {"own.b": 2}})
+    assert app.find_config("/x/y", "own.a") == 1
+    assert app.find_config("/x/y", "own.b") == 2
+    assert app.find_config("", "own.b") == 2
+
+
+def test_an_application_where_the_server_puts_it(serve_ours: Serve) -> None:
+    outer = App()
+    outer.mount(
+        "/below",
+        ours.Application(page(ours, lambda: f"{ours.request.script_name} {ours.url('/x')}"), None),
+    )
+    assert serve_ours(outer).get("/below/").text.startswith("/below http://")
+    assert ours.Application(None, None).script_name == ""
+    app = ours.Application(None)
+    app.script_name = None
+    assert app.script_name == ""
+
+
+@pytest.mark.parametrize(
+    ("served", "by"),
+    [
+        ("application", "server"),
+        ("any prefix", "server"),
+        ("application", "mount"),
+        ("any prefix", "mount"),
+        ("tree", "mount"),
+    ],
+)
+def test_the_bare_prefix_is_redirected(cherrypy: Any, serve: Serve, served: str, by: str) -> None:
+    class Root:
+        @cherrypy.expose
+        def index(self) -> str:
+            return '<a href="item/1">one</a>'
+
+        @cherrypy.expose
+        @cherrypy.tools.trailing_slash(on=False)
+        def default(self, name: str) -> str:
+            return f"{cherrypy.request.script_name} {cherrypy.request.path_info}"
+
+    tree = tree_of(cherrypy)
+    tree.mount(Root(), "/old")
+    mounted = tree
+    if served != "tree":
+        mounted = cherrypy.Application(Root(), "/old" if served == "application" else None)
+    outer = App()
+    outer.mount("/old", mounted)
+    client = serve(outer) if by == "mount" else serve(mounted, root_path="/old")
+    for query in ("", "?a=1"):
+        response = client.get(f"http://testserver/old{query}")
+        assert response.status_code == 301
+        assert response.headers["Location"] == f"http://testserver/old/{query}"
+    assert client.get("http://testserver/old/").text == '<a href="item/1">one</a>'
+    assert client.get("http://testserver/old/x").text == "/old /x"
+
+
+def test_grafted_applications(cherrypy: Any, serve: Serve) -> None:
+    def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [f"{environ['SCRIPT_NAME']}|{environ['PATH_INFO']}".encode()]
+
+    tree = tree_of(cherrypy)
+    tree.graft(wsgi, "/foreign")
+    tree.mount(page(cherrypy, lambda: "inner"), "/foreign/own")
+    client = serve(tree)
+    assert client.get("/foreign/x").text == client.get("/foreign/x").text == "/foreign|/x"
+    assert client.get("/foreign/own/").text == "inner"
+    tree.graft(
+        lambda environ, start_response: [*wsgi(environ, start_response)[:], b"!"], "/foreign"
+    )
+    assert client.get("/foreign/x").text == "/foreign|/x!"
+
+
+def test_pipelines_and_tools_that_are_not_here_say_what_to_write() -> None:
+    with pytest.raises(NotImplementedError, match="middlewares"):
+        ours.Application(None, "", {"/": {"wsgi.pipeline": []}})
+    with pytest.raises(AttributeError, match="dual"):
+        ours.Application(None).wsgiapp.pipeline.append(("name", object))
+    with pytest.raises(AttributeError, match=r"with xmlrpc\.client\.loads"):
+        ours.tools.xmlrpc()
+
+
+def test_one_s_own_classes_of_requests(serve_ours: Serve) -> None:
+    class OwnRequest(ours.Application.request_class):
+        greeting = "own"
+
+    app = ours.Application(page(ours, lambda: str(ours.request.greeting)))
+    app.request_class = OwnRequest
+    assert serve_ours(app).get("/").text == "own"
+
+
+# -- addresses, proxies, logs ----------------------------------------------------------------------
+
+
+def test_addresses_outside_of_requests(module: Any) -> None:
+    assert module.url("/x", base="http://b") == "http://b/x"
+    assert module.url("/x", script_name="/s", base="http://b") == "http://b/s/x"
+    assert module.url("/x").endswith("/x")
+
+
+def test_proxies(cherrypy: Any, serve_root: Serve) -> None:
+    class Root:
+        _cp_config = {"tools.sessions.on": True}
+
+        @cherrypy.expose
+        def index(self) -> str:
+            serving, session = cherrypy.serving, cherrypy.session
+            serving.own = 1
+            session["a"] = 1
+            del session["a"]
+            session["b"] = 2
+            cherrypy.request.own = serving.own
+            del cherrypy.request.own
+            found = ["b" in session, list(session.keys()), "status" in dir(cherrypy.response)]
+            return repr([*found, hasattr(cherrypy.request, "own"), bool(cherrypy.request)])
+
+    assert serve_root(Root()).get("/").text == "[True, ['b'], True, False, True]"
+
+
+def test_outside_of_requests(module: Any) -> None:
+    assert module.request.method == "GET"
+    assert module.request.app is None
+    assert module.request.config is None or module is ours
+    assert module.request.remote.ip
+    assert module.response.status is None
+    assert module.request.headers == {}
+    assert module.request.params == {}
+    with pytest.raises(AttributeError):
+        _ = module.serving.session
+    module.thread_data.value = 5
+    assert module.thread_data.value == 5
+    request, response = module.serving.request, module.serving.response
+    module.serving.load(request, response)
+    assert module.serving.request is request
+    module.serving.clear()
+
+
+def test_what_our_proxies_do_outside_of_requests() -> None:
+    ours.serving.own = 1
+    assert ours.serving.own == 1
+    del ours.serving.own
+    assert list(ours.request.cookie) == []
+    assert ours.request.toolmaps == {}
+    assert ours.request.error_page == {}
+    assert callable(ours.request.error_response)
+    assert not any(ours.request.hooks.values())
+    assert ours.request.config
+    ours.serving.request.items = [1]
+    ours.serving.session = {"a": 1}
+    try:
+        assert list(ours.session) == ["a"]
+        assert ours.session["a"] == 1
+    finally:
+        del ours.serving.session
+    ours.request.close()
+    ours.request.close()
+    ours.serving.clear()
+
+
+def test_logs(
+    cherrypy: Any, serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Root:
+        @cherrypy.expose
+        def index(self, **values: str) -> str:
+            cherrypy.log("from the handler", context="HERE")
+            try:
+                raise KeyError("the key")
+            except KeyError:
+                cherrypy.log("failed", traceback=True)
+            return "x"
+
+        @cherrypy.expose
+        def error(self) -> Any:
+            raise cherrypy.HTTPError(404)
+
+    errors, accesses = tmp_path / "error.log", tmp_path / "access.log"
+    config = {
+        "/": {"log.error_file": str(errors), "log.access_file": str(accesses), "log.screen": False}
+    }
+    app = cherrypy.Application(Root(), "", config)
+    client = serve(app)
+    client.get("/?q=%22", headers={"User-Agent": 'an "agent"', "Referer": "http://r"})
+    client.get("/error")
+    text, lines = errors.read_text(), accesses.read_text().splitlines()
+    assert "HERE from the handler" in text
+    assert "KeyError: 'the key'" in text
+    assert '"GET /?q=%22 HTTP/1.1" 200 1 "http://r" "an \\"agent\\""' in lines[0]
+    assert '"GET /error HTTP/1.1" 404 ' in lines[1]
+    assert app.log.error_file == str(errors)
+    assert app.log.access_file == str(accesses)
+    assert not app.log.screen
+    app.log.screen = True
+    assert app.log.screen
+    app.log.screen = False
+    app.log.error_file = ""
+    app.log.access_file = ""
+    assert app.log.error_file == ""
+
+
+def test_a_log_s_own_format(serve_ours: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    app = ours.Application(page(ours, lambda: "x"))
+    client = serve_ours(app)
+    app.log.access_log_format = "{s} {z} {i}"
+    with caplog.at_level(logging.INFO):
+        client.get("/")
+        app.log.access_log_format = "{unknown}"
+        client.get("/")
+    assert any(record.message.startswith("200 2") for record in caplog.records)
+    assert any("KeyError" in record.message for record in caplog.records)
+    app.log.access_log.setLevel(logging.ERROR)
+    assert not app.log.notes_requests
+
+
+def test_logs_outside_of_requests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = ours.log.__class__(logger_root="test_of_logs")
+    log.error_file = str(tmp_path / "error.log")
+    log("one line")
+    log("a failure", traceback=(KeyError, KeyError("given"), None))
+    log.reopen_files()
+    again = ours.log.__class__(
+        logger_root="test_of_logs"
+    )  # a second one has the same loggers, and adds nothing to them
+    again("another line")
+    assert again.error_log.handlers == log.error_log.handlers
+    text = (tmp_path / "error.log").read_text()
+    assert "one line" in text
+    assert "another line" in text
+    assert "KeyError: 'given'" in text
+    log.error_file = None
+    log.access_log.addHandler(logging.StreamHandler())
+    log.access()
+    assert "- - [" in capsys.readouterr().err
+
+
+def test_the_session_s_name_is_made_anew(cherrypy: Any, serve_root: Serve) -> None:
+    """A program may delete it, to change the class of its sessions."""
+
+    class Root:
+        @exposed(cherrypy, **{"tools.sessions.on": True})
+        def index(self) -> str:
+            cherrypy.session["a"] = "1"
+            return str(cherrypy.session["a"])
+
+    client = serve_root(Root())
+    if hasattr(cherrypy, "session"):
+        del cherrypy.session
+    for _ in range(2):
+        assert client.get("/").text == "1"
+        del cherrypy.session

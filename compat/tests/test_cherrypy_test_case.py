@@ -1,0 +1,150 @@
+"""``cherrypy.test.helper.CPWebCase``: the tests of a migrated program."""
+
+from __future__ import annotations
+
+import unittest
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from micropie_compat import cherrypy
+from micropie_compat.cherrypy.test import helper
+
+
+class Root:
+    @cherrypy.expose
+    def echo(self, message: str) -> str:
+        return message
+
+    @cherrypy.expose
+    def seen(self, **values: Any) -> str:
+        request = cherrypy.request
+        cookies = sorted(f"{name}={one.value}" for name, one in request.cookie.items())
+        cherrypy.response.headers["X-List"] = "a, b"
+        return f"{request.method} {values} {cookies} {request.headers.get('X-A')} {cherrypy.url()}"
+
+    @cherrypy.expose
+    def log_in(self) -> str:
+        cherrypy.response.cookie["a"] = "1"
+        cherrypy.response.cookie["b"] = "2"
+        return "in"
+
+    @cherrypy.expose
+    def refuse(self) -> str:
+        raise cherrypy.HTTPError(403, "Not you.")
+
+
+class Program(helper.CPWebCase):
+    """As CherryPy's manual has it."""
+
+    __test__ = False  # it is run below
+    script_name = "/app/"
+
+    @staticmethod
+    def setup_server() -> None:
+        cherrypy.tree.mount(Root(), "/app")
+
+    def test_message(self) -> None:
+        assert self.getPage("/echo?message=Hello%20world") == (
+            "200 OK",
+            self.headers,
+            b"Hello world",
+        )
+        self.assertStatus("200 OK")
+        self.assertStatus(200)
+        self.assertStatus((404, "200 OK"))
+        assert self.assertHeader("Content-Type", "text/html;charset=utf-8").startswith("text/html")
+        self.assertHeader("content-length")
+        self.assertHeaderIn("Content-Length", [1, 11])
+        self.assertNoHeader("X-None")
+        self.assertBody("Hello world")
+        self.assertInBody(b"lo wo")
+        self.assertNotInBody("none")
+        assert self.assertMatchesBody(r"w(o)r").group(1) == b"o"
+
+    def test_not_utf8(self) -> None:
+        headers = [("Accept-Charset", "ISO-8859-1,utf-8"), ("Content-Type", "text/html")]
+        self.getPage("/echo?message=A+bient%F4t", headers=headers)
+        self.assertStatus("404 Not Found")
+
+    def test_request(self) -> None:
+        self.getPage("log_in")
+        assert self.cookies == [("Cookie", "a=1"), ("Cookie", "b=2")]
+        headers = [*self.cookies, ("X-A", "1"), ("X-A", "2"), ("Host", "h.example")]
+        self.getPage("/seen", headers, "POST", "name=%C3%BC")
+        self.assertBody("POST {'name': 'ü'} ['a=1', 'b=2'] 1, 2 http://h.example/app/seen")
+        assert self.assertHeaderItemValue("X-List", "b") == "a, b"
+        self.getPage("/seen", [("Content-Length", "3")], "PUT", b"a=1", protocol="HTTP/1.0")
+        self.assertInBody("PUT {'a': '1'}")
+        assert (self.prefix(), self.base()) == ("/app", "http://127.0.0.1:54583/app")
+
+    def test_error(self) -> None:
+        self.getPage("/refuse")
+        self.assertErrorPage(403, "Not you.", "<h2>403 Forb")
+
+    def test_dates(self) -> None:
+        now = datetime.now()
+        self.assertEqualDates(now, now + timedelta(seconds=0.5))
+        self.skip("enough")
+
+
+class Bare(helper.CPWebCase):
+    __test__ = False
+
+    def test_without_a_server(self) -> None:
+        self.getPage("/none/such")
+        self.assertStatus(404)
+
+
+@pytest.fixture(autouse=True)
+def tree() -> Iterator[None]:
+    apps = dict(cherrypy.tree.apps)
+    yield
+    cherrypy.tree.apps.clear()
+    cherrypy.tree.apps.update(apps)
+    cherrypy.config.reset()
+
+
+def run(case: type[unittest.TestCase]) -> unittest.TestResult:
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromTestCase(case).run(result)
+    return result
+
+
+def test_unittest_runs_it() -> None:
+    for case, number in ((Program, 5), (Bare, 1)):
+        result = run(case)
+        assert (result.testsRun, result.failures, result.errors) == (number, [], [])
+
+
+WRONG: list[Callable[[Any], object]] = [
+    lambda case: case.assertStatus("404 Not Found"),
+    lambda case: case.assertHeader("X-None"),
+    lambda case: case.assertHeader("Content-Type", "none"),
+    lambda case: case.assertHeaderIn("Content-Type", ["none"]),
+    lambda case: case.assertHeaderItemValue("Content-Type", "none"),
+    lambda case: case.assertNoHeader("Content-Type"),
+    lambda case: case.assertBody("none"),
+    lambda case: case.assertInBody("none"),
+    lambda case: case.assertNotInBody("x"),
+    lambda case: case.assertMatchesBody("none"),
+    lambda case: case.assertErrorPage(404),
+    lambda case: case.assertEqualDates(datetime.now(), datetime.now() - timedelta(seconds=9)),
+]
+
+
+@pytest.mark.parametrize("number", range(len(WRONG)))
+def test_what_fails(number: int) -> None:
+    class Failing(Program):
+        def runTest(self) -> None:
+            self.getPage("/echo?message=x")
+            WRONG[number](self)
+
+    Failing.setUpClass()
+    with pytest.raises(AssertionError):
+        Failing().runTest()
+    Failing.tearDownClass()
+    with pytest.raises(unittest.SkipTest):
+        Failing().skip()

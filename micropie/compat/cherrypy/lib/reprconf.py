@@ -1,7 +1,0 @@
-"""``cherrypy.lib.reprconf``: applications use it to read their own configuration files."""
-
-from micropie.compat.cherrypy.config import NamespaceSet, Parser
-from micropie.compat.cherrypy.config import PlainConfig as Config
-from micropie.compat.cherrypy.expressions import attributes, modules, unrepr
-
-__all__ = ["Config", "NamespaceSet", "Parser", "attributes", "modules", "unrepr"]
