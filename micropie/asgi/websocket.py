@@ -56,11 +56,12 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
     exchange.config = site.config
     request = WebSocketRequest(exchange)
     found = site.find_socket(request)
+    route = found[0]
     connection = Connection(exchange, receive)
     token = current.set(request)
     try:
-        if type(found) is Handover:
-            refusal = await perform(run_mount_guards(request, found), exchange)
+        if type(route) is Handover:
+            refusal = await perform(run_mount_guards(request, route), exchange)
         elif (await receive())["type"] == "websocket.connect":
             # If the first message is another one, the client has disconnected already.
             socket = WebSocket(exchange, request, connection)
@@ -84,9 +85,9 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
                 await close_request(exchange)
         finally:
             current.reset(token)
-    if type(found) is Handover:  # the mounted application creates its own request
+    if type(route) is Handover:  # the mounted application creates its own request
         if refusal is None:
-            await found.mount.target(found.scope_in(exchange.scope_below()), receive, send)
+            await route.mount.target(route.scope_in(exchange.scope_below()), receive, send)
         elif (await receive())["type"] == "websocket.connect":
             await connection.finish(refusal)
 

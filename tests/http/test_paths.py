@@ -112,7 +112,7 @@ def routed(request: Request) -> str | None:
     kind, _, arguments = step
     if kind is ANSWER:  # a mount that answers by itself, or the answer of an error
         return (
-            arguments.path.path.removeprefix(request.root_path)
+            arguments.mounted_path.path.removeprefix(request.root_path)
             if isinstance(arguments, Handover)
             else None
         )

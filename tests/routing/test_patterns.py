@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from micropie import App, SetupError, route
-from micropie._core.routing import Refusal
 from micropie._core.routing.discovery.patterns import LONGEST_FOR_RE, Pattern
+from micropie._core.routing.routes import Refusal
 from micropie.testing import TestClient
 
 ESCAPED_SLASH = "\0"  # in the paths below: "/" within a segment
@@ -22,7 +22,7 @@ def matched(pattern: str, path: str) -> Any:
     app.get(pattern)(lambda **values: None)
     segments = [segment.replace(ESCAPED_SLASH, "/") for segment in path.strip("/").split("/")]
     found = app._micropie.compiled().router.find("GET", segments if segments != [""] else [])
-    return None if isinstance(found, Refusal) else found[2]
+    return None if isinstance(found[0], Refusal) else found[2]
 
 
 @pytest.mark.parametrize(

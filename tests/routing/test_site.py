@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from micropie import App, HTTPError, get
 from micropie._core.http.request import Request
-from micropie._core.routing import Refusal
+from micropie._core.routing.routes import Refusal
 from micropie.wsgi.exchange import WSGIExchange
 from tests.support.clients import MakeClient
 
@@ -37,10 +37,9 @@ def _found(by: Callable[[], Any]) -> Any:
         found = by()
     except HTTPError as error:  # the path is malformed
         return error.status, error.headers
-    if isinstance(found, Refusal):
-        assert isinstance(found.error, HTTPError)
-        return found.error.status, found.error.headers
     route, arguments, values = found
+    if isinstance(route, Refusal):
+        return arguments[0].status, arguments[0].headers
     return route.name, list(arguments), values
 
 

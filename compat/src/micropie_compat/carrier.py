@@ -20,7 +20,7 @@ from micropie.sessions import SessionBackend
 from micropie_compat.core import (
     EncodedAnswer,
     GivenStatus,
-    SearchResult,
+    RouteMatch,
     Site,
     Tree,
     current,
@@ -52,7 +52,7 @@ class CarryingSite(Site):
         self.inner = inner
         self.finds_native = inner.has_mounts or bool(inner.router.entries())
 
-    def find_native(self, request: Request, path: str) -> SearchResult | None:
+    def find_native(self, request: Request, path: str) -> RouteMatch | None:
         """Return the native route or mount for a request, or None if there is none. Call this only
         if ``finds_native`` is true.
 
@@ -73,7 +73,7 @@ class CarryingSite(Site):
         """Return the native route entries, see ``Site.entries``."""
         return self.inner.entries(takes_socket)
 
-    def find_socket(self, request: Request) -> SearchResult:
+    def find_socket(self, request: Request) -> RouteMatch:
         """Return the native WebSocket handler, see ``Site.find_socket``."""
         return self.inner.find_socket(request)
 

@@ -22,7 +22,7 @@ from micropie._core.http.csrf import deleting_cookie
 from micropie._core.http.forms import Limits, MultipartParser
 from micropie._core.http.headers import codec_of, content_type, parse_cookies, select
 from micropie._core.mounts import RawBody, WSGICall, environ_of, kind_of_target
-from micropie._core.routing import Config, MountRoute, OutsideRoute, SearchResult, Site
+from micropie._core.routing import Config, MountRoute, OutsideRoute, RouteMatch, Site
 from micropie._core.routing.discovery import marked_layer
 from micropie._core.streams import FileRange, ThreadStream
 from micropie._core.tree import Tree
@@ -32,7 +32,7 @@ FRAMEWORK.add(__name__.partition(".")[0])
 # fmt: off
 __all__ = [
     "Config", "EncodedAnswer", "Exchange", "FileRange", "GivenStatus", "Limits", "MountRoute",
-    "MultipartParser", "OutsideRoute", "RaisedAnswer", "RawBody", "SearchResult",
+    "MultipartParser", "OutsideRoute", "RaisedAnswer", "RawBody", "RouteMatch",
     "Site", "ThreadStream", "Tree", "WSGICall", "check_size", "checked_base", "checked_headers",
     "codec_of", "content_type", "current", "deleting_cookie", "environ_of", "kind_of_target",
     "marked_layer", "parse_cookies", "redirect_response", "select", "slots_of",

@@ -31,7 +31,7 @@ the request. No flow yields while these propagate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from inspect import isawaitable
 from types import AsyncGeneratorType, GeneratorType, NoneType
@@ -80,10 +80,9 @@ from micropie._core.http.headers import KnownHead, known_private, make_private
 from micropie._core.on_demand import module
 from micropie._core.routing import (
     NO_VALUES,
-    Config,
     Handover,
-    Refusal,
     Route,
+    RouteMatch,
     Site,
     config_of,
     delegate_route,
@@ -97,7 +96,6 @@ pooled: Any = module("micropie._core.flow.pooled")
 
 _SUCCESSES = range(200, 300)
 _GROUP_OR_DISCONNECT = (ExceptionGroup, ClientDisconnect)
-_WITHOUT_BODY = frozenset({"GET", "HEAD"})
 _GENERATORS = frozenset({GeneratorType, AsyncGeneratorType})
 _NEVER_AWAITED = frozenset({Response, FileReference, tuple})
 
@@ -110,9 +108,8 @@ def respond(site: Site, request: Request) -> Flow[Any]:
     """
     exchange = request._exchange
     answer: Answer | Handover
-    arguments: Sequence[Any]
+    arguments: Sequence[Any] = ()
     failure: BaseException | None = None
-    other: Handover | Exception | None = None
     try:
         # 1. Route. If the path has no arguments, a single look-up finds its route here. Otherwise,
         # the site searches for the route.
@@ -120,19 +117,19 @@ def respond(site: Site, request: Request) -> Flow[Any]:
         route = site.exact[method].get(exchange.literal_path)
         result = None
         if route is not None:
-            arguments, values = (), NO_VALUES
+            values = NO_VALUES
             exchange.route = route
             exchange.outside.update(route.for_tools)
             exchange.config = config = route.config
         else:
-            config, route, arguments, values, other = _find(site, request)
+            route, arguments, values = _find(site, request)
+            config = route.config
         # 2. Hooks and session.
-        if config.middlewares or config.sessions.opens_ahead or other is not None:
-            result = yield from _before_handler(request, config, other)
+        if config.middlewares or config.sessions.opens_ahead:
+            result = yield from _before_handler(request, route)
         if result is None:
-            # 3. Body. The body of a GET or HEAD is ignored, because it has no meaning: RFC 9110,
-            # sections 9.3.1, 9.3.2.
-            if method not in _WITHOUT_BODY:
+            # 3. Body.
+            if method not in route.without_body:
                 yield from receive_body(exchange, route.reads_body)
             # 4. Bind and run. Binding a large body may take long, so it is done in a thread.
             if len(arguments) != route.plain_args:
@@ -173,62 +170,45 @@ def respond(site: Site, request: Request) -> Flow[Any]:
         try:
             answer = yield from _failed(request, failure)
         finally:
-            failure = other = None
+            failure, arguments = None, ()  # a refusal's argument is its error
     yield ANSWER, no_function, answer
 
 
 # -- stage 1 ---------------------------------------------------------------------------------------
 
 
-def _find(
-    site: Site, request: Request
-) -> tuple[Config, Any, Sequence[Any], Mapping[str, object], Handover | Exception | None]:
+def _find(site: Site, request: Request) -> RouteMatch:
     """Find the route of a request, and set the route and its configuration on the exchange.
 
-    Return a tuple of five items: the configuration, the route, the segments of the path after the
-    handler's name, the values of the wildcards, and None. If there is no route, the last item is a
-    mounted application that sends its response itself, or the exception to raise after the hooks
-    have seen the request. Without hooks, the exception is raised right here.
+    Return the route, the segments of the path after the handler's name, and the values of the
+    wildcards.
     """
     exchange = request._exchange
     exchange.config = site.config  # the error response needs it if ``find`` fails
     found = site.find(request)
-    if type(found) is Refusal:
-        error, exchange.config = found
-        if found.config.advisor is not None:
-            exchange.list_routes = site.entries
-        try:
-            if found.config.middlewares or found.config.sessions.opens_ahead:
-                return found.config, None, (), {}, error
-            raise error
-        finally:
-            del error, found
-    if type(found) is Handover:
-        exchange.config = found.config
-        return found.config, None, (), {}, found
-    route, arguments, values = found
-    exchange.route, exchange.config = route, route.config
-    exchange.outside.update(route.for_tools)
-    return route.config, route, arguments, values, None
+    route = found[0]
+    exchange.config = route.config
+    if route.is_found:
+        exchange.route = route
+        exchange.outside.update(route.for_tools)
+    elif route.config.advisor is not None:
+        exchange.list_routes = site.entries
+    return found
 
 
 # -- stage 2 ---------------------------------------------------------------------------------------
 
 
-def _before_handler(
-    request: Request, config: Config, other: Handover | Exception | None
-) -> Flow[object]:
-    """Run the hooks and open the session.
+def _before_handler(request: Request, route: Route) -> Flow[object]:
+    """Run the hooks and open the session. Before a mounted application that sends the response
+    itself, run only the hooks whose ``guards`` is True.
 
-    Return the response of a hook, or None if the handler has to run.
-
-    ``other``: the result of the search if there is no handler, or else None. If it is a mounted
-    application, only the hooks whose ``guards`` is True run, and the application is returned. If it
-    is an exception, it is raised after all hooks.
+    Return the response of a hook, or None if the route has to be called.
     """
-    exchange = request._exchange
+    exchange, config = request._exchange, route.config
+    is_handed_over = route.__class__ is Handover
     hooks = planned_hooks(config)
-    if other is not None and isinstance(other, Handover):
+    if is_handed_over:
         hooks = hooks.guards
     if config.middlewares:
         exchange.run_with(hooks)
@@ -239,24 +219,18 @@ def _before_handler(
             if exchange.resources
             else result
         )
-    if other is not None and isinstance(other, Handover):
+    if is_handed_over:
         yield from close_resources(exchange, None)
-        return other
+        return None
     if config.sessions.opens_ahead:
-        needed_by_route = getattr(exchange.route, "needs_session", other is None)
-        if hooks.needs_session or needed_by_route:
+        if hooks.needs_session or route.needs_session:
             yield from exchange.open_session()
         else:
             exchange.answer.need_no_session()
     if request._subapp is not None:  # call the application that a hook has chosen
-        route, *arguments = delegate_route(request)
-        return (yield from call(route.step_kind, route.call, *arguments))
-    try:
-        if other is not None:
-            raise other
-        return None
-    finally:
-        del other
+        chosen, *arguments = delegate_route(request)
+        return (yield from call(chosen.step_kind, chosen.call, *arguments))
+    return None
 
 
 # -- stage 4 ---------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from micropie._core.http import (
     states_status,
 )
 from micropie._core.http.escaping import is_html
-from micropie._core.routing import Handover, Route
+from micropie._core.routing import Route
 from micropie._core.routing.discovery import open_resources
 from micropie._core.streams import is_stream, stream_of
 
@@ -44,7 +44,7 @@ def with_resources(
 
 
 # Results that are complete responses. No filter changes them.
-_WHOLE = (Response, EncodedAnswer, HTTPError, Redirect, Handover)
+_WHOLE = (Response, EncodedAnswer, HTTPError, Redirect)
 
 
 def filtered(route: Route, result_filter: ResultFilter | None, result: object) -> Flow[object]:

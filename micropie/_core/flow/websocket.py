@@ -44,7 +44,6 @@ from micropie._core.mounts import APP
 from micropie._core.routing import (
     Config,
     Handover,
-    Refusal,
     RouteMatch,
     config_of,
 )
@@ -64,7 +63,7 @@ _NORMAL_END: Final = CloseInfo(websockets.NORMAL, "", None)
 
 
 def converse(
-    found: RouteMatch | Refusal,
+    found: RouteMatch,
     request: WebSocketRequest,
     run_handler: Callable[..., Awaitable[None]],
     socket: object,
@@ -79,9 +78,9 @@ def converse(
     failure: Exception | None = None
     try:
         # 1. Route.
-        if type(found) is Refusal:
-            raise found.error
         route, arguments, values = found
+        if not route.is_found:
+            route.call(*arguments)  # raises the refusal
         exchange.route = route
         exchange.outside.update(route.for_tools)
         exchange.config = config = route.config
@@ -119,7 +118,8 @@ def converse(
         if failure is not None:
             close_info = _close_info_after_failure(request, failure)
     finally:
-        del failure, found  # avoid a reference cycle between the exception and this frame
+        # avoid a reference cycle between the exception and this frame
+        del failure, found, arguments
     if exchange.hooks_begun or exchange.answer.session is not None:
         try:
             yield from cleanup(request)

@@ -44,14 +44,13 @@ from micropie._core.routing.config import (
     config_of,
     with_providers,
 )
-from micropie._core.routing.router import NO_VALUES, Refusal, RouteMatch
+from micropie._core.routing.router import NO_VALUES, RouteMatch
 from micropie._core.routing.routes import Route, checked_methods, place_of, route_of
 from micropie._core.routing.settings import SETTINGS, Settings
 from micropie._core.routing.site import (
     Handover,
     MountRoute,
     OutsideRoute,
-    SearchResult,
     Site,
     delegate_route,
     handlers_route,
@@ -63,8 +62,8 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = [
     "NO_VALUES", "SETTINGS", "AppBase", "Application", "Config", "ErrorHandler", "ErrorKey",
-    "HandlerPool", "Handover", "MountRoute", "OutsideRoute", "Refusal", "Registrations", "Route",
-    "RouteEntry", "RouteMatch", "SearchResult", "Settings", "Site", "UpperLayers", "build_site",
+    "HandlerPool", "Handover", "MountRoute", "OutsideRoute", "Registrations", "Route",
+    "RouteEntry", "RouteMatch", "Settings", "Site", "UpperLayers", "build_site",
     "check_error_key", "checked_methods", "config_of", "delegate_route", "describe_application",
     "handlers_route", "place_of", "route_of", "with_providers",
 ]

@@ -31,7 +31,7 @@ from micropie._core.routing.discovery import (
 )
 from micropie._core.routing.misplaced_decorators import reject_misplaced_decorators
 from micropie._core.routing.router import Node, Router
-from micropie._core.routing.routes import Route
+from micropie._core.routing.routes import Refusal, Route
 from micropie._core.routing.site import Hosts, HostSite, Mounted, MountRoute, Site
 from micropie._core.streams import ShutdownSignal
 
@@ -206,7 +206,7 @@ class _Compiler(NamedTuple):
             return
         nodes = self.nodes[0].child(name), self.nodes[1].child(name)
         for node in nodes:
-            node.config = config
+            node.refusal = Refusal(config)
         self._replace(config=config, nodes=nodes).compile(registered)
 
     def _add_mount(self, mount: Mount) -> None:

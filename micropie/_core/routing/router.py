@@ -38,13 +38,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, final
 
 from micropie._core.errors import HTTPError, MethodNotAllowed, SetupError
 from micropie._core.http.addresses import DOTS_AND_EMPTY
 from micropie._core.routing.config import Config
 from micropie._core.routing.discovery import Match, Pattern, match_text
-from micropie._core.routing.routes import Route
+from micropie._core.routing.routes import Refusal, Route
 from micropie._core.routing.settings import METHODS
 
 if TYPE_CHECKING:
@@ -59,16 +59,6 @@ NO_VALUES: Mapping[str, object] = {}
 # The search adds ``_SURPLUS`` to the set of refused methods if the path has more segments than a
 # handler found by its name takes as arguments.
 _SURPLUS = ""
-
-
-@final
-class Refusal(NamedTuple):
-    """The result of a search that finds no route: the error to send, and the config of the
-    innermost application on the path.
-    """
-
-    error: HTTPError
-    config: Config
 
 
 _ONE_SEGMENT = sys.maxsize  # the ``tail`` of a branch that matches exactly one segment
@@ -94,7 +84,7 @@ class _Branch:
 class Node:
     """A node of the tree: the beginning of a path.
 
-    - ``config``: the config of the application whose path ends here, or None.
+    - ``refusal``: the ``Refusal`` of the application whose path ends here, or None.
     - ``literals``: the child nodes for literal text, as a dict by that text.
     - ``branches``: the edges for segments with wildcards.
     - ``routes``: the routes for the path that ends here, as a dict by method. Until the tree is
@@ -110,8 +100,8 @@ class Node:
     tries them from the last to the first.
     """
 
-    def __init__(self, config: Config | None = None) -> None:
-        self.config = config
+    def __init__(self, refusal: Refusal | None = None) -> None:
+        self.refusal = refusal
         self.literals: dict[str, Node] = {}
         self.branches: dict[Hashable, _Branch] = {}
         self.routes: dict[str, Route] = {}
@@ -180,7 +170,7 @@ class Node:
         takes_all = len(segments) - depth <= route.most_segments
         if route is not self.arguments:
             child = self.literals.get(segments[depth]) if depth < len(segments) else None
-            leads_inside = child is not None and child.config is not None
+            leads_inside = child is not None and child.refusal is not None
             if refused or not takes_all or (leads_inside and route is self.index):
                 return False
         if takes_all and method in route.handled:
@@ -230,8 +220,8 @@ class Router:
     """
 
     def __init__(self, config: Config) -> None:
-        self.config = config
-        self.root = Node(config)
+        self.refusal = Refusal(config)
+        self.root = Node(self.refusal)
         self.has_routes = False
         # whether an application in the tree has another application mounted at its root
         self.has_fallbacks = False
@@ -247,7 +237,7 @@ class Router:
             node.complete()
         self.has_routes = any(node.routes or node.default is not None for node in nodes)
         self.has_fallbacks = any(
-            node.config is not None and node.config.fallback is not None for node in nodes
+            node.refusal is not None and node.refusal.config.fallback is not None for node in nodes
         )
         if has_short_cuts:
             self._add_short_cuts()
@@ -280,9 +270,11 @@ class Router:
                 if any(pattern.startswith(f"{path}/") for pattern in found):
                     del routes[path]
 
-    def find(self, method: str, segments: Sequence[str]) -> RouteMatch | Refusal:
-        """Return the route for the decoded segments of a path, or a refusal with 404 or 405."""
-        count, config = len(segments), self.config
+    def find(self, method: str, segments: Sequence[str]) -> RouteMatch:
+        """Return the route for the decoded segments of a path. If there is none, this is the
+        ``Refusal`` of the innermost application on the path, with a 404 or 405.
+        """
+        count, refusal = len(segments), self.refusal
         refused: set[str] = set()
         # A stack of the alternatives that are still to be tried. Each item is a node, one of its
         # ``ways``, the number of segments before the node, and the values of the wildcards in those
@@ -291,7 +283,7 @@ class Router:
         node, depth = self.root, 0
         values: tuple[object, ...] = ()
         while depth < count or method not in node.routes:
-            config = node.config or config
+            refusal = node.refusal or refusal
             for one in node.ways:
                 left.append((node, one, depth, values))  # noqa: PERF401 - this saves a call
             if depth == count:
@@ -316,7 +308,7 @@ class Router:
             else:
                 refused.discard(_SURPLUS)
                 error = MethodNotAllowed({*refused, "OPTIONS"}) if refused else HTTPError(404)
-                return Refusal(error, config)
+                return refusal, (error,), NO_VALUES
         route = node.routes[method]
         named = NO_VALUES if route.by_position else dict(zip(route.wildcards, values, strict=True))
         return route, () if named else [*values], named

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from copy import copy
 from functools import partial
 from types import NoneType
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from micropie._core.binding import (
     BoundParameter,
@@ -144,10 +144,18 @@ class Route(RouteInfo):
       are sent unchanged, as chunks.
     - ``is_filtered``: whether ``result_filter``, ``filters_by_status`` or ``write_item`` is set.
     - ``is_special``: whether the route is filtered, has providers or runs in a process.
+
+    ``is_found``: whether the search has found a handler, or an application that is called like
+    one. If not, hooks see no route.
+    ``without_body``: the methods for which no body is received. The body of a GET or HEAD has no
+    meaning: RFC 9110, sections 9.3.1, 9.3.2.
     """
 
     function: AnyFunction
-    has_warned = is_special = False
+    has_warned = is_special = is_filtered = False
+    providers: Sequence[Provider] = ()
+    is_found = needs_session = True
+    without_body: Container[str] = frozenset({"GET", "HEAD"})
 
     def __init__(
         self,
@@ -214,7 +222,7 @@ class Route(RouteInfo):
         converted = [wildcard.is_converted for wildcard in wildcards] if self.by_position else []
         self.plain_args = -1 if self.plan.parses_always else self.plan.plain_args(converted)
         self.reads_body: bool | Literal["ahead"] = marks.get("__micropie_reads_body__", False)
-        self.needs_session: bool = marks.get("__micropie_needs_session__", True)
+        self.needs_session = marks.get("__micropie_needs_session__", True)
         placement = marks.get(MARK, config.settings.run_in)
         kind, is_async = _step_kind(function, placement)
         self.step_kind, self.limited_step_kind = config.blocking if kind is HANDLER else kind, kind
@@ -275,6 +283,27 @@ class Route(RouteInfo):
 
     def __repr__(self) -> str:
         return f"<Route {self.name}, {place_of(self.function) or 'micropie'}>"
+
+
+class Refusal(Route):
+    """The route of an application for the requests that no handler takes. ``call(error)`` raises
+    the error that the search has made: a 400, 404 or 405.
+    """
+
+    is_found = needs_session = False
+    step_kind = limited_step_kind = INLINE
+    plain_args, reads_body, without_body = 1, True, METHODS
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @staticmethod
+    def call(error: Exception) -> NoReturn:
+        """Raise the error."""
+        try:
+            raise error
+        finally:
+            del error  # avoid a reference cycle between the exception and this frame
 
 
 def _plan(

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from posixpath import normpath
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
 from urllib.parse import quote, unquote
 
 from micropie._core import mounts
@@ -30,9 +30,9 @@ from micropie._core.mounts import (
 )
 from micropie._core.routing.config import Config, config_of, with_marks
 from micropie._core.routing.discovery import AnyFunction, marks_above
-from micropie._core.routing.router import NO_VALUES, ByMethod, Refusal, RouteMatch, Router
-from micropie._core.routing.routes import Route, place_of
-from micropie._core.routing.settings import Settings
+from micropie._core.routing.router import NO_VALUES, ByMethod, RouteMatch, Router
+from micropie._core.routing.routes import Refusal, Route, place_of
+from micropie._core.routing.settings import METHODS, Settings
 
 if TYPE_CHECKING:
     from micropie._core.routing.listing import RouteEntry
@@ -100,23 +100,21 @@ class Site:
                 )
             yield entry
 
-    def find_socket(self, request: Request) -> SearchResult:
-        """Return the route for a WebSocket's handshake, the mounted application that serves the
-        WebSocket, or a refusal.
-        """
+    def find_socket(self, request: Request) -> RouteMatch:
+        """Return the route for a WebSocket's handshake, see ``find``."""
         return self._exact_sockets.get(request._exchange.literal_path) or self.find(
             request, takes_socket=True
         )
 
-    def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
-        """Return the route for a request, a mounted application that sends its response directly to
-        the server, or a refusal with 400, 404 or 405.
+    def find(self, request: Request, takes_socket: bool = False) -> RouteMatch:
+        """Return the route for a request. It is a ``Handover`` for a mounted application that sends
+        its response directly to the server, and a ``Refusal`` with a 400, 404 or 405 for a request
+        that nothing handles.
 
         ``takes_socket``: whether the request is for a WebSocket.
         """
         exchange, segments = request._exchange, None
         router = self.sockets if takes_socket else self.router
-        found: RouteMatch | Refusal
         try:
             inside = self._inside(request) if self.has_mounts else None
             if inside is not None:
@@ -131,8 +129,8 @@ class Site:
             segments = exchange.segments()[self._depth :]
             found = router.find(exchange.method, segments)
         except HTTPError as error:  # the path or the host is malformed
-            found = Refusal(error, self.config)
-        if type(found) is not Refusal:
+            found = router.refusal, (error,), NO_VALUES
+        if found[0].is_found:
             # The path of a WebSocket handler may also match an HTTP handler that takes further
             # segments as arguments. Under WSGI, refuse the handshake instead of calling the HTTP
             # handler.
@@ -144,7 +142,7 @@ class Site:
                 and exchange.method in ("GET", "HEAD")
                 and self._takes_handshake(request)
             ):
-                return Refusal(websockets_need_asgi(), found[0].config)
+                return Refusal(found[0].config), (websockets_need_asgi(),), NO_VALUES
             exchange.path_params = [*found[2].values()] if found[2] else found[1]
             return found
         fallback = (
@@ -158,20 +156,21 @@ class Site:
             and exchange.method == "GET"  # a WebSocket's handshake is a GET
             and self._takes_handshake(request)
         )
-        return Refusal(websockets_need_asgi(), found.config) if is_handshake else found
+        return (found[0], (websockets_need_asgi(),), NO_VALUES) if is_handshake else found
 
     def _takes_handshake(self, request: Request) -> bool:
         """Return whether a request is a handshake for one of this site's WebSockets."""
         is_upgrade = "websocket" in (request._exchange.header("upgrade") or "").lower()
-        return is_upgrade and type(self.find_socket(request)) is tuple
+        return is_upgrade and self.find_socket(request)[0].is_found
 
-    def find_own(self, request: Request) -> SearchResult | HTTPError:
+    def find_own(self, request: Request) -> RouteMatch | HTTPError:
         """Return the result of ``find``. If the result is a refusal by the outermost application,
         return only its error, so that the caller can search another application.
         """
         found = self.find(request)
-        if type(found) is Refusal and found.config is self.config:
-            return found.error
+        if type(found[0]) is Refusal and found[0].config is self.config:
+            error: HTTPError = found[1][0]
+            return error
         return found
 
     def close(self) -> None:
@@ -186,7 +185,7 @@ class Site:
         return self._mounts.find(request._exchange.raw_path())
 
     def _fallback(
-        self, request: Request, router: Router, searched: Sequence[str] | None, refusal: Refusal
+        self, request: Request, router: Router, searched: Sequence[str] | None, refusal: RouteMatch
     ) -> MountRoute | None:
         """Return the route of the application mounted at the root, for a path that has no route
         here. Return None if there is no such application.
@@ -202,7 +201,7 @@ class Site:
         path = normpath(unquote(request.raw_path.decode("latin-1")))
         segments = [*filter(None, path.split("/"))][self._depth :]
         found = refusal if segments == searched else router.find(request.method, segments)
-        return found.config.fallback if type(found) is Refusal else None
+        return None if found[0].is_found else found[0].config.fallback
 
 
 Hosts: TypeAlias = list[tuple[str, Site]]
@@ -255,7 +254,7 @@ class OutsideRoute(Route):
         pattern: str = "",
     ) -> None:
         self.name = pattern
-        self.methods, self.providers, self.is_filtered = (), (), False
+        self.methods = ()
         # Don't limit the body, because the application to call may have its own limit.
         self.config = config.changed({"max_body_size": sys.maxsize})
         self.show(pattern, call)
@@ -291,7 +290,7 @@ class MountRoute(OutsideRoute):
         """Return a route to an application that a hook has chosen for this request."""
         return cls(Mount(prefix, target, kind_of_target(target, None), False), prefix, config)
 
-    def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
+    def find(self, request: Request, takes_socket: bool = False) -> RouteMatch:
         """Return this route for a request below its prefix. If the mounted application sends its
         response itself, return a ``Handover``.
 
@@ -299,7 +298,7 @@ class MountRoute(OutsideRoute):
         a 404, because WSGI has no WebSockets.
         """
         if takes_socket and self.mount.kind == WSGI:
-            return Refusal(HTTPError(404), self.config)
+            return Refusal(self.config), (HTTPError(404),), NO_VALUES
         exchange = request._exchange
         # Access checks must see the method in upper case, because most frameworks convert it to
         # upper case. Otherwise, a client could get around a check for POST by sending "post".
@@ -313,32 +312,40 @@ class MountRoute(OutsideRoute):
             path = MountedPath("", path.rest or b"/")
         is_whole = takes_socket or self.mount.isolated
         return (
-            Handover(self.mount, path, self.config)
+            (Handover(self.mount, path, self.config), (), NO_VALUES)
             if is_whole
             else (self, (path, exchange), NO_VALUES)
         )
 
 
 @final
-class Handover(NamedTuple):
-    """The result of a search that finds a mounted application, which sends its response directly to
-    the server.
+class Handover(Route):
+    """The route of one request to a mounted application that sends its response directly to the
+    server.
 
-    The driver runs the access checks of ``config``. Then it calls ``mount.target`` with the
-    server's own arguments, but with the scope from ``scope_in`` or the environ from ``environ_of``.
+    Only the access checks of ``config`` run for it. Its ``call`` returns this object, and the
+    driver calls ``mount.target`` with the server's own arguments, but with the scope from
+    ``scope_in`` or the environ from ``environ_of``.
     """
 
-    mount: Mount
-    path: MountedPath
-    config: Config
+    is_found = False
+    step_kind = limited_step_kind = INLINE
+    plain_args, reads_body, without_body = 0, True, METHODS
+
+    def __init__(self, mount: Mount, path: MountedPath, config: Config) -> None:
+        self.mount, self.mounted_path, self.config = mount, path, config
+
+    def call(self) -> Handover:
+        """Return this object."""
+        return self
 
     def scope_in(self, scope: Scope) -> Scope:
         """Return a request's scope for the mounted application, with the paths changed."""
-        return mounts.moved_scope(scope, self.mount, self.path)
+        return mounts.moved_scope(scope, self.mount, self.mounted_path)
 
     def environ_of(self, exchange: Exchange) -> Environ:
         """Return a request's environ for the mounted application, with the paths changed."""
-        return mounts.environ_below(exchange, self.path)
+        return mounts.environ_below(exchange, self.mounted_path)
 
 
 def _answering(mount: Mount, settings: Settings, on_loop: bool) -> tuple[Kind, AnyFunction]:
@@ -359,11 +366,6 @@ def _answering(mount: Mount, settings: Settings, on_loop: bool) -> tuple[Kind, A
 
 # An entry in the table of mounts: an ``App``'s site, or the route to another application.
 Mounted: TypeAlias = Site | MountRoute
-
-SearchResult: TypeAlias = RouteMatch | Handover | Refusal
-"""The result of ``Site.find``: a route with its arguments, a mounted application that sends its
-response directly to the server, or a refusal with 400, 404 or 405.
-"""
 
 
 def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]:

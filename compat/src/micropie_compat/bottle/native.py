@@ -31,7 +31,7 @@ from micropie_compat.bottle.responses import HTML, HTTPError, HTTPResponse
 from micropie_compat.bottle.routing import Route
 from micropie_compat.bottle.state import decoded
 from micropie_compat.carrier import NO_VALUES, Answer, CarryingSite, refused_method
-from micropie_compat.core import Config, EncodedAnswer, OutsideRoute, SearchResult, Site
+from micropie_compat.core import Config, EncodedAnswer, OutsideRoute, RouteMatch, Site
 from micropie_compat.environs import path_of
 from micropie_compat.originals import watch
 from micropie_compat.results import close_if_closable
@@ -55,7 +55,7 @@ class BottleSite(CarryingSite):
         self._any = _BottleRoute(app, None, (), inner.config, self._monitored)
         self._routes: dict[Route, _BottleRoute] = {}
 
-    def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
+    def find(self, request: Request, takes_socket: bool = False) -> RouteMatch:
         """Return the native route or mount for a request, or otherwise the Bottle application's
         route.
         """

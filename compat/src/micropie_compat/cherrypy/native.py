@@ -25,7 +25,7 @@ from micropie_compat.core import (
     FileRange,
     MountRoute,
     OutsideRoute,
-    SearchResult,
+    RouteMatch,
     Site,
     ThreadStream,
     checked_headers,
@@ -68,7 +68,7 @@ class CherryPySite(CarryingSite):
         self._route = OutsideRoute(inner.config, _call, 3)
         self._grafted: dict[str, MountRoute] = {}
 
-    def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
+    def find(self, request: Request, takes_socket: bool = False) -> RouteMatch:
         """Return the native route or mount for a request, or otherwise the application for it."""
         received = request._exchange.literal_path or path_of(request)
         path = received if received.isascii() else _decoded(received)
