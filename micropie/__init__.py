@@ -1,7 +1,7 @@
 """micropie, a web framework in which the names of methods are URLs, and an ``App`` is both a WSGI
 and an ASGI application.
 
-Open ``app.py`` to change the public methods of an application, and ``_core/routing/settings.py`` to
+Open ``app.py`` to change the public methods of an application, and ``_core/http/settings.py`` to
 add a setting. A new public name goes into ``__all__`` here or in the package where it belongs, into
 ``PROMISED`` in ``tests/project/test_public_names.py``, and onto a page of docs/reference.
 """

@@ -39,9 +39,10 @@ from micropie._core.execution import current
 from micropie._core.flow import Hook, WebSocketMiddleware, lifespan_opener
 from micropie._core.http import Request, Response, State, current_request
 from micropie._core.http.protocols import Receive, Scope, Send, Texts
+from micropie._core.http.settings import Settings
 from micropie._core.mounts import APP, Mount, checked_prefix, kind_of_target
 from micropie._core.on_demand import by_name
-from micropie._core.routing import AppBase, Config, ErrorKey, Settings, check_error_key
+from micropie._core.routing import AppBase, Config, ErrorKey, check_error_key
 from micropie._core.routing.decorators import SocketFunction, command, make_mark, refuse_in_route
 from micropie._core.routing.discovery import (
     REQUIRES,
@@ -177,7 +178,7 @@ class App(Base[Outermost_co]):
         app = Root()
 
     ``app`` is an ASGI 3 and a PEP 3333 WSGI application at once: pass it to any server. The
-    keyword arguments are the settings (``micropie._core.routing.settings.Settings``), as in
+    keyword arguments are the settings (``micropie._core.http.settings.Settings``), as in
     ``App(max_body_size=1024, debug=True)``, and these:
 
     - ``session_backend``: stores the sessions; by default in this process's memory.

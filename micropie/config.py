@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from micropie import SetupError
-from micropie._core.routing import Settings
+from micropie._core.http.settings import Settings
 from micropie.extensions import TypeInfo
 
 logger = logging.getLogger("micropie")

@@ -20,12 +20,12 @@ from micropie._core.execution import current, notify_after_fork
 from micropie._core.execution.steps import HANDLER, Kind
 from micropie._core.flow import Lifecycle, Lifespan, lifespan_opener
 from micropie._core.http import State
+from micropie._core.http.settings import Settings
 from micropie._core.mounts import APP, ASGI
 from micropie._core.routing import (
     AppBase,
     Config,
     Registrations,
-    Settings,
     Site,
     UpperLayers,
     build_site,

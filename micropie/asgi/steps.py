@@ -35,7 +35,6 @@ from micropie._core.execution.steps import (
 )
 from micropie._core.flow import LifespanContext, end_resources
 from micropie._core.http import BodyReader, Exchange
-from micropie._core.routing import config_of
 from micropie.asgi.streaming import DelayedCalls, StreamedExchange, StreamSender, close_stream
 
 _LEFT_AT_ONCE: Final = Call(leave_after=0.0, releases=True)
@@ -281,7 +280,7 @@ async def close_request(exchange: Exchange) -> None:
     ends = exchange.ends
     if ends is not None:  # ``after_response`` was called
         tasks: LoopTasks | None = (exchange.scope.get("state") or {}).get(BACKGROUND)
-        seconds = config_of(exchange).settings.background_timeout
+        seconds = exchange.config.settings.background_timeout
         # Servers copy the state, so ``tasks`` may belong to a lifespan that has already ended.
         if tasks is None or tasks.has_ended:
             await run_tasks(exchange, ends, seconds)

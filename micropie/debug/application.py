@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from micropie._core.errors import logger
 from micropie._core.execution.placement import layers
+from micropie._core.http.settings import SETTINGS
 from micropie._core.on_demand import by_name
-from micropie._core.routing import SETTINGS, AppBase, Registrations, place_of
+from micropie._core.routing import AppBase, Registrations, place_of
 from micropie._core.routing.discovery import (
     SOCKET_PREFIX,
     AnyFunction,

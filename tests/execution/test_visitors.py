@@ -24,7 +24,7 @@ from micropie import App, HttpMiddleware, run_async
 from micropie._core.execution import run_in_context, watchdog
 from micropie._core.execution.background import close_background_loops
 from micropie._core.execution.loop import start_shared
-from micropie._core.routing.settings import Settings
+from micropie._core.http.settings import Settings
 from micropie.channels.redis import RedisChannels, _Listener, _Publisher
 from micropie.middleware import Timeout
 from tests.asgi.calls import get, run

@@ -19,7 +19,7 @@ from anyio.from_thread import start_blocking_portal
 from micropie import App
 from micropie._core.execution import loop_lag, watch_loop, watchdog
 from micropie._core.execution.background import close_background_loops
-from micropie._core.routing.settings import Settings
+from micropie._core.http.settings import Settings
 from tests.asgi.calls import run
 from tests.support.clients import LOOP_PATIENCE, LOOPS, MakeClient
 from tests.support.waiting import PATIENCE, until

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from micropie import websocket as decorator
 from micropie._core.errors import ConnectionClosed
+from micropie._core.http.addresses import is_origin
 from micropie._core.http.websockets import (
     ACCEPT,
     CLOSE,
@@ -32,7 +33,6 @@ from micropie._core.http.websockets import (
     Progress,
     check_code,
     is_allowed_origin,
-    is_origin,
     is_too_big,
     truncate_reason,
 )

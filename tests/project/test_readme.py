@@ -28,7 +28,7 @@ from urllib.parse import quote
 import pytest
 
 from micropie import App
-from micropie._core.routing.settings import Settings
+from micropie._core.http.settings import Settings
 from micropie.cli.main import main
 from micropie.testing import TestClient
 from tests.support.commands import ended

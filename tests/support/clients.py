@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from wsgiref.validate import validator
 
-from micropie._core.routing.settings import Settings
+from micropie._core.http.settings import Settings
 from micropie.testing import TestClient
 from micropie.testing.asgi import ASGITransport
 from micropie.testing.call import ON_FAILURE

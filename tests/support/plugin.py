@@ -41,7 +41,7 @@ os.environ["MICROPIE_DEBUG_KEY"] = "of-the-tests"
 # isort: split
 # What measures comes before what is measured.
 from micropie._core.execution.steps.redis_client import RedisClient
-from micropie._core.routing.settings import Settings
+from micropie._core.http.settings import Settings
 from micropie.testing import TestClient
 from tests.support.clients import LOOPS, MakeClient, connecting
 from tests.support.left_out import IS_FREE_THREADED, LEFT_OUT, lacking

@@ -11,7 +11,7 @@ import httpx2 as httpx
 import pytest
 
 from micropie import App, WebSocket
-from micropie._core.routing import SETTINGS
+from micropie._core.http.settings import SETTINGS
 from micropie.testing import (
     AppTimeout,
     ClientDisconnected,

@@ -391,7 +391,7 @@ def _finish(
         assert response is not None  # noqa: S101
         if stream is not None:
             if isinstance(stream, ThreadStream) and exchange.config.blocking is not INLINE:
-                threads = config_of(exchange).threads
+                threads = exchange.config.threads
                 stream = streams.MadeAhead(stream, threads, exchange.rank)
             made.continue_stream(stream)
             response = yield from _begun(exchange, response, stream)

@@ -5,6 +5,7 @@ other files:
 
 - ``request.py``: the public API of a request
 - ``exchange.py``: the framework's internal state of a request
+- ``settings.py``: the settings of an ``App``
 - ``answer.py``: the response while it is being built
 - ``problem.py``: the text and the format of error responses; ``flow/errors.py`` merges their
   headers
@@ -33,7 +34,6 @@ from micropie._core.http.exchange import (
     Address,
     Exchange,
     MessageConfig,
-    MessageSettings,
     Peer,
     RouteInfo,
 )
@@ -87,7 +87,7 @@ __all__ = [
     "AHEAD", "BODIES", "CSRF_FIELD", "HTML", "JSON", "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "TEXT",
     "TOKEN", "Address", "Answer", "AnswerState", "BindingError", "BindingErrors", "BodyReader",
     "Changes", "EncodedAnswer", "Exchange", "FileOptions", "FileReference", "GivenStatus",
-    "MessageConfig", "MessageSettings", "MultiDict", "Page", "ParameterError", "Peer",
+    "MessageConfig", "MultiDict", "Page", "ParameterError", "Peer",
     "ReceivedBody", "Request", "Response", "RouteInfo", "Session", "SessionData", "State",
     "as_response", "bound_request", "check_size", "check_value", "checked_headers", "copied",
     "current_request", "encode", "encode_body", "encoded_error", "error_answer", "error_response",

@@ -272,3 +272,8 @@ def raw_path_below(mount: bytes, raw_path: bytes) -> bytes:
     segments = raw_path.split(b"/")
     is_below = b"/".join(map(unquote_to_bytes, segments[:depth])) == mount
     return b"/" + b"/".join(segments[depth:]) if is_below else b""
+
+
+def is_origin(value: object) -> bool:
+    """Return whether the setting ``websocket_origins`` may contain ``value``."""
+    return isinstance(value, str) and (value == "*" or bool(normal_origin(value)))

@@ -42,7 +42,6 @@ from urllib.parse import quote, unquote_to_bytes
 
 from micropie._core.errors import (
     BadRequest,
-    Catalog,
     ClientDisconnect,
     HTTPError,
     ResponseError,
@@ -92,6 +91,7 @@ from micropie._core.http.protocols import (
 )
 from micropie._core.http.response import Response
 from micropie._core.http.session import Session, UnopenedSession
+from micropie._core.http.settings import Settings
 from micropie._core.on_demand import computed, reserve
 
 if TYPE_CHECKING:
@@ -177,30 +177,6 @@ class RouteInfo:
     """The names of the values in a request's ``path_params``."""
 
 
-class MessageSettings:
-    """The part of an application's settings that requests, responses and sessions use.
-
-    ``Settings`` extends it with all other settings.
-    """
-
-    errors: str
-    max_body_size: int
-    portal_backend: str
-    debug: object
-    on_error: Callable[[BaseException], object] | None
-    translations: Callable[[Any], Catalog] | None
-    session_timeout: int
-    max_session_size: int
-    session_id_factory: Callable[[], str] | None
-    session_id_validator: Callable[[str], bool] | None
-    session_cookie: str | None
-    session_cookie_samesite: str
-    file_types: Mapping[str, str]
-    session_cookie_secure: bool | None
-    session_cookie_partitioned: bool
-    session_save_on_error: bool
-
-
 class Sessions(Protocol):
     """The store of an application's sessions."""
 
@@ -236,7 +212,7 @@ class MessageConfig:
     __slots__ = ()
 
     error_handlers: Sequence[object]
-    settings: MessageSettings
+    settings: Settings
     blocking: Kind
     threads: Threads
     limits: Limits

@@ -201,8 +201,3 @@ def is_allowed_origin(origin: str | None, scheme: str, host: str, others: Collec
     if not wanted:  # empty, or "null", the origin of any site's sandboxed frame
         return False
     return wanted == normal_origin(f"{scheme}://{host}") or wanted in map(normal_origin, others)
-
-
-def is_origin(value: object) -> bool:
-    """Return whether the setting ``websocket_origins`` may contain ``value``."""
-    return isinstance(value, str) and (value == "*" or bool(normal_origin(value)))

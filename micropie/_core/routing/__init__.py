@@ -9,14 +9,8 @@ Open ``router.py`` to change which route wins. The other files:
 - ``misplaced_decorators.py``: decorators in a wrong place, which are rejected
 - ``listing.py``: the list of routes
 
-A new HTTP method goes into ``METHODS`` of ``settings.py`` and ``middleware/cors.py``, and into
+A new HTTP method goes into ``METHODS`` of ``http/settings.py`` and ``middleware/cors.py``, and into
 ``decorators.py``, ``app.py`` and ``openapi/document.py``.
-
-To add a setting, add a field to ``Settings`` in ``settings.py``, with its rule and docstring, and a
-row to ``docs/settings.md``. If an object is created from the setting, also add an attribute to
-``Config`` and a row to ``_PARTS`` in ``config.py``; see ``_encoding`` there for a small example. If
-the flow or a driver reads this attribute, also declare it in ``MessageConfig`` of
-``http/exchange.py``.
 
 ``compiler.py`` creates a ``Route`` for each handler that ``discovery`` finds. The names of
 handlers, explicit routes and inner applications are in one tree of path segments. WebSockets have a
@@ -46,7 +40,6 @@ from micropie._core.routing.config import (
 )
 from micropie._core.routing.router import NO_VALUES, RouteMatch
 from micropie._core.routing.routes import Route, checked_methods, place_of, route_of
-from micropie._core.routing.settings import SETTINGS, Settings
 from micropie._core.routing.site import (
     Handover,
     MountRoute,
@@ -61,9 +54,9 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "NO_VALUES", "SETTINGS", "AppBase", "Application", "Config", "ErrorHandler", "ErrorKey",
+    "NO_VALUES", "AppBase", "Application", "Config", "ErrorHandler", "ErrorKey",
     "HandlerPool", "Handover", "MountRoute", "OutsideRoute", "Registrations", "Route",
-    "RouteEntry", "RouteMatch", "Settings", "Site", "UpperLayers", "build_site",
+    "RouteEntry", "RouteMatch", "Site", "UpperLayers", "build_site",
     "check_error_key", "checked_methods", "config_of", "delegate_route", "describe_application",
     "handlers_route", "place_of", "route_of", "with_providers",
 ]

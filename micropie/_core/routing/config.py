@@ -27,11 +27,11 @@ from micropie._core.http import HTML, JSON, TEXT, MessageConfig, Request, State,
 from micropie._core.http.addresses import normal_hosts, split_host, with_host
 from micropie._core.http.forms import Limits
 from micropie._core.http.json import dumps_with
+from micropie._core.http.settings import Settings
 from micropie._core.mounts import Mount
 from micropie._core.routing.discovery import Providers, RouteMark, check_middlewares
 from micropie._core.routing.names import RouteNames
 from micropie._core.routing.proxy_watch import ProxyWatch
-from micropie._core.routing.settings import Settings
 from micropie._core.sessions import InMemorySessionBackend, SessionBackend, SessionStore
 from micropie._core.spellings import AppSpellings
 from micropie._core.streams import ShutdownSignal

@@ -12,6 +12,7 @@ from micropie._core.execution.placement import layers
 from micropie._core.execution.steps import Call
 from micropie._core.http import BindingError
 from micropie._core.http.addresses import split_host
+from micropie._core.http.settings import Settings
 from micropie._core.mounts import Mount
 from micropie._core.routing.config import AppBase, Config, ErrorKey
 from micropie._core.routing.discovery import (
@@ -24,7 +25,6 @@ from micropie._core.routing.discovery import (
     marks_of,
 )
 from micropie._core.routing.routes import Route, mentions, place_of
-from micropie._core.routing.settings import Settings
 from micropie._core.sessions import SessionBackend
 
 

@@ -42,10 +42,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, final
 
 from micropie._core.errors import HTTPError, MethodNotAllowed, SetupError
 from micropie._core.http.addresses import DOTS_AND_EMPTY
+from micropie._core.http.settings import METHODS
 from micropie._core.routing.config import Config
 from micropie._core.routing.discovery import Match, Pattern, match_text
 from micropie._core.routing.routes import Refusal, Route
-from micropie._core.routing.settings import METHODS
 
 if TYPE_CHECKING:
     from micropie._core.routing.listing import RouteEntry

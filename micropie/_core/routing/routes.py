@@ -34,6 +34,7 @@ from micropie._core.execution.placement import (
 from micropie._core.execution.steps import AWAIT, HANDLER, INLINE, Kind
 from micropie._core.http import JSON, Exchange, RouteInfo
 from micropie._core.http.addresses import split_host
+from micropie._core.http.settings import METHODS
 from micropie._core.routing.config import Config, with_marks
 from micropie._core.routing.discovery import (
     AnyFunction,
@@ -43,7 +44,6 @@ from micropie._core.routing.discovery import (
     own_attributes,
     type_name,
 )
-from micropie._core.routing.settings import METHODS
 
 
 def _filters_by_status(function: AnyFunction, description: Any) -> dict[int, ResultFilter | None]:

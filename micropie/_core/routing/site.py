@@ -18,6 +18,7 @@ from micropie._core.execution.steps import AWAIT, HANDLER, INLINE, Kind
 from micropie._core.http import AHEAD, Exchange, Request
 from micropie._core.http.addresses import DOTS_AND_EMPTY, HostTable, split_host
 from micropie._core.http.protocols import Environ, Scope
+from micropie._core.http.settings import METHODS, Settings
 from micropie._core.mounts import (
     APP,
     ASGI,
@@ -32,7 +33,6 @@ from micropie._core.routing.config import Config, config_of, with_marks
 from micropie._core.routing.discovery import AnyFunction, marks_above
 from micropie._core.routing.router import NO_VALUES, ByMethod, RouteMatch, Router
 from micropie._core.routing.routes import Refusal, Route, place_of
-from micropie._core.routing.settings import METHODS, Settings
 
 if TYPE_CHECKING:
     from micropie._core.routing.listing import RouteEntry

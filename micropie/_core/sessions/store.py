@@ -11,8 +11,9 @@ from urllib.parse import quote
 from micropie._core.errors import HTTPError, logger
 from micropie._core.execution.placement import ServiceThreads
 from micropie._core.execution.steps import INLINE, Call, Flow, Kind, Outage, call, kind_of
-from micropie._core.http import Exchange, MessageSettings, Session, SessionData, check_size
+from micropie._core.http import Exchange, Session, SessionData, check_size
 from micropie._core.http.headers import MAX_COOKIE, format_cookie, parse_cookies, without_prefix
+from micropie._core.http.settings import Settings
 from micropie._core.on_demand import pattern
 from micropie._core.sessions.backend import SessionBackend
 
@@ -42,9 +43,7 @@ class SessionStore:
     - ``is_id(text)`` returns whether ``text`` may be an id.
     """
 
-    def __init__(
-        self, backend: SessionBackend, settings: MessageSettings, prefix: str = ""
-    ) -> None:
+    def __init__(self, backend: SessionBackend, settings: Settings, prefix: str = "") -> None:
         self.backend = backend
         self.prefix = prefix
         self._settings = settings

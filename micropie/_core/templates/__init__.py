@@ -10,6 +10,6 @@ with ``debug``.
 """
 
 from micropie._core.templates.context import NO_VALUES, names_of, stream, template
-from micropie._core.templates.rendering import DIRECTORY, Directory, Templates
+from micropie._core.templates.rendering import Directory, Templates
 
-__all__ = ["DIRECTORY", "NO_VALUES", "Directory", "Templates", "names_of", "stream", "template"]
+__all__ = ["NO_VALUES", "Directory", "Templates", "names_of", "stream", "template"]

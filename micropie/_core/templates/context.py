@@ -23,7 +23,8 @@ from micropie._core.http import (
     get_flashed_messages,
 )
 from micropie._core.http.escaping import html
-from micropie._core.templates.rendering import DIRECTORY, Templates
+from micropie._core.http.settings import DIRECTORY
+from micropie._core.templates.rendering import Templates
 
 NO_VALUES: Mapping[str, object] = {}
 

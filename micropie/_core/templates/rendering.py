@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie._core.errors import Catalog
 from micropie._core.http.escaping import in_chunks
+from micropie._core.http.settings import DIRECTORY
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
     from micropie._core.templates.environment import Environment
-
-DIRECTORY = "templates"  # relative to the working directory
 
 Directory: TypeAlias = str | PathLike[str]
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from micropie import App, InMemorySessionBackend, SessionBackend, SetupError
-from micropie._core.routing.settings import Settings
+from micropie._core.http.settings import Settings
 from tests.support.clients import MakeClient
 
 NAMES = list(vars(Settings()))

@@ -1,6 +1,10 @@
 """The settings of an ``App``: their names, defaults and checks.
 
-``config.py`` creates objects from them.
+To add a setting, add a field to ``Settings``, with its rule and docstring, a row to
+``docs/settings.md``, a test and a line of the changelog. If an object is created from the setting,
+also add an attribute to ``Config`` and a row to ``_PARTS`` in ``routing/config.py``; see
+``_encoding`` there for a small example. If the flow or a driver reads this attribute, also declare
+it in ``MessageConfig`` of ``exchange.py``.
 """
 
 from __future__ import annotations
@@ -12,19 +16,19 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast, datac
 
 from micropie._core.errors import Catalog, SetupError, check, is_count, is_duration, takes
 from micropie._core.execution.placement import THREAD
-from micropie._core.http import MessageSettings, websockets
-from micropie._core.http.addresses import is_base_url, normal_hosts
+from micropie._core.http.addresses import is_base_url, is_origin, normal_hosts
 from micropie._core.http.headers import PREFIXES, is_cookie_name
 from micropie._core.http.json import BUILTINS
 from micropie._core.http.protocols import Texts
 from micropie._core.on_demand import by_name
 from micropie._core.spellings import SESSION_TIMEOUT
-from micropie._core.templates import DIRECTORY
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 MEBIBYTE = 1024 * 1024
+
+DIRECTORY = "templates"  # relative to the working directory
 
 METHODS = (
     *("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
@@ -122,9 +126,7 @@ _RATES = _or_none(
 )
 _COOKIE = _Rule(is_cookie_name, 'the name of a cookie, such as "__Host-session_id"')
 _METHODS = _list_of(METHODS.__contains__, 'a list of HTTP methods: ["GET", "POST"]', least=1)
-_ORIGINS = _list_of(
-    websockets.is_origin, 'a list of origins: ["https://example.com"], or ["*"] for any'
-)
+_ORIGINS = _list_of(is_origin, 'a list of origins: ["https://example.com"], or ["*"] for any')
 _DIRECTORIES = _Rule(
     lambda value: (
         _is_path(value)
@@ -169,7 +171,7 @@ def _keywords(cls: type[Value]) -> type[Value]:
 
 
 @_keywords
-class Settings(MessageSettings):
+class Settings:
     """The settings of an ``App``. Each is a keyword argument: ``App(max_body_size=1024)``.
 
     An application inside another one (``root.blog = Blog(max_body_size=...)``) inherits the
