@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from micropie import SetupError
+from micropie.cli.serving.options import ServingError
 
 PACKAGE = "micropie_compat"
 
@@ -20,14 +20,14 @@ _RUN_PROGRAMS = ("micropie.cli.serving.made", f"{PACKAGE}.stand_in", f"{PACKAGE}
 def import_compat(module: str = "") -> Any:
     """Import ``micropie_compat`` or, for "moving" for example, one of its modules.
 
-    Raises ``SetupError`` if the package isn't installed.
+    Raises ``ServingError`` if the package isn't installed.
     """
     try:
         package = import_module(PACKAGE)
     except ModuleNotFoundError as error:
         if error.name != PACKAGE:
             raise
-        raise SetupError(
+        raise ServingError(
             "programs for another framework need the package micropie-compat. Install both from "
             "your clone: pip install path/to/micropie path/to/micropie/compat"
         ) from None

@@ -483,7 +483,7 @@ HOMES = {
         ),
     ],
     "cli/serving/servers.py": ["micropie.wsgi.open_server"],
-    "config.py": ["micropie._core.routing.Settings"],
+    "config.py": ["micropie._core.http.settings.Settings"],
 }
 
 
