@@ -9,6 +9,7 @@ it in ``MessageConfig`` of ``exchange.py``.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from os import PathLike
@@ -424,6 +425,12 @@ class Settings:
                 find_spec(self.portal_backend) is not None,
                 self.portal_backend,
                 trio,
+            )
+        gevent: Any = sys.modules.get("gevent.threadpool")
+        if gevent is not None and isinstance(self.pool, gevent.ThreadPoolExecutor):
+            raise SetupError(
+                "App(pool=...) can't use gevent's ThreadPoolExecutor, which refuses calls from "
+                "other threads: pass a ThreadPoolExecutor of concurrent.futures"
             )
         if (self.session_cookie or "").startswith(PREFIXES) and self.session_cookie_secure is False:
             raise SetupError(

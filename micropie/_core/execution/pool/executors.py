@@ -20,6 +20,7 @@ from threading import Event
 from time import monotonic
 from typing import Any
 
+from micropie._core.errors import logger
 from micropie._core.execution import TookTooLong
 from micropie._core.execution.pool.remote import CancelToken, PoolError, open_message, packed_result
 
@@ -81,7 +82,7 @@ class ExecutorPool:
                 raise PoolError(f"the executor did not finish the call: {reason}") from None
         finally:
             token.detach()
-            future.cancel()  # has no effect if the call has begun
+            _give_up(future)
             # If a Dask worker is lost, Dask repeats its job as long as there is a reference to the
             # future. Delete the variable, because an error's traceback would otherwise keep the
             # future alive.
@@ -90,6 +91,18 @@ class ExecutorPool:
 
     def close(self) -> None:
         """Do nothing, because the application closes the executor itself."""
+
+
+def _give_up(future: Future[bytes]) -> None:
+    """Cancel a call that is not done. This has no effect if the call has begun.
+
+    Some executors, such as Parsl's, raise an exception instead. It is only logged.
+    """
+    if not future.done():
+        try:
+            future.cancel()
+        except Exception as error:
+            logger.warning("the executor can't cancel a call: %r", error)
 
 
 # -- in the process that runs the job --------------------------------------------------------------
