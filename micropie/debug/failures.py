@@ -168,8 +168,9 @@ _HINTS = {
     "TypeError": {
         "object method can't be": "Write the parentheses: await request.body(), not request.body.",
         "can't be (awaited|used in 'await')|MultiDict.__call__.. missing": (
-            "Remove await: only async functions can be awaited, not request.json() or the methods "
-            "of uploads. request.form and request.files are attributes, so remove their () as well."
+            "Remove await: only async functions can be awaited, not a def of your own, "
+            "request.json() or the methods of uploads. request.form and request.files are "
+            "attributes: remove their () as well."
         ),
         "cookie.* keyword argument 'secret'": (
             'Write request.set_signed_cookie("name", value), with App(secret_key=...).'

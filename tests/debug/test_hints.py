@@ -34,7 +34,7 @@ class Uploads(App):
         ("/saved", 'Write upload.save_to("uploads") with the name of a directory.'),
         (
             "/awaited",
-            "Remove await: only async functions can be awaited, not request.json() or the methods of uploads.",
+            "Remove await: only async functions can be awaited, not a def of your own, request.json() or the methods of uploads.",
         ),
         ("/named", "save_to needs an existing directory, not no-such-directory/pie.png"),
     ],

@@ -213,7 +213,7 @@ GET / -> Write request.query["name"], or for a form request.form["name"].
 GET / -> Write request.headers["Name"].
 # Starlette: await request.form()
     async def index(self): return await self.request.form()
-GET / -> Remove await: only async functions can be awaited, not request.json()
+GET / -> Remove await: only async functions can be awaited, not a def of your own, request.json()
 # Starlette: Response(content=)
     def index(self): return Response(content='x')
 GET / -> It takes (body=

@@ -62,11 +62,11 @@ def test_each_handler_is_named_once_a_minute(
 ) -> None:
     described = watchdog._described
 
-    def noted(frame: FrameType) -> tuple[str, str]:
-        code, place = described(frame)
-        if f"{__name__}.Root." in code:
+    def noted(frame: FrameType) -> tuple[str, str] | None:
+        found = described(frame)
+        if found is not None and f"{__name__}.Root." in found[0]:
             Root.looked.release()
-        return code, place
+        return found
 
     monkeypatch.setattr(watchdog, "_described", noted)
     monkeypatch.setattr(Settings, "loop_patience", 0.04)
@@ -93,10 +93,41 @@ def test_each_handler_is_named_once_a_minute(
 
 
 def test_code_that_nobody_has_called_for_a_request_is_named_alone() -> None:
-    code, place = watchdog._described(sys._getframe())
+    described = watchdog._described(sys._getframe())
+    assert described is not None
+    code, place = described
     assert code == f"{__name__}.test_code_that_nobody_has_called_for_a_request_is_named_alone"
     assert place.startswith(f"{code} ({__file__}:")
     assert ", in " not in place
+
+
+def frame_of(*modules: str) -> FrameType:
+    """Return the innermost frame of functions of these modules that call each other, of which the
+    first is the outermost.
+    """
+    call: Any = sys._getframe
+    for name in reversed(modules):
+        own: dict[str, Any] = {"__name__": name, "inner": call}
+        exec("def call(): return inner()", own)
+        call = own["call"]
+    found: FrameType = call()
+    return found
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        ("micropie._core.execution.pool.processes", "subprocess"),
+        ("micropie._core.execution.steps", "importlib._bootstrap", "anyio._core._eventloop"),
+        ("micropie._core.flow.http", "contextlib", "micropie._core.streams.source"),
+    ],
+)
+def test_the_framework_s_own_work_accuses_no_application(inner: tuple[str, ...]) -> None:
+    loop = ("asyncio.base_events", "micropie.asgi.driver")
+    assert watchdog._described(frame_of(*loop, *inner)) is None
+    described = watchdog._described(frame_of(*loop, *inner, "shop.pages", "subprocess"))
+    assert described is not None
+    assert described[0] == "shop.pages.call"
 
 
 def test_a_loop_that_waits_for_the_processor_is_not_to_blame(

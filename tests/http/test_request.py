@@ -604,7 +604,7 @@ def test_the_log_says_that_json_is_not_awaited(
 
     assert make_client(Root(debug=True)).post("/", json={}).status_code == 500
     assert (
-        "Remove await: only async functions can be awaited, not request.json() or the methods of uploads."
+        "Remove await: only async functions can be awaited, not a def of your own, request.json() or the methods of uploads."
         in caplog.text
     )
 

@@ -31,6 +31,9 @@ _ON_LOOPS = ("micropie.asgi.", "micropie._core.execution.")
 # processor.
 _IDLE = ("selectors", "asyncio.", "trio.")
 
+# The packages that the framework calls on event loops.
+_OF_THE_FRAMEWORK = sys.stdlib_module_names | {"anyio"}
+
 
 class _Watchdog:
     """Watches the event loop on which it was created, until the loop is closed."""
@@ -80,7 +83,10 @@ class _Watchdog:
         if _module_of(frame).startswith(_IDLE):
             return
         now = monotonic()
-        code, place = _described(frame)
+        described = _described(frame)
+        if described is None:
+            return
+        code, place = described
         if now >= self._named.get(code, now):
             self._named[code] = now + _MINUTE
             advice = "use def instead of async def, or await an async function that does not block"
@@ -88,21 +94,31 @@ class _Watchdog:
             logger.warning(words, seconds, place)
 
 
-def _described(frame: FrameType) -> tuple[str, str]:
+def _described(frame: FrameType) -> tuple[str, str] | None:
     """Return the name of the application's function that is running on the loop, and a description
     for the log: the function's name, file and line. If the function is calling another one, the
     description also contains the name, file and line of the innermost function.
+
+    Return None if no function of the application is running, for example while the framework closes
+    its pool or imports a module.
     """
     outwards = [*walk_stack(frame)]
     below_us = dropwhile(
         lambda one: not _module_of(one[0]).startswith(_ON_LOOPS), reversed(outwards)
     )
-    called = next(dropwhile(lambda one: is_framework(_module_of(one[0])), below_us), outwards[0])
+    called = next((one for one in [*below_us] or outwards if _may_be_application(one[0])), None)
+    if called is None:
+        return None
     places = [
         f"{_name_of(frame)} ({frame.f_code.co_filename}:{line})"
         for frame, line in (called, outwards[0])
     ]
     return _name_of(called[0]), ", in ".join(dict.fromkeys(places))
+
+
+def _may_be_application(frame: FrameType) -> bool:
+    module = _module_of(frame)
+    return not is_framework(module) and module.partition(".")[0] not in _OF_THE_FRAMEWORK
 
 
 def _module_of(frame: FrameType) -> str:
