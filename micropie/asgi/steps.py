@@ -14,11 +14,11 @@ from micropie._core.execution import (
     CLEAN_UP_WITHIN,
     LoopLocal,
     LoopTasks,
-    Slots,
     in_thread,
     slots_of,
     within,
 )
+from micropie._core.execution.lane import Held, forget_lane, lane_of
 from micropie._core.execution.placement import IO_THREADS, Rank
 from micropie._core.execution.steps import (
     ANSWER,
@@ -55,7 +55,7 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
     would become the ``__context__`` of exceptions that the flow raises later.
     """
     send: Callable[[Any], AnyStep] = flow.send
-    held: list[Slots] = []
+    held = Held()
     try:
         kind, function, arguments = step or send(None)
         while kind is not ANSWER:
@@ -84,8 +84,9 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
     except StopIteration as end:
         value = end.value
     finally:
-        if held:
-            held.pop().give()
+        if held or held.tokens is not None:
+            # the resources of a stream are closed later, in the same lane
+            held.end(keep_lane=bool(exchange.resources))
         # avoid a reference cycle with this frame
         result = None
     return value
@@ -154,7 +155,7 @@ async def perform_step(
     function: Callable[..., Any],
     arguments: Sequence[Any],
     exchange: Exchange,
-    held: list[Slots] | None = None,
+    held: Held | None = None,
 ) -> Any:
     """Perform one step of any kind except RECEIVE and CHUNK, and return its result.
 
@@ -178,8 +179,11 @@ async def perform_step(
     else:
         rank = Rank.QUEUED if is_queued else Rank.WAITING
     if seconds is None:
-        result = await slots.call(function, arguments, leave_after, rank, held)
-    else:
+        # Without hooks and resources, the request has one `def` part: its handler.
+        is_alone = threads is not None or not (exchange.hooks or exchange.resources)
+        lane = None if is_alone else lane_of(exchange)
+        result = await slots.call(function, arguments, leave_after, rank, held, lane)
+    else:  # not in the lane, which the rest of the request needs when the time is over
         result = await within(seconds, slots.call, (function, arguments, 0.0, rank, held))
     if held and not exchange.has_begun:
         exchange.note_begin()
@@ -247,6 +251,7 @@ async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
             else:
                 exchange.log_cleanup_failure(failure)
             del failure  # avoid a reference cycle with this frame
+    forget_lane()
     if cancellations:
         raise cancellations.pop()
 

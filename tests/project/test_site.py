@@ -866,7 +866,9 @@ def test_python_is_loaded_before_the_click_and_says_how_much_of_it_is_there(
 def test_make_docs_installs_what_the_site_is_made_of() -> None:
     """The environment of tests has all, so it does not show what that of ``make docs`` lacks."""
     makefile, project = (ROOT / "Makefile").read_text(), (ROOT / "pyproject.toml").read_text()
-    stated = re.search(r"--editable '\.\[([a-z,]+)\]' \S+ \S+ --group docs$", makefile, re.MULTILINE)
+    stated = re.search(
+        r"--editable '\.\[([a-z,]+)\]' \S+ \S+ --group docs$", makefile, re.MULTILINE
+    )
     assert stated is not None
     group = tomllib.loads(project)["dependency-groups"]["docs"]
     waiting = [Requirement(f"micropie-dual[{stated[1]}]"), *map(Requirement, group)]

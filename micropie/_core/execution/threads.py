@@ -34,7 +34,7 @@ from functools import partial
 from threading import Lock, Thread, current_thread, main_thread
 from threading import enumerate as enumerate_threads
 from time import monotonic, sleep
-from typing import TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -42,6 +42,7 @@ import anyio
 from micropie._core.errors import logger, too_many_waiting
 from micropie._core.execution.background import Outcome, released, variables_set
 from micropie._core.execution.fork import after_fork_in_child
+from micropie._core.execution.lane import Held, Lane, Tokens
 from micropie._core.execution.loop import (
     TASKS,
     WAKERS,
@@ -275,15 +276,18 @@ class Slots:
         arguments: Sequence[object],
         leave_after: float | None,
         rank: Rank = Rank.WAITING,
-        held: list[Slots] | None = None,
+        held: Held | None = None,
+        lane: Lane | None = None,
     ) -> Result:
         """Call ``function`` in a worker thread, with this task's context variables.
 
         - ``rank``: see ``take``.
-        - ``held``: a list in which the task keeps its slot from one call to the next. If the list
+        - ``held``: in which the task keeps its slot from one call to the next. If the list
           contains these ``Slots``, the call uses the slot of an earlier call. After the call, the
           list contains these ``Slots`` again. Without a list, the slot is given back after the
           call.
+        - ``lane``: the call runs in this lane, unless another call does. Without a lane, it runs in
+          a copy of the task's context.
 
         If the task is cancelled, it waits at most ``leave_after`` seconds for the thread, then
         abandons it. If ``leave_after`` is None, the task waits until the call ends. An abandoned
@@ -293,7 +297,7 @@ class Slots:
             held.clear()
         else:
             await self.take(rank)
-        work = _Work(function, arguments)
+        work = _Work(function, arguments, lane)
         try:
             if HAS_THREADS:
                 outcome = await anyio.to_thread.run_sync(
@@ -302,7 +306,7 @@ class Slots:
             else:
                 outcome = work.run()
         except BaseException:  # no thread could be started, or the task was cancelled
-            if work.claim.acquire(blocking=False):
+            if work.withdraw():
                 self.give()
                 raise
             ended, gives = anyio.Event(), [self.give]
@@ -322,7 +326,7 @@ class Slots:
         else:
             held.append(self)
         try:
-            result: Result = released(outcome)
+            result: Result = work.released(outcome, held)
         except CancelledError:
             # The error may come from a ``from_thread.run`` in the thread, which is cancelled
             # together with this task. In that case, raise this task's own cancellation.
@@ -394,9 +398,12 @@ class _Work:
     If the task stops waiting and claims the call first, the function is never called.
     """
 
-    def __init__(self, function: AnyFunction, arguments: Sequence[object]) -> None:
+    def __init__(
+        self, function: AnyFunction, arguments: Sequence[object], lane: Lane | None
+    ) -> None:
         self._function, self._arguments = function, arguments
-        self.claim = Lock()  # acquiring it claims the call
+        self._lane = lane if lane is not None and lane.enter() else None
+        self._claim = Lock()  # acquiring it claims the call
         self._has_ended = False
         self._notify: Action | None = None
 
@@ -404,19 +411,38 @@ class _Work:
         """Call the function in this thread, unless the task has claimed the call. Never raises an
         exception.
         """
-        if not self.claim.acquire(blocking=False):
+        if not self._claim.acquire(blocking=False):
             return []
         _RUNNING[self] = current_thread()
-        before = copy_context()
         try:
-            return [self._function(*self._arguments), None, variables_set(before)]
-        except BaseException as error:
-            return [None, error, variables_set(before)]
+            if self._lane is not None:
+                return self._lane.run(self._function, self._arguments)
+            before = copy_context()
+            try:
+                return [self._function(*self._arguments), None, variables_set(before)]
+            except BaseException as error:
+                return [None, error, variables_set(before)]
         finally:
             del _RUNNING[self]
             self._has_ended = True
             if self._notify is not None:
                 self._notify()
+
+    def withdraw(self) -> bool:
+        """Return whether the task could claim the call. Then the function is never called."""
+        is_claimed = self._claim.acquire(blocking=False)
+        if is_claimed and self._lane is not None:
+            self._lane.is_busy = False
+        return is_claimed
+
+    def released(self, outcome: Outcome, held: Held | None) -> Any:
+        """Pass the lane's variables on to the task, then return the value or raise the error."""
+        if self._lane is not None:
+            tokens: Tokens = {}
+            if held is not None:
+                tokens = held.tokens = held.tokens or tokens
+            Lane.leave(outcome, tokens)
+        return released(outcome)
 
     def leave(self, notify: Action) -> None:
         """Call ``notify`` when the call ends, or right now if it has already ended.

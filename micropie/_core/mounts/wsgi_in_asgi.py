@@ -20,6 +20,7 @@ from anyio import from_thread
 
 from micropie._core.errors import ClientDisconnect
 from micropie._core.execution import AHEAD, SingleWaiterEvent, slots_of
+from micropie._core.execution.lane import Held
 from micropie._core.execution.placement import Threads
 from micropie._core.http import Exchange, Response
 from micropie._core.http.headers import MAX_HEADERS, NameTable
@@ -135,7 +136,8 @@ class _Call:
         raise ClientLeft("the client disconnected")
 
     async def _call(self, environ: Environ) -> None:
-        held = [self._slots]
+        held = Held()
+        held.append(self._slots)
         try:
             await self._slots.call(self._run, (environ,), 0.0, held=held)
         except BaseException as error:  # no thread could be started

@@ -1,0 +1,130 @@
+"""``Lane``: the context in which the ``def`` parts of one request run, in whatever thread.
+
+In a worker thread, each call would run in its own copy of the task's context. But a token of a
+context variable is valid only in the context in which it was created, so a middleware with a
+``yield`` couldn't reset a variable in its second half, as ``with`` blocks of many libraries do. So
+all these calls run in one ``Context``.
+
+The task itself runs in another context, because asyncio can't resume a task whose context a thread
+has entered. So variables are passed on both ways: before a call, those that the task has set or
+reset, and after it, those that the call has set or reset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextvars import Context, ContextVar, Token, copy_context
+from typing import Any, TypeAlias
+
+from micropie._core.execution.background import Outcome
+
+_UNSET: Any = object()
+
+Tokens: TypeAlias = dict[ContextVar[Any], Token[Any]]
+
+
+class Lane:
+    """The context of the ``def`` parts of ``owner``, a request's exchange.
+
+    ``is_busy``: whether a call is running in it. Another call has to run in a context of its own.
+    """
+
+    __slots__ = ("_context", "_inside", "is_busy", "owner")
+
+    def __init__(self, owner: object) -> None:
+        self.owner, self.is_busy = owner, False
+        self._context: Context | None = None
+        self._inside: Tokens = {}  # of the variables that were passed on to this context
+
+    def enter(self) -> bool:
+        """Return whether a call may run here now. If so, the lane is busy until its end."""
+        is_free = not self.is_busy
+        self.is_busy = True
+        return is_free
+
+    def run(self, function: Callable[..., object], arguments: Sequence[object]) -> Outcome:
+        """Call the function in a worker thread, whose context is a copy of the task's. Return the
+        outcome, which ``leave`` needs.
+        """
+        _LANE.set(None)  # a reference from this context would be a cycle
+        given = copy_context()
+        context = self._entered(given)
+        try:
+            return [context.run(function, *arguments), None, _changes(given, context)]
+        except BaseException as error:
+            return [None, error, _changes(given, context)]
+        finally:
+            self.is_busy = False
+
+    def _entered(self, given: Context) -> Context:
+        """Return the context, with the variables as they are in ``given``."""
+        context = self._context
+        if context is None:
+            self._context = context = given.copy()
+            return context
+        for variable, value in given.items():
+            known = context.get(variable, _UNSET)
+            if known is not value:
+                token = context.run(variable.set, value)
+                if known is _UNSET:
+                    self._inside[variable] = token
+        for variable in {*context}.difference(given):
+            if variable in self._inside:
+                context.run(variable.reset, self._inside.pop(variable))
+        return context
+
+    @staticmethod
+    def leave(outcome: Outcome, tokens: Tokens) -> None:
+        """Set and reset the task's variables as the call has done. Call this in the task.
+
+        ``tokens``: those of the variables that were set here before. The lane can't keep them: the
+        task's context refers to the lane, and tokens refer to their context.
+        """
+        for variable, value in outcome[2]:
+            if value is not _UNSET:
+                token = variable.set(value)
+                if token.old_value is Token.MISSING:
+                    tokens[variable] = token
+            elif variable in tokens:
+                variable.reset(tokens.pop(variable))
+        outcome[2] = ()
+
+
+def _changes(given: Context, context: Context) -> list[tuple[ContextVar[Any], Any]]:
+    """Return (variable, value) pairs of the variables whose values in ``context`` differ from those
+    in ``given``. The value is ``_UNSET`` for a variable that has none any more.
+    """
+    changes = [one for one in context.items() if given.get(one[0], _UNSET) is not one[1]]
+    return changes + [(variable, _UNSET) for variable in {*given}.difference(context)]
+
+
+_LANE: ContextVar[Lane | None] = ContextVar("micropie_lane", default=None)
+
+
+def lane_of(owner: object) -> Lane:
+    """Return the lane of a request's exchange in the current task."""
+    lane = _LANE.get()
+    if lane is None or lane.owner is not owner:
+        lane = Lane(owner)
+        _LANE.set(lane)
+    return lane
+
+
+def forget_lane() -> None:
+    """Let go of the lane, which refers to the request: the task may go on after it."""
+    _LANE.set(None)
+
+
+class Held(list[Any]):
+    """What a task keeps from one call in a thread to the next: the ``Slots`` of a slot, and the
+    tokens that ``Lane.leave`` needs.
+    """
+
+    tokens: Tokens | None = None
+
+    def end(self, *, keep_lane: bool) -> None:
+        """Give the slot back, and let go of the lane unless the request needs it later."""
+        if self:
+            self.pop().give()
+        if not keep_lane:
+            forget_lane()

@@ -1,0 +1,268 @@
+"""The ``def`` parts of a request share one context: what the first half of a part sets, its second
+half can reset, as ``with`` blocks of libraries do.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from functools import partial, wraps
+from typing import Any
+
+import flask
+import pytest
+
+from micropie import App, Request
+from micropie._core.execution.lane import Lane, lane_of
+from micropie._core.execution.threads import _Work
+from micropie.middleware import Timeout
+from tests.support.clients import MakeClient
+from tests.support.waiting import PATIENCE
+
+name: ContextVar[str] = ContextVar("name", default="unset")
+
+
+@contextmanager
+def bound(value: str) -> Iterator[None]:
+    token = name.set(value)
+    try:
+        yield
+    finally:
+        name.reset(token)
+
+
+class Db(str):
+    __slots__ = ()
+
+
+class Root(App):
+    waited = threading.Event()
+
+    def plain(self) -> str:
+        return name.get()
+
+    async def awaited(self) -> str:
+        return name.get()
+
+    def provided(self, db: Db) -> str:
+        return f"{db} {name.get()}"
+
+    async def provided_later(self, db: Db) -> str:
+        return f"{db} {name.get()}"
+
+    def streamed(self, db: Db) -> Iterator[str]:
+        yield f"{db} "
+        yield name.get()
+
+    def failing(self, db: Db) -> str:
+        raise LookupError(db)
+
+    def never(self) -> str:
+        self.waited.wait(PATIENCE)
+        return name.get()
+
+
+def around(request: Request) -> Iterator[None]:
+    with bound(f"around {request.path}"):
+        yield
+
+
+def with_app_context(_: Request) -> Iterator[None]:
+    with OTHER.app_context():
+        yield
+
+
+OTHER = flask.Flask("other")
+
+
+class Pair:
+    def before_request(self, request: Request) -> None:
+        request.state.token = name.set("pair")
+
+    def after_request(
+        self, request: Request, status: int, response_body: Any, extra_headers: Any
+    ) -> None:
+        name.reset(request.state.token)
+
+
+def made() -> Root:
+    app = Root()
+
+    @app.provides(Db)
+    def db() -> Iterator[Db]:
+        with bound("db"):
+            yield Db("provided")
+
+    return app
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/plain", "around /plain"),
+        ("/awaited", "around /awaited"),
+        ("/provided", "provided db"),
+        ("/provided_later", "provided db"),
+        ("/streamed", "provided unset"),  # a middleware's second half runs at the first chunk
+        ("/failing", "LookupError in unset"),
+    ],
+)
+def test_what_one_half_sets_the_other_resets(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, text: str
+) -> None:
+    app, seen = made(), []
+    app.middlewares += [around, with_app_context]
+
+    async def outermost(request: Request) -> Any:
+        try:
+            yield
+        finally:
+            seen.append(name.get())
+
+    def failed(error: LookupError) -> tuple[int, str]:
+        return 200, f"{type(error).__name__} in {name.get()}"
+
+    app.middlewares.insert(0, outermost)
+    app.error(LookupError)(failed)
+    client = make_client(app)
+    assert client.get(path).text == text
+    with ThreadPoolExecutor(30) as pool:
+        answers = [*pool.map(lambda _: client.get(path), range(30))]
+    assert {(answer.status_code, answer.text) for answer in answers} == {(200, text)}
+    assert {*seen} == {"unset"}  # what is reset in a thread is reset in the task
+    assert caplog.records == []
+
+
+def test_the_two_hooks_of_a_middleware_are_halves(make_client: MakeClient) -> None:
+    app = made()
+    app.middlewares.append(Pair())  # type: ignore[arg-type]
+    client = make_client(app)
+    for path in ("/plain", "/awaited"):
+        assert client.get(path).text == "pair"
+
+
+def test_a_variable_that_the_task_resets_is_reset_in_the_threads(
+    connect: MakeClient, backend: str
+) -> None:
+    app, seen = made(), []
+
+    async def binds(request: Request) -> Any:
+        with bound("task"):
+            yield
+
+    def looks(request: Request) -> Iterator[None]:
+        yield
+        seen.append(name.get())
+
+    app.middlewares += [looks, binds, around]
+    assert connect(app, backend).get("/plain").text == "around /plain"
+    assert seen == ["unset"]
+
+
+def test_a_handler_that_is_given_up_leaves_the_lane_to_the_others(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = made()
+    app.middlewares += [around, Timeout(0.01)]
+    Root.waited.clear()
+    try:
+        assert make_client(app).get("/never").status_code == 503
+    finally:
+        Root.waited.set()
+    assert [record.getMessage() for record in caplog.records] == [
+        "GET '/never': never did not finish within 0.01 s: the client gets 503"
+    ]
+
+
+def test_a_busy_lane_is_left_alone() -> None:
+    lane = Lane(None)
+    assert [lane.enter(), lane.enter()] == [True, False]
+    lane.run(str, ())
+    assert lane.enter()
+
+
+def test_a_call_that_is_withdrawn_leaves_the_lane() -> None:
+    lane = Lane(None)
+    work = _Work(str, (), lane)
+    assert lane.is_busy
+    assert work.withdraw()
+    assert not lane.is_busy
+    assert work.run() == []
+
+
+def passed_through(lane: Lane, function: Callable[[], object], tokens: dict[Any, Any]) -> None:
+    """Call a function in the lane as a task does."""
+    outcome = copy_context().run(lane.run, function, ())
+    lane.leave(outcome, tokens)
+
+
+def in_own_context(test: Callable[[], None]) -> Callable[[], None]:
+    """Leave the test's variables to no other test."""
+    return wraps(test)(lambda: copy_context().run(test))
+
+
+@in_own_context
+def test_variables_are_passed_on_both_ways() -> None:
+    lane, tokens = Lane(None), dict[Any, Any]()
+    seen: list[str] = []
+
+    def look() -> None:
+        seen.append(name.get())
+
+    passed_through(lane, look, tokens)
+    token = name.set("task")
+    passed_through(lane, look, tokens)
+    name.reset(token)
+    passed_through(lane, look, tokens)
+    assert seen == ["unset", "task", "unset"]
+    passed_through(lane, partial(name.set, "lane"), tokens)
+    passed_through(lane, look, tokens)
+    assert name.get() == seen[-1] == "lane"
+    assert [*tokens] == [name]
+    name.set("again")
+    passed_through(lane, look, {})
+    assert seen[-1] == "again"
+    name.reset(tokens.pop(name))
+    passed_through(lane, look, tokens)
+    assert seen[-1] == "again"  # who has set it has the only token that could reset it
+
+
+@in_own_context
+def test_what_nobody_has_passed_on_cannot_be_reset() -> None:
+    lane = Lane(None)
+    held: list[Any] = []
+    passed_through(lane, lambda: held.append(name.set("lane")), {})
+    passed_through(lane, lambda: name.reset(held[0]), {})  # without the token of the first call
+    assert name.get() == "lane"
+
+
+def test_each_owner_has_its_own_lane() -> None:
+    one, other = object(), object()
+    lane = lane_of(one)
+    assert lane_of(one) is lane
+    assert lane_of(other) is not lane
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_a_request_is_freed_with_its_lane(make_client: MakeClient) -> None:
+    requests: list[weakref.ref[Request]] = []
+
+    def holds(request: Request) -> Iterator[None]:
+        held: ContextVar[Request] = ContextVar("held")
+        held.set(request)
+        requests.append(weakref.ref(request))
+        yield
+
+    app = made()
+    app.middlewares += [holds, around]
+    client = make_client(app)
+    for path in ("/plain", "/provided", "/streamed"):
+        client.get(path)
+    client.get("/plain")  # the last request may still be the current one of a task
+    assert not gc.isenabled()
+    assert [one() for one in requests[:-1]] == [None, None, None]
