@@ -7,6 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tests.support.measuring import Measuring  # noqa: F401 - comes before what is measured
+
+# isort: split
 import bottle as original_bottle
 import cherrypy as original
 import pytest
