@@ -41,13 +41,14 @@ from __future__ import annotations
 import types
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from math import inf
 from typing import Any, NoReturn
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from micropie._core.errors import logger
+from micropie._core.errors import ConnectionClosed, logger
 from micropie._core.execution import CLEAN_UP_WITHIN, TASKS, Action, LoopFuture, LoopTasks
 from micropie._core.flow import CloseInfo
 from micropie._core.http.protocols import HeaderPairs, Receive, ServerMessage
@@ -362,19 +363,24 @@ class Connection(Progress):
 
     async def accept(self, subprotocol: str | None, headers: HeaderPairs) -> None:
         """Accept the handshake, and start reading."""
-        self.step(ACCEPT, "accept")
         try:
-            await self.send(
-                "accept",
-                {
-                    "type": "websocket.accept",
-                    "subprotocol": subprotocol,
-                    "headers": encode_headers(None, None, headers) if headers else [],
-                },
-            )
+            await self._accept(subprotocol, headers)
         finally:  # even after a cancellation, because the handler may go on
             if self.state is OPEN:
                 self._stop_reading = self._tasks.start_soon(self._read)
+                if self._exchange.config.shutdown.is_over:  # it has ended during the handshake
+                    self._close_from_outside()
+
+    async def _accept(self, subprotocol: str | None, headers: HeaderPairs) -> None:
+        self.step(ACCEPT, "accept")
+        await self.send(
+            "accept",
+            {
+                "type": "websocket.accept",
+                "subprotocol": subprotocol,
+                "headers": encode_headers(None, None, headers) if headers else [],
+            },
+        )
 
     async def send(self, method: str, message: ServerMessage) -> None:
         """Send a message. Messages that other tasks are sending go first.
@@ -449,11 +455,15 @@ class Connection(Progress):
         sending the close frame was cancelled earlier, send it now.
 
         If the handshake was not accepted, many servers can't send the application's response, and
-        send a plain 403 instead.
+        send a plain 403 instead. At shutdown, accept it under these servers and close the WebSocket
+        with 1001, because clients don't try again after a 403.
         """
         code, reason, answer = close_info
         extensions = self._exchange.scope.get("extensions") or ()
         can_deny = self.state is CONNECTING and DENIAL in extensions
+        if answer is not None and code == GOING_AWAY and not can_deny:
+            with suppress(ConnectionClosed):
+                await self._accept(None, [])
         self.end(CLOSE, code, truncate_reason(reason))
         if answer is not None and can_deny:
             body = {"type": f"{DENIAL}.body", "body": answer[4]}

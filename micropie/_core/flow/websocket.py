@@ -59,6 +59,7 @@ class CloseInfo(NamedTuple):
     answer: Answer | None  # None if the handshake was accepted
 
 
+_ENDING: Final = "The server is shutting down. Please try again."
 _NORMAL_END: Final = CloseInfo(websockets.NORMAL, "", None)
 
 
@@ -86,7 +87,9 @@ def converse(
         exchange.config = config = route.config
         refusal = None
         # 2. Run the HTTP hooks with ``guards``, and open the session.
-        if config.middlewares or config.sessions.opens_ahead:
+        if config.shutdown.is_over:
+            refusal = _close_info(request, websockets.GOING_AWAY, "", error_response(503, _ENDING))
+        elif config.middlewares or config.sessions.opens_ahead:
             refusal = yield from _run_guards(request)
             if refusal is None:
                 yield from exchange.open_session()

@@ -772,6 +772,47 @@ def test_R65_a_handler_that_receives_is_told_that_the_server_ends(open_client: O
     assert seen == [1001]
 
 
+async def never_called(ws: WebSocket) -> None:
+    raise AssertionError
+
+
+def test_R65_a_handshake_after_the_end_is_refused_with_503(open_client: OpenClient) -> None:
+    client = open_client(Ending(never_called))
+    client.get("/end")
+    refused = refusal(client)
+    assert (refused.status, refused.body) == (
+        503,
+        b"The server is shutting down. Please try again.",
+    )
+
+
+def test_R65_a_server_that_cannot_refuse_with_a_status_closes_with_1001(
+    open_client: OpenClient,
+) -> None:
+    client = open_client(Ending(never_called), denial_response=False)
+    client.get("/end")
+    with client.websocket("/") as ws:
+        assert closing(ws) == (1001, "")
+
+
+def test_R65_a_handshake_that_the_end_overtakes_is_closed_with_1001(
+    open_client: OpenClient,
+) -> None:
+    seen: list[int | None] = []
+
+    async def handler(ws: WebSocket) -> None:
+        config_of(ws.request._exchange).shutdown.end()
+        await ws.accept()
+        try:
+            await ws.receive_text()
+        finally:
+            seen.append(ws.close_code)
+
+    with open_client(Ending(handler)).websocket("/") as ws:
+        assert closing(ws) == (1001, "")
+    assert seen == [1001]
+
+
 @pytest.mark.parametrize("waits", ["reading ahead", "for all time"])
 def test_R65_a_handler_that_waits_for_something_else_has_its_grace(
     open_client: OpenClient, waits: str
@@ -809,17 +850,6 @@ def test_R65_messages_that_are_being_sent_come_before_the_close(open_client: Ope
     with open_client(Ending(handler)).websocket("/") as ws:
         assert [ws.receive_text() for _ in range(3)] == ["0", "1", "2"]
         assert closing(ws) == (1001, "")
-
-
-def test_R65_one_that_is_not_accepted_yet_is_left_alone(open_client: OpenClient) -> None:
-    async def handler(ws: WebSocket) -> None:
-        config_of(ws.request._exchange).shutdown.end()
-        await ws.accept()
-        await ws.send_text("late")
-
-    with open_client(Ending(handler)).websocket("/") as ws:
-        assert ws.receive_text() == "late"
-        assert closing(ws)[0] == 1000
 
 
 def test_R65_the_close_is_sent_though_the_handler_ends_at_once(open_client: OpenClient) -> None:
