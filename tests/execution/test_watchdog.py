@@ -130,6 +130,18 @@ def test_the_framework_s_own_work_accuses_no_application(inner: tuple[str, ...])
     assert described[0] == "shop.pages.call"
 
 
+def test_without_a_frame_of_the_application_nothing_is_logged(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = object.__new__(watchdog._Watchdog)
+    one._loop_thread, one._named = threading.get_ident(), {}
+    for described, count in ((("shop.page", "shop.page (shop.py:1)"), 1), (None, 1)):
+        monkeypatch.setattr(watchdog, "_described", lambda frame, found=described: found)
+        one._report(1.0)
+        assert len(caplog.records) == count
+        one._named.clear()
+
+
 def test_a_loop_that_waits_for_the_processor_is_not_to_blame(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
