@@ -85,8 +85,9 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
         value = end.value
     finally:
         if held or held.tokens is not None:
-            # the resources of a stream are closed later, in the same lane
-            held.end(keep_lane=bool(exchange.resources))
+            # a generator that is still open ends later, in the same lane
+            has_any = exchange.generators or exchange.resources
+            held.end(is_over=not (has_any and exchange.open_generators()))
         # avoid a reference cycle with this frame
         result = None
     return value
@@ -251,7 +252,8 @@ async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
             else:
                 exchange.log_cleanup_failure(failure)
             del failure  # avoid a reference cycle with this frame
-    forget_lane()
+    if not exchange.open_generators():
+        forget_lane()
     if cancellations:
         raise cancellations.pop()
 

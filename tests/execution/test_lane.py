@@ -14,6 +14,7 @@ from contextvars import ContextVar, copy_context
 from functools import partial, wraps
 from typing import Any
 
+import anyio
 import flask
 import pytest
 
@@ -21,6 +22,7 @@ from micropie import App, Request
 from micropie._core.execution.lane import Lane, lane_of
 from micropie._core.execution.threads import _Work
 from micropie.middleware import Timeout
+from tests.asgi.calls import get, run
 from tests.support.clients import MakeClient
 from tests.support.waiting import PATIENCE
 
@@ -177,6 +179,43 @@ def test_a_handler_that_is_given_up_leaves_the_lane_to_the_others(
     assert [record.getMessage() for record in caplog.records] == [
         "GET '/never': never did not finish within 0.01 s: the client gets 503"
     ]
+
+
+def test_a_request_that_is_cancelled_resets_in_both_halves(
+    backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended: list[str] = []
+
+    def outer(request: Request) -> Iterator[None]:
+        with bound("outer"):
+            yield
+        ended.append("never")
+
+    def inner(request: Request) -> Iterator[None]:
+        try:
+            with bound("inner"):
+                yield
+        finally:
+            ended.append(name.get())
+
+    async def main() -> None:
+        begun = anyio.Event()
+
+        async def hang() -> None:
+            begun.set()
+            await anyio.sleep_forever()
+
+        app = App()
+        app.get("/")(hang)
+        app.middlewares += [outer, inner]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(get, app, "/")
+            await begun.wait()
+            tasks.cancel_scope.cancel()
+
+    run(backend, main)
+    assert ended == ["outer"]
+    assert caplog.records == []
 
 
 def test_a_busy_lane_is_left_alone() -> None:

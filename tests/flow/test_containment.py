@@ -454,7 +454,7 @@ def test_is_freed_without_the_cycle_collector(world: str, path: str, name: str) 
 
 def test_what_clean_ups_raise_is_logged_and_a_cancellation_goes_on(backend: str) -> None:
     logged: list[Exception] = []
-    exchange: Any = SimpleNamespace(log_cleanup_failure=logged.append)
+    exchange: Any = SimpleNamespace(log_cleanup_failure=logged.append, open_generators=list)
 
     async def cancelled() -> None:
         await anyio.sleep_forever()

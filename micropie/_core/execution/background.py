@@ -76,7 +76,7 @@ def contained(error: BaseException) -> Exception:
 # variables that the call set.
 Outcome: TypeAlias = list[Any]
 
-_UNSET: Any = object()
+UNSET: Any = object()
 
 
 def variables_set(before: Context) -> list[tuple[ContextVar[Any], Any]]:
@@ -85,7 +85,7 @@ def variables_set(before: Context) -> list[tuple[ContextVar[Any], Any]]:
     """
     found = []
     for item in copy_context().items():
-        if before.get(item[0], _UNSET) is not item[1]:
+        if before.get(item[0], UNSET) is not item[1]:
             found.append(item)  # noqa: PERF401 - a comprehension would add a call to each request
     return found
 

@@ -282,7 +282,7 @@ class Slots:
         """Call ``function`` in a worker thread, with this task's context variables.
 
         - ``rank``: see ``take``.
-        - ``held``: in which the task keeps its slot from one call to the next. If the list
+        - ``held``: a list in which the task keeps its slot from one call to the next. If it
           contains these ``Slots``, the call uses the slot of an earlier call. After the call, the
           list contains these ``Slots`` again. Without a list, the slot is given back after the
           call.

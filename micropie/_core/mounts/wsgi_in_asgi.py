@@ -136,8 +136,7 @@ class _Call:
         raise ClientLeft("the client disconnected")
 
     async def _call(self, environ: Environ) -> None:
-        held = Held()
-        held.append(self._slots)
+        held = Held([self._slots])
         try:
             await self._slots.call(self._run, (environ,), 0.0, held=held)
         except BaseException as error:  # no thread could be started

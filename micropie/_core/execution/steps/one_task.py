@@ -21,7 +21,7 @@ import anyio
 
 from micropie._core.errors import logger
 from micropie._core.execution import TASKS
-from micropie._core.execution.background import Outcome, released, variables_set
+from micropie._core.execution.background import UNSET, Outcome, released, variables_set
 
 Value = TypeVar("Value")
 
@@ -94,7 +94,7 @@ class _GeneratorTask:
         assert self._given is not None  # noqa: S101
         (value, failure, theirs), self._given = self._given, None
         for variable, setting in theirs.items():
-            if variable.get(_UNSET) is not setting:
+            if variable.get(UNSET) is not setting:
                 variable.set(setting)
         before = copy_context()
         generator = self._generator
@@ -107,9 +107,6 @@ class _GeneratorTask:
         finally:
             del failure
         return [result, None, variables_set(before)]
-
-
-_UNSET: Any = object()
 
 
 @cache
