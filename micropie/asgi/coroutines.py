@@ -55,6 +55,8 @@ from typing import TypeAlias, TypeVar
 
 import anyio
 
+from micropie._core.execution.cancellation import GracefulScope
+
 Value = TypeVar("Value")
 
 # The iterator ``awaitable.__await__()``. Only the awaitable and the event loop know the meaning of
@@ -145,7 +147,7 @@ def await_in_context(awaitable: Awaitable[Value], context: Context) -> Steps[Val
         raised = None
 
 
-def brings_cancellation(sent: object, scope: anyio.CancelScope) -> bool:
+def brings_cancellation(sent: object, scope: anyio.CancelScope | GracefulScope) -> bool:
     """Return whether ``scope`` was cancelled and ``sent`` is a cancellation in trio's form."""
     return scope.cancel_called and isinstance(
         getattr(sent, "error", None), anyio.get_cancelled_exc_class()

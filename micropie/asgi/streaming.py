@@ -40,7 +40,8 @@ import anyio
 
 from micropie._core import streams
 from micropie._core.errors import ClientDisconnect, logger
-from micropie._core.execution import TASKS, Action, AsyncAction, LoopLocal
+from micropie._core.execution import CLEAN_UP_WITHIN, TASKS, Action, AsyncAction, LoopLocal
+from micropie._core.execution.cancellation import GracefulScope
 from micropie._core.execution.steps import Completed
 from micropie._core.http import Answer, Exchange
 from micropie._core.http.headers import KnownHead, NameTable
@@ -177,20 +178,21 @@ class StreamedExchange(Exchange):
                 await taken.acquire()
 
     async def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Value:
-        with anyio.CancelScope() as scope:
-            end = TASKS.get().start_soon(self._cancel_when_left, scope)
+        tasks = TASKS.get()
+        with GracefulScope(tasks) as scope:
+            end = tasks.start_soon(self._cancel_when_left, scope)
             try:
                 return await work()
             finally:
                 end()
         raise ClientDisconnect("the client disconnected before its response")
 
-    async def _cancel_when_left(self, scope: anyio.CancelScope) -> None:
+    async def _cancel_when_left(self, scope: GracefulScope) -> None:
         try:
             await self.disconnected()
         except Exception as error:  # log it, because nobody awaits this task
             logger.debug("%s: the server raised %r", self.label, error)
-        scope.cancel()
+        scope.cancel(CLEAN_UP_WITHIN)
 
 
 # -- the request's task ----------------------------------------------------------------------------

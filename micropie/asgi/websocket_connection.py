@@ -13,12 +13,12 @@ client has to wait.
 the handler may work on the last message, or wait for something that never comes. So it is cancelled
 unless it makes a call within ``websocket_grace`` seconds.
 
-Two cancel scopes surround the handler. The outer one, ``_leave_scope``, cancels the handler. When
-this cancellation arrives in the handler, the inner one, ``_cleanup_scope``, becomes a shield with a
-deadline. So the handler's ``finally`` may wait, but not forever. To detect the cancellation, the
-handler's coroutine is advanced manually (``_run_handler``; see ``asgi/coroutines.py``). A
-cancellation may also come from a scope inside the handler, such as the one in which trio sleeps.
-``_begin_cleanup`` distinguishes the two.
+Two cancel scopes surround the handler. The outer one, ``_leave_scope``, cancels the handler: under
+asyncio once, so its ``finally`` may wait (``execution/cancellation.py``). Under trio, the inner
+one, ``_cleanup_scope``, becomes a shield with a deadline when the cancellation arrives in the
+handler. To detect the cancellation, the handler's coroutine is advanced manually (``_run_handler``;
+see ``asgi/coroutines.py``). A cancellation may also come from a scope inside the handler, such as
+the one in which trio sleeps. ``_begin_cleanup`` distinguishes the two.
 
 **Closing.** A WebSocket ends when the client, the handler or another task closes it, when a limit
 is exceeded, when the handler has ended, or when the server shuts down (``go_away``). In each case,
@@ -50,6 +50,7 @@ from anyio.lowlevel import checkpoint
 
 from micropie._core.errors import ConnectionClosed, logger
 from micropie._core.execution import CLEAN_UP_WITHIN, TASKS, Action, LoopFuture, LoopTasks
+from micropie._core.execution.cancellation import GracefulScope
 from micropie._core.flow import CloseInfo
 from micropie._core.http.protocols import HeaderPairs, Receive, ServerMessage
 from micropie._core.http.websockets import (
@@ -122,7 +123,7 @@ class Connection(Progress):
     # The semaphore by which senders take turns. It is created when a ``send`` has to wait for the
     # first time.
     _turn: anyio.Semaphore | None = None
-    _leave_scope: anyio.CancelScope
+    _leave_scope: GracefulScope
     _cleanup_scope: anyio.CancelScope
 
     def __init__(self, exchange: ASGIWebSocketExchange, receive: Receive) -> None:
@@ -137,7 +138,7 @@ class Connection(Progress):
     async def run(self, handler: Callable[..., Awaitable[object]], /, *arguments: object) -> None:
         """Run ``handler(*arguments)`` until it ends or is cancelled after a disconnect."""
         self._tasks = tasks = TASKS.get()
-        self._leave_scope, self._cleanup_scope = tasks.new_scope(), tasks.new_scope()
+        self._leave_scope, self._cleanup_scope = GracefulScope(tasks), tasks.new_scope()
         shutdown = self._exchange.config.shutdown
         shutdown.add(self._close_from_outside)
         try:
@@ -164,8 +165,8 @@ class Connection(Progress):
     def _run_handler(self, steps: Steps[object]) -> Steps[None]:
         """Await the handler.
 
-        If the handler waits again after its client has disconnected, begin its grace period. If the
-        handler is cancelled after that period, shield its clean-up.
+        If the handler waits again after its client has disconnected, begin its grace period. Under
+        trio, if the handler is cancelled after that period, shield its clean-up.
         """
         sent: object = None
         raised: BaseException | None = None
@@ -188,13 +189,9 @@ class Connection(Progress):
                 raised = error
             if (
                 self.code is not None
-                and (sent is not None or raised is not None)
+                and sent is not None
                 and not self._cleanup_scope.shield
-                and self._leave_scope.cancel_called
-                and (
-                    isinstance(raised, anyio.get_cancelled_exc_class())
-                    or brings_cancellation(sent, self._leave_scope)
-                )
+                and brings_cancellation(sent, self._leave_scope)
             ):
                 self._begin_cleanup()
 
@@ -262,7 +259,7 @@ class Connection(Progress):
         """
         self._is_grace_due = self._arrival is not None and self._waits_for is self._arrival
         if not self._is_grace_due and self._settings.websocket_grace is not None:
-            self._leave_scope.deadline = anyio.current_time() + self._settings.websocket_grace
+            self._leave_scope.cancel_after(self._settings.websocket_grace, CLEAN_UP_WITHIN)
 
     # -- messages in -------------------------------------------------------------------------------
 

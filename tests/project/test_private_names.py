@@ -35,6 +35,8 @@ DOCUMENTED = {
     "_current_frames",
 }
 DOCUMENTED |= {"_typeshed", "_cp_config", "_cp_dispatch", "_instrument", "_uninstrument"}
+# asyncio's, for code that runs tasks itself (asyncio-extending.html, "Task lifetime support")
+DOCUMENTED |= {"_enter_task", "_leave_task"}
 
 # What may be assigned of the names that Python gives a meaning: descriptions, an exception's story,
 # an own ``__dict__``.

@@ -57,7 +57,7 @@ def test_three_events_cross_few_files_under_asgi(monkeypatch: pytest.MonkeyPatch
         assert call.body == EXPECTED
 
     run("asyncio", main)
-    assert len(files) <= 13, sorted(files)
+    assert len(files) <= 14, sorted(files)
     found = {path for path in files if path.startswith("streams/")}
     assert found <= {"streams/events.py", "streams/source.py"}
 

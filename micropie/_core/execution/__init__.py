@@ -9,6 +9,7 @@ Open ``threads.py`` to change how worker threads are limited. The other files an
 - ``fork.py``: forked children
 - ``containment.py``: exceptions that must not end other requests, such as ``SystemExit``
 - ``once.py``: resources that requests share
+- ``cancellation.py``: how code is cancelled
 - ``lane.py``: the context of a request's ``def`` parts
 - ``watchdog.py``: the warning about a blocked event loop
 - ``standing_queue.py``: which requests are refused under overload

@@ -184,6 +184,10 @@ class _EventFuture:
 LoopFuture: TypeAlias = "asyncio.Future[None] | _EventFuture"
 
 
+def _no_task() -> None:
+    """Return None. This stands for asyncio's ``current_task`` under trio."""
+
+
 class _Running:
     """A task that was started by a ``LoopTasks``.
 
@@ -198,13 +202,17 @@ class LoopTasks:
     """Starts tasks on this event loop outside of any task group. The tasks must not raise an
     exception.
 
-    ``new_future()`` returns a ``LoopFuture`` for a task of this loop.
+    - ``new_future()`` returns a ``LoopFuture`` for a task of this loop.
+    - ``current_task()`` returns asyncio's current task, or None under trio.
     """
 
     def __init__(self) -> None:
         loop = running_loop()
         self.new_future: Callable[[], LoopFuture] = getattr(loop, "create_future", _EventFuture)
         self._create_task: Callable[..., object] | None = getattr(loop, "create_task", None)
+        self.current_task: Callable[[], Any] = (
+            _no_task if self._create_task is None else sys.modules["asyncio"].current_task
+        )
         self._tasks: set[_Running] = set()
         self._idle: anyio.Event | None = None
         self.has_ended = False  # whether ``join`` was called; nothing waits for later tasks

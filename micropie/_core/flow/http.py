@@ -281,10 +281,14 @@ def _call_limited(
     """
     try:
         return (yield from call_within(seconds, route.limited_step_kind, route.call, *arguments))
-    except TookTooLong:
+    except TookTooLong as error:
         label = request._exchange.label
         logger.error(
-            "%s: %s did not finish within %g s: the client gets 503", label, route.name, seconds
+            "%s: %s did not finish within %g s: the client gets 503",
+            label,
+            route.name,
+            seconds,
+            exc_info=error.__cause__,  # its clean-up has failed
         )
     raise HTTPError(503, "The response took too long. Please try again later.")
 

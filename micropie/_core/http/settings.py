@@ -233,6 +233,12 @@ class Settings:
     """Seconds that a request's ``after_response`` functions may take after the response, 30 by
     default. After that, they are cancelled, and an error is logged.
     """
+    cancel_grace: float | None = _setting(None, _or_none(_SECONDS))
+    """Seconds that ``async`` code may go on after it was cancelled, because of a time limit or
+    because its client has disconnected. After that, each further wait in it is cancelled. None, the
+    default, means 1 second while the client waits for the response, and 10 seconds after it has
+    disconnected.
+    """
     methods: Texts = _setting(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"), _METHODS)
     """The methods of a handler that declares none, by default these six. A client that uses another
     method gets a 405.

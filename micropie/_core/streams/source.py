@@ -113,6 +113,7 @@ from micropie._core.execution import (
     AsyncAction,
     current,
 )
+from micropie._core.execution.cancellation import GracefulScope
 from micropie._core.execution.steps import CHUNK, CLOSE, Flow, no_function
 from micropie._core.http import BODIES, Response
 from micropie._core.http.escaping import html, is_html
@@ -392,7 +393,9 @@ class LoopStream(Stream):
     is_advancing = False
     has_ended = False
     _forget_shut_down: Action | None = None  # removes the function that is called at shutdown
-    _scope: anyio.CancelScope | None = None  # set by ``enter``, and None again after ``leave``
+    _scope: GracefulScope | None = None  # set by ``enter``, and None again after ``leave``
+    # Seconds that the items may go on after they were cancelled; see ``GracefulScope``.
+    grace = CLEAN_UP_WITHIN
 
     @property
     def is_waiting(self) -> bool:
@@ -431,8 +434,7 @@ class LoopStream(Stream):
         if self.events is not None:
             self._signal = ShutdownSignal()
             self._token = stream_shutdown.set(self._signal)
-        self._scope = TASKS.get().new_scope()
-        self._scope.__enter__()
+        self._scope = GracefulScope(TASKS.get()).__enter__()
 
     def end_at_shutdown(self) -> None:
         """Let an event stream end when the server shuts down, even while the stream waits for an
@@ -472,9 +474,9 @@ class LoopStream(Stream):
         if self.events is not None:
             self._signal.end()
         if self.is_waiting:
-            self._scope.cancel()
+            self._scope.cancel(self.grace)
         else:
-            self._scope.deadline = anyio.current_time() + CLEAN_UP_WITHIN
+            self._scope.limit(CLEAN_UP_WITHIN)
 
     async def _shut_down(self) -> None:
         self.end(SHUT_DOWN)
@@ -501,8 +503,7 @@ class LoopStream(Stream):
                 with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
                     failure = await self._close_after(failure)
         elif self.items.ag_frame is not None:  # a generator that hasn't ended
-            scope.shield = True
-            scope.deadline = anyio.current_time() + CLEAN_UP_WITHIN
+            scope.protect(CLEAN_UP_WITHIN)
             failure = await self._close_after(failure)
         if failure is None:
             scope.__exit__(None, None, None)

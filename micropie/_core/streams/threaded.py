@@ -66,6 +66,7 @@ class MadeAhead(LoopStream):
     """
 
     encode: Callable[[Any], bytes] = bytes  # the chunks are already encoded
+    grace = 0.0  # the code of the application isn't in this task
     _is_waiting = False  # whether the task is waiting for a chunk
     _has_turn = False
     _has_raised_end = False

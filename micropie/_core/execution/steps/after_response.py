@@ -22,12 +22,14 @@ import anyio
 from micropie._core import execution
 from micropie._core.errors import SetupError, logger
 from micropie._core.execution import (
+    TASKS,
     Action,
     after_fork_in_child,
     background_loop,
     in_thread,
     slots_of,
 )
+from micropie._core.execution.cancellation import CANCEL_GRACE, GracefulScope
 from micropie._core.execution.placement import AnyFunction, Rank, Threads
 from micropie._core.execution.steps.steps import AWAIT, INLINE, kind_of
 
@@ -153,7 +155,8 @@ async def run_tasks(exchange: Answered, ends: Ends, seconds: float) -> None:
         return task.function(*task.arguments)
 
     try:
-        with anyio.move_on_after(seconds, shield=True):
+        with anyio.CancelScope(shield=True), GracefulScope(TASKS.get()) as scope:
+            scope.cancel_after(seconds, CANCEL_GRACE)
             while ends.tasks:
                 await _run(exchange, ends.tasks[0], begin)
                 del ends.tasks[0]

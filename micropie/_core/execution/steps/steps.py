@@ -42,7 +42,8 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from micropie._core.execution import Action, within
+from micropie._core.execution import Action
+from micropie._core.execution.cancellation import cancelled_after
 from micropie._core.execution.placement import (
     IO_THREADS,
     LOOP,
@@ -176,10 +177,12 @@ def call_within(seconds: float, kind: Kind, function: AnyFunction, *arguments: o
     if kind == INLINE:
         result = function(*arguments)
     elif kind == AWAIT:
-        result = yield AWAIT, within, (seconds, function, arguments)
+        result = yield AWAIT, cancelled_after, (seconds, function, arguments)
     else:
         result = yield kind._replace(seconds=seconds), function, arguments
-    return (yield AWAIT, within, (seconds, itself, (result,))) if isawaitable(result) else result
+    if isawaitable(result):
+        result = yield AWAIT, cancelled_after, (seconds, itself, (result,))
+    return result
 
 
 def awaited(result: object) -> Flow[object]:

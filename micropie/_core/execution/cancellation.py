@@ -1,0 +1,204 @@
+"""``GracefulScope``: how the code of a request is cancelled when its time limit is over, when its
+client has disconnected, and when the server shuts down.
+
+anyio and trio cancel by *level*: in a cancelled scope, every wait is cancelled. asyncio cancels by
+*edge*: only the current wait is. Under asyncio, libraries rely on this. For example, a database's
+driver catches the cancellation, asks the server to end the query and awaits the reply. Cancelled by
+level, it leaves the query running and loses the connection. But a handler that catches a single
+cancellation might never end. So under asyncio, there are two stages:
+
+1. ``Task.cancel`` cancels the code once, so its clean-up may wait.
+2. After the *grace*, a cancel scope cancels it by level.
+
+Code that waits in a shield of anyio must not be cancelled. This includes code that waits for
+``anyio.to_thread.run_sync``. ``Task.cancel`` ignores shields, so the cancellation is *withheld*: it
+is tried again every ``RETRY_EVERY`` seconds. Code that ends before that was never cancelled.
+
+The children of an anyio task group are cancelled by level, because the group cancels its own scope.
+Under trio, every cancellation is by level.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from math import inf
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+
+from micropie._core.errors import RaisedAnswer
+from micropie._core.execution.loop import TASKS, LoopTasks, current, running_loop
+from micropie._core.execution.threads import Result, TookTooLong
+
+# Seconds of grace while a client waits for the response, unless ``cancel_grace`` is set.
+CANCEL_GRACE = 1.0
+
+# Seconds between two attempts to cancel code in a shield.
+RETRY_EVERY = 0.01
+
+# Seconds from now between which a deadline is set for a moment. It must not be over before that.
+_SHORTEST, _LONGEST = 0.001, 3600.0
+
+
+class GracefulScope:
+    """A cancel scope that cancels its task once, and by level only when a grace is over.
+
+    ``tasks``: the ``LoopTasks`` of the current event loop.
+
+    Like any cancel scope, it is entered and exited in one task. The other methods may also be
+    called in another task of the same event loop.
+
+    """
+
+    _is_called = False
+    _is_sent = False  # whether the task was cancelled once
+    _has_caught = False
+    _known = 0  # the task's number of cancellations before this one
+    _timer: Any = None
+
+    def __init__(self, tasks: LoopTasks) -> None:
+        self._scope = tasks.new_scope()
+        self._task = tasks.current_task()  # asyncio's task; None under trio, and after the end
+
+    def __enter__(self) -> Self:
+        self._scope.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if self._timer is not None:
+            self._stop_timer()
+        task, self._task = self._task, None
+        if not self._is_sent:
+            return self._scope.__exit__(kind, error, traceback)
+        try:
+            is_caught = self._scope.__exit__(kind, error, traceback)
+        finally:
+            is_foreign = task.uncancel() > self._known  # somebody else cancels the task, too
+        if is_foreign:
+            return False
+        if isinstance(error, anyio.get_cancelled_exc_class()):
+            self._has_caught = is_caught = True
+        return is_caught
+
+    @property
+    def cancel_called(self) -> bool:
+        """Whether the code was cancelled, even if the cancellation is withheld."""
+        return self._is_called or self._scope.cancel_called
+
+    @property
+    def cancelled_caught(self) -> bool:
+        """Whether the ``with`` block ended with this scope's cancellation."""
+        return self._has_caught or self._scope.cancelled_caught
+
+    def cancel_after(self, seconds: float, grace: float) -> None:
+        """Call ``cancel`` after ``seconds``. This replaces the time of an earlier call."""
+        if self._task is None:
+            self._scope.deadline = anyio.current_time() + seconds
+        elif not self._is_called:
+            self._stop_timer()
+            self._timer = running_loop().call_later(seconds, self.cancel, grace)
+
+    def cancel(self, grace: float) -> None:
+        """Cancel the code once and, if it still runs when the grace is over, by level."""
+        if self._is_called:
+            return
+        self._is_called = True
+        self._stop_timer()
+        if self._task is None or not grace:
+            self._scope.cancel()
+        else:
+            request = current.get(None)
+            setting = None if request is None else request._exchange.config.settings.cancel_grace
+            self._send(grace if setting is None else setting)
+
+    def protect(self, seconds: float) -> None:
+        """Protect the code from cancellations of the scopes around this one. After ``seconds``,
+        cancel it by level. Call this in the scope's own task.
+        """
+        self._stop_timer()
+        self._scope.shield = True
+        self.limit(seconds)
+
+    def limit(self, seconds: float) -> None:
+        """After ``seconds``, cancel the code by level."""
+        self._scope.deadline = anyio.current_time() + seconds
+
+    def _send(self, grace: float) -> None:
+        """Cancel the task once. If it is in a shield or is being cancelled already, try again
+        later.
+        """
+        task, loop = self._task, running_loop()
+        self._known = task.cancelling()
+        if self._known or self._is_shielded(loop):
+            self._timer = loop.call_later(RETRY_EVERY, self._send, grace)
+            return
+        self._timer, self._is_sent = None, True
+        task.cancel()
+        self._scope.deadline = loop.time() + grace
+
+    def _is_shielded(self, loop: Any) -> bool:
+        """Return whether the task waits in a shield that is inside this scope.
+
+        Only the current task can ask anyio for a deadline. So make this task the current one for
+        the question, as code that runs a task itself does; see
+        https://docs.python.org/3/library/asyncio-extending.html#task-lifetime-support. A shield
+        hides the deadline of this scope, even one before all other deadlines.
+        """
+        asyncio, scope = sys.modules["asyncio"], self._scope
+        running = asyncio.current_task()
+        if running is self._task:
+            return True  # it doesn't wait
+        if running is not None:
+            asyncio._leave_task(loop, running)
+        asyncio._enter_task(loop, self._task)
+        limit, scope.deadline = scope.deadline, inf
+        try:
+            left = anyio.current_effective_deadline() - loop.time()
+            if left < _SHORTEST:
+                return True  # a scope inside this one is about to end, so ask again after that
+            scope.deadline = loop.time() + min(left, _LONGEST) / 2
+            return anyio.current_effective_deadline() > scope.deadline
+        finally:
+            scope.deadline = limit
+            asyncio._leave_task(loop, self._task)
+            if running is not None:
+                asyncio._enter_task(loop, running)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+async def cancelled_after(
+    seconds: float, function: Callable[..., Awaitable[Result]], arguments: Sequence[object]
+) -> Result:
+    """Return ``await function(*arguments)``, but cancel it after ``seconds``; see
+    ``GracefulScope``.
+
+    Raises ``TookTooLong`` if it was cancelled. If its clean-up failed, the exception of the
+    clean-up is the ``__cause__``. But a ``RaisedAnswer`` is raised as it is.
+    """
+    failure: Exception | None = None
+    scope = GracefulScope(TASKS.get())
+    try:
+        with scope:
+            scope.cancel_after(seconds, CANCEL_GRACE)
+            return await function(*arguments)
+    except RaisedAnswer:
+        raise
+    except Exception as error:
+        if not scope.cancel_called:
+            raise
+        failure = error
+    try:
+        raise TookTooLong from failure
+    finally:
+        del failure  # avoid a reference cycle between the exception and this frame
