@@ -19,7 +19,7 @@ from tests.support.redis_server import missing_program
 from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
-# No file is synced, because a test's data need not survive the machine. Nothing listens on TCP.
+# No file is synced, because a test's data need not survive the machine.
 _SETTINGS = {
     "autovacuum": "off",
     "fsync": "off",
@@ -33,12 +33,15 @@ _SETTINGS = {
 class PostgresServer:
     """A server in a folder of its own, which can be stopped, started again, and made to hang.
 
-    ``url`` is that of its database.
+    ``url`` is that of its database. Without a ``port`` of TCP, nothing listens but a socket in the
+    folder.
     """
 
-    def __init__(self, folder: Path, programs: Path) -> None:
-        self._folder, self._programs = folder, programs
+    def __init__(self, folder: Path, programs: Path, port: int | None = None) -> None:
+        self._folder, self._programs, self._port = folder, programs, port
         self.url = f"postgresql://postgres@/postgres?host={folder}"
+        if port is not None:
+            self.url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -75,6 +78,8 @@ class PostgresServer:
     def start(self) -> None:
         """Start the server, and wait until it takes connections."""
         settings = {**_SETTINGS, "unix_socket_directories": str(self._folder)}
+        if self._port is not None:
+            settings |= {"listen_addresses": "127.0.0.1", "port": str(self._port)}
         command = [str(self._programs / "postgres"), "-D", str(self._folder / "data")]
         command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
@@ -94,6 +99,7 @@ class PostgresServer:
             "postgres",
             "-h",
             str(self._folder),
+            *(() if self._port is None else ("-p", str(self._port))),
         ]
         deadline = time.monotonic() + PATIENCE
         while subprocess.run(ready, check=False).returncode != 0:
@@ -129,8 +135,8 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """Run a server and yield it.
+def postgres_server(port: int | None = None) -> Iterator[PostgresServer]:
+    """Run a server and yield it; ``port`` is one of TCP that it listens on.
 
     Where it is not installed the test is skipped, and fails if ``CI`` is "true".
     """
@@ -140,7 +146,7 @@ def postgres_server() -> Iterator[PostgresServer]:
     try:
         if user := _another_user():
             shutil.chown(folder, user["user"], user["group"])
-        server = PostgresServer(folder, programs)
+        server = PostgresServer(folder, programs, port)
         server.create()
         try:
             server.start()
