@@ -12,6 +12,7 @@ import anyio
 from micropie._core import execution
 from micropie._core.execution import (
     CLEAN_UP_WITHIN,
+    TASKS,
     LoopLocal,
     LoopTasks,
     in_thread,
@@ -19,6 +20,7 @@ from micropie._core.execution import (
     within,
 )
 from micropie._core.execution.lane import Held, forget_lane, lane_of
+from micropie._core.execution.left_calls import LeftCall, ended_in_thread
 from micropie._core.execution.placement import IO_THREADS, Rank
 from micropie._core.execution.steps import (
     ANSWER,
@@ -183,9 +185,12 @@ async def perform_step(
         # Without hooks and resources, the request has one `def` part: its handler.
         is_alone = threads is not None or not (exchange.hooks or exchange.resources)
         lane = None if is_alone else lane_of(exchange)
-        result = await slots.call(function, arguments, leave_after, rank, held, lane)
+        result = await slots.call(
+            function, arguments, leave_after, rank, held, lane, exchange.note_left_call
+        )
     else:  # not in the lane, which the rest of the request needs when the time is over
-        result = await within(seconds, slots.call, (function, arguments, 0.0, rank, held))
+        given = function, arguments, 0.0, rank, held, None, exchange.note_left_call
+        result = await within(seconds, slots.call, given)
     if held and not exchange.has_begun:
         exchange.note_begin()
     return result
@@ -258,6 +263,17 @@ async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
         raise cancellations.pop()
 
 
+async def _end_after_call(exchange: Exchange) -> None:
+    """Close the resources of a request when the call that still uses them has ended."""
+    ending, exchange.ending = exchange.ending, None
+    assert ending is not None  # noqa: S101
+    try:
+        await ended_in_thread(cast("LeftCall", exchange.left_call))
+    finally:
+        await perform(ending, exchange)
+        exchange.resources = None  # avoid a reference cycle
+
+
 # The key in ``scope["state"]`` under which the lifespan stores its ``LoopTasks``, which run the
 # functions passed to ``after_response``.
 BACKGROUND: Final = "micropie.background"
@@ -278,6 +294,12 @@ async def close_request(exchange: Exchange) -> None:
     # Close the resources of a stream. At this point, the server no longer cancels the request.
     if exchange.resources:
         await perform(end_resources(exchange), exchange)
+    if exchange.ending is not None:
+        if any(one.is_async for one in exchange.resources or ()):
+            await _end_after_call(exchange)  # only this task can exit their cancel scopes
+        else:
+            TASKS.get().start_soon(_end_after_call, exchange)
+            forget_lane()
     body = exchange.body.data
     if isinstance(body, BodyReader) and body.size >= LARGE:
         with anyio.CancelScope(shield=True):

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from micropie._core import execution
 from micropie._core.execution import Action, current
-from micropie._core.execution.steps import ANSWER, AnyStep
+from micropie._core.execution.steps import ANSWER, AnyStep, call_each
 from micropie._core.flow import Startable, end_resources, log_lifecycle_failure, respond
 from micropie._core.http import Request, start_failed, status_line
 from micropie._core.http.headers import CAPITALS, KnownHead, make_private
@@ -83,15 +83,26 @@ def serve_http(
         exchange.answer.break_off()
         flow.close()
         perform(exchange.clean_up(exchange.cleanup_steps()), exchange)
-        exchange.close()
+        _close(exchange, copy_context())
         raise
     if exchange.ends is None:
         return [body]
     if exchange.resources:  # resources of a stream that a hook has replaced
         perform(end_resources(exchange), exchange)
     closing = _ClosingBody((body,))
-    closing.close = exchange.close
+    closing.close = partial(_close, exchange, context)
     return closing
+
+
+def _close(exchange: WSGIExchange, context: Context) -> None:
+    """End the request. If a call that may use its resources goes on in another thread, that thread
+    closes them, in the request's context.
+    """
+    ending, exchange.ending = exchange.ending, None
+    if ending is not None and exchange.left_call is not None:
+        exchange.left_call.when_ended(partial(context.run, perform, ending, exchange))
+    if exchange.ends is not None:
+        exchange.close()
 
 
 def start_and_serve(
@@ -165,7 +176,7 @@ class _Chunks:
         self._stream = stream
         self._exchange = exchange
         self._is_over = stream.first is END or exchange.method == "HEAD" or status in (204, 304)
-        self._run = context.run
+        self._context, self._run = context, context.run
         self._backend = exchange.config.settings.portal_backend
         self._failure: Exception | None = None
 
@@ -200,21 +211,33 @@ class _Chunks:
 
     def close(self) -> None:
         """Close the stream, unless it is closed already. Then end the request, even if closing has
-        failed.
+        failed. Raises the exception with which closing the stream has failed.
         """
-        exchange = self._exchange
-        failure, self._failure = self._failure, None
+        exchange, failures = self._exchange, list[Exception]()
         if not self._is_over:
             exchange.answer.break_off()
+        end = partial(_close, exchange, self._context)
         try:
-            if self._stream.is_open:
-                self._run(close_stream, self._stream, self._backend)
+            call_each([self._close_stream], (), failures.append)
         finally:
-            stream = self._stream
+            call_each([self._end_resources, end], (), exchange.log_cleanup_failure)
+        if failures:
+            raise failures.pop()
+
+    def _close_stream(self) -> None:
+        stream = self._stream
+        try:
+            if stream.is_open:
+                self._run(close_stream, stream, self._backend)
+        finally:
             # Clear these attributes to avoid reference cycles, because the objects in them may
             # refer to this object or to the exchange.
             stream.driver = stream.items = stream.owner = None
-            if exchange.resources:
-                self._run(perform, end_resources(exchange, failure), exchange)
-            if exchange.ends is not None:
-                exchange.close()
+
+    def _end_resources(self) -> None:
+        failure, self._failure = self._failure, None
+        try:
+            if self._exchange.resources:
+                self._run(perform, end_resources(self._exchange, failure), self._exchange)
+        finally:
+            del failure  # avoid a reference cycle between the exception and this frame

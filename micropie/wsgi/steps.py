@@ -76,6 +76,12 @@ def perform_step(
         return close_stream(arguments[0], backend)
     threads, seconds = kind.threads, kind.seconds
     if seconds is not None:
-        in_a_thread = partial(in_thread, _LIMITED_THREADS, function, abandon_after=0.0)
+        in_a_thread = partial(
+            in_thread,
+            _LIMITED_THREADS,
+            function,
+            abandon_after=0.0,
+            on_left=exchange.note_left_call,
+        )
         return await_in_background(backend, within, (seconds, in_a_thread, arguments))
     return function(*arguments) if threads is None else threads.call(function, arguments)

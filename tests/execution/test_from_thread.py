@@ -219,9 +219,14 @@ def leave_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     call = Slots.call
 
     async def call_for_a_moment(
-        slots: Slots, function: Any, arguments: Any, leave_after: float | None, *rest: Any
+        slots: Slots,
+        function: Any,
+        arguments: Any,
+        leave_after: float | None,
+        *rest: Any,
+        **named: Any,
     ) -> Any:
-        return await call(slots, function, arguments, leave_after and 0.01, *rest)
+        return await call(slots, function, arguments, leave_after and 0.01, *rest, **named)
 
     monkeypatch.setattr(Slots, "call", call_for_a_moment)
 

@@ -43,6 +43,7 @@ from micropie._core.errors import logger, too_many_waiting
 from micropie._core.execution.background import Outcome, released, variables_set
 from micropie._core.execution.fork import after_fork_in_child
 from micropie._core.execution.lane import Held, Lane, Tokens
+from micropie._core.execution.left_calls import LeftCall, ended_in_thread
 from micropie._core.execution.loop import (
     TASKS,
     WAKERS,
@@ -278,6 +279,7 @@ class Slots:
         rank: Rank = Rank.WAITING,
         held: Held | None = None,
         lane: Lane | None = None,
+        on_left: Callable[[LeftCall], object] | None = None,
     ) -> Result:
         """Call ``function`` in a worker thread, with this task's context variables.
 
@@ -290,8 +292,8 @@ class Slots:
           a copy of the task's context.
 
         If the task is cancelled, it waits at most ``leave_after`` seconds for the thread, then
-        abandons it. If ``leave_after`` is None, the task waits until the call ends. An abandoned
-        thread counts as busy until its call ends.
+        abandons it, and ``on_left`` is called. If ``leave_after`` is None, the task waits until the
+        call ends. An abandoned thread counts as busy until its call ends.
         """
         if held:
             held.clear()
@@ -309,17 +311,12 @@ class Slots:
             if work.withdraw():
                 self.give()
                 raise
-            ended, gives = anyio.Event(), [self.give]
-
-            def end() -> None:
-                ended.set()
-                while gives:  # give the slot back once, even if ``end`` is called twice
-                    gives.pop()()
-
-            work.leave(partial(self.waker.call, end))
+            work.when_ended(partial(self.waker.call, self.give))
             if leave_after:
                 with anyio.move_on_after(leave_after, shield=True):
-                    await ended.wait()
+                    await ended_in_thread(work)
+            if on_left is not None and not work.has_ended:
+                on_left(work)
             raise
         if held is None:
             self.give()
@@ -361,11 +358,13 @@ async def in_thread(
     *arguments: object,
     abandon_after: float | None = None,
     rank: Rank = Rank.WAITING,
+    on_left: Callable[[LeftCall], object] | None = None,
 ) -> Result:
     """Call ``function`` in a worker thread, within the limit of ``threads``, and return its result;
     see ``Slots.call``.
     """
-    return await slots_of(threads).call(function, arguments, abandon_after, rank)
+    slots = slots_of(threads)
+    return await slots.call(function, arguments, abandon_after, rank, on_left=on_left)
 
 
 class TookTooLong(Exception):
@@ -404,8 +403,8 @@ class _Work:
         self._function, self._arguments = function, arguments
         self._lane = lane if lane is not None and lane.enter() else None
         self._claim = Lock()  # acquiring it claims the call
-        self._has_ended = False
-        self._notify: Action | None = None
+        self.has_ended = False
+        self._at_end: list[Action] = []
 
     def run(self) -> Outcome:
         """Call the function in this thread, unless the task has claimed the call. Never raises an
@@ -423,10 +422,9 @@ class _Work:
             except BaseException as error:
                 return [None, error, variables_set(before)]
         finally:
+            self.has_ended = True
+            self._run_at_end()
             del _RUNNING[self]
-            self._has_ended = True
-            if self._notify is not None:
-                self._notify()
 
     def withdraw(self) -> bool:
         """Return whether the task could claim the call. Then the function is never called."""
@@ -444,14 +442,20 @@ class _Work:
             Lane.leave(outcome, tokens)
         return released(outcome)
 
-    def leave(self, notify: Action) -> None:
-        """Call ``notify`` when the call ends, or right now if it has already ended.
+    def when_ended(self, action: Action) -> None:
+        """See ``LeftCall``."""
+        self._at_end.append(action)
+        if self.has_ended:
+            self._run_at_end()
 
-        If the call ends at this very moment, ``notify`` may be called twice.
-        """
-        self._notify = notify
-        if self._has_ended:
-            notify()
+    def _run_at_end(self) -> None:
+        # The thread and the task may be here at the same time, but each action is popped once.
+        while True:
+            try:
+                action = self._at_end.pop(0)
+            except IndexError:
+                return
+            action()
 
 
 # -- the end of the process ------------------------------------------------------------------------

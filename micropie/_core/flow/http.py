@@ -531,7 +531,7 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
             exchange.passes_failure_on and config_of(exchange).error_handler_for(failure)[0] is None
         )
         if exchange.resources:
-            failure = (yield from exchange.resources.close(failure)) or failure
+            failure = (yield from exchange.close_resources(failure)) or failure
         if isinstance(failure, RaisedAnswer):
             failure = failure.as_native() if failure.is_foreign else failure
         elif isinstance(failure, _GROUP_OR_DISCONNECT):

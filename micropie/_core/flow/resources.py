@@ -132,7 +132,7 @@ def close_resources(
     try:
         if exchange.resources:
             is_done = failure is None
-            failure = yield from exchange.resources.close(failure, kept)
+            failure = yield from exchange.close_resources(failure, kept)
             if is_done and failure is not None:
                 exchange.discard_tasks()
         raise_any(failure)
@@ -151,7 +151,7 @@ def end_resources(exchange: Exchange, failure: Exception | None = None) -> Flow[
     if failure is None and exchange.answer.is_broken_off:
         yield from exchange.clean_up(exchange.cleanup_steps())
         return
-    raised = (yield from exchange.resources.close(failure)) if exchange.resources else None
+    raised = yield from exchange.close_resources(failure)
     try:
         if raised is not None and raised is not failure:
             exchange.discard_tasks()

@@ -24,6 +24,7 @@ from collections.abc import (
     MutableMapping,
     Sequence,
 )
+from functools import partial
 from operator import attrgetter
 from typing import (
     TYPE_CHECKING,
@@ -50,6 +51,7 @@ from micropie._core.errors import (
     logger,
 )
 from micropie._core.execution import Slots
+from micropie._core.execution.left_calls import LeftCall
 from micropie._core.execution.placement import Rank, Threads
 from micropie._core.execution.steps import (
     Ends,
@@ -59,6 +61,7 @@ from micropie._core.execution.steps import (
     Resources,
     RunningGenerator,
     Step,
+    call_each,
 )
 from micropie._core.http.addresses import (
     DOTS_AND_EMPTY,
@@ -114,6 +117,10 @@ LEFT_TO_HANDLER: Final = (
 )
 
 EMPTY_JSON: Final = (400, "the JSON body is empty.")
+
+
+def _log_failed_report(failure: Exception) -> None:
+    logger.error("a function passed to on_error or on_failure failed", exc_info=failure)
 
 
 class Address(NamedTuple):
@@ -276,6 +283,8 @@ class Exchange:
 
     # The following attributes concern the threads and processes in which the flow runs.
     has_begun = False  # Whether a hook or the handler has run in a thread of the application.
+    left_call: LeftCall | None = None  # the last call that goes on in its thread without a task
+    ending: Flow[None] | None = None  # closes the resources when ``left_call`` has ended
     opens_more = False  # Whether the request may hold resources that are not in ``resources``.
     # Under ASGI, the ``Slots`` of the thread that is waiting for the body, if there is one.
     reader: Slots | None = None
@@ -652,12 +661,52 @@ class Exchange:
         begun = [one for one in (*(self.resources or ()), *self.generators) if not one.has_ended]
         return sorted(begun, key=attrgetter("number"), reverse=True)
 
+    def note_left_call(self, call: LeftCall) -> None:
+        """Record that ``call`` goes on in its thread, although the request no longer waits for it.
+        What it may use is closed when it has ended.
+        """
+        self.left_call = call
+        self.at_end()
+
+    def close_resources(
+        self, failure: Exception | None, kept: Iterable[object] = ()
+    ) -> Flow[Exception | None]:
+        """Close the resources, except those of the providers in ``kept``; see ``Resources.close``.
+
+        If a call that may use them goes on in its thread, do this after its end. Then an exception
+        that a provider raises is only logged, and ``failure`` is returned.
+        """
+        resources = self.resources
+        if not resources or self.ending is not None:
+            return failure
+        if self.left_call is None or self.left_call.has_ended:
+            return (yield from resources.close(failure, kept))
+        self.ending = self._close_later(resources, failure)
+        return failure
+
+    def _close_later(self, resources: Resources, failure: Exception | None) -> Flow[None]:
+        raised = yield from resources.close(failure)
+        try:
+            if raised is not None and raised is not failure:
+                self.log_cleanup_failure(raised)
+        finally:
+            # avoid a reference cycle between the exceptions and this frame
+            del failure, raised
+
     def cleanup_steps(self) -> Iterator[Step]:
         """Yield the steps that clean up after an aborted request: close its stream and its
         generators.
+
+        If a call that may use the resources goes on in its thread, they are closed after its end.
+        Async generators can't wait for that, because their cancel scopes end with the task.
         """
+        call, resources = self.left_call, self.resources or Resources(None)
+        is_used = bool(resources) and call is not None and not call.has_ended
+        if is_used and self.ending is None and not any(one.is_async for one in resources):
+            self.ending = self.clean_up(resources.close_steps())
+        kept = [] if self.ending is None else [*resources]
         for part in (self.answer.stream, *self.open_generators()):
-            if part is not None:
+            if part is not None and part not in kept:
                 yield from part.close()
 
     def clean_up(self, steps: Iterable[Step]) -> Flow[None]:
@@ -688,21 +737,25 @@ class Exchange:
         """
         if self.ends is None or self.answer.is_over:
             return
-        for close in self.ends.closers:
-            close()
+        failed = partial(self.log_failure, f"{self.label}: a function passed to on_close failed")
+        call_each(self.ends.closers, (), failed)
         if self.ends.tasks:
             self.answer.close()
         else:
             self.release()
 
     def release(self) -> None:
-        """Release uploads and everything else that the request holds."""
+        """Release uploads and everything else that the request holds, when no call uses it."""
         # Avoid reference cycles: ``resources`` and ``ends.context`` may refer to the request.
-        self.resources = None
+        if self.ending is None:
+            self.resources = None
         ends, self.ends = self.ends, None
         assert ends is not None  # noqa: S101
-        for release in ends.releases:
+        release = partial(call_each, ends.releases, (), self.log_cleanup_failure)
+        if self.left_call is None:
             release()
+        else:
+            self.left_call.when_ended(release)
 
     # -- failures that no client sees --------------------------------------------------------------
 
@@ -724,11 +777,7 @@ class Exchange:
         reports.append(self.config.settings.on_error)
         if not is_outage:
             reports.append((self.environ or self.scope).get(ON_FAILURE))
-        for report in filter(None, reports):
-            try:
-                report(failure)
-            except Exception:
-                logger.exception("a function passed to on_error or on_failure failed")
+        call_each(filter(None, reports), (failure,), _log_failed_report)
 
     def break_off(self, failure: BaseException) -> None:
         """Record that the response was aborted after it had started, and log why.

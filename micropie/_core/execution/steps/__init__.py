@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from micropie._core.execution.steps.after_response import (
     Ends,
     Task,
+    call_each,
     run_tasks,
     start_tasks,
     wait_for_tasks,
@@ -59,10 +60,9 @@ if TYPE_CHECKING:
 __all__ = [
     "ANSWER", "AWAIT", "CALL", "CHUNK", "CLOSE", "HANDLER", "INLINE", "IO", "RECEIVE",
     "RECEIVE_STEP", "RELEASE", "AnyStep", "Call", "Completed", "Ends", "Flow", "Kind", "Outage",
-    "ReceiveStep",
-    "RedisClient", "ResourceContext", "Resources", "RunningGenerator", "Step", "Task", "awaited",
-    "call", "call_within", "in_one_task", "itself", "kind_of", "no_function", "result_of",
-    "run_tasks", "start_tasks", "wait_for_tasks",
+    "ReceiveStep", "RedisClient", "ResourceContext", "Resources", "RunningGenerator", "Step",
+    "Task", "awaited", "call", "call_each", "call_within", "in_one_task", "itself", "kind_of",
+    "no_function", "result_of", "run_tasks", "start_tasks", "wait_for_tasks",
 ]
 # fmt: on
 

@@ -9,7 +9,7 @@ functions, so that a server can shut down. Errors of the functions are logged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
 from contextvars import Context, copy_context
 from functools import partial
@@ -30,6 +30,7 @@ from micropie._core.execution import (
     slots_of,
 )
 from micropie._core.execution.cancellation import CANCEL_GRACE, GracefulScope
+from micropie._core.execution.left_calls import LeftCall
 from micropie._core.execution.placement import AnyFunction, Rank, Threads
 from micropie._core.execution.steps.steps import AWAIT, INLINE, kind_of
 
@@ -47,6 +48,33 @@ class Task(NamedTuple):
 
     function: AnyFunction
     arguments: Sequence[object]
+
+
+def call_each(
+    functions: Iterable[Callable[..., object]],
+    arguments: Sequence[object],
+    report: Callable[[Exception], object],
+) -> None:
+    """Call each function, even if another one fails. ``report`` is called with each failure.
+
+    Raises, at the end, what must reach the server; see ``execution.contained``.
+    """
+    fatal: BaseException | None = None
+    try:
+        for function in functions:
+            try:
+                function(*arguments)
+            except BaseException as error:
+                failure = error if isinstance(error, Exception) else execution.failure_of(error)
+                if failure is None:
+                    fatal = error
+                else:
+                    report(failure)
+                del failure  # avoid a reference cycle between the exception and this frame
+        if fatal is not None:
+            raise fatal
+    finally:
+        del fatal  # avoid a reference cycle between the exception and this frame
 
 
 class Ends:
@@ -86,6 +114,9 @@ class Answered(Protocol):
 
     def log_failure(self, sentence: str, failure: BaseException, /) -> None:
         """Log an exception and pass it to ``App(on_error=...)``."""
+
+    def note_left_call(self, call: LeftCall, /) -> None:
+        """Record that ``call`` goes on in its thread after the time limit."""
 
     def release(self) -> None:
         """Release the resources that the request keeps for its ``after_response`` functions."""
@@ -176,7 +207,14 @@ async def _run(exchange: Answered, task: Task, begin: Callable[[Task], Any]) -> 
         elif slots_of(_THREADS).usage()[1] < _THREADS.queue:
             # The rank is HOLDING, because the function may close something that the handler left
             # open and for which other requests wait.
-            result = await in_thread(_THREADS, begin, task, abandon_after=0.0, rank=Rank.HOLDING)
+            result = await in_thread(
+                _THREADS,
+                begin,
+                task,
+                abandon_after=0.0,
+                rank=Rank.HOLDING,
+                on_left=exchange.note_left_call,
+            )
         else:
             logger.error(
                 "%s did not start: %d calls are already waiting for a thread",

@@ -1,0 +1,239 @@
+"""What a ``def`` handler still holds and writes after its request has stopped waiting for it."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from sqlalchemy import QueuePool, create_engine, text
+from sqlalchemy.orm import Session
+
+from micropie import App
+from micropie.middleware import Timeout
+from tests.support.clients import with_hooks
+from tests.support.ports import free_port
+from tests.support.postgres_server import postgres_server
+from tests.support.waiting import PATIENCE, until
+
+BUSY_AFTER = 0.2  # seconds in which a request gets no connection from the pool
+
+
+class Database:
+    """A pool of one connection, and which connections a request holds."""
+
+    type_of_resource: type
+
+    def open(self) -> AbstractContextManager[Any]:
+        raise NotImplementedError
+
+    def write(self, resource: Any, name: str) -> None:
+        raise NotImplementedError
+
+    def is_idle(self) -> bool:
+        raise NotImplementedError
+
+    def rows(self) -> list[str]:
+        raise NotImplementedError
+
+
+class SQLAlchemySessions(Database):
+    type_of_resource = Session
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "pies.sqlite"
+        self._engine = create_engine(
+            f"sqlite:///{self._file}",
+            poolclass=QueuePool,
+            pool_size=1,
+            max_overflow=0,
+            pool_timeout=BUSY_AFTER,
+        )
+        with self._engine.begin() as connection:
+            connection.execute(text("create table pies (name text)"))
+
+    @contextmanager
+    def open(self) -> Iterator[Session]:
+        with Session(self._engine) as session, session.begin():
+            yield session
+
+    def write(self, resource: Session, name: str) -> None:
+        resource.execute(text("insert into pies values (:name)"), {"name": name})
+
+    def is_idle(self) -> bool:
+        pool = self._engine.pool
+        assert isinstance(pool, QueuePool)
+        return pool.checkedin() == 1
+
+    def rows(self) -> list[str]:
+        with sqlite3.connect(self._file) as connection:
+            found = [name for (name,) in connection.execute("select name from pies")]
+        connection.close()
+        return found
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+@contextmanager
+def sessions(folder: Path) -> Iterator[Database]:
+    database = SQLAlchemySessions(folder)
+    yield database
+    database.close()
+
+
+@contextmanager
+def psycopg_pool(_: Path) -> Iterator[Database]:
+    from psycopg import Connection, connect
+    from psycopg_pool import ConnectionPool
+
+    with postgres_server(free_port()) as server:
+        with connect(server.url) as connection:
+            connection.execute("create table pies (name text)")
+        with ConnectionPool(server.url, min_size=1, max_size=1, timeout=BUSY_AFTER) as pool:
+
+            class Connections(Database):
+                type_of_resource = Connection
+
+                def open(self) -> AbstractContextManager[Connection[Any]]:
+                    return pool.connection()
+
+                def write(self, resource: Connection[Any], name: str) -> None:
+                    resource.execute("insert into pies values (%s)", (name,))
+
+                def is_idle(self) -> bool:
+                    return pool.get_stats()["pool_available"] == 1
+
+                def rows(self) -> list[str]:
+                    with connect(server.url) as connection:
+                        return [name for (name,) in connection.execute("select name from pies")]
+
+            pool.wait(PATIENCE)
+            yield Connections()
+
+
+class Shop(App):
+    """``pay`` writes, is given up, and writes again when the test says so."""
+
+    def __init__(self, database: Database, give_up: Callable[[], None]) -> None:
+        super().__init__()
+        self.database, self.give_up = database, give_up
+        self.go_on, self.ended, self.entered = (threading.Event() for _ in range(3))
+        self.open: list[object] = []
+        self.still_open: bool | None = None
+
+        def resource() -> Iterator[Any]:
+            with database.open() as opened:
+                self.open.append(opened)
+                try:
+                    yield opened
+                finally:
+                    self.open.remove(opened)
+
+        self.provides(database.type_of_resource)(resource)
+
+        def pay(resource: Any) -> str:
+            try:
+                database.write(resource, "first")
+                self.give_up()
+                self.go_on.wait(PATIENCE)
+                self.still_open = resource in self.open
+                database.write(resource, "late")
+            finally:
+                self.ended.set()
+            return "paid"
+
+        def limited(resource: Any) -> str:
+            return pay(resource)
+
+        def other(resource: Any) -> str:
+            database.write(resource, "other")
+            self.entered.set()
+            self.ended.wait(PATIENCE)
+            return "written"
+
+        for handler in (pay, limited, other):
+            handler.__annotations__["resource"] = database.type_of_resource
+        self.post("/pay")(pay)
+        self.post("/limited")(Timeout(0.3)(limited))
+        self.post("/other")(other)
+
+
+class CancelledByItsServer:
+    """An ASGI server that cancels the request to ``/pay`` while its handler runs."""
+
+    _scope: anyio.CancelScope
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope.get("path") != "/pay":
+            await self._app(scope, receive, send)
+            return
+        with anyio.CancelScope() as self._scope:
+            await self._app(scope, receive, send)
+        if self._scope.cancelled_caught:
+            await send({"type": "http.response.start", "status": 503, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+    def give_up(self) -> None:
+        anyio.from_thread.run_sync(self._scope.cancel)
+
+
+DATABASES = [
+    pytest.param(sessions, id="sessions"),
+    pytest.param(psycopg_pool, id="psycopg", marks=pytest.mark.processes),
+]
+
+
+def check(
+    open_database: Any, connect: Any, world: str, folder: Path, *, by: str, overlaps: bool
+) -> None:
+    with open_database(folder) as database:
+        shop = Shop(database, lambda: None)
+        served: Any = shop
+        if by == "/pay":
+            served = with_hooks(CancelledByItsServer(shop), shop)
+            shop.give_up = served.give_up
+        client = connect(served, world)
+        statuses = []
+        with ThreadPoolExecutor(1) as threads:
+            try:
+                assert client.post(by).status_code == 503
+                assert not shop.ended.is_set()
+                if overlaps:
+                    other = threads.submit(client.post, "/other")
+                    until(lambda: shop.entered.is_set() or other.done())
+            finally:
+                shop.go_on.set()
+            until(shop.ended.is_set)
+            if overlaps:
+                statuses.append(other.result(PATIENCE).status_code)
+        until(database.is_idle)
+        statuses.append(client.post("/other").status_code)
+        assert statuses[-1] == 200
+        assert shop.still_open  # nothing that the handler uses is closed
+        assert database.rows() == ["other"] * statuses.count(200)
+
+
+@pytest.mark.parametrize("overlaps", [False, True], ids=["alone", "beside-another"])
+@pytest.mark.parametrize("open_database", DATABASES)
+def test_what_is_written_after_a_time_out_is_rolled_back(
+    open_database: Any, overlaps: bool, connect: Any, world: str, tmp_path: Path
+) -> None:
+    check(open_database, connect, world, tmp_path, by="/limited", overlaps=overlaps)
+
+
+@pytest.mark.parametrize("overlaps", [False, True], ids=["alone", "beside-another"])
+@pytest.mark.parametrize("open_database", DATABASES)
+def test_what_is_written_after_the_server_has_cancelled_the_request_is_rolled_back(
+    open_database: Any, overlaps: bool, connect: Any, backend: str, tmp_path: Path
+) -> None:
+    check(open_database, connect, backend, tmp_path, by="/pay", overlaps=overlaps)
