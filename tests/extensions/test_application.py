@@ -95,7 +95,10 @@ def test_an_application_in_two_places_is_listed_twice() -> None:
     assert found[1:] == [("/one", leaf), ("/two", leaf)]
 
 
-def test_outside_of_requests_nothing_is_busy() -> None:
+def test_outside_of_requests_nothing_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    # other tests of this process may have left a loop that is watched
+    monkeypatch.setattr("micropie._core.execution.watchdog._WATCHING", [])
+
     class Root(App):
         blog = Leaf()
 
