@@ -423,7 +423,8 @@ class _Work:
                 return [None, error, variables_set(before)]
         finally:
             self.has_ended = True
-            self._run_at_end()
+            if self._at_end:
+                self._run_at_end()
             del _RUNNING[self]
 
     def withdraw(self) -> bool:
