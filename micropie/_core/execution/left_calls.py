@@ -29,6 +29,21 @@ class LeftCall(Protocol):
         """
 
 
+class LeftCalls:
+    """Two calls that go on in their threads, seen as one, which ends when both have ended."""
+
+    def __init__(self, first: LeftCall, second: LeftCall) -> None:
+        self._first, self._second = first, second
+
+    @property
+    def has_ended(self) -> bool:
+        return self._first.has_ended and self._second.has_ended
+
+    def when_ended(self, action: Action) -> None:
+        """See ``LeftCall``."""
+        self._first.when_ended(partial(self._second.when_ended, action))
+
+
 async def ended_in_thread(call: LeftCall) -> None:
     """Wait until ``call`` has ended."""
     ended = anyio.Event()

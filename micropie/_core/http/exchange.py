@@ -50,8 +50,8 @@ from micropie._core.errors import (
     as_authors_see,
     logger,
 )
-from micropie._core.execution import Slots
-from micropie._core.execution.left_calls import LeftCall
+from micropie._core.execution import Slots, contained
+from micropie._core.execution.left_calls import LeftCall, LeftCalls
 from micropie._core.execution.placement import Rank, Threads
 from micropie._core.execution.steps import (
     Ends,
@@ -283,7 +283,7 @@ class Exchange:
 
     # The following attributes concern the threads and processes in which the flow runs.
     has_begun = False  # Whether a hook or the handler has run in a thread of the application.
-    left_call: LeftCall | None = None  # the last call that goes on in its thread without a task
+    left_call: LeftCall | None = None  # the calls that go on in their threads without a task
     ending: Flow[None] | None = None  # closes the resources when ``left_call`` has ended
     opens_more = False  # Whether the request may hold resources that are not in ``resources``.
     # Under ASGI, the ``Slots`` of the thread that is waiting for the body, if there is one.
@@ -665,7 +665,7 @@ class Exchange:
         """Record that ``call`` goes on in its thread, although the request no longer waits for it.
         What it may use is closed when it has ended.
         """
-        self.left_call = call
+        self.left_call = call if self.left_call is None else LeftCalls(self.left_call, call)
         self.at_end()
 
     def close_resources(
@@ -685,8 +685,12 @@ class Exchange:
         return failure
 
     def _close_later(self, resources: Resources, failure: Exception | None) -> Flow[None]:
-        raised = yield from resources.close(failure)
+        raised: Exception | None = None
         try:
+            try:
+                raised = yield from resources.close(failure)
+            except BaseException as error:
+                raised = contained(error)
             if raised is not None and raised is not failure:
                 self.log_cleanup_failure(raised)
         finally:

@@ -1,0 +1,261 @@
+"""What a request holds for a call that goes on in its thread, and what is called at its end."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import ContextVar
+from threading import Event
+from typing import Any, NewType
+
+import pytest
+
+from micropie import App, HTTPError, Request, UploadFile, post
+from micropie._core.execution import Action
+from micropie._core.execution.left_calls import LeftCalls
+from micropie.middleware import Timeout
+from tests.support.clients import MakeClient
+from tests.support.waiting import PATIENCE, until
+
+Pool = NewType("Pool", str)
+Db = NewType("Db", str)
+name: ContextVar[str] = ContextVar("name")
+
+
+class Root(App):
+    """Its handlers go on until ``may_end``; ``diary`` says what happened in which order."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.diary: list[str] = []
+        self.may_end = Event()
+        self.error(503)(self._answer)
+
+    def _answer(self, request: Request, error: HTTPError) -> str:
+        self.diary.append("answered")
+        self.may_end.set()
+        return "too late"
+
+    def _work(self) -> None:
+        assert self.may_end.wait(PATIENCE)
+
+    def using(self, db: Db) -> None:
+        self._work()
+        self.diary.append("handler")
+
+    @post
+    def reading(self, file: UploadFile) -> None:
+        self._work()
+        self.diary.append(f"read {len(file.file.read())}")
+
+    @post
+    def reading_later(self, file: UploadFile) -> str:
+        def read() -> None:
+            self._work()
+            self.diary.append(f"read {len(file.file.read())}")
+
+        self.request.after_response(read)
+        return "sent"
+
+    def _db(self, value: str = "open") -> Iterator[Db]:
+        token = name.set("provider")
+        try:
+            yield Db(value)
+        except HTTPError as error:
+            self.diary.append(f"rolled back after {error.status}")
+            raise
+        finally:
+            name.reset(token)
+            self.diary.append("closed")
+
+
+def sync_provider(app: Root) -> None:
+    @app.provides(Db)
+    def db() -> Iterator[Db]:
+        yield from app._db()
+
+
+def async_provider(app: Root) -> None:
+    @app.provides(Db)
+    async def db() -> AsyncIterator[Db]:
+        opened = app._db()
+        value = next(opened)
+        try:
+            yield value
+        except HTTPError as error:
+            opened.throw(error)
+
+
+def mixed_providers(app: Root) -> None:
+    @app.provides(Pool)
+    async def pool() -> AsyncIterator[Pool]:
+        yield Pool("pool")
+
+    @app.provides(Db)
+    def db(of: Pool) -> Iterator[Db]:
+        yield from app._db(of)
+
+
+def limited(seconds: float = 0.05) -> Root:
+    app = Root()
+    app.middlewares.append(Timeout(seconds))
+    return app
+
+
+@pytest.mark.parametrize("provide", [sync_provider, async_provider, mixed_providers])
+def test_a_provider_ends_after_the_call_that_uses_its_resource(
+    make_client: MakeClient, provide: Callable[[Root], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = limited()
+    provide(app)
+    assert make_client(app).get("/using").text == "too late"
+    until(lambda: "closed" in app.diary)
+    assert app.diary == ["answered", "handler", "rolled back after 503", "closed"]
+    (record,) = caplog.records  # no token of another context
+    assert "did not finish within" in record.getMessage()
+
+
+@pytest.mark.parametrize("error", [LookupError("no end"), SystemExit(3)])
+def test_a_provider_that_fails_after_its_call_is_logged(
+    make_client: MakeClient, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = limited()
+
+    @app.provides(Db)
+    def db() -> Iterator[Db]:
+        try:
+            yield Db("open")
+        finally:
+            raise error
+
+    assert make_client(app).get("/using").text == "too late"
+    until(lambda: "closing a resource of this request failed" in caplog.text)
+    assert app.diary == ["answered", "handler"]
+
+
+def test_an_upload_is_open_until_the_call_has_ended(make_client: MakeClient) -> None:
+    app = limited(0.2)
+    sync_provider(app)
+    client = make_client(app)
+    assert client.post("/reading", files={"file": b"x" * 5_000_000}).text == "too late"
+    until(lambda: "read 5000000" in app.diary)
+
+
+def test_an_upload_is_open_until_what_runs_after_the_response_has_ended(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Root(background_timeout=0.05)
+    sync_provider(app)
+    assert make_client(app).post("/reading_later", files={"file": b"x" * 5_000_000}).text == "sent"
+    until(lambda: "did not finish" in caplog.text)
+    app.may_end.set()
+    until(lambda: "read 5000000" in app.diary)
+
+
+class Left:
+    """A call whose end a test decides."""
+
+    def __init__(self) -> None:
+        self.has_ended = False
+        self._actions: list[Action] = []
+
+    def when_ended(self, action: Action) -> None:
+        if self.has_ended:
+            action()
+        else:
+            self._actions.append(action)
+
+    def end(self) -> None:
+        self.has_ended = True
+        for action in self._actions:
+            action()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_two_calls_end_when_both_have_ended(first: int) -> None:
+    calls, ends = (Left(), Left()), list[bool]()
+    both = LeftCalls(*calls)
+    both.when_ended(lambda: ends.append(both.has_ended))
+    calls[first].end()
+    assert not ends
+    assert not both.has_ended
+    calls[1 - first].end()
+    assert ends == [True]
+    both.when_ended(lambda: ends.append(both.has_ended))
+    assert ends == [True, True]
+
+
+# -- what is called at the end of a request --------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [LookupError("no end"), SystemExit(3)])
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_one_function_that_fails_keeps_no_other_from_being_called(
+    make_client: MakeClient,
+    error: BaseException,
+    is_streamed: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    called: list[str] = []
+    reported: list[BaseException] = []
+    app = App(on_error=reported.append)
+
+    def fail() -> None:
+        called.append("second")
+        raise error
+
+    @app.get("/")
+    def handler() -> Any:
+        for close in (lambda: called.append("first"), fail, lambda: called.append("third")):
+            app.request.on_close(close)
+        return iter(["a", "b"]) if is_streamed else "ab"
+
+    assert make_client(app).get("/").text == "ab"
+    until(lambda: len(called) == 3)
+    assert called == ["first", "second", "third"]
+    until(lambda: len(reported) == 1)
+    assert "a function passed to on_close failed" in caplog.text
+
+
+@pytest.mark.parametrize("error", [LookupError("no report"), SystemExit(3), GeneratorExit()])
+def test_a_report_that_fails_keeps_the_client_from_nothing(
+    make_client: MakeClient, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: BaseException) -> None:
+        raise error
+
+    app, reported = App(on_error=fail), list[BaseException]()
+
+    @app.get("/")
+    def handler() -> None:
+        app.request.on_failure(reported.append)
+        raise LookupError("the handler's")
+
+    assert make_client(app).get("/").status_code == 500
+    assert [type(one) for one in reported] == [LookupError]
+    assert "a function passed to on_error or on_failure failed" in caplog.text
+
+
+def test_an_exit_in_the_clean_up_of_a_streams_resource_is_one_requests_failure(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    closed: list[str] = []
+    app = App()
+
+    @app.provides(Db)
+    def db() -> Iterator[Db]:
+        yield Db("open")
+        sys.exit("no end")
+
+    @app.get("/")
+    def handler(db: Db) -> Iterator[str]:
+        app.request.on_close(lambda: closed.append("closed"))
+        yield db
+
+    with caplog.at_level(logging.ERROR, "micropie"):
+        client = make_client(app)
+        assert client.get("/").text == "open"
+        until(lambda: closed == ["closed"])
+        assert "closing a resource of this request failed" in caplog.text
+        assert client.get("/").text == "open"
