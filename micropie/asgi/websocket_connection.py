@@ -204,12 +204,11 @@ class Connection(Progress):
         cancellation of a scope inside the handler. So set the shield, and check whether a
         cancellation is still in effect. If so, it comes from the handler, so remove the shield.
         """
+        self._cleanup_scope.shield = True
         if anyio.current_effective_deadline() == -inf:
-            self._cleanup_scope.shield = True
-            if anyio.current_effective_deadline() == -inf:
-                self._cleanup_scope.shield = False
-            else:
-                self._cleanup_scope.deadline = anyio.current_time() + CLEAN_UP_WITHIN
+            self._cleanup_scope.shield = False
+        else:
+            self._cleanup_scope.deadline = anyio.current_time() + CLEAN_UP_WITHIN
 
     # -- the end -----------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ import pytest
 from micropie import App, HTTPError, Request, UploadFile, post
 from micropie._core.execution import Action
 from micropie._core.execution.left_calls import LeftCalls
+from micropie._core.execution.steps import call_each
 from micropie.middleware import Timeout
 from tests.support.clients import MakeClient
 from tests.support.waiting import PATIENCE, until
@@ -79,7 +80,7 @@ def sync_provider(app: Root) -> None:
 def async_provider(app: Root) -> None:
     @app.provides(Db)
     async def db() -> AsyncIterator[Db]:
-        opened = app._db()
+        opened: Any = app._db()
         value = next(opened)
         try:
             yield value
@@ -216,6 +217,18 @@ def test_one_function_that_fails_keeps_no_other_from_being_called(
     assert called == ["first", "second", "third"]
     until(lambda: len(reported) == 1)
     assert "a function passed to on_close failed" in caplog.text
+
+
+def test_what_must_reach_the_server_does_so_when_all_have_been_called() -> None:
+    called: list[str] = []
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    functions = [interrupt, lambda: called.append("second")]
+    with pytest.raises(KeyboardInterrupt):
+        call_each(functions, (), lambda failure: called.append(str(failure)))
+    assert called == ["second"]
 
 
 @pytest.mark.parametrize("error", [LookupError("no report"), SystemExit(3), GeneratorExit()])
