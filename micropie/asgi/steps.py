@@ -20,7 +20,6 @@ from micropie._core.execution import (
     within,
 )
 from micropie._core.execution.lane import Held, forget_lane, lane_of
-from micropie._core.execution.left_calls import LeftCall, ended_in_thread
 from micropie._core.execution.placement import IO_THREADS, Rank
 from micropie._core.execution.steps import (
     ANSWER,
@@ -37,7 +36,11 @@ from micropie._core.execution.steps import (
 )
 from micropie._core.flow import LifespanContext, end_resources
 from micropie._core.http import BodyReader, Exchange
+from micropie._core.on_demand import module
 from micropie.asgi.streaming import DelayedCalls, StreamedExchange, StreamSender, close_stream
+
+# imported on first use, because few calls are left in their threads
+left_calls: Any = module("micropie._core.execution.left_calls")
 
 _LEFT_AT_ONCE: Final = Call(leave_after=0.0, releases=True)
 
@@ -268,7 +271,7 @@ async def _end_after_call(exchange: Exchange) -> None:
     ending, exchange.ending = exchange.ending, None
     assert ending is not None  # noqa: S101
     try:
-        await ended_in_thread(cast("LeftCall", exchange.left_call))
+        await left_calls.ended_in_thread(exchange.left_call)
     finally:
         await perform(ending, exchange)
         exchange.resources = None  # avoid a reference cycle

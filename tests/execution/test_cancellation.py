@@ -334,6 +334,32 @@ def test_a_cancellation_by_the_server_is_not_taken_for_ours(first: str) -> None:
     assert app.notes == ["cleaned up"] if first == "theirs" else app.notes in ([], ["cleaned up"])
 
 
+def test_a_cancellation_that_nobody_took_back_keeps_no_limit_from_ending_the_handler() -> None:
+    """Who catches a cancellation has to call ``uncancel``, and few do."""
+    app, notes = limited(cancel_grace=GRACE), list[float]()
+
+    @app.get("/")
+    async def handler() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        try:
+            await asyncio.sleep(1)
+        except asyncio.CancelledError:
+            began = anyio.current_time()
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            notes.append(anyio.current_time() - began)
+
+    async def main() -> None:
+        task = asyncio.create_task(get(app))
+        await asyncio.wait([task])
+
+    run("asyncio", main)
+    assert notes == [pytest.approx(LIMIT + GRACE)]
+
+
 @every_loop
 def test_a_clean_up_that_fails_is_logged_once_and_the_client_gets_its_503(
     backend: str, caplog: pytest.LogCaptureFixture

@@ -931,3 +931,11 @@ def test_R33_save_to_a_full_disk_says_which(
         file.save_to(tmp_path)
     assert list(tmp_path.iterdir()) == []
     file.close()
+
+
+def test_a_form_that_was_closed_takes_no_more() -> None:
+    """Its files would stay open."""
+    parser = MultipartParser("B", Limits())
+    parser.close()
+    with pytest.raises(ValueError, match="closed before all of it was received"):
+        parser.feed(b"--B\r\n")

@@ -104,21 +104,6 @@ create constraint trigger at_commit after insert on pies deferrable initially de
 
 
 @asynccontextmanager
-async def psycopg_alone(url: str) -> AsyncIterator[Transaction]:
-    @asynccontextmanager
-    async def transaction() -> AsyncIterator[Perform]:
-        # a connection's own ``async with`` leaves it open if its COMMIT is cancelled
-        connection = await psycopg.AsyncConnection.connect(url, autocommit=True)
-        try:
-            async with connection.transaction():
-                yield lambda work: connection.execute(STATEMENTS[work].encode())
-        finally:
-            await connection.close()
-
-    yield transaction
-
-
-@asynccontextmanager
 async def psycopg_pool(url: str) -> AsyncIterator[Transaction]:
     from psycopg_pool import AsyncConnectionPool
 
@@ -223,7 +208,6 @@ async def redis_py(url: str) -> AsyncIterator[Transaction]:
 
 
 POSTGRES: dict[str, Driver] = {
-    "psycopg": psycopg_alone,
     "psycopg_pool": psycopg_pool,
     "slow release": slow_release,
     "asyncpg": asyncpg_pool,

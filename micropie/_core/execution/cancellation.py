@@ -132,10 +132,13 @@ class GracefulScope:
 
     def _send(self, grace: float) -> None:
         """Cancel the task once. If it is in a shield or is being cancelled already, try again
-        later.
+        later. But code that has caught a cancellation without ``uncancel`` counts as being
+        cancelled for ever, so the grace begins at once.
         """
         task, loop = self._task, running_loop()
         self._known = task.cancelling()
+        if self._known and self._scope.deadline == inf:
+            self._scope.deadline = loop.time() + grace
         if self._known or self._is_shielded(loop):
             self._timer = loop.call_later(RETRY_EVERY, self._send, grace)
             return

@@ -34,7 +34,7 @@ from functools import partial
 from threading import Lock, Thread, current_thread, main_thread
 from threading import enumerate as enumerate_threads
 from time import monotonic, sleep
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -43,7 +43,6 @@ from micropie._core.errors import logger, too_many_waiting
 from micropie._core.execution.background import Outcome, released, variables_set
 from micropie._core.execution.fork import after_fork_in_child
 from micropie._core.execution.lane import Held, Lane, Tokens
-from micropie._core.execution.left_calls import LeftCall, ended_in_thread
 from micropie._core.execution.loop import (
     TASKS,
     WAKERS,
@@ -54,6 +53,13 @@ from micropie._core.execution.loop import (
 )
 from micropie._core.execution.placement import ALL_WAIT, AnyFunction, Rank, Threads
 from micropie._core.execution.standing_queue import StandingQueue
+from micropie._core.on_demand import module
+
+if TYPE_CHECKING:
+    from micropie._core.execution.left_calls import LeftCall
+
+# imported on first use, because few calls are left in their threads
+left_calls: Any = module("micropie._core.execution.left_calls")
 
 Result = TypeVar("Result")
 
@@ -314,7 +320,7 @@ class Slots:
             work.when_ended(partial(self.waker.call, self.give))
             if leave_after:
                 with anyio.move_on_after(leave_after, shield=True):
-                    await ended_in_thread(work)
+                    await left_calls.ended_in_thread(work)
             if on_left is not None and not work.has_ended:
                 on_left(work)
             raise

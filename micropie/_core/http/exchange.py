@@ -51,7 +51,6 @@ from micropie._core.errors import (
     logger,
 )
 from micropie._core.execution import Slots, contained
-from micropie._core.execution.left_calls import LeftCall, LeftCalls
 from micropie._core.execution.placement import Rank, Threads
 from micropie._core.execution.steps import (
     Ends,
@@ -95,10 +94,14 @@ from micropie._core.http.protocols import (
 from micropie._core.http.response import Response
 from micropie._core.http.session import Session, UnopenedSession
 from micropie._core.http.settings import Settings
-from micropie._core.on_demand import computed, reserve
+from micropie._core.on_demand import computed, module, reserve
 
 if TYPE_CHECKING:
+    from micropie._core.execution.left_calls import LeftCall
     from micropie._core.http.headers import AppSigner
+
+# imported on first use, because few calls are left in their threads
+left_calls: Any = module("micropie._core.execution.left_calls")
 
 Value = TypeVar("Value")
 
@@ -665,7 +668,9 @@ class Exchange:
         """Record that ``call`` goes on in its thread, although the request no longer waits for it.
         What it may use is closed when it has ended.
         """
-        self.left_call = call if self.left_call is None else LeftCalls(self.left_call, call)
+        self.left_call = (
+            call if self.left_call is None else left_calls.LeftCalls(self.left_call, call)
+        )
         self.at_end()
 
     def close_resources(

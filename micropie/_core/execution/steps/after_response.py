@@ -15,7 +15,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from inspect import isawaitable
 from threading import Thread
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import anyio
 
@@ -30,9 +30,11 @@ from micropie._core.execution import (
     slots_of,
 )
 from micropie._core.execution.cancellation import CANCEL_GRACE, GracefulScope
-from micropie._core.execution.left_calls import LeftCall
 from micropie._core.execution.placement import AnyFunction, Rank, Threads
 from micropie._core.execution.steps.steps import AWAIT, INLINE, kind_of
+
+if TYPE_CHECKING:
+    from micropie._core.execution.left_calls import LeftCall
 
 _running: set[Future[None]] = set()
 after_fork_in_child(_running.clear)  # the parent's tasks don't run in the child
