@@ -94,18 +94,13 @@ def serve_http(
     return closing
 
 
-def _end_after_call(exchange: WSGIExchange, context: Context) -> None:
-    """If a call that may use the request's resources goes on in another thread, let that thread
-    close them, in the request's context. This thread must not be in that context.
+def _close(exchange: WSGIExchange, context: Context) -> None:
+    """End the request. If a call that may use its resources goes on in another thread, that thread
+    closes them, in the request's context.
     """
     ending, exchange.ending = exchange.ending, None
     if ending is not None and exchange.left_call is not None:
         exchange.left_call.when_ended(partial(context.run, perform, ending, exchange))
-
-
-def _close(exchange: WSGIExchange, context: Context) -> None:
-    """End the request."""
-    _end_after_call(exchange, context)
     if exchange.ends is not None:
         exchange.close()
 
