@@ -352,7 +352,7 @@ ENDS = [
 
 def check(driver: Driver, watch: Postgres | Redis, protocol: str, ends: Ends, work: str) -> None:
     """End requests one after the other. After each the server is at rest, and has stored what the
-    handler was told; after the last a connection is still there for a good request.
+    handler knows of; after the last a connection is still there for a good request.
     """
     site = Site(driver, watch.url)
 

@@ -48,8 +48,8 @@ class GracefulScope:
     ``tasks``: the ``LoopTasks`` of the current event loop.
 
     Like any cancel scope, it is entered and exited in one task. The other methods may also be
-    called in another task of the same event loop.
-
+    called in another task of the same event loop. ``grace``: seconds between the two stages, unless
+    the application has set ``cancel_grace``. With 0, there is only the second stage.
     """
 
     _is_called = False

@@ -673,6 +673,11 @@ class Exchange:
         )
         self.at_end()
 
+    @property
+    def _is_in_use(self) -> bool:
+        """Whether a call that may use the resources goes on in its thread."""
+        return self.left_call is not None and not self.left_call.has_ended
+
     def close_resources(
         self, failure: Exception | None, kept: Iterable[object] = ()
     ) -> Flow[Exception | None]:
@@ -684,7 +689,7 @@ class Exchange:
         resources = self.resources
         if not resources or self.ending is not None:
             return failure
-        if self.left_call is None or self.left_call.has_ended:
+        if not self._is_in_use:
             return (yield from resources.close(failure, kept))
         self.ending = self._close_later(resources, failure)
         return failure
@@ -709,11 +714,15 @@ class Exchange:
         If a call that may use the resources goes on in its thread, they are closed after its end.
         Async generators can't wait for that, because their cancel scopes end with the task.
         """
-        call, resources = self.left_call, self.resources or Resources(None)
-        is_used = bool(resources) and call is not None and not call.has_ended
-        if is_used and self.ending is None and not any(one.is_async for one in resources):
+        resources = self.resources
+        if (
+            resources
+            and self.ending is None
+            and self._is_in_use
+            and not any(one.is_async for one in resources)
+        ):
             self.ending = self.clean_up(resources.close_steps())
-        kept = [] if self.ending is None else [*resources]
+        kept = [] if self.ending is None or resources is None else resources
         for part in (self.answer.stream, *self.open_generators()):
             if part is not None and part not in kept:
                 yield from part.close()
@@ -746,8 +755,7 @@ class Exchange:
         """
         if self.ends is None or self.answer.is_over:
             return
-        failed = partial(self.log_failure, f"{self.label}: a function passed to on_close failed")
-        call_each(self.ends.closers, (), failed)
+        call_each(self.ends.closers, (), self._log_failed_closer)
         if self.ends.tasks:
             self.answer.close()
         else:
@@ -765,6 +773,9 @@ class Exchange:
             release()
         else:
             self.left_call.when_ended(release)
+
+    def _log_failed_closer(self, failure: Exception) -> None:
+        self.log_failure(f"{self.label}: a function passed to on_close failed", failure)
 
     # -- failures that no client sees --------------------------------------------------------------
 
