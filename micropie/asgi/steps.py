@@ -26,6 +26,7 @@ from micropie._core.execution.steps import (
     AWAIT,
     CHUNK,
     CLOSE,
+    ON_LOOP,
     RECEIVE,
     RELEASE,
     AnyStep,
@@ -38,6 +39,7 @@ from micropie._core.flow import LifespanContext, end_resources
 from micropie._core.http import BodyReader, Exchange
 from micropie._core.on_demand import module
 from micropie.asgi.streaming import DelayedCalls, StreamedExchange, StreamSender, close_stream
+from micropie.asgi.thread_run import ThreadRun, can_run
 
 # imported on first use, because few calls are left in their threads
 left_calls: Any = module("micropie._core.execution.left_calls")
@@ -75,7 +77,9 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
                     sender = StreamSender(arguments[0], cast("StreamedExchange", exchange))
                     result = await sender.advance(arguments[0].first_chunk())
                 else:
-                    result = await perform_step(kind, function, arguments, exchange, held)
+                    goes_on = flow if can_run(kind) and _has_more_parts(exchange) else None
+                    resume = send if goes_on is None else _next_step
+                    result = await perform_step(kind, function, arguments, exchange, held, goes_on)
             except Exception as error:  # also StopIteration, which would look like the flow's end
                 resume, result = flow.throw, error
             except BaseException as error:
@@ -96,6 +100,22 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
         # avoid a reference cycle with this frame
         result = None
     return value
+
+
+def _next_step(step: AnyStep) -> AnyStep:
+    """Return the step, in place of ``send``: a thread has resumed the flow already."""
+    return step
+
+
+def _has_more_parts(exchange: Exchange) -> bool:
+    """Return whether the request may have more ``def`` parts than its handler."""
+    route: Any = exchange.route
+    return bool(
+        exchange.hooks
+        or exchange.is_special
+        or exchange.config.error_handlers
+        or (route is not None and route.is_filtered)
+    )
 
 
 async def failure_of_step(
@@ -162,41 +182,54 @@ async def perform_step(
     arguments: Sequence[Any],
     exchange: Exchange,
     held: Held | None = None,
+    flow: Flow[Any] | None = None,
 ) -> Any:
     """Perform one step of any kind except RECEIVE and CHUNK, and return its result.
 
     ``held``: if the previous call has kept its slot for the next call, this list contains the
     ``Slots`` of that slot. Otherwise, it is empty.
+
+    ``flow``: if given, the thread goes on with it after the step, which is a call. Return the first
+    step of the flow that the thread can't perform; see ``ThreadRun``.
     """
     if kind is AWAIT:
         return await function(*arguments)
+    if kind is ON_LOOP:
+        return function(*arguments)
     if kind is CLOSE:
         return await close_stream(arguments[0], cast("StreamedExchange", exchange))
-    threads, is_queued, leave_after, seconds, releases = kind
-    slots = slots_of(threads or exchange.config.threads)
+    on_cancelled = None
+    if flow is not None:
+        run = ThreadRun(flow, exchange, function, arguments)
+        function, arguments, on_cancelled = run.perform, (), run.stop
+    slots = slots_of(kind.threads or exchange.config.threads)
     if held and held[0] is not slots:
         held.pop().give()
-    if threads is not None:
-        held, rank = None, Rank.QUEUED if is_queued else Rank.WAITING
-    elif releases:
-        rank = Rank.RELEASING
-    elif exchange.has_begun:
-        rank = exchange.rank
-    else:
-        rank = Rank.QUEUED if is_queued else Rank.WAITING
-    if seconds is None:
-        # Without hooks and resources, the request has one `def` part: its handler.
-        is_alone = threads is not None or not (exchange.hooks or exchange.resources)
+    if kind.threads is not None:
+        held = None
+    rank, on_left = _rank_of(kind, exchange), exchange.note_left_call
+    if kind.seconds is None:
+        # Without hooks and providers, the request has one `def` part: its handler.
+        is_alone = kind.threads is not None or not (exchange.hooks or exchange.is_special)
         lane = None if is_alone else lane_of(exchange)
         result = await slots.call(
-            function, arguments, leave_after, rank, held, lane, exchange.note_left_call
+            function, arguments, kind.leave_after, rank, held, lane, on_left, on_cancelled
         )
     else:  # not in the lane, which the rest of the request needs when the time is over
-        given = function, arguments, 0.0, rank, held, None, exchange.note_left_call
-        result = await within(seconds, slots.call, given)
+        given = function, arguments, 0.0, rank, held, None, on_left
+        result = await within(kind.seconds, slots.call, given)
     if held and not exchange.has_begun:
         exchange.note_begin()
     return result
+
+
+def _rank_of(kind: Call, exchange: Exchange) -> Rank:
+    if kind.threads is None:
+        if kind.releases:
+            return Rank.RELEASING
+        if exchange.has_begun:
+            return exchange.rank
+    return Rank.QUEUED if kind.is_queued else Rank.WAITING
 
 
 _NOTHING: Final = object()

@@ -167,4 +167,4 @@ class Timeout(FlowMiddleware):
 
     def before(self, request: Request) -> None:
         """Set the request's time limit."""
-        request._exchange.time_limit = self._seconds
+        request._exchange.limit_time(self._seconds)

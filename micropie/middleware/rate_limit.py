@@ -42,7 +42,7 @@ from micropie.middleware.base import (
 )
 
 Target = TypeVar("Target")
-_Kind: TypeAlias = Literal["await", "inline"] | Call
+_Kind: TypeAlias = Literal["await", "loop", "inline"] | Call
 
 # The request's attribute that stores its quota. With several limits it is the quota with the fewest
 # requests remaining.

@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 import anyio
 import anyio.abc
+import anyio.from_thread
 from anyio.lowlevel import current_token
 
 from micropie.testing.call import ClientCall, ClientSettings, Message, Runner
@@ -113,12 +114,24 @@ def start_loop(backend: str, backend_options: Mapping[str, object] | None) -> Ap
     return started.result()
 
 
+def _is_worker() -> bool:
+    """Return whether this thread runs a function for which a task waits."""
+    try:
+        anyio.from_thread.check_cancelled()
+    except RuntimeError:
+        return False
+    except BaseException:  # the task is being cancelled
+        return True
+    return True
+
+
 class AppTask(Runner):
     """Runs an ASGI application as a task on a loop."""
 
     _changed: anyio.Event
     _task: int
     _cancel_scope: anyio.CancelScope | None = None
+    _has_ended = False
 
     def __init__(self, loop: AppLoop, app: ASGIApp, scope: Message) -> None:
         self._loop = loop
@@ -133,9 +146,10 @@ class AppTask(Runner):
         self._loop.post(lambda: self._changed.set())  # noqa: PLW0108 - look the event up when the loop calls this
 
     def is_current(self) -> bool:
-        with suppress(RuntimeError):  # raised outside of a task, for example in a thread
+        try:
             return anyio.get_current_task().id == self._task
-        return False
+        except RuntimeError:  # this is a thread
+            return not self._has_ended and _is_worker()
 
     def cancel(self) -> None:
         def cancel() -> None:
@@ -170,6 +184,7 @@ class AppTask(Runner):
         except BaseException as error:
             call.fail(error)
         finally:
+            self._has_ended = True
             call.outbox.put(None)
 
     async def _until(self, look: Callable[[], T | None], where: str) -> T:

@@ -89,7 +89,9 @@ class Runner(ABC):
 
     @abstractmethod
     def is_current(self) -> bool:
-        """Return whether this code runs in the application's own task or thread."""
+        """Return whether this code runs in the application's own task or thread, or in a thread for
+        which the task may be waiting.
+        """
 
     def cancel(self) -> None:  # noqa: B027 - not every protocol can do that
         """Stop the application."""

@@ -11,7 +11,16 @@ from typing import Any, TypeVar
 from micropie._core import execution
 from micropie._core.execution import await_in_background, in_thread, within
 from micropie._core.execution.placement import Threads
-from micropie._core.execution.steps import ANSWER, AWAIT, CHUNK, CLOSE, RECEIVE, AnyStep, Flow
+from micropie._core.execution.steps import (
+    ANSWER,
+    AWAIT,
+    CHUNK,
+    CLOSE,
+    ON_LOOP,
+    RECEIVE,
+    AnyStep,
+    Flow,
+)
 from micropie._core.http import Exchange
 from micropie.wsgi.streaming import StreamReader, close_stream
 
@@ -72,6 +81,8 @@ def perform_step(
     backend = exchange.config.settings.portal_backend
     if kind is CHUNK:
         return StreamReader(arguments[0], backend).take()
+    if kind is ON_LOOP:
+        return function(*arguments)
     if kind is CLOSE:
         return close_stream(arguments[0], backend)
     threads, seconds = kind.threads, kind.seconds

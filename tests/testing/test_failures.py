@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -158,14 +159,30 @@ def test_a_failure_after_the_response_is_raised_when_the_client_is_closed(
 def test_a_thread_of_the_application_s_own_reports_late(make_client: MakeClient) -> None:
     class Threads(App):
         async def index(self) -> str:
-            exchange = self.request._exchange
-            await anyio.to_thread.run_sync(exchange.log_failure, "failed", Mine("thread"))
+            given = "failed", Mine("thread")
+            thread = threading.Thread(target=self.request._exchange.log_failure, args=given)
+            thread.start()
+            await anyio.to_thread.run_sync(thread.join)
             return "answered"
 
     client = make_client(Threads(), reports=True)
     assert client.get("/").text == "answered"
     with pytest.raises(Mine, match="thread"):
         client.close()
+
+
+@pytest.mark.parametrize("error", [Mine("thread"), SystemExit(3)])
+def test_a_thread_for_which_the_application_waits_reports_at_once(
+    connect: MakeClient, backend: str, error: BaseException
+) -> None:
+    class Threads(App):
+        async def index(self) -> str:
+            log_failure = self.request._exchange.log_failure
+            await anyio.to_thread.run_sync(log_failure, "failed", error)
+            return "answered"
+
+    with pytest.raises(type(error)):
+        connect(Threads(), backend, reports=True).get("/")
 
 
 def test_a_test_that_fails_already_gets_a_note_of_a_late_failure(world: str) -> None:

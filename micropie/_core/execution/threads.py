@@ -286,6 +286,7 @@ class Slots:
         held: Held | None = None,
         lane: Lane | None = None,
         on_left: Callable[[LeftCall], object] | None = None,
+        on_cancelled: Action | None = None,
     ) -> Result:
         """Call ``function`` in a worker thread, with this task's context variables.
 
@@ -297,9 +298,10 @@ class Slots:
         - ``lane``: the call runs in this lane, unless another call does. Without a lane, it runs in
           a copy of the task's context.
 
-        If the task is cancelled, it waits at most ``leave_after`` seconds for the thread, then
-        abandons it, and ``on_left`` is called. If ``leave_after`` is None, the task waits until the
-        call ends. An abandoned thread counts as busy until its call ends.
+        If the task is cancelled while the function runs, it calls ``on_cancelled``, waits at most
+        ``leave_after`` seconds for the thread, then abandons it and calls ``on_left``. If
+        ``leave_after`` is None, the task waits until the call ends. An abandoned thread counts as
+        busy until its call ends.
         """
         if held:
             held.clear()
@@ -317,6 +319,8 @@ class Slots:
             if work.withdraw():
                 self.give()
                 raise
+            if on_cancelled is not None:
+                on_cancelled()
             work.when_ended(partial(self.waker.call, self.give))
             if leave_after:
                 with anyio.move_on_after(leave_after, shield=True):

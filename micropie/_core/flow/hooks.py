@@ -218,7 +218,8 @@ def _changed(response: Response, changes: object, class_name: str) -> Flow[Respo
 
 def _generator_hook(function: Any, needs_session: bool) -> _Hook:
     """Return the ``_Hook`` of a middleware that is a generator function."""
-    kind, owner = kind_of(function), object()  # ``after`` finds its generator by this object
+    kind = kind_of(function, HANDLER)
+    owner = object()  # ``after`` finds its generator by this object
 
     def before(request: Request) -> Flow[object]:
         running = RunningGenerator(function(request), kind, owner)

@@ -18,7 +18,8 @@ and sends the ``Answer``, which is the last step. ``respond`` has six stages:
     6. Errors: an exception of a stage becomes a response, which then passes through stage 5.
 
 A flow that never yields costs a driver no more than a function call. So no flow needs a second
-version for requests that don't have to wait.
+version for requests that don't have to wait. Under ASGI, a flow may go on in the worker thread that
+has run a ``def`` part (``ThreadRun``), so only its steps may rely on the event loop.
 
 Each exception is caught in one place and turned into a response after the ``except`` block, so that
 later exceptions get no false ``__context__``. Then the variable that holds the exception is
@@ -45,6 +46,7 @@ from micropie._core.execution.steps import (
     AWAIT,
     INLINE,
     IO,
+    ON_LOOP,
     Call,
     Flow,
     call,
@@ -137,12 +139,7 @@ def respond(site: Site, request: Request) -> Flow[Any]:
                     arguments = yield IO, route.bind, (request, arguments, values)
                 else:
                     arguments = route.bind(request, arguments, values)
-            # For a route that isn't special, only a hook can have set a time limit or opened a
-            # resource.
-            if route.is_special or (
-                exchange.hooks is not None
-                and (exchange.resources or exchange.time_limit is not None)
-            ):
+            if route.is_special or exchange.is_special:
                 result = yield from call_handler(request, route, arguments)
             elif route.step_kind is INLINE:
                 result = route.call(*arguments)
@@ -257,10 +254,12 @@ def call_handler(request: Request, route: Route, arguments: Sequence[object]) ->
             raise
     elif exchange.time_limit is not None:
         result = yield from _call_limited(request, route, arguments, exchange.time_limit)
-    elif route.step_kind is INLINE:
-        result = route.call(*arguments)
-    else:
+    elif route.step_kind is not INLINE:
         result = yield route.step_kind, route.call, arguments
+    elif exchange.has_begun:  # the flow may be in a thread
+        result = yield ON_LOOP, route.call, arguments
+    else:
+        result = route.call(*arguments)
     if route.is_filtered and (result is not None or exchange.answer.has_content):
         result = yield from filtered(route, route.result_filter, result)
         if route.write_item is not None:

@@ -110,7 +110,7 @@ class FlowMiddleware(_Decorator):
 
     Each method is either a plain function that does not wait, or a generator function. A generator
     function waits with ``result = yield from call(kind_of(function), function, ...)``, under WSGI
-    as well as ASGI.
+    as well as ASGI. After a ``def`` part, the methods are called in its thread.
 
     ``guards``, ``needs_session`` (False here) and ``statuses``: see ``HttpMiddleware``. If
     ``guards`` is set, ``before`` is called before the origin of a handshake is checked, because

@@ -285,6 +285,7 @@ class Exchange:
     passes_failure_on = False
 
     # The following attributes concern the threads and processes in which the flow runs.
+    is_special = False  # Whether the handler's call needs more than a step.
     has_begun = False  # Whether a hook or the handler has run in a thread of the application.
     left_call: LeftCall | None = None  # the calls that go on in their threads without a task
     ending: Flow[None] | None = None  # closes the resources when ``left_call`` has ended
@@ -576,9 +577,13 @@ class Exchange:
         """Set ``hooks``, the plan of the hooks that run around the handler."""
         self.hooks, self.answer.has_more = hooks, True
 
+    def limit_time(self, seconds: float) -> None:
+        """Limit the time that the handler may take."""
+        self.time_limit, self.is_special = seconds, True
+
     def note_begin(self) -> None:
         """Record that a hook or the handler has run in one of the application's threads."""
-        self.has_begun = True
+        self.has_begun = self.is_special = True
 
     @property
     def rank(self) -> Rank:
@@ -646,7 +651,7 @@ class Exchange:
     def own_resources(self) -> Resources:
         """Return the stack that holds the resources of access checks and of the handler."""
         if self.resources is None:
-            self.resources = Resources(self.shielded)
+            self.resources, self.is_special = Resources(self.shielded), True
             self.at_end()
         return self.resources
 

@@ -70,6 +70,12 @@ class MadeAhead(LoopStream):
     _is_waiting = False  # whether the task is waiting for a chunk
     _has_turn = False
     _has_raised_end = False
+    # When a chunk has been made or a turn has ended, ``_progress`` wakes the task that takes the
+    # chunks. These are set when the first turn begins, because the stream may be created in a
+    # thread.
+    _call_on_loop: Callable[[Action], object]
+    _progress: SingleWaiterEvent
+    _turn: anyio.CancelScope | None = None
     _is_over = False  # whether the thread must not make more chunks
 
     def __init__(self, stream: ThreadStream, threads: Threads, rank: Rank = Rank.HOLDING) -> None:
@@ -83,12 +89,8 @@ class MadeAhead(LoopStream):
         self._turns = self._threads if stream.file is not None else threads.turns
         self._rank = rank
         self._context = copy_context()
-        self._waker = WAKERS.get()
         self._made: deque[bytes | None] = deque()  # None means the end
         self._failures: list[BaseException] = []  # the error that ended the stream, if any
-        # When a chunk has been made or a turn has ended, this event wakes the task that takes the
-        # chunks.
-        self._progress = SingleWaiterEvent(TASKS.get())
 
     async def __anext__(self) -> bytes:
         while not self._made:
@@ -178,6 +180,7 @@ class MadeAhead(LoopStream):
                 await self._progress.wait()
         except BaseException:
             self._is_over = True
+            assert self._turn is not None  # noqa: S101
             self._turn.cancel()
             if self.interrupt is not None:
                 self.interrupt()
@@ -196,13 +199,16 @@ class MadeAhead(LoopStream):
 
     def _begin_turn(self) -> None:
         """Start a task that makes chunks in a thread as soon as a thread is free."""
+        if self._turn is None:
+            self._call_on_loop = WAKERS.get().call
+            self._progress = SingleWaiterEvent(TASKS.get())
         self._has_turn = True
         self._turn = anyio.CancelScope()
-        TASKS.get().start_soon(self._run_turn, context=self._context.copy())
+        TASKS.get().start_soon(self._run_turn, self._turn, context=self._context.copy())
 
-    async def _run_turn(self) -> None:
+    async def _run_turn(self, turn: anyio.CancelScope) -> None:
         try:
-            with self._turn:
+            with turn:
                 await in_thread(
                     self._turns, run_in_context, self._context, self._take_turn, rank=Rank.HOLDING
                 )
@@ -228,7 +234,7 @@ class MadeAhead(LoopStream):
                 if self._is_waiting:
                     # Wake the task only once each time it waits.
                     self._is_waiting = False
-                    self._waker.call(self._progress.ring)
+                    self._call_on_loop(self._progress.ring)
         except StopIteration:
             self._made.append(None)
         except BaseException as error:

@@ -553,7 +553,7 @@ def test_a_handler_that_goes_on_after_the_end_holds_up_nobody(
     client = open_client(app_of(handler, websocket_grace=0.05))
     with client.websocket("/"):
         pass
-    assert len(calls) == 100
+    assert calls
     assert {type(one) for one in calls} == {ConnectionClosed}
 
 

@@ -32,6 +32,7 @@ from micropie._core.execution.steps.steps import (
     HANDLER,
     INLINE,
     IO,
+    ON_LOOP,
     RECEIVE,
     RECEIVE_STEP,
     RELEASE,
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "ANSWER", "AWAIT", "CALL", "CHUNK", "CLOSE", "HANDLER", "INLINE", "IO", "RECEIVE",
+    "ANSWER", "AWAIT", "CALL", "CHUNK", "CLOSE", "HANDLER", "INLINE", "IO", "ON_LOOP", "RECEIVE",
     "RECEIVE_STEP", "RELEASE", "AnyStep", "Call", "Completed", "Ends", "Flow", "Kind", "Outage",
     "ReceiveStep", "RedisClient", "ResourceContext", "Resources", "RunningGenerator", "Step",
     "Task", "awaited", "call", "call_each", "call_within", "in_one_task", "itself", "kind_of",

@@ -31,7 +31,7 @@ from micropie._core.execution import (
 )
 from micropie._core.execution.cancellation import CANCEL_GRACE, GracefulScope
 from micropie._core.execution.placement import AnyFunction, Rank, Threads
-from micropie._core.execution.steps.steps import AWAIT, INLINE, kind_of
+from micropie._core.execution.steps.steps import AWAIT, ON_LOOP, kind_of
 
 if TYPE_CHECKING:
     from micropie._core.execution.left_calls import LeftCall
@@ -204,7 +204,7 @@ async def run_tasks(exchange: Answered, ends: Ends, seconds: float) -> None:
 async def _run(exchange: Answered, task: Task, begin: Callable[[Task], Any]) -> None:
     kind = kind_of(task.function)
     try:
-        if kind is AWAIT or kind is INLINE:
+        if kind is AWAIT or kind is ON_LOOP:
             result = begin(task)
         elif slots_of(_THREADS).usage()[1] < _THREADS.queue:
             # The rank is HOLDING, because the function may close something that the handler left

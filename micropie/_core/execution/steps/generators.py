@@ -21,16 +21,17 @@ from collections.abc import (
 from inspect import GEN_CREATED, getgeneratorstate
 from itertools import count
 from types import AsyncGeneratorType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from micropie._core.errors import ResponseError, alone_in, failure_in, raise_any
 from micropie._core.execution import await_in_def, is_on_loop
 from micropie._core.execution.steps.steps import (
     AWAIT,
-    HANDLER,
-    INLINE,
+    ON_LOOP,
     RELEASE,
     AnyStep,
+    Call,
+    CallKind,
     Flow,
     Kind,
     Step,
@@ -48,8 +49,8 @@ _NUMBERS = count()
 class RunningGenerator:
     """A generator that runs during a request. It may be async.
 
-    - ``kind``: the kind of step that runs a ``def`` generator. INLINE runs it in the flow's thread,
-      any other kind in worker threads.
+    - ``kind``: the kind of step that runs a ``def`` generator: ON_LOOP, or a ``Call`` for its first
+      part.
     - ``owner``: the provider that the generator belongs to, or an object that stands for a hook.
     - ``number``: a number that is higher for each new generator.
     - ``answer``: the value that the generator yielded when a cancellation was raised in it, or
@@ -62,8 +63,8 @@ class RunningGenerator:
         self.owner = owner
         self.number = next(_NUMBERS)
         self._generator = generator
-        self._kind = kind
-        self._part = HANDLER  # the kind of step that runs the next part of the generator
+        self._kind = cast("CallKind", kind)  # not used if the generator is async
+        self._next_kind: CallKind = RELEASE if isinstance(kind, Call) else ON_LOOP
         # An async generator may have entered a cancel scope, so it must be closed before the
         # generators that were opened earlier.
         self.is_async = isinstance(generator, AsyncGeneratorType)
@@ -89,9 +90,8 @@ class RunningGenerator:
                 return (yield (AWAIT, _resume_async, arguments))
             except StopAsyncIteration:
                 return None
-        if self._kind is INLINE:
-            return _resume(*arguments)
-        kind, self._part = self._part, RELEASE
+        kind = self._kind
+        self._kind = self._next_kind
         try:
             return (yield (kind, _resume, arguments))
         except BaseException:
@@ -138,7 +138,7 @@ class RunningGenerator:
         if self.is_async:
             yield AWAIT, self._generator.aclose, ()
         else:
-            yield RELEASE, self._generator.close, ()
+            yield self._next_kind, self._generator.close, ()
 
 
 def _resume(
@@ -345,7 +345,7 @@ def _perform_in_def(flow: Flow[Value], backend: str) -> Value:
             kind, function, arguments = resume(result)
             resume = flow.send
             try:
-                if is_on_loop():
+                if is_on_loop() and kind is not ON_LOOP:
                     raise RuntimeError(
                         'this code runs on the event loop: write "async with" in an async def'
                     )

@@ -9,6 +9,8 @@ step           what the flow gets                                        what th
 =============  ========================================================  ===========================================
 AWAIT          the result of ``function(*arguments)``, which is          awaits it (asgi), or waits while the
                awaitable                                                 background loop awaits it (wsgi)
+ON_LOOP        the result of ``function(*arguments)``, which doesn't     calls it on the event loop (asgi), or in its own
+               block but may need the event loop                         thread (wsgi)
 ``Call(...)``  the result of ``function(*arguments)``, which may block   calls it in one of the kind's threads
                                                                          (asgi), or in its own thread (wsgi)
 RECEIVE        ``(piece, more)``: bytes of the body, and whether more    awaits ``receive()`` (asgi), or reads from
@@ -57,6 +59,7 @@ CHUNK: Final = "chunk"
 CLOSE: Final = "close"
 RECEIVE: Final = "receive"
 ANSWER: Final = "answer"
+ON_LOOP: Final = "loop"
 INLINE: Final = "inline"  # not a step: the flow calls the function itself
 
 # Seconds that a request waits for its ``def`` code after the server has cancelled the request.
@@ -99,8 +102,12 @@ IO: Final = Call(IO_THREADS, leave_after=None)
 
 # How a flow calls a function of the application: "await" yields an AWAIT step, which awaits the
 # function's result; a ``Call`` yields a step of that kind; "inline" calls the function directly,
-# without a step.
-Kind: TypeAlias = Literal["await", "inline"] | Call
+# without a step, in whatever thread the flow is.
+Kind: TypeAlias = Literal["await", "loop", "inline"] | Call
+
+
+# The kinds of steps that call a function which isn't awaited.
+CallKind: TypeAlias = Literal["loop"] | Call
 
 
 class RouteFunction(Protocol):
@@ -123,7 +130,7 @@ ReceiveStep: TypeAlias = tuple[Literal["receive"], Action, tuple[()] | tuple[int
 # above this package.
 Step: TypeAlias = (
     tuple[Literal["await"], Callable[..., Awaitable[Any]], Sequence[object]]
-    | tuple[Call, Callable[..., Any], Sequence[object]]
+    | tuple[CallKind, Callable[..., Any], Sequence[object]]
     | tuple[Kind, RouteFunction, Sequence[object]]
     | tuple[Literal["chunk", "close"], Action, tuple[object]]
     | ReceiveStep
@@ -139,14 +146,15 @@ Flow: TypeAlias = Generator[Step, Any, Result]
 
 def kind_of(function: AnyFunction, otherwise: Kind = CALL) -> Kind:
     """Return the kind of step with which to call a function of the application: AWAIT for an
-    ``async def``, INLINE for ``@run_in("loop")``, or ``otherwise``.
+    ``async def``, ON_LOOP for ``@run_in("loop")``, or ``otherwise``.
 
     ``otherwise`` is for any other ``def``, which may block. Under ASGI, such a ``def`` runs in a
     worker thread.
     """
     if iscoroutinefunction(function):
         return AWAIT
-    return INLINE if getattr(function, MARK, None) == LOOP else otherwise
+    is_for_loop = otherwise is not INLINE and getattr(function, MARK, None) == LOOP
+    return ON_LOOP if is_for_loop else otherwise
 
 
 def call(kind: Kind, function: Callable[..., Any], *arguments: object) -> Flow[Any]:
@@ -171,13 +179,15 @@ def call_within(seconds: float, kind: Kind, function: AnyFunction, *arguments: o
 
     Raises ``TookTooLong`` if it takes longer.
 
-    ``kind``: the result of ``kind_of(function)``. A time limit has no effect on an INLINE call,
-    because the function runs in the flow's own thread.
+    ``kind``: the result of ``kind_of(function)``. A time limit has no effect on an INLINE or
+    ON_LOOP call, because nothing runs beside it.
     """
     if kind == INLINE:
         result = function(*arguments)
     elif kind == AWAIT:
         result = yield AWAIT, cancelled_after, (seconds, function, arguments)
+    elif kind == ON_LOOP:
+        result = yield kind, function, arguments
     else:
         result = yield kind._replace(seconds=seconds), function, arguments
     if isawaitable(result):

@@ -28,6 +28,7 @@ from micropie._core.execution.steps import (
     AWAIT,
     HANDLER,
     INLINE,
+    ON_LOOP,
     Flow,
     Kind,
     ResourceContext,
@@ -64,7 +65,7 @@ class Provider:
         *_, inner = layers(function)
         self.key = key
         self.name = getattr(inner, "__qualname__", type(inner).__qualname__)
-        self.run_kind: Kind = INLINE if getattr(function, MARK, None) == LOOP else HANDLER
+        self.run_kind: Kind = ON_LOOP if getattr(function, MARK, None) == LOOP else HANDLER
         self.call_kind: Kind = self.run_kind
         if inspect.iscoroutinefunction(inner):
             self.call_kind = AWAIT
