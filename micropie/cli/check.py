@@ -24,6 +24,7 @@ from micropie.cli.migrated import import_compat
 from micropie.cli.routes import open_by_name
 from micropie.cli.serving.unshared import in_memory
 from micropie.cli.target import CommandError, files_under, find_target
+from micropie.cli.thread_locals import kept_in_threads
 from micropie.config import read_env_file, unread
 from micropie.debug import application_errors, paths_of_hooks, session_change, source_notes
 from micropie.extensions import Application, Inspector, Outside, RouteEntry
@@ -77,10 +78,12 @@ def _notes(app: App) -> Iterator[str]:
     if sentence := open_by_name(app):
         yield sentence
     inspector = Inspector(app)
-    applications = inspector.applications()
+    applications, entries = inspector.applications(), inspector.routes()
     for application in applications:
         yield from source_notes(application, applications)
-        yield from _compared_paths(application, inspector.routes())
+        yield from _compared_paths(application, entries)
+        own = [one for one in entries if one.application.app is application.app]
+        yield from kept_in_threads(application, own)
         yield from _replaced_methods(application)
     for name, near in unread():
         if not near:

@@ -1,0 +1,95 @@
+"""``micropie check`` names what an application keeps in its threads if its requests change them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from threading import local
+from types import ModuleType
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import scoped_session, sessionmaker
+
+from micropie import App, HttpMiddleware, Request, post
+from micropie.cli.check import _notes
+from micropie.middleware import Compress, Timeout
+
+
+def unit(_: Request) -> Iterator[None]:
+    yield
+
+
+async def log_in(_: Request) -> AsyncIterator[None]:
+    yield
+
+
+class Unit(HttpMiddleware):
+    def after_request(self, *_: Any) -> None: ...
+
+
+class Root(App):
+    def index(self) -> str:
+        return "page"
+
+
+class Shop(Root):
+    @post
+    def order(self, name: str) -> str:
+        return name
+
+
+class PeeweeDatabase:
+    """What keeps its connection as ``peewee.Database`` does."""
+
+    __module__ = "peewee"
+
+    def __init__(self) -> None:
+        self._state = local()
+
+
+def own() -> str:
+    return "one for each visitor"
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    made = ModuleType("shop")
+    monkeypatch.setitem(sys.modules, "shop", made)
+    for cls in (Root, Shop):
+        monkeypatch.setattr(cls, "__module__", "shop")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("app", "hooks", "between"),
+    [
+        (Root, [unit, log_in], "the hook log_in, which is async,"),
+        (Root, [Unit(), Timeout(5)], "Timeout"),
+        (Shop, [unit], "the body of order"),
+    ],
+)
+def test_a_request_that_may_change_its_thread_is_named(
+    module: ModuleType, app: Callable[[], App], hooks: list[Any], between: str
+) -> None:
+    vars(module).update(
+        unused=local, data=local(), orm=scoped_session(sessionmaker()), db=PeeweeDatabase(),
+        by_visitor=scoped_session(sessionmaker(), scopefunc=own),
+    )  # fmt: skip
+    made = app()
+    made.middlewares += hooks
+    end = (
+        f"keeps its data in the thread, but {between} may change the thread between the def parts "
+        "of a request: open it in a provider instead"
+    )
+    assert [*_notes(made)] == [f"shop.data {end}", f"shop.orm {end}", f"shop.db {end}"]
+
+
+@pytest.mark.parametrize("hooks", [[], [unit], [unit, Compress()], [log_in, Timeout(5)]])
+def test_a_request_that_keeps_its_thread_or_has_one_part_is_not(
+    module: ModuleType, hooks: list[Any]
+) -> None:
+    vars(module)["data"] = local()
+    app = Root()
+    app.middlewares += hooks
+    assert [*_notes(app)] == []
