@@ -34,6 +34,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from math import inf
 from time import monotonic
+from types import AsyncGeneratorType
 from typing import Any, TypeVar
 
 import anyio
@@ -47,7 +48,15 @@ from micropie._core.http import Answer, Exchange
 from micropie._core.http.headers import KnownHead, NameTable
 from micropie._core.http.protocols import Receive, Send, ServerMessage
 from micropie._core.routing import Config
-from micropie._core.streams import END, HEART_BEAT, LEFT, LoopStream, ThreadStream, as_bytes
+from micropie._core.streams import (
+    CHUNKS_PER_CHECK,
+    END,
+    HEART_BEAT,
+    LEFT,
+    LoopStream,
+    ThreadStream,
+    as_bytes,
+)
 from micropie.asgi.coroutines import Steps, resume
 
 Value = TypeVar("Value")
@@ -58,7 +67,9 @@ PATHSEND = "http.response.pathsend"
 # stream. So they are started only ``WATCH_AFTER`` seconds after the first wait, or after
 # ``CHUNKS_PER_CHECK`` chunks.
 WATCH_AFTER = 0.01
-CHUNKS_PER_CHECK = 64
+
+# How often, within its time limit, to look whether a chunk is still being sent.
+LOOKS = 4
 
 
 class DelayedCalls:
@@ -207,7 +218,7 @@ async def send_streamed(
     """
     if isinstance(stream, ThreadStream):  # made by an iterator that runs in a thread
         stream = streams.MadeAhead(stream, exchange.config.threads)
-    file = stream.file
+    file, limit = stream.file, None
     try:
         try:
             await send(head)
@@ -229,7 +240,15 @@ async def send_streamed(
                 return
             sender: StreamSender = stream.driver or StreamSender(stream, exchange)
             await sender.advance(sender.send_chunks())
-        await _send_or_leave(send, {"type": "http.response.body", "body": b""})
+            limit = sender.limit_of_end
+        last: ServerMessage = {"type": "http.response.body", "body": b""}
+        if limit is None:
+            await _send_or_leave(send, last)
+        else:
+            with anyio.move_on_after(limit) as scope:
+                await _send_or_leave(send, last)
+            if scope.cancelled_caught:
+                raise ClientDisconnect("the client did not receive the end of the response")
     except Exception as error:
         exchange.break_off(error)
         if not isinstance(error, ClientDisconnect):
@@ -266,6 +285,11 @@ class HeartBeats:
         # The time at which the last message was sent. It is inf while a message is being sent, and
         # after ``stop``.
         self._last = monotonic()
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a message is being sent."""
+        return self._last == inf or self._beat is not None
 
     async def send(self, message: ServerMessage) -> None:
         """Send a message. If a heartbeat is being sent, wait for it first."""
@@ -307,6 +331,9 @@ class StreamSender:
     """
 
     _beats: HeartBeats | None = None
+    # The time limit for the message that ends the response; None unless a chunk has had to wait.
+    limit_of_end: float | None = None
+    _checks = 0  # how often ``_check`` was called
     # Cancels the planned start of the companion; None if no start is planned.
     _prevent_start: Action | None = None
 
@@ -358,13 +385,18 @@ class StreamSender:
 
     async def send_chunks(self) -> Any:
         """Send all chunks, and return ``END``."""
-        stream, left, send = self._stream, CHUNKS_PER_CHECK, self._exchange.send
+        stream, send = self._stream, self._exchange.send
         encode, events = stream.encode, stream.events
         # Encode strings here, to avoid a function call for each chunk.
         text = str if encode is as_bytes else None
-        if stream.heartbeat is not None:
-            self._beats = HeartBeats(send, stream.heartbeat)
-            self._due.append(self._beats.run)
+        # whether ``stream.is_waiting`` doesn't tell an item from a message
+        is_opaque = stream.interrupt is not None or (
+            stream.items is not None and type(stream.items) is not AsyncGeneratorType
+        )
+        if stream.heartbeat is not None or is_opaque:
+            self._beats = HeartBeats(send, stream.heartbeat or inf)
+            if stream.heartbeat is not None:
+                self._due.append(self._beats.run)
             send = self._beats.send
         stream.is_advancing = True
         try:
@@ -382,10 +414,9 @@ class StreamSender:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 except OSError as error:
                     raise ClientDisconnect("the client disconnected") from error
-            left -= 1
-            if not left or stream.outcome is not None:
+            stream.chunks_left -= 1
+            if not stream.chunks_left:
                 await self._check()
-                left = CHUNKS_PER_CHECK
         rest = stream.finish() if stream.transforms else b""
         if rest:
             await _send_or_leave(
@@ -401,6 +432,8 @@ class StreamSender:
         First let the event loop run other tasks, so that the task that watches the client can
         notice a disconnect.
         """
+        self._stream.chunks_left = CHUNKS_PER_CHECK
+        self._checks += 1
         self._start()
         await anyio.lowlevel.checkpoint()
         if self._stream.outcome is not None:
@@ -413,8 +446,33 @@ class StreamSender:
         self._prevent_start = None
         if self._due:
             self._stream.end_at_shutdown()
+            events = self._stream.events
+            self.limit_of_end = (
+                self._exchange.config.settings.send_timeout
+                if events is None
+                else events.send_timeout
+            )
+            if self.limit_of_end is not None:
+                end = TASKS.get().start_soon(self._end_if_frozen, self.limit_of_end)
+                self._cancels.append(end)
         while self._due:
             self._cancels.append(TASKS.get().start_soon(self._run_companion, self._due.pop()))
+
+    async def _end_if_frozen(self, limit: float) -> None:
+        """End the stream when one chunk has been sent for ``limit`` seconds.
+
+        Only the number of sent chunks is compared, because a timer for each chunk would take more
+        time than sending it.
+        """
+        stream, looks_left, seen = self._stream, LOOKS, (0, 0)
+        while looks_left:
+            await anyio.sleep(limit / LOOKS)
+            is_sending = not stream.is_waiting if self._beats is None else self._beats.is_sending
+            sent = self._checks, stream.chunks_left
+            looks_left = looks_left - 1 if is_sending and sent == seen else LOOKS
+            seen = sent
+        logger.info("%s: the client received nothing for %g s", self._exchange.label, limit)
+        stream.end(LEFT, within=0.0)
 
     async def _run_companion(self, function: AsyncAction) -> None:
         """Await ``function``, which ends when the client has disconnected, with or without an

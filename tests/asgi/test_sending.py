@@ -13,9 +13,10 @@ import anyio.lowlevel
 import pytest
 from anyio import to_thread
 
-from micropie import App
+from micropie import App, EventStream, Response
+from micropie._core.streams import CHUNKS_PER_CHECK
 from micropie._core.streams.threaded import CHUNKS_AHEAD
-from micropie.asgi.streaming import CHUNKS_PER_CHECK, WATCH_AFTER
+from micropie.asgi.streaming import WATCH_AFTER
 from tests.asgi.calls import (
     Call,
     Lifespan,
@@ -85,8 +86,35 @@ class Endless(App):
                 await anyio.sleep(0.01)
             self.closed += 1
 
+    def iterated(self) -> Response:
+        """Chunks of an iterator that is no generator."""
+        return Response(Chunks(self))
+
+    def events(self) -> EventStream:
+        return EventStream(self.waiting(), map=bytes.decode, send_timeout=FROZEN_AFTER)
+
+    def silent_events(self) -> EventStream:
+        """Only heartbeats are sent."""
+        return EventStream(self.silent(), 0.01, map=bytes.decode, send_timeout=FROZEN_AFTER)
+
+
+class Chunks:
+    def __init__(self, app: Endless) -> None:
+        self._app = app
+
+    def __aiter__(self) -> Chunks:
+        return self
+
+    async def __anext__(self) -> bytes:
+        await anyio.lowlevel.checkpoint()
+        return self._app._make()
+
+    async def aclose(self) -> None:
+        self._app.closed += 1
+
 
 KINDS = ["waiting", "busy", "sync", "silent", "shielded"]
+FROZEN_AFTER = 0.04  # seconds
 AT = 3  # the chunk at which the client leaves
 
 
@@ -96,6 +124,15 @@ class Raises(Call):
     async def send(self, message: Any) -> None:
         if len(self.sent) > AT:
             raise ConnectionResetError("gone")
+        await super().send(message)
+
+
+class Freezes(Call):
+    """The client stays, but receives nothing more."""
+
+    async def send(self, message: Any) -> None:
+        if len(self.sent) > AT:
+            await anyio.sleep_forever()
         await super().send(message)
 
 
@@ -512,3 +549,65 @@ def test_a_slow_stream_leaves_no_task(backend: str, with_lifespan: bool) -> None
         return len(anyio.get_running_tasks()) - before
 
     assert run(backend, tasks_left) == 0
+
+
+@pytest.mark.parametrize(
+    "path", ["waiting", "busy", "sync", "shielded", "iterated", "events", "silent_events"]
+)
+def test_a_stream_ends_when_its_client_receives_nothing(
+    backend: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    app, call = Endless(send_timeout=FROZEN_AFTER), Freezes(piece(b""))
+    run(backend, serve, app, call, f"/{path}", True)
+    assert app.closed == 1
+    assert len(call.sent) == AT + 1
+    (record,) = caplog.records
+    assert record.getMessage() == f"GET '/{path}': the client received nothing for 0.04 s"
+
+
+def test_the_end_of_a_response_has_the_limit_of_its_chunks(backend: str) -> None:
+    class Root(App):
+        async def index(self) -> AsyncIterator[str]:
+            for _ in range(AT):
+                await anyio.sleep(3 * WATCH_AFTER)
+                yield "x"
+
+    call = Freezes(piece(b""))
+    run(backend, serve, Root(send_timeout=FROZEN_AFTER), call, "/", True)
+    assert call.body == b"xxx"
+    assert len(call.sent) == AT + 1
+
+
+class Slow(Call):
+    """Each message takes most of the limit to be received."""
+
+    async def send(self, message: Any) -> None:
+        await anyio.sleep(FROZEN_AFTER / 2)
+        await super().send(message)
+
+
+@pytest.mark.parametrize("settings", [{"send_timeout": 10 * FROZEN_AFTER}, {"send_timeout": None}])
+def test_a_slow_client_gets_everything(backend: str, settings: dict[str, Any]) -> None:
+    class Root(App):
+        async def index(self) -> AsyncIterator[str]:
+            for _ in range(20):
+                yield "x"
+
+    call = Slow(piece(b""))
+    run(backend, serve, Root(**settings), call, "/", True)
+    assert call.body == 20 * b"x"
+
+
+@pytest.mark.parametrize("path", ["silent", "silent_events"])
+def test_a_source_may_be_silent_for_longer(backend: str, path: str) -> None:
+    async def main() -> None:
+        app, call = Endless(send_timeout=FROZEN_AFTER), Call(piece(b""))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(serve, app, call, f"/{path}", True)
+            await anyio.sleep(3 * FROZEN_AFTER)  # a limit that counted this would be over
+            assert app.closed == 0
+            call.leave()
+        assert app.closed == 1
+
+    run(backend, main)

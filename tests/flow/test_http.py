@@ -31,7 +31,7 @@ from micropie import (
     run_async,
     run_in,
 )
-from micropie.asgi.streaming import CHUNKS_PER_CHECK
+from micropie._core.streams import CHUNKS_PER_CHECK
 from micropie.middleware import AccessLog, Compress, RateLimit, RequestId, Timeout
 from tests.asgi.calls import START, Call, get, http_scope, piece, run
 from tests.support.clients import MakeClient

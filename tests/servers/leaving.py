@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from typing import Any
+
 import anyio
 
 from micropie import App, post
@@ -13,8 +16,8 @@ class Root(App):
 
     middlewares = [AccessLog()]  # noqa: RUF012
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         self.steps: list[str] = []
 
     def index(self) -> list[str]:
@@ -31,5 +34,12 @@ class Root(App):
             raise
         return word
 
+    async def endless(self) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield bytes(64 * 1024)
+        finally:
+            self.steps.append("closed")
 
-app = Root()
+
+app = Root(send_timeout=0.5)

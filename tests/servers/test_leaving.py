@@ -48,3 +48,17 @@ def test_a_handler_ends_with_its_client(name: str, tmp_path: Path) -> None:
             else:
                 until(lambda: client.get("/").json() == ["pie", "plum", "cancelled"])
         assert server.leftovers() == []
+
+
+@pytest.mark.parametrize("name", ["uvicorn", "hypercorn-asyncio", "granian-asgi", "gunicorn-asgi"])
+def test_a_stream_ends_although_its_client_stays_and_reads_nothing(name: str) -> None:
+    """daphne is missing, because its ``send`` never waits, and so is hypercorn on trio, where the
+    end of the stream was not seen.
+    """
+    with serving("tests.servers.leaving:app") as server_of:
+        server = server_of(name)
+        page = f"http://127.0.0.1:{server.port}/"
+        with socket.create_connection(("127.0.0.1", server.port)) as frozen:
+            frozen.sendall(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            until(lambda: httpx.get(page, timeout=ANSWER_WITHIN).json() == ["closed"])
+        assert server.leftovers() == []

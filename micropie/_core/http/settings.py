@@ -239,6 +239,11 @@ class Settings:
     default, means 1 second while the client waits for the response, and 10 seconds after it has
     disconnected.
     """
+    send_timeout: float | None = _setting(120.0, _or_none(_SECONDS))
+    """Seconds that a client may take to receive one chunk of a stream, 120 by default. After that,
+    the response is aborted. None means no limit. For an event stream, the limit is set by
+    ``EventStream(send_timeout=...)``. It has no effect under WSGI, where the server sends.
+    """
     methods: Texts = _setting(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"), _METHODS)
     """The methods of a handler that declares none, by default these six. A client that uses another
     method gets a 405.

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING
 from micropie._core.on_demand import names_on_demand
 from micropie._core.streams.files import FILE_CHUNK, PART_CHUNK, FileRange
 from micropie._core.streams.source import (
+    CHUNKS_PER_CHECK,
     END,
     HEART_BEAT,
     LEFT,
@@ -53,8 +54,8 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "END", "FILE_CHUNK", "HEART_BEAT", "LEFT", "PART_CHUNK", "EventStream", "FileRange",
-    "LoopStream", "MadeAhead", "ShutdownSignal", "Stream", "ThreadStream", "as_bytes",
+    "CHUNKS_PER_CHECK", "END", "FILE_CHUNK", "HEART_BEAT", "LEFT", "PART_CHUNK", "EventStream",
+    "FileRange", "LoopStream", "MadeAhead", "ShutdownSignal", "Stream", "ThreadStream", "as_bytes",
     "current_shutdown", "event", "follow_events", "is_stream", "stream_of",
 ]
 # fmt: on

@@ -171,13 +171,16 @@ class EventStream(Response):
       retry=)``.
     - ``heartbeat`` (15): seconds of silence after which a comment is sent, so that proxies don't
       close the connection and the server notices if the client has disconnected. None means never.
+    - ``send_timeout`` (None): seconds that the client may take to receive an event. After that, the
+      stream is aborted. None means no limit.
     - ``headers``: sent in addition to the headers that keep proxies from buffering the events.
     - ``map``: a plain function that takes an item and returns the item to send instead, or None to
       send nothing. It is not called for an item made by ``event(...)``.
 
     The stream ends when its source ends, when the client disconnects, and when the server shuts
     down. Raises ``TypeError`` for a source that can't be iterated over and for a ``map`` that is
-    not a plain function. Raises ``ValueError`` unless ``heartbeat`` is above 0 or None.
+    not a plain function. Raises ``ValueError`` unless ``heartbeat`` and ``send_timeout`` are above
+    0 or None.
     """
 
     __slots__ = ()
@@ -188,19 +191,21 @@ class EventStream(Response):
         heartbeat: float | None = HEARTBEAT,
         headers: HeadersLike = (),
         map: Callable[[Any], object] | None = None,  # noqa: A002 - named like the built-in ``map``
+        send_timeout: float | None = None,
     ) -> None:
         if map is not None and (not callable(map) or iscoroutinefunction(map)):
             raise TypeError(
                 f"EventStream(map=...) takes a def function (no async def), not {map!r}"
             )
-        if heartbeat is not None and heartbeat != HEARTBEAT and not is_duration(heartbeat):
-            raise ValueError(
-                f"heartbeat must be a number of seconds above 0, or None, not {heartbeat!r}"
-            )
+        for name, given in (("heartbeat", heartbeat), ("send_timeout", send_timeout)):
+            if given is not None and given != HEARTBEAT and not is_duration(given):
+                raise ValueError(
+                    f"{name} must be a number of seconds above 0, or None, not {given!r}"
+                )
         if "gevent.monkey" in sys.modules or "uwsgi" in sys.modules:
             refuse_greenlets()  # raise an error before the response has started
         encode = encode_item if map is None else partial(encode_mapped, map)
-        rules = EventRules(encode, heartbeat, current_shutdown() or ShutdownSignal())
+        rules = EventRules(encode, heartbeat, current_shutdown() or ShutdownSignal(), send_timeout)
         # Enter a subscription before the response starts, so that the client misses no message.
         body = LoopStream(_items_of(source), hasattr(source, "__aenter__"), rules)
         super().__init__(body, 200, headers, CONTENT_TYPE)

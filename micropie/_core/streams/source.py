@@ -128,6 +128,10 @@ MEDIA_TYPE: Final = "text/event-stream"
 # connection, and the server notices if the client has disconnected.
 HEART_BEAT: Final = b": \n\n"
 
+# How many chunks a stream's task sends before it lets other tasks run and checks whether the client
+# has disconnected.
+CHUNKS_PER_CHECK: Final = 64
+
 _BYTES = (bytes, bytearray, memoryview)
 
 
@@ -233,11 +237,13 @@ class EventRules(NamedTuple):
     - ``encode``: converts an item to a chunk, or to b"" if nothing should be sent.
     - ``heartbeat``: seconds of silence after which a comment is sent; None means never.
     - ``shutdown``: the signal that ends the stream.
+    - ``send_timeout``: seconds that the client may take to receive an event; None means no limit.
     """
 
     encode: Callable[[object], bytes]
     heartbeat: float | None
     shutdown: ShutdownSignal
+    send_timeout: float | None = None
 
 
 class Stream:
@@ -383,6 +389,8 @@ class LoopStream(Stream):
     ``end``.
 
     - ``outcome``: the reason that was passed to ``end``, or None.
+    - ``chunks_left``: how many more chunks the task may send before it checks ``outcome`` and lets
+      other tasks run.
     - ``is_advancing``: whether the task is waiting for an item or sending one. The task may be
       cancelled only then, because at other times the cancellation would reach other code.
     - ``has_ended``: whether the items don't need to be closed. It isn't used for generators,
@@ -390,6 +398,7 @@ class LoopStream(Stream):
     """
 
     outcome: str | None = None
+    chunks_left = CHUNKS_PER_CHECK
     is_advancing = False
     has_ended = False
     _forget_shut_down: Action | None = None  # removes the function that is called at shutdown
@@ -459,16 +468,16 @@ class LoopStream(Stream):
         finally:
             self.is_advancing = False
 
-    def end(self, outcome: str) -> None:
+    def end(self, outcome: str, within: float = CLEAN_UP_WITHIN) -> None:
         """End the stream early, for the reason ``outcome``.
 
         Call this in another task of the same event loop.
 
         If the stream's task is waiting for an item, the task is cancelled. If the task is sending a
-        chunk, the task gets a deadline. Otherwise the task must check ``outcome`` and call
-        ``leave``.
+        chunk, it may go on for ``within`` seconds. Otherwise the task must check ``outcome`` and
+        call ``leave``.
         """
-        self.outcome = outcome
+        self.outcome, self.chunks_left = outcome, 1
         if not self.is_advancing or self._scope is None:
             return
         if self.events is not None:
@@ -476,7 +485,7 @@ class LoopStream(Stream):
         if self.is_waiting:
             self._scope.cancel(self.grace)
         else:
-            self._scope.limit(CLEAN_UP_WITHIN)
+            self._scope.limit(within)
 
     async def _shut_down(self) -> None:
         self.end(SHUT_DOWN)
