@@ -25,6 +25,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from itertools import count
 from threading import Lock
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -62,6 +63,9 @@ _LONGEST = 366 * 24 * 3600  # the longest period in seconds
 _LONGEST_KEY = 128
 
 
+_made = count()  # numbers the limits of this process
+
+
 class RateLimit(FlowMiddleware):
     """Allow ``limit`` requests in ``per`` seconds for each client, or for each ``key``. Further
     requests get a 429 with ``Retry-After``.
@@ -76,8 +80,7 @@ class RateLimit(FlowMiddleware):
       client's address, see below.
     - ``store``: ``MemoryRates()`` (each process counts separately), or ``RedisRates(url)`` (all
       machines count together). None means the store of ``App(rates=...)``, or memory if that isn't
-      set. Two limits in ``middlewares`` with the same numbers and the same store share their
-      counts.
+      set. Each limit has its own counts in the store.
     - ``exempt``: a function that takes the request and returns True if the request should not be
       counted.
     - ``when_unreachable``: what happens while the store is unavailable. ``"allow"`` lets all
@@ -142,10 +145,9 @@ class RateLimit(FlowMiddleware):
             )
         self._limit = limit
         self._per = per
-        # The beginning of each key in the store. It contains the limit and the target's name, which
-        # has no colon. So different limits and targets never have the same keys.
-        self._prefix = f"{limit}/{float(per)}::"
         self._key = key or client_address
+        self._target = ""  # the name of the first target
+        self._number = next(_made)
         self._exempt = exempt
         # ``key`` and ``exempt`` may read the session
         self.needs_session = key is not None or exempt is not None
@@ -153,7 +155,9 @@ class RateLimit(FlowMiddleware):
         # whether ``App.health`` checks the store of ``App(rates=...)``
         self.needs_rates = store is None and when_unreachable == "refuse"
         self._memory = MemoryRates()
-        self._of_app: WeakKeyDictionary[App, tuple[RateStore, _Kind]] = WeakKeyDictionary()
+        self._of_app: WeakKeyDictionary[App, tuple[RateStore, _Kind, str]] = WeakKeyDictionary()
+        # by outermost application, the beginning of the limit's keys
+        self._prefixes: WeakKeyDictionary[object, str] = WeakKeyDictionary()
         self._refuses = when_unreachable == "refuse"
         self.statuses = (429, 503) if self._refuses else (429,)
         # Called by ``App.health``. It is None for "allow", because such a limit works without its
@@ -167,9 +171,7 @@ class RateLimit(FlowMiddleware):
         """Limit only requests to ``target``, a handler or an application."""
         super().__call__(target)
         # Use the name of the first target for all targets, because they are counted together.
-        if self._prefix.endswith("::"):
-            name = getattr(target, "__qualname__", type(target).__name__)
-            self._prefix = f"{self._prefix[:-1]}{target.__module__}.{name}:"
+        self._target = self._target or _name_of(target)
         return target
 
     def before(self, request: Request) -> Flow[None]:
@@ -179,11 +181,11 @@ class RateLimit(FlowMiddleware):
         """
         if self._exempt is not None and self._exempt(request):
             return
-        store, kind = self._of_app.get(request.app) or self._find_store(request.app)
+        store, kind, prefix = self._of_app.get(request.app) or self._find_store(request.app)
         counting = call(
             kind,
             store.hit,
-            self._prefix + _text(self._key(request)),
+            prefix + _text(self._key(request)),
             self._limit,
             self._per,
         )
@@ -204,18 +206,56 @@ class RateLimit(FlowMiddleware):
                 503, "Please try again later.", [("Retry-After", f"{Outage.retry_after:.0f}")]
             )
 
-    def _find_store(self, app: App) -> tuple[RateStore, _Kind]:
-        """Return the store for an application's requests, and the kind of step that calls the
-        store.
+    def _find_store(self, app: App) -> tuple[RateStore, _Kind, str]:
+        """Return the store for an application's requests, the kind of step that calls the store,
+        and the beginning of the keys.
         """
-        store = self.store
+        inspector = Inspector(app)
+        store, root = self.store, inspector.applications()[0]
         if store is None:
-            rates = Inspector(app).applications()[0].settings.rates
+            rates = root.settings.rates
             store = self._memory if rates is None else cast("RateStore", rates)
         blocking = Call(ServiceThreads(), leave_after=None)
         kind = kind_of(store.hit, blocking if getattr(store, "blocking", True) else "inline")
-        self._of_app[app] = store, kind
-        return store, kind
+        if root.app not in self._prefixes:
+            self._name_all(inspector)
+        self._of_app[app] = found = store, kind, self._prefixes[root.app]
+        return found
+
+    def _name_all(self, inspector: Inspector) -> None:
+        """Give each limit of a tree its own beginning of keys, which is the same in all workers and
+        after a restart.
+        """
+        places: dict[RateLimit, str] = {}
+        applications = inspector.applications()
+        root = applications[0].app
+        routes = [*inspector.routes(), *inspector.routes(websockets=True)]
+        for one in [*applications, *(entry.application for entry in routes)]:
+            for hook in one.middlewares:
+                if isinstance(hook, RateLimit) and hook not in places:
+                    places[hook] = hook._target or f"{_name_of(type(one.app))} {one.path}"
+        # another middleware may call this limit
+        places.setdefault(self, f"{_name_of(type(root))} {self._number}")
+        # Read each prefix once: another thread may name the limits at the same time, and gives them
+        # the same prefixes.
+        known = {limit: limit._prefixes.get(root) for limit in places}
+        taken = {*known.values()}
+        for limit, place in places.items():
+            if known[limit] is None:
+                named = (limit._named(place, number) for number in count())
+                prefix = next(one for one in named if one not in taken)
+                taken.add(prefix)
+                limit._prefixes[root] = prefix
+
+    def _named(self, place: str, number: int) -> str:
+        """Return the beginning of this limit's keys. ``number`` separates limits that are alike.
+
+        The two parts have no colon, so no such beginning is the beginning of another one.
+        """
+        parts = repr((place, _name_of(self._key), number))
+        return (
+            f"{self._limit}/{float(self._per)}:{hashlib.sha256(parts.encode()).hexdigest()[:16]}:"
+        )
 
     def after(self, request: Request, response: Response) -> None:
         """Add the headers that describe the quota."""
@@ -227,6 +267,12 @@ class RateLimit(FlowMiddleware):
                 ("RateLimit-Remaining", str(quota.remaining)),
                 ("RateLimit-Reset", str(math.ceil(quota.full_after))),
             ]
+
+
+def _name_of(named: object) -> str:
+    """Return the full name of a class or a function, or that of an object's class."""
+    owner: Any = named if hasattr(named, "__qualname__") else type(named)
+    return f"{owner.__module__}.{owner.__qualname__}"
 
 
 def client_address(request: Request) -> str:

@@ -24,6 +24,7 @@ from micropie._core.execution.steps import outage
 from micropie._core.execution.steps import redis_client as redisclient
 from micropie._core.http.exchange import Address
 from micropie.middleware import (
+    FlowMiddleware,
     MemoryRates,
     Quota,
     RateLimit,
@@ -325,10 +326,138 @@ def test_two_clients_never_share_a_number(seed: int) -> None:
     assert max(map(len, keys)) < 500
 
 
-def test_limits_with_the_same_numbers_count_together() -> None:
+def test_the_same_limit_in_another_worker_counts_with_it() -> None:
     store = Recording()
     first, second = (keys_of(by_user(5, per, store), store, ["a"]) for per in (60, 60.0))
     assert first == second
+
+
+def by_name(request: Any) -> str:
+    return str(request.query("name"))
+
+
+@pytest.mark.parametrize("is_of_app", [True, False])
+def test_a_name_that_is_an_address_does_not_count_for_the_address(
+    make_client: MakeClient, store: RateStore, is_of_app: bool
+) -> None:
+    own = None if is_of_app else store
+
+    class Site(App):
+        @RateLimit(2, key=by_name, store=own)
+        @RateLimit(2, store=own)
+        def login(self, name: str = "") -> str:
+            return name
+
+    app = Site(rates=store if is_of_app else None)
+    attacker = make_client(app, client=("192.0.2.6", 1))
+    victim = make_client(app, client=("192.0.2.9", 1))
+    attempts = [attacker.get("/login?name=192.0.2.9").status_code for _ in range(3)]
+    assert attempts == [200, 200, 429]
+    assert victim.get("/login?name=me").status_code == 200
+
+
+def test_an_outer_and_an_inner_limit_count_a_request_once_each(
+    make_client: MakeClient, store: RateStore
+) -> None:
+    app: Any = limited(3, app=Root(rates=store))
+    app.inner = limited(3, app=Root())
+    app.inner.inner = limited(3, app=Root())
+    client = make_client(app)
+    statuses = [client.get("/inner/inner").status_code for _ in range(4)]
+    assert statuses == [200, 200, 200, 429]
+
+
+def make_places() -> tuple[Any, Callable[..., RateLimit]]:
+    """Return an application with equal limits in all places, and a function that makes one more."""
+
+    def another(key: Any = by_name) -> RateLimit:
+        return RateLimit(3, key=key)
+
+    class Page(App):
+        middlewares = [another()]  # noqa: RUF012
+
+        @another()
+        @another()
+        def index(self) -> str:
+            return ""
+
+        def other(self) -> str:
+            return ""
+
+    @another()
+    class Decorated(App):
+        def index(self) -> str:
+            return ""
+
+    @another()
+    def inner(request: Any) -> Any:
+        return ""
+
+    app: Any = App(rates=Recording())
+    app.middlewares += [another(), another(), another(lambda request: by_name(request))]
+    app.page, app.decorated = Page(), Decorated()
+    app.below = another()(App())
+    app.below.get("/")(lambda: "")
+    app.mount("/mounted", another()(App()))
+    app.hosted = another()(App(host="other.example"))
+    app.hosted.get("/")(lambda: "")
+    for path in ("/one", "/two"):
+        app.get(path)(another()(lambda: ""))
+    return app, another
+
+
+PLACES = ("/page", "/page/other", "/decorated", "/below", "/mounted", "/one", "/two", "//other")
+
+
+def keys_by_place(app: App) -> dict[str, list[str]]:
+    """Return the keys that a request to each place counts."""
+    rates: Any = app._micropie.settings["rates"]
+    found = {}
+    for path in PLACES:
+        host = {"Host": "other.example"} if path == "//other" else {}
+        rates.keys.clear()
+        TestClient(app).get("/" if host else path, params={"name": "x"}, headers=host)
+        found[path] = list(rates.keys)
+    return found
+
+
+def test_each_limit_has_its_own_keys_that_are_the_same_in_all_workers() -> None:
+    app, another = make_places()
+    keys = keys_by_place(app)
+    # three limits of the outermost application, and those of each place
+    counts = [len(found) - 3 for found in keys.values()]
+    assert dict(zip(PLACES, counts, strict=True)) == {**dict.fromkeys(PLACES, 1), "/page": 3}
+    every = {key for found in keys.values() for key in found}
+    assert len(every) == 3 + 3 + (len(PLACES) - 2)
+
+    assert keys_by_place(make_places()[0]) == keys  # in another worker
+
+    # after a restart: this key stands here as a word
+    fixed, rates = App(rates=Recording()), Recording()
+    fixed.middlewares.append(RateLimit(1, store=rates))
+    TestClient(fixed).get("/")
+    assert rates.keys == ["1/60.0:7290565710ecd83d:127.0.0.1"]
+
+    # one that comes later takes no key of those before it
+    app.middlewares.insert(0, another())
+    later = keys_by_place(app)
+    assert {path: found[1:] for path, found in later.items()} == keys
+    assert later["/one"][0] not in every
+
+
+def test_limits_that_another_middleware_calls_have_keys_of_their_own() -> None:
+    class Both(FlowMiddleware):
+        def __init__(self) -> None:
+            self._limits = [RateLimit(3), RateLimit(3)]
+
+        def before(self, request: Any) -> Any:
+            for limit in self._limits:
+                yield from limit.before(request)
+
+    app = App(rates=Recording())
+    app.middlewares.append(Both())
+    keys = keys_by_place(app)["/one"]
+    assert len({*keys}) == 2
 
 
 def test_a_number_is_a_name_too(make_client: MakeClient) -> None:
@@ -600,12 +729,14 @@ def test_a_redis_that_does_not_answer_is_waited_for_by_one_request(
 def test_an_invalid_answer_of_redis_is_an_outage(
     make_client: MakeClient, redis_url: str, outages: Callable[[], list[str]]
 ) -> None:
-    rates = RedisRates(redis_url, prefix="list:")
-    with rates._redis.reached() as client:
-        client.delete("list:1/60.0::key")
-        client.rpush("list:1/60.0::key", "x")
-    found = make_client(limited(1, store=rates, key=lambda request: "key")).get("/").status_code
-    assert found == 200
+    rates = RedisRates(redis_url, prefix=f"{uuid.uuid4()}:")
+    client = make_client(limited(1, store=rates, key=lambda request: "key"))
+    assert [client.get("/").status_code for _ in range(2)] == [200, 429]
+    with rates._redis.reached() as admin:
+        (key,) = admin.keys(f"{rates._prefix}*")
+        admin.delete(key)
+        admin.rpush(key, "x")
+    assert client.get("/").status_code == 200
     assert outages() == [OUT]
     rates.close()
 
@@ -631,7 +762,7 @@ def test_redis_runs_where_handlers_can_not_keep_it_waiting(
 def test_a_store_of_the_authors_own_may_be_async(make_client: MakeClient) -> None:
     class Own(RateStore):
         async def hit(self, key: str, limit: int, per: float) -> Quota:
-            return Quota(key != "1/60.0::127.0.0.1", limit, 0, 1.5, 2.5)
+            return Quota(not key.endswith(":127.0.0.1"), limit, 0, 1.5, 2.5)
 
     answer = make_client(limited(1, store=Own())).get("/")
     seen = (answer.status_code, answer.headers["retry-after"], left(answer))
@@ -740,7 +871,7 @@ def test_a_limit_counts_where_the_application_says(make_client: MakeClient) -> N
     for path in ("/login", "/inner/login", "/own"):
         client.get(path)
     assert rates.keys[0] == rates.keys[1]
-    assert [key.split(":")[1].rpartition(".")[2] for key in rates.keys] == ["login", "login"]
+    assert len(rates.keys) == 2
     # the objects of a class have one limit, and each application its own store
     other, none = make_client(Shop(rates=MemoryRates())), make_client(Shop())
     for client in (other, none):
