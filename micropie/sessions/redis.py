@@ -78,7 +78,7 @@ class RedisSessionBackend(SessionBackend):
             data = changes.apply(loaded)
             claim = _CLAIM if failures >= _PATIENCE else ""
             text = serializer.dumps(data) if data else ""
-            keys = (old, new, f"{old}:claim")
+            keys = (old, new, f"{old}\0claim")  # no id has a NUL
             stored = self._redis.run(_SWAP, keys, stored, text, timeout, owner, claim)
             if stored == 1:
                 return data

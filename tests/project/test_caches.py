@@ -12,6 +12,7 @@ import gzip
 import logging
 import re
 from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,24 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import micropie
-from micropie import App
+from micropie import App, HTTPError
 from micropie._core.files.fingerprints import IDENTIFIED, KNOWN
+from micropie._core.files.lookup import Facts, ResolvedFile, local_version
 from micropie._core.files.recent import CONTENTS, RECENT
 from micropie._core.http.addresses import HostTable
+from micropie._core.http.csrf import _masked as masked
+from micropie._core.http.headers.conditional import entity_tag
 from micropie._core.http.headers.fields import KnownHead, NameTable
+from micropie._core.http.headers.signing import AppSigner
 from micropie._core.mounts.prefixes import PrefixTable
-from micropie.channels import Channels
+from micropie.channels import Channels, RedisChannels
 from micropie.middleware import MemoryRates, RateLimit
-from micropie.sessions import InMemorySessionBackend
+from micropie.sessions import (
+    Changes,
+    InMemorySessionBackend,
+    RedisSessionBackend,
+    SQLiteSessionBackend,
+)
 from micropie.testing import TestClient
 from tests.support.clients import MakeClient
 
@@ -128,6 +138,26 @@ PLAIN = {
 }
 
 
+# What is kept outside of this process's memory, or sent to a client to come back: the function or
+# the method that makes the key, and the test of two things that differ in one part.
+STORED = {
+    "middleware/rate_limit.py:_named": "test_two_clients_of_two_limits_are_counted_apart",
+    "middleware/redis_rate_store.py:hit": (
+        "middleware/test_rate_limit.py"
+        "::test_a_name_that_is_an_address_does_not_count_for_the_address"
+    ),
+    "sessions/redis.py:merge": "test_a_session_in_redis_has_keys_of_its_own",
+    "sessions/sqlite.py:_load": "test_two_ids_are_two_sessions",
+    "channels/redis.py:publish": "test_a_name_in_redis_is_one_channel",
+    "_core/http/headers/signing.py:AppSigner": (
+        "test_a_signed_text_is_for_one_cookie_or_one_purpose"
+    ),
+    "_core/http/headers/conditional.py:entity_tag": "test_an_entity_tag_stands_for_one_text",
+    "_core/files/lookup.py:identified_by": "test_a_version_of_a_file_has_a_tag_of_its_own",
+    "_core/http/csrf.py:_masked": "test_a_csrf_token_is_of_one_secret_and_one_page",
+}
+
+
 # -- the list is complete --------------------------------------------------------------------------
 
 
@@ -207,7 +237,7 @@ def not_shown(
 
 
 def test_each_entry_of_the_list_is_shown() -> None:
-    assert not_shown(PACKAGE, {**CACHES, **PLAIN}, FUNCTIONS, TESTS, Path(__file__)) == []
+    assert not_shown(PACKAGE, {**CACHES, **PLAIN, **STORED}, FUNCTIONS, TESTS, Path(__file__)) == []
 
 
 @pytest.mark.parametrize(
@@ -421,15 +451,144 @@ def test_a_mount_is_found_as_by_comparing_each(
     assert table.find(address.encode()) == max(fitting, key=len, default=None)
 
 
-IDS = st.text("aAb-_", min_size=1, max_size=3)
+IDS = st.text("aAb-_ ~", min_size=1, max_size=3)
 
 
+@settings(max_examples=30)
 @given(saved=st.lists(IDS, unique=True, max_size=6), asked=IDS)
-def test_two_ids_are_two_sessions(saved: list[str], asked: str) -> None:
-    ours = InMemorySessionBackend()
-    for one in saved:
-        ours.save(one, {"id": one}, 60)
-    assert ours.load_shared(asked).get("id") == (asked if asked in saved else None)
+def test_two_ids_are_two_sessions(
+    tmp_path_factory: pytest.TempPathFactory, saved: list[str], asked: str
+) -> None:
+    path = tmp_path_factory.mktemp("sessions") / "sessions.db"
+    backends: list[Any] = [InMemorySessionBackend(), SQLiteSessionBackend(path)]
+    for ours in backends:
+        for one in saved:
+            ours.save(one, {"id": one}, 60)
+        assert ours.load(asked).get("id") == (asked if asked in saved else None)
+    backends[1].close()
+
+
+class KeptRedis:
+    """Notes the keys with which a backend calls Redis, in place of its client."""
+
+    def __init__(self) -> None:
+        self.keys: list[tuple[str, ...]] = []
+
+    @contextmanager
+    def reached(self) -> Iterator[KeptRedis]:
+        yield self
+
+    def get(self, key: str) -> str:
+        self.keys.append((key,))
+        return '{"a": 1}'
+
+    def set(self, key: str, *_: object, **__: object) -> None:
+        self.keys.append((key,))
+
+    def delete(self, key: str) -> None:
+        self.keys.append((key,))
+
+    def run(self, script: str, keys: tuple[str, ...], *arguments: object) -> int:
+        self.keys.append(keys)
+        return 1
+
+
+WRITTEN = IDS | st.sampled_from(["a:claim", "a claim", "session:a", "a\\0claim", "aclaim"])
+
+
+@example(one="a", other="a:claim", prefix="session:")
+@given(one=WRITTEN, other=WRITTEN, prefix=st.sampled_from(["session:", "s", ""]))
+def test_a_session_in_redis_has_keys_of_its_own(one: str, other: str, prefix: str) -> None:
+    """``Changes`` writes a second key beside the session's, which is no other session's either."""
+    backend = RedisSessionBackend("redis://localhost", prefix)
+    kept: Any = KeptRedis()
+    backend._redis = kept
+
+    def keys_of(session_id: str) -> set[str]:
+        kept.keys.clear()
+        backend.load(session_id)
+        backend.save(session_id, {"a": 1}, 60)
+        backend.save(session_id, {}, 60)
+        backend.merge(session_id, Changes({"b": 2}), 60)
+        backend.ping()
+        assert kept.keys.pop() == (prefix,)  # the key of no session
+        return {key for keys in kept.keys for key in keys}
+
+    assert (keys_of(one) == keys_of(other)) is (one == other)
+    assert one == other or keys_of(one).isdisjoint(keys_of(other))
+
+
+def test_a_name_in_redis_is_one_channel() -> None:
+    names = ["a", "b", "channel:a", ":a", "a:", "micropie-listener:a", "A", " a"]
+    channels, sent = RedisChannels("redis://localhost"), list[str]()
+
+    def send(name: str, message: bytes, most: float) -> Any:
+        sent.append(name)
+        return Ready()
+
+    class Ready:
+        def block(self) -> None: ...
+
+    channels.send = send  # type: ignore[method-assign, assignment]
+    for name in names:
+        channels.publish(name, "")
+    assert len({*sent}) == len(names)
+    assert not any(name.startswith("micropie-listener:") for name in sent)
+
+
+PURPOSES = st.tuples(
+    st.sampled_from(["cookie", "link"]), st.text('a.,"link micropie.cookie', max_size=4)
+)
+
+
+@example(one=("cookie", "a"), other=("link", "a"))
+@example(one=("link", ""), other=("link", "."))
+@given(one=PURPOSES, other=PURPOSES)
+def test_a_signed_text_is_for_one_cookie_or_one_purpose(
+    one: tuple[str, str], other: tuple[str, str]
+) -> None:
+    signer = AppSigner("k" * 32)
+
+    def load(kind: str, name: str) -> object:
+        if kind == "cookie":
+            return signer.load(name, text, None, None)
+        with suppress(HTTPError):
+            return signer.unsign(text, name)
+        return None
+
+    text = signer.dump(one[1], "value") if one[0] == "cookie" else signer.sign("value", one[1], 60)
+    assert load(*other) == ("value" if one == other else None)
+
+
+TAGS = st.text('a%2"\\é /W', max_size=4)
+
+
+@given(one=TAGS, other=TAGS)
+def test_an_entity_tag_stands_for_one_text(one: str, other: str) -> None:
+    assert (entity_tag(one) == entity_tag(other)) is (one == other)
+
+
+FACTS = st.tuples(*[st.sampled_from([1, 0x11])] * 5)
+CODED = st.sampled_from(["", "gzip", "br", "zstd"])
+
+
+@given(one=st.tuples(FACTS, CODED), other=st.tuples(FACTS, CODED))
+def test_a_version_of_a_file_has_a_tag_of_its_own(one: Any, other: Any) -> None:
+    def tag(facts: Facts, coding: str) -> str:
+        return (
+            ResolvedFile("", coding, False, *facts, facts)
+            .identified_by(local_version(facts), "")
+            .etag
+        )
+
+    assert (tag(*one) == tag(*other)) is (one == other)
+
+
+@given(one=IDS, other=IDS)
+def test_a_csrf_token_is_of_one_secret_and_one_page(one: str, other: str) -> None:
+    salts = b"a" * 22, b"b" * 22
+    tokens = {masked(secret.encode(), salt) for secret in (one, other) for salt in salts}
+    assert len(tokens) == (2 if one == other else 4)
 
 
 NAMES = st.text("ab:*. ", min_size=1, max_size=3)
