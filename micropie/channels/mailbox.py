@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from concurrent import futures
 from contextlib import suppress
+from math import inf
 from threading import RLock
 from typing import Final, Literal, TypeAlias
 
@@ -45,8 +46,11 @@ class Future(futures.Future[str]):
     Wait for it with ``await`` or ``block``. If nobody waits for a future that fails, the failure is
     logged when the object is freed.
 
-    ``failure_label``: the beginning of the messages about a failure, before the reason.
+    - ``failure_label``: the beginning of the messages about a failure, before the reason.
+    - ``ends``: the time by ``monotonic`` at which the listener gives up.
     """
+
+    ends = inf
 
     def __init__(self, failure_label: str) -> None:
         super().__init__()

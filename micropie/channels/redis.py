@@ -274,6 +274,7 @@ class _Listener(threading.Thread):
             return None
         future = Future(f"can't subscribe to {', '.join(sorted(missing))}")
         self._joining[future] = missing
+        future.ends = time.monotonic() + TIMEOUT
         self.wake()
         return future
 
@@ -337,13 +338,18 @@ class _Listener(threading.Thread):
             future.settle(reason)
 
     def _listen(self) -> None:
-        with self._hub._client.reached() as client, closing(client.pubsub()) as connection:
-            connection.subscribe(self._control)
+        client = self._hub._client
+        with client.reached(math.inf) as server, closing(server.pubsub()) as connection:
+            with client.within(TIMEOUT):
+                connection.subscribe(self._control)
             # The time of an unanswered ping (0.0 without one), and whether a second connection got
             # a response.
             asked_at, answers = 0.0, False
             while not self._is_closed:
-                message = connection.get_message(timeout=_BETWEEN_LOOKS if asked_at else SILENCE)
+                with client.within(self._patience()):
+                    message = connection.get_message(
+                        timeout=_BETWEEN_LOOKS if asked_at else SILENCE
+                    )
                 if message is not None:
                     asked_at, answers = 0.0, False
                     self._receive(connection, message)
@@ -354,10 +360,21 @@ class _Listener(threading.Thread):
                     seconds = SILENCE + time.monotonic() - asked_at
                     raise ConnectionError(f"Redis has sent nothing for {seconds:.1f} s")
                 else:
-                    answers = self._hub._client.responds()
-                place = self._hub._client.place()
+                    answers = client.responds()
+                place = client.place()
                 if place and place != (connection.connection.host, connection.connection.port):
                     raise ConnectionError("another Redis server is the primary now")
+
+    def _patience(self) -> float:
+        """Fail the subscriptions that have waited too long for a confirmation. Return for how many
+        seconds the others may still wait.
+        """
+        now = time.monotonic()
+        with self._lock:
+            for future in [one for one in self._joining if one.ends <= now]:
+                del self._joining[future]
+                future.settle(f"Redis is unavailable: no confirmation within {TIMEOUT} s")
+            return min((future.ends for future in self._joining), default=math.inf) - now
 
     def _receive(self, connection: Any, message: dict[str, Any]) -> None:
         kind, channel = message["type"], message["channel"]

@@ -70,6 +70,10 @@ class RedisSessionBackend(SessionBackend):
         """Apply ``changes`` to the stored data and return the result, or ``{}`` if the session no
         longer exists.
         """
+        with self._redis.within(_TIMEOUT):
+            return self._merge(session_id, changes, timeout)
+
+    def _merge(self, session_id: str, changes: Changes, timeout: int) -> SessionData:
         old, new = self._prefix + session_id, self._prefix + (changes.new_id or session_id)
         owner, failures = secrets.token_hex(8), 0
         with self._redis.reached() as client:

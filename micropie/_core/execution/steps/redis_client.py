@@ -12,7 +12,9 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from ipaddress import ip_address
+from math import inf
 from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -87,6 +89,80 @@ _VALKEY = re.compile(r"^valkey(s?)(?=://|\+sentinel://)")
 _LATE_AT = re.compile(r"rediss?(\+sentinel)?://([^/#]*[/#][^?]*@|[^?]*\?[^=]*@)")
 
 
+class _Limit(threading.local):
+    """Until when this thread's calls may wait, by ``monotonic``."""
+
+    ends = inf
+
+
+_limit = _Limit()
+
+
+@contextmanager
+def _until(ends: float) -> Iterator[None]:
+    outer, _limit.ends = _limit.ends, ends
+    try:
+        yield
+    finally:
+        _limit.ends = outer
+
+
+class _LimitedSocket:
+    """A socket whose calls end at the thread's limit. A time-out of redis-py is for each of the
+    calls, so a server that sends one byte at a time could take any time for a response.
+    """
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._timeout: float = connected.gettimeout() or 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+    def settimeout(self, seconds: float) -> None:
+        """Set the time-out for each call."""
+        self._timeout = seconds
+
+    def recv(self, *arguments: Any) -> bytes:
+        """Receive bytes."""
+        return self._limited().recv(*arguments)
+
+    def recv_into(self, *arguments: Any) -> int:
+        """Receive bytes. hiredis calls this."""
+        return self._limited().recv_into(*arguments)
+
+    def sendall(self, data: bytes) -> None:
+        """Send bytes."""
+        self._limited().sendall(data)
+
+    def _limited(self) -> socket.socket:
+        left = _limit.ends - monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._socket.settimeout(min(self._timeout, left))
+        return self._socket
+
+
+@cache
+def _limited(kind: type) -> type:
+    """Return redis-py's class of connections ``kind`` with a limit for whole calls."""
+
+    class Limited(kind):  # type: ignore[misc]
+        @property
+        def socket_connect_timeout(self) -> float:
+            """The seconds for each of the host's addresses."""
+            return min(self._socket_connect_timeout, max(_limit.ends - monotonic(), 0.001))
+
+        @socket_connect_timeout.setter
+        def socket_connect_timeout(self, seconds: float) -> None:
+            self._socket_connect_timeout = seconds
+
+        def _connect(self) -> _LimitedSocket:
+            return _LimitedSocket(super()._connect())
+
+    return Limited
+
+
 def _look_up(host: str, patience: float | None) -> None:
     """Look up a host's name, and wait at most ``patience`` seconds for the result.
 
@@ -106,7 +182,7 @@ def _look_up(host: str, patience: float | None) -> None:
         is_done.set()
 
     threading.Thread(target=ask, name=f"micropie looks up {host}", daemon=True).start()
-    if not is_done.wait(patience):
+    if not is_done.wait(min(patience or inf, max(_limit.ends - monotonic(), 0))):
         raise redis.TimeoutError(f"no DNS server has responded for {host!r}")
 
 
@@ -213,9 +289,12 @@ class _Sentinels:
         for address in self._addresses:
             host, port = address
             client: Any = redis.Redis(host, port, **self._options)
+            pool = client.connection_pool
+            pool.connection_class = _limited(pool.connection_class)
+            patience: float = self._options["socket_timeout"]
             try:
-                _look_up(host, self._options["socket_timeout"])
-                with client:
+                with _until(min(_limit.ends, monotonic() + patience)), client:
+                    _look_up(host, patience)
                     state = client.sentinel_masters().get(service_name)
             except redis.RedisError as error:
                 reasons.append(f"{host}:{port}: {error}")
@@ -246,7 +325,8 @@ class RedisClient:
     - ``url``: the server's URL, such as ``redis://localhost:6379/0``, or a URL that lists the
       Sentinels that know the primary, such as ``redis+sentinel://one:26379,two:26379/mymaster/0``.
       The schemes ``valkey`` and ``valkeys`` mean the same as ``redis`` and ``rediss``.
-    - ``patience``: seconds after which a server that doesn't respond counts as unavailable.
+    - ``patience``: seconds after which a call that isn't complete counts as failed, and the server
+      as unavailable.
     - ``prefix``: the prefix of the owner's keys. This class only checks that it is a string.
 
     In a URL with Sentinels, the user and the password are for Redis. ``?sentinel_username=`` and
@@ -277,9 +357,19 @@ class RedisClient:
         self._patience = patience
         self._clients: dict[int, Any] = {}  # by process id; a process uses only its own client
 
+    @staticmethod
     @contextmanager
-    def reached(self) -> Iterator[Any]:
-        """Return a context manager that provides redis-py's client.
+    def within(seconds: float) -> Iterator[None]:
+        """Return a context manager in which all calls of this thread to Redis take at most
+        ``seconds`` together. Such a limit can't extend that of an outer one.
+        """
+        with _until(min(_limit.ends, monotonic() + seconds)):
+            yield
+
+    @contextmanager
+    def reached(self, patience: float | None = None) -> Iterator[Any]:
+        """Return a context manager that provides redis-py's client. All calls in it take at most
+        ``patience`` seconds together, by default the client's.
 
         redis-py's errors are not ``OSError``, so they are converted to ``ConnectionError``. After
         an error, the idle connections are closed, because a firewall may have dropped all of them,
@@ -287,9 +377,10 @@ class RedisClient:
         the server responds over a new connection.
         """
         try:
-            if self._primary is not None:
-                self.place()
-            yield self._client()
+            with self.within(self._patience if patience is None else patience):
+                if self._primary is not None:
+                    self.place()
+                yield self._client()
         except (redis.RedisError, ConnectionError) as error:
             self._client().connection_pool.disconnect(inuse_connections=False)
             is_lost = isinstance(error, redis.TimeoutError) and self.responds()
@@ -302,9 +393,10 @@ class RedisClient:
         timeouts = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), _PROBE_PATIENCE)
         connection = pool.connection_class(**{**pool.connection_kwargs, **timeouts})
         try:
-            connection.connect()
-            connection.send_command("PING")
-            return bool(connection.read_response() == "PONG")
+            with _until(monotonic() + _PROBE_PATIENCE):
+                connection.connect()
+                connection.send_command("PING")
+                return bool(connection.read_response() == "PONG")
         except redis.RedisError:
             return False
         finally:
@@ -381,8 +473,11 @@ class RedisClient:
                     make_pool: Any = SentinelConnectionPool
                     sentinels = _Sentinels(self._primary, defaults)
                     options = {**defaults, **self._primary.options}
-                    pool = make_pool(self._primary.name, sentinels, **options)
-                    client = redis.Redis.from_pool(pool)
+                    client = redis.Redis.from_pool(
+                        make_pool(self._primary.name, sentinels, **options)
+                    )
+            pool = client.connection_pool
+            pool.connection_class = _limited(pool.connection_class)
             # If several threads create a client at the same time, all of them use the first one.
             client = self._clients.setdefault(process, client)
             self._clients = {process: client}
