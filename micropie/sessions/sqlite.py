@@ -141,6 +141,7 @@ class SQLiteSessionBackend(SessionBackend):
         # drops all locks that SQLite holds on it in this process.
         with self._opening:
             self._path.touch(0o600)
+            _check_descriptors()
             file = _file_at(self._path)
             connection = sqlite3.connect(
                 self._path, timeout=0, isolation_level=None, check_same_thread=False
@@ -160,6 +161,11 @@ class SQLiteSessionBackend(SessionBackend):
                 )
             self._file = file
             return file, connection
+
+
+def _check_descriptors() -> None:
+    """Raise ``OSError`` if the process has too many open files, which SQLite doesn't report."""
+    os.close(os.open(os.devnull, os.O_RDONLY))
 
 
 def _file_at(path: Path) -> _File:
@@ -204,6 +210,7 @@ def _change_to_wal(connection: sqlite3.Connection, path: Path) -> None:
                         Path(f"{path}-shm").unlink(missing_ok=True)
                 connection.execute(f"{mode} = WAL")
         except sqlite3.OperationalError:
+            _check_descriptors()
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.01)

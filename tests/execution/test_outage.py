@@ -4,22 +4,31 @@ threads.
 
 from __future__ import annotations
 
+import errno
+import itertools
 import logging
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
 
+from micropie import App
 from micropie._core.execution import in_thread
 from micropie._core.execution.placement import ServiceThreads
 from micropie._core.execution.steps import outage
 from micropie._core.execution.steps.outage import Outage
+from micropie._core.execution.steps.redis_client import RedisClient
 from micropie._core.execution.steps.steps import CALL, Flow, call, no_function
+from micropie.sessions import SQLiteSessionBackend
 from tests.asgi.calls import run
+from tests.support.clients import MakeClient
+from tests.support.open_files import no_descriptors
 from tests.support.waiting import PATIENCE
 
 OUT = "the bakery is unavailable, no cake: ConnectionError: closed"
@@ -249,3 +258,86 @@ def test_R67_forty_threads_of_a_loop_may_wait(
 
     run(backend, main)
     assert done == ["done"] * 40
+
+
+# -- too many open files ---------------------------------------------------------------------------
+
+
+def too_many() -> Flow[Any]:
+    try:
+        raise OSError(errno.EMFILE, "Too many open files")
+    except OSError as error:
+        raise ConnectionError("closed") from error
+    yield
+
+
+def test_a_process_that_can_open_nothing_is_no_outage(
+    caplog: pytest.LogCaptureFixture, pass_by: Callable[[float], None]
+) -> None:
+    watcher = Outage("the bakery", ", no cake")
+    for _ in range(2):  # logged once within seconds
+        with pytest.raises(ConnectionError, match="closed"):
+            next(watcher.watch(too_many()))
+        assert not watcher.is_on
+    assert [record.getMessage() for record in caplog.records] == [OUT]
+    answer(begun(watcher))
+    pass_by(6)
+    fail(begun(watcher))
+    assert [record.getMessage() for record in caplog.records] == [OUT, OUT]
+    pass_by(6)
+    with pytest.raises(ConnectionError, match="closed"):
+        next(watcher.watch(too_many()))
+    answer(begun(watcher))  # an outage that was on is no longer than before
+    assert [record.getMessage() for record in caplog.records] == [OUT, OUT, BACK]
+
+
+@pytest.mark.parametrize("spare", range(5))
+def test_after_too_many_open_files_the_next_request_has_its_session(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spare: int
+) -> None:
+    """SQLite needs three files, and doesn't report why it can't open one."""
+    seconds = itertools.count(1000)
+    monkeypatch.setattr(outage, "monotonic", lambda: next(seconds))
+    is_full = False
+
+    class Backend(SQLiteSessionBackend):
+        def load(self, session_id: str) -> dict[str, Any]:
+            if is_full:
+                self.close()
+                with no_descriptors(spare):
+                    return super().load(session_id)
+            return super().load(session_id)
+
+        def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
+            super().save(session_id, data, timeout)
+
+    class Root(App):
+        def write(self) -> str:
+            self.request.session["name"] = "Ann"
+            return "written"
+
+        def read(self) -> str:
+            return str(self.request.session.get("name"))
+
+    client = make_client(Root(session_backend=Backend(tmp_path / "sessions.db")))
+    client.get("/write")
+    is_full = True
+    status = client.get("/read").status_code
+    assert status == 503 if spare < 3 else status in (200, 503)
+    is_full = False
+    assert client.get("/read").text == "Ann"
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("scheme", ["redis", "redis+sentinel"])
+def test_redis_is_not_to_blame_for_too_many_open_files(scheme: str) -> None:
+    with socket.socket() as unheard:  # takes no connections
+        unheard.bind(("127.0.0.1", 0))
+        client = RedisClient("Test", f"{scheme}://127.0.0.1:{unheard.getsockname()[1]}/0", 5)
+        with no_descriptors(), pytest.raises(ConnectionError) as failed:
+            client.ping()
+        assert outage.is_local(failed.value)
+        with pytest.raises(ConnectionError) as failed:  # Sentinels are asked again at once
+            client.ping()
+        assert not outage.is_local(failed.value)
+        client.close()

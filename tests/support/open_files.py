@@ -28,12 +28,12 @@ def open_files(below: Path | str = "/") -> set[str]:
 
 
 @contextmanager
-def no_descriptors() -> Iterator[None]:
-    """Let this process open nothing more."""
+def no_descriptors(spare: int = 0) -> Iterator[None]:
+    """Let this process open nothing more, or ``spare`` things at most."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.dup(0)  # all below it are in use
     os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + spare, limits[1]))
     try:
         yield
     finally:

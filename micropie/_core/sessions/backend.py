@@ -39,7 +39,7 @@ class SessionBackend:
 
     A backend that several requests, processes or machines share should have a third method, so that
     no change is ever lost. Without it, a change is merged by means of ``load`` and ``save``, so two
-    changes at the same moment may overwrite each other::
+    changes at the same moment may overwrite each other, and a log-out may be undone::
 
         merge(session_id, changes, timeout)     # takes a Changes, returns the data as it is stored now
 

@@ -4,6 +4,7 @@ that other processes lock.
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable
 from threading import Lock
@@ -18,6 +19,19 @@ _REPORT_EVERY = 60.0
 # For this number of seconds after an outage has ended, a new outage isn't logged, because it may
 # concern only a single connection.
 _REPORT_AGAIN = 5.0
+
+
+# Errors of this process or machine, such as too many open files. The next call may succeed.
+_LOCAL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+def is_local(error: BaseException | None) -> bool:
+    """Return whether ``error``, or an exception that led to it, is no failure of a service."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _LOCAL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 class ConnectionLost(ConnectionError):
@@ -43,7 +57,8 @@ class Outage:
             return outage.call(lambda: server.increment(key))  # in an outage, fails at once
 
     Only an ``OSError`` such as ``ConnectionError`` or ``TimeoutError`` begins an outage, so convert
-    a library's own exceptions to one of these. A ``ConnectionLost`` doesn't begin an outage.
+    a library's own exceptions to one of these. A ``ConnectionLost`` doesn't begin an outage, nor
+    does a process that has too many open files.
     ``is_on``: whether the last call failed. The class is thread-safe.
 
     ``raise Outage.Unavailable(message, reason, retry_after=5)`` responds with 503 and the header
@@ -120,10 +135,13 @@ class Outage:
         """
         with self._lock:
             now = monotonic()
-            self.is_on, self._next_try = True, now + min(4 * seconds, self.retry_after)
+            begins = not is_local(error)
+            if begins:
+                self.is_on, self._next_try = True, now + min(4 * seconds, self.retry_after)
             if now < self._next_report:
                 return
-            self._is_reported, self._next_report = True, now + _REPORT_EVERY
+            self._is_reported |= begins
+            self._next_report = now + (_REPORT_EVERY if begins else _REPORT_AGAIN)
         # Log the error as a string. A stored record with the traceback would keep alive the frames
         # of everything that waits for the response.
         reason = f"{type(error).__name__}: {error}"

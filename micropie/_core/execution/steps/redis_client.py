@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from micropie._core.errors import SetupError, check_each
-from micropie._core.execution.steps.outage import ConnectionLost
+from micropie._core.execution.steps.outage import ConnectionLost, is_local
 
 try:
     import redis
@@ -297,6 +297,8 @@ class _Sentinels:
                     _look_up(host, patience)
                     state = client.sentinel_masters().get(service_name)
             except redis.RedisError as error:
+                if is_local(error):
+                    raise
                 reasons.append(f"{host}:{port}: {error}")
                 continue
             kind = str
