@@ -159,11 +159,10 @@ $(VENV)/.installed-hostile: $(VENV)/.installed-test
 	$(BIN)/python -m pip install $(PIP_FLAGS) --group hostile
 	@touch $@
 
-$(RELEASE)/.installed: pyproject.toml | python
+$(RELEASE)/.installed: scripts/release-requirements.txt | python
 	@echo "== $(RELEASE)"
 	test -x $(RELEASE)/bin/python || $(PYTHON) -m venv $(RELEASE)
-	$(RELEASE)/bin/python -m pip install $(PIP_FLAGS) --upgrade 'pip>=25.1'  # the first that knows --group
-	$(RELEASE)/bin/python -m pip install $(PIP_FLAGS) --group release
+	$(RELEASE)/bin/python -m pip install $(PIP_FLAGS) --require-hashes --requirement scripts/release-requirements.txt
 	@touch $@
 
 $(BENCH)/.installed: pyproject.toml benchmarks/requirements.txt | python
