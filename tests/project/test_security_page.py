@@ -5,6 +5,7 @@ says of where its promises end is so.
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 from micropie import App, Response
@@ -41,6 +42,18 @@ def test_every_kind_of_threat_is_there() -> None:
         assert len(rows) >= 3, kind
         for row in rows:
             assert "::test_" in row, row
+
+
+def test_the_page_says_what_each_dependency_is_trusted_with() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    named = [one for ones in (project["dependencies"], *extras.values()) for one in ones]
+    names = {re.split(r"[\[<>=;]", one)[0].lower() for one in named} - {"micropie-dual"}
+    page = (ROOT / "docs" / "security.md").read_text()
+    section = page.partition("## What dependencies are trusted with")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\|([^|]+)\|[^|]+\|$", section, re.MULTILINE)
+    listed = {name.lower() for row in rows for name in row.split(", ")}
+    assert names - listed == set()
 
 
 def test_the_tests_that_are_named_exist() -> None:
