@@ -13,7 +13,6 @@ from typing import Any
 
 from micropie._core import execution, files
 from micropie._core.errors import (
-    ERRORS,
     ClientDisconnect,
     HTTPError,
     MethodNotAllowed,
@@ -22,11 +21,9 @@ from micropie._core.errors import (
 )
 from micropie._core.execution.steps import Flow, Outage, call
 from micropie._core.http import (
-    Answer,
     FileReference,
     Request,
     Response,
-    encoded_error,
     error_answer,
     error_response,
     redirect_response,
@@ -74,38 +71,6 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
     except BaseException as error:
         response = plain_response(request, execution.contained(error))
     return response
-
-
-def default_answer(request: Request, failure: Exception) -> tuple[Answer | None, Exception]:
-    """Return the encoded response to an ``HTTPError`` or a ``Redirect``, and ``failure``. This is a
-    short cut for error responses that the application can't change: the request has no hook, error
-    handler, translation or session, and nothing was set on ``self.response``.
-
-    In any other case, return None and the exception to pass to ``respond_to``: ``failure`` itself,
-    or the 400 that replaces a redirect to another site.
-    """
-    exchange = request._exchange
-    config = exchange.config
-    if (
-        not isinstance(failure, ERRORS)
-        or exchange.answer.has_more
-        or exchange.ends is not None
-        or exchange.passes_failure_on
-        or config.advisor is not None
-        or config.settings.translations is not None
-        or (config.error_handlers and config_of(exchange).error_handler_for(failure)[0] is not None)
-    ):
-        return None, failure
-    try:
-        if exchange.method != "OPTIONS" or not isinstance(failure, MethodNotAllowed):
-            return encoded_error(request, failure), failure
-    except Exception as error:
-        # An HTTPError is raised for a redirect to another site, so respond with that error. Any
-        # other error means that a header or the message can't be sent: ``respond_to`` then fails in
-        # the same way, and logs the error.
-        if isinstance(error, HTTPError):
-            failure = error.with_traceback(None)  # avoid a reference cycle with this frame
-    return None, failure
 
 
 def plain_response(request: Request, failure: Exception) -> Response:

@@ -39,7 +39,15 @@ from types import AsyncGeneratorType, GeneratorType, NoneType
 from typing import Any, TypeAlias, cast
 
 from micropie._core import execution, files, streams
-from micropie._core.errors import ClientDisconnect, HTTPError, RaisedAnswer, alone_in, logger
+from micropie._core.errors import (
+    ERRORS,
+    ClientDisconnect,
+    HTTPError,
+    RaisedAnswer,
+    Redirect,
+    alone_in,
+    logger,
+)
 from micropie._core.execution import TookTooLong
 from micropie._core.execution.steps import (
     ANSWER,
@@ -54,7 +62,7 @@ from micropie._core.execution.steps import (
     itself,
     no_function,
 )
-from micropie._core.flow.errors import default_answer, plain_response, respond_to
+from micropie._core.flow.errors import plain_response, respond_to
 from micropie._core.flow.hooks import planned_hooks, run_after, run_before
 from micropie._core.flow.resources import (
     as_lines,
@@ -74,7 +82,9 @@ from micropie._core.http import (
     Request,
     Response,
     encode,
+    error_answer,
     receive_body,
+    redirect_response,
     with_html,
 )
 from micropie._core.http.csrf import deleting_cookie
@@ -520,12 +530,28 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
     exchange = request._exchange
     made = exchange.answer
     try:
+        config = exchange.config
+        if (
+            isinstance(failure, ERRORS)
+            and not (
+                made.has_more
+                or exchange.ends
+                or exchange.passes_failure_on
+                or config.error_handlers
+                or config.advisor
+                or config.settings.translations
+            )
+            and exchange.method != "OPTIONS"
+        ):
+            # A short cut for most errors. Nothing else changes the response, so skip ``_finish``.
+            response = (
+                redirect_response(failure, request)
+                if isinstance(failure, Redirect)
+                else error_answer(request, failure)
+            )
+            return encode(response, None, exchange.method == "HEAD", config.text_type)
         if not isinstance(failure, Exception):
             failure = execution.contained(failure)
-        # Usually, a status and a sentence are all that has to be sent.
-        default, failure = default_answer(request, failure)
-        if default is not None:
-            return default
         is_raised = (
             exchange.passes_failure_on and config_of(exchange).error_handler_for(failure)[0] is None
         )

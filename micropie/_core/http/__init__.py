@@ -39,7 +39,7 @@ from micropie._core.http.exchange import (
 )
 from micropie._core.http.flashes import flash, get_flashed_messages
 from micropie._core.http.multidict import MultiDict
-from micropie._core.http.problem import encoded_error, error_answer, translated
+from micropie._core.http.problem import error_answer, translated
 from micropie._core.http.request import Request, bound_request, current_request
 from micropie._core.http.response import (
     BODIES,
@@ -90,7 +90,7 @@ __all__ = [
     "MessageConfig", "MultiDict", "Page", "ParameterError", "Peer",
     "ReceivedBody", "Request", "Response", "RouteInfo", "Session", "SessionData", "State",
     "as_response", "bound_request", "check_size", "check_value", "checked_headers", "copied",
-    "current_request", "encode", "encode_body", "encoded_error", "error_answer", "error_response",
+    "current_request", "encode", "encode_body", "error_answer", "error_response",
     "find_field", "flash", "get_flashed_messages", "receive_body", "redirect_response", "sent_as",
     "start_failed",
     "states_status", "status_line", "translated", "with_html",

@@ -7,26 +7,16 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import lru_cache
 
-from micropie._core.errors import PHRASES, HTTPError, Redirect, translate
+from micropie._core.errors import PHRASES, HTTPError, translate
 from micropie._core.http.binding_errors import BindingError
 from micropie._core.http.escaping import escape
-from micropie._core.http.headers import KnownHead, cached_if_short, choose_type
-from micropie._core.http.protocols import HeaderPairs
+from micropie._core.http.headers import cached_if_short, choose_type
 from micropie._core.http.request import Request
-from micropie._core.http.response import (
-    HTML,
-    NO_OTHER_HEADERS,
-    TEXT,
-    Answer,
-    Response,
-    encode,
-    encoded_redirect,
-)
+from micropie._core.http.response import HTML, TEXT, Response
 
 PROBLEM = "application/problem+json"
 
 _VARY = "vary", "Accept"
-_ALSO_VARY = KnownHead((*NO_OTHER_HEADERS, _VARY))
 
 # The attributes of each ``ParameterError`` that a problem document contains. The document's
 # schema is in ``openapi/schemas.py``.
@@ -60,33 +50,9 @@ def error_answer(request: Request, error: HTTPError, kind: str = "") -> Response
     always a sentence. Otherwise a client that accepts or sent JSON gets the document, a browser
     gets a page, and any other client gets the sentence. ``kind`` overrides the setting.
     """
-    body, headers, content_type = _described(request, error, kind)
-    return Response(body, error.status, headers, content_type)
-
-
-def encoded_error(request: Request, error: HTTPError | Redirect) -> Answer:
-    """Return the checked and encoded response to an ``HTTPError`` or a ``Redirect``. Call this only
-    if no hook, session or header changes the response.
-    """
-    status, is_head = error.status, request._exchange.method == "HEAD"
-    if isinstance(error, Redirect):
-        return encoded_redirect(error, request, is_head, request._exchange.config.text_type)
-    text, headers, content_type = _described(request, error)
-    if error.headers or type(text) is not str or type(status) is not int:
-        text_type = request._exchange.config.text_type
-        return encode(Response(text, status, headers, content_type), None, is_head, text_type)
-    body = text.encode()
-    others = _ALSO_VARY if headers else NO_OTHER_HEADERS
-    return status, content_type, len(body), others, b"" if is_head else body, None
-
-
-def _described(
-    request: Request, error: HTTPError, kind: str = ""
-) -> tuple[object, HeaderPairs, str | None]:
-    """Return the body, the headers and the content type of the response to an error."""
     message, headers = error.message, error.headers
     if not isinstance(message, str):  # the application's own error document: a dict or list
-        return message, headers, None
+        return Response(message, error.status, headers)
     settings = request._exchange.config.settings
     kind = kind or settings.errors
     if kind == "auto":
@@ -98,10 +64,10 @@ def _described(
         title = translated(request, title)
         message = f"{error.status} {title}" if is_default else translated(request, message)
     if kind == "html":
-        return _page(error, title, message), headers, HTML
+        return Response(_page(error, title, message), error.status, headers, HTML)
     if kind == "json":
-        return _problem(error, title, message), headers, PROBLEM
-    return message, headers, TEXT
+        return Response(_problem(error, title, message), error.status, headers, PROBLEM)
+    return Response(message, error.status, headers, TEXT)
 
 
 def translated(request: Request, sentence: str) -> str:

@@ -118,9 +118,9 @@ class Response:
     ) -> None:
         self.body = body
         self.status = status
-        self.pairs: HeaderPairs = []
-        if headers:
-            self.pairs += headers if type(headers) is list else pairs_of(headers)
+        self.pairs: HeaderPairs = (
+            ([*headers] if headers.__class__ is list else pairs_of(headers)) if headers else []
+        )
         self.content_type = content_type
 
     @property
@@ -424,7 +424,7 @@ def encode(
     if content_type is None and response.content_type:
         stated = response.content_type
         content_type = stated if stated in _USUAL_TYPES else check_value("content-type", stated)
-    if type(body) is str and (content_type is None or content_type in _USUAL_TYPES):
+    if body.__class__ is str and (content_type is None or content_type in _USUAL_TYPES):
         body = body.encode()
     elif stream is None:
         body, is_json, content_type = encode_body(body, content_type)
@@ -534,12 +534,13 @@ def checked_headers(
     try:
         for name, value in pairs:
             key = _KEYS[name]
-            text = value.strip(" \t") if value.__class__ is str else ""
-            if key not in _SPECIAL and text and text.isascii() and text.isprintable():
-                headers.append((key, text))  # most headers: nothing else to check
-                continue
+            if key not in _SPECIAL and value.__class__ is str:
+                text = value.strip(" \t")
+                if text and text.isascii() and text.isprintable():
+                    headers.append((key, text))  # most headers: nothing else to check
+                    continue
             text = check_value(key, value, is_given)
-            if key not in _SPECIAL or key == "location":
+            if key == "location" or key not in _SPECIAL:
                 headers.append((key, text))
             elif key == NOSNIFF[0]:
                 headers = [*(one for one in headers if one is not NOSNIFF), (key, text)]
@@ -619,20 +620,6 @@ def redirect_response(redirect: Redirect, site: Origin) -> Response:
     if not _PATH.fullmatch(location):
         location = _allowed(redirect, site)
     return Response("", redirect.status, [*redirect.headers, ("Location", location)])
-
-
-def encoded_redirect(
-    redirect: Redirect, site: Origin, head_only: bool, text_type: str = HTML
-) -> Answer:
-    """Return the checked and encoded response for a ``Redirect``. Call this only if no hook,
-    session or header changes the response.
-    """
-    if redirect.headers or type(redirect.status) is not int:
-        return encode(redirect_response(redirect, site), None, head_only, text_type)
-    location = redirect.location
-    if not _PATH.fullmatch(location):
-        location = check_value("location", _allowed(redirect, site))
-    return redirect.status, text_type, 0, (NOSNIFF, ("location", location)), b"", None
 
 
 def _allowed(redirect: Redirect, site: Origin) -> str:
