@@ -280,8 +280,8 @@ def make_private(
 def known_private(
     head: KnownHead, depends_on: Sequence[str], has_own_cookie: bool
 ) -> tuple[KnownHead, bool]:
-    """Return the result of ``make_private`` for headers that are often sent together. This is a short
-    cut: the results are cached.
+    """Return the result of ``make_private`` for headers that are often sent together. This short
+    cut caches the results.
     """
     headers, was_public = make_private(head, depends_on, has_own_cookie)
     return KnownHead(headers), was_public
