@@ -763,7 +763,7 @@ class App(Base[Outermost_co]):
         application can't be built.
         """
         self._micropie.find_roots()
-        build = import_module("micropie.openapi.built").build_openapi
+        build = import_module("micropie.openapi.pages").build_openapi
         document: dict[str, Any] = build(self, self._micropie.docs, title, version)
         return document
 
@@ -773,7 +773,7 @@ class App(Base[Outermost_co]):
         ``ws: WebSocket[Received, Sent]``.
         """
         self._micropie.find_roots()
-        build = import_module("micropie.openapi.built").build_asyncapi
+        build = import_module("micropie.openapi.pages").build_asyncapi
         document: dict[str, Any] = build(self, self._micropie.docs, title, version)
         return document
 

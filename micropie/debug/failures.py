@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import traceback
 from difflib import get_close_matches
 from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
-import micropie
 from micropie._core.errors import is_framework
 from micropie._core.http import Exchange, RouteInfo
 from micropie._core.on_demand import by_name
@@ -80,7 +80,7 @@ def _of_call(failure: BaseException, text: str) -> str:
     owner, name = found.groups() if found is not None else (None, "")
     *_, (frame, _) = traceback.walk_tb(failure.__traceback__)
     first = owner or name
-    called = frame.f_globals.get(first) or getattr(micropie, first, None)
+    called = frame.f_globals.get(first) or getattr(sys.modules["micropie"], first, None)
     if owner is not None and name != "__init__":
         called = getattr(called, name, None)
     if not is_framework(getattr(called, "__module__", None)):

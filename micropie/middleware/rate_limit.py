@@ -257,6 +257,13 @@ class RateLimit(FlowMiddleware):
             f"{self._limit}/{float(self._per)}:{hashlib.sha256(parts.encode()).hexdigest()[:16]}:"
         )
 
+    def kept_in_memory(self, app: App) -> dict[str, str]:
+        """Return advice for several workers if this process counts an application's requests in its
+        memory; see ``micropie check``.
+        """
+        is_shared = not isinstance(self._find_store(app)[0], MemoryRates)
+        return {} if is_shared else {"rate limits": 'write App(rates=RedisRates("redis://..."))'}
+
     def after(self, request: Request, response: Response) -> None:
         """Add the headers that describe the quota."""
         quota: Quota | None = vars(request).get(_QUOTA)

@@ -85,7 +85,7 @@ def _text_of(lines: object) -> dict[str, object]:
     return {"type": "string", "contentMediaType": _LINES, "contentSchema": lines}
 
 
-def build_document(app: App, docs: Docs) -> dict[str, Any]:
+def build_document(app: App, docs: Docs) -> Schema:
     """Return the OpenAPI document of an application and the applications inside it. Paths and
     handlers' names are relative to ``app``.
     """
@@ -96,7 +96,7 @@ def build_document(app: App, docs: Docs) -> dict[str, Any]:
     for entry in inspector.routes():
         if not entry.hidden:
             builder.add(entry)
-    document: dict[str, Any] = {"openapi": f"{docs.openapi}.0", "info": info_of(app, docs)}
+    document: Schema = {"openapi": f"{docs.openapi}.0", "info": info_of(app, docs)}
     servers = docs.servers or ([quote(prefix)] if prefix else ())
     if servers:
         document["servers"] = [{"url": url} for url in servers]
@@ -121,7 +121,7 @@ def build_document(app: App, docs: Docs) -> dict[str, Any]:
         document["components"] = {
             name: dict(sorted(found.items())) for name, found in components.items() if found
         }
-    finite: dict[str, Any] = without_infinities(with_short_names(document))
+    finite: Schema = without_infinities(with_short_names(document))
     return finite
 
 
@@ -239,7 +239,7 @@ class Builder:
         parameters = [one for one in parameters if not _is_ignored(one)]
         security = self._security(application)
         if route.reads_body and method not in _WITHOUT_BODY:
-            body: dict[str, Any] | None = _read_by_the_handler(documented.entry)
+            body: Schema | None = _read_by_the_handler(documented.entry)
         else:
             body = self._body(application, sorted_inputs)
         kinds = [] if body is None else [*body["content"]]
@@ -350,7 +350,7 @@ class Builder:
             return schema
         return {**schema, "default": value}
 
-    def _body(self, application: Application, sorted_inputs: Sorted) -> dict[str, Any] | None:
+    def _body(self, application: Application, sorted_inputs: Sorted) -> Schema | None:
         """Return OpenAPI's description of the body.
 
         If the application's errors are JSON, the description lists only JSON, although forms are
@@ -399,7 +399,7 @@ class Builder:
         stated: int | None,
         *,
         is_304: bool,
-    ) -> tuple[dict[str, list[dict[str, Any]]], bool]:
+    ) -> tuple[dict[str, list[Schema]], bool]:
         """Return two values: the responses for the types in ``results``, grouped by status; and
         whether the handler has no other responses.
 
@@ -407,7 +407,7 @@ class Builder:
         None is sent as a 304.
         """
         found, is_known = _by_status(results, stated)
-        answers: dict[str, list[dict[str, Any]]] = {}
+        answers: dict[str, list[Schema]] = {}
         for number, kinds in found.items():
             structures = tuple(filter(_is_structure, kinds))
             others = [one for one in kinds if one not in structures and not _is_error(one)]
@@ -425,7 +425,7 @@ class Builder:
                     status, response = described
                     same = answers.setdefault(status, [])
                     is_null = annotation is NoneType and any(map(_is_json, same))
-                    null: dict[str, Any] = {"content": {_JSON: {"schema": self.answers.of(None)}}}
+                    null: Schema = {"content": {_JSON: {"schema": self.answers.of(None)}}}
                     same.append({**response, **(null if is_null else {})})
         return answers, is_known
 
@@ -463,7 +463,7 @@ class Builder:
     def _add_errors(
         self,
         documented: _DocumentedRoute,
-        responses: dict[str, dict[str, Any]],
+        responses: dict[str, Schema],
         errors: Mapping[str, str],
     ) -> None:
         application = documented.application
@@ -489,14 +489,14 @@ class Builder:
 
     def _handled(
         self, documented: _DocumentedRoute, number: int, sentence: str
-    ) -> tuple[dict[str, dict[str, Any]], str | None]:
+    ) -> tuple[dict[str, Schema], str | None]:
         """Return the responses that the application's error handlers send for errors with the
         status ``number``. The keys are the statuses of these responses. Also return a sentence that
         describes the errors that micropie handles itself, or None if there are none.
 
         A response of unknown type is described like micropie's own error response.
         """
-        responses: dict[str, dict[str, Any]] = {}
+        responses: dict[str, Schema] = {}
         for key, results in documented.application.error_results(number):
             answers, is_known = self._answers(documented, results, number, is_304=False)
             if not is_known or any(TypeInfo(one).answer[0] is None for one in results):
@@ -734,7 +734,7 @@ def _by_status(
     return found, is_known
 
 
-def _add_content(known: dict[str, Any], answer: Mapping[str, Any]) -> None:
+def _add_content(known: Schema, answer: Mapping[str, Any]) -> None:
     """Add to a response the bodies of another response with the same status.
 
     The application's own bodies come first, because most generated clients read only the first one.
@@ -743,11 +743,11 @@ def _add_content(known: dict[str, Any], answer: Mapping[str, Any]) -> None:
         known["content"] = {**known.get("content", {}), **answer["content"]}
 
 
-def _is_json(answer: dict[str, Any]) -> bool:
+def _is_json(answer: Schema) -> bool:
     return _JSON in answer.get("content", ())
 
 
-def _any_of(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _any_of(answers: Sequence[Schema]) -> Schema:
     """Return one description for several responses with the same status."""
     contents: dict[str, list[Schema]] = {}
     for answer in answers:
@@ -791,7 +791,7 @@ def _challenges(application: Application) -> bool:
     )
 
 
-def _read_by_the_handler(entry: RouteEntry) -> dict[str, Any]:
+def _read_by_the_handler(entry: RouteEntry) -> Schema:
     """Return OpenAPI's description of the body for a handler with ``@reads_body``: a form with any
     fields if the handler calls ``parts``, otherwise bytes of any type.
     """

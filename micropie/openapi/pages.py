@@ -1,6 +1,6 @@
-"""The routes of ``App(docs=True)``: the document, and a page of Swagger UI, with the files of
-micropie-swagger-ui or ``Docs(assets=...)``. The routes of ``Docs(asyncapi=...)`` are in
-``channels_page.py``.
+"""``App.openapi`` and ``App.asyncapi``, and the routes of ``App(docs=True)``: the document, and a
+page of Swagger UI, with the files of micropie-swagger-ui or ``Docs(assets=...)``. The routes of
+``Docs(asyncapi=...)`` are in ``channels_page.py``.
 
 The page has no inline script or style, so it works with a Content-Security-Policy of ``default-src
 'self'``. Swagger UI's icons are ``data:`` URLs, so they need ``img-src 'self' data:`` too.
@@ -9,6 +9,7 @@ The page has no inline script or style, so it works with a Content-Security-Poli
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from importlib.util import find_spec
 from os import PathLike
@@ -166,6 +167,23 @@ def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
     for place, function in found_at.items():
         App.route(app, place, ["GET"])(function)
     return docs
+
+
+def build_openapi(app: App, docs: Docs | None, title: str | None, version: str | None) -> Schema:
+    """Return the document of ``App.openapi``. ``docs``: that of ``App(docs=...)``, or None."""
+    return build_document(app, _titled(docs or Docs(), title, version))
+
+
+def build_asyncapi(app: App, docs: Docs | None, title: str | None, version: str | None) -> Schema:
+    """Return the document of ``App.asyncapi``."""
+    # imported here, because few applications need it
+    from micropie.openapi.asyncapi import build_channels
+
+    return build_channels(app, _titled(docs or Docs(), title, version))
+
+
+def _titled(docs: Docs, title: str | None, version: str | None) -> Docs:
+    return replace(docs, title=title or docs.title, version=version or docs.version)
 
 
 def _channel_routes(app: App, docs: Docs) -> dict[str, Callable[..., object]]:

@@ -300,7 +300,7 @@ class Schemas:
         return {}
 
 
-def _add_formats(info: Any, schema: Schema, components: dict[str, Any], done: set[str]) -> None:
+def _add_formats(info: Any, schema: Schema, components: Schema, done: set[str]) -> None:
     """Add the formats of datetimes and times, which msgspec omits if the time zone is optional.
     Also shorten the descriptions of micropie's own types.
 

@@ -11,7 +11,6 @@ from types import CodeType
 from micropie import App
 from micropie.channels import Channels
 from micropie.extensions import Application, Inspector, RouteEntry
-from micropie.middleware import MemoryRates, RateLimit
 from micropie.sessions import InMemorySessionBackend
 
 
@@ -43,10 +42,8 @@ def in_memory(app: App) -> dict[str, str]:
             found.setdefault("channels", 'write App(channels=RedisChannels("redis://..."))')
     # The application in a route's entry also has the hooks from the handler's decorators.
     parts: list[Application] = [*inside, *(entry.application for entry in entries)]
-    limits = [hook for one in parts for hook in one.middlewares if isinstance(hook, RateLimit)]
-    shared = inside[0].settings.rates or MemoryRates()
-    if any(isinstance(shared if one.store is None else one.store, MemoryRates) for one in limits):
-        found["rate limits"] = 'write App(rates=RedisRates("redis://..."))'
+    for hook in (hook for one in parts for hook in one.middlewares):
+        found |= getattr(hook, "kept_in_memory", lambda _: ())(app)
     return found
 
 
