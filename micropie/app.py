@@ -225,7 +225,7 @@ class App(Base[Outermost_co]):
     _micropie_class_names = frozenset[str]()
     _micropie_tree: type[Tree] = Tree
 
-    def __new__(cls: type[Self], *args: Any, **kwargs: Any) -> Self:
+    def __new__(cls: type[Self], *args: object, **kwargs: object) -> Self:
         if (
             args
             and isinstance(args[0], dict)

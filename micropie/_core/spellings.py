@@ -128,7 +128,7 @@ class AppSpellings:
         tree, names = self._micropie, SimpleNamespace(filters={}, globals={}, tests={})
         others = tree.settings.get("template_setup")
 
-        def setup(environment: Any) -> None:
+        def setup(environment: object) -> None:
             for name, values in vars(names).items():
                 getattr(environment, name).update(values)
                 setattr(names, name, getattr(environment, name))

@@ -309,6 +309,6 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
             )
         return self._mailbox.take(call)
 
-    def _value_of(self, message: Published) -> Any:
+    def _value_of(self, message: Published) -> object:
         self.channel = message.channel
         return message.value()

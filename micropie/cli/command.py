@@ -127,7 +127,7 @@ def _rest_of(parameters: Sequence[Parameter]) -> Parameter | None:
     return next((one for one in parameters if one.kind is Parameter.VAR_POSITIONAL), None)
 
 
-def _kind_of(annotation: Any) -> tuple[object, bool]:
+def _kind_of(annotation: object) -> tuple[object, bool]:
     """Return X for ``X``, ``list[X]``, ``X | None`` and ``Annotated[X, ...]``. Also return whether
     the annotation is a list.
     """

@@ -57,7 +57,7 @@ def execute(arguments: Namespace) -> int:
     return 0
 
 
-def _wait(awaitable: Awaitable[object]) -> Any:
+def _wait(awaitable: Awaitable[object]) -> object:
     """Await ``awaitable`` on the application's event loop, and return the result."""
     return run_async(lambda: awaitable)
 
@@ -65,7 +65,7 @@ def _wait(awaitable: Awaitable[object]) -> Any:
 class _Console(code.InteractiveConsole):
     """Python's console with ``await`` at the top level."""
 
-    def __init__(self, names: dict[str, Any]) -> None:
+    def __init__(self, names: dict[str, object]) -> None:
         super().__init__(names)
         self.compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         self._names = names

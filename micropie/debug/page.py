@@ -366,7 +366,7 @@ class _Repr(reprlib.Repr):
         self.maxdict = 50
         self.maxlevel = 4
 
-    def repr_instance(self, x: Any, level: int) -> str:
+    def repr_instance(self, x: object, level: int) -> str:
         try:
             return repr(x)
         except Exception as error:

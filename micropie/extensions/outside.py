@@ -99,7 +99,7 @@ class Outside:
             current.reset(token)
 
 
-def _marked(app: AppBase) -> list[Any]:
+def _marked(app: AppBase) -> list[object]:
     """Return the methods with ``@command``, in the order of their definition."""
     found = attributes_of(reversed(type(app).__mro__))
     return [getattr(app, name) for name, (_, value) in found.items() if hasattr(value, COMMAND)]
@@ -127,9 +127,9 @@ def _request(entry: RouteEntry, query: Sequence[tuple[str, str]]) -> Request:
     return Request(exchange)
 
 
-def _called(request: Request, route: Route, segments: Sequence[str]) -> Flow[Any]:
+def _called(request: Request, route: Route, segments: Sequence[str]) -> Flow[object]:
     arguments = route.bind(request, segments, {})
-    result: Any = None
+    result: object = None
     failure: Exception | None = None
     try:
         result = yield from call_handler(request, route, arguments)

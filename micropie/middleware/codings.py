@@ -64,7 +64,7 @@ def _brotli_of(module: Any) -> MakeCompressor:
 
 # For each coding: the modules that provide it, in order of preference, and a function that takes
 # the module and returns a ``MakeCompressor``.
-_OTHERS: Mapping[str, tuple[tuple[str, ...], Callable[[Any], MakeCompressor]]] = {
+_OTHERS: Mapping[str, tuple[tuple[str, ...], Callable[..., MakeCompressor]]] = {
     "zstd": (("compression.zstd", "backports.zstd"), _zstd_of),
     "br": (("brotli", "brotlicffi"), _brotli_of),
 }

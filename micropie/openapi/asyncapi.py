@@ -146,7 +146,7 @@ def _is_event_stream(annotation: object) -> bool:
     )
 
 
-def _as_draft_7(value: Any) -> Any:
+def _as_draft_7(value: object) -> Any:
     """Return a document with its schemas converted to JSON Schema draft 7, which AsyncAPI uses."""
     if isinstance(value, list):
         return [*map(_as_draft_7, value)]

@@ -734,7 +734,7 @@ def _by_status(
     return found, is_known
 
 
-def _add_content(known: Schema, answer: Mapping[str, Any]) -> None:
+def _add_content(known: Schema, answer: Schema) -> None:
     """Add to a response the bodies of another response with the same status.
 
     The application's own bodies come first, because most generated clients read only the first one.

@@ -127,7 +127,7 @@ def without_none(hint: Hint) -> tuple[Hint, bool]:
     return hint, False
 
 
-def united(hint: Hint) -> tuple[Any, ...]:
+def united(hint: Hint) -> tuple[object, ...]:
     """Return the members of a union. For any other annotation, return a tuple with only the
     annotation.
     """

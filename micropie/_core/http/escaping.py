@@ -30,9 +30,9 @@ class Template(Protocol):
     """The part of Python 3.14's template strings (PEP 750) used here: ``t"<p>{name}</p>"``."""
 
     @property
-    def interpolations(self) -> Sequence[Any]: ...
+    def interpolations(self) -> Sequence[object]: ...
 
-    def __iter__(self) -> Iterator[Any]: ...
+    def __iter__(self) -> Iterator[object]: ...
 
 
 class _HasHtml(Protocol):
@@ -85,7 +85,9 @@ def html(pattern: LiteralString | Template | _HasHtml, *values: object, **named:
 
 
 class _Formatter(Formatter):
-    def get_value(self, key: int | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def get_value(
+        self, key: int | str, args: Sequence[object], kwargs: Mapping[str, object]
+    ) -> object:
         try:
             return super().get_value(key, args, kwargs)
         except (IndexError, KeyError):

@@ -232,7 +232,7 @@ class MessageConfig:
     bodies: Mapping[type, object]
     url_for: Callable[..., str]
     static_url: Callable[..., str]
-    resource: Callable[[Any, Any], ResourceContext[Any]]
+    resource: Callable[[Any, object], ResourceContext[Any]]
     proxy_watch: ProxyWatch
     providers: Any
     enter_in_pool: tuple[Callable[[], object], ...]
@@ -260,7 +260,7 @@ class Exchange:
     path_params: Sequence[object] = ()
     config: MessageConfig
     route: RouteInfo | None = None
-    outside: MutableMapping[str, Any]
+    outside: MutableMapping[str, object]
     """The server's scope or environ. Tools that wrap the application read the route from it."""
     id: str = ""
 
@@ -848,7 +848,7 @@ class Exchange:
         """
         raise NotImplementedError
 
-    def server_state(self) -> dict[str, Any]:
+    def server_state(self) -> dict[str, object]:
         """Return a copy of the state that the lifespan passed to the server."""
         return {}
 

@@ -265,7 +265,7 @@ def as_response(result: object, response: Response | None = None) -> Response:
     status.
     """
     response = Response() if response is None else response
-    body: Any = result
+    body = result
     if result is response:  # the handler did ``return self.response``
         body = response.body
     elif isinstance(result, Response):

@@ -60,7 +60,7 @@ class _Bridged:
         """Drop the bridge's application, because the threads that it has started don't exist in a
         forked child.
         """
-        self._application: Callable[..., Any] | None = None
+        self._application: Callable[..., object] | None = None
         self._lock = Lock()
 
     def asgi(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from anyio import Event, create_task_group, move_on_after
 
@@ -63,7 +62,7 @@ class MountedLife:
 
     async def _run(self) -> None:
         """Call the application with a lifespan scope."""
-        state: dict[str, Any] = {}
+        state: dict[str, object] = {}
         self._mount.state = state
         scope = {
             "type": "lifespan",

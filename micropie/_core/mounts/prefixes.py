@@ -46,7 +46,7 @@ class Mount:
     kind: str
     isolated: bool
     strip: bool = False
-    state: dict[str, Any] = field(default_factory=dict)
+    state: dict[str, object] = field(default_factory=dict)
     bridged: Mount | None = None
 
     def under(self, protocol: str) -> Mount:

@@ -307,9 +307,9 @@ class Config(MessageConfig):
     own_types: OwnTypes
     text_type: str
     """The default content type of str, bytes and streams."""
-    dumps: Callable[[Any], bytes]
+    dumps: Callable[[object], bytes]
     """The function that encodes a value as JSON, with the application's own encoders."""
-    bodies: dict[type, tuple[Callable[[Any], bytes], str]]
+    bodies: dict[type, tuple[Callable[..., bytes], str]]
     """For each of the most frequent types of bodies, the function that encodes the body, and the
     content type. Streams and files are not included.
     """

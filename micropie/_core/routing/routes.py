@@ -74,7 +74,7 @@ def _writer(
 
 def _bodies(
     config: Config, answers: Sequence[object], own: ResultFilter | None
-) -> dict[type, tuple[Callable[[Any], bytes], str]]:
+) -> dict[type, tuple[Callable[..., bytes], str]]:
     """Return the encoder and the content type for each type of result that is sent unfiltered."""
     row = config.dumps, JSON
     null: dict[type, Any] = {NoneType: row} if sends_null(answers) else {}

@@ -286,7 +286,7 @@ class MountRoute(OutsideRoute):
             self.config = with_marks(self.config, marks_above(mount.target))
 
     @classmethod
-    def to(cls, target: Any, prefix: str, config: Config) -> MountRoute:
+    def to(cls, target: object, prefix: str, config: Config) -> MountRoute:
         """Return a route to an application that a hook has chosen for this request."""
         return cls(Mount(prefix, target, kind_of_target(target, None), False), prefix, config)
 

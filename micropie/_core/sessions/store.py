@@ -76,7 +76,7 @@ class SessionStore:
         subject = f"the session backend {type(backend).__name__}"
         # Outages are recorded for each method separately, because a backend that is full or locked
         # can still be read.
-        self._methods: dict[str, tuple[Callable[..., Any], Kind, Outage]] = {
+        self._methods: dict[str, tuple[Callable[..., object], Kind, Outage]] = {
             name: (method, kind_of(method, otherwise), Outage(subject, f", so {name}() fails"))
             for name, method in methods.items()
             if method is not None

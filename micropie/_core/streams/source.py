@@ -292,7 +292,7 @@ class Stream:
         self.items = items
         if type(items) is FileRange:
             self.file, self.length = items, items.length
-        self.owner: Any = items if owner is None else owner
+        self.owner: object = items if owner is None else owner
         self.may_begin_empty = may_begin_empty
         self.interrupt = interrupt
         self.events = events
@@ -454,7 +454,7 @@ class LoopStream(Stream):
             shut_down = partial(TASKS.get().start_soon, self._shut_down)
             self._forget_shut_down = self.events.shutdown.add(partial(WAKERS.get().call, shut_down))
 
-    async def first_chunk(self) -> Any:
+    async def first_chunk(self) -> object:
         """Return the first chunk that is not empty, or ``END``. Call ``enter`` first."""
         self.is_advancing = True
         try:

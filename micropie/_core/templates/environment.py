@@ -62,7 +62,7 @@ class Environment(jinja2.Environment):
             )
         own = template.blocks[block]
 
-        def root(context: Context) -> Any:
+        def root(context: Context) -> object:
             # super() needs the inherited blocks, so collect them, as Jinja2 does for a whole page.
             for parent in self._parents(template, source, context):
                 for name, inherited in parent.blocks.items():
@@ -130,7 +130,7 @@ class Environment(jinja2.Environment):
             layout = layout.value
         return layout if isinstance(layout, str | nodes.Name) else None
 
-    def getattr(self, obj: Any, attribute: str) -> Any:
+    def getattr(self, obj: object, attribute: str) -> object:
         """Return an attribute or, if ``obj`` is a dict, the item with this name. For a dict, Jinja2
         itself would first raise and catch an ``AttributeError``, which is slower.
         """

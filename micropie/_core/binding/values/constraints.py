@@ -59,7 +59,7 @@ class Constraint(NamedTuple):
     name: str
     fits: Callable[[Any, Any], bool]
     words: str
-    bound: Any
+    bound: object
 
     def sentence(self, value: object) -> str:
         """Return the message that a visitor sees if ``value`` doesn't meet the constraint."""

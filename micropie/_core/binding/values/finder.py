@@ -132,7 +132,7 @@ def _members_of(hint: Hint) -> Sequence[Hint]:
         one = waiting.pop()
         if one not in members:
             members.append(one)
-            kind: Any = bare(one)[0]
+            kind, _ = bare(one)
             waiting += united(kind)
             if getattr(kind, "__pydantic_root_model__", False):
                 waiting.append(fields_of(kind)[0].hint)

@@ -78,7 +78,7 @@ class ReceivedBody:
     is_large = False
     """Whether the body is so large that it is parsed in a thread."""
 
-    by_place: Sequence[tuple[str, Any]] = ()
+    by_place: Sequence[tuple[str, object]] = ()
     """The values that have names: the form's fields and its files, or the top level of JSON, each
     with the name of its place: "form", "file" or "json".
     """

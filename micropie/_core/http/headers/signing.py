@@ -37,12 +37,12 @@ class Signer:
     Raises ``SetupError`` if itsdangerous is not installed, and for a secret that could be guessed.
     """
 
-    def __init__(self, secret: Secret, salt: str, user: str, serializer: Any = None) -> None:
+    def __init__(self, secret: Secret, salt: str, user: str, serializer: object = None) -> None:
         if itsdangerous is None:
             raise SetupError(
                 f'{user} needs itsdangerous: pip install "micropie-dual[itsdangerous]"'
             )
-        keys: Any = [secret] if isinstance(secret, str | bytes) else secret
+        keys = [secret] if isinstance(secret, str | bytes) else secret
         if (
             not isinstance(keys, list | tuple)
             or not keys
