@@ -41,13 +41,20 @@ if TYPE_CHECKING:
     from micropie.debug.page import error_page, not_found_page, warn_of_attribute
     from micropie.debug.source import paths_of_hooks
 
-# fmt: off
 __all__ = [
-    "KEY_PATH", "KEY_VARIABLE", "add_key_page", "application_errors", "debug_key",
-    "error_page", "may_see_debug_pages", "not_found_page", "paths_of_hooks", "session_change",
-    "source_notes", "warn_of_attribute",
+    "KEY_PATH",
+    "KEY_VARIABLE",
+    "add_key_page",
+    "application_errors",
+    "debug_key",
+    "error_page",
+    "may_see_debug_pages",
+    "not_found_page",
+    "paths_of_hooks",
+    "session_change",
+    "source_notes",
+    "warn_of_attribute",
 ]
-# fmt: on
 
 # Imported on first use, because the core imports the advisor from this package even if no debug
 # pages are needed.

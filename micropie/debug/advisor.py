@@ -52,14 +52,24 @@ if TYPE_CHECKING:
         review_websocket_result,
     )
 
-# fmt: off
 __all__ = [
-    "add_hint", "application_errors", "debug_page", "review_application", "review_check",
-    "review_error_handler", "review_missing_file", "review_provided", "review_redirect",
-    "review_response", "review_result", "review_session", "review_site", "review_websocket_result",
-    "session_change", "source_notes",
+    "add_hint",
+    "application_errors",
+    "debug_page",
+    "review_application",
+    "review_check",
+    "review_error_handler",
+    "review_missing_file",
+    "review_provided",
+    "review_redirect",
+    "review_response",
+    "review_result",
+    "review_session",
+    "review_site",
+    "review_websocket_result",
+    "session_change",
+    "source_notes",
 ]
-# fmt: on
 
 # Imported when the core first calls one of these functions.
 __getattr__, __dir__ = names_on_demand(

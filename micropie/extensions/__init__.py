@@ -42,10 +42,22 @@ else:
         },
     )
 
-# fmt: off
 __all__ = [
-    "Application", "Inspector", "Outage", "Outside", "RedisClient", "RouteEntry", "Sentence",
-    "TaskWaiter", "TypeInfo", "add_route", "current_shutdown", "dumps", "is_on_loop",
-    "is_on_this_machine", "loads", "notify_after_fork", "run_gunicorn",
+    "Application",
+    "Inspector",
+    "Outage",
+    "Outside",
+    "RedisClient",
+    "RouteEntry",
+    "Sentence",
+    "TaskWaiter",
+    "TypeInfo",
+    "add_route",
+    "current_shutdown",
+    "dumps",
+    "is_on_loop",
+    "is_on_this_machine",
+    "loads",
+    "notify_after_fork",
+    "run_gunicorn",
 ]
-# fmt: on

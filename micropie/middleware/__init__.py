@@ -42,16 +42,41 @@ if TYPE_CHECKING:
     from micropie.middleware.tracing import Tracing
     from micropie.middleware.trusted_hosts import TrustedHosts
 
-# fmt: off
 __all__ = [
-    "AccessLog", "BasicAuth", "BearerAuth", "CORSMiddleware", "CSRFMiddleware", "Call", "Compress",
-    "ConcurrencyLimit", "FlowMiddleware", "HttpMiddleware", "LoadShedding", "MemoryRates",
-    "ProxyHeaders", "Quota", "RateLimit", "RateStore", "RedisRates", "RequestId", "RequestIdFilter",
-    "SecurityDefaults", "SecurityHeaders", "ServiceThreads", "Threads", "Timeout", "TookTooLong",
-    "Tracing", "TrustedHosts", "WebSocketMiddleware", "call", "call_within", "csrf_token",
-    "ends_with_client", "kind_of",
+    "AccessLog",
+    "BasicAuth",
+    "BearerAuth",
+    "CORSMiddleware",
+    "CSRFMiddleware",
+    "Call",
+    "Compress",
+    "ConcurrencyLimit",
+    "FlowMiddleware",
+    "HttpMiddleware",
+    "LoadShedding",
+    "MemoryRates",
+    "ProxyHeaders",
+    "Quota",
+    "RateLimit",
+    "RateStore",
+    "RedisRates",
+    "RequestId",
+    "RequestIdFilter",
+    "SecurityDefaults",
+    "SecurityHeaders",
+    "ServiceThreads",
+    "Threads",
+    "Timeout",
+    "TookTooLong",
+    "Tracing",
+    "TrustedHosts",
+    "WebSocketMiddleware",
+    "call",
+    "call_within",
+    "csrf_token",
+    "ends_with_client",
+    "kind_of",
 ]
-# fmt: on
 
 TookTooLong.__module__ = __name__  # show the public module in documentation and tracebacks
 

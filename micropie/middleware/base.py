@@ -17,10 +17,18 @@ from micropie._core.flow import FlowMiddleware, HttpMiddleware, WebSocketMiddlew
 # number of labels.
 STANDARD_METHODS: Final = frozenset(HTTPMethod) | {"QUERY"}
 
-# fmt: off
 __all__ = [
-    "STANDARD_METHODS", "Call", "Flow", "FlowMiddleware", "HttpMiddleware", "ServiceThreads",
-    "Threads", "TookTooLong", "WebSocketMiddleware", "call", "call_within", "kind_of",
+    "STANDARD_METHODS",
+    "Call",
+    "Flow",
+    "FlowMiddleware",
+    "HttpMiddleware",
+    "ServiceThreads",
+    "Threads",
+    "TookTooLong",
+    "WebSocketMiddleware",
+    "call",
+    "call_within",
+    "kind_of",
     "takes",
 ]
-# fmt: on

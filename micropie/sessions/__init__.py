@@ -30,12 +30,16 @@ if TYPE_CHECKING:
     from micropie.sessions.signed_cookie import SignedCookieSessionBackend
     from micropie.sessions.sqlite import SQLiteSessionBackend
 
-# fmt: off
 __all__ = [
-    "Changes", "InMemorySessionBackend", "RedisSessionBackend", "SQLiteSessionBackend", "Session",
-    "SessionBackend", "SessionStore", "SignedCookieSessionBackend",
+    "Changes",
+    "InMemorySessionBackend",
+    "RedisSessionBackend",
+    "SQLiteSessionBackend",
+    "Session",
+    "SessionBackend",
+    "SessionStore",
+    "SignedCookieSessionBackend",
 ]
-# fmt: on
 
 # These modules are imported on first use, because an optional dependency may be missing, or take
 # longer to import than all of micropie.

@@ -41,10 +41,17 @@ from micropie.testing.errors import (
 from micropie.testing.requests import make_request
 from micropie.testing.websocket import WebSocketSession
 
-# fmt: off
 __all__ = [
-    "AppTimeout", "AsyncTestClient", "AsyncWebSocketSession", "ClientDisconnected", "ClientError",
-    "LifespanFailed", "ProtocolViolation", "TestClient", "WebSocketClosed", "WebSocketRefused",
-    "WebSocketSession", "make_request",
+    "AppTimeout",
+    "AsyncTestClient",
+    "AsyncWebSocketSession",
+    "ClientDisconnected",
+    "ClientError",
+    "LifespanFailed",
+    "ProtocolViolation",
+    "TestClient",
+    "WebSocketClosed",
+    "WebSocketRefused",
+    "WebSocketSession",
+    "make_request",
 ]
-# fmt: on

@@ -27,12 +27,15 @@ if TYPE_CHECKING:
     from micropie.wsgi.state import WSGIState
     from micropie.wsgi.steps import perform
 
-# fmt: off
 __all__ = [
-    "WSGIExchange", "WSGIState", "open_server", "perform", "run_gunicorn", "serve_http",
+    "WSGIExchange",
+    "WSGIState",
+    "open_server",
+    "perform",
+    "run_gunicorn",
+    "serve_http",
     "start_and_serve",
 ]
-# fmt: on
 
 __getattr__, __dir__ = names_on_demand(
     __name__,

@@ -29,13 +29,36 @@ from micropie._core.tree import Tree
 
 FRAMEWORK.add(__name__.partition(".")[0])
 
-# fmt: off
 __all__ = [
-    "Config", "EncodedAnswer", "Exchange", "FileRange", "GivenStatus", "Limits", "MountRoute",
-    "MultipartParser", "OutsideRoute", "RaisedAnswer", "RawBody", "RouteMatch",
-    "Site", "ThreadStream", "Tree", "WSGICall", "check_size", "checked_base", "checked_headers",
-    "codec_of", "content_type", "current", "deleting_cookie", "environ_of", "kind_of_target",
-    "marked_layer", "parse_cookies", "redirect_response", "select", "slots_of",
+    "Config",
+    "EncodedAnswer",
+    "Exchange",
+    "FileRange",
+    "GivenStatus",
+    "Limits",
+    "MountRoute",
+    "MultipartParser",
+    "OutsideRoute",
+    "RaisedAnswer",
+    "RawBody",
+    "RouteMatch",
+    "Site",
+    "ThreadStream",
+    "Tree",
+    "WSGICall",
+    "check_size",
+    "checked_base",
+    "checked_headers",
+    "codec_of",
+    "content_type",
+    "current",
+    "deleting_cookie",
+    "environ_of",
+    "kind_of_target",
+    "marked_layer",
+    "parse_cookies",
+    "redirect_response",
+    "select",
+    "slots_of",
     "validators_of",
 ]
-# fmt: on

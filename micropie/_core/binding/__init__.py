@@ -46,14 +46,34 @@ from micropie._core.on_demand import names_on_demand
 if TYPE_CHECKING:
     from micropie._core.binding.signatures.messages import Messages
 
-# fmt: off
 __all__ = [
-    "Body", "BoundParameter", "Converter", "Cookie", "Form", "Header", "Message", "Messages",
-    "OwnTypes", "Plan", "Query", "ResultFilter", "answer_parts", "answers_of", "as_it_is",
-    "converter_for", "declared_source", "is_adapted", "is_key", "is_structure", "items_of",
-    "provider_keys", "python_call_of", "result_filter", "sends_null", "type_name",
+    "Body",
+    "BoundParameter",
+    "Converter",
+    "Cookie",
+    "Form",
+    "Header",
+    "Message",
+    "Messages",
+    "OwnTypes",
+    "Plan",
+    "Query",
+    "ResultFilter",
+    "answer_parts",
+    "answers_of",
+    "as_it_is",
+    "converter_for",
+    "declared_source",
+    "is_adapted",
+    "is_key",
+    "is_structure",
+    "items_of",
+    "provider_keys",
+    "python_call_of",
+    "result_filter",
+    "sends_null",
+    "type_name",
     "without_aliases",
 ]
-# fmt: on
 
 __getattr__, __dir__ = names_on_demand(__name__, {"signatures.messages": "Messages"})

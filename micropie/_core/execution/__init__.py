@@ -87,17 +87,48 @@ if TYPE_CHECKING:
     from micropie._core.execution.once import Once
     from micropie._core.execution.watchdog import loop_lag, watch_loop
 
-# fmt: off
 __all__ = [
-    "AHEAD", "CLEAN_UP_WITHIN", "LEAVE_WITHIN", "TASKS", "WAKERS", "Action", "AsyncAction",
-    "LoopFuture", "LoopLocal", "LoopTasks", "Once", "Result", "SingleWaiterEvent", "Slots",
-    "StandingQueue", "TaskWaiter", "TookTooLong", "after_fork_in_child", "available_cpus",
-    "await_in_background", "await_in_def", "background_loop", "contained", "current",
-    "entered_on_loop", "failure_of", "in_thread", "is_being_cancelled", "is_on_loop", "loop_lag",
-    "notify_after_fork", "refuse_greenlets", "run_async", "run_in_context", "slots_of",
-    "threadsafe_scheduler", "watch_background_loops", "watch_loop", "where", "within",
+    "AHEAD",
+    "CLEAN_UP_WITHIN",
+    "LEAVE_WITHIN",
+    "TASKS",
+    "WAKERS",
+    "Action",
+    "AsyncAction",
+    "LoopFuture",
+    "LoopLocal",
+    "LoopTasks",
+    "Once",
+    "Result",
+    "SingleWaiterEvent",
+    "Slots",
+    "StandingQueue",
+    "TaskWaiter",
+    "TookTooLong",
+    "after_fork_in_child",
+    "available_cpus",
+    "await_in_background",
+    "await_in_def",
+    "background_loop",
+    "contained",
+    "current",
+    "entered_on_loop",
+    "failure_of",
+    "in_thread",
+    "is_being_cancelled",
+    "is_on_loop",
+    "loop_lag",
+    "notify_after_fork",
+    "refuse_greenlets",
+    "run_async",
+    "run_in_context",
+    "slots_of",
+    "threadsafe_scheduler",
+    "watch_background_loops",
+    "watch_loop",
+    "where",
+    "within",
 ]
-# fmt: on
 
 # Import these modules on first use: many sites don't need them, and importing them takes longer
 # than importing the rest of ``execution``.

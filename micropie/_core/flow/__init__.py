@@ -43,14 +43,29 @@ if TYPE_CHECKING:
         run_mount_guards,
     )
 
-# fmt: off
 __all__ = [
-    "UNDER_ASGI", "UNDER_WSGI", "CloseInfo", "FlowMiddleware", "Hook", "HttpMiddleware",
-    "Lifecycle", "Lifespan", "LifespanContext", "Startable", "WebSocketMiddleware", "call_handler",
-    "cleanup", "close_resources", "converse", "end_resources", "lifespan_opener",
-    "log_lifecycle_failure", "log_request_failure", "respond", "run_mount_guards",
+    "UNDER_ASGI",
+    "UNDER_WSGI",
+    "CloseInfo",
+    "FlowMiddleware",
+    "Hook",
+    "HttpMiddleware",
+    "Lifecycle",
+    "Lifespan",
+    "LifespanContext",
+    "Startable",
+    "WebSocketMiddleware",
+    "call_handler",
+    "cleanup",
+    "close_resources",
+    "converse",
+    "end_resources",
+    "lifespan_opener",
+    "log_lifecycle_failure",
+    "log_request_failure",
+    "respond",
+    "run_mount_guards",
 ]
-# fmt: on
 
 __getattr__, __dir__ = names_on_demand(
     __name__, {"websocket": "CloseInfo cleanup converse run_mount_guards"}

@@ -52,13 +52,27 @@ if TYPE_CHECKING:
     from micropie._core.streams.events import EventStream, event, follow_events
     from micropie._core.streams.threaded import MadeAhead
 
-# fmt: off
 __all__ = [
-    "CHUNKS_PER_CHECK", "END", "FILE_CHUNK", "HEART_BEAT", "LEFT", "PART_CHUNK", "EventStream",
-    "FileRange", "LoopStream", "MadeAhead", "ShutdownSignal", "Stream", "ThreadStream", "as_bytes",
-    "current_shutdown", "event", "follow_events", "is_stream", "stream_of",
+    "CHUNKS_PER_CHECK",
+    "END",
+    "FILE_CHUNK",
+    "HEART_BEAT",
+    "LEFT",
+    "PART_CHUNK",
+    "EventStream",
+    "FileRange",
+    "LoopStream",
+    "MadeAhead",
+    "ShutdownSignal",
+    "Stream",
+    "ThreadStream",
+    "as_bytes",
+    "current_shutdown",
+    "event",
+    "follow_events",
+    "is_stream",
+    "stream_of",
 ]
-# fmt: on
 
 __getattr__, __dir__ = names_on_demand(
     __name__, {"events": "EventStream event follow_events", "threaded": "MadeAhead"}

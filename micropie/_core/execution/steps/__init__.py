@@ -57,15 +57,46 @@ if TYPE_CHECKING:
     from micropie._core.execution.steps.one_task import in_one_task
     from micropie._core.execution.steps.redis_client import RedisClient
 
-# fmt: off
 __all__ = [
-    "ANSWER", "AWAIT", "CALL", "CHUNK", "CLOSE", "HANDLER", "INLINE", "IO", "ON_LOOP", "RECEIVE",
-    "RECEIVE_STEP", "RELEASE", "AnyStep", "Call", "Completed", "Ends", "Flow", "Kind", "Outage",
-    "ReceiveStep", "RedisClient", "ResourceContext", "Resources", "RunningGenerator", "Step",
-    "Task", "awaited", "call", "call_each", "call_within", "in_one_task", "itself", "kind_of",
-    "no_function", "result_of", "run_tasks", "start_tasks", "wait_for_tasks",
+    "ANSWER",
+    "AWAIT",
+    "CALL",
+    "CHUNK",
+    "CLOSE",
+    "HANDLER",
+    "INLINE",
+    "IO",
+    "ON_LOOP",
+    "RECEIVE",
+    "RECEIVE_STEP",
+    "RELEASE",
+    "AnyStep",
+    "Call",
+    "Completed",
+    "Ends",
+    "Flow",
+    "Kind",
+    "Outage",
+    "ReceiveStep",
+    "RedisClient",
+    "ResourceContext",
+    "Resources",
+    "RunningGenerator",
+    "Step",
+    "Task",
+    "awaited",
+    "call",
+    "call_each",
+    "call_within",
+    "in_one_task",
+    "itself",
+    "kind_of",
+    "no_function",
+    "result_of",
+    "run_tasks",
+    "start_tasks",
+    "wait_for_tasks",
 ]
-# fmt: on
 
 # Import these modules on first use: many sites don't need them, and importing them takes longer
 # than importing the rest of ``steps``.

@@ -56,13 +56,27 @@ if TYPE_CHECKING:
         boundary_of,
     )
 
-# fmt: off
 __all__ = [
-    "BATCH", "CHUNK", "MAX_FILENAME", "MOST_PIECES", "MULTIPART", "Limits", "MultipartParser",
-    "Nested", "NewFile", "PartHead", "PartParser", "UploadFile", "boundary_of", "nested",
-    "parse_query", "require_utf8", "rows", "safe_filename", "text_of",
+    "BATCH",
+    "CHUNK",
+    "MAX_FILENAME",
+    "MOST_PIECES",
+    "MULTIPART",
+    "Limits",
+    "MultipartParser",
+    "Nested",
+    "NewFile",
+    "PartHead",
+    "PartParser",
+    "UploadFile",
+    "boundary_of",
+    "nested",
+    "parse_query",
+    "require_utf8",
+    "rows",
+    "safe_filename",
+    "text_of",
 ]
-# fmt: on
 
 # This module is imported on first use, because many sites don't need it.
 __getattr__, __dir__ = names_on_demand(
