@@ -139,7 +139,7 @@ def routes(count: int, options: Options) -> Figures:
 
 
 def _routes(make: Callable[[], App], kind: str, last: Case, options: Options) -> Figures:
-    """Return the processor's time from the definition to the end of the start-up, and the time to
+    """Return the processor's time from the definition to the end of the startup, and the time to
     find the last route.
 
     The processor's, as a pause would count in full: this is done once, and not in rounds.

@@ -45,7 +45,7 @@ HEADERS = {
 }
 ASGI_VERSIONS = {"version": "3.0", "spec_version": "2.3"}
 PIECE = 64 * 1024  # bytes that uvicorn passes on at once
-PATIENCE = 10.0  # seconds for one checked answer, a start-up or a shutdown; each takes milliseconds
+PATIENCE = 10.0  # seconds for one checked answer, a startup or a shutdown; each takes milliseconds
 
 
 class Unavailable(Exception):
@@ -271,7 +271,7 @@ class Lifespan:
 
     async def _exchange(self, kind: str) -> None:
         assert self.task is not None
-        if self.task.done():  # ended at start-up: it has no lifespan
+        if self.task.done():  # ended at startup: it has no lifespan
             return
         self.inbox.put_nowait({"type": kind})
         reply = asyncio.ensure_future(self.outbox.get())
@@ -291,7 +291,7 @@ class Lifespan:
 class AsgiWorld:
     """Calls applications inside one running event loop, one request after the other.
 
-    Without ``lifespan`` it is a server that has none: no start-up, and no state in the scope.
+    Without ``lifespan`` it is a server that has none: no startup, and no state in the scope.
     """
 
     def __init__(self, loop: str = "asyncio", *, lifespan: bool = True) -> None:
@@ -428,7 +428,7 @@ class WsgiWorld:
     """Calls applications in the main thread, as a sync worker does."""
 
     def start(self, app: WsgiApp) -> None:
-        """Do nothing: WSGI has no start-up.
+        """Do nothing: WSGI has no startup.
 
         The check triggers what an application does at its first request.
         """

@@ -1,4 +1,4 @@
-"""The web interface of Glances 3, which is written on Bottle, with our module in the place of
+"""The web interface of Glances 3, which is written on Bottle, with our module instead of
 Bottle.
 """
 

@@ -1,4 +1,4 @@
-"""pypiserver, an index of packages that is written on Bottle, with our module in the place of its
+"""pypiserver, an index of packages that is written on Bottle, with our module instead of its
 copy of Bottle.
 """
 

@@ -1,4 +1,4 @@
-"""rdiffweb, a site for backups that is written on CherryPy, with our module in the place of
+"""rdiffweb, a site for backups that is written on CherryPy, with our module instead of
 CherryPy.
 
 It brings tools, plugins, a dispatcher, a toolbox and a storage of sessions of its own.

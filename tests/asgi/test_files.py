@@ -125,7 +125,7 @@ def test_R40_R63_a_client_that_leaves(place: Path, backend: str, at: int) -> Non
 
 
 class Truncates(Sending):
-    """The file becomes shorter when its head is sent."""
+    """The file becomes shorter when the response starts."""
 
     place: Path
 

@@ -233,5 +233,5 @@ def test_R61_ten_thousand_schedules_leave_nothing_behind(
     run(backend, follow_all, together, with_lifespan)
     # what other tests have left may open some, too
     until(lambda: len(os.listdir("/proc/self/fd")) <= before)
-    # and idle threads of theirs end within seconds
+    # and their idle threads end within seconds
     until(lambda: threading.active_count() <= MOST_THREADS)

@@ -1,5 +1,5 @@
-"""What text and JSON become for each annotation, and what the client is told when they don't
-fit.
+"""What text and JSON become for each annotation, and which errors
+the client gets.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Form classes: every field that does not fit is told at once, in words for visitors, with what was
+"""Form classes: every invalid field is reported at once, in words for visitors, with what was
 typed.
 """
 

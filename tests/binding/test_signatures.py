@@ -1643,7 +1643,7 @@ def test_R28_each_value_is_checked_once_whatever_unions_there_are() -> None:
 
 
 def test_R28_annotations_are_not_read_again_for_each_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A body of a megabyte may contain 300,000 empty arrays in the place of structures."""
+    """A body of a megabyte may contain 300,000 empty arrays instead of structures."""
     reads, counts = list[object](), []
 
     def read(hint: object) -> tuple[object, bool]:

@@ -441,7 +441,7 @@ def test_a_server_that_has_become_silent_is_lost(
 def test_R57_a_connection_that_leads_nowhere_is_changed_as_soon_as_another_one_is_answered(
     redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Long before a server that does not answer is given up."""
+    """Long before micropie gives up a server that does not respond."""
     monkeypatch.setattr(redischannels, "SILENCE", 0.3)
     monkeypatch.setattr(redischannels, "ANSWER_WITHIN", 3600.0)
     with Forwarder(int(redis_url.rpartition(":")[2].partition("/")[0])) as forwarder:

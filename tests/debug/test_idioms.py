@@ -438,7 +438,7 @@ GET / -> there is no route named 'other', but there are: index
 # Flask: static files without their directory
     def index(self): return self.static_url('site.css')
 GET / -> there are: index; write app.static("/static", "static")
-# any: a function in the place of its events
+# any: a function instead of its events
     def index(self): return EventStream(self._ticks)
     def _ticks(self): ...
 GET / -> : write _ticks()
@@ -703,7 +703,7 @@ GET /x -> An error handler takes the request as a parameter: def missing(request
 # CherryPy: an upload whose form is none
     def index(self, pie=''): return pie.filename
 GET /?pie=a.png -> Annotate the parameter with UploadFile, and give the form enctype="multipart/form-data".
-# CherryPy: an object that is no page
+# CherryPy: an object that is not exposed
 class Clock: ...
 class Root(App):
     clock = Clock()

@@ -119,7 +119,7 @@ def psycopg_pool(_: Path) -> Iterator[Database]:
 
 
 class Shop(App):
-    """``pay`` writes, is given up, and writes again when the test says so."""
+    """``pay`` writes, is abandoned, and writes again when the test says so."""
 
     def __init__(self, database: Database, give_up: Callable[[], None]) -> None:
         super().__init__()

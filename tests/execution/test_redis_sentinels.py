@@ -42,7 +42,7 @@ from tests.support.redis_server import (
 )
 from tests.support.waiting import PATIENCE, until
 
-# Seconds within which the replica becomes the primary. A Sentinel whose machine has stood still for
+# Seconds within which the replica becomes the primary. A Sentinel whose machine was stopped for
 # two seconds changes nothing for 30 s (its TILT mode), and may meet that twice.
 FAIL_OVER_WITHIN = 3 * PATIENCE
 

@@ -1,4 +1,4 @@
-"""A Redis whose packets are lost without a word: a firewall that forgets connections, a primary
+"""A Redis whose packets are lost silently: a firewall that forgets connections, a primary
 that vanishes.
 """
 

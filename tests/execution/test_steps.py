@@ -1,4 +1,4 @@
-"""Flows without a driver; ``asgi/`` and ``wsgi/`` have tests of theirs."""
+"""Flows without a driver; ``asgi/`` and ``wsgi/`` have their own tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``App``: both protocols in one object, an author's settings, start-up and shut-down."""
+"""``App``: both protocols in one object, an author's settings, startup and shutdown."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_state_takes_attributes_and_keys() -> None:
     assert seen == (5, "x", True, False)
 
 
-# -- start-up and shut-down ------------------------------------------------------------------------
+# -- startup and shutdown ------------------------------------------------------------------------
 
 
 def test_attributes_that_handlers_change_do_not_cost_a_new_table(make_client: MakeClient) -> None:

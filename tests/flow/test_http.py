@@ -509,7 +509,7 @@ def test_a_request_is_freed_without_the_cycle_collector_under_wsgi(
 
 
 class Broken(Ends):
-    """Ways to end after the head was sent, and an answer that something follows."""
+    """Ways to end after the response has started, and a response that something follows."""
 
     def stream(self) -> Iterator[str]:
         self._keep()

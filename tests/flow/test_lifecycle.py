@@ -1,4 +1,4 @@
-"""Start-up and shut-down: order, failures, undoing; the same under the lifespan protocol and under
+"""Startup and shutdown: order, failures, undoing; the same under the lifespan protocol and under
 WSGI.
 """
 
@@ -177,7 +177,7 @@ def test_no_lifespan_at_all(make_client: MakeClient) -> None:
 
 
 class Failing(Spanned):
-    """The second of three start-up handlers fails."""
+    """The second of three startup handlers fails."""
 
     def __init__(self, log: list[str], error: BaseException, *, sync: bool = True) -> None:
         super().__init__(log)
@@ -275,7 +275,7 @@ def test_R71_what_started_is_undone_in_reverse_even_if_that_fails(
     app.last = Failing(log, RuntimeError("the cause"))
 
     def broken() -> None:
-        raise ValueError("in the shut-down")
+        raise ValueError("in the shutdown")
 
     app.inner.shutdown_handlers.insert(0, broken)  # type: ignore[attr-defined]
     assert make_client(app, lifespan=False).get("/").status_code == 500
@@ -284,7 +284,7 @@ def test_R71_what_started_is_undone_in_reverse_even_if_that_fails(
         "outer async down",
     ]  # fmt: skip
     assert "the cause" in caplog.text
-    assert "in the shut-down" in caplog.text
+    assert "in the shutdown" in caplog.text
 
 
 def test_R71_a_start_ups_error_has_no_false_context(

@@ -71,4 +71,4 @@ def test_a_handler_answers_in_the_type_that_the_client_wants(make_client: MakeCl
     document = client.get("/pie", headers={"Accept": "application/json"})
     assert (page.text, page.headers["Vary"]) == ("<p>apple", "Accept")
     assert (document.json(), document.headers["Vary"]) == ({"pie": "apple"}, "Accept")
-    assert client.get("/stream").text == "ajson"  # its head has been sent, so Vary can't change
+    assert client.get("/stream").text == "ajson"  # it has started, so Vary can't change

@@ -209,7 +209,7 @@ def test_headers_that_can_not_be_read_are_told_in_a_sentence(make_client: MakeCl
     assert seen == (404, "text/plain; charset=utf-8")
 
 
-# -- all that does not fit -------------------------------------------------------------------------
+# -- invalid values ---------------------------------------------------------------------------------
 
 
 def errors_of(client: Any, method: str, path: str, **options: Any) -> list[tuple[Any, ...]]:

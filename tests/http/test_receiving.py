@@ -63,7 +63,7 @@ from tests.wsgi.calls import get as wsgi_get
 
 MEBIBYTE = 1024 * 1024
 ROOT = Path(__file__).parent.parent.parent
-WAIT = 20.0  # seconds until something that does not come is given up
+WAIT = 20.0  # seconds until a test gives up what doesn't arrive
 
 
 class Root(App):

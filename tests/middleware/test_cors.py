@@ -195,7 +195,7 @@ class Unreachable(InMemorySessionBackend):
     blocking = True
 
     def load(self, session_id: str) -> Any:
-        raise ConnectionError("out of reach")
+        raise ConnectionError("unavailable")
 
 
 def test_so_has_the_503_of_a_session_that_is_out_of_reach(make_client: MakeClient) -> None:

@@ -87,7 +87,7 @@ def test_a_burst_after_a_pause_is_answered(client: TestClient, clock: Clock) -> 
         clock.now += 3600
         for waited in (0.0, 0.5, 5.0):
             assert ask(client, clock, waited) == 200
-    # the server stood still
+    # the server was blocked
     clock.now += 6
     assert [ask(client, clock, 5 - n / 100) for n in range(100)] == [200] * 100
 

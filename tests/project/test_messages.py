@@ -15,7 +15,8 @@ import pytest
 
 from scripts import messages
 
-ROOT = Path(__file__).parents[2]
+HERE = Path(__file__)  # has the phrases
+ROOT = HERE.parents[2]
 
 # A phrase, and what to write instead.
 PHRASES = {
@@ -53,9 +54,9 @@ PLAIN = re.compile(r"there is no \w+", re.IGNORECASE)
 
 
 def prose_of(path: Path) -> Iterator[str]:
-    """Yield the text of a page, or the strings and comments of a module."""
-    if path.suffix == ".md":
-        yield path.read_text()
+    """Yield the text of a page or a Makefile, or the strings and comments of a module."""
+    if path.suffix != ".py":
+        yield re.sub(r"\n#", "\n", path.read_text())
         return
     comment = ""
     for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
@@ -74,15 +75,23 @@ def replaced_in(text: str) -> list[str]:
     return REPLACED.findall(PLAIN.sub("", re.sub(r"\s+", " ", text)))
 
 
-@pytest.mark.parametrize(
-    "paths",
-    [
-        [*sorted((ROOT / "micropie").rglob("*.py"))],
-        [*sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*.md"))],
-    ],
-    ids=["code", "docs"],
-)
-def test_the_words_are_those_of_the_field(paths: list[Path]) -> None:
+FOLDERS = ("micropie", "compat", "tests", "benchmarks", "scripts", "docs")
+
+
+def files_of(folder: str) -> list[Path]:
+    """Return the modules and pages of a folder, but for those of its build and its environment."""
+    found = [path for kind in ("*.py", "*.md") for path in sorted((ROOT / folder).rglob(kind))]
+    built = {".venv", "build", "dist"}
+    return [path for path in found if path != HERE and built.isdisjoint(path.parts)]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_has_none_of_the_replaced_phrases(folder: str) -> None:
+    assert replaced_by_file(files_of(folder)) == {}, f"write instead: {PHRASES}"
+
+
+def test_the_makefile_and_the_pages_at_the_top_have_none_of_the_replaced_phrases() -> None:
+    paths = [ROOT / "Makefile", *sorted(ROOT.glob("*.md"))]
     assert replaced_by_file(paths) == {}, f"write instead: {PHRASES}"
 
 

@@ -71,7 +71,7 @@ CHANGES = {
     "__delitem__",
 }
 
-# Set by ``ABCMeta`` and ``Protocol`` in every class of theirs, and by OpenTelemetry's
+# Set by ``ABCMeta`` and ``Protocol`` in each of their classes, and by OpenTelemetry's
 # ``BaseInstrumentor.__new__`` in the class of its one instance.
 MADE_BY_BASES = {"_abc_impl", "_is_protocol", "_is_runtime_protocol", "_instance"}
 

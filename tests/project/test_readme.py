@@ -179,7 +179,7 @@ JSON_TEXT = re.compile(': "[^"]*"')
 
 
 def hostile(line: str) -> Iterator[tuple[str, str, str]]:
-    """Yield a documented request with markup in the place of each segment, of each value of its
+    """Yield a documented request with markup instead of each segment, of each value of its
     query and its form.
     """
     found = REQUEST.fullmatch(line)

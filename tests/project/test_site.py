@@ -494,7 +494,7 @@ def _pages_for(browser: webdriver.Chrome, question: str) -> list[str]:
     return list(dict.fromkeys(browser.execute_script(HITS)))
 
 
-# Show the article of each page in the place of this page's, with the tables in boxes that scroll,
+# Show the article of each page instead of this page's, with the tables in boxes that scroll,
 # as the theme's script does, and return the page's width, its height, and inline code that is
 # broken within a word.
 FITTING = """

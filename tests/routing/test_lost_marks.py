@@ -1,5 +1,5 @@
-"""A decorator of a route or an access check that makes no handler is a mistake, and never a 404 without a
-word.
+"""A decorator of a route or an access check that makes no handler is a mistake, and never silently
+a 404.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Kind(NamedTuple):
     has_raw_path: bool = True
     """Whether it passes the raw path on, in which ``%2F`` differs from a slash."""
     has_end: bool = True
-    """Whether a worker runs the shut-down handlers when it is told to stop."""
+    """Whether a worker runs the shutdown handlers when it is told to stop."""
     stop: signal.Signals = signal.SIGTERM
     """The signal that ends it gracefully."""
 
@@ -69,7 +69,7 @@ KINDS = {
     ),
     "hypercorn-trio": Kind("asgi", "hypercorn --bind 127.0.0.1:{port} --workers {workers} -k trio"),
     "granian-asgi": Kind("asgi", f"{_GRANIAN} --interface asgi"),
-    # Daphne has no lifespan: start-up runs before the first request, and the application does not
+    # Daphne has no lifespan: startup runs before the first request, and the application does not
     # learn of the end.
     "daphne": Kind("asgi", "daphne -b 127.0.0.1 -p {port}", has_end=False),
     "gunicorn-asgi": Kind("asgi", f"{_GUNICORN} -k asgi"),

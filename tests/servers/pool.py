@@ -1,4 +1,4 @@
-"""A pool of connections like asyncpg's, opened at start-up: it works only on the loop and in the
+"""A pool of connections like asyncpg's, opened at startup: it works only on the loop and in the
 process that opened it.
 
 ``POOL_BACKEND`` is the loop's kind, and ``POOL_DIARY`` the file where a pool says that it was

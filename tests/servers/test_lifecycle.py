@@ -1,4 +1,4 @@
-"""Start-up and shut-down under every server: once in each worker, after the fork, around all of its
+"""Startup and shutdown under every server: once in each worker, after the fork, around all of its
 requests.
 """
 

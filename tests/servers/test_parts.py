@@ -162,7 +162,7 @@ def test_R12_below_a_prefix(name: str) -> None:
 
 
 def configured(folder: Path, location: str, server: Server, port: int) -> str:
-    """Return the file of an nginx that has ``location`` in the place of that for the whole site."""
+    """Return the file of an nginx that has ``location`` instead of that for the whole site."""
     site = replaced(
         block("nginx.md", "nginx"),
         (

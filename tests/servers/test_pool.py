@@ -1,4 +1,4 @@
-"""A pool that start-up opens on the event loop serves async handlers, hooks and streams of all of
+"""A pool that startup opens on the event loop serves async handlers, hooks and streams of all of
 gunicorn's threads.
 """
 

@@ -1,4 +1,4 @@
-"""Shut-down and reload under real servers: what is being answered is answered, streams end,
+"""Shutdown and reload under real servers: what is being answered is answered, streams end,
 WebSockets hear 1001.
 
 The servers are started as docs/operation.md says.

@@ -116,7 +116,7 @@ CASES = {
     "JSON into a dataclass": Case(
         "/order", 200, JSON, ORDER, "POST", JSON_TYPE, b'{"item": "pie", "pieces": 2, "colour": "red"}'
     ),
-    "JSON that does not fit": Case(
+    "invalid JSON values": Case(
         "/order", 400, TEXT, b"pieces: Please enter a whole number.", "POST",
         {**JSON_TYPE, "Accept": "text/plain"}, b'{"item": "pie", "pieces": "two"}',
     ),
@@ -156,7 +156,7 @@ DECIDED_BY_THE_FRAMEWORK = {
     "greet", "rest of the path", "repeated", "wrong type", "missing", "surplus segment",
     "inner application", "inner default", "404", "route", "route POST", "route to a function",
     "HEAD of a route", "inline", "tuple",
-    "self.response", "form into a dataclass", "JSON into a dataclass", "JSON that does not fit", "text is not JSON (R24)",
+    "self.response", "form into a dataclass", "JSON into a dataclass", "invalid JSON values", "text is not JSON (R24)",
     "HTTPError", "error handler", "early answer",
 }  # fmt: skip
 

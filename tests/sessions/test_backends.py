@@ -297,7 +297,7 @@ def test_R43_twenty_writers_in_four_processes_lose_nothing(shared: SessionBacken
 
 def test_R43_a_slow_writer_is_not_always_too_late(shared: SessionBackend) -> None:
     # As a machine far from Redis: while it makes its change, others on nearer machines have made
-    # several of theirs.
+    # several changes.
     shared.save("id", {"n": 0, "slow": 0}, 60)
     merge: Any = getattr(shared, "merge")  # noqa: B009
     is_over = threading.Event()

@@ -901,7 +901,7 @@ def test_memory_is_read_by_many_threads_at_once() -> None:
     assert len(backend._sessions) == 50
 
 
-# -- a backend out of reach ------------------------------------------------------------------------
+# -- an unavailable backend --------------------------------------------------------------------------
 
 
 class Down(Own):

@@ -196,7 +196,7 @@ def test_a_subscription_that_can_t_be_entered_is_an_error_s_page(make_client: Ma
 
 
 class Unsendable(Call):
-    """A client that has left when the head is sent."""
+    """A client that has disconnected when the response starts."""
 
     async def send(self, message: Any) -> None:
         raise OSError("gone")

@@ -1,4 +1,4 @@
-"""Machines with a network of their own on this one: their packets can be dropped without a word.
+"""Machines with a network of their own on this one: their packets can be dropped silently.
 
 A machine is a network namespace that a sleeping process holds. So all of it is gone when that
 process ends, also if the tests are killed.

@@ -1,4 +1,4 @@
-"""Clients of an application, in the worlds that tests run in (tests/support/plugin.py)."""
+"""Clients of an application, under the protocols that tests run in (tests/support/plugin.py)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def unreported(app: Any, world: str) -> Any:
 
 def validated_wsgi(app: Any) -> Any:
     """Return ``app`` inside ``wsgiref.validate``, with the attribute that the test client needs for
-    the shut-down.
+    the shutdown.
     """
     checked: Any = validator(app)
     checked.wsgi_shutdown = getattr(app, "wsgi_shutdown", None)

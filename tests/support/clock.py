@@ -17,7 +17,7 @@ class Clock:
 
     @classmethod
     def instead_of(cls, monkeypatch: pytest.MonkeyPatch, *functions: str) -> Self:
-        """Return a clock in the place of these functions."""
+        """Return a clock instead of these functions."""
         clock = cls()
         for function in functions:
             monkeypatch.setattr(function, clock)

@@ -1,5 +1,5 @@
 """What another module gives an application: a decorator that copies no marks, and a function that
-is no method.
+isn't a method.
 """
 
 from __future__ import annotations

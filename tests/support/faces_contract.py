@@ -36,7 +36,7 @@ class FacesContract(Contract):
 
     def package_of(self, module: str) -> str:
         """Return the package with a face in which a module is, or the module itself."""
-        # import-linter puts the values of an instance in the place of the class's fields.
+        # import-linter puts the values of an instance instead of the class's fields.
         containers: Any = self.containers
         parts: Any = self.parts
         found = module

@@ -37,7 +37,7 @@ class Forwarder:
         return len(self._sockets) // 2
 
     def forget(self) -> None:
-        """Drop what comes by the connections that are open, as a firewall does, without a word."""
+        """Drop what comes by the connections that are open, as a firewall does, silently."""
         self._forgotten |= {*self._sockets}
 
     def _accept(self) -> None:

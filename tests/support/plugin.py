@@ -1,4 +1,4 @@
-"""The three worlds that tests of behaviour run in: WSGI, ASGI on asyncio, ASGI on trio.
+"""Tests of behaviour run under WSGI, ASGI on asyncio, ASGI on trio.
 
     def test_greets(make_client: MakeClient) -> None:
         client = make_client(Root())   # is collected three times: wsgi, asyncio, trio
@@ -12,7 +12,7 @@ nothing depends on the world (tests/support/selection.py). Hypothesis makes 30 e
 passes on (``wsgiref.validate`` refuses them before the application sees them), and
 ``reports=True`` for an application whose failures are raised in the test (``unreported``). ``connect``
 takes the world as an argument, to compare worlds within one test. ``client`` is for modules that
-define a fixture ``app``. Every client runs the application's start-up, and its shut-down when the
+define a fixture ``app``. Every client runs the application's startup, and its shutdown when the
 test ends.
 """
 
@@ -63,14 +63,14 @@ hypothesis.settings.register_profile(
     max_examples=30,
 )
 hypothesis.settings.register_profile(
-    "all worlds", hypothesis.settings.get_profile("each run"), max_examples=100
+    "every world", hypothesis.settings.get_profile("each run"), max_examples=100
 )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     GUARD.watch()
     hypothesis.settings.load_profile(
-        "all worlds" if config.getoption("--all-worlds") else "each run"
+        "every world" if config.getoption("--all-worlds") else "each run"
     )
     config.addinivalue_line("markers", "in_test_all: skip it without --all-worlds")
     config.addinivalue_line("markers", "processes: it starts a process, or listens on a socket")
@@ -346,7 +346,7 @@ def _server_of(item: pytest.Item) -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Collect a test in the worlds of its folder, if it names none: an item takes as long to make
+    """Collect a test in each world of its folder, if it names none: an item takes as long to make
     if it is left out.
     """
     named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]

@@ -1,4 +1,4 @@
-"""The worlds that a case of a test runs in.
+"""Choose where a case of a test runs: under WSGI, asyncio or trio.
 
 A test function with ``world`` (or another of ``NAMES``) among its arguments is collected in each
 world. The first case of a function runs in all of them. Every other case runs in one, which a hash
@@ -27,7 +27,7 @@ WORLDS = ("wsgi", "asyncio", "trio")
 # (compat/tests).
 NAMES = ("world", "backend", "side", "anyio_backend", "shared_client")
 
-# What waits, and what compares all worlds.
+# What waits, and what compares worlds.
 WAITING = (
     "tests/asgi/",
     "tests/channels/",
@@ -43,7 +43,7 @@ WAITING = (
 )
 
 # What is asked of no driver: which handler a path leads to, with which arguments, and what becomes
-# of its result. That this is alike in all worlds is shown once, by tests/flow/test_same_answer.py, and
+# of its result. That this is alike in each world is shown once, by tests/flow/test_same_answer.py, and
 # that each line is reached by the measurement of coverage.
 ALIKE = (
     "tests/binding/",
@@ -53,8 +53,8 @@ ALIKE = (
     "tests/templates/",
 )
 
-# What starts processes, or waits until somebody is given up. The functions of a file share the
-# worlds between them.
+# What starts processes, or waits for a time limit. The functions of a file share
+# the protocols.
 COSTLY = (
     "tests/execution/pool/",
     "tests/execution/test_redis_",
@@ -117,5 +117,5 @@ def worlds_of(function: str, worlds: Sequence[str]) -> Sequence[str]:
 
 
 def chosen_worlds(case: str, worlds: Sequence[str], *, in_each: bool) -> Sequence[str]:
-    """Return the worlds in which a case runs, of those in which cases of its function run."""
+    """Return each world in which a case runs, of those in which cases of its function run."""
     return worlds if in_each else [worlds[zlib.crc32(case.encode()) % len(worlds)]]

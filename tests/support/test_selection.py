@@ -1,4 +1,4 @@
-"""The choice of the worlds that a case runs in, and of the tests whose lines count."""
+"""The choice of worlds that a case runs in, and of the tests whose lines count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Start-up and shut-down of an ASGI application, around the client's `with`."""
+"""Startup and shutdown of an ASGI application, around the client's `with`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worlds in which an application can run: WSGI, and ASGI on each event loop."""
+"""Worlds in which an application can run: WSGI, and ASGI on each event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An application without a word of OpenTelemetry, for the command ``opentelemetry-instrument``."""
+"""An application that doesn't mention OpenTelemetry, for the command ``opentelemetry-instrument``."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Player:
             self._asked[number].put_nowait({"type": "http.disconnect", "code": 1001})
 
     async def _start(self, source):
-        """Start the application of this source in the place of the one before, unless it is the
+        """Start the application of this source instead of the one before, unless it is the
         same.
         """
         if source == self._source:

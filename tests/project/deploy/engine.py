@@ -1,6 +1,6 @@
 """A container engine inside of the machine of ``machine.py``: Debian 13's podman, in a root of its own.
 
-The images have Debian 13's Python in the place of their base, which nobody can fetch there.
+The images have Debian 13's Python instead of their base, which nobody can fetch there.
 """
 
 from __future__ import annotations

@@ -237,7 +237,7 @@ def json_in_and_out(data: bytes) -> None:
 
 
 def _with_decimals(document: Any) -> Any:
-    """A document with a Decimal in the place of each float."""
+    """A document with a Decimal instead of each float."""
     if isinstance(document, dict):
         return {name: _with_decimals(value) for name, value in document.items()}
     if isinstance(document, list):

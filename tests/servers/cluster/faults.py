@@ -700,8 +700,8 @@ LEAVING = 2000
 
 
 async def clients_leave(experiment: Experiment) -> None:
-    """Let 2,000 clients leave in mid-request, in five ways, half of them without a word to the
-    network.
+    """Let 2,000 clients leave in mid-request, in five ways, half of them without closing the
+    connection.
 
     It is done twice: what the first 2,000 leave behind for the next ones is no leak.
     """
