@@ -544,7 +544,9 @@ def test_no_request_takes_more_calls_or_instructions_than_it_did(protocol: str) 
             most = ceilings[name][PROTOCOLS.index(protocol)]
             if count > most * (MARGINS[what] if name in WAITING else 1):
                 more.append(f"{name}: {count} {what}, not {most}")
-    assert more == []
+    assert more == [], (
+        "save the work at set-up (rule 7 of ARCHITECTURE.md), or raise the number and say why"
+    )
 
 
 @pytest.mark.skipif(

@@ -291,7 +291,9 @@ def test_assistants_get_a_list_of_the_pages_and_their_text(site: Path) -> None:
 
 def test_the_pages_are_not_more_than_somebody_reads() -> None:
     pages = (ROOT / "docs").rglob("*.md")
-    assert sum(len(page.read_text().split()) for page in pages) <= 66_000
+    assert sum(len(page.read_text().split()) for page in pages) <= 66_000, (
+        "shorten another sentence of the same page by as many words, without losing a fact"
+    )
 
 
 def test_each_included_file_has_a_link() -> None:

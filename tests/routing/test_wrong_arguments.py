@@ -293,6 +293,30 @@ def answer() -> Odd:
 async def on_socket(ws: Any) -> None: ...
 
 
+# Classes whose objects micropie creates, and a filter that ``logging`` creates.
+NOT_CREATED = {"Changes", "RequestIdFilter", "Session", "SessionStore", "Subscription", "Threads"}
+
+
+def takes_settings(name: str) -> bool:
+    """Return whether a name is a class that authors call with arguments."""
+    kind = called(name)
+    is_value = isinstance(kind, type) and issubclass(kind, (tuple, BaseException))
+    if not isinstance(kind, type) or is_value or not kind.__module__.startswith("micropie."):
+        return False
+    kinds = [one.kind for one in inspect.signature(kind).parameters.values()]
+    return any(
+        one not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+        for one in kinds
+    )
+
+
+def test_each_battery_with_settings_is_in_the_table() -> None:
+    batteries = micropie.middleware, micropie.sessions, micropie.channels, micropie.openapi
+    names = {name for battery in batteries for name in battery.__all__}
+    missing = {*filter(takes_settings, names)} - {*ACCEPTED} - NOT_CREATED
+    assert missing == set(), "add to ACCEPTED what each argument takes"
+
+
 @pytest.mark.parametrize("name", ACCEPTED)
 def test_a_wrong_argument_is_told_before_the_first_request(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
