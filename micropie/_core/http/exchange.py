@@ -122,10 +122,6 @@ LEFT_TO_HANDLER: Final = (
 EMPTY_JSON: Final = (400, "the JSON body is empty.")
 
 
-def _log_failed_report(failure: Exception) -> None:
-    logger.error("a function passed to on_error or on_failure failed", exc_info=failure)
-
-
 class Address(NamedTuple):
     """The address of one end of a connection: a host's name or IP address, and a port."""
 
@@ -802,7 +798,12 @@ class Exchange:
         reports.append(self.config.settings.on_error)
         if not is_outage:
             reports.append((self.environ or self.scope).get(ON_FAILURE))
-        call_each(filter(None, reports), (failure,), _log_failed_report)
+        report_failed = "a function passed to on_error or on_failure failed"
+        call_each(
+            filter(None, reports),
+            (failure,),
+            lambda error: logger.error(report_failed, exc_info=error),
+        )
 
     def break_off(self, failure: BaseException) -> None:
         """Record that the response was aborted after it had started, and log why.

@@ -21,7 +21,7 @@ from micropie._core.http.addresses import is_base_url, is_origin, normal_hosts
 from micropie._core.http.headers import PREFIXES, is_cookie_name
 from micropie._core.http.json import BUILTINS
 from micropie._core.http.protocols import Texts
-from micropie._core.on_demand import by_name
+from micropie._core.on_demand import by_name, module
 from micropie._core.spellings import SESSION_TIMEOUT
 
 if TYPE_CHECKING:
@@ -96,19 +96,12 @@ def _is_path(value: object) -> bool:
     return isinstance(value, str | PathLike)
 
 
-def _is_executor(value: object) -> bool:
-    # imported only on use, because few applications have an executor, and importing it takes long
-    from concurrent.futures import Executor
-
-    return isinstance(value, Executor)
+# imported on first use, because few applications have an executor, and importing it takes long
+futures: Any = module("concurrent.futures")
 
 
 def _is_identifier(name: object) -> bool:
     return isinstance(name, str) and name.isidentifier()
-
-
-def _is_new_class(kind: object) -> bool:
-    return isinstance(kind, type) and kind not in BUILTINS
 
 
 _COUNT = _Rule(lambda value: is_count(value, least=0), "a whole number, 0 or more")
@@ -120,7 +113,7 @@ _BOOL = _Rule(lambda value: isinstance(value, bool), "True or False")
 _DEBUG = _Rule(lambda value: isinstance(value, bool) or value == "force", 'True, False or "force"')
 _SUPPLIER = _or_none(_Rule(lambda value: takes(value, 0), "a function without parameters"))
 _FUNCTION = _or_none(_Rule(lambda value: takes(value, 1), "a function of one argument"))
-_EXECUTOR = _or_none(_Rule(_is_executor, "an Executor"))
+_EXECUTOR = _or_none(_Rule(lambda value: isinstance(value, futures.Executor), "an Executor"))
 _KEY = _Rule(lambda value: True, "a key")  # accept anything here, because ``AppSigner`` checks keys
 _RATES = _or_none(
     _Rule(lambda value: takes(getattr(value, "hit", None), 3), "MemoryRates() or RedisRates(url)")
@@ -146,7 +139,7 @@ _HOSTS = _Rule(
     'a host without scheme and port, such as "*.example.com", or a list of hosts',
 )
 _BY_CLASS = _dict_of(
-    _is_new_class,
+    lambda kind: isinstance(kind, type) and kind not in BUILTINS,
     callable,
     "a dict from classes to functions, such as {Money: function}, for types that JSON lacks",
 )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections import ChainMap
 from collections.abc import Callable, Container, Iterable, Sequence
 from copy import copy
 from functools import partial
@@ -166,7 +167,10 @@ class Route(RouteInfo):
         pattern: str,
     ) -> None:
         self.name = name
-        takes_socket, marks = mark.takes_socket, _marks_on(function)
+        takes_socket = mark.takes_socket
+        # The marks that decorators have stored on the function and on the functions that it wraps.
+        # Those of the outermost function win.
+        marks = ChainMap(*map(own_attributes, layers(function)))
         if takes_socket and "__micropie_ends_with_client__" in marks:
             raise SetupError(
                 f"{name} handles WebSockets, which already end when the client disconnects: leave "
@@ -396,16 +400,6 @@ def mentions(function: AnyFunction, name: str) -> bool:
 
 
 _SIZES = {name: f"__micropie_{name}__" for name in ("max_body_size", "max_data_size")}
-
-
-def _marks_on(function: AnyFunction) -> dict[str, Any]:
-    """Return the marks that decorators have stored on a function and on the functions that it
-    wraps, as a dict by attribute name. The marks of the outermost function win.
-    """
-    marks: dict[str, Any] = {}
-    for layer in layers(function):
-        marks = own_attributes(layer) | marks
-    return marks
 
 
 def route_of(exchange: Exchange) -> Route:

@@ -14,7 +14,7 @@ from micropie._core.execution.steps import INLINE, Call, Flow, Kind, Outage, cal
 from micropie._core.http import Exchange, Session, SessionData, check_size
 from micropie._core.http.headers import MAX_COOKIE, format_cookie, parse_cookies, without_prefix
 from micropie._core.http.settings import Settings
-from micropie._core.on_demand import pattern
+from micropie._core.on_demand import module, pattern
 from micropie._core.sessions.backend import SessionBackend
 
 # The ids that this module creates have 256 bits, in 43 characters. Ids from the setting
@@ -24,12 +24,9 @@ _ANY_ID = pattern("[ -~]{1,256}")
 _IN_COOKIE = pattern(f"[ -~]{{1,{MAX_COOKIE}}}")
 
 
-def _new_id() -> str:
-    # Imported here, because this import takes 10% of a small site's startup time, and only sites
-    # with sessions need it.
-    import secrets
-
-    return secrets.token_urlsafe(32)
+# Imported on first use, because this import takes 10% of a small site's startup time, and only
+# sites with sessions need it.
+secrets: Any = module("secrets")
 
 
 class SessionStore:
@@ -60,7 +57,7 @@ class SessionStore:
         }
         self._timeout = settings.session_timeout
         self._checks_left = 5  # how many more requests to check for an untrusted proxy
-        self.make_id = settings.session_id_factory or _new_id
+        self.make_id = settings.session_id_factory or (lambda: secrets.token_urlsafe(32))
         self.in_cookie = getattr(backend, "in_cookie", False)
         shared = _own(backend, "load_shared")
         # Without ``load_shared``, loaded data is copied, because a custom backend may return a dict
