@@ -11,7 +11,6 @@ from contextlib import suppress
 from functools import lru_cache
 from inspect import get_annotations
 from itertools import chain
-from types import ModuleType
 from typing import (
     Annotated,
     Any,
@@ -38,6 +37,7 @@ from micropie._core.binding.annotations import (
     with_types,
     without_aliases,
 )
+from micropie._core.http.json import msgspec
 
 
 class Field(NamedTuple):
@@ -185,13 +185,6 @@ def _late_hints(model: Any) -> Mapping[str, Hint]:
     return {}
 
 
-def msgspec() -> ModuleType:
-    """Import and return msgspec. Raises ``ImportError`` if it is not installed."""
-    import msgspec
-
-    return msgspec
-
-
 @lru_cache(maxsize=256)
 def hints_of_class(structure: type) -> Mapping[str, Hint]:
     """Return the annotations of a structure's attributes, with the type variables of a generic
@@ -221,6 +214,16 @@ def _types_for(alias: Hint, given: Mapping[Hint, Hint]) -> Mapping[Hint, Hint]:
     """
     variables = getattr(get_origin(alias), "__parameters__", ())
     return dict(zip(variables, (with_types(one, given) for one in get_args(alias)), strict=False))
+
+
+def names_of(structure: Any) -> Sequence[str]:
+    """Return the names of the attributes of a structure that is not a TypedDict."""
+    owner = get_origin(structure) or structure
+    if dataclasses.is_dataclass(owner):
+        return [one.name for one in dataclasses.fields(owner)]
+    if hasattr(owner, "__attrs_attrs__"):
+        return [one.name for one in owner.__attrs_attrs__]
+    return getattr(owner, "__struct_fields__", None) or [*getattr(owner, "model_fields", ())]
 
 
 def _type_of_extras(structure: type) -> Hint:

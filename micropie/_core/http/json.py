@@ -1,4 +1,4 @@
-"""JSON encoding and decoding. Only this module imports orjson.
+"""JSON encoding and decoding. Only this module imports orjson and msgspec.
 
 A ``Codec`` has ``dumps`` and ``loads``. They accept and refuse the same values and types whether
 orjson is used, missing or too old. The wording of errors, and the limits on a text that is read,
@@ -37,7 +37,8 @@ from __future__ import annotations
 import re
 import sys
 from binascii import b2a_base64
-from collections.abc import Callable, Mapping, Sequence, Set, ValuesView
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set, ValuesView
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from enum import Enum
@@ -45,6 +46,7 @@ from functools import cache, cached_property, lru_cache
 from inspect import isawaitable
 from json import JSONDecoder, JSONEncoder
 from math import isfinite
+from operator import attrgetter
 from pathlib import PurePath
 from types import ModuleType
 from typing import Any, NoReturn, TypeAlias
@@ -75,6 +77,13 @@ def _installed() -> ModuleType | None:
     except ImportError:
         return None
     return orjson
+
+
+def msgspec() -> ModuleType:
+    """Import and return msgspec. Raises ``ImportError`` if it is not installed."""
+    import msgspec
+
+    return msgspec
 
 
 def encoder_of(kind: type, own: Encoders) -> Encoder | None:
@@ -135,7 +144,7 @@ class Codec:
             raise ValueError(f"The JSON is not valid: {reason}.") from None
 
     @cached_property
-    def _encode(self) -> Callable[[object], bytes] | None:
+    def _encode(self) -> Callable[[object, Encoder], bytes] | None:
         from uuid import UUID  # imported here, because importing uuid is slow
 
         module = self._module
@@ -152,24 +161,46 @@ class Codec:
             | module.OPT_PASSTHROUGH_DATACLASS
             | module.OPT_PASSTHROUGH_SUBCLASS
         )
-        step = self._step
-        return lambda value: module.dumps(value, step, options)
+        return lambda value, convert: module.dumps(value, convert, options)
 
     def dumps(self, value: object) -> bytes:
         """Return a value encoded as JSON, in UTF-8."""
+        kinds = set[type]()  # the classes of the objects that ``_step`` has converted to no str
+
+        def convert(one: object) -> object:
+            made = self._step(one)
+            if type(made) is not str:
+                kinds.add(type(one))
+            return made
+
         try:
             if self._encode is not None:
-                data = self._encode(value)
-                # orjson writes null for None, but also for NaN. The standard library's encoder
-                # refuses NaN.
-                if data.find(b"null") >= 0:
-                    JSONEncoder(allow_nan=False, default=self._step).encode(value)
-                return data
+                data = self._encode(value, convert)
+                # orjson writes null for None, but also for NaN and Infinity.
+                if data.find(b"null") < 0 or not self._may_have_nan(value, kinds):
+                    return data
         except (TypeError, ValueError):
             # The cause is a large integer, a key that is not a str, or an invalid value.
             # ``_dumps_plain`` handles all of them.
             pass
         return self._dumps_plain(value)
+
+    def _may_have_nan(self, value: object, kinds: Iterable[type]) -> bool:
+        """Return False if a value that orjson has encoded contains neither NaN nor Infinity.
+
+        The value is encoded as MessagePack, which takes less time than to encode it as JSON and has
+        the byte 0xcb and eight more for each float. These begin with 0x7f or 0xff for NaN, Infinity
+        and numbers beyond 1e303. In text, neither of them follows 0xcb.
+
+        ``kinds``: the classes of the objects in it that are neither containers nor sent as str.
+        """
+        with suppress(ImportError):
+            if not any(_hides(kind) or encoder_of(kind, self._own) for kind in kinds):
+                packed: bytes = msgspec().msgpack.encode(value, enc_hook=self._step)
+                return packed.find(b"\xcb\x7f") >= 0 or packed.find(b"\xcb\xff") >= 0
+        # the encoder of the standard library refuses NaN
+        JSONEncoder(allow_nan=False, default=self._step).encode(value)
+        return False
 
     def _dumps_plain(self, value: object) -> bytes:
         path: list[object] = []
@@ -242,8 +273,6 @@ class Codec:
         convert = _conversion_of(kind)
         if convert is not None:
             return convert(value)
-        if hasattr(kind, "__struct_fields__"):
-            return _struct(value)
         if hasattr(kind, "model_dump"):
             own = {"fallback": self._step} if self._own else {}
             # Use the aliases of the fields, as in a request's body.
@@ -253,17 +282,19 @@ class Codec:
         return (_conversion_of(value.__class__) or _refuse)(value)
 
 
-def _struct(value: Any) -> object:
-    """Return a msgspec.Struct as a dict or list of its values, which are not converted. This calls
-    msgspec, which knows the names of the struct's fields in JSON, its tag and its unset values.
-    """
-    # msgspec has been imported, because there is a struct.
-    tree: Any = sys.modules["msgspec"].to_builtins(value, enc_hook=lambda _: None)
-    values = [getattr(value, name) for name in value.__struct_fields__]
-    if type(tree) is list:
-        return [*tree[: len(tree) - len(values)], *values]
-    named = zip(value.__struct_encode_fields__, values, strict=True)
-    return {**tree, **{name: one for name, one in named if name in tree}}
+@lru_cache(maxsize=1024)
+def _hides(kind: type) -> bool:
+    """Return whether msgspec may leave out what ``_step`` writes for objects of a class."""
+    attributes = getattr(kind, "__attrs_attrs__", ())
+    fields: Iterable[Any] = getattr(kind, "__dataclass_fields__", {}).values()
+    is_own = issubclass(kind, dict | list | tuple | set | frozenset) and not (
+        kind.__module__ in ("builtins", "collections") or hasattr(kind, "_fields")
+    )
+    return (
+        is_own
+        or any(one.name.startswith("_") for one in attributes)
+        or not all(one.init for one in fields)
+    )
 
 
 def _encode_plain(tree: object) -> bytes:
@@ -345,7 +376,7 @@ def _conversions() -> _Conversions:
 def _conversion_of(kind: type) -> Encoder | None:
     """Return a function that converts values of a class one step towards JSON.
 
-    Return None for structs, models and unknown classes, for which there is no such function.
+    Return None for models and unknown classes, for which there is no such function.
     """
     for kinds, convert in _conversions():
         if issubclass(kind, kinds):
@@ -353,12 +384,47 @@ def _conversion_of(kind: type) -> Encoder | None:
     if is_dataclass(kind) or hasattr(kind, "__attrs_attrs__"):
         owned: Any = fields(kind) if is_dataclass(kind) else kind.__attrs_attrs__
         names = [field.name for field in owned]
-        return lambda value: {name: getattr(value, name) for name in names}
-    if hasattr(kind, "__struct_fields__") or hasattr(kind, "model_dump"):
+        read = _reader(names)
+        return lambda value: dict(zip(names, read(value), strict=True))
+    if hasattr(kind, "__struct_fields__"):
+        return _struct(kind)
+    if hasattr(kind, "model_dump"):
         return None
     known = next((convert for kinds, convert in _COLLECTIONS if issubclass(kind, kinds)), None)
     is_pydantics = "pydantic" in sys.modules and hasattr(kind, "__get_pydantic_core_schema__")
     return _by_pydantic(kind) if known is None and is_pydantics else known
+
+
+def _reader(names: Sequence[str]) -> Callable[[object], tuple[object, ...]]:
+    """Return a function that returns the attributes ``names`` of an object."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda value: tuple(getattr(value, name) for name in names)
+
+
+def _struct(kind: Any) -> Encoder:
+    """Return the function that converts a msgspec.Struct to a dict or list of its values, by
+    msgspec's rules for the names of the fields, the tag, defaults and unset values.
+    """
+    library = msgspec()
+    config, names, unset = kind.__struct_config__, kind.__struct_encode_fields__, library.UnsetType
+    tag = {} if config.tag is None else {config.tag_field: config.tag}
+    read = _reader(kind.__struct_fields__)
+    fields = library.structs.fields(kind) if config.omit_defaults else ()
+    defaults = {one.encode_name: (one.default, one.default_factory) for one in fields}
+
+    def convert(value: object) -> object:
+        tree = {**tag, **dict(zip(names, read(value), strict=True))}
+        if unset in map(type, tree.values()):
+            tree = {name: one for name, one in tree.items() if type(one) is not unset}
+        for name, (default, make) in defaults.items():
+            one = tree.get(name)
+            is_empty = make in (list, dict, set) and type(one) is make and not one
+            if one is default or is_empty:
+                tree.pop(name, None)
+        return tree
+
+    return (lambda value: [*tag.values(), *read(value)]) if config.array_like else convert
 
 
 def _by_pydantic(kind: type) -> Encoder:

@@ -82,7 +82,8 @@ def _bodies(
     # in development, leave these types out, so that the advisor can check each result
     if config.advisor is not None:
         return null
-    return config.bodies | null | dict.fromkeys(own.bodies if own is not None else (), row)
+    typed = {} if own is None else own.bodies(config.dumps, config.own_types.encoders)
+    return config.bodies | null | {kind: (encode, JSON) for kind, encode in typed.items()}
 
 
 def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:

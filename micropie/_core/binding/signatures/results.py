@@ -15,15 +15,13 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from functools import lru_cache, partial
+from functools import lru_cache
 from inspect import Parameter
-from itertools import chain, repeat
+from itertools import chain
 from types import NoneType
 from typing import (
-    TYPE_CHECKING,
     Any,
     Literal,
-    NamedTuple,
     TypeGuard,
     Union,
     get_args,
@@ -35,7 +33,6 @@ from micropie._core.binding.annotations import (
     UNREADABLE,
     Hint,
     bare,
-    elements_of,
     hints_of,
     type_name,
     united,
@@ -47,7 +44,6 @@ from micropie._core.binding.fields import (
     is_named_tuple,
     is_pydantic,
     is_structure,
-    is_typed_dict,
     kinds_in,
     members_of,
     structures_of,
@@ -55,9 +51,7 @@ from micropie._core.binding.fields import (
 from micropie._core.errors import ResponseError, SetupError
 from micropie._core.execution.placement import layers
 from micropie._core.http import sent_as
-
-if TYPE_CHECKING:
-    from micropie._core.binding.structures.makers import Maker
+from micropie._core.http.json import Dumps, Encoders
 
 
 def answers_of(function: Callable[..., object], stated: object = None) -> tuple[object, ...]:
@@ -154,25 +148,9 @@ def result_filter(
     filtered = tuple(one for one in kinds if one not in others)
     members = structures_of(Union[filtered]) if filtered else ()  # noqa: UP007 - a tuple
     if members and not _ANYTHING.intersection(others):
-        # imported only by applications with structures
-        from micropie._core.binding.structures.makers import library_for
-
-        hint: Hint = Union[filtered]  # noqa: UP007
         _check_readable(members)
-        body, _ = without_none(hint)
-        maker = library_for(hint)(hint)
-        classes = {get_origin(one) or one: one for one in members}
-        is_list = bool(get_origin(body) in (list, Sequence) and members_of(*get_args(body)))
-        is_nest = not (is_list or members_of(body))
-        exact = {one for one, alias in classes.items() if not (is_nest or _hints_inside(alias))}
-        return ResultFilter(
-            getattr(function, "__qualname__", "a handler"),
-            maker,
-            set() if is_nest else {*classes},
-            exact,
-            is_list,
-            tuple(chain.from_iterable(map(_classes_of, others))),
-        )
+        name = getattr(function, "__qualname__", "a handler")
+        return ResultFilter(name, Union[filtered], members, others)  # noqa: UP007
     if stated is not None:
         raise SetupError(
             f"response_model={stated!r} has no fields: use a dataclass, TypedDict, Struct or "
@@ -241,7 +219,7 @@ def _classes_of(annotation: Hint) -> Iterator[type]:
         yield from (float, int) if kind is float else (kind,)
 
 
-class ResultFilter(NamedTuple):
+class ResultFilter:
     """Keeps only those fields of a handler's result that the annotation declares.
 
     - ``name``: the name of the handler.
@@ -254,21 +232,35 @@ class ResultFilter(NamedTuple):
     - ``others``: the declared types that are not structures. Their values are sent unchanged.
     """
 
-    name: str
-    maker: Maker
-    classes: set[type]
-    exact: set[type]
-    is_list: bool
-    others: tuple[type, ...]
+    def __init__(
+        self, name: str, hint: Hint, members: Sequence[type], others: Sequence[Hint]
+    ) -> None:
+        # imported only by applications with structures
+        from micropie._core.binding.structures.makers import library_for
+        from micropie._core.binding.values.shapes import Shape
 
-    @property
-    def bodies(self) -> Sequence[type]:
-        """Those classes in ``exact`` whose objects are always sent as JSON. Classes whose objects
-        may be HTML, streams or awaitables are left out.
+        self.name, self.maker = name, library_for(hint)(hint)
+        self.shape = Shape(hint, not self.maker.is_pydantic)
+        body, _ = without_none(hint)
+        classes = {get_origin(one) or one: one for one in members}
+        self.is_list = bool(get_origin(body) in (list, Sequence) and members_of(*get_args(body)))
+        is_nest = not (self.is_list or members_of(body))
+        self.classes = set() if is_nest else {*classes}
+        self.exact = {
+            one for one, alias in classes.items() if not (is_nest or _hints_inside(alias))
+        }
+        self.others = tuple(chain.from_iterable(map(_classes_of, others)))
+
+    def bodies(self, dumps: Dumps, own: Encoders) -> dict[type, Dumps]:
+        """Return the function that encodes the results of each class whose objects are always sent
+        as JSON. Classes whose objects may be HTML, streams or awaitables are left out.
         """
-        return [
-            one for one in self.exact if sent_as(one) == "json" and not hasattr(one, "__iter__")
-        ]
+        from micropie._core.binding.structures.writers import Writer
+
+        kinds = (one for one in self.classes if sent_as(one) == "json")
+        nests = () if self.classes and not self.is_list else (list, dict)
+        kept = [*(one for one in kinds if not issubclass(one, tuple)), *nests]
+        return dict.fromkeys(kept, Writer(self.maker, self.shape, dumps, own))
 
     def has_only(self, classes: set[type], result: object) -> bool:
         """Return whether a result is an object of exactly one of ``classes`` or, with ``is_list``,
@@ -296,7 +288,7 @@ class ResultFilter(NamedTuple):
             is_made = is_of_msgspec and self.has_only(self.classes, result)
             made = result if is_made else self.maker.dump(result)
             if is_of_msgspec:
-                _check_exact(made, self.maker.hint)
+                self.shape.is_plain(made)
         except (ValueError, TypeError, ImportError) as error:
             from micropie._core.binding.structures.invalid import described
 
@@ -305,52 +297,6 @@ class ResultFilter(NamedTuple):
                 f"annotation {type_name(self.maker.hint)}: {described(error)}"
             ) from None
         return made
-
-
-# -- inside a result -----------------------------------------------------------------------------
-
-# msgspec sends an object with all fields of the object's own class. So the functions below reject
-# an instance of a subclass, or a dict, if it may have fields that the annotation doesn't declare.
-
-
-def _check_exact(value: object, hint: Hint) -> None:
-    """Raise ``TypeError`` if a value, or a value inside it, may have fields that its annotation
-    does not declare.
-    """
-    for inside, inner in _parts(value, hint):
-        _check_exact(inside, inner)
-
-
-def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
-    """Return the values directly inside a value, each with its annotation. ``hint``: the annotation
-    of ``value`` itself.
-    """
-    structures = [one.__name__ for one in kinds_in(hint, are_fields_in=False) if _has_fields(one)]
-    if not structures or value is None or isinstance(value, str | int | float):
-        return ()
-    for kind, _ in map(bare, united(bare(hint)[0])):
-        owner = get_origin(kind) or kind
-        if is_structure(kind):
-            is_document = (
-                isinstance(value, dict)
-                and is_typed_dict(owner)
-                and value.keys() <= hints_of_class(kind).keys()
-            )
-            if is_document or owner is type(value):
-                get = value.get if isinstance(value, dict) else partial(getattr, value)
-                return [(get(name, None), inner) for name, inner in _hints_inside(kind).items()]
-        elif is_named_tuple(kind) and isinstance(value, tuple):
-            return zip(value, hints_of_class(kind).values(), strict=False)
-        elif isinstance(owner, type) and isinstance(value, owner):
-            arguments = get_args(kind)
-            if not arguments or not isinstance(value, Iterable):
-                return ()
-            if isinstance(value, Mapping):
-                return zip(value.values(), repeat(arguments[-1]), strict=False)
-            return zip(value, elements_of(kind) or repeat(arguments[0]), strict=False)
-    raise TypeError(
-        f"it has a {type(value).__name__} where the annotation declares {' | '.join(structures)}"
-    )
 
 
 def _check_readable(structures: Iterable[type]) -> None:

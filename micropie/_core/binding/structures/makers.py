@@ -28,7 +28,6 @@ from micropie._core.binding.fields import (
     is_pydantic,
     kinds_in,
     members_of,
-    msgspec,
     structure_name,
     structures_of,
 )
@@ -55,9 +54,10 @@ from micropie._core.binding.values.limits import (
     has_long_paths,
     has_long_text,
 )
+from micropie._core.binding.values.shapes import Shape
 from micropie._core.errors import SetupError
 from micropie._core.http.forms import nested
-from micropie._core.http.json import dumps, loads
+from micropie._core.http.json import dumps, loads, msgspec
 
 
 class Maker:
@@ -101,6 +101,10 @@ class Maker:
     @cached_property
     def _kinds(self) -> Sequence[object]:
         return kinds_in(self.hint)
+
+    @cached_property
+    def _shape(self) -> Shape:
+        return Shape(self.hint, is_strict=False)
 
     @cached_property
     def _hash_finder(self) -> Finder | None:
@@ -170,14 +174,14 @@ class ByPydantic(Maker):
 
     def __init__(self, hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> None:
         super().__init__(hint, own)
-        self._adapter = sys.modules["pydantic"].TypeAdapter(self.hint)
+        self.adapter = sys.modules["pydantic"].TypeAdapter(self.hint)
         # ``_dumped`` adds an adapter for each member of a union
-        self._adapters = {hint: self._adapter}
+        self._adapters = {hint: self.adapter}
 
     def prepare(self) -> None:
         """See ``Maker``."""
-        if not getattr(self._adapter, "pydantic_complete", True):
-            self._adapter.rebuild()  # raises an error that contains the undefined name
+        if not getattr(self.adapter, "pydantic_complete", True):
+            self.adapter.rebuild()  # raises an error that contains the undefined name
         super().prepare()
         self._has_long_paths = has_long_paths(self._kinds)
 
@@ -187,8 +191,8 @@ class ByPydantic(Maker):
             check_sizes(document, self._is_list)
         if self._has_long_paths:
             check_paths(document)
-        made = validated(self._adapter, document, is_json)
-        if self._has_numbers or not is_json:
+        made = validated(self.adapter, document, is_json)
+        if (self._has_numbers or not is_json) and not self._shape.is_plain(made):
             check_numbers(made, self.hint)
         return made
 
@@ -278,7 +282,7 @@ class ByMsgspec(Maker):
             raise ValueError("Expected hashable values") from None
         except RecursionError:
             raise ValueError("Expected fewer levels of nesting") from None
-        if self._has_numbers or not is_json:
+        if (self._has_numbers or not is_json) and not self._shape.is_plain(made):
             check_numbers(made, self.hint)
         return made
 

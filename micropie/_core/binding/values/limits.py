@@ -29,6 +29,7 @@ from micropie._core.binding.fields import (
     is_structure,
     is_typed_dict,
     kinds_in,
+    names_of,
     structures_of,
 )
 from micropie._core.binding.values.constraints import (
@@ -46,8 +47,6 @@ from micropie._core.http.forms import UploadFile
 # The bytes that pydantic may store for the paths to the values of a document. Each step of a path
 # takes ``_STEP`` bytes and its key. The first ``_FREE_PATH`` bytes of a path don't count.
 _MOST_STORED, _STEP, _FREE_PATH = 50_000_000, 32, 300
-
-_FIELD_NAMES = ("__struct_fields__", "__dataclass_fields__", "__attrs_attrs__", "model_fields")
 
 
 # -- checks of a structure's class, at startup -----------------------------------------------------
@@ -408,5 +407,4 @@ def check_numbers(made: object, hint: Hint) -> None:
         elif isinstance(value, list | tuple | Set):
             waiting.extend(value)
         elif is_structure(kind):
-            names = next(getattr(kind, name) for name in _FIELD_NAMES if hasattr(kind, name))
-            waiting.extend(getattr(value, getattr(one, "name", one)) for one in names)
+            waiting.extend(getattr(value, name) for name in names_of(kind))

@@ -1,0 +1,254 @@
+"""Check all values inside of a structure by its annotation, with one pass over the values of each
+attribute.
+
+A ``Shape`` is compiled once for each annotation. It visits only those attributes and elements that
+may contain a structure or a number that needs a check. Reading one attribute of all objects at once
+takes a tenth of the time of looking at each object.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from contextlib import suppress
+from decimal import Decimal
+from itertools import chain
+from math import isfinite
+from operator import attrgetter, itemgetter
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
+
+from micropie._core.binding.annotations import UNREADABLE, Hint, bare, is_enum, united
+from micropie._core.binding.fields import (
+    fields_of,
+    hints_of_class,
+    is_named_tuple,
+    is_structure,
+    is_typed_dict,
+    kinds_in,
+    names_of,
+)
+from micropie._core.binding.values.constraints import is_moderate
+
+_Check = Callable[[Sequence[Any]], bool]
+_Waiting = list[tuple["Shape", Sequence[Any]]]
+
+# Attributes of these types are not visited.
+_ATOMS = {str, int, bool, NoneType}
+_CONTAINERS = {list, tuple, set, frozenset, dict}
+_NUMBERS: Mapping[type, _Check] = {
+    float: lambda values: all(map(isfinite, values)),
+    Decimal: lambda values: all(map(is_moderate, values)),
+}
+_ALWAYS: Sequence[_Check] = (lambda _: False, lambda _: True)
+_FORMS = (Annotated, Union, UnionType, Literal)
+
+
+class Shape:
+    """The types that an annotation allows for a value and for the values inside it.
+
+    - ``hint``: the annotation.
+    - ``is_strict``: whether a value that may have more fields than its annotation declares is an
+      error. pydantic sends only the declared fields of such a value.
+    - ``known``: the shapes of the annotations around this one, which may contain themselves.
+    """
+
+    def __init__(self, hint: Hint, is_strict: bool, known: list[Shape] | None = None) -> None:
+        self._hint, self.is_strict = hint, is_strict
+        self._known = [] if known is None else known
+        self._known.append(self)
+        kinds = (bare(one)[0] for one in united(bare(hint)[0]))
+        self._types = [_Type(kind, self) for kind in kinds if kind is not NoneType]
+        inside = kinds_in(hint, are_fields_in=False) if is_strict else ()
+        self._options: dict[type, Sequence[_Option]] = {}
+        self._structures = [
+            one.__name__ for one in inside if is_structure(one) or is_named_tuple(one)
+        ]
+
+    def of(self, hint: Hint) -> Shape | None:
+        """Return the shape of an annotation inside this one, or None if its values need no
+        check.
+        """
+        with suppress(ImportError, *UNREADABLE):  # msgspec can't read all structures
+            if not any(map(self._is_checked, kinds_in(hint, are_fields_in=not self.is_strict))):
+                return None
+        found = (one for one in self._known if one._hint == hint)
+        return next(found, None) or Shape(hint, self.is_strict, self._known)
+
+    def _is_checked(self, kind: object) -> bool:
+        origin = get_origin(kind)
+        if is_structure(kind) or is_named_tuple(kind):
+            return self.is_strict or len(self._known) == 1
+        if origin in _FORMS or is_enum(kind) or isinstance(kind, NewType) or kind in (None, ...):
+            return False
+        return (origin or kind) not in ({*_ATOMS, bytes} if origin is None else _CONTAINERS)
+
+    def is_plain(self, value: object) -> bool:
+        """Return whether a value and everything inside it have exactly the declared classes, and
+        all numbers inside it are finite and no Decimal has too many digits.
+
+        Raises ``TypeError`` if ``is_strict`` and an object may have more fields than declared.
+        """
+        waiting: _Waiting = [(self, [value])]
+        seen: dict[Shape, dict[int, object]] = {}  # because an object may contain itself
+        is_plain = True
+        while waiting:
+            shape, values = waiting.pop()
+            if shape in seen:
+                old = seen[shape]
+                fresh = {id(one): one for one in values if id(one) not in old}
+                old |= fresh
+                values = [*fresh.values()]
+            else:
+                seen[shape] = {}
+            is_plain = shape._check(values, waiting) and is_plain
+        return is_plain
+
+    def _check(self, values: Sequence[Any], waiting: _Waiting) -> bool:
+        """Check values of this annotation, and append what is inside them to ``waiting``."""
+        is_plain, kinds = True, {*map(type, values)}
+        for kind in kinds:
+            if kind in _ATOMS:
+                continue
+            rest = values if len(kinds) == 1 else [one for one in values if type(one) is kind]
+            if kind not in self._options:
+                self._options[kind] = self._options_for(kind)
+            for names, check, parts in self._options[kind]:
+                taken: Sequence[Any] = rest
+                rest = ()
+                if names is not None:
+                    rest = [one for one in taken if not names >= one.keys()]
+                    taken = [one for one in taken if names >= one.keys()] if rest else taken
+                is_plain = is_plain and check(taken)
+                waiting += [(shape, collect(taken)) for collect, shape in parts]
+            if rest:
+                is_plain = False
+                if self._structures and not issubclass(kind, str | int | float):
+                    raise TypeError(
+                        f"it has a {kind.__name__} where the annotation declares "
+                        + " | ".join(self._structures)
+                    )
+        return is_plain
+
+    def _options_for(self, kind: type) -> Sequence[_Option]:
+        """Return the types of the annotation that values of a class may have. The last one takes
+        all values, unless it is a TypedDict.
+        """
+        options: list[_Option] = []
+        for one in self._types:
+            option = one.option_for(kind)
+            if option is not None:
+                options.append(option)
+                if option[0] is None:
+                    break
+        return options
+
+
+class _Type:
+    """One of the types of an annotation, which may be a union."""
+
+    def __init__(self, kind: Any, shape: Shape) -> None:
+        self._kind, self._owner, self._shape = kind, get_origin(kind) or kind, shape
+
+    def option_for(self, kind: type) -> _Option | None:
+        """Return None if values of the class ``kind`` are not of this type. Otherwise return how
+        they are checked:
+
+        - the only keys that they may have, for a TypedDict
+        - a function that returns whether these values are written as the annotation says, if what
+          is inside them is
+        - for each part that is checked, the function that returns it for several values, and the
+          shape of the part
+        """
+        owner, arguments = self._owner, get_args(self._kind)
+        if is_typed_dict(owner):
+            hints = hints_of_class(self._kind)
+            is_taken = issubclass(kind, dict)
+            return (hints.keys(), _ALWAYS[1], self._parts(_items, hints)) if is_taken else None
+        if is_structure(self._kind):
+            parts = self._parts(_attributes, self._attributes()) if kind is owner else ()
+            return (None, _completeness(kind), parts) if kind is owner else None
+        if is_named_tuple(self._kind) or (owner is tuple and arguments[-1:] != (...,)):
+            hints_in_order = (
+                hints_of_class(self._kind).values() if is_named_tuple(self._kind) else arguments
+            )
+            parts = self._parts(_positions, dict(enumerate(hints_in_order)))
+            is_closed = bool(arguments) or is_named_tuple(self._kind)
+            return (None, _ALWAYS[is_closed], parts) if issubclass(kind, tuple) else None
+        if owner is not Any and not (isinstance(owner, type) and issubclass(kind, owner)):
+            return None
+        if arguments:
+            named: dict[Any, Hint] = {}
+            if issubclass(kind, Mapping):
+                named = {None: arguments[0], kind.values: arguments[-1]}
+            elif issubclass(kind, Iterable):
+                named = {None: arguments[0]}
+            return None, _ALWAYS[kind in _CONTAINERS], self._parts(_elements, named)
+        is_exact = kind is owner and kind not in _CONTAINERS
+        may_contain = issubclass(kind, Mapping | list | tuple | Set | float | Decimal)
+        is_foreign = not (self._shape.is_strict or may_contain or is_structure(kind))
+        is_closed = is_exact or is_enum(owner) or is_foreign
+        return None, _NUMBERS.get(kind, _ALWAYS[is_closed]) if is_exact else _ALWAYS[is_closed], ()
+
+    def _attributes(self) -> Mapping[str, Hint]:
+        """Return the annotations of the attributes of a structure that are checked."""
+        kind: Any = self._kind
+        if not hasattr(self._owner, "model_fields"):
+            hints = hints_of_class(kind)
+            return {name: hints[name] for name in names_of(kind)}
+        if self._shape.is_strict:  # pydantic itself sends only the declared fields
+            return {}
+        # pydantic itself has evaluated the annotations, even those of a class inside of a function
+        return {
+            name: field.hint for name, field in zip(names_of(kind), fields_of(kind), strict=True)
+        }
+
+    def _parts(self, collector: Callable[[Any], _Collect], hints: Mapping[Any, Hint]) -> _Parts:
+        shapes = ((collector(name), self._shape.of(hint)) for name, hint in hints.items())
+        return [(collect, shape) for collect, shape in shapes if shape is not None]
+
+
+_Collect = Callable[[Sequence[Any]], Sequence[Any]]
+_Parts = Sequence[tuple[_Collect, Shape]]
+_Option = tuple[Set[str] | None, _Check, _Parts]
+
+
+def _completeness(kind: type) -> _Check:
+    """Return a function that returns whether objects of a class themselves have all attributes that
+    have defaults. A dataclass that msgspec has created leaves them to its class, where msgspec's
+    encoder doesn't look.
+    """
+    fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+    names = [one.name for one in fields if one.default is not dataclasses.MISSING]
+    if not names or not kind.__dictoffset__:
+        return _ALWAYS[1]
+    get = itemgetter(*names)
+
+    def is_complete(values: Sequence[object]) -> bool:
+        with suppress(KeyError):
+            deque(map(get, map(vars, values)), maxlen=0)
+            return True
+        return False
+
+    return is_complete
+
+
+def _attributes(name: str) -> _Collect:
+    get = attrgetter(name)
+    return lambda values: [*map(get, values)]
+
+
+def _items(name: str) -> _Collect:
+    return lambda values: [one[name] for one in values if name in one]
+
+
+def _positions(index: int) -> _Collect:
+    return lambda values: [one[index] for one in values if index < len(one)]
+
+
+def _elements(part: Callable[[Any], Iterable[object]] | None) -> _Collect:
+    """Return a function for the elements of collections or, with ``part``, for those of ``part`` of
+    each collection.
+    """
+    return lambda values: [*chain.from_iterable(values if part is None else map(part, values))]
