@@ -31,12 +31,13 @@ from pathlib import Path
 from types import FrameType, MappingProxyType
 from typing import Any, NamedTuple
 
+import pydantic
 import pytest
 
 import micropie
 from benchmarks import opcodes
 from benchmarks.opcodes import Instructions
-from micropie import App, EventStream, HTTPError, HttpMiddleware, Redirect, UploadFile, get
+from micropie import App, EventStream, HTTPError, HttpMiddleware, Redirect, UploadFile, get, post
 from micropie._core import flow, routing
 from micropie._core.files import recent
 from tests.asgi.calls import Lifespan, http_scope, piece
@@ -128,6 +129,7 @@ LIBRARIES = {
     "jinja2": "3.1",
     "msgspec": "0.22",
     "orjson": "3.13",
+    "pydantic": "2.14",
     "werkzeug": "3.1",
 }
 
@@ -172,6 +174,33 @@ class Order:
     tags: list[str]
 
 
+@dataclasses.dataclass
+class Part:
+    name: str
+    price: float
+    order: Order
+    note: str | None = None
+
+
+@dataclasses.dataclass
+class Stock:
+    parts: list[Part]
+
+
+class PartModel(pydantic.BaseModel):
+    name: str
+    price: float
+    note: str | None = None
+
+
+class StockModel(pydantic.BaseModel):
+    parts: list[PartModel]
+
+
+STOCK = Stock([Part("a", 1.5, Order("b", 2, ["x"])) for _ in range(100)])
+STOCK_MODEL = StockModel(parts=[PartModel(name="a", price=1.5) for _ in range(100)])
+
+
 class Site(App):
     async def plain(self) -> str:
         return "Hello"
@@ -182,11 +211,24 @@ class Site(App):
     async def data(self) -> dict[str, str]:
         return {"message": "Hello"}
 
+    async def null(self) -> dict[str, object]:
+        return {"message": None, "numbers": [1.5] * 100}
+
+    async def stock(self) -> Stock:
+        return STOCK
+
+    async def stock_model(self) -> StockModel:
+        return STOCK_MODEL
+
+    @post
+    async def take(self, stock: StockModel) -> str:
+        return stock.parts[0].name
+
     async def greet(self, name: str) -> str:
         return f"hello {name}"
 
     @get("/users/<id:int>/posts/<slug>")
-    async def post(self, id: int, slug: str) -> str:  # type: ignore[override]
+    async def posted(self, id: int, slug: str) -> str:
         return f"{id}{slug}"
 
     async def submit(self, username: str) -> str:
@@ -319,6 +361,11 @@ def ways(folder: Path) -> dict[str, Way]:
         "form": Way(site, "/submit", "POST", FORM, b"username=bob&email=bob%40example.org&age=42"),
         "json body": Way(site, "/submit", "POST", JSON, b'{"username":"bob","age":42}'),
         "dataclass": Way(site, "/order", "POST", JSON, b'{"name":"a","count":2,"tags":["x"]}'),
+        "null": Way(site, "/null"),
+        # a hundred objects in one answer or body take as much as one
+        "dataclasses out": Way(site, "/stock"),
+        "models out": Way(site, "/stock_model"),
+        "models in": Way(site, "/take", "POST", JSON, STOCK_MODEL.model_dump_json().encode()),
         "upload": Way(
             site, "/upload", "POST", {"content-type": "multipart/form-data; boundary=X"}, UPLOAD
         ),

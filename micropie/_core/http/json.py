@@ -42,7 +42,7 @@ from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from enum import Enum
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property, lru_cache, partial
 from inspect import isawaitable
 from json import JSONDecoder, JSONEncoder
 from math import isfinite
@@ -161,21 +161,14 @@ class Codec:
             | module.OPT_PASSTHROUGH_DATACLASS
             | module.OPT_PASSTHROUGH_SUBCLASS
         )
-        return lambda value, convert: module.dumps(value, convert, options)
+        return partial(module.dumps, option=options)
 
     def dumps(self, value: object) -> bytes:
         """Return a value encoded as JSON, in UTF-8."""
-        kinds = set[type]()  # the classes of the objects that ``_step`` has converted to no str
-
-        def convert(one: object) -> object:
-            made = self._step(one)
-            if type(made) is not str:
-                kinds.add(type(one))
-            return made
-
+        kinds: dict[type, None] = {}
         try:
             if self._encode is not None:
-                data = self._encode(value, convert)
+                data = self._encode(value, partial(self._convert, kinds))
                 # orjson writes null for None, but also for NaN and Infinity.
                 if data.find(b"null") < 0 or not self._may_have_nan(value, kinds):
                     return data
@@ -185,6 +178,15 @@ class Codec:
             pass
         return self._dumps_plain(value)
 
+    def _convert(self, kinds: dict[type, None], value: object) -> object:
+        """Return what ``_step`` returns, and add the object's class to ``kinds`` unless that is a
+        str.
+        """
+        converted = self._step(value)
+        if type(converted) is not str:
+            kinds[type(value)] = None
+        return converted
+
     def _may_have_nan(self, value: object, kinds: Iterable[type]) -> bool:
         """Return False if a value that orjson has encoded contains neither NaN nor Infinity.
 
@@ -192,7 +194,7 @@ class Codec:
         the byte 0xcb and eight more for each float. These begin with 0x7f or 0xff for NaN, Infinity
         and numbers beyond 1e303. In text, neither of them follows 0xcb.
 
-        ``kinds``: the classes of the objects in it that are neither containers nor sent as str.
+        ``kinds``: the classes of the objects in it that ``_convert`` has added.
         """
         with suppress(ImportError):
             if not any(_hides(kind) or encoder_of(kind, self._own) for kind in kinds):

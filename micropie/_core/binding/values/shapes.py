@@ -96,10 +96,10 @@ class Shape:
         while waiting:
             shape, values = waiting.pop()
             if shape in seen:
-                old = seen[shape]
-                fresh = {id(one): one for one in values if id(one) not in old}
-                old |= fresh
-                values = [*fresh.values()]
+                fresh = dict(zip(map(id, values), values, strict=True))
+                new = fresh.keys() - seen[shape]
+                values = [fresh[one] for one in new]
+                seen[shape] |= fresh
             else:
                 seen[shape] = {}
             is_plain = shape._check(values, waiting) and is_plain
