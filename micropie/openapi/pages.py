@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from html import escape
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 from micropie import App, HTTPError, Request, Response, SetupError, describe, requires, static_file
 from micropie.extensions import Inspector
@@ -131,10 +133,8 @@ def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
     path = f"/{docs.path.strip('/')}"
     directory = _assets(docs)
 
-    described = _built_once(app, lambda: build_document(app, docs))
-
     def openapi_json() -> Response:
-        document, below = described(), _below(app.request, "/openapi.json")
+        document, below = _current(app, docs, build_document), _below(app.request, "/openapi.json")
         return Response(
             {**document, "servers": [{"url": below}]} if below and not docs.servers else document
         )
@@ -171,7 +171,7 @@ def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
 
 def build_openapi(app: App, docs: Docs | None, title: str | None, version: str | None) -> Schema:
     """Return the document of ``App.openapi``. ``docs``: that of ``App(docs=...)``, or None."""
-    return build_document(app, _titled(docs or Docs(), title, version))
+    return _current(app, _titled(docs or Docs(), title, version), build_document)
 
 
 def build_asyncapi(app: App, docs: Docs | None, title: str | None, version: str | None) -> Schema:
@@ -179,7 +179,7 @@ def build_asyncapi(app: App, docs: Docs | None, title: str | None, version: str 
     # imported here, because few applications need it
     from micropie.openapi.asyncapi import build_channels
 
-    return build_channels(app, _titled(docs or Docs(), title, version))
+    return _current(app, _titled(docs or Docs(), title, version), build_channels)
 
 
 def _titled(docs: Docs, title: str | None, version: str | None) -> Docs:
@@ -191,28 +191,29 @@ def _channel_routes(app: App, docs: Docs) -> dict[str, Callable[..., object]]:
     from micropie.openapi.asyncapi import build_channels
     from micropie.openapi.channels_page import channel_routes
 
-    described = _built_once(app, lambda: build_channels(app, docs))
+    described = partial(_current, app, docs, build_channels)
     path = f"/{str(docs.asyncapi).strip('/')}"
     return channel_routes(path, described, lambda own: _below(app.request, own))
 
 
-def _built_once(app: App, build: Callable[[], Schema]) -> Callable[[], Schema]:
-    """Return a function that returns the document that ``build`` builds. The document is cached,
-    because building it takes 0.1 s for 200 routes. It is built again when the routes or the
-    application's mount have changed.
+_Build: TypeAlias = Callable[[App, Docs], Schema]
+_documents: WeakKeyDictionary[App, dict[_Build, tuple[Sequence[object], Schema]]] = (
+    WeakKeyDictionary()
+)
+
+
+def _current(app: App, docs: Docs, build: _Build) -> Schema:
+    """Return the document that ``build`` builds, which is cached, because building it takes 0.1 s
+    for 200 routes. It is built again when the routes, the application's mount or ``docs`` have
+    changed.
     """
-    built: tuple[Sequence[object], Schema] | None = None
-
-    def current() -> Schema:
-        nonlocal built
-        own = Inspector(app, inside=True).applications()[0].path
-        found = [*Inspector(app).routes(), *Inspector(app).routes(websockets=True)]
-        described = [own, *(one.route for one in found)]
-        if built is None or built[0] != described:
-            built = described, build()
-        return built[1]
-
-    return current
+    own = Inspector(app, inside=True).applications()[0].path
+    found = [*Inspector(app).routes(), *Inspector(app).routes(websockets=True)]
+    state = [docs, own, *(one.route for one in found)]
+    cached = _documents.setdefault(app, {})
+    if build not in cached or cached[build][0] != state:
+        cached[build] = state, build(app, docs)
+    return cached[build][1]
 
 
 def _below(request: Request, own: str) -> str:

@@ -258,7 +258,8 @@ class ResultFilter:
         from micropie._core.binding.structures.writers import Writer
 
         kinds = (one for one in self.classes if sent_as(one) == "json")
-        nests = () if self.classes and not self.is_list else (list, dict)
+        is_nest = not (self.classes or self.maker.is_pydantic)
+        nests = (list, dict) if is_nest else (list,) if self.is_list else ()
         kept = [*(one for one in kinds if not issubclass(one, tuple)), *nests]
         return dict.fromkeys(kept, Writer(self.maker, self.shape, dumps, own))
 

@@ -79,7 +79,7 @@ class Shape:
     def _is_checked(self, kind: object) -> bool:
         origin = get_origin(kind)
         if is_structure(kind) or is_named_tuple(kind):
-            return self.is_strict or len(self._known) == 1
+            return self.is_strict or self._known[0] is self
         if origin in _FORMS or is_enum(kind) or isinstance(kind, NewType) or kind in (None, ...):
             return False
         return (origin or kind) not in ({*_ATOMS, bytes} if origin is None else _CONTAINERS)
