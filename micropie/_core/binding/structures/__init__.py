@@ -6,4 +6,5 @@ fields. The other files:
 
 - ``forms.py``: how form fields are converted to the dict from which a structure is created
 - ``invalid.py``: the messages that a visitor sees for invalid values
+- ``writers.py``: which library encodes the results of an annotation as JSON
 """

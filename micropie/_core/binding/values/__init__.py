@@ -8,5 +8,6 @@ can't be converted (``error_message``). The other files:
 - ``finder.py``: finds the values that ``limits.py`` checks in a document or a result
 - ``limits.py``: rejects values that a parameter would not accept, and structures with fields that
   clients must not set
+- ``shapes.py``: checks the classes and the numbers inside a structure, attribute by attribute
 - ``unions.py``: rejects unions of pydantic models whose validation takes exponential time
 """
