@@ -31,6 +31,7 @@ from micropie.middleware import BasicAuth, ProxyHeaders
 
 KIB, ROUNDS = 1024, 15
 SIZE = 64 * KIB  # of a head, and of a body that a handler asks for on the event loop
+VALUES = 10_000  # of a JSON document
 BOUND = 8 * KIB  # of a body for parameters that is bound there
 FIELDS = 1000  # the most that a form or a query may have
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
@@ -156,7 +157,7 @@ def inputs() -> dict[str, Input]:
         "form of one value, escaped": Input("/form", body="a=" + filled("%D0%B0"), media_type=FORM),
         "JSON, rows": Input("/document", body=document(SIZE - 200), media_type=JSON),
         "JSON, empty lists": Input(
-            "/document", body="[" + filled("[],", SIZE - 3) + "0]", media_type=JSON
+            "/document", body="[" + filled("[],", VALUES // 2 * 3 - 6) + "0]", media_type=JSON
         ),
         "JSON, one text of escapes": Input(
             "/document", body='"' + filled("\\u00e9", SIZE - 2) + '"', media_type=JSON
@@ -178,14 +179,16 @@ def inputs() -> dict[str, Input]:
         ),
         "WebSocket, a text of 1 MiB": Input("/text", message="\xe9" * (512 * KIB)),
         "WebSocket, 64 KiB of JSON": Input("/json", message=document(SIZE - 200)),
-        "in a thread: WebSocket, 1 MiB of JSON": Input("/json", message=document(1000 * KIB)),
-        "in a thread: 2.4 MB of JSON": Input(
-            "/lines", body=f"[{filled(line, 2_400_000)[:-1]}]", media_type=JSON
+        "in a thread: WebSocket, 10,000 values": Input("/json", message=document(80 * KIB)),
+        "in a thread: 10,000 values of JSON": Input(
+            "/lines", body=f"[{filled(line, VALUES // 3 * len(line) - 1)[:-1]}]", media_type=JSON
         ),
         "in a thread: 2.4 MB of a form": Input(
             "/taken", body="a=" + "%D0%B0" * 400_000, media_type=FORM
         ),
-        "request.json(), 2.4 MB": Input("/document", body=document(2_400_000), media_type=JSON),
+        "request.json(), 10,000 values": Input(
+            "/document", body=document(80 * KIB), media_type=JSON
+        ),
         "in a thread: upload of 15 MB": Input(
             "/upload",
             body=parts(1, 15000000).replace('"n"', '"photo"; filename="a"'),

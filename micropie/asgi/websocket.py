@@ -4,12 +4,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, Self
 
 import anyio
 
-from micropie._core.errors import ConnectionClosed, HeadersLike, ResponseError, SetupError, pairs_of
+from micropie._core.errors import (
+    ConnectionClosed,
+    HeadersLike,
+    HTTPError,
+    ResponseError,
+    SetupError,
+    pairs_of,
+)
 from micropie._core.execution import CLEAN_UP_WITHIN, current, in_thread
 from micropie._core.execution.placement import IO_THREADS
 from micropie._core.flow import cleanup, converse, run_mount_guards
@@ -21,13 +28,14 @@ from micropie._core.http import (
     translated,
 )
 from micropie._core.http.headers import Headers
-from micropie._core.http.json import dumps, loads
+from micropie._core.http.json import check_values, dumps, loads
 from micropie._core.http.protocols import HeaderPairs, Receive, Scope, Send
 from micropie._core.http.websockets import (
     CONNECTING,
     GONE,
     INVALID_DATA,
     LARGE,
+    TOO_BIG,
     WebSocketRequest,
 )
 from micropie._core.routing import Handover, Site, route_of
@@ -229,16 +237,10 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         """Return the value of the next message, a text or binary message that contains JSON.
 
         Any other message closes the WebSocket with 1007, and raises a ``ConnectionClosed`` that is
-        also a ``ValueError``.
+        also a ``ValueError``. One with more than ``max_json_values`` values closes it with 1009.
         """
         content = await self._connection.receive("receive_json", "text")
-        try:
-            if len(content) > LARGE:
-                return await in_thread(IO_THREADS, loads, content)
-            return loads(content)
-        except ValueError as error:
-            fault = str(error)
-        await self._connection.reject(INVALID_DATA, fault)
+        return await self._read(content, loads)
 
     async def receive(self) -> Received:
         """Return the value of the next message. The annotation ``ws: WebSocket[Received, Sent]``
@@ -249,19 +251,28 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         """
         messages = self._annotated()
         content = await self._connection.receive(*messages.call)
+        made: Received = await self._read(content, messages.read)
+        return made
+
+    async def _read(self, content: str | bytes, read: Callable[[str | bytes], Any]) -> Any:
+        """Return what ``read`` makes of a message, or close the WebSocket if that is invalid."""
+        code = INVALID_DATA
         try:
             if len(content) > LARGE:
-                made: Received = await in_thread(IO_THREADS, messages.read, content)
-            else:
-                made = messages.read(content)
+                return await in_thread(IO_THREADS, self._counted, content, read)
+            return self._counted(content, read)
         except BindingError as error:
             first = error.errors[0]
             fault = f"{first.field}: {translated(self.request, str(first))}"
+        except HTTPError as error:
+            code, fault = TOO_BIG, translated(self.request, str(error))
         except ValueError as error:
             fault = str(error)
-        else:
-            return made
-        await self._connection.reject(INVALID_DATA, fault)
+        await self._connection.reject(code, fault)
+
+    def _counted(self, content: str | bytes, read: Callable[[str | bytes], Any]) -> Any:
+        check_values(content, self._exchange.config.limits.max_json_values)
+        return read(content)
 
     def messages(self) -> AsyncIterator[Received]:
         """Iterate over the values of messages, as returned by ``receive``: ``async for message in

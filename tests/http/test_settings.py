@@ -19,8 +19,8 @@ from tests.support.clients import MakeClient
 
 NAMES = list(vars(Settings()))
 COUNTS = [
-    "max_body_size", "max_data_size", "max_form_field_size", "max_form_fields", "max_form_files",
-    "thread_queue",
+    "max_body_size", "max_data_size", "max_json_values", "max_form_field_size", "max_form_fields",
+    "max_form_files", "thread_queue",
 ]  # fmt: skip
 COUNTS += ["max_session_size"]
 POSITIVE = ["threads", "session_timeout"]

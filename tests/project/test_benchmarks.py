@@ -28,9 +28,12 @@ from benchmarks import (
     soak,
     startup,
     techempower,
+    values,
 )
 from benchmarks.apps import soak_apps
 from benchmarks.overhead import Table, run_table
+from micropie import HTTPError
+from micropie._core.http.json import check_values
 from tests.servers.test_deployment import program
 
 INSTALLED = {"hand-written", "micropie", "Starlette", "Bottle", "Flask"}
@@ -71,6 +74,17 @@ def test_instructions_are_the_same_in_each_run_and_are_compared_with_another_one
     assert "| plain text |" in printed[0]
     assert printed[2].count("(+0)") == 3
     assert "micropie/_core/flow/http.py  respond" in printed[2]
+
+
+def test_the_search_for_the_slowest_json_stays_within_the_limits() -> None:
+    found = [*asyncio.run(values.search(100, 2000, ("dict", "struct")))]
+    assert Counter(one.kind for one in found).keys() == {"dict", "struct"}
+    assert {one.status for one in found} == {200, 400}
+    assert max(one.size for one in found) <= 2000
+    body = values.filled("[%s]", '{"a":0}', 100, 2000)
+    check_values(body, 100)
+    with pytest.raises(HTTPError):
+        check_values(body, values.count(body.decode()) - 1)
 
 
 @pytest.mark.in_test_all

@@ -51,6 +51,7 @@ from pathlib import PurePath
 from types import ModuleType
 from typing import Any, NoReturn, TypeAlias
 
+from micropie._core.errors import too_many
 from micropie._core.execution import current
 from micropie._core.http.protocols import Encoder, Json
 from micropie._core.on_demand import pattern
@@ -58,6 +59,8 @@ from micropie._core.on_demand import pattern
 Dumps: TypeAlias = Callable[[object], bytes]
 _Conversions: TypeAlias = Sequence[tuple[type | tuple[type, ...], Encoder]]
 Encoders: TypeAlias = Mapping[type, Encoder]
+
+MOST_VALUES = 10_000  # the default of the setting ``max_json_values``
 
 OLDEST_ORJSON = (3, 11, 6)  # older versions have CVE-2025-67221: deep nesting overruns the stack
 
@@ -91,6 +94,40 @@ def encoder_of(kind: type, own: Encoders) -> Encoder | None:
     is no such encoder.
     """
     return next((own[base] for base in kind.__mro__ if base in own), None)
+
+
+def check_values(text: bytes | str, most: int) -> None:
+    """Raise 413 for a JSON text with more than ``most`` values, or for malformed text of which a
+    parser would decode more of them. An empty array or object counts as two values.
+
+    Parsers and validators hold the interpreter's lock for a whole document, and take most time for
+    a million tiny arrays. So count the values before anything is decoded: the first value of an
+    array or object comes after its bracket, each further one after a comma.
+    """
+    if len(text) < most:
+        return
+    data = text if isinstance(text, bytes) else text.encode(errors="replace")
+    if _count(data) <= most:
+        return
+    # Some of these commas and brackets may be in strings. Each string is a value or the name of
+    # one, so there aren't many, or the text is refused anyway.
+    data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if data.count(b'"') <= 4 * most and _count(b"".join(data.split(b'"')[::2])) <= most:
+        return
+    raise too_many(most, "A JSON document may have {most} values at most (max_json_values).")
+
+
+def _count(data: bytes) -> int:
+    return 1 + len(data) - len(data.translate(None, b",[{"))
+
+
+def check_client_values(text: str) -> None:
+    """Raise 413 for a JSON text inside a form or a document that has more values than the
+    application allows that handles the current request.
+    """
+    request = current.get(None)
+    limits = getattr(getattr(getattr(request, "_exchange", None), "config", None), "limits", None)
+    check_values(text, getattr(limits, "max_json_values", MOST_VALUES))
 
 
 # -- encoding -------------------------------------------------------------------------------------

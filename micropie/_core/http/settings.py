@@ -19,7 +19,7 @@ from micropie._core.errors import Catalog, SetupError, check, is_count, is_durat
 from micropie._core.execution.placement import THREAD
 from micropie._core.http.addresses import is_base_url, is_origin, normal_hosts
 from micropie._core.http.headers import PREFIXES, is_cookie_name
-from micropie._core.http.json import BUILTINS
+from micropie._core.http.json import BUILTINS, MOST_VALUES
 from micropie._core.http.protocols import Texts
 from micropie._core.on_demand import by_name, module
 from micropie._core.spellings import SESSION_TIMEOUT
@@ -180,6 +180,11 @@ class Settings:
     """The maximum size in bytes of JSON, of an urlencoded form, or of all fields of a multipart
     form except files, 2.5 MiB by default. A client that sends more gets a 413. (Django: the same.)
     ``max_body_size`` applies as well.
+    """
+    max_json_values: int = _setting(MOST_VALUES, _COUNT)
+    """The maximum number of values in a JSON document, arrays and objects included, 10,000 by
+    default. An empty array or object counts as two. A client that sends more gets a 413, before
+    anything is decoded. While JSON is converted, other requests wait.
     """
     body_timeout: float | None = _setting(30.0, _TIMEOUT)
     """Seconds to wait for the next byte of a body, 30 by default. After that, the client gets a

@@ -554,9 +554,12 @@ def _limits(settings: Settings) -> Mapping[str, object]:
         max_fields=settings.max_form_fields,
         max_files=settings.max_form_files,
         max_data_size=min(settings.max_data_size, settings.max_body_size),
+        max_json_values=settings.max_json_values,
     )
     return {"limits": limits}
 
+
+_OF_FORMS = "max_form_field_size max_form_fields max_form_files"
 
 # The parts of a config that are created from settings. Each item contains the names of some
 # settings, and a function that creates parts from them and returns the parts by name.
@@ -571,7 +574,7 @@ _PARTS: Sequence[tuple[frozenset[str], Callable[[Settings], Mapping[str, object]
         ("secret_key", _signing),
         ("encoders text", _encoding),
         ("encoders decoders", lambda one: {"own_types": OwnTypes(one.encoders, one.decoders)}),
-        ("max_body_size max_data_size max_form_field_size max_form_fields max_form_files", _limits),
+        ("max_body_size max_data_size max_json_values " + _OF_FORMS, _limits),
     )
 ]
 

@@ -263,7 +263,7 @@ def max_body_size(size: int) -> Callable[[Function], Function]:
     form fields are also limited by ``max_data_size``. Raises ``SetupError`` unless ``size`` is an
     int of 0 or more.
     """
-    return _size_marker("max_body_size", size)
+    return _limit("max_body_size", size, "a whole number of bytes")
 
 
 def max_data_size(size: int) -> Callable[[Function], Function]:
@@ -273,13 +273,23 @@ def max_data_size(size: int) -> Callable[[Function], Function]:
     Example: ``@max_data_size(10 * 1024**2)``. A client that sends more gets a 413.
     ``max_body_size`` applies as well. Raises ``SetupError`` unless ``size`` is an int of 0 or more.
     """
-    return _size_marker("max_data_size", size)
+    return _limit("max_data_size", size, "a whole number of bytes")
 
 
-def _size_marker(name: str, size: int) -> Callable[[Function], Function]:
-    if not is_count(size, least=0):
-        raise SetupError(f"{name} takes a whole number of bytes, 0 or more, not {size!r}")
-    return lambda function: leave_mark(function, f"__micropie_{name}__", size)
+def max_json_values(count: int) -> Callable[[Function], Function]:
+    """Limit the JSON for the handler below to ``count`` values. The limit replaces the
+    application's ``max_json_values``.
+
+    Example: ``@max_json_values(500_000)``. A client that sends more gets a 413. ``max_data_size``
+    applies as well. Raises ``SetupError`` unless ``count`` is an int of 0 or more.
+    """
+    return _limit("max_json_values", count, "a whole number")
+
+
+def _limit(name: str, most: int, expected: str) -> Callable[[Function], Function]:
+    if not is_count(most, least=0):
+        raise SetupError(f"{name} takes {expected}, 0 or more, not {most!r}")
+    return lambda function: leave_mark(function, f"__micropie_{name}__", most)
 
 
 def requires(*checks: Check) -> Callable[[Target], Target]:

@@ -178,7 +178,7 @@ class Route(RouteInfo):
                 "out @ends_with_client"
             )
         self.mentions_session = takes_socket and mentions(function, "session")
-        stated = {name: marks[one] for name, one in _SIZES.items() if one in marks}
+        stated = {name: marks[one] for name, one in _LIMITS.items() if one in marks}
         # Requests read their limits from the config. So a route with its own limits gets its own
         # config.
         self.config = config.changed(stated) if stated else config
@@ -400,7 +400,9 @@ def mentions(function: AnyFunction, name: str) -> bool:
     return any(name in (*code.co_names, *code.co_varnames) for code in codes)
 
 
-_SIZES = {name: f"__micropie_{name}__" for name in ("max_body_size", "max_data_size")}
+_LIMITS = {
+    name: f"__micropie_{name}__" for name in ("max_body_size", "max_data_size", "max_json_values")
+}
 
 
 def route_of(exchange: Exchange) -> Route:

@@ -44,6 +44,7 @@ from micropie._core.binding.values.converters import (
 from micropie._core.binding.values.finder import Finder
 from micropie._core.binding.values.limits import (
     check_fields,
+    check_json_texts,
     check_numbers,
     check_paths,
     check_result,
@@ -53,6 +54,7 @@ from micropie._core.binding.values.limits import (
     has_long_matches,
     has_long_paths,
     has_long_text,
+    takes_json_text,
 )
 from micropie._core.binding.values.shapes import Shape
 from micropie._core.errors import SetupError
@@ -184,6 +186,7 @@ class ByPydantic(Maker):
             self.adapter.rebuild()  # raises an error that contains the undefined name
         super().prepare()
         self._has_long_paths = has_long_paths(self._kinds)
+        self._json_finder = self._finder(takes_json_text)
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
         """See ``Maker``. ``part`` is not used."""
@@ -191,6 +194,8 @@ class ByPydantic(Maker):
             check_sizes(document, self._is_list)
         if self._has_long_paths:
             check_paths(document)
+        if self._json_finder is not None:
+            check_json_texts(document, self._json_finder)
         made = validated(self.adapter, document, is_json)
         if (self._has_numbers or not is_json) and not self._shape.is_plain(made):
             check_numbers(made, self.hint)

@@ -21,13 +21,16 @@ from micropie._core.binding.values.constraints import (
     TOO_MANY,
     BrokenConstraint,
 )
+from micropie._core.binding.values.finder import Finder
 from micropie._core.binding.values.limits import (
     SizeError,
     check_fields,
+    check_json_texts,
     check_numbers,
     check_sizes,
     has_chosen_hashes,
     longest_key,
+    takes_json_text,
 )
 from micropie._core.errors import SetupError
 from micropie._core.on_demand import pattern
@@ -129,6 +132,9 @@ class Adapter:
             sentence = str(error).partition("\n")[0]
             raise SetupError(f"pydantic can't create a {self.name}: {sentence}") from None
         self._has_hashes = any(map(has_chosen_hashes, kinds))
+        self._json_finder = (
+            Finder(annotation, takes_json_text) if any(map(takes_json_text, kinds)) else None
+        )
         is_text = any(map(is_json_text, metadata))
         self.is_collection = not is_text and elements_of(kind) is not None
         self.takes_text = is_text or (get_origin(kind) or kind) not in (dict, Mapping)
@@ -147,6 +153,8 @@ class Adapter:
         try:
             if self._has_hashes:
                 check_sizes(value, False)
+            if self._json_finder is not None:
+                check_json_texts(value, self._json_finder)
             made = validated(self._adapter, value, is_json)
             check_numbers(made, self._annotation)
         except SizeError:

@@ -43,6 +43,7 @@ from micropie._core.binding.values.finder import Finder
 from micropie._core.binding.values.unions import check_unions, recursive_in
 from micropie._core.errors import SetupError
 from micropie._core.http.forms import UploadFile
+from micropie._core.http.json import check_client_values
 
 # The bytes that pydantic may store for the paths to the values of a document. Each step of a path
 # takes ``_STEP`` bytes and its key. The first ``_FREE_PATH`` bytes of a path don't count.
@@ -71,7 +72,7 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
             f"{about} with an ImportString, which lets a client import anything: write "
             "Literal[...] with the names a client may send"
         )
-    texts = [kind for kind in kinds if any(map(is_json_text, getattr(kind, "__metadata__", ())))]
+    texts = filter(takes_json_text, kinds)
     if any(map(has_chosen_hashes, chain.from_iterable(map(kinds_in, texts)))):
         raise SetupError(
             f"{about} with pydantic's Json[set[...]], or Json[dict[...]] with keys that are "
@@ -208,6 +209,11 @@ def has_long_matches(kind: object) -> bool:
     )
 
 
+def takes_json_text(kind: object) -> bool:
+    """Return whether a type is pydantic's ``Json``, whose values are parsed from strings."""
+    return is_json_text(kind) or any(map(is_json_text, getattr(kind, "__metadata__", ())))
+
+
 def has_long_paths(kinds: Iterable[object]) -> bool:
     """Return whether a client can choose long paths to many values, by the keys of a dict or by
     nesting.
@@ -288,6 +294,15 @@ def check_texts(document: object, finder: Finder) -> None:
     for text in finder.values_in(document):
         if isinstance(text, str) and len(text) > MOST_MATCHED:
             raise ValueError(f"Expected `str` of length <= {MOST_MATCHED}")
+
+
+def check_json_texts(document: object, finder: Finder) -> None:
+    """Raise 413 for a string with too many JSON values, which pydantic would parse. ``finder``:
+    finds the strings that pydantic parses.
+    """
+    for text in finder.values_in(document):
+        if isinstance(text, str):
+            check_client_values(text)
 
 
 def check_result(result: object, finder: Finder) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 from micropie._core.errors import BadRequest, HTTPError
 from micropie._core.http.body.reader import UNREAD, BodyReader
 from micropie._core.http.forms import UploadFile, parse_query, require_utf8
-from micropie._core.http.json import exact, loads
+from micropie._core.http.json import check_values, exact, loads
 from micropie._core.http.protocols import Json, Parameters, Piece
 from micropie._core.on_demand import reserve
 
@@ -168,8 +168,13 @@ class ReceivedBody:
                     raise unreadable(exchange, error) from None
                 self.form, self.by_place = fields, (("form", fields),)
             elif data:  # some clients declare JSON but send no body, for example with DELETE
+                most = exchange.config.limits.max_json_values
                 try:
+                    if len(data) >= most:  # shorter data can't have more values
+                        check_values(data, most)
                     document = loads(data)
+                except HTTPError as error:
+                    raise unreadable(exchange, error) from None
                 except ValueError as error:
                     raise unreadable(exchange, BadRequest(str(error))) from None
                 self.document = NULL if document is None else document

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from micropie._core.errors import BadRequest, HTTPError, too_many
 from micropie._core.http.addresses import unescaped
+from micropie._core.http.json import MOST_VALUES
 from micropie._core.http.protocols import Json
 from micropie._core.on_demand import pattern
 
@@ -27,6 +28,7 @@ class Limits:
     max_files: int = 100  # As in Django.
     # The total size of all fields. A larger form gets a 413, as in Django.
     max_data_size: int = 5 * MEBIBYTE // 2
+    max_json_values: int = MOST_VALUES  # The values in one JSON document.
     max_file_memory: int = 16 * MEBIBYTE  # The memory for all files. Further files go to disk.
     spool_size: int = MEBIBYTE  # A longer file goes to disk.
 
