@@ -27,7 +27,7 @@ from micropie._core.binding.values.constraints import MOST_ERRORS
 from micropie._core.binding.values.converters import OwnTypes, converter_for
 from micropie._core.binding.values.limits import count_values
 from micropie._core.http import ParameterError
-from micropie._core.http.forms.data import DEEPEST, nested
+from micropie._core.http.forms.data import DEEPEST, ITSELF, nested
 from micropie.testing import TestClient
 from tests.support.clients import MakeClient
 
@@ -790,9 +790,9 @@ def test_names_of_fields_inside_others() -> None:
     }
     deep = ".".join("x" * (DEEPEST + 1))
     assert nested({**sent, deep: ["9"], "e.f.g": ["0"]}) == {
-        "a": ["1"],
+        "a": {ITSELF: ["1"], "b": ["2"]},
         "c": {1: {"d": ["3"]}, 0: {"d": ["4", "5"]}},
-        "e": {"f": ["6"]},
+        "e": {"f": {ITSELF: ["6"], "g": ["0"]}},
         "c.": ["7"],
         "g": {"1": ["8"]},
         deep: ["9"],
@@ -818,8 +818,8 @@ def test_fields_that_a_structure_does_not_expect(make_client: MakeClient) -> Non
     sent = {name: value for name, value in sent.items() if name not in ("title", "day")}
     told, given = make_client(app).post("/order", data=sent).json()
     assert told == {
-        "title": "A longer title, please.",
-        "day": "Please enter a date such as 2026-01-31.",
+        "title": "A title, please.",
+        "day": "Please fill in this field.",
         "note": NOTE,
     }
     assert (given["tags"], given["title"], given["more"]) == (["a", "b"], {"x": "a"}, [{"a": "1"}])

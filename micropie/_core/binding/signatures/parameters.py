@@ -160,6 +160,10 @@ class BoundParameter:
         a browser sends no field for an unticked box.
         """
         empty, has_files = self.converter.empty, self.first_place == "file"
+        if "form" in self.places and self.converter.many is not None:
+            texts = form.get(f"{self.key}[]")  # how jQuery, axios and PHP name a list
+            if texts:
+                return _from_texts(self, texts, "form")
         if empty is not None and "form" in self.places:
             return _from_texts(self, empty, "form")
         # A form that isn't multipart sends only the file's name.
@@ -237,8 +241,10 @@ def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: s
 def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> object:
     """Create a structure from a JSON document, or from the fields of a form or a query."""
     is_json = place == "json"
-    document = given if is_json else maker.document_of(given, place == "form")
+    document = given
     try:
+        if not is_json:
+            document = maker.document_of(given, place == "form")
         made = maker.make(document, is_json)
     except ValueError as error:
         from micropie._core.binding.structures.invalid import (

@@ -7,10 +7,10 @@ box or a list without a choice, and "" for an input left empty.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, time
 from itertools import chain
-from typing import Annotated, NewType, get_args, get_origin
+from typing import Annotated, NewType, cast, get_args, get_origin
 
 from micropie._core.binding.annotations import Hint, bare, elements_of
 from micropie._core.binding.fields import Field, fields_of, kinds_in, members_of
@@ -24,7 +24,7 @@ from micropie._core.binding.values.converters import (
 )
 from micropie._core.errors import SetupError
 from micropie._core.http import CSRF_FIELD
-from micropie._core.http.forms import Nested, rows
+from micropie._core.http.forms import ITSELF, Nested, rows
 
 # Strings for fields of these types are converted here, as they are for parameters. msgspec and
 # pydantic would reject what browsers send: a time without seconds, and "on" for a ticked box.
@@ -38,19 +38,26 @@ def document_of(
     tree: Mapping[str | int, Nested] | Mapping[str, list[str]],
     own: OwnTypes,
     is_form: bool = True,
+    path: Sequence[str | int] = (),
 ) -> dict[str, object]:
     """Return the document for the fields of a form or a query.
 
     - ``members``: the structure to create from the document, or the structures of a union.
     - ``tree``: the fields of the form or query.
+    - ``path``: the names and numbers that lead to the structure.
 
     Names that are not fields of a structure stay in the document, because a structure may reject
-    unknown names. Only the CSRF token is left out, because it is for ``CSRFMiddleware``.
+    unknown names. Only the CSRF token is left out, because it is for ``CSRFMiddleware``. Raises
+    ``RowError`` for rows without numbers.
     """
-    document = {str(name): values_of(node) for name, node in tree.items() if name != CSRF_FIELD}
+    document = {
+        str(name): values_of(node)
+        for name, node in tree.items()
+        if name not in (CSRF_FIELD, ITSELF)
+    }
     for field in chain.from_iterable(map(fields_of, members)):
         if field.name in tree or (is_form and len(members) == 1):
-            value = _read(field, tree.get(field.name), own)
+            value = _read(field, tree.get(field.name), own, (*path, field.name))
             if value is _ABSENT:
                 document.pop(field.name, None)
             else:
@@ -58,7 +65,27 @@ def document_of(
     return document
 
 
-def _read(field: Field, node: Nested | None, own: OwnTypes) -> object:
+class RowError(ValueError):
+    """Raised for rows of a form whose names have no numbers, so that their order is unknown.
+
+    ``path``: the names and numbers that lead to the rows.
+    """
+
+    def __init__(self, path: Sequence[str | int], element: Hint) -> None:
+        name = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in path)[1:]
+        first = [f".{field.name}" for one in members_of(element) for field in fields_of(one)][:1]
+        super().__init__(
+            f"Expected numbers in the names of rows, such as {name}[0]{''.join(first)}"
+        )
+        self.path = tuple(path)
+
+
+# The last steps of names that browsers add: an image button's coordinates, and the ``dirname`` of
+# an input, as HTML's own example writes it.
+_OF_CONTROLS = ("x", "y", "dir")
+
+
+def _read(field: Field, node: Nested | None, own: OwnTypes, path: Sequence[str | int]) -> object:
     """Return a field's value for the document: a string, a list, or a dict of the fields inside it.
     Return ``_ABSENT`` if the document must not contain the field.
     """
@@ -67,14 +94,38 @@ def _read(field: Field, node: Nested | None, own: OwnTypes) -> object:
     if elements is not None:
         if node is None:
             return _ABSENT if field.optional else []
-        parts = rows(node) if isinstance(node, Mapping) else [[text] for text in node]
-        of_elements = (Field("", one, True, *bare(one)) for one in elements)
-        return [_read(one, part, own) for one, part in zip(of_elements, parts, strict=False)]
-    if node is None:
-        return False if kind is bool and not field.optional else _ABSENT
+        return _read_rows(elements, node, own, path)
     if isinstance(node, Mapping):
         members = members_of(kind)
-        return document_of(members, node, own) if members else values_of(node)
+        if members:
+            return document_of(members, node, own, path=path)
+        converter = described_as(field.hint, own)
+        if converter is ANYTHING or not converter.takes_text:
+            return values_of(node)
+        node = node.get(ITSELF)  # the nested names belong to another control
+    if node is None:
+        return False if kind is bool and not field.optional else _ABSENT
+    return _read_texts(field, cast("list[str]", node), own)
+
+
+def _read_rows(
+    elements: Iterator[Hint], node: Nested, own: OwnTypes, path: Sequence[str | int]
+) -> list[object]:
+    if isinstance(node, Mapping):
+        if any(isinstance(one, str) and one not in _OF_CONTROLS for one in node):
+            raise RowError(path, next(elements))
+        parts = rows(node)
+    else:
+        parts = [[text] for text in node]
+    of_elements = (Field("", one, True, *bare(one)) for one in elements)
+    return [
+        _read(one, part, own, (*path, number))
+        for number, (one, part) in enumerate(zip(of_elements, parts, strict=False))
+    ]
+
+
+def _read_texts(field: Field, node: list[str], own: OwnTypes) -> object:
+    kind = field.kind
     # A tick box may send two values, because a page may contain a hidden input "false" before the
     # box.
     if len(node) > 1 and kind is not bool:
@@ -103,6 +154,8 @@ def values_of(node: Nested, has_lists: bool = False) -> object:
     ``has_lists``: whether to return a list instead of a dict if the names of all inner fields are
     numbers.
     """
+    if isinstance(node, Mapping):
+        node = node.get(ITSELF, node)
     if not isinstance(node, Mapping):
         return node[0] if len(node) == 1 else node
     if has_lists and all(isinstance(name, int) for name in node):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin
 
 from micropie._core.binding.annotations import Hint, bare, elements_of, is_enum
 from micropie._core.binding.fields import fields_of, is_structure, kinds_in, members_of
-from micropie._core.binding.structures.forms import described_as
+from micropie._core.binding.structures.forms import RowError, described_as
 from micropie._core.binding.values.adapters import errors_of, without_markup, words_of
 from micropie._core.binding.values.constraints import (
     INVALID,
@@ -59,6 +59,8 @@ def problems_of(
     hint, own = maker.hint, maker.own
     if isinstance(error, SizeError):
         return [_too_large(error, hint, own)]
+    if isinstance(error, RowError):
+        return [_problem(own, None, error.path, None, "", written=str(error))]
     if hasattr(error, "error_count"):  # pydantic's exception, which contains all errors
         found = _of_pydantic(error, document, hint, own)
     elif maker.is_pydantic:  # our ``check_numbers`` has raised ``error``

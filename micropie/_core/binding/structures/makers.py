@@ -90,12 +90,9 @@ class Maker:
 
         kinds = self._kinds
         self._members = structures_of(self.hint)
-        self.lists = [
-            field.name
-            for one in self._members
-            for field in fields_of(one)
-            if elements_of(field.kind) is not None
-        ]
+        found = [field for one in self._members for field in fields_of(one)]
+        self._names = {field.name for field in found}
+        self.lists = [field.name for field in found if elements_of(field.kind) is not None]
         # Check floats only for pydantic, because it accepts the string "nan".
         self._has_numbers = Decimal in kinds or (float in kinds and self.is_pydantic)
         check_fields(kinds, self.is_pydantic, structure_name(self.hint))
@@ -121,7 +118,8 @@ class Maker:
 
     def document_of(self, fields: Mapping[str, list[str]], is_form: bool) -> object:
         """Return the document for the fields of a form or a query."""
-        return document_of(self._members, nested(fields) if is_form else fields, self.own, is_form)
+        tree = nested(fields, self._names) if is_form else fields
+        return document_of(self._members, tree, self.own, is_form)
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
         """Return the structure created from a document, which comes from JSON, a form or a query.

@@ -28,6 +28,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from micropie._core.http.forms.data import (
+    ITSELF,
     MULTIPART,
     Limits,
     Nested,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BATCH",
     "CHUNK",
+    "ITSELF",
     "MAX_FILENAME",
     "MOST_PIECES",
     "MULTIPART",

@@ -4,9 +4,9 @@ multipart forms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from micropie._core.errors import BadRequest, HTTPError, too_many
 from micropie._core.http.addresses import unescaped
@@ -177,39 +177,57 @@ def _encoded(raw: str) -> bytes:
 
 # -- nested fields: ``lines[0].price`` is the field ``price`` of the first item of ``lines`` -------
 
-_NAME = pattern(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[0-9]{1,6}\])+")
-_STEP = pattern(r"\[([0-9]+)\]|([^.\[\]]+)")
+_NAME = pattern(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[^.\[\]]*\])+")
+_STEP = pattern(r"\[([0-9]{1,40})\]|\[([^.\[\]]*)\]|([^.\[\]]+)")
 DEEPEST = 16  # the maximum number of levels; a name with more is not treated as nested
+ITSELF: Final = -1  # the key of a field's own values, beside those of its nested fields
 
 
 Nested: TypeAlias = "list[Json] | dict[str | int, Nested]"
 """A field: a list of its values, which are strings in a form. A field with nested fields is a dict
-instead, which maps the name or number of each nested field to that field.
+instead, which maps the name or number of each nested field to that field, and ``ITSELF`` to the
+field's own values, if there are any.
 """
 
 
-def nested(fields: Mapping[str, list[Json]]) -> dict[str | int, Nested]:
+def nested(fields: Mapping[str, list[Json]], whole: Container[str] = ()) -> dict[str | int, Nested]:
     """Return the fields of a form as a tree. A field with nested fields is a dict, whose keys are
     names or numbers. The leaves are lists of values.
 
-    A name that contradicts an earlier one, such as ``a.b`` after ``a``, is left out.
+    ``a[b][0]`` is the same as ``a.b[0]``, and ``a[]`` the same as ``a``. ``whole``: names that are
+    not split.
     """
     tree: dict[str | int, Nested] = {}
     for name, texts in fields.items():
-        steps: list[str | int] = [name]
-        if _NAME.fullmatch(name):
-            found = [int(number) if number else step for number, step in _STEP.findall(name)]
-            steps = found if len(found) <= DEEPEST else steps
-        at: Nested = tree
-        for step in steps[:-1]:
-            at = at.setdefault(step, {}) if isinstance(at, dict) else at
-        if isinstance(at, dict):
-            at.setdefault(steps[-1], texts)
+        *outer, last = [name] if name in whole else _steps_of(name)
+        at = tree
+        for step in outer:
+            inner = at.setdefault(step, {})
+            if not isinstance(inner, dict):
+                inner = at[step] = {ITSELF: inner}
+            at = inner
+        known = at.get(last)
+        if isinstance(known, dict):
+            at, last, known = known, ITSELF, known.get(ITSELF)
+        at[last] = texts if known is None else [*known, *texts]
     return tree
 
 
+def _steps_of(name: str) -> list[str | int]:
+    if not _NAME.fullmatch(name):
+        return [name]
+    steps: list[str | int] = [
+        int(number) if number else key or step for number, key, step in _STEP.findall(name)
+    ]
+    if steps[-1] == "":
+        steps.pop()
+    return steps if len(steps) <= DEEPEST else [name]
+
+
 def rows(node: Mapping[str | int, Nested]) -> list[Nested]:
-    """Return the items of a list in a form, in the order of their numbers. Numbers may be missing,
-    because a script in the page may have removed items.
+    """Return the items of a list in a form: its own values, and then the items in the order of
+    their numbers. Numbers may be missing, because a script in the page may have removed items.
     """
-    return [node[number] for number in sorted(one for one in node if isinstance(one, int))]
+    own = node.get(ITSELF, ())
+    numbers = sorted(one for one in node if isinstance(one, int) and one != ITSELF)
+    return [*([text] for text in own if text != ""), *(node[number] for number in numbers)]

@@ -1,0 +1,251 @@
+"""Nothing that a form sends vanishes: rows, nested names in two spellings, names that controls add."""
+
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
+
+import attrs
+import msgspec
+import pydantic
+import pytest
+
+from micropie import App, BindingErrors
+from micropie._core.http.forms import ITSELF, nested
+from tests.support.clients import MakeClient
+
+
+@dataclass
+class Line:
+    pie: str
+    tags: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Address:
+    street: str
+
+
+@dataclass
+class Order:
+    lines: list[Line] = field(default_factory=list)
+    address: Address | None = None
+    tags: list[str] = field(default_factory=list)
+    note: str = "none"
+    count: int | None = None
+    gift: bool = True
+    more: dict[str, str] = field(default_factory=dict)
+
+
+class StructLine(msgspec.Struct):
+    pie: str
+    tags: list[str] = []
+
+
+class StructAddress(msgspec.Struct):
+    street: str
+
+
+class StructOrder(msgspec.Struct, forbid_unknown_fields=True):
+    lines: list[StructLine] = []
+    address: StructAddress | None = None
+    tags: list[str] = []
+    note: str = "none"
+    count: int | None = None
+    gift: bool = True
+    more: dict[str, str] = {}
+
+
+@attrs.define
+class AttrsOrder:
+    lines: list[Line] = attrs.field(factory=list)
+    address: Address | None = None
+    tags: list[str] = attrs.field(factory=list)
+    note: str = "none"
+    count: int | None = None
+    gift: bool = True
+    more: dict[str, str] = attrs.field(factory=dict)
+
+
+class ModelLine(pydantic.BaseModel):
+    pie: str
+    tags: list[str] = []
+
+
+class ModelAddress(pydantic.BaseModel):
+    street: str
+
+
+class ModelOrder(pydantic.BaseModel):
+    lines: list[ModelLine] = []
+    address: ModelAddress | None = None
+    tags: list[str] = []
+    note: str = "none"
+    count: int | None = None
+    gift: bool = True
+    more: dict[str, str] = {}
+
+
+class DictOrder(TypedDict, total=False):
+    lines: list[Line]
+    address: Address
+    tags: list[str]
+    note: str
+    count: int
+    gift: bool
+    more: dict[str, str]
+
+
+KINDS = [Order, StructOrder, AttrsOrder, ModelOrder, DictOrder]
+
+
+def order_app(kind: Any) -> App:
+    app = App(errors="json")
+
+    @app.post("/order")
+    def order(order: kind) -> Any:
+        return order
+
+    return app
+
+
+def posted(make_client: MakeClient, kind: Any, sent: dict[str, Any]) -> Any:
+    answer = make_client(order_app(kind)).post("/order", data=sent)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("spelled", ["lines[{}].pie", "lines[{}][pie]"])
+def test_rows_keep_their_order_whatever_their_numbers(
+    make_client: MakeClient, kind: Any, spelled: str
+) -> None:
+    numbers = (10**39, 1700000000000, 1000000, 999999, 7, 0, 1764315203123456789)
+    sent = {spelled.format(number): str(number) for number in numbers}
+    found = posted(make_client, kind, sent)["lines"]
+    assert [line["pie"] for line in found] == [str(number) for number in sorted(numbers)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_brackets_are_read_as_dots_are(make_client: MakeClient, kind: Any) -> None:
+    found = posted(
+        make_client,
+        kind,
+        {
+            "address[street]": "Elm",
+            "lines[0][pie]": "plum",
+            "lines[0][tags][]": ["a", "b"],
+            "lines[1].pie": "apple",
+            "lines[1].tags[]": "c",
+            "tags[]": ["d", "e"],
+            "more[a]": "f",
+        },
+    )
+    assert found["address"] == {"street": "Elm"}
+    lines = [{"pie": "plum", "tags": ["a", "b"]}, {"pie": "apple", "tags": ["c"]}]
+    assert found["lines"] == lines
+    assert (found["tags"], found["more"]) == (["d", "e"], {"a": "f"})
+
+
+def test_one_field_in_two_spellings_has_all_values(make_client: MakeClient) -> None:
+    sent = {"tags": "a", "tags[]": ["b", "c"], "tags[0]": "d", "lines[1].tags": "e"}
+    sent |= {"lines[01][tags][]": "f", "lines[1].pie": "plum"}
+    found = posted(make_client, Order, sent)
+    assert found["tags"] == ["a", "b", "c", "d"]
+    assert found["lines"] == [{"pie": "plum", "tags": ["e", "f"]}]
+
+
+def test_the_empty_value_before_rows_is_no_row(make_client: MakeClient) -> None:
+    assert posted(make_client, Order, {"lines": "", "lines[0].pie": "a"})["lines"] == [
+        {"pie": "a", "tags": []}
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "name", ["lines[].pie", "lines[][pie]", "lines[a].pie", "lines[-1].pie", "lines.pie"]
+)
+def test_rows_without_numbers_are_refused(make_client: MakeClient, kind: Any, name: str) -> None:
+    answer = make_client(order_app(kind)).post("/order", data={name: "a", "lines[0].pie": "b"})
+    assert answer.status_code == 400
+    (error,) = answer.json()["errors"]
+    assert error["detail"] == "Expected numbers in the names of rows, such as lines[0].pie"
+    assert (error["path"], error["parameter"]) == (["lines"], "order")
+
+
+def test_rows_inside_of_rows_without_numbers_are_refused(make_client: MakeClient) -> None:
+    sent = {"lines[0].pie": "b", "lines[0].tags[a]": "b"}
+    answer = make_client(order_app(Order)).post("/order", data=sent)
+    assert answer.status_code == 400
+    (error,) = answer.json()["errors"]
+    expected = "Expected numbers in the names of rows, such as lines[0].tags[0]"
+    assert (error["detail"], error["path"]) == (expected, ["lines", 0, "tags"])
+
+
+def test_a_handler_that_shows_its_form_again_learns_of_such_rows(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.post("/order")
+    def order(errors: BindingErrors, order: Order | None = None) -> Any:
+        return {"told": str(errors["lines"]), "order": order, "given": errors.given["address"]}
+
+    sent = {"lines[a].pie": "a", "address[street]": "Elm"}
+    assert make_client(app).post("/order", data=sent).json() == {
+        "told": "Expected numbers in the names of rows, such as lines[0].pie",
+        "order": None,
+        "given": {"street": "Elm"},
+    }
+
+
+CONTROLS = ["{}.x", "{}.y", "{}.dir"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("first", [True, False])
+def test_what_other_controls_send_hinders_no_field(
+    make_client: MakeClient, kind: Any, first: bool
+) -> None:
+    """An image button sends its coordinates, an input with ``dirname`` its text's direction."""
+    names = ("note", "count", "gift", "tags", "lines")
+    added = {one.format(name): "1" for name in names for one in CONTROLS}
+    unsent = posted(make_client, kind, {"more.a": "1"})
+    assert posted(make_client, kind, added | {"more.a": "1"}) == unsent
+    own = {"note": "a", "count": "2", "gift": "on", "tags": "b", "lines[0].pie": "c"}
+    found = posted(make_client, kind, added | own if first else own | added)
+    assert (found["note"], found["count"], found["gift"], found["tags"]) == ("a", 2, True, ["b"])
+    assert found["lines"] == [{"pie": "c", "tags": []}]
+
+
+def test_a_list_of_a_handler_may_have_the_name_that_scripts_write(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.post("/list")
+    def as_list(tags: list[int], names: set[str] = frozenset()) -> Any:  # type: ignore[assignment]
+        return [tags, sorted(names)]
+
+    client = make_client(app)
+    assert client.post("/list", data={"tags[]": ["1", "2"], "names[]": "a"}).json() == [
+        [1, 2],
+        ["a"],
+    ]
+    assert client.post("/list", data={"tags": "3", "tags[]": "1"}).json() == [[3], []]
+    assert client.post("/list", data={"tags[]": "x"}).status_code == 400
+
+
+def test_a_field_whose_own_name_has_brackets_is_not_split(make_client: MakeClient) -> None:
+    class Aliased(pydantic.BaseModel):
+        tags: list[str] = pydantic.Field(alias="tags[]")
+        dotted: str = pydantic.Field(alias="a.b")
+
+    found = posted(make_client, Aliased, {"tags[]": ["a", "b"], "a.b": "c"})
+    assert found == {"tags[]": ["a", "b"], "a.b": "c"}
+
+
+def test_names_in_brackets_and_dots_are_the_same_tree() -> None:
+    assert nested({"a[b][1].c": ["1"], "a.b[0][c]": ["2"], "a[b][1][c][]": ["3"]}) == {
+        "a": {"b": {1: {"c": ["1", "3"]}, 0: {"c": ["2"]}}}
+    }
+    assert nested({"a.b": ["1"], "a": ["2"], "a[]": ["3"], "c": ["4"], "c[d]": ["5"]}) == {
+        "a": {"b": ["1"], ITSELF: ["2", "3"]},
+        "c": {ITSELF: ["4"], "d": ["5"]},
+    }
+    for name in ("[a]", "a]b[", "a[b", "a[b]c", "a..b", "a[[b]]"):
+        assert nested({name: ["1"]}) == {name: ["1"]}
