@@ -93,15 +93,17 @@ class ASGIExchange(StreamedExchange):
         return Address(host, int(port or 0)) if host else None
 
     def scope_below(self) -> Scope:
-        """Return the scope for a mounted application, with the client and the scheme that hooks may
-        have changed.
+        """Return the scope for a mounted application, with the client, the scheme and the host that
+        hooks may have changed.
         """
-        if self.peer.client is None and self.peer.scheme is None:
+        host = self.peer.host
+        if self.peer.client is None and self.peer.scheme is None and host is None:
             return self.scope
         scheme = self.scheme
         if self.scope["type"] == "websocket":
             scheme = _SOCKET_SCHEMES.get(scheme, scheme)
-        return {**self.scope, "client": self.client, "scheme": scheme}
+        scope = {**self.scope, "client": self.client, "scheme": scheme}
+        return scope if host is None else scope | {"headers": self.headers_with_host(host)}
 
     def server_state(self) -> dict[str, Any]:
         state = {**(self.scope.get("state") or {})}  # ``dict()`` takes twice as long

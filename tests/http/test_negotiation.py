@@ -12,6 +12,7 @@ from tests.support.clients import MakeClient
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8"
 
+AXIOS = "application/json, text/plain, */*"  # the default of axios and Angular
 CHOICES: list[tuple[str | None, tuple[str, ...], str | None]] = [
     (None, ("json", "html"), "json"),
     ("", ("json", "html"), "json"),
@@ -37,6 +38,11 @@ CHOICES: list[tuple[str | None, tuple[str, ...], str | None]] = [
     ("text/calendar", ("html", "text/calendar"), "text/calendar"),
     ("text/html, text/html;q=0", ("html",), "html"),
     (BROWSER, (), None),
+    (AXIOS, ("html", "json"), "json"),
+    (AXIOS, ("html", "xml"), "html"),
+    ("*/*, text/*, application/json", ("html", "json"), "json"),
+    ("*/*, text/*", ("json", "html"), "html"),
+    ("*/*;q=0.9, application/json;q=0.8", ("json", "html"), "html"),
 ]
 
 
@@ -72,3 +78,20 @@ def test_a_handler_answers_in_the_type_that_the_client_wants(make_client: MakeCl
     assert (page.text, page.headers["Vary"]) == ("<p>apple", "Accept")
     assert (document.json(), document.headers["Vary"]) == ({"pie": "apple"}, "Accept")
     assert client.get("/stream").text == "ajson"  # it has started, so Vary can't change
+
+
+@pytest.mark.parametrize(
+    ("header", "kind"),
+    [
+        (AXIOS, "application/problem+json"),
+        ("text/plain, application/json, */*", "application/problem+json"),  # Spring
+        ("application/*, text/plain", "text/plain; charset=utf-8"),
+        ("application/json;q=0.5, text/plain", "text/plain; charset=utf-8"),
+        ("image/png, */*;q=0.8", "text/plain; charset=utf-8"),
+        ("application/json;q=0, text/plain", "text/plain; charset=utf-8"),
+        (BROWSER, "text/html; charset=utf-8"),
+    ],
+)
+def test_the_format_of_an_error(make_client: MakeClient, header: str, kind: str) -> None:
+    answer = make_client(App()).get("/nowhere", headers={"Accept": header})
+    assert answer.headers["content-type"] == kind

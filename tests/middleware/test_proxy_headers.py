@@ -603,3 +603,37 @@ def test_a_site_that_others_protect_has_no_such_warning(
     client = make_client(Visits(security=False), client=(PEER, 4321))
     client.get("/client", headers={"X-Forwarded-For": "1.2.3.4"})
     assert warnings() == []
+
+
+async def told_host(scope: Any, receive: Any, send: Any) -> None:
+    told = b" ".join(value for name, value in scope["headers"] if name == b"host")
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": told.decode()})
+        await send({"type": "websocket.close"})
+    else:
+        assert scope["type"] == "http"
+        headers = [(b"content-length", b"%d" % len(told)), (b"content-type", b"text/plain")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": told})
+
+
+def test_mounted_applications_get_the_host_that_the_proxy_states(make_client: MakeClient) -> None:
+    app = behind(host=True)
+    app.mount("/mounted", told_host)
+    headers = {"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Host": "shop.example"}
+    for peer, host in ((PEER, "shop.example"), ("192.0.2.1", "testserver")):
+        client = make_client(app, client=(peer, 4321))
+        assert client.get("/mounted/", headers=headers).text == host
+
+
+def test_the_websockets_of_mounted_applications_get_this_host(
+    connect: MakeClient, backend: str
+) -> None:
+    app = behind(host=True)
+    app.mount("/mounted", told_host)
+    client = connect(app, backend, client=(PEER, 4321))
+    headers = {"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Host": "shop.example"}
+    with client.websocket("/mounted/", headers=headers) as ws:
+        assert ws.receive_text() == "shop.example"

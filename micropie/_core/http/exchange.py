@@ -325,6 +325,11 @@ class Exchange:
         """Set fields of ``peer``, which override the values from the server."""
         self.peer = self.peer._replace(**fields)
 
+    def headers_with_host(self, host: str) -> Sequence[tuple[bytes, bytes]]:
+        """Return the headers for a mounted application, with the host that middleware has set."""
+        others = (one for one in self.raw_headers() if one[0] != b"host")
+        return [(b"host", host.encode("latin-1")), *others]
+
     def check_peer(self) -> None:
         """Log a warning if the server's peer seems to be a proxy that is not configured."""
         is_stated = self.peer.scheme is not None or self.peer.client is not None

@@ -100,6 +100,8 @@ def _wanted_format(request: Request) -> str:
 @cached_if_short(128)
 def _wanted_of(accept: str) -> str:
     best = choose_type(accept, ("text", "html", "problem", "json"))
+    if best == "text" and "application/json" in accept.lower():
+        best = choose_type(accept, ("json", "text"))  # axios and Angular name both, and read JSON
     return {"html": "html", "problem": "json", "json": "json"}.get(best or "", "text")
 
 

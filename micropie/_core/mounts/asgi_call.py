@@ -47,6 +47,8 @@ async def call_asgi(
         name: extensions[name] for name in extensions if not name.startswith("http.response.")
     }
     scope["scheme"], scope["client"] = exchange.scheme, exchange.client
+    if exchange.peer.host is not None:
+        scope["headers"] = exchange.headers_with_host(exchange.peer.host)
     call = _Call(mount, exchange, inf if seconds is None else seconds)
     TASKS.get().start_soon(call.run, scope)
     return await wait_for_head(call, exchange.method == "HEAD")

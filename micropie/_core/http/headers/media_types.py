@@ -159,8 +159,9 @@ _QUALITY = pattern(r"q[ \t]*=[ \t]*(0?\.[0-9]++|0\.?|1(?:\.0*+)?)", re.IGNORECAS
 def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
     """Return the type from ``offered`` that an Accept header prefers, or None if it accepts none.
 
-    If several types have the same weight, or there is no header, the first one wins. Raises
-    ``ValueError`` for a name that is neither a media type nor a short name.
+    If several types have the same weight, those that the header names win over those that match a
+    wildcard, and among them the first one wins. Raises ``ValueError`` for a name that is neither a
+    media type nor a short name.
     """
     for name in offered:
         if name not in SHORT_NAMES and "/" not in name:
@@ -173,9 +174,10 @@ def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
     weights = []
     for media_type in types:  # the most specific range that matches determines the weight
         names = media_type, f"{media_type.partition('/')[0]}/*", "*/*"
-        weights.append(next((ranges[name] for name in names if name in ranges), 0.0))
-    best = max(weights, default=0.0)
-    return offered[weights.index(best)] if best > 0 else None
+        found = ((ranges[name], -at) for at, name in enumerate(names) if name in ranges)
+        weights.append(next(found, (0.0, 0)))
+    best = max(weights, default=(0.0, 0))
+    return offered[weights.index(best)] if best[0] > 0 else None
 
 
 _LONGEST_ACCEPT = 1000  # browsers send 200 characters; parsing 64 KiB would take milliseconds
