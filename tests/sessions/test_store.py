@@ -534,6 +534,21 @@ def test_R45_a_cookie_with_a_prefix_over_https(make_client: MakeClient, name: st
         assert client.get(f"{path}/look", headers={"Cookie": value.partition("-")[2]}).json() == {}
 
 
+@pytest.mark.parametrize(
+    ("scheme", "name"), [("https", "__Secure-session_id"), ("http", "session_id")]
+)
+def test_all_hosts_of_a_domain_share_a_session(
+    make_client: MakeClient, scheme: str, name: str
+) -> None:
+    app = Root(session_cookie_domain="example.com")
+    client = make_client(app, base_url=f"{scheme}://shop.example.com")
+    set_cookie = client.get("/keep/a").headers["set-cookie"]
+    assert set_cookie.startswith(f"{name}=")
+    assert "Domain=example.com;" in set_cookie
+    assert client.get(f"{scheme}://blog.example.com/look").json() == {"a": "1"}
+    assert client.get(f"{scheme}://other.example/look").json() == {}
+
+
 def test_R45_over_plain_http_the_prefix_is_left_out(make_client: MakeClient) -> None:
     client = make_client(Root(session_cookie="__Host-id"), root_path="/shop")
     set_cookie = client.get("/keep/a").headers["set-cookie"]
@@ -577,6 +592,16 @@ def test_a_partitioned_cookie_is_for_frames_of_other_sites(make_client: MakeClie
         ({"session_cookie": "a b"}, "the name of a cookie"),
         ({"session_cookie": ""}, "the name of a cookie"),
         ({"session_cookie": 5}, "the name of a cookie"),
+        ({"session_cookie_domain": "https://example.com"}, "a domain without scheme and port"),
+        ({"session_cookie_domain": "example.com:8000"}, "a domain without scheme and port"),
+        ({"session_cookie_domain": "*.example.com"}, "a domain without scheme and port"),
+        ({"session_cookie_domain": "[::1]"}, "a domain without scheme and port"),
+        ({"session_cookie_domain": ""}, "a domain without scheme and port"),
+        ({"session_cookie_domain": 5}, "a domain without scheme and port"),
+        (
+            {"session_cookie_domain": "example.com", "session_cookie": "__Host-id"},
+            "can't have a session_cookie_domain",
+        ),
         ({"session_cookie": "__Host-id", "session_cookie_secure": False}, "needs https"),
         ({"session_cookie_samesite": "lax"}, '"Lax", "Strict" or "None"'),
         ({"session_cookie_samesite": "None"}, "needs session_cookie_secure=True"),

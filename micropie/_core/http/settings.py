@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast, datac
 
 from micropie._core.errors import Catalog, SetupError, check, is_count, is_duration, takes
 from micropie._core.execution.placement import THREAD
-from micropie._core.http.addresses import is_base_url, is_origin, normal_hosts
+from micropie._core.http.addresses import is_base_url, is_host, is_origin, normal_hosts
 from micropie._core.http.headers import PREFIXES, is_cookie_name
 from micropie._core.http.json import BUILTINS, MOST_VALUES
 from micropie._core.http.protocols import Texts
@@ -137,6 +137,10 @@ _BASE_URL = _or_none(
 _HOSTS = _Rule(
     lambda value: bool(normal_hosts(value)),
     'a host without scheme and port, such as "*.example.com", or a list of hosts',
+)
+_DOMAIN = _Rule(
+    lambda value: isinstance(value, str) and is_host(value) and not {*"[:"} & {*value},
+    'a domain without scheme and port, such as "example.com"',
 )
 _BY_CLASS = _dict_of(
     lambda kind: isinstance(kind, type) and kind not in BUILTINS,
@@ -331,6 +335,11 @@ class Settings:
     cookie. Over plain http, the prefix is left out. None, the default, means ``__Host-session_id``,
     or ``__Secure-session_id`` for an application below a path.
     """
+    session_cookie_domain: str | None = _setting(None, _or_none(_DOMAIN))
+    """The domain whose hosts all get the session's cookie: ``"example.com"`` for
+    ``shop.example.com`` as well. The default name of the cookie is then ``__Secure-session_id``.
+    None, the default, means only the host that has set the cookie, which is safer.
+    """
     session_cookie_samesite: Literal["Lax", "Strict", "None"] = _setting(
         "Lax", _one_of("Lax", "Strict", "None")
     )
@@ -445,6 +454,11 @@ class Settings:
             raise SetupError(
                 f"App(session_cookie={self.session_cookie!r}) needs https, because of its prefix: "
                 "leave out session_cookie_secure=False"
+            )
+        if self.session_cookie_domain and (self.session_cookie or "").startswith("__Host-"):
+            raise SetupError(
+                f"App(session_cookie={self.session_cookie!r}) can't have a session_cookie_domain, "
+                'because browsers refuse it: begin the name with "__Secure-"'
             )
         if self.session_cookie_samesite == "None" and self.session_cookie_secure is not True:
             raise SetupError(

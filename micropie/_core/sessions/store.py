@@ -159,6 +159,7 @@ class SessionStore:
             value,
             max_age=self._timeout if value else 0,
             path="/" if name.startswith("__Host-") else quote(root_path + self.prefix) or "/",
+            domain=self._settings.session_cookie_domain,
             secure=self.is_secure(scheme),
             httponly=True,
             samesite=self._settings.session_cookie_samesite,
@@ -180,7 +181,8 @@ class SessionStore:
         stated = self._settings.session_cookie
         if not self.is_secure(scheme):
             return without_prefix(stated or "session_id")
-        return stated or ("__Secure-session_id" if is_below or self.prefix else "__Host-session_id")
+        is_shared = is_below or self.prefix or self._settings.session_cookie_domain
+        return stated or ("__Secure-session_id" if is_shared else "__Host-session_id")
 
     def _save(self, session: Session) -> Flow[str | None]:
         """Save the session. Return the id for the cookie, "" if the session was deleted, or None if
