@@ -528,7 +528,7 @@ REFUSED: dict[str, Callable[[int], object]] = {
 )
 def test_R28_a_refusal_costs_no_more_than_the_request(name: str, kind: Any) -> None:
     """Not even with the debug page, which shows what was sent."""
-    site = App(debug=True, errors="json", max_data_size=2**30)
+    site = App(debug=True, errors="json", max_data_size=2**30, max_json_values=10**6)
 
     def group(group: Any) -> str:
         return "made"
@@ -707,7 +707,11 @@ FORM_TYPE = {"CONTENT_TYPE": "application/x-www-form-urlencoded"}
 )
 def test_R28_numbers_of_one_hash_cost_little_wherever_they_come_from(path: str) -> None:
     site = Sets(
-        errors="json", max_form_fields=10**6, max_data_size=2**30, max_form_field_size=2**30
+        errors="json",
+        max_form_fields=10**6,
+        max_data_size=2**30,
+        max_form_field_size=2**30,
+        max_json_values=10**6,
     )
 
     def entry(text: str) -> growth.Ask:

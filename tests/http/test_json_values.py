@@ -218,6 +218,7 @@ def test_the_texts_inside_a_model_are_counted(make_client: MakeClient) -> None:
     for text, expected in ((TEN, 200), (f"{TEN[:-1]},1]", 413)):
         assert client.post("/model", json={"text": text}).status_code == expected
         assert client.post("/model", json={"texts": ["1", text]}).status_code == expected
+    assert client.post("/model", json={"text": 1, "texts": [1]}).status_code == 400
 
 
 @pytest.mark.processes
