@@ -233,7 +233,7 @@ class Codec:
 
         ``kinds``: the classes of the objects in it that ``_convert`` has added.
         """
-        with suppress(ImportError):
+        with suppress(ImportError, OverflowError):  # a date whose time in UTC is before the year 1
             if not any(_hides(kind) or encoder_of(kind, self._own) for kind in kinds):
                 packed: bytes = msgspec().msgpack.encode(value, enc_hook=self._step)
                 return packed.find(b"\xcb\x7f") >= 0 or packed.find(b"\xcb\xff") >= 0

@@ -45,6 +45,11 @@ _ALWAYS: Sequence[_Check] = (lambda _: False, lambda _: True)
 _FORMS = (Annotated, Union, UnionType, Literal)
 
 
+# The most levels of a recursive type. Each object counts twice, because ``X | None`` and ``X`` have
+# two shapes.
+_MOST_LEVELS = 400
+
+
 class Shape:
     """The types that an annotation allows for a value and for the values inside it.
 
@@ -86,16 +91,18 @@ class Shape:
 
     def is_plain(self, value: object) -> bool:
         """Return whether a value and everything inside it have exactly the declared classes, and
-        all numbers inside it are finite and no Decimal has too many digits.
+        all numbers inside it are finite and no Decimal has too many digits. A value that contains
+        itself, or goes too deep, isn't plain.
 
         Raises ``TypeError`` if ``is_strict`` and an object may have more fields than declared.
         """
         waiting: _Waiting = [(self, [value])]
         seen: dict[Shape, dict[int, object]] = {}  # because an object may contain itself
-        is_plain = True
-        while waiting:
+        is_plain, levels_left = True, _MOST_LEVELS
+        while waiting and levels_left:
             shape, values = waiting.pop()
             if shape in seen:
+                levels_left -= 1
                 fresh = dict(zip(map(id, values), values, strict=True))
                 new = fresh.keys() - seen[shape]
                 values = [fresh[one] for one in new]
@@ -103,7 +110,7 @@ class Shape:
             else:
                 seen[shape] = {}
             is_plain = shape._check(values, waiting) and is_plain
-        return is_plain
+        return is_plain and not waiting
 
     def _check(self, values: Sequence[Any], waiting: _Waiting) -> bool:
         """Check values of this annotation, and append what is inside them to ``waiting``."""
