@@ -266,7 +266,9 @@ def test_a_part_that_ends_the_program_ends_its_request(
     assert "SystemExit(3)" in caplog.text
 
 
-def test_a_cancelled_request_begins_no_other_part(backend: str) -> None:
+def test_a_cancelled_request_begins_no_other_part(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app, parts = made()
     begun, may_end = Event(), Event()
 
@@ -277,12 +279,18 @@ def test_a_cancelled_request_begins_no_other_part(backend: str) -> None:
         parts.note(request, "handler")
         return db
 
+    def stop(one: ThreadRun) -> None:
+        stopped(one)
+        may_end.set()
+
+    stopped = ThreadRun.stop
+    monkeypatch.setattr(ThreadRun, "stop", stop)
+
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: get(app, "/held", query_string=b"1"))
             await until_async(begun.is_set)
             tasks.cancel_scope.cancel()
-            may_end.set()
 
     run(backend, main)
     until(lambda: "handler" in parts.names("1"))
