@@ -77,7 +77,14 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
                     sender = StreamSender(arguments[0], cast("StreamedExchange", exchange))
                     result = await sender.advance(arguments[0].first_chunk())
                 else:
-                    goes_on = flow if can_run(kind) and _has_more_parts(exchange) else None
+                    # whether the request may have more `def` parts than its handler
+                    has_more = (
+                        exchange.hooks
+                        or exchange.is_special
+                        or exchange.config.error_handlers
+                        or (exchange.route is not None and exchange.route.is_special)
+                    )
+                    goes_on = flow if has_more and can_run(kind) else None
                     resume = send if goes_on is None else _next_step
                     result = await perform_step(kind, function, arguments, exchange, held, goes_on)
             except Exception as error:  # also StopIteration, which would look like the flow's end
@@ -105,17 +112,6 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
 def _next_step(step: AnyStep) -> AnyStep:
     """Return the step, in place of ``send``: a thread has resumed the flow already."""
     return step
-
-
-def _has_more_parts(exchange: Exchange) -> bool:
-    """Return whether the request may have more ``def`` parts than its handler."""
-    route: Any = exchange.route
-    return bool(
-        exchange.hooks
-        or exchange.is_special
-        or exchange.config.error_handlers
-        or (route is not None and route.is_filtered)
-    )
 
 
 async def failure_of_step(
@@ -176,7 +172,7 @@ async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception
         del cancellation, failure
 
 
-async def perform_step(
+async def perform_step(  # noqa: C901 - each branch is a kind of call
     kind: Any,
     function: Callable[..., Any],
     arguments: Sequence[Any],
@@ -198,38 +194,31 @@ async def perform_step(
         return function(*arguments)
     if kind is CLOSE:
         return await close_stream(arguments[0], cast("StreamedExchange", exchange))
-    on_cancelled = None
-    if flow is not None:
-        run = ThreadRun(flow, exchange, function, arguments)
-        function, arguments, on_cancelled = run.perform, (), run.stop
-    slots = slots_of(kind.threads or exchange.config.threads)
+    threads, is_queued, leave_after, seconds, releases = kind
+    slots = slots_of(threads or exchange.config.threads)
     if held and held[0] is not slots:
         held.pop().give()
-    if kind.threads is not None:
-        held = None
-    rank, on_left = _rank_of(kind, exchange), exchange.note_left_call
-    if kind.seconds is None:
-        # Without hooks and providers, the request has one `def` part: its handler.
-        is_alone = kind.threads is not None or not (exchange.hooks or exchange.is_special)
-        lane = None if is_alone else lane_of(exchange)
-        result = await slots.call(
-            function, arguments, kind.leave_after, rank, held, lane, on_left, on_cancelled
-        )
-    else:  # not in the lane, which the rest of the request needs when the time is over
+    if threads is not None:
+        held, rank = None, Rank.QUEUED if is_queued else Rank.WAITING
+    elif releases:
+        rank = Rank.RELEASING
+    elif exchange.has_begun:
+        rank = exchange.rank
+    else:
+        rank = Rank.QUEUED if is_queued else Rank.WAITING
+    on_left = exchange.note_left_call
+    if seconds is not None:  # not in the lane, which the rest of the request needs afterwards
         given = function, arguments, 0.0, rank, held, None, on_left
-        result = await within(kind.seconds, slots.call, given)
+        result = await within(seconds, slots.call, given)
+    elif flow is None:
+        lane = None if threads is not None or held is not None else lane_of(exchange)
+        result = await slots.call(function, arguments, leave_after, rank, held, lane, on_left)
+    else:
+        run, lane = ThreadRun(flow, exchange, function, arguments), lane_of(exchange)
+        result = await slots.call(run.perform, (), leave_after, rank, held, lane, on_left, run.stop)
     if held and not exchange.has_begun:
         exchange.note_begin()
     return result
-
-
-def _rank_of(kind: Call, exchange: Exchange) -> Rank:
-    if kind.threads is None:
-        if kind.releases:
-            return Rank.RELEASING
-        if exchange.has_begun:
-            return exchange.rank
-    return Rank.QUEUED if kind.is_queued else Rank.WAITING
 
 
 _NOTHING: Final = object()

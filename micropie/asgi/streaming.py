@@ -34,7 +34,6 @@ from contextvars import Context, copy_context
 from functools import partial
 from math import inf
 from time import monotonic
-from types import AsyncGeneratorType
 from typing import Any, TypeVar
 
 import anyio
@@ -389,14 +388,9 @@ class StreamSender:
         encode, events = stream.encode, stream.events
         # Encode strings here, to avoid a function call for each chunk.
         text = str if encode is as_bytes else None
-        # whether ``stream.is_waiting`` doesn't tell an item from a message
-        is_opaque = stream.interrupt is not None or (
-            stream.items is not None and type(stream.items) is not AsyncGeneratorType
-        )
-        if stream.heartbeat is not None or is_opaque:
-            self._beats = HeartBeats(send, stream.heartbeat or inf)
-            if stream.heartbeat is not None:
-                self._due.append(self._beats.run)
+        if stream.heartbeat is not None:
+            self._beats = HeartBeats(send, stream.heartbeat)
+            self._due.append(self._beats.run)
             send = self._beats.send
         stream.is_advancing = True
         try:
@@ -452,7 +446,7 @@ class StreamSender:
                 if events is None
                 else events.send_timeout
             )
-            if self.limit_of_end is not None:
+            if self.limit_of_end is not None and self._stream.interrupt is None:
                 end = TASKS.get().start_soon(self._end_if_frozen, self.limit_of_end)
                 self._cancels.append(end)
         while self._due:
@@ -462,7 +456,8 @@ class StreamSender:
         """End the stream when one chunk has been sent for ``limit`` seconds.
 
         Only the number of sent chunks is compared, because a timer for each chunk would take more
-        time than sending it.
+        time than sending it. An iterator that is no generator is never ended, because it doesn't
+        show whether it is waiting for an item.
         """
         stream, looks_left, seen = self._stream, LOOKS, (0, 0)
         while looks_left:

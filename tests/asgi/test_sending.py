@@ -13,7 +13,7 @@ import anyio.lowlevel
 import pytest
 from anyio import to_thread
 
-from micropie import App, EventStream, Response
+from micropie import App, EventStream
 from micropie._core.streams import CHUNKS_PER_CHECK
 from micropie._core.streams.threaded import CHUNKS_AHEAD
 from micropie.asgi.streaming import WATCH_AFTER
@@ -86,31 +86,12 @@ class Endless(App):
                 await anyio.sleep(0.01)
             self.closed += 1
 
-    def iterated(self) -> Response:
-        """Chunks of an iterator that is no generator."""
-        return Response(Chunks(self))
-
     def events(self) -> EventStream:
         return EventStream(self.waiting(), map=bytes.decode, send_timeout=FROZEN_AFTER)
 
     def silent_events(self) -> EventStream:
         """Only heartbeats are sent."""
         return EventStream(self.silent(), 0.01, map=bytes.decode, send_timeout=FROZEN_AFTER)
-
-
-class Chunks:
-    def __init__(self, app: Endless) -> None:
-        self._app = app
-
-    def __aiter__(self) -> Chunks:
-        return self
-
-    async def __anext__(self) -> bytes:
-        await anyio.lowlevel.checkpoint()
-        return self._app._make()
-
-    async def aclose(self) -> None:
-        self._app.closed += 1
 
 
 KINDS = ["waiting", "busy", "sync", "silent", "shielded"]
@@ -551,9 +532,7 @@ def test_a_slow_stream_leaves_no_task(backend: str, with_lifespan: bool) -> None
     assert run(backend, tasks_left) == 0
 
 
-@pytest.mark.parametrize(
-    "path", ["waiting", "busy", "sync", "shielded", "iterated", "events", "silent_events"]
-)
+@pytest.mark.parametrize("path", ["waiting", "busy", "sync", "shielded", "events", "silent_events"])
 def test_a_stream_ends_when_its_client_receives_nothing(
     backend: str, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -172,6 +172,9 @@ class RouteInfo:
     """
     function: Callable[..., object] | None = None
     """The handler function without its decorators; None for a mounted application."""
+    is_special = False
+    """Whether more than a call of the handler is needed: its providers, or a filter of its result.
+    """
     is_pooled = False
     """Whether the handler runs in a process of the pool."""
     most_on_loop = 8 * 1024
