@@ -118,10 +118,8 @@ def _is_worker() -> bool:
     """Return whether this thread runs a function for which a task waits."""
     try:
         anyio.from_thread.check_cancelled()
-    except RuntimeError:
-        return False
-    except BaseException:  # the task is being cancelled
-        return True
+    except BaseException as error:  # the task may be being cancelled
+        return not isinstance(error, RuntimeError)
     return True
 
 

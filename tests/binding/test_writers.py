@@ -631,3 +631,21 @@ def test_a_field_is_written_as_without_its_annotation(hint: Any, value: Any, own
 )
 def test_a_shape_that_is_not_strict_refuses_nothing(hint: Any, value: list[Any]) -> None:
     assert not Shape(list[hint], is_strict=False).is_plain(value)
+
+
+@dataclass
+class Named:
+    name: str
+
+
+def test_text_that_msgspec_refuses_is_written_as_in_a_dict(make_client: MakeClient) -> None:
+    class Root(App):
+        def typed(self) -> Named:
+            return Named("\ud800")
+
+        def untyped(self) -> dict[str, str]:
+            return {"name": "\ud800"}
+
+    client = make_client(Root())
+    typed, untyped = client.get("/typed"), client.get("/untyped")
+    assert (typed.status_code, typed.text) == (untyped.status_code, untyped.text)
