@@ -62,6 +62,9 @@ class SlowServer:
             while True:
                 client, _ = self._listener.accept()
                 self._clients.append(client)
+                if self._is_over.is_set():  # ``close`` may have missed this one
+                    client.close()
+                    return
                 threading.Thread(target=self._respond, args=[client], daemon=True).start()
 
     def _respond(self, client: socket.socket) -> None:
