@@ -634,14 +634,14 @@ def test_a_shape_that_is_not_strict_refuses_nothing(hint: Any, value: list[Any])
 
 
 @dataclass
-class Named:
+class Titled:
     name: str
 
 
 def test_text_that_msgspec_refuses_is_written_as_in_a_dict(make_client: MakeClient) -> None:
     class Root(App):
-        def typed(self) -> Named:
-            return Named("\ud800")
+        def typed(self) -> Titled:
+            return Titled("\ud800")
 
         def untyped(self) -> dict[str, str]:
             return {"name": "\ud800"}

@@ -49,7 +49,7 @@ class Kind(NamedTuple):
     has_raw_path: bool = True
     """Whether it passes the raw path on, in which ``%2F`` differs from a slash."""
     has_end: bool = True
-    """Whether a worker runs the shutdown handlers when it is told to stop."""
+    """Whether a worker runs the shutdown handlers after the signal to stop."""
     stop: signal.Signals = signal.SIGTERM
     """The signal that ends it gracefully."""
 
