@@ -79,11 +79,13 @@ def _notes(app: App) -> Iterator[str]:
         yield sentence
     inspector = Inspector(app)
     applications, entries = inspector.applications(), inspector.routes()
+    entries_of: dict[object, list[RouteEntry]] = {}
+    for entry in entries:
+        entries_of.setdefault(entry.application.app, []).append(entry)
     for application in applications:
         yield from source_notes(application, applications)
         yield from _compared_paths(application, entries)
-        own = [one for one in entries if one.application.app is application.app]
-        yield from kept_in_threads(application, own)
+        yield from kept_in_threads(application, entries_of.get(application.app, []))
         yield from _replaced_methods(application)
     for name, near in unread():
         if not near:

@@ -126,8 +126,9 @@ def check_client_values(text: str) -> None:
     application allows that handles the current request.
     """
     request = current.get(None)
-    limits = getattr(getattr(getattr(request, "_exchange", None), "config", None), "limits", None)
-    check_values(text, getattr(limits, "max_json_values", MOST_VALUES))
+    config = None if request is None else getattr(request._exchange, "config", None)
+    limits = getattr(config, "limits", None)
+    check_values(text, MOST_VALUES if limits is None else limits.max_json_values)
 
 
 # -- encoding -------------------------------------------------------------------------------------
