@@ -33,13 +33,14 @@ from micropie._core.execution.steps import (
     Call,
     Flow,
     Step,
+    itself,
     run_tasks,
 )
 from micropie._core.flow import LifespanContext, end_resources
 from micropie._core.http import BodyReader, Exchange
 from micropie._core.on_demand import module
 from micropie.asgi.streaming import DelayedCalls, StreamedExchange, StreamSender, close_stream
-from micropie.asgi.thread_run import ThreadRun, can_run
+from micropie.asgi.thread_run import ThreadRun
 
 # imported on first use, because few calls are left in their threads
 left_calls: Any = module("micropie._core.execution.left_calls")
@@ -77,16 +78,10 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
                     sender = StreamSender(arguments[0], cast("StreamedExchange", exchange))
                     result = await sender.advance(arguments[0].first_chunk())
                 else:
-                    # whether the request may have more `def` parts than its handler
-                    has_more = (
-                        exchange.hooks
-                        or exchange.is_special
-                        or exchange.config.error_handlers
-                        or (exchange.route is not None and exchange.route.is_special)
+                    has_resumed, result = await perform_step(
+                        kind, function, arguments, exchange, held, flow
                     )
-                    goes_on = flow if has_more and can_run(kind) else None
-                    resume = send if goes_on is None else _next_step
-                    result = await perform_step(kind, function, arguments, exchange, held, goes_on)
+                    resume = itself if has_resumed else send
             except Exception as error:  # also StopIteration, which would look like the flow's end
                 resume, result = flow.throw, error
             except BaseException as error:
@@ -107,11 +102,6 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
         # avoid a reference cycle with this frame
         result = None
     return value
-
-
-def _next_step(step: AnyStep) -> AnyStep:
-    """Return the step, in place of ``send``: a thread has resumed the flow already."""
-    return step
 
 
 async def failure_of_step(
@@ -179,21 +169,23 @@ async def perform_step(  # noqa: C901 - each branch is a kind of call
     exchange: Exchange,
     held: Held | None = None,
     flow: Flow[Any] | None = None,
-) -> Any:
-    """Perform one step of any kind except RECEIVE and CHUNK, and return its result.
+) -> tuple[bool, Any]:
+    """Perform one step of any kind except RECEIVE and CHUNK. Return False and its result.
 
     ``held``: if the previous call has kept its slot for the next call, this list contains the
     ``Slots`` of that slot. Otherwise, it is empty.
 
-    ``flow``: if given, the thread goes on with it after the step, which is a call. Return the first
-    step of the flow that the thread can't perform; see ``ThreadRun``.
+    ``flow``: if given, and the request may have more ``def`` parts, the thread that has performed a
+    call goes on with this flow. In that case, return True and the first step of the flow that the
+    thread can't perform; see ``ThreadRun``.
     """
     if kind is AWAIT:
-        return await function(*arguments)
+        return False, await function(*arguments)
     if kind is ON_LOOP:
-        return function(*arguments)
+        return False, function(*arguments)
     if kind is CLOSE:
-        return await close_stream(arguments[0], cast("StreamedExchange", exchange))
+        await close_stream(arguments[0], cast("StreamedExchange", exchange))
+        return False, None
     threads, is_queued, leave_after, seconds, releases = kind
     slots = slots_of(threads or exchange.config.threads)
     if held and held[0] is not slots:
@@ -206,19 +198,27 @@ async def perform_step(  # noqa: C901 - each branch is a kind of call
         rank = exchange.rank
     else:
         rank = Rank.QUEUED if is_queued else Rank.WAITING
-    on_left = exchange.note_left_call
+    on_left, has_resumed = exchange.note_left_call, False
     if seconds is not None:  # not in the lane, which the rest of the request needs afterwards
         given = function, arguments, 0.0, rank, held, None, on_left
         result = await within(seconds, slots.call, given)
-    elif flow is None:
-        lane = None if threads is not None or held is not None else lane_of(exchange)
+    elif flow is None or threads is not None:
+        lane = lane_of(exchange) if threads is None else None
         result = await slots.call(function, arguments, leave_after, rank, held, lane, on_left)
-    else:
+    elif (
+        exchange.hooks
+        or exchange.is_special
+        or exchange.config.error_handlers
+        or (exchange.route is not None and exchange.route.is_special)
+    ):
         run, lane = ThreadRun(flow, exchange, function, arguments), lane_of(exchange)
+        has_resumed = True
         result = await slots.call(run.perform, (), leave_after, rank, held, lane, on_left, run.stop)
+    else:  # the handler is the only `def` part
+        result = await slots.call(function, arguments, leave_after, rank, held, None, on_left)
     if held and not exchange.has_begun:
         exchange.note_begin()
-    return result
+    return has_resumed, result
 
 
 _NOTHING: Final = object()

@@ -71,7 +71,12 @@ class ThreadRun:
                         kind, function, arguments = step = resume(result)
                     except StopIteration as end:
                         return ANSWER, no_function, end.value
-                if not can_run(kind):
+                # The thread can perform a call in the application's threads without a time limit.
+                if (
+                    not isinstance(kind, Call)
+                    or kind.threads is not None
+                    or kind.seconds is not None
+                ):
                     return step
         finally:
             result = None  # avoid a reference cycle with this frame
@@ -82,10 +87,3 @@ class ThreadRun:
         """
         with self._lock:
             self._is_stopped = True
-
-
-def can_run(kind: object) -> bool:
-    """Return whether the thread of a request can perform a step of this kind: a call in threads of
-    the application without a time limit.
-    """
-    return kind.__class__ is Call and kind.threads is None and kind.seconds is None

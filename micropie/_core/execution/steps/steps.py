@@ -214,11 +214,11 @@ def result_of(flow: Flow[Result]) -> Result:
     raise RuntimeError(f"this flow must not yield any step, but yielded {step!r}")
 
 
-def itself(awaitable: Awaitable[Result]) -> Awaitable[Result]:
+def itself(value: Result) -> Result:
     """Return the argument. A flow that already has an awaitable yields an AWAIT step with
     ``itself`` as the step's function.
     """
-    return awaitable
+    return value
 
 
 def no_function() -> None:
