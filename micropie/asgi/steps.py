@@ -45,6 +45,9 @@ from micropie.asgi.thread_run import ThreadRun
 # imported on first use, because few calls are left in their threads
 left_calls: Any = module("micropie._core.execution.left_calls")
 
+# The steps for which a request gives its slot back.
+_WAITS: Final = frozenset({AWAIT, RECEIVE, CHUNK, CLOSE, ANSWER})
+
 _LEFT_AT_ONCE: Final = Call(leave_after=0.0, releases=True)
 
 Value = TypeVar("Value")
@@ -89,7 +92,7 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
                 resume, result = flow.throw, failure
                 del failure  # avoid a reference cycle with this frame
             kind, function, arguments = resume(result)
-            if held and kind.__class__ is not Call:
+            if held and kind in _WAITS:
                 held.pop().give()
         value: Value = arguments
     except StopIteration as end:
