@@ -259,8 +259,7 @@ def test_a_rate_is_shared_by_all_workers(
     connect: Connect, server: PostgresServer, rates: PostgresRates
 ) -> None:
     other = PostgresRates(server.url)
-    first, second = Shop(PostgresSessionBackend(server.url)), App()
-    second.route("/plain")(lambda: "plain")
+    first, second = (Shop(PostgresSessionBackend(server.url)) for _ in range(2))
     for app, store in ((first, rates), (second, other)):
         app.middlewares.append(RateLimit(3, per=DAY, store=store))
     clients = connect(first), connect(second)
