@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
+import redis
 
 from micropie._core.execution.steps import outage, redis_client
 from micropie._core.execution.steps.redis_client import RedisClient
@@ -213,3 +214,13 @@ def test_the_limit_of_a_socket_is_that_of_the_thread() -> None:
     assert (limited.recv(1), ours.gettimeout()) == (b"e", 5)
     for one in (ours, theirs):
         one.close()
+
+
+def test_redis_py_can_set_the_time_out_of_a_connection_that_has_begun() -> None:
+    """It does so while a server announces its maintenance."""
+    connection = redis_client._limited(redis.Connection)(socket_connect_timeout=2)
+    assert connection.socket_connect_timeout == 2
+    connection.socket_connect_timeout = 3
+    assert connection.socket_connect_timeout == 3
+    with redis_client._until(time.monotonic() + 1):
+        assert connection.socket_connect_timeout <= 1
