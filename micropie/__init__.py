@@ -61,6 +61,14 @@ from micropie._core.templates import template
 from micropie.app import App, Server, dual
 
 if _TYPE_CHECKING:
+    from micropie._core.execution.pool import (
+        Progress,
+        RetireProcess,
+        batched,
+        check_cancelled,
+        pool_index,
+        progress,
+    )
     from micropie._core.files import static_file
     from micropie._core.http import Page
     from micropie._core.streams import EventStream, event
@@ -80,6 +88,9 @@ __getattr__, __dir__ = _names_on_demand(
     __name__,
     {
         "asgi": "WebSocket",
+        "_core.execution.pool": (
+            "Progress RetireProcess batched check_cancelled pool_index progress"
+        ),
         "_core.files": "static_file",
         "_core.http": "Page",
         "_core.streams": "EventStream event",
@@ -130,11 +141,13 @@ __all__ = [
     "MultipartFileError",
     "MutableHeaders",
     "Page",
+    "Progress",
     "Query",
     "Redirect",
     "Request",
     "Response",
     "ResponseError",
+    "RetireProcess",
     "Server",
     "SessionBackend",
     "SetupError",
@@ -143,6 +156,8 @@ __all__ = [
     "WebSocketMiddleware",
     "WebSocketRequest",
     "__version__",
+    "batched",
+    "check_cancelled",
     "command",
     "delete",
     "describe",
@@ -158,7 +173,9 @@ __all__ = [
     "max_data_size",
     "max_json_values",
     "patch",
+    "pool_index",
     "post",
+    "progress",
     "put",
     "reads_body",
     "request",

@@ -35,7 +35,7 @@ from micropie._core.errors import (
     refuse_others,
     takes,
 )
-from micropie._core.execution import current
+from micropie._core.execution import ProcessPool, current
 from micropie._core.flow import Hook, WebSocketMiddleware, lifespan_opener
 from micropie._core.http import Request, Response, State, current_request
 from micropie._core.http.protocols import Receive, Scope, Send, Texts
@@ -309,7 +309,7 @@ class App(Base[Outermost_co]):
             is_override = name == "run" and getattr(value, "__micropie_hidden__", False)
             if value is inspect.getattr_static(App, name, _MISSING) or is_override:
                 continue
-            if not is_function(value):
+            if not is_function(value) or name == "pool":
                 _check_attribute(cls, name, value)
             if callable(value) and not (name == "channels" and isinstance(value, type)):
                 raise SetupError(
@@ -468,6 +468,18 @@ class App(Base[Outermost_co]):
     @channels.setter
     def channels(self, channels: Channels) -> None:
         self._micropie.stated_channels = _UPPER_LAYERS.checked_channels(channels)
+
+    @property
+    def pool(self) -> ProcessPool:
+        """The process pool: ``await self.pool.run(function, *arguments)`` calls a function in
+        another process. See ``ProcessPool``.
+        """
+        pool: ProcessPool = self._micropie.config().pool
+        return pool
+
+    @pool.setter
+    def pool(self, value: object) -> None:
+        _check_attribute(type(self), "pool", value)
 
     def route(
         self,
@@ -891,6 +903,11 @@ def _check_attribute(owner: type, name: str, value: object) -> None:
     """Raise ``SetupError`` for an invalid value of an attribute of an application or its class."""
     if name in _LISTS and not isinstance(value, list | tuple):
         raise SetupError(f"{owner.__name__}.{name} must be a list: write {name} = [...]")
+    if name == "pool":
+        raise SetupError(
+            f"{owner.__name__}.pool is the process pool: give this attribute another name, or "
+            "write a handler for /pool as def pool_(self)"
+        )
     is_backend = hasattr(value, "load") and hasattr(value, "save") and not isinstance(value, type)
     if name == "session_backend" and not (is_backend or isinstance(value, property | None)):
         raise SetupError(
@@ -909,8 +926,11 @@ _WATCHED = frozenset({"middlewares", "ws_middlewares", "session_backend", "chann
 # Attributes that handlers, hooks and the framework itself read from an application, so no method
 # may have these names.
 _RESERVED = frozenset(
-    {*_LISTS, "request", "response", "state", "session_backend", "channels", "wsgi_shutdown", "run"}
-)
+    {
+        *_LISTS, "request", "response", "state", "session_backend", "channels", "pool",
+        "wsgi_shutdown", "run",
+    }
+)  # fmt: skip
 
 
 def dual(

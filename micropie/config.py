@@ -21,7 +21,11 @@ from micropie.extensions import TypeInfo
 
 logger = logging.getLogger("micropie")
 
-__all__ = ["Settings", "read", "read_env_file"]
+__all__ = [
+    "Settings",
+    "read",
+    "read_env_file",
+]
 
 Made = TypeVar("Made")
 

@@ -22,7 +22,9 @@ from scripts.site_hooks import WHERE
 
 ROOT = Path(__file__).parent.parent
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
-HTML_OR_ATTRIBUTES = re.compile(r"^ *</?div[^>]*>\n|\{ [.#:][^}\n]*\}", re.MULTILINE)
+HTML_OR_ATTRIBUTES = re.compile(
+    r"^ *</?div[^>]*>\n|\{ [.#:][^}\n]*\}|^ *<!--test_\w+-->\n", re.MULTILINE
+)
 INCLUDED = re.compile(r'^( *)--8<-- "(.+)"$', re.MULTILINE)
 NAMED = re.compile(r"^::: (\S+)(?: [^\n]*)?$", re.MULTILINE)
 FENCED = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)

@@ -55,6 +55,7 @@ WEIGHTS = {
     "explanation/choose": 0.3,
     "explanation/async": 0.3,
     "explanation/inside": 0.05,
+    "explanation/decisions": 0.05,
     "glossary": 0.05,
     "performance": 0.1,
     "reference/": 0.3,

@@ -289,15 +289,22 @@ class Tree(Registrations):
             for mount in mounted
             if mount.kind == ASGI or (mount.isolated and protocol == ASGI)
         ]
-        return Lifecycle([*(app._micropie for app in apps), *lives])
+        pools = {one.pool: None for one in config.tree if one.pool.is_eager}
+        return Lifecycle(
+            [*(app._micropie for app in apps), *lives], [pool.start_all for pool in pools]
+        )
 
     @property
     def waits_at_start(self) -> bool:
         """Whether startup may have to wait, because this application, or an application inside it,
-        has a lifespan, startup handlers or resources that are opened at startup.
+        has a lifespan, startup handlers, or resources or processes that are started then.
         """
         return any(
-            app._micropie.once or app._micropie.lifespan or app.lifespan or app.startup_handlers
+            app._micropie.once
+            or app._micropie.lifespan
+            or app.lifespan
+            or app.startup_handlers
+            or app._micropie.settings.get("pool_start") == "eager"
             for app in self.walk()
         )
 

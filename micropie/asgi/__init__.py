@@ -9,6 +9,7 @@ Open ``driver.py`` to change how a scope is served and how a response is sent. T
 - ``lifespan.py`` and ``state.py``: startup and shutdown
 - ``websocket.py``: the life of a WebSocket
 - ``websocket_connection.py``: the messages of a WebSocket
+- ``forwarding.py``: how a channel's messages are sent to WebSockets
 - ``coroutines.py``: how timers and cancel scopes are avoided
 
 The files of ``micropie.wsgi`` have the same names, as far as WSGI has the same features.
@@ -26,7 +27,14 @@ if TYPE_CHECKING:
     from micropie.asgi.state import ASGIState
     from micropie.asgi.websocket import WebSocket, serve_websocket
 
-__all__ = ["ASGIExchange", "ASGIState", "WebSocket", "serve", "serve_http", "serve_websocket"]
+__all__ = [
+    "ASGIExchange",
+    "ASGIState",
+    "WebSocket",
+    "serve",
+    "serve_http",
+    "serve_websocket",
+]
 
 __getattr__, __dir__ = names_on_demand(
     __name__,

@@ -27,7 +27,13 @@ from micropie._core.routing import Handover, Site
 from micropie.asgi.coroutines import await_in_context
 from micropie.asgi.exchange import ASGIExchange
 from micropie.asgi.state import ASGIState
-from micropie.asgi.steps import close_request, failure_of_step, perform, perform_cleanup
+from micropie.asgi.steps import (
+    call_mounted,
+    close_request,
+    failure_of_step,
+    perform,
+    perform_cleanup,
+)
 from micropie.asgi.streaming import StreamSender, encode_headers, head_message, send_streamed
 
 _starting = LoopLocal(lambda: anyio.Lock())  # noqa: PLW0108 - anyio imports the class on first access
@@ -178,7 +184,8 @@ async def _call_mounted(
 ) -> None:
     if exchange.answer.depends_on:  # a hook has read a header that identifies the client
         send = partial(_send_private, send, exchange.answer.depends_on)
-    await handover.mount.target(handover.scope_in(exchange.scope_below()), receive, send)
+    scope = handover.scope_in(exchange.scope_below())
+    await call_mounted(handover.mount.target, scope, receive, send)
 
 
 async def _send_private(send: Send, depends_on: Sequence[str], message: ServerMessage) -> None:

@@ -55,6 +55,7 @@ class ASGIExchange(StreamedExchange):
     # A function that creates the exception for each further read. It is set after a read has
     # failed.
     _body_error: Callable[[], Exception] | None = None
+    _is_passed_on = False  # whether a mounted application has got the whole body
     # How many seconds of ``body_total_timeout`` are left; None before the first wait.
     _time_left: float | None = None
 
@@ -167,11 +168,6 @@ class ASGIExchange(StreamedExchange):
     def query_string(self) -> str:  # type: ignore[override]
         return self.scope["query_string"].decode("latin-1")  # type: ignore[no-any-return]
 
-    def server_name(self) -> str:
-        name, port = self.scope.get("server") or ("localhost", None)
-        host = f"[{name}]" if ":" in str(name) else str(name)
-        return f"{host}:{port}" if port else host
-
     # -- the body ----------------------------------------------------------------------------------
 
     async def receive_piece(self) -> Piece:
@@ -222,13 +218,20 @@ class ASGIExchange(StreamedExchange):
         return message.get("body") or b"", message.get("more_body", False)
 
     async def receive_message(self) -> ServerMessage:
-        """Return the next message of the body, for a mounted application."""
+        """Return the next message of the body, for a mounted application. After the end of the
+        body, return only a disconnect.
+        """
         if self.body.put_back is not None:
             piece, more = self.body.take_piece()
             return {"type": "http.request", "body": piece, "more_body": more}
         self.in_flight = in_flight = anyio.Event()
         try:
-            return await self._receive()
+            message = await self._receive()
+            if message["type"] == "http.request":
+                if self._is_passed_on:  # the server repeats its last message; see ``disconnected``
+                    await anyio.sleep_forever()
+                self._is_passed_on = not message.get("more_body", False)
+            return message
         finally:
             in_flight.set()
             self.in_flight = None

@@ -31,6 +31,7 @@ from micropie._core.execution.steps import (
     RELEASE,
     AnyStep,
     Call,
+    Ends,
     Flow,
     Step,
     itself,
@@ -38,6 +39,7 @@ from micropie._core.execution.steps import (
 )
 from micropie._core.flow import LifespanContext, end_resources
 from micropie._core.http import BodyReader, Exchange
+from micropie._core.http.protocols import Receive, Scope, Send
 from micropie._core.on_demand import module
 from micropie.asgi.streaming import DelayedCalls, StreamedExchange, StreamSender, close_stream
 from micropie.asgi.thread_run import ThreadRun
@@ -119,12 +121,37 @@ async def failure_of_step(
     if isinstance(exchange, LifespanContext) and isinstance(error, SystemExit):
         return error
     failure = execution.failure_of(error)
-    if failure is not None or not is_outermost:
-        return failure or error
+    if failure is not None:
+        return failure
+    if isinstance(error, BaseExceptionGroup) and not isinstance(exchange, LifespanContext):
+        error, failure = _cancellation_alone(error)
+        if failure is not None:
+            exchange.log_failure(f"{exchange.label}: it failed while it was cancelled", failure)
+    if not is_outermost:
+        return error
     try:
         return await _unwound(exchange, error) or error
     finally:
-        del error  # avoid a reference cycle with this frame
+        del error, failure  # avoid a reference cycle with this frame
+
+
+def _cancellation_alone(
+    group: BaseExceptionGroup[BaseException],
+) -> tuple[BaseException, Exception | None]:
+    """For a group that ``failure_of`` doesn't replace, return one of its cancellations, and the
+    exception to log in place of everything else. Return the group and None if something else in it
+    must reach the server.
+
+    Under trio, exceptions that leave the application beside a cancellation end the server.
+    """
+    cancellations, rest = group.split(anyio.get_cancelled_exc_class())
+    failure = None if rest is None else execution.failure_of(rest)
+    if cancellations is None or (rest is not None and failure is None):
+        return group, None
+    cancellation: BaseException = cancellations
+    while isinstance(cancellation, BaseExceptionGroup):
+        cancellation = cancellation.exceptions[0]
+    return cancellation, failure
 
 
 async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception | None:
@@ -302,6 +329,19 @@ async def _end_after_call(exchange: Exchange) -> None:
         exchange.resources = None  # avoid a reference cycle
 
 
+async def call_mounted(target: Any, scope: Scope, receive: Receive, send: Send) -> None:
+    """Call a mounted application, which responds itself. If it raises ``SystemExit``, raise an
+    ``Exception`` in its place, because only one connection has failed.
+    """
+    try:
+        await target(scope, receive, send)
+    except BaseException as error:
+        failure = execution.failure_of(error)
+        if failure is None:
+            raise
+        raise failure from failure.__cause__
+
+
 # The key in ``scope["state"]`` under which the lifespan stores its ``LoopTasks``, which run the
 # functions passed to ``after_response``.
 BACKGROUND: Final = "micropie.background"
@@ -319,27 +359,45 @@ async def close_request(exchange: Exchange) -> None:
     next request don't wait for this task. The lifespan waits for it before shutdown handlers run.
     Under a server without lifespan, the request itself waits for the functions.
     """
-    # Close the resources of a stream. At this point, the server no longer cancels the request.
-    if exchange.resources:
+    try:
+        if exchange.resources:
+            await _close_resources(exchange)
+    finally:
+        body = exchange.body.data
+        try:
+            if isinstance(body, BodyReader) and body.size >= LARGE:
+                with anyio.CancelScope(shield=True):
+                    await in_thread(IO_THREADS, exchange.close)
+        finally:
+            exchange.close()  # does nothing the second time
+            if exchange.ends is not None:  # ``after_response`` was called
+                await _run_tasks(exchange, exchange.ends)
+
+
+async def _close_resources(exchange: Exchange) -> None:
+    """Close the resources of a stream, and those that an abandoned call has used."""
+    try:
         await perform(end_resources(exchange), exchange)
+    except BaseException:  # the server cancels the request
+        await perform_cleanup(exchange, exchange.cleanup_steps())
+        raise
     if exchange.ending is not None:
         if any(one.is_async for one in exchange.resources or ()):
             await _end_after_call(exchange)  # only this task can exit their cancel scopes
         else:
             TASKS.get().start_soon(_end_after_call, exchange)
             forget_lane()
-    body = exchange.body.data
-    if isinstance(body, BodyReader) and body.size >= LARGE:
-        with anyio.CancelScope(shield=True):
-            await in_thread(IO_THREADS, exchange.close)
-    else:
-        exchange.close()
-    ends = exchange.ends
-    if ends is not None:  # ``after_response`` was called
-        tasks: LoopTasks | None = (exchange.scope.get("state") or {}).get(BACKGROUND)
-        seconds = exchange.config.settings.background_timeout
-        # Servers copy the state, so ``tasks`` may belong to a lifespan that has already ended.
-        if tasks is None or tasks.has_ended:
-            await run_tasks(exchange, ends, seconds)
-        else:
-            tasks.start_soon(run_tasks, exchange, ends, seconds, context=ends.context)
+
+
+async def _run_tasks(exchange: Exchange, ends: Ends) -> None:
+    lifespan: LoopTasks | None = (exchange.scope.get("state") or {}).get(BACKGROUND)
+    seconds = exchange.config.settings.background_timeout
+    # Servers copy the state, so it may belong to a lifespan that has already ended.
+    if lifespan is not None and not lifespan.has_ended:
+        lifespan.start_soon(run_tasks, exchange, ends, seconds, context=ends.context)
+        return
+    # Start a task here as well: no scope can shield this one from asyncio's ``Task.cancel``.
+    ended = anyio.Event()
+    TASKS.get().start_soon(run_tasks, exchange, ends, seconds, ended.set, context=ends.context)
+    with anyio.CancelScope(shield=True):
+        await ended.wait()

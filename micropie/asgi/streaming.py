@@ -162,6 +162,9 @@ class StreamedExchange(Exchange):
         must not be called again before it has returned. So messages that come before the disconnect
         are stored for the reader of the body. At most one piece is stored in advance, so the client
         can't send faster than the handler reads.
+
+        Some servers don't wait for the disconnect: after the body they return its last message
+        again and again. Then only ``send`` can report the disconnect, so wait forever.
         """
         receive, messages = self._receive, list[ServerMessage]()
         # ``taken`` counts the stored messages that the reader has taken.
@@ -178,13 +181,18 @@ class StreamedExchange(Exchange):
         self._receive = next_message
         if self.in_flight is not None:
             await self.in_flight.wait()
+        more = True
         while True:
             async with lock:
                 message = await receive()
+                has_left = message["type"] == "http.disconnect"
+                if not more and not has_left:
+                    await anyio.sleep_forever()
                 messages.append(message)
-            if message["type"] == "http.disconnect":
+            if has_left:
                 return
-            if message.get("more_body", False):
+            more = message.get("more_body", False)
+            if more:
                 await taken.acquire()
 
     async def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Value:

@@ -42,7 +42,8 @@ from micropie._core.routing import Handover, Site, route_of
 from micropie._core.sessions import Session
 from micropie._core.spellings import SocketSpellings, attribute_of
 from micropie.asgi.exchange import ASGIWebSocketExchange, receive_nothing
-from micropie.asgi.steps import close_request, perform, perform_cleanup
+from micropie.asgi.forwarding import Subscribed
+from micropie.asgi.steps import call_mounted, close_request, perform, perform_cleanup
 from micropie.asgi.websocket_connection import ITERATION, Connection
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
             current.reset(token)
     if type(route) is Handover:  # the mounted application creates its own request
         if refusal is None:
-            await route.mount.target(route.scope_in(exchange.scope_below()), receive, send)
+            scope = route.scope_in(exchange.scope_below())
+            await call_mounted(route.mount.target, scope, receive, send)
         elif (await receive())["type"] == "websocket.connect":
             await connection.finish(refusal)
 
@@ -332,6 +334,18 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         """
         message = self._annotated().write(value)
         await (self.send_text(message) if isinstance(message, str) else self.send_bytes(message))
+
+    def forward(self, subscription: Subscribed) -> Coroutine[object, object, None]:
+        """Begin a subscription to channels, and from now on send its messages: strings as they are,
+        other values as JSON. This returns once the subscription has begun. The handler goes on, for
+        example with a loop over the client's messages: ``await
+        ws.forward(self.channels.subscribe("room"))``.
+
+        The subscription ends with the handler. If the subscription ends first, the WebSocket is
+        closed with 1000, or with 1013 after lost messages (``when_full="close"``). A subscription
+        that has begun in a ``with`` block is forwarded too.
+        """
+        return self._connection.forward(subscription)
 
     def close(self, code: int = 1000, reason: str = "") -> Coroutine[object, object, None]:
         """Close the WebSocket with a code (1000 to 1014 or 3000 to 4999) and a reason, which is cut

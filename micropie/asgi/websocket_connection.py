@@ -39,9 +39,8 @@ close frame, because it runs after every handler.
 from __future__ import annotations
 
 import types
-from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from math import inf
 from typing import Any, NoReturn
 
@@ -62,11 +61,13 @@ from micropie._core.http.websockets import (
     LEAVE,
     LOST,
     NO_CODE,
+    NORMAL,
     OPEN,
     POLICY,
     RECEIVING,
     SENDING,
     TOO_BIG,
+    TRY_AGAIN,
     WRONG_KIND,
     MessageError,
     Progress,
@@ -76,6 +77,7 @@ from micropie._core.http.websockets import (
 )
 from micropie.asgi.coroutines import Steps, advance, await_within, brings_cancellation, resume
 from micropie.asgi.exchange import ASGIWebSocketExchange
+from micropie.asgi.forwarding import Forward, Subscribed
 from micropie.asgi.steps import failure_of_step
 from micropie.asgi.streaming import encode_headers, head_message
 
@@ -87,6 +89,8 @@ SENDS_UNTIL_CHECK = 64
 # The ``method`` that an iteration passes to ``receive``. When the WebSocket has ended, an iteration
 # stops instead of raising ``ConnectionClosed``.
 ITERATION = "async for"
+
+_NO_SCOPE = nullcontext()
 
 SENT = object()  # the result of a ``send`` that didn't have to wait
 
@@ -123,6 +127,7 @@ class Connection(Progress):
     # The semaphore by which senders take turns. It is created when a ``send`` has to wait for the
     # first time.
     _turn: anyio.Semaphore | None = None
+    _forwards: tuple[Forward, ...] = ()  # see ``forward``
     _leave_scope: GracefulScope
     _cleanup_scope: anyio.CancelScope
 
@@ -130,19 +135,23 @@ class Connection(Progress):
         self._exchange = exchange
         self._settings = exchange.config.settings
         self._receive = receive
-        # The messages that the handler hasn't received yet, each with its size.
-        self._messages: deque[tuple[ServerMessage, int]] = deque()
+        # The messages that the handler hasn't received yet, each with its size. A deque would take
+        # 700 bytes more.
+        self._messages: list[tuple[ServerMessage, int]] = []
 
     # -- the handler -------------------------------------------------------------------------------
 
     async def run(self, handler: Callable[..., Awaitable[object]], /, *arguments: object) -> None:
         """Run ``handler(*arguments)`` until it ends or is cancelled after a disconnect."""
         self._tasks = tasks = TASKS.get()
-        self._leave_scope, self._cleanup_scope = GracefulScope(tasks), tasks.new_scope()
+        self._leave_scope = GracefulScope(tasks)
+        cleanup_scope: AbstractContextManager[object] = _NO_SCOPE
+        if tasks.current_task() is None:  # under trio
+            self._cleanup_scope = cleanup_scope = tasks.new_scope()
         shutdown = self._exchange.config.shutdown
         shutdown.add(self._close_from_outside)
         try:
-            with self._leave_scope, self._cleanup_scope:
+            with self._leave_scope, cleanup_scope:
                 await self._run_handler(handler(*arguments).__await__())
         except Exception:
             raise
@@ -154,6 +163,9 @@ class Connection(Progress):
                 del failure  # avoid a reference cycle with this frame
         finally:
             shutdown.leave(self._close_from_outside)
+            forwards, self._forwards = self._forwards, ()  # avoid a reference cycle
+            for forward in forwards:
+                forward.stop()
             if self._stop_reading is not None:
                 self._stop_reading()
         if self._leave_scope.cancelled_caught:
@@ -230,14 +242,14 @@ class Connection(Progress):
         logger.debug("%s: the server raised %r", self._exchange.label, error)
         self.end(LEAVE, LOST, "")
 
-    def _close_from_outside(self, reason: str = "") -> None:
-        """Close the WebSocket with 1001 from outside the handler's task, for example when the
-        server shuts down.
+    def _close_from_outside(self, reason: str = "", code: int = GOING_AWAY) -> None:
+        """Close the WebSocket from outside the handler's task, for example when the server shuts
+        down.
 
         The handler's next call raises ``ConnectionClosed``.
         """
         if self.state is OPEN:
-            self.end(CLOSE, GOING_AWAY, reason)
+            self.end(CLOSE, code, reason)
             self._start_grace()
             self._tasks.start_soon(self._send_close_in_turn)
 
@@ -247,7 +259,8 @@ class Connection(Progress):
         """
         if self.state is OPEN:
             self.end(CLOSE, GOING_AWAY, "")
-            await self._send_close(LAST_FRAME_WITHIN)
+            with anyio.move_on_after(LAST_FRAME_WITHIN):
+                await self._send_close_in_turn()  # a forwarded message may still be sent
 
     def _start_grace(self) -> None:
         """Begin the grace period. Within it, the handler must make its next call, which raises
@@ -313,7 +326,7 @@ class Connection(Progress):
                 await arrival
             finally:
                 self._arrival = None
-        message, size = self._messages.popleft()
+        message, size = self._messages.pop(0)
         self._size -= size
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
@@ -363,9 +376,10 @@ class Connection(Progress):
             await self._accept(subprotocol, headers)
         finally:  # even after a cancellation, because the handler may go on
             if self.state is OPEN:
-                self._stop_reading = self._tasks.start_soon(self._read)
                 if self._exchange.config.shutdown.is_over:  # it has ended during the handshake
                     self._close_from_outside()
+                else:
+                    self._stop_reading = self._tasks.start_soon(self._read)
 
     async def _accept(self, subprotocol: str | None, headers: HeaderPairs) -> None:
         self.step(ACCEPT, "accept")
@@ -438,6 +452,33 @@ class Connection(Progress):
                 await self._send_close(LAST_FRAME_WITHIN)
             raise self.closed() from None
 
+    async def forward(self, subscription: Subscribed) -> None:
+        """See ``WebSocket.forward``."""
+        if not hasattr(subscription, "take_text"):
+            raise TypeError(
+                "forward() takes a subscription, such as self.channels.subscribe(...), not "
+                f"{subscription!r}"
+            )
+        if self.state is not OPEN:
+            await self._refuse("forward")
+        if not subscription.has_begun:
+            await subscription.__aenter__()
+        forward = Forward(subscription, self._send_texts)
+        self._forwards = (*self._forwards, forward)
+
+    async def _send_texts(self, subscription: Subscribed) -> None:
+        """Send the messages of a subscription that are waiting."""
+        try:
+            while self.state is OPEN and (text := subscription.take_text()) is not None:
+                await self.send("forward", {"type": "websocket.send", "text": text})
+        except ConnectionClosed:
+            pass
+        except StopAsyncIteration:
+            self._close_from_outside(code=NORMAL)
+        except Exception as error:  # messages were lost
+            logger.info("%s is closed: %s", self._exchange.label, error)
+            self._close_from_outside(str(error), TRY_AGAIN)
+
     async def close(self, code: int, reason: str) -> None:
         """Close the WebSocket, unless it is already closed or the client has disconnected. See
         ``WebSocket.close``.
@@ -483,16 +524,20 @@ class Connection(Progress):
     async def _send_close(self, seconds: float | None) -> None:
         """Send the close frame.
 
-        Stop reading first, because otherwise granian would wait for the client's next message.
+        Stop reading first, because otherwise granian would wait for the client's next message. So
+        no disconnect will be noticed: begin the grace period afterwards, but not before the frame
+        is sent, because the handler may be what sends it.
         """
-        if self._stop_reading is not None:
-            self._stop_reading()
-            # Begin the grace period here, because reading has stopped, so no disconnect will be
-            # noticed.
-            self._start_grace()
-        await self._send_last(
-            seconds, {"type": "websocket.close", "code": self.code, "reason": self.reason}
-        )
+        stop_reading = self._stop_reading
+        if stop_reading is not None:
+            stop_reading()
+        try:
+            await self._send_last(
+                seconds, {"type": "websocket.close", "code": self.code, "reason": self.reason}
+            )
+        finally:
+            if stop_reading is not None:
+                self._start_grace()
 
     async def _send_last(self, seconds: float | None, *messages: ServerMessage) -> None:
         """Send the messages that end the WebSocket. Even if this fails, the WebSocket counts as

@@ -23,7 +23,13 @@ from micropie.channels.mailbox import ChannelsUnreachable, MessagesLost
 if TYPE_CHECKING:
     from micropie.channels.redis import RedisChannels
 
-__all__ = ["Channels", "ChannelsUnreachable", "MessagesLost", "RedisChannels", "Subscription"]
+__all__ = [
+    "Channels",
+    "ChannelsUnreachable",
+    "MessagesLost",
+    "RedisChannels",
+    "Subscription",
+]
 
 
 # Import ``RedisChannels`` on first use, because redis-py may not be installed, and takes longer to

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, get_args
+from typing import Any, Final, Self, get_args
 
 import anyio
 
@@ -178,6 +178,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
 
     - ``channel``: the channel of the last message, or None.
     - ``channels``: the names of its channels.
+    - ``has_begun``: whether its ``with`` block was entered.
     - ``label``: the string passed to ``subscribe``.
     - ``dropped``: how many messages were dropped because too many were waiting, or because a
       message in Redis was not JSON.
@@ -192,7 +193,8 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
         self.label = label
         self._hub = hub
         self._mailbox = Mailbox(size, when_full)
-        self._is_open = False
+        self.has_begun = False
+        self._yields_text = False
         self._in_a_row = 0  # how many messages a task has taken in a row without waiting
         self._forget: Callable[[], object] = int  # does nothing before the subscription begins
         self._waiter: TaskWaiter | None = None  # reused for a task's next wait
@@ -242,9 +244,9 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
         """Begin the subscription. Yield the future that the caller waits for, or None if there is
         nothing to wait for. If waiting fails, end the subscription.
         """
-        if self._is_open:
+        if self.has_begun:
             raise RuntimeError("a subscription can be used only once: call subscribe() again")
-        self._is_open = True
+        self.has_begun = True
         joining = self._hub.join(self._mailbox, self)
         shutdown = current_shutdown()
         if shutdown is not None:
@@ -269,9 +271,10 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
 
         Use this in a ``def`` only.
         """
+        self._check_begun()
         deadline = time.monotonic() + (threading.TIMEOUT_MAX if timeout is None else timeout)
         arrived = threading.Event()
-        while (message := self._take(arrived.set)) is None:
+        while (message := self._mailbox.take(arrived.set)) is None:
             try:
                 refuse_on_loop()
                 if not arrived.wait(deadline - time.monotonic()):
@@ -279,9 +282,13 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
             finally:
                 self._mailbox.forget(arrived.set)
             arrived.clear()
-        return default if message is END else self._value_of(message)
+        if message is END:
+            return default
+        self.channel = message.channel
+        return message.value()
 
     async def __anext__(self) -> Any:
+        self._check_begun()
         self._in_a_row += 1
         if self._in_a_row % BETWEEN_CHECKPOINTS == 0:
             # Let other tasks run before a message is taken: if this task is cancelled here, no
@@ -289,7 +296,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
             await anyio.lowlevel.checkpoint()
         waiter, self._waiter = self._waiter or TaskWaiter(), None
         try:
-            while (message := self._take(waiter.wake)) is None:
+            while (message := self._mailbox.take(waiter.wake)) is None:
                 self._in_a_row = 0
                 await waiter.wait()
         except BaseException:
@@ -299,16 +306,42 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
             self._waiter = waiter
         if message is END:
             raise StopAsyncIteration
-        return self._value_of(message)
+        self.channel = message.channel
+        if self._yields_text:
+            text = message.text()
+            return text if text != "null" else message.value()
+        return message.value()
 
-    def _take(self, call: Callable[[], object]) -> Published | None:
-        if not self._is_open:
+    def texts(self) -> Self:
+        """Return this subscription. From now on, its async loop yields strings as they are, None
+        for null, and any other message as JSON. This text is made once for all subscribers.
+        """
+        self._yields_text = True
+        return self
+
+    def notify(self, call: Callable[[], object] | None) -> None:
+        """From now on, call ``call`` at each message and at the end, in any thread. It must not
+        block. None: call nothing.
+        """
+        self._mailbox.listener = call
+
+    def take_text(self) -> str | None:
+        """Return the next message as text: a string as it is, any other value as JSON. Return None
+        if no message is waiting. Raises ``StopAsyncIteration`` after the last one.
+        """
+        mailbox = self._mailbox
+        # Look first without the lock and without a call, because mostly no second message waits.
+        message = mailbox.take(None) if mailbox.messages or mailbox.has_ended else None
+        if message is None:
+            return None
+        if message is END:
+            raise StopAsyncIteration
+        self.channel = message.channel
+        return message.text()
+
+    def _check_begun(self) -> None:
+        if not self.has_begun:
             raise RuntimeError(
                 "use a subscription as a context manager: with channels.subscribe(...) or "
                 "async with channels.subscribe(...)"
             )
-        return self._mailbox.take(call)
-
-    def _value_of(self, message: Published) -> object:
-        self.channel = message.channel
-        return message.value()

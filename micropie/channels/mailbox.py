@@ -15,7 +15,7 @@ from math import inf
 from threading import RLock
 from typing import Final, Literal, TypeAlias
 
-from micropie.extensions import Outage, TaskWaiter, is_on_loop, loads
+from micropie.extensions import Outage, TaskWaiter, dumps, is_on_loop, loads
 
 logger = logging.getLogger("micropie")
 
@@ -99,12 +99,13 @@ class Published:
     Each subscriber gets its own copy of the value, unless the value is immutable.
     """
 
-    __slots__ = ("_document", "_shared", "channel")
+    __slots__ = ("_document", "_shared", "_text", "channel")
 
     def __init__(self, channel: str, document: bytes | str) -> None:
         self.channel = channel
         self._document = document
         self._shared: list[object] = []
+        self._text: str | None = None
 
     def value(self) -> object:
         """Return the message's value, decoded from JSON."""
@@ -115,8 +116,19 @@ class Published:
             self._shared.append(value)
         return value
 
+    def text(self) -> str:
+        """Return a string as it is, and any other value as JSON. All subscribers get one object."""
+        if self._text is None:
+            value = self.value()
+            self._text = value if isinstance(value, str) else dumps(value).decode()
+        return self._text
+
 
 END: Final = Published("", "")  # returned by ``Mailbox.take`` after the last message
+
+
+# No messages. A deque takes 760 bytes, so an idle mailbox has none of its own.
+_EMPTY: Final[deque[Published]] = deque()
 
 
 class MessagesLost(Exception):
@@ -126,17 +138,24 @@ class MessagesLost(Exception):
 
 
 class Mailbox:
-    """The messages of one subscriber. Thread-safe."""
+    """The messages of one subscriber. Thread-safe.
+
+    ``messages``: those that are waiting. Only the mailbox changes it.
+    ``listener``: called at each message and at the end, in any thread. It must not block.
+    """
+
+    listener: Callable[[], object] | None = None
 
     def __init__(self, size: int, when_full: WhenFull) -> None:
         # The lock is reentrant, like that of ``Channels``. It is held while the functions in
         # ``_waiting`` are called.
         self._lock = RLock()
-        self._waiting: set[Callable[[], object]] = set()
+        self._waiting: list[Callable[[], object]] = []
         self.dropped = 0
         self.gaps = 0
         self._closes = when_full == "close"
-        self._messages: deque[Published] = deque(maxlen=size)
+        self._size = size
+        self.messages = _EMPTY
         self._lost = ""  # the reason why messages were lost; ``take`` raises it
         self.has_ended = False
 
@@ -147,8 +166,8 @@ class Mailbox:
         ``when_full``.
         """
         with self._lock:
-            messages = self._messages
-            if len(messages) == messages.maxlen and not self.has_ended:
+            messages = self.messages
+            if len(messages) == self._size and not self.has_ended:
                 self.dropped += 1
                 if self._closes:
                     self.end(
@@ -156,9 +175,13 @@ class Mailbox:
                         "another message arrived"
                     )
             if not self.has_ended:
+                if not messages:
+                    self.messages = messages = deque(maxlen=self._size)
                 messages.append(message)  # a bounded deque drops its oldest item
             while self._waiting:
                 self._waiting.pop()()
+            if self.listener is not None:
+                self.listener()
 
     def skip(self) -> None:
         """Count a message as dropped, because it can't be decoded."""
@@ -182,21 +205,27 @@ class Mailbox:
                 self.has_ended, self._lost = True, lost
             while self._waiting:
                 self._waiting.pop()()
+            if self.listener is not None:
+                self.listener()
 
-    def take(self, call: Callable[[], object]) -> Published | None:
+    def take(self, call: Callable[[], object] | None) -> Published | None:
         """Return the oldest message, None if there is none yet, or ``END`` if there will be no
         more.
 
         If messages were lost, raises ``MessagesLost`` once, after the last message before the loss.
 
         If the result is None, ``call`` is called once, by any thread, as soon as there is a message
-        or the end. It must not block.
+        or the end. It must not block. With None, nothing is called.
         """
         with self._lock:
-            if self._messages:
-                return self._messages.popleft()
+            if self.messages:
+                message = self.messages.popleft()
+                if not self.messages:
+                    self.messages = _EMPTY
+                return message
             if not self.has_ended:
-                self._waiting.add(call)
+                if call is not None and call not in self._waiting:
+                    self._waiting.append(call)
                 return None
             lost, self._lost = self._lost, ""
         if lost:
@@ -206,4 +235,5 @@ class Mailbox:
     def forget(self, call: Callable[[], object]) -> None:
         """Cancel the ``call`` that was passed to ``take``, unless it has been called already."""
         with self._lock:
-            self._waiting.discard(call)
+            if call in self._waiting:
+                self._waiting.remove(call)

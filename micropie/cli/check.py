@@ -14,12 +14,14 @@ from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from micropie import App, SetupError
 from micropie.cli.command import commands_of, parser_of
+from micropie.cli.lost_names import lost_names_in_code, lost_names_in_templates
 from micropie.cli.migrated import import_compat
 from micropie.cli.routes import open_by_name
 from micropie.cli.serving.unshared import in_memory
@@ -87,6 +89,7 @@ def _notes(app: App) -> Iterator[str]:
         yield from _compared_paths(application, entries)
         yield from kept_in_threads(application, entries_of.get(application.app, []))
         yield from _replaced_methods(application)
+    yield from lost_names_in_templates(applications)
     for name, near in unread():
         if not near:
             yield f"{name} is set, but no setting reads it"
@@ -161,7 +164,7 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
     yield from _unregistered(app, module)
     yield from _wrong_commands(app)
     yield from _hidden_routes([*entries, *sockets], inner)
-    yield from _second_names(inner)
+    yield from chain(_second_names(inner), lost_names_in_code(inner))
     yield from _unsafe_settings(app, inner[0])
     yield from _missing_extras(inner[0], sockets)
     for name, near in unread():

@@ -200,12 +200,13 @@ def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]
     check.add_argument(
         "--from",
         dest="origin",
-        choices=["cherrypy", "bottle", "micropie"],
+        choices=["cherrypy", "bottle", "pixie_web", "micropie"],
         help="list the changes needed to migrate the files at APP from the framework named here",
     )
 
     new = commands.add_parser("new", help="create a small project")
-    new.add_argument("name", help="the folder to create")
+    new.add_argument("name", help="the folder to create, or `resource`")
+    new.add_argument("resource", nargs="?", help="after `resource`: its plural, such as pies")
     kinds = new.add_mutually_exclusive_group()
     kinds.add_argument(
         "--api", action="store_true", help="create a JSON API with OpenAPI documentation"

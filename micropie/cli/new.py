@@ -2,17 +2,17 @@
 check`` reports no errors in it.
 
 With ``--api``, the project is a JSON API. With ``--package``, it is a package with settings.
+``micropie new resource NAME`` adds to a project.
 """
 
 from __future__ import annotations
 
-import re
 from argparse import Namespace
 from keyword import iskeyword
 from pathlib import Path
 
 from micropie import __version__
-from micropie.cli import projects
+from micropie.cli import projects, resource
 from micropie.cli.target import CommandError
 
 APP = '''"""The application. Run ``micropie run --reload``, then open http://127.0.0.1:8000/"""
@@ -21,9 +21,10 @@ from __future__ import annotations
 
 import os
 
-from micropie import App, Redirect, flash, post
+from micropie import App, HTTPError, Redirect, flash, post, template
 from micropie.middleware import SecurityDefaults
 
+DEBUG = os.environ.get("DEBUG") == "1"
 # The host names of this site. A request for any other host gets a 400.
 HOSTS = os.environ.get("HOSTS", "127.0.0.1,localhost,testserver").split(",")
 
@@ -47,35 +48,27 @@ class Root(App):
 
 app = Root(
     methods=["GET", "HEAD", "POST"],  # for handlers without a decorator; for others, write @put
-    debug=os.environ.get("DEBUG") == "1",
+    debug=DEBUG,
     security=SecurityDefaults(*HOSTS),
 )
+app.static("/static", "static")
+
+
+@app.error(HTTPError)
+def show_error(error: Exception) -> str:
+    return template("error.html", error=error)
+
+
+if not DEBUG:  # the debug page has the traceback
+    app.error(500)(show_error)
 
 if __name__ == "__main__":
     app.run(reload=True)
 '''  # noqa: E501
 
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>NAME</title>
-<link rel="stylesheet" href="{{ url_for('static', path='site.css') }}">
-<main>
-{% for message in get_flashed_messages() %}<p class="message">{{ message }}</p>{% endfor %}
-<h1>NAME</h1>
-<form method="post" action="{{ url_for('greet') }}">
-  {{ csrf_input }}
-  <label>Your name <input name="name" required></label>
-  <button>Greet</button>
-</form>
-<ul>{% for name in names %}<li>{{ name }}</li>{% endfor %}</ul>
-</main>
-</html>
-"""
-
 CSS = """body { font: 1rem/1.5 system-ui; max-width: 40rem; margin: 2rem auto; padding: 0 1rem }
 .message { color: green }
+.error { color: firebrick }
 """
 
 TEST = '''"""Run with ``pytest``."""
@@ -90,6 +83,13 @@ def test_it_greets() -> None:
         answer = client.post_form("/", {"name": "<Ann>"}, follow_redirects=True)
         assert "Hello, &lt;Ann&gt;!" in answer.text
         assert client.get("/status").json() == {"status": "ok"}
+
+
+def test_an_unknown_page_is_a_404() -> None:
+    with TestClient(app) as client:
+        answer = client.get("/nowhere")
+        assert answer.status_code == 404
+        assert "404 Not Found" in answer.text
 '''
 
 README = """# NAME
@@ -124,7 +124,8 @@ requires = ["hatchling"]
 build-backend = "hatchling.build"
 
 [tool.hatch.build.targets.wheel]
-only-include = [FILES]
+include = [FILES]
+exclude = ["/test_*.py"]
 
 [tool.pytest.ini_options]
 pythonpath = ["."]
@@ -134,12 +135,14 @@ IN_EACH = {
     "README.md": README,
     "AGENTS.md": projects.AGENTS,
     "pyproject.toml": PYPROJECT,
-    ".gitignore": "__pycache__/\n.venv/\n.env\n",
+    ".gitignore": "__pycache__/\n.venv/\n.env\n*.db\n",
 }
 SITE = {
-    "app.py": APP.replace("if __name__", 'app.static("/static", "static")\n\nif __name__'),
-    "templates/index.html": PAGE,
+    "app.py": APP,
+    "templates/index.html": projects.GREET,
+    **{f"templates/{name}": text for name, text in projects.PAGES.items()},
     "static/site.css": CSS,
+    "static/favicon.svg": projects.ICON,
     "test_app.py": TEST,
     ".env": "DEBUG=1\n",
     **IN_EACH,
@@ -147,7 +150,9 @@ SITE = {
 API = {"app.py": projects.API, "test_app.py": projects.API_TEST, ".env": "DEBUG=1\n", **IN_EACH}
 PACKAGE = {
     **projects.PACKAGE,
+    **{f"MODULE/templates/{name}": text for name, text in projects.PAGES.items()},
     "MODULE/static/site.css": CSS,
+    "MODULE/static/favicon.svg": projects.ICON,
     ".env": "DEBUG=1\nMICROPIE_APP=MODULE.app:make_app\n",
     **IN_EACH,
 }
@@ -156,12 +161,12 @@ PACKAGE = {
 def _words(arguments: Namespace, name: str) -> dict[str, str]:
     """Return the replacements for the placeholders (words in capitals) in the project's files."""
     module = name.replace("-", "_")
-    parts, files = "`app.py` is the application", '"app.py", "templates", "static"'
+    parts, files = "`app.py` is the application", '"/*.py", "/templates", "/static"'
     if arguments.api:
-        files = '"app.py"'
+        files = '"/*.py"'
         parts += ". `/docs` has its documentation."
     elif arguments.package:
-        files = f'"{module}"'
+        files = f'"/{module}"'
         parts = (
             f"`{module}/app.py` is the application. Its parts are in the other files in `{module}`."
         )
@@ -178,10 +183,6 @@ def _words(arguments: Namespace, name: str) -> dict[str, str]:
     }
 
 
-def _filled(text: str, words: dict[str, str]) -> str:
-    return re.sub("|".join(words), lambda found: words[found[0]], text)
-
-
 NEXT = """Created {folder}. Next steps:
 
     cd {folder}
@@ -196,6 +197,14 @@ To run its test and the checker:
 
 def execute(arguments: Namespace) -> int:
     """Write the files, and print the commands to run next."""
+    if arguments.resource is not None:
+        if arguments.name != "resource":
+            raise CommandError(
+                f"new takes one name, or `resource` and a name: `micropie new resource "
+                f"{arguments.resource}`"
+            )
+        resource.add(arguments.resource)
+        return 0
     folder = Path(arguments.name)
     module = folder.name.replace("-", "_")
     if not module.isidentifier() or iskeyword(module):
@@ -212,9 +221,9 @@ def execute(arguments: Namespace) -> int:
         words = _words(arguments, folder.name)
         files = API if arguments.api else PACKAGE if arguments.package else SITE
         for name, text in files.items():
-            file = folder / _filled(name, words)
+            file = folder / projects.filled(name, words)
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(_filled(text, words))
+            file.write_text(projects.filled(text, words))
     except OSError as error:
         raise CommandError(
             f"{folder} can't be created: {error.strerror}: {error.filename}"

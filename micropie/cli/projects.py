@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
+
+def filled(text: str, words: Mapping[str, str]) -> str:
+    """Return ``text`` with its placeholders (words in capitals) replaced."""
+    return re.sub("|".join(words), lambda found: words[found[0]], text)
+
+
 API = '''"""The API. Run ``micropie run --reload``, then open http://127.0.0.1:8000/docs"""
 
 from __future__ import annotations
@@ -100,7 +109,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from micropie import App, config
+from micropie import App, HTTPError, config, template
 from micropie.middleware import SecurityDefaults
 
 from MODULE.greetings import Greetings
@@ -129,7 +138,14 @@ def make_app(environment: Mapping[str, str] | None = None) -> App:
         security=SecurityDefaults(*settings.hosts),
     )
     app.static("/static", Path(__file__).parent / "static")
+    app.error(HTTPError)(show_error)
+    if not settings.debug:  # the debug page has the traceback
+        app.error(500)(show_error)
     return app
+
+
+def show_error(error: Exception) -> str:
+    return template("error.html", error=error)
 '''
 
 GREETINGS = '''"""The pages under /greetings."""
@@ -170,12 +186,29 @@ LAYOUT = """<!doctype html>
 <meta name="viewport" content="width=device-width">
 <title>{% block title %}NAME{% endblock %}</title>
 <link rel="stylesheet" href="{{ url_for('static', path='site.css') }}">
+<link rel="icon" href="{{ url_for('static', path='favicon.svg') }}">
 <main>
 {% for message in get_flashed_messages() %}<p class="message">{{ message }}</p>{% endfor %}
 {% block main %}{% endblock %}
 </main>
 </html>
 """
+
+ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">
+<circle cx="8" cy="8" r="7" fill="peru"/>
+</svg>
+"""
+
+ERROR = """{% extends "layout.html" %}
+{% block title %}Error{% endblock %}
+{% block main %}
+<h1>Sorry</h1>
+<p>{{ error.message or "500 Something went wrong" }}</p>
+<p><a href="{{ request.root_path }}/">Home</a></p>
+{% endblock %}
+"""
+
+PAGES = {"layout.html": LAYOUT, "error.html": ERROR}
 
 INDEX = """{% extends "layout.html" %}
 {% block main %}
@@ -184,11 +217,10 @@ INDEX = """{% extends "layout.html" %}
 {% endblock %}
 """
 
-LIST = """{% extends "layout.html" %}
-{% block title %}Greetings{% endblock %}
+GREET = """{% extends "layout.html" %}
 {% block main %}
-<h1>Greetings</h1>
-<form method="post" action="{{ url_for('greetings.greet') }}">
+<h1>NAME</h1>
+<form method="post" action="{{ url_for('greet') }}">
   {{ csrf_input }}
   <label>Your name <input name="name" required></label>
   <button>Greet</button>
@@ -196,6 +228,8 @@ LIST = """{% extends "layout.html" %}
 <ul>{% for name in names %}<li>{{ name }}</li>{% endfor %}</ul>
 {% endblock %}
 """
+
+LIST = GREET.replace("NAME", "Greetings").replace("greet')", "greetings.greet')")
 
 PACKAGE_TEST = '''"""Run with ``pytest``."""
 
@@ -210,6 +244,7 @@ def test_it_greets() -> None:
         assert "Hello, &lt;Ann&gt;!" in answer.text
         assert client.get("/status").json() == {"status": "ok"}
         assert "Greetings" in client.get("/").text
+        assert "404 Not Found" in client.get("/nowhere").text
 '''
 
 PACKAGE = {
@@ -217,7 +252,6 @@ PACKAGE = {
     "MODULE/app.py": APPLICATION,
     "MODULE/greetings.py": GREETINGS,
     "MODULE/settings.py": SETTINGS,
-    "MODULE/templates/layout.html": LAYOUT,
     "MODULE/templates/index.html": INDEX,
     "MODULE/templates/greetings.html": LIST,
     "tests/test_app.py": PACKAGE_TEST,

@@ -51,8 +51,18 @@ def make_any_client(any_world: str) -> Iterator[Callable[..., TestClient]]:
 
 
 @pytest.fixture
+def any_address() -> tuple[str, int] | None:
+    """The address and port from which ``any_client`` sends requests. Override it in a module, or
+    for one test: ``@pytest.mark.parametrize("any_address", [("192.0.2.7", 1)])``.
+    """
+    return ("127.0.0.1", 50000)
+
+
+@pytest.fixture
 def any_client(
-    request: pytest.FixtureRequest, make_any_client: Callable[..., TestClient]
+    request: pytest.FixtureRequest,
+    make_any_client: Callable[..., TestClient],
+    any_address: tuple[str, int] | None,
 ) -> TestClient:
     """Return a ``TestClient`` for the fixture ``app``; the test runs under WSGI, asyncio and trio
     in turn.
@@ -65,4 +75,4 @@ def any_client(
             raise
         sentence = "any_client needs a fixture named app: write one that returns your application"
         raise pytest.fail.Exception(sentence, pytrace=False) from None
-    return make_any_client(app)
+    return make_any_client(app, client=any_address)

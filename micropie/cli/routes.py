@@ -40,7 +40,7 @@ def execute(arguments: Namespace) -> int:
         PublicRoute("*", f"{one.prefix}/...", type(one.target).__name__, "", one.kind, "")
         for one in mounts_of(app)
     ]
-    listed = [*public_routes(app, arguments.json), *mounts]
+    listed = [*public_routes(app, arguments.json), *_migrated_routes(app), *mounts]
     if arguments.json:
         print(json.dumps([asdict(route) for route in listed], indent=2))
         return 0
@@ -91,6 +91,19 @@ def public_routes(app: App, with_providers: bool) -> Iterator[PublicRoute]:
         yield _public(methods, entry, with_providers)
     for entry in inspector.routes(websockets=True):
         yield _public("WS", entry, with_providers)
+
+
+def _migrated_routes(app: App) -> Iterator[PublicRoute]:
+    """Yield the routes of the handlers that were written for another framework, if ``app`` has any;
+    see ``MovedApp`` in ``compat``.
+    """
+    for methods, path, handler in getattr(app, "migrated_routes", tuple)():
+        name = getattr(handler, "__name__", type(handler).__name__)
+        is_async = inspect.iscoroutinefunction(inspect.unwrap(handler))
+        parameters = str(inspect.signature(handler))
+        runs_in = "loop" if is_async else "thread"
+        place = Inspector.place_of(handler)
+        yield PublicRoute(methods, path, name, parameters, runs_in, place)
 
 
 def open_by_name(app: App) -> str:

@@ -15,19 +15,17 @@ advisor logs advice, which comes from these modules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from micropie._core.errors import logger
 from micropie._core.http import Exchange
 from micropie._core.on_demand import names_on_demand
 from micropie._core.routing import Config, Registrations, Site, describe_application
-from micropie._core.routing.discovery import Handler
+from micropie._core.routing.discovery import AnyFunction, Handler
 from micropie.debug.application import (
     collect_safely,
     foreign_attributes,
-    unexposed_websockets,
     without_effect,
 )
 from micropie.debug.source import (
@@ -37,39 +35,6 @@ from micropie.debug.source import (
     source_errors,
 )
 from micropie.extensions import Application
-
-if TYPE_CHECKING:
-    from micropie.debug.requests import (
-        debug_page,
-        review_check,
-        review_error_handler,
-        review_missing_file,
-        review_provided,
-        review_redirect,
-        review_response,
-        review_result,
-        review_session,
-        review_websocket_result,
-    )
-
-__all__ = [
-    "add_hint",
-    "application_errors",
-    "debug_page",
-    "review_application",
-    "review_check",
-    "review_error_handler",
-    "review_missing_file",
-    "review_provided",
-    "review_redirect",
-    "review_response",
-    "review_result",
-    "review_session",
-    "review_site",
-    "review_websocket_result",
-    "session_change",
-    "source_notes",
-]
 
 # Imported when the core first calls one of these functions.
 __getattr__, __dir__ = names_on_demand(
@@ -87,14 +52,10 @@ def review_application(
     registered: Registrations, handlers: Sequence[Handler], config: Config
 ) -> None:
     """Log, at startup, advice about an application."""
-    providers = config.providers.functions
+    application, providers = describe_application(config), config.providers.functions
     for sentence in (
-        *describe_application(config).lost_routes.values(),
-        *collect_safely(foreign_attributes(registered, handlers, providers)),
-        *collect_safely(unexposed_websockets(registered, config.settings.expose)),
-        *collect_safely(without_effect(registered)),
-        *collect_safely(defined_twice(registered)),
-        *collect_safely(source_errors(registered, handlers)),
+        *application.lost_routes.values(),
+        *application_errors(application, providers),
         *collect_safely(notes_of(registered, handlers, providers)),
     ):
         logger.warning("%s", sentence)
@@ -128,17 +89,19 @@ def source_notes(application: Application, tree: Sequence[Application]) -> list[
     return collect_safely(notes_of(application.app._micropie, application.handlers, providers))
 
 
-def application_errors(application: Application) -> list[str]:
-    """Return a sentence for each attribute, method and hook that has no effect."""
-    registered = application.app._micropie
-    foreign = foreign_attributes(registered, application.handlers, registered.providers)
-    return [
-        *collect_safely(defined_twice(registered)),
-        *collect_safely(source_errors(registered, application.handlers)),
-        *collect_safely(unexposed_websockets(registered, application.settings.expose)),
-        *collect_safely(foreign),
-        *collect_safely(without_effect(registered)),
-    ]
+def application_errors(
+    application: Application, providers: Mapping[object, AnyFunction] | None = None
+) -> list[str]:
+    """Return a sentence for each attribute, method and hook that has no effect. ``providers``: by
+    default the application's own.
+    """
+    registered, handlers = application.app._micropie, application.handlers
+    return collect_safely(
+        defined_twice(registered),
+        source_errors(registered, handlers),
+        foreign_attributes(registered, handlers, providers or registered.providers),
+        without_effect(registered, application.settings.expose),
+    )
 
 
 def session_change(function: Callable[..., object] | None) -> str:

@@ -17,7 +17,6 @@ from micropie._core.routing.discovery import (
     SOCKET_PREFIX,
     AnyFunction,
     Handler,
-    attributes_of,
     is_hidden,
     marks_of,
     own_attributes,
@@ -34,14 +33,19 @@ def foreign_attributes(
     """
     app, name = registered.app, type(registered.app).__name__
     own, cls = own_attributes(app), type(app)
-    for setting in ("debug", *(one for one in SETTINGS if "_" in one)):
-        value = own.get(setting, inspect.getattr_static(cls, setting, None))
-        if isinstance(value, str | bytes | int | float) and setting not in registered.settings:
-            yield f"{name}.{setting} has no effect as an attribute: write {name}({setting}=...)"
-    for setting in _ONE_WORD:  # an object's own attribute with such a short name may be unrelated
+    for setting in SETTINGS:
+        if setting in registered.settings:
+            continue
         value = inspect.getattr_static(cls, setting, None)
-        is_plain = type(value) in (str, list, tuple, dict) and setting not in registered.settings
-        if is_plain and SETTINGS[setting].rule.is_right(value):
+        if (
+            setting in _ONE_WORD
+        ):  # an object's own attribute with such a short name may be unrelated
+            is_plain = type(value) in (str, list, tuple, dict)
+            is_lost = is_plain and SETTINGS[setting].rule.is_right(value)
+        else:
+            value = own.get(setting, value)
+            is_lost = ("_" in setting or setting == "debug") and type(value) in _PLAIN
+        if is_lost:
             yield f"{name}.{setting} has no effect as an attribute: write {name}({setting}=...)"
     for attribute, advice in _ELSEWHERE.items():
         value = inspect.getattr_static(cls, attribute, None)
@@ -51,29 +55,14 @@ def foreign_attributes(
         if is_path or isinstance(value, dict | list | tuple):
             yield f"{name}.{attribute} has no effect here: write {advice}"
     yield from _refused_preflights(registered)
-    provided: dict[str, str] = {}
-    for key, provider in providers.items():
-        kind = getattr(key, "__name__", "")
-        provided |= {kind.lower(): kind, getattr(provider, "__name__", kind): kind}
+    resources = {
+        one: f'"{one}: {getattr(key, "__name__", key)}"'
+        for key, provider in providers.items()
+        for one in (getattr(key, "__name__", "").lower(), getattr(provider, "__name__", ""))
+    }
     for handler in handlers:
-        yield from _strange_parameters(f"{name}.{handler.name}", handler, provided)
+        yield from _strange_parameters(f"{name}.{handler.name}", handler, _PARTS | resources)
     yield from _strange_handlers(name, handlers)
-
-
-def unexposed_websockets(registered: Registrations, expose: str) -> Iterator[str]:
-    """Yield a sentence for each method that looks like a WebSocket handler but has no URL, because
-    ``App(expose="explicit")`` requires a decorator.
-    """
-    if expose != "explicit":
-        return
-    classes = [cls for cls in type(registered.app).__mro__ if cls not in registered.framework]
-    for name, (cls, value) in attributes_of(reversed(classes)).items():
-        is_socket = name.startswith(SOCKET_PREFIX) and inspect.iscoroutinefunction(value)
-        if is_socket and not (marks_of(value) or is_hidden(value)):
-            yield (
-                f'{cls.__name__}.{name} has no URL, because with App(expose="explicit") a handler '
-                "needs a decorator: write @websocket above it, or @hidden if it should have no URL"
-            )
 
 
 def _refused_preflights(registered: Registrations) -> Iterator[str]:
@@ -92,9 +81,10 @@ def _refused_preflights(registered: Registrations) -> Iterator[str]:
             )
 
 
-def without_effect(registered: Registrations) -> Iterator[str]:
-    """Yield sentences about methods hidden by an attribute, and about classes and objects that have
-    handlers but aren't applications. Both cases may be intentional.
+def without_effect(registered: Registrations, expose: str) -> Iterator[str]:
+    """Yield sentences about methods hidden by an attribute, about classes and objects that have
+    handlers but aren't applications, and about methods that look like WebSocket handlers but have
+    no URL, because ``App(expose="explicit")`` requires a decorator.
     """
     app, name = registered.app, type(registered.app).__name__
     inside = [*app._micropie.walk()]
@@ -103,6 +93,8 @@ def without_effect(registered: Registrations) -> Iterator[str]:
     for attribute, own in {**vars(type(app)), **own_attributes(app)}.items():
         if attribute.startswith("_") or own is None:
             continue
+        if expose == "explicit":
+            yield from _unexposed(name, attribute, own)
         method = inspect.getattr_static(type(app), attribute, None)
         place = place_of(method) if inspect.isfunction(method) and method is not own else ""
         if place and not is_hidden(method) and not marks_of(own):
@@ -124,37 +116,40 @@ def without_effect(registered: Registrations) -> Iterator[str]:
             yield f"{name}.{attribute} is a {type(own).__name__} but not an App, so {advice}"
 
 
-def collect_safely(sentences: Iterator[str]) -> list[str]:
-    """Return the sentences that a check yields. If the check raises an exception, ignore it, so
-    that unusual code in an application doesn't prevent its startup.
+def _unexposed(name: str, attribute: str, own: object) -> Iterator[str]:
+    is_marked = marks_of(own) or is_hidden(own)
+    if attribute.startswith(SOCKET_PREFIX) and inspect.iscoroutinefunction(own) and not is_marked:
+        yield (
+            f'{name}.{attribute} has no URL, because with App(expose="explicit") a handler needs a '
+            "decorator: write @websocket above it, or @hidden if it should have no URL"
+        )
+
+
+def collect_safely(*checks: Iterator[str]) -> list[str]:
+    """Return the sentences that checks yield. If a check raises an exception, ignore it, so that
+    unusual code in an application doesn't prevent its startup.
     """
     found: list[str] = []
-    try:
-        found.extend(sentences)
-    except Exception:
-        logger.debug("the search for likely errors in the application failed", exc_info=True)
+    for sentences in checks:
+        try:
+            found.extend(sentences)
+        except Exception:
+            logger.debug("the search for likely errors in the application failed", exc_info=True)
     return found
 
 
-def _strange_parameters(name: str, handler: Handler, provided: Mapping[str, str]) -> Iterator[str]:
+def _strange_parameters(name: str, handler: Handler, advice: Mapping[str, str]) -> Iterator[str]:
     """Yield sentences about parameters that are named like a resource but have no annotation, and
-    about parameters that a decorator hides.
+    about parameters that a decorator hides. ``advice``: what to write, by the parameter's name.
     """
     *_, inner = layers(handler.function)
-    codes = [code] if (code := getattr(inner, "__code__", None)) else []
-    for code in codes:
+    for code in filter(None, [getattr(inner, "__code__", None)]):
         wild = {name for mark in handler.marks if mark.path for name in mark.path.names}
         own = {*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]} - wild
-        for parameter in _PARTS.keys() & own - inner.__annotations__.keys():
+        for parameter in advice.keys() & own - inner.__annotations__.keys():
             yield (
                 f"{name} takes {parameter} from the query, because the parameter has no "
-                f"annotation: write {_PARTS[parameter]}"
-            )
-        for parameter in provided.keys() & own - inner.__annotations__.keys():
-            yield (
-                f"{name} takes {parameter} from the query, because the parameter has no "
-                "annotation: to get what @app.provides opens, write "
-                f'"{parameter}: {provided[parameter]}"'
+                f"annotation: write {advice[parameter]}"
             )
         both = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
         if code.co_flags & both == both and inner.__name__ != handler.name:
@@ -186,6 +181,7 @@ _PARTS = {
     "errors": '"errors: BindingErrors"',
     **{one: f"self.request.{one} in the handler" for one in ("session", "headers", "cookies")},
 }
+_PLAIN = (str, bytes, bool, int, float)
 _ONE_WORD = ("methods", "templates", "errors", "expose", "encoders", "decoders")
 _VERBS = {"get", "post", "put", "patch", "delete"}
 _HOOKS = by_name(

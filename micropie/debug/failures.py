@@ -7,9 +7,7 @@ import re
 import sys
 import traceback
 from difflib import get_close_matches
-from inspect import Parameter
 from pathlib import Path
-from typing import Any
 
 from micropie._core.errors import is_framework
 from micropie._core.http import Exchange, RouteInfo
@@ -42,9 +40,7 @@ def hint_for(exchange: Exchange, failure: BaseException) -> str:
             return advice
     if kind is TypeError:
         return _of_text(route, text) or _of_call(failure, text)
-    return (
-        _of_process(exchange, text) or _of_invalid_value(route, failure) or _of_attribute(failure)
-    )
+    return _of_process(exchange, text) or _of_attribute(failure)
 
 
 def _of_name(failure: BaseException) -> str:
@@ -61,14 +57,11 @@ def _of_name(failure: BaseException) -> str:
 
 def _of_text(route: RouteInfo | None, text: str) -> str:
     """Return the hint for a parameter that has no annotation but is used as a number."""
-    function = None if route is None else route.function
-    code = getattr(function, "__code__", None)
-    if code is None or not re.search(r"str.*\bint\b|\bint\b.*str", text):
-        return ""
-    stated = getattr(function, "__annotations__", ())
-    for name in code.co_varnames[1 : code.co_argcount]:
-        if name not in stated:
-            return f"Without an annotation, {name} is text: write {name}: int, for example."
+    code = getattr(getattr(route, "function", None), "__code__", None)
+    if route is not None and code and re.search(r"str.*\bint\b|\bint\b.*str", text):
+        for name in code.co_varnames[1 : code.co_argcount]:
+            if name not in route.function.__annotations__:
+                return f"Without an annotation, {name} is text: write {name}: int, for example."
     return ""
 
 
@@ -83,20 +76,16 @@ def _of_call(failure: BaseException, text: str) -> str:
     called = frame.f_globals.get(first) or getattr(sys.modules["micropie"], first, None)
     if owner is not None and name != "__init__":
         called = getattr(called, name, None)
-    if not is_framework(getattr(called, "__module__", None)):
+    if called is None or not is_framework(called.__module__):
         return ""
-    return f"It takes {_parameters_of(called)}."
+    signature, *_ = str(inspect.signature(called)).replace("(self, ", "(").split(" -> ")
+    plain = _ANNOTATION.sub(r"\1", signature)
+    return f"It takes {plain}."
 
 
-def _parameters_of(function: Any) -> inspect.Signature:
-    """Return the signature of a function, without types and ``self``."""
-    signature = inspect.signature(function)
-    parameters = [
-        one.replace(annotation=Parameter.empty)
-        for one in signature.parameters.values()
-        if one.name != "self"
-    ]
-    return signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
+_ANNOTATION = re.compile(
+    r": '[^']*'(?: (=) )?"
+)  # as in "data: 'object', event: 'str | None' = None"
 
 
 def _of_process(exchange: Exchange, text: str) -> str:
@@ -111,20 +100,6 @@ def _of_process(exchange: Exchange, text: str) -> str:
                 f"{name} in the class or the module."
             )
     return ""
-
-
-def _of_invalid_value(route: RouteInfo | None, failure: BaseException) -> str:
-    """Return the hint for a parameter that is None because its value was invalid and the handler
-    takes ``BindingErrors``.
-    """
-    stated = getattr(None if route is None else route.function, "__annotations__", {})
-    takes_errors = any("BindingErrors" in str(one) for one in stated.values())
-    used = [f"{one}.{getattr(failure, 'name', '')}" for one in stated]
-    line = traceback.extract_tb(failure.__traceback__)[-1].line  # "" if the source file is missing
-    is_none = takes_errors and getattr(failure, "obj", 0) is None
-    if not is_none or (line and not any(one in line for one in used)):
-        return ""
-    return "Handle the BindingErrors first: a parameter is None if its value is invalid."
 
 
 def _of_attribute(failure: BaseException) -> str:
@@ -179,6 +154,7 @@ _HINTS = {
             'Leave the request out: render("page.html", {"name": "value"}).'
         ),
         "'Response' object does not support item": "Write response.headers[...].",
+        "'coroutine' object": "Write await in front of the call of the async function.",
         "'builtin_function_or_method' object is not iterable": (
             "Write the parentheses, in a template too: d.items(), not d.items."
         ),
@@ -202,6 +178,10 @@ _HINTS = {
         ),
         "(?<!'Response') object has no attribute '(session|cookies|form|files|query|headers)'$": (
             "It is an attribute of the request, such as self.request.session or self.request.query."
+        ),
+        "'coroutine' object": "Write await in front of the call of the async function.",
+        "property '(request|response)' of": (
+            "To pass a value on, set self.request.state.name; to send a response, return it."
         ),
         "'HTTPError' object has no attribute": (
             "An error handler takes the request as a parameter: def missing(request, error)."

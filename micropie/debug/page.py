@@ -156,26 +156,23 @@ def warn_of_attribute(request: Request) -> None:
     function in the application's module, log why the attribute or function has no route.
     """
     inspector = Inspector(request.app, inside=True)
-    own, *_ = found = inspector.applications()
+    own = inspector.applications()[0]
     below = request.path.removeprefix(own.path.removeprefix(own.host))
     name = below.strip("/").partition("/")[0]
     value = inspect.getattr_static(own.app, name, None)
     with suppress(Exception):  # a module may be changing while it is being imported
         _warn_of_functions(own.app)
-    entries = [entry for entry in inspector.routes() if not entry.hidden]
-    paths = [entry.route.pattern for entry in entries]
-    for near in get_close_matches(request.path[:200], paths, n=1, cutoff=0.75):
+    routes = {one.route.pattern: one.route.name for one in inspector.routes() if not one.hidden}
+    for near in get_close_matches(request.path[:200], routes, n=1, cutoff=0.75):
         logger.info("no route matches %r: did you mean %s?", request.path[:200], near)
-    answers = {entry.route.name for entry in entries}
-    if value is None or name.startswith("_") or hasattr(App, name) or own.scope + name in answers:
+    is_page = own.scope + name in routes.values()
+    if value is None or name.startswith("_") or hasattr(App, name) or is_page:
         return
     kind, advice = type(value).__name__, f"a method, def {name}(self)"
     if type(value).__module__ == type(own.app).__module__:
         advice = f"class {kind}(App)"
     if isinstance(value, type):
         kind, advice = "class", f"{name} = {value.__name__}(), an object"
-        if issubclass(value, App) and not any(isinstance(one.app, value) for one in found):
-            return  # the advisor logged this class at startup
     elif inspect.isfunction(value):
         advice = "@get above it, and remove any @hidden"
     owner = type(own.app).__name__
@@ -258,18 +255,14 @@ def _about_request(request: Request) -> str:
     facts["application"] = type(request.app).__name__
     facts["Python"] = platform.python_version()
     parts = [f"<h2>Request</h2>{_table(facts.items())}"]
-    sources: dict[str, Callable[[], Mapping[str, object]]] = {
-        "Query": lambda: {name: request.query.getlist(name) for name in request.query},
-        "Headers": lambda: dict(request.headers.items()),
-        "Cookies": lambda: request.cookies,
-    }
-    for title, source in sources.items():
-        try:
-            pairs = [(name, _value(name, value)) for name, value in source().items()]
-        except HTTPError:
-            continue
+    for title in ("query", "headers", "cookies"):
+        pairs: list[tuple[str, str]] = []
+        with suppress(HTTPError):
+            source = getattr(request, title)
+            values = {one: source.getlist(one) for one in source} if title == "query" else source
+            pairs = [(name, _value(name, value)) for name, value in values.items()]
         if pairs:
-            parts.append(f"<h2>{title}</h2>{_table(pairs)}")
+            parts.append(f"<h2>{title.title()}</h2>{_table(pairs)}")
     return "".join(parts)
 
 
@@ -359,18 +352,13 @@ class _Repr(reprlib.Repr):
 
     def __init__(self) -> None:
         super().__init__()
+        names = "maxlist maxtuple maxset maxfrozenset maxdeque maxarray"
+        vars(self).update(dict.fromkeys(names.split(), 30))
         self.maxstring = self.maxother = self.maxlong = _LONGEST_REPR
-        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdeque = (
-            self.maxarray
-        ) = 30
-        self.maxdict = 50
-        self.maxlevel = 4
+        self.maxdict, self.maxlevel = 50, 4
 
     def repr_instance(self, x: object, level: int) -> str:
-        try:
-            return repr(x)
-        except Exception as error:
-            return f"<{type(x).__name__}, whose repr raises {type(error).__name__}>"
+        return _text_of(x, repr)
 
 
 _reprs = _Repr()
@@ -378,11 +366,7 @@ _reprs = _Repr()
 
 def _repr(value: object) -> str:
     """Return a value's repr without secrets, cut to a readable length."""
-    try:
-        text = _reprs.repr(value)
-    except Exception as error:  # a subclass of dict or list may raise when its items are read
-        text = f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
-    text = _hide_secrets(text[:_LONGEST_REPR])
+    text = _text_of(value, _reprs.repr)
     return (
         text
         if len(text) <= _LONGEST_VALUE
@@ -405,8 +389,10 @@ def _hide_secrets(text: str) -> str:
     return _URL_PASSWORD.sub(rf"\1{_MASK}@", _SECRET_VALUE.sub(rf"\1{_MASK}", text))
 
 
-def _text_of(exception: BaseException) -> str:
+def _text_of(value: object, convert: Callable[[object], str] = str) -> str:
+    """Return a value's text without secrets."""
     try:
-        return _hide_secrets(str(exception)[:_LONGEST_REPR])
-    except Exception:
-        return f"<{type(exception).__name__}, whose str() raises an exception>"
+        text = convert(value)
+    except Exception as error:  # a subclass of dict or list may raise when its items are read
+        text = f"<{type(value).__name__}, whose {convert.__name__} raises {type(error).__name__}>"
+    return _hide_secrets(text[:_LONGEST_REPR])

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from io import IOBase
 from pathlib import PurePath
-from typing import Annotated, get_origin
+from typing import Annotated, Any, get_origin
 
 from micropie._core.binding import answer_parts, answers_of
 from micropie._core.errors import HTTPError, Redirect, logger
@@ -31,7 +31,7 @@ from micropie._core.http import (
     error_answer,
     states_status,
 )
-from micropie._core.routing import Route, handlers_route, place_of, route_of
+from micropie._core.routing import handlers_route, place_of, route_of
 from micropie._core.routing.discovery import Checking, Provider, type_name
 from micropie.debug.access import may_see_debug_pages
 from micropie.debug.page import error_page, not_found_page, warn_of_attribute
@@ -57,13 +57,13 @@ def review_result(exchange: Exchange, result: object) -> None:
     if set_up is not None and set_up.status != 200:
         return
     stated = getattr(route.description, "status", None)
-    says_none = _says_none(route.function)
     if result is None and stated in (None, 200):
-        words = (
-            "returned nothing, so the response is empty: return a value, or annotate the handler "
-            "with -> None if the response should be empty"
+        advice = (
+            ""
+            if _says_none(route.function)
+            else "returned nothing, so the response is empty: return a value, or annotate the "
+            "handler with -> None if the response should be empty"
         )
-        advice = "" if says_none else words
     elif type(result) is tuple and states_status(result):
         # An annotation without statuses allows all statuses.
         declared = [answer_parts(one)[0] or result for one in answers_of(route.function)]
@@ -78,7 +78,9 @@ def review_result(exchange: Exchange, result: object) -> None:
             set_up.content_type is not None
             or any(name in set_up.headers for name in ("Content-Type", "Content-Encoding"))
         )
-        advice = "" if _is_stated(route, result) or is_typed else _advice_for_value(result)
+        stated_type = getattr(route.function, "__annotations__", {}).get("return")
+        is_int = type(result) is int and stated_type in (int, "int")
+        advice = "" if is_int or is_typed else _advice_for_value(result)
         if not advice and stated not in (None, 200) and not isinstance(result, _WITH_STATUS):
             advice = (
                 f"returned {type(result).__name__} without a status, so it is sent with 200, but "
@@ -88,12 +90,6 @@ def review_result(exchange: Exchange, result: object) -> None:
         logger.warning("%s: %s %s", place_of(route.function), route.name, advice)
 
 
-def _is_stated(route: Route, result: object) -> bool:
-    """Return whether the result is an int, as the annotation declares."""
-    stated = getattr(route.function, "__annotations__", {}).get("return")
-    return type(result) is int and stated in (int, "int")
-
-
 def _advice_for_value(result: object) -> str:
     """Return the advice for a value that probably wasn't meant to be sent as it is (a status,
     binary data, JSON text or a file), or "".
@@ -101,12 +97,12 @@ def _advice_for_value(result: object) -> str:
     if type(result) is int and result in (*_ERRORS, *_OFTEN_EMPTY):
         write = f"raise HTTPError({result})" if result in _ERRORS else f"return {result}, None"
         return f"returned {result}, sent as a JSON number with status 200: write {write}"
-    if type(result) is bytes and not _is_text(result):
+    if type(result) is bytes and _read(bytes.decode, result) is None:
         return (
             "returned bytes that aren't text but are sent as text/html: write "
             'Response(..., content_type="image/png")'
         )
-    if type(result) is str and _is_a_document(result):
+    if type(result) is str and isinstance(_read(json.loads, result), dict | list):
         return "returned JSON as a str, which is sent as text: return the dict or the list itself"
     if isinstance(result, PurePath | IOBase):
         return (
@@ -127,20 +123,12 @@ def review_response(exchange: Exchange, response: Response) -> None:
         )
 
 
-def _is_text(body: bytes) -> bool:
+def _read(read: Callable[[Any], object], value: object) -> object:
+    """Return what ``read`` returns for a value, or None if the value can't be read."""
     try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _is_a_document(text: str) -> bool:
-    """Return whether ``text`` is a JSON object or array."""
-    try:
-        return isinstance(json.loads(text), dict | list)
+        return read(value)
     except (ValueError, RecursionError):
-        return False
+        return None
 
 
 def _advice_for(result: tuple[object, ...]) -> str:
@@ -168,8 +156,11 @@ def warn_of_names(exchange: Exchange) -> None:
     route = handlers_route(exchange)
     parameters = () if route is None else route.plan.parameters
     known = {one.name for one in parameters}
-    plain = [one.name for one in parameters if get_origin(one.annotation) is not Annotated]
-    alike = {_letters(name): name for name in plain}
+    alike = {
+        _letters(one.name): one.name
+        for one in parameters
+        if get_origin(one.annotation) is not Annotated
+    }
     sent: dict[str, object] = {}
     with suppress(HTTPError):  # ignore a malformed query that the handler doesn't read
         sent |= exchange.query

@@ -14,11 +14,13 @@ import textwrap
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, TypeAlias, cast
+from types import NoneType, SimpleNamespace
+from typing import Any, TypeAlias
 
+from micropie import App, WebSocket
 from micropie._core.errors import HTTPError, Redirect
 from micropie._core.execution.placement import layers
-from micropie._core.http import BindingErrors, Request, Response
+from micropie._core.http import BindingErrors, Request, Response, Session
 from micropie._core.routing import AppBase, Registrations, place_of
 from micropie._core.routing.discovery import (
     REQUIRES,
@@ -26,6 +28,7 @@ from micropie._core.routing.discovery import (
     is_hidden,
     marks_above,
     marks_above_handler,
+    marks_of,
     own_attributes,
 )
 
@@ -47,8 +50,7 @@ def notes_of(
     resources = {getattr(key, "__name__", ""): _opens(one) for key, one in providers.items()}
     for source in sources:
         yield from source.lost_waits(app)
-        if registered.settings.get("text", "html") == "html":
-            yield from source.unsafe_html()
+        yield from source.unsafe_texts(registered.settings.get("text", "html") == "html")
         yield from source.shared_state(resources)
         yield from source.unread_errors()
         yield from source.blocking_calls()
@@ -60,14 +62,17 @@ def notes_of(
         yield from helper.shared_state(None)
     for provider in _sources_of(registered.providers.values()):
         yield from provider.closed_too_early()
+    for starting in _sources_of([app.lifespan]):
+        yield from starting.lost_waits(app)
+    yield from _unserved_functions(app, classes)
     called = {name for source in sources for name in source.called_methods()}
     for handler in handlers:
         yield from _notes_of_handler(handler, called, resources)
 
 
 def source_errors(registered: Registrations, handlers: Sequence[Handler]) -> Iterator[str]:
-    """Yield a sentence for each response that is created but not sent, and for each method that
-    overrides a method with an access check but has none itself.
+    """Yield a sentence for each response or returned value that is not sent, and for each method
+    that overrides a method with an access check but has none itself.
     """
     classes = _own_classes(registered)
     if not any(REQUIRES in own_attributes(cls) for cls in classes):
@@ -75,6 +80,10 @@ def source_errors(registered: Registrations, handlers: Sequence[Handler]) -> Ite
         yield from _lost_guards(classes)
     for source in _sources_of(_functions_of(registered, handlers)):
         yield from source.lost_answers()
+    # A decorator may use what the generator below it returns.
+    generators = [one.function for one in handlers if inspect.isgeneratorfunction(one.function)]
+    for source in _sources_of(generators):
+        yield from source.lost_values()
 
 
 def paths_of_hooks(app: AppBase, handlers: Sequence[Handler]) -> Iterator[tuple[str, str]]:
@@ -82,11 +91,13 @@ def paths_of_hooks(app: AppBase, handlers: Sequence[Handler]) -> Iterator[tuple[
     hook.
     """
     for hook in _hooks_of(app, handlers):
-        for node in ast.walk(_tree_of(hook)):
-            if isinstance(node, ast.Compare) and "request.path" in ast.unparse(node.left):
-                for one in ast.walk(node):
-                    if isinstance(one, ast.Constant):
-                        yield str(one.value), place_of(hook)
+        for compared in _COMPARED.findall(ast.unparse(_tree_of(hook))):
+            for path in re.findall("'([^']*)'", compared):
+                yield path, place_of(hook)
+
+
+# What a hook compares with the path: a string, or a tuple, list or set of strings.
+_COMPARED = re.compile(r"request\.path (?:[=!]=|(?:not )?in) ('[^']*'|[([{][^)\]}]*)")
 
 
 def _own_classes(registered: Registrations) -> list[type]:
@@ -135,7 +146,7 @@ def _notes_of_handler(
     """
     for source in _sources_of([handler.function]):
         wild = {name for mark in handler.marks if mark.path for name in mark.path.names}
-        yield from source.bare_numbers(wild)
+        yield from source.wrong_defaults(wild)
         yield from source.lost_self(handler)
         yield from source.held_resources(resources, handler.marks[0].takes_socket)
     is_by_name = any(mark.path is None and not mark.methods for mark in handler.marks)
@@ -144,6 +155,21 @@ def _notes_of_handler(
             f"{place_of(handler.function)}: {handler.name} is a page, but another page calls "
             f"it or passes it on: rename it to _{handler.name} if clients must not reach it"
         )
+
+
+def _unserved_functions(app: AppBase, classes: Sequence[type]) -> Iterator[str]:
+    """Yield a sentence for each function that ``__init__`` stores in a public attribute, unless a
+    method uses the attribute.
+    """
+    text = "".join(ast.unparse(_tree_of(cls)) for cls in classes)
+    for name, value in own_attributes(app).items():
+        is_used = len(re.findall(rf"self\.{name}\b", text)) > 1  # not only stored
+        is_inner = inspect.isfunction(value) and "<locals>" in value.__qualname__
+        if is_inner and name[0] != "_" and not (is_used or marks_of(value)):
+            yield (
+                f"{place_of(value)}: nothing handles /{name}, because only the object has this "
+                f"function: write def {name}(self) in the class, or rename it to _{name}"
+            )
 
 
 def defined_twice(registered: Registrations) -> Iterator[str]:
@@ -188,10 +214,19 @@ def _lost_guards(classes: Sequence[type]) -> Iterator[str]:
 class FunctionSource:
     """The source of a function, with the names of its parameters."""
 
-    def __init__(self, function: Any, tree: _Function) -> None:
-        self._function, self._tree = function, tree
-        self._place = place_of(function)
+    def __init__(self, function: Any, tree: _Function, is_handler: bool) -> None:
+        self._function, self._tree, self._is_handler = function, tree, is_handler
+        self._place, self._name = place_of(function), function.__qualname__
+        self._nodes = [*ast.walk(tree)]
+        # the source without its docstring
+        self._text = ast.unparse(tree).replace(ast.get_docstring(tree, clean=False) or "\0", "")
         self._arguments = [one.arg for one in ast.walk(tree.args) if isinstance(one, ast.arg)]
+        self._stored = self._names(ast.Store)
+
+    def _names(self, context: type[ast.expr_context]) -> set[str]:
+        """Return the names of variables that the function loads or stores."""
+        named = [one for one in self._nodes if isinstance(one, ast.Name)]
+        return {one.id for one in named if isinstance(one.ctx, context)}
 
     @classmethod
     def of(cls, function: Any) -> FunctionSource | None:
@@ -201,7 +236,9 @@ class FunctionSource:
         *_, inner = layers(function)
         inner = getattr(inner, "__func__", inner)
         body = _tree_of(inner).body if inspect.isfunction(inner) else []
-        return cls(inner, body[0]) if body and isinstance(body[0], _Function) else None
+        if not body or not isinstance(body[0], _Function):
+            return None
+        return cls(inner, body[0], isinstance(getattr(function, "__self__", None), AppBase))
 
     def lost_answers(self) -> Iterator[str]:
         """Yield a sentence for each response that is created but neither returned nor raised."""
@@ -214,34 +251,56 @@ class FunctionSource:
                     f"{made}(...)"
                 )
 
+    def lost_values(self) -> Iterator[str]:
+        """Yield a sentence for each value that a generator returns."""
+        for node in _own_nodes(self._tree):
+            if isinstance(node, ast.Return) and ast.unparse(node.value or node) not in _NOTHING:
+                yield (
+                    f"{self._at(node)}: {self._name} is a generator, so what it returns is not "
+                    "sent: write yield, or move the lines with yield into a method _rows, and "
+                    "write return self._rows()"
+                )
+
+    def _found(self, text: str) -> object:
+        """Return the object that the source ``text`` names, or None."""
+        found: Any = SimpleNamespace(**self._function.__globals__)
+        for name in text.split("."):
+            found = inspect.getattr_static(found, name, None)
+        return found
+
     def lost_waits(self, app: object) -> Iterator[str]:
-        """Yield a sentence for each call in an ``async def`` that is missing an ``await``."""
+        """Yield a sentence for each call in an ``async def`` that is missing an ``await``, and for
+        each task that nothing refers to.
+        """
         if not isinstance(self._tree, ast.AsyncFunctionDef):
             return
-        owners = {"self": type(app), "request": Request}
+        owners = {"self": type(app), "request": Request, "ws": WebSocket}
         for call, called in self._statements():
             owner, _, name = called.rpartition(".")
-            is_socket = owner == "ws" and name.startswith(("accept", "close", "receive", "send"))
-            kind = owners.get(owner.rpartition(".")[2])
-            found = None if kind is None else inspect.getattr_static(kind, name, None)
-            if not owner:
-                found = self._function.__globals__.get(called)
-            annotations = found.__annotations__ if inspect.isfunction(found) else {}
-            stated = str(annotations.get("return", ""))
-            if is_socket or inspect.iscoroutinefunction(found) or stated.startswith("Awaitable"):
+            kind = owners.get(owner.rpartition(".")[2], object)
+            found = inspect.getattr_static(kind, name, None) if owner else self._found(called)
+            if inspect.iscoroutinefunction(found) or (
+                inspect.isfunction(found)
+                and str(found.__annotations__.get("return")).startswith(("Awaitable", "Coroutine"))
+            ):
                 yield f"{self._at(call)}: {called}(...) never runs: write await in front of it"
+            elif _TASKS.search(f"{called} {_full_name(self._found(called))}"):
+                yield (
+                    f"{self._at(call)}: {called}(...) may never end, because nothing refers to the "
+                    "task: write self.request.after_response(function, ...), or store the task"
+                )
 
     def _statements(self) -> Iterator[tuple[ast.Call, str]]:
         """Yield the calls whose results are discarded, each with the source of the called
         expression.
         """
-        for node in ast.walk(self._tree):
+        for node in self._nodes:
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
                 yield node.value, ast.unparse(node.value.func)
 
     def shared_state(self, resources: Collection[str] | None) -> Iterator[str]:
-        """Yield a sentence for the first statement that stores a client's value on ``self`` or on
-        an application.
+        """Yield a sentence for the first statement that stores a client's value on ``self``, on an
+        application or in a global variable, or that replaces an attribute of ``App``.
 
         ``resources``: the names of the types that providers create. None means that the function's
         parameters don't come from clients.
@@ -254,34 +313,40 @@ class FunctionSource:
             for one in own
             if one == "request" or (is_filled and not _names(stated.get(one), resources or ()))
         }
-        for node in ast.walk(self._tree):
+        shared = {name for one in self._nodes for name in getattr(one, "names", ())}
+        for node in self._nodes:
             for target, value in _assigned(node):
-                is_sent = any(_is_sent(one, names) for one in ast.walk(value))
-                if not is_sent or ast.unparse(target) in ast.unparse(value):
-                    continue
-                owner = ast.unparse(target.value) if isinstance(target, ast.Attribute) else ""
-                is_app = isinstance(self._function.__globals__.get(owner), AppBase)
-                if isinstance(target, ast.Attribute) and (is_app or owner == "self"):
+                owner, _, name = ast.unparse(target).rpartition(".")
+                if self._is_handler and owner == "self" and name in _OF_APPS:
                     yield (
-                        f"{self._at(node)}: {owner}.{target.attr} stores what one client sent, but "
-                        f"all clients share this {owner}: write request.state.{target.attr}"
+                        f"{self._at(node)}: self.{name} = ... replaces what the application has: "
+                        "write self.request.state.name = ... for one request, or self.state.name "
+                        "= ... for all"
                     )
                     return
-                names |= {target.id} if isinstance(target, ast.Name) else set()
+                is_sent = any(_is_sent(one, names) for one in ast.walk(value))
+                is_name = isinstance(target, ast.Attribute | ast.Name)
+                if not (is_sent and is_name) or ast.unparse(target) in ast.unparse(value):
+                    continue
+                is_app = isinstance(self._function.__globals__.get(owner), AppBase)
+                if is_app or owner == "self" or name in shared:
+                    yield (
+                        f"{self._at(node)}: {ast.unparse(target)} stores what one client sent, but "
+                        f"all clients share this {owner or 'variable'}: write request.state.{name}"
+                    )
+                    return
+                names |= {name} if isinstance(target, ast.Name) else set()
 
-    def unsafe_html(self) -> Iterator[str]:
+    def unsafe_texts(self, is_html: bool) -> Iterator[str]:
         """Yield a sentence for each template whose source is put together from values, and for each
-        string with HTML tags that includes text from a client.
+        string with HTML tags or SQL that includes text from a client. ``is_html``: whether text is
+        sent as HTML.
         """
         hints = typing.get_type_hints(self._function)
         texts = {one for one in self._arguments if hints.get(one, str) in (str, str | None)}
-        texts -= {"self"}.union(
-            one.id
-            for one in ast.walk(self._tree)
-            if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
-        )
+        texts -= {"self", *self._stored}
         inner: set[ast.AST] = set()
-        for node in ast.walk(self._tree):
+        for node in self._nodes:
             is_source = isinstance(node, ast.keyword) and node.arg == "source"
             text = node.value if isinstance(node, ast.keyword) else node
             parts = [] if text in inner else [*_parts(text)]
@@ -293,32 +358,30 @@ class FunctionSource:
                     f"{self._at(text)}: a value inserted into the source of a template runs as "
                     'code: pass it separately, as in template(source="... {{ name }}", name=name)'
                 )
-            elif any(
-                isinstance(one, ast.Constant) and _TAG.search(str(one.value)) for one in parts
-            ):
-                for value in values:
-                    if value in texts or value.startswith(_SENT):
-                        yield (
-                            f"{self._at(text)}: {value} is sent as HTML without escaping, so a "
-                            "client can send scripts: "
-                            f'write html("...{{}}", {value}) or escape({value})'
-                        )
+                continue
+            fixed = " ".join(str(one.value) for one in parts if isinstance(one, ast.Constant))
+            for value in [one for one in values if one in texts or one.startswith(_SENT)]:
+                if is_html and _TAG.search(fixed):
+                    yield (
+                        f"{self._at(text)}: {value} is sent as HTML without escaping, so a client "
+                        f'can send scripts: write html("...{{}}", {value}) or escape({value})'
+                    )
+                elif _SQL.match(fixed) and not re.search(rf"{value} (not )?in ", self._text):
+                    yield (
+                        f"{self._at(text)}: {value} becomes a part of the SQL, so a client can "
+                        f'read and change any row: write execute("... = ?", [{value}])'
+                    )
 
     def unread_errors(self) -> Iterator[str]:
         """Yield a sentence for a parameter of type ``BindingErrors`` that the function never
         reads.
         """
-        read = {one.id for one in ast.walk(self._tree) if isinstance(one, ast.Name)}
-        if "locals" in read:
-            return
+        read = self._names(ast.Load)
         for name, annotation in self._function.__annotations__.items():
-            if (
-                annotation in (BindingErrors, BindingErrors.__name__)
-                and name not in read
-                and name in self._arguments
-            ):
+            is_errors = annotation in (BindingErrors, BindingErrors.__name__)
+            if is_errors and name != "return" and read.isdisjoint((name, "locals")):
                 yield (
-                    f"{self._place}: {self._function.__qualname__} does not check {name}, so "
+                    f"{self._place}: {self._name} does not check {name}, so "
                     "it treats invalid values as valid: return the form's page again if "
                     f"{name} isn't empty"
                 )
@@ -327,15 +390,12 @@ class FunctionSource:
         """Yield a sentence for a method without ``self``. Its first parameter is named like a value
         from a client, but the application is passed to it.
         """
-        arguments = self._tree.args.posonlyargs + self._tree.args.args
-        first = arguments[0].arg if arguments else "self"
-        is_method = inspect.ismethod(handler.function) and isinstance(
-            handler.function.__self__, AppBase
-        )
-        is_owner = f"{first}." in ast.unparse(self._tree)
-        if is_method and not is_owner and first not in ("self", "cls", "_"):
+        code = self._function.__code__
+        first = code.co_varnames[0] if code.co_argcount else "self"
+        is_owner = f"{first}." in self._text
+        if self._is_handler and not is_owner and first not in ("self", "cls", "_"):
             yield (
-                f"{self._function.__qualname__}: its first parameter is {first!r} instead of self: "
+                f"{self._name}: its first parameter is {first!r} instead of self: "
                 f"write def {handler.name}(self, {first})"
             )
 
@@ -344,62 +404,80 @@ class FunctionSource:
         message is sent before the resource is committed. ``resources``: maps the name of a
         resource's type to True if its provider closes or commits the resource.
         """
-        for name in self._arguments:
-            stated = self._function.__annotations__.get(name)
+        for name, stated in self._function.__annotations__.items():
             kind = getattr(stated, "__name__", stated)
-            source = ast.unparse(self._tree) if resources.get(kind) else ""
+            source = self._text if resources.get(kind) else ""
             if ".channels.publish(" in source and f"{name}.commit(" not in source:
                 yield (
-                    f"{self._place}: {self._function.__qualname__} publishes before {name} is "
+                    f"{self._place}: {self._name} publishes before {name} is "
                     "committed: write self.request.after_response(self.channels.publish, ...)"
                 )
             if source and (takes_socket or "EventStream(" in source):
                 yield (
-                    f"{self._place}: {self._function.__qualname__} holds {name} until the client "
+                    f"{self._place}: {self._name} holds {name} until the client "
                     f"disconnects: open it where it is needed, with self.request.resource({kind})"
                 )
 
-    def bare_numbers(self, wild: Collection[str]) -> Iterator[str]:
-        """Yield a sentence for a parameter without an annotation whose default is a number.
-        ``wild``: the names of the path's wildcards, which declare their types in the path.
+    def wrong_defaults(self, wild: Collection[str]) -> Iterator[str]:
+        """Yield a sentence for each parameter whose default isn't what the function will get, or is
+        changed by it. ``wild``: the names of the path's wildcards, which declare their types in the
+        path.
         """
-        calls = {ast.unparse(node) for node in ast.walk(self._tree) if isinstance(node, ast.Call)}
+        made = dict(_MADE_ONCE.findall(ast.unparse(self._tree.args)))
         for name, one in inspect.signature(self._function).parameters.items():
             kind = type(one.default)
-            is_read = any(f"{to}({name}" in call for call in calls for to in ("int", "float"))
-            if (
-                kind in (bool, int, float)
-                and one.annotation is one.empty
-                and name not in wild
-                and not is_read
-            ):
-                yield (
-                    f"{self._place}: {self._function.__qualname__} takes {name} as a str, "
-                    f"because it has a default but no annotation: write {name}: "
-                    f"{kind.__name__} = {one.default!r}"
+            is_read = re.search(rf"\b(int|float)\({name}\b|\b{name} is ", self._text)
+            if name in made:
+                write = (
+                    f"has a default for {name} that is made at import, and never again: write "
+                    f"{name}=None, and {made[name]} in the function"
                 )
+            elif kind in _SHARED and name not in self._stored and any(self._changes({name}, kind)):
+                write = (
+                    f"changes the default of {name}, which all clients share: write {name} = "
+                    f"{kind.__name__}({name}) first"
+                )
+            elif one.annotation is not one.empty or name in wild or is_read or kind in _PLAIN:
+                continue
+            elif kind in (bool, int, float):
+                write = (
+                    f"takes {name} as a str, because it has a default but no annotation: write "
+                    f"{name}: {kind.__name__} = {one.default!r}"
+                )
+            else:
+                write = (
+                    f"takes {name} from the query, so ?{name}=x replaces the default: write "
+                    f"@app.provides({kind.__name__}) above a function that returns it, and {name}: "
+                    f"{kind.__name__}"
+                )
+            yield f"{self._place}: {self._name} {write}"
 
     def blocking_calls(self) -> Iterator[str]:
-        """Yield a sentence for each parameter of an ``async def`` whose methods block the event
-        loop.
+        """Yield a sentence for each function that an ``async def`` calls, and for each parameter
+        with methods, that blocks the event loop.
         """
-        is_async = isinstance(self._tree, ast.AsyncFunctionDef)
-        for kind in typing.get_type_hints(self._function).values() if is_async else ():
-            name = f"{getattr(kind, '__module__', '')}.{getattr(kind, '__name__', '')}"
+        if not isinstance(self._tree, ast.AsyncFunctionDef):
+            return
+        hints = typing.get_type_hints(self._function).values()
+        calls = [one for one in _own_nodes(self._tree) if isinstance(one, ast.Call)]
+        for node, one in (
+            *((self._tree, one) for one in hints),
+            *((call, self._found(ast.unparse(call.func))) for call in calls),
+        ):
+            name = _full_name(one)
             if _BLOCKING.match(name):
                 yield (
-                    f"{self._place}: {self._function.__qualname__} blocks the event loop with "
-                    f"{name}: write def instead of async def, or use the asynchronous counterpart "
-                    "of this class"
+                    f"{self._at(node)}: {self._name} blocks the event loop with {name}: write def "
+                    "instead of async def, or use the asynchronous counterpart"
                 )
 
     def closed_too_early(self) -> Iterator[str]:
         """Yield a sentence for each ``return`` of a value that the surrounding ``with`` block
         closes.
         """
-        for block in ast.walk(self._tree):
-            items = block.items if isinstance(block, ast.With | ast.AsyncWith) else ()
-            opened = [ast.unparse(one.optional_vars) for one in items if one.optional_vars]
+        for block in self._nodes:
+            items = getattr(block, "items", ())  # of a with block
+            opened = [ast.unparse(one.optional_vars or one) for one in items]
             for node in ast.walk(block) if opened else ():
                 value = ast.unparse(node.value or node) if isinstance(node, ast.Return) else ""
                 if value in opened:
@@ -413,38 +491,40 @@ class FunctionSource:
         if self.logs_in_elsewhere():
             return ""
         names = {"session"}  # include variables, as in session = self.request.session
-        for node in ast.walk(self._tree):
-            if isinstance(node, ast.Assign) and _is_session(node.value, names):
-                names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-        for node in ast.walk(self._tree):
-            if (
-                isinstance(node, ast.Subscript)
-                and isinstance(node.ctx, ast.Store | ast.Del)
-                and _is_session(node.value, names)
-            ):
-                return "changes the session"
-            method = node.func if isinstance(node, ast.Call) else None
-            if (
-                isinstance(method, ast.Attribute)
-                and method.attr in _CHANGING
-                and _is_session(method.value, names)
-            ):
-                return f"calls session.{method.attr}()"
-        return ""
+        for node in self._nodes:
+            for target, value in _assigned(node):
+                if getattr(value, "attr", ast.unparse(value)) in names:
+                    names.add(ast.unparse(target))
+        return next(self._changes(names, Session), "")
+
+    def _changes(self, names: Collection[str], kind: type) -> Iterator[str]:
+        """Yield a phrase for each change of an object of a class. ``names``: of its variables. An
+        attribute ``session`` is a session, too.
+        """
+        for node in self._nodes:
+            match node:
+                case ast.Subscript(value=changed, ctx=ast.Store() | ast.Del()):
+                    phrase = "changes the session"
+                case ast.Call(func=ast.Attribute(value=changed, attr=method)):
+                    if not (_CHANGING.fullmatch(method) and hasattr(kind, method)):
+                        continue
+                    phrase = f"calls session.{method}()"
+                case _:
+                    continue
+            is_session = kind is Session and getattr(changed, "attr", "") == "session"
+            if is_session or getattr(changed, "id", "") in names:
+                yield phrase
 
     def logs_in_elsewhere(self) -> bool:
         """Return whether the function is part of a log-in at another site: it redirects there, or
         takes a secret that the site sends back. Such a log-in changes the session during a GET.
         """
         secrets = _SECRETS.intersection(self._arguments)
-        return bool(secrets) or "allow_external" in ast.unparse(self._tree)
+        return bool(secrets) or "allow_external" in self._text
 
     def called_methods(self) -> set[str]:
         """Return the names of the methods of ``self`` that the function calls or passes on."""
-        calls = [one for one in ast.walk(self._tree) if isinstance(one, ast.Call)]
-        used = [part for one in calls for part in (one.func, *one.args)]
-        found = {one for one in map(ast.unparse, used) if one.startswith("self.")}
-        return {one.removeprefix("self.") for one in found}
+        return {*re.findall(r"(?<![\w.])self\.(\w+)(?=[(,)])", self._text)}
 
     def _at(self, node: Any) -> str:
         """Return the file and the line of a statement."""
@@ -473,9 +553,34 @@ def _parts(node: ast.AST) -> Iterator[Any]:
         yield node
 
 
-# Classes of blocking database and HTTP clients.
+def _full_name(one: object) -> str:
+    return f"{getattr(one, '__module__', '')}.{getattr(one, '__qualname__', '')}"
+
+
+def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes below ``node``, but not those of functions inside it."""
+    for child in ast.iter_child_nodes(node):
+        yield child
+        if not isinstance(child, _Function | ast.Lambda):
+            yield from _own_nodes(child)
+
+
+# Classes of blocking database and HTTP clients, and blocking functions.
 _BLOCKING = re.compile(
-    r"(sqlalchemy\.(orm|engine)|sqlite3|psycopg2?|pymysql|redis\.client|requests)\b(?!.*Async)"
+    r"(sqlalchemy\.(orm\.(session|scoping)|engine\.base)|_?sqlite3|psycopg2?\.(\w+\.)?[Cc]onnect|"
+    r"pymysql|redis\.client|requests|time\.sleep|urllib\.request\.urlopen|"
+    r"subprocess\.(run|call|check))(?!.*(Async|Error))"
+)
+_TASKS = re.compile(r"loop(\(\))?\.create_task |asyncio\.tasks\.(create_task|ensure_future)$")
+_NOTHING = ("return", "None")
+_SHARED = (list, dict, set)
+_PLAIN = (*_SHARED, NoneType, str, bytes, tuple, frozenset, type)
+# Calls in parameters' defaults, with the names of the parameters.
+_MADE_ONCE = re.compile(r"(\w+)(?:: [^=,]+)?=([\w.]*\b(?:now|today|utcnow|uuid4)\([^)]*\))")
+_OF_APPS = {*dir(App), *App.__annotations__}
+_SQL = re.compile(  # doesn't match "Select one from ..."
+    r"(?s)\s*(?![A-Z][a-z])"
+    r"(?i:select\b.*\b(from|where)|insert\s+into|update\s+\w+\s+set|delete\s+from)\b"
 )
 _TAG = re.compile(r"<([a-zA-Z][\w-]*([\s/>]|$)|[/!])")  # doesn't match "<ann@example.com>"
 _SENT = ("request.", "self.request.")
@@ -495,24 +600,15 @@ def _is_sent(node: ast.AST, names: Collection[str]) -> bool:
 
 def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
     """Yield the targets of an assignment, each with its value."""
-    for target in node.targets if isinstance(node, ast.Assign) else ():
-        value = cast("ast.Assign", node).value
-        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
-            yield from zip(target.elts, value.elts, strict=False)
-        else:
-            yield target, value
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            pairs = zip(getattr(target, "elts", ()), getattr(node.value, "elts", ()), strict=False)
+            yield from [*pairs] or [(target, node.value)]
 
 
 # Query parameters that OAuth, CAS and links in emails use.
 _SECRETS = frozenset({"code", "state", "ticket", "token"})
-_CHANGING = frozenset({"clear", "pop", "popitem", "setdefault", "update", "regenerate"})
-
-
-def _is_session(node: ast.AST, names: set[str]) -> bool:
-    """Return whether an expression is ``request.session``, or a variable that holds it."""
-    return (isinstance(node, ast.Attribute) and node.attr == "session") or (
-        isinstance(node, ast.Name) and node.id in names
-    )
+_CHANGING = re.compile("add|append|clear|extend|insert|pop|popitem|regenerate|setdefault|update")
 
 
 @lru_cache(maxsize=16)
@@ -524,13 +620,13 @@ def _classes_in(source: str) -> dict[str, ast.stmt]:
 
     def visit(node: ast.AST, prefix: str) -> None:
         for child in ast.iter_child_nodes(node):
+            inner = prefix
             if isinstance(child, ast.ClassDef):
                 found.setdefault(f"{prefix}{child.name}", child)
-                visit(child, f"{prefix}{child.name}.")
+                inner = f"{prefix}{child.name}."
             elif isinstance(child, _Function):
-                visit(child, f"{prefix}{child.name}.<locals>.")
-            else:
-                visit(child, prefix)
+                inner = f"{prefix}{child.name}.<locals>."
+            visit(child, inner)
 
     visit(ast.parse(source), "")
     return found

@@ -92,7 +92,7 @@ class Outside:
             return perform(_called(request, entry.route, segments), exchange)
         except BaseException:
             exchange.answer.break_off()
-            perform(exchange.clean_up(exchange.cleanup_steps()), exchange)
+            perform(exchange.clean_up(exchange.cleanup_steps()), exchange, contains_exit=True)
             raise
         finally:
             exchange.close()

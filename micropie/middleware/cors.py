@@ -49,7 +49,7 @@ class CORSMiddleware(FlowMiddleware):
     """Let scripts of ``origins`` read the responses:
     ``CORSMiddleware(origins=["https://app.example.com"])``.
 
-    - ``origins``: exact origins, or ``["*"]`` for all.
+    - ``origins``: exact origins, ``"https://*.example.com"`` for subdomains, or ``["*"]`` for all.
     - ``origin_regex``: a regular expression that must match the whole origin, in lower case.
     - ``methods``: the methods that these scripts may use, ``["*"]`` for all.
     - ``headers``: the headers that these scripts may send, ``["*"]`` for all.
@@ -88,7 +88,7 @@ class CORSMiddleware(FlowMiddleware):
         check_each("CORSMiddleware", *FLAG, credentials=credentials)
         refuse_text("origins", origins)
         self._any_origin = not isinstance(origins, str) and "*" in (origins := tuple(origins))
-        self._origins = frozenset() if self._any_origin else checked_origins(origins, "origins")
+        self._origins = checked_origins(() if self._any_origin else origins, "origins")
         regex = self._regex = _compiled(origin_regex)
         self._methods = checked_methods(methods)
         names = (*_ALWAYS, *_header_names(headers, "headers"))

@@ -35,7 +35,8 @@ class CSRFMiddleware(FlowMiddleware):
     ``app.middlewares.append(CSRFMiddleware())``.
 
     - ``trusted_origins``: other sites that may send forms here, such as
-      ``"https://accounts.example.com"``. A site's own subdomains count as other sites.
+      ``"https://accounts.example.com"``, or ``"https://*.example.com"`` for the subdomains, which
+      count as other sites.
     - ``exempt``: paths, relative to the application's mount, whose handlers authenticate the sender
       by other means, for example by a webhook's signature. All paths under them are exempt as well.
 

@@ -137,6 +137,8 @@ def pings_of(app: App) -> dict[str, Check]:
     names: Counter[str] = Counter()
     applications = Inspector(app).applications()
     rates = applications[0].settings.rates
+    if applications[0].settings.pool_startup:
+        found["pool"] = app.pool.ping
     for one in applications:
         parts = [("sessions", one.session_backend), ("channels", one.channels)]
         if any(getattr(hook, "needs_rates", False) for hook in one.middlewares):

@@ -5,17 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial, wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 from micropie import SetupError, request
 
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def ends_with_client(
-    function: Callable[Arguments, Awaitable[Result]],
-) -> Callable[Arguments, Awaitable[Result]]:
+def ends_with_client(function: Function) -> Function:
     """Cancel the decorated ``async def`` handler when its client disconnects. Use it for work that
     costs money by the second::
 
@@ -27,7 +24,8 @@ def ends_with_client(
     The handler's resources are closed as after an exception, so a transaction is rolled back. The
     access log shows the status 499. A handler that has already returned is not cancelled. WSGI
     servers don't report that a client has disconnected, so there the handler runs to its end.
-    Raises ``SetupError`` for a ``def``, a generator or a WebSocket handler.
+    A ``def`` needs ``@run_in("process")`` below this decorator: its call in the pool is stopped.
+    Raises ``SetupError`` for any other ``def``, a generator or a WebSocket handler.
     """
     name = getattr(function, "__qualname__", repr(function))
     inner = inspect.unwrap(function)
@@ -36,15 +34,19 @@ def ends_with_client(
             f"{name} is a stream, which already ends when its client disconnects: leave out "
             "@ends_with_client"
         )
+    mark = "__micropie_ends_with_client__"
+    if getattr(function, "__micropie_run_in__", None) == "process":
+        vars(function)[mark] = True
+        return function
     if not inspect.iscoroutinefunction(inner):
         raise SetupError(
-            "@ends_with_client works only on an async def, because a thread or a process can't "
-            f"be interrupted: write async def {name}"
+            '@ends_with_client works only on an async def or above @run_in("process"), because a '
+            f"thread can't be interrupted: write async def {name}"
         )
 
     @wraps(function)
-    def cancellable(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Awaitable[Result]:
+    def cancellable(*args: object, **kwargs: object) -> Awaitable[object]:
         return request.while_connected(partial(function, *args, **kwargs))
 
-    vars(cancellable)["__micropie_ends_with_client__"] = True
-    return cancellable
+    vars(cancellable)[mark] = True
+    return cast("Function", cancellable)

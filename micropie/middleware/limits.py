@@ -111,26 +111,31 @@ class LoadShedding(FlowMiddleware):
         waited, now = self._stated_wait(request), monotonic()
         if waited is None:
             return
-        if self._queue.makes_late(waited, now):
-            self._refuse(waited, now)
-        else:
+        if not self._queue.makes_late(waited, now):
             self._refusing = (now, inf, inf)
+        elif self._refuses(waited, now):
+            # Without these refusals, the queue for threads would grow.
+            request._exchange.config.threads.refusals.count += 1
+            raise too_many_waiting()
 
-    def _refuse(self, waited: float, now: float) -> None:
-        """Raise 503, unless the waits are due to a difference between clocks."""
+    def _refuses(self, waited: float, now: float) -> bool:
+        """Return whether a late request is refused: always, unless the waits are due to a
+        difference between clocks.
+        """
         began, least, least_before = self._refusing
         if now - began < _PERIOD:
             self._refusing = (began, min(least, waited), least_before)
-            raise too_many_waiting()
+            return True
         self._refusing = (now, waited, least)
         if not abs(least - least_before) <= _SAME:  # written with "not" because inf - inf is NaN
-            raise too_many_waiting()
+            return True
         self._clocks_differ_by += least
         logger.warning(
             "LoadShedding: all requests seem to be %.1f seconds old, so perhaps the clocks of "
             "the proxy and of this machine differ",
             self._clocks_differ_by,
         )
+        return False
 
     def _stated_wait(self, request: Request) -> float | None:
         """Return the seconds since the time in ``X-Request-Start``, or None if the header is

@@ -80,7 +80,7 @@ class RateLimit(FlowMiddleware):
       client's address, see below.
     - ``store``: ``MemoryRates()`` (each process counts separately), or ``RedisRates(url)`` (all
       machines count together). None means the store of ``App(rates=...)``, or memory if that isn't
-      set. Each limit has its own counts in the store.
+      set; each outermost application has its own. Each limit has its own counts in the store.
     - ``exempt``: a function that takes the request and returns True if the request should not be
       counted.
     - ``when_unreachable``: what happens while the store is unavailable. ``"allow"`` lets all
@@ -154,7 +154,7 @@ class RateLimit(FlowMiddleware):
         self.store = store
         # whether ``App.health`` checks the store of ``App(rates=...)``
         self.needs_rates = store is None and when_unreachable == "refuse"
-        self._memory = MemoryRates()
+        self._memory: WeakKeyDictionary[object, RateStore] = WeakKeyDictionary()
         self._of_app: WeakKeyDictionary[App, tuple[RateStore, _Kind, str]] = WeakKeyDictionary()
         # by outermost application, the beginning of the limit's keys
         self._prefixes: WeakKeyDictionary[object, str] = WeakKeyDictionary()
@@ -214,7 +214,10 @@ class RateLimit(FlowMiddleware):
         store, root = self.store, inspector.applications()[0]
         if store is None:
             rates = root.settings.rates
-            store = self._memory if rates is None else cast("RateStore", rates)
+            if rates is None:
+                store = self._memory.setdefault(root.app, MemoryRates())
+            else:
+                store = cast("RateStore", rates)
         blocking = Call(ServiceThreads(), leave_after=None)
         kind = kind_of(store.hit, blocking if getattr(store, "blocking", True) else "inline")
         if root.app not in self._prefixes:

@@ -15,7 +15,9 @@ _TIMEOUT = 1.0
 # Redis runs this script atomically. KEYS[1] is the key under which the client's time is stored (see
 # rate_limit.py). ARGV has three numbers of microseconds: the interval, the maximum by which the
 # client's time may be ahead of the current time, and the current time. "" as the current time means
-# Redis's own clock, which all machines share.
+# Redis's own clock, which all machines share. If that clock is set back, or differs on a new
+# primary, the client's time may be further ahead. It is then ignored, because it would lock the
+# client out for as long.
 _HIT = """
 local interval, most, now = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 if not now then
@@ -23,6 +25,7 @@ if not now then
   now = time[1] * 1000000 + time[2]
 end
 local ends = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now)
+if ends - now > most then ends = now end
 if ends + interval - now > most then return {0, ends - now} end
 ends = ends + interval
 redis.call('SET', KEYS[1], ends, 'PX', math.ceil((ends - now) / 1000))

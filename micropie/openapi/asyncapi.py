@@ -108,7 +108,7 @@ class _ChannelBuilder(Builder):
 
     def _in_url(self, inputs: Sorted) -> dict[str, Schema]:
         """Return the schemas of the query and the headers, for the binding of a channel."""
-        found = [self.query_parameter(one) for one in inputs.query]
+        found = [*self.query_parameters(inputs)]
         return dict(self._by_place(found))
 
     @staticmethod

@@ -48,6 +48,7 @@ _KINDS: dict[str, Schema] = {
     "float": {"type": "number"},
 }
 _LINES = "application/jsonl"
+_EMPTY: Schema = {"type": "string", "const": ""}  # some generators ignore ``const`` without a type
 _JSON, _PROBLEM, _FORM, _MULTIPART, _BYTES = (
     "application/json",
     "application/problem+json",
@@ -234,7 +235,7 @@ class Builder:
         self._ids.add(identifier)
         parameters = [
             *self._path_parameters(documented.entry, sorted_inputs, names),
-            *map(self.query_parameter, sorted_inputs.query),
+            *self.query_parameters(sorted_inputs),
         ]
         parameters = [one for one in parameters if not _is_ignored(one)]
         security = self._security(application)
@@ -311,26 +312,41 @@ class Builder:
                 "schema": schema or {"type": "string"},
             }
 
-    def query_parameter(self, value: _Value) -> dict[str, object]:
-        parameter, where = value
-        info = TypeInfo(parameter.annotation)
-        # If a parameter may come from several places, describe it as a query parameter.
-        name, place = where.key, where.first_place if where.is_stated else "query"
-        schema = self._with_default(parameter.replace(annotation=info.annotation))
-        required = self._is_required(parameter, schema)
-        members, is_nullable = _without_null(schema)
-        described = {"name": name, "in": place, "required": required, "schema": members}
-        return (
-            {**described, "allowEmptyValue": True}
-            if is_nullable and place == "query" and members.get("type") != "array"
-            else described
-        )
+    def query_parameters(self, sorted_inputs: Sorted) -> Iterator[dict[str, object]]:
+        """Yield OpenAPI's description of each parameter in the query, the headers and the cookies.
+
+        A structure has a parameter for each of its fields. Clients send an object in many ways, and
+        this is the one that is read.
+        """
+        for parameter, where in sorted_inputs.query:
+            info = TypeInfo(parameter.annotation)
+            # If a parameter may come from several places, describe it as a query parameter.
+            place = where.first_place if where.is_stated else "query"
+            schema = self._with_default(parameter.replace(annotation=info.annotation))
+            required = self._is_required(parameter, schema)
+            fields = self._fields_of(schema) if where.is_whole and place == "query" else None
+            if fields is None:
+                yield _sent_as_text(where.key, place, required, schema)
+                continue
+            for name, field in fields["properties"].items():
+                items = _without_null(field)[0].get("items") or field  # of a tuple, False
+                # no query has the fields of an inner structure
+                if self._fields_of(items) is None:
+                    is_needed = required and name in fields.get("required", ())
+                    yield _sent_as_text(name, place, is_needed, field)
+
+    def _fields_of(self, schema: Schema) -> Schema | None:
+        """Return the schema that has the properties of a structure, or None for another type."""
+        members, _ = _without_null(schema)
+        name = members.get("$ref", "").rpartition("/")[2]
+        found = self.components.get(name, members)
+        return found if "properties" in found else None
 
     def _is_required(self, parameter: Parameter, schema: Schema) -> bool:
         """Return whether a query or form parameter is required. A structure is optional if all of
         its fields have defaults.
         """
-        structure = self.components.get(_without_null(schema)[0].get("$ref", "").rpartition("/")[2])
+        structure = self._fields_of(schema)
         has_needed = structure is None or bool(structure.get("required"))
         return has_needed and parameter.default is Parameter.empty
 
@@ -357,8 +373,9 @@ class Builder:
         accepted too.
         """
         kinds = [_JSON] if application.settings.errors == "json" else [_JSON, _FORM]
-        if sorted_inputs.document is not None:
-            parameter, where = sorted_inputs.document
+        document, fields = sorted_inputs.document, sorted_inputs.fields
+        if document is not None and not fields:
+            parameter, where = document
             schema = self.inputs.of(TypeInfo(parameter.annotation).annotation)
             is_array = _without_null(schema)[0].get("type") == "array"
             if where.first_place == "form":
@@ -370,12 +387,26 @@ class Builder:
             if kinds == [_FORM]:
                 required = self._is_required(parameter, schema)
             return {"required": required, "content": {kind: {"schema": schema} for kind in kinds}}
-        if not sorted_inputs.fields:
+        if not fields:
             return None
-        properties = {where.key: self._with_default(one) for one, where in sorted_inputs.fields}
-        needed = [
-            where.key for one, where in sorted_inputs.fields if one.default is Parameter.empty
-        ]
+        properties = {where.key: self._with_default(one) for one, where in fields}
+        needed = [where.key for one, where in fields if one.default is Parameter.empty]
+        if any(where.first_place == "file" for _, where in fields):
+            kinds = [_MULTIPART]
+        elif any(where.is_stated for _, where in fields):
+            kinds = [_FORM]
+        if document is not None:
+            # Beside fields of a form, a structure is filled from fields of its own names, and any
+            # other document is a part that contains JSON.
+            parameter, where = document
+            schema = self.inputs.of(TypeInfo(parameter.annotation).annotation)
+            structure = self._fields_of(schema) or {
+                "properties": {where.key: schema},
+                "required": [where.key],
+            }
+            properties = {**structure["properties"], **properties}
+            if parameter.default is Parameter.empty:
+                needed = [*structure.get("required", ()), *needed]
         schema = {
             "type": "object",
             "properties": properties,
@@ -385,10 +416,6 @@ class Builder:
             **schema,
             "properties": {name: _in_form(found) for name, found in properties.items()},
         }
-        if any(where.first_place == "file" for _, where in sorted_inputs.fields):
-            kinds = [_MULTIPART]
-        elif any(where.is_stated for _, where in sorted_inputs.fields):
-            kinds = [_FORM]
         content = {kind: {"schema": schema if kind == _JSON else as_form} for kind in kinds}
         return {"required": bool(needed), "content": content}
 
@@ -818,8 +845,6 @@ def sort_inputs(entry: RouteEntry, parameters: Sequence[_Value], method: str) ->
         elif where.first_place in ("header", "cookie") or (
             where.first_place == "query" and (where.is_stated or not where.is_in_body)
         ):
-            # By default OpenAPI describes a structure in a query as one parameter for each field
-            # (style "form" with "explode").
             sorted_inputs.query.append(one)
         elif where.is_document or not where.first_place or (is_of_body and not has_body):
             continue
@@ -838,6 +863,14 @@ def sort_inputs(entry: RouteEntry, parameters: Sequence[_Value], method: str) ->
     return sorted_inputs
 
 
+def _sent_as_text(name: str, place: str, required: bool, schema: Schema) -> dict[str, object]:
+    """Return OpenAPI's description of a parameter in the query, a header or a cookie."""
+    members, is_nullable = _without_null(schema)
+    described = {"name": name, "in": place, "required": required, "schema": members}
+    is_empty_null = is_nullable and place == "query" and members.get("type") != "array"
+    return {**described, "allowEmptyValue": True} if is_empty_null else described
+
+
 def _without_null(schema: Schema) -> tuple[Schema, bool]:
     """Return a schema without null, which can't be sent as text, and whether the schema allowed
     null.
@@ -846,14 +879,18 @@ def _without_null(schema: Schema) -> tuple[Schema, bool]:
     others = [one for one in members if one != {"type": "null"}]
     if len(others) == len(members):
         return schema, False
-    rest = {name: value for name, value in schema.items() if name != "anyOf"}
+    rest = {
+        name: value
+        for name, value in schema.items()
+        if name != "anyOf" and not (name == "default" and value is None)
+    }
     return {**rest, **(others[0] if len(others) == 1 else {"anyOf": others})}, True
 
 
 def _in_form(schema: Schema) -> Schema:
     """Return the schema of a form field, in which empty text means null."""
     members, is_nullable = _without_null(schema)
-    return {"anyOf": [*members.get("anyOf", [members]), {"const": ""}]} if is_nullable else members
+    return {"anyOf": [*members.get("anyOf", [members]), _EMPTY]} if is_nullable else members
 
 
 def _is_structure(annotation: object) -> bool:

@@ -177,7 +177,8 @@ class Schemas:
 
     def _union(self, members: Sequence[object], metadata: Sequence[object] = ()) -> Schema:
         """Return the schema of a union. If the union's structures are distinguished by a field,
-        this field is the schema's ``discriminator``.
+        this field is the schema's ``discriminator``. Then exactly one structure is valid, and some
+        generators need ``oneOf`` to know that.
         """
         structures = [one for one in members if one is not types.NoneType]
         if len(members) > len(structures) > 1:
@@ -188,7 +189,7 @@ class Schemas:
             return {"anyOf": found}
         name, values = tags
         mapping = {tag: one["$ref"] for one, own in zip(found, values, strict=True) for tag in own}
-        return {"anyOf": found, "discriminator": {"propertyName": name, "mapping": mapping}}
+        return {"oneOf": found, "discriminator": {"propertyName": name, "mapping": mapping}}
 
     def _constrained(self, annotation: object, metadata: tuple[object, ...]) -> Schema:
         is_union = get_origin(annotation) in (Union, types.UnionType)
@@ -250,11 +251,54 @@ class Schemas:
                 "title": kind.__name__,
                 "properties": {name: {} for name in names},
             }, {}
-        _add_formats(msgspec.inspect.type_info(structure), schema, components, set())
+        self._add_formats(msgspec.inspect.type_info(structure), schema, components, set())
         own = {kind.__name__: kind for kind in (*self.own.encoders, *self.own.decoders)}
         return schema, {
             name: self.of(own[name]) if name in own else found for name, found in components.items()
         }
+
+    def _add_formats(self, info: Any, schema: Schema, components: Schema, done: set[str]) -> None:
+        """Add what msgspec doesn't describe: the formats of datetimes and times if the time zone is
+        optional, and the values of enumerations that have encoders. Also shorten the descriptions
+        of micropie's own types.
+
+        ``info``: msgspec's type object for the schema. ``done``: the names of the components that
+        were visited already.
+        """
+        own = getattr(info, "type", None) or info  # of ``Annotated[..., Meta(...)]``
+        kind = type(own).__name__
+        reference = schema.get("$ref", "").rpartition("/")[2]
+        if reference:
+            schema = components.get(reference, {})
+            owner = getattr(own, "cls", type(None)).__name__
+            # If the schema's title is the name of another class, the schema belongs to another
+            # structure of the union.
+            if reference in done or schema.get("title", "").partition("[")[0] != owner:
+                return
+            done.add(reference)
+            if kind == "EnumType" and self.own.encoder_of(own.cls) is not None:
+                del schema["enum"]
+                schema |= _choice(self.own.choices(own.cls))
+            # Keep only the first paragraph; the others are for Python programmers.
+            if own.cls.__module__.startswith("micropie."):
+                about = schema["description"].partition("\n\n")[0]
+                schema["description"] = " ".join(about.split())
+        if kind in _FORMATS and schema.get("type") == "string":
+            schema.setdefault("format", _FORMATS[kind])
+        fields = getattr(own, "fields", ())
+        parts = [*getattr(own, "item_types", ()), *(one.type for one in fields)]
+        pairs = [
+            *((one.type, schema.get("properties", {}).get(one.encode_name)) for one in fields),
+            # For a tuple or an ``array_like`` Struct. Pair from the end, because such a Struct may
+            # begin with a tag.
+            *zip(reversed(parts), reversed(schema.get("prefixItems", ())), strict=False),
+            (getattr(own, "item_type", None), schema.get("items")),
+            (getattr(own, "value_type", None), schema.get("additionalProperties")),
+            *product(getattr(own, "types", (own,)), schema.get("anyOf", ())),
+        ]
+        for inside, found in pairs:
+            if inside is not None and isinstance(found, dict):
+                self._add_formats(inside, found, components, done)
 
     def _by_pydantic(self, model: Any, template: str) -> tuple[Schema, dict[str, Schema]]:
         # pydantic is imported already, because the type is one of its models
@@ -298,46 +342,6 @@ class Schemas:
             return schema
         unknown.add(about)
         return {}
-
-
-def _add_formats(info: Any, schema: Schema, components: Schema, done: set[str]) -> None:
-    """Add the formats of datetimes and times, which msgspec omits if the time zone is optional.
-    Also shorten the descriptions of micropie's own types.
-
-    ``info``: msgspec's type object for the schema. ``done``: the names of the components that were
-    visited already.
-    """
-    own = getattr(info, "type", None) or info  # the annotated type of ``Annotated[..., Meta(...)]``
-    kind = type(own).__name__
-    reference = schema.get("$ref", "").rpartition("/")[2]
-    if reference:
-        schema = components.get(reference, {})
-        owner = getattr(own, "cls", type(None)).__name__
-        # If the schema's title is the name of another class, the schema belongs to another
-        # structure of the union.
-        if reference in done or schema.get("title", "").partition("[")[0] != owner:
-            return
-        done.add(reference)
-        # Keep only the first paragraph; the others are for Python programmers.
-        if own.cls.__module__.startswith("micropie."):
-            about = schema["description"].partition("\n\n")[0]
-            schema["description"] = " ".join(about.split())
-    if kind in _FORMATS and schema.get("type") == "string":
-        schema.setdefault("format", _FORMATS[kind])
-    fields = getattr(own, "fields", ())
-    parts = [*getattr(own, "item_types", ()), *(one.type for one in fields)]
-    pairs = [
-        *((one.type, schema.get("properties", {}).get(one.encode_name)) for one in fields),
-        # For a tuple or an ``array_like`` Struct. Pair from the end, because such a Struct may
-        # begin with a tag.
-        *zip(reversed(parts), reversed(schema.get("prefixItems", ())), strict=False),
-        (getattr(own, "item_type", None), schema.get("items")),
-        (getattr(own, "value_type", None), schema.get("additionalProperties")),
-        *product(getattr(own, "types", (own,)), schema.get("anyOf", ())),
-    ]
-    for inside, found in pairs:
-        if inside is not None and isinstance(found, dict):
-            _add_formats(inside, found, components, done)
 
 
 _FORMATS = {"DateTimeType": "date-time", "TimeType": "time"}
@@ -445,6 +449,7 @@ def _choice(values: Collection[object]) -> Schema:
     """
     by_kind: dict[str, list[object]] = {}
     for value in values:
+        value = value.value if isinstance(value, enum.Enum) else value
         kind = _JSON_NAMES.get(type(value))
         by_kind.setdefault(kind or "string", []).append(value if kind else str(value))
     found: list[Schema] = [{"type": kind, "enum": own} for kind, own in by_kind.items()]

@@ -15,13 +15,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
+from math import inf
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import anyio
 import anyio.abc
 import anyio.from_thread
-from anyio.lowlevel import current_token
+from anyio.lowlevel import checkpoint, current_token
 
 from micropie.testing.call import ClientCall, ClientSettings, Message, Runner
 from micropie.testing.errors import AppTimeout, LifespanFailed, ProtocolViolation
@@ -171,14 +172,20 @@ class AppTask(Runner):
         try:
             with anyio.CancelScope() as self._cancel_scope:
                 await self._app({**self._scope, **call.reports()}, receive, send)
+                # If the application has cancelled its own task, let it be raised here. Otherwise,
+                # it would end the loop.
+                await checkpoint()
         except anyio.get_cancelled_exc_class() as error:
             # ``_cancel_scope`` catches its own cancellation. So this cancellation comes from the
             # application itself, or the loop is ending.
-            call.error = ProtocolViolation(
+            violation = ProtocolViolation(
                 f"{call.label}: the application was cancelled, but not by the client"
             )
-            call.error.__cause__ = error
-            raise
+            violation.__cause__ = error
+            if anyio.current_effective_deadline() == -inf:
+                call.error = violation
+                raise
+            call.fail(violation)  # as servers do: the loop goes on
         except BaseException as error:
             call.fail(error)
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextvars import Context, copy_context
 from functools import partial
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Any, Final
 
 from micropie._core import execution
@@ -82,13 +82,13 @@ def serve_http(
     except BaseException:
         exchange.answer.break_off()
         flow.close()
-        perform(exchange.clean_up(exchange.cleanup_steps()), exchange)
+        perform(exchange.clean_up(exchange.cleanup_steps()), exchange, contains_exit=True)
         _close(exchange, copy_context())
         raise
     if exchange.ends is None:
         return [body]
     if exchange.resources:  # resources of a stream that a hook has replaced
-        perform(end_resources(exchange), exchange)
+        perform(end_resources(exchange), exchange, contains_exit=True)
     closing = _ClosingBody((body,))
     closing.close = partial(_close, exchange, context)
     return closing
@@ -147,13 +147,20 @@ def _head(
     return headers
 
 
-class _ClosingBody(tuple[bytes]):
-    """A body in one piece. When the server closes it, the request ends.
-
-    It is a tuple, because granian doesn't call ``close`` of a list.
-    """
+class _ClosingPieces(chain[bytes]):
+    """The iterator of a body. ddtrace's middleware closes the iterator, not the body."""
 
     close: Action
+
+
+class _ClosingBody(_ClosingPieces):
+    """A body in one piece. When the server closes it, the request ends.
+
+    It isn't a list, because granian doesn't call ``close`` of a list.
+    """
+
+    def __len__(self) -> int:
+        return 1
 
 
 class _Chunks:
@@ -176,13 +183,16 @@ class _Chunks:
         self._stream = stream
         self._exchange = exchange
         self._is_over = stream.first is END or exchange.method == "HEAD" or status in (204, 304)
-        self._context, self._run = context, context.run
+        self._context = context
         self._backend = exchange.config.settings.portal_backend
         self._failure: Exception | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         # ``map`` calls ``context.run`` for each chunk without a Python function in between.
-        return iter(()) if self._is_over else map(self._run, repeat(self._made().__next__))
+        run = self._context.run
+        chunks = _ClosingPieces(() if self._is_over else map(run, repeat(self._made().__next__)))
+        chunks.close = self.close
+        return chunks
 
     def _made(self) -> Iterator[bytes]:
         """Yield the chunks. This runs in the request's context."""
@@ -228,7 +238,7 @@ class _Chunks:
         stream = self._stream
         try:
             if stream.is_open:
-                self._run(close_stream, stream, self._backend)
+                self._context.run(close_stream, stream, self._backend)
         finally:
             # Clear these attributes to avoid reference cycles, because the objects in them may
             # refer to this object or to the exchange.
@@ -238,6 +248,7 @@ class _Chunks:
         failure, self._failure = self._failure, None
         try:
             if self._exchange.resources:
-                self._run(perform, end_resources(self._exchange, failure), self._exchange)
+                end = partial(perform, end_resources(self._exchange, failure), contains_exit=True)
+                self._context.run(end, self._exchange)
         finally:
             del failure  # avoid a reference cycle between the exception and this frame

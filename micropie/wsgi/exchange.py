@@ -17,11 +17,16 @@ from urllib.parse import quote_from_bytes
 
 import anyio
 
-from micropie._core.errors import ClientDisconnect, HTTPError
+from micropie._core.errors import ClientDisconnect, HTTPError, logger
 from micropie._core.execution import steps
 from micropie._core.execution.steps import Flow, RunningGenerator, Step, start_tasks
 from micropie._core.http import Address, AnswerState, Exchange, ReceivedBody
-from micropie._core.http.addresses import escaped_path, raw_path_below, unescaped
+from micropie._core.http.addresses import (
+    escaped_path,
+    raw_path_below,
+    server_address,
+    unescaped,
+)
 from micropie._core.http.headers import HeaderNames, NameTable
 from micropie._core.http.protocols import Environ, Piece, Scope, ServerMessage
 from micropie._core.on_demand import computed, pattern
@@ -108,12 +113,9 @@ class WSGIExchange(Exchange):
 
     def server_client(self) -> Address | None:
         host = self.environ.get("REMOTE_ADDR")
-        return Address(host, self._port("REMOTE_PORT")) if host else None
-
-    def _port(self, name: str) -> int:
-        # CGI has no port. For a UNIX socket, waitress passes "None", or the path as SERVER_PORT.
-        port = str(self.environ.get(name, ""))
-        return int(port) if port.isdecimal() else 0
+        # CGI has no port. For a UNIX socket, waitress passes "None".
+        port = str(self.environ.get("REMOTE_PORT", ""))
+        return Address(host, int(port) if port.isdecimal() else 0) if host else None
 
     @computed
     def scope(self) -> Scope:
@@ -135,7 +137,7 @@ class WSGIExchange(Exchange):
             "root_path": root_path,
             "headers": self.raw_headers(),
             "client": self.client,
-            "server": (environ.get("SERVER_NAME"), self._port("SERVER_PORT")),
+            "server": server_address((environ.get("SERVER_NAME"), environ.get("SERVER_PORT"))),
             "extensions": {},
         }
 
@@ -203,9 +205,6 @@ class WSGIExchange(Exchange):
     def query_string(self) -> str:  # type: ignore[override]
         return self.environ.get("QUERY_STRING", "")  # type: ignore[no-any-return]
 
-    def server_name(self) -> str:
-        return f"{self.environ['SERVER_NAME']}:{self.environ['SERVER_PORT']}"
-
     # -- the body ----------------------------------------------------------------------------------
 
     def receive_piece(self, size: int = PIECE) -> Piece:
@@ -213,7 +212,8 @@ class WSGIExchange(Exchange):
         the end of the body, because that would block.
 
         ``size``: how many bytes to read if the length is known; at least ``PIECE``. Raises
-        ``ClientDisconnect`` if the body ends too early, and a 408 if the client stops sending.
+        ``ClientDisconnect`` if the body ends too early, a 408 if the client stops sending, and a
+        411 if the body's end is unknown.
         """
         if self.body.put_back is not None:
             return self.body.take_piece()
@@ -223,8 +223,12 @@ class WSGIExchange(Exchange):
             if left is None:
                 # A body without a length may be read only if the server marks the end of the input,
                 # as it does for a chunked body.
-                piece = self._read(PIECE) if self.environ.get("wsgi.input_terminated") else b""
-                return piece, bool(piece)
+                if self.environ.get("wsgi.input_terminated"):
+                    piece = self._read(PIECE)
+                    return piece, bool(piece)
+                if self.environ.get("HTTP_TRANSFER_ENCODING"):
+                    raise self._without_end()
+                left = 0
         if left == 0:
             return b"", False
         piece = self._read(left if left <= size or left <= PIECE else max(size, PIECE))
@@ -232,6 +236,20 @@ class WSGIExchange(Exchange):
             raise ClientDisconnect("the request body ended before its Content-Length")
         self._left = left - len(piece)
         return piece, self._left > 0
+
+    def _without_end(self) -> HTTPError:
+        """Return the 411 for a chunked body whose end the server doesn't mark. Depending on the
+        server, its input is empty, has the body or its chunks, or never ends.
+        """
+        logger.warning(
+            "%s got a 411: its body is chunked, and the server (%s) doesn't set "
+            "wsgi.input_terminated, so micropie can't know where the body ends. Use another "
+            "server, or a proxy that adds the Content-Length, such as nginx with "
+            "proxy_request_buffering on",
+            self.label,
+            self.environ.get("SERVER_SOFTWARE") or "its name is unknown",
+        )
+        return HTTPError(411, "Please send the body with a Content-Length.")
 
     def _read(self, size: int) -> bytes:
         try:

@@ -31,11 +31,20 @@ Value = TypeVar("Value")
 _LIMITED_THREADS = Threads(40)
 
 
-def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) -> Value:
+def perform(
+    flow: Flow[Value],
+    exchange: Exchange,
+    step: AnyStep | None = None,
+    *,
+    contains_exit: bool = False,
+) -> Value:
     """Perform a flow's steps until it returns a value or yields its ``Answer``. Return that value
     or ``Answer``.
 
     ``step``: the step that the flow has yielded, if it has begun already.
+
+    ``contains_exit``: whether ``SystemExit`` is a failure of the flow, although there is no
+    ``step``. Otherwise it ends the process, for example after a command.
 
     An exception of a step is thrown into the flow after the ``except`` block. Inside the block, it
     would become the ``__context__`` of exceptions that the flow raises later.
@@ -59,9 +68,7 @@ def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) 
             except Exception as error:  # also StopIteration, which would look like the flow's end
                 resume, result = flow.throw, error
             except BaseException as error:
-                # With a ``step``, the flow belongs to a request, which must not end the process.
-                # Without a ``step``, for example in a command, SystemExit ends the process.
-                failure = None if step is None else execution.failure_of(error)
+                failure = execution.failure_of(error) if step or contains_exit else None
                 resume, result = flow.throw, failure or error
                 del failure  # avoid a reference cycle with this frame
             kind, function, arguments = resume(result)

@@ -50,7 +50,7 @@ def whole_site() -> Root:
 ANSWERS = {"/": "hello", "/chunks": "ab", "/m": "mounted"}
 
 
-def test_starlette_s_client(backend: Any) -> None:
+def test_starlette_s_test_client_works(backend: Any) -> None:
     client = TestClient(whole_site(), backend=backend)
     assert {path: client.get(path).text for path in ANSWERS} == ANSWERS
     with client:
@@ -60,7 +60,7 @@ def test_starlette_s_client(backend: Any) -> None:
 
 
 @pytest.mark.parametrize("handlers", ["startup_handlers", "shutdown_handlers"])
-def test_R71_starlette_s_client_raises_what_failed(backend: Any, handlers: str) -> None:
+def test_R71_starlette_s_client_raises_the_startup_error(backend: Any, handlers: str) -> None:
     app = Root()
     getattr(app, handlers).append(fail)
     reached = []
@@ -69,7 +69,7 @@ def test_R71_starlette_s_client_raises_what_failed(backend: Any, handlers: str) 
     assert bool(reached) == (handlers == "shutdown_handlers")
 
 
-def test_asgi_lifespan() -> None:
+def test_asgi_lifespan_works() -> None:
     """On asyncio alone: httpx's transport leaves generators behind on trio."""
 
     async def talk() -> list[dict[str, str]]:
@@ -87,7 +87,7 @@ def test_asgi_lifespan() -> None:
     assert run("asyncio", talk) == [ANSWERS, ANSWERS]
 
 
-def test_R71_asgi_lifespan_raises_what_failed() -> None:
+def test_R71_asgi_lifespan_raises_the_startup_error() -> None:
     app = Root()
     app.startup_handlers.append(fail)
 

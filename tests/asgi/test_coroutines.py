@@ -24,12 +24,12 @@ async def waits_a_little() -> str:
 
 
 @pytest.mark.parametrize("make", [at_once, waits_a_little])
-def test_what_it_returns_is_returned(backend: str, make: Any) -> None:
+def test_the_coroutine_s_result_is_returned(backend: str, make: Any) -> None:
     assert run(backend, lambda: await_within(make(), None)) == "value"
 
 
 @pytest.mark.parametrize("wait", [False, True])
-def test_what_it_raises_passes_through(backend: str, wait: bool) -> None:
+def test_the_coroutine_s_exception_is_raised(backend: str, wait: bool) -> None:
     error = ValueError("x")
 
     async def fails() -> None:
@@ -42,7 +42,7 @@ def test_what_it_raises_passes_through(backend: str, wait: bool) -> None:
     assert caught.value is error
 
 
-def test_a_cancellation_reaches_what_waits(backend: str) -> None:
+def test_a_cancellation_reaches_the_awaited_code(backend: str) -> None:
     seen: list[str] = []
 
     async def waits() -> None:
@@ -73,16 +73,16 @@ async def limited(awaitable: Awaitable[Any], seconds: float | None) -> Any:
 
 
 @pytest.mark.parametrize("seconds", [None, 5])
-def test_what_comes_in_time_is_the_value(backend: str, seconds: float | None) -> None:
+def test_a_result_within_the_limit_is_returned(backend: str, seconds: float | None) -> None:
     assert run(backend, lambda: limited(waits_a_little(), seconds)) == "value"
 
 
-def test_what_comes_too_late_is_a_time_out(backend: str) -> None:
+def test_exceeding_the_limit_raises_timeout_error(backend: str) -> None:
     with pytest.raises(TimeoutError):
         run(backend, lambda: limited(anyio.sleep_forever(), 0.001))
 
 
-def test_a_clean_up_may_wait(backend: str) -> None:
+def test_the_cleanup_may_await(backend: str) -> None:
     done: list[int] = []
 
     async def cleans() -> None:
@@ -97,7 +97,7 @@ def test_a_clean_up_may_wait(backend: str) -> None:
     assert done == [1]
 
 
-def test_its_own_scopes_nest_with_the_limit(backend: str) -> None:
+def test_a_handler_s_own_scopes_nest_within_the_limit(backend: str) -> None:
     async def nested() -> str:
         with anyio.move_on_after(0.001):
             await anyio.sleep_forever()
@@ -108,7 +108,7 @@ def test_its_own_scopes_nest_with_the_limit(backend: str) -> None:
     assert run(backend, lambda: limited(nested(), 5)) == "value"
 
 
-def test_an_error_after_the_time_out_is_told(backend: str) -> None:
+def test_an_error_after_the_timeout_is_raised(backend: str) -> None:
     async def fails() -> None:
         try:
             await anyio.sleep_forever()
@@ -119,7 +119,7 @@ def test_an_error_after_the_time_out_is_told(backend: str) -> None:
         run(backend, lambda: limited(fails(), 0.001))
 
 
-def test_a_cancellation_from_outside_is_no_time_out(backend: str) -> None:
+def test_an_outside_cancellation_is_not_a_timeout(backend: str) -> None:
     async def main() -> bool:
         with anyio.move_on_after(0.01) as scope:
             await limited(anyio.sleep_forever(), 5)

@@ -25,7 +25,7 @@ class Root(App):
         return 204, None
 
 
-def test_a_fixed_answer_is_two_messages(backend: str) -> None:
+def test_a_fixed_response_is_two_messages(backend: str) -> None:
     assert run(backend, get, Root()).sent == [
         {
             "type": "http.response.start",
@@ -40,7 +40,7 @@ def test_a_fixed_answer_is_two_messages(backend: str) -> None:
     ]
 
 
-def test_no_content_is_two_messages(backend: str) -> None:
+def test_a_204_response_is_two_messages(backend: str) -> None:
     assert run(backend, get, Root(), "/nothing").sent == [
         {"type": "http.response.start", "status": 204, "headers": []},
         {"type": "http.response.body", "body": b""},
@@ -53,11 +53,11 @@ def test_head_sends_an_empty_body(backend: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/sync", "/nowhere", "/%ff"])
-def test_a_body_that_nobody_wants_is_not_received(backend: str, path: str) -> None:
+def test_an_unused_body_is_not_received(backend: str, path: str) -> None:
     assert run(backend, get, Root(), path, "POST").received == 0
 
 
-def test_names_are_bytes_in_lower_case(backend: str) -> None:
+def test_header_names_are_lower_case_bytes(backend: str) -> None:
     class Named(App):
         def index(self) -> Any:
             return 200, "x", {"X-OWN": "\xff"}
@@ -76,7 +76,7 @@ def test_an_async_handler_needs_no_thread(backend: str) -> None:
 
 
 @pytest.mark.parametrize("headers", [(), iter(()), [[b"host", b"x"]]])
-def test_headers_of_any_iterable(backend: str, headers: Any) -> None:
+def test_request_headers_may_be_any_iterable(backend: str, headers: Any) -> None:
     assert run(backend, lambda: get(Root(), headers=list(headers))).status == 200
 
 
@@ -90,7 +90,9 @@ def test_headers_of_any_iterable(backend: str, headers: Any) -> None:
         (None, b"null"),
     ],
 )
-def test_the_client_as_servers_write_it(backend: str, client: Any, seen: bytes) -> None:
+def test_the_client_is_read_in_any_form_that_servers_use(
+    backend: str, client: Any, seen: bytes
+) -> None:
     class Looks(App):
         def index(self) -> Any:
             return 200, {"client": self.request.client}
@@ -98,7 +100,7 @@ def test_the_client_as_servers_write_it(backend: str, client: Any, seen: bytes) 
     assert run(backend, lambda: get(Looks(), client=client)).body == b'{"client":' + seen + b"}"
 
 
-def test_a_send_that_fails_is_the_servers_error(backend: str) -> None:
+def test_a_failing_send_raises_the_server_s_error(backend: str) -> None:
     async def broken(message: Any) -> None:
         raise RuntimeError("the server's own")
 
@@ -109,7 +111,7 @@ def test_a_send_that_fails_is_the_servers_error(backend: str) -> None:
         run(backend, main)
 
 
-def test_a_stuck_send_can_be_cancelled(backend: str) -> None:
+def test_a_blocked_send_can_be_cancelled(backend: str) -> None:
     async def stuck(message: Any) -> None:
         await anyio.sleep_forever()
 

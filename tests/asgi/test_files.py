@@ -58,7 +58,7 @@ def ask(
     return call
 
 
-def test_a_whole_file_is_sent_by_its_path(place: Path, backend: str) -> None:
+def test_a_whole_file_is_sent_by_pathsend(place: Path, backend: str) -> None:
     call = ask(app_for(place), backend, {PATHSEND: {}})
     assert (call.kinds, call.body_sent) == (["start", "pathsend"], LARGE)
     assert call.sent[1]["path"] == str(place)
@@ -66,13 +66,13 @@ def test_a_whole_file_is_sent_by_its_path(place: Path, backend: str) -> None:
 
 
 @pytest.mark.parametrize("offered", [{PATHSEND: {}}, {}, None])
-def test_a_range_is_sent_from_the_open_file(place: Path, backend: str, offered: Any) -> None:
+def test_a_range_is_read_from_the_open_file(place: Path, backend: str, offered: Any) -> None:
     call = ask(app_for(place), backend, offered, range="bytes=100-400000")
     assert (call.status, call.body_sent) == (206, LARGE[100:400001])
     assert "pathsend" not in call.kinds
 
 
-def test_what_is_small_or_has_no_body_is_not_handed_over(place: Path, backend: str) -> None:
+def test_a_small_file_or_a_head_request_does_not_use_pathsend(place: Path, backend: str) -> None:
     app = app_for(place)
     offered: dict[str, Any] = {PATHSEND: {}}
     assert ask(app, backend, offered, "/static/small.txt").kinds == ["start", "body"]
@@ -90,14 +90,14 @@ class Changes(HttpMiddleware):
         return {"status_code": self.status}
 
 
-def test_R9_a_hook_that_leaves_no_body(place: Path, backend: str) -> None:
+def test_R9_a_hook_may_drop_a_file_body(place: Path, backend: str) -> None:
     app = app_for(place)
     app.middlewares.append(Changes(204))
     call = ask(app, backend, {PATHSEND: {}})
     assert (call.kinds, call.status, call.body_sent) == (["start", "body"], 204, b"")
 
 
-def test_a_stream_that_is_no_file_is_not_handed_over(backend: str) -> None:
+def test_a_stream_that_is_not_a_file_does_not_use_pathsend(backend: str) -> None:
     app = App()
     app.get("/")(lambda: iter([b"a", b"b"]))
     assert ask(app, backend, {PATHSEND: {}}, "/").body_sent == b"ab"
@@ -115,7 +115,9 @@ class Gone(Sending):
 
 
 @pytest.mark.parametrize("at", [0, 1])
-def test_R40_R63_a_client_that_leaves(place: Path, backend: str, at: int) -> None:
+def test_R40_R63_a_client_that_disconnects_closes_the_file(
+    place: Path, backend: str, at: int
+) -> None:
     call = Gone()
     call.at = at
     before = open_files()
@@ -136,7 +138,7 @@ class Truncates(Sending):
 
 
 @pytest.mark.parametrize("with_range", [False, True])
-def test_R40_R60_a_file_that_shrinks_breaks_the_answer_off(
+def test_R40_R60_a_file_that_shrinks_aborts_the_response(
     place: Path, backend: str, with_range: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     call = Truncates()
@@ -154,7 +156,7 @@ def test_R40_R60_a_file_that_shrinks_breaks_the_answer_off(
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
-def test_a_file_of_an_async_handler_uses_the_threads_of_io(place: Path, backend: str) -> None:
+def test_a_file_from_an_async_handler_uses_the_threads_for_io(place: Path, backend: str) -> None:
     """Its chunks come also while every thread for handlers is taken: there is none at all here."""
     app = App(threads=1)
 

@@ -62,13 +62,13 @@ COMPLETE = [{"type": "lifespan.startup.complete"}, {"type": "lifespan.shutdown.c
 
 
 @pytest.mark.parametrize("state", [None, {}])
-def test_start_and_stop(backend: str, state: dict[str, Any] | None) -> None:
+def test_startup_and_shutdown_run_once(backend: str, state: dict[str, Any] | None) -> None:
     app = rooted()
     assert run(backend, around, app, state) == COMPLETE
     assert app.log == ["enter", "leave"]
 
 
-def test_requests_within_start_nothing_again(backend: str) -> None:
+def test_requests_within_a_lifespan_do_not_start_the_application_again(backend: str) -> None:
     app = rooted()
 
     async def requests() -> None:
@@ -79,7 +79,9 @@ def test_requests_within_start_nothing_again(backend: str) -> None:
     assert app.log == ["enter", "leave"]
 
 
-def test_R72_without_a_lifespan_the_first_of_many_requests_starts_once(backend: str) -> None:
+def test_R72_without_a_lifespan_the_first_of_many_requests_starts_the_application_once(
+    backend: str,
+) -> None:
     app, log = App(), []
 
     async def slow() -> None:
@@ -97,14 +99,14 @@ def test_R72_without_a_lifespan_the_first_of_many_requests_starts_once(backend: 
     assert log == ["up"]
 
 
-def test_an_application_serves_one_loop_after_another(backend: str) -> None:
+def test_an_application_can_serve_several_event_loops_in_turn(backend: str) -> None:
     app = App()
     app.get("/")(lambda: "threads too")
     for _ in range(3):
         assert run(backend, get, app).body == b"threads too"
 
 
-def test_R71_a_failed_start_up_says_what_failed(backend: str) -> None:
+def test_R71_a_failed_startup_reports_its_error(backend: str) -> None:
     app = rooted()
 
     async def fail() -> None:
@@ -129,7 +131,7 @@ def test_R71_an_application_that_cannot_be_built_fails_to_start(backend: str) ->
     assert "/x" in answer["message"]
 
 
-def test_R71_a_start_up_that_is_cancelled_is_undone(backend: str) -> None:
+def test_R71_a_startup_that_is_cancelled_is_undone(backend: str) -> None:
     app = rooted()
 
     async def hang() -> None:
@@ -155,7 +157,7 @@ def test_R71_a_start_up_that_is_cancelled_is_undone(backend: str) -> None:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("is_async", [False, True])
-def test_R71_a_start_up_that_is_interrupted_is_undone_and_not_hidden(
+def test_R71_an_interrupted_startup_is_undone_and_reported(
     backend: str, error: type[BaseException], is_async: bool
 ) -> None:
     app = rooted()
@@ -186,7 +188,7 @@ def test_R71_a_start_up_that_is_interrupted_is_undone_and_not_hidden(
     assert app.log == ["enter", "leave"]
 
 
-def test_a_server_that_cancels_instead_of_saying_shutdown(backend: str) -> None:
+def test_a_server_may_cancel_instead_of_sending_shutdown(backend: str) -> None:
     app = rooted()
     app.shutdown_handlers.append(lambda: app.log.append("down"))
 
@@ -203,7 +205,7 @@ def test_a_server_that_cancels_instead_of_saying_shutdown(backend: str) -> None:
     assert app.log.index("leave") < app.log.index("over")
 
 
-def test_the_lifespans_state_is_not_shown_what_is_the_frameworks(backend: str) -> None:
+def test_the_lifespan_state_hides_the_framework_s_entries(backend: str) -> None:
     seen: list[Any] = []
 
     class Root(App):
@@ -246,7 +248,7 @@ def test_a_websocket_without_a_handler_is_refused(backend: str, is_started: bool
     )
 
 
-def test_daphne_calls_with_keywords(backend: str) -> None:
+def test_a_call_with_keywords_is_accepted(backend: str) -> None:
     async def main() -> bytes:
         call = Call(piece(b""))
         await Plain()(scope=http_scope(), receive=call.receive, send=call.send)

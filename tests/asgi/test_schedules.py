@@ -225,7 +225,7 @@ async def follow_all(together: list[Schedule], with_lifespan: bool) -> None:
 @given(
     together=st.lists(schedules, min_size=TOGETHER, max_size=TOGETHER), with_lifespan=st.booleans()
 )
-def test_R61_ten_thousand_schedules_leave_nothing_behind(
+def test_R61_ten_thousand_schedules_leave_no_task_behind(
     backend: str, batch: int, together: list[Schedule], with_lifespan: bool
 ) -> None:
     run(backend, follow_all, together, with_lifespan)

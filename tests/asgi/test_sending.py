@@ -136,7 +136,7 @@ class Waits(Ignores):
 
 @pytest.mark.parametrize("server", [Raises, Ignores, Waits])
 @pytest.mark.parametrize("kind", KINDS)
-def test_R63_a_producer_stops_when_its_client_leaves(
+def test_R63_a_producer_stops_when_its_client_disconnects(
     backend: str,
     kind: str,
     server: type[Call],
@@ -168,7 +168,7 @@ def test_R63_a_producer_stops_when_its_client_leaves(
     assert not caplog.records
 
 
-def test_R63_a_client_that_leaves_is_noticed_on_a_loop_that_anyio_did_not_start(
+def test_R63_a_disconnection_is_noticed_on_a_loop_that_anyio_did_not_start(
     with_lifespan: bool,
 ) -> None:
     app = Endless()
@@ -187,7 +187,7 @@ def test_R63_a_client_that_leaves_is_noticed_on_a_loop_that_anyio_did_not_start(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_R63_a_client_that_left_before_the_head(
+def test_R63_a_disconnection_before_the_response_starts_closes_the_stream(
     backend: str, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Gone(Call):
@@ -216,7 +216,7 @@ class Listed(AsyncIterator[bytes]):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_R61_a_client_that_leaves_while_the_head_is_sent_cancels_nothing_else(
+def test_R61_a_disconnection_while_the_response_starts_cancels_nothing_else(
     backend: str, method: str
 ) -> None:
     chunks = Listed()
@@ -259,7 +259,7 @@ class Fixed(App):
 @pytest.mark.parametrize("at", [0, 1])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("path", ["/", "/head"])
-def test_R63_a_client_that_left_a_fixed_answer(
+def test_R63_a_disconnection_during_a_fixed_response_ends_it_silently(
     backend: str, at: int, method: str, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Gone(Call):
@@ -307,7 +307,7 @@ ERRORS = [
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 @pytest.mark.parametrize("kind", ["asynchronous", "busy", "sync"])
-def test_R60_R76_an_error_in_a_stream_reaches_the_server_as_it_is(
+def test_R60_R76_an_error_in_a_stream_reaches_the_server_unchanged(
     backend: str, kind: str, error: Exception, with_lifespan: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Breaks()
@@ -352,7 +352,7 @@ def _state(lifespan: Lifespan, with_lifespan: bool) -> dict[str, Any]:
     return {"state": dict(lifespan.scope["state"])} if with_lifespan else {}
 
 
-def test_a_receive_that_fails_while_a_stream_is_sent_ends_it(backend: str) -> None:
+def test_a_receive_that_fails_during_a_stream_ends_it(backend: str) -> None:
     class Failing(Call):
         async def receive(self) -> Any:
             raise RuntimeError("the server is closing")
@@ -362,7 +362,7 @@ def test_a_receive_that_fails_while_a_stream_is_sent_ends_it(backend: str) -> No
     assert app.closed == 1
 
 
-def test_R61_a_stream_leaves_nobody_behind_in_receive(backend: str) -> None:
+def test_R61_a_stream_leaves_no_task_in_receive(backend: str) -> None:
     """A server with keep-alive gives the next request's messages to whoever is still receiving."""
     waiting = 0
 
@@ -400,7 +400,7 @@ def test_R61_a_stream_leaves_nobody_behind_in_receive(backend: str) -> None:
     run(backend, main)
 
 
-def test_R64_a_slow_client_slows_its_producer(backend: str) -> None:
+def test_R64_a_slow_client_slows_down_its_producer(backend: str) -> None:
     class Slow(Call):
         async def send(self, message: Any) -> None:
             await super().send(message)
@@ -415,7 +415,7 @@ def test_R64_a_slow_client_slows_its_producer(backend: str) -> None:
         assert app.made <= 13 + ahead
 
 
-def test_R61_a_request_that_is_cancelled_in_mid_stream_closes_it(backend: str) -> None:
+def test_R61_a_request_cancelled_in_the_middle_of_a_stream_closes_it(backend: str) -> None:
     for kind in ("waiting", "silent", "sync", "shielded"):
         app = Endless()
 
@@ -489,7 +489,7 @@ def test_a_stream_that_never_waits_starts_no_task(
     assert len(ended) == 1
 
 
-def test_the_head_comes_before_the_second_chunk(backend: str) -> None:
+def test_the_response_starts_before_the_second_chunk_exists(backend: str) -> None:
     made: list[int] = []
 
     class Root(App):
@@ -513,7 +513,7 @@ def test_the_head_comes_before_the_second_chunk(backend: str) -> None:
     assert run(backend, main) == 1
 
 
-def test_a_slow_stream_leaves_no_task(backend: str, with_lifespan: bool) -> None:
+def test_a_slow_stream_leaves_no_task_behind(backend: str, with_lifespan: bool) -> None:
     class Root(App):
         async def index(self) -> AsyncIterator[str]:
             await anyio.sleep(3 * WATCH_AFTER)
@@ -545,7 +545,7 @@ def test_a_stream_ends_when_its_client_receives_nothing(
     assert record.getMessage() == f"GET '/{path}': the client received nothing for 0.04 s"
 
 
-def test_the_end_of_a_response_has_the_limit_of_its_chunks(backend: str) -> None:
+def test_the_last_message_has_the_time_limit_of_a_chunk(backend: str) -> None:
     class Root(App):
         async def index(self) -> AsyncIterator[str]:
             for _ in range(AT):
@@ -567,7 +567,7 @@ class Slow(Call):
 
 
 @pytest.mark.parametrize("settings", [{"send_timeout": 10 * FROZEN_AFTER}, {"send_timeout": None}])
-def test_a_slow_client_gets_everything(backend: str, settings: dict[str, Any]) -> None:
+def test_a_slow_client_receives_everything(backend: str, settings: dict[str, Any]) -> None:
     class Root(App):
         async def index(self) -> AsyncIterator[str]:
             for _ in range(20):
@@ -579,7 +579,7 @@ def test_a_slow_client_gets_everything(backend: str, settings: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("path", ["silent", "silent_events"])
-def test_a_source_may_be_silent_for_longer(backend: str, path: str) -> None:
+def test_a_source_may_be_silent_longer_than_the_time_limit(backend: str, path: str) -> None:
     async def main() -> None:
         app, call = Endless(send_timeout=FROZEN_AFTER), Call(piece(b""))
         async with anyio.create_task_group() as tasks:

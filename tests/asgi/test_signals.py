@@ -28,7 +28,7 @@ def server() -> Iterator[list[int]]:
     signal.signal(signal.SIGTERM, before)
 
 
-def test_R65_a_signal_is_heard_and_handled_as_ever(backend: str, server: list[int]) -> None:
+def test_R65_a_signal_is_noticed_and_handled_as_before(backend: str, server: list[int]) -> None:
     handler = signal.getsignal(signal.SIGTERM)
 
     async def check() -> None:
@@ -44,7 +44,7 @@ def test_R65_a_signal_is_heard_and_handled_as_ever(backend: str, server: list[in
     assert len(server) == 2
 
 
-def test_it_is_heard_where_signals_interrupt_nothing(
+def test_a_signal_is_noticed_where_signals_interrupt_no_system_call(
     backend: str, server: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(signal, "siginterrupt")  # Windows has none
@@ -59,7 +59,7 @@ def test_it_is_heard_where_signals_interrupt_nothing(
     assert server == [signal.SIGTERM]
 
 
-def test_a_handler_that_is_set_meanwhile_stays(backend: str, server: list[int]) -> None:
+def test_a_signal_handler_set_in_the_meantime_stays(backend: str, server: list[int]) -> None:
     def own(number: int, frame: FrameType | None) -> None: ...
 
     async def check() -> None:
@@ -71,7 +71,7 @@ def test_a_handler_that_is_set_meanwhile_stays(backend: str, server: list[int]) 
 
 
 @pytest.mark.parametrize("default", [signal.SIG_DFL, signal.SIG_IGN])
-def test_without_a_handler_the_signal_does_what_it_did(default: signal.Handlers) -> None:
+def test_with_the_default_handler_the_signal_keeps_its_effect(default: signal.Handlers) -> None:
     async def check() -> None:
         with handling_signals(lambda: None):
             assert signal.getsignal(signal.SIGTERM) == default
@@ -83,7 +83,7 @@ def test_without_a_handler_the_signal_does_what_it_did(default: signal.Handlers)
         signal.signal(signal.SIGTERM, before)
 
 
-def test_a_thread_hears_none(server: list[int]) -> None:
+def test_in_a_thread_no_signal_handler_is_installed(server: list[int]) -> None:
     handler = signal.getsignal(signal.SIGTERM)
 
     async def check() -> None:
@@ -95,7 +95,7 @@ def test_a_thread_hears_none(server: list[int]) -> None:
     thread.join()
 
 
-def test_a_signal_after_the_loop_s_end_is_the_server_s(server: list[int]) -> None:
+def test_a_signal_after_the_loop_has_ended_is_left_to_the_server(server: list[int]) -> None:
     heard = []
 
     async def check() -> None:

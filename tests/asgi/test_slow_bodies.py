@@ -80,7 +80,7 @@ PLACES = [
 
 
 @pytest.mark.parametrize(("make", "slow", "quick", "threads"), PLACES)
-def test_R20_bodies_that_do_not_end_take_no_thread_from_others(
+def test_R20_slow_uploads_do_not_occupy_threads(
     backend: str, make: Any, slow: str, quick: str, threads: int
 ) -> None:
     check_bodies_that_do_not_end(backend, make, slow, quick, threads)
@@ -107,7 +107,7 @@ def check_bodies_that_do_not_end(
     run(backend, main)
 
 
-def test_R20_a_short_body_of_an_application_that_moved_in_arrives_before_it_has_a_thread(
+def test_R20_a_short_body_of_a_migrated_application_arrives_before_it_has_a_thread(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor is one of the threads needed that may wait for their clients."""
@@ -129,7 +129,7 @@ def check_a_short_body(backend: str, make: Any, path: str) -> None:
     run(backend, main)
 
 
-def test_R20_more_readers_than_may_wait_for_their_clients_get_503(
+def test_R20_more_slow_uploads_than_allowed_get_503(
     backend: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(workers, "MOST_READERS", 1)
@@ -168,7 +168,7 @@ def test_R20_more_readers_than_may_wait_for_their_clients_get_503(
     run(backend, main)
 
 
-def test_R20_a_thread_whose_body_has_come_does_not_wait_for_those_that_wait_for_it(
+def test_R20_a_thread_whose_body_has_arrived_does_not_wait_for_slow_uploads(
     backend: str,
 ) -> None:
     """It may have a lock for which all others wait."""
@@ -201,7 +201,7 @@ def test_R20_a_thread_whose_body_has_come_does_not_wait_for_those_that_wait_for_
     run(backend, main)
 
 
-def test_what_is_lent_is_taken_back(backend: str) -> None:
+def test_a_lent_slot_is_taken_back_when_its_thread_continues(backend: str) -> None:
     """A thread that goes on counts again: no call begins until there is room."""
     threads = Threads(1)
     go_on, order = threading.Event(), []

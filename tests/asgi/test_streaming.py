@@ -35,7 +35,7 @@ async def cancelled(app: Any, path: str, file: Path) -> Call:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("path", BEGINNING)
-def test_R69_its_process_is_ended(backend: str, tmp_path: Path, path: str) -> None:
+def test_R69_a_cancelled_request_ends_its_process(backend: str, tmp_path: Path, path: str) -> None:
     app = Pooled(processes=1)
 
     async def main() -> None:
@@ -52,7 +52,7 @@ def test_R69_its_process_is_ended(backend: str, tmp_path: Path, path: str) -> No
 
 @pytest.mark.processes
 @pytest.mark.parametrize("after", [0, 1])
-def test_R61_a_client_that_leaves_waits_for_no_chunk_for_long(
+def test_R61_a_client_that_disconnects_does_not_wait_long_for_a_chunk(
     backend: str, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("micropie._core.streams.source.CLEAN_UP_WITHIN", 0.1)
@@ -78,7 +78,7 @@ def test_R61_a_client_that_leaves_waits_for_no_chunk_for_long(
 
 
 @pytest.mark.processes
-def test_R67_more_handlers_than_may_wait_for_a_process_get_503_at_once(
+def test_R67_more_handlers_than_may_wait_for_a_process_get_503_immediately(
     backend: str, tmp_path: Path
 ) -> None:
     app = Pooled(processes=1, thread_queue=1)
@@ -105,7 +105,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.mark.parametrize("path", ["/says", "/says_and_yields"])
-def test_R69_an_executor_is_left_to_itself(
+def test_R69_a_cancelled_request_leaves_an_executor_alone(
     backend: str, tmp_path: Path, threads: ThreadPoolExecutor, path: str
 ) -> None:
     app = Leisurely(pool=threads)
@@ -140,7 +140,7 @@ def wait_for(file: str) -> None:
         time.sleep(0.01)
 
 
-def test_a_message_that_the_companion_receives_is_the_readers(backend: str) -> None:
+def test_a_message_received_by_the_companion_task_reaches_the_reader(backend: str) -> None:
     async def main() -> list[Any]:
         arrives, asked = anyio.Event(), anyio.Event()
         messages = iter([piece(b"first", more=True), piece(b"last"), {"type": "http.disconnect"}])

@@ -134,7 +134,7 @@ def test_all_parts_of_a_request_share_a_thread(
         assert len(parts.threads(number)) == 1
 
 
-def test_what_has_to_run_on_the_loop_does(connect: MakeClient, backend: str) -> None:
+def test_parts_with_run_in_loop_run_on_the_loop(connect: MakeClient, backend: str) -> None:
     seen: list[str] = []
 
     @run_in("loop")
@@ -203,7 +203,7 @@ def test_a_handler_for_the_loop_runs_there_after_hooks_in_a_thread(
     assert parts.names("1") == "first half before handler after second half"
 
 
-def test_an_await_may_change_the_thread_but_takes_none(connect: MakeClient, backend: str) -> None:
+def test_an_await_may_change_the_thread(connect: MakeClient, backend: str) -> None:
     app, parts = made(threads=2)
     client = connect(app, backend)
     with ThreadPoolExecutor(30) as pool:
@@ -228,7 +228,7 @@ class Session:
         self.stored.append(vars(self._local).pop("rows", []))
 
 
-def test_a_unit_of_work_of_a_thread_belongs_to_its_request(make_client: MakeClient) -> None:
+def test_a_thread_local_unit_of_work_belongs_to_its_request(make_client: MakeClient) -> None:
     session = Session()
 
     class Root(App):
@@ -251,7 +251,7 @@ def test_a_unit_of_work_of_a_thread_belongs_to_its_request(make_client: MakeClie
     assert sorted(session.stored) == sorted(wanted)
 
 
-def test_a_part_that_ends_the_program_ends_its_request(
+def test_a_part_that_raises_system_exit_ends_its_request(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app, parts = made()
@@ -266,7 +266,7 @@ def test_a_part_that_ends_the_program_ends_its_request(
     assert "SystemExit(3)" in caplog.text
 
 
-def test_a_cancelled_request_begins_no_other_part(
+def test_a_cancelled_request_starts_no_other_part(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app, parts = made()
@@ -316,7 +316,7 @@ class Begun:
         self.count += 1
 
 
-def test_a_run_ends_with_the_flow() -> None:
+def test_the_thread_performs_calls_until_the_flow_ends() -> None:
     flow = flow_of((CALL, str, (1,)), (CALL, int, ("x",)), (CALL, str, (3,)))
     _, function, arguments = next(flow)
     begun = Begun()
@@ -335,13 +335,13 @@ def test_a_run_ends_with_the_flow() -> None:
         (ANSWER, no_function, None),
     ],
 )
-def test_a_run_leaves_other_steps_to_the_task(step: Any) -> None:
+def test_the_thread_leaves_other_steps_to_the_task(step: Any) -> None:
     flow = flow_of((CALL, str, (1,)), step)
     _, function, arguments = next(flow)
     assert ThreadRun(flow, Begun(), function, arguments).perform() == step
 
 
-def test_a_flow_is_given_back_when_it_has_yielded() -> None:
+def test_a_flow_that_has_yielded_is_returned_to_the_task() -> None:
     resumed, may_yield, stopped = Event(), Event(), Event()
 
     def slow_flow() -> Any:

@@ -65,7 +65,7 @@ Order = TypeAliasType("Order", Pie)
         (int | None, int | None),
     ],
 )
-def test_an_alias_means_its_value(annotation: Any, meant: Any) -> None:
+def test_an_alias_stands_for_its_value(annotation: Any, meant: Any) -> None:
     assert without_aliases(annotation) == meant
 
 
@@ -96,7 +96,7 @@ class Shop(App):
         ("/orders", [{"name": "apple"}], 200, [{"name": "apple", "slices": 8}]),
     ],
 )
-def test_aliases_bind(
+def test_parameters_annotated_with_an_alias_are_bound(
     make_client: MakeClient, url: str, document: Any, status: int, expected: Any
 ) -> None:
     client = make_client(Shop(errors="json"))
@@ -129,14 +129,16 @@ class Boxes(App):
         return [given.tags, given.ticked]
 
 
-def test_a_form_s_boxes_and_lists_are_known_behind_an_alias(make_client: MakeClient) -> None:
+def test_a_form_s_checkboxes_and_lists_are_recognised_behind_an_alias(
+    make_client: MakeClient,
+) -> None:
     client = make_client(Boxes())
     assert client.post("/x", data={"other": "1"}).json() == [[], False]
     assert client.post("/x", data={"tags": ["a", "b"], "ticked": "on"}).json() == [["a", "b"], True]
 
 
 @pytest.mark.parametrize("annotation", [Rows[int, str], Turned[int]])
-def test_an_alias_takes_as_many_types_as_it_has_parameters(annotation: Any) -> None:
+def test_an_alias_needs_as_many_types_as_it_has_parameters(annotation: Any) -> None:
     with pytest.raises(SetupError):
         taking(annotation)._micropie.compiled()
 
@@ -147,6 +149,6 @@ class Unknown(Recursive):
         raise NameError("name 'Nowhere' is not defined")
 
 
-def test_an_alias_of_what_does_not_exist_fails_at_set_up() -> None:
+def test_an_alias_of_a_missing_name_fails_at_setup() -> None:
     with pytest.raises(SetupError, match="'Nowhere' is not defined"):
         taking(Unknown())._micropie.compiled()

@@ -112,7 +112,7 @@ class Lists(App):
         ("/own", ["1"], 1),
     ],
 )
-def test_one_text_or_several(
+def test_a_list_takes_one_text_or_several(
     make_client: MakeClient, path: str, texts: list[str], expected: Any
 ) -> None:
     client = make_client(Lists(decoders={Account: account}))
@@ -126,7 +126,7 @@ def test_one_text_or_several(
             assert answer.json() == [None if expected == "null" else expected]
 
 
-def test_of_a_header_each_entry_is_a_value(make_client: MakeClient) -> None:
+def test_each_entry_of_a_header_is_a_list_element(make_client: MakeClient) -> None:
     client = make_client(Lists(decoders={Account: account}))
     assert client.get("/header", headers={"X-Ids": "1, 2"}).json() == [[1, 2]]
     assert client.get("/header", headers={"X-Ids": "1"}).json() == [1]
@@ -143,7 +143,7 @@ def test_of_a_header_each_entry_is_a_value(make_client: MakeClient) -> None:
         ("/own", [1, 2], [1, 2]),
     ],
 )
-def test_in_json_it_is_as_written(
+def test_a_json_list_is_taken_as_written(
     make_client: MakeClient, path: str, value: Any, expected: Any
 ) -> None:
     answer = make_client(Lists(decoders={Account: account})).post(path, json={"ids": value})
@@ -151,7 +151,7 @@ def test_in_json_it_is_as_written(
     assert expected is None or answer.json() == [expected]
 
 
-def test_a_form_shows_again_what_was_sent(make_client: MakeClient) -> None:
+def test_a_form_shown_again_has_the_submitted_values(make_client: MakeClient) -> None:
     class Again(App):
         @post
         def form(self, errors: BindingErrors, *, ids: int | list[int] = 0, n: int = 0) -> Any:
@@ -163,7 +163,7 @@ def test_a_form_shows_again_what_was_sent(make_client: MakeClient) -> None:
     assert client.post("/form", data={"ids": ""}).json() == {"ids": ""}
 
 
-def test_no_text_is_a_list_of_lists() -> None:
+def test_text_never_becomes_a_list_of_lists() -> None:
     def page(ids: Annotated[list[list[int]], Query()]) -> None: ...
 
     app = App()
@@ -202,7 +202,7 @@ class Files(App):
         return [photo.filename for photo in photos]
 
 
-def test_files_without_a_choice_are_an_empty_list(make_client: MakeClient) -> None:
+def test_an_empty_file_input_becomes_an_empty_list(make_client: MakeClient) -> None:
     client = make_client(Files())
     nothing: Any = {"files": {"photos": ("", b"")}}
     other: Any = {"files": {"other": ("a.txt", b"")}}
@@ -312,7 +312,7 @@ LONG = "123456789012345678.91"
         ("/both", f'{{"amount": {LONG}, "other": {LONG}}}', f"{LONG} {float(LONG)} {float(LONG)}"),
     ],
 )
-def test_a_decimal_has_all_digits_that_json_has(
+def test_a_decimal_keeps_all_digits_of_json(
     make_client: MakeClient, path: str, body: str, text: str | None
 ) -> None:
     answer = make_client(Till(decoders={Money: money})).post(
@@ -321,7 +321,7 @@ def test_a_decimal_has_all_digits_that_json_has(
     assert (answer.status_code, answer.text) == (200, text) if text else answer.status_code == 400
 
 
-def test_json_that_only_orjson_reads_is_refused(make_client: MakeClient) -> None:
+def test_json_that_only_orjson_accepts_is_refused(make_client: MakeClient) -> None:
     nested = '{"amount": 1.00000000000000001, "x": ' + "[" * 1000 + "]" * 1000 + "}"
     answer = make_client(Till(decoders={Money: money})).post(
         "/pay", content=nested, headers={"Content-Type": "application/json"}

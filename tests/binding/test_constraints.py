@@ -87,7 +87,7 @@ MISFITS = [
 
 
 @pytest.mark.parametrize(("name", "value", "result"), FITS)
-def test_a_value_within_them_fits(
+def test_a_value_within_its_constraints_is_valid(
     make_client: MakeClient, name: str, value: str, result: list[Any]
 ) -> None:
     client = make_client(Shop())
@@ -97,14 +97,14 @@ def test_a_value_within_them_fits(
 
 
 @pytest.mark.parametrize(("name", "value", "expected"), MISFITS)
-def test_a_value_outside_is_400(
+def test_a_value_outside_its_constraints_gets_a_400(
     make_client: MakeClient, name: str, value: str, expected: str
 ) -> None:
     answer = make_client(Shop()).get(f"/{name}?n={value}")
     assert (answer.status_code, answer.text) == (400, f"Parameter 'n' must be {expected}.")
 
 
-def test_they_hold_for_json_and_segments_as_well(make_client: MakeClient) -> None:
+def test_constraints_apply_to_json_and_path_segments_too(make_client: MakeClient) -> None:
     client = make_client(Shop())
     assert client.post("/meta", json={"n": 0}).status_code == 400
     assert client.post("/several", json={"n": [1]}).status_code == 400
@@ -112,7 +112,7 @@ def test_they_hold_for_json_and_segments_as_well(make_client: MakeClient) -> Non
     assert client.get("/several/5").status_code == 400  # a segment is a list of one
 
 
-def test_what_restricts_nothing_needs_not_be_enforced(make_client: MakeClient) -> None:
+def test_metadata_without_a_restriction_is_accepted(make_client: MakeClient) -> None:
     app = App()
 
     @app.get("/")
@@ -132,7 +132,7 @@ def test_what_restricts_nothing_needs_not_be_enforced(make_client: MakeClient) -
         pydantic.Field(alias="m", strict=True),
     ],
 )
-def test_what_can_not_be_enforced_fails_at_set_up(constraint: Any) -> None:
+def test_a_constraint_that_cannot_be_enforced_fails_at_setup(constraint: Any) -> None:
     with pytest.raises(
         SetupError,
         match=r"parameter 'item': (.* can't be enforced here|.* has no effect on a parameter|no int is with)",
@@ -151,9 +151,7 @@ def test_what_can_not_be_enforced_fails_at_set_up(constraint: Any) -> None:
         (list[Annotated[date, at.Gt(5)]], "no date is above 5"),
     ],
 )
-def test_what_no_value_of_the_type_can_fulfil_fails_at_set_up(
-    annotation: Any, sentence: str
-) -> None:
+def test_an_impossible_constraint_fails_at_setup(annotation: Any, sentence: str) -> None:
     with pytest.raises(SetupError, match=f"parameter 'item': {sentence}"):
         taking(annotation)._micropie.compiled()
 
@@ -171,7 +169,7 @@ class Part(pydantic.BaseModel):
     "metadata",
     [msgspec.Meta(min_length=1, max_length=2), pydantic.Field(min_length=1, max_length=2)],
 )
-def test_a_list_of_structures_is_as_long_as_it_may_be(
+def test_the_length_of_a_list_of_structures_is_limited(
     make_client: MakeClient, kind: Any, metadata: Any
 ) -> None:
     client = make_client(taking(Annotated[list[kind], metadata], len))
@@ -181,7 +179,7 @@ def test_a_list_of_structures_is_as_long_as_it_may_be(
     assert answers[0].json()["detail"] == told
 
 
-def test_a_list_of_files_is_as_long_as_it_may_be(make_client: MakeClient) -> None:
+def test_the_length_of_a_list_of_files_is_limited(make_client: MakeClient) -> None:
     class Site(App):
         def files(
             self,
@@ -197,7 +195,7 @@ def test_a_list_of_files_is_as_long_as_it_may_be(make_client: MakeClient) -> Non
 
 
 @pytest.mark.parametrize("kind", [UploadFile, Slice, Part | None])
-def test_what_is_no_list_has_no_length(kind: Any) -> None:
+def test_a_length_of_a_value_without_length_fails_at_setup(kind: Any) -> None:
     with pytest.raises(
         SetupError,
         match=r"parameter 'item': its annotation requires .* of length 1 or more",
@@ -275,7 +273,7 @@ class InModel(pydantic.BaseModel):
         (InModel, r"pydantic doesn't check the constraint Meta of Deep.n: write pydantic.Field"),
     ],
 )
-def test_a_field_s_constraint_that_its_library_does_not_know_fails_at_set_up(
+def test_a_field_s_constraint_unknown_to_its_library_fails_at_setup(
     kind: Any, sentence: str
 ) -> None:
     with pytest.raises(SetupError, match=sentence):
@@ -298,21 +296,19 @@ class DescribedModel(pydantic.BaseModel):
 
 
 @pytest.mark.parametrize("kind", [Described, DescribedModel])
-def test_what_only_describes_a_field_may_be_any_library_s(
-    make_client: MakeClient, kind: Any
-) -> None:
+def test_descriptive_metadata_may_come_from_any_library(make_client: MakeClient, kind: Any) -> None:
     client = make_client(taking(kind, lambda item: item))
     assert client.post("/page", json={"a": 1}).json() == {"a": 1, "b": 1, "c": 5}
 
 
-def test_an_expression_is_tried_on_short_texts_only() -> None:
+def test_a_pattern_is_matched_against_short_texts_only() -> None:
     (constraint,) = constraints_of([msgspec.Meta(pattern="^a+b?$")])
     assert constraint.fits("a" * MOST_MATCHED, constraint.bound)
     assert constraint.fits("a" * (MOST_MATCHED - 1) + "b", constraint.bound)
     assert not constraint.fits("a" * MOST_MATCHED + "b", constraint.bound)
 
 
-def test_a_value_without_an_order_does_not_fit(make_client: MakeClient) -> None:
+def test_a_value_that_cannot_be_compared_is_invalid(make_client: MakeClient) -> None:
     class Anything(App):
         def page(self, n: Annotated[Any, at.Ge(1)]) -> Any:
             return [n]
@@ -322,7 +318,7 @@ def test_a_value_without_an_order_does_not_fit(make_client: MakeClient) -> None:
     assert client.post("/page", json={"n": 2}).json() == [2]
 
 
-def test_the_number_of_a_wildcard_is_checked_as_text_is(make_client: MakeClient) -> None:
+def test_a_wildcard_s_number_is_checked_like_text(make_client: MakeClient) -> None:
     app = App()
     kinds = {
         "int": Positive,
@@ -355,7 +351,7 @@ def test_the_number_of_a_wildcard_is_checked_as_text_is(make_client: MakeClient)
     }
 
 
-def test_a_validator_that_makes_another_value_is_no_constraint() -> None:
+def test_a_validator_that_changes_the_value_is_refused_as_a_constraint() -> None:
     with pytest.raises(SetupError, match="AfterValidator can't be enforced here"):
         [*constraints_of([pydantic.AfterValidator(str.upper)])]
 
@@ -365,7 +361,7 @@ class Payment(pydantic.BaseModel):
 
 
 @pytest.mark.parametrize("amount", ["1e26", "1e300"])
-def test_a_number_too_large_for_a_remainder_is_refused(
+def test_a_number_too_large_for_multiple_of_is_refused(
     make_client: MakeClient, amount: str
 ) -> None:
     """Python's decimal raises an ArithmeticError if a quotient has more than 28 digits."""

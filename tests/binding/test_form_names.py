@@ -125,7 +125,7 @@ def test_rows_keep_their_order_whatever_their_numbers(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_brackets_are_read_as_dots_are(make_client: MakeClient, kind: Any) -> None:
+def test_brackets_are_read_like_dots(make_client: MakeClient, kind: Any) -> None:
     found = posted(
         make_client,
         kind,
@@ -145,7 +145,7 @@ def test_brackets_are_read_as_dots_are(make_client: MakeClient, kind: Any) -> No
     assert (found["tags"], found["more"]) == (["d", "e"], {"a": "f"})
 
 
-def test_one_field_in_two_spellings_has_all_values(make_client: MakeClient) -> None:
+def test_a_field_in_two_spellings_has_all_values(make_client: MakeClient) -> None:
     sent = {"tags": "a", "tags[]": ["b", "c"], "tags[0]": "d", "lines[1].tags": "e"}
     sent |= {"lines[01][tags][]": "f", "lines[1].pie": "plum"}
     found = posted(make_client, Order, sent)
@@ -153,7 +153,7 @@ def test_one_field_in_two_spellings_has_all_values(make_client: MakeClient) -> N
     assert found["lines"] == [{"pie": "plum", "tags": ["e", "f"]}]
 
 
-def test_the_empty_value_before_rows_is_no_row(make_client: MakeClient) -> None:
+def test_the_empty_value_before_rows_is_not_a_row(make_client: MakeClient) -> None:
     assert posted(make_client, Order, {"lines": "", "lines[0].pie": "a"})["lines"] == [
         {"pie": "a", "tags": []}
     ]
@@ -171,7 +171,7 @@ def test_rows_without_numbers_are_refused(make_client: MakeClient, kind: Any, na
     assert (error["path"], error["parameter"]) == (["lines"], "order")
 
 
-def test_rows_inside_of_rows_without_numbers_are_refused(make_client: MakeClient) -> None:
+def test_nested_rows_without_numbers_are_refused(make_client: MakeClient) -> None:
     sent = {"lines[0].pie": "b", "lines[0].tags[a]": "b"}
     answer = make_client(order_app(Order)).post("/order", data=sent)
     assert answer.status_code == 400
@@ -180,7 +180,9 @@ def test_rows_inside_of_rows_without_numbers_are_refused(make_client: MakeClient
     assert (error["detail"], error["path"]) == (expected, ["lines", 0, "tags"])
 
 
-def test_a_handler_that_shows_its_form_again_learns_of_such_rows(make_client: MakeClient) -> None:
+def test_a_handler_that_shows_its_form_again_gets_the_error_about_rows(
+    make_client: MakeClient,
+) -> None:
     app = App()
 
     @app.post("/order")
@@ -200,7 +202,7 @@ CONTROLS = ["{}.x", "{}.y", "{}.dir"]
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("first", [True, False])
-def test_what_other_controls_send_hinders_no_field(
+def test_fields_of_image_buttons_and_dirname_do_not_interfere(
     make_client: MakeClient, kind: Any, first: bool
 ) -> None:
     """An image button sends its coordinates, an input with ``dirname`` its text's direction."""
@@ -214,7 +216,7 @@ def test_what_other_controls_send_hinders_no_field(
     assert found["lines"] == [{"pie": "c", "tags": []}]
 
 
-def test_a_list_of_a_handler_may_have_the_name_that_scripts_write(make_client: MakeClient) -> None:
+def test_a_handler_s_list_may_have_the_name_that_scripts_write(make_client: MakeClient) -> None:
     app = App()
 
     @app.post("/list")
@@ -239,7 +241,7 @@ def test_a_field_whose_own_name_has_brackets_is_not_split(make_client: MakeClien
     assert found == {"tags[]": ["a", "b"], "a.b": "c"}
 
 
-def test_names_in_brackets_and_dots_are_the_same_tree() -> None:
+def test_names_in_brackets_and_in_dots_build_the_same_tree() -> None:
     assert nested({"a[b][1].c": ["1"], "a.b[0][c]": ["2"], "a[b][1][c][]": ["3"]}) == {
         "a": {"b": {1: {"c": ["1", "3"]}, 0: {"c": ["2"]}}}
     }

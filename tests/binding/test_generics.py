@@ -75,7 +75,9 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_document_has_the_fields_that_are_given(make_client: MakeClient, kind: Any) -> None:
+def test_a_generic_structure_has_the_fields_of_its_type_arguments(
+    make_client: MakeClient, kind: Any
+) -> None:
     tagged = {"type": "shelf"} if "Shelf" in repr(kind) else {}
     sent: dict[str, Any] = {**tagged, "items": [{"name": "plum", "hot": False, "slices": 2}]}
     found = posted(make_client, kind, json=sent)
@@ -87,7 +89,7 @@ def test_a_document_has_the_fields_that_are_given(make_client: MakeClient, kind:
 
 
 @pytest.mark.parametrize("kind", [Page[Pie], Shelf[Pie], Row[Pie], Pies, Menu[int, Pie]])
-def test_a_form_has_them_as_well(make_client: MakeClient, kind: Any) -> None:
+def test_a_generic_structure_can_be_a_form(make_client: MakeClient, kind: Any) -> None:
     # a box that is not ticked, and an entry left empty
     sent = {"items[0].name": "plum", "items[0].slices": ""}
     tagged = {"type": "shelf"} if kind == Shelf[Pie] else {}
@@ -95,7 +97,7 @@ def test_a_form_has_them_as_well(make_client: MakeClient, kind: Any) -> None:
     assert found["items"] == [{"name": "plum", "hot": False, "slices": 8}]
 
 
-def test_a_generic_class_is_a_field_or_in_a_list(make_client: MakeClient) -> None:
+def test_a_generic_class_can_be_a_field_or_a_list_element(make_client: MakeClient) -> None:
     page = {"items": [{"name": "plum", "hot": True, "slices": 2}], "first": None}
     assert posted(make_client, list[Page[Pie]], json=[page]) == [page]
     found = posted(make_client, Shop, json={"items": [1], "page": page})
@@ -107,12 +109,12 @@ def test_a_generic_class_is_a_field_or_in_a_list(make_client: MakeClient) -> Non
     assert posted(make_client, Page, json={"items": [1, "x"]}) == {"items": [1, "x"], "first": None}
 
 
-def test_a_tag_that_is_none_is_told_with_its_place(make_client: MakeClient) -> None:
+def test_an_unknown_tag_is_reported_with_its_location(make_client: MakeClient) -> None:
     found = posted(make_client, Shelf[Pie] | Box, json={"type": "bag"})
     assert found == {"type": "Please enter another value."}
 
 
-def test_a_whole_query_may_be_one(make_client: MakeClient) -> None:
+def test_a_generic_structure_can_be_the_whole_query(make_client: MakeClient) -> None:
     app = taking(Annotated[Page[int], Query()], lambda item: item)
     found = make_client(app).get("/page?items=1&items=2&first=3").json()
     assert found == {"items": [1, 2], "first": 3}

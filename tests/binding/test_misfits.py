@@ -237,7 +237,7 @@ def test_a_form_is_read_as_browsers_send_it(make_client: MakeClient, kind: type)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_field_that_does_not_fit_is_told(make_client: MakeClient, kind: type) -> None:
+def test_every_invalid_field_is_reported(make_client: MakeClient, kind: type) -> None:
     client = make_client(form_app(kind))
     answer = client.post("/order", data=BAD).json()
     assert answer["told"] == TOLD
@@ -259,7 +259,7 @@ def test_every_field_that_does_not_fit_is_told(make_client: MakeClient, kind: ty
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_entry_that_is_left_empty_is_told_as_it_was_sent(kind: type) -> None:
+def test_an_entry_left_empty_is_reported_as_sent(kind: type) -> None:
     problems = problems_of(kind, {**_sent(GOOD), "day": [""], "numbers": ["1", ""]}, "form")
     told = {one.field: (one.given, one.words) for one in problems}
     assert told == {
@@ -296,7 +296,9 @@ def test_a_dict_in_a_form_has_its_names(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_json_is_told_alike(make_client: MakeClient, kind: type) -> None:
+def test_invalid_json_fields_are_reported_like_form_fields(
+    make_client: MakeClient, kind: type
+) -> None:
     client = make_client(form_app(kind))
     document = {
         "title": 3,
@@ -327,7 +329,7 @@ def test_json_is_told_alike(make_client: MakeClient, kind: type) -> None:
     assert by_field["lines[1].price"]["path"] == ["lines", 1, "price"]
 
 
-def test_a_page_for_a_visitor_lists_the_fields(make_client: MakeClient) -> None:
+def test_the_page_for_a_visitor_lists_the_invalid_fields(make_client: MakeClient) -> None:
     client = make_client(form_app(Order))
     page = client.post(
         "/strict", data={**GOOD, "guests": "99", "size": "<"}, headers={"Accept": "text/html"}
@@ -336,7 +338,7 @@ def test_a_page_for_a_visitor_lists_the_fields(make_client: MakeClient) -> None:
     assert f"<p>{sentences}</p>" in page
 
 
-def test_the_elements_of_an_array_are_told_together(make_client: MakeClient) -> None:
+def test_invalid_array_elements_are_reported_together(make_client: MakeClient) -> None:
     app = App()
 
     @app.post("/lines")
@@ -352,7 +354,7 @@ def test_the_elements_of_an_array_are_told_together(make_client: MakeClient) -> 
     assert len(answer["errors"]) == MOST_ERRORS
 
 
-def test_no_more_is_asked_than_is_told() -> None:
+def test_no_more_validation_errors_are_searched_for_than_reported() -> None:
     class Many(msgspec.Struct):
         numbers: list[int]
 
@@ -391,7 +393,7 @@ class Box(msgspec.Struct):
 
 
 @pytest.mark.parametrize("levels", range(10))
-def test_a_refusal_converts_few_values_again(levels: int) -> None:
+def test_describing_a_validation_error_converts_few_values_again(levels: int) -> None:
     """However deep the mistake is: each level holds all values of those below it."""
     maker = maker_for(Box, OwnTypes({}, {Weight: Weight}))
     many = 4 * MOST_VALUES
@@ -411,7 +413,7 @@ class Small(msgspec.Struct):
     number: int
 
 
-def test_a_refusal_counts_few_values(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_describing_a_validation_error_counts_few_values(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not those behind the last that may be converted. A long text counts as many values."""
     counted: list[object] = []
 
@@ -441,7 +443,7 @@ class Chosen(TypedDict):
     words: list[Word]
 
 
-def test_errors_with_long_texts_are_few() -> None:
+def test_errors_with_long_texts_are_limited() -> None:
     found = problems_of(Chosen, {"words": ["x"] * 100})
     assert 5 < len(found) < 20
 
@@ -464,7 +466,9 @@ class Basket(TypedDict, total=False):
         ),
     ],
 )
-def test_too_many_values_in_a_structure_with_a_set(document: Any, field: str, words: str) -> None:
+def test_too_many_values_in_a_structure_with_a_set_are_refused(
+    document: Any, field: str, words: str
+) -> None:
     (found,) = problems_of(Basket, document)
     assert (found.field, found.words) == (field, words)
     assert "1000" in found.expected
@@ -549,7 +553,7 @@ def _tail(text: str) -> str:
         (Pet, 5, {"": "Input should be an object"}),
     ],
 )
-def test_each_mistake_has_its_words(kind: Any, document: object, told: dict[str, str]) -> None:
+def test_each_error_has_its_own_message(kind: Any, document: object, told: dict[str, str]) -> None:
     problems = problems_of(kind, document)
     assert {one.field: one.words for one in problems} == told
     assert {(one.parameter, one.source) for one in problems} == {("", "")}  # who asks knows these
@@ -608,7 +612,7 @@ class Flat(App):
         return [page, wide, ids]
 
 
-def test_parameters_are_filled_by_forms_alike(make_client: MakeClient) -> None:
+def test_parameters_are_filled_by_forms_in_the_same_way(make_client: MakeClient) -> None:
     client = make_client(Flat())
     answer = client.post(
         "/sign", data={"name": "ann", "size": "s", "age": "", "nick": "", "perhaps": ""}
@@ -639,7 +643,7 @@ def test_parameters_are_filled_by_forms_alike(make_client: MakeClient) -> None:
     assert client.post("/files", json={"x": "1"}).json() == ["Please choose a file."] * 2
 
 
-def test_a_query_with_empty_fields_has_their_defaults(make_client: MakeClient) -> None:
+def test_empty_fields_of_a_query_get_their_defaults(make_client: MakeClient) -> None:
     client = make_client(Flat())
     assert client.get("/search?page=&wide=").json() == [1, False, [5]]
     assert client.get("/search?page=x").status_code == 400
@@ -647,7 +651,7 @@ def test_a_query_with_empty_fields_has_their_defaults(make_client: MakeClient) -
     assert client.get("/filtered?wide=off&ids=5").json() == [1, False, [5]]
 
 
-def test_the_words_of_the_author_reach_clients_of_an_api(make_client: MakeClient) -> None:
+def test_an_author_s_messages_reach_api_clients(make_client: MakeClient) -> None:
     app = App()
 
     @app.get("/adults")
@@ -692,7 +696,7 @@ class Keyed(pydantic.BaseModel, extra="forbid"):
     "name", ["<img src=x>", "<<img src=x>", '<"img src=x>', '"<"</p>', "<!--", "<<<?x"]
 )
 @pytest.mark.parametrize("kind", [Strict, Keyed])
-def test_no_sentence_has_a_client_s_markup(kind: type, name: str) -> None:
+def test_an_error_message_has_no_markup_from_a_client(kind: type, name: str) -> None:
     """An author may send them as HTML."""
     for document in (
         {name: 1},
@@ -704,14 +708,14 @@ def test_no_sentence_has_a_client_s_markup(kind: type, name: str) -> None:
             assert not re.search(r'<[A-Za-z/!?]|"', told)
 
 
-def test_a_sentence_loses_only_its_markup() -> None:
+def test_an_error_message_only_loses_its_markup() -> None:
     (problem,) = problems_of(Keyed, {"lines": {"<b>": {"price": 1, "name": "x"}}})
     assert problem.sentence == "lines.b>.name: no name"
     (problem,) = problems_of(Keyed, {"one": {"kind": '<"b>'}})
     assert problem.words.startswith("Input tag 'b>' found using 'kind' does not match")
 
 
-def test_a_check_without_words_has_those_of_any_value() -> None:
+def test_a_check_without_a_message_gets_a_general_one() -> None:
     class Refusing(msgspec.Struct):
         def __post_init__(self) -> None:
             raise ValueError
@@ -720,13 +724,13 @@ def test_a_check_without_words_has_those_of_any_value() -> None:
     assert (problem.sentence, problem.words) == ("Invalid value", "Please enter another value.")
 
 
-def test_a_message_for_no_fault_is_a_mistake() -> None:
+def test_a_message_for_an_impossible_error_raises_an_error() -> None:
     with pytest.raises(SetupError, match="not 'minimum'"):
         Message(minimum="More!")
     assert repr(Message("So?")) == "Message('So?')"
 
 
-def test_a_union_with_words_takes_numbers_before_text(make_client: MakeClient) -> None:
+def test_a_union_with_text_tries_numbers_first(make_client: MakeClient) -> None:
     app = App()
 
     @app.get("/either")
@@ -739,7 +743,7 @@ def test_a_union_with_words_takes_numbers_before_text(make_client: MakeClient) -
 # -- what was typed --------------------------------------------------------------------------------
 
 
-def test_a_form_is_filled_the_first_time() -> None:
+def test_a_form_is_prefilled_the_first_time() -> None:
     errors = BindingErrors()
     lines = [DataLine("apple", 2.5, gift=True)]
     moments = (date.min, datetime.min, time.min)
@@ -764,7 +768,7 @@ def test_a_form_is_filled_the_first_time() -> None:
     assert sent.given == {"title": ""}
 
 
-def test_a_form_is_filled_until_it_is_sent(make_client: MakeClient) -> None:
+def test_a_form_stays_prefilled_until_it_is_submitted(make_client: MakeClient) -> None:
     app = App()
 
     @app.route("/pie", methods=["GET", "POST"])
@@ -778,7 +782,7 @@ def test_a_form_is_filled_until_it_is_sent(make_client: MakeClient) -> None:
     assert client.post("/pie", data={"other": ""}).json() == {"other": ""}
 
 
-def test_names_of_fields_inside_others() -> None:
+def test_nested_fields_are_reported_with_their_full_names() -> None:
     sent = {
         "a": ["1"],
         "a.b": ["2"],
@@ -799,7 +803,7 @@ def test_names_of_fields_inside_others() -> None:
     }
 
 
-def test_fields_that_a_structure_does_not_expect(make_client: MakeClient) -> None:
+def test_unexpected_fields_of_a_structure_are_reported(make_client: MakeClient) -> None:
     app = App(text="plain")
 
     @app.post("/order")
@@ -860,7 +864,7 @@ def faults(
 
 
 @pytest.mark.parametrize("language", ["en", "de"])
-def test_the_example_of_translations_has_every_sentence(language: str) -> None:
+def test_the_translation_example_has_every_message(language: str) -> None:
     folder = Path(__file__).parents[2] / "examples/how_to/translated/translations"
     app = App(translations=lambda request: Translations.load(folder, [language]))
     app.post("/faults")(faults)
@@ -907,7 +911,7 @@ class WithToken(msgspec.Struct, forbid_unknown_fields=True):
         (WithToken, {"csrf_token": "x"}, 200),
     ],
 )
-def test_the_token_of_a_form_is_no_unknown_field(
+def test_the_form_s_token_is_not_an_unknown_field(
     make_client: MakeClient, kind: Any, sent: dict[str, str], status: int
 ) -> None:
     def save(entry: Any) -> str:
@@ -954,7 +958,7 @@ class Around(msgspec.Struct):
 
 
 @pytest.mark.parametrize("kind", [Wordless, WordlessStruct, WordlessModel])
-def test_a_check_without_words_gets_some(make_client: MakeClient, kind: Any) -> None:
+def test_a_failing_check_without_a_message_gets_one(make_client: MakeClient, kind: Any) -> None:
     def page(item: Any) -> Any:
         return item
 
@@ -966,7 +970,7 @@ def test_a_check_without_words_gets_some(make_client: MakeClient, kind: Any) -> 
     assert [one["detail"] for one in answer["errors"]] == ["Please enter another value."]
 
 
-def test_a_check_without_words_inside_a_structure_is_told_with_its_place(
+def test_a_nested_check_without_a_message_is_reported_with_its_location(
     make_client: MakeClient,
 ) -> None:
     class Site(App):
@@ -979,7 +983,7 @@ def test_a_check_without_words_inside_a_structure_is_told_with_its_place(
     assert answer["detail"] == "Parameter 'item' is invalid: Invalid value - at `$.inner`."
 
 
-def test_the_log_says_that_a_result_fails_a_check_without_words(
+def test_a_result_failing_a_check_without_a_message_is_logged(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Site(App):

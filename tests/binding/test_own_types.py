@@ -226,7 +226,7 @@ ANSWERS: list[tuple[str, str, dict[str, Any], int, Any]] = [
 
 
 @pytest.mark.parametrize(("method", "url", "given", "status", "expected"), ANSWERS)
-def test_own_types_go_in_and_out(
+def test_custom_types_are_bound_and_sent(
     make_client: MakeClient,
     method: str,
     url: str,
@@ -240,7 +240,7 @@ def test_own_types_go_in_and_out(
     assert (found if not isinstance(expected, str) else found["detail"]) == expected
 
 
-def test_a_decoder_takes_another_own_type(make_client: MakeClient) -> None:
+def test_a_decoder_may_take_another_custom_type(make_client: MakeClient) -> None:
     def paid_by(price: Money) -> Team:
         team = Team()
         vars(team)["paid"] = price
@@ -257,23 +257,23 @@ def test_a_decoder_takes_another_own_type(make_client: MakeClient) -> None:
     assert client.get("/paid?team=x").status_code == 400
 
 
-def test_a_visitor_reads_no_name_of_a_class(make_client: MakeClient) -> None:
+def test_an_error_shows_no_class_name_to_a_visitor(make_client: MakeClient) -> None:
     (error,) = make_client(shop()).get("/buy?price=x").json()["errors"]
     assert (error["detail"], error["expected"]) == ("Please enter another value.", "a Money")
 
 
-def test_own_types_are_written_in_events(make_client: MakeClient) -> None:
+def test_custom_types_are_encoded_in_events(make_client: MakeClient) -> None:
     with make_client(shop()).stream("GET", "/ticks") as answer:
         assert answer.read() == b': \n\ndata: {"price":"1 EUR"}\n\nid: 1\ndata: ["SMALL"]\n\n'
 
 
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
-def test_own_types_are_written_in_messages_of_a_websocket(connect: Any, world: str) -> None:
+def test_custom_types_are_encoded_in_websocket_messages(connect: Any, world: str) -> None:
     with connect(shop(), world).websocket("/prices/3 EUR") as socket:
         assert socket.receive_json() == ["3 EUR"]
 
 
-def test_the_document_has_the_types_that_are_sent() -> None:
+def test_the_openapi_document_has_the_types_that_are_sent() -> None:
     app = shop()
     document = app.openapi()
     paths = document["paths"]
@@ -331,7 +331,7 @@ def unreadable(team: Team) -> Sized:
         ({}, {}),
     ],
 )
-def test_the_schema_of_a_type_that_is_only_written(encoders: Any, expected: Any) -> None:
+def test_a_type_that_is_only_sent_has_a_schema(encoders: Any, expected: Any) -> None:
     schemas = Schemas(OwnTypes(encoders, {}), {}, "serialization")
     assert schemas.of(Team) == expected
 
@@ -342,7 +342,7 @@ class Match(pydantic.BaseModel, arbitrary_types_allowed=True):
     price: Price
 
 
-def test_what_pydantic_can_t_describe_is_described_by_its_encoder() -> None:
+def test_a_type_unknown_to_pydantic_is_described_by_its_encoder() -> None:
     schemas = Schemas(OwnTypes({Team: stars, Price: str}, {}), {}, "serialization")
     schemas.of(Match)
     properties = schemas.components["Match"]["properties"]
@@ -356,7 +356,7 @@ class Printed(pydantic.BaseModel, arbitrary_types_allowed=True):
 
 
 @pytest.mark.parametrize(("mode", "told"), [("validation", 1), ("serialization", 0)])
-def test_pydantic_may_know_one_side_of_a_type(
+def test_pydantic_may_know_one_direction_of_a_type(
     caplog: pytest.LogCaptureFixture, mode: Any, told: int
 ) -> None:
     Schemas(OwnTypes({}, {}), {}, mode).of(Printed)
@@ -372,7 +372,7 @@ def counted(team: Team) -> Stars:
 
 
 @pytest.mark.parametrize("encoders", [{Price: str}, {Price: str, Team: counted}])
-def test_what_nothing_describes_is_any_value_and_the_log_names_it(
+def test_an_undescribed_type_is_any_value_and_is_logged(
     caplog: pytest.LogCaptureFixture, encoders: Any
 ) -> None:
     schemas = Schemas(OwnTypes(encoders, {}), {}, "serialization")
@@ -392,7 +392,7 @@ def test_what_nothing_describes_is_any_value_and_the_log_names_it(
         ("serialization", {}, "string"),
     ],
 )
-def test_a_body_is_described_by_the_decoder_and_an_answer_by_the_encoder(
+def test_a_body_is_described_by_its_decoder_and_a_response_by_its_encoder(
     mode: Any, encoders: Any, expected: str
 ) -> None:
     def team(name: str) -> Team:
@@ -401,7 +401,7 @@ def test_a_body_is_described_by_the_decoder_and_an_answer_by_the_encoder(
     assert Schemas(OwnTypes(encoders, {Team: team}), {}, mode).of(Team) == {"type": expected}
 
 
-def test_an_own_type_in_a_structure_that_msgspec_knows_is_described_as_it_is_written() -> None:
+def test_a_custom_type_in_a_msgspec_structure_is_described_as_it_is_sent() -> None:
     schemas = Schemas(OwnTypes({Price: str, Team: stars}, {}), {}, "serialization")
     schemas.of(Rated)
     assert schemas.components["Price"] == {"type": "string"}
@@ -443,7 +443,9 @@ def hidden(text: Nowhere) -> Team:  # type: ignore[name-defined]  # noqa: F821
         ({"decoders": [Money]}, r"App\(decoders=...\)"),
     ],
 )
-def test_a_wrong_setting_says_what_to_write(settings: Any, words: str) -> None:
+def test_invalid_encoders_and_decoders_raise_errors_with_a_suggestion(
+    settings: Any, words: str
+) -> None:
     with pytest.raises(SetupError, match=words):
         App(**settings)
 
@@ -488,9 +490,7 @@ def handler_of(kind: Any) -> Any:
         (Team, {}, "App(decoders={Type: function})"),
     ],
 )
-def test_a_decoder_that_can_not_be_used_fails_at_set_up(
-    kind: Any, decoders: Any, words: str
-) -> None:
+def test_an_unusable_decoder_fails_at_setup(kind: Any, decoders: Any, words: str) -> None:
     app = App(decoders=decoders)
     app.post("/x")(handler_of(kind))
     with pytest.raises(SetupError, match=re.escape(words)):
@@ -510,7 +510,7 @@ def test_a_decoder_without_a_readable_annotation_takes_text(
     assert client.post("/x", json={"value": 1}).status_code == 400
 
 
-def test_a_provider_takes_own_types(make_client: MakeClient) -> None:
+def test_a_provider_may_take_custom_types(make_client: MakeClient) -> None:
     app = shop()
 
     @app.provides(Team)
@@ -540,7 +540,7 @@ class Labelled:
     labels: Labels = field(default_factory=lambda: Labels(["new"]))
 
 
-def test_a_decoder_may_take_an_entry_that_is_left_empty(make_client: MakeClient) -> None:
+def test_a_decoder_may_take_an_empty_entry(make_client: MakeClient) -> None:
     app = App(decoders={Labels: Labels.parse})
 
     @app.post("/labelled")
@@ -552,7 +552,7 @@ def test_a_decoder_may_take_an_entry_that_is_left_empty(make_client: MakeClient)
     assert [client.post("/labelled", data=one).json() for one in sent] == [["a", "b"], [], ["new"]]
 
 
-def test_a_structure_with_an_optional_type_of_nobody_takes_only_null(
+def test_an_optional_field_of_an_unknown_type_only_takes_null(
     make_client: MakeClient,
 ) -> None:
     app = App()

@@ -298,14 +298,14 @@ ANSWERS: dict[str, Any] = {
 }
 
 
-def test_only_the_fields_of_the_annotation_are_sent(make_client: MakeClient) -> None:
+def test_only_the_annotation_s_fields_are_sent(make_client: MakeClient) -> None:
     client = make_client(Users(encoders={Money: lambda money: money.amount}))
     assert {path: client.get(path).json() for path in ANSWERS} == ANSWERS
     stated = client.get("/stated")
     assert (stated.status_code, stated.headers["x-made"]) == (201, "yes")
 
 
-def test_none_redirects_and_streams_stay_as_they_are(make_client: MakeClient) -> None:
+def test_none_redirects_and_streams_are_sent_unchanged(make_client: MakeClient) -> None:
     client = make_client(Users())
     assert client.get("/optional?found=0").content == b"null"
     found = client.get("/or_redirect?found=0", follow_redirects=False).headers["location"]
@@ -348,14 +348,14 @@ BOBS = {"items": [{"name": "bob", "admin": False}]}
         (Book, Thick({}, 5), {"type": "book", "pages": {}, "first": 5}),
     ],
 )  # fmt: skip
-def test_a_generic_class_has_the_fields_of_the_types_that_it_is_given(
+def test_a_generic_result_has_the_fields_of_its_type_arguments(
     make_client: MakeClient, annotation: Any, result: Any, sent: Any
 ) -> None:
     assert make_client(stating(annotation, result)).get("/").json() == sent
 
 
 @pytest.mark.parametrize("result", [[USER], 5, SimpleNamespace(items=5)])
-def test_what_is_no_object_of_a_generic_class_is_a_500(
+def test_a_result_of_another_class_than_the_generic_one_gets_a_500(
     make_client: MakeClient, result: Any
 ) -> None:
     assert make_client(stating(Page[UserOut], result)).get("/").status_code == 500
@@ -372,7 +372,7 @@ def test_what_is_no_object_of_a_generic_class_is_a_500(
         ("/several", "Users.several returned list, which does not match the annotation UserOut: Expected `object`, got `array`"),
     ],
 )  # fmt: skip
-def test_a_result_that_does_not_fit_is_a_500_and_the_log_names_the_key(
+def test_an_invalid_result_gets_a_500_and_its_key_is_logged(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, problem: str
 ) -> None:
     answer = make_client(Users()).get(path)
@@ -381,7 +381,7 @@ def test_a_result_that_does_not_fit_is_a_500_and_the_log_names_the_key(
     assert "hidden" not in answer.text + caplog.messages[0] + str(caplog.records[0].exc_info)
 
 
-def test_a_handler_without_a_name_is_told_as_one(
+def test_a_handler_without_a_name_is_logged_as_such(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     def made(name: object) -> UserOut:
@@ -397,7 +397,7 @@ def test_a_handler_without_a_name_is_told_as_one(
 
 
 @pytest.mark.parametrize("is_on_loop", [False, True])
-def test_a_row_is_read_before_its_session_is_closed(
+def test_a_database_row_is_read_before_its_session_closes(
     make_client: MakeClient, is_on_loop: bool
 ) -> None:
     sessions: list[Session] = []
@@ -446,7 +446,7 @@ REFUSALS = {404: (Refusal, "There is none."), 409: "Taken.", 410: dict[str, str]
 
 
 @pytest.mark.parametrize("model", [UserOut, None])
-def test_an_answer_is_filtered_by_the_type_that_is_stated_for_its_status(
+def test_a_response_is_filtered_by_the_type_declared_for_its_status(
     make_client: MakeClient, model: Any
 ) -> None:
     """Be there a type for all other answers or not."""
@@ -489,7 +489,7 @@ def refuse(request: Request) -> Any:
     return "check" not in request.query or Response({"from": "a check"})
 
 
-def test_the_answers_of_hooks_checks_and_error_handlers_are_not_filtered(
+def test_responses_of_hooks_checks_and_error_handlers_are_not_filtered(
     make_client: MakeClient,
 ) -> None:
     class Site(App):
@@ -511,7 +511,7 @@ def test_the_answers_of_hooks_checks_and_error_handlers_are_not_filtered(
     assert answers == ["a hook", "a check", "an error handler"]
 
 
-def test_objects_of_exactly_the_class_stay_as_they_are() -> None:
+def test_objects_of_exactly_the_annotated_class_are_sent_unchanged() -> None:
     def users() -> list[UserOut] | None: ...
 
     users.__annotations__["return"] = list[UserOut] | None
@@ -527,7 +527,7 @@ def test_objects_of_exactly_the_class_stay_as_they_are() -> None:
         convert.make([None])
 
 
-def test_without_msgspec_objects_of_the_class_are_sent_and_others_are_not(
+def test_without_msgspec_only_objects_of_the_annotated_class_are_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     convert = result_filter(Users.from_object, answers_of(Users.from_object))
@@ -542,18 +542,18 @@ def test_without_msgspec_objects_of_the_class_are_sent_and_others_are_not(
 
 
 @pytest.mark.parametrize("stated", [dict, int | None, Response, list[int]])
-def test_a_response_model_without_fields_is_a_mistake(stated: object) -> None:
+def test_a_response_model_without_fields_raises_an_error(stated: object) -> None:
     with pytest.raises(SetupError, match="has no fields: use a dataclass"):
         stating(stated).openapi()
 
 
-def test_a_status_as_text_is_a_mistake() -> None:
+def test_a_status_given_as_text_raises_an_error() -> None:
     words = r"tuple\[.*UserOut\]: '201' is a str, not a status: write Literal\[201\]$"
     with pytest.raises(SetupError, match=words):
         shown(tuple[Literal["201"], UserOut], None).openapi()
 
 
-def test_a_response_model_is_the_answer_in_the_document() -> None:
+def test_a_response_model_is_the_documented_response() -> None:
     document = Users().openapi()
     for path, status, schema in [
         ("/stated", "200", {"$ref": "#/components/schemas/UserOut"}),
@@ -563,7 +563,7 @@ def test_a_response_model_is_the_answer_in_the_document() -> None:
         assert content == {"application/json": {"schema": schema}}
 
 
-def test_an_object_that_is_html_by_itself_is_a_page(make_client: MakeClient) -> None:
+def test_an_object_with_an_html_method_is_sent_as_a_page(make_client: MakeClient) -> None:
     class Root(App):
         async def card(self) -> Card:
             return Card("Ann")
@@ -717,7 +717,7 @@ ENVELOPE = Answered(Model(name="eve"), deque([BOB]), BOB)
         ),
     ],
 )
-def test_objects_inside_of_others_are_sent_as_they_are(
+def test_nested_objects_are_sent_unchanged(
     make_client: MakeClient, annotation: Any, result: Any, sent: Any
 ) -> None:
     answer = make_client(shown(annotation, result)).get("/").text
@@ -754,7 +754,7 @@ def test_objects_inside_of_others_are_sent_as_they_are(
         (Shelf[UserOut] | Book, Thick({"a": Page([BOB])}), "", ""),
     ],
 )
-def test_R78_an_object_inside_of_a_derived_class_is_a_500_and_is_not_sent(
+def test_R78_an_object_nested_in_a_derived_class_gets_a_500(
     make_client: MakeClient,
     caplog: pytest.LogCaptureFixture,
     annotation: Any,
@@ -816,7 +816,7 @@ COLLIDING = [number * (2**61 - 1) for number in range(1002)]
         (list[pydantic.RootModel[dict[int, str] | None]], [None, NAMES], 500),
     ],
 )
-def test_R28_a_result_of_a_client_s_numbers_is_not_made_a_set(
+def test_R28_a_result_with_a_client_s_numbers_is_not_made_a_set(
     make_client: MakeClient,
     caplog: pytest.LogCaptureFixture,
     annotation: Any,
@@ -898,7 +898,7 @@ class Around:
         (Around, {"pet": {"kind": "cat", "ids": [1]}}, '{"pet":{"kind":"cat","ids":[1]}}'),
     ],
 )
-def test_a_result_whose_sets_are_hard_to_find_is_sent(
+def test_a_result_with_slow_sets_is_sent(
     make_client: MakeClient, annotation: Any, result: Any, text: str
 ) -> None:
     assert make_client(stating(annotation, result)).get("/").text == text
@@ -910,7 +910,7 @@ class Detached:
         raise RuntimeError("detached")
 
 
-def test_an_attribute_that_raises_is_a_result_that_does_not_match(
+def test_an_attribute_that_raises_makes_the_result_invalid(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert make_client(stating(NumberedModel, Detached())).get("/").status_code == 500
@@ -940,7 +940,7 @@ def itself() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("result", [itself(), Endless(), SimpleNamespace(**itself())])
-def test_R28_a_result_that_has_no_end_is_a_500(make_client: MakeClient, result: object) -> None:
+def test_R28_an_endless_result_gets_a_500(make_client: MakeClient, result: object) -> None:
     assert make_client(stating(Chained, result)).get("/").status_code == 500
 
 
@@ -986,9 +986,7 @@ class AroundModel(msgspec.Struct):
         (AroundPair, "an annotation of OddPair"),
     ],
 )
-def test_a_result_annotation_that_can_t_be_read_filters_nothing(
-    annotation: Any, where: str
-) -> None:
+def test_an_unreadable_result_annotation_filters_nothing(annotation: Any, where: str) -> None:
     with pytest.raises(
         SetupError,
         match=re.escape(where) + " can't be evaluated: .*; correct the annotation, or import",
@@ -997,7 +995,7 @@ def test_a_result_annotation_that_can_t_be_read_filters_nothing(
 
 
 @pytest.mark.parametrize("stated", [{"response_model": "Sized"}, {"responses": {201: Odd}}])
-def test_a_stated_result_that_can_t_be_read_filters_nothing(stated: Any) -> None:
+def test_an_unreadable_declared_result_filters_nothing(stated: Any) -> None:
     class Page(App):
         @describe(**stated)
         def index(self) -> Any: ...
@@ -1010,7 +1008,9 @@ class Titled(TypedDict):
     title: Annotated[str, msgspec.Meta(pattern=r"\s+$")]
 
 
-def test_R28_a_result_s_long_text_is_not_matched(make_client: MakeClient) -> None:
+def test_R28_a_long_text_in_a_result_is_not_matched_against_patterns(
+    make_client: MakeClient,
+) -> None:
     """Such a pattern takes quadratic time, and the text may be a client's."""
     assert make_client(shown(Titled, {"title": " " * 1000})).get("/").status_code == 200
     refused = make_client(shown(Titled, {"title": " " * 1001})).get("/")

@@ -90,7 +90,7 @@ class Shop(App):
         await ws.send_text(token)
 
 
-def test_headers(make_client: MakeClient) -> None:
+def test_a_parameter_can_be_read_from_a_header(make_client: MakeClient) -> None:
     client = make_client(Shop())
     assert client.get("/header/Ann", headers={"X-Token": "a"}).json() == ["Ann", "a"]
     assert client.get("/header?name=Ann&token=b", headers={"X-Token": "a"}).json() == ["Ann", "a"]
@@ -112,7 +112,9 @@ def test_headers(make_client: MakeClient) -> None:
     assert problem["errors"][0]["parameter"] == "token"
 
 
-def test_cookies_and_the_query(make_client: MakeClient) -> None:
+def test_a_parameter_can_be_read_from_a_cookie_but_not_from_the_query(
+    make_client: MakeClient,
+) -> None:
     client = make_client(Shop())
     assert client.get("/cookie?theme=dark").json() == ["light", 0]
     assert client.get("/cookie", headers={"Cookie": "theme=dark; number=3"}).json() == ["dark", 3]
@@ -126,7 +128,7 @@ def test_cookies_and_the_query(make_client: MakeClient) -> None:
     assert client.post("/both?a=1&b=2").text == "Form 'b' is missing; expected text."
 
 
-def test_a_structure_takes_all_of_it(make_client: MakeClient) -> None:
+def test_a_structure_can_take_all_values_of_a_source(make_client: MakeClient) -> None:
     client = make_client(Shop())
     assert client.get("/pies?kind=apple&most=3").json() == ["apple", 3]
     assert client.get("/pies?kind=apple").json() == ["apple", 10]
@@ -142,7 +144,7 @@ def test_a_structure_takes_all_of_it(make_client: MakeClient) -> None:
     assert client.post("/whole", json={"kind": "c"}).json() == ["c", 10]
 
 
-def test_a_structure_may_have_a_default(make_client: MakeClient) -> None:
+def test_a_structure_that_takes_a_source_may_have_a_default(make_client: MakeClient) -> None:
     client = make_client(Shop())
     assert client.get("/filtered").text == "None"
     assert client.get("/filtered?kind=apple").text == "apple"
@@ -153,7 +155,7 @@ def test_a_structure_may_have_a_default(make_client: MakeClient) -> None:
     assert client.post("/filled", content=b"", headers=is_form).status_code == 400
 
 
-def test_R4_a_header_that_came_twice_is_one_value_in_every_world(make_client: MakeClient) -> None:
+def test_R4_a_repeated_header_is_one_value_under_every_protocol(make_client: MakeClient) -> None:
     """The first may be the client's own, and the second what its proxy added."""
     client = make_client(Shop())
     twice = [("X-Token", "theirs"), ("X-Token", "ours")]
@@ -163,7 +165,7 @@ def test_R4_a_header_that_came_twice_is_one_value_in_every_world(make_client: Ma
     assert client.get("/short", headers=[("X-Number", "7"), ("X-Number", "8")]).status_code == 400
 
 
-def test_errors_name_what_is_missing_and_what_is_wrong(make_client: MakeClient) -> None:
+def test_errors_report_missing_and_wrong_headers(make_client: MakeClient) -> None:
     client = make_client(Shop())
     assert client.get("/told").json() == [["token", "", "a whole number", None]]
     found = client.get("/told", headers={"X-Token": "x"}).json()
@@ -171,12 +173,12 @@ def test_errors_name_what_is_missing_and_what_is_wrong(make_client: MakeClient) 
 
 
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
-def test_a_websocket_has_them_too(connect: MakeClient, world: str) -> None:
+def test_a_websocket_can_read_headers_and_cookies(connect: MakeClient, world: str) -> None:
     with connect(Shop(), world).websocket("/echo", headers={"X-Token": "a"}) as ws:
         assert ws.receive_text() == "a"
 
 
-def test_openapi_says_where_they_are() -> None:
+def test_openapi_declares_the_source_of_each_parameter() -> None:
     paths = Shop().openapi()["paths"]
     places = {
         path: [
@@ -191,7 +193,7 @@ def test_openapi_says_where_they_are() -> None:
         "/cookie": [("theme", "cookie", False), ("number", "cookie", False)],
         "/query": [("p", "query", False)],
         "/both": [("a", "query", True)],
-        "/pies": [("wanted", "query", True)],
+        "/pies": [("kind", "query", True), ("most", "query", False)],
     }
 
 
@@ -235,7 +237,7 @@ def many(wanted: Annotated[list[Filter], Query()]) -> None: ...
         (many, r"a list or dict of its objects needs Body\(\)"),
     ],
 )
-def test_what_can_not_be_bound_fails_at_set_up(function: Any, reason: str) -> None:
+def test_an_annotation_that_cannot_be_bound_fails_at_setup(function: Any, reason: str) -> None:
     app = App()
     app.get("/")(function)
     with pytest.raises(SetupError, match=reason):
@@ -267,7 +269,9 @@ def pack(given: list[int]) -> Packed: ...  # type: ignore[empty-body]
     ],
 )
 @pytest.mark.parametrize("source", [Query(), Form("b"), Header(), Cookie()])
-def test_what_no_text_converts_to_has_no_source_of_texts(kind: Any, source: Source) -> None:
+def test_a_type_without_a_text_converter_cannot_come_from_text_sources(
+    kind: Any, source: Source
+) -> None:
     def handler(a: Any = None) -> None: ...
 
     handler.__annotations__["a"] = Annotated[kind, source]
@@ -280,7 +284,7 @@ def test_what_no_text_converts_to_has_no_source_of_texts(kind: Any, source: Sour
         app._micropie.compiled()
 
 
-def test_a_text_may_be_one_of_several_types(make_client: MakeClient) -> None:
+def test_a_header_may_have_one_of_several_types(make_client: MakeClient) -> None:
     class Site(App):
         def either(self, n: Annotated[dict[str, int] | int, Query()]) -> Any:
             return [n]
@@ -300,7 +304,7 @@ def test_a_whole_body_has_no_name() -> None:
         Body("order")  # type: ignore[arg-type]
 
 
-def test_what_no_path_fills_may_stand_behind_a_source(make_client: MakeClient) -> None:
+def test_parameters_that_no_path_fills_may_follow_a_source(make_client: MakeClient) -> None:
     class Site(App):
         @post
         def pies(
@@ -376,7 +380,7 @@ def _places(errors: BindingErrors) -> list[tuple[str, str, str]]:
         ("/query?kind=a&most=x", {}, [["wanted", "query", "most"]]),
     ],
 )
-def test_an_error_says_where_its_value_was(
+def test_an_error_reports_the_source_of_its_value(
     make_client: MakeClient, path: str, sent: dict[str, Any], places: list[list[str]]
 ) -> None:
     assert make_client(Places()).post(path, **sent).json() == places

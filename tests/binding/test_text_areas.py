@@ -43,7 +43,7 @@ class Notes(App):
 
 
 @pytest.mark.parametrize("path", ["/plain", "/note", "/model"])
-def test_a_line_end_counts_once_where_the_length_is_limited(
+def test_a_line_end_counts_as_one_character_of_a_limited_length(
     make_client: MakeClient, path: str
 ) -> None:
     client = make_client(Notes())

@@ -124,7 +124,7 @@ ANSWERS: list[tuple[str, dict[str, Any], int, Any]] = [
 
 
 @pytest.mark.parametrize(("url", "body", "status", "expected"), ANSWERS)
-def test_a_body_is_one_of_several(
+def test_a_body_can_be_a_union(
     make_client: MakeClient, url: str, body: dict[str, Any], status: int, expected: Any
 ) -> None:
     answer = make_client(Zoo(errors="json")).post(url, **body)
@@ -132,23 +132,23 @@ def test_a_body_is_one_of_several(
     assert (answer.status_code, found if status == 200 else found["detail"]) == (status, expected)
 
 
-def test_a_discriminator_leaves_one_error(make_client: MakeClient) -> None:
+def test_a_discriminator_reduces_errors_to_one(make_client: MakeClient) -> None:
     answer = make_client(Zoo(errors="json")).post("/ride", json={"kind": "bus", "doors": 3})
     assert answer.status_code == 400
     assert answer.json()["detail"].count("is invalid") == 1
     assert "'car', 'bike'" in answer.json()["detail"]
 
 
-def test_a_query_is_one_of_several(make_client: MakeClient) -> None:
+def test_a_query_can_be_a_union(make_client: MakeClient) -> None:
     assert make_client(Zoo()).get("/found?type=cat&lives=2").json() == [{"type": "cat", "lives": 2}]
 
 
-def test_each_of_them_is_described() -> None:
+def test_each_member_of_a_union_is_described() -> None:
     document = Zoo().openapi()
     for path, names in {"/pet": ("Cat", "Dog"), "/ride": ("Car", "Bike")}.items():
         content = document["paths"][path]["post"]["requestBody"]["content"]
         schema: dict[str, Any] = {
-            "anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in names]
+            "oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in names]
         }
         mapping = {name.lower(): f"#/components/schemas/{name}" for name in names}
         field = "type" if path == "/pet" else "kind"
@@ -176,7 +176,7 @@ class Blue(TypedDict):
         (Car | Cat, "'item': it is a Car | Cat, but no object of this type can be created: "),
     ],
 )
-def test_a_union_that_no_tag_decides_fails_at_set_up(kind: Any, words: str) -> None:
+def test_an_undecidable_union_fails_at_setup(kind: Any, words: str) -> None:
     with pytest.raises(SetupError, match=re.escape(words)):
         taking(kind)._micropie.compiled()
 
@@ -199,7 +199,7 @@ class Model(BaseModel, extra="forbid"):
         ("/model", {"pet": {"kind": "<!--"}}, "Input tag '!--' found"),
     ],
 )
-def test_the_sentence_begins_no_tag(
+def test_the_error_message_does_not_begin_with_markup(
     make_client: MakeClient, path: str, document: Any, text: str
 ) -> None:
     app = App()

@@ -326,7 +326,7 @@ OWN: list[Encoders] = [
 
 
 @given(st.data())
-def test_a_result_is_written_as_by_the_encoder_that_knows_no_annotation(
+def test_a_result_is_encoded_as_without_its_annotation(
     data: st.DataObject,
 ) -> None:
     hint, values = data.draw(st.one_of(structures(2), structures(3), collections(2)))
@@ -347,7 +347,7 @@ def test_a_result_is_written_as_by_the_encoder_that_knows_no_annotation(
 
 
 @given(st.data())
-def test_R78_objects_with_more_fields_are_found_as_value_by_value(data: st.DataObject) -> None:
+def test_R78_objects_with_more_fields_are_found_in_each_result(data: st.DataObject) -> None:
     hint, values = data.draw(st.one_of(structures(2), structures(3), collections(2)))
     value = data.draw(values)
 
@@ -457,7 +457,7 @@ def test_a_chain_takes_calls_in_proportion_to_its_length(kind: Any, is_typed: bo
     assert long < 4.2 * short
 
 
-def test_a_null_in_an_untyped_value_takes_a_few_calls_more() -> None:
+def test_a_null_in_an_untyped_value_takes_few_more_calls() -> None:
     dumps = dumps_with({})
     without, some = ({"items": [{"a": 1.5, "b": one}] * 1000} for one in ("", None))
     assert calls(dumps, some) < calls(dumps, without) + 20
@@ -479,14 +479,14 @@ class Twice(dict[str, float]):
 
 
 @pytest.mark.parametrize("value", [Computed(), Hidden(float("nan")), Twice(a=1.0), Odd.RATIO])
-def test_R77_a_number_that_msgspec_leaves_out_is_found(value: object) -> None:
+def test_R77_a_number_that_msgspec_omits_is_found(value: object) -> None:
     dumps = dumps_with({Odd: lambda _: float("nan")})
     with pytest.raises(CodecError, match="NaN and Infinity"):
         dumps([value, None])
 
 
 @pytest.mark.parametrize("own", [{}, {Owner: lambda owner: owner.id}])
-def test_R77_a_null_is_written_without_msgspec(monkeypatch: pytest.MonkeyPatch, own: Any) -> None:
+def test_R77_a_null_is_encoded_without_msgspec(monkeypatch: pytest.MonkeyPatch, own: Any) -> None:
     dumps, text = dumps_with(own), b'[null,{"id":1,"email":"a@example.org"}]'
     monkeypatch.setitem(sys.modules, "msgspec", None)
     assert dumps([None, Owner(1)]) == (b"[null,1]" if own else text)
@@ -495,7 +495,7 @@ def test_R77_a_null_is_written_without_msgspec(monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.parametrize("annotation", [Item, list[Item], Line, ItemModel])
-def test_a_number_that_is_not_finite_is_a_500(make_client: MakeClient, annotation: Any) -> None:
+def test_a_number_that_is_not_finite_gets_a_500(make_client: MakeClient, annotation: Any) -> None:
     one = item(float("nan"))
     wrong: Any = Line(1.5, one) if annotation is Line else one
     if annotation is ItemModel:
@@ -524,7 +524,7 @@ def test_defaults_that_msgspec_has_not_stored_are_sent(make_client: MakeClient) 
     assert answer == [{**sent[0], "owner": {"id": 1, "email": "a@example.org"}, "note": None}]
 
 
-def test_a_value_of_a_hook_is_sent_as_it_is(make_client: MakeClient) -> None:
+def test_a_value_returned_by_a_hook_is_sent_unchanged(make_client: MakeClient) -> None:
     """Its row of the table of encoders is that of the handler's annotation."""
 
     class Ahead(HttpMiddleware):
@@ -571,7 +571,7 @@ class Infinite(pydantic.BaseModel, ser_json_inf_nan="constants"):
         (Infinite(ratio=float("inf")), None),
     ],
 )
-def test_a_model_with_its_own_rules_is_written_by_them(
+def test_a_model_with_its_own_serializers_is_encoded_by_them(
     make_client: MakeClient, result: Any, text: str | None
 ) -> None:
     def show() -> Any:
@@ -613,7 +613,7 @@ def data_of(hint: Any) -> Any:
         (list[Any], [NOON.replace(tzinfo=UTC)], {}),
     ],
 )
-def test_a_field_is_written_as_without_its_annotation(hint: Any, value: Any, own: Any) -> None:
+def test_a_field_is_encoded_as_without_its_annotation(hint: Any, value: Any, own: Any) -> None:
     owner, dumps = data_of(hint), dumps_with(own)
     found = filter_of(owner)
     assert found is not None
@@ -629,7 +629,7 @@ def test_a_field_is_written_as_without_its_annotation(hint: Any, value: Any, own
         (ItemModel | None, [None, 5, OwnerModel(id=1)]),
     ],
 )
-def test_a_shape_that_is_not_strict_refuses_nothing(hint: Any, value: list[Any]) -> None:
+def test_a_non_strict_shape_refuses_nothing(hint: Any, value: list[Any]) -> None:
     assert not Shape(list[hint], is_strict=False).is_plain(value)
 
 
@@ -638,7 +638,7 @@ class Titled:
     name: str
 
 
-def test_text_that_msgspec_refuses_is_written_as_in_a_dict(make_client: MakeClient) -> None:
+def test_text_that_msgspec_refuses_is_encoded_as_in_a_dict(make_client: MakeClient) -> None:
     class Root(App):
         def typed(self) -> Titled:
             return Titled("\ud800")

@@ -13,7 +13,7 @@ from tests.asgi.calls import run
 pytestmark = pytest.mark.processes
 
 
-def test_a_pool_outlives_cancelled_subscriptions(redis_url: str) -> None:
+def test_a_redis_pool_survives_cancelled_subscriptions(redis_url: str) -> None:
     """The extra ``redis`` requires the first release of which that is true."""
 
     async def subscribe() -> bool:

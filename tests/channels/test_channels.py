@@ -14,16 +14,26 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from micropie import App, EventStream, SetupError, WebSocket, WebSocketMiddleware, run_in
+from micropie import (
+    App,
+    EventStream,
+    SetupError,
+    WebSocket,
+    WebSocketMiddleware,
+    event,
+    run_in,
+)
 from micropie._core.execution.loop import WAKERS, threadsafe_scheduler
-from micropie._core.http.json import CodecError
+from micropie._core.http.json import CodecError, dumps
+from micropie._core.streams.events import comment
 from micropie.channels import Channels, MessagesLost, RedisChannels, Subscription
+from micropie.channels import mailbox as mailbox_module
 from micropie.channels.mailbox import Mailbox, Published
 from micropie.testing import WebSocketClosed
 from tests.asgi.calls import ended_by_shutdown, run
 from tests.support.clients import MakeClient
 from tests.support.event_source import parsed
-from tests.support.waiting import until
+from tests.support.waiting import until, until_async
 from tests.wsgi.calls import begin
 
 VALUES: list[Any] = [None, True, 5, 2**70, 1.5, "é\n", [], {"a": [{"b": None}]}]
@@ -64,20 +74,20 @@ def test_messages_arrive_in_order_in_a_task(backend: str, channels: Channels) ->
             with anyio.move_on_after(0.02) as scope:
                 await messages.__anext__()
             assert scope.cancelled_caught
-            assert messages._mailbox._waiting == set()
+            assert messages._mailbox._waiting == []
             await channels.publish("room", "after")
             assert await messages.__anext__() == "after"  # a time-out loses nothing
 
     run(backend, check)
 
 
-def test_what_nobody_hears_is_no_error(channels: Channels) -> None:
+def test_publishing_without_subscribers_is_not_an_error(channels: Channels) -> None:
     channels.publish("room", "into the void")
     with channels.subscribe("room") as messages:
         assert messages.get(timeout=0.05) is None
 
 
-def test_several_channels_in_one_subscription(channels: Channels) -> None:
+def test_one_subscription_can_have_several_channels(channels: Channels) -> None:
     with channels.subscribe("a", "b", "a") as messages:
         for name in "abca":
             channels.publish(name, f"to {name}")
@@ -86,7 +96,7 @@ def test_several_channels_in_one_subscription(channels: Channels) -> None:
         assert messages.get(timeout=0.02) is None
 
 
-def test_every_subscriber_has_a_copy_of_its_own(channels: Channels) -> None:
+def test_every_subscriber_gets_its_own_copy(channels: Channels) -> None:
     sent = {"list": [1]}
     with channels.subscribe("room") as one, channels.subscribe("room") as two:
         channels.publish("room", sent)
@@ -97,12 +107,12 @@ def test_every_subscriber_has_a_copy_of_its_own(channels: Channels) -> None:
 
 
 @pytest.mark.parametrize("value", [object(), float("nan"), 1j])
-def test_what_is_no_json_is_refused_where_it_is_published(channels: Channels, value: Any) -> None:
+def test_publishing_a_value_without_json_raises_an_error(channels: Channels, value: Any) -> None:
     with pytest.raises(CodecError):
         channels.publish("room", value)
 
 
-def test_R57_what_can_be_published_can_be_read(channels: Channels) -> None:
+def test_R57_every_value_that_can_be_published_can_be_received(channels: Channels) -> None:
     """A client's document is put into another one: a reader must not be narrower than the writer,
     or one message would end the stream of everybody who listens.
     """
@@ -122,14 +132,14 @@ def test_R57_what_can_be_published_can_be_read(channels: Channels) -> None:
 
 
 @pytest.mark.parametrize("name", ["", None, 5, b"room"])
-def test_a_name_is_text(channels: Channels, name: Any) -> None:
+def test_a_channel_s_name_must_be_text(channels: Channels, name: Any) -> None:
     with pytest.raises(ValueError, match="name must be a str that is not empty"):
         channels.publish(name, 1)
     with pytest.raises(ValueError, match="name must be a str that is not empty"):
         channels.subscribe("room", name)
 
 
-def test_what_subscribe_does_not_take() -> None:
+def test_invalid_arguments_of_subscribe_are_refused() -> None:
     channels = Channels()
     with pytest.raises(ValueError, match="needs the name of at least one"):
         channels.subscribe()
@@ -140,7 +150,7 @@ def test_what_subscribe_does_not_take() -> None:
         channels.subscribe("room", when_full="wait")  # type: ignore[arg-type]
 
 
-def test_a_subscription_begins_with_with_and_once(channels: Channels) -> None:
+def test_a_subscription_starts_once_in_a_with_block(channels: Channels) -> None:
     messages = channels.subscribe("room")
     with pytest.raises(RuntimeError, match="use a subscription as a context manager"):
         next(messages)
@@ -149,7 +159,7 @@ def test_a_subscription_begins_with_with_and_once(channels: Channels) -> None:
     assert list(messages) == []
 
 
-def test_a_task_that_would_block_its_loop_is_told(backend: str, channels: Channels) -> None:
+def test_a_task_that_would_block_its_loop_gets_an_error(backend: str, channels: Channels) -> None:
     async def check() -> None:
         async with channels.subscribe("room") as messages:
             with pytest.raises(RuntimeError, match="async for"):
@@ -175,7 +185,7 @@ def test_R57_the_oldest_messages_are_dropped_and_counted(channels: Channels) -> 
         assert (slow.get(timeout=0.01), slow.dropped, fast.dropped) == (None, 7, 0)
 
 
-def test_R57_or_the_subscriber_is_told(channels: Channels) -> None:
+def test_R57_a_subscriber_that_is_too_slow_may_get_an_error(channels: Channels) -> None:
     with channels.subscribe("room", size=3, when_full="close") as slow:
         for number in range(10):
             channels.publish("room", number)
@@ -186,7 +196,7 @@ def test_R57_or_the_subscriber_is_told(channels: Channels) -> None:
         assert (slow.get(default="ended"), slow.dropped) == ("ended", 1)
 
 
-def test_R57_one_blocked_subscriber_delays_nobody(backend: str, channels: Channels) -> None:
+def test_R57_one_blocked_subscriber_delays_no_other(backend: str, channels: Channels) -> None:
     async def check() -> None:
         counts = [0] * 500
         blocked = channels.subscribe("room", size=2)
@@ -243,7 +253,7 @@ def test_a_thread_publishes_to_tasks(backend: str, channels: Channels) -> None:
     run(backend, check)
 
 
-def test_loops_and_threads_hear_each_other(channels: Channels) -> None:
+def test_event_loops_and_threads_exchange_messages(channels: Channels) -> None:
     """asyncio, trio and a thread pass a number on, each in a thread of its own."""
     ready = threading.Barrier(3)
     heard: list[str] = []
@@ -299,7 +309,9 @@ def subscriptions() -> list[Subscription]:
     return [one for one in gc.get_objects() if issubclass(type(one), Subscription)]
 
 
-def test_R61_cancellation_at_any_moment_leaves_nothing(backend: str, channels: Channels) -> None:
+def test_R61_cancellation_at_any_moment_leaves_no_subscription(
+    backend: str, channels: Channels
+) -> None:
     rng = random.Random(1)
     of_others = set(map(id, subscriptions()))
 
@@ -325,7 +337,7 @@ def test_R61_cancellation_at_any_moment_leaves_nothing(backend: str, channels: C
     assert not [one for one in subscriptions() if id(one) not in of_others]
 
 
-def test_R61_a_task_never_starves_the_others() -> None:
+def test_R61_a_subscribed_task_never_starves_others() -> None:
     channels = Channels()
 
     async def check() -> int:
@@ -352,7 +364,7 @@ def test_R61_a_task_never_starves_the_others() -> None:
     assert run("asyncio", check) >= 19
 
 
-def test_a_loop_that_has_ended_is_no_error_to_others(backend: str) -> None:
+def test_an_ended_event_loop_causes_no_error_elsewhere(backend: str) -> None:
     channels = Channels()
     kept: list[Any] = []
 
@@ -395,7 +407,7 @@ def test_tasks_that_share_a_subscription_each_take_messages(backend: str) -> Non
     run(backend, main)
 
 
-def test_a_wait_that_was_cancelled_loses_no_message(backend: str) -> None:
+def test_a_cancelled_wait_loses_no_message(backend: str) -> None:
     channels = Channels()
 
     async def main() -> None:
@@ -416,7 +428,7 @@ def test_a_wait_that_was_cancelled_loses_no_message(backend: str) -> None:
 
 
 @pytest.mark.processes
-def test_R70_a_forked_child_has_channels_of_its_own(channels: Channels) -> None:
+def test_R70_a_forked_child_has_its_own_channels(channels: Channels) -> None:
     with channels.subscribe("room") as messages:
         channels.publish("room", "before")
         assert messages.get() == "before"
@@ -443,11 +455,11 @@ def test_R70_a_forked_child_has_channels_of_its_own(channels: Channels) -> None:
         assert messages.get(timeout=30) == "after"
 
 
-def test_close_ends_subscriptions_and_what_comes_next_begins_anew(channels: Channels) -> None:
+def test_close_ends_subscriptions_and_new_ones_may_start(channels: Channels) -> None:
     ended = []
     with channels.subscribe("room") as messages:
         channels.publish("room", "last")
-        until(lambda: messages._mailbox._messages)
+        until(lambda: messages._mailbox.messages)
         thread = in_thread(lambda: ended.append(list(messages)))
         channels.close()
         thread.join(30)
@@ -457,7 +469,7 @@ def test_close_ends_subscriptions_and_what_comes_next_begins_anew(channels: Chan
         assert again.get(timeout=30) == "first"
 
 
-def test_subscriptions_are_listed_by_channel_and_closed_one_by_one(channels: Channels) -> None:
+def test_subscriptions_are_listed_by_channel_and_closed_individually(channels: Channels) -> None:
     assert channels.subscriptions() == {}
     with (
         channels.subscribe("room", "news", label="ann") as ann,
@@ -471,7 +483,7 @@ def test_subscriptions_are_listed_by_channel_and_closed_one_by_one(channels: Cha
         ]
         channels.publish("room", "last")
         assert bob.get(timeout=30) == "last"
-        until(lambda: ann._mailbox._messages)
+        until(lambda: ann._mailbox.messages)
         for _ in range(2):
             ann.close()
         assert (channels.subscriptions(), channels.counts()) == ({"room": [bob]}, (1, 1))
@@ -488,7 +500,7 @@ def test_a_subscription_that_is_closed_before_it_begins_has_no_messages(channels
         assert list(messages) == []
 
 
-def test_close_ends_what_a_task_hears(backend: str, channels: Channels) -> None:
+def test_close_ends_a_task_s_subscription(backend: str, channels: Channels) -> None:
     async def check() -> list[Any]:
         async with channels.subscribe("room") as messages, anyio.create_task_group() as tasks:
             await channels.publish("room", "last")
@@ -559,7 +571,7 @@ def has_subscriber(channels: Channels) -> bool:
 
 @pytest.mark.parametrize("path", STREAMS)
 @pytest.mark.parametrize("post", ["say", "say_sync"])
-def test_a_form_reaches_a_stream(
+def test_a_posted_form_reaches_an_event_stream(
     make_client: MakeClient, channels: Channels, post: str, path: str
 ) -> None:
     app = Chat(channels=channels)
@@ -576,8 +588,69 @@ def test_a_form_reaches_a_stream(
     until(lambda: not any(shutdown._functions for shutdown in app._micropie.shutdowns.values()))
 
 
+def test_a_message_is_encoded_once_for_all_streams(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[object] = []
+
+    def counted(value: object) -> bytes:
+        encoded.append(value)
+        return dumps(value)
+
+    monkeypatch.setattr(mailbox_module, "dumps", counted)
+    channels = Channels()
+
+    async def hear(stream: EventStream) -> list[bytes]:
+        body: Any = stream.body
+        return [await body.__anext__() for _ in range(1 + len(VALUES))]
+
+    async def check() -> None:
+        streams = [EventStream(channels.subscribe("room")) for _ in range(3)]
+        heard: list[list[bytes]] = []
+        async with anyio.create_task_group() as tasks:
+
+            async def one(stream: EventStream) -> None:
+                heard.append(await hear(stream))
+                await stream.body.close_items()
+
+            for stream in streams:
+                tasks.start_soon(one, stream)
+            await until_async(lambda: channels.counts() == (1, 3))
+            for value in VALUES:
+                await channels.publish("room", value)
+        expected = [b"" if value is None else bytes(event(value)) for value in VALUES]
+        assert heard == [[bytes(comment()), *expected]] * 3
+
+    run(backend, check)
+    # null too, although an event stream sends nothing for it
+    assert encoded == [value for value in VALUES if not isinstance(value, str)]
+
+
+def test_a_subscription_yields_json_texts(backend: str, channels: Channels) -> None:
+    async def check() -> None:
+        async with channels.subscribe("room") as messages:
+            for value in ["null", *VALUES]:
+                await channels.publish("room", value)
+            received = messages.texts()
+            texts = [await anext(received) for _ in range(1 + len(VALUES))]
+            messages.close()
+            assert [text async for text in received] == []
+        assert texts == [
+            "null",
+            *(
+                value if value is None or isinstance(value, str) else dumps(value).decode()
+                for value in VALUES
+            ),
+        ]
+        assert messages.channel == "room"
+
+    run(backend, check)
+
+
 @pytest.mark.parametrize("path", ["poll", "poll_async"])
-def test_a_long_poll(make_client: MakeClient, channels: Channels, path: str) -> None:
+def test_a_long_poll_receives_the_next_message(
+    make_client: MakeClient, channels: Channels, path: str
+) -> None:
     app = Chat(channels=channels)
     client = make_client(app)
     answers = []
@@ -591,7 +664,7 @@ def test_a_long_poll(make_client: MakeClient, channels: Channels, path: str) -> 
 
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
 @pytest.mark.parametrize("path", STREAMS)
-def test_a_form_under_wsgi_reaches_a_loop_of_the_same_process(
+def test_a_form_posted_under_wsgi_reaches_an_event_loop_of_the_same_process(
     connect: MakeClient, channels: Channels, world: str, path: str
 ) -> None:
     app = Chat(channels=channels)
@@ -623,7 +696,7 @@ class Room(Chat):
 
 
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
-def test_websockets_hear_each_other_and_a_form_under_wsgi(
+def test_websockets_get_messages_from_each_other_and_from_a_form_under_wsgi(
     connect: MakeClient, channels: Channels, world: str
 ) -> None:
     app = Room(channels=channels)
@@ -672,16 +745,14 @@ def test_a_websocket_ends_when_its_subscription_is_closed(
 
 
 @pytest.mark.parametrize("path", STREAMS)
-def test_R65_subscriptions_end_when_the_server_says_shutdown(
-    backend: str, channels: Channels, path: str
-) -> None:
+def test_R65_subscriptions_end_at_shutdown(backend: str, channels: Channels, path: str) -> None:
     app = Chat(channels=channels)
 
     assert run(backend, ended_by_shutdown, app, f"/{path}").is_complete
     until(lambda: channels._mailboxes == {})
 
 
-def test_R65_a_handler_that_waits_for_a_message_ends_with_the_process_under_wsgi(
+def test_R65_a_waiting_handler_ends_with_the_process_under_wsgi(
     channels: Channels,
 ) -> None:
     app = Chat(channels=channels)
@@ -694,7 +765,9 @@ def test_R65_a_handler_that_waits_for_a_message_ends_with_the_process_under_wsgi
     assert answers == [b"{}"]
 
 
-def test_subtrees_share_the_channels_unless_they_have_their_own(make_client: MakeClient) -> None:
+def test_inner_applications_share_the_channels_unless_they_have_their_own(
+    make_client: MakeClient,
+) -> None:
     class Inner(App):
         def say(self) -> str:
             self.channels.publish("room", type(self).__name__)
@@ -717,7 +790,7 @@ def test_subtrees_share_the_channels_unless_they_have_their_own(make_client: Mak
     assert Inner().channels is not root.channels
 
 
-def test_an_application_may_be_given_channels_later(make_client: MakeClient) -> None:
+def test_channels_may_be_assigned_later(make_client: MakeClient) -> None:
     app = Chat()
     client = make_client(app)
     assert client.get("/listeners").text == "0"
@@ -728,19 +801,19 @@ def test_an_application_may_be_given_channels_later(make_client: MakeClient) -> 
 
 
 @pytest.mark.parametrize("value", ["redis://localhost", Channels, object(), WebSocketMiddleware])
-def test_what_is_no_channels_is_refused(value: Any) -> None:
+def test_an_invalid_channels_setting_is_refused(value: Any) -> None:
     with pytest.raises(SetupError, match="channels takes"):
         App(channels=value)
 
 
-def test_no_handler_is_named_channels() -> None:
+def test_no_handler_may_be_named_channels() -> None:
     with pytest.raises(SetupError, match="App has an attribute of that name"):
 
         class Root(App):
             def channels(self) -> None: ...  # type: ignore[override]
 
 
-def test_who_takes_nothing_is_told_once_of_the_next_message() -> None:
+def test_a_waiting_callback_is_called_once_for_the_next_message() -> None:
     called: list[int] = []
     mailbox = Mailbox(2, "drop_oldest")
     message = Published("room", b"1")
@@ -753,7 +826,7 @@ def test_who_takes_nothing_is_told_once_of_the_next_message() -> None:
 
 
 @pytest.mark.parametrize("sent", ["text", 1.5, None, True, {"a": [1]}, [1]])
-def test_a_value_that_can_be_changed_is_each_subscriber_s_own(sent: Any) -> None:
+def test_each_subscriber_gets_its_own_mutable_value(sent: Any) -> None:
     channels = Channels()
     with channels.subscribe("room") as one, channels.subscribe("room") as other:
         channels.publish("room", sent)

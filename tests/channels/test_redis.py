@@ -53,9 +53,7 @@ def nowhere() -> str:
     return f"redis://127.0.0.1:{free_port()}/0"
 
 
-def test_nothing_is_started_before_it_is_needed(
-    redis_url: str, threads: Callable[[], list[str]]
-) -> None:
+def test_threads_start_on_first_use(redis_url: str, threads: Callable[[], list[str]]) -> None:
     channels = RedisChannels(redis_url)
     assert threads() == []
     channels.publish("room", 1)
@@ -67,7 +65,7 @@ def test_nothing_is_started_before_it_is_needed(
     channels.close()
 
 
-def test_a_thread_that_is_begun_by_the_close_ends_with_it(
+def test_a_thread_started_by_close_ends_with_it(
     redis_url: str, threads: Callable[[], list[str]]
 ) -> None:
     channels = RedisChannels(redis_url)
@@ -93,7 +91,7 @@ def test_a_process_has_two_connections(redis_url: str) -> None:
     client.close()
 
 
-def test_redis_hears_of_what_nobody_wants_any_more(redis_url: str) -> None:
+def test_redis_is_unsubscribed_from_unused_channels(redis_url: str) -> None:
     channels = RedisChannels(redis_url, prefix="unwanted:")
     client = redis.Redis.from_url(redis_url)
     for _ in range(20):
@@ -110,12 +108,12 @@ def test_redis_hears_of_what_nobody_wants_any_more(redis_url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["", "localhost", "http://localhost", None, 5])
-def test_a_url_that_is_none_is_refused_when_it_is_made(url: Any) -> None:
+def test_an_invalid_url_is_refused_immediately(url: Any) -> None:
     with pytest.raises(SetupError, match="RedisChannels takes a URL"):
         RedisChannels(url)
 
 
-def test_a_missing_client_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_missing_redis_client_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redisclient, "redis", None)
     with pytest.raises(SetupError, match=r"micropie-dual\[redis\]"):
         RedisChannels("redis://localhost")
@@ -125,7 +123,7 @@ def test_a_missing_client_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.processes
-def test_a_server_that_is_not_there_is_an_error_at_once(nowhere: str) -> None:
+def test_a_missing_server_raises_an_error_immediately(nowhere: str) -> None:
     channels = RedisChannels(nowhere)
     for _ in range(2):
         with pytest.raises(
@@ -139,7 +137,7 @@ def test_a_server_that_is_not_there_is_an_error_at_once(nowhere: str) -> None:
 
 
 @pytest.mark.processes
-def test_a_server_that_is_not_there_is_an_error_to_a_task(backend: str, nowhere: str) -> None:
+def test_a_missing_server_raises_an_error_in_a_task(backend: str, nowhere: str) -> None:
     channels = RedisChannels(nowhere)
 
     async def check() -> None:
@@ -154,7 +152,7 @@ def test_a_server_that_is_not_there_is_an_error_to_a_task(backend: str, nowhere:
 
 
 @pytest.mark.processes
-def test_a_server_that_hangs_is_waited_for_by_one_message(
+def test_only_one_message_waits_for_a_hanging_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
@@ -183,7 +181,7 @@ def test_a_server_that_hangs_is_waited_for_by_one_message(
 
 
 @pytest.mark.processes
-def test_a_server_that_does_not_answer_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_respond_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redischannels, "TIMEOUT", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         channels = RedisChannels(f"redis://127.0.0.1:{server.getsockname()[1]}/0")
@@ -225,7 +223,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.processes
 @pytest.mark.usefixtures("no_pause")
-def test_R57_an_outage_is_503_to_clients_and_two_lines_in_the_log(
+def test_R57_an_outage_gets_clients_a_503_and_two_log_lines(
     make_client: MakeClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     port = free_port()
@@ -253,14 +251,14 @@ def test_R57_an_outage_is_503_to_clients_and_two_lines_in_the_log(
     ]
 
 
-def test_what_is_out_of_reach_crosses_processes_as_it_is() -> None:
+def test_the_error_for_an_unavailable_server_can_be_pickled() -> None:
     error = pickle.loads(pickle.dumps(ChannelsUnreachable("no Redis")))
     assert (str(error), error.status, error.headers) == ("no Redis", 503, [("Retry-After", "5")])
     assert isinstance(error, ConnectionError)
 
 
 @pytest.mark.processes
-def test_a_failure_that_nobody_awaited_is_logged(
+def test_a_failure_that_nobody_awaits_is_logged(
     nowhere: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     channels = RedisChannels(nowhere)
@@ -274,7 +272,7 @@ def test_a_failure_that_nobody_awaited_is_logged(
     assert "a message to 'channel:room' was not published" in caplog.text
 
 
-def test_too_many_messages_that_wait_are_an_error(
+def test_too_many_waiting_messages_raise_an_error(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redischannels, "MOST_WAITING", 0)
@@ -286,7 +284,7 @@ def test_too_many_messages_that_wait_are_an_error(
     channels.close()
 
 
-def test_what_waits_when_the_publisher_is_closed_is_sent(
+def test_messages_waiting_when_the_publisher_closes_are_sent(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     channels = RedisChannels(redis_url)
@@ -312,7 +310,9 @@ def test_what_waits_when_the_publisher_is_closed_is_sent(
     channels.close()
 
 
-def test_who_waits_for_a_listener_that_cannot_be_told_is_told(redis_url: str, nowhere: str) -> None:
+def test_a_subscriber_waiting_for_an_unreachable_listener_gets_an_error(
+    redis_url: str, nowhere: str
+) -> None:
     channels = RedisChannels(redis_url)
     with channels.subscribe("a") as messages:
         channels.publish("a", 1)
@@ -326,7 +326,7 @@ def test_who_waits_for_a_listener_that_cannot_be_told_is_told(redis_url: str, no
     channels.close()
 
 
-def test_a_late_confirmation_is_none(redis_url: str) -> None:
+def test_a_late_confirmation_is_ignored(redis_url: str) -> None:
     channels = RedisChannels(redis_url)
     with channels.subscribe("a") as messages:
         listener = channels._listener
@@ -340,7 +340,7 @@ def test_a_late_confirmation_is_none(redis_url: str) -> None:
     channels.close()
 
 
-def test_what_redis_refuses_is_an_error_of_that_message_alone(redis_url: str) -> None:
+def test_a_message_refused_by_redis_fails_alone(redis_url: str) -> None:
     client = redis.Redis.from_url(redis_url)
     client.acl_setuser(
         "few", enabled=True, nopass=True, categories=["+@all"], channels=["mine:*", "micropie-*"]
@@ -401,7 +401,7 @@ def _has_gaps(messages: Subscription, count: int) -> bool:
     return messages.gaps == count
 
 
-def test_a_connection_that_is_cut_is_made_anew(redis_url: str) -> None:
+def test_a_broken_connection_is_opened_again(redis_url: str) -> None:
     channels = RedisChannels(redis_url, prefix="cut:")
     client = redis.Redis.from_url(redis_url)
     with channels.subscribe("room") as messages:
@@ -416,9 +416,7 @@ def test_a_connection_that_is_cut_is_made_anew(redis_url: str) -> None:
     client.close()
 
 
-def test_a_server_that_has_become_silent_is_lost(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_server_counts_as_lost(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redischannels, "SILENCE", 0.3)
     monkeypatch.setattr(redischannels, "ANSWER_WITHIN", 0.3)
     monkeypatch.setattr(redischannels, "_BETWEEN_LOOKS", 0.1)
@@ -438,7 +436,7 @@ def test_a_server_that_has_become_silent_is_lost(
     channels.close()
 
 
-def test_R57_a_connection_that_leads_nowhere_is_changed_as_soon_as_another_one_is_answered(
+def test_R57_a_dead_connection_is_replaced_once_another_one_works(
     redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Long before micropie gives up a server that does not respond."""
@@ -458,7 +456,7 @@ def test_R57_a_connection_that_leads_nowhere_is_changed_as_soon_as_another_one_i
     assert "RedisChannels lost its connection" in caplog.text
 
 
-def test_R57_a_message_that_can_not_be_read_is_left_out(
+def test_R57_an_unreadable_message_is_skipped(
     redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Another program's mistake ends nobody's stream."""
@@ -480,7 +478,7 @@ def test_R57_a_message_that_can_not_be_read_is_left_out(
 
 
 @pytest.mark.processes
-def test_without_subscribers_nobody_connects_again(tmp_path: Path) -> None:
+def test_without_subscribers_the_listener_does_not_reconnect(tmp_path: Path) -> None:
     with redis_server(tmp_path) as url:
         channels = RedisChannels(url)
         with channels.subscribe("room"):
@@ -515,7 +513,7 @@ channels.close()
 """
 
 
-def test_two_processes_hear_each_other(redis_url: str) -> None:
+def test_two_processes_exchange_messages(redis_url: str) -> None:
     channels = RedisChannels(redis_url, prefix="echo:")
     child = subprocess.Popen(
         [sys.executable, "-c", ECHO, redis_url],
@@ -536,7 +534,7 @@ def test_two_processes_hear_each_other(redis_url: str) -> None:
 # -- outcomes --------------------------------------------------------------------------------------
 
 
-def test_only_the_first_word_about_an_outcome_counts() -> None:
+def test_only_the_first_outcome_counts() -> None:
     outcome = Future("it")
     calls = []
     outcome.add_done_callback(lambda _: calls.append("done"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -25,7 +27,8 @@ def running_in(
     def command(*arguments: str) -> tuple[int, str, str]:
         forget_temporary_modules()
         monkeypatch.setattr(sys, "path", [path for path in sys.path if "pytest-of-" not in path])
-        status = micropie.cli.main.main([*arguments])
+        with patch.dict(os.environ):  # a command reads .env
+            status = micropie.cli.main.main([*arguments])
         printed = capsys.readouterr()
         return status, printed.out, printed.err
 

@@ -68,15 +68,13 @@ HEADS = {
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_R4_a_head_that_could_be_read_in_two_ways_is_refused(
-    server: _ThreadedServer, head: bytes
-) -> None:
+def test_R4_an_ambiguous_request_head_is_refused(server: _ThreadedServer, head: bytes) -> None:
     answered = answer(server, b"GET / HTTP/1.1\r\nHost: a\r\n" + head + b"\r\n")
     assert answered.partition(b" ")[2][:3] == HEADS[head]
     assert answered.count(b"HTTP/1.0 ") == 1
 
 
-def test_R5_a_name_with_an_underscore_is_dropped(server: _ThreadedServer) -> None:
+def test_R5_a_header_name_with_an_underscore_is_dropped(server: _ThreadedServer) -> None:
     head = b"X_Note: 1\r\nX-Note: 2\r\nX_Other: 3\r\n"
     answered = answer(server, b"GET / HTTP/1.1\r\nHost: a\r\n" + head + b"\r\n")
     assert b'{"headers":{"x-note":"2"' in answered
@@ -92,7 +90,7 @@ def test_a_body_follows_the_head(server: _ThreadedServer) -> None:
 @pytest.mark.parametrize(
     "start", [b"nonsense\r\n\r\n", b"GET / HTTP/x\r\n\r\n", b"GET / HTTP/2.0\r\n\r\n"]
 )
-def test_a_line_that_is_no_request_is_refused(server: _ThreadedServer, start: bytes) -> None:
+def test_a_line_that_is_not_a_request_is_refused(server: _ThreadedServer, start: bytes) -> None:
     assert b"200 OK" not in answer(server, start)
 
 
@@ -104,13 +102,13 @@ def test_http_0_9_is_refused(server: _ThreadedServer, head: bytes) -> None:
 @pytest.mark.parametrize(
     "start", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost:", b"GET / HTTP/1.1\r\nHost: a\r\n"]
 )
-def test_a_client_that_leaves_within_the_head_is_not_served(
+def test_a_client_that_disconnects_within_the_head_is_not_served(
     server: _ThreadedServer, start: bytes
 ) -> None:
     assert b"200 OK" not in answer(server, start)
 
 
-def test_a_silent_client_is_let_go(
+def test_a_silent_client_is_disconnected(
     server: _ThreadedServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(_Handler, "timeout", 0.01)

@@ -205,7 +205,7 @@ CALLS = [
 @pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize("app", ["app", "pooled"])
 @pytest.mark.parametrize(("words", "output"), CALLS, ids=[words for words, _ in CALLS])
-def test_a_command_has_arguments_resources_and_the_started_application(
+def test_a_command_gets_arguments_resources_and_the_started_application(
     app: str, words: str, output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--app", f"shop15:{app}", *words.split()]) == 0
@@ -262,7 +262,7 @@ FAILURES = [
 @pytest.mark.parametrize(
     ("words", "status", "error"), FAILURES, ids=[words for words, *_ in FAILURES]
 )
-def test_what_goes_wrong_is_one_sentence(
+def test_an_error_is_printed_in_one_sentence(
     words: str, status: int, error: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     try:
@@ -280,7 +280,7 @@ def test_what_goes_wrong_is_one_sentence(
 @pytest.mark.parametrize(
     ("name", "output"), [("bare", "seen\nclosed\nstopped\n"), ("breaks", "stopped\n")]
 )
-def test_an_exception_is_shown_from_the_commands_own_lines_on(
+def test_a_traceback_begins_at_the_command_s_own_lines(
     name: str, output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["-a", "shop15", name]) == 1
@@ -323,7 +323,7 @@ app = Shop(on_error=report)
         ("blog.refuses", 2, "", "micropie: There is no such text.\n"),
     ],
 )
-def test_on_error_is_told_of_a_command_that_fails(
+def test_on_error_gets_the_failure_of_a_command(
     words: str,
     status: int,
     told: str,
@@ -359,7 +359,7 @@ def test_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("shop")
-def test_a_command_that_can_not_be_called_is_a_finding(
+def test_check_reports_a_command_that_cannot_be_called(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["check", "shop15"]) == 1
@@ -379,7 +379,7 @@ def test_a_command_that_can_not_be_called_is_a_finding(
     assert given == "two commands are named a: rename one of the functions\n1 finding\n"
 
 
-def test_an_application_without_commands(
+def test_an_application_without_commands_suggests_how_to_add_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "app.py").write_text("from micropie import App\napp = App()\n")
@@ -406,7 +406,7 @@ def test_an_application_without_commands(
         ("xyzzy", "there are: run, routes, check, new, shell, completion. To run a command of an"),
     ],
 )
-def test_a_command_that_nobody_has(
+def test_an_unknown_command_is_reported(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -423,7 +423,7 @@ def test_a_command_that_nobody_has(
     assert capsys.readouterr().err.startswith(sentence)
 
 
-def test_two_commands_of_one_name(
+def test_two_commands_with_the_same_name_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = "from micropie import App\napp = App()\n@app.command\ndef a(): pass\n@app.command\ndef a_(): pass\n"
@@ -434,7 +434,7 @@ def test_two_commands_of_one_name(
     assert found == "micropie: two commands are named a: rename one of the functions\n"
 
 
-def test_a_command_is_no_url() -> None:
+def test_a_command_is_not_a_url() -> None:
     class Shop(App):
         @command
         def init_db(self) -> str:
@@ -491,7 +491,7 @@ def kitchen(oven: Oven, *, floor: int = 1):
 """
 
 
-def test_an_option_may_be_left_out_or_be_a_list(
+def test_an_option_may_be_optional_or_a_list(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "optional1.py").write_text(OPTIONAL)

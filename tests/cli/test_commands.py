@@ -91,7 +91,7 @@ app.static("/static", ".")
 EVERY = "GET,POST,PUT,PATCH,DELETE"
 
 
-def test_routes(command: Run, tmp_path: Path) -> None:
+def test_routes_lists_all_routes(command: Run, tmp_path: Path) -> None:
     (tmp_path / "site1.py").write_text(SITE)
     status, output, _ = command("routes", "site1:app")
     lines = [line.split() for line in output.splitlines()]
@@ -127,6 +127,40 @@ def test_routes(command: Run, tmp_path: Path) -> None:
     assert ["GET", "/static/<path:path>", "static(path:", "str)", "loop"] in lines
 
 
+OF_OTHERS = """
+from micropie import App
+
+
+class Root(App):
+    def rows(self):
+        yield "plum"
+
+    def migrated_routes(self):
+        return [("GET", "/old", old), ("*", "/older", Old())]
+
+
+def old(name="plum"): ...
+
+
+class Old:
+    def __call__(self): ...
+
+
+app = Root()
+"""
+
+
+def test_routes_lists_generators_and_handlers_of_mounted_frameworks(
+    command: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "half.py").write_text(OF_OTHERS)
+    _, output, _ = command("routes", "half:app")
+    lines = [" ".join(line.split()) for line in output.splitlines()]
+    assert f"{EVERY} /rows rows() thread half.py:6" in lines
+    assert "GET /old old(name='plum') thread half.py:13" in lines
+    assert "* /older Old() thread" in lines
+
+
 PROVIDED = """
 from micropie import App, Request
 
@@ -154,7 +188,7 @@ def pages(session: Session, page: int = 1):
 """
 
 
-def test_routes_show_what_is_provided(command: Run, tmp_path: Path) -> None:
+def test_routes_lists_provided_parameters(command: Run, tmp_path: Path) -> None:
     (tmp_path / "site9.py").write_text(PROVIDED)
     _, output, _ = command("routes", "site9:app", "--json")
     (show,) = json.loads(output)
@@ -165,7 +199,7 @@ def test_routes_show_what_is_provided(command: Run, tmp_path: Path) -> None:
     assert "  show(number: int, session: Session, paging: Paging | None = None)  thread" in output
 
 
-def test_routes_show_the_types_of_what_a_partial_calls(command: Run, tmp_path: Path) -> None:
+def test_routes_lists_the_types_of_a_partial_s_parameters(command: Run, tmp_path: Path) -> None:
     source = (
         "from __future__ import annotations\nfrom functools import partial\n"
         "from micropie import App\n\n\nclass Pie: pass\n\n\n"
@@ -178,11 +212,11 @@ def test_routes_show_the_types_of_what_a_partial_calls(command: Run, tmp_path: P
     assert "  pies(number: int | None = None)  thread" in output
 
 
-def test_a_function_without_python_code_has_no_place() -> None:
+def test_a_function_without_python_source_is_listed_without_a_line() -> None:
     assert place_of(len) == ""
 
 
-def test_routes_as_json(command: Run, tmp_path: Path) -> None:
+def test_routes_can_print_json(command: Run, tmp_path: Path) -> None:
     (tmp_path / "site2.py").write_text(SITE)
     status, output, _ = command("routes", "site2:app", "--json")
     (pie,) = [route for route in json.loads(output) if route["name"] == "pie"]
@@ -263,7 +297,7 @@ app.get("/made")(made["page"])
 """
 
 
-def test_check_finds_mistakes(command: Run, tmp_path: Path) -> None:
+def test_check_finds_errors(command: Run, tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text(BAD)
     status, output, _ = command("check", "bad:app")
     assert status == 1
@@ -343,7 +377,7 @@ app.get("/function")(lambda name: name)
 """
 
 
-def test_check_notes_what_clients_share(command: Run, tmp_path: Path) -> None:
+def test_check_reports_data_shared_by_clients(command: Run, tmp_path: Path) -> None:
     (tmp_path / "shared.py").write_text(SHARED)
     found = command("check", "shared:app")[1]
     notes = [line for line in found.splitlines() if "all clients" in line]
@@ -387,7 +421,7 @@ for name in "abcd":
         ("closed", ""),
     ],
 )
-def test_routes_and_check_say_what_changes_by_name(
+def test_routes_and_check_report_data_changing_handlers_without_a_decorator(
     command: Run, tmp_path: Path, name: str, words: str
 ) -> None:
     (tmp_path / "named.py").write_text(BY_NAME)
@@ -400,7 +434,7 @@ def test_routes_and_check_say_what_changes_by_name(
     assert ("also accept" in routes, "also accept" in checked) == (words != "", words != "")
 
 
-def test_check_notes_handlers_that_replace_methods_of_app(command: Run, tmp_path: Path) -> None:
+def test_check_reports_handlers_that_replace_methods_of_app(command: Run, tmp_path: Path) -> None:
     source = """
 from micropie import App, get
 class Root(App):
@@ -425,7 +459,7 @@ Root.health = health
     ]
 
 
-def test_check_finds_a_class_in_the_place_of_an_application(command: Run, tmp_path: Path) -> None:
+def test_check_reports_a_class_used_as_an_application(command: Run, tmp_path: Path) -> None:
     source = """
 from micropie import App
 
@@ -465,7 +499,7 @@ app.middlewares += [OldPages(), RateLimit(10, per=60, exempt=exempt)]
 """
 
 
-def test_check_notes_a_path_in_a_hook_whose_handler_answers_below_it(
+def test_check_reports_a_hook_s_path_whose_handler_also_handles_subpaths(
     command: Run, tmp_path: Path
 ) -> None:
     (tmp_path / "paths.py").write_text(PATHS)
@@ -517,7 +551,7 @@ SESSIONS = (
         ("shop.service", "ExecStart=gunicorn app:app -w 1\n", ""),
     ],
 )
-def test_check_finds_what_several_workers_do_not_share(
+def test_check_reports_data_that_workers_do_not_share(
     command: Run,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -571,7 +605,7 @@ PROGRAM = 'pass http="h11"'
     ],
 )
 @pytest.mark.parametrize("is_installed", [True, False])
-def test_check_notes_a_server_that_takes_trailers_for_headers(
+def test_check_reports_a_server_that_reads_trailers_as_headers(
     command: Run,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -594,7 +628,7 @@ def test_check_notes_a_server_that_takes_trailers_for_headers(
     assert notes == ([expected] if advice and is_installed else [])
 
 
-def test_check_finds_variables_that_no_setting_reads(
+def test_check_reports_variables_that_no_setting_reads(
     command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("micropie.config._read", {})
@@ -610,7 +644,7 @@ def test_check_finds_variables_that_no_setting_reads(
     )
 
 
-def test_check_finds_an_application_with_two_names(command: Run, tmp_path: Path) -> None:
+def test_check_reports_an_application_with_two_names(command: Run, tmp_path: Path) -> None:
     source = """
 from micropie import App
 
@@ -632,7 +666,7 @@ app.shop.outer = app.shop.above = app
     assert command("check", "names2") == (1, found, "")
 
 
-def test_check_names_a_mistake_of_set_up(command: Run, tmp_path: Path) -> None:
+def test_check_reports_setup_errors(command: Run, tmp_path: Path) -> None:
     source = "from micropie import App, get\n\napp = App()\n\n@app.get('/<a>/<b>')\ndef pie(a): return a\n"
     (tmp_path / "wrong.py").write_text(source)
     status, output, _ = command("check", "wrong:app")
@@ -642,7 +676,7 @@ def test_check_names_a_mistake_of_set_up(command: Run, tmp_path: Path) -> None:
     assert output.endswith(f"has no parameter 'b'{more}\n1 finding\n")
 
 
-def test_check_names_what_is_not_installed(
+def test_check_reports_missing_packages(
     command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "site3.py").write_text(BAD)
@@ -657,6 +691,63 @@ def test_check_names_what_is_not_installed(
         in output
     )
     assert 'templates need Jinja2: pip install "micropie-dual[standard]"' in output
+
+
+LOST_NAMES = """
+from micropie import App, get
+
+class Base(App):
+    def old(self): return self.render("pei.html")
+    async def rows(self): return await self.render_async(self.url_for("missing"))
+
+class Shop(Base):
+    @get("/<number:int>")
+    def pie(self, number): return self.url_for("index", 1), self.url_for("shelf")
+    def index(self): return self.render("pie.html"), self.render("package.html")
+
+class Root(App):
+    shop = Shop()
+    def index(self): return self.url_for("shop.pie"), self.render(self.name), self.name.url_for("x")
+
+app = Root(templates=["templates", "package:lost_package"])
+"""
+LOST_TEMPLATE = """{% extends "layuot.html" %}{# {% include "old.html" %}
+#}{%- include 'pei.html' %} {% include "perhaps.html" ignore missing %}
+{{ url_for('shop.pie', number=1) }} {{ url_for("pie", number=1) }} {{ other.url_for("x") }}
+{{ url_for("shop.shelf") }} {{ url_for(name) }}
+"""
+
+
+def test_check_reports_missing_templates_and_routes(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "lost_names.py").write_text(LOST_NAMES)
+    for folder, name, text in [
+        ("templates", "pie.html", LOST_TEMPLATE),
+        ("templates", "layout.html", ""),
+        ("lost_package/templates", "package.html", ""),
+    ]:
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / name).write_text(text)
+    (tmp_path / "lost_package" / "__init__.py").touch()
+    status, output, _ = command("check", "lost_names")
+    code = [line for line in output.splitlines() if line.startswith("lost_names.py")]
+    assert status == 1
+    assert code[:1] + [line.partition(", but")[0] for line in code[1:]] == [
+        "lost_names.py:10: there is no route named 'shelf', but there are: index, old, pie, rows",
+        "lost_names.py:5: there is no template 'pei.html': write 'pie.html'",
+        "lost_names.py:6: there is no route named 'missing'",
+    ]
+    notes = [line for line in output.splitlines() if "templates/" in line]
+    assert [line.partition(", but")[0] for line in notes] == [
+        "note: templates/pie.html:1: there is no template 'layuot.html': write 'layout.html'",
+        "note: templates/pie.html:2: there is no template 'pei.html': write 'pie.html'",
+        "note: templates/pie.html:4: there is no route named 'shop.shelf'",
+    ]
+
+
+def test_check_takes_templates_from_elsewhere(command: Run, tmp_path: Path) -> None:
+    source = LOST_NAMES.replace("app = Root(", "app = Root(template_setup=print, ")
+    (tmp_path / "lost_names2.py").write_text(source.replace("lost_package", "json"))
+    assert "template" not in command("check", "lost_names2")[1]
 
 
 @pytest.mark.processes
@@ -705,11 +796,57 @@ def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path, ki
         assert "is the name of the framework" in command("new", name)[2]
 
 
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("kind", "module", "name"), [("", "app", "pies"), ("--package", "pies.app", "big_companies")]
+)
+def test_a_new_resource_passes_its_tests(
+    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, module: str, name: str
+) -> None:
+    """As soon as the two lines that are printed have been written."""
+    assert command("new", "pies", *kind.split())[0] == 0
+    monkeypatch.chdir(tmp_path / "pies")
+    status, output, _ = command("new", "resource", name)
+    assert status == 0
+    imported, attribute = (line.strip() for line in output.splitlines() if line.startswith("    "))
+    file = Path(f"{module.replace('.', '/')}.py")
+    assert f"write into {file}:" in output
+    text = file.read_text().replace("import os\n", f"import os\n{imported}\n")
+    text = text.replace("import Path\n", f"import Path\n{imported}\n")
+    file.write_text(text.replace("    def index", f"    {attribute}\n\n    def index"))
+    options = ["-q", "-p", "no:cacheprovider", *WITHOUT_PLUGINS]
+    environ = unmeasured(PYTHONPATH=str(ROOT))
+    tested = ended(sys.executable, "-m", "pytest", *options, folder=Path(), environ=environ)
+    assert tested.returncode == 0, tested.stdout
+    checked = run_micropie(Path(), "check", environ={"DEBUG": "0"})
+    assert checked.stdout == "0 findings\n"
+    routes = run_micropie(Path(), "routes").stdout
+    assert f"/{name}/api/<number:int>" in routes
+    assert "already exists" in command("new", "resource", name)[2]
+
+
+def test_a_resource_is_refused_where_it_can_t_be_added(
+    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "run this command in the folder" in command("new", "resource", "pies")[2]
+    assert command("new", "pies", "--api")[0] == 0
+    monkeypatch.chdir(tmp_path / "pies")
+    assert "run this command in the folder" in command("new", "resource", "pies")[2]
+    for name in ("Pies", "my-pies", "../pies", "class"):
+        assert "can't be the name of a resource" in command("new", "resource", name)[2]
+    assert "is the name of a Python module" in command("new", "resource", "types")[2]
+    assert "`micropie new resource pies`" in command("new", "shop", "pies")[2]
+    (tmp_path / "pies" / "templates").mkdir()
+    (tmp_path / "pies" / "templates" / "layout.html").touch()
+    assert command("new", "resource", "stock")[0] == 0
+    assert "class StockItem(" in Path("stock.py").read_text()
+
+
 @pytest.mark.parametrize(
     ("line", "status"),
     [("SHOP_DEBUG=1", 0), ("DEBUG=0", 1), ("DEBUG=off", 1), ("DEBUG", 1), ("DEBUGGER=1", 1)],
 )
-def test_debug_by_the_file_of_this_machine_is_a_note(
+def test_debug_set_in_this_machine_s_file_is_only_a_note(
     command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, status: int
 ) -> None:
     monkeypatch.setenv(line.partition("=")[0], "")
@@ -721,7 +858,7 @@ def test_debug_by_the_file_of_this_machine_is_a_note(
     assert output.startswith("App: debug is on" if status else "note: debug is on because of .env")
 
 
-def test_a_row_of_the_routes_is_a_line_of_the_terminal(
+def test_a_row_of_routes_fits_a_line_of_the_terminal(
     command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parameters = ", ".join(f"parameter_{number}: int" for number in range(9))
@@ -745,7 +882,7 @@ def test_a_row_of_the_routes_is_a_line_of_the_terminal(
     assert len(command("routes", "shop")[1].splitlines()[1]) == 116  # to a file
 
 
-def test_a_new_project_where_none_can_be_made(command: Run, tmp_path: Path) -> None:
+def test_a_new_project_is_refused_where_it_cannot_be_created(command: Run, tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("kept")
     (tmp_path / "link").symlink_to("nowhere/else")
     for name in ("kept", "kept/inside", "link"):
@@ -756,7 +893,7 @@ def test_a_new_project_where_none_can_be_made(command: Run, tmp_path: Path) -> N
 
 
 @pytest.mark.processes
-def test_shell(tmp_path: Path) -> None:
+def test_the_shell_runs_code_with_the_application(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(
         "from micropie import App\nfrom micropie.middleware import SecurityDefaults\n\n"
         "app = App(security=SecurityDefaults('localhost'))\n\n@app.get('/')\ndef pie(): return 'pie'\n"
@@ -777,7 +914,7 @@ def test_shell(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ipython", [True, False])
 @pytest.mark.parametrize("httpx", [True, False])
-def test_what_the_shell_has(
+def test_the_shell_has_the_application_and_a_client(
     command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ipython: bool, httpx: bool
 ) -> None:
     (tmp_path / "app4.py").write_text("from micropie import App\n\napp = App()\n")
@@ -863,7 +1000,7 @@ def make_app():
     ],
     ids=["app", "resource", "error", "unknown"],
 )
-def test_the_shell_waits_where_the_application_runs(
+def test_the_shell_awaits_on_the_application_s_loop(
     command: Run, typed: list[str], lines: list[str], output: str, error: str
 ) -> None:
     typed += lines
@@ -993,7 +1130,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize(("name", "source", "sentence"), NAMES)
-def test_how_an_application_is_named(
+def test_an_application_is_found_by_its_name(
     command: Run, tmp_path: Path, name: str, source: str, sentence: str
 ) -> None:
     (tmp_path / "app5.py").write_text(source)
@@ -1007,7 +1144,7 @@ def test_how_an_application_is_named(
     assert error.endswith(advice) == ("PIES_9" in source)
 
 
-def test_a_factory_that_is_named_as_one(
+def test_a_factory_can_be_named(
     command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = "from micropie import App\nclass Root(App): pass\ndef needs(config): return App()\napp = App()\n"
@@ -1030,7 +1167,7 @@ def test_a_factory_that_is_named_as_one(
     )
 
 
-def test_a_file_with_the_frameworks_own_name(command: Run, tmp_path: Path) -> None:
+def test_a_file_named_micropie_is_refused(command: Run, tmp_path: Path) -> None:
     (tmp_path / "micropie.py").write_text("from micropie import App\napp = App()\n")
     for target in ("micropie.py", "micropie:app", "micropie"):
         status, _, said = command("check", target)
@@ -1038,7 +1175,7 @@ def test_a_file_with_the_frameworks_own_name(command: Run, tmp_path: Path) -> No
         assert (status, said) == (2, f"micropie: {sentence}\n")
 
 
-def test_a_module_of_a_package(command: Run, tmp_path: Path) -> None:
+def test_an_application_can_be_in_a_module_of_a_package(command: Run, tmp_path: Path) -> None:
     (tmp_path / "shop10").mkdir()
     (tmp_path / "shop10" / "__init__.py").touch()
     (tmp_path / "shop10" / "pies.py").write_text("from micropie import App\nPies = App")
@@ -1062,9 +1199,7 @@ app = Root()
 """
 
 
-def test_a_mistake_of_set_up_is_shown_with_the_authors_lines_alone(
-    command: Run, tmp_path: Path
-) -> None:
+def test_a_setup_error_is_shown_with_the_author_s_lines_alone(command: Run, tmp_path: Path) -> None:
     (tmp_path / "app8.py").write_text(WRONG)
     status, _, error = command("routes", "app8")
     assert status == 2
@@ -1077,21 +1212,23 @@ def test_a_mistake_of_set_up_is_shown_with_the_authors_lines_alone(
     ]
 
 
-def test_a_setting_that_resembles_none_is_answered_by_all(command: Run, tmp_path: Path) -> None:
+def test_an_unknown_setting_without_a_similar_name_lists_all_settings(
+    command: Run, tmp_path: Path
+) -> None:
     (tmp_path / "app9.py").write_text(WRONG.replace("debgu", "xyzzy"))
     found = command("routes", "app9")[2]
     assert "App has no setting 'xyzzy'; it has: max_body_size, max_data_size, " in found
 
 
 @pytest.mark.parametrize("content", [b"A=\xff", b"A=a\0b", b"A\0=b"])
-def test_a_dotenv_file_that_can_not_be_read(command: Run, tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_dotenv_file_is_reported(command: Run, tmp_path: Path, content: bytes) -> None:
     (tmp_path / ".env").write_bytes(content)
     code, _, errors = command("routes")
     assert (code, errors.count("\n")) == (2, 1)
     assert errors.startswith("micropie: .env can't be read: ")
 
 
-def test_a_variable_that_is_no_number(
+def test_a_variable_that_is_not_a_number_is_reported(
     command: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MICROPIE_PORT", "http")
@@ -1116,7 +1253,7 @@ def test_a_variable_that_is_no_number(
         ),
     ],
 )
-def test_an_unknown_option_shows_the_usage_of_its_command(
+def test_an_unknown_option_shows_its_command_s_usage(
     command: Run, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
@@ -1126,7 +1263,7 @@ def test_an_unknown_option_shows_the_usage_of_its_command(
     assert error.endswith(f"{sentence}\n")
 
 
-def test_a_variable_that_is_neither_yes_nor_no(
+def test_a_variable_that_is_not_a_boolean_is_reported(
     command: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MICROPIE_WSGI", "uwsgi")
@@ -1136,7 +1273,7 @@ def test_a_variable_that_is_neither_yes_nor_no(
     assert command("run", "nowhere") == (2, "", told)
 
 
-def test_a_variable_that_is_almost_an_option(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelt_variable_is_reported(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MICROPIE_WORKER", "4")
     monkeypatch.setenv("MICROPIE_SALT", "of the application")
     monkeypatch.setenv("MICROPIE_CHILD_PORT", "8000")
@@ -1162,7 +1299,7 @@ def test_a_dotenv_file_needs_its_package(
     assert command("check") == (0, "0 findings\n", "")
 
 
-def test_a_reader_that_has_enough(
+def test_closing_the_output_early_is_not_an_error(
     command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(arguments: object) -> int:
@@ -1179,7 +1316,7 @@ def test_a_reader_that_has_enough(
 
 
 @pytest.mark.processes
-def test_importing_micropie_imports_none_of_it() -> None:
+def test_importing_micropie_does_not_import_the_command_line() -> None:
     code = "import micropie, sys; print([name for name in sys.modules if name.startswith(('micropie.cli', 'micropie.cli.serving'))])"
     done = ended(sys.executable, "-c", code, environ=environment(), check=True)
     assert done.stdout == "[]\n"

@@ -57,7 +57,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 @pytest.mark.usefixtures("project")
-def test_words(line: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_completion_prints_matching_words(
+    line: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["completion", "--line", line]) == 0
     assert capsys.readouterr().out.split() == words
 
@@ -72,7 +74,7 @@ SHELLS = {
 
 @pytest.mark.processes
 @pytest.mark.parametrize("shell", SHELLS)
-def test_a_shell_completes_by_its_script(shell: str, project: Path) -> None:
+def test_a_shell_completes_with_its_script(shell: str, project: Path) -> None:
     if shutil.which(shell) is None:
         missing_program(shell)
     script = micropie(project, "completion", shell).stdout

@@ -37,7 +37,7 @@ class Struct(msgspec.Struct, kw_only=True):
     ports: tuple[int, ...]
 
 
-def test_each_field_is_a_variable_of_its_type() -> None:
+def test_each_field_is_read_from_a_variable_and_converted() -> None:
     environment = {
         "SHOP_DATABASE": "shop.db",
         "SHOP_DEBUG": "yes",
@@ -52,7 +52,7 @@ def test_each_field_is_a_variable_of_its_type() -> None:
     assert config.read(Struct, environment={"PORTS": "80,443"}) == Struct(ports=(80, 443))
 
 
-def test_all_that_is_wrong_is_named_without_its_value() -> None:
+def test_all_invalid_variables_are_reported_without_their_values() -> None:
     with pytest.raises(SetupError) as caught:
         config.read(
             Settings,
@@ -92,12 +92,12 @@ class Unfit:
         (Unfit, "Unfit.place: it is annotated with"),
     ],
 )
-def test_what_settings_can_not_be_made_of(kind: Any, sentence: str) -> None:
+def test_an_unsuitable_settings_class_is_refused(kind: Any, sentence: str) -> None:
     with pytest.raises(SetupError, match=sentence):
         config.read(kind)
 
 
-def test_the_environment_comes_before_a_file(
+def test_environment_variables_take_precedence_over_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -122,7 +122,7 @@ def test_the_environment_comes_before_a_file(
         ("SHOP", "SHOP_ENV", ""),
     ],
 )
-def test_a_prefix_that_lacks_its_line_is_told(prefix: str, variable: str, told: str) -> None:
+def test_a_prefix_without_its_underscore_is_reported(prefix: str, variable: str, told: str) -> None:
     environment = {variable: "plum", f"{prefix}PORTS": "1"}
     try:
         config.read(Struct, prefix=prefix, environment=environment)

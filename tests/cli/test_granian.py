@@ -97,7 +97,7 @@ def run_command(interface: str) -> None:
 @pytest.mark.processes
 @pytest.mark.parametrize("interface", ["asgi", "wsgi"])
 @pytest.mark.parametrize("start", [run, run_command])
-def test_no_signal_has_granian_set_its_event_in_the_thread_that_waits(
+def test_without_a_signal_granian_s_event_is_set_by_the_waiting_thread(
     start: Callable[[str], None], interface: str, servers: list[Any]
 ) -> None:
     with pytest.raises(NoWorkersError):
@@ -135,7 +135,7 @@ def test_no_test_starts_plain_granian() -> None:
     assert all(kind.command.split()[0] != "granian" for kind in KINDS.values())
 
 
-def test_a_signal_ends_a_worker_that_has_no_handlers_of_its_own_yet(
+def test_a_signal_ends_a_worker_that_has_not_set_its_handlers_yet(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A forked worker inherits its server's handlers, and has them while it imports."""

@@ -47,12 +47,12 @@ def missing(monkeypatch: pytest.MonkeyPatch) -> None:
         "run --stand-in cherrypy shop.py",
     ],
 )
-def test_a_command_that_needs_the_package_asks_for_it(command: Run, words: str) -> None:
+def test_a_command_that_needs_micropie_compat_asks_for_it(command: Run, words: str) -> None:
     assert command(*words.split()) == (2, "", f"micropie: {ADVICE}\n")
 
 
 @pytest.mark.usefixtures("missing")
-def test_other_commands_need_no_package(command: Run, tmp_path: Path) -> None:
+def test_other_commands_do_not_need_micropie_compat(command: Run, tmp_path: Path) -> None:
     (tmp_path / "pies.py").write_text("from micropie import App\n\napp = App()\n")
     assert command("check", "pies") == (0, "0 findings\n", "")
     assert not runs_programs(__file__)
@@ -60,7 +60,7 @@ def test_other_commands_need_no_package(command: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["nowhere", f"{PACKAGE}.nowhere"])
 @pytest.mark.parametrize("words", ["check --from bottle shop.py", "run --stand-in bottle shop:app"])
-def test_a_package_that_can_t_be_imported_is_not_missing(
+def test_a_package_that_fails_to_import_is_not_reported_as_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, name: str
 ) -> None:
     (tmp_path / "shop.py").write_text(PROGRAM)

@@ -15,7 +15,7 @@ import pytest
 from micropie.cli.pyinstaller import hook_directories
 
 
-def test_all_modules_and_installed_servers_are_in_the_program(
+def test_a_frozen_program_includes_all_modules_and_installed_servers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hooks = ModuleType("PyInstaller.utils.hooks")

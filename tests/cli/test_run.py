@@ -117,7 +117,7 @@ ELSEWHERE = [
 
 @pytest.mark.processes
 @pytest.mark.parametrize("options", [*ELSEWHERE, ["--reload"]], ids=" ".join)
-def test_a_socket_that_a_supervisor_has_opened(project: Path, options: list[str]) -> None:
+def test_a_socket_opened_by_a_supervisor_is_used(project: Path, options: list[str]) -> None:
     with serving_command(project, "-c", LISTEN, *options) as server:
         assert server.get().endswith(" one")
         until(lambda: "app:app: fd://3  (" in server.output)
@@ -131,7 +131,7 @@ def test_a_socket_that_a_supervisor_has_opened(project: Path, options: list[str]
     [*ELSEWHERE, ["--server", "granian"], ["--wsgi", "--server", "granian"]],
     ids=" ".join,
 )
-def test_a_unix_socket(project: Path, options: list[str]) -> None:
+def test_run_listens_on_a_unix_socket(project: Path, options: list[str]) -> None:
     path = project / "shop.sock"
     with socket.socket(socket.AF_UNIX) as ended:
         ended.bind(str(path))  # of a server that was killed
@@ -168,7 +168,7 @@ def over_unix_socket(path: Path) -> str:
 
 
 @pytest.mark.processes
-def test_places_where_nothing_can_listen(
+def test_an_unusable_address_is_reported(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.socket() as silent:
@@ -184,7 +184,7 @@ def test_places_where_nothing_can_listen(
 
 
 @pytest.mark.processes
-def test_variables_of_hosting_platforms(
+def test_variables_of_hosting_platforms_are_used(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     port = free_port()
@@ -220,7 +220,7 @@ def test_variables_of_hosting_platforms(
 # whose own process imports it; that looks for a name
 @pytest.mark.processes
 @pytest.mark.parametrize("server", ["hypercorn", "daphne"])
-def test_what_a_factory_makes_is_served(project: Path, server: str) -> None:
+def test_an_application_made_by_a_factory_is_served(project: Path, server: str) -> None:
     source = APP.format(word="made").replace(
         "app = Root()", "class made:\n    def app(): return Root()"
     )
@@ -244,7 +244,7 @@ def test_settings_come_from_the_environment_and_a_file(project: Path) -> None:
 
 
 @pytest.mark.processes
-def test_reload_starts_anew_when_a_file_has_changed(project: Path) -> None:
+def test_reload_restarts_when_a_file_has_changed(project: Path) -> None:
     (project / "app.py").write_text(APP.format(word="one").replace("Root()", "Root(debug=True)"))
     command = ["-m", "micropie", "run", "--reload", "--port", "0"]
     with serving_command(project, *command, MICROPIE_DEBUG_KEY="") as server:
@@ -295,7 +295,9 @@ if __name__ == "__main__":
         (["app.py"], ""),
     ],
 )
-def test_R15_a_trailer_is_no_header(tmp_path: Path, command: list[str], trusting: str) -> None:
+def test_R15_a_trailer_is_not_read_as_a_header(
+    tmp_path: Path, command: list[str], trusting: str
+) -> None:
     port = free_port()
     script = TRUSTED.format(trusting=trusting, shown="headers.get('x-note')")
     script = script.replace("PORT", str(port))
@@ -324,7 +326,7 @@ FORGED = {"X-Forwarded-For": "192.0.2.1, 192.0.2.2", "X-Forwarded-Proto": "https
         ('ProxyHeaders(trusted=["127.0.0.1"], forwarded=True)', "127.0.0.1 http"),
     ],
 )
-def test_R15_no_server_applies_the_headers_of_proxies_itself(
+def test_R15_no_server_applies_proxy_headers_itself(
     tmp_path: Path, options: list[str], trusting: str, client: str
 ) -> None:
     (tmp_path / "app.py").write_text(TRUSTED.format(trusting=trusting, shown="scheme"))
@@ -340,7 +342,7 @@ def test_R15_no_server_applies_the_headers_of_proxies_itself(
 
 
 @pytest.mark.processes
-def test_reload_gives_the_advice_of_development(project: Path) -> None:
+def test_reload_prints_development_hints(project: Path) -> None:
     text = APP.format(word="one").replace(
         "class Root(App):", "class Root(App):\n    guards = ['a']"
     )
@@ -355,7 +357,7 @@ def test_reload_gives_the_advice_of_development(project: Path) -> None:
 
 
 @pytest.mark.processes
-def test_https(project: Path) -> None:
+def test_run_serves_https(project: Path) -> None:
     (project / "app.py").write_text(APP.format(word="one {self.request.scheme}"))
     make_certificate(project)
     options = ["--ssl-certfile", "cert.pem", "--ssl-keyfile", "key.pem", "--port", str(free_port())]
@@ -381,7 +383,7 @@ def test_https(project: Path) -> None:
 @pytest.mark.parametrize(
     "options", ["", ", reload=True", ', server="waitress"', ", workers=2", ', server="hypercorn"']
 )
-def test_a_script_serves_itself(tmp_path: Path, options: str) -> None:
+def test_a_script_can_serve_itself(tmp_path: Path, options: str) -> None:
     script = SCRIPT.format(word="script").replace("port=PORT", f"port={free_port()}{options}")
     (tmp_path / "shop1.py").write_text(script)
     with serving_command(tmp_path, "shop1.py") as server:
@@ -405,7 +407,7 @@ def test_an_application_without_a_name_is_served_in_this_process(tmp_path: Path,
 
 
 @pytest.mark.processes
-def test_a_module_that_is_run_has_its_full_name(tmp_path: Path) -> None:
+def test_a_module_run_with_python_m_has_its_full_name(tmp_path: Path) -> None:
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "site.py").write_text(
         SCRIPT.format(word="module").replace("port=PORT", f"port={free_port()}")
@@ -417,7 +419,7 @@ def test_a_module_that_is_run_has_its_full_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-def test_run_without_a_guard_does_nothing_in_the_process_that_serves(tmp_path: Path) -> None:
+def test_run_without_a_main_guard_does_nothing_in_the_serving_process(tmp_path: Path) -> None:
     script = APP.format(word="unguarded") + f'\napp.run(port={free_port()}, server="granian")\n'
     (tmp_path / "shop1.py").write_text(script)
     with serving_command(tmp_path, "shop1.py") as server:
@@ -427,7 +429,7 @@ def test_run_without_a_guard_does_nothing_in_the_process_that_serves(tmp_path: P
 
 
 @pytest.mark.processes
-def test_run_says_what_can_not_be_done(tmp_path: Path) -> None:
+def test_run_refuses_unsupported_combinations(tmp_path: Path) -> None:
     script = APP.format(word="unnamed").replace(
         "app = Root()", 'Root().run(port=0, server="daphne")'
     )
@@ -487,7 +489,7 @@ WRONG = [
     ("options", "sentence"), WRONG, ids=[" ".join(options) for options, _ in WRONG]
 )
 @pytest.mark.processes  # some of them are noticed when a port is bound
-def test_what_can_not_be_done_is_one_sentence(
+def test_an_impossible_option_is_reported_in_one_sentence(
     project: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -510,7 +512,7 @@ app.get("/<a>/<b>")(lambda a: a)
 
 @pytest.mark.processes
 @pytest.mark.parametrize("options", [[], ["--wsgi"]])
-def test_a_mistake_of_set_up_is_one_sentence(
+def test_a_setup_error_is_reported_in_one_sentence(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -524,7 +526,7 @@ def test_a_mistake_of_set_up_is_one_sentence(
 
 
 @pytest.mark.processes
-def test_a_mistake_of_set_up_ends_a_script_with_one_sentence() -> None:
+def test_a_setup_error_ends_a_script_with_one_sentence() -> None:
     app = App()
     app.get("/<a>/<b>")(lambda a: a)
     with pytest.raises(SystemExit, match=r"^micropie: .* has no parameter 'b'$"):
@@ -541,7 +543,7 @@ def run_main(folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
     return main(arguments)
 
 
-def test_what_a_script_asks_for_is_checked_too(tmp_path: Path) -> None:
+def test_the_arguments_of_app_run_are_checked_too(tmp_path: Path) -> None:
     with pytest.raises(ServingError, match="loop must be asyncio, trio or uvloop, not 'curio'"):
         Options(loop="curio")  # type: ignore[arg-type]
     for name in ("cert.pem", "key.pem"):
@@ -565,7 +567,7 @@ def test_a_child_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.processes
-def test_a_port_in_use(project: Path) -> None:
+def test_a_port_in_use_is_reported(project: Path) -> None:
     with serving_command(
         project, "-m", "micropie", "run", "--server", "wsgiref", "--port", str(free_port())
     ) as server:
@@ -579,7 +581,7 @@ def test_a_port_in_use(project: Path) -> None:
     )
 
 
-def test_a_server_that_is_not_installed(
+def test_a_server_that_is_not_installed_is_reported(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from micropie.cli.serving import servers
@@ -602,7 +604,7 @@ def test_a_server_that_is_not_installed(
 @pytest.mark.parametrize(
     ("options", "better"), [(Options(), "uvicorn"), (Options(wsgi=True), "gunicorn")]
 )
-def test_the_server_for_a_first_look_names_a_better_one(
+def test_the_fallback_server_recommends_a_better_one(
     options: Options, better: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from micropie.cli.serving import run, servers
@@ -612,7 +614,7 @@ def test_the_server_for_a_first_look_names_a_better_one(
     assert text.endswith(f"Install a better one: pip install {better}")
 
 
-def test_only_a_wsgi_server_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_uses_a_wsgi_server_if_no_other_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     from micropie.cli.serving import run, servers
 
     monkeypatch.setattr(
@@ -625,7 +627,7 @@ def test_only_a_wsgi_server_is_installed(monkeypatch: pytest.MonkeyPatch) -> Non
     )
 
 
-def test_the_trio_worker_is_not_for_the_internet() -> None:
+def test_the_trio_worker_warns_about_the_internet() -> None:
     from micropie.cli.serving import run
 
     warned = {}
@@ -767,7 +769,7 @@ def with_inside(isolated: bool, **settings: object) -> App:
         (App, 2, []),
     ],
 )
-def test_several_workers_are_told_what_each_keeps_in_memory(
+def test_with_several_workers_data_in_memory_is_reported(
     make: Callable[[], App],
     workers: int,
     kinds: list[str],

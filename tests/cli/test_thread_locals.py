@@ -69,7 +69,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         (Shop, [unit], "the body of order"),
     ],
 )
-def test_a_request_that_may_change_its_thread_is_named(
+def test_a_thread_local_that_a_request_may_lose_is_reported(
     module: ModuleType, app: Callable[[], App], hooks: list[Any], between: str
 ) -> None:
     vars(module).update(
@@ -86,7 +86,7 @@ def test_a_request_that_may_change_its_thread_is_named(
 
 
 @pytest.mark.parametrize("hooks", [[], [unit], [unit, Compress()], [log_in, Timeout(5)]])
-def test_a_request_that_keeps_its_thread_or_has_one_part_is_not(
+def test_a_thread_local_that_a_request_keeps_is_not_reported(
     module: ModuleType, hooks: list[Any]
 ) -> None:
     vars(module)["data"] = local()

@@ -39,7 +39,7 @@ class Uploads(App):
         ("/named", "save_to needs an existing directory, not no-such-directory/pie.png"),
     ],
 )
-def test_what_users_of_others_do_with_uploads_is_told(
+def test_idioms_of_other_frameworks_for_uploads_are_explained(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, words: str
 ) -> None:
     answer = make_client(Uploads(debug=True)).post(path, files={"pie": ("pie.png", b"plum")})
@@ -75,7 +75,7 @@ class Response2(App):
 KNOWN = AttributeError("'Session' object has no attribute 'user'")
 
 
-def test_a_hint_is_for_micropie_alone_and_stands_once(
+def test_a_hint_appears_once_and_only_for_micropie_s_objects(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Response2(debug=True))
@@ -106,7 +106,9 @@ class Answers(App):
         return ()
 
 
-def test_other_pairs_are_lists(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_pairs_that_are_not_responses_are_sent_as_lists(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     client = make_client(Answers(debug=True))
     assert client.get("/status").status_code == 201
     assert client.get("/point").json() == [3, 4]
@@ -123,7 +125,7 @@ class UsesDb(App):
         return type(db).__name__
 
 
-def test_a_provider_that_yields_twice_is_told(
+def test_a_provider_that_yields_twice_is_reported(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = UsesDb()
@@ -138,7 +140,7 @@ def test_a_provider_that_yields_twice_is_told(
 
 
 @pytest.mark.parametrize("debug", [True, False])
-def test_a_provider_without_return_is_told_in_development(
+def test_a_provider_without_return_is_reported_in_development(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, debug: bool
 ) -> None:
     app = UsesDb(debug=debug)
@@ -151,7 +153,7 @@ def test_a_provider_without_return_is_told_in_development(
     assert ("opened, which provides Db, returned None: return a value" in caplog.text) is debug
 
 
-def test_a_provider_that_says_so_may_give_nothing(
+def test_a_provider_annotated_with_none_may_return_nothing(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = UsesDb(debug=True), UsesDb(debug=True)
@@ -197,7 +199,7 @@ class User:
         (type("Page", (), {"__html__": lambda self: "<p>no"})(), 200),
     ],
 )
-def test_a_check_that_returns_what_it_found_shows_nobody_that(
+def test_a_check_that_returns_data_does_not_send_it(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, answer: object, status: int
 ) -> None:
     response = make_client(club_whose_check_returns(answer)).get("/")
@@ -211,7 +213,7 @@ def test_a_check_that_returns_what_it_found_shows_nobody_that(
     ("answer", "kind"),
     [("eve", "str"), (5, "int"), ({"name": "eve"}, "dict"), (True, ""), ((200, "page"), "")],
 )
-def test_a_check_that_returns_a_plain_value_is_told_in_development(
+def test_a_check_that_returns_a_plain_value_is_reported_in_development(
     make_client: MakeClient,
     caplog: pytest.LogCaptureFixture,
     answer: object,
@@ -225,7 +227,7 @@ def test_a_check_that_returns_a_plain_value_is_told_in_development(
 
 
 @pytest.mark.parametrize("debug", [True, False])
-def test_keys_of_a_session_that_are_no_text_are_told_in_development(
+def test_session_keys_that_are_not_text_are_reported_in_development(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, debug: bool
 ) -> None:
     class Cart(App):
@@ -246,7 +248,7 @@ def test_keys_of_a_session_that_are_no_text_are_told_in_development(
     assert told == (["the session has the key 1", "the session has the key None"] if debug else [])
 
 
-def test_a_missing_document_is_told_in_the_log(
+def test_a_missing_openapi_document_is_explained_in_the_log(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Takes(App):
@@ -258,7 +260,7 @@ def test_a_missing_document_is_told_in_the_log(
     assert "to take the whole body, write Annotated[dict, Body()]" in caplog.text
 
 
-def test_a_file_for_another_parameter_is_told_in_the_log(
+def test_a_file_sent_for_another_parameter_is_explained_in_the_log(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Takes(App):

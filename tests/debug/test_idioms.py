@@ -368,7 +368,7 @@ class Root(App):
     def __init__(self, **settings):
         super().__init__(**settings)
         self.provides(Db)(Db)
-GET / -> Root.index takes db from the query, because the parameter has no annotation: to get what @app.provides opens, write "db: Db"
+GET / -> Root.index takes db from the query, because the parameter has no annotation: write "db: Db"
 # any: a number without an annotation
     def index(self, name: str = '', page=1): return page + 1
 GET /?page=2 -> Without an annotation, page is text: write page: int
@@ -581,6 +581,20 @@ GET / -> index returned nothing, so the response is empty: return a value
 # any: a header that no client has sent
     def index(self): return self.request.headers['X-Pie']
 GET / -> The client sent no 'X-Pie': use .get('X-Pie')
+# any: a call without await
+    async def index(self): return self._find()['name']
+    async def _find(self): return {'name': 'plum'}
+GET / -> Write await in front of the call of the async function.
+# any: a method of a coroutine
+    async def index(self): return self._find().upper()
+    async def _find(self): return 'plum'
+GET / -> Write await in front of the call of the async function.
+# Bottle: self.response = ...
+    def index(self): self.response = 'plum'
+GET / -> to send a response, return it
+# any: a status that is text
+    def index(self): return Response(201, 'plum')
+GET / -> write Response(body, status=404)
 # any: a WebSocket that returns
     async def ws_chat(self, ws): await ws.accept(); return {'a': 1}
 WS /chat -> the handler returned dict, which is discarded: send it with await ws.send_json(...)
@@ -591,12 +605,6 @@ GET / -> It takes (data, event=None, id=None, retry=None).
 # FastAPI: an optional parameter without default
     def index(self, q: str | None): ...
 GET / -> To make it optional, write q: ... = None.
-# FastAPI: errors that nobody asks for
-Post = dataclasses.make_dataclass('Post', [('title', str)])
-class Root(App):
-    @post
-    def index(self, errors: BindingErrors, post: Post): return post.title
-POST / -> Handle the BindingErrors first: a parameter is None if its value is invalid.
 # any: None without errors
 class Db:
     pie = None
@@ -790,7 +798,7 @@ def modules() -> Iterator[Any]:
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 @pytest.mark.parametrize(("code", "request_line", "words"), [*modules()])
-def test_what_users_of_others_write_is_told(
+def test_idioms_of_other_frameworks_are_explained(
     connect: MakeClient,
     world: str,
     caplog: pytest.LogCaptureFixture,

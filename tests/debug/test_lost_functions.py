@@ -22,7 +22,7 @@ def plain(): return ""
 """
 
 
-def test_it_is_told_at_the_404(
+def test_a_lost_function_is_reported_at_its_404(
     make_client: MakeClient,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

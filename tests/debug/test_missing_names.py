@@ -30,7 +30,7 @@ def with_attribute(name: str, value: object) -> App:
         (with_attribute("debug", len), ""),
     ],
 )
-def test_attributes_that_are_no_settings_are_told_at_the_start(
+def test_attributes_that_are_not_settings_are_reported_at_startup(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, app: App, words: str
 ) -> None:
     monkeypatch.setenv(CHILD_PORT, "8000")  # as ``micropie run --reload`` does
@@ -51,7 +51,7 @@ def test_attributes_that_are_no_settings_are_told_at_the_start(
         ("test_client", "write TestClient(app)"),
     ],
 )
-def test_another_frameworks_methods_are_told_and_free_for_authors(
+def test_another_framework_s_method_is_explained_and_can_be_defined(
     make_client: MakeClient, name: str, words: str
 ) -> None:
     app = App()
@@ -71,14 +71,14 @@ class Failing(App):
         return [].text  # type: ignore[attr-defined, no-any-return]
 
 
-def test_a_property_raises_its_own_failure() -> None:
+def test_a_property_raises_its_own_error() -> None:
     with pytest.raises(AttributeError, match="'list' object has no attribute 'text'"):
         _ = Failing().config
     with pytest.raises(AttributeError, match="'Failing' object has no attribute 'other'"):
         Failing().other  # type: ignore[attr-defined] # noqa: B018
 
 
-def test_a_name_of_another_framework_is_missing_as_any_name_is() -> None:
+def test_a_name_of_another_framework_is_missing_like_any_name() -> None:
     """Tools ask for names by ``hasattr``, ``getattr`` with a default, and ``find_spec``."""
     assert not hasattr(micropie, "Depends")
     assert getattr(micropie, "Depends", None) is None

@@ -86,7 +86,7 @@ class Site:
         await send({"type": "http.response.body", "body": b"site"})
 
 
-def test_what_is_right_is_told_by_nobody_in_production(
+def test_correct_code_causes_no_hints_in_production(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Sane()
@@ -103,7 +103,7 @@ def test_what_is_right_is_told_by_nobody_in_production(
     assert caplog.text == ""
 
 
-def test_what_development_looks_at_stops_nothing(
+def test_inspections_in_development_break_no_request(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -158,7 +158,7 @@ class Pies(App):
         return 202, "plum"  # type: ignore[return-value]
 
 
-def test_what_is_meant_so_is_told_by_nobody(
+def test_intentional_code_causes_no_hints(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Pies(debug=True))
@@ -177,7 +177,7 @@ def test_what_is_meant_so_is_told_by_nobody(
     assert caplog.text == ""
 
 
-def test_templates_ask_for_a_name_in_silence(
+def test_templates_look_up_names_without_hints(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Page(App):
@@ -236,7 +236,7 @@ class Foreign:
         self.value = value
 
 
-def test_what_an_application_means_so_is_not_told(
+def test_intentional_code_of_an_application_is_not_reported(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Views(decoders={Foreign: Foreign}))

@@ -190,7 +190,7 @@ def test_a_browser_gets_a_page_with_source_variables_request_and_route(client: A
     assert "test_page.py, line" in text
 
 
-def test_files_are_named_as_seen_from_the_working_directory(
+def test_files_are_shown_relative_to_the_working_directory(
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(Path(__file__).parent)
@@ -273,14 +273,14 @@ def test_long_values_are_cut_and_failing_reprs_survive(client: Any) -> None:
 @pytest.mark.parametrize(
     "path", ["/oops", "/later", f"/oops?text={HOSTILE}", f"/{HOSTILE}", "/oops?%3Cscript%3E=1"]
 )
-def test_nothing_is_echoed_unescaped(client: Any, path: str) -> None:
+def test_the_debug_page_escapes_client_text(client: Any, path: str) -> None:
     headers = {**BROWSER, "X-Hostile": HOSTILE, "User-Agent": HOSTILE}
     answer = client.get(path, headers=headers)
     assert "alert(1)" in read(answer)  # as text; ``read`` has looked for elements
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json", "*/*"])
-def test_text_that_is_no_utf_8_is_shown(
+def test_text_that_is_not_utf_8_is_shown(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, accept: str
 ) -> None:
     class Odd(App):
@@ -332,7 +332,7 @@ def test_a_json_client_gets_a_problem_document(client: Any) -> None:
         assert "number = 1 / 0" in "\n".join(problem["traceback"])
 
 
-def test_other_clients_get_plain_text(client: Any) -> None:
+def test_other_clients_get_a_plain_text_traceback(client: Any) -> None:
     answer = client.get("/oops")
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert answer.text.startswith(f'Traceback (most recent call last):\n  File "{__file__}", line ')
@@ -347,7 +347,7 @@ def test_a_traceback_in_the_log_begins_with_the_author_s_first_line(
     assert f'Traceback (most recent call last):\n  File "{__file__}", line ' in logged
 
 
-def test_a_request_that_a_hook_failed_before_its_route_is_shown(make_client: MakeClient) -> None:
+def test_a_request_whose_hook_failed_before_routing_is_shown(make_client: MakeClient) -> None:
     class Guard:
         def before_request(self, request: Any) -> None:
             raise ValueError("in a hook")
@@ -375,7 +375,7 @@ def test_a_malformed_query_does_not_hide_the_page(client: Any) -> None:
         ("/mounted/visibles", "/mounted/visible"),
     ],
 )
-def test_a_404_names_the_near_misses_and_the_routes(client: Any, path: str, near: str) -> None:
+def test_a_404_page_lists_similar_paths_and_routes(client: Any, path: str, near: str) -> None:
     answer = client.get(path, headers=BROWSER)
     assert answer.status_code == 404
     text = read(answer)
@@ -389,16 +389,16 @@ def test_a_404_names_the_near_misses_and_the_routes(client: Any, path: str, near
     assert any(line.split() == ["POST", "/pies", "pies"] for line in problem["routes"])
 
 
-def test_a_404_without_near_misses_names_the_routes(client: Any) -> None:
+def test_the_page_of_a_404_without_similar_paths_lists_the_routes(client: Any) -> None:
     assert "Did you mean" not in client.get("/zzzzzz/1/2/3").text
     assert "Did you mean" not in read(client.get("/zzzzzz/1/2/3", headers=BROWSER))
 
 
-def test_a_handlers_own_404_is_its_own(client: Any) -> None:
+def test_a_handler_s_own_404_has_no_debug_page(client: Any) -> None:
     assert client.get("/missing").text == "no such pie"
 
 
-def test_a_404_is_plain_without_debug_and_for_others(make_client: MakeClient) -> None:
+def test_a_404_is_plain_without_debug_and_for_remote_clients(make_client: MakeClient) -> None:
     assert make_client(make_app(debug=False), **DEVELOPER).get("/oop").text == "404 Not Found"
     text = make_client(make_app(), **DEVELOPER, client=("10.0.0.1", 1)).get("/oop").text
     assert text == "404 Not Found"
@@ -423,7 +423,7 @@ def proxied(headers: dict[str, str], client: tuple[str, int], make_client: MakeC
         ("nonsense", "127.0.0.1", False),
     ],
 )
-def test_R76_a_trusted_proxy_vouches_for_a_client_on_this_machine(
+def test_R76_a_trusted_proxy_may_identify_a_client_on_this_machine(
     make_client: MakeClient, forwarded: str, peer: str, is_shown: bool
 ) -> None:
     answer = proxied({"X-Forwarded-For": forwarded}, (peer, 1), make_client)
@@ -432,7 +432,7 @@ def test_R76_a_trusted_proxy_vouches_for_a_client_on_this_machine(
 
 @pytest.mark.parametrize("protocol", ["wsgi", "asgi"])
 @pytest.mark.parametrize(("version", "is_shown"), [("1.0", False), ("1.1", True)])
-def test_R76_no_page_behind_an_nginx_that_adds_no_headers(
+def test_R76_behind_an_nginx_without_headers_no_debug_page_is_shown(
     protocol: Any, version: str, is_shown: bool
 ) -> None:
     """nginx's own defaults: HTTP/1.0, its upstream's name as Host, and nothing of the client."""
@@ -465,7 +465,7 @@ HEADERS_OF_BROWSERS_AND_DEVELOPERS = """
 """
 
 
-def test_R76_no_page_behind_a_proxy(client: Any) -> None:
+def test_R76_behind_a_proxy_no_debug_page_is_shown(client: Any) -> None:
     shown = [
         name
         for name in HEADERS_OF_PROXIES.split()
@@ -475,13 +475,15 @@ def test_R76_no_page_behind_a_proxy(client: Any) -> None:
     assert "Traceback" in client.get("/oops").text
 
 
-def test_R76_what_browsers_and_developers_send_hides_no_page(client: Any) -> None:
+def test_R76_headers_of_browsers_and_developers_hide_no_debug_page(client: Any) -> None:
     headers = dict.fromkeys(HEADERS_OF_BROWSERS_AND_DEVELOPERS.split(), "1")
     assert "Traceback" in client.get("/oops", headers=headers | {"Accept": "text/html"}).text
 
 
 @pytest.mark.parametrize(("setting", "is_shown"), [(True, False), ("force", True)])
-def test_R76_no_page_under_wsgi_with_several_processes(setting: Any, is_shown: bool) -> None:
+def test_R76_under_wsgi_with_several_processes_no_debug_page_is_shown(
+    setting: Any, is_shown: bool
+) -> None:
     app = make_app(debug=setting)
 
     def of_several(environ: Any, start_response: Any) -> Any:
@@ -508,7 +510,7 @@ def test_R76_no_page_under_wsgi_with_several_processes(setting: Any, is_shown: b
         ([], {"WEB_CONCURRENCY": "many"}, True),
     ],
 )
-def test_R76_no_page_under_asgi_with_several_workers(
+def test_R76_under_asgi_with_several_workers_no_debug_page_is_shown(
     monkeypatch: pytest.MonkeyPatch,
     backend: str,
     arguments: list[str],
@@ -524,13 +526,15 @@ def test_R76_no_page_under_asgi_with_several_workers(
         assert "Traceback" in client.get("/oops").text
 
 
-def test_R76_no_page_under_asgi_below_gunicorn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R76_under_gunicorn_s_asgi_worker_no_debug_page_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "gunicorn.arbiter", sys)
     with TestClient(make_app(), **DEVELOPER) as client:
         assert "Traceback" not in client.get("/oops").text
 
 
-def test_no_source_is_shown_where_there_is_none(make_client: MakeClient) -> None:
+def test_a_frame_without_source_is_shown_without_lines(make_client: MakeClient) -> None:
     namespace: dict[str, Any] = {}
     exec("def oops():\n    raise ValueError('made of text')", namespace)
     app = App(debug=True)
@@ -542,7 +546,7 @@ def test_no_source_is_shown_where_there_is_none(make_client: MakeClient) -> None
     ("start", "repeated"),
     [("", "token"), ("", "authorization"), ("", "://"), ("", "key='"), ("Basic", " ")],
 )
-def test_R28_secrets_are_looked_for_in_linear_time(start: str, repeated: str) -> None:
+def test_R28_secrets_are_masked_in_linear_time(start: str, repeated: str) -> None:
     assert error_text(start + repeated * 100).startswith("Traceback")
     assert not grows_too_fast(calling(error_text), start, repeated, "")
 
@@ -562,7 +566,7 @@ def error_text(text: str) -> str:
 PORTS = count(8001)  # an address is told once
 
 
-def test_R76_only_a_browser_with_the_key_sees_a_page(
+def test_R76_only_a_browser_with_the_key_gets_a_debug_page(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(make_app(), base_url=f"http://localhost:{next(PORTS)}")
@@ -586,7 +590,7 @@ def test_R76_only_a_browser_with_the_key_sees_a_page(
     )
 
 
-def test_R76_the_key_is_given_to_nobody_elsewhere(make_client: MakeClient) -> None:
+def test_R76_the_key_is_only_given_to_local_clients(make_client: MakeClient) -> None:
     path = KEY_PATH.replace("<key>", debug_key())
     for options in ({"client": ("10.0.0.1", 1)}, {"base_url": "http://example.org"}):
         client = make_client(make_app(), **{"base_url": LOCAL, **options})
@@ -594,7 +598,7 @@ def test_R76_the_key_is_given_to_nobody_elsewhere(make_client: MakeClient) -> No
     assert make_client(make_app(debug=False), base_url=LOCAL).get(path).status_code == 404
 
 
-def test_R76_guards_and_inner_applications_are_not_in_the_key_s_way(
+def test_R76_access_checks_and_inner_applications_do_not_block_the_key_page(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Guard(HttpMiddleware):
@@ -622,7 +626,7 @@ def test_R76_guards_and_inner_applications_are_not_in_the_key_s_way(
 
 
 @pytest.mark.processes
-def test_R76_the_environment_may_state_the_key() -> None:
+def test_R76_the_environment_may_set_the_key() -> None:
     code = "from micropie.debug import debug_key; print(debug_key())"
 
     def key(**variables: str) -> str:
@@ -636,7 +640,7 @@ def test_R76_the_environment_may_state_the_key() -> None:
 
 
 @pytest.mark.parametrize(("path", "status"), [("/nowhere", 404), ("/oops", 500), ("/", 200)])
-def test_without_debug_a_reloading_server_gives_advice_and_no_pages(
+def test_without_debug_a_reloading_server_gives_hints_but_no_pages(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, path: str, status: int
 ) -> None:
     class Plain(App):

@@ -75,7 +75,7 @@ HINTS = ["It is a method: call it first", "has no effect here", "but has no rout
 
 
 @pytest.mark.parametrize("protocol", ["asgi", "wsgi"])
-def test_production_imports_nothing_of_debug(protocol: str) -> None:
+def test_production_imports_no_module_of_debug(protocol: str) -> None:
     imported, logged = run(protocol)
     assert imported == ""
     assert "failed in fails" in logged  # with its traceback

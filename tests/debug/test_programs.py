@@ -30,13 +30,13 @@ FIRST = {
 }
 
 
-def test_there_is_a_first_request_of_each() -> None:
+def test_each_example_program_has_a_first_request() -> None:
     files = Path(__file__).parent.joinpath("programs").glob("[a-z]*.py")
     assert {file.stem for file in files} == {*FIRST}
 
 
 @pytest.mark.parametrize("name", FIRST)
-def test_check_finds_nothing(
+def test_check_finds_nothing_in_the_example_programs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -45,7 +45,7 @@ def test_check_finds_nothing(
 
 
 @pytest.mark.parametrize("name", FIRST)
-def test_the_log_advises_nothing(
+def test_the_example_programs_cause_no_hints(
     make_client: MakeClient,
     name: str,
     tmp_path: Path,

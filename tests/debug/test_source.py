@@ -17,7 +17,10 @@ from micropie.debug import application_errors, source_notes
 from micropie.debug.source import FunctionSource
 from micropie.extensions import Inspector
 
-HEAD = """from contextlib import AbstractContextManager, contextmanager
+HEAD = """import asyncio, functools, sqlite3, subprocess, time, urllib.request
+from asyncio import create_task, get_running_loop
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import Annotated, overload
 from micropie import *
 HEAD = "<title>Pies</title>"
@@ -36,6 +39,8 @@ class Session: ...
 class Sessions:
     def begin(self) -> "AbstractContextManager[Session]": ...
 sessions = Sessions()
+missing = object()
+def drained(function): return functools.wraps(function)(lambda self: list(function(self)))
 class Strange:
     def __getattribute__(self, name): raise RuntimeError("not bound")
     def __call__(self, *arguments): ...
@@ -167,6 +172,88 @@ IN_CLASS = {
         "shop.py:{4}: b is a page, but another page calls it or passes it on: rename it "
         "to _b if clients must not reach it"
     ),
+    '@run_in("process")\ndef b(self): ...\ndef a(self):\n    return self.b()': (
+        "shop.py:{2}: b is a page, but another page calls it or passes it on: rename it "
+        "to _b if clients must not reach it"
+    ),
+    'def a(self, kind="b"):\n    if kind:\n        return {"b": 1}\n    yield 5': (
+        "shop.py:{4}: Root.a is a generator, so what it returns is not sent: write yield, or move the "
+        "lines with yield into a method _rows, and write return self._rows()"
+    ),
+    **{
+        f"def a(self, name, seen{stated}):\n    {line}\n    return seen": (
+            f"shop.py:{{2}}: Root.a changes the default of seen, which all clients share: write seen = {kind}(seen) first"
+        )
+        for stated, line, kind in (
+            ("=[]", "seen.append(name)", "list"),
+            (": list[str] = []", "seen[0] = name", "list"),
+            ("={}", "del seen[name]", "dict"),
+            (": set[str] = set()", "seen.add(name)", "set"),
+        )
+    },
+    "def a(self, db=Db()): ...": (
+        "shop.py:{2}: Root.a takes db from the query, so ?db=x replaces the default: write @app.provides(Db) above a function "
+        "that returns it, and db: Db"
+    ),
+    **{
+        f"def a(self, size: int = 5, at{stated}): ...": (
+            "shop.py:{2}: Root.a has a default for at that is made at import, and never again: write at=None, and "
+            "datetime.now() in the function"
+        )
+        for stated in ("=datetime.now()", ": datetime = datetime.now()")
+    },
+    **{
+        f"def a(self):\n    self.{name} = 5": (
+            f"shop.py:{{3}}: self.{name} = ... replaces what the application has: write self.request.state.name = ... for one "
+            "request, or self.state.name = ... for all"
+        )
+        for name in ("state", "middlewares", "channels")
+    },
+    "def __init__(self):\n    super().__init__()\n    self.a = lambda: 5": (
+        "shop.py:{4}: nothing handles /a, because only the object has this function: write def a(self) in the class, or rename "
+        "it to _a"
+    ),
+    **{
+        f"async def a(self):\n    loop = get_running_loop()\n    {called}(mail())": (
+            f"shop.py:{{4}}: {called}(...) may never end, because nothing refers to the task: write "
+            "self.request.after_response(function, ...), or store the task"
+        )
+        for called in (
+            *("asyncio.create_task", "asyncio.ensure_future", "create_task", "loop.create_task"),
+            "get_running_loop().create_task",
+        )
+    },
+    "@asynccontextmanager\nasync def lifespan(self):\n    create_task(mail())\n    yield": (
+        "shop.py:{4}: create_task(...) may never end, because nothing refers to the task: write "
+        "self.request.after_response(function, ...), or store the task"
+    ),
+    "def a(self, name):\n    global last\n    last = name": (
+        "shop.py:{4}: last stores what one client sent, but all clients share this variable: write request.state.last"
+    ),
+    **{
+        f"def a(self, name):\n    self._db.execute({statement})": (
+            "shop.py:{3}: name becomes a part of the SQL, so a client can read and change any row: write "
+            'execute("... = ?", [name])'
+        )
+        for statement in (
+            "f\"select * from pies where name = '{name}'\"",
+            '"SELECT *\\n FROM " + name',
+            '"delete from %s" % name',
+            '"update pies set price = {}".format(name)',
+        )
+    },
+    **{
+        f"async def a(self):\n    {called}(5)\n    await mail()": (
+            f"shop.py:{{3}}: Root.a blocks the event loop with {full}: write def instead of async def, or use the asynchronous "
+            "counterpart"
+        )
+        for called, full in (
+            ("time.sleep", "time.sleep"),
+            ("urllib.request.urlopen", "urllib.request.urlopen"),
+            ("subprocess.run", "subprocess.run"),
+            ("sqlite3.connect", "_sqlite3.connect"),
+        )
+    },
 }
 PROVIDES = """
 def __init__(self):
@@ -243,6 +330,28 @@ RIGHT = [
     'def a(self, name):\n    print(f"Shop <shop@example.com> to {name}", "<b> %s", name)',
     'def a(self):\n    return template(source=HEAD + f"<b>{HEAD}</b>")',
     "class Inner(App): ...\ninner = Inner()\n_api = App",
+    "def a(self):\n    yield 5\n    return None",
+    "def a(self):\n    def size(): return 5\n    yield size()",
+    "def a(self):\n    return [(yield)]\na = drained(a)",
+    "def a(self, tags: list[str] = []):\n    return tags + [tags.index('b'), tags[0]]",
+    "def a(self, seen=[]):\n    seen = list(seen)\n    seen.append(5)",
+    "def a(self, seen=None, name=''):\n    return (seen or []).append(name.strip())",
+    "def _a(self, name, seen=[]):\n    seen.append(name)",
+    "def a(self, name=missing):\n    return 5 if name is missing else name",
+    "def a(self, at: datetime | None = None, name='now()'):\n    return at or datetime.now()",
+    "def a(self):\n    self.state.name = 5\n    self.states = 5\n    state = 5",
+    "def _a(self):\n    self.channels = self.state = 5",
+    "def __init__(self):\n    super().__init__()\n    self.now = lambda: 5\n    self._a = lambda: 5\n"
+    "    self.mail = mail\n    self.b = get(lambda: 5)\n\n"
+    "def a(self):\n    return self.now()",
+    "async def a(self):\n    self.task = asyncio.create_task(mail())\n    self.tasks.create_task(mail())\n"
+    "    async with asyncio.TaskGroup() as group:\n        group.create_task(mail())",
+    "def a(self, name):\n    global last\n    last = 5\n    other = name",
+    "def a(self, name, order):\n    if order not in ('a', 'b'):\n        raise HTTPError(400)\n"
+    "    self._db.execute(f'select * from pies order by {order}', [name])\n    return f'Select from {name}'",
+    "async def a(self):\n    def size():\n        time.sleep(5)\n    size(), lambda: time.sleep(5)\n"
+    "    raise sqlite3.OperationalError(time.time())",
+    "def a(self):\n    time.sleep(5)",
     'def a(self, name):\n    return template(source="<b>{{ name }}</b>", name=name)',
 ]
 BLOCKING = {
@@ -254,7 +363,9 @@ BLOCKING = {
 
 
 @pytest.mark.parametrize(("body", "names"), BLOCKING.items(), ids=[*BLOCKING])
-def test_a_client_that_blocks_the_loop_is_noted(notes: Notes, body: str, names: list[str]) -> None:
+def test_check_reports_a_client_that_blocks_the_event_loop(
+    notes: Notes, body: str, names: list[str]
+) -> None:
     found = notes(
         "import sqlite3\nfrom sqlalchemy import orm\nfrom sqlalchemy.ext.asyncio import AsyncSession\n"
         f"class Root(App):\n    {body}\n    def __init__(self):\n        super().__init__()\n"
@@ -263,26 +374,26 @@ def test_a_client_that_blocks_the_loop_is_noted(notes: Notes, body: str, names: 
     )
     assert found == [
         f"shop.py:{LINES + 5}: Root.a blocks the event loop with {name}: write def instead of async def, or use the "
-        "asynchronous counterpart of this class"
+        "asynchronous counterpart"
         for name in names
     ]
 
 
 @pytest.mark.parametrize(("body", "words"), IN_CLASS.items(), ids=[*IN_CLASS])
-def test_a_mistake_in_a_class_is_noted(notes: Notes, body: str, words: str) -> None:
+def test_check_reports_an_error_in_a_class(notes: Notes, body: str, words: str) -> None:
     lines = [str(LINES + number) for number in range(len(body))]
     found = notes(f"class Root(Base):\n{indent(body, '    ')}")
     assert found == [words.format(*lines)]
 
 
 @pytest.mark.parametrize(("body", "words"), HOLDS.items(), ids=[*HOLDS])
-def test_a_resource_that_is_held_open_is_noted(notes: Notes, body: str, words: str) -> None:
+def test_check_reports_a_resource_that_is_held_open(notes: Notes, body: str, words: str) -> None:
     lines = [str(LINES + number) for number in range(len(body))]
     found = notes(f"class Root(App):\n{indent(PROVIDES + body, '    ')}")
     assert found == [words.format(*lines)]
 
 
-def test_a_resource_of_the_outer_application_is_one(notes: Notes) -> None:
+def test_a_resource_of_the_outer_application_counts(notes: Notes) -> None:
     body = """
 class Inner(App):
     async def a(self, db: Db, name):
@@ -299,12 +410,12 @@ class Root(App):
 
 
 @pytest.mark.parametrize("body", HOLDS_NOTHING)
-def test_a_resource_that_is_not_held_open_is_not_noted(notes: Notes, body: str) -> None:
+def test_a_resource_that_is_not_held_open_is_not_reported(notes: Notes, body: str) -> None:
     assert notes(f"class Root(App):\n{indent(PROVIDES + body, '    ')}") == []
 
 
 @pytest.mark.parametrize(("body", "lines"), TWICE.items(), ids=[*TWICE])
-def test_a_method_that_another_one_replaces_is_a_mistake(
+def test_check_reports_a_method_replaced_by_another(
     notes: Notes, body: str, lines: tuple[int, int]
 ) -> None:
     assert notes(f"class Root(Base):\n{indent(body, '    ')}") == []
@@ -317,12 +428,12 @@ def test_a_method_that_another_one_replaces_is_a_mistake(
 
 
 @pytest.mark.parametrize("body", RIGHT)
-def test_what_is_meant_so_is_not_noted(notes: Notes, body: str) -> None:
+def test_intentional_code_is_not_reported(notes: Notes, body: str) -> None:
     assert notes(f"class Root(Base):\n{indent(body, '    ')}") == []
     assert application_errors(Inspector(sys.modules["shop"].Root()).applications()[0]) == []
 
 
-def test_a_class_below_a_guard_guards_its_overrides(notes: Notes) -> None:
+def test_an_access_check_on_a_class_covers_its_overrides(notes: Notes) -> None:
     assert notes("@requires(members)\nclass Root(Base):\n    def guarded(self): ...") == []
 
 
@@ -361,7 +472,7 @@ other = Db()
 """
 
 
-def test_hooks_are_read_as_well(notes: Notes) -> None:
+def test_check_reads_hooks_as_well(notes: Notes) -> None:
     found = notes(
         HOOK.replace("class Hook", "from micropie.middleware import RateLimit\nclass Hook")
     )
@@ -372,7 +483,7 @@ def test_hooks_are_read_as_well(notes: Notes) -> None:
     ]
 
 
-def test_what_all_clients_share_is_noted_wherever_it_is_set(notes: Notes) -> None:
+def test_check_reports_data_shared_by_clients_wherever_it_is_set(notes: Notes) -> None:
     notes(SHARED)
     tree = Inspector(sys.modules["shop"].app).applications()
     noted = source_notes(tree[0], tree)
@@ -392,7 +503,7 @@ def test_what_all_clients_share_is_noted_wherever_it_is_set(notes: Notes) -> Non
         ("    with opened():\n        return Db()", None),
     ],
 )
-def test_a_provider_that_closes_what_it_returns_is_noted(
+def test_check_reports_a_provider_that_closes_its_return_value(
     notes: Notes, body: str, line: int | None
 ) -> None:
     found = notes(f"Root = App()\n@Root.provides(Db)\ndef db():\n{body}\nRoot = lambda it=Root: it")
@@ -400,13 +511,13 @@ def test_a_provider_that_closes_what_it_returns_is_noted(
     assert found == ([] if line is None else [f"shop.py:{LINES + line}: {advice}"])
 
 
-def test_functions_of_an_application_are_read(notes: Notes) -> None:
+def test_check_reads_an_application_s_functions(notes: Notes) -> None:
     text = 'Root = App()\n@Root.get("/a")\nasync def a():\n    mail()\nRoot = lambda it=Root: it'
     assert notes(text) == [f"shop.py:{LINES + 4}: mail(...) never runs: write await in front of it"]
 
 
 @pytest.mark.parametrize("debug", [True, False])
-def test_it_is_logged_in_development_alone(
+def test_findings_are_only_logged_in_development(
     notes: Notes, debug: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     notes(
@@ -418,7 +529,7 @@ def test_it_is_logged_in_development_alone(
     assert [one.partition(" without")[0] for one in logged] == expected
 
 
-def test_what_has_no_source_is_not_read() -> None:
+def test_code_without_source_is_skipped() -> None:
     names: dict[str, Any] = {"App": App}
     exec("class Root(App):\n    def a(self, name): self.name = name", names)
     tree = Inspector(names["Root"]()).applications()
@@ -427,7 +538,7 @@ def test_what_has_no_source_is_not_read() -> None:
     assert FunctionSource.of(lambda: "") is None
 
 
-def test_a_page_of_plain_text_may_have_any_text(notes: Notes) -> None:
+def test_a_plain_text_page_may_have_any_text(notes: Notes) -> None:
     body = 'def a(self, name):\n    return f"<{name}>"'
     body += "\ndef __init__(self): super().__init__(text='plain')"
     assert notes(f"class Root(Base):\n{indent(body, '    ')}") == []

@@ -225,7 +225,7 @@ def check(
 
 @pytest.mark.parametrize("overlaps", [False, True], ids=["alone", "beside-another"])
 @pytest.mark.parametrize("open_database", DATABASES)
-def test_what_is_written_after_a_time_out_is_rolled_back(
+def test_writes_after_a_timeout_are_rolled_back(
     open_database: Any, overlaps: bool, connect: Any, world: str, tmp_path: Path
 ) -> None:
     check(open_database, connect, world, tmp_path, by="/limited", overlaps=overlaps)
@@ -233,7 +233,7 @@ def test_what_is_written_after_a_time_out_is_rolled_back(
 
 @pytest.mark.parametrize("overlaps", [False, True], ids=["alone", "beside-another"])
 @pytest.mark.parametrize("open_database", DATABASES)
-def test_what_is_written_after_the_server_has_cancelled_the_request_is_rolled_back(
+def test_writes_after_the_server_cancels_the_request_are_rolled_back(
     open_database: Any, overlaps: bool, connect: Any, backend: str, tmp_path: Path
 ) -> None:
     check(open_database, connect, backend, tmp_path, by="/pay", overlaps=overlaps)

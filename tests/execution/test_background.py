@@ -192,19 +192,21 @@ def app() -> Iterator[Root]:
     app.go_on.set()
 
 
-def test_functions_of_every_kind_run_in_order(app: Root, client: Any) -> None:
+def test_after_response_functions_of_every_kind_run_in_order(app: Root, client: Any) -> None:
     assert client.get("/several").text == "answered"
     places = ["thread", "loop", "loop", "loop", "loop"]
     assert app.diary.wait(5) == list(zip(range(1, 6), places, strict=True))
 
 
-def test_an_async_handler_has_them_too(app: Root, client: Any) -> None:
+def test_an_async_handler_may_use_after_response(app: Root, client: Any) -> None:
     assert client.get("/from_async").text == "answered"
     assert app.diary.wait(2) == [(1, "thread"), (2, "loop")]
 
 
 @pytest.mark.parametrize(("path", "place"), [("/stream", "thread"), ("/async_stream", "loop")])
-def test_they_run_after_the_end_of_a_stream(app: Root, client: Any, path: str, place: str) -> None:
+def test_after_response_functions_run_after_the_end_of_a_stream(
+    app: Root, client: Any, path: str, place: str
+) -> None:
     with client.stream("GET", path) as answer:
         assert not app.diary
         assert b"".join(answer.iter_bytes()) == b"ab"
@@ -212,7 +214,7 @@ def test_they_run_after_the_end_of_a_stream(app: Root, client: Any, path: str, p
 
 
 @pytest.mark.parametrize("path", ["/stream", "/async_stream"])
-def test_R66_they_run_when_the_client_leaves_in_mid_stream(
+def test_R66_after_response_functions_run_when_the_client_disconnects_from_a_stream(
     app: Root, client: Any, path: str
 ) -> None:
     with client.stream("GET", path) as answer:
@@ -220,7 +222,7 @@ def test_R66_they_run_when_the_client_leaves_in_mid_stream(
     assert app.diary.wait(1)[0] == ("early", "thread")
 
 
-def test_R66_an_error_is_logged_once_and_keeps_no_other_from_running(
+def test_R66_an_error_is_logged_once_and_later_functions_still_run(
     app: Root, client: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert client.get("/fails").text == "answered"
@@ -235,23 +237,25 @@ def test_R66_an_error_is_logged_once_and_keeps_no_other_from_running(
     assert answers == [ValueError, SystemExit, KeyError]
 
 
-def test_they_run_whatever_the_answer_is(app: Root, client: Any) -> None:
+def test_after_response_functions_run_after_an_error_response(app: Root, client: Any) -> None:
     assert client.get("/refuses").status_code == 418
     assert app.diary.wait(1) == [("also then", "thread")]
 
 
-def test_R66_the_request_and_its_context_are_readable(app: Root, client: Any) -> None:
+def test_R66_the_request_and_its_context_are_readable_after_the_response(
+    app: Root, client: Any
+) -> None:
     assert client.get("/reads?name=Ann").text == "Ann"
     assert app.diary.wait(1) == [("Ann", "/reads", "green")]
     assert colour.get() == "none"
 
 
-def test_one_may_ask_for_another(app: Root, client: Any) -> None:
+def test_an_after_response_function_may_register_another_one(app: Root, client: Any) -> None:
     client.get("/more")
     assert app.diary.wait(2) == ["first", ("more", "thread")]
 
 
-def test_an_upload_is_there_still(app: Root, client: Any) -> None:
+def test_an_upload_is_still_open_after_the_response(app: Root, client: Any) -> None:
     body = form(section('name="file"; filename="f"', b"x" * 2_000_000))
     headers = {name.decode(): value.decode() for name, value in PAIRS}
     assert client.post("/upload", content=body, headers=headers).text == "taken"
@@ -259,7 +263,7 @@ def test_an_upload_is_there_still(app: Root, client: Any) -> None:
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
-def test_R66_the_session_is_readable_and_refuses_changes(
+def test_R66_after_the_response_the_session_is_readable_and_refuses_changes(
     make_client: MakeClient, in_memory: bool, tmp_path: Path
 ) -> None:
     app = Root() if in_memory else Root(SQLiteSessionBackend(tmp_path / "sessions.db"))
@@ -274,7 +278,9 @@ def test_R66_the_session_is_readable_and_refuses_changes(
     assert app.diary.wait(6)[3:] == ["Ann", *refusals]
 
 
-def test_R66_nobody_waits_for_them(app: Root, client: Any) -> None:
+def test_R66_other_requests_do_not_wait_for_after_response_functions(
+    app: Root, client: Any
+) -> None:
     assert client.get("/blocks").text == "answered"
     app.diary.wait(1)
     assert client.get("/reads?name=Ann").text == "Ann"
@@ -283,7 +289,9 @@ def test_R66_nobody_waits_for_them(app: Root, client: Any) -> None:
     assert app.diary.wait(4)[2:] == ["ended", ("never", "thread")]
 
 
-def test_what_takes_too_long_is_given_up(world: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_after_response_function_that_takes_too_long_is_abandoned(
+    world: str, caplog: pytest.LogCaptureFixture
+) -> None:
     app = Root(background_timeout=1.0)  # it has to begin in that time on a busy machine
     try:
         with connected(app, world) as client:  # whose end waits for it
@@ -300,7 +308,7 @@ def test_what_takes_too_long_is_given_up(world: str, caplog: pytest.LogCaptureFi
         app.go_on.set()
 
 
-def test_those_for_which_no_thread_was_free_did_not_begin(
+def test_after_response_functions_without_a_free_thread_are_logged(
     world: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(after_response, "_THREADS", Threads(1, 10))
@@ -318,7 +326,7 @@ def test_those_for_which_no_thread_was_free_did_not_begin(
     )
 
 
-def test_only_so_many_wait_for_a_thread(
+def test_the_number_of_functions_waiting_for_a_thread_is_limited(
     world: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(after_response, "_THREADS", Threads(1, 1))
@@ -340,7 +348,7 @@ def test_only_so_many_wait_for_a_thread(
     assert found == sorted(map(str, ["begun", "ended", ("never", "thread")] * 2))
 
 
-def test_the_end_of_the_application_waits_for_them(world: str) -> None:
+def test_shutdown_waits_for_after_response_functions(world: str) -> None:
     app = Root()
     app.shutdown_handlers.append(lambda: app.diary.note("shut down"))
     with connected(app, world) as client:
@@ -350,14 +358,16 @@ def test_the_end_of_the_application_waits_for_them(world: str) -> None:
     assert app.diary == ["begun", "ended", ("never", "thread"), "shut down"]
 
 
-def test_what_is_no_function_is_refused_at_once(
+def test_an_object_that_is_not_a_function_is_refused_immediately(
     client: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert client.get("/nonsense").status_code == 500
     assert "after_response takes a function" in caplog.text
 
 
-def test_those_that_never_wait(app: Root, client: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_after_response_functions_that_never_block_run_at_once(
+    app: Root, client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     assert client.get("/at_once").text == "answered"
     assert app.diary.wait(2) == [("at once", "/at_once", "green")] * 2
     answers = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
@@ -365,7 +375,7 @@ def test_those_that_never_wait(app: Root, client: Any, caplog: pytest.LogCapture
     assert colour.get() == "none"
 
 
-def test_those_that_never_wait_run_in_order_with_the_others(app: Root, client: Any) -> None:
+def test_after_response_functions_that_never_block_keep_their_order(app: Root, client: Any) -> None:
     assert client.get("/at_once_and_later").text == "answered"
     path = "/at_once_and_later"
     assert app.diary.wait(3) == [(0, path, "none"), (1, "loop"), (2, path, "none")]
@@ -374,7 +384,9 @@ def test_those_that_never_wait_run_in_order_with_the_others(app: Root, client: A
 # -- ASGI alone ------------------------------------------------------------------------------------
 
 
-def test_a_server_without_lifespan_waits_for_them(app: Root, backend: str) -> None:
+def test_a_server_without_lifespan_waits_for_after_response_functions(
+    app: Root, backend: str
+) -> None:
     async def main() -> None:
         assert (await asgi_get(app, "/several")).body == b"answered"
         assert [entry for entry, _ in app.diary] == [1, 2, 3, 4, 5]
@@ -382,7 +394,7 @@ def test_a_server_without_lifespan_waits_for_them(app: Root, backend: str) -> No
     run(backend, main)
 
 
-def test_they_run_when_the_lifespan_is_over(app: Root, backend: str) -> None:
+def test_after_response_functions_run_after_the_lifespan_has_ended(app: Root, backend: str) -> None:
     async def main() -> None:
         background = LoopTasks()
         await background.join()
@@ -392,7 +404,7 @@ def test_they_run_when_the_lifespan_is_over(app: Root, backend: str) -> None:
     run(backend, main)
 
 
-def test_R66_a_server_that_cancels_the_request_does_not_cancel_them(
+def test_R66_a_cancelled_request_does_not_cancel_its_after_response_functions(
     app: Root, backend: str
 ) -> None:
     async def main() -> None:
@@ -414,7 +426,7 @@ def test_R66_a_server_that_cancels_the_request_does_not_cancel_them(
 # -- WSGI alone ------------------------------------------------------------------------------------
 
 
-def test_R66_the_servers_thread_does_not_run_them(app: Root) -> None:
+def test_R66_the_server_s_thread_does_not_run_after_response_functions(app: Root) -> None:
     answer = begin(app, path="/blocks")
     assert not app.diary  # not before the server has sent it
     assert answer.read() == b"answered"
@@ -423,7 +435,7 @@ def test_R66_the_servers_thread_does_not_run_them(app: Root) -> None:
     app.diary.wait(3)
 
 
-def test_a_server_that_never_reads_has_them_run_by_its_close(app: Root) -> None:
+def test_closing_an_unread_response_runs_its_after_response_functions(app: Root) -> None:
     begin(app, path="/stream").close()
     assert app.diary.wait(1) == [("early", "thread")]
     begin(app, path="/several").close()
@@ -431,7 +443,7 @@ def test_a_server_that_never_reads_has_them_run_by_its_close(app: Root) -> None:
 
 
 @pytest.mark.processes
-def test_R70_a_forked_child_waits_for_nothing_of_its_parents(app: Root) -> None:
+def test_R70_a_forked_child_does_not_wait_for_its_parent_s_functions(app: Root) -> None:
     close_background_loops()
     begin(app, path="/blocks").read()
     app.diary.wait(1)

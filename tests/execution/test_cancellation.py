@@ -248,7 +248,7 @@ def test_code_is_cancelled_once_and_may_clean_up(
 
 
 @each_kind
-def test_the_same_holds_on_the_background_loop(kind: Kind) -> None:
+def test_cancellation_works_the_same_on_the_background_loop(kind: Kind) -> None:
     if kind.code in (shielded, shielded_briefly, shielded_to_its_end):
         pytest.skip("waits for real seconds")
     app = Root(kind.code)
@@ -267,7 +267,7 @@ def limited(seconds: float = LIMIT, **settings: Any) -> App:
 
 
 @every_loop
-def test_a_result_in_time_is_kept(backend: str) -> None:
+def test_a_result_within_the_limit_is_kept(backend: str) -> None:
     """Neither a handler that has left its shield nor one that catches the cancellation waits."""
     app = limited()
 
@@ -289,7 +289,7 @@ def test_a_result_in_time_is_kept(backend: str) -> None:
         assert run(backend, get, app, path).body == b"kept"
 
 
-def test_a_thread_that_is_awaited_is_waited_for() -> None:
+def test_an_awaited_thread_is_waited_for() -> None:
     """``to_thread.run_sync`` shields itself: nothing that the thread uses may be closed."""
     app, notes, end = limited(0.05), list[str](), Event()
 
@@ -319,7 +319,7 @@ async def later(seconds: float, function: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("first", ["ours", "theirs", "both"])
-def test_a_cancellation_by_the_server_is_not_taken_for_ours(first: str) -> None:
+def test_a_server_s_cancellation_is_not_taken_for_the_time_limit(first: str) -> None:
     app = Root(query)
 
     async def main() -> None:
@@ -334,7 +334,7 @@ def test_a_cancellation_by_the_server_is_not_taken_for_ours(first: str) -> None:
     assert app.notes == ["cleaned up"] if first == "theirs" else app.notes in ([], ["cleaned up"])
 
 
-def test_a_cancellation_that_nobody_took_back_keeps_no_limit_from_ending_the_handler() -> None:
+def test_an_uncaught_cancellation_does_not_disable_the_time_limit() -> None:
     """Who catches a cancellation has to call ``uncancel``, and few do."""
     app, notes = limited(cancel_grace=GRACE), list[float]()
 
@@ -361,7 +361,7 @@ def test_a_cancellation_that_nobody_took_back_keeps_no_limit_from_ending_the_han
 
 
 @every_loop
-def test_a_clean_up_that_fails_is_logged_once_and_the_client_gets_its_503(
+def test_a_failing_cleanup_is_logged_once_and_the_client_gets_a_503(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     reported: list[BaseException] = []
@@ -389,7 +389,7 @@ def test_a_clean_up_that_fails_is_logged_once_and_the_client_gets_its_503(
 
 
 @every_loop
-def test_an_error_that_a_cancelled_handler_raises_for_its_client_is_sent(backend: str) -> None:
+def test_an_error_that_a_cancelled_handler_raises_is_sent(backend: str) -> None:
     app = limited()
 
     @app.get("/")
@@ -403,7 +403,7 @@ def test_an_error_that_a_cancelled_handler_raises_for_its_client_is_sent(backend
 
 
 @every_loop
-def test_an_error_before_the_limit_is_that_error(backend: str) -> None:
+def test_an_error_before_the_limit_is_raised(backend: str) -> None:
     app = limited()
 
     @app.get("/")
@@ -429,7 +429,7 @@ def test_under_trio_every_cancellation_is_by_level() -> None:
     assert notes == ["cancelled"]
 
 
-def test_without_a_setting_the_grace_is_a_second() -> None:
+def test_the_grace_is_a_second_by_default() -> None:
     app, times = limited(), list[float]()
 
     @app.get("/")
@@ -447,7 +447,7 @@ def test_without_a_setting_the_grace_is_a_second() -> None:
     assert times[1] - times[0] == pytest.approx(1.0)
 
 
-def test_a_task_that_cancels_its_own_scope_is_cancelled_at_its_next_wait() -> None:
+def test_a_task_that_cancels_its_own_scope_is_cancelled_at_its_next_await() -> None:
     async def main() -> None:
         with GracefulScope(TASKS.get()) as scope:
             scope.cancel(GRACE)

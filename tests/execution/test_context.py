@@ -96,7 +96,7 @@ async def async_around(request: Any) -> Any:
     ("path", "mark"),
     [("sync", "s"), ("asynchronous", "a"), ("fails", "f"), ("fails_later", "g"), ("chunks", "")],
 )
-def test_R68_what_a_hook_sets_is_seen_by_the_handler_and_back(
+def test_R68_hook_and_handler_see_each_other_s_context_variables(
     make_client: MakeClient, middleware: Any, begin: str, end: str, path: str, mark: str
 ) -> None:
     app = Root()
@@ -110,7 +110,7 @@ def test_R68_what_a_hook_sets_is_seen_by_the_handler_and_back(
 
 
 @pytest.mark.parametrize("path", ["chunks", "async_chunks", "quick_chunks"])
-def test_R68_a_stream_is_one_context_from_its_first_chunk_to_its_end(
+def test_R68_a_stream_has_one_context_from_its_first_chunk_to_its_end(
     make_client: MakeClient, path: str
 ) -> None:
     app = Root()
@@ -155,7 +155,7 @@ class Resets(App):
 
 
 @pytest.mark.parametrize("path", ["sync", "quick", "waits"])
-def test_R68_a_stream_may_reset_at_its_end_what_it_set_at_its_beginning(
+def test_R68_a_stream_may_reset_at_its_end_a_variable_set_at_its_beginning(
     make_client: MakeClient, path: str
 ) -> None:
     client = make_client(Resets())

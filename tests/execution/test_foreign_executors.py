@@ -40,14 +40,14 @@ class Pooled(App):
         return "pies"
 
 
-def test_a_future_that_is_done_is_not_cancelled(
+def test_a_finished_future_is_not_cancelled(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert make_client(Pooled(pool=Inline())).get("/").text == "pies"
     assert caplog.records == []
 
 
-def test_a_future_that_refuses_to_be_cancelled_is_logged(
+def test_a_future_that_cannot_be_cancelled_is_logged(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Pooled(pool=Inline(ends=False), pool_timeout=0.01))

@@ -60,13 +60,13 @@ for options in ({"protocol": "wsgi"}, {"backend": "asyncio"}, {"backend": "trio"
 
 
 @pytest.mark.processes
-def test_the_package_serves_where_there_is_no_fork(tmp_path: object) -> None:
+def test_the_package_works_on_systems_without_fork(tmp_path: object) -> None:
     code = textwrap.dedent(ELSEWHERE + SERVE)
     result = ended(sys.executable, "-c", code, str(tmp_path))
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_the_number_of_processors_where_the_system_does_not_say(
+def test_the_number_of_processors_has_a_default(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert available_cpus() == len(os.sched_getaffinity(0))
@@ -77,14 +77,14 @@ def test_the_number_of_processors_where_the_system_does_not_say(
     assert available_cpus() == 1
 
 
-def test_a_pool_of_processes_says_that_windows_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_windows_a_process_pool_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "CAN_PASS_PIPES", False)
     with pytest.raises(PoolError, match=r"on Windows: write App\(pool="):
         Pool(1).call(1.0, int)
 
 
 @pytest.mark.processes
-def test_an_owner_hears_of_forks_as_long_as_it_lives() -> None:
+def test_an_object_is_notified_of_forks_while_it_exists() -> None:
     class Owner:
         def __init__(self, number: int) -> None:
             self.number = number

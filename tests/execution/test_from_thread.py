@@ -102,27 +102,33 @@ def root() -> Root:
     return app
 
 
-def test_it_runs_on_a_loop_and_what_it_sets_is_visible(make_client: MakeClient, root: Root) -> None:
+def test_run_async_runs_on_a_loop_and_shares_context_variables(
+    make_client: MakeClient, root: Root
+) -> None:
     assert make_client(root).get("/").text == "loop there thread loop"
 
 
-def test_in_a_generator_and_after_the_response(make_client: MakeClient, root: Root) -> None:
+def test_run_async_works_in_generators_and_after_the_response(
+    make_client: MakeClient, root: Root
+) -> None:
     client = make_client(root)
     assert client.get("/chunks").text == "/chunks" * 3
     assert client.get("/later").text == "now"
     assert root.ended.wait(PATIENCE)
 
 
-def test_the_body_is_received(make_client: MakeClient, root: Root) -> None:
+def test_run_async_can_receive_the_body(make_client: MakeClient, root: Root) -> None:
     assert make_client(root).post("/reads", content=b"a body").text == "a body"
 
 
-def test_what_it_raises_is_raised(make_client: MakeClient, root: Root) -> None:
+def test_an_exception_of_run_async_is_raised_in_the_caller(
+    make_client: MakeClient, root: Root
+) -> None:
     answer = make_client(root).get("/fails")
     assert (answer.status_code, "I refuse." in answer.text) == (418, True)
 
 
-def test_on_the_loop_it_says_to_await(
+def test_run_async_on_the_loop_says_to_await(
     make_client: MakeClient, root: Root, world: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(root)
@@ -131,7 +137,9 @@ def test_on_the_loop_it_says_to_await(
     assert client.get("/quick").status_code == (200 if world == "wsgi" else 500)
 
 
-def test_another_thread_answers_no_request(make_client: MakeClient, root: Root) -> None:
+def test_run_async_in_an_unrelated_thread_has_no_request(
+    make_client: MakeClient, root: Root
+) -> None:
     assert make_client(root).get("/in_another").text.startswith("there is no current request")
 
 
@@ -209,7 +217,7 @@ class Anyio(App):
         return "never"
 
 
-def test_anyio_s_functions_work_in_def_code(backend: str) -> None:
+def test_anyio_from_thread_works_in_def_handlers(backend: str) -> None:
     app = Anyio()
     assert run(backend, get, app, "/").body == b"loop loop thread loop loop"
     assert run(backend, get, app, "/chunks").body == b"loop loop;" * 3
@@ -232,7 +240,7 @@ def leave_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("path", ["/handler", "/hook", "/stream", "/awaits"])
-def test_def_code_notices_that_its_request_is_cancelled(
+def test_def_code_can_check_whether_its_request_is_cancelled(
     backend: str, path: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leave_soon(monkeypatch)
@@ -250,7 +258,7 @@ def test_def_code_notices_that_its_request_is_cancelled(
 
 
 @pytest.mark.parametrize("path", ["/handler", "/hook"])
-def test_a_request_that_is_cancelled_waits_for_def_code_that_hangs_for_a_while(
+def test_a_cancelled_request_waits_for_hanging_def_code_for_a_while(
     backend: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """hypercorn's worker for trio cancels requests when its grace is over, and waits for them."""
@@ -278,7 +286,7 @@ def test_a_request_that_is_cancelled_waits_for_def_code_that_hangs_for_a_while(
     assert app.noticed.wait(PATIENCE)
 
 
-def test_what_def_code_uses_is_closed_after_it_when_its_request_is_cancelled(backend: str) -> None:
+def test_resources_of_def_code_in_a_cancelled_request_close_after_it(backend: str) -> None:
     app, begun, diary = App(), threading.Event(), list[str]()
 
     @app.provides(Connection)
@@ -308,7 +316,7 @@ def test_what_def_code_uses_is_closed_after_it_when_its_request_is_cancelled(bac
     assert diary == ["used", "closed"]
 
 
-def test_a_cancellation_that_def_code_raises_itself_is_its_error(backend: str) -> None:
+def test_a_cancellation_raised_by_def_code_is_its_own_error(backend: str) -> None:
     class Raises(App):
         def index(self) -> str:
             raise CancelledError
@@ -316,7 +324,7 @@ def test_a_cancellation_that_def_code_raises_itself_is_its_error(backend: str) -
     assert run(backend, get, Raises(), "/").status == 500
 
 
-def test_def_code_that_is_abandoned_at_its_time_limit_notices_that(backend: str) -> None:
+def test_def_code_past_its_time_limit_can_notice_it(backend: str) -> None:
     app = Anyio()
     app.middlewares.append(Timeout(0.05))
 
@@ -328,7 +336,7 @@ def test_def_code_that_is_abandoned_at_its_time_limit_notices_that(backend: str)
     assert run(backend, main) == 503
 
 
-def test_a_def_stream_notices_that_its_client_has_left(backend: str) -> None:
+def test_a_def_stream_can_notice_that_its_client_has_disconnected(backend: str) -> None:
     app = Anyio()
 
     async def main() -> None:
@@ -347,7 +355,7 @@ def test_a_def_stream_notices_that_its_client_has_left(backend: str) -> None:
 
 
 @pytest.mark.parametrize("is_patched", [False, True])
-def test_where_there_are_no_threads_def_code_runs_in_line(
+def test_without_threads_def_code_runs_inline(
     backend: str, is_patched: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some platforms without threads patch anyio so; tests/project/pyodide runs on one that does not."""

@@ -65,14 +65,14 @@ class Root(App):
 
 
 @pytest.mark.usefixtures("gevent")
-def test_a_def_works(connect: MakeClient) -> None:
+def test_a_def_handler_works_under_greenlets(connect: MakeClient) -> None:
     client = connect(Root(), "wsgi")
     assert [client.get("/").text, client.get("/chunks").text] == ["index", "chunk"]
 
 
 @pytest.mark.usefixtures("gevent")
 @pytest.mark.parametrize("path", ["waits", "achunks", "events"])
-def test_async_code_is_refused_by_a_sentence(
+def test_async_code_under_greenlets_raises_a_clear_error(
     connect: MakeClient, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert connect(Root(), "wsgi").get(f"/{path}").status_code == 500
@@ -90,7 +90,7 @@ def test_uwsgi_with_threads_runs_async_code(
 
 
 @pytest.mark.usefixtures("gevent")
-def test_functions_after_the_response_need_no_loop(
+def test_after_response_functions_need_no_loop_under_greenlets(
     connect: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Root()

@@ -114,7 +114,7 @@ def made() -> Root:
         ("/failing", "LookupError in unset"),
     ],
 )
-def test_what_one_half_sets_the_other_resets(
+def test_a_generator_s_second_half_can_reset_variables_of_the_first(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, text: str
 ) -> None:
     app, seen = made(), []
@@ -140,7 +140,7 @@ def test_what_one_half_sets_the_other_resets(
     assert caplog.records == []
 
 
-def test_the_two_hooks_of_a_middleware_are_halves(make_client: MakeClient) -> None:
+def test_before_and_after_hooks_share_context_variables(make_client: MakeClient) -> None:
     app = made()
     app.middlewares.append(Pair())  # type: ignore[arg-type]
     client = make_client(app)
@@ -148,7 +148,7 @@ def test_the_two_hooks_of_a_middleware_are_halves(make_client: MakeClient) -> No
         assert client.get(path).text == "pair"
 
 
-def test_a_variable_that_the_task_resets_is_reset_in_the_threads(
+def test_a_variable_reset_by_the_task_is_reset_in_the_threads(
     connect: MakeClient, backend: str
 ) -> None:
     app, seen = made(), []
@@ -166,7 +166,7 @@ def test_a_variable_that_the_task_resets_is_reset_in_the_threads(
     assert seen == ["unset"]
 
 
-def test_a_handler_that_is_given_up_leaves_the_lane_to_the_others(
+def test_an_abandoned_handler_leaves_the_shared_context_to_others(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = made()
@@ -181,7 +181,7 @@ def test_a_handler_that_is_given_up_leaves_the_lane_to_the_others(
     ]
 
 
-def test_a_request_that_is_cancelled_resets_in_both_halves(
+def test_a_cancelled_request_resets_variables_in_generators(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     ended: list[str] = []
@@ -218,14 +218,14 @@ def test_a_request_that_is_cancelled_resets_in_both_halves(
     assert caplog.records == []
 
 
-def test_a_busy_lane_is_left_alone() -> None:
+def test_a_context_in_use_is_not_entered() -> None:
     lane = Lane(None)
     assert [lane.enter(), lane.enter()] == [True, False]
     lane.run(str, ())
     assert lane.enter()
 
 
-def test_a_call_that_is_withdrawn_leaves_the_lane() -> None:
+def test_a_withdrawn_call_leaves_the_shared_context() -> None:
     lane = Lane(None)
     work = _Work(str, (), lane)
     assert lane.is_busy
@@ -246,7 +246,7 @@ def in_own_context(test: Callable[[], None]) -> Callable[[], None]:
 
 
 @in_own_context
-def test_variables_are_passed_on_both_ways() -> None:
+def test_variables_are_copied_between_task_and_shared_context() -> None:
     lane, tokens = Lane(None), dict[Any, Any]()
     seen: list[str] = []
 
@@ -272,7 +272,7 @@ def test_variables_are_passed_on_both_ways() -> None:
 
 
 @in_own_context
-def test_what_nobody_has_passed_on_cannot_be_reset() -> None:
+def test_a_variable_whose_token_was_not_passed_on_cannot_be_reset() -> None:
     lane = Lane(None)
     held: list[Any] = []
     passed_through(lane, lambda: held.append(name.set("lane")), {})
@@ -280,7 +280,7 @@ def test_what_nobody_has_passed_on_cannot_be_reset() -> None:
     assert name.get() == "lane"
 
 
-def test_each_owner_has_its_own_lane() -> None:
+def test_each_owner_has_its_own_shared_context() -> None:
     one, other = object(), object()
     lane = lane_of(one)
     assert lane_of(one) is lane
@@ -288,7 +288,7 @@ def test_each_owner_has_its_own_lane() -> None:
 
 
 @pytest.mark.usefixtures("no_collector")
-def test_a_request_is_freed_with_its_lane(make_client: MakeClient) -> None:
+def test_a_request_is_freed_with_its_shared_context(make_client: MakeClient) -> None:
     requests: list[weakref.ref[Request]] = []
 
     def holds(request: Request) -> Iterator[None]:

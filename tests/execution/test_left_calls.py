@@ -153,7 +153,7 @@ def test_a_provider_that_fails_after_its_call_is_logged(
     assert app.diary == ["answered", "handler"]
 
 
-def test_an_upload_is_open_until_the_call_has_ended(
+def test_an_upload_stays_open_until_the_call_has_ended(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = limited(0.2)
@@ -163,7 +163,7 @@ def test_an_upload_is_open_until_the_call_has_ended(
     until(lambda: "read 5000000" in app.diary)
 
 
-def test_an_upload_is_open_until_what_runs_after_the_response_has_ended(
+def test_an_upload_stays_open_until_after_response_functions_have_ended(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Root(background_timeout=0.5)
@@ -194,7 +194,7 @@ class Left:
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_two_calls_end_when_both_have_ended(first: int) -> None:
+def test_two_abandoned_calls_have_ended_when_both_have(first: int) -> None:
     calls, ends = (Left(), Left()), list[bool]()
     both = LeftCalls(*calls)
     both.when_ended(lambda: ends.append(both.has_ended))
@@ -212,7 +212,7 @@ def test_two_calls_end_when_both_have_ended(first: int) -> None:
 
 @pytest.mark.parametrize("error", [LookupError("no end"), SystemExit(3)])
 @pytest.mark.parametrize("is_streamed", [False, True])
-def test_one_function_that_fails_keeps_no_other_from_being_called(
+def test_a_failing_on_close_function_does_not_prevent_the_others(
     make_client: MakeClient,
     error: BaseException,
     is_streamed: bool,
@@ -239,7 +239,7 @@ def test_one_function_that_fails_keeps_no_other_from_being_called(
     assert "a function passed to on_close failed" in caplog.text
 
 
-def test_what_must_reach_the_server_does_so_when_all_have_been_called() -> None:
+def test_an_exception_for_the_server_is_raised_after_all_functions_ran() -> None:
     called: list[str] = []
 
     def interrupt() -> None:
@@ -252,7 +252,7 @@ def test_what_must_reach_the_server_does_so_when_all_have_been_called() -> None:
 
 
 @pytest.mark.parametrize("error", [LookupError("no report"), SystemExit(3), GeneratorExit()])
-def test_a_report_that_fails_keeps_the_client_from_nothing(
+def test_a_failing_error_report_does_not_affect_the_client(
     make_client: MakeClient, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(_: BaseException) -> None:
@@ -270,7 +270,7 @@ def test_a_report_that_fails_keeps_the_client_from_nothing(
     assert "a function passed to on_error or on_failure failed" in caplog.text
 
 
-def test_an_exit_in_the_clean_up_of_a_streams_resource_is_one_requests_failure(
+def test_an_exit_in_the_cleanup_of_a_stream_fails_one_request_only(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     closed: list[str] = []

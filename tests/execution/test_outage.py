@@ -71,7 +71,9 @@ def refused(watcher: Outage) -> None:
         begun(watcher)
 
 
-def test_one_tries_and_the_others_fail_at_once(pass_by: Callable[[float], None]) -> None:
+def test_during_an_outage_one_call_tries_and_others_fail_immediately(
+    pass_by: Callable[[float], None],
+) -> None:
     bakery = Outage("the bakery", ", no cake")
     first, second = begun(bakery), begun(bakery)  # nobody knows yet
     fail(first)
@@ -87,7 +89,7 @@ def test_one_tries_and_the_others_fail_at_once(pass_by: Callable[[float], None])
 
 
 @pytest.mark.parametrize(("took", "pause"), [(0.25, 1), (1, 4), (5, 5), (60, 5)])
-def test_what_hangs_is_left_alone_for_a_while(
+def test_a_hanging_service_is_not_tried_for_a_while(
     pass_by: Callable[[float], None], took: float, pause: float
 ) -> None:
     bakery = Outage("the bakery")
@@ -107,7 +109,7 @@ def make_a_mistake(flow: Flow[Any]) -> None:
 
 
 @pytest.mark.parametrize("end", [lambda flow: flow.close(), make_a_mistake])
-def test_a_trial_that_breaks_off_leaves_its_place(
+def test_an_aborted_trial_lets_another_call_try(
     pass_by: Callable[[float], None], end: Callable[[Any], None]
 ) -> None:
     bakery = Outage("the bakery")
@@ -118,7 +120,7 @@ def test_a_trial_that_breaks_off_leaves_its_place(
     answer(trial)
 
 
-def test_an_outage_is_a_line_a_minute_and_so_is_its_end(
+def test_an_outage_is_logged_once_a_minute_and_at_its_end(
     pass_by: Callable[[float], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     bakery = Outage("the bakery", ", no cake")
@@ -139,7 +141,7 @@ def test_an_outage_is_a_line_a_minute_and_so_is_its_end(
     assert not any(record.exc_info for record in caplog.records)
 
 
-def test_the_level_debug_adds_its_traceback_as_text(
+def test_the_debug_log_has_the_outage_s_traceback(
     pass_by: Callable[[float], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "micropie")
@@ -167,7 +169,7 @@ class Hangs:
 
 
 @pytest.mark.parametrize(("servers", "may_wait"), [(2, 1), (3, 1), (8, 4), (120, 40)])
-def test_R67_half_of_the_servers_threads_may_wait(
+def test_R67_half_of_the_server_s_threads_may_wait_for_a_service(
     servers: int, may_wait: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ServiceThreads, "patience", PATIENCE)
@@ -193,7 +195,7 @@ def test_R67_half_of_the_servers_threads_may_wait(
     assert threads.call(hangs, ()) == "done"
 
 
-def test_R67_a_call_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R67_a_call_to_a_service_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ServiceThreads, "patience", PATIENCE)
     threads, hangs = ServiceThreads(), Hangs()
     with ThreadPoolExecutor(2) as server:
@@ -205,7 +207,7 @@ def test_R67_a_call_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (first.result(), second.result()) == ("done", "done")
 
 
-def test_R67_a_call_waits_as_long_as_others_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R67_a_call_waits_as_long_as_others_finish(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that is slow refuses nobody: only one that ends no call within the patience
     hangs.
     """
@@ -229,7 +231,7 @@ def test_R67_a_call_waits_as_long_as_others_end(monkeypatch: pytest.MonkeyPatch)
         assert (first.result(), second.result()) == ("done", "done")
 
 
-def test_R67_forty_threads_of_a_loop_may_wait(
+def test_R67_forty_threads_of_a_loop_may_wait_for_a_service(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ServiceThreads, "patience", 0.0)
@@ -271,7 +273,7 @@ def too_many() -> Flow[Any]:
     yield
 
 
-def test_a_process_that_can_open_nothing_is_no_outage(
+def test_running_out_of_descriptors_is_not_an_outage(
     caplog: pytest.LogCaptureFixture, pass_by: Callable[[float], None]
 ) -> None:
     watcher = Outage("the bakery", ", no cake")
@@ -292,7 +294,7 @@ def test_a_process_that_can_open_nothing_is_no_outage(
 
 
 @pytest.mark.parametrize("spare", range(5))
-def test_after_too_many_open_files_the_next_request_has_its_session(
+def test_after_too_many_open_files_sessions_work_again(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spare: int
 ) -> None:
     """SQLite needs three files, and doesn't report why it can't open one."""
@@ -330,7 +332,7 @@ def test_after_too_many_open_files_the_next_request_has_its_session(
 
 @pytest.mark.processes
 @pytest.mark.parametrize("scheme", ["redis", "redis+sentinel"])
-def test_redis_is_not_to_blame_for_too_many_open_files(scheme: str) -> None:
+def test_too_many_open_files_are_not_blamed_on_redis(scheme: str) -> None:
     with socket.socket() as unheard:  # takes no connections
         unheard.bind(("127.0.0.1", 0))
         client = RedisClient("Test", f"{scheme}://127.0.0.1:{unheard.getsockname()[1]}/0", 5)

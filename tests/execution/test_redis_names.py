@@ -82,7 +82,7 @@ def main(world: str) -> None:
     os._exit(0)
 
 
-def test_silent_name_servers_are_an_outage_as_a_silent_redis_is(world: str, tmp_path: Path) -> None:
+def test_silent_name_servers_are_an_outage_like_a_silent_redis(world: str, tmp_path: Path) -> None:
     """Not one that lasts for as long as the system's resolver waits, which still does then."""
     program = "import sys; from tests.execution.test_redis_names import main; main(sys.argv[1])"
     with silent_name_server(tmp_path) as inside:
@@ -101,7 +101,7 @@ def test_silent_name_servers_are_an_outage_as_a_silent_redis_is(world: str, tmp_
     assert f"no DNS server has responded for '{NAME}'" in ran.stderr
 
 
-def test_a_name_is_looked_up_for_a_new_connection_alone(
+def test_a_host_name_is_only_resolved_for_a_new_connection(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = threading.Event()
@@ -128,13 +128,13 @@ def test_a_name_is_looked_up_for_a_new_connection_alone(
     client.close()
 
 
-def test_a_name_that_is_nobody_s_is_an_outage() -> None:
+def test_an_unknown_host_name_is_an_outage() -> None:
     client = RedisClient("a test", "redis://nobody.invalid:6379/0", 5)
     with pytest.raises(ConnectionError, match="the Redis of a test is unavailable"):
         client.ping()
 
 
-def test_by_a_socket_of_the_file_system(tmp_path: Path) -> None:
+def test_redis_can_be_reached_through_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "redis.sock"
     with redis_server(tmp_path, options=["--unixsocket", str(path)]):
         client = RedisClient("a test", f"unix://{path}?db=1", 5)

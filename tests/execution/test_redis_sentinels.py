@@ -132,7 +132,7 @@ FAILURES = pytest.mark.parametrize("fail_over", [told, killed, hung])
 
 
 @FAILURES
-def test_R57_sessions_follow_the_sentinel(
+def test_R57_sessions_follow_the_sentinel_s_primary(
     make_client: MakeClient,
     watched: Watched,
     fail_over: Callable[[Watched], Any],
@@ -159,7 +159,7 @@ def test_R57_sessions_follow_the_sentinel(
 
 
 @FAILURES
-def test_R57_rates_follow_the_sentinel(
+def test_R57_rates_follow_the_sentinel_s_primary(
     watched: Watched, fail_over: Callable[[Watched], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_client, "_BETWEEN_QUESTIONS", 0.0)
@@ -182,7 +182,7 @@ def test_R57_rates_follow_the_sentinel(
 
 
 @FAILURES
-def test_R57_no_message_is_lost_after_a_fail_over(
+def test_R57_no_message_is_lost_after_a_failover(
     watched: Watched, fail_over: Callable[[Watched], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_client, "_BETWEEN_QUESTIONS", 0.0)
@@ -200,7 +200,7 @@ def test_R57_no_message_is_lost_after_a_fail_over(
     others.close()
 
 
-def test_a_listener_that_connects_during_a_fail_over_keeps_its_connection(
+def test_a_listener_that_connects_during_a_failover_keeps_its_connection(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It leads to the new primary already, whatever was the primary just before."""
@@ -222,7 +222,7 @@ def test_a_listener_that_connects_during_a_fail_over_keeps_its_connection(
     channels.close()
 
 
-def test_passwords_of_redis_and_of_the_sentinels_are_apart(tmp_path: Path) -> None:
+def test_redis_and_sentinels_can_have_different_passwords(tmp_path: Path) -> None:
     secret, other = "a/b#c?d@e%f:g,h i", "x/y@z"
     with (
         redis_server(folder(tmp_path, "primary")) as primary,
@@ -261,9 +261,7 @@ def test_passwords_of_redis_and_of_the_sentinels_are_apart(tmp_path: Path) -> No
             bad.close()
 
 
-def test_a_sentinel_that_fails_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_sentinel_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the next question goes to the one that has answered."""
     monkeypatch.setattr(redis_client, "_BETWEEN_QUESTIONS", 0.0)
     with (
@@ -284,7 +282,7 @@ def test_a_sentinel_that_fails_is_passed_over(
             assert no_sentinel.connections == 1
 
 
-def test_redis_is_used_while_no_sentinel_answers(
+def test_redis_is_used_while_no_sentinel_responds(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_client, "_BETWEEN_QUESTIONS", 0.0)
@@ -301,7 +299,7 @@ def test_redis_is_used_while_no_sentinel_answers(
     client.close()
 
 
-def test_what_sentinels_say_counts_more_than_the_primary_that_was_known(
+def test_the_sentinels_answer_replaces_the_known_primary(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(redis_client, "_BETWEEN_QUESTIONS", 0.0)
@@ -321,7 +319,7 @@ def test_what_sentinels_say_counts_more_than_the_primary_that_was_known(
     assert found == ["silent", known, known, known, "it is down", "silent", known]
 
 
-def test_sentinels_with_silent_names_are_asked_once_for_all_who_wait(
+def test_sentinels_with_unresolvable_names_are_asked_once_for_all_waiters(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ends = Event()
@@ -353,7 +351,7 @@ def test_sentinels_with_silent_names_are_asked_once_for_all_who_wait(
     ends.set()
 
 
-def test_silent_sentinels_take_no_longer_together_than_the_server_may(
+def test_several_silent_sentinels_share_one_time_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     waits: list[float] = []
@@ -369,7 +367,7 @@ def test_silent_sentinels_take_no_longer_together_than_the_server_may(
     assert sum(waits) == pytest.approx(1.0)
 
 
-def test_a_primary_with_a_silent_name_is_out_of_reach_with_the_reason(
+def test_a_primary_with_an_unresolvable_name_is_unavailable_with_a_reason(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look_up = redis_client._look_up
@@ -388,7 +386,7 @@ def test_a_primary_with_a_silent_name_is_out_of_reach_with_the_reason(
         client.ping()
 
 
-def test_a_known_primary_is_used_while_one_thread_asks_the_sentinels(
+def test_the_known_primary_is_used_while_one_thread_asks_the_sentinels(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers, is_asking = Event(), Event()
@@ -417,7 +415,7 @@ def test_a_known_primary_is_used_while_one_thread_asks_the_sentinels(
     client.close()
 
 
-def test_what_sentinels_say_is_in_the_error(tmp_path: Path) -> None:
+def test_the_error_quotes_the_sentinels(tmp_path: Path) -> None:
     with (
         redis_server(folder(tmp_path, "primary")) as primary,
         sentinel_server(folder(tmp_path, "sentinel"), port_of(primary)) as sentinel,
@@ -440,7 +438,7 @@ def test_what_sentinels_say_is_in_the_error(tmp_path: Path) -> None:
             until(is_down)
 
 
-def test_by_tls(tmp_path: Path) -> None:
+def test_sentinels_and_redis_can_be_reached_by_tls(tmp_path: Path) -> None:
     openssl = shutil.which("openssl") or missing_program("openssl")
     subprocess.run(
         shlex.split(
@@ -506,7 +504,7 @@ def test_by_tls(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_malformed_url_fails_at_set_up(url: str) -> None:
+def test_a_malformed_url_fails_at_setup(url: str) -> None:
     with pytest.raises(
         SetupError, match=r"^a test takes a URL such as redis://localhost"
     ) as caught:
@@ -527,5 +525,5 @@ def test_a_malformed_url_fails_at_set_up(url: str) -> None:
         "redis+sentinel://host/mymaster?sentinel_password=a@b",
     ],
 )
-def test_a_url_that_is_right(url: str) -> None:
+def test_a_valid_sentinel_url_is_accepted(url: str) -> None:
     RedisClient("a test", url, 5).close()

@@ -157,7 +157,7 @@ CALLS: dict[str, Callable[[str], None]] = {
 @pytest.mark.processes
 @pytest.mark.parametrize("answers_pings", [True, False])
 @pytest.mark.parametrize("call", CALLS)
-def test_a_response_byte_by_byte_ends_the_call(
+def test_a_response_that_arrives_too_slowly_ends_the_call(
     server: SlowServer, call: str, answers_pings: bool
 ) -> None:
     """The call would succeed if it had a limit for each read."""
@@ -178,7 +178,7 @@ def test_a_slow_connection_counts_as_lost_and_the_next_call_works(server: SlowSe
 
 
 @pytest.mark.processes
-def test_a_server_that_confirms_no_subscription_fails_it_alone(server: SlowServer) -> None:
+def test_a_subscription_that_the_server_does_not_confirm_fails_alone(server: SlowServer) -> None:
     """It responds to the first one at once, and never to the second one."""
     server.is_quick = True
     channels = RedisChannels(f"redis://127.0.0.1:{server.port}")
@@ -192,7 +192,7 @@ def test_a_server_that_confirms_no_subscription_fails_it_alone(server: SlowServe
     channels.close()
 
 
-def test_the_limit_of_a_socket_is_that_of_the_thread() -> None:
+def test_a_socket_has_the_time_limit_of_its_thread() -> None:
     ours, theirs = socket.socketpair()
     ours.settimeout(30)
     limited = redis_client._LimitedSocket(ours)
@@ -216,7 +216,7 @@ def test_the_limit_of_a_socket_is_that_of_the_thread() -> None:
         one.close()
 
 
-def test_redis_py_can_set_the_time_out_of_a_connection_that_has_begun() -> None:
+def test_the_timeout_of_an_open_redis_connection_can_be_set() -> None:
     """It does so while a server announces its maintenance."""
     connection = redis_client._limited(redis.Connection)(socket_connect_timeout=2)
     assert connection.socket_connect_timeout == 2

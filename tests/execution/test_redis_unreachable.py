@@ -64,7 +64,7 @@ def statuses(client: TestClient, requests: int) -> list[int]:
     return [client.get("/look").status_code for _ in range(requests)]
 
 
-def test_R57_a_forgotten_connection_costs_its_own_request(
+def test_R57_a_stale_connection_fails_its_own_request_only(
     make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All others are answered meanwhile and afterwards."""
@@ -186,7 +186,7 @@ def has_followers(machine: Machine) -> bool:
 
 
 @pytest.mark.parametrize("way", [by_its_address, by_its_name, by_replicaof, by_a_sentinel])
-def test_R57_a_fail_over_is_followed(
+def test_R57_a_failover_is_followed(
     make_client: MakeClient,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -236,7 +236,7 @@ def test_R57_a_fail_over_is_followed(
                 one.close()
 
 
-def test_R57_a_fail_over_is_over_within_five_seconds() -> None:
+def test_R57_a_failover_takes_less_than_five_seconds() -> None:
     """By the limits that the parts have, beside a round trip."""
     # a call that was made before, over a connection that leads nowhere; another one is tried then
     assert max(of_sessions._TIMEOUT, of_rates._TIMEOUT, of_channels.TIMEOUT) <= 5

@@ -22,12 +22,12 @@ from prometheus_client import CollectorRegistry
 
 import micropie
 from micropie import App, Request, post
-from micropie._core.execution import LoopLocal, await_in_background
+from micropie._core.execution import LoopLocal, ProcessPool, await_in_background
 from micropie._core.execution.background import close_background_loops
 from micropie._core.files.recent import Recent
 from micropie._core.http.headers.fields import NameTable, cached_if_short
+from micropie._core.http.settings import Settings
 from micropie._core.on_demand import computed
-from micropie._core.routing.config import HandlerPool
 from micropie.channels import Channels
 from micropie.extensions import Inspector, RedisClient
 from micropie.middleware import MemoryRates
@@ -81,7 +81,7 @@ def test_a_site_is_compiled_once_for_all_threads_that_need_it() -> None:
         assert is_one(Root()._micropie.compiled)
 
 
-def test_routes_that_are_added_while_requests_come_are_found_from_then_on() -> None:
+def test_routes_added_during_requests_are_found_afterwards() -> None:
     app = Outer()
 
     def add_and_ask(number: int) -> list[tuple[int, bytes]]:
@@ -105,7 +105,7 @@ def test_routes_that_are_added_while_requests_come_are_found_from_then_on() -> N
     assert in_threads(add_and_ask) == expected
 
 
-def test_a_route_that_a_start_up_handler_adds_is_found(make_client: MakeClient) -> None:
+def test_a_route_added_by_a_startup_handler_is_found(make_client: MakeClient) -> None:
     app = Root()
 
     app.startup_handlers.append(lambda: app.get("/late")(lambda: "late"))
@@ -126,7 +126,7 @@ class Counting(App):
 
 
 @pytest.mark.parametrize("is_file", [False, True])
-def test_no_count_of_a_session_is_lost(tmp_path: Path, is_file: bool) -> None:
+def test_concurrent_session_counters_lose_no_update(tmp_path: Path, is_file: bool) -> None:
     backend = SQLiteSessionBackend(tmp_path / "sessions") if is_file else InMemorySessionBackend()
     app = Counting(session_backend=backend)
     first = begin(app, "POST", "/count")
@@ -143,7 +143,7 @@ def test_no_count_of_a_session_is_lost(tmp_path: Path, is_file: bool) -> None:
         backend.close()
 
 
-def test_sessions_in_memory_keep_to_their_capacity() -> None:
+def test_sessions_in_memory_never_exceed_their_capacity() -> None:
     backend = InMemorySessionBackend(capacity=10)
 
     def save(number: int) -> None:
@@ -166,7 +166,7 @@ def test_a_rate_in_memory_never_allows_more_than_its_limit() -> None:
     assert sum(in_threads(hit)) == 100
 
 
-def test_each_subscriber_gets_each_message_once_and_all_get_them_in_one_order() -> None:
+def test_all_subscribers_get_each_message_once_and_in_the_same_order() -> None:
     channels = Channels()
 
     def publish_or_receive(number: int) -> list[Any]:
@@ -192,7 +192,7 @@ def test_each_subscriber_gets_each_message_once_and_all_get_them_in_one_order() 
     assert channels.counts() == (0, 0)
 
 
-def test_subscribers_that_come_and_go_leave_nothing_behind() -> None:
+def test_subscribers_that_leave_free_their_memory() -> None:
     channels = Channels()
 
     def come_and_go(number: int) -> None:
@@ -205,7 +205,7 @@ def test_subscribers_that_come_and_go_leave_nothing_behind() -> None:
     assert channels.counts() == (0, 0)
 
 
-def test_a_list_of_subscriptions_is_made_while_they_come_and_go() -> None:
+def test_subscriptions_can_be_listed_while_they_change() -> None:
     app = Root()
     inspector = Inspector(app)
 
@@ -223,7 +223,7 @@ def test_a_list_of_subscriptions_is_made_while_they_come_and_go() -> None:
     assert inspector.statistics().subscribers == 0
 
 
-def test_all_threads_get_one_client_of_redis() -> None:
+def test_all_threads_share_one_redis_client() -> None:
     def reached() -> object:
         with client.reached() as found:  # which connects when it is asked something
             return found
@@ -236,7 +236,7 @@ def test_all_threads_get_one_client_of_redis() -> None:
 # -- files -----------------------------------------------------------------------------------------
 
 
-def test_recent_values_keep_to_their_capacity_and_to_their_names() -> None:
+def test_a_bounded_cache_keeps_its_capacity_and_its_keys() -> None:
     recent: Recent[int, int] = Recent(capacity=50)
 
     def put_and_look(number: int) -> None:
@@ -252,7 +252,7 @@ def test_recent_values_keep_to_their_capacity_and_to_their_names() -> None:
 
 
 @pytest.mark.parametrize("cached", [False, True])
-def test_files_are_answered_whole(tmp_path: Path, cached: bool) -> None:
+def test_files_are_sent_whole(tmp_path: Path, cached: bool) -> None:
     for number in range(THREADS):
         (tmp_path / f"{number}.txt").write_text(str(number) * 1000)
 
@@ -291,15 +291,15 @@ def test_metrics_count_every_request() -> None:
 # -- what is made when it is first asked for -------------------------------------------------------
 
 
-def test_all_threads_get_one_pool_and_the_channels_of_one_application() -> None:
+def test_all_threads_get_the_same_pool_and_channels() -> None:
     for _ in range(20):
-        pool = HandlerPool(1, None)
+        pool = ProcessPool(Settings(processes=1))
         assert is_one(partial(getattr, pool, "made"))
         assert is_one(partial(getattr, Root(), "channels"))
         pool.close()
 
 
-def test_all_threads_get_equal_values_of_an_attribute_that_is_computed() -> None:
+def test_all_threads_get_equal_values_of_a_computed_attribute() -> None:
     class Owner:
         @computed
         def squares(self) -> list[int]:
@@ -315,7 +315,7 @@ def test_all_threads_get_equal_values_of_an_attribute_that_is_computed() -> None
         assert owner.squares is owner.squares
 
 
-def test_tables_give_each_text_its_own_value_and_stay_bounded() -> None:
+def test_bounded_tables_return_the_right_value_for_each_text() -> None:
     names, upper = NameTable(str.upper, most=50), cached_if_short(50)(str.upper)
 
     def look_up(number: int) -> bool:
@@ -326,7 +326,7 @@ def test_tables_give_each_text_its_own_value_and_stay_bounded() -> None:
     assert len(names) < 50 + THREADS  # each thread may have found room for one more
 
 
-def test_each_event_loop_has_one_value_of_its_own() -> None:
+def test_each_event_loop_has_its_own_value() -> None:
     local: LoopLocal[list[int]] = LoopLocal(list)
 
     async def fill(number: int) -> list[int]:
@@ -339,7 +339,7 @@ def test_each_event_loop_has_one_value_of_its_own() -> None:
     assert found == [Counter({number: TIMES}) for number in range(THREADS)]
 
 
-def test_a_call_that_meets_the_end_of_its_event_loop_is_told() -> None:
+def test_a_call_that_coincides_with_the_loop_s_end_is_reported() -> None:
     async def answer() -> str:
         return "answer"
 
@@ -369,7 +369,7 @@ class Echo(App):
         return {"number": number, "query": request.query_string, "cookie": request.cookies}
 
 
-def test_no_request_gets_anything_of_another_one() -> None:
+def test_no_request_gets_data_of_another() -> None:
     app = Echo()
 
     def ask(number: int) -> set[tuple[int, bytes]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from micropie._core.streams import ShutdownSignal
 
 
-def test_what_was_added_is_called_once_at_the_end() -> None:
+def test_a_shutdown_function_is_called_once() -> None:
     shutdown, calls = ShutdownSignal(), list[str]()
     shutdown.add(lambda: calls.append("a"))
     forget = shutdown.add(lambda: calls.append("b"))
@@ -18,7 +18,7 @@ def test_what_was_added_is_called_once_at_the_end() -> None:
     assert calls == ["a"]
 
 
-def test_what_comes_after_the_end_is_called_at_once() -> None:
+def test_a_function_added_after_shutdown_is_called_immediately() -> None:
     shutdown, calls = ShutdownSignal(), list[str]()
     shutdown.end()
     shutdown.add(lambda: calls.append("late"))
@@ -28,7 +28,7 @@ def test_what_comes_after_the_end_is_called_at_once() -> None:
     assert calls == ["late"]
 
 
-def test_a_function_may_take_others_away() -> None:
+def test_a_shutdown_function_may_remove_others() -> None:
     shutdown, calls = ShutdownSignal(), list[str]()
     forgets: list[Callable[[], object]] = []
     shutdown.add(lambda: forgets[0]())

@@ -7,7 +7,7 @@ import pytest
 from micropie._core.execution.steps.steps import CALL, Flow, result_of
 
 
-def test_the_result_of_a_flow_that_does_not_wait() -> None:
+def test_result_of_returns_the_result_of_a_flow_without_steps() -> None:
     def flow() -> Flow[str]:
         return "pie"
         yield CALL, str, ()
@@ -15,7 +15,7 @@ def test_the_result_of_a_flow_that_does_not_wait() -> None:
     assert result_of(flow()) == "pie"
 
 
-def test_a_flow_that_must_not_wait_and_does() -> None:
+def test_result_of_refuses_a_flow_that_yields_a_step() -> None:
     def flow() -> Flow[None]:
         yield CALL, str, ()
 

@@ -5,6 +5,7 @@ output.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import subprocess
@@ -78,7 +79,7 @@ async def blocked(app: Site, handlers: int = 1, threads: int = 1) -> AsyncIterat
         app.go_on.set()
 
 
-def test_R67_handlers_that_block_every_thread_hold_up_nothing_else(
+def test_R67_handlers_that_block_every_thread_delay_nothing_else(
     backend: str, tmp_path: Path
 ) -> None:
     (tmp_path / "large").write_bytes(b"x" * LARGE)
@@ -99,7 +100,7 @@ def test_R67_handlers_that_block_every_thread_hold_up_nothing_else(
     run(backend, main)
 
 
-def test_R67_more_handlers_than_may_wait_for_a_thread_get_503_at_once(
+def test_R67_more_handlers_than_may_wait_for_a_thread_get_503_immediately(
     backend: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Site(tmp_path, threads=2, thread_queue=1)
@@ -134,7 +135,9 @@ def test_R67_more_handlers_than_may_wait_for_a_thread_get_503_at_once(
     run(backend, main)
 
 
-def test_R67_as_many_may_wait_also_if_all_come_at_once(backend: str, tmp_path: Path) -> None:
+def test_R67_the_queue_limit_also_applies_to_concurrent_arrivals(
+    backend: str, tmp_path: Path
+) -> None:
     app = Site(tmp_path, threads=2, thread_queue=1)
     app.go_on.set()
     statuses: list[int] = []
@@ -154,7 +157,7 @@ def test_R67_as_many_may_wait_also_if_all_come_at_once(backend: str, tmp_path: P
 
 
 @pytest.mark.parametrize("settings", [{"threads": 1}, {"thread_queue": 5}])
-def test_R67_an_inner_application_may_have_threads_of_its_own(
+def test_R67_an_inner_application_may_have_its_own_threads(
     backend: str, tmp_path: Path, settings: Any
 ) -> None:
     outer: Any = Site(tmp_path, threads=1, thread_queue=0)
@@ -170,7 +173,9 @@ def test_R67_an_inner_application_may_have_threads_of_its_own(
     run(backend, main)
 
 
-def test_R67_a_time_limit_does_not_let_more_of_them_wait(backend: str, tmp_path: Path) -> None:
+def test_R67_a_time_limit_does_not_increase_the_number_of_waiting_requests(
+    backend: str, tmp_path: Path
+) -> None:
     app = Site(tmp_path, threads=1, thread_queue=0)
     app.middlewares.append(Timeout(30))
 
@@ -181,7 +186,7 @@ def test_R67_a_time_limit_does_not_let_more_of_them_wait(backend: str, tmp_path:
     run(backend, main)
 
 
-def test_a_place_is_given_back_whenever_the_task_is_cancelled(backend: str) -> None:
+def test_a_cancelled_task_always_releases_its_slot(backend: str) -> None:
     threads = Threads(1)
     calls: list[object] = []
 
@@ -227,7 +232,7 @@ anyio.run(main)
 
 
 @pytest.mark.processes
-def test_a_call_that_hangs_does_not_keep_the_process_from_ending() -> None:
+def test_a_hanging_call_does_not_keep_the_process_from_ending() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", HANGS], capture_output=True, timeout=PATIENCE, check=False
     )
@@ -272,7 +277,7 @@ def test_the_process_ends_after_its_servers(
 
 
 @pytest.mark.parametrize("has_begun", [False, True])
-def test_a_call_whose_thread_fails_gives_its_place_back_once(
+def test_a_call_whose_thread_fails_releases_its_slot_once(
     backend: str, has_begun: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call that its task waits for no longer does not begin."""
@@ -300,7 +305,7 @@ def test_a_call_whose_thread_fails_gives_its_place_back_once(
     assert calls == ["made"] * has_begun
 
 
-def test_those_that_wait_for_a_place_get_it_in_order(backend: str) -> None:
+def test_tasks_get_slots_in_the_order_in_which_they_waited(backend: str) -> None:
     order: list[str] = []
 
     async def main() -> None:
@@ -333,17 +338,21 @@ def test_those_that_wait_for_a_place_get_it_in_order(backend: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("so_many", "pace", "refused"),
+    ("so_many", "pace", "more", "limit", "refused"),
     [
-        (60, 0.11, [*range(12, 15), *range(16, 20)]),
-        (60, 0.01, []),  # a burst that is over within a second
-        (45, 0.11, []),  # a short queue, which keeps the slot busy
+        (60, 0.11, 500, None, sorted({*range(13, 520)} - {15, *range(310, 520, 25)})),
+        (60, 0.01, 300, None, []),  # a burst that is over soon
+        (39, 0.11, 0, 0.5, []),  # a short queue, which keeps the slot busy
+        (60, 0.11, 0, None, []),  # a queue that doesn't grow
+        (60, 0.11, 0, 1.0, [*range(9, 15), *range(16, 20)]),  # but has a limit
     ],
 )
-def test_R67_a_queue_that_stands_refuses_those_who_have_waited_longest(
+def test_R67_under_standing_overload_the_longest_waiting_requests_are_refused(
     backend: str,
     so_many: int,
     pace: float,
+    more: int,
+    limit: float | None,
     refused: list[int],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -352,8 +361,10 @@ def test_R67_a_queue_that_stands_refuses_those_who_have_waited_longest(
     turns: list[int] = []
     statuses: list[int] = []
     other = 15  # no handler: it is never refused
+    numbers, rest = itertools.count(), iter(range(more))
 
-    async def wait(slots: Slots, number: int) -> None:
+    async def wait(slots: Slots) -> None:
+        number = next(numbers)  # trio starts tasks in any order
         try:
             await slots.take(Rank.WAITING if number == other else Rank.QUEUED)
         except HTTPError as error:
@@ -362,20 +373,23 @@ def test_R67_a_queue_that_stands_refuses_those_who_have_waited_longest(
             turns.append(number)
 
     async def main() -> None:
-        slots = slots_of(Threads(1, queue=1000))
+        slots = slots_of(Threads(1, queue=1000, wait=limit))
         await slots.take()
         async with anyio.create_task_group() as tasks:
-            for number in range(so_many):
-                tasks.start_soon(wait, slots, number)
-                await until_async(lambda: slots.usage() == (1, number + 1, 1))  # noqa: B023
-            while slots.usage()[1]:
+            come = [*range(so_many)]
+            while come or slots.usage()[1]:
+                waiting = slots.usage()[1] + len(come)
+                for _ in come:
+                    tasks.start_soon(wait, slots)
+                await until_async(lambda: slots.usage() == (1, waiting, 1))  # noqa: B023
                 clock.now += pace
                 slots.give()
+                come = [*itertools.islice(rest, 25)]
         slots.give()
         assert slots.usage() == (0, 0, 1)
 
     run(backend, main)
-    assert sorted(turns) == [one for one in range(so_many) if one not in refused]
+    assert sorted(turns) == [one for one in range(so_many + more) if one not in refused]
     assert statuses == [503] * len(refused)
     assert caplog.messages == [
         "all 1 threads or processes are busy: requests that have waited too long get 503, "
@@ -383,15 +397,15 @@ def test_R67_a_queue_that_stands_refuses_those_who_have_waited_longest(
     ] * bool(refused)
 
 
-def test_who_is_refused_and_cancelled_gives_no_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_and_cancelled_task_releases_no_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock.instead_of(monkeypatch, "micropie._core.execution.threads.monotonic")
 
     async def main() -> None:
-        slots = slots_of(Threads(1, queue=1000))
+        slots = slots_of(Threads(1, queue=1000, wait=1.4))
         await slots.take()
         tasks = [asyncio.create_task(slots.take(Rank.QUEUED)) for _ in range(53)]
         await anyio.wait_all_tasks_blocked()
-        for task in tasks[:12]:  # a queue stands
+        for task in tasks[:12]:
             clock.now += 0.11
             slots.give()
             await task
@@ -410,7 +424,7 @@ def test_who_is_refused_and_cancelled_gives_no_place_back(monkeypatch: pytest.Mo
     run("asyncio", main)
 
 
-def test_nobody_waits_for_a_place_longer_than_its_patience(backend: str) -> None:
+def test_waiting_for_a_slot_has_a_time_limit(backend: str) -> None:
     threads = Threads(1)
     threads.patience = 0.0
 
@@ -423,7 +437,7 @@ def test_nobody_waits_for_a_place_longer_than_its_patience(backend: str) -> None
     run(backend, main)
 
 
-def test_a_place_that_comes_with_a_cancellation_is_given_back() -> None:
+def test_a_slot_that_arrives_with_a_cancellation_is_released() -> None:
     async def main() -> None:
         slots = slots_of(Threads(1))
         await slots.take()
@@ -438,7 +452,9 @@ def test_a_place_that_comes_with_a_cancellation_is_given_back() -> None:
     run("asyncio", main)
 
 
-def test_who_holds_something_goes_before_others_and_beyond_the_limit(backend: str) -> None:
+def test_a_task_that_holds_resources_takes_precedence_and_may_exceed_the_limit(
+    backend: str,
+) -> None:
     order: list[str] = []
 
     async def main() -> None:
@@ -478,7 +494,7 @@ def test_who_holds_something_goes_before_others_and_beyond_the_limit(backend: st
     run(backend, main)
 
 
-def test_who_holds_something_waits_no_longer_when_no_slot_comes_back(
+def test_a_task_that_holds_resources_stops_waiting_when_no_slot_is_released(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "STALLED", 0.0)
@@ -492,7 +508,7 @@ def test_who_holds_something_waits_no_longer_when_no_slot_comes_back(
     run(backend, main)
 
 
-def test_a_slot_that_comes_back_prolongs_the_wait_of_those_who_hold_something(
+def test_a_released_slot_prolongs_the_wait_of_tasks_that_hold_resources(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, reads = [1.0], []

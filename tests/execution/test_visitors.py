@@ -211,7 +211,7 @@ class Failing(Shop):
         raise ValueError(name)
 
 
-def test_a_report_names_its_own_visitor(
+def test_an_error_report_identifies_its_own_visitor(
     make_client: MakeClient, world: str, reports: list[Any]
 ) -> None:
     app: Any = Failing(on_error=sentry_sdk.capture_exception)
@@ -292,7 +292,7 @@ def check_a_shared_thread(
 
 
 @pytest.mark.parametrize("has_sniffio", [True, False])
-def test_a_context_in_a_thread_gets_no_variable_of_the_thread(
+def test_a_new_context_in_a_thread_gets_no_variable_of_the_thread(
     monkeypatch: pytest.MonkeyPatch, *, has_sniffio: bool
 ) -> None:
     if not has_sniffio:

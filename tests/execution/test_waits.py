@@ -37,7 +37,7 @@ def served(
 
 @pytest.mark.parametrize("load", [0.2, 0.5, 0.8])
 @pytest.mark.parametrize("stood", [0.0, 0.3, 1.0, 1.5])
-def test_a_machine_that_stood_still_for_a_moment_refuses_nobody(load: float, stood: float) -> None:
+def test_a_short_standstill_of_the_machine_refuses_no_request(load: float, stood: float) -> None:
     found = [*served(load, stood, 30)]
     assert not any(is_late for _, is_late in found)
     assert max(found)[0] <= stood
@@ -47,7 +47,9 @@ def test_a_machine_that_stood_still_for_a_moment_refuses_nobody(load: float, sto
 @pytest.mark.parametrize(
     ("load", "stood"), [(0.8, 60.0), (0.99, 5.0), (1.1, 0.0), (4.0, 0.0), (4.0, 1.5)]
 )
-def test_where_a_queue_stands_others_are_answered_in_time(load: float, stood: float) -> None:
+def test_under_standing_overload_other_requests_get_timely_responses(
+    load: float, stood: float
+) -> None:
     found = [*served(load, stood, 30)]
     late = [is_late for _, is_late in found]
     # the first second may be as it comes, and a while to find that waits don't get shorter
@@ -59,7 +61,7 @@ def test_where_a_queue_stands_others_are_answered_in_time(load: float, stood: fl
 
 @pytest.mark.parametrize("rate", [5, 8, 10, 15, 40, 160])
 @pytest.mark.parametrize("stood", [0.0, 1.5])
-def test_requests_that_come_at_random_are_answered_after_a_pause(rate: int, stood: float) -> None:
+def test_randomly_arriving_requests_are_served_after_a_pause(rate: int, stood: float) -> None:
     """``rate``: requests a second, at 80 % of what the server can do."""
     for seed in range(100):
         found = served(0.8, stood, 30, 0.8 / rate, random.Random(seed))
@@ -67,7 +69,7 @@ def test_requests_that_come_at_random_are_answered_after_a_pause(rate: int, stoo
 
 
 @pytest.mark.parametrize("answer", [0.01, 0.1, 0.5, 1.0])
-def test_waits_for_a_few_slow_answers_are_no_overload(answer: float) -> None:
+def test_waiting_for_a_few_slow_responses_is_not_an_overload(answer: float) -> None:
     """At a load of a half nearly all find less than ten others in front of them."""
     found = [*served(0.5, 0.0, 1000 * answer, answer, random.Random(7))]
     assert not any(is_late for _, is_late in found)
@@ -75,7 +77,7 @@ def test_waits_for_a_few_slow_answers_are_no_overload(answer: float) -> None:
 
 @pytest.mark.parametrize("answer", [0.1, 0.5, 1.0])
 @pytest.mark.parametrize(("load", "most"), [(1.5, 30), (4.0, 15)])
-def test_slow_answers_are_an_overload_too(answer: float, load: float, most: int) -> None:
+def test_many_slow_responses_are_an_overload(answer: float, load: float, most: int) -> None:
     """A short queue grows by chance too: about ``most`` requests show that it isn't chance."""
     found = [*served(load, 0.0, 400 * answer, answer, random.Random(7))]
     late = [is_late for _, is_late in found]
@@ -85,7 +87,7 @@ def test_slow_answers_are_an_overload_too(answer: float, load: float, most: int)
     assert len(answered) > 300
 
 
-def test_a_pause_ends_a_queue() -> None:
+def test_a_pause_ends_a_standing_queue() -> None:
     queue = StandingQueue()
     assert not any(queue.makes_late(0.15, 100 + n / 50) for n in range(50))
     assert queue.makes_late(0.9, 101.0)
@@ -99,7 +101,7 @@ def test_a_pause_ends_a_queue() -> None:
     assert queue.makes_late(1.24, 102.94)
 
 
-def test_a_server_that_stood_still_begins_another_queue() -> None:
+def test_a_server_that_was_blocked_starts_a_new_queue() -> None:
     queue = StandingQueue()
     assert not any(queue.makes_late(0.15, 100 + n / 50) for n in range(50))
     assert queue.makes_late(0.9, 101.0)

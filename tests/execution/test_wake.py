@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import weakref
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -20,7 +22,7 @@ from tests.asgi.calls import Call, run
 from tests.support.waiting import PATIENCE
 
 
-def test_a_ring_wakes_the_task_that_waits_and_is_not_kept_for_a_later_wait(backend: str) -> None:
+def test_ringing_wakes_the_waiting_task_and_is_not_stored(backend: str) -> None:
     heard: list[int] = []
 
     async def main() -> None:
@@ -44,7 +46,7 @@ def test_a_ring_wakes_the_task_that_waits_and_is_not_kept_for_a_later_wait(backe
     assert heard == [0, 1, 2]
 
 
-def test_it_may_be_rung_after_the_task_that_waited_was_cancelled(backend: str) -> None:
+def test_an_event_may_be_rung_after_its_waiting_task_was_cancelled(backend: str) -> None:
     async def main() -> None:
         event = SingleWaiterEvent(TASKS.get())
         with anyio.move_on_after(0.01) as scope:
@@ -58,7 +60,7 @@ def test_it_may_be_rung_after_the_task_that_waited_was_cancelled(backend: str) -
     run(backend, main)
 
 
-def test_a_later_call_can_be_cancelled(backend: str) -> None:
+def test_a_delayed_call_can_be_cancelled(backend: str) -> None:
     called: list[str] = []
 
     async def main() -> None:
@@ -77,7 +79,7 @@ def test_a_later_call_can_be_cancelled(backend: str) -> None:
     assert called == ["first"]
 
 
-def test_calls_are_made_in_their_order_none_before_its_time(backend: str) -> None:
+def test_delayed_calls_run_in_order_and_never_early(backend: str) -> None:
     called: list[tuple[str, float]] = []
 
     async def main() -> None:
@@ -112,7 +114,7 @@ def test_a_delayed_call_runs_in_the_context_that_added_it(backend: str) -> None:
     assert heard == ["first", "second"]
 
 
-def test_a_call_that_was_cancelled_keeps_nothing_that_was_current(backend: str) -> None:
+def test_a_cancelled_delayed_call_keeps_no_reference_to_its_context(backend: str) -> None:
     variable: ContextVar[Any] = ContextVar("variable")
 
     async def main() -> Any:
@@ -128,7 +130,7 @@ def test_a_call_that_was_cancelled_keeps_nothing_that_was_current(backend: str) 
     assert run(backend, main) is None
 
 
-def test_one_task_waits_for_all_calls_until_there_are_none() -> None:
+def test_one_task_runs_all_delayed_calls_until_none_is_left() -> None:
     async def main() -> None:
         calls, is_over = DelayedCalls(0.001), asyncio.Event()
         before = asyncio.all_tasks()
@@ -181,7 +183,7 @@ class EagerLoop:
         return "ended"
 
 
-def test_a_task_that_has_ended_when_it_is_made_is_not_kept() -> None:
+def test_a_task_that_has_already_ended_is_not_stored() -> None:
     async def work() -> None:
         done.append("work")
 
@@ -196,7 +198,7 @@ def test_a_task_that_has_ended_when_it_is_made_is_not_kept() -> None:
     assert done == ["work"]
 
 
-def test_a_task_that_is_cancelled_before_it_has_begun_is_not_waited_for() -> None:
+def test_a_task_cancelled_before_its_start_is_not_waited_for() -> None:
     async def main() -> None:
         tasks = LoopTasks()
         before = asyncio.all_tasks()
@@ -236,7 +238,7 @@ def test_a_task_can_be_cancelled(backend: str, has_begun: bool) -> None:
     assert began or not has_begun
 
 
-def test_a_loop_has_its_own_value() -> None:
+def test_an_event_loop_has_its_own_value() -> None:
     local = LoopLocal(list[int])
 
     async def main() -> list[int]:
@@ -246,3 +248,147 @@ def test_a_loop_has_its_own_value() -> None:
     assert asyncio.run(main()) is not asyncio.run(main())
     with pytest.raises(RuntimeError):
         local.get()
+
+
+def test_the_value_of_a_closed_loop_is_removed_even_if_it_holds_the_loop() -> None:
+    local = LoopLocal(asyncio.get_running_loop)
+    loops = list[weakref.ref[object]]()
+
+    async def main() -> None:
+        loops.append(weakref.ref(local.get()))
+
+    for _ in range(3):
+        asyncio.run(main())
+    gc.collect()
+    assert [loop() is None for loop in loops] == [True, True, False]
+
+
+def test_the_value_of_an_open_loop_stays(backend: str) -> None:
+    local = LoopLocal(list[int])
+
+    async def main() -> None:
+        value = local.get()
+        await anyio.to_thread.run_sync(asyncio.run, other())
+        assert local.get() is value
+
+    async def other() -> None:
+        local.get()
+
+    run(backend, main)
+
+
+async def _await_a_turn(reached: list[str]) -> None:
+    reached.append("begun")
+    try:
+        await checkpoint()
+        reached.append("went on")
+    except BaseException:
+        reached.append("cancelled")
+        try:
+            with anyio.CancelScope(shield=True):
+                await checkpoint()
+        finally:
+            reached.append("ended")
+        raise
+    finally:
+        await no_wait()
+
+
+async def no_wait() -> None:
+    """Return at once."""
+
+
+def test_a_started_task_begins_at_once_except_under_trio(backend: str) -> None:
+    async def main() -> None:
+        reached, tasks = list[str](), TASKS.get()
+        tasks.start(_await_a_turn, reached)
+        tasks.start(no_wait)
+        assert reached == (["begun"] if backend == "asyncio" else [])
+        await tasks.join()
+        assert reached == ["begun", "went on"]
+
+    run(backend, main)
+
+
+def test_a_started_task_is_its_own_task_with_its_own_context_from_the_start() -> None:
+    variable = ContextVar("variable", default="outer")
+    tasks_seen: list[object] = []
+
+    async def function() -> None:
+        variable.set("inner")
+        tasks_seen.append(asyncio.current_task())
+        async with anyio.create_task_group() as group, asyncio.timeout(PATIENCE):
+            group.start_soon(checkpoint)
+            await checkpoint()
+        tasks_seen.append(asyncio.current_task())
+        assert variable.get() == "inner"
+
+    async def main() -> None:
+        tasks, own = TASKS.get(), asyncio.current_task()
+        tasks.start(function)
+        assert (asyncio.current_task(), variable.get()) == (own, "outer")
+        await tasks.join()
+        first, last = tasks_seen
+        assert first is last is not own
+
+    run("asyncio", main)
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_a_started_task_that_is_cancelled_cleans_up(turns: int) -> None:
+    async def main() -> None:
+        reached, tasks, started = list[str](), TASKS.get(), list[asyncio.Task[None]]()
+
+        async def function() -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            started.append(task)
+            await _await_a_turn(reached)
+
+        tasks.start(function)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        started[0].cancel()
+        await tasks.join()
+        assert reached == ["begun", "cancelled", "ended"]
+        await asyncio.wait(started)
+        assert not started[0].cancelled()
+
+    run("asyncio", main)
+
+
+def test_a_started_task_may_suppress_its_cancellation() -> None:
+    async def main() -> None:
+        reached, started = list[str](), list[asyncio.Task[None]]()
+
+        async def function() -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            started.append(task)
+            with suppress(asyncio.CancelledError):
+                await checkpoint()
+            reached.append("suppressed")
+
+        TASKS.get().start(function)
+        started[0].cancel()
+        await asyncio.wait(started)
+        assert reached == ["suppressed"]
+
+    run("asyncio", main)
+
+
+def test_a_started_task_may_be_cancelled_after_it_has_ended() -> None:
+    async def main() -> None:
+        started: list[asyncio.Task[None]] = []
+
+        async def function() -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            started.append(task)
+
+        TASKS.get().start(function)
+        started[0].cancel()
+        await asyncio.wait(started)
+        assert not started[0].cancelled()
+
+    run("asyncio", main)

@@ -57,7 +57,7 @@ def watching() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "micropie watchdog"]
 
 
-def test_each_handler_is_named_once_a_minute(
+def test_each_blocking_handler_is_logged_once_a_minute(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     described = watchdog._described
@@ -92,11 +92,11 @@ def test_each_handler_is_named_once_a_minute(
     assert loop_lag() >= 0.03
 
 
-def test_code_that_nobody_has_called_for_a_request_is_named_alone() -> None:
+def test_blocking_code_outside_requests_is_logged_alone() -> None:
     described = watchdog._described(sys._getframe())
     assert described is not None
     code, place = described
-    assert code == f"{__name__}.test_code_that_nobody_has_called_for_a_request_is_named_alone"
+    assert code == f"{__name__}.test_blocking_code_outside_requests_is_logged_alone"
     assert place.startswith(f"{code} ({__file__}:")
     assert ", in " not in place
 
@@ -122,12 +122,27 @@ def frame_of(*modules: str) -> FrameType:
         ("micropie._core.flow.http", "contextlib", "micropie._core.streams.source"),
     ],
 )
-def test_the_framework_s_own_work_accuses_no_application(inner: tuple[str, ...]) -> None:
+def test_the_framework_s_own_work_is_not_blamed_on_the_application(inner: tuple[str, ...]) -> None:
     loop = ("asyncio.base_events", "micropie.asgi.driver")
     assert watchdog._described(frame_of(*loop, *inner)) is None
     described = watchdog._described(frame_of(*loop, *inner, "shop.pages", "subprocess"))
     assert described is not None
     assert described[0] == "shop.pages.call"
+
+
+@pytest.mark.parametrize("loop", ["asyncio.runners", "uvicorn.server"])
+@pytest.mark.parametrize(
+    "inner", [("uvicorn.protocols.http.h11_impl", "h11._connection"), ("anyio._core._eventloop",)]
+)
+def test_the_server_s_own_work_accuses_nobody(loop: str, inner: tuple[str, ...]) -> None:
+    """It may only wait for the processor."""
+    outer = ("shop.__main__", "click.core", loop)
+    assert watchdog._described(frame_of(*outer, *inner)) is None
+    assert watchdog._described(frame_of(*outer, "micropie.asgi.driver", *inner)) is None
+    for called in ((), ("micropie.asgi.driver",)):
+        described = watchdog._described(frame_of(*outer, *called, "shop.pages", "h11._connection"))
+        assert described is not None
+        assert described[0] == "shop.pages.call"
 
 
 def test_without_a_frame_of_the_application_nothing_is_logged(
@@ -142,7 +157,7 @@ def test_without_a_frame_of_the_application_nothing_is_logged(
         one._named.clear()
 
 
-def test_a_loop_that_waits_for_the_processor_is_not_to_blame(
+def test_a_loop_that_waits_for_the_processor_is_not_reported(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     watchdogs: list[watchdog._Watchdog] = []
@@ -172,13 +187,13 @@ def _is_idle(one: watchdog._Watchdog) -> bool:
         ({"loop_watchdog": False, "debug": True}, None),
     ],
 )
-def test_the_patience_goes_by_the_settings(
+def test_the_watchdog_s_patience_is_a_setting(
     settings: dict[str, Any], patience: float | None
 ) -> None:
     assert LOOP_PATIENCE.__get__(Settings(**settings)) == patience
 
 
-def test_a_loop_has_one_thread_or_none(backend: str) -> None:
+def test_a_loop_has_at_most_one_watchdog_thread(backend: str) -> None:
     async def started(*patience: float | None) -> int:
         for seconds in patience:
             watch_loop(seconds)
@@ -188,7 +203,7 @@ def test_a_loop_has_one_thread_or_none(backend: str) -> None:
     assert run(backend, started, 0.04, 0.04) == 1
 
 
-def test_a_thread_that_ends_without_closing_its_loop_is_left_alone() -> None:
+def test_a_thread_that_ends_without_closing_its_loop_is_ignored() -> None:
     loop = asyncio.new_event_loop()
 
     async def watched() -> None:
@@ -201,7 +216,7 @@ def test_a_thread_that_ends_without_closing_its_loop_is_left_alone() -> None:
     loop.close()
 
 
-def test_nothing_is_watched_where_no_thread_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_threads_there_is_no_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 

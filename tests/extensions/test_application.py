@@ -60,7 +60,7 @@ def test_each_application_of_the_tree_is_listed_with_its_path_and_its_hooks() ->
     assert [one.app for one in Inspector(isolated).applications()] == [isolated]
 
 
-def test_an_application_tells_its_names_errors_checks_and_settings() -> None:
+def test_an_inspector_returns_names_errors_checks_and_settings() -> None:
     def members(request: Request) -> bool:
         return True
 
@@ -95,7 +95,7 @@ def test_an_application_in_two_places_is_listed_twice() -> None:
     assert found[1:] == [("/one", leaf), ("/two", leaf)]
 
 
-def test_outside_of_requests_nothing_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_requests_no_thread_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     # other tests of this process may have left a loop that is watched
     monkeypatch.setattr("micropie._core.execution.watchdog._WATCHING", [])
 
@@ -115,7 +115,7 @@ def test_outside_of_requests_nothing_is_busy(monkeypatch: pytest.MonkeyPatch) ->
     }
 
 
-def test_threads_are_known_on_the_event_loop_alone(make_client: MakeClient) -> None:
+def test_thread_statistics_are_only_available_on_the_event_loop(make_client: MakeClient) -> None:
     class Root(App):
         async def free(self) -> list[int | None]:
             return [*Inspector(self).statistics()[:3]]
@@ -128,12 +128,12 @@ def test_threads_are_known_on_the_event_loop_alone(make_client: MakeClient) -> N
     assert client.get("/apart").json() == [None] * 3  # no event loop runs in its thread
 
 
-def test_an_executor_in_the_pools_place_has_statistics() -> None:
+def test_an_executor_that_replaces_the_pool_has_statistics() -> None:
     with ThreadPoolExecutor(1) as executor:
         assert Inspector(Leaf(pool=executor)).statistics().processes_busy == 0
 
 
-def test_an_added_route_has_its_own_hooks_alone(make_client: MakeClient) -> None:
+def test_a_route_added_by_an_extension_only_has_its_own_hooks(make_client: MakeClient) -> None:
     app = Leaf()
     app.middlewares.append(Closed())
     add_route(app, "/version", lambda: "1.2", hooks=[Names()], name="version")
@@ -181,7 +181,7 @@ def test_each_route_of_the_tree_is_listed_with_its_function() -> None:
     assert [one.route.pattern for one in Inspector(app).routes(websockets=True)] == ["/echo"]
 
 
-def test_the_routes_inside_an_application_are_those_below_it() -> None:
+def test_routes_inside_an_application_are_those_below_it() -> None:
     class Shelf(App):
         inner = Leaf()
 
@@ -210,7 +210,7 @@ class Database: ...
 class User: ...
 
 
-def test_a_route_tells_what_its_handler_takes_and_gives() -> None:
+def test_a_route_entry_describes_parameters_and_result() -> None:
     def database(*, region: str = "eu") -> Database:
         return Database()
 
@@ -247,7 +247,7 @@ def test_a_route_tells_what_its_handler_takes_and_gives() -> None:
     assert [*taken.needed()] == [base, owner]
 
 
-def test_a_request_knows_the_application_that_answers(make_client: MakeClient) -> None:
+def test_a_request_knows_the_application_that_handles_it(make_client: MakeClient) -> None:
     class Inner(App):
         def index(self) -> bool:
             return self.request.app is self

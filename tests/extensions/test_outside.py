@@ -49,7 +49,7 @@ class Kitchen(App):
         raise KeyError("pie")
 
 
-def test_commands_are_called_as_handlers_are() -> None:
+def test_commands_are_called_like_handlers() -> None:
     app = Kitchen()
     outside = Outside(app)
     entries = {name: entry for name, _, entry in outside.commands()}
@@ -70,7 +70,7 @@ def test_commands_are_called_as_handlers_are() -> None:
     assert Inspector(app).routes() == []
 
 
-def test_a_command_that_nothing_can_fill_is_refused_when_it_is_asked_for() -> None:
+def test_a_command_whose_parameters_cannot_be_filled_is_refused() -> None:
     app = App()
 
     @app.command
@@ -82,7 +82,7 @@ def test_a_command_that_nothing_can_fill_is_refused_when_it_is_asked_for() -> No
         entry()
 
 
-def test_a_traceback_begins_at_the_authors_first_line() -> None:
+def test_a_traceback_begins_at_the_author_s_first_line() -> None:
     outside = Outside(Kitchen())
     entry = {name: entry for name, _, entry in outside.commands()}["fail"]()
     with outside, pytest.raises(KeyError) as caught:
@@ -93,7 +93,7 @@ def test_a_traceback_begins_at_the_authors_first_line() -> None:
     assert first.endswith(", in fail")
 
 
-def test_a_start_that_fails_is_stopped() -> None:
+def test_a_failed_start_is_undone() -> None:
     app = Kitchen()
     app.startup_handlers.append(lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError), Outside(app):
@@ -124,7 +124,7 @@ class Root(App):
         yield "streamed"
 
 
-def test_a_route_tells_where_it_is_and_where_it_runs() -> None:
+def test_a_route_entry_has_its_location_and_placement() -> None:
     app = Root()
     found = {one.route.name: one for one in Inspector(app).routes()}
     given = {name: one.runs_in for name, one in found.items()}
@@ -140,7 +140,7 @@ def test_a_route_tells_where_it_is_and_where_it_runs() -> None:
     assert [name for name, one in found.items() if one.mentions("session")] == ["blocks"]
 
 
-def test_lost_routes_are_named() -> None:
+def test_lost_routes_are_reported() -> None:
     class Shelf(App):
         @get("/pies")
         def pies(self) -> str:
@@ -157,7 +157,7 @@ def test_lost_routes_are_named() -> None:
     assert (has_route(Shelf.pies), has_route(Better.pies), has_route(None)) == (True, False, False)
 
 
-def test_open_streams_end_with_their_worker_of_gunicorn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_streams_end_with_their_gunicorn_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     class Settings(dict[str, Any]):
         set = dict.__setitem__
 

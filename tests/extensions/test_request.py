@@ -70,7 +70,7 @@ class Failing(App):
 
 
 @pytest.mark.parametrize("path", ["early", "late"])
-def test_each_report_has_a_failure_once(make_client: MakeClient, path: str) -> None:
+def test_each_reporter_gets_a_failure_once(make_client: MakeClient, path: str) -> None:
     first: list[BaseException] = []
     second: list[BaseException] = []
     app = Failing()
@@ -87,7 +87,7 @@ def test_each_report_has_a_failure_once(make_client: MakeClient, path: str) -> N
     assert [str(one) for one in first] == [str(one) for one in second] == [path]
 
 
-def test_a_report_that_fails_keeps_no_other_from_its_failure(
+def test_a_failing_reporter_does_not_affect_the_others(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(error: BaseException) -> None:
@@ -101,14 +101,14 @@ def test_a_report_that_fails_keeps_no_other_from_its_failure(
     assert "KeyError: 'broken'" in caplog.text
 
 
-def test_an_unavailable_service_is_503(make_client: MakeClient) -> None:
+def test_an_unavailable_service_gets_a_503(make_client: MakeClient) -> None:
     answer = make_client(Failing()).get("/service")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "7")
     assert "Come back later." in answer.text
     assert "cold" not in answer.text
 
 
-def test_what_several_extensions_carry_is_there_in_the_pool(make_client: MakeClient) -> None:
+def test_data_of_several_extensions_is_carried_into_the_pool(make_client: MakeClient) -> None:
     with ThreadPoolExecutor(1) as executor:
         app = Failing(pool=executor)
         app.middlewares += [Carries(language, "de"), Carries(colour, "a"), Carries(colour, "red")]

@@ -65,7 +65,7 @@ def site(assets: Path, **options: Any) -> Root:
 
 
 @pytest.mark.parametrize("root_path", ["", "/a b"])
-def test_a_file_s_address_has_its_fingerprint(
+def test_a_file_s_url_has_its_fingerprint(
     make_client: MakeClient, assets: Path, root_path: str
 ) -> None:
     client = make_client(site(assets), root_path=root_path)
@@ -82,7 +82,7 @@ def test_a_file_s_address_has_its_fingerprint(
 
 
 @pytest.mark.parametrize("options", [{}, {"max_age": 60}, {"cached": True}])
-def test_only_the_file_s_own_fingerprint_keeps_it(
+def test_only_the_file_s_own_fingerprint_is_cached_forever(
     make_client: MakeClient, assets: Path, options: dict[str, Any]
 ) -> None:
     """A page of the next release may ask a server of this one: what that has must not be kept as
@@ -107,7 +107,9 @@ def test_only_the_file_s_own_fingerprint_keeps_it(
     assert {*found.values()} == {"no-cache"}
 
 
-def test_what_is_personal_is_for_no_shared_cache(make_client: MakeClient, assets: Path) -> None:
+def test_a_personal_file_is_not_stored_by_shared_caches(
+    make_client: MakeClient, assets: Path
+) -> None:
     app = site(assets)
     answer = make_client(app).get(
         app.static_url("css/site.css"), headers={"Authorization": "Basic eA=="}
@@ -115,14 +117,14 @@ def test_what_is_personal_is_for_no_shared_cache(make_client: MakeClient, assets
     assert answer.headers["cache-control"] == FOR_EVER.replace("public", "private")
 
 
-def test_the_author_s_header_goes_first(make_client: MakeClient, assets: Path) -> None:
+def test_the_author_s_cache_control_takes_precedence(make_client: MakeClient, assets: Path) -> None:
     app = site(assets, headers={"Cache-Control": "no-store"})
     found = make_client(app).get(app.static_url("css/site.css")).headers["cache-control"]
     assert found == "no-store"
 
 
 @pytest.mark.parametrize("accepts", ["identity", "gzip"])
-def test_a_compressed_file_has_the_fingerprint_of_the_file_itself(
+def test_a_compressed_file_has_the_original_file_s_fingerprint(
     make_client: MakeClient, assets: Path, accepts: str
 ) -> None:
     app = site(assets)
@@ -133,7 +135,7 @@ def test_a_compressed_file_has_the_fingerprint_of_the_file_itself(
 
 
 @pytest.mark.parametrize("is_packed", [True, False])
-def test_a_change_is_seen_a_second_later(
+def test_a_changed_file_is_noticed_a_second_later(
     make_client: MakeClient, assets: Path, is_packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not is_packed:
@@ -159,7 +161,7 @@ def test_a_change_is_seen_a_second_later(
     assert len(read) == 2
 
 
-def test_the_disk_is_asked_in_a_step(assets: Path, make_client: MakeClient) -> None:
+def test_the_disk_is_accessed_in_a_step(assets: Path, make_client: MakeClient) -> None:
     app = site(assets)
     client, url = make_client(app), app.static_url("css/site.css")
     for _ in range(2):
@@ -170,7 +172,7 @@ def test_the_disk_is_asked_in_a_step(assets: Path, make_client: MakeClient) -> N
     assert client.get(url).status_code == 404
 
 
-def test_inner_applications_have_files_of_their_own(make_client: MakeClient, assets: Path) -> None:
+def test_inner_applications_have_their_own_files(make_client: MakeClient, assets: Path) -> None:
     root, inner, other = site(assets), site(assets / "css"), Root()
     root.inner, root.other = inner, other
     root.static("/media", assets, name="media")
@@ -181,7 +183,7 @@ def test_inner_applications_have_files_of_their_own(make_client: MakeClient, ass
     assert root.static_url("site.css", name="inner.static") == inner.static_url("site.css")
 
 
-def test_a_link_that_leads_out_has_the_fingerprint_of_its_end_if_links_are_followed(
+def test_an_external_link_has_its_target_s_fingerprint_if_links_are_followed(
     make_client: MakeClient, assets: Path
 ) -> None:
     (assets / "css/linked.js").symlink_to("../\xe9 \xfc.js")
@@ -195,12 +197,12 @@ def test_a_link_that_leads_out_has_the_fingerprint_of_its_end_if_links_are_follo
 
 
 @pytest.mark.parametrize("path", ["nowhere.css", "css", "../secret", "/etc/passwd", ""])
-def test_a_file_that_is_not_there_is_an_error(assets: Path, path: str) -> None:
+def test_a_missing_file_raises_an_error(assets: Path, path: str) -> None:
     with pytest.raises((LookupError, ValueError), match=r"there is no file|does not match"):
         site(assets).static_url(path)
 
 
-def test_a_name_that_serves_no_files_is_an_error(assets: Path) -> None:
+def test_a_route_without_files_raises_an_error(assets: Path) -> None:
     with pytest.raises(
         LookupError, match=r"name='links'\) matches no app.static\(prefix, directory"
     ):
@@ -209,13 +211,13 @@ def test_a_name_that_serves_no_files_is_an_error(assets: Path) -> None:
         Root().static_url("css/site.css")
 
 
-def test_links_of_a_template_need_an_application() -> None:
+def test_static_url_in_a_template_needs_an_application() -> None:
     for name in ("url_for", "absolute_url_for", "static_url"):
         with pytest.raises(LookupError, match="links need an App"):
             template(source="{{ " + name + "('x') }}")
 
 
-def test_fingerprints_do_not_pile_up(assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fingerprints_are_bounded(assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fingerprints, "KNOWN", recent.Recent(2))
     for number in range(5):
         (assets / str(number)).write_bytes(b"x")
@@ -223,7 +225,7 @@ def test_fingerprints_do_not_pile_up(assets: Path, monkeypatch: pytest.MonkeyPat
     assert len(fingerprints.KNOWN._entries) == 2
 
 
-def test_the_fingerprint_of_a_file_that_is_replaced_meanwhile_is_unknown(
+def test_a_file_replaced_during_reading_has_no_fingerprint(
     assets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It must not be taken for that of the old file, which a link may bring back."""
@@ -242,7 +244,7 @@ def test_the_fingerprint_of_a_file_that_is_replaced_meanwhile_is_unknown(
 
 @pytest.mark.parametrize("accepts", ["identity", "gzip"])
 @pytest.mark.parametrize("cached", [False, True])
-def test_only_bytes_of_that_version_are_kept(
+def test_only_bytes_of_the_fingerprinted_version_are_cached(
     make_client: MakeClient, assets: Path, cached: bool, accepts: str
 ) -> None:
     """The bytes in memory and the fingerprint are each of a moment ago: one of them may have seen a
@@ -262,7 +264,7 @@ def test_only_bytes_of_that_version_are_kept(
 
 
 @pytest.mark.parametrize("max_age", [None, 60])
-def test_no_client_has_a_large_file_read(
+def test_a_client_cannot_cause_a_large_file_to_be_read(
     make_client: MakeClient, assets: Path, monkeypatch: pytest.MonkeyPatch, max_age: int | None
 ) -> None:
     monkeypatch.setattr(static, "LARGEST_REQUESTED", len(STYLE) - 1)
@@ -274,7 +276,7 @@ def test_no_client_has_a_large_file_read(
     assert client.get(url).headers["cache-control"] == FOR_EVER
 
 
-def test_no_client_has_a_file_read_that_changes_all_the_time(
+def test_a_constantly_changing_file_is_not_read_for_each_request(
     make_client: MakeClient, assets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each request would read it, because its fingerprint isn't stored."""

@@ -162,7 +162,7 @@ def test_files_are_served(
         assert head.headers == answer.headers
 
 
-def test_the_head_of_a_file(make_client: MakeClient, site: Path) -> None:
+def test_a_file_has_complete_headers(make_client: MakeClient, site: Path) -> None:
     answer = make_client(Files(site)).get("/static/a.txt")
     assert dict(answer.headers) == {
         "content-type": "text/plain; charset=utf-8",
@@ -176,7 +176,7 @@ def test_the_head_of_a_file(make_client: MakeClient, site: Path) -> None:
 
 
 @pytest.mark.parametrize("root_path", ["", "/p", "/p/é"])
-def test_routes_of_files_have_urls(make_client: MakeClient, site: Path, root_path: str) -> None:
+def test_file_routes_have_urls(make_client: MakeClient, site: Path, root_path: str) -> None:
     inner = Files(site)
     outer = Outer(inner)
 
@@ -192,7 +192,7 @@ def test_routes_of_files_have_urls(make_client: MakeClient, site: Path, root_pat
     assert one.endswith("/static/dir/page.html")
 
 
-def test_the_handler_of_a_subclass_may_be_named_static(make_client: MakeClient, site: Path) -> None:
+def test_a_subclass_may_have_a_handler_named_static(make_client: MakeClient, site: Path) -> None:
     class Root(App):
         def static(self) -> str:  # type: ignore[override]
             return "mine"
@@ -203,14 +203,14 @@ def test_the_handler_of_a_subclass_may_be_named_static(make_client: MakeClient, 
     assert (client.get("/static").text, client.get("/files/a.txt").content) == ("mine", SMALL)
 
 
-def test_only_get_and_head(make_client: MakeClient, site: Path) -> None:
+def test_only_get_and_head_are_allowed_for_files(make_client: MakeClient, site: Path) -> None:
     client = make_client(Files(site))
     assert client.post("/static/a.txt").status_code == 405
     assert client.options("/static/a.txt").headers["allow"] == "GET, HEAD, OPTIONS"
 
 
 @pytest.mark.parametrize("prefix", ["/s", "/s/", "/s/t", "/.well-known"])
-def test_a_prefix_may_be_any_path(make_client: MakeClient, site: Path, prefix: str) -> None:
+def test_a_file_prefix_may_be_any_path(make_client: MakeClient, site: Path, prefix: str) -> None:
     app = App()
     app.static(prefix, site)
     assert app.url_for("static", path="a.txt") == f"{prefix.rstrip('/')}/a.txt"
@@ -220,12 +220,12 @@ def test_a_prefix_may_be_any_path(make_client: MakeClient, site: Path, prefix: s
 @pytest.mark.parametrize(
     "prefix", ["", "static", "/", "//", "/a//b", "/../a", "/a/.", "/<name>", None, 5]
 )
-def test_a_prefix_that_is_none_fails_at_set_up(site: Path, prefix: Any) -> None:
+def test_an_invalid_prefix_fails_at_setup(site: Path, prefix: Any) -> None:
     with pytest.raises(SetupError, match='a path such as "/static"'):
         App().static(prefix, site)
 
 
-def test_a_directory_that_is_not_there_fails_at_set_up(site: Path) -> None:
+def test_a_directory_that_is_missing_fails_at_setup(site: Path) -> None:
     for wrong in (site / "nowhere", site / "a.txt", str(site / "nowhere")):
         with pytest.raises(
             SetupError, match=f"there is no directory .*; the working directory is {Path.cwd()}"
@@ -233,7 +233,7 @@ def test_a_directory_that_is_not_there_fails_at_set_up(site: Path) -> None:
             App().static("/static", wrong)
 
 
-def test_two_directories_need_two_names(make_client: MakeClient, site: Path) -> None:
+def test_two_file_directories_need_two_names(make_client: MakeClient, site: Path) -> None:
     app = App()
     app.static("/one", site)
     app.static("/two/", site / "dir", name="pages")
@@ -246,14 +246,14 @@ def test_two_directories_need_two_names(make_client: MakeClient, site: Path) -> 
 
 
 @pytest.mark.parametrize("max_age", [-1, 1.5, True, "3600"])
-def test_a_wrong_age_is_an_error(site: Path, max_age: Any) -> None:
+def test_an_invalid_max_age_raises_an_error(site: Path, max_age: Any) -> None:
     with pytest.raises(ValueError, match="whole number of seconds"):
         static_file("a.txt", site, max_age=max_age)
     with pytest.raises(SetupError, match="whole number of seconds"):
         App().static("/static", site, max_age=max_age)
 
 
-def test_a_root_that_is_missing_is_in_the_log(
+def test_a_missing_directory_is_logged(
     make_client: MakeClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = App()
@@ -264,7 +264,7 @@ def test_a_root_that_is_missing_is_in_the_log(
     ]
 
 
-def test_a_relative_root_begins_at_the_working_directory(
+def test_a_relative_directory_starts_at_the_working_directory(
     make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(site.parent)
@@ -274,9 +274,7 @@ def test_a_relative_root_begins_at_the_working_directory(
     assert make_client(app).get("/static/a.txt").content == SMALL
 
 
-def test_a_file_is_sent_while_sessions_are_out_of_reach(
-    make_client: MakeClient, site: Path
-) -> None:
+def test_a_file_is_sent_while_sessions_are_unavailable(make_client: MakeClient, site: Path) -> None:
     class Down(SessionBackend):
         def load(self, session_id: str) -> Any:
             raise ConnectionError
@@ -319,7 +317,7 @@ def encoded(text: str, times: int) -> str:
     return text
 
 
-def test_there_are_enough_payloads() -> None:
+def test_the_list_of_path_attacks_is_long_enough() -> None:
     assert len(set(TRAVERSALS)) >= 60
 
 
@@ -340,7 +338,7 @@ def test_there_are_enough_payloads() -> None:
         "following links",
     ],
 )
-def test_R35_R41_nothing_outside_no_listing_and_nothing_hidden_is_served(
+def test_R35_R41_only_visible_files_inside_the_directory_are_served(
     make_client: MakeClient, site: Path, mount: str, inside: bool, options: dict[str, Any]
 ) -> None:
     app: App = Files(site, **options)
@@ -362,7 +360,9 @@ def test_R35_R41_nothing_outside_no_listing_and_nothing_hidden_is_served(
             assert SECRET not in answer.text, (payload, target)
 
 
-def test_R35_an_escaped_slash_leads_nowhere(make_client: MakeClient, site: Path) -> None:
+def test_R35_an_escaped_slash_cannot_leave_the_directory(
+    make_client: MakeClient, site: Path
+) -> None:
     client = make_client(Files(site))
     assert raw(client, "/static/dir/page.html").status_code == 200
     for escaped in ("dir%2Fpage.html", "dir%2fpage.html", "%2Fdir/page.html"):
@@ -371,7 +371,7 @@ def test_R35_an_escaped_slash_leads_nowhere(make_client: MakeClient, site: Path)
 
 # "by name": a system that can't open a file below an open directory
 @pytest.mark.parametrize("way", ["below", "by name"])
-def test_R36_links_that_lead_out(
+def test_R36_links_that_leave_the_directory_are_not_followed(
     make_client: MakeClient,
     site: Path,
     cached: bool,
@@ -417,7 +417,7 @@ def test_R36_links_that_lead_out(
         assert follows.get(f"/static/{name}").text == SECRET, name
 
 
-def test_R36_the_root_may_be_a_link(make_client: MakeClient, site: Path) -> None:
+def test_R36_the_directory_itself_may_be_a_link(make_client: MakeClient, site: Path) -> None:
     link = site.parent / "current"
     link.symlink_to(site)
     (site / "out.txt").symlink_to("../secret.txt")
@@ -427,7 +427,7 @@ def test_R36_the_root_may_be_a_link(make_client: MakeClient, site: Path) -> None
     assert statuses == [200, 200, 404]
 
 
-def test_R36_links_that_lead_nowhere(make_client: MakeClient, site: Path) -> None:
+def test_R36_dangling_links_are_not_found(make_client: MakeClient, site: Path) -> None:
     (site / "loop.txt").symlink_to("loop.txt")
     (site / "dangling.txt").symlink_to("nowhere.txt")
     for follow in (False, True):
@@ -446,7 +446,7 @@ def test_R36_links_that_lead_nowhere(make_client: MakeClient, site: Path) -> Non
         ("a.txt", "a.txt"),
     ],
 )
-def test_R36_a_link_that_takes_the_place_of_a_part_of_the_path_after_the_look_up_is_not_followed(
+def test_R36_a_directory_replaced_by_a_link_after_the_look_up_is_not_followed(
     make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch, name: str, swapped: str
 ) -> None:
     (site / "dir/inner").mkdir()
@@ -466,7 +466,7 @@ def test_R36_a_link_that_takes_the_place_of_a_part_of_the_path_after_the_look_up
     assert client.get(f"/static/{name}").status_code == 404
 
 
-def test_R36_a_compressed_file_that_is_a_link_out_is_not_looked_at(
+def test_R36_a_compressed_file_that_is_an_external_link_is_ignored(
     make_client: MakeClient, site: Path
 ) -> None:
     (site / "a.txt.gz").symlink_to("../secret.txt")
@@ -476,7 +476,7 @@ def test_R36_a_compressed_file_that_is_a_link_out_is_not_looked_at(
     assert "vary" not in answer.headers
 
 
-def test_R35_the_whole_file_system_may_be_the_root(site: Path) -> None:
+def test_R35_the_whole_file_system_may_be_served(site: Path) -> None:
     (site / "in.txt").symlink_to("a.txt")
     assert find("/", f"{site}/in.txt".lstrip("/"), (), False).size == len(SMALL)
 
@@ -510,7 +510,7 @@ def test_R35_the_whole_file_system_may_be_the_root(site: Path) -> None:
     ],
     ids=ascii,
 )
-def test_R38_odd_names_are_not_found(
+def test_R38_unusual_file_names_are_not_found(
     make_client: MakeClient, site: Path, name: str, cached: bool
 ) -> None:
     app = App()
@@ -519,7 +519,7 @@ def test_R38_odd_names_are_not_found(
 
 
 @pytest.mark.processes
-def test_R38_what_is_no_file_does_not_block(
+def test_R38_fifos_devices_and_sockets_do_not_block_a_request(
     make_client: MakeClient, site: Path, cached: bool
 ) -> None:
     os.mkfifo(site / "fifo")
@@ -533,7 +533,7 @@ def test_R38_what_is_no_file_does_not_block(
             assert client.head(f"/static/{name}").status_code == 404, name
 
 
-def test_R38_what_becomes_a_fifo_meanwhile_does_not_block(
+def test_R38_a_file_that_becomes_a_fifo_does_not_block_a_request(
     make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch, nothing_stays_open: None
 ) -> None:
     def find_and_swap(*arguments: Any) -> ResolvedFile:
@@ -546,7 +546,7 @@ def test_R38_what_becomes_a_fifo_meanwhile_does_not_block(
     assert make_client(Files(site)).get("/static/a.txt").status_code == 404
 
 
-def test_R35_a_backslash_is_no_part_of_a_name(site: Path) -> None:
+def test_R35_a_backslash_is_not_part_of_a_file_name(site: Path) -> None:
     (site / "dir\\page.html").touch()
     (site / "C:x").touch()
     for name in ("dir\\page.html", "C:x"):
@@ -554,7 +554,9 @@ def test_R35_a_backslash_is_no_part_of_a_name(site: Path) -> None:
             find(str(site), name, (), False)
 
 
-def test_what_windows_takes_for_something_else(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_that_are_special_on_windows_are_not_found(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = ["CON", "aux.txt", "dir/nul", "com1.log", "a.txt::$DATA", "a.txt.", "a.txt "]
     names += ["dir./page.html"]
     for name in names:
@@ -571,7 +573,7 @@ def test_what_windows_takes_for_something_else(site: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_what_may_not_be_read_is_not_found(
+def test_a_file_without_read_permission_is_not_found(
     make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)  # tests may run as root, who may read all
@@ -582,7 +584,7 @@ def test_what_may_not_be_read_is_not_found(
     ("code", "status"), [(errno.EACCES, 404), (errno.ENOENT, 404), (errno.EIO, 500)]
 )
 @pytest.mark.parametrize("function", ["lstat", "open"])
-def test_trouble_with_the_machine_is_no_404(
+def test_a_disk_error_is_not_a_404(
     make_client: MakeClient,
     site: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -602,7 +604,7 @@ def test_trouble_with_the_machine_is_no_404(
     assert client.get("/static/a.txt").status_code == status
 
 
-def test_R40_without_descriptors_it_is_a_503(
+def test_R40_running_out_of_descriptors_gets_a_503(
     make_client: MakeClient, site: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Files(site)
@@ -629,7 +631,7 @@ def test_R40_without_descriptors_it_is_a_503(
 
 
 @pytest.mark.parametrize("name", ["a.txt", "large.bin"])
-def test_R37_ranges(
+def test_R37_ranges_of_files_are_sent(
     make_client: MakeClient, site: Path, name: str, cached: bool, nothing_stays_open: None
 ) -> None:
     client, content = make_client(Files(site, cached=cached)), SITE[name]
@@ -652,7 +654,7 @@ def test_R37_ranges(
     assert head.headers["content-length"] == str(size)
 
 
-def test_R39_what_the_client_has_is_not_sent(
+def test_R39_a_file_that_the_client_has_cached_is_not_sent(
     make_client: MakeClient,
     site: Path,
     cached: bool,
@@ -681,7 +683,9 @@ def test_R39_what_the_client_has_is_not_sent(
     assert opened == []
 
 
-def test_R39_a_precondition_that_fails(make_client: MakeClient, site: Path, cached: bool) -> None:
+def test_R39_a_failed_precondition_gets_a_412(
+    make_client: MakeClient, site: Path, cached: bool
+) -> None:
     app = Files(site, cached=cached)
 
     @app.error(412)
@@ -696,7 +700,7 @@ def test_R39_a_precondition_that_fails(make_client: MakeClient, site: Path, cach
     )
 
 
-def test_R39_conditions_are_for_get_alone(make_client: MakeClient, site: Path) -> None:
+def test_R39_conditions_only_apply_to_get(make_client: MakeClient, site: Path) -> None:
     class Root(App):
         def make(self) -> Response:
             return static_file("a.txt", site)
@@ -707,15 +711,13 @@ def test_R39_conditions_are_for_get_alone(make_client: MakeClient, site: Path) -
         assert (answer.status_code, answer.content) == (200, SMALL)
 
 
-def test_R39_a_tag_of_the_author_s_counts(make_client: MakeClient, site: Path) -> None:
+def test_R39_an_author_s_etag_is_used(make_client: MakeClient, site: Path) -> None:
     client = make_client(Files(site, headers=[("ETag", '"mine"')]))
     assert client.get("/static/a.txt").headers["etag"] == '"mine"'
     assert client.get("/static/a.txt", headers={"If-None-Match": '"mine"'}).status_code == 304
 
 
-def test_R39_a_file_with_the_same_bytes_has_the_same_tag(
-    make_client: MakeClient, site: Path
-) -> None:
+def test_R39_files_with_the_same_bytes_share_an_etag(make_client: MakeClient, site: Path) -> None:
     """Another machine, and the next release, have other times and inodes."""
     client, place = make_client(Files(site)), site / "a.txt"
     tag = client.get("/static/a.txt").headers["etag"]
@@ -726,7 +728,9 @@ def test_R39_a_file_with_the_same_bytes_has_the_same_tag(
 
 
 @pytest.mark.parametrize("seconds", [0, -1_000_000_000, 1 << 33, 200_000_000_000])
-def test_R39_odd_times_of_a_file(make_client: MakeClient, site: Path, seconds: int) -> None:
+def test_R39_unusual_modification_times_are_sent_safely(
+    make_client: MakeClient, site: Path, seconds: int
+) -> None:
     """Before 1970, which is no date, and later than the response's own Date, which Last-Modified
     must not be.
     """
@@ -740,7 +744,7 @@ def test_R39_odd_times_of_a_file(make_client: MakeClient, site: Path, seconds: i
     assert answer.headers.get("last-modified") in allowed
 
 
-def test_R39_a_file_from_the_future_is_as_old_as_its_answer(
+def test_R39_a_file_from_the_future_is_dated_like_its_response(
     make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.utime(site / "a.txt", (MODIFIED + 100, MODIFIED + 100))
@@ -772,7 +776,7 @@ def release(place: Path, content: bytes, seconds: float) -> None:
 @pytest.mark.parametrize("options", [{}, {"cached": True}, {"follow_symlinks": True}], ids=str)
 @pytest.mark.parametrize("seconds", TOOLS_TIMES)
 @pytest.mark.parametrize("size", [20, 300_000])
-def test_R39_each_release_of_a_file_has_its_own_tag(
+def test_R39_each_release_of_a_file_has_its_own_etag(
     make_client: MakeClient,
     site: Path,
     options: dict[str, Any],
@@ -807,7 +811,7 @@ def test_R39_each_release_of_a_file_has_its_own_tag(
 
 
 @pytest.mark.parametrize("seconds", TOOLS_TIMES)
-def test_R39_a_time_that_is_no_date_is_not_sent(
+def test_R39_a_modification_time_that_is_not_a_date_is_not_sent(
     make_client: MakeClient, site: Path, seconds: float
 ) -> None:
     release(site / "a.txt", SMALL, seconds)
@@ -835,7 +839,7 @@ def test_R39_a_time_that_is_no_date_is_not_sent(
     [(BY_CLOCK, 10**7), (MODIFIED * 10**9, 15 * 10**8)],
     ids=["fine", "coarse"],
 )
-def test_R39_changes_within_one_step_of_the_file_system_s_clock(
+def test_R39_changes_within_one_clock_tick_of_the_file_system_are_noticed(
     make_client: MakeClient,
     site: Path,
     cached: bool,
@@ -905,7 +909,7 @@ def test_R39_a_change_after_the_file_was_read_is_noticed(
     assert (answer.content, answer.headers["etag"]) == (b"b" * size, tag_of(b"b" * size))
 
 
-def test_R39_a_large_file_that_has_just_changed_has_a_weak_tag(
+def test_R39_a_large_file_changed_recently_has_a_weak_etag(
     make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lookup, "_STEP", 1 << 62)
@@ -925,7 +929,7 @@ def test_R39_a_large_file_that_has_just_changed_has_a_weak_tag(
     assert client.head(url, headers={"If-None-Match": tag}).status_code == 200
 
 
-def test_R39_a_large_file_of_an_image_has_a_tag_for_each_response(
+def test_R39_a_large_file_of_a_container_image_gets_a_new_etag_per_response(
     make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In squashfs and erofs, each release may have the same facts: the inode's time is the file's."""
@@ -953,14 +957,14 @@ def test_R39_a_large_file_of_an_image_has_a_tag_for_each_response(
         (MODIFIED * 10**9, 2.1, True),
     ],
 )
-def test_R39_when_a_file_is_settled(
+def test_R39_a_file_is_settled_once_its_last_change_is_old_enough(
     monkeypatch: pytest.MonkeyPatch, changed: int, seconds_later: float, settled: bool
 ) -> None:
     monkeypatch.setattr(lookup, "_STEP", lookup.SECOND // 20)
     assert lookup.is_settled(changed, changed + int(seconds_later * 10**9)) == settled
 
 
-def test_R39_many_requests_read_a_large_file_once(
+def test_R39_a_large_file_is_read_once_for_many_requests(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first reads the file only when all others have found it unknown."""
@@ -987,7 +991,7 @@ def test_R39_many_requests_read_a_large_file_once(
     assert len(reads) == 1
 
 
-def test_R39_a_file_that_changes_while_it_is_read_for_its_tag(
+def test_R39_a_file_that_changes_while_it_is_hashed_is_noticed(
     make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def digest_and_change(*arguments: Any) -> Any:
@@ -1002,7 +1006,7 @@ def test_R39_a_file_that_changes_while_it_is_read_for_its_tag(
 
 
 @pytest.mark.parametrize("other", ["/dev/zero", "/dev"])
-def test_R39_what_has_replaced_a_file_is_not_read_for_its_tag(
+def test_R39_a_replaced_file_is_not_hashed_for_the_old_one(
     make_client: MakeClient, site: Path, other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = []
@@ -1018,7 +1022,7 @@ def test_R39_what_has_replaced_a_file_is_not_read_for_its_tag(
         os.fstat(opened[0])
 
 
-def test_R39_the_tag_of_a_compressed_file_is_of_its_bytes(
+def test_R39_a_compressed_file_s_etag_depends_on_its_own_bytes(
     make_client: MakeClient, site: Path
 ) -> None:
     client, asked = make_client(Files(site)), {"Accept-Encoding": "br"}
@@ -1032,7 +1036,7 @@ def test_R39_the_tag_of_a_compressed_file_is_of_its_bytes(
     assert len(tags) == 2
 
 
-def test_R39_a_large_file_is_not_read_for_its_tag(
+def test_R39_a_large_file_is_not_hashed_for_its_etag(
     make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fingerprints, "LARGEST_REQUESTED", 10)
@@ -1059,7 +1063,7 @@ def test_R39_the_latest_fingerprints_are_kept(
     assert [file.path[-5:] for file in fingerprints.IDENTIFIED] == ["4.txt", "5.txt"]
 
 
-def test_R39_a_file_is_read_once_for_its_tag(
+def test_R39_a_file_is_hashed_once_for_its_etag(
     make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = []
@@ -1078,7 +1082,7 @@ def test_R39_a_file_is_read_once_for_its_tag(
         opened.clear()
 
 
-def test_R39_what_the_client_has_is_sent_in_no_other_form(
+def test_R39_a_cached_file_is_not_sent_again_in_another_encoding(
     make_client: MakeClient, site: Path, cached: bool
 ) -> None:
     """A head is made once for each version of a file; all that differs between two requests still
@@ -1100,7 +1104,7 @@ def test_R39_what_the_client_has_is_sent_in_no_other_form(
     assert client.get("/static/a.txt").headers["content-type"] == "text/plain; charset=utf-8"
 
 
-def test_R39_dates_are_english_under_every_locale(
+def test_R39_dates_are_in_english_under_every_locale(
     make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = locale.setlocale(locale.LC_TIME)
@@ -1138,7 +1142,7 @@ def test_R39_dates_are_english_under_every_locale(
         ("only.css", "br", None, b"plain style"),
     ],
 )
-def test_compressed_files(
+def test_compressed_files_are_sent_to_clients_that_accept_them(
     make_client: MakeClient,
     site: Path,
     name: str,
@@ -1164,7 +1168,7 @@ def test_compressed_files(
     assert part.headers["content-range"] == f"bytes 1-3/{len(content)}"
 
 
-def test_a_compressed_file_is_a_file_of_its_own(make_client: MakeClient, site: Path) -> None:
+def test_a_compressed_file_has_its_own_etag(make_client: MakeClient, site: Path) -> None:
     headers = {"Accept-Encoding": "gzip, br"}
     answer = make_client(Files(site)).get("/static/app.js.gz", headers=headers)
     assert answer.content == SITE["app.js.gz"]
@@ -1173,7 +1177,7 @@ def test_a_compressed_file_is_a_file_of_its_own(make_client: MakeClient, site: P
     assert "vary" not in answer.headers
 
 
-def test_a_compressed_file_that_is_older_is_not_sent(
+def test_an_outdated_compressed_file_is_not_sent(
     make_client: MakeClient, site: Path, cached: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = make_client(Files(site, cached=cached))
@@ -1216,7 +1220,7 @@ def test_a_compressed_file_of_the_previous_release_is_not_sent(
 
 
 @pytest.mark.parametrize("options", [{}, {"max_age": 60, "headers": {"X-Own": "1"}}], ids=str)
-def test_R39_what_happens_on_the_disk_is_answered_at_once(
+def test_R39_changes_on_the_disk_are_visible_immediately(
     make_client: MakeClient, site: Path, options: dict[str, Any]
 ) -> None:
     client, place = make_client(Files(site, **options)), site / "a.txt"
@@ -1290,11 +1294,11 @@ def test_R39_what_happens_on_the_disk_is_answered_at_once(
         ("a.html\x00", "application/octet-stream"),
     ],
 )
-def test_R41_content_types(name: str, expected: str) -> None:
+def test_R41_content_types_depend_on_the_file_s_extension(name: str, expected: str) -> None:
     assert content_type_of(name) == expected
 
 
-def test_R41_content_types_are_not_the_machine_s(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R41_content_types_do_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     mimetypes.init()
     assert mimetypes._db is not None  # type: ignore[attr-defined]
     monkeypatch.setitem(mimetypes._db.types_map[True], ".unknown", "text/html")  # type: ignore[attr-defined]
@@ -1303,7 +1307,7 @@ def test_R41_content_types_are_not_the_machine_s(monkeypatch: pytest.MonkeyPatch
     assert content_type_of("a.unknown") == "application/octet-stream"
 
 
-def test_R41_what_nobody_knows_is_not_sniffed(make_client: MakeClient, site: Path) -> None:
+def test_R41_files_of_unknown_type_are_not_sniffed(make_client: MakeClient, site: Path) -> None:
     client = make_client(Files(site))
     for name in ("dir/unknown.xyz", "a.txt", "large.bin"):
         for method, headers in (("GET", {}), ("HEAD", {}), ("GET", {"Range": "bytes=0-0"})):
@@ -1313,7 +1317,7 @@ def test_R41_what_nobody_knows_is_not_sniffed(make_client: MakeClient, site: Pat
     assert unknown.headers["content-type"] == "application/octet-stream"
 
 
-def test_R41_no_link_leads_to_a_hidden_name(
+def test_R41_a_link_never_reaches_a_hidden_name(
     make_client: MakeClient, site: Path, cached: bool
 ) -> None:
     links = {
@@ -1334,7 +1338,7 @@ def test_R41_no_link_leads_to_a_hidden_name(
     assert [follows.get(f"/static/{name}").status_code for name in names] == [200] * len(names)
 
 
-def test_R41_a_hidden_directory_may_be_the_root_of_links(
+def test_R41_a_hidden_directory_may_be_served_explicitly(
     make_client: MakeClient, site: Path
 ) -> None:
     (site / ".git" / "inner").symlink_to("config")
@@ -1367,18 +1371,18 @@ def test_R41_a_hidden_directory_may_be_the_root_of_links(
     ],
     ids=ascii,
 )
-def test_R1_R2_names_of_downloads(name: str, header: str) -> None:
+def test_R1_R2_names_of_downloads_are_encoded_safely(name: str, header: str) -> None:
     assert attachment(name) == header
 
 
 @pytest.mark.parametrize(
     "sign", ["\u202e", "\u2066", "\u200f", "\u061c", "\u200b", "\ufeff", "\u2028", "\x9b"]
 )
-def test_R1_signs_that_are_not_seen_leave_the_names_of_downloads(sign: str) -> None:
+def test_R1_invisible_characters_are_removed_from_download_names(sign: str) -> None:
     assert attachment(f"invoice-{sign}fdp.exe") == 'attachment; filename="invoice-fdp.exe"'
 
 
-def test_downloads(make_client: MakeClient, site: Path) -> None:
+def test_downloads_have_the_file_s_name(make_client: MakeClient, site: Path) -> None:
     client = make_client(Files(site, download=True))
     (site / "dir" / "deep").mkdir()
     (site / "dir" / "deep" / "c.txt").write_text("c")
@@ -1393,9 +1397,7 @@ def test_downloads(make_client: MakeClient, site: Path) -> None:
     assert (answer.headers["content-type"], answer.headers["x-own"]) == ("text/x-bill", "1")
 
 
-def test_R28_the_name_of_a_download_ends_where_a_file_s_name_does(
-    make_client: MakeClient, site: Path
-) -> None:
+def test_R28_a_download_s_name_is_limited_like_a_file(make_client: MakeClient, site: Path) -> None:
     """Marks of two classes in turn take quadratic time to sort."""
     marks = "a" + "\u0301\u0316" * 500
 
@@ -1412,7 +1414,9 @@ def test_R28_the_name_of_a_download_ends_where_a_file_s_name_does(
     assert client.post("/asked", data={"name": marks}).status_code == 404
 
 
-def test_how_long_it_may_be_kept(make_client: MakeClient, site: Path) -> None:
+def test_max_age_and_personal_data_determine_cache_control(
+    make_client: MakeClient, site: Path
+) -> None:
     class Guarded(Files):
         def mine(self) -> Any:
             self.request.session.get("user")
@@ -1428,7 +1432,7 @@ def test_how_long_it_may_be_kept(make_client: MakeClient, site: Path) -> None:
     assert own.get("/static/a.txt").headers.get_list("cache-control") == ["no-store"]
 
 
-def test_the_headers_of_one_answer_are_its_own(site: Path) -> None:
+def test_one_response_s_headers_do_not_affect_another(site: Path) -> None:
     """Servers and middleware may change the list that they are given; the next answer must not have
     it.
     """
@@ -1452,7 +1456,9 @@ def test_the_headers_of_one_answer_are_its_own(site: Path) -> None:
     assert heads[0] is not heads[1]
 
 
-def test_what_is_set_on_the_response_is_sent_along(make_client: MakeClient, site: Path) -> None:
+def test_status_and_headers_set_on_the_response_are_sent_with_a_file(
+    make_client: MakeClient, site: Path
+) -> None:
     class Root(App):
         def status(self, status: int) -> Any:
             self.response.status = status
@@ -1488,7 +1494,7 @@ def test_what_is_set_on_the_response_is_sent_along(make_client: MakeClient, site
     assert (empty.content, empty.headers.get("content-length")) == (b"", None)
 
 
-def test_what_a_file_s_request_calls_at_its_end_sees_its_answer(
+def test_on_close_functions_see_a_file_response_s_status_and_length(
     make_client: MakeClient, site: Path
 ) -> None:
     seen = []
@@ -1503,7 +1509,7 @@ def test_what_a_file_s_request_calls_at_its_end_sees_its_answer(
     assert seen == [(200, len(SMALL))]
 
 
-def test_one_answer_may_be_returned_twice(make_client: MakeClient, site: Path) -> None:
+def test_a_file_response_may_be_returned_twice(make_client: MakeClient, site: Path) -> None:
     same = static_file("a.txt", site)
     app = App()
     app.get("/")(lambda: same)
@@ -1517,7 +1523,7 @@ def test_one_answer_may_be_returned_twice(make_client: MakeClient, site: Path) -
 
 
 @pytest.mark.parametrize("status", [None, 410])
-def test_the_page_of_an_error_may_be_a_file(
+def test_an_error_page_may_be_a_file(
     make_client: MakeClient, site: Path, status: int | None, cached: bool, nothing_stays_open: None
 ) -> None:
     app = Files(site)
@@ -1536,7 +1542,9 @@ def test_the_page_of_an_error_may_be_a_file(
     assert client.head("/nowhere").headers["content-length"] == "7"
 
 
-def test_the_page_of_an_error_may_be_missing_too(make_client: MakeClient, site: Path) -> None:
+def test_a_missing_error_page_file_gets_the_default_page(
+    make_client: MakeClient, site: Path
+) -> None:
     app = App()
     app.error(404)(lambda: static_file("nowhere.html", site))
     assert make_client(app).get("/x").status_code == 404
@@ -1591,7 +1599,7 @@ def test_hooks_see_files_and_their_errors(
     ],
     ids=["bytes", "generator", "all of it", "wrapped"],
 )
-def test_R40_a_hook_may_put_another_body_in_its_place(
+def test_R40_a_hook_may_replace_a_file_body(
     make_client: MakeClient, site: Path, make: Any, content: bytes, nothing_stays_open: None
 ) -> None:
     app = Files(site)
@@ -1601,7 +1609,7 @@ def test_R40_a_hook_may_put_another_body_in_its_place(
 
 
 @pytest.mark.parametrize("asked", ["large.bin", "a.txt", "nowhere"])
-def test_a_hook_may_answer_with_a_file(
+def test_a_hook_may_respond_with_a_file(
     make_client: MakeClient, site: Path, asked: str, nothing_stays_open: None
 ) -> None:
     def another(request: Any) -> Any:
@@ -1616,15 +1624,13 @@ def test_a_hook_may_answer_with_a_file(
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
 
 
-def test_a_hook_may_answer_with_a_file_that_is_not_there(
-    make_client: MakeClient, site: Path
-) -> None:
+def test_a_hook_may_respond_with_a_missing_file(make_client: MakeClient, site: Path) -> None:
     app = Files(site)
     app.middlewares.append(Hook(lambda body: static_file("nowhere", site).body))
     assert make_client(app).get("/static/a.txt").status_code == 404
 
 
-def test_a_hook_may_answer_early_with_a_file(make_client: MakeClient, site: Path) -> None:
+def test_a_hook_may_respond_early_with_a_file(make_client: MakeClient, site: Path) -> None:
     def closed(request: Any) -> Any:
         return static_file("dir/page.html", site)
         yield
@@ -1634,7 +1640,7 @@ def test_a_hook_may_answer_early_with_a_file(make_client: MakeClient, site: Path
     assert make_client(app).get("/static/a.txt").text == "<p>page"
 
 
-def test_a_name_that_nobody_opened_is_never_sent() -> None:
+def test_a_file_that_was_not_opened_is_never_sent() -> None:
     with pytest.raises(CodecError):
         encode_body(static_file("a.txt", "/secret/place").body, None)
 
@@ -1643,7 +1649,7 @@ def test_a_name_that_nobody_opened_is_never_sent() -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, {"Range": "bytes=100-"}], ids=["whole", "range"])
-def test_R40_a_client_that_leaves(
+def test_R40_a_client_that_disconnects_closes_the_file(
     make_client: MakeClient, site: Path, headers: dict[str, str], nothing_stays_open: None
 ) -> None:
     client = make_client(Files(site))
@@ -1656,7 +1662,7 @@ def test_R40_a_client_that_leaves(
 
 
 @pytest.mark.parametrize("headers", [{}, {"Range": "bytes=100-"}], ids=["whole", "range"])
-def test_R40_a_file_that_shrinks_breaks_the_answer_off(
+def test_R40_a_file_that_shrinks_aborts_the_response(
     make_client: MakeClient,
     site: Path,
     headers: dict[str, str],
@@ -1674,7 +1680,7 @@ def test_R40_a_file_that_shrinks_breaks_the_answer_off(
     assert f"{site / 'large.bin'} became shorter" in caplog.text
 
 
-def test_R40_a_file_that_grows_is_sent_as_long_as_it_was(
+def test_R40_a_file_that_grows_is_sent_up_to_its_old_length(
     make_client: MakeClient, site: Path, nothing_stays_open: None
 ) -> None:
     with make_client(Files(site)).stream("GET", "/static/large.bin") as answer:
@@ -1687,7 +1693,7 @@ def test_R40_a_file_that_grows_is_sent_as_long_as_it_was(
 
 
 @pytest.mark.parametrize("name", ["a.txt", "large.bin"])
-def test_R40_a_file_that_is_replaced_while_it_is_opened(
+def test_R40_a_file_replaced_while_it_is_opened_is_sent_consistently(
     make_client: MakeClient,
     site: Path,
     name: str,
@@ -1714,7 +1720,7 @@ def test_R40_a_file_that_is_replaced_while_it_is_opened(
     assert len(looks) == 3
 
 
-def test_R40_a_known_file_that_is_replaced_before_it_is_opened(
+def test_R40_a_cached_file_replaced_before_it_is_opened_is_sent_consistently(
     make_client: MakeClient,
     site: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -1735,7 +1741,7 @@ def test_R40_a_known_file_that_is_replaced_before_it_is_opened(
     assert (answer.content, answer.headers["etag"]) == (b"replaced", tag_of(b"replaced"))
 
 
-def test_R40_a_file_that_grows_whenever_it_is_read_for_its_tag(
+def test_R40_a_file_that_grows_at_each_hashing_is_sent_with_a_new_etag(
     make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch, nothing_stays_open: None
 ) -> None:
     def grow_and_open(*arguments: Any) -> int:
@@ -1750,7 +1756,7 @@ def test_R40_a_file_that_grows_whenever_it_is_read_for_its_tag(
     assert len(tags) == 2
 
 
-def test_R40_a_file_that_never_rests(
+def test_R40_a_file_that_changes_at_every_attempt_gets_a_500(
     make_client: MakeClient,
     site: Path,
     cached: bool,
@@ -1766,7 +1772,7 @@ def test_R40_a_file_that_never_rests(
     assert make_client(Files(site, cached=cached)).get("/static/a.txt").status_code == 500
 
 
-def test_R40_a_small_file_that_shrinks_while_it_is_read(
+def test_R40_a_small_file_that_shrinks_while_it_is_read_is_noticed(
     make_client: MakeClient,
     site: Path,
     cached: bool,
@@ -1787,7 +1793,7 @@ def _shrinking(place: Path) -> Callable[[ResolvedFile, int], bool]:
     return is_still
 
 
-def test_R40_nothing_is_opened_for_head_and_by_the_handler(
+def test_R40_head_requests_open_no_file(
     make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: Any) -> Any:
@@ -1825,7 +1831,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return done
 
 
-def test_a_cached_file_is_looked_at_once_a_second(
+def test_a_cached_file_is_checked_once_a_second(
     site: Path, looks: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
@@ -1852,7 +1858,7 @@ def _asking(app: App) -> Callable[[], bytes]:
     return lambda: wsgi.get(app, "/static/a.txt")[1]
 
 
-def test_only_what_is_to_be_cached_comes_out_of_the_cache(
+def test_only_files_meant_for_the_cache_are_cached(
     make_client: MakeClient, site: Path, stays_fresh: None
 ) -> None:
     app = Files(site)
@@ -1864,7 +1870,7 @@ def test_only_what_is_to_be_cached_comes_out_of_the_cache(
     assert client.get("/cached/a.txt").content == SMALL
 
 
-def test_a_fresh_file_needs_no_thread(
+def test_a_fresh_cached_file_needs_no_thread(
     site: Path, backend: str, monkeypatch: pytest.MonkeyPatch, stays_fresh: None
 ) -> None:
     app = Files(site, cached=True)
@@ -1880,7 +1886,7 @@ def test_a_fresh_file_needs_no_thread(
     assert asgi.run(backend, twice) == [SMALL, SMALL]
 
 
-def test_a_file_that_is_too_large_is_not_kept(
+def test_a_file_that_is_too_large_is_not_cached(
     make_client: MakeClient, site: Path, looks: list[str]
 ) -> None:
     (site / "huge.bin").write_bytes(LARGE + b"x")
@@ -1890,7 +1896,7 @@ def test_a_file_that_is_too_large_is_not_kept(
     assert looks == ["look", "open"] * 2
 
 
-def test_cached_files_share_a_memory_that_is_limited(
+def test_cached_files_share_a_limited_memory(
     make_client: MakeClient,
     site: Path,
     looks: list[str],
@@ -1923,7 +1929,7 @@ def _key(name: str) -> Key:
 FOUND = ResolvedFile("/srv/x", "", False, 10, 0, 0, 0, 0, (10, 0, 0, 0, 0))
 
 
-def test_what_was_used_longest_ago_makes_room(stays_fresh: None) -> None:
+def test_the_least_recently_used_file_is_dropped(stays_fresh: None) -> None:
     cache: Recent[Any, Any] = Recent(3 * (10 + OVERHEAD))
     now = time.monotonic()
     for name in "abc":
@@ -1942,21 +1948,21 @@ def test_what_was_used_longest_ago_makes_room(stays_fresh: None) -> None:
     assert _cached(cache, "abc") == "abc"
 
 
-def test_a_file_is_as_fresh_as_the_look_at_it() -> None:
+def test_a_cached_file_s_age_starts_at_its_check() -> None:
     cache: Recent[Any, Any] = Recent(CAPACITY)
     cache.put(_key("a"), (FOUND, b"x"), time.monotonic() - 2, 1 + OVERHEAD)
     assert _cached(cache, "a") == ""
     assert cache.latest(_key("a")) == (FOUND, b"x")
 
 
-def test_empty_files_are_bounded_too(stays_fresh: None) -> None:
+def test_the_number_of_cached_empty_files_is_bounded(stays_fresh: None) -> None:
     cache: Recent[Any, Any] = Recent(10 * OVERHEAD)
     for number in range(100):
         cache.put(_key(str(number)), (FOUND, b""), time.monotonic(), OVERHEAD)
     assert sum(cache.fresh(_key(str(number))) is not None for number in range(100)) == 10
 
 
-def test_threads_may_use_the_cache_together(site: Path, stays_fresh: None) -> None:
+def test_threads_may_share_the_cache(site: Path, stays_fresh: None) -> None:
     cache: Recent[Any, Any] = Recent(20 * (10 + OVERHEAD))
 
     def use(number: int) -> None:
@@ -1970,7 +1976,7 @@ def test_threads_may_use_the_cache_together(site: Path, stays_fresh: None) -> No
 
 
 @pytest.mark.processes
-def test_R70_a_forked_child_has_a_cache_of_its_own(site: Path) -> None:
+def test_R70_a_forked_child_has_its_own_cache(site: Path) -> None:
     ask = _asking(Files(site, cached=True))
     assert ask() == SMALL
     with CONTENTS._lock:  # as another thread of the parent may hold it
@@ -2025,7 +2031,7 @@ def _nothing() -> None:
     pass
 
 
-def test_a_file_that_is_asked_for_often_needs_no_thread_and_is_never_old(
+def test_a_frequently_requested_file_needs_no_thread_and_is_never_stale(
     site: Path, backend: str, threads: list[str]
 ) -> None:
     path = "/static/a.txt"
@@ -2050,7 +2056,7 @@ def test_a_file_that_is_asked_for_often_needs_no_thread_and_is_never_old(
     assert threads == ["a.txt", "a.txt"]
 
 
-def test_a_file_that_is_asked_for_all_the_time_needs_one_thread(
+def test_a_constantly_requested_file_needs_one_thread(
     site: Path, backend: str, threads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, later = time.monotonic, [0.0]
@@ -2064,7 +2070,7 @@ def test_a_file_that_is_asked_for_all_the_time_needs_one_thread(
     assert threads == ["a.txt"]
 
 
-def test_what_only_has_to_be_found_was_not_read(
+def test_a_file_that_is_only_checked_is_not_read(
     site: Path, backend: str, threads: list[str]
 ) -> None:
     path = "/static/a.txt"
@@ -2086,7 +2092,7 @@ def test_what_only_has_to_be_found_was_not_read(
     ],
     ids=["largest", "too large", "longest", "too long"],
 )
-def test_large_files_and_long_paths_are_left_to_threads(
+def test_large_files_and_long_paths_use_threads(
     site: Path, backend: str, threads: list[str], name: str, status: int, asked: int
 ) -> None:
     for number, file in enumerate(("long.txt", "longer.txt")):
@@ -2096,7 +2102,7 @@ def test_large_files_and_long_paths_are_left_to_threads(
     assert threads == [name] * asked
 
 
-def test_a_slow_directory_is_left_to_threads(
+def test_a_slow_directory_uses_threads(
     site: Path, backend: str, threads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recent, "SLOW", 0.0)
@@ -2106,7 +2112,7 @@ def test_a_slow_directory_is_left_to_threads(
     assert threads == ["a.txt"] * 3  # the first, and all after three slow ones in a row
 
 
-def test_looks_are_recent_for_a_second_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_checks_are_reused_for_a_second_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     looks = RecentLooks(recent.MOST_LOOKS)
@@ -2121,7 +2127,7 @@ def test_looks_are_recent_for_a_second_and_bounded(monkeypatch: pytest.MonkeyPat
     assert looks.may_look(_key("0"))
 
 
-def test_a_fast_look_ends_a_row_of_slow_ones() -> None:
+def test_a_fast_file_check_ends_a_series_of_slow_ones() -> None:
     looks, key = RecentLooks(recent.MOST_LOOKS), _key("a")
     for seconds in (1.0, 1.0, 0.0, 1.0, 1.0):
         looks.record_look(key, None, time.monotonic() - seconds)
@@ -2149,9 +2155,7 @@ def test_a_colon_that_follows_no_letter_is_part_of_a_name(
     assert make_client(Files(site)).get("/static/1:2.txt").content == b"colon"
 
 
-def test_a_time_with_a_fraction_is_sent_and_compared_in_whole_seconds(
-    make_client: MakeClient, site: Path
-) -> None:
+def test_modification_times_are_compared_in_seconds(make_client: MakeClient, site: Path) -> None:
     nanoseconds = MODIFIED * 10**9 + 700_000_000
     os.utime(site / "a.txt", ns=(nanoseconds, nanoseconds))
     client = make_client(Files(site))
@@ -2159,7 +2163,7 @@ def test_a_time_with_a_fraction_is_sent_and_compared_in_whole_seconds(
     assert client.get("/static/a.txt", headers={"If-Modified-Since": seen}).status_code == 304
 
 
-def test_R36_a_link_is_found_in_each_part_of_a_path(
+def test_R36_a_link_is_detected_in_each_part_of_a_path(
     make_client: MakeClient, site: Path, cached: bool
 ) -> None:
     (site / "deep" / "deeper").mkdir(parents=True)
@@ -2173,7 +2177,9 @@ def test_R36_a_link_is_found_in_each_part_of_a_path(
     assert client.get("/static/outside/deeper/a.txt").status_code == 404
 
 
-def test_an_older_compressed_file_hides_no_other(make_client: MakeClient, site: Path) -> None:
+def test_an_outdated_compressed_file_never_hides_others(
+    make_client: MakeClient, site: Path
+) -> None:
     for suffix in (".zst", ".br"):
         (site / f"a.txt{suffix}").write_bytes(b"of an older version")
         os.utime(site / f"a.txt{suffix}", (1, 1))
@@ -2184,7 +2190,9 @@ def test_an_older_compressed_file_hides_no_other(make_client: MakeClient, site: 
     assert (answer.content, answer.headers["content-encoding"]) == (b"packed", "gzip")
 
 
-def test_files_of_zstd(make_client: MakeClient, site: Path) -> None:
+def test_zstd_files_are_sent_to_clients_that_prefer_them(
+    make_client: MakeClient, site: Path
+) -> None:
     (site / "a.txt").write_bytes(b"plain")
     os.utime(site / "a.txt", (1e9, 1e9))
     (site / "a.txt.zst").write_bytes(b"zstd")
@@ -2201,7 +2209,7 @@ def test_files_of_zstd(make_client: MakeClient, site: Path) -> None:
         assert answer.headers["vary"] == "Accept-Encoding"
 
 
-def test_a_file_whose_bytes_come_in_small_pieces(
+def test_a_file_whose_bytes_come_in_small_pieces_is_sent_whole(
     make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (site / "pieces.txt").write_bytes(bytes(range(64)))
@@ -2227,7 +2235,9 @@ def test_a_file_whose_bytes_come_in_small_pieces(
         ("a.unknown", "application/octet-stream"),
     ],
 )
-def test_types_can_be_added(make_client: MakeClient, tmp_path: Path, name: str, kind: str) -> None:
+def test_content_types_can_be_added(
+    make_client: MakeClient, tmp_path: Path, name: str, kind: str
+) -> None:
     (tmp_path / name).write_text("x")
     app: Any = App(file_types={".own": "application/x-own", ".png": "image/x-never"})
     app.inner = App(file_types={".inner": "text/x-inner; charset=utf-8"})
@@ -2236,6 +2246,6 @@ def test_types_can_be_added(make_client: MakeClient, tmp_path: Path, name: str, 
 
 
 @pytest.mark.parametrize("types", [{"own": "a/b"}, {".Own": "a/b"}, {".own": "ab"}, {".own": 1}])
-def test_types_that_no_file_can_have_are_refused(types: Any) -> None:
+def test_impossible_content_types_are_refused(types: Any) -> None:
     with pytest.raises(SetupError, match="file_types"):
         App(file_types=types)

@@ -29,7 +29,7 @@ class Hello(App):
 # -- one object, two protocols ---------------------------------------------------------------------
 
 
-def test_one_object_answers_both_protocols(connect: MakeClient) -> None:
+def test_one_app_object_serves_both_protocols(connect: MakeClient) -> None:
     app = Hello()
     clients = [connect(app, world) for world in ("wsgi", "asyncio", "trio")]
     assert [client.get("/").text for client in clients * 2] == ["hello"] * 6
@@ -37,7 +37,7 @@ def test_one_object_answers_both_protocols(connect: MakeClient) -> None:
 
 # of Python 3.14
 @pytest.mark.filterwarnings("ignore:.*asyncio.iscoroutinefunction:DeprecationWarning")
-def test_servers_that_ask_see_an_asgi_3_application() -> None:
+def test_servers_recognise_an_asgi_3_application() -> None:
     app: Any = Hello()
     assert inspect.iscoroutinefunction(app.__call__)  # uvicorn, hypercorn, granian
     assert asyncio.iscoroutinefunction(app.__call__)
@@ -53,7 +53,7 @@ def test_a_server_may_call_with_keywords() -> None:
     assert (daphne.body, other.body) == (b"hello", b"hello")
 
 
-def test_the_instance_s_call_is_for_asgi_and_python_s_call_for_both() -> None:
+def test_the_instance_s_call_is_async_and_the_class_s_call_serves_both() -> None:
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "wsgi.url_scheme": "http"}
     heads: list[Any] = []
     body = Hello()(
@@ -64,7 +64,7 @@ def test_the_instance_s_call_is_for_asgi_and_python_s_call_for_both() -> None:
     assert heads == [("200 OK", {**described, "X-Content-Type-Options": "nosniff"})]
 
 
-def test_a_scope_that_asgi_does_not_know_is_refused() -> None:
+def test_an_unknown_scope_type_is_refused() -> None:
     with pytest.raises(RuntimeError, match=r"'carrier\.pigeon'"):
         asyncio.run(Hello()({"type": "carrier.pigeon"}, None, print))
 
@@ -94,7 +94,7 @@ def test_two_applications_share_nothing() -> None:
     assert statuses == [200, 404]
 
 
-def test_an_application_can_be_garbage() -> None:
+def test_an_unused_application_is_garbage_collected() -> None:
     import gc
     import weakref
 
@@ -122,7 +122,7 @@ class Tagged(App):
         return self.request.state.tags
 
 
-def test_middlewares_of_the_class_count(make_client: MakeClient) -> None:
+def test_class_level_middlewares_are_used(make_client: MakeClient) -> None:
     class Guarded(Tagged):
         middlewares = [Tagging("class")]  # noqa: RUF012 - what is tested
 
@@ -147,7 +147,7 @@ def test_a_session_backend_may_be_assigned(make_client: MakeClient) -> None:
     assert backend.load(client.cookies["session_id"]) == {"n": 1}
 
 
-def test_a_session_backend_of_the_class_counts(make_client: MakeClient) -> None:
+def test_a_class_level_session_backend_is_used(make_client: MakeClient) -> None:
     backend = InMemorySessionBackend()
     client = make_client(type("Root", (Counting,), {"session_backend": backend})())
     client.get("/")
@@ -155,7 +155,7 @@ def test_a_session_backend_of_the_class_counts(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("name", ["startup_handlers", "shutdown_handlers"])
-def test_start_up_and_shut_down_handlers_of_the_class_count(name: str) -> None:
+def test_class_level_startup_and_shutdown_handlers_are_used(name: str) -> None:
     calls: list[str] = []
     app = type("Root", (Hello,), {name: [lambda: calls.append(name)]})()
     with TestClient(app) as client:
@@ -163,7 +163,7 @@ def test_start_up_and_shut_down_handlers_of_the_class_count(name: str) -> None:
     assert calls == [name]
 
 
-def test_redirect_and_templates_of_the_application(make_client: MakeClient, tmp_path: Path) -> None:
+def test_an_application_has_redirect_and_templates(make_client: MakeClient, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("{{ who }}!")
 
     class Root(App):
@@ -184,7 +184,7 @@ def test_redirect_and_templates_of_the_application(make_client: MakeClient, tmp_
     assert [client.get(path).text for path in ("/plain", "/page")] == ["&lt;i&gt;!", "&lt;b&gt;!"]
 
 
-def test_render_and_redirect_work_for_an_application_whose_handlers_have_those_names(
+def test_render_and_redirect_work_although_handlers_have_those_names(
     make_client: MakeClient, tmp_path: Path
 ) -> None:
     (tmp_path / "page.html").write_text("template")
@@ -196,7 +196,7 @@ def test_render_and_redirect_work_for_an_application_whose_handlers_have_those_n
     assert make_client(Root(templates=str(tmp_path))).get("/render").text == "template"
 
 
-def test_state_takes_attributes_and_keys() -> None:
+def test_state_can_be_used_by_attributes_and_by_keys() -> None:
     app: Any = App()
     app.state.pool = 5
     app.state["name"] = "x"
@@ -207,7 +207,7 @@ def test_state_takes_attributes_and_keys() -> None:
 # -- startup and shutdown ------------------------------------------------------------------------
 
 
-def test_attributes_that_handlers_change_do_not_cost_a_new_table(make_client: MakeClient) -> None:
+def test_attributes_changed_by_handlers_do_not_recompile_the_site(make_client: MakeClient) -> None:
     class Counts(App):
         count = 0
 
@@ -225,7 +225,7 @@ def test_attributes_that_handlers_change_do_not_cost_a_new_table(make_client: Ma
 
 
 @pytest.mark.parametrize("call", [{"asgi": {"version": "3.0"}}, {"wsgi.version": (1, 0)}])
-def test_a_class_given_to_a_server_is_a_sentence(call: dict[str, Any]) -> None:
+def test_passing_a_class_to_a_server_raises_a_clear_error(call: dict[str, Any]) -> None:
     class Root(App):
         pass
 
@@ -235,7 +235,7 @@ def test_a_class_given_to_a_server_is_a_sentence(call: dict[str, Any]) -> None:
         Root(call)  # type: ignore[arg-type]
 
 
-def test_a_template_takes_a_dict_and_names(make_client: MakeClient, tmp_path: Path) -> None:
+def test_a_template_takes_a_dict_and_keywords(make_client: MakeClient, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("{{ a }} {{ b }}")
 
     class Root(App):

@@ -121,7 +121,7 @@ def words_of(error: BaseException) -> str:
 
 @pytest.mark.parametrize("name", ERRORS)
 @pytest.mark.parametrize("path", ["plain", "waits", "inline", "first", "afirst"])
-def test_is_one_failed_request(
+def test_a_contained_exit_fails_one_request(
     make_client: MakeClient, path: str, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = failing()
@@ -135,7 +135,7 @@ def test_is_one_failed_request(
 
 @pytest.mark.parametrize("path", ["middle", "amiddle"])
 @pytest.mark.parametrize("name", ["exit", "cancellation", "closing"])
-def test_breaks_off_a_stream_and_is_logged(
+def test_a_contained_exit_aborts_a_stream_and_is_logged(
     make_client: MakeClient, path: str, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = failing()
@@ -148,7 +148,7 @@ def test_breaks_off_a_stream_and_is_logged(
 
 
 @pytest.mark.parametrize("name", ["exit", "cancellation", "closing"])
-def test_does_not_keep_the_next_function_after_the_response_from_running(
+def test_a_contained_exit_does_not_prevent_the_next_after_response_function(
     make_client: MakeClient, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = failing()
@@ -159,7 +159,7 @@ def test_does_not_keep_the_next_function_after_the_response_from_running(
 
 
 @pytest.mark.parametrize("name", ["exit", "cancellation", "closing"])
-def test_closes_a_websocket_as_any_failure_does(
+def test_a_contained_exit_closes_a_websocket_like_any_failure(
     connect: MakeClient, backend: str, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = failing()
@@ -195,7 +195,7 @@ class Thing:
 
 
 @pytest.mark.parametrize("part", ["before", "after", "inline", "opening", "closing"])
-def test_every_part_of_a_request_is_a_part(make_client: MakeClient, part: str) -> None:
+def test_any_part_of_a_request_contains_exits(make_client: MakeClient, part: str) -> None:
     app = failing()
     app.middlewares = [Hook(), Inline()]
 
@@ -217,7 +217,9 @@ def test_every_part_of_a_request_is_a_part(make_client: MakeClient, part: str) -
 
 
 @pytest.mark.parametrize("kind", ["def", "loop"])
-def test_of_an_error_handler_it_is_the_plain_answer(make_client: MakeClient, kind: str) -> None:
+def test_a_contained_exit_in_an_error_handler_gets_the_plain_response(
+    make_client: MakeClient, kind: str
+) -> None:
     app = failing()
 
     def page(error: ValueError) -> None:
@@ -232,7 +234,7 @@ def test_of_an_error_handler_it_is_the_plain_answer(make_client: MakeClient, kin
     assert make_client(app).get("/value").text == "500 Internal Server Error"
 
 
-def test_a_clean_up_that_is_cancelled_is_logged(
+def test_a_cancelled_cleanup_is_logged(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = failing()
@@ -254,7 +256,7 @@ def test_a_clean_up_that_is_cancelled_is_logged(
     until(lambda: "closing a resource of this request failed" in caplog.text)
 
 
-def test_a_task_that_was_cancelled_elsewhere_is_the_failure(connect: MakeClient) -> None:
+def test_a_task_cancelled_elsewhere_is_a_failure(connect: MakeClient) -> None:
     class Root(App):
         async def index(self) -> None:
             task = asyncio.ensure_future(anyio.sleep_forever())
@@ -296,7 +298,7 @@ def swallowing(ended: list[str]) -> Any:
 
 
 @pytest.mark.parametrize("how", ["scope", "task"])
-def test_a_request_that_is_cancelled_has_no_answer(backend: str, how: str) -> None:
+def test_a_cancelled_request_has_no_response(backend: str, how: str) -> None:
     if how == "task" and backend == "trio":
         return
     app, begun, ended = App(), anyio.Event(), list[str]()
@@ -356,7 +358,51 @@ def test_a_failure_while_a_request_is_cancelled_is_logged(
     assert "disk full" in caplog.text
 
 
-def test_a_group_with_a_real_cancellation_goes_on(backend: str) -> None:
+@pytest.mark.parametrize("others", [(), (ValueError(1),), (ValueError(1), SystemExit(2))])
+@pytest.mark.parametrize("streams", [False, True])
+def test_of_a_group_with_a_real_cancellation_the_rest_is_logged(
+    backend: str, others: tuple[BaseException, ...], streams: bool
+) -> None:
+    """Under trio, what leaves the application beside a cancellation would end the server."""
+    logged: list[BaseException] = []
+    app, begun = App(on_error=logged.append), anyio.Event()
+
+    async def fail() -> None:
+        begun.set()
+        try:
+            await anyio.sleep_forever()
+        except BaseException as error:
+            group = BaseExceptionGroup("", [error])
+            raise BaseExceptionGroup("", [group, *others]) from None
+
+    @app.get("/")
+    async def index() -> Any:
+        if streams:
+            return rows()
+        await fail()
+
+    async def rows() -> AsyncIterator[str]:
+        yield "first"
+        await fail()
+
+    async def main() -> list[Any]:
+        call = Call()
+        await cancel(app, call, begun)
+        return [message for message in call.sent if message.get("more_body") is False]
+
+    assert run(backend, main) == []
+    assert [as_text(error) for error in logged] == {
+        0: [],
+        1: ["ValueError(1)"],
+        2: ["RuntimeError"],
+    }[len(others)]
+
+
+def as_text(error: BaseException) -> str:
+    return repr(error) if isinstance(error, ValueError) else type(error).__name__
+
+
+def test_an_exit_of_the_server_beside_a_cancellation_goes_on(backend: str) -> None:
     app, begun = App(), anyio.Event()
 
     @app.get("/")
@@ -365,19 +411,15 @@ def test_a_group_with_a_real_cancellation_goes_on(backend: str) -> None:
         try:
             await anyio.sleep_forever()
         except BaseException as error:
-            raise BaseExceptionGroup("", [error, ValueError()]) from None
+            raise BaseExceptionGroup("", [error, KeyboardInterrupt()]) from None
 
-    async def main() -> list[Any]:
-        call = Call()
-        with suppress(BaseExceptionGroup):
-            await cancel(app, call, begun)
-        return call.sent
-
-    assert run(backend, main) == []
+    with pytest.raises(BaseExceptionGroup) as caught:
+        run(backend, partial(cancel, app, Call(), begun))
+    assert caught.value.subgroup(KeyboardInterrupt) is not None
 
 
 @pytest.mark.parametrize("is_grouped", [False, True])
-def test_the_exit_of_a_signal_is_the_servers(is_grouped: bool) -> None:
+def test_the_exit_of_a_signal_handler_reaches_the_server(is_grouped: bool) -> None:
     """gunicorn ends its workers so."""
 
     class Root(App):
@@ -395,7 +437,7 @@ def test_the_exit_of_a_signal_is_the_servers(is_grouped: bool) -> None:
         signal.signal(signal.SIGUSR1, before)
 
 
-def test_a_start_up_handler_that_is_cancelled_fails(backend: str) -> None:
+def test_a_cancelled_startup_handler_fails(backend: str) -> None:
     app = App()
 
     async def up() -> None:
@@ -436,7 +478,9 @@ class Kept(Failing):
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("name", ["exit", "cancellation", "closing"])
 @pytest.mark.parametrize("path", ["waits", "plain"])
-def test_is_freed_without_the_cycle_collector(world: str, path: str, name: str) -> None:
+def test_a_contained_exit_is_freed_without_the_cycle_collector(
+    world: str, path: str, name: str
+) -> None:
     app = Kept()
     app.kept = []
 
@@ -452,7 +496,7 @@ def test_is_freed_without_the_cycle_collector(world: str, path: str, name: str) 
         run(world, main)
 
 
-def test_what_clean_ups_raise_is_logged_and_a_cancellation_goes_on(backend: str) -> None:
+def test_exceptions_of_cleanups_are_logged_and_a_cancellation_continues(backend: str) -> None:
     logged: list[Exception] = []
     exchange: Any = SimpleNamespace(log_cleanup_failure=logged.append, open_generators=list)
 

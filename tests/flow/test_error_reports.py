@@ -56,7 +56,7 @@ class Failing(App):
 
 
 @pytest.mark.parametrize("path", ["crash", "crash_async", "stream", "stream_async", "later"])
-def test_an_exception_is_reported_once_while_its_request_is_the_current_one(
+def test_an_exception_is_reported_once_while_its_request_is_current(
     make_client: MakeClient, path: str
 ) -> None:
     reported: list[tuple[type[BaseException], str, str]] = []
@@ -74,7 +74,7 @@ def test_an_exception_is_reported_once_while_its_request_is_the_current_one(
     assert reported == [(ValueError, path, f"/{path}")]
 
 
-def test_what_is_answered_on_purpose_is_not_reported(make_client: MakeClient) -> None:
+def test_intended_error_responses_are_not_reported(make_client: MakeClient) -> None:
     reported: list[BaseException] = []
     app = Failing(on_error=reported.append)
     app.error(KeyError)(lambda: "expected")
@@ -84,7 +84,7 @@ def test_what_is_answered_on_purpose_is_not_reported(make_client: MakeClient) ->
 
 
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
-def test_a_websocket_is_reported(connect: MakeClient, world: str) -> None:
+def test_a_websocket_s_failure_is_reported(connect: MakeClient, world: str) -> None:
     reported: list[BaseException] = []
     client = connect(Failing(on_error=reported.append), world, raise_app_exceptions=False)
     with client.websocket("/socket") as socket, pytest.raises(WebSocketClosed):
@@ -92,7 +92,7 @@ def test_a_websocket_is_reported(connect: MakeClient, world: str) -> None:
     assert [str(error) for error in reported] == ["socket"]
 
 
-def test_a_reporter_that_fails_changes_no_answer(
+def test_a_failing_reporter_does_not_change_the_response(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(error: BaseException) -> None:

@@ -92,7 +92,7 @@ both_kinds = pytest.mark.parametrize("kind", ["sync", "asynchronous"])
 
 @both_kinds
 @pytest.mark.parametrize("name", CRASHES)
-def test_R76_a_crash_is_logged_once_and_answered_without_details(
+def test_R76_a_crash_is_logged_once_and_gets_a_response_without_details(
     make_client: MakeClient, kind: str, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = make_client(Failing()).get(f"/{kind}/{name}")
@@ -106,7 +106,7 @@ def test_R76_a_crash_is_logged_once_and_answered_without_details(
 
 
 @both_kinds
-def test_intended_errors_are_a_sentence_and_no_log(
+def test_intended_errors_have_a_message_and_are_not_logged(
     make_client: MakeClient, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Failing())
@@ -124,7 +124,7 @@ def test_intended_errors_are_a_sentence_and_no_log(
     assert not caplog.records
 
 
-def test_the_frameworks_own_errors_are_a_sentence(make_client: MakeClient) -> None:
+def test_the_framework_s_own_errors_have_a_message(make_client: MakeClient) -> None:
     client = make_client(Failing())
     seen = (client.get("/nowhere").status_code, client.get("/nowhere").text)
     assert seen == (404, "404 Not Found")
@@ -170,7 +170,7 @@ class Expected(App):
     "accept", ["*/*", "text/html,*/*;q=0.8", "application/json", "application/problem+json"]
 )
 @pytest.mark.parametrize("handles", [(), (418, ValueError)], ids=["", "handlers of other errors"])
-def test_a_default_answer_is_the_same_if_nothing_else_can_change_it(
+def test_a_default_error_response_is_the_same_with_and_without_the_short_cut(
     make_client: MakeClient, accept: str, handles: tuple[Any, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     asked = [
@@ -200,7 +200,7 @@ def test_a_default_answer_is_the_same_if_nothing_else_can_change_it(
     assert noted == [status for status, _, _ in seen[0][0]]
 
 
-def test_R76_a_line_end_in_the_path_does_not_begin_a_log_line(
+def test_R76_a_line_end_in_the_path_cannot_start_a_log_line(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_client(Failing(), validate=False).get(
@@ -215,7 +215,7 @@ def test_R76_a_line_end_in_the_path_does_not_begin_a_log_line(
         assert "\x1b" not in record.getMessage()
 
 
-def test_markup_in_an_error_is_plain_text(make_client: MakeClient) -> None:
+def test_markup_in_an_error_message_is_plain_text(make_client: MakeClient) -> None:
     class Root(App):
         def index(self, name: str) -> Any:
             raise HTTPError(400, f"no {name}")
@@ -227,7 +227,7 @@ def test_markup_in_an_error_is_plain_text(make_client: MakeClient) -> None:
 # -- @app.error ------------------------------------------------------------------------------------
 
 
-def test_a_status_has_a_handler(make_client: MakeClient) -> None:
+def test_a_status_can_have_an_error_handler(make_client: MakeClient) -> None:
     app = Failing()
 
     @app.error(404)
@@ -245,7 +245,7 @@ def test_a_status_has_a_handler(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("name", ["oops", "small"])
-def test_R76_a_class_has_a_handler_and_gets_the_error_as_it_is(
+def test_R76_an_exception_class_can_have_an_error_handler(
     make_client: MakeClient, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app, seen = Failing(), []
@@ -274,7 +274,7 @@ def test_R76_a_class_has_a_handler_and_gets_the_error_as_it_is(
         ("group of a redirect", (303, "")),
     ],
 )
-def test_R76_an_exception_alone_in_a_group_is_that_exception(
+def test_R76_a_group_of_one_exception_counts_as_that_exception(
     make_client: MakeClient, kind: str, name: str, answer: tuple[int, str]
 ) -> None:
     app, seen = Failing(), []
@@ -294,7 +294,7 @@ class Thing:
 
 
 @pytest.mark.parametrize("where", ["provider", "after"])
-def test_R76_so_is_one_of_a_group_that_a_hook_or_a_provider_raises(
+def test_R76_a_group_of_one_raised_by_a_hook_or_provider_counts_as_its_exception(
     make_client: MakeClient, where: str
 ) -> None:
     app, seen = App(), list[Exception]()
@@ -331,7 +331,9 @@ def test_R76_so_is_one_of_a_group_that_a_hook_or_a_provider_raises(
     assert seen == [missing] * (1 if where == "after" else 2)
 
 
-def test_R76_so_is_another_frameworks_answer(make_client: MakeClient) -> None:
+def test_R76_a_group_of_one_foreign_response_counts_as_that_response(
+    make_client: MakeClient,
+) -> None:
     class Foreign(RaisedAnswer):
         is_foreign = True
 
@@ -348,7 +350,7 @@ def test_R76_so_is_another_frameworks_answer(make_client: MakeClient) -> None:
     assert (got.status_code, got.text) == (410, "gone")
 
 
-def test_R76_a_client_that_leaves_in_a_group_is_no_failure(
+def test_R76_a_disconnection_in_a_group_is_not_a_failure(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = App()
@@ -363,7 +365,7 @@ def test_R76_a_client_that_leaves_in_a_group_is_no_failure(
 
 
 @both_kinds
-def test_R76_a_group_of_several_is_a_500_that_logs_all(
+def test_R76_a_group_of_several_exceptions_gets_a_500_and_logs_all(
     make_client: MakeClient, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Failing()
@@ -374,7 +376,9 @@ def test_R76_a_group_of_several_is_a_500_that_logs_all(
 
 
 @both_kinds
-def test_R76_groups_reach_their_handler_unopened(make_client: MakeClient, kind: str) -> None:
+def test_R76_a_handler_for_exception_groups_gets_the_whole_group(
+    make_client: MakeClient, kind: str
+) -> None:
     app, seen = Failing(), []
 
     @app.error(ExceptionGroup)
@@ -391,7 +395,7 @@ def test_R76_groups_reach_their_handler_unopened(make_client: MakeClient, kind: 
     assert seen[0].__context__ is None
 
 
-def test_R76_a_group_with_a_class_of_its_own_reaches_its_handler(make_client: MakeClient) -> None:
+def test_R76_a_handler_for_a_custom_exception_group_gets_it(make_client: MakeClient) -> None:
     class Invalid(ExceptionGroup[Exception]): ...  # as those of cattrs
 
     app = App()
@@ -405,7 +409,7 @@ def test_R76_a_group_with_a_class_of_its_own_reaches_its_handler(make_client: Ma
     assert (got.status_code, got.text) == (422, "1 invalid")
 
 
-def test_R76_the_very_object_reaches_its_handler(make_client: MakeClient) -> None:
+def test_R76_an_error_handler_gets_the_very_exception_object(make_client: MakeClient) -> None:
     app, original, seen = Failing(), Oops("it"), []
     ERRORS["very"] = lambda: original
 
@@ -420,7 +424,7 @@ def test_R76_the_very_object_reaches_its_handler(make_client: MakeClient) -> Non
     assert original.__context__ is None
 
 
-def test_the_nearest_class_has_the_word(make_client: MakeClient) -> None:
+def test_the_handler_of_the_nearest_class_is_called(make_client: MakeClient) -> None:
     app = Failing()
     app.error(Exception)(lambda error: "any")
     app.error(Oops)(lambda error: "oops")
@@ -430,7 +434,7 @@ def test_the_nearest_class_has_the_word(make_client: MakeClient) -> None:
     assert {name: client.get(f"/sync/{name}").text for name in names} == names
 
 
-def test_a_handler_of_a_status_is_nearer_than_one_of_every_exception(
+def test_a_status_handler_takes_precedence_over_one_for_all_exceptions(
     make_client: MakeClient,
 ) -> None:
     app = Failing()
@@ -440,7 +444,7 @@ def test_a_handler_of_a_status_is_nearer_than_one_of_every_exception(
     assert (client.get("/sync/404").text, client.get("/nowhere").text) == ("missing", "missing")
 
 
-def test_a_handler_of_http_errors(make_client: MakeClient) -> None:
+def test_an_error_handler_may_handle_all_http_errors(make_client: MakeClient) -> None:
     app = Failing()
     app.error(HTTPError)(lambda error: {"status": error.status, "message": error.message})
     answer = make_client(app).get("/sync/410")
@@ -448,7 +452,7 @@ def test_a_handler_of_http_errors(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("key", [500, Exception])
-def test_a_handler_of_500_or_of_every_exception_sees_crashes_which_are_logged(
+def test_handlers_of_500_or_all_exceptions_get_crashes_which_are_logged(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, key: Any
 ) -> None:
     app = Failing()
@@ -469,7 +473,7 @@ def test_a_handler_of_500_or_of_every_exception_sees_crashes_which_are_logged(
         (None, 404, ""),
     ],
 )
-def test_a_handler_may_state_a_status(
+def test_an_error_handler_may_set_a_status(
     make_client: MakeClient, result: Any, status: int, text: str
 ) -> None:
     app = Failing()
@@ -479,7 +483,7 @@ def test_a_handler_may_state_a_status(
 
 
 @pytest.mark.parametrize("how", ["return", "raise"])
-def test_a_handler_may_redirect(make_client: MakeClient, how: str) -> None:
+def test_an_error_handler_may_redirect(make_client: MakeClient, how: str) -> None:
     app = Failing()
 
     @app.error(404)
@@ -493,7 +497,7 @@ def test_a_handler_may_redirect(make_client: MakeClient, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["return", "raise"])
-def test_a_handler_may_turn_one_error_into_another(make_client: MakeClient, how: str) -> None:
+def test_an_error_handler_may_raise_another_error(make_client: MakeClient, how: str) -> None:
     app = Failing()
 
     @app.error(Oops)
@@ -520,14 +524,14 @@ async def in_a_while(error: Any) -> str:
     [lambda error: iter(["a", "b"]), in_chunks, lambda error: in_a_while(error)],
     ids=["an iterator", "an async generator", "an awaitable of a decorated function"],
 )
-def test_a_handler_may_stream_or_wait(make_client: MakeClient, handler: Any) -> None:
+def test_an_error_handler_may_stream_or_await(make_client: MakeClient, handler: Any) -> None:
     app = Failing()
     app.error(404)(handler)
     answer = make_client(app).get("/nowhere")
     assert (answer.status_code, answer.text) == (404, "ab")
 
 
-def test_a_handler_sees_the_request_and_its_draft(make_client: MakeClient) -> None:
+def test_an_error_handler_can_use_request_and_response(make_client: MakeClient) -> None:
     app = Failing()
 
     @app.error(404)
@@ -545,7 +549,7 @@ def broken(error: Any) -> Any:
 @pytest.mark.parametrize(
     "handler", [broken, lambda error: (404, "x", {"X-A": "a\r\nb"})], ids=["crashes", "unsendable"]
 )
-def test_a_handler_that_crashes_or_answers_nonsense_is_a_plain_500_and_a_log_line(
+def test_an_error_handler_that_fails_gets_a_plain_500_and_a_log_line(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, handler: Any
 ) -> None:
     app = Failing()
@@ -555,7 +559,7 @@ def test_a_handler_that_crashes_or_answers_nonsense_is_a_plain_500_and_a_log_lin
     assert seen == (500, "500 Internal Server Error", 1)
 
 
-def test_an_error_handler_added_late_counts(make_client: MakeClient) -> None:
+def test_an_error_handler_added_later_is_used(make_client: MakeClient) -> None:
     app = Failing()
     client = make_client(app)
     assert client.get("/nowhere").text == "404 Not Found"
@@ -570,19 +574,19 @@ def test_an_error_handler_added_late_counts(make_client: MakeClient) -> None:
         *(BaseException, int, KeyboardInterrupt, Oops("")),
     ],
 )
-def test_a_key_that_is_none_is_a_mistake(key: Any) -> None:
+def test_an_invalid_key_of_an_error_handler_is_refused(key: Any) -> None:
     with pytest.raises(SetupError, match="a status from 400 to 599 or an exception class"):
         App().error(key)
 
 
 @pytest.mark.parametrize("key", [400, 599, Exception, Oops, ExceptionGroup])
-def test_a_status_of_an_error_and_a_class_of_exceptions_are_keys(key: Any) -> None:
+def test_statuses_and_exception_classes_are_keys_of_error_handlers(key: Any) -> None:
     app = App()
     app.error(key)(lambda: "answered")
     app._micropie.compiled()
 
 
-def test_the_parameters_below_a_decorator_that_passes_everything_on(
+def test_an_error_handler_s_parameters_are_found_below_a_decorator(
     make_client: MakeClient,
 ) -> None:
     def shouting(function: Any) -> Any:
@@ -610,14 +614,14 @@ def test_the_parameters_below_a_decorator_that_passes_everything_on(
         lambda *rest, **values: "",
     ],
 )
-def test_a_handler_of_other_parameters_is_a_mistake(function: Any) -> None:
+def test_an_error_handler_with_invalid_parameters_is_refused(function: Any) -> None:
     app = App()
     app.error(404)(function)
     with pytest.raises(SetupError, match=r"the error handler .*: write def page\(request, error\)"):
         app._micropie.compiled()
 
 
-def test_the_tree_of_errors() -> None:
+def test_http_errors_form_a_class_hierarchy() -> None:
     error = MethodNotAllowed(["POST", "GET"])
     assert (error.status, error.headers) == (405, [("Allow", "GET, POST")])
     assert isinstance(BadRequest("x"), HTTPError)
@@ -631,7 +635,7 @@ def test_the_tree_of_errors() -> None:
 # -- contexts --------------------------------------------------------------------------------------
 
 
-def test_R76_an_errors_own_context_stays(make_client: MakeClient) -> None:
+def test_R76_an_exception_keeps_its_own_context(make_client: MakeClient) -> None:
     app, seen = App(), []
 
     @app.get("/")
@@ -649,7 +653,7 @@ def test_R76_an_errors_own_context_stays(make_client: MakeClient) -> None:
     assert seen == ["KeyError('inner')"]
 
 
-def test_R76_an_error_handlers_error_has_no_false_context(
+def test_R76_an_error_in_an_error_handler_has_no_false_context(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Failing()
@@ -672,7 +676,7 @@ def test_R76_an_error_handlers_error_has_no_false_context(
     "host", ["localhost", "localhost:8000", "LocalHost", "127.0.0.1:80", "[::1]", "[::1]:8000"]
 )
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1"])
-def test_debug_shows_the_traceback_to_this_machine(
+def test_debug_shows_the_traceback_on_this_machine(
     make_client: MakeClient, address: str, host: str
 ) -> None:
     answer = make_client(Failing(debug=True), client=(address, 1), cookies=COOKIES).get(
@@ -686,12 +690,14 @@ def test_debug_shows_the_traceback_to_this_machine(
 @pytest.mark.parametrize(
     "client", [("10.0.0.1", 1), ("::2", 1), ("localhost.evil.com", 1), ("", 1), None]
 )
-def test_R76_debug_shows_nothing_to_others(make_client: MakeClient, client: Any) -> None:
+def test_R76_debug_shows_nothing_to_remote_clients(make_client: MakeClient, client: Any) -> None:
     answer = make_client(Failing(debug=True), client=client, **DEVELOPER).get("/sync/oops")
     assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
 
 
-def test_R76_what_a_proxy_forwards_is_not_this_machine(make_client: MakeClient) -> None:
+def test_R76_a_forwarded_local_address_does_not_count_as_this_machine(
+    make_client: MakeClient,
+) -> None:
     headers = {"X-Forwarded-For": "127.0.0.1"}
     client = make_client(Failing(debug=True), client=("10.0.0.1", 1), **DEVELOPER)
     assert "Traceback" not in client.get("/sync/oops", headers=headers).text
@@ -713,9 +719,7 @@ def test_R76_debug_shows_nothing_through_a_proxy_on_this_machine(
     "evil.example", "evil.example:8000", "localhost.evil.example", "xlocalhost",
     "127.0.0.1.evil.example", "::1",
 ])  # fmt: skip
-def test_R76_debug_shows_nothing_to_a_page_whose_host_was_rebound(
-    make_client: MakeClient, host: str
-) -> None:
+def test_R76_debug_shows_nothing_after_dns_rebinding(make_client: MakeClient, host: str) -> None:
     answer = make_client(Failing(debug=True)).get("/sync/oops", headers={"Host": host})
     assert "Traceback" not in answer.text
 
@@ -730,7 +734,7 @@ def test_R76_debug_shows_nothing_to_a_page_whose_host_was_rebound(
         ("http://127.0.0.1:8000", True),
     ],
 )
-def test_R76_debug_shows_nothing_to_scripts_of_foreign_pages(
+def test_R76_debug_shows_nothing_to_scripts_of_other_sites(
     make_client: MakeClient, origin: str, is_shown: bool
 ) -> None:
     """With CORS for all origins a browser lets them read what it gets from the developer's
@@ -743,13 +747,13 @@ def test_R76_debug_shows_nothing_to_scripts_of_foreign_pages(
     assert ("Traceback" in answer.text) is is_shown
 
 
-def test_debug_does_not_replace_the_authors_page(make_client: MakeClient) -> None:
+def test_debug_does_not_replace_the_author_s_error_page(make_client: MakeClient) -> None:
     app = Failing(debug=True)
     app.error(500)(lambda: "sorry")
     assert make_client(app).get("/sync/oops").text == "sorry"
 
 
-def test_a_sentence_can_be_copied_with_all_that_a_catalogue_needs() -> None:
+def test_a_message_can_be_copied_with_its_translation_data() -> None:
     for sentence in (
         Sentence("{count} pie", "{count} pies", count=2),
         Sentence("There is no {name}.", name="{x}"),
@@ -759,7 +763,7 @@ def test_a_sentence_can_be_copied_with_all_that_a_catalogue_needs() -> None:
             assert seen == (str(sentence), sentence.__getnewargs_ex__())
 
 
-def test_an_error_handler_may_return_the_response_of_the_request(make_client: MakeClient) -> None:
+def test_an_error_handler_may_return_self_response(make_client: MakeClient) -> None:
     app = Failing()
 
     @app.error(404)

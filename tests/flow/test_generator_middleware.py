@@ -91,7 +91,7 @@ def wrapped(*arounds: Any) -> Root:
 
 
 @pytest.mark.parametrize("path", ["/", "/streams"])
-def test_a_generator_sees_the_request_and_the_response(
+def test_a_generator_middleware_sees_request_and_response(
     make_client: MakeClient, kind: Any, path: str
 ) -> None:
     seen: list[Any] = []
@@ -107,7 +107,7 @@ def test_a_generator_sees_the_request_and_the_response(
     assert seen == [path, 200]
 
 
-def test_the_first_one_is_the_outermost(make_client: MakeClient, kind: Any) -> None:
+def test_the_first_middleware_is_the_outermost(make_client: MakeClient, kind: Any) -> None:
     seen: list[str] = []
 
     def named(name: str) -> Around:
@@ -139,7 +139,7 @@ def test_the_first_one_is_the_outermost(make_client: MakeClient, kind: Any) -> N
         (Response("x", 202), 202, "x"),
     ],
 )
-def test_an_early_answer_passes_the_outer_ones(
+def test_an_early_response_passes_through_the_outer_middleware(
     make_client: MakeClient, kind: Any, way: str, answer: Any, status: int, body: str
 ) -> None:
     seen: list[Any] = []
@@ -166,7 +166,7 @@ def test_an_early_answer_passes_the_outer_ones(
 
 
 @pytest.mark.parametrize("way", ["yield", "return"])
-def test_an_answer_after_the_handler_replaces_its_own(
+def test_a_response_after_the_handler_replaces_its_response(
     make_client: MakeClient, kind: Any, way: str
 ) -> None:
     ended: list[bool] = []
@@ -190,7 +190,7 @@ def test_an_answer_after_the_handler_replaces_its_own(
     ("failure", "status"),
     [(HTTPError(403, "no"), 403), (Redirect("/there"), 303), (RuntimeError("secret"), 500)],
 )
-def test_what_it_raises_is_answered_like_a_handlers(
+def test_an_exception_of_a_generator_middleware_is_handled_like_a_handler_s(
     make_client: MakeClient, kind: Any, when: str, failure: Exception, status: int
 ) -> None:
     seen: list[Any] = []
@@ -301,7 +301,7 @@ def catching(way: str) -> Around:
 
 
 @pytest.mark.parametrize("way", ["yield", "return", "ends", "raises", "redirects", "passes"])
-def test_what_a_generator_makes_of_an_exception(
+def test_a_generator_middleware_may_catch_or_replace_an_exception(
     make_client: MakeClient, kind: Any, way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen: list[Any] = []
@@ -343,7 +343,7 @@ def test_what_a_generator_makes_of_an_exception(
     assert len([record for record in caplog.records if record.exc_info]) <= len(page_for)
 
 
-def test_a_failure_is_answered_and_logged_once_between_hooks(
+def test_a_failure_between_hooks_is_handled_and_logged_once(
     make_client: MakeClient, kind: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen: list[Any] = []
@@ -372,9 +372,7 @@ def test_a_failure_is_answered_and_logged_once_between_hooks(
     assert "in around" not in traceback
 
 
-def test_an_error_handler_that_fails_is_a_failure_for_nobody(
-    make_client: MakeClient, kind: Any
-) -> None:
+def test_a_failing_error_handler_gets_the_plain_500(make_client: MakeClient, kind: Any) -> None:
     seen: list[Any] = []
 
     def around(request: Request) -> Any:
@@ -400,7 +398,7 @@ def test_an_error_handler_that_fails_is_a_failure_for_nobody(
 
 
 @pytest.mark.parametrize("catches", [True, False])
-def test_headers_of_the_handler_go_with_its_own_error_only(
+def test_the_handler_s_headers_only_stay_with_its_own_error(
     make_client: MakeClient, kind: Any, catches: bool
 ) -> None:
     def around(request: Request) -> Any:
@@ -423,7 +421,7 @@ def test_headers_of_the_handler_go_with_its_own_error_only(
     assert seen == ((200, None) if catches else (409, "1"))
 
 
-def test_an_inner_application_has_its_own(make_client: MakeClient, kind: Any) -> None:
+def test_an_inner_application_has_its_own_middleware(make_client: MakeClient, kind: Any) -> None:
     def around(request: Request) -> Any:
         (yield).headers["X-Inner"] = "1"
 
@@ -436,7 +434,7 @@ def test_an_inner_application_has_its_own(make_client: MakeClient, kind: Any) ->
 
 
 @pytest.mark.parametrize("decorate", [lambda function: function, run_in("loop")])
-def test_an_answer_of_a_def_may_be_awaitable(
+def test_a_def_middleware_may_return_an_awaitable(
     make_client: MakeClient, decorate: Callable[[Any], Any]
 ) -> None:
     async def text(of: str) -> str:
@@ -457,7 +455,7 @@ def test_an_answer_of_a_def_may_be_awaitable(
 
 
 @pytest.mark.parametrize("wrong", [print, lambda request: None, object(), 5, "x"])
-def test_no_middleware_is_refused_at_set_up(wrong: Any) -> None:
+def test_an_object_that_is_not_middleware_is_refused_at_setup(wrong: Any) -> None:
     with pytest.raises(SetupError, match="is not middleware: append an object with before_request"):
         wrapped(wrong)._micropie.compiled()
 
@@ -483,9 +481,7 @@ class Called:
         (Called(), "Called object at .*"),
     ],
 )
-def test_a_generator_that_does_not_take_the_request_alone_is_refused_at_set_up(
-    around: Any, name: str
-) -> None:
+def test_a_generator_with_other_parameters_is_refused_at_setup(around: Any, name: str) -> None:
     with pytest.raises(
         SetupError, match=f"{name} in middlewares must take one argument, the request"
     ):
@@ -493,7 +489,7 @@ def test_a_generator_that_does_not_take_the_request_alone_is_refused_at_set_up(
 
 
 @pytest.mark.parametrize("path", ["/", "/nowhere"])
-def test_a_generator_that_ends_before_its_yield_lets_nobody_in(
+def test_a_generator_that_ends_before_its_yield_refuses_the_request(
     make_client: MakeClient, caplog: Any, kind: Any, path: str
 ) -> None:
     def around(request: Request) -> Any:
@@ -508,7 +504,7 @@ def test_a_generator_that_ends_before_its_yield_lets_nobody_in(
     assert sentence in caplog.text
 
 
-def test_an_object_called_as_a_generator_is_middleware(make_client: MakeClient) -> None:
+def test_an_object_with_a_generator_call_is_middleware(make_client: MakeClient) -> None:
     class Around:
         def __call__(self, request: Request) -> Any:
             (yield).headers["X-Object"] = "1"
@@ -516,7 +512,7 @@ def test_an_object_called_as_a_generator_is_middleware(make_client: MakeClient) 
     assert make_client(wrapped(Around())).get("/").headers["x-object"] == "1"
 
 
-def test_no_middleware_that_was_appended_late_is_a_500_that_says_so(
+def test_an_invalid_middleware_appended_later_gets_a_500_with_a_reason(
     make_client: MakeClient, caplog: Any
 ) -> None:
     app = Root()
@@ -532,7 +528,7 @@ def test_no_middleware_that_was_appended_late_is_a_500_that_says_so(
     assert "is not middleware: append an object with" in caplog.text
 
 
-def test_flow_middleware(make_client: MakeClient) -> None:
+def test_flow_middleware_has_methods_or_generators_of_steps(make_client: MakeClient) -> None:
     """What comes with micropie is plain methods, or generators that yield steps; both may
     answer.
     """
@@ -562,7 +558,7 @@ def test_flow_middleware(make_client: MakeClient) -> None:
     assert client.get("/?replace=1").text == "replaced"
 
 
-def test_a_request_that_is_cancelled_ends_its_generators(kind: Any, backend: str) -> None:
+def test_a_cancelled_request_ends_its_generators(kind: Any, backend: str) -> None:
     ended: list[str] = []
 
     def around(request: Request) -> Any:
@@ -593,7 +589,7 @@ def test_a_request_that_is_cancelled_ends_its_generators(kind: Any, backend: str
     anyio.run(main, backend=backend)
 
 
-def test_a_handler_that_is_broken_off_under_wsgi_ends_its_generators() -> None:
+def test_a_handler_aborted_under_wsgi_ends_its_generators() -> None:
     ended: list[str] = []
 
     def around(request: Request) -> Any:

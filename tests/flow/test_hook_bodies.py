@@ -78,7 +78,7 @@ KINDS = ["form", "json", "multipart"]
 
 
 @pytest.mark.parametrize("sent", GOOD, ids=KINDS)
-def test_a_hook_sees_the_fields(make_client: MakeClient, sent: dict[str, Any]) -> None:
+def test_a_hook_sees_the_form_fields(make_client: MakeClient, sent: dict[str, Any]) -> None:
     noting = Noting()
     client = make_client(hooked(Csrf(), noting))
     assert client.post("/named", **sent).text == "good"
@@ -92,14 +92,16 @@ def test_a_hook_sees_the_fields(make_client: MakeClient, sent: dict[str, Any]) -
     ]
 
 
-def test_a_hook_in_a_thread_sees_the_fields(make_client: MakeClient) -> None:
+def test_a_hook_in_a_thread_sees_the_form_fields(make_client: MakeClient) -> None:
     client = make_client(hooked(CsrfInThread()))
     assert client.post("/named", data={"token": "a"}).text == "a"
     assert client.post("/named", data={"token": "a" * 100_000}).text == "a" * 100_000
 
 
 @pytest.mark.parametrize("sent", GOOD, ids=KINDS)
-def test_a_hook_that_answers_needs_no_body(make_client: MakeClient, sent: dict[str, Any]) -> None:
+def test_a_hook_that_responds_early_needs_no_body(
+    make_client: MakeClient, sent: dict[str, Any]
+) -> None:
     """A hook after it still sees the fields."""
     noting = Noting()
 
@@ -125,7 +127,7 @@ def test_a_hook_that_answers_needs_no_body(make_client: MakeClient, sent: dict[s
         ({"Content-Type": "multipart/form-data; boundary=b"}, b"b" * 2000, 413),
     ],
 )
-def test_a_body_that_can_not_be_read_in_hooks(
+def test_an_unreadable_body_raises_in_hooks(
     make_client: MakeClient, headers: dict[str, str], content: bytes, status: int
 ) -> None:
     client = make_client(hooked(Noting(), Csrf(), max_body_size=1000))
@@ -194,7 +196,7 @@ def test_a_hook_never_takes_an_unread_body_for_an_empty_one(
         ),
     ],
 )
-def test_a_hook_sees_that_there_is_nothing(
+def test_a_hook_sees_that_there_is_no_body(
     make_client: MakeClient, name: str, sent: Any, empty: str
 ) -> None:
     class Looks(HttpMiddleware):
@@ -239,7 +241,7 @@ def test_a_streamed_body_is_not_empty(
     assert "another hook has read it as a stream" in caplog.text
 
 
-def test_a_body_that_is_left_to_the_handler(
+def test_a_body_may_be_left_to_the_handler(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(hooked(Csrf()))

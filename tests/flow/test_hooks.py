@@ -22,6 +22,7 @@ from micropie import (
     run_in,
 )
 from micropie._core.execution.steps.steps import CALL
+from micropie._core.flow.hooks import SocketHook, run_after_websocket
 from micropie.middleware.base import FlowMiddleware
 from tests.support.clients import MakeClient
 
@@ -105,7 +106,7 @@ def kind(request: pytest.FixtureRequest) -> str:
     return chosen
 
 
-def test_hooks_see_the_request_and_the_answer(make_client: MakeClient, kind: str) -> None:
+def test_hooks_see_the_request_and_the_response(make_client: MakeClient, kind: str) -> None:
     seen: list[Any] = []
     app = hooked(
         lambda request: seen.append(request.path),
@@ -129,7 +130,7 @@ def test_hooks_see_the_request_and_the_answer(make_client: MakeClient, kind: str
         ({"body": "x", "headers": [("content-type", "a/b")]}, 200, "x", "a/b"),
     ],
 )
-def test_an_early_answer(
+def test_before_request_may_respond_early(
     make_client: MakeClient, early: Any, status: int, body: str, content_type: str, kind: str
 ) -> None:
     app = hooked(lambda request: early, kind=kind)
@@ -150,7 +151,7 @@ def test_an_early_answer(
         ({"headers": [("X-New", "2")], "body": 5, "status_code": 500}, 500, 5, {"x-new": "2"}),
     ],
 )
-def test_a_changed_answer(
+def test_after_request_may_change_the_response(
     make_client: MakeClient,
     changes: Any,
     status: int,
@@ -164,7 +165,9 @@ def test_a_changed_answer(
     assert found == headers
 
 
-def test_extra_headers_changed_in_place(make_client: MakeClient, kind: str) -> None:
+def test_after_request_may_change_extra_headers_in_place(
+    make_client: MakeClient, kind: str
+) -> None:
     app = hooked(
         after=lambda request, status, body, headers: headers.append(("X-In-Place", "1")), kind=kind
     )
@@ -185,7 +188,7 @@ def test_extra_headers_changed_in_place(make_client: MakeClient, kind: str) -> N
         ("/index/x", 404),
     ],
 )
-def test_both_hooks_see_what_goes_wrong(
+def test_both_hooks_see_malformed_requests(
     make_client: MakeClient, path: str, status: int, kind: str
 ) -> None:
     seen: list[Any] = []
@@ -199,7 +202,7 @@ def test_both_hooks_see_what_goes_wrong(
     assert seen == ["before", status]
 
 
-def test_after_request_sees_early_answers(make_client: MakeClient, kind: str) -> None:
+def test_after_request_sees_early_responses(make_client: MakeClient, kind: str) -> None:
     seen: list[Any] = []
     early = {"status_code": 401, "body": "no"}
     app = hooked(
@@ -221,7 +224,7 @@ def test_after_request_may_replace_an_error(make_client: MakeClient) -> None:
     assert (answer.status_code, answer.text) == (200, "fine")
 
 
-def test_the_first_that_answers_ends_it(make_client: MakeClient) -> None:
+def test_later_hooks_do_not_run_after_one_has_responded(make_client: MakeClient) -> None:
     app, seen = Root(), []
     hooked(lambda request: {"body": "first"}, app=app)
     hooked(lambda request: seen.append("second"), app=app)
@@ -229,7 +232,7 @@ def test_the_first_that_answers_ends_it(make_client: MakeClient) -> None:
     assert seen == []
 
 
-def test_the_hooks_of_the_outer_application_see_the_inner_ones_requests(
+def test_outer_hooks_see_requests_to_inner_applications(
     make_client: MakeClient,
 ) -> None:
     app, inner, seen = Root(), Root(), []
@@ -242,7 +245,7 @@ def test_the_hooks_of_the_outer_application_see_the_inner_ones_requests(
     assert seen == ["outer", "inner", "outer"]
 
 
-def test_a_hook_appended_late_counts(make_client: MakeClient) -> None:
+def test_a_hook_appended_later_is_used(make_client: MakeClient) -> None:
     app = Root()
     client = make_client(app)
     assert client.get("/").text == "index"
@@ -252,7 +255,7 @@ def test_a_hook_appended_late_counts(make_client: MakeClient) -> None:
     assert client.get("/").text == "index"
 
 
-def test_a_hook_of_an_inner_application_appended_late_counts(make_client: MakeClient) -> None:
+def test_a_hook_appended_later_to_an_inner_application_is_used(make_client: MakeClient) -> None:
     app, inner = Root(), Root()
     app.inner = inner
     client = make_client(app)
@@ -268,7 +271,7 @@ def test_a_hook_of_an_inner_application_appended_late_counts(make_client: MakeCl
         (Redirect("/login", headers={"X-Own": "Basic"}), 303, "", "x-own"),
     ],
 )
-def test_hooks_may_raise_answers(
+def test_hooks_may_raise_responses(
     make_client: MakeClient, kind: str, raised: Exception, status: int, text: str, header: str
 ) -> None:
     def refuse(request: Any) -> Any:
@@ -280,7 +283,7 @@ def test_hooks_may_raise_answers(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_hook_that_crashes_is_a_500_and_one_log_line(
+def test_a_hook_that_crashes_gets_a_500_and_one_log_line(
     make_client: MakeClient, when: str, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def crash(*_: Any) -> Any:
@@ -309,7 +312,7 @@ def test_each_hook_is_called_once_even_if_one_raises(make_client: MakeClient, ki
     "changes", ["text", 5, (200, "x"), {"state": 200}, {"body": "", "x": 1}, Response("x"), []]
 )
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_what_a_hook_may_not_return_is_a_500_that_says_so(
+def test_an_invalid_result_of_a_hook_gets_a_500_with_a_reason(
     make_client: MakeClient, changes: Any, when: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = hooked(**{when: lambda *_: changes})  # type: ignore[arg-type]
@@ -321,14 +324,14 @@ def test_what_a_hook_may_not_return_is_a_500_that_says_so(
 @pytest.mark.parametrize(
     "changes", [{"status": 202}, {"status_code": 202}, {"status": 202, "status_code": 202}]
 )
-def test_the_status_has_two_names(make_client: MakeClient, changes: Any, when: str) -> None:
+def test_a_hook_may_return_status_or_status_code(
+    make_client: MakeClient, changes: Any, when: str
+) -> None:
     app = hooked(**{when: lambda *_: changes})  # type: ignore[arg-type]
     assert make_client(app).get("/").status_code == 202
 
 
-def test_two_different_statuses_are_a_500_that_says_so(
-    make_client: MakeClient, caplog: Any
-) -> None:
+def test_contradictory_statuses_get_500_with_a_reason(make_client: MakeClient, caplog: Any) -> None:
     app = hooked(after=lambda *_: {"status": 200, "status_code": 202})
     assert make_client(app).get("/").status_code == 500
     assert (
@@ -338,11 +341,11 @@ def test_two_different_statuses_are_a_500_that_says_so(
 
 
 @pytest.mark.parametrize("status", [99, 600, "200", None])
-def test_a_status_that_is_none_is_a_500(make_client: MakeClient, status: Any) -> None:
+def test_an_invalid_status_gets_a_500(make_client: MakeClient, status: Any) -> None:
     assert make_client(hooked(lambda request: {"status_code": status})).get("/").status_code == 500
 
 
-def test_a_hook_may_leave_something_on_the_request(make_client: MakeClient) -> None:
+def test_a_hook_may_store_data_on_the_request(make_client: MakeClient) -> None:
     class Reading(App):
         def index(self) -> Any:
             return [self.request.state.user, self.request.user]  # type: ignore[attr-defined]
@@ -360,14 +363,14 @@ def test_a_hook_sees_the_current_request(make_client: MakeClient) -> None:
     assert make_client(app).get("/here").text == "/here"
 
 
-def test_after_request_sees_what_was_set_on_the_response(make_client: MakeClient) -> None:
+def test_after_request_sees_headers_set_on_the_response(make_client: MakeClient) -> None:
     seen: list[Any] = []
     app = hooked(after=lambda request, status, body, headers: seen.append((status, dict(headers))))
     make_client(app).get("/drafts")
     assert seen == [(202, {"X-Draft": "1"})]
 
 
-def test_after_request_goes_over_what_was_set_on_the_response(make_client: MakeClient) -> None:
+def test_after_request_overrides_headers_set_on_the_response(make_client: MakeClient) -> None:
     app = hooked(after=lambda *_: {"status_code": 200, "headers": {"X-New": "1"}})
     answer = make_client(app).get("/drafts")
     seen = (answer.status_code, answer.headers.get("x-draft"), answer.headers["x-new"])
@@ -388,14 +391,14 @@ def test_hooks_may_set_cookies_on_the_response(make_client: MakeClient) -> None:
         assert found == {"a=1", "b=2"}
 
 
-def test_hooks_see_streams_and_files_as_they_are(make_client: MakeClient) -> None:
+def test_hooks_see_streams_and_files_unchanged(make_client: MakeClient) -> None:
     def upper(request: Any, status: int, body: Any, headers: Any) -> Any:
         return {"body": (chunk.upper() for chunk in body)}
 
     assert make_client(hooked(after=upper)).get("/streams").text == "AB"
 
 
-def test_an_early_answer_may_stream(make_client: MakeClient) -> None:
+def test_an_early_response_may_stream(make_client: MakeClient) -> None:
     assert make_client(hooked(lambda request: {"body": iter(["a", "b"])})).get("/").text == "ab"
 
 
@@ -414,7 +417,7 @@ def test_a_hook_may_have_one_method_only(make_client: MakeClient) -> None:
     assert make_client(app).get("/").text == "after"
 
 
-def test_the_base_classes_do_nothing() -> None:
+def test_the_base_classes_have_no_effect() -> None:
     nothing: Any = None
     assert HttpMiddleware().before_request(nothing) is None
     assert HttpMiddleware().after_request(nothing, 200, "", []) is None
@@ -469,7 +472,7 @@ def test_after_request_sees_a_malformed_body(make_client: MakeClient, kind: str)
     assert (answer.status_code, seen) == (400, [400])
 
 
-def test_after_request_sees_head_as_get(make_client: MakeClient) -> None:
+def test_after_request_sees_head_like_get(make_client: MakeClient) -> None:
     seen: list[Any] = []
     app = hooked(after=lambda request, status, body, headers: seen.append((request.method, body)))
     assert make_client(app).head("/").headers["content-length"] == "5"
@@ -495,14 +498,14 @@ def test_a_hook_may_read_the_body_before_the_handler_does(
     assert make_client(app).post("/", **sent[kind]).json() == ["5", True, int(kind == "files")]
 
 
-def test_a_class_among_the_middlewares_is_a_mistake_of_set_up() -> None:
+def test_a_class_in_middlewares_raises_a_setup_error() -> None:
     app = Root()
     app.middlewares.append(HttpMiddleware)  # type: ignore[arg-type]
     with pytest.raises(SetupError, match=r"write HttpMiddleware\(\)$"):
         app._micropie.compiled()
 
 
-def test_an_object_with_one_of_the_two_hooks_is_enough(make_client: MakeClient) -> None:
+def test_an_object_with_one_hook_method_is_enough(make_client: MakeClient) -> None:
     class Before:
         def before_request(self, request: Any) -> Any:
             return {"body": "early"}
@@ -543,7 +546,7 @@ class Chunks(App):
         return "a"
 
 
-def test_the_last_word_on_a_streams_head(make_client: MakeClient) -> None:
+def test_by_the_head_can_set_headers_of_a_stream_last(make_client: MakeClient) -> None:
     app = Chunks()
     app.middlewares.append(ByTheHead())
     client = make_client(app)
@@ -554,14 +557,16 @@ def test_the_last_word_on_a_streams_head(make_client: MakeClient) -> None:
     assert heads == {"/sync": ["own"], "/asynchronous": ["own"], "/fails": [], "/whole": []}
 
 
-def test_it_is_not_about_what_takes_the_streams_place(make_client: MakeClient) -> None:
+def test_by_the_head_does_not_apply_to_a_body_that_replaces_the_stream(
+    make_client: MakeClient,
+) -> None:
     app = hooked(after=lambda *_: {"body": "other"}, app=Chunks())
     app.middlewares.append(ByTheHead())
     answer = make_client(app).get("/sync")
     assert (answer.text, "x-head" in answer.headers) == ("other", False)
 
 
-def test_nor_about_the_page_of_an_error_that_is_a_stream(make_client: MakeClient) -> None:
+def test_by_the_head_does_not_apply_to_a_streamed_error_page(make_client: MakeClient) -> None:
     app = Chunks()
     app.middlewares.append(ByTheHead())
 
@@ -574,7 +579,7 @@ def test_nor_about_the_page_of_an_error_that_is_a_stream(make_client: MakeClient
 
 
 @pytest.mark.parametrize("are_equal", [False, True])
-def test_middleware_may_come_and_go(make_client: MakeClient, are_equal: bool) -> None:
+def test_middleware_may_be_added_and_removed(make_client: MakeClient, are_equal: bool) -> None:
     """What is planned for a middleware is neither mixed up with that of others nor kept for
     ever.
     """
@@ -604,7 +609,7 @@ def test_middleware_may_come_and_go(make_client: MakeClient, are_equal: bool) ->
 
 @pytest.mark.parametrize("order", [*permutations(KINDS)], ids=str)
 @pytest.mark.parametrize("raises", [*KINDS, None])
-def test_hooks_of_all_kinds_in_one_list(
+def test_hooks_of_all_kinds_can_be_combined(
     make_client: MakeClient, order: tuple[str, ...], raises: str | None
 ) -> None:
     seen: list[Any] = []
@@ -626,7 +631,7 @@ def test_hooks_of_all_kinds_in_one_list(
     assert seen == [*order, *((kind, 200 if kind in inner else status) for kind in reversed(order))]
 
 
-def test_a_hook_that_is_no_plain_function(make_client: MakeClient) -> None:
+def test_a_hook_may_be_any_callable(make_client: MakeClient) -> None:
     """What an ``async def`` does is read from its code only if it is called itself."""
     seen = []
 
@@ -644,7 +649,7 @@ def test_a_hook_that_is_no_plain_function(make_client: MakeClient) -> None:
     assert seen == ["before", "after"]
 
 
-def test_flow_middleware_that_fails_in_its_steps(make_client: MakeClient) -> None:
+def test_flow_middleware_may_fail_in_its_steps(make_client: MakeClient) -> None:
     """The hooks before it see its failure, also where it is a plain method that returns a flow."""
     seen = []
 
@@ -666,7 +671,9 @@ def test_flow_middleware_that_fails_in_its_steps(make_client: MakeClient) -> Non
     assert seen == [418]
 
 
-def test_a_stream_is_closed_if_a_hook_fails_and_the_author_answers(make_client: MakeClient) -> None:
+def test_a_stream_is_closed_if_a_hook_fails_and_an_error_handler_responds(
+    make_client: MakeClient,
+) -> None:
     closed = []
 
     class Source:
@@ -691,7 +698,7 @@ def test_a_stream_is_closed_if_a_hook_fails_and_the_author_answers(make_client: 
     assert (answer.status_code, answer.text, closed) == (500, "sorry", [True])
 
 
-def test_on_close_knows_the_status_of_the_error_page_of_an_error_page(
+def test_on_close_knows_the_final_error_page_s_status(
     make_client: MakeClient,
 ) -> None:
     seen: list[Any] = []
@@ -706,3 +713,23 @@ def test_on_close_knows_the_status_of_the_error_page_of_an_error_page(
     app.error(LookupError)(lambda error: (410, "gone", {"X-Bad": "a\nb"}))
     answer = make_client(app).get("/")
     assert (answer.status_code, seen) == (500, [500])
+
+
+def test_a_failing_after_websocket_does_not_prevent_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ran: list[str] = []
+
+    class Hook(WebSocketMiddleware):
+        def after_websocket(self, request: Any) -> None:
+            ran.append("after")
+
+    begun = [SocketHook(Hook()), SocketHook(Hook())]
+    request: Any = None
+    flow = run_after_websocket(begun, request)
+    next(flow)
+    _, function, arguments = flow.throw(OSError("no thread"))
+    assert (len(begun), [record.exc_info is None for record in caplog.records]) == (1, [False])
+    function(*arguments)
+    assert next(flow, None) is None
+    assert (ran, begun) == (["after"], [])

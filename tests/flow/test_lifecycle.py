@@ -58,7 +58,7 @@ class Spanned(Logged):
             yield {"pool": "opened"}
         self.log.append(f"{self.name}leave")
 
-    def pool(self) -> Any:
+    def pool_(self) -> Any:
         return self.state.pool
 
 
@@ -83,7 +83,7 @@ def connected(app: App, world: str, **options: Any) -> TestClient:
     return TestClient(validated(app), backend=world, **options)
 
 
-def test_everything_starts_and_stops_once_in_order(living: Living) -> None:
+def test_startup_and_shutdown_handlers_run_once_in_order(living: Living) -> None:
     log: list[str] = []
     with living(Spanned(log)) as client:
         client.get("/")
@@ -102,7 +102,7 @@ def test_inner_applications_start_after_and_stop_before_the_outer_one(living: Li
     assert log == [f"{name} {what}" for name in ("inner", "outer") for what in ended]
 
 
-def test_what_the_lifespan_yields_is_the_applications_state(living: Living) -> None:
+def test_the_value_yielded_by_the_lifespan_is_the_application_s_state(living: Living) -> None:
     with living(Spanned([])) as client:
         assert client.get("/pool").text == "opened"
 
@@ -120,7 +120,7 @@ def test_a_lifespan_function_is_given_the_application(living: Living, how: str) 
     if how == "assigned":
         app = App()
         app.lifespan = asynccontextmanager(partial(lifespan, app))
-    app.pool = route()(lambda: app.state.pool)
+    app.pool_ = route()(lambda: app.state.pool)
     with living(app) as client:
         assert client.get("/pool").text == "opened"
     assert seen == [app, "left"]
@@ -138,7 +138,7 @@ def test_a_sync_handler_may_return_an_awaitable(living: Living) -> None:
         assert seen == ["later"]
 
 
-def test_sync_handlers_alone_need_no_loop(living: Living) -> None:
+def test_sync_handlers_need_no_loop(living: Living) -> None:
     seen: list[str] = []
     app = App()
     app.startup_handlers.append(lambda: seen.append("up"))
@@ -166,7 +166,7 @@ def test_changing_the_routes_does_not_start_again(living: Living) -> None:
         assert log == ["up", "async up"]
 
 
-def test_no_lifespan_at_all(make_client: MakeClient) -> None:
+def test_without_a_lifespan_the_first_request_runs_startup(make_client: MakeClient) -> None:
     log: list[str] = []
     client = make_client(Logged(log), lifespan=False)
     assert [client.get("/").text for _ in range(2)] == ["served", "served"]
@@ -196,7 +196,7 @@ UNDONE = ["enter", "up", "down", "async down", "leave"]
 
 
 @pytest.mark.parametrize("sync", [True, False])
-def test_R71_a_start_up_that_fails_is_told_logged_and_undone(
+def test_R71_a_failing_startup_is_reported_logged_and_undone(
     connect: MakeClient, backend: str, sync: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     log: list[str] = []
@@ -208,7 +208,7 @@ def test_R71_a_start_up_that_fails_is_told_logged_and_undone(
 
 
 @pytest.mark.parametrize("sync", [True, False])
-def test_R71_a_start_up_that_fails_under_wsgi_is_a_500_logged_and_undone(
+def test_R71_a_failing_startup_under_wsgi_gets_a_500_and_is_logged_and_undone(
     connect: MakeClient, sync: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     log: list[str] = []
@@ -221,7 +221,7 @@ def test_R71_a_start_up_that_fails_under_wsgi_is_a_500_logged_and_undone(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_R71_without_a_lifespan_the_next_request_tries_again(
+def test_R71_without_a_lifespan_the_next_request_tries_startup_again(
     make_client: MakeClient, method: str
 ) -> None:
     log: list[str] = []
@@ -238,7 +238,7 @@ def test_R71_without_a_lifespan_the_next_request_tries_again(
     assert client.get("/").text == "served"
 
 
-def test_a_mistake_of_set_up_is_a_sentence_in_the_log(
+def test_a_setup_error_is_logged_in_one_sentence(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = App()
@@ -250,7 +250,7 @@ def test_a_mistake_of_set_up_is_a_sentence_in_the_log(
     assert record.getMessage().endswith("has no parameter 'b'")
 
 
-def test_R71_a_lifespan_that_fails_to_enter(
+def test_R71_a_lifespan_that_fails_to_enter_is_reported(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     log: list[str] = []
@@ -266,7 +266,7 @@ def test_R71_a_lifespan_that_fails_to_enter(
     assert "no lifespan" in caplog.text
 
 
-def test_R71_what_started_is_undone_in_reverse_even_if_that_fails(
+def test_R71_everything_started_is_undone_in_reverse_even_if_that_fails(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     log: list[str] = []
@@ -287,7 +287,7 @@ def test_R71_what_started_is_undone_in_reverse_even_if_that_fails(
     assert "in the shutdown" in caplog.text
 
 
-def test_R71_a_start_ups_error_has_no_false_context(
+def test_R71_a_startup_error_has_no_false_context(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     error = RuntimeError("alone")
@@ -296,7 +296,7 @@ def test_R71_a_start_ups_error_has_no_false_context(
     assert "During handling" not in caplog.text
 
 
-def test_R71_every_shut_down_handler_runs_and_the_first_failure_is_told(
+def test_R71_every_shutdown_handler_runs_and_the_first_failure_is_reported(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     log: list[str] = []
@@ -319,7 +319,7 @@ def test_R71_every_shut_down_handler_runs_and_the_first_failure_is_told(
     assert "second failure" in caplog.text
 
 
-def test_R71_every_shut_down_handler_runs_under_wsgi(caplog: pytest.LogCaptureFixture) -> None:
+def test_R71_every_shutdown_handler_runs_under_wsgi(caplog: pytest.LogCaptureFixture) -> None:
     log: list[str] = []
     app = Spanned(log)
 
@@ -333,9 +333,7 @@ def test_R71_every_shut_down_handler_runs_under_wsgi(caplog: pytest.LogCaptureFi
     assert "first failure" in caplog.text
 
 
-def test_a_failed_shut_down_is_in_the_log_once(
-    backend: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failed_shutdown_is_logged_once(backend: str, caplog: pytest.LogCaptureFixture) -> None:
     app = Logged([])
     app.shutdown_handlers.append(lambda: 1 / 0)
     with pytest.raises(LifespanFailed, match="division by zero"), connected(app, backend):
@@ -343,7 +341,7 @@ def test_a_failed_shut_down_is_in_the_log_once(
     assert caplog.messages == ["shutdown failed"]
 
 
-def test_a_start_and_a_stop_that_take_long_say_what_runs(
+def test_a_slow_startup_or_shutdown_logs_its_running_function(
     living: Living, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("micropie._core.flow.lifecycle._LONG", 0.0)
@@ -371,7 +369,7 @@ def test_a_start_and_a_stop_that_take_long_say_what_runs(
     assert len(caplog.records) == 4
 
 
-def test_an_interpreter_that_starts_no_threads_any_more_still_stops(
+def test_an_interpreter_that_can_start_no_thread_still_stops(
     living: Living, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log: list[str] = []
@@ -387,7 +385,7 @@ def test_an_interpreter_that_starts_no_threads_any_more_still_stops(
 
 
 @pytest.mark.parametrize("lifespan", [5, "x", object()])
-def test_what_is_no_lifespan_is_refused(lifespan: Any) -> None:
+def test_an_invalid_lifespan_is_refused(lifespan: Any) -> None:
     with pytest.raises(SetupError, match="asynccontextmanager"):
         App(lifespan=lifespan)
 
@@ -400,7 +398,7 @@ class NoManager(App):
 @pytest.mark.parametrize(
     "make", [lambda: App(lifespan=lambda app: 5), lambda: App(lifespan=lambda app: open), NoManager]
 )
-def test_a_lifespan_that_makes_no_context_manager_is_a_mistake(
+def test_a_lifespan_that_is_not_a_context_manager_is_refused(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, make: Callable[[], App]
 ) -> None:
     assert make_client(make(), lifespan=False).get("/").status_code == 500

@@ -117,7 +117,7 @@ def sync_manager(steps: list[str]) -> Any:
 
 
 @pytest.mark.parametrize("kind", [plain, generator, async_generator, coroutine, sync_manager])
-def test_it_is_opened_at_the_start_and_closed_at_the_end(
+def test_a_once_resource_is_opened_at_startup_and_closed_at_shutdown(
     make_client: MakeClient, kind: Callable[[list[str]], Any]
 ) -> None:
     app = Root()
@@ -132,7 +132,7 @@ def test_it_is_opened_at_the_start_and_closed_at_the_end(
     assert app.steps == ["open pool", "lifespan", "end of lifespan", "close pool"]
 
 
-def test_they_are_closed_in_reverse_order_and_inner_applications_have_them(
+def test_once_resources_close_in_reverse_order_and_are_shared_with_inner_applications(
     make_client: MakeClient,
 ) -> None:
     class Inner(App):
@@ -150,7 +150,7 @@ def test_they_are_closed_in_reverse_order_and_inner_applications_have_them(
     assert steps == ["open pool", "open other", "close other", "close pool"]
 
 
-def test_a_provider_for_each_request_may_need_it(make_client: MakeClient) -> None:
+def test_a_provider_for_each_request_may_use_a_once_resource(make_client: MakeClient) -> None:
     app = App()
     app.provides(Pool, once=True)(lambda: Pool([]))
 
@@ -165,7 +165,9 @@ def test_a_provider_for_each_request_may_need_it(make_client: MakeClient) -> Non
     assert make_client(app).get("/").text == "pool"
 
 
-def test_what_fails_at_the_start_closes_what_was_open(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_once_resource_closes_those_already_open(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     app = Root()
     app.provides(Pool, once=True)(lambda: Pool(app.steps))
 
@@ -181,7 +183,7 @@ def test_what_fails_at_the_start_closes_what_was_open(caplog: pytest.LogCaptureF
     assert app.steps == ["open pool", "close pool"]
 
 
-def test_each_event_loop_has_its_own(backend: str) -> None:
+def test_each_event_loop_has_its_own_once_resources(backend: str) -> None:
     app = Root()
     app.provides(Pool, once=True)(lambda: Pool(app.steps))
 
@@ -203,7 +205,7 @@ def test_each_event_loop_has_its_own(backend: str) -> None:
     assert first is not other
 
 
-def test_where_the_application_has_not_started_it_says_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_once_resource_needs_a_started_application(caplog: pytest.LogCaptureFixture) -> None:
     app = Root()
     app.provides(Pool, once=True)(lambda: Pool(app.steps))
 
@@ -214,7 +216,7 @@ def test_where_the_application_has_not_started_it_says_so(caplog: pytest.LogCapt
         run("asyncio", not_started)
 
 
-def test_a_test_replaces_it(make_client: MakeClient) -> None:
+def test_a_test_can_replace_a_once_resource(make_client: MakeClient) -> None:
     app = Root()
     app.provides(Pool, once=True)(lambda: Pool(app.steps))
     client = make_client(app)
@@ -223,7 +225,7 @@ def test_a_test_replaces_it(make_client: MakeClient) -> None:
     assert client.get("/").text == "pool"
 
 
-def test_a_function_with_parameters_is_refused() -> None:
+def test_a_once_provider_with_parameters_is_refused() -> None:
     app = App()
     with pytest.raises(SetupError, match=r"provides\(once=True\) takes a function without param"):
         app.provides(Pool, once=True)(lambda engine: Pool(engine))

@@ -14,10 +14,11 @@ from typing import Any, cast
 import pytest
 
 from micropie._core.execution.placement import HandlerName, pooled_name
-from micropie._core.flow.pooled import PooledExchange, PooledHandler, PooledRequest, _packed
+from micropie._core.execution.pool.remote import packed_call
+from micropie._core.flow.pooled import PooledExchange, PooledHandler, PooledRequest, copied
 from micropie._core.http.body.received import NULL, ReceivedBody
 from micropie._core.http.exchange import Address, Exchange, Peer
-from micropie._core.http.forms.data import DEFAULT_LIMITS
+from micropie._core.http.forms.data import DEFAULT_LIMITS, Limits
 from micropie._core.http.headers.fields import Headers
 from micropie._core.http.request import current_request
 
@@ -37,8 +38,8 @@ HEADERS = [
 ]
 
 
-def copy(headers: Sequence[tuple[str, str]] = HEADERS, **changes: Any) -> PooledExchange:
-    """Return the copy of a request as a process gets it."""
+def sent(headers: Sequence[tuple[str, str]] = HEADERS, **changes: Any) -> Sequence[Any]:
+    """Return the copy of a request as it is sent to a process."""
     values = {
         "method": "POST",
         "path": "/a b",
@@ -54,18 +55,20 @@ def copy(headers: Sequence[tuple[str, str]] = HEADERS, **changes: Any) -> Pooled
         "scheme": "https",
         "client": Address("192.0.2.1", 80),
         "peer": Peer(),
-        "server_name": lambda: "localhost:80",
         "id": "",
         "enter_in_pool": (),
+        "route": None,
         **changes,
     }
-    pooled: PooledExchange = pickle.loads(
-        pickle.dumps(PooledExchange(cast("Exchange", SimpleNamespace(**values))))
-    )
-    return pooled
+    return copied(cast("Exchange", SimpleNamespace(**values)))
 
 
-def test_what_can_be_read() -> None:
+def copy(**changes: Any) -> PooledExchange:
+    """Return the copy of a request as a process gets it."""
+    return PooledExchange(*pickle.loads(pickle.dumps(sent(**changes))))
+
+
+def test_a_request_in_a_process_can_be_read() -> None:
     request = PooledRequest(copy())
     seen = (request.method, request.path, request.scheme, request.host)
     assert seen == ("POST", "/a b", "https", "example.com")
@@ -80,13 +83,13 @@ def test_what_can_be_read() -> None:
     assert (len(request.session), repr(request.session)) == (1, "{'user': 'Ann'}")
 
 
-def test_what_is_not_told() -> None:
+def test_a_request_in_a_process_has_defaults_for_missing_values() -> None:
     request = PooledRequest(copy(client=None, scheme="", headers=[]))
-    assert (request.client, request.scheme, request.host) == (None, "", "localhost:80")
+    assert (request.client, request.scheme, request.host) == (None, "", "localhost")
     assert (request.cookies, request.content_type, request.content_length) == ({}, "", None)
 
 
-def test_what_is_not_there() -> None:
+def test_a_request_in_a_process_lacks_scope_response_and_body() -> None:
     request = PooledRequest(copy())
     for name in ("scope", "response"):
         with pytest.raises(RuntimeError, match="process"):
@@ -102,7 +105,7 @@ def test_what_is_not_there() -> None:
             read()
 
 
-def test_it_can_only_be_read() -> None:
+def test_a_request_in_a_process_is_read_only() -> None:
     request = PooledRequest(copy())
     for change in (
         lambda: setattr(request, "session", {}),
@@ -118,7 +121,7 @@ def test_it_can_only_be_read() -> None:
             change()
 
 
-def test_a_providers_generator_stays_as_it_is() -> None:
+def test_a_provider_s_generator_stays_unchanged() -> None:
     async def provided() -> AsyncGenerator[int]:
         yield 1
 
@@ -126,7 +129,7 @@ def test_a_providers_generator_stays_as_it_is() -> None:
     assert copy().shielded(generator) is generator
 
 
-def test_exact_json_is_parsed_once() -> None:
+def test_a_json_body_with_exact_decimals_is_parsed_once() -> None:
     body = ReceivedBody()
     body.keep(b'{"price": 0.10000000000000000001}')
     body.parse_later("json", is_large=False)
@@ -135,14 +138,15 @@ def test_exact_json_is_parsed_once() -> None:
     assert body.exact_document is body.exact_document
 
 
-def test_json_that_is_null_stays_null() -> None:
+def test_a_json_null_stays_none() -> None:
     body = ReceivedBody()
     body.keep(b"null")
     body.parse_later("json", is_large=False)
     assert body.parsed(EXCHANGE) is NULL
 
     def call() -> object:
-        assert PooledHandler(NAME)(pickle.dumps((copy(body=body), []))) == ("plain", ())
+        request = pickle.loads(pickle.dumps(sent(body=body)))
+        assert PooledHandler(NAME)(request, []) == ("plain", ())
         return current_request().json()
 
     assert copy_context().run(call) is None
@@ -160,12 +164,26 @@ class Together:
         return copyreg.__newobj__, (Together,)  # type: ignore[attr-defined]
 
 
-def test_what_fails_only_together_is_raised_as_it_is() -> None:
+def test_an_error_of_pickling_arguments_together_is_raised_unchanged() -> None:
     with pytest.raises(TypeError, match="once"):
-        _packed(NAME, copy(), [Together()])
-    exchange, arguments = pickle.loads(_packed(NAME, copy(), [1]))
-    assert (exchange.path, arguments) == ("/a b", [1])
+        packed_call(pickle.dumps, PooledHandler(NAME), (sent(), [Together()]))
 
 
-def test_a_partial_without_arguments_is_named_as_its_function() -> None:
+def test_a_request_like_an_empty_one_is_sent_without_objects() -> None:
+    assert b"micropie" not in pickle.dumps(sent())
+    body = ReceivedBody()
+    body.keep(b"{}")
+    body.parse_later("json", is_large=False)
+    limits = Limits(max_fields=3)
+    other = copy(body=body, config=SimpleNamespace(limits=limits, enter_in_pool=()))
+    assert (other.body.parse, other.body.data, other.config.limits) == ("json", b"{}", limits)
+
+
+def test_a_value_of_the_request_that_cannot_be_pickled_is_named() -> None:
+    copied_request = sent(enter_in_pool=(lambda: None,))
+    with pytest.raises(pickle.PicklingError, match="but the request's enter_in_pool, of type tup"):
+        packed_call(pickle.dumps, PooledHandler(NAME), (copied_request, []))
+
+
+def test_a_partial_without_arguments_has_its_function_s_name() -> None:
     assert pooled_name(functools.partial(plain), "plain") == NAME

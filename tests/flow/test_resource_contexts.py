@@ -133,7 +133,7 @@ class Hooks(HttpMiddleware):
 
 
 @every_kind
-def test_a_hook_opens_its_own(make_client: MakeClient, make: Any) -> None:
+def test_a_hook_may_open_a_resource(make_client: MakeClient, make: Any) -> None:
     app = shop(make)
     app.middlewares.append(Hooks(app.log))
     assert make_client(app).get("/").json() == [2]
@@ -158,7 +158,7 @@ async def around_async(request: Request) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize("make", [by_def, by_async_def])
 @pytest.mark.parametrize("hook", [around, around_async])
-def test_a_generator_has_it_open_around_the_handler(
+def test_a_generator_middleware_may_hold_a_resource_around_the_handler(
     make_client: MakeClient, make: Any, hook: Any
 ) -> None:
     app = shop(make)
@@ -178,7 +178,7 @@ def test_a_generator_has_it_open_around_the_handler(
 
 
 @every_kind
-def test_a_handler_opens_it_in_its_code(make_client: MakeClient, make: Any) -> None:
+def test_a_handler_may_open_a_resource_in_its_code(make_client: MakeClient, make: Any) -> None:
     app = shop(make)
 
     @app.get("/def")
@@ -199,7 +199,7 @@ def test_a_handler_opens_it_in_its_code(make_client: MakeClient, make: Any) -> N
 
 
 @every_kind
-def test_an_error_handler_opens_it(make_client: MakeClient, make: Any) -> None:
+def test_an_error_handler_may_open_a_resource(make_client: MakeClient, make: Any) -> None:
     app = shop(make)
 
     @app.error(KeyError)
@@ -248,7 +248,7 @@ def with_tasks(app: Shop, *tasks: tuple[Callable[..., object], str]) -> Shop:
 
 
 @every_kind
-def test_functions_after_the_response_open_it(make_client: MakeClient, make: Any) -> None:
+def test_after_response_functions_may_open_a_resource(make_client: MakeClient, make: Any) -> None:
     app = with_tasks(shop(make), (later, "x"), (later_async, "y"))
     assert make_client(app).get("/tasks").text == "answered"
     until(lambda: "end" in app.log)
@@ -257,7 +257,7 @@ def test_functions_after_the_response_open_it(make_client: MakeClient, make: Any
 
 @pytest.mark.parametrize(("word", "raised"), [("fails", "KeyError"), ("ends", "GeneratorExit")])
 @pytest.mark.parametrize("make", [by_def, by_async_def])
-def test_a_function_after_the_response_that_fails_rolls_back(
+def test_a_failing_after_response_function_rolls_back(
     make_client: MakeClient, make: Any, word: str, raised: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = with_tasks(shop(make), (later, word))
@@ -268,7 +268,7 @@ def test_a_function_after_the_response_that_fails_rolls_back(
 
 
 @pytest.mark.parametrize("make", [by_def, by_async_def])
-def test_a_function_that_is_given_up_keeps_nothing_open(make_client: MakeClient, make: Any) -> None:
+def test_an_abandoned_function_keeps_no_resource_open(make_client: MakeClient, make: Any) -> None:
     app = with_tasks(shop(make, background_timeout=0.3), (later_async, "waits"))
     make_client(app).get("/tasks")
     until(lambda: app.log[-1:] == ["GeneratorExit 1"])
@@ -291,7 +291,7 @@ async def user_named(name: str, password: str) -> str | None:
         (BasicAuth(user_named), "Basic YW5uOnNlc2FtZQ==", "Basic YW5uOnN3b3Jk"),
     ],
 )
-def test_the_check_of_a_log_in_opens_it(
+def test_a_login_check_may_open_a_resource(
     make_client: MakeClient, auth: Any, header: str, wrong: str
 ) -> None:
     app = auth(shop())
@@ -321,7 +321,7 @@ class Sockets(WebSocketMiddleware):
 
 
 @pytest.mark.parametrize("make", [by_def, by_async_def])
-def test_hooks_and_handlers_of_websockets_open_it(
+def test_hooks_and_handlers_of_websockets_may_open_a_resource(
     connect: MakeClient, make: Any, backend: str
 ) -> None:
     class Talk(Shop):
@@ -350,7 +350,7 @@ def test_hooks_and_handlers_of_websockets_open_it(
     assert app.log == ["opens 1", "before 1", "closes 1", "opens 2", "after 2", "closes 2"]
 
 
-def test_a_request_outside_of_a_server_opens_it(backend: str) -> None:
+def test_a_request_outside_a_server_may_open_a_resource(backend: str) -> None:
     app = shop(by_async_def)
     for_tests = make_request(app=app)
     with for_tests.resource(Database) as db:
@@ -413,7 +413,7 @@ class Keys(App):
             return "opened"
 
 
-def test_the_key_is_a_type_with_its_types_or_without_or_a_function(make_client: MakeClient) -> None:
+def test_a_resource_is_found_by_its_type_or_function(make_client: MakeClient) -> None:
     app = Keys()
     app.provides(Shelf)(lambda: Shelf("any"))
     app.provides(Shelf[int])(lambda: Shelf("numbers"))
@@ -445,12 +445,13 @@ def test_the_key_is_a_type_with_its_types_or_without_or_a_function(make_client: 
         ),
         pytest.param(
             "/elsewhere",
-            "RuntimeError: a handler in the process pool has no self.url_for, self.render, self.channels or",
+            "RuntimeError: a handler in the process pool has no self.url_for, self.render, "
+            "self.channels, self.pool or request.resource: run it in a thread",
             marks=pytest.mark.processes,
         ),
     ],
 )
-def test_what_can_not_be_opened_is_said(
+def test_an_unavailable_resource_raises_a_clear_error(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, sentence: str
 ) -> None:
     assert make_client(Keys(processes=1), raise_app_exceptions=False).get(path).status_code == 500
@@ -458,7 +459,7 @@ def test_what_can_not_be_opened_is_said(
 
 
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
-def test_code_on_the_event_loop_can_not_wait_by_with(
+def test_sync_with_raises_an_error_on_the_event_loop(
     connect: MakeClient, caplog: pytest.LogCaptureFixture, world: str
 ) -> None:
     app = shop()
@@ -542,7 +543,7 @@ def raise_if(condition: bool, kind: type[Exception], text: str) -> None:
         ("redirect", 303, ["opens part", "closes part"], ""),
     ],
 )
-def test_what_it_needs_is_opened_before_and_closed_after_it(
+def test_dependencies_of_a_resource_open_before_and_close_after_it(
     make_client: MakeClient,
     caplog: pytest.LogCaptureFixture,
     path: str,
@@ -573,7 +574,7 @@ def test_an_inner_application_has_its_own_providers(make_client: MakeClient) -> 
 
 
 @pytest.mark.parametrize("make", [by_def, by_async_def])
-def test_a_request_that_is_cancelled_closes_it(
+def test_a_cancelled_request_closes_its_resource(
     backend: str, make: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = shop(make)
@@ -595,7 +596,9 @@ def test_a_request_that_is_cancelled_closes_it(
     assert not caplog.records
 
 
-def test_a_request_that_is_cancelled_while_it_opens_or_closes_one(backend: str) -> None:
+def test_a_request_cancelled_while_a_resource_opens_or_closes_leaves_none_open(
+    backend: str,
+) -> None:
     log: Log = []
     app = App()
     outside: list[anyio.CancelScope] = []
@@ -636,7 +639,7 @@ def test_a_request_that_is_cancelled_while_it_opens_or_closes_one(backend: str) 
         assert log == ["opens part", "closes part"]
 
 
-def test_the_client_leaves_a_stream_that_has_it_open(make_client: MakeClient) -> None:
+def test_a_disconnection_from_a_stream_closes_its_resource(make_client: MakeClient) -> None:
     app = shop()
 
     @app.get("/def")
@@ -660,7 +663,7 @@ def test_the_client_leaves_a_stream_that_has_it_open(make_client: MakeClient) ->
         until(lambda: app.log == ["opens 1", "GeneratorExit 1"])
 
 
-def test_what_can_not_be_closed_is_logged(
+def test_a_resource_that_cannot_be_closed_is_logged(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = App()
@@ -685,7 +688,7 @@ def test_what_can_not_be_closed_is_logged(
 
 
 @pytest.mark.parametrize("fail", ["opening", "closing", ""])
-def test_a_failure_leaves_no_cycle(fail: str) -> None:
+def test_a_failing_resource_leaves_no_reference_cycle(fail: str) -> None:
     """Request and error are freed when nobody refers to them, without the collector of cycles."""
     asked = make_request(app=nested([], fail))
     seen: list[weakref.ref[Any]] = [weakref.ref(asked)]
@@ -794,7 +797,7 @@ WITH = rf"{ONLY} \"with request\.resource\(Database\) as db:\" inside the functi
         ),
     ],
 )
-def test_a_function_that_still_asks_by_a_parameter_is_a_mistake(
+def test_a_hook_that_still_takes_a_resource_as_a_parameter_is_refused(
     register: Callable[[App], object], sentence: str
 ) -> None:
     app = shop()
@@ -818,7 +821,7 @@ def test_a_hook_that_is_appended_later_is_checked(
     assert "asks can't get a resource as a parameter" in caplog.text
 
 
-def test_a_function_after_the_response_that_takes_more_is_a_mistake_of_its_caller(
+def test_an_after_response_function_with_missing_arguments_fails_where_it_is_registered(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = shop()
@@ -848,7 +851,7 @@ def is_known(request: Request, db: Database) -> bool:
 
 
 @pytest.mark.parametrize("make", [by_def, by_async_def])
-def test_a_websocket_has_no_resource_that_only_checks_have_asked_for(
+def test_a_websocket_does_not_hold_resources_used_by_checks_alone(
     connect: MakeClient, make: Any, backend: str
 ) -> None:
     class Talk(Shop):
@@ -876,7 +879,7 @@ def test_a_websocket_has_no_resource_that_only_checks_have_asked_for(
 
 
 @pytest.mark.parametrize("make", [by_def, by_async_def])
-def test_a_check_that_answers_closes_what_it_has_asked_for_unless_it_streams(
+def test_a_check_that_responds_closes_its_resources_unless_it_streams(
     make_client: MakeClient, make: Any
 ) -> None:
     def answers(request: Request, db: Database) -> Any:
@@ -910,7 +913,7 @@ class Live(Shop):
 
 
 @every_kind
-def test_a_stream_keeps_open_what_its_handler_has_asked_for_and_no_more(
+def test_a_stream_keeps_only_its_handler_s_resources_open(
     make_client: MakeClient, make: Any
 ) -> None:
     app = Live()
@@ -931,7 +934,7 @@ def test_a_stream_keeps_open_what_its_handler_has_asked_for_and_no_more(
         (by_async_def, ["opens 1", "opens 2", "event", "closes 2", "closes 1"]),
     ],
 )
-def test_an_async_resource_is_not_closed_before_one_that_was_opened_inside_it(
+def test_an_async_resource_closes_after_those_opened_inside_it(
     make_client: MakeClient, inner: Any, log: Log
 ) -> None:
     """It may have a scope of anyio open, which can't be left before the other's."""

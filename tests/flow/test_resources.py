@@ -296,7 +296,7 @@ def shop(make: Make | None = None) -> Shop:
 
 @every_kind
 @pytest.mark.parametrize("path", ["/thread", "/quick", "/loop"])
-def test_a_handler_gets_what_is_provided_and_it_is_closed_after_it(
+def test_a_handler_gets_a_resource_that_is_closed_after_it(
     make_client: MakeClient, make: Make, path: str
 ) -> None:
     app = shop(make)
@@ -318,7 +318,7 @@ def test_a_handler_gets_what_is_provided_and_it_is_closed_after_it(
         ("/elsewhere", "closed", 303),
     ],
 )
-def test_the_handlers_exception_is_raised_at_the_yield_and_answered(
+def test_the_handler_s_exception_is_raised_at_the_provider_s_yield(
     make_client: MakeClient, make: Make, path: str, end: str, status: int
 ) -> None:
     app = shop(make)
@@ -327,14 +327,16 @@ def test_the_handlers_exception_is_raised_at_the_yield_and_answered(
 
 
 @pytest.mark.parametrize("path", ["/chunks", "/achunks"])
-def test_a_stream_keeps_it_until_its_end(make_client: MakeClient, make: Make, path: str) -> None:
+def test_a_stream_keeps_its_resource_open_until_its_end(
+    make_client: MakeClient, make: Make, path: str
+) -> None:
     app = shop(make)
     assert make_client(app).get(path).text == "thing thing thing "
     assert app.log == ["opened", 0, 1, 2, "closed"]
 
 
 @pytest.mark.parametrize("path", ["/breaks", "/abreaks"])
-def test_the_exception_of_a_stream_is_raised_at_the_yield(
+def test_a_stream_s_exception_is_raised_at_the_provider_s_yield(
     make_client: MakeClient, make: Make, path: str
 ) -> None:
     app = shop(make)
@@ -344,7 +346,7 @@ def test_the_exception_of_a_stream_is_raised_at_the_yield(
 
 
 @pytest.mark.parametrize("path", ["/endless", "/aendless"])
-def test_when_the_client_leaves_a_stream_the_yield_raises_generator_exit(
+def test_a_disconnection_from_a_stream_raises_generator_exit_in_the_provider(
     make_client: MakeClient, make: Make, path: str
 ) -> None:
     app = shop(make)
@@ -353,14 +355,14 @@ def test_when_the_client_leaves_a_stream_the_yield_raises_generator_exit(
     assert app.log == ["opened", "raised GeneratorExit"]
 
 
-def test_the_head_of_a_stream_alone_closes_it(make_client: MakeClient, make: Make) -> None:
+def test_head_of_a_stream_closes_its_resource(make_client: MakeClient, make: Make) -> None:
     app = shop(make)
     assert make_client(app).head("/chunks").status_code == 200
     assert app.log[0] == "opened"
     assert len(app.log) == 3  # its first chunk, and its end
 
 
-def test_a_websocket_has_it_as_long_as_its_handler_runs(
+def test_a_websocket_has_its_resource_while_its_handler_runs(
     connect: MakeClient, make: Make, backend: str
 ) -> None:
     app = shop(make)
@@ -371,7 +373,7 @@ def test_a_websocket_has_it_as_long_as_its_handler_runs(
     assert app.log == ["opened", "bye", "closed"]
 
 
-def test_a_websocket_whose_client_leaves_ends_as_if_it_had_returned(
+def test_a_websocket_s_disconnection_ends_its_provider_normally(
     connect: MakeClient, make: Make, backend: str
 ) -> None:
     app = shop(make)
@@ -380,7 +382,7 @@ def test_a_websocket_whose_client_leaves_ends_as_if_it_had_returned(
     assert app.log == ["opened", "closed"]
 
 
-def test_the_exception_of_a_websocket_is_raised_at_the_yield(
+def test_a_websocket_s_exception_is_raised_at_the_provider_s_yield(
     connect: MakeClient, make: Make, backend: str
 ) -> None:
     app = shop(make)
@@ -389,7 +391,7 @@ def test_the_exception_of_a_websocket_is_raised_at_the_yield(
     assert app.log == ["opened", "raised KeyError"]
 
 
-def test_a_handler_whose_decorator_hides_that_it_is_async(make_client: MakeClient) -> None:
+def test_a_decorator_may_hide_that_a_handler_is_async(make_client: MakeClient) -> None:
     app = shop(by_def)
 
     async def hidden(thing: Thing) -> str:
@@ -436,7 +438,7 @@ def raising(provider: str) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("path", ["page", "streamed"])
 @pytest.mark.parametrize("fails", [False, True])
-def test_nothing_runs_after_a_commit_that_failed(
+def test_after_response_functions_do_not_run_after_a_failed_commit(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, fails: bool
 ) -> None:
     stored, mailed = list[str](), list[str]()
@@ -478,7 +480,7 @@ def test_nothing_runs_after_a_commit_that_failed(
         ("twice", "/loop", (500, "500 Internal Server Error")),
     ],
 )
-def test_what_a_provider_raises_is_answered(
+def test_an_exception_of_a_provider_gets_a_response(
     make_client: MakeClient, provider: str, path: str, expected: tuple[int, str], kind: str
 ) -> None:
     app = shop()
@@ -500,7 +502,7 @@ def as_async_def(function: Callable[..., Any]) -> Callable[..., Any]:
     return twice if function.__name__ == "twice" else provider
 
 
-def test_hooks_see_the_failure_of_a_provider_once(make_client: MakeClient) -> None:
+def test_hooks_see_a_provider_s_failure_once(make_client: MakeClient) -> None:
     app = shop()
     app.provides(Thing)(raising("closing"))
     seen: list[Any] = []
@@ -523,7 +525,7 @@ def test_hooks_see_the_failure_of_a_provider_once(make_client: MakeClient) -> No
     assert seen == ["the commit failed", 409]
 
 
-def test_an_error_handler_answers_the_failure_of_a_provider(make_client: MakeClient) -> None:
+def test_an_error_handler_may_handle_a_provider_s_failure(make_client: MakeClient) -> None:
     app = shop()
 
     @app.provides(Thing)
@@ -540,7 +542,7 @@ def test_an_error_handler_answers_the_failure_of_a_provider(make_client: MakeCli
 
 
 @pytest.mark.parametrize("is_async", [True, False])
-def test_a_provider_that_does_not_yield_is_said(
+def test_a_provider_that_does_not_yield_raises_a_clear_error(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, is_async: bool
 ) -> None:
     def thing() -> Iterator[Thing]:
@@ -558,7 +560,7 @@ def test_a_provider_that_does_not_yield_is_said(
 
 
 @pytest.mark.parametrize("decorate", [lambda provider: provider, run_in("loop")])
-def test_what_a_stream_has_used_and_can_not_be_closed_is_logged(
+def test_a_stream_s_resource_that_cannot_be_closed_is_logged(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, decorate: Callable[[Any], Any]
 ) -> None:
     app = shop()
@@ -662,7 +664,7 @@ some_failures = pytest.mark.parametrize("make", [fails_in_a_thread, fails_on_the
 
 
 @some_failures
-def test_what_can_not_be_closed_does_not_keep_the_rest_open(
+def test_a_resource_that_cannot_be_closed_does_not_keep_others_open(
     make_client: MakeClient, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     log: list[str] = []
@@ -678,7 +680,7 @@ def test_what_can_not_be_closed_does_not_keep_the_rest_open(
 
 
 @pytest.mark.parametrize("make", [fails_in_a_thread, fails_on_the_loop, is_cancelled_itself])
-def test_a_request_that_is_cancelled_closes_all_and_stays_cancelled(
+def test_a_cancelled_request_closes_all_resources_and_stays_cancelled(
     backend: str, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -736,7 +738,7 @@ class Waiting:
 
 @pytest.mark.parametrize("kind", ["generator", "manager"])
 @pytest.mark.parametrize("path", ["/returns", "/fails", "/streams", "/waits"])
-def test_R62_clean_up_that_has_begun_is_not_cancelled_from_outside(
+def test_R62_a_running_cleanup_is_not_cancelled_from_outside(
     backend: str, path: str, kind: str
 ) -> None:
     waiting = Waiting()
@@ -768,7 +770,7 @@ def test_R62_clean_up_that_has_begun_is_not_cancelled_from_outside(
     assert is_cancelled or path != "/waits"  # the others may be over by then
 
 
-def test_R62_clean_up_that_takes_for_ever_is_cancelled_in_the_end(
+def test_R62_a_cleanup_that_takes_too_long_is_cancelled(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("micropie.asgi.steps.CLEAN_UP_WITHIN", 0.05)
@@ -790,7 +792,7 @@ def test_R62_clean_up_that_takes_for_ever_is_cancelled_in_the_end(
     assert waiting.log == ["begins"]
 
 
-def test_R62_clean_up_that_nobody_cancels_may_take_longer(
+def test_R62_a_cleanup_that_is_not_cancelled_may_take_longer(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("micropie.asgi.steps.CLEAN_UP_WITHIN", 0.0)
@@ -811,7 +813,7 @@ def test_R62_clean_up_that_nobody_cancels_may_take_longer(
     assert log == ["closed"]
 
 
-def test_R62_clean_up_that_waits_for_a_thread_is_made_up_for(backend: str) -> None:
+def test_R62_a_cleanup_that_waits_for_a_thread_is_made_up_for(backend: str) -> None:
     """A ``def`` provider needs a thread for its end.
 
     If the request is cancelled before there is one, it is closed.
@@ -846,7 +848,7 @@ def test_R62_clean_up_that_waits_for_a_thread_is_made_up_for(backend: str) -> No
 
 
 @pytest.mark.parametrize("path", ["/response", "/pair", "/file", "/events", "/own"])
-def test_whatever_comes_in_chunks_keeps_it_open(
+def test_any_body_in_chunks_keeps_the_resource_open(
     make_client: MakeClient, tmp_path: Any, path: str
 ) -> None:
     app = shop(by_def)
@@ -891,7 +893,7 @@ def test_whatever_comes_in_chunks_keeps_it_open(
     assert app.log[-1] == "closed"
 
 
-def test_a_static_file_is_no_such_stream(make_client: MakeClient, tmp_path: Any) -> None:
+def test_a_static_file_never_keeps_a_resource_open(make_client: MakeClient, tmp_path: Any) -> None:
     from micropie import static_file
 
     app = shop(by_def)
@@ -910,7 +912,7 @@ def test_a_static_file_is_no_such_stream(make_client: MakeClient, tmp_path: Any)
     assert app.log == ["opened", "closed", "after"]
 
 
-def test_a_stream_that_a_hook_replaces_closes_it(make_client: MakeClient) -> None:
+def test_replacing_a_stream_in_a_hook_closes_its_resource(make_client: MakeClient) -> None:
     app = shop(by_def)
 
     class Hooks(HttpMiddleware):
@@ -925,7 +927,7 @@ def test_a_stream_that_a_hook_replaces_closes_it(make_client: MakeClient) -> Non
 # -- what providers need ---------------------------------------------------------------------------
 
 
-def test_providers_need_each_other_and_each_is_opened_once(make_client: MakeClient) -> None:
+def test_providers_may_depend_on_each_other_and_each_opens_once(make_client: MakeClient) -> None:
     app = App()
     log: Log = []
 
@@ -959,7 +961,7 @@ def test_providers_need_each_other_and_each_is_opened_once(make_client: MakeClie
     assert log == ["open part", "close part"]  # what is not asked for is not opened
 
 
-def test_providers_take_what_the_client_sends(make_client: MakeClient) -> None:
+def test_providers_may_have_parameters_from_the_request(make_client: MakeClient) -> None:
     app = App()
 
     @app.provides(User)
@@ -991,7 +993,9 @@ def test_providers_take_what_the_client_sends(make_client: MakeClient) -> None:
     assert client.get("/users/7/pies").status_code == 400
 
 
-def test_a_handler_found_by_its_name_shares_its_segments(make_client: MakeClient) -> None:
+def test_a_handler_found_by_name_shares_its_segments_with_providers(
+    make_client: MakeClient,
+) -> None:
     class Root(App):
         def show(self, thing: Thing, number: int, *, word: str = "") -> str:
             return f"{thing.name} {number} {word}"
@@ -1008,7 +1012,7 @@ def test_a_handler_found_by_its_name_shares_its_segments(make_client: MakeClient
     assert client.get("/show?number=8").text == "small thing 8 8 "
 
 
-def test_a_provider_takes_nothing_that_it_does_not_name(make_client: MakeClient) -> None:
+def test_a_provider_gets_only_values_that_it_declares(make_client: MakeClient) -> None:
     class Root(App):
         def show(self, thing: Thing, *rest: str, **others: str) -> Any:
             return [thing.name, rest, others]
@@ -1024,7 +1028,7 @@ def test_a_provider_takes_nothing_that_it_does_not_name(make_client: MakeClient)
     assert client.get("/show/a/b", params=sent).json() == ["() big {}", ["a", "b"], sent]
 
 
-def test_a_provider_takes_from_a_body(make_client: MakeClient) -> None:
+def test_a_provider_may_take_a_body(make_client: MakeClient) -> None:
     app = App()
 
     @app.provides(Thing)
@@ -1050,7 +1054,7 @@ def test_a_provider_takes_from_a_body(make_client: MakeClient) -> None:
     assert client.post("/things/1", json={"name": large}).text == f"1 {large}"
 
 
-def test_a_field_of_a_body_fills_no_parameter_of_a_provider_by_its_name(
+def test_a_body_field_fills_no_provider_parameter_by_name(
     make_client: MakeClient,
 ) -> None:
     app = App()
@@ -1081,7 +1085,7 @@ def test_a_field_of_a_body_fills_no_parameter_of_a_provider_by_its_name(
     assert "requestBody" not in operations["/parts"]["post"]
 
 
-def test_nothing_is_opened_for_a_request_that_does_not_fit(make_client: MakeClient) -> None:
+def test_an_invalid_request_opens_no_resource(make_client: MakeClient) -> None:
     app = shop(by_def)
 
     @app.provides(Part)
@@ -1098,7 +1102,7 @@ def test_nothing_is_opened_for_a_request_that_does_not_fit(make_client: MakeClie
     assert app.log == []
 
 
-def test_a_handler_may_ask_for_the_request(make_client: MakeClient) -> None:
+def test_a_handler_may_take_the_request(make_client: MakeClient) -> None:
     class Root(App):
         def show(self, number: int, request: Request) -> str:
             return f"{number} {request.path}"
@@ -1111,7 +1115,7 @@ def test_a_handler_may_ask_for_the_request(make_client: MakeClient) -> None:
     assert client.get("/show/7").text == "7 /show/7"
 
 
-def test_classes_and_other_callables_get_no_arguments(make_client: MakeClient) -> None:
+def test_providing_classes_and_other_callables_get_no_arguments(make_client: MakeClient) -> None:
     """Their parameters are not meant for clients: `?base_url=` would choose whom a client library
     talks with.
     """
@@ -1129,7 +1133,7 @@ def test_classes_and_other_callables_get_no_arguments(make_client: MakeClient) -
     assert answer.json() == ["https://example.com", "made", "Part"]
 
 
-def test_a_new_type_is_a_type(make_client: MakeClient) -> None:
+def test_a_newtype_can_be_provided(make_client: MakeClient) -> None:
     app = App()
     app.provides(Token)(lambda: Token("secret"))
 
@@ -1159,7 +1163,7 @@ class Greeter:
 BY_METHOD = Greeter("hello").greeting
 
 
-def test_an_annotation_names_the_function_that_provides(make_client: MakeClient) -> None:
+def test_an_annotation_may_name_its_provider(make_client: MakeClient) -> None:
     class Root(App):
         def pair(
             self, one: Annotated[Thing, current_thing], /, two: Annotated[Thing | None, other_thing]
@@ -1180,7 +1184,7 @@ def test_an_annotation_names_the_function_that_provides(make_client: MakeClient)
     assert client.get("/pair").json() == ["current", "after current"]
 
 
-def test_context_variables_of_a_provider_reach_the_handler(make_client: MakeClient) -> None:
+def test_a_provider_s_context_variables_reach_the_handler(make_client: MakeClient) -> None:
     variable: ContextVar[str] = ContextVar("variable")
     app = App()
 
@@ -1258,7 +1262,7 @@ def test_a_task_group_can_stay_open_across_the_yield(connect: MakeClient, backen
     assert log == ["left", "left"]
 
 
-def test_a_time_limit_is_around_the_handler(make_client: MakeClient) -> None:
+def test_a_time_limit_may_surround_the_handler(make_client: MakeClient) -> None:
     app = shop(by_async_def)
     app.middlewares.append(Timeout(0.05))
 
@@ -1276,7 +1280,7 @@ def test_a_time_limit_is_around_the_handler(make_client: MakeClient) -> None:
 # -- applications ----------------------------------------------------------------------------------
 
 
-def test_inner_applications_have_the_providers_of_outer_ones_and_their_own_come_first(
+def test_inner_applications_inherit_providers_and_may_override_them(
     make_client: MakeClient,
 ) -> None:
     class Inner(App):
@@ -1304,7 +1308,7 @@ def test_inner_applications_have_the_providers_of_outer_ones_and_their_own_come_
     assert answers == ["Part", "Part", "Part", "OtherPart", "OtherPart"]
 
 
-def test_what_is_provided_later_counts(make_client: MakeClient) -> None:
+def test_a_provider_registered_later_is_used(make_client: MakeClient) -> None:
     app = shop(by_def)
     client = make_client(app)
     assert client.get("/thread").text == "thing"
@@ -1370,7 +1374,7 @@ def test_an_override_ends_with_the_client() -> None:
         assert client.get("/loop").text == "thing"
 
 
-def test_only_what_is_provided_can_be_overridden(connect: MakeClient) -> None:
+def test_only_provided_types_can_be_overridden(connect: MakeClient) -> None:
     client = connect(App(), "asyncio")
     with pytest.raises(SetupError, match="nothing provides Thing: there is nothing to override"):
         client.override(Thing, Thing())
@@ -1460,7 +1464,9 @@ MISTAKES: dict[str, tuple[Callable[[], App], str]] = {
 }
 
 
-def test_a_generic_class_is_asked_for_with_its_types_or_without(make_client: MakeClient) -> None:
+def test_a_generic_class_can_be_requested_with_or_without_type_arguments(
+    make_client: MakeClient,
+) -> None:
     class Site(App):
         def names(
             self,
@@ -1480,7 +1486,7 @@ def test_a_generic_class_is_asked_for_with_its_types_or_without(make_client: Mak
         assert client.get("/names").json() == ["any", "fake", "any"]
 
 
-def test_the_types_of_a_generic_class_are_those_that_are_provided() -> None:
+def test_provided_type_arguments_of_a_generic_class_are_checked() -> None:
     def page(shelf: Any) -> None: ...
 
     page.__annotations__["shelf"] = Shelf[str]
@@ -1492,7 +1498,7 @@ def test_the_types_of_a_generic_class_are_those_that_are_provided() -> None:
 
 
 @pytest.mark.parametrize(("make", "sentence"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_a_setup_error(make: Callable[[], App], sentence: str) -> None:
+def test_a_misused_provider_raises_a_setup_error(make: Callable[[], App], sentence: str) -> None:
     with pytest.raises(SetupError, match=sentence):
         make()._micropie.compiled()
 
@@ -1506,7 +1512,7 @@ def from_a_body(upload: UploadFile) -> Thing:
     return Thing()
 
 
-def test_a_handler_in_a_process_can_not_have_it() -> None:
+def test_a_handler_in_a_process_cannot_use_a_provider() -> None:
     app = mistake((Thing, Thing))
     app.get("/pooled")(in_a_process)
     with pytest.raises(
@@ -1515,7 +1521,7 @@ def test_a_handler_in_a_process_can_not_have_it() -> None:
         app._micropie.compiled()
 
 
-def test_a_provider_that_takes_the_body_does_not_fit_everywhere() -> None:
+def test_a_provider_that_takes_the_body_is_not_allowed_everywhere() -> None:
     app = mistake((Thing, from_a_body))
 
     @app.websocket("/ws")
@@ -1538,7 +1544,7 @@ def test_a_provider_that_takes_the_body_does_not_fit_everywhere() -> None:
         root._micropie.compiled()
 
 
-def test_a_type_without_a_provider_says_how_to_provide_it() -> None:
+def test_the_error_for_an_unprovided_type_suggests_a_provider() -> None:
     with pytest.raises(
         SetupError,
         match=r"parameter 'thing': it is annotated with .*write @app.provides\(\.\.\.\)",
@@ -1546,7 +1552,7 @@ def test_a_type_without_a_provider_says_how_to_provide_it() -> None:
         shop()._micropie.compiled()
 
 
-def test_a_wildcard_needs_a_parameter_of_the_handler_or_a_provider() -> None:
+def test_a_wildcard_must_fill_a_parameter_of_the_handler_or_a_provider() -> None:
     app = mistake((Thing, Thing))
 
     @app.get("/<number:int>")
@@ -1556,7 +1562,7 @@ def test_a_wildcard_needs_a_parameter_of_the_handler_or_a_provider() -> None:
         app._micropie.compiled()
 
 
-def test_a_provider_can_refuse_a_websocket(connect: MakeClient, backend: str) -> None:
+def test_a_provider_may_refuse_a_websocket(connect: MakeClient, backend: str) -> None:
     app = shop()
 
     @app.provides(Thing)
@@ -1658,7 +1664,7 @@ def wsgi_page(environ: Any, start_response: Any) -> list[bytes]:
     return [b"mounted"]
 
 
-def test_checks_share_the_resources_of_the_handler(make_client: MakeClient) -> None:
+def test_checks_share_the_handler_s_resources(make_client: MakeClient) -> None:
     app, ledger = guarded()
     app.mount("/old", Plain(), isolated=True)
     app.mount("/around", wsgi_page)
@@ -1692,7 +1698,7 @@ def test_checks_share_the_resources_of_the_handler(make_client: MakeClient) -> N
         ("visitor", "/old/plain", 403, "outer: HTTPError"),
     ],
 )
-def test_a_check_that_refuses_closes_what_it_has_used(
+def test_a_check_that_refuses_closes_its_resources(
     make_client: MakeClient, name: str, path: str, status: int, end: str
 ) -> None:
     app, ledger = guarded()
@@ -1702,7 +1708,7 @@ def test_a_check_that_refuses_closes_what_it_has_used(
     assert ledger.log == ["opens outer", end]
 
 
-def test_checks_of_a_websocket_share_its_resources(connect: MakeClient, backend: str) -> None:
+def test_a_websocket_s_checks_share_its_resources(connect: MakeClient, backend: str) -> None:
     async def mounted(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "websocket.close"})
@@ -1729,7 +1735,7 @@ def needs_body(request: Request, thing: Thing) -> bool:
     return True
 
 
-def test_a_check_that_nothing_can_fill_is_a_setup_error() -> None:
+def test_a_check_with_a_parameter_that_cannot_be_filled_raises_a_setup_error() -> None:
     with pytest.raises(
         SetupError,
         match=r"the check reads: nothing provides its parameter 'form': write @app\.provides",
@@ -1749,7 +1755,7 @@ def reads_file(form: UploadFile) -> Thing:
 
 
 @pytest.mark.parametrize("manager", [contextmanager, asynccontextmanager])
-def test_an_opened_context_manager_provides_nothing(manager: Any) -> None:
+def test_a_context_manager_that_is_already_called_is_refused_as_a_provider(manager: Any) -> None:
     def opened() -> Any:
         yield "db"
 

@@ -32,7 +32,9 @@ class AsyncPies(App):
 
 
 @pytest.mark.parametrize("world", ["wsgi", "asyncio"])  # aiosqlite needs asyncio
-def test_async_sqlalchemy(connect: MakeClient, tmp_path: Path, world: str) -> None:
+def test_an_async_sqlalchemy_session_can_be_provided(
+    connect: MakeClient, tmp_path: Path, world: str
+) -> None:
     plain = create_engine(f"sqlite:///{tmp_path}/pies.db")
     Base.metadata.create_all(plain)
     plain.dispose()

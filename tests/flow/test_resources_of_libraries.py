@@ -69,7 +69,7 @@ def bake(client: TestClient) -> None:
     assert client.get("/stream").text == "apple plum "
 
 
-def test_sqlalchemy(make_client: MakeClient, tmp_path: Path) -> None:
+def test_a_sqlalchemy_session_can_be_provided(make_client: MakeClient, tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path}/pies.db")
     Base.metadata.create_all(engine)
     app = conflicts(Pies())
@@ -79,7 +79,7 @@ def test_sqlalchemy(make_client: MakeClient, tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_a_session_maker_is_a_provider(make_client: MakeClient, tmp_path: Path) -> None:
+def test_a_sessionmaker_can_be_a_provider(make_client: MakeClient, tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path}/pies.db")
     Base.metadata.create_all(engine)
     app = Pies()
@@ -89,7 +89,7 @@ def test_a_session_maker_is_a_provider(make_client: MakeClient, tmp_path: Path) 
     engine.dispose()
 
 
-def test_sqlite3(make_client: MakeClient, tmp_path: Path) -> None:
+def test_a_sqlite3_connection_can_be_provided(make_client: MakeClient, tmp_path: Path) -> None:
     app = App()
     opened: list[sqlite3.Connection] = []
 
@@ -116,7 +116,7 @@ def test_sqlite3(make_client: MakeClient, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["class", "def"])
-def test_clients_of_httpx(make_client: MakeClient, kind: str) -> None:
+def test_httpx_clients_can_be_provided(make_client: MakeClient, kind: str) -> None:
     app = App()
     transport = httpx.MockTransport(lambda request: httpx.Response(200, text=f"from {request.url}"))
     seen: list[Any] = []

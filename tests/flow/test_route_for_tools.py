@@ -93,7 +93,7 @@ def test_tools_see_the_route_of_a_websocket(connect: MakeClient, backend: str) -
         assert watched.seen == [("/room", "ws_room", watched.app.ws_room)]
 
 
-def test_a_route_of_a_host_has_a_path_without_it(connect: MakeClient, world: str) -> None:
+def test_a_route_of_a_host_has_a_path_without_the_host(connect: MakeClient, world: str) -> None:
     watched = Watched()
     watched.app.shop = Shop(host="shop.example.com")
     client = connect(watched.wsgi if world == "wsgi" else watched.asgi, world, validate=False)

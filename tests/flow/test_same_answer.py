@@ -158,7 +158,7 @@ def outcome(response: httpx.Response) -> int | list[Any]:
 
 
 @pytest.mark.parametrize("mount", ["", "/mx", "/a/b"])
-def test_R12_forty_paths_lead_to_the_same_handler_and_arguments(
+def test_R12_forty_paths_are_routed_to_the_same_handler_and_arguments(
     make_client: MakeClient, mount: str
 ) -> None:
     assert len(PATHS) >= 40
@@ -166,7 +166,7 @@ def test_R12_forty_paths_lead_to_the_same_handler_and_arguments(
     assert {target: outcome(ask(client, mount + target)) for target in PATHS} == PATHS
 
 
-def test_R12_the_answers_are_equal_to_the_byte(connect: MakeClient) -> None:
+def test_R12_responses_are_equal_byte_for_byte(connect: MakeClient) -> None:
     app = Golden()
     clients = [connect(app, world) for world in WORLDS]
     for target in PATHS:
@@ -203,13 +203,15 @@ def without_raw_uri(app: Any) -> Any:
 
 @pytest.mark.parametrize("server", [with_request_uri, with_absolute_uri])
 @pytest.mark.parametrize("mount", ["", "/mx"])
-def test_R12_wsgi_servers_that_tell_the_target_otherwise(server: Any, mount: str) -> None:
+def test_R12_wsgi_servers_that_pass_the_target_differently_are_supported(
+    server: Any, mount: str
+) -> None:
     with TestClient(server(Golden()), protocol="wsgi", root_path=mount) as client:
         assert {target: outcome(ask(client, mount + target)) for target in PATHS} == PATHS
 
 
 @pytest.mark.parametrize("mount", ["", "/mx"])
-def test_R12_a_wsgi_server_that_does_not_tell_the_target(mount: str) -> None:
+def test_R12_a_wsgi_server_may_omit_the_raw_target(mount: str) -> None:
     expected = {
         target: answer for target, answer in PATHS.items() if target not in NEEDS_RAW_TARGET
     }
@@ -218,7 +220,7 @@ def test_R12_a_wsgi_server_that_does_not_tell_the_target(mount: str) -> None:
 
 
 @pytest.mark.parametrize("mount", ["", "/mx"])
-def test_R12_an_asgi_server_that_does_not_tell_the_target(mount: str) -> None:
+def test_R12_an_asgi_server_may_omit_the_raw_path(mount: str) -> None:
     app = Golden()
 
     async def application(scope: Any, receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:
@@ -232,7 +234,7 @@ def test_R12_an_asgi_server_that_does_not_tell_the_target(mount: str) -> None:
         assert {target: outcome(ask(client, mount + target)) for target in expected} == expected
 
 
-def test_R12_a_mount_is_no_way_around_the_path(make_client: MakeClient) -> None:
+def test_R12_a_mount_cannot_be_bypassed_by_an_unusual_path(make_client: MakeClient) -> None:
     client = make_client(Golden(), root_path="/mx")
     targets = ["/mx/../admin", "/mx//admin", "/mx/%2e%2e/admin", "/mx/mx/admin", "/mx/.%2Fadmin"]
     assert [ask(client, target).status_code for target in targets] == [404] * len(targets)
@@ -288,7 +290,7 @@ METHODS = {
 }
 
 
-def test_methods_are_answered_alike(connect: MakeClient) -> None:
+def test_methods_are_handled_alike_under_every_protocol(connect: MakeClient) -> None:
     app = Methods()
     clients = [connect(app, world) for world in WORLDS]
     for (method, target), (status, allow) in METHODS.items():
@@ -374,7 +376,7 @@ REQUESTS: list[tuple[str, str, dict[str, Any], Any]] = [
 
 @pytest.mark.parametrize("handler", ["/sync", "/coroutine"])
 @pytest.mark.parametrize(("method", "target", "sent", "expected"), REQUESTS)
-def test_parameters_are_bound_alike(
+def test_parameters_are_bound_alike_under_every_protocol(
     connect: MakeClient, handler: str, method: str, target: str, sent: dict[str, Any], expected: Any
 ) -> None:
     app = Bound()
@@ -413,7 +415,7 @@ kinds = st.sampled_from(
 )
 
 
-def test_R12_whatever_is_asked_gets_the_same_answer_everywhere(connect: MakeClient) -> None:
+def test_R12_any_request_gets_the_same_response_under_every_protocol(connect: MakeClient) -> None:
     app: Any = Golden()
     app.bound = Bound()
     clients = [connect(app, world) for world in WORLDS]

@@ -95,7 +95,7 @@ def backend_of(world: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["anyio", "native"])
-def test_a_limit_of_middleware_is_a_timeout_at_its_yield(
+def test_a_time_limit_of_middleware_raises_timeout_error_at_its_yield(
     make_client: MakeClient, world: str, kind: str
 ) -> None:
     app = Limited(backend_of(world))
@@ -114,7 +114,7 @@ def test_a_limit_of_middleware_is_a_timeout_at_its_yield(
     assert app.seen == ["TooSlowError" if (kind, world) == ("native", "trio") else "TimeoutError"]
 
 
-def test_it_passes_to_the_error_handler_and_the_middleware_outside(
+def test_a_timeout_error_reaches_error_handlers_and_outer_middleware(
     make_client: MakeClient, world: str
 ) -> None:
     app = Limited(backend_of(world))
@@ -154,7 +154,9 @@ def test_it_passes_to_the_error_handler_and_the_middleware_outside(
     assert sorted(app.seen[:-1]) == ["inner", "limited"]
 
 
-def test_a_request_in_time_is_answered(make_client: MakeClient, world: str) -> None:
+def test_a_request_within_the_time_limit_gets_its_response(
+    make_client: MakeClient, world: str
+) -> None:
     app = Limited(backend_of(world))
 
     async def limited(request: Request) -> AsyncIterator[Any]:
@@ -177,7 +179,9 @@ def test_a_request_in_time_is_answered(make_client: MakeClient, world: str) -> N
     assert [client.get("/fast").text, client.get("/thing").text] == ["fast", "thing"]
 
 
-def test_under_wsgi_a_scope_ends_no_loop(connect: MakeClient, backend: str) -> None:
+def test_under_wsgi_a_cancelled_scope_never_ends_the_loop(
+    connect: MakeClient, backend: str
+) -> None:
     app = Limited(backend)
 
     async def limited(request: Request) -> AsyncIterator[Any]:
@@ -193,7 +197,7 @@ def test_under_wsgi_a_scope_ends_no_loop(connect: MakeClient, backend: str) -> N
     assert [client.get("/fast").text for _ in range(3)] == ["fast"] * 3
 
 
-def test_a_limit_of_a_provider_is_a_timeout_at_its_yield(
+def test_a_time_limit_of_a_provider_raises_timeout_error_at_its_yield(
     make_client: MakeClient, world: str
 ) -> None:
     app = Limited(backend_of(world))
@@ -229,7 +233,7 @@ def test_a_limit_of_a_provider_is_a_timeout_at_its_yield(
 
 
 @pytest.mark.parametrize("where", ["middleware", "provider"])
-def test_a_scope_that_ends_silently_is_a_failure(
+def test_a_scope_that_swallows_a_cancellation_is_a_failure(
     connect: MakeClient, backend: str, where: str
 ) -> None:
     app = Limited(backend)
@@ -261,9 +265,7 @@ def test_a_scope_that_ends_silently_is_a_failure(
     assert (answer.status_code, answer.text) == (504, sentence)
 
 
-def test_the_failure_of_a_task_in_a_group_is_that_of_the_request(
-    make_client: MakeClient, world: str
-) -> None:
+def test_a_failing_task_in_a_group_fails_the_request(make_client: MakeClient, world: str) -> None:
     app = Limited(backend_of(world))
 
     async def fails() -> None:
@@ -285,7 +287,7 @@ def test_the_failure_of_a_task_in_a_group_is_that_of_the_request(
     assert (answer.status_code, answer.text) == (502, "'task'")
 
 
-def test_hooks_inside_see_the_failure_too(connect: MakeClient, backend: str) -> None:
+def test_inner_hooks_see_the_failure_too(connect: MakeClient, backend: str) -> None:
     app = Limited(backend)
 
     class Inside(HttpMiddleware):
@@ -304,9 +306,7 @@ def test_hooks_inside_see_the_failure_too(connect: MakeClient, backend: str) -> 
     assert (answer.status_code, answer.text, app.seen) == (503, "too slow", ["inside 500"])
 
 
-def test_a_scope_inside_of_the_one_that_was_cancelled_is_left_first(
-    connect: MakeClient, backend: str
-) -> None:
+def test_a_scope_inside_the_cancelled_one_is_left_first(connect: MakeClient, backend: str) -> None:
     app = Limited(backend)
 
     async def grouped(request: Request) -> AsyncIterator[Any]:
@@ -322,7 +322,7 @@ def test_a_scope_inside_of_the_one_that_was_cancelled_is_left_first(
     assert app.seen == ["grouped", "limited"]
 
 
-def test_a_limit_of_a_websockets_provider_closes_it(connect: MakeClient, backend: str) -> None:
+def test_a_provider_s_time_limit_closes_its_websocket(connect: MakeClient, backend: str) -> None:
     app = Limited(backend)
 
     @app.provides(Thing)
@@ -342,7 +342,7 @@ def test_a_limit_of_a_websockets_provider_closes_it(connect: MakeClient, backend
     assert closed.value.code == 1011
 
 
-def test_a_limit_of_a_provider_breaks_off_its_stream(
+def test_a_time_limit_of_a_provider_aborts_its_stream(
     connect: MakeClient, backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Limited(backend)
@@ -368,7 +368,7 @@ def test_a_limit_of_a_provider_breaks_off_its_stream(
 # -- one task under WSGI ---------------------------------------------------------------------------
 
 
-def test_that_nothing_is_interrupted_is_logged_once(
+def test_a_time_limit_that_cannot_interrupt_is_logged_once(
     connect: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     one_task._warn.cache_clear()
@@ -386,7 +386,7 @@ def test_that_nothing_is_interrupted_is_logged_once(
 number: ContextVar[int] = ContextVar("number", default=0)
 
 
-def test_context_variables_go_both_ways(make_client: MakeClient) -> None:
+def test_context_variables_are_shared_in_both_directions(make_client: MakeClient) -> None:
     app, seen = App(), list[Any]()
 
     async def counted(request: Request) -> AsyncIterator[Any]:
@@ -408,7 +408,7 @@ def test_context_variables_go_both_ways(make_client: MakeClient) -> None:
     assert seen == [2, 0]
 
 
-def test_a_with_in_a_def_has_one_task(make_client: MakeClient) -> None:
+def test_a_with_block_in_a_def_generator_runs_in_one_task(make_client: MakeClient) -> None:
     app = App()
 
     @app.provides(Thing)
@@ -428,7 +428,7 @@ def test_a_with_in_a_def_has_one_task(make_client: MakeClient) -> None:
 
 
 @pytest.mark.usefixtures("no_collector")
-def test_is_freed_without_the_cycle_collector(backend: str) -> None:
+def test_a_request_with_scopes_is_freed_without_the_cycle_collector(backend: str) -> None:
     import weakref
 
     app, kept = Limited(backend), list[Any]()

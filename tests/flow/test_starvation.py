@@ -97,8 +97,8 @@ class Shop(App):
 
     def __init__(self, threads: int, connections: int, hooks: int = 0, **given: Any) -> None:
         super().__init__(threads=threads, **given)
-        self.pool, self.go_on = Pool(connections), threading.Event()
-        self.middlewares += [self.around, Objects(self.pool)]
+        self.db, self.go_on = Pool(connections), threading.Event()
+        self.middlewares += [self.around, Objects(self.db)]
         for place in range(hooks):  # whose awaiting separates the threads' parts
             self.middlewares.insert(2 * place, self.awaits)
         self.provides(Eager)(self.eager_connection)
@@ -114,21 +114,21 @@ class Shop(App):
         if not request.path.startswith("/hooked"):
             yield
             return
-        self.pool.take()
+        self.db.take()
         try:
             yield
         finally:
-            self.pool.give()
+            self.db.give()
 
     def eager_connection(self) -> Iterator[Eager]:
-        self.pool.take()
+        self.db.take()
         try:
             yield Eager()
         finally:
-            self.pool.give()
+            self.db.give()
 
     def lazy_connection(self) -> Iterator[Lazy]:
-        connection = Lazy(self.pool)
+        connection = Lazy(self.db)
         yield connection
         connection.close()
 
@@ -191,7 +191,7 @@ class Shop(App):
         return self.lazy(connection)
 
     def stream(self) -> Iterator[str]:
-        self.pool.take()
+        self.db.take()
         try:
             yield "do"
             self.go_on.wait(PATIENCE)
@@ -199,16 +199,16 @@ class Shop(App):
                 yield "n"
             yield "e"
         finally:
-            self.pool.give()
+            self.db.give()
 
     def stream_of_transactions(self) -> Iterator[str]:
         for _ in range(3):
-            self.pool.take()
+            self.db.take()
             try:
                 for _ in range(MANY):
                     yield "n"
             finally:
-                self.pool.give()
+                self.db.give()
 
     def provided_stream(self, connection: Eager) -> Iterator[str]:
         yield "do"
@@ -218,9 +218,9 @@ class Shop(App):
         yield "e"
 
     def after(self) -> str:
-        self.pool.take()
+        self.db.take()
         self.go_on.wait(PATIENCE)
-        self.request.after_response(self.pool.give)
+        self.request.after_response(self.db.give)
         return "done"
 
     def audit(self) -> str:
@@ -228,8 +228,8 @@ class Shop(App):
         return "done"
 
     def _audits(self) -> None:
-        self.pool.take()
-        self.pool.give()
+        self.db.take()
+        self.db.give()
 
 
 async def serve(app: Shop, path: str, calls: list[Call]) -> None:
@@ -257,7 +257,7 @@ async def serve(app: Shop, path: str, calls: list[Call]) -> None:
         ("/after", "/audit", 1),
     ],
 )
-def test_a_holder_ends_though_all_threads_wait_for_what_it_holds(
+def test_a_request_that_holds_a_connection_ends_although_all_threads_wait_for_it(
     backend: str, holder: str, others: str, blocked: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(after_response, "_THREADS", Threads(1, 1000))
@@ -270,11 +270,11 @@ def test_a_holder_ends_though_all_threads_wait_for_what_it_holds(
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(serve, app, holder, calls)
-                await anyio.to_thread.run_sync(app.pool.taken.acquire)
+                await anyio.to_thread.run_sync(app.db.taken.acquire)
                 for _ in range(6):
                     tasks.start_soon(serve, app, others, calls)
                 for _ in range(1 + blocked):
-                    await anyio.to_thread.run_sync(app.pool.asked.acquire)
+                    await anyio.to_thread.run_sync(app.db.asked.acquire)
                 await anyio.wait_all_tasks_blocked()
                 app.go_on.set()
         finally:
@@ -300,7 +300,7 @@ PATHS = sorted(
     hooks=st.integers(0, 2),
     paths=st.lists(st.sampled_from(PATHS), min_size=5, max_size=30),
 )
-def test_no_mix_of_requests_waits_for_connections_and_threads_in_a_circle(
+def test_requests_never_deadlock_between_connections_and_threads(
     backend: str, threads: int, connections: int, hooks: int, paths: list[str]
 ) -> None:
     app = Shop(threads, connections, hooks)
@@ -319,11 +319,11 @@ def test_no_mix_of_requests_waits_for_connections_and_threads_in_a_circle(
         run(backend, main)
     assert [call.status for call in calls] == [200] * len(paths)
     for _ in range(connections):  # all are back
-        app.pool.take()
+        app.db.take()
 
 
 @pytest.mark.parametrize("has_hook", [True, False])
-def test_a_new_request_is_refused_before_its_first_part_runs(
+def test_an_overloaded_request_is_refused_before_its_first_part_runs(
     backend: str, has_hook: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A generator that has not begun needs no thread for its end either."""
@@ -341,7 +341,7 @@ def test_a_new_request_is_refused_before_its_first_part_runs(
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(serve, app, "/lazy", calls)
-                await anyio.to_thread.run_sync(app.pool.taken.acquire)
+                await anyio.to_thread.run_sync(app.db.taken.acquire)
                 monkeypatch.setattr(Slots, "take", noted)
                 for path in ("/eager", "/lazy", "/checked"):
                     refused = await get(app, path)

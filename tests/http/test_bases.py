@@ -81,7 +81,7 @@ MALFORMED = [
 
 @pytest.mark.parametrize("to", WORLDS)
 @pytest.mark.parametrize("reader", READERS)
-def test_R14_R15_a_stated_scheme_and_host_are_well_formed_or_a_400(
+def test_R14_R15_a_scheme_and_host_from_headers_are_well_formed_or_get_a_400(
     connect: MakeClient, reader: str, to: str
 ) -> None:
     make_app, headers = READERS[reader]
@@ -108,7 +108,7 @@ LINK = re.compile(r"https?://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_R14_R15_what_is_stated_never_becomes_another_part_of_a_link(
+def test_R14_R15_a_scheme_or_host_from_a_header_never_becomes_another_part_of_a_link(
     connect: MakeClient, reader: str
 ) -> None:
     make_app, headers = READERS[reader]
@@ -127,7 +127,7 @@ def check_links(client: TestClient, headers: Callable[[str, str], Headers]) -> N
 
 
 @given(scheme=SCHEMES, host=HOSTS)
-def test_R14_a_base_is_two_checked_parts(scheme: str, host: str) -> None:
+def test_R14_a_base_url_is_two_checked_parts(scheme: str, host: str) -> None:
     stated = scheme.strip(" \t").lower()
     if stated in ("", *PAGE_SCHEMES) and (not host or is_host(host)):
         page_scheme = {"ws": "http", "wss": "https"}.get(stated, stated)

@@ -75,7 +75,7 @@ def is_understood(
 
 
 @pytest.mark.parametrize("asked", ASKED)
-def test_R29_blanks_around_a_header_s_value_are_spaces_and_tabs(
+def test_R29_only_spaces_and_tabs_are_stripped_from_header_values(
     make_client: MakeClient, app: App, asked: str
 ) -> None:
     assert all(is_understood(make_client, app, asked, one, one) for one in BLANKS)

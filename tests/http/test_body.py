@@ -80,13 +80,13 @@ def test_a_chunked_body_can_be_read(make_client: MakeClient, reader: str) -> Non
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_no_body_is_an_empty_one(make_client: MakeClient, reader: str, method: str) -> None:
+def test_a_missing_body_is_an_empty_one(make_client: MakeClient, reader: str, method: str) -> None:
     assert make_client(Reading()).request(method, f"/{reader}").content == b""
 
 
 @pytest.mark.parametrize("headers", [FORM, JSON, MULTIPART])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_form_of_get_is_not_looked_for(
+def test_a_get_request_is_not_searched_for_a_form(
     make_client: MakeClient, headers: dict[str, str], method: str
 ) -> None:
     client = make_client(Reading())
@@ -94,11 +94,11 @@ def test_a_form_of_get_is_not_looked_for(
 
 
 @pytest.mark.parametrize("reader", ["twice", "read_twice"])
-def test_a_body_can_be_asked_for_again(make_client: MakeClient, reader: str) -> None:
+def test_a_body_can_be_read_again(make_client: MakeClient, reader: str) -> None:
     assert make_client(Reading()).post(f"/{reader}", content=b"ab").content == b"abab"
 
 
-def test_pieces_arrive_as_they_come(connect: MakeClient, backend: str) -> None:
+def test_chunks_of_a_body_arrive_as_they_are_received(connect: MakeClient, backend: str) -> None:
     steps: list[str] = []
 
     class Root(App):
@@ -194,7 +194,7 @@ def without_sentences(taken: list[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_R22_every_order_of_reading_ends(make_client: MakeClient, kind: str) -> None:
+def test_R22_reading_the_body_in_any_order_ends(make_client: MakeClient, kind: str) -> None:
     client = make_client(Ordered(), app_timeout=30)
     headers, content, _ = BODIES[kind]
     for path, ways in (("/asynchronous", WAYS), ("/sync", SYNC_WAYS)):
@@ -206,7 +206,7 @@ def test_R22_every_order_of_reading_ends(make_client: MakeClient, kind: str) -> 
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_R22_nothing_waits_for_a_message_after_the_last(backend: str, kind: str) -> None:
+def test_R22_no_reader_waits_for_a_message_after_the_last(backend: str, kind: str) -> None:
     headers, content, _ = BODIES[kind]
     pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
@@ -242,7 +242,7 @@ class Socket(io.RawIOBase):
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_R22_nothing_reads_past_the_end_under_wsgi(kind: str) -> None:
+def test_R22_no_reader_reads_past_the_end_under_wsgi(kind: str) -> None:
     headers, content, _ = BODIES[kind]
     app = Ordered()
     for path, ways in (("/asynchronous", WAYS), ("/sync", SYNC_WAYS)):
@@ -257,12 +257,12 @@ def test_R22_nothing_reads_past_the_end_under_wsgi(kind: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_R7_a_wsgi_body_without_a_length_is_none(method: str) -> None:
+def test_R7_a_wsgi_body_without_a_length_is_empty(method: str) -> None:
     status, body = wsgi_get(Reading(), "/read", method, **{"wsgi.input": Socket(b"")})
     assert (status, body) == (200, b"")
 
 
-def test_R7_a_wsgi_body_without_a_length_is_read_if_the_server_ends_it() -> None:
+def test_R7_a_wsgi_body_without_a_length_is_read_if_the_server_terminates_it() -> None:
     content = b"x" * 200_000
     for path in ("/read", "/chunks", "/body", "/joined"):
         environ = {"wsgi.input": io.BytesIO(content), "wsgi.input_terminated": True}
@@ -270,12 +270,12 @@ def test_R7_a_wsgi_body_without_a_length_is_read_if_the_server_ends_it() -> None
 
 
 @pytest.mark.parametrize("length", ["0", ""])
-def test_R7_no_bytes_announced_are_none_read(length: str) -> None:
+def test_R7_a_content_length_of_zero_reads_nothing(length: str) -> None:
     environ = {"wsgi.input": Socket(b"x"), "CONTENT_LENGTH": length}
     assert wsgi_get(Reading(), "/read", "POST", **environ) == (200, b"")
 
 
-def test_R7_never_more_than_announced_is_read() -> None:
+def test_R7_no_more_than_the_content_length_is_read() -> None:
     source = io.BytesIO(b"0123456789")
     environ = {"wsgi.input": source, "CONTENT_LENGTH": "4", "wsgi.input_terminated": True}
     assert wsgi_get(Reading(), "/read", "POST", **environ) == (200, b"0123")
@@ -285,9 +285,7 @@ def test_R7_never_more_than_announced_is_read() -> None:
 @pytest.mark.parametrize(
     ("path", "reads"), [("/read", [200_000]), ("/chunks", [65_536, 65_536, 65_536, 3392])]
 )
-def test_R7_an_announced_body_is_read_at_once_if_it_is_wanted_whole(
-    path: str, reads: list[int]
-) -> None:
+def test_R7_a_whole_body_with_a_length_is_read_in_one_call(path: str, reads: list[int]) -> None:
     sizes: list[int] = []
 
     class Counting(Socket):
@@ -301,7 +299,7 @@ def test_R7_an_announced_body_is_read_at_once_if_it_is_wanted_whole(
     assert sizes == reads
 
 
-def test_R7_asgi_trusts_the_messages_and_not_the_header(backend: str) -> None:
+def test_R7_asgi_uses_the_messages_and_not_the_content_length(backend: str) -> None:
     headers = [(b"content-length", b"4")]
     call = posted(backend, Reading(), "/body", piece(b"0123456789"), headers=headers)
     assert call.body == b"0123456789"
@@ -365,7 +363,7 @@ LENGTHS = [
 @pytest.mark.parametrize(
     ("length", "path"), sampled(LENGTHS, ["/body", "/read", "/ignores", "/chunks", "/joined"])
 )
-def test_R6_a_length_that_is_no_number_is_a_400(
+def test_R6_an_invalid_content_length_gets_a_400(
     make_client: MakeClient, length: str, path: str
 ) -> None:
     client = make_client(Reading(), validate=False)
@@ -378,7 +376,7 @@ def test_R6_a_length_that_is_no_number_is_a_400(
 
 
 @pytest.mark.parametrize(("length", "kind"), sampled(LENGTHS, [FORM, JSON, MULTIPART, {}]))
-def test_R6_a_length_that_is_no_number_is_a_400_of_every_post(
+def test_R6_an_invalid_content_length_of_any_post_gets_a_400(
     make_client: MakeClient, length: str, kind: dict[str, str]
 ) -> None:
     client = make_client(Reading(), validate=False)
@@ -389,12 +387,12 @@ def test_R6_a_length_that_is_no_number_is_a_400_of_every_post(
     assert client.post("/ignores", content=b"", headers=headers).status_code == 400
 
 
-def test_R4_two_different_lengths_are_a_400(backend: str) -> None:
+def test_R4_two_different_content_lengths_get_a_400(backend: str) -> None:
     headers = [(b"content-length", b"4"), (b"content-length", b"5")]
     assert posted(backend, Reading(), "/body", piece(b"0123"), headers=headers).status == 400
 
 
-def test_R4_one_length_twice_is_one(backend: str) -> None:
+def test_R4_two_equal_content_lengths_count_as_one(backend: str) -> None:
     headers = [(b"content-length", b"4"), (b"content-length", b"4")]
     assert posted(backend, Reading(), "/body", piece(b"0123"), headers=headers).status == 200
 
@@ -417,7 +415,7 @@ def bodies_of(size: int) -> dict[str, tuple[dict[str, str], bytes]]:
 
 @pytest.mark.parametrize("kind", bodies_of(500))
 @pytest.mark.parametrize("path", ["/body", "/read", "/joined", "/chunks", "/ignores"])
-def test_a_body_up_to_the_limit_is_fine(make_client: MakeClient, kind: str, path: str) -> None:
+def test_a_body_up_to_the_limit_is_accepted(make_client: MakeClient, kind: str, path: str) -> None:
     headers, content = bodies_of(LIMIT)[kind]
     client = make_client(Reading(max_body_size=LIMIT))
     # as a form: read again it is a mistake of the author
@@ -428,7 +426,7 @@ def test_a_body_up_to_the_limit_is_fine(make_client: MakeClient, kind: str, path
 
 @pytest.mark.parametrize("kind", bodies_of(500))
 @pytest.mark.parametrize("path", ["/body", "/read", "/joined", "/chunks", "/ignores"])
-def test_R18_a_body_announced_past_the_limit_is_a_413(
+def test_R18_a_content_length_above_the_limit_gets_a_413(
     make_client: MakeClient, kind: str, path: str
 ) -> None:
     headers, content = bodies_of(LIMIT + 1)[kind]
@@ -438,7 +436,7 @@ def test_R18_a_body_announced_past_the_limit_is_a_413(
 
 @pytest.mark.parametrize("kind", bodies_of(500))
 @pytest.mark.parametrize("path", ["/body", "/read", "/joined", "/chunks"])
-def test_R18_a_chunked_body_past_the_limit_is_a_413(
+def test_R18_a_chunked_body_above_the_limit_gets_a_413(
     make_client: MakeClient, kind: str, path: str
 ) -> None:
     headers, content = bodies_of(LIMIT + 1)[kind]
@@ -449,7 +447,7 @@ def test_R18_a_chunked_body_past_the_limit_is_a_413(
 
 @pytest.mark.parametrize("length", [None, b"5", b"1000"])
 @pytest.mark.parametrize("path", ["/body", "/read", "/joined", "/chunks"])
-def test_R18_a_lying_or_absent_length_does_not_get_past_the_limit(
+def test_R18_a_wrong_or_missing_length_does_not_bypass_the_limit(
     backend: str, length: bytes | None, path: str
 ) -> None:
     headers = [(b"content-length", length)] if length else []
@@ -460,7 +458,7 @@ def test_R18_a_lying_or_absent_length_does_not_get_past_the_limit(
 
 
 @pytest.mark.parametrize("kind", [FORM, JSON])
-def test_a_form_in_one_piece_past_the_limit_is_a_413(backend: str, kind: dict[str, str]) -> None:
+def test_a_form_in_one_piece_above_the_limit_gets_a_413(backend: str, kind: dict[str, str]) -> None:
     app = Reading(max_body_size=10)
 
     @app.error(413)
@@ -477,7 +475,7 @@ def test_a_form_in_one_piece_past_the_limit_is_a_413(backend: str, kind: dict[st
 
 
 @pytest.mark.parametrize("kind", [FORM, JSON])
-def test_a_form_that_a_hook_has_read_is_not_waited_for_again(
+def test_a_form_that_a_hook_has_read_is_not_received_again(
     make_client: MakeClient, kind: dict[str, str]
 ) -> None:
     class Reads(HttpMiddleware):
@@ -500,12 +498,12 @@ def test_a_form_that_a_hook_has_read_is_not_waited_for_again(
     assert make_client(app).post("/form", content=content, headers=kind).json() == ["text", True]
 
 
-def test_a_body_that_is_too_large_is_not_read_at_all_if_it_is_announced() -> None:
+def test_a_body_announced_as_too_large_is_not_read() -> None:
     environ = {"CONTENT_LENGTH": "1001", "wsgi.input": Socket(b"")}
     assert wsgi_get(Reading(max_body_size=LIMIT), "/ignores", "POST", **environ)[0] == 413
 
 
-def test_a_limit_of_an_inner_application(make_client: MakeClient) -> None:
+def test_an_inner_application_may_have_its_own_body_limit(make_client: MakeClient) -> None:
     app = Reading(max_body_size=10)
     app.inner = Reading(max_body_size=100)
     app.heir = Reading()
@@ -517,7 +515,7 @@ def test_a_limit_of_an_inner_application(make_client: MakeClient) -> None:
     assert statuses == [413, 200, 413]
 
 
-def test_a_limit_of_none_at_all(make_client: MakeClient) -> None:
+def test_a_body_limit_of_zero_refuses_every_body(make_client: MakeClient) -> None:
     client = make_client(Reading(max_body_size=0))
     assert client.post("/read").status_code == 200
     assert client.post("/read", content=b"x").status_code == 413
@@ -536,7 +534,7 @@ class AsksTwice(App):
         return seen
 
 
-def test_a_413_is_said_again_to_who_asks_again(backend: str) -> None:
+def test_a_413_is_raised_again_when_the_body_is_read_again(backend: str) -> None:
     call = posted(backend, AsksTwice(max_body_size=3), "/", piece(b"1234"))
     assert call.body == b"[413,413]"
 
@@ -584,7 +582,7 @@ class Counting(App):
 
 @pytest.mark.parametrize("path", ["/", "/asynchronous"])
 @pytest.mark.parametrize("kind", HALVES)
-def test_R19_half_a_form_never_reaches_its_handler(
+def test_R19_a_truncated_form_never_reaches_its_handler(
     backend: str, kind: str, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     headers, content = HALVES[kind]
@@ -596,7 +594,7 @@ def test_R19_half_a_form_never_reaches_its_handler(
 
 @pytest.mark.parametrize("path", ["/", "/asynchronous"])
 @pytest.mark.parametrize("kind", HALVES)
-def test_R19_half_a_form_never_reaches_its_handler_under_wsgi(
+def test_R19_a_truncated_form_never_reaches_its_handler_under_wsgi(
     kind: str, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     headers, content = HALVES[kind]
@@ -607,7 +605,7 @@ def test_R19_half_a_form_never_reaches_its_handler_under_wsgi(
 
 
 @pytest.mark.parametrize("path", ["/body", "/stream", "/read", "/chunks"])
-def test_R19_half_a_body_is_not_a_whole_one(
+def test_R19_a_truncated_body_never_counts_as_complete(
     backend: str, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Counting()
@@ -616,7 +614,7 @@ def test_R19_half_a_body_is_not_a_whole_one(
 
 
 @pytest.mark.parametrize("path", ["/body", "/stream", "/read", "/chunks"])
-def test_R19_half_a_body_is_not_a_whole_one_under_wsgi(
+def test_R19_a_truncated_body_never_counts_as_complete_under_wsgi(
     path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Counting()
@@ -624,7 +622,7 @@ def test_R19_half_a_body_is_not_a_whole_one_under_wsgi(
     assert (app.ran, status, caplog.records) == (0, 400, [])
 
 
-def test_R19_a_socket_that_breaks_is_half_a_body(caplog: pytest.LogCaptureFixture) -> None:
+def test_R19_a_failing_socket_counts_as_a_truncated_body(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(io.BytesIO):
         def read(self, *_: Any) -> bytes:
             raise ConnectionResetError
@@ -663,20 +661,20 @@ class Stubborn(App):
 
 
 @pytest.mark.parametrize("path", ["/body", "/read"])
-def test_R19_a_broken_body_stays_broken(backend: str, path: str) -> None:
+def test_R19_a_truncated_body_stays_an_error(backend: str, path: str) -> None:
     app = Stubborn()
     posted(backend, app, path, piece(b"half", more=True), DISCONNECT)
     assert app.seen == ["gone", "gone"]
 
 
 @pytest.mark.parametrize("path", ["/body", "/read"])
-def test_R19_a_broken_body_stays_broken_under_wsgi(path: str) -> None:
+def test_R19_a_truncated_body_stays_an_error_under_wsgi(path: str) -> None:
     app = Stubborn()
     wsgi_get(app, path, "POST", b"half", CONTENT_LENGTH="8")
     assert app.seen == ["gone", "gone"]
 
 
-def test_R19_a_stream_tells_of_its_end_after_what_came(backend: str) -> None:
+def test_R19_a_stream_reports_the_truncation_after_the_received_chunks(backend: str) -> None:
     app = Stubborn()
     posted(backend, app, "/stream", piece(b"half", more=True), DISCONNECT)
     assert app.seen == ["b'half'", "gone"]
@@ -685,7 +683,7 @@ def test_R19_a_stream_tells_of_its_end_after_what_came(backend: str) -> None:
 # -- R23: a body that nobody reads -----------------------------------------------------------------
 
 
-def test_R23_an_unread_body_is_not_waited_for(backend: str) -> None:
+def test_R23_the_response_does_not_wait_for_an_unread_body(backend: str) -> None:
     messages = [piece(b"x" * 65536, more=True) for _ in range(100)]
     call = posted(backend, Reading(), "/ignores", *messages)
     assert (call.status, call.body) == (200, b"ignored")
@@ -713,7 +711,7 @@ SILENT = {
 
 
 @pytest.mark.parametrize("kind", SILENT)
-def test_R20_silence_in_the_middle_of_a_body_is_a_408(
+def test_R20_silence_in_the_middle_of_a_body_gets_a_408(
     backend: str, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     headers, path = SILENT[kind]
@@ -774,7 +772,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         (1, math.inf, 200, 1000),
     ],
 )
-def test_R20_a_body_that_trickles_ends(
+def test_R20_a_body_that_trickles_gets_a_408(
     backend: str, seconds: Iterator[int], size: int, total: float | None, status: int, pieces: int
 ) -> None:
     async def main() -> Trickle:
@@ -790,7 +788,9 @@ def test_R20_a_body_that_trickles_ends(
     assert pieces * 0.75 < call.pieces <= pieces + 3
 
 
-def test_R20_a_burst_is_no_licence_to_trickle(backend: str, seconds: Iterator[int]) -> None:
+def test_R20_a_fast_start_does_not_allow_a_trickling_body(
+    backend: str, seconds: Iterator[int]
+) -> None:
     class Burst(Trickle):
         async def receive(self) -> Any:
             self.size = 1_000_000 if self.pieces == 0 else 1
@@ -805,7 +805,7 @@ def test_R20_a_burst_is_no_licence_to_trickle(backend: str, seconds: Iterator[in
     assert (call.status, call.pieces < 10) == (408, True)
 
 
-def test_R20_no_time_limit(backend: str) -> None:
+def test_R20_body_time_limits_can_be_disabled(backend: str) -> None:
     class Slow(Call):
         async def receive(self) -> Any:
             await anyio.sleep(0.02)
@@ -821,7 +821,7 @@ def test_R20_no_time_limit(backend: str) -> None:
     assert run(backend, main).body == b"x"
 
 
-def test_a_408_is_said_again_to_who_asks_again(backend: str) -> None:
+def test_a_408_is_raised_again_when_the_body_is_read_again(backend: str) -> None:
     call = posted(backend, AsksTwice(body_timeout=0.03), "/", piece(b"half", more=True))
     assert call.body == b"[408,408]"
 
@@ -842,14 +842,14 @@ class Misplaced(App):
 
 
 @pytest.mark.parametrize("path", ["/read", "/chunks", "/inlined"])
-def test_reading_in_the_loop_is_a_mistake_with_a_hint(
+def test_a_sync_read_on_the_event_loop_raises_an_error_with_a_hint(
     backend: str, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert posted(backend, Misplaced(), path, piece(b"x")).status == 500
     assert "await request.body()" in caplog.text
 
 
-def test_a_runtime_error_of_receive_is_not_taken_for_that_mistake(
+def test_a_runtime_error_of_receive_is_not_taken_for_a_sync_read(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def broken() -> Any:
@@ -884,13 +884,13 @@ class Echo(App):
 
 
 @pytest.mark.parametrize("path", ["/asynchronous", "/sync"])
-def test_a_body_can_be_answered_while_it_arrives(make_client: MakeClient, path: str) -> None:
+def test_a_body_can_be_echoed_while_it_arrives(make_client: MakeClient, path: str) -> None:
     pieces = [b"%d-abc " % number for number in range(20)]
     answer = make_client(Echo(), app_timeout=30).post(path, content=iter(pieces))
     assert answer.content == b"".join(pieces).upper()
 
 
-def test_a_body_can_be_read_after_the_answer_began(make_client: MakeClient) -> None:
+def test_a_body_can_be_read_after_the_response_has_started(make_client: MakeClient) -> None:
     answer = make_client(Echo(), app_timeout=30).post("/waiting", content=iter([b"a", b"b", b"c"]))
     assert answer.content == b"first abc"
 
@@ -914,7 +914,7 @@ def test_an_uploaded_file_can_be_streamed_back(make_client: MakeClient) -> None:
         assert client.post(path, files={"upload": content}).content == content
 
 
-def test_uploaded_files_are_closed_in_the_end(make_client: MakeClient) -> None:
+def test_uploaded_files_are_closed_after_the_request(make_client: MakeClient) -> None:
     kept: list[Any] = []
 
     class Root(App):
@@ -930,7 +930,7 @@ def test_uploaded_files_are_closed_in_the_end(make_client: MakeClient) -> None:
     assert [file.closed for file in kept] == [True] * 3
 
 
-def test_a_broken_form_closes_what_it_had_opened(
+def test_a_broken_form_closes_its_open_files(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -941,12 +941,12 @@ def test_a_broken_form_closes_what_it_had_opened(
     assert (answer.status_code, caplog.records) == (400, [])
 
 
-def test_a_begun_wsgi_answer_reads_its_body_later() -> None:
+def test_a_started_wsgi_response_may_read_its_body_later() -> None:
     answer = begin(Echo(), "POST", "/sync", b"abc")
     assert answer.read() == b"ABC"
 
 
-def test_a_413_is_said_again_to_who_asks_for_pieces() -> None:
+def test_a_413_is_raised_again_when_the_body_is_streamed() -> None:
     body = BodyReader(1, None)
     body.start_stream()
     for _ in range(2):

@@ -40,7 +40,7 @@ class Hooks(App):
         (MULTIPART, PARTS),
     ],
 )
-def test_an_encoded_body_is_a_415(
+def test_an_encoded_body_gets_a_415(
     make_client: MakeClient, path: str, kind: str, body: bytes
 ) -> None:
     headers = {"Content-Type": kind, "Content-Encoding": "gzip"}
@@ -52,7 +52,7 @@ def test_an_encoded_body_is_a_415(
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "Identity"}])
-def test_any_other_malformed_body_is_a_400(
+def test_any_other_malformed_body_gets_a_400(
     make_client: MakeClient, headers: dict[str, str]
 ) -> None:
     client = make_client(Hooks())

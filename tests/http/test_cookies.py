@@ -6,6 +6,7 @@ import copy
 import inspect
 import pickle
 from datetime import datetime, timedelta, timezone
+from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,13 @@ COOKIES = {
     'a="\xc3\xb6"; b=\xc3': {"a": "ö", "b": "\xc3"},
     "\xe9=1; \xc3\xa9=2": {"\xe9": "1"},
     "a=\xed\xa0\x80": {"a": "\xed\xa0\x80"},  # half a surrogate is no UTF-8
+    r'a="x\054y"; b=1': {"a": "x,y", "b": "1"},
+    r'a="\"\\"': {"a": '"\\'},
+    r'a="\400\8\"': {"a": "4008\\"},
+    r'a="\303\266"': {"a": "ö"},  # as Werkzeug writes it, and http.cookies the next one
+    r'a="\366"': {"a": "ö"},
+    'a="\\303\\203\\302\\266"; b=\xc3\xb6': {"a": "Ã¶", "b": "ö"},  # nothing is decoded twice
+    r'a=x\054y; b="x': {"a": r"x\054y", "b": '"x'},
 }
 
 
@@ -53,7 +61,7 @@ class Echo(App):
 
 
 @pytest.mark.parametrize("header", COOKIES)
-def test_reading_is_the_same_in_every_world(make_client: MakeClient, header: str) -> None:
+def test_cookies_are_read_alike_under_every_protocol(make_client: MakeClient, header: str) -> None:
     answer = make_client(Echo()).get("/", headers=[(b"Cookie", header.encode("latin-1"))])
     assert (answer.status_code, answer.json()) == (200, COOKIES[header])
 
@@ -64,7 +72,7 @@ def test_R49_cookies_after_the_first_thousand_are_not_read() -> None:
     assert parse_cookies("; ".join(pairs)) == parse_cookies("; ".join(pairs[:1000]))
 
 
-def test_R49_a_name_with_an_odd_blank_is_not_that_of_a_cookie_with_a_prefix() -> None:
+def test_R49_an_odd_blank_does_not_give_a_cookie_a_name_with_a_prefix() -> None:
     """Browsers take ``\xa0__Host-id`` from any host of the domain, and send it before the real
     one.
     """
@@ -73,7 +81,7 @@ def test_R49_a_name_with_an_odd_blank_is_not_that_of_a_cookie_with_a_prefix() ->
     assert "__Host-id" not in parse_cookies("\xa0__Host-id=theirs")
 
 
-def test_they_are_read_once_for_a_request(make_client: MakeClient) -> None:
+def test_cookies_are_parsed_once_for_a_request(make_client: MakeClient) -> None:
     class Twice(App):
         def index(self) -> Any:
             return self.request.cookies is self.request.cookies
@@ -102,7 +110,7 @@ CHANGES = ["set", "delete", "update", "__ior__", "pop", "popitem", "clear", "set
 
 
 @pytest.mark.parametrize("how", CHANGES)
-def test_what_the_client_sent_is_not_the_place_to_set_one(
+def test_changing_request_cookies_raises_an_error_with_a_hint(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
     client = make_client(Changes())
@@ -117,21 +125,21 @@ def test_a_copy_of_the_cookies_is_a_dict(make_client: MakeClient) -> None:
     assert answer.json() == [sent, sent, {**sent, "b": "2"}, True]
 
 
-def test_no_cookie_header(make_client: MakeClient) -> None:
+def test_a_request_without_a_cookie_header_has_no_cookies(make_client: MakeClient) -> None:
     assert make_client(Echo()).get("/").json() == {}
 
 
-def test_R4_several_cookie_headers(make_client: MakeClient) -> None:
+def test_R4_several_cookie_headers_are_joined(make_client: MakeClient) -> None:
     answer = make_client(Echo()).get("/", headers=[("Cookie", "a=1"), ("Cookie", "b=2")])
     assert answer.json() == {"a": "1", "b": "2"}
 
 
-def test_R4_http_2_splits_the_cookie_header(backend: str) -> None:
+def test_R4_cookie_headers_split_by_http_2_are_joined(backend: str) -> None:
     headers = [(b"cookie", b"a=1"), (b"x-between", b"1"), (b"cookie", b"b=2; a=3")]
     assert run(backend, lambda: get(Echo(), headers=headers)).body == b'{"a":"1","b":"2"}'
 
 
-def test_bad_cookies_lock_nobody_out(make_client: MakeClient) -> None:
+def test_malformed_cookies_do_not_hide_valid_ones(make_client: MakeClient) -> None:
     client = make_client(Echo())
     for byte in set(range(1, 0x100)) - set(b"\r\n"):
         answer = client.get("/", headers=[(b"Cookie", b"bad=x%cy; good=1" % byte)])
@@ -165,14 +173,16 @@ NOON = datetime(2026, 5, 1, 12, 0, 0)
         ({"partitioned": False}, "n=v; Path=/; SameSite=Lax"),
     ],
 )
-def test_writing(attributes: dict[str, Any], expected: str) -> None:
+def test_cookies_are_formatted_with_their_attributes(
+    attributes: dict[str, Any], expected: str
+) -> None:
     assert format_cookie("n", "v", **attributes) == expected
 
 
 @pytest.mark.parametrize(
     "name", ["", "a b", "a=b", "a;b", "é", 'a"', "a,b", "a\n", "\na", "a\x00", "a/b"]
 )
-def test_a_name_that_is_none(name: str) -> None:
+def test_an_invalid_cookie_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="can't be named"):
         format_cookie(name, "v")
 
@@ -180,14 +190,14 @@ def test_a_name_that_is_none(name: str) -> None:
 @pytest.mark.parametrize(
     "value", ["a b", "a;b", "a,b", '"a"', "é", "a\\b", "a\n", "\x7f", "a\r\nSet-Cookie: b=1"]
 )
-def test_a_value_that_cookies_cannot_hold(value: str) -> None:
+def test_an_invalid_cookie_value_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match="percent-encode"):
         format_cookie("n", value)
 
 
 @pytest.mark.parametrize("attribute", ["path", "domain"])
 @pytest.mark.parametrize("value", ["a;Domain=evil.com", "a\n", "\x00", "é"])
-def test_an_attribute_that_headers_cannot_hold(attribute: str, value: str) -> None:
+def test_an_invalid_cookie_attribute_is_refused(attribute: str, value: str) -> None:
     with pytest.raises(ValueError, match=f"^{attribute.title()} of cookie 'n'"):
         format_cookie("n", "v", **{attribute: value})  # type: ignore[arg-type]
 
@@ -209,18 +219,18 @@ def test_samesite_is_one_of_three() -> None:
         ("__Host-n", {"secure": True, "domain": "example.org"}),
     ],
 )
-def test_what_browsers_refuse(name: str, attributes: dict[str, Any]) -> None:
+def test_a_cookie_that_browsers_refuse_is_refused(name: str, attributes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{name}.* browsers refuse it"):
         format_cookie(name, "v", **attributes)
 
 
-def test_names_with_a_prefix() -> None:
+def test_cookie_names_with_a_prefix_need_its_attributes() -> None:
     assert format_cookie("__Host-n", "v", secure=True) == "__Host-n=v; Path=/; Secure; SameSite=Lax"
     found = format_cookie("__Secure-n", "v", secure=True, path="/a")
     assert found == "__Secure-n=v; Path=/a; Secure; SameSite=Lax"
 
 
-def test_the_page_names_all_attributes() -> None:
+def test_the_docs_list_all_cookie_attributes() -> None:
     page = (Path(__file__).parents[2] / "docs" / "everyday.md").read_text()
     parameters = {
         one.name
@@ -231,7 +241,7 @@ def test_the_page_names_all_attributes() -> None:
     assert [name for name in parameters if f"`{name}" not in page] == []
 
 
-def test_a_cookie_is_deleted_as_it_was_set(make_client: MakeClient) -> None:
+def test_a_cookie_is_deleted_with_the_attributes_it_was_set_with(make_client: MakeClient) -> None:
     class Root(App):
         def index(self) -> None:
             self.response.delete_cookie("__Host-n", secure=True, partitioned=True)
@@ -247,7 +257,7 @@ def test_a_cookie_that_browsers_would_drop_is_refused() -> None:
         format_cookie("n", "v" * (4096 - 1), path=None, samesite=None)
 
 
-def test_cookies_go_round(make_client: MakeClient) -> None:
+def test_a_cookie_that_was_set_is_read_again(make_client: MakeClient) -> None:
     class Root(Echo):
         def put(self) -> None:  # type: ignore[override]
             self.response.set_cookie("a", "1", max_age=60, httponly=True)
@@ -256,3 +266,13 @@ def test_cookies_go_round(make_client: MakeClient) -> None:
     client = make_client(Root())
     client.get("/put")
     assert client.get("/").json() == {"a": "1"}
+
+
+def test_cookies_written_by_http_cookies_are_read() -> None:
+    written, characters = SimpleCookie(), [chr(code) for code in range(1, 256)]
+    for character in characters:
+        _, quoted = written.value_encode(f"x{character}y")
+        header = f"a={quoted}; b=1".encode().decode("latin-1")
+        assert parse_cookies(header) == {"a": f"x{character}y", "b": "1"}, quoted
+    _, quoted = written.value_encode("".join(characters))
+    assert parse_cookies(f"a={quoted}")["a"] == "".join(characters)

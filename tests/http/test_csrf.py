@@ -79,7 +79,7 @@ def accepts(client: TestClient, token: str) -> bool:
 
 
 @pytest.mark.parametrize("known", [False, True])
-def test_each_page_has_a_token_of_its_own_and_all_are_accepted(
+def test_each_page_has_its_own_token_and_all_are_accepted(
     make_client: MakeClient, known: bool
 ) -> None:
     client = make_client(Root())
@@ -103,7 +103,7 @@ def test_each_page_has_a_token_of_its_own_and_all_are_accepted(
     assert len({piece for _, piece in pieces}) == len(pieces)
 
 
-def test_one_page_has_one_token_and_the_first_one_sets_one_cookie(make_client: MakeClient) -> None:
+def test_one_page_has_one_token_and_the_first_sets_one_cookie(make_client: MakeClient) -> None:
     client = make_client(Root())
     for cookies_set in (1, 0):
         answer = client.get("/again")
@@ -126,7 +126,7 @@ def test_the_secret_itself_is_accepted(make_client: MakeClient, known: bool) -> 
     assert accepts(client, secret)
 
 
-def test_no_other_token_is_accepted(make_client: MakeClient) -> None:
+def test_an_unrelated_token_is_refused(make_client: MakeClient) -> None:
     app = Root()
     client, other = make_client(app), make_client(app)
     token, theirs, second = (
@@ -162,7 +162,7 @@ def test_no_other_token_is_accepted(make_client: MakeClient) -> None:
     assert client.get("/check").text == "False"
 
 
-def test_the_length_of_a_compressed_page_does_not_betray_the_token(make_client: MakeClient) -> None:
+def test_a_compressed_page_s_length_does_not_reveal_the_token(make_client: MakeClient) -> None:
     """A text that is in the page once more makes it shorter."""
 
     class Search(Root):
@@ -195,7 +195,7 @@ def test_the_length_of_a_compressed_page_does_not_betray_the_token(make_client: 
         assert abs(gain(right)) < 4
 
 
-def test_without_a_token_in_the_session_none_is_accepted_and_none_is_made(
+def test_without_a_token_in_the_session_none_is_accepted_or_created(
     make_client: MakeClient,
 ) -> None:
     client = make_client(Root())
@@ -223,7 +223,9 @@ def test_a_visitor_s_token_is_in_a_cookie_and_not_in_the_store(make_client: Make
 
 
 @pytest.mark.parametrize("https", [False, True])
-def test_no_other_host_can_set_the_cookie_over_https(make_client: MakeClient, https: bool) -> None:
+def test_over_https_another_host_cannot_set_the_token_cookie(
+    make_client: MakeClient, https: bool
+) -> None:
     client = make_client(
         Root(), base_url="https://testserver" if https else "http://testserver", root_path="/shop"
     )
@@ -244,7 +246,7 @@ def test_no_other_host_can_set_the_cookie_over_https(make_client: MakeClient, ht
 
 
 @pytest.mark.parametrize("planted", ["x", "x" * 44, "x" * 42 + "."])
-def test_a_cookie_that_is_no_token_of_ours_is_replaced(
+def test_a_cookie_that_is_not_a_valid_token_is_replaced(
     make_client: MakeClient, planted: str
 ) -> None:
     client = make_client(Root())
@@ -255,12 +257,12 @@ def test_a_cookie_that_is_no_token_of_ours_is_replaced(
     assert client.cookies["csrf_token"] != planted
 
 
-def test_a_log_in_of_who_has_no_token_deletes_none(make_client: MakeClient) -> None:
+def test_a_login_without_a_token_deletes_no_cookie(make_client: MakeClient) -> None:
     cookies = make_client(Root()).get("/log_in").headers.get_list("set-cookie")
     assert [cookie.partition("=")[0] for cookie in cookies] == ["session_id"]
 
 
-def test_a_log_in_gives_another_token(make_client: MakeClient) -> None:
+def test_a_login_changes_the_token(make_client: MakeClient) -> None:
     client = make_client(Root())
     as_visitor, as_visitor_secret = client.get("/token").text, client.cookies["csrf_token"]
     logged_in = client.get("/log_in")
@@ -276,7 +278,7 @@ def test_a_log_in_gives_another_token(make_client: MakeClient) -> None:
     assert accepts(client, client.get("/token").text)
 
 
-def test_a_session_that_begins_later_keeps_a_visitor_s_token(make_client: MakeClient) -> None:
+def test_a_session_started_later_keeps_a_visitor_s_token(make_client: MakeClient) -> None:
     client = make_client(Root())
     token = client.get("/both").text
     assert set(client.cookies) == {"session_id", "csrf_token"}
@@ -286,7 +288,7 @@ def test_a_session_that_begins_later_keeps_a_visitor_s_token(make_client: MakeCl
     assert accepts(client, token)
 
 
-def test_a_websocket_has_no_answer_that_could_set_the_cookie(backend: str) -> None:
+def test_a_websocket_cannot_set_the_token_cookie(backend: str) -> None:
     class Sockets(App):
         async def ws_index(self, ws: WebSocket) -> None:
             with pytest.raises(ResponseError, match="a WebSocket has no response"):
@@ -300,7 +302,7 @@ def test_a_websocket_has_no_answer_that_could_set_the_cookie(backend: str) -> No
 
 
 @pytest.mark.parametrize("value", ["number", "empty"])
-def test_what_is_no_token_is_replaced(make_client: MakeClient, value: str) -> None:
+def test_an_invalid_token_in_the_session_is_replaced(make_client: MakeClient, value: str) -> None:
     client = make_client(Root())
     client.get("/store", params={"value": value})
     assert client.get("/odd").text == "False False False False False"
@@ -309,13 +311,13 @@ def test_what_is_no_token_is_replaced(make_client: MakeClient, value: str) -> No
     assert accepts(client, token)
 
 
-def test_any_text_may_be_compared(make_client: MakeClient) -> None:
+def test_any_text_may_be_compared_with_a_token(make_client: MakeClient) -> None:
     client = make_client(Root())
     client.get("/token")
     assert client.get("/odd").text == "False False False False False"
 
 
-def test_R48_a_token_that_comes_after_the_head_is_an_error(
+def test_R48_creating_a_token_after_the_response_has_started_raises_an_error(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Root(), raise_app_exceptions=False)
@@ -381,7 +383,7 @@ def test_R48_a_page_with_a_token_is_private_on_every_visit(
         assert [record.getMessage() for record in caplog.records] == [warning] * warns
 
 
-def test_R48_an_answer_that_checks_a_token_and_shows_none_is_the_author_s_to_cache(
+def test_R48_a_response_that_only_checks_a_token_may_be_cached(
     make_client: MakeClient,
 ) -> None:
     client = make_client(Cached())

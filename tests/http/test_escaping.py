@@ -20,24 +20,24 @@ from tests.support.templatelib import Interpolation, t
 
 
 @given(st.text())
-def test_it_is_the_text_of_markupsafe(text: str) -> None:
+def test_escape_returns_the_same_text_as_markupsafe(text: str) -> None:
     assert escape(text) == str(markupsafe.escape(text))
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(None, "None"), (5, "5"), ("", ""), ([1, "<"], "[1, &#39;&lt;&#39;]")]
 )
-def test_any_value_is_escaped_as_its_text(value: object, text: str) -> None:
+def test_escape_accepts_any_value(value: object, text: str) -> None:
     assert escape(value) == text
 
 
-def test_what_is_html_already_is_not_escaped_again() -> None:
+def test_text_that_is_already_html_is_not_escaped_again() -> None:
     assert escape(markupsafe.Markup("<b>")) == "<b>"
     assert escape(escape("<b>")) == "&lt;b&gt;"
     assert template(source="{{ name }}", name=escape("<b>")) == "&lt;b&gt;"
 
 
-def test_only_a_class_says_that_its_values_are_html() -> None:
+def test_only_a_class_can_declare_its_values_as_html() -> None:
     class Record(dict[str, str]):
         def __getattr__(self, name: str) -> str:
             return self[name]
@@ -46,13 +46,13 @@ def test_only_a_class_says_that_its_values_are_html() -> None:
     assert escape(markupsafe.Markup).startswith("&lt;class")
 
 
-def test_what_it_is_joined_to_stays_as_it_is() -> None:
+def test_joining_escaped_text_does_not_escape_the_other_text() -> None:
     joined = "<p>" + escape("<b>") + "</p>"
     assert joined == "<p>&lt;b&gt;</p>" == f"<p>{escape('<b>')}</p>"
     assert type(joined) is str
 
 
-def test_it_is_an_answer(make_client: MakeClient) -> None:
+def test_escaped_text_can_be_returned_by_a_handler(make_client: MakeClient) -> None:
     class Root(App):
         def index(self, name: str) -> str:
             return escape(name)
@@ -128,7 +128,7 @@ def test_conversions_and_formats_are_applied_and_then_escaped() -> None:
     assert html(t("{}", pieces[4])).startswith("&lt;")
 
 
-def test_the_result_is_html_itself() -> None:
+def test_the_result_of_html_counts_as_html() -> None:
     made = html(t("<p>{}", 1))
     assert isinstance(made, str)
     assert escape(made) == made == html("<p>{}", 1)
@@ -136,7 +136,7 @@ def test_the_result_is_html_itself() -> None:
     assert html(Element("x")) == "<b>x</b>"
 
 
-def test_html_without_values_says_what_to_write() -> None:
+def test_html_without_values_raises_an_error_with_a_hint() -> None:
     with pytest.raises(
         TypeError, match=re.escape('write html("<p>{}</p>", name), not an f-string')
     ):
@@ -146,7 +146,7 @@ def test_html_without_values_says_what_to_write() -> None:
 @pytest.mark.parametrize(
     "make", [lambda value: html("{}", value), lambda value: html(t("{}", [value]))]
 )
-def test_a_coroutine_in_html_lacks_an_await(make: Any) -> None:
+def test_a_coroutine_passed_to_html_reports_a_missing_await(make: Any) -> None:
     coroutine = load()
     with pytest.raises(TypeError, match="got a coroutine: write await"):
         make(coroutine)
@@ -154,7 +154,7 @@ def test_a_coroutine_in_html_lacks_an_await(make: Any) -> None:
 
 
 @pytest.mark.processes
-def test_importing_micropie_asks_for_no_template_strings() -> None:
+def test_importing_micropie_does_not_import_template_strings() -> None:
     code = "import sys, micropie; micropie.html('{}', 1); assert 'string.templatelib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -283,7 +283,7 @@ PAGES: list[tuple[str, int, str, str]] = [
 
 
 @pytest.mark.parametrize(("path", "status", "text", "content_type"), PAGES)
-def test_what_is_html_by_itself_is_an_answer(
+def test_an_object_with_an_html_method_can_be_a_response(
     make_client: MakeClient, path: str, status: int, text: str, content_type: str
 ) -> None:
     answer = make_client(pages(text="plain", errors="text")).get(path)
@@ -293,7 +293,7 @@ def test_what_is_html_by_itself_is_an_answer(
     assert ("content-length" not in answer.headers) == is_streamed
 
 
-def test_a_hook_may_answer_with_a_template_string(make_client: MakeClient) -> None:
+def test_a_hook_may_respond_with_a_template_string(make_client: MakeClient) -> None:
     app = pages()
     app.middlewares.append(Hook())  # type: ignore[arg-type]
     assert make_client(app).get("/markup").text == "<p>&lt;</p>"

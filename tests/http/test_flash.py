@@ -31,14 +31,16 @@ class Root(App):
         ]
 
 
-def test_a_message_is_shown_once_and_escaped(make_client: MakeClient) -> None:
+def test_a_flashed_message_is_shown_once_and_escaped(make_client: MakeClient) -> None:
     client = make_client(Root())
     found = client.post("/save", follow_redirects=True).text
     assert found == "success: Saved &lt;b&gt;.\nmessage: 5\n"
     assert client.get("/page").text == ""
 
 
-def test_a_page_in_chunks_shows_them_at_its_end(make_client: MakeClient, tmp_path: Path) -> None:
+def test_a_streamed_page_may_show_flashed_messages_at_its_end(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
     (tmp_path / "page.html").write_text("{% for n in rows %}row {{ n }}\n{% endfor %}" + PAGE)
 
     class Pies(App):
@@ -55,7 +57,9 @@ def test_a_page_in_chunks_shows_them_at_its_end(make_client: MakeClient, tmp_pat
     assert answers == ["Saved.\n", ""]
 
 
-def test_R50_a_client_that_sees_no_page_keeps_the_newest(make_client: MakeClient) -> None:
+def test_R50_a_client_that_sees_no_page_keeps_only_the_newest_messages(
+    make_client: MakeClient,
+) -> None:
     class Pies(App):
         @post
         def bake(self) -> str:
@@ -72,7 +76,7 @@ def test_R50_a_client_that_sees_no_page_keeps_the_newest(make_client: MakeClient
     assert client.get("/shown").json() == [str(number) for number in range(20, 120)]
 
 
-def test_R50_a_long_text_is_cut(make_client: MakeClient) -> None:
+def test_R50_a_long_flashed_message_is_truncated(make_client: MakeClient) -> None:
     class Pies(App):
         @post
         def bake(self, name: str) -> str:
@@ -88,7 +92,7 @@ def test_R50_a_long_text_is_cut(make_client: MakeClient) -> None:
     assert client.get("/shown").json() == ["x" * 500] * 3
 
 
-def test_every_call_of_a_request_sees_them(make_client: MakeClient) -> None:
+def test_every_call_in_a_request_returns_the_flashed_messages(make_client: MakeClient) -> None:
     client = make_client(Root())
     client.post("/save")
     expected = [["Saved <b>.", "5"], ["Saved <b>."], [["success", "Saved <b>."], ["message", "5"]]]
@@ -96,10 +100,10 @@ def test_every_call_of_a_request_sees_them(make_client: MakeClient) -> None:
     assert client.get("/twice").json() == [[], [], []]
 
 
-def test_a_page_without_messages_changes_no_session(make_client: MakeClient) -> None:
+def test_a_page_without_messages_does_not_change_the_session(make_client: MakeClient) -> None:
     assert "Set-Cookie" not in make_client(Root()).get("/page").headers
 
 
-def test_it_needs_a_request() -> None:
+def test_flash_needs_a_request() -> None:
     with pytest.raises(LookupError, match="there is no current request"):
         flash("Saved.")

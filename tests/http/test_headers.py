@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ def test_R4_repeated_headers_are_kept(make_client: MakeClient) -> None:
     assert answer.json()["one"].replace(", ", ",") == "1,2"
 
 
-def test_R3_bytes_from_80_to_ff_go_round(make_client: MakeClient) -> None:
+def test_R3_header_bytes_from_80_to_ff_are_preserved(make_client: MakeClient) -> None:
     class Root(App):
         def index(self) -> Any:
             return 200, "", {"X-Back": self.request.headers["x-one"]}
@@ -37,7 +38,7 @@ def test_R3_bytes_from_80_to_ff_go_round(make_client: MakeClient) -> None:
     assert (b"x-back", value) in [(name.lower(), sent) for name, sent in answer.headers.raw]
 
 
-def test_the_headers_are_the_same_in_every_world(connect: MakeClient) -> None:
+def test_request_headers_are_the_same_under_every_protocol(connect: MakeClient) -> None:
     headers = {"X-One": "1", "Content-Type": "text/x", "X-Utf-8": "é".encode(), "Accept": "*/*"}
     seen = [
         connect(Echo(), world).post("/everything", headers=headers, content=b"abc").json()  # type: ignore[arg-type]
@@ -48,7 +49,7 @@ def test_the_headers_are_the_same_in_every_world(connect: MakeClient) -> None:
     assert found == ("text/x", "3", "\xc3\xa9")
 
 
-def test_raw_headers(backend: str) -> None:
+def test_raw_request_headers_are_available(backend: str) -> None:
     class Root(App):
         def index(self) -> Any:
             return repr(self.request.headers.raw)
@@ -87,7 +88,7 @@ class Questions(App):
         ]
 
 
-def test_one_header_is_found_as_among_all(make_client: MakeClient) -> None:
+def test_looking_up_one_header_gives_the_same_as_all_headers(make_client: MakeClient) -> None:
     client = make_client(Questions())
     headers = {"X-One": "1", "X-K": "2", "X_one": "3", "Content-Type": "text/x"}
     found, everything, *others = client.post("/", headers=headers, content=b"abc").json()
@@ -102,7 +103,7 @@ def test_one_header_is_found_as_among_all(make_client: MakeClient) -> None:
     assert others == ["default", False, False]
 
 
-def test_a_repeated_header_is_found_as_among_all(backend: str) -> None:
+def test_looking_up_a_repeated_header_gives_the_same_as_all_headers(backend: str) -> None:
     headers = [(b"x-one", b"1"), (b"x-other", b"2"), (b"x-one", b"3")]
     call = run(backend, lambda: get(Echo(), "/?name=X-One", headers=headers))
     assert call.body == b'{"one":"1, 3","all":["1","3"]}'
@@ -115,6 +116,7 @@ def test_headers_are_a_mapping() -> None:
     assert headers.get_all("A") == ["1", "2"]
     assert headers.raw == [(b"a", b"1"), (b"a", b"2"), (b"b", b"3")]
     assert repr(headers) == "Headers([(b'a', b'1'), (b'a', b'2'), (b'b', b'3')])"
+    assert pickle.loads(pickle.dumps(headers)).raw == headers.raw  # for a call in the pool
     with pytest.raises(KeyError):
         headers["c"]
 
@@ -130,7 +132,7 @@ def test_headers_are_a_mapping() -> None:
     ],
     ids=["repeated", "once"],
 )
-def test_each_look_at_a_header_finds_the_same(
+def test_each_look_up_of_a_header_finds_the_same(
     pairs: list[tuple[bytes, bytes]], expected: dict[str, str | None]
 ) -> None:
     for name, value in expected.items():
@@ -138,14 +140,14 @@ def test_each_look_at_a_header_finds_the_same(
         assert [headers.get(name) for _ in range(3)] == [value] * 3
 
 
-def test_each_look_at_authorization_is_noted() -> None:
+def test_each_look_up_of_authorization_is_recorded() -> None:
     noted: list[str] = []
     headers = Headers([(b"a", b"1")], noted.append)
     assert [headers.get("Authorization") for _ in range(2)] == [None, None]
     assert noted == ["authorization"] * 2
 
 
-def test_many_lines_of_one_name_are_joined_in_linear_time() -> None:
+def test_many_headers_with_the_same_name_are_joined_in_linear_time() -> None:
     """One by one they would be copied 100,000 times, which takes longer than a test may."""
     value = "x" * 100
     headers = Headers([(b"accept", value.encode()), (b"cookie", b"a=1")] * 200_000)
@@ -154,7 +156,7 @@ def test_many_lines_of_one_name_are_joined_in_linear_time() -> None:
 
 
 @pytest.mark.parametrize("sent", [1000, 1001])
-def test_a_request_has_at_most_1000_headers(make_client: MakeClient, sent: int) -> None:
+def test_a_request_may_have_at_most_1000_headers(make_client: MakeClient, sent: int) -> None:
     headers = [(f"X-{number}", "1") for number in range(sent)]
     client = make_client(Echo())
     del client.headers["accept"], client.headers["user-agent"], client.headers["accept-encoding"]
@@ -166,7 +168,7 @@ def test_a_request_has_at_most_1000_headers(make_client: MakeClient, sent: int) 
     assert client.get("/no/such/page", headers=headers).status_code == 404
 
 
-def test_cookies_of_many_lines_are_joined_in_linear_time(backend: str) -> None:
+def test_many_cookie_headers_are_joined_in_linear_time(backend: str) -> None:
     class Root(App):
         def index(self) -> Any:
             return self.request.session.get("name", "nobody")
@@ -175,7 +177,7 @@ def test_cookies_of_many_lines_are_joined_in_linear_time(backend: str) -> None:
     assert run(backend, lambda: get(Root(), headers=headers)).body == b"nobody"
 
 
-def test_the_body_s_headers_come_once_from_an_environ() -> None:
+def test_content_headers_appear_once_in_an_environ() -> None:
     """Some servers repeat them as HTTP_CONTENT_TYPE and HTTP_CONTENT_LENGTH."""
     repeated = {"HTTP_CONTENT_TYPE": "text/x", "HTTP_CONTENT_LENGTH": "3"}
     status, body = wsgi_get(
@@ -185,7 +187,7 @@ def test_the_body_s_headers_come_once_from_an_environ() -> None:
     assert seen == (200, b'{"host":"testserver","content-type":"text/x","content-length":"3"}')
 
 
-def test_the_length_in_an_environ_may_be_a_number() -> None:
+def test_the_content_length_in_an_environ_may_be_a_number() -> None:
     status, body = wsgi_get(Echo(), "/everything", "POST", b"abc", CONTENT_LENGTH=3)
     assert (status, body) == (200, b'{"host":"testserver","content-length":"3"}')
 
@@ -193,20 +195,20 @@ def test_the_length_in_an_environ_may_be_a_number() -> None:
 # -- MutableHeaders --------------------------------------------------------------------------------
 
 
-def test_setting_replaces_every_spelling() -> None:
+def test_setting_a_header_replaces_every_spelling() -> None:
     headers = MutableHeaders([("A", "1"), ("B", "2"), ("a", "3")])
     headers["a"] = "4"
     assert headers.items() == [("B", "2"), ("a", "4")]
 
 
-def test_adding_repeats() -> None:
+def test_adding_a_header_repeats_it() -> None:
     headers = MutableHeaders({"A": "1"})
     headers.add("a", "2")
     seen = (headers.get_all("A"), headers["a"], len(headers), list(headers))
     assert seen == (["1", "2"], "1", 2, ["A", "a"])
 
 
-def test_deleting() -> None:
+def test_deleting_a_header_twice_raises_key_error() -> None:
     headers = MutableHeaders({"A": "1"})
     del headers["a"]
     assert len(headers) == 0
@@ -216,14 +218,14 @@ def test_deleting() -> None:
         headers["a"]
 
 
-def test_asking() -> None:
+def test_headers_support_in_and_get() -> None:
     headers = MutableHeaders({"A": "1"})
     number: object = 5
     assert ("a" in headers, "b" in headers, number in headers) == (True, False, False)
     assert (headers.get("a"), headers.get("b"), headers.get("b", "x")) == ("1", None, "x")
 
 
-def test_updating_and_defaults() -> None:
+def test_headers_support_update_and_setdefault() -> None:
     headers = MutableHeaders({"A": "1"})
     headers.update({"a": "2", "B": "3"})
     headers.update([("c", "4")])
@@ -232,7 +234,7 @@ def test_updating_and_defaults() -> None:
     assert headers.items() == [("a", "2"), ("B", "3"), ("c", "4"), ("D", "5")]
 
 
-def test_a_copy_is_a_copy() -> None:
+def test_a_copy_of_headers_is_independent() -> None:
     pairs = [("A", "1")]
     headers = MutableHeaders(pairs)
     headers.add("B", "2")

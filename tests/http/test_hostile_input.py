@@ -172,7 +172,7 @@ pieces = st.lists(st.sampled_from(MARKS) | st.binary(max_size=3), max_size=12).m
 
 @pytest.mark.parametrize("name", PARSERS)
 @given(data=pieces)
-def test_a_parser_raises_nothing_but_http_errors(name: str, data: bytes) -> None:
+def test_parsers_only_raise_http_errors(name: str, data: bytes) -> None:
     with suppress(HTTPError):
         PARSERS[name](data)
 
@@ -182,9 +182,7 @@ def test_a_parser_raises_nothing_but_http_errors(name: str, data: bytes) -> None
 @given(start=pieces, repeated=pieces, end=pieces)
 @example(start=b"", repeated=b"[", end=b"")
 @example(start=b'{"a":', repeated=b'"\\"', end=b"")
-def test_R28_a_parser_takes_linear_time(
-    name: str, start: bytes, repeated: bytes, end: bytes
-) -> None:
+def test_R28_parsers_take_linear_time(name: str, start: bytes, repeated: bytes, end: bytes) -> None:
     parse = PARSERS[name]
     once, twice, four_times = (steps_of(parse, start + repeated * n + end) for n in (32, 64, 128))
     slack = 200
@@ -197,7 +195,7 @@ def test_R28_a_parser_takes_linear_time(
     "mark",
     [b"&", b"=", b"%41", b"+", b";", b'"', b"\\", b'\\"', b" ", b"[", b"1", b"-", b"\r", b"'"],
 )
-def test_R28_a_parser_takes_linear_time_for_one_mark(name: str, mark: bytes) -> None:
+def test_R28_parsers_take_linear_time_for_one_repeated_character(name: str, mark: bytes) -> None:
     entry = growth.calling(lambda text: PARSERS[name](text.encode()))
     # not so many that a parser of JSON without a limit of its depth would end its process
     length = 1100 if mark == b"[" else LENGTH
@@ -227,7 +225,7 @@ CONVERTERS = [converter_for(kind) for kind in KINDS]
 
 
 @given(text=texts, document=documents)
-def test_a_value_is_converted_or_a_value_error(text: str, document: object) -> None:
+def test_a_value_is_converted_or_raises_value_error(text: str, document: object) -> None:
     for converter in CONVERTERS:
         with suppress(ValueError):
             converter.from_text(text)
@@ -236,7 +234,9 @@ def test_a_value_is_converted_or_a_value_error(text: str, document: object) -> N
 
 
 @given(document=documents, values=st.lists(documents, max_size=4))
-def test_a_structure_is_made_or_a_value_error(document: object, values: list[object]) -> None:
+def test_a_structure_is_created_or_raises_value_error(
+    document: object, values: list[object]
+) -> None:
     make = maker_for(Order).make
     fields = ("price", "weight", "ids", "names", "when", "lines")
     for given_document in (document, dict(zip(fields, values, strict=False)), {"lines": values}):
@@ -250,7 +250,9 @@ def test_a_structure_is_made_or_a_value_error(document: object, values: list[obj
         st.lists(texts, min_size=1),
     )
 )
-def test_a_structure_is_made_of_a_form_or_a_value_error(fields: dict[str, list[str]]) -> None:
+def test_a_structure_is_created_from_a_form_or_raises_value_error(
+    fields: dict[str, list[str]],
+) -> None:
     with suppress(ValueError):
         maker = maker_for(Order)
         maker.make(maker.document_of(fields, is_form=True), is_json=False)
@@ -349,7 +351,7 @@ def shared_client(request: pytest.FixtureRequest) -> Iterator[TestClient]:
     kind=st.sampled_from(TYPES),
     body=pieces | documents.map(lambda document: json.dumps(document).encode()),
 )
-def test_no_body_is_an_internal_error(
+def test_no_body_causes_an_internal_error(
     shared_client: TestClient, path: str, kind: str | None, body: bytes
 ) -> None:
     headers = {} if kind is None else {"Content-Type": kind}
@@ -360,7 +362,7 @@ def test_no_body_is_an_internal_error(
     )
 
 
-def test_R28_no_cache_keeps_a_long_text_of_a_client(
+def test_R28_no_cache_stores_a_long_text_from_a_client(
     world: str, connect: MakeClient, tmp_path: Path
 ) -> None:
     """A cache has so many entries, and servers pass on headers of any length: 256 of them would
@@ -400,7 +402,7 @@ def test_R28_no_cache_keeps_a_long_text_of_a_client(
     assert kept_after(ask) < 480_000
 
 
-def test_R28_no_redirect_keeps_a_long_address() -> None:
+def test_R28_no_redirect_stores_a_long_url() -> None:
     """Python's ``urlsplit`` keeps what it was given."""
     site = SimpleNamespace(scheme="https", host="example.com")
     found = kept_after(lambda number: redirect_response(Redirect(f"{number}{'a' * 50_000}"), site))
@@ -419,7 +421,7 @@ def test_R28_no_redirect_keeps_a_long_address() -> None:
     ],
     ids=["charset", "compressed"],
 )
-def test_R28_no_cache_keeps_a_long_text_that_an_author_passes_on(
+def test_R28_no_cache_stores_a_long_text_that_an_author_passes_on(
     keep: Callable[[str], object],
 ) -> None:
     check_that_no_text_is_kept(keep)
@@ -432,7 +434,7 @@ MORE_MARKS = [
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_R28_the_time_for_a_text_grows_with_its_length_alone(name: str) -> None:
+def test_R28_processing_time_grows_linearly_with_the_text(name: str) -> None:
     check_growth(ENTRIES[name])
 
 
@@ -453,7 +455,7 @@ def check_growth(entry: growth.Entry) -> None:
         ("x-token", "GET /in_wsgi/"),
     ],
 )
-def test_R28_a_header_may_come_many_times(name: str, target: str) -> None:
+def test_R28_a_header_may_be_repeated_many_times(name: str, target: str) -> None:
     """Under ASGI, where each line is an item: under WSGI the server has joined them."""
     assert not grows_too_fast(client_texts.repeated(name, target), "", "a", "", 200_000)
 
@@ -461,7 +463,7 @@ def test_R28_a_header_may_come_many_times(name: str, target: str) -> None:
 @pytest.mark.parametrize(
     "charset", sorted({*aliases.values()} - {"mbcs"} | {"cp874", "koi8_t", "mac_farsi"})
 )
-def test_R28_a_charset_takes_linear_time(charset: str) -> None:
+def test_R28_decoding_a_charset_takes_linear_time(charset: str) -> None:
     def in_both_ways(text: str) -> None:
         with suppress(LookupError, UnicodeError):
             text.encode(codec_of(charset)).decode(codec_of(charset))
@@ -526,7 +528,7 @@ REFUSED: dict[str, Callable[[int], object]] = {
         *((kind, "a set of numbers") for kind in (list[Group], dict[str, GroupModel])),
     ],
 )
-def test_R28_a_refusal_costs_no_more_than_the_request(name: str, kind: Any) -> None:
+def test_R28_refusing_a_request_costs_no_more_than_accepting_it(name: str, kind: Any) -> None:
     """Not even with the debug page, which shows what was sent."""
     site = App(debug=True, errors="json", max_data_size=2**30, max_json_values=10**6)
 
@@ -582,7 +584,7 @@ class Strict(msgspec.Struct, forbid_unknown_fields=True):
         (Strict, {"k" * 300_000: 1}),
     ],
 )
-def test_R28_a_refusal_repeats_no_long_text(
+def test_R28_an_error_does_not_repeat_a_long_text(
     make_client: MakeClient, kind: Any, document: object
 ) -> None:
     """Each error names the keys that lead to it, and the choices: 2.5 MB became a gigabyte."""
@@ -601,7 +603,7 @@ class OfIds:
     ids: Ids
 
 
-def test_R28_a_set_of_the_application_is_not_made_for_the_words_of_its_refusal(
+def test_R28_an_application_s_set_is_not_built_for_error_messages(
     make_client: MakeClient,
 ) -> None:
     decoded: list[object] = []
@@ -651,7 +653,7 @@ def test_only_types_with_long_paths_are_searched_for_them() -> None:
         assert has_long_paths(kinds_in(kind))
 
 
-def test_R28_the_words_for_errors_deep_inside_cost_little() -> None:
+def test_R28_messages_for_deeply_nested_errors_cost_little() -> None:
     site = taking(Tree, errors="json")
     document = _nested({"ids": ["x"] * 100}, 200)
     body = json.dumps(document).encode()
@@ -705,7 +707,7 @@ FORM_TYPE = {"CONTENT_TYPE": "application/x-www-form-urlencoded"}
     "path",
     ["json", "either", "nested", "named", "form", "again", "query", "whole", "header", "cookie"],
 )
-def test_R28_numbers_of_one_hash_cost_little_wherever_they_come_from(path: str) -> None:
+def test_R28_numbers_with_equal_hashes_cost_little_from_every_source(path: str) -> None:
     site = Sets(
         errors="json",
         max_form_fields=10**6,
@@ -735,7 +737,7 @@ def test_R28_numbers_of_one_hash_cost_little_wherever_they_come_from(path: str) 
     assert not grows_too_fast(entry, "", "a", "", 6000)
 
 
-def test_growth_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nonlinear_growth_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(growth, "thread_time", lambda: now)
 

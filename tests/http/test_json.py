@@ -269,7 +269,7 @@ REFUSED: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("value", "text"), WRITTEN, ids=range(len(WRITTEN)))
-def test_R77_writes_the_same_values(value: Any, text: str) -> None:
+def test_R77_all_encoders_write_the_same_values(value: Any, text: str) -> None:
     for dumps, _ in CODECS.values():
         written = dumps(value).decode()
         assert repr(json.loads(written)) == repr(json.loads(text))
@@ -294,7 +294,7 @@ KEYS_ALIKE: list[Any] = [
 
 
 @pytest.mark.parametrize("value", KEYS_ALIKE, ids=range(len(KEYS_ALIKE)))
-def test_R77_keys_are_told_apart_by_what_is_written(value: Any) -> None:
+def test_R77_keys_are_compared_as_they_are_encoded(value: Any) -> None:
     pairs = [
         ("true" if key is Flag.YES else "null" if key is None else str(key), value[key])
         for key in value
@@ -307,7 +307,7 @@ def test_R77_keys_are_told_apart_by_what_is_written(value: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "words"), REFUSED, ids=[f"{n}-{w}" for n, (_, w) in enumerate(REFUSED)]
 )
-def test_R77_refuses_to_write_the_same_values(value: Any, words: str) -> None:
+def test_R77_all_encoders_refuse_the_same_values(value: Any, words: str) -> None:
     for dumps, _ in CODECS.values():
         with pytest.raises(
             CodecError, match=f"(?i)({words}).* written as JSON|written as JSON.*({words})"
@@ -343,13 +343,13 @@ PLACES: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("value", "words"), PLACES, ids=range(len(PLACES)))
-def test_the_error_names_the_key_and_what_to_write(value: Any, words: str) -> None:
+def test_the_error_names_the_key_and_suggests_an_encoder(value: Any, words: str) -> None:
     for dumps, _ in CODECS.values():
         with pytest.raises(CodecError, match=re.escape(words)):
             dumps(value)
 
 
-def test_a_coroutine_in_a_value_lacks_an_await() -> None:
+def test_a_coroutine_in_a_value_reports_a_missing_await() -> None:
     async def load() -> None: ...
 
     for dumps, _ in CODECS.values():
@@ -411,7 +411,7 @@ OWN: list[tuple[Any, Any, str]] = [
 
 
 @pytest.mark.parametrize(("own", "value", "text"), OWN, ids=range(len(OWN)))
-def test_an_application_writes_its_own_types(own: Any, value: Any, text: str) -> None:
+def test_an_application_may_encode_its_own_types(own: Any, value: Any, text: str) -> None:
     for module in (orjson, None):
         assert make_codec(module, own)[0](value).decode() == text
 
@@ -420,7 +420,7 @@ def test_an_application_writes_its_own_types(own: Any, value: Any, text: str) ->
 @pytest.mark.parametrize(
     "own", [{Team: lambda team: team}, {Team: lambda team: Money(1), Money: lambda money: Team()}]
 )
-def test_encoders_that_go_round_in_circles_end(own: Any) -> None:
+def test_encoders_that_call_each_other_endlessly_are_stopped(own: Any) -> None:
     for module in (orjson, None):
         with pytest.raises(CodecError, match="contains itself"):
             make_codec(module, own)[0]([Team()])
@@ -512,7 +512,7 @@ BAD: list[str | bytes] = [
 
 
 @pytest.mark.parametrize(("text", "value"), READ, ids=range(len(READ)))
-def test_R77_reads_the_same_values(text: str, value: Any) -> None:
+def test_R77_all_decoders_read_the_same_values(text: str, value: Any) -> None:
     if value is None:
         value = json.loads(text)
     for _, loads in CODECS.values():
@@ -521,7 +521,7 @@ def test_R77_reads_the_same_values(text: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("text", BAD, ids=range(len(BAD)))
-def test_R77_refuses_to_read_the_same_texts(text: str | bytes) -> None:
+def test_R77_all_decoders_refuse_the_same_texts(text: str | bytes) -> None:
     for _, loads in CODECS.values():
         with pytest.raises(ValueError, match=r"\AThe JSON is not valid: .+\.\Z") as caught:
             loads(text)
@@ -537,13 +537,13 @@ def test_R77_refuses_to_read_the_same_texts(text: str | bytes) -> None:
         ("[1,]", r"\(char [23]\)"),
     ],
 )
-def test_a_refusal_names_the_reason_or_the_place(text: str | bytes, words: str) -> None:
+def test_a_decoding_error_has_a_reason_or_position(text: str | bytes, words: str) -> None:
     for _, loads in CODECS.values():
         with pytest.raises(ValueError, match=words):
             loads(text)
 
 
-def test_R77_a_text_that_is_nested_too_deeply_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R77_deeply_nested_json_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the limit of orjson, and by Python's, which differs between its releases."""
     with pytest.raises(ValueError, match="depth limit exceeded"):
         CODECS["orjson"][1]("[" * 1100 + "]" * 1100)
@@ -560,11 +560,11 @@ def test_R77_a_text_that_is_nested_too_deeply_is_refused(monkeypatch: pytest.Mon
             read(b"[0.12345678901234567890]")
 
 
-def test_R77_the_module_s_own_pair_uses_the_installed_orjson() -> None:
+def test_R77_dumps_and_loads_use_an_installed_orjson() -> None:
     assert codec.loads(codec.dumps({"message": "Hello"})) == {"message": "Hello"}
 
 
-def test_R77_the_standard_library_takes_the_place_of_an_orjson_that_is_missing(
+def test_R77_without_orjson_the_standard_library_is_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "orjson", None)
@@ -572,7 +572,7 @@ def test_R77_the_standard_library_takes_the_place_of_an_orjson_that_is_missing(
     assert codec.dumps_with({Decimal: float})({"small": Decimal("1e-7")}) == b'{"small":1e-07}'
 
 
-def test_R77_a_proxy_is_written_as_the_object_that_it_stands_for() -> None:
+def test_R77_a_proxy_is_encoded_as_its_object() -> None:
     class Proxy:
         __class__ = property(lambda self: dict)
 
@@ -583,14 +583,14 @@ def test_R77_a_proxy_is_written_as_the_object_that_it_stands_for() -> None:
         assert dumps([Proxy()]) == b'[{"a":1}]'
 
 
-def test_R77_an_orjson_that_is_too_old_is_not_asked() -> None:
+def test_R77_an_outdated_orjson_is_not_used() -> None:
     for module, used in ((OLD, False), (CANDIDATE, True)):
         dumps, loads = make_codec(module)
         assert loads(dumps({"small": [1e-7]})) == {"small": [1e-7]}
         assert (dumps(1e-7) == orjson.dumps(1e-7)) is used
 
 
-def test_R77_an_error_inside_a_model_is_the_model_s_own() -> None:
+def test_R77_an_error_inside_a_model_is_raised_unchanged() -> None:
     class Broken:
         def model_dump(self, mode: str, by_alias: bool) -> Any:
             raise KeyError(mode)
@@ -626,22 +626,22 @@ def outcome(call: Any, argument: Any) -> Any:
 
 
 @given(JSON_VALUES)
-def test_R77_any_value_is_written_alike(value: Any) -> None:
+def test_R77_any_value_is_encoded_alike_with_and_without_orjson(value: Any) -> None:
     assert len({outcome(written(dumps), value) for dumps, _ in CODECS.values()}) == 1
 
 
 @given(
     st.binary() | st.text() | st.text('[]{}",:0123456789.eE+-\\utrnfalsN ') | st.floats().map(repr)
 )
-def test_R77_any_text_is_read_alike(text: bytes | str) -> None:
+def test_R77_any_text_is_decoded_alike_with_and_without_orjson(text: bytes | str) -> None:
     assert len({outcome(loads, text) for _, loads in CODECS.values()}) == 1
 
 
-def test_an_exponent_beyond_a_decimal_s_is_refused() -> None:
+def test_an_exponent_too_large_for_a_decimal_is_refused() -> None:
     with pytest.raises(ValueError, match="too close to zero"):
         codec.exact(b"[1e-99999999999999999999]")
 
 
-def test_a_short_number_is_the_float_that_it_is_in_each_document() -> None:
+def test_a_short_number_becomes_the_same_float_in_each_document() -> None:
     long = "0.1234567890123456789"
     assert codec.exact(f"[1.5, {long}]".encode()) == [1.5, Decimal(long)]

@@ -50,19 +50,19 @@ def is_accepted(text: str | bytes, most: int) -> bool:
         ('[1,1,",,,,,,,,,,,', 4),
     ],
 )
-def test_values_are_counted_outside_of_strings(text: str, count: int) -> None:
+def test_values_are_only_counted_outside_strings(text: str, count: int) -> None:
     for sent in (text, text.encode()):
         assert is_accepted(sent, count)
         assert is_accepted(sent, count + 1)
         assert not is_accepted(sent, count - 1)
 
 
-def test_a_text_of_many_commas_is_one_value() -> None:
+def test_a_string_with_many_commas_is_one_value() -> None:
     for text in ("a, b" * 250_000, 'a", b' * 250_000, "\\," * 250_000, "\\\\\\" * 100_000 + ","):
         assert is_accepted(json.dumps([text]), 2)
 
 
-def test_a_text_is_not_split_at_more_strings_than_its_values_can_have() -> None:
+def test_a_text_is_not_split_into_more_strings_than_its_limit_allows() -> None:
     for quotes, expected in ((40, True), (42, False)):
         assert is_accepted('["' + "," * 10 + '",' + '"' * (quotes - 2), 10) is expected
 
@@ -84,7 +84,7 @@ DOCUMENTS = st.recursive(
 
 
 @given(DOCUMENTS, st.booleans())
-def test_exactly_the_values_of_a_document_count(document: Any, is_ascii: bool) -> None:
+def test_every_value_of_a_document_counts_exactly_once(document: Any, is_ascii: bool) -> None:
     text = json.dumps(document, ensure_ascii=is_ascii)
     count = elements_of(document)
     assert is_accepted(text, count)
@@ -172,7 +172,7 @@ READS = ("json", "json_on_loop", "form", "whole", "value", "data", "typed", "str
 
 
 @pytest.mark.parametrize("path", [*READS, "model"])
-def test_R18_a_body_with_too_many_values_is_refused_before_it_is_decoded(
+def test_R18_a_body_with_too_many_values_is_refused_before_decoding(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     decoded: list[bytes] = []
@@ -191,12 +191,12 @@ def test_R18_a_body_with_too_many_values_is_refused_before_it_is_decoded(
     assert decoded == [fine.encode()]
 
 
-def test_a_document_that_nobody_reads_is_not_counted(make_client: MakeClient) -> None:
+def test_an_unread_document_is_not_counted(make_client: MakeClient) -> None:
     client = make_client(Root(max_json_values=10))
     assert client.post("/nothing", content=f"[{TEN},{TEN}]", headers=JSON_TYPE).text == "nothing"
 
 
-def test_an_encoded_body_gets_a_415_whatever_bytes_it_has(make_client: MakeClient) -> None:
+def test_an_encoded_body_gets_a_415_whatever_its_bytes(make_client: MakeClient) -> None:
     client = make_client(Root(max_json_values=10))
     headers = {**JSON_TYPE, "Content-Encoding": "br"}
     assert client.post("/json", content=f"[{TEN},{TEN}]", headers=headers).status_code == 415
@@ -204,7 +204,7 @@ def test_an_encoded_body_gets_a_415_whatever_bytes_it_has(make_client: MakeClien
 
 @pytest.mark.parametrize("path", ["text", "texts"])
 @pytest.mark.parametrize("place", ["data", "params", "json"])
-def test_the_text_of_a_json_parameter_is_counted(
+def test_values_of_a_json_text_parameter_are_counted(
     make_client: MakeClient, path: str, place: str
 ) -> None:
     client = make_client(Root(max_json_values=10))
@@ -213,7 +213,7 @@ def test_the_text_of_a_json_parameter_is_counted(
         assert client.post(f"/{path}", **sent).status_code == expected
 
 
-def test_the_texts_inside_a_model_are_counted(make_client: MakeClient) -> None:
+def test_values_of_json_texts_inside_a_model_are_counted(make_client: MakeClient) -> None:
     client = make_client(Root(max_json_values=10))
     for text, expected in ((TEN, 200), (f"{TEN[:-1]},1]", 413)):
         assert client.post("/model", json={"text": text}).status_code == expected
@@ -222,14 +222,14 @@ def test_the_texts_inside_a_model_are_counted(make_client: MakeClient) -> None:
 
 
 @pytest.mark.processes
-def test_a_process_counts_the_values_as_well(make_client: MakeClient) -> None:
+def test_values_are_also_counted_in_a_process(make_client: MakeClient) -> None:
     client = make_client(Root(max_json_values=10))
     for text, expected in ((TEN, 200), (f"{TEN[:-1]},1]", 413)):
         answer = client.post("/in_process", content=text, headers=JSON_TYPE)
         assert answer.status_code == expected
 
 
-def test_a_handler_has_a_limit_of_its_own_for_values(make_client: MakeClient) -> None:
+def test_a_handler_may_have_its_own_value_limit(make_client: MakeClient) -> None:
     client = make_client(Root(max_json_values=10))
     for count, status in ((98, 200), (99, 413)):
         assert client.post("/more", json={"a": [1] * count}).status_code == status

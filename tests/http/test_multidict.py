@@ -15,7 +15,7 @@ from tests.support.clients import MakeClient
 FIELDS = MultiDict({"colour": ["red", "blue"], "size": ["7"], "none": []})
 
 
-def test_get_gives_the_first_value_and_getlist_all() -> None:
+def test_get_returns_the_first_value_and_getlist_all() -> None:
     seen = (FIELDS["colour"], FIELDS.get("colour"), FIELDS.getlist("colour"))
     assert seen == ("red", "red", ["red", "blue"])
     found = (FIELDS.get("size", "1"), FIELDS.get("shape"), FIELDS.get("shape", "round"))
@@ -23,7 +23,7 @@ def test_get_gives_the_first_value_and_getlist_all() -> None:
     assert FIELDS.getlist("shape") == []
 
 
-def test_it_can_be_called() -> None:
+def test_a_multidict_can_be_called_like_get() -> None:
     assert (FIELDS("colour"), FIELDS("shape"), FIELDS("shape", "round")) == ("red", None, "round")
 
 
@@ -35,23 +35,23 @@ def test_a_name_without_a_value_is_none() -> None:
         FIELDS["none"]
 
 
-def test_two_are_equal_if_all_values_are() -> None:
+def test_multidicts_are_equal_if_all_values_are() -> None:
     assert MultiDict({"size": ["7"], "colour": ["red", "blue"]}) == FIELDS
     assert MultiDict({"size": ["7"], "colour": ["red"]}) != FIELDS
     assert FIELDS == {"colour": "red", "size": "7"}
     assert FIELDS != ["colour", "size"]
 
 
-def test_what_getlist_gives_is_the_callers() -> None:
+def test_changing_getlist_s_result_does_not_change_the_multidict() -> None:
     FIELDS.getlist("colour").append("green")
     assert FIELDS.getlist("colour") == ["red", "blue"]
 
 
-def test_values_are_not_in_its_repr() -> None:
+def test_a_multidict_s_repr_hides_values() -> None:
     assert repr(MultiDict({"password": ["pie"]})) == "<MultiDict ['password']>"
 
 
-def test_the_query_is_one() -> None:
+def test_the_query_is_a_multidict() -> None:
     request = make_request(query="a=1&a=2&b=")
     assert isinstance(request.query, Mapping)
     seen = (request.query.getlist("a"), request.query["b"], request.query.get("c"))
@@ -69,7 +69,7 @@ class Received(App):
         }
 
 
-def test_a_form_and_its_files_are_too(make_client: MakeClient) -> None:
+def test_a_form_and_its_files_are_multidicts(make_client: MakeClient) -> None:
     files = [("a", ("1.txt", b"1")), ("a", ("2.txt", b"2"))]
     answer = make_client(Received()).post("/", data={"n": ["1", "2"]}, files=files)
     assert answer.json() == {
@@ -79,7 +79,7 @@ def test_a_form_and_its_files_are_too(make_client: MakeClient) -> None:
     }
 
 
-def test_json_has_values_of_any_type(make_client: MakeClient) -> None:
+def test_a_json_multidict_has_values_of_any_type(make_client: MakeClient) -> None:
     answer = make_client(Received()).post("/", json={"n": [1, {"a": 2}], "m": None, "none": []})
     assert answer.json()["form"] == {"n": [1, {"a": 2}], "m": [None]}
 

@@ -47,11 +47,13 @@ CHOICES: list[tuple[str | None, tuple[str, ...], str | None]] = [
 
 
 @pytest.mark.parametrize(("header", "offered", "chosen"), CHOICES)
-def test_the_choice(header: str | None, offered: tuple[str, ...], chosen: str | None) -> None:
+def test_accept_chooses_among_offered_types(
+    header: str | None, offered: tuple[str, ...], chosen: str | None
+) -> None:
     assert choose_type(header, offered) == chosen
 
 
-def test_a_name_that_is_no_type_says_what_to_write() -> None:
+def test_an_invalid_media_type_raises_an_error_with_a_hint() -> None:
     with pytest.raises(
         ValueError,
         match="'jsn' is not a media type: write one with a slash, such as "
@@ -71,7 +73,7 @@ class Root(App):
         yield str(self.request.accepts("json"))
 
 
-def test_a_handler_answers_in_the_type_that_the_client_wants(make_client: MakeClient) -> None:
+def test_a_handler_may_respond_in_the_client_s_preferred_type(make_client: MakeClient) -> None:
     client = make_client(Root())
     page = client.get("/pie", headers={"Accept": BROWSER})
     document = client.get("/pie", headers={"Accept": "application/json"})
@@ -92,6 +94,6 @@ def test_a_handler_answers_in_the_type_that_the_client_wants(make_client: MakeCl
         (BROWSER, "text/html; charset=utf-8"),
     ],
 )
-def test_the_format_of_an_error(make_client: MakeClient, header: str, kind: str) -> None:
+def test_an_error_s_format_follows_accept(make_client: MakeClient, header: str, kind: str) -> None:
     answer = make_client(App()).get("/nowhere", headers={"Accept": header})
     assert answer.headers["content-type"] == kind

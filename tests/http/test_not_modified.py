@@ -26,7 +26,7 @@ class Versioned(App):
 TAG = '"pie %22%C3%A4%22 7%25"'
 
 
-def test_a_handler_answers_304_by_its_tag(make_client: MakeClient) -> None:
+def test_a_handler_may_send_a_304_by_its_etag(make_client: MakeClient) -> None:
     client = make_client(Versioned())
     first = client.get("/tag")
     seen = (first.status_code, first.text, first.headers["ETag"])
@@ -40,7 +40,7 @@ def test_a_handler_answers_304_by_its_tag(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/date", "/date?aware=false"])
-def test_a_handler_answers_304_by_its_date(make_client: MakeClient, path: str) -> None:
+def test_a_handler_may_send_a_304_by_its_date(make_client: MakeClient, path: str) -> None:
     client = make_client(Versioned())
     first = client.get(path)
     assert (first.text, first.headers["Last-Modified"]) == ("pie", "Fri, 01 May 2026 12:30:15 GMT")
@@ -55,7 +55,7 @@ def test_a_handler_answers_304_by_its_date(make_client: MakeClient, path: str) -
     assert client.get(path, headers={"If-None-Match": '"x"'}).status_code == 200
 
 
-def test_only_get_and_head_are_answered_so(make_client: MakeClient) -> None:
+def test_only_get_and_head_get_a_304(make_client: MakeClient) -> None:
     answer = make_client(Versioned()).post("/change", headers={"If-None-Match": '"1"'})
     assert (answer.status_code, answer.text, answer.headers["ETag"]) == (200, "False", '"1"')
 
@@ -82,7 +82,7 @@ class Wrong(App):
         ("/change", "an etag must be a str, not 7: write etag=str(...)"),
     ],
 )
-def test_another_type_is_told(
+def test_an_etag_or_date_of_the_wrong_type_raises_an_error(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, words: str
 ) -> None:
     client = make_client(Wrong(), raise_app_exceptions=False)
@@ -134,7 +134,7 @@ MINE, OTHER = '"7%20%C3%A4"', '"8"'
         ("/absent", {"If-Match": MINE}, 412),
     ],
 )
-def test_a_change_is_for_the_version_that_the_client_knows(
+def test_if_match_protects_a_change_to_an_outdated_version(
     make_client: MakeClient, path: str, headers: dict[str, str], status: int
 ) -> None:
     assert make_client(Stored()).put(path, headers=headers).status_code == status

@@ -17,26 +17,28 @@ PIES = [f"pie {number}" for number in range(1, 46)]
     ("number", "first", "count", "before", "after"),
     [(1, "pie 1", 20, False, True), (2, "pie 21", 20, True, True), (3, "pie 41", 5, True, False)],
 )
-def test_a_page_of_a_list(number: int, first: str, count: int, before: bool, after: bool) -> None:
+def test_page_of_takes_a_slice_of_a_list(
+    number: int, first: str, count: int, before: bool, after: bool
+) -> None:
     page = Page.of(PIES, number)
     assert (next(iter(page)), len(page), page.total, page.pages) == (first, count, 45, 3)
     assert (page.number > 1, page.number < page.pages) == (before, after)
 
 
 @pytest.mark.parametrize("number", [0, -1, 4])
-def test_a_page_that_does_not_exist_is_404(number: int) -> None:
+def test_a_page_that_does_not_exist_gets_a_404(number: int) -> None:
     with pytest.raises(HTTPError) as error:
         Page.of(PIES, number)
     assert (error.value.status, error.value.message) == (404, f"There is no page {number}.")
 
 
-def test_the_first_page_of_nothing() -> None:
+def test_the_first_page_of_an_empty_list_is_empty() -> None:
     page: Page[str] = Page.of([])
     assert (list(page), page.pages, list(page.numbers())) == ([], 0, [])
 
 
 @pytest.mark.parametrize("size", [0, -1, -20])
-def test_a_page_without_room_is_400_as_clients_may_choose_the_size(size: int) -> None:
+def test_a_page_size_of_zero_gets_a_400(size: int) -> None:
     with pytest.raises(HTTPError):
         Page([], 1, size, 0)
     with pytest.raises(HTTPError) as error:
@@ -50,13 +52,13 @@ def test_a_page_without_room_is_400_as_clients_may_choose_the_size(size: int) ->
 
 
 @pytest.mark.parametrize("number", [0, -7, 2**59 + 1, 10**30])
-def test_a_page_that_no_database_can_count_to_is_404(number: int) -> None:
+def test_a_page_number_too_large_for_a_database_gets_a_404(number: int) -> None:
     with pytest.raises(HTTPError) as error:
         Page.offset(number, 16)
     assert (error.value.status, error.value.message) == (404, f"There is no page {number}.")
 
 
-def test_what_comes_before_a_page() -> None:
+def test_page_offset_counts_the_items_before_a_page() -> None:
     with closing(sqlite3.connect(":memory:")) as db:
         assert [Page.offset(number, 16) for number in (1, 2, 2**59)] == [0, 16, 2**63 - 16]
         assert db.execute("select 1 limit 16 offset ?", [Page.offset(2**59, 16)]).fetchall() == []
@@ -78,7 +80,9 @@ def test_what_comes_before_a_page() -> None:
         ),
     ],
 )
-def test_the_numbers_to_link_to(number: int, pages: int, numbers: list[int | None]) -> None:
+def test_page_numbers_lists_the_numbers_to_link_to(
+    number: int, pages: int, numbers: list[int | None]
+) -> None:
     assert list(Page([], number, 1, pages).numbers()) == numbers
 
 
@@ -95,7 +99,7 @@ class Root(App):
         self.shop = Shop()
 
 
-def test_links_keep_the_path_and_the_rest_of_the_query(make_client: MakeClient) -> None:
+def test_page_links_keep_the_path_and_the_other_parameters(make_client: MakeClient) -> None:
     client = make_client(Root())
     first = client.get("/shop/pies?kind=a+%26b&kind=c")
     assert first.text == "a &b None /shop/pies?kind=a+%26b&kind=c&page=2"
@@ -110,7 +114,7 @@ def test_links_keep_the_path_and_the_rest_of_the_query(make_client: MakeClient) 
     assert client.get("/shop/pies?size=0").status_code == 400
 
 
-def test_R16_a_link_stays_on_this_host_whatever_the_path_is(make_client: MakeClient) -> None:
+def test_R16_a_page_link_stays_on_this_host_whatever_the_path(make_client: MakeClient) -> None:
     """``//evil.com``, ``/\\evil.com`` and, as browsers drop tabs, ``/<tab>/evil.com`` mean another
     host.
     """

@@ -158,7 +158,7 @@ CONTENTS = ["first", "content", BIG.decode("latin-1"), "second", "x", ""]
 @every_way
 @pytest.mark.parametrize("how", [-1, "chunks"])
 @pytest.mark.parametrize("size", [1_000_000, 4096, 199])
-def test_the_parts_come_in_order_with_all_that_is_known_of_them(
+def test_parts_arrive_in_order_with_their_headers(
     make_client: MakeClient, path: str, how: Any, size: int
 ) -> None:
     client = make_client(doing("name", "filename", "raw_filename", "content_type", how))
@@ -181,7 +181,7 @@ def test_a_form_without_parts_has_none(make_client: MakeClient, path: str) -> No
 
 
 @every_way
-def test_a_part_has_headers_of_its_own(make_client: MakeClient, path: str) -> None:
+def test_each_part_has_its_own_headers(make_client: MakeClient, path: str) -> None:
     body = form(section('name="f"; filename="f"', b"", "X-Own: 1"), section('name="a"'))
     of_file, of_field = (
         {"content-disposition": f"form-data; name={name}"} for name in ('"f"; filename="f"', '"a"')
@@ -192,7 +192,7 @@ def test_a_part_has_headers_of_its_own(make_client: MakeClient, path: str) -> No
     assert found == [[{**of_file, "x-own": "1"}], [of_field]]
 
 
-def test_a_part_shows_what_it_is() -> None:
+def test_a_part_s_repr_describes_it() -> None:
     shown: list[str] = []
 
     class Root(App):
@@ -206,7 +206,7 @@ def test_a_part_shows_what_it_is() -> None:
 
 @every_way
 @pytest.mark.parametrize("size", [1_000_000, 7, 1])
-def test_a_part_is_read_in_portions(make_client: MakeClient, path: str, size: int) -> None:
+def test_a_part_can_be_read_in_portions(make_client: MakeClient, path: str, size: int) -> None:
     body = form(section('name="a"', b"0123456789"), section('name="f"; filename="f"', b"ab"))
     client = make_client(doing(0, 3, 1, 100, 5, -1))
     found = post(client, path, body, size).json()
@@ -219,12 +219,14 @@ def test_a_part_is_read_in_portions(make_client: MakeClient, path: str, size: in
 
 
 @pytest.mark.parametrize("content", [b"\xff", b"a\0b"])
-def test_R11_text_that_is_none_is_a_400(make_client: MakeClient, path: str, content: bytes) -> None:
+def test_R11_text_of_a_part_that_cannot_be_decoded_gets_a_400(
+    make_client: MakeClient, path: str, content: bytes
+) -> None:
     answer = post(make_client(doing("text")), path, form(section('name="a"', content)))
     assert (answer.status_code, answer.text.startswith("A field's name or value")) == (400, True)
 
 
-def test_R34_a_form_cut_at_every_byte_is_the_same(path: str) -> None:
+def test_R34_a_form_cut_at_every_byte_gives_the_same_parts(path: str) -> None:
     body = form(
         section('name="a"', b"1\r\n--"),
         section('name="f"; filename="f"', b"\r\n--\r\n-B"),
@@ -271,7 +273,7 @@ WRONG = {
 
 @pytest.mark.parametrize("size", [1_000_000, 50])
 @pytest.mark.parametrize(("wrong", "path"), paired(list(WRONG), ARRIVING))
-def test_R25_R26_R27_limits_and_sentences_are_those_of_a_received_form(
+def test_R25_R26_R27_parts_have_the_limits_and_messages_of_a_received_form(
     make_client: MakeClient, path: str, wrong: str, size: int
 ) -> None:
     body, status = WRONG[wrong]
@@ -291,7 +293,7 @@ def test_R25_R26_R27_limits_and_sentences_are_those_of_a_received_form(
         ('multipart/form-data; boundary="B', 400),
     ],
 )
-def test_a_body_that_is_no_multipart_form(
+def test_parts_of_a_body_that_is_not_a_multipart_form_are_refused(
     make_client: MakeClient, path: str, content_type: str, status: int
 ) -> None:
     client = make_client(doing("name"))
@@ -305,14 +307,16 @@ def test_an_empty_body_is_a_form_without_parts(make_client: MakeClient, path: st
         assert post(client, each, b"").status_code == 200
 
 
-def test_no_media_type_is_no_multipart_form(make_client: MakeClient, path: str) -> None:
+def test_reading_parts_of_a_body_without_a_media_type_gets_a_415(
+    make_client: MakeClient, path: str
+) -> None:
     answer = make_client(doing("name")).post(path)
     sentence = "This resource requires a multipart form (Content-Type: multipart/form-data)."
     assert (answer.status_code, answer.text) == (415, sentence)
 
 
 @pytest.mark.parametrize("wrong", ["fields", "malformed", "cut off"])
-def test_what_is_wrong_is_said_again_to_who_asks_again(make_client: MakeClient, wrong: str) -> None:
+def test_an_error_of_parts_is_raised_again(make_client: MakeClient, wrong: str) -> None:
     class Root(App):
         @reads_body
         async def index(self) -> Any:
@@ -329,7 +333,7 @@ def test_what_is_wrong_is_said_again_to_who_asks_again(make_client: MakeClient, 
     assert post(make_client(Root(**SMALL)), "/", body, 9).json() == [status] * 3
 
 
-def test_a_parser_that_failed_says_so_for_every_chunk() -> None:
+def test_a_failed_parser_raises_for_every_chunk() -> None:
     parser = PartParser("B", Limits(max_fields=0))
     for chunk in (form(FIELD), b"more"):
         with pytest.raises(HTTPError, match="0 fields"):
@@ -344,7 +348,7 @@ HALVES = {
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_R19_half_a_form_is_never_a_whole_one(
+def test_R19_a_truncated_form_never_looks_complete(
     backend: str, path: str, half: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = doing(-1)
@@ -353,7 +357,7 @@ def test_R19_half_a_form_is_never_a_whole_one(
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_R19_half_a_form_is_never_a_whole_one_under_wsgi(
+def test_R19_a_truncated_form_never_looks_complete_under_wsgi(
     path: str, half: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     body, app = HALVES[half], doing(-1)
@@ -362,7 +366,7 @@ def test_R19_half_a_form_is_never_a_whole_one_under_wsgi(
     assert (app.finished, caplog.records) == (0, [])
 
 
-def test_R20_silence_in_the_middle_of_a_part_is_a_408(backend: str, path: str) -> None:
+def test_R20_silence_in_the_middle_of_a_part_gets_a_408(backend: str, path: str) -> None:
     app = doing(-1, body_timeout=0.03)
     call = posted(backend, app, path, piece(MIXED[:-200], more=True), headers=PAIRS)
     assert (call.status, call.body) == (
@@ -401,7 +405,7 @@ LEAVING = {"/asynchronous": b"f", "/sync": b"f", "/at_once": b"left", "/asks_onl
 
 
 @pytest.mark.parametrize("path", LEAVING)
-def test_R23_R30_what_is_not_read_is_not_received(backend: str, path: str) -> None:
+def test_R23_R30_unread_parts_are_not_received(backend: str, path: str) -> None:
     pieces = [piece(section('name="f"; filename="f"', b"x" * 65536), more=True)]
     pieces += [piece(b"x" * 65536, more=True)] * 3000
     call = posted(backend, Leaving(), path, *pieces, headers=PAIRS)
@@ -411,7 +415,7 @@ def test_R23_R30_what_is_not_read_is_not_received(backend: str, path: str) -> No
 
 
 @pytest.mark.parametrize("path", LEAVING)
-def test_R23_R30_what_is_not_read_is_not_received_under_wsgi(path: str) -> None:
+def test_R23_R30_unread_parts_are_not_received_under_wsgi(path: str) -> None:
     source = io.BytesIO(section('name="f"; filename="f"', b"x" * 1_000_000))
     environ = {
         "CONTENT_LENGTH": "1000000",
@@ -447,7 +451,7 @@ SAVED = {"../../a.txt": b"content", "C:\\\\big": BIG, "empty": b""}
 
 @every_way
 @pytest.mark.parametrize("content", [b"new", BIG])
-def test_R33_no_file_is_ever_overwritten(
+def test_R33_saving_a_part_never_overwrites_a_file(
     make_client: MakeClient,
     path: str,
     content: bytes,
@@ -465,7 +469,7 @@ def test_R33_no_file_is_ever_overwritten(
     assert (tmp_path / "f").read_text() == "old"
 
 
-def test_a_field_is_not_saved(
+def test_a_part_without_a_file_name_is_not_saved(
     make_client: MakeClient, path: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = doing("save_to")
@@ -475,7 +479,7 @@ def test_a_field_is_not_saved(
     assert os.listdir(tmp_path) == []
 
 
-def test_R32_no_half_of_a_file_is_left_wherever_the_form_breaks(
+def test_R32_no_partial_file_is_left_wherever_the_form_breaks(
     backend: str, path: str, tmp_path: Path
 ) -> None:
     body = section('name="f"; filename="f"', b"x" * 30)
@@ -493,7 +497,7 @@ def test_R32_no_half_of_a_file_is_left_wherever_the_form_breaks(
     run(backend, break_everywhere)
 
 
-def test_R32_no_half_of_a_file_is_left_under_wsgi(path: str, tmp_path: Path) -> None:
+def test_R32_no_partial_file_is_left_under_wsgi(path: str, tmp_path: Path) -> None:
     body = section('name="f"; filename="f"', b"x" * 300_000)
     app = doing("save_to")
     app.directory = tmp_path
@@ -502,7 +506,7 @@ def test_R32_no_half_of_a_file_is_left_under_wsgi(path: str, tmp_path: Path) -> 
     assert os.listdir(tmp_path) == []
 
 
-def test_R32_a_save_that_is_cancelled_leaves_nothing(backend: str, tmp_path: Path) -> None:
+def test_R32_a_cancelled_save_leaves_no_file(backend: str, tmp_path: Path) -> None:
     class Root(App):
         @reads_body
         async def index(self) -> str:
@@ -522,7 +526,7 @@ def test_R32_a_save_that_is_cancelled_leaves_nothing(backend: str, tmp_path: Pat
     assert open_files() <= before
 
 
-def test_R32_a_save_cancelled_while_a_thread_writes_leaves_nothing(
+def test_R32_a_save_cancelled_while_a_thread_writes_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """asyncio's own ``timeout`` does not wait for the thread, as anyio's scopes do."""
@@ -557,7 +561,7 @@ def test_R32_a_save_cancelled_while_a_thread_writes_leaves_nothing(
     assert (wrote.is_set(), call.body) == (True, b"[]")
 
 
-def test_a_new_file_is_removed_though_its_disk_is_full(tmp_path: Path) -> None:
+def test_a_new_file_is_removed_although_its_disk_is_full(tmp_path: Path) -> None:
     class Full:
         def close(self) -> None:
             raise OSError(28, "No space left on device")
@@ -573,7 +577,7 @@ def test_a_new_file_is_removed_though_its_disk_is_full(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_a_new_file_that_was_never_written_is_not_there(tmp_path: Path) -> None:
+def test_a_new_file_that_was_never_written_does_not_exist(tmp_path: Path) -> None:
     target = NewFile(tmp_path / "f")
     target.discard()
     target.write([], True)
@@ -651,7 +655,7 @@ def taken(order: tuple[str, ...], is_received: bool) -> list[Any]:
 
 
 @pytest.mark.parametrize("path", ["received", "arriving", "received_sync", "arriving_sync"])
-def test_R22_every_order_of_reading_ends(make_client: MakeClient, path: str) -> None:
+def test_R22_reading_parts_in_any_order_ends(make_client: MakeClient, path: str) -> None:
     client = make_client(Ordered(), app_timeout=30)
     for order in itertools.product(("body", "stream", "parts", "form"), repeat=3):
         answer = client.post(
@@ -660,7 +664,7 @@ def test_R22_every_order_of_reading_ends(make_client: MakeClient, path: str) -> 
         assert (order, answer.text) == (order, app_json(taken(order, "received" in path)))
 
 
-def test_R22_nothing_waits_for_a_message_after_the_last(backend: str, path: str) -> None:
+def test_R22_no_part_reader_waits_for_a_message_after_the_last(backend: str, path: str) -> None:
     call = posted(backend, doing(-1), path, piece(TWO_PARTS), headers=PAIRS)
     assert (call.status, call.body, call.received) == (200, b'[["1"],["2"]]', 1)
 
@@ -682,7 +686,7 @@ class Late(App):
         return [part.read().decode() for part, _ in parts]
 
 
-def test_a_part_that_is_gone_is_no_empty_part(
+def test_reading_a_skipped_part_raises_an_error(
     make_client: MakeClient, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert post(make_client(Late()), path, TWO_PARTS).status_code == 500
@@ -705,7 +709,7 @@ class Wrong(App):
 
 
 @pytest.mark.parametrize("path", ["/", "/inlined"])
-def test_a_plain_for_on_the_loop_is_a_mistake_with_a_hint(
+def test_a_sync_for_on_the_event_loop_raises_an_error_with_a_hint(
     backend: str, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     found = posted(backend, Wrong(), path, piece(TWO_PARTS), headers=PAIRS).status
@@ -805,7 +809,7 @@ def test_parameters_come_from_path_and_query_alone(
     assert (answer.status_code, said(answer)) == (400, "name: Please fill in this field.")
 
 
-def test_json_of_a_body_that_was_not_received_is_a_mistake(
+def test_json_of_a_body_that_was_not_received_raises_an_error(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Bound())
@@ -839,7 +843,9 @@ def takes_body(self: Any, order: Order) -> None: ...
         (takes_body, "'order' takes a JSON object or a form"),
     ],
 )
-def test_a_parameter_that_only_a_body_could_fill_is_refused(handler: Any, sentence: str) -> None:
+def test_a_parameter_that_only_a_body_could_fill_is_refused_with_reads_body(
+    handler: Any, sentence: str
+) -> None:
     root = type("Root", (App,), {"index": _copied(handler)})
     with pytest.raises(SetupError, match=sentence):
         root()._micropie.compiled()
@@ -884,7 +890,7 @@ Marked.inside = wrapped(reads_body(lambda self: "inside"))  # type: ignore[attr-
 Marked.outside = reads_body(wrapped(lambda self: "outside"))  # type: ignore[attr-defined]
 
 
-def test_reads_body_is_found_wherever_it_stands(make_client: MakeClient) -> None:
+def test_reads_body_is_found_in_any_position(make_client: MakeClient) -> None:
     app = Marked()
     app.post("/function")(reads_body(functools.partial(lambda answer: answer, "function")))
     app.post("/inner")(functools.partial(reads_body(lambda answer: answer), "inner"))
@@ -911,7 +917,7 @@ class Echo(App):
             yield from part
 
 
-def test_parts_are_answered_while_they_arrive(make_client: MakeClient, path: str) -> None:
+def test_parts_may_be_processed_while_they_arrive(make_client: MakeClient, path: str) -> None:
     content = bytes(range(256)) * 40
     body = form(
         section('name="f"; filename="f"', content), section('name="g"; filename="g"', content)
@@ -920,7 +926,7 @@ def test_parts_are_answered_while_they_arrive(make_client: MakeClient, path: str
     assert answer.content == content * 2
 
 
-def test_parts_of_a_broken_form_abort_an_answer_that_has_begun(
+def test_parts_of_a_broken_form_abort_a_started_response(
     path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     body = section('name="f"; filename="f"', b"x" * 100)
@@ -936,7 +942,7 @@ def test_parts_of_a_broken_form_abort_an_answer_that_has_begun(
     assert not call.is_complete
 
 
-def test_client_disconnect_is_what_a_handler_sees() -> None:
+def test_a_handler_gets_client_disconnect() -> None:
     seen: list[str] = []
 
     class Root(App):

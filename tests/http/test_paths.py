@@ -26,7 +26,7 @@ ESCAPED = st.lists(st.sampled_from(["a", "%41", "%2F", "%2f", "%C3%A9", "%C3", "
 
 
 @given(ESCAPED)
-def test_segments_are_decoded_apart(pieces: list[str]) -> None:
+def test_path_segments_are_decoded_separately(pieces: list[str]) -> None:
     path = "/".join(pieces)
     try:
         expected = [unquote_to_bytes(segment).decode() for segment in path.split("/")]
@@ -38,7 +38,7 @@ def test_segments_are_decoded_apart(pieces: list[str]) -> None:
 
 
 @pytest.mark.parametrize("path", [b"a/%00", b"%00", b"a\0b/c"])
-def test_no_segment_has_a_nul(path: bytes) -> None:
+def test_no_path_segment_contains_nul(path: bytes) -> None:
     with pytest.raises(HTTPError, match="NUL"):
         decoded_segments(path)
 
@@ -136,7 +136,7 @@ def check(request: Request) -> None:
 @example("", "x/admin")
 @example("", "x/shared/admin")
 @example("/x", "x/shared/admin")
-def test_R12_servers_that_tell_the_target(root: str, target: str) -> None:
+def test_R12_servers_that_pass_the_raw_target_are_supported(root: str, target: str) -> None:
     """The decoded path is cut as text, as servers do it.
 
     The router splits the path before it decodes it.
@@ -160,7 +160,7 @@ def test_R12_servers_that_tell_the_target(root: str, target: str) -> None:
 
 
 @given(ROOTS, TARGETS)
-def test_R12_servers_that_tell_only_the_decoded_path(root: str, path: str) -> None:
+def test_R12_servers_that_only_pass_the_decoded_path_are_supported(root: str, path: str) -> None:
     check(wsgi_request(root.encode(), path.encode(), None))
     check(asgi_request(root, path, None))
     check(asgi_request(root, root + path, None))
@@ -168,7 +168,9 @@ def test_R12_servers_that_tell_only_the_decoded_path(root: str, path: str) -> No
 
 @given(ROOTS, TARGETS, TARGETS)
 @example("", "/admin", "/x%2Fy")
-def test_R12_a_target_that_is_another_path(root: str, path: str, target: str) -> None:
+def test_R12_a_raw_target_that_contradicts_the_path_is_ignored(
+    root: str, path: str, target: str
+) -> None:
     """Middleware in front has changed the path and not the target."""
     check(wsgi_request(root.encode(), path.encode(), target))
     check(asgi_request(root, path, target.encode()))
@@ -195,7 +197,9 @@ class Guarded(App):
 
 
 @pytest.mark.parametrize("mount", ["", "/app"])
-def test_R12_a_hook_sees_the_path_of_the_handler(make_client: MakeClient, mount: str) -> None:
+def test_R12_a_hook_sees_the_path_that_its_handler_gets(
+    make_client: MakeClient, mount: str
+) -> None:
     app = Guarded()
     app.middlewares.append(Guard())
     client = make_client(app, root_path=mount)
@@ -208,7 +212,7 @@ def test_R12_a_hook_sees_the_path_of_the_handler(make_client: MakeClient, mount:
     assert (answer.status_code, answer.text) == (200, "/save Ann")
 
 
-def test_the_raw_path_keeps_the_slash(make_client: MakeClient) -> None:
+def test_the_raw_path_keeps_escaped_slashes(make_client: MakeClient) -> None:
     answer = make_client(Guarded()).get("/admin/%75sers/")
     assert answer.text == "/admin/users b'/admin/%75sers/' http://testserver/admin/users"
 

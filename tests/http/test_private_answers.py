@@ -151,7 +151,7 @@ def said(answer: Any) -> tuple[str | None, str | None]:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(("path", "headers", "expected"), CASES)
-def test_R48_an_answer_is_private_by_what_was_read(
+def test_R48_a_response_is_private_if_the_handler_reads_personal_data(
     make_client: MakeClient,
     path: str,
     headers: dict[str, str],
@@ -179,7 +179,7 @@ GUARDS: list[tuple[Any, dict[str, str], str]] = [
 
 
 @pytest.mark.parametrize(("guard", "headers", "vary"), GUARDS)
-def test_R48_what_is_behind_a_log_in_is_private(
+def test_R48_responses_behind_a_login_are_private(
     make_client: MakeClient, tmp_path: Path, guard: Any, headers: dict[str, str], vary: str
 ) -> None:
     client = make_client(site(tmp_path, guard))
@@ -259,7 +259,7 @@ ASKED: list[tuple[str, dict[str, str]]] = [
 
 @pytest.mark.parametrize("compresses", [False, True])
 @pytest.mark.parametrize(("guard", "headers", "vary"), ALL_GUARDS)
-def test_R48_a_guard_makes_all_behind_it_private(
+def test_R48_an_access_check_makes_all_responses_behind_it_private(
     make_client: MakeClient,
     tmp_path: Path,
     guard: Any,
@@ -288,7 +288,7 @@ def check_private(
         assert vary in str(varies), (place, method, asked, answer)
 
 
-def test_files_that_nobody_guards_are_public(make_client: MakeClient, tmp_path: Path) -> None:
+def test_files_without_an_access_check_are_public(make_client: MakeClient, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text")
     app = Root()
     app.static("/files", tmp_path, max_age=3600)

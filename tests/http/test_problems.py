@@ -99,7 +99,7 @@ class Shop(App):
         ("application/json, text/html;q=0.5", PROBLEM),
     ],
 )
-def test_a_client_gets_what_it_asks_for(
+def test_a_client_gets_errors_in_its_preferred_format(
     make_client: MakeClient, accept: str | None, kind: str
 ) -> None:
     client = make_client(Shop())
@@ -127,7 +127,9 @@ def test_a_client_gets_what_it_asks_for(
 @pytest.mark.parametrize(
     ("path", "status"), [("/nowhere", 404), ("/pie/x", 400), ("/line", 405), ("/crash", 500)]
 )
-def test_every_error_is_a_problem(make_client: MakeClient, path: str, status: int) -> None:
+def test_every_error_can_be_a_problem_document(
+    make_client: MakeClient, path: str, status: int
+) -> None:
     answer = make_client(Shop()).get(path, headers={"Accept": "application/json"})
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, PROBLEM)
     assert answer.json()["status"] == status
@@ -135,7 +137,7 @@ def test_every_error_is_a_problem(make_client: MakeClient, path: str, status: in
     assert "secret" not in answer.text
 
 
-def test_a_client_that_sent_json_gets_a_problem(make_client: MakeClient) -> None:
+def test_a_client_that_sent_json_gets_a_problem_document(make_client: MakeClient) -> None:
     client = make_client(Shop())
     assert client.post("/line", json={"n": 1}).headers["Content-Type"] == PROBLEM
     assert client.post("/line", data={"n": 1}).headers["Content-Type"].startswith("text/plain")
@@ -147,19 +149,21 @@ def test_a_client_that_sent_json_gets_a_problem(make_client: MakeClient) -> None
 @pytest.mark.parametrize(
     ("setting", "kind"), [("json", PROBLEM), ("text", "text/plain; charset=utf-8")]
 )
-def test_one_form_for_all(make_client: MakeClient, setting: Any, kind: str) -> None:
+def test_the_errors_setting_fixes_the_format_for_all_clients(
+    make_client: MakeClient, setting: Any, kind: str
+) -> None:
     client = make_client(Shop(errors=setting))
     for accept in (BROWSER, "application/json", "*/*"):
         answer = client.get("/nowhere", headers={"Accept": accept})
         assert (answer.headers["Content-Type"], "Vary" in answer.headers) == (kind, False)
 
 
-def test_a_document_of_the_authors_is_sent_as_it_is(make_client: MakeClient) -> None:
+def test_an_author_s_error_document_is_sent_unchanged(make_client: MakeClient) -> None:
     answer = make_client(Shop()).get("/own", headers={"Accept": BROWSER})
     assert (answer.json(), answer.headers["Content-Type"]) == ({"pie": 5}, "application/json")
 
 
-def test_a_sentence_with_a_clients_text_is_escaped_at_any_length(make_client: MakeClient) -> None:
+def test_client_text_in_an_error_message_is_escaped_at_any_length(make_client: MakeClient) -> None:
     class Long(App):
         def index(self, text: str) -> None:
             raise HTTPError(404, f"There is no {text}.")
@@ -170,7 +174,7 @@ def test_a_sentence_with_a_clients_text_is_escaped_at_any_length(make_client: Ma
         assert f"There is no {'&lt;' * length}." in page
 
 
-def test_an_answer_that_is_kept_is_for_requests_of_the_same_kind(make_client: MakeClient) -> None:
+def test_a_cached_error_varies_by_the_kind_of_request(make_client: MakeClient) -> None:
     client = make_client(Shop())
     for _ in range(2):
         kinds = [
@@ -188,7 +192,7 @@ def test_an_answer_that_is_kept_is_for_requests_of_the_same_kind(make_client: Ma
         assert lengths[:4] == lengths[4:]
 
 
-def test_an_error_without_a_sentence(make_client: MakeClient) -> None:
+def test_an_error_may_have_an_empty_message(make_client: MakeClient) -> None:
     class Silent(App):
         def index(self) -> None:
             error = HTTPError(404)
@@ -198,7 +202,7 @@ def test_an_error_without_a_sentence(make_client: MakeClient) -> None:
     assert make_client(Silent()).get("/", headers={"Accept": "text/plain"}).text == ""
 
 
-def test_headers_that_can_not_be_read_are_told_in_a_sentence(make_client: MakeClient) -> None:
+def test_unreadable_headers_get_an_error_message(make_client: MakeClient) -> None:
     client = make_client(Shop(), validate=False)
     many = [(f"X-{number}", "a") for number in range(1100)]
     assert client.get("/nowhere", headers=many).headers["Content-Type"].startswith("text/plain")
@@ -218,7 +222,7 @@ def errors_of(client: Any, method: str, path: str, **options: Any) -> list[tuple
     return [(one["parameter"], one["source"], one["path"]) for one in answer.json()["errors"]]
 
 
-def test_every_parameter_that_does_not_fit_is_named(make_client: MakeClient) -> None:
+def test_every_invalid_parameter_is_listed(make_client: MakeClient) -> None:
     client = make_client(Shop())
     assert errors_of(client, "GET", "/several/x/y/z?c=maybe&d=w&e=1") == [
         ("a", "path", []),
@@ -243,7 +247,7 @@ def test_every_parameter_that_does_not_fit_is_named(make_client: MakeClient) -> 
     assert sentence == "a: Please enter a whole number. c: Please fill in this field."
 
 
-def test_a_place_in_a_document_is_named(make_client: MakeClient) -> None:
+def test_an_error_s_location_in_a_document_is_listed(make_client: MakeClient) -> None:
     client = make_client(Shop())
     seen = errors_of(client, "POST", "/line?n=1", json={"name": "a", "price": "x"})
     assert seen == [("line", "json", ["price"])]
@@ -258,7 +262,7 @@ def test_a_place_in_a_document_is_named(make_client: MakeClient) -> None:
     ]
 
 
-def test_what_was_given_is_at_hand() -> None:
+def test_binding_errors_contain_the_submitted_values() -> None:
     errors = BindingErrors(
         [ParameterError("age", "form", "x", "a whole number", sentence="Wrong.")], {"age": "x"}
     )
@@ -270,9 +274,7 @@ def test_what_was_given_is_at_hand() -> None:
 
 
 @pytest.mark.parametrize("number", ["x", "1"])
-def test_a_form_that_is_shown_again_has_all_that_was_sent(
-    make_client: MakeClient, number: str
-) -> None:
+def test_a_form_shown_again_has_all_submitted_values(make_client: MakeClient, number: str) -> None:
     class Root(App):
         @post
         def order(
@@ -286,7 +288,7 @@ def test_a_form_that_is_shown_again_has_all_that_was_sent(
     assert answer.json() == {**sent, "size": "5"}
 
 
-def test_a_handler_may_take_the_errors(make_client: MakeClient) -> None:
+def test_a_handler_may_take_binding_errors(make_client: MakeClient) -> None:
     client = make_client(Shop())
     assert client.get("/form?age=%3Cb%3E").text == (
         "&lt;b&gt;|Please enter a whole number.\nNone|Please fill in this field.\n[18, None, True, True, False, True, 2]"
@@ -295,7 +297,7 @@ def test_a_handler_may_take_the_errors(make_client: MakeClient) -> None:
     assert client.get("/form/x").status_code == 404
 
 
-def test_the_errors_are_no_value_of_a_client(make_client: MakeClient) -> None:
+def test_a_client_cannot_send_binding_errors(make_client: MakeClient) -> None:
     class Root(App):
         @post
         @reads_body
@@ -310,7 +312,7 @@ def test_the_errors_are_no_value_of_a_client(make_client: MakeClient) -> None:
     assert [parameter["name"] for parameter in parameters] == ["n"]
 
 
-def test_an_error_handler_gets_them(make_client: MakeClient) -> None:
+def test_an_error_handler_gets_binding_errors(make_client: MakeClient) -> None:
     app = Shop()
     seen: list[BindingError] = []
 
@@ -370,7 +372,7 @@ class Inn(App):
         return template(source=source, count=count)
 
 
-def test_sentences_come_from_a_catalogue(make_client: MakeClient) -> None:
+def test_error_messages_come_from_a_catalogue(make_client: MakeClient) -> None:
     client = make_client(Inn(translations=german_if_wanted, text="plain"))
     german = {"Accept-Language": "de", "Accept": "application/json"}
     for headers, words in (
@@ -392,7 +394,7 @@ def test_sentences_come_from_a_catalogue(make_client: MakeClient) -> None:
     assert client.get("/pies/2").text == "Hello: 2 pies"
 
 
-def test_a_catalogue_that_fails_is_logged_and_the_sentence_stays(
+def test_a_failing_catalogue_is_logged_and_the_message_stays(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Inn(translations=german_if_wanted))
@@ -401,7 +403,7 @@ def test_a_catalogue_that_fails_is_logged_and_the_sentence_stays(
     assert "the function of App(translations=...) failed" in caplog.text
 
 
-def test_inner_applications_have_the_same_catalogue(make_client: MakeClient) -> None:
+def test_inner_applications_share_the_catalogue(make_client: MakeClient) -> None:
     app = App(translations=german_if_wanted, text="plain")
     app.inner = Inn()
     client = make_client(app)
@@ -410,7 +412,7 @@ def test_inner_applications_have_the_same_catalogue(make_client: MakeClient) -> 
         App(translations="de")  # type: ignore[arg-type]
 
 
-def test_the_page_needs_no_inline_style(make_client: MakeClient) -> None:
+def test_the_error_page_needs_no_inline_style(make_client: MakeClient) -> None:
     answer = make_client(App()).get("/nowhere", headers={"Accept": "text/html"})
     assert answer.status_code == 404
     assert '<meta name="color-scheme" content="light dark">' in answer.text

@@ -106,7 +106,7 @@ def file_of(size: int, name: str = "f") -> bytes:
 
 @pytest.mark.parametrize("path", ["/size", "/size_sync"])
 @pytest.mark.parametrize("size", [64, 65536, 300_000, 4_000_000])
-def test_a_file_on_disk_is_what_was_sent_whatever_the_pieces(
+def test_a_large_file_equals_the_sent_bytes_whatever_the_chunks(
     make_client: MakeClient, path: str, size: int
 ) -> None:
     body = form(file_of(2_500_000), section('name="a"', b"1"), file_of(5, "g"))
@@ -152,7 +152,7 @@ async def with_heart(heart: Heart, path: str, *pieces: Message) -> Call:
     return call
 
 
-def test_R31_a_slow_rollover_does_not_hold_up_the_loop(
+def test_R31_a_slow_rollover_to_disk_does_not_block_the_loop(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heart, rolled = Heart(), 0
@@ -170,7 +170,7 @@ def test_R31_a_slow_rollover_does_not_hold_up_the_loop(
 
 
 @pytest.mark.usefixtures("spools_little")
-def test_R31_no_write_of_a_file_on_disk_holds_up_the_loop(
+def test_R31_writing_a_file_to_disk_never_blocks_the_loop(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heart, in_loop = Heart(), []
@@ -190,7 +190,7 @@ def test_R31_no_write_of_a_file_on_disk_holds_up_the_loop(
 
 
 @pytest.mark.parametrize("path", ["/save", "/save_received"])
-def test_R31_a_part_is_saved_off_the_loop(
+def test_R31_saving_a_part_does_not_block_the_loop(
     backend: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heart, write = Heart(), NewFile.write
@@ -206,7 +206,7 @@ def test_R31_a_part_is_saved_off_the_loop(
     assert (call.body, heart.missed, (tmp_path / "f").stat().st_size) == (b'["f"]', 0, 300_000)
 
 
-def test_R31_a_large_file_is_closed_off_the_loop(
+def test_R31_closing_a_large_file_does_not_block_the_loop(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heart, close = Heart(), UploadFile.close
@@ -224,7 +224,7 @@ def test_R31_a_large_file_is_closed_off_the_loop(
     assert closed == []
 
 
-def test_R31_pieces_go_to_the_disk_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R31_chunks_are_written_to_disk_together(monkeypatch: pytest.MonkeyPatch) -> None:
     fed: list[tuple[int, int]] = []
     feed = MultipartParser.feed
 
@@ -255,7 +255,7 @@ class Closed(HttpMiddleware):
 
 
 @pytest.mark.parametrize("path", ["/ignores", "/size"])
-def test_R30_an_upload_of_3000_pieces_finishes_whoever_reads_it(
+def test_R30_an_upload_in_3000_chunks_finishes_with_every_reader(
     make_client: MakeClient, path: str
 ) -> None:
     body = form(file_of(3000 * 1000))
@@ -266,7 +266,7 @@ def test_R30_an_upload_of_3000_pieces_finishes_whoever_reads_it(
     assert seen == (200, "ignored" if path == "/ignores" else "3000000")
 
 
-def test_R30_a_hook_that_answers_receives_nothing_and_leaves_no_task(backend: str) -> None:
+def test_R30_a_hook_that_responds_early_receives_nothing_and_leaves_no_task(backend: str) -> None:
     app = Root()
     app.middlewares.append(Closed())
 
@@ -282,7 +282,7 @@ def test_R30_a_hook_that_answers_receives_nothing_and_leaves_no_task(backend: st
     assert (call.status, call.received) == (503, 0)
 
 
-def test_R30_a_stall_is_waited_for_and_not_polled(backend: str) -> None:
+def test_R30_a_stalled_upload_is_waited_for_without_polling(backend: str) -> None:
     call = Call(piece(form(file_of(100))[:-9], more=True))
 
     async def main() -> None:
@@ -394,7 +394,7 @@ def test_R32_no_file_stays_open_when_a_task_is_cancelled_while_a_thread_writes(
     until(lambda: open_files() <= before)  # the thread closes it after that
 
 
-def test_R32_a_full_disk_is_a_507_that_leaves_nothing(
+def test_R32_a_full_disk_gets_a_507_and_leaves_nothing(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(**_: Any) -> None:
@@ -409,7 +409,7 @@ def test_R32_a_full_disk_is_a_507_that_leaves_nothing(
     assert found == [f"an upload can't be stored in {folder}: [Errno 28] No space left on device"]
 
 
-def test_R32_a_full_disk_is_a_507_for_the_first_upload(
+def test_R32_a_full_disk_gets_a_507_for_the_first_upload(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """No folder is found then."""
@@ -427,7 +427,7 @@ def test_R32_a_full_disk_is_a_507_for_the_first_upload(
 
 
 @pytest.mark.parametrize("is_first", [False, True])
-def test_R32_without_descriptors_an_upload_is_a_503(
+def test_R32_without_file_descriptors_an_upload_gets_a_503(
     make_client: MakeClient,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -500,7 +500,7 @@ SIZES = {"/little": 100, "/much": 3000, "/none": 0, "/usual": 1000}
 
 @pytest.mark.parametrize("path", SIZES)
 @pytest.mark.parametrize("is_announced", [True, False])
-def test_R18_a_handler_has_a_limit_of_its_own(
+def test_R18_a_handler_may_have_its_own_body_limit(
     make_client: MakeClient, path: str, is_announced: bool
 ) -> None:
     client = make_client(Limited(max_body_size=1000))
@@ -516,7 +516,7 @@ def test_R18_a_handler_has_a_limit_of_its_own(
         assert (answer.status_code, answer.text) == expected
 
 
-def test_R18_a_limit_of_ones_own_holds_for_forms_and_parts(make_client: MakeClient) -> None:
+def test_R18_a_handler_s_body_limit_applies_to_forms_and_parts(make_client: MakeClient) -> None:
     client = make_client(Limited(max_body_size=1000))
     for path in ("/parts", "/form"):
         for size, status in ((2000, 200), (3001, 413)):
@@ -524,7 +524,7 @@ def test_R18_a_limit_of_ones_own_holds_for_forms_and_parts(make_client: MakeClie
             assert answer.status_code == status
 
 
-def test_R18_an_inner_application_leaves_a_handler_its_limit(make_client: MakeClient) -> None:
+def test_R18_an_inner_application_keeps_a_handler_s_limit(make_client: MakeClient) -> None:
     app = Root()
     app.inner = Limited(max_body_size=10)
     client = make_client(app)
@@ -533,7 +533,7 @@ def test_R18_an_inner_application_leaves_a_handler_its_limit(make_client: MakeCl
 
 
 @pytest.mark.parametrize("size", [-1, 1.5, "1 MiB", None, True])
-def test_a_limit_that_is_no_size_is_refused(size: Any) -> None:
+def test_an_invalid_body_limit_is_refused(size: Any) -> None:
     with pytest.raises(
         SetupError, match="max_body_size takes a whole number of bytes, 0 or more, not "
     ):
@@ -576,7 +576,7 @@ def peak_of(function: Callable[[], Any]) -> int:
 
 @pytest.mark.parametrize("path", ["/size", "/save", "/stream"])
 @pytest.mark.parametrize("length", [None, b"1000"])
-def test_R18_a_flood_is_a_413_that_cost_no_memory(
+def test_R18_an_oversized_body_gets_a_413_without_using_memory(
     backend: str, path: str, length: bytes | None, tmp_path: Path
 ) -> None:
     announced = [(b"content-length", length)] if length else []
@@ -647,7 +647,7 @@ def cost(path: str, world: str, kind: str, first: bytes, chunk: bytes, last: byt
 
 
 @pytest.mark.parametrize("path", ["/body", "/read"])
-def test_R21_a_raw_body_takes_no_second_copy_of_it(world: str, path: str) -> None:
+def test_R21_a_raw_body_is_not_copied(world: str, path: str) -> None:
     assert cost(path, world, "text/plain", b"", b"x" * 65536, b"") < 1.2
 
 
@@ -695,14 +695,14 @@ print((after - before) / size)
 
 @pytest.mark.processes
 @pytest.mark.skipif(IS_FREE_THREADED, reason="its allocator keeps memory that has been freed")
-def test_R21_of_a_json_body_nothing_is_kept_but_itself_and_its_document(world: str) -> None:
+def test_R21_a_json_body_is_stored_once_beside_its_document(world: str) -> None:
     command = [sys.executable, "-c", JSON_COST, world]
     done = ended(*command)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 2.1  # each of them once
 
 
-def test_R21_a_body_of_one_piece_is_that_piece(backend: str) -> None:
+def test_R21_a_body_of_one_chunk_is_that_chunk(backend: str) -> None:
     content, seen = b"x" * MEBIBYTE, []
 
     class Same(App):
@@ -713,7 +713,7 @@ def test_R21_a_body_of_one_piece_is_that_piece(backend: str) -> None:
     assert seen[0] is content
 
 
-def test_R21_a_file_is_in_memory_up_to_a_mebibyte(world: str) -> None:
+def test_R21_a_file_stays_in_memory_up_to_a_mebibyte(world: str) -> None:
     first = section('name="f"; filename="f"')[:-2]
     kind = HEADERS["Content-Type"]
     assert cost("/size", world, kind, first, b"x" * 65536, b"\r\n--B--") < 0.5
@@ -797,7 +797,7 @@ def body_of(kind: str, size: int) -> tuple[bytes, dict[str, str]]:
 @pytest.mark.parametrize("is_announced", [True, False])
 @pytest.mark.parametrize("kind", ["json", "form", "multipart"])
 @pytest.mark.parametrize("path", ["/taken", "/taken_async", "/whole", "/asked", "/nothing"])
-def test_R18_json_and_form_fields_have_a_limit_of_their_own(
+def test_R18_json_and_form_fields_have_their_own_limit(
     make_client: MakeClient, path: str, kind: str, is_announced: bool
 ) -> None:
     client = make_client(Data(max_data_size=1000, max_body_size=10_000))
@@ -828,7 +828,7 @@ def test_R18_other_bodies_do_not_count_as_data(make_client: MakeClient) -> None:
     assert found == "nothing"
 
 
-def test_R18_a_handler_has_a_limit_of_its_own_for_data(make_client: MakeClient) -> None:
+def test_R18_a_handler_may_have_its_own_data_limit(make_client: MakeClient) -> None:
     client = make_client(Data(max_data_size=1000, max_body_size=10_000))
     for path, most in (("/more", 3000), ("/less", 2000), ("/taken", 1000)):
         for kind in ("json", "form"):
@@ -840,7 +840,9 @@ def test_R18_a_handler_has_a_limit_of_its_own_for_data(make_client: MakeClient) 
 
 
 @pytest.mark.parametrize("kind", ["json", "form"])
-def test_R18_data_may_have_two_and_a_half_mebibytes(make_client: MakeClient, kind: str) -> None:
+def test_R18_data_may_have_two_and_a_half_mebibytes_by_default(
+    make_client: MakeClient, kind: str
+) -> None:
     client = make_client(Data(max_form_field_size=2**24))
     statuses = []
     for size in (5 * MEBIBYTE // 2, 5 * MEBIBYTE // 2 + 1):
@@ -849,7 +851,9 @@ def test_R18_data_may_have_two_and_a_half_mebibytes(make_client: MakeClient, kin
     assert statuses == [200, 413]
 
 
-def test_R18_a_hook_that_read_too_much_does_not_make_it_data(make_client: MakeClient) -> None:
+def test_R18_a_large_body_read_by_a_hook_does_not_bypass_the_data_limit(
+    make_client: MakeClient,
+) -> None:
     class Reads(HttpMiddleware):
         async def before_request(self, request: Any) -> None:
             await request.body()
@@ -867,7 +871,7 @@ def test_R18_a_hook_that_read_too_much_does_not_make_it_data(make_client: MakeCl
 @pytest.mark.parametrize("size", [900, 200_000])
 @pytest.mark.parametrize("kind", ["json", "form", "multipart"])
 @pytest.mark.parametrize("path", ["/taken", "/taken_async", "/asked", "/asked_async"])
-def test_data_is_the_same_whatever_its_size(
+def test_data_is_parsed_alike_whatever_its_size(
     make_client: MakeClient, path: str, kind: str, size: int
 ) -> None:
     content, headers = body_of(kind, size)
@@ -907,7 +911,7 @@ def is_on_loop() -> bool:
 @pytest.mark.parametrize("size", [900, 200_000])
 @pytest.mark.parametrize("kind", ["json", "form"])
 @pytest.mark.parametrize("path", ["/nothing", "/path/a/5", "/wild/x", "/rest/a/b", "/own"])
-def test_a_body_that_no_parameter_takes_is_never_parsed(
+def test_a_body_that_no_parameter_takes_is_not_parsed(
     make_client: MakeClient, parsed: list[bool], path: str, kind: str, size: int
 ) -> None:
     content, headers = body_of(kind, size)
@@ -922,7 +926,7 @@ def test_a_body_that_no_parameter_takes_is_never_parsed(
 @pytest.mark.parametrize("kind", ["json", "form"])
 @pytest.mark.parametrize("path", ["/taken", "/taken_async", "/priced", "/asked", "/asked_async"])
 @pytest.mark.parametrize("size", [2_000, 8_000, 20_000, 200_000])
-def test_data_is_parsed_once_and_off_the_loop_if_it_is_large(
+def test_data_is_parsed_once_and_outside_the_loop_if_it_is_large(
     make_client: MakeClient, world: str, parsed: list[bool], path: str, kind: str, size: int
 ) -> None:
     content, headers = body_of(kind, size)
@@ -934,7 +938,7 @@ def test_data_is_parsed_once_and_off_the_loop_if_it_is_large(
 
 @pytest.mark.parametrize("path", ["/taken", "/asked", "/asked_async"])
 @pytest.mark.parametrize("size", [900, 200_000])
-def test_malformed_json_is_400_where_it_is_used(
+def test_malformed_json_gets_a_400_where_it_is_used(
     make_client: MakeClient, path: str, size: int
 ) -> None:
     content, headers = body_of("json", size)
@@ -945,7 +949,7 @@ def test_malformed_json_is_400_where_it_is_used(
         assert said(answer).startswith("The JSON is not valid: ")
 
 
-def test_an_error_is_raised_again_when_the_json_is_asked_for_again(make_client: MakeClient) -> None:
+def test_a_json_error_is_raised_again_when_json_is_read_again(make_client: MakeClient) -> None:
     said = []
 
     class Asks(App):
@@ -962,7 +966,7 @@ def test_an_error_is_raised_again_when_the_json_is_asked_for_again(make_client: 
     assert said[0][1].startswith("The JSON is not valid: ")
 
 
-def test_an_empty_body_is_no_json(make_client: MakeClient) -> None:
+def test_an_empty_body_is_not_json(make_client: MakeClient) -> None:
     class Asks(App):
         def index(self) -> Any:
             return self.request.json()
@@ -981,7 +985,7 @@ def test_an_empty_body_is_no_json(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("has_read", [False, True])
-def test_a_hook_that_asks_for_json_is_told_how_to_read_it(
+def test_a_hook_that_reads_json_too_early_gets_a_hint(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, has_read: bool
 ) -> None:
     class Asks(HttpMiddleware):
@@ -997,7 +1001,7 @@ def test_a_hook_that_asks_for_json_is_told_how_to_read_it(
 
 
 @pytest.mark.processes
-def test_a_process_parses_what_its_handler_asks_for(
+def test_a_process_parses_only_what_its_handler_reads(
     make_client: MakeClient, parsed: list[bool]
 ) -> None:
     client = make_client(Data(processes=1))
@@ -1038,7 +1042,7 @@ def test_a_form_that_a_hook_received_is_parsed_once(
     ("error", "status"),
     [(TimeoutError("timed out"), 408), (ConnectionResetError(), 400), (ValueError(), 400)],
 )
-def test_R20_a_socket_that_times_out_is_a_408(
+def test_R20_a_socket_that_times_out_gets_a_408(
     path: str, error: Exception, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Silent(io.BytesIO):

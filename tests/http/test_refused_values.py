@@ -32,7 +32,7 @@ class Times(App):
         return moment.at.isoformat()
 
 
-def test_the_example_for_a_refused_time_is_accepted(make_client: MakeClient) -> None:
+def test_the_example_in_the_error_for_a_time_is_accepted(make_client: MakeClient) -> None:
     client = make_client(Times())
     refused = [
         client.get("/at?at=2026-01-01T10:00:00"),
@@ -53,7 +53,7 @@ class Uploads(App):
         return str(pie)
 
 
-def test_a_file_whose_name_alone_is_sent_is_refused(make_client: MakeClient) -> None:
+def test_a_file_name_without_a_file_is_refused(make_client: MakeClient) -> None:
     client = make_client(Uploads())
     refused = client.post("/perhaps", data={"pie": "pie.png"})
     assert (refused.status_code, refused.text) == (400, "pie: Please choose a file.")

@@ -68,7 +68,7 @@ REQUESTS: list[tuple[str, bytes, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("method", "target", "options"), REQUESTS)
-def test_every_value_is_the_same_in_every_world(
+def test_every_request_attribute_is_the_same_under_every_protocol(
     connect: MakeClient, method: str, target: bytes, options: dict[str, Any]
 ) -> None:
     seen = []
@@ -83,7 +83,7 @@ def test_every_value_is_the_same_in_every_world(
     assert seen[0] == seen[1] == seen[2]
 
 
-def test_the_values_are_right(make_client: MakeClient) -> None:
+def test_request_attributes_have_the_right_values(make_client: MakeClient) -> None:
     client = make_client(Echo(), base_url="https://example.org")
     seen = client.get("/x/%C3%A9%2Fb?q=%C3%A9+x&q=2&flag", headers={"Cookie": "a=1"}).json()
     del seen["headers"]
@@ -114,7 +114,7 @@ def test_a_mount_is_not_part_of_the_path(make_client: MakeClient) -> None:
     assert seen["url"] == "http://testserver/m%C3%B6/unt/x?y=1"
 
 
-def test_a_client_that_the_server_does_not_know(make_client: MakeClient) -> None:
+def test_a_server_may_not_know_the_client(make_client: MakeClient) -> None:
     assert make_client(Echo(), client=None).get("/").json()["client"] is None
 
 
@@ -144,11 +144,11 @@ class Asking(App):
         return [self.request.form("a"), self.request.get_json]
 
 
-def test_asking_the_query(make_client: MakeClient) -> None:
+def test_request_query_returns_values_and_defaults(make_client: MakeClient) -> None:
     assert make_client(Asking()).get("/query?a=1&a=2&empty=").json() == ["1", None, 5, ""]
 
 
-def test_asking_the_form(make_client: MakeClient) -> None:
+def test_request_form_returns_values_and_defaults(make_client: MakeClient) -> None:
     client = make_client(Asking())
     assert client.post("/form", data={"a": ["1", "2"]}).json() == ["1", None, 5]
     assert client.post("/form", files={"f": b"x"}, data={"a": "1"}).json() == ["1", None, 5]
@@ -156,7 +156,7 @@ def test_asking_the_form(make_client: MakeClient) -> None:
     assert client.get("/form").json() == [None, None, 5]
 
 
-def test_asking_json(make_client: MakeClient) -> None:
+def test_request_json_returns_documents_and_values(make_client: MakeClient) -> None:
     client = make_client(Asking())
     for document in ({"a": 1}, [1], "x", None, 5, False, {}):
         answer = client.post(
@@ -168,7 +168,7 @@ def test_asking_json(make_client: MakeClient) -> None:
     assert client.post("/names", data={"a": 1}).json() == [None, None, 5, False]
 
 
-def test_get_json(make_client: MakeClient) -> None:
+def test_get_json_returns_the_document(make_client: MakeClient) -> None:
     client = make_client(Asking())
     assert client.post("/got", json={"a": 1}).json() == [{"a": 1}, True]
     assert client.post("/got").json() == [None, False]
@@ -177,7 +177,7 @@ def test_get_json(make_client: MakeClient) -> None:
     assert client.post("/got", headers={"Content-Type": "application/json"}).json() == [None, True]
 
 
-def test_async_handlers_have_the_same_plain_calls(make_client: MakeClient) -> None:
+def test_async_handlers_can_use_the_same_sync_calls(make_client: MakeClient) -> None:
     client = make_client(Asking())
     assert client.post("/asynchronous", data={"a": "1"}).json() == ["1", None]
     assert client.post("/asynchronous", json={"a": 1}).json() == [1, {"a": 1}]
@@ -186,7 +186,9 @@ def test_async_handlers_have_the_same_plain_calls(make_client: MakeClient) -> No
 @pytest.mark.parametrize(
     "types", [("text/plain", "application/json"), ("application/json", "text/plain")]
 )
-def test_R4_R24_two_content_types_are_none(make_client: MakeClient, types: tuple[str, str]) -> None:
+def test_R4_R24_two_content_types_count_as_none(
+    make_client: MakeClient, types: tuple[str, str]
+) -> None:
     """One reader could take the first, another one the last."""
     headers = [("Content-Type", name) for name in types]
     found = make_client(Asking()).post("/got", content=b'{"a":1}', headers=headers).json()
@@ -200,7 +202,7 @@ def helper() -> str:
     return str(micropie.request.query("id"))
 
 
-def test_helpers_see_the_request(make_client: MakeClient) -> None:
+def test_helper_functions_see_the_request(make_client: MakeClient) -> None:
     class Root(App):
         def index(self) -> Any:
             micropie.request.own = "mark"  # type: ignore[attr-defined]
@@ -209,7 +211,7 @@ def test_helpers_see_the_request(make_client: MakeClient) -> None:
     assert make_client(Root()).get("/?id=5").json() == ["5", "mark", "<current <Request GET '/'>>"]
 
 
-def test_there_is_no_request_outside_of_handlers() -> None:
+def test_there_is_no_request_outside_handlers() -> None:
     for name in ("request", "response"):
         with pytest.raises(LookupError, match="no current request"):
             getattr(App(), name)
@@ -218,7 +220,7 @@ def test_there_is_no_request_outside_of_handlers() -> None:
     assert repr(micropie.request) == "<current None>"
 
 
-def test_old_names(make_client: MakeClient) -> None:
+def test_old_names_of_request_attributes_work(make_client: MakeClient) -> None:
     class Root(Server):
         def index(self, *segments: str) -> Any:
             self.session["n"] = self.session.get("n", 0) + 1
@@ -256,7 +258,7 @@ class Protocol(App):
         return repr(sorted(pair for pair in self.request.scope["headers"] if pair[0] == b"x-one"))
 
 
-def test_there_is_a_scope_in_every_world(connect: MakeClient) -> None:
+def test_a_request_has_a_scope_under_every_protocol(connect: MakeClient) -> None:
     for world in WORLDS:
         text = connect(Protocol(), world, root_path="/m").get("/?a=%C3%A9").text
         assert text.replace("[", "(").replace("]", ")") == (
@@ -264,17 +266,17 @@ def test_there_is_a_scope_in_every_world(connect: MakeClient) -> None:
         )
 
 
-def test_the_scopes_headers_are_bytes(make_client: MakeClient) -> None:
+def test_headers_in_the_scope_are_bytes(make_client: MakeClient) -> None:
     answer = make_client(Protocol()).get("/headers", headers=[(b"X-One", b"\xff")])
     assert answer.text == r"[(b'x-one', b'\xff')]"
 
 
-def test_the_environ_is_wsgis(connect: MakeClient) -> None:
+def test_the_environ_is_the_server_s(connect: MakeClient) -> None:
     assert connect(Protocol(), "wsgi").get("/environ").text == "/environ"
     assert connect(Protocol(), "asyncio").get("/environ").text == ""
 
 
-def test_state_is_of_one_request_alone(make_client: MakeClient) -> None:
+def test_request_state_belongs_to_one_request(make_client: MakeClient) -> None:
     class Root(App):
         def index(self) -> Any:
             state = self.request.state
@@ -288,7 +290,7 @@ def test_state_is_of_one_request_alone(make_client: MakeClient) -> None:
         assert client.get("/").json() == [False, "me", "me", 1, False]
 
 
-def test_state_starts_with_the_servers(backend: str) -> None:
+def test_request_state_starts_with_the_server_s_state(backend: str) -> None:
     class Root(App):
         def index(self) -> Any:
             self.request.state.count += 1
@@ -303,7 +305,7 @@ def test_state_starts_with_the_servers(backend: str) -> None:
     assert state == {"count": 1}
 
 
-def test_a_state_describes_itself() -> None:
+def test_a_state_s_repr_describes_it() -> None:
     state = State()
     state["a"] = 1
     assert repr(state) == "State({'a': 1})"
@@ -313,7 +315,7 @@ def test_a_state_describes_itself() -> None:
         state["b"]
 
 
-def test_a_request_describes_itself(make_client: MakeClient) -> None:
+def test_a_request_s_repr_describes_it(make_client: MakeClient) -> None:
     class Root(App):
         def default(self, *_: str) -> Any:
             return repr(self.request)
@@ -331,7 +333,7 @@ BAD_PATHS = [
 @pytest.mark.parametrize(
     ("target", "method"), paired(BAD_PATHS, ["GET", "HEAD", "POST", "OPTIONS"])
 )
-def test_R11_a_path_that_is_no_text_is_a_400(
+def test_R11_a_path_that_cannot_be_decoded_gets_a_400(
     make_client: MakeClient, target: bytes, method: str
 ) -> None:
     answer = make_client(Echo(), validate=False).request(method, "/", extensions={"target": target})
@@ -345,7 +347,7 @@ BAD_QUERIES = [b"a=%ff", b"%ff=a", b"a=%00", b"a=%ed%a0%80", b"a=\xff", b"\x00"]
 
 
 @pytest.mark.parametrize("query", BAD_QUERIES)
-def test_R11_a_query_that_is_no_text_is_a_400(make_client: MakeClient, query: bytes) -> None:
+def test_R11_a_query_that_cannot_be_decoded_gets_400(make_client: MakeClient, query: bytes) -> None:
     client = make_client(Asking(), validate=False)
     for path in (b"/query_params", b"/query"):
         answer = client.get("/", extensions={"target": path + b"?" + query})
@@ -354,14 +356,14 @@ def test_R11_a_query_that_is_no_text_is_a_400(make_client: MakeClient, query: by
 
 
 @pytest.mark.parametrize("path", ["@google.com", "google.com", "http:x", "x/y", "\\x", "*"])
-def test_R13_a_target_that_is_no_path_is_a_400(backend: str, path: str) -> None:
+def test_R13_a_target_that_is_not_a_path_gets_a_400(backend: str, path: str) -> None:
     call = run(backend, lambda: get(Echo(), "/", raw_path=path.encode(), path=path))
     assert call.status == 400
     assert b"google" not in call.body
 
 
 @pytest.mark.parametrize("path", ["@google.com", "google.com", "x/y", "*"])
-def test_R13_a_target_that_is_no_path_is_a_400_under_wsgi(path: str) -> None:
+def test_R13_a_target_that_is_not_a_path_gets_a_400_under_wsgi(path: str) -> None:
     assert wsgi_get(Echo(), path)[0] == 400
 
 
@@ -381,12 +383,12 @@ class Urls(micropie.HttpMiddleware):
         return {"body": request.url}
 
 
-def test_R13_options_of_everything_is_no_error_of_the_server(backend: str) -> None:
+def test_R13_options_with_an_asterisk_is_not_a_server_error(backend: str) -> None:
     call = run(backend, lambda: get(Echo(), "*", "OPTIONS"))
     assert call.status < 500
 
 
-def test_an_absolute_target_under_wsgi_is_its_path() -> None:
+def test_an_absolute_target_under_wsgi_is_reduced_to_its_path() -> None:
     app = Echo()
     for target in ("http://testserver/a%2Fb?q=1", "/a%2Fb?q=1"):
         body = wsgi_get(app, "/a/b", RAW_URI=target)[1]
@@ -396,12 +398,12 @@ def test_an_absolute_target_under_wsgi_is_its_path() -> None:
     assert b'"segments":["a","b"]' in wsgi_get(app, "/a/b", REQUEST_URI="http://testserver")[1]
 
 
-def test_a_server_without_raw_path(backend: str) -> None:
+def test_a_server_may_omit_the_raw_path(backend: str) -> None:
     scope = {"raw_path": None, "path": "/a%/é"}
     assert b'"segments":["a%","\xc3\xa9"]' in run(backend, lambda: get(Echo(), "/", **scope)).body
 
 
-def test_servers_differ_in_whether_the_path_has_the_mount(backend: str) -> None:
+def test_a_server_may_include_or_omit_the_mount_in_the_path(backend: str) -> None:
     async def segments(**scope: Any) -> bytes:
         call = await get(Echo(), "/", root_path="/m", **scope)
         return call.body.partition(b'"segments":')[2]
@@ -412,7 +414,7 @@ def test_servers_differ_in_whether_the_path_has_the_mount(backend: str) -> None:
     assert run(backend, lambda: segments(path="/m", raw_path=b"/m")) == b"[]}"
 
 
-def test_what_a_scope_may_leave_out(backend: str) -> None:
+def test_a_scope_may_omit_optional_keys(backend: str) -> None:
     scope = http_scope()
     for key in ("client", "server", "root_path", "scheme", "raw_path"):
         scope.pop(key)
@@ -462,13 +464,13 @@ class Host(App):
 
 
 @pytest.mark.parametrize("host", GOOD_HOSTS)
-def test_R14_a_good_host(make_client: MakeClient, host: str) -> None:
+def test_R14_a_valid_host_is_normalised(make_client: MakeClient, host: str) -> None:
     seen = make_client(Host()).get("/", headers={"Host": host}).json()
     assert seen == [GOOD_HOSTS[host], f"http://{GOOD_HOSTS[host]}/"]
 
 
 @pytest.mark.parametrize("host", BAD_HOSTS)
-def test_R14_a_bad_host_is_a_400_for_who_asks(make_client: MakeClient, host: str) -> None:
+def test_R14_an_invalid_host_gets_a_400_when_it_is_read(make_client: MakeClient, host: str) -> None:
     client = make_client(Host())
     headers = [(b"Host", host.encode())]
     answer = client.get("/", headers=headers)
@@ -483,12 +485,7 @@ def test_R14_a_host_never_changes_the_path(make_client: MakeClient, host: str) -
     assert answer.text == "/path" or answer.status_code == 400
 
 
-def test_R14_an_empty_host_is_a_400_or_ignored(make_client: MakeClient) -> None:
-    answer = make_client(Host()).get("/", headers={"Host": ""})
-    assert answer.status_code == 400 or answer.json()[0] in ("testserver", "testserver:80")
-
-
-def test_R14_two_hosts_are_a_400(backend: str) -> None:
+def test_R14_two_different_hosts_get_a_400(backend: str) -> None:
     twice = [(b"host", b"a"), (b"host", b"b")]
     assert run(backend, lambda: get(Host(), headers=twice)).status == 400
     found = run(backend, lambda: get(Host(), headers=[(b"host", b"a"), (b"host", b"a")])).status
@@ -496,7 +493,7 @@ def test_R14_two_hosts_are_a_400(backend: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["a,b", "a, b"])
-def test_R14_two_hosts_are_a_400_under_wsgi(host: str) -> None:
+def test_R14_two_different_hosts_get_a_400_under_wsgi(host: str) -> None:
     assert wsgi_get(Host(), HTTP_HOST=host)[0] == 400
 
 
@@ -517,7 +514,7 @@ SPOOFED = {
 }
 
 
-def test_R15_what_a_client_says_in_a_proxys_name_changes_nothing(make_client: MakeClient) -> None:
+def test_R15_proxy_headers_sent_by_a_client_have_no_effect(make_client: MakeClient) -> None:
     client = make_client(Echo())
     honest, spoofed = client.post("/x").json(), client.post("/x", headers=SPOOFED).json()
     for seen in (honest, spoofed):
@@ -525,7 +522,7 @@ def test_R15_what_a_client_says_in_a_proxys_name_changes_nothing(make_client: Ma
     assert honest == spoofed
 
 
-def test_the_media_types_parameters_are_the_askers_own(make_client: MakeClient) -> None:
+def test_each_caller_gets_its_own_media_type_parameters(make_client: MakeClient) -> None:
     class Root(App):
         def index(self) -> Any:
             self.request.content_type_parameters["charset"] = "changed"
@@ -537,7 +534,7 @@ def test_the_media_types_parameters_are_the_askers_own(make_client: MakeClient) 
     assert answer.json() == ["text/plain", {"charset": "UTF-8"}]
 
 
-def test_the_scope_under_wsgi_is_made_once(make_client: MakeClient) -> None:
+def test_the_scope_under_wsgi_is_created_once(make_client: MakeClient) -> None:
     class Root(App):
         def index(self) -> Any:
             self.request.scope["own"] = 1
@@ -547,11 +544,11 @@ def test_the_scope_under_wsgi_is_made_once(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("key", ["RAW_URI", "REQUEST_URI"])
-def test_R13_the_target_of_options_that_is_no_path_is_a_400_under_wsgi(key: str) -> None:
+def test_R13_an_options_target_that_is_not_a_path_gets_a_400_under_wsgi(key: str) -> None:
     assert wsgi_get(Echo(), "", "OPTIONS", **{key: "*"})[0] == 400
 
 
-def test_R5_a_name_with_an_underscore_is_never_taken_for_one_with_a_dash(
+def test_R5_a_header_name_with_an_underscore_never_counts_as_one_with_a_dash(
     make_client: MakeClient,
 ) -> None:
     class Root(App):
@@ -564,7 +561,7 @@ def test_R5_a_name_with_an_underscore_is_never_taken_for_one_with_a_dash(
     assert make_client(Root()).get("/", headers=sent).json() == [None, None, 1]
 
 
-def test_R5_a_name_with_an_underscore_is_dropped_under_asgi(backend: str) -> None:
+def test_R5_a_header_name_with_an_underscore_is_dropped_under_asgi(backend: str) -> None:
     class Root(App):
         def index(self) -> Any:
             return sorted(self.request.headers)
@@ -574,7 +571,7 @@ def test_R5_a_name_with_an_underscore_is_dropped_under_asgi(backend: str) -> Non
 
 
 @pytest.mark.parametrize("size", [0, 1, 65536, 200_000])
-def test_an_uploads_content_is_read_like_a_queue(make_client: MakeClient, size: int) -> None:
+def test_an_upload_s_content_can_be_read_in_turn(make_client: MakeClient, size: int) -> None:
     class Root(App):
         async def index(self, file: Any) -> Any:
             content, sizes = file["content"], []
@@ -595,7 +592,7 @@ def test_every_attribute_of_an_exchange_is_set_from_the_start() -> None:
     assert unset == by_others | {"config"}
 
 
-def test_the_log_says_that_json_is_not_awaited(
+def test_the_log_reports_a_missing_await_of_json(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Root(App):
@@ -609,7 +606,7 @@ def test_the_log_says_that_json_is_not_awaited(
     )
 
 
-def test_a_host_that_is_set_is_one() -> None:
+def test_a_host_set_by_middleware_is_used() -> None:
     request = make_request()
     request.host = "Shop.example:8000"
     assert request.host == "shop.example:8000"

@@ -160,7 +160,9 @@ class Answers(App):
 
 @pytest.mark.parametrize("handler", ["sync", "asynchronous"])
 @pytest.mark.parametrize("name", ANSWERS)
-def test_what_a_handler_returns(make_client: MakeClient, name: str, handler: str) -> None:
+def test_results_of_every_kind_become_responses(
+    make_client: MakeClient, name: str, handler: str
+) -> None:
     _, status, content_type, body = ANSWERS[name]
     answer = make_client(Answers()).get(f"/{handler}", params={"name": name})
     assert (answer.status_code, answer.content) == (status, body)
@@ -170,7 +172,7 @@ def test_what_a_handler_returns(make_client: MakeClient, name: str, handler: str
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_R8_R41_head_has_the_head_of_get_and_no_body_and_the_type_is_not_to_be_guessed(
+def test_R8_R41_head_has_the_headers_of_get_and_no_body_and_nosniff_is_sent(
     make_client: MakeClient, name: str
 ) -> None:
     client = make_client(Answers())
@@ -182,7 +184,7 @@ def test_R8_R41_head_has_the_head_of_get_and_no_body_and_the_type_is_not_to_be_g
     assert get.headers.get_list(NOSNIFF) == ["nosniff"]
 
 
-def test_headers_as_a_dict_and_as_pairs(make_client: MakeClient) -> None:
+def test_headers_may_be_a_dict_or_pairs(make_client: MakeClient) -> None:
     class Root(App):
         def mapping(self) -> Any:
             return 200, "x", {"X-One": "1", "x-two": "2"}
@@ -252,7 +254,7 @@ class Mistakes(App):
 
 @pytest.mark.parametrize("handler", ["sync", "asynchronous"])
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_a_sentence_in_the_log_beside_the_handler(
+def test_an_invalid_result_logs_a_message_that_names_the_handler(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, name: str, handler: str
 ) -> None:
     answer = make_client(Mistakes()).get(f"/{handler}", params={"name": name})
@@ -261,7 +263,7 @@ def test_a_mistake_is_a_sentence_in_the_log_beside_the_handler(
     assert re.search(MISTAKES[name][1], caplog.text)
 
 
-def test_debug_says_which_handler_returns_nothing_or_a_status_alone(
+def test_debug_reports_handlers_that_return_nothing_or_only_a_status(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Root(App):
@@ -337,7 +339,7 @@ class States(App):
         return "a"
 
 
-def test_debug_says_which_handler_sends_another_status_than_it_states(
+def test_debug_reports_handlers_whose_status_differs_from_the_declared_one(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     for debug in (True, False):
@@ -356,7 +358,7 @@ def test_debug_says_which_handler_sends_another_status_than_it_states(
     ]
 
 
-def test_an_answer_is_the_same_byte_for_byte(connect: MakeClient) -> None:
+def test_a_response_is_the_same_byte_for_byte(connect: MakeClient) -> None:
     seen = set()
     for world in ("wsgi", "asyncio", "trio"):
         client = connect(Answers(), world)
@@ -416,7 +418,7 @@ class Drafts(App):
         return Response("x")
 
 
-def test_what_is_set_on_the_response_is_sent(make_client: MakeClient) -> None:
+def test_status_headers_and_cookies_set_on_the_response_are_sent(make_client: MakeClient) -> None:
     answer = make_client(Drafts()).get("/")
     assert (answer.status_code, answer.text) == (202, "x")
     assert answer.headers["content-type"] == "text/x-own; charset=utf-8"
@@ -425,7 +427,7 @@ def test_what_is_set_on_the_response_is_sent(make_client: MakeClient) -> None:
     assert answer.headers.get_list("set-cookie") == cookies
 
 
-def test_what_the_handler_returns_goes_over_what_it_set(make_client: MakeClient) -> None:
+def test_a_returned_result_overrides_values_set_on_the_response(make_client: MakeClient) -> None:
     client = make_client(Drafts())
     assert client.get("/after_all").status_code == 200
     answer = client.get("/over")
@@ -433,7 +435,7 @@ def test_what_the_handler_returns_goes_over_what_it_set(make_client: MakeClient)
     assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
 
 
-def test_what_was_set_stays_with_an_intended_error_except_what_describes_the_body(
+def test_an_intended_error_keeps_headers_except_those_that_describe_the_body(
     make_client: MakeClient,
 ) -> None:
     answer = make_client(Drafts()).get("/fails")
@@ -441,7 +443,7 @@ def test_what_was_set_stays_with_an_intended_error_except_what_describes_the_bod
     assert (answer.headers["x-own"], answer.cookies["a"]) == ("1", "1")
 
 
-def test_what_was_set_goes_with_a_crash(make_client: MakeClient) -> None:
+def test_a_crash_discards_headers_set_on_the_response(make_client: MakeClient) -> None:
     answer = make_client(Drafts()).get("/crashes")
     assert (answer.status_code, "x-own" in answer.headers) == (500, False)
 
@@ -465,7 +467,7 @@ def test_a_cookie_is_deleted_with_its_path_and_domain(make_client: MakeClient) -
     )
 
 
-def test_responses_and_their_headers_describe_themselves() -> None:
+def test_responses_and_headers_have_a_descriptive_repr() -> None:
     answer = Response("x", 404, {"A": "1"})
     assert repr(answer) == "<Response 404>"
     assert repr(answer.headers) == "MutableHeaders([('A', '1')])"
@@ -524,7 +526,7 @@ def assert_plain_500(answer: Any) -> None:
     ("to", "allowed"),
     [("/there{}Injected: 1", False), ("http://e.vil/{}Injected: 1", True), ("x{}", False)],
 )
-def test_R1_a_redirect_to_a_text_with_a_control_character_is_a_400(
+def test_R1_a_redirect_to_text_with_a_control_character_gets_a_400(
     make_client: MakeClient, to: str, allowed: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Root(App):
@@ -542,7 +544,7 @@ def test_R1_a_redirect_to_a_text_with_a_control_character_is_a_400(
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_R1_control_characters_in_a_head_are_a_500_and_a_log_line(
+def test_R1_control_characters_in_headers_get_a_500_and_a_log_line(
     make_client: MakeClient, place: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Injecting())
@@ -554,7 +556,9 @@ def test_R1_control_characters_in_a_head_are_a_500_and_a_log_line(
         assert len(caplog.records) == 1, repr(bad)
 
 
-def test_R1_control_characters_in_a_drafted_header_are_a_500(make_client: MakeClient) -> None:
+def test_R1_control_characters_in_a_header_set_on_the_response_get_a_500(
+    make_client: MakeClient,
+) -> None:
     client = make_client(Injecting())
     for bad in CONTROLS:
         if bad != "\t":
@@ -562,7 +566,7 @@ def test_R1_control_characters_in_a_drafted_header_are_a_500(make_client: MakeCl
 
 
 @pytest.mark.parametrize("when", ["before_request", "after_request"])
-def test_R1_control_characters_in_a_hooks_header_are_a_500(
+def test_R1_control_characters_in_a_hook_s_header_get_a_500(
     make_client: MakeClient, when: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Hook(HttpMiddleware):
@@ -576,13 +580,13 @@ def test_R1_control_characters_in_a_hooks_header_are_a_500(
     assert caplog.records
 
 
-def test_R1_the_body_of_an_error_may_have_line_ends(make_client: MakeClient) -> None:
+def test_R1_an_error_s_body_may_have_line_ends(make_client: MakeClient) -> None:
     answer = make_client(answering(lambda: HTTPError(400, "one\r\ntwo"))).get("/")
     assert (answer.status_code, answer.content) == (400, b"one\r\ntwo")
 
 
 @pytest.mark.parametrize("value", ["€", "\u0100", "\ud800", "日本"])
-def test_R2_a_header_that_is_not_latin_1_is_a_500(
+def test_R2_a_header_that_is_not_latin_1_gets_a_500(
     make_client: MakeClient, value: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = answering(lambda: (200, "x", {"X-Value": value}))
@@ -590,13 +594,13 @@ def test_R2_a_header_that_is_not_latin_1_is_a_500(
     assert "X-Value".lower() in caplog.text.lower()
 
 
-def test_R2_latin_1_in_a_header_is_sent(make_client: MakeClient) -> None:
+def test_R2_a_latin_1_header_is_sent(make_client: MakeClient) -> None:
     client = make_client(answering(lambda: (200, "x", {"X-Value": "caf\xe9 \xff"})))
     pairs = {name.lower(): value for name, value in client.get("/").headers.raw}
     assert pairs[b"x-value"] == b"caf\xe9 \xff"
 
 
-def test_spaces_around_a_value_are_not_sent(make_client: MakeClient) -> None:
+def test_spaces_around_a_header_value_are_stripped(make_client: MakeClient) -> None:
     """h11 refuses the whole answer for one, which beaker's Set-Cookie has."""
 
     def wsgi(environ: Any, start_response: Any) -> list[bytes]:
@@ -634,7 +638,7 @@ NO_TEXT: list[Any] = [None, 5, b"x", ["x"], 1.5]
     ],
     ids=["a header's value", "a header's name", "headers", "a status", "a body"],
 )
-def test_what_no_response_can_have_is_a_500(
+def test_an_impossible_response_gets_a_500(
     make_client: MakeClient, make: Callable[[Any], Any], values: list[Any]
 ) -> None:
     results = iter(values)
@@ -645,7 +649,7 @@ def test_what_no_response_can_have_is_a_500(
 
 
 @pytest.mark.parametrize("name", ["Connection", "Transfer-Encoding", "keep-alive", "Upgrade"])
-def test_what_is_the_servers_to_send_is_left_out(
+def test_headers_that_belong_to_the_server_are_dropped_with_a_warning(
     make_client: MakeClient, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     warn_once.cache_clear()
@@ -656,7 +660,7 @@ def test_what_is_the_servers_to_send_is_left_out(
     assert caplog.text.count(name) == 1
 
 
-def test_names_are_sent_in_the_usual_capitals(connect: MakeClient) -> None:
+def test_header_names_are_sent_in_the_usual_capitalisation(connect: MakeClient) -> None:
     """Some clients of HTTP/1.1 compare them with their case. ASGI wants them in lower case."""
 
     class Root(App):
@@ -678,7 +682,7 @@ def test_names_are_sent_in_the_usual_capitals(connect: MakeClient) -> None:
     "body", [lambda: "x", lambda: {"a": 1}, chunks, chunks_async, lambda: io.BytesIO(b"x")]
 )
 @pytest.mark.parametrize("status", [204, 304])
-def test_R9_no_content_has_neither_body_nor_what_describes_one(
+def test_R9_a_204_has_neither_a_body_nor_headers_about_it(
     make_client: MakeClient, status: int, body: Callable[[], Any], method: str
 ) -> None:
     headers = {"Content-Type": "text/plain", "Content-Length": "1", "ETag": '"v"'}
@@ -689,7 +693,7 @@ def test_R9_no_content_has_neither_body_nor_what_describes_one(
 
 
 @pytest.mark.parametrize("length", ["1", "100", "-1", "x", "\u0663", "9" * 5000])
-def test_R10_the_length_of_a_fixed_body_is_its_own_whatever_the_author_says(
+def test_R10_the_length_of_a_fixed_body_is_computed_whatever_the_author_sets(
     make_client: MakeClient, length: str
 ) -> None:
     app = answering(lambda: (200, "four", {"Content-Length": length}))
@@ -700,7 +704,7 @@ def test_R10_the_length_of_a_fixed_body_is_its_own_whatever_the_author_says(
         assert answer.headers.get_list("content-length") == [str(len(answer.content))]
 
 
-def test_R10_a_hook_that_doubles_the_body_changes_its_length(make_client: MakeClient) -> None:
+def test_R10_a_hook_that_changes_the_body_changes_its_length(make_client: MakeClient) -> None:
     class Doubles(HttpMiddleware):
         def after_request(self, request: Any, status: int, body: Any, headers: Any) -> Any:
             return {"body": body * 2}
@@ -711,7 +715,7 @@ def test_R10_a_hook_that_doubles_the_body_changes_its_length(make_client: MakeCl
     assert (answer.text, answer.headers["content-length"]) == ("fourfour", "8")
 
 
-def test_the_author_may_announce_the_length_of_a_stream(make_client: MakeClient) -> None:
+def test_the_author_may_set_a_stream_s_length(make_client: MakeClient) -> None:
     class Root(App):
         def index(self) -> Any:
             return 200, chunks(), {"Content-Length": "2"}
@@ -725,7 +729,7 @@ def test_the_author_may_announce_the_length_of_a_stream(make_client: MakeClient)
 
 
 @pytest.mark.parametrize(("first", "second"), [("2", "5"), ("5", "2"), ("2", "x"), ("x", "2")])
-def test_R6_two_lengths_that_differ_are_an_error(
+def test_R6_two_different_content_lengths_raise_an_error(
     make_client: MakeClient, first: str, second: str
 ) -> None:
     headers = [("Content-Length", first), ("content-length", second)]
@@ -734,7 +738,7 @@ def test_R6_two_lengths_that_differ_are_an_error(
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "1_0", "+5", " 5x", "9" * 5000])
-def test_R6_a_length_that_is_no_number_is_not_sent(make_client: MakeClient, length: str) -> None:
+def test_R6_an_invalid_content_length_is_not_sent(make_client: MakeClient, length: str) -> None:
     app = answering(lambda: (200, chunks(), {"Content-Length": length}))
     assert length not in make_client(app).get("/").headers.get("content-length", "")
 
@@ -779,7 +783,7 @@ def test_R16_a_redirect_to_another_host_is_refused(
 
 @pytest.mark.parametrize("key", [400, HTTPError, Exception])
 @pytest.mark.parametrize("path", ["/", "/raised"])
-def test_R16_the_author_s_page_answers_a_redirect_that_is_refused(
+def test_R16_an_error_page_can_handle_a_refused_redirect(
     make_client: MakeClient, key: Any, path: str
 ) -> None:
     app = Redirecting()
@@ -811,7 +815,7 @@ def test_R16_the_author_s_page_answers_a_redirect_that_is_refused(
         ("/a\\b", "/a%5Cb"),
     ],
 )
-def test_R16_a_redirect_within_the_site_is_a_303(
+def test_R16_a_redirect_within_the_site_has_status_303(
     make_client: MakeClient, to: str, location: str, host: str
 ) -> None:
     answer = make_client(Redirecting()).get("/", params={"to": to}, headers={"Host": host})
@@ -820,7 +824,7 @@ def test_R16_a_redirect_within_the_site_is_a_303(
 
 
 @pytest.mark.parametrize("to", ["http://{}/x", "https://{}/x", "//{}/x", "HTTP://{}"])
-def test_R16_a_redirect_may_name_the_requests_own_host(make_client: MakeClient, to: str) -> None:
+def test_R16_a_redirect_may_contain_the_request_s_host(make_client: MakeClient, to: str) -> None:
     client = make_client(Redirecting())
     for host in ("testserver", "testserver:8080"):
         answer = client.get("/", params={"to": to.format(host)}, headers={"Host": host})
@@ -828,7 +832,7 @@ def test_R16_a_redirect_may_name_the_requests_own_host(make_client: MakeClient, 
 
 
 @pytest.mark.parametrize("to", ["http://testserver/x", "HTTP://testserver", "ht\ttp://testserver/"])
-def test_R16_a_redirect_from_https_to_plain_http_needs_saying_so(
+def test_R16_a_redirect_from_https_to_http_needs_an_option(
     make_client: MakeClient, to: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Root(App):
@@ -847,12 +851,14 @@ def test_R16_a_redirect_from_https_to_plain_http_needs_saying_so(
         assert client.get("/", params={"to": fine}).headers["location"] == fine
 
 
-def test_R16_a_redirect_to_another_host_is_possible_if_it_is_meant(make_client: MakeClient) -> None:
+def test_R16_a_redirect_to_another_host_needs_an_option(make_client: MakeClient) -> None:
     answer = make_client(Redirecting()).get("/external", params={"to": "https://example.org/é"})
     assert (answer.status_code, answer.headers["location"]) == (308, "https://example.org/%C3%A9")
 
 
-def test_R16_a_path_of_two_slashes_never_becomes_a_location(make_client: MakeClient) -> None:
+def test_R16_a_path_that_begins_with_two_slashes_never_becomes_a_location(
+    make_client: MakeClient,
+) -> None:
     class Root(App):
         def default(self, *segments: str) -> Any:
             return Redirect(self.request.path)
@@ -861,13 +867,15 @@ def test_R16_a_path_of_two_slashes_never_becomes_a_location(make_client: MakeCli
     assert not answer.headers.get("location", "").startswith("//")
 
 
-def test_R14_a_bad_host_and_a_redirect_by_name_are_a_400(make_client: MakeClient) -> None:
+def test_R14_an_invalid_host_and_a_redirect_by_route_name_get_a_400(
+    make_client: MakeClient,
+) -> None:
     client = make_client(Redirecting())
     answer = client.get("/", params={"to": "http://testserver/x"}, headers={"Host": "a@b"})
     assert (answer.status_code, "location" in answer.headers) == (400, False)
 
 
-def test_a_bad_host_does_not_spoil_a_redirect_to_a_path(make_client: MakeClient) -> None:
+def test_an_invalid_host_does_not_affect_a_redirect_to_a_path(make_client: MakeClient) -> None:
     answer = make_client(Redirecting()).get(
         "/", params={"to": "/a?next=http://x/"}, headers={"Host": "a@b"}
     )
@@ -875,19 +883,19 @@ def test_a_bad_host_does_not_spoil_a_redirect_to_a_path(make_client: MakeClient)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirects_status(make_client: MakeClient, status: int) -> None:
+def test_a_redirect_may_have_another_redirect_status(make_client: MakeClient, status: int) -> None:
     answer = make_client(Redirecting()).get("/", params={"to": "/there", "status": status})
     assert answer.status_code == status
 
 
 @pytest.mark.parametrize("status", [200, 300, 304, 404, None])
-def test_a_redirect_with_another_status_is_a_mistake(status: Any) -> None:
+def test_a_redirect_with_an_invalid_status_is_refused(status: Any) -> None:
     with pytest.raises(ValueError, match="301, 302, 303, 307 or 308"):
         Redirect("/", status)
 
 
 @pytest.mark.parametrize("status", [200, 399, 600, 0, -1])
-def test_an_error_with_a_status_that_is_none_is_a_mistake(status: int) -> None:
+def test_an_error_with_an_invalid_status_is_refused(status: int) -> None:
     with pytest.raises(ValueError, match="400 to 599"):
         HTTPError(status)
 
@@ -908,7 +916,7 @@ SHARED = {
 
 
 @pytest.mark.parametrize("kind", SHARED)
-def test_R17_an_answer_made_once_and_returned_often_does_not_grow(
+def test_R17_a_response_object_returned_often_does_not_grow(
     make_client: MakeClient, kind: str
 ) -> None:
     app = answering(lambda: SHARED[kind])
@@ -918,7 +926,9 @@ def test_R17_an_answer_made_once_and_returned_often_does_not_grow(
     assert [answer.headers.get_list("x-seen") for answer in answers] == [["1"]] * 3
 
 
-def test_R17_one_clients_session_cookie_is_not_sent_to_another(make_client: MakeClient) -> None:
+def test_R17_a_shared_response_never_sends_another_client_s_session_cookie(
+    make_client: MakeClient,
+) -> None:
     shared = Response("shared")
 
     class Root(App):
@@ -936,7 +946,9 @@ def test_R17_one_clients_session_cookie_is_not_sent_to_another(make_client: Make
     assert "set-cookie" not in client.get("/").headers
 
 
-def test_R17_a_hook_that_replaces_a_shared_answer_replaces_one(make_client: MakeClient) -> None:
+def test_R17_a_hook_that_replaces_a_shared_response_does_not_change_it(
+    make_client: MakeClient,
+) -> None:
     shared = Response("shared")
 
     class Once(HttpMiddleware):
@@ -950,7 +962,7 @@ def test_R17_a_hook_that_replaces_a_shared_answer_replaces_one(make_client: Make
     assert (client.get("/").status_code, client.get("/").text) == (200, "shared")
 
 
-def test_R17_what_wraps_the_application_may_append_to_the_head(make_client: MakeClient) -> None:
+def test_R17_a_wrapper_of_the_application_may_append_headers(make_client: MakeClient) -> None:
     app = answering(lambda: "x")
     app.get("/fails")(lambda: HTTPError(404))
     client = make_client(wrapped(app), lifespan=False)
@@ -1012,7 +1024,7 @@ def files(tmp_path: Path) -> Iterator[Files]:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("query", ["", "?status=204", "?header=%E2%82%AC", "?status=100"])
-def test_a_file_is_closed_whatever_becomes_of_it(
+def test_a_file_is_always_closed(
     make_client: MakeClient, files: Files, query: str, method: str
 ) -> None:
     answer = make_client(files).request(method, f"/{query}")
@@ -1021,7 +1033,7 @@ def test_a_file_is_closed_whatever_becomes_of_it(
     assert found == (150_000 if not query and method == "GET" else len(answer.content))
 
 
-def test_a_file_that_a_hook_replaces_is_closed(make_client: MakeClient, files: Files) -> None:
+def test_a_file_replaced_by_a_hook_is_closed(make_client: MakeClient, files: Files) -> None:
     class Replaces(HttpMiddleware):
         def after_request(self, request: Any, status: int, body: Any, headers: Any) -> Any:
             return {"body": "other"}
@@ -1034,7 +1046,7 @@ def test_a_file_that_a_hook_replaces_is_closed(make_client: MakeClient, files: F
 # -- what browsers make of an answer ---------------------------------------------------------------
 
 
-def test_R41_errors_redirects_and_sessions_say_it_too(make_client: MakeClient) -> None:
+def test_R41_errors_redirects_and_sessions_also_send_nosniff(make_client: MakeClient) -> None:
     class Root(App):
         def crashes(self) -> Any:
             raise RuntimeError
@@ -1054,20 +1066,22 @@ def test_R41_errors_redirects_and_sessions_say_it_too(make_client: MakeClient) -
         assert client.get(path).headers.get_list(NOSNIFF) == ["nosniff"], path
 
 
-def test_R41_an_author_s_own_value_is_sent(make_client: MakeClient) -> None:
+def test_R41_an_author_s_nosniff_value_is_sent(make_client: MakeClient) -> None:
     app = answering(lambda: (200, "x", {"X-Content-Type-Options": "none", "X-Other": "1"}))
     assert make_client(app).get("/").headers.get_list(NOSNIFF) == ["none"]
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_the_type_of_text_is_a_setting(make_client: MakeClient, name: str) -> None:
-    """``test_what_a_handler_returns`` shows the default, which is ``App(text="html")``."""
+def test_the_content_type_of_text_is_a_setting(make_client: MakeClient, name: str) -> None:
+    """``test_results_of_every_kind_become_responses`` shows the default, which is ``App(text="html")``."""
     expected = ANSWERS[name][2]
     answer = make_client(Answers(text="plain")).get("/sync", params={"name": name})
     assert answer.headers["content-type"] == (TEXT if expected == HTML else expected)
 
 
-def test_an_inner_application_may_have_another_type_of_text(make_client: MakeClient) -> None:
+def test_an_inner_application_may_have_another_content_type_for_text(
+    make_client: MakeClient,
+) -> None:
     class Outer(App):
         api = Answers(text="plain")
 
@@ -1134,7 +1148,7 @@ TYPED = ("/", "/header", "/pending", "/pending_header")
     ],
 )
 @pytest.mark.parametrize("compressed", [False, True])
-def test_text_is_encoded_in_the_charset_that_its_type_states(
+def test_text_is_encoded_in_its_declared_charset(
     make_client: MakeClient, content_type: str, text: Any, body: bytes, compressed: bool
 ) -> None:
     client = make_client(Typed(content_type, text, compressed=compressed))
@@ -1155,7 +1169,7 @@ def test_text_is_encoded_in_the_charset_that_its_type_states(
     ],
 )
 @pytest.mark.parametrize("compressed", [False, True])
-def test_text_of_a_text_type_has_a_charset(
+def test_text_content_types_get_a_charset(
     make_client: MakeClient, content_type: str, sent: str, compressed: bool
 ) -> None:
     client = make_client(Typed(content_type, "é", compressed=compressed))
@@ -1175,7 +1189,7 @@ def test_text_of_a_text_type_has_a_charset(
         ("rot13", "not a text encoding"),
     ],
 )
-def test_text_that_its_charset_can_t_hold_is_an_error(
+def test_text_that_its_charset_cannot_encode_raises_an_error(
     make_client: MakeClient, charset: str, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = answering(lambda: Response("€", content_type=f"text/plain; charset={charset}"))
@@ -1183,7 +1197,7 @@ def test_text_that_its_charset_can_t_hold_is_an_error(
     assert reason in caplog.text
 
 
-def test_a_stream_s_text_is_utf_8_and_its_bytes_are_the_author_s(make_client: MakeClient) -> None:
+def test_a_stream_s_text_is_utf_8_and_its_bytes_are_unchanged(make_client: MakeClient) -> None:
     class Root(App):
         def index(self, kind: str) -> Any:
             pieces: list[Any] = ["é"] if kind == "text" else ["é".encode("latin-1")]
@@ -1195,7 +1209,7 @@ def test_a_stream_s_text_is_utf_8_and_its_bytes_are_the_author_s(make_client: Ma
     assert types == ["text/plain; charset=utf-8", "text/plain; charset=latin-1"]
 
 
-def test_a_name_of_a_header_may_be_longer_than_any_that_is_kept(make_client: MakeClient) -> None:
+def test_a_header_name_may_be_longer_than_cached_ones(make_client: MakeClient) -> None:
     name = "x-" + "n" * LONGEST_KEPT
 
     app = answering(lambda: (200, "long", {name: "1"}))

@@ -42,11 +42,11 @@ def test_every_setting_is_documented(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["session_backend", "debug", "max_body_size", "body_timeout"])
-def test_the_settings_that_everybody_needs_are_there(name: str) -> None:
+def test_common_settings_exist(name: str) -> None:
     assert name in {*NAMES, *inspect.signature(App.__init__).parameters}
 
 
-def test_a_loop_that_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_event_loop_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(
         SetupError,
@@ -56,7 +56,7 @@ def test_a_loop_that_is_not_installed_says_what_to_install(monkeypatch: pytest.M
         App(portal_backend="trio")
 
 
-def test_the_defaults_are_fine() -> None:
+def test_the_default_settings_are_valid() -> None:
     defaults = vars(Settings())
     assert vars(Settings(**defaults)) == defaults  # only those that are given are checked
 
@@ -65,7 +65,7 @@ FINE: list[tuple[str, Any]] = [(name, value) for name in COUNTS for value in (0,
 FINE += [(name, value) for name in POSITIVE for value in (1, 1000)]
 FINE += [
     (name, value)
-    for name in ("body_timeout", "body_total_timeout")
+    for name in ("body_timeout", "body_total_timeout", "thread_wait")
     for value in (None, 0.1, 5, math.inf)
 ]
 FINE += [
@@ -86,7 +86,7 @@ FINE += [
 
 
 @pytest.mark.parametrize(("name", "value"), FINE)
-def test_a_right_value_is_taken(name: str, value: Any) -> None:
+def test_a_valid_setting_is_accepted(name: str, value: Any) -> None:
     assert isinstance(App(**{name: value}), App)
 
 
@@ -95,7 +95,9 @@ NO_DURATIONS: list[Any] = [0, -1, "30", True, math.nan, []]
 WRONG: list[tuple[str, Any]] = [(name, value) for name in COUNTS for value in NO_COUNTS]
 WRONG += [(name, value) for name in POSITIVE for value in (0, -1, 2.5, "40", None, True)]
 WRONG += [
-    (name, value) for name in ("body_timeout", "body_total_timeout") for value in NO_DURATIONS
+    (name, value)
+    for name in ("body_timeout", "body_total_timeout", "thread_wait")
+    for value in NO_DURATIONS
 ]
 WRONG += [("debug", value) for value in (1, 0, "yes", None)]
 WRONG += [("portal_backend", value) for value in ("", "uvloop", "Trio", None, 5)]
@@ -111,7 +113,7 @@ WRONG += [("templates", value) for value in (None, 5, b"templates", [], [5])]
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
-def test_a_wrong_value_fails_at_construction_and_is_named(name: str, value: Any) -> None:
+def test_an_invalid_setting_raises_at_construction_and_is_named(name: str, value: Any) -> None:
     with pytest.raises(SetupError) as caught:
         App(**{name: value})
     assert name in str(caught.value)
@@ -133,7 +135,7 @@ def test_every_setting_is_checked(name: str) -> None:
         ("thread", "threads"),
     ],
 )
-def test_an_unknown_setting_fails_and_names_those_that_resemble_it(name: str, near: str) -> None:
+def test_an_unknown_setting_suggests_similar_ones(name: str, near: str) -> None:
     value: Any = 1
     with pytest.raises(SetupError) as caught:
         App(**{name: value})
@@ -143,7 +145,7 @@ def test_an_unknown_setting_fails_and_names_those_that_resemble_it(name: str, ne
 
 
 @pytest.mark.parametrize("name", ["xyzzy", ""])
-def test_an_unknown_setting_fails_and_lists_the_known_ones(name: str) -> None:
+def test_an_unknown_setting_without_similar_ones_lists_all(name: str) -> None:
     value: Any = 1
     with pytest.raises(SetupError) as caught:
         App(**{name: value})
@@ -163,7 +165,7 @@ class Duck(OnlyLoads):
 @pytest.mark.parametrize(
     "backend", ["redis", 5, object(), InMemorySessionBackend, SessionBackend, OnlyLoads(), {}]
 )
-def test_a_wrong_session_backend_fails_at_construction(backend: Any) -> None:
+def test_an_invalid_session_backend_fails_at_construction(backend: Any) -> None:
     with pytest.raises(
         SetupError, match="session_backend takes an object such as SQLiteSessionBackend"
     ):
@@ -180,12 +182,12 @@ def test_a_session_backend_may_be_given_by_position() -> None:
 
 
 @pytest.mark.parametrize("lifespan", [5, "lifespan", [], object()])
-def test_a_wrong_lifespan_fails_at_construction(lifespan: Any) -> None:
+def test_an_invalid_lifespan_fails_at_construction(lifespan: Any) -> None:
     with pytest.raises(SetupError, match="lifespan"):
         App(lifespan=lifespan)
 
 
-def test_a_setting_works_in_the_application_that_has_it(make_client: MakeClient) -> None:
+def test_a_setting_only_applies_to_its_application(make_client: MakeClient) -> None:
     class Echo(App):
         def index(self) -> str:
             return f"{len(self.request.read())}"

@@ -32,7 +32,7 @@ class Root(App):
         }
 
 
-def test_a_signed_cookie_comes_back(make_client: MakeClient) -> None:
+def test_a_signed_cookie_is_read_again(make_client: MakeClient) -> None:
     client = make_client(Root(secret_key=KEY))
     answer = client.get("/set")
     assert "; Max-Age=60; Path=/; HttpOnly; SameSite=Lax" in answer.headers["Set-Cookie"]
@@ -43,7 +43,7 @@ def test_a_signed_cookie_comes_back(make_client: MakeClient) -> None:
     "change",
     [lambda text: text + "x", lambda text: "x" + text, lambda text: "", lambda text: "a.b"],
 )
-def test_R46_what_was_changed_is_not_taken(make_client: MakeClient, change: Any) -> None:
+def test_R46_a_changed_signed_cookie_is_refused(make_client: MakeClient, change: Any) -> None:
     client = make_client(Root(secret_key=KEY))
     signed = client.get("/set").cookies["pie"]
     client.cookies.clear()
@@ -51,7 +51,7 @@ def test_R46_what_was_changed_is_not_taken(make_client: MakeClient, change: Any)
     assert client.get("/read", headers={"Cookie": cookie}).json() == {"pie": "none", "other": None}
 
 
-def test_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signed_text_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     signer = AppSigner(KEY)
     text = signer.dump("pie", "apple")
     assert signer.load("pie", text, None, 60) == "apple"
@@ -61,13 +61,13 @@ def test_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     assert signer.load("pie", text, None, None) == "apple"
 
 
-def test_keys_can_be_changed() -> None:
+def test_signing_keys_can_be_rotated() -> None:
     text = AppSigner(OLD_KEY).dump("pie", "apple")
     assert AppSigner([KEY, OLD_KEY]).load("pie", text, None, None) == "apple"
     assert AppSigner([KEY]).load("pie", text, None, None) is None
 
 
-def test_another_spelling_of_the_signature_is_none() -> None:
+def test_an_alternative_encoding_of_the_signature_is_refused() -> None:
     signer = Signer(KEY, "salt", "a test")
     text = signer.dump(1)
     changed = next(
@@ -78,7 +78,7 @@ def test_another_spelling_of_the_signature_is_none() -> None:
             signer.load(candidate)
 
 
-def test_R47_a_key_that_can_be_guessed_fails_at_set_up() -> None:
+def test_R47_a_guessable_secret_key_fails_at_setup() -> None:
     with pytest.raises(
         SetupError, match=r"App\(secret_key=...\) needs a secret of 32 bytes or more"
     ):
@@ -86,7 +86,7 @@ def test_R47_a_key_that_can_be_guessed_fails_at_set_up() -> None:
 
 
 @pytest.mark.parametrize("wrong", [5, [], [5]])
-def test_what_is_no_key_fails_at_set_up(wrong: Any) -> None:
+def test_an_invalid_secret_key_fails_at_setup(wrong: Any) -> None:
     with pytest.raises(
         SetupError,
         match=r"App\(secret_key=...\) takes a secret \(str or bytes\) or a list of secrets",
@@ -94,14 +94,14 @@ def test_what_is_no_key_fails_at_set_up(wrong: Any) -> None:
         Root(secret_key=wrong)._micropie.compiled()
 
 
-def test_without_a_key_it_says_what_to_write(
+def test_without_a_secret_key_the_error_says_what_to_write(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert make_client(Root()).get("/set").status_code == 500
     assert "write App(secret_key=os.environ['SECRET_KEY'])" in caplog.text
 
 
-def test_an_inner_application_has_the_outer_ones_key_or_its_own(make_client: MakeClient) -> None:
+def test_an_inner_application_uses_the_outer_secret_key_or_its_own(make_client: MakeClient) -> None:
     class Outer(App):
         def __init__(self, inner: App) -> None:
             super().__init__(secret_key=KEY)
@@ -113,7 +113,7 @@ def test_an_inner_application_has_the_outer_ones_key_or_its_own(make_client: Mak
     assert own.get("/inner/read", headers=cookie).json()["pie"] == "none"
 
 
-def test_a_signed_text_has_its_purpose_and_expires(
+def test_a_signed_text_is_bound_to_its_purpose_and_expires(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = make_client(Root(secret_key=KEY))
@@ -136,6 +136,6 @@ def test_a_signed_text_has_its_purpose_and_expires(
 
 
 @pytest.mark.parametrize("wrong", [0, "an hour"])
-def test_a_wrong_time_says_what_to_write(wrong: Any) -> None:
+def test_an_invalid_max_age_says_what_to_write(wrong: Any) -> None:
     with pytest.raises(SetupError, match=r"request.sign\(expires=...\) takes seconds above 0"):
         AppSigner(KEY).sign(1, "pies", wrong)

@@ -56,7 +56,7 @@ def in_state(state: str) -> Progress:
 
 
 @pytest.mark.parametrize(("state", "action"), list(product(STATES, ACTIONS)))
-def test_an_action_happens_if_the_table_has_it_and_is_refused_otherwise(
+def test_an_action_is_allowed_if_the_table_has_it_and_refused_otherwise(
     state: str, action: str
 ) -> None:
     progress = in_state(state)
@@ -104,13 +104,13 @@ SENTENCES = {
 
 
 @pytest.mark.parametrize(("state", "what"), list(SENTENCES))
-def test_misuse_names_the_action_and_the_state(state: str, what: str) -> None:
+def test_the_error_for_misuse_names_the_action_and_the_state(state: str, what: str) -> None:
     kind, sentence = SENTENCES[state, what]
     error = in_state(state).refusal(what)
     assert (type(error), str(error)) == (kind, sentence)
 
 
-def test_the_first_end_counts() -> None:
+def test_the_first_reason_to_end_counts() -> None:
     progress = in_state(OPEN)
     assert progress.end(LEAVE, 1001, "away")
     assert not progress.end(CLOSE, 1000, "")
@@ -121,7 +121,7 @@ def test_the_first_end_counts() -> None:
     assert ConnectionClosed().code == Progress().closed().code == 1006
 
 
-def test_a_message_error_is_both() -> None:
+def test_a_message_error_is_a_value_error_and_a_connection_closed() -> None:
     assert issubclass(MessageError, ConnectionClosed)
     assert issubclass(MessageError, ValueError)
 
@@ -129,20 +129,20 @@ def test_a_message_error_is_both() -> None:
 @pytest.mark.parametrize(
     "code", [1000, 1001, 1002, 1003, *range(1007, 1010), 1011, 1012, 1013, 1014, 3000, 4000, 4999]
 )
-def test_codes_that_may_be_sent(code: int) -> None:
+def test_valid_close_codes_can_be_sent(code: int) -> None:
     check_code(code)
 
 
 @pytest.mark.parametrize(
     "code", [0, 999, 1004, 1005, 1006, 1010, 1015, 1016, 2999, 5000, -1, True, "1000", None, 1000.0]
 )
-def test_R55_codes_that_no_frame_may_carry(code: Any) -> None:
+def test_R55_reserved_close_codes_are_refused(code: Any) -> None:
     with pytest.raises(ValueError, match="can't be closed with"):
         check_code(code)
 
 
 @given(st.text(max_size=200))
-def test_R55_a_reason_fits_a_close_frame_and_has_whole_characters(reason: str) -> None:
+def test_R55_a_close_reason_fits_a_frame_and_ends_at_a_whole_character(reason: str) -> None:
     fitted = truncate_reason(reason)
     assert len(fitted.encode()) <= 123
     whole = reason.encode("utf-8", "replace").decode()
@@ -165,7 +165,7 @@ def test_R55_a_reason_fits_a_close_frame_and_has_whole_characters(reason: str) -
         ("\U0001f967", 3, True),
     ],
 )
-def test_R57_a_message_is_measured_in_bytes(
+def test_R57_a_message_s_size_is_measured_in_bytes(
     content: str | bytes, limit: int, too_big: bool
 ) -> None:
     assert is_too_big(content, limit) is too_big
@@ -204,22 +204,31 @@ ORIGINS: list[tuple[str | None, str, str, list[str], bool]] = [
     ("http://b.test", "https", "a.test", ["https://b.test"], False),
     ("https://c.b.test", "https", "a.test", ["https://b.test"], False),
     ("chrome-extension://abcdef", "https", "a.test", ["chrome-extension://abcdef"], True),
+    ("https://c.b.test", "https", "a.test", ["https://*.b.test"], True),
+    ("https://d.c.b.test:443", "https", "a.test", ["HTTPS://*.B.test"], True),
+    ("https://c.b.test:8443", "https", "a.test", ["https://*.b.test:8443"], True),
+    ("https://b.test", "https", "a.test", ["https://*.b.test"], False),
+    ("https://.b.test", "https", "a.test", ["https://*.b.test"], False),
+    ("https://cb.test", "https", "a.test", ["https://*.b.test"], False),
+    ("http://c.b.test", "https", "a.test", ["https://*.b.test"], False),
+    ("https://c.b.test:8443", "https", "a.test", ["https://*.b.test"], False),
     ("https://evil.test", "https", "a.test", ["*"], True),
     ("null", "https", "a.test", ["*"], True),
 ]
 
 
 @pytest.mark.parametrize(("origin", "scheme", "host", "others", "allowed"), ORIGINS)
-def test_R52_origins(
+def test_R52_origins_are_compared_with_the_host(
     origin: str | None, scheme: str, host: str, others: list[str], allowed: bool
 ) -> None:
     assert is_allowed_origin(origin, scheme, host, others) is allowed
 
 
 @pytest.mark.parametrize(
-    "value", ["https://a.test", "http://a.test:8000", "*", "chrome-extension://abc"]
+    "value",
+    ["https://a.test", "http://a.test:8000", "*", "chrome-extension://abc", "https://*.a.test"],
 )
-def test_what_may_be_named_as_an_origin(value: str) -> None:
+def test_valid_origins_are_accepted(value: str) -> None:
     assert is_origin(value)
 
 
@@ -227,9 +236,9 @@ def test_what_may_be_named_as_an_origin(value: str) -> None:
     "a.test", "https://a.test/", "https://*.test", "https://a.test/x", "null", "", None, 5,
     "https://",
 ])  # fmt: skip
-def test_what_is_no_origin(value: Any) -> None:
+def test_invalid_origins_are_refused(value: Any) -> None:
     assert not is_origin(value)
 
 
-def test_the_public_name_is_the_decorator() -> None:
+def test_the_public_name_websocket_is_the_decorator() -> None:
     assert callable(decorator)

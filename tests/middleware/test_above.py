@@ -26,6 +26,7 @@ from micropie.middleware import (
     Compress,
     CORSMiddleware,
     FlowMiddleware,
+    MemoryRates,
     RateLimit,
     Timeout,
 )
@@ -108,17 +109,10 @@ def statuses(client: TestClient, *paths: str) -> list[int]:
 
 
 def root() -> Root:
-    """Its limits count anew."""
-    for limit in (
-        one for name in vars(Root) for one in getattr(vars(Root)[name], "__micropie_requires__", ())
-    ):
-        if isinstance(limit, RateLimit):
-            limit._memory._until.clear()
-            limit._memory._clock = lambda: 1000.0  # it stands
-    return Root()
+    return Root(rates=MemoryRates(clock=lambda: 1000.0))  # the clock stands
 
 
-def test_each_handler_is_limited_by_itself(make_client: MakeClient) -> None:
+def test_a_limit_above_a_handler_only_applies_to_it(make_client: MakeClient) -> None:
     client = make_client(root())
     assert statuses(client, "/once", "/once", "/", "/", "/once/") == [200, 429, 200, 200, 429]
     found = [client.post("/once_too", data={"word": "a"}).status_code for _ in range(2)]
@@ -128,12 +122,14 @@ def test_each_handler_is_limited_by_itself(make_client: MakeClient) -> None:
     assert "ratelimit-limit" not in client.get("/").headers
 
 
-def test_one_object_above_several_counts_them_together(make_client: MakeClient) -> None:
+def test_one_limit_object_above_several_handlers_counts_them_together(
+    make_client: MakeClient,
+) -> None:
     found = statuses(make_client(root()), "/one", "/explicit/1", "/one", "/explicit/2")
     assert found == [200, 200, 429, 429]
 
 
-def test_limits_on_one_store_count_apart(make_client: MakeClient) -> None:
+def test_limits_that_share_a_store_count_separately(make_client: MakeClient) -> None:
     class Store(RateStore):
         blocking = False
         keys: list[str] = []  # noqa: RUF012
@@ -162,7 +158,7 @@ def test_limits_on_one_store_count_apart(make_client: MakeClient) -> None:
     assert len(store.keys) == 6
 
 
-def test_hooks_run_as_they_stand(make_client: MakeClient) -> None:
+def test_hooks_above_a_handler_run_in_their_order(make_client: MakeClient) -> None:
     app = root()
     app.middlewares.append(Note("application"))
     answer = make_client(app).get("/noted")
@@ -170,13 +166,13 @@ def test_hooks_run_as_they_stand(make_client: MakeClient) -> None:
     assert answer.headers.get_list("x-after") == ["inner", "outer", "application"]
 
 
-def test_an_early_answer_passes_the_hooks_outside(make_client: MakeClient) -> None:
+def test_an_early_response_passes_through_the_outer_hooks(make_client: MakeClient) -> None:
     answer = make_client(root()).get("/refused")
     assert (answer.status_code, answer.text) == (403, "refused")
     assert answer.headers.get_list("x-after") == ["inner", "outer"]
 
 
-def test_what_comes_with_micropie_stands_above_handlers(make_client: MakeClient) -> None:
+def test_built_in_middleware_can_decorate_handlers(make_client: MakeClient) -> None:
     app = root()
     client = make_client(app)
     found = client.get("/small", headers={"Accept-Encoding": "gzip"}).headers["content-encoding"]
@@ -188,7 +184,7 @@ def test_what_comes_with_micropie_stands_above_handlers(make_client: MakeClient)
     assert ("security" in paths["/secret"]["get"], "security" in paths["/"]["get"]) == (True, False)
 
 
-def test_a_time_limit_above_a_handler(make_client: MakeClient) -> None:
+def test_a_time_limit_can_decorate_a_handler(make_client: MakeClient) -> None:
     class Slow(App):
         @Timeout(0.01)
         async def slow(self) -> str:
@@ -201,7 +197,7 @@ def test_a_time_limit_above_a_handler(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
-def test_handshakes_are_limited_too(make_client: MakeClient) -> None:
+def test_middleware_above_a_handler_also_limits_handshakes(make_client: MakeClient) -> None:
     client = make_client(root())
     with client.websocket("/chat") as ws:
         assert ws.receive_text() == "hello"
@@ -211,7 +207,7 @@ def test_handshakes_are_limited_too(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("above", ["class", "object", "base"])
-def test_above_an_application(make_client: MakeClient, above: str) -> None:
+def test_middleware_can_decorate_an_application(make_client: MakeClient, above: str) -> None:
     """As with ``@requires``: every path below counts, those without a handler and inner
     applications as well.
     """
@@ -236,7 +232,7 @@ def test_above_an_application(make_client: MakeClient, above: str) -> None:
     assert statuses(client, "/inner/deep/page", "/inner/page", "/inner/nowhere") == [200, 429, 429]
 
 
-def test_above_an_application_preflights_are_answered(make_client: MakeClient) -> None:
+def test_middleware_above_an_application_handles_preflights(make_client: MakeClient) -> None:
     @CORSMiddleware(origins=["https://a.test"])
     class Api(App):
         def page(self) -> str:
@@ -249,7 +245,7 @@ def test_above_an_application_preflights_are_answered(make_client: MakeClient) -
     assert answer.headers["access-control-allow-origin"] == "https://a.test"
 
 
-def test_above_another_framework_s_application(make_client: MakeClient) -> None:
+def test_middleware_can_decorate_another_framework_s_application(make_client: MakeClient) -> None:
     @RateLimit(1, per=3600)
     def other(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
@@ -260,7 +256,7 @@ def test_above_another_framework_s_application(make_client: MakeClient) -> None:
     assert statuses(make_client(app), "/other/x", "/other") == [200, 429]
 
 
-def test_an_override_has_marks_of_its_own(make_client: MakeClient) -> None:
+def test_an_overriding_handler_has_its_own_decorators(make_client: MakeClient) -> None:
     class Freed(Root):
         def once(self) -> str:
             return "freed"
@@ -270,7 +266,7 @@ def test_an_override_has_marks_of_its_own(make_client: MakeClient) -> None:
     assert found == [200] * 4 + [429]
 
 
-def test_a_decorator_that_copies_the_marks_keeps_them(make_client: MakeClient) -> None:
+def test_a_decorator_that_copies_attributes_keeps_the_middleware(make_client: MakeClient) -> None:
     def wrapped(function: Callable[..., str]) -> Callable[..., str]:
         return functools.wraps(function)(lambda *args: function(*args))
 
@@ -330,7 +326,7 @@ def test_a_decorator_that_hides_a_middleware_is_refused() -> None:
     assert "write @RateLimit above all others" in refusal(Hiding())
 
 
-def test_a_middleware_that_no_websocket_passes_is_refused() -> None:
+def test_a_middleware_without_a_websocket_hook_is_refused_above_a_websocket() -> None:
     class Sockets(App):
         @Compress()
         async def ws_chat(self, ws: WebSocket) -> None: ...
@@ -358,7 +354,7 @@ def test_a_middleware_with_other_parameters_is_refused(above: str) -> None:
     assert sentence in refusal(app)
 
 
-def test_without_brackets_a_class_is_no_decorator() -> None:
+def test_a_middleware_class_without_parentheses_is_not_a_decorator() -> None:
     def page(self: App, token: str = "") -> None: ...
 
     with pytest.raises(SetupError, match=r"RateLimit\(limit\) takes a whole number"):
@@ -377,13 +373,13 @@ def test_without_brackets_a_class_is_no_decorator() -> None:
 @pytest.mark.parametrize(
     "target", ["/page", property(lambda self: ""), root().index], ids=["text", "property", "bound"]
 )
-def test_what_takes_no_marks_is_refused(target: Any) -> None:
+def test_an_object_that_cannot_be_decorated_is_refused(target: Any) -> None:
     for above in (RateLimit(1), Compress(), requires(lambda request: True)):
         with pytest.raises(SetupError, match="can't be decorated: use decorators on functions"):
             above(target)
 
 
-def test_a_generator_s_own_call_stays_what_it_is(make_client: MakeClient) -> None:
+def test_a_generator_s_own_call_is_not_replaced(make_client: MakeClient) -> None:
     """A class of an author's may have a ``__call__`` that is a generator: it is middleware by
     that.
     """

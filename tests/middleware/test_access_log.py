@@ -112,14 +112,14 @@ def objects(records: Callable[[], list[logging.LogRecord]]) -> Objects:
         ("GET", "/measured", "method=GET path=/measured status=200 bytes=4 route=measured"),
     ],
 )
-def test_a_line_as_text(
+def test_an_access_log_line_can_be_text(
     make_client: MakeClient, lines: Lines, method: str, path: str, line: str
 ) -> None:
     make_client(logged()).request(method, path)
     assert lines() == [f"client=127.0.0.1 {line}"]
 
 
-def test_a_line_as_json(make_client: MakeClient, objects: Objects) -> None:
+def test_an_access_log_line_can_be_json(make_client: MakeClient, objects: Objects) -> None:
     app = logged(format="json", query=True)
     app.middlewares.append(RequestId())
     answer = make_client(app).get("/greet/you?a=1")
@@ -138,7 +138,7 @@ def test_a_line_as_json(make_client: MakeClient, objects: Objects) -> None:
     }
 
 
-def test_the_values_are_on_the_record(
+def test_the_log_record_has_the_values_as_attributes(
     make_client: MakeClient, records: Callable[[], list[logging.LogRecord]]
 ) -> None:
     make_client(logged()).get("/greet/you?secret")
@@ -153,7 +153,7 @@ def test_the_values_are_on_the_record(
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_R76_a_client_cannot_write_a_line(
+def test_R76_a_client_cannot_forge_a_log_line(
     make_client: MakeClient, records: Callable[[], list[logging.LogRecord]], form: str
 ) -> None:
     client = make_client(logged(format=form, query=True), validate=False)
@@ -179,19 +179,21 @@ def test_R76_a_client_cannot_write_a_line(
         assert r' path="/a\nstatus=200 x" status=404' in messages[0]
 
 
-def test_the_query_is_logged_on_demand(make_client: MakeClient, lines: Lines) -> None:
+def test_the_query_is_logged_on_request(make_client: MakeClient, lines: Lines) -> None:
     client = make_client(logged(query=True))
     client.get("/?a=1")
     client.get("/")
     assert [line.split()[2] for line in lines()] == ['path="/?a=1"', "path=/"]
 
 
-def test_a_client_without_an_address(make_client: MakeClient, lines: Lines) -> None:
+def test_a_client_without_an_address_is_omitted_from_the_line(
+    make_client: MakeClient, lines: Lines
+) -> None:
     make_client(logged(), client=None).get("/")
     assert lines() == ["method=GET path=/ status=200 bytes=5 route=index"]
 
 
-def test_the_line_comes_after_the_last_byte(make_client: MakeClient, lines: Lines) -> None:
+def test_the_line_is_written_after_the_last_byte(make_client: MakeClient, lines: Lines) -> None:
     client = make_client(logged())
     with client.stream("GET", "/streams") as answer:
         chunks = answer.iter_bytes(1)
@@ -200,7 +202,7 @@ def test_the_line_comes_after_the_last_byte(make_client: MakeClient, lines: Line
     assert len(lines()) == 1
 
 
-def test_under_asgi_it_comes_after_the_last_message(backend: str, lines: Lines) -> None:
+def test_under_asgi_the_line_is_written_after_the_last_message(backend: str, lines: Lines) -> None:
     seen = []
 
     async def request() -> None:
@@ -216,7 +218,7 @@ def test_under_asgi_it_comes_after_the_last_message(backend: str, lines: Lines) 
     assert len(lines()) == 1
 
 
-def test_under_wsgi_it_comes_when_the_server_closes_the_body(lines: Lines) -> None:
+def test_under_wsgi_the_line_is_written_when_the_server_closes_the_body(lines: Lines) -> None:
     answer = begin(logged())
     assert (list(answer.chunks), len(answer.chunks), lines()) == ([b"hello"], 1, [])
     assert not isinstance(answer.chunks, list)  # which granian would not close
@@ -224,7 +226,7 @@ def test_under_wsgi_it_comes_when_the_server_closes_the_body(lines: Lines) -> No
     assert len(lines()) == 1
 
 
-def test_a_client_that_leaves_in_mid_stream(make_client: MakeClient, lines: Lines) -> None:
+def test_a_disconnection_from_a_stream_is_logged(make_client: MakeClient, lines: Lines) -> None:
     client = make_client(logged())
     for path in ("/streams", "/streams_too"):
         with client.stream("GET", path) as answer:
@@ -235,7 +237,7 @@ def test_a_client_that_leaves_in_mid_stream(make_client: MakeClient, lines: Line
     ]
 
 
-def test_a_client_that_leaves_a_file_that_the_server_sends(
+def test_a_disconnection_from_a_file_sent_by_the_server_is_logged(
     backend: str, lines: Lines, tmp_path: Path
 ) -> None:
     (tmp_path / "large.bin").write_bytes(b"x" * 1_000_000)
@@ -259,7 +261,7 @@ def test_a_client_that_leaves_a_file_that_the_server_sends(
     assert rests == ["bytes=1000000 route=static", "route=static broken_off=true"]
 
 
-def test_a_file_that_the_server_reads_and_that_breaks(lines: Lines, tmp_path: Path) -> None:
+def test_a_truncated_file_sent_by_the_server_is_logged(lines: Lines, tmp_path: Path) -> None:
     file = tmp_path / "large.bin"
     file.write_bytes(b"x" * 1_000_000)
     app = logged()
@@ -278,7 +280,7 @@ def test_a_file_that_the_server_reads_and_that_breaks(lines: Lines, tmp_path: Pa
     assert ["broken_off" in line for line in lines()] == [False, True]
 
 
-def test_a_stream_that_breaks(make_client: MakeClient, lines: Lines) -> None:
+def test_an_aborted_stream_is_logged(make_client: MakeClient, lines: Lines) -> None:
     client = make_client(logged(), raise_app_exceptions=False)
     with pytest.raises(Exception, match="ended before its response"):
         client.get("/breaks")
@@ -287,7 +289,7 @@ def test_a_stream_that_breaks(make_client: MakeClient, lines: Lines) -> None:
     ]
 
 
-def test_a_client_that_leaves_before_it_was_answered_is_a_499(
+def test_a_disconnection_before_the_response_is_logged_as_499(
     make_client: MakeClient, lines: Lines
 ) -> None:
     client = make_client(logged(), validate=False, raise_app_exceptions=False)
@@ -298,7 +300,7 @@ def test_a_client_that_leaves_before_it_was_answered_is_a_499(
     ]
 
 
-def test_a_client_that_does_not_take_its_answer(backend: str, lines: Lines) -> None:
+def test_a_client_that_does_not_receive_its_response_is_logged(backend: str, lines: Lines) -> None:
     async def request() -> None:
         call = Call(piece(b""))
 
@@ -311,7 +313,7 @@ def test_a_client_that_does_not_take_its_answer(backend: str, lines: Lines) -> N
     assert lines() == ["client=127.0.0.1 method=GET path=/ status=200 route=index broken_off=true"]
 
 
-def test_a_request_that_the_server_cancels_is_a_499(backend: str, lines: Lines) -> None:
+def test_a_request_cancelled_by_the_server_is_logged_as_499(backend: str, lines: Lines) -> None:
     async def request() -> None:
         with anyio.move_on_after(0.05):
             await asgi_get(logged(), "/waits")
@@ -322,7 +324,7 @@ def test_a_request_that_the_server_cancels_is_a_499(backend: str, lines: Lines) 
     ]
 
 
-def test_a_worker_that_ends_in_mid_request_logs_it(lines: Lines) -> None:
+def test_a_worker_that_ends_during_a_request_logs_it(lines: Lines) -> None:
     with pytest.raises(KeyboardInterrupt):
         begin(logged(), "GET", "/exits")
     assert lines() == [
@@ -330,7 +332,7 @@ def test_a_worker_that_ends_in_mid_request_logs_it(lines: Lines) -> None:
     ]
 
 
-def test_answers_of_outer_middleware_are_logged_too(make_client: MakeClient, lines: Lines) -> None:
+def test_responses_of_outer_middleware_are_logged(make_client: MakeClient, lines: Lines) -> None:
     class Refuses(HttpMiddleware):
         def before_request(self, request: Any) -> Any:
             return {"status_code": 403, "body": "no"}
@@ -341,7 +343,7 @@ def test_answers_of_outer_middleware_are_logged_too(make_client: MakeClient, lin
     assert lines() == ["client=127.0.0.1 method=GET path=/ status=403 bytes=2 route=index"]
 
 
-def test_two_logs_have_a_line_each(
+def test_two_access_logs_write_one_line_each(
     make_client: MakeClient, records: Callable[[], list[logging.LogRecord]]
 ) -> None:
     make_client(logged(logged(), format="json")).get("/")
@@ -349,7 +351,9 @@ def test_two_logs_have_a_line_each(
     assert sorted(message[:5] for message in messages) == ["time=", '{"tim']
 
 
-def test_an_inner_application_may_have_one_alone(make_client: MakeClient, lines: Lines) -> None:
+def test_an_inner_application_may_have_its_own_access_log(
+    make_client: MakeClient, lines: Lines
+) -> None:
     app = Root()
     app.inner = logged(Root())
     client = make_client(app)
@@ -360,7 +364,9 @@ def test_an_inner_application_may_have_one_alone(make_client: MakeClient, lines:
     ]
 
 
-def test_another_logger(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_access_log_can_use_another_logger(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     own = logging.getLogger("tests.access")
     caplog.set_level(logging.INFO, logger="tests.access")
     app = logged(logged(logger=own), logger="tests.access")
@@ -368,7 +374,7 @@ def test_another_logger(make_client: MakeClient, caplog: pytest.LogCaptureFixtur
     assert [record.name for record in caplog.records] == ["tests.access", "tests.access"]
 
 
-def test_a_logger_that_does_not_listen_costs_nothing_and_breaks_nothing(
+def test_a_disabled_logger_costs_nothing(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, logger="micropie.access")

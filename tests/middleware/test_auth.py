@@ -45,7 +45,7 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("user", KNOWN)
-def test_a_known_user_gets_in(make_client: MakeClient, user: str) -> None:
+def test_a_valid_user_is_let_in(make_client: MakeClient, user: str) -> None:
     client = make_client(guarded(BasicAuth(KNOWN)))
     for scheme in ("Basic", "basic", "BASIC", "Basic  "):
         answer = client.get("/", headers=basic(user, KNOWN[user], scheme))
@@ -56,7 +56,7 @@ def test_a_known_user_gets_in(make_client: MakeClient, user: str) -> None:
     ("user", "password"),
     [("alice", "wrong"), ("alice", ""), ("nobody", "secret"), ("", ""), ("Alice", "secret")],
 )
-def test_anybody_else_does_not(make_client: MakeClient, user: str, password: str) -> None:
+def test_invalid_credentials_are_refused(make_client: MakeClient, user: str, password: str) -> None:
     answer = make_client(guarded(BasicAuth({"alice": "secret"}))).get(
         "/", headers=basic(user, password)
     )
@@ -64,7 +64,7 @@ def test_anybody_else_does_not(make_client: MakeClient, user: str, password: str
     assert answer.headers["www-authenticate"] == BASIC
 
 
-def test_without_a_header_the_browser_asks(make_client: MakeClient) -> None:
+def test_without_credentials_the_browser_gets_a_challenge(make_client: MakeClient) -> None:
     client = make_client(guarded(BasicAuth({"alice": "secret"}, realm="Staff only")))
     for sent in (None, "", "Bearer abc", "Basicx YTpi"):
         answer = client.get("/", headers={} if sent is None else {"Authorization": sent})
@@ -90,20 +90,24 @@ def test_without_a_header_the_browser_asks(make_client: MakeClient) -> None:
         b64encode(b"alice:secret\x7f").decode(),
     ],
 )
-def test_R76_a_malformed_header_is_a_401(make_client: MakeClient, credentials: str) -> None:
+def test_R76_a_malformed_authorization_header_gets_a_401(
+    make_client: MakeClient, credentials: str
+) -> None:
     client = make_client(guarded(BasicAuth(lambda user, password: True)), validate=False)
     answer = client.get("/", headers=[(b"Authorization", f"Basic {credentials}".encode("latin-1"))])
     assert (answer.status_code, answer.text) == (401, "The Authorization header is malformed.")
     assert answer.headers["www-authenticate"] == BASIC
 
 
-def test_a_header_that_came_twice_is_malformed(make_client: MakeClient) -> None:
+def test_a_repeated_authorization_header_is_malformed(make_client: MakeClient) -> None:
     headers = [*basic("alice", "secret").items()] * 2
     client = make_client(guarded(BasicAuth({"alice": "secret"})))
     assert client.get("/", headers=headers).status_code == 401
 
 
-def test_R47_a_user_that_is_not_known_takes_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R47_an_unknown_user_s_password_is_compared_like_a_known_one_s(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     compared: list[tuple[int, int]] = []
 
     def compare(one: bytes, other: bytes) -> bool:
@@ -127,7 +131,7 @@ class User:
 
 
 @pytest.mark.parametrize("kind", ["def", "async def", "inline", "returns an awaitable"])
-def test_a_function_may_decide(make_client: MakeClient, kind: str) -> None:
+def test_a_function_may_check_the_password(make_client: MakeClient, kind: str) -> None:
     threads: list[int] = []
 
     def check(user: str, password: str) -> Any:
@@ -148,13 +152,13 @@ def test_a_function_may_decide(make_client: MakeClient, kind: str) -> None:
     assert client.get("/", headers=basic("alice", "wrong")).status_code == 401
 
 
-def test_a_check_that_says_true_gives_the_users_name(make_client: MakeClient) -> None:
+def test_a_check_that_returns_true_makes_the_name_the_user(make_client: MakeClient) -> None:
     client = make_client(guarded(BasicAuth(lambda user, password: password == "secret")))
     assert client.get("/", headers=basic("alice", "secret")).text == "alice"
     assert client.get("/", headers=basic("alice", "wrong")).status_code == 401
 
 
-def test_a_check_may_refuse_in_its_own_words_or_fail(
+def test_a_check_may_refuse_with_its_own_message_or_fail(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     def check(user: str, password: str) -> Any:
@@ -169,7 +173,7 @@ def test_a_check_may_refuse_in_its_own_words_or_fail(
     assert "secret" not in answer.text
 
 
-def test_a_page_of_the_authors_keeps_the_challenge(make_client: MakeClient) -> None:
+def test_an_author_s_401_page_keeps_the_challenge(make_client: MakeClient) -> None:
     app = guarded(BasicAuth({"alice": "secret"}))
 
     @app.error(401)
@@ -181,13 +185,13 @@ def test_a_page_of_the_authors_keeps_the_challenge(make_client: MakeClient) -> N
     assert answer.headers["www-authenticate"] == BASIC
 
 
-def test_nothing_of_the_application_is_seen_without(make_client: MakeClient) -> None:
+def test_without_credentials_every_path_gets_a_401(make_client: MakeClient) -> None:
     app = guarded(BasicAuth({"alice": "secret"}))
     client = make_client(app)
     assert [client.get(path).status_code for path in ("/nowhere", "/x/y", "/")] == [401, 401, 401]
 
 
-def test_an_inner_application_may_be_guarded_alone(make_client: MakeClient) -> None:
+def test_an_inner_application_may_have_its_own_access_check(make_client: MakeClient) -> None:
     class Open(App):
         def index(self) -> Any:
             return "open"
@@ -225,7 +229,7 @@ def test_R1_an_invalid_realm_is_refused(kind: Any, realm: Any) -> None:
         kind(print, realm=realm)
 
 
-def test_a_password_that_is_refused_is_not_told() -> None:
+def test_a_refused_password_is_not_repeated() -> None:
     with pytest.raises(SetupError) as failure:
         BasicAuth({"alice": "secret\0"})
     assert "secret" not in str(failure.value)
@@ -243,14 +247,14 @@ async def tokens_too(token: str) -> Any:
 
 
 @pytest.mark.parametrize("check", [tokens, tokens_too, run_in("loop")(lambda token: tokens(token))])
-def test_a_token_that_is_known(make_client: MakeClient, check: Any) -> None:
+def test_a_valid_token_is_accepted(make_client: MakeClient, check: Any) -> None:
     client = make_client(guarded(BearerAuth(check)))
     for scheme in ("Bearer", "bearer", "Bearer "):
         answer = client.get("/", headers={"Authorization": f"{scheme} mF_9.B5f-4.1JqM~+/=="})
         assert (answer.status_code, answer.text) == (200, "the user alice")
 
 
-def test_a_token_that_is_not_known(make_client: MakeClient) -> None:
+def test_an_invalid_token_gets_a_401(make_client: MakeClient) -> None:
     answer = make_client(guarded(BearerAuth(tokens))).get(
         "/", headers={"Authorization": "Bearer abc"}
     )
@@ -258,7 +262,7 @@ def test_a_token_that_is_not_known(make_client: MakeClient) -> None:
     assert answer.headers["www-authenticate"] == f'{BEARER}, error="invalid_token"'
 
 
-def test_no_token_at_all(make_client: MakeClient) -> None:
+def test_a_missing_token_gets_a_challenge(make_client: MakeClient) -> None:
     client = make_client(guarded(BearerAuth(tokens, realm="The API")))
     for headers in ({}, {"Authorization": ""}, basic("a", "b"), {"Authorization": "Bearerx abc"}):
         answer = client.get("/?access_token=mF_9.B5f-4.1JqM~%2B/==", headers=headers)
@@ -267,20 +271,20 @@ def test_no_token_at_all(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "a b", "a,b", "abc, Bearer abc", "=", "a=b", "é", 'a"b'])
-def test_R76_a_malformed_token_is_a_400(make_client: MakeClient, token: str) -> None:
+def test_R76_a_malformed_token_gets_a_400(make_client: MakeClient, token: str) -> None:
     client = make_client(guarded(BearerAuth(lambda token: True)), validate=False)
     answer = client.get("/", headers=[(b"Authorization", f"Bearer {token}".encode("latin-1"))])
     assert (answer.status_code, answer.text) == (400, "The Authorization header is malformed.")
     assert answer.headers["www-authenticate"] == f'{BEARER}, error="invalid_request"'
 
 
-def test_a_token_that_came_twice_is_malformed(make_client: MakeClient) -> None:
+def test_a_repeated_token_header_is_malformed(make_client: MakeClient) -> None:
     client = make_client(guarded(BearerAuth(lambda token: True)))
     assert client.get("/", headers=[("Authorization", "Bearer abc")] * 2).status_code == 400
 
 
 @pytest.mark.parametrize("check", [None, "token", {"token": "user"}, ["token"]])
-def test_an_invalid_check_of_tokens_is_refused(check: Any) -> None:
+def test_an_invalid_token_check_is_refused(check: Any) -> None:
     with pytest.raises(SetupError, match=r"BearerAuth\(check\) takes a function"):
         BearerAuth(check)
 
@@ -336,7 +340,7 @@ def asked_by(client: Any, path: str, token: str) -> Any:
     return client.get(path, headers={"Authorization": f"Bearer {token}"})
 
 
-def test_a_guard_above_a_handler_guards_it_alone(make_client: MakeClient) -> None:
+def test_authentication_above_a_handler_protects_it_alone(make_client: MakeClient) -> None:
     client = make_client(Pies())
     statuses = [client.get(path).status_code for path in ("/open", "/me", "/bake", "/inner/bake")]
     assert statuses == [200, 401, 401, 401]
@@ -345,7 +349,7 @@ def test_a_guard_above_a_handler_guards_it_alone(make_client: MakeClient) -> Non
     assert client.get("/me").headers["www-authenticate"] == BEARER
 
 
-def test_a_token_without_the_scopes_is_a_403(make_client: MakeClient) -> None:
+def test_a_token_without_the_required_scopes_gets_a_403(make_client: MakeClient) -> None:
     client = make_client(Pies())
     assert asked_by(client, "/bake", "ann").text == "baked"
     for token in ("bob", "carl"):
@@ -358,7 +362,7 @@ def test_a_token_without_the_scopes_is_a_403(make_client: MakeClient) -> None:
     assert unknown == f'{BEARER}, scope="r w", error="invalid_token"'
 
 
-def test_a_user_without_a_place_for_scopes_is_a_mistake(
+def test_a_user_without_scopes_raises_an_error_if_scopes_are_required(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert asked_by(make_client(Pies()), "/bake", "dora").status_code == 500
@@ -368,7 +372,9 @@ def test_a_user_without_a_place_for_scopes_is_a_mistake(
     )
 
 
-def test_the_guard_of_a_handler_asks_for_no_user_again(make_client: MakeClient) -> None:
+def test_authentication_above_a_handler_does_not_look_up_the_user_again(
+    make_client: MakeClient,
+) -> None:
     app = Pies()
     client = make_client(app)
     assert [
@@ -378,7 +384,7 @@ def test_the_guard_of_a_handler_asks_for_no_user_again(make_client: MakeClient) 
 
 
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
-def test_scopes_guard_handshakes(make_client: MakeClient) -> None:
+def test_scopes_protect_handshakes(make_client: MakeClient) -> None:
     client = make_client(Pies())
     for token, status in (("carl", 403), ("eve", 401)):
         with (
@@ -389,7 +395,7 @@ def test_scopes_guard_handshakes(make_client: MakeClient) -> None:
         assert refused.value.status in (status, 403)  # which a server sends that can send no other
 
 
-def test_a_guard_with_another_check_looks_up_its_own_user(make_client: MakeClient) -> None:
+def test_authentication_with_another_check_looks_up_its_own_user(make_client: MakeClient) -> None:
     class Root(App):
         middlewares = [BearerAuth(lambda token: {"scope": "w"})]  # noqa: RUF012
 
@@ -401,7 +407,7 @@ def test_a_guard_with_another_check_looks_up_its_own_user(make_client: MakeClien
     assert [asked_by(client, "/", token).status_code for token in ("other", "ann")] == [200, 401]
 
 
-def test_guards_and_checks_run_in_their_order(make_client: MakeClient) -> None:
+def test_authentication_and_checks_run_in_their_order(make_client: MakeClient) -> None:
     ran: list[str] = []
 
     def noted(name: str, result: Any = True) -> Any:
@@ -423,7 +429,7 @@ def test_guards_and_checks_run_in_their_order(make_client: MakeClient) -> None:
     assert ran == ["first", "guard", "second", "third"]
 
 
-def test_a_guard_above_an_application_and_a_mount(make_client: MakeClient) -> None:
+def test_authentication_can_decorate_an_application_and_a_mount(make_client: MakeClient) -> None:
     @BearerAuth(tokens)
     class Guarded(App):
         def index(self) -> str:
@@ -439,13 +445,13 @@ def test_a_guard_above_an_application_and_a_mount(make_client: MakeClient) -> No
 
 
 @pytest.mark.parametrize("scopes", [["r"], {"a b": ""}, {'"': ""}, {"": ""}, {1: ""}, "r"])
-def test_scopes_are_a_dict_of_names(scopes: Any) -> None:
+def test_scopes_must_be_a_dict_of_names(scopes: Any) -> None:
     with pytest.raises(SetupError, match=r"BearerAuth\(scopes=\.\.\.\) takes a dict"):
         BearerAuth(tokens, scopes=scopes)
 
 
 @pytest.mark.parametrize("names", [(), ("x",), ("r", "x")])
-def test_only_scopes_that_there_are_can_be_asked_for(names: tuple[str, ...]) -> None:
+def test_only_declared_scopes_can_be_required(names: tuple[str, ...]) -> None:
     with pytest.raises(
         SetupError, match="with_scopes takes one or more scopes of this BearerAuth, not"
     ):
@@ -470,19 +476,19 @@ def test_a_token_may_have_another_scheme(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["", "To ken", "é", 5])
-def test_a_scheme_is_a_word(scheme: Any) -> None:
+def test_an_authentication_scheme_is_one_word(scheme: Any) -> None:
     with pytest.raises(SetupError, match='a word such as "Token"'):
         BearerAuth(print, scheme=scheme)
     with pytest.raises(SetupError, match="uses OAuth2, whose scheme is always Bearer"):
         BearerAuth(print, scheme="Token", token_url="/token")
 
 
-def test_a_class_of_guards_is_no_check() -> None:
+def test_an_authentication_class_is_refused_as_a_check() -> None:
     with pytest.raises(SetupError, match="is not a check"):
         requires(BearerAuth)  # type: ignore[arg-type]
 
 
-def test_a_guard_stands_above_without_requires() -> None:
+def test_authentication_decorates_without_requires() -> None:
     with pytest.raises(
         SetupError,
         match=r"write @BearerAuth\(\.\.\.\) instead of @requires\(BearerAuth\(\.\.\.\)\)",

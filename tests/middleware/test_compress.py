@@ -114,7 +114,7 @@ def is_gzip(answer: Any) -> bool:
         (["x" * 100_000], b'["' + b"x" * 100_000 + b'"]'),
     ],
 )
-def test_a_body_in_one_piece(make_client: MakeClient, body: Any, plain: bytes) -> None:
+def test_a_whole_body_is_compressed(make_client: MakeClient, body: Any, plain: bytes) -> None:
     client = make_client(compressing(body))
     for _ in range(2):
         answer, sent = raw(client)
@@ -126,19 +126,19 @@ def test_a_body_in_one_piece(make_client: MakeClient, body: Any, plain: bytes) -
 
 
 @pytest.mark.parametrize("path", ["/generator", "/async_generator"])
-def test_a_stream(make_client: MakeClient, path: str) -> None:
+def test_a_stream_is_compressed(make_client: MakeClient, path: str) -> None:
     answer, sent = raw(make_client(compressing()), path)
     assert (gzip.decompress(sent).decode(), is_gzip(answer)) == (TEXT, True)
     seen = ("content-length" in answer.headers, answer.headers["vary"])
     assert seen == (False, "Accept-Encoding")
 
 
-def test_a_file(make_client: MakeClient) -> None:
+def test_an_open_file_is_compressed(make_client: MakeClient) -> None:
     answer, sent = raw(make_client(compressing(lambda: io.BytesIO(TEXT.encode() * 100))))
     assert (gzip.decompress(sent), is_gzip(answer)) == (TEXT.encode() * 100, True)
 
 
-def test_a_file_with_a_length_and_an_etag(make_client: MakeClient) -> None:
+def test_a_file_with_a_length_and_an_etag_is_compressed(make_client: MakeClient) -> None:
     def file() -> Response:
         headers = {"Content-Length": str(len(TEXT)), "ETag": '"abc"', "Accept-Ranges": "bytes"}
         return Response(io.BytesIO(TEXT.encode()), headers=headers, content_type="text/css")
@@ -156,7 +156,9 @@ def test_a_file_with_a_length_and_an_etag(make_client: MakeClient) -> None:
 
 @pytest.mark.parametrize("size", [1000, 1_000_000])
 @pytest.mark.parametrize("cached", [False, True])
-def test_a_file_on_disk(make_client: MakeClient, tmp_path: Path, size: int, cached: bool) -> None:
+def test_a_static_file_is_compressed(
+    make_client: MakeClient, tmp_path: Path, size: int, cached: bool
+) -> None:
     (tmp_path / "a.css").write_bytes(b"x" * size)
     (tmp_path / "a.png").write_bytes(b"x" * size)
     app = Root()
@@ -189,7 +191,7 @@ def test_a_file_on_disk(make_client: MakeClient, tmp_path: Path, size: int, cach
     assert (part.status_code, part.headers["vary"]) == (206, "Accept-Encoding")
 
 
-def test_a_short_file_on_disk_is_left_alone(make_client: MakeClient, tmp_path: Path) -> None:
+def test_a_short_static_file_is_not_compressed(make_client: MakeClient, tmp_path: Path) -> None:
     (tmp_path / "a.css").write_bytes(b"x" * 499)
     app = Root()
     app.static("/static", tmp_path)
@@ -201,7 +203,7 @@ def test_a_short_file_on_disk_is_left_alone(make_client: MakeClient, tmp_path: P
         assert seen == ("499", False, False)
 
 
-def test_an_error_page(make_client: MakeClient) -> None:
+def test_an_error_page_is_compressed(make_client: MakeClient) -> None:
     answer, sent = raw(make_client(compressing()), "/fails")
     assert (answer.status_code, gzip.decompress(sent).decode()) == (404, TEXT)
 
@@ -218,7 +220,7 @@ def test_R8_head_has_the_headers_of_get(make_client: MakeClient, path: str, enco
     "text/plain", "TEXT/CSS; charset=utf-8", "application/json", "application/problem+json",
     "application/javascript", "image/svg+xml", "application/wasm", "application/xhtml+xml",
 ])  # fmt: skip
-def test_types_that_are(make_client: MakeClient, content_type: str) -> None:
+def test_compressible_types_are_compressed(make_client: MakeClient, content_type: str) -> None:
     client = make_client(compressing((200, TEXT, {"Content-Type": content_type})))
     assert is_gzip(raw(client)[0])
 
@@ -228,7 +230,9 @@ def test_types_that_are(make_client: MakeClient, content_type: str) -> None:
     "font/woff2", "x",
 ])  # fmt: skip
 @pytest.mark.parametrize("body", [TEXT, lambda: iter([TEXT])])
-def test_R65_types_that_are_not(make_client: MakeClient, content_type: str, body: Any) -> None:
+def test_R65_other_types_and_event_streams_are_not_compressed(
+    make_client: MakeClient, content_type: str, body: Any
+) -> None:
     def typed() -> Response:
         return Response(body() if callable(body) else body, content_type=content_type)
 
@@ -247,7 +251,7 @@ def test_R65_types_that_are_not(make_client: MakeClient, content_type: str, body
         (206, {"Content-Range": "bytes 0-2199/5000", "Cache-Control": "no-transform"}),
     ],
 )
-def test_answers_that_are_not(
+def test_already_encoded_and_special_responses_are_not_compressed(
     make_client: MakeClient, status: int, headers: dict[str, str]
 ) -> None:
     answer, sent = raw(make_client(compressing((status, TEXT, headers))))
@@ -256,7 +260,7 @@ def test_answers_that_are_not(
 
 
 @pytest.mark.parametrize("content_type", ["text/css", "multipart/byteranges; boundary=x"])
-def test_a_part_varies_as_the_whole(make_client: MakeClient, content_type: str) -> None:
+def test_partial_responses_vary_like_the_whole(make_client: MakeClient, content_type: str) -> None:
     headers = {"Content-Range": "bytes 0-2199/5000", "Content-Type": content_type}
     client = make_client(compressing((206, TEXT, headers)))
     answer, sent = raw(client)
@@ -264,19 +268,19 @@ def test_a_part_varies_as_the_whole(make_client: MakeClient, content_type: str) 
     assert seen == (TEXT, False, "Accept-Encoding")
 
 
-def test_R9_nothing_is_not_compressed(make_client: MakeClient) -> None:
+def test_R9_an_empty_response_is_not_compressed(make_client: MakeClient) -> None:
     answer, sent = raw(make_client(compressing((204, TEXT))))
     assert (sent, is_gzip(answer), "vary" in answer.headers) == (b"", False, False)
 
 
 @pytest.mark.parametrize(("size", "expected"), [(499, False), (500, True)])
-def test_short_bodies_are_left_alone(make_client: MakeClient, size: int, expected: bool) -> None:
+def test_small_bodies_are_uncompressed(make_client: MakeClient, size: int, expected: bool) -> None:
     answer, _ = raw(make_client(compressing("x" * size)))
     assert (is_gzip(answer), "vary" in answer.headers) == (expected, expected)
 
 
 @pytest.mark.parametrize(("size", "expected"), [(499, False), (500, True)])
-def test_short_streams_are_left_alone_if_they_say_so(
+def test_short_streams_with_a_length_are_not_compressed(
     make_client: MakeClient, size: int, expected: bool
 ) -> None:
     app = compressing(lambda: (200, iter(["x" * size]), {"Content-Length": str(size)}))
@@ -285,7 +289,7 @@ def test_short_streams_are_left_alone_if_they_say_so(
     assert len(sent) == size or expected
 
 
-def test_a_length_that_is_none_is_not_believed(make_client: MakeClient) -> None:
+def test_an_invalid_length_is_ignored(make_client: MakeClient) -> None:
     app = compressing(lambda: (200, iter(["x"]), {"Content-Length": "unknown"}))
     assert is_gzip(raw(make_client(app))[0])
 
@@ -307,7 +311,7 @@ def test_a_stream_without_chunks_is_empty(make_client: MakeClient, stream: Any) 
     assert (sent, is_gzip(answer)) == (b"", False)
 
 
-def test_the_types_may_be_others(make_client: MakeClient) -> None:
+def test_the_compressed_types_can_be_changed(make_client: MakeClient) -> None:
     class Serving(Root):
         def typed(self, kind: str) -> Any:
             return 200, TEXT, {"Content-Type": kind}
@@ -328,7 +332,7 @@ def test_the_types_may_be_others(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("body", [TEXT, TEXT * 50])
-def test_the_level_is_kept(make_client: MakeClient, body: str) -> None:
+def test_the_compression_level_is_used(make_client: MakeClient, body: str) -> None:
     quick, small = (raw(make_client(compressing(body, level=level)))[1] for level in (1, 9))
     assert len(quick) > len(small)
 
@@ -370,7 +374,7 @@ def test_the_level_is_kept(make_client: MakeClient, body: str) -> None:
         ("gzip;\tq=1", True),
     ],
 )
-def test_which_clients_get_gzip(
+def test_clients_that_accept_gzip_get_it(
     make_client: MakeClient, encoding: str | None, expected: bool
 ) -> None:
     client = make_client(compressing())
@@ -387,7 +391,7 @@ def test_which_clients_get_gzip(
     ("etag", "expected"),
     [('"abc"', 'W/"abc"'), ('W/"abc"', 'W/"abc"'), ("abc", "abc"), (None, None)],
 )
-def test_a_strong_etag_becomes_a_weak_one(
+def test_a_strong_etag_becomes_weak_when_compressed(
     make_client: MakeClient, etag: str | None, expected: str | None
 ) -> None:
     client = make_client(compressing((200, TEXT, {} if etag is None else {"etag": etag})))
@@ -410,18 +414,20 @@ def test_a_304_has_the_headers_of_the_200(make_client: MakeClient) -> None:
 @pytest.mark.parametrize(
     ("vary", "expected"), [("Cookie", ["Cookie", "Accept-Encoding"]), ("*", ["*"])]
 )
-def test_vary_is_added_to(make_client: MakeClient, vary: str, expected: list[str]) -> None:
+def test_accept_encoding_is_added_to_vary(
+    make_client: MakeClient, vary: str, expected: list[str]
+) -> None:
     client = make_client(compressing((200, TEXT, {"Vary": vary})))
     assert raw(client)[0].headers.get_list("vary") == expected
 
 
-def test_R10_a_length_of_the_authors_own_is_not_sent(make_client: MakeClient) -> None:
+def test_R10_an_author_s_length_is_not_sent_with_a_compressed_body(make_client: MakeClient) -> None:
     answer, sent = raw(make_client(compressing((200, TEXT, {"Content-Length": "5"}))))
     assert len(sent) == int(answer.headers["content-length"]) != 5
     assert gzip.decompress(sent).decode() == TEXT
 
 
-def test_R17_a_response_that_is_returned_twice_is_not_changed(make_client: MakeClient) -> None:
+def test_R17_compressing_a_shared_response_does_not_change_it(make_client: MakeClient) -> None:
     response = Response(TEXT, headers={"ETag": '"abc"'})
     client = make_client(compressing(response))
     for _ in range(2):
@@ -443,7 +449,7 @@ def test_R17_a_response_that_is_returned_twice_is_not_changed(make_client: MakeC
     ],
 )
 @pytest.mark.parametrize("encoding", ["gzip", "compress"])
-def test_headers_that_a_generator_sets_before_its_first_chunk_count(
+def test_headers_set_by_a_generator_before_its_first_chunk_count(
     make_client: MakeClient, path: str, name: str, value: str, expected: bool, encoding: str
 ) -> None:
     client = make_client(compressing())
@@ -457,7 +463,7 @@ def test_headers_that_a_generator_sets_before_its_first_chunk_count(
     assert answer.headers["x-late"] == "1"
 
 
-def test_headers_that_a_hook_sets_on_the_response_count(make_client: MakeClient) -> None:
+def test_headers_set_by_a_hook_on_the_response_count(make_client: MakeClient) -> None:
     class Sets(HttpMiddleware):
         def after_request(self, request: Any, *_: Any) -> None:
             request.response.headers["Cache-Control"] = "no-transform"
@@ -470,7 +476,7 @@ def test_headers_that_a_hook_sets_on_the_response_count(make_client: MakeClient)
     assert seen == (TEXT, False, 1)
 
 
-def test_the_session_and_a_hook_further_outside_go_over_it(make_client: MakeClient) -> None:
+def test_the_session_and_outer_hooks_may_still_change_headers(make_client: MakeClient) -> None:
     class Outside(HttpMiddleware):
         def after_request(self, request: Any, status: int, body: Any, headers: Any) -> None:
             headers.append(("X-Encoded", dict(headers)["Content-Encoding"]))
@@ -491,7 +497,7 @@ def test_the_session_and_a_hook_further_outside_go_over_it(make_client: MakeClie
 # -- streams ---------------------------------------------------------------------------------------
 
 
-def test_a_stream_of_many_chunks_of_any_size(make_client: MakeClient) -> None:
+def test_a_stream_of_chunks_of_any_size_is_compressed(make_client: MakeClient) -> None:
     sizes = [0, 1, 0, 100_000, 3, 0]
 
     class Many(Root):
@@ -571,14 +577,14 @@ def test_an_error_instead_of_a_stream_has_its_own_headers(make_client: MakeClien
     assert (answer.status_code, sent, is_gzip(answer)) == (500, b"500 Internal Server Error", False)
 
 
-def test_an_inner_application_may_have_it_alone(make_client: MakeClient) -> None:
+def test_an_inner_application_may_have_its_own_compression(make_client: MakeClient) -> None:
     app: Any = Root()
     app.inner = compressing()
     client = make_client(app)
     assert [is_gzip(raw(client, path)[0]) for path in ("/", "/inner")] == [False, True]
 
 
-def test_a_body_that_cannot_be_encoded_is_a_500(
+def test_a_body_that_cannot_be_encoded_gets_a_500(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert raw(make_client(compressing({"x": object()})))[0].status_code == 500
@@ -635,7 +641,7 @@ READ = {
     ],
 )
 @pytest.mark.parametrize("level", [1, 9])
-def test_a_client_gets_the_coding_that_it_prefers(
+def test_a_client_gets_its_preferred_coding(
     make_client: MakeClient, encoding: str, codings: list[str] | None, coding: str, level: int
 ) -> None:
     client = make_client(compressing(TEXT, codings=codings, level=level))
@@ -647,7 +653,7 @@ def test_a_client_gets_the_coding_that_it_prefers(
 
 @pytest.mark.parametrize("path", ["/ticks", "/ticks_too"])
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
-def test_R64_nothing_of_a_stream_is_held_back(
+def test_R64_compression_delays_no_chunk_of_a_stream(
     make_client: MakeClient, path: str, coding: str
 ) -> None:
     app = compressing()
@@ -668,7 +674,7 @@ def test_R64_nothing_of_a_stream_is_held_back(
         assert b"".join([feed(chunk) for chunk in chunks if chunk]) == b"tock"
 
 
-def test_codings_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_coding_without_its_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "backports.zstd", None)
     monkeypatch.setitem(sys.modules, "compression.zstd", None)
     with pytest.raises(SetupError, match=r"zstd is not installed: pip install backports\.zstd"):
@@ -678,12 +684,12 @@ def test_codings_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("codings", [[], "gzip", ["deflate"], {"gzip": 1}])
-def test_codings_that_nobody_has(codings: Any) -> None:
+def test_unknown_codings_are_refused(codings: Any) -> None:
     with pytest.raises(SetupError, match=r'takes a list of "zstd", "br" and "gzip"'):
         Compress(codings=codings)
 
 
-def test_the_head_and_the_first_chunk_decide_once() -> None:
+def test_headers_and_the_first_chunk_decide_once_about_compression() -> None:
     request = make_request(headers=[("Accept-Encoding", "gzip")])
     delayed = _Compressed(Compress(), request, Response())
     delayed.decide(Response(content_type="text/plain"))

@@ -76,7 +76,7 @@ def in_the_background(client: TestClient, path: str, times: int) -> Callable[[],
 
 
 @pytest.mark.parametrize("path", ["/blocks", "/waits"])
-def test_more_than_the_limit_get_503_at_once(make_client: MakeClient, path: str) -> None:
+def test_requests_above_the_limit_get_a_503_immediately(make_client: MakeClient, path: str) -> None:
     app = Root(2, retry_after=3)
     app.health("/healthz")
     client = make_client(app)
@@ -95,7 +95,7 @@ def test_more_than_the_limit_get_503_at_once(make_client: MakeClient, path: str)
     assert client.get("/").text == "hello"
 
 
-def test_each_kind_of_end_lets_the_next_one_in(make_client: MakeClient) -> None:
+def test_every_way_a_request_ends_lets_the_next_one_in(make_client: MakeClient) -> None:
     client = make_client(Root(1), raise_app_exceptions=False)
     for path in ("/", "/refuses", "/crashes", "/nowhere", "/left", "/left"):
         # no answer is sent to a client that has left, which the test client reports
@@ -104,7 +104,7 @@ def test_each_kind_of_end_lets_the_next_one_in(make_client: MakeClient) -> None:
         assert client.get("/").status_code == 200
 
 
-def test_an_open_stream_does_not_count(make_client: MakeClient) -> None:
+def test_an_open_stream_does_not_count_against_the_limit(make_client: MakeClient) -> None:
     client = make_client(Root(1))
     with client.stream("GET", "/events") as answer:
         assert "data: begun" in answer.iter_lines()
@@ -136,7 +136,9 @@ def test_an_inner_application_may_have_a_smaller_limit(make_client: MakeClient) 
         ),
     ],
 )
-def test_wrong_arguments(arguments: tuple[int], options: dict[str, Any], sentence: str) -> None:
+def test_wrong_arguments_are_refused(
+    arguments: tuple[int], options: dict[str, Any], sentence: str
+) -> None:
     with pytest.raises(SetupError) as refused:
         ConcurrencyLimit(*arguments, **options)
     assert str(refused.value) == sentence

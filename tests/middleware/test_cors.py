@@ -124,13 +124,16 @@ ORIGINS: list[tuple[dict[str, Any], str, bool]] = [
     ({"origin_regex": ".*"}, "null", False),
     ({"origin_regex": ".*"}, "", False),
     ({"origin_regex": ".*"}, "https://é", False),
+    ({"origins": ["https://*.b.example"]}, "https://a.b.example", True),
+    ({"origins": ["https://*.b.example"]}, "https://b.example", False),
+    ({"origins": ["https://*.b.example"]}, "https://evil/.b.example", False),
     ({"origins": [FRIEND], **REGEX}, FRIEND, True),
     ({"origins": [FRIEND], **REGEX}, "https://b.example.com", True),
 ]
 
 
 @pytest.mark.parametrize(("options", "origin", "allowed"), ORIGINS)
-def test_which_origins_are_allowed(
+def test_allowed_origins_get_cors_headers(
     make_client: MakeClient, options: Any, origin: str, allowed: bool
 ) -> None:
     client = make_client(sharing(**options))
@@ -144,11 +147,11 @@ def test_which_origins_are_allowed(
     assert asked["vary"] == "Origin"
 
 
-def test_an_answer_without_allowed_origin_also_varies(make_client: MakeClient) -> None:
+def test_a_response_without_an_allowed_origin_also_varies(make_client: MakeClient) -> None:
     assert shown(make_client(sharing(origins=[FRIEND])).get("/")) == {"vary": "Origin"}
 
 
-def test_for_all_origins_the_answer_is_always_one(make_client: MakeClient) -> None:
+def test_for_all_origins_the_header_is_an_asterisk(make_client: MakeClient) -> None:
     client = make_client(sharing(origins=["*"]))
     for headers in ({}, {"Origin": FRIEND}, {"Origin": "null"}):
         assert shown(client.get("/", headers=headers)) == {"access-control-allow-origin": "*"}
@@ -157,7 +160,7 @@ def test_for_all_origins_the_answer_is_always_one(make_client: MakeClient) -> No
 # -- actual requests -------------------------------------------------------------------------------
 
 
-def test_exposed_headers_and_credentials(make_client: MakeClient) -> None:
+def test_exposed_headers_and_credentials_are_announced(make_client: MakeClient) -> None:
     client = make_client(sharing(origins=[FRIEND], expose=["X-Total", "X-Page"], credentials=True))
     assert shown(client.get("/", headers={"Origin": FRIEND})) == {
         "access-control-allow-origin": FRIEND,
@@ -180,7 +183,9 @@ def test_exposed_headers_and_credentials(make_client: MakeClient) -> None:
         ("/streams", 200),
     ],
 )
-def test_every_answer_has_them_once(make_client: MakeClient, path: str, status: int) -> None:
+def test_every_response_has_each_cors_header_once(
+    make_client: MakeClient, path: str, status: int
+) -> None:
     client = make_client(sharing(origins=[FRIEND]), validate=False)
     for method in ("GET", "HEAD", "POST"):
         answer = client.request(
@@ -198,7 +203,9 @@ class Unreachable(InMemorySessionBackend):
         raise ConnectionError("unavailable")
 
 
-def test_so_has_the_503_of_a_session_that_is_out_of_reach(make_client: MakeClient) -> None:
+def test_the_503_of_an_unavailable_session_backend_has_cors_headers(
+    make_client: MakeClient,
+) -> None:
     app = Root(Unreachable())
     app.middlewares.append(CORSMiddleware(origins=[FRIEND]))
     answer = make_client(app).get(
@@ -208,7 +215,7 @@ def test_so_has_the_503_of_a_session_that_is_out_of_reach(make_client: MakeClien
     assert seen == (503, {"access-control-allow-origin": FRIEND, "vary": "Origin"})
 
 
-def test_so_has_the_early_answer_of_any_other_middleware(make_client: MakeClient) -> None:
+def test_an_early_response_of_other_middleware_has_cors_headers(make_client: MakeClient) -> None:
     class Refusing(HttpMiddleware):
         def before_request(self, request: Any) -> Any:
             return {"status_code": 401, "body": "no"}
@@ -220,21 +227,21 @@ def test_so_has_the_early_answer_of_any_other_middleware(make_client: MakeClient
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (401, FRIEND)
 
 
-def test_vary_is_said_once_and_nothing_that_was_said_is_lost(make_client: MakeClient) -> None:
+def test_vary_is_extended_and_never_repeated(make_client: MakeClient) -> None:
     client = make_client(sharing(origins=[FRIEND]))
     assert client.get("/by_language").headers.get_list("vary") == ["Accept-Language, ORIGIN"]
     found = sorted(client.get("/streams_by_language").headers.get_list("vary"))
     assert found == ["Accept-Language", "Origin"]
 
 
-def test_a_handler_may_open_its_own_answer(make_client: MakeClient) -> None:
+def test_a_handler_may_set_its_own_cors_headers(make_client: MakeClient) -> None:
     client = make_client(sharing(origins=[FRIEND]))
     for origin, allowed in (("https://other.example", "*"), (FRIEND, FRIEND)):
         answer = client.get("/public", headers={"Origin": origin})
         assert answer.headers.get_list("access-control-allow-origin") == [allowed]
 
 
-def test_R17_nothing_leaks_into_the_next_answer(make_client: MakeClient) -> None:
+def test_R17_cors_headers_do_not_leak_into_the_next_response(make_client: MakeClient) -> None:
     kept = {"X-Kept": "1"}
 
     class Keeping(App):
@@ -268,7 +275,9 @@ def test_R17_nothing_leaks_into_the_next_answer(make_client: MakeClient) -> None
 
 
 @pytest.mark.parametrize("path", ["/", "/nowhere", "/crashes", "/%ff"])
-def test_a_preflight_is_answered_before_anything_runs(make_client: MakeClient, path: str) -> None:
+def test_a_preflight_is_handled_before_anything_else_runs(
+    make_client: MakeClient, path: str
+) -> None:
     app = sharing(origins=[FRIEND])
     answer = preflight(
         make_client(app, validate=False), headers="authorization,content-type", path=path
@@ -283,7 +292,7 @@ def test_a_preflight_is_answered_before_anything_runs(make_client: MakeClient, p
     }
 
 
-def test_a_preflight_with_credentials(make_client: MakeClient) -> None:
+def test_a_preflight_may_allow_credentials(make_client: MakeClient) -> None:
     client = make_client(
         sharing(origins=[FRIEND], credentials=True, methods=["put"], max_age=0, expose=["X-A"])
     )
@@ -321,7 +330,7 @@ def test_a_preflight_with_credentials(make_client: MakeClient) -> None:
         ({"headers": ["*"]}, "PUT", None, True),
     ],
 )
-def test_the_headers_of_an_allowed_preflight(
+def test_a_preflight_allows_only_configured_methods_and_headers(
     make_client: MakeClient, options: Any, method: str, headers: str | None, allowed: bool
 ) -> None:
     answer = preflight(
@@ -334,7 +343,7 @@ def test_the_headers_of_an_allowed_preflight(
         assert shown(answer) == {"vary": "Origin"}
 
 
-def test_all_headers_are_allowed_by_name(make_client: MakeClient) -> None:
+def test_all_headers_are_allowed_by_listing_the_requested_ones(make_client: MakeClient) -> None:
     client = make_client(sharing(origins=["*"], headers=["*"]))
     assert shown(preflight(client, headers="Authorization,x-any")) == {
         "access-control-allow-origin": "*",
@@ -345,7 +354,7 @@ def test_all_headers_are_allowed_by_name(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("without", ["Origin", "Access-Control-Request-Method"])
-def test_other_uses_of_options_are_no_preflight(make_client: MakeClient, without: str) -> None:
+def test_other_options_requests_are_not_preflights(make_client: MakeClient, without: str) -> None:
     app = sharing(origins=[FRIEND])
     headers = {"Origin": FRIEND, "Access-Control-Request-Method": "PUT"}
     del headers[without]
@@ -355,14 +364,14 @@ def test_other_uses_of_options_are_no_preflight(make_client: MakeClient, without
     assert "POST" in answer.headers["allow"]
 
 
-def test_a_get_with_the_headers_of_a_preflight_is_not_a_preflight(make_client: MakeClient) -> None:
+def test_a_get_with_preflight_headers_is_not_a_preflight(make_client: MakeClient) -> None:
     answer = make_client(sharing(origins=[FRIEND])).get(
         "/", headers={"Origin": FRIEND, "Access-Control-Request-Method": "PUT"}
     )
     assert (answer.text, "access-control-max-age" in answer.headers) == ("index", False)
 
 
-def test_it_goes_with_the_csrf_middleware(make_client: MakeClient) -> None:
+def test_cors_works_together_with_the_csrf_middleware(make_client: MakeClient) -> None:
     app = sharing(origins=[FRIEND], credentials=True)
     app.middlewares.append(CSRFMiddleware(trusted_origins=[FRIEND]))
     client = make_client(app)
@@ -378,7 +387,7 @@ def test_it_goes_with_the_csrf_middleware(make_client: MakeClient) -> None:
 # -- subtrees --------------------------------------------------------------------------------------
 
 
-def test_a_subtree_may_be_shared_alone(make_client: MakeClient) -> None:
+def test_an_inner_application_may_have_its_own_cors(make_client: MakeClient) -> None:
     app = Root()
     app.api = sharing(origins=["*"])
     client = make_client(app)
@@ -389,7 +398,7 @@ def test_a_subtree_may_be_shared_alone(make_client: MakeClient) -> None:
     assert shown(preflight(client)) == {}
 
 
-def test_of_two_the_outer_one_answers_preflights(make_client: MakeClient) -> None:
+def test_the_outermost_cors_middleware_handles_preflights(make_client: MakeClient) -> None:
     app = sharing(origins=[FRIEND])
     app.api = sharing(origins=["*"])
     client = make_client(app)
@@ -459,7 +468,7 @@ def test_invalid_arguments_are_refused(options: Any, says: str) -> None:
         (r"https://app\.example\.com|http://.*", "http://notmysite.com"),
     ],
 )
-def test_an_expression_for_other_people_s_origins_may_not_have_credentials(
+def test_an_expression_that_matches_foreign_origins_may_not_allow_credentials(
     expression: str, shown_to: str
 ) -> None:
     with pytest.raises(SetupError) as caught:
@@ -481,16 +490,16 @@ def test_an_expression_for_other_people_s_origins_may_not_have_credentials(
         r"^https://app\.example\.com$",
     ],
 )
-def test_an_expression_for_the_author_s_own_origins_may(expression: str) -> None:
+def test_an_expression_for_the_author_s_origins_may_allow_credentials(expression: str) -> None:
     CORSMiddleware(origin_regex=expression, credentials=True)
 
 
-def test_a_narrow_expression_may_have_credentials(make_client: MakeClient) -> None:
+def test_a_narrow_expression_may_allow_credentials(make_client: MakeClient) -> None:
     client = make_client(sharing(**REGEX, credentials=True, expose=["X-A"]))
     answer = client.get("/", headers={"Origin": "https://b.example.com"})
     assert answer.headers["access-control-allow-credentials"] == "true"
 
 
-def test_all_origins_may_read_all_headers(make_client: MakeClient) -> None:
+def test_an_asterisk_exposes_all_headers(make_client: MakeClient) -> None:
     answer = make_client(sharing(origins=["*"], expose=["*"])).get("/")
     assert answer.headers["access-control-expose-headers"] == "*"

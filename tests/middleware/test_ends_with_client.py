@@ -94,7 +94,7 @@ class Root(App):
             self.steps.append("closed")
 
 
-def test_a_handler_whose_client_waits_works_as_without_it(make_client: MakeClient) -> None:
+def test_a_handler_whose_client_waits_runs_normally(make_client: MakeClient) -> None:
     app = Root()
     client = make_client(app)
     assert client.get("/?word=plum").text == "plum"
@@ -103,7 +103,7 @@ def test_a_handler_whose_client_waits_works_as_without_it(make_client: MakeClien
     assert app.steps == ["commit"]
 
 
-def test_a_time_limit_cancels_it(make_client: MakeClient) -> None:
+def test_a_time_limit_cancels_a_handler_with_ends_with_client(make_client: MakeClient) -> None:
     assert make_client(Root()).get("/limited").status_code == 503
 
 
@@ -122,7 +122,7 @@ async def leave(app: App, path: str, step: str, body: bytes | None = None) -> Ca
     return call
 
 
-def test_a_handler_is_cancelled_when_its_client_has_left(
+def test_a_handler_is_cancelled_when_its_client_disconnects(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -134,7 +134,7 @@ def test_a_handler_is_cancelled_when_its_client_has_left(
     assert "Traceback" not in caplog.text
 
 
-def test_one_that_fails_on_its_way_out_is_a_failure(
+def test_a_cancelled_handler_that_fails_is_logged(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Root()
@@ -150,20 +150,20 @@ def test_one_that_fails_on_its_way_out_is_a_failure(
     assert "ValueError: in the middle" in caplog.text
 
 
-def test_one_that_has_its_result_keeps_it(backend: str) -> None:
+def test_a_handler_that_has_its_result_keeps_it(backend: str) -> None:
     app = Root()
     run(backend, leave, app, "/done", "done")
     assert app.steps == ["done", "commit"]
 
 
-def test_a_stream_that_it_returns_ends_with_the_client(backend: str) -> None:
+def test_a_stream_returned_by_the_handler_ends_with_the_client(backend: str) -> None:
     app = Root()
     call = run(backend, leave, app, "/events", "begun")
     assert app.steps == ["begun", "closed"]
     assert call.status == 200
 
 
-def test_a_client_that_leaves_in_mid_body(backend: str) -> None:
+def test_a_disconnection_in_the_middle_of_a_body_cancels_the_handler(backend: str) -> None:
     app = Root()
 
     async def leave_in_mid_body() -> Call:
@@ -175,7 +175,7 @@ def test_a_client_that_leaves_in_mid_body(backend: str) -> None:
     assert run(backend, leave_in_mid_body).sent == []
 
 
-def test_what_can_not_be_cancelled_is_refused() -> None:
+def test_a_handler_that_cannot_be_cancelled_is_refused() -> None:
     def plain() -> None: ...
     def stream() -> Iterator[str]:
         yield ""
@@ -190,10 +190,10 @@ def test_what_can_not_be_cancelled_is_refused() -> None:
         (async_stream, "is a stream, which already ends when its client disconnects"),
     ):
         with pytest.raises(SetupError, match=reason):
-            ends_with_client(function)  # type: ignore[arg-type]
+            ends_with_client(function)  # type: ignore[type-var]
 
 
-def test_a_handler_of_websockets_is_refused() -> None:
+def test_a_websocket_handler_is_refused() -> None:
     class Chat(App):
         @websocket
         @ends_with_client
@@ -203,7 +203,7 @@ def test_a_handler_of_websockets_is_refused() -> None:
         Chat()._micropie.compiled()
 
 
-def test_a_server_that_fails_has_lost_its_client(backend: str) -> None:
+def test_a_server_that_fails_counts_as_a_disconnection(backend: str) -> None:
     app = Root()
 
     async def receive() -> Any:

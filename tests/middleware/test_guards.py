@@ -110,7 +110,7 @@ def open_client(make_client: MakeClient, world: str) -> Connect:
     )
 
 
-def test_passwords_guard_everything(open_client: Connect, world: str) -> None:
+def test_basic_auth_protects_everything(open_client: Connect, world: str) -> None:
     client = open_client(site(BasicAuth({"ann": "secret"})))
     assert statuses(client, world) == answers(world, 401, 401)
     assert statuses(client, world, headers=ANN) == answers(world, 200, 101)
@@ -132,7 +132,7 @@ ORIGINS = ["http://testserver", "https://friend.test", "https://evil.test", "nul
         ),
     ],
 )
-def test_R52_pages_of_other_sites_may_be_kept_from_the_websockets_of_a_mounted_application(
+def test_R52_pages_of_other_sites_may_be_kept_from_websockets_of_mounts(
     open_client: Connect, world: str, settings: dict[str, Any], below_mount: list[int]
 ) -> None:
     app = Pages(websocket_origins=["https://friend.test"], **settings)
@@ -159,7 +159,7 @@ def test_R52_pages_of_other_sites_may_be_kept_from_the_websockets_of_a_mounted_a
     assert [status("/own", origin) for origin in ORIGINS] == [101, 403, 101, 403, 101]
 
 
-def test_R52_a_guard_comes_before_the_origin_of_a_mounted_application_s_websocket(
+def test_R52_an_access_check_precedes_the_origin_check_of_a_mounted_websocket(
     open_client: Connect, world: str
 ) -> None:
     root = site(
@@ -180,7 +180,7 @@ def test_R52_a_guard_comes_before_the_origin_of_a_mounted_application_s_websocke
     assert statuses(client, world, headers={**evil, **ANN}) == answers(world, 200, 403)
 
 
-def test_tokens_guard_everything(open_client: Connect, world: str) -> None:
+def test_bearer_auth_protects_everything(open_client: Connect, world: str) -> None:
     async def check(token: str) -> bool:
         return token == "abc"
 
@@ -191,7 +191,7 @@ def test_tokens_guard_everything(open_client: Connect, world: str) -> None:
     assert seen == answers(world, 200, 101)
 
 
-def test_hosts_guard_everything(open_client: Connect, world: str) -> None:
+def test_trusted_hosts_protects_everything(open_client: Connect, world: str) -> None:
     client = open_client(site(TrustedHosts("shop.test")))
     assert statuses(client, world) == answers(world, 400, 400)
     assert statuses(client, world, headers={"Host": "shop.test"}) == answers(world, 200, 101)
@@ -207,7 +207,9 @@ def test_a_rate_limit_counts_everything(open_client: Connect, world: str) -> Non
     assert statuses(client, world) == answers(world, 429, 429)
 
 
-def test_a_hook_may_be_told_to_guard_requests_alone(open_client: Connect, world: str) -> None:
+def test_a_hook_with_guards_may_be_limited_to_http_requests(
+    open_client: Connect, world: str
+) -> None:
     auth = BasicAuth({"ann": "secret"})
     auth.guards = False
     expected = [401, 401, 401, 200, 401] + ([] if world == "wsgi" else [101] * len(PATHS))
@@ -250,7 +252,7 @@ def forbidden() -> Any:
     ],
     ids=["answer", "page", "location", "redirect", "error", "nonsense", "failure"],
 )
-def test_an_author_s_hook_may_guard(
+def test_an_author_s_hook_may_set_guards(
     open_client: Connect, world: str, refuse: Any, http: int, socket: int
 ) -> None:
     client = open_client(site(Members(refuse)))
@@ -261,7 +263,7 @@ def test_an_author_s_hook_may_guard(
     assert "x-members" not in client.get("/alone?key=sesame").headers
 
 
-def test_an_author_s_hook_does_not_guard_handshakes_by_itself(
+def test_an_author_s_hook_without_guards_does_not_see_handshakes(
     open_client: Connect, world: str
 ) -> None:
     hook = Members(forbidden)
@@ -270,7 +272,7 @@ def test_an_author_s_hook_does_not_guard_handshakes_by_itself(
     assert statuses(open_client(site(hook)), world) == expected
 
 
-def test_guards_run_before_the_hooks_of_websockets(open_client: Connect, world: str) -> None:
+def test_access_checks_run_before_websocket_hooks(open_client: Connect, world: str) -> None:
     class Untouched(WebSocketMiddleware):
         def before_websocket(self, request: Any) -> Any:
             raise AssertionError
@@ -280,7 +282,7 @@ def test_guards_run_before_the_hooks_of_websockets(open_client: Connect, world: 
     assert statuses(open_client(app), world) == answers(world, 401, 401)
 
 
-def test_a_proxy_s_values_reach_what_is_guarded(open_client: Connect, world: str) -> None:
+def test_proxy_headers_reach_protected_handlers(open_client: Connect, world: str) -> None:
     client = open_client(site(ProxyHeaders(trusted=["127.0.0.1"])))
     headers = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}
     for path in ("/", "/inner", "/shared", "/alone"):
@@ -291,7 +293,7 @@ def test_a_proxy_s_values_reach_what_is_guarded(open_client: Connect, world: str
             assert ws.receive_text() == f"socket for 192.0.2.7 by {scheme}"
 
 
-def test_what_a_guard_leaves_for_the_end_is_done(open_client: Connect, world: str) -> None:
+def test_on_close_functions_of_an_access_check_run(open_client: Connect, world: str) -> None:
     done: list[str] = []
 
     class Noting(Members):
@@ -306,7 +308,9 @@ def test_what_a_guard_leaves_for_the_end_is_done(open_client: Connect, world: st
         done.clear()
 
 
-def test_a_client_that_leaves_during_a_refused_handshake(world: str, open_client: Connect) -> None:
+def test_a_client_may_disconnect_during_a_refused_handshake(
+    world: str, open_client: Connect
+) -> None:
     """The driver has not asked for the first message yet when a guard refuses."""
     if world == "wsgi":
         return
@@ -357,7 +361,7 @@ class Seeing(HttpMiddleware):
         request.session["last"] = status
 
 
-def test_what_refuses_without_the_session_runs_before_its_backend_is_asked(
+def test_access_checks_without_a_session_run_before_the_backend_is_asked(
     open_client: Connect, world: str
 ) -> None:
     backend, seeing = Counting(), Seeing()
@@ -389,7 +393,7 @@ def test_what_refuses_without_the_session_runs_before_its_backend_is_asked(
     assert InMemorySessionBackend.load(backend, cookie) == {"name": "Ann", "last": 200}
 
 
-def test_a_hook_that_may_look_at_the_session_has_it(open_client: Connect, world: str) -> None:
+def test_a_hook_that_may_read_the_session_has_it(open_client: Connect, world: str) -> None:
     app = Shop(session_backend=Counting())
     names: list[Any] = []
 
@@ -429,7 +433,7 @@ WRONG_HOOKS = [
 
 
 @pytest.mark.parametrize(("name", "function", "parameters"), WRONG_HOOKS)
-def test_a_hook_with_other_parameters_is_refused_at_set_up(
+def test_a_hook_with_other_parameters_is_refused_at_setup(
     name: str, function: Any, parameters: str
 ) -> None:
     app = Pages()
@@ -444,7 +448,7 @@ def test_a_hook_with_other_parameters_is_refused_at_set_up(
 
 
 @pytest.mark.parametrize("name", ["before", "after"])
-def test_a_flow_s_hook_that_nobody_would_await_is_refused_at_set_up(name: str) -> None:
+def test_an_async_hook_of_flow_middleware_is_refused_at_setup(name: str) -> None:
     async def coroutine(self: object, *arguments: object) -> None: ...
 
     async def chunks(self: object, *arguments: object) -> AsyncIterator[None]:
@@ -460,7 +464,7 @@ def test_a_flow_s_hook_that_nobody_would_await_is_refused_at_set_up(name: str) -
             app._micropie.compiled()
 
 
-def test_a_decorator_above_a_hook_may_give_it_more(make_client: MakeClient) -> None:
+def test_a_decorator_above_a_hook_may_pass_it_more_arguments(make_client: MakeClient) -> None:
     def with_key(function: Any) -> Any:
         @functools.wraps(function)
         def call(self: Any, request: Any) -> Any:
@@ -477,7 +481,7 @@ def test_a_decorator_above_a_hook_may_give_it_more(make_client: MakeClient) -> N
     assert (client.get("/").status_code, client.get("/?key=sesame").status_code) == (401, 200)
 
 
-def test_a_guard_without_the_base_class_guards(make_client: MakeClient) -> None:
+def test_a_hook_with_guards_need_not_derive_from_the_base_class(make_client: MakeClient) -> None:
     app = Pages()
     app.middlewares.append(
         hook_with("before", lambda self, request: (401, "no") if request.query("x") else None)
@@ -489,6 +493,6 @@ def test_a_guard_without_the_base_class_guards(make_client: MakeClient) -> None:
 @pytest.mark.parametrize(
     ("auth", "check"), [(BasicAuth, lambda user: True), (BearerAuth, lambda user, password: True)]
 )
-def test_checks_of_passwords_and_tokens_have_their_parameters(auth: Any, check: Any) -> None:
+def test_checks_of_passwords_and_tokens_may_have_parameters(auth: Any, check: Any) -> None:
     with pytest.raises(SetupError, match=r"Auth\(check\) takes a function check\("):
         auth(check)

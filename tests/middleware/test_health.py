@@ -83,7 +83,7 @@ class Lazy:
         (Lazy(False), "failed"),
     ],
 )
-def test_checks_of_the_author_count_and_tell_the_client_no_details(
+def test_an_author_s_checks_count_and_reveal_no_details(
     make_client: MakeClient,
     caplog: pytest.LogCaptureFixture,
     function: Callable[[], object],
@@ -99,7 +99,7 @@ def test_checks_of_the_author_count_and_tell_the_client_no_details(
     assert found == (result == "failed")
 
 
-def test_the_log_tells_once_that_a_check_fails_and_once_that_it_is_well_again(
+def test_a_failing_check_and_its_recovery_are_logged_once_each(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     states: list[object] = [None, False, False, None, None]
@@ -111,7 +111,7 @@ def test_the_log_tells_once_that_a_check_fails_and_once_that_it_is_well_again(
     ]
 
 
-def test_checks_that_hang_are_given_up_and_the_others_are_asked_all_the_same(
+def test_hanging_checks_are_abandoned_and_others_still_run(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     leave = threading.Event()
@@ -133,7 +133,7 @@ def test_checks_that_hang_are_given_up_and_the_others_are_asked_all_the_same(
     assert "health: async fails: no response within 0." in caplog.text
 
 
-def test_a_check_that_hangs_all_night_long_holds_few_threads(
+def test_a_permanently_hanging_check_occupies_few_threads(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "MOST_HANGING", 2)
@@ -159,7 +159,7 @@ def test_a_check_that_hangs_all_night_long_holds_few_threads(
 
 
 @pytest.mark.processes
-def test_for_a_liveness_probe_only_the_author_s_checks_count(make_client: MakeClient) -> None:
+def test_a_liveness_probe_only_runs_the_author_s_checks(make_client: MakeClient) -> None:
     app = Root(session_backend=RedisSessionBackend(f"redis://127.0.0.1:{free_port()}/0"))
     app.health("/livez", live=True)
     app.health("/alive", {"threads": failing}, live=True)
@@ -172,7 +172,7 @@ def test_for_a_liveness_probe_only_the_author_s_checks_count(make_client: MakeCl
     assert ask(make_client, app, "/readyz")[0] == 503
 
 
-def test_while_the_server_ends_it_is_not_ready_but_alive(make_client: MakeClient) -> None:
+def test_during_shutdown_the_process_is_alive_but_not_ready(make_client: MakeClient) -> None:
     app = healthy()
     app.health("/livez", live=True)
     client = make_client(app)
@@ -206,14 +206,14 @@ def backends(url: str) -> App:
 NAMES = ("sessions", "channels", "RateLimit", "RateLimit 2", "sessions 2")
 
 
-def test_backends_in_the_whole_tree_are_asked(make_client: MakeClient, redis_url: str) -> None:
+def test_backends_of_all_applications_are_checked(make_client: MakeClient, redis_url: str) -> None:
     app = healthy(backends(redis_url))
     assert ask(make_client, app) == (200, {"status": "ok", "checks": dict.fromkeys(NAMES, "ok")})
     app.channels.close()
 
 
 @pytest.mark.processes
-def test_backends_out_of_reach_make_it_unready_also_for_a_client_with_a_session(
+def test_unavailable_backends_make_the_process_unready_for_every_client(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = healthy(backends(f"redis://127.0.0.1:{free_port()}/0"))
@@ -223,7 +223,7 @@ def test_backends_out_of_reach_make_it_unready_also_for_a_client_with_a_session(
     assert "is unavailable" in caplog.text
 
 
-def test_sqlite_is_asked(make_client: MakeClient, tmp_path: Path) -> None:
+def test_sqlite_is_checked(make_client: MakeClient, tmp_path: Path) -> None:
     assert (
         ask(
             make_client, healthy(Root(session_backend=SQLiteSessionBackend(tmp_path / "sessions")))
@@ -252,7 +252,7 @@ class Hook(HttpMiddleware):
         return True
 
 
-def test_an_author_s_backend_and_middleware_may_have_a_ping(make_client: MakeClient) -> None:
+def test_a_custom_backend_or_middleware_may_have_a_ping(make_client: MakeClient) -> None:
     app = Root(session_backend=Backend())
     app.middlewares.append(Hook())
     assert ask(make_client, healthy(app))[1]["checks"] == {"sessions": "failed", "Hook": "ok"}
@@ -266,7 +266,9 @@ class Maintenance(HttpMiddleware):
         return {"status": 503, "body": "We are back at noon."}
 
 
-def test_no_hook_is_in_its_way(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_hooks_do_not_run_for_health_probes(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     app = Root()
     app.middlewares += [
         AccessLog(),
@@ -288,7 +290,7 @@ def test_no_hook_is_in_its_way(make_client: MakeClient, caplog: pytest.LogCaptur
         assert len([one for one in caplog.records if one.name == "micropie.access"]) == 1
 
 
-def test_a_handler_may_have_its_name(make_client: MakeClient) -> None:
+def test_a_handler_may_be_named_health(make_client: MakeClient) -> None:
     class Older(Root):
         async def health(self) -> str:  # type: ignore[override]
             return "my own"
@@ -299,7 +301,7 @@ def test_a_handler_may_have_its_name(make_client: MakeClient) -> None:
     assert (client.get("/health").text, client.get("/livez").status_code) == ("my own", 200)
 
 
-def test_it_answers_while_all_threads_are_busy(make_client: MakeClient) -> None:
+def test_health_probes_are_served_while_all_threads_are_busy(make_client: MakeClient) -> None:
     leave, inside = threading.Event(), threading.Event()
 
     class Busy(Root):
@@ -336,13 +338,13 @@ def test_it_answers_while_all_threads_are_busy(make_client: MakeClient) -> None:
         ({"live": "yes"}, "App.health(live=...) takes True or False, not 'yes'"),
     ],
 )
-def test_wrong_arguments(options: dict[str, Any], sentence: str) -> None:
+def test_wrong_arguments_are_refused(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(SetupError) as refused:
         Root().health(**options)
     assert sentence in str(refused.value)
 
 
-def test_a_check_may_be_a_function_that_does_not_tell_its_arguments(
+def test_a_check_may_be_a_function_without_a_signature(
     make_client: MakeClient,
 ) -> None:
     with pytest.raises(ValueError, match="no signature"):

@@ -61,7 +61,7 @@ def test_each_request_has_one_span(make_client: MakeClient, exporter: InMemorySp
     assert names_of(exporter) == expected
 
 
-def test_an_application_with_tracing_of_its_own_is_left_alone(
+def test_an_application_with_its_own_tracing_is_left_alone(
     make_client: MakeClient, exporter: InMemorySpanExporter
 ) -> None:
     app = Root()
@@ -70,7 +70,7 @@ def test_an_application_with_tracing_of_its_own_is_left_alone(
     assert names_of(exporter) == []
 
 
-def test_what_is_not_instrumented_any_longer_makes_no_span(make_client: MakeClient) -> None:
+def test_uninstrumented_applications_create_no_spans(make_client: MakeClient) -> None:
     instrumentor = MicropieInstrumentor()
     serve: Any = App.__call__
     instrumentor.instrument()
@@ -105,7 +105,7 @@ TO_CONSOLE = ["--traces_exporter=console", "--metrics_exporter=none", "--logs_ex
 
 @pytest.mark.processes
 @pytest.mark.parametrize(("server", "place"), [("uvicorn", "--port={}"), ("gunicorn", "-b:{}")])
-def test_the_command_makes_spans_of_a_program_that_knows_nothing_of_it(
+def test_the_opentelemetry_command_traces_an_unmodified_program(
     tmp_path: Path, server: str, place: str
 ) -> None:
     (tmp_path / "shop.py").write_text(APP)

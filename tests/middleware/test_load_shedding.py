@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from micropie import App, HTTPError, Request, WebSocket
+from micropie._core.execution.placement import Threads
 from micropie.middleware import LoadShedding
 from micropie.testing import TestClient, WebSocketRefused
 from tests.support.clients import MakeClient
@@ -66,7 +67,7 @@ def let_queue_stand(
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_who_has_waited_long_in_a_queue_that_stands_is_refused(
+def test_requests_that_waited_too_long_in_a_standing_queue_are_refused(
     client: TestClient, clock: Clock, form: str
 ) -> None:
     let_queue_stand(client, clock, form)
@@ -82,7 +83,7 @@ def test_who_has_waited_long_in_a_queue_that_stands_is_refused(
     assert ask(client, clock, 0.3, form) == 200
 
 
-def test_a_burst_after_a_pause_is_answered(client: TestClient, clock: Clock) -> None:
+def test_a_burst_after_a_pause_is_served(client: TestClient, clock: Clock) -> None:
     for _ in range(3):
         clock.now += 3600
         for waited in (0.0, 0.5, 5.0):
@@ -95,7 +96,9 @@ def test_a_burst_after_a_pause_is_answered(client: TestClient, clock: Clock) -> 
 @pytest.mark.parametrize(
     "start", ["", "t=", "now", "t=-5", "1e99", "t=1.2.3", "t=٣", "t=" + "9" * 400, "."]
 )
-def test_what_is_no_time_is_let_in(client: TestClient, clock: Clock, start: str) -> None:
+def test_a_request_with_an_invalid_start_time_is_accepted(
+    client: TestClient, clock: Clock, start: str
+) -> None:
     headers = [(b"X-Request-Start", start.encode())] if start else []
     let_queue_stand(client, clock)
     assert ask(client, clock, 0.3) == 503
@@ -108,7 +111,7 @@ def test_what_is_no_time_is_let_in(client: TestClient, clock: Clock, start: str)
         assert ask(client, clock, 0.2) == 200
 
 
-def test_clocks_that_differ_refuse_nobody_for_long(
+def test_clocks_that_differ_refuse_no_request_for_long(
     client: TestClient, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     statuses = []
@@ -143,6 +146,7 @@ class Queue:
         self.shedding = LoadShedding()
         self.clock = Clock()
         self.statuses: list[int] = []
+        self.exchange = SimpleNamespace(config=SimpleNamespace(threads=Threads(1)))
 
     def serve(self, arrivals: Iterator[float], free_at: float) -> None:
         """Serve requests that come at these times, from another one on."""
@@ -152,7 +156,9 @@ class Queue:
             for came in arrivals:
                 free_at = max(free_at, came)
                 self.clock.now = free_at + self.differs
-                request = SimpleNamespace(headers={"x-request-start": f"t={came:.6f}"})
+                request = SimpleNamespace(
+                    headers={"x-request-start": f"t={came:.6f}"}, _exchange=self.exchange
+                )
                 try:
                     self.shedding.before(cast("Request", request))
                 except HTTPError as error:
@@ -161,6 +167,8 @@ class Queue:
                 else:
                     self.statuses.append(200)
                     free_at += self.answer
+        # the queue for threads would be longer by these
+        assert self.exchange.config.threads.refusals.count == self.statuses.count(503)
 
 
 def arrivals(seconds: float, rate: float, seed: int) -> Iterator[float]:
@@ -181,7 +189,7 @@ ANSWER = 0.1  # seconds
     stood=st.floats(0, 10),
     seed=st.integers(0, 999),
 )
-def test_a_queue_is_not_taken_for_clocks_that_differ(
+def test_a_queue_is_not_mistaken_for_differing_clocks(
     load: float, refusals: float, stood: float, seed: int
 ) -> None:
     """However long it has stood before. While one request comes, so many can be refused."""
@@ -196,7 +204,7 @@ def test_a_queue_is_not_taken_for_clocks_that_differ(
 @settings(max_examples=20)
 @given(differs=st.floats(0.3, 3600), rate=st.floats(0.5, 20), seed=st.integers(0, 999))
 @example(differs=120.0, rate=0.5, seed=403)  # half as many requests as usual
-def test_clocks_that_differ_are_not_taken_for_a_queue(
+def test_differing_clocks_are_not_mistaken_for_a_queue(
     differs: float, rate: float, seed: int
 ) -> None:
     queue = Queue(differs, ANSWER / 10, ANSWER / 100)
@@ -211,7 +219,7 @@ def test_clocks_that_differ_are_not_taken_for_a_queue(
         assert 503 not in [status for came, status in later if came > 1_800_000_030]
 
 
-def test_handshakes_are_refused_too(clock: Clock) -> None:
+def test_handshakes_are_refused_under_overload_too(clock: Clock) -> None:
     app = Root()
     app.middlewares.append(LoadShedding())
     with TestClient(app) as client:

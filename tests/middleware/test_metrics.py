@@ -150,14 +150,14 @@ def test_requests_are_counted_by_method_pattern_and_status(make_client: MakeClie
     assert numbers["http_requests_in_flight"] == 0  # nor is the endpoint itself counted
 
 
-def test_the_buckets_are_the_author_s(make_client: MakeClient) -> None:
+def test_the_histogram_s_buckets_can_be_configured(make_client: MakeClient) -> None:
     client = make_client(measured(buckets=(0.5, 60)))
     client.get("/")
     bounds = [re.search('le="([^"]+)"', name) for name in read(client) if "_bucket" in name]
     assert [found[1] for found in bounds if found] == ["0.5", "60.0", "+Inf"]
 
 
-def test_a_client_that_left_has_status_499_and_no_duration(make_client: MakeClient) -> None:
+def test_a_disconnected_client_has_status_499_and_no_duration(make_client: MakeClient) -> None:
     client = make_client(measured(), raise_app_exceptions=False)
     with suppress(Exception):  # no answer is sent, which the test client reports under ASGI
         client.get("/left")
@@ -165,7 +165,7 @@ def test_a_client_that_left_has_status_499_and_no_duration(make_client: MakeClie
     assert requests_of(numbers) == {("GET", "/left", "499"): 1}
 
 
-def test_in_flight_threads_and_their_limit(make_client: MakeClient, world: str) -> None:
+def test_requests_in_flight_and_threads_are_measured(make_client: MakeClient, world: str) -> None:
     app: Any = measured(Root(threads=3))
     client = make_client(app)
     answers: list[str] = []
@@ -184,7 +184,7 @@ def test_in_flight_threads_and_their_limit(make_client: MakeClient, world: str) 
     assert read(client)["http_requests_in_flight"] == 0
 
 
-def test_the_lag_of_the_event_loop_is_that_of_the_last_minute(
+def test_the_event_loop_s_lag_is_that_of_the_last_minute(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("micropie.extensions.application.loop_lag", lambda: 0.25)
@@ -205,14 +205,14 @@ def test_subscribers_are_counted_once_each(make_client: MakeClient) -> None:
 
 
 @pytest.mark.processes
-def test_the_pool(make_client: MakeClient) -> None:
+def test_the_pool_is_measured(make_client: MakeClient) -> None:
     client = make_client(measured(Root(processes=2)))
     assert client.get("/computes").text == "computed"
     numbers = read(client)
     assert [numbers[name] for name in ("micropie_pool_busy", "micropie_pool_limit")] == [0, 2]
 
 
-def test_websockets(connect: MakeClient, backend: str) -> None:
+def test_websockets_are_counted(connect: MakeClient, backend: str) -> None:
     app: Any = Root()
     mounted = Root()
     app.mount("/apart", mounted, isolated=True)
@@ -230,7 +230,7 @@ def test_websockets(connect: MakeClient, backend: str) -> None:
     assert numbers['websocket_connections_total{accepted="false",route="/refuses"}'] == 1
 
 
-def test_what_an_isolated_application_answers_is_its_own_to_count(make_client: MakeClient) -> None:
+def test_requests_to_an_isolated_application_are_not_counted(make_client: MakeClient) -> None:
     app = Root()
     app.mount("/apart", Inner(), isolated=True)
     app.mount("/shared", Inner())
@@ -241,7 +241,7 @@ def test_what_an_isolated_application_answers_is_its_own_to_count(make_client: M
     assert numbers["http_requests_in_flight"] == 0
 
 
-def test_inside_another_application_it_counts_what_comes_that_far(make_client: MakeClient) -> None:
+def test_an_inner_application_only_counts_requests_that_reach_it(make_client: MakeClient) -> None:
     app: Any = Root()
     app.inner = Inner()
 
@@ -262,7 +262,7 @@ def test_inside_another_application_it_counts_what_comes_that_far(make_client: M
 # -- the endpoint ----------------------------------------------------------------------------------
 
 
-def test_a_token_is_asked_for(make_client: MakeClient) -> None:
+def test_the_metrics_page_can_require_a_token(make_client: MakeClient) -> None:
     client = make_client(measured(token="s3cret"))
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "s3cret"}):
         refused = client.get("/metrics", headers=headers)
@@ -271,7 +271,7 @@ def test_a_token_is_asked_for(make_client: MakeClient) -> None:
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
 
 
-def test_the_author_s_own_metrics_and_the_format_that_the_client_prefers(
+def test_custom_metrics_are_included_and_the_format_is_negotiated(
     make_client: MakeClient,
 ) -> None:
     registry = CollectorRegistry()
@@ -318,7 +318,7 @@ PLAIN, OPEN = "text/plain; version=0.0.4", "application/openmetrics-text; versio
         ("text/plain;version=1.0.0,*/*;q=0.1", "text/plain; version=1.0.0"),
     ],
 )
-def test_R28_a_version_that_is_no_short_number_counts_as_none(
+def test_R28_an_invalid_format_version_is_ignored(
     make_client: MakeClient, accept: str, content_type: str
 ) -> None:
     answer = make_client(measured()).get("/metrics", headers={"Accept": accept})
@@ -356,13 +356,15 @@ def test_two_applications_share_a_registry(make_client: MakeClient) -> None:
         ),
     ],
 )
-def test_wrong_arguments(options: dict[str, Any], sentence: str) -> None:
+def test_wrong_arguments_are_refused(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(SetupError) as refused:
         Root().metrics(**options)
     assert sentence in str(refused.value)
 
 
-def test_without_prometheus_client_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_prometheus_client_the_error_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(metrics_module, "prometheus_client", None)
     with pytest.raises(SetupError, match=r"micropie-dual\[metrics\]"):
         Root().metrics()
@@ -438,7 +440,7 @@ def run_script(tmp_path: Path, script: str) -> str:
 
 
 @pytest.mark.processes
-def test_one_process_answers_for_all_and_forgets_the_gauges_of_dead_ones(tmp_path: Path) -> None:
+def test_one_process_reports_all_and_omits_gauges_of_dead_processes(tmp_path: Path) -> None:
     output = run_script(tmp_path, SEVERAL)
     counts = re.findall(
         r'http_requests_total\{method="GET",route="/",status="200"\} ([\d.]+)', output
@@ -449,7 +451,7 @@ def test_one_process_answers_for_all_and_forgets_the_gauges_of_dead_ones(tmp_pat
 
 
 @pytest.mark.processes
-def test_answers_at_the_same_time_forget_the_same_processes(tmp_path: Path) -> None:
+def test_concurrent_reports_omit_the_same_processes(tmp_path: Path) -> None:
     run_script(tmp_path, SCRAPES)
     assert not list(tmp_path.glob("gauge_livesum_500????.db"))  # not its own number
 
@@ -474,7 +476,7 @@ def test_answers_at_the_same_time_forget_the_same_processes(tmp_path: Path) -> N
         ),
     ],
 )
-def test_a_directory_that_cannot_have_the_numbers_is_a_mistake(
+def test_an_unusable_metrics_directory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directory: str, is_late: bool, sentence: str
 ) -> None:
     (tmp_path / "file").touch()
@@ -484,5 +486,5 @@ def test_a_directory_that_cannot_have_the_numbers_is_a_mistake(
         Root().metrics(registry=CollectorRegistry())
 
 
-def test_a_process_is_alive_that_may_not_be_sent_signals() -> None:
+def test_a_process_that_cannot_be_signalled_counts_as_alive() -> None:
     assert metrics_module._is_alive(1)

@@ -73,19 +73,19 @@ SPOOFED = {
 @pytest.mark.parametrize(
     "peer", ["11.0.0.1", "127.0.0.1", "::1", "2001:db8::a00:1", "testclient", None]
 )
-def test_R15_an_untrusted_peer_changes_nothing(
+def test_R15_proxy_headers_from_an_untrusted_address_have_no_effect(
     ask: Connect, peer: str | None, forwarded: bool, hops: Any
 ) -> None:
     expected = ([peer, 4321] if peer else None, "http", "testserver")
     assert ask(SPOOFED, peer, forwarded=forwarded, hops=hops, host=True) == expected
 
 
-def test_R15_without_the_middleware_no_peer_is_trusted(make_client: MakeClient) -> None:
+def test_R15_without_the_middleware_no_proxy_is_trusted(make_client: MakeClient) -> None:
     answer = make_client(Root(), client=("127.0.0.1", 1)).get("/", headers=SPOOFED)
     assert answer.json()[:3] == [["127.0.0.1", 1], "http", "testserver"]
 
 
-def test_R5_a_name_with_an_underscore_is_another(ask: Connect) -> None:
+def test_R5_a_header_name_with_an_underscore_is_another_header(ask: Connect) -> None:
     headers = {name.replace("-", "_"): value for name, value in SPOOFED.items() if "-" in name}
     assert ask(headers, host=True) == NOTHING
 
@@ -104,12 +104,14 @@ def test_R5_a_name_with_an_underscore_is_another(ask: Connect) -> None:
         (("unix",), "localhost"),
     ],
 )
-def test_a_trusted_peer_is_believed(ask: Connect, trusted: Any, peer: str | None) -> None:
+def test_proxy_headers_from_a_trusted_address_are_used(
+    ask: Connect, trusted: Any, peer: str | None
+) -> None:
     headers = {"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "https"}
     assert ask(headers, peer, trusted=trusted) == (["1.2.3.4", 0], "https", "testserver")
 
 
-def test_values_that_a_trusted_peer_does_not_state_are_unchanged(ask: Connect) -> None:
+def test_values_that_a_trusted_proxy_does_not_send_are_unchanged(ask: Connect) -> None:
     assert ask({}) == NOTHING
     assert ask({"X-Forwarded-For": "1.2.3.4"}) == (["1.2.3.4", 0], "http", "testserver")
     assert ask({"X-Forwarded-Proto": "HTTPS"}) == ([PEER, 4321], "https", "testserver")
@@ -168,7 +170,7 @@ def test_R15_the_client_is_the_first_untrusted_address_from_the_right(
         (32, ", ".join(["9.9.9.9", "1.2.3.4"] + ["5.6.7.8"] * 31), "1.2.3.4"),
     ],
 )
-def test_R15_a_number_of_proxies_is_counted_from_the_right(
+def test_R15_a_fixed_number_of_proxies_is_counted_from_the_right(
     ask: Connect, hops: int, value: str, client: Any
 ) -> None:
     found = ask(
@@ -177,7 +179,7 @@ def test_R15_a_number_of_proxies_is_counted_from_the_right(
     assert found == ([client, 0] if client else ["203.0.113.7", 4321])
 
 
-def test_two_headers_are_one_list(ask: Connect) -> None:
+def test_repeated_headers_form_one_list(ask: Connect) -> None:
     headers = [
         ("X-Forwarded-For", "9.9.9.9"),
         ("X-Forwarded-For", "1.2.3.4"),
@@ -186,7 +188,7 @@ def test_two_headers_are_one_list(ask: Connect) -> None:
     assert ask(headers)[0] == ["1.2.3.4", 0]
 
 
-def test_a_list_without_end_is_not_read_to_it(ask: Connect) -> None:
+def test_an_endless_list_is_not_read_completely(ask: Connect) -> None:
     found = ask({"X-Forwarded-For": "1.2.3.4, " + "10.0.0.2, " * 3000 + "10.0.0.3"})[0]
     assert found == [PEER, 4321]
     assert ask({"X-Forwarded-For": "1.2.3.4" + ", 10.0.0.2" * 31})[0] == ["1.2.3.4", 0]
@@ -211,7 +213,7 @@ def test_a_list_without_end_is_not_read_to_it(ask: Connect) -> None:
     ],
 )
 @pytest.mark.parametrize("hops", [None, 1, 2])
-def test_the_scheme_is_that_of_the_nearest_proxy(
+def test_the_scheme_comes_from_the_nearest_proxy(
     ask: Connect, value: str, scheme: str, hops: Any
 ) -> None:
     found = ask({"X-Forwarded-Proto": value, "X-Forwarded-For": "1.2.3.4, 10.0.0.2"}, hops=hops)[1]
@@ -227,7 +229,7 @@ def test_the_scheme_is_that_of_the_nearest_proxy(
         ("", "testserver"),
     ],
 )
-def test_R14_the_host_is_believed_only_if_asked_for(ask: Connect, value: str, host: str) -> None:
+def test_R14_the_host_is_only_used_if_configured(ask: Connect, value: str, host: str) -> None:
     assert ask({"X-Forwarded-Host": value}, host=True)[2] == host
     assert ask({"X-Forwarded-Host": value})[2] == "testserver"
     assert ask({"Forwarded": f'host="{value}"'}, host=True, forwarded=True)[2] == host
@@ -251,7 +253,7 @@ MALFORMED_HOSTS = [
         *(("host", value, HOST_SENTENCE) for value in MALFORMED_HOSTS),
     ],
 )
-def test_R14_R15_a_malformed_scheme_or_host_of_a_trusted_proxy_is_a_400(
+def test_R14_R15_a_malformed_scheme_or_host_from_a_trusted_proxy_gets_a_400(
     make_client: MakeClient, name: str, value: str, sentence: str, forwarded: bool, peer: str
 ) -> None:
     value = value.replace('"', "") if forwarded else value
@@ -269,7 +271,7 @@ def test_R14_R15_a_malformed_scheme_or_host_of_a_trusted_proxy_is_a_400(
             assert answer.json()[1:3] == ["http", "testserver"]
 
 
-def test_of_several_hosts_the_nearest_proxy_s_counts(ask: Connect) -> None:
+def test_of_several_hosts_the_nearest_proxy_s_is_used(ask: Connect) -> None:
     assert ask({"X-Forwarded-Host": "evil.example, example.com"}, host=True)[2] == "example.com"
 
 
@@ -315,7 +317,7 @@ def test_of_several_hosts_the_nearest_proxy_s_counts(ask: Connect) -> None:
         ('for=9.9.9.9;x=", for=1.2.3.4', (["1.2.3.4", 0], "http", "testserver")),
     ],
 )
-def test_forwarded(ask: Connect, value: str, expected: Any) -> None:
+def test_the_forwarded_header_is_parsed(ask: Connect, value: str, expected: Any) -> None:
     assert ask({"Forwarded": value}, host=True, forwarded=True) == expected
 
 
@@ -330,7 +332,9 @@ def test_forwarded(ask: Connect, value: str, expected: Any) -> None:
         ("for=1.2.3.4;proto=https", ([PEER, 4321], "https", "testserver")),
     ],
 )
-def test_forwarded_by_a_number_of_proxies(ask: Connect, value: str, expected: Any) -> None:
+def test_the_forwarded_header_works_with_a_number_of_proxies(
+    ask: Connect, value: str, expected: Any
+) -> None:
     assert ask({"Forwarded": value}, host=True, forwarded=True, hops=2) == expected
 
 
@@ -344,14 +348,14 @@ def test_forwarded_by_a_number_of_proxies(ask: Connect, value: str, expected: An
         "for=unknown;proto=on, for=10.0.0.2",
     ],
 )
-def test_R14_R15_each_trusted_proxy_of_a_chain_states_well_formed_values(
+def test_R14_R15_a_malformed_value_from_any_trusted_proxy_gets_a_400(
     make_client: MakeClient, value: str, hops: Any
 ) -> None:
     client = make_client(behind(host=True, forwarded=True, hops=hops), client=(PEER, 4321))
     assert client.get("/", headers={"Forwarded": value}).status_code == 400
 
 
-def test_only_one_of_the_two_is_read(ask: Connect) -> None:
+def test_only_one_of_both_header_families_is_read(ask: Connect) -> None:
     spoofed = dict(SPOOFED)
     forwarded = spoofed.pop("Forwarded")
     assert ask({"Forwarded": forwarded}, host=True) == NOTHING
@@ -372,7 +376,7 @@ MALFORMED = [
 ]  # fmt: skip
 
 
-def test_there_are_fifty_malformed_addresses() -> None:
+def test_there_are_fifty_malformed_test_addresses() -> None:
     assert len(set(MALFORMED)) >= 50
 
 
@@ -393,7 +397,7 @@ def test_R15_malformed_addresses_change_nothing_and_never_raise(
 # -- the effects of it -----------------------------------------------------------------------------
 
 
-def test_the_session_s_cookie_is_secure_if_the_client_came_by_https(
+def test_the_session_cookie_is_secure_if_the_client_used_https(
     make_client: MakeClient,
 ) -> None:
     client = make_client(behind(), client=(PEER, 1))
@@ -417,7 +421,7 @@ def test_debug_pages_are_not_shown_to_clients_of_a_proxy_on_this_machine(
     assert "secret" not in client.get("/", headers={"X-Forwarded-For": "1.2.3.4"}).text
 
 
-def test_it_affects_inner_middleware(make_client: MakeClient) -> None:
+def test_proxy_headers_affect_inner_middleware_only(make_client: MakeClient) -> None:
     seen = []
 
     def looking(request: Any) -> Any:
@@ -430,7 +434,7 @@ def test_it_affects_inner_middleware(make_client: MakeClient) -> None:
     assert seen == [PEER, "1.2.3.4"]
 
 
-def test_a_subtree_may_believe_alone(make_client: MakeClient) -> None:
+def test_an_inner_application_may_have_its_own_proxy_headers(make_client: MakeClient) -> None:
     app = Root()
     app.inner = behind()
     client = make_client(app, client=(PEER, 1))
@@ -439,7 +443,7 @@ def test_a_subtree_may_believe_alone(make_client: MakeClient) -> None:
     assert client.get("/", headers=headers).json()[0] == [PEER, 1]
 
 
-def test_R17_nothing_leaks_into_the_next_request(make_client: MakeClient) -> None:
+def test_R17_proxy_values_do_not_leak_into_the_next_request(make_client: MakeClient) -> None:
     client: TestClient = make_client(behind(host=True), client=(PEER, 1))
     plain = client.get("/").json()
     spoofed = client.get("/", headers=SPOOFED).json()
@@ -472,7 +476,7 @@ def test_invalid_arguments_are_refused(options: Any, says: str) -> None:
         ProxyHeaders(**options)
 
 
-def test_the_proxies_have_to_be_named() -> None:
+def test_trusted_proxies_must_be_listed() -> None:
     with pytest.raises(TypeError, match="trusted"):
         ProxyHeaders()  # type: ignore[call-arg]
 
@@ -516,7 +520,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> Warnings:
         ({"X-Forwarded-Proto": " HTTPS"}, "X-Forwarded-Proto"),
     ],
 )
-def test_an_unnamed_proxy_is_one_warning(
+def test_an_unlisted_proxy_causes_one_warning(
     make_client: MakeClient,
     warnings: Warnings,
     path: str,
@@ -537,7 +541,7 @@ def test_an_unnamed_proxy_is_one_warning(
     assert f'proxies=["{PEER}"]' in warning
 
 
-def test_an_unnamed_proxy_behind_a_socket_is_named_so(
+def test_the_warning_describes_an_unlisted_proxy_on_a_unix_socket(
     make_client: MakeClient, warnings: Warnings
 ) -> None:
     headers = {"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "https"}
@@ -547,7 +551,7 @@ def test_an_unnamed_proxy_behind_a_socket_is_named_so(
     assert 'ProxyHeaders(trusted=["unix"])' in warning
 
 
-def test_another_proxy_than_the_named_one_is_a_warning(
+def test_a_proxy_with_another_address_than_the_listed_one_causes_a_warning(
     make_client: MakeClient, warnings: Warnings
 ) -> None:
     client = make_client(behind(), client=("11.0.0.1", 4321))
@@ -557,7 +561,7 @@ def test_another_proxy_than_the_named_one_is_a_warning(
 
 @pytest.mark.parametrize("peer", [PEER, None])
 @pytest.mark.parametrize("client", ["1.2.3.4", "unknown"])
-def test_a_named_proxy_is_no_warning(
+def test_a_listed_proxy_causes_no_warning(
     make_client: MakeClient, warnings: Warnings, peer: str | None, client: str
 ) -> None:
     app = behind(trusted=[*NETWORK, "unix"])
@@ -567,7 +571,7 @@ def test_a_named_proxy_is_no_warning(
     assert warnings() == []
 
 
-def test_a_named_proxy_with_a_malformed_scheme_is_no_warning(
+def test_a_listed_proxy_with_a_malformed_scheme_causes_no_warning(
     make_client: MakeClient, warnings: Warnings
 ) -> None:
     app = Root(InMemorySessionBackend(), security=SecurityDefaults("testserver", proxies=NETWORK))
@@ -577,7 +581,7 @@ def test_a_named_proxy_with_a_malformed_scheme_is_no_warning(
     assert warnings() == []
 
 
-def test_what_the_server_has_read_is_no_warning(
+def test_proxy_headers_read_by_the_server_cause_no_warning(
     make_client: MakeClient, warnings: Warnings
 ) -> None:
     headers = {"X-Forwarded-For": "1.2.3.4, 10.0.0.9", "X-Forwarded-Proto": "https"}
@@ -587,7 +591,7 @@ def test_what_the_server_has_read_is_no_warning(
     assert warnings() == []
 
 
-def test_an_unnamed_proxy_is_looked_for_in_the_first_requests_only(
+def test_unlisted_proxies_are_only_searched_for_in_the_first_requests(
     make_client: MakeClient, warnings: Warnings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ProxyWatch.__init__, "__defaults__", (2,))
@@ -597,7 +601,7 @@ def test_an_unnamed_proxy_is_looked_for_in_the_first_requests_only(
     assert warnings() == []
 
 
-def test_a_site_that_others_protect_has_no_such_warning(
+def test_a_site_with_security_turned_off_has_no_proxy_warning(
     make_client: MakeClient, warnings: Warnings
 ) -> None:
     client = make_client(Visits(security=False), client=(PEER, 4321))
@@ -619,7 +623,7 @@ async def told_host(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": told})
 
 
-def test_mounted_applications_get_the_host_that_the_proxy_states(make_client: MakeClient) -> None:
+def test_mounted_applications_get_the_host_from_the_proxy(make_client: MakeClient) -> None:
     app = behind(host=True)
     app.mount("/mounted", told_host)
     headers = {"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Host": "shop.example"}
@@ -628,7 +632,7 @@ def test_mounted_applications_get_the_host_that_the_proxy_states(make_client: Ma
         assert client.get("/mounted/", headers=headers).text == host
 
 
-def test_the_websockets_of_mounted_applications_get_this_host(
+def test_websockets_of_mounted_applications_get_the_host_from_the_proxy(
     connect: MakeClient, backend: str
 ) -> None:
     app = behind(host=True)

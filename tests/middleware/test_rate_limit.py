@@ -93,7 +93,9 @@ def left(answer: Any) -> tuple[str, ...]:
 # -- the answers -----------------------------------------------------------------------------------
 
 
-def test_so_many_and_no_more(make_client: MakeClient, store: RateStore, clock: Clock) -> None:
+def test_requests_above_the_limit_get_a_429(
+    make_client: MakeClient, store: RateStore, clock: Clock
+) -> None:
     app = limited(3, 60, store=store)
     client = make_client(app)
     answers = [left(client.get("/")) for _ in range(3)]
@@ -112,13 +114,13 @@ def test_so_many_and_no_more(make_client: MakeClient, store: RateStore, clock: C
     assert [client.get("/").status_code for _ in range(4)] == [200, 200, 200, 429]
 
 
-def test_every_answer_has_the_remaining_quota(make_client: MakeClient, store: RateStore) -> None:
+def test_every_response_has_the_remaining_quota(make_client: MakeClient, store: RateStore) -> None:
     client = make_client(limited(10, store=store))
     answers = [client.get(path) for path in ("/nowhere", "/crashes")]
     assert [(answer.status_code, left(answer)[1]) for answer in answers] == [(404, "9"), (500, "8")]
 
 
-def test_an_error_handler_answers_it(make_client: MakeClient) -> None:
+def test_an_error_handler_may_handle_the_429(make_client: MakeClient) -> None:
     app = limited(1)
 
     @app.error(429)
@@ -135,7 +137,7 @@ def test_an_error_handler_answers_it(make_client: MakeClient) -> None:
 @pytest.mark.parametrize(
     ("limit", "per"), [(1, 0.5), (7, 60), (100, 1), (3, 1), (1_000_000, 1), (1000, 86400)]
 )
-def test_the_limit_is_never_passed_and_never_missed(
+def test_the_limit_is_never_exceeded_and_always_reached(
     store: RateStore, clock: Clock, limit: int, per: float
 ) -> None:
     rng = random.Random(limit)
@@ -158,7 +160,7 @@ def test_the_limit_is_never_passed_and_never_missed(
             assert count <= limit + (end - begin) * limit / per + 0.01
 
 
-def test_all_come_at_once_and_no_window_has_an_edge(store: RateStore, clock: Clock) -> None:
+def test_a_sliding_limit_has_no_window_edge(store: RateStore, clock: Clock) -> None:
     clock.now = 60 * 1_000_000 - 0.001  # the end of a minute
     assert sum(store.hit("key", 10, 60).allowed for _ in range(20)) == 10
     clock.now += 0.002
@@ -167,7 +169,7 @@ def test_all_come_at_once_and_no_window_has_an_edge(store: RateStore, clock: Clo
     assert sum(store.hit("key", 10, 60).allowed for _ in range(20)) == 1
 
 
-def test_a_refusal_counts_for_nothing(store: RateStore, clock: Clock) -> None:
+def test_a_refused_request_does_not_count(store: RateStore, clock: Clock) -> None:
     store.hit("key", 1, 60)
     for _ in range(50):
         clock.now += 1
@@ -176,7 +178,9 @@ def test_a_refusal_counts_for_nothing(store: RateStore, clock: Clock) -> None:
     assert store.hit("key", 1, 60) == Quota(True, 1, 0, 60.0, 0.0)
 
 
-def test_of_several_limits_the_tightest_speaks(make_client: MakeClient, store: RateStore) -> None:
+def test_of_several_limits_the_tightest_is_announced(
+    make_client: MakeClient, store: RateStore
+) -> None:
     app = limited(100, store=store)
     limited(2, 10, app=app, store=store)
     app.inner = limited(5, app=Root(), store=store)
@@ -186,7 +190,7 @@ def test_of_several_limits_the_tightest_speaks(make_client: MakeClient, store: R
     assert [client.get(path).status_code for path in ("/", "/inner")] == [429, 429]
 
 
-def test_an_inner_application_may_have_one_alone(make_client: MakeClient) -> None:
+def test_an_inner_application_may_have_its_own_rate_limit(make_client: MakeClient) -> None:
     app = Root()
     app.inner = limited(1, app=Root())
     client = make_client(app)
@@ -195,7 +199,7 @@ def test_an_inner_application_may_have_one_alone(make_client: MakeClient) -> Non
     assert "ratelimit-limit" not in client.get("/").headers
 
 
-def test_answers_of_outer_middleware_are_not_counted(make_client: MakeClient) -> None:
+def test_responses_of_outer_middleware_are_not_counted(make_client: MakeClient) -> None:
     class Refuses(HttpMiddleware):
         def before_request(self, request: Any) -> Any:
             return {"status_code": 403, "body": "no"}
@@ -243,7 +247,7 @@ class Named(HttpMiddleware):
         ("testclient", "other", False),
     ],
 )
-def test_a_client_is_its_address(
+def test_a_client_is_identified_by_its_address(
     make_client: MakeClient, one: str, other: str, together: bool
 ) -> None:
     app = Root()
@@ -255,7 +259,7 @@ def test_a_client_is_its_address(
     assert statuses == [200, 429 if together else 200]
 
 
-def test_clients_without_an_address_are_one(make_client: MakeClient) -> None:
+def test_clients_without_an_address_count_as_one(make_client: MakeClient) -> None:
     client = make_client(limited(1), client=None)
     assert [client.get("/").status_code for _ in range(2)] == [200, 429]
 
@@ -306,7 +310,7 @@ def by_user(limit: int, per: float, store: RateStore) -> RateLimit:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_two_clients_never_share_a_number(seed: int) -> None:
+def test_two_clients_never_share_a_counter(seed: int) -> None:
     chance, store = random.Random(seed), Recording()
     pieces = ["a", ":", "::", "/", "60.0", "1/60.0::", "x" * 128, "é", "5"]
     target = f"{__name__}.keys_of.<locals>.Limited.login:"
@@ -326,7 +330,7 @@ def test_two_clients_never_share_a_number(seed: int) -> None:
     assert max(map(len, keys)) < 500
 
 
-def test_the_same_limit_in_another_worker_counts_with_it() -> None:
+def test_the_same_limit_in_another_worker_uses_the_same_counter() -> None:
     store = Recording()
     first, second = (keys_of(by_user(5, per, store), store, ["a"]) for per in (60, 60.0))
     assert first == second
@@ -337,7 +341,7 @@ def by_name(request: Any) -> str:
 
 
 @pytest.mark.parametrize("is_of_app", [True, False])
-def test_a_name_that_is_an_address_does_not_count_for_the_address(
+def test_a_user_named_like_an_address_does_not_share_its_counter(
     make_client: MakeClient, store: RateStore, is_of_app: bool
 ) -> None:
     own = None if is_of_app else store
@@ -445,7 +449,7 @@ def test_each_limit_has_its_own_keys_that_are_the_same_in_all_workers() -> None:
     assert later["/one"][0] not in every
 
 
-def test_limits_that_another_middleware_calls_have_keys_of_their_own() -> None:
+def test_limits_called_by_another_middleware_have_their_own_keys() -> None:
     class Both(FlowMiddleware):
         def __init__(self) -> None:
             self._limits = [RateLimit(3), RateLimit(3)]
@@ -460,19 +464,19 @@ def test_limits_that_another_middleware_calls_have_keys_of_their_own() -> None:
     assert len({*keys}) == 2
 
 
-def test_a_number_is_a_name_too(make_client: MakeClient) -> None:
+def test_a_number_can_be_a_key(make_client: MakeClient) -> None:
     client = make_client(limited(1, key=lambda request: 5))
     assert [client.get("/").status_code for _ in range(2)] == [200, 429]
 
 
-def test_a_function_that_returns_no_key_is_an_error(
+def test_a_function_that_returns_no_key_raises_an_error(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert make_client(limited(1, key=lambda request: None)).get("/").status_code == 500
     assert "returned None" in caplog.text
 
 
-def test_some_may_be_exempt(make_client: MakeClient) -> None:
+def test_requests_can_be_exempt(make_client: MakeClient) -> None:
     client = make_client(limited(1, exempt=lambda request: request.path == "/health"))
     answers = [client.get(path) for path in ("/health", "/", "/health", "/")]
     assert [answer.status_code for answer in answers] == [404, 200, 404, 429]
@@ -483,7 +487,7 @@ def test_some_may_be_exempt(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("reads", [True, False])
-def test_a_function_that_reads_no_session_has_none_loaded(
+def test_a_key_function_that_reads_no_session_loads_none(
     make_client: MakeClient, reads: bool
 ) -> None:
     loaded: list[str] = []
@@ -505,7 +509,7 @@ def test_a_function_that_reads_no_session_has_none_loaded(
     assert len(loaded) == reads
 
 
-def test_memory_is_bounded(clock: Clock) -> None:
+def test_the_memory_of_rates_is_bounded(clock: Clock) -> None:
     rates = MemoryRates(capacity=10, clock=clock)
     for number in range(100):
         clock.now += 0.001
@@ -515,7 +519,7 @@ def test_memory_is_bounded(clock: Clock) -> None:
     assert rates.hit("1", 1, 60).allowed
 
 
-def test_memory_drops_expired_clients(clock: Clock) -> None:
+def test_expired_clients_are_dropped_from_memory(clock: Clock) -> None:
     rates = MemoryRates(clock=clock)
     for number in range(100):
         rates.hit(str(number), 1, 60)
@@ -525,7 +529,7 @@ def test_memory_drops_expired_clients(clock: Clock) -> None:
     assert list(rates._until) == [f"late {number}" for number in range(50)]
 
 
-def test_memory_bears_threads() -> None:
+def test_rates_in_memory_are_thread_safe() -> None:
     rates = MemoryRates(clock=lambda: 0.0)
     allowed: list[bool] = []
 
@@ -547,7 +551,7 @@ def take_many(url: str, prefix: str, count: int, results: Any) -> None:
     rates.close()
 
 
-def test_R70_machines_count_together_by_the_clock_of_redis(redis_url: str) -> None:
+def test_R70_machines_share_counters_by_the_clock_of_redis(redis_url: str) -> None:
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     prefix = f"{uuid.uuid4()}:"
@@ -562,7 +566,7 @@ def test_R70_machines_count_together_by_the_clock_of_redis(redis_url: str) -> No
     assert sum(counts) == 100
 
 
-def test_two_applications_share_one_redis(make_client: MakeClient, redis_url: str) -> None:
+def test_two_applications_share_one_redis_counter(make_client: MakeClient, redis_url: str) -> None:
     prefix = f"{uuid.uuid4()}:"
     stores = [RedisRates(redis_url, prefix=prefix) for _ in range(2)]
     clients = [make_client(limited(3, 3600, store=store)) for store in stores]
@@ -572,7 +576,7 @@ def test_two_applications_share_one_redis(make_client: MakeClient, redis_url: st
 
 
 @pytest.mark.processes
-def test_a_request_is_one_command_and_an_exempt_one_is_none(
+def test_a_request_takes_one_redis_command_and_an_exempt_one_none(
     make_client: MakeClient, tmp_path: Path
 ) -> None:
     with redis_server(tmp_path) as url, redis.Redis.from_url(url, decode_responses=True) as admin:
@@ -620,7 +624,7 @@ def test_a_request_is_one_command_and_an_exempt_one_is_none(
         rates.close()
 
 
-def test_redis_forgets_a_client_when_its_time_is_over(redis_url: str) -> None:
+def test_redis_drops_a_client_when_its_time_is_over(redis_url: str) -> None:
     rates = RedisRates(redis_url, prefix="forget:")
     rates.hit("key", 2, 10_000)
     with rates._redis.reached() as client:
@@ -628,7 +632,18 @@ def test_redis_forgets_a_client_when_its_time_is_over(redis_url: str) -> None:
     rates.close()
 
 
-def test_R70_a_forked_child_opens_a_connection_of_its_own(redis_url: str) -> None:
+def test_a_clock_that_is_set_back_locks_nobody_out(redis_url: str, clock: Clock) -> None:
+    """As after a fail-over to a machine whose clock is behind."""
+    rates = RedisRates(redis_url, prefix=f"{uuid.uuid4()}:", clock=clock)
+    assert [rates.hit("key", 2, 60).allowed for _ in range(3)] == [True, True, False]
+    clock.now -= 3600
+    assert [rates.hit("key", 2, 60).allowed for _ in range(3)] == [True, True, False]
+    clock.now += 3600
+    assert rates.hit("key", 2, 60).allowed
+    rates.close()
+
+
+def test_R70_a_forked_child_opens_its_own_redis_connection(redis_url: str) -> None:
     rates = RedisRates(redis_url, prefix=f"{uuid.uuid4()}:")
     assert rates.hit("key", 2, 3600).remaining == 1
     reader, writer = os.pipe()
@@ -673,7 +688,7 @@ def test_without_redis_requests_are_allowed(
 
 
 @pytest.mark.processes
-def test_or_refused_if_configured(
+def test_without_redis_requests_are_refused_if_configured(
     make_client: MakeClient, nowhere: str, outages: Callable[[], list[str]]
 ) -> None:
     app = limited(1, store=RedisRates(nowhere), when_unreachable="refuse")
@@ -686,7 +701,7 @@ def test_or_refused_if_configured(
 
 
 @pytest.mark.processes
-def test_a_redis_that_comes_back_counts_again(
+def test_counting_resumes_when_redis_recovers(
     make_client: MakeClient,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -710,7 +725,7 @@ def test_a_redis_that_comes_back_counts_again(
 
 
 @pytest.mark.processes
-def test_a_redis_that_does_not_answer_is_waited_for_by_one_request(
+def test_only_one_request_waits_for_a_redis_that_does_not_respond(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_rate_store, "_TIMEOUT", 0.1)
@@ -726,7 +741,7 @@ def test_a_redis_that_does_not_answer_is_waited_for_by_one_request(
         rates.close()
 
 
-def test_an_invalid_answer_of_redis_is_an_outage(
+def test_an_invalid_reply_of_redis_is_an_outage(
     make_client: MakeClient, redis_url: str, outages: Callable[[], list[str]]
 ) -> None:
     rates = RedisRates(redis_url, prefix=f"{uuid.uuid4()}:")
@@ -741,9 +756,7 @@ def test_an_invalid_answer_of_redis_is_an_outage(
     rates.close()
 
 
-def test_redis_runs_where_handlers_can_not_keep_it_waiting(
-    connect: MakeClient, redis_url: str
-) -> None:
+def test_redis_calls_run_in_their_own_threads(connect: MakeClient, redis_url: str) -> None:
     rates = RedisRates(redis_url, prefix=f"{uuid.uuid4()}:")
     names: list[str] = []
 
@@ -759,7 +772,7 @@ def test_redis_runs_where_handlers_can_not_keep_it_waiting(
     rates.close()
 
 
-def test_a_store_of_the_authors_own_may_be_async(make_client: MakeClient) -> None:
+def test_a_custom_store_may_be_async(make_client: MakeClient) -> None:
     class Own(RateStore):
         async def hit(self, key: str, limit: int, per: float) -> Quota:
             return Quota(not key.endswith(":127.0.0.1"), limit, 0, 1.5, 2.5)
@@ -809,7 +822,7 @@ def test_invalid_settings_are_refused(arguments: Any, options: Any) -> None:
 
 
 @pytest.mark.parametrize("options", [{"capacity": 0}, {"capacity": "many"}, {"clock": 5}])
-def test_invalid_settings_of_the_memory_are_refused(options: Any) -> None:
+def test_invalid_settings_of_memory_rates_are_refused(options: Any) -> None:
     with pytest.raises(SetupError, match=r"MemoryRates\("):
         MemoryRates(**options)
 
@@ -823,12 +836,12 @@ def test_an_invalid_url_is_refused(url: Any) -> None:
 
 
 @pytest.mark.parametrize("options", [{"prefix": 5}, {"clock": 5}])
-def test_invalid_settings_of_redis_are_refused(options: Any) -> None:
+def test_invalid_settings_of_redis_rates_are_refused(options: Any) -> None:
     with pytest.raises(SetupError, match=r"RedisRates\("):
         RedisRates("redis://localhost", **options)
 
 
-def test_without_redis_py_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_redis_py_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redisclient, "redis", None)
     with pytest.raises(
         SetupError, match=r"RedisRates needs redis: pip install \"micropie-dual\[redis\]\""
@@ -836,7 +849,7 @@ def test_without_redis_py_it_says_what_to_install(monkeypatch: pytest.MonkeyPatc
         RedisRates("redis://localhost")
 
 
-def test_tests_of_one_process_share_a_limit_above_a_handler_and_not_between_clients(
+def test_a_limit_above_a_handler_counts_per_application_and_client(
     make_client: MakeClient,
 ) -> None:
     class Root(App):
@@ -845,9 +858,14 @@ def test_tests_of_one_process_share_a_limit_above_a_handler_and_not_between_clie
         def login(self) -> str:
             return "in"
 
+    app = Root()
+    app.inner = Root()
+    client = make_client(app)
+    assert client.post("/inner/login").status_code == 200
+    assert client.post("/login").status_code == 429  # another object, in the same application
+    assert make_client(app).post("/login").status_code == 429
+    assert make_client(app, client=("192.0.2.7", 1)).post("/login").status_code == 200
     assert make_client(Root()).post("/login").status_code == 200
-    assert make_client(Root()).post("/login").status_code == 429  # another object of the class
-    assert make_client(Root(), client=("192.0.2.7", 1)).post("/login").status_code == 200
 
 
 def make_shop() -> Any:
@@ -863,7 +881,7 @@ def make_shop() -> Any:
     return Shop
 
 
-def test_a_limit_counts_where_the_application_says(make_client: MakeClient) -> None:
+def test_a_limit_uses_the_store_of_its_application(make_client: MakeClient) -> None:
     Shop, rates = make_shop(), Recording()  # noqa: N806
     app = Shop(rates=rates)
     app.inner = Shop(rates=MemoryRates())
@@ -879,12 +897,12 @@ def test_a_limit_counts_where_the_application_says(make_client: MakeClient) -> N
 
 
 @pytest.mark.parametrize("wrong", [MemoryRates, "redis://localhost"])
-def test_what_is_no_store_of_an_application_says_what_to_write(wrong: Any) -> None:
+def test_an_invalid_rates_setting_raises_an_error_with_a_hint(wrong: Any) -> None:
     with pytest.raises(SetupError, match=r"App\(rates=...\) takes MemoryRates\(\) or RedisRates"):
         App(rates=wrong)
 
 
-def test_health_asks_the_store_of_the_application_if_a_limit_needs_it() -> None:
+def test_health_checks_the_application_s_store_if_a_limit_needs_it() -> None:
     class Away(MemoryRates):
         def ping(self) -> None:
             raise ConnectionError("no store")

@@ -47,7 +47,7 @@ def identified(app: App | None = None, **options: Any) -> App:
     return app
 
 
-def test_each_request_has_an_id_and_its_answer_says_it(make_client: MakeClient) -> None:
+def test_each_request_has_an_id_that_its_response_repeats(make_client: MakeClient) -> None:
     client = make_client(identified())
     answers = [client.get(path) for path in ("/", "/asynchronous", "/")]
     ids = [answer.headers["x-request-id"] for answer in answers]
@@ -61,7 +61,7 @@ def test_without_the_middleware_there_is_no_id(make_client: MakeClient) -> None:
     assert (answer.text, "x-request-id" in answer.headers) == ("", False)
 
 
-def test_errors_have_it_too(make_client: MakeClient) -> None:
+def test_errors_have_the_request_id_too(make_client: MakeClient) -> None:
     client = make_client(identified())
     assert all(
         IS_ID.fullmatch(client.get(path).headers["x-request-id"])
@@ -69,7 +69,7 @@ def test_errors_have_it_too(make_client: MakeClient) -> None:
     )
 
 
-def test_R76_the_page_of_an_error_has_the_id_and_nothing_else(
+def test_R76_the_error_page_has_the_request_id_and_no_details(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = make_client(identified()).get("/crashes")
@@ -80,7 +80,7 @@ def test_R76_the_page_of_an_error_has_the_id_and_nothing_else(
     assert record.exc_info is not None
 
 
-def test_R76_an_error_of_an_error_handler_has_it_too(make_client: MakeClient) -> None:
+def test_R76_an_error_of_an_error_handler_has_the_request_id_too(make_client: MakeClient) -> None:
     app = identified()
 
     @app.error(Exception)
@@ -93,7 +93,7 @@ def test_R76_an_error_of_an_error_handler_has_it_too(make_client: MakeClient) ->
     )
 
 
-def test_log_lines_of_broken_streams_and_late_handlers_have_it(
+def test_log_lines_of_aborted_streams_and_late_handlers_have_the_request_id(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = identified(trust=True)
@@ -121,7 +121,7 @@ class Sockets(App):
         raise RuntimeError("secret")
 
 
-def test_a_failure_of_a_websocket_has_it_too(
+def test_a_websocket_s_failure_has_the_request_id_too(
     connect: MakeClient, backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = connect(identified(Sockets(), trust=True), backend, denial_response=True)
@@ -146,7 +146,7 @@ def test_a_failure_of_a_websocket_has_it_too(
 
 
 @pytest.mark.parametrize("value", ["a", "A-1_b.2", "x" * 128])
-def test_a_trusted_id_is_taken(make_client: MakeClient, value: str) -> None:
+def test_a_trusted_id_is_used(make_client: MakeClient, value: str) -> None:
     answer = make_client(identified(trust=True)).get("/", headers={"X-Request-ID": value})
     assert (answer.text, answer.headers["x-request-id"]) == (value, value)
 
@@ -154,14 +154,14 @@ def test_a_trusted_id_is_taken(make_client: MakeClient, value: str) -> None:
 @pytest.mark.parametrize(
     "value", ["", " ", "x" * 129, "a b", "a,b", "<b>", "é".encode(), 'a"', "a'", "a;b"]
 )
-def test_R76_a_malformed_id_is_not_taken(make_client: MakeClient, value: Any) -> None:
+def test_R76_a_malformed_id_is_replaced(make_client: MakeClient, value: Any) -> None:
     answer = make_client(identified(trust=True), validate=False).get(
         "/", headers={"X-Request-ID": value}
     )
     assert IS_ID.fullmatch(answer.text)
 
 
-def test_of_two_ids_none_is_taken(make_client: MakeClient) -> None:
+def test_two_ids_are_replaced(make_client: MakeClient) -> None:
     headers = [("X-Request-ID", "one"), ("X-Request-ID", "two")]
     assert IS_ID.fullmatch(make_client(identified(trust=True)).get("/", headers=headers).text)
 
@@ -178,7 +178,7 @@ def test_the_header_may_have_another_name(make_client: MakeClient) -> None:
     assert seen == ("abc", "abc", False)
 
 
-def test_an_answer_from_further_outside_has_one_all_the_same(make_client: MakeClient) -> None:
+def test_an_early_response_of_outer_middleware_still_has_an_id(make_client: MakeClient) -> None:
     class Refuses(HttpMiddleware):
         def before_request(self, request: Any) -> Any:
             return {"status_code": 403, "body": "no"}
@@ -190,21 +190,21 @@ def test_an_answer_from_further_outside_has_one_all_the_same(make_client: MakeCl
     assert seen == (403, True)
 
 
-def test_a_second_one_changes_nothing(make_client: MakeClient) -> None:
+def test_a_second_request_id_middleware_has_no_effect(make_client: MakeClient) -> None:
     app = identified()
     app.inner = identified(Root(), trust=True)
     answer = make_client(app).get("/inner", headers={"X-Request-ID": "mine"})
     assert answer.text == answer.headers["x-request-id"] != "mine"
 
 
-def test_an_inner_application_may_have_it_alone(make_client: MakeClient) -> None:
+def test_an_inner_application_may_have_its_own_request_ids(make_client: MakeClient) -> None:
     app = Root()
     app.inner = identified(Root())
     client = make_client(app)
     assert ["x-request-id" in client.get(path).headers for path in ("/", "/inner")] == [False, True]
 
 
-def test_the_authors_own_log_lines_have_it_by_a_filter(make_client: MakeClient) -> None:
+def test_a_filter_adds_the_request_id_to_the_author_s_log_lines(make_client: MakeClient) -> None:
     lines: list[str] = []
 
     class Keeps(logging.Handler):

@@ -39,7 +39,9 @@ class Site(App):
 # -- one line --------------------------------------------------------------------------------------
 
 
-def test_hosts_headers_forms_and_the_cookie(make_client: MakeClient) -> None:
+def test_security_defaults_checks_hosts_adds_headers_and_protects_forms_and_cookie(
+    make_client: MakeClient,
+) -> None:
     app = Site(security=SecurityDefaults("example.com", csp="default-src 'self'"))
     client = make_client(app, base_url="https://example.com")
     answer = client.get("/")
@@ -59,7 +61,7 @@ def test_hosts_headers_forms_and_the_cookie(make_client: MakeClient) -> None:
     assert written.headers["set-cookie"].startswith("__Host-session_id=")
 
 
-def test_the_rest_can_be_said_in_the_same_line(make_client: MakeClient) -> None:
+def test_other_protections_can_be_configured_in_the_same_line(make_client: MakeClient) -> None:
     security = SecurityDefaults(
         "example.com",
         proxies=["127.0.0.1"],
@@ -82,7 +84,7 @@ def test_the_rest_can_be_said_in_the_same_line(make_client: MakeClient) -> None:
     assert client.post("/", headers={"Origin": "https://evil.example"}).status_code == 403
 
 
-def test_it_stands_before_the_author_s_own_middleware(make_client: MakeClient) -> None:
+def test_security_defaults_run_before_the_author_s_middleware(make_client: MakeClient) -> None:
     def own(request: Any) -> Iterator[None]:
         yield
 
@@ -99,17 +101,17 @@ def test_it_stands_before_the_author_s_own_middleware(make_client: MakeClient) -
 @pytest.mark.parametrize(
     "wrong", [True, "example.com", SecurityDefaults, TrustedHosts("example.com")]
 )
-def test_anything_else_is_refused(wrong: Any) -> None:
+def test_an_invalid_security_setting_is_refused(wrong: Any) -> None:
     with pytest.raises(SetupError, match="security takes SecurityDefaults"):
         Site(security=wrong)
 
 
-def test_a_site_has_a_host() -> None:
+def test_security_defaults_need_a_host() -> None:
     with pytest.raises(SetupError, match="SecurityDefaults needs the hosts"):
         SecurityDefaults()  # type: ignore[call-arg]
 
 
-def test_two_backends_can_t_share_a_cookie_of_the_host() -> None:
+def test_two_backends_cannot_share_a_host_cookie() -> None:
     app: Any = Site(security=SecurityDefaults("testserver"))
     app.inner = Site(InMemorySessionBackend())
     with pytest.raises(SetupError, match="Site has its own session backend"):
@@ -130,7 +132,7 @@ def warned(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     ]
 
 
-def test_a_site_that_keeps_sessions_is_told_at_its_start_what_it_lacks(
+def test_a_site_with_sessions_is_warned_at_startup_about_missing_protection(
     make_client: MakeClient, warned: Callable[[], list[str]]
 ) -> None:
     client = make_client(Site(InMemorySessionBackend(), session_cookie="session_id"))
@@ -164,7 +166,7 @@ def test_a_site_that_keeps_sessions_is_told_at_its_start_what_it_lacks(
         ),
     ],
 )
-def test_what_is_switched_off_is_named_too(
+def test_disabled_protection_is_named_in_the_warning(
     make_client: MakeClient,
     warned: Callable[[], list[str]],
     settings: Any,
@@ -187,14 +189,14 @@ def test_what_is_switched_off_is_named_too(
     ],
     ids=["SecurityDefaults", "False", "debug", "no sessions are kept"],
 )
-def test_others_are_told_nothing(
+def test_sites_without_sessions_get_no_warning(
     make_client: MakeClient, warned: Callable[[], list[str]], make: Any
 ) -> None:
     assert make_client(make()).get("/").text == "home"
     assert warned() == []
 
 
-def test_the_protection_of_an_inner_application_counts(
+def test_an_inner_application_s_protection_counts(
     make_client: MakeClient, warned: Callable[[], list[str]]
 ) -> None:
     class Root(App):

@@ -68,14 +68,18 @@ def said(answer: Any) -> dict[str, str]:
         ("/streams", 200),
     ],
 )
-def test_every_answer_has_them_once(make_client: MakeClient, path: str, status: int) -> None:
+def test_every_response_has_each_security_header_once(
+    make_client: MakeClient, path: str, status: int
+) -> None:
     client = make_client(careful(), validate=False)
     for method in ("GET", "HEAD"):
         answer = client.request(method, "/", extensions={"target": path.encode()})
         assert (answer.status_code, said(answer)) == (status, DEFAULTS)
 
 
-def test_so_has_an_early_answer_of_another_middleware(make_client: MakeClient) -> None:
+def test_an_early_response_of_other_middleware_has_security_headers(
+    make_client: MakeClient,
+) -> None:
     class Refusing(HttpMiddleware):
         def before_request(self, request: Any) -> Any:
             return {"status_code": 401}
@@ -86,7 +90,7 @@ def test_so_has_an_early_answer_of_another_middleware(make_client: MakeClient) -
     assert re.fullmatch(r"script-src 'nonce-[\w-]{22}'", policy)
 
 
-def test_hsts_is_said_over_https_only(make_client: MakeClient) -> None:
+def test_hsts_is_only_sent_over_https(make_client: MakeClient) -> None:
     client = make_client(careful())
     assert said(client.get(HTTPS + "/"))["strict-transport-security"] == "max-age=31536000"
     assert "strict-transport-security" not in client.get("http://testserver/").headers
@@ -136,7 +140,7 @@ def test_behind_a_proxy_https_comes_from_the_proxy(make_client: MakeClient) -> N
         ),
     ],
 )
-def test_the_headers_of_an_answer(
+def test_security_headers_have_their_default_values(
     make_client: MakeClient, options: Any, expected: dict[str, str]
 ) -> None:
     assert said(make_client(careful(**options)).get(HTTPS + "/")) == expected
@@ -170,7 +174,7 @@ def test_without_a_nonce_in_the_policy_none_is_made(make_client: MakeClient) -> 
     assert client.get("/nonce").status_code == 500
 
 
-def test_the_policy_of_an_inner_application_goes_over_that_of_the_outer_one(
+def test_an_inner_application_s_policy_overrides_the_outer_one(
     make_client: MakeClient,
 ) -> None:
     app = careful(csp="script-src 'nonce-{nonce}'")
@@ -183,7 +187,7 @@ def test_the_policy_of_an_inner_application_goes_over_that_of_the_outer_one(
     assert said(client.get("/"))["x-frame-options"] == "DENY"
 
 
-def test_a_subtree_may_be_careful_alone(make_client: MakeClient) -> None:
+def test_an_inner_application_may_have_its_own_security_headers(make_client: MakeClient) -> None:
     app = Root()
     app.inner = careful()
     client = make_client(app)
@@ -191,7 +195,7 @@ def test_a_subtree_may_be_careful_alone(make_client: MakeClient) -> None:
     assert (said(client.get("/inner")), said(client.get("/"))) == (DEFAULTS, by_default)
 
 
-def test_R17_nothing_leaks_into_the_next_answer(make_client: MakeClient) -> None:
+def test_R17_security_headers_do_not_leak_into_the_next_response(make_client: MakeClient) -> None:
     same = Response("x", headers={"X-Kept": "1"})
 
     class Keeping(App):
@@ -225,6 +229,6 @@ def test_R17_nothing_leaks_into_the_next_answer(make_client: MakeClient) -> None
         ({"permissions": "a\x00"}, "permissions: header 'permissions' has"),
     ],
 )
-def test_values_that_browsers_would_not_understand(options: Any, says: str) -> None:
+def test_values_that_browsers_would_not_understand_are_refused(options: Any, says: str) -> None:
     with pytest.raises(SetupError, match=re.escape(says)):
         SecurityHeaders(**options)

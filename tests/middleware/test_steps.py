@@ -66,13 +66,17 @@ def place() -> str:
 
 
 @pytest.mark.parametrize("threads", [Threads(1), ServiceThreads(), None])
-def test_a_function_that_may_block(make_client: MakeClient, threads: Threads | None) -> None:
+def test_a_step_may_call_a_blocking_function(
+    make_client: MakeClient, threads: Threads | None
+) -> None:
     client = make_client(app_with(Asks(place, Call(threads))))
     assert client.get("/").status_code == 200
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_a_function_that_takes_too_long(make_client: MakeClient, is_async: bool) -> None:
+def test_a_function_that_takes_too_long_raises_an_error(
+    make_client: MakeClient, is_async: bool
+) -> None:
     leave = threading.Event()
 
     async def sleeps() -> None:
@@ -88,7 +92,7 @@ def test_a_function_that_takes_too_long(make_client: MakeClient, is_async: bool)
     assert hook.ends == []
 
 
-def test_a_call_that_has_no_place_in_the_queue_is_refused(backend: str) -> None:
+def test_a_call_without_a_slot_in_the_queue_is_refused(backend: str) -> None:
     begun, leave, answers = threading.Event(), threading.Event(), []
 
     def blocks() -> str:

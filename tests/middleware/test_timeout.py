@@ -104,7 +104,7 @@ def test_an_async_handler_is_cancelled_and_cleans_up(
     ] * len(answers)
 
 
-def test_a_def_handler_is_given_up_and_runs_on_unheard(make_client: MakeClient) -> None:
+def test_a_def_handler_past_its_limit_runs_on_without_effect(make_client: MakeClient) -> None:
     app = limited(0.1)
     client = make_client(app)
     answers = answers_of(client, app, "/blocks")
@@ -116,14 +116,14 @@ def test_a_def_handler_is_given_up_and_runs_on_unheard(make_client: MakeClient) 
     until(lambda: client.get("/quick").text == "quick")  # which may be late on a busy machine
 
 
-def test_a_handler_in_time_answers(make_client: MakeClient) -> None:
+def test_a_handler_within_the_limit_responds(make_client: MakeClient) -> None:
     client = make_client(limited(10))
     answers = [client.get(path).text for path in ("/quick", "/quick_too", "/inlined")]
     assert answers == ["quick", "quick", "inlined"]
 
 
 @pytest.mark.parametrize("path", ["/own_error", "/own_error_too"])
-def test_a_timeout_of_the_handlers_own_is_an_error_like_any_other(
+def test_a_timeout_error_of_the_handler_itself_is_an_ordinary_error(
     make_client: MakeClient, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = make_client(limited(10)).get(path)
@@ -132,7 +132,9 @@ def test_a_timeout_of_the_handlers_own_is_an_error_like_any_other(
 
 
 @pytest.mark.parametrize("path", ["/generator", "/async_generator", "/inlined"])
-def test_handlers_without_a_limit(make_client: MakeClient, path: str) -> None:
+def test_handlers_within_the_limit_or_without_one_respond(
+    make_client: MakeClient, path: str
+) -> None:
     assert make_client(limited(0.05)).get(path).status_code == 200
 
 
@@ -154,7 +156,7 @@ def test_a_decorated_async_handler_is_limited_too(make_client: MakeClient, wraps
     assert app.ended.wait(30)
 
 
-def test_an_inner_application_has_a_limit_of_its_own(make_client: MakeClient) -> None:
+def test_an_inner_application_may_have_its_own_time_limit(make_client: MakeClient) -> None:
     class Slow(App):
         async def index(self) -> Any:
             await anyio.sleep(0.2)
@@ -171,7 +173,7 @@ def test_an_inner_application_has_a_limit_of_its_own(make_client: MakeClient) ->
     assert statuses == {"/": 200, "/hasty": 503, "/patient": 200, "/patient/hastier": 503}
 
 
-def test_an_error_handler_answers_it(make_client: MakeClient) -> None:
+def test_an_error_handler_may_handle_the_timeout(make_client: MakeClient) -> None:
     app = limited(0.01)
 
     app.error(503)(lambda error: f"sorry: {error.message}")
@@ -180,7 +182,7 @@ def test_an_error_handler_answers_it(make_client: MakeClient) -> None:
     assert (answer.status_code, answer.text) == (503, f"sorry: {LATE}")
 
 
-def test_the_wait_for_a_thread_counts(connect: MakeClient) -> None:
+def test_waiting_for_a_thread_counts_against_the_limit(connect: MakeClient) -> None:
     app = limited(0.2, Root(threads=1))
     client = connect(app, "asyncio")
     occupied = threading.Event()
@@ -210,7 +212,7 @@ def test_invalid_limits_are_refused(seconds: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["/sleeps", "/blocks"])
-def test_R62_a_server_that_cancels_is_no_time_out(backend: str, path: str) -> None:
+def test_R62_a_server_s_cancellation_is_not_a_timeout(backend: str, path: str) -> None:
     app, call = limited(10), []
 
     async def cancelled() -> bool:
@@ -227,7 +229,7 @@ def test_R62_a_server_that_cancels_is_no_time_out(backend: str, path: str) -> No
     assert app.ended.wait(30)
 
 
-def test_threads_that_are_given_up_count_until_they_end(
+def test_abandoned_threads_count_until_they_end(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Calls that hang, each of them given up, would be any number of threads."""

@@ -138,7 +138,7 @@ def test_the_span_is_current_wherever_the_handler_runs(
     assert current() == f"{0:032x}-{0:016x}"
 
 
-def test_names_and_attributes(make_client: MakeClient, spans: Spans) -> None:
+def test_spans_have_names_and_attributes(make_client: MakeClient, spans: Spans) -> None:
     app = Root()
     app.mount("/shared", Inner())
     client = make_client(traced(spans, app), validate=False)
@@ -170,7 +170,7 @@ def test_names_and_attributes(make_client: MakeClient, spans: Spans) -> None:
     assert only(spans).name == "GET /shared"
 
 
-def test_what_is_missing_is_left_out(make_client: MakeClient, spans: Spans) -> None:
+def test_missing_values_are_omitted_from_a_span(make_client: MakeClient, spans: Spans) -> None:
     client = make_client(traced(spans, query=True), client=None)
     client.headers.pop("user-agent", None)
     client.get("/users/7?a=1", headers={"Host": "two hosts"})
@@ -189,7 +189,7 @@ def test_what_is_missing_is_left_out(make_client: MakeClient, spans: Spans) -> N
         ("/broken", 500, StatusCode.ERROR),
     ],
 )
-def test_failures(
+def test_failures_are_recorded_in_the_span(
     make_client: MakeClient, spans: Spans, path: str, status: int, code: StatusCode
 ) -> None:
     reported: list[BaseException] = []
@@ -205,7 +205,7 @@ def test_failures(
         assert dict(span.attributes or {})["error.type"] == "builtins.LookupError"
 
 
-def test_a_guarded_isolated_application_has_a_span_without_a_status(
+def test_an_isolated_application_with_an_access_check_has_a_span_without_a_status(
     make_client: MakeClient, spans: Spans
 ) -> None:
     app = Root()
@@ -217,14 +217,14 @@ def test_a_guarded_isolated_application_has_a_span_without_a_status(
     assert "http.response.status_code" not in dict(span.attributes or {})
 
 
-def test_health_endpoints_have_none(make_client: MakeClient, spans: Spans) -> None:
+def test_health_endpoints_have_no_span(make_client: MakeClient, spans: Spans) -> None:
     app = traced(spans)
     app.health("/healthz")
     assert make_client(app).get("/healthz").status_code == 200
     assert spans.get_finished_spans() == ()
 
 
-def test_websockets(connect: MakeClient, spans: Spans, backend: str) -> None:
+def test_websockets_have_a_span(connect: MakeClient, spans: Spans, backend: str) -> None:
     app = Root()
     app.mount("/apart", Inner(), isolated=True)
     client = connect(traced(spans, app), backend, raise_app_exceptions=False)
@@ -248,7 +248,7 @@ def test_websockets(connect: MakeClient, spans: Spans, backend: str) -> None:
     assert spans.get_finished_spans() == ()
 
 
-def test_without_an_sdk_the_context_passes_through(make_client: MakeClient) -> None:
+def test_without_an_sdk_the_trace_context_is_passed_on(make_client: MakeClient) -> None:
     app = Root()
     app.middlewares.append(Tracing())
     assert make_client(app).get("/", headers=TRACEPARENT).text == f"{TRACE}-{PARENT}"
@@ -265,13 +265,17 @@ def test_without_an_sdk_the_context_passes_through(make_client: MakeClient) -> N
         ((), {"query": 1}, "Tracing(query=...) takes True or False, not 1"),
     ],
 )
-def test_wrong_arguments(arguments: tuple[Any], options: dict[str, Any], sentence: str) -> None:
+def test_wrong_arguments_are_refused(
+    arguments: tuple[Any], options: dict[str, Any], sentence: str
+) -> None:
     with pytest.raises(SetupError) as refused:
         Tracing(*arguments, **options)
     assert str(refused.value) == sentence
 
 
-def test_without_opentelemetry_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_opentelemetry_the_error_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(tracing, "trace", None)
     with pytest.raises(SetupError, match=r"micropie-dual\[otel\]"):
         Tracing()

@@ -51,7 +51,7 @@ def wait_until(condition: Any) -> None:
 
 @pytest.mark.parametrize("pause", [False, True])
 @pytest.mark.parametrize("chunks", [1, 2])
-def test_R74_a_failure_after_an_asgi_answer_is_logged(
+def test_R74_a_failure_after_an_asgi_response_is_logged(
     make_client: MakeClient, chunks: int, pause: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Starlette runs its background tasks there."""
@@ -73,7 +73,7 @@ def test_R74_a_failure_after_an_asgi_answer_is_logged(
 
 @pytest.mark.parametrize("chunks", [[b"ab"], [b"a", b"b"]])
 @pytest.mark.parametrize("fails", [False, True])
-def test_R74_a_generator_runs_on_after_the_last_byte_of_its_content_length(
+def test_R74_a_generator_runs_to_its_end_after_its_content_length(
     make_client: MakeClient, chunks: list[bytes], fails: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Flask's answers have a Content-Length and a ``close``: nobody waits for their end, and hooks
@@ -132,7 +132,7 @@ KINDS = pytest.mark.parametrize(
 
 
 @KINDS
-def test_R74_a_close_that_fails_is_logged_and_the_answer_is_whole(
+def test_R74_a_failing_close_is_logged_and_the_response_is_whole(
     make_client: MakeClient, kind: Any, chunks: list[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = make_client(below(closing(kind, chunks, failing)), validate=False).get("/m")
@@ -142,7 +142,7 @@ def test_R74_a_close_that_fails_is_logged_and_the_answer_is_whole(
 
 
 @KINDS
-def test_R74_a_slow_close_does_not_hold_the_answer_back(
+def test_R74_a_slow_close_does_not_delay_the_response(
     backend: str, kind: Any, chunks: list[bytes]
 ) -> None:
     may_end, ended = threading.Event(), threading.Event()
@@ -159,7 +159,7 @@ def test_R74_a_slow_close_does_not_hold_the_answer_back(
 
 
 @KINDS
-def test_R74_a_server_closes_what_it_has_sent(kind: Any, chunks: list[bytes]) -> None:
+def test_R74_a_wsgi_server_closes_the_body_that_it_has_sent(kind: Any, chunks: list[bytes]) -> None:
     closed: list[bool] = []
     answer = begin(below(closing(kind, chunks, lambda: closed.append(True))), path="/m")
     assert (b"".join(answer.chunks), closed) == (b"".join(chunks), [])
@@ -167,7 +167,9 @@ def test_R74_a_server_closes_what_it_has_sent(kind: Any, chunks: list[bytes]) ->
     assert closed == [True]
 
 
-def test_R74_a_thread_that_is_told_to_exit_while_it_closes_serves_the_next(backend: str) -> None:
+def test_R74_a_thread_that_gets_system_exit_while_closing_serves_the_next_request(
+    backend: str,
+) -> None:
     def close() -> None:
         raise SystemExit
 
@@ -201,7 +203,7 @@ def answering_late(empty: list[Any], has_head: threading.Event) -> Any:
 
 
 @EMPTY
-def test_R74_the_head_of_an_asgi_answer_leaves_at_once(
+def test_R74_the_head_of_an_asgi_response_is_sent_immediately(
     connect: MakeClient, backend: str, empty: list[Any]
 ) -> None:
     has_head = threading.Event()
@@ -224,7 +226,7 @@ def test_R74_a_wsgi_server_gets_the_head_with_an_empty_chunk(empty: list[Any]) -
     answer.close()
 
 
-def test_an_answer_in_one_piece_has_a_length(make_client: MakeClient) -> None:
+def test_a_response_in_one_piece_has_a_length(make_client: MakeClient) -> None:
     """Nothing is sent ahead if the chunk follows the head at once."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -237,7 +239,7 @@ def test_an_answer_in_one_piece_has_a_length(make_client: MakeClient) -> None:
     assert [client.get("/m").headers.get("content-length") for _ in range(20)] == ["3"] * 20
 
 
-def test_R74_a_failure_between_head_and_first_chunk_breaks_the_answer_off(
+def test_R74_a_failure_between_head_and_first_chunk_aborts_the_response(
     make_client: MakeClient,
 ) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -253,7 +255,7 @@ def test_R74_a_failure_between_head_and_first_chunk_breaks_the_answer_off(
 # -- a client that leaves --------------------------------------------------------------------------
 
 
-def test_R74_nothing_is_sent_to_a_client_that_has_left(backend: str, with_lifespan: bool) -> None:
+def test_R74_nothing_is_sent_to_a_disconnected_client(backend: str, with_lifespan: bool) -> None:
     received: list[str] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -265,7 +267,7 @@ def test_R74_nothing_is_sent_to_a_client_that_has_left(backend: str, with_lifesp
     assert (received, call.sent) == (["http.disconnect"], [])
 
 
-def test_R74_middleware_around_a_client_that_has_left_is_closed(backend: str) -> None:
+def test_R74_middleware_around_a_disconnected_client_is_closed(backend: str) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert (await receive())["type"] == "http.disconnect"
 
@@ -287,7 +289,7 @@ def test_R74_middleware_around_a_client_that_has_left_is_closed(backend: str) ->
 # -- what the server can do ------------------------------------------------------------------------
 
 
-def test_a_mounted_application_has_the_extensions_that_can_be_honoured(backend: str) -> None:
+def test_a_mounted_application_only_gets_supported_extensions(backend: str) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
         await send(START)
@@ -303,7 +305,7 @@ def test_a_mounted_application_has_the_extensions_that_can_be_honoured(backend: 
 
 
 @pytest.mark.parametrize("isolated", [False, True])
-def test_a_websocket_s_handshake_under_wsgi_is_a_426(connect: MakeClient, isolated: bool) -> None:
+def test_a_websocket_handshake_under_wsgi_gets_a_426(connect: MakeClient, isolated: bool) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
         await send(START)

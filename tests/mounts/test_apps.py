@@ -66,7 +66,9 @@ def mounted(prefix: str = "/shop", **options: Any) -> Root:
 
 @pytest.mark.parametrize("prefix", ["/shop", "/a/b/c", "/shöp x"])
 @pytest.mark.parametrize("isolated", [False, True])
-def test_it_answers_below_its_prefix(make_client: MakeClient, prefix: str, isolated: bool) -> None:
+def test_a_mounted_application_handles_paths_below_its_prefix(
+    make_client: MakeClient, prefix: str, isolated: bool
+) -> None:
     client = make_client(mounted(prefix, isolated=isolated))
     assert client.get(prefix).text == client.get(prefix + "/").text == "shop"
     quoted = prefix.replace("ö", "%C3%B6").replace(" ", "%20")
@@ -97,7 +99,7 @@ def test_R75_a_mount_comes_before_routes_and_names(make_client: MakeClient) -> N
     assert client.get("/shops").text == "another"
 
 
-def test_the_longest_prefix_comes_first(make_client: MakeClient) -> None:
+def test_the_longest_prefix_takes_precedence(make_client: MakeClient) -> None:
     root = mounted("/a")
     inner = Shop()
     inner.mount("/deep", Shop())
@@ -109,7 +111,7 @@ def test_the_longest_prefix_comes_first(make_client: MakeClient) -> None:
     assert root.url_for("a.b.deep.item", 1) == "/a/b/deep/item/1"
 
 
-def test_routes_with_wildcards_and_attributes_below_a_mount(make_client: MakeClient) -> None:
+def test_wildcards_and_inner_applications_work_below_a_mount(make_client: MakeClient) -> None:
     root, shop, inner = Root(), Shop(), Shop()
     shop.get("/w/<x:int>", name="wild")(lambda x: f"wild {x}")
     shop.inner = inner
@@ -145,7 +147,7 @@ def test_sessions_settings_and_hooks_are_shared(make_client: MakeClient) -> None
     assert client.get("/shop//x").headers["x-mark"] == "inner404, outer404"
 
 
-def test_what_is_isolated_has_its_own(make_client: MakeClient) -> None:
+def test_an_isolated_application_has_its_own_settings_and_hooks(make_client: MakeClient) -> None:
     root, shop = Root(max_body_size=77), Shop(max_body_size=5)
     root.mount("/shop", shop, isolated=True)
     root.middlewares.append(Marks("outer"))  # type: ignore[arg-type]
@@ -160,7 +162,7 @@ def test_what_is_isolated_has_its_own(make_client: MakeClient) -> None:
     assert client.get("/shop/item/1").text == "1 at /p/shop/item/1"
 
 
-def test_both_start_and_stop_with_the_outer_one(world: str) -> None:
+def test_mounted_applications_start_and_stop_with_the_outer_one(world: str) -> None:
     log: list[str] = []
     root, shared, isolated = Root(), Shop(), Shop()
     for name, app in (("root", root), ("shared", shared), ("isolated", isolated)):
@@ -176,7 +178,7 @@ def test_both_start_and_stop_with_the_outer_one(world: str) -> None:
     assert sorted(log[3:]) == ["isolated stops", "root stops", "shared stops"]
 
 
-def test_a_mount_that_is_added_late_counts(make_client: MakeClient) -> None:
+def test_a_mount_added_later_is_used(make_client: MakeClient) -> None:
     root, shop = Root(), Shop()
     client = make_client(root)
     assert client.get("/late").text == "default late"
@@ -215,7 +217,7 @@ def wsgi(environ: Any, start_response: Any) -> Any: ...
         ("/taken/", wsgi, {}, "two applications are mounted at /taken"),
     ],
 )
-def test_what_can_t_be_mounted_is_told_at_once(
+def test_an_invalid_mount_raises_an_error_immediately(
     prefix: Any, target: Any, options: Any, sentence: str
 ) -> None:
     root = Root()
@@ -225,7 +227,7 @@ def test_what_can_t_be_mounted_is_told_at_once(
     assert sentence in str(caught.value)
 
 
-def test_a_circle_and_two_at_one_place_are_told() -> None:
+def test_circular_and_conflicting_mounts_are_reported() -> None:
     root, shop = Root(), Shop()
     with pytest.raises(SetupError, match="inside of itself"):
         root.mount("/a", root)

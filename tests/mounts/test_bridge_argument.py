@@ -87,7 +87,7 @@ def protocol(request: pytest.FixtureRequest) -> str:
     return chosen
 
 
-def test_it_is_made_once_and_only_under_servers_of_the_other_protocol(
+def test_a_bridge_is_created_once_and_only_under_the_other_protocol(
     protocol: str, server: str
 ) -> None:
     bridge, app = Made(protocol), App()
@@ -103,7 +103,7 @@ def test_it_is_made_once_and_only_under_servers_of_the_other_protocol(
     assert bridge.calls == ([] if protocol == server else calls * 2)
 
 
-def test_first_requests_in_parallel_make_it_once() -> None:
+def test_concurrent_first_requests_create_one_bridge() -> None:
     begun, made = threading.Barrier(4), []
 
     def bridge(application: Any) -> Any:
@@ -122,14 +122,14 @@ def test_first_requests_in_parallel_make_it_once() -> None:
     assert len(made) == 1
 
 
-def test_a_prefix_that_is_cut_off(protocol: str, server: str) -> None:
+def test_a_bridged_mount_may_strip_its_prefix(protocol: str, server: str) -> None:
     app = App()
     app.mount("/m", application_of(protocol), strip=True, bridge=BRIDGES[protocol])
     with client_of(app, server) as client:
         assert client.get("/m/a").text == " /a"
 
 
-def test_hooks_and_guards_are_around_it(protocol: str, server: str) -> None:
+def test_hooks_and_access_checks_surround_a_bridge(protocol: str, server: str) -> None:
     seen: list[int] = []
 
     class Looks(HttpMiddleware):
@@ -148,7 +148,7 @@ def test_hooks_and_guards_are_around_it(protocol: str, server: str) -> None:
     assert (answer.text, answer.headers["x-looked"], seen) == ("/m /a", "yes", [401, 200])
 
 
-def test_several_mounts_have_a_bridge_each(protocol: str, server: str) -> None:
+def test_each_mount_has_its_own_bridge(protocol: str, server: str) -> None:
     bridge, app = Made(protocol), App()
     for name in "ab":
         app.mount(f"/{name}", application_of(protocol), bridge=bridge)
@@ -160,7 +160,7 @@ def test_several_mounts_have_a_bridge_each(protocol: str, server: str) -> None:
     assert len(bridge.made) == (0 if protocol == server else 3)
 
 
-def test_dual_takes_one(protocol: str, server: str) -> None:
+def test_dual_accepts_a_bridge(protocol: str, server: str) -> None:
     bridge = Made(protocol)
     app = dual(application_of(protocol), bridge=bridge)
     with client_of(app, server) as client:
@@ -168,7 +168,7 @@ def test_dual_takes_one(protocol: str, server: str) -> None:
     assert len(bridge.made) == (protocol != server)
 
 
-def test_the_lifespan_is_that_of_the_protocol_below_the_server() -> None:
+def test_the_lifespan_uses_the_server_s_protocol() -> None:
     """The application inside of a bridge to WSGI runs on a loop of the bridge: a lifespan of ours
     would open its connections on another.
     """
@@ -189,7 +189,7 @@ def test_a_bridge_without_lifespan_is_served() -> None:
         assert client.get("/m/a").text == "/m /a"
 
 
-def test_a_handshake_of_a_websocket_is_refused() -> None:
+def test_a_bridged_websocket_handshake_is_refused() -> None:
     app = App()
     app.mount("/m", Asgi(), bridge=a2wsgi.ASGIMiddleware)
     with client_of(app, "wsgi") as client:
@@ -197,7 +197,7 @@ def test_a_handshake_of_a_websocket_is_refused() -> None:
         assert client.get("/m", headers=headers).status_code == 426
 
 
-def test_a_forked_child_makes_its_own() -> None:
+def test_a_forked_child_creates_its_own_bridge() -> None:
     bridge, app = Made("asgi"), App()
     app.mount("/m", Asgi(), bridge=bridge)
     mount = app._micropie.mounts[0].bridged
@@ -218,13 +218,13 @@ async def coroutine(application: Any) -> Any: ...
     ["a2wsgi", a2wsgi, True, a2wsgi.WSGIMiddleware(wsgi), lambda: None, coroutine],
     ids=["text", "module", "bool", "made", "none", "coroutine"],
 )
-def test_what_is_no_bridge_is_refused_where_it_is_written(protocol: str, bridge: Any) -> None:
+def test_an_invalid_bridge_is_refused_immediately(protocol: str, bridge: Any) -> None:
     name = {"wsgi": "WSGIMiddleware", "asgi": "ASGIMiddleware"}[protocol]
     with pytest.raises(SetupError, match=f"write bridge=a2wsgi.{name} without parentheses"):
         App().mount("/m", application_of(protocol), bridge=bridge)
 
 
-def test_a_bridge_without_a_signature() -> None:
+def test_a_bridge_without_a_signature_raises_an_error() -> None:
     app = App()
     app.mount("/m", wsgi, bridge=type)  # ``type`` tells no parameters
     told = "write bridge=a2wsgi.WSGIMiddleware"
@@ -232,7 +232,7 @@ def test_a_bridge_without_a_signature() -> None:
         pass
 
 
-def test_an_app_needs_none() -> None:
+def test_mounting_an_app_needs_no_bridge() -> None:
     with pytest.raises(SetupError, match="because it is both an ASGI and a WSGI application"):
         App().mount("/m", App(), bridge=a2wsgi.WSGIMiddleware)
 
@@ -241,7 +241,7 @@ WRONG = [lambda application: application, lambda application: 3]
 
 
 @pytest.mark.parametrize("bridge", WRONG)
-def test_one_that_makes_something_else_stops_the_start(bridge: Any) -> None:
+def test_a_bridge_that_returns_something_else_stops_the_startup(bridge: Any) -> None:
     app = App()
     app.mount("/m", wsgi, bridge=bridge)
     sentence = "/m: bridge=.* must convert the WSGI application to ASGI, but returned .*: write"
@@ -250,7 +250,7 @@ def test_one_that_makes_something_else_stops_the_start(bridge: Any) -> None:
 
 
 @pytest.mark.parametrize("bridge", WRONG)
-def test_under_wsgi_it_fails_each_request(bridge: Any, caplog: Any) -> None:
+def test_under_wsgi_a_failing_bridge_fails_each_request(bridge: Any, caplog: Any) -> None:
     app = App()
     app.mount("/m", Asgi(), bridge=bridge)
     with client_of(app, "wsgi", raise_app_exceptions=False) as client:
@@ -259,7 +259,7 @@ def test_under_wsgi_it_fails_each_request(bridge: Any, caplog: Any) -> None:
     assert ": write bridge=a2wsgi.ASGIMiddleware" in caplog.text
 
 
-def test_what_can_not_be_told_apart_is_taken() -> None:
+def test_a_bridge_whose_result_cannot_be_recognised_is_accepted() -> None:
     def bridge(application: Any) -> Any:
         bridged = a2wsgi.WSGIMiddleware(application)
         return lambda *arguments: bridged(*arguments)
@@ -270,7 +270,7 @@ def test_what_can_not_be_told_apart_is_taken() -> None:
         assert client.get("/m/a").text == "/m /a"
 
 
-def test_commands_make_none(tmp_path: Any, monkeypatch: Any, capsys: Any) -> None:
+def test_commands_create_no_bridge(tmp_path: Any, monkeypatch: Any, capsys: Any) -> None:
     (tmp_path / "bridged.py").write_text(
         "from micropie import App\n"
         "def old(environ, start_response): ...\n"

@@ -69,7 +69,7 @@ def echo(environ: Any, start_response: Any) -> list[bytes]:
     return [environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))]
 
 
-def test_an_answer_of_one_piece(make_client: MakeClient) -> None:
+def test_a_response_of_one_piece_is_sent(make_client: MakeClient) -> None:
     looks = Looks()
     client = make_client(below(echo, looks))
     answer = client.post("/m", content=b"hello")
@@ -98,7 +98,7 @@ class Closing:
         self.threads.append(0)
 
 
-def test_R74_call_iteration_and_close_are_in_one_thread(
+def test_R74_call_iteration_and_close_run_in_one_thread(
     make_client: MakeClient, world: str
 ) -> None:
     threads: list[int] = []
@@ -117,7 +117,7 @@ def test_R74_call_iteration_and_close_are_in_one_thread(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_late_start_response_and_chunks(make_client: MakeClient, method: str) -> None:
+def test_start_response_may_be_called_late(make_client: MakeClient, method: str) -> None:
     def app(environ: Any, start_response: Any) -> Iterator[bytes]:
         start_response("201 Made", [("Content-Type", "text/plain"), ("X-Late", "yes")])
         yield b"a"
@@ -131,7 +131,7 @@ def test_a_late_start_response_and_chunks(make_client: MakeClient, method: str) 
 @pytest.mark.parametrize("in_chunks", [list, iter])
 @pytest.mark.parametrize("chunks", [[], [b""], [b"3"]])
 @pytest.mark.parametrize("written", [[b"1"], [b"1", b"", b"2"]])
-def test_a_short_answer_follows_what_is_written(
+def test_a_short_response_follows_written_data(
     make_client: MakeClient,
     written: list[bytes],
     chunks: list[bytes],
@@ -146,7 +146,7 @@ def test_a_short_answer_follows_what_is_written(
     assert make_client(below(app)).get("/m").content == b"".join(written + chunks)
 
 
-def test_exc_info_replaces_the_head_while_that_is_possible(make_client: MakeClient) -> None:
+def test_exc_info_replaces_the_headers_while_possible(make_client: MakeClient) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [])
         try:
@@ -161,7 +161,7 @@ def test_exc_info_replaces_the_head_while_that_is_possible(make_client: MakeClie
     assert (answer.status_code, answer.content) == (500, b"page")
 
 
-def test_exc_info_after_the_first_byte_breaks_the_answer_off(make_client: MakeClient) -> None:
+def test_exc_info_after_the_first_byte_aborts_the_response(make_client: MakeClient) -> None:
     def app(environ: Any, start_response: Any) -> Iterator[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
         yield b"a"
@@ -203,7 +203,7 @@ def raising(environ: Any, start_response: Any) -> list[bytes]:
 
 
 @pytest.mark.parametrize("target", [twice, never, text, numberless, in_bytes, raising])
-def test_R74_what_breaks_the_rules_is_a_500(
+def test_R74_a_violation_of_the_protocol_gets_a_500(
     make_client: MakeClient, target: Any, caplog: Any
 ) -> None:
     looks = Looks()
@@ -217,7 +217,7 @@ def test_R74_what_breaks_the_rules_is_a_500(
 
 @pytest.mark.parametrize("status", ["200 OK", "200", "204 No Content", "304 Not Modified"])
 @pytest.mark.parametrize("chunks", [[], [b""], (b"", b"")])
-def test_R74_an_empty_answer_and_a_status_without_a_reason(
+def test_R74_an_empty_response_may_have_a_status_without_a_reason(
     make_client: MakeClient, status: str, chunks: Any
 ) -> None:
     def app(environ: Any, start_response: Any) -> Any:
@@ -252,7 +252,7 @@ def of_length(pieces: list[bytes], protocol: str, *lengths: str) -> Any:
 
 @pytest.mark.parametrize("protocol", ["wsgi", "asgi"])
 @pytest.mark.parametrize("pieces", BODIES)
-def test_R74_a_body_shorter_than_its_content_length_breaks_off(
+def test_R74_a_body_shorter_than_its_content_length_is_aborted(
     make_client: MakeClient, pieces: str, protocol: str
 ) -> None:
     target = of_length(BODIES[pieces], protocol, "9")
@@ -269,7 +269,7 @@ def test_R74_a_body_shorter_than_its_content_length_breaks_off(
 @pytest.mark.parametrize(
     ("pieces", "length"), [("one piece", 2), ("pieces", 2), ("pieces", 3), ("pieces", 4)]
 )
-def test_R74_a_body_longer_than_its_content_length_is_cut_there(
+def test_R74_a_body_longer_than_its_content_length_is_cut(
     make_client: MakeClient, pieces: str, length: int, protocol: str, caplog: Any
 ) -> None:
     answer = make_client(below(of_length(BODIES[pieces], protocol, str(length)))).get("/m")
@@ -280,7 +280,7 @@ def test_R74_a_body_longer_than_its_content_length_is_cut_there(
 
 @pytest.mark.parametrize("protocol", ["wsgi", "asgi"])
 @pytest.mark.parametrize("pieces", ["one piece", "pieces"])
-def test_R74_a_body_of_its_content_length(
+def test_R74_a_body_of_exactly_its_content_length_is_sent(
     make_client: MakeClient, pieces: str, protocol: str, caplog: Any
 ) -> None:
     content = make_client(below(of_length(BODIES[pieces], protocol, "5"))).get("/m").content
@@ -295,7 +295,7 @@ def test_R74_a_body_of_its_content_length(
     ("lengths", "status"),
     [(("2", "5"), 500), (("5", "2"), 500), (("x", "2"), 500), (("5", "5"), 200)],
 )
-def test_R6_R74_two_lengths_that_differ_are_an_error(
+def test_R6_R74_two_different_content_lengths_raise_an_error(
     make_client: MakeClient,
     lengths: tuple[str, str],
     status: int,
@@ -316,7 +316,7 @@ def test_R6_R74_two_lengths_that_differ_are_an_error(
 
 
 @pytest.mark.parametrize("line", ["304 Not Modified", "204 No Content"])
-def test_an_answer_without_a_body_may_state_a_length(line: str) -> None:
+def test_a_response_without_a_body_may_have_a_length(line: str) -> None:
     """That of the whole; Bottle does so."""
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
@@ -331,7 +331,7 @@ def test_an_answer_without_a_body_may_state_a_length(line: str) -> None:
 @pytest.mark.parametrize(
     "line", ["200 Fine", "404 Gone Fishing", "299", "599 Odd", "600 More", "999 Request denied"]
 )
-def test_R74_a_status_and_its_reason_stay_as_they_are(line: str) -> None:
+def test_R74_a_status_and_its_reason_stay_unchanged(line: str) -> None:
     """ASGI has no reasons, and the test client's httpx takes no status above 599."""
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
@@ -344,7 +344,7 @@ def test_R74_a_status_and_its_reason_stay_as_they_are(line: str) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 299, 600, 999])
-def test_R74_any_status_passes_under_asgi(backend: str, status: int) -> None:
+def test_R74_any_numeric_status_is_passed_on_under_asgi(backend: str, status: int) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await answer(send, b"x", status=status)
 
@@ -364,7 +364,7 @@ def test_R74_any_status_passes_under_asgi(backend: str, status: int) -> None:
         "",
     ],
 )
-def test_R74_a_status_that_is_none_is_a_500(make_client: MakeClient, line: str) -> None:
+def test_R74_an_invalid_status_gets_a_500(make_client: MakeClient, line: str) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response(line, [("Content-Type", "text/plain")])
         return [b"x"]
@@ -464,7 +464,7 @@ def copied(body: Any) -> bytes:
     "read", [wrapped_buffered, wrapped_text, into_a_buffer, hinted_lines, copied]
 )
 @pytest.mark.parametrize("size", [1, 100_000])
-def test_R74_the_input_is_a_file(
+def test_R74_wsgi_input_behaves_like_a_file(
     make_client: MakeClient, read: Callable[[Any], bytes], size: int
 ) -> None:
     """Flask, CherryPy and Bottle wrap it in each of these ways."""
@@ -477,7 +477,7 @@ def test_R74_the_input_is_a_file(
     assert make_client(below(app), validate=False).post("/m", content=sent).content == sent
 
 
-def test_R74_a_body_without_a_length_is_known_by_its_transfer_encoding(
+def test_R74_a_body_without_a_length_is_recognised_by_its_transfer_encoding(
     connect: MakeClient, backend: str
 ) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
@@ -514,7 +514,9 @@ def test_R5_headers_with_underscores_and_proxy_are_dropped(
     assert "HTTP_PROXY" not in text
 
 
-def test_R68_context_variables_travel_in(make_client: MakeClient) -> None:
+def test_R68_context_variables_are_visible_in_a_mounted_application(
+    make_client: MakeClient,
+) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [NAME.get().encode()]
@@ -528,7 +530,7 @@ def test_R68_context_variables_travel_in(make_client: MakeClient) -> None:
     assert client.get("/m").text == client.get("/a").text == "hook"
 
 
-def test_R68_a_stream_may_reset_at_its_end_what_it_set_at_its_beginning(
+def test_R68_a_stream_may_reset_at_its_end_a_variable_set_at_its_beginning(
     make_client: MakeClient,
 ) -> None:
     """As Flask's ``stream_with_context`` does; it takes one context from the call to the last
@@ -584,11 +586,11 @@ async def asgi_echo(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 5, 300_000])
-def test_an_asgi_application_gets_the_body(make_client: MakeClient, size: int) -> None:
+def test_a_mounted_asgi_application_gets_the_body(make_client: MakeClient, size: int) -> None:
     assert make_client(below(asgi_echo)).post("/m", content=b"x" * size).content == b"x" * size
 
 
-def test_R74_chunks_in_order_and_a_head_without_headers(make_client: MakeClient) -> None:
+def test_R74_chunks_arrive_in_order_after_a_head_without_headers(make_client: MakeClient) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 202})
         for chunk in (b"a", b"", b"b"):
@@ -618,14 +620,14 @@ async def failing(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.mark.parametrize("target", [silent, bodyless, headless, failing])
-def test_R74_an_application_that_does_not_answer_is_a_500(
+def test_R74_an_application_that_sends_no_response_gets_a_500(
     make_client: MakeClient, target: Any
 ) -> None:
     reply = hang_guard(make_client(below(target)), "/m")
     assert (reply.status_code, reply.text) == (500, "500 Internal Server Error")
 
 
-def test_an_answer_that_breaks_off_never_looks_complete(make_client: MakeClient) -> None:
+def test_an_aborted_response_never_looks_complete(make_client: MakeClient) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send(START)
         await send({"type": "http.response.body", "body": b"a", "more_body": True})
@@ -634,7 +636,7 @@ def test_an_answer_that_breaks_off_never_looks_complete(make_client: MakeClient)
         make_client(below(app)).get("/m")
 
 
-def test_it_may_go_on_after_its_answer(make_client: MakeClient) -> None:
+def test_an_asgi_application_may_continue_after_its_response(make_client: MakeClient) -> None:
     done = threading.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -648,7 +650,7 @@ def test_it_may_go_on_after_its_answer(make_client: MakeClient) -> None:
     assert done.wait(30)
 
 
-def test_a_second_answer_is_refused_where_it_is_sent(make_client: MakeClient) -> None:
+def test_a_second_response_is_refused_where_it_is_sent(make_client: MakeClient) -> None:
     told: list[str] = []
     done = threading.Event()
 
@@ -666,7 +668,7 @@ def test_a_second_answer_is_refused_where_it_is_sent(make_client: MakeClient) ->
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_R74_an_endless_answer_ends_when_the_client_leaves(
+def test_R74_an_endless_response_ends_when_the_client_disconnects(
     make_client: MakeClient, when: str
 ) -> None:
     ended = threading.Event()
@@ -688,7 +690,7 @@ def test_R74_an_endless_answer_ends_when_the_client_leaves(
     assert ended.wait(30)
 
 
-def test_R74_an_endless_wsgi_answer_is_closed_when_the_client_leaves(
+def test_R74_an_endless_wsgi_response_is_closed_when_the_client_disconnects(
     make_client: MakeClient,
 ) -> None:
     ended = threading.Event()
@@ -706,7 +708,7 @@ def test_R74_an_endless_wsgi_answer_is_closed_when_the_client_leaves(
     assert ended.wait(30)
 
 
-def test_R74_one_that_never_answers_gets_504_under_wsgi(connect: MakeClient) -> None:
+def test_R74_an_application_that_never_responds_gets_a_504_under_wsgi(connect: MakeClient) -> None:
     ended: list[str] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -727,14 +729,14 @@ def test_R74_one_that_never_answers_gets_504_under_wsgi(connect: MakeClient) -> 
 
 @pytest.mark.parametrize("length", ["-1", "abc"])
 @pytest.mark.parametrize("target", [echo, asgi_echo])
-def test_R74_a_length_that_is_none_is_a_400(
+def test_R74_an_invalid_content_length_gets_a_400(
     make_client: MakeClient, target: Any, length: str
 ) -> None:
     client = make_client(below(target), validate=False)
     assert client.post("/m", content=b"abc", headers={"Content-Length": length}).status_code == 400
 
 
-def test_R7_R74_a_body_that_ends_too_early(make_client: MakeClient) -> None:
+def test_R7_R74_a_truncated_body_is_reported_to_the_application(make_client: MakeClient) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         data = environ["wsgi.input"].read(100)
         start_response("200 OK", [("Content-Type", "text/plain")])
@@ -770,7 +772,7 @@ def test_a_hook_that_reads_the_body_leaves_it_for_the_application(make_client: M
         assert reads.read == b"hello"
 
 
-def test_the_limit_of_bodies_is_the_application_s_own(make_client: MakeClient) -> None:
+def test_the_body_limit_is_the_mounted_application_s_own(make_client: MakeClient) -> None:
     root = below(echo, max_body_size=3)
     root.mount("/a", asgi_echo)
     client = make_client(root)
@@ -778,14 +780,14 @@ def test_the_limit_of_bodies_is_the_application_s_own(make_client: MakeClient) -
     assert answers == [b"hello"] * 2
 
 
-def test_a_form_is_left_to_the_application(make_client: MakeClient) -> None:
+def test_a_form_is_left_to_the_mounted_application(make_client: MakeClient) -> None:
     client = make_client(below(echo))
     assert client.post("/m", data={"a": "1"}).content == b"a=1"
     sent = client.post("/m", files={"a": b"1"})
     assert b"form-data" in sent.content
 
 
-def test_an_error_page_of_the_author_s_stands_for_a_failure(make_client: MakeClient) -> None:
+def test_an_author_s_error_page_replaces_a_failure(make_client: MakeClient) -> None:
     root = below(failing)
     root.error(500)(lambda: "ours")
     root.mount("/w", raising)
@@ -793,12 +795,14 @@ def test_an_error_page_of_the_author_s_stands_for_a_failure(make_client: MakeCli
     assert client.get("/m").text == client.get("/w").text == "ours"
 
 
-def test_an_asgi_application_on_either_loop_under_wsgi(connect: MakeClient, backend: str) -> None:
+def test_an_asgi_application_runs_on_either_loop_under_wsgi(
+    connect: MakeClient, backend: str
+) -> None:
     client = connect(below(asgi_echo, portal_backend=backend), "wsgi")
     assert client.post("/m", content=b"hello").content == b"hello"
 
 
-def test_what_decides_by_hand(make_client: MakeClient) -> None:
+def test_kind_declares_the_protocol_of_an_ambiguous_application(make_client: MakeClient) -> None:
     root = Root()
     root.mount("/w", lambda *call: echo(*call), kind="wsgi")
     root.mount("/a", lambda *call: asgi_echo(*call), kind="asgi")
@@ -806,7 +810,7 @@ def test_what_decides_by_hand(make_client: MakeClient) -> None:
     assert client.post("/w", content=b"1").text == client.post("/a", content=b"1").text == "1"
 
 
-def test_a_time_limit_around_a_mount(make_client: MakeClient) -> None:
+def test_a_time_limit_may_surround_a_mount(make_client: MakeClient) -> None:
     from micropie.middleware import Timeout
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

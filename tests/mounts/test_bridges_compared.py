@@ -726,12 +726,14 @@ def cases_of(server: str, make: Any, backend: str) -> list[Any]:
         for case in cases_of(*one)
     ],
 )
-def test_R74_bridges(server: Literal["asgi", "wsgi"], make: Any, backend: str, case: Any) -> None:
+def test_R74_bridges_behave_as_the_table_says(
+    server: Literal["asgi", "wsgi"], make: Any, backend: str, case: Any
+) -> None:
     with ExitStack() as clients:
         case(Bridge(make, server, backend, clients))
 
 
-def test_the_table_of_the_page_is_what_was_found() -> None:
+def test_the_table_of_the_page_matches_the_measured_behaviour() -> None:
     names = {case.__name__ for cases in CASES.values() for case in cases}
     assert names.issuperset(" ".join(FAILS.values()).split())
     rows = []

@@ -21,7 +21,7 @@ from micropie._core.execution.background import close_background_loops
 from micropie._core.mounts.prefixes import ASGI, Mount
 from micropie._core.mounts.wsgi_call import RawBody
 from micropie.testing import TestClient
-from tests.asgi.calls import START, get, piece, respond, run
+from tests.asgi.calls import START, Call, get, http_scope, piece, respond, run
 from tests.support.clients import MakeClient
 from tests.wsgi.calls import get as ask
 
@@ -57,13 +57,27 @@ def site(*hooks: Any, **settings: Any) -> App:
     return app
 
 
-def test_what_middleware_says_of_the_client_counts(make_client: MakeClient) -> None:
+def test_an_asgi_application_that_does_not_wait_needs_no_turn_of_the_event_loop() -> None:
+    async def main() -> None:
+        app = site()
+        await get(app, "/a")  # starts the application
+        call = Call(piece(b""))
+        with pytest.raises(StopIteration):
+            app(http_scope("GET", "/a"), call.receive, call.send).send(None)
+        assert call.sent[1]["body"] == b"http testserver 127.0.0.1"
+
+    run("asyncio", main)
+
+
+def test_client_values_set_by_middleware_reach_mounted_applications(
+    make_client: MakeClient,
+) -> None:
     client = make_client(site(Says()))
     assert client.get("/w").text.startswith("https pies.example 192.0.2.7")
     assert client.get("/a").text == "https pies.example 192.0.2.7"
 
 
-def test_a_hook_may_change_the_session_of_what_is_mounted(
+def test_a_hook_may_change_the_session_of_a_mounted_application(
     make_client: MakeClient, caplog: Any
 ) -> None:
     class Counts(HttpMiddleware):
@@ -76,7 +90,7 @@ def test_a_hook_may_change_the_session_of_what_is_mounted(
 
 
 @pytest.mark.parametrize(("scheme", "port"), [("http", "80"), ("https", "443")])
-def test_a_server_that_knows_no_client_and_no_port(backend: str, scheme: str, port: str) -> None:
+def test_a_server_may_not_know_client_and_port(backend: str, scheme: str, port: str) -> None:
     async def ask() -> bytes:
         answer = await get(
             site(),
@@ -92,7 +106,7 @@ def test_a_server_that_knows_no_client_and_no_port(backend: str, scheme: str, po
     assert run(backend, ask).decode() == f"{scheme} testserver None {port}"
 
 
-def test_a_hook_can_hand_over_to_an_asgi_application_without_a_lifespan(backend: str) -> None:
+def test_a_hook_may_hand_over_to_an_asgi_application_without_lifespan(backend: str) -> None:
     class HandsOver(HttpMiddleware):
         def __init__(self, target: Any) -> None:
             self.target = target
@@ -108,7 +122,7 @@ def test_a_hook_can_hand_over_to_an_asgi_application_without_a_lifespan(backend:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("is_used", [False, True])
-def test_R70_a_forked_child_and_its_parent_answer(backend: str, is_used: bool) -> None:
+def test_R70_a_forked_child_and_its_parent_both_respond(backend: str, is_used: bool) -> None:
     app = site(portal_backend=backend)
 
     def bodies() -> bytes:
@@ -137,7 +151,7 @@ def body_input(*pieces: bytes) -> tuple[BufferedReader, list[bytes]]:
     return BufferedReader(RawBody(lambda: left.pop(0) if left else b"")), left
 
 
-def test_the_input_of_an_application_is_read_on_demand() -> None:
+def test_wsgi_input_is_read_on_demand() -> None:
     body, left = body_input(b"ab", b"c\nd", b"e")
     assert (body.read(0), len(left)) == (b"", 3)
     assert (body.read(1), len(left)) == (b"a", 2)
@@ -146,7 +160,7 @@ def test_the_input_of_an_application_is_read_on_demand() -> None:
     assert (body.read(), body.read(1), body.readline(), body.readlines()) == (b"", b"", b"", [])
 
 
-def test_the_input_of_an_application_is_a_stream_of_the_standard_library() -> None:
+def test_wsgi_input_is_an_io_stream() -> None:
     body, _ = body_input(b"a\xc3", b"\xa9\r\n", b"b")
     assert [*TextIOWrapper(body, "utf-8")] == ["aé\n", "b"]
     body, _ = body_input(b"abc", b"def")
@@ -156,7 +170,7 @@ def test_the_input_of_an_application_is_a_stream_of_the_standard_library() -> No
 
 
 @pytest.mark.parametrize("pieces", [1, 4096], ids=["whole", "in pieces"])
-def test_lines_of_an_input_take_linear_time(pieces: int) -> None:
+def test_reading_lines_takes_linear_time(pieces: int) -> None:
     """2 MiB of line ends: what copies the rest of the body for each line needs minutes for them."""
     size = 2 * 1024 * 1024
     asked = 0
@@ -179,7 +193,7 @@ def test_a_long_line_in_many_pieces_takes_linear_time() -> None:
     assert len(BufferedReader(RawBody(lambda: next(pieces, b""))).readline()) == 64 * 65536
 
 
-def test_an_error_of_the_body_reaches_who_reads_it_each_time() -> None:
+def test_an_error_of_the_body_is_raised_at_each_read() -> None:
     def pull() -> bytes:
         raise ClientDisconnect("the client disconnected")
 
@@ -195,11 +209,11 @@ def test_an_error_of_the_body_reaches_who_reads_it_each_time() -> None:
             read()
 
 
-def test_a_mount_says_what_it_is() -> None:
+def test_a_mount_s_repr_describes_it() -> None:
     assert repr(Mount("/a", told_too, ASGI, isolated=False)) == "<Mount /a asgi>"
 
 
-def test_an_application_that_waits_for_the_client_s_leaving_hears_of_it(
+def test_an_application_waiting_for_a_disconnection_is_notified(
     make_client: MakeClient,
 ) -> None:
     heard: list[str] = []
@@ -227,7 +241,7 @@ def test_an_application_that_waits_for_the_client_s_leaving_hears_of_it(
     assert heard == ["http.disconnect"]
 
 
-def test_the_end_of_the_server_ends_what_goes_on_after_its_answer(world: str) -> None:
+def test_shutdown_ends_code_that_continues_after_its_response(world: str) -> None:
     ended = threading.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -248,7 +262,7 @@ def test_the_end_of_the_server_ends_what_goes_on_after_its_answer(world: str) ->
     assert ended.wait(30)
 
 
-def test_a_wsgi_server_that_knows_no_client() -> None:
+def test_a_wsgi_server_may_not_know_the_client() -> None:
     app = site()
     assert ask(app, "/w", REMOTE_ADDR="")[1].endswith(b"  80")
     app.wsgi_shutdown()
@@ -269,7 +283,7 @@ def test_a_mounted_wsgi_application_gets_at_most_1000_headers(
     assert (call.status, call.body == b"1000") == (status, status == 200)
 
 
-def test_R5_what_is_kept_of_the_names_of_headers_is_bounded(make_client: MakeClient) -> None:
+def test_R5_the_cache_of_header_names_is_bounded(make_client: MakeClient) -> None:
     def counted(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"%d" % sum(key.startswith("HTTP_X_") for key in environ)]
@@ -289,7 +303,7 @@ def test_R5_what_is_kept_of_the_names_of_headers_is_bounded(make_client: MakeCli
 
 
 @pytest.mark.parametrize("method", ["POST", "post"])
-def test_R78_a_guard_sees_the_method_that_a_mounted_application_reads(
+def test_R78_an_access_check_sees_the_method_that_a_mounted_application_reads(
     make_client: MakeClient, method: str
 ) -> None:
     """Most frameworks read it in capitals, and uvicorn with h11 and granian pass it on as it
@@ -314,7 +328,7 @@ def test_R78_a_guard_sees_the_method_that_a_mounted_application_reads(
     assert client.send(request).status_code == 403
 
 
-def test_a_body_that_ends_too_early_is_a_disconnect_for_a_mounted_asgi_application() -> None:
+def test_a_truncated_body_is_a_disconnect_for_a_mounted_asgi_application() -> None:
     heard = []
 
     async def inner(scope: Any, receive: Any, send: Any) -> None:

@@ -79,7 +79,7 @@ class Talker:
 
 
 @pytest.mark.parametrize(("method", "leaves"), [("GET", True), ("HEAD", True), ("HEAD", False)])
-def test_R74_an_application_is_told_that_nobody_wants_more_and_cancelled_if_it_goes_on(
+def test_R74_an_application_is_notified_of_a_disconnection_and_cancelled_if_it_continues(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, method: str, leaves: bool
 ) -> None:
     if not leaves:
@@ -127,7 +127,7 @@ class Endless:
 
 @pytest.mark.parametrize("most", [0, 1, 2, 5])
 @pytest.mark.parametrize("make", [Endless, lambda: Talker(leaves=True)], ids=["wsgi", "asgi"])
-def test_R74_a_send_that_raises_ends_the_application(backend: str, most: int, make: Any) -> None:
+def test_R74_a_failing_send_ends_the_application(backend: str, most: int, make: Any) -> None:
     target, root = make(), App()
     root.mount("/m", target)
 
@@ -140,7 +140,9 @@ def test_R74_a_send_that_raises_ends_the_application(backend: str, most: int, ma
     assert target.ended.wait(30)
 
 
-def test_R74_one_that_never_answers_ends_when_the_client_leaves(backend: str) -> None:
+def test_R74_an_application_that_never_responds_ends_when_the_client_disconnects(
+    backend: str,
+) -> None:
     ended = threading.Event()
 
     async def silent(scope: Any, receive: Any, send: Any) -> None:
@@ -173,7 +175,7 @@ async def reads_on(scope: Any, receive: Any, send: Any) -> None:
         pass
 
 
-def test_R74_a_body_that_breaks_off_is_told(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_R74_a_truncated_body_is_reported(backend: str, caplog: pytest.LogCaptureFixture) -> None:
     told: list[str] = []
 
     def wsgi(environ: Any, start_response: Any) -> list[bytes]:
@@ -193,7 +195,7 @@ def test_R74_a_body_that_breaks_off_is_told(backend: str, caplog: pytest.LogCapt
     assert not caplog.records  # it is nobody's mistake
 
 
-def test_R74_a_body_that_breaks_off_under_wsgi_is_told(
+def test_R74_a_truncated_body_under_wsgi_is_reported(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = App(portal_backend=backend)
@@ -241,7 +243,7 @@ def test_R74_a_request_is_not_over_while_a_thread_reads_its_body(backend: str) -
     root.wsgi_shutdown()
 
 
-def test_R67_one_that_blocks_all_its_threads_holds_up_nobody_else(backend: str) -> None:
+def test_R67_an_application_that_blocks_all_its_threads_delays_no_other(backend: str) -> None:
     begun, go_on = threading.Semaphore(0), threading.Event()
 
     def blocks(environ: Any, start_response: Any) -> list[bytes]:

@@ -61,7 +61,7 @@ def client_of(app: App, world: str, **options: Any) -> TestClient:
 
 
 @pytest.mark.parametrize("start", ["complete", "slow"])
-def test_R73_it_starts_before_the_first_request_and_stops_after_the_last(
+def test_R73_a_mounted_application_starts_before_the_first_request_and_stops_after_the_last(
     world: str, start: str
 ) -> None:
     first, second = Inner(start), Inner()
@@ -71,7 +71,7 @@ def test_R73_it_starts_before_the_first_request_and_stops_after_the_last(
     assert first.log == second.log == ["lifespan.startup", "lifespan.shutdown"]
 
 
-def test_R73_what_is_around_it_starts_before_it_and_stops_after_it(world: str) -> None:
+def test_R73_outer_startup_runs_before_and_outer_shutdown_after_the_mounted_one(world: str) -> None:
     inner = Inner()
     root = site(inner)
     root.startup_handlers.append(lambda: inner.log.append("up"))
@@ -81,20 +81,20 @@ def test_R73_what_is_around_it_starts_before_it_and_stops_after_it(world: str) -
     assert inner.log == ["up", "lifespan.startup", "lifespan.shutdown", "down"]
 
 
-def test_R73_the_state_is_each_application_s_own(world: str) -> None:
+def test_R73_each_mounted_application_has_its_own_lifespan_state(world: str) -> None:
     with client_of(site(Inner(), Inner("unsupported")), world) as client:
         assert client.get("/m0").text == "{'pool': 'open'}"
         assert client.get("/m1").text == "{}"
 
 
-def test_R73_one_that_knows_no_lifespan_is_served_without(world: str) -> None:
+def test_R73_an_application_without_lifespan_support_is_served(world: str) -> None:
     inner = Inner("unsupported")
     with client_of(site(inner), world) as client:
         assert client.get("/m0").status_code == 200
     assert inner.log == []
 
 
-def test_R73_a_start_that_fails_keeps_everything_from_starting(world: str) -> None:
+def test_R73_a_failing_start_prevents_the_whole_startup(world: str) -> None:
     good, bad = Inner(), Inner("failed")
     app = site(good, bad)
     with pytest.raises(Exception, match="/m1: no database"), client_of(app, world) as client:
@@ -102,7 +102,7 @@ def test_R73_a_start_that_fails_keeps_everything_from_starting(world: str) -> No
     assert good.log[:2] == ["lifespan.startup", "lifespan.shutdown"]
 
 
-def test_R73_one_that_never_says_that_it_has_started_does_not_hold_up_the_start(world: str) -> None:
+def test_R73_an_application_that_never_reports_its_startup_does_not_block_it(world: str) -> None:
     good, silent = Inner(), Inner("silent")
     app = site(good, silent, mount_timeout=2)  # the good one has to be in time on a busy machine
     told = "/m1: its lifespan did not report within 2 s that it has started"
@@ -111,7 +111,7 @@ def test_R73_one_that_never_says_that_it_has_started_does_not_hold_up_the_start(
     assert good.log[:2] == ["lifespan.startup", "lifespan.shutdown"]
 
 
-def test_R73_one_that_never_says_that_it_has_stopped_does_not_hold_up_the_end(world: str) -> None:
+def test_R73_an_application_that_never_reports_its_shutdown_does_not_block_it(world: str) -> None:
     silent = Inner(stop="silent")
     with (
         pytest.raises(Exception, match=r"shutdown|has stopped"),
@@ -121,7 +121,7 @@ def test_R73_one_that_never_says_that_it_has_stopped_does_not_hold_up_the_end(wo
     assert silent.log == ["lifespan.startup", "lifespan.shutdown"]
 
 
-def test_R73_a_start_may_take_for_ever_if_the_author_says_so(world: str) -> None:
+def test_R73_a_startup_may_take_forever_if_configured(world: str) -> None:
     with client_of(site(Inner("slow"), mount_timeout=None), world) as client:
         assert client.get("/m0").status_code == 200
 
@@ -129,19 +129,19 @@ def test_R73_a_start_may_take_for_ever_if_the_author_says_so(world: str) -> None
 @pytest.mark.parametrize(
     ("inner", "words"), [(Inner(stop="failed"), "shutdown"), (Inner("dies"), "died")]
 )
-def test_a_failure_is_told_at_the_end(world: str, inner: Inner, words: str) -> None:
+def test_a_failing_shutdown_is_reported(world: str, inner: Inner, words: str) -> None:
     with pytest.raises(Exception, match=words), client_of(site(inner), world) as client:
         client.get("/m0")
 
 
-def test_what_is_no_message_of_a_lifespan_is_refused(make_client: MakeClient) -> None:
+def test_an_invalid_lifespan_message_is_refused(make_client: MakeClient) -> None:
     async def confused(scope: Any, receive: Any, send: Any) -> None:
         await respond(send, b"fine")
 
     assert make_client(site(confused)).get("/m0").text == "fine"
 
 
-def test_a_server_without_lifespan_tells_nobody(backend: str) -> None:
+def test_a_server_without_lifespan_gets_no_report(backend: str) -> None:
     from tests.asgi.calls import get, run
 
     inner = Inner()

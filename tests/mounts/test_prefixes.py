@@ -84,7 +84,7 @@ PATHS = [
 @pytest.mark.parametrize("root_path", ["", "/p"])
 @pytest.mark.parametrize("depth", [0, 1, 2])
 @pytest.mark.parametrize("target", [wsgi, asgi])
-def test_R75_foreign_applications(
+def test_R75_mounted_applications_get_script_name_and_path(
     make_client: MakeClient, target: Any, depth: int, root_path: str
 ) -> None:
     client = make_client(nested(target, depth), root_path=root_path)
@@ -99,7 +99,7 @@ def test_R75_foreign_applications(
 
 @pytest.mark.parametrize("depth", [0, 2])
 @pytest.mark.parametrize("target", [wsgi, asgi])
-def test_an_application_that_is_told_nothing_of_its_prefix(
+def test_an_application_may_ignore_its_prefix(
     make_client: MakeClient, target: Any, depth: int
 ) -> None:
     client = make_client(nested(target, depth, strip=True), root_path="/p")
@@ -107,7 +107,7 @@ def test_an_application_that_is_told_nothing_of_its_prefix(
         assert client.get(PREFIXES[depth] + path).json() == ["", rest or "/"], path
 
 
-def test_files_of_servestatic_below_a_prefix(make_client: MakeClient, tmp_path: Path) -> None:
+def test_servestatic_serves_files_below_a_prefix(make_client: MakeClient, tmp_path: Path) -> None:
     (tmp_path / "pie.txt").write_text("plum")
     app = App()
     app.mount("/assets", ServeStaticASGI(asgi, root=str(tmp_path), prefix="/static/"), strip=True)
@@ -117,7 +117,7 @@ def test_files_of_servestatic_below_a_prefix(make_client: MakeClient, tmp_path: 
 
 
 @pytest.mark.parametrize("target", [wsgi, asgi])
-def test_R75_variables_of_the_process_s_environment_change_nothing(
+def test_R75_environment_variables_of_the_process_have_no_effect(
     make_client: MakeClient, target: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("SCRIPT_NAME", "PATH_INFO", "root_path"):
@@ -127,7 +127,9 @@ def test_R75_variables_of_the_process_s_environment_change_nothing(
 
 @pytest.mark.parametrize("root_path", ["", "/p"])
 @pytest.mark.parametrize("depth", [0, 1, 2])
-def test_R75_an_app_that_shares(make_client: MakeClient, depth: int, root_path: str) -> None:
+def test_R75_a_mounted_app_that_shares_settings_gets_the_right_paths(
+    make_client: MakeClient, depth: int, root_path: str
+) -> None:
     client = make_client(nested(Child(), depth), root_path=root_path)
     prefix = PREFIXES[depth]
     for path in ("", "/", "/x", "/é"):
@@ -144,7 +146,9 @@ def test_R75_an_app_that_shares(make_client: MakeClient, depth: int, root_path: 
 
 @pytest.mark.parametrize("root_path", ["", "/p"])
 @pytest.mark.parametrize("depth", [0, 1, 2])
-def test_R75_an_app_that_stands_alone(make_client: MakeClient, depth: int, root_path: str) -> None:
+def test_R75_an_isolated_app_gets_the_right_paths(
+    make_client: MakeClient, depth: int, root_path: str
+) -> None:
     client = make_client(nested(Child(), depth, isolated=True), root_path=root_path)
     prefix = PREFIXES[depth]
     for path, seen in (("", "/"), ("/", "/"), ("/x", "/x"), ("/é", "/é")):
@@ -170,7 +174,7 @@ class HandsOver(HttpMiddleware):
 
 
 @pytest.mark.parametrize("target", [wsgi, asgi])
-def test_a_hook_that_hands_over(make_client: MakeClient, target: Any) -> None:
+def test_a_hook_may_hand_over_a_request(make_client: MakeClient, target: Any) -> None:
     app = App()
     app.middlewares.append(HandsOver("/sub", target))
     client = make_client(app)
@@ -178,14 +182,14 @@ def test_a_hook_that_hands_over(make_client: MakeClient, target: Any) -> None:
     assert client.get("/other").status_code == 404
 
 
-def test_a_hook_that_hands_over_to_an_app(make_client: MakeClient) -> None:
+def test_a_hook_may_hand_over_a_request_to_an_app(make_client: MakeClient) -> None:
     app = App()
     app.middlewares.append(HandsOver("/sub", Child()))
     client = make_client(app)
     assert client.get("/sub/x").json() == ["/sub", "/x", "/sub/there", ""]
 
 
-def test_a_hook_that_hands_over_another_path_or_all(make_client: MakeClient) -> None:
+def test_a_hook_may_hand_over_another_path(make_client: MakeClient) -> None:
     class Rewrites(HttpMiddleware):
         def before_request(self, request: Any) -> None:
             request._subapp = wsgi
@@ -216,7 +220,9 @@ class SubApps(HttpMiddleware):
 
 @pytest.mark.parametrize("rest_of", [str, lambda rest: rest or "/", lambda rest: rest.lstrip("/")])
 @pytest.mark.parametrize("target", [wsgi, asgi, Child()], ids=["wsgi", "asgi", "app"])
-def test_sub_applications_by_middleware(make_client: MakeClient, target: Any, rest_of: Any) -> None:
+def test_middleware_may_mount_sub_applications(
+    make_client: MakeClient, target: Any, rest_of: Any
+) -> None:
     app = App()
     app.get("/")(lambda: "root")
     app.middlewares.append(SubApps("sub/app", target, rest_of))
@@ -289,7 +295,7 @@ def test_R75_an_isolated_application_decodes_a_path_once(
 
 @pytest.mark.parametrize("isolated", [False, True])
 @pytest.mark.parametrize("target", [wsgi, asgi, Child()], ids=["wsgi", "asgi", "app"])
-def test_R75_an_escape_that_is_escaped_leads_to_no_mount(
+def test_R75_a_doubly_escaped_path_is_not_routed_to_a_mount(
     make_client: MakeClient, target: Any, isolated: bool
 ) -> None:
     """A proxy that guards /m lets /%256D pass."""

@@ -70,7 +70,7 @@ def site(target: Any) -> App:
 
 @pytest.mark.parametrize("root_path", ["", "/p"])
 @pytest.mark.parametrize("target", [wsgi, asgi])
-def test_what_no_route_answers_is_its_own(
+def test_the_root_mount_handles_paths_without_a_route(
     make_client: MakeClient, target: Any, root_path: str
 ) -> None:
     client = make_client(site(target), root_path=root_path)
@@ -105,7 +105,7 @@ class Guarded(App):
 
 
 @pytest.mark.parametrize("target", [wsgi, asgi])
-def test_it_gets_no_path_that_it_may_take_for_one_that_is_guarded(
+def test_the_root_mount_gets_no_path_that_could_bypass_an_access_check(
     make_client: MakeClient, target: Any
 ) -> None:
     app = dual(target)
@@ -132,7 +132,7 @@ def test_it_gets_no_path_that_it_may_take_for_one_that_is_guarded(
 
 
 @pytest.mark.parametrize("path", ["/admin%2Ftalk", "/admin%2Fother", "/.%2Ftalk"])
-def test_it_gets_no_handshake_that_it_may_take_for_one_that_is_guarded(path: str) -> None:
+def test_the_root_mount_gets_no_handshake_that_could_bypass_an_access_check(path: str) -> None:
     app = dual(asgi)
     vars(app)["admin"] = Guarded()
 
@@ -148,7 +148,7 @@ def test_it_gets_no_handshake_that_it_may_take_for_one_that_is_guarded(path: str
         pass
 
 
-def test_a_websocket_that_no_handler_has_is_its_own() -> None:
+def test_the_root_mount_handles_websockets_without_a_handler() -> None:
     app = site(asgi)
 
     @app.websocket("/talk")
@@ -168,7 +168,7 @@ def test_a_websocket_that_no_handler_has_is_its_own() -> None:
 
 
 @pytest.mark.parametrize("path", ["/x", "/%FF"])
-def test_wsgi_has_no_websockets(path: str) -> None:
+def test_the_root_mount_has_no_websockets_under_wsgi(path: str) -> None:
     with (
         TestClient(dual(wsgi)) as client,
         pytest.raises(Exception, match="refused with status 40"),
@@ -177,7 +177,7 @@ def test_wsgi_has_no_websockets(path: str) -> None:
         pass
 
 
-def test_middleware_of_asgi_under_either_protocol(make_client: MakeClient) -> None:
+def test_asgi_middleware_works_under_both_protocols(make_client: MakeClient) -> None:
     started: list[str] = []
 
     async def visit(request: Request) -> PlainTextResponse:
@@ -195,7 +195,30 @@ def test_middleware_of_asgi_under_either_protocol(make_client: MakeClient) -> No
     assert started == ["started"]
 
 
-def test_mistakes_of_authors() -> None:
+@pytest.mark.parametrize("target", [wsgi, asgi])
+def test_the_root_mount_handles_all_paths_of_a_tree_without_routes(
+    make_client: MakeClient, target: Any
+) -> None:
+    client = make_client(dual(target))
+    for path in ("/", "/x/y/", "/a//b", "/a%2Fb", "/%2e%2e/b"):
+        path_info = path.replace("%2F", "/").replace("%2e", ".")
+        assert client.get(path).json() == ["GET", "", path_info]
+
+
+def test_the_root_mount_of_an_inner_application_is_found_in_a_tree_without_routes(
+    make_client: MakeClient,
+) -> None:
+    app, inner = dual(wsgi), dual(asgi)
+    vars(app)["inner"] = inner
+    app.mount("/empty", App())
+    app._micropie.changed()
+    client = make_client(app)
+    assert client.get("/inner/x").json() == ["GET", "/inner", "/x"]
+    assert client.get("/x").json() == ["GET", "", "/x"]
+    assert client.get("/empty/x").status_code == 404
+
+
+def test_invalid_root_mounts_raise_errors() -> None:
     app = dual(wsgi)
     with pytest.raises(SetupError, match="two applications are mounted at /:"):
         app.mount("/", wsgi)
@@ -204,12 +227,12 @@ def test_mistakes_of_authors() -> None:
     dual(lambda *arguments: [], "wsgi")
 
 
-def test_it_hides_no_route() -> None:
+def test_the_root_mount_hides_no_route() -> None:
     assert [mistake for mistake in mistakes(site(wsgi)) if "never reached" in mistake] == []
 
 
 @pytest.mark.parametrize("path", ["", "/", "/x"])
-def test_a_server_s_own_prefix_has_a_slash_behind_it_or_not(path: str) -> None:
+def test_a_server_s_prefix_may_end_with_a_slash(path: str) -> None:
     """By it an application sends "/shop" to "/shop/", below which its relative links are."""
     environ = {"SCRIPT_NAME": "/shop", "PATH_INFO": path}
     given = {**environ_for("GET", path or "/"), **environ}

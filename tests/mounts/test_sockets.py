@@ -45,21 +45,21 @@ def site() -> App:
     return app
 
 
-def test_a_mounted_application_has_its_websockets(backend: str) -> None:
+def test_a_mounted_application_handles_its_websockets(backend: str) -> None:
     with TestClient(site(), backend=backend, root_path="/p") as client:
         for path in ("/a/b", "/c/deep"):
             with client.websocket(f"{path}/x") as socket:
                 assert socket.receive_text() == f"/p{path} /p{path}/x"
 
 
-def test_an_app_that_shares_has_its_websockets(backend: str) -> None:
+def test_a_mounted_app_that_shares_settings_handles_its_websockets(backend: str) -> None:
     with TestClient(site(), backend=backend) as client, client.websocket("/shared/talk") as socket:
         assert socket.receive_text() == "/shared/talk /shared/talk"
     assert site().url_for("shared.ws_talk") == "/shared/talk"
 
 
 @pytest.mark.parametrize("path", ["/w", "/shared", "/none"])
-def test_where_there_are_none_the_handshake_is_refused(backend: str, path: str) -> None:
+def test_without_a_websocket_handler_the_handshake_is_refused(backend: str, path: str) -> None:
     with (
         TestClient(site(), backend=backend) as client,
         pytest.raises(Exception, match=r"(?i)clos|refus|reject|disconnect"),
@@ -68,12 +68,12 @@ def test_where_there_are_none_the_handshake_is_refused(backend: str, path: str) 
         pass
 
 
-def test_what_is_isolated_starts_by_itself_without_lifespan(backend: str) -> None:
+def test_an_isolated_application_starts_on_demand_without_lifespan(backend: str) -> None:
     assert run(backend, get, site(), "/c").body == b"/c"
     assert run(backend, get, site(), "/shared").body == b""
 
 
-def test_socket_io_below_the_prefix_of_its_own(connect: MakeClient) -> None:
+def test_socketio_works_below_its_own_prefix(connect: MakeClient) -> None:
     """It looks for its path in the whole path, so it must be told to look for none."""
     sio = socketio.AsyncServer(async_mode="asgi")
     app = App()

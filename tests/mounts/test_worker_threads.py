@@ -34,7 +34,7 @@ def hello(environ: Any, start_response: Any) -> list[bytes]:
     return [b"hello"]
 
 
-def test_no_more_requests_run_at_once_than_there_are_threads(backend: str) -> None:
+def test_mounted_applications_never_use_more_threads_than_allowed(backend: str) -> None:
     running: list[int] = []
     most: list[int] = []
     lock = threading.Lock()
@@ -63,7 +63,7 @@ def test_no_more_requests_run_at_once_than_there_are_threads(backend: str) -> No
     assert max(most) == 1
 
 
-def test_a_thread_that_can_not_start_costs_one_request(
+def test_a_thread_that_cannot_start_fails_one_request(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(*_: Any, **__: Any) -> None:
@@ -81,7 +81,7 @@ def test_a_thread_that_can_not_start_costs_one_request(
         assert run(backend, ask) == [500, 200]
 
 
-def test_the_library_of_the_loop_is_not_told_to_be_the_thread_s(backend: str) -> None:
+def test_a_worker_thread_is_not_marked_as_running_a_loop(backend: str) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", TEXT)
         anyio.run(anyio.sleep, 0)  # refuses to where a loop is running
@@ -91,7 +91,7 @@ def test_the_library_of_the_loop_is_not_told_to_be_the_thread_s(backend: str) ->
 
 
 @pytest.mark.processes
-def test_R70_a_forked_child_has_threads_of_its_own(backend: str) -> None:
+def test_R70_a_forked_child_has_its_own_threads(backend: str) -> None:
     assert run(backend, get, site(hello), "/m").body == b"hello"
     read, write = os.pipe()
     child = os.fork()
@@ -106,7 +106,7 @@ def test_R70_a_forked_child_has_threads_of_its_own(backend: str) -> None:
     os.waitpid(child, 0)
 
 
-def test_calls_in_turn_need_one_thread() -> None:
+def test_consecutive_calls_need_one_thread() -> None:
     async def main() -> set[int]:
         threads = Threads(4)
         return {await in_thread(threads, threading.get_ident) for _ in range(10)}
@@ -114,7 +114,7 @@ def test_calls_in_turn_need_one_thread() -> None:
     assert len(run("asyncio", main)) == 1
 
 
-def test_a_short_body_is_waited_for_before_the_application_is_called(backend: str) -> None:
+def test_a_short_body_is_received_before_the_application_is_called(backend: str) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", TEXT)
         return [b"%d " % call.received + environ["wsgi.input"].read()]
@@ -140,7 +140,7 @@ def test_a_short_body_is_waited_for_before_the_application_is_called(backend: st
     assert waited_for.received == 2
 
 
-def test_R74_a_client_that_leaves_in_mid_body_is_an_error_where_that_is_read(backend: str) -> None:
+def test_R74_a_disconnection_in_the_middle_of_a_body_raises_where_it_is_read(backend: str) -> None:
     raised: list[Exception] = []
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
@@ -186,7 +186,7 @@ class Endless:
 
 
 @pytest.mark.parametrize("loop_is_over", [False, True])
-def test_R74_who_is_left_in_mid_answer_is_closed_and_can_not_read_on(
+def test_R74_a_response_abandoned_midway_is_closed_and_cannot_read_on(
     backend: str, loop_is_over: bool
 ) -> None:
     answers: list[Endless] = []
@@ -209,7 +209,7 @@ def test_R74_who_is_left_in_mid_answer_is_closed_and_can_not_read_on(
     assert answers[0].raised == ["the client disconnected"]
 
 
-def test_R74_a_body_that_is_waited_for_ends_when_the_request_is_given_up(backend: str) -> None:
+def test_R74_waiting_for_a_body_ends_when_the_request_is_abandoned(backend: str) -> None:
     raised: list[str] = []
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
@@ -248,7 +248,7 @@ def test_a_write_after_the_end_is_refused(backend: str) -> None:
         kept[0](b"more")
 
 
-def test_a_stream_is_made_two_chunks_ahead_and_no_further(backend: str) -> None:
+def test_a_stream_is_produced_at_most_two_chunks_ahead(backend: str) -> None:
     made: list[int] = []
 
     def app(environ: Any, start_response: Any) -> Iterator[bytes]:
@@ -289,7 +289,7 @@ def test_a_stream_is_made_two_chunks_ahead_and_no_further(backend: str) -> None:
         ("2", [], "BufferedReader b'hello'"),
     ],
 )
-def test_a_get_has_a_body_where_its_protocol_says_so(
+def test_a_get_may_have_a_body(
     backend: str, version: str, headers: list[tuple[bytes, bytes]], received: str
 ) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
@@ -307,7 +307,7 @@ def test_a_get_has_a_body_where_its_protocol_says_so(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_the_thread_is_free_when_the_answer_is(backend: str, method: str) -> None:
+def test_a_thread_is_free_once_its_response_is(backend: str, method: str) -> None:
     def app(environ: Any, start_response: Any) -> Iterator[bytes]:
         start_response("200 OK", TEXT)
         yield b"a"
@@ -320,7 +320,7 @@ def test_the_thread_is_free_when_the_answer_is(backend: str, method: str) -> Non
     assert run(backend, ask) == [200] * 3
 
 
-def test_R74_a_body_that_stops_arriving_is_a_408(backend: str) -> None:
+def test_R74_a_body_that_stops_arriving_gets_a_408(backend: str) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", TEXT)
         return [environ["wsgi.input"].read()]
@@ -335,7 +335,7 @@ def test_R74_a_body_that_stops_arriving_is_a_408(backend: str) -> None:
 
 
 @pytest.mark.parametrize("portal", ["asyncio", "trio"])
-def test_an_asgi_stream_under_wsgi_is_made_two_chunks_ahead_and_no_further(portal: str) -> None:
+def test_an_asgi_stream_under_wsgi_is_produced_at_most_two_chunks_ahead(portal: str) -> None:
     made: list[int] = []
 
     async def target(scope: Any, receive: Any, send: Any) -> None:

@@ -147,7 +147,11 @@ def check_parsed(
         raise AssertionError(f"{where}: {error!r} reading {answer.text!r}") from error
     is_text = isinstance(parsed, str) and parsed == answer.text
     assert is_text or same(written(parsed), answer.json()), (where, parsed, answer.text)
-    models = [one["$ref"] for one in (schema, *schema.get("anyOf", ())) if "$ref" in one]
+    models = [
+        one["$ref"]
+        for one in (schema, *schema.get("anyOf", ()), *schema.get("oneOf", ()))
+        if "$ref" in one
+    ]
     if models and hasattr(parsed, "to_dict"):
         names = {re.sub(r"\W|_", "", one.rpartition("/")[2]).lower() for one in models}
         assert type(parsed).__name__.lower() in names, (where, parsed)

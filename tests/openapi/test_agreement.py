@@ -176,7 +176,7 @@ def shapes_of(name: str) -> Iterator[tuple[Any, str, Any]]:
 
 
 @pytest.mark.parametrize("name", ELEMENTS)
-def test_document_validation_and_filter_agree(make_client: MakeClient, name: str) -> None:
+def test_document_validation_and_result_filter_agree(make_client: MakeClient, name: str) -> None:
     app, element = App(errors="json"), ELEMENTS[name]
     for kind, path, hint in shapes_of(name):
         echoing(hint, collected(kind, element.value), app, path)
@@ -199,7 +199,7 @@ def test_document_validation_and_filter_agree(make_client: MakeClient, name: str
 
 
 @pytest.mark.parametrize("name", ELEMENTS)
-def test_none_is_null(make_client: MakeClient, name: str) -> None:
+def test_none_is_sent_as_null(make_client: MakeClient, name: str) -> None:
     app, paths = App(errors="json"), []
     for _, path, hint in shapes_of(name):
         if type(None) in get_args(hint):
@@ -232,7 +232,7 @@ OTHERS: dict[Any, Any] = {
 
 
 @pytest.mark.parametrize("name", ["dataclass", "struct", "model"])
-def test_a_structure_is_filtered_beside_any_other_type(make_client: MakeClient, name: str) -> None:
+def test_a_structure_in_a_union_is_filtered(make_client: MakeClient, name: str) -> None:
     """Also where the library can't tell the members of the union apart."""
     app, element = App(), ELEMENTS[name]
     cases = [*enumerate(product(COLLECTIONS, OTHERS))]
@@ -264,7 +264,7 @@ def add_sent(app: App, path: str, hint: Any, result: object, other_result: objec
 
 
 @pytest.mark.parametrize("hint", [list[Plain] | Plain, list[Plain] | int, Model | list[int]])
-def test_a_body_may_be_of_several_kinds(make_client: MakeClient, hint: Any) -> None:
+def test_a_body_may_be_a_union(make_client: MakeClient, hint: Any) -> None:
     app = echoing(hint, None)
     client, (body, _) = make_client(app), schemas_of(app.openapi())
     given: Any
@@ -289,7 +289,7 @@ class UnhashedModel(pydantic.BaseModel):
 
 @pytest.mark.parametrize("kind", [set, frozenset])
 @pytest.mark.parametrize("element", [Unhashed, UnhashedData, UnhashedModel, Entry])
-def test_a_set_of_what_can_t_be_hashed_is_refused_at_once(kind: Any, element: Any) -> None:
+def test_a_set_of_unhashable_elements_is_refused_at_setup(kind: Any, element: Any) -> None:
     with pytest.raises(
         SetupError, match=r"whose objects can't be hashed: make that class frozen=True, or write"
     ):
@@ -301,19 +301,19 @@ class Deep:
     names: list[str]
 
 
-def test_an_element_of_a_set_that_has_a_list_in_it_does_not_fit(make_client: MakeClient) -> None:
+def test_a_set_element_that_contains_a_list_is_invalid(make_client: MakeClient) -> None:
     answer = make_client(echoing(set[Deep], None)).post("/", json=[{"names": []}])
     assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (400, "value")
 
 
 @hypothesis.given(strategies.lists(strategies.text(max_size=5), max_size=4, unique=True))
-def test_sets_have_what_was_sent(names: list[str]) -> None:
+def test_sets_contain_the_sent_values(names: list[str]) -> None:
     with TestClient(echoing(frozenset[Plain], None), protocol="wsgi") as client:
         answer = client.post("/", json=[{"name": one} for one in names])
         assert {one["name"] for one in answer.json()} == {*names}
 
 
-def test_a_status_beside_a_structure_does_not_send_more(make_client: MakeClient) -> None:
+def test_a_structure_with_a_status_sends_no_more_fields(make_client: MakeClient) -> None:
     """``tuple[int, X]`` is a status and an X."""
     app = App()
 
@@ -337,7 +337,7 @@ def test_a_status_beside_a_structure_does_not_send_more(make_client: MakeClient)
         (Response(None, 201, content_type=JSON), 201, b"null"),
     ],
 )
-def test_null_is_said_of_successes_alone(
+def test_only_successful_responses_are_described_as_null(
     make_client: MakeClient, result: object, status: int, body: bytes
 ) -> None:
     app = App()
@@ -365,7 +365,7 @@ T = TypeVar("T")
         (object, b""),
     ],
 )
-def test_none_is_empty_where_nothing_is_json(
+def test_none_is_an_empty_body_where_nothing_is_json(
     make_client: MakeClient, hint: Any, sent: bytes
 ) -> None:
     app = App()
@@ -374,14 +374,14 @@ def test_none_is_empty_where_nothing_is_json(
 
 
 @pytest.mark.parametrize("hint", [Union[Plain, Any], Union[Plain, object]])
-def test_anything_beside_a_structure_is_not_filtered(make_client: MakeClient, hint: Any) -> None:
+def test_a_union_with_any_type_is_not_filtered(make_client: MakeClient, hint: Any) -> None:
     app = App()
     add_sent(app, "/", hint, MorePlain("ann"), None)
     assert make_client(app).get("/").json() == {"name": "ann", "secret": SECRET}
 
 
 @pytest.mark.parametrize("hint", [list[Plain] | dict[str, Model], Union[Plain, T]])
-def test_what_fits_no_member_of_a_union_is_a_500(make_client: MakeClient, hint: Any) -> None:
+def test_a_result_that_matches_no_union_member_gets_500(make_client: MakeClient, hint: Any) -> None:
     app = App()
     add_sent(app, "/", hint, 5, None)
     client = make_client(app, raise_app_exceptions=False)

@@ -221,7 +221,7 @@ def check(client: Any, document: dict[str, Any], path: str, many: int) -> dict[s
     return sent
 
 
-def test_what_is_described_is_what_is_sent(make_client: MakeClient) -> None:
+def test_the_document_describes_the_sent_responses(make_client: MakeClient) -> None:
     app = sending(KINDS)
     document, client = app.openapi(), make_client(app)
     OpenAPIV31SpecValidator(document).validate()
@@ -247,7 +247,7 @@ STATED: list[tuple[Any, list[Any], dict[str, Any]]] = [
 ]
 
 
-def test_a_stated_status_is_that_of_a_tuple(make_client: MakeClient) -> None:
+def test_a_declared_status_is_that_of_the_tuple(make_client: MakeClient) -> None:
     app = sending(STATED, status=201)
     document, client = app.openapi(), make_client(app)
     for number, (hint, results, expected) in enumerate(STATED):
@@ -272,7 +272,7 @@ def made_of(function: Callable[[], Any], hint: Any) -> Callable[[], Any]:
         AsyncIterator[str],
     ],
 )
-def test_a_generator_function_sends_chunks_whatever_it_is_called(
+def test_a_generator_function_sends_chunks_whatever_its_annotation(
     make_client: MakeClient, hint: Any
 ) -> None:
     def chunks(which: int = 0) -> Any:
@@ -289,7 +289,9 @@ def test_a_generator_function_sends_chunks_whatever_it_is_called(
 
 
 @pytest.mark.parametrize("hint", [Never, NoReturn, HTTPError])
-def test_what_is_always_an_error_has_no_success(make_client: MakeClient, hint: Any) -> None:
+def test_a_handler_that_always_raises_has_no_success_response(
+    make_client: MakeClient, hint: Any
+) -> None:
     def fails(which: int = 0) -> Any:
         raise HTTPError(404)
 
@@ -301,7 +303,7 @@ def test_what_is_always_an_error_has_no_success(make_client: MakeClient, hint: A
 
 
 @pytest.mark.parametrize("hint", [UploadFile, Awaitable[Pie]])
-def test_what_a_handler_hardly_returns_is_no_json(hint: Any) -> None:
+def test_an_unusual_result_type_is_not_described_as_json(hint: Any) -> None:
     def nothing(which: int = 0) -> Any: ...
 
     app = App()
@@ -310,7 +312,7 @@ def test_what_a_handler_hardly_returns_is_no_json(hint: Any) -> None:
     assert not [one for one in contents if JSON in one]
 
 
-def test_the_status_of_a_redirect_is_stated(make_client: MakeClient) -> None:
+def test_a_redirect_s_status_is_described(make_client: MakeClient) -> None:
     app = App()
 
     @app.get("/")
@@ -358,7 +360,7 @@ class Versions(App):
 
 
 @pytest.mark.skipif("msgspec" in LEFT_OUT, reason="needs msgspec, for the schema")
-def test_none_may_be_the_304_alone(make_client: MakeClient) -> None:
+def test_none_may_only_mean_a_304(make_client: MakeClient) -> None:
     app = Versions(errors="json")
     document, client = app.openapi(), make_client(app)
     assert client.get("/once").json() == {"name": "plum"}
@@ -376,7 +378,7 @@ def test_none_may_be_the_304_alone(make_client: MakeClient) -> None:
         assert (answer.status_code, answer.content) == (304, b"")
 
 
-def test_the_parts_of_an_answer_are_told_to_extensions() -> None:
+def test_extensions_can_read_the_parts_of_a_response() -> None:
     app = App()
     app.get("/")(made_of(lambda: None, tuple[Literal[201], Pie | None]))
     [entry] = Inspector(app).routes()

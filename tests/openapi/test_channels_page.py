@@ -18,7 +18,7 @@ from tests.support.clients import MakeClient
 DOCS = Docs(asyncapi="/channels/", title="Talk & more", version="2.1")
 
 
-def test_the_page_and_its_document_are_served(make_client: MakeClient) -> None:
+def test_the_channels_page_and_its_document_are_served(make_client: MakeClient) -> None:
     app = Root(docs=DOCS)
     client = make_client(app)
     page = client.get("/channels")
@@ -52,7 +52,7 @@ def test_the_page_has_all_channels_messages_and_schemas(make_client: MakeClient)
     assert links == names == {*document["components"]["schemas"]}
 
 
-def test_the_page_needs_no_script_and_no_style_of_its_own(make_client: MakeClient) -> None:
+def test_the_channels_page_needs_no_inline_script_or_style(make_client: MakeClient) -> None:
     app = Root(docs=DOCS)
     app.middlewares.append(SecurityHeaders(csp="default-src 'self'"))
     assert not re.search("<script|<style|style=|onload=", make_client(app).get("/channels").text)
@@ -75,7 +75,7 @@ def test_texts_of_the_application_are_escaped(make_client: MakeClient) -> None:
     assert "</pre><b>" in unescape(text)
 
 
-def test_below_a_prefix_the_addresses_have_it(make_client: MakeClient) -> None:
+def test_below_a_prefix_the_page_s_urls_include_it(make_client: MakeClient) -> None:
     root = App()
     root.mount("/talk", Root(docs=DOCS))
     client = make_client(root)
@@ -87,7 +87,7 @@ def test_below_a_prefix_the_addresses_have_it(make_client: MakeClient) -> None:
     assert document["channels"]["ws_plain"]["address"] == "/talk/plain"
 
 
-def test_checks_guard_the_page(make_client: MakeClient) -> None:
+def test_access_checks_protect_the_channels_page(make_client: MakeClient) -> None:
     def members(request: Request) -> bool:
         return request.query.get("key") == "sesame"
 
@@ -99,7 +99,7 @@ def test_checks_guard_the_page(make_client: MakeClient) -> None:
     )
 
 
-def test_a_socket_that_is_added_later_is_shown(make_client: MakeClient) -> None:
+def test_a_websocket_added_later_is_shown(make_client: MakeClient) -> None:
     app = App(docs=Docs(asyncapi="/channels"))
     client = make_client(app)
     assert client.get("/asyncapi.json").json()["channels"] == {}
@@ -111,20 +111,20 @@ def test_a_socket_that_is_added_later_is_shown(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("wrong", [True, 1, "channels", "/", "/<x>"])
-def test_a_wrong_path_is_an_error(wrong: Any) -> None:
+def test_an_invalid_path_raises_an_error(wrong: Any) -> None:
     with pytest.raises(
         SetupError, match=r'Docs\(asyncapi=\.\.\.\) takes a path such as "/channels"'
     ):
         App(docs=Docs(asyncapi=wrong))
 
 
-def test_a_wrong_version_is_an_error() -> None:
+def test_an_invalid_version_raises_an_error() -> None:
     with pytest.raises(
         SetupError, match=r"Docs\(openapi=\.\.\.\) takes .3\.1. or .3\.2., not '3.0'"
     ):
         App(docs=Docs(openapi="3.0"))  # type: ignore[arg-type]
 
 
-def test_without_the_setting_there_is_no_page(make_client: MakeClient) -> None:
+def test_without_the_setting_there_is_no_channels_page(make_client: MakeClient) -> None:
     client = make_client(App(docs=True))
     assert [client.get(one).status_code for one in ("/asyncapi.json", "/channels")] == [404, 404]

@@ -51,7 +51,7 @@ class Root(App):
     def limits(self, body: Limits) -> None: ...
 
 
-def test_every_default_that_json_has_is_in_the_document() -> None:
+def test_every_default_that_json_can_express_is_in_the_document() -> None:
     document = Root().openapi()
     json.dumps(document, allow_nan=False)
     parameters = document["paths"]["/search"]["get"]["parameters"]
@@ -91,7 +91,7 @@ class Bounds(App):
     def bounded(self, body: Bounded) -> None: ...
 
 
-def test_bounds_and_examples_that_json_has_not_are_left_out() -> None:
+def test_bounds_and_examples_that_json_cannot_express_are_omitted() -> None:
     document = Bounds().openapi()
     json.dumps(document, allow_nan=False)
     schemas = [one["schema"] for one in document["paths"]["/sizes"]["get"]["parameters"]]

@@ -41,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.mark.timeout(180)
 # httpx warns of cookies of one request, which the generated function has
 @pytest.mark.filterwarnings("ignore:Setting per-request cookies")
-def test_each_declared_answer_comes_and_is_read(folder: Path) -> None:
+def test_each_declared_response_is_received_and_decoded_by_generated_clients(folder: Path) -> None:
     """Right values, with and without optional ones, are taken; wrong ones of each kind are refused
     as the document says.
     """

@@ -177,7 +177,7 @@ def schemas_of(document: dict[str, Any], path: str) -> list[Any]:
 def union(field: str, **members: str) -> dict[str, Any]:
     references = {tag: f"#/components/schemas/{name}" for tag, name in members.items()}
     return {
-        "anyOf": [{"$ref": one} for one in dict.fromkeys(references.values())],
+        "oneOf": [{"$ref": one} for one in dict.fromkeys(references.values())],
         "discriminator": {"propertyName": field, "mapping": references},
     }
 
@@ -185,7 +185,7 @@ def union(field: str, **members: str) -> dict[str, Any]:
 PET = union("type", cat="Cat", dog="Dog")
 
 
-def test_the_document_is_valid(document: dict[str, Any]) -> None:
+def test_the_document_of_all_kinds_is_valid(document: dict[str, Any]) -> None:
     OpenAPIV31SpecValidator(document).validate()
 
 
@@ -200,7 +200,7 @@ def test_the_members_of_a_union_have_a_discriminator(document: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("annotation", [Stone | Plain, Car | Bike, Boat | Car])
-def test_a_union_without_a_field_that_tells_has_no_discriminator(annotation: Any) -> None:
+def test_a_union_without_a_tag_field_has_no_discriminator(annotation: Any) -> None:
     def handler(thing: Any) -> Any:
         return thing
 
@@ -210,7 +210,7 @@ def test_a_union_without_a_field_that_tells_has_no_discriminator(annotation: Any
     assert "discriminator" not in str(app.openapi())
 
 
-def test_a_model_has_one_name_if_it_is_used_in_one_way(document: dict[str, Any]) -> None:
+def test_a_model_used_in_one_direction_has_one_name(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     assert {"Price-Input", "Price-Output"} < {*schemas}  # a Decimal is sent as a text alone
 
@@ -235,7 +235,7 @@ def test_a_model_has_one_name_if_it_is_used_in_one_way(document: dict[str, Any])
     assert body == {"type": "array", "items": {"$ref": "#/components/schemas/Price"}}
 
 
-def test_both_libraries_describe_one_enumeration(document: dict[str, Any]) -> None:
+def test_both_libraries_describe_an_enumeration_once(document: dict[str, Any]) -> None:
     """msgspec sorts its values, pydantic does not."""
     names = [name for name in document["components"]["schemas"] if "Colour" in name]
     assert names == ["Colour"]
@@ -275,7 +275,9 @@ def test_sequences_and_new_types_are_described(document: dict[str, Any]) -> None
         ("/few", [PLAIN, PLAIN], "plain: Please choose at most 1."),
     ],
 )
-def test_bodies_are_bound(make_client: MakeClient, path: str, body: Any, expected: Any) -> None:
+def test_bodies_of_all_kinds_are_bound(
+    make_client: MakeClient, path: str, body: Any, expected: Any
+) -> None:
     answer = make_client(Kinds(errors="json")).post(path, json=body)
     if isinstance(expected, str):
         assert answer.status_code == 400
@@ -284,7 +286,7 @@ def test_bodies_are_bound(make_client: MakeClient, path: str, body: Any, expecte
         assert answer.json() == expected
 
 
-def test_what_is_made_of_structures_is_a_json_body(document: dict[str, Any]) -> None:
+def test_a_collection_of_structures_is_only_described_as_json(document: dict[str, Any]) -> None:
     """No form stands for it."""
     plain = {"$ref": "#/components/schemas/Plain"}
     by_name = {"type": "object", "additionalProperties": plain}
@@ -297,7 +299,7 @@ def test_what_is_made_of_structures_is_a_json_body(document: dict[str, Any]) -> 
         assert [*document["paths"][path]["post"]["requestBody"]["content"]] == [JSON]
 
 
-def test_a_form_is_no_dict_of_structures(make_client: MakeClient) -> None:
+def test_a_dict_of_structures_is_not_described_as_a_form(make_client: MakeClient) -> None:
     answer = make_client(Kinds()).post("/by_name", data={"a": "b"})
     assert answer.status_code == 400
 
@@ -310,7 +312,7 @@ def test_a_form_is_no_dict_of_structures(make_client: MakeClient) -> None:
         ("/name", {"type": "string"}, "nobody"),
     ],
 )
-def test_what_is_a_str_is_sent_as_text(
+def test_a_subclass_of_str_is_sent_as_text(
     make_client: MakeClient, document: dict[str, Any], path: str, schema: Any, sent: str
 ) -> None:
     described = document["paths"][path]["get"]["responses"]["200"]["content"]
@@ -319,7 +321,7 @@ def test_what_is_a_str_is_sent_as_text(
     assert (answer.text, answer.headers["content-type"]) == (sent, "text/html; charset=utf-8")
 
 
-def test_a_decimal_is_taken_as_a_number_and_sent_as_text(
+def test_a_decimal_is_accepted_as_a_number_and_sent_as_text(
     make_client: MakeClient, document: dict[str, Any]
 ) -> None:
     operation = document["paths"]["/prices"]["get"]
@@ -328,13 +330,15 @@ def test_a_decimal_is_taken_as_a_number_and_sent_as_text(
     assert make_client(Kinds()).get("/prices").json() == ["1.50"]
 
 
-def test_a_list_has_no_empty_text(make_client: MakeClient, document: dict[str, Any]) -> None:
+def test_an_empty_text_is_not_a_list_element(
+    make_client: MakeClient, document: dict[str, Any]
+) -> None:
     [parameter] = document["paths"]["/prices"]["get"]["parameters"]
     assert "allowEmptyValue" not in parameter
     assert make_client(Kinds()).get("/prices?ids=").status_code == 400
 
 
-def test_a_source_may_stand_inside_an_optional_type(
+def test_a_source_may_be_inside_an_optional_type(
     make_client: MakeClient, document: dict[str, Any]
 ) -> None:
     """Else the query would fill what only a header may."""
@@ -345,7 +349,7 @@ def test_a_source_may_stand_inside_an_optional_type(
     assert client.get("/name", headers={"X-Name": "ann"}).text == "ann"
 
 
-def test_a_list_of_a_header_is_divided_at_commas(make_client: MakeClient) -> None:
+def test_a_list_from_a_header_is_split_at_commas(make_client: MakeClient) -> None:
     """WSGI servers join the headers of one name by commas, ASGI servers do not."""
     client = make_client(Kinds())
     assert client.get("/listed", headers={"X-Ids": "1,2 ,\t3,,"}).json() == [1, 2, 3]
@@ -362,7 +366,7 @@ def test_sequences_and_new_types_are_bound(make_client: MakeClient) -> None:
     assert client.get("/user?number=x&others=4").status_code == 400
 
 
-def test_a_new_type_that_nothing_provides_is_no_value_of_a_client() -> None:
+def test_a_newtype_without_a_provider_is_not_a_client_s_value() -> None:
     """A provider that was forgotten must not become a value that anybody sends."""
     app = App()
 

@@ -17,7 +17,7 @@ from tests.openapi.kitchen import Kitchen
 from tests.support.clients import MakeClient
 
 
-def test_the_document_is_served(make_client: MakeClient) -> None:
+def test_the_openapi_document_is_served(make_client: MakeClient) -> None:
     app = Kitchen(docs=True)
     answer = make_client(app).get("/openapi.json")
     assert answer.headers["content-type"] == "application/json"
@@ -28,7 +28,7 @@ def test_the_document_is_served(make_client: MakeClient) -> None:
 @pytest.mark.parametrize(
     ("docs", "path"), [(True, "/docs"), ("/api/help", "/api/help"), ("/api/", "/api")]
 )
-def test_the_page_has_its_assets_from_this_site(
+def test_the_docs_page_loads_its_assets_from_the_same_site(
     make_client: MakeClient, docs: Any, path: str
 ) -> None:
     client = make_client(Kitchen(docs=docs))
@@ -46,7 +46,7 @@ def test_the_page_has_its_assets_from_this_site(
     assert client.get(f"{path}/index.html").status_code == 404
 
 
-def test_the_page_needs_no_inline_script_or_style(make_client: MakeClient) -> None:
+def test_the_docs_page_needs_no_inline_script_or_style(make_client: MakeClient) -> None:
     app = Kitchen(docs=True)
     app.middlewares.append(SecurityHeaders(csp="default-src 'self'; img-src 'self' data:"))
     page = make_client(app).get("/docs")
@@ -54,12 +54,12 @@ def test_the_page_needs_no_inline_script_or_style(make_client: MakeClient) -> No
     assert not re.search(r"<script>|<style|style=|onload=", page.text)
 
 
-def test_the_title_is_escaped(make_client: MakeClient) -> None:
+def test_the_title_of_the_docs_page_is_escaped(make_client: MakeClient) -> None:
     app = type("<b>", (App,), {})(docs=True)
     assert "<title>&lt;b&gt;</title>" in make_client(app).get("/docs").text
 
 
-def test_below_a_prefix_the_addresses_have_it(make_client: MakeClient) -> None:
+def test_below_a_prefix_the_docs_page_s_urls_include_it(make_client: MakeClient) -> None:
     root = App()
     root.mount("/kitchen", Kitchen(docs=True))
     client = make_client(root)
@@ -88,7 +88,9 @@ def test_the_document_is_built_once_and_again_after_a_change(
     assert len(built) == 2
 
 
-def test_an_application_in_two_places_has_a_document_for_each(make_client: MakeClient) -> None:
+def test_an_application_mounted_twice_has_a_document_for_each_place(
+    make_client: MakeClient,
+) -> None:
     class Blog(App):
         def index(self) -> str:
             return self.url_for("index")
@@ -103,7 +105,7 @@ def test_an_application_in_two_places_has_a_document_for_each(make_client: MakeC
         assert f'data-document="{path}/openapi.json"' in client.get(f"{path}/docs").text
 
 
-def test_the_document_is_described_and_guarded(make_client: MakeClient) -> None:
+def test_the_document_itself_can_be_described_and_protected(make_client: MakeClient) -> None:
     def members(request: Request) -> bool:
         return request.query.get("key") == "sesame"
 
@@ -134,13 +136,13 @@ def test_the_document_is_described_and_guarded(make_client: MakeClient) -> None:
     assert make_client(root).get("/kitchen/openapi.json").json()["servers"] == document["servers"]
 
 
-def test_no_docs_without_the_setting(make_client: MakeClient) -> None:
+def test_without_the_setting_there_are_no_docs(make_client: MakeClient) -> None:
     client = make_client(App())
     assert [client.get(path).status_code for path in ("/docs", "/openapi.json")] == [404, 404]
 
 
 @pytest.mark.parametrize("wrong", [1, None, "docs", "/", "", "/<x>", ["/docs"]])
-def test_a_wrong_path_is_an_error(wrong: Any) -> None:
+def test_an_invalid_path_raises_an_error(wrong: Any) -> None:
     with pytest.raises(SetupError, match="docs"):
         App(docs=wrong)
 
@@ -174,7 +176,9 @@ def test_a_handler_serves_the_document_without_swagger_ui(
     assert document["paths"].keys() == {"/pies"}
 
 
-def test_a_directory_of_another_swagger_ui(make_client: MakeClient, tmp_path: Path) -> None:
+def test_docs_may_use_another_directory_of_swagger_ui(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
     with pytest.raises(SetupError, match=r"Docs\(assets=\.\.\.\) takes a directory, not 1"):
         App(docs=Docs(assets=cast("Any", 1)))
     with pytest.raises(SetupError, match=r"no swagger-ui\.css and no swagger-ui-bundle\.js in /"):

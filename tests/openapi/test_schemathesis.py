@@ -158,7 +158,7 @@ USER = {"name": "ann", "password": "a long password"}
         for make, world in zip(MAKERS, cycle(["wsgi", "asyncio"]), strict=False)
     ],
 )
-def test_answers_are_as_described(
+def test_responses_match_the_document(
     make: Callable[[], App], world: str, request: pytest.FixtureRequest
 ) -> None:
     is_brief = "EXAMPLES" not in os.environ and not request.config.getoption("--all-worlds")
@@ -204,7 +204,7 @@ def check_operation(client: TestClient, operation: Any, known: list[str], exampl
 
 
 @pytest.mark.in_test_all
-def test_the_strictest_checks_find_nothing_in_the_api(tmp_path: Path) -> None:
+def test_schemathesis_s_strictest_checks_find_nothing_in_the_api(tmp_path: Path) -> None:
     """All checks, valid and invalid data, and scenarios of several requests, as its command makes
     them.
     """

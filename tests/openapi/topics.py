@@ -24,6 +24,7 @@ from micropie import (
     Query,
     Redirect,
     Response,
+    UploadFile,
     delete,
     describe,
     get,
@@ -71,6 +72,22 @@ class QueryModels(App):
     @get
     def filtered(self, wanted: Annotated[Filter, Query()]) -> Filter:
         return wanted
+
+
+@dataclass
+class Label:
+    title: Annotated[str, msgspec.Meta(min_length=1)]
+    note: str | None = None
+
+
+class Uploads(App):
+    @post
+    def labelled(self, label: Label, picture: UploadFile) -> list[str]:
+        return [label.title, label.note or "", picture.read().decode()]
+
+    @post
+    def with_data(self, data: dict[str, str], picture: UploadFile) -> dict[str, str]:
+        return data
 
 
 class PathValues(App):
@@ -444,6 +461,7 @@ class Topics(App):
     query_lists = QueryLists()
     query_numbers = QueryNumbers()
     query_models = QueryModels()
+    uploads = Uploads()
     path_values = PathValues()
     headers = Headers()
     forms = Forms()

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 from micropie.testing import TestClient
 from tests.project.test_readme import COMMANDS, MODULES, ROOT, Module, ask, check_each, imported
-from tests.project.test_readme import test_a_command_prints_what_the_page_says as check_command
+from tests.project.test_readme import test_a_command_prints_the_documented_output as check_command
 
 STEPS = ROOT / "examples" / "tutorial"
 

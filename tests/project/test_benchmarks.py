@@ -12,10 +12,12 @@ from argparse import Namespace
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks import (
+    batches,
     behind,
     features,
     growth,
@@ -53,7 +55,7 @@ def options(table: Table, rounds: int = 0) -> Namespace:
     [*overhead.TABLES, *features.TABLES, moving.TABLES[0], *moving.PAGES],
     ids=lambda table: table.title,
 )
-def test_contenders_give_the_right_answers(table: Table) -> None:
+def test_contenders_send_the_right_responses(table: Table) -> None:
     outcome = run_table(table, options(table))
     assert not outcome.wrong
     assert not INSTALLED & outcome.missing.keys()
@@ -63,7 +65,7 @@ def test_contenders_give_the_right_answers(table: Table) -> None:
     sys.version_info[:2] == (3, 12) or sys.implementation.name != "cpython",
     reason="CPython 3.12 crashes while instructions are traced",
 )
-def test_instructions_are_the_same_in_each_run_and_are_compared_with_another_one(
+def test_instructions_are_reproducible_and_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "counts.json"
@@ -91,7 +93,7 @@ def test_the_search_for_the_slowest_json_stays_within_the_limits() -> None:
 @pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux counts the nanoseconds of a process"
 )
-def test_behind_a_server_each_request_gets_the_right_answer_and_its_time_is_counted() -> None:
+def test_behind_a_server_responses_are_checked_and_timed() -> None:
     groups = behind.groups_of("micropie_app")
     assert {case for group in groups for case in group} == set(behind.COLUMNS)
     with behind.serving("uvicorn", "micropie", "micropie_app", "", groups[0]) as served:
@@ -101,7 +103,7 @@ def test_behind_a_server_each_request_gets_the_right_answer_and_its_time_is_coun
         assert behind.processor_time(served.pid) > before
 
 
-def test_a_wrong_answer_is_found_and_nothing_is_measured() -> None:
+def test_a_wrong_response_stops_the_measurement() -> None:
     cases = [case for case in features.TABLES[0].cases if case.name == "cookie"]
     table = replace(features.TABLES[0], cases=(replace(cases[0], want=b"light"),))
     outcome = run_table(table, options(table, rounds=1))
@@ -110,7 +112,7 @@ def test_a_wrong_answer_is_found_and_nothing_is_measured() -> None:
 
 
 @pytest.mark.in_test_all
-def test_the_tables_are_written_into_a_page_of_results(
+def test_tables_are_written_into_a_results_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "features.md"
@@ -136,7 +138,7 @@ def test_the_tables_are_written_into_a_page_of_results(
 
 @pytest.mark.in_test_all
 @pytest.mark.parametrize("subject", growth.SUBJECTS, ids=lambda subject: subject.key)
-def test_what_may_grow_is_measured(subject: growth.Subject) -> None:
+def test_growing_quantities_are_measured(subject: growth.Subject) -> None:
     """The programs check the answers themselves."""
     size = subject.sizes[0]
     results = {size: subject.measure(size, growth.Options(rounds=1, batch=1))}
@@ -149,7 +151,7 @@ def test_what_may_grow_is_measured(subject: growth.Subject) -> None:
     ("number", "proxy"),
     [(1, "haproxy"), (3, "nginx"), (5, "nginx")],
 )
-def test_overload_is_offered_and_counted(
+def test_an_overload_is_generated_and_counted(
     number: int, proxy: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     program(proxy)
@@ -165,7 +167,7 @@ def test_overload_is_offered_and_counted(
     assert good.endswith("%")
 
 
-def test_the_row_of_an_overload_counts_each_answer_once() -> None:
+def test_the_row_of_an_overload_counts_each_response_once() -> None:
     answers = soak.Load(
         {200: [0.1] * 8 + [1.5], 503: [0.01] * 5, 500: [0.1]}, Counter(TimeoutError=2)
     )
@@ -192,7 +194,23 @@ def test_a_short_soak_finds_nothing(server: str) -> None:
     assert begun == closed > 0
 
 
-def test_the_verdicts_of_the_soak_name_what_is_missed() -> None:
+@pytest.mark.processes
+def test_listeners_get_every_message_and_leave_when_the_server_ends() -> None:
+    with soak.serving(soak.LISTENED) as port:
+        found = asyncio.run(soak.listen(port, 60, 60, 10, every=0.05))
+    assert (found.missed, found.dropped, found.messages) == (0, 0, 10)
+    assert len(found.mib) == 10
+
+
+def test_the_goals_of_listeners_are_judged() -> None:
+    good = soak.Listened(9, 9, 12, 0, 0, [50.0] * 12, 0.2, 1.5)
+    assert all(is_met for is_met, _ in soak.listened_goals(good))
+    bad = good._replace(missed=2, mib=[50.0] * 6 + [52.0] * 6, left_after=soak.GRACE + 1)
+    assert [is_met for is_met, _ in soak.listened_goals(bad)] == [False] * 3
+    assert not soak.listened_goals(good._replace(dropped=1))[0][0]
+
+
+def test_the_soak_s_verdicts_name_missed_goals() -> None:
     def worker(more: int) -> soak.Worker:
         looks = [
             soak_apps.Look(
@@ -233,7 +251,7 @@ def test_the_verdicts_of_the_soak_name_what_is_missed() -> None:
 
 
 @pytest.mark.in_test_all
-def test_start_up_is_measured_with_a_right_answer(capsys: pytest.CaptureFixture[str]) -> None:
+def test_startup_is_measured_with_a_right_response(capsys: pytest.CaptureFixture[str]) -> None:
     assert startup.main(["--rounds", "1"]) == 0
     rows = [
         line
@@ -243,9 +261,32 @@ def test_start_up_is_measured_with_a_right_answer(capsys: pytest.CaptureFixture[
     assert len(rows) == 3
 
 
+def test_batches_are_compared_with_their_goals(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The measurement itself needs NumPy."""
+    single = batches.Round(100.0, [0.01] * 100)
+    found = {32: {"single": [single], "batched": [batches.Round(299.0, [0.01] * 100)]}}
+    found[1] = {"single": [single], "batched": [batches.Round(50.0, [0.015] * 100)]}
+
+    async def measured(seconds: float, rounds: int) -> Any:
+        return found
+
+    monkeypatch.setattr(batches, "measure", measured)
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        monkeypatch.setenv(f"{library}_NUM_THREADS", "")  # restored after it is set
+    assert batches.main(["--check"]) == 1
+    told = capsys.readouterr().out
+    assert "| 32 | batched | 299 | 10.00 | 10.00 |" in told
+    assert "MISSED: at least 3 times as many a second" in told
+    assert "alone 5.00 ms longer" in told
+    found[32]["batched"] = [batches.Round(300.0, [0.01] * 100)]
+    assert batches.main(["--check"]) == 0
+
+
 @pytest.mark.in_test_all
 @pytest.mark.parametrize("kind", publish.KINDS)
-def test_subscribers_get_what_is_published(kind: str) -> None:
+def test_subscribers_receive_published_messages(kind: str) -> None:
     spent = asyncio.run(publish.measure(kind, size=3, rounds=1))
     assert {name: {what: len(each) for what, each in by.items()} for name, by in spent.items()} == {
         name: dict.fromkeys(publish.MESSAGES, 1) for name in publish.CONTENDERS
@@ -253,7 +294,7 @@ def test_subscribers_get_what_is_published(kind: str) -> None:
 
 
 @pytest.mark.in_test_all
-def test_the_shapes_of_techempower_are_measured_behind_servers(
+def test_techempower_s_tests_are_measured_behind_servers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TECHEMPOWER_DATABASE", "")  # restored after it is set

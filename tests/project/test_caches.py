@@ -68,24 +68,24 @@ CACHES = {
     "_core/binding/signatures/results.py:_hints_inside": AUTHORS,
     "_core/binding/values/finder.py:_fields_with": AUTHORS,
     "_core/binding/values/unions.py:_inside": AUTHORS,
-    "channels/redis.py:_warn_once": "test_what_is_logged_once_is_logged_for_each_text",
-    "debug/access.py:_tell": "test_what_is_logged_once_is_logged_for_each_text",
+    "channels/redis.py:_warn_once": "test_a_message_logged_once_is_logged_for_each_text",
+    "debug/access.py:_tell": "test_a_message_logged_once_is_logged_for_each_text",
     "debug/source.py:_classes_in": AUTHORS,
     "_core/execution/placement.py:handler_named": AUTHORS,
     "_core/execution/steps/one_task.py:_warn": AUTHORS,
     "_core/execution/steps/redis_client.py:_limited": "the keys are classes of redis-py",
     "_core/files/content_types.py:_types": NO_KEY,
     "_core/files/content_types.py:content_type_of": FUNCTION,
-    "_core/files/fingerprints.py:IDENTIFIED": "test_R48_a_kept_file_is_the_file_of_its_request",
-    "_core/files/fingerprints.py:KNOWN": "test_R48_a_kept_file_is_the_file_of_its_request",
+    "_core/files/fingerprints.py:IDENTIFIED": "test_R48_a_cached_file_is_only_sent_for_its_own_url",
+    "_core/files/fingerprints.py:KNOWN": "test_R48_a_cached_file_is_only_sent_for_its_own_url",
     "_core/files/lookup.py:_may_be_file": FUNCTION,
     "_core/files/lookup.py:codings_for": FUNCTION,
     "_core/files/lookup.py:resolved_root": AUTHORS,
-    "_core/files/recent.py:CONTENTS": "test_R48_a_kept_file_is_the_file_of_its_request",
-    "_core/files/recent.py:RECENT": "test_R48_a_kept_file_is_the_file_of_its_request",
-    "_core/files/recent.py:_entries": "test_R48_a_kept_file_is_the_file_of_its_request",
+    "_core/files/recent.py:CONTENTS": "test_R48_a_cached_file_is_only_sent_for_its_own_url",
+    "_core/files/recent.py:RECENT": "test_R48_a_cached_file_is_only_sent_for_its_own_url",
+    "_core/files/recent.py:_entries": "test_R48_a_cached_file_is_only_sent_for_its_own_url",
     "_core/files/static.py:_cache_control": FUNCTION,
-    "_core/files/static.py:_head": "test_R48_a_kept_file_is_the_file_of_its_request",
+    "_core/files/static.py:_head": "test_R48_a_cached_file_is_only_sent_for_its_own_url",
     "_core/http/forms/multipart.py:_LINES": "test_a_table_of_names_has_a_value_for_each_name",
     "_core/http/forms/multipart.py:_short_head": FUNCTION,
     "_core/http/headers/conditional.py:http_date": FUNCTION,
@@ -106,7 +106,7 @@ CACHES = {
     "_core/http/response.py:_KEYS": "test_a_table_of_names_has_a_value_for_each_name",
     "_core/http/response.py:_charset_of": FUNCTION,
     "_core/http/response.py:_with_charset": FUNCTION,
-    "_core/http/response.py:warn_once": "test_what_is_logged_once_is_logged_for_each_text",
+    "_core/http/response.py:warn_once": "test_a_message_logged_once_is_logged_for_each_text",
     "_core/mounts/prefixes.py:_escaped": FUNCTION,
     "_core/mounts/wsgi_call.py:_status_of": FUNCTION,
     "_core/mounts/wsgi_in_asgi.py:_KEYS": "test_a_table_of_names_has_a_value_for_each_name",
@@ -115,14 +115,15 @@ CACHES = {
     "openapi/pages.py:_documents": "the keys are applications",
     "middleware/proxy_headers.py:_ip": FUNCTION,
     "middleware/rate_limit.py:_network": FUNCTION,
+    "middleware/rate_limit.py:_memory": "the keys are applications",
     "middleware/rate_limit.py:_of_app": "the keys are applications",
     "middleware/rate_limit.py:_prefixes": "the keys are applications",
-    "middleware/rate_limit.py:_until": "test_two_clients_of_two_limits_are_counted_apart",
-    "middleware/trusted_hosts.py:_hosts": "test_a_host_is_found_as_by_comparing_each",
+    "middleware/rate_limit.py:_until": "test_clients_and_limits_are_counted_separately",
+    "middleware/trusted_hosts.py:_hosts": "test_a_host_is_found_as_by_comparing_each_one",
     "_core/routing/discovery/marks.py:_installed": NO_KEY,
-    "_core/routing/site.py:_hosts": "test_a_host_is_found_as_by_comparing_each",
-    "_core/routing/site.py:_mounts": "test_a_mount_is_found_as_by_comparing_each",
-    "_core/sessions/memory.py:_sessions": "test_two_ids_are_two_sessions",
+    "_core/routing/site.py:_hosts": "test_a_host_is_found_as_by_comparing_each_one",
+    "_core/routing/site.py:_mounts": "test_a_mount_is_found_as_by_comparing_each_one",
+    "_core/sessions/memory.py:_sessions": "test_two_session_ids_never_share_a_session",
     "_core/streams/events.py:_encode_text": FUNCTION,
     "_core/streams/events.py:warn_of_format": NO_KEY,
     "_core/streams/events.py:warn_of_dict": NO_KEY,
@@ -134,30 +135,30 @@ CACHES = {
 
 # Dicts that keep what requests name.
 PLAIN = {
-    "channels/hub.py:_mailboxes": "test_a_message_reaches_its_channel_alone",
+    "channels/hub.py:_mailboxes": "test_a_message_only_reaches_its_channel",
     "_core/execution/loop.py:_values": "the keys are event loops",
     "_core/files/recent.py:_slow": "the keys are an author's directories",
-    "_core/routing/site.py:exact": "routing/test_tree.py::test_the_tree_finds_what_a_naive_matcher_finds",
+    "_core/routing/site.py:exact": "routing/test_tree.py::test_the_route_tree_finds_what_a_naive_matcher_finds",
 }
 
 
 # What is kept outside of this process's memory, or sent to a client to come back: the function or
 # the method that makes the key, and the test of two things that differ in one part.
 STORED = {
-    "middleware/rate_limit.py:_named": "test_two_clients_of_two_limits_are_counted_apart",
+    "middleware/rate_limit.py:_named": "test_clients_and_limits_are_counted_separately",
     "middleware/redis_rate_store.py:hit": (
         "middleware/test_rate_limit.py"
-        "::test_a_name_that_is_an_address_does_not_count_for_the_address"
+        "::test_a_user_named_like_an_address_does_not_share_its_counter"
     ),
-    "sessions/redis.py:merge": "test_a_session_in_redis_has_keys_of_its_own",
-    "sessions/sqlite.py:_load": "test_two_ids_are_two_sessions",
-    "channels/redis.py:publish": "test_a_name_in_redis_is_one_channel",
+    "sessions/redis.py:merge": "test_sessions_in_redis_never_share_a_key",
+    "sessions/sqlite.py:_load": "test_two_session_ids_never_share_a_session",
+    "channels/redis.py:publish": "test_channels_in_redis_never_share_a_name",
     "_core/http/headers/signing.py:AppSigner": (
-        "test_a_signed_text_is_for_one_cookie_or_one_purpose"
+        "test_a_signed_text_is_only_valid_for_one_cookie_or_purpose"
     ),
-    "_core/http/headers/conditional.py:entity_tag": "test_an_entity_tag_stands_for_one_text",
-    "_core/files/lookup.py:identified_by": "test_a_version_of_a_file_has_a_tag_of_its_own",
-    "_core/http/csrf.py:_masked": "test_a_csrf_token_is_of_one_secret_and_one_page",
+    "_core/http/headers/conditional.py:entity_tag": "test_an_etag_identifies_one_text",
+    "_core/files/lookup.py:identified_by": "test_each_version_of_a_file_has_its_own_etag",
+    "_core/http/csrf.py:_masked": "test_a_csrf_token_belongs_to_one_secret_and_page",
 }
 
 
@@ -202,12 +203,12 @@ def caches_of(package: Path) -> set[str]:
     }
 
 
-def test_every_cache_is_in_the_list() -> None:
+def test_every_cache_is_listed() -> None:
     """A failure names a cache that has to be added, with the test that shows its key is right."""
     assert caches_of(PACKAGE) == {*CACHES}
 
 
-def test_a_new_cache_is_noticed() -> None:
+def test_a_new_cache_is_detected() -> None:
     source = """
 @functools.lru_cache
 def one(text): ...
@@ -239,7 +240,7 @@ def not_shown(
     return missing
 
 
-def test_each_entry_of_the_list_is_shown() -> None:
+def test_each_listed_cache_has_a_test() -> None:
     assert not_shown(PACKAGE, {**CACHES, **PLAIN, **STORED}, FUNCTIONS, TESTS, Path(__file__)) == []
 
 
@@ -252,7 +253,7 @@ def test_each_entry_of_the_list_is_shown() -> None:
         ("app.py:App", "routing/test_tree.py::test_that_nobody_has_written"),
     ],
 )
-def test_an_entry_that_is_not_shown_is_noticed(name: str, shown: str) -> None:
+def test_a_listed_cache_without_a_test_is_detected(name: str, shown: str) -> None:
     assert not_shown(PACKAGE, {name: shown}, {}, TESTS, TESTS / "routing" / "test_tree.py") == [
         name
     ]
@@ -361,7 +362,7 @@ def outcome(function: Callable[..., object], arguments: tuple[Any, ...]) -> obje
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_kept_result_is_the_function_s(name: str) -> None:
+def test_a_cached_result_equals_the_function_s_result(name: str) -> None:
     compare_with_plain("micropie", name, FUNCTIONS[name])
 
 
@@ -397,7 +398,7 @@ def test_a_table_of_names_has_a_value_for_each_name(names: list[str]) -> None:
         ("debug.access", "_tell", [("http://localhost/a",), ("http://localhost/b",)]),
     ],
 )
-def test_what_is_logged_once_is_logged_for_each_text(
+def test_a_message_logged_once_is_logged_for_each_text(
     caplog: pytest.LogCaptureFixture, module: str, function: str, inputs: list[tuple[str, ...]]
 ) -> None:
     log = getattr(import_module(f"micropie.{module}"), function)
@@ -423,7 +424,7 @@ HOSTS = LABELS | LABELS.map("*.{}".format)
     host=LABELS,
     end=st.sampled_from(["", ".", ":80", ".:1"]),
 )
-def test_a_host_is_found_as_by_comparing_each(entries: list[str], host: str, end: str) -> None:
+def test_a_host_is_found_as_by_comparing_each_one(entries: list[str], host: str, end: str) -> None:
     suffixes = [one for one in entries if one[0] == "*" and host.endswith(one[1:])]
     expected = host if host in entries else max(suffixes, key=len, default=None)
     assert HostTable([(one, one) for one in entries]).find(host + end) == expected
@@ -439,7 +440,7 @@ SPELLINGS = {"a": ["a", "%61"], "b": ["b", "%62"], "é": ["%C3%A9", "%c3%a9"]}
     joints=st.lists(st.sampled_from(["/", "/", "%2F", "%2f"]), min_size=2, max_size=2),
     data=st.data(),
 )
-def test_a_mount_is_found_as_by_comparing_each(
+def test_a_mount_is_found_as_by_comparing_each_one(
     prefixes: list[list[str]], path: list[str], joints: list[str], data: st.DataObject
 ) -> None:
     """An escaped slash separates no segments."""
@@ -459,7 +460,7 @@ IDS = st.text("aAb-_ ~", min_size=1, max_size=3)
 
 @settings(max_examples=30)
 @given(saved=st.lists(IDS, unique=True, max_size=6), asked=IDS)
-def test_two_ids_are_two_sessions(
+def test_two_session_ids_never_share_a_session(
     tmp_path_factory: pytest.TempPathFactory, saved: list[str], asked: str
 ) -> None:
     path = tmp_path_factory.mktemp("sessions") / "sessions.db"
@@ -504,7 +505,7 @@ WRITTEN = IDS | st.sampled_from(["a:claim", "a claim", "session:a", "a\\0claim",
 
 @example(one="a", other="a:claim", prefix="session:")
 @given(one=WRITTEN, other=WRITTEN, prefix=st.sampled_from(["session:", "s", ""]))
-def test_a_session_in_redis_has_keys_of_its_own(one: str, other: str, prefix: str) -> None:
+def test_sessions_in_redis_never_share_a_key(one: str, other: str, prefix: str) -> None:
     """``Changes`` writes a second key beside the session's, which is no other session's either."""
     backend = RedisSessionBackend("redis://localhost", prefix)
     kept: Any = KeptRedis()
@@ -524,7 +525,7 @@ def test_a_session_in_redis_has_keys_of_its_own(one: str, other: str, prefix: st
     assert one == other or keys_of(one).isdisjoint(keys_of(other))
 
 
-def test_a_name_in_redis_is_one_channel() -> None:
+def test_channels_in_redis_never_share_a_name() -> None:
     names = ["a", "b", "channel:a", ":a", "a:", "micropie-listener:a", "A", " a"]
     channels, sent = RedisChannels("redis://localhost"), list[str]()
 
@@ -550,7 +551,7 @@ PURPOSES = st.tuples(
 @example(one=("cookie", "a"), other=("link", "a"))
 @example(one=("link", ""), other=("link", "."))
 @given(one=PURPOSES, other=PURPOSES)
-def test_a_signed_text_is_for_one_cookie_or_one_purpose(
+def test_a_signed_text_is_only_valid_for_one_cookie_or_purpose(
     one: tuple[str, str], other: tuple[str, str]
 ) -> None:
     signer = AppSigner("k" * 32)
@@ -570,7 +571,7 @@ TAGS = st.text('a%2"\\é /W', max_size=4)
 
 
 @given(one=TAGS, other=TAGS)
-def test_an_entity_tag_stands_for_one_text(one: str, other: str) -> None:
+def test_an_etag_identifies_one_text(one: str, other: str) -> None:
     assert (entity_tag(one) == entity_tag(other)) is (one == other)
 
 
@@ -579,7 +580,7 @@ CODED = st.sampled_from(["", "gzip", "br", "zstd"])
 
 
 @given(one=st.tuples(FACTS, CODED), other=st.tuples(FACTS, CODED))
-def test_a_version_of_a_file_has_a_tag_of_its_own(one: Any, other: Any) -> None:
+def test_each_version_of_a_file_has_its_own_etag(one: Any, other: Any) -> None:
     def tag(facts: Facts, coding: str) -> str:
         return (
             ResolvedFile("", coding, False, *facts, facts)
@@ -591,7 +592,7 @@ def test_a_version_of_a_file_has_a_tag_of_its_own(one: Any, other: Any) -> None:
 
 
 @given(one=IDS, other=IDS)
-def test_a_csrf_token_is_of_one_secret_and_one_page(one: str, other: str) -> None:
+def test_a_csrf_token_belongs_to_one_secret_and_page(one: str, other: str) -> None:
     salts = b"a" * 22, b"b" * 22
     tokens = {masked(secret.encode(), salt) for secret in (one, other) for salt in salts}
     assert len(tokens) == (2 if one == other else 4)
@@ -602,7 +603,7 @@ NAMES = st.text("ab:*. ", min_size=1, max_size=3)
 
 @settings(max_examples=30)
 @given(names=st.lists(NAMES, unique=True, min_size=1, max_size=4))
-def test_a_message_reaches_its_channel_alone(names: list[str]) -> None:
+def test_a_message_only_reaches_its_channel(names: list[str]) -> None:
     channels = Channels()
     for name in names:
         with channels.subscribe(*names) as everything, channels.subscribe(name) as own:
@@ -665,7 +666,7 @@ PLACES: list[Callable[[App, RateLimit], object]] = [
     ),
     st.lists(CLIENTS, min_size=1, max_size=3),
 )
-def test_two_clients_of_two_limits_are_counted_apart(limits: list[Any], clients: list[Any]) -> None:
+def test_clients_and_limits_are_counted_separately(limits: list[Any], clients: list[Any]) -> None:
     """A number and its text are one key, as authors get ids from a session, a path or a token.
 
     Limits that differ in one part, or in none but that they are two, never have a key in common.
@@ -723,7 +724,9 @@ def folders(tmp_path: Path) -> App:
     return app
 
 
-def test_R48_a_kept_file_is_the_file_of_its_request(make_client: MakeClient, folders: App) -> None:
+def test_R48_a_cached_file_is_only_sent_for_its_own_url(
+    make_client: MakeClient, folders: App
+) -> None:
     client = make_client(folders)
 
     def ask(asked: tuple[str, str, str, str]) -> tuple[object, ...]:

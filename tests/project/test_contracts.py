@@ -51,13 +51,13 @@ def lint(directory: Path) -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def test_each_contract_has_a_violation() -> None:
+def test_each_import_contract_has_an_example_violation() -> None:
     assert [*VIOLATIONS] == CONTRACTS
 
 
 @pytest.mark.processes
 @pytest.mark.parametrize("violations", [VIOLATIONS, SECOND], ids=["first", "second"])
-def test_a_violation_breaks_its_contract(
+def test_an_example_violation_breaks_its_contract(
     tmp_path: Path, violations: dict[str, tuple[str, str]]
 ) -> None:
     ignored = shutil.ignore_patterns("__pycache__")

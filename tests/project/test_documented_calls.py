@@ -114,7 +114,7 @@ def calls(text: str) -> Iterator[tuple[str, ast.Call]]:
                 yield target, node
 
 
-def test_documented_calls_fit_the_signatures() -> None:
+def test_documented_calls_match_the_signatures() -> None:
     failures = []
     for name, text in DOCUMENTED.items():
         for target, call in calls(text):

@@ -24,13 +24,13 @@ from tests.support.environment import unmeasured
 
 @pytest.mark.processes
 @pytest.mark.timeout(3600)
-def test_a_newcomer_can_do_what_the_first_pages_say() -> None:
+def test_a_newcomer_can_follow_the_first_pages() -> None:
     done = ended(sys.executable, "-m", first_path.__name__, environ=unmeasured())
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(rf"^first-path: {len(PAGES)} pages in \d+ s$", done.stdout, re.MULTILINE)
 
 
-def test_it_reads_each_page_of_start_and_of_the_tutorials() -> None:
+def test_every_page_of_start_and_the_tutorials_is_read() -> None:
     folders = [ROOT / "docs" / name for name in ("start", "tutorial", "tutorial/api")]
     pages = [str(page.relative_to(ROOT)) for one in folders for page in one.glob("*.md")]
     assert sorted(PAGES) == sorted(["README.md", *pages])
@@ -40,7 +40,7 @@ def test_each_exception_is_a_command_of_its_page() -> None:
     items = [(page, item) for page in PAGES for item in items_of(page, (ROOT / page).read_text())]
     commands = {(page, plain(item.text)) for page, item in items if isinstance(item, Command)}
     assert (NOT_RUN.keys() | INSTEAD.keys()) - commands == set()
-    assert len(commands) > 50
+    assert len(commands) > 50, "the reading of the pages misses commands: correct it"
     assert sum(len(item.requests) for _, item in items if isinstance(item, Listing)) > 60
 
 

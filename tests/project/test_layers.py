@@ -18,6 +18,7 @@ from configparser import ConfigParser
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def is_synchronous(path: Path) -> bool:
     return not (parts[0] in WAITING or (parts[0] == "_core" and parts[1] in WAITING_IN_CORE))
 
 
-def test_there_is_no_async_below_the_drivers() -> None:
+def test_there_is_no_async_code_below_the_drivers() -> None:
     found = [
         f"{name_of(path)}: {ast.unparse(node)}"
         for path in EVERY_FILE
@@ -113,7 +114,7 @@ def allowed_to_go_up(one: Import) -> bool:
     return one.importer == "micropie.app" and (is_by_name or one.kind == "types")
 
 
-def test_imports_by_name_go_down_as_all_others_do() -> None:
+def test_imports_by_name_go_down_like_all_others() -> None:
     upward = [one for path in EVERY_FILE for one in imports_of(path) if goes_up(one)]
     assert [one for one in upward if not allowed_to_go_up(one)] == []
     of_app = {one.imported for one in upward if one.importer == "micropie.app"}
@@ -144,7 +145,7 @@ def test_imports_by_name_go_down_as_all_others_do() -> None:
         ("app", "class App:\n    def run(self):\n        import micropie.cli", "cli"),
     ],
 )
-def test_an_import_that_goes_up_is_found(importer: str, line: str, imported: str) -> None:
+def test_an_upward_import_is_detected(importer: str, line: str, imported: str) -> None:
     name = f"micropie.{importer}".rstrip(".")
     is_package = MODULES[name].name == "__init__.py"
     (found,) = imports_in(ast.parse(line), name, is_package)
@@ -153,7 +154,7 @@ def test_an_import_that_goes_up_is_found(importer: str, line: str, imported: str
     assert not allowed_to_go_up(found)
 
 
-def test_imports_that_go_down_or_that_an_author_asks_for_are_left_alone() -> None:
+def test_allowed_imports_are_not_reported() -> None:
     down = """
 from micropie._core.http import Request
 from micropie import asgi, wsgi
@@ -176,7 +177,7 @@ def circle_in(graph: dict[str, set[str]]) -> list[str]:
     return []
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
+def test_no_modules_import_each_other_circularly() -> None:
     graph = {
         module: {one.imported for one in imports_of(path) if one.kind in ("straight", "types")}
         for module, path in MODULES.items()
@@ -206,11 +207,11 @@ def twins(nodes: Iterable[ast.AST]) -> list[str]:
     )
 
 
-def test_no_function_has_a_twin_that_does_the_same_at_once() -> None:
+def test_no_function_has_a_synchronous_twin() -> None:
     assert twins(node for path in EVERY_FILE for node in nodes_of(path)) == []
 
 
-def test_twins_are_found() -> None:
+def test_twin_functions_are_detected() -> None:
     source = """
 class Store:
     def open(self): ...
@@ -227,7 +228,7 @@ def know(): ...
     assert twins(ast.walk(ast.parse("def may_now(): ..."))) == []
 
 
-def test_type_checkers_are_told_that_the_package_has_types() -> None:
+def test_the_package_has_a_marker_for_type_checkers() -> None:
     assert (PACKAGE / "py.typed").exists()
 
 
@@ -274,7 +275,7 @@ def test_the_public_package_is_an_entry_of_the_picture() -> None:
     assert "    2  micropie      -> app\n" in picture.picture(imports, "micropie")
 
 
-def test_the_command_draws_the_picture_of_a_page(
+def test_a_command_draws_the_picture_into_a_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = tmp_path / "PAGE.md"
@@ -294,7 +295,7 @@ def test_the_command_draws_the_picture_of_a_page(
 
 
 @pytest.mark.parametrize("path", PACKAGES, ids=name_of)
-def test_a_package_says_which_file_to_open(path: Path) -> None:
+def test_each_package_docstring_lists_its_files(path: Path) -> None:
     """The files that its docstring names are in it, in the core, or in the repository."""
     text = ast.get_docstring(nodes_of(path)[0]) or ""  # type: ignore[arg-type]
     assert "Open ``" in text
@@ -304,7 +305,7 @@ def test_a_package_says_which_file_to_open(path: Path) -> None:
     assert lost == []
 
 
-def test_the_files_that_the_architecture_names_exist_and_have_what_it_says() -> None:
+def test_files_named_in_the_architecture_exist_with_their_contents() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text()
     names = {
         path.name for top in ("micropie", "compat", "tests") for path in (ROOT / top).rglob("*.py")
@@ -315,7 +316,7 @@ def test_the_files_that_the_architecture_names_exist_and_have_what_it_says() -> 
         assert not name or name in found[0].read_text(), (file, name)
 
 
-def test_the_architecture_is_read_in_minutes() -> None:
+def test_the_architecture_page_stays_short() -> None:
     assert (ROOT / "ARCHITECTURE.md").stat().st_size <= 9 * 1024, (
         "shorten another sentence, or write the new one into a package's docstring"
     )
@@ -374,7 +375,7 @@ def lines_of(node: ast.stmt) -> range:
     return range(node.lineno, (node.end_lineno or node.lineno) + 1)
 
 
-def test_any_is_for_what_may_be_anything() -> None:
+def test_the_use_of_any_is_limited() -> None:
     counts = [lines_and_uses_of_any(path) for path in EVERY_FILE]
     lines, uses = map(sum, zip(*counts, strict=True))
     assert uses / lines <= 16 / 1000, (
@@ -423,13 +424,41 @@ def used() -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("face", FACES)
-def test_a_face_has_what_other_packages_use_and_nothing_else(face: str) -> None:
+def test_a_package_exports_exactly_what_others_use(face: str) -> None:
     names = import_module(f"micropie.{face}").__all__
     assert [name for name in names if name not in used()[face]] == []
     assert len(names) <= (60 if face == "_core.http" else 40), (
         "a package with more names is two packages (rule 4 of ARCHITECTURE.md): move the new name "
         "to the package that uses it, or into a package inside this one"
     )
+
+
+def names_in_a_row(path: Path) -> list[str]:
+    """Return the names in ``__all__`` of a file that share a line with another one."""
+    lists = [
+        node.value.elts
+        for node in nodes_of(path)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.List)
+        if any(isinstance(one, ast.Name) and one.id == "__all__" for one in node.targets)
+    ]
+    return [
+        ast.unparse(later)
+        for names in lists
+        for earlier, later in pairwise(names)
+        if earlier.lineno == later.lineno
+    ]
+
+
+def test_each_public_name_has_its_own_line_in_a_list() -> None:
+    assert {
+        str(path): names for path in (*EVERY_FILE, *OF_COMPAT) if (names := names_in_a_row(path))
+    } == {}, "write one name a line (rule 4 of ARCHITECTURE.md), so that changes merge"
+
+
+def test_public_names_on_one_line_are_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text('__all__ = [\n    "a", "b",\n    "c",\n]\n')
+    assert names_in_a_row(path) == ["'b'"]
 
 
 # -- a battery is an extension ---------------------------------------------------------------------
@@ -500,11 +529,11 @@ HOMES = {
 
 
 @pytest.mark.parametrize("path", ON_PROMISED_NAMES, ids=name_of)
-def test_a_battery_imports_what_any_extension_may(path: Path) -> None:
+def test_a_battery_imports_only_public_names(path: Path) -> None:
     assert not_promised(path) == HOMES.get(name_of(path), [])
 
 
-def test_other_names_are_found() -> None:
+def test_names_that_are_not_public_are_detected() -> None:
     assert "micropie._core.tree.Tree" in not_promised(PACKAGE / "app.py")
     assert "micropie._core.execution.steps.Flow" in not_promised(PACKAGE / "middleware" / "base.py")
 
@@ -530,11 +559,11 @@ def test_other_names_are_found() -> None:
         ("app._micropie.site", "_micropie"),
     ],
 )
-def test_each_way_to_a_name_that_is_not_promised_is_found(line: str, name: str) -> None:
+def test_every_way_to_a_private_name_is_detected(line: str, name: str) -> None:
     assert not_promised(PACKAGE / "debug" / "page.py", line) == [name]
 
 
-def test_promised_names_are_left_alone() -> None:
+def test_public_names_are_not_reported() -> None:
     for line in (
         "from micropie import App, Request",
         "from micropie.extensions import Inspector",
@@ -546,7 +575,7 @@ def test_promised_names_are_left_alone() -> None:
         assert not_promised(PACKAGE / "debug" / "page.py", line) == []
 
 
-def test_the_promise_for_extensions_is_small() -> None:
+def test_micropie_extensions_has_few_names() -> None:
     assert len(import_module("micropie.extensions").__all__) <= 17, (
         "each name here is a promise to extensions: use a promised name in the battery, or give "
         "the reason for this one in the same change"
@@ -572,7 +601,7 @@ def compat_in(source: str) -> list[str]:
     return [name for name in found if COMPAT.fullmatch(name)]
 
 
-def test_one_module_of_micropie_imports_the_compatibility_modules() -> None:
+def test_only_one_module_imports_the_compatibility_modules() -> None:
     assert {name_of(path) for path in EVERY_FILE if compat_in(path.read_text())} == {
         "cli/migrated.py"
     }
@@ -587,7 +616,7 @@ def test_one_module_of_micropie_imports_the_compatibility_modules() -> None:
         'sys.modules.get("micropie_compat")',
     ],
 )
-def test_a_use_of_the_compatibility_modules_is_found(line: str) -> None:
+def test_a_use_of_the_compatibility_modules_is_detected(line: str) -> None:
     assert len(compat_in(line)) == 1
     assert compat_in(f'"""See ``micropie_compat``."""\n# {line}') == []
 
@@ -616,14 +645,14 @@ def imported_in(source: str) -> list[str]:
     return [name for name in found if IMPORTED.fullmatch(name)]
 
 
-def test_the_tests_of_micropie_need_no_compatibility_modules() -> None:
+def test_micropie_s_tests_need_no_compatibility_modules() -> None:
     """Their own tests are in compat/tests. ``scripts/fuzz``, which no test is, runs the targets of
     both.
     """
     files = {*(ROOT / "tests").rglob("*.py")} - {Path(__file__)}
     files.remove(ROOT / "tests" / "project" / "pyodide" / "smoke.py")  # for a later Python
     found = {path.relative_to(ROOT).as_posix(): imported_in(path.read_text()) for path in files}
-    assert len(found) > 300
+    assert len(found) > 300, "the search has missed most tests: correct its folder"
     assert {
         name: imported
         for name, imported in found.items()
@@ -642,7 +671,7 @@ def test_the_tests_of_micropie_need_no_compatibility_modules() -> None:
         'PROGRAM = """\nimport micropie_compat as compat\n"""',
     ],
 )
-def test_an_import_of_them_is_found(line: str) -> None:
+def test_an_import_of_the_compatibility_modules_is_detected(line: str) -> None:
     assert len(imported_in(line)) == 1
     assert imported_in(line.replace("compat", "compatible")) == []
     assert imported_in(f'# {line!r}\nsys.modules["micropie_compat"] = None') == []

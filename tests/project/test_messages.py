@@ -54,7 +54,7 @@ PLAIN = re.compile(r"there is no \w+", re.IGNORECASE)
 
 
 def prose_of(path: Path) -> Iterator[str]:
-    """Yield the text of a page or a Makefile, or the strings and comments of a module."""
+    """Yield the text of a page or a Makefile, or a module's strings, comments and names of tests."""
     if path.suffix != ".py":
         yield re.sub(r"\n#", "\n", path.read_text())
         return
@@ -66,7 +66,9 @@ def prose_of(path: Path) -> Iterator[str]:
             if comment:
                 yield comment
                 comment = ""
-            if token.type not in (tokenize.NAME, tokenize.OP, tokenize.NUMBER):  # no phrase
+            if token.type == tokenize.NAME and token.string.startswith("test_"):
+                yield token.string.replace("_", " ")
+            elif token.type not in (tokenize.NAME, tokenize.OP, tokenize.NUMBER):  # no phrase
                 yield token.string
 
 
@@ -86,11 +88,11 @@ def files_of(folder: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_a_folder_has_none_of_the_replaced_phrases(folder: str) -> None:
+def test_a_folder_has_no_replaced_phrases(folder: str) -> None:
     assert replaced_by_file(files_of(folder)) == {}, f"write instead: {PHRASES}"
 
 
-def test_the_makefile_and_the_pages_at_the_top_have_none_of_the_replaced_phrases() -> None:
+def test_the_makefile_and_top_level_pages_have_no_replaced_phrases() -> None:
     paths = [ROOT / "Makefile", *sorted(ROOT.glob("*.md"))]
     assert replaced_by_file(paths) == {}, f"write instead: {PHRASES}"
 
@@ -104,14 +106,20 @@ def replaced_by_file(paths: Iterable[Path]) -> dict[str, list[str]]:
     }
 
 
-def test_phrases_are_found() -> None:
+def test_replaced_phrases_are_detected() -> None:
     assert replaced_in("Redis is out\nof reach. There is no page 9, and it is no page.") == [
         "out of reach",
         "is no page",
     ]
 
 
-def test_all_messages_are_in_one_file(tmp_path: Path) -> None:
+def test_replaced_phrases_in_the_name_of_a_test_are_detected(tmp_path: Path) -> None:
+    path = tmp_path / "test_names.py"
+    path.write_text("def test_a_backend_out_of_reach(): pass\ndef out_of_reach(): pass\n")
+    assert [phrase for text in prose_of(path) for phrase in replaced_in(text)] == ["out of reach"]
+
+
+def test_all_messages_are_written_into_one_file(tmp_path: Path) -> None:
     messages.write(tmp_path / "all" / "messages.txt")
     text = (tmp_path / "all" / "messages.txt").read_text()
     for message in (

@@ -308,7 +308,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("source", WRONG)
-def test_it_is_found(source: str) -> None:
+def test_a_use_of_private_names_is_detected(source: str) -> None:
     assert list(findings(ast.parse(source), {"_ours"})) == WRONG[source]
 
 
@@ -327,16 +327,16 @@ RIGHT = [
 
 
 @pytest.mark.parametrize("source", RIGHT)
-def test_what_may_be_is_not_found(source: str) -> None:
+def test_public_and_own_private_names_are_not_reported(source: str) -> None:
     assert list(findings(ast.parse(source), {"_ours"})) == []
 
 
-def test_only_names_on_self_and_of_definitions_are_micropie_s() -> None:
+def test_only_names_on_self_and_in_definitions_are_micropie_s() -> None:
     source = "class A:\n    _a = 1\n    def _b(self):\n        self._c = 1\n        other._d = 1\n        other._e()"
     assert names_defined(ast.parse(source)) == {"_a", "_b", "_c"}
 
 
-def test_overriding_is_found() -> None:
+def test_overriding_a_private_name_is_detected() -> None:
     class Foreign:
         _mark = 1
 

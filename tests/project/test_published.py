@@ -17,12 +17,12 @@ ROOT = Path(__file__).parents[2]
 TARGET = re.compile(r"\]\(([^)]+)\)")
 
 
-def test_with_an_address_all_links_are_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_repository_url_all_links_are_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
     address = "https://git.example/ann/pies"
     monkeypatch.setenv("REPOSITORY", f"{address}/")
     core = ProjectMetadata(str(ROOT), PluginManager()).core
     targets = TARGET.findall(core.readme)
-    assert len(targets) > 80
+    assert len(targets) > 80, "TARGET finds too few links: correct it"
     assert [one for one in targets if not one.startswith("https://")] == []
     assert f"{address}/raw/HEAD/docs/images/tour-light.png" in targets
     for target in targets:
@@ -33,7 +33,9 @@ def test_with_an_address_all_links_are_absolute(monkeypatch: pytest.MonkeyPatch)
     assert {*core.classifiers} <= classifiers
 
 
-def test_without_an_address_links_to_files_are_text(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_repository_url_links_to_files_become_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("REPOSITORY", raising=False)
     core = ProjectMetadata(str(ROOT), PluginManager()).core
     assert core.urls == {}
@@ -43,7 +45,7 @@ def test_without_an_address_links_to_files_are_text(monkeypatch: pytest.MonkeyPa
     assert "```http\n" not in core.readme
 
 
-def test_what_is_absolute_stays() -> None:
+def test_absolute_links_stay_unchanged() -> None:
     text = "[a](https://a.example/b) [b](#part) ![c](d.png) [e\nf](docs/g.md#h)"
     assert readme_of(text, "") == "[a](https://a.example/b) [b](#part)  e\nf"
     assert readme_of(text, "https://r").endswith(
@@ -51,7 +53,7 @@ def test_what_is_absolute_stays() -> None:
     )
 
 
-def test_the_skill_of_assistants_has_the_idioms_of_other_frameworks() -> None:
+def test_the_assistants_skill_has_idioms_of_other_frameworks() -> None:
     skill = (ROOT / "micropie" / "cli" / ".agents" / "skills" / "micropie" / "SKILL.md").read_text()
     assert skill.startswith("---\nname: micropie\ndescription: ")
     names = set(missing_names._ADVICE)

@@ -218,7 +218,7 @@ def ask_hostile(client: TestClient, place: str, line: str) -> None:
     ],
     ids=name_of,
 )
-def test_the_examples_answer_as_they_say_and_send_no_markup_of_a_client(
+def test_the_examples_respond_as_documented_and_escape_client_text(
     page: Path, world: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check_answers(MODULES[page], world, monkeypatch)
@@ -259,7 +259,7 @@ def check_answers(modules: list[Module], world: str, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.processes
 @pytest.mark.timeout(240)
-def test_a_test_that_is_copied_alone_runs(tmp_path: Path) -> None:
+def test_an_example_test_copied_alone_runs(tmp_path: Path) -> None:
     for module in [one for modules in MODULES.values() for one in modules]:
         if not re.search("^def test_", module.source, re.MULTILINE):
             continue
@@ -287,7 +287,7 @@ COMMANDS = [
 @pytest.mark.parametrize(
     ("page", "command", "output", "before"), COMMANDS, ids=lambda value: getattr(value, "stem", "")
 )
-def test_a_command_prints_what_the_page_says(
+def test_a_command_prints_the_documented_output(
     tmp_path: Path, page: Path, command: str, output: str, before: str
 ) -> None:
     *_, (_, source) = BLOCK.findall(before.replace("```http", "```python3"))
@@ -301,7 +301,7 @@ def test_a_command_prints_what_the_page_says(
     assert done.stdout.splitlines() == [line.strip() for line in output.splitlines()], done.stderr
 
 
-def test_every_block_is_of_a_kind_that_is_known() -> None:
+def test_every_code_block_is_of_a_known_kind() -> None:
     """A block of Python with anything behind the word would not be run."""
     kinds = {
         kind
@@ -322,7 +322,7 @@ def test_every_block_is_of_a_kind_that_is_known() -> None:
     }
 
 
-def test_blocks_of_text_that_are_python_can_be_compiled() -> None:
+def test_python_code_in_text_blocks_can_be_compiled() -> None:
     """They need a cluster, or another module, and do not run."""
     for page in PAGES:
         for source in re.findall(
@@ -357,7 +357,7 @@ def test_the_page_of_the_command_line_has_every_option(
     ] == []
 
 
-def test_links_within_the_project_lead_somewhere() -> None:
+def test_links_within_the_project_are_valid() -> None:
     broken = []
     for page in PAGES:
         for path, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", page.read_text()):
@@ -380,7 +380,7 @@ def anchors(page: Path) -> set[str]:
     return made | set(re.findall(r"^::: (\S+)(?: -)?$", text, re.MULTILINE))
 
 
-def test_the_change_log_begins_with_this_version() -> None:
+def test_the_changelog_begins_with_this_version() -> None:
     import micropie
 
     first = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
@@ -418,7 +418,7 @@ def unescaped(source: str) -> list[str]:
     return found
 
 
-def test_no_example_sends_a_clients_text_as_html() -> None:
+def test_no_example_sends_client_text_as_html() -> None:
     """Also the first examples of ``help(App)``, testing.md and middleware.md."""
     modules = [one for several in EVERY.values() for one in several]
     plain = [one for one in modules if 'text="plain"' not in one.source]

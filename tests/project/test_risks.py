@@ -40,7 +40,7 @@ def test_the_risks_are_numbered_in_order() -> None:
     assert list(SECTIONS) == list(range(1, len(SECTIONS) + 1))
 
 
-def test_each_risk_says_which_files_test_it() -> None:
+def test_each_risk_lists_the_files_that_test_it() -> None:
     """A failure shows what to write at the end of each section that is wrong."""
     files = files_by_risk()
     wrong = {
@@ -52,7 +52,7 @@ def test_each_risk_says_which_files_test_it() -> None:
     assert files.keys() <= SECTIONS.keys()
 
 
-def test_each_number_that_code_or_a_page_refers_to_exists() -> None:
+def test_each_risk_number_in_code_or_docs_exists() -> None:
     paths = [
         path for folder in ("micropie", "compat", "tests") for path in (ROOT / folder).rglob("*.py")
     ]

@@ -44,7 +44,7 @@ def expanded(source: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("script", SHELL, ids=lambda path: path.name)
-def test_no_shell_splits_a_name_into_words(script: Path) -> None:
+def test_no_shell_script_splits_a_name_into_words(script: Path) -> None:
     assert [*expanded(script.read_text())] == []
 
 
@@ -63,11 +63,11 @@ def test_no_shell_splits_a_name_into_words(script: Path) -> None:
         ('cd "$(dirname "$0")/.."', 0),
     ],
 )
-def test_an_expanded_name_is_noticed(source: str, count: int) -> None:
+def test_an_expanded_name_is_detected(source: str, count: int) -> None:
     assert len([*expanded(source)]) == count
 
 
-def test_no_program_calls_a_shell() -> None:
+def test_no_python_script_calls_a_shell() -> None:
     calls = re.compile(r"shell=True|os\.system|getoutput")
     assert [path.name for path in SCRIPTS if calls.search(path.read_text())] == []
 

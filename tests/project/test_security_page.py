@@ -33,18 +33,18 @@ THREATS = [
 ]
 
 
-def test_every_kind_of_threat_is_there() -> None:
+def test_every_kind_of_threat_is_covered() -> None:
     for kind, following in zip(KINDS, [*KINDS[1:], None], strict=True):
         section = MODEL[
             MODEL.index(f"## {kind}") : MODEL.index(f"## {following}") if following else None
         ]
         rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
-        assert len(rows) >= 3, kind
+        assert len(rows) >= 3, f"{kind} has fewer threats than it had: restore their rows"
         for row in rows:
             assert "::test_" in row, row
 
 
-def test_the_page_says_what_each_dependency_is_trusted_with() -> None:
+def test_the_page_lists_each_dependency_s_trust() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     named = [one for ones in (project["dependencies"], *extras.values()) for one in ones]
@@ -56,9 +56,9 @@ def test_the_page_says_what_each_dependency_is_trusted_with() -> None:
     assert names - listed == set()
 
 
-def test_the_tests_that_are_named_exist() -> None:
+def test_tests_named_on_the_page_exist() -> None:
     named = {name for row in THREATS for name in re.findall(r"`([^`]+)`", row)}
-    assert len(named) > 60
+    assert len(named) > 60, "the search finds too few tests in the table: correct it"
     missing = set()
     for name in named:
         file, _, test = name.partition("::")
@@ -91,7 +91,7 @@ class Site(App):
         return Response("", 303, {"Location": "https://other.example/"})
 
 
-def test_of_the_defaults_the_hosts_alone_hold_for_an_isolated_application(
+def test_only_trusted_hosts_of_the_defaults_apply_to_an_isolated_application(
     make_client: MakeClient,
 ) -> None:
     app = Site(security=SecurityDefaults("example.com"))
@@ -104,7 +104,7 @@ def test_of_the_defaults_the_hosts_alone_hold_for_an_isolated_application(
         assert client.get(path).headers.get("x-frame-options") == frame
 
 
-def test_behind_a_proxy_that_is_not_named_the_site_is_visited_by_http(
+def test_behind_an_unlisted_proxy_requests_count_as_http(
     make_client: MakeClient,
 ) -> None:
     app = Site(security=SecurityDefaults("example.com"), session_backend=InMemorySessionBackend())
@@ -117,12 +117,12 @@ def test_behind_a_proxy_that_is_not_named_the_site_is_visited_by_http(
     assert client.post("/log_in", headers=told).status_code == 403
 
 
-def test_a_location_that_is_a_header_may_lead_anywhere(make_client: MakeClient) -> None:
+def test_a_location_set_as_a_header_may_be_any_url(make_client: MakeClient) -> None:
     answer = make_client(Site()).get("/away", follow_redirects=False)
     assert answer.headers["location"] == "https://other.example/"
 
 
-def test_a_copy_of_a_session_in_a_cookie_is_valid_after_the_log_out(
+def test_a_copy_of_a_cookie_session_is_valid_after_logout(
     make_client: MakeClient,
 ) -> None:
     app = Site(session_backend=SignedCookieSessionBackend("secret" * 8))

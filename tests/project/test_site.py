@@ -85,7 +85,7 @@ QUESTIONS = {
     "bearer": "reference/authentication",
     "HTMX": "how-to/htmx",
     "scheduled job": "how-to/long-jobs",
-    "email": "execution",
+    "email": "how-to/mail",
     "rate limit": "reference/rates",
     "middleware order": "reference/middleware-security",
     "upload": "how-to/uploads",
@@ -148,7 +148,7 @@ QUESTIONS = {
     "alternatives comparison": "explanation/choose",
     "json logs": "how-to/logging",
     "csrf_exempt": "reference/csrf",
-    "admin": "start/examples",
+    "admin": "how-to/data-admin",
     "password reset": "how-to/password-reset",
     "after commit": "how-to/databases",
     # As one types it who runs a site.
@@ -229,9 +229,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.processes
 @BUILDING
-def test_the_site_has_all_public_names_and_loads_nothing_from_elsewhere(site: Path) -> None:
+def test_the_site_documents_all_public_names_and_loads_nothing_external(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
-    assert len(pages) > 30
+    assert len(pages) > 30, "the site lacks most pages: see what the build has left out"
     loaded = {url for page in pages for url in LOADED.findall(page.read_text())}
     assert any("stylesheets" in url for url in loaded)
     assert not [url for url in loaded if url.startswith(("http:", "https:", "//"))]
@@ -254,7 +254,7 @@ def test_the_site_has_all_public_names_and_loads_nothing_from_elsewhere(site: Pa
 
 @pytest.mark.processes
 @BUILDING
-def test_an_old_address_leads_to_the_page_that_has_its_text(
+def test_an_old_url_redirects_to_the_page_with_its_text(
     site: Path, address: str, browser: webdriver.Chrome
 ) -> None:
     for old, new in site_hooks.MOVED.items():
@@ -289,14 +289,14 @@ def test_assistants_get_a_list_of_the_pages_and_their_text(site: Path) -> None:
     assert "class Blog(App)" in text  # of a file that a page includes
 
 
-def test_the_pages_are_not_more_than_somebody_reads() -> None:
+def test_the_docs_have_a_word_limit() -> None:
     pages = (ROOT / "docs").rglob("*.md")
     assert sum(len(page.read_text().split()) for page in pages) <= 66_000, (
         "shorten another sentence of the same page by as many words, without losing a fact"
     )
 
 
-def test_each_included_file_has_a_link() -> None:
+def test_each_page_links_to_the_files_it_includes() -> None:
     linked, included = set[tuple[Path, Path]](), set[tuple[Path, Path]]()
     for page in (ROOT / "docs").rglob("*.md"):
         text = page.read_text()
@@ -322,7 +322,7 @@ INTERRUPTED = re.compile(r"^\|.*\|\n\n(?=\|.*\|\n(?!\|\s*-))", re.MULTILINE)
 
 @pytest.mark.processes
 @BUILDING
-def test_every_table_of_a_page_is_one_on_the_site(site: Path) -> None:
+def test_every_table_of_a_page_is_rendered_as_a_table(site: Path) -> None:
     found = counted(site)
     assert {page: both for page, both in found.items() if both[0] != both[1]} == {}
     assert sum(both[0] for both in found.values()) > 60
@@ -331,7 +331,7 @@ def test_every_table_of_a_page_is_one_on_the_site(site: Path) -> None:
 ROW_BELOW_HEAD = re.compile(rf"^ *{BELOW_HEAD.pattern}$", re.MULTILINE)
 
 
-def test_every_table_has_its_rows_in_lines() -> None:
+def test_every_table_row_is_on_its_own_line() -> None:
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     texts = {str(page): FENCED.sub("", page.read_text()) for page in pages}
     assert {
@@ -341,7 +341,7 @@ def test_every_table_has_its_rows_in_lines() -> None:
     } == {}
 
 
-def test_a_table_in_one_line_is_found() -> None:
+def test_a_table_in_one_line_is_detected() -> None:
     assert written("|a|b| |---|---| |1|2|") == 1
     assert not ROW_BELOW_HEAD.search("|a|b| |---|---| |1|2|")
     assert ROW_BELOW_HEAD.search("|a|b|\n| --- |:-:|\n|1|2|")
@@ -382,7 +382,7 @@ def test_no_sentence_or_list_item_is_lost() -> None:
         "One.\n\n\n    two",
     ],
 )
-def test_lost_text_is_found(text: str) -> None:
+def test_lost_text_is_detected(text: str) -> None:
     assert LOST.search(text)
     assert not LOST.search("# A title\n\nThis is it:\n\n    code\n\n- one\n- two\n\nEnd.\n")
 
@@ -403,7 +403,7 @@ def test_a_reader_of_the_repository_finds_the_text_of_every_name() -> None:
         page: int(bool(names)) for page, names in named.items()
     }
     names = {name for several in named.values() for name in several}
-    assert len(names) > 100
+    assert len(names) > 100, "DIRECTIVE finds too few names: correct it"
     for name in names - {"micropie.SESSION_TIMEOUT"}:  # a number
         summary = (pydoc.locate(name).__doc__ or "").strip().partition("\n")[0]
         assert summary, name
@@ -536,7 +536,7 @@ FITTING = """
 @pytest.mark.processes
 @pytest.mark.in_test_all
 @BUILDING
-def test_each_page_fits_on_a_telephone_and_none_is_endless(
+def test_each_page_fits_a_phone_and_is_not_endless(
     site: Path, address: str, browser: webdriver.Chrome
 ) -> None:
     pages = [
@@ -565,7 +565,7 @@ SCHEME = "return document.body.dataset.mdColorScheme"
 @pytest.mark.processes
 @pytest.mark.in_test_all
 @BUILDING
-def test_listings_of_the_tutorials_fit_and_the_colours_follow_the_system(
+def test_listings_of_the_tutorials_fit_and_colours_follow_the_system(
     site: Path, address: str, browser: webdriver.Chrome
 ) -> None:
     pages = sorted((site / "tutorial").rglob("*.html"))
@@ -598,7 +598,7 @@ def test_listings_of_the_tutorials_fit_and_the_colours_follow_the_system(
         ('<a title="an > b" href="page.html#micropie.App.url_for">App</a>', None),
     ],
 )
-def test_inline_code_may_be_broken_at_its_signs(code: str, shown: str | None) -> None:
+def test_inline_code_may_wrap_at_its_punctuation(code: str, shown: str | None) -> None:
     config = load_config(str(ROOT / "mkdocs.yml"))
     page = Page(None, get_files(config).get_file_from_path("index.md"), config)  # type: ignore[arg-type]
     listing = f"<pre><code>{code}</code></pre>"
@@ -620,7 +620,7 @@ def test_inline_code_may_be_broken_at_its_signs(code: str, shown: str | None) ->
     ],
 )
 @pytest.mark.parametrize("repository", ["", "https://code.example/micropie/"])
-def test_a_link_to_a_file_of_the_repository_needs_its_address(
+def test_a_link_to_a_repository_file_needs_the_repository_url(
     name: str, link: str, shown: str | None, repository: str
 ) -> None:
     config = load_config(str(ROOT / "mkdocs.yml"), repo_url=repository)
@@ -681,7 +681,7 @@ def documented() -> list[tuple[str, str, str]]:
     ]
 
 
-def test_the_tour_imports_what_the_browser_has() -> None:
+def test_the_tour_only_imports_packages_of_the_browser() -> None:
     assert {
         one.title: lacking
         for one in playground.tour()
@@ -706,7 +706,7 @@ OF_TOUR = {
 @pytest.mark.in_test_all
 @needs_pyodide
 @BUILDING
-def test_what_has_a_button_answers_in_the_browser_as_the_page_says(
+def test_examples_with_a_button_respond_in_the_browser_as_documented(
     address: str, browser: webdriver.Chrome
 ) -> None:
     cases = documented()
@@ -726,7 +726,7 @@ def test_what_has_a_button_answers_in_the_browser_as_the_page_says(
     browser.get(f"{address}/index.html")  # the playground's page would load Python a second time
     answers = browser.execute_async_script(ASK_ALL, [*asked, *ends])
     assert complaints(browser) == []
-    assert len(asked) == len(cases) > 150
+    assert len(asked) == len(cases) > 150, "the search for requests in pages finds too few"
     wrong = []
     for (_, _, line), found, (status, body) in zip(cases, matches, answers, strict=False):
         assert found
@@ -754,7 +754,7 @@ def _detail(body: str) -> str:
 @pytest.mark.processes
 @needs_pyodide
 @BUILDING
-def test_an_application_is_changed_asked_and_stopped_in_the_browser(
+def test_an_application_can_be_changed_called_and_stopped_in_the_browser(
     address: str, browser: webdriver.Chrome
 ) -> None:
     browser.get(f"{address}/start/first-app.html")
@@ -836,7 +836,7 @@ WORKERS = """
 @pytest.mark.in_test_all
 @needs_pyodide
 @BUILDING
-def test_python_is_loaded_before_the_click_and_says_how_much_of_it_is_there(
+def test_python_is_loaded_before_the_click_with_its_progress(
     site: Path, address: str, browser: webdriver.Chrome
 ) -> None:
     browser.get(f"{address}/start/first-app.html")
@@ -865,7 +865,7 @@ def test_python_is_loaded_before_the_click_and_says_how_much_of_it_is_there(
     browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
 
 
-def test_make_docs_installs_what_the_site_is_made_of() -> None:
+def test_make_docs_installs_the_site_s_dependencies() -> None:
     """The environment of tests has all, so it does not show what that of ``make docs`` lacks."""
     makefile, project = (ROOT / "Makefile").read_text(), (ROOT / "pyproject.toml").read_text()
     stated = re.search(
@@ -890,7 +890,7 @@ def test_make_docs_installs_what_the_site_is_made_of() -> None:
     assert "httpx2" in installed  # of micropie.testing, whose names the files for assistants have
 
 
-def test_a_missing_package_is_not_taken_for_a_module_that_does_not_exist(
+def test_a_missing_package_is_not_reported_as_a_missing_module(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "needing.py").write_text("import nowhere_at_all\n\nclass Pie: pass\n")
@@ -900,7 +900,7 @@ def test_a_missing_package_is_not_taken_for_a_module_that_does_not_exist(
     assert llms.documented("micropie.testing.TestClient.get").startswith("## micropie.testing.")
 
 
-def test_without_pyodide_the_site_has_no_buttons_and_says_so(
+def test_without_pyodide_the_site_has_no_buttons_and_explains_why(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(playground, "PYODIDE", tmp_path)
@@ -909,6 +909,7 @@ def test_without_pyodide_the_site_has_no_buttons_and_says_so(
     assert not config.extra_javascript
     files = playground.on_files(get_files(config), config=config)
     assert [file.src_uri for file in files if file.src_uri.startswith("assets")] == [
+        "assets/lane.svg",
         "assets/pie.svg",
         "assets/site.css",
     ]
@@ -940,7 +941,9 @@ def test_the_table_of_statuses_has_all_that_the_framework_raises() -> None:
         ('```python\n--8<-- "no_such_file.py"\n```', ["no_such_file.py"]),
     ],
 )
-def test_what_is_missing_fails_the_build(tmp_path: Path, page: str, complaints: list[str]) -> None:
+def test_missing_links_files_and_pages_fail_the_build(
+    tmp_path: Path, page: str, complaints: list[str]
+) -> None:
     """A link, an included file, and a page in the navigation."""
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "index.md").write_text(page)

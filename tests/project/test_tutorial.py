@@ -52,7 +52,7 @@ def run(folder: Path, *arguments: str, typed: str = "") -> subprocess.CompletedP
         ("api/step7", "asgi"),
     ],
 )
-def test_a_step_passes_its_tests(tmp_path: Path, step: str, protocol: str) -> None:
+def test_a_tutorial_step_passes_its_tests(tmp_path: Path, step: str, protocol: str) -> None:
     folder = tmp_path / "step"
     shutil.copytree(STEPS / step, folder)
     done = run(folder, "-m", "pytest", "-q", "-k", protocol, *ALONE)
@@ -72,7 +72,7 @@ def test_an_author_is_added(tmp_path: Path) -> None:
 
 
 @pytest.mark.in_test_all
-def test_a_client_is_generated_and_used(tmp_path: Path) -> None:
+def test_a_client_can_be_generated_and_used(tmp_path: Path) -> None:
     """From the document of the API's last step, which is then served."""
     folder = tmp_path / "recipes"
     shutil.copytree(STEPS / "api" / "step7", folder)
@@ -104,7 +104,7 @@ for sent in (PieChange(name="plum"), PieChange(note=None), PieChange()):
 
 
 @pytest.mark.processes
-def test_a_generated_client_tells_a_missing_field_from_null(tmp_path: Path) -> None:
+def test_a_generated_client_distinguishes_a_missing_field_from_null(tmp_path: Path) -> None:
     """Of docs/how-to/partial-updates.md; its type says which field may be null."""
     page = (STEPS.parent.parent / "docs" / "how-to" / "partial-updates.md").read_text()
     (tmp_path / "app.py").write_text(page.partition("```python\n")[2].partition("```\n")[0])
@@ -147,7 +147,7 @@ def served(folder: Path) -> Iterator[str]:
 
 
 @pytest.mark.in_test_all
-def test_the_first_hour_of_a_stranger_can_be_run() -> None:
+def test_a_newcomer_s_first_hour_can_be_run() -> None:
     """Make new projects, as ``scripts/release`` does with all pages of Start and the tutorials."""
     done = run(
         STEPS.parent.parent, "-m", "tests.project.first_hour", "new", "new/api", "new/package"

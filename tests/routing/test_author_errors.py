@@ -117,7 +117,7 @@ def health_with_argument() -> App:
         (lambda: describe(model=Order), "no model: write response_model=..."),  # type: ignore[arg-type]
     ],
 )
-def test_it_is_told_at_the_start(make: Callable[[], App], words: str) -> None:
+def test_author_errors_are_reported_at_startup(make: Callable[[], App], words: str) -> None:
     assert words in refusal(make)
 
 
@@ -131,18 +131,20 @@ def test_it_is_told_at_the_start(make: Callable[[], App], words: str) -> None:
         (lambda: App().get("/pies/:name") and App(), "write <name> for :name"),
     ],
 )
-def test_another_frameworks_arguments_are_told_at_the_start(
+def test_arguments_of_other_frameworks_are_reported_at_startup(
     make: Callable[[], App], words: str
 ) -> None:
     assert words in refusal(make)
 
 
-def test_a_socket_without_url_is_told_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_websocket_handler_without_a_url_is_reported_at_startup(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     Socket(expose="explicit", debug=True)._micropie.compiled()
     assert "Socket.ws_chat has no URL" in caplog.text
 
 
-def test_what_is_meant_is_not_refused(make_client: MakeClient) -> None:
+def test_intentional_signatures_are_not_refused(make_client: MakeClient) -> None:
     class Fine(App):
         def index(self, request: str, self_: str = "s") -> str:
             return request
@@ -171,7 +173,7 @@ def test_what_is_meant_is_not_refused(make_client: MakeClient) -> None:
     assert make_client(Quiet(expose="explicit")).get("/").text == "1"
 
 
-def test_no_text_has_an_offset() -> None:
+def test_text_is_not_accepted_as_a_utc_offset() -> None:
     class Wrong(App):
         def index(self, at: Annotated[str, msgspec.Meta(tz=True)]) -> str:
             return at
@@ -179,7 +181,7 @@ def test_no_text_has_an_offset() -> None:
     assert "no str is with an offset" in refusal(Wrong)
 
 
-def test_run_is_no_handler() -> None:
+def test_run_is_not_a_handler() -> None:
     with pytest.raises(SetupError, match=r'write @route\("/run"\) above it'):
 
         class Starts(App):

@@ -25,8 +25,9 @@ class Page(App):
         return [
             config.threads.size,
             config.threads.queue,
+            config.threads.wait,
             config.pool.usage()[1],
-            config.pool_threads.size,
+            config.pool.threads.size,
         ]
 
     @run_in("loop")
@@ -49,38 +50,39 @@ class Site(Page):
 @pytest.mark.parametrize(
     ("own", "numbers"),
     [
-        ({}, [7, 9, 2, 2]),
-        ({"threads": 3}, [3, 9, 2, 2]),
-        ({"thread_queue": 5}, [7, 5, 2, 2]),
-        ({"processes": 3}, [7, 9, 3, 3]),
-        ({"threads": 3, "processes": 4}, [3, 9, 4, 4]),
-        ({"pool": ThreadPoolExecutor(1)}, [7, 9, 0, 7]),
+        ({}, [7, 9, 8, 2, 2]),
+        ({"threads": 3}, [3, 9, 8, 2, 2]),
+        ({"thread_queue": 5}, [7, 5, 8, 2, 2]),
+        ({"thread_wait": None}, [7, 9, None, 2, 2]),
+        ({"processes": 3}, [7, 9, 8, 3, 3]),
+        ({"threads": 3, "processes": 4}, [3, 9, 8, 4, 4]),
+        ({"pool": ThreadPoolExecutor(1)}, [7, 9, 8, 0, 7]),
     ],
 )
-def test_threads_and_processes(
+def test_an_inner_application_may_have_its_own_threads_and_processes(
     make_client: MakeClient, own: dict[str, Any], numbers: list[int]
 ) -> None:
-    client = make_client(Site(Page(**own), threads=7, thread_queue=9, processes=2))
-    assert client.get("/").json() == [7, 9, 2, 2]
+    site = Site(Page(**own), threads=7, thread_queue=9, thread_wait=8, processes=2)
+    client = make_client(site)
+    assert client.get("/").json() == [7, 9, 8, 2, 2]
     assert client.get("/inner/").json() == numbers
 
 
-def test_what_is_shared_is_the_same() -> None:
+def test_shared_resources_are_the_same_objects() -> None:
     site: Any = Site(Page(), threads=7)
     site.other = Page(threads=7, processes=2)
     own = site.other.channels = Channels()
     outer, inner, other = (config for config in site._micropie.compiled().config.tree)
-    seen = (inner.threads, inner.pool, inner.pool_threads)
-    assert seen == (outer.threads, outer.pool, outer.pool_threads)
+    seen = (inner.threads, inner.pool)
+    assert seen == (outer.threads, outer.pool)
     assert (inner.channels, other.channels) == (outer.channels, own)
     assert isinstance(outer.channels, Channels)
     assert outer.channels is not own
     assert other.threads is not outer.threads
     assert other.pool is not outer.pool
-    assert other.pool_threads is not outer.pool_threads
 
 
-def test_an_application_with_a_key_of_its_own_believes_no_other(make_client: MakeClient) -> None:
+def test_an_application_with_its_own_secret_key_accepts_no_other(make_client: MakeClient) -> None:
     client = make_client(Site(Page(secret_key=INNER_KEY), secret_key=OUTER_KEY))
     client.post("/inner/remember")
     assert (client.get("/inner/known").text, client.get("/known").text) == ("ann", "nobody")
@@ -99,7 +101,7 @@ def test_an_application_with_a_key_of_its_own_believes_no_other(make_client: Mak
         ({"text": "plain"}, {"text": "html"}, ["plain", "html"]),
     ],
 )
-def test_text_has_the_type_of_the_nearest_setting(
+def test_text_has_the_content_type_of_the_nearest_setting(
     make_client: MakeClient, outer: dict[str, Any], own: dict[str, Any], types: list[str]
 ) -> None:
     client = make_client(Site(Page(secret_key=INNER_KEY, **own), secret_key=OUTER_KEY, **outer))
@@ -117,7 +119,7 @@ def test_text_has_the_type_of_the_nearest_setting(
         (None, {}, False),
     ],
 )
-def test_sessions_of_its_own_need_a_cookie_of_their_own(
+def test_an_application_with_its_own_sessions_needs_its_own_cookie(
     outer: str | None, own: dict[str, Any], is_refused: bool
 ) -> None:
     """A cookie whose name begins with __Host- has the path /, so the browser keeps one alone."""

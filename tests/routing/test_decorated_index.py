@@ -79,17 +79,19 @@ class Root(App):
         ("/rest/a/b", "a b"),
     ],
 )
-def test_a_decorated_index_takes_no_segments(make_client: MakeClient, path: str, text: str) -> None:
+def test_a_decorated_index_takes_no_path_segments(
+    make_client: MakeClient, path: str, text: str
+) -> None:
     assert make_client(Root()).get(path).text == text
 
 
-def test_its_path_below_index_is_a_404(make_client: MakeClient) -> None:
+def test_a_path_below_index_gets_a_404(make_client: MakeClient) -> None:
     client = make_client(Decorated())
     assert [client.get(path).status_code for path in ("/index/x", "/x", "/")] == [404, 404, 200]
     assert client.post("/pie/cherry").text == "pie cherry"
 
 
-def test_the_same_holds_for_websockets(backend: Any) -> None:
+def test_a_decorated_websocket_index_takes_no_path_segments(backend: Any) -> None:
     class Sockets(App):
         @websocket
         async def index(self, ws: WebSocket, room: str = "") -> None:
@@ -103,6 +105,6 @@ def test_the_same_holds_for_websockets(backend: Any) -> None:
             pass
 
 
-def test_the_document_has_its_parameters_in_the_query() -> None:
+def test_parameters_of_a_decorated_index_are_described_as_query() -> None:
     (path,) = [path for path in Root().openapi()["paths"] if path.startswith("/decorated")][:1]
     assert path == "/decorated"

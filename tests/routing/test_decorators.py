@@ -30,7 +30,7 @@ METHOD_DECORATORS = {"GET": get, "POST": post, "PUT": put, "PATCH": patch, "DELE
 
 
 @pytest.mark.parametrize(("method", "decorate"), METHOD_DECORATORS.items())
-def test_each_decorator_answers_its_method_only(
+def test_each_decorator_only_handles_its_method(
     make_client: MakeClient, method: str, decorate: Any
 ) -> None:
     class Root(App):
@@ -67,7 +67,7 @@ def test_decorators_on_one_function_add_up(make_client: MakeClient) -> None:
     assert client.put("/page").headers["allow"] == "GET, HEAD, OPTIONS, POST"
 
 
-def test_two_methods_for_one_path_are_a_conflict_with_their_lines() -> None:
+def test_two_methods_for_one_path_conflict_and_the_error_has_their_lines() -> None:
     names = {**globals()}
     exec(
         "class Twice(App):\n    @get('/pie')\n    def pie(self): ...\n    @get('/pie')\n    def cake(self): ...\n",
@@ -94,7 +94,7 @@ def test_decorators_return_the_function_itself() -> None:
     assert function.__name__ == "function"
 
 
-def test_methods_may_be_written_in_lower_case_and_in_any_collection(
+def test_methods_may_be_in_lower_case_and_in_any_collection(
     make_client: MakeClient,
 ) -> None:
     class Root(App):
@@ -130,9 +130,7 @@ def test_methods_may_be_written_in_lower_case_and_in_any_collection(
         ((lambda: None,), r'@route\("/path"\)'),
     ],
 )
-def test_a_mistake_is_refused_where_it_is_written(
-    arguments: tuple[Any, ...], sentence: str
-) -> None:
+def test_a_misused_decorator_is_refused_at_once(arguments: tuple[Any, ...], sentence: str) -> None:
     with pytest.raises(SetupError, match=sentence):
         route(*arguments)
     with pytest.raises(SetupError, match=sentence):
@@ -140,13 +138,13 @@ def test_a_mistake_is_refused_where_it_is_written(
 
 
 @pytest.mark.parametrize("decorate", [websocket, App().websocket])
-def test_a_mistake_in_a_websocket_s_path_names_its_decorator(decorate: Any) -> None:
+def test_an_invalid_websocket_path_names_its_decorator(decorate: Any) -> None:
     with pytest.raises(SetupError, match=r'websocket\("/path"\)'):
         decorate(5)
 
 
 @pytest.mark.parametrize("methods", [[5], [None], 5])
-def test_methods_that_are_no_text_are_refused_with_a_sentence(methods: Any) -> None:
+def test_methods_that_are_not_text_raise_a_clear_error(methods: Any) -> None:
     with pytest.raises(SetupError, match="method"):
         route("/x", methods)
 
@@ -157,15 +155,13 @@ def test_the_application_s_decorators_need_a_path() -> None:
 
 
 @pytest.mark.parametrize("decorate", [*METHOD_DECORATORS.values(), route])
-def test_decorators_say_what_they_do(decorate: Any) -> None:
+def test_decorators_have_docstrings(decorate: Any) -> None:
     assert len(decorate.__doc__) > 20
 
 
 @pytest.mark.parametrize("decorate", [hidden, reads_body])
 @pytest.mark.parametrize("arguments", [(), ("/path",)])
-def test_a_decorator_without_arguments_is_written_without_parentheses(
-    decorate: Any, arguments: Any
-) -> None:
+def test_a_decorator_without_arguments_needs_no_parentheses(decorate: Any, arguments: Any) -> None:
     with pytest.raises(
         SetupError, match=f"write @{decorate.__name__} above a function, without parentheses"
     ):
@@ -175,7 +171,7 @@ def test_a_decorator_without_arguments_is_written_without_parentheses(
 @pytest.mark.parametrize(
     ("decorate", "limit"), [(max_body_size, 8), (max_data_size, 8), (max_body_size, 0)]
 )
-def test_a_handler_has_a_limit_of_its_own(
+def test_a_decorator_may_limit_a_handler_s_body(
     make_client: MakeClient, decorate: Any, limit: int
 ) -> None:
     class Root(App):
@@ -193,7 +189,7 @@ def test_a_handler_has_a_limit_of_its_own(
     assert client.post("/free", data={"a": "x" * 50}).text == "x" * 50
 
 
-def test_a_handler_is_described() -> None:
+def test_a_decorator_may_describe_a_handler() -> None:
     class Root(App):
         @describe(
             summary="A page.",
@@ -228,12 +224,12 @@ def test_a_handler_is_described() -> None:
 @pytest.mark.parametrize(
     "statuses", [{"status": 199}, {"status": 600}, {"responses": {600: "x"}}, {"status": "200"}]
 )
-def test_a_status_that_is_none_is_not_described(statuses: Any) -> None:
+def test_describe_refuses_an_invalid_status(statuses: Any) -> None:
     with pytest.raises(SetupError, match="describe takes statuses from 200 to 599, not"):
         describe(**statuses)
 
 
-def test_a_websocket_answers_the_path_of_its_name_or_its_own(
+def test_a_websocket_handles_the_path_of_its_name_or_its_decorator(
     connect: MakeClient, backend: str
 ) -> None:
     class Root(App):

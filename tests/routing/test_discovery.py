@@ -103,7 +103,7 @@ OTHERS = [
 ]  # fmt: skip
 
 
-def test_what_becomes_a_url(make_client: MakeClient) -> None:
+def test_public_methods_and_decorated_functions_become_urls(make_client: MakeClient) -> None:
     client = make_client(Root())
     assert {name: client.get(f"/{name}").text for name in HANDLERS} == HANDLERS
     assert client.get("/stated_of_others").text == "foreign"
@@ -112,7 +112,7 @@ def test_what_becomes_a_url(make_client: MakeClient) -> None:
     assert found == dict.fromkeys(OTHERS, 404)
 
 
-def test_a_variable_that_a_decorator_never_set(make_client: MakeClient) -> None:
+def test_a_class_variable_that_a_decorator_never_set_is_ignored(make_client: MakeClient) -> None:
     class Late(App):
         @later
         def page(self) -> str:
@@ -121,7 +121,7 @@ def test_a_variable_that_a_decorator_never_set(make_client: MakeClient) -> None:
     assert make_client(Late()).get("/page").status_code == 500  # NameError
 
 
-def test_only_what_has_a_decorator_if_the_author_says_so(make_client: MakeClient) -> None:
+def test_explicit_exposure_only_publishes_decorated_methods(make_client: MakeClient) -> None:
     class Inner(App):
         def public(self) -> str:
             return "inner"
@@ -149,7 +149,7 @@ def test_only_what_has_a_decorator_if_the_author_says_so(make_client: MakeClient
     assert [client.get(path).status_code for path in paths] == [404, 404, 404, 200, 200, 200]
 
 
-def test_sockets_that_have_a_decorator(connect: MakeClient) -> None:
+def test_explicit_exposure_only_publishes_decorated_websockets(connect: MakeClient) -> None:
     class Explicit(App):
         async def ws_named(self, ws: Any) -> None:
             await ws.accept()
@@ -295,7 +295,7 @@ def test_R79_an_override_is_not_bypassed(
     assert len(site.entries(takes_socket=True)) == (version in ("V1", "Again"))
 
 
-def test_a_wrong_word_is_refused() -> None:
+def test_an_invalid_expose_setting_is_refused() -> None:
     with pytest.raises(
         SetupError, match=r'App\(expose=...\) takes "public" or "explicit", not \'all\''
     ):
@@ -307,7 +307,7 @@ class Blog(App):
         return "blog"
 
 
-def test_a_second_reference_to_an_application_is_no_url(make_client: MakeClient) -> None:
+def test_a_second_reference_to_an_application_is_not_a_url(make_client: MakeClient) -> None:
     class Site(App):
         def __init__(self) -> None:
             super().__init__()
@@ -346,7 +346,7 @@ class Inner(App):
         return "inner"
 
 
-def test_an_underscore_at_the_end_is_no_part_of_the_name(make_client: MakeClient) -> None:
+def test_a_trailing_underscore_is_not_part_of_the_url(make_client: MakeClient) -> None:
     app = Underscored()
     app.static_ = Inner()
     client = make_client(app)
@@ -357,7 +357,7 @@ def test_an_underscore_at_the_end_is_no_part_of_the_name(make_client: MakeClient
     assert client.get("/explicit").text == "/get /import/pies /static/pie"
 
 
-def test_two_methods_of_one_public_name_fail_at_set_up() -> None:
+def test_two_methods_with_the_same_public_name_fail_at_setup() -> None:
     class Twice(App):
         def pie(self) -> None: ...
 

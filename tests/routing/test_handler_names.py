@@ -10,9 +10,9 @@ from micropie import (
 from tests.support.clients import MakeClient
 
 
-def test_handlers_may_have_the_names_of_other_methods(make_client: MakeClient) -> None:
+def test_handlers_may_have_the_names_of_methods_of_app(make_client: MakeClient) -> None:
     """What an application is registered, served and shown with does not go through its handlers."""
-    refused = {"run", "channels", "request", "response", "wsgi_shutdown", "lifespan"}
+    refused = {"run", "channels", "pool", "request", "response", "wsgi_shutdown", "lifespan"}
     names = [one for one in dir(App) if not one.startswith("_") and one not in refused]
     assert {"get", "mount", "static", "render", "openapi", "root"} <= {*names}
     handlers: dict[str, Any] = {name: lambda self: "handler" for name in names}

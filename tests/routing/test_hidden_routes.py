@@ -38,7 +38,7 @@ def shop(**settings: Any) -> App:
 HIDDEN = "state is never reached: the mount at /api comes first"
 
 
-def test_it_is_logged_once_at_the_start(
+def test_a_route_hidden_by_a_mount_is_logged_once_at_startup(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(shop(debug=True))
@@ -51,13 +51,15 @@ def test_it_is_logged_once_at_the_start(
     assert "test_hidden_routes.py" in messages[0]
 
 
-def test_lists_of_routes_say_so() -> None:
+def test_lists_of_routes_mark_hidden_routes() -> None:
     entries = Inspector(shop()).routes()
     found = {one.route.name: one.hidden.partition(": ")[2] for one in entries}
     assert found == {"state": HIDDEN, "apis": "", "api.status": "", "api.index": ""}
 
 
-def test_neither_the_document_nor_the_page_of_a_404_offers_it(make_client: MakeClient) -> None:
+def test_neither_the_document_nor_the_404_page_lists_a_hidden_route(
+    make_client: MakeClient,
+) -> None:
     app = shop(debug=True)
     assert [*app.openapi()["paths"]] == ["/api", "/api/status", "/apis"]
     answer = make_client(app, **DEVELOPER).get("/api/x/state")
@@ -66,7 +68,7 @@ def test_neither_the_document_nor_the_page_of_a_404_offers_it(make_client: MakeC
     assert "<name>" not in answer.text
 
 
-def test_a_host_has_mounts_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_host_has_its_own_mounts(caplog: pytest.LogCaptureFixture) -> None:
     root = App(debug=True)
     root.admin = shop(host="admin.example.com")
     root.get("/api/open")(lambda: "")
@@ -75,7 +77,7 @@ def test_a_host_has_mounts_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.text.count(HIDDEN) == 1
 
 
-def test_the_names_of_routes_are_the_authors() -> None:
+def test_route_names_are_chosen_by_the_author() -> None:
     with pytest.raises(LookupError) as caught:
         shop(debug=True).url_for("other")
     listed = "api.index, api.status, apis, state"

@@ -113,7 +113,7 @@ def test_the_host_chooses_the_application(make_client: MakeClient) -> None:
     assert {url: ask(client, url) for url in ANSWERS} == ANSWERS
 
 
-def test_a_malformed_host_is_a_400(connect: MakeClient, world: str) -> None:
+def test_a_malformed_host_gets_a_400(connect: MakeClient, world: str) -> None:
     root: Any = site()
     root.error(400)(lambda error: f"of {type(root).__name__}: {error}")
     client = connect(root, world, validate=False, denial_response=True)
@@ -133,7 +133,9 @@ def test_a_malformed_host_is_a_400(connect: MakeClient, world: str) -> None:
         assert (refused.value.status, b"Host header" in refused.value.body) == (400, True)
 
 
-def test_an_outermost_application_with_a_host_answers_there_alone(make_client: MakeClient) -> None:
+def test_an_outermost_application_with_a_host_only_handles_that_host(
+    make_client: MakeClient,
+) -> None:
     root = site(host="example.org")
     root.error(404)(lambda: (404, "nothing here"))
     client = make_client(root)
@@ -146,7 +148,7 @@ def test_an_outermost_application_with_a_host_answers_there_alone(make_client: M
     assert root.part.url_for("show", 1) == "/part/show/1"
 
 
-def test_hosts_wherever_an_application_is(make_client: MakeClient) -> None:
+def test_an_inner_application_at_any_depth_may_have_a_host(make_client: MakeClient) -> None:
     """As the attribute of a class, inside an application below a path, on another host, or
     mounted.
     """
@@ -172,7 +174,7 @@ def test_hosts_wherever_an_application_is(make_client: MakeClient) -> None:
     assert ask(client, "//own.test/mounted/here/show/1") == "404"
 
 
-def test_mounts_on_a_host(make_client: MakeClient) -> None:
+def test_mounts_work_on_a_host(make_client: MakeClient) -> None:
     root: Any = App()
     root.old = App(host="old.test")
     root.old.mount("/", wsgi)
@@ -191,7 +193,7 @@ def test_mounts_on_a_host(make_client: MakeClient) -> None:
     assert root.api.url_for("shared.show", 1) == "/shared/show/1"
 
 
-def test_an_isolated_application_has_hosts_of_its_own(make_client: MakeClient) -> None:
+def test_an_isolated_application_has_its_own_hosts(make_client: MakeClient) -> None:
     root = App()
     root.mount("/alone", site(), isolated=True)
     client = make_client(root)
@@ -200,7 +202,7 @@ def test_an_isolated_application_has_hosts_of_its_own(make_client: MakeClient) -
 
 
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
-def test_websockets(make_client: MakeClient) -> None:
+def test_websockets_are_routed_by_host(make_client: MakeClient) -> None:
     client = make_client(site(host="example.org"))
     for host, name in {
         "api.example.org": "Api",
@@ -220,12 +222,12 @@ def test_websockets(make_client: MakeClient) -> None:
             raise AssertionError("let in")
 
 
-def test_a_websocket_as_a_plain_request_is_told_so(make_client: MakeClient) -> None:
+def test_a_plain_request_to_a_websocket_path_gets_a_426(make_client: MakeClient) -> None:
     headers = {"Host": "api.example.org", "Upgrade": "websocket"}
     assert make_client(site()).get("/talk", headers=headers).status_code == 426
 
 
-def test_what_is_around_the_application_holds_on_its_host(make_client: MakeClient) -> None:
+def test_outer_settings_and_middleware_apply_on_an_inner_host(make_client: MakeClient) -> None:
     root = site(expose="explicit", errors="json")
     root.middlewares.append(TrustedHosts("api.example.org", "example.org"))
     root.api._micropie.settings["expose"] = "public"
@@ -252,7 +254,7 @@ def test_what_is_around_the_application_holds_on_its_host(make_client: MakeClien
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_checks_of_an_application_hold_for_all_paths_of_its_host(make_client: MakeClient) -> None:
+def test_checks_of_an_application_apply_to_all_paths_of_its_host(make_client: MakeClient) -> None:
     root = site()
     requires(lambda request: "key" in request.query)(root.tenants)
     client = make_client(root)
@@ -264,7 +266,7 @@ def test_checks_of_an_application_hold_for_all_paths_of_its_host(make_client: Ma
     assert ask(client, "//api.example.org/show/1") == "Api 1"
 
 
-def test_a_trusted_proxy_states_the_host(
+def test_a_trusted_proxy_determines_the_host(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = Mock(side_effect=proxy_headers._x_forwarded)
@@ -294,7 +296,7 @@ def links(client: TestClient, url: str) -> Any:
 
 
 @pytest.mark.parametrize("root_path", ["", "/p"])
-def test_links_on_one_host_are_paths(make_client: MakeClient, root_path: str) -> None:
+def test_links_within_one_host_are_paths(make_client: MakeClient, root_path: str) -> None:
     client = make_client(site(), root_path=root_path)
     expected = {
         "//api.example.org:8000/link/show": ["/show", "http://api.example.org:8000{}/show"],
@@ -326,7 +328,7 @@ def test_links_to_another_host_are_absolute(make_client: MakeClient) -> None:
         "//example.org/link/tenants.show",
     ],
 )
-def test_a_host_that_is_not_known_is_an_error(make_client: MakeClient, url: str) -> None:
+def test_an_unknown_host_raises_an_error_in_links(make_client: MakeClient, url: str) -> None:
     name = url.rpartition("/")[2]
     answer = links(make_client(site()), url)
     advice = "App(host=...) without *" if "tenants" in name else "App(base_url=...)"
@@ -336,7 +338,7 @@ def test_a_host_that_is_not_known_is_an_error(make_client: MakeClient, url: str)
     )
 
 
-def test_the_setting_tells_the_host_that_is_not_known(make_client: MakeClient) -> None:
+def test_the_setting_provides_an_unknown_host(make_client: MakeClient) -> None:
     root = site(base_url="https://example.org:8443/p")
     client = make_client(root)
     here = "https://example.org:8443/p/only_here"
@@ -350,14 +352,14 @@ def test_the_setting_tells_the_host_that_is_not_known(make_client: MakeClient) -
         root.absolute_url_for("tenants.show")
 
 
-def test_without_a_request_or_the_setting_a_host_has_no_scheme() -> None:
+def test_without_a_request_or_the_setting_a_link_has_no_scheme() -> None:
     root = site()
     assert (root.api.url_for("show"), root.url_for("show")) == ("/show", "/show")
     with pytest.raises(LookupError, match=r"api\.show"):
         root.url_for("api.show")
 
 
-def test_files_on_a_host(make_client: MakeClient, tmp_path: Path) -> None:
+def test_files_are_served_on_a_host(make_client: MakeClient, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text")
     root = site()
     root.api.static("/static", tmp_path)
@@ -386,12 +388,12 @@ def test_files_on_a_host(make_client: MakeClient, tmp_path: Path) -> None:
         "::x",
     ],
 )
-def test_a_wrong_host_is_an_error(wrong: Any) -> None:
+def test_an_invalid_host_raises_an_error(wrong: Any) -> None:
     with pytest.raises(SetupError, match=r"App\(host=...\) takes a host without scheme and port, "):
         App(host=wrong)
 
 
-def test_two_applications_on_one_host_are_an_error() -> None:
+def test_two_applications_on_one_host_raise_an_error() -> None:
     root = site()
     root.other = Deep(host=["other.test", "API.example.org."])
     with pytest.raises(SetupError, match=r"two applications have the host 'api.example.org'"):
@@ -399,7 +401,7 @@ def test_two_applications_on_one_host_are_an_error() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"isolated": True}])
-def test_an_application_with_a_host_is_not_mounted(options: dict[str, Any]) -> None:
+def test_an_application_with_a_host_cannot_be_mounted(options: dict[str, Any]) -> None:
     with pytest.raises(
         SetupError,
         match=r"Api has its own host: .*, assign it to an attribute, as in app.api = Api\(...\)$",
@@ -422,7 +424,7 @@ def test_routes_are_listed_with_their_hosts() -> None:
     } <= listed
 
 
-def test_a_document_has_the_routes_of_its_host_alone(make_client: MakeClient) -> None:
+def test_a_document_only_has_the_routes_of_its_host(make_client: MakeClient) -> None:
     root = site()
     root.api.docs = App(docs=True)
     client = make_client(root)
@@ -441,7 +443,7 @@ def test_a_document_has_the_routes_of_its_host_alone(make_client: MakeClient) ->
     assert "example.org" not in page
 
 
-def test_ids_of_sessions_may_name_the_host(make_client: MakeClient, tmp_path: Path) -> None:
+def test_session_ids_may_contain_the_host(make_client: MakeClient, tmp_path: Path) -> None:
     """Also with a backend that is asked before the handler."""
 
     class Counts(Tenants):
@@ -471,7 +473,7 @@ def test_ids_of_sessions_may_name_the_host(make_client: MakeClient, tmp_path: Pa
     assert [answer.text for answer in answers] == ["1", "2", "1", "3"]
 
 
-def test_a_session_of_a_host_needs_no_name_of_its_own(make_client: MakeClient) -> None:
+def test_a_session_on_its_own_host_needs_no_separate_cookie_name(make_client: MakeClient) -> None:
     """Its cookie can't replace that of the application around it, whose host is another one."""
     root = site(security=SecurityDefaults("*.example.org", "example.org"))
     root.api.session_backend = InMemorySessionBackend()
@@ -480,7 +482,7 @@ def test_a_session_of_a_host_needs_no_name_of_its_own(make_client: MakeClient) -
     assert client.get("/set").headers["set-cookie"].startswith("__Host-session_id=")
 
 
-def test_any_application_on_a_host(make_client: MakeClient) -> None:
+def test_any_wsgi_or_asgi_application_can_have_a_host(make_client: MakeClient) -> None:
     root: Any = App()
     root.get("/")(lambda: "root")
     root.old = App(host="old.test")
@@ -488,7 +490,7 @@ def test_any_application_on_a_host(make_client: MakeClient) -> None:
     assert ask(make_client(root), "//old.test/a") == "|/a"
 
 
-def test_a_404_in_debug_names_the_hosts(make_client: MakeClient) -> None:
+def test_the_debug_page_of_a_404_lists_the_hosts(make_client: MakeClient) -> None:
     root = site(debug=True)
     root.local = Part(host="localhost")
     client = make_client(root, cookies=COOKIES)
@@ -496,7 +498,7 @@ def test_a_404_in_debug_names_the_hosts(make_client: MakeClient) -> None:
     assert (answer.status_code, "//localhost/things" in answer.text) == (404, True)
 
 
-def test_a_table_prefers_the_longest_name() -> None:
+def test_a_table_of_hosts_prefers_the_longest_name() -> None:
     table = HostTable([("*.test", 1), ("*.a.test", 2), ("x.a.test", 3), ("[::1]", 4)])
     hosts = [
         "x.test", "x.a.test", "y.a.test:1", "b.y.a.test.", "a.test", "test", "[0::1]:80", "[::2]",

@@ -81,7 +81,7 @@ URLS = {
 }
 
 
-def test_urls_of_every_handler_from_everywhere(make_client: MakeClient) -> None:
+def test_every_handler_s_url_can_be_built_from_every_application(make_client: MakeClient) -> None:
     client = make_client(Root())
     assert client.get("/auth/urls").json() == URLS
     found = client.get("/shop/cart/show").json()
@@ -90,7 +90,7 @@ def test_urls_of_every_handler_from_everywhere(make_client: MakeClient) -> None:
     assert client.get("/anything").text == "/auth/login"
 
 
-def test_urls_below_a_mount(make_client: MakeClient) -> None:
+def test_urls_can_be_built_below_a_mount(make_client: MakeClient) -> None:
     outermost = App()
     outermost.mount("/site", Root())
     client = make_client(outermost)
@@ -107,7 +107,7 @@ class Pages(App["Root"], Generic[Page]):
         return self.root.home()
 
 
-def test_the_class_of_root_is_for_type_checkers_alone(make_client: MakeClient) -> None:
+def test_the_generic_type_of_root_only_exists_for_type_checkers(make_client: MakeClient) -> None:
     assert (App[Auth], Pages[int]) == (App, Pages)
     assert Pages.__mro__ == (Pages, *App.__mro__[:-1], Generic, object)
     assert get_type_hints(Pages) == get_type_hints(App)
@@ -117,7 +117,7 @@ def test_the_class_of_root_is_for_type_checkers_alone(make_client: MakeClient) -
     assert make_client(root).get("/pages").text == root.home()
 
 
-def test_urls_without_a_request() -> None:
+def test_urls_can_be_built_without_a_request() -> None:
     root = Root()
     assert root.root is root
     root._micropie.compiled()
@@ -148,7 +148,7 @@ def test_parts_of_a_site_link_to_each_other(
     assert client.get("/old/x").text == f"{root_path}/old /x"
 
 
-def test_a_check_of_an_inner_application_may_make_links(make_client: MakeClient) -> None:
+def test_an_access_check_of_an_inner_application_may_build_links(make_client: MakeClient) -> None:
     client = make_client(Site(), root_path="/p")
     assert client.get("/office/desk", follow_redirects=False).headers["location"] == "/p/home"
     answer = client.post("/sign_in", data={"user": "ann"}, follow_redirects=False)
@@ -156,13 +156,13 @@ def test_a_check_of_an_inner_application_may_make_links(make_client: MakeClient)
     assert client.get("/office/desk").text == "ann /p/office/desk db"
 
 
-def test_a_websocket_of_an_inner_application_may_make_links(connect: MakeClient) -> None:
+def test_a_websocket_of_an_inner_application_may_build_links(connect: MakeClient) -> None:
     for world in ("asyncio", "trio"):
         with connect(Site(), world, root_path="/p").websocket("/shop/news") as ws:
             assert ws.receive_text() == "db /p/shop/news /p/home"
 
 
-def test_an_inner_document_is_of_the_site(make_client: MakeClient) -> None:
+def test_an_inner_application_s_document_uses_the_site_s_urls(make_client: MakeClient) -> None:
     site = Site()
     client = make_client(site, root_path="/p")
     whole = site.openapi()
@@ -180,7 +180,7 @@ def test_an_inner_document_is_of_the_site(make_client: MakeClient) -> None:
     assert site.shop.openapi() == {**document, "servers": [{"url": "/shop"}]}
 
 
-def test_a_method_that_is_no_url_has_no_link(
+def test_a_method_that_is_not_a_url_has_no_link(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert make_client(Site()).get("/shop/broken").status_code == 500
@@ -207,7 +207,7 @@ class Middle(App):
         return f"{self.twice.asks()} {self.url_for('asks')}"
 
 
-def test_an_application_in_several_places_is_the_nearest_one(make_client: MakeClient) -> None:
+def test_an_application_in_several_places_uses_the_nearest_one(make_client: MakeClient) -> None:
     class Places(App):
         def __init__(self) -> None:
             super().__init__()
@@ -223,7 +223,9 @@ def test_an_application_in_several_places_is_the_nearest_one(make_client: MakeCl
         assert client.get(f"{prefix}/twice").text == f"{prefix}/twice/ Places"
 
 
-def test_several_places_and_no_request(make_client: MakeClient) -> None:
+def test_an_application_in_several_places_has_no_links_outside_requests(
+    make_client: MakeClient,
+) -> None:
     root, twice = App(), Twice(templates="templates")
     root.mount("/one", twice)
     root.mount("/two", twice)
@@ -242,7 +244,9 @@ def test_several_places_and_no_request(make_client: MakeClient) -> None:
     assert answers == ["/one/asks", "/two/asks"]
 
 
-def test_two_roots_and_no_request(make_client: MakeClient) -> None:
+def test_an_application_with_two_roots_has_no_links_outside_requests(
+    make_client: MakeClient,
+) -> None:
     class Outer(App):
         twice = Twice()
 
@@ -266,7 +270,7 @@ def test_two_roots_and_no_request(make_client: MakeClient) -> None:
     assert Outer.twice.asks() == "/twice/asks"
 
 
-def test_an_application_that_is_taken_out_is_alone() -> None:
+def test_a_removed_application_is_its_own_root() -> None:
     root = Root()
     root._micropie.compiled()
     auth = root.auth
@@ -283,7 +287,7 @@ def test_an_application_that_is_taken_out_is_alone() -> None:
     assert (cart.url_for("show"), cart.root) == ("/shop/cart/show", root)
 
 
-def test_a_site_and_a_part_of_it_are_both_served(make_client: MakeClient) -> None:
+def test_a_site_and_a_part_of_it_can_both_be_served(make_client: MakeClient) -> None:
     root = Root()
     part, whole = make_client(root.shop), make_client(root)
     root.shop.cart.get("/here")(
@@ -295,7 +299,7 @@ def test_a_site_and_a_part_of_it_are_both_served(make_client: MakeClient) -> Non
     assert root.shop.cart.url_for("show") == "/shop/cart/show"
 
 
-def test_an_inner_application_that_knows_the_outer_one(make_client: MakeClient) -> None:
+def test_an_inner_application_may_refer_to_the_outer_one(make_client: MakeClient) -> None:
     root = Root()
     root.auth.parent = root
     assert make_client(root).get("/auth/urls").json() == URLS
@@ -305,7 +309,7 @@ def test_an_inner_application_that_knows_the_outer_one(make_client: MakeClient) 
     assert (root.url_for("home"), root.auth.url_for("login")) == ("/home", "/login")
 
 
-def test_an_unknown_name_names_those_of_the_application() -> None:
+def test_an_unknown_route_name_suggests_those_of_the_application() -> None:
     root = Root()
     root._micropie.compiled()
     with pytest.raises(
@@ -332,7 +336,7 @@ def test_an_author_may_use_the_name_root(make_client: MakeClient) -> None:
     assert make_client(Own()).get("/").text == "/srv"
 
 
-def test_the_state_of_the_applications_around(make_client: MakeClient) -> None:
+def test_an_inner_application_sees_the_outer_state(make_client: MakeClient) -> None:
     root = Root()
     root.state.database = "outer"
     client = make_client(root)
@@ -346,7 +350,7 @@ def test_the_state_of_the_applications_around(make_client: MakeClient) -> None:
         root.auth.state["other"]
 
 
-def test_the_state_is_there_at_start_up(make_client: MakeClient) -> None:
+def test_the_outer_state_is_available_at_startup(make_client: MakeClient) -> None:
     root = Root()
     root.startup_handlers.append(lambda: setattr(root.state, "database", "opened"))
     root.auth.startup_handlers.append(
@@ -356,7 +360,7 @@ def test_the_state_is_there_at_start_up(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("own", [True, False])
-def test_templates_extend_a_layout_of_the_outer_application(
+def test_templates_may_extend_an_outer_application_s_layout(
     make_client: MakeClient, tmp_path: Path, own: bool
 ) -> None:
     outer, inner = tmp_path / "outer", tmp_path / "inner"
@@ -377,7 +381,7 @@ def test_templates_extend_a_layout_of_the_outer_application(
     assert make_client(root).get("/auth/page").text == expected
 
 
-def test_a_missing_template_names_each_directory(
+def test_the_error_for_a_missing_template_lists_each_directory(
     make_client: MakeClient, tmp_path: Path, caplog: Any
 ) -> None:
     root = Root(templates=tmp_path / "outer")
@@ -387,7 +391,7 @@ def test_a_missing_template_names_each_directory(
     assert sentence in caplog.text
 
 
-def test_an_inner_application_that_states_its_errors_has_no_outer_pages(
+def test_an_inner_application_with_its_own_error_format_has_no_outer_pages(
     make_client: MakeClient,
 ) -> None:
     class Api(App):
@@ -431,7 +435,7 @@ def test_an_inner_application_that_states_its_errors_has_no_outer_pages(
         assert seen == ("<!doctype html>outer", "text/html; charset=utf-8")
 
 
-def test_the_document_of_an_application_that_states_its_errors_has_them() -> None:
+def test_an_inner_application_s_document_describes_its_error_format() -> None:
     class Api(App):
         def page(self, number: int) -> str:
             return ""
@@ -445,7 +449,7 @@ def test_the_document_of_an_application_that_states_its_errors_has_them() -> Non
     assert "content" not in responses["/other/page/{number}"]
 
 
-def test_the_nearest_application_answers_an_error(make_client: MakeClient) -> None:
+def test_the_nearest_application_handles_an_error(make_client: MakeClient) -> None:
     root = Root()
     root.error(404)(lambda error: "outer 404")
     root.error(KeyError)(lambda error: "outer KeyError")

@@ -30,11 +30,18 @@ class Word(str, Enum):
     YES = "y es"
 
 
+class Nested(Enum):
+    """Its values are members of another Enum."""
+
+    OPEN = Status.OPEN
+
+
 VALUES: list[Any] = [
     Status.OPEN,
     Status.DONE,
     Level.LOW,
     Word.YES,
+    Nested.OPEN,
     timedelta(seconds=90),
     timedelta(days=-2, microseconds=1),
     b"\xff\xfe?/+",
@@ -66,7 +73,7 @@ def site(kind: Any) -> App:
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_a_link_leads_to_the_same_value(make_client: MakeClient, value: Any) -> None:
+def test_a_link_is_routed_to_the_same_value(make_client: MakeClient, value: Any) -> None:
     app = site(type(value))
     client = make_client(app)
     written = client.get("/several").json() and client.get(app.url_for("page", value=value)).json()
@@ -84,7 +91,7 @@ class Segments(App):
         return str(place)
 
 
-def test_none_is_left_out(make_client: MakeClient) -> None:
+def test_none_is_omitted_from_links(make_client: MakeClient) -> None:
     app = Segments()
     assert app.url_for("orders", page=None) == "/orders"
     assert app.url_for("orders", status=Status.OPEN, page=None) == "/orders?status=open"
@@ -99,7 +106,7 @@ def test_none_is_left_out(make_client: MakeClient) -> None:
 
 
 @given(st.timedeltas(timedelta(days=-999), timedelta(days=999)))
-def test_any_duration_comes_back(duration: timedelta) -> None:
+def test_any_timedelta_survives_a_link(duration: timedelta) -> None:
     from micropie._core.binding import converter_for
     from micropie._core.http.json import url_text
 
@@ -107,7 +114,7 @@ def test_any_duration_comes_back(duration: timedelta) -> None:
 
 
 @given(st.binary())
-def test_any_bytes_come_back(data: bytes) -> None:
+def test_any_bytes_survive_a_link(data: bytes) -> None:
     from micropie._core.binding import converter_for
     from micropie._core.http.json import url_text
 

@@ -68,7 +68,7 @@ def mistake(app: App) -> str:
 
 
 @pytest.mark.parametrize("text", BODIES)
-def test_in_the_body_of_a_class(text: str) -> None:
+def test_a_decorator_on_a_private_or_undecorated_class_member_is_refused(text: str) -> None:
     name = "_page" if "_page" in text else "page"
     expected = f"Root.{name}: the decorator of a route or an access check has no effect; "
     sentence = mistake(body(text)())
@@ -76,7 +76,7 @@ def test_in_the_body_of_a_class(text: str) -> None:
     assert sentence.endswith(BODIES[text])
 
 
-def test_a_guard_alone_makes_no_handler_where_routes_are_stated() -> None:
+def test_an_access_check_alone_creates_no_route_with_explicit_exposure() -> None:
     guarded = body("@requires(members)\ndef page(self): ...")
     assert mistake(guarded(expose="explicit")).endswith(
         "write @get, @post or @route above all its other decorators"
@@ -85,13 +85,13 @@ def test_a_guard_alone_makes_no_handler_where_routes_are_stated() -> None:
 
 
 @pytest.mark.parametrize("kind", ["staticmethod", "classmethod"])
-def test_a_route_may_stand_below_these_wherever_routes_are_stated(kind: str) -> None:
+def test_access_checks_may_be_below_a_route_decorator_with_explicit_exposure(kind: str) -> None:
     app = body(f'@{kind}\n@get("/x")\ndef page(*_): ...')(expose="explicit")
     assert [entry.route.pattern for entry in app._micropie.compiled().entries()] == ["/x"]
 
 
 @pytest.mark.parametrize("value", [get("/x")(Called()), requires(members)(lambda: "")])
-def test_in_an_attribute_of_the_object(value: Any) -> None:
+def test_a_decorated_value_in_an_instance_attribute_is_refused(value: Any) -> None:
     app: Any = App()
     app.page = value
     assert mistake(app).startswith(
@@ -99,7 +99,7 @@ def test_in_an_attribute_of_the_object(value: Any) -> None:
     )
 
 
-def test_an_attribute_hides_a_handler_on_purpose_if_it_is_none_or_another_one() -> None:
+def test_an_instance_attribute_may_intentionally_hide_a_handler() -> None:
     root = body('@get("/x")\ndef page(self): ...')
     app = root()
     app.page = None
@@ -110,7 +110,7 @@ def test_an_attribute_hides_a_handler_on_purpose_if_it_is_none_or_another_one() 
     assert mistake(app).endswith("; give the attribute self.page another name")
 
 
-def test_what_another_class_or_application_has_is_no_mistake() -> None:
+def test_decorated_members_of_other_classes_and_applications_are_accepted() -> None:
     base: Any = body('@get("/x")\ndef page(self): ...')
     child: Any = type("Child", (base,), {"page": hidden(lambda self: ""), "_page": base.page})
     app, other = child(), base()
@@ -120,7 +120,7 @@ def test_what_another_class_or_application_has_is_no_mistake() -> None:
 
 @pytest.mark.parametrize("register", ["command", "provides", "error"])
 @pytest.mark.parametrize("above", [True, False])
-def test_above_a_function_that_is_registered(register: str, above: bool) -> None:
+def test_a_decorator_above_a_registered_function_is_refused(register: str, above: bool) -> None:
     app = App()
     arguments = {"command": (), "provides": (Called,), "error": (404,)}[register]
     decorate: Any = getattr(app, register)(*arguments) if arguments else app.command
@@ -131,13 +131,13 @@ def test_above_a_function_that_is_registered(register: str, above: bool) -> None
     assert mistake(app).endswith("or an error handler; write it above a handler")
 
 
-def test_a_command_may_be_a_route_as_well() -> None:
+def test_a_command_may_also_be_a_route() -> None:
     app = App()
     app.command(requires(members)(app.get("/x")(lambda: "")))
     app._micropie.compiled()
 
 
-def test_a_function_that_takes_self_is_no_method() -> None:
+def test_a_function_that_takes_self_is_refused_as_a_handler() -> None:
     app = App()
 
     @app.get("/x")
@@ -146,7 +146,7 @@ def test_a_function_that_takes_self_is_no_method() -> None:
     assert mistake(app).endswith("page is not a method: leave out the parameter self")
 
 
-def test_a_route_of_an_application_above_a_method() -> None:
+def test_an_application_s_decorator_above_a_method_is_refused() -> None:
     app = App()
 
     class Root(App):
@@ -156,7 +156,7 @@ def test_a_route_of_an_application_above_a_method() -> None:
     assert mistake(app).endswith("Root.page is a method: write micropie.get above it, not app.get")
 
 
-def test_an_object_with_routes_that_is_no_application() -> None:
+def test_an_object_with_routes_that_is_not_an_application_is_refused() -> None:
     class Blog:
         @post
         def index(self) -> None: ...
@@ -169,12 +169,12 @@ def test_an_object_with_routes_that_is_no_application() -> None:
 
 @pytest.mark.parametrize("decorate", [get("/x"), route(), hidden, command])
 @pytest.mark.parametrize("target", [property(len), len, Called().__call__])
-def test_what_takes_no_marks(decorate: Any, target: Any) -> None:
+def test_an_object_that_cannot_be_decorated_is_refused(decorate: Any, target: Any) -> None:
     with pytest.raises(SetupError, match="can't be decorated: use decorators on functions"):
         decorate(target)
 
 
-def test_a_class_is_no_handler() -> None:
+def test_a_class_is_refused_as_a_handler() -> None:
     with pytest.raises(SetupError, match="a route decorator must be above a function, not <class"):
         App().get("/x")(Called)
 
@@ -204,7 +204,7 @@ def module_with(monkeypatch: pytest.MonkeyPatch, code: str) -> App:
     return app
 
 
-def test_a_decorator_above_the_route_of_a_function_guards_nothing(
+def test_an_access_check_above_the_route_of_a_function_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     app = module_with(monkeypatch, "@guarded\n@app.get('/secret')\ndef secret(): ...")
@@ -224,7 +224,7 @@ def test_a_decorator_above_the_route_of_a_function_guards_nothing(
         "make()\nsecret = None",
     ],
 )
-def test_a_decorator_below_the_route_guards_it(
+def test_an_access_check_below_the_route_of_a_function_protects_it(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     client = make_client(module_with(monkeypatch, code))

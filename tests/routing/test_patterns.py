@@ -80,7 +80,7 @@ def matched(pattern: str, path: str) -> Any:
         ("/", "/", {}),
     ],
 )
-def test_what_a_pattern_matches(pattern: str, path: str, values: dict[str, Any]) -> None:
+def test_a_pattern_matches_its_paths(pattern: str, path: str, values: dict[str, Any]) -> None:
     found = matched(pattern, path)
     assert found == values
     seen = {name: type(value) for name, value in values.items()}
@@ -137,7 +137,7 @@ def test_what_a_pattern_matches(pattern: str, path: str, values: dict[str, Any])
         ("/plain", "/plain\n"),
     ],
 )
-def test_what_a_pattern_does_not_match(pattern: str, path: str) -> None:
+def test_a_pattern_does_not_match_other_paths(pattern: str, path: str) -> None:
     assert matched(pattern, path) is None
 
 
@@ -169,7 +169,7 @@ def test_what_a_pattern_does_not_match(pattern: str, path: str) -> None:
         (r"/<n:re:\1>", "has an invalid regular expression"),
     ],
 )
-def test_a_pattern_that_cannot_be_read_says_what_to_write(pattern: str, sentence: str) -> None:
+def test_an_unreadable_pattern_is_refused_with_a_suggestion(pattern: str, sentence: str) -> None:
     with pytest.raises(SetupError) as caught:
         Pattern(pattern)
     assert sentence in str(caught.value)
@@ -193,7 +193,7 @@ def test_a_pattern_is_filled_in(pattern: str, values: dict[str, Any], path: str)
     assert values == {}
 
 
-def test_what_is_no_wildcard_stays() -> None:
+def test_values_without_a_wildcard_are_not_filled_in() -> None:
     values: dict[str, object] = {"n": 1, "page": 2}
     assert Pattern("/n/<n:int>").fill(values) == "/n/1"
     assert values == {"page": 2}
@@ -215,12 +215,12 @@ def test_what_is_no_wildcard_stays() -> None:
         ("/p/<rest:path>/end", {"rest": "/a"}),
     ],
 )
-def test_a_value_that_does_not_fit_is_refused(pattern: str, values: dict[str, Any]) -> None:
+def test_an_invalid_value_is_refused(pattern: str, values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="does not match"):
         Pattern(pattern).fill(values)
 
 
-def test_a_missing_value_is_a_key_error() -> None:
+def test_a_missing_value_raises_key_error() -> None:
     with pytest.raises(KeyError, match="n"):
         Pattern("/n/<n:int>").fill({})
 
@@ -246,7 +246,7 @@ def round_trip(client: TestClient, url: str) -> Any:
 
 @pytest.mark.parametrize("protocol", ["asgi", "wsgi"])
 @pytest.mark.parametrize("name", [*PATTERNS, "greet"])
-def test_every_url_that_is_made_leads_back_with_the_same_value(protocol: Any, name: str) -> None:
+def test_every_built_url_matches_with_the_same_value(protocol: Any, name: str) -> None:
     app, _ = answering_app()
 
     @given(

@@ -84,11 +84,13 @@ class Plain(App):
         ("/open", 200),
     ],
 )
-def test_above_a_handler(make_client: MakeClient, path: str, status: int) -> None:
+def test_an_access_check_above_a_handler_protects_it(
+    make_client: MakeClient, path: str, status: int
+) -> None:
     assert make_client(Plain()).get(path).status_code == status
 
 
-def test_a_check_refuses_before_the_body_is_looked_at(make_client: MakeClient) -> None:
+def test_an_access_check_refuses_before_the_body_is_read(make_client: MakeClient) -> None:
     client = make_client(Plain())
     broken = client.post(
         "/form", content=b"{", headers={"content-type": "application/json"}, follow_redirects=False
@@ -112,7 +114,7 @@ def test_a_check_refuses_before_the_body_is_looked_at(make_client: MakeClient) -
     ids=str,
 )
 @pytest.mark.parametrize("kind", ["def", "async def", "decorated"])
-def test_what_a_check_may_return(
+def test_an_access_check_may_return_true_or_a_response(
     make_client: MakeClient, kind: str, answer: Any, status: int, text: str
 ) -> None:
     def check(request: Any) -> Any:
@@ -198,7 +200,9 @@ APPS = ["/closed", "/heir", "/one", "/shared", "/alone", "/closed/deep", "/close
 
 
 @pytest.mark.parametrize("app", APPS)
-def test_above_a_class_or_an_application(make_client: MakeClient, app: str) -> None:
+def test_an_access_check_above_a_class_or_application_protects_it(
+    make_client: MakeClient, app: str
+) -> None:
     client = make_client(Site())
     found = {path: client.get(app + path).status_code for path in INSIDE}
     assert found == dict.fromkeys(INSIDE, 401)
@@ -207,7 +211,7 @@ def test_above_a_class_or_an_application(make_client: MakeClient, app: str) -> N
     assert client.get("/open/page").text == "in"
 
 
-def test_the_checks_of_all_bases_hold(make_client: MakeClient) -> None:
+def test_access_checks_of_all_base_classes_apply(make_client: MakeClient) -> None:
     client = make_client(Site())
     assert client.get("/both").status_code == 401
     assert client.get("/both?key=sesame").status_code == 403
@@ -215,12 +219,12 @@ def test_the_checks_of_all_bases_hold(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/closed/old", "/closed/old/x", "/wsgi", "/wsgi/x/"])
-def test_mounted_applications(make_client: MakeClient, path: str) -> None:
+def test_an_access_check_protects_mounted_applications(make_client: MakeClient, path: str) -> None:
     client = make_client(Site())
     assert (client.get(path).status_code, client.get(f"{path}?key=sesame").text) == (401, "in")
 
 
-def test_above_the_outermost_application(make_client: MakeClient) -> None:
+def test_an_access_check_protects_the_outermost_application(make_client: MakeClient) -> None:
     app = Closed()
     client = make_client(app)
     assert [client.get(path).status_code for path in INSIDE[1:]] == [401] * 8
@@ -230,7 +234,7 @@ def test_above_the_outermost_application(make_client: MakeClient) -> None:
     assert client.get("/").text == "Please log in."
 
 
-def test_an_application_that_is_guarded_while_it_runs(make_client: MakeClient) -> None:
+def test_an_access_check_added_while_the_application_runs_applies(make_client: MakeClient) -> None:
     app, inner = App(), App()
     app.get("/")(lambda: "in")
     inner.get("/page")(lambda: "in")
@@ -243,7 +247,7 @@ def test_an_application_that_is_guarded_while_it_runs(make_client: MakeClient) -
     assert client.get("/").status_code == 401
 
 
-def test_checks_run_from_the_outermost_to_the_innermost_after_middleware(
+def test_access_checks_run_from_the_outermost_to_the_innermost_after_middleware(
     make_client: MakeClient,
 ) -> None:
     ran: list[str] = []
@@ -279,7 +283,7 @@ def test_checks_run_from_the_outermost_to_the_innermost_after_middleware(
     assert ran == ["outer hook", "outer", "inner hook", "inner", "handler 1", "handler 2"]
 
 
-def test_a_check_that_stands_twice_above_a_handler_is_asked_once(make_client: MakeClient) -> None:
+def test_an_access_check_that_stands_twice_runs_once(make_client: MakeClient) -> None:
     asked: list[str] = []
 
     def check(request: Any) -> bool:
@@ -296,7 +300,7 @@ def test_a_check_that_stands_twice_above_a_handler_is_asked_once(make_client: Ma
     assert asked == ["/page"]
 
 
-def test_a_check_sees_the_user_and_the_session(make_client: MakeClient) -> None:
+def test_an_access_check_sees_the_user_and_the_session(make_client: MakeClient) -> None:
     def check(request: Any) -> Any:
         request.session["seen"] = request.session.get("seen", 0) + 1
         return bool(request.state.user == "ann")
@@ -343,7 +347,9 @@ class Sockets(App):
     ],
 )
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
-def test_websockets(connect: MakeClient, loop: str, path: str, status: int) -> None:
+def test_an_access_check_protects_websockets(
+    connect: MakeClient, loop: str, path: str, status: int
+) -> None:
     app = Sockets()
     app.mount("/alone", Closed(), isolated=True)
     client: TestClient = connect(app, loop, denial_response=True)
@@ -401,7 +407,7 @@ NO_CHECKS = [
 
 
 @pytest.mark.parametrize("check", NO_CHECKS)
-def test_what_is_no_check(check: Any) -> None:
+def test_an_invalid_access_check_is_refused(check: Any) -> None:
     with pytest.raises(
         SetupError,
         match=r"is not a check: .* Write def members\(request\): ... and @requires\(members\)",
@@ -413,7 +419,7 @@ CHECKS = [Method().check, with_connection, {"/": True}.get, lambda request, user
 
 
 @pytest.mark.parametrize("check", [*CHECKS, max])  # inspect can't read the signature of max
-def test_what_can_be_called_with_the_request_is_a_check(check: Any) -> None:
+def test_any_callable_that_takes_the_request_is_an_access_check(check: Any) -> None:
     requires(check)(App())._micropie.compiled()
 
 
@@ -432,7 +438,7 @@ class AskingSlowly:
 
 
 @pytest.mark.parametrize("check", [Asking(), AskingSlowly()])
-def test_an_object_that_is_called_is_a_check_with_resources(
+def test_a_callable_object_may_be_an_access_check_with_resources(
     make_client: MakeClient, check: Any
 ) -> None:
     app = App()
@@ -443,11 +449,13 @@ def test_an_object_that_is_called_is_a_check_with_resources(
         requires(check)(App())._micropie.compiled()
 
 
-def test_a_check_with_more_parameters_below_a_decorator(make_client: MakeClient) -> None:
+def test_an_access_check_below_a_decorator_may_have_more_parameters(
+    make_client: MakeClient,
+) -> None:
     assert make_client(requires(with_connection)(Inner())).get("/").text == "in"
 
 
-def test_without_brackets_above_a_method() -> None:
+def test_requires_without_parentheses_above_a_method_is_refused() -> None:
     for kind in (lambda function: function, twice):
         with pytest.raises(SetupError, match=r"page is not a check: .* and @requires\(members\)"):
 
@@ -466,7 +474,7 @@ def test_without_brackets_above_a_method() -> None:
 
 
 @pytest.mark.parametrize("kind", [lambda function: function, twice])
-def test_without_brackets_above_a_function(kind: Any) -> None:
+def test_requires_without_parentheses_above_a_function_is_refused(kind: Any) -> None:
     app = App()
 
     @app.get("/page")
@@ -495,7 +503,7 @@ async def forgetful_too(request: Any) -> Any:
 @pytest.mark.parametrize(
     "path", ["/one", "/inner/page", "/shared/page", "/alone/page", "/wsgi", "/nothing"]
 )
-def test_a_check_that_returns_nothing_lets_nobody_in(
+def test_an_access_check_that_returns_none_refuses_the_request(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, check: Any, path: str
 ) -> None:
     class Root(App):
@@ -521,7 +529,7 @@ def test_a_check_that_returns_nothing_lets_nobody_in(
 
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
 @pytest.mark.parametrize("path", ["/named", "/inner/chat", "/alone/chat", "/asgi"])
-def test_nor_a_websocket(
+def test_an_access_check_that_returns_none_refuses_a_websocket(
     connect: MakeClient, caplog: pytest.LogCaptureFixture, loop: str, path: str
 ) -> None:
     class Root(App):
@@ -544,7 +552,7 @@ def test_nor_a_websocket(
     assert "the check forgetful returned None" in caplog.text
 
 
-def test_the_checks_after_it_do_not_run(make_client: MakeClient) -> None:
+def test_access_checks_after_a_refusal_do_not_run(make_client: MakeClient) -> None:
     ran: list[str] = []
 
     class Root(App):
@@ -556,7 +564,7 @@ def test_the_checks_after_it_do_not_run(make_client: MakeClient) -> None:
     assert not ran
 
 
-def test_no_check_at_all() -> None:
+def test_requires_without_an_access_check_is_refused() -> None:
     with pytest.raises(SetupError, match=r"write @requires\(check\)"):
         requires()
 
@@ -565,7 +573,7 @@ def careless(function: Any) -> Any:
     return lambda self: function(self)
 
 
-def test_decorators_between_and_above(make_client: MakeClient) -> None:
+def test_other_decorators_may_surround_requires(make_client: MakeClient) -> None:
     ran: list[str] = []
 
     def check(request: Any) -> bool:
@@ -617,7 +625,9 @@ class Guarded:
     [Called(), Guarded(), functools.partial(Called())],
     ids=["method", "class", "partial"],
 )
-def test_above_an_object_that_is_called(make_client: MakeClient, handler: Any) -> None:
+def test_an_access_check_above_a_callable_object_protects_it(
+    make_client: MakeClient, handler: Any
+) -> None:
     app = App(expose="explicit")
     app.get("/page")(handler)
     assert make_client(app).get("/page").status_code == 403
@@ -632,7 +642,7 @@ def foreign(environ: Any, start_response: Any) -> list[bytes]:
 @pytest.mark.parametrize(
     ("target", "status"), [(foreign, 500), (requires(nobody)(App()), 403)], ids=["wsgi", "app"]
 )
-def test_above_an_application_that_a_hook_chooses(
+def test_an_access_check_protects_an_application_chosen_by_a_hook(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, target: Any, status: int
 ) -> None:
     class Choose(HttpMiddleware):
@@ -645,7 +655,7 @@ def test_above_an_application_that_a_hook_chooses(
     assert ("would not run: mount the target with app.mount" in caplog.text) == (status == 500)
 
 
-def test_a_decorator_that_hides_the_check_is_a_mistake() -> None:
+def test_a_decorator_that_hides_an_access_check_is_refused() -> None:
     class Root(App):
         @careless
         @requires(members)

@@ -91,7 +91,7 @@ class Shop(App):
         ("/caf%C3%A9", "café"),
     ],
 )
-def test_a_path_is_a_method_and_its_arguments(
+def test_a_path_names_a_method_and_its_arguments(
     make_client: MakeClient, target: str, answer: str
 ) -> None:
     assert text(Shop(), make_client, target) == answer
@@ -101,7 +101,7 @@ def test_a_path_is_a_method_and_its_arguments(
     "/nothing", "/greet/a/b/c", "/index/surplus", "/Greet", "/GREET", "/greet%20", "/gr\u200beet",
     "/greet.html",
 ])  # fmt: skip
-def test_everything_else_is_404(make_client: MakeClient, target: str) -> None:
+def test_any_other_path_gets_a_404(make_client: MakeClient, target: str) -> None:
     assert text(Shop(), make_client, target) == 404
 
 
@@ -129,7 +129,7 @@ SAYS_METHOD = ["/", "/explicit/x", "/by/default"]
 
 @pytest.mark.parametrize("path", SAYS_METHOD)
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
-def test_a_handler_that_states_no_method_answers_six(
+def test_a_handler_without_declared_methods_handles_six(
     make_client: MakeClient, method: str, path: str
 ) -> None:
     client = make_client(SaysMethod())
@@ -139,7 +139,7 @@ def test_a_handler_that_states_no_method_answers_six(
 
 @pytest.mark.parametrize("path", SAYS_METHOD)
 @pytest.mark.parametrize("method", ["TRACE", "QUERY", "PROPFIND", "BREW"])
-def test_other_methods_are_405_unless_a_route_states_them(
+def test_other_methods_get_a_405_unless_a_route_declares_them(
     make_client: MakeClient, method: str, path: str
 ) -> None:
     # wsgiref.validate warns of methods that it does not know
@@ -155,7 +155,7 @@ def test_other_methods_are_405_unless_a_route_states_them(
 
 
 @pytest.mark.parametrize("path", SAYS_METHOD)
-def test_options_is_answered_for_a_handler_that_does_not_state_it(
+def test_options_gets_a_response_for_a_handler_that_does_not_declare_it(
     make_client: MakeClient, path: str
 ) -> None:
     client = make_client(SaysMethod())
@@ -164,7 +164,7 @@ def test_options_is_answered_for_a_handler_that_does_not_state_it(
     assert client.options("/stated").text == "OPTIONS"
 
 
-def test_the_methods_of_handlers_that_state_none_are_a_setting(make_client: MakeClient) -> None:
+def test_default_methods_of_handlers_are_a_setting(make_client: MakeClient) -> None:
     class Reads(App):
         def index(self) -> str:
             return "read"
@@ -192,7 +192,7 @@ def test_the_methods_of_handlers_that_state_none_are_a_setting(make_client: Make
     assert statuses == [200, 405, 405]
 
 
-def test_an_app_without_handlers_is_404_everywhere(make_client: MakeClient) -> None:
+def test_an_app_without_handlers_sends_a_404_everywhere(make_client: MakeClient) -> None:
     client = make_client(App())
     assert [at(client, target).status_code for target in ("/", "/index", "/x/y")] == [404, 404, 404]
 
@@ -205,7 +205,7 @@ def test_a_path_may_have_thousands_of_segments(make_client: MakeClient) -> None:
 # -- index and default -----------------------------------------------------------------------------
 
 
-def test_an_unknown_segment_goes_to_an_index_that_takes_path_parameters(
+def test_an_unknown_segment_is_handled_by_an_index_with_path_parameters(
     make_client: MakeClient,
 ) -> None:
     class Blog(App):
@@ -230,13 +230,13 @@ def test_an_unknown_segment_goes_to_an_index_that_takes_path_parameters(
         ("default", lambda self: "default", "/x", 404),
     ],
 )
-def test_what_an_index_or_a_default_takes(
+def test_index_and_default_get_path_segments_as_parameters(
     make_client: MakeClient, name: str, handler: Any, target: str, answer: str | int
 ) -> None:
     assert text(type("Root", (App,), {name: handler})(), make_client, target) == answer
 
 
-def test_default_takes_what_nothing_else_took(make_client: MakeClient) -> None:
+def test_default_handles_paths_that_no_other_handler_takes(make_client: MakeClient) -> None:
     class Root(App):
         def index(self, ignored: str = "") -> str:
             return "index"
@@ -254,7 +254,7 @@ def test_default_takes_what_nothing_else_took(make_client: MakeClient) -> None:
     assert at(client, "/known/surplus").status_code == 404
 
 
-def test_dots_and_empty_segments_do_not_reach_default_either(make_client: MakeClient) -> None:
+def test_dots_and_empty_segments_do_not_reach_default(make_client: MakeClient) -> None:
     class Root(App):
         def default(self, *segments: str) -> str:
             return "default"
@@ -304,13 +304,13 @@ def tree() -> Any:
         ("/blog/inner/deepest/nothing", 404),
     ],
 )
-def test_an_attribute_that_is_an_app_is_a_subtree(
+def test_an_app_in_an_attribute_handles_the_paths_below_it(
     make_client: MakeClient, target: str, answer: str | int
 ) -> None:
     assert text(tree(), make_client, target) == answer
 
 
-def test_a_subtree_goes_before_a_method_of_its_name(make_client: MakeClient) -> None:
+def test_an_inner_application_precedes_a_method_of_the_same_name(make_client: MakeClient) -> None:
     class Root(App):
         def blog(self) -> str:
             return "method"
@@ -320,20 +320,20 @@ def test_a_subtree_goes_before_a_method_of_its_name(make_client: MakeClient) -> 
     assert text(root, make_client, "/blog") == "blog"
 
 
-def test_a_private_subtree_is_no_route(make_client: MakeClient) -> None:
+def test_an_inner_application_in_a_private_attribute_has_no_urls(make_client: MakeClient) -> None:
     root: Any = App()
     root._blog = Blog()
     assert text(root, make_client, "/_blog") == 404
 
 
-def test_an_app_may_know_its_parent(make_client: MakeClient) -> None:
+def test_an_app_may_refer_to_its_parent(make_client: MakeClient) -> None:
     root = tree()
     root.blog.parent = root
     assert text(root, make_client, "/blog/show/x") == "show x"
     assert text(root, make_client, "/blog/parent/greet") == 404
 
 
-def test_a_subtree_assigned_later_is_found_and_a_deleted_one_is_not(
+def test_an_inner_application_can_be_assigned_and_deleted_at_any_time(
     make_client: MakeClient,
 ) -> None:
     root: Any = tree()
@@ -455,7 +455,7 @@ method coroutine static klass cached_function cached_by_others partial_method ha
 
 
 @pytest.mark.parametrize("name", ROUTABLE.split())
-def test_what_the_author_defined_is_routable(make_client: MakeClient, name: str) -> None:
+def test_author_defined_methods_are_routable(make_client: MakeClient, name: str) -> None:
     assert text(Everything(), make_client, f"/{name}") == name
 
 
@@ -485,17 +485,19 @@ __dict__ _micropie __getattr__
 
 
 @pytest.mark.parametrize("name", HIDDEN_NAMES.split())
-def test_nothing_else_is_routable_and_no_getter_runs(make_client: MakeClient, name: str) -> None:
+def test_other_attributes_are_not_routable_and_no_property_is_called(
+    make_client: MakeClient, name: str
+) -> None:
     client = make_client(Everything())
     assert [at(client, f"/{name}{more}").status_code for more in ("", "/", "/x")] == [404, 404, 404]
 
 
 @pytest.mark.parametrize("name", sorted(name for name in dir(App) if not name.startswith("__")))
-def test_what_app_defines_is_not_routable(make_client: MakeClient, name: str) -> None:
+def test_methods_of_app_are_not_routable(make_client: MakeClient, name: str) -> None:
     assert text(Shop(), make_client, f"/{name}") == 404
 
 
-def test_the_lifespan_of_an_author_is_not_routable(make_client: MakeClient) -> None:
+def test_an_author_s_lifespan_is_not_routable(make_client: MakeClient) -> None:
     @asynccontextmanager
     async def lifespan(*_: object) -> Any:
         yield
@@ -509,15 +511,13 @@ def test_the_lifespan_of_an_author_is_not_routable(make_client: MakeClient) -> N
 @pytest.mark.parametrize(
     "name", ["get", "post", "put", "patch", "delete", "route", "error", "render", "url_for"]
 )
-def test_a_name_of_app_that_the_author_overrides_is_a_handler(
-    make_client: MakeClient, name: str
-) -> None:
+def test_an_overridden_method_of_app_is_a_handler(make_client: MakeClient, name: str) -> None:
     root = type("Root", (App,), {name: lambda self, key="": f"mine {key}"})()
     assert text(root, make_client, f"/{name}/5") == "mine 5"
 
 
 @pytest.mark.parametrize("name", ["delete", "get"])
-def test_the_decorators_of_the_module_work_beside_a_handler_of_their_name(
+def test_module_level_decorators_work_beside_a_handler_of_their_name(
     make_client: MakeClient, name: str
 ) -> None:
     class Root(App):
@@ -536,19 +536,19 @@ request response state middlewares ws_middlewares startup_handlers shutdown_hand
 
 
 @pytest.mark.parametrize("name", RESERVED.split())
-def test_a_method_that_would_hide_what_the_framework_needs_is_refused(name: str) -> None:
+def test_a_method_that_would_hide_a_framework_method_is_refused(name: str) -> None:
     with pytest.raises(SetupError, match=rf'{name}.*@route\("/{name}"\)'):
         type("Root", (App,), {name: lambda self: "mine"})
 
 
 @pytest.mark.parametrize("name", ["request", "response"])
-def test_a_mixin_that_would_hide_what_the_framework_needs_is_refused(name: str) -> None:
+def test_a_mixin_that_would_hide_a_framework_method_is_refused(name: str) -> None:
     mixin = type("Mixin", (), {name: lambda self: "mine"})
     with pytest.raises(SetupError, match=name):
         set_up(type("Root", (mixin, App), {})())
 
 
-def test_the_path_of_a_reserved_name_may_be_stated(make_client: MakeClient) -> None:
+def test_a_reserved_name_may_be_declared_as_a_path(make_client: MakeClient) -> None:
     class Root(App):
         @route("/request")
         def show_request(self) -> str:
@@ -589,7 +589,7 @@ def test_an_app_in_a_file_named_as_a_module_of_the_library_is_routable(
     assert text(module.Root(), make_client, "/") == "turtles"
 
 
-def test_an_installed_package_answers_by_its_own_applications_alone(
+def test_only_an_installed_package_s_own_applications_handle_requests(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed = ModuleType("installed_shop")
@@ -616,7 +616,7 @@ class Shop(Pages, App):
     assert (at(client, "/").text, at(client, "/page").status_code) == ("index", 404)
 
 
-def test_inherited_handlers_are_routable_and_overridden_ones_are_the_new_ones(
+def test_inherited_handlers_are_routable_and_overrides_replace_them(
     make_client: MakeClient,
 ) -> None:
     class Child(Shop):
@@ -628,7 +628,7 @@ def test_inherited_handlers_are_routable_and_overridden_ones_are_the_new_ones(
 
 
 @pytest.mark.parametrize("replacement", [None, 5, property(untouchable), hidden(untouchable)])
-def test_a_subclass_takes_a_handler_away(make_client: MakeClient, replacement: Any) -> None:
+def test_a_subclass_may_remove_a_handler(make_client: MakeClient, replacement: Any) -> None:
     child = type("Child", (Shop,), {"greet": replacement})
     assert text(child(), make_client, "/greet") == 404
 
@@ -636,7 +636,7 @@ def test_a_subclass_takes_a_handler_away(make_client: MakeClient, replacement: A
 # -- the instance's own functions ------------------------------------------------------------------
 
 
-def test_functions_with_a_decorator_that_are_assigned_to_the_instance_are_routable(
+def test_decorated_functions_assigned_to_an_instance_are_routable(
     make_client: MakeClient,
 ) -> None:
     class Root(App):
@@ -695,7 +695,7 @@ def test_an_attribute_of_the_instance_hides_the_class_method(make_client: MakeCl
     assert text(app, make_client, "/greet/Alice") == 404
 
 
-def test_an_attribute_name_that_is_no_identifier_is_its_path(make_client: MakeClient) -> None:
+def test_an_attribute_name_that_is_not_an_identifier_is_its_path(make_client: MakeClient) -> None:
     app = App()
     setattr(app, "robots.txt", route()(lambda: "robots"))
     setattr(app, "terms-of-use", route()(lambda: "terms"))
@@ -780,7 +780,7 @@ class Users(App):
         ("LOCK", "/users/me", 405),
     ],
 )
-def test_explicit_routes(
+def test_explicit_routes_handle_their_paths_and_methods(
     make_client: MakeClient, method: str, target: str, answer: str | int
 ) -> None:
     client = make_client(Users(), validate=method != "LOCK")
@@ -788,12 +788,14 @@ def test_explicit_routes(
     assert (response.text if response.status_code == 200 else response.status_code) == answer
 
 
-def test_a_name_answers_the_methods_that_no_explicit_route_takes(make_client: MakeClient) -> None:
+def test_a_method_s_name_handles_the_methods_that_no_explicit_route_takes(
+    make_client: MakeClient,
+) -> None:
     client = make_client(Users())
     assert [at(client, "/users", method).text for method in ("POST", "GET")] == ["created", "users"]
 
 
-def test_one_shape_with_other_names_for_other_methods(make_client: MakeClient) -> None:
+def test_one_path_may_have_other_wildcard_names_for_other_methods(make_client: MakeClient) -> None:
     class Root(App):
         @get("/things/<number:int>")
         def show(self, number: int) -> str:
@@ -808,7 +810,7 @@ def test_one_shape_with_other_names_for_other_methods(make_client: MakeClient) -
     assert answers == ["show 5", "change 5"]
 
 
-def test_functions_on_the_application(make_client: MakeClient) -> None:
+def test_functions_can_be_registered_on_the_application(make_client: MakeClient) -> None:
     app = App()
 
     @app.get("/hello/<name>")
@@ -842,7 +844,7 @@ def test_functions_on_the_application(make_client: MakeClient) -> None:
     assert hello("x") == "hello x"  # and stays what it was
 
 
-def test_functions_registered_after_the_first_request(make_client: MakeClient) -> None:
+def test_functions_registered_after_the_first_request_are_routable(make_client: MakeClient) -> None:
     app = App()
     client = make_client(app)
     assert client.get("/late").status_code == 404
@@ -858,7 +860,7 @@ class Adder:
 @pytest.mark.parametrize(
     "function", [functools.partial(lambda word, number: f"{word} {number + 1}", "sum"), Adder()]
 )
-def test_what_can_be_called_may_be_registered(make_client: MakeClient, function: Any) -> None:
+def test_any_callable_may_be_registered(make_client: MakeClient, function: Any) -> None:
     app = App()
     app.get("/sum/<number:int>", name="sum")(function)
     assert text(app, make_client, "/sum/5") == "sum 6"
@@ -866,12 +868,12 @@ def test_what_can_be_called_may_be_registered(make_client: MakeClient, function:
 
 
 @pytest.mark.parametrize("function", [None, 5, "text"])
-def test_what_cannot_be_called_is_refused_where_it_is_registered(function: Any) -> None:
+def test_an_object_that_cannot_be_called_is_refused_immediately(function: Any) -> None:
     with pytest.raises(SetupError, match="function"):
         App().get("/x")(function)
 
 
-def test_explicit_routes_of_a_subtree_lie_below_it(make_client: MakeClient) -> None:
+def test_explicit_routes_of_an_inner_application_are_below_it(make_client: MakeClient) -> None:
     root: Any = App()
     root.members = Users()
     root.members.get("/plain")(lambda: "plain")
@@ -888,7 +890,7 @@ def test_explicit_routes_of_a_subtree_lie_below_it(make_client: MakeClient) -> N
     "kind",
     [staticmethod, classmethod, functools.partialmethod, functools.singledispatchmethod],
 )
-def test_decorators_may_stand_above_methods_of_other_kinds(
+def test_decorators_may_be_above_static_and_class_methods(
     make_client: MakeClient, kind: Any
 ) -> None:
     def function(self: object = None, value: str = "") -> str:
@@ -942,14 +944,14 @@ def test_an_override_does_not_change_the_routes_of_its_parent(make_client: MakeC
 # -- methods ---------------------------------------------------------------------------------------
 
 
-def test_head_goes_to_a_handler_that_states_it(make_client: MakeClient) -> None:
+def test_head_is_routed_to_a_handler_that_declares_it(make_client: MakeClient) -> None:
     app = App()
     app.get("/x")(lambda: "get")
     app.route("/x", methods=["HEAD"])(lambda: "a longer answer")
     assert make_client(app).head("/x").headers["content-length"] == "15"
 
 
-def test_a_handler_for_every_method_beside_one_for_get(make_client: MakeClient) -> None:
+def test_a_handler_for_every_method_may_exist_beside_one_for_get(make_client: MakeClient) -> None:
     app = App()
     app.get("/x")(lambda: "get")
     app.route("/x")(lambda: "any")
@@ -959,7 +961,7 @@ def test_a_handler_for_every_method_beside_one_for_get(make_client: MakeClient) 
     assert client.head("/x").headers["content-length"] == "3"
 
 
-def test_the_method_cannot_be_overridden_by_the_client(make_client: MakeClient) -> None:
+def test_a_client_cannot_override_the_method(make_client: MakeClient) -> None:
     client = make_client(Users())
     headers = {"X-HTTP-Method-Override": "PUT"}
     found = client.post("/users?_method=PUT", data={"_method": "PUT"}, headers=headers).text
@@ -981,7 +983,7 @@ def test_the_method_cannot_be_overridden_by_the_client(make_client: MakeClient) 
         (get("/a/<x:re:[ab]>"), get("/a/<x:re:[ab]>")),
     ],
 )
-def test_two_handlers_of_one_path_and_method_are_a_conflict(first: Any, second: Any) -> None:
+def test_two_handlers_of_one_path_and_method_conflict(first: Any, second: Any) -> None:
     class Root(App):
         @first  # type: ignore[untyped-decorator]
         def one(self, **values: str) -> None: ...
@@ -993,7 +995,7 @@ def test_two_handlers_of_one_path_and_method_are_a_conflict(first: Any, second: 
         set_up(Root())
 
 
-def test_a_conflict_between_a_tree_and_its_inner_application_is_found() -> None:
+def test_a_conflict_with_an_inner_application_is_detected() -> None:
     root: Any = App()
     root.inner = Users()
     root.get("/inner/users/me")(lambda: None)
@@ -1001,7 +1003,7 @@ def test_a_conflict_between_a_tree_and_its_inner_application_is_found() -> None:
         set_up(root)
 
 
-def test_two_routes_that_state_one_name_are_a_conflict() -> None:
+def test_two_routes_with_the_same_name_conflict() -> None:
     app = App()
     app.get("/a", name="same")(lambda: None)
     app.get("/b", name="same")(lambda: None)
@@ -1009,7 +1011,7 @@ def test_two_routes_that_state_one_name_are_a_conflict() -> None:
         set_up(app)
 
 
-def test_a_wildcard_may_go_to_star_star_kwargs(make_client: MakeClient) -> None:
+def test_a_wildcard_may_fill_star_star_kwargs(make_client: MakeClient) -> None:
     app = App()
     app.get("/x/<a>/<b:int>")(lambda **values: values)
     assert make_client(app).get("/x/1/2?c=3").json() == {"a": "1", "b": 2, "c": "3"}
@@ -1034,9 +1036,7 @@ def test_a_path_that_only_begins_like_the_mount_is_not_below_it(
 
 
 @pytest.mark.parametrize("asgi_world", ["asyncio", "trio"])
-def test_a_server_may_have_taken_the_mount_off_already(
-    connect: MakeClient, asgi_world: str
-) -> None:
+def test_a_server_may_have_removed_the_mount_s_prefix(connect: MakeClient, asgi_world: str) -> None:
     client = connect(Shop(), asgi_world, root_path="/mx/")
     assert [at(client, target).text for target in ("/greet/A%2FB", "/")] == ["A/B ?", "shop"]
 
@@ -1106,14 +1106,16 @@ def links(base_url: str | None = None) -> Any:
         ("blog.inner.raw", (), {"path": "x"}, "/blog/inner/files/x/raw"),
     ],
 )
-def test_url_for(name: str, segments: tuple[str, ...], values: dict[str, Any], url: str) -> None:
+def test_url_for_builds_urls(
+    name: str, segments: tuple[str, ...], values: dict[str, Any], url: str
+) -> None:
     assert links().url_for(name, *segments, **values) == url
 
 
 @pytest.mark.parametrize(
     "name", ["", "nothing", "helper", "link.", "blog", "_x", "show_thing", "request"]
 )
-def test_url_for_an_unknown_name(name: str) -> None:
+def test_url_for_an_unknown_name_raises_an_error(name: str) -> None:
     with pytest.raises(LookupError, match="greet"):
         links().url_for(name)
 
@@ -1137,14 +1139,14 @@ def test_url_for_an_unknown_name(name: str) -> None:
         ("greet", ("../x",), {}),
     ],
 )
-def test_url_for_refuses_what_the_route_would_not_match(
+def test_url_for_refuses_values_that_the_route_would_not_match(
     name: str, segments: tuple[object, ...], values: dict[str, Any]
 ) -> None:
     with pytest.raises(ValueError, match=name):
         links().url_for(name, *segments, **values)
 
 
-def test_url_for_names_the_wildcards_that_it_wants() -> None:
+def test_url_for_lists_missing_wildcards() -> None:
     with pytest.raises(ValueError, match="number="):
         links().url_for("thing")
 
@@ -1160,7 +1162,7 @@ def test_url_for_names_the_wildcards_that_it_wants() -> None:
         ("index", {"slug": "x"}, "index x"),
     ],
 )
-def test_what_url_for_makes_leads_to_the_handler(
+def test_a_url_from_url_for_is_routed_to_the_handler(
     make_client: MakeClient, name: str, values: dict[str, Any], answer: str
 ) -> None:
     app = links()
@@ -1169,7 +1171,7 @@ def test_what_url_for_makes_leads_to_the_handler(
 
 @pytest.mark.parametrize("root_path", ["", "/a b"])
 @pytest.mark.parametrize("inner", ["", "/blog", "/blog/inner"])
-def test_links_of_a_request_and_of_its_application(
+def test_a_request_and_its_application_build_the_same_links(
     make_client: MakeClient, root_path: str, inner: str
 ) -> None:
     client = make_client(links(), root_path=root_path, base_url="https://example.com:8443")
@@ -1178,7 +1180,9 @@ def test_links_of_a_request_and_of_its_application(
     assert found == [[path, f"https://example.com:8443{path}"]] * 2
 
 
-def test_absolute_urls_begin_as_a_trusted_proxy_says(make_client: MakeClient) -> None:
+def test_absolute_urls_begin_with_the_base_url_from_a_trusted_proxy(
+    make_client: MakeClient,
+) -> None:
     app = links()
     app.middlewares.append(ProxyHeaders(trusted=["127.0.0.1"], host=True))
     headers = {
@@ -1191,7 +1195,7 @@ def test_absolute_urls_begin_as_a_trusted_proxy_says(make_client: MakeClient) ->
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_absolute_urls_begin_as_the_setting_says(make_client: MakeClient, slash: str) -> None:
+def test_absolute_urls_begin_with_the_base_url_setting(make_client: MakeClient, slash: str) -> None:
     """Also where the client states another host: what is mailed must not lead to it."""
     app = links(f"https://example.com/shop{slash}")
     app.blog.other = Links(base_url="http://other.example")
@@ -1207,7 +1211,7 @@ def test_absolute_urls_begin_as_the_setting_says(make_client: MakeClient, slash:
     assert app.blog.other.absolute_url_for("index") == "http://other.example/blog/other/"
 
 
-def test_without_a_request_only_the_setting_tells_the_host() -> None:
+def test_without_a_request_only_the_setting_provides_the_host() -> None:
     with pytest.raises(LookupError, match=r"write App\(base_url=...\)"):
         links().absolute_url_for("index")
 
@@ -1216,18 +1220,18 @@ def test_without_a_request_only_the_setting_tells_the_host() -> None:
     "example.com", "//example.com", "ftp://example.com", "https://", "https://a b", "https://a?q",
     "https://a/#b", 1,
 ])  # fmt: skip
-def test_a_wrong_base_url_is_an_error(wrong: Any) -> None:
+def test_an_invalid_base_url_raises_an_error(wrong: Any) -> None:
     with pytest.raises(SetupError, match=r"App\(base_url=...\) takes the beginning of all URLs"):
         App(base_url=wrong)
 
 
 @pytest.mark.parametrize("world", ["asyncio"])
-def test_a_websocket_makes_links(make_client: MakeClient) -> None:
+def test_a_websocket_builds_links(make_client: MakeClient) -> None:
     with make_client(links()).websocket("/blog/links") as ws:
         assert ws.receive_json() == ["/blog/things/1", "http://testserver/blog/things/1"]
 
 
-def test_a_function_makes_links_by_its_request(make_client: MakeClient) -> None:
+def test_a_function_builds_links_with_its_request(make_client: MakeClient) -> None:
     root, inner = App(), App()
     root.get("/home")(lambda: "home")
     inner.get("/here", name="here")(lambda: " ".join(map(request.url_for, ("here", "/<lambda>"))))
@@ -1297,7 +1301,9 @@ def test_R78_no_method_name_reaches_an_attribute(make_client: MakeClient, method
     assert at(client, "/users/me", method).status_code in (400, 405)
 
 
-def test_a_subtree_answers_its_own_unknown_paths_and_methods(make_client: MakeClient) -> None:
+def test_an_inner_application_handles_its_own_unknown_paths_and_methods(
+    make_client: MakeClient,
+) -> None:
     class Guard(HttpMiddleware):
         def before_request(self, request: Any) -> Any:
             return {"status_code": 401, "body": "guarded"} if request.query("locked") else None
@@ -1330,7 +1336,9 @@ def test_a_subtree_answers_its_own_unknown_paths_and_methods(make_client: MakeCl
     "/rest/..%2F..%2Fetc%2Fpasswd", "/rest/a/b%2F..", "/one/..%2fx", "/x%2F..",
     "/files/..%2F..%2Fetc",
 ])  # fmt: skip
-def test_R78_a_way_up_is_no_argument(make_client: MakeClient, path: str) -> None:
+def test_R78_a_parent_directory_segment_is_never_an_argument(
+    make_client: MakeClient, path: str
+) -> None:
     class Root(App):
         def rest(self, *parts: str) -> list[str]:
             return [*parts]

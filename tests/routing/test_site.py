@@ -48,7 +48,7 @@ def _found(by: Callable[[], Any]) -> Any:
     head=st.sampled_from(["greet", "one", "none", "read", "index", "", ".", "other"]),
     rest=st.lists(st.text(alphabet="ab./\0%", max_size=4), max_size=2),
 )
-def test_the_short_cut_to_one_argument_leads_where_the_walk_does(
+def test_the_short_cut_for_one_argument_finds_the_same_route(
     method: str, head: str, rest: list[str]
 ) -> None:
     path = "/".join(["", head, *rest])
@@ -61,7 +61,7 @@ def test_the_short_cut_to_one_argument_leads_where_the_walk_does(
         assert list(request.path_params) == short[1]
 
 
-def test_what_lists_of_routes_say_of_each(tmp_path: Path) -> None:
+def test_route_lists_describe_each_route(tmp_path: Path) -> None:
     class Root(App):
         async def ws_echo(self, ws: Any) -> None: ...
 

@@ -70,7 +70,7 @@ MOST_SPECIFIC_FIRST = [
 
 
 @pytest.mark.parametrize(("path", "patterns"), MOST_SPECIFIC_FIRST)
-def test_the_most_specific_route_wins_whatever_the_order(path: str, patterns: list[str]) -> None:
+def test_the_most_specific_route_wins_in_any_order(path: str, patterns: list[str]) -> None:
     fitting = [pattern for pattern in patterns if found(app_of([pattern]), path) == pattern]
     assert len(fitting) >= 4
     for first, second in itertools.combinations(fitting, 2):
@@ -78,13 +78,13 @@ def test_the_most_specific_route_wins_whatever_the_order(path: str, patterns: li
     assert found(app_of(fitting), path) == found(app_of(fitting[::-1]), path) == fitting[0]
 
 
-def test_of_two_expressions_that_fit_the_first_defined_wins() -> None:
+def test_of_two_matching_expressions_the_first_defined_wins() -> None:
     letters, words = "/<x:re:[a-z]+>", "/<x:re:\\w+>"
     assert found(app_of([letters, words]), "/a") == letters
     assert found(app_of([words, letters]), "/a") == words
 
 
-def test_the_search_goes_back_where_a_more_specific_way_ends(make_client: MakeClient) -> None:
+def test_the_search_backtracks_where_a_more_specific_path_ends(make_client: MakeClient) -> None:
     client = make_client(
         app_of(["/a/b/c", "/a/<x>/d", "/<x>/b/<y:int>", "/<x>/b/<y>/e", "/<x:path>/f"])
     )
@@ -154,13 +154,13 @@ def site_client(make_client: MakeClient, tmp_path: Path) -> TestClient:
         ("/static", "page static"),
     ],
 )
-def test_a_name_an_inner_application_and_a_directory_are_literal_text(
+def test_names_inner_applications_and_directories_are_literal_segments(
     site_client: TestClient, path: str, answer: str | int
 ) -> None:
     assert text(site_client, path) == answer
 
 
-def test_the_deepest_fall_back_comes_first_and_after_every_explicit_route(
+def test_the_deepest_default_precedes_others_but_not_explicit_routes(
     make_client: MakeClient,
 ) -> None:
     class Inner(App):
@@ -196,7 +196,7 @@ def test_the_deepest_fall_back_comes_first_and_after_every_explicit_route(
     assert {path: text(client, path) for path in answers} == answers
 
 
-def test_the_index_of_an_outer_application_does_not_take_the_paths_of_an_inner_one(
+def test_an_outer_index_does_not_take_an_inner_application_s_paths(
     make_client: MakeClient,
 ) -> None:
     class Root(App):
@@ -213,7 +213,7 @@ def test_the_index_of_an_outer_application_does_not_take_the_paths_of_an_inner_o
 # -- methods ---------------------------------------------------------------------------------------
 
 
-def test_a_route_without_the_method_gives_way_and_is_named_by_allow(
+def test_a_route_without_the_method_yields_and_is_listed_in_allow(
     make_client: MakeClient,
 ) -> None:
     class Root(App):
@@ -237,7 +237,7 @@ def test_a_route_without_the_method_gives_way_and_is_named_by_allow(
     assert text(client, "/others", "PUT") == "default"
 
 
-def test_a_default_and_an_index_that_state_methods_refuse_the_others(
+def test_a_default_and_an_index_with_declared_methods_refuse_others(
     make_client: MakeClient,
 ) -> None:
     class Root(App):
@@ -265,7 +265,7 @@ def test_a_default_and_an_index_that_state_methods_refuse_the_others(
         ("/", "/"),
     ],
 )
-def test_two_patterns_of_the_same_paths_are_a_conflict(first: str, second: str) -> None:
+def test_two_patterns_of_the_same_paths_conflict(first: str, second: str) -> None:
     app = App()
     for pattern in (first, second):
         app.get(pattern, name=pattern + "!" * len(pattern))(lambda **values: "")
@@ -282,11 +282,11 @@ def test_two_patterns_of_the_same_paths_are_a_conflict(first: str, second: str) 
         ("/<x>", "/<x:int>"),
     ],
 )
-def test_patterns_of_other_paths_are_none(patterns: tuple[str, str]) -> None:
+def test_patterns_of_different_paths_do_not_conflict(patterns: tuple[str, str]) -> None:
     app_of(patterns)._micropie.compiled()
 
 
-def test_a_name_and_an_explicit_path_for_the_same_methods_are_a_conflict() -> None:
+def test_a_method_s_name_and_an_equal_explicit_path_conflict() -> None:
     class Root(App):
         def page(self, word: str = "") -> str:
             return "page"
@@ -330,7 +330,7 @@ class Numbers(App):
         ("/numbers", 400),
     ],
 )
-def test_a_fall_back_that_does_not_convert_is_404(
+def test_a_default_whose_values_are_invalid_gets_a_404(
     make_client: MakeClient, path: str, answer: str | int
 ) -> None:
     app: Any = Paged()
@@ -368,7 +368,7 @@ def test_wildcards_reach_their_parameters_in_any_order(make_client: MakeClient) 
     assert client.get("/converted/x/a").status_code == 400
 
 
-def test_the_values_of_the_path_are_on_the_request(make_client: MakeClient) -> None:
+def test_path_values_are_available_on_the_request(make_client: MakeClient) -> None:
     app = App()
     app.get("/turned/<n:int>/<word>")(lambda word, n: [*app.request.path_params])
     app.get("/one/<word>")(lambda word: [*app.request.path_params])
@@ -378,7 +378,7 @@ def test_the_values_of_the_path_are_on_the_request(make_client: MakeClient) -> N
     assert answers == [[5, "a"], ["a"], []]
 
 
-def test_hooks_know_the_route_by_its_name_and_its_pattern(make_client: MakeClient) -> None:
+def test_hooks_see_the_route_s_name_and_pattern(make_client: MakeClient) -> None:
     class Guard(HttpMiddleware):
         def before_request(self, request: Any) -> Any:
             route = request.route
@@ -422,7 +422,7 @@ def calls(function: Callable[[], object]) -> int:
 
 
 @pytest.mark.parametrize("pattern", ["/r{}/<n:int>", "/<tenant>/r{}/<n:int>", "/<rest:path>/r{}"])
-def test_a_look_up_costs_the_same_with_ten_and_with_a_thousand_routes(pattern: str) -> None:
+def test_routing_costs_the_same_with_ten_and_a_thousand_routes(pattern: str) -> None:
     few, many = (
         app_of([pattern.format(number) for number in range(count)]) for count in (10, 1000)
     )
@@ -442,7 +442,7 @@ def test_a_look_up_costs_the_same_with_ten_and_with_a_thousand_routes(pattern: s
 
 
 @pytest.mark.parametrize("pattern", ["/r{}/<n:int>", "/<tenant>/r{}/<n:int>"])
-def test_the_set_up_costs_as_much_for_each_route(pattern: str) -> None:
+def test_compiling_costs_the_same_for_each_route(pattern: str) -> None:
     few, many = (
         app_of([pattern.format(number) for number in range(count)]) for count in (100, 400)
     )
@@ -451,13 +451,13 @@ def test_the_set_up_costs_as_much_for_each_route(pattern: str) -> None:
     assert calls(many._micropie.compiled) <= 4.1 * calls(few._micropie.compiled)
 
 
-def test_a_thousand_methods_are_names_in_one_table() -> None:
+def test_a_thousand_methods_share_one_table() -> None:
     names = {f"m{number}": (lambda self, number=number: str(number)) for number in range(1000)}
     app = type("Root", (App,), names)()
     assert [found(app, f"/m{number}") for number in (0, 999, 1000)] == ["m0", "m999", 404]
 
 
-def test_applications_nest_a_hundred_deep(make_client: MakeClient) -> None:
+def test_applications_can_be_nested_a_hundred_levels_deep(make_client: MakeClient) -> None:
     root: Any = App()
     inner = root
     for number in range(100):
@@ -484,7 +484,7 @@ ADVERSARIAL = [
 
 
 @pytest.mark.parametrize(("pattern", "start", "repeated", "end"), ADVERSARIAL)
-def test_R28_no_path_takes_more_than_linear_time(
+def test_R28_routing_any_path_takes_linear_time(
     pattern: str, start: str, repeated: str, end: str
 ) -> None:
     """The path is so short that cubic time takes a second: other routers backtrack."""
@@ -494,14 +494,14 @@ def test_R28_no_path_takes_more_than_linear_time(
     assert not grows_too_fast(entry, start, repeated, end, 800)
 
 
-def test_R28_a_long_segment_is_not_matched_by_an_expression() -> None:
+def test_R28_a_long_segment_is_not_matched_against_expressions() -> None:
     """Which might backtrack: one that this text does match."""
     app = app_of(["/<word:re:a+b>"])
     assert found(app, "/" + "a" * 254 + "b") == "/<word:re:a+b>"
     assert found(app, "/" + "a" * 255 + "b") == 404
 
 
-def test_every_node_of_the_tree_is_visited_once_at_most() -> None:
+def test_every_node_of_the_route_tree_is_visited_at_most_once() -> None:
     # All 256 combinations of text and wildcards that fit "/a/a/a/a/a/a/a/a", but for their last
     # segment.
     patterns = ["/" + "/".join(choice) + "/z" for choice in itertools.product("ax", repeat=8)]
@@ -590,7 +590,7 @@ def explicit_patterns(draw: st.DrawFn) -> str:
         min_size=5,
     ),
 )
-def test_the_tree_finds_what_a_naive_matcher_finds(
+def test_the_route_tree_finds_what_a_naive_matcher_finds(
     texts: list[str], paths: list[list[str]]
 ) -> None:
     app, patterns = App(), [Pattern(text) for text in texts]

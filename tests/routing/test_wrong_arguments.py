@@ -327,7 +327,7 @@ def test_each_battery_with_settings_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("name", ACCEPTED)
-def test_a_wrong_argument_is_told_before_the_first_request(
+def test_a_wrong_argument_is_reported_before_the_first_request(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -366,7 +366,7 @@ def test_a_wrong_argument_is_told_before_the_first_request(
         Root().command,
     ],
 )
-def test_what_no_decorator_stands_above(decorator: Any, target: Any) -> None:
+def test_decorators_refuse_objects_they_cannot_decorate(decorator: Any, target: Any) -> None:
     with pytest.raises(SetupError):
         decorator(target)
 
@@ -380,7 +380,7 @@ WRONG_ATTRIBUTES = {
 
 
 @pytest.mark.parametrize("name", WRONG_ATTRIBUTES)
-def test_an_attribute_of_a_wrong_type_is_told_where_it_is_assigned(name: str) -> None:
+def test_an_attribute_of_a_wrong_type_is_refused_when_it_is_assigned(name: str) -> None:
     for value in WRONG_ATTRIBUTES[name]:
         with pytest.raises(SetupError, match=name):
             setattr(Root(), name, value)

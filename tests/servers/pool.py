@@ -58,11 +58,11 @@ def note(event: str) -> None:
 
 class Asks(HttpMiddleware):
     async def before_request(self, request: Request) -> None:
-        request.state.asked = await site.pool.fetch("hook")
+        request.state.asked = await site.db.fetch("hook")
 
 
 class Site(App):
-    pool: Pool
+    db: Pool
     resource: Pool
 
     def __init__(self) -> None:
@@ -73,10 +73,10 @@ class Site(App):
         self.shutdown_handlers.append(self._close)
 
     async def _open(self) -> None:
-        self.pool = Pool()
+        self.db = Pool()
 
     async def _close(self) -> None:
-        await self.pool.close()
+        await self.db.close()
 
     @asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[None]:
@@ -85,21 +85,21 @@ class Site(App):
         await self.resource.close()
 
     async def row(self) -> str:
-        return await self.pool.fetch("row")
+        return await self.db.fetch("row")
 
     async def resources(self) -> str:
         return await self.resource.fetch("resource")
 
     async def rows(self) -> AsyncIterator[str]:
         for number in range(5):
-            yield await self.pool.fetch(f"row {number}") + "\n"
+            yield await self.db.fetch(f"row {number}") + "\n"
 
     def hooked(self) -> str:
         asked: str = self.request.state.asked
         return asked
 
     async def most(self) -> str:
-        return str(self.pool.most)
+        return str(self.db.most)
 
     def process(self) -> str:
         return str(os.getpid())

@@ -35,11 +35,28 @@ class Root(App):
             yield "tick"
             await anyio.sleep(0.05)
 
+    def news(self) -> EventStream:
+        return EventStream(self.channels.subscribe("news"))
+
     async def ws_waits(self, ws: WebSocket) -> None:
         await ws.accept()
         await ws.send_text("begun")
         async for _ in ws:
             pass
+
+    async def ws_chat(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.forward(self.channels.subscribe("chat"))
+        await ws.send_text("begun")
+        async for _ in ws:
+            pass
+
+    async def ws_news(self, ws: WebSocket) -> None:
+        await ws.accept()
+        async with self.channels.subscribe("news") as news:
+            await ws.send_text("begun")
+            async for text in news:
+                await ws.send_text(text)
 
 
 app = Root()

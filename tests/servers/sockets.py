@@ -69,3 +69,13 @@ class Sockets(App):
             await anyio.sleep_forever()
         finally:
             self.ends.append("elsewhere")
+
+    async def ws_room(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.forward(self.channels.subscribe("room"))
+        await ws.send_text("you are in")
+        try:
+            while True:
+                await self.channels.publish("room", {"said": await ws.receive_text()})
+        finally:
+            self.ends.append("room")

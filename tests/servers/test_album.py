@@ -64,7 +64,7 @@ def said(page: str) -> list[str]:
     return [unescape(sentence) for sentence in re.findall(r'role="status">([^<]*)<', page)]
 
 
-def test_who_is_not_signed_in_sees_the_door(browser: httpx.Client) -> None:
+def test_a_visitor_without_a_login_is_redirected_to_the_login_page(browser: httpx.Client) -> None:
     for path in ("/", "/picture/a.png", "/nowhere", "/door"):
         answer = browser.get(path)
         assert (answer.status_code, answer.url.path) == (200, "/door")
@@ -75,7 +75,7 @@ def test_who_is_not_signed_in_sees_the_door(browser: httpx.Client) -> None:
     )
 
 
-def test_a_wrong_password_keeps_the_door_shut(browser: httpx.Client) -> None:
+def test_a_wrong_password_is_refused(browser: httpx.Client) -> None:
     fields = fields_of(browser.get("/door").text)
     answer = browser.post("/door", data={**fields, "name": "Ann", "password": "cake"})
     assert answer.status_code == 403
@@ -83,7 +83,7 @@ def test_a_wrong_password_keeps_the_door_shut(browser: httpx.Client) -> None:
     assert browser.get("/").url.path == "/door"
 
 
-def test_a_session_from_signing_in_to_signing_out(browser: httpx.Client) -> None:
+def test_a_user_can_sign_in_and_sign_out(browser: httpx.Client) -> None:
     browser.get("/door")
     token = browser.cookies["csrf_token"]
     page = sign_in(browser, "<Ann>")
@@ -99,7 +99,7 @@ def test_a_session_from_signing_in_to_signing_out(browser: httpx.Client) -> None
     assert browser.get("/", headers=stolen).url.path == "/door"
 
 
-def test_a_picture_is_hung_up_seen_and_taken_down(
+def test_a_picture_can_be_uploaded_viewed_and_deleted(
     browser: httpx.Client, server: tuple[Server, Path]
 ) -> None:
     page = sign_in(browser).text
@@ -122,7 +122,7 @@ def test_a_picture_is_hung_up_seen_and_taken_down(
     assert list(server[1].iterdir()) == []
 
 
-def test_what_is_no_picture_does_not_hang(browser: httpx.Client) -> None:
+def test_a_file_that_is_not_a_picture_is_refused(browser: httpx.Client) -> None:
     fields = fields_of(sign_in(browser).text)
     for name, content, stated in (
         ("a.html", b"<script>", "text/html"),
@@ -140,7 +140,7 @@ def test_what_is_no_picture_does_not_hang(browser: httpx.Client) -> None:
         )
 
 
-def test_another_sites_form_is_refused(browser: httpx.Client) -> None:
+def test_another_site_s_form_is_refused(browser: httpx.Client) -> None:
     fields = fields_of(sign_in(browser).text)
     assert (
         browser.post(
@@ -154,7 +154,7 @@ def test_another_sites_form_is_refused(browser: httpx.Client) -> None:
     assert browser.post("/sign_out", headers={"Origin": "http://localhost"}).url.path == "/door"
 
 
-def test_two_people_see_their_own(server: tuple[Server, Path]) -> None:
+def test_two_users_see_their_own_albums(server: tuple[Server, Path]) -> None:
     with new_browser(server[0]) as one, new_browser(server[0]) as other:
         sign_in(one, "One")
         sign_in(other, "Other")

@@ -60,7 +60,7 @@ def alone(name: str, path: str, host: str) -> tuple[int, str | None, bytes]:
         for name in BELOW
     ],
 )
-def test_redirects_below_a_server_s_own_prefix(server_name: str) -> None:
+def test_redirects_include_the_server_s_own_prefix(server_name: str) -> None:
     options, takes_whole = BELOW[server_name]
     kind = OURS.get(server_name) or KINDS[server_name]
     environ = {} if options else {"SCRIPT_NAME": PREFIX}
@@ -84,7 +84,7 @@ def test_redirects_below_a_server_s_own_prefix(server_name: str) -> None:
             server.end()
 
 
-def test_what_the_sites_redirect() -> None:
+def test_example_sites_redirect_as_the_comparison_expects() -> None:
     """The test above compares with this."""
     for name in SITES:
         redirected = {path: alone(name, path, "site.example")[1] for path in ("", "/pies")}

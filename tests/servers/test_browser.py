@@ -120,7 +120,7 @@ NewTab = Callable[[Server], Tab]
 
 
 @pytest.mark.usefixtures("no_complaints")
-def test_two_tabs_talk_and_who_comes_later_reads_what_was_said(
+def test_two_tabs_exchange_messages_and_a_later_one_reads_them(
     server: Server, new_tab: NewTab
 ) -> None:
     ann, bob = new_tab(server), new_tab(server)
@@ -146,7 +146,7 @@ def test_the_last_fifty_messages_are_kept(server: Server, new_tab: NewTab) -> No
 
 
 @pytest.mark.usefixtures("no_complaints")
-def test_what_people_write_is_text(server: Server, new_tab: NewTab) -> None:
+def test_messages_are_shown_as_text(server: Server, new_tab: NewTab) -> None:
     tab = new_tab(server)
     tab.say("<b>Mallory</b>", "<img src=x onerror='window.hit = 1'><script>hit = 1</script>&amp;")
     line = "<b>Mallory</b><img src=x onerror='window.hit = 1'><script>hit = 1</script>&amp;"
@@ -161,14 +161,14 @@ def test_what_people_write_is_text(server: Server, new_tab: NewTab) -> None:
 
 
 @pytest.mark.usefixtures("no_complaints")
-def test_the_clock_goes(server: Server, new_tab: NewTab) -> None:
+def test_the_page_s_clock_advances(server: Server, new_tab: NewTab) -> None:
     tab = new_tab(server)
     began = int(tab.text("#clock"))
     tab.wait(lambda: int(tab.text("#clock")) >= began + 2)
 
 
 @pytest.mark.usefixtures("no_complaints")
-def test_an_upload_shows_how_far_it_is(server: Server, new_tab: NewTab, tmp_path: Path) -> None:
+def test_an_upload_shows_its_progress(server: Server, new_tab: NewTab, tmp_path: Path) -> None:
     tab = new_tab(server)
     file = tmp_path / "<i>pie.bin"
     file.write_bytes(bytes(8 * MEBIBYTE))
@@ -189,7 +189,7 @@ def test_an_upload_shows_how_far_it_is(server: Server, new_tab: NewTab, tmp_path
 
 
 @pytest.mark.usefixtures("no_complaints")
-def test_what_is_no_message_ends_the_connection_and_the_page_makes_another(
+def test_an_invalid_message_ends_the_connection_and_the_page_reconnects(
     server: Server, new_tab: NewTab
 ) -> None:
     tab = new_tab(server)
@@ -201,7 +201,7 @@ def test_what_is_no_message_ends_the_connection_and_the_page_makes_another(
     tab.wait(lambda: tab.messages()[-1:] == ["Annback"])
 
 
-def test_the_page_comes_back_after_the_server_has_been_restarted(new_tab: NewTab) -> None:
+def test_the_page_reconnects_after_the_server_has_restarted(new_tab: NewTab) -> None:
     kind = KINDS["hypercorn-trio"]
     with tempfile.TemporaryFile() as log:
         server = start(kind, APP, log)

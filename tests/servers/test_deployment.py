@@ -198,14 +198,14 @@ def is_ready(url: str) -> bool:
 HOST = {"Host": "blog.example.com"}
 
 
-def test_the_blog_answers_behind_nginx(site: Site) -> None:
+def test_the_blog_works_behind_nginx(site: Site) -> None:
     answer = httpx.get(f"{site.https}/", headers=HOST)
     assert (answer.status_code, answer.headers["x-frame-options"]) == (200, "DENY")
     assert "My blog" in answer.text
     assert httpx.get(f"{site.https}/", headers={"Host": "evil.example"}).status_code == 400
 
 
-def test_the_application_knows_the_client(site: Site) -> None:
+def test_the_application_sees_the_client_s_address(site: Site) -> None:
     forged = {**HOST, "X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https"}
     assert httpx.get(f"{site.https}/read/77", headers=forged).status_code == 404
     until(lambda: "/read/77" in site.log.read_text())
@@ -213,7 +213,7 @@ def test_the_application_knows_the_client(site: Site) -> None:
     assert "client=127.0.0.1 " in line
 
 
-def test_the_application_knows_the_client_of_a_proxy_in_front_of_nginx(site: Site) -> None:
+def test_the_application_sees_the_client_of_a_proxy_in_front_of_nginx(site: Site) -> None:
     sent = {**HOST, "X-Forwarded-For": "192.0.2.1, 203.0.113.9", "X-Forwarded-Proto": "https"}
     answer = httpx.get(f"{site.behind_balancer}/read/79", headers=sent)
     assert "strict-transport-security" in answer.headers
@@ -287,13 +287,13 @@ def test_nginx_forwards_upgrade_for_websockets_only(received: Received) -> None:
         assert b"upgrade" not in got.lower(), spelling
 
 
-def test_no_nginx_forwards_each_upgrade() -> None:
+def test_no_documented_nginx_forwards_every_upgrade() -> None:
     pages = [*ROOT.joinpath("docs").rglob("*.md"), *ROOT.joinpath("examples").rglob("nginx.conf")]
     lines = re.findall("proxy_set_header Upgrade .*", "".join(page.read_text() for page in pages))
     assert [line.split()[2] for line in lines] == ["$upgrade;"] * 2
 
 
-def test_http_leads_to_https(site: Site) -> None:
+def test_http_is_redirected_to_https(site: Site) -> None:
     answer = httpx.get(f"{site.http}/read/1?a=b", headers=HOST)
     assert (answer.status_code, answer.headers["location"]) == (
         301,
@@ -301,7 +301,7 @@ def test_http_leads_to_https(site: Site) -> None:
     )
 
 
-def test_the_image_serves_by_its_commands_alone() -> None:
+def test_the_container_image_starts_with_the_documented_commands() -> None:
     """The layers of the Dockerfile in a folder.
 
     Only the user is not made, and nothing is taken from an index.
@@ -353,7 +353,7 @@ def test_the_image_serves_by_its_commands_alone() -> None:
 
 
 @pytest.mark.parametrize("server", ["uvicorn", "hypercorn", "granian", "daphne", "gunicorn"])
-def test_every_option_exists(server: str) -> None:
+def test_every_documented_option_exists(server: str) -> None:
     """The options of the servers' commands on these pages, and of those in the tutorial."""
     options = {
         option
@@ -369,7 +369,7 @@ def test_every_option_exists(server: str) -> None:
     ]
 
 
-def test_every_option_of_waitress_exists() -> None:
+def test_every_documented_option_of_waitress_exists() -> None:
     for command in commands("waitress-serve"):
         options, rest = Adjustments.parse_args(shlex.split(command)[1:])
         assert len(rest) == 1, options
@@ -395,7 +395,7 @@ SAFE = {
 
 
 @pytest.mark.parametrize("server", SAFE)
-def test_each_command_of_the_pages_has_the_safe_options(server: str) -> None:
+def test_every_documented_command_has_the_safe_options(server: str) -> None:
     pages = [*DOCS.glob("*.md"), ROOT / "docs" / "tutorial" / "deployment.md"]
     pages += [ROOT / "examples" / name / "README.md" for name in ("cluster", "deploy")]
     pages.append(ROOT / "examples" / "cluster" / "app.py")
@@ -407,7 +407,7 @@ def test_each_command_of_the_pages_has_the_safe_options(server: str) -> None:
         assert all(f" {option} " in f"{command} " for option in SAFE[server]), command
 
 
-def test_every_ProxyHeaders_of_the_docs_can_be_made() -> None:
+def test_every_documented_ProxyHeaders_is_valid() -> None:
     texts = [page.read_text() for page in (ROOT / "docs").rglob("*.md")]
     written = set(re.findall(r"ProxyHeaders\(trusted=.*?\)", "\n".join(texts)))
     assert 'ProxyHeaders(trusted=["0.0.0.0/0", "::/0"], hops=1)' in written
@@ -441,7 +441,7 @@ def test_systemd_finds_no_fault_with_the_units() -> None:
     assert (checked.returncode, [*UNITS]) == (0, ["blog.service", "blog.socket"])
 
 
-def test_a_server_that_exits_with_0_is_restarted_as_often_as_it_does() -> None:
+def test_a_server_that_exits_with_0_is_restarted_each_time() -> None:
     """As hypercorn does when its trio worker has failed."""
     unit = UNITS["blog.service"].splitlines()
     assert "Restart=always" in unit
@@ -449,7 +449,7 @@ def test_a_server_that_exits_with_0_is_restarted_as_often_as_it_does() -> None:
     assert "docker run --restart always" in text_of("containers.md")
 
 
-def test_requests_wait_in_the_socket_of_systemd_until_gunicorn_has_started() -> None:
+def test_requests_wait_in_systemd_s_socket_until_gunicorn_has_started() -> None:
     with tempfile.TemporaryDirectory() as place:
         listen = re.findall(r"^ListenStream=(.*)$", UNITS["blog.socket"], re.MULTILINE)
         address = replaced(listen[0], ("/run/", f"{place}/"))

@@ -388,18 +388,22 @@ def check(driver: Driver, watch: Postgres | Redis, protocol: str, ends: Ends, wo
 @pytest.mark.parametrize(("protocol", "ends"), ENDS)
 @pytest.mark.parametrize("work", ["query", "commit"])
 @pytest.mark.parametrize("driver", POSTGRES)
-def test_postgres(driver: str, work: str, protocol: str, ends: Ends, postgres_url: str) -> None:
+def test_postgresql_drivers_work_with_each_protocol(
+    driver: str, work: str, protocol: str, ends: Ends, postgres_url: str
+) -> None:
     check(POSTGRES[driver], Postgres(postgres_url), protocol, ends, work)
 
 
 @pytest.mark.parametrize(("protocol", "ends"), ENDS)
 @pytest.mark.parametrize("work", ["query", "subscription"])
-def test_redis(work: str, protocol: str, ends: Ends, redis_url: str) -> None:
+def test_redis_drivers_work_with_each_protocol(
+    work: str, protocol: str, ends: Ends, redis_url: str
+) -> None:
     check(redis_py, Redis(redis_url), protocol, ends, work)
 
 
 @pytest.mark.parametrize("protocol", ["asgi", "wsgi"])
-def test_sqlite_does_not_delay_a_time_out(protocol: str, tmp_path: Path) -> None:
+def test_sqlite_does_not_delay_a_timeout(protocol: str, tmp_path: Path) -> None:
     """SQLite's query can't be stopped, and aiosqlite's clean-up waits for it. The client doesn't."""
     going_on: list[threading.Event] = []
 

@@ -19,9 +19,7 @@ def middlewares_on() -> Iterator[ServerOf]:
     "name",
     ["uvicorn", pytest.param("hypercorn-trio", marks=pytest.mark.in_test_all), "gunicorn-gthread"],
 )
-def test_middleware_around_an_application_that_has_moved_in(
-    name: str, middlewares_on: ServerOf
-) -> None:
+def test_middleware_can_wrap_a_migrated_application(name: str, middlewares_on: ServerOf) -> None:
     server = middlewares_on(name)
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     first = server.request("POST", "/visit", form, b"pie=apple")

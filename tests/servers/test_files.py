@@ -11,14 +11,14 @@ import pytest
 
 from tests.servers.cluster.network import family_of
 from tests.servers.conftest import CONTENT, SIZE
-from tests.servers.harness import ANSWER_WITHIN, KINDS, ServerOf
+from tests.servers.harness import ANSWER_WITHIN, BOTH_VERSIONS, ServerOf
 from tests.support.waiting import until
 
-every_server = pytest.mark.parametrize("name", list(KINDS))
+every_server = pytest.mark.parametrize("name", list(BOTH_VERSIONS))
 
 
 @every_server
-def test_a_large_file(name: str, site_on: ServerOf) -> None:
+def test_a_large_file_is_sent(name: str, site_on: ServerOf) -> None:
     server = site_on(name)
     for way in ("/files/static/", "/files/cached/", "/files/awaited/"):
         answer = server.request("GET", f"{way}large.bin")
@@ -41,7 +41,7 @@ def test_a_large_file(name: str, site_on: ServerOf) -> None:
 @pytest.mark.parametrize(
     ("first", "last"), [(0, SIZE - 1), (1, 1), (1000, 2_500_000), (SIZE - 300_000, SIZE - 1)]
 )
-def test_a_range(name: str, first: int, last: int, site_on: ServerOf) -> None:
+def test_a_range_of_a_file_is_sent(name: str, first: int, last: int, site_on: ServerOf) -> None:
     answer = site_on(name).request(
         "GET", "/files/static/large.bin", {"Range": f"bytes={first}-{last}"}
     )
@@ -51,7 +51,7 @@ def test_a_range(name: str, first: int, last: int, site_on: ServerOf) -> None:
 
 
 @every_server
-def test_small_answers(name: str, site_on: ServerOf) -> None:
+def test_small_files_and_other_responses_are_sent(name: str, site_on: ServerOf) -> None:
     server = site_on(name)
     for way in ("/files/static/", "/files/cached/", "/files/cached/"):
         assert server.request("GET", f"{way}small.txt").body == b"small"
@@ -69,7 +69,9 @@ def test_small_answers(name: str, site_on: ServerOf) -> None:
 
 
 @every_server
-def test_R40_clients_that_leave_cost_nothing(name: str, site_on: ServerOf, directory: Path) -> None:
+def test_R40_clients_that_disconnect_from_a_file_leave_nothing_behind(
+    name: str, site_on: ServerOf, directory: Path
+) -> None:
     server = site_on(name)
     for _ in range(5):
         with socket.create_connection(

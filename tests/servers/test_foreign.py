@@ -144,7 +144,7 @@ MEANT_TO_FAIL = re.compile("boom|code=(500|999|x)|messageArg")
 
 
 @pytest.mark.parametrize(("server", "name", "topic"), UNDER_MICROPIE)
-def test_it_answers_as_it_does_alone(
+def test_a_mounted_framework_responds_as_it_does_alone(
     server: str,
     name: str,
     topic: str,
@@ -250,7 +250,7 @@ def without_drawn(name: str, value: str) -> str:
 
 
 @pytest.mark.parametrize("name", [*SERVERS, "flask"])  # alone as well
-def test_flask_gives_a_body_back_while_it_arrives(name: str, servers: ServerOf) -> None:
+def test_flask_echoes_a_body_while_it_arrives(name: str, servers: ServerOf) -> None:
     # More than 64 KiB: a shorter body has arrived before its application begins. gunicorn reads
     # 1024 bytes at a time, and of a chunked body it waits for the beginning of the next chunk.
     head = b"POST /flask/echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 98304\r\n\r\n"
@@ -275,7 +275,7 @@ def test_flask_gives_a_body_back_while_it_arrives(name: str, servers: ServerOf) 
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_cherrypy_s_lock_of_a_session_is_let_go_of(name: str, servers: ServerOf) -> None:
+def test_a_mounted_cherrypy_session_lock_is_released(name: str, servers: ServerOf) -> None:
     """A lock belongs to a thread: call, chunks and close have to run in one, also when the client
     leaves.
     """
@@ -317,7 +317,9 @@ WITH_SOCKETS = [
 
 
 @pytest.mark.parametrize(("server", "name", "topic"), WITH_SOCKETS)
-def test_it_talks_as_it_does_alone(server: str, name: str, topic: str, servers: ServerOf) -> None:
+def test_a_mounted_framework_s_websockets_behave_as_alone(
+    server: str, name: str, topic: str, servers: ServerOf
+) -> None:
     foreign = FOREIGN[name]
     say = (foreign.sockets or {})[topic]
     assert talk(servers(server), foreign.prefix, say) == talk(servers(name), foreign.prefix, say)

@@ -18,7 +18,7 @@ from tests.servers.harness import ANSWER_WITHIN, ROOT, ServerOf
 
 
 @pytest.mark.parametrize("name", ["uvicorn", "hypercorn-asyncio"])
-def test_R57_whatever_frames_come_the_answer_is_right(site_on: ServerOf, name: str) -> None:
+def test_R57_any_websocket_frames_get_the_right_response(site_on: ServerOf, name: str) -> None:
     port = site_on(name).port
     wrong = {}
     for label, (section, case) in CASES.items():
@@ -45,9 +45,7 @@ def test_R57_whatever_frames_come_the_answer_is_right(site_on: ServerOf, name: s
     assert again.messages == [(TEXT, b"still there")]
 
 
-def test_each_group_of_autobahn_that_reaches_an_application_has_cases_and_a_row_on_the_page() -> (
-    None
-):
+def test_each_relevant_autobahn_group_has_cases_and_a_row_in_the_docs() -> None:
     sections = {section for section, _ in CASES.values()}
     assert sections == DECIDES.keys() == GROUPS.keys()
     deciders: dict[int, set[str]] = {}

@@ -54,6 +54,6 @@ def test_async_code_is_refused_and_def_code_works_before_and_after(
     assert "start gunicorn with -k gthread instead of -k gevent" in server.output()
 
 
-def test_functions_after_the_response_run(server: Server) -> None:
+def test_after_response_functions_run(server: Server) -> None:
     assert server.request("GET", "/later").body == b"later"
     until(lambda: b"after" in server.request("GET", "/seen").body)

@@ -21,7 +21,7 @@ def taken() -> Iterator[int]:
         yield other.getsockname()[1]
 
 
-def test_a_taken_port_is_changed_once(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_in_use_is_replaced_once(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
     ports = iter([taken, free_port()])
     monkeypatch.setattr(harness, "free_port", lambda: next(ports))
     with tempfile.TemporaryFile() as log:
@@ -35,7 +35,7 @@ def test_a_taken_port_is_changed_once(taken: int, monkeypatch: pytest.MonkeyPatc
     assert "the server ended at its start:\n" in why
 
 
-def test_the_second_start_is_the_last(taken: int) -> None:
+def test_a_server_is_started_at_most_twice(taken: int) -> None:
     running = list(harness.RUNNING)  # other files' servers may serve until the run's end
     with (
         tempfile.TemporaryFile() as log,

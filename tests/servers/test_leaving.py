@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2 as httpx
 import pytest
 
-from tests.servers.harness import ANSWER_WITHIN, serving
+from tests.servers.harness import ANSWER_WITHIN, HTTP2, serving
 from tests.support.waiting import PATIENCE, until
 
 BODY = "word=plum&seconds={}"
@@ -16,6 +17,7 @@ HEAD = (
     "POST /work HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n"
     "Content-Type: application/x-www-form-urlencoded\r\n\r\n"
 )
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 @pytest.mark.parametrize(
@@ -26,11 +28,15 @@ HEAD = (
         "hypercorn-trio",
         "granian-asgi",
         "daphne",
+        "anycorn-asyncio",
+        "anycorn-trio",
         "gunicorn-asgi",
         "gunicorn-gthread",
+        *HTTP2,
     ],
 )
 def test_a_handler_ends_with_its_client(name: str, tmp_path: Path) -> None:
+    """h2corn is missing: over HTTP/1.1 it reports such a client when something is sent to it."""
     with serving("tests.servers.leaving:app") as server_of:
         server = server_of(name)
         with httpx.Client(
@@ -40,9 +46,18 @@ def test_a_handler_ends_with_its_client(name: str, tmp_path: Path) -> None:
             seconds = 0 if server.kind.protocol == "wsgi" else PATIENCE
             assert client.post("/work", data={"word": "pie", "seconds": "0"}).text == "pie"
             body = BODY.format(seconds)
-            with socket.create_connection(("127.0.0.1", server.port)) as connection:
-                connection.sendall((HEAD.format(len(body)) + body).encode())
+            with ExitStack() as connected:
+                if server.kind.is_http2:
+                    leaving = connected.enter_context(server.over_http2())
+                    stream = leaving.begin("POST", "/work", FORM, ends=False)
+                    leaving.send(stream, body.encode(), ends=True)
+                else:
+                    address = ("127.0.0.1", server.port)
+                    connection = connected.enter_context(socket.create_connection(address))
+                    connection.sendall((HEAD.format(len(body)) + body).encode())
                 until(lambda: "plum" in client.get("/").json())
+                if server.kind.is_http2:
+                    leaving.reset(stream)
             if server.kind.protocol == "wsgi":
                 assert client.get("/").json() == ["pie", "plum"]
             else:
@@ -50,15 +65,28 @@ def test_a_handler_ends_with_its_client(name: str, tmp_path: Path) -> None:
         assert server.leftovers() == []
 
 
-@pytest.mark.parametrize("name", ["uvicorn", "hypercorn-asyncio", "granian-asgi", "gunicorn-asgi"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("uvicorn", "hypercorn-asyncio", "granian-asgi", "h2corn", "gunicorn-asgi"),
+        *("anycorn-asyncio-h2", "anycorn-trio-h2", "granian-asgi-h2", "h2corn-h2"),
+        "gunicorn-asgi-h2",
+    ],
+)
 def test_a_stream_ends_although_its_client_stays_and_reads_nothing(name: str) -> None:
-    """daphne is missing, because its ``send`` never waits, and so is hypercorn on trio, where the
-    end of the stream was not seen.
+    """daphne and hypercorn's HTTP/2 are missing, because their ``send`` never waits. So is hypercorn
+    on trio, which shields the wait from every cancellation, and anycorn, where the end of the
+    stream was not seen over HTTP/1.1.
     """
     with serving("tests.servers.leaving:app") as server_of:
         server = server_of(name)
         page = f"http://127.0.0.1:{server.port}/"
-        with socket.create_connection(("127.0.0.1", server.port)) as frozen:
-            frozen.sendall(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        with ExitStack() as connected:
+            if server.kind.is_http2:
+                connected.enter_context(server.over_http2()).begin("GET", "/endless")
+            else:
+                address = ("127.0.0.1", server.port)
+                frozen = connected.enter_context(socket.create_connection(address))
+                frozen.sendall(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
             until(lambda: httpx.get(page, timeout=ANSWER_WITHIN).json() == ["closed"])
         assert server.leftovers() == []

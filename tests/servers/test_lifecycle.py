@@ -93,7 +93,7 @@ def wait_for(server: Server, text: str) -> None:
 @pytest.mark.parametrize(
     "name", [name for name in KINDS if name not in WITH_WORKERS or name in ENDS_WORKERS_HASTILY]
 )
-def test_R72_start_up_runs_once_before_the_first_request_and_shut_down_after_the_last(
+def test_R72_startup_runs_once_before_the_first_request_and_shutdown_after_the_last(
     name: str, running: Launch, diary: Diary
 ) -> None:
     server = running(name)
@@ -104,7 +104,7 @@ def test_R72_start_up_runs_once_before_the_first_request_and_shut_down_after_the
 
 
 @pytest.mark.parametrize("name", WITH_WORKERS)
-def test_R70_R72_each_worker_starts_for_itself_after_the_fork(
+def test_R70_R72_each_worker_runs_its_own_startup_after_the_fork(
     name: str, running: Launch, diary: Diary
 ) -> None:
     server = running(name, workers=2)
@@ -139,7 +139,7 @@ def test_R70_a_preloaded_application_is_imported_once_and_started_in_the_worker(
 
 
 @pytest.mark.parametrize("name", ASGI_WITH_LIFESPAN)
-def test_R71_a_start_up_that_fails_reaches_the_server_with_its_message(
+def test_R71_a_failing_startup_reaches_the_server_with_its_message(
     name: str, running: Launch, diary: Diary
 ) -> None:
     server = running(name, "broken_app", how=launch)
@@ -156,7 +156,7 @@ def test_R71_a_start_up_that_fails_reaches_the_server_with_its_message(
 
 
 @pytest.mark.parametrize("name", [*WSGI, "daphne"])
-def test_R72_without_a_lifespan_a_start_up_that_fails_is_a_500_and_tried_again(
+def test_R72_without_a_lifespan_a_failing_startup_gets_a_500_and_is_tried_again(
     name: str, running: Launch, diary: Diary
 ) -> None:
     server = running(name, "broken_app")

@@ -129,7 +129,7 @@ RUN = {
 
 
 @pytest.mark.parametrize("name", list(BELOW))
-def test_R12_below_a_prefix(name: str) -> None:
+def test_R12_parts_of_a_site_link_to_each_other_below_a_prefix(name: str) -> None:
     nginx = program("nginx")
     options, locations = BELOW[name]
     kind = RUN.get(name) or KINDS[name]

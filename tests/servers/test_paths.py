@@ -74,7 +74,7 @@ def hook_and_handler_see_one_path(server: Server, prefix: str) -> None:
     )
 
 
-def test_gunicorn_takes_the_prefix_from_a_header_unless_it_is_told_not_to() -> None:
+def test_gunicorn_takes_the_prefix_from_a_header_unless_configured_not_to() -> None:
     """docs/servers.md says so."""
     for option, path in (("", "/pies"), (" --forwarder-headers=none", "/blog/pies")):
         kind = KINDS["gunicorn-sync"]

@@ -56,7 +56,7 @@ def ask(worker: Worker, path: str) -> str:
     return answer.body.decode()
 
 
-def test_R70_what_start_up_opened_serves_async_code_on_its_own_loop_until_shut_down(
+def test_R70_resources_opened_at_startup_serve_async_code_on_their_own_loop(
     worker: Worker,
 ) -> None:
     by = f"by {worker.backend}"

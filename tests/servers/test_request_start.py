@@ -68,7 +68,7 @@ def behind(proxy: str, name: str, folder: Path, clock: str = "") -> Iterator[Pro
 
 
 @pytest.mark.parametrize("proxy", PROXIES)
-def test_it_says_when_a_request_came(proxy: str, tmp_path: Path) -> None:
+def test_the_proxy_adds_the_time_at_which_a_request_arrived(proxy: str, tmp_path: Path) -> None:
     with behind(proxy, "app", tmp_path) as proxied:
         forged = {"X-Request-Start": "t=1000000000"}
         sent_at = time.time()
@@ -80,7 +80,7 @@ def test_it_says_when_a_request_came(proxy: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("proxy", ["haproxy", pytest.param("nginx", marks=pytest.mark.in_test_all)])
-def test_a_queue_is_not_taken_for_clocks_that_differ(proxy: str, tmp_path: Path) -> None:
+def test_a_queue_is_not_mistaken_for_differing_clocks(proxy: str, tmp_path: Path) -> None:
     with behind(proxy, "busy", tmp_path) as proxied:
         found = asyncio.run(load(proxied.port, 250, 4))
         until(lambda: answers(proxied.url))
@@ -88,7 +88,7 @@ def test_a_queue_is_not_taken_for_clocks_that_differ(proxy: str, tmp_path: Path)
         assert "clocks" not in proxied.server.output()
 
 
-def test_clocks_that_differ_are_not_taken_for_a_queue(tmp_path: Path) -> None:
+def test_differing_clocks_are_not_mistaken_for_a_queue(tmp_path: Path) -> None:
     with behind("haproxy", "busy", tmp_path, "-30000000") as proxied, httpx.Client() as client:
 
         def is_noticed() -> bool:

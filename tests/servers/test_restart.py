@@ -55,7 +55,9 @@ SETTINGS = {
         "-c python:micropie.wsgi.gunicorn --graceful-timeout 30",
     ),
     "gunicorn-sync": ("gunicorn, `-k sync`", "--graceful-timeout 30"),
-    "hypercorn-trio": ("hypercorn", "--graceful-timeout 10"),
+    "hypercorn-trio": ("hypercorn, anycorn", "--graceful-timeout 10"),
+    "anycorn-trio": ("hypercorn, anycorn", "--graceful-timeout 10"),
+    "h2corn": ("h2corn", "--timeout-graceful-shutdown 30"),
     "waitress": ("waitress", ""),
     "daphne": ("daphne", ""),
 }
@@ -64,12 +66,13 @@ SETTINGS = {
 # an answer to a PING.
 SHORTER = {
     "hypercorn-trio": "--graceful-timeout 2",
+    "anycorn-trio": "--graceful-timeout 2",
     "granian-asgi": "--respawn-interval 1 --http2-keep-alive-timeout 1",
 }
 # They end the streams and WebSockets at once. Hypercorn's workers don't get the signal: it cuts
 # them off after its grace.
-AT_ONCE = ["uvicorn", "granian-asgi", "gunicorn-asgi"]
-AFTER_GRACE = ["hypercorn-trio"]
+AT_ONCE = ["uvicorn", "granian-asgi", "gunicorn-asgi", "h2corn"]
+AFTER_GRACE = ["hypercorn-trio", "anycorn-trio"]
 # What a WebSocket may hear instead. A worker of granian may be over before the close frame that it
 # was given has left, about once in ten times. Uvicorn looks ten times a second whether it has to
 # end, and closes with 1012 if it is faster.
@@ -137,7 +140,7 @@ def end_of(ws: ClientConnection) -> int | None:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_the_settings_are_those_of_the_page(name: str) -> None:
+def test_the_tested_settings_are_those_in_the_docs(name: str) -> None:
     title, settings = SETTINGS[name]
     page = (ROOT / "docs" / "operation.md").read_text()
     (row,) = [
@@ -149,7 +152,7 @@ def test_the_settings_are_those_of_the_page(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*AT_ONCE, *AFTER_GRACE])
-def test_R62_R65_on_shut_down_requests_are_answered_streams_end_and_websockets_hear_1001(
+def test_R62_R65_at_shutdown_requests_finish_streams_end_and_websockets_get_1001(
     name: str, serve: Start
 ) -> None:
     server = serve(name)
@@ -167,7 +170,9 @@ def test_R62_R65_on_shut_down_requests_are_answered_streams_end_and_websockets_h
 
 
 @pytest.mark.processes
-def test_R62_an_http2_client_that_does_not_answer_keeps_no_worker_of_granian(serve: Start) -> None:
+def test_R62_an_unresponsive_http2_client_does_not_keep_a_granian_worker_running(
+    serve: Start,
+) -> None:
     """Its connection is closed before the worker would be killed, so the shutdown handlers run."""
     server = serve("granian-asgi")
     client = H2Connection()
@@ -186,7 +191,7 @@ def test_R62_an_http2_client_that_does_not_answer_keeps_no_worker_of_granian(ser
 
 
 @pytest.mark.parametrize("name", WSGI)
-def test_R62_on_shut_down_requests_are_answered_under_wsgi(name: str, serve: Start) -> None:
+def test_R62_at_shutdown_requests_finish_under_wsgi(name: str, serve: Start) -> None:
     server = serve(name)
     with begun(server, "/slow", b"begun\n") as slow:
         server.tell_to_end()
@@ -194,7 +199,7 @@ def test_R62_on_shut_down_requests_are_answered_under_wsgi(name: str, serve: Sta
     server.process.wait(STOP_WITHIN)
 
 
-def test_daphne_breaks_off_what_it_answers(serve: Start) -> None:
+def test_daphne_aborts_running_responses(serve: Start) -> None:
     server = serve("daphne")
     with begun(server, "/slow/10", b"begun\n") as slow, begun_socket(server) as ws:
         server.tell_to_end()
@@ -205,7 +210,7 @@ def test_daphne_breaks_off_what_it_answers(serve: Start) -> None:
 
 
 @pytest.mark.parametrize("name", RELOADED)
-def test_R62_R65_no_request_fails_while_all_workers_are_replaced_and_what_lasts_is_told(
+def test_R62_R65_replacing_all_workers_fails_no_request_and_notifies_long_connections(
     name: str, serve: Start
 ) -> None:
     server = serve(name, workers=2)
@@ -260,7 +265,7 @@ def test_R62_R65_no_request_fails_while_all_workers_are_replaced_and_what_lasts_
     assert len(unread) <= 3  # of three clients, when one worker ends
 
 
-def test_gunicorn_answers_while_a_new_version_is_imported(tmp_path: Path) -> None:
+def test_gunicorn_responds_while_a_new_version_is_imported(tmp_path: Path) -> None:
     """By the commands of the page: the old server goes on until the new one is there, however long
     its import takes.
     """

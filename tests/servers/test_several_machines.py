@@ -183,7 +183,7 @@ def balancer(folder: Path, machines: dict[str, int]) -> Iterator[Balancer]:
         yield found
 
 
-def test_the_shop_on_two_machines_behind_haproxy(shop: Shop) -> None:
+def test_the_shop_runs_on_two_machines_behind_haproxy(shop: Shop) -> None:
     commands = re.findall(r"^    ((?:uvicorn|gunicorn) app:app .*)$", text_of(PAGE), re.MULTILINE)
     machines = {address: free_port() for address in ("10.0.0.11:8000", "10.0.0.12:8000")}
     ports = list(machines.values())
@@ -272,7 +272,7 @@ def look(request: Request) -> str:
     return str(request.signed_cookie("user", "nobody"))
 
 
-def test_a_key_is_changed_in_three_steps(shop: Shop) -> None:
+def test_a_secret_key_can_be_replaced_in_three_steps(shop: Shop) -> None:
     """Machine by machine, by the environment alone; in one step users would be logged out."""
     old, new = "old" * 11, "new" * 11
 
@@ -305,11 +305,11 @@ def test_a_key_is_changed_in_three_steps(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("kind", MANIFESTS)
-def test_manifests_are_as_the_schemas_of_kubernetes_say(kind: str) -> None:
+def test_kubernetes_manifests_match_their_schemas(kind: str) -> None:
     kubernetes_validate.validate(MANIFESTS[kind], kubernetes_validate.latest_version(), strict=True)
 
 
-def test_the_pod_satisfies_the_restricted_level() -> None:
+def test_the_pod_satisfies_the_restricted_security_level() -> None:
     """https://kubernetes.io/docs/concepts/security/pod-security-standards/, "Restricted"."""
     assert POD["spec"]["automountServiceAccountToken"] is False
     pod, container = POD["spec"]["securityContext"], CONTAINER["securityContext"]
@@ -321,7 +321,7 @@ def test_the_pod_satisfies_the_restricted_level() -> None:
     assert all({*volume} == {"name", "emptyDir"} for volume in POD["spec"]["volumes"])
 
 
-def test_manifests_mean_each_other() -> None:
+def test_kubernetes_manifests_refer_to_each_other() -> None:
     assert "restartPolicy" not in POD["spec"]  # always, after exit code 0 as well
     labels = POD["metadata"]["labels"]
     assert MANIFESTS["Deployment"]["spec"]["selector"]["matchLabels"] == labels
@@ -337,7 +337,7 @@ def test_manifests_mean_each_other() -> None:
     )
 
 
-def test_a_container_answers_its_probes_and_ends_at_once(shop: Shop) -> None:
+def test_a_container_responds_to_its_probes_and_ends_immediately(shop: Shop) -> None:
     (container_port,), port = CONTAINER["ports"], free_port()
     assert {one["name"] for one in CONTAINER["env"]} == {"PROXIES", "REDIS_URL", "SECRET_KEY"}
     assert all(f'"{one["name"]}"' in block(PAGE, "python") for one in CONTAINER["env"])
@@ -369,7 +369,7 @@ def test_kubernetes_waits_longer_than_each_server() -> None:
     grace = CONTAINER["command"][CONTAINER["command"].index("--timeout-graceful-shutdown") + 1]
     waits = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"]
     rows = re.findall(
-        r"^\| `(.*?)`.* \| (\d+) s.* \| ([\d +]+) \| (\d+) \|$",
+        r"^\|`(.*?)`.*\|(\d+) s.*\|([\d +]+)\|(\d+)\|$",
         text_of("kubernetes.md"),
         re.MULTILINE,
     )

@@ -92,7 +92,7 @@ def texts(client: httpx.Client, path: str, headers: dict[str, str]) -> tuple[str
 
 
 @pytest.mark.parametrize("way", ["own", "basic", "signed"])
-def test_R48_a_stranger_gets_no_page_of_another(site: httpx.Client, way: str) -> None:
+def test_R48_a_stranger_never_gets_another_visitor_s_page(site: httpx.Client, way: str) -> None:
     headers = {"own": {"Cookie": "u=alice"}, "basic": BASIC, "signed": {}}[way]
     if way == "signed":
         set_cookie = site.get("/signed/log_in").headers["set-cookie"]
@@ -103,14 +103,14 @@ def test_R48_a_stranger_gets_no_page_of_another(site: httpx.Client, way: str) ->
 
 
 @pytest.mark.parametrize("way", ["own", "basic"])
-def test_R48_a_stranger_gets_no_file_of_another(site: httpx.Client, way: str) -> None:
+def test_R48_a_stranger_never_gets_another_visitor_s_file(site: httpx.Client, way: str) -> None:
     headers = BASIC if way == "basic" else {"Cookie": "u=alice"}
     own, stranger = texts(site, f"/{way}/files/a.css", headers)
     assert own == "file of alice"
     assert "alice" not in stranger
 
 
-def test_the_cache_keeps_what_is_everybody_s(site: httpx.Client) -> None:
+def test_the_shared_cache_stores_public_responses(site: httpx.Client) -> None:
     """Otherwise the tests above would prove nothing."""
     site.get("/everybody")
     assert site.get("/everybody").headers["x-cache"] == "HIT"

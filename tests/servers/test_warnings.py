@@ -39,14 +39,14 @@ WARNINGS = {
 
 
 @pytest.mark.parametrize("fault", WARNINGS)
-def test_each_place_has_the_warning(fault: str) -> None:
+def test_each_listed_page_has_the_warning(fault: str) -> None:
     words, places = WARNINGS[fault]
     for place in places.split():
         text = " ".join((ROOT / place).read_text().split())
         assert [word for word in words if word not in text] == [], place
 
 
-def test_the_page_s_first_hypercorn_is_the_one_on_asyncio() -> None:
+def test_the_page_s_first_hypercorn_command_uses_asyncio() -> None:
     """The command that ``test_deployment.py`` runs behind nginx."""
     commands = re.findall(r"^    (hypercorn .*)$", text_of("each-server.md"), re.MULTILINE)
     assert ["trio" in command for command in commands] == [False, True]
@@ -64,6 +64,6 @@ LINKS = {
 
 
 @pytest.mark.parametrize("link", LINKS)
-def test_pages_that_name_such_a_server_link_to_the_warning(link: str) -> None:
+def test_pages_that_recommend_such_a_server_link_to_the_warning(link: str) -> None:
     for page in LINKS[link].split():
         assert link in (ROOT / "docs" / f"{page}.md").read_text(), page

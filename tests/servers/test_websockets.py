@@ -61,7 +61,7 @@ def wait_for_end(server: Server, wanted: str) -> str:
     return ends
 
 
-def test_echo_subprotocol_and_headers(site_on: ServerOf, name: str) -> None:
+def test_a_websocket_echoes_with_subprotocol_and_headers(site_on: ServerOf, name: str) -> None:
     subprotocols = [Subprotocol("pie"), Subprotocol("cake")]
     with open_socket(site_on(name), "/echo", subprotocols=subprotocols) as ws:
         assert ws.subprotocol == "pie"
@@ -74,7 +74,7 @@ def test_echo_subprotocol_and_headers(site_on: ServerOf, name: str) -> None:
             assert ws.recv(timeout=ANSWER_WITHIN) == message
 
 
-def test_R53_a_refusal_has_a_status(site_on: ServerOf, name: str) -> None:
+def test_R53_a_refused_handshake_has_a_status(site_on: ServerOf, name: str) -> None:
     for path, origin in (("/refused", None), ("/nowhere", None), ("/echo", "https://evil.test")):
         with (
             pytest.raises(InvalidStatus) as refused,
@@ -85,14 +85,14 @@ def test_R53_a_refusal_has_a_status(site_on: ServerOf, name: str) -> None:
         assert refused.value.response.status_code == (403 if name in WITHOUT_DENIAL else expected)
 
 
-def test_R52_the_own_origin_is_let_in(site_on: ServerOf, name: str) -> None:
+def test_R52_the_site_s_own_origin_is_accepted(site_on: ServerOf, name: str) -> None:
     server = site_on(name)
     with open_socket(server, "/echo", origin=f"http://127.0.0.1:{server.port}") as ws:
         ws.send("hi")
         assert ws.recv(timeout=ANSWER_WITHIN) == "hi"
 
 
-def test_R55_R56_R57_codes_arrive(site_on: ServerOf, name: str) -> None:
+def test_R55_R56_R57_close_codes_reach_the_client(site_on: ServerOf, name: str) -> None:
     server = site_on(name)
     for path in ("/closing", "/closing_later"):
         with open_socket(server, path) as ws:
@@ -112,7 +112,7 @@ def test_R55_R56_R57_codes_arrive(site_on: ServerOf, name: str) -> None:
     assert "echo 1009" in wait_for_end(server, "echo 1009")
 
 
-def test_R54_the_client_s_code_arrives(site_on: ServerOf, name: str) -> None:
+def test_R54_the_client_s_close_code_reaches_the_handler(site_on: ServerOf, name: str) -> None:
     server = site_on(name)
     with open_socket(server, "/echo") as ws:
         ws.close(3456, "enough")
@@ -128,6 +128,20 @@ def test_R54_R63_a_client_that_vanishes_ends_its_handler(
     with open_socket(server, f"/{path}") as ws:
         ws.socket.shutdown(socket.SHUT_RDWR)  # no close frame
     assert path in wait_for_end(server, path)
+
+
+def test_a_chat_room_works_until_its_clients_disconnect(site_on: ServerOf, name: str) -> None:
+    server = site_on(name)
+    with open_socket(server, "/room") as one:
+        with open_socket(server, "/room") as other:
+            for ws in (one, other):
+                assert ws.recv(timeout=ANSWER_WITHIN) == "you are in"
+            one.send("hello")
+            for ws in (one, other):
+                assert ws.recv(timeout=ANSWER_WITHIN) == '{"said":"hello"}'
+        assert "room" in wait_for_end(server, "room")
+        one.send("again")
+        assert one.recv(timeout=ANSWER_WITHIN) == '{"said":"again"}'
 
 
 @pytest.mark.parametrize("name", WSGI)

@@ -113,7 +113,7 @@ TRANSPORTS = [["websocket"], ["polling"], ["polling", "websocket"]]
         ("hypercorn-asyncio", "mounted_beside", "live/socket.io", "/site"),
     ],
 )
-def test_socketio(
+def test_socketio_clients_can_connect(
     name: str, transports: list[str], wrapped: str, path: str, mount: str, serve: Serve
 ) -> None:
     server = serve(name, wrapped)
@@ -136,7 +136,7 @@ def test_socketio(
     ("name", "wrapped", "mount"),
     [("uvicorn", "with_socketio", ""), ("hypercorn-asyncio", "mounted_beside", "/site")],
 )
-def test_what_is_not_socketio_s_is_answered_by_the_application(
+def test_other_paths_than_socketio_s_reach_the_application(
     name: str, wrapped: str, mount: str, serve: Serve
 ) -> None:
     check_inside(serve(name, wrapped), mount)
@@ -149,7 +149,7 @@ def test_what_is_not_socketio_s_is_answered_by_the_application(
     ("name", "wrapped"),
     [("hypercorn-asyncio", "with_files_asgi"), ("gunicorn-gthread", "with_files_wsgi")],
 )
-def test_servestatic(name: str, wrapped: str, serve: Serve) -> None:
+def test_servestatic_serves_files(name: str, wrapped: str, serve: Serve) -> None:
     server = serve(name, wrapped)
     with client_of(server) as client:
         file = client.get("/static/page.css")
@@ -171,7 +171,7 @@ def test_servestatic(name: str, wrapped: str, serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("name", ["uvicorn", "hypercorn-trio"])
-def test_middleware_of_starlette(name: str, serve: Serve) -> None:
+def test_starlette_s_middleware_works(name: str, serve: Serve) -> None:
     server = serve(name, "with_middleware")
     with client_of(server) as client:
         for number in (1, 2):

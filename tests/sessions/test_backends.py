@@ -95,7 +95,9 @@ def other(app: Any, session_id: str, path: str) -> Any:
     return client.get(path, headers={"Cookie": f"session_id={session_id}"})
 
 
-def test_a_session_from_log_in_to_log_out(make_client: MakeClient, backend: SessionBackend) -> None:
+def test_a_session_lasts_from_login_to_logout(
+    make_client: MakeClient, backend: SessionBackend
+) -> None:
     client = make_client(Site(backend))
     assert client.get("/look").json() == {}
     assert "session_id" not in client.cookies
@@ -111,7 +113,7 @@ def test_a_session_from_log_in_to_log_out(make_client: MakeClient, backend: Sess
     assert client.get("/look").json() == {}
 
 
-def test_R42_an_id_of_somebody_else_is_not_adopted(
+def test_R42_an_id_of_another_visitor_is_not_adopted(
     make_client: MakeClient, backend: SessionBackend
 ) -> None:
     client = make_client(Site(backend))
@@ -120,7 +122,7 @@ def test_R42_an_id_of_somebody_else_is_not_adopted(
     assert client.get("/look", headers={"Cookie": "session_id=planted"}).json() == {}
 
 
-def test_R42_log_in_ends_the_old_id(make_client: MakeClient, shared: SessionBackend) -> None:
+def test_R42_login_ends_the_old_id(make_client: MakeClient, shared: SessionBackend) -> None:
     client = make_client(Site(shared))
     client.get("/keep/a/1")
     old = client.cookies["session_id"]
@@ -145,7 +147,7 @@ def test_R43_requests_that_change_different_keys_lose_nothing(
 
 @pytest.mark.parametrize("logout", ["/logout", "/logout?message=bye"])
 @pytest.mark.parametrize("path", ["/slow/late/1", "/slow_rotation"])
-def test_R43_a_log_out_is_not_undone_by_a_slower_request(
+def test_R43_a_slower_request_does_not_undo_a_logout(
     make_client: MakeClient, shared: SessionBackend, path: str, logout: str
 ) -> None:
     app = Site(shared)
@@ -162,7 +164,7 @@ def test_R43_a_log_out_is_not_undone_by_a_slower_request(
     assert client.get("/look").json() == {}
 
 
-def test_R43_a_log_out_takes_what_was_added_meanwhile(
+def test_R43_a_logout_also_removes_values_added_meanwhile(
     make_client: MakeClient, shared: SessionBackend
 ) -> None:
     app = Site(shared)
@@ -175,7 +177,7 @@ def test_R43_a_log_out_takes_what_was_added_meanwhile(
     assert (shared.load(session_id), client.get("/look").json()) == ({}, {"user": "me", "bye": 1})
 
 
-def test_R43_a_slower_request_does_not_revive_the_id_before_log_in(
+def test_R43_a_slower_request_does_not_revive_the_id_before_login(
     make_client: MakeClient, shared: SessionBackend
 ) -> None:
     app = Site(shared)
@@ -190,7 +192,7 @@ def test_R43_a_slower_request_does_not_revive_the_id_before_log_in(
     assert shared.load(others[0].cookies["session_id"]) == {"a": "1", "user": "me"}
 
 
-def test_R43_two_that_remove_the_last_keys_leave_nothing(
+def test_R43_two_requests_that_remove_the_last_keys_leave_no_session(
     make_client: MakeClient, shared: SessionBackend
 ) -> None:
     first, second = Session("id", {"a": 1, "b": 1}), Session("id", {"a": 1, "b": 1})
@@ -202,7 +204,7 @@ def test_R43_two_that_remove_the_last_keys_leave_nothing(
     assert shared.load("id") == {}
 
 
-def test_R43_twenty_requests_at_once_count_to_twenty(shared: SessionBackend) -> None:
+def test_R43_twenty_concurrent_requests_count_to_twenty(shared: SessionBackend) -> None:
     with TestClient(Site(shared), protocol="wsgi") as client, ThreadPoolExecutor(WRITERS) as pool:
         client.get("/keep/a/1")
         cookie = {"Cookie": f"session_id={client.cookies['session_id']}"}
@@ -295,7 +297,7 @@ def test_R43_twenty_writers_in_four_processes_lose_nothing(shared: SessionBacken
     assert len(kept) == 2 + 20
 
 
-def test_R43_a_slow_writer_is_not_always_too_late(shared: SessionBackend) -> None:
+def test_R43_a_slow_writer_eventually_succeeds(shared: SessionBackend) -> None:
     # As a machine far from Redis: while it makes its change, others on nearer machines have made
     # several changes.
     shared.save("id", {"n": 0, "slow": 0}, 60)
@@ -328,14 +330,14 @@ def test_R43_a_slow_writer_is_not_always_too_late(shared: SessionBackend) -> Non
 
 @pytest.mark.processes
 @pytest.mark.parametrize("shared", ["sqlite", REDIS], indirect=True)
-def test_R70_a_forked_child_opens_connections_of_its_own(shared: SessionBackend) -> None:
+def test_R70_a_forked_child_opens_its_own_connections(shared: SessionBackend) -> None:
     shared.save("id", {"a": 1}, 60)
     run_to_the_end(IMPORT + OPEN + FORKED, *place(shared))
     assert shared.load("id") == {"a": 1, "n": 7}
 
 
 @pytest.mark.processes
-def test_sqlite_is_opened_by_many_processes_at_once(tmp_path: Path) -> None:
+def test_many_processes_may_open_sqlite_concurrently(tmp_path: Path) -> None:
     path = tmp_path / "sessions.db"
     save = "backend.save(str(process), {'a': 1}, 60)"
     run_to_the_end(IMPORT + IN_PROCESSES + OPEN + save, "sqlite", str(path), "x", "8")
@@ -359,7 +361,7 @@ def test_R44_a_failure_leaves_no_lock(make_client: MakeClient, shared: SessionBa
     assert client.get("/look").json() == {"a": "1", "b": "2", "n": 1, "x": 2}
 
 
-def test_R44_what_fails_inside_of_a_merge_leaves_the_session_as_it_was(
+def test_R44_a_failing_merge_leaves_the_session_unchanged(
     shared: SessionBackend,
 ) -> None:
     shared.save("id", {"n": 0}, 60)
@@ -374,7 +376,9 @@ def test_R44_what_fails_inside_of_a_merge_leaves_the_session_as_it_was(
     assert merge("id", session.changes(), 60) == {"n": 1}
 
 
-def test_R44_a_stream_locks_nobody_out(make_client: MakeClient, shared: SessionBackend) -> None:
+def test_R44_a_stream_does_not_block_other_requests_of_its_session(
+    make_client: MakeClient, shared: SessionBackend
+) -> None:
     class Streaming(Site):
         def stream(self) -> Any:
             self.request.session["streams"] = 1
@@ -388,14 +392,14 @@ def test_R44_a_stream_locks_nobody_out(make_client: MakeClient, shared: SessionB
     assert client.get("/stream").text == 'a{"a":"1","streams":1}'
 
 
-def test_a_session_ends_in_time(backend: SessionBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_expires(backend: SessionBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Redis's own clock can't be set: it is waited for."""
     value = backend.save("id", {"a": 1}, 2) or "id"
     assert backend.load(value) == {"a": 1}
     until(lambda: backend.load(value) == {})
 
 
-def test_R50_what_stores_nothing_makes_no_session(
+def test_R50_a_request_that_stores_nothing_creates_no_session(
     make_client: MakeClient, backend: SessionBackend
 ) -> None:
     client = make_client(Site(backend))
@@ -408,7 +412,7 @@ ROOM = 992
 
 
 @pytest.mark.parametrize("last", ["x", "\xe9"])
-def test_R50_a_session_has_a_size(
+def test_R50_a_session_s_size_is_limited(
     make_client: MakeClient, backend: SessionBackend, last: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Site(backend, max_session_size=1000))
@@ -426,7 +430,7 @@ def test_R50_a_session_has_a_size(
     assert client.get("/look").json() == {}
 
 
-def test_R50_what_two_requests_store_at_once_is_counted_together(
+def test_R50_data_of_two_concurrent_requests_counts_against_one_limit(
     make_client: MakeClient, shared: SessionBackend
 ) -> None:
     app = Site(shared, max_session_size=1000)
@@ -464,7 +468,7 @@ class Picky(Site):
         ("/key", "this session backend can store only JSON .*keys must be str"),
     ],
 )
-def test_what_is_no_json_is_refused_and_said(
+def test_a_value_without_json_is_refused_and_logged(
     make_client: MakeClient,
     make_backend: Any,
     name: str,
@@ -477,7 +481,7 @@ def test_what_is_no_json_is_refused_and_said(
     assert re.search(problem, caplog.text)
 
 
-def test_values_come_back_as_json_gives_them(backend: SessionBackend) -> None:
+def test_values_come_back_as_json_returns_them(backend: SessionBackend) -> None:
     """So what works with the backend of the first day works with that of the first deployment."""
     numbered: Any = {"pair": (1, 2), "by_number": {1: "a"}}
     session_id = backend.save("id", numbered, 60) or "id"

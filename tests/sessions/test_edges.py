@@ -34,7 +34,7 @@ class Root(App):
         return self.request.session.get("value")
 
 
-def test_ids_of_an_author_s_own_may_have_any_form(make_client: MakeClient) -> None:
+def test_custom_session_ids_may_have_any_form(make_client: MakeClient) -> None:
     numbers = iter(range(10))
     backend = Own()
     client = make_client(Root(backend, session_id_factory=lambda: f"user:{next(numbers)}"))
@@ -43,14 +43,14 @@ def test_ids_of_an_author_s_own_may_have_any_form(make_client: MakeClient) -> No
     assert [*backend.data] == ["user:0"]
 
 
-def test_a_backend_that_is_awaited_is_asked_ahead(make_client: MakeClient) -> None:
+def test_an_async_backend_is_read_in_advance(make_client: MakeClient) -> None:
     client = make_client(Root(QuickButAsync()))
     client.post("/keep", data={"value": "1"})
     assert client.get("/value").text == "1"
 
 
 @pytest.mark.parametrize("kind", ["own", "quick", "async", "sqlite", "memory"])
-def test_R42_what_is_stored_under_an_unknown_id_gets_another_one(
+def test_R42_data_stored_under_an_unknown_id_gets_a_new_id(
     make_client: MakeClient, tmp_path: Path, kind: str
 ) -> None:
     """Not only is the id not adopted: what the request stores is there for the next one."""
@@ -70,7 +70,7 @@ def test_R42_what_is_stored_under_an_unknown_id_gets_another_one(
     assert client.get("/value", headers={"Cookie": f"session_id={planted}"}).text == ""
 
 
-def test_sqlite_deletes_what_is_saved_empty(tmp_path: Path) -> None:
+def test_sqlite_deletes_a_session_saved_empty(tmp_path: Path) -> None:
     backend = SQLiteSessionBackend(tmp_path / "s.db")
     backend.save("a", {"x": 1}, 60)
     backend.save("b", {"x": 2}, 60)
@@ -83,7 +83,7 @@ UNREADABLE: list[Any] = ["{", "[1]", "5", b"\xff\xfe\xfa", b"\x80\x04."]
 
 
 @pytest.mark.parametrize("text", UNREADABLE)
-def test_sqlite_keeps_what_can_not_be_read(
+def test_sqlite_keeps_unreadable_sessions(
     make_client: MakeClient, tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str | bytes
 ) -> None:
     """The visitor gets a new session, under an id that nobody else knows."""
@@ -107,7 +107,7 @@ def test_sqlite_keeps_what_can_not_be_read(
 
 @pytest.mark.processes
 @pytest.mark.parametrize("text", UNREADABLE)
-def test_redis_keeps_what_can_not_be_read(redis_url: str, text: str | bytes) -> None:
+def test_redis_keeps_unreadable_sessions(redis_url: str, text: str | bytes) -> None:
     backend = RedisSessionBackend(redis_url, prefix=f"{text!r}:")
     with Redis.from_url(redis_url) as client:
         client.set(f"{text!r}:old", text)
@@ -117,7 +117,7 @@ def test_redis_keeps_what_can_not_be_read(redis_url: str, text: str | bytes) -> 
     backend.close()
 
 
-def test_memory_forgets_an_expired_session_that_is_asked_for() -> None:
+def test_memory_drops_an_expired_session_when_it_is_requested() -> None:
     backend = InMemorySessionBackend()
     backend.save("a", {"x": 1}, 60)
     backend._sessions["a"] = 0.0, {"x": 1}
@@ -126,14 +126,14 @@ def test_memory_forgets_an_expired_session_that_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("value", ["text", "\ud800", None, True, 1, [1], {"a": "b"}])
-def test_the_store_in_memory_keeps_a_copy(value: object) -> None:
+def test_the_memory_backend_stores_a_copy(value: object) -> None:
     backend, data = InMemorySessionBackend(), {"key": value}
     backend.save("id", data, 60)
     data["other"] = "later"
     assert backend.load_shared("id") == {"key": value}
 
 
-def test_the_store_in_memory_gives_back_what_json_does() -> None:
+def test_the_memory_backend_returns_what_json_returns() -> None:
     backend = InMemorySessionBackend()
     backend.save("id", {1: "one", "pair": (1, 2)}, 60)  # type: ignore[dict-item]
     assert backend.load_shared("id") == {"1": "one", "pair": [1, 2]}

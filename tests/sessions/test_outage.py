@@ -96,7 +96,7 @@ def patient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[s
 
 
 @pytest.mark.processes
-def test_R67_a_redis_that_hangs_is_waited_for_by_one_request(
+def test_R67_only_one_request_waits_for_a_hanging_redis(
     make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: list[float]
 ) -> None:
     # of which a Redis that is well needs little on a busy machine
@@ -134,7 +134,7 @@ def test_R67_a_redis_that_hangs_is_waited_for_by_one_request(
         backend.close()
 
 
-def test_R67_a_file_that_is_locked_can_be_read(
+def test_R67_a_locked_sqlite_file_can_be_read(
     make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: list[float]
 ) -> None:
     monkeypatch.setattr(sqlite, "_BUSY", 0.0)
@@ -159,7 +159,7 @@ class Looks(FlowMiddleware):
         response.headers["X-Count"] = str(request.session.get("n"))
 
 
-def test_a_file_needs_no_session_unless_a_hook_or_an_error_page_does(
+def test_a_file_response_reads_no_session_unless_a_hook_or_error_page_does(
     make_client: MakeClient, tmp_path: Path
 ) -> None:
     backend = SQLiteSessionBackend(tmp_path / "sessions.db")
@@ -184,7 +184,7 @@ def test_a_file_needs_no_session_unless_a_hook_or_an_error_page_does(
 
 @pytest.mark.processes
 @every_loop
-def test_R67_all_else_is_answered_while_forty_requests_wait_for_redis(
+def test_R67_other_requests_are_served_while_forty_wait_for_redis(
     backend: str, tmp_path: Path, patient: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ServiceThreads, "patience", 0.0)
@@ -218,7 +218,7 @@ def test_R67_all_else_is_answered_while_forty_requests_wait_for_redis(
 
 
 @pytest.mark.processes
-def test_R67_half_of_a_wsgi_servers_threads_wait_for_redis(
+def test_R67_half_of_a_wsgi_server_s_threads_may_wait_for_redis(
     tmp_path: Path, patient: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ServiceThreads, "patience", PATIENCE)

@@ -52,7 +52,7 @@ class Root(App):
 # -- signed cookies --------------------------------------------------------------------------------
 
 
-def test_an_emptied_session_in_a_cookie_deletes_the_cookie(make_client: MakeClient) -> None:
+def test_an_emptied_cookie_session_deletes_its_cookie(make_client: MakeClient) -> None:
     class Emptying(Root):
         def empty(self) -> None:
             self.request.session.clear()
@@ -63,7 +63,7 @@ def test_an_emptied_session_in_a_cookie_deletes_the_cookie(make_client: MakeClie
     assert not client.cookies
 
 
-def test_R46_a_session_too_long_for_a_cookie_is_an_error_and_the_old_one_stays(
+def test_R46_a_session_too_long_for_a_cookie_raises_an_error_and_the_old_one_stays(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Root(SignedCookieSessionBackend("secret" * 8)))
@@ -86,7 +86,7 @@ def test_R46_a_session_too_long_for_a_cookie_is_an_error_and_the_old_one_stays(
     assert large.get("/look").json() == {"text": 5}
 
 
-def test_R46_the_longest_session_fits_in_a_cookie(make_client: MakeClient) -> None:
+def test_R46_the_longest_allowed_session_fits_into_a_cookie(make_client: MakeClient) -> None:
     backend = SignedCookieSessionBackend("secret" * 8)
     rng = random.Random(2)
     accepted = []
@@ -100,7 +100,7 @@ def test_R46_the_longest_session_fits_in_a_cookie(make_client: MakeClient) -> No
     assert 3000 < len(accepted[-1]) <= 4096 - 256
 
 
-def test_R47_ten_thousand_mutated_cookies_are_no_sessions() -> None:
+def test_R47_ten_thousand_mutated_cookies_are_refused() -> None:
     backend = SignedCookieSessionBackend("secret" * 8)
     good = backend.save("", {"user": "me"}, 60)
     rng = random.Random(3)
@@ -116,11 +116,11 @@ def test_R47_ten_thousand_mutated_cookies_are_no_sessions() -> None:
 
 
 @pytest.mark.parametrize("value", ["", ".", "..", "a.b", "x" * 100_000, ".eJw", "é", "\ud800"])
-def test_R47_a_broken_cookie_is_an_empty_session(value: str) -> None:
+def test_R47_an_invalid_cookie_is_an_empty_session(value: str) -> None:
     assert SignedCookieSessionBackend("secret" * 8).load(value) == {}
 
 
-def test_R47_keys_rotate() -> None:
+def test_R47_keys_can_be_rotated() -> None:
     old, new = SignedCookieSessionBackend("old" * 11), SignedCookieSessionBackend(["new" * 11])
     both = SignedCookieSessionBackend([b"new" * 11, "old" * 11])
     first = old.save("", {"a": 1}, 60)
@@ -140,13 +140,13 @@ def test_R47_the_time_is_signed_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert backend.load(value) == {}
 
 
-def test_R47_a_new_version_of_the_framework_logs_nobody_out() -> None:
+def test_R47_a_new_version_of_micropie_logs_nobody_out() -> None:
     # until 5138
     value = "WzEwMDAwMDAwMDA1OSx7InVzZXIiOiJtZSJ9XQ.ymSzJ5bHGO4wILUPmvmTThYYd2oAzWR78RYruOthy-I"
     assert SignedCookieSessionBackend("secret" * 8).load(value) == {"user": "me"}
 
 
-def test_R47_nothing_is_unpickled_and_no_digest_compared_by_hand() -> None:
+def test_R47_the_code_never_unpickles_and_compares_no_digest_manually() -> None:
     for path in PACKAGE.glob("*.py"):
         tree = ast.parse(path.read_text())
         names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
@@ -177,12 +177,12 @@ LONG = "x" * 32
         (b"x" * 31, "32 bytes or more"),
     ],
 )
-def test_R47_what_is_no_secret_is_refused(secret: Any, reason: str) -> None:
+def test_R47_an_invalid_secret_is_refused(secret: Any, reason: str) -> None:
     with pytest.raises(SetupError, match=reason):
         SignedCookieSessionBackend(secret)
 
 
-def test_R47_a_secret_is_counted_in_bytes() -> None:
+def test_R47_a_secret_s_length_is_counted_in_bytes() -> None:
     backend = SignedCookieSessionBackend("é" * 16)
     assert backend.load(backend.save("", {"a": 1}, 60)) == {"a": 1}
 
@@ -194,7 +194,7 @@ def test_R47_a_secret_is_counted_in_bytes() -> None:
         (redisclient, "redis", lambda: RedisSessionBackend("redis://localhost"), "redis"),
     ],
 )
-def test_what_is_not_installed_is_named(
+def test_a_missing_package_is_named(
     monkeypatch: pytest.MonkeyPatch, module: Any, name: str, make: Any, extra: str
 ) -> None:
     monkeypatch.setattr(module, name, None)
@@ -205,7 +205,7 @@ def test_what_is_not_installed_is_named(
 # -- SQLite ----------------------------------------------------------------------------------------
 
 
-def test_sqlite_makes_its_file_when_it_is_needed_for_its_owner_alone(tmp_path: Path) -> None:
+def test_sqlite_creates_its_file_on_first_use_for_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "sessions.db"
     backend = SQLiteSessionBackend(str(path))
     assert not path.exists()
@@ -220,7 +220,9 @@ def test_sqlite_makes_its_file_when_it_is_needed_for_its_owner_alone(tmp_path: P
     backend.close()
 
 
-def test_R50_sqlite_forgets_what_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R50_sqlite_deletes_expired_sessions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     backend = SQLiteSessionBackend(tmp_path / "sessions.db")
     backend.save("old", {"a": 1}, 60)
     now = time.time()
@@ -231,7 +233,7 @@ def test_R50_sqlite_forgets_what_is_over(tmp_path: Path, monkeypatch: pytest.Mon
     backend.close()
 
 
-def test_sqlite_that_is_out_of_reach_is_a_503(make_client: MakeClient, tmp_path: Path) -> None:
+def test_an_unavailable_sqlite_gets_a_503(make_client: MakeClient, tmp_path: Path) -> None:
     not_a_database = tmp_path / "text"
     not_a_database.write_text("text " * 1000)
     for path in (tmp_path / "nowhere" / "sessions.db", tmp_path, not_a_database):
@@ -240,7 +242,7 @@ def test_sqlite_that_is_out_of_reach_is_a_503(make_client: MakeClient, tmp_path:
         assert client.get("/look").status_code == 200  # no cookie, so nothing to look up
 
 
-def test_sqlite_that_stays_locked_is_out_of_reach(
+def test_a_locked_sqlite_counts_as_unavailable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "_BUSY", 0.1)
@@ -297,7 +299,7 @@ def test_sqlite_waits_for_others_that_open_the_file(
     backend.close()
 
 
-def test_sqlite_does_not_wait_for_ever_for_others(
+def test_sqlite_does_not_wait_forever_for_others(
     tmp_path: Path, locker: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [time.monotonic()]
@@ -310,7 +312,7 @@ def test_sqlite_does_not_wait_for_ever_for_others(
     assert locker.in_transaction
 
 
-def test_sqlite_leaves_a_parent_s_connections_alone(tmp_path: Path) -> None:
+def test_sqlite_does_not_touch_a_parent_s_connections(tmp_path: Path) -> None:
     backend = SQLiteSessionBackend(tmp_path / "sessions.db")
     backend.save("id", {"a": 1}, 60)
     ((_, before),) = backend._idle
@@ -340,7 +342,7 @@ def test_sqlite_connections_of_a_dropped_application_are_closed(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("is_alone", [True, False])
-def test_a_deleted_file_of_sqlite_is_noticed_by_all_workers(
+def test_all_workers_notice_a_deleted_sqlite_file(
     tmp_path: Path, is_alone: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nobody goes on with the deleted file while others have the new one."""
@@ -369,7 +371,7 @@ def test_a_deleted_file_of_sqlite_is_noticed_by_all_workers(
 
 
 @pytest.mark.processes
-def test_what_is_left_of_a_deleted_file_of_sqlite_is_in_nobody_s_way(tmp_path: Path) -> None:
+def test_remains_of_a_deleted_sqlite_file_do_not_interfere(tmp_path: Path) -> None:
     """Another process has it open, and no request yet that tells it."""
     path = tmp_path / "sessions.db"
     code = (
@@ -404,7 +406,7 @@ def test_what_is_left_of_a_deleted_file_of_sqlite_is_in_nobody_s_way(tmp_path: P
     check.close()
 
 
-def test_what_workers_share_beside_a_new_file_of_sqlite_stays(
+def test_shared_memory_files_of_a_new_sqlite_file_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another one changes to it after this one has looked."""
@@ -436,7 +438,7 @@ def test_what_workers_share_beside_a_new_file_of_sqlite_stays(
 @pytest.mark.parametrize(
     ("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)]
 )
-def test_a_missing_redis_server_is_no_silent_skip_in_ci(
+def test_a_missing_redis_server_is_not_skipped_silently_in_ci(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ci: str, outcome: Any
 ) -> None:
     monkeypatch.setenv("CI", ci)
@@ -448,13 +450,13 @@ def test_a_missing_redis_server_is_no_silent_skip_in_ci(
 @pytest.mark.parametrize(
     "url", ["", "localhost", "http://localhost", "redis://localhost:port", None, 5]
 )
-def test_a_url_that_is_none_is_refused_when_the_backend_is_made(url: Any) -> None:
+def test_an_invalid_url_is_refused_when_the_backend_is_created(url: Any) -> None:
     with pytest.raises(SetupError, match="redis://localhost:6379/0"):
         RedisSessionBackend(url)
 
 
 @pytest.mark.processes
-def test_redis_that_is_not_there_is_a_503(make_client: MakeClient) -> None:
+def test_a_missing_redis_gets_a_503(make_client: MakeClient) -> None:
     client = make_client(Root(RedisSessionBackend(f"redis://127.0.0.1:{free_port()}/0")))
     assert client.get("/keep/1").status_code == 503
     assert client.get("/look", headers={"Cookie": f"session_id={'x' * 43}"}).status_code == 503
@@ -465,9 +467,7 @@ def test_redis_that_is_not_there_is_a_503(make_client: MakeClient) -> None:
 @pytest.mark.parametrize(
     ("command", "values"), [("config set maxmemory", (1, 0)), ("replicaof", ("::1 1", "no one"))]
 )
-def test_redis_that_is_full_or_a_replica_is_not_ready(
-    tmp_path: Path, command: str, values: Any
-) -> None:
+def test_a_full_or_read_only_redis_is_not_ready(tmp_path: Path, command: str, values: Any) -> None:
     with redis_server(tmp_path) as url, redis.Redis.from_url(url) as server:
         services = RedisSessionBackend(url), RedisRates(url)
         for value, is_ready in zip((values[1], *values), (True, False, True), strict=True):
@@ -479,7 +479,7 @@ def test_redis_that_is_full_or_a_replica_is_not_ready(
             service.close()
 
 
-def test_a_file_that_is_there_for_reading_only_is_out_of_reach(tmp_path: Path) -> None:
+def test_a_read_only_file_is_unavailable(tmp_path: Path) -> None:
     path = tmp_path / "sessions"
     backend = SQLiteSessionBackend(path)
     backend.save("a", {"n": 1}, 60)
@@ -497,7 +497,7 @@ def test_a_file_that_is_there_for_reading_only_is_out_of_reach(tmp_path: Path) -
     assert backend.load("a") == {"n": 1}
 
 
-def test_a_ping_of_sqlite_locks_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pinging_sqlite_blocks_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "_BUSY", 0.0)
     asked, other = (SQLiteSessionBackend(tmp_path / "sessions.db") for _ in range(2))
     asked.ping()
@@ -508,7 +508,7 @@ def test_a_ping_of_sqlite_locks_nobody_out(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.processes
-def test_redis_that_does_not_answer_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_that_does_not_respond_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rediscache, "_TIMEOUT", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         backend = RedisSessionBackend(f"redis://127.0.0.1:{server.getsockname()[1]}/0")
@@ -518,7 +518,7 @@ def test_redis_that_does_not_answer_is_out_of_reach(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.processes
-def test_redis_that_comes_back_is_used_again(tmp_path: Path) -> None:
+def test_a_recovered_redis_is_used_again(tmp_path: Path) -> None:
     with redis_server(tmp_path) as url:
         backend = RedisSessionBackend(url)
         backend.save("id", {"a": 1}, 60)
@@ -532,7 +532,7 @@ def test_redis_that_comes_back_is_used_again(tmp_path: Path) -> None:
         backend.close()
 
 
-def test_redis_keeps_a_session_for_its_time_and_no_longer(redis_url: str) -> None:
+def test_redis_keeps_a_session_until_it_expires(redis_url: str) -> None:
     backend = RedisSessionBackend(redis_url, prefix="time:")
     backend.save("id", {"a": 1}, 60)
     client = backend._redis._client()
@@ -549,7 +549,7 @@ def test_redis_keeps_a_session_for_its_time_and_no_longer(redis_url: str) -> Non
     backend.close()
 
 
-def test_redis_merges_again_when_another_one_was_faster(redis_url: str) -> None:
+def test_redis_merges_again_when_another_writer_was_faster(redis_url: str) -> None:
     backend = RedisSessionBackend(redis_url, prefix="race:")
     backend.save("id", {"n": 1}, 60)
     seen = []

@@ -22,7 +22,7 @@ def test_a_new_session_has_no_id_and_no_changes() -> None:
     assert (session.id, session.changed, session.regenerated) == (None, False, False)
 
 
-def test_changes_are_per_key() -> None:
+def test_changes_are_stored_per_key() -> None:
     session = Session("id", {"same": 1, "other": 1, "gone": 1, "list": []})
     session["other"] = 2
     session["new"] = 3
@@ -34,7 +34,7 @@ def test_changes_are_per_key() -> None:
     assert (changes.updates, changes.emptied, changes.new_id) == ({}, False, None)
 
 
-def test_changes_are_applied_to_what_others_stored() -> None:
+def test_changes_are_applied_to_values_stored_by_others() -> None:
     session = Session("id", {"a": 1, "b": 1, "c": 1})
     session["a"] = 2
     del session["b"]
@@ -43,26 +43,26 @@ def test_changes_are_applied_to_what_others_stored() -> None:
     assert Changes({}).apply(stored) == stored
 
 
-def test_emptied_is_forgotten_whatever_others_stored() -> None:
+def test_an_emptied_session_is_deleted_whatever_others_stored() -> None:
     session = Session("id", {"a": 1})
     session.clear()
     assert session.changed
     assert session.changes().apply({"a": 1, "b": 2}) == {}
 
 
-def test_regenerating_is_a_change() -> None:
+def test_regenerating_the_id_counts_as_a_change() -> None:
     session = Session("id", {"a": 1})
     session.regenerate()
     assert (session.changed, session.regenerated, session.id) == (True, True, "id")
 
 
-def test_a_session_without_an_id_has_nothing_to_regenerate() -> None:
+def test_a_session_without_an_id_has_no_id_to_regenerate() -> None:
     session = Session()
     session.regenerate()
     assert (session.changed, session.regenerated) == (False, False)
 
 
-def test_an_update_is_made_again_with_what_is_stored() -> None:
+def test_an_update_function_runs_again_on_the_stored_value() -> None:
     session = Session("id", {"n": 1})
     assert [session.update_atomic("n", count) for _ in range(2)] == [2, 3]
     assert session["n"] == 3
@@ -72,14 +72,14 @@ def test_an_update_is_made_again_with_what_is_stored() -> None:
     assert changes.apply({"other": 1}) == {"other": 1, "n": 2}
 
 
-def test_an_update_that_leads_to_the_same_value_counts() -> None:
+def test_an_update_to_an_equal_value_counts_as_a_change() -> None:
     session = Session("id", {"n": 5})
     session.update_atomic("n", lambda n: min(n, 5))
     assert session.changed
     assert session.changes().apply({"n": 9}) == {"n": 5}
 
 
-def test_an_update_may_change_in_place() -> None:
+def test_an_update_may_change_its_value_in_place() -> None:
     session = Session("id", {"list": [1]})
 
     def add(values: Any) -> Any:
@@ -90,14 +90,14 @@ def test_an_update_may_change_in_place() -> None:
     assert session.changes().apply({"list": [5]}) == {"list": [5, 2]}
 
 
-def test_what_is_changed_inside_after_an_update_counts_more_than_the_update() -> None:
+def test_a_later_change_inside_a_value_overrides_an_update() -> None:
     session = Session("id", {})
     session.update_atomic("rows", lambda _: [[1]])
     session["rows"][0].append(2)
     assert session.changes().apply({"rows": [[9]]}) == {"rows": [[1, 2]]}
 
 
-def test_what_is_removed_after_an_update_stays_removed() -> None:
+def test_a_key_removed_after_an_update_stays_removed() -> None:
     session = Session("id", {"a": 1, "b": 1})
     session.update_atomic("a", lambda _: None)
     del session["a"]
@@ -105,7 +105,7 @@ def test_what_is_removed_after_an_update_stays_removed() -> None:
     assert session.changes().apply({"a": 5, "b": 1}) == {"b": 1}
 
 
-def test_what_is_removed_before_an_update_is_replaced_by_it() -> None:
+def test_an_update_replaces_an_earlier_removal() -> None:
     session = Session("id", {"a": None, "b": 1})
     del session["a"]
     session.update_atomic("a", lambda n: (n or 0) + 1)
@@ -113,7 +113,7 @@ def test_what_is_removed_before_an_update_is_replaced_by_it() -> None:
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_what_is_set_by_hand_counts_more_than_an_update(first: bool) -> None:
+def test_an_assigned_value_overrides_an_update(first: bool) -> None:
     session = Session("id", {"n": 1})
     if first:
         session["n"] = 5
@@ -123,7 +123,7 @@ def test_what_is_set_by_hand_counts_more_than_an_update(first: bool) -> None:
     assert session.changes().apply({"n": 100}) == {"n": 6}
 
 
-def test_what_is_set_by_hand_between_two_updates_counts_more_than_either() -> None:
+def test_a_value_assigned_between_two_updates_overrides_both() -> None:
     session = Session("id", {"n": 1, "m": 1})
     for key in ("n", "m"):
         session.update_atomic(key, count)
@@ -147,7 +147,7 @@ CHANGES: list[Any] = [
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_sealed_session_may_be_read_and_not_changed(change: Any) -> None:
+def test_a_sealed_session_can_be_read_but_not_changed(change: Any) -> None:
     session = Session("id", {"a": 1})
     session.seal()
     with pytest.raises(ResponseError, match="change the session before the first yield"):
@@ -174,7 +174,7 @@ DEEP: list[Any] = [
 
 
 @pytest.mark.parametrize(("data", "change"), DEEP)
-def test_a_change_deep_inside_is_seen_and_reaches_nobody_else(
+def test_a_deeply_nested_change_is_detected_and_stays_private(
     data: dict[str, Any], change: Any
 ) -> None:
     before = repr(data)
@@ -185,7 +185,7 @@ def test_a_change_deep_inside_is_seen_and_reaches_nobody_else(
     assert repr(data) == before
 
 
-def test_updates_of_one_session_are_not_those_of_another() -> None:
+def test_updates_of_one_session_do_not_affect_another() -> None:
     first, second = Session("id", {"n": 1}), Session("id", {"n": 1})
     first.update_atomic("n", count)
     assert (first.changed, second.changed, Session().changed) == (True, False, False)
@@ -198,7 +198,7 @@ def test_a_session_can_be_copied() -> None:
     assert (twin, twin.id, session) == ({"a": [1, 2]}, "id", {"a": [1]})
 
 
-def test_the_methods_of_a_dict_that_change_it() -> None:
+def test_methods_of_a_dict_change_the_session() -> None:
     session = Session("id", {"a": 1, "b": 2})
     session |= {"c": 3}
     assert session.popitem() == ("c", 3)

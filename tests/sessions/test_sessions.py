@@ -115,7 +115,7 @@ class Root(App):
 
 
 @pytest.mark.parametrize("path", ["/", "/asynchronous"])
-def test_a_session_lasts(make_client: MakeClient, backend: Any, path: str) -> None:
+def test_a_session_lasts_across_requests(make_client: MakeClient, backend: Any, path: str) -> None:
     client = make_client(Root(backend()))
     assert [client.get(path).json() for _ in range(3)] == [1, 2, 3]
 
@@ -126,7 +126,7 @@ def test_two_clients_have_two_sessions(make_client: MakeClient, backend: Any) ->
     assert [first.get("/").json(), second.get("/").json(), first.get("/").json()] == [1, 1, 2]
 
 
-def test_an_error_page_of_a_path_that_does_not_exist_has_the_session(
+def test_the_error_page_of_a_missing_path_has_the_session(
     make_client: MakeClient, backend: Any
 ) -> None:
     app = Root(backend())
@@ -138,23 +138,21 @@ def test_an_error_page_of_a_path_that_does_not_exist_has_the_session(
 
 
 @pytest.mark.parametrize("path", ["/untouched", "/look", "/undo", "/clear"])
-def test_what_did_not_change_sends_no_cookie(
+def test_an_unchanged_session_sends_no_cookie(
     make_client: MakeClient, backend: Any, path: str
 ) -> None:
     assert "set-cookie" not in make_client(Root(backend())).get(path).headers
 
 
 @pytest.mark.parametrize("backend", [Sync, Async])
-def test_no_cookie_asks_no_backend(make_client: MakeClient, backend: Any) -> None:
+def test_without_a_cookie_no_backend_is_asked(make_client: MakeClient, backend: Any) -> None:
     kept = backend()
     make_client(Root(kept)).get("/look")
     assert kept.asked == []
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_session_is_saved_before_the_answer_and_once(
-    make_client: MakeClient, backend: Any
-) -> None:
+def test_a_session_is_saved_once_before_the_response(make_client: MakeClient, backend: Any) -> None:
     kept = backend()
     client = make_client(Root(kept, session_timeout=60))
     with client.stream("GET", "/streams") as answer:
@@ -168,12 +166,14 @@ def test_a_session_is_saved_before_the_answer_and_once(
     assert kept.asked == [opened, ("save", session_id, 60)]
 
 
-def test_changes_inside_of_values_count(make_client: MakeClient, backend: Any) -> None:
+def test_changes_inside_values_are_saved(make_client: MakeClient, backend: Any) -> None:
     client = make_client(Root(backend()))
     assert [client.get("/nested").json() for _ in range(3)] == [[1], [1, 1], [1, 1, 1]]
 
 
-def test_a_cleared_session_is_forgotten_by_both(make_client: MakeClient, backend: Any) -> None:
+def test_a_cleared_session_is_deleted_in_cookie_and_backend(
+    make_client: MakeClient, backend: Any
+) -> None:
     client = make_client(Root(backend()))
     client.get("/")
     assert "session_id=; Max-Age=0" in client.get("/clear").headers["set-cookie"]
@@ -188,7 +188,7 @@ def test_a_session_may_be_replaced(make_client: MakeClient, backend: Any) -> Non
 
 
 @pytest.mark.parametrize("asked", [False, True])
-def test_a_session_is_saved_with_a_client_s_errors_and_on_demand_with_ours(
+def test_a_session_is_saved_with_4xx_errors_and_on_request_with_5xx(
     make_client: MakeClient, backend: Any, asked: bool
 ) -> None:
     client = make_client(Root(backend(), session_save_on_error=asked))
@@ -208,7 +208,7 @@ def test_head_saves_as_get_does(make_client: MakeClient, backend: Any) -> None:
     assert client.get("/look").json() == {"x": 1}
 
 
-def test_a_backend_without_methods_says_what_it_lacks() -> None:
+def test_a_backend_without_methods_raises_an_error_that_lists_them() -> None:
     with pytest.raises(NotImplementedError, match="load"):
         SessionBackend().load("x")
     with pytest.raises(NotImplementedError, match="save"):
@@ -217,7 +217,7 @@ def test_a_backend_without_methods_says_what_it_lacks() -> None:
 
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
 @pytest.mark.parametrize("base", [SessionBackend, object])
-def test_a_backend_does_not_run_on_the_loop_unless_it_says_that_it_never_waits(
+def test_a_backend_runs_outside_the_loop_unless_it_declares_that_it_never_waits(
     connect: MakeClient, world: str, base: type
 ) -> None:
     threads: set[Any] = set()
@@ -269,7 +269,7 @@ class Guarded(App):
         return dict(self.request.session)
 
 
-def test_a_hook_lets_in_who_has_logged_in(make_client: MakeClient, backend: Any) -> None:
+def test_a_hook_may_require_a_login(make_client: MakeClient, backend: Any) -> None:
     app = Guarded(backend())
     app.middlewares.append(LogIn())
     client = make_client(app)
@@ -284,7 +284,7 @@ class Overloaded(HttpMiddleware):
         return {"status_code": 503}
 
 
-def test_it_is_saved_after_the_hooks_which_may_make_an_error_of_the_answer(
+def test_a_session_is_saved_after_hooks_that_may_turn_the_response_into_an_error(
     make_client: MakeClient, backend: Any
 ) -> None:
     app = Guarded(backend())
@@ -296,7 +296,7 @@ def test_it_is_saved_after_the_hooks_which_may_make_an_error_of_the_answer(
 # -- in memory -------------------------------------------------------------------------------------
 
 
-def test_memory_keeps_copies() -> None:
+def test_the_memory_backend_stores_copies() -> None:
     backend = InMemorySessionBackend()
     data: dict[str, Any] = {"list": []}
     backend.save("a", data, 60)
@@ -305,7 +305,7 @@ def test_memory_keeps_copies() -> None:
     assert backend.load("a") == {"list": []}
 
 
-def test_memory_forgets_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_backend_drops_expired_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     backend = InMemorySessionBackend()
@@ -317,7 +317,7 @@ def test_memory_forgets_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert backend.load("unknown") == {}
 
 
-def test_memory_keeps_so_many_and_those_that_were_used_last() -> None:
+def test_the_memory_backend_keeps_the_most_recently_used_sessions() -> None:
     backend = InMemorySessionBackend(capacity=2)
     backend.save("a", {"x": 1}, 60)
     backend.save("b", {"x": 2}, 60)
@@ -326,7 +326,7 @@ def test_memory_keeps_so_many_and_those_that_were_used_last() -> None:
     assert [bool(backend.load(name)) for name in "abc"] == [True, False, True]
 
 
-def test_a_session_knows_whether_it_changed() -> None:
+def test_a_session_knows_whether_it_has_changed() -> None:
     session = Session("id", {"a": [1]})
     assert (session.id, session.changed) == ("id", False)
     session["a"].append(2)

@@ -37,7 +37,7 @@ from micropie._core.http import check_size
 from micropie._core.http.headers.cookies import parse_cookies
 from micropie._core.sessions import serializer
 from micropie.middleware import ProxyHeaders, csrf_token
-from micropie.sessions import Session
+from micropie.sessions import Session, SignedCookieSessionBackend
 from micropie.testing import TestClient
 from tests.asgi.calls import every_loop, get, run
 from tests.support.clients import MakeClient
@@ -127,6 +127,10 @@ class Root(App):
     def clear(self) -> None:
         self.request.session.clear()
 
+    def begin_anew(self) -> None:
+        self.request.session.clear()
+        self.request.session.update_atomic("count", lambda number: (number or 0) + 1)
+
     def rotate(self) -> None:
         self.request.session.regenerate()
 
@@ -200,7 +204,7 @@ class Root(App):
         ("https", "", {"session_cookie_secure": False}, "", "Path=/; HttpOnly; SameSite=Lax"),
     ],
 )
-def test_R45_the_cookie_and_its_deletion_have_the_same_flags(
+def test_R45_the_cookie_and_its_deletion_have_the_same_attributes(
     make_client: MakeClient,
     url: str,
     mount: str,
@@ -220,7 +224,7 @@ def test_R45_the_cookie_and_its_deletion_have_the_same_flags(
 
 
 @pytest.mark.parametrize(("mount", "prefix"), [("", "__Host-"), ("/shop", "__Secure-")])
-def test_R42_over_https_a_session_of_the_plain_name_is_none(
+def test_R42_over_https_a_session_with_the_plain_cookie_name_is_ignored(
     make_client: MakeClient, mount: str, prefix: str
 ) -> None:
     """An attacker has a session, and plants its id from another host of the domain."""
@@ -234,7 +238,7 @@ def test_R42_over_https_a_session_of_the_plain_name_is_none(
 
 
 @pytest.mark.parametrize("kind", [Own, OwnAsync, Quick])
-def test_R42_behind_a_proxy_that_ends_tls_the_cookie_has_its_name_over_https(
+def test_R42_behind_a_tls_proxy_the_cookie_has_its_https_name(
     make_client: MakeClient, kind: Any
 ) -> None:
     """A hook says that the client speaks https, after the flow has looked whether there is a
@@ -258,7 +262,7 @@ def test_R42_behind_a_proxy_that_ends_tls_the_cookie_has_its_name_over_https(
 
 
 @pytest.mark.parametrize("kind", [Own, OwnAsync, Quick])
-def test_R42_a_websocket_behind_such_a_proxy_has_the_session(kind: Any) -> None:
+def test_R42_a_websocket_behind_a_tls_proxy_has_the_session(kind: Any) -> None:
     class Chat(Root):
         async def ws_look(self, ws: Any) -> None:
             await ws.accept()
@@ -275,7 +279,7 @@ def test_R42_a_websocket_behind_such_a_proxy_has_the_session(kind: Any) -> None:
                 assert ws.receive_json() == session
 
 
-def test_R45_an_inner_application_with_sessions_of_its_own_has_a_cookie_of_its_own(
+def test_R45_an_inner_application_with_its_own_sessions_has_its_own_cookie(
     make_client: MakeClient,
 ) -> None:
     app: Any = Root()
@@ -293,7 +297,7 @@ def test_R45_an_inner_application_with_sessions_of_its_own_has_a_cookie_of_its_o
     assert found == (500, 200)
 
 
-def test_R45_over_https_an_inner_application_with_sessions_of_its_own_has_another_name(
+def test_R45_over_https_an_inner_application_s_cookie_has_another_name(
     make_client: MakeClient,
 ) -> None:
     app: Any = Root()
@@ -306,7 +310,50 @@ def test_R45_over_https_an_inner_application_with_sessions_of_its_own_has_anothe
     assert answers == [{"b": "1"}, {"a": "1"}]
 
 
-def test_ids_are_made_and_checked_by_the_author_s_functions(make_client: MakeClient) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("is_mounted", [False, True])
+@pytest.mark.parametrize(
+    "make_backends",
+    [
+        lambda: (InMemorySessionBackend(), InMemorySessionBackend()),
+        lambda: tuple(SignedCookieSessionBackend(one * 32) for one in "ab"),
+    ],
+    ids=["memory", "signed"],
+)
+def test_R45_a_session_of_one_application_is_none_of_another_one(
+    make_client: MakeClient, make_backends: Any, is_mounted: bool, scheme: str
+) -> None:
+    """Whatever name a visitor gives to its cookie: who is "admin" in a demo is none elsewhere."""
+    outer, inner = (Root(backend) for backend in make_backends())
+    if is_mounted:
+        outer.mount("/inner", inner)
+    else:
+        outer.inner = inner
+    client = make_client(outer, base_url=f"{scheme}://testserver")
+    for own, other in (("", "/inner"), ("/inner", "")):
+        cookie = client.get(f"{own}/keep/admin").headers["set-cookie"].partition(";")[0]
+        client.cookies.clear()
+        value = cookie.partition("=")[2]
+        assert client.get(f"{own}/look", headers={"Cookie": cookie}).json() == {"admin": "1"}
+        for name in ("session_id", "__Host-session_id", "__Secure-session_id"):
+            found = client.get(f"{other}/look", headers={"Cookie": f"{name}={value}"})
+            assert found.json() == {}
+
+
+@pytest.mark.parametrize("kind", [Own, OwnAsync])
+def test_what_is_counted_after_a_clear_is_stored_in_a_new_session(
+    make_client: MakeClient, kind: Any
+) -> None:
+    backend = kind()
+    client = make_client(Root(backend))
+    client.get("/keep/count/7")
+    (old,) = backend.data
+    client.get("/begin_anew")
+    assert old not in backend.data
+    assert client.get("/look").json() == {"count": 1}
+
+
+def test_session_ids_use_the_author_s_factory_and_validator(make_client: MakeClient) -> None:
     kept = Own()
     made = iter(["ours:1", "ours:2"])
     app = Root(
@@ -327,7 +374,7 @@ def test_ids_are_made_and_checked_by_the_author_s_functions(make_client: MakeCli
 @pytest.mark.parametrize(
     "value", ["x" * 44, "x" * 41, "../" * 14 + "x", "x" * 42 + "é", "x" * 42 + "\t", "x" * 42 + " "]
 )
-def test_R42_what_can_t_be_an_id_is_not_looked_up(
+def test_R42_an_impossible_session_id_is_not_looked_up(
     make_client: MakeClient, backend: Any, value: str
 ) -> None:
     kept = backend()
@@ -341,7 +388,7 @@ def test_R42_what_can_t_be_an_id_is_not_looked_up(
 
 @pytest.mark.parametrize("backend", OWN)
 @pytest.mark.parametrize("value", ["x" * 257, "é", "a\tb"])
-def test_R42_what_no_factory_makes_is_not_looked_up(
+def test_R42_an_id_that_the_factory_could_not_create_is_not_looked_up(
     make_client: MakeClient, backend: Any, value: str
 ) -> None:
     kept = backend()
@@ -351,7 +398,7 @@ def test_R42_what_no_factory_makes_is_not_looked_up(
     assert kept.asked == []
 
 
-def test_ids_can_t_be_guessed(make_client: MakeClient) -> None:
+def test_session_ids_cannot_be_guessed(make_client: MakeClient) -> None:
     client = make_client(Root())
     ids = set()
     for _ in range(50):
@@ -365,7 +412,7 @@ def test_ids_can_t_be_guessed(make_client: MakeClient) -> None:
     ("name", "value"),
     [("session_id_factory", "x"), ("session_id_validator", 1), ("session_cookie_secure", "yes")],
 )
-def test_wrong_settings_are_refused(name: str, value: Any) -> None:
+def test_invalid_settings_are_refused(name: str, value: Any) -> None:
     with pytest.raises(SetupError, match=name):
         Root(**{name: value})
 
@@ -373,9 +420,7 @@ def test_wrong_settings_are_refused(name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     "header", ["=session_id=x", "$Version=1; =", ";;;", 'session_id="', "session_id", "a\tb=\xff"]
 )
-def test_R49_a_cookie_header_that_is_none_is_no_session(
-    make_client: MakeClient, header: str
-) -> None:
+def test_R49_a_malformed_cookie_header_has_no_session(make_client: MakeClient, header: str) -> None:
     client = make_client(Root(), validate=False)
     answer = client.get("/look", headers={b"Cookie": header.encode("latin-1")})
     assert (answer.status_code, answer.json()) == (200, {})
@@ -393,7 +438,7 @@ def test_R49_no_cookie_header_breaks_the_parser() -> None:
     assert twice <= 2 * once + 10
 
 
-def test_R49_the_first_of_two_cookies_counts(make_client: MakeClient) -> None:
+def test_R49_the_first_of_two_session_cookies_counts(make_client: MakeClient) -> None:
     client = make_client(Root())
     session_id = client.get("/keep/a").cookies["session_id"]
     client.cookies.clear()
@@ -430,7 +475,7 @@ def streams(environ: Any, start_response: Any) -> Iterator[bytes]:
 
 @pytest.mark.parametrize(("path", "backend"), paired(list(VARIES), [InMemorySessionBackend, *OWN]))
 @pytest.mark.parametrize("known", [True, False])
-def test_R48_an_answer_made_from_a_session_varies(
+def test_R48_a_response_made_from_a_session_varies_by_cookie(
     make_client: MakeClient, backend: Any, path: str, known: bool, tmp_path: Path
 ) -> None:
     app = Root(backend())
@@ -445,7 +490,7 @@ def test_R48_an_answer_made_from_a_session_varies(
 
 
 @every_loop
-def test_R4_http_2_splits_the_cookie_header(backend: str) -> None:
+def test_R4_cookie_headers_split_by_http_2_are_joined(backend: str) -> None:
     sessions = InMemorySessionBackend()
     sessions.save(ID, {"a": 1}, 60)
     pieces = [b"x=1", f"session_id={ID}; session_id={'y' * 43}".encode(), b"y=2"]
@@ -457,7 +502,7 @@ def test_R4_http_2_splits_the_cookie_header(backend: str) -> None:
     assert run(backend, lambda: get(Root(sessions), "/look", headers=headers)).body == b'{"a":1}'
 
 
-def test_R48_an_answer_with_the_cookie_is_private(make_client: MakeClient) -> None:
+def test_R48_a_response_with_the_session_cookie_is_private(make_client: MakeClient) -> None:
     client = make_client(Root())
     private = [
         client.get(path).headers.get("cache-control")
@@ -493,7 +538,7 @@ class Cached(App):
         ("max-age=60, private", "max-age=60, private"),
     ],
 )
-def test_R48_no_shared_cache_gets_a_cookie(
+def test_R48_no_shared_cache_stores_a_session_cookie(
     make_client: MakeClient, stated: str, sent: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Cached())
@@ -513,7 +558,9 @@ def test_R48_no_shared_cache_gets_a_cookie(
 
 
 @pytest.mark.parametrize("name", ["__Host-id", "__Secure-id"])
-def test_R45_a_cookie_with_a_prefix_over_https(make_client: MakeClient, name: str) -> None:
+def test_R45_a_cookie_name_with_a_prefix_is_kept_over_https(
+    make_client: MakeClient, name: str
+) -> None:
     app: Any = Root(session_cookie=name)
     app.inner = Root(InMemorySessionBackend(), session_cookie=f"{name}-inner")
     client = make_client(app, base_url="https://testserver", root_path="/shop")
@@ -537,7 +584,7 @@ def test_R45_a_cookie_with_a_prefix_over_https(make_client: MakeClient, name: st
 @pytest.mark.parametrize(
     ("scheme", "name"), [("https", "__Secure-session_id"), ("http", "session_id")]
 )
-def test_all_hosts_of_a_domain_share_a_session(
+def test_all_hosts_of_a_domain_may_share_a_session(
     make_client: MakeClient, scheme: str, name: str
 ) -> None:
     app = Root(session_cookie_domain="example.com")
@@ -549,7 +596,7 @@ def test_all_hosts_of_a_domain_share_a_session(
     assert client.get(f"{scheme}://other.example/look").json() == {}
 
 
-def test_R45_over_plain_http_the_prefix_is_left_out(make_client: MakeClient) -> None:
+def test_R45_over_plain_http_the_cookie_name_has_no_prefix(make_client: MakeClient) -> None:
     client = make_client(Root(session_cookie="__Host-id"), root_path="/shop")
     set_cookie = client.get("/keep/a").headers["set-cookie"]
     assert set_cookie.startswith("id=")
@@ -570,7 +617,7 @@ def test_R45_samesite_is_a_setting(make_client: MakeClient, samesite: Any) -> No
     assert set_cookie.endswith(f"SameSite={samesite}")
 
 
-def test_a_partitioned_cookie_is_for_frames_of_other_sites(make_client: MakeClient) -> None:
+def test_a_partitioned_cookie_works_in_frames_of_other_sites(make_client: MakeClient) -> None:
     class Framed(Root):
         def token(self) -> str:
             return csrf_token(self.request)
@@ -609,7 +656,7 @@ def test_a_partitioned_cookie_is_for_frames_of_other_sites(make_client: MakeClie
         ({"session_save_on_error": 1}, "True or False"),
     ],
 )
-def test_settings_of_the_cookie_that_browsers_would_refuse(
+def test_cookie_settings_that_browsers_would_refuse_raise_errors(
     settings: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(SetupError, match=reason):
@@ -622,7 +669,7 @@ def test_settings_of_the_cookie_that_browsers_would_refuse(
 @pytest.mark.parametrize("backend", [InMemorySessionBackend, *OWN])
 @pytest.mark.parametrize("path", ["/late", "/later"])
 @pytest.mark.parametrize("known", [True, False])
-def test_R51_a_change_after_the_head_is_an_error_that_says_so(
+def test_R51_a_change_after_the_response_has_started_raises_a_clear_error(
     make_client: MakeClient, backend: Any, path: str, known: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Root(backend()), raise_app_exceptions=False)
@@ -634,9 +681,7 @@ def test_R51_a_change_after_the_head_is_an_error_that_says_so(
 
 
 @pytest.mark.parametrize("backend", [InMemorySessionBackend, *OWN])
-def test_R51_a_stream_may_read_the_session_to_its_end(
-    make_client: MakeClient, backend: Any
-) -> None:
+def test_R51_a_stream_may_read_a_session_to_its_end(make_client: MakeClient, backend: Any) -> None:
     client = make_client(Root(backend()))
     client.get("/keep/user/me")
     assert [client.get(path).text for path in ("/reads_late", "/reads_later")] == ["a1", "ame"]
@@ -644,7 +689,7 @@ def test_R51_a_stream_may_read_the_session_to_its_end(
 
 
 @pytest.mark.parametrize("backend", [InMemorySessionBackend, *OWN])
-def test_R51_a_stream_knows_the_id_that_its_head_has_sent(
+def test_R51_a_stream_sees_the_session_id_that_was_sent(
     make_client: MakeClient, backend: Any
 ) -> None:
     class Streaming(Root):
@@ -677,7 +722,7 @@ def test_R51_hooks_and_inner_applications_share_the_session(
     assert client.get("/look").json() == {"before": 1, "after": 1}
 
 
-def test_an_answer_that_can_t_be_sent_leaves_no_session_without_a_cookie(
+def test_a_response_that_cannot_be_sent_leaves_no_session_without_a_cookie(
     make_client: MakeClient,
 ) -> None:
     kept = Own()
@@ -688,7 +733,7 @@ def test_an_answer_that_can_t_be_sent_leaves_no_session_without_a_cookie(
     assert list(kept.data) == [answer.cookies["session_id"]]
 
 
-def test_a_session_may_be_replaced_by_itself(make_client: MakeClient) -> None:
+def test_a_session_may_be_assigned_to_itself(make_client: MakeClient) -> None:
     client = make_client(Root())
     client.get("/keep/a")
     client.get("/itself")
@@ -699,7 +744,9 @@ def test_a_session_may_be_replaced_by_itself(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("backend", OWN)
-def test_R43_a_backend_without_merge_merges_too(make_client: MakeClient, backend: Any) -> None:
+def test_R43_a_backend_without_merge_still_merges_changes(
+    make_client: MakeClient, backend: Any
+) -> None:
     kept = backend()
 
     class Slow(Root):
@@ -718,7 +765,7 @@ def test_R43_a_backend_without_merge_merges_too(make_client: MakeClient, backend
 
 @pytest.mark.parametrize("backend", [Own, OwnAsync, Quick])
 @pytest.mark.parametrize("change", ["keep", "rotate"])
-def test_R43_a_log_out_stays_with_a_backend_without_merge(
+def test_R43_a_logout_is_final_with_a_backend_without_merge(
     make_client: MakeClient, backend: Any, change: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -751,7 +798,7 @@ def test_R42_a_new_id_ends_the_old_one_with_a_backend_without_merge(
 
 
 @pytest.mark.parametrize("kind", [Duck, namespace])
-def test_a_backend_need_not_derive_from_anything(
+def test_a_backend_need_not_derive_from_a_base_class(
     make_client: MakeClient, kind: Callable[[], Any]
 ) -> None:
     client = make_client(Root(kind()))
@@ -759,7 +806,7 @@ def test_a_backend_need_not_derive_from_anything(
     assert client.get("/look").json() == {"a": "1"}
 
 
-def test_a_backend_that_never_waits_is_asked_when_a_handler_looks_at_the_session(
+def test_a_backend_that_never_waits_is_read_when_a_handler_uses_the_session(
     make_client: MakeClient,
 ) -> None:
     kept = Quick()
@@ -770,7 +817,7 @@ def test_a_backend_that_never_waits_is_asked_when_a_handler_looks_at_the_session
     assert kept.asked == [ID]
 
 
-def test_an_author_s_backend_may_have_its_data_in_the_cookie(make_client: MakeClient) -> None:
+def test_a_custom_backend_may_store_its_data_in_the_cookie(make_client: MakeClient) -> None:
     class InCookie(Quick):
         in_cookie = True
 
@@ -788,7 +835,7 @@ def test_an_author_s_backend_may_have_its_data_in_the_cookie(make_client: MakeCl
     assert client.get("/look").json() == {"a": "1", "b": "1"}
 
 
-def test_a_backend_that_is_empty_counts(make_client: MakeClient) -> None:
+def test_a_backend_that_is_falsy_is_used(make_client: MakeClient) -> None:
     class Sized(Own):
         def __len__(self) -> int:
             return len(self.data)
@@ -828,7 +875,7 @@ class Copied:
         return self
 
 
-def test_a_backend_that_shares_its_data_is_asked_for_no_copy(make_client: MakeClient) -> None:
+def test_a_backend_that_shares_its_data_is_not_asked_for_copies(make_client: MakeClient) -> None:
     class Sharing(Quick):
         def load(self, session_id: str) -> Any:
             raise AssertionError("a copy")
@@ -882,7 +929,7 @@ SHARED = [InMemorySessionBackend, Shares, SharesAtOnce]
 
 
 @pytest.mark.parametrize("backend", SHARED)
-def test_a_change_inside_of_a_value_is_seen_by_others_once_it_is_saved(
+def test_a_change_inside_a_value_is_visible_to_others_once_saved(
     make_client: MakeClient, backend: Any
 ) -> None:
     app = Cart(backend())
@@ -897,7 +944,7 @@ def test_a_change_inside_of_a_value_is_seen_by_others_once_it_is_saved(
 
 
 @pytest.mark.parametrize("backend", SHARED)
-def test_R43_what_others_store_meanwhile_is_not_taken_for_a_change(
+def test_R43_data_stored_by_others_meanwhile_is_not_taken_for_a_change(
     make_client: MakeClient, backend: Any
 ) -> None:
     kept = backend()
@@ -910,7 +957,7 @@ def test_R43_what_others_store_meanwhile_is_not_taken_for_a_change(
     assert client.get("/look").json() == {"cart": "other", "mine": 1}
 
 
-def test_memory_is_read_by_many_threads_at_once() -> None:
+def test_many_threads_may_read_the_memory_backend_concurrently() -> None:
     backend = InMemorySessionBackend(capacity=50)
 
     def work(number: int) -> None:
@@ -966,7 +1013,7 @@ class Broken(Own):
 
 @pytest.mark.parametrize("backend", [Down, DownAsync, DownQuick])
 @pytest.mark.parametrize("when", ["load", "save"])
-def test_a_backend_out_of_reach_is_a_503_and_a_line(
+def test_an_unavailable_backend_gets_a_503_and_a_log_line(
     make_client: MakeClient, backend: Any, when: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Root(backend(when)))
@@ -984,7 +1031,7 @@ def test_a_backend_out_of_reach_is_a_503_and_a_line(
 
 @pytest.mark.parametrize("backend", [Down, DownAsync, DownQuick])
 @pytest.mark.parametrize("when", ["load", "save"])
-def test_the_end_of_an_outage_is_a_line_and_so_is_the_next_outage(
+def test_each_outage_and_its_end_are_logged_once(
     make_client: MakeClient,
     backend: Any,
     when: str,
@@ -1005,7 +1052,7 @@ def test_the_end_of_an_outage_is_a_line_and_so_is_the_next_outage(
     assert caplog.records[1].getMessage() == f"{name} is available again"
 
 
-def test_a_hook_that_writes_into_what_is_out_of_reach_changes_nothing(
+def test_a_hook_that_writes_to_an_unavailable_session_changes_nothing(
     make_client: MakeClient,
 ) -> None:
     class Marks(HttpMiddleware):
@@ -1017,11 +1064,13 @@ def test_a_hook_that_writes_into_what_is_out_of_reach_changes_nothing(
     assert make_client(app).get("/keep/a").status_code == 503
 
 
-def test_what_needs_no_session_works_without_its_backend(make_client: MakeClient) -> None:
+def test_requests_without_a_session_work_while_the_backend_is_unavailable(
+    make_client: MakeClient,
+) -> None:
     assert make_client(Root(Down("load"))).get("/untouched").status_code == 200
 
 
-def test_an_author_may_answer_it(make_client: MakeClient) -> None:
+def test_an_error_handler_may_handle_an_unavailable_backend(make_client: MakeClient) -> None:
     app = Root(Down("save"))
 
     @app.error(503)
@@ -1032,7 +1081,7 @@ def test_an_author_may_answer_it(make_client: MakeClient) -> None:
     assert (answer.status_code, answer.text) == (503, "sorry")
 
 
-def test_a_mistake_in_a_backend_is_a_500(make_client: MakeClient) -> None:
+def test_a_bug_in_a_backend_gets_a_500(make_client: MakeClient) -> None:
     assert make_client(Root(Broken())).get("/keep/a").status_code == 500
 
 
@@ -1040,7 +1089,7 @@ def test_a_mistake_in_a_backend_is_a_500(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("backend", [*OWN, Duck])
-def test_R50_the_sessions_of_an_author_s_backend_have_a_size(
+def test_R50_sessions_of_a_custom_backend_have_a_size_limit(
     make_client: MakeClient, backend: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept = backend()
@@ -1055,7 +1104,7 @@ def test_R50_the_sessions_of_an_author_s_backend_have_a_size(
     assert len(failures[1]) < 300  # a long key is cut
 
 
-def test_R50_values_that_only_an_author_s_backend_stores_count(make_client: MakeClient) -> None:
+def test_R50_values_that_only_a_custom_backend_can_store_count(make_client: MakeClient) -> None:
     class Dates(App):
         def keep(self, days: int) -> None:
             self.request.session["days"] = {(2000, day): time.gmtime(day) for day in range(days)}
@@ -1079,7 +1128,7 @@ DATA = st.dictionaries(
 
 
 @given(data=DATA, beyond=st.integers(-2, 2))
-def test_R50_a_session_is_measured_as_json(data: dict[Any, Any], beyond: int) -> None:
+def test_R50_a_session_s_size_is_that_of_its_json(data: dict[Any, Any], beyond: int) -> None:
     """Most are not encoded for it."""
     size = len(json.dumps(data, separators=(",", ":")))
     is_refused = bool(data) and beyond > 0
@@ -1088,7 +1137,7 @@ def test_R50_a_session_is_measured_as_json(data: dict[Any, Any], beyond: int) ->
 
 
 @given(data=DATA)
-def test_a_session_in_memory_is_what_json_makes_of_it(data: dict[Any, Any]) -> None:
+def test_a_session_in_memory_equals_its_json(data: dict[Any, Any]) -> None:
     try:
         expected = serializer.loads(serializer.dumps(data))
     except ResponseError:
@@ -1106,7 +1155,7 @@ def test_R50_an_empty_session_has_no_size(make_client: MakeClient) -> None:
     assert client.get("/clear").status_code == 200
 
 
-def test_R50_memory_is_bounded(make_client: MakeClient) -> None:
+def test_R50_the_memory_backend_is_bounded(make_client: MakeClient) -> None:
     backend = InMemorySessionBackend(capacity=100)
     client = make_client(Root(backend))
     for _ in range(150):
@@ -1118,7 +1167,7 @@ def test_R50_memory_is_bounded(make_client: MakeClient) -> None:
     assert len(backend._sessions) == 100
 
 
-def test_R50_the_session_that_was_read_longest_ago_goes_first(make_client: MakeClient) -> None:
+def test_R50_the_least_recently_read_session_is_dropped(make_client: MakeClient) -> None:
     backend = InMemorySessionBackend(capacity=3)
     first, second, third, fourth = (name * 43 for name in "abcd")
     for session_id in (first, second, third):
@@ -1128,7 +1177,9 @@ def test_R50_the_session_that_was_read_longest_ago_goes_first(make_client: MakeC
     assert list(backend._sessions) == [third, first, fourth]
 
 
-def test_R50_memory_is_swept_without_anybody_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R50_the_memory_backend_drops_expired_sessions_without_requests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     backend = InMemorySessionBackend()
@@ -1141,7 +1192,7 @@ def test_R50_memory_is_swept_without_anybody_asking(monkeypatch: pytest.MonkeyPa
     assert list(backend._sessions) == ["kept", "new"]
 
 
-def test_memory_gives_copies_of_what_it_merged() -> None:
+def test_the_memory_backend_returns_copies_of_merged_data() -> None:
     backend = InMemorySessionBackend()
     backend.save("id", {"list": []}, 60)
     session = Session("id", backend.load("id"))
@@ -1203,7 +1254,7 @@ def warnings_of_get(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize("backend", [InMemorySessionBackend, OwnAsync])
-def test_debug_names_once_each_handler_that_changes_the_session_on_get(
+def test_debug_reports_each_handler_that_changes_the_session_on_get_once(
     backend: Callable[[], SessionBackend], make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Root(App):
@@ -1219,7 +1270,7 @@ def test_debug_names_once_each_handler_that_changes_the_session_on_get(
     ]
 
 
-def test_debug_names_a_handler_that_changes_the_session_on_head(
+def test_debug_reports_a_handler_that_changes_the_session_on_head(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(ByLink(debug=True))
@@ -1230,7 +1281,7 @@ def test_debug_names_a_handler_that_changes_the_session_on_head(
     ]
 
 
-def test_debug_does_not_warn_of_posts_tokens_removals_and_reads(
+def test_debug_does_not_warn_about_posts_tokens_removals_and_reads(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(ByLink(debug=True))
@@ -1243,7 +1294,7 @@ def test_debug_does_not_warn_of_posts_tokens_removals_and_reads(
     assert warnings_of_get(caplog) == []
 
 
-def test_debug_does_not_warn_of_a_session_that_a_hook_changed_where_no_handler_is(
+def test_debug_does_not_warn_about_a_hook_s_session_change_without_a_handler(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Remembers(HttpMiddleware):
@@ -1260,7 +1311,7 @@ def test_debug_does_not_warn_of_a_session_that_a_hook_changed_where_no_handler_i
     assert len(warnings_of_get(caplog)) == 1
 
 
-def test_without_debug_a_change_on_get_is_no_warning(
+def test_without_debug_a_change_on_get_causes_no_warning(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(ByLink())
@@ -1269,7 +1320,7 @@ def test_without_debug_a_change_on_get_is_no_warning(
     assert warnings_of_get(caplog) == []
 
 
-def test_a_backend_out_of_reach_is_a_503_also_in_the_place_of_an_errors_answer(
+def test_an_unavailable_backend_gets_a_503_even_during_an_error_response(
     make_client: MakeClient,
 ) -> None:
     class Failing(App):
@@ -1281,7 +1332,7 @@ def test_a_backend_out_of_reach_is_a_503_also_in_the_place_of_an_errors_answer(
 
 
 @pytest.mark.parametrize("backend", SHARED)
-def test_what_a_failed_request_changes_inside_a_value_is_not_the_backend_s(
+def test_a_failed_request_s_changes_inside_a_value_are_discarded(
     make_client: MakeClient, backend: Any
 ) -> None:
     def fails() -> None:

@@ -20,7 +20,9 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 @pytest.mark.parametrize(
     ("target", "prefix"), [(wiki, ""), (app, "/wiki")], ids=["alone", "mounted"]
 )
-def test_a_bottle_program(target: Any, prefix: str, make_client: MakeClient) -> None:
+def test_a_bottle_program_works_after_migration(
+    target: Any, prefix: str, make_client: MakeClient
+) -> None:
     client = make_client(target)
     assert client.get(f"{prefix}/pages/pie?of=ann").json() == {"name": "pie", "from": "ann"}
     assert "No such page." in (refused := client.get(f"{prefix}/pages/none")).text
@@ -32,7 +34,9 @@ def test_a_bottle_program(target: Any, prefix: str, make_client: MakeClient) -> 
 @pytest.mark.parametrize(
     ("target", "prefix"), [(shop, ""), (app, "/shop")], ids=["alone", "mounted"]
 )
-def test_a_cherrypy_program(target: Any, prefix: str, make_client: MakeClient) -> None:
+def test_a_cherrypy_program_works_after_migration(
+    target: Any, prefix: str, make_client: MakeClient
+) -> None:
     client = make_client(target)
     assert f"{prefix}/price'>prices" in client.get(f"{prefix}/").text
     assert client.get(f"{prefix}/price/plum?pieces=3").json() == {"pie": "plum", "price": 12}
@@ -43,7 +47,7 @@ def test_a_cherrypy_program(target: Any, prefix: str, make_client: MakeClient) -
 @pytest.mark.processes
 @pytest.mark.smoke
 @pytest.mark.parametrize(("name", "program"), [("uvicorn", "shop"), ("gunicorn-gthread", "wiki")])
-def test_on_a_server(name: str, program: str) -> None:
+def test_migrated_programs_work_on_a_server(name: str, program: str) -> None:
     with tempfile.TemporaryFile() as log:
         server = start(KINDS[name], f"tests.smoke.migrated:{program}", log, workers=1)
         try:

@@ -21,7 +21,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_the_readme_application(name: str) -> None:
+def test_the_readme_application_works_on_a_server(name: str) -> None:
     kind = KINDS[name]
     with tempfile.TemporaryFile() as log:
         server = start(kind, "tests.smoke.readme_app:app", log, workers=1)

@@ -60,17 +60,20 @@ COMMENT = b": \n\n"
         (event("x", id=7, retry=1500), b"id: 7\nretry: 1500\ndata: x\n\n"),
         (event("x", event="", id=""), b"event: \nid: \ndata: x\n\n"),
         (event(None, retry=0), b"retry: 0\n\n"),
+        (event(None, id=7), b"id: 7\n\n"),
+        (event(None, event="finished"), b"event: finished\ndata: \n\n"),
+        (event(None, event=""), b"event: \ndata: \n\n"),
         (event(None), b""),
         (comment(), COMMENT),
         (comment("a\nb\rdata: c"), b": a\n: b\n: data: c\n\n"),
     ],
 )
-def test_events_as_text(made: Event, text: bytes) -> None:
+def test_events_are_encoded_as_text(made: Event, text: bytes) -> None:
     assert made == text
 
 
 @pytest.mark.parametrize("bad", ["1\n2", "1\r2", "1\r\ndata: x", "1\0", "\n"])
-def test_R65_R1_a_name_or_an_id_brings_no_line_end_along(bad: str) -> None:
+def test_R65_R1_an_event_s_name_or_id_cannot_contain_a_line_end(bad: str) -> None:
     with pytest.raises(ValueError, match="id has a line end or NUL"):
         event("x", id=bad)
     with pytest.raises(ValueError, match="event has a line end or NUL"):
@@ -78,7 +81,7 @@ def test_R65_R1_a_name_or_an_id_brings_no_line_end_along(bad: str) -> None:
 
 
 @given(st.text(st.sampled_from("ab: \r\n\tdataeventid\0é\u2028"), max_size=40))
-def test_R65_R1_data_stays_the_data_of_one_event(text: str) -> None:
+def test_R65_R1_data_stays_within_one_event(text: str) -> None:
     """Whatever it says; a line's end is a line feed to the client, as the format can't tell them
     apart.
     """
@@ -89,24 +92,24 @@ def test_R65_R1_data_stays_the_data_of_one_event(text: str) -> None:
 
 
 @pytest.mark.parametrize("data", [b"x", bytearray(b"x"), memoryview(b"x")])
-def test_bytes_are_no_data(data: Any) -> None:
+def test_bytes_are_refused_as_data(data: Any) -> None:
     with pytest.raises(TypeError, match="not bytes"):
         event(data)
 
 
 @pytest.mark.parametrize("retry", [-1, 1.5, True, "5"])
-def test_a_retry_is_a_number_of_milliseconds(retry: Any) -> None:
+def test_a_retry_time_must_be_a_number_of_milliseconds(retry: Any) -> None:
     with pytest.raises(ValueError, match="milliseconds"):
         event("x", retry=retry)
 
 
 @pytest.mark.parametrize("options", [{"event": 5}, {"id": 1.5}, {"id": True}, {"id": b"1"}])
-def test_a_name_and_an_id_are_text(options: Any) -> None:
+def test_a_name_and_an_id_must_be_text(options: Any) -> None:
     with pytest.raises(TypeError, match="must be text, not"):
         event("x", **options)
 
 
-def test_data_that_is_no_json_is_an_error() -> None:
+def test_data_without_json_raises_an_error() -> None:
     with pytest.raises(CodecError):
         event(object())
 
@@ -213,7 +216,7 @@ def kind(request: pytest.FixtureRequest) -> str:
     return chosen
 
 
-def test_events_and_their_head(make_client: MakeClient, kind: str) -> None:
+def test_events_are_sent_with_their_headers(make_client: MakeClient, kind: str) -> None:
     app = Root(
         "text", {"n": 1}, event("x", event="joined", id=3), event(None), headers={"X-Own": "1"}
     )
@@ -245,7 +248,7 @@ class Ready(Root):
             self.log.append("closed")
 
 
-def test_a_source_that_never_waits(
+def test_a_source_that_never_waits_is_streamed(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Ready("text", event(None), {"n": 1})
@@ -264,7 +267,7 @@ def test_a_source_that_never_waits(
     assert (app.log, len(caplog.records)) == (["closed"], 1)
 
 
-def test_R65_a_source_that_never_waits_ends_when_the_server_is_told_to_end(
+def test_R65_a_source_that_never_waits_ends_at_shutdown(
     make_client: MakeClient,
 ) -> None:
     for before in ([], ["a"]):
@@ -274,35 +277,35 @@ def test_R65_a_source_that_never_waits_ends_when_the_server_is_told_to_end(
         assert (app.made, app.log) == (len(before) + 1, ["closed"])
 
 
-def test_what_the_author_says_of_the_head_counts(make_client: MakeClient) -> None:
+def test_headers_set_by_the_author_are_used(make_client: MakeClient) -> None:
     app = Root("x", headers={"Cache-Control": "no-store"})
     assert make_client(app).get("/sync").headers.get_list("cache-control") == ["no-store"]
 
 
-def test_any_iterable_is_a_source(make_client: MakeClient) -> None:
+def test_any_iterable_can_be_a_source(make_client: MakeClient) -> None:
     client = make_client(streaming(lambda: EventStream(["a", "b"])))
     assert client.get("/").content == COMMENT + b"data: a\n\ndata: b\n\n"
 
 
 @pytest.mark.parametrize("source", [5, "text", b"bytes", {"a": 1}, Root._sync])
-def test_what_is_no_source(source: Any) -> None:
+def test_an_invalid_source_is_refused(source: Any) -> None:
     with pytest.raises(TypeError, match="takes a generator or another iterable"):
         EventStream(source)
 
 
 @pytest.mark.parametrize("heartbeat", [0, -1, True, float("inf"), float("nan")])
-def test_a_heartbeat_is_a_number_of_seconds(heartbeat: Any) -> None:
+def test_a_heartbeat_must_be_a_number_of_seconds(heartbeat: Any) -> None:
     with pytest.raises(ValueError, match="heartbeat"):
         EventStream([], heartbeat=heartbeat)
 
 
-def test_a_source_of_nothing_has_no_event(make_client: MakeClient, kind: str) -> None:
+def test_an_empty_source_sends_no_event(make_client: MakeClient, kind: str) -> None:
     app = Root()
     answer = make_client(app).get(f"/{kind}")
     assert (answer.status_code, answer.content, app.log) == (200, COMMENT, ["closed"])
 
 
-def test_the_head_does_not_wait_for_the_first_event(make_client: MakeClient, kind: str) -> None:
+def test_the_response_starts_before_the_first_event(make_client: MakeClient, kind: str) -> None:
     go_on = threading.Event()
     with make_client(Root(go_on, "x", heartbeat=None)).stream("GET", f"/{kind}") as answer:
         assert answer.status_code == 200
@@ -312,7 +315,7 @@ def test_the_head_does_not_wait_for_the_first_event(make_client: MakeClient, kin
         assert list(chunks) == [b"data: x\n\n"]
 
 
-def test_R65_a_silent_source_has_a_heart_beat_and_loses_nothing(
+def test_R65_a_silent_source_sends_heartbeats_and_loses_nothing(
     make_client: MakeClient, kind: str
 ) -> None:
     beats = [threading.Event() for _ in range(5)]
@@ -328,14 +331,14 @@ def test_R65_a_silent_source_has_a_heart_beat_and_loses_nothing(
     assert content.count(COMMENT) >= 5
 
 
-def test_no_heart_beat_while_there_are_events(make_client: MakeClient) -> None:
+def test_no_heartbeat_is_sent_while_there_are_events(make_client: MakeClient) -> None:
     answer = make_client(Root("a", 0.01, "b", 0.01, "c")).get("/asynchronous")
     assert answer.content.count(COMMENT) == 1  # with the head
 
 
 @pytest.mark.parametrize("bad", [RuntimeError("broken"), b"bytes", HTTPError(404)])
 @pytest.mark.parametrize("before", [["a"], []])
-def test_R60_a_source_that_fails_is_aborted(
+def test_R60_a_failing_source_aborts_the_response(
     make_client: MakeClient,
     kind: str,
     before: list[str],
@@ -350,9 +353,7 @@ def test_R60_a_source_that_fails_is_aborted(
     assert (app.log, len(caplog.records)) == (["closed"], 1)
 
 
-def test_R76_the_server_gets_the_error_of_a_source_as_it_is(
-    make_client: MakeClient, kind: str
-) -> None:
+def test_R76_the_server_gets_a_source_s_error_unchanged(make_client: MakeClient, kind: str) -> None:
     broken = ExceptionGroup("two", [ValueError(1), KeyError(2)])
     with pytest.raises(ExceptionGroup) as caught:
         make_client(Root("a", broken)).get(f"/{kind}")
@@ -360,7 +361,7 @@ def test_R76_the_server_gets_the_error_of_a_source_as_it_is(
 
 
 @pytest.mark.parametrize("script", [["a"] * 1000, ["a", 0.3] * 1000, [0.3, "a"] * 1000])
-def test_R59_R61_the_source_is_closed_once_when_the_client_leaves(
+def test_R59_R61_the_source_is_closed_once_when_the_client_disconnects(
     make_client: MakeClient, kind: str, script: list[Any]
 ) -> None:
     app = Root(*script, heartbeat=0.05)
@@ -408,7 +409,7 @@ def test_R8_R59_head_closes_the_source(make_client: MakeClient, is_sync: bool) -
 
 
 @pytest.mark.parametrize(("size", "ahead"), [(1, 16), (40_000, 2)])
-def test_R64_the_source_is_a_few_events_ahead_at_most(
+def test_R64_the_source_is_at_most_a_few_events_ahead(
     make_client: MakeClient, kind: str, size: int, ahead: int
 ) -> None:
     app = Root(*80 * ["a" * size])
@@ -419,7 +420,7 @@ def test_R64_the_source_is_a_few_events_ahead_at_most(
     assert app.made >= 80
 
 
-def test_the_source_runs_in_the_request(make_client: MakeClient) -> None:
+def test_the_source_runs_in_the_request_s_context(make_client: MakeClient) -> None:
     class Telling(App):
         def sync(self) -> Any:
             return EventStream(self.request.query("a") for _ in range(2))
@@ -439,7 +440,7 @@ def test_the_source_runs_in_the_request(make_client: MakeClient) -> None:
     assert answer.text == ": \n\ndata: 1\n\ndata: é7\n\n"
 
 
-def test_R59_a_source_that_was_never_begun_is_closed(make_client: MakeClient) -> None:
+def test_R59_a_source_that_was_never_started_is_closed(make_client: MakeClient) -> None:
     class Failing(HttpMiddleware):
         async def before_request(self, request: Any) -> None: ...
 
@@ -476,7 +477,7 @@ def test_R59_a_source_that_was_never_begun_is_closed(make_client: MakeClient) ->
     assert client.get("/bare").status_code == 500
 
 
-def test_a_source_that_is_entered_is_left(make_client: MakeClient) -> None:
+def test_a_source_with_a_context_manager_is_entered_and_left(make_client: MakeClient) -> None:
     log = []
 
     class Subscribed:
@@ -502,7 +503,7 @@ def test_a_source_that_is_entered_is_left(make_client: MakeClient) -> None:
     assert log == ["entered", "asked", "left"]
 
 
-def test_a_subscription_that_ends_ends_the_stream(make_client: MakeClient) -> None:
+def test_the_end_of_a_subscription_ends_the_stream(make_client: MakeClient) -> None:
     class Two:
         async def __aenter__(self) -> Two:
             return self
@@ -548,7 +549,7 @@ def test_items_are_mapped_and_filtered(make_client: MakeClient, kind: str) -> No
     assert content.removeprefix(COMMENT) == expected
 
 
-def test_a_map_of_a_subscription_misses_no_message(make_client: MakeClient) -> None:
+def test_mapping_a_subscription_misses_no_message(make_client: MakeClient) -> None:
     class Room(App):
         async def index(self) -> Any:
             return EventStream(self.channels.subscribe("room"), map=even, heartbeat=0.05)
@@ -561,7 +562,7 @@ def test_a_map_of_a_subscription_misses_no_message(make_client: MakeClient) -> N
         assert [next(lines), next(lines)] == ["data: 2", "data: 4"]
 
 
-def test_a_map_that_fails_ends_the_stream(make_client: MakeClient) -> None:
+def test_a_failing_map_function_ends_the_stream(make_client: MakeClient) -> None:
     app = streaming(lambda: EventStream(iter([0]), map=lambda number: 1 / number))
     with pytest.raises(httpx.RemoteProtocolError):
         make_client(app, raise_app_exceptions=False).get("/")
@@ -571,12 +572,12 @@ async def waits(item: object) -> None: ...
 
 
 @pytest.mark.parametrize("wrong", [5, "text", waits])
-def test_a_map_is_a_plain_function(wrong: Any) -> None:
+def test_a_map_function_must_not_be_async(wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"map=...\) takes a def function \(no async def\)"):
         EventStream(iter([]), map=wrong)
 
 
-def test_R59_a_thread_that_the_source_waits_for_ends_when_the_client_leaves(
+def test_R59_a_thread_that_the_source_waits_for_ends_when_the_client_disconnects(
     make_client: MakeClient,
 ) -> None:
     asked, ended = threading.Event(), threading.Event()
@@ -602,7 +603,7 @@ def test_R59_a_thread_that_the_source_waits_for_ends_when_the_client_leaves(
     assert ended.wait(PATIENCE)
 
 
-def test_a_thread_that_comes_too_late_finds_the_source_closed(backend: str) -> None:
+def test_a_late_thread_finds_the_source_closed(backend: str) -> None:
     log = []
 
     class Events:
@@ -624,7 +625,7 @@ def test_a_thread_that_comes_too_late_finds_the_source_closed(backend: str) -> N
 
 
 @pytest.mark.parametrize("asks", [0, 1, 2])
-def test_a_sync_source_that_has_ended_needs_no_thread_to_be_closed(
+def test_a_finished_sync_source_needs_no_thread_to_be_closed(
     backend: str, asks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
@@ -649,7 +650,7 @@ def test_a_sync_source_that_has_ended_needs_no_thread_to_be_closed(
 
 
 @pytest.mark.parametrize("is_late", [True, False])
-def test_a_sync_source_whose_close_fails_is_logged_or_told_to_the_server(
+def test_a_sync_source_s_failing_close_is_logged_or_raised(
     make_client: MakeClient, is_late: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     goes_on, is_asked = threading.Event(), threading.Event()
@@ -740,7 +741,7 @@ class Leaving(Call):
 
 @pytest.mark.parametrize("way", ["raises", "ignores", "is cancelled"])
 @pytest.mark.parametrize("failure", [ValueError, TimeoutError])
-def test_R60_a_source_that_fails_while_its_client_leaves_is_logged_or_told(
+def test_R60_a_source_that_fails_during_a_disconnection_is_logged_or_raised(
     backend: str,
     with_lifespan: bool,
     way: str,
@@ -769,7 +770,7 @@ def test_R60_a_source_that_fails_while_its_client_leaves_is_logged_or_told(
 
 
 @pytest.mark.parametrize("fails_first", [True, False])
-def test_a_sync_source_that_fails_when_its_client_has_gone_is_logged(
+def test_a_sync_source_that_fails_after_a_disconnection_is_logged(
     make_client: MakeClient, fails_first: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     goes_on, is_asked = threading.Event(), threading.Event()
@@ -799,7 +800,7 @@ def test_a_sync_source_that_fails_when_its_client_has_gone_is_logged(
     assert "by itself" in f"{told}{caplog.text}"
 
 
-def test_a_sync_source_that_failed_for_a_task_that_was_cancelled_is_told_when_it_is_closed(
+def test_a_sync_source_s_failure_for_a_cancelled_task_is_reported_at_close(
     backend: str,
 ) -> None:
     def fails() -> Iterator[str]:
@@ -816,7 +817,7 @@ def test_a_sync_source_that_failed_for_a_task_that_was_cancelled_is_told_when_it
 
 
 @pytest.mark.parametrize("is_wrapped", [True, False])
-def test_a_clean_up_that_fails_when_it_is_cancelled_is_logged(
+def test_a_cleanup_that_fails_when_cancelled_is_logged(
     backend: str, is_wrapped: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Root(App):
@@ -851,7 +852,7 @@ async def _wrapped(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def test_R67_silent_sync_sources_take_no_thread_of_the_handlers(make_client: MakeClient) -> None:
+def test_R67_silent_sync_sources_occupy_no_handler_threads(make_client: MakeClient) -> None:
     class Busy(Root):
         def hello(self) -> str:
             return "hello"
@@ -865,7 +866,7 @@ def test_R67_silent_sync_sources_take_no_thread_of_the_handlers(make_client: Mak
         del kept
 
 
-def test_more_sync_sources_than_threads_wait(
+def test_more_sync_sources_than_threads_take_turns(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     close_background_loops()  # whose loop has its threads already
@@ -888,7 +889,7 @@ def test_more_sync_sources_than_threads_wait(
     close_background_loops()
 
 
-def test_a_chunk_of_an_own_stream_may_be_an_event(make_client: MakeClient) -> None:
+def test_a_chunk_of_an_ordinary_stream_may_be_an_event(make_client: MakeClient) -> None:
     class Own(App):
         async def index(self) -> AsyncIterator[Any]:
             yield event("a")
@@ -900,7 +901,7 @@ def test_a_chunk_of_an_own_stream_may_be_an_event(make_client: MakeClient) -> No
 # -- the end ---------------------------------------------------------------------------------------
 
 
-def test_R65_a_stream_ends_when_the_server_says_shutdown(backend: str, kind: str) -> None:
+def test_R65_a_stream_ends_at_shutdown(backend: str, kind: str) -> None:
     go_on = threading.Event()
     app = Root("a", go_on, "b")
 
@@ -911,7 +912,7 @@ def test_R65_a_stream_ends_when_the_server_says_shutdown(backend: str, kind: str
     assert app.log == ["closed"]
 
 
-def test_R65_a_stream_that_is_begun_after_the_end_ends_at_once(backend: str) -> None:
+def test_R65_a_stream_started_after_shutdown_ends_immediately(backend: str) -> None:
     is_silent = threading.Event()
     app = Root(is_silent, "a", *[5] * 100)
 
@@ -947,7 +948,7 @@ def test_R65_a_stream_that_is_begun_after_the_end_ends_at_once(backend: str) -> 
     assert (begun.is_complete, begun.body) == (True, COMMENT + b"data: a\n\n")
 
 
-def test_R65_a_stream_whose_client_takes_nothing_ends_when_the_server_says_shutdown(
+def test_R65_a_stream_whose_client_receives_nothing_ends_at_shutdown(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some seconds after that: its source waits for nothing, so it is closed and not cancelled."""
@@ -971,7 +972,7 @@ def test_R65_a_stream_whose_client_takes_nothing_ends_when_the_server_says_shutd
     assert app.log == ["closed"]
 
 
-def test_R62_a_cancelled_server_closes_the_source(backend: str, kind: str) -> None:
+def test_R62_a_cancelled_request_closes_the_source(backend: str, kind: str) -> None:
     """While it waits for an event, and while it waits for the client to take one."""
     go_on = threading.Event()
     app = Root("a", "b", go_on, "c")
@@ -1000,7 +1001,7 @@ def test_R62_a_cancelled_server_closes_the_source(backend: str, kind: str) -> No
         go_on.clear()
 
 
-def test_R62_a_loop_that_ends_closes_the_source_of_an_open_stream(backend: str) -> None:
+def test_R62_an_ending_loop_closes_the_source_of_an_open_stream(backend: str) -> None:
     app = Root("a", 60.0)
 
     async def begun() -> Any:
@@ -1026,7 +1027,7 @@ def test_R65_a_stream_ends_with_the_process_under_wsgi(kind: str) -> None:
     assert app.log == ["closed"]
 
 
-def test_a_stream_that_was_begun_before_a_change_ends_too() -> None:
+def test_a_stream_started_before_a_route_change_ends_too() -> None:
     app = Root("a", *[0.2] * 100)
     answer = begin(app, "GET", "/asynchronous")
     chunks = iter(answer.chunks)
@@ -1056,7 +1057,7 @@ class Wrapping(HttpMiddleware):
             yield chunk
 
 
-def test_a_hook_may_wrap_the_events_and_they_beat_as_before(make_client: MakeClient) -> None:
+def test_a_hook_may_wrap_events_and_heartbeats_continue(make_client: MakeClient) -> None:
     go_on = threading.Event()
     app, wrapping = Root("a", go_on, "b", heartbeat=0.01), Wrapping()
     app.middlewares.append(wrapping)
@@ -1070,7 +1071,7 @@ def test_a_hook_may_wrap_the_events_and_they_beat_as_before(make_client: MakeCli
     assert wrapping.count == 2
 
 
-def test_a_stream_of_another_type_in_their_place_has_no_heart_beats(
+def test_a_stream_of_another_type_that_replaces_events_has_no_heartbeats(
     make_client: MakeClient,
 ) -> None:
     app = Root("a", 0.2, "b", heartbeat=0.01)
@@ -1079,7 +1080,7 @@ def test_a_stream_of_another_type_in_their_place_has_no_heart_beats(
     assert answer.content == b"data: a\n\ndata: b\n\n"
 
 
-def test_R65_events_that_a_hook_wraps_end_when_the_server_says_shutdown(backend: str) -> None:
+def test_R65_events_wrapped_by_a_hook_end_at_shutdown(backend: str) -> None:
     app = Root("a", threading.Event(), "b")
     app.middlewares.append(Wrapping())
     assert run(backend, ended_by_shutdown, app, "/asynchronous", 3).body == COMMENT + b"data: a\n\n"

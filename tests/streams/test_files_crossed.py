@@ -39,7 +39,9 @@ def counting(files: set[str]) -> Callable[[FrameType, str, object], None]:
     return count
 
 
-def test_three_events_cross_few_files_under_asgi(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sending_three_events_runs_code_of_few_files_under_asgi(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     # the stream is over before its companion begins
     monkeypatch.setattr("micropie.asgi.streaming.WATCH_AFTER", 60)
     # another test may have imported it, and then it is looked at
@@ -62,7 +64,7 @@ def test_three_events_cross_few_files_under_asgi(monkeypatch: pytest.MonkeyPatch
     assert found <= {"streams/events.py", "streams/source.py"}
 
 
-def test_and_under_wsgi_in_the_server_s_thread() -> None:
+def test_sending_three_events_runs_code_of_few_files_under_wsgi() -> None:
     app, files = Root(), set[str]()
     for _ in range(2):
         assert begin(app, "GET", "/").read() == EXPECTED

@@ -72,7 +72,7 @@ class Late(App):
 
 
 @every_kind
-def test_it_waits_for_the_first_chunk(make_client: MakeClient, kind: str) -> None:
+def test_the_response_starts_with_the_first_chunk(make_client: MakeClient, kind: str) -> None:
     app = Late()
     threading.Timer(0.1, app.go.set).start()
     answer = make_client(app).get(f"/{kind}")
@@ -89,7 +89,7 @@ def test_R8_head_has_the_headers_that_are_set_late(make_client: MakeClient, kind
 
 
 @every_kind
-def test_of_events_it_leaves_at_once(make_client: MakeClient, kind: str) -> None:
+def test_an_event_stream_s_response_starts_immediately(make_client: MakeClient, kind: str) -> None:
     """With a comment, because some servers keep the head back until there is a byte."""
     app = Late()
     with make_client(app).stream("GET", f"/events?kind={kind}") as answer:
@@ -99,9 +99,7 @@ def test_of_events_it_leaves_at_once(make_client: MakeClient, kind: str) -> None
 
 
 @every_kind
-def test_events_that_their_author_has_encoded_get_no_comment(
-    make_client: MakeClient, kind: str
-) -> None:
+def test_events_encoded_by_the_author_get_no_comment(make_client: MakeClient, kind: str) -> None:
     app = Late()
     app.go.set()
     with make_client(app).stream("GET", f"/events?kind={kind}&encoding=rot13") as answer:
@@ -117,7 +115,7 @@ def test_events_are_never_compressed(make_client: MakeClient) -> None:
     assert seen == (COMMENT + b"data: a\n\n", False)
 
 
-def test_the_session_is_saved_with_the_head(make_client: MakeClient) -> None:
+def test_the_session_is_saved_when_the_response_starts(make_client: MakeClient) -> None:
     app = Late()
     with make_client(app).stream("GET", "/events?visit=yes") as answer:
         assert "session_id" in answer.cookies
@@ -131,7 +129,7 @@ class Broken(InMemorySessionBackend):
 
 
 @every_kind
-def test_a_head_that_fails_is_an_error_s_page(make_client: MakeClient, kind: str) -> None:
+def test_a_failing_head_becomes_an_error_page(make_client: MakeClient, kind: str) -> None:
     client = make_client(Late(session_backend=Broken()), raise_app_exceptions=False)
     assert client.get(f"/events?visit=yes&kind={kind}").status_code == 503
 
@@ -174,7 +172,7 @@ class Subscribing(App):
         return EventStream(self.subscription, heartbeat=0.05)  # finds that the client has left
 
 
-def test_it_waits_for_a_subscription_to_be_entered(make_client: MakeClient) -> None:
+def test_the_response_starts_once_the_subscription_is_entered(make_client: MakeClient) -> None:
     """A client that has the head misses nothing that is published from then on."""
     subscription = Subscribed()
     threading.Timer(0.1, subscription.may_enter.set).start()
@@ -185,7 +183,9 @@ def test_it_waits_for_a_subscription_to_be_entered(make_client: MakeClient) -> N
     until(lambda: not subscription.is_entered)
 
 
-def test_a_subscription_that_can_t_be_entered_is_an_error_s_page(make_client: MakeClient) -> None:
+def test_a_subscription_that_cannot_be_entered_becomes_an_error_page(
+    make_client: MakeClient,
+) -> None:
     subscription = Subscribed(HTTPError(503, "closed today"))
     subscription.may_enter.set()
     answer = make_client(Subscribing(subscription)).get("/")
@@ -226,13 +226,15 @@ class Unbegun(App):
         return EventStream(self.source)
 
 
-def test_R59_R61_a_client_that_has_left_before_the_head_closes_the_source(backend: str) -> None:
+def test_R59_R61_a_disconnection_before_the_response_starts_closes_the_source(backend: str) -> None:
     app, call = Unbegun(), Unsendable(piece(b""))
     run(backend, app, http_scope(), call.receive, call.send)
     assert app.source.is_closed
 
 
-def test_R59_R62_a_request_that_is_cancelled_at_its_head_closes_the_source(backend: str) -> None:
+def test_R59_R62_a_request_cancelled_before_the_response_starts_closes_the_source(
+    backend: str,
+) -> None:
     app, call = Unbegun(), Call(piece(b""))
 
     async def main() -> None:
@@ -248,7 +250,7 @@ def test_R59_R62_a_request_that_is_cancelled_at_its_head_closes_the_source(backe
     assert app.source.is_closed
 
 
-def test_R61_a_request_that_is_cancelled_before_its_first_chunk_sends_no_head(backend: str) -> None:
+def test_R61_a_request_cancelled_before_its_first_chunk_sends_no_head(backend: str) -> None:
     app, call = Late(), Call(piece(b""))
 
     async def main() -> None:

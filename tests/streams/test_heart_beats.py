@@ -75,7 +75,7 @@ class Endless(Silent):
             self.is_closed = True
 
 
-def test_heart_beats_and_events_are_never_sent_at_the_same_time(backend: str) -> None:
+def test_heartbeats_and_events_are_never_sent_at_the_same_time(backend: str) -> None:
     async def served() -> Call:
         client = SlowClient()
         await Silent(client)(http_scope(), client.receive, client.send)
@@ -88,7 +88,7 @@ def test_heart_beats_and_events_are_never_sent_at_the_same_time(backend: str) ->
 
 
 @pytest.mark.parametrize("failure", [ConnectionResetError(), RuntimeError("closed")])
-def test_a_heart_beat_that_can_t_be_sent_ends_the_stream(backend: str, failure: Exception) -> None:
+def test_a_heartbeat_that_cannot_be_sent_ends_the_stream(backend: str, failure: Exception) -> None:
     async def served() -> bool:
         client = SlowClient(failure)
         app = Endless(client)
@@ -109,7 +109,7 @@ class Thoughtful(Call):
         await super().send(message)
 
 
-def test_a_client_that_takes_an_event_slowly_gets_no_heart_beat_meanwhile(backend: str) -> None:
+def test_a_client_that_receives_an_event_slowly_gets_no_heartbeat_meanwhile(backend: str) -> None:
     class Two(App):
         async def index(self) -> EventStream:
             return EventStream(self._events(), heartbeat=0.01)

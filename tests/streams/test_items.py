@@ -134,7 +134,7 @@ SENT = [
 
 
 @pytest.mark.parametrize(("path", "status", "kind", "body"), SENT)
-def test_items_are_lines_of_json(
+def test_items_are_sent_as_lines_of_json(
     make_client: MakeClient, path: str, status: int, kind: str, body: str
 ) -> None:
     answer = make_client(app()).get(f"/{path}")
@@ -143,17 +143,17 @@ def test_items_are_lines_of_json(
     assert ("x-pies" in answer.headers) is (path == "stated")
 
 
-def test_an_answer_in_its_place_stays_as_it_is(make_client: MakeClient) -> None:
+def test_a_response_instead_of_items_is_sent_unchanged(make_client: MakeClient) -> None:
     assert make_client(app()).get("/refused?n=1").status_code == 404
 
 
-def test_a_first_item_that_does_not_fit_is_a_500(make_client: MakeClient) -> None:
+def test_an_invalid_first_item_gets_a_500(make_client: MakeClient) -> None:
     answer = make_client(app(), raise_app_exceptions=False).get("/first")
     assert (answer.status_code, answer.headers["content-type"][:5]) == (500, "text/")
 
 
 @pytest.mark.parametrize("path", ["later", "async_later"])
-def test_a_later_one_breaks_the_response_off(
+def test_an_invalid_later_item_aborts_the_response(
     make_client: MakeClient, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(app(), raise_app_exceptions=False)
@@ -162,7 +162,7 @@ def test_a_later_one_breaks_the_response_off(
     assert [f"/{path}" in record.getMessage() for record in caplog.records] == [True]
 
 
-def test_a_query_has_a_body(make_client: MakeClient) -> None:
+def test_a_query_request_may_have_a_body(make_client: MakeClient) -> None:
     client = make_client(app(), validate=False)  # wsgiref.validate warns of QUERY
     assert client.request("QUERY", "/search", json={"name": "x"}).json() == [{"name": "x"}]
 
@@ -178,7 +178,7 @@ def lines_in(document: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_a_document_of_openapi_3_1_describes_the_lines_as_text() -> None:
+def test_an_openapi_3_1_document_describes_the_lines_as_text() -> None:
     document = app().openapi()
     OpenAPIV31SpecValidator(document).validate()
     assert document["openapi"] == "3.1.0"
@@ -192,7 +192,7 @@ def test_a_document_of_openapi_3_1_describes_the_lines_as_text() -> None:
     assert "/search" not in document["paths"]
 
 
-def test_a_document_of_openapi_3_2_describes_items_and_queries() -> None:
+def test_an_openapi_3_2_document_describes_items_and_query_requests() -> None:
     with_docs = app()
     with_docs._micropie.docs = Docs(openapi="3.2")
     document = with_docs.openapi()
@@ -211,7 +211,7 @@ class Several(App):
         yield {"n": 1}
 
 
-def test_several_types_of_streams_are_those_of_all_items(make_client: MakeClient) -> None:
+def test_several_stream_types_are_described_by_all_their_items(make_client: MakeClient) -> None:
     (schema,) = (
         one["schema"]
         for one in Several()
@@ -222,7 +222,7 @@ def test_several_types_of_streams_are_those_of_all_items(make_client: MakeClient
     assert make_client(Several()).get("/several").text == '{"n":1}\n'
 
 
-def test_an_item_that_can_not_be_read_fails_at_set_up() -> None:
+def test_an_unreadable_item_type_fails_at_setup() -> None:
     @dataclass
     class Unread:
         n: Missing  # type: ignore[name-defined]  # noqa: F821
@@ -236,7 +236,7 @@ def test_an_item_that_can_not_be_read_fails_at_set_up() -> None:
         root._micropie.compiled()
 
 
-def test_extensions_read_the_items() -> None:
+def test_extensions_can_read_the_item_type() -> None:
     assert TypeInfo(Iterator[Pie]).items(False) == (Pie,)
     assert TypeInfo(Iterable[Pie]).items(False) == ()
     assert TypeInfo(Iterable[Pie]).items(True) == (Pie,)

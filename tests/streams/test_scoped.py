@@ -138,7 +138,7 @@ SCOPED = ["group", "in_time", "cleaned"]
 
 
 @pytest.mark.parametrize("path", [*SCOPED, "too_late"])
-def test_a_scope_may_stay_open_from_the_first_chunk_to_the_last_and_cut_the_stream_off(
+def test_a_scope_may_stay_open_across_chunks_and_end_the_stream(
     make_client: MakeClient, path: str
 ) -> None:
     app = Root()
@@ -148,7 +148,7 @@ def test_a_scope_may_stay_open_from_the_first_chunk_to_the_last_and_cut_the_stre
 
 
 @pytest.mark.parametrize("path", [*SCOPED, "thread"])
-def test_R59_a_client_that_leaves_between_two_chunks_ends_it_with_its_clean_up(
+def test_R59_a_disconnection_between_two_chunks_runs_the_cleanup(
     make_client: MakeClient, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Root(10_000)
@@ -159,14 +159,14 @@ def test_R59_a_client_that_leaves_between_two_chunks_ends_it_with_its_clean_up(
 
 
 @pytest.mark.parametrize("path", [*SCOPED, "thread"])
-def test_R8_head_leaves_nothing_behind(make_client: MakeClient, path: str) -> None:
+def test_R8_head_leaves_no_stream_open(make_client: MakeClient, path: str) -> None:
     app = Root()
     assert make_client(app).head(f"/{path}").content == b""
     assert app.log == ["ended"]
 
 
 @pytest.mark.parametrize("path", SCOPED)
-def test_an_answer_that_fails_after_the_first_chunk_leaves_nothing_behind(
+def test_a_stream_that_fails_after_the_first_chunk_leaves_nothing_open(
     make_client: MakeClient, path: str
 ) -> None:
     class Wrong(HttpMiddleware):
@@ -179,7 +179,7 @@ def test_an_answer_that_fails_after_the_first_chunk_leaves_nothing_behind(
     assert app.log == ["ended"]
 
 
-def test_R59_a_client_that_leaves_before_the_first_chunk_ends_the_stream(
+def test_R59_a_disconnection_before_the_first_chunk_ends_the_stream(
     backend: str, with_lifespan: bool
 ) -> None:
     app = Root()
@@ -198,7 +198,7 @@ def test_R59_a_client_that_leaves_before_the_first_chunk_ends_the_stream(
 
 
 @pytest.mark.parametrize("path", ["group", "in_time", "cleaned", "unshielded", "thread"])
-def test_a_server_that_cancels_while_a_chunk_is_sent_has_it_cleaned_up(
+def test_a_server_that_cancels_while_a_chunk_is_sent_has_the_stream_cleaned_up(
     backend: str, with_lifespan: bool, path: str
 ) -> None:
     app = Root()
@@ -223,7 +223,9 @@ def test_a_server_that_cancels_while_a_chunk_is_sent_has_it_cleaned_up(
     assert app.log == ["ended"]
 
 
-def test_a_source_that_waits_is_cancelled_and_closed_when_the_client_leaves(backend: str) -> None:
+def test_a_source_that_waits_is_cancelled_and_closed_when_the_client_disconnects(
+    backend: str,
+) -> None:
     app = Root()
 
     async def main() -> None:
@@ -240,7 +242,7 @@ def test_a_source_that_waits_is_cancelled_and_closed_when_the_client_leaves(back
     assert app.log == ["ended"]
 
 
-def test_a_time_out_of_its_own_that_hits_while_a_chunk_is_sent_aborts(
+def test_a_stream_s_own_timeout_while_a_chunk_is_sent_aborts_it(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Quick(App):
@@ -267,7 +269,7 @@ def test_a_time_out_of_its_own_that_hits_while_a_chunk_is_sent_aborts(
     assert "failed after the response had started: the response was aborted" in caplog.text
 
 
-def test_a_header_that_comes_too_late_is_an_error_and_not_lost(
+def test_a_header_set_too_late_raises_an_error(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Late(App):
@@ -297,7 +299,7 @@ def test_a_header_that_comes_too_late_is_an_error_and_not_lost(
     )
 
 
-def test_under_wsgi_a_source_that_waits_is_cancelled_by_close() -> None:
+def test_under_wsgi_a_waiting_source_is_cancelled_by_close() -> None:
     app = Root()
     answer = begin(app, "GET", "/iterator")
     assert next(iter(answer.chunks)) == b"0"
@@ -306,7 +308,7 @@ def test_under_wsgi_a_source_that_waits_is_cancelled_by_close() -> None:
     assert app.log == ["ended"]
 
 
-def test_a_loop_that_ends_in_mid_stream_aborts_it_under_wsgi(backend: str) -> None:
+def test_a_loop_that_ends_during_a_stream_aborts_it_under_wsgi(backend: str) -> None:
     app = Root(10_000, portal_backend=backend)
     answer = begin(app, "GET", "/cleaned")
     chunks = iter(answer.chunks)

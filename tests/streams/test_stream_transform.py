@@ -187,7 +187,7 @@ class Root(App):
 
 
 @pytest.mark.parametrize("path", ["sync", "asynchronous", "scoped", "bare", "bare_too", "file"])
-def test_chunks_pass_through_and_what_is_left_comes_at_the_end(
+def test_chunks_are_transformed_and_the_remainder_is_sent_at_the_end(
     make_client: MakeClient, path: str
 ) -> None:
     app = Root()
@@ -198,11 +198,11 @@ def test_chunks_pass_through_and_what_is_left_comes_at_the_end(
 
 
 @pytest.mark.parametrize("path", ["empty", "empty_too"])
-def test_a_stream_without_chunks(make_client: MakeClient, path: str) -> None:
+def test_a_stream_without_chunks_can_be_transformed(make_client: MakeClient, path: str) -> None:
     assert make_client(Root()).get(f"/{path}").text == "0"
 
 
-def test_two_of_them_one_around_the_other(make_client: MakeClient) -> None:
+def test_two_transformations_can_be_nested(make_client: MakeClient) -> None:
     for path in ("sync", "asynchronous"):
         app = Root()
         app.middlewares.append(Shout())
@@ -211,7 +211,9 @@ def test_two_of_them_one_around_the_other(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["sync", "asynchronous"])
-def test_R60_what_fails_in_mid_stream_is_broken_off(make_client: MakeClient, path: str) -> None:
+def test_R60_a_failure_during_a_transformed_stream_aborts_it(
+    make_client: MakeClient, path: str
+) -> None:
     app = Root()
     client = make_client(app, raise_app_exceptions=False)
     with client.stream("GET", f"/{path}?fails=1") as answer:
@@ -224,7 +226,9 @@ def test_R60_what_fails_in_mid_stream_is_broken_off(make_client: MakeClient, pat
 
 
 @pytest.mark.parametrize("path", ["fails_at_once", "fails_at_once_too", "wrong", "wrong_too"])
-def test_what_fails_before_its_first_chunk_is_a_500(make_client: MakeClient, path: str) -> None:
+def test_a_failure_before_the_first_transformed_chunk_gets_a_500(
+    make_client: MakeClient, path: str
+) -> None:
     app = Root()
     answer = make_client(app).get(f"/{path}")
     assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
@@ -232,7 +236,9 @@ def test_what_fails_before_its_first_chunk_is_a_500(make_client: MakeClient, pat
 
 
 @pytest.mark.parametrize("path", ["sync", "asynchronous", "scoped"])
-def test_R59_a_client_that_leaves_closes_it_once(make_client: MakeClient, path: str) -> None:
+def test_R59_a_disconnection_closes_a_transformed_stream_once(
+    make_client: MakeClient, path: str
+) -> None:
     app = Root()
     with make_client(app).stream("GET", f"/{path}") as answer:
         next(answer.iter_raw(1))
@@ -240,14 +246,18 @@ def test_R59_a_client_that_leaves_closes_it_once(make_client: MakeClient, path: 
 
 
 @pytest.mark.parametrize("path", ["sync", "asynchronous"])
-def test_R8_of_head_it_is_closed_unread(make_client: MakeClient, path: str) -> None:
+def test_R8_a_head_request_closes_a_transformed_stream_unread(
+    make_client: MakeClient, path: str
+) -> None:
     app = Root()
     assert make_client(app).head(f"/{path}").content == b""
     assert len(app.closed) == 1
 
 
 @pytest.mark.parametrize("leaves", [True, False], ids=["client leaves", "server cancels"])
-def test_R62_a_source_that_waits_is_cancelled(backend: str, leaves: bool) -> None:
+def test_R62_a_waiting_source_of_a_transformed_stream_is_cancelled(
+    backend: str, leaves: bool
+) -> None:
     app = Root()
 
     async def request() -> None:
@@ -264,13 +274,13 @@ def test_R62_a_source_that_waits_is_cancelled(backend: str, leaves: bool) -> Non
     assert app.closed == ["forever"]
 
 
-def test_a_source_without_close_has_nothing_to_close(make_client: MakeClient) -> None:
+def test_a_source_without_close_can_be_transformed(make_client: MakeClient) -> None:
     client = make_client(Root())
     for path in ("/bare", "/bare_too"):
         assert client.head(path).status_code == 200
 
 
-def test_nobody_asks_a_source_again_that_has_ended(backend: str) -> None:
+def test_an_ended_source_is_not_read_again(backend: str) -> None:
     source = Bare("a")
 
     async def iterate() -> list[bytes]:
@@ -288,7 +298,7 @@ def test_nobody_asks_a_source_again_that_has_ended(backend: str) -> None:
     assert source.asked == 2
 
 
-def test_nor_one_that_is_sync() -> None:
+def test_an_ended_sync_source_is_not_read_again() -> None:
     class Sleepy(BareSync):
         def __next__(self) -> Any:
             chunk = super().__next__()
@@ -306,7 +316,7 @@ def test_nor_one_that_is_sync() -> None:
     assert next(source) == "b"
 
 
-def test_a_hook_further_outside_may_replace_it(make_client: MakeClient) -> None:
+def test_an_outer_hook_may_replace_a_transformed_stream(make_client: MakeClient) -> None:
     class Replaces(HttpMiddleware):
         def after_request(self, *_: Any) -> Any:
             return {"body": "other"}

@@ -116,7 +116,7 @@ def test_a_stream_has_no_length_and_is_closed_once(make_client: MakeClient, kind
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_text_gets_the_charset_that_it_is_sent_in(
+def test_text_chunks_get_the_response_s_charset(
     make_client: MakeClient, kind: str, compressed: bool
 ) -> None:
     class Typed(Streams):
@@ -181,7 +181,7 @@ def test_no_chunk_waits_for_a_later_one(make_client: MakeClient) -> None:
             arrived.release()
 
 
-def test_R59_a_stream_that_its_client_leaves_is_closed_once(
+def test_R59_a_disconnection_closes_a_stream_once(
     make_client: MakeClient, world: str, kind: str
 ) -> None:
     app = Streams(*"abcde" * 100)
@@ -193,9 +193,7 @@ def test_R59_a_stream_that_its_client_leaves_is_closed_once(
     assert client.get("/nowhere").status_code == 404
 
 
-def test_R8_head_of_a_stream_sends_nothing_and_closes_it(
-    make_client: MakeClient, kind: str
-) -> None:
+def test_R8_head_of_a_stream_sends_nothing_and_closes(make_client: MakeClient, kind: str) -> None:
     app = Streams(*"abc")
     answer = make_client(app).head(f"/{kind}")
     assert (answer.status_code, answer.content) == (200, b"")
@@ -204,7 +202,7 @@ def test_R8_head_of_a_stream_sends_nothing_and_closes_it(
 
 
 @pytest.mark.parametrize("status", [204, 304])
-def test_R9_a_stream_without_a_body_is_closed(
+def test_R9_a_stream_for_a_status_without_a_body_is_closed(
     make_client: MakeClient, kind: str, status: int
 ) -> None:
     class Empty(Streams):
@@ -216,7 +214,7 @@ def test_R9_a_stream_without_a_body_is_closed(
     assert app.begun == app.ended
 
 
-def test_a_stream_that_fails_at_once_is_a_500(
+def test_a_stream_that_fails_immediately_gets_a_500(
     make_client: MakeClient, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Streams("", RuntimeError("secret"))
@@ -226,13 +224,13 @@ def test_a_stream_that_fails_at_once_is_a_500(
     assert (app.begun, app.ended) == (1, 1)
 
 
-def test_a_stream_may_begin_with_an_intended_error(make_client: MakeClient, kind: str) -> None:
+def test_a_stream_may_begin_by_raising_an_http_error(make_client: MakeClient, kind: str) -> None:
     app = Streams(HTTPError(404, "nothing here"))
     answer = make_client(app).get(f"/{kind}")
     assert (answer.status_code, answer.text) == (404, "nothing here")
 
 
-def test_a_stream_may_begin_with_a_redirect(make_client: MakeClient, kind: str) -> None:
+def test_a_stream_may_begin_by_raising_a_redirect(make_client: MakeClient, kind: str) -> None:
     assert make_client(Streams(Redirect("/there"))).get(f"/{kind}").headers["location"] == "/there"
 
 
@@ -249,7 +247,7 @@ def test_R60_a_stream_that_fails_later_is_aborted(
 
 
 @pytest.mark.parametrize("level", [logging.INFO, logging.DEBUG])
-def test_a_service_out_of_reach_in_a_stream_is_one_line(
+def test_an_unavailable_service_in_a_stream_is_logged_in_one_line(
     make_client: MakeClient, level: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(level, "micropie")
@@ -265,7 +263,7 @@ def test_a_service_out_of_reach_in_a_stream_is_one_line(
 @pytest.mark.parametrize(
     "broken", [RuntimeError("broken"), ExceptionGroup("two", [ValueError(1), KeyError(2)])]
 )
-def test_R76_the_server_gets_the_error_of_a_stream_as_it_is(
+def test_R76_the_server_gets_a_stream_s_error_unchanged(
     make_client: MakeClient, kind: str, broken: Exception
 ) -> None:
     client = make_client(Streams("a", "b", broken))
@@ -275,16 +273,14 @@ def test_R76_the_server_gets_the_error_of_a_stream_as_it_is(
 
 
 @pytest.mark.parametrize("chunk", [5, None, ["x"], object(), "\ud800"])
-def test_a_first_chunk_that_is_none_is_a_500(
-    make_client: MakeClient, kind: str, chunk: Any
-) -> None:
+def test_an_invalid_first_chunk_gets_a_500(make_client: MakeClient, kind: str, chunk: Any) -> None:
     app = Streams(chunk)
     assert make_client(app).get(f"/{kind}").status_code == 500
     assert (app.begun, app.ended) == (1, 1)
 
 
 @pytest.mark.parametrize("chunk", [5, None, "\ud800"])
-def test_a_later_chunk_that_is_none_is_an_error_and_logged(
+def test_an_invalid_later_chunk_raises_an_error_and_is_logged(
     make_client: MakeClient, kind: str, chunk: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Streams("a", chunk)
@@ -296,7 +292,7 @@ def test_a_later_chunk_that_is_none_is_an_error_and_logged(
 
 
 @pytest.mark.parametrize("script", [[], [""], ["", b"", ""]])
-def test_a_stream_of_nothing_is_an_empty_body(
+def test_an_empty_stream_is_an_empty_body(
     make_client: MakeClient, kind: str, script: list[str]
 ) -> None:
     app = Streams(*script)
@@ -321,7 +317,7 @@ class Bare:
         return "x"
 
 
-def test_an_async_iterator_without_aclose(make_client: MakeClient) -> None:
+def test_an_async_iterator_without_aclose_can_be_streamed(make_client: MakeClient) -> None:
     app = App()
     app.get("/")(lambda: Bare())
     client = make_client(app)
@@ -329,7 +325,7 @@ def test_an_async_iterator_without_aclose(make_client: MakeClient) -> None:
     assert client.head("/").text == ""
 
 
-def test_a_close_that_fails_is_no_hidden_error(make_client: MakeClient) -> None:
+def test_a_failing_close_does_not_hide_the_stream_s_error(make_client: MakeClient) -> None:
     class Bad(Chunked):
         def close(self) -> None:
             raise RuntimeError("close failed")
@@ -344,7 +340,7 @@ def test_a_close_that_fails_is_no_hidden_error(make_client: MakeClient) -> None:
     assert make_client(Root(ValueError("first"))).get("/").status_code == 500
 
 
-def test_a_generator_runs_in_the_request(make_client: MakeClient) -> None:
+def test_a_generator_runs_in_the_request_s_context(make_client: MakeClient) -> None:
     class Root(App):
         def sync(self) -> Iterator[str]:
             yield self.request.query("a", "")
@@ -359,14 +355,14 @@ def test_a_generator_runs_in_the_request(make_client: MakeClient) -> None:
         assert client.get(f"{path}?a=1&b=2").text == "12"
 
 
-def test_a_large_stream_of_small_chunks(make_client: MakeClient) -> None:
+def test_a_large_stream_of_small_chunks_is_sent(make_client: MakeClient) -> None:
     app = Streams(*["x"] * 300)
     client = make_client(app)
     for kind in KINDS:
         assert client.get(f"/{kind}").text == "x" * 300
 
 
-def test_a_clean_up_that_fails_after_a_first_chunk_that_is_none(
+def test_a_cleanup_that_fails_after_an_invalid_first_chunk_is_logged(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Root(App):
@@ -396,7 +392,7 @@ class Replaces(HttpMiddleware):
         return {"body": "other"}
 
 
-def test_a_stream_without_a_close_may_be_replaced(make_client: MakeClient) -> None:
+def test_a_stream_without_close_may_be_replaced(make_client: MakeClient) -> None:
     app = App()
     app.get("/")(run_in("loop")(lambda: Endless()))
     app.middlewares.append(Replaces())
@@ -411,7 +407,7 @@ class FailsAtTheHead(HttpMiddleware):
         request._exchange.call_before_head(fail)
 
 
-def test_a_clean_up_that_fails_when_the_head_has_failed(
+def test_a_cleanup_that_fails_after_a_failing_head_is_logged(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Root(App):

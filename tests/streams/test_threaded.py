@@ -17,7 +17,7 @@ import pytest
 from micropie import App
 from micropie._core.execution.placement import Threads
 from micropie._core.streams.source import ThreadStream
-from micropie._core.streams.threaded import BYTES_AHEAD, CHUNKS_AHEAD, MadeAhead
+from micropie._core.streams.threaded import BYTES_AHEAD, CHUNKS_AHEAD, EventsFromThread, MadeAhead
 from micropie.asgi.streaming import WATCH_AFTER
 from tests.asgi.calls import Call, get, http_scope, piece, run
 from tests.support.waiting import PATIENCE, until_async
@@ -76,7 +76,7 @@ async def has_sent(call: Call, messages: int) -> None:
         await anyio.sleep(0.001)
 
 
-def test_R67_slow_clients_hold_no_threads(backend: str) -> None:
+def test_R67_slow_clients_occupy_no_threads(backend: str) -> None:
     app = Site(threads=2)
 
     async def main() -> None:
@@ -120,7 +120,7 @@ def test_R67_slow_sources_take_turns(backend: str, monkeypatch: pytest.MonkeyPat
     assert "aaaaa" not in "".join(log)
 
 
-def test_R64_what_is_made_ahead_is_bounded_in_bytes(backend: str) -> None:
+def test_R64_chunks_produced_in_advance_are_bounded_in_bytes(backend: str) -> None:
     app = Site()
 
     async def main() -> None:
@@ -154,7 +154,7 @@ def test_a_stream_waits_for_a_free_thread(backend: str) -> None:
     run(backend, main)
 
 
-def test_a_buffer_that_is_used_again_is_copied_first(backend: str) -> None:
+def test_a_reused_buffer_is_copied_first(backend: str) -> None:
     class Root(App):
         def index(self) -> Iterator[memoryview]:
             buffer = bytearray(1)
@@ -165,7 +165,7 @@ def test_a_buffer_that_is_used_again_is_copied_first(backend: str) -> None:
     assert run(backend, get, Root()).body == bytes(range(100))
 
 
-def test_all_chunks_and_the_clean_up_have_one_context(backend: str) -> None:
+def test_all_chunks_and_the_cleanup_share_one_context(backend: str) -> None:
     variable: ContextVar[int] = ContextVar("variable", default=0)
     seen: list[int] = []
 
@@ -190,7 +190,7 @@ Leave = Callable[[Call, anyio.CancelScope], object]
     "leave", [lambda call, scope: call.leave(), lambda call, scope: scope.cancel()]
 )
 @pytest.mark.parametrize("fails", [0, 1])
-def test_R61_a_client_that_leaves_while_a_chunk_is_made_waits_for_it(
+def test_R61_a_client_that_disconnects_while_a_chunk_is_produced_waits_for_it(
     backend: str, leave: Leave, fails: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A source that fails after its client has gone is logged and raised, as any other."""
@@ -226,7 +226,7 @@ def test_R61_a_client_that_leaves_while_a_chunk_is_made_waits_for_it(
     assert len([record for record in caplog.records if record.exc_info]) == fails
 
 
-def test_what_failed_ahead_of_a_client_that_left_is_raised(
+def test_a_failure_ahead_of_a_disconnected_client_is_raised(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The chunks before it are still to be sent when the client leaves."""
@@ -258,7 +258,7 @@ def test_what_failed_ahead_of_a_client_that_left_is_raised(
     run(backend, main)
 
 
-def test_a_close_that_fails_beside_the_source_is_raised(backend: str) -> None:
+def test_a_failing_close_besides_a_failing_source_is_raised(backend: str) -> None:
     class Source:
         def __iter__(self) -> Iterator[str]:
             return self
@@ -278,7 +278,7 @@ def test_a_close_that_fails_beside_the_source_is_raised(backend: str) -> None:
     run(backend, main)
 
 
-def test_an_iterator_without_close_is_left_as_it_is(backend: str) -> None:
+def test_an_iterator_without_close_is_not_closed(backend: str) -> None:
     source = map(str, range(100))
 
     async def main() -> None:
@@ -290,7 +290,7 @@ def test_an_iterator_without_close_is_left_as_it_is(backend: str) -> None:
     assert next(source) == "1"
 
 
-def test_where_no_thread_can_be_started_the_stream_fails_and_holds_none(
+def test_if_no_thread_can_be_started_the_stream_fails(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(*_: object, **__: object) -> None:
@@ -307,7 +307,7 @@ def test_where_no_thread_can_be_started_the_stream_fails_and_holds_none(
     run(backend, main)
 
 
-def test_where_no_further_thread_can_be_started_the_stream_is_aborted(
+def test_if_no_further_thread_can_be_started_the_stream_is_aborted(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(*_: object, **__: object) -> None:
@@ -330,7 +330,7 @@ def test_where_no_further_thread_can_be_started_the_stream_is_aborted(
     run(backend, main)
 
 
-def test_a_chunk_that_is_there_is_not_waited_for(backend: str) -> None:
+def test_an_available_chunk_is_not_waited_for(backend: str) -> None:
     """A thread may give one between the look for it and the wait."""
 
     async def main() -> None:
@@ -359,7 +359,7 @@ class Remote(Iterator[bytes]):
         self.made = -1
 
 
-def test_the_pool_is_asked_for_a_chunk_when_it_is_wanted(backend: str) -> None:
+def test_the_pool_is_asked_for_a_chunk_when_it_is_needed(backend: str) -> None:
     remote = Remote()
 
     async def main() -> None:
@@ -382,7 +382,22 @@ class Held(Remote):
         raise ValueError("interrupted")
 
 
-def test_a_cancellation_interrupts_the_wait_for_the_pool_and_what_that_raises_is_no_news(
+def test_a_cancellation_interrupts_waiting_for_an_event_of_the_pool(backend: str) -> None:
+    remote = Held()
+    remote.interrupt_next = remote.interrupted.set  # type: ignore[attr-defined]
+
+    async def main() -> None:
+        source = EventsFromThread(remote)
+        with anyio.move_on_after(0.02) as scope:
+            await source.__anext__()
+        assert scope.cancelled_caught
+        await source.aclose()
+        await until_async(lambda: remote.made == -1)
+
+    run(backend, main)
+
+
+def test_a_cancellation_interrupts_waiting_for_the_pool(
     backend: str,
 ) -> None:
     remote = Held()

@@ -47,7 +47,7 @@ from tests.support.clients import LOOPS, MakeClient, connecting
 from tests.support.left_out import IS_FREE_THREADED, LEFT_OUT, lacking
 from tests.support.processes import PLACES, Guard, is_chosen, mark
 from tests.support.redis_server import redis_server
-from tests.support.selection import WORLDS, left_out, worlds_of
+from tests.support.selection import WORLDS, chosen_cases, world_of, worlds_of
 
 # A shell's background job ignores SIGINT, and so would the servers that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -295,21 +295,29 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> Iterator[None]:
-    """Deselect the cases of other worlds, and begin with the tests that may take long.
+    """Deselect what the options leave out, and begin with the tests that may take long.
 
     One process would end with these alone. Tests that share a server follow each other: one process
     gets most of them.
     """
     for item in items:
         mark(item)
-    deselected = {item for item in items if not is_chosen(item, config.getoption("--processes"))}
-    if not config.getoption("--all-worlds"):
-        deselected |= left_out(items, config.getoption("--world"))
+    processes, world = config.getoption("--processes"), config.getoption("--world")
+    deselected = {
+        item
+        for item in items
+        if not is_chosen(item, processes) or (world and _world_of(item) not in (None, world))
+    }
     config.hook.pytest_deselected(items=[item for item in items if item in deselected])
     items[:] = [item for item in items if item not in deselected]
     yield
     first = {place: index for index, place in reversed([*enumerate(map(_place_of, items))])}
     items.sort(key=lambda item: (-_timeout_of(item), first[_place_of(item)], _server_of(item)))
+
+
+def _world_of(item: pytest.Item) -> str | None:
+    callspec = getattr(item, "callspec", None)
+    return world_of(callspec) if callspec else None
 
 
 def _timeout_of(item: pytest.Item) -> float:
@@ -345,16 +353,22 @@ def _server_of(item: pytest.Item) -> str:
     )
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Collect a test in each world of its folder, if it names none: an item takes as long to make
-    if it is left out.
+@pytest.hookimpl(wrapper=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None]:
+    """Collect a test in each world of its folder, if it names none, and of its cases those that
+    run: an item takes as long to make if it is left out.
     """
+    function = metafunc.definition.nodeid
     named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    option = metafunc.config.getoption
+    is_each = option("--all-worlds") or option("--world")
     if "world" in metafunc.fixturenames and not any("world" in names for names in named):
-        option = metafunc.config.getoption
-        is_each = option("--all-worlds") or option("--world")
-        worlds = WORLDS if is_each else worlds_of(metafunc.definition.nodeid, WORLDS)
+        worlds = WORLDS if is_each else worlds_of(function, WORLDS)
         metafunc.parametrize("world", worlds, indirect=True)
+    yield
+    if not is_each:
+        # pytest has no public name for them
+        metafunc._calls[:] = chosen_cases(function, metafunc._calls)
 
 
 def import_share(folders: Iterable[Path]) -> None:
@@ -423,6 +437,14 @@ def pytest_collection_finish() -> None:
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Name a value without its address: every worker process has to collect the same test ids."""
     return getattr(val, "__qualname__", type(val).__qualname__) if " at 0x" in repr(val) else None
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Leave what is a cycle unfreed: a generator that the collector ends was left open."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture

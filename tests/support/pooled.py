@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
+import resource
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +20,25 @@ from micropie import (
     App,
     HTTPError,
     MethodNotAllowed,
+    Progress,
     Redirect,
     Response,
+    RetireProcess,
+    WebSocket,
+    check_cancelled,
     event,
     get,
+    pool_index,
     post,
+    progress,
+    run_async,
     run_in,
     where,
 )
+from micropie._core.execution.pool import inside
+from micropie._core.execution.pool.connection import _HEADER
 from micropie.channels import Channels
-from micropie.middleware import Timeout
+from micropie.middleware import Timeout, ends_with_client
 
 
 class Unpicklable(Exception):
@@ -58,6 +70,14 @@ def computes(begun: str, work: str) -> None:
         pow(3, 10**10)
     while True:
         pass
+
+
+@dataclass
+class Locked:
+    """A body that can't be pickled."""
+
+    def __post_init__(self) -> None:
+        self.lock = threading.Lock()
 
 
 class Pooled(App):
@@ -128,6 +148,10 @@ class Pooled(App):
             return {"json": self.request.json()}
         except HTTPError as error:
             return {"status": error.status}
+
+    @post
+    @run_in("process")
+    def takes(self, thing: Locked) -> None: ...
 
     def log_in(self, name: str) -> str:
         self.request.session["user"] = name
@@ -295,10 +319,6 @@ class Pooled(App):
     def module_state(self) -> Any:
         return changed
 
-    @run_in("process")
-    def takes(self, thing: Any) -> str:
-        return "taken"
-
 
 def twice(function: Any) -> Any:
     @functools.wraps(function)
@@ -321,3 +341,252 @@ class Plain(App):
 
     async def there(self) -> str:
         return where()
+
+
+def product(a: int, b: int) -> Any:
+    return [where(), a * b]
+
+
+def counted(number: int) -> Iterator[int]:
+    yield from range(number)
+
+
+async def waits() -> None: ...
+
+
+def checks(begun: str) -> None:
+    """Go on until nobody waits for the result."""
+    Path(begun).touch()
+    while True:
+        time.sleep(0.01)
+        check_cancelled()
+
+
+def ignores(begun: str) -> None:
+    """Go on for longer than any test, and write the process's number."""
+    Path(begun).write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def steps(number: int) -> str:
+    """Report that many steps."""
+    for done in range(1, number + 1):
+        progress(done, number, f"pie {done}")
+    return "baked"
+
+
+def steps_then_fails() -> None:
+    progress(0.5)
+    raise Custom("burnt")
+
+
+def steps_until_cancelled(begun: str) -> None:
+    """Report steps until nobody waits for them, and say so."""
+    try:
+        while True:
+            progress(1)
+            Path(begun).touch()
+            time.sleep(0.01)
+    finally:
+        Path(begun + ".ended").touch()
+
+
+def steps_without_end() -> None:
+    while True:
+        progress(1, note="x" * 1000)
+
+
+def reports_too_late(number: int) -> int:
+    """Leave a thread that reports when this call has ended, before and during the next ones."""
+
+    def report() -> None:
+        while True:
+            progress(number, note="of another call")
+            time.sleep(0.001)
+
+    threading.Thread(target=report, daemon=True).start()
+    return number
+
+
+loaded: list[int] = []  # a process of the pool appends to it when it starts
+
+
+def load() -> None:
+    loaded.append(pool_index())
+
+
+def fails_to_load() -> None:
+    raise ValueError("no device")
+
+
+def seen_there() -> Any:
+    return [loaded, pool_index(), os.getpid()]
+
+
+def meets(directory: str, others: int) -> int:
+    """Wait until this function runs in all processes at once, and return the process's index."""
+    Path(directory, str(os.getpid())).touch()
+    while len([*Path(directory).iterdir()]) < others:
+        time.sleep(0.01)
+    return pool_index()
+
+
+def uses_memory(mebibytes: int) -> int:
+    kept.append(b"x" * mebibytes * 1024 * 1024)
+    return os.getpid()
+
+
+kept: list[bytes] = []
+
+
+def retires(how: str) -> None:
+    if how == "exit":
+        sys.exit(3)
+    raise RetireProcess("the device failed") if how == "ours" else Custom("listed")
+
+
+def made(size: int) -> bytes:
+    return b"x" * size
+
+
+def limits_memory(mebibytes: int) -> int:
+    """Let this process use so much more memory."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    limit = used + mebibytes * 1024 * 1024
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    return os.getpid()
+
+
+def is_stopped_as_it_sends(size: int) -> None:
+    """Send a part of a message, and stop this process."""
+    connection = inside._calls[0]._connection
+    connection._socket.sendall(_HEADER.pack(size, 0) + b"x")
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def doubled(data: Any) -> Any:
+    return {"data": data, "pair": (200, data)}
+
+
+def refuses(data: bytes) -> None:
+    raise Custom(data)
+
+
+def big_chunks(count: int, size: int) -> Iterator[bytes]:
+    for number in range(count):
+        yield bytes([number]) * size
+
+
+class Factor:
+    """An object whose method can be pickled together with it."""
+
+    def __init__(self, factor: int) -> None:
+        self.factor = factor
+
+    def times(self, number: int) -> int:
+        return self.factor * number
+
+
+class Caller(App):
+    """Handlers and other code that run functions in the pool."""
+
+    colour = "green"
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.provides(Product)(self._product)
+
+    async def _product(self) -> Any:
+        return await self.pool.run(product, 6, 7)
+
+    async def runs(self, a: int, b: int) -> Any:
+        return await self.pool.run(product, a, b)
+
+    def runs_from_def(self, a: int, b: int) -> Any:
+        return run_async(self.pool.run, product, a, b)
+
+    @run_in("process")
+    def heavy(self, number: int) -> Any:
+        return [where(), self.colour, self._helped(number)]
+
+    @run_in("process")
+    def _helped(self, number: int) -> int:
+        return number + 1
+
+    async def runs_a_method(self) -> Any:
+        return await self.pool.run(self.heavy, 1)
+
+    async def runs_many(self) -> Any:
+        factor = await self.pool.run(Factor(3).times, 5)
+        return [factor, await self.pool.run(math.factorial, 5), await self.pool.run(pow, 2, 3)]
+
+    def calls_directly(self) -> Any:
+        return self._helped(1)
+
+    async def calls_directly_on_loop(self) -> Any:
+        return self._helped(1)
+
+    async def runs_what_it_cant(self, what: str) -> Any:
+        tried: dict[str, tuple[Any, ...]] = {
+            "lambda": (lambda: 1,),
+            "async": (waits,),
+            "generator": (counted, 2),
+            "argument": (product, threading.Lock(), 2),
+            "result": (threading.Lock,),
+            "failure": (plain, "one"),
+        }
+        return await self.pool.run(*tried[what])
+
+    async def follows(self, number: int) -> Any:
+        async with self.pool.start(steps, number) as call:
+            seen = [step async for step in call]
+            return [await call, seen[-1]]
+
+    def follows_from_def(self, number: int) -> Any:
+        seen: list[Progress] = []
+
+        async def follow() -> str:
+            return await self.pool.run(steps, number, on_progress=seen.append)
+
+        return [run_async(follow), seen[-1]]
+
+    async def runs_for_long(self) -> None:
+        await self.pool.run(time.sleep, 60)
+
+    @ends_with_client
+    @run_in("process")
+    def ends(self, begun: str) -> str:
+        ignores(begun)
+        return "not reached"
+
+    @ends_with_client
+    @run_in("process")
+    def stays(self) -> str:
+        return where()
+
+    @Timeout(0.2)
+    @run_in("process")
+    def limited(self, begun: str) -> None:
+        checks(begun)
+
+    @run_in("process")
+    def uses_pool(self) -> Any:
+        return self.pool
+
+    def afterwards(self, number: int) -> str:
+        async def runs() -> None:
+            changed.append(str(await self.pool.run(product, number, 10)))
+
+        self.request.after_response(runs)
+        return "begun"
+
+    async def provided(self, value: Product) -> Any:
+        return value
+
+    async def ws_socket(self, ws: WebSocket) -> None:
+        await ws.accept()
+        async for message in ws:
+            await ws.send_json(await self.pool.run(product, int(message), 2))
+
+
+class Product(list[Any]): ...

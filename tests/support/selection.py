@@ -9,19 +9,21 @@ trio runs the same flow as asyncio does. Where nothing waits it adds nothing, so
 ``WAITING`` folders and files are tested on it. A case that has no other world runs on it
 everywhere.
 
-A test that is left out for its folder is not even collected. ``--world=trio`` runs all cases of
-that world, ``--all-worlds`` every case in every world (``make test-all``).
+A case that is left out is not even collected: pytest takes as long to make it as one that runs.
+``--world=trio`` runs all cases of that world, ``--all-worlds`` every case in every world
+(``make test-all``).
 """
 
 from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-
-import pytest
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
 
 WORLDS = ("wsgi", "asyncio", "trio")
+
+AnyCase = TypeVar("AnyCase", bound="Case")
 
 # Arguments and fixtures whose parameter is a world; ``side`` is one of them or "original"
 # (compat/tests).
@@ -58,53 +60,56 @@ ALIKE = (
 COSTLY = (
     "tests/execution/pool/",
     "tests/execution/test_redis_",
-    "tests/http/test_receiving.py::test_a_process_parses_what_its_handler_asks_for",
-    "tests/middleware/test_load_shedding.py::test_clocks_that_differ_refuse_nobody_for_long",
-    "tests/middleware/test_metrics.py::test_the_pool",
+    "tests/http/test_receiving.py::test_a_process_parses_only_what_its_handler_reads",
+    "tests/middleware/test_load_shedding.py::test_clocks_that_differ_refuse_no_request_for_long",
+    "tests/middleware/test_metrics.py::test_the_pool_is_measured",
 )
 
 
-def world_of(item: pytest.Item) -> str | None:
-    """Return the world of a test, None if it does not run in each."""
-    callspec = getattr(item, "callspec", None)
-    named = (callspec.params.get(name) for name in NAMES) if callspec else ()
-    return next((name for name in named if name in WORLDS), None)
+class Case(Protocol):
+    """What the choice sees of a case of a test function."""
+
+    @property
+    def params(self) -> Mapping[str, object]: ...
+
+    @property
+    def id(self) -> str: ...
 
 
-def left_out(items: Iterable[pytest.Item], world: str | None) -> set[pytest.Item]:
-    """Return the tests that don't run, of ``items`` in the order of their files.
+def world_of(case: Case) -> str | None:
+    """Return the world of a case, None if it does not run in each."""
+    named = (case.params.get(name) for name in NAMES)
+    return next((name for name in named if isinstance(name, str) and name in WORLDS), None)
 
-    With ``world`` these are the tests of the other worlds.
-    """
-    if world is not None:
-        return {item for item in items if world_of(item) not in (None, world)}
-    functions: dict[str, dict[str, dict[str, pytest.Item]]] = defaultdict(lambda: defaultdict(dict))
-    for item in items:
-        own = world_of(item)
+
+def chosen_cases(function: str, cases: Sequence[AnyCase]) -> list[AnyCase]:
+    """Return which of the cases of a function run, in their order."""
+    in_worlds: dict[str, dict[str, AnyCase]] = defaultdict(dict)
+    for case in cases:
+        own = world_of(case)
         if own is not None:
-            functions[item.nodeid.partition("[")[0]][case_of(item.nodeid, own)][own] = item
-    return {
-        item
-        for function, cases in functions.items()
-        for index, (case, in_world) in enumerate(cases.items())
-        for chosen in [
-            chosen_worlds(
-                case,
-                worlds_of(function, list(in_world)),
-                in_each=index == 0 and not function.startswith(ALIKE + COSTLY),
-            )
-        ]
-        for own, item in in_world.items()
-        if own not in chosen
+            in_worlds[_without_world(case.id, own)][own] = case
+    in_each = not function.startswith(ALIKE + COSTLY)
+    chosen = {
+        (name, world)
+        for index, (name, worlds) in enumerate(in_worlds.items())
+        for world in chosen_worlds(
+            f"{function}[{name}]", worlds_of(function, [*worlds]), in_each=in_each and index == 0
+        )
     }
+    return [
+        case
+        for case in cases
+        for own in [world_of(case)]
+        if own is None or (_without_world(case.id, own), own) in chosen
+    ]
 
 
-def case_of(node_id: str, world: str) -> str:
-    """Return the id of a test without its world."""
-    function, _, parameters = node_id.removesuffix("]").partition("[")
-    parts = parameters.split("-")
+def _without_world(case_id: str, world: str) -> str:
+    """Return the id of a case without its world."""
+    parts = case_id.split("-")
     parts.remove(world)
-    return f"{function}[{'-'.join(parts)}]"
+    return "-".join(parts)
 
 
 def worlds_of(function: str, worlds: Sequence[str]) -> Sequence[str]:

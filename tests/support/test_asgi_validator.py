@@ -124,23 +124,25 @@ LENGTH_1 = (b"content-length", b"1")
         ("lifespan", [STARTUP], [RECEIVE, {"type": "lifespan.startup.failed", "message": "no"}]),
     ],
 )
-def test_lets_a_correct_application_through(kind: str, incoming: Script, script: Script) -> None:
+def test_the_validator_accepts_a_correct_application(
+    kind: str, incoming: Script, script: Script
+) -> None:
     sent = run(scripted(script), kind, incoming)
     assert [message["type"] for message in sent] == [
         step["type"] for step in script if step is not RECEIVE
     ]
 
 
-def test_headers_of_an_iterator_still_reach_the_server() -> None:
+def test_the_validator_passes_headers_of_an_iterator_to_the_server() -> None:
     sent = run(scripted([start(headers=iter([(b"x", b"y")])), LAST]))
     assert sent[0]["headers"] == [(b"x", b"y")]
 
 
-def test_head_may_announce_a_body_that_does_not_come() -> None:
+def test_the_validator_lets_head_announce_a_body_that_is_not_sent() -> None:
     assert run(scripted([with_headers(LENGTH_1), LAST]), method="HEAD")
 
 
-def test_denial_response_is_allowed_where_offered() -> None:
+def test_the_validator_allows_denial_responses_where_offered() -> None:
     run(
         scripted([RECEIVE, DENIAL, DENIAL_BODY]),
         "websocket",
@@ -193,7 +195,7 @@ def test_denial_response_is_allowed_where_offered() -> None:
         ([ACCEPT], "sent 'websocket.accept' while the response"),
     ],
 )
-def test_finds_what_is_wrong_in_a_response(script: Script, sentence: str) -> None:
+def test_the_validator_reports_errors_in_a_response(script: Script, sentence: str) -> None:
     with pytest.raises(ProtocolError, match=f"the application.*{sentence}"):
         run(scripted(script))
 
@@ -216,7 +218,7 @@ LENGTH = (b"content-length", b"%d" % SIZE)
         [with_headers(LENGTH), {"type": PART["type"], "offset": 0}],
     ],
 )
-def test_lets_a_server_send_files_that_offers_it(script: Script) -> None:
+def test_the_validator_allows_pathsend_where_offered(script: Script) -> None:
     with HERE.open("rb") as file:
         messages = [
             {"file": file, **step} if step["type"] == PART["type"] else step for step in script[:-1]
@@ -262,7 +264,7 @@ def test_lets_a_server_send_files_that_offers_it(script: Script) -> None:
         ),
     ],
 )
-def test_finds_what_is_wrong_with_a_file_that_the_server_sends(
+def test_the_validator_reports_errors_with_pathsend(
     script: Script, offered: Message, sentence: str
 ) -> None:
     with HERE.open("rb") as file:
@@ -297,7 +299,7 @@ def test_finds_what_is_wrong_with_a_file_that_the_server_sends(
         ([RECEIVE, DENIAL], "which the server does not offer"),
     ],
 )
-def test_finds_what_is_wrong_in_a_websocket(script: Script, sentence: str) -> None:
+def test_the_validator_reports_errors_in_a_websocket(script: Script, sentence: str) -> None:
     with pytest.raises(ProtocolError, match=sentence):
         run(scripted(script), "websocket", [CONNECT, GONE])
 
@@ -316,7 +318,7 @@ def test_finds_what_is_wrong_in_a_websocket(script: Script, sentence: str) -> No
         ),
     ],
 )
-def test_finds_what_is_wrong_in_a_lifespan(script: Script, sentence: str) -> None:
+def test_the_validator_reports_errors_in_a_lifespan(script: Script, sentence: str) -> None:
     with pytest.raises(ProtocolError, match=sentence):
         run(scripted(script), "lifespan", [STARTUP, SHUTDOWN])
 
@@ -336,7 +338,9 @@ def test_finds_what_is_wrong_in_a_lifespan(script: Script, sentence: str) -> Non
         ("lifespan", [SHUTDOWN], "while the lifespan is new"),
     ],
 )
-def test_finds_what_is_wrong_with_the_server(kind: str, incoming: Script, sentence: str) -> None:
+def test_the_validator_reports_errors_of_the_server(
+    kind: str, incoming: Script, sentence: str
+) -> None:
     with pytest.raises(ProtocolError, match=sentence):
         run(scripted([RECEIVE] * len(incoming)), kind, incoming)
 
@@ -350,18 +354,18 @@ def test_finds_what_is_wrong_with_the_server(kind: str, incoming: Script, senten
         ({"headers": [(b"Host", b"x")]}, "header name"),
     ],
 )
-def test_finds_what_is_wrong_with_the_scope(change: Message, sentence: str) -> None:
+def test_the_validator_reports_errors_in_the_scope(change: Message, sentence: str) -> None:
     with pytest.raises(ProtocolError, match=sentence):
         run(scripted([START, LAST]), **change)
 
 
-def test_finds_a_missing_key_of_the_scope() -> None:
+def test_the_validator_reports_a_missing_key_of_the_scope() -> None:
     scope = {key: value for key, value in SCOPES["http"].items() if key != "path"}
     with pytest.raises(ProtocolError, match="lacks path"):
         anyio.run(validated(scripted([])), scope, nothing, nothing)
 
 
-def test_raises_again_what_the_application_swallowed() -> None:
+def test_the_validator_raises_errors_again_that_the_application_swallowed() -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         try:
             await send(LAST)
@@ -373,7 +377,7 @@ def test_raises_again_what_the_application_swallowed() -> None:
         run(app)
 
 
-def test_a_violation_comes_before_what_the_application_made_of_it() -> None:
+def test_a_violation_is_raised_before_the_exception_it_caused() -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         try:
             await send(LAST)
@@ -384,7 +388,7 @@ def test_a_violation_comes_before_what_the_application_made_of_it() -> None:
         run(app)
 
 
-def test_an_exception_of_the_application_goes_through() -> None:
+def test_an_exception_of_the_application_passes_through_the_validator() -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         await send(START)
         raise KeyError("mine")
@@ -393,7 +397,7 @@ def test_an_exception_of_the_application_goes_through() -> None:
         run(app)
 
 
-def test_a_result_is_refused() -> None:
+def test_the_validator_refuses_a_return_value() -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> Any:
         await send(START)
         await send(LAST)
@@ -403,7 +407,7 @@ def test_a_result_is_refused() -> None:
         run(app)
 
 
-def test_an_answer_may_stay_incomplete_when_the_client_has_left() -> None:
+def test_a_response_may_stay_incomplete_when_the_client_has_disconnected() -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         try:
             await send(START)

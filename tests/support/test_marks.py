@@ -168,7 +168,9 @@ def call(functions: dict[str, Any], numbers: list[int]) -> None:
 @pytest.mark.parametrize(
     "numbers", [[], [0], [1], [2], [3], [0, 1], [0, 1, 2], [0, 1, 2, 3]], ids=str
 )
-def test_the_report_is_that_of_the_trace_function(tmp_path: Path, numbers: list[int]) -> None:
+def test_the_coverage_report_equals_that_of_the_trace_function(
+    tmp_path: Path, numbers: list[int]
+) -> None:
     path = tmp_path / "module.py"
     path.write_text(SOURCE)
     traced, functions = coverage_of(path), {"__name__": "traced"}

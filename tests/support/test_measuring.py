@@ -7,7 +7,7 @@ from micropie._core.http.headers import content_type
 from tests.support.measuring import clears_of
 
 
-def test_the_functions_whose_results_are_kept_are_found() -> None:
+def test_functions_with_cached_results_are_found() -> None:
     for cached in (_types, content_type_of):
         assert cached.cache_clear in clears_of("micropie")
     content_type("text/plain")

@@ -48,7 +48,7 @@ PLAIN = "tests/http/test_cookies.py::test_it"
         pytest.param("tests/execution/test_redis_a.py::test_it", [], [], ["only"], id="a prefix"),
     ],
 )
-def test_each_test_runs_in_one_of_both_targets(
+def test_each_test_runs_in_exactly_one_make_target(
     node_id: str, marks: list[str], fixtures: list[str], chosen: list[str]
 ) -> None:
     item: pytest.Item = Item(node_id, marks, fixtures)  # type: ignore[assignment]
@@ -57,7 +57,7 @@ def test_each_test_runs_in_one_of_both_targets(
     assert is_chosen(item, None)
 
 
-def test_each_place_exists() -> None:
+def test_each_listed_file_exists() -> None:
     names = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("*.py")}
     assert [place for place in PLACES if not any(name.startswith(place) for name in names)] == []
 
@@ -91,7 +91,7 @@ def guard(monkeypatch: pytest.MonkeyPatch) -> Guard:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("start", EXAMPLES, ids=["child", "fork", "socket"])
-def test_a_test_without_the_mark_may_start_nothing(
+def test_a_test_without_the_mark_may_start_no_process(
     guard: Guard, start: Callable[[], object]
 ) -> None:
     start()
@@ -102,7 +102,7 @@ def test_a_test_without_the_mark_may_start_nothing(
     guard.refuse(Item(PLAIN))  # type: ignore[arg-type]  # the next test
 
 
-def test_what_a_test_computes_is_no_process(guard: Guard, tmp_path: Path) -> None:
+def test_a_test_that_only_computes_needs_no_mark(guard: Guard, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text")
     for end in socket.socketpair():
         end.close()

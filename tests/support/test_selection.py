@@ -2,93 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from tests.support.measuring import OUTSIDE
-from tests.support.selection import ALIKE, WAITING, WORLDS, left_out
+from tests.support.selection import ALIKE, COSTLY, WAITING, WORLDS, chosen_cases
 
 ROOT = Path(__file__).parent.parent.parent
 QUIET, WAITS = "tests/http/test_cookies.py::test_it", "tests/flow/test_http.py::test_it"
 
 
-class Item:
-    """What the choice sees of an item of pytest."""
+class Case:
+    """What the choice sees of a case."""
 
-    def __init__(self, function: str, world: str, case: str = "", argument: str = "world") -> None:
-        self.nodeid = f"{function}[{'-'.join(filter(None, [world, case]))}]"
-        self.callspec = SimpleNamespace(params={argument: world})
+    def __init__(self, world: str, name: str = "", argument: str = "world") -> None:
+        self.id = "-".join(filter(None, [world, name]))
+        self.params = {argument: world}
 
 
-def chosen(items: Iterable[Any], world: str | None = None) -> list[str]:
-    items = [*items]
-    deselected = left_out(items, world)
-    return [one.nodeid.partition("[")[2][:-1] for one in items if one not in deselected]
+def chosen(function: str, cases: Sequence[Case]) -> list[str]:
+    return [case.id for case in chosen_cases(function, cases)]
 
 
 @pytest.mark.parametrize(
     ("function", "worlds"), [(WAITS, list(WORLDS)), (QUIET, ["wsgi", "asyncio"])]
 )
-def test_the_first_case_runs_in_every_world_and_each_other_one_in_one(
+def test_the_first_case_runs_under_every_protocol_and_each_other_one_under_one(
     function: str, worlds: list[str]
 ) -> None:
-    items = [Item(function, world, case=str(number)) for number in range(300) for world in WORLDS]
-    found = chosen(items)
+    cases = [Case(world, str(number)) for number in range(300) for world in WORLDS]
+    found = chosen(function, cases)
     assert found[: len(worlds)] == [f"{world}-0" for world in worlds]
     rest = [one.partition("-") for one in found[len(worlds) :]]
     assert [int(case) for _, _, case in rest] == list(range(1, 300))
     shares = {world: sum(own == world for own, _, _ in rest) for world in WORLDS}
     assert all(60 < shares[world] < 200 for world in worlds)
     assert sum(shares[world] for world in worlds) == 299
-    assert chosen(items) == found  # at each run
+    assert chosen(function, cases) == found  # at each run
 
 
 @pytest.mark.parametrize("start", ALIKE)
-def test_each_case_runs_in_one_world_where_all_are_alike(start: str) -> None:
-    cases = [str(number) for number in range(20)]
-    items = [Item(f"{start}test_a.py::test_it", world, case) for case in cases for world in WORLDS]
-    found = [one.partition("-") for one in chosen(items)]
-    assert [case for _, _, case in found] == cases
+def test_each_case_runs_under_one_protocol_where_all_behave_alike(start: str) -> None:
+    function = f"{start}test_a.py::test_it"
+    names = [str(number) for number in range(20)]
+    cases = [Case(world, name) for name in names for world in WORLDS]
+    found = [one.partition("-") for one in chosen(function, cases)]
+    assert [name for _, _, name in found] == names
     assert {world for world, _, _ in found} == {"wsgi", "asyncio"}
-    assert chosen([Item(f"{start}test_a.py::test_it", world) for world in WORLDS]) in (
-        ["wsgi"],
-        ["asyncio"],
-    )
+    assert chosen(function, [Case(world) for world in WORLDS]) in (["wsgi"], ["asyncio"])
 
 
 @pytest.mark.parametrize("function", [WAITS, QUIET])
-def test_a_case_with_one_world_runs_in_it(function: str) -> None:
-    assert chosen([Item(function, "wsgi", "first"), Item(function, "trio", "second")]) == [
-        "wsgi-first",
-        "trio-second",
-    ]
-    assert chosen([Item(function, "trio", "named on the command line")]) == [
-        "trio-named on the command line"
-    ]
+def test_a_case_with_one_protocol_runs_under_it(function: str) -> None:
+    cases = [Case("wsgi", "first"), Case("trio", "second")]
+    assert chosen(function, cases) == ["wsgi-first", "trio-second"]
+    named = "trio-named on the command line"
+    assert chosen(function, [Case("trio", "named on the command line")]) == [named]
 
 
-def test_a_loop_is_a_world_and_other_values_are_none() -> None:
-    loops = [Item(WAITS, loop, argument="backend") for loop in ("asyncio", "trio")]
-    others = [Item(QUIET, name, argument="name") for name in ("wsgi", "trio", "x")]
-    originals = [
-        Item(QUIET, side, argument="side") for side in ("original", "wsgi", "asyncio", "trio")
-    ]
-    assert chosen([*loops, *others, *originals]) == [
-        *("asyncio", "trio"),
-        *("wsgi", "trio", "x"),
-        *("original", "wsgi", "asyncio"),
-    ]
+def test_a_loop_counts_as_a_protocol_and_other_values_do_not() -> None:
+    loops = [Case(loop, argument="backend") for loop in ("asyncio", "trio")]
+    assert chosen(WAITS, loops) == ["asyncio", "trio"]
+    others = [Case(name, argument="name") for name in ("wsgi", "trio", "x")]
+    assert chosen(QUIET, others) == ["wsgi", "trio", "x"]
+    sides = [Case(side, argument="side") for side in ("original", "wsgi", "asyncio", "trio")]
+    assert chosen(QUIET, sides) == ["original", "wsgi", "asyncio"]
 
 
-def test_one_world_can_be_chosen() -> None:
-    items = [Item(QUIET, world, case) for case in ("a", "b") for world in WORLDS]
-    assert chosen([*items, Item(QUIET, "x", argument="name")], "trio") == ["trio-a", "trio-b", "x"]
-
-
-def test_what_waits_what_is_alike_and_what_is_outside_exists() -> None:
-    for start in (*WAITING, *ALIKE, *OUTSIDE):
-        assert [*ROOT.glob(f"{start}*")], start
+@pytest.mark.parametrize("start", [*WAITING, *ALIKE, *COSTLY, *OUTSIDE])
+def test_the_files_and_tests_that_the_choice_names_exist(start: str) -> None:
+    file, _, test = start.partition("::")
+    paths = [*ROOT.glob(f"{file}*")]
+    assert paths, f"{start} is no file or folder: correct or delete the entry"
+    assert not test or any(f"def {test}" in path.read_text() for path in paths), (
+        f"{start} is no test"
+    )

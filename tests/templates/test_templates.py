@@ -108,7 +108,7 @@ UNSAFE = "<script>\"'&"
 @pytest.mark.parametrize(
     "name", ["page.html", "page.txt", "page.html.j2", "page", "page.xml.txt", "below/page.md"]
 )
-def test_R77_everything_is_escaped(
+def test_R77_templates_escape_all_values(
     make_client: MakeClient, write: WriteTemplates, handler: str, name: str
 ) -> None:
     app = Pages(write({name: "<p>{{ message }}</p>"}), {"message": UNSAFE})
@@ -142,7 +142,7 @@ WANTED = {
 
 
 @pytest.mark.parametrize(("name", "handler"), paired(list(WANTED), HANDLERS))
-def test_R77_every_part_of_a_template_escapes(
+def test_R77_every_part_of_a_template_escapes_values(
     make_client: MakeClient, write: WriteTemplates, handler: str, name: str
 ) -> None:
     settings = {
@@ -198,7 +198,7 @@ class Level(IntEnum):
     ],
     ids=repr,
 )
-def test_R77_a_value_is_written_as_jinja2_writes_it(source: str, value: object) -> None:
+def test_R77_a_value_is_rendered_as_by_jinja2(source: str, value: object) -> None:
     found = template(source="{# source #}\n" + source, value=value)
     assert found == _as_jinja2("\n" + source, value=value)
 
@@ -206,7 +206,7 @@ def test_R77_a_value_is_written_as_jinja2_writes_it(source: str, value: object) 
 @pytest.mark.parametrize(
     "row", [{"name": "<a>", "items": 1, "__len__": 2}, {}, Record(name="item"), Html("x")], ids=repr
 )
-def test_an_attribute_or_an_item_is_found_as_jinja2_finds_it(row: object) -> None:
+def test_attributes_and_items_are_found_as_by_jinja2(row: object) -> None:
     source = "\n{{ row.name }}{{ row.items is callable }}{{ row['items'] }}{{ row.__len__ is callable }}{{ row.nothing }}"
     assert template(source=source, row=row) == _as_jinja2(source, row=row)
 
@@ -215,7 +215,7 @@ def _as_jinja2(source: str, **values: object) -> str:
     return jinja2.Environment(autoescape=True).from_string(source).render(values)
 
 
-def test_R77_a_source_is_escaped(make_client: MakeClient) -> None:
+def test_R77_a_template_from_source_escapes_values(make_client: MakeClient) -> None:
     class Root(App):
         def index(self) -> str:
             return template(source="<b>{{ name }}</b>", name=UNSAFE)
@@ -223,7 +223,7 @@ def test_R77_a_source_is_escaped(make_client: MakeClient) -> None:
     assert make_client(Root()).get("/").text == f"<b>{ESCAPED}</b>"
 
 
-def test_a_page_of_a_form_without_errors_says_where_they_come_from(
+def test_a_form_page_without_errors_explains_where_they_come_from(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = App(debug=True)
@@ -267,7 +267,9 @@ class Blocks(App):
 
 
 @pytest.mark.parametrize("handler", ["sync", "awaiting", "streamed", "function", "source"])
-def test_one_block_of_a_page(make_client: MakeClient, write: WriteTemplates, handler: str) -> None:
+def test_one_block_of_a_page_can_be_rendered(
+    make_client: MakeClient, write: WriteTemplates, handler: str
+) -> None:
     """The layout around it, which would fail, is not rendered, except its block for ``super()``."""
     client = make_client(
         Blocks(templates=write(BLOCKS), template_globals={"motto": "!", "layout": "layout.html"})
@@ -280,7 +282,7 @@ def test_one_block_of_a_page(make_client: MakeClient, write: WriteTemplates, han
 
 @pytest.mark.parametrize("name", ["nothing", "title", ""])
 @pytest.mark.parametrize("handler", ["sync", "awaiting", "streamed", "function", "source"])
-def test_a_block_that_is_not_there(
+def test_a_missing_block_raises_an_error(
     make_client: MakeClient,
     write: WriteTemplates,
     handler: str,
@@ -314,7 +316,7 @@ def test_a_block_without_a_known_layout_has_no_super(write: WriteTemplates, layo
         app.render("page.html", block="b")
 
 
-def test_a_layout_that_is_a_template_of_its_own(write: WriteTemplates) -> None:
+def test_a_layout_may_be_a_template_object(write: WriteTemplates) -> None:
     app = App(
         templates=write(
             {"page.html": "{% extends layout %}{% block a %}{{ super() }}!{% endblock %}"}
@@ -346,7 +348,7 @@ SEEN = "{{ request.method }} {{ request.path }} {{ request.query('name') }} {{ u
         {"page.html": "{% import 'macros.html' as m %}{{ m.show() }}", "macros.html": "{% macro show() %}" + SEEN + "{% endmacro %}"},
     ],
 )  # fmt: skip
-def test_R68_the_current_request_is_visible(
+def test_R68_the_current_request_is_visible_in_templates(
     make_client: MakeClient, write: WriteTemplates, handler: str, files: dict[str, str]
 ) -> None:
     text = show(make_client, Pages(write(files)), handler)
@@ -354,7 +356,7 @@ def test_R68_the_current_request_is_visible(
 
 
 @pytest.mark.parametrize("handler", ["stream", "stream_async"])
-def test_R68_each_chunk_of_a_stream_sees_its_own_request(
+def test_R68_each_chunk_of_a_streamed_template_sees_its_own_request(
     make_client: MakeClient, write: WriteTemplates, handler: str
 ) -> None:
     padding = "x" * CHUNK
@@ -374,7 +376,7 @@ def test_R68_each_chunk_of_a_stream_sees_its_own_request(
     assert current.get(None) is None
 
 
-def test_the_author_s_values_go_first(make_client: MakeClient, write: WriteTemplates) -> None:
+def test_an_author_s_values_take_precedence(make_client: MakeClient, write: WriteTemplates) -> None:
     names = [
         "request",
         "session",
@@ -420,7 +422,7 @@ SHOWN = {
 
 
 @pytest.mark.parametrize(("use", "handler"), paired(list(SHOWN), HANDLERS))
-def test_the_session_is_there_when_it_is_used(
+def test_the_session_is_loaded_when_a_template_uses_it(
     make_client: MakeClient, write: WriteTemplates, handler: str, use: str
 ) -> None:
     class Root(Pages):
@@ -436,7 +438,7 @@ def test_the_session_is_there_when_it_is_used(
     assert answer.headers["vary"] == "Cookie"
 
 
-def test_a_template_that_does_not_use_the_session_leaves_it_alone(
+def test_a_template_that_does_not_use_the_session_does_not_load_it(
     make_client: MakeClient, write: WriteTemplates, handler: str
 ) -> None:
     page = "{% if false %}{{ session.user }}{{ csrf_token }}{{ csrf_input() }}{% endif %}{{ request.path }}"
@@ -452,7 +454,9 @@ def test_a_template_that_does_not_use_the_session_leaves_it_alone(
 FIELD = '<input type="hidden" name="csrf_token" value="{}">'
 
 
-def test_the_csrf_token(make_client: MakeClient, write: WriteTemplates, handler: str) -> None:
+def test_templates_can_render_the_csrf_token(
+    make_client: MakeClient, write: WriteTemplates, handler: str
+) -> None:
     page = (
         "{% from 'form.html' import form %}{{ csrf_token }}|{{ csrf_token() }}|{{ csrf_input }}|{{ csrf_input() }}"
         "|{{ form() }}|{{ 'a' ~ csrf_token }}|{{ csrf_token()|tojson }}"
@@ -475,7 +479,7 @@ def test_the_csrf_token(make_client: MakeClient, write: WriteTemplates, handler:
     assert text == f'{token}|{token}|{field}|{field}|{field}|a{token}|"{token}"'
 
 
-def test_what_a_session_holds_as_a_token_is_not_shown(
+def test_a_forged_token_in_a_session_is_not_rendered(
     make_client: MakeClient, write: WriteTemplates
 ) -> None:
     class Root(Pages):
@@ -512,7 +516,7 @@ def test_a_streamed_form_has_a_token_for_a_new_client(
     assert [answer.headers["cache-control"] for answer in answers] == ["private"] * 2
 
 
-def test_outside_of_requests_only_what_is_used_fails(write: WriteTemplates) -> None:
+def test_outside_requests_only_used_request_values_fail(write: WriteTemplates) -> None:
     app = Pages(write({"plain.html": "{{ 1 + 1 }}{{ url_for('stream') }}"}))
     assert app.render("plain.html") == "2/stream"
     for use in (
@@ -532,7 +536,7 @@ def app_directory(app: App) -> Path:
     return Path(str(app._micropie.compiled().config.settings.templates))
 
 
-def test_a_stream_outside_of_requests(write: WriteTemplates) -> None:
+def test_a_template_can_be_streamed_outside_requests(write: WriteTemplates) -> None:
     app = Pages(
         write({"page.html": "{% for i in range(3) %}{{ i }}{% endfor %}", "empty.html": ""})
     )
@@ -580,7 +584,7 @@ ASYNC_USES = {
 
 
 @pytest.mark.parametrize("page", ASYNC_USES)
-def test_what_is_async_is_awaited(
+def test_async_values_are_awaited_in_templates(
     make_client: MakeClient, write: WriteTemplates, page: str
 ) -> None:
     class Root(App):
@@ -600,7 +604,7 @@ def test_what_is_async_is_awaited(
     assert make_client(app).get("/").text == ASYNC_USES[page]
 
 
-def test_an_async_value_that_fails_is_a_500(
+def test_a_failing_async_value_gets_a_500(
     make_client: MakeClient, write: WriteTemplates, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fails() -> str:
@@ -622,7 +626,7 @@ def test_an_async_value_that_fails_is_a_500(
     assert given == ["no pies"] * 2
 
 
-def test_a_render_that_was_not_awaited_is_a_page_all_the_same(
+def test_a_render_that_was_not_awaited_still_becomes_a_page(
     make_client: MakeClient, write: WriteTemplates
 ) -> None:
     class Root(App):
@@ -633,7 +637,7 @@ def test_a_render_that_was_not_awaited_is_a_page_all_the_same(
     assert text == "<p>sync</p>"
 
 
-def test_the_old_name(make_client: MakeClient, write: WriteTemplates) -> None:
+def test_the_old_name_of_render_works(make_client: MakeClient, write: WriteTemplates) -> None:
     class Old(Server):
         async def index(self) -> Any:
             return await self.render_template("page.html", name="old")
@@ -645,7 +649,7 @@ def test_the_old_name(make_client: MakeClient, write: WriteTemplates) -> None:
 # -- streams ---------------------------------------------------------------------------------------
 
 
-def test_a_stream_comes_in_chunks_of_a_fair_size(
+def test_a_streamed_template_has_chunks_of_a_reasonable_size(
     make_client: MakeClient, write: WriteTemplates
 ) -> None:
     page = "{% for i in range(30000) %}{{ i % 10 }}{% endfor %}"
@@ -657,7 +661,7 @@ def test_a_stream_comes_in_chunks_of_a_fair_size(
     assert set(chunks[1:-1]) == {CHUNK}
 
 
-def test_a_closed_stream_closes_the_template() -> None:
+def test_closing_a_stream_closes_the_template() -> None:
     pieces = ("x" * FIRST_CHUNK for _ in range(3))
     chunks: Any = in_chunks(pieces, FIRST_CHUNK)
     assert next(chunks) == "x" * FIRST_CHUNK
@@ -666,7 +670,7 @@ def test_a_closed_stream_closes_the_template() -> None:
 
 
 @pytest.mark.parametrize("handler", ["stream", "stream_async"])
-def test_R60_an_error_before_the_first_chunk_is_a_500_and_later_aborts(
+def test_R60_an_error_before_the_first_chunk_gets_a_500_and_later_aborts(
     make_client: MakeClient, write: WriteTemplates, handler: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     page = "{{ 'x' * before }}\n{{ 1 // 0 }}"
@@ -682,7 +686,7 @@ def test_R60_an_error_before_the_first_chunk_is_a_500_and_later_aborts(
 
 
 @pytest.mark.parametrize("handler", ["stream", "stream_async"])
-def test_R59_a_stream_that_its_client_leaves_is_closed(
+def test_R59_a_disconnection_closes_a_streamed_template(
     make_client: MakeClient, write: WriteTemplates, handler: str
 ) -> None:
     made, closed = [], []
@@ -720,7 +724,7 @@ MISSING = ["none.html", "../secret", "/etc/passwd", "", ".", "x" * 5000, "includ
 
 
 @pytest.mark.parametrize(("name", "handler"), paired(MISSING, HANDLERS))
-def test_a_missing_template_is_a_500_and_the_log_says_where_it_was_looked_for(
+def test_a_missing_template_gets_a_500_and_the_log_lists_the_searched_folders(
     make_client: MakeClient,
     write: WriteTemplates,
     handler: str,
@@ -754,7 +758,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("text", BROKEN)
-def test_a_broken_template_is_a_500_and_the_log_has_its_line(
+def test_a_broken_template_gets_a_500_and_the_log_has_its_line(
     make_client: MakeClient,
     write: WriteTemplates,
     handler: str,
@@ -769,7 +773,7 @@ def test_a_broken_template_is_a_500_and_the_log_has_its_line(
     assert len(caplog.records) == 1
 
 
-def test_a_template_that_is_no_utf_8_is_named(write: WriteTemplates) -> None:
+def test_a_template_that_is_not_utf_8_is_named(write: WriteTemplates) -> None:
     directory = write({"page.html": ""})
     (directory / "page.html").write_bytes(b"\xff")
     with pytest.raises(UnicodeDecodeError) as caught:
@@ -793,7 +797,7 @@ def test_without_jinja2_the_extra_is_named(
     assert 'RuntimeError: templates need Jinja2: pip install "micropie-dual[standard]"' in text
 
 
-def test_what_jinja2_itself_fails_to_import_is_not_taken_for_jinja2(
+def test_an_import_error_inside_jinja2_is_not_reported_as_a_missing_jinja2(
     monkeypatch: pytest.MonkeyPatch, write: WriteTemplates
 ) -> None:
     for name in [
@@ -819,7 +823,7 @@ def test_jinja2_is_imported_by_the_first_template() -> None:
 # -- directories -----------------------------------------------------------------------------------
 
 
-def test_the_default_directory(
+def test_templates_is_the_default_directory(
     monkeypatch: pytest.MonkeyPatch, write: WriteTemplates, tmp_path: Path
 ) -> None:
     write({"only_here.html": "{{ 1 + 1 }}"})
@@ -828,7 +832,7 @@ def test_the_default_directory(
     assert template("only_here.html") == "2"
 
 
-def test_a_relative_directory_stays_the_same_when_the_program_changes_its_own(
+def test_a_relative_directory_does_not_follow_a_changed_working_directory(
     monkeypatch: pytest.MonkeyPatch, write: WriteTemplates, tmp_path: Path
 ) -> None:
     write({"first.html": "1", "second.html": "2"})
@@ -861,7 +865,7 @@ class Inner(App):
 
 
 @pytest.mark.parametrize("path", ["/inner", "/inner/later"])
-def test_an_inner_application_has_the_directory_of_the_outer_one(
+def test_an_inner_application_uses_the_outer_template_directory(
     make_client: MakeClient, write: WriteTemplates, path: str
 ) -> None:
     app = Pages(write({"page.html": "outer {{ url_for('index') }}"}))
@@ -871,7 +875,7 @@ def test_an_inner_application_has_the_directory_of_the_outer_one(
 
 
 @pytest.mark.parametrize("path", ["/inner", "/inner/later"])
-def test_an_inner_application_with_a_directory_looks_there_first(
+def test_an_inner_application_with_a_directory_searches_it_first(
     make_client: MakeClient, write: WriteTemplates, path: str
 ) -> None:
     app = Pages(write({"page.html": "outer", "outer.html": "outer"}))
@@ -881,7 +885,7 @@ def test_an_inner_application_with_a_directory_looks_there_first(
     assert client.get(path, params={"name": "outer.html"}).text == "outer"
 
 
-def test_each_application_renders_its_own_templates_whoever_is_asked(
+def test_each_application_renders_its_own_templates(
     make_client: MakeClient, write: WriteTemplates
 ) -> None:
     inner = Inner(templates=write({"page.html": "inner {{ url_for('links') }}"}, below="inner"))
@@ -910,7 +914,7 @@ def test_each_application_renders_its_own_templates_whoever_is_asked(
     assert client.get("/links").text == "/inner/links"
 
 
-def test_an_application_in_two_places_links_to_where_it_is_asked(
+def test_a_template_of_an_application_in_two_places_links_to_the_current_one(
     make_client: MakeClient, write: WriteTemplates
 ) -> None:
     app = Pages(write({"page.html": "{{ url_for('links') }}"}))
@@ -922,7 +926,7 @@ def test_an_application_in_two_places_links_to_where_it_is_asked(
     assert texts == ["/one/links", "/two/links"]
 
 
-def test_links_have_the_mount(make_client: MakeClient, write: WriteTemplates) -> None:
+def test_links_in_templates_include_a_mount(make_client: MakeClient, write: WriteTemplates) -> None:
     app = Pages(write({"page.html": "{{ url_for('stream') }} {{ url_for('inner.links') }}"}))
     app.inner = Inner(templates=write({"page.html": "{{ url_for('links') }}"}, below="inner"))
     client = make_client(app, root_path="/mount")
@@ -934,7 +938,7 @@ def test_links_have_the_mount(make_client: MakeClient, write: WriteTemplates) ->
 
 
 @pytest.mark.parametrize("debug", [True, False])
-def test_a_changed_template_is_noticed_with_debug_alone(
+def test_a_changed_template_is_only_reloaded_with_debug(
     make_client: MakeClient, write: WriteTemplates, handler: str, debug: bool
 ) -> None:
     directory = write({"page.html": "{% include 'part.html' %}", "part.html": "old"})
@@ -946,7 +950,7 @@ def test_a_changed_template_is_noticed_with_debug_alone(
     assert client.get(f"/{handler}?name=page.html").text == ("new" if debug else "old")
 
 
-def test_without_debug_no_file_is_looked_at_again(
+def test_without_debug_template_files_are_not_checked_again(
     make_client: MakeClient, write: WriteTemplates
 ) -> None:
     page = "x" * CHUNK
@@ -962,7 +966,7 @@ def test_without_debug_no_file_is_looked_at_again(
     assert "set-cookie" in answers[0].headers
 
 
-def test_threads_share_the_templates(write: WriteTemplates) -> None:
+def test_threads_share_compiled_templates(write: WriteTemplates) -> None:
     files = {f"{number}.html": "{% include 'part.html' %}" + str(number) for number in range(20)}
     app = Pages(write({**files, "part.html": "{% for c in word %}{{ c }}{% endfor %}"}))
     begin = threading.Barrier(8)
@@ -983,7 +987,7 @@ def money(amount: float) -> str:
     return f"{amount:.2f} €"
 
 
-def test_filters_and_globals_are_inherited_and_added_to(
+def test_filters_and_globals_are_inherited_and_extended(
     make_client: MakeClient, write: WriteTemplates, handler: str
 ) -> None:
     page = "{{ 3|money }} {{ 3|twice }} {{ site }} {{ part }} {% from 'macro.html' import m %}{{ m() }}"
@@ -1013,7 +1017,7 @@ def test_filters_and_globals_are_inherited_and_added_to(
     }
 
 
-def test_globals_go_before_what_every_template_sees(write: WriteTemplates) -> None:
+def test_globals_take_precedence_over_default_template_values(write: WriteTemplates) -> None:
     app = Pages(write({"page.html": "{{ request }}"}), template_globals={"request": "mine"})
     assert app.render("page.html") == "mine"
 
@@ -1066,7 +1070,7 @@ def test_template_takes_a_name_or_a_source(make_client: MakeClient, write: Write
     assert client.get("/missing").status_code == 500
 
 
-def test_template_looks_where_the_application_does_that_answers(
+def test_template_searches_the_current_application_s_directories(
     make_client: MakeClient, write: WriteTemplates
 ) -> None:
     class Root(App):
@@ -1079,7 +1083,7 @@ def test_template_looks_where_the_application_does_that_answers(
     assert [client.get(path).text for path in ("/", "/inner")] == ["outer", "inner"]
 
 
-def test_template_outside_of_requests(
+def test_template_works_outside_requests(
     monkeypatch: pytest.MonkeyPatch, write: WriteTemplates, tmp_path: Path
 ) -> None:
     for number in range(6):  # a directory each
@@ -1100,18 +1104,18 @@ def test_template_outside_of_requests(
 
 
 @pytest.mark.parametrize("text", ["{{ 7 * 7 }}", "{% if 1 %}{% endif %}", "two\nlines"])
-def test_a_source_in_the_place_of_a_name_is_not_run(text: str) -> None:
+def test_a_template_source_passed_as_a_name_is_not_rendered(text: str) -> None:
     with pytest.raises(SetupError, match=r"write template\(source=...\)"):
         template(text)
 
 
-def test_template_takes_one_of_both() -> None:
+def test_template_refuses_both_a_name_and_a_source() -> None:
     with pytest.raises(SetupError, match=r"write template\(source=...\)"):
         template("page.html", source="Hello")
     assert template(source="") == ""
 
 
-def test_compiled_sources_are_kept_up_to_a_number(write: WriteTemplates) -> None:
+def test_the_number_of_cached_compiled_sources_is_bounded(write: WriteTemplates) -> None:
     templates = Pages(write({"page.html": ""}))._micropie.compiled().config.templates
     for number in range(1000):
         found = templates.render("", {"n": number}, source="{{ n }} " + str(number % 500))
@@ -1128,12 +1132,12 @@ def test_compiled_sources_are_kept_up_to_a_number(write: WriteTemplates) -> None
     "wrong", [5, None, ["money"], {"money": money, 5: money}, {"a-b": money}, {"": money}]
 )
 @pytest.mark.parametrize("name", ["template_filters", "template_globals"])
-def test_wrong_filters_and_globals_fail_at_construction(name: str, wrong: Any) -> None:
+def test_invalid_filters_and_globals_fail_at_construction(name: str, wrong: Any) -> None:
     with pytest.raises(SetupError, match=name):
         App(**{name: wrong})
 
 
-def test_a_filter_that_is_no_function_fails_at_construction() -> None:
+def test_a_filter_that_is_not_callable_fails_at_construction() -> None:
     with pytest.raises(
         SetupError, match=r"template_filters=...\) takes a dict from names to functions"
     ):
@@ -1143,7 +1147,7 @@ def test_a_filter_that_is_no_function_fails_at_construction() -> None:
 # -- Jinja2's environment --------------------------------------------------------------------------
 
 
-def test_the_environment_is_within_reach(write: WriteTemplates, make_client: MakeClient) -> None:
+def test_jinja2_environments_are_accessible(write: WriteTemplates, make_client: MakeClient) -> None:
     def setup(environment: Any) -> None:
         environment.add_extension("jinja2.ext.do")
         environment.tests["round"] = lambda value: value == "pie"
@@ -1157,7 +1161,7 @@ def test_the_environment_is_within_reach(write: WriteTemplates, make_client: Mak
     assert client.get("/render_page/strict.html").status_code == 500
 
 
-def test_several_directories_and_packages(
+def test_templates_can_come_from_several_directories_and_packages(
     write: WriteTemplates, make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = write({"page.html": "first {% include 'part.html' %}"}, "first")
@@ -1170,7 +1174,7 @@ def test_several_directories_and_packages(
 
 
 @pytest.mark.parametrize("wrong", [5, [], [5]])
-def test_wrong_directories_fail_at_construction(wrong: Any) -> None:
+def test_invalid_directories_fail_at_construction(wrong: Any) -> None:
     with pytest.raises(
         SetupError, match=r"templates=.*takes the path of a directory, or a list of paths"
     ):

@@ -16,7 +16,7 @@ from tests.testing.apps import Plain, Stream, read_body, respond
 from tests.testing.worlds import close_late, connect
 
 
-def test_the_scope_is_that_of_the_specification(backend: str) -> None:
+def test_the_scope_follows_the_specification(backend: str) -> None:
     app = Plain()
     with connect(app, backend, lifespan=False, raise_app_exceptions=False) as client:
         client.post("/a%2Fb%ff/%C3%A9?q=%20", headers={"X-Case": "V"}, content=b"x")
@@ -40,7 +40,7 @@ def test_the_scope_is_that_of_the_specification(backend: str) -> None:
     }
 
 
-def test_the_validator_finds_nothing_wrong_with_the_client(backend: str) -> None:
+def test_the_validator_finds_no_errors_in_the_client(backend: str) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await receive()
@@ -78,7 +78,7 @@ def test_a_cancelled_receive_loses_nothing(backend: str) -> None:
         assert client.post("/", content=iter([b"a", b"b", b"c", b"d"])).text == "abcd"
 
 
-def test_receive_and_send_may_run_side_by_side(backend: str) -> None:
+def test_receive_and_send_may_run_concurrently(backend: str) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         async def watch() -> None:
             assert (await receive())["type"] == "http.request"
@@ -104,7 +104,7 @@ def test_receive_and_send_may_run_side_by_side(backend: str) -> None:
     # application.
 
 
-def test_send_after_the_client_has_left_raises_an_os_error(backend: str) -> None:
+def test_send_after_a_disconnection_raises_an_os_error(backend: str) -> None:
     caught: list[OSError] = []
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
@@ -120,7 +120,7 @@ def test_send_after_the_client_has_left_raises_an_os_error(backend: str) -> None
     assert [type(error) for error in caught] == [ClientDisconnected] * 3
 
 
-def test_a_group_with_an_own_exception_is_raised_as_it_is(backend: str) -> None:
+def test_a_group_with_an_application_s_exception_is_raised_unchanged(backend: str) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         await respond(send)
         raise ExceptionGroup("both", [ClientDisconnected(), KeyError()])
@@ -149,7 +149,7 @@ BODY: Message = {"type": "http.response.body"}
         ([START, BODY, BODY], "its response is complete"),
     ],
 )
-def test_a_wrong_message_is_refused_at_the_line_that_sends_it(
+def test_an_invalid_message_is_refused_at_the_line_that_sends_it(
     backend: str, messages: list[Message], sentence: str
 ) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
@@ -177,7 +177,7 @@ def test_an_application_that_cancels_itself_is_reported() -> None:
         client.get("/")
 
 
-def test_a_client_that_is_dropped_takes_its_loop_with_it(backend: str) -> None:
+def test_an_unreferenced_client_ends_its_loop(backend: str) -> None:
     def drop() -> None:
         client = connect(Plain(), backend)
         client.get("/")
@@ -213,14 +213,14 @@ def test_backend_options_reach_the_loop() -> None:
     assert loops[0].get_debug()
 
 
-def test_wrong_backend_options_are_reported_where_the_client_starts() -> None:
+def test_invalid_backend_options_are_reported_where_the_client_starts() -> None:
     client = TestClient(Plain().asgi, backend_options={"loop_factory": 1})
     with pytest.raises(TypeError, match="callable"):
         client.get("/")
     client.close()
 
 
-def test_a_loop_that_is_stopped_cancels_its_tasks(backend: str) -> None:
+def test_a_stopped_loop_cancels_its_tasks(backend: str) -> None:
     app = Stream(b"x" for _ in iter(int, 1))
     client = connect(app, backend)
     response = client.send(client.build_request("GET", "/"), stream=True)
@@ -232,7 +232,7 @@ def test_a_loop_that_is_stopped_cancels_its_tasks(backend: str) -> None:
     assert app.end == ""
 
 
-def test_a_loop_that_crashes_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crashed_loop_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     crashes: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", crashes.append)
 
@@ -241,14 +241,15 @@ def test_a_loop_that_crashes_is_reported(monkeypatch: pytest.MonkeyPatch) -> Non
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         await respond(send)
-        asyncio.get_running_loop().call_soon(crash)
 
     with TestClient(app, lifespan=False) as client:
         client.get("/")
+        transport: Any = client._transport
+        transport.loop.post(crash)
     assert "crashed" in repr(crashes[0].exc_value)
 
 
-def test_a_request_to_a_loop_that_something_blocks_fails_in_time(backend: str) -> None:
+def test_a_request_to_a_blocked_loop_fails_in_time(backend: str) -> None:
     client = connect(Plain(), backend, app_timeout=0.05)
     release = threading.Event()
     transport: Any = client._transport
@@ -259,7 +260,7 @@ def test_a_request_to_a_loop_that_something_blocks_fails_in_time(backend: str) -
     close_late(client)
 
 
-def test_a_flood_of_calls_only_wakes_the_loop(backend: str) -> None:
+def test_many_calls_wake_the_loop_once(backend: str) -> None:
     transport: Any = connect(Plain(), backend)._transport
     release, count = threading.Event(), []
     transport.loop.post(release.wait)

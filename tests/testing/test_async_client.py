@@ -98,7 +98,7 @@ def app() -> Root:
     return root
 
 
-async def test_requests_of_every_method() -> None:
+async def test_requests_of_every_method_work() -> None:
     root = app()
     async with AsyncTestClient(root, headers={"X-A": "1"}) as client:
         assert root.events == ["start"]
@@ -111,7 +111,7 @@ async def test_requests_of_every_method() -> None:
     assert root.events == ["start", "stop"]
 
 
-def test_the_loop_may_be_one_that_anyio_has_not_begun() -> None:
+def test_the_async_client_works_on_a_loop_that_anyio_did_not_start() -> None:
     async def test() -> str:
         async with AsyncTestClient(app()) as client:
             return (await client.get("/thing")).text
@@ -136,7 +136,7 @@ async def test_the_application_runs_in_the_loop_of_the_test() -> None:
 
 
 @pytest.mark.parametrize("protocol", ["asgi", "wsgi"])
-async def test_a_body_may_be_iterated_in_either_way(protocol: str) -> None:
+async def test_a_body_may_be_a_sync_or_async_iterator(protocol: str) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for chunk in (b"a", b"", b"bc"):
             await anyio.lowlevel.checkpoint()
@@ -155,7 +155,7 @@ async def test_a_file_as_the_body_has_its_length() -> None:
         assert seen["headers"]["content-length"] == "3"
 
 
-async def test_cookies_and_headers_are_those_of_the_test_client() -> None:
+async def test_cookies_and_headers_work_as_in_the_test_client() -> None:
     async with AsyncTestClient(app(), headers={"X-A": "1"}) as client:
         client.cookies = {"a": "1"}
         client.headers = {"X-A": "2"}
@@ -166,12 +166,12 @@ async def test_cookies_and_headers_are_those_of_the_test_client() -> None:
     assert client.client.is_closed
 
 
-async def test_under_wsgi_it_runs_in_threads() -> None:
+async def test_under_wsgi_the_application_runs_in_threads() -> None:
     async with AsyncTestClient(app(), protocol="wsgi") as client:
         assert (await client.get("/echo?a=1")).json()[2] == {"a": "1"}
 
 
-async def test_streams_and_events() -> None:
+async def test_streams_and_events_can_be_read() -> None:
     async with AsyncTestClient(app()) as client:
         for name, found in (
             ("aiter_lines", ["0", "1", "2"]),
@@ -188,7 +188,7 @@ async def test_streams_and_events() -> None:
             assert [(one.data, one.id) async for one in events] == [("1", "7"), ("2", "7")]
 
 
-async def test_sessions_log_in_and_overrides() -> None:
+async def test_sessions_logins_and_overrides_work() -> None:
     root = app()
     async with AsyncTestClient(root) as client:
         await client.get("/keep/a/1")
@@ -209,7 +209,7 @@ async def test_sessions_log_in_and_overrides() -> None:
         assert (await client.get("/thing")).status_code == 200
 
 
-async def test_websockets() -> None:
+async def test_websockets_work() -> None:
     async with AsyncTestClient(app()) as client:
         async with client.websocket("/echo", subprotocols=["pie"]) as ws:
             assert isinstance(ws, AsyncWebSocketSession)
@@ -251,7 +251,7 @@ async def test_errors_reach_the_test() -> None:
             pass
 
 
-async def test_it_has_to_be_entered() -> None:
+async def test_the_async_client_has_to_be_entered() -> None:
     with pytest.raises(ClientError, match="async with AsyncTestClient"):
         await AsyncTestClient(app()).get("/echo")
 
@@ -266,7 +266,7 @@ async def test_a_cancelled_test_ends() -> None:
     assert scope.cancelled_caught
 
 
-async def test_a_test_that_is_cancelled_before_its_client_has_started_ends() -> None:
+async def test_a_test_cancelled_before_its_client_has_started_ends() -> None:
     with anyio.CancelScope() as scope:
         scope.cancel()
         async with AsyncTestClient(app()):
@@ -275,5 +275,5 @@ async def test_a_test_that_is_cancelled_before_its_client_has_started_ends() -> 
     await anyio.lowlevel.checkpoint()  # on trio, the nursery that was not left was found here
 
 
-def test_pytest_does_not_collect_it() -> None:
+def test_pytest_does_not_collect_the_async_client() -> None:
     assert AsyncTestClient.__test__ is False

@@ -156,7 +156,7 @@ def test_a_failure_after_the_response_is_raised_when_the_client_is_closed(
     client.app_transport.close()  # not again
 
 
-def test_a_thread_of_the_application_s_own_reports_late(make_client: MakeClient) -> None:
+def test_a_failure_in_the_application_s_own_thread_is_raised_later(make_client: MakeClient) -> None:
     class Threads(App):
         async def index(self) -> str:
             given = "failed", Mine("thread")
@@ -172,7 +172,7 @@ def test_a_thread_of_the_application_s_own_reports_late(make_client: MakeClient)
 
 
 @pytest.mark.parametrize("error", [Mine("thread"), SystemExit(3)])
-def test_a_thread_for_which_the_application_waits_reports_at_once(
+def test_a_failure_in_a_thread_that_the_application_awaits_is_raised_immediately(
     connect: MakeClient, backend: str, error: BaseException
 ) -> None:
     class Threads(App):
@@ -185,7 +185,7 @@ def test_a_thread_for_which_the_application_waits_reports_at_once(
         connect(Threads(), backend, reports=True).get("/")
 
 
-def test_a_test_that_fails_already_gets_a_note_of_a_late_failure(world: str) -> None:
+def test_a_failing_test_gets_a_note_about_a_late_failure(world: str) -> None:
     way: Any = {"protocol": "wsgi"} if world == "wsgi" else {"backend": world}
 
     def ask() -> None:
@@ -198,13 +198,15 @@ def test_a_test_that_fails_already_gets_a_note_of_a_late_failure(world: str) -> 
     assert caught.value.__notes__ == ["closing the test client failed too: Mine('later')"]
 
 
-def test_an_exit_is_raised_as_the_failure_that_it_is(make_client: MakeClient) -> None:
+def test_an_exit_is_raised_as_a_failure(make_client: MakeClient) -> None:
     with pytest.raises(RuntimeError) as caught:
         make_client(failing(), reports=True).get("/exits")
     assert isinstance(caught.value.__cause__, SystemExit)
 
 
-def test_a_page_for_all_failures_hides_none_from_tests(world: str, connect: MakeClient) -> None:
+def test_an_error_page_for_all_failures_hides_none_from_tests(
+    world: str, connect: MakeClient
+) -> None:
     app = failing()
 
     @app.error(Exception)
@@ -220,7 +222,7 @@ def test_a_page_for_all_failures_hides_none_from_tests(world: str, connect: Make
 @pytest.mark.parametrize(
     ("error", "status"), [(HTTPError(500, "no"), 500), (Outage.Unavailable("soon", "why"), 503)]
 )
-def test_an_error_that_has_a_response_of_its_own_is_not_raised(
+def test_an_error_with_its_own_response_is_not_raised(
     make_client: MakeClient, error: Exception, status: int
 ) -> None:
     class Expected(App):
@@ -241,7 +243,7 @@ def test_an_error_that_has_a_response_of_its_own_is_not_raised(
     assert client.get("/other").status_code == 409
 
 
-def test_a_failure_to_start_is_raised(world: str, connect: MakeClient) -> None:
+def test_a_failing_startup_is_raised(world: str, connect: MakeClient) -> None:
     @asynccontextmanager
     async def lifespan(app: App) -> AsyncIterator[None]:
         raise Mine("start")
@@ -254,7 +256,7 @@ def test_a_failure_to_start_is_raised(world: str, connect: MakeClient) -> None:
     assert client.get("/").status_code == 500
 
 
-def test_a_failure_to_start_in_the_lifespan_is_raised_once(backend: str) -> None:
+def test_a_failing_lifespan_startup_is_raised_once(backend: str) -> None:
     @asynccontextmanager
     async def lifespan(app: App) -> AsyncIterator[None]:
         raise Mine("start")
@@ -266,7 +268,7 @@ def test_a_failure_to_start_in_the_lifespan_is_raised_once(backend: str) -> None
     assert isinstance(caught.value.__cause__, Mine)
 
 
-def test_a_failure_of_a_websocket_is_raised(backend: str, connect: MakeClient) -> None:
+def test_a_websocket_s_failure_is_raised(backend: str, connect: MakeClient) -> None:
     client = connect(failing(), backend, reports=True)
     with pytest.raises(Mine, match="before"), client.websocket("/before"):
         pass
@@ -281,7 +283,7 @@ def test_a_failure_of_a_websocket_is_raised(backend: str, connect: MakeClient) -
         pass
 
 
-def test_without_raising_a_websocket_is_closed_as_for_a_client(
+def test_without_raising_a_failing_websocket_is_closed_as_for_a_client(
     backend: str, connect: MakeClient
 ) -> None:
     client = connect(failing(), backend, reports=True, raise_app_exceptions=False)
@@ -293,7 +295,7 @@ def test_without_raising_a_websocket_is_closed_as_for_a_client(
             ws.receive()
 
 
-def test_an_async_client_raises_it_as_well(backend: str) -> None:
+def test_the_async_client_raises_failures_as_well(backend: str) -> None:
     async def test() -> None:
         async with AsyncTestClient(failing()) as client:
             with pytest.raises(Mine, match="coroutine"):

@@ -54,12 +54,14 @@ SENT = [
 
 
 @pytest.mark.parametrize(("page", "data", "sent"), SENT)
-def test_a_form_of_a_page_is_sent(page: str, data: dict[str, Any] | None, sent: str) -> None:
+def test_a_form_of_a_page_can_be_submitted(
+    page: str, data: dict[str, Any] | None, sent: str
+) -> None:
     with TestClient(forms) as client:
         assert client.post_form(page, data).text == sent
 
 
-def test_a_form_with_a_file_and_one_that_is_missing() -> None:
+def test_a_form_with_a_file_and_an_empty_file_input_can_be_submitted() -> None:
     with TestClient(forms) as client:
         # a form without enctype sends the name alone
         sent = client.post_form("/", {"empty": None}, files={"photo": ("a.png", b"PNG")}).text
@@ -74,7 +76,7 @@ def test_a_form_with_a_file_and_one_that_is_missing() -> None:
 
 
 @pytest.mark.anyio
-async def test_the_async_client_sends_a_form() -> None:
+async def test_the_async_client_submits_a_form() -> None:
     async with AsyncTestClient(forms) as client:
         assert (await client.post_form("/a/page", {"go": ""})).text == "/a/out token=1&go="
 
@@ -121,7 +123,7 @@ class Pages(App):
         return values
 
 
-def test_a_form_is_encoded_as_it_says() -> None:
+def test_a_form_is_encoded_as_it_declares() -> None:
     with TestClient(Pages()) as client:
         sent = {"n": True}
         found = client.post_form("/multipart", sent).json()
@@ -142,7 +144,7 @@ def test_disabled_controls_are_not_sent() -> None:
                 client.post_form("/disabled", {name: "x"})
 
 
-def test_a_control_belongs_to_the_form_that_it_names_or_stands_in() -> None:
+def test_a_control_belongs_to_the_form_that_it_references_or_is_inside() -> None:
     with TestClient(Pages()) as client:
         sent = client.post_form("/elsewhere", {"n": "v", "note": "x"}).json()
         assert sent == {"before": "1", "photo": "", "n": "v", "note": "x"}

@@ -78,7 +78,7 @@ BACKENDS: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS)
-def test_a_session_is_seeded_and_read(
+def test_a_session_can_be_prepared_and_read(
     make_client: MakeClient, backend: Any, tmp_path: Path
 ) -> None:
     app = Root(session_backend=backend(tmp_path))
@@ -98,7 +98,7 @@ def test_a_session_is_seeded_and_read(
         assert session == {"user": "alice"}
 
 
-def test_what_the_application_has_stored_is_read(make_client: MakeClient) -> None:
+def test_a_session_stored_by_the_application_can_be_read(make_client: MakeClient) -> None:
     client = make_client(Root(session_cookie="other"))
     client.get("/keep/key/value")
     cookie = client.cookies["other"]
@@ -107,7 +107,7 @@ def test_what_the_application_has_stored_is_read(make_client: MakeClient) -> Non
     assert client.cookies["other"] == cookie
 
 
-def test_the_application_s_settings_hold(make_client: MakeClient) -> None:
+def test_the_application_s_session_settings_apply(make_client: MakeClient) -> None:
     client = make_client(Root(max_session_size=100_000), base_url="https://testserver")
     client.login(user="x" * 90_000)
     assert client.cookies.keys() == {"__Host-session_id"}
@@ -116,7 +116,7 @@ def test_the_application_s_settings_hold(make_client: MakeClient) -> None:
     assert client.cookies.keys() == set()
 
 
-def test_a_transaction_that_fails_changes_nothing(make_client: MakeClient) -> None:
+def test_a_failing_session_transaction_changes_nothing(make_client: MakeClient) -> None:
     client = make_client(Root())
     with suppress(KeyError), client.session_transaction() as session:
         session["user"] = "alice"
@@ -124,13 +124,13 @@ def test_a_transaction_that_fails_changes_nothing(make_client: MakeClient) -> No
     assert client.get("/show").json() == {}
 
 
-def test_an_application_below_a_prefix(make_client: MakeClient) -> None:
+def test_a_login_works_below_a_prefix(make_client: MakeClient) -> None:
     client = make_client(Root(), root_path="/shop")
     client.login(user="alice")
     assert client.get("/private").text == "for alice"
 
 
-def test_log_in_and_out(make_client: MakeClient) -> None:
+def test_a_client_can_log_in_and_out(make_client: MakeClient) -> None:
     client = make_client(Root())
     assert client.get("/private").status_code == 303
     client.login(user="alice")
@@ -139,7 +139,7 @@ def test_log_in_and_out(make_client: MakeClient) -> None:
     assert client.get("/private").status_code == 303
 
 
-def test_basic_auth(make_client: MakeClient) -> None:
+def test_a_client_can_log_in_with_basic_auth(make_client: MakeClient) -> None:
     app = Root()
     app.middlewares.append(BasicAuth({"alice": "sesame"}.get, realm="pies"))
     client = make_client(app)
@@ -150,14 +150,14 @@ def test_basic_auth(make_client: MakeClient) -> None:
     assert client.get("/show").status_code == 401
 
 
-def test_a_websocket_is_logged_in(connect: MakeClient, backend: str) -> None:
+def test_a_websocket_uses_the_login(connect: MakeClient, backend: str) -> None:
     client = connect(Root(), backend)
     client.login(user="alice")
     with client.websocket("/who") as ws:
         assert ws.receive_text() == "alice"
 
 
-def test_sessions_are_those_of_an_app(connect: MakeClient) -> None:
+def test_session_helpers_need_an_app(connect: MakeClient) -> None:
     async def other(scope: Any, receive: Any, send: Any) -> None: ...
 
     client = connect(other, "asyncio", validate=False, lifespan=False)
@@ -190,7 +190,7 @@ class Ticks(App):
         return 404, "no events"
 
 
-def test_events_are_followed(make_client: MakeClient) -> None:
+def test_events_can_be_followed(make_client: MakeClient) -> None:
     app = Ticks()
     client = make_client(app)
     with client.sse("/") as events:

@@ -72,7 +72,7 @@ def test_a_raw_target_may_be_text(world: str) -> None:
         assert client.get("/", extensions={"target": "/../\xff?\xfe"}).json()["query"] == "\xfe"
 
 
-def test_headers_round_trip_as_bytes_and_repeat(world: str) -> None:
+def test_headers_are_preserved_as_bytes_and_repeat(world: str) -> None:
     headers = [(b"X-Raw", b"\x80\xff"), (b"X-Two", b"1"), (b"X-Two", b"2")]
     with connect(Echo(), world) as client:
         seen = client.get("/", headers=headers).json()["headers"]
@@ -81,7 +81,7 @@ def test_headers_round_trip_as_bytes_and_repeat(world: str) -> None:
     assert seen["host"] == "testserver"
 
 
-def test_client_server_and_scheme_are_settings(world: str) -> None:
+def test_client_server_and_scheme_are_arguments(world: str) -> None:
     with connect(
         Echo(), world, base_url="https://example.org/v1", client=("10.0.0.1", 7)
     ) as client:
@@ -110,7 +110,7 @@ def test_urls_are_relative_to_the_root_path(world: str) -> None:
         assert app.seen["raw_path"] == b"/sub/%C3%A9/x%2Fy"
 
 
-def test_cookies_are_kept_and_redirects_are_followed_on_demand(world: str) -> None:
+def test_cookies_are_kept_and_redirects_are_followed_on_request(world: str) -> None:
     app = Plain(
         status=303, headers=[(b"location", b"/sub/next"), (b"set-cookie", b"a=b; Path=/sub")]
     )
@@ -146,7 +146,7 @@ def test_an_iterator_is_sent_chunked(world: str) -> None:
     assert seen["body"] == (["abc"] if world == "wsgi" else ["a", "bc", ""])
 
 
-def test_a_request_generator_runs_in_the_thread_of_the_test(world: str) -> None:
+def test_a_request_body_s_generator_runs_in_the_test_s_thread(world: str) -> None:
     threads = []
 
     def body() -> Iterator[bytes]:
@@ -181,9 +181,7 @@ def test_a_body_shorter_than_its_content_length_is_a_broken_connection(world: st
 
 
 @pytest.mark.parametrize("length", ["", "-1", "x", "²"])
-def test_a_content_length_that_makes_no_sense_reaches_the_application(
-    world: str, length: str
-) -> None:
+def test_an_invalid_content_length_reaches_the_application(world: str, length: str) -> None:
     with connect(Echo(), world) as client:
         seen = client.post(
             "/", content=b"abc", headers={b"content-length": length.encode("latin-1")}
@@ -192,7 +190,7 @@ def test_a_content_length_that_makes_no_sense_reaches_the_application(
     assert seen["body"] == ["abc"]
 
 
-def test_a_stream_is_seen_while_it_is_made(world: str) -> None:
+def test_a_stream_is_readable_while_it_is_produced(world: str) -> None:
     app = Stream(iter([b"1", b"2", b"3"]))
     with connect(app, world) as client, client.stream("GET", "/") as response:
         chunks = response.iter_raw()
@@ -220,7 +218,7 @@ def test_leaving_before_the_first_chunk_disconnects(world: str) -> None:
     assert app.end == "http.disconnect"
 
 
-def test_closing_the_client_closes_answers_that_are_still_open(world: str) -> None:
+def test_closing_the_client_closes_open_responses(world: str) -> None:
     app = Stream(b"x" for _ in iter(int, 1))
     client = connect(app, world)
     response = client.send(client.build_request("GET", "/"), stream=True)
@@ -238,18 +236,20 @@ def test_an_exception_of_the_application_is_raised_itself(world: str) -> None:
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
-def test_even_one_that_would_end_the_process(world: str, error: BaseException) -> None:
+def test_an_exception_that_would_end_the_process_is_raised_too(
+    world: str, error: BaseException
+) -> None:
     with connect(Plain(error=error), world) as client, pytest.raises(type(error)):
         client.get("/")
 
 
-def test_an_exception_becomes_a_500_on_demand(world: str) -> None:
+def test_an_exception_becomes_a_500_on_request(world: str) -> None:
     with connect(Plain(error=Mine()), world, raise_app_exceptions=False) as client:
         response = client.get("/")
     assert (response.status_code, response.text) == (500, "Internal Server Error")
 
 
-def test_an_exception_after_the_head_is_raised_while_reading(world: str) -> None:
+def test_an_exception_after_the_response_has_started_is_raised_while_reading(world: str) -> None:
     app = Stream([b"x"], error=Mine("in the body"))
     with connect(app, world) as client, client.stream("GET", "/") as response:
         assert response.status_code == 200
@@ -257,7 +257,7 @@ def test_an_exception_after_the_head_is_raised_while_reading(world: str) -> None
             response.read()
 
 
-def test_a_broken_stream_never_looks_like_a_complete_one(world: str) -> None:
+def test_an_aborted_stream_never_looks_complete(world: str) -> None:
     app = Stream([b"x"], error=Mine())
     with (
         connect(app, world, raise_app_exceptions=False) as client,
@@ -274,7 +274,7 @@ def test_a_broken_stream_never_looks_like_a_complete_one(world: str) -> None:
         *[(lengths, "Content-Length is invalid") for lengths in ([b"x"], [b"1", b"2"], [b""])],
     ],
 )
-def test_a_body_must_be_as_long_as_the_head_says(
+def test_a_body_must_have_its_announced_length(
     world: str, lengths: list[bytes], words: str
 ) -> None:
     app = Plain(b"ab", headers=[(b"content-length", length) for length in lengths])
@@ -282,12 +282,12 @@ def test_a_body_must_be_as_long_as_the_head_says(
         client.get("/")
 
 
-def test_the_answer_to_head_may_announce_more_than_it_brings(world: str) -> None:
+def test_the_response_to_HEAD_may_announce_a_body_that_is_not_sent(world: str) -> None:
     with connect(Plain(headers=[(b"content-length", b"3")]), world) as client:
         assert client.head("/").headers["content-length"] == "3"
 
 
-def test_an_exception_after_the_answer_is_raised_too(world: str) -> None:
+def test_an_exception_after_the_response_is_raised_too(world: str) -> None:
     with (
         connect(Plain(b"x", late_error=Mine("late")), world) as client,
         pytest.raises(Mine, match="late"),
@@ -295,7 +295,7 @@ def test_an_exception_after_the_answer_is_raised_too(world: str) -> None:
         client.get("/")
 
 
-def test_an_exception_after_the_answer_changes_nothing_on_demand(world: str) -> None:
+def test_an_exception_after_the_response_can_be_ignored_on_request(world: str) -> None:
     app = Stream([b"x"]) if world == "wsgi" else Plain(b"x", late_error=Mine("late"))
     with connect(app, world, raise_app_exceptions=False) as client:
         assert client.get("/").text == "x"
@@ -315,17 +315,17 @@ class Silent:
         return []
 
 
-def test_an_application_that_does_not_answer_is_reported(world: str) -> None:
+def test_an_application_that_sends_no_response_is_reported(world: str) -> None:
     with connect(Silent(), world) as client, pytest.raises(ProtocolViolation):
         client.get("/")
 
 
-def test_an_application_that_does_not_answer_becomes_a_500_on_demand(world: str) -> None:
+def test_an_application_that_sends_no_response_becomes_a_500_on_request(world: str) -> None:
     with connect(Silent(), world, raise_app_exceptions=False) as client:
         assert client.get("/").status_code == 500
 
 
-def test_no_answer_to_a_broken_request_is_a_broken_connection(world: str) -> None:
+def test_a_broken_request_without_a_response_is_a_broken_connection(world: str) -> None:
     with (
         connect(Silent(), world, raise_app_exceptions=False) as client,
         pytest.raises(httpx.RemoteProtocolError, match="shorter than its Content-Length"),
@@ -409,7 +409,7 @@ def test_interrupting_a_wait_cancels_the_application(backend: str) -> None:
     assert ended.is_set()
 
 
-def test_works_without_with_and_leaves_nothing(world: str) -> None:
+def test_a_client_works_without_with_and_leaves_nothing_behind(world: str) -> None:
     client = connect(Plain(b"x"), world)
     assert client.get("/").text == "x"
     del client
@@ -422,7 +422,7 @@ def test_many_threads_may_use_one_client(world: str) -> None:
     assert [answer.text for answer in answers] == ["x"] * 8
 
 
-def test_a_wrong_protocol_or_backend_is_refused_at_once() -> None:
+def test_an_invalid_protocol_or_backend_is_refused_immediately() -> None:
     protocol: Any = "cgi"
     with pytest.raises(ValueError, match="'asgi' or 'wsgi', not 'cgi'"):
         TestClient(respond, protocol=protocol)

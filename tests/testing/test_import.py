@@ -48,17 +48,17 @@ def import_without(names: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     importlib.import_module("micropie.testing")
 
 
-def test_the_public_names_are_these() -> None:
+def test_the_public_names_are_complete() -> None:
     assert micropie.testing.__all__ == PUBLIC
     assert all(hasattr(micropie.testing, name) for name in PUBLIC)
 
 
-def test_pytest_does_not_collect_the_client() -> None:
+def test_pytest_does_not_collect_the_test_client() -> None:
     assert micropie.testing.TestClient.__test__ is False
 
 
 @pytest.mark.parametrize("missing", ["httpx", "httpx_sse"])
-def test_without_what_it_needs_the_error_names_the_extra(
+def test_without_httpx2_the_error_names_the_extra(
     missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = r'needs httpx2, .*pip install "micropie-dual\[test\]"'
@@ -72,7 +72,7 @@ def test_another_missing_module_is_not_blamed_on_httpx2(monkeypatch: pytest.Monk
 
 
 @pytest.mark.processes
-def test_without_httpx2_the_clients_stand_on_httpx() -> None:
+def test_without_httpx2_the_clients_use_httpx() -> None:
     command = [sys.executable, "-m", "tests.testing.predecessor"]
     done = ended(*command)
     assert (done.returncode, done.stderr) == (0, "")

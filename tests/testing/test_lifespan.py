@@ -47,7 +47,7 @@ STARTED = {"type": "lifespan.startup.complete"}
 STOPPED = {"type": "lifespan.shutdown.complete"}
 
 
-def test_start_up_and_shut_down_are_run_around_the_block(backend: str) -> None:
+def test_startup_and_shutdown_run_around_the_block(backend: str) -> None:
     app = App(STARTED, STOPPED)
     with TestClient(app, backend=backend) as client:
         assert app.received == ["lifespan.startup"]
@@ -60,7 +60,7 @@ def test_start_up_and_shut_down_are_run_around_the_block(backend: str) -> None:
     assert first["shared"] is second["shared"]
 
 
-def test_a_client_that_is_closed_by_hand_is_shut_down_once(backend: str) -> None:
+def test_a_client_that_is_closed_manually_is_shut_down_once(backend: str) -> None:
     app = App(STARTED, STOPPED)
     with TestClient(app, backend=backend) as client:
         client.close()
@@ -68,12 +68,12 @@ def test_a_client_that_is_closed_by_hand_is_shut_down_once(backend: str) -> None
     assert app.received == ["lifespan.startup", "lifespan.shutdown"]
 
 
-def test_an_application_may_wait_on_after_its_shut_down(backend: str) -> None:
+def test_an_application_may_continue_to_wait_after_its_shutdown(backend: str) -> None:
     with TestClient(App(STARTED, STOPPED, once_more=True), backend=backend):
         pass
 
 
-def test_lifespan_can_be_left_out(backend: str) -> None:
+def test_the_lifespan_can_be_left_out(backend: str) -> None:
     app = App(error=KeyError())
     with TestClient(app, backend=backend, lifespan=False) as client:
         client.get("/")
@@ -81,12 +81,12 @@ def test_lifespan_can_be_left_out(backend: str) -> None:
 
 
 @pytest.mark.parametrize("error", [NotImplementedError("lifespan"), None])
-def test_an_application_without_lifespan_goes_on(backend: str, error: Exception | None) -> None:
+def test_an_application_without_lifespan_works(backend: str, error: Exception | None) -> None:
     with TestClient(App(error=error), backend=backend) as client:
         assert client.get("/").status_code == 200
 
 
-def test_an_application_that_reads_and_returns_has_none_either(backend: str) -> None:
+def test_an_application_that_returns_from_its_lifespan_has_none(backend: str) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         await receive()
 
@@ -95,7 +95,7 @@ def test_an_application_that_reads_and_returns_has_none_either(backend: str) -> 
 
 
 @pytest.mark.parametrize("error", [KeyError("cause"), None])
-def test_a_failed_start_up_is_raised_with_its_message_and_cause(
+def test_a_failed_startup_is_raised_with_its_message_and_cause(
     backend: str, error: Exception | None
 ) -> None:
     app = App({"type": "lifespan.startup.failed", "message": "no database"}, error=error)
@@ -107,7 +107,7 @@ def test_a_failed_start_up_is_raised_with_its_message_and_cause(
     assert caught.value.__cause__ is error
 
 
-def test_an_exception_in_the_start_up_is_not_taken_for_a_missing_lifespan(backend: str) -> None:
+def test_an_exception_during_startup_is_not_taken_for_a_missing_lifespan(backend: str) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         await receive()
         raise KeyError("broken")
@@ -130,12 +130,12 @@ def test_an_exception_in_the_start_up_is_not_taken_for_a_missing_lifespan(backen
         (App(STARTED), "without a response to lifespan.shutdown"),
     ],
 )
-def test_a_failed_shut_down_is_raised(backend: str, app: App, sentence: str) -> None:
+def test_a_failed_shutdown_is_raised(backend: str, app: App, sentence: str) -> None:
     with pytest.raises(LifespanFailed, match=sentence), TestClient(app, backend=backend):
         pass
 
 
-def test_another_message_is_refused(backend: str) -> None:
+def test_an_invalid_lifespan_message_is_refused(backend: str) -> None:
     with (
         pytest.raises(ProtocolViolation, match="with 'none'"),
         TestClient(App(NO_ANSWER), backend=backend),
@@ -143,7 +143,7 @@ def test_another_message_is_refused(backend: str) -> None:
         pass
 
 
-def test_a_start_up_that_hangs_fails_the_test(backend: str) -> None:
+def test_a_startup_that_hangs_fails_the_test(backend: str) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         await anyio.sleep_forever()
 
@@ -154,7 +154,7 @@ def test_a_start_up_that_hangs_fails_the_test(backend: str) -> None:
         pass
 
 
-def test_a_failed_shut_down_does_not_hide_why_the_test_failed(backend: str) -> None:
+def test_a_failed_shutdown_does_not_hide_why_the_test_failed(backend: str) -> None:
     app = App(STARTED, {"type": "lifespan.shutdown.failed", "message": "still busy"})
     with pytest.raises(ZeroDivisionError) as caught, TestClient(app, backend=backend):
         raise ZeroDivisionError

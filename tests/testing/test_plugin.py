@@ -35,17 +35,27 @@ class Shop(App):
     def index(self):
         return "pies"
 
+    def who(self):
+        return "{0.host} {0.port}".format(self.request.client)
+
     async def loop(self):
         import sniffio
         return sniffio.current_async_library()
 """
 
 TESTS = """
+import pytest
 from shop import Shop
 
 def test_index(any_client, any_world):
     assert any_client.get("/").text == "pies"
     assert any_client.get("/loop").text == {"wsgi": "asyncio"}.get(any_world, any_world)
+
+    assert any_client.get("/who").text == "127.0.0.1 50000"
+
+@pytest.mark.parametrize("any_address", [("192.0.2.7", 1)])
+def test_address(any_client):
+    assert any_client.get("/who").text == "192.0.2.7 1"
 
 def test_two_applications(make_any_client):
     first, second = make_any_client(Shop()), make_any_client(Shop(), root_path="/shop")
@@ -102,19 +112,19 @@ def run_pytest(project: Path, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def test_a_users_test_runs_in_every_world(project: Path) -> None:
+def test_a_user_s_test_runs_under_every_protocol(project: Path) -> None:
     (project / "conftest.py").write_text(CONFTEST)
     (project / "test_shop.py").write_text(TESTS)
     status, output = run_pytest(project)
     assert status == 0, output
-    ran = re.findall(r"^PASSED test_shop.py::(\w+\[\w+\])$", output, re.MULTILINE)
-    names = ("test_index", "test_two_applications")
+    ran = re.findall(r"^PASSED test_shop.py::(\w+\[\w+)\S*\]$", output, re.MULTILINE)
+    names = ("test_address", "test_index", "test_two_applications")
     assert sorted(ran) == sorted(
-        f"{name}[{world}]" for name in names for world in ("wsgi", "asyncio", "trio")
+        f"{name}[{world}" for name in names for world in ("wsgi", "asyncio", "trio")
     )
 
 
-def test_without_a_fixture_app_one_sentence_says_so(project: Path) -> None:
+def test_a_missing_app_fixture_is_explained_in_one_sentence(project: Path) -> None:
     (project / "test_shop.py").write_text(WITHOUT_APP)
     status, output = run_pytest(project, "-k", "wsgi")
     assert status == 1
@@ -122,7 +132,7 @@ def test_without_a_fixture_app_one_sentence_says_so(project: Path) -> None:
     assert "During handling" not in output
 
 
-def test_a_fixture_that_app_lacks_is_named(project: Path) -> None:
+def test_a_fixture_missing_in_app_is_named(project: Path) -> None:
     (project / "test_shop.py").write_text(
         "import pytest\n\n@pytest.fixture\ndef app(database): pass\n" + WITHOUT_APP
     )

@@ -34,7 +34,7 @@ def test_a_hook_can_be_called_with_a_request(world: str) -> None:
     anyio.run(test, backend=world)
 
 
-def test_its_body_and_its_headers() -> None:
+def test_a_request_for_a_hook_can_have_a_body_and_headers() -> None:
     async def test() -> None:
         request = make_request("POST", headers=[("X-A", "1"), ("X-A", "2")], body=b"text")
         assert (request.headers["x-a"], request.headers.get_all("X-A")) == ("1, 2", ["1", "2"])
@@ -43,7 +43,7 @@ def test_its_body_and_its_headers() -> None:
     anyio.run(test)
 
 
-def test_its_settings_are_those_of_an_application() -> None:
+def test_a_request_for_a_hook_has_an_application_s_settings() -> None:
     async def read(app: App | None) -> bytes:
         return await make_request("POST", body=b"text", app=app).body()
 
@@ -64,7 +64,7 @@ def test_its_settings_are_those_of_an_application() -> None:
         ("application/json", b'{"a": "1"}', (["1"], {"a": "1"})),
     ],
 )
-def test_a_body_is_a_form_or_json_by_its_type(
+def test_a_request_s_body_is_a_form_or_json_by_its_type(
     content_type: str, body: bytes, expected: tuple[object, object]
 ) -> None:
     request = make_request("POST", headers={"Content-Type": content_type}, body=body)

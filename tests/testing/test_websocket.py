@@ -74,7 +74,7 @@ def test_text_bytes_and_json_go_both_ways(backend: str) -> None:
             assert ws.receive_json() == [1]
 
 
-def test_the_scope_is_that_of_the_specification(backend: str) -> None:
+def test_the_websocket_scope_follows_the_specification(backend: str) -> None:
     seen: Message = {}
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
@@ -129,7 +129,7 @@ def test_urls_may_be_websocket_urls(backend: str, url: str, scheme: str) -> None
         assert ws.receive_text() == scheme
 
 
-def test_the_accept_brings_a_subprotocol_headers_and_cookies(backend: str) -> None:
+def test_accepting_sends_a_subprotocol_headers_and_cookies(backend: str) -> None:
     accept = {
         **ACCEPT,
         "subprotocol": "v2",
@@ -178,7 +178,7 @@ def test_a_denial_response_is_in_the_refusal(backend: str) -> None:
     assert (refused.status, refused.headers, refused.body) == (401, [(b"x-a", b"b")], b"go away")
 
 
-def test_a_denial_response_that_breaks_off_is_no_answer(backend: str) -> None:
+def test_an_aborted_denial_response_is_not_a_response(backend: str) -> None:
     handler = denying(b"go ", error=KeyError("x"))
     with (
         connect(handler, backend, accept=None, denial_response=True) as client,
@@ -221,7 +221,7 @@ def test_an_exception_after_the_refusal_is_raised(backend: str) -> None:
         pass
 
 
-def test_a_handshake_without_an_answer_is_reported(backend: str) -> None:
+def test_a_handshake_without_a_response_is_reported(backend: str) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         return
 
@@ -234,7 +234,7 @@ def test_a_handshake_without_an_answer_is_reported(backend: str) -> None:
         pass
 
 
-def test_a_close_of_the_applications_is_raised_with_its_code(backend: str) -> None:
+def test_a_close_by_the_application_is_raised_with_its_code(backend: str) -> None:
     with connect(closing(4002, "bye"), backend) as client, client.websocket("/") as ws:
         for _ in range(2):
             with pytest.raises(WebSocketClosed) as caught:
@@ -258,7 +258,7 @@ def test_leaving_the_block_disconnects_with_1000_after_the_sent_messages(backend
     ]
 
 
-def test_a_message_is_as_it_was_when_it_was_sent(backend: str) -> None:
+def test_a_message_is_unaffected_by_later_changes(backend: str) -> None:
     async def handler(scope: Message, receive: Receive, send: Send) -> None:
         message = {"type": "websocket.send", "text": "1"}
         await send(message)
@@ -270,7 +270,7 @@ def test_a_message_is_as_it_was_when_it_was_sent(backend: str) -> None:
         assert [ws.receive_text(), ws.receive_text()] == ["1", "2"]
 
 
-def test_close_tells_code_and_reason(backend: str) -> None:
+def test_close_sends_code_and_reason(backend: str) -> None:
     received: list[Message] = []
 
     async def handler(scope: Message, receive: Receive, send: Send) -> None:
@@ -284,7 +284,7 @@ def test_close_tells_code_and_reason(backend: str) -> None:
     assert received == [{"type": "websocket.disconnect", "code": 4003, "reason": "enough"}]
 
 
-def test_sending_to_a_client_that_has_left_raises_an_os_error(backend: str) -> None:
+def test_sending_to_a_disconnected_client_raises_an_os_error(backend: str) -> None:
     caught: list[OSError] = []
 
     async def handler(scope: Message, receive: Receive, send: Send) -> None:
@@ -320,7 +320,7 @@ def test_an_exception_of_the_application_is_raised(backend: str) -> None:
         pass
 
 
-def test_an_exception_closes_with_1011_on_demand(backend: str) -> None:
+def test_an_exception_closes_with_1011_on_request(backend: str) -> None:
     async def handler(scope: Message, receive: Receive, send: Send) -> None:
         raise KeyError
 
@@ -333,7 +333,7 @@ def test_an_exception_closes_with_1011_on_demand(backend: str) -> None:
         assert caught.value.code == 1011
 
 
-def test_an_application_that_just_returns_is_a_lost_connection(backend: str) -> None:
+def test_an_application_that_only_returns_is_a_lost_connection(backend: str) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         await receive()
         await send(ACCEPT)
@@ -344,7 +344,7 @@ def test_an_application_that_just_returns_is_a_lost_connection(backend: str) -> 
         assert caught.value.code == 1006
 
 
-def test_a_failing_test_keeps_its_own_exception_and_notes_the_applications(backend: str) -> None:
+def test_a_failing_test_keeps_its_exception_and_notes_the_application_s(backend: str) -> None:
     async def handler(scope: Message, receive: Receive, send: Send) -> None:
         raise KeyError("behind it")
 
@@ -371,7 +371,7 @@ def test_a_failing_test_ends_the_application(backend: str, handler: Handler) -> 
     assert not hasattr(caught.value, "__notes__")
 
 
-def test_the_wrong_kind_of_message_is_a_type_error(backend: str) -> None:
+def test_the_wrong_kind_of_message_raises_type_error(backend: str) -> None:
     with connect(echo, backend) as client, client.websocket("/") as ws:
         ws.send_bytes(b"x")
         with pytest.raises(TypeError, match="expected text, but the application sent"):
@@ -432,7 +432,7 @@ def test_a_handler_that_only_sends_ends_with_its_client(backend: str) -> None:
         (True, {"type": "websocket.send", "text": "", "bytes": b""}, "either text or bytes"),
     ],
 )
-def test_a_wrong_message_is_refused_at_the_line_that_sends_it(
+def test_an_invalid_message_is_refused_at_the_line_that_sends_it(
     backend: str, accept: bool, message: Message, sentence: str
 ) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:

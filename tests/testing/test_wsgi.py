@@ -27,7 +27,7 @@ def environ_of(
     return app.seen
 
 
-def test_the_environ_is_that_of_the_specification() -> None:
+def test_the_environ_follows_the_specification() -> None:
     environ = environ_of("/%C3%A9%2F?q=%C3%A9", method="POST", json={}, headers={"x-a-b": "1"})
     assert {key: value for key, value in environ.items() if key.startswith("wsgi.")} == {
         "wsgi.version": (1, 0),
@@ -127,7 +127,7 @@ def test_the_input_is_read_lazily_and_by_lines() -> None:
         assert client.post("/", content=body()).content == b"one[1]\ntwo\nthree\nfour\n"
 
 
-def test_reading_after_the_client_has_left_raises_an_os_error() -> None:
+def test_reading_after_the_client_has_disconnected_raises_an_os_error() -> None:
     seen: list[type] = []
 
     def app(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
@@ -176,7 +176,7 @@ def test_a_head_that_was_sent_cannot_be_replaced() -> None:
         client.get("/")
 
 
-def test_write_sends_before_the_iterable() -> None:
+def test_write_sends_before_the_iterable_is_read() -> None:
     def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         write = start_response("200 OK", [])
         write(b"")
@@ -228,14 +228,14 @@ def test_the_iterable_is_closed_once_when_it_fails() -> None:
     assert app.closed == 1
 
 
-def test_the_iterable_is_closed_once_when_the_client_leaves() -> None:
+def test_the_iterable_is_closed_once_when_the_client_disconnects() -> None:
     app = Closing([b"x"] * 9)
     with connect(app) as client, client.stream("GET", "/") as response:
         next(response.iter_raw())
     assert app.closed == 1
 
 
-def test_an_error_of_close_is_raised() -> None:
+def test_a_failing_close_is_raised() -> None:
     with (
         connect(Closing([b"x"], error=KeyError("close"))) as client,
         pytest.raises(KeyError, match="close"),
@@ -257,7 +257,7 @@ def test_an_error_of_close_is_raised() -> None:
         ([("200 OK", [])], None, "None, which is not iterable"),
     ],
 )
-def test_an_application_that_breaks_the_specification_is_told(
+def test_a_violation_of_the_specification_is_reported(
     arguments: list[Any], result: Any, sentence: str
 ) -> None:
     def app(environ: Environ, start_response: StartResponse) -> Any:
@@ -269,7 +269,7 @@ def test_an_application_that_breaks_the_specification_is_told(
         client.get("/")
 
 
-def test_exc_info_before_any_head_is_just_a_head() -> None:
+def test_exc_info_before_any_headers_has_no_special_effect() -> None:
     def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         start_response("500 Oh No", [], (None, None, None))
         return [b"x"]
@@ -278,7 +278,7 @@ def test_exc_info_before_any_head_is_just_a_head() -> None:
         assert client.get("/").status_code == 500
 
 
-def test_closing_calls_wsgi_shutdown_where_there_is_one() -> None:
+def test_closing_calls_wsgi_shutdown_if_it_exists() -> None:
     class App(Plain):
         ended = 0
 
@@ -295,12 +295,12 @@ def test_closing_calls_wsgi_shutdown_where_there_is_one() -> None:
     assert app.ended == 1
 
 
-def test_there_are_no_websockets() -> None:
+def test_a_wsgi_client_refuses_websockets() -> None:
     with connect(Echo().wsgi) as client, pytest.raises(ClientError, match='protocol="asgi"'):
         client.websocket("/")
 
 
-def test_an_error_of_shutdown_is_raised_but_not_before_the_tests_own() -> None:
+def test_a_failing_shutdown_is_raised_after_the_test_s_own_error() -> None:
     class App(Closing):
         def wsgi_shutdown(self) -> None:
             raise LookupError("shutdown")

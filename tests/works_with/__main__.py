@@ -22,6 +22,7 @@ GROUPS = [
     "around",
     "clients",
     "databases",
+    "monitors",
     "pages",
     "queues",
     "servers",

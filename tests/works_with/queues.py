@@ -82,12 +82,12 @@ def arq(world: World) -> None:
         class Site(App):
             @asynccontextmanager
             async def lifespan(self) -> AsyncIterator[None]:
-                self.pool = await create_pool(Settings.redis_settings)
+                self.queue = await create_pool(Settings.redis_settings)
                 yield
-                await self.pool.aclose()
+                await self.queue.aclose()
 
         app = Site()
-        queued(world, done, lambda path: run_async(app.pool.enqueue_job, "write", path), app)
+        queued(world, done, lambda path: run_async(app.queue.enqueue_job, "write", path), app)
 
 
 @works("dramatiq")

@@ -3,49 +3,43 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
+from websockets.sync.client import connect
 
 from tests.works_with.listed import World, works
 from tests.works_with.running import serving
 
-SHOP = "tests.works_with.shop:app"
+SITE = "tests.smoke.readme_app:app"
 
 
-def serves(*command: str, http2: bool = False) -> None:
-    """Run a server, and send it some requests at once."""
+def serves(*command: str, sockets: bool = True) -> None:
+    """Run a server. Read some streams at once, send a form, use a WebSocket, and wait until the
+    server has ended.
+    """
     with (
-        serving(*command, path="/pies/1") as url,
-        httpx2.Client(http1=not http2, http2=http2) as client,
+        serving(*command, path="/slices/1") as url,
+        httpx2.Client() as client,
         ThreadPoolExecutor(8) as threads,
     ):
-        found = threads.map(lambda number: client.get(f"{url}/pies/{number}"), range(16))
-        assert [one.text for one in found] == [f"pie {number}" for number in range(16)]
+        found = threads.map(lambda number: client.get(f"{url}/slices/{number}"), range(1, 16))
+        assert [one.text.count("slice") for one in found] == [*range(1, 16)]
+        order = {"pie": "plum", "count": "2"}
+        assert client.post(f"{url}/order", data=order).text == "2 plum"
+        if sockets:
+            with connect(f"{url.replace('http', 'ws')}/echo", proxy=None) as ws:
+                ws.send("pie")
+                assert ws.recv() == "echo 'pie'"
 
 
 @works("gevent", "wsgi", what="gunicorn -k gevent")
 def gevent(world: World) -> None:
-    serves("gunicorn", SHOP, "-k", "gevent", "--bind", "127.0.0.1:{port}")
+    serves("gunicorn", SITE, "-k", "gevent", "--bind", "127.0.0.1:{port}", sockets=False)
 
 
 @works("uvloop", "asyncio", what="uvicorn --loop uvloop")
 def uvloop(world: World) -> None:
-    serves("uvicorn", SHOP, "--loop", "uvloop", "--port", "{port}")
-
-
-@works("rloop", "asyncio", what="uvicorn --loop rloop:new_event_loop")
-def rloop(world: World) -> None:
-    serves("uvicorn", SHOP, "--loop", "rloop:new_event_loop", "--port", "{port}")
+    serves("uvicorn", SITE, "--loop", "uvloop", "--port", "{port}")
 
 
 @works("zttp", "asyncio", what="uvicorn --http zttp")
 def zttp(world: World) -> None:
-    serves("uvicorn", SHOP, "--http", "zttp", "--port", "{port}")
-
-
-@works("zttp", "asyncio", what="HTTP/2")
-def zttp_http2(world: World) -> None:
-    serves("uvicorn", SHOP, "--http", "zttp", "--http2", "--port", "{port}", http2=True)
-
-
-@works("anycorn", "asyncio", "trio")
-def anycorn(world: World) -> None:
-    serves("anycorn", SHOP, "-k", world, "--bind", "127.0.0.1:{port}")
+    serves("uvicorn", SITE, "--http", "zttp", "--port", "{port}")

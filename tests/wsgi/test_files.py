@@ -76,7 +76,7 @@ def ask(
     ("sent", "start", "stop"),
     [(None, 0, len(LARGE)), ("bytes=100-400000", 100, 400_001), ("bytes=-300000", 314400, 614400)],
 )
-def test_the_server_gets_its_own_wrapper(
+def test_the_server_gets_its_own_file_wrapper(
     place: Path, wrapper: Any, sent: str | None, start: int, stop: int
 ) -> None:
     answer = ask(app_for(place), wrapper, **({"HTTP_RANGE": sent} if sent else {}))
@@ -98,7 +98,7 @@ def test_only_a_whole_file_has_a_descriptor(place: Path) -> None:
     part.close()
 
 
-def test_a_lent_file_is_read_as_files_are(place: Path) -> None:
+def test_a_file_passed_to_the_server_is_read_as_files_are(place: Path) -> None:
     answer = ask(app_for(place), Wrapper)
     file = answer.chunks.file
     assert file.read(3) == LARGE[:3]
@@ -107,7 +107,9 @@ def test_a_lent_file_is_read_as_files_are(place: Path) -> None:
 
 
 @every_wrapper
-def test_what_is_small_or_has_no_body_is_not_lent(place: Path, wrapper: Any) -> None:
+def test_a_small_file_or_a_head_request_does_not_use_the_file_wrapper(
+    place: Path, wrapper: Any
+) -> None:
     app = app_for(place)
     assert list(ask(app, wrapper, "/static/small.txt").chunks) == [b"small"]
     head = ask(app, wrapper, method="HEAD")
@@ -121,21 +123,21 @@ class Changes(HttpMiddleware):
         return {"status_code": 204}
 
 
-def test_R9_a_hook_that_leaves_no_body(place: Path) -> None:
+def test_R9_a_hook_may_drop_a_file_body(place: Path) -> None:
     app = app_for(place)
     app.middlewares.append(Changes())
     answer = ask(app, Wrapper)
     assert (answer.status, answer.read()) == (204, b"")
 
 
-def test_without_a_wrapper_the_file_is_read(place: Path) -> None:
+def test_without_a_file_wrapper_the_file_is_read(place: Path) -> None:
     answer = begin(app_for(place), path="/static/large.bin")
     assert [len(chunk) for chunk in answer.chunks] == [256 * 1024, 256 * 1024, 88 * 1024]
     answer.close()
 
 
 @every_wrapper
-def test_R40_a_server_that_closes_early(
+def test_R40_a_server_that_closes_early_leaves_no_file_open(
     place: Path, wrapper: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = open_files()
@@ -148,7 +150,7 @@ def test_R40_a_server_that_closes_early(
 
 @every_wrapper
 @pytest.mark.parametrize("sent", [None, "bytes=100-500000"])
-def test_R40_R60_a_file_that_shrinks_breaks_the_answer_off(
+def test_R40_R60_a_file_that_shrinks_aborts_the_response(
     place: Path, wrapper: Any, sent: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = open_files()
@@ -160,7 +162,7 @@ def test_R40_R60_a_file_that_shrinks_breaks_the_answer_off(
     assert [record.levelname for record in caplog.records if record.name == "micropie"] == ["ERROR"]
 
 
-def test_a_wrapper_that_fails_leaves_nothing_open(place: Path) -> None:
+def test_a_failing_file_wrapper_leaves_no_file_open(place: Path) -> None:
     def fails(*_: Any) -> Any:
         raise RuntimeError("no")
 

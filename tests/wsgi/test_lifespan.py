@@ -70,7 +70,7 @@ both = pytest.mark.parametrize("sync", [True, False], ids=["def", "async def"])
 
 
 @both
-def test_R72_fifty_first_requests_start_once(sync: bool) -> None:
+def test_R72_fifty_concurrent_first_requests_start_the_application_once(sync: bool) -> None:
     app, barrier = Root(sync=sync), threading.Barrier(50)
 
     def slow() -> None:
@@ -89,7 +89,7 @@ def test_R72_fifty_first_requests_start_once(sync: bool) -> None:
 
 
 @both
-def test_R72_a_failure_is_a_500_for_each_and_tried_again(
+def test_R72_a_failing_startup_gets_each_request_a_500_and_is_tried_again(
     sync: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     app, broken, tries = Root(sync=sync), [True], []
@@ -110,7 +110,7 @@ def test_R72_a_failure_is_a_500_for_each_and_tried_again(
 
 
 @both
-def test_shut_down_happens_once_and_a_later_request_starts_again(sync: bool) -> None:
+def test_shutdown_runs_once_and_a_later_request_starts_again(sync: bool) -> None:
     app = Root(sync=sync)
     get(app)
     app.wsgi_shutdown()
@@ -125,7 +125,7 @@ class Stream(App):
         return EventStream(self.channels.subscribe("room"), heartbeat=0.05)
 
 
-def test_gunicorn_s_configuration_ends_streams_before_the_worker_waits_for_them() -> None:
+def test_gunicorn_s_configuration_ends_streams_before_the_worker_waits() -> None:
     worker = SimpleNamespace(alive=True)
     post_worker_init(worker)
     with TestClient(Stream(), protocol="wsgi") as client, client.stream("GET", "/live") as answer:
@@ -136,20 +136,20 @@ def test_gunicorn_s_configuration_ends_streams_before_the_worker_waits_for_them(
             pass
 
 
-def test_a_shut_down_of_what_never_started_is_nothing() -> None:
+def test_shutting_down_an_application_that_never_started_does_nothing() -> None:
     app = Root()
     app.wsgi_shutdown()
     assert app.log == []
 
 
-def test_a_shut_down_after_the_loop_has_ended_is_over_already() -> None:
+def test_a_shutdown_after_the_loop_has_ended_returns_immediately() -> None:
     app = Root(sync=False)
     assert get(app)[0] == 200
     close_background_loops()
     app.wsgi_shutdown()
 
 
-def test_the_start_up_runs_on_the_loop_of_the_handlers() -> None:
+def test_startup_runs_on_the_loop_of_the_handlers() -> None:
     app, seen = Root(), []
 
     async def up() -> None:
@@ -160,7 +160,7 @@ def test_the_start_up_runs_on_the_loop_of_the_handlers() -> None:
     app.wsgi_shutdown()
 
 
-def test_an_application_that_cannot_be_built_is_a_500(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_application_with_a_setup_error_gets_a_500(caplog: pytest.LogCaptureFixture) -> None:
     app = App()
     app.get("/x")(lambda: "one")
     app.get("/x")(lambda: "two")
@@ -220,7 +220,7 @@ def everything(app: App) -> str:
 @pytest.mark.processes
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 @both
-def test_R70_a_child_serves_after_its_parent_was_used(sync: bool, backend: str) -> None:
+def test_R70_a_forked_child_serves_after_its_parent_was_used(sync: bool, backend: str) -> None:
     app = Root(sync=sync, portal_backend=backend)
     assert everything(app) == "200 200 200"
     parents = get(app, "/asynchronous")[1]
@@ -233,7 +233,7 @@ def test_R70_a_child_serves_after_its_parent_was_used(sync: bool, backend: str) 
 @pytest.mark.processes
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 @both
-def test_R70_a_child_starts_its_own(sync: bool) -> None:
+def test_R70_a_forked_child_runs_its_own_startup(sync: bool) -> None:
     app = Root(sync=sync)
     get(app)
     app.log.append("forked")
@@ -245,7 +245,7 @@ def test_R70_a_child_starts_its_own(sync: bool) -> None:
 @pytest.mark.processes
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 @both
-def test_R70_a_child_stops_its_own_and_not_its_parents(sync: bool) -> None:
+def test_R70_a_forked_child_runs_its_own_shutdown_and_not_its_parent_s(sync: bool) -> None:
     app = Root(sync=sync)
     get(app)
 
@@ -264,7 +264,7 @@ def test_R70_a_child_stops_its_own_and_not_its_parents(sync: bool) -> None:
 
 @pytest.mark.processes
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_R70_a_child_of_a_parent_that_never_served() -> None:
+def test_R70_a_forked_child_of_an_unused_parent_serves() -> None:
     app = Root()
     assert in_child(lambda: everything(app)) == "200 200 200"
     assert app.log == []
@@ -272,7 +272,7 @@ def test_R70_a_child_of_a_parent_that_never_served() -> None:
 
 @pytest.mark.processes
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_R70_a_fork_while_others_start_does_not_inherit_their_lock() -> None:
+def test_R70_a_fork_during_startup_does_not_inherit_the_lock() -> None:
     app, entered, leave = Root(sync=True), threading.Event(), threading.Event()
 
     def slow() -> None:
@@ -352,17 +352,17 @@ def run_program(*paths: str, prefix: str = "", end: str = "") -> list[str]:
         ("/stream", "sync_"),
     ],
 )
-def test_a_worker_that_exits_shuts_down_and_does_not_hang(path: str, prefix: str) -> None:
+def test_an_exiting_worker_shuts_down_and_does_not_hang(path: str, prefix: str) -> None:
     assert run_program(path, prefix=prefix) == ["up", "200", "down"]
 
 
 @pytest.mark.processes
-def test_a_worker_that_exits_by_sys_exit_as_gunicorns_do() -> None:
+def test_a_worker_that_exits_by_sys_exit_like_gunicorn_s_shuts_down() -> None:
     assert run_program("/body", end="sys.exit(0)") == ["up", "200", "down"]
 
 
 @pytest.mark.processes
-def test_a_worker_that_never_served_starts_nothing() -> None:
+def test_an_unused_worker_starts_nothing() -> None:
     assert run_program() == []
 
 
@@ -373,7 +373,7 @@ def test_importing_and_building_starts_no_thread() -> None:
     assert done.stdout.strip() == "1"
 
 
-def test_a_worker_of_multiprocessing_is_stopped_by_its_finalizers(
+def test_a_multiprocessing_worker_is_stopped_by_its_finalizers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Such a process ends without `atexit`, granian's workers among them."""
@@ -392,7 +392,7 @@ def test_a_worker_of_multiprocessing_is_stopped_by_its_finalizers(
 
 
 @pytest.mark.processes
-def test_a_stop_that_fails_when_the_worker_ends_is_in_the_log_once(tmp_path: Path) -> None:
+def test_a_shutdown_that_fails_at_a_worker_s_exit_is_logged_once(tmp_path: Path) -> None:
     code = textwrap.dedent(PROGRAM).format(
         root=str(Path(__file__).parents[2]), prefix="sync_", paths=("/",), end=""
     )

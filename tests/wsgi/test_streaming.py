@@ -61,7 +61,7 @@ class Counted:
         return "x"
 
 
-def test_the_task_is_two_chunks_ahead_at_most_and_not_at_all_before_a_second_is_wanted() -> None:
+def test_the_stream_s_task_is_at_most_two_chunks_ahead_and_starts_on_demand() -> None:
     items = Counted()
     reader = StreamReader(LoopStream(items), "asyncio")
     ahead = []

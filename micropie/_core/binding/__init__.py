@@ -5,6 +5,7 @@ change where a parameter's value comes from. ``docs/binding.md`` has a table row
 each source. Other files that you may want to change:
 
 - ``signatures/results.py``: which fields of a handler's result are sent
+- ``signatures/links.py``: the names and texts in links
 - ``annotations.py``: how an annotation is read
 - ``fields.py``: how the fields of a structure are read
 
@@ -40,13 +41,21 @@ from micropie._core.binding.signatures.sources import (
     declared_source,
 )
 from micropie._core.binding.values.constraints import Message, is_adapted
-from micropie._core.binding.values.converters import Converter, OwnTypes, as_it_is, converter_for
+from micropie._core.binding.values.converters import (
+    NO_OWN_TYPES,
+    Converter,
+    OwnTypes,
+    as_it_is,
+    converter_for,
+)
 from micropie._core.on_demand import names_on_demand
 
 if TYPE_CHECKING:
+    from micropie._core.binding.signatures.links import query_of
     from micropie._core.binding.signatures.messages import Messages
 
 __all__ = [
+    "NO_OWN_TYPES",
     "Body",
     "BoundParameter",
     "Converter",
@@ -70,10 +79,13 @@ __all__ = [
     "items_of",
     "provider_keys",
     "python_call_of",
+    "query_of",
     "result_filter",
     "sends_null",
     "type_name",
     "without_aliases",
 ]
 
-__getattr__, __dir__ = names_on_demand(__name__, {"signatures.messages": "Messages"})
+__getattr__, __dir__ = names_on_demand(
+    __name__, {"signatures.messages": "Messages", "signatures.links": "query_of"}
+)

@@ -51,7 +51,7 @@ def without_aliases(annotation: Hint, around: tuple[object, ...] = ()) -> Hint:
     type.
 
     Where an alias is used inside its own definition, it is replaced by ``Any``. ``around``: the
-    aliases that contain this annotation.
+    aliases that contain this annotation. ``Literal["a", None]`` becomes ``Literal["a"] | None``.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     alias = origin or annotation
@@ -61,7 +61,10 @@ def without_aliases(annotation: Hint, around: tuple[object, ...] = ()) -> Hint:
     if hasattr(alias, "__value__") and hasattr(alias, "__type_params__"):
         given = dict(zip(alias.__type_params__, inner, strict=True)) if arguments else {}
         return without_aliases(with_types(alias.__value__, given), (*around, alias))
-    if origin is Literal or all(map(operator.is_, inner, arguments)):
+    if origin is Literal:
+        others = tuple(one for one in arguments if one is not None)
+        return annotation if others == arguments or not others else Literal[others] | None
+    if all(map(operator.is_, inner, arguments)):
         return annotation
     generic: Any = Union if origin is types.UnionType else origin
     return generic[inner]
@@ -134,16 +137,43 @@ def united(hint: Hint) -> tuple[object, ...]:
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
+def is_unset(kind: Hint) -> bool:
+    """Return whether a type is that of msgspec's ``UNSET``, or pydantic's ``MISSING``. They stand
+    for fields that aren't sent.
+    """
+    place = getattr(kind, "__module__", ""), getattr(kind, "__name__", "")
+    return place in (("msgspec", "UnsetType"), ("pydantic_core", "MISSING"))
+
+
+def without_unset(hint: Hint) -> Hint:
+    """Return an annotation without the types of ``is_unset`` in its union."""
+    if get_origin(hint) is Annotated:
+        kind, *metadata = get_args(hint)
+        sent = without_unset(kind)
+        return hint if sent is kind else Annotated[(sent, *metadata)]
+    members = united(hint)
+    others = tuple(one for one in members if not is_unset(one))
+    return hint if others == members else Union[others]  # noqa: UP007 - may be one type
+
+
 def elements_of(kind: Hint) -> Iterator[Hint] | None:
     """Return an iterator that yields one annotation for each element of a collection, in the order
     of the elements. The iterator never ends, so use it with ``zip``. Return None if the type is not
     a collection.
     """
+    types = element_types(kind)
+    return None if types is None else chain(types[0], repeat(types[1]))
+
+
+def element_types(kind: Hint) -> tuple[Sequence[Hint], Hint] | None:
+    """Return the annotations of a collection's first elements, and that of all further elements.
+    Return None if the type is not a collection.
+    """
     if (get_origin(kind) or kind) not in COLLECTIONS:
         return None
     first, *others = get_args(kind) or (Any,)
     is_fixed = get_origin(kind) is tuple and others != [Ellipsis]
-    return chain([first, *others], repeat(Any)) if is_fixed else repeat(first)
+    return ([first, *others], Any) if is_fixed else ((), first)
 
 
 def is_enum(kind: object) -> TypeGuard[type[enum.Enum]]:
@@ -161,6 +191,11 @@ def is_json_text(item: object) -> bool:
     JSON.
     """
     return is_of_pydantic(item, "Json")
+
+
+def takes_json_text(kind: object) -> bool:
+    """Return whether a type is pydantic's ``Json``, whose values are parsed from strings."""
+    return is_json_text(kind) or any(map(is_json_text, getattr(kind, "__metadata__", ())))
 
 
 def type_name(key: object) -> str:

@@ -36,6 +36,7 @@ from micropie._core.binding.annotations import (
     united,
     with_types,
     without_aliases,
+    without_unset,
 )
 from micropie._core.http.json import msgspec
 
@@ -44,11 +45,13 @@ class Field(NamedTuple):
     """A field of a structure.
 
     - ``name``: its name in JSON or a form.
-    - ``hint``: its annotation.
+    - ``hint``: its annotation, without ``UNSET`` or ``MISSING``.
     - ``required``: whether clients must send the field.
     - ``kind``: the annotation without ``Annotated`` and without None.
     - ``optional``: whether the annotation allows None.
     - ``default``: the value of the field if the client doesn't send it.
+    - ``omissible``: whether the annotation has a value for a field that isn't sent: None, ``UNSET``
+      or ``MISSING``.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Field(NamedTuple):
     kind: Hint
     optional: bool
     default: object = None
+    omissible: bool = False
 
 
 def is_structure(annotation: object) -> TypeGuard[type]:
@@ -102,6 +106,32 @@ def members_of(annotation: object) -> tuple[type, ...]:
     """
     members = tuple(map(_unannotated, united(_unannotated(annotation))))
     return members if all(map(is_structure, members)) else ()
+
+
+def tag_of(structure: object) -> Mapping[str, object]:
+    """Return the tag of a ``Struct`` by the name of its field, or {} if there is none."""
+    config = getattr(get_origin(structure) or structure, "__struct_config__", None)
+    return {} if config is None or config.tag is None else {config.tag_field: config.tag}
+
+
+def chosen(
+    structures: Sequence[type], document: Mapping[str, object]
+) -> tuple[type | None, Mapping[str, object]]:
+    """Return the structure of a union that a document's tag selects, and the tag as msgspec
+    compares it. A form has "1" for the tag 1. Return None, and {}, if no tag selects a structure.
+
+    In pydantic's models, a field that is a Literal is the tag.
+    """
+    for one in structures:
+        tag = tag_of(one)
+        tags: Mapping[str, Sequence[object]] = {name: (value,) for name, value in tag.items()}
+        if not tag and len(structures) > 1:
+            literals = (field for field in fields_of(one) if get_origin(field.kind) is Literal)
+            tags = {field.name: get_args(field.kind) for field in literals}
+        found = [str(document[name]) in map(str, tags[name]) for name in tags if name in document]
+        if all(found) and (found or len(structures) == 1):
+            return one, tag if found else {}
+    return None, {}
 
 
 def structures_of(annotation: Hint) -> tuple[type, ...]:
@@ -166,7 +196,10 @@ def fields_of(structure: type) -> Sequence[Field]:
     for alias, name, hint, metadata, required, default in found:
         hint = without_aliases(Annotated[(hint, *stated)] if (stated := [*metadata]) else hint)
         name = alias if isinstance(alias, str) else name
-        fields.append(Field(name, hint, required, *bare(hint), default))
+        sent = without_unset(hint)
+        kind, optional = bare(sent)
+        is_omissible = optional or sent is not hint
+        fields.append(Field(name, sent, required, kind, optional, default, is_omissible))
     return fields
 
 

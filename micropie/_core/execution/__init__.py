@@ -15,7 +15,8 @@ Open ``threads.py`` to change how worker threads are limited. The other files an
 - ``watchdog.py``: the warning about a blocked event loop
 - ``standing_queue.py``: which requests are refused under overload
 - ``steps``: the steps that the flow of a request (``flow/http.py``) yields
-- ``pool``: the pool of processes
+- ``process_pool.py``: ``app.pool``
+- ``pool``: the processes of the pool
 
 Under ASGI, ``def`` handlers run in worker threads. Their number is limited separately from the
 threads for files, so busy handlers don't delay files. A service that may hang, such as a session
@@ -50,7 +51,7 @@ from micropie._core.execution.background import (
     run_async,
     watch_background_loops,
 )
-from micropie._core.execution.fork import after_fork_in_child, available_cpus, notify_after_fork
+from micropie._core.execution.fork import after_fork_in_child, notify_after_fork
 from micropie._core.execution.loop import (
     AHEAD,
     CLEAN_UP_WITHIN,
@@ -70,6 +71,7 @@ from micropie._core.execution.loop import (
     threadsafe_scheduler,
     where,
 )
+from micropie._core.execution.process_pool import ProcessPool
 from micropie._core.execution.standing_queue import StandingQueue
 from micropie._core.execution.threads import (
     Result,
@@ -99,6 +101,7 @@ __all__ = [
     "LoopLocal",
     "LoopTasks",
     "Once",
+    "ProcessPool",
     "Result",
     "SingleWaiterEvent",
     "Slots",
@@ -106,7 +109,6 @@ __all__ = [
     "TaskWaiter",
     "TookTooLong",
     "after_fork_in_child",
-    "available_cpus",
     "await_in_background",
     "await_in_def",
     "background_loop",

@@ -8,6 +8,7 @@ asyncio and trio directly, behind one interface for both.
 from __future__ import annotations
 
 import sys
+import types
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import (
@@ -22,7 +23,7 @@ from weakref import ref
 
 import anyio
 
-from micropie._core.execution.placement import LOOP, PROCESS, THREAD
+from micropie._core.execution.placement import LOOP, PROCESS, THREAD, is_in_pool
 
 if TYPE_CHECKING:
     import asyncio
@@ -74,8 +75,9 @@ class LoopLocal(Generic[T]):
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         # When a loop is freed, the weak reference that is its key removes the loop's value. This is
-        # faster than a ``WeakKeyDictionary``.
-        self._values: dict[ref[object], T] = {}
+        # faster than a ``WeakKeyDictionary``. ``get`` removes the values of closed loops as well,
+        # because a value may hold its loop.
+        self._values: dict[ref[Any], T] = {}
 
     def get(self) -> T:
         """Return the value for the current loop. Create it on first use."""
@@ -83,8 +85,14 @@ class LoopLocal(Generic[T]):
         try:
             return self._values[ref(loop)]
         except KeyError:
-            self._values[ref(loop, self._values.pop)] = value = self._make()
+            for other in [*self._values]:
+                if getattr(other(), "is_closed", bool)():
+                    self._values.pop(other, None)
+            self._values[ref(loop, self._forget)] = value = self._make()
             return value
+
+    def _forget(self, loop: ref[Any]) -> None:
+        self._values.pop(loop, None)  # another thread may just have removed it
 
 
 def where() -> str:
@@ -94,8 +102,7 @@ def where() -> str:
     Under WSGI, a ``def`` handler runs in the server's thread, so this returns ``"thread"``, even
     with ``run_in("loop")``.
     """
-    request = current.get(None)
-    if request is not None and request._exchange.is_pooled:
+    if is_in_pool():
         return PROCESS
     return LOOP if is_on_loop() else THREAD
 
@@ -250,6 +257,34 @@ class LoopTasks:
         spawn(self._run_in, scope, running, function, arguments, context=context)
         return scope.cancel
 
+    def start(
+        self, function: Callable[..., Coroutine[Any, Any, object]], *arguments: object
+    ) -> None:
+        """Run ``function(*arguments)`` in a task that begins at once. If ``function`` doesn't wait,
+        it has ended when this method returns.
+
+        Under trio, which can't do this, the task begins later, as in ``start_soon``.
+        """
+        if self._create_task is None:
+            self.start_soon(function, *arguments)
+            return
+        asyncio: Any = sys.modules["asyncio"]
+        running, loop, own = _Running(), asyncio.get_running_loop(), self.current_task()
+        self._tasks.add(running)
+        context = copy_context()
+        coroutine = self._run(running, _in_two_parts, (function(*arguments),))
+        # Not ``create_task``, which may begin the coroutine (``asyncio.eager_task_factory``).
+        running.task = task = asyncio.Task(coroutine, loop=loop, context=context)
+        # For libraries, the code must run in its own task from the start: cancel scopes, for
+        # example, belong to the task that enters them. These functions are documented for it.
+        asyncio._leave_task(loop, own)
+        asyncio._enter_task(loop, task)
+        try:
+            context.run(coroutine.send, None)
+        finally:
+            asyncio._leave_task(loop, task)
+            asyncio._enter_task(loop, own)
+
     def _cancel(self, running: _Running) -> None:
         if running in self._tasks:
             # A task that is cancelled before it begins never enters ``_run``, which would have
@@ -297,6 +332,30 @@ class LoopTasks:
         running.task = None
         if self._idle is not None and not self._tasks:
             self._idle.set()
+
+
+@types.coroutine
+def _in_two_parts(coroutine: Coroutine[Any, Any, object]) -> Generator[object, None, None]:
+    """Run ``coroutine`` in two parts: ``LoopTasks.start`` sends the first None, which runs it until
+    it waits or ends. The task sends all others.
+    """
+    steps, has_begun = coroutine.__await__(), False
+    try:
+        waits_for = next(steps)
+        while True:
+            try:
+                if not has_begun:
+                    has_begun = True
+                    yield None
+                yield waits_for
+            except BaseException as error:  # the task is cancelled
+                waits_for = steps.throw(error)
+            else:
+                yield from steps
+                return
+    except StopIteration:
+        if not has_begun:
+            yield None
 
 
 TASKS = LoopLocal(LoopTasks)

@@ -16,6 +16,8 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from importlib import import_module
@@ -23,8 +25,10 @@ from operator import attrgetter
 from pathlib import Path
 from threading import Condition, get_ident
 from typing import Any, Final, NamedTuple, TypeAlias
+from weakref import WeakSet
 
 from micropie._core.errors import SetupError
+from micropie._core.execution.standing_queue import Refusals
 
 # A function of the application, such as a handler, with any parameters and any result.
 AnyFunction: TypeAlias = Callable[..., object]
@@ -52,7 +56,7 @@ def layers(function: AnyFunction) -> Iterator[AnyFunction]:
             return
 
 
-def check_placement(function: AnyFunction, placement: str, name: str, reads_body: bool) -> None:
+def check_placement(function: AnyFunction, placement: str, name: str) -> None:
     """Raise ``SetupError`` if a handler can't run at its ``placement``: LOOP, THREAD or PROCESS."""
     *_, inner = layers(function)
     is_async = inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
@@ -60,11 +64,6 @@ def check_placement(function: AnyFunction, placement: str, name: str, reads_body
         raise SetupError(
             f"{name} is an async def, which can run only on the event loop: write def to run it "
             f"in a {placement}"
-        )
-    if placement == PROCESS and reads_body:
-        raise SetupError(
-            f"{name}: a handler in the process pool can't read the body, so leave out "
-            "@reads_body, or run the handler in a thread"
         )
     if placement == LOOP and inspect.isgeneratorfunction(inner):
         raise SetupError(
@@ -88,6 +87,8 @@ class Threads:
     ``Threads`` object for their handlers, unless an inner application sets its own.
 
     - ``queue``: how many new requests may wait for a thread. Other calls may always wait.
+    - ``wait``: how many seconds a new request may wait while the queue doesn't grow; None means no
+      limit. While the queue grows, the limit is 0.25 seconds.
     - ``reserve``: how many threads beyond ``size`` may run for requests that hold something that
       others may be waiting for, such as a connection of a pool.
     """
@@ -95,10 +96,14 @@ class Threads:
     patience: float | None = None
     """Seconds that a call waits for a thread before it fails; None means no limit."""
 
-    def __init__(self, size: int, queue: int = 0, reserve: int = 0) -> None:
+    def __init__(
+        self, size: int, queue: int = 0, reserve: int = 0, wait: float | None = None
+    ) -> None:
         self.size = size
         self.queue = queue
         self.reserve = reserve
+        self.wait = wait
+        self.refusals = Refusals()
 
     @functools.cached_property
     def turns(self) -> Threads:
@@ -162,7 +167,51 @@ class ServiceThreads(Threads):
                 self._change.notify_all()
 
 
-# -- handlers in another process -----------------------------------------------------------------
+# -- functions in another process ----------------------------------------------------------------
+
+
+class _Process:
+    """What is known about this process. ``is_of_pool``: whether it is a process of a pool."""
+
+    is_of_pool = False
+
+
+this_process = _Process()
+
+# Whether this code is a call that an executor makes in place of the pool, even in this process.
+IN_JOB: ContextVar[bool] = ContextVar("micropie_in_job", default=False)
+
+
+def is_in_pool() -> bool:
+    """Return whether this code runs in a process of the pool, or in an executor's job."""
+    return this_process.is_of_pool or IN_JOB.get()
+
+
+def only_in_pool(function: AnyFunction) -> AnyFunction:
+    """Return a function that does the same as ``function`` in the pool. Anywhere else, it raises
+    ``RuntimeError``, because it would block everything that it was meant not to block. A later
+    ``run_in`` with another placement ends this.
+    """
+    if not inspect.isfunction(function):
+        return function
+
+    @functools.wraps(function)
+    def checked(*args: object, **kwargs: object) -> object:
+        if not is_in_pool() and getattr(checked, MARK) == PROCESS:
+            name = function.__qualname__
+            raise RuntimeError(
+                f"{name} runs in the process pool, so it can't be called directly: write await "
+                f"app.pool.run({name}, ...), or run_async(app.pool.run, {name}, ...) in def code. "
+                "For a method, write self.pool.run(self.method, ...)"
+            )
+        return function(*args, **kwargs)
+
+    _CHECKED.add(checked)
+    return checked
+
+
+# What ``only_in_pool`` has returned.
+_CHECKED: WeakSet[AnyFunction] = WeakSet()
 
 
 class HandlerName(NamedTuple):
@@ -181,9 +230,9 @@ class HandlerName(NamedTuple):
 
 
 def pooled_name(function: AnyFunction, label: str) -> HandlerName:
-    """Return the name by which processes of the pool import a handler.
+    """Return the name by which processes of the pool import a function.
 
-    Raises ``SetupError`` if importing by that name would not find the handler.
+    Raises ``SetupError`` if importing by that name would not find the function.
     """
     while isinstance(function, functools.partial) and not function.args and not function.keywords:
         # Unwrap the handler: the attributes that decorators set on a staticmethod were copied to a
@@ -203,12 +252,13 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
             named = getattr(named, name.method)
     except (KeyError, AttributeError):
         named = None
-    if getattr(named, "__func__", named) is not getattr(function, "__func__", function):
+    inner: Any = getattr(function, "__func__", function)
+    found = getattr(named, "__func__", named)
+    if found is not inner and not (inner in _CHECKED and found is inner.__wrapped__):
         raise SetupError(
-            f"{label} can't run in the process pool: the pool's processes import a handler by "
-            f"its name, but would not find this handler at {name.module}.{name.qualname}. Define "
-            "the handler with def at a module's top level, or as a method of a class at the top "
-            "level"
+            f"{label} can't run in the process pool: the pool's processes import a function by "
+            f"its name, but would not find this one at {name.module}.{name.qualname}. Define it "
+            "with def at a module's top level, or as a method of a class at the top level"
         )
     if name.module != "__main__":
         return name
@@ -239,3 +289,43 @@ def handler_named(name: HandlerName) -> AnyFunction:
         target if name.method is None else getattr(target.__new__(target), name.method)
     )
     return handler
+
+
+@dataclass(frozen=True)
+class NamedFunction:
+    """A function, pickled as its name. Unpickling it imports the function."""
+
+    _name: HandlerName
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _found, (type(self), self._name)
+
+    def __str__(self) -> str:
+        module, qualname, method, _ = self._name
+        return f"{module}.{qualname}" + (f".{method}" if method else "")
+
+    def __call__(self, *arguments: object) -> Any:
+        return handler_named(self._name)(*arguments)
+
+    def labelled(self, arguments: Sequence[Any]) -> dict[str, object]:
+        """Return the values of a call, by what an error calls them."""
+        return {f"argument {number}": value for number, value in enumerate(arguments, 1)}
+
+
+def _found(kind: type[NamedFunction], name: HandlerName) -> NamedFunction:
+    handler_named(name)
+    return kind(name)
+
+
+def importable(function: AnyFunction) -> AnyFunction:
+    """Return ``function`` in a form that can be pickled: functions, and methods of applications, by
+    their names; other callables as they are.
+
+    Raises ``SetupError`` if a process of the pool could not import it.
+    """
+    owner = getattr(function, "__self__", None)
+    if not inspect.isfunction(function) and not hasattr(owner, "_micropie_is_framework"):
+        return function
+    label = function.__qualname__
+    check_placement(function, PROCESS, label)
+    return NamedFunction(pooled_name(function, label))

@@ -1,10 +1,10 @@
-"""Detect overload: from the time that each call has waited in a queue, decide whether calls arrive
-faster than they are handled.
+"""Detect overload: from the time that each call has waited in a queue, and from the queue's length,
+decide whether calls arrive faster than they are handled.
 """
 
 from __future__ import annotations
 
-from math import sqrt
+from math import inf, sqrt
 
 # Waits shorter than this number of seconds are ignored.
 _SHORT_WAIT = 0.1
@@ -34,6 +34,20 @@ _GROWN = 60
 # waits counts as the first wait of the queue.
 _STILL = 6
 _FIRST_FEW = 5
+# If fewer requests than this wait for a thread, none is refused for having waited too long. A queue
+# this short is no sign of overload: few threads or slow handlers are enough to cause it.
+_SHORT_QUEUE = 40
+# A queue for threads grows if it is longer than before by more than ``_MORE`` requests and by more
+# than ``_PART`` of its length. *Before* is the time up to the start of the current period. Periods
+# become longer as the queue does, up to ``_LONG_PERIOD`` seconds. So the clients that arrive when a
+# site starts don't count as growth once they all wait, but an overload of a few percent does.
+_MORE = 20
+_PART = 0.125
+_SHORT_PERIOD = 0.25
+_LONG_PERIOD = 5.0
+# After this number of seconds, the queue has to grow again. Otherwise clients that repeat each
+# refused request immediately would be refused forever.
+_AGAIN = 5.0
 
 
 class StandingQueue:
@@ -83,3 +97,59 @@ class StandingQueue:
         )
         ends_soon = (shorter_by + by_chance) * _SOON > waited * elapsed
         return 0.0 if ends_soon else max(_LONG_WAIT, limit / 2)
+
+
+class Refusals:
+    """Counts the requests that were refused because of overload instead of being handled in the
+    threads of a ``Threads`` object.
+    """
+
+    count = 0
+
+
+class ThreadQueue(StandingQueue):
+    """Finds the requests that have waited too long for a thread.
+
+    If 200 clients share 40 threads, and each waits for its response before it sends the next
+    request, their queue stands but doesn't grow, and all requests can be handled. So as long as the
+    queue doesn't grow, only requests that have waited for ``patience`` seconds are refused; None
+    means no limit. If more requests arrive than are handled, the queue grows, or would without
+    ``refusals``. In that case, the requests that ``makes_late`` finds are refused as well.
+
+    - ``size``: the number of threads. A request is only refused if enough others wait to keep every
+      thread busy.
+    - ``most``: how many requests the queue can hold. A full queue counts as growing.
+    """
+
+    def __init__(self, size: int, most: int, patience: float | None, refusals: Refusals) -> None:
+        super().__init__()
+        self._least, self._most = max(size, _SHORT_QUEUE), most
+        self._patience, self._refusals = inf if patience is None else patience, refusals
+        # ``_began``: when the queue began, or had to grow again. ``_period``: when the current
+        # period began. ``_before`` and ``_highest``: the most that the queue has held before the
+        # period and until now, with all requests that were refused until then. ``_until``: the time
+        # until which the queue counts as growing; 0 if it doesn't.
+        self._began, self._period, self._before, self._highest = 0.0, 0.0, 0, 0
+        self._until = 0.0
+
+    def refuses(self, waited: float, now: float, length: int) -> bool:
+        """Record that a request leaves the queue at the time ``now``, after ``waited`` seconds, and
+        that ``length`` requests remain. Return whether the request should be refused.
+        """
+        is_late = self.makes_late(waited, now)
+        came = length + self._refusals.count
+        if self._since == now or 0 < self._until < now:
+            self._began = self._period = now
+            self._before = self._highest = came
+            self._until = 0.0
+        self._highest = max(self._highest, came)
+        if is_late and not self._until:
+            grows = came - self._before > _MORE + _PART * length or length + 1 >= self._most
+            self._until = now + _AGAIN if grows else 0.0
+        lasts = min(max((self._period - self._began) / 2, _SHORT_PERIOD), _LONG_PERIOD)
+        if now - self._period > lasts:
+            self._period, self._before = now, self._highest
+        is_refused = (is_late and self._until > 0) or waited >= self._patience
+        is_refused = is_refused and length >= self._least
+        self._refusals.count += is_refused
+        return is_refused

@@ -52,7 +52,7 @@ from micropie._core.execution.loop import (
     start_shared,
 )
 from micropie._core.execution.placement import ALL_WAIT, AnyFunction, Rank, Threads
-from micropie._core.execution.standing_queue import StandingQueue
+from micropie._core.execution.standing_queue import ThreadQueue
 from micropie._core.on_demand import module
 
 if TYPE_CHECKING:
@@ -73,11 +73,6 @@ HAS_THREADS = sys.platform != "emscripten"
 
 # Seconds between two log records about refused requests.
 _REPORT_EVERY = 60.0
-
-
-# If fewer new requests than this are waiting, none is refused for having waited too long. A queue
-# this short is no sign of overload: few threads or slow handlers are enough to cause it.
-_SHORT_QUEUE = 40
 
 # How many calls with the rank RELEASING may go beyond the limit of threads at a time. The number is
 # limited so that thousands of requests that end at once don't start thousands of threads.
@@ -138,6 +133,7 @@ class Slots:
             start_shared(guard)
         # Don't store ``threads`` itself, because it would then live as long as the loop.
         self._size, self._queue, self._patience = threads.size, threads.queue, threads.patience
+        self._refusals = threads.refusals
         # The number of free slots. It is below 0 if calls go beyond the limit, or if a thread that
         # has lent its slot runs again. It is never above 0 while a call waits.
         self._free = self._size
@@ -152,7 +148,7 @@ class Slots:
         )
         self._new, self._number_waiting = new[0], 0
         self._moved_at = 0.0  # the time when a slot was last given back while calls were waiting
-        self._standing = StandingQueue()
+        self._waits = ThreadQueue(threads.size, threads.queue, threads.wait, threads.refusals)
         self.waker, self.tasks = WAKERS.get(), TASKS.get()
         self._next_report = 0.0
 
@@ -173,6 +169,7 @@ class Slots:
                 "full: further requests get 503",
                 self._size, self._queue,
             )  # fmt: skip
+            self._refusals.count += 1
             raise too_many_waiting()
         turn = _Turn(rank is Rank.QUEUED)
         waiting.append(turn)
@@ -232,14 +229,12 @@ class Slots:
 
     def _is_late(self, turn: _Turn) -> bool:
         """Return whether a new request has waited too long and should be refused, so that another
-        request can take the slot. A request is only refused if enough others wait to keep every
-        slot busy.
+        request can take the slot.
         """
         if not turn.is_queued:
             return False
         now = monotonic()
-        is_late = self._standing.makes_late(now - turn.since, now)
-        return is_late and len(self._new) >= max(self._size, _SHORT_QUEUE)
+        return self._waits.refuses(now - turn.since, now, len(self._new))
 
     @contextmanager
     def lend(self) -> Iterator[bool]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from contextlib import suppress
-from itertools import dropwhile
+from itertools import dropwhile, takewhile
 from threading import Event, Thread, get_ident
 from time import monotonic, sleep
 from traceback import walk_stack
@@ -31,8 +31,11 @@ _ON_LOOPS = ("micropie.asgi.", "micropie._core.execution.")
 # processor.
 _IDLE = ("selectors", "asyncio.", "trio.")
 
-# The packages that the framework calls on event loops.
-_OF_THE_FRAMEWORK = sys.stdlib_module_names | {"anyio"}
+# The packages of servers, which run the event loop and send responses.
+_SERVERS = ("daphne.", "granian.", "gunicorn.", "hypercorn.", "uvicorn.", "uvloop.")
+
+# The packages that the framework and servers call on event loops.
+_LIBRARIES = sys.stdlib_module_names | {"anyio", "h11", "h2", "httptools", "websockets", "wsproto"}
 
 
 class _Watchdog:
@@ -100,13 +103,16 @@ def _described(frame: FrameType) -> tuple[str, str] | None:
     description also contains the name, file and line of the innermost function.
 
     Return None if no function of the application is running, for example while the framework closes
-    its pool or imports a module.
+    its pool or imports a module, or while the server reads a request.
     """
     outwards = [*walk_stack(frame)]
-    below_us = dropwhile(
-        lambda one: not _module_of(one[0]).startswith(_ON_LOOPS), reversed(outwards)
-    )
-    called = next((one for one in [*below_us] or outwards if _may_be_application(one[0])), None)
+    below_us = [
+        *dropwhile(lambda one: not _module_of(one[0]).startswith(_ON_LOOPS), reversed(outwards))
+    ]
+    # Other code is called by the loop, which in turn is called by the server.
+    ends = _SERVERS if below_us else (*_IDLE, *_SERVERS)
+    running = takewhile(lambda one: not _module_of(one[0]).startswith(ends), below_us or outwards)
+    called = next((one for one in running if _may_be_application(one[0])), None)
     if called is None:
         return None
     places = [
@@ -118,7 +124,7 @@ def _described(frame: FrameType) -> tuple[str, str] | None:
 
 def _may_be_application(frame: FrameType) -> bool:
     module = _module_of(frame)
-    return not is_framework(module) and module.partition(".")[0] not in _OF_THE_FRAMEWORK
+    return not is_framework(module) and module.partition(".")[0] not in _LIBRARIES
 
 
 def _module_of(frame: FrameType) -> str:

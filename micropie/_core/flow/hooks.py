@@ -442,11 +442,22 @@ def run_before_websocket(config: Config, request: Request) -> Flow[tuple[int, st
 def run_after_websocket(begun: list[SocketHook], request: Request) -> Flow[None]:
     """Run ``after_websocket`` of each hook in ``begun``, the last hook first. Exceptions are
     logged, so the remaining hooks still run.
+
+    A hook leaves the list when its ``after_websocket`` begins: if a cancellation comes before that,
+    the driver runs it later.
     """
+
+    def begin(request: Request) -> object:
+        return begun.pop().after(request)
+
     while begun:
-        hook = begun.pop()
+        hook = begun[-1]
+        if hook.after is _nothing:
+            begun.pop()
+            continue
         try:
-            if hook.after is not _nothing:
-                yield from call(hook.after_kind, hook.after, request)
+            yield from call(hook.after_kind, begin, request)
         except Exception:
             logger.exception("after_websocket of %s failed", hook.class_name)
+            if begun[-1:] == [hook]:  # it could not begin
+                begun.pop()

@@ -32,8 +32,9 @@ the request. No flow yields while these propagate.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from inspect import isawaitable
 from types import AsyncGeneratorType, GeneratorType, NoneType
 from typing import Any, TypeAlias, cast
@@ -48,7 +49,7 @@ from micropie._core.errors import (
     alone_in,
     logger,
 )
-from micropie._core.execution import TookTooLong
+from micropie._core.execution import TookTooLong, in_thread
 from micropie._core.execution.steps import (
     ANSWER,
     AWAIT,
@@ -57,6 +58,7 @@ from micropie._core.execution.steps import (
     ON_LOOP,
     Call,
     Flow,
+    Kind,
     call,
     call_within,
     itself,
@@ -251,19 +253,13 @@ def call_handler(request: Request, route: Route, arguments: Sequence[object]) ->
     exchange = request._exchange
     if route.providers:
         arguments = yield from with_resources(request, route, arguments)
-    if route.is_pooled:  # ``call_in_pool`` enforces the time limit
-        config, token = route.config, route.config.pool.made.token()
-        given = config.pool, config.settings.pool_timeout, exchange, route.call, arguments, token
-        threads = Call(config.pool_threads, is_queued=True, leave_after=0.0)
-        try:
-            result = yield threads, pooled.call_in_pool, given
-        except Exception:
-            raise
-        except BaseException:  # the request was cancelled, so cancel the handler, too
-            token.cancel()
-            raise
+    if route.is_pooled:
+        result = yield from _call_pooled(request, route, arguments)
     elif exchange.time_limit is not None:
-        result = yield from _call_limited(request, route, arguments, exchange.time_limit)
+        kind = route.limited_step_kind
+        result = yield from _call_limited(
+            request, route, exchange.time_limit, kind, route.call, arguments
+        )
     elif route.step_kind is not INLINE:
         result = yield route.step_kind, route.call, arguments
     elif exchange.has_begun:  # the flow may be in a thread
@@ -281,15 +277,44 @@ def call_handler(request: Request, route: Route, arguments: Sequence[object]) ->
     )
 
 
+def _call_pooled(request: Request, route: Route, arguments: Sequence[object]) -> Flow[object]:
+    """Run the handler in a process, and return its result."""
+    pool, exchange = route.config.pool, request._exchange
+    token = pool.made.token()
+    if route.reads_body:
+        yield from exchange.incoming.whole()
+    given: Sequence[Any]
+    given = pool, route.config.settings.pool_timeout, exchange, route.call, arguments, token
+    kind: Kind = Call(pool.threads, is_queued=True, leave_after=0.0)
+    function = pooled.call_in_pool
+    try:
+        if route.ends_with_client:
+            in_a_thread = partial(in_thread, pool.threads, function, *given, abandon_after=0.0)
+            kind, function, given = AWAIT, request.while_connected, (in_a_thread,)
+        if exchange.time_limit is None:
+            return (yield kind, function, given)
+        return (
+            yield from _call_limited(request, route, exchange.time_limit, kind, function, given)
+        )
+    except BaseException:  # if the call has not ended, nobody waits for it any more
+        token.cancel()
+        raise
+
+
 def _call_limited(
-    request: Request, route: Route, arguments: Sequence[object], seconds: float
+    request: Request,
+    route: Route,
+    seconds: float,
+    kind: Kind,
+    function: Callable[..., object],
+    arguments: Sequence[object],
 ) -> Flow[object]:
     """Run the handler with a time limit, and return its result.
 
     Raises a 503 after ``seconds``.
     """
     try:
-        return (yield from call_within(seconds, route.limited_step_kind, route.call, *arguments))
+        return (yield from call_within(seconds, kind, function, *arguments))
     except TookTooLong as error:
         label = request._exchange.label
         logger.error(

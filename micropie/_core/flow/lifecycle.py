@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from micropie._core.errors import SetupError, as_authors_see, logger, takes
 from micropie._core.execution import Result
-from micropie._core.execution.steps import AWAIT, INLINE, Flow, Kind, call, kind_of
+from micropie._core.execution.steps import AWAIT, CALL, INLINE, Flow, Kind, call, kind_of
 from micropie._core.http import Exchange, State
 from micropie._core.http.protocols import ON_FAILURE
 from micropie._core.mounts import ASGI, WSGI
@@ -67,16 +67,18 @@ class Lifecycle:
     """One startup and one shutdown of an application and the applications inside it.
 
     - ``is_empty``: whether there is nothing to run.
+    - ``starts``: functions that are called last at startup, in a thread. They start process pools.
     - ``needs_loop``: whether any function to run is async, so that an event loop is needed.
     """
 
-    def __init__(self, apps: Sequence[Component]) -> None:
+    def __init__(self, apps: Sequence[Component], starts: Iterable[LifecycleFunction] = ()) -> None:
+        self._starts = [*starts]
         self._lifespans = [(app, app.open_lifespan()) for app in apps]
         has_lifespan = any(manager is not None for _, manager in self._lifespans)
         handlers = [
             handler for app in apps for handler in (*app.startup_handlers, *app.shutdown_handlers)
         ]
-        self.is_empty = not (has_lifespan or handlers)
+        self.is_empty = not (has_lifespan or handlers or self._starts)
         self.needs_loop = has_lifespan or any(map(inspect.iscoroutinefunction, handlers))
         # The flows that will stop the applications, in the order in which these were started.
         self._undo: list[Iterable[Flow[None]]] = []
@@ -103,6 +105,8 @@ class Lifecycle:
                 self._undo.append(_call("shutdown", handler) for handler in app.shutdown_handlers)
                 for handler in app.startup_handlers[1:]:
                     yield from _call("startup", handler)
+            for function in self._starts:
+                yield from _named_if_long("startup", "pool_startup", call(CALL, function))
         except Exception:
             yield from self._undo_all()
             raise

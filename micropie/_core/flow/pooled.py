@@ -7,83 +7,89 @@ The application is never sent.
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
-from micropie._core.errors import HTTPError, logger
-from micropie._core.execution import TookTooLong, current
-from micropie._core.execution.placement import HandlerName, handler_named
-from micropie._core.http import Address, AnswerState, Exchange, Peer, Request, Session
+from micropie._core import streams
+from micropie._core.execution import ProcessPool, current
+from micropie._core.execution.placement import HandlerName, NamedFunction, handler_named
+from micropie._core.execution.pool import Streamed
+from micropie._core.http import (
+    Address,
+    AnswerState,
+    Exchange,
+    Peer,
+    ReceivedBody,
+    Request,
+    Response,
+    Session,
+    as_response,
+)
 from micropie._core.http.forms import Limits
 from micropie._core.http.headers import Headers
 from micropie._core.http.json import dumps_with
-from micropie._core.routing import HandlerPool
-from micropie._core.streams import ThreadStream
+from micropie._core.streams import LoopStream, ThreadStream
+
+_DEFAULT_LIMITS = Limits()
 
 # -- in the server's process -----------------------------------------------------------------------
 
 
 def call_in_pool(
-    pool: HandlerPool,
+    pool: ProcessPool,
     seconds: float,
     exchange: Exchange,
     name: HandlerName,
     arguments: Sequence[object],
-    token: object = None,
+    token: Any = None,
 ) -> Any:
     """Call a handler in a process of the pool and wait for its result. Cancelling ``token`` cancels
     the call.
 
     Raises any exception of the handler, and a 503 after ``seconds`` or after the request's own time
-    limit, whichever is shorter.
+    limit, whichever is shorter; see ``ProcessPool.call``.
     """
     seconds = min(seconds, exchange.time_limit or seconds)
-    job = _packed(name, PooledExchange(exchange), [*arguments])
     # Those headers that identify the client and were read by the handler. If the process doesn't
     # report them, assume that the handler reads Cookie and Authorization: a stream may still do so.
     read: Sequence[str] = ("cookie", "authorization")
     try:
-        result = pool.made.call(seconds, PooledHandler(name), job, token=token)
+        given = copied(exchange), [*arguments]
+        result = pool.call(seconds, PooledHandler(name), *given, token=token)
         if type(result) is _Returned:
             result, read = result
+        if isinstance(result, Response) and isinstance(result.body, pool.made.stream):
+            result.body = ThreadStream(result.body, interrupt=result.body.interrupt_next)
         return (
             ThreadStream(result, interrupt=result.interrupt_next)
             if isinstance(result, pool.made.stream)
             else result
         )
-    except TookTooLong as error:
-        sentence = str(error)
     finally:
         for header in read:
             exchange.answer.depend_on(header)
-    logger.error("%s: %s: %s", exchange.label, _full_name(name), sentence)
-    raise HTTPError(503, "The response took too long. Please try again later.")
 
 
-def _packed(name: HandlerName, exchange: PooledExchange, arguments: Sequence[object]) -> bytes:
-    """Return the request and the arguments, pickled.
-
-    If a value can't be pickled, raise ``PicklingError`` with the name of that value.
+def copied(exchange: Exchange) -> tuple[object, ...]:
+    """Return the arguments of ``PooledExchange`` for a copy of a request. They are pickled for each
+    call, so they are plain values, and None in place of an object that is like that of an empty
+    request.
     """
-    try:
-        return pickle.dumps((exchange, arguments))
-    except Exception:
-        values = {f"argument {number}": value for number, value in enumerate(arguments, 1)}
-        values |= {f"the request's {key}": value for key, value in vars(exchange).items()}
-        for label, value in values.items():
-            try:
-                pickle.dumps(value)
-            except Exception as error:
-                raise pickle.PicklingError(
-                    f"{_full_name(name)} runs in the process pool, but {label}, of type "
-                    f"{type(value).__name__}, can't be pickled: {error}"
-                ) from None
-        raise
-
-
-def _full_name(name: HandlerName) -> str:
-    return f"{name.module}.{name.qualname}" + (f".{name.method}" if name.method else "")
+    is_whole = exchange.route is not None and bool(exchange.route.reads_body)
+    body, limits = exchange.body.copied(is_whole), exchange.config.limits
+    has_session = exchange.answer.session is not None or exchange.config.sessions.find_id(exchange)
+    return (
+        *(exchange.method, exchange.path, exchange.root_path, exchange.id),
+        *(exchange.query_string, exchange.raw_path(), exchange.headers.raw),
+        [*exchange.path_params],
+        (exchange.scheme, exchange.client and (*exchange.client,), exchange.peer.host),
+        is_whole,
+        None if body.is_empty else body,
+        (*exchange.config.enter_in_pool, *exchange.enter_in_pool),
+        dict(exchange.opened_session()) if has_session else {},
+        None if limits == _DEFAULT_LIMITS else limits,
+    )
 
 
 # -- in a process of the pool ----------------------------------------------------------------------
@@ -99,31 +105,36 @@ class _Returned(NamedTuple):
     read: Sequence[str]
 
 
-class PooledHandler:
-    """A handler, pickled as its name.
+class PooledHandler(NamedFunction):
+    """A handler, pickled as its name."""
 
-    Unpickling it imports the handler's module and looks the handler up.
-    """
+    def labelled(self, arguments: Sequence[Any]) -> dict[str, object]:
+        """See ``NamedFunction``. ``arguments`` are those of ``__call__``."""
+        request, given = arguments
+        names = PooledExchange.__init__.__code__.co_varnames[1:]
+        values = {f"the request's {names[at]}": value for at, value in enumerate(request)}
+        return super().labelled(given) | values
 
-    def __init__(self, name: HandlerName) -> None:
-        self._name = name
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return _found, (self._name,)
-
-    def __call__(self, job: bytes) -> Any:
+    def __call__(self, request: Sequence[Any], arguments: list[Any]) -> Any:  # type: ignore[override]
         """Call the handler in this process and return its result.
 
-        ``job``: the result of ``_packed``.
+        ``request``: the result of ``copied``.
         """
-        exchange, arguments = pickle.loads(job)  # noqa: S301 - from our own process
-        exchange.headers = Headers(exchange.headers.raw, exchange.answer.depend_on)
+        exchange = PooledExchange(*request)
         current.set(PooledRequest(exchange))
         for enter in exchange.enter_in_pool:
             enter()
         handler = handler_named(self._name)
         keywords = arguments.pop() if self._name.takes_keywords else {}
         result = handler(*arguments, **keywords)
+        if isinstance(result, tuple) and len(result) > 1 and isinstance(result[1], Iterator):
+            result = as_response(result)
+        if isinstance(result, Response):
+            if isinstance(result.body, LoopStream):
+                return Streamed(*streams.taken_apart(result))
+            if isinstance(result.body, Iterator):
+                body, result.body = result.body, None
+                return Streamed(partial(_with_body, result), body)
         return (
             result
             if isinstance(result, Iterator)
@@ -131,30 +142,41 @@ class PooledHandler:
         )
 
 
-def _found(name: HandlerName) -> PooledHandler:
-    handler_named(name)
-    return PooledHandler(name)
+def _with_body(response: Response, body: object) -> Response:
+    response.body = body
+    return response
 
 
 class PooledExchange(Exchange):
-    """The copy of a request that is pickled and sent to a process of the pool."""
+    """The copy of a request in a process of the pool."""
 
     is_pooled = True
 
-    def __init__(self, exchange: Exchange) -> None:
-        self.method, self.path, self.id = exchange.method, exchange.path, exchange.id
-        self.path_params, self.root_path = [*exchange.path_params], exchange.root_path
-        self.peer = Peer(exchange.scheme, exchange.client, exchange.peer.host)
-        self.body = exchange.body.copied()
-        self.enter_in_pool = (*exchange.config.enter_in_pool, *exchange.enter_in_pool)
-        has_session = exchange.answer.session is not None or exchange.config.sessions.find_id(
-            exchange
-        )
-        self.values = dict(exchange.opened_session()) if has_session else {}
-        self.headers, self.answer = exchange.headers, AnswerState()
-        self.query_string, self.sent_path = exchange.query_string, exchange.raw_path()
-        self.server = exchange.server_name()
-        self.config: Any = PooledConfig(exchange.config.limits)
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        root_path: str,
+        request_id: str,
+        query_string: str,
+        sent_path: bytes,
+        headers: Sequence[tuple[bytes, bytes]],
+        path_params: Sequence[object],
+        peer: tuple[str, tuple[str, int] | None, str | None],
+        is_whole: bool,
+        body: ReceivedBody | None,
+        enter_in_pool: tuple[Callable[[], object], ...],
+        session: dict[str, Any],
+        limits: Limits | None,
+    ) -> None:
+        self.method, self.path, self.root_path, self.id = method, path, root_path, request_id
+        self.query_string, self.sent_path, self.path_params = query_string, sent_path, path_params
+        scheme, client, host = peer
+        self.peer = Peer(scheme, client and Address(*client), host)
+        self.is_whole, self.body = is_whole, body or ReceivedBody()
+        self.enter_in_pool, self.values, self.answer = enter_in_pool, session, AnswerState()
+        self.headers = Headers(headers, self.answer.depend_on)
+        self.config: Any = PooledConfig(limits or _DEFAULT_LIMITS)
 
     @property
     def incoming(self) -> NoReturn:
@@ -190,9 +212,6 @@ class PooledExchange(Exchange):
     def _server_path(self) -> bytes:
         return self.sent_path
 
-    def server_name(self) -> str:
-        return self.server
-
 
 class PooledRequest(Request):
     """A read-only copy of a request. Changing it or its response raises ``RuntimeError``."""
@@ -208,6 +227,12 @@ class PooledRequest(Request):
 
     on_close = on_failure = carry_into_process = after_response
 
+    def read(self) -> bytes:
+        """Return the body, if ``@reads_body`` is above the handler."""
+        exchange: Any = self._exchange
+        data: bytes = exchange.body.data if exchange.is_whole else _refuse(_NO_BODY)
+        return data
+
     def parts(self) -> NoReturn:
         """Raise ``RuntimeError``, because the body stays in the server's process."""
         _refuse(_NO_BODY)
@@ -219,19 +244,18 @@ class PooledConfig:
     The application stays in the server's process.
     """
 
+    shutdown = None  # the server's process ends event streams
+
     # used for events, and for messages that the handler publishes in channels
     dumps = staticmethod(dumps_with({}))
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
 
-    def __reduce__(self) -> tuple[type[PooledConfig], tuple[Limits]]:
-        return PooledConfig, (self.limits,)
-
     def __getattr__(self, name: str) -> NoReturn:
         _refuse(
-            "a handler in the process pool has no self.url_for, self.render, self.channels or "
-            "request.resource: run it in a thread"
+            "a handler in the process pool has no self.url_for, self.render, self.channels, "
+            "self.pool or request.resource: run it in a thread"
         )
 
 
@@ -248,8 +272,8 @@ class PooledSession(Session):
 
 
 _NO_BODY = (
-    "a handler in the process pool can't read the body: declare parameters for its values, or "
-    "run the handler in a thread"
+    "a handler in the process pool can't read the body, except by request.read(), with @reads_body "
+    "above the handler: write that, or declare parameters for its values"
 )
 
 

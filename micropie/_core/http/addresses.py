@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from binascii import a2b_qp
 from collections.abc import Iterable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from micropie._core.errors import BadRequest, SetupError, check, refuse_text
@@ -20,6 +20,11 @@ PATH_SAFE = f"/{SEGMENT_SAFE}"
 # A host by RFC 3986, section 3.2.2, but without the characters that no browser sends: a name or an
 # IPv4 address, or an IPv6 address in brackets.
 _HOST = pattern(r"(?P<name>[A-Za-z0-9._~\-]+|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?")
+
+
+# The host of a request without one. The server's own name can't take its place: depending on the
+# server, it is the path of a UNIX socket, a made-up name or the machine's internal name.
+NO_HOST = "localhost"
 
 
 def is_host(host: str) -> bool:
@@ -79,6 +84,18 @@ def normal_hosts(hosts: object) -> list[str]:
     """
     found = [normal_host(host) for host in (hosts if isinstance(hosts, list | tuple) else [hosts])]
     return found if all(found) else []
+
+
+def server_address(server: object) -> tuple[str, int]:
+    """Return the name and the port in ``server``, the address at which a server listens. For a UNIX
+    socket, servers set a path, a part of it, a made-up name or nothing: return ``NO_HOST`` and 0
+    instead.
+    """
+    parts: Iterable[Any] = server if isinstance(server, tuple | list) else ()
+    name, port, *_ = *parts, "", ""
+    if not normal_host(name) or name.endswith(".invalid"):
+        return NO_HOST, 0
+    return name, int(port) if f"{port}".isdecimal() else 0
 
 
 class HostTable(Generic[Entry]):
@@ -168,22 +185,56 @@ def normal_origin(origin: str) -> str:
     return lower.removesuffix(_DEFAULT_PORT.get(match["scheme"], "/")) if match else ""
 
 
-def checked_origins(origins: Iterable[str], argument: str) -> frozenset[str]:
-    """Return the origins in their normal spelling.
-
-    Raises ``SetupError`` for a malformed origin.
+def _split_wildcard(origin: str) -> tuple[str, str]:
+    """Return an origin without the ``*`` of ``https://*.example.com``, and the part before it, in
+    lower case; "" if there is none.
     """
+    scheme, wildcard, rest = origin.partition("://*.")
+    return (f"{scheme}://{rest}", f"{scheme.lower()}://") if wildcard else (origin, "")
+
+
+class Origins:
+    """A set of origins. ``https://*.example.com`` stands for the subdomains at any depth, but not
+    for ``https://example.com``.
+    """
+
+    def __init__(self, origins: Iterable[str]) -> None:
+        self._exact, self._wildcards = set[str](), list[tuple[str, str]]()
+        for origin in origins:
+            plain, start = _split_wildcard(origin)
+            normal = normal_origin(plain)
+            if start:
+                self._wildcards.append((start, f".{normal.removeprefix(start)}"))
+            else:
+                self._exact.add(normal)
+
+    def __bool__(self) -> bool:
+        return bool(self._exact or self._wildcards)
+
+    def __contains__(self, origin: str) -> bool:
+        """Return whether the set contains an origin in normal spelling. Any other text is in no
+        set, even if it begins and ends like a subdomain.
+        """
+        return origin in self._exact or any(
+            origin.startswith(start)
+            and origin.endswith(end)
+            and len(origin) > len(start + end)
+            and normal_origin(origin) == origin
+            for start, end in self._wildcards
+        )
+
+
+def checked_origins(origins: Iterable[str], argument: str) -> Origins:
+    """Return a set of origins. Raises ``SetupError`` for a malformed origin."""
     refuse_text(argument, origins)
     expected = (
         "origins (scheme and host, without a path or trailing slash), such as "
-        '"https://app.example.com"'
+        '"https://app.example.com" or "https://*.example.com"'
     )
-    found = set()
-    for origin in origins:
-        normal = normal_origin(origin) if isinstance(origin, str) else ""
-        check(argument, normal != "", origin, expected)
-        found.add(normal)
-    return frozenset(found)
+    listed = list(origins)
+    for origin in listed:
+        check(argument, origin != "*" and is_origin(origin), origin, expected)
+    return Origins(listed)
 
 
 def is_base_url(value: object) -> bool:
@@ -275,5 +326,10 @@ def raw_path_below(mount: bytes, raw_path: bytes) -> bytes:
 
 
 def is_origin(value: object) -> bool:
-    """Return whether the setting ``websocket_origins`` may contain ``value``."""
-    return isinstance(value, str) and (value == "*" or bool(normal_origin(value)))
+    """Return whether the setting ``websocket_origins`` may contain ``value``. After ``*.``, a host
+    needs a dot, because nobody owns all hosts below ``com``.
+    """
+    if not isinstance(value, str) or value == "*":
+        return value == "*"
+    plain, start = _split_wildcard(value)
+    return bool(normal_origin(plain)) and (not start or "." in plain)

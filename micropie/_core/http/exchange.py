@@ -18,6 +18,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Collection,
     Iterable,
     Iterator,
     Mapping,
@@ -229,6 +230,7 @@ class MessageConfig:
     sessions: Sessions
     text_type: str
     bodies: Mapping[type, object]
+    json_fields: Collection[str]
     url_for: Callable[..., str]
     static_url: Callable[..., str]
     resource: Callable[[Any, object], ResourceContext[Any]]
@@ -860,10 +862,6 @@ class Exchange:
     def server_state(self) -> dict[str, object]:
         """Return a copy of the state that the lifespan passed to the server."""
         return {}
-
-    def server_name(self) -> str:
-        """Return the host for a request without a Host header."""
-        raise NotImplementedError
 
     def header(self, name: str) -> str | None:
         """Return the value of a header, or None. ``name`` is in lower case. If you need only a few

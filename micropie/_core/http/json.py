@@ -357,6 +357,14 @@ def _duration(value: timedelta) -> str:
     return f"{'-' if value.days < 0 else ''}P{days}{f'T{seconds}S' if seconds != '0' else ''}"
 
 
+def members_of(value: object, own: Encoders) -> Mapping[str, object]:
+    """Return the fields of a structure by the names that JSON has for them. Raises ``ValueError``
+    for a value without such names. ``own``: the application's encoders.
+    """
+    found = value if isinstance(value, dict) else Codec(_installed, own)._step(value)
+    return found if isinstance(found, Mapping) else _refuse(value)
+
+
 def url_text(value: object) -> str:
     """Return a value as text for a URL: an Enum's value, ISO 8601 for a duration, base64 for bytes.
     Binding converts the text back to the same value.

@@ -16,7 +16,7 @@ from micropie._core.errors import BadRequest, HTTPError, SetupError, takes
 from micropie._core.execution import current
 from micropie._core.execution.steps import ResourceContext, Task
 from micropie._core.http import headers
-from micropie._core.http.addresses import is_host
+from micropie._core.http.addresses import NO_HOST, is_host
 from micropie._core.http.body.received import NULL
 from micropie._core.http.exchange import (
     EMPTY_JSON,
@@ -306,17 +306,16 @@ class Request(RequestSpellings):
 
     @property
     def host(self) -> str:
-        """``name`` or ``name:port`` from the Host header, in lower case.
+        """``name`` or ``name:port`` from the Host header, in lower case. Without one, as in
+        HTTP/1.0, it is ``localhost``.
 
         Raises 400 if the header is malformed.
         """
         known = self._exchange.peer.host
         if known is not None:
             return known
-        hosts = set(self.headers.get_all("host"))
-        if not hosts:
-            return self._exchange.server_name()
-        host = hosts.pop()
+        hosts = set(self.headers.get_all("host")) or {""}
+        host = hosts.pop() or NO_HOST
         if hosts or not is_host(host):
             raise BadRequest("The Host header must be one name or address, with or without a port.")
         return host.lower()
@@ -611,7 +610,8 @@ def current_request() -> Request:
         answered: Request = current.get()
     except LookupError:
         raise LookupError(
-            "there is no current request: this code is running outside a handler or a hook"
+            "there is no current request: this code runs in __init__, in a thread of its own, or "
+            "otherwise outside a handler or a hook. Pass what it needs as an argument"
         ) from None
     return answered
 

@@ -452,7 +452,8 @@ def _checked_status(status: object) -> int:
     # 1xx statuses belong to the server; 101 would switch the connection to another protocol.
     if isinstance(status, bool) or not (isinstance(status, int) and 200 <= status <= 599):
         raise ResponseError(
-            f"a response's status must be a whole number from 200 to 599, not {status!r}"
+            f"a response's status must be a whole number from 200 to 599, not {status!r}: write "
+            "Response(body, status=404), for example"
         )
     return int(status)
 

@@ -198,7 +198,12 @@ class Session(dict[str, Any]):
     @property
     def changed(self) -> bool:
         """Whether there is anything to save, including changes inside values."""
-        return self != self._loaded or self.regenerated or self._is_cleared or bool(self._updates)
+        return (
+            self != self._loaded
+            or self.regenerated
+            or self._is_cleared
+            or bool(self._updates and self.changes().updates)
+        )
 
     def regenerate(self) -> None:
         """Give the session a new id and delete the old one. Call this at log-in, and whenever the

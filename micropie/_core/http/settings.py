@@ -121,6 +121,11 @@ _RATES = _or_none(
 _COOKIE = _Rule(is_cookie_name, 'the name of a cookie, such as "__Host-session_id"')
 _METHODS = _list_of(METHODS.__contains__, 'a list of HTTP methods: ["GET", "POST"]', least=1)
 _ORIGINS = _list_of(is_origin, 'a list of origins: ["https://example.com"], or ["*"] for any')
+_STARTUP = _list_of(lambda value: takes(value, 0), "a list of functions without parameters")
+_ERRORS = _list_of(
+    lambda value: isinstance(value, type) and issubclass(value, BaseException),
+    "a list of exception classes",
+)
 _DIRECTORIES = _Rule(
     lambda value: (
         _is_path(value)
@@ -219,6 +224,11 @@ class Settings:
     """How many requests may wait for a thread for their ``def`` handler, 1000 by default. The
     clients of further requests get a 503. ASGI only.
     """
+    thread_wait: float | None = _setting(5.0, _TIMEOUT)
+    """Seconds that a request may wait for a thread, 5 by default. After that, the client gets a
+    503, if at least 40 others wait. None means no limit. While more requests arrive than are
+    handled, the limit is 0.25 seconds. ASGI only.
+    """
     processes: int | None = _setting(None, _or_none(_AT_LEAST_1))
     """How many processes each server worker has for handlers with ``run_in="process"``. None, the
     default, means one for each processor that the worker may use.
@@ -230,6 +240,29 @@ class Settings:
     pool_timeout: float = _setting(30.0, _SECONDS)
     """Seconds that a handler with ``run_in="process"``, or one chunk of its stream, may take, 30 by
     default. After that, the client gets a 503, and the process is ended.
+    """
+    pool_startup: Sequence[Callable[[], object]] = _setting((), _STARTUP)
+    """Functions that each process of the pool calls when it starts, before its first call, for
+    example to load a model. They don't count towards ``pool_timeout``. None by default.
+    """
+    pool_start: Literal["lazy", "eager"] = _setting("lazy", _one_of("lazy", "eager"))
+    """When the processes of the pool start: "lazy" (default) with the first calls, or "eager" when
+    the application starts.
+    """
+    pool_kill: bool = _setting(False, _BOOL)
+    """Whether a process with ``pool_startup`` is ended if it doesn't stop a call for which nobody
+    waits any more. False by default, because starting it again may take long. A process without
+    ``pool_startup`` is always ended.
+    """
+    pool_max_calls: int | None = _setting(None, _or_none(_AT_LEAST_1))
+    """After how many calls a process of the pool is replaced. None, the default, means never."""
+    pool_max_memory: int | None = _setting(None, _or_none(_AT_LEAST_1))
+    """How many MiB a process of the pool may use between two calls. If it uses more, it is
+    replaced. None, the default, means no limit. Linux only.
+    """
+    pool_retire_on: Sequence[type[BaseException]] = _setting((), _ERRORS)
+    """Exceptions after which a process of the pool is replaced, for example those of a GPU.
+    ``SystemExit`` and ``RetireProcess`` are always such exceptions.
     """
     background_timeout: float = _setting(30.0, _SECONDS)
     """Seconds that a request's ``after_response`` functions may take after the response, 30 by
@@ -377,8 +410,9 @@ class Settings:
     After that, it is cancelled. None means no limit.
     """
     websocket_origins: Texts = _setting((), _ORIGINS)
-    """The other origins whose pages may open WebSockets: ``["https://example.com"]``, or ``["*"]``
-    for all. Empty by default. Pages of any other origin get a 403.
+    """The other origins whose pages may open WebSockets: ``["https://example.com"]``,
+    ``["https://*.example.com"]`` for its subdomains, or ``["*"]`` for all. Empty by default. Pages
+    of any other origin get a 403.
     """
     websocket_origins_for_mounts: bool = _setting(False, _BOOL)
     """Whether ``websocket_origins`` also applies to the WebSockets of mounted ASGI applications.

@@ -17,7 +17,7 @@ from typing import Final, NoReturn
 
 from micropie._core.errors import ConnectionClosed, ResponseError
 from micropie._core.http import Request
-from micropie._core.http.addresses import normal_origin
+from micropie._core.http.addresses import Origins, normal_origin
 
 CONNECTING: Final = "connecting"
 OPEN: Final = "open"
@@ -62,6 +62,7 @@ INVALID_DATA: Final = 1007
 POLICY: Final = 1008
 TOO_BIG: Final = 1009
 FAILED: Final = 1011
+TRY_AGAIN: Final = 1013
 
 # 1004 is reserved. 1005, 1006 and 1015 mean that there was no code or no close frame, so they can't
 # be sent. Only clients send 1010.
@@ -200,4 +201,4 @@ def is_allowed_origin(origin: str | None, scheme: str, host: str, others: Collec
     wanted = normal_origin(origin)
     if not wanted:  # empty, or "null", the origin of any site's sandboxed frame
         return False
-    return wanted == normal_origin(f"{scheme}://{host}") or wanted in map(normal_origin, others)
+    return wanted == normal_origin(f"{scheme}://{host}") or wanted in Origins(others)

@@ -41,7 +41,6 @@ from micropie._core.mounts.prefixes import (
 )
 from micropie._core.on_demand import names_on_demand
 
-# fmt: off
 if TYPE_CHECKING:
     from micropie._core.mounts.asgi_call import asgi_under_wsgi, call_asgi, moved_scope
     from micropie._core.mounts.bridge import bridged_mount
@@ -50,12 +49,27 @@ if TYPE_CHECKING:
     from micropie._core.mounts.wsgi_in_asgi import environ_of, wsgi_under_asgi
 
 __all__ = [
-    "APP", "ASGI", "WSGI", "Mount", "MountedLife", "MountedPath", "PrefixTable", "RawBody",
-    "WSGICall", "asgi_under_wsgi", "bridged_mount", "call_asgi", "checked_prefix", "environ_below",
-    "environ_of", "kind_of_target", "mounted_path_of", "moved_scope", "wsgi_under_asgi",
+    "APP",
+    "ASGI",
+    "WSGI",
+    "Mount",
+    "MountedLife",
+    "MountedPath",
+    "PrefixTable",
+    "RawBody",
+    "WSGICall",
+    "asgi_under_wsgi",
+    "bridged_mount",
+    "call_asgi",
+    "checked_prefix",
+    "environ_below",
+    "environ_of",
+    "kind_of_target",
+    "mounted_path_of",
+    "moved_scope",
+    "wsgi_under_asgi",
     "wsgi_under_wsgi",
 ]
-# fmt: on
 
 # Import these modules on first use: many sites don't need them, and importing them takes longer
 # than importing the rest of ``mounts``.

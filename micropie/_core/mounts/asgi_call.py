@@ -1,5 +1,6 @@
 """One call of a mounted ASGI application, under any server. The application runs in a separate
-task, and the request's task takes the chunks of its response.
+task, and the request's task takes the chunks of its response. On asyncio, the application's task
+begins at once, so a response that doesn't wait needs no turn of the event loop.
 
 One chunk is passed on at a time: the application waits in ``send`` until the previous chunk was
 taken. When the client has disconnected, an application that waits in ``receive`` gets
@@ -27,6 +28,7 @@ from micropie._core.errors import (
 )
 from micropie._core.execution import LEAVE_WITHIN, TASKS, SingleWaiterEvent
 from micropie._core.http import Exchange, GivenStatus, Response
+from micropie._core.http.addresses import NO_HOST
 from micropie._core.http.protocols import Piece, Scope, ServerMessage
 from micropie._core.mounts.prefixes import Mount, MountedPath
 from micropie._core.mounts.response import wait_for_head
@@ -50,7 +52,7 @@ async def call_asgi(
     if exchange.peer.host is not None:
         scope["headers"] = exchange.headers_with_host(exchange.peer.host)
     call = _Call(mount, exchange, inf if seconds is None else seconds)
-    TASKS.get().start_soon(call.run, scope)
+    TASKS.get().start(call.run, scope)
     return await wait_for_head(call, exchange.method == "HEAD")
 
 
@@ -80,24 +82,24 @@ class _Call:
         self._mount = mount
         self._exchange = exchange
         self._seconds = seconds
-        # The cancel scope in which ``take`` waits. It is cancelled if the application sends nothing
-        # for ``seconds``.
-        self._silence = anyio.CancelScope()
+        # The cancel scope in which ``take`` waits; None before it first waits. It is cancelled if
+        # the application sends nothing for ``seconds``.
+        self._silence: anyio.CancelScope | None = None
         self._body = exchange.body.so_far
         self._start: ServerMessage | None = None
         self._is_complete = False  # whether the last chunk was sent
-        self._scope = anyio.CancelScope()
+        tasks = TASKS.get()
+        self._new_scope = tasks.new_scope
+        self._scope = self._new_scope()
         self._chunk: Piece | None = None  # the chunk that was sent, but not taken yet
         # ``_has_begun``: whether the request's task has called ``take``. ``_is_stopped``: whether
-        # it has stopped taking chunks.
-        self._has_begun = self._is_stopped = False
-        tasks = TASKS.get()
+        # it has stopped taking chunks. ``_has_ended``: whether the application has ended.
+        self._has_begun = self._is_stopped = self._has_ended = False
         # Wakes the request's task when the application has sent its head or a chunk, or has ended.
         self._given = SingleWaiterEvent(tasks)
         # Wakes the application's task when its chunk was taken, or when no more chunks will be
         # taken.
         self._taken = SingleWaiterEvent(tasks)
-        self._ended = anyio.Event()
         # Exceptions that the application raised, or that receiving the body raised.
         self._failures: list[BaseException] = []
         # The cancel scope in which the application waits for a message; None while it doesn't wait.
@@ -125,7 +127,7 @@ class _Call:
             else:
                 self._failures.append(error)
         finally:
-            self._ended.set()
+            self._has_ended = True
             self._given.ring()
 
     async def _receive(self) -> ServerMessage:
@@ -135,7 +137,7 @@ class _Call:
         if body is not None:  # a hook has received the whole body
             return {"type": "http.request", "body": body, "more_body": False}
         message: ServerMessage = {"type": "http.disconnect"}
-        with anyio.CancelScope() as self._receiving:
+        with self._new_scope() as self._receiving:
             try:
                 message = await self._exchange.receive_message()
             except (ClientDisconnect, HTTPError) as error:
@@ -145,7 +147,8 @@ class _Call:
             finally:
                 self._receiving = None
         # The time limit starts again, because the time spent waiting for the client doesn't count.
-        self._silence.deadline = anyio.current_time() + self._seconds
+        if self._silence is not None:
+            self._silence.deadline = anyio.current_time() + self._seconds
         self._got_disconnect = message["type"] == "http.disconnect"
         return message
 
@@ -186,27 +189,31 @@ class _Call:
         If the application has sent its head, but its first chunk isn't ready yet, the returned
         chunk is empty.
         """
-        with anyio.CancelScope(deadline=anyio.current_time() + self._seconds) as self._silence:
-            while self._chunk is None and not self._ended.is_set():
-                if self._start is not None and not self._has_begun:
-                    break
-                await self._given.wait()
-            is_head, self._has_begun = not self._has_begun, True
-            chunk, self._chunk = self._chunk, None
-            if chunk is not None:
-                self._taken.ring()
-                return chunk
-            if is_head and not self._ended.is_set():
-                return b"", True
-            if not self._failures:
-                has_left = self._disconnect()
-                self._failures.append(
-                    ClientDisconnect("the client disconnected")
-                    if has_left
-                    else ResponseError(_NO_END)
-                )
-            raise self._failures.pop()
-        raise HTTPError(504, "The response took too long. Please try again later.")
+        if not self._is_ready():
+            deadline = anyio.current_time() + self._seconds
+            with self._new_scope(deadline=deadline) as self._silence:
+                while not self._is_ready():
+                    await self._given.wait()
+            if self._silence.cancelled_caught:
+                raise HTTPError(504, "The response took too long. Please try again later.")
+        is_head, self._has_begun = not self._has_begun, True
+        chunk, self._chunk = self._chunk, None
+        if chunk is not None:
+            self._taken.ring()
+            return chunk
+        if is_head and not self._has_ended:
+            return b"", True
+        if not self._failures:
+            has_left = self._disconnect()
+            self._failures.append(
+                ClientDisconnect("the client disconnected") if has_left else ResponseError(_NO_END)
+            )
+        raise self._failures.pop(0)  # a later one is the application's, because of this one
+
+    def _is_ready(self) -> bool:
+        """Return whether ``take`` needn't wait."""
+        has_head = self._start is not None and not self._has_begun
+        return has_head or self._chunk is not None or self._has_ended
 
     def response(self, body: object) -> Response:
         """Return the application's response with the body ``body``; see ``PendingAnswer``."""
@@ -222,14 +229,18 @@ class _Call:
         try:
             if self._disconnect() and not self._is_complete:
                 with anyio.move_on_after(LEAVE_WITHIN):
-                    await self._ended.wait()
+                    await self._until_ended()
         finally:
             self._has_begun = self._is_stopped = True
             self._taken.ring()
             if not self._is_complete:
                 self._scope.cancel()
         if not self._is_complete:
-            await self._ended.wait()
+            await self._until_ended()
+
+    async def _until_ended(self) -> None:
+        while not self._has_ended:
+            await self._given.wait()
 
     def _disconnect(self) -> bool:
         """If the application waits in ``receive``, let that call return ``http.disconnect``.
@@ -244,10 +255,16 @@ class _Call:
 
 def moved_scope(scope: Scope, mount: Mount, mounted_path: MountedPath) -> Scope:
     """Return the scope for a mounted application. ``root_path`` includes the prefix, and ``state``
-    comes from the application's own lifespan.
+    comes from the application's own lifespan. If the Host header is missing or empty, it is set to
+    ``NO_HOST``.
     """
+    headers = scope["headers"]
+    if not any(value for name, value in headers if name == b"host"):
+        others = [pair for pair in headers if pair[0] != b"host"]
+        headers = [(b"host", NO_HOST.encode()), *others]
     return {
         **scope,
+        "headers": headers,
         "root_path": mounted_path.root,
         "path": mounted_path.path,
         "raw_path": mounted_path.raw_path,

@@ -17,7 +17,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie._core.errors import ResponseError, logger
+from micropie._core.execution import contained
 from micropie._core.http import Address, Exchange, GivenStatus, Response
+from micropie._core.http.addresses import NO_HOST
 from micropie._core.http.headers import cached_if_short
 from micropie._core.http.protocols import Environ, HeaderPairs, Piece
 from micropie._core.mounts.prefixes import Mount, MountedPath
@@ -133,8 +135,8 @@ class WSGICall(Iterable[bytes]):
                 logger.warning(
                     "the mounted application's body exceeds its Content-Length and was cut off"
                 )
-        except Exception:
-            logger.exception("%s: the mounted application failed after its response", self._label)
+        except BaseException as error:
+            self._log("the mounted application failed after its response", error)
         finally:
             self.close()
 
@@ -152,10 +154,11 @@ class WSGICall(Iterable[bytes]):
         if closer is not None:
             try:
                 closer()
-            except Exception:
-                logger.exception(
-                    "%s: close() of the mounted application's response failed", self._label
-                )
+            except BaseException as error:
+                self._log("close() of the mounted application's response failed", error)
+
+    def _log(self, sentence: str, error: BaseException) -> None:
+        logger.error("%s: %s", self._label, sentence, exc_info=contained(error))
 
     def _start_response(
         self, status: str, headers: HeaderPairs, exc_info: _ExcInfo | None = None
@@ -203,8 +206,7 @@ def move(
     environ["wsgi.url_scheme"] = exchange.scheme
     if client is not None:
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = client.host, str(client.port)
-    if exchange.peer.host is not None:
-        environ["HTTP_HOST"] = exchange.peer.host
+    environ["HTTP_HOST"] = exchange.peer.host or environ.get("HTTP_HOST") or NO_HOST
     return environ
 
 

@@ -23,6 +23,7 @@ from micropie._core.execution import AHEAD, SingleWaiterEvent, slots_of
 from micropie._core.execution.lane import Held
 from micropie._core.execution.placement import Threads
 from micropie._core.http import Exchange, Response
+from micropie._core.http.addresses import server_address
 from micropie._core.http.headers import MAX_HEADERS, NameTable
 from micropie._core.http.protocols import Environ, Piece
 from micropie._core.mounts.prefixes import Mount, MountedPath
@@ -214,7 +215,7 @@ def environ_of(
     after the body.
     """
     scope, client, query = exchange.scope, exchange.client, exchange.query_string
-    name, port = scope.get("server") or ("localhost", None)
+    name, port = server_address(scope.get("server"))
     if mounted_path is None:
         mounted_path = MountedPath(exchange.root_path, exchange.raw_path())
     path = mounted_path.raw_path.decode("latin-1")
@@ -222,7 +223,7 @@ def environ_of(
         "REQUEST_METHOD": exchange.method,
         "QUERY_STRING": query,
         "REQUEST_URI": f"{path}?{query}" if query else path,
-        "SERVER_NAME": str(name),
+        "SERVER_NAME": name,
         "SERVER_PORT": str(port or (443 if exchange.scheme == "https" else 80)),
         "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version', '1.1')}",
         "wsgi.version": (1, 0),

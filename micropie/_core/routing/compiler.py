@@ -169,7 +169,10 @@ class _Compiler(NamedTuple):
         named.add(route)
         named.arguments = route
         self.config.names.add(
-            name, quoted_address(path.rstrip("/")), takes_socket=mark.takes_socket
+            name,
+            quoted_address(path.rstrip("/")),
+            takes_socket=mark.takes_socket,
+            plan=route.plan,
         )
 
     def _add_explicit(self, function: AnyFunction, mark: RouteMark, name: str) -> None:
@@ -183,16 +186,21 @@ class _Compiler(NamedTuple):
                 f"two routes have the name {mark.name!r}: {paths}; give "
                 "one of them another name=..."
             )
-        config.names.add(
-            route_name, quoted_address(config.prefix), pattern, takes_socket=mark.takes_socket
-        )
         if hasattr(function, FINGERPRINT):
             config.names.fingerprints[route_name] = getattr(function, FINGERPRINT)
+        names = config.names
         # A route with its own hooks gets its own threads, because it must respond even while all
         # other threads are busy.
         if mark.hooks is not None:
             config = config.changed(middlewares=[*mark.hooks], threads=Threads(_THREADS))
         route = Route(function, route_name, config, mark, path)
+        names.add(
+            route_name,
+            quoted_address(config.prefix),
+            pattern,
+            takes_socket=mark.takes_socket,
+            plan=route.plan,
+        )
         self.nodes[mark.takes_socket].descend(pattern).add(route)
 
     def _add_child(self, name: str, registered: Registrations) -> None:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from micropie._core.binding import OwnTypes
 from micropie._core.errors import HTTPError, SetupError
-from micropie._core.execution import available_cpus
+from micropie._core.execution import ProcessPool
 from micropie._core.execution.placement import Threads
 from micropie._core.execution.steps import CALL, INLINE, Kind, kind_of
 from micropie._core.http import HTML, JSON, TEXT, MessageConfig, Request, State, current_request
@@ -38,8 +38,6 @@ from micropie._core.streams import ShutdownSignal
 from micropie._core.templates import Directory, Templates
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from micropie._core.http.headers import AppSigner
 
 
@@ -243,41 +241,6 @@ class Registrations:
         raise NotImplementedError
 
 
-class HandlerPool:
-    """The process pool for handlers with ``@run_in("process")``: ``size`` processes, or the
-    application's own ``executor``.
-    """
-
-    def __init__(self, size: int, executor: Executor | None) -> None:
-        self._size, self._executor = size, executor
-        self._made: list[Any] = []
-
-    @property
-    def made(self) -> Any:
-        """The pool. It is created when a handler is first called."""
-        if not self._made:
-            package = import_module("micropie._core.execution.pool")
-            self._made.append(
-                package.Pool(self._size)
-                if self._executor is None
-                else package.ExecutorPool(self._executor)
-            )
-        return self._made[0]  # two threads may each have added a pool; then both use the first
-
-    def usage(self) -> tuple[int, int]:
-        """Return the number of processes that are running a handler, and the maximum number of
-        processes. Return (0, 0) for an executor, because executors don't report these numbers.
-        """
-        if self._executor is not None:
-            return 0, 0
-        return sum(pool.busy for pool in self._made[:1]), self._size
-
-    def close(self) -> None:
-        """End the processes."""
-        for pool in self._made[:1]:
-            pool.close()
-
-
 class Config(MessageConfig):
     """The config of one ``App`` in a tree. The routes of the ``App`` refer to it.
 
@@ -298,10 +261,7 @@ class Config(MessageConfig):
     settings: Settings
     threads: Threads
     """The worker threads for the application's ``def`` handlers."""
-    pool: HandlerPool
-    """The process pool for handlers with ``@run_in("process")``."""
-    pool_threads: Threads
-    """The threads that wait for results from the process pool."""
+    pool: ProcessPool
     signer: AppSigner | None
     """The object that signs cookies and links. It is None without a ``secret_key``."""
     own_types: OwnTypes
@@ -309,6 +269,8 @@ class Config(MessageConfig):
     """The default content type of str, bytes and streams."""
     dumps: Callable[[object], bytes]
     """The function that encodes a value as JSON, with the application's own encoders."""
+    json_fields: Collection[str] = ()
+    """The names under which a part of a multipart form may contain JSON."""
     bodies: dict[type, tuple[Callable[..., bytes], str]]
     """For each of the most frequent types of bodies, the function that encodes the body, and the
     content type. Streams and files are not included.
@@ -518,15 +480,6 @@ class Config(MessageConfig):
         return None, False, self.text_type
 
 
-def _pools(settings: Settings) -> Mapping[str, object]:
-    queue, size = settings.thread_queue, settings.processes or available_cpus()
-    waiting = size if settings.pool is None else settings.threads
-    return {
-        "pool": HandlerPool(size, settings.pool),
-        "pool_threads": Threads(waiting, queue),
-    }
-
-
 def _signing(settings: Settings) -> Mapping[str, object]:
     if settings.secret_key is None:  # without a key, don't import itsdangerous
         return {"signer": None}
@@ -567,10 +520,15 @@ _PARTS: Sequence[tuple[frozenset[str], Callable[[Settings], Mapping[str, object]
     (frozenset(names.split()), make)
     for names, make in (
         (
-            "threads thread_queue",
-            lambda one: {"threads": Threads(one.threads, one.thread_queue, one.threads)},
+            "threads thread_queue thread_wait",
+            lambda one: {
+                "threads": Threads(one.threads, one.thread_queue, one.threads, one.thread_wait)
+            },
         ),
-        ("processes pool", _pools),
+        (
+            " ".join(ProcessPool.settings),
+            lambda one: {"pool": ProcessPool(one)},
+        ),
         ("secret_key", _signing),
         ("encoders text", _encoding),
         ("encoders decoders", lambda one: {"own_types": OwnTypes(one.encoders, one.decoders)}),

@@ -20,7 +20,7 @@ from micropie._core.errors import (
     refuse_others,
     refuse_text,
 )
-from micropie._core.execution.placement import LOOP, MARK, PROCESS, THREAD
+from micropie._core.execution.placement import LOOP, MARK, PROCESS, THREAD, only_in_pool
 from micropie._core.http.protocols import Texts
 from micropie._core.routing import checked_methods
 from micropie._core.routing.discovery import (
@@ -192,7 +192,8 @@ def run_in(
 
     A process of the pool imports the handler by its name. The arguments, and the values that the
     handler returns or yields, are pickled. ``self`` is a new object of the class, created without
-    calling ``__init__``, and ``self.request`` is a read-only copy.
+    calling ``__init__``, and ``self.request`` is a read-only copy. Other code runs the function by
+    ``app.pool.run``; calling it directly raises ``RuntimeError``.
 
     Checks, providers and middleware may have ``@run_in("loop")`` as well. An ``async def`` can only
     run on the event loop. For an ``async def`` with another placement, ``SetupError`` is raised
@@ -200,7 +201,12 @@ def run_in(
     """
     if placement not in (LOOP, THREAD, PROCESS):
         raise SetupError(f'run_in takes "loop", "thread" or "process", not {placement!r}')
-    return lambda function: leave_mark(function, MARK, placement)
+
+    def mark(function: Function) -> Function:
+        marked = only_in_pool(function) if placement == PROCESS else function
+        return cast("Function", leave_mark(marked, MARK, placement))
+
+    return mark
 
 
 def _without_arguments(decorator: Callable[[Function], Function]) -> Callable[[Function], Function]:

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from enum import Enum
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote, urlencode
 
+from micropie._core.binding import Plan
 from micropie._core.http.addresses import DOTS_AND_EMPTY, leads_up, quoted_address, split_host
 from micropie._core.http.json import url_text
 from micropie._core.routing.discovery import Pattern
-
-
-def _query_of(values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Yield the (name, value) pairs of a query. For a collection, yield a pair for each item; for
-    None, yield nothing.
-    """
-    for name, value in values.items():
-        several: Collection[object] = (value,)
-        if isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping | Enum):
-            several = value
-        for one in several:
-            if one is not None:
-                yield name, url_text(one)
 
 
 class RouteNames:
@@ -36,20 +23,26 @@ class RouteNames:
     """
 
     def __init__(self) -> None:
-        self._routes: dict[str, tuple[tuple[bool, bool], str, Pattern | None]] = {}
+        self._routes: dict[str, tuple[tuple[bool, bool], str, Pattern | None, Plan]] = {}
         self.fingerprints: dict[str, Callable[[str], str]] = {}
 
     def add(
-        self, name: str, path: str, pattern: Pattern | None = None, *, takes_socket: bool
+        self,
+        name: str,
+        path: str,
+        pattern: Pattern | None = None,
+        *,
+        takes_socket: bool,
+        plan: Plan,
     ) -> None:
         """Add a route. If several routes have the same name, only one of them is used. A route for
         HTTP takes precedence over one for WebSockets. Among routes for the same protocol, a route
         found by its handler's name takes precedence over an explicit route. Among equals, the
-        earlier route takes precedence.
+        earlier route takes precedence. ``plan``: the plan of the route's handler.
         """
         rank = (takes_socket, pattern is not None)
         if name not in self._routes or rank < self._routes[name][0]:
-            self._routes[name] = rank, path, pattern
+            self._routes[name] = rank, path, pattern, plan
 
     def url_for(
         self,
@@ -64,14 +57,13 @@ class RouteNames:
           other. A name that begins with a slash is looked up from the root of the tree.
         - ``scopes``: the applications in which to look for the name; see ``Config.scopes``.
         - ``segments``: more segments at the end of the path.
-        - ``values``: the values of the wildcards. Values for which there is no wildcard become the
-          query, unless they are None.
+        - ``values``: the values of the wildcards, and of the query; see ``query_of``.
 
         Raises ``LookupError`` for an unknown name, and ``ValueError`` for values that the route
         would not match.
         """
         prefix, full_name = self._found(name, scopes)
-        _, path, pattern = self._routes[full_name]
+        _, path, pattern, plan = self._routes[full_name]
         if pattern is not None:
             missing = [wildcard for wildcard in pattern.names if wildcard not in values]
             if missing or segments:
@@ -80,9 +72,9 @@ class RouteNames:
                     f"url_for({name!r}) takes "
                     f"{', '.join(f'{n}=...' for n in pattern.names) or 'no path segments'}{hint}"
                 )
-            path += pattern.fill(values)
+            path += pattern.fill(values, plan.own)
         for segment in segments:
-            text = url_text(segment)
+            text = url_text(plan.own.linked(segment))
             if segment is None or text in DOTS_AND_EMPTY or "\0" in text or leads_up(text):
                 raise ValueError(
                     f"url_for({name!r}): {segment!r} can't be a path segment; refused are None, "
@@ -92,7 +84,14 @@ class RouteNames:
         # The path of an application's root ends with a slash.
         if not segments and (path == quoted_address(prefix) or not split_host(path)[1]):
             path += "/"
-        query = urlencode([*_query_of(values)]) if values else ""
+        if not values:
+            return path
+        from micropie._core.binding import query_of  # imported only for links with a query
+
+        try:
+            query = urlencode([*query_of(plan, values)])
+        except ValueError as error:
+            raise ValueError(f"url_for({name!r}): {error}") from None
         return f"{path}?{query}" if query else path
 
     def fingerprint(self, name: str, scopes: Mapping[str, str], path: str) -> str:

@@ -217,12 +217,13 @@ class Router:
     - ``exact``: the routes of paths without wildcards.
     - ``below``: the routes that take any single segment after the path as their argument.
     - ``has_routes``: whether there is any route.
+    - ``has_nodes``: whether there is any route, or an application inside the root's.
     """
 
     def __init__(self, config: Config) -> None:
         self.refusal = Refusal(config)
         self.root = Node(self.refusal)
-        self.has_routes = False
+        self.has_routes = self.has_nodes = False
         # whether an application in the tree has another application mounted at its root
         self.has_fallbacks = False
         self.exact = ByMethod({method: {} for method in METHODS})
@@ -236,6 +237,7 @@ class Router:
         for node in nodes:
             node.complete()
         self.has_routes = any(node.routes or node.default is not None for node in nodes)
+        self.has_nodes = self.has_routes or len(nodes) > 1
         self.has_fallbacks = any(
             node.refusal is not None and node.refusal.config.fallback is not None for node in nodes
         )

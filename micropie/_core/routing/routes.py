@@ -123,6 +123,7 @@ class Route(RouteInfo):
     - ``limited_step_kind``: the kind of step for a request with a time limit. It may differ from
       ``step_kind`` under WSGI, because a time limit needs a thread.
     - ``is_pooled``: whether the handler runs in a process. If so, ``call`` is its ``HandlerName``.
+    - ``ends_with_client``: whether ``@ends_with_client`` is above the handler.
     - ``by_position``: whether the wildcards fill the handler's first parameters, in the same order,
       so that their values can be passed by position.
     - ``plain_args``: the number of path arguments with which the handler is called directly,
@@ -196,8 +197,9 @@ class Route(RouteInfo):
         self.is_filtered = filters != (None, None) or bool(self.filters_by_status)
         self.is_special = bool(self.providers) or self.is_filtered
         bodies = _bodies(self.config, answers, self.result_filter)
-        if bodies != self.config.bodies:
-            self.config = self.config.changed(bodies=bodies)
+        json_fields = self.plan.json_fields.union(*(one.plan.json_fields for one in self.providers))
+        if json_fields or bodies != self.config.bodies:
+            self.config = self.config.changed(bodies=bodies, json_fields=json_fields)
         self.methods = mark.methods
         self.handled = (*(mark.methods or config.settings.methods),)
         if "GET" in self.handled and "HEAD" not in self.handled:
@@ -232,8 +234,9 @@ class Route(RouteInfo):
         kind, is_async = _step_kind(function, placement)
         self.step_kind, self.limited_step_kind = config.blocking if kind is HANDLER else kind, kind
         self.is_pooled = placement == PROCESS and not is_async
+        self.ends_with_client = "__micropie_ends_with_client__" in marks
         if MARK in marks or self.is_pooled:
-            check_placement(function, placement, name, self.reads_body)
+            check_placement(function, placement, name)
         if self.is_pooled:
             self.is_special = True
             if self.providers:
@@ -417,8 +420,9 @@ def place_of(function: AnyFunction) -> str:
     """Return the file and the line of a function as "file:line", relative to the working directory
     if the file is below it. Return "" for a function of micropie itself.
     """
-    code = getattr(function, "__code__", None)
-    if code is None or is_framework(function.__module__):
+    *_, inner = layers(function)
+    code = getattr(inner, "__code__", None)
+    if code is None or is_framework(inner.__module__):
         return ""
     file = os.path.relpath(code.co_filename)
     return f"{code.co_filename if file.startswith('..') else file}:{code.co_firstlineno}"

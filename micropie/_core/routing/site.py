@@ -59,7 +59,10 @@ class Site:
     ) -> None:
         self.config, self.router, self.sockets, self.mounted = config, router, sockets, mounted
         self.prefix = split_host(config.prefix)[1]
-        self.has_mounts = bool(mounted)
+        # the application mounted at the root, if there is nothing else to search
+        is_empty = not (router.has_nodes or sockets.has_nodes)
+        self._alone: MountRoute | None = config.fallback if is_empty else None
+        self.has_mounts = bool(mounted) or self._alone is not None
         self._depth = self.prefix.count("/")  # the number of segments in the prefix
         self._mounts = PrefixTable([(entry.prefix, entry) for entry in mounted])
         # the sites whose routes ``entries`` returns
@@ -182,7 +185,8 @@ class Site:
         """Return the mounted site, or the route of the mount, that serves a request. Return None if
         the path is below no mount.
         """
-        return self._mounts.find(request._exchange.raw_path())
+        found = self._mounts.find(request._exchange.raw_path()) if self.mounted else None
+        return found or self._alone
 
     def _fallback(
         self, request: Request, router: Router, searched: Sequence[str] | None, refusal: RouteMatch

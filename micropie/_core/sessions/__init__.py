@@ -14,4 +14,10 @@ from micropie._core.sessions.backend import SessionBackend
 from micropie._core.sessions.memory import InMemorySessionBackend
 from micropie._core.sessions.store import SessionStore
 
-__all__ = ["Changes", "InMemorySessionBackend", "Session", "SessionBackend", "SessionStore"]
+__all__ = [
+    "Changes",
+    "InMemorySessionBackend",
+    "Session",
+    "SessionBackend",
+    "SessionStore",
+]

@@ -199,7 +199,7 @@ class SessionStore:
         if "merge" in self._methods:
             data = yield from self._ask("merge", session.id, changes, self._timeout)
         else:  # a change by another request at the same moment may be lost
-            is_over = changes.emptied and not changes.values
+            is_over = changes.emptied and not (changes.values or changes.updates)
             stored = {} if is_over else deepcopy((yield from self._ask("load", session.id)))
             data = changes.apply(stored) if stored else {}
             if data:

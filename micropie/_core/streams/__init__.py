@@ -49,7 +49,7 @@ from micropie._core.streams.source import (
 )
 
 if TYPE_CHECKING:
-    from micropie._core.streams.events import EventStream, event, follow_events
+    from micropie._core.streams.events import EventStream, event, follow_events, taken_apart
     from micropie._core.streams.threaded import MadeAhead
 
 __all__ = [
@@ -72,8 +72,9 @@ __all__ = [
     "follow_events",
     "is_stream",
     "stream_of",
+    "taken_apart",
 ]
 
 __getattr__, __dir__ = names_on_demand(
-    __name__, {"events": "EventStream event follow_events", "threaded": "MadeAhead"}
+    __name__, {"events": "EventStream event follow_events taken_apart", "threaded": "MadeAhead"}
 )

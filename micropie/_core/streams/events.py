@@ -9,7 +9,7 @@ as several ``data`` lines, and a line break in a name or an id raises an error.
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from functools import cache, lru_cache, partial
 from inspect import iscoroutinefunction
 from typing import Any, cast
@@ -55,7 +55,8 @@ def event(
 ) -> Event:
     """Return an encoded event.
 
-    - ``data``: a str, a value that is sent as JSON, or None for no data.
+    - ``data``: a str, a value that is sent as JSON, or None for no data. Browsers ignore an event
+      without data, so one with a name gets the data "".
     - ``event``: the event's name; by default, browsers use "message".
     - ``id``: the event's id. A client that reconnects sends the last id as ``Last-Event-ID``.
     - ``retry``: milliseconds that the client waits before it reconnects.
@@ -75,6 +76,8 @@ def event(
                 f"retry must be a whole number of milliseconds, 0 or more, not {retry!r}"
             )
         lines.append(f"retry: {retry}")
+    if data is None and event is not None:
+        data = ""
     if data is not None:
         if isinstance(data, bytes | bytearray | memoryview):
             raise TypeError(
@@ -207,9 +210,33 @@ class EventStream(Response):
         encode = encode_item if map is None else partial(encode_mapped, map)
         rules = EventRules(encode, heartbeat, current_shutdown() or ShutdownSignal(), send_timeout)
         # Enter a subscription before the response starts, so that the client misses no message.
-        body = LoopStream(_items_of(source), hasattr(source, "__aenter__"), rules)
+        body = LoopStream(_items_of(source, map is None), hasattr(source, "__aenter__"), rules)
         super().__init__(body, 200, headers, CONTENT_TYPE)
         add_missing(self.pairs, _UNBUFFERED)
+
+
+def taken_apart(response: Response) -> tuple[Callable[[Any], EventStream], Iterator[Event]]:
+    """Return a function that can be pickled and makes an ``EventStream``, and the encoded events to
+    pass to it. A process of the pool sends these in place of ``response``.
+    """
+    items, rules, encode = response.body.items, response.body.events, response.body.encode
+    if not isinstance(items, EventsFromThread):
+        raise TypeError("in the process pool, EventStream takes a generator that is written as def")
+    wrap = partial(
+        EventStream,
+        heartbeat=rules.heartbeat,
+        headers=response.pairs,
+        send_timeout=rules.send_timeout,
+    )
+
+    def encoded() -> Iterator[Event]:
+        try:
+            for item in items.events:
+                yield Event(encode(item))
+        finally:
+            getattr(items.events, "close", int)()
+
+    return wrap, encoded()
 
 
 def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Response) -> None:
@@ -224,12 +251,16 @@ def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Respon
         stream.follow(events, "Content-Encoding" in response.headers)
 
 
-def _items_of(source: AsyncIterable[object] | Iterable[object]) -> AsyncIterator[object]:
+def _items_of(
+    source: AsyncIterable[object] | Iterable[object], as_text: bool
+) -> AsyncIterator[object]:
     """Return an async iterator over the items of a source. The source is a subscription to
     channels, an async iterable or a sync iterable.
+
+    ``as_text``: whether a subscription's messages may be text that its subscribers share.
     """
     if hasattr(source, "__aenter__"):  # a subscription to channels
-        return entered(source, comment())
+        return entered(source, comment(), as_text)
     if hasattr(source, "__aiter__"):
         return cast("AsyncIterable[object]", source).__aiter__()
     if not hasattr(source, "__iter__") or isinstance(source, str | bytes | dict):

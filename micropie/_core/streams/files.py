@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from io import FileIO
+from time import monotonic
 
 from micropie._core.errors import ResponseError
 
@@ -11,6 +12,10 @@ FILE_CHUNK = 64 * 1024  # bytes; most servers write this many in one call
 # Size in bytes. A thread reads each chunk, and reading a smaller one would take less time than
 # switching to the thread.
 PART_CHUNK = 256 * 1024
+# The largest chunk of a large file. A chunk grows to this size with the bytes already sent, which
+# are more than the buffers of a connection hold, if the client takes as many in ``PACE`` seconds.
+# So slow clients, of which there may be many, need no more memory.
+LARGE_CHUNK, GROWTH, PACE = 4 * 1024 * 1024, 32, 0.125
 
 
 class FileRange:
@@ -33,6 +38,7 @@ class FileRange:
         self.start = start
         self.length = length
         self._ahead = b""
+        self._last = 0, 0.0  # the position at which ``__next__`` last read, and when
         self._left = 0 if file is None else length
 
     @property
@@ -85,7 +91,13 @@ class FileRange:
         return self
 
     def __next__(self) -> bytes:
-        chunk, self._ahead = self._ahead or self.read(PART_CHUNK), b""
+        chunk, self._ahead = self._ahead, b""
+        if not chunk:
+            (start, at), now = self._last, monotonic()
+            self._last = self.position, now
+            taken = (self.position - start) / (now - at + 1e-6) * PACE
+            size = min(LARGE_CHUNK, self.position // GROWTH, int(taken))
+            chunk = self.read(max(PART_CHUNK, size))
         if not chunk:
             raise StopIteration
         return chunk

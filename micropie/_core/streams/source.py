@@ -638,11 +638,15 @@ def has_events(response: Response) -> bool:
     return content_type is not None and content_type.lower().startswith(MEDIA_TYPE)
 
 
-async def entered(subscription: Any, first: object) -> AsyncIterator[object]:
+async def entered(subscription: Any, first: object, as_text: bool) -> AsyncIterator[object]:
     """Enter the context manager ``subscription``, whose value is an async iterable. Yield
     ``first``, then the items of the iterable.
+
+    ``as_text``: yield what the method ``texts`` of the value yields, if it has this method.
     """
     async with subscription as messages:
         yield first
-        async for message in messages:
+        async for message in (
+            messages.texts() if as_text and hasattr(messages, "texts") else messages
+        ):
             yield message

@@ -250,8 +250,10 @@ class EventsFromThread(AsyncIterator[object]):
     """
 
     def __init__(self, events: Iterator[object]) -> None:
-        self._events = events
+        self.events = events
         self._close: Action = getattr(events, "close", no_function)
+        # ends the wait for an item of a process
+        self._interrupt: Action | None = getattr(events, "interrupt_next", None)
         self._lock = Lock()
         self._is_busy = False
         self._is_closed = False
@@ -270,9 +272,11 @@ class EventsFromThread(AsyncIterator[object]):
         with self._lock:
             self._is_closed = True
             is_busy = self._is_busy
+        if is_busy and self._interrupt is not None:
+            self._interrupt()
         # Don't close a generator that has ended, because this would need a switch to a thread,
         # which takes as long as making an event.
-        has_ended = getattr(self._events, "gi_frame", self._events) is None
+        has_ended = getattr(self.events, "gi_frame", self.events) is None
         if not is_busy and not has_ended:
             await in_thread(SYNC_SOURCES, self._close, rank=Rank.RELEASING)
         self._raise_failure()
@@ -288,14 +292,14 @@ class EventsFromThread(AsyncIterator[object]):
             self._is_busy = True
         item = END
         try:
-            item = next(self._events, END)
+            item = next(self.events, END)
         except BaseException as error:
             self._failures.append(error)
         with self._lock:
             self._is_busy = False
             is_closed = self._is_closed
         if is_closed:  # ``aclose`` has already returned, so log errors and close the iterator here
-            if self._failures:
+            if self._failures and self._interrupt is None:
                 _log_late(self._failures.pop())
             try:
                 self._close()

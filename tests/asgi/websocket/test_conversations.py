@@ -56,7 +56,7 @@ async def echo(ws: WebSocket) -> None:
         await ws.send_text(f"Echo: {await ws.receive_text()}")
 
 
-def test_the_first_example(open_client: OpenClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_echo_example_works(open_client: OpenClient, caplog: pytest.LogCaptureFixture) -> None:
     with open_client(app_of(echo)).websocket("/") as ws:
         for text in ("hello", "é", ""):
             ws.send_text(text)
@@ -64,7 +64,7 @@ def test_the_first_example(open_client: OpenClient, caplog: pytest.LogCaptureFix
     assert errors(caplog) == []
 
 
-def test_text_bytes_and_json(open_client: OpenClient) -> None:
+def test_text_bytes_and_json_are_received_and_sent(open_client: OpenClient) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
         await ws.send_bytes(await ws.receive_bytes())
@@ -87,7 +87,7 @@ def test_text_bytes_and_json(open_client: OpenClient) -> None:
 
 
 @pytest.mark.parametrize("size", [65536, 65537])
-def test_R31_json_that_is_large_is_parsed_in_a_thread(
+def test_R31_large_json_is_parsed_in_a_thread(
     open_client: OpenClient, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     parsed_on_loop, loads = list[bool](), asgi_websocket.loads  # type: ignore[attr-defined]
@@ -110,7 +110,9 @@ def test_R31_json_that_is_large_is_parsed_in_a_thread(
     assert parsed_on_loop == [size == 65536] * 2
 
 
-def test_async_for_gives_text_and_bytes_until_the_client_leaves(open_client: OpenClient) -> None:
+def test_async_for_yields_text_and_bytes_until_the_client_disconnects(
+    open_client: OpenClient,
+) -> None:
     got: list[Any] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -142,7 +144,7 @@ def test_async_for_ends_also_when_this_side_closes(open_client: OpenClient) -> N
 @pytest.mark.parametrize(
     "spelling", [{"text": "x", "bytes": None}, {"bytes": b"x", "text": None}, {"text": "x"}]
 )
-def test_R56_both_spellings_of_what_is_not_there(
+def test_R56_messages_with_missing_or_none_fields_are_accepted(
     open_client: OpenClient, spelling: dict[str, Any]
 ) -> None:
     async def handler(ws: WebSocket) -> None:
@@ -176,7 +178,7 @@ REJECTED: dict[str, tuple[str, Callable[[WebSocketSession], None], Any]] = {
 
 
 @pytest.mark.parametrize("case", REJECTED)
-def test_R56_a_message_of_another_kind_closes_and_is_a_value_error(
+def test_R56_a_message_of_the_wrong_kind_closes_and_raises_value_error(
     open_client: OpenClient, caplog: pytest.LogCaptureFixture, case: str
 ) -> None:
     method, send, farewell = REJECTED[case]
@@ -223,7 +225,7 @@ def test_R57_a_message_above_the_limit_closes_with_1009(
         assert (code, reason) == (1009, "a message may have 10 bytes at most")
 
 
-def test_R57_text_is_measured_in_bytes(open_client: OpenClient) -> None:
+def test_R57_the_size_of_text_is_measured_in_bytes(open_client: OpenClient) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
         while True:
@@ -239,7 +241,7 @@ def test_R57_text_is_measured_in_bytes(open_client: OpenClient) -> None:
 # -- the handshake ---------------------------------------------------------------------------------
 
 
-def test_subprotocols(open_client: OpenClient) -> None:
+def test_accept_takes_an_offered_subprotocol_only(open_client: OpenClient) -> None:
     async def handler(ws: WebSocket) -> None:
         assert not ws.accepted
         with pytest.raises(
@@ -253,7 +255,7 @@ def test_subprotocols(open_client: OpenClient) -> None:
         assert ws.accepted_subprotocol == "v2"
 
 
-def test_headers_go_along_with_the_accept(open_client: OpenClient) -> None:
+def test_accept_sends_headers(open_client: OpenClient) -> None:
     async def handler(ws: WebSocket) -> None:
         bad: Any
         for bad in ({"X": "a\r\nY: b"}, {"X Y": "a"}, {"X": 5}, {"Sec-WebSocket-Protocol": "a"}):
@@ -265,7 +267,7 @@ def test_headers_go_along_with_the_accept(open_client: OpenClient) -> None:
         assert list(ws.headers.multi_items()) == [("x-a", "1")]
 
 
-def test_headers_as_pairs(open_client: OpenClient) -> None:
+def test_accept_headers_may_be_pairs(open_client: OpenClient) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.accept(headers=[("X-A", "1"), ("X-A", "2")])
 
@@ -287,7 +289,7 @@ def test_headers_as_pairs(open_client: OpenClient) -> None:
         (None, 403, 1000, "This WebSocket was not accepted."),
     ],
 )
-def test_R53_what_is_raised_before_accept_is_the_answer(
+def test_R53_an_error_before_accept_becomes_the_response(
     open_client: OpenClient,
     caplog: pytest.LogCaptureFixture,
     denial: bool,
@@ -325,7 +327,7 @@ def test_close_before_accept_refuses(open_client: OpenClient) -> None:
     assert (refused.status, refused.code, refused.reason) == (403, 4001, "no room")
 
 
-def test_what_is_too_early_or_too_late_is_said(
+def test_actions_too_early_or_too_late_raise_clear_errors(
     open_client: OpenClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def handler(ws: WebSocket) -> None:
@@ -360,7 +362,7 @@ def test_what_is_too_early_or_too_late_is_said(
     assert errors(caplog) == []
 
 
-def test_a_request_of_a_websocket_has_no_response_and_no_body(open_client: OpenClient) -> None:
+def test_a_websocket_s_request_has_no_response_and_no_body(open_client: OpenClient) -> None:
     class Root(App):
         async def ws_index(self, ws: WebSocket) -> None:
             with pytest.raises(Exception, match=r"pass headers to ws.accept\(headers=...\)"):
@@ -376,7 +378,7 @@ def test_a_request_of_a_websocket_has_no_response_and_no_body(open_client: OpenC
 
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
-def test_the_scheme_is_the_page_s(open_client: OpenClient, scheme: str) -> None:
+def test_a_websocket_s_scheme_is_that_of_its_page(open_client: OpenClient, scheme: str) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
         await ws.send_text(ws.request.url)
@@ -402,7 +404,7 @@ def test_R55_a_failing_handler_closes_with_1011_without_details_and_is_logged_on
     assert caplog.records[-1].exc_info is not None
 
 
-def test_R55_a_reason_is_cut_to_what_a_frame_holds(open_client: OpenClient) -> None:
+def test_R55_a_close_reason_is_cut_to_the_size_of_a_frame(open_client: OpenClient) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
         await ws.close(4000, "é" * 200)
@@ -419,7 +421,7 @@ def test_R55_a_reason_is_cut_to_what_a_frame_holds(open_client: OpenClient) -> N
         (Redirect("/there"), (1011, "")),
     ],
 )
-def test_what_is_raised_after_accept_closes(
+def test_an_exception_after_accept_closes_the_websocket(
     open_client: OpenClient, raised: Exception, farewell: Any
 ) -> None:
     async def handler(ws: WebSocket) -> None:
@@ -430,7 +432,7 @@ def test_what_is_raised_after_accept_closes(
         assert closing(ws) == farewell
 
 
-def test_an_application_that_cannot_start_refuses(
+def test_an_application_that_cannot_start_refuses_websockets(
     open_client: OpenClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = app_of(echo)
@@ -440,7 +442,7 @@ def test_an_application_that_cannot_start_refuses(
     assert errors(caplog) == ["startup failed, and the next request tries it again"]
 
 
-def test_R54_a_client_that_leaves_is_one_exception(
+def test_R54_a_client_that_disconnects_raises_one_exception(
     open_client: OpenClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen: list[Any] = []
@@ -468,7 +470,7 @@ def test_R54_a_client_that_leaves_is_one_exception(
     assert errors(caplog) == []
 
 
-def test_R54_a_task_group_that_the_client_s_leaving_ends_is_no_failure(
+def test_R54_a_task_group_ended_by_a_disconnection_is_not_a_failure(
     open_client: OpenClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def handler(ws: WebSocket) -> None:
@@ -487,7 +489,7 @@ def test_R54_a_task_group_that_the_client_s_leaving_ends_is_no_failure(
     assert errors(caplog) == []
 
 
-def test_a_task_group_with_another_failure_is_one(
+def test_a_task_group_with_another_failure_is_logged(
     open_client: OpenClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def handler(ws: WebSocket) -> None:
@@ -500,7 +502,7 @@ def test_a_task_group_with_another_failure_is_one(
 
 
 @pytest.mark.parametrize("lifespan", [True, False])
-def test_R54_who_waits_for_something_else_is_cancelled_after_its_grace_and_may_clean_up(
+def test_R54_a_handler_waiting_elsewhere_is_cancelled_after_its_grace_and_may_clean_up(
     open_client: OpenClient, caplog: pytest.LogCaptureFixture, lifespan: bool
 ) -> None:
     seen: list[Any] = []
@@ -519,7 +521,7 @@ def test_R54_who_waits_for_something_else_is_cancelled_after_its_grace_and_may_c
     assert errors(caplog) == []
 
 
-def test_R54_what_is_under_way_is_finished_although_the_client_has_gone(
+def test_R54_a_message_being_handled_is_finished_after_the_client_disconnects(
     open_client: OpenClient,
 ) -> None:
     saved: list[str] = []
@@ -537,9 +539,7 @@ def test_R54_what_is_under_way_is_finished_although_the_client_has_gone(
 
 
 @pytest.mark.parametrize("call", ["receive_text", "send_text"])
-def test_a_handler_that_goes_on_after_the_end_holds_up_nobody(
-    open_client: OpenClient, call: str
-) -> None:
+def test_a_handler_that_ignores_the_end_delays_no_other(open_client: OpenClient, call: str) -> None:
     calls: list[Exception] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -557,7 +557,7 @@ def test_a_handler_that_goes_on_after_the_end_holds_up_nobody(
     assert {type(one) for one in calls} == {ConnectionClosed}
 
 
-def test_without_a_grace_a_handler_may_go_on(open_client: OpenClient) -> None:
+def test_without_a_grace_a_handler_may_continue(open_client: OpenClient) -> None:
     seen: list[str] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -594,7 +594,7 @@ def test_R54_a_reader_that_ends_does_not_leave_its_writer_behind(open_client: Op
     assert seen == ["writer"]
 
 
-def test_R57_a_handler_that_does_something_else_is_told_of_the_silence(
+def test_R57_a_silent_client_is_closed_even_if_the_handler_is_busy(
     open_client: OpenClient,
 ) -> None:
     async def handler(ws: WebSocket) -> None:
@@ -641,7 +641,7 @@ def test_many_tasks_may_send_and_one_may_receive(open_client: OpenClient) -> Non
         assert [i for m, i in got if m == n] == list(range(20))
 
 
-def test_closing_wakes_who_receives(open_client: OpenClient) -> None:
+def test_closing_wakes_a_waiting_receiver(open_client: OpenClient) -> None:
     seen: list[Any] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -662,7 +662,7 @@ def test_closing_wakes_who_receives(open_client: OpenClient) -> None:
     assert seen == [4000]
 
 
-def test_a_socket_that_was_kept_says_that_it_is_over(open_client: OpenClient) -> None:
+def test_a_websocket_used_after_its_end_raises_an_error(open_client: OpenClient) -> None:
     kept: list[WebSocket] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -683,7 +683,7 @@ def test_a_socket_that_was_kept_says_that_it_is_over(open_client: OpenClient) ->
         assert ws.receive_text() == "it is"
 
 
-def test_an_inner_timeout_of_the_handler_s_own_is_its_own(open_client: OpenClient) -> None:
+def test_a_handler_s_own_timeout_is_not_swallowed(open_client: OpenClient) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
         with anyio.move_on_after(0.01):
@@ -705,7 +705,7 @@ def test_the_decorator_is_public() -> None:
 
 
 @pytest.mark.parametrize("ending", ["returns", "fails", "client leaves", "refuses"])
-def test_what_is_to_be_done_after_the_response_is_done_when_it_is_over(
+def test_after_response_functions_run_when_the_websocket_is_over(
     open_client: OpenClient, ending: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     done: list[object] = []
@@ -752,7 +752,7 @@ class Ending(App):
         return "ended"
 
 
-def test_R65_a_handler_that_receives_is_told_that_the_server_ends(open_client: OpenClient) -> None:
+def test_R65_a_receiving_handler_learns_that_the_server_shuts_down(open_client: OpenClient) -> None:
     seen: list[Any] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -776,7 +776,7 @@ async def never_called(ws: WebSocket) -> None:
     raise AssertionError
 
 
-def test_R65_a_handshake_after_the_end_is_refused_with_503(open_client: OpenClient) -> None:
+def test_R65_a_websocket_during_shutdown_is_refused_with_503(open_client: OpenClient) -> None:
     client = open_client(Ending(never_called))
     client.get("/end")
     refused = refusal(client)
@@ -786,7 +786,7 @@ def test_R65_a_handshake_after_the_end_is_refused_with_503(open_client: OpenClie
     )
 
 
-def test_R65_a_server_that_cannot_refuse_with_a_status_closes_with_1001(
+def test_R65_a_server_without_denial_responses_closes_with_1001_during_shutdown(
     open_client: OpenClient,
 ) -> None:
     client = open_client(Ending(never_called), denial_response=False)
@@ -795,7 +795,7 @@ def test_R65_a_server_that_cannot_refuse_with_a_status_closes_with_1001(
         assert closing(ws) == (1001, "")
 
 
-def test_R65_a_handshake_that_the_end_overtakes_is_closed_with_1001(
+def test_R65_a_handshake_overtaken_by_shutdown_is_closed_with_1001(
     open_client: OpenClient,
 ) -> None:
     seen: list[int | None] = []
@@ -814,7 +814,7 @@ def test_R65_a_handshake_that_the_end_overtakes_is_closed_with_1001(
 
 
 @pytest.mark.parametrize("waits", ["reading ahead", "for all time"])
-def test_R65_a_handler_that_waits_for_something_else_has_its_grace(
+def test_R65_a_handler_waiting_elsewhere_has_its_grace_at_shutdown(
     open_client: OpenClient, waits: str
 ) -> None:
     seen: list[Any] = []
@@ -838,7 +838,7 @@ def test_R65_a_handler_that_waits_for_something_else_has_its_grace(
     assert seen == [(1001, True)]
 
 
-def test_R65_messages_that_are_being_sent_come_before_the_close(open_client: OpenClient) -> None:
+def test_R65_messages_being_sent_precede_the_close_at_shutdown(open_client: OpenClient) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
         for number in range(3):
@@ -852,7 +852,9 @@ def test_R65_messages_that_are_being_sent_come_before_the_close(open_client: Ope
         assert closing(ws) == (1001, "")
 
 
-def test_R65_the_close_is_sent_though_the_handler_ends_at_once(open_client: OpenClient) -> None:
+def test_R65_the_close_is_sent_although_the_handler_ends_immediately(
+    open_client: OpenClient,
+) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
         config_of(ws.request._exchange).shutdown.end()
@@ -866,7 +868,7 @@ class Resource:
 
 
 @pytest.mark.parametrize("accepts", [True, False])
-def test_R65_a_server_that_cancels_the_handler_still_sends_the_close(
+def test_R65_the_close_is_sent_although_the_server_cancels_the_handler(
     backend: str, accepts: bool
 ) -> None:
     sent: list[Any] = []

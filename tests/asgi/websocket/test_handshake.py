@@ -37,6 +37,22 @@ class Untouchable(HttpMiddleware):
         raise AssertionError("called for a WebSocket")
 
 
+class Pages(HttpMiddleware):
+    """Gives everybody a page instead."""
+
+    guards = True
+
+    def before_request(self, request: Any) -> Any:
+        return {"body": "a page to log in"}
+
+
+def test_a_hook_that_gives_a_page_refuses_the_handshake(open_client: OpenClient) -> None:
+    app = app_of(welcome)
+    app.middlewares.append(Pages())
+    refused = refusal(open_client(app))
+    assert (refused.status, refused.body) == (403, b"a page to log in")
+
+
 # -- origins ---------------------------------------------------------------------------------------
 
 
@@ -60,18 +76,26 @@ def test_R52_a_page_of_another_site_is_refused_before_accept(
         assert seen == (403, b"Pages of this origin may not open WebSockets here.")
 
 
-def test_R52_two_origins_are_none(open_client: OpenClient) -> None:
+def test_R52_two_origins_are_refused(open_client: OpenClient) -> None:
     headers = [("Origin", "http://testserver"), ("Origin", "http://testserver")]
     assert refusal(open_client(app_of(welcome)), headers=headers).status == 403
 
 
-@pytest.mark.parametrize("host", ["a@b", "a/b?c", "[::1", ""])
-def test_R14_R52_a_malformed_host_is_no_origin(open_client: OpenClient, host: str) -> None:
+@pytest.mark.parametrize("host", ["a@b", "a/b?c", "[::1"])
+def test_R14_R52_a_malformed_host_matches_no_origin(open_client: OpenClient, host: str) -> None:
     headers = {"Origin": "http://testserver", "Host": host}
     assert refusal(open_client(app_of(welcome), validate=False), headers=headers).status == 400
 
 
-def test_R52_origins_are_inherited(open_client: OpenClient) -> None:
+def test_R52_an_empty_host_means_localhost(open_client: OpenClient) -> None:
+    client = open_client(app_of(welcome), validate=False)
+    foreign = {"Origin": "http://testserver", "Host": ""}
+    assert refusal(client, headers=foreign).status == 403
+    with client.websocket("/", headers={"Origin": "http://localhost", "Host": ""}) as ws:
+        assert ws.receive_text() == "welcome"
+
+
+def test_R52_inner_applications_inherit_allowed_origins(open_client: OpenClient) -> None:
     root: Any = App(websocket_origins=["https://b.test"])
     root.open = app_of(welcome)
     root.own = app_of(welcome, websocket_origins=["https://c.test"])
@@ -86,7 +110,7 @@ def test_R52_origins_are_inherited(open_client: OpenClient) -> None:
     assert allowed == [("/open", "b"), ("/own", "c")]
 
 
-def test_R52_R15_behind_a_proxy_the_page_s_origin_is_the_one_that_the_proxy_tells(
+def test_R52_R15_behind_a_proxy_the_page_s_origin_comes_from_the_proxy(
     open_client: OpenClient,
 ) -> None:
     app = app_of(welcome)
@@ -109,7 +133,7 @@ def test_R52_R15_behind_a_proxy_the_page_s_origin_is_the_one_that_the_proxy_tell
 
 
 @pytest.mark.parametrize("name", ["X-Forwarded-Proto", "X-Forwarded-Host"])
-def test_R14_R15_a_malformed_scheme_or_host_of_a_trusted_proxy_is_refused(
+def test_R14_R15_a_malformed_scheme_or_host_from_a_trusted_proxy_is_refused(
     open_client: OpenClient, name: str
 ) -> None:
     app = app_of(welcome)
@@ -122,7 +146,7 @@ def test_R14_R15_a_malformed_scheme_or_host_of_a_trusted_proxy_is_refused(
     )
 
 
-def test_R14_trusted_hosts_hold_for_websockets(open_client: OpenClient) -> None:
+def test_R14_trusted_hosts_applies_to_websockets(open_client: OpenClient) -> None:
     app = app_of(welcome)
     app.middlewares.append(TrustedHosts("shop.test"))
     with open_client(app, base_url="http://shop.test").websocket("/") as ws:
@@ -130,7 +154,7 @@ def test_R14_trusted_hosts_hold_for_websockets(open_client: OpenClient) -> None:
     assert refusal(open_client(app, base_url="http://evil.test")).status == 400
 
 
-def test_other_middleware_of_http_does_not_see_websockets(open_client: OpenClient) -> None:
+def test_other_http_middleware_does_not_see_websockets(open_client: OpenClient) -> None:
     app = app_of(welcome)
     app.middlewares += [SecurityHeaders(), Untouchable()]
     with open_client(app).websocket("/") as ws:
@@ -138,7 +162,7 @@ def test_other_middleware_of_http_does_not_see_websockets(open_client: OpenClien
 
 
 @pytest.mark.parametrize("value", ["https://a.test", ["a.test"], ["https://a.test/"], [5], None, 5])
-def test_R52_origins_that_cannot_be_meant(value: Any) -> None:
+def test_R52_invalid_origins_are_refused_at_setup(value: Any) -> None:
     with pytest.raises(SetupError, match="websocket_origins"):
         App(websocket_origins=value)
 
@@ -153,7 +177,7 @@ def test_R52_origins_that_cannot_be_meant(value: Any) -> None:
         {"websocket_send_timeout": "x"},
     ],
 )
-def test_settings_that_cannot_be_meant(settings: Any) -> None:
+def test_invalid_websocket_settings_are_refused(settings: Any) -> None:
     with pytest.raises(SetupError, match=next(iter(settings))):
         App(**settings)
 
@@ -185,7 +209,7 @@ class OnlyAfter(WebSocketMiddleware):
         raise RuntimeError("after")
 
 
-def test_hooks_run_around_the_handler_the_outermost_first(open_client: OpenClient) -> None:
+def test_hooks_run_around_the_handler_with_the_outermost_first(open_client: OpenClient) -> None:
     notes: list[str] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -210,7 +234,7 @@ def test_hooks_run_around_the_handler_the_outermost_first(open_client: OpenClien
     assert notes[:2] == ["before root", "before late"]
 
 
-def test_the_signatures_of_hooks_are_not_read_for_each_handshake(
+def test_signatures_of_hooks_are_not_inspected_for_each_handshake(
     open_client: OpenClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = app_of(welcome)
@@ -242,7 +266,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize("denial", [True, False])
 @pytest.mark.parametrize(("answer", "expected", "body"), REFUSALS)
-def test_R53_a_hook_refuses_before_accept(
+def test_R53_a_hook_may_refuse_before_accept(
     open_client: OpenClient, denial: bool, answer: Any, expected: Any, body: str
 ) -> None:
     notes: list[str] = []
@@ -256,7 +280,7 @@ def test_R53_a_hook_refuses_before_accept(
     assert notes == ["before a", "before b", "after b", "after a"]
 
 
-def test_after_websocket_runs_whatever_happens(
+def test_after_websocket_always_runs(
     open_client: OpenClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     notes: list[str] = []
@@ -275,14 +299,14 @@ def test_after_websocket_runs_whatever_happens(
 
 
 @pytest.mark.parametrize("middleware", [Noting, 5, object()])
-def test_what_is_no_middleware_fails_at_setup(middleware: Any) -> None:
+def test_an_object_that_is_not_middleware_fails_at_setup(middleware: Any) -> None:
     app = App()
     app.ws_middlewares.append(middleware)
     with pytest.raises(SetupError, match=r"middlewares takes objects|is not WebSocket middleware"):
         app._micropie.compiled()
 
 
-def test_a_list_of_the_class_counts(open_client: OpenClient) -> None:
+def test_ws_middlewares_may_be_a_class_attribute(open_client: OpenClient) -> None:
     notes: list[str] = []
 
     class Root(App):
@@ -360,7 +384,7 @@ def test_a_session_may_be_replaced_as_a_whole(open_client: OpenClient) -> None:
 
 
 @every_backend
-def test_the_session_is_that_of_http(
+def test_a_websocket_shares_the_http_session(
     open_client: OpenClient, backend_name: str, tmp_path: Path
 ) -> None:
     client = open_client(shop(backend_name, tmp_path))
@@ -372,7 +396,9 @@ def test_the_session_is_that_of_http(
 
 
 @pytest.mark.parametrize("root_path", ["", "/shop"])
-def test_over_https_it_is_that_of_http_too(open_client: OpenClient, root_path: str) -> None:
+def test_over_https_a_websocket_shares_the_http_session(
+    open_client: OpenClient, root_path: str
+) -> None:
     client = open_client(Shop(), base_url="https://testserver", root_path=root_path)
     client.get("/login")
     with client.websocket("/whoami") as ws:
@@ -410,7 +436,7 @@ def test_R50_a_session_that_is_too_large_is_not_saved(
 
 
 @every_backend
-def test_a_session_begun_before_accept_gets_its_cookie(
+def test_a_session_started_before_accept_gets_its_cookie(
     open_client: OpenClient, backend_name: str, tmp_path: Path
 ) -> None:
     client = open_client(shop(backend_name, tmp_path))
@@ -425,7 +451,7 @@ def test_a_session_begun_before_accept_gets_its_cookie(
 
 
 @every_backend
-def test_what_is_changed_later_is_saved_at_the_end_and_on_request(
+def test_changes_after_accept_are_saved_at_the_end_and_on_request(
     open_client: OpenClient, backend_name: str, tmp_path: Path
 ) -> None:
     client = open_client(shop(backend_name, tmp_path))
@@ -455,7 +481,7 @@ def test_a_new_session_after_accept_is_stored(
     assert client.get("/show").json() == {"late": "1", "later": "2"}
 
 
-def test_a_session_in_a_cookie_can_only_change_before_accept(
+def test_a_cookie_session_can_only_change_before_accept(
     open_client: OpenClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = open_client(Shop(session_backend=SignedCookieSessionBackend("s" * 32)))
@@ -469,7 +495,7 @@ def test_a_session_in_a_cookie_can_only_change_before_accept(
     assert "change the session before ws.accept()" in str(caplog.records[-1].exc_info)
 
 
-def test_a_refused_websocket_begins_no_session(open_client: OpenClient) -> None:
+def test_a_refused_websocket_starts_no_session(open_client: OpenClient) -> None:
     saved: list[Any] = []
 
     class Backend(InMemorySessionBackend):
@@ -488,7 +514,7 @@ def test_a_refused_websocket_begins_no_session(open_client: OpenClient) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_session_id_may_be_given_to_accept(open_client: OpenClient, scheme: str) -> None:
+def test_a_session_id_may_be_passed_to_accept(open_client: OpenClient, scheme: str) -> None:
     async def handler(ws: WebSocket) -> None:
         with pytest.raises(ValueError, match="cookie"):
             await ws.accept(session_id="a;b")
@@ -519,7 +545,7 @@ class Unreachable(InMemorySessionBackend):
     blocking = True
 
 
-def test_a_session_backend_that_is_out_of_reach_is_a_503(open_client: OpenClient) -> None:
+def test_an_unavailable_session_backend_refuses_with_503(open_client: OpenClient) -> None:
     backend = Unreachable()
     client: TestClient = open_client(Shop(session_backend=backend))
     client.get("/login")

@@ -150,7 +150,7 @@ def send(ws: WebSocketSession, content: str | bytes) -> None:
 
 
 @pytest.mark.parametrize(("path", "sent", "answered"), EXCHANGED)
-def test_values_are_received_and_sent(
+def test_typed_values_are_received_and_sent(
     open_client: OpenClient, path: str, sent: str | bytes, answered: str | bytes
 ) -> None:
     _, opened = open_root(open_client, path)
@@ -191,7 +191,7 @@ REFUSED: list[tuple[str, Any, int, str]] = [
 
 
 @pytest.mark.parametrize(("path", "sent", "code", "reason"), REFUSED)
-def test_a_message_that_does_not_fit_closes(
+def test_an_invalid_message_closes_the_websocket(
     open_client: OpenClient,
     path: str,
     sent: str | bytes,
@@ -207,7 +207,7 @@ def test_a_message_that_does_not_fit_closes(
     assert errors(caplog) == []
 
 
-def test_it_is_a_value_error_and_the_end_for_who_receives_one(open_client: OpenClient) -> None:
+def test_receiving_an_invalid_message_raises_value_error(open_client: OpenClient) -> None:
     root, opened = open_root(open_client, "/caught")
     with opened as ws:
         ws.send_json({"type": "said"})
@@ -219,7 +219,7 @@ def test_it_is_a_value_error_and_the_end_for_who_receives_one(open_client: OpenC
     ("path", "reason"),
     [("/wrong", "does not match the annotation"), ("/plain", r"write ws: WebSocket")],
 )
-def test_what_the_author_gets_wrong_is_logged(
+def test_an_author_s_error_is_logged(
     open_client: OpenClient, path: str, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, opened = open_root(open_client, path, raise_app_exceptions=False)
@@ -245,7 +245,7 @@ def handler_of(annotation: Any) -> Handler:
         ("WebSocket[Missing, int]", "'Missing' is not defined"),
     ],
 )
-def test_messages_of_no_use_fail_at_set_up(annotation: Any, reason: str | None) -> None:
+def test_invalid_message_types_fail_at_setup(annotation: Any, reason: str | None) -> None:
     app = app_of(handler_of(annotation))
     if reason is None:
         app._micropie.compiled()

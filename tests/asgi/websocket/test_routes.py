@@ -166,7 +166,7 @@ FOUND = {
 
 
 @pytest.mark.parametrize("target", FOUND)
-def test_paths_lead_to_handlers(open_client: OpenClient, target: str) -> None:
+def test_paths_are_routed_to_websocket_handlers(open_client: OpenClient, target: str) -> None:
     with open_client(root()).websocket(target) as ws:
         assert ws.receive_text() == FOUND[target]
 
@@ -199,7 +199,7 @@ def test_R58_R12_other_paths_are_refused_as_by_http(
     assert (refused.value.status, refused.value.body.decode()) == (status, body)
 
 
-def test_R58_without_the_extension_a_refusal_is_a_close(open_client: OpenClient) -> None:
+def test_R58_without_denial_responses_a_refusal_is_a_close(open_client: OpenClient) -> None:
     with (
         pytest.raises(WebSocketRefused) as refused,
         open_client(root(), denial_response=False).websocket("/page"),
@@ -209,7 +209,7 @@ def test_R58_without_the_extension_a_refusal_is_a_close(open_client: OpenClient)
     assert seen == (403, 1008, "404 Not Found")
 
 
-def test_R58_no_websocket_handler_is_reached_by_http(make_client: MakeClient) -> None:
+def test_R58_http_reaches_no_websocket_handler(make_client: MakeClient) -> None:
     client = make_client(root())
     for path in (
         "/ws_chat",
@@ -227,7 +227,7 @@ def test_R58_no_websocket_handler_is_reached_by_http(make_client: MakeClient) ->
     assert client.get("/rooms").text == "page of rooms"
 
 
-def test_the_request_is_the_handshake(open_client: OpenClient) -> None:
+def test_a_websocket_s_request_is_its_handshake(open_client: OpenClient) -> None:
     with open_client(root()).websocket("/about?a=1", headers={"X-A": "b", "Cookie": "c=d"}) as ws:
         said = ws.receive_text()
     assert (
@@ -236,7 +236,7 @@ def test_the_request_is_the_handshake(open_client: OpenClient) -> None:
     )
 
 
-def test_url_for_knows_websockets(open_client: OpenClient) -> None:
+def test_url_for_builds_urls_of_websockets(open_client: OpenClient) -> None:
     app = root()
     assert app.url_for("ws_chat", "a b") == "/chat/a%20b"
     assert app.url_for("hall", room="x") == "/hall/x"
@@ -246,12 +246,12 @@ def test_url_for_knows_websockets(open_client: OpenClient) -> None:
         app.url_for("ws_nothing")
 
 
-def test_below_a_mount(open_client: OpenClient) -> None:
+def test_a_websocket_works_below_a_prefix(open_client: OpenClient) -> None:
     with open_client(root(), root_path="/sub").websocket("/chat/a") as ws:
         assert ws.receive_text() == "a nobody False"
 
 
-def test_a_mounted_application_comes_before_websockets(open_client: OpenClient) -> None:
+def test_a_mounted_application_takes_precedence_over_websockets(open_client: OpenClient) -> None:
     app = root()
     app.mount("/about", App())
     with pytest.raises(WebSocketRefused) as refused, open_client(app).websocket("/about"):
@@ -262,7 +262,7 @@ def test_a_mounted_application_comes_before_websockets(open_client: OpenClient) 
 HANDSHAKE = {"Upgrade": "WebSocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
 
 
-def test_a_handshake_that_arrives_as_a_request_gets_426(make_client: MakeClient) -> None:
+def test_a_handshake_received_as_an_http_request_gets_426(make_client: MakeClient) -> None:
     client = make_client(root(), validate=False)
     for path in ("/all", "/lobby/x", "/rooms/talk/a"):
         answer = client.get(path, headers=HANDSHAKE)
@@ -303,7 +303,7 @@ class Tickets(App):
     async def wild_socket(self, ws: WebSocket, name: str) -> None: ...
 
 
-def test_a_page_that_takes_segments_takes_no_handshake(make_client: MakeClient) -> None:
+def test_a_handshake_to_a_page_with_path_parameters_gets_a_426(make_client: MakeClient) -> None:
     client = make_client(Tickets(), validate=False)
     for path in ("/5/chat", "/5"):
         assert client.get(path, headers=HANDSHAKE).status_code == 426
@@ -353,13 +353,13 @@ MISTAKES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("sentence", MISTAKES)
-def test_what_cannot_be_served_fails_at_setup(sentence: str) -> None:
+def test_an_invalid_websocket_handler_fails_at_setup(sentence: str) -> None:
     app = type("Root", (App,), MISTAKES[sentence])()
     with pytest.raises(SetupError, match=sentence):
         app._micropie.compiled()
 
 
-def test_the_socket_s_annotation_may_be_for_type_checkers_only(open_client: OpenClient) -> None:
+def test_the_websocket_annotation_may_only_exist_for_type_checkers(open_client: OpenClient) -> None:
     async def ws_x(self: App, ws: OnlyForTypeCheckers, n: int = 1) -> None:  # type: ignore[name-defined]  # noqa: F821
         await say(ws, n + 1)
 
@@ -367,7 +367,7 @@ def test_the_socket_s_annotation_may_be_for_type_checkers_only(open_client: Open
         assert ws.receive_text() == "6"
 
 
-def test_mistakes_of_decorators() -> None:
+def test_misused_websocket_decorators_raise_errors() -> None:
     with pytest.raises(SetupError, match=r'write @websocket\("/path"\), not 5'):
         websocket(5)  # type: ignore[call-overload]
     with pytest.raises(SetupError, match="must begin with '/'"):
@@ -381,7 +381,7 @@ def test_mistakes_of_decorators() -> None:
         app._micropie.compiled()
 
 
-def test_two_websockets_of_one_path_or_name() -> None:
+def test_two_websockets_with_the_same_path_or_name_conflict() -> None:
     async def handler(ws: Any) -> None: ...
 
     app = App()

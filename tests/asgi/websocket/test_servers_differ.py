@@ -136,7 +136,7 @@ class ServersOwn(Exception):
     "error", [OSError("gone"), RuntimeError("after close"), ServersOwn(), TimeoutError("ETIMEDOUT")]
 )
 @pytest.mark.parametrize(("seconds", "waits"), [(30.0, False), (None, False), (None, True)])
-def test_R54_R63_whatever_send_raises_is_one_exception(
+def test_R54_R63_every_error_of_send_becomes_one_exception(
     backend: str,
     error: Exception,
     seconds: float | None,
@@ -170,7 +170,7 @@ def test_R54_R63_whatever_send_raises_is_one_exception(
     assert [record for record in caplog.records if record.levelname != "DEBUG"] == []
 
 
-def test_R54_R63_a_server_whose_send_does_nothing_is_noticed(backend: str) -> None:
+def test_R54_R63_a_server_whose_send_ignores_disconnections_is_recognised(backend: str) -> None:
     """`send` neither waits nor fails: only `receive` tells, and a handler that sends alone never
     asks.
     """
@@ -189,7 +189,7 @@ def test_R54_R63_a_server_whose_send_does_nothing_is_noticed(backend: str) -> No
 
 @pytest.mark.parametrize("busy", [False, True])
 @pytest.mark.parametrize("error", [OSError("gone"), ServersOwn(), TimeoutError("ETIMEDOUT")])
-def test_R54_whatever_receive_raises_is_the_same(
+def test_R54_every_error_of_receive_becomes_a_disconnection(
     backend: str, busy: bool, error: Exception
 ) -> None:
     seen: list[Any] = []
@@ -206,7 +206,7 @@ def test_R54_whatever_receive_raises_is_the_same(
     assert seen == ["a", 1006]
 
 
-def test_R57_messages_that_are_there_need_no_timer(backend: str) -> None:
+def test_R57_available_messages_need_no_timer(backend: str) -> None:
     got: list[Any] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -226,7 +226,7 @@ def test_R57_messages_that_are_there_need_no_timer(backend: str) -> None:
         ({"code": None, "reason": None}, (1005, "")),
     ],
 )
-def test_R56_servers_leave_code_and_reason_out(backend: str, message: Any, farewell: Any) -> None:
+def test_R56_servers_may_omit_code_and_reason(backend: str, message: Any, farewell: Any) -> None:
     seen: list[Any] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -239,7 +239,7 @@ def test_R56_servers_leave_code_and_reason_out(backend: str, message: Any, farew
     assert seen == [farewell]
 
 
-def test_a_client_that_leaves_in_the_handshake(backend: str) -> None:
+def test_a_client_may_disconnect_during_the_handshake(backend: str) -> None:
     async def handler(ws: WebSocket) -> None:
         raise AssertionError("nobody is there")
 
@@ -252,7 +252,7 @@ def test_a_client_that_leaves_in_the_handshake(backend: str) -> None:
     run(backend, main)
 
 
-def test_an_accept_that_fails_is_a_closed_connection(backend: str) -> None:
+def test_a_failing_accept_raises_connection_closed(backend: str) -> None:
     seen: list[Any] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -271,7 +271,7 @@ def test_an_accept_that_fails_is_a_closed_connection(backend: str) -> None:
 
 
 @pytest.mark.parametrize("offered", [{}, {"websocket.http.response": {}}])
-def test_a_refusal_that_nobody_waits_for_any_more(backend: str, offered: Any) -> None:
+def test_a_refusal_is_dropped_when_the_client_has_gone(backend: str, offered: Any) -> None:
     async def handler(ws: WebSocket) -> None: ...
 
     async def fails(message: Message) -> None:
@@ -309,7 +309,7 @@ def test_R57_a_silent_client_is_closed_with_1001(backend: str, busy: bool) -> No
     assert seen == [1001]
 
 
-def test_R57_a_slow_client_is_cut_off_and_told_why(
+def test_R57_a_slow_client_is_disconnected_with_a_reason(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="micropie")
@@ -345,7 +345,7 @@ def test_R57_a_slow_client_is_cut_off_and_told_why(
     ]
 
 
-def test_R57_a_client_that_takes_not_even_the_close_holds_nobody(
+def test_R57_a_client_that_never_reads_the_close_delays_no_other(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("micropie.asgi.websocket_connection.LAST_FRAME_WITHIN", 0.05)
@@ -362,7 +362,7 @@ def test_R57_a_client_that_takes_not_even_the_close_holds_nobody(
     assert [message["type"] for message in server.sent] == ["websocket.accept"]
 
 
-def test_R57_a_close_behind_a_message_that_is_stuck(backend: str) -> None:
+def test_R57_a_close_behind_a_blocked_message_is_abandoned(backend: str) -> None:
     gate = Gate()
 
     async def handler(ws: WebSocket) -> None:
@@ -382,7 +382,7 @@ def test_R57_a_close_behind_a_message_that_is_stuck(backend: str) -> None:
     assert server.sent[1:] == [{"type": "websocket.close", "code": 4000, "reason": ""}]
 
 
-def test_R57_a_slow_client_holds_up_nobody_else(backend: str) -> None:
+def test_R57_a_slow_client_delays_no_other(backend: str) -> None:
     """A broadcast: one client takes nothing, the others have the message although it is not cut off
     yet.
     """
@@ -413,7 +413,7 @@ def test_R57_a_slow_client_holds_up_nobody_else(backend: str) -> None:
     run(backend, main)
 
 
-def test_R57_what_is_read_ahead_is_bounded(backend: str) -> None:
+def test_R57_messages_received_in_advance_are_bounded(backend: str) -> None:
     go_on = anyio.Event
 
     async def main() -> None:
@@ -450,7 +450,7 @@ def test_R57_what_is_read_ahead_is_bounded(backend: str) -> None:
 
 
 @pytest.mark.parametrize("slow", [False, True])
-def test_R54_R61_messages_keep_their_order_whatever_the_handler_waits_for(
+def test_R54_R61_messages_keep_their_order_whatever_the_handler_awaits(
     backend: str, slow: bool
 ) -> None:
     """A handler that waits for something else, then for many messages, then for something else
@@ -475,7 +475,7 @@ def test_R54_R61_messages_keep_their_order_whatever_the_handler_waits_for(
     assert got == [str(n) for n in range(200)]
 
 
-def test_a_client_that_has_left_is_noticed_before_its_last_message_is_taken(backend: str) -> None:
+def test_a_disconnection_is_noticed_before_the_last_message_is_taken(backend: str) -> None:
     """Messages that came before may still be received; an answer to them has nobody to go to."""
     got: list[Any] = []
 
@@ -493,7 +493,7 @@ def test_a_client_that_has_left_is_noticed_before_its_last_message_is_taken(back
     assert got == ["a", "b"]
 
 
-def test_after_an_accept_that_was_cancelled_messages_come(backend: str) -> None:
+def test_messages_arrive_after_a_cancelled_accept(backend: str) -> None:
     got: list[str] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -509,7 +509,7 @@ def test_after_an_accept_that_was_cancelled_messages_come(backend: str) -> None:
     assert got == ["a"]
 
 
-def test_a_second_receive_is_refused_while_the_first_was_begun_in_the_handler_s_own_steps(
+def test_a_second_receive_is_refused_while_the_first_is_pending(
     backend: str,
 ) -> None:
     """As by asyncio's eager tasks, which run up to their first wait inside of whoever makes
@@ -531,7 +531,7 @@ def test_a_second_receive_is_refused_while_the_first_was_begun_in_the_handler_s_
 
 
 @pytest.mark.parametrize("call", ["receive_text", "send_text"])
-def test_an_eager_task_s_wait_is_not_the_handler_s(call: str) -> None:
+def test_a_wait_in_an_eager_task_is_not_the_handler_s(call: str) -> None:
     """A call that was begun in the handler's own steps and returns while the handler waits for
     something else.
 
@@ -573,7 +573,7 @@ def test_an_eager_task_s_wait_is_not_the_handler_s(call: str) -> None:
     assert returned == ["a" if call == "receive_text" else None]
 
 
-def test_receive_is_never_called_twice_at_a_time(backend: str) -> None:
+def test_receive_is_never_called_twice_concurrently(backend: str) -> None:
     """The handler receives while other tasks send so much that somebody has to look out for the
     client.
     """
@@ -613,7 +613,7 @@ def test_a_handler_that_waits_elsewhere_after_a_slow_send_is_watched(backend: st
     serve(backend, handler, Server(on_send=slow, farewell=LEFT), websocket_grace=0.02)
 
 
-def test_messages_keep_their_turn(backend: str) -> None:
+def test_concurrent_messages_are_sent_in_turn(backend: str) -> None:
     """Several tasks send through a server that is slow; one that is cancelled in its turn passes it
     on.
     """
@@ -642,7 +642,7 @@ def test_messages_keep_their_turn(backend: str) -> None:
     assert server.texts == ["1", "2", "3"]
 
 
-def test_a_turn_that_comes_together_with_a_cancellation_is_passed_on() -> None:
+def test_a_turn_that_coincides_with_a_cancellation_is_passed_on() -> None:
     """As by asyncio's ``Task.cancel``; a cancel scope leaves a task alone that has been woken."""
 
     gate = Gate()
@@ -667,7 +667,7 @@ def test_a_turn_that_comes_together_with_a_cancellation_is_passed_on() -> None:
     assert server.texts == ["1", "3"]
 
 
-def test_closing_tells_those_that_wait_to_send(backend: str) -> None:
+def test_closing_informs_tasks_that_wait_to_send(backend: str) -> None:
     """The message that is on its way arrives, what waits behind it does not; and the close is not
     lost.
     """
@@ -704,7 +704,7 @@ def test_closing_tells_those_that_wait_to_send(backend: str) -> None:
     assert sorted(seen) == ["2", "3", "4"]
 
 
-def test_a_close_that_is_cancelled_is_made_up_for(backend: str) -> None:
+def test_a_cancelled_close_is_repeated(backend: str) -> None:
     gate = Gate()
 
     async def handler(ws: WebSocket) -> None:
@@ -731,7 +731,7 @@ class Noting(WebSocketMiddleware):
         self.notes.append("after")
 
 
-def test_R54_a_server_that_cancels_still_gets_everything_cleaned_up(backend: str) -> None:
+def test_R54_a_server_that_cancels_still_has_everything_cleaned_up(backend: str) -> None:
     notes: list[str] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -755,7 +755,7 @@ def test_R54_a_server_that_cancels_still_gets_everything_cleaned_up(backend: str
     assert notes == ["finally"]
 
 
-def test_a_cancellation_by_the_server_is_not_taken_for_the_client_s_leaving(backend: str) -> None:
+def test_a_server_s_cancellation_is_not_taken_for_a_disconnection(backend: str) -> None:
     """The client goes, and while the handler cleans up the server stops, too: the clean-up does not
     outlive that.
     """
@@ -774,7 +774,7 @@ def test_a_cancellation_by_the_server_is_not_taken_for_the_client_s_leaving(back
     assert notes == ["finally", "cleaned up"]
 
 
-def test_R54_a_clean_up_is_not_endless(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R54_a_cleanup_has_a_time_limit(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("micropie.asgi.websocket_connection.CLEAN_UP_WITHIN", 0.5)
     notes: list[str] = []
 
@@ -797,7 +797,7 @@ def test_R54_a_clean_up_is_not_endless(backend: str, monkeypatch: pytest.MonkeyP
     assert notes == ["waits", "cancelled again"]
 
 
-def test_R54_what_the_handler_shields_is_not_cancelled(backend: str) -> None:
+def test_R54_code_in_a_shield_is_not_cancelled(backend: str) -> None:
     notes: list[str] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -915,7 +915,7 @@ def test_R54_a_shielded_wait_that_ends_is_not_taken_for_the_cancellation(
     assert times == [("shielded", 15), ("cancelled", 15), ("cleaned up", 19), ("given up", 25)]
 
 
-def test_a_failed_websocket_leaves_no_cycle(backend: str) -> None:
+def test_a_failed_websocket_leaves_no_reference_cycle(backend: str) -> None:
     class Marker(Exception):
         pass
 
@@ -971,3 +971,23 @@ def test_an_unusual_awaitable_is_awaited(backend: str) -> None:
         assert server.sent[-1]["code"] == 4000
 
     run(backend, main)
+
+
+def test_the_grace_of_a_handler_begins_when_its_close_frame_is_sent(backend: str) -> None:
+    """A cancellation in the middle of ``close`` would send the frame a second time."""
+    begun: list[int] = []
+    server = Server()
+
+    async def on_send(message: Message) -> None:
+        if message["type"] == "websocket.close":
+            begun.append(message["code"])
+            await anyio.sleep(0.02)  # longer than the grace
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.close(4000)
+        begun.append(0)
+
+    server.on_send = on_send
+    serve(backend, handler, server, websocket_grace=0.001)
+    assert begun == [4000, 0]

@@ -4,14 +4,14 @@ from tests.project.deploy.blocks import TABLE, blocks
 from tests.project.deploy.pages import decided
 
 
-def test_each_block_is_run_or_has_a_reason() -> None:
+def test_each_code_block_is_run_or_has_a_reason() -> None:
     decisions = [done for _, done in decided()]
     assert len(decisions) == len(blocks())
     reasons = [done for done in decisions if isinstance(done, str)]
     assert all(reason.startswith("not run: ") for reason in reasons)
 
 
-def test_the_table_is_of_the_pages_as_they_are() -> None:
+def test_the_table_matches_the_pages() -> None:
     """``scripts/deploy-pages`` runs them and writes the table."""
     rows = [line for line in TABLE.read_text().splitlines() if line.startswith("| ")][1:]
     beginnings = [block.row for block in blocks()]

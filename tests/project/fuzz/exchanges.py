@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import re
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -59,7 +60,7 @@ from micropie.extensions.request import _stated_workers
 from micropie.middleware import CSRFMiddleware, ProxyHeaders, TrustedHosts
 from micropie.sessions import SignedCookieSessionBackend
 from micropie.wsgi.simple_server import _Handler
-from tests.asgi.calls import http_scope
+from tests.asgi.calls import http_scope, piece
 from tests.project.fuzz.parsers import attempt, fields_of, latin
 from tests.support.asgi_validator import validated
 from tests.wsgi.calls import environ_for
@@ -206,13 +207,13 @@ def by_wsgi(app: Any, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str
 
 
 def by_asgi(
-    app: Any, scope: dict[str, Any], body: bytes
+    app: Any, scope: dict[str, Any], *pieces: bytes
 ) -> tuple[int, list[tuple[str, str]], bytes]:
     sent: list[Any] = []
-    incoming = [{"type": "http.request", "body": body, "more_body": False}]
+    incoming = [piece(body, more=True) for body in pieces[:-1]] + [piece(pieces[-1])]
 
     async def receive() -> Any:
-        return incoming.pop() if incoming else await asyncio.Event().wait()
+        return incoming.pop(0) if incoming else await asyncio.Event().wait()
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -226,16 +227,47 @@ def by_asgi(
 Answer: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
 
 
+class Pieces(io.RawIOBase):
+    """A server's input, of which a read with a size returns a piece at most."""
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._pieces = [*filter(None, pieces)]
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0:
+            self._pieces, found = [], b"".join(self._pieces)
+            return found
+        if not self._pieces:
+            return b""
+        first = self._pieces.pop(0)
+        if size < len(first):
+            self._pieces.insert(0, first[size:])
+            return first[:size]
+        return first
+
+
 def ask_both(
-    app: Any, method: str, target: bytes, lines: list[tuple[bytes, bytes]], body: bytes
+    app: Any,
+    method: str,
+    target: bytes,
+    lines: list[tuple[bytes, bytes]],
+    *pieces: bytes,
+    is_chunked: bool = False,
 ) -> tuple[Answer, Answer]:
-    """Return the answers of both protocols to a request as a server passes it on."""
+    """Return the answers of both protocols to a request as a server passes it on.
+
+    ``is_chunked``: whether the client didn't say how long the body is.
+    """
+    body = b"".join(pieces)
     raw_path, _, query = target.partition(b"?")
     path = unquote_to_bytes(raw_path)
     names = {name for name, _ in lines}
     lines = [pair for pair in lines if pair[0] != b"content-length"]
     lines += [] if b"host" in names else [(b"host", b"testserver")]
-    lines += [(b"content-length", str(len(body)).encode())] if body else []
+    if is_chunked:
+        lines.append((b"transfer-encoding", b"chunked"))
+    elif body:
+        lines.append((b"content-length", str(len(body)).encode()))
     scope = http_scope(
         method,
         path.decode("utf-8", "replace"),
@@ -248,6 +280,8 @@ def ask_both(
     environ = {name: value for name, value in environ.items() if not name.startswith("HTTP_")}
     environ |= {"PATH_INFO": latin(path), "RAW_URI": latin(target), "QUERY_STRING": latin(query)}
     environ |= {"REMOTE_ADDR": "127.0.0.1", "REMOTE_PORT": "50000"}
+    environ |= {"wsgi.input": Pieces(pieces), "wsgi.input_terminated": True}
+    environ.pop("CONTENT_LENGTH", None)
     for name, value in lines:
         key = latin(name).upper().replace("-", "_")
         key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
@@ -257,7 +291,7 @@ def ask_both(
             if key in environ and name in names
             else latin(value)
         )
-    return by_wsgi(app, environ), by_asgi(app, scope, body)
+    return by_wsgi(app, environ), by_asgi(app, scope, *pieces)
 
 
 def _both(

@@ -14,7 +14,7 @@ from tests.project.fuzz.targets import TARGETS
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_inputs_of_a_target_are_no_findings(target: str) -> None:
+def test_no_input_of_a_corpus_triggers_a_finding(target: str) -> None:
     replay(TARGETS[target], FOLDER)
 
 
@@ -26,7 +26,7 @@ def replay(target: Callable[[bytes], None], folder: Path) -> None:
         target(data)
 
 
-def test_each_corpus_belongs_to_a_target() -> None:
+def test_each_corpus_is_named_after_a_fuzz_target() -> None:
     assert {file.stem for file in FOLDER.glob("*.txt")} == {*TARGETS}
 
 

@@ -35,14 +35,14 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """
     folder = tmp_path_factory.mktemp("examples")
     files = typed_examples(folder)
-    assert len(files) >= 15
+    assert len(files) >= 15, "the search finds too few typed examples: correct it"
     for arguments in (["pies"], ["tarts", "--package"]):
         assert micropie(folder, "new", *arguments).returncode == 0
     # the other project has a module of this name, which mypy takes once
     tests = folder / "tarts" / "tests"
     (tests / "test_app.py").rename(tests / "test_tarts.py")
     made = sorted(path for name in ("pies", "tarts") for path in (folder / name).rglob("*.py"))
-    assert len(made) > 5
+    assert len(made) > 5, "`micropie new` has written too few modules"
     files += made
     lacks = re.compile(rf"^(import|from) ({'|'.join(LEFT_OUT)})\b", re.MULTILINE)
     return [file for file in files if not (LEFT_OUT and lacks.search(file.read_text()))]
@@ -51,19 +51,17 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 # mypy checks the same file in each run
 @pytest.mark.in_test_all
 @pytest.mark.timeout(240)  # 8 seconds of a processor, most of them for what both parts import
-def test_pyright_finds_the_wrong_lines_and_nothing_in_the_examples_of_the_pages(
-    tmp_path: Path, examples: list[Path]
-) -> None:
+def test_pyright_reports_only_the_wrong_lines(tmp_path: Path, examples: list[Path]) -> None:
     lines = FILE.read_text().splitlines()
     wrong = {number for number, line in enumerate(lines, 1) if line.endswith("# wrong")}
-    assert len(wrong) >= 8
+    assert len(wrong) >= 8, "write at least eight wrong lines into the file"
     found = errors_of_pyright(tmp_path, [FILE, *examples])
     in_file = [one for one in found if one["file"] == str(FILE)]
     assert {one["range"]["start"]["line"] + 1 for one in in_file} == wrong
     assert [f"{one['file']}: {one['message']}" for one in found if one not in in_file] == []
 
 
-def test_mypy_is_told_to_find_the_same_lines() -> None:
+def test_mypy_is_configured_to_find_the_same_lines() -> None:
     """``make types`` reads the file, and complains of an error that it does not find there."""
     lines = FILE.read_text().splitlines()
     assert [line for line in lines if line.endswith("# wrong") != ("# type: ignore[" in line)] == []
@@ -83,7 +81,7 @@ OTHER_CHECKERS = {
 @pytest.mark.in_test_all
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", OTHER_CHECKERS)
-def test_another_checker_finds_only_wrong_lines(tmp_path: Path, name: str) -> None:
+def test_another_checker_reports_only_wrong_lines(tmp_path: Path, name: str) -> None:
     text = re.sub(r"  # type: ignore\[[a-z, -]+\]", "", FILE.read_text())
     (tmp_path / FILE.name).write_text(text)
     (tmp_path / "pyrefly.toml").write_text('preset = "strict"')
@@ -103,7 +101,7 @@ def test_another_checker_finds_only_wrong_lines(tmp_path: Path, name: str) -> No
     assert done.returncode == 1, done.stdout + done.stderr  # of errors, and not of a crash
     assert found - wrong == set()
     # pyrefly takes ``await`` of a JsonDocument, and SecurityDefaults without a host
-    assert len(found) >= len(wrong) - 5
+    assert len(found) >= len(wrong) - 5, "the checker misses more of the wrong lines than it did"
 
 
 def typed_examples(folder: Path) -> list[Path]:
@@ -124,7 +122,7 @@ def typed_examples(folder: Path) -> list[Path]:
 
 @pytest.mark.processes
 @pytest.mark.timeout(240)  # 10 seconds of a processor
-def test_mypy_finds_nothing_in_the_examples_of_the_pages_and_two_new_projects(
+def test_mypy_reports_nothing_in_examples_and_new_projects(
     tmp_path: Path, examples: list[Path]
 ) -> None:
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={KEPT}"]
@@ -135,7 +133,7 @@ def test_mypy_finds_nothing_in_the_examples_of_the_pages_and_two_new_projects(
 
 @pytest.mark.processes
 @pytest.mark.timeout(240)
-def test_mypy_finds_nothing_in_a_new_api(tmp_path: Path) -> None:
+def test_mypy_reports_nothing_in_a_new_api(tmp_path: Path) -> None:
     assert micropie(tmp_path, "new", "pies", "--api").returncode == 0
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={KEPT}"]
     done = ended(*command, ".", folder=tmp_path / "pies", environ=unmeasured(MYPYPATH=str(ROOT)))

@@ -15,7 +15,7 @@ PAGE = (ROOT / "tests" / "servers" / "cluster" / "FAULTS.md").read_text()
 
 
 @pytest.mark.timeout(240)
-def test_requests_and_messages_take_of_redis_what_the_page_says(
+def test_redis_load_per_request_and_message_matches_the_docs(
     run_machines: RunMachines,
 ) -> None:
     found = run_machines("costs", "--counts=1", "--requests=16")
@@ -44,7 +44,7 @@ def cost(kind: str, machines: int = 1, commands: int = 0) -> Cost:
     return Cost(machines, kind, 100, 1000.0, 100.0, 5.0 * commands, {"get": float(commands)})
 
 
-def test_the_model_predicts_many_machines_from_one() -> None:
+def test_a_model_of_one_machine_predicts_many_machines() -> None:
     ones = [cost(kind.name, commands=number) for number, kind in enumerate(KINDS)]
     model = Model(ones, Store(2.5, 250.0))
     assert [model.rate(one, machines) for one, machines in zip(ones, (1, 10), strict=False)] == [

@@ -10,7 +10,7 @@ from tests.servers.cluster.faults import FAULTS
 
 @pytest.mark.in_test_all  # 13 seconds of a processor
 @pytest.mark.timeout(240)
-def test_faults_lose_nothing_but_what_was_under_way_where_they_happened(
+def test_faults_only_affect_requests_in_progress_at_their_place(
     run_machines: RunMachines,
 ) -> None:
     # One test: they share a cluster, and several processes of pytest would each make one.

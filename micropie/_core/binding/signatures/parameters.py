@@ -45,7 +45,8 @@ from micropie._core.binding.values.converters import (
 )
 from micropie._core.errors import HTTPError, SetupError
 from micropie._core.http import NULL, BindingError, BindingErrors, ParameterError, Request
-from micropie._core.http.forms import MULTIPART, UploadFile
+from micropie._core.http.forms import MULTIPART, JsonText, UploadFile
+from micropie._core.http.json import check_client_values, exact, loads
 from micropie._core.http.websockets import WebSocketRequest
 
 if TYPE_CHECKING:
@@ -109,6 +110,11 @@ class BoundParameter:
     def is_in_body(self) -> bool:
         """Whether the value may be the body or a part of it."""
         return not self.places.keys().isdisjoint(OF_BODY)
+
+    @property
+    def takes_json_part(self) -> bool:
+        """Whether the value may be the document in a part of a form that contains JSON."""
+        return "form" in self.places and (self.is_whole or not self.converter.takes_text)
 
     @property
     def is_exact(self) -> bool:
@@ -227,6 +233,30 @@ def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> 
     return _converted(parameter, values, place, converter.many)
 
 
+def _from_parts(parameter: BoundParameter, texts: Sequence[str], place: str) -> object:
+    """Return the argument for the fields of a form if the parameter's type has no text form: only
+    parts that contain JSON can be converted to it.
+    """
+    if not all(isinstance(text, JsonText) for text in texts):
+        return _from_texts(parameter, texts, place)
+    documents = [_json_in(parameter, text) for text in texts]
+    return _converted(parameter, documents if len(texts) > 1 else documents[0], place)
+
+
+def _json_in(parameter: BoundParameter, text: str) -> object:
+    """Return the JSON document in a part of a form. Raises 400 if it is malformed, and 413 if it
+    has too many values.
+    """
+    check_client_values(text)
+    try:
+        found = exact(text.encode()) if parameter.is_exact else None
+        return loads(text) if found is None else found
+    except ValueError as error:
+        raise _binding_error(
+            parameter, "form", text, sentence=f"{parameter.label}: {error}"
+        ) from None
+
+
 def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: str) -> object:
     """Return the uploaded file, or all files if the parameter is a list. Raises 400 if the
     parameter's annotation doesn't declare a file.
@@ -242,6 +272,8 @@ def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> ob
     """Create a structure from a JSON document, or from the fields of a form or a query."""
     is_json = place == "json"
     document = given
+    if not is_json and isinstance(given.get(parameter.key, ("",))[0], JsonText):
+        document, is_json = _json_in(parameter, given[parameter.key][0]), True
     try:
         if not is_json:
             document = maker.document_of(given, place == "form")
@@ -344,6 +376,8 @@ _EXACT = attrgetter("_exchange.body.exact_document")
 # Replaces ``BY_NAME`` for a parameter that has no annotation or is annotated with ``Any``. The
 # handler gets JSON values unchanged.
 _AS_IT_IS = BY_NAME | {"json": (BY_NAME["json"][0], None)}
+# Replaces ``BY_NAME`` for a parameter whose type has no text form, such as a dict.
+_NO_TEXT = BY_NAME | {"form": (BY_NAME["form"][0], _from_parts)}
 # Where the value of a provider's parameter is looked up if the path doesn't contain it. The body is
 # left out, because its fields are for the handler: a field that happened to have the parameter's
 # name would determine which resource the provider opens.
@@ -352,7 +386,9 @@ IN_URL = {"query": BY_NAME["query"]}
 
 def parameter_by_name(name: str, converter: Converter, default: object) -> BoundParameter:
     """Return a parameter whose value is looked up by its name."""
-    places = _AS_IT_IS if converter.from_json is as_it_is else BY_NAME
+    places = BY_NAME if converter.takes_text else _NO_TEXT
+    if converter.from_json is as_it_is:
+        places = _AS_IT_IS
     return BoundParameter(name, name, converter, default, places, is_in_path=True)
 
 

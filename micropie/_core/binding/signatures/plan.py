@@ -19,7 +19,7 @@ from inspect import Parameter
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NewType, get_args, get_origin
 
-from micropie._core.binding.annotations import bare, hints_of
+from micropie._core.binding.annotations import bare, hints_of, takes_json_text, united
 from micropie._core.binding.signatures.parameters import (
     OF_BODY,
     REQUIRED,
@@ -74,6 +74,7 @@ class Plan:
 
     Attributes:
 
+    - ``own``: the application's encoders and decoders.
     - ``parameters``: the parameters that get a value from the client, with annotations evaluated to
       types. Listings contain these parameters.
     - ``provided``: the parameters that get a value from a provider.
@@ -86,6 +87,7 @@ class Plan:
     - ``reads_values``: whether any parameter gets a value from the client.
     - ``body_parameter``: the first parameter whose value can only come from a body (a file, a form
       or its field, or a whole document), or None.
+    - ``json_fields``: the names under which a part of a form may contain JSON.
     - ``messages``: the object that converts the WebSocket's messages, by the types that its
       annotation declares. None if it declares no types, which allows any messages.
     """
@@ -101,6 +103,7 @@ class Plan:
         own: OwnTypes = NO_OWN_TYPES,
     ) -> None:
         self.function = self.call = function
+        self.own = own
         found = inspect.signature(function).parameters.values()
         # The names of parameters that don't get their values from the client. A client must not set
         # these parameters through ``**kwargs``.
@@ -168,6 +171,12 @@ class Plan:
         self.names_in_path = [one.name for one in self._positional]
         self.bound: Mapping[str, BoundParameter] = {one.name: one for one in self._all}
         self.reads_values = any(one.first_place for one in self._all)
+        texts = [
+            one.name for one in parameters if any(map(takes_json_text, united(one.annotation)))
+        ]
+        self.json_fields = {
+            one.key for one in self._all if one.takes_json_part or one.name in texts
+        }
         self.body_parameter = next((one for one in self._all if one.first_place in OF_BODY), None)
 
     def with_provided(

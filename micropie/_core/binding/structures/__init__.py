@@ -5,6 +5,7 @@ Open ``makers.py`` to change how a structure is created, or how a result is redu
 fields. The other files:
 
 - ``forms.py``: how form fields are converted to the dict from which a structure is created
+- ``readings.py``: how texts become the numbers, dates and other values of msgspec's structures
 - ``invalid.py``: the messages that a visitor sees for invalid values
 - ``writers.py``: which library encodes the results of an annotation as JSON
 """

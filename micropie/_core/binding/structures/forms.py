@@ -8,12 +8,11 @@ box or a list without a choice, and "" for an input left empty.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, time
 from itertools import chain
 from typing import Annotated, NewType, cast, get_args, get_origin
 
 from micropie._core.binding.annotations import Hint, bare, elements_of
-from micropie._core.binding.fields import Field, fields_of, kinds_in, members_of
+from micropie._core.binding.fields import Field, chosen, fields_of, kinds_in, members_of
 from micropie._core.binding.values.constraints import limits_length, with_short_line_ends
 from micropie._core.binding.values.converters import (
     ANYTHING,
@@ -25,10 +24,6 @@ from micropie._core.binding.values.converters import (
 from micropie._core.errors import SetupError
 from micropie._core.http import CSRF_FIELD
 from micropie._core.http.forms import ITSELF, Nested, rows
-
-# Strings for fields of these types are converted here, as they are for parameters. msgspec and
-# pydantic would reject what browsers send: a time without seconds, and "on" for a ticked box.
-_AS_PARAMETERS = (bool, datetime, time)
 
 _ABSENT = object()
 
@@ -55,8 +50,9 @@ def document_of(
         for name, node in tree.items()
         if name not in (CSRF_FIELD, ITSELF)
     }
-    for field in chain.from_iterable(map(fields_of, members)):
-        if field.name in tree or (is_form and len(members) == 1):
+    tagged, _ = chosen(members, document)
+    for field in chain.from_iterable(map(fields_of, [tagged] if tagged else members)):
+        if field.name in tree or (is_form and tagged):
             value = _read(field, tree.get(field.name), own, (*path, field.name))
             if value is _ABSENT:
                 document.pop(field.name, None)
@@ -93,7 +89,7 @@ def _read(field: Field, node: Nested | None, own: OwnTypes, path: Sequence[str |
     elements = elements_of(kind)
     if elements is not None:
         if node is None:
-            return _ABSENT if field.optional else []
+            return _ABSENT if field.omissible else []
         return _read_rows(elements, node, own, path)
     if isinstance(node, Mapping):
         members = members_of(kind)
@@ -104,7 +100,7 @@ def _read(field: Field, node: Nested | None, own: OwnTypes, path: Sequence[str |
             return values_of(node)
         node = node.get(ITSELF)  # the nested names belong to another control
     if node is None:
-        return False if kind is bool and not field.optional else _ABSENT
+        return False if kind is bool and not field.omissible else _ABSENT
     return _read_texts(field, cast("list[str]", node), own)
 
 
@@ -133,18 +129,16 @@ def _read_texts(field: Field, node: list[str], own: OwnTypes) -> object:
     text = node[-1]
     if text == "" and field.optional:
         return None
-    is_left_empty = text == "" and not field.required
-    if kind not in _AS_PARAMETERS and not is_left_empty:
-        has_limit = "\r\n" in text and any(
-            limits_length(getattr(kind, "__metadata__", ()))
-            for kind in kinds_in(field.hint, are_fields_in=False)
-        )
-        return with_short_line_ends(text) if has_limit else text
-    try:
-        value = described_as(field.hint, own).from_text(text)
-    except ValueError:
-        return _ABSENT if is_left_empty else text
-    return value if kind in _AS_PARAMETERS else text
+    if text == "" and not field.required:
+        try:
+            described_as(field.hint, own).from_text(text)
+        except ValueError:
+            return _ABSENT
+    has_limit = "\r\n" in text and any(
+        limits_length(getattr(kind, "__metadata__", ()))
+        for kind in kinds_in(field.hint, are_fields_in=False)
+    )
+    return with_short_line_ends(text) if has_limit else text
 
 
 def values_of(node: Nested, has_lists: bool = False) -> object:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin
 from micropie._core.binding.annotations import Hint, bare, elements_of, is_enum
 from micropie._core.binding.fields import fields_of, is_structure, kinds_in, members_of
 from micropie._core.binding.structures.forms import RowError, described_as
+from micropie._core.binding.structures.readings import Refused
 from micropie._core.binding.values.adapters import errors_of, without_markup, words_of
 from micropie._core.binding.values.constraints import (
     INVALID,
@@ -66,7 +67,9 @@ def problems_of(
     elif maker.is_pydantic:  # our ``check_numbers`` has raised ``error``
         found = iter([_described(error, hint, document, (), own)])
     else:
-        found = _Search(maker, is_json).errors_in(error, hint, document)
+        read = error.read if isinstance(error, Refused) else document
+        search = _Search(maker, is_json, isinstance(error, Refused))
+        found = search.errors_in(error, hint, document, read)
     problems, length = list[ParameterError](), 0
     for one in islice(found, MOST_ERRORS):
         problems.append(one)
@@ -146,17 +149,21 @@ class _Search:
     values.
     """
 
-    def __init__(self, maker: Maker, is_json: bool) -> None:
+    def __init__(self, maker: Maker, is_json: bool, is_read: bool) -> None:
         self._maker = maker
         self._is_json = is_json
+        self._is_read = is_read
         self._left = MOST_VALUES
 
     def errors_in(
-        self, error: ValueError, hint: Hint, value: object, path: Path = ()
+        self, error: ValueError, hint: Hint, value: object, read: Any, path: Path = ()
     ) -> Iterator[ParameterError]:
         """Yield an error for each invalid value inside ``value``. If no inner value is invalid,
-        yield one error for ``value`` itself. ``error``: the exception that msgspec raised for
-        ``value``.
+        yield one error for ``value`` itself.
+
+        - ``error``: the exception that msgspec raised for ``value``.
+        - ``read``: ``value`` with what is inside it as ``Reading`` has converted it, with
+          ``is_read``; otherwise ``value``.
         """
         own = self._maker.own
         is_found = False
@@ -176,10 +183,10 @@ class _Search:
                 continue
             self._left -= cost
             try:
-                self._maker.make(part, self._is_json, inner)
+                self._maker.make(read[step], self._is_json, inner, is_read=self._is_read)
             except ValueError as refused:
                 is_found = True
-                yield from self.errors_in(refused, inner, part, at)
+                yield from self.errors_in(refused, inner, part, read[step], at)
         if not is_found:
             yield _described(error, hint, value, path, own)
 

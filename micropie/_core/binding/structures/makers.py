@@ -12,7 +12,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
+from enum import Enum
+from functools import cached_property, partial
 from typing import get_origin
 
 from micropie._core.binding.annotations import (
@@ -20,18 +21,22 @@ from micropie._core.binding.annotations import (
     Hint,
     bare,
     elements_of,
+    is_enum,
+    takes_json_text,
     united,
     without_none,
 )
 from micropie._core.binding.fields import (
     fields_of,
     is_pydantic,
+    is_structure,
     kinds_in,
     members_of,
     structure_name,
     structures_of,
 )
 from micropie._core.binding.structures.forms import document_of
+from micropie._core.binding.structures.readings import Reading, Refused
 from micropie._core.binding.values.adapters import validated
 from micropie._core.binding.values.constraints import is_adapted
 from micropie._core.binding.values.converters import (
@@ -54,12 +59,12 @@ from micropie._core.binding.values.limits import (
     has_long_matches,
     has_long_paths,
     has_long_text,
-    takes_json_text,
 )
 from micropie._core.binding.values.shapes import Shape
 from micropie._core.errors import SetupError
 from micropie._core.http.forms import nested
 from micropie._core.http.json import dumps, loads, msgspec
+from micropie._core.http.json import members_of as members
 
 
 class Maker:
@@ -102,6 +107,19 @@ class Maker:
         return kinds_in(self.hint)
 
     @cached_property
+    def _reading(self) -> Reading:
+        return Reading(self.own, self.is_pydantic)
+
+    def _read_again(self, kind: Hint, document: object) -> object:
+        """Return a refused JSON document with the values that a parameter accepts converted, or the
+        document itself if it is nested too deeply.
+        """
+        try:
+            return self._reading.read(kind, document, is_json=True)
+        except RecursionError:
+            return document
+
+    @cached_property
     def _shape(self) -> Shape:
         return Shape(self.hint, is_strict=False)
 
@@ -121,12 +139,15 @@ class Maker:
         tree = nested(fields, self._names) if is_form else fields
         return document_of(self._members, tree, self.own, is_form)
 
-    def make(self, document: object, is_json: bool, part: Hint = None) -> object:
+    def make(
+        self, document: object, is_json: bool, part: Hint = None, *, is_read: bool = False
+    ) -> object:
         """Return the structure created from a document, which comes from JSON, a form or a query.
         Raises ``ValueError`` if the document is invalid.
 
-        ``part``: an annotation inside the structure. If given, the document is converted to
-        ``part`` instead.
+        - ``part``: an annotation inside the structure. If given, the document is converted to
+          ``part`` instead.
+        - ``is_read``: whether the document is a part of what a ``Refused`` has.
         """
         raise NotImplementedError
 
@@ -186,18 +207,35 @@ class ByPydantic(Maker):
         self._has_long_paths = has_long_paths(self._kinds)
         self._json_finder = self._finder(takes_json_text)
 
-    def make(self, document: object, is_json: bool, part: Hint = None) -> object:
-        """See ``Maker``. ``part`` is not used."""
+    def make(
+        self, document: object, is_json: bool, part: Hint = None, *, is_read: bool = False
+    ) -> object:
+        """See ``Maker``. ``part`` and ``is_read`` are not used."""
         if self._hash_finder is not None:
             check_sizes(document, self._is_list)
         if self._has_long_paths:
             check_paths(document)
         if self._json_finder is not None:
             check_json_texts(document, self._json_finder)
-        made = validated(self.adapter, document, is_json)
+        if not is_json:
+            document = self._reading.read(self.hint, document, is_json)
+        try:
+            made = validated(self.adapter, document, is_json)
+        except ValueError:
+            if not is_json or self._is_strict:
+                raise
+            read = self._read_again(self.hint, document)
+            if read == document:
+                raise
+            made = self.adapter.validate_python(read)
         if (self._has_numbers or not is_json) and not self._shape.is_plain(made):
             check_numbers(made, self.hint)
         return made
+
+    @cached_property
+    def _is_strict(self) -> bool:
+        configs = (getattr(one, "model_config", {}) for one in self._kinds)
+        return any(one.get("strict") for one in configs)
 
     def _dumped(self, result: object, kind: Hint) -> object:
         """Return a result with only the annotation's fields, even if it is, or contains, an object
@@ -223,12 +261,16 @@ class ByMsgspec(Maker):
         Also raises ``SetupError`` if the application has a decoder for a class that msgspec always
         creates itself, because this decoder would never be called.
         """
-        self._msgspec = library = msgspec()
+        library = msgspec()
+        self._convert, self._refused = library.convert, library.ValidationError
         # raises TypeError for a structure that msgspec can't create
         library.json.Decoder(self.hint)
         super().prepare()
         # converters for types that parameters may have but that msgspec doesn't know
         self._converters = {**simple_types()}
+        self._is_encoded = any(
+            is_enum(kind) and self.own.encoder_of(kind) is not None for kind in self._kinds
+        )
         self._is_limited = self._hash_finder is not None or self._text_finder is not None
         for kind in self._kinds:
             if not isinstance(kind, type) or kind not in self.own.decoders:
@@ -259,33 +301,38 @@ class ByMsgspec(Maker):
             )
         return converter_for(kind)
 
-    def make(self, document: object, is_json: bool, part: Hint = None) -> object:
-        """See ``Maker``. Also accepts 5.0 for an int, because 5 and 5.0 are equal in JSON and JSON
-        Schema. msgspec itself rejects 5.0.
+    def make(
+        self, document: object, is_json: bool, part: Hint = None, *, is_read: bool = False
+    ) -> object:
+        """See ``Maker``. Also accepts what msgspec itself rejects and a parameter accepts, such as
+        5.0 or "5" for an int.
         """
         if self._is_limited:
             self._check(document, part)
-        kind, convert, refused = (
-            part or self.hint,
-            self._msgspec.convert,
-            self._msgspec.ValidationError,
-        )
+        kind = part or self.hint
+        reads_first = not is_read and (not is_json or self._is_encoded)
         try:
             try:
-                made = convert(document, kind, strict=is_json, dec_hook=self._decoded)
-            except refused as error:
-                if not is_json or "`int`, got `float`" not in str(error):
+                if reads_first:
+                    document = self._reading.read(kind, document, is_json)
+                made = self._convert(document, kind, dec_hook=self._decoded)
+            except self._refused as error:
+                if reads_first or is_read:
                     raise
-                made = convert(_with_whole_numbers(document), kind, dec_hook=self._decoded)
-        except refused as error:  # Callers expect only ValueError.
+                document, sent = self._read_again(kind, document), document
+                # Python's 5.0 and 5 are equal.
+                if document == sent and "got `float`" not in str(error):
+                    raise
+                made = self._convert(document, kind, dec_hook=self._decoded)
+        except self._refused as error:
             # Keep the cause, which shows that the application raised the error, for example in
             # ``__post_init__``.
-            raise ValueError(str(error)) from error.__cause__
+            raise Refused(str(error), document) from error.__cause__
         except TypeError:  # a set can't contain a list
             raise ValueError("Expected hashable values") from None
         except RecursionError:
             raise ValueError("Expected fewer levels of nesting") from None
-        if (self._has_numbers or not is_json) and not self._shape.is_plain(made):
+        if self._has_numbers and not self._shape.is_plain(made):
             check_numbers(made, self.hint)
         return made
 
@@ -316,10 +363,17 @@ class ByMsgspec(Maker):
         if self._text_finder is not None:
             check_texts(result, self._text_finder)
         library = msgspec()
-        try:  # convert leniently, because some databases return 0 and 1 for booleans
-            return library.convert(
-                result, kind, strict=False, from_attributes=True, dec_hook=_model_of
-            )
+        # convert leniently, because some databases return 0 and 1 for booleans
+        convert = partial(
+            library.convert, type=kind, strict=False, from_attributes=True, dec_hook=_model_of
+        )
+        try:
+            try:
+                return convert(result)
+            except library.ValidationError:
+                if not any(map(is_enum, self._kinds)):
+                    raise
+                return convert(_with_values(result))
         except library.ValidationError as error:
             raise ValueError(str(error)) from None
 
@@ -330,13 +384,19 @@ def _owner(kind: Hint) -> object:
     return get_origin(kind) or kind
 
 
-def _with_whole_numbers(document: object) -> object:
-    """Return a document with each whole float, such as 5.0, replaced by an int."""
-    if isinstance(document, float):
-        return int(document) if document.is_integer() else document
-    if isinstance(document, dict):
-        return {name: _with_whole_numbers(value) for name, value in document.items()}
-    return [*map(_with_whole_numbers, document)] if isinstance(document, list) else document
+def _with_values(result: object) -> object:
+    """Return a result with each member of an Enum replaced by its value. msgspec refuses members
+    whose values are numbers.
+    """
+    if isinstance(result, Enum):
+        return result.value
+    if isinstance(result, dict):
+        return {_with_values(name): _with_values(value) for name, value in result.items()}
+    if isinstance(result, list | tuple | set | frozenset):
+        return [*map(_with_values, result)]
+    kind = type(result)
+    is_read = is_structure(kind) and not is_pydantic(kind)
+    return _with_values(members(result, {})) if is_read else result
 
 
 def _model_of(kind: type, given: object) -> object:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-from micropie._core.binding.annotations import Hint, elements_of, is_json_text
+from micropie._core.binding.annotations import Hint, elements_of, is_json_text, takes_json_text
 from micropie._core.binding.fields import kinds_in
 from micropie._core.binding.values.constraints import (
     INVALID,
@@ -30,7 +30,6 @@ from micropie._core.binding.values.limits import (
     check_sizes,
     has_chosen_hashes,
     longest_key,
-    takes_json_text,
 )
 from micropie._core.errors import SetupError
 from micropie._core.on_demand import pattern

@@ -16,6 +16,7 @@ import re
 import types
 from binascii import a2b_base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from inspect import Parameter
 from pathlib import Path
@@ -32,7 +33,7 @@ from typing import (
     get_origin,
 )
 
-from micropie._core.binding.annotations import COLLECTIONS, Hint, bare, is_enum, united
+from micropie._core.binding.annotations import COLLECTIONS, Hint, bare, is_enum, is_unset, united
 from micropie._core.binding.values.constraints import (
     INVALID,
     MAX_DIGITS,
@@ -49,7 +50,7 @@ from micropie._core.binding.values.constraints import (
     with_short_line_ends,
 )
 from micropie._core.errors import Sentence, SetupError, takes
-from micropie._core.http.json import BUILTINS, encoder_of
+from micropie._core.http.json import BUILTINS, encoder_of, url_text
 from micropie._core.http.protocols import Encoder
 from micropie._core.on_demand import module, pattern
 
@@ -159,8 +160,25 @@ class OwnTypes(NamedTuple):
         """Return the values of an Enum's members. If the Enum has an encoder, return the encoded
         members instead.
         """
-        encode = self.encoder_of(kind)
-        return [member.value if encode is None else encode(member) for member in kind]
+        return [*map(self.sent, kind)]
+
+    def linked(self, value: object) -> object:
+        """Return what a link has for a member of an Enum or an object of one of the application's
+        own types, which binding decodes. Return any other value unchanged.
+        """
+        is_read = isinstance(value, enum.Enum) or any(
+            one in self.decoders for one in type(value).__mro__
+        )
+        return self.sent(value) if is_read else value
+
+    def sent(self, value: object) -> object:
+        """Return what an Enum's member or an object with an encoder is written as. Return any other
+        value unchanged.
+        """
+        encode = self.encoder_of(type(value))
+        if encode is not None:
+            return encode(value)
+        return value.value if isinstance(value, enum.Enum) else value
 
 
 NO_OWN_TYPES = OwnTypes({}, {})
@@ -216,10 +234,18 @@ def _to_float(text: str) -> float:
     return number
 
 
+def is_whole(number: float) -> bool:
+    """Return whether a float in a JSON document is an integer, as 5.0 is in JSON and JSON Schema.
+
+    From 2**53 on, a float may have been read from another integer.
+    """
+    return number.is_integer() and abs(number) < 2**53
+
+
 def _to_whole(number: float) -> int:
-    if not number.is_integer():
+    if not is_whole(number):
         raise ValueError(number)
-    return int(number)  # in JSON and JSON Schema, 5.0 is an integer
+    return int(number)
 
 
 def _to_bool(text: str) -> bool:
@@ -300,6 +326,9 @@ def _scalar(
     return Converter(expected, from_text, from_json, schema=schema)
 
 
+_STRING = {"type": "string"}
+
+
 def _string(form: str) -> Mapping[str, str]:
     return {"type": "string", "format": form}
 
@@ -310,7 +339,7 @@ _BUILT_IN: dict[object, Converter] = {
     Parameter.empty: ANYTHING,  # no annotation
     Any: ANYTHING,
     object: ANYTHING,
-    str: _scalar(str, "text", {"type": "string"}, str),
+    str: _scalar(str, "text", _STRING, str),
     int: _scalar(int, "a whole number", {"type": "integer"}, _if_matches(_WHOLE, int), _to_whole),
     float: _scalar(float, "a number", {"type": "number"}, _to_float, float),
     bool: _scalar(bool, "true or false", {"type": "boolean"}, _to_bool)._replace(
@@ -417,9 +446,7 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
     arguments = get_args(annotation)
     origin = get_origin(annotation) or annotation
     if is_enum(annotation) or origin is Literal:
-        values = own.choices(annotation) if is_enum(annotation) else arguments
-        chosen: Any = annotation if is_enum(annotation) else arguments
-        return _one_of(dict(zip(map(str, values), chosen, strict=True)))
+        return _one_of(annotation, own)
     if len(united(annotation)) > 1:
         return _union(arguments, own)
     if origin in COLLECTIONS:
@@ -557,39 +584,82 @@ def _json_object(key: Converter, member: Converter) -> Converter:
     return Converter(f"a JSON object{limits}", _from_no_text, from_json, takes_text=False)
 
 
-def _one_of(choices: Mapping[str, object]) -> Converter:
+def _one_of(kind: Any, own: OwnTypes) -> Converter:
+    """Return the converter for an Enum or a Literal."""
+    choices = [*kind] if is_enum(kind) else get_args(kind)
+    other = _spelling_of(kind) if is_enum(kind) else None
+    sent = [own.sent(one) for one in choices]
+    texts = [*map(url_text, sent)]
+    by_text = dict(zip(reversed(texts), reversed(choices), strict=True))
+    # JSON's 5.0 is 5, but its true isn't 1, and its "5" is 5 only if "5" is no choice.
+    by_value = {
+        _exact(value): one
+        for value, one in zip(sent, choices, strict=True)
+        if isinstance(value, str | int | float)
+    }
+
     def choose(value: object) -> object:
-        try:
-            return choices[str(value)]
-        except KeyError:
-            raise ValueError(value) from None
+        if isinstance(value, str | int | float):
+            if (key := _exact(value)) in by_value:
+                return by_value[key]
+            if isinstance(value, str) and value in by_text:
+                return by_text[value]
+            if other is not None:
+                return other(value)
+        raise ValueError(value)
 
-    def choose_json(value: object) -> object:
-        # Accept a bool only for a choice that is a bool. Otherwise, JSON's true would match the
-        # choice "True", because str() returns "True" for both.
-        if not isinstance(value, str | int | float) or isinstance(value, bool) != isinstance(
-            choose(value), bool
-        ):
-            raise ValueError(value)
-        return choose(value)
+    listed = ", ".join(texts)
+    sentence = Sentence("Please choose one of {choices}.", choices=listed)
+    return Converter(f"one of {listed}", choose, choose, invalid=sentence, required=sentence)
 
-    sentence = Sentence("Please choose one of {choices}.", choices=", ".join(choices))
-    return Converter(
-        "one of " + ", ".join(choices), choose, choose_json, invalid=sentence, required=sentence
-    )
+
+def _exact(value: str | float) -> tuple[bool, str | float]:
+    return isinstance(value, bool), value
+
+
+def _spelling_of(kind: type[enum.Enum]) -> Callable[[object], object] | None:
+    """Return a function that returns the member of an Enum that the Enum's ``_missing_`` returns
+    for a value, like msgspec. Return None if ``_missing_`` would let clients create any number of
+    members.
+    """
+    if vars(kind).get("_boundary_") is enum.KEEP:
+        return None
+    kinds = {type(one.value) for one in kind}
+
+    def find(value: object) -> object:
+        if kinds == {int} and isinstance(value, str) and _WHOLE.fullmatch(value):
+            value = int(value)
+        if type(value) in kinds or not kinds <= {str, int}:
+            with suppress(Exception):  # raised by the application's method for an unknown value
+                member = kind._missing_(value)
+                if isinstance(member, kind):
+                    return member
+        raise ValueError(value)
+
+    return find
 
 
 def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
-    inner = [converter_for(one, own) for one in members if one is not types.NoneType]
+    inner = [
+        converter_for(one, own)
+        for one in members
+        if one is not types.NoneType and not is_unset(one)
+    ]
     # Try str last, because it accepts every string. For ``str | int``, for example, try int first.
     inner.sort(key=lambda converter: converter.from_text is str)
     is_optional = types.NoneType in members
     of_text = [converter.from_text for converter in inner]
     of_json = [converter.from_json for converter in inner]
+    # In JSON, "5" is no number if the type allows a string.
+    of_string = [
+        converter.from_json
+        for converter in inner
+        if inner[-1].from_text is not str or (converter.schema or _STRING)["type"] == "string"
+    ]
     union = Converter(
         " or ".join(converter.expected for converter in inner),
-        lambda text: _first_that_fits(of_text, text),
-        lambda value: _first_that_fits(of_json, value),
+        lambda text: first_that_fits(of_text, text),
+        lambda value: first_that_fits(of_string if isinstance(value, str) else of_json, value),
         invalid=INVALID,
         takes_text=any(converter.takes_text for converter in inner),
     )
@@ -612,12 +682,12 @@ def _with_collections(union: Converter, inner: Sequence[Converter], is_optional:
         if is_optional and text == "":
             return None
         try:
-            return _first_that_fits(singles, text)
+            return first_that_fits(singles, text)
         except ValueError:
             return collect([text])
 
     def collect(texts: Sequence[Any]) -> object:
-        return _first_that_fits(collections, texts)
+        return first_that_fits(collections, texts)
 
     return union._replace(
         from_text=from_text if singles else str,
@@ -627,7 +697,7 @@ def _with_collections(union: Converter, inner: Sequence[Converter], is_optional:
     )
 
 
-def _first_that_fits(converts: Iterable[Callable[[T], object]], value: T) -> object:
+def first_that_fits(converts: Iterable[Callable[[T], object]], value: T) -> object:
     for convert in converts:
         try:
             return convert(value)

@@ -21,8 +21,8 @@ from typing import Any, get_args, get_origin
 from micropie._core.binding.annotations import (
     Hint,
     is_enum,
-    is_json_text,
     is_of_pydantic,
+    takes_json_text,
 )
 from micropie._core.binding.fields import (
     fields_of,
@@ -209,11 +209,6 @@ def has_long_matches(kind: object) -> bool:
     )
 
 
-def takes_json_text(kind: object) -> bool:
-    """Return whether a type is pydantic's ``Json``, whose values are parsed from strings."""
-    return is_json_text(kind) or any(map(is_json_text, getattr(kind, "__metadata__", ())))
-
-
 def has_long_paths(kinds: Iterable[object]) -> bool:
     """Return whether a client can choose long paths to many values, by the keys of a dict or by
     nesting.
@@ -350,26 +345,30 @@ def _may_collide(values: Iterable[object]) -> bool:
 
 def _values_in(document: object) -> Iterator[object]:
     """Yield a document and the values inside it, at any depth."""
-    waiting = [document]
-    while waiting:
-        value = waiting.pop()
+    found = [document]
+    for value in found:
         yield value
         if isinstance(value, dict):
-            waiting.extend(value.values())
+            found += value.values()
         elif isinstance(value, list):
-            waiting.extend(value)
+            found += value
 
 
 def count_values(document: object, most: int) -> int:
     """Return the number of values in a document, at any depth. Each 20 characters of a text count
     as another value. Stop counting as soon as there are more than ``most``.
     """
+    found = [document]
     count = 1
-    for value in _values_in(document):
+    for value in found:  # not ``_values_in``, because this runs for each part of a refused document
         if isinstance(value, str):
             count += len(value) // 20
-        elif isinstance(value, list | dict):
+        elif isinstance(value, dict):
             count += len(value)
+            found += value.values()
+        elif isinstance(value, list):
+            count += len(value)
+            found += value
         if count > most:
             break
     return count

@@ -3,19 +3,45 @@ executor that the application passes.
 
 Open ``processes.py`` to change how processes start, end and get calls. The other files:
 
-- ``remote.py``: the messages to and from a process, and how a call is cancelled
+- ``inside.py``: what runs in a process
+- ``connection.py``: how values cross between two processes
+- ``remote.py``: the token that cancels a call, and its errors
 - ``executors.py``: executors such as Dask's
+- ``batches.py``: ``batched``
 - ``flow/pooled.py``: how the request and the handler's name are pickled
 
-A process of the pool is a new interpreter, connected by a pipe. It gets one call at a time, so
-ending the process affects no other call. Cancelling a call (``CancelToken``) ends its process. If
-the application passes an executor, the executor gets jobs that return bytes. A generator can't
-leave the process that started it, so an executor's job returns all chunks of a stream at once. Only
-sites with a handler that runs in another process import this package.
+A process of the pool is a new interpreter, connected by a socket. It gets one call at a time, so
+ending the process affects no other call. If the application passes an executor, the executor gets
+jobs that return bytes. A generator can't leave the process that started it, so an executor's job
+returns all chunks of a stream at once. Only sites with code that runs in another process import
+this package.
 """
 
-from micropie._core.execution.pool.executors import ExecutorPool
-from micropie._core.execution.pool.processes import Pool
-from micropie._core.execution.pool.remote import CancelToken
+from typing import TYPE_CHECKING
 
-__all__ = ["CancelToken", "ExecutorPool", "Pool"]
+from micropie._core.execution.pool.executors import ExecutorPool
+from micropie._core.execution.pool.inside import check_cancelled, pool_index, progress
+from micropie._core.execution.pool.processes import STOP_WITHIN, Options, Pool
+from micropie._core.execution.pool.remote import CancelToken, RetireProcess, Streamed
+from micropie._core.execution.process_pool import Progress
+from micropie._core.on_demand import names_on_demand
+
+if TYPE_CHECKING:
+    from micropie._core.execution.pool.batches import batched
+
+__all__ = [
+    "STOP_WITHIN",
+    "CancelToken",
+    "ExecutorPool",
+    "Options",
+    "Pool",
+    "Progress",
+    "RetireProcess",
+    "Streamed",
+    "batched",
+    "check_cancelled",
+    "pool_index",
+    "progress",
+]
+
+__getattr__, __dir__ = names_on_demand(__name__, {"batches": "batched"})

@@ -16,13 +16,22 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextvars import copy_context
+from functools import partial
 from threading import Event
 from time import monotonic
 from typing import Any
 
 from micropie._core.errors import logger
 from micropie._core.execution import TookTooLong
-from micropie._core.execution.pool.remote import CancelToken, PoolError, open_message, packed_result
+from micropie._core.execution.placement import IN_JOB
+from micropie._core.execution.pool.remote import (
+    CancelToken,
+    PoolError,
+    Streamed,
+    open_message,
+    packed_call,
+    packed_result,
+)
 
 # The maximum size of a stream. All its bytes are in memory in both processes.
 STREAM_BYTES = 64 * 1024 * 1024
@@ -57,14 +66,16 @@ class ExecutorPool:
         function: Callable[..., object],
         *arguments: object,
         token: CancelToken | None = None,
+        report: object = None,
     ) -> Any:
-        """Do the same as ``Pool.call``, with two differences: a stream is complete when this method
-        returns, and cancelling the token only ends the wait, not the call.
+        """Do the same as ``Pool.call``, with three differences: a stream is complete when this
+        method returns, cancelling the token only ends the wait, not the call, and nothing is
+        reported.
         """
         token, is_over = token or CancelToken(), Event()
-        call = pickle.dumps((function, arguments))
+        call = packed_call(partial(pickle.dumps, protocol=5), function, arguments)
         future: Future[bytes] = self._executor.submit(
-            packed_result, run_pickled, call, seconds, **self._options
+            packed_result, pickle.dumps, (), run_pickled, call, seconds, **self._options
         )
         future.add_done_callback(lambda _: is_over.set())
         token.attach(is_over.set)
@@ -87,7 +98,8 @@ class ExecutorPool:
             # future. Delete the variable, because an error's traceback would otherwise keep the
             # future alive.
             del future
-        return open_message(pickle.loads(data))  # noqa: S301 - from our own job
+        result = open_message(pickle.loads(data))  # noqa: S301 - from our own job
+        return result.wrap(result.items) if isinstance(result, Streamed) else result
 
     def close(self) -> None:
         """Do nothing, because the application closes the executor itself."""
@@ -121,8 +133,11 @@ def run_pickled(call: bytes, seconds: float) -> object:
 
 
 def _result_of(call: bytes, seconds: float) -> object:
+    IN_JOB.set(True)
     function, arguments = pickle.loads(call)  # noqa: S301 - from our own process
-    stream = function(*arguments)
+    stream, wrap = function(*arguments), None
+    if isinstance(stream, Streamed):
+        wrap, stream = stream
     if not isinstance(stream, Iterator):
         return stream
     deadline = monotonic() + seconds
@@ -137,4 +152,4 @@ def _result_of(call: bytes, seconds: float) -> object:
                 "this stream is too large or too slow: an executor collects the whole stream, "
                 f"at most {STREAM_BYTES >> 20} MiB in at most {seconds:g} s, and then returns it"
             )
-    return iter(chunks)
+    return iter(chunks) if wrap is None else Streamed(wrap, iter(chunks))

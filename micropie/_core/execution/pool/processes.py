@@ -1,71 +1,91 @@
 """A pool of processes that call functions for this process. Each process gets calls through a
-pipe, one at a time.
+socket, one at a time.
 
 The pool of ``concurrent.futures`` doesn't suffice. If one process is killed, the whole pool breaks.
 A process that takes too long can't be ended. And no chunk of a stream is returned before the last
 one has been produced. Here, a call that takes too long ends only its own process.
 
-Processes are started when they are first needed, never by a bare fork, because threads, locks and
-connections don't survive a fork. A forked child drops its parent's processes.
+Processes are started when they are first needed, or all at startup, never by a bare fork, because
+threads, locks and connections don't survive a fork. A forked child drops its parent's processes.
 
 These messages are sent for a call:
 
-    parent -> process    the pickled call
-    process -> parent    if the result is a stream: (STREAM, None), then (CHUNK, chunk) for each
-                         chunk
-    parent -> process    for each chunk that the parent has taken: ``MORE``, or ``STOP``
-    process -> parent    at the end: RESULT or FAILED (``remote.py``)
+    parent -> process    the function, its arguments, and whether to report progress
+    process -> parent    (PROGRESS, step) for each step that it reports
+    process -> parent    if the result is a stream: (STREAM, None), or its ``Streamed.wrap``, then
+                         (CHUNK, chunk) for each chunk
+    parent -> process    the number of chunks that the parent has taken, or ``STOP``
+    process -> parent    at the end: RESULT, FAILED or RETIRES (``remote.py``)
 
-Before a process calls a function for the first time, it gets a message to find the function, and
-imports the function's module. Starting the interpreter and importing have a separate time limit. If
-they counted toward the limit of the call, a slow import would end every process before its first
-result.
+A process first calls ``begin``, which runs the functions of ``pool_startup``. Before it calls
+another function for the first time, it gets a message to find the function, and imports the
+function's module. Starting and importing have a separate time limit. If they counted toward the
+limit of the call, a slow import would end every process before its first result.
+
+A call that nobody waits for any more is stopped: ``check_cancelled`` raises in it, and a generator
+is closed. If it goes on after a grace, its process is ended. But that throws away what
+``pool_startup`` has loaded, so a process with start functions goes on until the call's time limit.
 
 A process ignores the signals that a service manager or a terminal sends to all processes of a
 server. The process goes on until its server, which may still be finishing requests, closes the
-pipe. When the server itself ends for any reason, a second pipe is closed, which ends the process at
+connection. When the server itself ends for any reason, a pipe is closed, which ends the process at
 once.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
+import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from time import monotonic
+from typing import Any, NamedTuple
 from weakref import finalize
 
+from micropie._core.errors import logger
 from micropie._core.execution import TookTooLong, notify_after_fork
+from micropie._core.execution.placement import this_process
+from micropie._core.execution.pool.connection import Connection, Packed, packed
+from micropie._core.execution.pool.inside import CHUNK, IGNORED, PROGRESS, STOP, STREAM, begin
 from micropie._core.execution.pool.remote import (
     FAILED,
+    RESULT,
+    RETIRES,
     CancelToken,
     PoolError,
     PoolMessage,
     open_message,
-    packed_result,
+    packed_call,
 )
+from micropie._core.execution.process_pool import Progress
 
-STREAM: Final = "stream"
-CHUNK: Final = "chunk"
-
-MORE: Final = b"more"
-STOP: Final = b"stop"
-
-# Seconds that a stream may take to close once its chunks are no longer needed.
+# Seconds that a process may take to end when it is no longer needed, and that a stream may take to
+# close.
 GRACE = 5.0
+
+# Seconds for which a call may go on after it was stopped, unless ``cancel_grace`` is set. Shorter
+# than for other code, because the next caller waits for the process.
+STOP_WITHIN = 0.5
 
 # Seconds that a process may take to start and to import a function's module.
 START_WITHIN = 300.0
 
 CAN_PASS_PIPES = os.name == "posix"  # on Windows, subprocess can't pass descriptors
 
-AHEAD = 4  # how many chunks a process may produce ahead of the reader
 
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
+class Options(NamedTuple):
+    """How the processes of a pool live; see the settings that begin with ``pool_``."""
+
+    startup: Sequence[Callable[[], object]] = ()
+    is_eager: bool = False
+    kills: bool = False
+    max_calls: int | None = None
+    max_memory: int | None = None
+    retire_on: Sequence[type[BaseException]] = ()
+    grace: float = STOP_WITHIN
 
 
 # -- in this process -------------------------------------------------------------------------------
@@ -75,14 +95,16 @@ class Pool:
     """A pool of at most ``size`` processes. The first process is started by the first call."""
 
     token = CancelToken
+    failure: Exception | None = None
+    """Why the last process could not start. None if it could."""
 
     @property
     def stream(self) -> type[Chunks]:
         """The type of the object that ``call`` returns for a stream."""
         return Chunks
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int, options: Options = Options()) -> None:  # noqa: B008 - immutable
+        self.size, self.options = size, options
         self._forget()
         notify_after_fork(self)
 
@@ -92,6 +114,9 @@ class Pool:
         self._idle: list[_Worker] = []
         self._workers: set[_Worker] = set()
         self._end = finalize(self, _end_all, self._workers)
+        self._lost = 0  # processes that were ended with a stopped call, and not replaced yet
+        self._one_start = threading.Lock()
+        self._is_closed = False
 
     def after_fork(self) -> None:
         """Drop the processes, because in a forked child they belong to the parent."""
@@ -106,23 +131,27 @@ class Pool:
         function: Callable[..., object],
         *arguments: object,
         token: CancelToken | None = None,
+        report: Callable[[Progress], object] | None = None,
     ) -> Any:
         """Call ``function(*arguments)`` in a process and return its result. If the function is a
-        generator, return an iterator over its chunks. This method blocks.
+        generator, return an iterator over its chunks; for a ``Streamed``, what it makes of that.
+        This method blocks.
 
         Raises what the function raises, ``TookTooLong`` if there is no result or no next chunk
         after ``seconds``, and ``PoolError`` if the call can't be made. The time that a process
-        takes to import the function's module doesn't count. Cancelling ``token`` ends the process,
-        but not while it is still importing.
+        takes to start and to import the function's module doesn't count. Cancelling ``token`` stops
+        the call, but not the start of a process. ``report`` is called with each step of the
+        function's progress, and must not raise or block.
         """
-        if _is_in_pool:  # otherwise, each process would start a pool of its own
+        if this_process.is_of_pool:  # otherwise, each process would start a pool of its own
             raise PoolError(
                 "a process in the pool can't start another pool; if your module calls a "
                 "handler when it is imported, move that call into a block that begins with "
                 "if __name__ == '__main__':"
             )
         token = token or CancelToken()
-        search, job = pickle.dumps((callable, (function,))), pickle.dumps((function, arguments))
+        job = packed_call(packed, function, arguments, report is not None)
+        self._is_closed = False
         # If a process is still starting, wait longer, because then the wait isn't due to slow
         # handlers.
         have_started = self._have_started()
@@ -134,28 +163,57 @@ class Pool:
                 )
         try:
             token.check()
-            worker = self._take()
+            worker = self._take(token)
         except BaseException:
             self._free.release()
             raise
-        if search not in worker.found:
+        if function not in worker.found:
             # If the call is cancelled while the process imports the function's module, don't end
             # the process, because the next call would have to start another one.
-            message = self._ask(worker, search, START_WITHIN)
+            message = self._ask(worker, packed((callable, (function,), False)), START_WITHIN)
             if message[0] == FAILED or token.is_cancelled:
                 self._give_back(worker)
                 token.check()
                 open_message(message)
-            worker.found.add(search)
-        token.attach(worker.process.kill)
-        message = self._ask(worker, job, seconds)
+            worker.found.add(function)
+        worker.number_of_calls += 1
+        token.attach(worker.connection.wake)
+        until = monotonic() + seconds
+        message = self._ask(worker, job, seconds, token, report)
         if message[0] == STREAM:
             chunks = Chunks(self, worker, seconds)
             token.attach(chunks.drop)
-            return chunks
-        # If a cancellation has killed the process after its last message, ``detach`` returns True.
-        self._give_back(worker, is_over=token.detach())
+            return chunks if message[1] is None else message[1](chunks)
+        if token.detach():
+            if message[0] == CHUNK:  # the call goes on
+                self._stop(worker, until - monotonic() if self._keeps else self.options.grace)
+                token.check()
+            worker.connection.forget_wakes()
+        self._give_back(worker, message[0])
         return open_message(message)
+
+    def start(self) -> None:
+        """Start all processes, and wait until each has run the start functions. Raises
+        ``PoolError`` if one fails.
+        """
+        self._is_closed = False
+        workers = []
+        try:
+            while self._free.acquire(blocking=False):
+                workers.append(self._new_worker())
+            for worker in workers:
+                self._begin(worker)
+                self._idle.append(worker)
+        finally:
+            for worker in workers:
+                if worker not in self._idle:
+                    self._drop(worker)
+                self._free.release()
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether a stopped call may go on until its time limit."""
+        return bool(self.options.startup) and not self.options.kills
 
     def _have_started(self) -> bool:
         with self._lock:
@@ -170,6 +228,7 @@ class Pool:
     def close(self) -> None:
         """End all processes, with the calls in them. The next call starts new ones."""
         with self._lock:
+            self._is_closed = True
             idle, self._idle = self._idle, []
             busy = self._workers.difference(idle)
         for worker in busy:
@@ -178,7 +237,7 @@ class Pool:
         for worker in idle:
             self._drop(worker, GRACE)
 
-    def _take(self) -> _Worker:
+    def _take(self, token: CancelToken) -> _Worker:
         """Return an idle process, or start one.
 
         Idle processes that have ended are dropped.
@@ -186,76 +245,208 @@ class Pool:
         while True:
             with self._lock:
                 worker = self._idle.pop() if self._idle else None
+                is_replacement = worker is None and self._lost > 0
+                self._lost -= is_replacement
             if worker is None:
-                worker = _Worker()
-                with self._lock:
-                    self._workers.add(worker)
-                return worker
+                # Replace lost processes one after the other. So visitors who leave many calls can't
+                # keep the machine busy with starts.
+                with self._one_start if is_replacement else nullcontext():
+                    token.check()
+                    return self._started()
             if worker.process.poll() is None:
                 return worker
             self._drop(worker)
 
-    def _ask(self, worker: _Worker, job: bytes, seconds: float) -> PoolMessage:
-        with suppress(OSError):  # if the process has ended, ``receive`` reports that
-            worker.connection.send_bytes(job)
-        return self._receive(worker, seconds)
-
-    def _receive(self, worker: _Worker, seconds: float) -> PoolMessage:
-        """Return the next message of a process.
-
-        If the process sends no message in time, or has ended, drop the process and raise the error.
-        """
+    def _started(self) -> _Worker:
+        worker = self._new_worker()
         try:
-            return worker.receive(seconds)
+            self._begin(worker)
         except BaseException:
-            self._give_back(worker, is_over=True)
-            raise
-
-    def _give_back(self, worker: _Worker, *, is_over: bool = False) -> None:
-        """Return a process to the idle processes. If ``is_over`` is set, end it instead."""
-        if is_over:
             self._drop(worker)
-        else:
+            raise
+        return worker
+
+    def _new_worker(self) -> _Worker:
+        """Start a process and let it call ``begin``, without waiting for that."""
+        with self._lock:
+            if self._is_closed:
+                raise PoolError("the pool has been closed")
+            indexes = {worker.index for worker in self._workers}
+            index = next(index for index in range(self.size) if index not in indexes)
+            worker = _Worker(index)
+            self._workers.add(worker)
+        options = self.options
+        with suppress(OSError):  # if the process has ended, ``_begin`` reports that
+            worker.connection.send(
+                packed((begin, (index, options.retire_on, options.startup), False))
+            )
+        return worker
+
+    def _begin(self, worker: _Worker) -> None:
+        """Wait until a process has called ``begin``."""
+        try:
+            message = worker.receive(START_WITHIN)
+            if message is None:
+                raise TookTooLong(
+                    f"the call did not start within {START_WITHIN:g} s: its process was terminated"
+                )
+            open_message(message)
+        except Exception as error:
+            self.failure = error
+            if isinstance(error, PoolError | TookTooLong):
+                raise
+            raise PoolError(
+                f"pool_startup failed in a process of the pool: {type(error).__name__}: {error}"
+            ) from error
+        self.failure = None
+
+    def _ask(
+        self,
+        worker: _Worker,
+        job: Packed,
+        seconds: float,
+        token: CancelToken | None = None,
+        report: Callable[[Progress], object] | None = None,
+    ) -> PoolMessage:
+        worker.connection.limit(seconds)
+        with suppress(OSError):  # if the process has ended or is stopped, ``receive`` reports that
+            worker.connection.send(job)
+        return self._receive(worker, seconds, token, report)
+
+    def _receive(
+        self,
+        worker: _Worker,
+        seconds: float,
+        token: CancelToken | None = None,
+        report: Callable[[Progress], object] | None = None,
+    ) -> PoolMessage:
+        """Pass steps on to ``report``. Return the next other message of a process, or a CHUNK as
+        soon as ``token`` is cancelled.
+
+        If the process sends no message in time, stop its call and raise ``TookTooLong``. If it has
+        ended, drop it and raise the error.
+        """
+        until = monotonic() + seconds
+        try:
+            message = worker.receive(seconds)
+            while report is not None and message is not None and message[0] == PROGRESS:
+                report(message[1])
+                message = worker.receive(until - monotonic())
+        except BaseException:
+            self._give_back(worker, CHUNK)
+            raise
+        if message is not None:
+            return message
+        if token is not None and token.is_cancelled:
+            return CHUNK, None
+        # Don't let the caller wait until the call has stopped.
+        if token is not None:
+            token.detach()
+        self._in_background(self._stop, worker, self.options.grace if worker.found else 0.0)
+        what = "returned or yielded nothing for" if worker.found else "did not start within"
+        raise TookTooLong(f"the call {what} {seconds:g} s: its process was terminated")
+
+    def _stop(self, worker: _Worker, seconds: float) -> PoolMessage:
+        """Stop the call of a process. If it hasn't ended after ``seconds``, end the process. Return
+        the process's last message.
+        """
+        worker.connection.forget_wakes()
+        message: PoolMessage | None = CHUNK, None
+        until = monotonic() + seconds
+        with suppress(OSError, TookTooLong, PoolError):
+            worker.connection.send(packed(STOP))
+            while message is not None and message[0] in (CHUNK, STREAM, PROGRESS):
+                message = worker.receive(max(0.0, until - monotonic()))
+        message = message or (CHUNK, None)
+        if message[0] == CHUNK:
+            with self._lock:
+                self._lost += 1
+        self._give_back(worker, message[0])
+        return message
+
+    def _give_back(self, worker: _Worker, kind: str = RESULT) -> None:
+        """Return a process to the idle processes after a message of this kind. If the call hasn't
+        ended, end the process. If the process must not get another call, replace it.
+        """
+        if kind in (RESULT, FAILED) and not worker.is_worn(self.options):
             with self._lock:
                 # If the process has been killed, the next call will notice that.
                 self._idle.append(worker)
-        self._free.release()
+            self._free.release()
+        elif kind in (RESULT, FAILED, RETIRES):
+            self._in_background(self._replace, worker, GRACE)
+        else:
+            self._drop(worker)
+            self._in_background(self._replace) if self.options.is_eager else self._free.release()
+
+    def _replace(self, *ended: Any) -> None:
+        """End a process and, in an eager pool, start another one in its place. ``ended``: the
+        arguments for ``_drop``, unless the process has ended.
+        """
+        if ended:
+            self._drop(*ended)
+        try:
+            if self.options.is_eager and not self._is_closed:
+                with self._one_start:
+                    worker = self._started()
+                with self._lock:
+                    self._idle.append(worker)
+        except Exception as error:
+            logger.error("a process of the pool can't be replaced: %s", error)
+        finally:
+            self._free.release()
+
+    @staticmethod
+    def _in_background(function: Callable[..., object], *arguments: object) -> None:
+        threading.Thread(target=function, args=arguments, name="micropie pool", daemon=True).start()
 
     def _drop(self, worker: _Worker, grace: float = 0.0) -> None:
+        worker.end(grace)
         with self._lock:
             self._workers.discard(worker)
-        worker.end(grace)
 
 
 class Chunks(Iterator[object]):
     """An iterator over the chunks of a generator that runs in a process of the pool. The process
     stays in use until the generator has ended or is closed.
 
-    ``interrupt_next`` kills the process, so a thread that is waiting for the next chunk stops
-    waiting. Any thread may call ``interrupt_next`` at any time.
+    ``interrupt_next`` ends the wait of a thread for the next chunk, and stops the generator. Any
+    thread may call ``interrupt_next`` at any time.
     """
 
     def __init__(self, pool: Pool, worker: _Worker, seconds: float) -> None:
         self._lock = threading.Lock()
         self._token = CancelToken()
-        self._token.attach(worker.process.kill)
+        self._token.attach(worker.connection.wake)
         self.interrupt_next = self._token.cancel
         self._pool = pool
         self._worker: _Worker | None = worker
-        self._seconds = seconds
+        self._seconds, self._taken = seconds, 0
 
     def __next__(self) -> object:
         with self._lock:
             worker = self._worker
             if worker is None:
                 raise StopIteration
-            message = self._receive(worker, self._seconds)
-            if message[0] == CHUNK:
-                with suppress(OSError):  # if the process has ended, receiving the next chunk fails
-                    worker.connection.send_bytes(MORE)
-                return message[1]
-            open_message(message)
-            raise StopIteration
+            self._worker = None
+            message = self._pool._receive(worker, self._seconds, self._token)
+            if message[0] != CHUNK:
+                if self._token.detach():
+                    worker.connection.forget_wakes()
+                self._pool._give_back(worker, message[0])
+                open_message(message)
+                raise StopIteration
+            if self._token.is_cancelled:
+                self._token.detach()
+                self._stop_later(worker)
+                self._token.check()
+            self._worker = worker
+            self._taken += 1
+            if not worker.connection.has_more:
+                with suppress(OSError):  # if the process has ended, receiving fails
+                    worker.connection.send(packed(self._taken))
+                self._taken = 0
+            return message[1]
 
     def close(self) -> None:
         """Close the generator in its process, once it has produced its current chunk.
@@ -264,40 +455,34 @@ class Chunks(Iterator[object]):
         seconds, end the process instead.
         """
         with self._lock:
-            worker = self._worker
-            if worker is None:
-                return
-            with suppress(OSError):
-                worker.connection.send_bytes(STOP)
-            message: PoolMessage = CHUNK, None
-            with suppress(TookTooLong, PoolError):
-                while message[0] == CHUNK:
-                    message = self._receive(worker, GRACE)
-            open_message(message)
+            worker, self._worker = self._worker, None
+            if worker is not None:
+                self._token.detach()
+                open_message(self._pool._stop(worker, self._patience(GRACE)))
 
     def drop(self) -> None:
-        """Close a stream while no thread is waiting for its next chunk. Log nothing."""
-        self.interrupt_next()
-        with suppress(Exception):  # closing the generator may raise an exception
-            self.close()
+        """Begin to close a stream, while no thread is waiting for its next chunk."""
+        with self._lock:
+            worker, self._worker = self._worker, None
+            if worker is not None:
+                self._token.detach()
+                self._stop_later(worker)
 
-    def _receive(self, worker: _Worker, seconds: float) -> PoolMessage:
-        """Return the process's next message. Any message except a chunk is the last one of this
-        call, so after it, the pool may use the process for other calls.
-        """
-        self._worker = None
-        message = self._pool._receive(worker, seconds)
-        if message[0] == CHUNK:
-            self._worker = worker
-        else:
-            self._pool._give_back(worker, is_over=self._token.detach())
-        return message
+    def _stop_later(self, worker: _Worker) -> None:
+        self._pool._in_background(
+            self._pool._stop, worker, self._patience(self._pool.options.grace)
+        )
+
+    def _patience(self, seconds: float) -> float:
+        return max(seconds, self._seconds) if self._pool._keeps else seconds
 
 
 class _Worker:
-    """A process of the pool, and this process's end of the pipe to it."""
+    """A process of the pool, and this process's end of the socket to it."""
 
-    def __init__(self) -> None:
+    number_of_calls = 0
+
+    def __init__(self, index: int) -> None:
         if not CAN_PASS_PIPES:
             raise PoolError(
                 "micropie's own process pool doesn't work on Windows: write "
@@ -305,17 +490,17 @@ class _Worker:
             )
         import signal
         import subprocess
-        from multiprocessing.connection import Pipe
 
-        # The functions that the process has imported. A function is stored as the ``search``
-        # message with which ``call`` has requested it.
-        self.found: set[bytes] = set()
-        self.connection, theirs = Pipe()
-        their_life, self._life = Pipe(duplex=False)
-        passed = theirs.fileno(), their_life.fileno()
+        self.index = index
+        # The functions that the process has imported.
+        self.found: set[Callable[..., object]] = set()
+        ours, theirs = socket.socketpair()
+        self.connection = Connection(ours)
+        their_life, self._life = os.pipe()
+        passed = theirs.fileno(), their_life
         # Block signals while the process starts, because it can't ignore them yet. The process
         # inherits this thread's signal mask.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ignored())
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
         try:
             self.process = subprocess.Popen(  # noqa: S603
                 [
@@ -326,35 +511,50 @@ class _Worker:
                 pass_fds=passed,
                 stdin=subprocess.DEVNULL,
             )
+        except BaseException:
+            self._close()
+            raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
-            their_life.close()
+            os.close(their_life)
 
-    def receive(self, seconds: float) -> PoolMessage:
-        """Return the process's next message.
+    def receive(self, seconds: float) -> PoolMessage | None:
+        """Return the process's next message, or None if no message comes within ``seconds``, or
+        before the connection is woken.
 
-        Raises ``TookTooLong`` if no message comes within ``seconds``, or ``PoolError`` if the
-        process has ended.
+        Raises ``PoolError`` if the process has ended, and what unpickling the message raises.
         """
-        if not self.connection.poll(seconds):
-            what = "returned or yielded nothing for" if self.found else "did not start within"
-            raise TookTooLong(f"the call {what} {seconds:g} s: its process was terminated")
+        if seconds < 0 or self.connection.is_stuck or not self.connection.poll(seconds):
+            return None
         try:
-            data = self.connection.recv_bytes()
-        except (EOFError, OSError):
+            message: PoolMessage = self.connection.receive()
+        except BlockingIOError:
+            return None
+        except (EOFError, ConnectionError):
             self.process.kill()
             code = self.process.wait()
             from signal import Signals
 
             how = f"killed by {Signals(-code).name}" if code < 0 else f"with status {code}"
             raise PoolError(f"the process exited before the call was done, {how}") from None
-        message: PoolMessage = pickle.loads(data)  # noqa: S301 - from our own process
         return message
 
+    def is_worn(self, options: Options) -> bool:
+        """Return whether the process has made enough calls, or uses too much memory."""
+        if options.max_calls is not None and self.number_of_calls >= options.max_calls:
+            return True
+        if options.max_memory is None:
+            return False
+        try:  # Linux only
+            pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        except (OSError, IndexError):
+            return False
+        return pages * os.sysconf("SC_PAGE_SIZE") > options.max_memory << 20
+
     def end(self, grace: float = 0.0) -> None:
-        """End the process. Close its pipe, wait up to ``grace`` seconds for it to end on its own,
-        then kill it.
+        """End the process: close its connection, wait up to ``grace`` seconds for it to end, then
+        kill it.
         """
         self.connection.close()
         import subprocess
@@ -363,7 +563,7 @@ class _Worker:
             self.process.wait(grace)
         self.process.kill()
         self.process.wait()
-        self._life.close()
+        self._close()
 
     def abandon(self) -> None:
         """Forget the process. A forked child calls this, because only the process's parent can wait
@@ -373,8 +573,11 @@ class _Worker:
         about it.
         """
         self.process.returncode = 0
+        self._close()
+
+    def _close(self) -> None:
         self.connection.close()
-        self._life.close()
+        os.close(self._life)
 
 
 def _end_all(workers: set[_Worker]) -> None:
@@ -382,85 +585,8 @@ def _end_all(workers: set[_Worker]) -> None:
         worker.end()
 
 
-# -- in a process of the pool ----------------------------------------------------------------------
-
-_is_in_pool = False
-
 # Give the new process this process's ``sys.path``, so that it finds the same modules.
 _MAIN = (
-    "import sys; sys.path[:] = {path!r}; from micropie._core.execution.pool.processes "
+    "import sys; sys.path[:] = {path!r}; from micropie._core.execution.pool.inside "
     "import run_process; run_process(*{descriptors})"
 )
-
-
-def _ignored() -> list[int]:
-    """Return the signals that a process of the pool ignores. These signals are for the server. When
-    the server shuts down, it closes the pipe, which ends the process.
-    """
-    import signal
-
-    return [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-
-
-def run_process(descriptor: int, life: int) -> None:
-    """Run a process of the pool: make calls until the parent ends.
-
-    - ``descriptor``: the file descriptor of the pipe for calls.
-    - ``life``: the file descriptor of a pipe that is closed when the parent ends.
-    """
-    global _is_in_pool  # noqa: PLW0603 - one value for the whole process
-    _is_in_pool = True
-    import fcntl
-    import signal
-
-    for number in _ignored():
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ignored())
-    from multiprocessing.connection import Connection
-
-    # On Linux, have the kernel signal this process when the pipe is closed. The thread that waits
-    # for that (``exit_at_end``) isn't enough, because it can't run while a function holds the GIL.
-    if hasattr(fcntl, "F_SETSIG"):
-        fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(life, fcntl.F_SETFL, fcntl.FASYNC)
-    threading.Thread(target=exit_at_end, args=(life,), name="micropie exit", daemon=True).start()
-    work(Connection(descriptor))
-
-
-def exit_at_end(pipe: int) -> None:
-    """Wait until the pipe is closed, then end this process."""
-    os.read(pipe, 1)
-    os._exit(1)
-
-
-def work(connection: Connection) -> None:
-    """Make each call that arrives, until the pipe is closed."""
-    with suppress(EOFError, OSError):
-        while True:
-            job = connection.recv_bytes()
-            if job not in (MORE, STOP):  # these may still arrive for a stream that has ended
-                connection.send_bytes(packed_result(_answer, connection, job))
-
-
-def _answer(connection: Connection, job: bytes) -> object:
-    """Return the result of a call. If the result is a stream, send its chunks and return None.
-
-    At most ``AHEAD`` of the sent chunks may be waiting for the parent to take them. The message
-    ``STOP`` closes the stream.
-    """
-    function, arguments = pickle.loads(job)  # noqa: S301 - from our own process
-    result = function(*arguments)
-    if not isinstance(result, Iterator):
-        return result
-    connection.send_bytes(pickle.dumps((STREAM, None)))
-    allowed = AHEAD
-    for chunk in result:
-        connection.send_bytes(pickle.dumps((CHUNK, chunk)))
-        allowed -= 1
-        while not allowed or connection.poll():
-            if connection.recv_bytes() == STOP:
-                getattr(result, "close", int)()
-                return None
-            allowed += 1
-    return None

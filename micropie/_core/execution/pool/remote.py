@@ -1,6 +1,6 @@
 """Calls in another process: the token that cancels a call, and the messages that return results.
 
-    process -> parent    (RESULT, value) | (FAILED, error and traceback), pickled
+    process -> parent    (RESULT, value) | (FAILED, error and traceback) | (RETIRES, the same)
 
 An error stays pickled until it is raised. A message that contained the error object itself would
 leave a reference cycle for each failed call: the error's traceback refers to the frames, and these
@@ -12,8 +12,10 @@ from __future__ import annotations
 import pickle
 import threading
 import traceback
-from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from micropie._core.execution.placement import NamedFunction
 
 
 class PoolError(Exception):
@@ -64,13 +66,21 @@ class CancelToken:
                 self._stop()
 
 
+class Streamed(NamedTuple):
+    """A stream inside another object: ``wrap(items)``, made in the parent. ``wrap`` is pickled."""
+
+    wrap: Callable[[Any], object]
+    items: Iterator[object]
+
+
 # -- messages -------------------------------------------------------------------------------------
 
 RESULT: Final = "result"
 FAILED: Final = "failed"
+RETIRES: Final = "retires"  # failed, and the process must not get another call
 
-# A message: its kind and its value. For FAILED, the value is a pickled pair: the error, and its
-# traceback as a string.
+# A message: its kind and its value. For FAILED and RETIRES, the value is a pickled pair: the error,
+# and its traceback as a string.
 PoolMessage: TypeAlias = tuple[str, Any]
 
 
@@ -83,38 +93,87 @@ class RemoteTraceback(Exception):
         return f"\n{self.args[0]}"
 
 
-def packed_result(function: Callable[..., object], *arguments: object) -> bytes:
-    """Call ``function`` and return a pickled message with its result or its error.
+class RetireProcess(Exception):
+    """Raise this in a function that the pool runs, to have its process replaced: ``raise
+    RetireProcess("the device failed")``. The caller gets the exception. ``reason``: its text.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+
+
+RetireProcess.__module__ = "micropie"  # show the public module in tracebacks
+
+
+class CallCancelled(BaseException):
+    """Raised by ``check_cancelled``. It isn't an ``Exception``, so ``except Exception`` doesn't
+    catch it.
+    """
+
+
+def packed_call(pack: Callable[[Any], Any], function: Any, *values: Any) -> Any:
+    """Return a call, packed by ``pack``: ``function``, its arguments, and other ``values``.
+
+    If an argument can't be pickled, raise ``PicklingError`` with its name.
+    """
+    try:
+        return pack((function, *values))
+    except Exception:
+        named = function.labelled(values[0]) if isinstance(function, NamedFunction) else {}
+        for label, value in named.items():
+            try:
+                pickle.dumps(value, 5)
+            except Exception as error:
+                raise pickle.PicklingError(
+                    f"{function} runs in the process pool, but {label}, of type "
+                    f"{type(value).__name__}, can't be pickled: {error}"
+                ) from None
+        raise
+
+
+def packed_result(
+    pack: Callable[[PoolMessage], Any],
+    retire_on: tuple[type[BaseException], ...],
+    function: Callable[..., object],
+    *arguments: object,
+) -> Any:
+    """Call ``function`` and return a message, packed by ``pack``, with its result or its error.
 
     Never raises an exception. An error that can't be pickled is replaced with a ``PoolError`` that
-    describes it.
+    describes it. After an error of the types ``retire_on``, the message is a RETIRES.
     """
     try:
         result = function(*arguments)
         try:
-            return pickle.dumps((RESULT, result))
+            return pack((RESULT, result))
         except Exception as error:
             raise PoolError(f"the call's result can't be pickled: {error}") from None
     except BaseException as error:
-        text = "".join(traceback.format_exception(error))
-        if not isinstance(error, Exception):  # a SystemExit would end the server's process
-            error = PoolError(f"the call raised {type(error).__name__}: {error}")
-        try:
-            packed = pickle.dumps((error, text))
-            pickle.loads(packed)  # noqa: S301 - pickled above
-        except Exception as reason:
-            said = (
-                f"the call raised {error!r}, which can't be pickled ({reason}): raise an "
-                "exception that can be pickled"
-            )
-            packed = pickle.dumps((PoolError(said), text))
-        return pickle.dumps((FAILED, packed))
+        kind = RETIRES if isinstance(error, retire_on) else FAILED
+        return pack((kind, pickled_error(error)))
+
+
+def pickled_error(error: BaseException) -> bytes:
+    """Return the value of a FAILED or RETIRES message."""
+    text = "".join(traceback.format_exception(error))
+    if not isinstance(error, Exception):  # a SystemExit would end the server's process
+        error = PoolError(f"the call raised {type(error).__name__}: {error}")
+    try:
+        pickled = pickle.dumps((error, text))
+        pickle.loads(pickled)  # noqa: S301 - pickled above
+    except Exception as reason:
+        said = (
+            f"the call raised {error!r}, which can't be pickled ({reason}): raise an "
+            "exception that can be pickled"
+        )
+        pickled = pickle.dumps((PoolError(said), text))
+    return pickled
 
 
 def open_message(message: PoolMessage) -> Any:
-    """Return the value of a message. If it is a FAILED message, raise its error."""
+    """Return the value of a message. If it contains an error, raise that."""
     kind, value = message
-    if kind != FAILED:
+    if kind not in (FAILED, RETIRES):
         return value
     error, text = pickle.loads(value)  # noqa: S301 - from our own process
     error.__cause__ = RemoteTraceback(text)

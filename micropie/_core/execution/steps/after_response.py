@@ -31,7 +31,7 @@ from micropie._core.execution import (
 )
 from micropie._core.execution.cancellation import CANCEL_GRACE, GracefulScope
 from micropie._core.execution.placement import AnyFunction, Rank, Threads
-from micropie._core.execution.steps.steps import AWAIT, ON_LOOP, kind_of
+from micropie._core.execution.steps.steps import AWAIT, ON_LOOP, kind_of, no_function
 
 if TYPE_CHECKING:
     from micropie._core.execution.left_calls import LeftCall
@@ -174,9 +174,11 @@ def wait_for_tasks(seconds: float) -> None:
     wait([*_running], timeout=seconds)
 
 
-async def run_tasks(exchange: Answered, ends: Ends, seconds: float) -> None:
+async def run_tasks(
+    exchange: Answered, ends: Ends, seconds: float, tell_end: Action = no_function
+) -> None:
     """Run the functions that a request has passed to ``after_response``, in at most ``seconds``
-    altogether. Then release the request's resources.
+    altogether. Then release the request's resources, and call ``tell_end``.
 
     Raises only cancellations.
     """
@@ -199,6 +201,7 @@ async def run_tasks(exchange: Answered, ends: Ends, seconds: float) -> None:
         ends.tasks.clear()
     finally:
         exchange.release()
+        tell_end()
 
 
 async def _run(exchange: Answered, task: Task, begin: Callable[[Task], Any]) -> None:

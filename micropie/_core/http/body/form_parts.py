@@ -23,6 +23,7 @@ from micropie._core.http.forms import (
     PartHead,
     PartParser,
     UploadFile,
+    codec_of_part,
     safe_filename,
     text_of,
 )
@@ -216,8 +217,8 @@ class _Part:
         return data.getvalue()
 
     def _text(self) -> Flow[str]:
-        """Return the rest of the part as text. Raises 400 if it is not UTF-8, or has a NUL."""
-        return text_of((yield from self._read(-1)))
+        """See ``Part.text``."""
+        return text_of((yield from self._read(-1)), codec_of_part(self.headers))
 
     def _save(self, directory: str | Path) -> Flow[Path]:
         """Write the rest of the part into ``directory`` and return the file's path; see
@@ -256,7 +257,10 @@ class Part(_Part):
         return self._exchange.perform(self._read(n))
 
     def text(self) -> str:
-        """Return the rest of the part as text. Raises 400 if it is not UTF-8, or has a NUL."""
+        """Return the rest of the part as text, in the charset that the part declares or in UTF-8.
+
+        Raises 400 if the text is invalid or has a NUL, and 415 for an unknown charset.
+        """
         return self._exchange.perform(self._text())
 
     def save_to(self, directory: str | Path) -> Path:
@@ -285,8 +289,10 @@ class AsyncPart(_Part):
         return self._exchange.perform_async(self._read(n))
 
     def text(self) -> Awaitable[str]:
-        """``await part.text()``: return the rest of the part as text. Raises 400 if it is not
-        UTF-8, or has a NUL.
+        """``await part.text()``: return the rest of the part as text, in the charset that the part
+        declares or in UTF-8.
+
+        Raises 400 if the text is invalid or has a NUL, and 415 for an unknown charset.
         """
         return self._exchange.perform_async(self._text())
 

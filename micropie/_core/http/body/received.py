@@ -121,15 +121,20 @@ class ReceivedBody:
             self._exact = document if found is None else found
         return self._exact
 
-    def copied(self) -> ReceivedBody:
+    def copied(self, keeps_bytes: bool) -> ReceivedBody:
         """Return a copy for another process. The copy has no files, and it has the bytes only if
-        they are not parsed yet. It has no ``by_place``, because the handler's arguments are already
-        bound.
+        they are not parsed yet, or with ``keeps_bytes``. It has no ``by_place``, because the
+        handler's arguments are already bound.
         """
         copy = ReceivedBody()
         copy.form, copy.parse, copy.document = self.form, self.parse, self.document
-        copy.data = self.so_far if self.parse is not None else None
+        copy.data = self.so_far if keeps_bytes or self.parse is not None else None
         return copy
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was received."""
+        return (self.form, self.parse, self.document, self.data) == (None, None, None, None)
 
     def keep(self, data: BodyReader | bytes) -> None:
         """Store the body: all of it as bytes, or the reader that receives it."""

@@ -137,19 +137,21 @@ def receive_multipart(exchange: Exchange, parameters: dict[str, str]) -> Flow[No
     """
     if exchange.body.form is not None:
         return
-    parser = forms.MultipartParser(forms.boundary_of(parameters), exchange.config.limits)
+    config = exchange.config
+    parser = forms.MultipartParser(forms.boundary_of(parameters), config.limits)
+    if config.json_fields:
+        parser.take_json(config.json_fields)
     exchange.release_after(parser.close)
     incoming = exchange.incoming
     incoming.start_stream()
     waiting: list[bytes] = []  # pieces to be written to the disk
     size = 0
     while not incoming.has_ended and (piece := (yield from incoming.next_piece())):
-        size += len(piece)
-        if not waiting and not parser.may_block(size, piece):
+        if not waiting and not parser.may_block(len(piece), piece):
             parser.feed(piece)
-            size = 0
             continue
         waiting.append(piece)
+        size += len(piece)
         if size >= BATCH or len(waiting) >= MOST_PIECES:
             yield IO, parser.feed, waiting
             waiting, size = [], 0

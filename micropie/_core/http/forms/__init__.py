@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING
 from micropie._core.http.forms.data import (
     ITSELF,
     MULTIPART,
+    JsonText,
     Limits,
     Nested,
     nested,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         PartHead,
         PartParser,
         boundary_of,
+        codec_of_part,
     )
 
 __all__ = [
@@ -64,6 +66,7 @@ __all__ = [
     "MAX_FILENAME",
     "MOST_PIECES",
     "MULTIPART",
+    "JsonText",
     "Limits",
     "MultipartParser",
     "Nested",
@@ -72,6 +75,7 @@ __all__ = [
     "PartParser",
     "UploadFile",
     "boundary_of",
+    "codec_of_part",
     "nested",
     "parse_query",
     "require_utf8",
@@ -84,6 +88,6 @@ __all__ = [
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {
-        "multipart": "MultipartParser PartHead PartParser boundary_of",
+        "multipart": "MultipartParser PartHead PartParser boundary_of codec_of_part",
     },
 )

@@ -36,6 +36,12 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
+class JsonText(str):
+    """The text of a form's part that its sender declares as JSON."""
+
+    __slots__ = ()
+
+
 class Budget:
     """Counts the fields of a form and their bytes, and enforces the limits that all kinds of forms
     share.
@@ -77,26 +83,32 @@ class Budget:
 _NUL = "A field's name or value has a NUL character."
 
 
-def text_of(data: bytes) -> str:
-    """Return a name or a value as text. Raises ``BadRequest`` if it is not UTF-8, or has a NUL."""
-    text = _text_of(data)
+def text_of(data: bytes, codec: str = "utf-8") -> str:
+    """Return a name or a value as text. Raises ``BadRequest`` if it is not in the charset of
+    ``codec``, or has a NUL.
+    """
+    text = _text_of(data, codec)
     if "\0" in text:
         raise BadRequest(_NUL)
     return text
 
 
-def _text_of(data: bytes) -> str:
+def _text_of(data: bytes, codec: str = "utf-8") -> str:
     try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise BadRequest("A field's name or value is not valid UTF-8.") from None
+        return data.decode(codec)
+    except (UnicodeError, LookupError):  # a codec such as zlib's makes no text
+        charset = "UTF-8" if codec == "utf-8" else f"text in the charset {codec}"
+        raise BadRequest(f"A field's name or value is not valid {charset}.") from None
+
+
+UTF_8_OR_LESS = ("", "utf-8", "utf8", "us-ascii", "ascii")
 
 
 def require_utf8(charset: str) -> None:
     """Raise 415 for a charset other than UTF-8, because guessing the charset would store wrong
     text.
     """
-    if charset.lower() not in ("", "utf-8", "utf8", "us-ascii", "ascii"):
+    if charset.lower() not in UTF_8_OR_LESS:
         raise HTTPError(415, "Forms are read as UTF-8 only.")
 
 

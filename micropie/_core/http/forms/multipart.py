@@ -11,7 +11,8 @@ from __future__ import annotations
 import codecs
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from functools import partial
 from math import inf
 from threading import RLock
 from typing import Final, NamedTuple, Self, TypeAlias
@@ -19,9 +20,24 @@ from typing import Final, NamedTuple, Self, TypeAlias
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from micropie._core.errors import BadRequest, HTTPError, logger, too_many
-from micropie._core.http.forms.data import DEFAULT_LIMITS, Budget, Limits, require_utf8, text_of
+from micropie._core.http.forms.data import (
+    DEFAULT_LIMITS,
+    UTF_8_OR_LESS,
+    Budget,
+    JsonText,
+    Limits,
+    require_utf8,
+    text_of,
+)
 from micropie._core.http.forms.uploads import UploadFile
-from micropie._core.http.headers import NameTable, cached_if_short, disposition
+from micropie._core.http.headers import (
+    NameTable,
+    cached_if_short,
+    codec_of,
+    content_type,
+    disposition,
+    is_json,
+)
 from micropie._core.on_demand import pattern
 
 FieldReader: TypeAlias = Callable[[dict[str, str], bytes], str]
@@ -55,14 +71,45 @@ _MALFORMED: Final = (
 )
 
 
+def _head_of(lines: Sequence[tuple[str, str]]) -> PartHead:
+    """Return the head of a part. Raises 400 for a repeated header, or for a header that forms don't
+    use.
+    """
+    headers = {name.lower(): value for name, value in lines}
+    if len(headers) < len(lines):
+        raise BadRequest("A part of the form has a header twice.")
+    if headers.get("content-transfer-encoding", "binary").lower() not in (
+        "7bit",
+        "8bit",
+        "binary",
+    ):
+        raise BadRequest(
+            "A part of the form has a Content-Transfer-Encoding, which forms don't use."
+        )
+    return PartHead(*disposition(headers["content-disposition"]), headers)
+
+
+def _head_with_json(json_fields: Container[str], lines: Sequence[tuple[str, str]]) -> PartHead:
+    """Return the head of a part without its file name if it contains JSON for a field."""
+    head = _head_of(lines)
+    is_field = head.raw_filename and head.name in json_fields and _is_json(head.headers)
+    return head._replace(raw_filename=None) if is_field else head
+
+
+def _is_json(headers: dict[str, str]) -> bool:
+    return is_json(content_type(headers.get("content-type", ""))[0])
+
+
 class PartParser:
     """A push parser that yields the parts while their bytes arrive, and stores nothing.
 
     It is stricter than RFC 2046: the text before the first boundary must be short, and part headers
     must not have folded lines or control characters. Bytes after the last boundary are ignored. A
-    file input left empty counts as no part. ``any_charset``: accept fields that declare a charset
-    other than UTF-8, instead of raising a 415.
+    file input left empty counts as no part. ``any_charset``: accept fields in any charset, and
+    fields that contain parts.
     """
+
+    read_head = staticmethod(_head_of)
 
     # The bytes before the first boundary; None once that boundary was found.
     _opening: bytes | None = b""
@@ -102,8 +149,8 @@ class PartParser:
         """Yield the events of the next chunk, which must not be empty.
 
         Consume all of them before you pass the next chunk. Raises 400 for a malformed form, 413
-        above a limit, and 415 for a field in a charset other than UTF-8. After an error, each later
-        call raises the same error.
+        above a limit, and 415 for a field in an unknown charset. After an error, each later call
+        raises the same error.
         """
         try:
             for event in self._found_in(chunk):
@@ -179,12 +226,12 @@ class PartParser:
     def _begin(self, segment: MultipartSegment) -> None:
         """Check the head of a part, and count the part.
 
-        Raises 400 for an invalid head, 413 above a limit, and 415 for a field in a charset other
-        than UTF-8.
+        Raises 400 for an invalid head, 413 above a limit, and 415 for a field in an unknown
+        charset.
         """
         lines = segment.headerlist
         # Most fields have one header, Content-Disposition.
-        self._head = head = _short_head(lines[0][1]) if len(lines) == 1 else _head_of(lines)
+        self._head = head = _short_head(lines[0][1]) if len(lines) == 1 else self.read_head(lines)
         name, filename, headers = head
         if filename is not None:
             self._room = inf
@@ -192,8 +239,8 @@ class PartParser:
             if self._files > self._limits.max_files:
                 raise too_many(self._limits.max_files, "A form may have {most} files at most.")
         else:
-            if segment.charset and not self._any_charset:
-                require_utf8(segment.charset)
+            if "content-type" in headers and not self._any_charset:
+                _check_field(headers)
             self._room = self._budget.begin()
             self._name_size = len(name.encode())
             if self._name_size > self._room or "content-length" in headers:
@@ -224,22 +271,29 @@ class PartParser:
             raise BadRequest(_MALFORMED)
 
 
-def _head_of(lines: Sequence[tuple[str, str]]) -> PartHead:
-    """Return the head of a part. Raises 400 for a repeated header, or for a header that forms don't
-    use.
+def _check_field(headers: dict[str, str]) -> None:
+    """Raise 415 for a field in an unknown charset, and 400 for one that contains parts itself.
+    RFC 7578, section 4.3, no longer allows such a field for several files.
     """
-    headers = {name.lower(): value for name, value in lines}
-    if len(headers) < len(lines):
-        raise BadRequest("A part of the form has a header twice.")
-    if headers.get("content-transfer-encoding", "binary").lower() not in (
-        "7bit",
-        "8bit",
-        "binary",
-    ):
+    codec_of_part(headers)
+    if headers["content-type"].lower().startswith("multipart/"):
         raise BadRequest(
-            "A part of the form has a Content-Transfer-Encoding, which forms don't use."
+            "A field of the form contains parts itself. Send each file as a part of the form."
         )
-    return PartHead(*disposition(headers["content-disposition"]), headers)
+
+
+def codec_of_part(headers: dict[str, str]) -> str:
+    """Return the name of Python's codec for the text of a part. Text in ASCII is read as UTF-8.
+
+    Raises 415 for an unknown charset, and 400 for a malformed Content-Type.
+    """
+    charset = content_type(headers.get("content-type", ""))[1].get("charset", "")
+    if charset.lower() in UTF_8_OR_LESS:
+        return "utf-8"
+    try:
+        return codec_of(charset)
+    except LookupError:
+        raise HTTPError(415, "A field of the form is in an unknown charset.") from None
 
 
 @cached_if_short(256)  # a site's forms have few different fields
@@ -256,8 +310,8 @@ class MultipartParser:
     the order of the form, as pairs of a name and a value or file.
 
     If a request is cancelled, ``feed`` may still run in one thread while another thread calls
-    ``close``. ``read_field`` converts a field in any charset to text; without it, all fields must
-    be UTF-8.
+    ``close``. ``read_field`` converts a field to text; by default, the text is in the charset that
+    its part declares, or in UTF-8.
     """
 
     _head: PartHead
@@ -284,6 +338,12 @@ class MultipartParser:
         # because 100 files of 1 MiB each would take too much memory.
         self._memory_for_file = min(limits.spool_size, limits.max_file_memory)
         self._lock = RLock()
+
+    def take_json(self, names: Container[str]) -> None:
+        """Read parts with these names as fields if they contain JSON, even with a file name, which
+        browsers send for a ``Blob``.
+        """
+        self._parser.read_head = partial(_head_with_json, names)
 
     def feed(self, *chunks: bytes) -> None:
         """Parse the next chunks.
@@ -333,7 +393,13 @@ class MultipartParser:
         else:
             data = bytes(self._value)
             self._value.clear()
-            value = text_of(data) if self._read_field is None else self._read_field(headers, data)
+            if self._read_field is not None:
+                value = self._read_field(headers, data)
+            elif "content-type" in headers:
+                value = text_of(data, codec_of_part(headers))
+                value = JsonText(value) if _is_json(headers) else value
+            else:
+                value = text_of(data)
             self.fields.setdefault(name, []).append(value)
             self.parts.append((name, value))
 

@@ -12,14 +12,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, SupportsIndex
 
 from micropie._core.on_demand import module, pattern
 from micropie._core.spellings import UploadSpellings
 
 if TYPE_CHECKING:
+    import mmap
+    import pickle
     import tempfile
 else:
+    mmap = module("mmap")
+    pickle = module("pickle")
     tempfile = module("tempfile")  # imported on first use: few sites have uploads
 
 CHUNK = 64 * 1024
@@ -100,6 +104,25 @@ class UploadFile(UploadSpellings):
         while chunk := self.read(CHUNK):
             yield chunk
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[object, ...]:
+        """Pickle the file with its content. From disk, pickle protocol 5 takes the bytes without a
+        copy in memory.
+        """
+        self.seek(0)
+        content: object
+        if self.size and self.file.name is not None and int(protocol) >= 5:
+            content = pickle.PickleBuffer(mmap.mmap(self.file.fileno(), 0, access=mmap.ACCESS_READ))
+        else:
+            content = self.read()
+            self.seek(0)
+        return _copied, (
+            self.raw_filename,
+            self._filename,
+            self.headers,
+            self.content_type,
+            content,
+        )
+
     def write(self, data: bytes) -> None:
         """Append ``data``."""
         self.size += len(data)
@@ -135,6 +158,27 @@ class UploadFile(UploadSpellings):
         """Close the file, which deletes it."""
         with suppress(OSError):  # a full disk doesn't matter: the file is deleted
             self.file.close()
+
+
+class _Copy(UploadFile):
+    """The copy of an upload in another process. It is closed when nothing refers to it any more."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _copied(
+    raw_filename: str, filename: str | None, headers: dict[str, str], kind: str, content: Any
+) -> UploadFile:
+    """Return a copy of an upload, which was pickled."""
+    upload = _Copy(raw_filename, headers, spool_size=1024 * 1024)
+    upload._filename, upload.content_type = filename, kind
+    content = memoryview(content)
+    upload.write(content)
+    upload.seek(0)
+    return upload
 
 
 class NewFile:

@@ -5,6 +5,7 @@ Reading never raises an error. Writing raises an error for a cookie that browser
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NoReturn, TypedDict
@@ -70,36 +71,46 @@ class SentCookies(dict[str, str]):
         return dict, (dict(self),)  # a copy or an unpickled object is a plain dict
 
 
-def parse_cookies(header: str) -> dict[str, str]:
+# In a quoted value, an octal number or a character after a backslash.
+_ESCAPE = pattern(r"\\(?:([0-3][0-7][0-7])|(.))")
+
+
+def parse_cookies(header: str, encoding: str = "utf-8") -> dict[str, str]:
     """Parse a Cookie header, decoded as latin-1, into name -> value.
 
     The first value of a name wins. A piece without a name is ignored, and so are cookies beyond
     ``_MOST_COOKIES``. Scripts store text as UTF-8 (``document.cookie``), so names and values are
-    decoded as UTF-8. If they are not valid UTF-8, they stay latin-1.
+    decoded as UTF-8. If they are not valid UTF-8, they stay latin-1. In quotes, ``\\054`` is a
+    comma, as Python's ``http.cookies`` writes it for other frameworks. ``encoding`` is that of
+    these escapes: ``http.cookies`` writes "latin-1", and Werkzeug UTF-8.
 
     This never raises an error, because browsers also send cookies that other hosts have set, and a
     broken cookie must not lock a user out.
     """
     cookies: dict[str, str] = {}
-    has_quotes = '"' in header
+    has_quotes, is_ascii = '"' in header, header.isascii()
     for piece in header.split(";", _MOST_COOKIES)[:_MOST_COOKIES]:
         name, equals, value = piece.partition("=")
         name, value = name.strip(_BLANKS), value.strip(_BLANKS)
+        if not is_ascii:
+            name, value = _decoded(name), _decoded(value)
         if equals and name and name not in cookies:
             if has_quotes and value[:1] == '"' and value[-1:] == '"' and len(value) > 1:
                 value = value[1:-1]
+                if "\\" in value:
+                    value = _decoded(_ESCAPE.sub(_resolved, value), encoding)
             cookies[name] = value
-    if not header.isascii():
-        decoded: dict[str, str] = {}
-        for name, value in cookies.items():
-            decoded.setdefault(_from_utf8(name), _from_utf8(value))
-        return decoded
     return cookies
 
 
-def _from_utf8(text: str) -> str:
+def _resolved(match: re.Match[str]) -> str:
+    octal, character = match.groups()
+    return chr(int(octal, 8)) if octal else character
+
+
+def _decoded(text: str, encoding: str = "utf-8") -> str:
     try:
-        return text.encode("latin-1").decode()
+        return text.encode("latin-1").decode(encoding)
     except UnicodeError:
         return text
 

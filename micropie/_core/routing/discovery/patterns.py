@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 from urllib.parse import quote
 
+from micropie._core.binding import NO_OWN_TYPES, OwnTypes
 from micropie._core.errors import SetupError
 from micropie._core.http.addresses import DOTS_AND_EMPTY, leads_up
 from micropie._core.http.json import url_text
@@ -196,9 +197,9 @@ class Pattern:
         """The names of the wildcards."""
         return [wildcard.name for wildcard in self.wildcards]
 
-    def fill(self, values: dict[str, object]) -> str:
+    def fill(self, values: dict[str, object], own: OwnTypes = NO_OWN_TYPES) -> str:
         """Return the path with its wildcards replaced by ``values``, or "" for the path "/". The
-        used values are removed from ``values``.
+        used values are removed from ``values``. ``own``: the application's encoders and decoders.
 
         Raises ``KeyError`` for a missing value, and ``ValueError`` for a value with which the path
         would not match the pattern.
@@ -206,7 +207,7 @@ class Pattern:
         path = ""
         for segment in self.segments:
             given_values = [values.pop(wildcard.name) for wildcard in segment.wildcards]
-            texts = [*map(url_text, given_values)]
+            texts = [url_text(own.linked(value)) for value in given_values]
             text = segment.join(texts)
             # Check that matching the path gives the same values again. With the pattern "<x>-<y>",
             # a value "a-b" would be split at its own "-".

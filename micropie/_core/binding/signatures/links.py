@@ -1,0 +1,78 @@
+"""Write the values of a link as binding reads them: with the names and the texts of the handler's
+parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+
+from micropie._core.binding.annotations import Hint
+from micropie._core.binding.fields import fields_of, structures_of
+from micropie._core.binding.signatures.parameters import BoundParameter
+from micropie._core.binding.signatures.plan import Plan
+from micropie._core.binding.signatures.sources import declared_source
+from micropie._core.binding.values.converters import OwnTypes
+from micropie._core.http.json import dumps, members_of, url_text
+
+
+def query_of(plan: Plan, values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield the (name, text) pairs of a link's query. For a collection, yield a pair for each item.
+    Names that are no parameters are yielded as well.
+
+    - ``plan``: the plan of the handler to which the link leads.
+    - ``values``: the values by the names of the parameters or, for a parameter that is read by
+      another name, by that name. None is left out unless the parameter has another default.
+
+    Raises ``ValueError`` for a value that no link can have.
+    """
+    for name, value in values.items():
+        bound = plan.bound.get(name)
+        if bound is None:
+            yield from _pairs(name, value, plan.own)
+        elif value is None:
+            if _reads_none(bound):
+                yield bound.key, ""
+        elif not (bound.is_in_path or "query" in bound.places) or not bound.converter.takes_text:
+            raise ValueError(f"no link can fill the parameter {name!r}")
+        elif bound.is_whole:
+            hint = next(one.annotation for one in plan.parameters if one.name == name)
+            yield from _fields(name, value, declared_source(hint)[1], plan.own)
+        elif bound.converter.many is None and isinstance(value, list | dict):  # pydantic's Json
+            yield bound.key, dumps(value).decode()
+        else:
+            yield from _pairs(bound.key, value, plan.own)
+
+
+def _reads_none(bound: BoundParameter) -> bool:
+    """Return whether a parameter becomes None if its text is empty, and not if it is missing."""
+    if bound.default is not None and bound.converter.many is None:
+        with suppress(ValueError):
+            return bound.converter.from_text("") is None
+    return False
+
+
+def _fields(name: str, value: object, hint: Hint, own: OwnTypes) -> Iterator[tuple[str, str]]:
+    """Yield the pairs for a structure that is read from the whole query. ``hint``: the annotation
+    of its parameter.
+    """
+    fields = {field.name: field for kind in structures_of(hint) for field in fields_of(kind)}
+    for key, member in members_of(value, own.encoders).items():
+        field = fields.get(key)
+        inside = member if isinstance(member, list | tuple | set | frozenset) else (member,)
+        if any(isinstance(one, Mapping) or structures_of(type(one)) for one in inside):
+            raise ValueError(f"no link can fill {key!r} of the parameter {name!r}")
+        if member is None and field and field.optional and field.default is not None:
+            yield key, ""
+        else:
+            yield from _pairs(key, member, own)
+
+
+def _pairs(name: str, value: object, own: OwnTypes) -> Iterator[tuple[str, str]]:
+    value = own.linked(value)
+    several: Collection[object] = (value,)
+    if isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping):
+        several = value
+    for one in several:
+        if one is not None:
+            yield name, url_text(own.linked(one))

@@ -1,0 +1,235 @@
+"""Convert the values inside a document as those of parameters, by the annotation of each value.
+msgspec then gets the converted values, so a text has one meaning, wherever it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from enum import Enum
+from itertools import chain, repeat
+from typing import Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
+
+from micropie._core.binding.annotations import Hint, bare, element_types, is_enum, united
+from micropie._core.binding.fields import (
+    chosen,
+    fields_of,
+    hints_inside,
+    is_named_tuple,
+    is_structure,
+    kinds_in,
+    tag_of,
+)
+from micropie._core.binding.values.converters import OwnTypes, converter_for, first_that_fits
+
+_Convert: TypeAlias = Callable[[Any, bool], object]
+
+_MOST_KNOWN = 10_000  # annotations; a search for errors may evaluate some again
+
+
+class _Reader(NamedTuple):
+    """How the values of an annotation are converted.
+
+    - ``convert``: takes a value and whether it comes from JSON. None if no value is converted.
+    - ``exact``: a value of exactly this type stays as it is.
+    """
+
+    convert: _Convert | None
+    exact: type | None = None
+
+
+class Refused(ValueError):
+    """The library has refused a document.
+
+    ``read``: the document with the values converted that a parameter accepts.
+    """
+
+    def __init__(self, text: str, read: Any) -> None:
+        super().__init__(text)
+        self.read = read
+
+
+class Reading:
+    """Converts the values inside documents.
+
+    - ``own``: the application's encoders and decoders.
+    - ``is_pydantics``: whether pydantic creates the structures. It has its own rules for most
+      texts, so only those are converted that it would refuse.
+    """
+
+    def __init__(self, own: OwnTypes, is_pydantics: bool) -> None:
+        self._own, self._is_pydantics = own, is_pydantics
+        # by id, because metadata of ``Annotated`` may not be hashable
+        self._known: dict[int, tuple[Hint, _Reader]] = {}
+        self._kinds = _OF_PYDANTIC if is_pydantics else _own_kinds()
+
+    def read(self, hint: Hint, value: object, is_json: bool) -> object:
+        """Return a document with the values that a parameter accepts converted. Any other value
+        stays as it is.
+
+        ``is_json``: whether the strings are those of JSON, not of a form or a query.
+
+        Raises ``ValueError`` if an Enum that has an encoder isn't sent as it is encoded, because
+        msgspec would accept its value.
+        """
+        convert, exact = self._reader(hint)
+        if convert is None or value is None or type(value) is exact:
+            return value
+        return convert(value, is_json)
+
+    def _reader(self, hint: Hint) -> _Reader:
+        known = self._known.get(id(hint))
+        if known is None:
+            if len(self._known) == _MOST_KNOWN:
+                self._known.clear()
+            known = self._known[id(hint)] = hint, self._compiled(hint)
+        return known[1]
+
+    def _is_read(self, kind: object) -> bool:
+        is_own = self._is_pydantics and isinstance(kind, type) and kind in self._own.decoders
+        return kind in self._kinds or is_enum(kind) or get_origin(kind) is Literal or is_own
+
+    def _compiled(self, hint: Hint) -> _Reader:
+        if not any(map(self._is_read, kinds_in(hint))):
+            return _Reader(None)
+        types = [*_types_in(hint)]
+        of_object, of_array = self._object(types), self._array(types)
+        of_text, of_json = self._scalar(types)
+
+        def convert(value: Any, is_json: bool) -> object:
+            if isinstance(value, dict):
+                return of_object(value, is_json)
+            if isinstance(value, list):
+                return of_array(value, is_json)
+            return of_json(value) if is_json or not isinstance(value, str) else of_text(value)
+
+        scalars = [*filter(self._is_read, types)]
+        return _Reader(convert, next((one for one in (bool, int, float) if scalars == [one]), None))
+
+    def _object(self, types: Sequence[Any]) -> Callable[[Any, bool], object]:
+        """Return the function that converts the values inside an object."""
+        structures = [*filter(is_structure, types)]
+        mappings = [
+            get_args(one) for one in types if get_origin(one) in (dict, Mapping) and get_args(one)
+        ]
+        only = structures[0] if len(structures) == 1 and not tag_of(structures[0]) else None
+        members: dict[type, Sequence[tuple[str, _Convert, type | None]]] = {}
+
+        def convert(value: dict[str, Any], is_json: bool) -> object:
+            member, tag = (only, {}) if only is not None else chosen(structures, value)
+            if member is not None:
+                if member not in members:  # now, because a structure may contain itself
+                    members[member] = self._members(member)
+                read = {**value, **tag}
+                for name, of_field, exact in members[member]:
+                    part = value.get(name)
+                    if part is not None and type(part) is not exact:
+                        read[name] = of_field(part, is_json)
+                return read
+            for key, inner in mappings[:1]:
+                return {
+                    self.read(key, name, is_json): self.read(inner, one, is_json)
+                    for name, one in value.items()
+                }
+            return value
+
+        return convert
+
+    def _members(self, structure: type) -> Sequence[tuple[str, _Convert, type | None]]:
+        """Return the fields of a structure whose values are converted."""
+        found = ((field.name, *self._reader(field.hint)) for field in fields_of(structure))
+        return [(name, convert, exact) for name, convert, exact in found if convert is not None]
+
+    def _array(self, types: Sequence[Any]) -> Callable[[Any, bool], object]:
+        """Return the function that converts the elements of an array."""
+        arrays = [found for found in map(_elements_of, types) if found is not None]
+
+        def convert(value: list[Any], is_json: bool) -> object:
+            for first, rest in arrays[:1]:
+                elements = zip(value, chain(first, repeat(rest)), strict=False)
+                return [self.read(one, part, is_json) for part, one in elements]
+            return value
+
+        return convert
+
+    def _scalar(self, types: Sequence[Any]) -> tuple[Callable[[Any], object], ...]:
+        """Return the functions that convert a text and a value in JSON to one of the ``types``."""
+        kinds = [one for one in types if one is str or self._is_read(one)]
+        if Any in types or kinds in ([], [str]):
+            return _unchanged, _unchanged
+        union: Any = Union[tuple(kinds)]  # noqa: UP007 - may be one type
+        converters = [converter_for(union, self._own)]
+        if self._is_pydantics:  # which writes an Enum's values, whatever encoders there are
+            converters.append(converter_for(union, self._own._replace(encoders={})))
+        is_closed = not self._is_pydantics and any(
+            is_enum(one) and self._own.encoder_of(one) is not None for one in kinds
+        )
+
+        is_decimal = not self._is_pydantics and any(
+            getattr(one, "__name__", "") == "Decimal" for one in kinds
+        )
+
+        def lenient(
+            converts: Sequence[Callable[[Any], object]], problem: str
+        ) -> Callable[[Any], object]:
+            def read(value: object) -> object:
+                try:
+                    made = first_that_fits(converts, value)
+                    # msgspec refuses the members of some enumerations
+                    return made.value if isinstance(made, Enum) else made
+                except ValueError:
+                    if problem:
+                        raise ValueError(problem) from None
+                    return value
+
+            return read
+
+        # These would be accepted by msgspec: an Enum's value, and a Decimal with underscores.
+        problem = "Invalid enum value" if is_closed else ""
+        return (
+            lenient(
+                [one.from_text for one in converters],
+                problem or ("Invalid decimal string" if is_decimal else ""),
+            ),
+            lenient([one.from_json for one in converters], problem),
+        )
+
+
+def _unchanged(value: object) -> object:
+    return value
+
+
+# The types for which pydantic refuses what browsers send: a time without seconds, and "" for an
+# unticked box.
+_OF_PYDANTIC = (bool, datetime, time)
+
+
+def _own_kinds() -> Sequence[object]:
+    from decimal import Decimal
+    from uuid import UUID  # imported only by applications with structures
+
+    return (*_OF_PYDANTIC, int, float, Decimal, UUID, date, timedelta, bytes)
+
+
+def _types_in(hint: Hint) -> Iterator[Any]:
+    """Yield the members of a union, or the annotation itself. The value of pydantic's RootModel is
+    that of its only field.
+    """
+    kind, _ = bare(hint)
+    members: Iterable[Hint] = united(kind)
+    if getattr(kind, "__pydantic_root_model__", False):
+        members = hints_inside(kind)
+    if members == (kind,):
+        yield kind
+    else:
+        yield from chain.from_iterable(map(_types_in, members))
+
+
+def _elements_of(kind: Any) -> tuple[Sequence[Hint], Hint] | None:
+    """Return the annotations of an array's first elements, and that of all further elements. Return
+    None if no array becomes this type.
+    """
+    config = getattr(get_origin(kind) or kind, "__struct_config__", None)
+    if is_named_tuple(kind) or (config is not None and config.array_like):
+        return [*[Any] * len(tag_of(kind)), *hints_inside(kind)], Any
+    return element_types(kind)

@@ -1,0 +1,203 @@
+"""``Connection``: one end of a socket that connects two processes and carries picklable values.
+
+    message    the size of the pickle and the number of buffers, then the size of each buffer
+               each buffer: memory that pickle protocol 5 has left out of the pickle
+               the pickle
+
+Large bytes are never copied: ``pickle`` passes them to ``_Pieces.write`` as they are, and asks
+``_Reader.readinto`` to fill the new object from the socket. There is no shared memory, so a process
+that is killed leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import pickle
+import select
+import socket
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from math import inf
+from typing import Any, TypeAlias
+
+# Bytes. The pieces of a smaller message are joined, because one system call is faster.
+_LARGE = 256 * 1024
+
+# Bytes that are received at once, if a message doesn't need more. They may be several messages.
+_AT_ONCE = 64 * 1024
+
+# Bytes. pickle copies a smaller buffer into the pickle.
+_LEAST_BUFFER = 16 * 1024
+
+_HEADER, _SIZE = struct.Struct("!QQ"), struct.Struct("!Q")
+_TIME = struct.Struct("@ll")  # C's ``struct timeval``
+
+# A message: its parts in the order in which they are sent.
+Packed: TypeAlias = Sequence[Any]
+
+
+class _Pieces(list[Any]):
+    """The pieces of a pickle. ``pickle`` writes large bytes as a piece of their own."""
+
+    write = list.append
+
+
+def packed(value: object) -> Packed:
+    """Return the message that carries ``value``. Raises what pickling it raises."""
+    pieces, buffers, sizes = _Pieces(), [], b""
+
+    def keep(buffer: pickle.PickleBuffer) -> bool:
+        nonlocal sizes
+        raw = buffer.raw()
+        if raw.nbytes < _LEAST_BUFFER:
+            return True
+        buffers.append(raw)
+        sizes += _SIZE.pack(raw.nbytes)
+        return False
+
+    pickle.Pickler(pieces, 5, buffer_callback=keep).dump(value)
+    size = sum(map(len, pieces))
+    message = [_HEADER.pack(size, len(buffers)), sizes, *buffers, *pieces]
+    return message if buffers or size >= _LARGE else [b"".join(message)]
+
+
+class Connection:
+    """One end of a socket. Only one thread may use it at a time, except for ``wake``.
+
+    ``is_stuck``: whether a message was sent or received in part only, because the other end took
+    too long.
+    """
+
+    is_stuck = False
+    _limit = inf
+
+    def __init__(self, end: socket.socket) -> None:
+        self._socket = end
+        self._received, self._at = b"", 0  # bytes that were received, and how many were read
+        self._poll, self._number = select.poll(), end.fileno()
+        self._woken, self._waker = socket.socketpair()
+        for one in (end, self._woken):
+            self._poll.register(one, select.POLLIN)
+            one.setblocking(one is end)
+
+    def limit(self, seconds: float) -> None:
+        """From now on, wait at most ``seconds`` for the other end to take or to send the next bytes
+        of a message: its process may have been stopped.
+        """
+        if seconds != self._limit:
+            self._limit = seconds
+            value = _TIME.pack(*divmod(max(int(seconds * 1_000_000), 1), 1_000_000))
+            for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+                self._socket.setsockopt(socket.SOL_SOCKET, option, value)
+
+    def send(self, message: Packed) -> None:
+        """Send a message. Raises ``BlockingIOError`` if the other end doesn't take it in time."""
+        if self.is_stuck:
+            raise BlockingIOError
+        try:
+            for part in message:
+                self._socket.sendall(part)
+        except BlockingIOError:
+            self.is_stuck = True
+            raise
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the next message, or a part of it, has been received already."""
+        return self._at < len(self._received)
+
+    def poll(self, seconds: float = 0.0) -> bool:
+        """Wait at most ``seconds`` for the next message, or for the other end to be closed. Return
+        whether one of them has come. ``wake`` ends the wait.
+        """
+        return self.has_more or self._number in dict(self._poll.poll(seconds * 1000))
+
+    def receive(self) -> Any:
+        """Return the next message. Raises ``EOFError`` if the other end is closed,
+        ``BlockingIOError`` if it doesn't send the whole message in time, and what unpickling the
+        value raises.
+        """
+        try:
+            return self._received_message()
+        except BlockingIOError:
+            self.is_stuck = True
+            raise
+
+    def _received_message(self) -> Any:
+        size, number = _HEADER.unpack(self.read(_HEADER.size))
+        sizes = [_SIZE.unpack(self.read(_SIZE.size))[0] for _ in range(number)]
+        buffers = [bytearray(one) for one in sizes]
+        for buffer in buffers:
+            self.fill(memoryview(buffer))
+        if size < _LARGE:
+            return pickle.loads(self.read(size), buffers=buffers)  # noqa: S301 - from our process
+        reader = _Reader(self, size)
+        try:
+            return pickle.Unpickler(reader, buffers=buffers).load()  # noqa: S301 - see above
+        except BlockingIOError:
+            raise
+        except BaseException:  # a value can't be unpickled
+            while reader.left:
+                reader.read(min(reader.left, _AT_ONCE))
+            raise
+
+    def read(self, size: int) -> bytes:
+        """Return the next ``size`` bytes."""
+        if not self.has_more and size:
+            self._received, self._at = self._socket.recv(max(_AT_ONCE, size)), 0
+        start, self._at = self._at, self._at + size
+        data = self._received[start : self._at]
+        if len(data) == size:
+            return data
+        rest = bytearray(size)
+        rest[: len(data)] = data
+        self.fill(memoryview(rest)[len(data) :])
+        return bytes(rest)
+
+    def fill(self, view: memoryview) -> None:
+        """Fill ``view`` with the next bytes."""
+        ahead = self._received[self._at : self._at + len(view)]
+        self._at += len(ahead)
+        view[: len(ahead)] = ahead
+        view = view[len(ahead) :]
+        while view:
+            number = self._socket.recv_into(view, 0, socket.MSG_WAITALL)
+            if not number:
+                raise EOFError
+            view = view[number:]
+
+    def wake(self) -> None:
+        """End the current ``poll`` or, if there is none, the next one. Any thread may call this
+        method, which doesn't block.
+        """
+        with suppress(OSError):  # the connection is closed, or has been woken very often
+            self._waker.send(b".")
+
+    def forget_wakes(self) -> None:
+        """Forget the earlier calls of ``wake``."""
+        with suppress(OSError):  # there were none
+            self._woken.recv(64)
+
+    def close(self) -> None:
+        for one in (self._socket, self._woken, self._waker):
+            one.close()
+
+
+class _Reader:
+    """The next ``left`` bytes of a connection, as the file that ``pickle`` reads."""
+
+    def __init__(self, connection: Connection, left: int) -> None:
+        self._connection, self.left = connection, left
+
+    def read(self, size: int) -> bytes:
+        self.left -= size
+        return self._connection.read(size)
+
+    def readinto(self, view: memoryview) -> int:
+        self.left -= len(view)
+        self._connection.fill(view)
+        return len(view)
+
+    def readline(self) -> bytes:
+        """Raise ``EOFError``: no pickle of protocol 5 has lines."""
+        raise EOFError

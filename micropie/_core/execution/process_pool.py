@@ -1,0 +1,278 @@
+"""``ProcessPool``, the value of ``app.pool``: runs functions in other processes.
+
+The processes themselves are in the package ``pool``, which only sites that use them import.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Generic, Protocol, TypeVar, TypeVarTuple
+
+from micropie._core.errors import HTTPError, logger
+from micropie._core.execution.fork import available_cpus
+from micropie._core.execution.lane import Held
+from micropie._core.execution.loop import TASKS, WAKERS, SingleWaiterEvent, current
+from micropie._core.execution.placement import Threads, importable
+from micropie._core.execution.threads import TookTooLong, slots_of
+
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
+
+
+class Token(Protocol):
+    """The interface of ``CancelToken``."""
+
+    def cancel(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A step of a call in the pool, which ``progress`` has reported."""
+
+    done: float
+    total: float | None = None
+    note: str = ""
+
+
+class ProcessPool:
+    """The processes of an application, or its executor: ``App(pool=executor)``.
+
+        thumbnail = await self.pool.run(scaled, image, 200)         # in async def
+        thumbnail = run_async(self.pool.run, scaled, image, 200)    # in def
+
+    Handlers with ``@run_in("process")`` run here, too.
+    """
+
+    # An application that sets one of these has a pool of its own.
+    settings = (
+        *("processes", "pool", "pool_startup", "pool_start", "pool_kill"),
+        *("pool_max_calls", "pool_max_memory", "pool_retire_on"),
+    )
+
+    def __init__(self, settings: Any) -> None:
+        # ``settings``: the ``Settings`` of the application, which are declared in a layer above
+        self._settings = settings
+        self.is_eager: bool = settings.pool_start == "eager" and settings.pool is None
+        self._size = settings.processes or available_cpus()
+        self._made: list[Any] = []
+        # The threads that wait for results. At most ``threads`` of them wait for an executor.
+        waiting = self._size if settings.pool is None else settings.threads
+        self.threads = Threads(waiting, settings.thread_queue, wait=settings.thread_wait)
+
+    async def run(
+        self,
+        function: Callable[[*Arguments], Result],
+        /,
+        *arguments: *Arguments,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> Result:
+        """Call ``function(*arguments)`` in a process and return its result.
+
+        ``function`` is a function at the top level of a module, or a method of an application,
+        whose ``self`` is as in a handler with ``@run_in("process")``. The arguments and the result
+        are pickled. If the code that awaits this is cancelled, so is the call. ``on_progress`` is
+        called on the event loop with what the function has reported by ``progress``; see ``start``.
+
+        Raises what the function raises, ``HTTPError`` 503 after ``pool_timeout``, and
+        ``SetupError`` for a function that another process can't import.
+        """
+        if on_progress is None:
+            result: Result = await self.run_when_free(importable(function), lambda: arguments)
+            return result
+        async with self.start(function, *arguments) as call:
+            async for step in call:
+                on_progress(step)
+            return await call
+
+    @asynccontextmanager
+    async def start(
+        self, function: Callable[[*Arguments], Result], /, *arguments: *Arguments
+    ) -> AsyncIterator[PoolCall[Result]]:
+        """Do the same as ``run``, and follow the call:
+
+            async with self.pool.start(scaled, image, 200) as call:
+                async for step in call:  # step.done, step.total, step.note
+                    ...
+                thumbnail = await call
+
+        If you leave the block before the call has ended, it is cancelled. While your code is busy,
+        only the newest step is kept, so a slow reader never delays the function.
+        """
+        call: PoolCall[Result] = PoolCall()
+        cancel = TASKS.get().start_soon(
+            call.run, self.run_when_free, importable(function), lambda: arguments
+        )
+        try:
+            yield call
+        finally:
+            cancel()
+            call.error = None  # avoid a reference cycle with the error's frames
+
+    async def run_when_free(
+        self,
+        function: Callable[..., object],
+        arguments: Callable[[], Sequence[object]],
+        report: Callable[[Progress], object] | None = None,
+    ) -> Any:
+        """Do the same as ``run`` with the arguments that ``arguments()`` returns. It is called when
+        a thread is free. ``report`` is called with each step, in this thread.
+        """
+        slots, token = slots_of(self.threads), self.made.token()
+        await slots.take()
+        held = Held([slots])
+        try:
+            given = token, function, arguments(), report
+            return await slots.call(self._result, given, 0.0, held=held, on_cancelled=token.cancel)
+        finally:
+            held.end(is_over=False)
+
+    def _result(
+        self,
+        token: Token,
+        function: Callable[..., object],
+        arguments: Sequence[object],
+        report: Callable[[Progress], object] | None,
+    ) -> Any:
+        request = current.get(None)
+        settings = self._settings if request is None else request._exchange.config.settings
+        seconds = settings.pool_timeout
+        result = self.call(seconds, function, *arguments, token=token, report=report)
+        if isinstance(result, Iterator):
+            getattr(result, "drop", int)()
+            raise TypeError(
+                "pool.run returns one result and can't run a generator: return a list, or write "
+                '@run_in("process") above a handler that yields'
+            )
+        return result
+
+    def call(
+        self,
+        seconds: float,
+        function: Callable[..., object],
+        *arguments: object,
+        token: Token | None = None,
+        report: Callable[[Progress], object] | None = None,
+    ) -> Any:
+        """Do the same as ``run``, but block, and return an iterator for a generator. Cancelling
+        ``token`` cancels the call.
+        """
+        try:
+            return self.made.call(seconds, function, *arguments, token=token, report=report)
+        except TookTooLong as error:
+            sentence = str(error)
+        request = current.get(None)
+        label = "pool.run" if request is None else request._exchange.label
+        logger.error("%s: %s: %s", label, function, sentence)
+        raise HTTPError(503, "The response took too long. Please try again later.")
+
+    @property
+    def made(self) -> Any:
+        """The processes, or the executor. They are created when a function is first called."""
+        if not self._made:
+            package, settings = import_module("micropie._core.execution.pool"), self._settings
+            self._made.append(
+                package.Pool(self._size, self._options(package))
+                if settings.pool is None
+                else package.ExecutorPool(settings.pool)
+            )
+        return self._made[0]  # two threads may each have added a pool; then both use the first
+
+    def _options(self, package: Any) -> object:
+        settings = self._settings
+        return package.Options(
+            startup=[importable(function) for function in settings.pool_startup],
+            is_eager=self.is_eager,
+            kills=settings.pool_kill,
+            max_calls=settings.pool_max_calls,
+            max_memory=settings.pool_max_memory,
+            retire_on=settings.pool_retire_on,
+            grace=settings.cancel_grace or package.STOP_WITHIN,
+        )
+
+    def start_all(self) -> None:
+        """Start all processes. Raises an exception if one can't start."""
+        self.made.start()
+
+    def ping(self) -> None:
+        """Raise an exception if the last process that was started could not run its start
+        functions.
+        """
+        for pool in self._made[:1]:
+            if getattr(pool, "failure", None) is not None:
+                raise RuntimeError(str(pool.failure))
+
+    def usage(self) -> tuple[int, int]:
+        """Return the number of processes that are running a function, and the maximum number of
+        processes. Return (0, 0) for an executor, because executors don't report these numbers.
+        """
+        if self._settings.pool is not None:
+            return 0, 0
+        return sum(pool.busy for pool in self._made[:1]), self._size
+
+    def close(self) -> None:
+        """End the processes."""
+        for pool in self._made[:1]:
+            pool.close()
+
+
+class PoolCall(Generic[Result]):
+    """A call in the pool: an async iterator over its steps, and an awaitable of its result."""
+
+    error: BaseException | None = None
+    _has_ended = _is_told = False
+    _result: Result
+
+    def __init__(self) -> None:
+        self._steps = deque[Progress](maxlen=1)
+        self._change = SingleWaiterEvent(TASKS.get())
+        self._call_on_loop = WAKERS.get().call
+
+    async def run(self, function: Callable[..., Any], *arguments: object) -> None:
+        """Make the call."""
+        try:
+            self._result = await function(*arguments, self._report)
+        except BaseException as error:
+            self.error = error
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self._has_ended = True
+            self._change.ring()
+
+    def _report(self, step: Progress) -> None:
+        # called in a thread
+        self._steps.append(step)
+        if not self._is_told:
+            self._is_told = True
+            self._call_on_loop(self._tell)
+
+    def _tell(self) -> None:
+        self._is_told = False  # first, so that no later step is missed
+        self._change.ring()
+
+    def __aiter__(self) -> AsyncIterator[Progress]:
+        return self
+
+    async def __anext__(self) -> Progress:
+        while not self._steps:
+            if self._has_ended:
+                raise StopAsyncIteration
+            await self._change.wait()
+        return self._steps.popleft()
+
+    def __await__(self) -> Generator[Any, Any, Result]:
+        return self._ended().__await__()
+
+    async def _ended(self) -> Result:
+        while not self._has_ended:
+            await self._change.wait()
+        if self.error is None:
+            return self._result
+        try:
+            raise self.error
+        finally:
+            self.error = None  # avoid a reference cycle with the error's frames

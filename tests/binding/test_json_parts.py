@@ -1,0 +1,224 @@
+"""A part of a multipart form that is declared as JSON fills a parameter by its document."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any
+
+import msgspec
+import pydantic
+import pytest
+from typing_extensions import TypedDict
+
+from micropie import App, BindingErrors, Form, UploadFile, post
+from tests.support.clients import MakeClient
+
+TITLE = b'{"title": "T"}'
+# The name of a file that browsers send for a Blob, and none.
+NAMES = [pytest.param("blob", id="with a file name"), pytest.param(None, id="without one")]
+
+
+@dataclass
+class Titled:
+    title: str
+    price: Decimal = Decimal(0)
+
+
+class Model(pydantic.BaseModel):
+    title: str
+
+
+class Struct(msgspec.Struct, forbid_unknown_fields=True):
+    title: str
+
+
+class Typed(TypedDict):
+    title: str
+
+
+class Uploads(App):
+    @post
+    def titled(self, meta: Titled, file: UploadFile) -> list[str]:
+        return [meta.title, str(meta.price)]
+
+    @post
+    def optional(self, meta: Titled | None = None, file: UploadFile | None = None) -> bool:
+        return meta is None
+
+    @post
+    def model(self, meta: Model, file: UploadFile) -> str:
+        return meta.title
+
+    @post
+    def struct(self, meta: Struct, file: UploadFile) -> str:
+        return meta.title
+
+    @post
+    def typed(self, meta: Typed, file: UploadFile) -> str:
+        return meta["title"]
+
+    @post
+    def form(self, meta: Annotated[Titled, Form()], file: UploadFile) -> str:
+        return meta.title
+
+    @post
+    def text(self, meta: pydantic.Json[Model], file: UploadFile) -> str:
+        return meta.title
+
+    @post
+    def anything(self, meta: dict[str, Any], file: UploadFile) -> str:
+        return str(meta["title"])
+
+    @post
+    def numbers(self, meta: dict[str, Decimal], file: UploadFile) -> str:
+        return str(meta)
+
+    @post
+    def several(self, meta: list[dict[str, str]], file: UploadFile) -> list[str]:
+        return [one["title"] for one in meta]
+
+    @post
+    def array(self, meta: list[Struct], file: UploadFile) -> list[str]:
+        return [one.title for one in meta]
+
+    @post
+    def raw(self, meta: str, file: UploadFile) -> str:
+        return meta
+
+    @post
+    def upload(self, meta: UploadFile, file: UploadFile) -> str:
+        return meta.content_type
+
+    @post
+    def whatever(self, meta: Any, file: UploadFile) -> str:
+        return type(meta).__name__
+
+    @post
+    def told(self, meta: Titled | None, file: UploadFile, errors: BindingErrors) -> str:
+        return errors["meta"].words if errors["meta"] else ""
+
+
+def files(meta: bytes, name: str | None, media_type: str = "application/json") -> dict[str, Any]:
+    return {"meta": (name, meta, media_type), "file": ("a.txt", b"x")}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("path", ["titled", "model", "struct", "typed", "form", "text", "anything"])
+def test_a_json_part_fills_a_class_a_dict_and_json_text(
+    make_client: MakeClient, path: str, name: str | None
+) -> None:
+    answer = make_client(Uploads()).post(f"/{path}", files=files(TITLE, name))
+    assert answer.status_code == 200
+    assert answer.text.startswith('["T"' if path == "titled" else "T")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_media_type_that_ends_with_json_is_json(
+    make_client: MakeClient, name: str | None
+) -> None:
+    client = make_client(Uploads())
+    answer = client.post("/struct", files=files(TITLE, name, "application/pie+json; charset=utf-8"))
+    assert answer.text == "T"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_json_part_keeps_digits_of_decimals(make_client: MakeClient, name: str | None) -> None:
+    client = make_client(Uploads())
+    price = "0.12345678901234567890"
+    given = f'{{"title": "T", "price": {price}}}'.encode()
+    assert client.post("/titled", files=files(given, name)).json() == ["T", price]
+    found = client.post("/numbers", files=files(f'{{"a": {price}}}'.encode(), name))
+    assert found.text == f"{{'a': Decimal('{price}')}}"
+
+
+def test_an_array_in_one_part_and_several_parts_fill_a_list(make_client: MakeClient) -> None:
+    client = make_client(Uploads())
+    array = b'[{"title": "a"}, {"title": "b"}]'
+    for path in ("several", "array"):
+        assert client.post(f"/{path}", files=files(array, "blob")).json() == ["a", "b"]
+    parts = [("meta", (None, b'{"title": "%s"}' % one, "application/json")) for one in (b"a", b"b")]
+    answer = client.post("/several", files=[*parts, ("file", ("a", b"x"))])
+    assert answer.json() == ["a", "b"]
+
+
+def test_text_that_is_declared_as_json_is_still_text(make_client: MakeClient) -> None:
+    client = make_client(Uploads())
+    assert client.post("/raw", files=files(TITLE, None)).text == TITLE.decode()
+    assert client.post("/raw", files=files(TITLE, "blob")).status_code == 400
+
+
+def test_a_file_that_contains_json_is_still_a_file(make_client: MakeClient) -> None:
+    client = make_client(Uploads())
+    assert client.post("/upload", files=files(TITLE, "data.json")).text == "application/json"
+    assert client.post("/whatever", files=files(TITLE, "data.json")).text == "UploadFile"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("media_type", ["text/plain", "text/json", "application/xml"])
+def test_a_part_of_another_type_is_not_read_as_json(
+    make_client: MakeClient, name: str | None, media_type: str
+) -> None:
+    client = make_client(Uploads())
+    for path in ("titled", "struct", "anything", "several"):
+        assert client.post(f"/{path}", files=files(TITLE, name, media_type)).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "meta", "message"),
+    [
+        ("titled", b'{"title": 5}', "title: Please enter text."),
+        ("titled", b"{}", "title: Please fill in this field."),
+        ("titled", b"{", "meta: Please enter a JSON object or a form."),
+        ("model", b'{"title": 5}', "title: Please enter text."),
+        ("anything", b"[]", "meta: Please enter a JSON object."),
+        ("anything", b"{", "meta: Please enter a JSON object."),
+        ("array", b"[{}]", "[0].title: Please fill in this field."),
+        ("form", b"nan", "meta: Please enter the fields of a Titled."),
+    ],
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_an_invalid_json_part_gets_a_400_with_one_sentence(
+    make_client: MakeClient, path: str, meta: bytes, message: str, name: str | None
+) -> None:
+    answer = make_client(Uploads()).post(
+        f"/{path}", files=files(meta, name), headers={"Accept": "text/html"}
+    )
+    assert answer.status_code == 400
+    assert message in answer.text
+
+
+def test_the_error_of_a_malformed_json_part_has_the_position(
+    make_client: MakeClient,
+) -> None:
+    answer = make_client(Uploads()).post("/titled", files=files(b"{", "blob"))
+    assert answer.text == (
+        "Parameter 'meta': The JSON is not valid: unexpected end of data: line 1 column 2 (char 1)."
+    )
+
+
+def test_a_form_can_be_shown_again_with_the_error_of_a_json_part(make_client: MakeClient) -> None:
+    answer = make_client(Uploads()).post("/told", files=files(b"{", "blob"))
+    assert answer.text == "Please enter a JSON object or a form."
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_limits_of_fields_and_of_json_apply_to_a_json_part(
+    make_client: MakeClient, name: str | None
+) -> None:
+    client = make_client(Uploads(max_form_field_size=100, max_json_values=20))
+    long, many = json.dumps({"title": 100 * "x"}), json.dumps({"title": "x", "n": [1] * 30})
+    assert client.post("/anything", files=files(long.encode(), name)).status_code == 413
+    answer = client.post("/anything", files=files(many.replace(" ", "").encode(), name))
+    assert (answer.status_code, "max_json_values" in answer.text) == (413, True)
+
+
+def test_a_form_without_a_json_part_fills_the_class_from_its_fields(
+    make_client: MakeClient,
+) -> None:
+    client = make_client(Uploads())
+    answer = client.post("/titled", data={"title": "T"}, files={"file": ("a", b"x")})
+    assert answer.json() == ["T", "0"]
+    assert client.post("/optional", json={"title": "T"}).text == "false"
+    assert client.post("/optional", files=files(TITLE, "blob")).text == "false"

@@ -1,0 +1,439 @@
+"""The life of a call and of a process: stopping, start functions, retiring, large bytes."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from micropie import App, check_cancelled, pool_index
+from micropie._core.execution import TookTooLong
+from micropie._core.execution.pool import Options, Pool, RetireProcess, connection
+from micropie._core.execution.pool.remote import CancelToken, PoolError
+from tests.asgi.calls import Call, http_scope, piece, run
+from tests.asgi.calls import get as asgi_get
+from tests.support import pooled
+from tests.support.clients import MakeClient
+from tests.support.pooled import Caller, Custom
+from tests.support.waiting import PATIENCE, until, until_async
+
+pytestmark = pytest.mark.processes
+
+MIB = 1024 * 1024
+PoolOf = Callable[..., Pool]
+
+
+@pytest.fixture
+def pool_of() -> Iterator[PoolOf]:
+    pools: list[Pool] = []
+
+    def made(size: int = 1, **options: Any) -> Pool:
+        pools.append(Pool(size, Options(**options)))
+        return pools[-1]
+
+    yield made
+    for pool in pools:
+        pool.close()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def stopped(pool: Pool, function: Any, begun: Path, seconds: float = 60.0) -> None:
+    """Call a function, and cancel the call when it has begun."""
+    token = CancelToken()
+    with ThreadPoolExecutor(1) as others:
+        called = others.submit(partial(pool.call, token=token), seconds, function, str(begun))
+        until(begun.exists)
+        token.cancel()
+        with pytest.raises(PoolError, match="the call has been cancelled"):
+            called.result(PATIENCE)
+
+
+# -- stopping a call -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"startup": [pooled.load]}])
+def test_a_function_that_calls_check_cancelled_keeps_its_process(
+    pool_of: PoolOf, tmp_path: Path, options: Any
+) -> None:
+    pool = pool_of(grace=PATIENCE, **options)
+    pid = pool.call(PATIENCE, os.getpid)
+    stopped(pool, pooled.checks, tmp_path / "begun")
+    assert pool.call(PATIENCE, os.getpid) == pid
+    check_cancelled()  # it does nothing here
+    assert pool_index() == 0
+
+
+@pytest.mark.parametrize("options", [{}, {"startup": [pooled.load], "kills": True}])
+def test_a_process_whose_cancelled_function_continues_is_replaced(
+    pool_of: PoolOf, tmp_path: Path, options: Any
+) -> None:
+    pool = pool_of(grace=0.01, **options)
+    stopped(pool, pooled.ignores, tmp_path / "begun")
+    pid = int((tmp_path / "begun").read_text())
+    assert not is_alive(pid)
+    assert pool._lost == 1
+    assert pool.call(PATIENCE, os.getpid) != pid
+    assert pool._lost == 0
+
+
+def test_with_start_functions_a_cancelled_call_runs_until_its_time_limit(
+    pool_of: PoolOf, tmp_path: Path
+) -> None:
+    pool = pool_of(startup=[pooled.load], grace=0.0)
+    stopped(pool, pooled.ignores, tmp_path / "begun", seconds=1.0)
+    assert not is_alive(int((tmp_path / "begun").read_text()))
+
+
+def test_a_caller_that_waits_too_long_need_not_wait_for_the_end(
+    pool_of: PoolOf, tmp_path: Path
+) -> None:
+    pool = pool_of(grace=PATIENCE)
+    pid = pool.call(PATIENCE, os.getpid)
+    token = CancelToken()
+    with pytest.raises(TookTooLong):
+        pool.call(0.2, pooled.checks, str(tmp_path / "begun"), token=token)
+    token.cancel()  # too late
+    assert pool.call(PATIENCE, os.getpid) == pid  # the function has stopped itself
+
+
+def test_a_stream_with_start_functions_has_time_to_close(pool_of: PoolOf) -> None:
+    pool = pool_of(startup=[pooled.load])
+    chunks = pool.call(PATIENCE, pooled.Pooled.chunks, None, 100)
+    next(chunks)
+    assert chunks._patience(1.0) == PATIENCE
+    chunks.close()
+
+
+def test_a_stream_interrupted_after_its_last_chunk_has_ended(pool_of: PoolOf) -> None:
+    pool = pool_of()
+    pid = pool.call(PATIENCE, os.getpid)
+    chunks = pool.call(PATIENCE, pooled.counted, 1)
+    assert next(chunks) == 0
+    until(chunks._worker.connection.poll)
+    chunks.interrupt_next()
+    assert [*chunks] == []
+    chunks.drop()
+    assert pool.call(PATIENCE, os.getpid) == pid
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_cancelled_task_group_stops_its_calls(backend: str, tmp_path: Path) -> None:
+    app = App(processes=1, cancel_grace=0.01)
+
+    async def main() -> None:
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(app.pool.run, pooled.ignores, str(tmp_path / "begun"))
+                await until_async((tmp_path / "begun").exists)
+                scope.cancel()
+        pid = int((tmp_path / "begun").read_text())
+        await until_async(lambda: not is_alive(pid))
+        app.pool.close()
+
+    run(backend, main)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_handler_in_a_process_ends_with_its_client(backend: str, tmp_path: Path) -> None:
+    app = Caller(processes=1, cancel_grace=0.01)
+
+    async def main() -> None:
+        begun = tmp_path / "begun"
+        assert (await asgi_get(app, "/stays")).body == b"process"
+        call = Call(piece(b""))
+        async with anyio.create_task_group() as tasks:
+            scope = http_scope("GET", f"/ends?begun={begun}")
+            tasks.start_soon(app, scope, call.receive, call.send)
+            await until_async(begun.exists)
+            call.leave()
+        assert call.sent == []
+        await until_async(lambda: not is_alive(int(begun.read_text())))
+        app.pool.close()
+
+    run(backend, main)
+
+
+def test_a_time_limit_includes_the_start_of_a_process(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
+    client = make_client(Caller(processes=1))
+    assert client.get(f"/limited?begun={tmp_path / 'begun'}").status_code == 503
+    assert not (tmp_path / "begun").exists()  # an interpreter can't start that quickly
+
+
+# -- the life of a process -------------------------------------------------------------------------
+
+
+def test_start_functions_run_before_the_calls_of_each_process(
+    pool_of: PoolOf, tmp_path: Path
+) -> None:
+    pool = pool_of(2, startup=[pooled.load])
+    with ThreadPoolExecutor(2) as others:
+        called = [
+            others.submit(pool.call, PATIENCE, pooled.meets, str(tmp_path), 2) for _ in range(2)
+        ]
+        assert {one.result(PATIENCE) for one in called} == {0, 1}
+    state, index, pid = pool.call(PATIENCE, pooled.seen_there)
+    assert state == [index]
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not all(worker.process.poll() is None for worker in pool._workers))
+    again = [pool.call(PATIENCE, pooled.seen_there) for _ in range(2)]
+    assert pid not in [one[2] for one in again]
+
+
+def test_a_failing_start_function_raises_one_error(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Caller(processes=1, pool_startup=[pooled.fails_to_load])
+    app.health("/readyz")
+    client = make_client(app)
+    assert client.get("/readyz").status_code == 200
+    assert client.get("/runs/1/2").status_code == 500
+    assert "pool_startup failed in a process of the pool: ValueError: no device" in caplog.text
+    assert client.get("/readyz").status_code == 503
+
+
+def test_an_eager_pool_starts_with_the_application(make_client: MakeClient) -> None:
+    app = Caller(processes=2, pool_startup=[pooled.load], pool_start="eager")
+    client: Any = make_client(app)
+    client.get("/calls_directly")
+    assert app.pool.usage() == (0, 2)
+    workers = {worker.process.pid for worker in app.pool.made._workers}
+    assert len(workers) == 2
+    assert client.get("/heavy/1").status_code == 200
+    assert {worker.process.pid for worker in app.pool.made._workers} == workers
+    app.pool.ping()
+
+
+def test_an_eager_pool_that_cannot_start_ends_all_processes(pool_of: PoolOf) -> None:
+    pool = pool_of(2, startup=[pooled.fails_to_load], is_eager=True)
+    with pytest.raises(PoolError, match=r"pool_startup failed .* ValueError: no device"):
+        pool.start()
+    assert not pool._workers
+    assert pool.failure is not None
+
+
+@pytest.mark.parametrize(
+    ("how", "error"), [("exit", PoolError), ("ours", RetireProcess), ("listed", Custom)]
+)
+def test_retire_process_replaces_the_process(pool_of: PoolOf, how: str, error: Any) -> None:
+    pool = pool_of(retire_on=[Custom])
+    pid = pool.call(PATIENCE, os.getpid)
+    with pytest.raises(error):
+        pool.call(PATIENCE, pooled.retires, how)
+    assert pool.call(PATIENCE, os.getpid) != pid
+
+
+def test_a_process_is_replaced_after_a_number_of_calls(pool_of: PoolOf) -> None:
+    pool = pool_of(max_calls=2, is_eager=True)
+    pids = [pool.call(PATIENCE, os.getpid) for _ in range(4)]
+    assert pids[0] == pids[1]
+    assert pids[2] == pids[3] != pids[1]
+
+
+def test_a_process_is_replaced_if_it_has_grown(
+    pool_of: PoolOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = pool_of(max_memory=200)
+    pid = pool.call(PATIENCE, pooled.uses_memory, 1)
+    assert pool.call(PATIENCE, pooled.uses_memory, 250) == pid
+    assert pool.call(PATIENCE, os.getpid) != pid
+    (worker,) = pool._workers
+    monkeypatch.setattr("micropie._core.execution.pool.processes.Path", lambda _: Path("/none"))
+    assert not worker.is_worn(pool.options)
+
+
+def test_a_process_without_memory_fails_its_call_alone(pool_of: PoolOf) -> None:
+    pool = pool_of()
+    pid = pool.call(PATIENCE, pooled.limits_memory, 50)
+    assert pool.call(PATIENCE, pooled.made, 10 * MIB) == b"x" * 10 * MIB
+    for function, argument in ((pooled.made, 200 * MIB), (len, b"x" * 200 * MIB)):
+        with pytest.raises(MemoryError):
+            pool.call(PATIENCE, function, argument)
+    assert pool.call(PATIENCE, os.getpid) == pid
+
+
+@pytest.mark.parametrize("argument", [b"", b"x" * 10 * MIB, [b"x" * 20] * MIB])
+def test_a_process_that_is_stopped_is_replaced(pool_of: PoolOf, argument: Any) -> None:
+    """By a signal, a debugger or a frozen container: it takes no bytes, but its socket does."""
+    pool = pool_of()
+    pool.call(PATIENCE, len, b"")
+    pid = pool.call(PATIENCE, os.getpid)
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(TookTooLong, match=r"for 0\.2 s: its process was terminated"):
+        pool.call(0.2, len, argument)
+    assert pool.call(PATIENCE, os.getpid) != pid
+
+
+@pytest.mark.parametrize("size", [100, MIB])
+def test_a_process_that_is_stopped_as_it_sends_is_replaced(pool_of: PoolOf, size: int) -> None:
+    pool = pool_of()
+    pid = pool.call(PATIENCE, os.getpid)
+    pool.call(PATIENCE, callable, pooled.is_stopped_as_it_sends)  # so it has imported the module
+    with pytest.raises(TookTooLong, match=r"for 0\.2 s: its process was terminated"):
+        pool.call(0.2, pooled.is_stopped_as_it_sends, size)
+    assert pool.call(PATIENCE, os.getpid) != pid
+
+
+def test_an_eager_pool_replaces_lost_processes(
+    pool_of: PoolOf, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = pool_of(is_eager=True, grace=0.0)
+    pool.start()
+    stopped(pool, pooled.ignores, tmp_path / "begun")
+    until(lambda: pool._idle)  # without another call
+    (worker,) = pool._workers
+    pool.options = pool.options._replace(startup=[pooled.fails_to_load])
+    worker.process.kill()
+    with pytest.raises(PoolError):
+        pool.call(PATIENCE, os.getpid)
+    pool._free.acquire()
+    pool._replace()
+    assert "a process of the pool can't be replaced: pool_startup failed" in caplog.text
+    pool.close()
+    pool._free.acquire()
+    pool._replace()
+    assert not pool._workers
+    with pytest.raises(PoolError, match="the pool has been closed"):
+        pool._started()
+
+
+# -- large bytes -----------------------------------------------------------------------------------
+
+
+class Buffer(bytearray):
+    """Pickled as a buffer out of band, as an array of NumPy is."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        import pickle
+
+        return bytearray, (pickle.PickleBuffer(self),)
+
+
+@pytest.mark.parametrize("size", [1000, 300_000, 3 * MIB])
+@pytest.mark.parametrize("kind", [bytes, bytearray, Buffer, lambda data: data.decode()])
+def test_large_values_cross_between_processes(pool_of: PoolOf, size: int, kind: Any) -> None:
+    pool = pool_of()
+    data = kind(b"pie " * (size // 4))
+    seen = pool.call(PATIENCE, pooled.doubled, data)
+    assert seen == {"data": data, "pair": (200, data)}
+    assert seen["data"] is seen["pair"][1]
+
+
+def test_chunks_of_every_size_cross_between_processes(pool_of: PoolOf) -> None:
+    pool = pool_of()
+    for size in (10, 1000, 70_000, MIB):
+        chunks = pool.call(PATIENCE, pooled.big_chunks, 40, size)
+        assert [*chunks] == [*pooled.big_chunks(40, size)]
+
+
+def test_a_pickle_is_not_split_into_lines() -> None:
+    with pytest.raises(EOFError):
+        connection._Reader(None, 0).readline()  # type: ignore[arg-type]
+
+
+class Unreadable:
+    def __init__(self, size: int) -> None:
+        self.data = b"x" * size
+
+    def __reduce__(self) -> Any:
+        return unreadable, (self.data[:4], self.data)
+
+
+def unreadable(*data: bytes) -> None:
+    raise OSError("no file")
+
+
+@pytest.mark.parametrize("size", [10, MIB])
+def test_an_argument_that_cannot_be_unpickled_ends_no_process(pool_of: PoolOf, size: int) -> None:
+    pool = pool_of()
+    pid = pool.call(PATIENCE, os.getpid)
+    with pytest.raises(OSError, match="no file"):
+        pool.call(PATIENCE, pooled.doubled, [Unreadable(size), "x" * size])
+    assert pool.call(PATIENCE, os.getpid) == pid
+
+
+def test_a_process_killed_while_it_sends_large_bytes_leaves_nothing_behind(
+    pool_of: PoolOf, tmp_path: Path
+) -> None:
+    pool = pool_of()
+    pool.call(PATIENCE, pooled.doubled, b"")
+
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    def shared_memory() -> set[str]:
+        """The segments of the machine, without those of servers and browsers of other tests."""
+        foreign = ("PostgreSQL", ".org.chromium")
+        return {name for name in os.listdir("/dev/shm") if not name.startswith(foreign)}
+
+    pool.close()
+    before, shared = descriptors(), shared_memory()
+    (pid,) = {pool.call(PATIENCE, os.getpid)}
+    (worker,) = pool._workers
+    fill = worker.connection.fill
+
+    def kill_first(view: memoryview) -> None:
+        if len(view) > MIB:
+            os.kill(pid, signal.SIGKILL)
+        fill(view)
+
+    worker.connection.fill = kill_first  # type: ignore[method-assign]
+    with pytest.raises(PoolError, match="killed by SIGKILL"):
+        pool.call(PATIENCE, pooled.made, 100 * MIB)
+    assert not pool._workers
+    assert descriptors() == before
+    # Other tests have segments too, which end with them.
+    left = shared_memory() - shared
+
+    def all_ended() -> bool:
+        left.intersection_update(shared_memory())
+        return not left
+
+    until(all_ended)
+
+
+def test_calls_with_a_megabyte_leave_nothing_behind(pool_of: PoolOf) -> None:
+    pool, data = pool_of(), b"x" * MIB
+
+    def call() -> None:
+        assert pool.call(PATIENCE, pooled.doubled, data)["pair"] == (200, data)
+        with suppress(Custom):
+            pool.call(PATIENCE, pooled.refuses, data)
+
+    def used() -> tuple[int, int]:
+        there: int = pool.call(PATIENCE, tracemalloc.get_traced_memory)[0]
+        return tracemalloc.get_traced_memory()[0], there
+
+    pool.call(PATIENCE, gc.disable)  # so that a reference cycle counts
+    pool.call(PATIENCE, tracemalloc.start)
+    gc.disable()
+    tracemalloc.start()
+    try:
+        call()
+        before = used()
+        for _ in range(20):
+            call()
+        grown = [after - then for after, then in zip(used(), before, strict=True)]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    # a process keeps a few values until later ones take their place
+    assert max(grown) < 5 * MIB, grown

@@ -1,0 +1,32 @@
+"""WebSockets that end in several ways, and a page that tells how the last one ended."""
+
+from __future__ import annotations
+
+from micropie import App, ConnectionClosed, WebSocket
+
+
+class Ends(App):
+    code = 0
+
+    def ended(self) -> int:
+        code, Ends.code = Ends.code, 0
+        return code
+
+    async def ws_returning(self, ws: WebSocket) -> None:
+        await ws.accept()
+
+    async def ws_not_accepting(self, ws: WebSocket) -> None:
+        """Return at once."""
+
+    async def ws_refusing(self, ws: WebSocket) -> None:
+        await ws.close(4001, "no")
+
+    async def ws_waiting(self, ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            await ws.receive_text()
+        except ConnectionClosed as closed:
+            Ends.code = closed.code
+
+
+app = Ends()
