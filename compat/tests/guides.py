@@ -66,8 +66,6 @@ SIDE_BY_SIDE: dict[str, list[str]] = {
 
 MISSING: dict[str, list[list[str]]] = {
     "cherrypy": [
-        ["cherrypy.dispatch.RoutesDispatcher()"],
-        ["cherrypy.dispatch.XMLRPCDispatcher()"],
         ["{'wsgi.pipeline': []}", "cherrypy.Application(object()).wsgiapp.pipeline.append(1)"],
         [
             "cherrypy.wsgiserver",

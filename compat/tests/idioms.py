@@ -98,7 +98,7 @@ WORKS: dict[str, list[str]] = {
         "cherrypy.config.update({'engine.autoreload.on': False, 'log.screen': False})",
         "{'server.socket_host': '127.0.0.1', 'server.thread_pool': 8, 'server.shutdown_timeout': 1}",
         "{'server.ssl_module': 'builtin', 'server.ssl_certificate': 'a', 'server.ssl_private_key': 'b'}",
-        "{'server.socket_file': '', 'server.ssl_certificate_chain': None, 'tools.xmlrpc.on': False}",
+        "{'server.socket_file': '', 'server.ssl_certificate_chain': None, 'tools.nsgmls.on': False}",
         "{'log.access_file': 'a', 'log.error_file': 'b', 'request.show_tracebacks': False}",
         "{'error_page.404': str, 'error_page.default': str, 'response.stream': True}",
         "{'tools.staticdir.on': True, 'tools.staticdir.root': '/a', 'tools.staticdir.dir': 'b'}",
@@ -111,6 +111,7 @@ WORKS: dict[str, list[str]] = {
         "{'tools.response_headers.on': True, 'tools.response_headers.headers': [('A', 'b')]}",
         "{'tools.trailing_slash.on': False, 'tools.staticdir.content_types': {'a': 'b'}}",
         "cherrypy.lib.reprconf.unrepr('[1]'), cherrypy.lib.reprconf.Config()",
+        "class Pies(dict):\n    def save(self): ...",
         # the request
         "cherrypy.request.base, cherrypy.request.path_info, cherrypy.request.query_string",
         "cherrypy.request.method.upper(), cherrypy.request.request_line.split()",

@@ -50,7 +50,7 @@ BASES += ["http://h.example/a?x#y", "a/b", "/", "a", "", "news:a"]
     base=st.sampled_from(BASES),
     reference=st.lists(st.sampled_from(PIECES), max_size=5).map("".join),
 )
-def test_addresses_are_joined_as_urllib_joins_them(base: str, reference: str) -> None:
+def test_urls_are_joined_as_by_urllib(base: str, reference: str) -> None:
     # urllib takes ";" out of the last segment, drops a path that is ".", and keeps an empty query
     # since Python 3.14.
     if not re.search(r";|\?(#|$)|#$", reference) and not join(base, reference).endswith("//"):
@@ -72,7 +72,7 @@ def test_addresses_are_joined_as_urllib_joins_them(base: str, reference: str) ->
         ("http://h.example/a", "b?#", "http://h.example/b"),
     ],
 )
-def test_dots_lead_no_higher_than_the_root(base: str, reference: str, joined: str) -> None:
+def test_dot_segments_cannot_climb_above_the_root(base: str, reference: str, joined: str) -> None:
     assert join(base, reference) == joined
 
 
@@ -95,14 +95,16 @@ def test_dots_lead_no_higher_than_the_root(base: str, reference: str, joined: st
     ],
     ids=ascii,
 )
-def test_an_address_leads_away_where_a_browser_would_go(reference: str, leads: bool) -> None:
+def test_a_url_counts_as_external_if_a_browser_would_go_to_another_host(
+    reference: str, leads: bool
+) -> None:
     assert leads_away(reference, "http://h.example") is leads
 
 
 @pytest.mark.parametrize(
     ("start", "repeated"), [("//a", "\u0301\u0316"), ("", "/.."), ("", "a/"), ("", ":")]
 )
-def test_R28_a_long_address_takes_linear_time(start: str, repeated: str) -> None:
+def test_R28_joining_a_long_url_takes_linear_time(start: str, repeated: str) -> None:
     def both(text: str) -> None:
         assert join("http://h.example/", text).startswith("http://")
         leads_away(text, "http://h.example")

@@ -45,7 +45,7 @@ READERS: Readers = {
 
 @pytest.mark.parametrize("to", WORLDS)
 @pytest.mark.parametrize("reader", READERS)
-def test_R14_R15_a_stated_scheme_and_host_are_well_formed_or_a_400(
+def test_R14_R15_a_scheme_and_host_from_headers_are_well_formed_or_get_a_400(
     connect: MakeClient, reader: str, to: str
 ) -> None:
     make_app, headers = READERS[reader]
@@ -53,7 +53,7 @@ def test_R14_R15_a_stated_scheme_and_host_are_well_formed_or_a_400(
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_R14_R15_what_is_stated_never_becomes_another_part_of_a_link(
+def test_R14_R15_a_scheme_or_host_from_a_header_never_becomes_another_part_of_a_link(
     connect: MakeClient, reader: str
 ) -> None:
     make_app, headers = READERS[reader]

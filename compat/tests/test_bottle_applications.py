@@ -31,7 +31,7 @@ def find(app: Any, path: str, method: str = "GET") -> Any:
     return route.callback, arguments
 
 
-def test_urls_are_built(bottle: Any) -> None:
+def test_a_router_builds_urls_from_rules(bottle: Any) -> None:
     router = bottle.Router()
     router.add("/a/<x>/<:int>/<p:path>", "GET", None, name="named")
     assert router.build("named", 7, x="y", p="a/b") == "/a/y/7/a/b"
@@ -44,7 +44,7 @@ def test_urls_are_built(bottle: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_a_rule_that_is_there_is_replaced(bottle: Any) -> None:
+def test_an_existing_rule_is_replaced(bottle: Any) -> None:
     app = bottle.Bottle()
     for target in (str, int):
         app.route("/static", callback=target)
@@ -53,7 +53,7 @@ def test_a_rule_that_is_there_is_replaced(bottle: Any) -> None:
     assert find(app, "/a/dynamic") == (int, {"x": "a"})
 
 
-def test_a_strict_router_keeps_the_order(bottle: Any) -> None:
+def test_a_strict_router_keeps_the_order_of_its_rules(bottle: Any) -> None:
     router = bottle.Router(strict=True)
     router.add("/<x>", "GET", 1)
     router.add("/static", "GET", 2)
@@ -62,7 +62,7 @@ def test_a_strict_router_keeps_the_order(bottle: Any) -> None:
     assert router.build("/static") == "/static"
 
 
-def test_proxy_and_any(bottle: Any) -> None:
+def test_proxy_routes_match_before_any_routes(bottle: Any) -> None:
     app = bottle.Bottle()
     app.route("/x", "ANY", callback=str)
     app.route("/x", "PROXY", callback=int)
@@ -72,7 +72,7 @@ def test_proxy_and_any(bottle: Any) -> None:
 
 
 @pytest.mark.parametrize("rule", ["/<x:re:(>", "/<x:re:[>/y", "/<a>/<a>"])
-def test_rules_that_can_not_be_read(bottle: Any, rule: str) -> None:
+def test_an_unreadable_rule_raises_an_error(bottle: Any, rule: str) -> None:
     with pytest.raises(bottle.RouteSyntaxError):
         bottle.Bottle().route(rule, callback=str)
 
@@ -81,25 +81,25 @@ def test_rules_that_can_not_be_read(bottle: Any, rule: str) -> None:
     ("rule", "words"),
     [("/<x:nonsense>", "unknown filter 'nonsense'"), (r"/:#(a)\1#", "back reference")],
 )
-def test_a_rule_that_can_not_be_read_is_explained(rule: str, words: str) -> None:
+def test_the_error_for_an_unreadable_rule_explains_it(rule: str, words: str) -> None:
     with pytest.raises(ours.RouteSyntaxError, match=words):
         ours.Bottle().route(rule, callback=str)
 
 
-def test_a_line_end_is_part_of_a_path() -> None:
+def test_a_line_end_may_be_part_of_a_path() -> None:
     app = ours.Bottle()
     app.route("/<x:int>", callback=str)
     with pytest.raises(ours.HTTPError):
         find(app, "/1\n")
 
 
-def test_rules_of_a_function_s_signature(bottle: Any) -> None:
+def test_yieldroutes_derives_rules_from_a_signature(bottle: Any) -> None:
     def a__b(x: str, y: str = "", z: str = "") -> None: ...
 
     assert list(bottle.yieldroutes(a__b)) == ["/a/b/<x>", "/a/b/<x>/<y>", "/a/b/<x>/<y>/<z>"]
 
 
-def test_the_function_inside_of_decorators(bottle: Any) -> None:
+def test_a_route_knows_the_function_inside_its_decorators(bottle: Any) -> None:
     def handler(one: str, *, two: str = "") -> None: ...
 
     def closing(function: Any) -> Any:
@@ -121,7 +121,7 @@ def test_the_function_inside_of_decorators(bottle: Any) -> None:
     assert repr(app.routes[0]).startswith(f"<GET /0 -> {__name__}:")
 
 
-def test_a_function_that_calls_itself_and_a_partial_one() -> None:
+def test_a_recursive_function_and_a_partial_can_be_routes() -> None:
     def again(x: str) -> Any:
         return again(x)
 
@@ -170,7 +170,7 @@ def test_plugins_are_installed_and_removed(bottle: Any) -> None:
         app.install(3)
 
 
-def test_what_a_route_skips(bottle: Any) -> None:
+def test_a_route_skips_the_plugins_named_in_skip(bottle: Any) -> None:
     app, plugin = bottle.Bottle(), Plugin()
     app.install(plugin)
     app.install(Plugin())
@@ -179,7 +179,7 @@ def test_what_a_route_skips(bottle: Any) -> None:
     assert [route.call() for route in app.routes] == ["[x]", "x", "[x]", "x", "x"]
 
 
-def test_a_plugin_may_have_the_route_made_anew() -> None:
+def test_a_plugin_may_rebuild_a_route() -> None:
     class Once:
         api = 2
 
@@ -194,7 +194,7 @@ def test_a_plugin_may_have_the_route_made_anew() -> None:
     assert app.routes[0].call() == "x"
 
 
-def test_keys_that_an_application_s_configuration_begins_with(bottle: Any) -> None:
+def test_a_configuration_may_have_keys_with_an_application_s_prefix(bottle: Any) -> None:
     app = bottle.Bottle()
     assert {**app.config} == {
         "catchall": True,
@@ -205,7 +205,7 @@ def test_keys_that_an_application_s_configuration_begins_with(bottle: Any) -> No
     }
 
 
-def test_json_inside_of_other_plugins(bottle: Any) -> None:
+def test_a_json_plugin_runs_inside_other_plugins(bottle: Any) -> None:
     app = bottle.Bottle(autojson=False) if bottle is ours else bottle.Bottle()
     app.uninstall("json")
 
@@ -243,7 +243,9 @@ def test_hooks_are_added_and_removed(bottle: Any) -> None:
         app.add_hook("nonsense", str)
 
 
-def test_callbacks_by_name(bottle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hooks_can_be_registered_by_name(
+    bottle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "callbacks_of_bottle.py").write_text(
         "def show(): return 'shown'\nclass C:\n    x = 1\n"
     )
@@ -256,7 +258,7 @@ def test_callbacks_by_name(bottle: Any, tmp_path: Path, monkeypatch: pytest.Monk
     assert bottle.load("callbacks_of_bottle").C.x == 1
 
 
-def test_the_default_application(bottle: Any) -> None:
+def test_module_level_functions_use_the_default_application(bottle: Any) -> None:
     with bottle.Bottle() as app:
         assert bottle.default_app() is app
         assert bottle.app() is app
@@ -277,7 +279,7 @@ def test_the_default_application(bottle: Any) -> None:
     assert bottle.app.new_app() is bottle.app.pop()
 
 
-def test_an_empty_stack_makes_an_application(bottle: Any) -> None:
+def test_an_empty_stack_of_applications_creates_one(bottle: Any) -> None:
     stack = bottle.AppStack()
     assert stack() is stack.default
     app = bottle.Bottle()
@@ -308,7 +310,7 @@ def writing_on(environ: Any, start_response: Any) -> Iterator[bytes]:
     yield b"read"
 
 
-def test_wsgi_applications_inside(
+def test_wsgi_applications_can_be_mounted(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app, seen = ours.Bottle(), []
@@ -341,7 +343,7 @@ def test_wsgi_applications_inside(
         app.mount("x", wsgi)
 
 
-def test_an_application_is_mounted_twice(make_client: MakeClient) -> None:
+def test_an_application_can_be_mounted_twice(make_client: MakeClient) -> None:
     app, inner = ours.Bottle(), ours.Bottle()
     inner.route("/x", callback=lambda: ours.request.script_name)
     app.mount("/a/", inner)
@@ -351,7 +353,7 @@ def test_an_application_is_mounted_twice(make_client: MakeClient) -> None:
     assert [client.get(path).text for path in ("/a/x", "/b/x")] == ["/", "/b/"]
 
 
-def test_debugging_shows_the_exception(
+def test_debug_mode_shows_the_exception(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> None:
@@ -372,7 +374,7 @@ def test_debugging_shows_the_exception(
     assert "in fail" in page
 
 
-def test_without_a_path_the_root_answers(make_client: MakeClient) -> None:
+def test_a_route_without_a_path_handles_the_root(make_client: MakeClient) -> None:
     app = ours.Bottle()
     app.route("/", callback=lambda: "root")
     environ = {
@@ -385,12 +387,14 @@ def test_without_a_path_the_root_answers(make_client: MakeClient) -> None:
     app.wsgi_shutdown()
 
 
-def test_a_native_app_object_is_no_wsgi_application_here() -> None:
+def test_a_native_app_cannot_be_mounted_as_a_wsgi_application() -> None:
     with pytest.raises(Exception, match="not a class"):
         ours.Bottle().mount("/x", ours.Bottle)
 
 
-def test_large_files_and_long_bodies_are_closed(make_client: MakeClient, tmp_path: Path) -> None:
+def test_large_files_and_long_bodies_are_closed_after_the_response(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
     (tmp_path / "large").write_bytes(b"0123456789" * 100_000)
     app = ours.Bottle()
     app.route("/<name>", callback=lambda name: ours.static_file(name, tmp_path))
@@ -416,7 +420,9 @@ def test_large_files_and_long_bodies_are_closed(make_client: MakeClient, tmp_pat
         ("", 200),
     ],
 )
-def test_entity_tags(make_client: MakeClient, tmp_path: Path, header: str, status: int) -> None:
+def test_static_files_have_etags(
+    make_client: MakeClient, tmp_path: Path, header: str, status: int
+) -> None:
     (tmp_path / "a").write_text("x")
     app = ours.Bottle()
     app.route("/", callback=lambda: ours.static_file("a", str(tmp_path)))
@@ -466,7 +472,7 @@ def changes(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
 
 @pytest.mark.parametrize("size", [20, 300_000])
 @pytest.mark.parametrize("has_settled", [False, True])
-def test_R39_a_file_that_is_replaced_during_a_request(
+def test_R39_a_file_replaced_during_a_request_is_sent_consistently(
     make_client: MakeClient,
     tmp_path: Path,
     size: int,
@@ -497,7 +503,7 @@ def test_R39_a_file_that_is_replaced_during_a_request(
     assert (new.status_code, new.content) == (200, b"b" * size)
 
 
-def test_a_file_that_is_removed_during_a_request(
+def test_a_file_removed_during_a_request_gets_a_404(
     make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.path.isfile", lambda path: True)
@@ -507,7 +513,7 @@ def test_a_file_that_is_removed_during_a_request(
     assert make_client(app).get("/").status_code == 404
 
 
-def test_a_small_file_that_is_cut_before_it_is_read(
+def test_a_small_file_truncated_before_it_is_read_gets_a_500(
     make_client: MakeClient, tmp_path: Path, changes: list[Callable[[], object]]
 ) -> None:
     """A program that writes the same bytes again truncates the file first."""
@@ -518,7 +524,9 @@ def test_a_small_file_that_is_cut_before_it_is_read(
     assert make_client(app).get("/").status_code == 500
 
 
-def test_a_file_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_file_gets_an_error_response(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "a").write_text("x")
     monkeypatch.setattr("os.access", lambda path, mode: False)
     ours.request.bind({})
@@ -536,12 +544,12 @@ def test_a_failure_is_logged(make_client: MakeClient, caplog: pytest.LogCaptureF
     assert "KeyError: 'key'" in caplog.text
 
 
-def test_the_module_names_no_more_than_it_has() -> None:
+def test_the_module_lists_only_names_that_exist() -> None:
     assert all(hasattr(ours, name) for name in ours.__all__)
     assert sorted(set(ours.__all__)) == sorted(ours.__all__)
 
 
-def test_plugins_by_bottle_s_name_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plugins_are_found_by_their_names_in_bottle(monkeypatch: pytest.MonkeyPatch) -> None:
     plugin = ModuleType("bottle_of_ours")
     monkeypatch.setitem(sys.modules, "bottle_of_ours", plugin)
     assert (ours.ext.of_ours, hasattr(ours.ext, "__wrapped__")) == (plugin, False)
@@ -549,7 +557,7 @@ def test_plugins_by_bottle_s_name_of_them(monkeypatch: pytest.MonkeyPatch) -> No
         ours.ext.of_nobody  # noqa: B018
 
 
-def test_a_decorator_without_a_call(bottle: Any) -> None:
+def test_a_route_decorator_works_without_a_call(bottle: Any) -> None:
     app = bottle.Bottle()
 
     def page() -> str:
@@ -559,7 +567,7 @@ def test_a_decorator_without_a_call(bottle: Any) -> None:
     assert find(app, "/page")[0] is page
 
 
-def test_a_handler_replaces_the_response_and_the_environ(make_client: MakeClient) -> None:
+def test_a_handler_may_replace_the_response_and_the_environ(make_client: MakeClient) -> None:
     app = ours.Bottle()
 
     @app.get("/response")
@@ -592,7 +600,7 @@ def test_a_plugin_may_return_a_method(bottle: Any) -> None:
     assert app.routes[0].call() == "[x]"
 
 
-def test_the_first_requests_come_in_several_threads() -> None:
+def test_first_requests_may_come_from_several_threads() -> None:
     for _ in range(20):
         app = ours.Bottle()
         for index in range(30):

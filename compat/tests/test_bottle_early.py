@@ -33,7 +33,9 @@ def clients(bottle: Any, connect: MakeClient) -> Any:
     return clients
 
 
-def test_what_is_read_first_stays_when_the_environ_is_made(bottle: Any, clients: Any) -> None:
+def test_values_read_before_the_environ_exists_stay_the_same_afterwards(
+    bottle: Any, clients: Any
+) -> None:
     app, request = bottle.Bottle(), bottle.request
 
     @app.route("/query")
@@ -75,7 +77,9 @@ def test_what_is_read_first_stays_when_the_environ_is_made(bottle: Any, clients:
         assert text == "[{'a': [1]}, True, True, True]"
 
 
-def test_method_and_cookies_are_the_same_before_and_after(bottle: Any, clients: Any) -> None:
+def test_method_and_cookies_are_the_same_before_and_after_the_environ_exists(
+    bottle: Any, clients: Any
+) -> None:
     app, request = bottle.Bottle(), bottle.request
 
     @app.route("/head", method=["GET", "PUT"])
@@ -94,7 +98,7 @@ def test_method_and_cookies_are_the_same_before_and_after(bottle: Any, clients: 
 
 
 @pytest.mark.parametrize("reads_environ", [False, True])
-def test_a_file_answers_the_same_with_an_environ_and_without(
+def test_a_file_gets_the_same_response_with_an_environ_and_without(
     bottle: Any, clients: Any, tmp_path: Path, reads_environ: bool
 ) -> None:
     (tmp_path / "pie.txt").write_bytes(b"0123456789")
@@ -146,7 +150,7 @@ def test_a_server_that_sends_files_gets_an_unread_file(bottle: Any, tmp_path: Pa
     assert (status, headers["Content-Length"]) == ("200 OK", str(len(content)))
 
 
-def test_the_headers_of_a_request_by_any_name(bottle: Any) -> None:
+def test_request_headers_are_found_under_any_spelling(bottle: Any) -> None:
     environ = {"HTTP_X_PIE": "apple", "CONTENT_TYPE": "a/b", "HTTP_" + "A" * 600: "long"}
     headers = bottle.BaseRequest(environ).headers
     assert [*headers] == ["X-Pie", "Content-Type", "A" + "a" * 599]
@@ -165,7 +169,7 @@ def test_the_headers_of_a_request_by_any_name(bottle: Any) -> None:
         ("/a b", "http://h/s/a%20b"),
     ],
 )
-def test_the_url_of_a_request(bottle: Any, path: str, whole: str) -> None:
+def test_a_request_s_url_has_its_escaped_path_and_query(bottle: Any, path: str, whole: str) -> None:
     environ = {"PATH_INFO": path, "SCRIPT_NAME": "/s", "HTTP_HOST": "h", "wsgi.url_scheme": "http"}
     request = bottle.BaseRequest({**environ})
     assert (request.url, request.urlparts.geturl()) == (whole, whole)
@@ -180,7 +184,7 @@ def test_json_of_another_encoding_is_read(make_client: MakeClient) -> None:
     assert make_client(app).post("/", content=content, headers=JSON).text == "['é']"
 
 
-def test_what_has_to_be_read_from_the_body(
+def test_the_environ_is_created_when_the_body_has_to_be_read(
     bottle: Any, clients: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing was received, it is a multipart form, or it is too long."""
@@ -229,7 +233,7 @@ def chunks_app(bottle: Any) -> Any:
     return app
 
 
-def test_streams(bottle: Any, clients: Any) -> None:
+def test_streams_are_sent_with_the_headers_they_set_late(bottle: Any, clients: Any) -> None:
     for client in clients(chunks_app(bottle)):
         answer = client.get("/stream")
         assert (answer.text, answer.headers["Content-Type"]) == ("one /stream", "text/plain")
@@ -258,7 +262,9 @@ def test_middleware_sees_a_stream(make_client: MakeClient) -> None:
     assert (answer.text, answer.headers["X-Marked"]) == ("one /stream", "1")
 
 
-def test_what_a_stream_sets_of_micropie_is_sent(make_client: MakeClient) -> None:
+def test_sessions_and_headers_that_a_stream_sets_with_micropie_are_sent(
+    make_client: MakeClient,
+) -> None:
     app = ours.Bottle()
 
     @app.get("/session")
@@ -278,9 +284,7 @@ def test_what_a_stream_sets_of_micropie_is_sent(make_client: MakeClient) -> None
     assert (answer.text, answer.headers["X-Native"]) == ("set", "1")
 
 
-def test_an_environ_that_a_handler_sets_is_the_environ_even_if_it_is_empty(
-    bottle: Any, clients: Any
-) -> None:
+def test_an_environ_set_by_a_handler_is_used_even_if_it_is_empty(bottle: Any, clients: Any) -> None:
     app, request = bottle.Bottle(), bottle.request
 
     @app.route("/")

@@ -29,7 +29,7 @@ literals = st.text("a-1/.", max_size=3)
     between=st.lists(literals, min_size=5, max_size=5),
     path=st.text("ab-1./\n", max_size=12),
 )
-def test_a_rule_matches_what_its_expressions_match_one_after_the_other(
+def test_a_rule_matches_what_its_expressions_match_in_turn(
     kinds: list[str], between: list[str], path: str
 ) -> None:
     rule, pattern = "/" + between[0], "/" + re.escape(between[0])
@@ -73,7 +73,7 @@ def test_a_rule_matches_what_its_expressions_match_one_after_the_other(
         ("/<a:re:.*>-<b:re:.*>-<c:re:.*>-", "/", "-", "x", 800),
     ],
 )
-def test_R28_no_path_takes_more_than_linear_time(
+def test_R28_matching_a_path_takes_linear_time(
     rule: str, start: str, repeated: str, end: str, length: int
 ) -> None:
     """Where Bottle's own rule takes cubic time, the path is so short that this is a second."""
@@ -90,7 +90,7 @@ def test_R28_no_path_takes_more_than_linear_time(
 
 
 @pytest.mark.parametrize("kind", [r"\d+", r"[\w-]+", r"[a-z\]0-9-]+"])
-def test_a_rule_of_many_segments_takes_a_long_path(kind: str) -> None:
+def test_a_rule_of_many_segments_matches_a_long_path(kind: str) -> None:
     router = ours.Router()
     router.add("/".join(f"<{name}:re:{kind}>" for name in "abcdef"), "GET", "target")
     for path in ("/".join("123456"), "/".join(["1" * 1000] * 6)):
@@ -100,7 +100,7 @@ def test_a_rule_of_many_segments_takes_a_long_path(kind: str) -> None:
         )
 
 
-def test_a_rule_with_a_converter_of_ones_own_in_a_segment_with_others() -> None:
+def test_a_custom_converter_works_beside_other_wildcards_in_a_segment() -> None:
     router = ours.Router()
     router.add_filter("upper", lambda conf: ("[^/]+", str.upper, None))
     router.add("/<a:upper>-<b>-<:upper>.<c:upper>", "GET", "target")

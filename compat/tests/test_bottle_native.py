@@ -38,7 +38,9 @@ async def later(value: Any) -> Any:
     return value
 
 
-def test_an_async_handler(app: bottle.Bottle, make_client: MakeClient) -> None:
+def test_an_async_handler_uses_bottle_s_request_and_response(
+    app: bottle.Bottle, make_client: MakeClient
+) -> None:
     @app.post("/form/<number:int>")
     async def form(number: int) -> dict[str, Any]:
         bottle.response.set_header("X-Before", "1")
@@ -88,7 +90,7 @@ def test_an_async_handler(app: bottle.Bottle, make_client: MakeClient) -> None:
     assert client.get("/twice").text == "twice"
 
 
-def test_hooks_are_around_async_handlers_too(app: bottle.Bottle, make_client: MakeClient) -> None:
+def test_hooks_also_run_around_async_handlers(app: bottle.Bottle, make_client: MakeClient) -> None:
     seen = []
     app.hook("before_request")(lambda: seen.append("before"))
     app.hook("after_request")(lambda: bottle.response.set_header("X-After", "1"))
@@ -107,7 +109,7 @@ def test_hooks_are_around_async_handlers_too(app: bottle.Bottle, make_client: Ma
 
 
 @pytest.mark.parametrize("has_hook", [False, True])
-def test_a_large_body_for_an_async_handler_is_refused(
+def test_an_async_handler_refuses_a_large_body(
     app: bottle.Bottle, make_client: MakeClient, has_hook: bool
 ) -> None:
     if has_hook:  # then the route is found after the body's limit is set
@@ -122,7 +124,7 @@ def test_a_large_body_for_an_async_handler_is_refused(
     assert client.post("/", content=b"x" * (17 * 1024 * 1024)).status_code == 413
 
 
-def test_a_moved_handler_reaches_the_native_request(
+def test_a_migrated_handler_can_use_the_native_request(
     app: bottle.Bottle, make_client: MakeClient
 ) -> None:
     @app.get("/<name>")
@@ -138,7 +140,9 @@ def test_a_moved_handler_reaches_the_native_request(
     assert "session_id" in answer.cookies
 
 
-def test_native_errors_of_a_moved_handler(app: bottle.Bottle, make_client: MakeClient) -> None:
+def test_a_migrated_handler_may_raise_native_errors(
+    app: bottle.Bottle, make_client: MakeClient
+) -> None:
     def refuse(status: int) -> None:
         raise HTTPError(status, "native")
 
@@ -159,7 +163,7 @@ def test_native_errors_of_a_moved_handler(app: bottle.Bottle, make_client: MakeC
     assert client.get("/streamed").status_code == 410
 
 
-def test_without_catchall_micropie_answers_exceptions(
+def test_without_catchall_micropie_handles_exceptions(
     app: bottle.Bottle, make_client: MakeClient
 ) -> None:
     class Mine(Exception):
@@ -183,7 +187,7 @@ def test_without_catchall_micropie_answers_exceptions(
     assert client.get("/later").status_code == 409
 
 
-def test_native_routes_stand_beside_moved_ones_and_come_first(
+def test_native_routes_take_precedence_over_migrated_ones(
     app: bottle.Bottle, make_client: MakeClient
 ) -> None:
     app.get("/both")(lambda: "moved")
@@ -206,7 +210,7 @@ def test_native_routes_stand_beside_moved_ones_and_come_first(
 
 @pytest.mark.parametrize("hooked", [False, True])
 @pytest.mark.parametrize("environ", [False, True])
-def test_other_methods_of_a_native_path(
+def test_a_native_path_leaves_its_other_methods_to_bottle(
     app: bottle.Bottle, make_client: MakeClient, hooked: bool, environ: bool
 ) -> None:
     def strip() -> None:
@@ -246,7 +250,7 @@ def test_other_methods_of_a_native_path(
         assert client.put("/both/").text == "put" or not environ
 
 
-def test_a_native_route_is_no_part_of_the_application(
+def test_a_native_route_is_not_part_of_the_bottle_application(
     app: bottle.Bottle, make_client: MakeClient
 ) -> None:
     @app.native.post("/native/<name>")
@@ -354,7 +358,7 @@ def raising(app: bottle.Bottle) -> bottle.Bottle:
         "refusal",
     ],
 )
-def test_what_is_raised_or_returned_is_answered_alike_in_both_halves(
+def test_native_and_migrated_handlers_get_the_same_responses_for_errors_and_results(
     raising: bottle.Bottle, make_client: MakeClient, name: str, method: str, has_hook: bool
 ) -> None:
     if has_hook:
@@ -378,7 +382,7 @@ def test_what_is_raised_or_returned_is_answered_alike_in_both_halves(
     assert seen[0][0] in (200, 201, 204, 301, 303, 400, 401, 409, 410, 418)
 
 
-def test_what_is_raised_natively_keeps_session_and_cookies(
+def test_an_error_raised_in_native_code_keeps_session_and_cookies(
     raising: bottle.Bottle, make_client: MakeClient
 ) -> None:
     @raising.native.post("/login")
@@ -394,7 +398,7 @@ def test_what_is_raised_natively_keeps_session_and_cookies(
     assert text == "Ann1"
 
 
-def test_a_hook_around_both_halves_may_redirect_and_abort(
+def test_a_hook_around_native_and_migrated_handlers_may_redirect_and_abort(
     raising: bottle.Bottle, make_client: MakeClient
 ) -> None:
     class Members(HttpMiddleware):
@@ -416,7 +420,7 @@ def test_a_hook_around_both_halves_may_redirect_and_abort(
         assert client.get("/old/conflict").status_code == 409
 
 
-def test_an_author_answers_what_is_raised_natively(
+def test_an_error_handler_sees_errors_raised_natively(
     raising: bottle.Bottle, make_client: MakeClient
 ) -> None:
     raising.native.error(bottle.HTTPError)(lambda error: (error.status_code, f"mine: {error.body}"))
@@ -426,7 +430,7 @@ def test_an_author_answers_what_is_raised_natively(
 
 
 @pytest.mark.parametrize("size", [80_000, 3, 0])
-def test_uploads_in_functions_of_both_halves(
+def test_native_and_migrated_handlers_get_the_same_uploads(
     app: bottle.Bottle, make_client: MakeClient, size: int
 ) -> None:
     def described(*_: Any) -> str:
@@ -447,7 +451,7 @@ def test_uploads_in_functions_of_both_halves(
     assert answers == [f"['a', 'é', 'a', 'é'] f my-pie.txt text/plain {size} 2"] * 3
 
 
-def test_a_file_input_that_was_left_empty_is_text_in_both_halves(
+def test_an_empty_file_input_is_text_in_native_and_migrated_handlers(
     app: bottle.Bottle, make_client: MakeClient
 ) -> None:
     def described() -> str:
@@ -467,7 +471,7 @@ def test_a_file_input_that_was_left_empty_is_text_in_both_halves(
 
 
 @pytest.mark.parametrize("path", ["/old", "/old/later", "/new", "/new/later"])
-def test_a_get_has_the_fields_of_its_query_everywhere(
+def test_fields_of_the_query_of_a_get_are_available_everywhere(
     app: bottle.Bottle, make_client: MakeClient, path: str
 ) -> None:
     def fields() -> str:
@@ -492,7 +496,7 @@ def test_a_get_has_the_fields_of_its_query_everywhere(
 
 @pytest.mark.parametrize("path", ["/old", "/old/later", "/new", "/new/later"])
 @pytest.mark.parametrize(("asks", "size"), [("cookies", 80_000), ("forms", 9), ("cookies", 9)])
-def test_a_hook_may_ask_before_the_body_is_received(
+def test_a_hook_may_read_the_query_before_the_body_is_received(
     app: bottle.Bottle, make_client: MakeClient, path: str, asks: str, size: int
 ) -> None:
     class Asks(HttpMiddleware):
@@ -514,7 +518,9 @@ def test_a_hook_may_ask_before_the_body_is_received(
     assert client.post(path, data={"a": "x" * size}).text == f"{size} {size + 2}"
 
 
-def test_signed_cookies_in_native_handlers(app: bottle.Bottle, make_client: MakeClient) -> None:
+def test_signed_cookies_are_shared_with_native_handlers(
+    app: bottle.Bottle, make_client: MakeClient
+) -> None:
     @app.post("/old")
     def old() -> str:
         before = bottle.request.get_cookie("user", "nobody", secret="sesame")
@@ -536,7 +542,7 @@ def test_signed_cookies_in_native_handlers(app: bottle.Bottle, make_client: Make
     assert answers == ["nobody", *(str({"name": name}) for name in ("Ann", "Bob", "Cem", "Dee"))]
 
 
-def test_signed_values_are_the_original_s() -> None:
+def test_signed_values_match_those_of_the_original() -> None:
     signed = bottle.cookie_encode(("a", 1), "sesame", hashlib.sha1)
     with warnings.catch_warnings(action="ignore"):
         assert original_bottle.cookie_decode(signed, "sesame", hashlib.sha1) == ("a", 1)
@@ -555,7 +561,7 @@ async def asgi(scope: Any, receive: Any, send: Any) -> None:
     await respond(send, scope["path"].encode())
 
 
-def test_native_and_asgi_applications_are_mounted(
+def test_native_and_asgi_applications_can_be_mounted(
     app: bottle.Bottle, make_client: MakeClient
 ) -> None:
     app.mount("/new/", Inner())
@@ -568,7 +574,7 @@ def test_native_and_asgi_applications_are_mounted(
     assert client.get("/new/none").status_code == 404
 
 
-def test_a_moved_application_is_mounted_in_a_native_one(
+def test_a_migrated_application_can_be_mounted_in_a_native_one(
     app: bottle.Bottle, make_client: MakeClient
 ) -> None:
     @app.post("/form/<x>")
@@ -582,22 +588,24 @@ def test_a_moved_application_is_mounted_in_a_native_one(
     assert client.get("/greet").text == "Hello, World!"
 
 
-def test_native_has_settings(app: bottle.Bottle, make_client: MakeClient) -> None:
+def test_the_native_application_has_settings(app: bottle.Bottle, make_client: MakeClient) -> None:
     app.native.configure(text="plain", docs="/documents")
-    app.native.pool = App(text="html")  # an application, whose path has a setting's name
-    app.native.pool.get("/")(lambda: "pool")  # type: ignore[attr-defined]
+    app.native.text = App(text="html")  # an application, whose path has a setting's name
+    app.native.text.get("/")(lambda: "text")  # type: ignore[attr-defined]
     app.native.get("/pies")(lambda: "pies")
     app.get("/old")(lambda: "old")
     client = make_client(app)
     types = [
         client.get(path).headers["content-type"].split(";")[0]
-        for path in ("/pies", "/pool", "/old", "/documents")
+        for path in ("/pies", "/text", "/old", "/documents")
     ]
     assert types == ["text/plain", "text/html", "text/html", "text/html"]
 
 
 @pytest.mark.parametrize("name", ["session_cookie", "templates", "docs"])
-def test_a_setting_is_no_attribute_of_native(app: bottle.Bottle, name: str) -> None:
+def test_a_setting_is_not_an_attribute_of_the_native_application(
+    app: bottle.Bottle, name: str
+) -> None:
     """It was set in silence, and did nothing."""
     with pytest.raises(SetupError, match=rf"native.configure\({name}=...\)"):
         setattr(app.native, name, "x")
@@ -605,14 +613,14 @@ def test_a_setting_is_no_attribute_of_native(app: bottle.Bottle, name: str) -> N
         app.native.configure(pies=1)
 
 
-def test_the_carrier_can_not_be_part_of_another_tree(app: bottle.Bottle) -> None:
+def test_the_carrier_cannot_be_part_of_another_tree(app: bottle.Bottle) -> None:
     root = Inner()
     root.mount("/old", app.native)
     with pytest.raises(SetupError, match=r"without \.native"):
         root._micropie.compiled()
 
 
-def test_a_moved_application_gains_a_websocket(app: bottle.Bottle, backend: Any) -> None:
+def test_a_migrated_application_can_add_a_websocket(app: bottle.Bottle, backend: Any) -> None:
     app.get("/chat")(lambda: "page")
 
     @app.websocket("/chat")
@@ -627,7 +635,7 @@ def test_a_moved_application_gains_a_websocket(app: bottle.Bottle, backend: Any)
             assert socket.receive_text() == "you said hi"
 
 
-def test_under_wsgi_a_websocket_is_refused_as_of_any_application(app: bottle.Bottle) -> None:
+def test_under_wsgi_a_websocket_is_refused_as_in_any_application(app: bottle.Bottle) -> None:
     @app.websocket("/chat")
     async def chat(ws: micropie.WebSocket) -> None:
         """Never called."""
@@ -636,7 +644,7 @@ def test_under_wsgi_a_websocket_is_refused_as_of_any_application(app: bottle.Bot
         assert client.get("/chat", headers={"Upgrade": "websocket"}).status_code == 404
 
 
-def test_the_handler_sees_what_middleware_trusts(
+def test_a_handler_sees_the_values_that_proxy_middleware_sets(
     app: bottle.Bottle, make_client: MakeClient
 ) -> None:
     @app.get("/")
@@ -657,7 +665,7 @@ def test_the_handler_sees_what_middleware_trusts(
 
 @pytest.mark.parametrize("has_hook", [True, False])
 @pytest.mark.parametrize("path", ["/cellar", "/cell%FFar", "/%C3cellar"])
-def test_R12_a_path_that_is_no_text_leads_around_no_middleware(
+def test_R12_a_path_that_is_not_text_cannot_bypass_middleware(
     app: bottle.Bottle, make_client: MakeClient, path: str, has_hook: bool
 ) -> None:
     class Closed(HttpMiddleware):
@@ -673,7 +681,7 @@ def test_R12_a_path_that_is_no_text_leads_around_no_middleware(
     assert answer.status_code == (403 if path == "/cellar" else 404)
 
 
-def test_routes_may_be_added_while_the_application_serves(
+def test_routes_may_be_added_while_the_application_runs(
     app: bottle.Bottle, make_client: MakeClient
 ) -> None:
     client = make_client(app)
@@ -687,13 +695,13 @@ def test_routes_may_be_added_while_the_application_serves(
 
 
 @pytest.mark.processes
-def test_a_moved_application_gains_a_handler_in_a_process(make_client: MakeClient) -> None:
+def test_a_migrated_application_can_run_a_handler_in_a_process(make_client: MakeClient) -> None:
     client = make_client(moved_shop.app)
     assert client.get("/moved").text == str(os.getpid())
     assert client.get("/process").text not in ("", str(os.getpid()))
 
 
-def test_guards_of_micropie_are_around_the_whole_or_refused(
+def test_micropie_s_access_checks_cover_the_whole_application_or_are_refused(
     app: bottle.Bottle, make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Bottle calls its handlers itself, so a guard above one of them would be passed."""
@@ -719,7 +727,7 @@ def test_guards_of_micropie_are_around_the_whole_or_refused(
     assert [client.get(path).status_code for path in ("/page", "/page?in=1")] == [403, 200]
 
 
-def test_a_link_stays_when_its_page_moves(make_client: MakeClient) -> None:
+def test_a_link_stays_valid_when_its_page_is_migrated(make_client: MakeClient) -> None:
     app = bottle.Bottle()
     app.get("/a/<name>", name="a")(lambda name: app.get_url("b", name=name, q="1"))
     app.native.get("/b/<name>", name="b")(lambda name: app.get_url("a", name=name))

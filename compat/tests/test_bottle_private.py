@@ -16,30 +16,30 @@ FORM = (
 )
 
 
-def test_a_header_is_read_as_a_list_of_elements(bottle: Any) -> None:
+def test_a_header_is_parsed_as_a_list_of_elements(bottle: Any) -> None:
     read = bottle._parse_http_header
     found = read('a/b;Q="x, \\"y\\";z" ; n = 1, c')
     assert found == [("a/b", {"q": 'x, "y";z', "n": "1"}), ("c", {})]
     assert read('"a;b",c') == [("a;b", {}), ("c", {})]
 
 
-def test_a_header_without_an_element() -> None:
+def test_a_header_without_an_element_is_parsed() -> None:
     assert ours._parse_http_header(";") == [("", {})]
 
 
 @pytest.mark.parametrize("size", [1, 100_000])
-def test_a_text_without_its_end_is_read_once(size: int) -> None:
+def test_a_quoted_string_without_its_end_is_read_once(size: int) -> None:
     """Were it read from each of its characters on, the long one would take hours."""
     text = '\\"' * size + "e"
     expected = "c, d;" + '"' * size + "e"
     assert ours._parse_http_header(f'a; b="c, d;{text}') == [("a", {"b": expected})]
 
 
-def test_groups_are_not_counted(bottle: Any) -> None:
+def test_groups_in_expressions_are_not_captured(bottle: Any) -> None:
     assert bottle._re_flatten(r"(a)(?:b)(?P<n>c)\(d\)") == r"(?:a)(?:b)(?:c)\(d\)"
 
 
-def test_the_parts_of_a_form(bottle: Any) -> None:
+def test_the_multipart_parser_returns_fields_and_files(bottle: Any) -> None:
     field, file = bottle._MultipartParser(
         BytesIO(FORM), "x", memfile_limit=4, charset="utf8"
     ).parse()
@@ -55,6 +55,6 @@ def test_the_parts_of_a_form(bottle: Any) -> None:
 
 
 @pytest.mark.parametrize("boundary", [None, "", "y"])
-def test_a_form_that_is_none(bottle: Any, boundary: Any) -> None:
+def test_an_invalid_form_raises_an_error(bottle: Any, boundary: Any) -> None:
     with pytest.raises(bottle.MultipartError):
         list(bottle._MultipartParser(BytesIO(FORM), boundary).parse())

@@ -30,7 +30,7 @@ class Recorder(bottle.ServerAdapter):
         type(self).served = handler, self
 
 
-def test_an_adapter_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_uses_a_custom_server_adapter(capsys: pytest.CaptureFixture[str]) -> None:
     app = bottle.Bottle()
     bottle.run(
         app,
@@ -59,7 +59,7 @@ def test_the_default_application_is_served() -> None:
     assert Recorder.served[0] is app
 
 
-def test_an_adapter_by_the_name_of_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adapter_is_found_by_its_module_s_name(monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("adapters_of_bottle")
     vars(module)["Recorder"] = Recorder
     monkeypatch.setitem(sys.modules, "adapters_of_bottle", module)
@@ -76,14 +76,14 @@ def test_an_adapter_by_the_name_of_its_module(monkeypatch: pytest.MonkeyPatch) -
         ({"app": 3}, "takes an application"),
     ],
 )
-def test_what_can_not_be_served(options: Any, words: str) -> None:
+def test_run_refuses_invalid_applications_and_servers(options: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         bottle.run(**{"app": bottle.Bottle(), **options})
 
 
 @pytest.mark.processes
 @pytest.mark.parametrize("is_quiet", [True, False])
-def test_the_standard_library_s_server(
+def test_run_serves_with_wsgiref(
     is_quiet: bool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running: SimpleQueue[WSGIServer] = SimpleQueue()
@@ -110,7 +110,9 @@ def test_the_standard_library_s_server(
 
 @pytest.mark.processes
 @pytest.mark.parametrize("name", ["wsgiref", "cheroot"])
-def test_a_header_with_an_underscore_is_not_that_with_a_dash(name: str, tmp_path: Path) -> None:
+def test_a_header_name_with_an_underscore_differs_from_one_with_a_dash(
+    name: str, tmp_path: Path
+) -> None:
     """By a name with "_", which an environ uses for "-"."""
     (tmp_path / "shop.py").write_text(UNDERSCORES.format(name=name))
     ended_by = subprocess.run(
@@ -228,7 +230,7 @@ def test_servers_get_their_options(monkeypatch: pytest.MonkeyPatch) -> None:
     ("installed", "chosen"),
     [({"waitress"}, "waitress"), ({"uvicorn", "waitress"}, "uvicorn"), (set(), "wsgiref")],
 )
-def test_auto_takes_what_is_installed(
+def test_the_auto_server_chooses_an_installed_one(
     installed: set[str], chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "find_spec", lambda name: name in installed or None)
@@ -238,7 +240,7 @@ def test_auto_takes_what_is_installed(
     assert Recorder.served[0] is app
 
 
-def test_ctrl_c_ends_it() -> None:
+def test_ctrl_c_ends_the_server() -> None:
     class Interrupted(bottle.ServerAdapter):
         def run(self, handler: Any) -> None:
             raise KeyboardInterrupt
@@ -248,7 +250,7 @@ def test_ctrl_c_ends_it() -> None:
         bottle.ServerAdapter().run(lambda: None)
 
 
-def test_an_application_by_the_name_of_its_module(
+def test_an_application_is_found_by_its_module_s_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "program_of_bottle.py").write_text(
@@ -264,7 +266,7 @@ def test_an_application_by_the_name_of_its_module(
 
 
 @pytest.mark.processes
-def test_the_reloader_starts_anew_when_a_file_has_changed(tmp_path: Path) -> None:
+def test_the_reloader_restarts_when_a_file_has_changed(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
         "import sys, pathlib\n"
@@ -290,7 +292,7 @@ def test_the_reloader_starts_anew_when_a_file_has_changed(tmp_path: Path) -> Non
     assert (done.stdout, done.returncode) == ("serving\nserving\n", 7), done.stderr
 
 
-def test_the_reloader_looks_again_until_a_file_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reloader_checks_files_until_one_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = iter([{"a.py": 1.0}, {"a.py": 1.0, "new.py": 5.0}, {"a.py": 1.0}, {"a.py": 2.0}])
     ends: SimpleQueue[int] = SimpleQueue()
     monkeypatch.setattr(server, "_modified", lambda: next(looks))

@@ -26,7 +26,7 @@ def lookup(tmp_path: Path) -> list[str]:
     return [str(tmp_path)]
 
 
-def test_simple_templates(bottle: Any, lookup: list[str]) -> None:
+def test_simpletemplate_renders_and_escapes(bottle: Any, lookup: list[str]) -> None:
     assert bottle.template("page", template_lookup=lookup, x="<1>") == "simple &lt;1&gt;"
     assert bottle.template("{{a}}{{!b}}", {"a": "<"}, b="<") == "&lt;<"
     assert bottle.SimpleTemplate("{{x}}").render(x=1) == "1"
@@ -34,7 +34,7 @@ def test_simple_templates(bottle: Any, lookup: list[str]) -> None:
         bottle.template("none", template_lookup=lookup)
 
 
-def test_the_package_s_engine_is_used_even_if_its_name_is_taken(
+def test_the_installed_engine_is_used_even_if_its_name_is_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     templates.engine.cache_clear()
@@ -43,14 +43,16 @@ def test_the_package_s_engine_is_used_even_if_its_name_is_taken(
     assert ours.SimpleTemplate.__name__ == "SimpleTemplate"
 
 
-def test_without_the_package_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_engine_s_package_the_error_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     templates.engine.cache_clear()
     monkeypatch.setattr(PathFinder, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="pip install bottle"):
         ours.template("{{x}} is new", x="y")
 
 
-def test_jinja2_templates(bottle: Any, lookup: list[str]) -> None:
+def test_jinja2_templates_are_rendered(bottle: Any, lookup: list[str]) -> None:
     assert bottle.jinja2_template("page.html", template_lookup=lookup, x="<1>") == "html <1>"
     assert bottle.jinja2_template("child", template_lookup=lookup, x="1") == "base 1"
     settings = {
@@ -67,7 +69,7 @@ def test_jinja2_templates(bottle: Any, lookup: list[str]) -> None:
 
 
 @pytest.mark.parametrize("engine", ["SimpleTemplate", "Jinja2Template", "MakoTemplate"])
-def test_all_engines_share_defaults_and_settings(
+def test_all_template_engines_share_defaults_and_settings(
     bottle: Any, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The usual way to give each page the site's functions."""
@@ -96,7 +98,7 @@ def test_all_engines_share_defaults_and_settings(
     assert template.settings == template.options
 
 
-def test_settings_reach_each_template(bottle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_template_settings_reach_templates(bottle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(bottle.BaseTemplate.settings, "noescape", True)
     assert bottle.SimpleTemplate("{{a}}").render(a="<") == "<"
     assert bottle.template("{{a}}&", a="<") == "<&"
@@ -105,7 +107,9 @@ def test_settings_reach_each_template(bottle: Any, monkeypatch: pytest.MonkeyPat
     assert bottle.template(template, a="<", template_settings={"noescape": True}) == "<&lt;"
 
 
-def test_what_subclasses_use(bottle: Any, lookup: list[str]) -> None:
+def test_a_subclass_of_a_template_can_prepare_its_environment(
+    bottle: Any, lookup: list[str]
+) -> None:
     class Own(bottle.Jinja2Template):
         def prepare(self, **options: Any) -> None:
             super().prepare(**options)
@@ -121,19 +125,19 @@ def test_what_subclasses_use(bottle: Any, lookup: list[str]) -> None:
     assert bottle.SimpleTemplate(file).filename == "here.tpl"
 
 
-def test_a_template_may_be_a_link(bottle: Any, lookup: list[str], tmp_path: Path) -> None:
+def test_a_template_may_be_a_symbolic_link(bottle: Any, lookup: list[str], tmp_path: Path) -> None:
     (tmp_path / "sub" / "linked.tpl").symlink_to(tmp_path / "page.tpl")
     assert bottle.template("linked", template_lookup=[f"{lookup[0]}/sub"], x=1) == "simple 1"
 
 
-def test_views(bottle: Any) -> None:
+def test_a_view_renders_the_handler_s_dict(bottle: Any) -> None:
     view = bottle.jinja2_view("{{ a }} {{ b }}", b="default")
     assert view(lambda: {"a": 1})() == "1 default"
     assert view(lambda: None)() == " default"
     assert view(lambda: "as it is")() == "as it is"
 
 
-def test_template_objects(bottle: Any, lookup: list[str]) -> None:
+def test_a_template_object_can_be_rendered(bottle: Any, lookup: list[str]) -> None:
     template = bottle.Jinja2Template(StringIO("{{ x }}{{ d }}"))
     template.defaults = {"d": "!"}
     assert template.render({"x": 1}) == "1!"
@@ -146,7 +150,7 @@ def test_template_objects(bottle: Any, lookup: list[str]) -> None:
     assert bottle.BaseTemplate.search("p" * 5000, lookup) is None
 
 
-def test_a_template_is_kept_unless_debugging(tmp_path: Path) -> None:
+def test_a_template_is_cached_unless_debugging(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("old")
     arguments: dict[str, Any] = {"template_lookup": [str(tmp_path)]}
     lookup = arguments["template_lookup"]
@@ -160,7 +164,7 @@ def test_a_template_is_kept_unless_debugging(tmp_path: Path) -> None:
         ours.debug(False)
 
 
-def test_mako_templates(lookup: list[str]) -> None:
+def test_mako_templates_are_rendered(lookup: list[str]) -> None:
     pytest.importorskip("mako")
     assert ours.mako_template("${x}!", x=1) == "1!"
     Path(lookup[0], "m.tpl").write_text("<%include file='n.html'/> ${x}")

@@ -18,7 +18,7 @@ from tests.support.clients import MakeClient
 from tests.support.growth import calling, grows_too_fast
 
 
-def test_a_multi_dict_has_several_values(bottle: Any) -> None:
+def test_a_multidict_stores_several_values_per_key(bottle: Any) -> None:
     values = bottle.MultiDict(a="1")
     values["a"] = "2"
     values.append("b", "3")
@@ -36,7 +36,7 @@ def test_a_multi_dict_has_several_values(bottle: Any) -> None:
     assert (values.getall("a"), list(values.keys())) == (["x"], ["a"])
 
 
-def test_fields_are_attributes(bottle: Any) -> None:
+def test_form_fields_are_available_as_attributes(bottle: Any) -> None:
     fields = bottle.FormsDict(a="1")
     assert (fields.a, fields.none) == ("1", "")
     assert (fields.getunicode("a"), fields.getunicode("none", "default")) == ("1", "default")
@@ -45,7 +45,7 @@ def test_fields_are_attributes(bottle: Any) -> None:
         fields.__deepcopy__  # noqa: B018
 
 
-def test_fields_are_text() -> None:
+def test_form_fields_are_text() -> None:
     fields = ours.FormsDict(a="ä", n=3)
     assert fields["a"] == fields.a == fields.getunicode("a") == "ä"
     assert fields.getunicode("a", encoding="utf-8") == "ä"
@@ -56,7 +56,7 @@ def test_fields_are_text() -> None:
     assert copy.copy(fields).a == "ä"
 
 
-def test_headers_have_one_spelling(bottle: Any) -> None:
+def test_header_names_are_case_insensitive(bottle: Any) -> None:
     headers = bottle.HeaderDict({"x_one": 1})
     headers["X-TWO"] = "2"
     headers.append("x-two", b"3")
@@ -75,7 +75,7 @@ def test_headers_have_one_spelling(bottle: Any) -> None:
             headers[name] = value
 
 
-def test_the_request_s_headers_are_a_view(bottle: Any) -> None:
+def test_a_request_s_headers_are_a_view_of_its_environ(bottle: Any) -> None:
     environ = {
         "HTTP_X_A": "1",
         "CONTENT_TYPE": "text/x",
@@ -95,7 +95,7 @@ def test_the_request_s_headers_are_a_view(bottle: Any) -> None:
         del headers["x-a"]
 
 
-def test_a_configuration_from_a_file(bottle: Any, tmp_path: Path) -> None:
+def test_a_configuration_is_loaded_from_a_file(bottle: Any, tmp_path: Path) -> None:
     path = tmp_path / "app.ini"
     path.write_text(
         "[bottle]\nDebug = on\nempty\n[ROOT]\na = ${bottle:debug}\n[sql.one]\nUrl = x\n"
@@ -104,7 +104,7 @@ def test_a_configuration_from_a_file(bottle: Any, tmp_path: Path) -> None:
     assert config == {"debug": "on", "empty": None, "a": "on", "sql.one.url": "x"}
 
 
-def test_a_configuration_from_dictionaries(bottle: Any) -> None:
+def test_a_configuration_is_loaded_from_dictionaries(bottle: Any) -> None:
     config = bottle.ConfigDict().load_dict({"a": {"b": {"c": 1}}, "d": 2})
     config.update("name.space", x=3)
     config.update({"e": 4}, f=5)
@@ -119,7 +119,7 @@ def test_a_configuration_from_dictionaries(bottle: Any) -> None:
         del config["none"]
 
 
-def test_a_configuration_from_a_module(
+def test_a_configuration_is_loaded_from_a_module(
     bottle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "settings_of_bottle.py").write_text("DEBUG = True\nSQL = {'URL': 'x'}\nlower = 1\n")
@@ -129,7 +129,7 @@ def test_a_configuration_from_a_module(
     assert found == {"DEBUG": True, "SQL": {"URL": "x"}}
 
 
-def test_what_is_stored_about_a_key(bottle: Any) -> None:
+def test_a_configuration_stores_metadata_of_keys(bottle: Any) -> None:
     config = bottle.ConfigDict()
     config.meta_set("port", "filter", int)
     config["port"] = "80"
@@ -163,7 +163,7 @@ def test_a_route_sees_its_application_s_configuration(bottle: Any) -> None:
     assert changes == [("a", 1), ("b", 2), ("a", 3), ("a", None), ("b", None)]
 
 
-def test_helpers(bottle: Any) -> None:
+def test_helper_functions_behave_as_in_bottle(bottle: Any) -> None:
     assert (bottle.tob("ä"), bottle.tob(b"x"), bottle.tob(None)) == ("ä".encode(), b"x", b"")
     assert (bottle.touni(b"x"), bottle.touni("x"), bottle.touni(None)) == ("x", "x", "")
     assert bottle.tonat(3) == "3"
@@ -199,12 +199,14 @@ def test_helpers(bottle: Any) -> None:
         ("/a/b", "/c/", -2, ("/", "/a/b/c/")),
     ],
 )
-def test_segments_are_moved(bottle: Any, script: str, path: str, shift: int, expected: Any) -> None:
+def test_path_shift_moves_segments(
+    bottle: Any, script: str, path: str, shift: int, expected: Any
+) -> None:
     assert bottle.path_shift(script, path, shift) == expected
 
 
 @pytest.mark.parametrize(("shift", "empty"), [(3, "PATH_INFO"), (-2, "SCRIPT_NAME")])
-def test_too_many_segments_are_not_moved(bottle: Any, shift: int, empty: str) -> None:
+def test_path_shift_refuses_to_move_too_many_segments(bottle: Any, shift: int, empty: str) -> None:
     with pytest.raises(AssertionError, match=empty):
         bottle.path_shift("/a", "/b/c", shift)
 
@@ -219,11 +221,11 @@ def test_too_many_segments_are_not_moved(bottle: Any, shift: int, empty: str) ->
         ("lines=0-1", []),
     ],
 )
-def test_ranges(bottle: Any, header: str, expected: Any) -> None:
+def test_range_headers_are_parsed(bottle: Any, header: str, expected: Any) -> None:
     assert list(bottle.parse_range_header(header, 10)) == expected
 
 
-def test_what_is_not_here_names_what_to_write() -> None:
+def test_using_a_missing_name_raises_an_error_with_the_replacement() -> None:
     with pytest.raises(ImportError, match="use jinja2_template"):
         from micropie_compat.bottle import cheetah_template  # noqa: F401
     with pytest.raises(AttributeError, match="module 'bottle' has no attribute 'nonsense'"):
@@ -231,7 +233,7 @@ def test_what_is_not_here_names_what_to_write() -> None:
     assert (ours.DEBUG, ours.NORUN) == (False, False)
 
 
-def test_deep_json_is_refused_and_no_error_of_ours() -> None:
+def test_deeply_nested_json_raises_an_http_error() -> None:
     body = b"[" * 1100
     environ = {
         "CONTENT_TYPE": "application/json",
@@ -259,7 +261,7 @@ def test_R28_a_cookie_of_equals_signs_takes_linear_time() -> None:
 
 
 @pytest.mark.parametrize("host", ["a b", "a/b", "a@b", "a, b", "a:99999"])
-def test_R14_a_host_that_is_none_gets_into_no_link(make_client: MakeClient, host: str) -> None:
+def test_R14_an_invalid_host_never_gets_into_a_link(make_client: MakeClient, host: str) -> None:
     app = ours.Bottle()
 
     @app.get("/moved")
@@ -272,7 +274,7 @@ def test_R14_a_host_that_is_none_gets_into_no_link(make_client: MakeClient, host
     assert client.get("/moved", headers={"Host": host}, follow_redirects=False).status_code == 400
 
 
-def test_files_of_an_application(bottle: Any, tmp_path: Path) -> None:
+def test_an_application_finds_its_resource_files(bottle: Any, tmp_path: Path) -> None:
     for name in ("a/both.txt", "a/deep/one.txt", "b/both.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
@@ -296,7 +298,7 @@ def test_files_of_an_application(bottle: Any, tmp_path: Path) -> None:
         resources.open("none")
 
 
-def test_an_attribute_of_an_application_is_set_once(bottle: Any) -> None:
+def test_an_attribute_of_an_application_can_only_be_set_once(bottle: Any) -> None:
     app = bottle.Bottle()
     app.own = 1
     with pytest.raises(AttributeError, match="own already defined"):
@@ -305,7 +307,7 @@ def test_an_attribute_of_an_application_is_set_once(bottle: Any) -> None:
     app.own = 3
 
 
-def test_values_that_are_bytes(bottle: Any) -> None:
+def test_header_values_may_be_bytes(bottle: Any) -> None:
     assert bottle.FileUpload(None, "a", "ümläut.txt".encode()).filename == "umlaut.txt"
     assert bottle.WSGIHeaderDict({"HTTP_A": b"foobar"})["A"] == "foobar"
     assert bottle.html_escape("'<\"") == "&#039;&lt;&quot;"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import micropie_compat
 from micropie.testing import TestClient
 from micropie_compat import bottle, cherrypy
-from micropie_compat.cherrypy.lib import caching, sessions
+from micropie_compat.cherrypy.lib import sessions
 from micropie_compat.cherrypy.locks import LockTable
 from tests.project.test_caches import (
     AUTHORS,
@@ -39,11 +39,12 @@ CACHES = {
     "bottle/files.py:_http_date": FUNCTION,
     "bottle/templates.py:engine": NO_KEY,
     "carrier.py:_status_of": FUNCTION,
-    "cherrypy/lib/caching.py:_entries": "test_R48_a_kept_page_is_the_page_of_its_request",
+    "cherrypy/lib/caching.py:_entries": "test_R48_a_cached_page_is_only_sent_for_the_same_request",
     "cherrypy/lib/httputil.py:_title": FUNCTION,
     "cherrypy/lib/httputil.py:_valid_status": FUNCTION,
-    "cherrypy/lib/sessions.py:cache": "test_two_ids_are_two_sessions",
+    "cherrypy/lib/sessions.py:cache": "test_two_session_ids_never_share_a_session",
     "cherrypy/lib/static.py:_types": NO_KEY,
+    "cherrypy/messages.py:served": AUTHORS,
     "pixie_web/templates.py:_compiled": AUTHORS,
     "pixie_web/templates.py:_read": AUTHORS,
     "originals.py:_found_importers": AUTHORS,
@@ -52,13 +53,13 @@ CACHES = {
 
 # Dicts that keep what requests name.
 PLAIN = {
-    "bottle/templates.py:TEMPLATES": "test_R77_a_template_is_that_of_its_places_and_options",
+    "bottle/templates.py:TEMPLATES": "test_R77_a_cached_template_depends_on_its_folders_and_options",
     "bottle/routing.py:static": (
-        "test_bottle_hostile.py::test_a_rule_matches_what_its_expressions_match_one_after_the_other"
+        "test_bottle_hostile.py::test_a_rule_matches_what_its_expressions_match_in_turn"
     ),
-    "cherrypy/lib/caching.py:_pending": "test_R48_a_kept_page_is_the_page_of_its_request",
-    "cherrypy/lib/caching.py:_varies": "test_R48_a_kept_page_is_the_page_of_its_request",
-    "cherrypy/locks.py:_locks": "test_two_ids_are_two_sessions",
+    "cherrypy/lib/caching.py:_pending": "test_R48_a_cached_page_is_only_sent_for_the_same_request",
+    "cherrypy/lib/caching.py:_varies": "test_R48_a_cached_page_is_only_sent_for_the_same_request",
+    "cherrypy/locks.py:_locks": "test_two_session_ids_never_share_a_session",
 }
 
 FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
@@ -74,22 +75,22 @@ FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
 }
 
 
-def test_every_cache_is_in_the_list() -> None:
+def test_every_cache_is_listed() -> None:
     """A failure names a cache that has to be added, with the test that shows its key is right."""
     assert caches_of(PACKAGE) == {*CACHES}
 
 
-def test_each_entry_of_the_list_is_shown() -> None:
+def test_each_listed_cache_has_a_test() -> None:
     assert not_shown(PACKAGE, {**CACHES, **PLAIN}, FUNCTIONS, TESTS, Path(__file__)) == []
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_kept_result_is_the_function_s(name: str) -> None:
+def test_a_cached_result_equals_the_function_s_result(name: str) -> None:
     compare_with_plain("micropie_compat", name, FUNCTIONS[name])
 
 
 @given(saved=st.lists(IDS, unique=True, max_size=6), asked=IDS)
-def test_two_ids_are_two_sessions(saved: list[str], asked: str) -> None:
+def test_two_session_ids_never_share_a_session(saved: list[str], asked: str) -> None:
     kept = sessions.RamSession.cache
     locks = LockTable()
     kept.clear()
@@ -140,10 +141,10 @@ TARGETS += ["/a?b=", "/shop/../a", "/modes", "/modes?", "/?a=1&b=2", "/?b=2&a=1"
 SOME = st.sampled_from([None, "", "1", "2", "1, 2"])
 
 
-def test_R48_a_kept_page_is_the_page_of_its_request(
+def test_R48_a_cached_page_is_only_sent_for_the_same_request(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caching._Current, "cache", None)
+    monkeypatch.setattr(cherrypy, "_cache", None, raising=False)
     plain, keeping = make_client(kept_site(False)), make_client(kept_site(True))
     headers = st.fixed_dictionaries(
         {"Host": st.sampled_from(["a.example", "b.example", "a.example:1"])},
@@ -167,8 +168,8 @@ def test_R48_a_kept_page_is_the_page_of_its_request(
     @example([in_mode(Mode="1", Z="2"), in_mode(Mode="2", A="2"), in_mode(Mode="2", A="1")])
     @given(st.lists(requests, min_size=2, max_size=8))
     def compare(asked: list[tuple[str, str, dict[str, Any]]]) -> None:
-        if caching._Current.cache is not None:
-            caching._Current.cache.clear()
+        if getattr(cherrypy, "_cache", None) is not None:
+            cherrypy._cache.clear()
         for one in asked * 2:
             assert ask(keeping, one) == ask(plain, one)
 
@@ -176,7 +177,7 @@ def test_R48_a_kept_page_is_the_page_of_its_request(
 
 
 @pytest.mark.parametrize("has_sessions", [True, False])
-def test_R48_a_page_that_reads_a_cookie_is_kept_for_nobody(
+def test_R48_a_page_that_reads_a_cookie_is_not_cached(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, has_sessions: bool
 ) -> None:
     """The tool for sessions looks for its own cookie, which makes no page one visitor's."""
@@ -195,7 +196,7 @@ def test_R48_a_page_that_reads_a_cookie_is_kept_for_nobody(
                 cherrypy.request.cookie.get("user") and cherrypy.request.cookie["user"].value
             )
 
-    monkeypatch.setattr(caching._Current, "cache", None)
+    monkeypatch.setattr(cherrypy, "_cache", None, raising=False)
     config = {"/": {"tools.caching.on": True, "tools.sessions.on": has_sessions}}
     client = make_client(cherrypy.Application(Counting(), "", config))
     cookies = ("user=ann", "user=bob", "other=1")
@@ -205,7 +206,7 @@ def test_R48_a_page_that_reads_a_cookie_is_kept_for_nobody(
 
 
 @pytest.mark.parametrize("show", [True, False])
-def test_R48_no_cache_keeps_the_developer_s_traceback(
+def test_R48_a_developer_s_traceback_is_never_cached(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, show: bool
 ) -> None:
     """A 404 is kept for everybody; with a traceback it is for a browser on this machine alone."""
@@ -218,7 +219,7 @@ def test_R48_no_cache_keeps_the_developer_s_traceback(
             self.made += 1
             raise cherrypy.HTTPError(404, f"page {self.made}")
 
-    monkeypatch.setattr(caching._Current, "cache", None)
+    monkeypatch.setattr(cherrypy, "_cache", None, raising=False)
     config = {"/": {"tools.caching.on": True, "request.show_tracebacks": show}}
     app = cherrypy.Application(Broken(), "", config)
     near = make_client(app, client=("127.0.0.1", 1), base_url="http://localhost")
@@ -229,7 +230,7 @@ def test_R48_no_cache_keeps_the_developer_s_traceback(
     assert ("page 2" in hidden.text, "page 2" in again.text) == (show, show)
 
 
-def test_R77_a_template_is_that_of_its_places_and_options(tmp_path: Path) -> None:
+def test_R77_a_cached_template_depends_on_its_folders_and_options(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "page.tpl").write_text(f"{folder} {{{{name}}}} [[name]]")
@@ -257,7 +258,7 @@ def test_R77_a_template_is_that_of_its_places_and_options(tmp_path: Path) -> Non
     }
 
 
-def test_templates_are_kept_by_any_options_and_bounded() -> None:
+def test_the_template_cache_is_bounded_and_accepts_any_options() -> None:
     bottle.TEMPLATES.clear()
 
     class Marker:

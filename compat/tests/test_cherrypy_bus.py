@@ -58,7 +58,7 @@ def logged(bus: Any) -> list[str]:
 # -- channels --------------------------------------------------------------------------------------
 
 
-def test_subscribers_are_called_by_their_priorities(bus: Any) -> None:
+def test_subscribers_are_called_in_the_order_of_their_priorities(bus: Any) -> None:
     def second(value: int) -> str:
         return f"second {value}"
 
@@ -80,7 +80,7 @@ def test_subscribers_are_called_by_their_priorities(bus: Any) -> None:
     assert bus.publish("unknown") == []
 
 
-def test_all_are_called_when_one_fails(process: Process, bus: Any) -> None:
+def test_all_subscribers_are_called_when_one_fails(process: Process, bus: Any) -> None:
     lines, called = logged(bus), []
 
     def fail() -> None:
@@ -98,7 +98,7 @@ def test_all_are_called_when_one_fails(process: Process, bus: Any) -> None:
     assert "LookupError: first" in lines[0]
 
 
-def test_a_log_that_fails_is_not_logged(process: Process, bus: Any) -> None:
+def test_a_failing_logger_is_not_logged(process: Process, bus: Any) -> None:
     def fail(message: str, level: int) -> None:
         raise OSError("full")
 
@@ -107,7 +107,7 @@ def test_a_log_that_fails_is_not_logged(process: Process, bus: Any) -> None:
         bus.log("x")
 
 
-def test_exits_pass_through(process: Process, bus: Any) -> None:
+def test_exits_are_not_swallowed_by_the_bus(process: Process, bus: Any) -> None:
     def fail() -> None:
         raise LookupError
 
@@ -131,7 +131,7 @@ def test_exits_pass_through(process: Process, bus: Any) -> None:
     assert raised.value.code or process.wspbus is original_bus  # there None is a success
 
 
-def test_failures_without_an_exception() -> None:
+def test_channel_failures_without_an_exception_are_empty() -> None:
     failures = wspbus.ChannelFailures()
     failures.handle_exception()
     assert not failures
@@ -141,7 +141,7 @@ def test_failures_without_an_exception() -> None:
 # -- states ----------------------------------------------------------------------------------------
 
 
-def test_a_life(process: Process, bus: Any) -> None:
+def test_a_bus_passes_through_its_states(process: Process, bus: Any) -> None:
     states, seen = process.wspbus.states, []
     assert bus.state is states.STOPPED
     for channel in ("start", "stop", "exit", "graceful"):
@@ -166,7 +166,7 @@ def test_a_life(process: Process, bus: Any) -> None:
     bus.block()
 
 
-def test_what_starts_may_fail(process: Process, bus: Any) -> None:
+def test_a_failing_start_subscriber_stops_the_bus(process: Process, bus: Any) -> None:
     ended: list[str] = []
 
     def fail() -> None:
@@ -184,7 +184,7 @@ def test_what_starts_may_fail(process: Process, bus: Any) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_an_interrupted_start(bus: Any, error: type[BaseException]) -> None:
+def test_an_interrupted_start_stops_the_bus(bus: Any, error: type[BaseException]) -> None:
     def fail() -> None:
         raise error
 
@@ -210,7 +210,7 @@ def test_waiting_for_a_state_publishes(process: Process, bus: Any) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, SystemExit])
-def test_blocking_ends_with_an_interrupt(our_bus: wspbus.Bus, error: type[BaseException]) -> None:
+def test_block_ends_on_keyboard_interrupt(our_bus: wspbus.Bus, error: type[BaseException]) -> None:
     def interrupt() -> None:
         raise error
 
@@ -224,7 +224,7 @@ def test_blocking_ends_with_an_interrupt(our_bus: wspbus.Bus, error: type[BaseEx
     assert our_bus.state is wspbus.states.EXITING
 
 
-def test_blocking_waits_for_threads(bus: Any) -> None:
+def test_block_waits_for_threads(bus: Any) -> None:
     go_on = threading.Event()
     worker = threading.Thread(target=go_on.wait, name="a worker")
     worker.start()
@@ -237,7 +237,7 @@ def test_blocking_waits_for_threads(bus: Any) -> None:
     assert any("a worker" in line for line in lines)
 
 
-def test_a_callback_after_the_start(process: Process, bus: Any) -> None:
+def test_a_callback_runs_after_the_bus_has_started(process: Process, bus: Any) -> None:
     called: list[Any] = []
     thread = bus.start_with_callback(
         lambda *args, **kwargs: called.append((args, kwargs, bus.state)), (1,), {"a": 2}
@@ -259,7 +259,7 @@ def test_a_failure_at_the_exit_of_a_hosted_process_is_raised(our_bus: wspbus.Bus
     our_bus.follow_stop()
 
 
-def test_a_server_from_outside_starts_and_stops(our_bus: wspbus.Bus) -> None:
+def test_an_external_server_starts_and_stops_with_the_bus(our_bus: wspbus.Bus) -> None:
     seen: list[str] = []
     for channel in ("start", "stop", "exit"):
         our_bus.subscribe(channel, lambda channel=channel: seen.append(channel))
@@ -272,7 +272,7 @@ def test_a_server_from_outside_starts_and_stops(our_bus: wspbus.Bus) -> None:
     assert seen == ["start", "stop", "exit"]
 
 
-def test_a_program_that_started_the_bus_is_left_alone(our_bus: wspbus.Bus) -> None:
+def test_a_program_that_started_the_bus_itself_is_not_stopped(our_bus: wspbus.Bus) -> None:
     our_bus.start()
     our_bus.follow_start()
     our_bus.follow_stop()
@@ -283,7 +283,7 @@ def test_a_program_that_started_the_bus_is_left_alone(our_bus: wspbus.Bus) -> No
     assert our_bus.state is wspbus.states.EXITING
 
 
-def test_an_exit_while_a_hosted_process_starts(our_bus: wspbus.Bus) -> None:
+def test_an_exit_while_a_hosted_process_starts_is_honoured(our_bus: wspbus.Bus) -> None:
     our_bus.subscribe("start", our_bus.exit)
     our_bus.follow_start()
     assert our_bus.state is wspbus.states.STARTED
@@ -312,7 +312,7 @@ def run(
 
 
 @pytest.mark.processes
-def test_a_program_that_forgets_to_exit(tmp_path: Path) -> None:
+def test_a_program_that_forgets_to_exit_is_ended(tmp_path: Path) -> None:
     done = run(
         tmp_path, "bus.subscribe('stop', lambda: print('stopped'))\nbus.start()\nbus.start()"
     )
@@ -323,7 +323,7 @@ def test_a_program_that_forgets_to_exit(tmp_path: Path) -> None:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("channel", ["start", "exit"])
-def test_a_program_that_can_not_exit_in_order(tmp_path: Path, channel: str) -> None:
+def test_a_program_that_cannot_exit_cleanly_is_ended(tmp_path: Path, channel: str) -> None:
     listener = {"start": "bus.exit", "exit": "lambda: 1 / 0"}[channel]
     done = run(
         tmp_path,
@@ -353,7 +353,7 @@ if not again:
 
 
 @pytest.mark.processes
-def test_signals(tmp_path: Path) -> None:
+def test_signals_are_handled_by_the_bus(tmp_path: Path) -> None:
     script = """
 before = signal.getsignal(signal.SIGTERM)
 handler = plugins.SignalHandler(bus)
@@ -376,7 +376,7 @@ print(signal.getsignal(signal.SIGTERM) == before)
 
 
 @pytest.mark.processes
-def test_a_hangup_of_a_process_without_a_terminal_restarts(tmp_path: Path) -> None:
+def test_sighup_restarts_a_process_without_a_terminal(tmp_path: Path) -> None:
     script = """
 if os.path.exists("marker"):
     sys.exit("again")
@@ -390,7 +390,7 @@ bus.block()
     assert (done.stderr, done.returncode) == ("again\n", 1)
 
 
-def test_a_hangup_of_a_process_with_a_terminal_exits(
+def test_sighup_exits_a_process_with_a_terminal(
     our_bus: wspbus.Bus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     lines = logged(our_bus)
@@ -402,7 +402,7 @@ def test_a_hangup_of_a_process_with_a_terminal_exits(
     assert our_bus.state is wspbus.states.EXITING
 
 
-def test_signals_by_name_and_number(our_bus: wspbus.Bus) -> None:
+def test_signals_can_be_given_by_name_and_number(our_bus: wspbus.Bus) -> None:
     handler = plugins.SignalHandler(our_bus)
     seen: list[int] = []
     handler.set_handler("SIGUSR2", lambda: seen.append(1))
@@ -459,7 +459,7 @@ def test_a_background_task_runs_until_it_is_cancelled(process: Process, bus: Any
     assert not task.running
 
 
-def test_a_background_task_ends_with_an_exception(our_bus: wspbus.Bus) -> None:
+def test_a_background_task_ends_when_it_raises_an_exception(our_bus: wspbus.Bus) -> None:
     lines = logged(our_bus)
     task = plugins.BackgroundTask(0.001, lambda: 1 / 0, bus=our_bus)
     task.start()
@@ -470,7 +470,7 @@ def test_a_background_task_ends_with_an_exception(our_bus: wspbus.Bus) -> None:
         alone.run()
 
 
-def test_a_monitor_follows_the_bus(process: Process, bus: Any) -> None:
+def test_a_monitor_starts_and_stops_with_the_bus(process: Process, bus: Any) -> None:
     ran = threading.Event()
     monitor = process.plugins.Monitor(bus, ran.set, frequency=0.001, name="my monitor")
     monitor.subscribe()
@@ -529,7 +529,7 @@ def test_the_autoreloader_restarts_when_a_file_has_changed(
     bus.exit()
 
 
-def test_the_autoreloader_sees_files_go(our_bus: wspbus.Bus, tmp_path: Path) -> None:
+def test_the_autoreloader_notices_deleted_files(our_bus: wspbus.Bus, tmp_path: Path) -> None:
     file = tmp_path / "watched.txt"
     file.write_text("1")
     restarted: list[int] = []
@@ -547,7 +547,7 @@ def test_the_autoreloader_sees_files_go(our_bus: wspbus.Bus, tmp_path: Path) -> 
     assert reloader.thread is None
 
 
-def test_the_autoreloader_looks_once_for_two_starts(our_bus: wspbus.Bus) -> None:
+def test_the_autoreloader_checks_files_once_for_two_starts(our_bus: wspbus.Bus) -> None:
     reloader = plugins.Autoreloader(our_bus, frequency=60, match="^no module$")
     reloader.start()
     first = reloader.thread
@@ -576,7 +576,7 @@ def test_threads_are_numbered(process: Process, bus: Any) -> None:
     assert manager.threads == {}
 
 
-def test_a_file_with_the_process_s_number(process: Process, bus: Any, tmp_path: Path) -> None:
+def test_the_pid_file_has_the_process_id(process: Process, bus: Any, tmp_path: Path) -> None:
     file = tmp_path / "pid"
     plugin = process.plugins.PIDFile(bus, str(file))
     plugin.subscribe()
@@ -605,7 +605,9 @@ print(oct(os.umask(0)))
     assert "group" in run(tmp_path, "plugins.DropPrivileges(bus).start()").stdout
 
 
-def test_root_s_other_groups_are_left(our_bus: wspbus.Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_supplementary_groups_of_root_are_dropped(
+    our_bus: wspbus.Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
     called: list[Any] = []
     for name in ("setgroups", "setgid"):
         monkeypatch.setattr(f"os.{name}", lambda value, name=name: called.append((name, value)))
@@ -616,7 +618,7 @@ def test_root_s_other_groups_are_left(our_bus: wspbus.Bus, monkeypatch: pytest.M
 
 
 @pytest.mark.processes
-def test_a_program_goes_to_the_background(tmp_path: Path) -> None:
+def test_a_program_becomes_a_daemon(tmp_path: Path) -> None:
     out = tmp_path / "out"
     script = f"""
 plugins.Daemonizer(bus, stdout={str(out)!r}).subscribe()
@@ -633,7 +635,7 @@ bus.exit()
     assert "Already daemonized" in out.read_text()
 
 
-def test_a_daemon_is_warned_of_its_threads(
+def test_a_daemon_warns_about_running_threads(
     our_bus: wspbus.Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = logged(our_bus)

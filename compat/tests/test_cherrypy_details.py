@@ -29,6 +29,7 @@ from micropie_compat import cherrypy as ours
 from micropie_compat.cherrypy.hooks import of_all_requests
 from micropie_compat.cherrypy.lib import locking
 from micropie_compat.cherrypy.lib.sessions import FileSession
+from micropie_compat.cherrypy.log import notes_requests
 
 # -- dispatchers -----------------------------------------------------------------------------------
 
@@ -36,7 +37,7 @@ from micropie_compat.cherrypy.lib.sessions import FileSession
 # -- requests and responses ------------------------------------------------------------------------
 
 
-def test_an_empty_answer_may_have_work_to_do(cherrypy: Any, serve_page: Serve) -> None:
+def test_a_204_still_runs_its_generator(cherrypy: Any, serve_page: Serve) -> None:
     done = []
 
     def pieces() -> Iterator[str]:
@@ -53,7 +54,7 @@ def test_an_empty_answer_may_have_work_to_do(cherrypy: Any, serve_page: Serve) -
     assert "Content-Length" not in answered.headers
 
 
-def test_a_stream_that_states_its_length(cherrypy: Any, serve_page: Serve) -> None:
+def test_a_stream_may_set_its_content_length(cherrypy: Any, serve_page: Serve) -> None:
     def answer(length: str) -> Any:
         cherrypy.response.headers["Content-Length"] = int(length) or None
         return (piece for piece in (b"ab", b"c"))
@@ -63,7 +64,7 @@ def test_a_stream_that_states_its_length(cherrypy: Any, serve_page: Serve) -> No
     assert client.get("/0").content == b"abc"
 
 
-def test_headers_are_added_last(cherrypy: Any, serve_page: Serve) -> None:
+def test_response_headers_are_appended_last(cherrypy: Any, serve_page: Serve) -> None:
     def add() -> None:
         cherrypy.response.header_list.extend([(b"X-Late", b"caf\xe9"), (b"X-Late", b"two")])
 
@@ -75,12 +76,12 @@ def test_headers_are_added_last(cherrypy: Any, serve_page: Serve) -> None:
     assert answered.headers.get_list("X-Late") == ["caf\xe9", "two"]
 
 
-def test_a_line_end_in_the_host_is_left_out(cherrypy: Any, serve_page: Serve) -> None:
+def test_a_line_end_in_the_host_is_dropped(cherrypy: Any, serve_page: Serve) -> None:
     client = serve_page(lambda: cherrypy.request.headers["Host"])
     assert client.get("/", headers={"Host": "=?iso-8859-1?q?foo=0Abar?="}).text == "foobar"
 
 
-def test_each_request_has_an_id(cherrypy: Any, serve_page: Serve) -> None:
+def test_each_request_has_a_unique_id(cherrypy: Any, serve_page: Serve) -> None:
     def answer() -> str:
         made = cherrypy.request.unique_id
         assert made.uuid4 is made.uuid4
@@ -92,24 +93,24 @@ def test_each_request_has_an_id(cherrypy: Any, serve_page: Serve) -> None:
     assert len(ids) == 2
 
 
-def test_a_redirect_s_arguments(cherrypy: Any, serve_page: Serve) -> None:
+def test_a_redirect_takes_several_arguments(cherrypy: Any, serve_page: Serve) -> None:
     client = serve_page(lambda: str(cherrypy.HTTPRedirect("/a").args))
     assert client.get("/").text.endswith("/a'], 303)")
 
 
-def test_a_page_for_errors_keeps_its_line_ends(serve_root: Serve, tmp_path: Path) -> None:
+def test_a_custom_error_page_keeps_its_line_ends(serve_root: Serve, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_bytes(b"not\r\nhere: %(status)s")
     config = {"/": {"error_page.404": str(tmp_path / "page.html")}}
     client = serve_root(object(), config)
     assert client.get("/").content.rstrip() == b"not\r\nhere: 404 Not Found"
 
 
-def test_the_page_of_no_status(module: Any) -> None:
+def test_an_error_page_for_an_invalid_status_raises_an_error(module: Any) -> None:
     with pytest.raises(module.HTTPError, match="non-numeric"):
         module._cperror.get_error_page("none")
 
 
-def test_what_must_not_be_cached(serve_page: Serve) -> None:
+def test_expires_with_force_prevents_caching(serve_page: Serve) -> None:
     config = {"tools__expires__on": True, "tools__expires__force": True}
     answered = serve_page(lambda: "x", **config).get("/")
     assert answered.headers["Expires"] == "Sun, 28 Jan 2007 00:00:00 GMT"
@@ -118,7 +119,9 @@ def test_what_must_not_be_cached(serve_page: Serve) -> None:
 # -- hooks and tools -------------------------------------------------------------------------------
 
 
-def test_hooks_of_all_requests(cherrypy: Any, serve_page: Serve) -> None:
+def test_hooks_attached_outside_requests_run_for_all_requests(
+    cherrypy: Any, serve_page: Serve
+) -> None:
     """A plugin attaches them when it starts: outside of requests."""
     client = serve_page(lambda: "x")
     assert client.get("/").text == "x"
@@ -136,11 +139,11 @@ def test_hooks_of_all_requests(cherrypy: Any, serve_page: Serve) -> None:
     assert not of_all_requests["before_finalize"]
 
 
-def test_a_hook_is_called(module: Any) -> None:
+def test_a_hook_can_be_called_directly(module: Any) -> None:
     assert module._cprequest.Hook(lambda **values: values, a=1)() == {"a": 1}
 
 
-def test_a_toolbox_in_the_namespaces(serve_ours: Serve) -> None:
+def test_a_toolbox_can_be_a_configuration_namespace(serve_ours: Serve) -> None:
     box = ours._cptools.Toolbox("mine")
 
     def mark(by: str = "") -> None:
@@ -155,7 +158,7 @@ def test_a_toolbox_in_the_namespaces(serve_ours: Serve) -> None:
         del app.request_class.namespaces["mine"]
 
 
-def test_wrappers_of_handlers(cherrypy: Any, serve: Serve) -> None:
+def test_handler_wrapper_tools_wrap_handlers(cherrypy: Any, serve: Serve) -> None:
     def wrapped(handler: Callable[..., str], *args: Any, **kwargs: Any) -> str:
         return f"<{handler(*args, **kwargs)}>"
 
@@ -165,7 +168,7 @@ def test_wrappers_of_handlers(cherrypy: Any, serve: Serve) -> None:
     assert serve(app).get("/?a=1").text == "<x1>"
 
 
-def test_a_tool_above_a_class(cherrypy: Any, serve_root: Serve) -> None:
+def test_a_tool_decorates_a_class(cherrypy: Any, serve_root: Serve) -> None:
     @cherrypy.tools.response_headers(headers=[("X-A", "1")])
     class Root:
         @cherrypy.expose
@@ -182,14 +185,14 @@ def test_a_tool_above_a_class(cherrypy: Any, serve_root: Serve) -> None:
     assert client.get("/other").headers["X-A"] == "1"
 
 
-def test_the_form_for_logging_in_needs_no_page_to_go_back_to(module: Any) -> None:
+def test_the_login_form_needs_no_page_to_return_to(module: Any) -> None:
     assert b"nobody" in module.lib.cptools.SessionAuth().login_screen(None, username="nobody")
 
 
 # -- configuration, trees, addresses ---------------------------------------------------------------
 
 
-def test_calls_in_configuration(module: Any, tmp_path: Path) -> None:
+def test_calls_in_configuration_files_are_evaluated(module: Any, tmp_path: Path) -> None:
     (tmp_path / "app.conf").write_text(
         '[my]\na: dict(a="b", **{"a": "x", "c": "d"})\nb: dict(**{})\n'
     )
@@ -201,7 +204,7 @@ def test_calls_in_configuration(module: Any, tmp_path: Path) -> None:
     assert module.lib.reprconf.attributes("json.loads")("1") == 1
 
 
-def test_configuration_objects_of_a_program(module: Any, tmp_path: Path) -> None:
+def test_a_program_can_use_configuration_objects(module: Any, tmp_path: Path) -> None:
     """A program's own settings, read as CherryPy's are."""
     importlib.import_module(f"{module.__name__}.lib.reprconf")
     seen: list[tuple[str, object]] = []
@@ -241,7 +244,7 @@ def test_configuration_objects_of_a_program(module: Any, tmp_path: Path) -> None
     assert parser.load({"a": 1}) == {"a": 1}
 
 
-def test_the_names_of_the_global_configuration(module: Any, tmp_path: Path) -> None:
+def test_names_in_the_global_configuration_are_checked(module: Any, tmp_path: Path) -> None:
     kind = module._cpconfig.Config
     assert (type(module.config), kind.environments) == (kind, module._cpconfig.environments)
     assert module.config.defaults["tools.encode.on"] is True
@@ -255,7 +258,7 @@ def test_the_names_of_the_global_configuration(module: Any, tmp_path: Path) -> N
     assert str(path) in module.engine.autoreload.files
 
 
-def test_addresses_before_it_serves(module: Any) -> None:
+def test_url_works_before_the_server_starts(module: Any) -> None:
     before = module.server.socket_port
     module.config.update({"server.socket_port": 8123})
     try:
@@ -265,12 +268,12 @@ def test_addresses_before_it_serves(module: Any) -> None:
         module.config.update({"server.socket_port": before})
 
 
-def test_addresses_with_dots(cherrypy: Any, serve_page: Serve) -> None:
+def test_url_resolves_dot_segments(cherrypy: Any, serve_page: Serve) -> None:
     client = serve_page(lambda *_: cherrypy.url("/a/./../../../b/.", base="x"))
     assert client.get("/c").text == "x/b"
 
 
-def test_the_application_of_a_request(cherrypy: Any, serve: Serve) -> None:
+def test_a_request_knows_its_application(cherrypy: Any, serve: Serve) -> None:
     tree = cherrypy.Tree() if hasattr(cherrypy, "Tree") else cherrypy._cptree.Tree()
     tree.mount(page(cherrypy, lambda *_: str(tree.script_name())), "/shop/")
     tree.mount(page(cherrypy, lambda *_: str(tree.script_name())), "")
@@ -278,14 +281,14 @@ def test_the_application_of_a_request(cherrypy: Any, serve: Serve) -> None:
     assert client.get("/shop/a").text == "/shop"
 
 
-def test_an_application_of_old_is_not_mounted_without_itself() -> None:
+def test_a_migrated_application_cannot_be_mounted_without_itself() -> None:
     root = App()
     root.mount("/old", ours.Application(object()).native)
     with pytest.raises(SetupError, match=r"without \.native"):
         root._micropie.compiled()
 
 
-def test_a_native_application_inside_refuses_its_own(serve_ours: Serve) -> None:
+def test_a_native_inner_application_sends_its_own_404s(serve_ours: Serve) -> None:
     class Inner(App):
         def index(self) -> str:
             return "inner"
@@ -301,7 +304,7 @@ def test_a_native_application_inside_refuses_its_own(serve_ours: Serve) -> None:
 @pytest.mark.parametrize(
     ("path", "status"), [("missing", 404), ("go", 303), ("made", 201), ("nothing", 204), ("", 200)]
 )
-def test_a_hook_that_sets_a_header_leaves_the_status(
+def test_headers_and_cookies_set_by_a_hook_keep_the_status(
     serve_ours: Serve, path: str, status: int
 ) -> None:
     class Hook(HttpMiddleware):
@@ -395,7 +398,7 @@ def both_halves(prefix: str) -> Any:
         ("to=/a&status=300", 300, "/a"),
     ],
 )
-def test_a_redirect_of_both_halves(
+def test_native_and_migrated_handlers_share_redirects(
     serve_ours: Serve, prefix: str, query: str, status: int, location: str
 ) -> None:
     client = serve_ours(both_halves(prefix), base_url="https://testserver")
@@ -409,7 +412,7 @@ def test_a_redirect_of_both_halves(
 
 
 @pytest.mark.parametrize("prefix", ["", "/shop"])
-def test_errors_and_addresses_of_both_halves(
+def test_native_and_migrated_handlers_share_error_pages_and_urls(
     serve_ours: Serve, prefix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = serve_ours(both_halves(prefix))
@@ -430,12 +433,12 @@ def test_errors_and_addresses_of_both_halves(
     assert "Traceback" not in caplog.text
 
 
-def test_outside_of_requests_the_page_is_the_root() -> None:
+def test_outside_requests_the_current_page_is_the_root() -> None:
     assert "The path '/' was not found." in ours.NotFound().args
     assert ours.HTTPRedirect("/x").urls == [ours.url("/x")]
 
 
-def test_a_redirect_of_micropie_in_an_old_handler(serve_our_page: Serve) -> None:
+def test_a_migrated_handler_may_raise_micropie_s_redirect(serve_our_page: Serve) -> None:
     def go(to: str, **options: Any) -> None:
         ours.response.cookie["seen"] = "1"
         raise Redirect(to, 302, headers={"X-Why": "moved"}, allow_external=bool(options))
@@ -453,7 +456,7 @@ def test_a_redirect_of_micropie_in_an_old_handler(serve_our_page: Serve) -> None
 
 
 @pytest.mark.parametrize("locking", [original_locking, locking], ids=["original", "ours"])
-def test_the_time_for_a_lock(locking: Any) -> None:
+def test_the_lock_timeout_is_configurable(locking: Any) -> None:
     assert not locking.LockChecker("x", None).expired()
     assert not locking.LockChecker("x", timedelta(seconds=60)).expired()
     checker = locking.LockChecker("x", timedelta(microseconds=1))
@@ -462,11 +465,11 @@ def test_the_time_for_a_lock(locking: Any) -> None:
         checker.expired()
 
 
-def test_the_time_for_a_lock_in_seconds() -> None:
+def test_the_lock_timeout_may_be_in_seconds() -> None:
     assert not locking.LockChecker("x", 60).expired()
 
 
-def test_a_subclass_locks_a_file_of_its_own(tmp_path: Path) -> None:
+def test_a_subclass_may_use_its_own_lock_file(tmp_path: Path) -> None:
     class Lock:
         is_closed = False
 
@@ -491,7 +494,7 @@ def test_a_subclass_locks_a_file_of_its_own(tmp_path: Path) -> None:
 # -- small things ----------------------------------------------------------------------------------
 
 
-def test_an_entity_is_a_file(module: Any) -> None:
+def test_a_body_entity_can_be_read_like_a_file(module: Any) -> None:
     entity = module._cpreqbody.Entity(io.BytesIO(b"abc\nd\ne\n"), module.lib.httputil.HeaderMap())
     file = entity.fp
     entity.fp = SimpleNamespace(
@@ -501,7 +504,7 @@ def test_an_entity_is_a_file(module: Any) -> None:
     assert entity.readlines() == [b"d\n", b"e\n"]
 
 
-def test_a_form_outside_of_requests() -> None:
+def test_a_form_can_be_parsed_outside_requests() -> None:
     body = b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--b--\r\n'
     entity = ours._cpreqbody.Entity(
         io.BytesIO(body),
@@ -511,7 +514,7 @@ def test_a_form_outside_of_requests() -> None:
     assert entity.params == {"a": "1"}
 
 
-def test_a_request_without_a_length(cherrypy: Any) -> None:
+def test_a_request_without_a_length_has_no_body(cherrypy: Any) -> None:
     environ: dict[str, Any] = {}
     setup_testing_defaults(environ)
     environ.update(REQUEST_METHOD="POST", **{"wsgi.input": io.BytesIO()})
@@ -524,14 +527,14 @@ def test_a_request_without_a_length(cherrypy: Any) -> None:
     assert statuses == ["411 Length Required"]
 
 
-def test_a_body_that_comes_in_pieces(serve_our_page: Serve) -> None:
+def test_a_body_received_in_pieces_is_joined(serve_our_page: Serve) -> None:
     client = serve_our_page(lambda **values: repr(values))
     kind = {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": "7"}
     text = client.post("/", content=iter([b"a=1", b"&b=2"]), headers=kind).text
     assert text == "{'a': '1', 'b': '2'}"
 
 
-def test_answers_without_anything_that_looks_at_them(
+def test_responses_are_sent_if_the_access_log_is_disabled(
     serve_ours: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Root:
@@ -557,7 +560,7 @@ def test_answers_without_anything_that_looks_at_them(
 
     app = ours.Application(Root())
     monkeypatch.setattr(app.log.access_log, "disabled", True)
-    assert not app.log.notes_requests
+    assert not notes_requests(app.log)
     client = serve_ours(app)
     text = client.get("/text")
     assert (text.text, text.headers["Content-Type"]) == ("é", "text/html;charset=utf-8")
@@ -567,7 +570,7 @@ def test_answers_without_anything_that_looks_at_them(
     assert client.get("/hooked").text == "x"
 
 
-def test_async_handlers_that_fail_or_wait_twice(serve_our_root: Serve) -> None:
+def test_async_handlers_may_fail_or_await_twice(serve_our_root: Serve) -> None:
     class Later:
         def __await__(self) -> Any:
             yield from anyio.lowlevel.checkpoint().__await__()
@@ -592,7 +595,7 @@ def test_async_handlers_that_fail_or_wait_twice(serve_our_root: Serve) -> None:
     assert client.get("/twice").text == "late"
 
 
-def test_other_methods_of_a_native_path(serve_ours: Serve) -> None:
+def test_a_native_path_leaves_its_other_methods_to_cherrypy(serve_ours: Serve) -> None:
     class Rest:
         exposed = True
 
@@ -623,7 +626,7 @@ def test_other_methods_of_a_native_path(serve_ours: Serve) -> None:
     assert client.post("/new").headers["allow"] == "GET, HEAD, OPTIONS"
 
 
-def test_a_native_error_is_answered_natively(serve_our_page: Serve) -> None:
+def test_a_native_error_gets_a_native_response(serve_our_page: Serve) -> None:
     def answer() -> str:
         raise HTTPError(409, "native")
 
@@ -631,7 +634,9 @@ def test_a_native_error_is_answered_natively(serve_our_page: Serve) -> None:
     assert (answered.status_code, "native" in answered.text) == (409, True)
 
 
-def test_lines_of_the_access_log(serve_our_page: Serve, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_access_log_gets_an_additional_line_by_log_access(
+    serve_our_page: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
 
     def answer() -> str:
@@ -642,12 +647,12 @@ def test_lines_of_the_access_log(serve_our_page: Serve, caplog: pytest.LogCaptur
     assert sum("GET / HTTP/1.1" in record.getMessage() for record in caplog.records) == 2
 
 
-def test_an_access_log_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_access_log_without_handlers_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ours.log.access_log, "disabled", True)
     ours.log.access()
 
 
-def test_a_stream_that_can_t_be_closed(serve_our_page: Serve) -> None:
+def test_a_stream_without_close_is_accepted(serve_our_page: Serve) -> None:
     class Pieces:
         def __iter__(self) -> Iterator[bytes]:
             return iter([b"a", b"b"])
@@ -660,7 +665,7 @@ def test_a_stream_that_can_t_be_closed(serve_our_page: Serve) -> None:
     assert client.get("/").content == b"ab"
 
 
-def test_sessions_outside_of_requests() -> None:
+def test_sessions_work_outside_requests() -> None:
     ours.lib.sessions.init()
     try:
         ours.session["a"] = 1
@@ -669,7 +674,7 @@ def test_sessions_outside_of_requests() -> None:
         ours.serving.clear()
 
 
-def test_a_bus_that_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bus_that_has_exited_stays_exited(monkeypatch: pytest.MonkeyPatch) -> None:
     bus = ours.process.wspbus.Bus()
     bus.follow_start()
     bus.exit()
@@ -677,7 +682,7 @@ def test_a_bus_that_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not bus.is_hosted
 
 
-def test_a_program_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quickstart_starts_the_engine_and_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[str] = []
     monkeypatch.setattr(ours.engine, "start", lambda: called.append("start"))
     monkeypatch.setattr(ours.engine, "block", lambda: called.append("block"))
@@ -689,22 +694,22 @@ def test_a_program_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (called, [*ours.tree.apps]) == (["start", "block"], [""])
 
 
-def test_the_configuration_of_a_function_is_its_own() -> None:
+def test_a_function_s_configuration_is_not_shared() -> None:
     def handler() -> None: ...
 
     ours.tools.gzip()(ours.tools.encode()(handler))
     assert handler._cp_config == {"tools.encode.on": True, "tools.gzip.on": True}  # type: ignore[attr-defined]
 
 
-def test_a_script_s_name_gets_its_slash() -> None:
+def test_a_script_name_gets_a_leading_slash() -> None:
     assert ours.Application(object(), "shop/").script_name == "/shop"
 
 
-def test_a_class_of_requests_outside_of_them() -> None:
+def test_a_request_class_has_params_outside_requests() -> None:
     assert ours._cprequest.Request.params is not None
 
 
-def test_request_and_response_are_of_old_handlers(serve_ours: Serve) -> None:
+def test_request_and_response_belong_to_migrated_handlers(serve_ours: Serve) -> None:
     app = ours.Application(object())
     app.native.get("/request")(lambda: str(ours.request.method))
 
@@ -724,7 +729,7 @@ def test_request_and_response_are_of_old_handlers(serve_ours: Serve) -> None:
     assert ours.request.app is None, "outside of requests, as before"
 
 
-def test_a_tree_answers_for_its_applications(serve_ours: Serve) -> None:
+def test_a_tree_serves_its_applications(serve_ours: Serve) -> None:
     def mounted(use: Callable[[Any], object]) -> Any:
         tree = ours._cptree.Tree()
         tree.native.get("/new")(lambda: "new")
@@ -750,7 +755,9 @@ def test_a_tree_answers_for_its_applications(serve_ours: Serve) -> None:
             mounted(use).native._micropie.compiled()
 
 
-def test_a_form_whose_processor_is_another(cherrypy: Any, serve_page: Serve, serve: Serve) -> None:
+def test_a_form_can_have_another_body_processor(
+    cherrypy: Any, serve_page: Serve, serve: Serve
+) -> None:
     def upper() -> None:
         cherrypy.request.body.processors["application/x-www-form-urlencoded"] = lambda entity: (
             entity.params.update(a=entity.fp.read().decode().upper())
@@ -769,14 +776,16 @@ def test_a_form_whose_processor_is_another(cherrypy: Any, serve_page: Serve, ser
     assert client.post("/", data={"b": "1"}).text == "({'b': '1'}, b'')"
 
 
-def test_what_a_client_prefers(module: Any) -> None:
+def test_accept_elements_sort_by_quality(module: Any) -> None:
     elements = [
         module.lib.httputil.AcceptElement.from_str(text) for text in ("a;q=0.5", "b", "c;q=0.1")
     ]
     assert [str(each.value) for each in sorted(elements)] == ["c", "a", "b"]
 
 
-def test_what_a_request_calls_its_handler_with(cherrypy: Any, serve_page: Serve) -> None:
+def test_request_args_and_kwargs_have_the_handler_s_arguments(
+    cherrypy: Any, serve_page: Serve
+) -> None:
     def answer(*segments: str, **values: str) -> str:
         request = cherrypy.request
         return repr((list(request.args), request.kwargs))
@@ -785,7 +794,7 @@ def test_what_a_request_calls_its_handler_with(cherrypy: Any, serve_page: Serve)
     assert client.get("/a/b?c=1").text == "(['a', 'b'], {})"
 
 
-def test_what_clients_write_into_the_log(
+def test_client_text_is_escaped_in_the_access_log(
     serve_page: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -801,7 +810,7 @@ def test_what_clients_write_into_the_log(
     assert line.endswith(r"""back\slash" "back\slash and \"quotes\"" """.strip())
 
 
-def test_what_is_not_here_is_said() -> None:
+def test_missing_names_raise_import_errors_with_replacements() -> None:
     with pytest.raises(ImportError, match=r"micropie run app:app"):
         ours.wsgiserver  # noqa: B018
     with pytest.raises(ImportError, match=r"cherrypy\.tree\.native\.middlewares"):
@@ -813,11 +822,11 @@ def test_what_is_not_here_is_said() -> None:
 # -- hostile clients -------------------------------------------------------------------------------
 
 
-def test_an_answer_for_one_client_is_cached_for_nobody_else(
+def test_a_response_for_one_client_is_not_cached_for_others(
     serve_our_root: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.txt").write_bytes(b"0123456789")
-    ours.lib.caching._Current.cache = None
+    vars(ours)["_cache"] = None
 
     class Root:
         _cp_config: ClassVar = {"tools.caching.on": True}
@@ -848,7 +857,7 @@ def test_an_answer_for_one_client_is_cached_for_nobody_else(
     assert client.get("/tagged").headers["Age"] == "0"
 
 
-def test_a_malformed_host_is_the_client_s_mistake(serve_our_root: Serve, serve_ours: Serve) -> None:
+def test_a_malformed_host_gets_a_400(serve_our_root: Serve, serve_ours: Serve) -> None:
     app = ours.Application(page(ours, lambda: ours.url("/x")))
     client = serve_ours(app, validate=False)
     assert client.get("/", headers={"Host": "[::1"}).status_code == 400
@@ -863,7 +872,7 @@ def test_a_malformed_host_is_the_client_s_mistake(serve_our_root: Serve, serve_o
 @pytest.mark.parametrize(
     "body", [b"&" * 100_000, b"a=" + b"x" * (16 * 1024 * 1024)], ids=["fields", "bytes"]
 )
-def test_a_form_has_its_limits(serve_our_page: Serve, body: bytes) -> None:
+def test_a_form_s_limits_apply(serve_our_page: Serve, body: bytes) -> None:
     client = serve_our_page(lambda **values: str(len(values)))
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     assert client.post("/", content=body, headers=kind).status_code == 413
@@ -896,7 +905,7 @@ class Below:
 
 
 @pytest.mark.parametrize("root", [Guarded(), Below()], ids=["class", "handler"])
-def test_a_guard_of_micropie_that_would_be_passed_is_refused(
+def test_an_access_check_that_would_be_bypassed_is_refused(
     serve_our_root: Serve, root: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert serve_our_root(root).get("/page").status_code == 500
@@ -920,7 +929,7 @@ _PAGES: dict[str, Callable[..., Any]] = {
 
 @pytest.mark.parametrize("name", _PAGES)
 @pytest.mark.parametrize("host", ["localhost", "shop.example"])
-def test_a_function_for_errors_gets_the_traceback(
+def test_a_function_for_error_pages_gets_the_traceback(
     cherrypy: Any, serve_root: Serve, side: str, name: str, host: str
 ) -> None:
     """A program may mail it. A client elsewhere does not get it, whatever the page makes of it."""
@@ -944,7 +953,7 @@ def test_a_function_for_errors_gets_the_traceback(
     assert (__file__ in answered.text) == (is_shown and name != "last")
 
 
-def test_who_must_not_show_a_traceback_gets_none(serve_page: Serve) -> None:
+def test_a_hidden_traceback_is_not_passed_to_the_error_page(serve_page: Serve) -> None:
     def made(traceback: str, **values: str) -> str:
         return f"[{traceback}]"
 

@@ -89,7 +89,7 @@ def test_a_server_starts_and_stops_with_its_bus(bus: Bus, server: Server) -> Non
 
 @pytest.mark.processes
 @pytest.mark.parametrize("name", ["waitress", "wsgiref"])
-def test_servers_by_name(server: Server, name: str) -> None:
+def test_servers_are_found_by_name(server: Server, name: str) -> None:
     server.instance = name
     server.thread_pool = 3
     server.start()
@@ -125,7 +125,7 @@ def test_a_handler_may_stop_its_server(bus: Bus, server: Server) -> None:
         ({"application": None}, "nothing to serve"),
     ],
 )
-def test_settings_that_would_be_ignored(
+def test_settings_that_would_have_no_effect_are_refused(
     server: Server, settings: dict[str, Any], words: str
 ) -> None:
     for name, value in settings.items():
@@ -135,7 +135,7 @@ def test_settings_that_would_be_ignored(
 
 
 @pytest.mark.processes
-def test_an_address_that_can_not_be_had(server: Server) -> None:
+def test_an_unavailable_address_raises_an_error(server: Server) -> None:
     server.start()
     other = Server(server.bus)
     other.application = server.application
@@ -155,7 +155,7 @@ def test_an_address_that_can_not_be_had(server: Server) -> None:
     other.stop()
 
 
-def test_addresses() -> None:
+def test_a_server_has_a_base_url_and_bind_address() -> None:
     server = Server(Bus())
     assert server.base() == server.description == "http://127.0.0.1:8080"
     assert server.bind_addr == server.bound_addr == ("127.0.0.1", 8080)
@@ -170,7 +170,7 @@ def test_addresses() -> None:
         server.socket_host = ""
 
 
-def test_waiting_for_a_server_that_fails() -> None:
+def test_waiting_for_a_failing_server_raises_its_error() -> None:
     server = Server(Bus())
     server.interrupt = LookupError()
     with pytest.raises(LookupError):
@@ -182,7 +182,7 @@ def test_waiting_for_a_server_that_fails() -> None:
 
 
 @pytest.mark.processes
-def test_something_else_than_a_tree_may_be_served(server: Server) -> None:
+def test_an_object_other_than_a_tree_may_be_served(server: Server) -> None:
     def application(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"plain"]
@@ -216,7 +216,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("settings")
-def test_configuration_of_servers() -> None:
+def test_servers_are_configured_by_the_global_configuration() -> None:
     cherrypy.config.update(
         {
             "server.socket_host": "0.0.0.0",
@@ -236,7 +236,9 @@ def test_configuration_of_servers() -> None:
 
 
 @pytest.mark.usefixtures("settings")
-def test_configuration_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_engine_is_configured_by_the_global_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     engine = cherrypy.engine
     listeners = engine.listeners["start"]
     for name in ("engine.autoreload.on", "engine.autoreload_on"):
@@ -257,7 +259,9 @@ def test_configuration_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("settings")
-def test_configuration_of_the_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tree_is_configured_by_the_global_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(cherrypy.tree, "apps", {})
     app = cherrypy.Application(Root(), "/one")
 
@@ -272,7 +276,7 @@ def test_configuration_of_the_tree(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- requests and threads --------------------------------------------------------------------------
 
 
-def test_requests_are_published(connect: MakeClient, world: str) -> None:
+def test_request_events_are_published_on_the_bus(connect: MakeClient, world: str) -> None:
     seen: list[str] = []
     engine = cherrypy.engine
 
@@ -396,7 +400,7 @@ def answer_of(process: subprocess.Popen[str], port: int, path: str = "/") -> str
 
 
 @pytest.mark.processes
-def test_quickstart_serves_until_it_is_told_to_end(tmp_path: Path) -> None:
+def test_quickstart_serves_until_it_is_stopped(tmp_path: Path) -> None:
     port = free_port()
     with run(tmp_path, QUICKSTART, port) as process:
         assert answer_of(process, port, "/started") == "started"
@@ -424,7 +428,7 @@ def test_a_handler_may_end_the_program(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-def test_the_server_alone_starts_nothing_else(tmp_path: Path) -> None:
+def test_the_server_can_start_without_the_engine(tmp_path: Path) -> None:
     port = free_port()
     script = (
         PROGRAM
@@ -459,7 +463,7 @@ app = cherrypy.tree
 
 @pytest.mark.processes
 @pytest.mark.parametrize("kind", ["uvicorn", "gunicorn-gthread"])
-def test_a_server_from_outside(tmp_path: Path, kind: str) -> None:
+def test_an_external_server_runs_the_engine_s_plugins(tmp_path: Path, kind: str) -> None:
     (tmp_path / "hosted_cherrypy.py").write_text(HOSTED)
     notes = tmp_path / "notes"
     path = f"{tmp_path}:{environment()['PYTHONPATH']}"

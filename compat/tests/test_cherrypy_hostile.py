@@ -20,7 +20,7 @@ from micropie import HTTPError, HttpMiddleware, Request
 from micropie.sessions import InMemorySessionBackend
 from micropie_compat import cherrypy as ours
 from micropie_compat.bottle import Bottle
-from micropie_compat.cherrypy.lib import auth_digest, caching
+from micropie_compat.cherrypy.lib import auth_digest
 from micropie_compat.cherrypy.lib.httputil import decode_TEXT, parse_query_string
 from micropie_compat.cherrypy.lib.sessions import RamSession
 from tests.support.clients import MakeClient
@@ -79,7 +79,7 @@ def test_R28_a_cookie_of_equals_signs_takes_linear_time(client: Any) -> None:
 @pytest.mark.parametrize(
     "charset", ["punycode", "idna", "undefined", "unicode_escape", "no\\x00name", "a-b-c-d"]
 )
-def test_R28_a_form_is_read_in_a_real_charset_only(client: Any, charset: str) -> None:
+def test_R28_a_form_is_only_decoded_with_a_real_text_charset(client: Any, charset: str) -> None:
     """A form in punycode would take quadratic time."""
     kind = {"Content-Type": f'application/x-www-form-urlencoded; charset="{charset}"'}
     answer = client.post("/", content=b"a=" + b"%61" * 1000 + b"-" + b"b" * 2000, headers=kind)
@@ -87,7 +87,7 @@ def test_R28_a_form_is_read_in_a_real_charset_only(client: Any, charset: str) ->
     assert client.post("/", content=b"a=%FF", headers=kind).status_code == 400
 
 
-def test_R28_names_of_charsets_are_not_remembered(client: Any) -> None:
+def test_R28_charset_names_are_not_cached(client: Any) -> None:
     client.post(
         "/",
         content=b"a=%C3%A9",
@@ -101,25 +101,25 @@ def test_R28_names_of_charsets_are_not_remembered(client: Any) -> None:
     "value",
     ["=?x?q?a?=", "=?utf-8?b?a?=", "=?utf-8?q?=FF?=", "=?punycode?q?a?=", "=?utf-8?q?a?= " * 101],
 )
-def test_a_word_that_can_not_be_decoded_stays_as_it_is(client: Any, value: str) -> None:
+def test_an_undecodable_encoded_word_stays_as_it_is(client: Any, value: str) -> None:
     assert decode_TEXT(value) == value
     answer = client.get("/", headers={"X-Word": value.strip()})
     assert (answer.status_code, repr(value.strip()) in answer.text) == (200, True)
 
 
-def test_words_are_decoded() -> None:
+def test_encoded_words_are_decoded() -> None:
     assert decode_TEXT("=?utf-8?q?=C3=A9?= and =?koi8-r?b?wQ==?=") == "é and а"
     assert decode_TEXT("plain") == "plain"
 
 
-def test_a_place_in_an_image_is_a_small_number(client: Any) -> None:
+def test_a_coordinate_in_an_image_map_is_a_small_number(client: Any) -> None:
     """``int`` refuses more than 4300 digits."""
     digits = "9" * 5000
     assert client.get(f"/?{digits},1").text.endswith(f"[('{digits},1', '')])")
     assert parse_query_string("12,3") == {"x": 12, "y": 3}
 
 
-def test_R28_accents_of_a_long_name_are_left_as_they_are(make_client: MakeClient) -> None:
+def test_R28_accents_in_a_long_name_are_not_normalised(make_client: MakeClient) -> None:
     """To sort them takes time in proportion to the square of their number."""
     seen: list[str] = []
 
@@ -139,21 +139,21 @@ def test_R28_accents_of_a_long_name_are_left_as_they_are(make_client: MakeClient
     assert seen == [unicodedata.normalize("NFC", "e\u0301"), "e\u0301" + "\u0315\u0300" * 512]
 
 
-def test_R28_the_cache_forgets_what_has_expired(
+def test_R28_the_cache_drops_expired_entries(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caching._Current, "cache", None)
+    monkeypatch.setattr(ours, "_cache", None, raising=False)
     client = make_client(
         ours.Application(Root(), "", {"/": {"tools.caching.on": True, "tools.caching.delay": -1}})
     )
     for number in range(3):
         client.get(f"/?a={number}")
         client.get(f"/?a={number}", headers={"Cache-Control": "no-store"})
-    cache: Any = caching._Current.cache
+    cache: Any = ours._cache
     assert (cache._entries, cache._varies) == ({}, {})
 
 
-def test_R28_the_cache_keeps_no_long_address(make_client: MakeClient) -> None:
+def test_R28_the_cache_stores_no_long_url(make_client: MakeClient) -> None:
     """``maxsize`` counts the bytes of bodies: 1000 addresses of a MiB would be a GiB."""
 
     class Varying:
@@ -165,7 +165,7 @@ def test_R28_the_cache_keeps_no_long_address(make_client: MakeClient) -> None:
             ours.response.headers["Vary"] = "X-Choice"
             return str(self.made)
 
-    caching._Current.cache = None
+    vars(ours)["_cache"] = None
     client = make_client(ours.Application(Varying(), "", {"/": {"tools.caching.on": True}}))
     long = "a" * 8000
     asked = [
@@ -178,7 +178,7 @@ def test_R28_the_cache_keeps_no_long_address(make_client: MakeClient) -> None:
     ]
     texts = [client.get(path, headers={"X-Choice": choice}).text for path, choice in asked]
     assert texts == [*"112345"]
-    cache: Any = caching._Current.cache
+    cache: Any = ours._cache
     assert len(cache._entries) == len(cache._varies) == 1
 
 
@@ -205,7 +205,7 @@ ALIKE = [
 @pytest.mark.parametrize(
     "pair", [pair for one, other in ALIKE for pair in ((one, other), (other, one))]
 )
-def test_R48_two_addresses_are_two_pages(
+def test_R48_two_urls_are_cached_as_two_pages(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str]
 ) -> None:
     """Whoever asks for a page by a name that only looks like another's does not replace it."""
@@ -219,7 +219,7 @@ def test_R48_two_addresses_are_two_pages(
         def default(self, *segments: str, **values: str) -> str:
             return repr(("default", segments, values))
 
-    monkeypatch.setattr(caching._Current, "cache", None)
+    monkeypatch.setattr(ours, "_cache", None, raising=False)
     without = make_client(ours.Application(Pages(), "", {"/": {"tools.trailing_slash.on": False}}))
     expected = [_text_at(without, path) for path in pair]
     config = {"tools.trailing_slash.on": False, "tools.caching.on": True}
@@ -227,7 +227,7 @@ def test_R48_two_addresses_are_two_pages(
     assert [_text_at(client, path) for path in (*pair, *pair)] == expected * 2
 
 
-def test_R48_a_header_that_is_missing_is_not_an_empty_one(
+def test_R48_the_cache_distinguishes_a_missing_header_from_an_empty_one(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Varying:
@@ -236,14 +236,14 @@ def test_R48_a_header_that_is_missing_is_not_an_empty_one(
             ours.response.headers["Vary"] = "X-Choice"
             return repr(ours.request.headers.get("X-Choice"))
 
-    monkeypatch.setattr(caching._Current, "cache", None)
+    monkeypatch.setattr(ours, "_cache", None, raising=False)
     client = make_client(ours.Application(Varying(), "", {"/": {"tools.caching.on": True}}))
     asked: list[dict[str, str]] = [{}, {"X-Choice": ""}, {}, {"X-Choice": ""}]
     assert [client.get("/", headers=headers).text for headers in asked] == ["None", "''"] * 2
 
 
 @pytest.mark.parametrize("refused", ["by its size", "by its header"])
-def test_R28_a_stream_that_is_not_kept_is_not_collected(
+def test_R28_a_stream_that_is_not_cached_is_not_collected(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
     made, gone, most = 0, 0, 0
@@ -269,7 +269,7 @@ def test_R28_a_stream_that_is_not_kept_is_not_collected(
 
             return pieces()
 
-    monkeypatch.setattr(caching._Current, "cache", None)
+    monkeypatch.setattr(ours, "_cache", None, raising=False)
     client = make_client(ours.Application(Long(), "", {"/": {"tools.caching.on": True}}))
     with client.stream("GET", "/") as response:
         assert sum(len(piece) for piece in response.iter_bytes()) >= 300_000
@@ -277,7 +277,7 @@ def test_R28_a_stream_that_is_not_kept_is_not_collected(
     assert most < 150
 
 
-def test_R50_sessions_in_memory_are_bounded(
+def test_R50_the_number_of_sessions_in_memory_is_bounded(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client without cookies gets a new one with each request."""
@@ -301,7 +301,7 @@ def test_R50_sessions_in_memory_are_bounded(
 
 
 @pytest.mark.parametrize("kind", ["backend", "ram", "file"])
-def test_R50_a_session_has_a_size(
+def test_R50_a_session_s_size_is_limited(
     make_client: MakeClient, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     class Kept:
@@ -332,7 +332,7 @@ def test_R50_a_session_has_a_size(
     assert client.get("/").text == ("0" if kind == "ram" else "3")
 
 
-def test_R36_dots_after_a_link_lead_out_of_no_directory(
+def test_R36_dot_segments_after_a_link_cannot_leave_the_directory(
     make_client: MakeClient, tmp_path: Path
 ) -> None:
     """The check joins ``link/..`` to nothing; the system goes to the link's target, and from there
@@ -358,7 +358,7 @@ def test_R36_dots_after_a_link_lead_out_of_no_directory(
 
 
 @pytest.mark.parametrize("host", ["a b", "a/b", "a@b", "a, b", "a:99999"])
-def test_R14_a_host_that_is_none_gets_into_no_link(client: Any, host: str) -> None:
+def test_R14_an_invalid_host_never_gets_into_a_link(client: Any, host: str) -> None:
     header = client.get("/moved", follow_redirects=False).headers["Location"]
     assert header == "http://testserver/elsewhere"
     assert client.get("/moved", headers={"Host": host}, follow_redirects=False).status_code == 400
@@ -366,7 +366,7 @@ def test_R14_a_host_that_is_none_gets_into_no_link(client: Any, host: str) -> No
 
 
 @pytest.mark.parametrize("section", ["/my_pies", "/my-pies", "/my.pies"])
-def test_R12_what_is_configured_for_a_handler_holds_for_every_spelling_of_its_path(
+def test_R12_a_handler_s_configuration_applies_to_every_spelling_of_its_path(
     make_client: MakeClient, section: str
 ) -> None:
     class Pies:
@@ -408,9 +408,7 @@ def test_R12_what_is_configured_for_a_handler_holds_for_every_spelling_of_its_pa
 
 
 @pytest.mark.parametrize("path", ["/cellar", "/cellar/", "//cellar", "/%2Fcellar", "/cellar%2F/"])
-def test_R12_middleware_sees_the_path_that_leads_to_the_handler(
-    make_client: MakeClient, path: str
-) -> None:
+def test_R12_middleware_sees_the_path_that_is_routed(make_client: MakeClient, path: str) -> None:
     class House:
         @ours.expose
         def cellar(self) -> str:
@@ -423,9 +421,7 @@ def test_R12_middleware_sees_the_path_that_leads_to_the_handler(
 
 
 @pytest.mark.parametrize("method", ["POST", "post"])
-def test_R78_middleware_sees_the_method_that_leads_to_the_handler(
-    make_client: MakeClient, method: str
-) -> None:
+def test_R78_middleware_sees_the_method_being_routed(make_client: MakeClient, method: str) -> None:
     class Resource:
         exposed = True
 
@@ -450,7 +446,7 @@ def test_R78_middleware_sees_the_method_that_leads_to_the_handler(
 
 @pytest.mark.parametrize("has_routes", [True, False])
 @pytest.mark.parametrize("path", ["/%C3%A9", "/%E9", "/%E9/"])
-def test_R12_middleware_sees_a_path_in_the_charset_in_which_it_is_read(
+def test_R12_middleware_sees_a_path_decoded_with_the_routing_charset(
     make_client: MakeClient, path: str, has_routes: bool
 ) -> None:
     house = type("House", (), {"\xe9": ours.expose(lambda self: "dark")})
@@ -462,7 +458,7 @@ def test_R12_middleware_sees_a_path_in_the_charset_in_which_it_is_read(
 
 
 @pytest.mark.parametrize("text", ['\\" 404 0 "-" "forged', "\\", 'a"b', "it's\\\\"])
-def test_R76_no_text_ends_its_quotes_in_the_access_log(
+def test_R76_client_text_cannot_end_its_quotes_in_the_access_log(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
     """CherryPy writes a backslash as it came, so that one before a quote ends the text for a reader
@@ -496,7 +492,7 @@ class Reasons:
 
 
 @pytest.mark.parametrize("path", ["/error", "/answer"])
-def test_R1_a_reason_adds_no_header(make_client: MakeClient, path: str) -> None:
+def test_R1_a_reason_phrase_cannot_add_a_header(make_client: MakeClient, path: str) -> None:
     client = make_client(ours.Application(Reasons()), validate=False)
     for text in ("a\r\nSet-Cookie: session_id=evil\r\n\r\n<script>", "a\nb", "a\0b"):
         answer = client.get(path, params={"text": text})
@@ -529,7 +525,7 @@ class Deep:
         return str(len(segments))
 
 
-def test_R28_a_path_of_many_segments_is_no_path(make_client: MakeClient) -> None:
+def test_R28_a_path_of_too_many_segments_gets_a_404(make_client: MakeClient) -> None:
     """With configuration each of them would take time in proportion to the path."""
     sections = {"/": {"tools.etags.on": False}, "/a/b": {"tools.etags.autotags": True}}
     client = make_client(ours.Application(Deep(), "", sections))
@@ -537,7 +533,7 @@ def test_R28_a_path_of_many_segments_is_no_path(make_client: MakeClient) -> None
     assert client.get("/a" * 256).status_code == 404
 
 
-def test_a_section_holds_for_the_paths_below_it() -> None:
+def test_a_configuration_section_applies_to_the_paths_below_it() -> None:
     sections = {
         "/": {"key": "root"},
         "/a": {"key": "a"},
@@ -551,7 +547,7 @@ def test_a_section_holds_for_the_paths_below_it() -> None:
     assert app.find_config("/a/b", "none", "default") == "default"
 
 
-def test_R28_an_application_is_found_by_the_longest_path(make_client: MakeClient) -> None:
+def test_R28_an_application_is_found_by_the_longest_prefix(make_client: MakeClient) -> None:
     tree = ours._cptree.Tree()
     assert tree.script_name("/x") is None
     for path in ("", "/a", "/a/b"):
@@ -576,7 +572,7 @@ class Documents:
         return str(len(ours.request.json))
 
 
-def test_R18_json_has_a_limit(make_client: MakeClient) -> None:
+def test_R18_a_json_body_has_a_size_limit(make_client: MakeClient) -> None:
     client = make_client(ours.Application(Documents()))
     kind = {"Content-Type": "application/json"}
     for path, most in (("/usual", 2_621_440), ("/small", 1000)):
@@ -590,7 +586,7 @@ def test_R18_json_has_a_limit(make_client: MakeClient) -> None:
 @pytest.fixture
 def cached(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A site whose pages are kept, with a session and a log-in."""
-    monkeypatch.setattr(caching._Current, "cache", None)
+    monkeypatch.setattr(ours, "_cache", None, raising=False)
 
     class Pages:
         @ours.expose
@@ -615,18 +611,18 @@ def cached(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> Any:
     return make_client(ours.Application(Pages(), "", sections))
 
 
-def test_R48_a_patch_is_nobody_s_page(cached: Any) -> None:
+def test_R48_a_response_to_patch_is_not_cached(cached: Any) -> None:
     assert cached.patch("/page", data={"name": "<script>"}).text == "hello <script>"
     assert cached.get("/page").text == "hello nobody"
     assert cached.options("/page").text == "hello nobody"
 
 
-def test_R48_what_was_asked_with_credentials_is_kept_for_nobody(cached: Any) -> None:
+def test_R48_a_response_to_a_request_with_credentials_is_not_cached(cached: Any) -> None:
     assert cached.get("/private", auth=("alice", "x")).text == "hello alice"
     assert cached.get("/private", auth=("bob", "x")).text == "hello bob"
 
 
-def test_R48_what_was_made_of_a_session_is_kept_for_nobody(cached: Any) -> None:
+def test_R48_a_response_made_from_a_session_is_not_cached(cached: Any) -> None:
     assert [cached.get("/mine").text for _ in range(2)] == ["visit 1", "visit 2"]
 
 
@@ -654,7 +650,7 @@ class Signed:
         ("/echo?all=yes", "/echo", 401),
     ],
 )
-def test_a_signature_opens_the_page_that_was_signed(
+def test_a_digest_response_is_only_valid_for_the_signed_uri(
     make_client: MakeClient, path: str, uri: str, status: int
 ) -> None:
     nonce, ha1 = auth_digest.synthesize_nonce("here", "k"), auth_digest.H("ann:here:secret")
@@ -666,7 +662,7 @@ def test_a_signature_opens_the_page_that_was_signed(
     assert client.get(path, headers={"Authorization": header}).status_code == status
 
 
-def test_R14_a_host_that_a_proxy_states_is_one(make_client: MakeClient) -> None:
+def test_R14_a_host_set_by_a_proxy_must_be_a_valid_host(make_client: MakeClient) -> None:
     class Links:
         _cp_config = {"tools.proxy.on": True}
 
@@ -695,7 +691,7 @@ def test_R14_a_host_that_a_proxy_states_is_one(make_client: MakeClient) -> None:
         assert client.get("/", headers=headers).text == link
 
 
-def test_R48_a_page_made_of_a_session_is_one_visitor_s(make_client: MakeClient) -> None:
+def test_R48_a_page_made_from_a_session_is_cached_for_one_visitor(make_client: MakeClient) -> None:
     class Pages:
         _cp_config = {"tools.sessions.on": True}
 
@@ -722,7 +718,7 @@ def test_R48_a_page_made_of_a_session_is_one_visitor_s(make_client: MakeClient) 
     assert "; Secure" in public.headers["set-cookie"]
 
 
-def test_no_character_of_a_download_s_name_becomes_a_quote(
+def test_a_character_of_a_download_s_name_never_becomes_a_quote(
     make_client: MakeClient, tmp_path: Path
 ) -> None:
     (tmp_path / "a.txt").write_text("a")
@@ -759,7 +755,7 @@ def test_no_character_of_a_download_s_name_becomes_a_quote(
     ],
 )
 @pytest.mark.parametrize("varies", [False, True])
-def test_R48_the_cache_keeps_no_page_that_was_made_of_the_cookie(
+def test_R48_the_cache_stores_no_page_made_from_a_cookie(
     make_client: MakeClient,
     monkeypatch: pytest.MonkeyPatch,
     look: Callable[[Any], object],
@@ -773,7 +769,7 @@ def test_R48_the_cache_keeps_no_page_that_was_made_of_the_cookie(
             self.made += 1
             return f"{self.made} {look(ours.request) if looks else ''}"
 
-    monkeypatch.setattr(caching._Current, "cache", None)
+    monkeypatch.setattr(ours, "_cache", None, raising=False)
     config = {"tools.caching.on": True, "tools.autovary.on": varies}
     client = make_client(ours.Application(Page(), "", {"/": config}))
     own = {"Cookie": "name=ann"}
@@ -781,7 +777,7 @@ def test_R48_the_cache_keeps_no_page_that_was_made_of_the_cookie(
     assert pages == ["1", "2", "3", "3"]
 
 
-def test_R48_the_cache_keeps_no_answer_to_HEAD(
+def test_R48_the_cache_stores_no_response_to_HEAD(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Page:
@@ -789,7 +785,7 @@ def test_R48_the_cache_keeps_no_answer_to_HEAD(
         def index(self) -> str:
             return f"for {ours.request.method}"
 
-    monkeypatch.setattr(caching._Current, "cache", None)
+    monkeypatch.setattr(ours, "_cache", None, raising=False)
     client = make_client(ours.Application(Page(), "", {"/": {"tools.caching.on": True}}))
     client.head("/")
     assert client.get("/").text == "for GET"

@@ -18,7 +18,7 @@ def httputil(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
-def test_dates_and_protocols(httputil: Any) -> None:
+def test_httpdate_and_protocol_from_http_convert_values(httputil: Any) -> None:
     assert httputil.HTTPDate(0) == "Thu, 01 Jan 1970 00:00:00 GMT"
     assert httputil.HTTPDate().endswith(" GMT")
     assert httputil.protocol_from_http("HTTP/1.0") == (1, 0)
@@ -33,18 +33,20 @@ def test_dates_and_protocols(httputil: Any) -> None:
         ("299 Mine, own", 299, "Mine, own"),
     ],
 )
-def test_statuses(httputil: Any, status: Any, code: int, reason: str) -> None:
+def test_valid_status_returns_code_and_reason(
+    httputil: Any, status: Any, code: int, reason: str
+) -> None:
     assert httputil.valid_status(status)[:2] == (code, reason)
 
 
-def test_statuses_have_sentences() -> None:
+def test_statuses_have_explanations() -> None:
     known = {int(code): texts for code, texts in original.response_codes.items()}
     assert {code: ours.response_codes[code] for code in known} == known
     assert ours.valid_status(503) == original.valid_status(503)
 
 
 @pytest.mark.parametrize("status", [99, 600, "x", "x y", {"no": "status"}])
-def test_statuses_that_are_none(httputil: Any, status: Any) -> None:
+def test_invalid_statuses_are_refused(httputil: Any, status: Any) -> None:
     with pytest.raises(ValueError, match="Illegal response status from server"):
         httputil.valid_status(status)
 
@@ -60,11 +62,11 @@ def test_statuses_that_are_none(httputil: Any, status: Any) -> None:
         (("/",), "/"),
     ],
 )
-def test_paths_are_joined(httputil: Any, atoms: Any, joined: str) -> None:
+def test_urljoin_joins_paths(httputil: Any, atoms: Any, joined: str) -> None:
     assert httputil.urljoin(*atoms) == joined
 
 
-def test_queries(httputil: Any) -> None:
+def test_query_strings_are_parsed(httputil: Any) -> None:
     found = httputil.parse_query_string("a=1&b=&c&a=2&a=3&d=%C3%A9")
     assert found == {"a": ["1", "2", "3"], "b": "", "c": "", "d": "é"}
     assert httputil.parse_query_string("3,4") == {"x": 3, "y": 4}
@@ -85,23 +87,25 @@ def test_queries(httputil: Any) -> None:
         ("bytes=9-5", None),
     ],
 )
-def test_ranges(httputil: Any, header: str | None, ranges: Any) -> None:
+def test_get_ranges_returns_the_requested_ranges(
+    httputil: Any, header: str | None, ranges: Any
+) -> None:
     assert httputil.get_ranges(header, 100) == ranges
 
 
 @pytest.mark.parametrize(
     "header", ["nonsense", "bytes=a-b", "chunks=1-2", "bytes=-", "bytes=" + "9" * 20 + "-"]
 )
-def test_ranges_that_are_malformed_are_ignored(header: str) -> None:
+def test_malformed_ranges_are_ignored(header: str) -> None:
     assert ours.get_ranges(header, 100) is None
 
 
-def test_a_range_ends_with_the_content() -> None:
+def test_a_range_ends_at_the_content_s_end() -> None:
     assert ours.get_ranges("bytes=90-200", 100) == [(90, 100)]
     assert ours.get_ranges("bytes=-0", 100) == []
 
 
-def test_elements_of_headers(httputil: Any) -> None:
+def test_header_elements_are_sorted_by_quality(httputil: Any) -> None:
     found = httputil.header_elements("Accept", 'text/*;q=0.5, text/html, */*;q=0.1, a;x="y;z, w"')
     assert [element.value for element in found] == ["text/html", "a", "text/*", "*/*"]
     assert [element.qvalue for element in found] == [1, 1, 0.5, 0.1]
@@ -114,7 +118,7 @@ def test_elements_of_headers(httputil: Any) -> None:
     assert httputil.HeaderElement("a") < httputil.HeaderElement("b")
 
 
-def test_elements_take_time_in_proportion() -> None:
+def test_header_elements_are_parsed_in_linear_time() -> None:
     """Quotes that are not closed are looked at once."""
     for name in ("Accept", "X"):
         entry = calling(partial(ours.header_elements, name))
@@ -123,7 +127,7 @@ def test_elements_take_time_in_proportion() -> None:
     assert [element.value for element in ours.header_elements("X", 'a, "b, c')] == ["a", '"b, c']
 
 
-def test_elements_that_are_odd() -> None:
+def test_odd_header_elements_are_parsed() -> None:
     found = ours.header_elements("Accept-Encoding", "a;q=x, b;q=., c;q=7")
     assert [element.qvalue for element in found] == [1, 1, 1]
     assert ours.HeaderElement.from_str("") == ours.HeaderElement("")
@@ -132,12 +136,12 @@ def test_elements_that_are_odd() -> None:
         hash(ours.HeaderElement("a"))
 
 
-def test_encoded_words(httputil: Any) -> None:
+def test_decode_text_decodes_encoded_words(httputil: Any) -> None:
     assert httputil.decode_TEXT("=?utf-8?q?f=C3=BCr?=") == "für"
     assert httputil.decode_TEXT("plain") == "plain"
 
 
-def test_headers(httputil: Any) -> None:
+def test_a_headermap_ignores_case(httputil: Any) -> None:
     headers = httputil.HeaderMap({"content-type": "text/html"}, x_own=5)
     headers["Accept"] = "a, b;q=0.5"
     assert headers["CONTENT-TYPE"] == headers.get("content-type") == "text/html"
@@ -165,7 +169,7 @@ def test_headers(httputil: Any) -> None:
     ]
 
 
-def test_headers_as_a_dict() -> None:
+def test_a_headermap_behaves_as_a_dict() -> None:
     headers = ours.HeaderMap.fromkeys(["a"], 1)
     headers |= {"b": 2}
     headers[b"c"] = 3
@@ -177,6 +181,6 @@ def test_headers_as_a_dict() -> None:
         headers[5] = "x"
 
 
-def test_hosts(httputil: Any) -> None:
+def test_a_host_shows_its_address_and_name(httputil: Any) -> None:
     assert repr(httputil.Host("1.2.3.4", 80)) == "httputil.Host('1.2.3.4', 80, '1.2.3.4')"
     assert httputil.Host("1.2.3.4", 80, "name").name == "name"

@@ -29,7 +29,7 @@ def checked(cherrypy: Any, hook: Any = None) -> Any:
     return cherrypy.Application(Root(), "", {"/": config})
 
 
-def test_a_hook_may_set_the_header_that_a_tool_reads(cherrypy: Any, serve: Serve) -> None:
+def test_a_hook_may_set_a_header_that_a_tool_reads(cherrypy: Any, serve: Serve) -> None:
     def sign_in() -> None:
         cherrypy.serving.request.headers["Authorization"] = basic("ann", "x")
 
@@ -41,13 +41,13 @@ def test_a_hook_may_set_the_header_that_a_tool_reads(cherrypy: Any, serve: Serve
     assert client.get("/", headers={"Authorization": basic("bob", "x")}).text == "bob"
 
 
-def test_an_encoded_word_is_decoded_for_tools(cherrypy: Any, serve: Serve) -> None:
+def test_tools_get_decoded_encoded_words(cherrypy: Any, serve: Serve) -> None:
     client = serve(checked(cherrypy))
     encoded = "=?utf-8?q?" + basic("bob", "x").replace("=", "=3D").replace(" ", "_") + "?="
     assert client.get("/", headers={"Authorization": encoded}).text == "bob"
 
 
-def test_conditions_that_a_hook_removes(cherrypy: Any, serve: Serve, tmp_path: Path) -> None:
+def test_a_hook_may_remove_conditional_headers(cherrypy: Any, serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     config: dict[str, Any] = {"tools.staticdir.on": True, "tools.staticdir.dir": str(tmp_path)}
     client = serve(cherrypy.Application(None, "", {"/": config}))
@@ -61,7 +61,7 @@ def test_conditions_that_a_hook_removes(cherrypy: Any, serve: Serve, tmp_path: P
     assert client.get("/a.txt", headers={"If-Modified-Since": modified}).status_code == 200
 
 
-def test_outside_of_a_request_there_is_no_header() -> None:
+def test_outside_a_request_there_is_no_header() -> None:
     with pytest.raises(ours.HTTPError) as error:
         ours.lib.auth_basic.basic_auth("here", lambda realm, user, password: True)
     assert error.value.code == 401

@@ -9,12 +9,19 @@ import re
 import subprocess
 import sys
 import threading
+from base64 import b64encode
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import time as dt_time
+from decimal import Decimal
+from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import cherrypy as original
 import pytest
@@ -182,7 +189,7 @@ def folder_is_there(sessions_folder: Path) -> None:
     """The original does not make it."""
 
 
-def test_values_are_kept(client: TestClient) -> None:
+def test_session_values_last_across_requests(client: TestClient) -> None:
     first = client.get("/put?key=a&value=1").text
     assert client.get("/put?key=b&value=2").text == first
     assert json.loads(client.get("/").text) == {"a": "1", "b": "2"}
@@ -198,13 +205,13 @@ def test_an_unused_session_is_not_stored(client: TestClient) -> None:
     assert client.cookies["session_id"] != first
 
 
-def test_an_id_of_a_client_s_own_is_not_taken(client: TestClient) -> None:
+def test_an_id_chosen_by_a_client_is_not_adopted(client: TestClient) -> None:
     response = client.get("/flags", headers={"Cookie": f"session_id={'a' * 40}"})
     assert response.text == f"True False {'a' * 40} True"
     assert "a" * 40 not in response.headers["Set-Cookie"]
 
 
-def test_a_new_id_takes_the_values_along(client: TestClient) -> None:
+def test_a_regenerated_session_keeps_its_values(client: TestClient) -> None:
     first = client.get("/put?key=a&value=1").text
     second = client.get("/renew").text
     assert first != second == client.cookies["session_id"]
@@ -216,7 +223,7 @@ def test_a_new_id_takes_the_values_along(client: TestClient) -> None:
     assert client.get("/").text == "{}"
 
 
-def test_a_deleted_session_is_gone(client: TestClient) -> None:
+def test_a_deleted_session_is_empty_in_the_next_request(client: TestClient) -> None:
     first = client.get("/put?key=a&value=1").text
     response = client.get("/delete")
     assert "Max-Age" not in response.headers["Set-Cookie"]
@@ -225,7 +232,7 @@ def test_a_deleted_session_is_gone(client: TestClient) -> None:
     assert client.get("/").text == "{}"
 
 
-def test_streams_and_generators_may_use_it(client: TestClient) -> None:
+def test_streams_and_generators_may_use_the_session(client: TestClient) -> None:
     assert client.get("/streamed").text == "ab"
     assert json.loads(client.get("/").text) == {"before": "1", "during": "2"}
     assert client.get("/generated").text == "ab"
@@ -234,7 +241,9 @@ def test_streams_and_generators_may_use_it(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("locking", ["implicit", "early", "explicit"])
-def test_ways_to_lock(side: str, cherrypy: Any, connect: MakeClient, locking: str) -> None:
+def test_a_session_can_be_locked_in_several_ways(
+    side: str, cherrypy: Any, connect: MakeClient, locking: str
+) -> None:
     client = connected(cherrypy, side, connect, locking=locking)
     assert client.get("/flags").text == f"False False None {locking != 'explicit'}"
     first = client.get("/put?key=a&value=1").text
@@ -242,7 +251,7 @@ def test_ways_to_lock(side: str, cherrypy: Any, connect: MakeClient, locking: st
     assert client.get("/").text == '{"a": "1"}'
 
 
-def test_cookies_have_attributes(side: str, cherrypy: Any, connect: MakeClient) -> None:
+def test_session_cookies_have_attributes(side: str, cherrypy: Any, connect: MakeClient) -> None:
     client = connected(
         cherrypy,
         side,
@@ -266,7 +275,7 @@ def test_cookies_have_attributes(side: str, cherrypy: Any, connect: MakeClient) 
     assert "Path=/y" in cookie
 
 
-def test_cookies_are_kept_from_scripts(world: str, connect: MakeClient) -> None:
+def test_session_cookies_are_httponly(world: str, connect: MakeClient) -> None:
     cookie = connected(ours, world, connect).get("/").headers["Set-Cookie"]
     assert "HttpOnly; " in cookie
     assert "SameSite=Lax" in cookie
@@ -279,7 +288,7 @@ def test_cookies_are_kept_from_scripts(world: str, connect: MakeClient) -> None:
     assert "SameSite" not in cookie
 
 
-def test_the_rest_of_the_dict(world: str, connect: MakeClient) -> None:
+def test_a_session_has_the_other_methods_of_a_dict(world: str, connect: MakeClient) -> None:
     class Root:
         _cp_config = {"tools.sessions.on": True}
 
@@ -303,7 +312,7 @@ def test_the_rest_of_the_dict(world: str, connect: MakeClient) -> None:
     assert connect(ours.Application(Root(), ""), world).get("/").text == "0"
 
 
-def test_one_session_for_one_request(world: str, connect: MakeClient) -> None:
+def test_a_request_has_one_session(world: str, connect: MakeClient) -> None:
     class Root:
         _cp_config = {"tools.sessions.on": True}
 
@@ -327,18 +336,22 @@ def test_one_session_for_one_request(world: str, connect: MakeClient) -> None:
         {"storage_type": "FILE"},
     ],
 )
-def test_settings_that_can_not_be(world: str, connect: MakeClient, options: dict[str, str]) -> None:
+def test_invalid_session_settings_are_refused(
+    world: str, connect: MakeClient, options: dict[str, str]
+) -> None:
     assert connected(ours, world, connect, **options).get("/").status_code == 500
 
 
-def test_storage_types_by_name(world: str, connect: MakeClient, sessions_folder: Path) -> None:
+def test_storage_types_are_found_by_name(
+    world: str, connect: MakeClient, sessions_folder: Path
+) -> None:
     client = connected(ours, world, connect, storage_type="file", storage_path=str(sessions_folder))
     client.get("/put?key=a&value=1")
     assert len(list(sessions_folder.iterdir())) == 1
     assert client.get("/").text == '{"a": "1"}'
 
 
-def test_a_class_of_one_s_own(side: str, cherrypy: Any, connect: MakeClient) -> None:
+def test_a_custom_session_class_is_used(side: str, cherrypy: Any, connect: MakeClient) -> None:
     stored: dict[str, Any] = {}
 
     class Own(cherrypy.lib.sessions.Session):
@@ -372,7 +385,7 @@ def test_a_class_of_one_s_own(side: str, cherrypy: Any, connect: MakeClient) -> 
 # -- locks -----------------------------------------------------------------------------------------
 
 
-def test_requests_of_one_session_wait_for_each_other(world: str, connect: MakeClient) -> None:
+def test_requests_of_one_session_run_one_after_another(world: str, connect: MakeClient) -> None:
     entered, go_on = threading.Event(), threading.Event()
     order: list[str] = []
 
@@ -413,7 +426,7 @@ def test_requests_of_one_session_wait_for_each_other(world: str, connect: MakeCl
     assert len(sessions.RamSession.locks) == 0
 
 
-def test_R44_few_wait_for_a_request_that_takes_too_long() -> None:
+def test_R44_only_a_few_requests_wait_for_a_slow_request_of_their_session() -> None:
     """Under WSGI each holds a thread that all visitors share."""
     table = LockTable()
     assert table.acquire("a", -1)
@@ -426,7 +439,7 @@ def test_R44_few_wait_for_a_request_that_takes_too_long() -> None:
     assert len(table) == 0
 
 
-def test_many_wait_for_quick_requests_of_their_session() -> None:
+def test_many_requests_wait_for_quick_requests_of_their_session() -> None:
     table = LockTable()
     assert table.acquire("a", -1)
     with waiting_for(table, 100, PATIENCE):
@@ -487,7 +500,9 @@ class Page:
     other._cp_config = {"tools.sessions.on": False}  # type: ignore[attr-defined]
 
 
-def test_a_page_loses_no_request_and_holds_nobody_up(world: str, connect: MakeClient) -> None:
+def test_a_page_with_many_requests_loses_none_and_delays_nobody(
+    world: str, connect: MakeClient
+) -> None:
     """HTTP/2 sends all of a page's requests at once; under ASGI they lend their threads."""
     root = Page()
     app = ours.Application(root, "")
@@ -515,7 +530,7 @@ def test_a_page_loses_no_request_and_holds_nobody_up(world: str, connect: MakeCl
 
 
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
-def test_R44_only_so_many_threads_are_lent(
+def test_R44_only_a_limited_number_of_threads_is_lent(
     world: str, connect: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = connected(ours, world, connect)
@@ -527,7 +542,7 @@ def test_R44_only_so_many_threads_are_lent(
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
 
 
-def test_a_session_is_locked_in_a_thread_of_the_program(world: str, connect: MakeClient) -> None:
+def test_a_session_can_be_locked_in_the_program_s_thread(world: str, connect: MakeClient) -> None:
     class Root:
         _cp_config = {"tools.sessions.on": True, "tools.sessions.locking": "explicit"}
 
@@ -558,7 +573,7 @@ def test_a_session_is_locked_in_a_thread_of_the_program(world: str, connect: Mak
     sessions.RamSession.locks.release(held)
 
 
-def test_a_session_that_is_busy_says_when_to_come_again(world: str, connect: MakeClient) -> None:
+def test_a_request_of_a_busy_session_gets_retry_after(world: str, connect: MakeClient) -> None:
     client = connected(ours, world, connect, lock_timeout=0.01)
     held = client.get("/put?key=a&value=1").text
     assert sessions.RamSession.locks.acquire(held, -1)
@@ -626,7 +641,7 @@ def kept_in(storage: str, folder: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("other", ["pieces", "late"])
 @pytest.mark.parametrize("first", ["", "1"])
 @pytest.mark.parametrize("storage", ["ram", "file", "backend", "no_merge"])
-def test_R43_a_log_out_is_final(
+def test_R43_a_logout_is_final(
     world: str, connect: MakeClient, sessions_folder: Path, storage: str, first: str, other: str
 ) -> None:
     """Nothing that began before it brings the session back: no stream's end, no slow request."""
@@ -649,7 +664,7 @@ def test_R43_a_log_out_is_final(
     assert client.get("/who", headers=cookie).text == "None"
 
 
-def test_a_lock_is_waited_for_so_long(
+def test_waiting_for_a_lock_has_a_time_limit(
     world: str, connect: MakeClient, sessions_folder: Path
 ) -> None:
     for options in (
@@ -667,14 +682,16 @@ def test_a_lock_is_waited_for_so_long(
         assert len(table) == 0
 
 
-def test_a_lock_without_a_limit(world: str, connect: MakeClient, sessions_folder: Path) -> None:
+def test_a_lock_without_a_time_limit_waits(
+    world: str, connect: MakeClient, sessions_folder: Path
+) -> None:
     for options in ({}, {"storage_type": "file", "storage_path": str(sessions_folder)}):
         client = connected(ours, world, connect, lock_timeout=None, **options)
         client.get("/put?key=a&value=1")
         assert client.get("/").text == '{"a": "1"}'
 
 
-def test_the_handler_may_lock_and_unlock(world: str, connect: MakeClient) -> None:
+def test_a_handler_may_lock_and_unlock_the_session(world: str, connect: MakeClient) -> None:
     class Root:
         _cp_config = {"tools.sessions.on": True, "tools.sessions.locking": "explicit"}
 
@@ -695,7 +712,7 @@ def test_the_handler_may_lock_and_unlock(world: str, connect: MakeClient) -> Non
     until(lambda: len(sessions.RamSession.locks) == 0)
 
 
-def test_a_lock_that_fails_at_the_end_is_no_failure(world: str, connect: MakeClient) -> None:
+def test_a_failing_unlock_does_not_fail_the_request(world: str, connect: MakeClient) -> None:
     class Broken(sessions.RamSession):
         def release_lock(self) -> None:
             super().release_lock()
@@ -731,7 +748,7 @@ session.save()
 
 
 @pytest.mark.processes
-def test_files_are_locked_for_other_processes(sessions_folder: Path) -> None:
+def test_session_files_are_locked_for_other_processes(sessions_folder: Path) -> None:
     session = sessions.FileSession(storage_path=str(sessions_folder), lock_timeout=0.01)
     session["a"] = 1
     session.acquire_lock()
@@ -754,7 +771,7 @@ def test_files_are_locked_for_other_processes(sessions_folder: Path) -> None:
     assert [path.name for path in sessions_folder.iterdir()] == [f"session-{session.id}"]
 
 
-def test_a_lock_s_file_that_has_gone_is_made_again(
+def test_a_deleted_lock_file_is_created_again(
     sessions_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = sessions.FileSession(storage_path=str(sessions_folder))
@@ -770,7 +787,9 @@ def test_a_lock_s_file_that_has_gone_is_made_again(
     session.release_lock()
 
 
-def test_without_locks_of_files(sessions_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sessions_work_without_file_locks(
+    sessions_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "fcntl", None)
     session = sessions.FileSession(storage_path=str(sessions_folder))
     session.acquire_lock()
@@ -809,7 +828,7 @@ def options_of(session: Any) -> dict[str, Any]:
     )
 
 
-def test_a_clean_up_passes_by_what_is_no_session(
+def test_the_cleanup_skips_files_that_are_not_sessions(
     sessions_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (sessions_folder / "session-broken").write_text("{")
@@ -823,17 +842,19 @@ def test_a_clean_up_passes_by_what_is_no_session(
 
 LONG_AGO = datetime(2000, 1, 1)
 UNREADABLE = {
-    "a session of CherryPy": pickle.dumps(({"cart": {5: 2}}, LONG_AGO), pickle.HIGHEST_PROTOCOL),
+    "an object": pickle.dumps(({"user": object}, LONG_AGO), pickle.HIGHEST_PROTOCOL),
+    "an attribute of a class": pickle.dumps(({"user": LONG_AGO.isoformat}, LONG_AGO)),
     "cut off": b'[{"cart": ',
     "no bytes": b"",
     "another format": b'["cart", 0]',
+    "a list": pickle.dumps((["cart"], LONG_AGO)),
     "no expiry time": b'[{"cart": 1}, "never"]',
 }
 
 
 @pytest.mark.parametrize("path", ["/", "/put?key=a&value=1", "/renew", "/renew_by_tool", "/delete"])
 @pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)
-def test_a_file_that_can_not_be_read_is_kept(
+def test_a_corrupt_session_file_is_kept(
     world: str,
     connect: MakeClient,
     sessions_folder: Path,
@@ -864,14 +885,14 @@ def test_a_file_that_can_not_be_read_is_kept(
 
 
 @pytest.mark.parametrize("method", ["load", "regenerate", "delete"])
-def test_a_file_that_may_not_be_read_is_kept(
+def test_a_session_file_without_read_permission_is_kept(
     sessions_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     method: str,
 ) -> None:
     file = sessions_folder / "session-old"
-    file.write_text('[{"a": 1}, 0]')
+    file.write_bytes(pickle.dumps(({"a": 1}, 0)))
     monkeypatch.setattr(Path, "read_bytes", refused(PermissionError))
     session = sessions.FileSession("old", storage_path=str(sessions_folder), clean_freq=0)
     getattr(session, method)()
@@ -881,11 +902,11 @@ def test_a_file_that_may_not_be_read_is_kept(
     assert (session.id == "old") is (method == "delete")
 
 
-def test_a_log_out_that_fails_is_seen(
+def test_a_logout_that_fails_is_reported(
     sessions_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file could be read again a moment later, and the visitor would be logged in."""
-    (sessions_folder / "session-old").write_text('[{"a": 1}, 0]')
+    (sessions_folder / "session-old").write_bytes(pickle.dumps(({"a": 1}, 0)))
     session = sessions.FileSession("old", storage_path=str(sessions_folder))
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", refused(OSError))
@@ -902,49 +923,261 @@ def refused(kind: type[OSError]) -> Callable[[Path], bytes]:
     return read_bytes
 
 
-def test_a_clean_up_runs_beside(world: str, connect: MakeClient) -> None:
+def test_the_cleanup_runs_in_the_background(world: str, connect: MakeClient) -> None:
     client = connected(ours, world, connect, clean_freq=0.00001)
     client.get("/put?key=a&value=1")
     sessions.RamSession.cache["old"] = {}, datetime(2000, 1, 1)
     until(lambda: "old" not in sessions.RamSession.cache)
 
 
-def test_values_that_files_can_not_keep(
-    world: str, connect: MakeClient, sessions_folder: Path
-) -> None:
+class Pie:
+    """A class of a program."""
+
+    def __repr__(self) -> str:
+        return "Pie()"
+
+
+class Place(NamedTuple):
+    x: int
+
+
+class Size(IntEnum):
+    SMALL = 1
+
+
+# Values that every class stores: those of a cart, a log-in, a flash message ...
+PLAIN: list[Any] = [
+    {5: 2},
+    {"cart": {None: 1, True: 2, 1.5: 3, (1, 2): [4]}},
+    (1, (2, [3])),
+    date(2026, 1, 1),
+    datetime(2026, 1, 1, 12, 30, 1, 5),
+    datetime(2026, 1, 1, tzinfo=UTC),
+    datetime(2026, 7, 1, tzinfo=timezone(timedelta(hours=2))),
+    datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Berlin")),
+    dt_time(8, 30),
+    timedelta(days=-1, microseconds=1),
+    Decimal("1.50"),
+    UUID(int=5),
+    {"a"},
+    {1, 2},
+    frozenset({(1, 2)}),
+    set(),
+    b"\x00\xff",
+    float("inf"),
+    10**50,
+    "é\U0001f967\ud800",
+    [None, True, {"a": [{"b": ()}]}],
+    {"!python": ["set", [1]]},
+    {"!python": 1, "other": 2},
+]
+OTHERS: list[Any] = [
+    1j,
+    bytearray(b"bytearray"),
+    OrderedDict(b=1, a=2),
+    defaultdict(list, {1: [2]}),
+    deque([1], maxlen=3),
+    Counter("aab"),
+]
+NOT_PLAIN = [Pie(), Pie, Place(1), Size.SMALL, print, {"a": [Pie()]}]
+
+
+def keeping(cherrypy: Any, value: object, key: object = "value", **options: Any) -> Any:
+    """Return a root that stores a value, and shows what it reads, in JSON."""
+
     class Root:
         _cp_config = {
             "tools.sessions.on": True,
-            "tools.sessions.storage_class": sessions.FileSession,
-            "tools.sessions.storage_path": str(sessions_folder),
+            **{f"tools.sessions.{name}": option for name, option in options.items()},
         }
 
-        @ours.expose
-        def index(self) -> str:
-            ours.session["when"] = datetime(2026, 1, 1)
-            return "x"
+        @cherrypy.expose
+        def put(self) -> str:
+            cherrypy.session[key] = value
+            return "stored"
+
+        @cherrypy.expose
+        def get(self) -> str:
+            return f"{type(cherrypy.session.get(key))} {shown(cherrypy.session.get(key))}"
+
+        @cherrypy.expose
+        def drop(self) -> str:
+            del cherrypy.session[key]
+            return repr(list(cherrypy.session.keys()))
+
+    return Root()
+
+
+def shown(value: object) -> str:
+    return ascii(sorted(map(ascii, value)) if isinstance(value, set | frozenset) else value)
+
+
+@pytest.fixture(params=["memory", "file", "InMemorySessionBackend", "SQLite", "Plain"])
+def storing(
+    request: pytest.FixtureRequest, sessions_folder: Path, tmp_path: Path
+) -> Iterator[dict[str, Any]]:
+    """The options for each way to store sessions."""
+    sqlite = SQLiteSessionBackend(tmp_path / "sessions.db")
+    options: dict[str, dict[str, Any]] = {
+        "memory": {},
+        "file": {"storage_type": "file", "storage_path": str(sessions_folder)},
+        "InMemorySessionBackend": {"backend": InMemorySessionBackend()},
+        "SQLite": {"backend": sqlite},
+        "Plain": {"backend": Plain()},
+    }
+    yield options[request.param]
+    sqlite.close()
+
+
+@pytest.mark.parametrize("value", [*PLAIN, *OTHERS], ids=repr)
+def test_plain_values_survive_serialisation(
+    connect: MakeClient, storing: dict[str, Any], value: Any
+) -> None:
+    client = connect(ours.Application(keeping(ours, value, **storing), ""), "wsgi")
+    assert client.get("/put").text == "stored"
+    for _ in range(2):
+        assert client.get("/get").text == f"{type(value)} {shown(value)}"
+
+
+@pytest.mark.parametrize("key", [5, None, (1, "a"), date(2026, 1, 1), "!python", "!python5", ""])
+def test_plain_keys_survive_serialisation(
+    connect: MakeClient, storing: dict[str, Any], key: Any
+) -> None:
+    client = connect(ours.Application(keeping(ours, (1,), key, **storing), ""), "wsgi")
+    client.get("/put")
+    client.get("/put")
+    assert client.get("/get").text == "<class 'tuple'> (1,)"
+    assert client.get("/drop").text == "[]"
+    assert client.get("/get").text == "<class 'NoneType'> None"
+
+
+def test_numeric_keys_survive_serialisation(connect: MakeClient, storing: dict[str, Any]) -> None:
+    class Root:
+        _cp_config = {f"tools.sessions.{name}": one for name, one in storing.items()}
 
         @ours.expose
-        def read(self) -> str:
-            return repr(ours.session.get("when"))
+        def add(self, n: str) -> str:
+            cart = ours.session.setdefault("cart", {})
+            cart[int(n)] = cart.get(int(n), 0) + 1
+            return repr(cart)
 
-    assert connect(ours.Application(Root(), ""), world).get("/").status_code == 500
-    assert len(sessions.FileSession.locks) == 0
+    Root._cp_config["tools.sessions.on"] = True
+    client = connect(ours.Application(Root(), ""), "wsgi")
+    assert [client.get(f"/add?n={n}").text for n in (5, 5, 7)] == [
+        "{5: 1}",
+        "{5: 2}",
+        "{5: 2, 7: 1}",
+    ]
+
+
+@pytest.mark.parametrize("value", NOT_PLAIN, ids=repr)
+def test_storing_an_object_raises_where_it_is_stored(
+    connect: MakeClient,
+    storing: dict[str, Any],
+    value: Any,
+    sessions_folder: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It would be another value, or none, in the next request. Memory keeps the object itself."""
+    client = connect(ours.Application(keeping(ours, value, **storing), ""), "wsgi")
+    is_kept = not storing
+    assert client.get("/put").status_code == (200 if is_kept else 500)
     assert list(sessions_folder.iterdir()) == []
-    Root._cp_config["tools.sessions.serializer"] = pickle
-    client = connect(ours.Application(Root(), ""), world)
-    assert client.get("/").text == "x"
-    assert client.get("/read").text == "datetime.datetime(2026, 1, 1, 0, 0)"
+    assert client.get("/get").text.startswith(str(type(value))) is is_kept
+    assert ("is not a plain value: store numbers, text" in caplog.text) is not is_kept
+    assert len(sessions.FileSession.locks) == 0
+
+
+def test_a_custom_serializer_stores_any_value(connect: MakeClient, sessions_folder: Path) -> None:
+    options = {"storage_type": "file", "storage_path": str(sessions_folder)}
+    root = keeping(ours, Pie(), serializer=pickle, **options)
+    client = connect(ours.Application(root, ""), "wsgi")
+    assert client.get("/put").text == "stored"
+    assert client.get("/get").text.endswith("Pie()")
+    root = keeping(ours, {"a": 1}, serializer=json, **options)
+    client = connect(ours.Application(root, ""), "wsgi")
+    assert client.get("/put").text == "stored"
+    assert client.get("/get").text == "<class 'dict'> {'a': 1}"
+
+
+@pytest.mark.parametrize("value", [*PLAIN, *OTHERS], ids=repr)
+@pytest.mark.parametrize("first", [original, ours], ids=["to micropie", "and back"])
+def test_each_framework_reads_the_other_s_session_files(
+    connect: MakeClient, sessions_folder: Path, first: Any, value: Any
+) -> None:
+    """A visitor stays logged in when the site migrates, and when it goes back."""
+    second = original if first is ours else ours
+    options = {
+        "storage_class": first.lib.sessions.FileSession,
+        "storage_path": str(sessions_folder),
+        "name": "visitor",
+    }
+    before = connect(first.Application(keeping(first, value, **options), ""), "wsgi")
+    before.get("/put")
+    options["storage_class"] = second.lib.sessions.FileSession
+    after = connect(second.Application(keeping(second, value, **options), ""), "wsgi")
+    cookie = {"Cookie": f"visitor={before.cookies['visitor']}"}
+    response = after.get("/get", headers=cookie)
+    assert response.text == f"{type(value)} {shown(value)}"
+    assert after.cookies["visitor"] == before.cookies["visitor"]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_session_files_of_each_pickle_protocol_are_read(
+    sessions_folder: Path, protocol: int
+) -> None:
+    data = {str(number): value for number, value in enumerate(PLAIN) if type(value) is not UUID}
+    content = pickle.dumps((data, datetime(2100, 1, 1)), protocol)
+    (sessions_folder / "session-old").write_bytes(content)
+    session = sessions.FileSession("old", storage_path=str(sessions_folder), clean_freq=0)
+    assert dict(session.items()) == data
+
+
+def test_an_expired_session_file_of_cherrypy_is_ignored(sessions_folder: Path) -> None:
+    content = pickle.dumps(({"a": 1}, LONG_AGO), pickle.HIGHEST_PROTOCOL)
+    (sessions_folder / "session-old").write_bytes(content)
+    session = sessions.FileSession("old", storage_path=str(sessions_folder), clean_freq=0)
+    assert session.get("a") is None
+    session.clean_up()
+    assert list(sessions_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"!python": ["set", 1]},
+        {"!python": "x"},
+        {"!python": b64encode(pickle.dumps(Pie)).decode()},
+        {"!python": b64encode(pickle.dumps({5: 2}, 2)).decode()},  # not as it is written here
+        {"!python": b64encode(pickle.dumps(bytearray(b"a"), 4)).decode()},
+        {"!pythonx": 1},
+    ],
+    ids=str,
+)
+def test_a_client_s_json_never_becomes_a_stored_object(connect: MakeClient, content: Any) -> None:
+    """A native handler may store a body's JSON as it is."""
+    backend = InMemorySessionBackend()
+    app: Any = ours.Application(keeping(ours, None, backend=backend), "")
+    app.native.configure(session_backend=backend)
+
+    @app.native.post("/native")
+    def native() -> None:
+        current_request().session["value"] = current_request().json()
+        current_request().session[f"!python{content.get('!python')}"] = 1
+
+    client = connect(app, "wsgi")
+    client.post("/native", json=content)
+    assert client.get("/get").text == f"<class 'dict'> {shown(content)}"
 
 
 @pytest.mark.parametrize("session_id", ["../../etc/passwd", "a/b", "", "x" * 200, "\x00", "a b"])
-def test_ids_that_can_not_be_files(session_id: str, sessions_folder: Path) -> None:
+def test_ids_that_cannot_be_file_names_are_replaced(session_id: str, sessions_folder: Path) -> None:
     session = sessions.FileSession(session_id, storage_path=str(sessions_folder))
     assert session.missing
     assert session.id != session_id
 
 
-def test_an_id_is_made_once(sessions_folder: Path) -> None:
+def test_a_session_id_is_created_once(sessions_folder: Path) -> None:
     class Twice(sessions.FileSession):
         ids = iter(["taken", "taken", "free"])
 
@@ -987,7 +1220,9 @@ class Plain:
         self.stored[session_id] = data
 
 
-def test_sessions_in_a_backend(world: str, connect: MakeClient, backend: Any) -> None:
+def test_sessions_can_be_stored_in_a_micropie_backend(
+    world: str, connect: MakeClient, backend: Any
+) -> None:
     client = connected(ours, world, connect, backend=backend)
     first = client.get("/put?key=a&value=1").text
     assert client.get("/put?key=b&value=2").text == first
@@ -999,9 +1234,7 @@ def test_sessions_in_a_backend(world: str, connect: MakeClient, backend: Any) ->
     assert not backend.load(second)
 
 
-def test_a_session_that_another_request_has_ended_stays_ended(
-    world: str, connect: MakeClient
-) -> None:
+def test_a_session_ended_by_another_request_stays_ended(world: str, connect: MakeClient) -> None:
     backend = InMemorySessionBackend()
 
     class Root:
@@ -1088,7 +1321,7 @@ def shared(backend: Any, *hooks: HttpMiddleware, **settings: Any) -> Any:
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("first", ["", "/native", "/"])
 @pytest.mark.parametrize("path", ["/put?key=user&value=Ann", "/renew_and_put?key=user&value=Ann"])
-def test_a_native_hook_and_a_page_write_one_session(
+def test_a_native_hook_and_a_page_write_to_one_session(
     world: str, connect: MakeClient, backend: Any, first: str, path: str, after: bool
 ) -> None:
     client = connect(shared(backend, Visits(after)), world)
@@ -1103,7 +1336,7 @@ def test_a_native_hook_and_a_page_write_one_session(
     assert client.get("/native").json()["visits"] == count + 4 - after
 
 
-def test_a_hook_alone_has_the_cookie_of_the_page(
+def test_a_session_used_only_by_a_hook_sets_one_cookie(
     world: str, connect: MakeClient, backend: Any
 ) -> None:
     client = connect(shared(backend, Visits()), world)
@@ -1151,7 +1384,7 @@ class Native(HttpMiddleware):
 @pytest.mark.parametrize(
     ("method", "left"), [("clear", {"b": "2"}), ("regenerate", {"a": "1", "b": "2"})]
 )
-def test_another_id_by_a_native_hook(
+def test_a_native_hook_may_regenerate_the_session_id(
     world: str, connect: MakeClient, backend: Any, method: str, left: dict[str, str]
 ) -> None:
     client = connect(shared(backend, Native()), world)
@@ -1165,7 +1398,9 @@ def test_another_id_by_a_native_hook(
     assert client.get("/native").json() == {}
 
 
-def test_a_new_id_ends_a_visitor_s_token(world: str, connect: MakeClient, backend: Any) -> None:
+def test_a_new_session_id_invalidates_a_visitor_s_token(
+    world: str, connect: MakeClient, backend: Any
+) -> None:
     client = connect(shared(backend), world)
     client.get("/form")
     assert "csrf_token" in client.cookies
@@ -1173,7 +1408,7 @@ def test_a_new_id_ends_a_visitor_s_token(world: str, connect: MakeClient, backen
     assert [*client.cookies] == ["session_id"]
 
 
-def test_a_stream_of_a_shared_session(world: str, connect: MakeClient, backend: Any) -> None:
+def test_a_stream_may_use_a_shared_session(world: str, connect: MakeClient, backend: Any) -> None:
     client = connect(shared(backend, Visits()), world)
     assert client.get("/streamed").text == "ab"
     assert client.get("/native").json() == {"before": "1", "during": "2", "visits": 2}
@@ -1182,7 +1417,7 @@ def test_a_stream_of_a_shared_session(world: str, connect: MakeClient, backend: 
 
 @pytest.mark.parametrize("prefix", ["", "/shop"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_one_cookie_below_a_prefix(
+def test_one_cookie_is_used_below_a_prefix(
     world: str, connect: MakeClient, scheme: str, prefix: str
 ) -> None:
     app = App()
@@ -1202,7 +1437,7 @@ def test_one_cookie_below_a_prefix(
     assert len(client.cookies.jar) == 1
 
 
-def test_ids_of_the_author_s_own(world: str, connect: MakeClient, backend: Any) -> None:
+def test_the_author_s_session_ids_are_used(world: str, connect: MakeClient, backend: Any) -> None:
     ids = iter(f"shop:{number}" for number in range(9))
     settings = {
         "session_id_factory": lambda: next(ids),
@@ -1244,7 +1479,7 @@ def test_ids_of_the_author_s_own(world: str, connect: MakeClient, backend: Any) 
     ],
 )
 @pytest.mark.parametrize("place", ["section", "path", "global", "root", "tree"])
-def test_an_option_for_old_pages_alone(
+def test_a_session_option_that_only_affects_migrated_pages_is_refused(
     connect: MakeClient,
     monkeypatch: pytest.MonkeyPatch,
     place: str,
@@ -1282,7 +1517,7 @@ def test_an_option_for_old_pages_alone(
         assert connect(built(**settings), "asyncio").get("/put?key=a&value=1").status_code == 200
 
 
-def test_an_option_of_a_handler_for_old_pages_alone(
+def test_a_handler_s_session_option_that_only_affects_migrated_pages_is_refused(
     world: str, connect: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     backend = InMemorySessionBackend()
@@ -1299,7 +1534,9 @@ def test_an_option_of_a_handler_for_old_pages_alone(
     assert "write native.configure(session_timeout=300)" in caplog.text
 
 
-def test_options_of_a_cookie_of_its_own(world: str, connect: MakeClient) -> None:
+def test_a_session_with_its_own_cookie_may_have_other_options(
+    world: str, connect: MakeClient
+) -> None:
     for options in (
         {"name": "own"},
         {"path": "/x"},
@@ -1312,7 +1549,7 @@ def test_options_of_a_cookie_of_its_own(world: str, connect: MakeClient) -> None
         assert "Max-Age=300" in connect(app, world).get("/").headers["Set-Cookie"]
 
 
-def test_native_handlers_without_a_shared_session(connect: MakeClient) -> None:
+def test_native_handlers_do_not_see_a_session_that_is_not_shared(connect: MakeClient) -> None:
     app: Any = ours.Application(build(ours), "")
     app.native.get("/session")(lambda: ours.session["a"])
     app.native.get("/tool")(
@@ -1326,7 +1563,7 @@ def test_native_handlers_without_a_shared_session(connect: MakeClient) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"backend": InMemorySessionBackend()}, {"name": "own"}])
 @pytest.mark.parametrize("hook", [None, CSRFMiddleware])
-def test_native_sessions_that_are_not_shared(
+def test_native_sessions_can_be_separate(
     world: str, connect: MakeClient, options: dict[str, Any], hook: Any
 ) -> None:
     """What a native handler reads would be empty, and what it writes would end the other session."""
@@ -1351,7 +1588,7 @@ def test_native_sessions_that_are_not_shared(
         assert "native.configure(session_backend=sessions)" in read
 
 
-def test_a_backend_out_of_reach(
+def test_an_unavailable_session_backend_gets_a_503(
     world: str, connect: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(Plain):
@@ -1363,7 +1600,7 @@ def test_a_backend_out_of_reach(
     assert "no route" in caplog.text
 
 
-def test_a_backend_that_has_to_be_awaited(world: str, connect: MakeClient) -> None:
+def test_a_session_backend_may_be_async(world: str, connect: MakeClient) -> None:
     class Waiting(Plain):
         async def load(self, session_id: str) -> dict[str, Any]:  # type: ignore[override]
             return {}
@@ -1371,7 +1608,7 @@ def test_a_backend_that_has_to_be_awaited(world: str, connect: MakeClient) -> No
     assert connected(ours, world, connect, backend=Waiting()).get("/").status_code == 500
 
 
-def test_a_backend_that_stores_nothing_itself(
+def test_a_backend_that_stores_nothing_itself_works(
     world: str, connect: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = connected(ours, world, connect, backend=SignedCookieSessionBackend("x" * 32))
@@ -1379,7 +1616,7 @@ def test_a_backend_that_stores_nothing_itself(
     assert "tools.sessions.backend must store sessions on the server" in caplog.text
 
 
-def test_without_the_tool_there_is_no_session(world: str, connect: MakeClient) -> None:
+def test_without_the_sessions_tool_there_is_no_session(world: str, connect: MakeClient) -> None:
     class Root:
         @ours.expose
         def index(self) -> str:
@@ -1401,7 +1638,7 @@ def test_without_the_tool_there_is_no_session(world: str, connect: MakeClient) -
     ],
 )
 @pytest.mark.parametrize("place", ["root", "handler"])
-def test_sessions_beside_those_of_native_handlers(
+def test_two_sessions_under_one_cookie_are_refused(
     world: str,
     connect: MakeClient,
     caplog: pytest.LogCaptureFixture,
@@ -1430,7 +1667,7 @@ def test_sessions_beside_those_of_native_handlers(
         assert re.search(words, caplog.text)
 
 
-def test_sessions_of_another_name_beside_those_of_native_handlers(
+def test_sessions_with_another_cookie_name_work_beside_native_ones(
     world: str, connect: MakeClient
 ) -> None:
     app: Any = ours.Application(build(ours, name="own"), "")

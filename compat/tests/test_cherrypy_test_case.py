@@ -46,7 +46,7 @@ class Program(helper.CPWebCase):
     def setup_server() -> None:
         cherrypy.tree.mount(Root(), "/app")
 
-    def test_message(self) -> None:
+    def test_a_page_can_be_requested_and_checked(self) -> None:
         assert self.getPage("/echo?message=Hello%20world") == (
             "200 OK",
             self.headers,
@@ -64,12 +64,12 @@ class Program(helper.CPWebCase):
         self.assertNotInBody("none")
         assert self.assertMatchesBody(r"w(o)r").group(1) == b"o"
 
-    def test_not_utf8(self) -> None:
+    def test_a_query_that_is_not_utf8_gets_a_404(self) -> None:
         headers = [("Accept-Charset", "ISO-8859-1,utf-8"), ("Content-Type", "text/html")]
         self.getPage("/echo?message=A+bient%F4t", headers=headers)
         self.assertStatus("404 Not Found")
 
-    def test_request(self) -> None:
+    def test_requests_can_have_cookies_headers_and_a_body(self) -> None:
         self.getPage("log_in")
         assert self.cookies == [("Cookie", "a=1"), ("Cookie", "b=2")]
         headers = [*self.cookies, ("X-A", "1"), ("X-A", "2"), ("Host", "h.example")]
@@ -80,11 +80,11 @@ class Program(helper.CPWebCase):
         self.assertInBody("PUT {'a': '1'}")
         assert (self.prefix(), self.base()) == ("/app", "http://127.0.0.1:54583/app")
 
-    def test_error(self) -> None:
+    def test_an_error_page_can_be_checked(self) -> None:
         self.getPage("/refuse")
         self.assertErrorPage(403, "Not you.", "<h2>403 Forb")
 
-    def test_dates(self) -> None:
+    def test_dates_can_be_compared_and_a_test_skipped(self) -> None:
         now = datetime.now()
         self.assertEqualDates(now, now + timedelta(seconds=0.5))
         self.skip("enough")
@@ -93,7 +93,7 @@ class Program(helper.CPWebCase):
 class Bare(helper.CPWebCase):
     __test__ = False
 
-    def test_without_a_server(self) -> None:
+    def test_a_test_case_works_without_a_server(self) -> None:
         self.getPage("/none/such")
         self.assertStatus(404)
 
@@ -113,7 +113,7 @@ def run(case: type[unittest.TestCase]) -> unittest.TestResult:
     return result
 
 
-def test_unittest_runs_it() -> None:
+def test_unittest_runs_cherrypy_s_test_cases() -> None:
     for case, number in ((Program, 5), (Bare, 1)):
         result = run(case)
         assert (result.testsRun, result.failures, result.errors) == (number, [], [])
@@ -136,7 +136,7 @@ WRONG: list[Callable[[Any], object]] = [
 
 
 @pytest.mark.parametrize("number", range(len(WRONG)))
-def test_what_fails(number: int) -> None:
+def test_failing_assertions_of_a_test_case_are_reported(number: int) -> None:
     class Failing(Program):
         def runTest(self) -> None:
             self.getPage("/echo?message=x")

@@ -65,7 +65,7 @@ def pages(
 
 
 @pytest.mark.parametrize("file", PROGRAMS, ids=lambda file: file.stem)
-def test_a_tutorial_has_the_pages_of_the_original(
+def test_each_tutorial_responds_as_in_the_original(
     file: Path, world: str, connect: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = pages(

@@ -47,32 +47,34 @@ def knowing(app: Any, **known: str) -> Callable[..., Any]:
     return lambda environ, start_response: app({**environ, **known}, start_response)
 
 
-def test_cherrypy_s_headers_name_the_client(cherrypy: Any, serve: Serve) -> None:
+def test_cherrypy_s_remote_headers_identify_the_client(cherrypy: Any, serve: Serve) -> None:
     answer = serve(facts(cherrypy), client=CLIENT).get("/")
     assert answer.text == repr([CLIENT[0]] * 2 + [None] + [CLIENT[0]] * 2 + ["", None])
 
 
-def test_a_client_does_not_choose_its_address(serve_ours: Serve) -> None:
+def test_a_client_cannot_choose_its_address(serve_ours: Serve) -> None:
     """With the original it depends on the server's order of the environ."""
     answer = serve_ours(facts(ours), client=CLIENT).get("/", headers=FORGED)
     assert answer.text == repr([CLIENT[0]] * 2 + [None] + [CLIENT[0]] * 2 + ["", None])
 
 
-def test_a_server_that_knows_no_client(serve_ours: Serve) -> None:
+def test_a_server_may_not_know_the_client_s_address(serve_ours: Serve) -> None:
     answer = serve_ours(facts(ours), client=None).get("/", headers=FORGED)
     assert answer.text == repr(["", "", None, "", "", "", None])
 
 
 @pytest.mark.parametrize("side", ["original", "wsgi"])  # ASGI has no such environ
 @pytest.mark.parametrize("key", ["REMOTE_USER", "LOGON_USER"])
-def test_what_a_wsgi_server_knows(cherrypy: Any, connect: MakeClient, key: str) -> None:
+def test_a_wsgi_server_s_remote_host_and_user_are_used(
+    cherrypy: Any, connect: MakeClient, key: str
+) -> None:
     app = knowing(facts(cherrypy), REMOTE_HOST="pies.example", **{key: "ann"})
     answer = connect(app, "wsgi", validate=False, client=CLIENT).get("/")
     name = "pies.example"
     assert answer.text == repr([CLIENT[0]] * 2 + [name] + [CLIENT[0]] * 2 + [name, "ann"])
 
 
-def test_a_server_at_a_unix_socket(connect: MakeClient) -> None:
+def test_a_server_on_a_unix_socket_has_default_addresses(connect: MakeClient) -> None:
     """waitress passes the path of the socket as the port. CherryPy answers with a 500."""
 
     class Root:
@@ -87,7 +89,7 @@ def test_a_server_at_a_unix_socket(connect: MakeClient) -> None:
         assert client.get("/").text == f"pies.example {expected}"
 
 
-def test_a_listener_at_the_end_of_a_request(cherrypy: Any, serve: Serve) -> None:
+def test_a_listener_at_the_end_of_a_request_sees_the_client(cherrypy: Any, serve: Serve) -> None:
     seen: list[str] = []
 
     def note() -> None:
@@ -101,7 +103,7 @@ def test_a_listener_at_the_end_of_a_request(cherrypy: Any, serve: Serve) -> None
     assert seen == [f"{CLIENT[0]} 200 OK"]
 
 
-def test_native_code_reads_no_default_address(make_client: MakeClient) -> None:
+def test_native_code_gets_no_default_address(make_client: MakeClient) -> None:
     seen: list[object] = []
 
     class Looks(HttpMiddleware):
@@ -127,7 +129,7 @@ def test_a_tool_sets_the_user(cherrypy: Any, serve: Serve) -> None:
     assert serve(app).get("/").text.endswith("'bob']")
 
 
-def test_the_access_log_names_the_client_behind_a_proxy(
+def test_the_access_log_shows_the_client_behind_a_proxy(
     cherrypy: Any, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = facts(cherrypy)
@@ -137,7 +139,7 @@ def test_the_access_log_names_the_client_behind_a_proxy(
     assert [line for line in caplog.messages if line.startswith("198.51.100.1 - - [")]
 
 
-def test_the_access_log_does_not_name_the_proxy(
+def test_the_access_log_does_not_show_the_proxy(
     connect: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = facts(ours)
@@ -160,13 +162,13 @@ def proxied(app: Any) -> App:
 FORWARDED = {"X-Forwarded-For": "198.51.100.1", **FORGED}
 
 
-def test_middleware_that_trusts_a_proxy_counts(make_client: MakeClient) -> None:
+def test_middleware_that_trusts_a_proxy_sets_the_address(make_client: MakeClient) -> None:
     answer = make_client(proxied(facts(ours)), client=CLIENT).get("/", headers=FORWARDED)
     address = "198.51.100.1"
     assert answer.text == repr([address] * 2 + [None] + [address] * 2 + ["", None])
 
 
-def test_the_name_of_a_proxy_is_not_the_client_s(connect: MakeClient) -> None:
+def test_a_proxy_s_host_name_is_not_taken_for_the_client_s(connect: MakeClient) -> None:
     app = knowing(proxied(facts(ours)), REMOTE_HOST="localhost")
     answer = connect(app, "wsgi", validate=False, client=CLIENT).get("/", headers=FORWARDED)
     address = "198.51.100.1"
@@ -201,12 +203,12 @@ def bottle_facts(bottle: Any) -> Any:
 BOTTLE = {"REMOTE_ADDR": CLIENT[0], "REMOTE_HOST": None, "REMOTE_USER": None, "LOGON_USER": None}
 
 
-def test_bottle_s_environ_names_the_client(bottle: Any, connect: MakeClient) -> None:
+def test_bottle_s_environ_has_the_client_s_address(bottle: Any, connect: MakeClient) -> None:
     client = connect(bottle_facts(bottle), "wsgi", validate=False, client=CLIENT)
     assert client.get("/", headers=FORGED).text == repr([BOTTLE, CLIENT[0], CLIENT[0], None])
 
 
-def test_bottle_s_client_does_not_choose_its_address(make_client: MakeClient) -> None:
+def test_bottle_s_client_cannot_choose_its_address(make_client: MakeClient) -> None:
     client = make_client(bottle_facts(our_bottle), client=CLIENT)
     for headers in (FORGED, FORWARDED):
         assert client.get("/", headers=headers).text == repr([BOTTLE, CLIENT[0], CLIENT[0], None])
@@ -216,7 +218,7 @@ def test_bottle_s_client_does_not_choose_its_address(make_client: MakeClient) ->
     assert client.get("/", headers=FORWARDED).text == expected
 
 
-def test_the_name_of_a_proxy_is_not_bottle_s_client(connect: MakeClient) -> None:
+def test_a_proxy_s_name_is_not_taken_for_bottle_s_client(connect: MakeClient) -> None:
     app = our_bottle.Bottle()
     app.native.middlewares.append(ProxyHeaders(trusted=[CLIENT[0]]))
 

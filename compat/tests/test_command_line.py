@@ -34,7 +34,7 @@ app = cherrypy.Application(Pies(), "")
 
 
 @pytest.mark.parametrize("program", [BOTTLE, CHERRYPY], ids=["bottle", "cherrypy"])
-def test_the_command_line_takes_a_moved_application(
+def test_the_command_line_accepts_a_migrated_application(
     program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "moved_shop.py").write_text(program)
@@ -48,7 +48,106 @@ def test_the_command_line_takes_a_moved_application(
     monkeypatch.delitem(sys.modules, "moved_shop")
 
 
-def test_the_command_line_takes_nothing_else(
+HALF_BOTTLE = """
+from micropie_compat import bottle
+
+app = bottle.Bottle()
+
+@app.get("/pies/<number:int>")
+def pie(number): ...
+
+@app.post("/order")
+async def order(): ...
+
+@app.native.get("/new")
+def new(): ...
+"""
+HALF_CHERRYPY = """
+from micropie import App
+from micropie_compat import cherrypy
+
+class Part:
+    exposed = True
+    def GET(self, number=None): ...
+    def PUT(self): ...
+    def helper(self): ...
+
+class Pies:
+    def __init__(self):
+        self.part, self.text, self.back = Part(), "text", self
+
+    @property
+    def broken(self):
+        raise RuntimeError("read")
+
+    @cherrypy.expose
+    def index(self): ...
+
+    @cherrypy.expose
+    def default(self, *args): ...
+
+    @cherrypy.expose
+    async def order(self, name): ...
+
+    @cherrypy.expose
+    class Inner: ...
+
+    def helper(self): ...
+
+app = APP
+native = getattr(app, "native", app)
+
+@native.get("/new")
+def new(): ...
+"""
+HALF = {
+    "bottle": (
+        HALF_BOTTLE,
+        [
+            "GET      /new                new()        thread   half_moved.py:12",
+            "GET      /pies/<number:int>  pie(number)  thread   half_moved.py:6",
+            "POST     /order              order()      loop     half_moved.py:9",
+        ],
+    ),
+    "cherrypy": (
+        HALF_CHERRYPY.replace("APP", 'cherrypy.Application(Pies(), "/shop")'),
+        [
+            "GET      /new         new()              thread   half_moved.py:36",
+            "*        /shop/...    default(*args)     thread   half_moved.py:22",
+            "*        /shop/       index()            thread   half_moved.py:19",
+            "*        /shop/order  order(name)        loop     half_moved.py:25",
+            "GET      /shop/part   GET(number=None)   thread   half_moved.py:7",
+            "PUT      /shop/part   PUT()              thread   half_moved.py:8",
+        ],
+    ),
+}
+HALF["tree"] = (
+    HALF_CHERRYPY.replace(
+        "APP", 'cherrypy._cptree.Tree()\napp.mount(Pies(), "/shop")\napp.graft(App(), "/other")'
+    ),
+    [one.replace(":36", ":38") for one in HALF["cherrypy"][1]],
+)
+
+
+@pytest.mark.parametrize(("program", "rows"), HALF.values(), ids=[*HALF])
+def test_routes_lists_the_handlers_of_a_half_migrated_application(
+    program: str,
+    rows: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "half_moved.py").write_text(program)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "half_moved", raising=False)
+    assert main(["routes", "half_moved:app"]) == 0
+    _, *printed = capsys.readouterr().out.splitlines()
+    assert [one.split() for one in printed] == [one.split() for one in rows]
+    monkeypatch.delitem(sys.modules, "half_moved")
+
+
+def test_the_command_line_refuses_other_objects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "no_shop.py").write_text("app = 1")
@@ -59,7 +158,7 @@ def test_the_command_line_takes_nothing_else(
     monkeypatch.delitem(sys.modules, "no_shop")
 
 
-def test_a_program_that_fails_is_shown_without_the_modules_that_run_it(
+def test_a_program_s_traceback_omits_the_modules_that_run_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     program = tmp_path / "failing_shop.py"
@@ -76,7 +175,7 @@ def test_a_program_that_fails_is_shown_without_the_modules_that_run_it(
     ]
 
 
-def test_an_import_that_fails_is_shown_without_the_modules_that_begin_it(
+def test_an_import_error_s_traceback_omits_the_importing_modules(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     program = tmp_path / "failing_import.py"
@@ -90,7 +189,7 @@ def test_an_import_that_fails_is_shown_without_the_modules_that_begin_it(
     assert printed.count("File ") == 1
 
 
-def test_an_error_of_an_author_is_shown_without_the_modules_that_notice_it(
+def test_an_author_error_s_traceback_omits_the_modules_that_detect_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     program = tmp_path / "wrong_pixie.py"

@@ -36,7 +36,7 @@ class Root:
     @cp.expose
     def index(self):
         cp.engine.autoreload.unsubscribe()
-        return cp.request.params and tools.xmlrpc and (lambda: 5)().x
+        return cp.request.params and tools.nsgmls and (lambda: 5)().x
 
 
 Daemonizer(cp.engine).subscribe()
@@ -44,7 +44,9 @@ cp.tree.mount(Root()).wsgiapp.pipeline.append(("proxy", object))
 """
 
 
-def test_what_of_an_old_application_needs_a_hand(command: Run, tmp_path: Path) -> None:
+def test_check_lists_the_lines_of_a_cherrypy_application_to_change(
+    command: Run, tmp_path: Path
+) -> None:
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "site.py").write_text(OLD)
     (tmp_path / "old" / "python2.py").write_text("print 'hello'\n")
@@ -61,7 +63,7 @@ def test_what_of_an_old_application_needs_a_hand(command: Run, tmp_path: Path) -
         "store sessions in Redis: write tools.sessions.backend = RedisSessionBackend(url)",
         "old/site.py:9: 'tools.sessions.servers': store sessions in Redis: write tools.sessions.backend = RedisSessionBackend(url)",
         "old/site.py:10: 'server.ssl_ciphers': use a server that supports them: uvicorn --ssl-ciphers",
-        "old/site.py:17: cherrypy.tools.xmlrpc: expose a method that reads cherrypy.request.body with xmlrpc.client.loads",
+        "old/site.py:17: cherrypy.tools.nsgmls: leave it out",
         "old/site.py:21: .wsgiapp: for WSGI middleware, write app = micropie.dual(YourMiddleware(cherrypy.tree)); "
         "append micropie middleware to cherrypy.tree.native.middlewares",
         "old/site.conf:3: 'tools.cpstats.on': use micropie.middleware.AccessLog, or the server's metrics",
@@ -69,7 +71,9 @@ def test_what_of_an_old_application_needs_a_hand(command: Run, tmp_path: Path) -
     ]
 
 
-def test_a_bottle_application_too(command: Run, tmp_path: Path) -> None:
+def test_check_lists_the_lines_of_a_bottle_application_to_change(
+    command: Run, tmp_path: Path
+) -> None:
     source = "from bottle import *\nimport bottle\nimport gevent.monkey\n\nbottle.run(server=bottle.TornadoServer)\n"
     (tmp_path / "old.py").write_text(source)
     status, output, _ = command("check", "--from", "bottle", "old.py")
@@ -82,7 +86,7 @@ def test_a_bottle_application_too(command: Run, tmp_path: Path) -> None:
     assert command("check", "--from", "bottle", "nowhere")[0] == 2
 
 
-def test_plugins_are_read_too(command: Run, tmp_path: Path) -> None:
+def test_check_reads_plugins_too(command: Run, tmp_path: Path) -> None:
     for name, source in {
         "shop.py": "import bottle_counting, bottle_old, bottle_pies.hidden, math, of_nobody, unrelated\n",
         "bottle_counting.py": "import bottle_inner\nfrom bottle import DEBUG, depr\n",
@@ -113,7 +117,7 @@ def test_plugins_are_read_too(command: Run, tmp_path: Path) -> None:
     assert [line.split(": ")[1:2] for line in output.splitlines()] == [["bottle.depr"], []]
 
 
-def test_files_of_the_program_are_no_plugins(
+def test_a_program_s_own_files_are_not_taken_for_plugins(
     command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "shop").mkdir()
@@ -123,7 +127,7 @@ def test_files_of_the_program_are_no_plugins(
     assert command("check", "--from", "bottle", ".")[:2] == (0, "0 findings\n")
 
 
-def test_imports_that_were_forgotten(command: Run, tmp_path: Path) -> None:
+def test_check_lists_forgotten_imports(command: Run, tmp_path: Path) -> None:
     for name, source in {
         "shop.py": "from micropie_compat import bottle\nimport bottle.ext\n",
         "pages.py": "import os\n\ndef page():\n    from bottle import template, view as v\n",
@@ -145,7 +149,7 @@ def test_imports_that_were_forgotten(command: Run, tmp_path: Path) -> None:
     assert words not in command("check", "--from", "bottle", str(tmp_path))[1]
 
 
-def test_a_submodule_is_no_one_line(
+def test_check_does_not_report_an_import_of_a_submodule(
     command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = "import cherrypy.lib.static\nfrom micropie_compat.cherrypy import none\nfrom cherrypy.lib import static, nothing\n"
@@ -176,12 +180,90 @@ def test_a_submodule_is_no_one_line(
     ]
 
 
+def test_check_reports_overrides_that_are_refused(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(
+        "import cherrypy\nfrom cherrypy import Application as App\n\n"
+        "class Mine(cherrypy._cprequest.Request):\n    user = ''\n    def run(self): ...\n"
+        "    def process_query_string(self): ...\n\n"
+        "class Other(App):\n    def get_serving(self): ...\n\n"
+        "class Third(cherrypy.none.Request):\n    def run(self): ...\n"
+    )
+    status, output, _ = command("check", "--from", "cherrypy", "shop.py")
+    found = [line.split(": ")[:3] for line in output.splitlines()[:-1]]
+    advice = "would never be called"
+    assert status == 1
+    assert [line[:2] for line in found if line[2].startswith(advice)] == [
+        ["shop.py:6", "Mine.run"],
+        ["shop.py:10", "Other.get_serving"],
+    ]
+
+
+def test_check_reads_a_pixie_web_program(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "board.py").write_text(
+        "from pixie_web import route, run, Request, SimpleTemplate, unknown\nimport pixie_web\n"
+        "pixie_web.server, pixie_web.nothing\n"
+    )
+    status, output, _ = command("check", "--from", "pixie_web", "board.py")
+    assert status == 1
+    assert [line.split(": ")[:3] for line in output.splitlines()[:-1]] == [
+        ["board.py:1", "pixie_web.unknown", "the compatibility module has no unknown"],
+        ["board.py:3", "pixie_web.nothing", "the compatibility module has no nothing"],
+    ]
+    (tmp_path / "board.py").write_text("from micropie_compat.pixie_web import *\nroute, run\n")
+    assert command("check", "--from", "pixie_web", "board.py")[0] == 0
+
+
+STORES = """
+import cherrypy
+from cherrypy import session as visitor
+from models import User, User as Account, find
+
+class Cart: ...
+
+@cherrypy.expose
+def log_in(name):
+    user = User(name)
+    cherrypy.session["user"] = user
+    cherrypy.session["name"] = user.name
+    cherrypy.session["id"] = User(name).id
+    visitor.setdefault("cart", Cart())
+    data = cherrypy.session
+    data["users"] = [user, 1]
+    data["others"] = {"first": find(name), "second": Cart()}
+    data["cart"] = [{"id": 5}]
+    other["cart"] = Cart()
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "config", "is_found"),
+    [
+        ("'tools.sessions.storage_type': 'file'", "", True),
+        ("'tools.sessions.storage_class': cherrypy.lib.sessions.FileSession", "", True),
+        ("'tools.sessions.backend': backend", "", True),
+        ("", 'tools.sessions.storage_type = "file"', True),
+        ("'tools.sessions.storage_type': 'ram'", "", False),
+        ("", "", False),
+        ("'tools.sessions.storage_type': 'file', 'tools.sessions.serializer': pickle", "", False),
+    ],
+)
+def test_check_reports_objects_stored_in_sessions(
+    command: Run, tmp_path: Path, code: str, config: str, is_found: bool
+) -> None:
+    (tmp_path / "shop.py").write_text(f"{STORES}config = {{{code}}}\n")
+    (tmp_path / "models.py").write_text("class User:\n    pass\n")
+    (tmp_path / "shop.conf").write_text(f"[/]\ntools.sessions.on = True\n{config}\n")
+    status, output, _ = command("check", "--from", "cherrypy", ".")
+    lines = [line.split(": ", 2) for line in output.splitlines()[:-1]]
+    assert status == is_found
+    assert [line[0] for line in lines] == [f"shop.py:{n}" for n in (11, 14, 16, 17)] * is_found
+    assert all("only sessions in memory store objects" in line[2] for line in lines)
+
+
 # Stand-ins that only say what to write; and a value that is None as long as no server of CherryPy's
 # runs.
 STATED_BUT_MISSING = {
     "cherrypy.Application.wsgiapp",
-    "cherrypy.dispatch.RoutesDispatcher",
-    "cherrypy.dispatch.XMLRPCDispatcher",
     "cherrypy.server.httpserver",
 }
 
@@ -189,7 +271,7 @@ STATED_BUT_MISSING = {
 @pytest.mark.parametrize(
     "name", [name for name in ADVICE if name.startswith(("bottle.", "cherrypy."))]
 )
-def test_what_the_stand_ins_have_needs_no_hand(name: str) -> None:
+def test_check_does_not_report_names_that_exist(name: str) -> None:
     module, *path = name.split(".")
     found: object = import_module(f"micropie_compat.{module}")
     try:

@@ -38,14 +38,14 @@ def test_R49_a_cookie_ends_where_the_next_begins(make_client: MakeClient, applic
 
 
 @given(st.dictionaries(st.text("abc", min_size=1), st.text(st.characters(max_codepoint=255))))
-def test_what_was_written_is_read(values: dict[str, str]) -> None:
+def test_cookies_written_by_the_standard_library_are_read(values: dict[str, str]) -> None:
     written = SimpleCookie(values)
     header = "; ".join(f"{name}={cookie.coded_value}" for name, cookie in written.items())
     assert read_cookies(header) == values
 
 
 @given(st.text('a="; \\0145,', max_size=40))
-def test_R49_there_is_one_parser(header: str) -> None:
+def test_R49_the_package_has_one_cookie_parser(header: str) -> None:
     """Both halves of an application that moves see the same cookies."""
     assert read_cookies(header).keys() == parse_cookies(header).keys()
     if "\\" not in header and len(read_cookies(header)) == header.count("="):

@@ -21,7 +21,7 @@ def test_there_are_enough_requests_and_their_names_are_unique(framework: str) ->
 
 @pytest.mark.processes
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_the_original_answers_the_same_twice(framework: str) -> None:
+def test_the_original_responds_the_same_way_twice(framework: str) -> None:
     """Otherwise nothing could be learned from a difference."""
     assert not list(
         differences(framework, original(framework), play(framework, "original", "wsgi"))
@@ -31,7 +31,7 @@ def test_the_original_answers_the_same_twice(framework: str) -> None:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("framework", MOVED)
-def test_a_moved_application_answers_as_the_original_but_where_it_is_meant(
+def test_a_migrated_application_responds_as_the_original_except_where_documented(
     framework: str, world: str
 ) -> None:
     found = list(differences(framework, original(framework), play(framework, "ours", world)))

@@ -35,7 +35,7 @@ def test_a_traceback_begins_with_the_program_s_handler(
         assert frames.tb_frame.f_code is failing.__code__
 
 
-def test_hints_for_our_objects() -> None:
+def test_a_misspelt_attribute_gets_a_hint() -> None:
     with pytest.raises(AttributeError) as caught:
         bottle.response.set_headr("X-Pie", "1")  # type: ignore[attr-defined]
     assert "set_header" in hint_for(cast("Any", SimpleNamespace(route=None)), caught.value)

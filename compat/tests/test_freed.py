@@ -88,7 +88,7 @@ BODIES = {
 
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("hooked", [False, True], ids=["", "hooked"])
-def test_with_bottle(hooked: bool) -> None:
+def test_requests_to_a_bottle_application_are_freed(hooked: bool) -> None:
     app = bottle_app()
     if hooked:
         app.add_hook("before_request", lambda: bottle.request.environ.update(begun=True))
@@ -97,7 +97,7 @@ def test_with_bottle(hooked: bool) -> None:
 
 
 @pytest.mark.usefixtures("no_collector")
-def test_with_cherrypy() -> None:
+def test_requests_to_a_cherrypy_application_are_freed() -> None:
     assert kept_after(cherrypy_app(), PATHS) == []
 
 

@@ -70,7 +70,7 @@ def answers(framework: str, source: str, prefix: str, world: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("framework", REQUESTS)
-def test_each_step_answers_as_the_one_before(framework: str, world: str) -> None:
+def test_each_migration_step_responds_as_the_previous_one(framework: str, world: str) -> None:
     original, mounted, moved, native = steps(framework)
     expected = answers(framework, original, "", "wsgi")
     assert [status for status, _, _ in expected] == STATUSES[framework]
@@ -80,7 +80,7 @@ def test_each_step_answers_as_the_one_before(framework: str, world: str) -> None
 
 
 @pytest.mark.parametrize("page", MIGRATED, ids=name_of)
-def test_the_examples_answer_as_they_say_and_send_no_markup_of_a_client(
+def test_the_examples_respond_as_documented_and_escape_client_text(
     page: Path, world: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check_answers(MIGRATED[page], world, monkeypatch)

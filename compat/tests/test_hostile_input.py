@@ -22,7 +22,7 @@ from tests.http.test_hostile_input import (
 from tests.support.clients import MakeClient
 
 
-def test_R28_no_cache_keeps_a_long_text_of_a_client(world: str, connect: MakeClient) -> None:
+def test_R28_no_cache_stores_a_long_text_from_a_client(world: str, connect: MakeClient) -> None:
     class Moved:
         @cherrypy.expose
         def index(self) -> str:
@@ -44,7 +44,7 @@ def test_R28_no_cache_keeps_a_long_text_of_a_client(world: str, connect: MakeCli
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_R28_the_time_for_a_text_grows_with_its_length_alone(name: str) -> None:
+def test_R28_processing_time_grows_linearly_with_the_text(name: str) -> None:
     check_growth(ENTRIES[name])
 
 
@@ -57,7 +57,7 @@ def test_R28_the_time_for_a_text_grows_with_its_length_alone(name: str) -> None:
     ],
     ids=["status", "status of CherryPy's", "header"],
 )
-def test_R28_no_cache_keeps_a_long_text_that_an_author_passes_on(
+def test_R28_no_cache_stores_a_long_text_that_an_author_passes_on(
     keep: Callable[[str], object],
 ) -> None:
     check_that_no_text_is_kept(keep)

@@ -7,7 +7,7 @@ from tests.routing.test_hosts import Api, ask
 from tests.support.clients import MakeClient
 
 
-def test_an_application_that_moves_in_may_have_hosts(make_client: MakeClient) -> None:
+def test_a_migrated_application_may_have_hosts(make_client: MakeClient) -> None:
     old = bottle.Bottle()
     old.route("/old")(lambda: "old")
     old.native.api = Api(host="api.test")

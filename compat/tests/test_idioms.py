@@ -37,14 +37,14 @@ def told(
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_what_works_is_not_listed(framework: str, tmp_path: Path) -> None:
+def test_check_does_not_report_code_that_works(framework: str, tmp_path: Path) -> None:
     given = told(framework, tmp_path, WORKS[framework])
     given |= told(framework, tmp_path, IMPORTS[framework], "")
     assert {source: advice for source, advice in given.items() if advice} == {}
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_what_does_not_work_is_told(framework: str, tmp_path: Path) -> None:
+def test_check_reports_code_that_does_not_work(framework: str, tmp_path: Path) -> None:
     given = told(framework, tmp_path, [*NEEDS[framework]])
     silent = {
         source: advice
@@ -60,9 +60,9 @@ def section(page: str, title: str) -> str:
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_what_the_guide_says_of_each_line(framework: str, tmp_path: Path) -> None:
+def test_the_guide_s_tables_match_what_check_reports(framework: str, tmp_path: Path) -> None:
     titles = {"bottle": "Bottle", "cherrypy": "CherryPy"}
-    left = rf"^\| (?!{titles[framework]} |missing |---)"
+    left = rf"^\| *+(?!{titles[framework]}(?: |\|)|missing(?: |\|)|---)"
     rows = section(f"{framework}.md", f"{titles[framework]} and micropie side by side")
     programs = SIDE_BY_SIDE[framework]
     assert len(re.findall(left, rows, re.MULTILINE)) == len(programs)
@@ -76,7 +76,7 @@ def test_what_the_guide_says_of_each_line(framework: str, tmp_path: Path) -> Non
     assert [source for source, advice in given.items() if not advice] == []
 
 
-def test_differences_from_micropie_that_are_found(tmp_path: Path) -> None:
+def test_check_finds_differences_from_micropie(tmp_path: Path) -> None:
     rows = section("micropie.md", "What `check` finds")
     assert re.findall(r"^- \*\*(.*?)\*\*", rows, re.MULTILINE) == [*BY_CHECK]
     for name, source in BY_CHECK.items():
@@ -84,7 +84,7 @@ def test_differences_from_micropie_that_are_found(tmp_path: Path) -> None:
         assert [*changes("micropie", tmp_path)], name
 
 
-def test_applications_of_other_modules(tmp_path: Path) -> None:
+def test_check_recognises_applications_imported_from_other_modules(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text("import bottle\nsite = bottle.Bottle()\n")
     (tmp_path / "serve.py").write_text(
         "from bottle import run\nfrom shop import site\n\nif __name__ == '__main__':\n    run(site)\n"
@@ -97,7 +97,7 @@ def test_applications_of_other_modules(tmp_path: Path) -> None:
     assert found == [("asgi", "Logged(...)", False), ("wsgi", "Logged(...)", False)]
 
 
-def test_names_that_an_unreadable_file_adds(tmp_path: Path) -> None:
+def test_an_unreadable_file_adds_no_names(tmp_path: Path) -> None:
     (tmp_path / "old.py").write_text("print 'a'\ncherrypy.user = cherrypy.site.one = 1\n")
     (tmp_path / "new.py").write_text(
         "import cherrypy\ncherrypy.user.name, cherrypy.site, cherrypy.sites\n"
@@ -106,7 +106,7 @@ def test_names_that_an_unreadable_file_adds(tmp_path: Path) -> None:
     assert found == ["syntax", "cherrypy.site", "cherrypy.sites"]
 
 
-def test_dual_around_middleware_is_what_to_write(tmp_path: Path) -> None:
+def test_check_suggests_dual_around_middleware(tmp_path: Path) -> None:
     source = "import micropie\napp = Logged(bottle.app())\n{}app = micropie.dual(app)"
     given = told(
         "bottle", tmp_path, [source.format(""), source.format("other_app = Logged(app)\n")]
@@ -123,7 +123,7 @@ TEMPLATES = {
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_copy_of_the_original_is_left_out(framework: str, tmp_path: Path) -> None:
+def test_check_skips_a_copy_of_the_original(framework: str, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(f"import {framework}\n")
     source = Path(str(ORIGINALS[framework].__file__))
     if framework == "bottle":
@@ -136,7 +136,7 @@ def test_a_copy_of_the_original_is_left_out(framework: str, tmp_path: Path) -> N
     assert [one.name for one in changes(framework, tmp_path)] == [f"{framework}.no_such_name"]
 
 
-def test_templates_are_read_too(tmp_path: Path) -> None:
+def test_check_reads_templates_too(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text("from micropie_compat import bottle\n")
     for name, text in TEMPLATES.items():
@@ -187,13 +187,15 @@ def failures(framework: str, module: Any, client_of: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_what_works_runs_on_the_original(framework: str, connect: MakeClient) -> None:
+def test_code_that_works_runs_on_the_original(framework: str, connect: MakeClient) -> None:
     module = ORIGINALS[framework]
     assert failures(framework, module, lambda app: connect(app, "wsgi", validate=False)) == {}
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_what_works_runs_on_the_stand_in(framework: str, make_client: MakeClient) -> None:
+def test_code_that_works_runs_on_the_compatibility_module(
+    framework: str, make_client: MakeClient
+) -> None:
     assert failures(framework, OURS[framework], make_client) == {}
 
 
@@ -208,7 +210,7 @@ def test_what_works_runs_on_the_stand_in(framework: str, make_client: MakeClient
         "build/lib",
     ],
 )
-def test_the_files_of_others_are_not_read(folder: str, tmp_path: Path) -> None:
+def test_check_skips_third_party_files(folder: str, tmp_path: Path) -> None:
     own, others = tmp_path / "shop", tmp_path / folder
     for place in (own, others):
         place.mkdir(parents=True)

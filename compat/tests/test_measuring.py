@@ -13,7 +13,7 @@ from tests.support.measuring import clears_of
 from tests.support.started.sitecustomize import PACKAGES
 
 
-def test_the_functions_whose_results_are_kept_are_found() -> None:
+def test_functions_with_cached_results_are_found() -> None:
     for cached in (static._types, _status_of):
         assert cached.cache_clear in clears_of("micropie_compat")
     _status_of("200 OK")
@@ -22,7 +22,7 @@ def test_the_functions_whose_results_are_kept_are_found() -> None:
     assert _status_of.cache_info().currsize == 0
 
 
-def test_the_folders_that_are_marked_are_those_of_the_packages() -> None:
+def test_the_measured_folders_are_those_of_the_packages() -> None:
     found = [find_spec(name) for name in PACKAGES]
     assert [spec and spec.origin for spec in found] == [
         str(folder / "__init__.py") for folder in marks.FOLDERS

@@ -97,7 +97,48 @@ def reported(folder: Path, source: str) -> dict[str, str]:
     }
 
 
-def test_hooks(make_client: MakeClient, tmp_path: Path) -> None:
+OTHERS = """
+from micropie import App, HttpMiddleware, WebSocket
+
+class Visits(HttpMiddleware):
+    async def before_request(self, request):
+        request.session = {"a": 1}
+        request.state.began = 1
+
+    async def after_request(self, request, status_code, response_body, extra_headers):
+        return {"headers": [("X-A", str(request.session["a"]))]}
+
+class Root(App):
+    async def short(self, code):
+        url = self.urls[code]
+        if code == "a":
+            return self._redirect(self.urls[code])
+        if code == "b":
+            return self._redirect(f"https://{code}.example/")
+        if code == "c":
+            return self._redirect(f"/page/{code}")
+        if code == "d":
+            return self._redirect("/page")
+        return self._redirect(url)
+
+async def talk(scope, receive, send):
+    ws = WebSocket(receive, send)
+"""
+
+
+def test_check_recognises_redirects_by_a_variable(tmp_path: Path) -> None:
+    """And nothing about what a request has in any case, such as its session."""
+    assert reported(tmp_path, OTHERS) == {
+        "15 _redirect(self.urls[code])": "if it may lead to another host, "
+        "write Redirect(location, allow_external=True)",
+        "17 _redirect(f'https://{code}.example/')": "write Redirect(location, allow_external=True)",
+        "22 _redirect(url)": "if it may lead to another host, "
+        "write Redirect(location, allow_external=True)",
+        "25 WebSocket": "write async def ws_name(self, ws)",
+    }
+
+
+def test_check_reports_differences_of_hooks(make_client: MakeClient, tmp_path: Path) -> None:
     later = "if another hook responds early, after_request runs without before_request"
     order = "micropie runs after_request hooks in the reverse order of app.middlewares"
     assert reported(tmp_path, HOOKS) == {
@@ -118,7 +159,7 @@ def test_hooks(make_client: MakeClient, tmp_path: Path) -> None:
     assert (answer.status_code, answer.text) == (401, "Log in.2?GET")
 
 
-def test_handlers(make_client: MakeClient, tmp_path: Path) -> None:
+def test_check_reports_differences_of_handlers(make_client: MakeClient, tmp_path: Path) -> None:
     field = 'for an empty field, the parameter gets "", not its default'
     assert reported(tmp_path, HANDLERS) == {
         "1 current_request": "it is internal to MicroPie",
@@ -135,7 +176,7 @@ def test_handlers(make_client: MakeClient, tmp_path: Path) -> None:
     }
 
 
-def test_classes_of_other_modules(tmp_path: Path) -> None:
+def test_check_follows_classes_into_other_modules(tmp_path: Path) -> None:
     files = {
         "base": "import micropie as m\nclass Site(m.App): pass\nclass Hook(m.HttpMiddleware): pass\n",
         "pages": "from base import Site as Base\nclass Pages(Base[int]):\n def default(self): ...\n",
@@ -159,7 +200,7 @@ def test_classes_of_other_modules(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["class", "def f(:"])
-def test_a_file_that_can_not_be_read(tmp_path: Path, text: str) -> None:
+def test_check_reports_an_unreadable_file(tmp_path: Path, text: str) -> None:
     assert [*reported(tmp_path, text)] == ["1 syntax"]
 
 
@@ -186,7 +227,7 @@ app = Root()
 """
 
 
-def test_what_they_get_here(make_client: MakeClient) -> None:
+def test_migrated_handlers_get_the_documented_values(make_client: MakeClient) -> None:
     names: dict[str, Any] = {"__name__": "program"}
     exec(PROGRAM, names)
     client = make_client(names["app"])

@@ -20,7 +20,7 @@ def server_of() -> Iterator[ServerOf]:
 
 
 @pytest.mark.parametrize("kind", ["hypercorn-trio", "gunicorn-gthread"])
-def test_moved(kind: str, server_of: ServerOf) -> None:
+def test_a_migrated_application_works_mounted_and_alone(kind: str, server_of: ServerOf) -> None:
     address = f"127.0.0.1:{server_of(kind).port}"
     with httpx.Client(
         base_url=f"http://{address}", timeout=ANSWER_WITHIN, trust_env=False

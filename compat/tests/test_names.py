@@ -32,7 +32,7 @@ UTC timezone""".split()
     [name for name in vars(original_bottle) if not name.startswith("_")]
     + ["_MultipartParser", "_parse_http_header", "_parse_qsl", "_re_flatten"],
 )
-def test_a_name_of_bottle_is_here_or_says_what_to_write(name: str) -> None:
+def test_each_bottle_name_exists_or_suggests_a_replacement(name: str) -> None:
     advice = advice_for("bottle", f"bottle.{name}")
     if advice is None:
         getattr(our_bottle, name)
@@ -44,7 +44,7 @@ def test_a_name_of_bottle_is_here_or_says_what_to_write(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Warning. Use of deprecated feature:DeprecationWarning")
-def test_a_star_brings_what_bottle_s_does(bottle: Any) -> None:
+def test_a_star_import_brings_bottle_s_names(bottle: Any) -> None:
     names: dict[str, Any] = {}
     exec(f"from {bottle.__name__} import *", names)
     assert names["json_loads"](names["json_dumps"]({"a": 1})) == {"a": 1}
@@ -70,7 +70,7 @@ def modules_of_cherrypy() -> list[str]:
 
 
 @pytest.mark.parametrize("module", modules_of_cherrypy())
-def test_a_module_of_cherrypy_is_here_or_says_what_to_write(module: str) -> None:
+def test_each_cherrypy_module_exists_or_suggests_a_replacement(module: str) -> None:
     if advice_for("cherrypy", module) is None:
         importlib.import_module(f"micropie_compat.{module}")
 
@@ -82,7 +82,7 @@ _cplogging.LogManager _cpreqbody.Part _cprequest.hookpoints _cprequest.Hook _cpt
 _cptree.Application _helper.popargs _helper.url lib.headers.parse_header lib.locking lib.reprconf.Parser
 lib.reprconf.Config process.servers.ServerAdapter""".split(),
 )
-def test_names_of_cherrypy_s_insides(module: Any, name: str) -> None:
+def test_internal_cherrypy_names_exist(module: Any, name: str) -> None:
     importlib.import_module(f"{module.__name__}.process.servers")
     importlib.import_module(f"{module.__name__}.lib.headers")
     found = module
@@ -92,15 +92,21 @@ def test_names_of_cherrypy_s_insides(module: Any, name: str) -> None:
     assert not hasattr(module._cpcompat, "none")
 
 
+def test_a_name_set_later_needs_no_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    cherrypy = importlib.import_module("micropie_compat.cherrypy")
+    monkeypatch.delattr(cherrypy, "_cache", raising=False)
+    assert advice_for("cherrypy", "cherrypy._cache") is None
+
+
 @pytest.mark.parametrize("name", ["headers", "locking", "reprconf"])
-def test_a_module_of_the_library_that_nobody_has_imported(
+def test_an_unimported_library_module_is_recognised(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.delattr(ours.lib, name, raising=False)
     assert getattr(ours.lib, name) is importlib.import_module(f"{ours.__name__}.lib.{name}")
 
 
-def test_functions_of_cherrypy_s_insides(module: Any) -> None:
+def test_internal_cherrypy_functions_work(module: Any) -> None:
     compat = importlib.import_module(f"{module.__name__}._cpcompat")
     assert (compat.ntob("ä"), compat.ntou("ä"), compat.tonative(b"\xe4"), compat.tonative("ä")) == (
         b"\xe4",
@@ -116,14 +122,14 @@ def test_functions_of_cherrypy_s_insides(module: Any) -> None:
     assert module._ThreadLocalProxy("request").method == "GET"
 
 
-def test_the_page_of_cherrypy_s_errors_may_be_another(
+def test_cherrypy_s_default_error_page_can_be_replaced(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ours._cperror, "_HTTPErrorTemplate", "own %(status)s")
     assert make_client(ours.Application(object(), "")).get("/none").text == "own 404 Not Found"
 
 
-def test_what_no_framework_has_is_nobody_s_advice() -> None:
+def test_a_name_unknown_to_both_frameworks_gets_no_advice() -> None:
     assert advice_for("bottle", "json.nothing") is None
     assert advice_for("bottle", "gevent.monkey") is not None
     assert advice_for("cherrypy", "cherrypy.lib.static.serve_file.x") is None
@@ -132,7 +138,7 @@ def test_what_no_framework_has_is_nobody_s_advice() -> None:
 # -- properties ------------------------------------------------------------------------------------
 
 
-def test_properties_of_bottle(bottle: Any) -> None:
+def test_bottle_s_property_helpers_work(bottle: Any) -> None:
     calls: list[str] = []
 
     class Thing:
@@ -170,7 +176,7 @@ def test_properties_of_bottle(bottle: Any) -> None:
 # -- names that programs set -----------------------------------------------------------------------
 
 
-def test_names_that_a_program_of_bottle_sets(
+def test_a_program_may_set_bottle_s_names(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     (tmp_path / "pie.tpl").write_text("pie {{x}}")
@@ -185,13 +191,13 @@ def test_names_that_a_program_of_bottle_sets(
     assert client.get("/").text == "own 404 Not Found: Not found: &#039;/&#039;"
 
 
-def test_templates_fail_by_the_stand_in_s_errors(bottle: Any) -> None:
+def test_template_errors_are_the_compatibility_module_s(bottle: Any) -> None:
     with pytest.raises(bottle.TemplateError, match="not found"):
         bottle.template("nowhere")
     assert issubclass(bottle.StplSyntaxError, bottle.TemplateError)
 
 
-def test_a_form_that_can_not_be_read(bottle: Any) -> None:
+def test_an_unreadable_form_gets_an_error(bottle: Any) -> None:
     environ = {
         "CONTENT_TYPE": "multipart/form-data; boundary=b",
         "CONTENT_LENGTH": "3",
@@ -224,7 +230,7 @@ class OwnServer:
         self.stopped.set()
 
 
-def test_a_server_of_a_program_s_own_follows_the_bus() -> None:
+def test_a_program_s_own_server_follows_the_bus() -> None:
     bus, server = Bus(), OwnServer()
     log: list[str] = []
     bus.subscribe("log", lambda message, level: log.append(message))
@@ -245,14 +251,14 @@ def test_a_server_of_a_program_s_own_follows_the_bus() -> None:
         ServerAdapter(bus).start()
 
 
-def test_a_server_of_a_program_s_own_that_fails_ends_the_bus() -> None:
+def test_a_failing_server_of_the_program_ends_the_bus() -> None:
     bus = Bus()
     adapter = ServerAdapter(bus, OwnServer(OSError("taken")))
     with pytest.raises(OSError, match="taken"):
         adapter.start()
 
 
-def test_cheroot_by_bottle_s_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cheroot_is_found_by_bottle_s_name(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
 
     class Server:

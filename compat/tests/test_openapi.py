@@ -10,7 +10,7 @@ from micropie_compat import bottle, cherrypy
 
 
 @pytest.mark.parametrize("app", [bottle.Bottle(), cherrypy.Application(None, "")])
-def test_a_document_has_no_sentences_about_micropie_s_own_classes(app: Any) -> None:
+def test_an_openapi_document_omits_micropie_s_own_docstrings(app: Any) -> None:
     def price() -> int:
         """Return the price of a pie."""
         return 3

@@ -114,7 +114,7 @@ BOTTLE_USES = [
         *(("bottle", lines) for lines in BOTTLE_USES),
     ],
 )
-def test_the_original_raises(
+def test_using_the_original_in_a_migrated_handler_raises_an_error(
     forgotten: Forgotten,
     make_client: MakeClient,
     caplog: pytest.LogCaptureFixture,
@@ -135,7 +135,7 @@ def test_the_original_raises(
         assert f'import install; install("{framework}")' in caplog.text
 
 
-def test_hooks_tools_and_native_code_count_as_well(
+def test_hooks_tools_and_native_code_may_not_use_the_original(
     forgotten: Forgotten, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use = forgotten("return cherrypy.request.remote.ip")
@@ -163,7 +163,7 @@ def test_hooks_tools_and_native_code_count_as_well(
     assert make_client(wrapped).get("/").status_code == 500
 
 
-def test_a_dispatcher_counts_as_well(
+def test_a_dispatcher_may_not_use_the_original(
     forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It fails before the tool that logs tracebacks is attached."""
@@ -173,7 +173,7 @@ def test_a_dispatcher_counts_as_well(
     assert caplog.text.count("Error: helpers imports the original cherrypy, but") == 1
 
 
-def test_a_stream_counts_as_well(forgotten: Forgotten, make_client: MakeClient) -> None:
+def test_a_stream_may_not_use_the_original(forgotten: Forgotten, make_client: MakeClient) -> None:
     for make, lines in (
         (cherrypy_app, "return cherrypy.request.remote.ip"),
         (bottle_app, "return bottle.request.remote_addr"),
@@ -193,7 +193,9 @@ def test_a_stream_counts_as_well(forgotten: Forgotten, make_client: MakeClient) 
         assert ["helpers imports the original" in text for text in seen] == [True]
 
 
-def test_an_async_handler_counts_as_well(forgotten: Forgotten, make_client: MakeClient) -> None:
+def test_an_async_handler_may_not_use_the_original(
+    forgotten: Forgotten, make_client: MakeClient
+) -> None:
     use = forgotten("return cherrypy.request.remote.ip")
 
     class Root:
@@ -204,7 +206,7 @@ def test_an_async_handler_counts_as_well(forgotten: Forgotten, make_client: Make
     assert make_client(cherrypy.Application(Root())).get("/").status_code == 500
 
 
-def test_the_module_that_imports_the_original_is_named(
+def test_the_error_names_the_module_that_imports_the_original(
     forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Another module or a template may get the original's request from it."""
@@ -229,7 +231,7 @@ def test_the_module_that_imports_the_original_is_named(
     assert "tools uses the original bottle, imported by helpers, but" in caplog.text
 
 
-def test_a_decorator_of_the_original_is_named(
+def test_the_error_names_a_decorator_of_the_original(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = bottle.Bottle()
@@ -238,7 +240,7 @@ def test_a_decorator_of_the_original_is_named(
     assert "wrapper is from the original bottle" in caplog.text
 
 
-def test_an_error_of_the_original_is_explained(
+def test_an_error_raised_by_the_original_is_explained(
     forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     for make, error in (
@@ -251,7 +253,7 @@ def test_an_error_of_the_original_is_explained(
         assert importer in caplog.text
 
 
-def test_a_tool_of_the_original_is_named(
+def test_the_error_names_a_tool_of_the_original(
     forgotten: Forgotten,
     make_client: MakeClient,
     caplog: pytest.LogCaptureFixture,
@@ -286,7 +288,7 @@ def test_a_tool_of_the_original_is_named(
     assert "Toolbox is from the original cherrypy, but" in caplog.text
 
 
-def test_routes_and_plugins_of_the_original_are_named(forgotten: Forgotten) -> None:
+def test_the_error_names_routes_and_plugins_of_the_original(forgotten: Forgotten) -> None:
     forgotten("pass")
     app, old = bottle.Bottle(), original_bottle_app()
     for use in (
@@ -299,7 +301,7 @@ def test_routes_and_plugins_of_the_original_are_named(forgotten: Forgotten) -> N
             use()
 
 
-def test_other_failures_of_such_a_module_are_explained(
+def test_other_errors_of_a_module_with_the_original_are_explained(
     forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     for make in (cherrypy_app, bottle_app):
@@ -308,7 +310,7 @@ def test_other_failures_of_such_a_module_are_explained(
         assert f"helpers imports the original {make.__name__[:-4]}, but" in caplog.text
 
 
-def test_a_failure_of_another_module_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_an_unrelated_module_is_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     for error in (ValueError("x"), OriginalFrameworkError("x")):
         explain("bottle", error)
         assert not hasattr(error, "__notes__")
@@ -318,7 +320,7 @@ def test_a_failure_of_another_module_is_left_as_it_is(monkeypatch: pytest.Monkey
     assert not hasattr(error, "__notes__")
 
 
-def test_a_response_of_the_original_is_no_page(
+def test_a_response_object_of_the_original_is_refused(
     forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Own(original_bottle.HTTPResponse):
@@ -333,7 +335,7 @@ def test_a_response_of_the_original_is_no_page(
         assert "Own is from the original bottle, imported by" in caplog.text
 
 
-def test_the_original_s_log_is_written(
+def test_the_original_s_log_still_works(
     forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = cherrypy_app(forgotten("cherrypy.log('noted')\nreturn 'logged'"))
@@ -341,7 +343,9 @@ def test_the_original_s_log_is_written(
     assert "noted" in caplog.text
 
 
-def test_each_framework_by_itself(forgotten: Forgotten, make_client: MakeClient) -> None:
+def test_an_original_without_a_migrated_application_stays_as_it_is(
+    forgotten: Forgotten, make_client: MakeClient
+) -> None:
     """An original that nothing here was written for stays as it is."""
     use = forgotten("return repr(cherrypy.request.remote.ip)")
     assert make_client(bottle_app(use)).get("/").text == "'127.0.0.1'"
@@ -355,7 +359,7 @@ def test_each_framework_by_itself(forgotten: Forgotten, make_client: MakeClient)
 # -- templates -------------------------------------------------------------------------------------
 
 
-def test_a_template_that_imports_the_original(
+def test_a_template_that_imports_the_original_is_reported(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     (tmp_path / "page.tpl").write_text("% from bottle import request\n{{request.remote_addr}}")
@@ -364,7 +368,7 @@ def test_a_template_that_imports_the_original(
     assert f"{tmp_path}/page.tpl imports the original bottle" in caplog.text
 
 
-def test_a_helper_that_a_template_calls(
+def test_a_template_helper_that_uses_the_original_is_reported(
     forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     use = forgotten("return bottle.request.remote_addr")
@@ -412,7 +416,9 @@ print({framework}.__file__ == {framework}.__spec__.loader.get_filename("{framewo
         ),
     ],
 )
-def test_an_import_during_a_request(tmp_path: Path, framework: str, app: str, line: str) -> None:
+def test_an_import_of_the_original_during_a_request_is_reported(
+    tmp_path: Path, framework: str, app: str, line: str
+) -> None:
     (tmp_path / "helpers.py").write_text(f"def use():\n    import {framework}\n    return {line}\n")
     (tmp_path / "main.py").write_text(LATE.format(framework=framework, app=app))
     ended = run(tmp_path, "main.py")
@@ -451,7 +457,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.processes
-def test_a_handler_in_a_process_counts_as_well(tmp_path: Path) -> None:
+def test_a_handler_in_a_process_may_not_use_the_original(tmp_path: Path) -> None:
     (tmp_path / "helpers.py").write_text("import bottle, cherrypy\n")
     (tmp_path / "main.py").write_text(POOLED)
     ended = run(tmp_path, "main.py")
@@ -537,7 +543,7 @@ def beside(framework: str, where: str) -> Any:
 
 @pytest.mark.parametrize("where", ["inside", "root"])
 @pytest.mark.parametrize("framework", ["bottle", "cherrypy"])
-def test_original_applications_go_on_working(
+def test_original_applications_keep_working(
     make_client: MakeClient, framework: str, where: str
 ) -> None:
     client = make_client(beside(framework, where), client=CLIENT)
@@ -572,7 +578,7 @@ def ask(app: Any, path: str = "/") -> tuple[str, bytes]:
     return heads[0], body
 
 
-def test_originals_called_in_several_threads(make_client: MakeClient) -> None:
+def test_original_applications_can_be_called_in_several_threads(make_client: MakeClient) -> None:
     """A migrated handler may call an original application in threads with its context."""
     both = Barrier(2)
 
@@ -601,7 +607,7 @@ def test_originals_called_in_several_threads(make_client: MakeClient) -> None:
         assert make_client(new).get("/").text == "['200 OK', '200 OK']"
 
 
-def test_a_request_that_the_thread_has_served_before_is_not_read(forgotten: Forgotten) -> None:
+def test_an_earlier_request_of_the_same_thread_is_not_read(forgotten: Forgotten) -> None:
     """Bottle leaves it bound to the thread."""
     use = forgotten("return bottle.request.remote_addr")
     old, new = original_bottle_app(), bottle_app(use)
@@ -616,7 +622,7 @@ def test_a_request_that_the_thread_has_served_before_is_not_read(forgotten: Forg
     new.native.wsgi_shutdown()
 
 
-def test_a_request_of_cherrypy_that_was_not_closed_is_not_read(forgotten: Forgotten) -> None:
+def test_an_unclosed_cherrypy_request_is_not_read(forgotten: Forgotten) -> None:
     app = cherrypy_app(forgotten("return cherrypy.request.remote.ip"))
     assert ask(original_cherrypy_app(), "/old/stream") == ("200 OK", b"a/stream")
     assert original.request.remote.ip == "192.0.2.7", "outside of a migrated request"
@@ -629,7 +635,7 @@ def test_a_request_of_cherrypy_that_was_not_closed_is_not_read(forgotten: Forgot
     app.native.wsgi_shutdown()
 
 
-def test_a_session_of_another_client_is_not_read(forgotten: Forgotten) -> None:
+def test_another_client_s_session_is_not_read(forgotten: Forgotten) -> None:
     """CherryPy leaves it bound to the thread if the server doesn't close the response."""
 
     class Root:
@@ -660,7 +666,9 @@ def test_a_session_of_another_client_is_not_read(forgotten: Forgotten) -> None:
     new.native.wsgi_shutdown()
 
 
-def test_both_are_used_outside_of_requests(cherrypy: Any, serve: Serve) -> None:
+def test_original_and_migrated_modules_both_work_outside_requests(
+    cherrypy: Any, serve: Serve
+) -> None:
     assert cherrypy.request.remote.ip == "127.0.0.1"
 
     class Root:
@@ -675,7 +683,7 @@ def test_both_are_used_outside_of_requests(cherrypy: Any, serve: Serve) -> None:
 # -- finding the original --------------------------------------------------------------------------
 
 
-def test_a_finder_of_an_old_package_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outdated_import_finder_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has no ``find_spec``, and Python ignores it, too."""
     watch("bottle")
     [watching] = [one for one in sys.meta_path if getattr(one, "framework", "") == "bottle"]
@@ -684,7 +692,7 @@ def test_a_finder_of_an_old_package_is_ignored(monkeypatch: pytest.MonkeyPatch) 
     assert importlib.util.find_spec("bottle") is not None
 
 
-def test_another_module_of_that_name_is_left_alone(
+def test_another_module_named_bottle_is_not_watched(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     watch("bottle")

@@ -37,7 +37,9 @@ def server(request: pytest.FixtureRequest, framework: str) -> Iterator[Server]:
         yield server_of(request.param)
 
 
-def test_a_moved_application_answers_as_the_original(server: Server, framework: str) -> None:
+def test_a_migrated_application_responds_as_the_original_on_each_server(
+    server: Server, framework: str
+) -> None:
     def ask(app: str, request: Request) -> Answer:
         method, target, headers, body = request
         given = server.request(method, target, {**headers, "X-Application": app}, body)
@@ -55,7 +57,7 @@ def test_a_moved_application_answers_as_the_original(server: Server, framework: 
     ("name", "queue_timeout", "served"),
     [("uvicorn", "30", 100), ("gunicorn-gthread", "0.05", 1 + MOST_WAITING)],
 )
-def test_R44_requests_of_one_session_leave_threads_to_others(
+def test_R44_requests_of_one_session_leave_threads_for_others(
     name: str, queue_timeout: str, served: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 100 that one visitor sends at once, one is answered and others wait; the site goes on."""

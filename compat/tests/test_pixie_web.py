@@ -60,7 +60,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.processes
-def test_the_documents_program(tmp_path: Path) -> None:
+def test_the_documented_pixie_web_program_runs(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM.replace("PORT", str(free_port())))
     with serving_command(tmp_path, "program.py") as server:
         assert server.get("/") == "Hello world from process type main"
@@ -142,7 +142,7 @@ nothing
 
 @pytest.mark.processes
 @pytest.mark.parametrize("workers", ["None", "1", "True"])
-def test_a_program_of_its_latest_version(tmp_path: Path, workers: str) -> None:
+def test_a_program_for_the_latest_pixie_web_runs(tmp_path: Path, workers: str) -> None:
     (tmp_path / "pages").mkdir()
     (tmp_path / "pages" / "page.html").write_text(PAGE)
     program = BOARD.replace("PORT", str(free_port())).replace("WORKERS", workers)
@@ -171,25 +171,26 @@ def asked(server: Running, path: str, data: bytes | None = None) -> Any:
 @pytest.fixture
 def client(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     app = App()
+    app.middlewares.append(pixie_web.ReceiveBody())
     monkeypatch.setattr(pixie_web, "app", app)
 
     @route("/note/<number>", RouteType.sync, "POST")
-    def note(env: pixie_web.Env, number: str) -> Response:
+    def note(env: pixie_web.Request, number: str) -> Response:
         return Response(
-            f"{env.verb} {number} {env.form['text']} {env.path}",
+            f"{env.verb} {number} {(env.form or {})['text']} {env.path}",
             201,
             "text/plain",
             {"X-Pie": "apple"},
         )
 
     @route("/both", RouteType.asnc, ["GET", "POST"])
-    async def both(env: pixie_web.Env) -> str:
+    async def both(env: pixie_web.Request) -> str:
         return f"{env.params} {proc_env.proc_type}"
 
     return make_client(app)
 
 
-def test_forms_and_methods(client: TestClient) -> None:
+def test_pixie_web_handlers_get_forms_and_methods(client: TestClient) -> None:
     answer = client.post("/note/7", data={"text": "a <b>"})
     assert (answer.status_code, answer.text) == (201, "POST 7 a <b> /note/7")
     assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
@@ -199,7 +200,7 @@ def test_forms_and_methods(client: TestClient) -> None:
     assert client.post("/both").status_code == 200
 
 
-def test_a_type_that_does_not_fit_fails_at_once() -> None:
+def test_a_route_type_that_does_not_match_the_function_is_refused() -> None:
     with pytest.raises(
         SetupError,
         match=r"index: for def functions, write RouteType.sync, sync_thread or pool in @route",
@@ -216,7 +217,104 @@ def test_a_type_that_does_not_fit_fails_at_once() -> None:
         async def other(env: object) -> None: ...
 
 
-def test_files_and_templates(make_client: MakeClient, tmp_path: Path) -> None:
+def test_the_request_has_the_attributes_of_pixie_web_s(client: TestClient) -> None:
+    seen: list[Any] = []
+
+    @route("/all/<name>", RouteType.sync, ("GET", "POST"))
+    def sync(env: pixie_web.Request, name: str) -> str:
+        assert env.method == env.verb  # a name of micropie's request
+        seen.extend([env.params, env.verb, env.path, env.protocol, env.req, env.body, env.form])
+        return f"{env.headers['HTTP_X_TOKEN']} {env.headers.get('CONTENT_TYPE')} {len(env.headers)}"
+
+    @route("/async/<name>", RouteType.asnc, ("GET", "POST"))
+    async def asnc(env: pixie_web.Request, name: str) -> str:
+        seen.append(env.raw_data)
+        return sync(env, name)
+
+    @route("/thread/<name>", RouteType.sync_thread, ("GET", "POST"))
+    def thread(env: pixie_web.Request, name: str) -> str:
+        return sync(env, name)
+
+    for kind in ("all", "async", "thread"):
+        seen.clear()
+        headers = {"X-Token": "secret", "Content-Type": "text/plain"}
+        path = f"/{kind}/%C3%A9?a=1&b=%20"
+        answer = client.post(path, content="é\n".encode(), headers=headers)
+        assert answer.text.startswith("secret text/plain ")
+        raw = seen.pop(0) if kind == "async" else b""
+        assert raw.startswith(f"POST {path} HTTP/1.1\r\n".encode()) is (kind == "async")
+        assert raw.endswith("\r\n\r\né\n".encode()) is (kind == "async")
+        sent = "POST", path, "HTTP/1.1"
+        assert seen == [{"a": "1", "b": " "}, *sent, sent, "é\n", None]
+        seen.clear()
+        assert client.get(f"/{kind}/a", headers={"X-Token": "b"}).text.startswith("b None ")
+        assert [one for one in seen if not isinstance(one, bytes)][-2:] == ["", None]
+        seen.clear()
+        client.post(f"/{kind}/a", data={"text": "<b> &"}, headers={"X-Token": "b"})
+        assert seen[-2:] == ["text=%3Cb%3E+%26", {"text": "<b> &"}]
+
+
+def in_front(function: Any) -> Any:
+    def wrapper(env: pixie_web.Request, name: str, *values: Any) -> Any:
+        return function(env, name.upper(), *values)
+
+    return wrapper
+
+
+def test_decorators_may_be_below_route(client: TestClient) -> None:
+    """They change the function's parameters, and may hide that it is async."""
+
+    @route("/decorated/<name>", RouteType.asnc)
+    @in_front
+    async def page(env: pixie_web.Request, title: str) -> Response:
+        return Response(f"{env.verb} {title}")
+
+    @route("/again/<name>", RouteType.asnc)
+    async def again(env: pixie_web.Request, name: str) -> Any:
+        return await page(env, f"{name}!")
+
+    route("/twice/<name>", RouteType.asnc)(again)
+    assert client.get("/decorated/pie").text == "GET PIE"
+    assert client.get("/again/pie").text == client.get("/twice/pie").text == "GET PIE!"
+
+
+def test_cookies_survive_other_headers(client: TestClient) -> None:
+    @route("/cookie", RouteType.sync)
+    def cookie(env: pixie_web.Request) -> Response:
+        response = Response("x", cookies={"seen": 1}, headers={"X-A": "1"})
+        response.headers = {"X-B": "2"}
+        response.cookies["other"] = "o"
+        response.cookies["other"]["max-age"] = 60
+        return response
+
+    answer = client.get("/cookie")
+    assert sorted(answer.headers.get_list("Set-Cookie")) == [
+        "other=o; Max-Age=60",
+        "seen=1; Path=/",
+    ]
+    assert (answer.headers["X-B"], "X-A" in answer.headers) == ("2", False)
+    assert pixie_web.redirect("/there").headers["Location"] == "/there"
+
+
+def test_files_are_not_cached_by_proxies(make_client: MakeClient, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    app = App()
+    app.get("/static")(lambda: static_file("a.txt", str(tmp_path), 5))
+    app.get("/cached")(lambda: pixie_web.cached_file("a.txt", str(tmp_path)))
+    client = make_client(app)
+    assert client.get("/static").headers["Cache-Control"] == "private, max-age=5"
+    assert client.get("/cached").headers["Cache-Control"] == "private, max-age=38400"
+
+
+def test_a_simpletemplate_escapes_values() -> None:
+    simple = pixie_web.SimpleTemplate("<h1>{{0}} {1}</h1>{{name}}")
+    page = "<h1>&lt; <</h1>&amp;"
+    assert simple.render("<", Literal("<"), name="&") == page
+
+
+def test_file_templates_are_cached_unless_told_otherwise(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
     (tmp_path / "page.html").write_text("<h1>{title}</h1>")
     page = Template("page.html", str(tmp_path))
     fresh = Template("page.html", str(tmp_path), cached=False)
@@ -246,15 +344,15 @@ def test_files_and_templates(make_client: MakeClient, tmp_path: Path) -> None:
         ("<p>plain", "<p>plain"),
     ],
 )
-def test_a_text_is_a_template(text: str, page: str) -> None:
+def test_text_can_be_a_template(text: str, page: str) -> None:
     values = {"a": "<", "b": Literal("<"), "c": Unsafe("<")}
     assert Template(text).render(**values) == page
     assert (Literal("<").esc, str(Literal(1)), Unsafe("<").data) == ("&lt;", "1", "<")
 
 
-def test_a_response_is_changed(client: TestClient) -> None:
+def test_a_response_can_be_changed(client: TestClient) -> None:
     @route("/odd", RouteType.asnc)
-    async def odd(env: pixie_web.Env) -> Response:
+    async def odd(env: pixie_web.Request) -> Response:
         response = Response("Hello", headers=[("X-A", "b")])
         response.code = response.code + 100
         response.headers["X-Something-Happened"] = "Yes"
@@ -268,7 +366,7 @@ def given(*chunks: object) -> Generator[object]:
     yield from chunks
 
 
-def test_a_header_in_a_process_is_sent_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headers_set_before_a_process_runs_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     class Pooled:
         class _exchange:  # noqa: N801
             is_pooled = True
@@ -282,13 +380,13 @@ def test_a_header_in_a_process_is_sent_before(monkeypatch: pytest.MonkeyPatch) -
             pixie_web._without_header(given(one))
 
 
-def test_the_server_is_an_application(client: TestClient) -> None:
+def test_a_pixie_web_server_is_an_application(client: TestClient) -> None:
     assert pixie_web.server.application is not pixie_web.app  # the fixture's
     assert pixie_web.server.run is pixie_web.run
 
 
 @pytest.mark.processes
-def test_outside_of_a_request_it_is_the_main_process() -> None:
+def test_outside_a_request_the_process_type_is_main() -> None:
     code = "from micropie_compat.pixie_web import proc_env; print(proc_env.proc_type)"
     done = ended(sys.executable, "-c", code, check=True)
     assert done.stdout == "main\n"

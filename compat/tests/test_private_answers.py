@@ -15,7 +15,7 @@ from tests.support.clients import MakeClient
 
 @pytest.mark.parametrize("compresses", [False, True])
 @pytest.mark.parametrize(("guard", "headers", "vary"), ALL_GUARDS)
-def test_R48_a_guard_makes_all_behind_it_private(
+def test_R48_an_access_check_makes_all_responses_behind_it_private(
     make_client: MakeClient,
     tmp_path: Path,
     guard: Any,

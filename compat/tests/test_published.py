@@ -18,16 +18,16 @@ COMPAT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((COMPAT / "pyproject.toml").read_text())["project"]
 
 
-def test_both_distributions_have_one_version() -> None:
+def test_both_distributions_have_the_same_version() -> None:
     assert PROJECT["version"] == micropie.__version__
     assert PROJECT["dependencies"] == [f"micropie-dual=={micropie.__version__}"]
 
 
-def test_it_has_the_licence_of_the_repository() -> None:
+def test_both_distributions_have_the_same_licence() -> None:
     assert (COMPAT / "LICENSE").read_text() == (COMPAT.parent / "LICENSE").read_text()
 
 
-def test_a_frozen_program_has_all_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frozen_program_includes_all_modules(monkeypatch: pytest.MonkeyPatch) -> None:
     hooks = ModuleType("PyInstaller.utils.hooks")
     asked: list[tuple[str, Any]] = []
 

@@ -94,7 +94,7 @@ def test_pip_downloads_from_pypiserver(index: Server, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["first-1.0-py3-none-any.whl"]
 
 
-def test_a_package_is_uploaded_to_pypiserver_and_downloaded(index: Server) -> None:
+def test_pypiserver_accepts_an_upload_and_serves_it(index: Server) -> None:
     assert put(index, "second", "2.0", {}) == 401
     assert put(index, "second", "2.0", {"Authorization": basic("ann", "wrong")}) == 403
     assert put(index, "second", "2.0", IN_ANN) == 200
@@ -105,7 +105,7 @@ def test_a_package_is_uploaded_to_pypiserver_and_downloaded(index: Server) -> No
     assert given == wheel("second", "2.0")
 
 
-def test_the_pages_of_pypiserver(index: Server) -> None:
+def test_pypiserver_s_pages_work(index: Server) -> None:
     welcome = index.request("GET", "/")
     assert welcome.status == 200
     assert b"pypiserver" in welcome.body
@@ -124,7 +124,7 @@ def test_the_pages_of_pypiserver(index: Server) -> None:
     assert (part.status, part.body) == (206, b"PK")
 
 
-def test_a_package_is_removed_from_pypiserver(index: Server) -> None:
+def test_pypiserver_removes_a_package(index: Server) -> None:
     assert put(index, "third", "3.0", IN_ANN) == 200
     ask = upload(
         "/",
@@ -147,7 +147,7 @@ def glances(
         yield server_of(request.param)
 
 
-def test_the_pages_of_glances(glances: Server) -> None:
+def test_glances_pages_work(glances: Server) -> None:
     for path in ("/", "/5"):
         page = glances.request("GET", path)
         assert (page.status, page.header("Content-Type")) == (200, "text/html; charset=UTF-8")
@@ -163,7 +163,7 @@ def test_the_pages_of_glances(glances: Server) -> None:
     assert glances.request("GET", "/../__init__.py").status in (400, 403, 404)
 
 
-def test_the_figures_of_glances(glances: Server) -> None:
+def test_glances_api_returns_figures(glances: Server) -> None:
     assert glances.request("GET", "/api/3/status").body == b"Active"
     plugins = glances.request("GET", "/api/3/pluginslist")
     assert plugins.header("Content-Type") == "application/json; charset=utf-8"
@@ -235,7 +235,7 @@ class Browser:
         assert self.cookie != before, "a session gets another id with the log-in"
 
 
-def test_visitors_of_rdiffweb_log_in_first(backups: Server) -> None:
+def test_rdiffweb_requires_a_login(backups: Server) -> None:
     browser = Browser(backups)
     base = f"http://127.0.0.1:{backups.port}"
     page = browser.get("/")
@@ -248,7 +248,7 @@ def test_visitors_of_rdiffweb_log_in_first(backups: Server) -> None:
     assert browser.get("/home/admin/").header("Location") == f"{base}/login/"
 
 
-def test_the_pages_of_rdiffweb(backups: Server) -> None:
+def test_rdiffweb_s_pages_work(backups: Server) -> None:
     browser = Browser(backups)
     browser.log_in()
     home = browser.get("/home/admin/")
@@ -280,7 +280,7 @@ def test_the_pages_of_rdiffweb(backups: Server) -> None:
     assert found == 304
 
 
-def test_the_repositories_of_rdiffweb(backups: Server) -> None:
+def test_rdiffweb_shows_repositories(backups: Server) -> None:
     browser = Browser(backups)
     browser.log_in()
     assert b"Revisions" in browser.get("/browse/admin/testcases/").body
@@ -294,7 +294,7 @@ def test_the_repositories_of_rdiffweb(backups: Server) -> None:
     assert browser.get("/browse/admin/testcases/DIR%EF%BF%BD/").status == 200
 
 
-def test_the_interface_of_rdiffweb_for_programs(backups: Server) -> None:
+def test_rdiffweb_s_api_works(backups: Server) -> None:
     signed_in = {"Authorization": basic("admin", "admin-of-tests")}
     user = backups.request("GET", "/api/currentuser/", signed_in)
     assert (user.status, user.header("Content-Type")) == (200, "application/json")

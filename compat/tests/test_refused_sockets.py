@@ -68,7 +68,9 @@ def moved(name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_a_guard_refuses_by_the_original_s_errors(backend: str, name: str) -> None:
+def test_an_access_check_may_refuse_a_websocket_with_the_framework_s_errors(
+    backend: str, name: str
+) -> None:
     refuse, status, location, body = REFUSALS[name]
     app = moved(name)
     app.native.middlewares.append(Guard(refuse))
@@ -89,7 +91,9 @@ def test_a_guard_refuses_by_the_original_s_errors(backend: str, name: str) -> No
 @pytest.mark.parametrize(
     ("name", "code"), [("abort", POLICY), ("HTTPError", POLICY), ("unavailable", FAILED)]
 )
-def test_an_open_socket_is_closed_by_them(backend: str, name: str, code: int) -> None:
+def test_an_open_websocket_is_closed_by_the_framework_s_errors(
+    backend: str, name: str, code: int
+) -> None:
     app = moved(name)
 
     @app.websocket("/chat")
@@ -105,7 +109,7 @@ def test_an_open_socket_is_closed_by_them(backend: str, name: str, code: int) ->
     assert (caught.value.code, caught.value.reason) == (code, "later" if code == FAILED else "no")
 
 
-def test_what_is_returned_is_as_raised(make_client: Any) -> None:
+def test_a_returned_error_acts_like_a_raised_one(make_client: Any) -> None:
     """Also CherryPy's errors and redirects, in a native handler."""
     app = cherrypy.Application(object(), "")
 
@@ -124,6 +128,6 @@ def test_what_is_returned_is_as_raised(make_client: Any) -> None:
     assert (answered.status_code, answered.headers["Location"]) == (307, "http://testserver/a?b=c")
 
 
-def test_an_answer_of_ours_stays() -> None:
+def test_a_native_response_is_not_changed() -> None:
     error = micropie.HTTPError(404)
     assert error.as_native() is error

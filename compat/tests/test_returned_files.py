@@ -153,7 +153,7 @@ def site(cherrypy: Any, page: Callable[[], Any], **config: object) -> Any:
 @both_ways
 @pytest.mark.parametrize("tools", TOOLS)
 @pytest.mark.parametrize("kind", [*TEXT_FILES, *ITERABLES])
-def test_cherrypy_encodes_what_has_text(
+def test_cherrypy_encodes_open_text_files(
     cherrypy: Any, serve: Serve, make: Make, kind: str, tools: str, stream: bool
 ) -> None:
     config, encoding = TOOLS[tools]
@@ -175,7 +175,7 @@ def test_cherrypy_encodes_what_has_text(
     "config", [{}, {"tools.encode.on": False}, {"response.stream": True}], ids=["", "off", "stream"]
 )
 @pytest.mark.parametrize("kind", BINARY_FILES)
-def test_cherrypy_sends_bytes_as_they_are(
+def test_cherrypy_sends_bytes_unchanged(
     cherrypy: Any, serve: Serve, make: Make, kind: str, config: dict[str, object]
 ) -> None:
     client = serve(site(cherrypy, lambda: make(kind), **config))
@@ -186,7 +186,7 @@ def test_cherrypy_sends_bytes_as_they_are(
 @both_ways
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
 @pytest.mark.parametrize("kind", TEXT_FILES)
-def test_only_ours_needs_no_tool_for_a_text_file(
+def test_a_text_file_needs_no_encode_tool_in_the_compatibility_module(
     serve_ours: Serve, make: Make, kind: str, compressed: bool, stream: bool
 ) -> None:
     """The tool may be off, and by default it encodes no other types than ``text/*``."""
@@ -198,14 +198,16 @@ def test_only_ours_needs_no_tool_for_a_text_file(
     assert (answer.status_code, answer.content) == (200, DATA)
 
 
-def test_cherrypy_needs_the_tool_for_other_text(cherrypy: Any, serve: Serve, make: Make) -> None:
+def test_cherrypy_needs_the_encode_tool_for_other_text(
+    cherrypy: Any, serve: Serve, make: Make
+) -> None:
     for kind in ("text", "generator"):
         client = serve(site(cherrypy, partial(make, kind), **{"tools.encode.on": False}))
         assert client.get("/").status_code == 500
 
 
 @pytest.mark.parametrize("kind", ["open", "generator", "text"])
-def test_a_length_in_characters_is_none_in_bytes(
+def test_a_content_length_in_characters_is_replaced(
     cherrypy: Any, serve: Serve, make: Make, kind: str
 ) -> None:
     client = serve(site(cherrypy, lambda: make(kind)))
@@ -214,7 +216,7 @@ def test_a_length_in_characters_is_none_in_bytes(
     assert answer.headers["Content-Length"] == str(len(DATA))
 
 
-def test_text_that_the_charset_lacks(cherrypy: Any, serve: Serve) -> None:
+def test_text_outside_the_charset_gets_an_error(cherrypy: Any, serve: Serve) -> None:
     client = serve(site(cherrypy, lambda: io.StringIO("€"), **LATIN_1))
     assert client.get("/").status_code == 406
 
@@ -256,7 +258,7 @@ def test_an_iterator_is_closed_once(
         def close(self) -> None:
             closed.append("closed")
 
-    monkeypatch.setattr(ours.lib.caching._Current, "cache", None)
+    monkeypatch.setattr(ours, "_cache", None, raising=False)
     config = {f"tools.{tool}.on": True, "response.stream": stream}
     client = serve_ours(site(ours, Numbers, **config))
     for number, ask in enumerate((client.head, client.get), 1):
@@ -277,7 +279,7 @@ def test_a_file_is_closed_if_an_error_replaces_it(serve_ours: Serve, stream: boo
     assert file.closed == 1
 
 
-def test_an_iterable_that_fails_is_closed(serve_ours: Serve) -> None:
+def test_a_failing_iterable_is_closed(serve_ours: Serve) -> None:
     closed: list[str] = []
 
     class Numbers:
@@ -291,7 +293,7 @@ def test_an_iterable_that_fails_is_closed(serve_ours: Serve) -> None:
     assert closed == ["closed"]
 
 
-def test_an_async_handler_returns_a_text_file(serve_ours: Serve, make: Make) -> None:
+def test_an_async_handler_may_return_a_text_file(serve_ours: Serve, make: Make) -> None:
     class Root:
         @ours.expose
         async def index(self) -> Any:
@@ -301,16 +303,14 @@ def test_an_async_handler_returns_a_text_file(serve_ours: Serve, make: Make) -> 
 
 
 @pytest.mark.parametrize("kind", TEXT_FILES)
-def test_cherrypy_serves_open_text_files(
-    cherrypy: Any, serve: Serve, make: Make, kind: str
-) -> None:
+def test_cherrypy_sends_open_text_files(cherrypy: Any, serve: Serve, make: Make, kind: str) -> None:
     serve_fileobj = cherrypy.lib.static.serve_fileobj
     answer = serve(site(cherrypy, lambda: serve_fileobj(make(kind), "text/plain"))).get("/")
     assert (answer.status_code, answer.content) == (200, DATA)
     assert answer.headers["Content-Type"] == "text/plain;charset=utf-8"
 
 
-def test_a_part_of_an_open_file(cherrypy: Any, serve: Serve, make: Make) -> None:
+def test_a_range_of_an_open_file_is_sent(cherrypy: Any, serve: Serve, make: Make) -> None:
     def page(kind: str) -> Any:
         return cherrypy.lib.static.serve_fileobj(make(kind), "text/plain")
 
@@ -321,7 +321,7 @@ def test_a_part_of_an_open_file(cherrypy: Any, serve: Serve, make: Make) -> None
 
 
 @pytest.mark.parametrize("is_open", [False, True], ids=["path", "open"])
-def test_a_hook_changes_a_file(cherrypy: Any, serve: Serve, tmp_path: Path, is_open: bool) -> None:
+def test_a_hook_may_alter_files(cherrypy: Any, serve: Serve, tmp_path: Path, is_open: bool) -> None:
     """The tool ``encode`` has removed the length, so hooks needn't."""
     path, static = tmp_path / "page.txt", cherrypy.lib.static
     path.write_bytes(DATA * 2)  # too long to be read at once
@@ -339,7 +339,7 @@ def test_a_hook_changes_a_file(cherrypy: Any, serve: Serve, tmp_path: Path, is_o
     assert unchanged.headers["Content-Length"] == str(len(DATA * 2))
 
 
-def test_a_hook_closes_a_served_file(cherrypy: Any, serve: Serve, tmp_path: Path) -> None:
+def test_a_hook_may_close_a_served_file(cherrypy: Any, serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "page.txt"
     path.write_bytes(DATA)
 
@@ -388,7 +388,9 @@ def test_chunks_may_be_any_kind_of_bytes(cherrypy: Any, serve: Serve, piece: Any
 
 
 @pytest.mark.parametrize("is_file", [False, True], ids=["generator", "file"])
-def test_headers_set_while_a_body_is_made(cherrypy: Any, serve: Serve, is_file: bool) -> None:
+def test_headers_set_while_a_body_is_produced_are_sent(
+    cherrypy: Any, serve: Serve, is_file: bool
+) -> None:
     """The hooks see them, and the status is sent."""
 
     def lines() -> Iterator[str]:
@@ -461,7 +463,7 @@ def test_an_empty_file_is_not_compressed(cherrypy: Any, serve: Serve, make: Make
 
 @both_ways
 @pytest.mark.parametrize("kind", ["open", "open binary", "latin-1", "gzip", "decoded", "memory"])
-def test_open_files_of_any_kind(
+def test_file_like_objects_of_any_kind_are_sent(
     serve_ours: Serve, make: Make, tmp_path: Path, kind: str, stream: bool
 ) -> None:
     """The original counts the bytes on the disk, and sends no text under this media type."""
@@ -487,7 +489,7 @@ def test_open_files_of_any_kind(
 
 
 @pytest.mark.parametrize("kind", ["both", "open binary", "memory"])
-def test_an_error_page_is_a_file(serve_ours: Serve, make: Make, kind: str) -> None:
+def test_an_error_page_may_be_a_file(serve_ours: Serve, make: Make, kind: str) -> None:
     """The original sends no text file, and no file without an iterator."""
     made: list[Any] = []
 
@@ -505,7 +507,7 @@ def test_an_error_page_is_a_file(serve_ours: Serve, make: Make, kind: str) -> No
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16"])
 @pytest.mark.parametrize("kind", TEXT_FILES)
-def test_bottle_encodes_text_files_in_the_response_s_charset(
+def test_bottle_encodes_text_files_with_the_response_s_charset(
     make_client: MakeClient, make: Make, kind: str, encoding: str
 ) -> None:
     """The original fails for them."""
@@ -531,7 +533,7 @@ def test_bottle_encodes_text_files_in_the_response_s_charset(
     ],
     ids=["text", "bytes"],
 )
-def test_an_encoder_adds_bytes_after_text_only(
+def test_an_encoder_s_final_bytes_only_follow_text(
     make_client: MakeClient, file: Callable[[], Any], charset: str, content: bytes
 ) -> None:
     app = our_bottle.Bottle()
@@ -555,7 +557,7 @@ def test_an_encoder_adds_bytes_after_text_only(
         ("read and iterate", TEXT.encode("latin-1")),
     ],
 )
-def test_files_of_another_charset(
+def test_a_text_file_is_encoded_with_the_declared_charset(
     bottle: Any, connect: MakeClient, make: Make, kind: str, content: bytes
 ) -> None:
     app = bottle.Bottle()
@@ -597,13 +599,13 @@ def test_bottle_closes_a_body_without_bytes(
         assert closed == ["closed"] * 2 * number
 
 
-def test_a_native_handler_returns_a_text_file(make_client: MakeClient, make: Make) -> None:
+def test_a_native_handler_may_return_a_text_file(make_client: MakeClient, make: Make) -> None:
     app = ours.Application(object())
     app.native.get("/")(lambda: make("open"))
     assert make_client(app).get("/").content == DATA
 
 
-def test_a_compressed_stream_is_whole(cherrypy: Any, serve: Serve, make: Make) -> None:
+def test_a_compressed_stream_is_complete(cherrypy: Any, serve: Serve, make: Make) -> None:
     config = {"tools.gzip.on": True, "response.stream": True}
     client = serve(site(cherrypy, lambda: make("open"), **config))
     with client.stream("GET", "/", headers={"Accept-Encoding": "gzip"}) as answer:

@@ -9,7 +9,7 @@ from micropie_compat import bottle
 from tests.mounts.test_root import wsgi
 
 
-def test_mistakes_of_authors() -> None:
+def test_mounting_over_a_migrated_root_raises_an_error() -> None:
     old = bottle.Bottle()
     old.native.mount("/", wsgi)
     with pytest.raises(SetupError, match='the migrated application already handles "/"'):

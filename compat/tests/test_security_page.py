@@ -26,14 +26,14 @@ def moved_bottle() -> Any:
     return app
 
 
-def test_moved_pages_state_neither_a_type_nor_privacy(make_client: MakeClient) -> None:
+def test_migrated_pages_get_no_security_or_cache_headers(make_client: MakeClient) -> None:
     for app in (cherrypy.Application(Moved(), ""), moved_bottle()):
         answer = make_client(app).get("/", headers={"Cookie": "user=ann"})
         assert answer.text == "ann"
         assert not {"x-content-type-options", "cache-control", "vary"} & answer.headers.keys()
 
 
-def test_tracebacks_of_moved_pages_need_no_key(make_client: MakeClient) -> None:
+def test_tracebacks_of_migrated_pages_need_no_debug_key(make_client: MakeClient) -> None:
     for show in (True, False):
         config = {"/": {"request.show_tracebacks": show}}
         app = cherrypy.Application(Moved(), "", config)

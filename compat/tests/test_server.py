@@ -64,7 +64,7 @@ def app(tmp_path: Path) -> App:
     return MyApp(templates=str(tmp_path))
 
 
-def test_server_is_an_app() -> None:
+def test_a_micropie_server_is_an_app() -> None:
     assert issubclass(Server, App)
 
 
@@ -80,11 +80,11 @@ def test_server_is_an_app() -> None:
         ("/stream", "Chunk 1\nChunk 2\nChunk 3\nChunk 4\nChunk 5\n"),
     ],
 )
-def test_its_readme_works(client: TestClient, target: str, answer: str) -> None:
+def test_the_readme_of_micropie_works(client: TestClient, target: str, answer: str) -> None:
     assert client.get(target).text == answer
 
 
-def test_its_forms_work(client: TestClient) -> None:
+def test_forms_of_a_micropie_server_work(client: TestClient) -> None:
     form = {"username": "Bob"}
     assert client.post("/submit_default_values", data=form).text == "Form submitted by: Bob"
     assert client.post("/submit_catch_all", data=form).text == "Submitted by: Bob"
@@ -93,13 +93,13 @@ def test_its_forms_work(client: TestClient) -> None:
     assert client.post("/upload", files={"file": ("a.txt", b"x")}).json() == {"file": "a.txt"}
 
 
-def test_its_sessions_count_visits(client: TestClient) -> None:
+def test_sessions_of_a_micropie_server_count_visits(client: TestClient) -> None:
     assert [client.get("/").text[17:18] for _ in range(3)] == ["1", "2", "3"]
     client.get("/replace")
     assert client.get("/").text == "You have visited 11 times."
 
 
-def test_its_redirect_redirects(client: TestClient) -> None:
+def test_the_redirect_of_a_micropie_server_works(client: TestClient) -> None:
     response = client.get("/leave")
     assert (response.status_code, response.headers["location"]) == (303, "/greet")
 
@@ -117,11 +117,11 @@ def test_its_redirect_redirects(client: TestClient) -> None:
         "request",
     ],
 )
-def test_its_attributes_are_no_urls(client: TestClient, name: str) -> None:
+def test_attributes_of_a_micropie_server_are_not_urls(client: TestClient, name: str) -> None:
     assert [client.get(f"/{name}").status_code, client.get(f"/{name}/x").status_code] == [404, 404]
 
 
-def test_a_handler_may_take_the_name_of_an_attribute(make_client: MakeClient) -> None:
+def test_a_handler_may_have_the_name_of_an_attribute(make_client: MakeClient) -> None:
     class Files(Server):
         def redirect(self, to: str) -> Any:
             return f"mine {to}"
@@ -129,14 +129,12 @@ def test_a_handler_may_take_the_name_of_an_attribute(make_client: MakeClient) ->
     assert make_client(Files()).get("/redirect/x").text == "mine x"
 
 
-def test_a_server_lives_inside_an_app_and_an_app_inside_a_server(
-    make_client: MakeClient, app: App
-) -> None:
+def test_a_server_and_an_app_can_contain_each_other(make_client: MakeClient, app: App) -> None:
     root: Any = Server()
     root.inner = app
     assert make_client(root).get("/inner/hello?name=x").text == "Hello x"
 
 
-def test_outside_of_a_request_there_is_nothing_to_read() -> None:
+def test_outside_a_request_a_server_has_no_query() -> None:
     with pytest.raises(LookupError, match="no current request"):
         _ = MyApp().session

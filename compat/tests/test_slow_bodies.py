@@ -39,13 +39,13 @@ on_both_loops = pytest.mark.parametrize("loop", ["asyncio", "trio"])
 
 @on_both_loops
 @pytest.mark.parametrize("make", [moved_bottle, moved_cherrypy])
-def test_R20_bodies_that_do_not_end_take_no_thread_from_others(loop: str, make: Any) -> None:
+def test_R20_slow_uploads_do_not_occupy_threads(loop: str, make: Any) -> None:
     check_bodies_that_do_not_end(loop, make, "/slow", "/quick", 40)
 
 
 @on_both_loops
 @pytest.mark.parametrize("make", [moved_bottle, moved_cherrypy])
-def test_R20_a_short_body_arrives_before_it_has_a_thread(
+def test_R20_a_short_body_is_received_before_a_thread_is_taken(
     loop: str, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor is one of the threads needed that may wait for their clients."""

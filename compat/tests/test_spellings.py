@@ -58,7 +58,7 @@ class Counting(App):
         return dict(session)
 
 
-def test_a_backend_may_await_the_one_in_memory(make_client: MakeClient) -> None:
+def test_a_session_backend_may_await_the_one_in_memory(make_client: MakeClient) -> None:
     backend = Logged()
     client = make_client(Counting(backend))
     assert [client.get("/").json()["n"] for _ in range(3)] == [1, 2, 3]
@@ -81,18 +81,18 @@ class OnItsOwn(SessionBackend):
         self.stored[session_id] = data
 
 
-def test_a_backend_may_await_the_interface(make_client: MakeClient) -> None:
+def test_a_session_backend_may_await_the_base_class(make_client: MakeClient) -> None:
     client = make_client(Counting(OnItsOwn()))
     assert [client.get("/").json()["n"] for _ in range(3)] == [1, 2, 3]
 
 
-def test_a_backend_may_use_it_as_it_is(make_client: MakeClient) -> None:
+def test_a_session_backend_may_use_the_one_in_memory_unchanged(make_client: MakeClient) -> None:
     client = make_client(Counting(Plain()))
     assert client.get("/").json() == {"n": 1}
     assert client.get("/").json() == {"n": 2, "seen": 1}
 
 
-def test_a_backend_without_methods_says_so() -> None:
+def test_a_backend_without_methods_raises_a_clear_error() -> None:
     with pytest.raises(NotImplementedError, match="must have a method load"):
         SessionBackend().load("a")
 
@@ -119,7 +119,7 @@ class Bodies(App):
         (b"", "application/json", None),
     ],
 )
-def test_another_kind_of_body_has_the_default(
+def test_a_parameter_gets_its_default_for_another_kind_of_body(
     make_client: MakeClient, content: bytes, kind: str, token: Any
 ) -> None:
     answer = make_client(Bodies()).post(
@@ -139,7 +139,7 @@ class Moved(App):
         return self._redirect("/new", extra_headers=[("X-Pie", "apple")])
 
 
-def test_a_redirect_has_more_headers(make_client: MakeClient) -> None:
+def test_a_redirect_may_have_more_headers(make_client: MakeClient) -> None:
     client = make_client(Moved())
     old, named = client.get("/old"), client.get("/named")
     assert (old.status_code, old.headers["Location"]) == (303, "/new")
@@ -149,7 +149,7 @@ def test_a_redirect_has_more_headers(make_client: MakeClient) -> None:
     assert client.get("/extra").headers["X-Pie"] == "apple"
 
 
-def test_errors_of_set_up_are_value_errors() -> None:
+def test_setup_errors_are_value_errors() -> None:
     assert issubclass(SetupError, ValueError)
     with pytest.raises(ValueError, match="App has no setting 'debgu'"):
         App(debgu=True)  # type: ignore[call-arg]
@@ -208,7 +208,7 @@ class Stored(SessionBackend):
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
 @pytest.mark.parametrize("backend", [InMemorySessionBackend, Stored])
 @pytest.mark.parametrize("path", ["/late", "/now"])
-def test_a_session_begins_when_the_websocket_is_open(
+def test_a_session_begins_when_the_websocket_opens(
     connect: MakeClient, world: str, backend: Any, path: str
 ) -> None:
     client = connect(Chat(backend()), world)
@@ -240,7 +240,7 @@ def test_a_websocket_without_a_session_sends_no_cookie(connect: MakeClient, worl
 
 
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
-def test_a_session_that_the_handler_does_not_name_needs_its_cookie_before(
+def test_a_new_websocket_session_needs_the_cookie_before_accept(
     connect: MakeClient, world: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = connect(Chat(), world, raise_app_exceptions=False)
@@ -252,14 +252,14 @@ def test_a_session_that_the_handler_does_not_name_needs_its_cookie_before(
     )
 
 
-def test_a_session_of_http_is_saved_with_the_answer(
+def test_an_http_session_is_saved_with_the_response(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert make_client(Chat()).get("/early").status_code == 500
     assert "session.save() is only for WebSocket handlers, after ws.accept()" in caplog.text
 
 
-def test_the_request_of_a_websocket_has_a_public_name() -> None:
+def test_a_websocket_s_request_has_a_public_name() -> None:
     assert WebSocketRequest.__name__ == "WebSocketRequest"
 
 
@@ -292,7 +292,7 @@ class Named(App):
         return dict(self.request.session)
 
 
-def test_names_of_micropie(make_client: MakeClient, tmp_path: Path) -> None:
+def test_names_of_micropie_can_be_imported(make_client: MakeClient, tmp_path: Path) -> None:
     (tmp_path / "micropie.html").write_text(
         "{{ site }} {{ 'a'|loud }} {{ 'small' if number is small }} {{ set_up }}"
     )
@@ -309,7 +309,7 @@ def test_names_of_micropie(make_client: MakeClient, tmp_path: Path) -> None:
     assert issubclass(MultipartFileError, Exception)
 
 
-def test_env_is_a_name_that_programs_may_take(make_client: MakeClient) -> None:
+def test_programs_may_use_the_name_env_themselves(make_client: MakeClient) -> None:
     class Own(App):
         def __init__(self) -> None:
             super().__init__()
@@ -326,7 +326,7 @@ def test_env_is_a_name_that_programs_may_take(make_client: MakeClient) -> None:
     assert make_client(Handler()).get("/env").text == "handler"
 
 
-def test_env_before_any_setting(make_client: MakeClient, tmp_path: Path) -> None:
+def test_env_works_before_any_template_setting(make_client: MakeClient, tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text("{{ x|twice }}")
 
     class Plain(App):

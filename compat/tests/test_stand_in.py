@@ -58,7 +58,7 @@ def pies():
 
 if __name__ == "__main__":
     import sys
-    print(bottle.__name__, sys.argv, app.match({"REQUEST_METHOD": "GET", "PATH_INFO": "/pies"})[0].rule)
+    print(bottle.__spec__.name, sys.argv, app.match({"REQUEST_METHOD": "GET", "PATH_INFO": "/pies"})[0].rule)
 """
 
 
@@ -75,7 +75,7 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.processes
-def test_a_plugin_gets_the_stand_in(shop: Path) -> None:
+def test_a_plugin_imports_the_compatibility_module(shop: Path) -> None:
     (shop / "wsgi.py").write_text(
         'from micropie_compat import install\ninstall("bottle")\ninstall("bottle")\ninstall("bottle", "vendored.bottle")\n'
         "import bottle, counting, sys, vendored.bottle\nimport cherrypy\n"
@@ -95,7 +95,7 @@ def test_a_plugin_gets_the_stand_in(shop: Path) -> None:
 
 
 @pytest.mark.processes
-def test_submodules_are_the_stand_in_s_or_say_what_to_write(tmp_path: Path) -> None:
+def test_submodules_are_replaced_or_suggest_a_replacement(tmp_path: Path) -> None:
     (tmp_path / "site_of_old.py").write_text(
         'from micropie_compat import install\ninstall("cherrypy")\n'
         "from cherrypy.lib.static import serve_file\nprint(serve_file.__module__)\nimport cherrypy.lib.cpstats\n"
@@ -109,7 +109,7 @@ def test_submodules_are_the_stand_in_s_or_say_what_to_write(tmp_path: Path) -> N
     )
 
 
-def test_an_import_that_fails_inside_of_a_stand_in_is_its_own(
+def test_a_failing_import_inside_a_compatibility_module_is_raised_as_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
@@ -132,7 +132,7 @@ def test_a_program_runs_without_a_changed_line(shop: Path, command: tuple[str, .
 @pytest.mark.parametrize(
     "command", [(), ("bottle",), ("flask", "-m", "shop"), ("bottle", "-m")], ids=" ".join
 )
-def test_a_program_has_to_be_named(shop: Path, command: tuple[str, ...]) -> None:
+def test_a_program_name_is_required(shop: Path, command: tuple[str, ...]) -> None:
     ended = run(shop, "-m", "micropie_compat", *command)
     assert (ended.returncode, "usage: python -m micropie_compat" in ended.stderr) == (1, True)
 
@@ -141,13 +141,15 @@ def test_a_program_has_to_be_named(shop: Path, command: tuple[str, ...]) -> None
 @pytest.mark.parametrize(
     "options", [["--workers", "2"], ["--server", "hypercorn"], ["--wsgi"]], ids=" ".join
 )
-def test_micropie_run_installs_it_in_each_process(shop: Path, options: list[str]) -> None:
+def test_micropie_run_installs_the_module_in_each_process(shop: Path, options: list[str]) -> None:
     command = ["run", "shop:app", "--port", str(free_port()), "--stand-in", "bottle", *options]
     with serving_command(shop, "-m", "micropie", *command) as running:
         assert running.get("/pies") == "pies"
 
 
-def test_what_is_imported_already_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_install_lists_modules_that_have_imported_the_original(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     plugin_module("old_import", monkeypatch, bottle=original_bottle)
     with pytest.raises(
         RuntimeError, match=r"the original bottle is imported already, by .*install\(\"bottle\"\)"
@@ -161,7 +163,7 @@ def test_what_is_imported_already_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         install("flask")
 
 
-def test_python_s_own_modules_are_not_named(
+def test_install_does_not_list_modules_of_python(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """CherryPy puts a function of its own into pydoc."""
@@ -199,13 +201,13 @@ def test_a_plugin_of_the_original_is_refused(monkeypatch: pytest.MonkeyPatch, he
     bottle.Bottle().install(module.Plugin())
 
 
-def test_a_plugin_that_knows_neither_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plugin_independent_of_both_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     bottle.Bottle().install(plugin_module("own_plugin", monkeypatch).Plugin())
     monkeypatch.delitem(sys.modules, "bottle")
     bottle.Bottle().install(plugin_module("own_plugin", monkeypatch, held=original_bottle).Plugin())
 
 
-def test_a_tool_and_handlers_of_the_original_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tools_and_handlers_of_the_original_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     module = plugin_module("old_tools", monkeypatch, cherrypy=original_cherrypy)
     with pytest.raises(RuntimeError, match="old_tools imports the original cherrypy"):
         cherrypy.Tool("before_handler", module.tool)
@@ -213,7 +215,7 @@ def test_a_tool_and_handlers_of_the_original_are_refused(monkeypatch: pytest.Mon
         cherrypy.tree.mount(module.Plugin(), "/x")
 
 
-def test_whatever_holds_the_original_is_in_the_log(
+def test_modules_that_hold_the_original_are_logged(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     plugin_module("old_integration", monkeypatch, bottle=original_bottle)
@@ -233,7 +235,7 @@ def test_whatever_holds_the_original_is_in_the_log(
     assert caplog.text == ""
 
 
-def test_a_class_that_makes_an_attribute_of_its_module_is_of_none(
+def test_a_class_that_sets_its_own_module_attribute_is_accepted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Odd:
@@ -242,7 +244,7 @@ def test_a_class_that_makes_an_attribute_of_its_module_is_of_none(
     bottle.Bottle().install(plugin_module("odd_plugin", monkeypatch, odd=Odd()).Plugin())
 
 
-def test_an_object_that_stands_for_another_one_is_left_alone(
+def test_a_proxy_object_is_not_inspected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Lazy:
@@ -253,7 +255,7 @@ def test_an_object_that_stands_for_another_one_is_left_alone(
     bottle.Bottle().install(plugin_module("lazy_plugin", monkeypatch, lazy=Lazy()).Plugin())
 
 
-def test_the_name_for_servers_is_the_program_s(
+def test_the_program_s_name_for_servers_is_kept(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A plain attribute, and what a factory makes if it is one."""
@@ -401,7 +403,7 @@ def test_micropie_run_gives_servers_a_name_that_installs_first(
         (None, False),
     ],
 )
-def test_sessions_of_cherrypy_in_memory_are_named(
+def test_cherrypy_s_sessions_in_memory_are_reported(
     options: dict[str, Any] | None, is_warned: bool
 ) -> None:
     config = {f"tools.sessions.{name}": value for name, value in (options or {}).items()}
@@ -414,7 +416,7 @@ def test_sessions_of_cherrypy_in_memory_are_named(
 
 
 @pytest.mark.parametrize("words", ["", "bottle", "flask -m shop", "bottle -m"])
-def test_importing_the_program_runs_nothing(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_importing_the_program_does_not_run_it(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["__main__.py", *words.split()])
     program = importlib.import_module("micropie_compat.__main__")
     with pytest.raises(SystemExit) as ended:
@@ -426,7 +428,9 @@ def test_importing_the_program_runs_nothing(words: str, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("framework", ["bottle", "cherrypy"])
-def test_a_function_of_both_halves_sets_headers(framework: str, make_client: MakeClient) -> None:
+def test_a_function_of_native_and_migrated_code_sets_headers(
+    framework: str, make_client: MakeClient
+) -> None:
     def marked(text: str) -> str:
         response = request.response
         response.headers["Cache-Control"] = "no-cache"

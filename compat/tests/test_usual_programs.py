@@ -14,7 +14,7 @@ from micropie_compat.cherrypy.lib import sessions
 from tests.support.clients import MakeClient
 
 
-def test_without_catchall_the_server_gets_what_nobody_answers(make_client: MakeClient) -> None:
+def test_without_catchall_the_server_gets_unhandled_errors(make_client: MakeClient) -> None:
     """A debugger, or what reports failures, is around the application and waits for exceptions."""
     closed: list[str] = []
 
@@ -52,7 +52,9 @@ def test_without_catchall_the_server_gets_what_nobody_answers(make_client: MakeC
     assert client.get("/").text == "known"
 
 
-def test_what_hooks_note_before_the_environ_is_made_is_kept(make_client: MakeClient) -> None:
+def test_attributes_that_hooks_set_before_the_environ_exists_are_kept(
+    make_client: MakeClient,
+) -> None:
     request = bottle.request
 
     def begin() -> None:
@@ -71,7 +73,7 @@ def test_what_hooks_note_before_the_environ_is_made_is_kept(make_client: MakeCli
     assert make_client(app).get("/pie").text == "ann at /pie, /pie, /pie, ann at /pie"
 
 
-def test_a_plugin_reads_the_part_of_a_file_that_was_asked_for(
+def test_a_plugin_reads_the_requested_range_of_a_file(
     make_client: MakeClient, tmp_path: Path
 ) -> None:
     (tmp_path / "pie.txt").write_bytes(b"0123456789")
@@ -105,7 +107,7 @@ def page(cherrypy: Any, handler: Any, **config: Any) -> Any:
     )
 
 
-def test_parts_without_a_name(cherrypy: Any, serve: Serve) -> None:
+def test_multipart_parts_may_lack_a_name(cherrypy: Any, serve: Serve) -> None:
     def parts(parts: Any = (), name: str = "") -> str:
         return f"{parts} {name} {[part.name for part in cherrypy.request.body.parts]}"
 
@@ -117,7 +119,7 @@ def test_parts_without_a_name(cherrypy: Any, serve: Serve) -> None:
     assert client.post("/", content=named, headers=headers).text == "one two [None, 'name']"
 
 
-def test_a_file_among_parts_that_are_no_form(serve_ours: Serve) -> None:
+def test_a_file_may_be_among_unnamed_parts(serve_ours: Serve) -> None:
     def parts(pie: Any, parts: Any) -> str:
         return f"{parts} {pie.filename} {pie.file.read().decode()}"
 
@@ -141,13 +143,13 @@ def test_a_file_among_parts_that_are_no_form(serve_ours: Serve) -> None:
     ],
     ids=range(8),
 )
-def test_the_limits_of_parts_that_are_no_form(serve_ours: Serve, body: bytes, status: int) -> None:
+def test_unnamed_parts_count_against_limits(serve_ours: Serve, body: bytes, status: int) -> None:
     client = serve_ours(page(cherrypy, lambda parts=(): "ok"))
     headers = {"Content-Type": "multipart/mixed; boundary=B"}
     assert client.post("/", content=body, headers=headers).status_code == status
 
 
-def test_parts_without_a_boundary_are_400(serve_ours: Serve) -> None:
+def test_a_multipart_body_without_a_boundary_gets_a_400(serve_ours: Serve) -> None:
     client = serve_ours(page(cherrypy, lambda parts=(): "ok"))
     headers = {"Content-Type": "multipart/mixed"}
     assert client.post("/", content=MIXED, headers=headers).status_code == 400
@@ -169,7 +171,9 @@ def test_a_form_may_begin_with_a_preamble(make_client: MakeClient) -> None:
     assert client.post("/", content=form, headers=headers).text == "one"
 
 
-def test_a_session_s_class_by_its_type(serve_ours: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_class_is_found_by_its_type(
+    serve_ours: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class RedisSession(sessions.RamSession):
         pass
 
@@ -187,7 +191,7 @@ def test_a_session_s_class_by_its_type(serve_ours: Serve, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("kind", ["ram", "file"])
-def test_a_handler_may_lock_what_is_locked(serve_ours: Serve, kind: str, tmp_path: Path) -> None:
+def test_a_handler_may_lock_a_locked_session(serve_ours: Serve, kind: str, tmp_path: Path) -> None:
     def index() -> str:
         session: Any = cherrypy.session
         session.acquire_lock()
@@ -203,7 +207,7 @@ def test_a_handler_may_lock_what_is_locked(serve_ours: Serve, kind: str, tmp_pat
     assert [client.get("/").text for _ in range(2)] == ["1", "2"]
 
 
-def test_chunks_end_a_body_whose_length_is_stated_too() -> None:
+def test_a_chunked_body_with_a_length_ends_with_its_chunks() -> None:
     """cheroot gives both: RFC 9112, section 6.3."""
     seen: list[bytes] = []
 

@@ -9,7 +9,7 @@ from micropie_compat.cherrypy.process.wspbus import Bus
 from tests.execution.test_visitors import check_a_shared_thread
 
 
-def test_the_thread_of_a_monitor_does_not_belong_to_a_visitor(
+def test_a_monitor_s_thread_does_not_belong_to_a_visitor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     check_a_shared_thread(monkeypatch, lambda: Monitor(Bus(), print).start())

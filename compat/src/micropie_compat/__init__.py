@@ -18,4 +18,11 @@ Other files:
 from micropie_compat.missing import ADVICE, SERVERS, UNKNOWN, advice_for
 from micropie_compat.stand_in import install, started_by
 
-__all__ = ["ADVICE", "SERVERS", "UNKNOWN", "advice_for", "install", "started_by"]
+__all__ = [
+    "ADVICE",
+    "SERVERS",
+    "UNKNOWN",
+    "advice_for",
+    "install",
+    "started_by",
+]

@@ -8,7 +8,6 @@ other requests.
 
 from __future__ import annotations
 
-from abc import ABCMeta
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial, wraps
 from typing import Any, TypeAlias, TypeVar
@@ -27,6 +26,7 @@ from micropie_compat.core import (
     marked_layer,
 )
 from micropie_compat.originals import enter_pool
+from micropie_compat.overrides import Overridable, refuse
 from micropie_compat.results import LONGEST_KEPT
 
 Answer: TypeAlias = EncodedAnswer | Response
@@ -104,6 +104,10 @@ class CarryingTree(Tree):
     """
     in_memory: Callable[[], Iterable[tuple[str, str]]] = staticmethod(tuple)
     """See ``MovedApp.kept_in_memory``."""
+    migrated_routes: Callable[[], Iterable[tuple[str, str, Callable[..., object]]]] = staticmethod(
+        tuple
+    )
+    """See ``MovedApp.migrated_routes``."""
 
     def session_backend(self) -> SessionBackend:
         """See ``Tree.session_backend``."""
@@ -147,6 +151,12 @@ class MovedApp(App):
         """
         return self._micropie.in_memory()
 
+    def migrated_routes(self) -> Iterable[tuple[str, str, Callable[..., object]]]:
+        """Return the methods, the path and the function of each migrated handler, as far as they
+        are known before a request; see ``micropie routes``.
+        """
+        return self._micropie.migrated_routes()
+
     def configure(self, **arguments: Any) -> None:
         """Set the arguments that ``App(...)`` takes, as in
         ``app.native.configure(templates="views", session_cookie="shop_id")``.
@@ -171,27 +181,26 @@ _ARGUMENTS = frozenset({*vars(Settings()), "docs", "security"})
 _NATIVE = "__micropie_native__"  # explained in compat/CARRYING.md
 
 
-class CarriedType(ABCMeta):
+class CarriedType(Overridable):
     """The class of ``Carried``. Monitors replace the method ``__call__`` with a WSGI application,
-    which ASGI servers must not call. It is derived from ``ABCMeta``, so that an application's other
-    base classes may be abstract.
+    which ASGI servers must not call.
     """
 
     _inner: str
     _calls: list[object]  # the class's own ``__call__``, and functions of ``_wsgi_only``
 
-    def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> None:
+    def __init__(self, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> None:
         super().__init__(name, bases, namespace)
-        cls._calls = [namespace.get("__call__")]
+        self._calls = [namespace.get("__call__")]
 
-    def __setattr__(cls, name: str, value: Any) -> None:
-        if name == "__call__" and all(value is not one for one in cls._calls):
-            value = _wsgi_only(value, cls._inner)
-            cls._calls.append(value)
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "__call__" and all(value is not one for one in self._calls):
+            value = _wsgi_only(value, self._inner)
+            self._calls.append(value)
         super().__setattr__(name, value)
 
 
-def _wsgi_only(function: Callable[..., object], key: str) -> Callable[..., object]:
+def _wsgi_only(function: Any, key: str) -> Callable[..., object]:
     """Return a function that calls ``function`` for WSGI only.
 
     ``key``: if it isn't "", call ``function`` only if the environ has this key.
@@ -200,7 +209,8 @@ def _wsgi_only(function: Callable[..., object], key: str) -> Callable[..., objec
     @wraps(function)
     def call(self: Any, scope: Any, receive: Any, send: object = None) -> object:
         if send is None and (not key or key in scope):
-            return function(self, scope, receive)
+            # A monitor's wrapper may look at the instance to which it is bound.
+            return function.__get__(self, type(self))(scope, receive)
         return self.native(scope, receive, send)
 
     return call
@@ -223,6 +233,11 @@ class Carried(metaclass=CarriedType):
         vars(self)[_NATIVE] = self.native
         # Use the ``App``'s ``__call__``, by which servers recognize an ASGI application.
         vars(self)["__call__"] = vars(self.native)["__call__"]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in type(self).uncalled:
+            refuse(type(self), name)
+        super().__setattr__(name, value)
 
     def __call__(self, scope: object, receive: object, send: object = None) -> Any:
         """Handle ASGI's ``app(scope, receive, send)`` and WSGI's ``app(environ,

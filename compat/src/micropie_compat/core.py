@@ -20,7 +20,12 @@ from micropie._core.http import (
 from micropie._core.http.addresses import checked_base
 from micropie._core.http.csrf import deleting_cookie
 from micropie._core.http.forms import Limits, MultipartParser
-from micropie._core.http.headers import codec_of, content_type, parse_cookies, select
+from micropie._core.http.headers import (
+    codec_of,
+    content_type,
+    parse_cookies,
+    select,
+)
 from micropie._core.mounts import RawBody, WSGICall, environ_of, kind_of_target
 from micropie._core.routing import Config, MountRoute, OutsideRoute, RouteMatch, Site
 from micropie._core.routing.discovery import marked_layer

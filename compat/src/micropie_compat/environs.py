@@ -4,7 +4,6 @@ body as a file.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from io import BufferedReader, BytesIO
@@ -20,10 +19,6 @@ Environ: TypeAlias = dict[str, Any]
 WSGIApplication: TypeAlias = Callable[[Environ, Callable[..., object]], Any]
 """A WSGI application. Its arguments are the environ and ``start_response``."""
 
-# Matches the escapes that ``http.cookies`` writes for characters that cookies can't contain:
-# "\\054" for a comma, "\\"" for a quote.
-_ESCAPED = r"\\([0-3][0-7][0-7]|.)"
-
 _USUALLY_EMPTY = frozenset({"GET", "HEAD"})
 
 
@@ -35,16 +30,8 @@ def read_cookies(header: str) -> dict[str, str]:
     could hide the cookies after it. If two cookies have the same name, the last one counts, as in
     ``http.cookies``.
     """
-    last_first = parse_cookies(";".join(reversed(header.split(";"))))
-    return {
-        name: re.sub(_ESCAPED, _unescaped, value) if "\\" in value else value
-        for name, value in reversed(last_first.items())
-    }
-
-
-def _unescaped(match: re.Match[str]) -> str:
-    text = match[1]
-    return chr(int(text, 8)) if len(text) == 3 else text
+    last_first = parse_cookies(";".join(reversed(header.split(";"))), "latin-1")
+    return dict(reversed(last_first.items()))
 
 
 def path_of(request: Request) -> str:

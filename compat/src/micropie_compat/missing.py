@@ -4,10 +4,13 @@ name raises an error with the advice, and ``micropie check`` reports it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import import_module
 from types import ModuleType
 from typing import Any, NoReturn
+
+from micropie import SetupError
+from micropie_compat.results import words
 
 _RUN = 'choose a server with run(server="...") or micropie run --server'
 _GEVENT = "use async def handlers, or gunicorn -k gthread"
@@ -18,21 +21,9 @@ UNKNOWN = "the compatibility module has no"
 # Values of ``bottle.run(server=...)`` that only the original supports, each with advice.
 SERVERS: Mapping[str, str] = {
     **dict.fromkeys(
-        (
-            "aiohttp",
-            "bjoern",
-            "cgi",
-            "diesel",
-            "fapws3",
-            "flup",
-            "gae",
-            "geventSocketIO",
-            "meinheld",
-            "paste",
-            "rocket",
-            "tornado",
-            "twisted",
-            "uvloop",
+        words(
+            "aiohttp bjoern cgi diesel fapws3 flup gae geventSocketIO meinheld "
+            "paste rocket tornado twisted uvloop"
         ),
         _RUN,
     ),
@@ -41,107 +32,66 @@ SERVERS: Mapping[str, str] = {
     "gevent": _GEVENT,
 }
 
-# Advice that applies to several names. A number is the CherryPy version that removed the names.
-_SHARED: Mapping[str, Sequence[str]] = {
-    "expose a method that reads cherrypy.request.body with xmlrpc.client.loads": (
-        "cherrypy.dispatch.XMLRPCDispatcher",
-        "cherrypy.tools.xmlrpc",
-        "cherrypy._cptools.XMLRPCController",
-        "cherrypy._cptools.XMLRPCTool",
-        "cherrypy.lib.xmlrpcutil",
-    ),
+# Advice that applies to several names.
+_SHARED: Mapping[str, str] = {
     "use micropie.middleware.AccessLog, or the server's metrics": (
-        "cherrypy.lib.cpstats",
-        "cherrypy.tools.cpstats",
+        "cherrypy.lib.cpstats cherrypy.tools.cpstats"
     ),
     "store sessions in Redis: write tools.sessions.backend = RedisSessionBackend(url)": (
-        "cherrypy.lib.sessions.MemcachedSession",
-        "cherrypy.lib.sessions.PostgresqlSession",  # 5.4
+        "cherrypy.lib.sessions.MemcachedSession cherrypy.lib.sessions.PostgresqlSession"
     ),
     'start a server, such as gunicorn, uvicorn or "micropie run app:app"': (
-        "cherrypy.wsgiserver",
-        "cherrypy._cpwsgi_server",
-        "cherrypy._cpnative_server",
-        "cherrypy._cpmodpy",
-        "cherrypy.server.httpserver",
-        "cherrypy.process.servers.FlupCGIServer",
-        "cherrypy.process.servers.FlupFCGIServer",
-        "cherrypy.process.servers.FlupSCGIServer",
+        "cherrypy.wsgiserver cherrypy._cpwsgi_server cherrypy._cpnative_server "
+        "cherrypy._cpmodpy cherrypy.server.httpserver cherrypy.process.servers.FlupCGIServer "
+        "cherrypy.process.servers.FlupFCGIServer cherrypy.process.servers.FlupSCGIServer"
     ),
     (
         "for WSGI middleware, write app = micropie.dual(YourMiddleware(cherrypy.tree)); append "
         "micropie middleware to cherrypy.tree.native.middlewares"
     ): (
-        "cherrypy.Application.wsgiapp",
-        "cherrypy._cpwsgi.CPWSGIApp",
-        "cherrypy._cpwsgi.InternalRedirector",
-        "cherrypy._cpwsgi.ExceptionTrapper",
-        "cherrypy._cpwsgi.AppResponse",
-        "cherrypy.wsgi.CPWSGIApp",
-        "cherrypy.wsgi.InternalRedirector",
-        "cherrypy.wsgi.ExceptionTrapper",
-        "cherrypy.wsgi.AppResponse",
+        "cherrypy.Application.wsgiapp cherrypy._cpwsgi.CPWSGIApp "
+        "cherrypy._cpwsgi.InternalRedirector cherrypy._cpwsgi.ExceptionTrapper "
+        "cherrypy._cpwsgi.AppResponse cherrypy.wsgi.CPWSGIApp "
+        "cherrypy.wsgi.InternalRedirector cherrypy.wsgi.ExceptionTrapper "
+        "cherrypy.wsgi.AppResponse"
     ),
-    "use the package portend": (  # 10
-        "cherrypy._cpserver.check_port",
-        "cherrypy._cpserver.client_host",
-        "cherrypy._cpserver.wait_for_free_port",
-        "cherrypy._cpserver.wait_for_occupied_port",
-        "cherrypy.process.servers.check_port",
-        "cherrypy.process.servers.client_host",
-        "cherrypy.process.servers.wait_for_free_port",
-        "cherrypy.process.servers.wait_for_occupied_port",
+    "use the package portend": (
+        "cherrypy._cpserver.check_port cherrypy._cpserver.client_host "
+        "cherrypy._cpserver.wait_for_free_port cherrypy._cpserver.wait_for_occupied_port "
+        "cherrypy.process.servers.check_port cherrypy.process.servers.client_host "
+        "cherrypy.process.servers.wait_for_free_port "
+        "cherrypy.process.servers.wait_for_occupied_port"
     ),
     "leave it out: CherryPy has had no response timeout since version 12": (
-        "cherrypy.engine.timeout_monitor",
-        "cherrypy.response.check_timeout",
-        "cherrypy.response.timed_out",
+        "cherrypy.engine.timeout_monitor cherrypy.response.check_timeout "
+        "cherrypy.response.timed_out"
     ),
-    "leave it out": ("cherrypy.tools.nsgmls", "cherrypy.tools.tidy"),  # 14
-    "use tools.auth_basic with realm and checkpassword, or tools.auth_digest": (  # 16
-        "cherrypy.lib.auth",
-        "cherrypy.lib.httpauth",
-        "cherrypy.tools.basic_auth",
-        "cherrypy.tools.digest_auth",
+    "leave it out": ("cherrypy.tools.nsgmls cherrypy.tools.tidy"),
+    "use tools.auth_basic with realm and checkpassword, or tools.auth_digest": (
+        "cherrypy.lib.auth cherrypy.lib.httpauth cherrypy.tools.basic_auth "
+        "cherrypy.tools.digest_auth"
     ),
     "write a WebSocket handler: async def ws_name(self, ws)": (
-        "ws4py.server",
-        "ws4py.websocket",
-        "geventwebsocket",
-        "bottle_websocket",
+        "ws4py.server ws4py.websocket geventwebsocket bottle_websocket"
     ),
     "remove this or write async def handlers: def handlers already run in threads": (
-        "gevent",
-        "eventlet",
+        "gevent eventlet"
     ),
     _RUN: (
-        "bottle.AiohttpServer",
-        "bottle.AiohttpUVLoopServer",
-        "bottle.AppEngineServer",
-        "bottle.AsyncioServerAdapter",
-        "bottle.BjoernServer",
-        "bottle.CGIServer",
-        "bottle.CherryPyServer",
-        "bottle.DieselServer",
-        "bottle.FapwsServer",
-        "bottle.FlupFCGIServer",
-        "bottle.MeinheldServer",
-        "bottle.PasteServer",
-        "bottle.TornadoServer",
-        "bottle.TwistedServer",
+        "bottle.AiohttpServer bottle.AiohttpUVLoopServer bottle.AppEngineServer "
+        "bottle.AsyncioServerAdapter bottle.BjoernServer bottle.CGIServer "
+        "bottle.CherryPyServer bottle.DieselServer bottle.FapwsServer bottle.FlupFCGIServer "
+        "bottle.MeinheldServer bottle.PasteServer bottle.TornadoServer bottle.TwistedServer"
     ),
-    _GEVENT: ("bottle.GeventServer", "bottle.EventletServer"),
+    _GEVENT: ("bottle.GeventServer bottle.EventletServer"),
     "use jinja2_template and jinja2_view": (
-        "bottle.CheetahTemplate",
-        "bottle.cheetah_template",
-        "bottle.cheetah_view",
+        "bottle.CheetahTemplate bottle.cheetah_template bottle.cheetah_view"
     ),
 }
 
 # The advice by dotted name. The entry for a module or a class also applies to all names in it.
 ADVICE: Mapping[str, str] = {
-    **{name: advice for advice, names in _SHARED.items() for name in names},
-    "cherrypy.dispatch.RoutesDispatcher": 'write @cherrypy.tree.native.get("/path/<name>")',
+    **{name: advice for advice, names in _SHARED.items() for name in names.split()},
     "cherrypy.lib.profiler": 'profile the whole program with py-spy or "python -m cProfile"',
     "cherrypy.lib.covercp": 'measure coverage with "coverage run -m pytest"',
     "cherrypy.lib.gctools": "use tracemalloc",
@@ -214,12 +164,14 @@ def advice_for(framework: str, name: str) -> str | None:
         try:
             found = getattr(found, part)
         except AttributeError:
+            if part in found.__annotations__:  # the name is set later
+                return None
             try:
                 found = import_module(f"{found.__name__}.{part}")
             except ModuleNotFoundError:
                 return f"{UNKNOWN} {part}: leave it out, or rewrite the code that uses it"
         except ModuleNotFoundError:  # a plugin that is not installed
             return None
-        except ImportError as error:
+        except (ImportError, SetupError) as error:
             return str(error)
     return None

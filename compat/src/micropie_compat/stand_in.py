@@ -17,7 +17,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from importlib.machinery import ModuleSpec
+from importlib.machinery import BuiltinImporter, ModuleSpec
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -63,15 +63,24 @@ class _StandIn:
             raise ModuleNotFoundError(
                 f"{spec.name} has no counterpart in micropie_compat: {advice}", name=spec.name
             ) from None
-        self._identity = (module.__spec__, module.__loader__)
+        self._identity = (
+            module.__spec__,
+            module.__loader__,
+            module.__name__ if is_plugin else spec.name,
+        )
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Restore the module's own spec, which the import system has just replaced.
+        """Restore the module's own spec, which the import system has just replaced. The module's
+        code has run already.
 
-        Nothing else is left to do, because the module's code has run already.
+        Monitors wrap methods of modules whose ``__name__`` is that of the framework. The original
+        imports the modules that contain these methods itself.
         """
-        module.__spec__, module.__loader__ = self._identity
+        module.__spec__, module.__loader__, module.__name__ = self._identity
+        if self.framework == "cherrypy" and module.__name__ == self.name:
+            for part in ("_cpdispatch", "_cpreqbody", "_cprequest", "_cptree", "_cpwsgi"):
+                importlib.import_module(f"{self.name}.{part}")
 
 
 def install(framework: str, name: str | None = None) -> None:
@@ -99,7 +108,9 @@ def install(framework: str, name: str | None = None) -> None:
             f"already{f', by {holder}' if holder else ''}: "
             f"{_advice(framework)}"
         )
-    sys.meta_path.insert(0, _StandIn(framework, name))
+    # Not at the beginning, where monitors look for the modules to wrap.
+    place = sys.meta_path.index(BuiltinImporter) if BuiltinImporter in sys.meta_path else 0
+    sys.meta_path.insert(place, _StandIn(framework, name))
 
 
 def started_by(framework: str, name: str, load: Callable[[str], object] | None = None) -> Any:
@@ -150,7 +161,7 @@ def has_original(framework: str, name: str | None = None) -> bool:
     ``name``: the name by which it is imported, by default ``framework``.
     """
     module = sys.modules.get(name or framework)
-    return module is not None and not module.__name__.startswith(f"{__package__}.{framework}")
+    return module is not None and not _origin(module).startswith(f"{__package__}.{framework}")
 
 
 def holders(framework: str, name: str | None = None) -> Iterator[str]:
@@ -196,7 +207,8 @@ def _origin(value: object) -> str:
     """
     kind = type(value)
     if issubclass(kind, ModuleType):
-        return str(vars(value).get("__name__", ""))
+        # A compatibility module may have the name of the framework.
+        return str(getattr(vars(value).get("__spec__"), "name", vars(value).get("__name__", "")))
     origin: object = (value if issubclass(kind, type | FunctionType) else kind).__module__
     return origin if isinstance(origin, str) else ""
 

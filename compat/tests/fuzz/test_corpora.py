@@ -13,9 +13,9 @@ FOLDER = Path(__file__).parents[1] / "corpora"
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_inputs_of_a_target_are_no_findings(target: str) -> None:
+def test_no_input_of_a_corpus_triggers_a_finding(target: str) -> None:
     replay(TARGETS[target], FOLDER)
 
 
-def test_each_corpus_belongs_to_a_target() -> None:
+def test_each_corpus_is_named_after_a_fuzz_target() -> None:
     assert {file.stem for file in FOLDER.glob("*.txt")} == {*TARGETS}

@@ -109,6 +109,7 @@ from micropie_compat.bottle.templates import (
     view,
 )
 from micropie_compat.missing import tell
+from micropie_compat.results import words
 
 __all__ = [
     "DEBUG",
@@ -232,24 +233,10 @@ DictMixin = MutableMapping
 _OF_PYTHON = {
     **{
         name: name
-        for name in (
-            "base64",
-            "calendar",
-            "configparser",
-            "email",
-            "functools",
-            "hashlib",
-            "hmac",
-            "itertools",
-            "mimetypes",
-            "os",
-            "pickle",
-            "re",
-            "sys",
-            "tempfile",
-            "time",
-            "warnings",
-            "weakref",
+        for name in words(
+            "base64 calendar configparser email functools hashlib hmac "
+            "itertools mimetypes os pickle re sys tempfile time warnings "
+            "weakref"
         )
     },
     "BytesIO": "io:BytesIO",
@@ -291,8 +278,8 @@ def __getattr__(name: str) -> Any:
     if name in _OF_PYTHON:
         return load(_OF_PYTHON[name])
     if name in ("_MultipartParser", "_parse_http_header", "_re_flatten"):
-        return load(f"{__name__}.private:{name}")
-    tell(__name__, name)
+        return load(f"{__package__}.private:{name}")
+    tell(__package__, name)
 
 
 def _parse_qsl(qs: str) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial, wraps
 from operator import is_
+from types import MethodType
 from typing import Any, NoReturn, TypeVar, cast
 
 from micropie import App
@@ -74,6 +75,7 @@ class Bottle(Carried):
     """An application that can be called both as WSGI and as ASGI, so that any server can run it."""
 
     tpl: object = None
+    uncalled = ("_cast", "trigger_hook")
     _inner = STEP
 
     def __init__(self, catchall: bool = True, autojson: bool = True) -> None:
@@ -90,6 +92,9 @@ class Bottle(Carried):
         self.plugins: list[object] = []
         self._mounts: list[Bottle] = []
         self.native.error(HTTPResponse)(partial(answer_raised, self))
+        self.native._micropie.migrated_routes = lambda: [
+            (one.method, one.rule, one.callback) for one in self.routes
+        ]
         if autojson:
             self.install(JSONPlugin())
         self.install(TemplatePlugin())
@@ -121,9 +126,11 @@ class Bottle(Carried):
         """Return a WSGI application that calls the methods which a monitor has replaced. Return
         None if no method was replaced.
         """
-        kind = type(self)
-        now = Bottle.__call__, kind.wsgi, kind._handle
-        # A monitor's wrapper may be equal to the function that it wraps.
+        # An instance may have functions of its own.
+        methods = self.wsgi, self._handle
+        functions = (one.__func__ if type(one) is MethodType else one for one in methods)
+        now = Bottle.__call__, *functions
+        # A monitor's wrapper may be equal to the function that it wraps, and have its attributes.
         return None if all(map(is_, now, _ORIGINALS)) else partial(Bottle.__call__, self)
 
     @property

@@ -1,9 +1,7 @@
 """Read and write cookies as Bottle 0.13 does, signed ones included.
 
 A signed value is ``!signature?data``: an HMAC in base64, then a pickle of [name, value] in base64.
-Loading a pickle can run any code that its author chose. So the signature is checked first, and then
-only plain types are loaded (numbers, text, lists, dates and so on). An attacker who learns the
-secret can forge cookies but can't run code.
+The signature is checked first, and then only plain values are loaded, see ``plain.py``.
 """
 
 from __future__ import annotations
@@ -14,22 +12,13 @@ import hmac
 import logging
 import pickle
 from collections.abc import Callable
-from io import BytesIO
 from typing import Any, TypeAlias
 
+from micropie_compat import plain
 from micropie_compat.results import in_bytes
 
 Digest: TypeAlias = str | Callable[..., Any]
 """A hash function of ``hashlib``, or its name."""
-
-# The classes that a pickle may import. Numbers, text, lists and dictionaries need no import.
-_ALLOWED = {
-    "builtins": {"set", "frozenset", "complex", "bytearray"},
-    "_codecs": {"encode"},
-    "datetime": {"date", "datetime", "time", "timedelta", "timezone"},
-    "decimal": {"Decimal"},
-    "uuid": {"UUID"},
-}
 
 
 def sign(name: str, value: object, secret: str | bytes, digestmod: Digest = hashlib.sha256) -> str:
@@ -72,7 +61,7 @@ def cookie_decode(data: str | bytes, key: str | bytes, digestmod: Digest | None 
     if not hmac.compare_digest(signature, _signature(message, key, digestmod)):
         return None
     try:
-        return _Loader(BytesIO(base64.b64decode(message))).load()
+        return plain.loads(base64.b64decode(message))
     except Exception as error:
         logging.getLogger("micropie").warning("a signed cookie can't be read: %s", error)
         return None
@@ -81,15 +70,6 @@ def cookie_decode(data: str | bytes, key: str | bytes, digestmod: Digest | None 
 def cookie_is_encoded(data: bytes) -> bool:
     """Return whether the value of a cookie looks like a signed value."""
     return data.startswith(b"!") and b"?" in data
-
-
-class _Loader(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> object:
-        if name not in _ALLOWED.get(module, ()):
-            raise pickle.UnpicklingError(
-                f"it contains {module}.{name}: store only text, numbers, lists and dictionaries"
-            )
-        return super().find_class(module, name)
 
 
 def _signature(data: bytes, secret: str | bytes, digestmod: Digest | None) -> bytes:

@@ -18,6 +18,9 @@ from micropie_compat.core import EncodedAnswer
 from micropie_compat.environs import WSGIApplication
 from micropie_compat.results import close_if_closable
 
+# Stands for the response's body, which the driver sends.
+_BODY: Final = b"The response is sent later."
+
 STEP: Final = "micropie.bottle.step"
 """The key of the ``Step`` in the environ with which the methods are called."""
 
@@ -35,6 +38,7 @@ class Step:
         self._has_run = False
         self._answer: Any = None
         self._failure: Exception | None = None
+        self.line = ""
 
     def run(self) -> Any:
         """Run the handler. Return its response, or None after an exception."""
@@ -46,8 +50,7 @@ class Step:
         return self._answer
 
     def start(self, out: object, start_response: Callable[..., object]) -> list[bytes]:
-        """Call ``start_response`` with the response's status only, so that a monitor can't change
-        the response. Return an empty body.
+        """Call ``start_response`` with the response's status only. Return ``_BODY``.
 
         ``out``: the result of ``_handle``: the response, or the result of a program's own method.
         """
@@ -59,8 +62,9 @@ class Step:
             if isinstance(answer, EncodedAnswer)
             else getattr(answer, "status", 200 if self._failure is None else 500)
         )
-        start_response(f"{int(status)} {HTTP_CODES.get(int(status), 'Unknown')}", [])
-        return []
+        self.line = f"{int(status)} {HTTP_CODES.get(int(status), 'Unknown')}"
+        start_response(self.line, [])
+        return [_BODY]
 
     def result(self) -> Any:
         """Return the response, or an awaitable. Raises the handler's exception."""
@@ -87,11 +91,21 @@ def run_monitored(
     WSGI application ``Bottle.__call__``.
     """
     step = Step(exchange, function)
+    method = exchange.environ["REQUEST_METHOD"]
     path = exchange.environ["PATH_INFO"].encode().decode("latin-1")
     environ = {**exchange.environ, "PATH_INFO": path, STEP: step}
+    started: list[Any] = []
     try:
-        returned = call(environ, lambda *arguments: None)
+        returned = call(environ, lambda *arguments: started.extend(arguments))
+        body = b"".join(returned)
         close_if_closable(returned)
-        return step.result()
+        answer = step.result()
+        place = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        if [*started[:2], body, *place] != [step.line, [], _BODY, method, path]:
+            raise RuntimeError(
+                "a function that replaces Bottle.__call__, wsgi or _handle can't change the "
+                "request or the response: use hooks, plugins or micropie.dual(YourMiddleware(app))"
+            )
+        return answer
     finally:
         del environ[STEP]  # a monitor may keep the environ

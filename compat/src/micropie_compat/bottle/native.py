@@ -28,16 +28,20 @@ from micropie_compat.bottle.monitors import run_monitored
 from micropie_compat.bottle.plugins import Encoder
 from micropie_compat.bottle.requests import request as current_request
 from micropie_compat.bottle.responses import HTML, HTTPError, HTTPResponse
-from micropie_compat.bottle.routing import Route
+from micropie_compat.bottle.routing import Route, Router
 from micropie_compat.bottle.state import decoded
 from micropie_compat.carrier import NO_VALUES, Answer, CarryingSite, refused_method
 from micropie_compat.core import Config, EncodedAnswer, OutsideRoute, RouteMatch, Site
 from micropie_compat.environs import path_of
 from micropie_compat.originals import watch
+from micropie_compat.overrides import refuse
 from micropie_compat.results import close_if_closable
 
 # Types of results that are not awaitable; nearly all results have one of them.
 _USUAL = frozenset({str, bytes, dict, list, NoneType, GeneratorType, HTTPResponse, HTTPError})
+
+
+_MATCH = Router.match
 
 
 class BottleSite(CarryingSite):
@@ -51,6 +55,8 @@ class BottleSite(CarryingSite):
         self._app = app
         self._before = app.hooks["before_request"]
         self._search = app.router.find
+        if getattr(app.router.match, "__func__", None) is not _MATCH:
+            refuse(type(app.router), "match")
         self._monitored = app.monitored()
         self._any = _BottleRoute(app, None, (), inner.config, self._monitored)
         self._routes: dict[Route, _BottleRoute] = {}

@@ -9,7 +9,11 @@ from typing import IO, Any
 
 from micropie_compat.bottle.forms import FileUpload, parse_multipart
 
-__all__ = ["_MultipartParser", "_parse_http_header", "_re_flatten"]
+__all__ = [
+    "_MultipartParser",
+    "_parse_http_header",
+    "_re_flatten",
+]
 
 # Quoted text without a closing quote matches up to the header's end. Otherwise the search would
 # start again at each quote, which takes quadratic time.

@@ -20,7 +20,7 @@ from micropie_compat.bottle.cookies import Digest, sign
 from micropie_compat.bottle.dicts import HeaderDict, header_name, header_value
 from micropie_compat.bottle.properties import HeaderProperty
 from micropie_compat.bottle.state import BottleException, current_exchange, is_native, outside
-from micropie_compat.results import close_if_closable
+from micropie_compat.results import close_if_closable, words
 
 HTTP_CODES: dict[int, str] = {**responses, 418: "I'm a teapot"}
 
@@ -72,16 +72,10 @@ class BaseResponse:
     bad_headers: ClassVar[dict[int, frozenset[str]]] = {
         204: frozenset({"Content-Type", "Content-Length"}),
         304: frozenset(
-            {
-                "Allow",
-                "Content-Encoding",
-                "Content-Language",
-                "Content-Length",
-                "Content-Md5",
-                "Content-Range",
-                "Content-Type",
-                "Last-Modified",
-            }
+            words(
+                "Allow Content-Encoding Content-Language Content-Length Content-Md5 "
+                "Content-Range Content-Type Last-Modified"
+            )
         ),
     }
 

@@ -489,8 +489,8 @@ class Route:
         plugins = list(self.all_plugins())
         json_dumps = None
         # If the JSON plugin is the outermost, call its encoder directly instead of wrapping the
-        # callback in another function.
-        if plugins and type(plugins[-1]) is JSONPlugin:
+        # callback in another function, unless a monitor would see an ``abort`` as an exception.
+        if plugins and type(plugins[-1]) is JSONPlugin and Route._make_callback is _MAKE_CALLBACK:
             json_dumps = plugins.pop().json_dumps
         callback = self.callback
         try:
@@ -536,6 +536,9 @@ class Route:
             f"<{self.method} {self.rule} -> "
             f"{function.__module__}:{getattr(function, '__name__', '__call__')}>"
         )
+
+
+_MAKE_CALLBACK = Route._make_callback
 
 
 def yieldroutes(func: Callable[..., object]) -> Iterator[str]:

@@ -37,29 +37,24 @@ from micropie_compat.cherrypy.toolbox import Tool
 from micropie_compat.cherrypy.tree import Application, Tree, tools, tree
 from micropie_compat.cherrypy.urls import url
 from micropie_compat.missing import tell
+from micropie_compat.results import words
 
 wsgi = _cpwsgi
+_cache: Any  # set by ``lib.caching``
 
 # Register these modules under the names by which applications import them.
-for _name, _module in {
-    "_cpconfig": "config",
-    "_cpdispatch": "dispatch",
-    "_cperror": "errors",
-    "_cplogging": "log",
-    "_cpreqbody": "body",
-    "_cprequest": "messages",
-    "_cptools": "tools",
-    "_cptree": "tree",
-    "_helper": "exposing",
-    "_json": "lib.jsontools",
-}.items():
+for _pair in words(
+    "_cpconfig=config _cpdispatch=dispatch _cperror=errors _cplogging=log _cpreqbody=body "
+    "_cprequest=messages _cptools=tools _cptree=tree _helper=exposing _json=lib.jsontools"
+):
+    _name, _, _module = _pair.partition("=")
     sys.modules[f"{__name__}.{_name}"] = globals()[_name] = sys.modules[f"{__name__}.{_module}"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "session":  # a program has deleted ``session``; like CherryPy, create it again
         return globals().setdefault(name, _ThreadLocalProxy(name))
-    tell(__name__, name)
+    tell(__package__, name)
 
 
 __all__ = [

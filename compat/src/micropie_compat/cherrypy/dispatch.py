@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, NoReturn, Protocol
 
-from micropie import BadRequest
+from micropie import BadRequest, SetupError
 from micropie_compat.addresses import first_value
 from micropie_compat.carrier import refuse_marks, refused_method
 from micropie_compat.cherrypy.config import config as global_config
@@ -20,6 +22,7 @@ from micropie_compat.cherrypy.exposing import PUNCTUATION_TO_UNDERSCORES
 from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.types import Parameters, Section, Sections
 from micropie_compat.core import checked_base, current
+from micropie_compat.missing import tell
 
 
 def refusal(error: HTTPError, allowed: Sequence[str] = ()) -> Callable[[], NoReturn]:
@@ -156,7 +159,7 @@ class _Application(Protocol):
 
 # A path with more segments gets a 404, because the time for each segment may be proportional to the
 # length of the path.
-_MOST_SEGMENTS = 255
+MOST_SEGMENTS = 255
 
 
 class Dispatcher:
@@ -200,7 +203,7 @@ class Dispatcher:
         request = serving.request
         app = request.app
         full = [segment for segment in path.split("/") if segment]
-        if len(full) > _MOST_SEGMENTS:
+        if len(full) > MOST_SEGMENTS:
             request.micropie_configs = [global_config]
             return None, []
         full.append("index")
@@ -219,7 +222,7 @@ class Dispatcher:
                 # The configurations of objects deeper in the path come later, so they override the
                 # configuration of ``default``, as in CherryPy.
                 if own:
-                    configs[end:end] = _with_directory(app, [own], full[:cut])
+                    configs[end:end] = with_directory(app, [own], full[:cut])
                 request.is_index = path.endswith("/")
                 return default, full[cut:-1]
             if getattr(node, "exposed", False):
@@ -239,7 +242,7 @@ class Dispatcher:
         node, sections = app.root, app.config
         own = getattr(node, "_cp_config", None)
         if own or "/" in sections:
-            configs += _with_directory(app, [each for each in (own, sections.get("/")) if each], [])
+            configs += with_directory(app, [each for each in (own, sections.get("/")) if each], [])
         size = len(full)
         trail = [(node, size, len(configs))]
         left = full[:]
@@ -268,7 +271,7 @@ class Dispatcher:
                     if section:
                         added.append(section)
                 if added:
-                    configs += _with_directory(app, added, full[:end])
+                    configs += with_directory(app, added, full[:end])
             trail.append((node, len(left), len(configs)))
         return trail
 
@@ -303,7 +306,7 @@ def _with_slashes(vpath: list[str]) -> list[str]:
     return [segment.replace("%2F", "/") for segment in vpath]
 
 
-def _with_directory(app: _Application, configs: list[Section], path: list[str]) -> list[Section]:
+def with_directory(app: _Application, configs: list[Section], path: list[str]) -> list[Section]:
     """Return an object's configurations. If one of them sets ``tools.staticdir.dir``, add a
     configuration that sets ``tools.staticdir.section`` to the object's URL path.
     """
@@ -379,17 +382,18 @@ def VirtualHost(  # noqa: N802
     return dispatch
 
 
-def RoutesDispatcher(*args: object, **kwargs: object) -> NoReturn:  # noqa: N802
-    """Not supported. Raises ``NotImplementedError`` with advice on what to use instead."""
-    raise NotImplementedError(
-        "there is no RoutesDispatcher: write native handlers, with routes such as "
-        "@cherrypy.tree.native.get('/pies/<number:int>')"
-    )
+def XMLRPCDispatcher(  # noqa: N802
+    next_dispatcher: Callable[[str], object] | None = None,
+) -> Callable[[str], object]:
+    """Return a dispatcher that ignores ``/RPC2`` at the beginning of a path."""
+    inner = next_dispatcher or Dispatcher()
+    path = import_module("micropie_compat.cherrypy.lib.xmlrpcutil").patched_path
+    return lambda path_info: inner(path(path_info))
 
 
-def XMLRPCDispatcher(next_dispatcher: object = None) -> NoReturn:  # noqa: N802
-    """Not supported. Raises ``NotImplementedError`` with advice on what to use instead."""
-    raise NotImplementedError(
-        "there is no XMLRPCDispatcher: expose a method that reads "
-        "cherrypy.request.body with xmlrpc.client.loads"
-    )
+def __getattr__(name: str) -> Any:
+    if name != "RoutesDispatcher":
+        tell("cherrypy.dispatch", name)
+    if not find_spec("routes"):
+        raise SetupError("RoutesDispatcher needs the package Routes: pip install routes")
+    return import_module("micropie_compat.cherrypy.routing").RoutesDispatcher

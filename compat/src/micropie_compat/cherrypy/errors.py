@@ -9,6 +9,7 @@ import traceback as tracebacks
 from collections.abc import Callable, Iterable, Iterator
 from html import escape, unescape
 from pathlib import Path
+from sys import exc_info as _exc_info  # noqa: F401 - CherryPy's name
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -21,7 +22,7 @@ from micropie_compat.cherrypy.lib.httputil import valid_status
 from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.urls import place, url
 from micropie_compat.core import RaisedAnswer
-from micropie_compat.results import in_bytes, in_utf8
+from micropie_compat.results import in_bytes, in_utf8, words
 
 __version__ = "18.10.0"
 
@@ -115,16 +116,9 @@ class HTTPRedirect(_ForeignAnswer):
             response.body = "<br />\n".join(lines).encode()
         elif status == 304:
             # The client has the content already, so headers that describe it must not be sent.
-            for name in (
-                "Allow",
-                "Content-Encoding",
-                "Content-Language",
-                "Content-Location",
-                "Content-MD5",
-                "Content-Range",
-                "Content-Type",
-                "Expires",
-                "Location",
+            for name in words(
+                "Allow Content-Encoding Content-Language Content-Location "
+                "Content-MD5 Content-Range Content-Type Expires Location"
             ):
                 response.headers.pop(name, None)
         elif status == 305:
@@ -141,20 +135,10 @@ class HTTPRedirect(_ForeignAnswer):
 
 
 _OF_CONTENT = frozenset(
-    {
-        "Accept-Ranges",
-        "Age",
-        "Etag",
-        "Location",
-        "Retry-After",
-        "Vary",
-        "Content-Encoding",
-        "Content-Length",
-        "Expires",
-        "Content-Location",
-        "Content-Md5",
-        "Last-Modified",
-    }
+    words(
+        "Accept-Ranges Age Etag Location Retry-After Vary Content-Encoding "
+        "Content-Length Expires Content-Location Content-Md5 Last-Modified"
+    )
 )
 
 

@@ -4,8 +4,9 @@ segments into arguments.
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, overload
 
 from micropie_compat.carrier import Function
@@ -74,3 +75,34 @@ def popargs(*args: str, **kwargs: object) -> Callable[..., object]:
         return getattr(owner, segments.pop(0), None) if segments else owner
 
     return dispatch
+
+
+def exposed_below(
+    node: object, path: str, seen: tuple[object, ...] = ()
+) -> Iterator[tuple[str, str, Callable[..., object]]]:
+    """Yield the methods ("*" for all), the path and the function of each handler of an object, and
+    of the objects of the same package that are its attributes.
+
+    Handlers that only a custom dispatcher finds are not included. ``seen``: the objects around
+    ``node``.
+    """
+    has_methods = getattr(node, "exposed", False)  # for ``MethodDispatcher``
+    for name in dir(node):
+        static = inspect.getattr_static(node, name, None)
+        if name.startswith("_") or isinstance(static, property | type):
+            continue
+        value: Any = getattr(node, name, None)
+        if inspect.isroutine(value):
+            if has_methods and name.isupper():
+                yield name, path or "/", value
+            elif getattr(value, "exposed", False):
+                ends = {"index": "/", "default": "/..."}
+                yield "*", path + ends.get(name, f"/{name}"), value
+        elif _package(value) == _package((*seen, node)[0]) and not any(
+            value is one for one in (*seen, node)
+        ):
+            yield from exposed_below(value, f"{path}/{name}", (*seen, node))
+
+
+def _package(value: object) -> str:
+    return type(value).__module__.partition(".")[0]

@@ -6,15 +6,12 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-hookpoints = (
-    "on_start_resource",
-    "before_request_body",
-    "before_handler",
-    "before_finalize",
-    "on_end_resource",
-    "on_end_request",
-    "before_error_response",
-    "after_error_response",
+from micropie_compat.results import words
+
+hookpoints = words(
+    "on_start_resource before_request_body before_handler "
+    "before_finalize on_end_resource on_end_request "
+    "before_error_response after_error_response"
 )
 
 
@@ -80,13 +77,14 @@ class HookMap(defaultdict[str, list[Hook]]):
         hooks = self.get(point)
         if not hooks:
             return
-        failure: Exception | None = None
+        failure: BaseException | None = None
         try:
             for hook in sorted(hooks):
                 if failure is None or hook.failsafe:
                     try:
                         hook.callback(**hook.kwargs)
-                    except Exception as error:
+                    # ``SystemExit`` and cancellations, too: failsafe hooks release locks.
+                    except BaseException as error:
                         if failure is not None:
                             _logger.error(  # noqa: TRY400 - logs an earlier exception, not the one being handled
                                 "a hook of %s failed", point, exc_info=failure

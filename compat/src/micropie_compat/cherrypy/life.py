@@ -38,7 +38,7 @@ from micropie_compat.cherrypy.errors import (
 from micropie_compat.cherrypy.lib.encoding import ResponseEncoder
 from micropie_compat.cherrypy.lib.jsontools import encoded, json_in
 from micropie_compat.cherrypy.log import log
-from micropie_compat.cherrypy.messages import Request, Response
+from micropie_compat.cherrypy.messages import Request, Response, served
 from micropie_compat.cherrypy.plans import Plan
 from micropie_compat.cherrypy.process.wspbus import bus
 from micropie_compat.cherrypy.serving import Exchange
@@ -77,7 +77,7 @@ def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
         bus.publish("acquire_thread")
         bus.publish("before_request")
         _publish_at_end(native)
-    request = app.request_class(native._exchange, app, path)
+    request = served(app.request_class).begin(native._exchange, app, path)
     exchange = Exchange(request, app.response_class())
     native.__dict__["_cherrypy"] = exchange
     begun = Begun()
@@ -145,10 +145,10 @@ def answer(exchange: Exchange, begun: Begun) -> Life:
             break
         except InternalRedirect as error:
             redirect = error
-        except (ClientDisconnect, NativeError, KeyboardInterrupt, SystemExit):
-            raise
-        except Exception:
-            if request.throw_errors:
+        except BaseException as error:
+            is_raised = not isinstance(error, Exception) or request.throw_errors
+            if is_raised or isinstance(error, ClientDisconnect | NativeError):
+                request.close()  # because no response follows, at whose end it would be closed
                 raise
             _give_up(request, exchange.response)
             break
@@ -166,7 +166,7 @@ def answer(exchange: Exchange, begun: Begun) -> Life:
             _give_up(request, exchange.response)
             break
         begun = Begun()
-    app.log.access()
+    log.access()
     return exchange
 
 
@@ -177,7 +177,9 @@ def _place_of(request: Request) -> str:
 
 def _redirected(request: Request, app: Any, redirect: InternalRedirect) -> Request:
     """Return a new request for the page of an ``InternalRedirect``: a GET without a body."""
-    following: Request = app.request_class(request.native, app, request.script_name + redirect.path)
+    following: Request = served(app.request_class).begin(
+        request.native, app, request.script_name + redirect.path
+    )
     following.method = "GET"
     following.query_string = redirect.query_string
     following.process_request_body = False

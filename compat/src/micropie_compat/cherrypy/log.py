@@ -10,13 +10,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from micropie_compat.cherrypy.errors import format_exc
 from micropie_compat.cherrypy.serving import current_exchange
-from micropie_compat.results import StrPath
+from micropie_compat.results import StrPath, words
 
-_FORMAT = logging.Formatter("%(message)s")
+logfmt = logging.Formatter("%(message)s")
 _SCREEN = "screen"
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTHS = words("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec")
 
 
 class LogManager:
@@ -42,22 +41,20 @@ class LogManager:
         msg: str = "",
         context: str = "",
         severity: int = logging.INFO,
-        traceback: object = False,
+        traceback: Any = False,
     ) -> None:
         """Write a message to the error log.
 
         ``traceback``: True to add the exception that is being handled, or an ``exc_info`` tuple.
         """
-        if traceback:
-            msg += "\n" + format_exc(traceback if isinstance(traceback, tuple) else None)
-        self.error_log.log(severity, f"{self.time()} {context} {msg}")
+        self.error_log.log(severity, f"{self.time()} {context} {msg}", exc_info=traceback)
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         self.error(*args, **kwargs)
 
     def access(self) -> None:
         """Write a line about the current request to the access log."""
-        if not self.notes_requests:
+        if not _has_handler(self.access_log):
             return
         exchange = current_exchange()
         request, response = exchange.request, exchange.response
@@ -81,19 +78,6 @@ class LogManager:
             self.access_log.info(self.access_log_format.format(**escaped))
         except Exception:
             self(traceback=True)
-
-    @property
-    def notes_requests(self) -> bool:
-        """Whether the access log is enabled and has a handler that receives its lines."""
-        logger: logging.Logger | None = self.access_log
-        if not self.access_log.isEnabledFor(logging.INFO):
-            return False
-        while logger is not None:
-            for handler in logger.handlers:
-                if type(handler) is not logging.NullHandler:
-                    return True
-            logger = logger.parent if logger.propagate else None
-        return False
 
     def time(self) -> str:
         """Return the current time in the format of access logs: "[21/Nov/2026:10:00:00]"."""
@@ -162,6 +146,29 @@ class GlobalLogManager(LogManager):
             log_of_app.access()
 
 
+_ACCESS = LogManager.access, GlobalLogManager.access
+
+
+def notes_requests(manager: LogManager) -> bool:
+    """Return whether an application's access log is written, or its method or that of
+    ``cherrypy.log`` is replaced.
+    """
+    methods = tuple(getattr(one.access, "__func__", None) for one in (manager, log))
+    return methods != _ACCESS or _has_handler(manager.access_log)
+
+
+def _has_handler(logger: logging.Logger | None) -> bool:
+    """Return whether a logger is enabled and has a handler that receives its lines."""
+    if logger is not None and not logger.isEnabledFor(logging.INFO):
+        return False
+    while logger is not None:
+        for handler in logger.handlers:
+            if type(handler) is not logging.NullHandler:
+                return True
+        logger = logger.parent if logger.propagate else None
+    return False
+
+
 def _logger(name: str) -> logging.Logger:
     logger = logging.getLogger(name)
     logger.setLevel(logging.INFO)
@@ -191,7 +198,7 @@ def _replace(logger: logging.Logger, kind: str, handler: logging.Handler | None)
         if kind == "file":
             old.close()
     if handler is not None:
-        handler.setFormatter(_FORMAT)
+        handler.setFormatter(logfmt)
         handler._cpbuiltin = kind  # type: ignore[attr-defined]
         logger.addHandler(handler)
 

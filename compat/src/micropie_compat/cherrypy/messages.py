@@ -9,6 +9,7 @@ import re
 import time
 import uuid
 from collections.abc import Sequence
+from functools import lru_cache
 from http.cookies import CookieError, Morsel, SimpleCookie
 from io import BytesIO
 from typing import IO, Any, ClassVar
@@ -34,6 +35,7 @@ from micropie_compat.cherrypy.types import Namespace, Parameters, Section
 from micropie_compat.core import Exchange as NativeExchange
 from micropie_compat.core import FileRange
 from micropie_compat.environs import Environ, body_of, own_environ, read_cookies
+from micropie_compat.overrides import Overridable
 from micropie_compat.results import Chunks, close_if_closable, in_utf8
 
 
@@ -50,8 +52,13 @@ class _DefaultRemote:
         return self._address
 
 
-class Request:
+class Request(metaclass=Overridable):
     """``cherrypy.request``. Applications may set further attributes."""
+
+    uncalled = (
+        *("run", "respond", "_do_respond", "process_headers", "get_resource"),
+        *("handle_error", "close"),
+    )
 
     prev: Request | None = None
     """The request before an ``InternalRedirect``, or None."""
@@ -99,6 +106,9 @@ class Request:
 
     micropie_configs: Sequence[Section] = ()
     micropie_plan: Plan | None = None
+
+    def __init__(self, *connection: object) -> None:
+        """``connection``: both addresses, the scheme and the protocol. A subclass may use them."""
 
     @lazy
     def config(self) -> Section:
@@ -207,12 +217,18 @@ _ATTRIBUTES = frozenset(Morsel())
 class ServedRequest(Request):
     """A request that a client has sent."""
 
-    def __init__(self, native: NativeExchange, app: Any, path: str) -> None:
+    @classmethod
+    def begin(cls, native: NativeExchange, app: Any, path: str) -> Any:
+        """Return the request that ``native`` is for CherryPy's handlers."""
+        self = cls.__new__(cls)
         self.native = native
         self.app = app
         self.method = native.method
         self.script_name = script_name = app.script_name
         self.path_info = path[len(script_name) :]
+        if cls.__init__ is not Request.__init__:
+            cls.__init__(self, self.local, self.remote, self.scheme, self.server_protocol)
+        return self
 
     @lazy
     def wsgi_environ(self) -> Environ:
@@ -362,6 +378,13 @@ class ServedRequest(Request):
     def unique_id(self) -> LazyUUID4:
         """A unique id for this request, for logs."""
         return LazyUUID4()
+
+
+@lru_cache
+def served(kind: type[Request]) -> Any:
+    """Return the class of the requests to an application whose ``request_class`` is ``kind``."""
+    is_served = issubclass(kind, ServedRequest)
+    return kind if is_served else type(kind.__name__, (kind, ServedRequest), {})
 
 
 class Response:

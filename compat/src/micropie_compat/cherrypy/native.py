@@ -18,6 +18,8 @@ from micropie.middleware import Threads
 from micropie_compat.carrier import NO_VALUES, Answer, CarryingSite, refused_method, status_of
 from micropie_compat.cherrypy.lib.httputil import HeaderMap
 from micropie_compat.cherrypy.life import Life, answer, begin
+from micropie_compat.cherrypy.log import notes_requests
+from micropie_compat.cherrypy.messages import Response as Response_
 from micropie_compat.cherrypy.serving import Exchange
 from micropie_compat.core import (
     Config,
@@ -34,6 +36,9 @@ from micropie_compat.core import (
 from micropie_compat.environs import path_of
 from micropie_compat.originals import watch
 from micropie_compat.results import NO_CONTENT, close_if_closable
+
+# A program may replace the class or the method.
+_USUAL = Response_, Response_.finalize
 
 _HTML = "text/html;charset=utf-8"
 
@@ -119,7 +124,8 @@ def _call(native: Request, app: Any, path: str) -> Answer | Awaitable[Answer]:
         begun.is_called
         and begun.failure is None
         and native.method != "HEAD"
-        and not app.log.notes_requests
+        and (type(exchange.response), Response_.finalize) == _USUAL
+        and not notes_requests(app.log)
     ):
         # A shortcut for most requests: the result is text or JSON, nothing else was set on the
         # response, and no hook reads the response.

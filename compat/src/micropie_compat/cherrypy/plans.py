@@ -22,6 +22,8 @@ from micropie_compat.originals import OriginalFrameworkError, advice_on_tool
 
 _MOST = 512  # the maximum number of plans in the cache
 
+_OF_TOOLS = Tool._setup, Tool._merged_args
+
 _OF_ERRORS = {"before_error_response", "after_error_response"}
 
 
@@ -68,8 +70,11 @@ class Plan:
             if options.get("on", False)
         ]
         # ``Tool._setup`` depends only on the configuration, so the hooks can be attached once for
-        # all requests. A subclass's ``_setup`` may depend on the request.
-        if all(type(tool)._setup is Tool._setup for tool, _ in tools):
+        # all requests. A program's own ``_setup`` may depend on the request.
+        if all(
+            isinstance(one, Tool) and (type(one)._setup, type(one)._merged_args) == _OF_TOOLS
+            for one, _ in tools
+        ):
             for tool, options in tools:
                 tool._attach(
                     self.hooks, {name: value for name, value in options.items() if name != "on"}
@@ -140,9 +145,9 @@ class Plan:
 class Plans:
     """The plans of one application, by the configurations from which they were made."""
 
-    def __init__(self, toolboxes: dict[str, Toolbox], namespaces: Mapping[str, Any]) -> None:
+    def __init__(self, toolboxes: dict[str, Toolbox], app: Any) -> None:
         self._toolboxes = toolboxes
-        self._namespaces = namespaces
+        self._app = app
         # for each plan, the configurations and what else it was made from
         self._kept: dict[tuple[int, ...], tuple[list[Section], object, Plan]] = {}
 
@@ -154,7 +159,7 @@ class Plans:
         if kept is not None and kept[1] == (configs, versions, of_all_requests):
             return kept[2]
         merged = merged_from(configs)
-        plan = Plan(merged, self._toolboxes, self._namespaces)
+        plan = Plan(merged, self._toolboxes, self._app.request_class.namespaces)
         if len(self._kept) >= _MOST:
             self._kept.clear()
         # Keep references to the dicts, so that no other dict can get the same identity.

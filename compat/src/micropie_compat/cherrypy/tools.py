@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from micropie_compat.cherrypy.hooks import HookMap
@@ -26,6 +27,7 @@ from micropie_compat.cherrypy.toolbox import (  # noqa: F401 - re-exported by _c
 )
 from micropie_compat.cherrypy.types import Section
 from micropie_compat.missing import tell
+from micropie_compat.results import words
 
 
 class SessionTool(Tool):
@@ -55,16 +57,7 @@ class SessionTool(Tool):
         """Give the session a new id, and set the cookie again with the tool's options."""
         serving.session.regenerate()
         options = self._merged_args()
-        names = (
-            "path",
-            "path_header",
-            "name",
-            "timeout",
-            "domain",
-            "secure",
-            "httponly",
-            "samesite",
-        )
+        names = words("path path_header name timeout domain secure httponly samesite")
         given = {name: options[name] for name in names if name in options}
         if not options.get("persistent", True):
             given["timeout"] = None
@@ -99,6 +92,11 @@ class SessionAuthTool(HandlerTool):
     """
 
 
+def _xmlrpc() -> Any:
+    """Import what few programs need."""
+    return import_module("micropie_compat.cherrypy.lib.xmlrpcutil")
+
+
 def default_toolbox() -> Toolbox:
     """Return a toolbox with all built-in tools, for ``cherrypy.tools``."""
     box = Toolbox("tools")
@@ -131,9 +129,12 @@ def default_toolbox() -> Toolbox:
     box.json_out = Tool("before_handler", jsontools.json_out, priority=30)
     box.auth_basic = Tool("before_handler", auth_basic.basic_auth, priority=1)
     box.auth_digest = Tool("before_handler", auth_digest.digest_auth, priority=1)
+    box.xmlrpc = ErrorTool(lambda **options: _xmlrpc().on_error())
     box.params = Tool("before_handler", cptools.convert_params, priority=15)
     return box
 
 
 def __getattr__(name: str) -> object:
+    if name == "XMLRPCController":
+        return _xmlrpc().XMLRPCController
     tell("cherrypy._cptools", name)

@@ -5,7 +5,7 @@ Both can be called as WSGI and as ASGI applications.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, NoReturn
 
@@ -14,6 +14,7 @@ from micropie.sessions import SessionBackend
 from micropie_compat.carrier import Carried
 from micropie_compat.cherrypy.config import NamespaceSet, Source, merge
 from micropie_compat.cherrypy.config import config as global_config
+from micropie_compat.cherrypy.exposing import exposed_below
 from micropie_compat.cherrypy.lib import sessions
 from micropie_compat.cherrypy.lib.httputil import urljoin
 from micropie_compat.cherrypy.log import LogManager
@@ -27,6 +28,7 @@ from micropie_compat.cherrypy.tools import default_toolbox
 from micropie_compat.cherrypy.types import Options, Sections
 from micropie_compat.core import Config, current
 from micropie_compat.missing import ADVICE
+from micropie_compat.overrides import refuse
 from micropie_compat.stand_in import refuse_original
 
 tools = default_toolbox()
@@ -41,6 +43,7 @@ class _Servable(Carried):
         super().__init__("cherrypy", partial(CherryPySite, self))
         self.native._micropie.unshared = self._unshared_sessions
         self.native._micropie.in_memory = self._in_memory
+        self.native._micropie.migrated_routes = self.handlers
         self.native.startup_handlers.append(bus.follow_start)
         self.native.shutdown_handlers.append(bus.follow_stop)
 
@@ -50,6 +53,10 @@ class _Servable(Carried):
 
     def check(self, config: Config) -> None:
         """Raise ``SetupError`` if the configuration contradicts settings of native handlers."""
+        raise NotImplementedError
+
+    def handlers(self) -> Iterator[tuple[str, str, Callable[..., object]]]:
+        """Yield the methods, the path and the function of each exposed handler."""
         raise NotImplementedError
 
     def session_options(self) -> Iterator[Options]:
@@ -77,6 +84,8 @@ class Application(_Servable):
     relative_urls = False
     request_class: Any = ServedRequest
     response_class: Any = Response
+    namespaces = NamespaceSet()
+    uncalled = ("get_serving", "release_serving", "wsgiapp")
     toolboxes: ClassVar[dict[str, Toolbox]] = {"tools": tools}
 
     def __init__(
@@ -89,10 +98,10 @@ class Application(_Servable):
         self.log = LogManager(id(self))
         self.config: Sections = {}
         self.toolboxes: dict[str, Toolbox] = dict(type(self).toolboxes)  # type: ignore[misc]
-        self.namespaces = NamespaceSet()
+        self.namespaces = self.namespaces.copy()
         self.namespaces["log"] = lambda name, value: setattr(self.log, name, value)
         self.namespaces["wsgi"] = _refuse_pipeline
-        self.plans = Plans(self.toolboxes, self.request_class.namespaces)
+        self.plans = Plans(self.toolboxes, self)
         self._directories: dict[str, dict[str, str]] = {}
         self._spelt: tuple[Sequence[str], Mapping[int, str], dict[str, list[str]]] = (), {}, {}
         if config:
@@ -126,6 +135,10 @@ class Application(_Servable):
             f"the compatibility module has no Application.wsgiapp: "
             f"{ADVICE['cherrypy.Application.wsgiapp']}"
         )
+
+    def handlers(self) -> Iterator[tuple[str, str, Callable[..., object]]]:
+        """See ``_Servable.handlers``."""
+        return exposed_below(self.root, self._script_name or "")
 
     def merge(self, config: Source) -> None:
         """Add a configuration with a section for each path.
@@ -242,6 +255,8 @@ class Tree(_Servable):
                     "mount() can't give an Application a different script name: leave out "
                     "script_name"
                 )
+            if type(root).__call__ is not Application.__call__:
+                refuse(type(root), "__call__")
         else:
             app = Application(root, script_name)
         if config:
@@ -279,6 +294,12 @@ class Tree(_Servable):
                         "site's root, or serve this application alone"
                     )
                 app.check(config)
+
+    def handlers(self) -> Iterator[tuple[str, str, Callable[..., object]]]:
+        """See ``_Servable.handlers``."""
+        for app in self.apps.values():
+            if isinstance(app, Application):
+                yield from app.handlers()
 
     def session_options(self) -> Iterator[Options]:
         """See ``_Servable.session_options``."""

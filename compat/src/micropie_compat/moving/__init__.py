@@ -14,4 +14,8 @@ each.
 
 from micropie_compat.moving.sources import CONFIG_KEYS, Finding, findings
 
-__all__ = ["CONFIG_KEYS", "Finding", "findings"]
+__all__ = [
+    "CONFIG_KEYS",
+    "Finding",
+    "findings",
+]

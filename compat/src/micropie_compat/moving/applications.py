@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Set
 
 from micropie_compat.moving.idioms import Idiom, Idioms
 from micropie_compat.moving.names import Names, Trees, derived, dotted_name, imported_names
+from micropie_compat.results import words
 
 _WRAPPED = "it is WSGI only: for ASGI servers, write app = micropie.dual({}(...))"
 _FOR_SERVERS = "for gunicorn, uvicorn and others, {}"
@@ -20,15 +21,10 @@ _MOUNTED = (
 
 # Names in the original frameworks that are an application or return one.
 _MAKERS = frozenset(
-    {
-        "bottle.Bottle",
-        "bottle.app",
-        "bottle.app.push",
-        "bottle.default_app",
-        "cherrypy.Application",
-        "cherrypy.tree",
-        "cherrypy.tree.mount",
-    }
+    words(
+        "bottle.Bottle bottle.app bottle.app.push bottle.default_app "
+        "cherrypy.Application cherrypy.tree cherrypy.tree.mount"
+    )
 )
 _STARTING = {
     "bottle.run": "write app = bottle.default_app() above the call",

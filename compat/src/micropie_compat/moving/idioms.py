@@ -1,5 +1,5 @@
 """Find idioms of Bottle and CherryPy that must be changed but can't be found by a name alone: calls
-with certain arguments, and imports in templates.
+with certain arguments, imports in templates, and objects in sessions.
 """
 
 from __future__ import annotations
@@ -9,27 +9,38 @@ import re
 from codecs import lookup
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from importlib import import_module
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import TypeAlias
 
 from micropie_compat.missing import SERVERS
-from micropie_compat.moving.names import Names, dotted_name
+from micropie_compat.moving.names import Names, Trees, dotted_name, imported_names
+from micropie_compat.overrides import NEVER_CALLED
+from micropie_compat.results import words
+from micropie_compat.stand_in import FRAMEWORKS
 
 Idiom: TypeAlias = tuple[int, str, str]
 """The line number, the code on that line, and advice on what to write instead."""
 
 Idioms: TypeAlias = Iterator[Idiom]
 
+_PLAIN = (
+    "only sessions in memory store objects: store numbers, text, dates, lists and dicts, or set "
+    "tools.sessions.serializer = pickle for sessions in files"
+)
 RECODED = "leave out encode and decode: the text is decoded as UTF-8 already"
 
 # Matches an import in a template. A statement there begins with "%" in SimpleTemplate and Mako, "#"
 # in Cheetah.
 _IN_TEMPLATE = r"(?:^|[%#!;])\s*(?:from|import)\s+{}\b"
-_TEMPLATES = frozenset([".htm", ".html", ".mak", ".mako", ".stpl", ".thtml", ".tmpl", ".tpl"])
+_TEMPLATES = frozenset(words(".htm .html .mak .mako .stpl .thtml .tmpl .tpl"))
 
 
 def idioms_of(framework: str, tree: ast.Module, names: Names) -> Idioms:
     """Yield the idioms of a module. ``names``: see ``imported_names``."""
+    yield from refused_overrides(tree, names)
     if framework == "bottle":
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
@@ -91,3 +102,58 @@ def template_imports(framework: str, files: Iterable[Path]) -> Iterator[tuple[Pa
         for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
             if statement.search(line):
                 yield file, number
+
+
+def refused_overrides(tree: ast.Module, names: Names) -> Idioms:
+    """Yield the methods that a class overrides although they would never be called."""
+    for node in ast.walk(tree):
+        for base in node.bases if isinstance(node, ast.ClassDef) else ():
+            module, _, attributes = dotted_name(base, names).partition(".")
+            if attributes and module in FRAMEWORKS:
+                with suppress(AttributeError, ImportError):
+                    package = import_module(f"micropie_compat.{module}")
+                    refused = getattr(attrgetter(attributes)(package), "uncalled", ())
+                    for one in node.body:  # type: ignore[attr-defined]
+                        if getattr(one, "name", "") in refused:
+                            yield one.lineno, f"{node.name}.{one.name}", NEVER_CALLED  # type: ignore[attr-defined]
+
+
+# Ways to write that sessions are stored elsewhere than in memory.
+_STORED = re.compile(r"FileSession\b|sessions\.storage_type\W+file\b|sessions\.backend\b")
+_ANY_VALUE = "tools.sessions.serializer"
+
+
+def stored_objects(trees: Trees, files: Iterable[Path]) -> Iterator[tuple[Path, Idiom]]:
+    """If a program's sessions aren't in memory, yield the assignments that put an object of one of
+    its classes into a session. ``files``: the files that may configure the sessions.
+    """
+    text = "".join(file.read_text(errors="replace") for file in files)
+    if _ANY_VALUE in text or not _STORED.search(text):
+        return
+    nodes = {file: [*ast.walk(tree)] for file, tree in trees.items()}
+    classes = {one.name for one in chain(*nodes.values()) if isinstance(one, ast.ClassDef)}
+    for file, tree in trees.items():
+        names = imported_names(tree)
+        objects = {*classes}
+        for node in nodes[file]:
+            match node:
+                case ast.Assign([ast.Name(variable)], ast.Call(ast.Name(maker))) if (
+                    maker in classes
+                ):
+                    objects.add(variable)
+                case ast.Assign([ast.Name(variable)], value) if dotted_name(value, names):
+                    names[variable] = dotted_name(value, names)
+        for node in nodes[file]:
+            match node:
+                case ast.Assign([ast.Subscript(target)], value):
+                    pass
+                case ast.Call(ast.Attribute(target, "setdefault"), [_, value]):
+                    pass
+                case _:
+                    continue
+            inside = getattr(value, "elts", getattr(value, "values", [value]))
+            if dotted_name(target, names) == "cherrypy.session" and any(
+                ast.unparse(getattr(one, "func", one)).rpartition(".")[2] in objects
+                for one in inside
+            ):
+                yield file, (node.lineno, ast.unparse(node), _PLAIN)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from micropie_compat.missing import ADVICE
+from micropie_compat.stand_in import FRAMEWORKS
 
 Names: TypeAlias = Mapping[str, str]
 """The full names of a module's imports by their local names: ``{"cp": "cherrypy"}``."""
@@ -39,7 +40,7 @@ def imported_names(tree: ast.Module) -> dict[str, str]:
 
 def _all_names(framework: str) -> dict[str, str]:
     """Return the names that ``from <framework> import *`` binds."""
-    if framework not in ("bottle", "cherrypy"):
+    if framework not in FRAMEWORKS:
         return {}
     missing = [name for name in ADVICE if name.startswith(f"{framework}.")]
     public = vars(import_module(f"micropie_compat.{framework}"))

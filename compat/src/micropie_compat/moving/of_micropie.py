@@ -12,24 +12,17 @@ from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import TypeAlias
 
+from micropie import Request
 from micropie_compat.moving.idioms import Idiom, Idioms
 from micropie_compat.moving.names import Trees, derived, imported_names, name_of
+from micropie_compat.results import words
 
 _RESERVED = frozenset(
-    {
-        "channels",
-        "lifespan",
-        "middlewares",
-        "request",
-        "response",
-        "run",
-        "session_backend",
-        "shutdown_handlers",
-        "startup_handlers",
-        "state",
-        "ws_middlewares",
-        "wsgi_shutdown",
-    }
+    words(
+        "channels lifespan middlewares request response run session_backend "
+        "shutdown_handlers startup_handlers state ws_middlewares "
+        "wsgi_shutdown"
+    )
 )
 _INTERNAL = {
     "_asgi_app_http": "mount the other application: app.mount(prefix, other)",
@@ -89,11 +82,15 @@ def _in_node(node: ast.AST) -> Idioms:
             yield node.lineno, name, _INTERNAL[name]
         case ast.Call(ast.Attribute(_, "get"), [ast.Constant(key), *_]) if key in _OF_UPLOADS:
             yield node.lineno, f"get({key!r})", f"for an upload, write upload.{key}"
-        case ast.Call(ast.Attribute(_, "_redirect"), [ast.Constant(str() as address), *_]) if (
-            "://" in address
-        ):
-            advice = "write Redirect(location, allow_external=True)"
-            yield node.lineno, f"_redirect({address!r})", advice
+        case ast.Call(ast.Attribute(_, "_redirect" | "redirect"), [address, *_]):
+            text = ast.unparse(address)
+            is_variable = isinstance(address, ast.Name | ast.Attribute | ast.Subscript)
+            if is_variable or "://" in text:
+                advice = "write Redirect(location, allow_external=True)"
+                where = "if it may lead to another host, " * is_variable
+                yield node.lineno, f"_redirect({text})", where + advice
+        case ast.Call(ast.Name("WebSocket"), [_, _]):
+            yield node.lineno, "WebSocket", "write async def ws_name(self, ws): micropie makes it"
         case ast.Assign([ast.Attribute(_, "path_params") as target]):
             advice = 'it is read-only: to get parameters from the path, write @get("/x/<name>")'
             yield target.lineno, "path_params", advice
@@ -169,7 +166,7 @@ def _in_hooks(hooks: list[ast.ClassDef]) -> Idioms:
             answering.append(after)
         stored = _attributes(methods.get("before_request"), ast.Store)
         for name, node in sorted(_attributes(after, ast.Load).items()):
-            if name in stored:
+            if name in stored and not hasattr(Request, name):
                 advice = (
                     "if another hook responds early, after_request runs without before_request: "
                     f'write getattr(request, "{name}", None)'

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from micropie_compat.missing import ADVICE, UNKNOWN, advice_for
 from micropie_compat.moving.applications import Applications
-from micropie_compat.moving.idioms import idioms_of, template_imports
+from micropie_compat.moving.idioms import idioms_of, stored_objects, template_imports
 from micropie_compat.moving.names import (
     Trees,
     assigned_names,
@@ -45,7 +45,6 @@ class Finding(NamedTuple):
 # the source are compared with these keys.
 CONFIG_KEYS: Mapping[str, str] = {
     "tools.sessions.servers": ADVICE["cherrypy.lib.sessions.MemcachedSession"],
-    "tools.xmlrpc.": ADVICE["cherrypy.tools.xmlrpc"],
     "tools.cpstats.": ADVICE["cherrypy.tools.cpstats"],
     "tools.basic_auth.": ADVICE["cherrypy.tools.basic_auth"],
     "tools.digest_auth.": ADVICE["cherrypy.tools.digest_auth"],
@@ -76,7 +75,7 @@ def findings(
 ) -> Iterator[Finding]:
     """Yield the places to change in a program and in the packages that it imports.
 
-    ``framework``: "bottle", "cherrypy" or "micropie".
+    ``framework``: "bottle", "cherrypy", "pixie_web" or "micropie".
     ``modules``: the program's Python files.
     ``files``: all its files, for templates and CherryPy's configuration.
     """
@@ -103,7 +102,10 @@ def findings(
         for file, line in template_imports(framework, files):
             yield Finding(file, line, f"imports the original {framework}", _IN_TEMPLATE)
     if framework == "cherrypy":
-        yield from _in_config_files(files)
+        configured = [file for file in files if file.suffix in CONFIG_FILES]
+        yield from _in_config_files(configured)
+        stored = stored_objects(trees, [*trees, *configured])
+        yield from sorted(Finding(file, *idiom) for file, idiom in stored)
     for file, tree in _plugins(framework, trees):
         if not is_installed:
             line = next((node.lineno for node in statements_of(tree, framework)), 1)
@@ -272,8 +274,8 @@ def _in_key(file: Path, line: int, key: str) -> Iterator[Finding]:
 
 
 def _in_config_files(files: Iterable[Path]) -> Iterator[Finding]:
-    """Yield the findings in CherryPy's configuration files, which are among ``files``."""
-    for file in (one for one in files if one.suffix in CONFIG_FILES):
+    """Yield the findings in CherryPy's configuration files."""
+    for file in files:
         for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
             key, *value = map(str.strip, re.split("[:=]", line, maxsplit=1))
             if value not in _UNSET:

@@ -11,18 +11,22 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 import signal
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from enum import Enum, StrEnum
+from http.cookies import SimpleCookie
 from typing import Any, TypeVar
 
-from micropie import App, SetupError, run_in
+from micropie import App, HttpMiddleware, SetupError, run_in
+from micropie import Request as NativeRequest
 from micropie import Response as _Response
 from micropie import request as _current
 from micropie import static_file as _static_file
 from micropie_compat.core import current
 from micropie_compat.pixie_web.templates import Literal as Literal
+from micropie_compat.pixie_web.templates import SimpleTemplate as SimpleTemplate
 from micropie_compat.pixie_web.templates import Template as Template
 from micropie_compat.pixie_web.templates import Unsafe as Unsafe
 
@@ -56,7 +60,7 @@ class ProcessType(StrEnum):
     pool = "pool"
 
 
-class _ProcessEnvironment:
+class ProcEnv:
     """The class of ``proc_env``, which reports the kind of the current process."""
 
     @property
@@ -70,11 +74,25 @@ class _ProcessEnvironment:
         )
 
 
-proc_env = _ProcessEnvironment()
+proc_env = ProcEnv()
 
 
-class Env:
-    """A handler's request object. It also has all attributes of ``micropie.Request``."""
+_OF_CONTENT = ("CONTENT_TYPE", "CONTENT_LENGTH")
+
+
+class ReceiveBody(HttpMiddleware):
+    """Receives the body before a handler runs, which may read ``env.body`` in any place."""
+
+    async def before_request(self, request: NativeRequest) -> None:
+        """Receive the body."""
+        await request.body()
+
+
+app.middlewares.append(ReceiveBody())
+
+
+class Request:
+    """A handler's request object, ``env``. It also has all attributes of ``micropie.Request``."""
 
     @property
     def verb(self) -> str:
@@ -82,9 +100,51 @@ class Env:
         return _current.method
 
     @property
-    def form(self) -> dict[str, Any]:
-        """The first value of each field of a form."""
-        return dict(_current.form)
+    def path(self) -> str:
+        """The path with the query, as the client has sent it."""
+        query = _current.query_string
+        return _current.raw_path.decode("latin-1") + (f"?{query}" if query else "")
+
+    @property
+    def protocol(self) -> str:
+        """The protocol with its version, such as "HTTP/1.1"."""
+        environ = _current.environ
+        if environ is not None:
+            return str(environ.get("SERVER_PROTOCOL", "HTTP/1.1"))
+        return f"HTTP/{_current.scope.get('http_version', '1.1')}"
+
+    @property
+    def request(self) -> tuple[str, str, str]:
+        """The method, the path and the protocol."""
+        return self.verb, self.path, self.protocol
+
+    req = request
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers by the names that CGI gives them: ``HTTP_X_TOKEN``, ``CONTENT_TYPE``."""
+        names = {name: name.upper().replace("-", "_") for name in _current.headers}
+        return {
+            full if full in _OF_CONTENT else f"HTTP_{full}": _current.headers[name]
+            for name, full in names.items()
+        }
+
+    @property
+    def body(self) -> str:
+        """The body as text."""
+        return (_current._exchange.body.so_far or b"").decode("utf-8", "replace")
+
+    @property
+    def raw_data(self) -> bytes:
+        """The whole request: its first line, the headers and the body."""
+        lines = [" ".join(self.request), *map(": ".join, _current.headers.items()), "", ""]
+        body: bytes = _current._exchange.body.so_far or b""
+        return "\r\n".join(lines).encode("latin-1") + body
+
+    @property
+    def form(self) -> dict[str, Any] | None:
+        """The first value of each field of a form, or None if the request has no form."""
+        return dict(_current.form) or None
 
     @property
     def params(self) -> dict[str, str]:
@@ -101,7 +161,7 @@ class Response(_Response):
     ``content_type`` is "text/html" by default.
     """
 
-    __slots__ = ()
+    __slots__ = ("cookies",)
 
     def __init__(
         self,
@@ -113,8 +173,10 @@ class Response(_Response):
     ) -> None:
         pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
         super().__init__(body, code, [(name, str(value)) for name, value in pairs], content_type)
+        self.cookies = SimpleCookie()
         for name, value in (cookies or {}).items():
-            self.set_cookie(name, str(value))
+            self.cookies[name] = str(value)
+            self.cookies[name]["path"] = "/"
 
     @property
     def code(self) -> int:
@@ -126,7 +188,19 @@ class Response(_Response):
         self.status = code
 
 
-simple_response = Response
+def _sent(result: Any) -> Any:
+    """Return a handler's result. Add the cookies of a response to its headers."""
+    for morsel in result.cookies.values() if isinstance(result, Response) else ():
+        result.headers.add("Set-Cookie", morsel.OutputString())
+    return result
+
+
+SimpleResponse = simple_response = Response
+
+
+def redirect(location: str, code: int = 302) -> Response:
+    """Return a redirect."""
+    return Response("", code, headers={"Location": location})
 
 
 class header(Response):  # noqa: N801 - pixie_web's name
@@ -187,26 +261,37 @@ def route(
 
     def register(function: Handler) -> Handler:
         is_async = inspect.iscoroutinefunction(function)
-        if is_async is not (route_type is RouteType.asnc):
+        parameters = inspect.signature(function, follow_wrapped=False).parameters.values()
+        # A decorator's function may return the coroutine of the function in it.
+        wraps = any(one.kind is one.VAR_POSITIONAL for one in parameters)
+        if is_async is not (route_type is RouteType.asnc) and (is_async or not wraps):
             spelling = "asnc" if is_async else "sync, sync_thread or pool"
             raise SetupError(
                 f"{function.__name__}: for {'async ' * is_async}def functions, write "
                 f"RouteType.{spelling} in @route"
             )
-        parameters = [*inspect.signature(function).parameters.values()]
+        is_async = route_type is RouteType.asnc
+
+        def called(*values: object, **named: object) -> Any:
+            """Call the function. A program may call it with the ``env`` that it has got."""
+            env = () if values and isinstance(values[0], Request) else (Request(),)
+            return function(*env, *values, **named)
 
         @functools.wraps(function)
-        def call(*arguments: object, **values: object) -> object:
-            result: object = function(Env(), *arguments, **values)
-            return _without_header(result) if inspect.isgenerator(result) else result
+        def call(*values: object, **named: object) -> object:
+            result = called(*values, **named)
+            return _without_header(result) if inspect.isgenerator(result) else _sent(result)
 
         @functools.wraps(function)
-        async def call_async(*arguments: object, **values: object) -> object:
-            return await function(Env(), *arguments, **values)
+        async def call_async(*values: object, **named: object) -> object:
+            return _sent(await called(*values, **named))
 
         handler: Any = call_async if is_async else call
-        # Hide ``env`` from micropie, which would treat it as a request parameter.
-        handler.__signature__ = inspect.Signature(parameters[1:])
+        # micropie passes the wildcards in their order, whatever the function's parameters are.
+        kind = inspect.Parameter.POSITIONAL_ONLY
+        handler.__signature__ = inspect.Signature(
+            [inspect.Parameter(name, kind) for name in re.findall("<([^>]*)>", path)]
+        )
         if not is_async:
             # A generator that isn't async would block the event loop, so it runs in a thread.
             in_thread = route_type is RouteType.sync and inspect.isgeneratorfunction(function)
@@ -223,17 +308,22 @@ def route(
 def static_file(
     filename: str, path: str = ".", max_age: int = 38400, content_type: str | None = None
 ) -> _Response:
-    """Return a response with a file in the directory ``path``. Clients may cache it for ``max_age``
-    seconds.
+    """Return a response with a file in the directory ``path``. Browsers may cache it for
+    ``max_age`` seconds. Proxies may not, because the file may be for one member only.
     """
-    return _static_file(filename, path, content_type=content_type, max_age=max_age)
+    return _private(_static_file(filename, path, content_type=content_type), max_age)
 
 
 def cached_file(path: str, root: str = ".", max_age: int = 38400) -> _Response:
     """Return a response with a file in the directory ``root``. The file's content is cached in
     memory.
     """
-    return _static_file(path, root, cached=True, max_age=max_age)
+    return _private(_static_file(path, root, cached=True), max_age)
+
+
+def _private(response: _Response, max_age: int) -> _Response:
+    response.headers["Cache-Control"] = f"private, max-age={max_age}"
+    return response
 
 
 def run(host: str = "localhost", port: int = 8000, workers: bool | int | None = True) -> None:

@@ -85,6 +85,18 @@ def _compiled(text: str, name: str) -> Callable[..., str]:
     return render
 
 
+class SimpleTemplate:
+    """A template with ``{{0}}``, or ``{0}``, for a value by its position, ``{{name}}`` by name."""
+
+    def __init__(self, template: str) -> None:
+        self.template = template.replace("{{", "{").replace("}}", "}")
+
+    def render(self, *values: object, **named: object) -> str:
+        """Return the template rendered with these values."""
+        texts = {name: _text_of(value) for name, value in named.items()}
+        return self.template.format(*map(_text_of, values), **texts)
+
+
 class Template:
     """A template: ``Template(filename="page.html", path="pages").render(title="Pies")``.
 

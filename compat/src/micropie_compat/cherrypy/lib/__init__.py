@@ -128,6 +128,6 @@ def set_vary_header(response: Any, header_name: str) -> None:
 
 
 def __getattr__(name: str) -> object:
-    if name in ("headers", "locking", "reprconf"):
-        return import_module(f"{__name__}.{name}")
-    tell(__name__, name)
+    if name in ("headers", "locking", "reprconf", "xmlrpcutil"):
+        return import_module(f"{__package__}.{name}")
+    tell(__package__, name)

@@ -5,6 +5,7 @@ response's Vary.
 from __future__ import annotations
 
 import math
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -179,21 +180,26 @@ class MemoryCache(Cache):
             event.set()
 
 
-class _Current:
-    """Holds the process's cache, which the first request with ``tools.caching`` creates."""
-
-    cache: Cache | None = None
-    lock = threading.Lock()
+_lock = threading.Lock()
+_PACKAGE = __name__.removesuffix(".lib.caching")
 
 
 def _cache_for(options: Section) -> Cache:
-    with _Current.lock:
-        if _Current.cache is None:
-            cache = options.get("cache_class", MemoryCache)()
+    """Return the process's cache, ``cherrypy._cache``, which the first request with
+    ``tools.caching`` creates unless the program has set it.
+    """
+    with _lock:
+        cache = _current()
+        if cache is None:
+            made = options.get("cache_class", MemoryCache)()
             for name, value in options.items():
-                setattr(cache, name, value)
-            _Current.cache = cache
-    return _Current.cache
+                setattr(made, name, value)
+            vars(sys.modules[_PACKAGE])["_cache"] = cache = made
+    return cache
+
+
+def _current() -> Cache | None:
+    return vars(sys.modules[_PACKAGE]).get("_cache")
 
 
 def get(
@@ -263,7 +269,7 @@ _FOR_ALL = frozenset({200, 203, 300, 301, 308, 404, 410})
 
 def tee_output() -> None:
     """Put the response to a GET into the cache once its body is complete."""
-    request, response, cache = serving.request, serving.response, _Current.cache
+    request, response, cache = serving.request, serving.response, _current()
     if (
         cache is not None
         and request.method == "GET"  # a handler may treat HEAD differently

@@ -15,6 +15,7 @@ from micropie_compat.addresses import first_value, leads_away
 from micropie_compat.cherrypy.errors import HTTPError, HTTPRedirect, InternalRedirect
 from micropie_compat.cherrypy.lib import is_iterator, listed
 from micropie_compat.cherrypy.lib.httputil import HeaderMap, HTTPDate, valid_status
+from micropie_compat.cherrypy.log import log
 from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.types import Strings
 from micropie_compat.cherrypy.urls import url as make_url
@@ -348,12 +349,10 @@ def trailing_slash(
 
 # -- logs ------------------------------------------------------------------------------------------
 
-_logger = logging.getLogger("cherrypy.error")
-
 
 def log_traceback(severity: int = logging.ERROR, debug: bool = False) -> None:
     """The tool ``log_tracebacks``: log the exception that is being handled."""
-    _logger.log(severity, "HTTP", exc_info=True)
+    log("", "HTTP", severity, True)
 
 
 def log_request_headers(debug: bool = False) -> None:
@@ -365,7 +364,7 @@ def log_request_headers(debug: bool = False) -> None:
         )
         for name, value in serving.request.headers.items()
     ]
-    _logger.info("%s", "\n".join(["HTTP Request Headers:", *lines]))
+    log("\n".join(["HTTP Request Headers:", *lines]))
 
 
 def log_hooks(debug: bool = False) -> None:
@@ -373,7 +372,7 @@ def log_hooks(debug: bool = False) -> None:
     lines = ["Request Hooks:"]
     for point, hooks in serving.request.hooks.items():
         lines += [f"    {point}:", *(f"        {hook!r}" for hook in sorted(hooks))]
-    _logger.info("%s", "\n".join(lines))
+    log("\n".join(lines))
 
 
 # -- log-in by a form ------------------------------------------------------------------------------

@@ -4,4 +4,11 @@ from micropie_compat.cherrypy.config import NamespaceSet, Parser
 from micropie_compat.cherrypy.config import PlainConfig as Config
 from micropie_compat.cherrypy.expressions import attributes, modules, unrepr
 
-__all__ = ["Config", "NamespaceSet", "Parser", "attributes", "modules", "unrepr"]
+__all__ = [
+    "Config",
+    "NamespaceSet",
+    "Parser",
+    "attributes",
+    "modules",
+    "unrepr",
+]

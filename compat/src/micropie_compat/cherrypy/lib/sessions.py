@@ -16,15 +16,15 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import json
 import logging
 import os
+import pickle
 import re
 import secrets
 import tempfile
 import time
 from collections import OrderedDict
-from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from importlib import import_module
@@ -37,6 +37,7 @@ from micropie import App, ResponseError, SetupError
 from micropie.middleware import CSRFMiddleware
 from micropie.sessions import InMemorySessionBackend, SessionBackend, SessionStore
 from micropie.sessions import Session as NativeSession
+from micropie_compat import plain
 from micropie_compat.cherrypy.errors import HTTPError
 from micropie_compat.cherrypy.lib import is_iterator, set_vary_header
 from micropie_compat.cherrypy.lib.httputil import HTTPDate
@@ -47,10 +48,10 @@ from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.types import Options
 from micropie_compat.core import Config, check_size, current, deleting_cookie
 from micropie_compat.missing import tell
+from micropie_compat.plain import from_json, to_json
 from micropie_compat.results import Chunks, in_bytes
 
 _logger = logging.getLogger("cherrypy.error")
-_MISSING: Final = object()
 
 Data: TypeAlias = dict[str, Any]
 """A session's data: values of any type by name."""
@@ -82,6 +83,16 @@ class _Busy(HTTPError):
     def set_response(self) -> None:
         super().set_response()
         serving.response.headers["Retry-After"] = "1"
+
+
+def _of_data(name: str) -> Callable[..., Any]:
+    """Return a method of ``Session`` that calls a method of the dict with the session's data."""
+
+    def method(self: Session, *arguments: object, **values: object) -> Any:
+        return getattr(self._loaded_data(), name)(*arguments, **values)
+
+    method.__doc__ = f"Load the data, and call its method ``{name}``."
+    return method
 
 
 class Session:
@@ -272,56 +283,13 @@ class Session:
             self.load()
         return self._data
 
-    def __getitem__(self, key: str) -> Any:
-        return self._loaded_data()[key]
-
-    def __setitem__(self, key: str, value: object) -> None:
-        self._loaded_data()[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        del self._loaded_data()[key]
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._loaded_data()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._loaded_data())
-
-    def get(self, key: str, default: object = None) -> Any:
-        """Return the value of a key, or ``default``."""
-        return self._loaded_data().get(key, default)
-
-    def pop(self, key: str, default: object = _MISSING) -> Any:
-        """Remove a key and return its value."""
-        return (
-            self._loaded_data().pop(key)
-            if default is _MISSING
-            else self._loaded_data().pop(key, default)
-        )
-
-    def setdefault(self, key: str, default: object = None) -> Any:
-        """Return the value of a key. If the key is missing, set it to ``default`` first."""
-        return self._loaded_data().setdefault(key, default)
-
-    def update(self, d: Mapping[str, object]) -> None:
-        """Set all keys of another mapping."""
-        self._loaded_data().update(d)
-
-    def clear(self) -> None:
-        """Remove all keys."""
-        self._loaded_data().clear()
-
-    def keys(self) -> KeysView[str]:
-        """Return the keys."""
-        return self._loaded_data().keys()
-
-    def values(self) -> ValuesView[Any]:
-        """Return the values."""
-        return self._loaded_data().values()
-
-    def items(self) -> ItemsView[str, Any]:
-        """Return the keys with their values."""
-        return self._loaded_data().items()
+    __getitem__, __setitem__, __delitem__ = map(
+        _of_data, ("__getitem__", "__setitem__", "__delitem__")
+    )
+    __contains__, __iter__ = _of_data("__contains__"), _of_data("__iter__")
+    get, pop, setdefault, update, clear, keys, values, items = map(
+        _of_data, ("get", "pop", "setdefault", "update", "clear", "keys", "values", "items")
+    )
 
 
 def _seconds(limit: float | timedelta | None) -> float:
@@ -381,15 +349,18 @@ class FileSession(Session):
     """Sessions in files in the directory ``storage_path``, one file per session. Several processes
     on one machine can share them.
 
-    ``serializer``: a module or object with ``dumps`` and ``loads``, by default ``json``; ``dumps``
-        may return a string or bytes. ``pickle`` allows values of any type, but loading a pickle can
-        run any code. So with ``pickle``, no other user may have write access to the directory.
+    The files have CherryPy's format, so either framework reads what the other has written.
+
+    ``serializer``: a module or object with ``dumps`` and ``loads``; ``dumps`` may return a string
+        or bytes. The default writes and reads plain values, see ``plain.py``. ``pickle`` allows
+        values of any type, but loading a pickle can run any code. So with ``pickle``, no other user
+        may have write access to the directory.
     """
 
     SESSION_PREFIX = "session-"
     LOCK_SUFFIX = ".lock"
     storage_path: str = ""
-    serializer: _Serializer = json
+    serializer: _Serializer = plain
     folders: ClassVar[set[str]] = set()
     """All directories with sessions that this process uses. One clean-up handles all of them."""
     locks: ClassVar[LockTable] = LockTable()
@@ -428,20 +399,23 @@ class FileSession(Session):
     def _read(self, path: Path) -> Stored | None:
         """Return a file's data and its expiry time, or None if the file doesn't exist.
 
-        Raises an exception of any type if the file can't be read, for example because CherryPy or
-        another serializer has written it.
+        Raises an exception of any type if the file can't be read, for example because it contains
+        objects, or because another serializer has written it.
         """
         try:
             content = path.read_bytes()
         except FileNotFoundError:
             return None
-        data, seconds = self.serializer.loads(content)
+        data, expires = self.serializer.loads(content)
         if not isinstance(data, dict):
             raise ValueError(f"the data is a {type(data).__name__}, not a dict")
-        return data, datetime.fromtimestamp(seconds)
+        return data, expires if type(expires) is datetime else datetime.fromtimestamp(expires)
 
     def _save(self, expiration_time: datetime) -> None:
-        content = self.serializer.dumps([self._data, expiration_time.timestamp()])
+        serializer, expires = self.serializer, expiration_time
+        # Other serializers may have no dates.
+        is_pickle = serializer in (plain, pickle)
+        content = serializer.dumps((self._data, expires if is_pickle else expires.timestamp()))
         # Write to a temporary file and rename it, so that another process never reads half a file.
         with tempfile.NamedTemporaryFile(
             dir=self.storage_path, prefix="saving-", delete=False
@@ -547,7 +521,7 @@ class BackendSession(Session):
     Native handlers can share these sessions.
 
     Only changed keys are stored, so that another process's changes to other keys aren't lost.
-    Values are stored as JSON.
+    Values that JSON would change are stored as in ``plain.py``.
     """
 
     backend: SessionBackend
@@ -601,7 +575,7 @@ class BackendSession(Session):
 
     def _stored(self) -> Data:
         try:
-            return dict(self.backend.load(self._id or "") or {})
+            return from_json(self.backend.load(self._id or "") or {})
         except OSError:
             _logger.exception("the session backend is unavailable")
         raise HTTPError(503, "The session store is unavailable. Please try again in a moment.")
@@ -630,10 +604,12 @@ class BackendSession(Session):
         if merge is not None and native.id == self._id:
             changes = native.changes()
             changes.check = self._check_size
+            changes.values = to_json(changes.values)
+            changes.deletions = frozenset(to_json(dict.fromkeys(changes.deletions)))
             # does nothing if another request has deleted the session
             merge(self._id, changes, seconds)
         else:
-            self.backend.save(self._id or "", dict(native), seconds)
+            self.backend.save(self._id or "", to_json(dict(native)), seconds)
         native.id = self._id if native else None
         native.mark_saved()
         token = (

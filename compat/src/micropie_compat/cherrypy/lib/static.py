@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from functools import lru_cache
 from io import BufferedRandom, BufferedReader, FileIO
 from math import inf
@@ -43,18 +43,53 @@ _OPEN_FLAGS = (
 )
 
 
+# Media types that CherryPy changes, and those that ``mimetypes`` lacks in all or some versions of
+# Python: the ones that most machines list.
+_TYPES = """
+.7z application/x-7z-compressed .apk application/vnd.android.package-archive
+.atom application/atom+xml .avif image/avif .bz2 application/x-bzip2
+.docx application/vnd.openxmlformats-officedocument.wordprocessingml.document .dwg image/x-dwg
+.epub application/epub+zip .flac audio/flac .geojson application/geo+json .gpx application/gpx+xml
+.gz application/gzip .heic image/heic .ico image/x-icon .ics text/calendar .js text/javascript
+.jsonld application/ld+json .kml application/vnd.google-earth.kml+xml .log text/plain
+.m4a audio/mp4 .m4v video/x-m4v .map application/json .md text/markdown .mjs text/javascript
+.mkv video/x-matroska .odp application/vnd.oasis.opendocument.presentation
+.ods application/vnd.oasis.opendocument.spreadsheet .odt application/vnd.oasis.opendocument.text
+.ogg audio/ogg .ogv video/ogg .opus audio/ogg .otf font/otf
+.pptx application/vnd.openxmlformats-officedocument.presentationml.presentation
+.rss application/rss+xml .rtf application/rtf .tgz application/gzip .toml application/toml
+.ttf font/ttf .vcf text/vcard .vtt text/vtt .webmanifest application/manifest+json
+.webp image/webp .woff font/woff .woff2 font/woff2 .xhtml application/xhtml+xml
+.xlsx application/vnd.openxmlformats-officedocument.spreadsheetml.sheet .xz application/x-xz
+.yaml application/yaml .yml application/yaml .zst application/zstd
+"""
+
+
 @lru_cache(maxsize=1)
-def _types() -> Mapping[str, str]:
-    """Return the media types by file extension. They don't include the types that the operating
-    system lists, so that they are the same on every machine.
+def _types() -> tuple[Mapping[str, str], Set[tuple[str, str]]]:
+    """Return the media types that files are sent with, by file extension, and those of Python and
+    this machine, which aren't the program's. The machine's are ignored, so that a file has the same
+    type on every machine.
     """
-    own = {
-        ".ico": "image/x-icon",
-        ".bz2": "application/x-bzip2",
-        ".gz": "application/gzip",
-        ".js": "text/javascript",
-    }
-    return {**mimetypes.MimeTypes().types_map[True], **own}
+    machine, pairs = mimetypes.MimeTypes(), _TYPES.split()
+    python = {**machine.types_map[True]}
+    for file in filter(os.path.isfile, mimetypes.knownfiles):
+        machine.read(file)
+    machine.read_windows_registry()
+    own = {**python, **dict(zip(pairs[::2], pairs[1::2], strict=True))}
+    return own, {*python.items(), *machine.types_map[True].items()}
+
+
+def _type_of(path: str) -> str:
+    """Return a file's media type: the one that the program has passed to ``mimetypes.add_type``, or
+    that of Python or micropie.
+    """
+    own, known = _types()
+    suffix = os.path.splitext(path)[1].lower()
+    declared = mimetypes.types_map.get(suffix)
+    if declared is not None and (suffix, declared) not in known:
+        return declared
+    return own.get(suffix, "application/octet-stream")
 
 
 def serve_file(
@@ -86,9 +121,7 @@ def serve_file(
     file = FileIO(descriptor)
     try:
         if content_type is None:
-            content_type = _types().get(
-                os.path.splitext(path)[1].lower(), "application/octet-stream"
-            )
+            content_type = _type_of(path)
         serving.response.headers["Content-Type"] = content_type
         _set_disposition(disposition, name, os.path.basename(path))
         may_be_part = _set_validators(facts, path)

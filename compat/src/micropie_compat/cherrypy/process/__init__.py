@@ -11,4 +11,4 @@ from micropie_compat.missing import tell
 
 
 def __getattr__(name: str) -> object:
-    tell(__name__, name)
+    tell(__package__, name)
