@@ -11,11 +11,10 @@ from __future__ import annotations
 import os
 from typing import Annotated
 
-import anyio
 from msgspec import Meta
 
 from micropie import App, EventStream, WebSocket, get, post, template
-from micropie.channels import Channels, RedisChannels, Subscription
+from micropie.channels import Channels, RedisChannels
 from micropie.middleware import SecurityDefaults
 
 PAGE = """<!doctype html>
@@ -69,22 +68,11 @@ class Chat(App):
         return EventStream(self.channels.subscribe(f"room {room}"))
 
     async def ws_room(self, ws: WebSocket, room: Name, name: Name = "Somebody") -> None:
-        async with (
-            self.channels.subscribe(f"room {room}") as messages,
-            anyio.create_task_group() as tasks,
-        ):
-            # Accept after the subscription has begun, so that the client also receives its own
-            # first message.
-            await ws.accept()
-            tasks.start_soon(self._tell, ws, messages)
-            # When the client disconnects, ConnectionClosed ends this loop and the task.
-            while True:
-                text = await ws.receive_text()
-                await self.channels.publish(f"room {room}", {"name": name, "text": text})
-
-    async def _tell(self, ws: WebSocket, messages: Subscription) -> None:
-        async for message in messages:
-            await ws.send_json(message)
+        await ws.accept()
+        await ws.forward(self.channels.subscribe(f"room {room}"))
+        while True:  # when the client disconnects, ConnectionClosed ends this loop
+            text = await ws.receive_text()
+            await self.channels.publish(f"room {room}", {"name": name, "text": text})
 
 
 app = Chat()

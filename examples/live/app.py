@@ -34,9 +34,11 @@ class Live(App):
 
     async def ws_room(self, ws: WebSocket) -> None:
         await ws.accept()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._tell, ws)
-            # When the client disconnects, ConnectionClosed ends this loop and the task.
+        async with self.channels.subscribe("room") as messages:
+            for message in list(self._history):  # a copy: later messages come from ``messages``
+                await ws.send_json(message)
+            await ws.forward(messages)
+            # When the client disconnects, ConnectionClosed ends this loop.
             while True:
                 match await ws.receive_json():
                     case {"name": str(name), "text": str(text)} if text.strip():
@@ -49,14 +51,6 @@ class Live(App):
     async def _say(self, message: dict[str, str]) -> None:
         self._history.append(message)
         await self.channels.publish("room", message)
-
-    async def _tell(self, ws: WebSocket) -> None:
-        async with self.channels.subscribe("room") as messages:
-            for message in list(self._history):  # a copy: later messages come from ``messages``
-                await ws.send_json(message)
-            async for message in messages:
-                await ws.send_json(message)
-        await ws.close(1001, "The server ends.")
 
     async def clock(self) -> EventStream:
         return EventStream(self._seconds())

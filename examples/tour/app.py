@@ -38,7 +38,6 @@ from micropie import (
     template,
     where,
 )
-from micropie.channels import Subscription
 from micropie.middleware import SecurityDefaults
 
 HERE = Path(__file__).parent
@@ -297,17 +296,11 @@ class Tour(App):
         A channel sends each message to all subscribers: WebSockets and event streams, with Redis
         also those of other workers. Open this page in two tabs.
         """
-        async with self.channels.subscribe("room") as messages, anyio.create_task_group() as tasks:
-            await ws.accept()
-            tasks.start_soon(self._tell, ws, messages)
-            while True:  # ConnectionClosed ends this when the client disconnects
-                text = await ws.receive_text()
-                message = {"said": text, "on the": where()}
-                await self.channels.publish("room", message)
-
-    async def _tell(self, ws: WebSocket, messages: Subscription) -> None:
-        async for message in messages:
-            await ws.send_json(message)
+        await ws.accept()
+        await ws.forward(self.channels.subscribe("room"))
+        while True:  # ConnectionClosed ends this when the client disconnects
+            message = {"said": await ws.receive_text(), "on the": where()}
+            await self.channels.publish("room", message)
 
     @post
     @max_body_size(1024**3)
@@ -435,7 +428,7 @@ FEATURES = [
     Feature([Tour.like], [Try("/like", "POST")]),
     Feature([Tour.countdown], [Try("/countdown")]),
     Feature([Tour.clock, Tour._ticks], events="/clock"),
-    Feature([Tour.ws_room, Tour._tell], socket="/room"),
+    Feature([Tour.ws_room], socket="/room"),
     Feature([Tour.upload], upload="/upload"),
     Feature([Closed], [Try("/closed"), Try("/greet")]),
     Feature([old_shop, new_shop], [Try("/shop/old/pie"), Try("/shop/new/pie")]),

@@ -93,7 +93,11 @@ class Outbox:
     def create_table(self) -> None:
         """Create the table unless it exists."""
         with self._connect() as connection:
-            for statement in (statements.CREATE_TABLE, statements.CREATE_INDEX):
+            for statement in (
+                statements.LOCK,
+                statements.CREATE_TABLE,
+                statements.CREATE_INDEX,
+            ):
                 statements.run(connection, statement)
 
     def put(

@@ -50,7 +50,7 @@ def start(make_client: MakeClient, mails: Mails, key: Any = KEY) -> tuple[Any, A
     return client, accounts._users
 
 
-def test_a_password_is_reset_once(make_client: MakeClient, hasher: PasswordHasher) -> None:
+def test_a_password_can_be_reset_once(make_client: MakeClient, hasher: PasswordHasher) -> None:
     mails = Mails()
     client, users = start(make_client, mails)
     known = client.post("/forgot", data={"email": "ann@example.com"})
@@ -68,7 +68,7 @@ def test_a_password_is_reset_once(make_client: MakeClient, hasher: PasswordHashe
     assert client.get("/reset", params={"key": key}).status_code == 410
 
 
-def test_an_address_is_confirmed_once(make_client: MakeClient) -> None:
+def test_an_address_can_be_confirmed_once(make_client: MakeClient) -> None:
     mails = Mails()
     client, users = start(make_client, mails)
     users[8] = {"email": "bob@example.com", "password": ""}
@@ -102,7 +102,7 @@ def test_a_link_expires(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
     assert client.post("/change", data=sent).status_code == 303
 
 
-def test_keys_are_changed(make_client: MakeClient) -> None:
+def test_signing_keys_can_be_rotated(make_client: MakeClient) -> None:
     mails = Mails()
     start(make_client, mails)[0].post("/forgot", data={"email": "ann@example.com"})
     key = mails.take("ann@example.com")
@@ -111,5 +111,5 @@ def test_keys_are_changed(make_client: MakeClient) -> None:
         assert client.get("/reset", params={"key": key}).status_code == status
 
 
-def test_the_application_of_the_page_has_a_key() -> None:
+def test_the_application_of_the_page_has_a_secret_key() -> None:
     app._micropie.compiled()

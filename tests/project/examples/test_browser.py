@@ -124,7 +124,7 @@ def answer_to(browser: webdriver.Chrome, label: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", ["uvicorn", "gunicorn-gthread"])
-def test_each_button_gets_its_answer(
+def test_each_button_of_the_tour_shows_its_response(
     kind: str, chromium: webdriver.Chrome, tour_on: ServerOf
 ) -> None:
     open_page(chromium, tour_on(kind))
@@ -145,7 +145,7 @@ def test_each_button_gets_its_answer(
 
 
 @pytest.mark.parametrize("kind", ["hypercorn-trio", "gunicorn-gthread"])
-def test_forms_events_sockets_and_uploads(
+def test_forms_events_websockets_and_uploads_work_in_the_browser(
     kind: str, chromium: webdriver.Chrome, tour_on: ServerOf, tmp_path: Path
 ) -> None:
     open_page(chromium, tour_on(kind))
@@ -220,7 +220,7 @@ FACTS = {
 
 
 @pytest.mark.parametrize("kind", list(FACTS))
-def test_the_page_says_what_serves_it_and_shows_each_source(
+def test_the_page_names_its_server_and_shows_each_source(
     kind: str, chromium: webdriver.Chrome, tour_on: ServerOf
 ) -> None:
     open_page(chromium, tour_on(kind))
@@ -245,7 +245,9 @@ every_look = pytest.mark.parametrize(
 
 
 @every_look
-def test_light_dark_and_telephone(look: str, chromium: webdriver.Chrome, tour_on: ServerOf) -> None:
+def test_the_tour_fits_light_dark_and_narrow_screens(
+    look: str, chromium: webdriver.Chrome, tour_on: ServerOf
+) -> None:
     with seen_as(chromium, look):
         open_page(chromium, tour_on("uvicorn"))
         show_answers(chromium)
@@ -259,7 +261,7 @@ def test_light_dark_and_telephone(look: str, chromium: webdriver.Chrome, tour_on
 
 
 @every_look
-def test_the_page_of_the_openapi_document_has_the_screens_scheme_and_width(
+def test_the_openapi_page_follows_the_screen_s_colours_and_width(
     chromium: webdriver.Chrome, tour_on: ServerOf, look: str
 ) -> None:
     with seen_as(chromium, look):
@@ -274,7 +276,7 @@ def test_the_page_of_the_openapi_document_has_the_screens_scheme_and_width(
         assert chromium.execute_script(facts) == [True, look.startswith("dark")]
 
 
-def test_the_page_of_the_openapi_document(chromium: webdriver.Chrome, tour_on: ServerOf) -> None:
+def test_the_openapi_page_works_in_a_browser(chromium: webdriver.Chrome, tour_on: ServerOf) -> None:
     open_page(chromium, tour_on("uvicorn"), "/docs")
     wait(chromium, "return document.querySelectorAll('.opblock').length > 12")
     operation = "document.querySelector('#operations-Tour-greet')"
@@ -290,7 +292,7 @@ def test_the_page_of_the_openapi_document(chromium: webdriver.Chrome, tour_on: S
     assert real_complaints(chromium) == []
 
 
-def test_the_page_of_an_error(chromium: webdriver.Chrome, broken: Server) -> None:
+def test_the_debug_page_works_in_the_browser(chromium: webdriver.Chrome, broken: Server) -> None:
     open_page(chromium, broken, KEY_PAGE)
     chromium.get(f"http://127.0.0.1:{broken.port}/price/cherry?pieces=2")
     assert chromium.find_element("tag name", "h1").text == "KeyError: 'cherry'"
@@ -335,7 +337,9 @@ FIGURES = """
 
 
 @pytest.mark.parametrize("kind", ["uvicorn", "gunicorn-gthread"])
-def test_the_admin_page(kind: str, chromium: webdriver.Chrome, tmp_path: Path) -> None:
+def test_the_admin_page_works_in_the_browser(
+    kind: str, chromium: webdriver.Chrome, tmp_path: Path
+) -> None:
     with (
         serving_examples("admin", tmp_path, ADMIN_PASSWORD="sesame") as server_of,
         browsing_examples(server := server_of(kind)) as browse,

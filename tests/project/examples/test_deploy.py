@@ -112,7 +112,7 @@ def client(site: tuple[str, int]) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_the_client_is_who_nginx_says(client: httpx.Client) -> None:
+def test_the_client_s_address_comes_from_nginx(client: httpx.Client) -> None:
     lies = {
         "X-Forwarded-For": "6.6.6.6",
         "X-Forwarded-Proto": "https",
@@ -124,7 +124,7 @@ def test_the_client_is_who_nginx_says(client: httpx.Client) -> None:
     assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
 
 
-def test_pages_and_files(client: httpx.Client) -> None:
+def test_pages_and_files_are_served_behind_nginx(client: httpx.Client) -> None:
     page = client.get("/")
     assert "You come from 127.0.0.1 by http." in page.text
     assert page.headers["x-frame-options"] == "DENY"
@@ -133,7 +133,7 @@ def test_pages_and_files(client: httpx.Client) -> None:
     assert style.headers["cache-control"] == "max-age=3600"
 
 
-def test_uploads(client: httpx.Client) -> None:
+def test_uploads_are_limited_behind_nginx(client: httpx.Client) -> None:
     sent = client.post("/upload", content=bytes(5_000_000))
     assert (sent.status_code, sent.text) == (200, '{"bytes":5000000}')
     assert client.post("/upload", content=bytes(21 * 1024**2)).status_code == 413
@@ -143,13 +143,13 @@ def test_uploads(client: httpx.Client) -> None:
     )
 
 
-def test_events_come_at_once(client: httpx.Client) -> None:
+def test_events_arrive_immediately_behind_nginx(client: httpx.Client) -> None:
     with client.stream("GET", "/events") as answer:
         lines = (line for line in answer.iter_lines() if line.strip(": "))
         assert [next(lines), next(lines)] == ["data: tick", "data: tick"]
 
 
-def test_websockets(site: tuple[str, int]) -> None:
+def test_websockets_work_behind_nginx(site: tuple[str, int]) -> None:
     if site[0] == "uvicorn":
         connection = socket.create_connection(("127.0.0.1", site[1]), ANSWER_WITHIN)
         with connect(
@@ -159,7 +159,7 @@ def test_websockets(site: tuple[str, int]) -> None:
             assert websocket.recv(ANSWER_WITHIN) == "pie!"
 
 
-def test_a_handshake_may_name_its_protocol_in_capitals(
+def test_a_handshake_may_write_websocket_in_capitals(
     site: tuple[str, int], client: httpx.Client
 ) -> None:
     """RFC 6455, section 4.2.1: the value of Upgrade is read in any case."""

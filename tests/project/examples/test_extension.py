@@ -71,11 +71,11 @@ def private_uses(source: str) -> list[str]:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(EXAMPLES)))
-def test_the_extension_uses_public_names_alone(file: Path) -> None:
+def test_the_extension_only_uses_public_names(file: Path) -> None:
     assert private_uses(file.read_text()) == []
 
 
-def test_other_names_are_found() -> None:
+def test_names_that_are_not_public_are_detected() -> None:
     source = """
 from __future__ import annotations
 import micropie._core.errors
@@ -137,7 +137,7 @@ def test_the_extensions_pass_their_tests(pytestconfig: pytest.Config) -> None:
             assert f"{test}[{world}] PASSED" in done.stdout
 
 
-def test_the_admin_page_is_a_package_to_install(tmp_path: Path) -> None:
+def test_the_admin_page_is_an_installable_package(tmp_path: Path) -> None:
     [built] = WheelBuilder(str(EXAMPLES / "admin")).build(directory=str(tmp_path))
     with zipfile.ZipFile(built) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
@@ -157,7 +157,7 @@ def test_the_admin_page_is_a_package_to_install(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["hypercorn-trio", "gunicorn-gthread"])
-def test_the_extension_guards_an_application_on_a_server(kind: str, tmp_path: Path) -> None:
+def test_the_extension_protects_an_application_on_a_server(kind: str, tmp_path: Path) -> None:
     with serving_examples("extension", tmp_path) as server_of, browsing(server_of(kind)) as browse:
         ann, bob, stranger = (browse("extension") for _ in range(3))
         ann.headers.update({"X-API-Key": "sesame", "Sec-Fetch-Site": "same-origin"})
@@ -242,7 +242,9 @@ def test_an_admin_ends_the_stream_of_a_reader_on_a_server(kind: str, tmp_path: P
 
 
 @pytest.mark.parametrize("kind", ["hypercorn-trio", "gunicorn-gthread"])
-def test_a_user_of_a_provider_logs_in_and_out_on_a_server(kind: str, tmp_path: Path) -> None:
+def test_a_user_of_an_identity_provider_logs_in_and_out_on_a_server(
+    kind: str, tmp_path: Path
+) -> None:
     import_module("examples.oidc.app")
     provider = import_module("examples.oidc.tests.provider")
     redirect_uri = "http://localhost:8000/oidc/login/callback"

@@ -22,13 +22,13 @@ FOLDERS = sorted(
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_a_page_explains_what_an_example_shows_how_to_run_it_and_what_to_try(name: str) -> None:
+def test_an_example_s_page_explains_it_how_to_run_it_and_what_to_try(name: str) -> None:
     text = (EXAMPLES / name / "README.md").read_text()
     shown, run, tried = re.split("\n\n(?:Run it from the project's folder|Try):\n\n", text)
     assert re.match(r"# .+\n\n[A-Za-z]", shown)
     assert f"examples.{name}.app:app" in run or run == "    make run"
     assert tried.count("\n- ") >= 1
-    assert len(text.splitlines()) <= 18
+    assert len(text.splitlines()) <= 18, "a page of an example is read at a glance: shorten it"
 
 
 def test_the_lists_of_examples_are_complete() -> None:

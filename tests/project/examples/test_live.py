@@ -39,7 +39,7 @@ def browse(kind: str, server_of: ServerOf) -> Iterator[Browse]:
         yield browse
 
 
-def test_events(browse: Browse) -> None:
+def test_the_events_example_streams_progress(browse: Browse) -> None:
     client = browse("events")
     assert 'EventSource("/events/bake")' in client.get("").text
     answer = client.get("bake", headers={"Last-Event-ID": "4"})
@@ -49,7 +49,7 @@ def test_events(browse: Browse) -> None:
     assert "Baking" not in answer.text
 
 
-def test_chat(browse: Browse, kind: str, server_of: ServerOf) -> None:
+def test_the_chat_example_delivers_messages(browse: Browse, kind: str, server_of: ServerOf) -> None:
     client = browse("chat")
     assert "<h1>a &lt;room&gt;</h1>" in client.get("?room=a+<room>").text
     with client.stream("GET", "messages/kitchen") as answer:
@@ -79,7 +79,7 @@ def test_chat(browse: Browse, kind: str, server_of: ServerOf) -> None:
     assert client.post("say/kitchen", data={"name": "Ann", "text": ""}).status_code == 400
 
 
-def test_socketio() -> None:
+def test_the_socketio_example_delivers_messages() -> None:
     with serving("examples.socketio.app:app") as server_of:
         url = f"http://127.0.0.1:{server_of('uvicorn').port}"
         assert "Socket.IO" in httpx.get(url).text
@@ -101,7 +101,7 @@ def test_socketio() -> None:
 
 
 @pytest.mark.parametrize(("app", "path"), [(Chat(), "/room/pies"), (Tour(), "/room")])
-def test_a_text_that_comes_with_the_handshake_is_told(app: App, path: str, backend: str) -> None:
+def test_text_that_arrives_with_a_handshake_is_reported(app: App, path: str, backend: str) -> None:
     incoming = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "Pie!"}]
     told = anyio.Event()
 

@@ -51,7 +51,7 @@ def limited(send: Callable[[], httpx.Response]) -> bool:
     return any(send().status_code == 429 for _ in range(40))
 
 
-def test_forms(browse: Browse) -> None:
+def test_the_forms_example_shows_errors_and_accepts_valid_input(browse: Browse) -> None:
     client = browse("forms")
     page = client.get("")
     assert page.text.count('name="guests[') == 4
@@ -97,7 +97,7 @@ def test_forms(browse: Browse) -> None:
     assert client.post("", data=right, headers={"Origin": "http://evil.example"}).status_code == 403
 
 
-def test_log_in(browse: Browse) -> None:
+def test_the_login_example_logs_in_and_out(browse: Browse) -> None:
     ann, mallory = browse("login"), browse("login")
     assert ann.get("secret").url.path == "/login/"
     account = {"name": "<Ann>", "password": "apple pie"}
@@ -124,7 +124,7 @@ def test_log_in(browse: Browse) -> None:
     assert limited(lambda: mallory.post("log_in", data=guess))
 
 
-def test_blog(browse: Browse) -> None:
+def test_the_blog_example_publishes_posts(browse: Browse) -> None:
     client = browse("blog")
     fields = token(client.get(""))
     for number in range(6):
@@ -143,7 +143,7 @@ def test_blog(browse: Browse) -> None:
     assert client.post("posts/999/comments", data={**fields, "text": "x"}).status_code == 404
 
 
-def test_paste(browse: Browse) -> None:
+def test_the_paste_example_stores_text(browse: Browse) -> None:
     client = browse("paste")
     sent = "<script>é</script>".encode()
     made = client.post("", content=sent, headers={"Content-Type": "text/plain"})
@@ -162,7 +162,7 @@ def test_paste(browse: Browse) -> None:
     assert browse("paste").post("", content=b"x" * (1024**2 + 1)).status_code == 413
 
 
-def test_shortener(browse: Browse) -> None:
+def test_the_shortener_example_redirects(browse: Browse) -> None:
     client = browse("shortener")
     long = "https://example.com/a?b=c"
     made = client.post("links", data={"url": long})

@@ -34,7 +34,7 @@ def browse(request: pytest.FixtureRequest, server_of: ServerOf) -> Iterator[Brow
         yield browse
 
 
-def test_hello(browse: Browse) -> None:
+def test_the_hello_example_greets(browse: Browse) -> None:
     client = browse("hello")
     assert client.get("").text == "Hello, World!"
     assert client.get("greet/Ann?times=2").text == "Hello, Ann! Hello, Ann! "
@@ -42,7 +42,7 @@ def test_hello(browse: Browse) -> None:
     assert client.get("greet/Ann?times=often").status_code == 400
 
 
-def test_api(browse: Browse) -> None:
+def test_the_api_example_manages_tasks(browse: Browse) -> None:
     client = browse("api")
     made = client.post("tasks", json={"title": "Bake", "minutes": 45})
     assert made.status_code == 201
@@ -61,7 +61,7 @@ def test_api(browse: Browse) -> None:
     assert "<title>Tasks</title>" in client.get("docs").text
 
 
-def test_subapps(browse: Browse) -> None:
+def test_the_subapps_example_sells_pies(browse: Browse) -> None:
     client = browse("subapps")
     shop = client.get("shop")
     assert "apple: 3" in shop.text
@@ -77,7 +77,7 @@ def test_subapps(browse: Browse) -> None:
     assert answer.json() == {"apple": 3, "plum": 0}
 
 
-def test_streaming(browse: Browse) -> None:
+def test_the_streaming_example_sends_rows_and_ranges(browse: Browse) -> None:
     client = browse("streaming")
     with client.stream("GET", "report?rows=3") as answer:
         assert list(answer.iter_lines()) == ["row,square", "0,0", "1,1", "2,4"]
@@ -88,7 +88,7 @@ def test_streaming(browse: Browse) -> None:
     assert client.get("video", headers={"Range": f"bytes={len(VIDEO)}-"}).status_code == 416
 
 
-def test_upload(browse: Browse) -> None:
+def test_the_upload_example_hashes_files(browse: Browse) -> None:
     client = browse("upload")
     content = os.urandom(3_000_000)
     sent = [("file", ("pie.bin", content)), ("file", ("empty.txt", b""))]
@@ -101,7 +101,7 @@ def test_upload(browse: Browse) -> None:
     assert f"'nonce-{nonce}'" in page.headers["content-security-policy"]
 
 
-def test_primes(browse: Browse) -> None:
+def test_the_primes_example_counts_in_a_process(browse: Browse) -> None:
     client = browse("primes")
     assert client.get("count?limit=100").json() == {"limit": 100, "primes": 25, "ran in": "process"}
     with client.stream("GET", "progress?limit=100&steps=2") as answer:

@@ -128,7 +128,7 @@ def is_done(server: redis.Redis) -> bool:
     return bool(queue["lag"] == queue["pending"] == 0)
 
 
-def test_a_mail_survives_hours_without_a_mail_server_and_a_broker_that_is_killed(
+def test_a_mail_survives_a_mail_server_outage_and_a_killed_broker(
     shop: Shop,
 ) -> None:
     with shop.redis():
@@ -152,7 +152,7 @@ def test_a_mail_survives_hours_without_a_mail_server_and_a_broker_that_is_killed
     assert len(shop.has("begun")) == len(shop.has("sent")) == 1
 
 
-def test_the_delays_add_up_to_most_of_a_day(shop: Shop) -> None:
+def test_retry_delays_add_up_to_most_of_a_day(shop: Shop) -> None:
     jobs = shop.module("jobs")
     message = SimpleNamespace(labels={})
     delays = [jobs.retries.make_delay(message, one) for one in range(1, 48)]
@@ -160,7 +160,7 @@ def test_the_delays_add_up_to_most_of_a_day(shop: Shop) -> None:
     assert 18 * HOUR < sum(delays) < 19 * HOUR
 
 
-def test_an_order_without_a_broker_is_not_accepted(shop: Shop) -> None:
+def test_without_a_broker_an_order_is_not_accepted(shop: Shop) -> None:
     with ExitStack() as running:
         running.enter_context(shop.redis())
         with TestClient(shop.module("shop").app) as client:
@@ -201,7 +201,7 @@ async def queue(jobs: ModuleType, due: Any) -> None:
     await jobs.later._connection_pool.disconnect()
 
 
-def test_a_task_whose_worker_is_killed_goes_to_another_one(shop: Shop) -> None:
+def test_a_killed_worker_s_task_goes_to_another_worker(shop: Shop) -> None:
     with shop.redis() as server:
         (shop.folder / "hangs").touch()
         assert shop.order("ann@example.com") == 202

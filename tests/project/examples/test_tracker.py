@@ -81,7 +81,7 @@ def said(page: httpx.Response) -> list[str]:
     ]
 
 
-def test_log_in(visit: Visit) -> None:
+def test_users_log_in_to_the_tracker(visit: Visit) -> None:
     client = visit("")
     page = client.get("/projects/pies?page=1")
     assert (page.url.path, page.url.query) == ("/account/login", b"back=%2Fprojects%2Fpies")
@@ -109,7 +109,7 @@ def test_log_in(visit: Visit) -> None:
     assert tries[-1] == 429
 
 
-def test_an_issue_is_opened_and_changed(visit: Visit) -> None:
+def test_an_issue_can_be_opened_and_changed(visit: Visit) -> None:
     client = visit("ann")
     assert 'name="closed"' not in client.get("/projects/pies/new").text
     typed = {
@@ -177,7 +177,7 @@ def test_open_pages_get_new_comments(visit: Visit) -> None:
     assert visit("").get(news).status_code == 403
 
 
-def test_attachments(visit: Visit) -> None:
+def test_files_can_be_attached_to_issues(visit: Visit) -> None:
     client = visit("bob")
     client.post_form("/projects/pies/new", {"title": "No pie", "priority": "low", "text": ""})
     page = b"<script>alert(1)</script>"
@@ -198,7 +198,7 @@ def test_attachments(visit: Visit) -> None:
     assert visit("").get(links[0]).url.path == "/account/login"
 
 
-def test_administration(visit: Visit) -> None:
+def test_administrators_manage_projects(visit: Visit) -> None:
     client = visit("ann")
     assert "ann (administrator)" in client.get("/admin").text
     wrong = client.post_form("/admin", {"key": "Pies!", "title": "Pi"})
@@ -217,7 +217,7 @@ def test_administration(visit: Visit) -> None:
     assert visit("").get("/admin/nothing").url.path == "/account/login"
 
 
-def test_the_api(visit: Visit, filled: tuple[Path, str]) -> None:
+def test_the_tracker_s_api_manages_issues(visit: Visit, filled: tuple[Path, str]) -> None:
     client = visit("ann")  # in a browser: its cookie does no harm
     client.headers["Authorization"] = f"Bearer {filled[1]}"
     made = client.post(
@@ -249,7 +249,9 @@ def test_the_api(visit: Visit, filled: tuple[Path, str]) -> None:
     assert visit("").get("/api/docs").status_code == 200
 
 
-def test_the_commands_of_micropie(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_micropie_s_commands_work_with_the_tracker(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("TRACKER_FOLDER", str(tmp_path))
     assert command("check", MODULE) == "0 findings\n"
     routes = command("routes", f"{MODULE}:make_app").splitlines()
@@ -324,7 +326,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_below_a_prefix_behind_nginx(prefixed: str) -> None:
+def test_the_tracker_works_below_a_prefix_behind_nginx(prefixed: str) -> None:
     with httpx.Client(base_url=prefixed, headers=HOST) as client:
 
         def send(path: str, data: dict[str, str]) -> str:
