@@ -1,7 +1,7 @@
 """`python -m benchmarks.soak`: what a worker does over minutes, above its capacity, and with
 thousands of listeners.
 
-Three parts, each of one server on this machine, asked by this process:
+Four parts, each of one server on this machine, asked by this process:
 
 - soak: `--minutes` of 28 kinds of requests on uvicorn with two workers and on gunicorn's gthread.
   Meanwhile workers are replaced, and the redis-server of the sessions and channels is restarted.
@@ -11,6 +11,9 @@ Three parts, each of one server on this machine, asked by this process:
 - overload: requests of 100 ms behind a `ConcurrencyLimit`, at a tenth of the capacity, then at four
   times the capacity, sent at fixed times whatever comes back. Answers have to come within twice the
   idle p99, all others get 503 at once.
+- listeners: 10,000 WebSockets and 10,000 clients of server-sent events on one worker of uvicorn,
+  which all get one message a second for ten minutes. None may lose a message or its connection, the
+  memory may not grow, and after SIGTERM all clients are gone within the grace period.
 - crowd: 10,000 idle WebSockets and 5,000 clients of server-sent events: memory of each, and the
   time until one message has reached all of them, beside Starlette with broadcaster and
   python-socketio.
@@ -38,6 +41,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,6 +62,8 @@ AFTERWARDS = 5.0  # seconds after an outage in which its consequences are excuse
 PATIENCE = 30.0  # seconds for one act
 SLOWER = 2.0  # times the idle p99
 MARKER = b"news"
+CLOSE = b"\x88"  # begins the frame that closes a WebSocket
+MEBIBYTE = 1024 * 1024  # what a process of the pool gets and returns
 AT_ONCE = 50  # clients of a crowd that connect together
 TOO_LATE = 10.0  # seconds: a client that has given up
 
@@ -81,6 +87,8 @@ LIMITED = {
     "hypercorn": f"{_HYPERCORN} {APPS}:limited",
     "gthread": f"{_GUNICORN} --threads 64 {APPS}:limited_in_threads",
 }
+GRACE = 10  # seconds in which the server of the listeners ends
+LISTENED = f"{_UVICORN} --timeout-graceful-shutdown {GRACE} --factory {APPS}:make_micropie"
 CAPACITY = soak_apps.PLACES / soak_apps.SECONDS  # requests per second
 
 
@@ -336,7 +344,7 @@ TRAFFIC: dict[str, Act] = {
     "static file": asks("/files/soak_apps.py"),
     "range": asks("/files/soak_apps.py", 206, header="Range: bytes=10-99"),
     "304": unchanged,
-    "pool": asks("/sums/sum/1000"),
+    "pool": asks("/sums/turned", body=MEBIBYTE * b"x", kind="application/octet-stream"),
     "stream of the pool": asks("/sums/rows/10"),
     "stream, def": asks("/numbers"),
     "stream, async": asks("/lines"),
@@ -695,6 +703,7 @@ class Arrivals:
 
     def __init__(self) -> None:
         self.missing = 0
+        self.number = 0  # of the message, where messages have numbers
         self.complete = asyncio.Event()
 
     def expect(self, count: int) -> None:
@@ -742,8 +751,8 @@ class Listener(asyncio.Protocol):
             self.ready.set_exception(RuntimeError(f"refused: {self._buffer[:200]!r} {error}"))
 
 
-def frame(text: bytes) -> bytes:
-    return bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text
+def frame(text: bytes, kind: int = 0x81) -> bytes:
+    return bytes([kind, 0x80 | len(text), 0, 0, 0, 0]) + text
 
 
 def socket_hellos() -> list[tuple[bytes, bytes]]:
@@ -817,6 +826,134 @@ async def crowd(
     return Crowd(count, each, seconds)
 
 
+# --- listeners ------------------------------------------------------------------------------------
+
+
+class Follower(asyncio.Protocol):
+    """A WebSocket or an event stream that counts the messages that it misses."""
+
+    def __init__(self, arrivals: Arrivals, hello: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        self.ready, self.gone = loop.create_future(), loop.create_future()
+        self.last: int | None = None  # the number of the last message
+        self.missed = 0
+        self.transport: Any = None
+        self._arrivals, self._hello, self._rest = arrivals, hello, b""
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        transport.write(self._hello)
+
+    def data_received(self, data: bytes) -> None:
+        self._rest += data
+        if not self.ready.done():
+            _, end, self._rest = self._rest.partition(b"\r\n\r\n")
+            if end:
+                self.ready.set_result(None)
+        *messages, self._rest = self._rest.split(b";") if self.ready.done() else [self._rest]
+        for message in messages:
+            number = int(message.rpartition(MARKER)[2])
+            self.missed += 0 if self.last is None else abs(number - self.last - 1)
+            self.last = number
+            if number == self._arrivals.number:
+                self._arrivals.count()
+        if self._rest.startswith(CLOSE):
+            self.transport.write(frame(b"", CLOSE[0]))
+            self.transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.last != self._arrivals.number:
+            self._arrivals.count()
+        for future in (self.ready, self.gone):
+            if not future.done():
+                future.set_result(None)
+
+
+class Listened(NamedTuple):
+    sockets: int
+    streams: int
+    messages: int
+    missed: int
+    """Messages that a listener did not get, or not in turn."""
+    dropped: int
+    """Connections that ended before the server."""
+    mib: list[float]
+    """The memory of the server while it sent the messages."""
+    late: float
+    """The longest time until a message had reached all, in seconds."""
+    left_after: float
+    """The time from SIGTERM until all clients were gone, in seconds."""
+
+    @property
+    def growth(self) -> float:
+        """Per cent of its memory after the first sixth."""
+        warm = self.mib[int(len(self.mib) * WARM) :]
+        return (statistics.median(warm[-3:]) / statistics.median(warm[:3]) - 1) * 100
+
+
+async def listen(port: int, sockets: int, streams: int, messages: int, every: float) -> Listened:
+    """Open the listeners, and publish a message to all every ``every`` seconds."""
+    loop, arrivals = asyncio.get_running_loop(), Arrivals()
+    process, publisher = child_listening_on(port), Client(port)
+    hellos = [socket_hellos()[0][0]] * sockets + [event_hellos()[0][0]] * streams
+    followers: list[Follower] = []
+    for start in range(0, len(hellos), AT_ONCE):
+        made = [partial(Follower, arrivals, hello) for hello in hellos[start : start + AT_ONCE]]
+        opened = [loop.create_connection(one, "127.0.0.1", port) for one in made]
+        followers += [follower for _, follower in await asyncio.gather(*opened)]
+        await asyncio.gather(*(one.ready for one in followers[-len(made) :]))
+    number = 0
+    # the last ones may not have subscribed yet
+    while any(one.last is None and not one.gone.done() for one in followers):
+        number += 1
+        await publisher.ask(f"/publish/{number}")
+        await asyncio.sleep(every)
+    mib, late = list[float](), 0.0
+    for later in range(number + 1, number + 1 + messages):
+        begun, arrivals.number = time.perf_counter(), later
+        arrivals.expect(sum(not one.gone.done() for one in followers))
+        await publisher.ask(f"/publish/{later}")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(arrivals.complete.wait(), PATIENCE)
+        seconds = time.perf_counter() - begun
+        late = max(late, seconds)
+        mib.append(resident(process) / 1024)
+        await asyncio.sleep(every - seconds)
+    dropped = sum(one.gone.done() for one in followers)
+    publisher.close()
+    begun = time.perf_counter()
+    os.kill(process, signal.SIGTERM)
+    async with asyncio.timeout(GRACE + PATIENCE):
+        await asyncio.gather(*(one.gone for one in followers))
+    left_after = time.perf_counter() - begun
+    missed = sum(one.missed + (one.last != number + messages) for one in followers)
+    return Listened(sockets, streams, messages, missed, dropped, mib, late, left_after)
+
+
+def listened_goals(found: Listened) -> list[tuple[bool, str]]:
+    return [
+        (
+            not found.missed and not found.dropped,
+            (
+                f"listeners: of {found.messages:,} messages to {found.sockets:,} WebSockets and "
+                f"{found.streams:,} event streams {found.missed:,} are lost, of their connections "
+                f"{found.dropped:,}; one reaches all after {found.late:.1f} s at most"
+            ),
+        ),
+        (
+            found.growth <= GROWTH,
+            (
+                f"listeners: {found.mib[-1]:.0f} MiB, which grow by {found.growth:.1f} %, "
+                f"of {GROWTH:g} % at most"
+            ),
+        ),
+        (
+            found.left_after <= GRACE,
+            f"listeners: all are gone {found.left_after:.1f} s after SIGTERM, of {GRACE} s at most",
+        ),
+    ]
+
+
 def child_listening_on(port: int) -> int:
     """Return the process of the only server that this program runs now."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
@@ -866,7 +1003,13 @@ def versions() -> str:
 
 def measure(
     options: argparse.Namespace,
-) -> tuple[dict[str, Soaked], dict[str, Overloaded], dict[tuple[str, str], Crowd], dict[str, str]]:
+) -> tuple[
+    dict[str, Soaked],
+    dict[str, Overloaded],
+    list[Listened],
+    dict[tuple[str, str], Crowd],
+    dict[str, str],
+]:
     """Run the parts, one after the other.
 
     Returns their results, and what is missing, with the reason.
@@ -875,6 +1018,7 @@ def measure(
     overloaded: dict[str, Overloaded] = {}
     crowds: dict[tuple[str, str], Crowd] = {}
     missing: dict[str, str] = {}
+    listened: list[Listened] = []
     for name in options.server:
         if "soak" in options.only and name in SOAKED:
             print(f"soak: {name} ...", file=sys.stderr, flush=True)
@@ -884,6 +1028,13 @@ def measure(
             print(f"overload: {name} ...", file=sys.stderr, flush=True)
             with noting(missing, name), serving(LIMITED[name]) as port:
                 overloaded[name] = asyncio.run(overload(port, options))
+    if "listeners" in options.only:
+        print("listeners ...", file=sys.stderr, flush=True)
+        with noting(missing, "listeners"), serving(LISTENED) as port:
+            seconds = int(options.listen_minutes * 60)
+            listened.append(
+                asyncio.run(listen(port, options.sockets, options.listening_streams, seconds, 1))
+            )
     for name, kind, hellos, size in KINDS if "crowd" in options.only else []:
         print(f"crowd: {name}, {kind} ...", file=sys.stderr, flush=True)
         with noting(missing, name):
@@ -893,7 +1044,7 @@ def measure(
                 crowds[name, kind] = asyncio.run(
                     crowd(port, hellos, getattr(options, size), options.messages)
                 )
-    return soaked, overloaded, crowds, missing
+    return soaked, overloaded, listened, crowds, missing
 
 
 @contextmanager
@@ -990,7 +1141,7 @@ def write(sections: dict[str, list[str]], soaked: dict[str, Soaked]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
-    parts = ["soak", "overload", "crowd"]
+    parts = ["soak", "overload", "listeners", "crowd"]
     parser.add_argument(
         "--only", nargs="*", choices=parts, default=parts, help="parts, all if it isn't given"
     )
@@ -1003,6 +1154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     for name, default, text in (
         ("minutes", 60, "minutes of the soak, on each server"),
+        ("listen-minutes", 10, "minutes in which listeners get one message a second"),
         ("every", 0.5, "minutes between two looks at a worker"),
         ("restart-every", 5, "minutes between two restarts of Redis"),
         ("replace-every", 20, "minutes between two replacements of the workers"),
@@ -1023,6 +1175,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--streams", type=int, default=5_000, help="clients of event streams (%(default)s)"
     )
     parser.add_argument(
+        "--listening-streams",
+        type=int,
+        default=10_000,
+        help="event streams beside the WebSockets of the listeners (%(default)s)",
+    )
+    parser.add_argument(
         "--messages", type=int, default=20, help="to the crowd; the median counts (%(default)s)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
@@ -1034,8 +1192,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # servers inherit it
 
-    soaked, overloaded, crowds, missing = measure(options)
+    soaked, overloaded, listened, crowds, missing = measure(options)
     goals = {"soak": verdicts(soaked, {}, {}), "load": verdicts({}, overloaded, missing)}
+    goals["load"] += [goal for one in listened for goal in listened_goals(one)]
     sections = {
         "soak": soak_sections(soaked, options) if soaked else [],
         "load": [overload_table(overloaded)] if overloaded else [],
@@ -1055,6 +1214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "overload": {
                 name: [two.idle.statuses, two.over.statuses] for name, two in overloaded.items()
             },
+            "listeners": [one._asdict() for one in listened],
             "crowd": {f"{name}, {kind}": three._asdict() for (name, kind), three in crowds.items()},
         }
         options.json.write_text(json.dumps(document, indent=2) + "\n")

@@ -29,6 +29,7 @@ from micropie import (
     get,
     max_body_size,
     post,
+    reads_body,
     run_in,
 )
 from micropie.channels import RedisChannels
@@ -78,6 +79,12 @@ class Sums(App):
     @run_in("process")
     def sum(self, size: int) -> int:
         return sum(range(size))
+
+    @post
+    @reads_body
+    @run_in("process")
+    def turned(self) -> bytes:
+        return self.request.read()[::-1]
 
     @run_in("process")
     def rows(self, count: int) -> Iterator[str]:
@@ -297,20 +304,15 @@ def make_micropie() -> AsgiApp:
     class Room(App):
         async def ws_room(self, ws: WebSocket) -> None:
             await ws.accept()
-            async with self.channels.subscribe(ROOM) as messages:
-                async for message in messages:
-                    await ws.send_text(message)
+            await ws.forward(self.channels.subscribe(ROOM))
+            async for _ in ws:
+                pass
 
         async def events(self) -> EventStream:
-            return EventStream(self._events(), heartbeat=600)
+            return EventStream(self.channels.subscribe(ROOM), heartbeat=600)
 
-        async def _events(self) -> AsyncIterator[str]:
-            async with self.channels.subscribe(ROOM) as messages:
-                async for message in messages:
-                    yield message
-
-        async def publish(self) -> str:
-            await self.channels.publish(ROOM, "news")
+        async def publish(self, number: str = "") -> str:
+            await self.channels.publish(ROOM, f"news{number};")
             return "published"
 
     return Room()
