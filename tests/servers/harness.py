@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from tests.servers.http2 import Http2
 from tests.support.environment import unmeasured
 from tests.support.fork_server import OPTIONS, Fork, fork_server
 from tests.support.ports import free_port
@@ -52,6 +53,8 @@ class Kind(NamedTuple):
     """Whether a worker runs the shutdown handlers after the signal to stop."""
     stop: signal.Signals = signal.SIGTERM
     """The signal that ends it gracefully."""
+    is_http2: bool = False
+    """Whether the tests' requests are sent over HTTP/2."""
 
 
 _GUNICORN = (
@@ -59,10 +62,16 @@ _GUNICORN = (
 )
 _GRANIAN = "tests.support.granian --port {port} --workers {workers}"
 
+# How many seconds uvicorn waits for a worker's answer before it replaces the worker: long enough to
+# start on a busy machine. A worker that is killed between the question and its answer is missed
+# only after them.
+HEALTH_CHECK = 60
+
 KINDS = {
-    # a worker has a minute to start, as the machine may be busy
     "uvicorn": Kind(
-        "asgi", "uvicorn --port {port} --workers {workers} --timeout-worker-healthcheck 60"
+        "asgi",
+        "uvicorn --port {port} --workers {workers}"
+        f" --timeout-worker-healthcheck {HEALTH_CHECK}",
     ),
     "hypercorn-asyncio": Kind(
         "asgi", "hypercorn --bind 127.0.0.1:{port} --workers {workers} -k asyncio"
@@ -72,6 +81,11 @@ KINDS = {
     # Daphne has no lifespan: startup runs before the first request, and the application does not
     # learn of the end.
     "daphne": Kind("asgi", "daphne -b 127.0.0.1 -p {port}", has_end=False),
+    "h2corn": Kind("asgi", "h2corn --bind 127.0.0.1:{port} --workers {workers} --no-access-log"),
+    "anycorn-asyncio": Kind(
+        "asgi", "anycorn --bind 127.0.0.1:{port} --workers {workers} -k asyncio"
+    ),
+    "anycorn-trio": Kind("asgi", "anycorn --bind 127.0.0.1:{port} --workers {workers} -k trio"),
     "gunicorn-asgi": Kind("asgi", f"{_GUNICORN} -k asgi"),
     "gunicorn-sync": Kind("wsgi", f"{_GUNICORN} -k sync"),
     "gunicorn-gthread": Kind("wsgi", f"{_GUNICORN} -k gthread --threads 4"),
@@ -80,6 +94,25 @@ KINDS = {
     # Waitress does not handle SIGTERM: the kernel ends it, and nothing of Python runs.
     "waitress": Kind("wsgi", "waitress --listen=127.0.0.1:{port} --threads=4", stop=signal.SIGINT),
 }
+
+# The same servers over HTTP/2, by prior knowledge. hypercorn's trio worker is missing, because an
+# ordinary request can end it.
+_OVER_HTTP2 = {
+    **dict.fromkeys(["hypercorn-asyncio", "granian-asgi", "granian-wsgi"], ""),
+    **dict.fromkeys(["h2corn", "anycorn-asyncio", "anycorn-trio"], ""),
+    **dict.fromkeys(
+        ["gunicorn-asgi", "gunicorn-gthread"], " --http-protocols h2,h1 --http2-cleartext both"
+    ),
+}
+HTTP2 = {
+    f"{name}-h2": KINDS[name]._replace(command=KINDS[name].command + options, is_http2=True)
+    for name, options in _OVER_HTTP2.items()
+}
+BOTH_VERSIONS = KINDS | HTTP2
+# hypercorn and anycorn serve in their own process with no worker, which takes half the time
+SERVE_ALONE = ("hypercorn", "anycorn")
+
+REFUSE_HTTP_1_0 = {"h2corn"}
 
 
 class Answer(NamedTuple):
@@ -116,7 +149,9 @@ class Server:
     def request(
         self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b""
     ) -> Answer:
-        """Send one request on a new connection and read until the server closes it."""
+        """Send one request on a new connection and read until the response or connection ends."""
+        if self.kind.is_http2:
+            return self._request_over_http2(method, target, headers or {}, body)
         head = {"Host": f"127.0.0.1:{self.port}", "Connection": "close", **(headers or {})}
         if body and "Content-Length" not in head and "Transfer-Encoding" not in head:
             head["Content-Length"] = str(len(body))
@@ -124,6 +159,24 @@ class Server:
         return self.send(
             f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body, method
         )
+
+    def _request_over_http2(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes
+    ) -> Answer:
+        with self.over_http2() as client:
+            given = {"Host": f"127.0.0.1:{self.port}", **headers}
+            if body and "Content-Length" not in given and "Transfer-Encoding" not in given:
+                given["Content-Length"] = str(len(body))
+            ends = not body and given.get("Content-Length", "0") == "0"
+            stream = client.begin(method, target, given, ends=ends)
+            client.send(stream, body, ends=True)
+            got = client.response(stream)
+        assert got.end == "complete", got
+        return Answer(got.status, [*got.headers], got.body, got.body)
+
+    def over_http2(self) -> Http2:
+        """Connect by prior knowledge."""
+        return Http2(self.port, ANSWER_WITHIN)
 
     def send(self, data: bytes, method: str = "GET") -> Answer:
         """Send ``data`` on a new connection and read until the server closes it."""
@@ -301,9 +354,10 @@ def serving(app: str, **options: Any) -> Iterator[ServerOf]:
     def server_of(name: str) -> Server:
         if name not in running:
             log = logs.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - it is the context
-            # hypercorn's own process serves in half the time that its worker takes to start
-            given = {"workers": 0 if "hypercorn" in name else 1, **options}
-            running[name] = start(KINDS[name], app, log, **given)
+            given = {"workers": 0 if name.startswith(SERVE_ALONE) else 1, **options}
+            # not from BOTH_VERSIONS, because a test may have changed KINDS
+            kind = KINDS.get(name) or HTTP2[name]
+            running[name] = start(kind, app, log, **given)
         return running[name]
 
     with logs:

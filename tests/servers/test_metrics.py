@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.servers.cluster.network import accepts, children_of
-from tests.servers.harness import KINDS, START_WITHIN, Server, start
+from tests.servers.harness import HEALTH_CHECK, KINDS, START_WITHIN, Server, start
 from tests.support.waiting import until
 
 
@@ -33,8 +33,9 @@ def workers_of(server: Server) -> set[int]:
     return {child for child in children_of(server.process.pid) if accepts(child)}
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ["uvicorn", "gunicorn-gthread"])
-def test_any_worker_answers_for_all(name: str, tmp_path: Path) -> None:
+def test_any_worker_reports_the_metrics_of_all(name: str, tmp_path: Path) -> None:
     with tempfile.TemporaryFile() as log:
         environ = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
         server = start(KINDS[name], "tests.servers.metrics:app", log, workers=2, environ=environ)
@@ -57,7 +58,10 @@ def test_any_worker_answers_for_all(name: str, tmp_path: Path) -> None:
                 assert scrape(server).items() >= wanted.items()
             old = workers_of(server)
             os.kill(min(old), signal.SIGKILL)
-            until(lambda: len(workers_of(server)) == 2 and workers_of(server) != old, START_WITHIN)
+            until(
+                lambda: len(workers_of(server)) == 2 and workers_of(server) != old,
+                HEALTH_CHECK + START_WITHIN,
+            )
             assert scrape(server).items() >= wanted.items()
         finally:
             server.end()
