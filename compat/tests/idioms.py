@@ -12,6 +12,7 @@ WORKS: dict[str, list[str]] = {
     "bottle": [
         # applications, routes, hooks, plugins
         "app = bottle.Bottle()",
+        "def initialize():\n    import newrelic.agent",
         "bottle.default_app()",
         "bottle.Bottle().route('/a', 'GET', str)",
         "bottle.Bottle().route('/a', callback=str, name='a')",
@@ -202,6 +203,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "bottle.DictProperty, bottle.no_such_name": "the compatibility module has no no_such_name",
     },
     "cherrypy": {
+        "import newrelic.agent": "newrelic.agent.set_transaction_name(name)",
         "import cherrypy._cpreqbody": 'install("cherrypy")',
         "import micropie_compat.cherrypy\nimport cherrypy.lib.static as s": (
             'write "import micropie_compat.cherrypy.lib.static as s"'

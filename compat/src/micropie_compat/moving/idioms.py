@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from micropie_compat.missing import SERVERS
-from micropie_compat.moving.names import Names, Trees, dotted_name, imported_names
+from micropie_compat.moving.names import (
+    Names,
+    Trees,
+    dotted_name,
+    imported_names,
+    statements_of,
+)
 from micropie_compat.overrides import NEVER_CALLED
 from micropie_compat.results import words
 from micropie_compat.stand_in import FRAMEWORKS
@@ -30,6 +36,10 @@ _PLAIN = (
     "only sessions in memory store objects: store numbers, text, dates, lists and dicts, or set "
     "tools.sessions.serializer = pickle for sessions in files"
 )
+_MONITOR = (
+    "under ASGI, New Relic knows no handlers of CherryPy: name the transaction in a hook, "
+    "newrelic.agent.set_transaction_name(name)"
+)
 RECODED = "leave out encode and decode: the text is decoded as UTF-8 already"
 
 # Matches an import in a template. A statement there begins with "%" in SimpleTemplate and Mako, "#"
@@ -41,7 +51,10 @@ _TEMPLATES = frozenset(words(".htm .html .mak .mako .stpl .thtml .tmpl .tpl"))
 def idioms_of(framework: str, tree: ast.Module, names: Names) -> Idioms:
     """Yield the idioms of a module. ``names``: see ``imported_names``."""
     yield from refused_overrides(tree, names)
-    if framework == "bottle":
+    if framework == "cherrypy":
+        for statement in statements_of(tree, "newrelic"):
+            yield statement.lineno, ast.unparse(statement), _MONITOR
+    else:
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
                 yield from _server(node)
