@@ -25,6 +25,7 @@ from benchmarks import (
     opcodes,
     overhead,
     overload,
+    programs,
     publish,
     report,
     soak,
@@ -101,6 +102,20 @@ def test_behind_a_server_responses_are_checked_and_timed() -> None:
         before = behind.processor_time(served.pid)
         behind.Client().ask(served.port, behind.CASES["plain"])
         assert behind.processor_time(served.pid) > before
+
+
+@pytest.mark.in_test_all
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux counts the nanoseconds of a process"
+)
+@pytest.mark.parametrize("program", programs.PROGRAMS)
+def test_public_programs_are_measured_before_and_after(
+    program: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert programs.main(["--only", program, "--rounds", "1", "--batch", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + len(programs.PROGRAMS[program]) + 2
+    assert all(line.count("|") == 5 for line in lines[:-1])
 
 
 def test_a_wrong_response_stops_the_measurement() -> None:
