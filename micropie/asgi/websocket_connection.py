@@ -55,6 +55,7 @@ from micropie._core.http.protocols import HeaderPairs, Receive, ServerMessage
 from micropie._core.http.websockets import (
     ACCEPT,
     CLOSE,
+    CLOSING,
     CONNECTING,
     FINISH,
     GOING_AWAY,
@@ -290,6 +291,8 @@ class Connection(Progress):
                         # running.
                         self._start_grace()
                     return
+                if self.state is CLOSING:
+                    continue
                 size = len(message.get("text") or message.get("bytes") or "")
                 messages.append((message, size))
                 self._size += size

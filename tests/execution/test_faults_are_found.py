@@ -150,6 +150,34 @@ FAULTS = {
         SOCKETS,
         "asyncio and not many",
     ),
+    "a client that reads nothing is waited for": Fault(
+        "asgi/websocket_connection.py",
+        "            await resume(steps, waits_for, seconds)\n",
+        "            await resume(steps, waits_for, None)\n",
+        SOCKETS,
+        "asyncio and not many",
+    ),
+    "a message is sent after the close frame": Fault(
+        "asgi/websocket_connection.py",
+        "                if self.state not in SENDING:\n                    raise",
+        "                if False:\n                    raise",
+        SOCKETS,
+        "asyncio and not many",
+    ),
+    "messages are sent at once while another one waits": Fault(
+        "asgi/websocket_connection.py",
+        "            if turn is not None and not turn.value:\n",
+        "            if False:\n",
+        SOCKETS,
+        "trio and not many",
+    ),
+    "a message is received after the close": Fault(
+        "asgi/websocket_connection.py",
+        "                if self.state is CLOSING:\n                    continue\n",
+        "",
+        SOCKETS,
+        "asyncio and not many",
+    ),
     # -- walks through sessions
     "a session is stored again after its log-out": Fault(
         "_core/sessions/memory.py",

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import anyio
@@ -22,10 +23,11 @@ from hypothesis.stateful import (
 )
 
 from micropie import App, ConnectionClosed, HTTPError, Request, WebSocket, WebSocketMiddleware
+from micropie.asgi import websocket_connection
 from micropie.channels import Channels
 from tests.asgi.calls import Message, every_loop, http_scope
 from tests.support.asgi_validator import validated
-from tests.support.waiting import until_async
+from tests.support.waiting import PATIENCE, until_async
 from tests.support.walking import repeatable, settled
 
 MAX_SIZE = 200  # of a message
@@ -48,9 +50,13 @@ class Pie(str):
 class Room(App):
     """A handler that obeys: it performs the commands that the walk gives it."""
 
-    def __init__(self, grace: float | None) -> None:
+    def __init__(self, grace: float | None, patience: float | None) -> None:
         super().__init__(
-            channels=Channels(), websocket_max_size=MAX_SIZE, websocket_grace=grace, security=False
+            channels=Channels(),
+            websocket_max_size=MAX_SIZE,
+            websocket_grace=grace,
+            websocket_send_timeout=patience,
+            security=False,
         )
         self.open: list[str] = []
         self.sockets: list[WebSocket] = []
@@ -109,9 +115,11 @@ async def outcome_of(call: Awaitable[object]) -> object:
 
 
 class Server:
-    """The server of one WebSocket, and its client."""
+    """The server of one WebSocket, and its client. ``waits``: whether each ``send`` waits, and not
+    only while the client reads nothing. One that waits may exceed a short time limit.
+    """
 
-    def __init__(self, can_deny: bool) -> None:
+    def __init__(self, can_deny: bool, waits: bool) -> None:
         extensions: Message = {"websocket.http.response": {}} if can_deny else {}
         self.scope = http_scope("GET", "/room")
         del self.scope["method"]
@@ -119,6 +127,10 @@ class Server:
         self.scope["extensions"] = extensions
         self.sent: list[Message] = []
         self.is_broken = False
+        self.stalled = 0  # calls of ``send`` that wait for the client to read
+        self._waits = waits
+        self._patch = pytest.MonkeyPatch()
+        self._read: anyio.Event | None = None  # set when the client reads again
         self._incoming: list[Message] = [{"type": "websocket.connect"}]
         self._arrived = anyio.Event()
 
@@ -129,10 +141,28 @@ class Server:
         return self._incoming.pop(0)
 
     async def send(self, message: Message) -> None:
-        await anyio.lowlevel.checkpoint()
+        if self._waits:
+            await anyio.lowlevel.checkpoint()
+        if self._read is not None:
+            self.stalled += 1
+            try:
+                await self._read.wait()
+            finally:
+                self.stalled -= 1
         if self.is_broken:
             raise OSError("the connection is lost")
         self.sent.append(message)
+
+    async def stall(self) -> None:
+        self._read = anyio.Event()
+        self._patch.setattr(websocket_connection, "LAST_FRAME_WITHIN", 0.001)
+
+    async def go_on(self) -> None:
+        """Let the calls go on that wait for the client, which reads again or is lost."""
+        read, self._read = self._read, None
+        if read is not None:
+            read.set()
+            self._patch.undo()
 
     def arrives(self, message: Message) -> None:
         self._incoming.append(message)
@@ -150,11 +180,37 @@ class End(NamedTuple):
     reason: str = ""
 
 
+PENDS = "the call waits for the client to read"
+
+
+@dataclass
+class Pending:
+    """A message that waits until the client reads, with the outcome of its call if it is sent.
+
+    - ``by``: "handler", the future of another task's call, or None for a forwarded message and for
+      a close frame at shutdown.
+    - ``forward``: the number of the subscription that it comes from, of which ``more`` wait.
+    """
+
+    message: object
+    outcome: object = None
+    by: Any = None
+    forward: int | None = None
+    more: int = 0
+
+    @property
+    def closes(self) -> bool:
+        return isinstance(self.message, tuple)
+
+
 class Model:
     """What the client has to see, and what the handler's calls have to return or raise."""
 
-    def __init__(self, can_deny: bool) -> None:
+    def __init__(self, can_deny: bool, patience: float | None) -> None:
         self.can_deny = can_deny
+        self.patience = patience  # how long a client may read nothing
+        self.is_stalled = False
+        self.pending: list[Pending] = []
         self.is_accepted = False
         self.end: End | None = None
         self.is_broken = False
@@ -176,11 +232,43 @@ class Model:
         assert self.end is not None
         return "ConnectionClosed", self.end.code, self.end.reason
 
-    def _closing(self, code: int, reason: str) -> None:
+    def _closing(self, code: int, reason: str, outcome: object = None) -> object:
+        """Close the WebSocket. Return the outcome of the call that does so."""
         if self.end is None:
             self.end = End("application", code, reason)
             self.waiting.clear()
-            self._send(("close", code, reason))
+            if not self.is_stalled:
+                self._send(("close", code, reason))
+            elif self.patience is None:
+                return self._pend(Pending(("close", code, reason), outcome))
+        return outcome
+
+    def _pend(self, pending: Pending) -> object:
+        self.pending.append(pending)
+        return PENDS
+
+    def go_on(self) -> list[tuple[Any, object]]:
+        """The client reads again or, if ``is_broken``, is lost. Return what becomes of the calls
+        that have waited for this: the first one was inside of ``send``, the others wait in turn.
+        """
+        self.is_stalled = False
+        outcomes: list[tuple[Any, object]] = []
+        is_inside = True
+        while self.pending:
+            one = self.pending.pop(0)
+            if not one.closes and self.end is not None and not (is_inside and not self.is_broken):
+                outcomes.append((one.by, self._closed()))
+            elif not one.closes and self.is_broken:
+                self.end = End("client", 1006)
+                outcomes.append((one.by, self._closed()))
+            else:
+                self._send(one.message)
+                outcomes.append((one.by, one.outcome))
+                if one.more and self.is_open:
+                    self.pending.append(replace(one, more=one.more - 1))
+            is_inside = False
+        self.read()
+        return outcomes
 
     def read(self) -> None:
         """Read ahead what the client sends, as far as there is room."""
@@ -219,14 +307,19 @@ class Model:
         if self.is_broken:
             self.end = End("client", 1006)
             return self._closed()
-        self._send(content)
-        return None
+        if not self.is_stalled:
+            self._send(content)
+            return None
+        if self.patience is None:
+            return self._pend(Pending(content))
+        reason = f"the client did not accept a message within {self.patience:g} s"
+        self._closing(1008, reason)
+        return self._closed()
 
     def close(self, code: int, reason: str) -> object:
         if code not in (1000, 1011, 3000, 4999):
             return "invalid"
-        self._closing(code, reason.encode()[:123].decode("utf-8", "ignore"))
-        return None
+        return self._closing(code, reason.encode()[:123].decode("utf-8", "ignore"))
 
     def can_receive(self) -> bool:
         """Whether ``receive`` need not wait."""
@@ -248,8 +341,10 @@ class Model:
             return self._rejected(1003, "a binary message was expected")
         raw = content.encode() if isinstance(content, str) else content
         if len(raw) > MAX_SIZE:
-            self._closing(1009, f"a message may have {MAX_SIZE} bytes at most")
-            return "the iteration ends" if kind == "next" else self._closed()
+            reason = f"a message may have {MAX_SIZE} bytes at most"
+            end = self.end or End("application", 1009, reason)
+            closed = "ConnectionClosed", end.code, end.reason
+            return self._closing(1009, reason, "the iteration ends" if kind == "next" else closed)
         if kind != "json":
             return content
         try:
@@ -258,8 +353,7 @@ class Model:
             return self._rejected(1007, None)
 
     def _rejected(self, code: int, reason: str | None) -> object:
-        self._closing(code, reason or "*")
-        return "MessageError", code, reason or "*"
+        return self._closing(code, reason or "*", ("MessageError", code, reason or "*"))
 
     def forward(self, channel: str) -> object:
         if self.end is not None:
@@ -270,9 +364,15 @@ class Model:
         return None
 
     def publish(self, channel: str, text: str) -> None:
-        for forwarded in self.forwards:
+        for number, forwarded in enumerate(self.forwards):
             if forwarded == channel and self.is_open:
-                self.send(text)
+                for pending in self.pending:
+                    if pending.forward == number:
+                        pending.more += 1
+                        break
+                else:
+                    if self.send(text) is PENDS:
+                        self.pending[-1].forward = number
 
     def shut_down(self) -> None:
         self.is_shut_down = True
@@ -333,6 +433,12 @@ ENDS: dict[str, tuple[Callable[[], Exception], int, str, int]] = {
 }
 
 
+BEGINNINGS = [
+    *("accepted", "accepted", "connecting", "shut down"),
+    *("stalled", "stalled while it receives"),
+]
+
+
 class Walk(RuleBasedStateMachine):
     portal: ClassVar[BlockingPortal]
 
@@ -342,20 +448,35 @@ class Walk(RuleBasedStateMachine):
     @rule(
         can_deny=st.booleans(),
         grace=st.sampled_from([None, 0.001]),
-        begins=st.sampled_from(["accepted", "accepted", "connecting", "shut down"]),
+        patience=st.sampled_from([None, 0.001]),
+        begins=st.sampled_from(BEGINNINGS),
     )
-    def connect(self, can_deny: bool, grace: float | None, begins: str) -> None:
-        self.app, self.server, self.model = Room(grace), Server(can_deny), Model(can_deny)
+    def connect(
+        self, can_deny: bool, grace: float | None, patience: float | None, begins: str
+    ) -> None:
+        self.app, self.model = Room(grace, patience), Model(can_deny, patience)
+        self.server = Server(can_deny, waits=patience is None)
         self.ends_at_once = grace is not None
+        # A handler that waits for the client is cancelled after its grace, and the close frame is
+        # not: it would never be sent.
+        self.may_stall = grace is None or patience is not None
         self.receiving = ""  # what the handler waits for
+        self.is_sending = False  # whether it waits for the client to read
+        self.has_left = False  # whether the client has
         self.is_over = False
         self.future, _ = self.portal.start_task(self._serve)
         self.portal.call(until_async, lambda: self.app.sockets)  # startup may use a thread
         self._settle()
         assert self.app.open == ["middleware", "provider", "handler"]
-        if begins == "accepted":
+        if begins not in ("connecting", "shut down"):
             self.accept(None)
-        elif begins == "shut down":
+        if begins.startswith("stalled") and self.may_stall:
+            self.forward("pies")
+            self.client_stops_reading()
+            if begins == "stalled while it receives":
+                self.receive("text")
+            self.publish("pies")
+        if begins == "shut down":
             self.happens("server shuts down")
 
     async def _serve(self, *, task_status: Any) -> None:
@@ -365,18 +486,34 @@ class Walk(RuleBasedStateMachine):
             await app(self.server.scope, self.server.receive, self.server.send)
 
     def _settle(self) -> None:
-        self.portal.call(settled)
+        self._time_out()
         model = self.model
         model.read()
         if self.receiving and model.can_receive():
             self._outcome(model.receive(self.receiving))
             self.receiving = ""
         if self.ends_at_once and model.is_accepted and model.end is not None:
-            self.portal.call(until_async, self.future.done)
-            self.is_over = True
+            self._leave()
+
+    def _leave(self) -> None:
+        """Wait for the end, after which nothing arrives at the client."""
+        self.portal.call(until_async, self.future.done)
+        self.is_over = self.server.is_broken = True
+        self.portal.call(self.server.go_on)
+        self.portal.call(settled)
+
+    def _time_out(self) -> None:
+        """Wait until nothing happens any more: each call that may exceed its time limit has."""
+        self.portal.call(settled)
+        while self.server.stalled and self.model.patience is not None:
+            self.portal.call(until_async, lambda: not self.server.stalled)
+            self.portal.call(settled)
 
     def _outcome(self, expected: object) -> None:
-        if self.app.outcomes or not (self.ends_at_once and self.model.end):
+        if expected is PENDS:
+            assert self.app.outcomes == []
+            self.model.pending[-1].by, self.is_sending = "handler", True
+        elif self.app.outcomes or not (self.ends_at_once and self.model.end):
             (outcome,) = self.app.outcomes
             self.app.outcomes.clear()
             if isinstance(outcome, tuple) and isinstance(expected, tuple) and "*" in expected:
@@ -388,17 +525,20 @@ class Walk(RuleBasedStateMachine):
         self.app.given.set()
 
     def _perform(self, command: Command, expected: Callable[[], object]) -> None:
-        """Have the handler perform a command or, while it receives, another task."""
-        if self.receiving:
+        """Have the handler perform a command or, while it waits, another task."""
+        if self.receiving or self.is_sending:
             (ws,) = self.app.sockets
-            outcome = self.portal.call(outcome_of, command(ws))
-            self.app.outcomes.insert(0, outcome)
+            future = self.portal.start_task_soon(outcome_of, command(ws))
+            self._time_out()
             wanted = expected()
-            self.portal.call(settled)
-            assert self.app.outcomes.pop(0) == wanted
+            if wanted is PENDS:
+                assert not future.done()
+                self.model.pending[-1].by = future
+            else:
+                assert future.result(PATIENCE) == wanted
         else:
             self.portal.call(self._give, command)
-            self.portal.call(settled)
+            self._time_out()
             self._outcome(expected())
         self._settle()
 
@@ -424,7 +564,7 @@ class Walk(RuleBasedStateMachine):
     def send_json(self) -> None:
         self._perform(lambda ws: ws.send_json([1]), lambda: self.model.send("[1]"))
 
-    @precondition(lambda self: not (self.is_over or self.receiving))
+    @precondition(lambda self: not (self.is_over or self.receiving or self.is_sending))
     @rule(kind=st.sampled_from([*RECEIVES]))
     def receive(self, kind: str) -> None:
         if self.model.can_receive():
@@ -435,7 +575,7 @@ class Walk(RuleBasedStateMachine):
             assert self.app.outcomes == []
             self.receiving = kind
 
-    @precondition(lambda self: not self.is_over and self.model.waiting)
+    @precondition(lambda self: not self.is_over and self.model.waiting and not self.is_sending)
     @rule(kind=st.sampled_from([*RECEIVES]))
     def receive_what_waits(self, kind: str) -> None:
         self.receive(kind)
@@ -451,7 +591,7 @@ class Walk(RuleBasedStateMachine):
         self._perform(lambda ws: ws.close(*close), lambda: self.model.close(*close))
 
     # Another task of the walk isn't one of the application, whose shutdown ends subscriptions.
-    @precondition(lambda self: not (self.is_over or self.receiving))
+    @precondition(lambda self: not (self.is_over or self.receiving or self.is_sending))
     @rule(channel=st.sampled_from(CHANNELS))
     def forward(self, channel: str) -> None:
         self._perform(
@@ -459,7 +599,7 @@ class Walk(RuleBasedStateMachine):
             lambda: self.model.forward(channel),
         )
 
-    @precondition(lambda self: not (self.is_over or self.receiving))
+    @precondition(lambda self: self.may_end())
     @rule(way=st.sampled_from([*ENDS]))
     def end(self, way: str) -> None:
         failure, code, reason, status = ENDS[way]
@@ -468,20 +608,47 @@ class Walk(RuleBasedStateMachine):
             raise failure()
 
         self.portal.call(self._give, end)
-        self.portal.call(until_async, self.future.done)
+        self._leave()
         self.model.finish(code, reason, status)
-        self.is_over = True
+
+    def may_end(self) -> bool:
+        is_free = not (self.is_over or self.receiving or self.is_sending)
+        return is_free and not (self.model.is_stalled and self.model.patience is None)
 
     # -- what the others do
+
+    @precondition(lambda self: not self.is_over and self.may_stall and self.model.is_open)
+    @rule()
+    def client_stops_reading(self) -> None:
+        if not (self.model.is_broken or self.model.is_stalled):
+            self.model.is_stalled = True
+            self.portal.call(self.server.stall)
+
+    @precondition(lambda self: not self.is_over and self.model.is_stalled)
+    @rule()
+    def client_reads(self) -> None:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        self.portal.call(self.server.go_on)
+        self.portal.call(settled)
+        for by, outcome in self.model.go_on():
+            if by == "handler":
+                self.is_sending = False
+                self._outcome(outcome)
+            elif by is not None:
+                assert by.result(PATIENCE) == outcome
+        self._settle()
 
     @rule(content=st.sampled_from([*TEXTS, *DATA]))
     @precondition(lambda self: not self.is_over and len(self.model.coming) < 50)
     def client_sends(self, content: str | bytes) -> None:
-        if any(isinstance(one, End) for one in self.model.coming) or self.model.end:
+        if self.has_left or (self.model.end and self.model.end.by == "client"):
             return
         key = "text" if isinstance(content, str) else "bytes"
         self.portal.call(self.server.arrives, {"type": "websocket.receive", key: content})
-        self.model.coming.append(content)
+        if self.model.end is None:  # or nobody receives it
+            self.model.coming.append(content)
         self._settle()
 
     @precondition(lambda self: not self.is_over)
@@ -492,8 +659,9 @@ class Walk(RuleBasedStateMachine):
     def client_leaves(self, code: int, before: list[str | bytes]) -> None:
         for content in before:
             self.client_sends(content)
-        if any(isinstance(one, End) for one in self.model.coming) or self.model.end:
+        if self.has_left or self.model.end:
             return
+        self.has_left = True
         self.portal.call(
             self.server.arrives, {"type": "websocket.disconnect", "code": code, "reason": "r"}
         )
@@ -512,6 +680,7 @@ class Walk(RuleBasedStateMachine):
     def happens(self, what: str) -> None:
         if what == "network fails":
             self.server.is_broken = self.model.is_broken = True
+            self._go_on()
         elif what == "server shuts down":
             self.portal.call(self._shut_down)
             self.model.shut_down()
@@ -524,10 +693,12 @@ class Walk(RuleBasedStateMachine):
             shutdown.end()
 
     def _cancel(self) -> None:
+        for pending in self.model.pending:
+            if pending.by not in ("handler", None):
+                pending.by.cancel()
         self.portal.call(self.scope.cancel)
-        self.portal.call(until_async, self.future.done)
+        self._leave()
         self.model.cancel()
-        self.is_over = True
 
     # -- what has to be
 
@@ -564,7 +735,7 @@ def walk(backend: str, walks: int) -> None:
 
 @every_loop
 def test_a_walk_shows_the_client_what_the_model_says(backend: str) -> None:
-    walk(backend, 40)
+    walk(backend, 100)
 
 
 @every_loop
@@ -573,9 +744,22 @@ def test_a_socket_that_is_accepted_after_its_client_and_its_server_have_left_is_
 ) -> None:
     with start_blocking_portal(backend) as portal:
         walk: Any = type("OneWalk", (Walk,), {"portal": portal})()
-        walk.connect(can_deny=False, grace=None, begins="shut down")
+        walk.connect(can_deny=False, grace=None, patience=None, begins="shut down")
         walk.client_leaves(code=1000, before=[])
         walk.accept(None)
+        walk.the_client_sees_what_it_has_to()
+        walk.teardown()
+
+
+@every_loop
+def test_a_message_that_comes_while_the_close_frame_waits_is_not_received(backend: str) -> None:
+    with start_blocking_portal(backend) as portal:
+        walk: Any = type("OneWalk", (Walk,), {"portal": portal})()
+        walk.connect(can_deny=False, grace=None, patience=None, begins="stalled")
+        walk.happens("server shuts down")
+        walk.client_sends("1")
+        walk.receive("text")
+        walk.client_reads()
         walk.the_client_sees_what_it_has_to()
         walk.teardown()
 
