@@ -738,30 +738,41 @@ def test_a_walk_shows_the_client_what_the_model_says(backend: str) -> None:
     walk(backend, 100)
 
 
+@contextmanager
+def one_walk(backend: str, begins: str) -> Iterator[Any]:
+    """Yield a walk whose steps the test chooses."""
+    with start_blocking_portal(backend) as portal:
+        walk: Any = type("OneWalk", (Walk,), {"portal": portal})()
+        walk.connect(can_deny=False, grace=None, patience=None, begins=begins)
+        yield walk
+        walk.the_client_sees_what_it_has_to()
+        walk.teardown()
+
+
 @every_loop
 def test_a_socket_that_is_accepted_after_its_client_and_its_server_have_left_is_closed_once(
     backend: str,
 ) -> None:
-    with start_blocking_portal(backend) as portal:
-        walk: Any = type("OneWalk", (Walk,), {"portal": portal})()
-        walk.connect(can_deny=False, grace=None, patience=None, begins="shut down")
+    with one_walk(backend, "shut down") as walk:
         walk.client_leaves(code=1000, before=[])
         walk.accept(None)
-        walk.the_client_sees_what_it_has_to()
-        walk.teardown()
 
 
 @every_loop
 def test_a_message_that_comes_while_the_close_frame_waits_is_not_received(backend: str) -> None:
-    with start_blocking_portal(backend) as portal:
-        walk: Any = type("OneWalk", (Walk,), {"portal": portal})()
-        walk.connect(can_deny=False, grace=None, patience=None, begins="stalled")
+    with one_walk(backend, "stalled") as walk:
         walk.happens("server shuts down")
         walk.client_sends("1")
         walk.receive("text")
         walk.client_reads()
-        walk.the_client_sees_what_it_has_to()
-        walk.teardown()
+
+
+@every_loop
+def test_a_message_that_waits_is_not_sent_after_a_close(backend: str) -> None:
+    with one_walk(backend, "stalled while it receives") as walk:
+        walk.send_text("1")
+        walk.close((3000, ""))
+        walk.client_reads()
 
 
 @pytest.mark.processes  # none, but it takes long
