@@ -161,8 +161,8 @@ def cut(draw: Any, text: bytes) -> bytes:
 
 
 @st.composite
-def mutated(draw: Any) -> Sent:
-    sent: Sent = draw(st.sampled_from(COMPLETE))
+def mutated(draw: Any, complete: list[Sent] = COMPLETE) -> Sent:
+    sent: Sent = draw(st.sampled_from(complete))
     for _ in range(draw(st.integers(0, 3))):
         method, target, lines, body = sent
         where = draw(
@@ -196,16 +196,19 @@ def passes_on(sent: Sent) -> bool:
     )
 
 
-def compare(sent: Sent, sizes: list[int], is_chunked: bool) -> None:
-    """Send a request under both protocols, whole and in pieces of the sizes in turn."""
+def compare(sent: Sent, sizes: list[int], is_chunked: bool, app: Any = None) -> None:
+    """Send a request under both protocols, whole and in pieces of the sizes in turn, to
+    ``site()`` or another application.
+    """
+    app = app or site()
     method, target, lines, body = sent
     pieces, rest = [], body
     for size in sizes:
         pieces.append(rest[:size])
         rest = rest[size:]
-    whole = ask_both(site(), method.decode(), target, [*lines], body)
+    whole = ask_both(app, method.decode(), target, [*lines], body)
     in_pieces = ask_both(
-        site(), method.decode(), target, [*lines], *pieces, rest, is_chunked=is_chunked
+        app, method.decode(), target, [*lines], *pieces, rest, is_chunked=is_chunked
     )
     first, *others = [
         (status, without_values(headers), content)

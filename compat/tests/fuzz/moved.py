@@ -115,7 +115,7 @@ def _knows(realm: str, user: str, password: str) -> bool:
 
 
 @cache
-def _cherrypy() -> Any:
+def cherrypy_site() -> Any:
     cherrypy.config.update({"log.screen": False, "checker.on": False})
     config = {
         "/files": {"tools.staticdir.on": True, "tools.staticdir.dir": served_tree()},
@@ -136,7 +136,7 @@ def _cherrypy() -> Any:
 
 def cherrypy_request(data: bytes) -> None:
     """``micropie_compat.cherrypy``: forms, JSON, cookies, tools and files."""
-    _ask(_cherrypy(), data)
+    _ask(cherrypy_site(), data)
 
 
 _PLAIN_ELEMENTS = re.compile(
@@ -207,7 +207,7 @@ def cherrypy_logins(data: bytes) -> None:
 
 
 @cache
-def _bottle() -> Any:
+def bottle_site() -> Any:
     app = bottle.Bottle()
 
     @app.route("/", method=["GET", "POST"])
@@ -263,7 +263,7 @@ def _bottle() -> Any:
 
 def bottle_request(data: bytes) -> None:
     """``micropie_compat.bottle``: forms, JSON, cookies, wildcards and files."""
-    _ask(_bottle(), data)
+    _ask(bottle_site(), data)
 
 
 def bottle_values(data: bytes) -> None:
