@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import httpx2 as httpx
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, InMemorySessionBackend, Response, SetupError
+from micropie import (
+    App,
+    HTTPError,
+    HttpMiddleware,
+    InMemorySessionBackend,
+    Response,
+    SetupError,
+    post,
+)
 from micropie.middleware import CORSMiddleware, CSRFMiddleware
 from micropie.testing import TestClient
 from tests.support.clients import MakeClient
@@ -503,3 +512,66 @@ def test_a_narrow_expression_may_allow_credentials(make_client: MakeClient) -> N
 def test_an_asterisk_exposes_all_headers(make_client: MakeClient) -> None:
     answer = make_client(sharing(origins=["*"], expose=["*"])).get("/")
     assert answer.headers["access-control-expose-headers"] == "*"
+
+
+# -- together with the protection of forms -----------------------------------------------------------
+
+OWN, SUBDOMAIN = "http://testserver", "https://x.a.example"
+EVIL = "https://evil.example"
+SHARED = {
+    "any": ({"origins": ["*"]}, {FRIEND, SUBDOMAIN, EVIL, OWN, "null"}),
+    "one": ({"origins": [FRIEND], "credentials": True}, {FRIEND}),
+    "subdomains": ({"origins": ["https://*.a.example"], "credentials": True}, {SUBDOMAIN}),
+}
+COMBINATIONS = [
+    (first, shared, trusted)
+    for first in ("CORS", "CSRF")
+    for shared in SHARED
+    for trusted in ([], [FRIEND])
+]
+
+
+class Changed(App):
+    ran = 0
+
+    @post
+    def change(self) -> str:
+        self.ran += 1
+        return "changed"
+
+
+@pytest.mark.parametrize(("first", "shared", "trusted"), COMBINATIONS)
+def test_permission_to_read_is_no_permission_to_change(
+    make_client: MakeClient, first: str, shared: str, trusted: list[str]
+) -> None:
+    """In either order: which requests run depends on CSRFMiddleware alone, who may read the
+    response on CORSMiddleware alone, and a preflight runs nothing.
+    """
+    options, readers = SHARED[shared]
+    app = Changed(security=False)
+    hooks = [CORSMiddleware(**options), CSRFMiddleware(trusted_origins=trusted)]
+    app.middlewares += hooks if first == "CORS" else hooks[::-1]
+    client = make_client(app)
+    origins = (None, OWN, FRIEND, SUBDOMAIN, EVIL, "null")
+    sites = (None, "same-origin", "same-site", "cross-site", "none")
+    logins = ({}, {"cookie": "a=1"}, {"authorization": "Basic YTpi"}, {"authorization": "Bearer a"})
+    for origin, site, login in product(origins, sites, logins):
+        headers = {"origin": origin, "sec-fetch-site": site, **login}
+        headers = {name: value for name, value in headers.items() if value is not None}
+        answer = client.post("/change", headers=headers)
+        if site in ("same-origin", "none"):
+            is_allowed = True
+        elif origin is not None:
+            is_allowed = origin in trusted or (origin == OWN and site is None)
+        else:
+            is_allowed = site is None and login in (logins[0], logins[3])
+        assert (answer.status_code, app.ran) == ((200, 1) if is_allowed else (403, 0)), headers
+        app.ran = 0
+        reader = answer.headers.get("access-control-allow-origin")
+        assert (reader is not None) == (origin in readers or (shared == "any" and not origin))
+        assert reader in (None, "*", origin)
+        if origin is not None:
+            headers["access-control-request-method"] = "POST"
+            answer = client.options("/change", headers=headers)
+            is_permitted = "access-control-allow-methods" in answer.headers
+            assert (is_permitted, app.ran) == (origin in readers, 0)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from micropie import App, Redirect, SetupError
 from micropie._core.routing.config import config_of
+from micropie.sessions import (
+    InMemorySessionBackend,
+    SignedCookieSessionBackend,
+    SQLiteSessionBackend,
+)
 from micropie.testing import TestClient
 from tests.support.clients import MakeClient
 
@@ -243,3 +250,51 @@ def test_circular_and_conflicting_mounts_are_reported() -> None:
     other.mount("/x", inner)
     with pytest.raises(SetupError, match="two applications are mounted at /x/y"):
         other._micropie.compiled()
+
+
+# -- whose sessions and signed cookies are valid where -----------------------------------------------
+
+KEY, OTHER = "a key of thirty-two bytes or more", "another key of thirty-two bytes or more"
+
+
+class Members(App):
+    def log_in(self) -> str:
+        self.request.session["user"] = "ann"
+        self.request.set_signed_cookie("seen", "ann")
+        return "in"
+
+    def user(self) -> str:
+        seen = self.request.signed_cookie("seen")
+        return f"{self.request.session.get('user')} {seen}"
+
+
+def backends(kind: str, folder: Path) -> tuple[Any, Any]:
+    """Two backends that share nothing."""
+    if kind == "memory":
+        return InMemorySessionBackend(), InMemorySessionBackend()
+    if kind == "SQLite":
+        return SQLiteSessionBackend(folder / "one.db"), SQLiteSessionBackend(folder / "two.db")
+    return SignedCookieSessionBackend(KEY), SignedCookieSessionBackend(OTHER)
+
+
+@pytest.mark.parametrize("kind", ["memory", "SQLite", "signed"])
+@pytest.mark.parametrize("isolated", [False, True])
+def test_a_log_in_is_valid_in_its_own_application_only(
+    make_client: MakeClient, kind: str, isolated: bool, tmp_path: Path
+) -> None:
+    """A client may send each application the other's cookies, whatever their paths are."""
+    one, two = backends(kind, tmp_path)
+    app = Members(session_backend=one, secret_key=KEY)
+    app.mount("/m", Members(session_backend=two, secret_key=OTHER), isolated=isolated)
+    client = make_client(app)
+    cookies = {}
+    for place in ("", "/m"):
+        lines = client.get(f"{place}/log_in").headers.get_list("set-cookie")
+        cookies[place] = "; ".join(line.partition(";")[0] for line in lines)
+        client.cookies.clear()
+    for place, cookie in product(cookies, repeat=2):
+        answer = client.get(f"{place}/user", headers={"cookie": cookies[cookie]})
+        assert answer.text == ("ann ann" if place == cookie else "None None")
+        client.cookies.clear()
+    both = "; ".join(cookies.values())
+    assert client.get("/user", headers={"cookie": both}).text in ("ann ann", "None None")

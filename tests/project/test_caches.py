@@ -12,7 +12,8 @@ import gzip
 import logging
 import re
 from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,9 @@ CACHES = {
 # Dicts that keep what requests name.
 PLAIN = {
     "channels/hub.py:_mailboxes": "test_a_message_only_reaches_its_channel",
+    "channels/redis.py:_joining": "test_a_message_in_redis_only_reaches_its_channel",
+    "channels/redis.py:_requested": "test_a_message_in_redis_only_reaches_its_channel",
+    "channels/redis.py:_unconfirmed": "test_a_message_in_redis_only_reaches_its_channel",
     "_core/execution/loop.py:_values": "the keys are event loops",
     "_core/files/recent.py:_slow": "the keys are an author's directories",
     "_core/routing/site.py:exact": "routing/test_tree.py::test_the_route_tree_finds_what_a_naive_matcher_finds",
@@ -149,6 +153,9 @@ STORED = {
     "middleware/redis_rate_store.py:hit": (
         "middleware/test_rate_limit.py"
         "::test_a_user_named_like_an_address_does_not_share_its_counter"
+    ),
+    "middleware/metrics.py:_labels_of": (
+        "middleware/test_metrics.py::test_requests_are_counted_by_method_pattern_and_status"
     ),
     "sessions/redis.py:merge": "test_sessions_in_redis_never_share_a_key",
     "sessions/sqlite.py:_load": "test_two_session_ids_never_share_a_session",
@@ -612,6 +619,21 @@ def test_a_message_only_reaches_its_channel(names: list[str]) -> None:
             assert [next(everything) for _ in names] == names
             channels.publish(name, "last")
             assert [next(own), next(own)] == [name, "last"]
+    channels.close()
+
+
+def test_a_message_in_redis_only_reaches_its_channel(redis_url: str) -> None:
+    names = ["a", "a:", ":a", "A", "b", "a b", "channel:a"]
+    channels = RedisChannels(redis_url)
+    with ExitStack() as stack:
+        subscribed = {name: stack.enter_context(channels.subscribe(name)) for name in names}
+        with channels.subscribe("last") as last:
+            for name in names:
+                channels.publish(name, name)
+            channels.publish("last", "")
+            next(last)  # whatever was published before has arrived
+        received = {name: [*iter(partial(one.get, 0), None)] for name, one in subscribed.items()}
+    assert received == {name: [name] for name in names}
     channels.close()
 
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from micropie.channels import RedisChannels
 
 
+# Another server that speaks Redis' protocol can be tested by its path, such as valkey-server's.
+REDIS_SERVER = os.environ.get("REDIS_SERVER", "redis-server")
+
+
 @contextmanager
 def redis_server(
     directory: Path,
@@ -32,7 +36,7 @@ def redis_server(
     options: Sequence[str] = (),
     address: str = "127.0.0.1",
     inside: Sequence[str] = (),
-    program: str = "redis-server",
+    program: str = REDIS_SERVER,
 ) -> Iterator[str]:
     """Run redis-server, or another ``program`` with its options, in ``directory`` and yield its URL; ``port`` 0 takes a free one.
 
@@ -105,7 +109,7 @@ def _running(
     arguments: list[str],
     address: str = "127.0.0.1",
     inside: Sequence[str] = (),
-    program: str = "redis-server",
+    program: str = REDIS_SERVER,
 ) -> Iterator[None]:
     command = shutil.which(program)
     if command is None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.servers.cluster.machines import ROOT
-from tests.support.redis_server import missing_program
+from tests.support.redis_server import REDIS_SERVER, missing_program
 
 RunMachines = Callable[..., Any]
 
@@ -22,7 +22,7 @@ def run_machines() -> RunMachines:
     """Return ``run_machines(*arguments)``, which runs the program and returns the JSON that it
     prints.
     """
-    for program, path in (("redis-server", None), ("haproxy", "/usr/sbin:/usr/local/sbin")):
+    for program, path in ((REDIS_SERVER, None), ("haproxy", "/usr/sbin:/usr/local/sbin")):
         if shutil.which(program) is None and shutil.which(program, path=path) is None:
             missing_program(program)
 

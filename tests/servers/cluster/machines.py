@@ -30,6 +30,7 @@ from tests.servers.cluster.network import (
 )
 from tests.support.environment import unmeasured
 from tests.support.guard import guard_of
+from tests.support.redis_server import REDIS_SERVER
 
 ROOT = Path(__file__).parents[3]
 HOST = "cluster.test"
@@ -340,7 +341,7 @@ class Redis(Part):
         options = f"--bind {self.address} --port 6379 --protected-mode no --save '' --appendonly yes --appendfsync everysec"
         arguments = options.replace("''", "|").split()
         command = [
-            "redis-server",
+            REDIS_SERVER,
             *(word.replace("|", "") for word in arguments),
             "--dir",
             str(self.cluster.directory),
