@@ -158,13 +158,14 @@ CALLS: dict[str, Callable[[str], None]] = {
 @pytest.mark.parametrize("answers_pings", [True, False])
 @pytest.mark.parametrize("call", CALLS)
 def test_a_response_that_arrives_too_slowly_ends_the_call(
-    server: SlowServer, call: str, answers_pings: bool
+    server: SlowServer, call: str, answers_pings: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The call would succeed if it had a limit for each read."""
     server.answers_pings = answers_pings
     with pytest.raises(ConnectionError):
         CALLS[call](f"redis://127.0.0.1:{server.port}")
     assert (server.begun > 0, server.completed) == (True, 0)
+    assert "recursion" not in caplog.text  # of redis-py, which connects and subscribes again
 
 
 @pytest.mark.processes
@@ -190,6 +191,15 @@ def test_a_subscription_that_the_server_does_not_confirm_fails_alone(server: Slo
             channels.subscribe("two").__enter__()
         assert listener._requested == {"one"}
     channels.close()
+
+
+@pytest.mark.processes
+def test_nothing_connects_after_the_time_limit(server: SlowServer) -> None:
+    connection = redis_client._limited(redis.Connection)(port=server.port, socket_connect_timeout=2)
+    with redis_client._until(time.monotonic()), pytest.raises(redis.TimeoutError):
+        connection.connect()
+    connection.connect()
+    connection.disconnect()
 
 
 def test_a_socket_has_the_time_limit_of_its_thread() -> None:

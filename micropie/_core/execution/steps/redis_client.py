@@ -158,6 +158,10 @@ def _limited(kind: type) -> type:
             self._socket_connect_timeout = seconds
 
         def _connect(self) -> _LimitedSocket:
+            # After a timeout of a subscription, redis-py connects and subscribes again, and again
+            # if that fails.
+            if _limit.ends <= monotonic():
+                raise TimeoutError
             return _LimitedSocket(super()._connect())
 
     return Limited
