@@ -518,7 +518,7 @@ def test_an_asterisk_exposes_all_headers(make_client: MakeClient) -> None:
 
 OWN, SUBDOMAIN = "http://testserver", "https://x.a.example"
 EVIL = "https://evil.example"
-SHARED = {
+SHARED: dict[str, tuple[dict[str, Any], set[str]]] = {
     "any": ({"origins": ["*"]}, {FRIEND, SUBDOMAIN, EVIL, OWN, "null"}),
     "one": ({"origins": [FRIEND], "credentials": True}, {FRIEND}),
     "subdomains": ({"origins": ["https://*.a.example"], "credentials": True}, {SUBDOMAIN}),
@@ -554,7 +554,12 @@ def test_permission_to_read_is_no_permission_to_change(
     client = make_client(app)
     origins = (None, OWN, FRIEND, SUBDOMAIN, EVIL, "null")
     sites = (None, "same-origin", "same-site", "cross-site", "none")
-    logins = ({}, {"cookie": "a=1"}, {"authorization": "Basic YTpi"}, {"authorization": "Bearer a"})
+    logins: tuple[dict[str, str], ...] = (
+        {},
+        {"cookie": "a=1"},
+        {"authorization": "Basic YTpi"},
+        {"authorization": "Bearer a"},
+    )
     for origin, site, login in product(origins, sites, logins):
         headers = {"origin": origin, "sec-fetch-site": site, **login}
         headers = {name: value for name, value in headers.items() if value is not None}
