@@ -18,6 +18,8 @@
 # What is needed less often is a script with --help: scripts/benchmarks, check-links, clients, deploy-pages, faults, first-path,
 # fuzz, manuals, mutants, other-pythons, pyodide, repeat, schemathesis, screenshots, swagger-ui, works-with.
 #
+# REDIS_SERVER names another server than redis-server (REDIS_SERVER=/path/to/valkey-server make test-servers).
+#
 # Another interpreter is named by PYTHON (make test PYTHON=python3.13), and gets environments of its own, .venv-python3.13.
 # A free-threaded one, whose name ends with "t", is tested without the libraries that it has no build of:
 # tests/support/free-threaded.toml names them.
