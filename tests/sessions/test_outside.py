@@ -443,7 +443,8 @@ def test_a_missing_redis_server_is_not_skipped_silently_in_ci(
 ) -> None:
     monkeypatch.setenv("CI", ci)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(outcome, match="scripts/install-system-packages"), redis_server(tmp_path):
+    missing = redis_server(tmp_path, program="redis-server")  # whatever REDIS_SERVER is
+    with pytest.raises(outcome, match="scripts/install-system-packages"), missing:
         pass
 
 
