@@ -561,8 +561,8 @@ def test_permission_to_read_is_no_permission_to_change(
         {"authorization": "Bearer a"},
     )
     for origin, site, login in product(origins, sites, logins):
-        headers = {"origin": origin, "sec-fetch-site": site, **login}
-        headers = {name: value for name, value in headers.items() if value is not None}
+        sent = {"origin": origin, "sec-fetch-site": site, **login}
+        headers = {name: value for name, value in sent.items() if value is not None}
         answer = client.post("/change", headers=headers)
         if site in ("same-origin", "none"):
             is_allowed = True
