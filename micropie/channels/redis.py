@@ -54,8 +54,9 @@ class RedisChannels(Channels):
     ``App(channels=RedisChannels(url))``. With Sentinels, use a URL such as
     ``redis+sentinel://one:26379,two:26379/mymaster/0``.
 
-    In Redis, the names of channels begin with ``prefix``. ``publish`` returns when Redis has
-    received the message, and never sends a message again, because the message might then arrive
+    In Redis, the names of channels begin with ``prefix``. Give each application on a server its
+    own, because a channel belongs to all of the server's databases. ``publish`` returns when Redis
+    has received the message, and never sends a message again, because the message might then arrive
     twice. If Redis is unavailable, publishing a message and beginning a subscription raise
     ``ChannelsUnreachable``, a ``ConnectionError``. If a handler doesn't catch it, the client gets a
     503. If the connection is lost during a subscription, it is opened again, and the subscription's

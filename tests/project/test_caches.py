@@ -622,6 +622,19 @@ def test_a_message_only_reaches_its_channel(names: list[str]) -> None:
     channels.close()
 
 
+def test_a_prefix_separates_applications_and_a_database_does_not(redis_url: str) -> None:
+    """PUBLISH ignores databases, as the reference of ``RedisChannels`` says."""
+    urls = redis_url, f"{redis_url.removesuffix('0')}1"
+    ours, theirs = RedisChannels(urls[0]), RedisChannels(urls[1])
+    others = RedisChannels(urls[0], prefix="other:")
+    with ours.subscribe("room") as messages:
+        for channels, text in ((others, "of another prefix"), (theirs, "of another database")):
+            channels.publish("room", text)
+        assert next(messages) == "of another database"
+    for channels in (ours, theirs, others):
+        channels.close()
+
+
 def test_a_message_in_redis_only_reaches_its_channel(redis_url: str) -> None:
     names = ["a", "a:", ":a", "A", "b", "a b", "channel:a"]
     channels = RedisChannels(redis_url)
