@@ -56,7 +56,7 @@ from micropie._core.streams import (
     ThreadStream,
     as_bytes,
 )
-from micropie.asgi.coroutines import Steps, resume
+from micropie.asgi.coroutines import Steps, await_within, resume
 
 Value = TypeVar("Value")
 
@@ -66,6 +66,14 @@ PATHSEND = "http.response.pathsend"
 # stream. So they are started only ``WATCH_AFTER`` seconds after the first wait, or after
 # ``CHUNKS_PER_CHECK`` chunks.
 WATCH_AFTER = 0.01
+
+# The types of iterators that show whether the task is waiting for an item. It is None if the chunks
+# are made in a thread.
+_SHOW_WAITING = (types.AsyncGeneratorType, types.NoneType)
+
+# The versions of hypercorn and anycorn. They protect the wait in ``send`` from a cancellation, but
+# not from that of the scope which ``await_within`` enters inside theirs.
+_SHIELDS_SEND = {"version": "3.0", "spec_version": "2.1"}
 
 # How often, within its time limit, to look whether a chunk is still being sent.
 LOOKS = 4
@@ -225,37 +233,25 @@ async def send_streamed(
     """
     if isinstance(stream, ThreadStream):  # made by an iterator that runs in a thread
         stream = streams.MadeAhead(stream, exchange.config.threads)
-    file, limit = stream.file, None
+    file, events = stream.file, stream.events
+    limit = exchange.config.settings.send_timeout if events is None else events.send_timeout
+    last: ServerMessage = {"type": "http.response.body", "body": b""}
     try:
-        try:
-            await send(head)
-        except OSError as error:
-            raise ClientDisconnect("the client disconnected") from error
-        if (
-            stream.first is not END
-            and exchange.method != "HEAD"
-            and head["status"] not in (204, 304)
+        if stream.first is END or exchange.method == "HEAD" or head["status"] in (204, 304):
+            await _send_or_leave(send, head, limit)
+        elif (
+            file is not None
+            and file.file is not None
+            and file.is_whole
+            and PATHSEND in (exchange.scope.get("extensions") or ())
         ):
-            if (
-                file is not None
-                and file.file is not None
-                and file.is_whole
-                and PATHSEND in (exchange.scope.get("extensions") or ())
-            ):
-                stream.first = END  # the server reads the file itself
-                await _send_or_leave(send, {"type": PATHSEND, "path": file.path})
-                return
-            sender: StreamSender = stream.driver or StreamSender(stream, exchange)
-            await sender.advance(sender.send_chunks())
-            limit = sender.limit_of_end
-        last: ServerMessage = {"type": "http.response.body", "body": b""}
-        if limit is None:
-            await _send_or_leave(send, last)
+            stream.first = END  # the server reads the file itself
+            await _send_or_leave(send, head, limit)
+            last, limit = {"type": PATHSEND, "path": file.path}, None
         else:
-            with anyio.move_on_after(limit) as scope:
-                await _send_or_leave(send, last)
-            if scope.cancelled_caught:
-                raise ClientDisconnect("the client did not receive the end of the response")
+            sender: StreamSender = stream.driver or StreamSender(stream, exchange)
+            await sender.advance(sender.send_chunks(head, limit))
+        await _send_or_leave(send, last, limit)
     except Exception as error:
         exchange.break_off(error)
         if not isinstance(error, ClientDisconnect):
@@ -265,16 +261,31 @@ async def send_streamed(
             await close_stream(stream, exchange)
 
 
-async def _send_or_leave(send: Send, message: ServerMessage) -> None:
+async def _send_or_leave(send: Send, message: ServerMessage, limit: float | None = None) -> None:
     """Send a message.
 
     Raises ``ClientDisconnect`` if the client has disconnected, which the server reports by an
-    ``OSError``.
+    ``OSError``, or doesn't receive the message within ``limit`` seconds.
     """
     try:
-        await send(message)
+        await await_within(send(message), limit)
     except OSError as error:
         raise ClientDisconnect("the client disconnected") from error
+
+
+async def send_in_time(
+    exchange: StreamedExchange, limit: float | None, message: ServerMessage
+) -> None:
+    """Send a message, even if the server protects its ``send`` from cancellation.
+
+    Raises ``TimeoutError``, an ``OSError``, if the client doesn't receive it within ``limit``
+    seconds.
+    """
+    try:
+        await await_within(exchange.send(message), limit)
+    except TimeoutError:
+        logger.info("%s: the client received nothing for %g s", exchange.label, limit)
+        raise
 
 
 class HeartBeats:
@@ -338,8 +349,6 @@ class StreamSender:
     """
 
     _beats: HeartBeats | None = None
-    # The time limit for the message that ends the response; None unless a chunk has had to wait.
-    limit_of_end: float | None = None
     _checks = 0  # how often ``_check`` was called
     # Cancels the planned start of the companion; None if no start is planned.
     _prevent_start: Action | None = None
@@ -390,18 +399,35 @@ class StreamSender:
         finally:
             del failure
 
-    async def send_chunks(self) -> Any:
-        """Send all chunks, and return ``END``."""
+    @property
+    def _needs_timers(self) -> bool:
+        """Whether each chunk needs its own timer, because ``_end_if_frozen`` can't notice that a
+        chunk is being sent, or can't cancel it.
+        """
+        stream = self._stream
+        return (
+            stream.interrupt is not None
+            or (type(stream.items) not in _SHOW_WAITING and stream.heartbeat is None)
+            or self._exchange.scope.get("asgi") == _SHIELDS_SEND
+        )
+
+    async def send_chunks(self, head: ServerMessage, limit: float | None) -> Any:
+        """Send the head and all chunks, and return ``END``. The client may take ``limit`` seconds
+        for each message.
+        """
         stream, send = self._stream, self._exchange.send
         encode, events = stream.encode, stream.events
         # Encode strings here, to avoid a function call for each chunk.
         text = str if encode is as_bytes else None
-        if stream.heartbeat is not None:
-            self._beats = HeartBeats(send, stream.heartbeat)
-            self._due.append(self._beats.run)
-            send = self._beats.send
+        if self._needs_timers:
+            send = partial(send_in_time, self._exchange, limit)
         stream.is_advancing = True
         try:
+            await send(head)
+            if stream.heartbeat is not None:
+                self._beats = HeartBeats(send, stream.heartbeat)
+                self._due.append(self._beats.run)
+                send = self._beats.send
             await send({"type": "http.response.body", "body": stream.first, "more_body": True})
         except OSError as error:
             raise ClientDisconnect("the client disconnected") from error
@@ -449,14 +475,13 @@ class StreamSender:
         if self._due:
             self._stream.end_at_shutdown()
             events = self._stream.events
-            self.limit_of_end = (
+            limit = (
                 self._exchange.config.settings.send_timeout
                 if events is None
                 else events.send_timeout
             )
-            if self.limit_of_end is not None and self._stream.interrupt is None:
-                end = TASKS.get().start_soon(self._end_if_frozen, self.limit_of_end)
-                self._cancels.append(end)
+            if limit is not None and not self._needs_timers:
+                self._cancels.append(TASKS.get().start_soon(self._end_if_frozen, limit))
         while self._due:
             self._cancels.append(TASKS.get().start_soon(self._run_companion, self._due.pop()))
 
@@ -464,8 +489,7 @@ class StreamSender:
         """End the stream when one chunk has been sent for ``limit`` seconds.
 
         Only the number of sent chunks is compared, because a timer for each chunk would take more
-        time than sending it. An iterator that is no generator is never ended, because it doesn't
-        show whether it is waiting for an item.
+        time than sending it.
         """
         stream, looks_left, seen = self._stream, LOOKS, (0, 0)
         while looks_left:

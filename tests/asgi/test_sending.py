@@ -14,7 +14,8 @@ import pytest
 from anyio import to_thread
 
 from micropie import App, EventStream
-from micropie._core.streams import CHUNKS_PER_CHECK
+from micropie._core.execution.steps import no_function
+from micropie._core.streams import CHUNKS_PER_CHECK, ThreadStream
 from micropie._core.streams.threaded import CHUNKS_AHEAD
 from micropie.asgi.streaming import WATCH_AFTER
 from tests.asgi.calls import (
@@ -29,6 +30,19 @@ from tests.asgi.calls import (
 from tests.support.waiting import PATIENCE, until_async
 
 ENOUGH = 5_000  # chunks after which a producer is taken for one that never stops
+
+
+class Iterated(AsyncIterator[bytes]):
+    """An async iterator that doesn't show whether it is waiting for an item."""
+
+    def __init__(self, items: AsyncIterator[bytes]) -> None:
+        self.items = items
+
+    async def __anext__(self) -> bytes:
+        return await anext(self.items)
+
+    async def aclose(self) -> None:
+        await self.items.aclose()  # type: ignore[attr-defined]
 
 
 class Endless(App):
@@ -89,6 +103,17 @@ class Endless(App):
     def events(self) -> EventStream:
         return EventStream(self.waiting(), map=bytes.decode, send_timeout=FROZEN_AFTER)
 
+    def iterator(self) -> Iterated:
+        return Iterated(self.waiting())
+
+    def iterator_events(self) -> EventStream:
+        items = Iterated(self.waiting())
+        return EventStream(items, None, map=bytes.decode, send_timeout=FROZEN_AFTER)
+
+    def pooled(self) -> ThreadStream:
+        """As a stream that a process of the pool makes."""
+        return ThreadStream(self.sync(), interrupt=no_function)
+
     def silent_events(self) -> EventStream:
         """Only heartbeats are sent."""
         return EventStream(self.silent(), 0.01, map=bytes.decode, send_timeout=FROZEN_AFTER)
@@ -115,6 +140,15 @@ class Freezes(Call):
         if len(self.sent) > AT:
             await anyio.sleep_forever()
         await super().send(message)
+
+
+class Shields(Freezes):
+    """As `Freezes`, but `send` can't be cancelled, as in hypercorn on trio and in anycorn."""
+
+    async def send(self, message: Any) -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.lowlevel.checkpoint()
+            await super().send(message)
 
 
 class Ignores(Call):
@@ -532,30 +566,69 @@ def test_a_slow_stream_leaves_no_task_behind(backend: str, with_lifespan: bool) 
     assert run(backend, tasks_left) == 0
 
 
-@pytest.mark.parametrize("path", ["waiting", "busy", "sync", "shielded", "events", "silent_events"])
+FROZEN = [
+    *("waiting", "busy", "sync", "shielded", "iterator", "pooled"),
+    *("events", "iterator_events", "silent_events"),
+]
+
+
+@pytest.mark.parametrize("server", [Freezes, Shields])
+@pytest.mark.parametrize("path", FROZEN)
 def test_a_stream_ends_when_its_client_receives_nothing(
-    backend: str, path: str, caplog: pytest.LogCaptureFixture
+    backend: str, path: str, server: type[Call], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    app, call = Endless(send_timeout=FROZEN_AFTER), Freezes(piece(b""))
-    run(backend, serve, app, call, f"/{path}", True)
+    app, call = Endless(send_timeout=FROZEN_AFTER), server(piece(b""))
+    version = "2.1" if server is Shields else "2.4"
+
+    async def main() -> None:
+        scope = http_scope("GET", f"/{path}", asgi={"version": "3.0", "spec_version": version})
+        await app(scope, call.receive, call.send)
+
+    run(backend, main)
     assert app.closed == 1
     assert len(call.sent) == AT + 1
     (record,) = caplog.records
     assert record.getMessage() == f"GET '/{path}': the client received nothing for 0.04 s"
 
 
-def test_the_last_message_has_the_time_limit_of_a_chunk(backend: str) -> None:
+class Opened:
+    pass
+
+
+@pytest.mark.parametrize("pause", [0.0, 3 * WATCH_AFTER])
+@pytest.mark.parametrize("sent", [0, AT + 1])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_first_and_the_last_message_have_the_time_limit_of_a_chunk(
+    backend: str, method: str, sent: int, pause: float
+) -> None:
     class Root(App):
-        async def index(self) -> AsyncIterator[str]:
+        async def index(self, opened: Opened) -> AsyncIterator[str]:
             for _ in range(AT):
-                await anyio.sleep(3 * WATCH_AFTER)
+                await anyio.sleep(pause)
                 yield "x"
 
-    call = Freezes(piece(b""))
-    run(backend, serve, Root(send_timeout=FROZEN_AFTER), call, "/", True)
-    assert call.body == b"xxx"
-    assert len(call.sent) == AT + 1
+    sent = min(sent, 1) if method == "HEAD" else sent
+
+    class Freezes(Call):
+        async def send(self, message: Any) -> None:
+            if len(self.sent) == sent:
+                await anyio.sleep_forever()
+            await super().send(message)
+
+    app, closed, call = Root(send_timeout=FROZEN_AFTER), list[str](), Freezes(piece(b""))
+
+    @app.provides(Opened)
+    def opened() -> Iterator[Opened]:
+        try:
+            yield Opened()
+            closed.append("as if everything was sent")
+        finally:
+            closed.append("closed")
+
+    run(backend, serve, app, call, f"{method} /", True)
+    assert len(call.sent) == sent
+    assert closed == ["closed"]
 
 
 class Slow(Call):

@@ -68,16 +68,14 @@ def test_a_handler_ends_with_its_client(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("uvicorn", "hypercorn-asyncio", "granian-asgi", "h2corn", "gunicorn-asgi"),
+        *("uvicorn", "hypercorn-asyncio", "hypercorn-trio", "granian-asgi", "h2corn"),
+        *("anycorn-asyncio", "anycorn-trio", "gunicorn-asgi"),
         *("anycorn-asyncio-h2", "anycorn-trio-h2", "granian-asgi-h2", "h2corn-h2"),
         "gunicorn-asgi-h2",
     ],
 )
 def test_a_stream_ends_although_its_client_stays_and_reads_nothing(name: str) -> None:
-    """daphne and hypercorn's HTTP/2 are missing, because their ``send`` never waits. So is hypercorn
-    on trio, which shields the wait from every cancellation, and anycorn, where the end of the
-    stream was not seen over HTTP/1.1.
-    """
+    """daphne and hypercorn's HTTP/2 are missing, because their ``send`` never waits."""
     with serving("tests.servers.leaving:app") as server_of:
         server = server_of(name)
         page = f"http://127.0.0.1:{server.port}/"
