@@ -53,6 +53,7 @@ from micropie._core.streams import (
     HEART_BEAT,
     LEFT,
     LoopStream,
+    Stream,
     ThreadStream,
     as_bytes,
 )
@@ -70,10 +71,6 @@ WATCH_AFTER = 0.01
 # The types of iterators that show whether the task is waiting for an item. It is None if the chunks
 # are made in a thread.
 _SHOW_WAITING = (types.AsyncGeneratorType, types.NoneType)
-
-# The versions of hypercorn and anycorn. They protect the wait in ``send`` from a cancellation, but
-# not from that of the scope which ``await_within`` enters inside theirs.
-_SHIELDS_SEND = {"version": "3.0", "spec_version": "2.1"}
 
 # How often, within its time limit, to look whether a chunk is still being sent.
 LOOKS = 4
@@ -233,12 +230,11 @@ async def send_streamed(
     """
     if isinstance(stream, ThreadStream):  # made by an iterator that runs in a thread
         stream = streams.MadeAhead(stream, exchange.config.threads)
-    file, events = stream.file, stream.events
-    limit = exchange.config.settings.send_timeout if events is None else events.send_timeout
+    file = stream.file
     last: ServerMessage = {"type": "http.response.body", "body": b""}
     try:
         if stream.first is END or exchange.method == "HEAD" or head["status"] in (204, 304):
-            await _send_or_leave(send, head, limit)
+            await _send_or_leave(partial(send_in_time, exchange, stream), head)
         elif (
             file is not None
             and file.file is not None
@@ -246,12 +242,22 @@ async def send_streamed(
             and PATHSEND in (exchange.scope.get("extensions") or ())
         ):
             stream.first = END  # the server reads the file itself
-            await _send_or_leave(send, head, limit)
-            last, limit = {"type": PATHSEND, "path": file.path}, None
+            await _send_or_leave(partial(send_in_time, exchange, stream), head)
+            last = {"type": PATHSEND, "path": file.path}
         else:
             sender: StreamSender = stream.driver or StreamSender(stream, exchange)
-            await sender.advance(sender.send_chunks(head, limit))
-        await _send_or_leave(send, last, limit)
+            await sender.advance(sender.send_chunks(head))
+        try:
+            # Begin to send the last message here, because most servers don't wait.
+            steps = send(last).__await__()
+            waits_for = next(steps)
+            # No limit for a file, nor under hypercorn, which on trio calls ``nursery.start`` here.
+            has_limit = "path" not in last and not shields_send(exchange)
+            await resume(steps, waits_for, limit_of(stream, exchange) if has_limit else None)
+        except StopIteration:
+            pass
+        except OSError as error:
+            raise ClientDisconnect("the client disconnected") from error
     except Exception as error:
         exchange.break_off(error)
         if not isinstance(error, ClientDisconnect):
@@ -261,26 +267,39 @@ async def send_streamed(
             await close_stream(stream, exchange)
 
 
-async def _send_or_leave(send: Send, message: ServerMessage, limit: float | None = None) -> None:
+async def _send_or_leave(send: Send, message: ServerMessage) -> None:
     """Send a message.
 
     Raises ``ClientDisconnect`` if the client has disconnected, which the server reports by an
-    ``OSError``, or doesn't receive the message within ``limit`` seconds.
+    ``OSError``.
     """
     try:
-        await await_within(send(message), limit)
+        await send(message)
     except OSError as error:
         raise ClientDisconnect("the client disconnected") from error
 
 
-async def send_in_time(
-    exchange: StreamedExchange, limit: float | None, message: ServerMessage
-) -> None:
+def limit_of(stream: Stream, exchange: StreamedExchange) -> float | None:
+    """Return how many seconds the client may take to receive a chunk; None means no limit."""
+    if stream.events is not None:
+        return stream.events.send_timeout
+    return exchange.config.settings.send_timeout
+
+
+def shields_send(exchange: StreamedExchange) -> bool:
+    """Return whether the server is hypercorn or anycorn, by its ASGI version. They protect the wait
+    in ``send`` from a cancellation, but not from that of a scope that is entered inside theirs, as
+    in ``await_within``.
+    """
+    return bool(exchange.scope.get("asgi") == {"version": "3.0", "spec_version": "2.1"})
+
+
+async def send_in_time(exchange: StreamedExchange, stream: Stream, message: ServerMessage) -> None:
     """Send a message, even if the server protects its ``send`` from cancellation.
 
-    Raises ``TimeoutError``, an ``OSError``, if the client doesn't receive it within ``limit``
-    seconds.
+    Raises ``TimeoutError``, an ``OSError``, if the client takes too long to receive it.
     """
+    limit = limit_of(stream, exchange)
     try:
         await await_within(exchange.send(message), limit)
     except TimeoutError:
@@ -349,6 +368,9 @@ class StreamSender:
     """
 
     _beats: HeartBeats | None = None
+    # Whether each chunk has its own timer, because ``_end_if_frozen`` can't notice that it is being
+    # sent, or can't cancel this. None until the head is sent, unless this is known before.
+    _has_timers: bool | None = None
     _checks = 0  # how often ``_check`` was called
     # Cancels the planned start of the companion; None if no start is planned.
     _prevent_start: Action | None = None
@@ -360,6 +382,8 @@ class StreamSender:
         # The functions that watch the client and send heartbeats, until their tasks are started.
         self._due: list[AsyncAction] = [exchange.disconnected]
         self._cancels: list[Action] = []  # functions that cancel the started tasks
+        if type(stream.items) not in _SHOW_WAITING:
+            self._has_timers = True
         stream.enter()
 
     @types.coroutine
@@ -379,6 +403,10 @@ class StreamSender:
             waits_for = next(steps)
             if self._due and self._prevent_start is None:
                 self._prevent_start = _STARTS.get().add(self._start)
+                if self._has_timers is None and (
+                    self._stream.interrupt is not None or shields_send(self._exchange)
+                ):
+                    self._has_timers = True
             result = yield from resume(steps, waits_for)
         except StopIteration as end:
             result = end.value
@@ -399,31 +427,19 @@ class StreamSender:
         finally:
             del failure
 
-    @property
-    def _needs_timers(self) -> bool:
-        """Whether each chunk needs its own timer, because ``_end_if_frozen`` can't notice that a
-        chunk is being sent, or can't cancel it.
-        """
-        stream = self._stream
-        return (
-            stream.interrupt is not None
-            or (type(stream.items) not in _SHOW_WAITING and stream.heartbeat is None)
-            or self._exchange.scope.get("asgi") == _SHIELDS_SEND
-        )
-
-    async def send_chunks(self, head: ServerMessage, limit: float | None) -> Any:
-        """Send the head and all chunks, and return ``END``. The client may take ``limit`` seconds
-        for each message.
-        """
+    async def send_chunks(self, head: ServerMessage) -> Any:
+        """Send the head and all chunks, and return ``END``."""
         stream, send = self._stream, self._exchange.send
         encode, events = stream.encode, stream.events
         # Encode strings here, to avoid a function call for each chunk.
         text = str if encode is as_bytes else None
-        if self._needs_timers:
-            send = partial(send_in_time, self._exchange, limit)
         stream.is_advancing = True
         try:
             await send(head)
+            if self._has_timers:
+                send = partial(send_in_time, self._exchange, stream)
+            else:
+                self._has_timers = False
             if stream.heartbeat is not None:
                 self._beats = HeartBeats(send, stream.heartbeat)
                 self._due.append(self._beats.run)
@@ -445,8 +461,7 @@ class StreamSender:
             stream.chunks_left -= 1
             if not stream.chunks_left:
                 await self._check()
-        rest = stream.finish() if stream.transforms else b""
-        if rest:
+        if stream.transforms and (rest := stream.finish()):
             await _send_or_leave(
                 send, {"type": "http.response.body", "body": rest, "more_body": True}
             )
@@ -474,13 +489,8 @@ class StreamSender:
         self._prevent_start = None
         if self._due:
             self._stream.end_at_shutdown()
-            events = self._stream.events
-            limit = (
-                self._exchange.config.settings.send_timeout
-                if events is None
-                else events.send_timeout
-            )
-            if limit is not None and not self._needs_timers:
+            limit = limit_of(self._stream, self._exchange)
+            if limit is not None and not self._has_timers:
                 self._cancels.append(TASKS.get().start_soon(self._end_if_frozen, limit))
         while self._due:
             self._cancels.append(TASKS.get().start_soon(self._run_companion, self._due.pop()))

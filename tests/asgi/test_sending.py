@@ -631,6 +631,28 @@ def test_the_first_and_the_last_message_have_the_time_limit_of_a_chunk(
     assert closed == ["closed"]
 
 
+def test_the_last_message_has_no_time_limit_under_servers_that_shield_it(backend: str) -> None:
+    """A cancel scope around its wait would break hypercorn on trio."""
+
+    class Late(Call):
+        async def send(self, message: Any) -> None:
+            if not message.get("more_body", True):
+                await anyio.sleep(2 * FROZEN_AFTER)  # a limit would be over
+            await super().send(message)
+
+    class Root(App):
+        async def index(self) -> AsyncIterator[str]:
+            yield "x"
+
+    async def main() -> Call:
+        call = Late(piece(b""))
+        scope = http_scope(asgi={"version": "3.0", "spec_version": "2.1"})
+        await Root(send_timeout=FROZEN_AFTER)(scope, call.receive, call.send)
+        return call
+
+    assert run(backend, main).is_complete
+
+
 class Slow(Call):
     """Each message takes most of the limit to be received."""
 

@@ -80,7 +80,7 @@ CALLS: dict[str, tuple[int, int]] = {
     "hooks": (66, 194),
     "error handler": (146, 161),
     # the look-up of a class by its event loop takes three calls on the loop of WSGI
-    "10 chunks": (104, 179),
+    "10 chunks": (100, 179),
     "10 chunks def": (347, 84),
     "3 chunks awaited": (186, 120),
     "3 events": (254, 209),
@@ -117,7 +117,7 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "redirect": (780, 1020),
     "hooks": (1240, 2430),
     "error handler": (2380, 2270),
-    "10 chunks": (2146, 2970),
+    "10 chunks": (2084, 2970),
     "10 chunks def": (5060, 1250),
     "3 chunks awaited": (2900, 1940),
     "3 events": (4200, 3080),

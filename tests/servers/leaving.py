@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from micropie import App, post
 from micropie.middleware import AccessLog, ends_with_client
@@ -33,6 +34,11 @@ class Root(App):
             self.steps.append("cancelled")
             raise
         return word
+
+    async def short(self) -> AsyncIterator[str]:
+        for word in ("plum", "pie"):
+            await anyio.lowlevel.checkpoint()
+            yield word
 
     async def endless(self) -> AsyncIterator[bytes]:
         try:

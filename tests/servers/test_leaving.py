@@ -86,5 +86,9 @@ def test_a_stream_ends_although_its_client_stays_and_reads_nothing(name: str) ->
                 address = ("127.0.0.1", server.port)
                 frozen = connected.enter_context(socket.create_connection(address))
                 frozen.sendall(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            until(lambda: httpx.get(page, timeout=ANSWER_WITHIN).json() == ["closed"])
+            with httpx.Client(base_url=page, timeout=ANSWER_WITHIN) as reading:
+                # two on one connection, which the server goes on using after the first
+                assert [reading.get("/short").text for _ in range(2)] == ["plumpie", "plumpie"]
+                until(lambda: reading.get("/").json() == ["closed"])
         assert server.leftovers() == []
+        assert "Traceback" not in server.output()
