@@ -369,7 +369,7 @@ class StreamSender:
 
     _beats: HeartBeats | None = None
     # Whether each chunk has its own timer, because ``_end_if_frozen`` can't notice that it is being
-    # sent, or can't cancel this. None until the head is sent, unless this is known before.
+    # sent, or can't cancel this. None until this is known.
     _has_timers: bool | None = None
     _checks = 0  # how often ``_check`` was called
     # Cancels the planned start of the companion; None if no start is planned.

@@ -17,8 +17,8 @@ _WITH_BODY = {"POST", "PUT", "PATCH"}
 
 
 def kept_in_threads(application: Application, entries: Sequence[RouteEntry]) -> Iterator[str]:
-    """Yield a note for each object of the application's modules that keeps its data in the thread,
-    if something may be awaited between two ``def`` parts of a request.
+    """Yield a note for each object of the application or its modules that keeps its data in the
+    thread, if something may be awaited between two ``def`` parts of a request.
 
     ``entries``: the routes of the application.
     """
@@ -29,12 +29,12 @@ def kept_in_threads(application: Application, entries: Sequence[RouteEntry]) -> 
     if between is None:
         return
     functions = [type(application.app), *(entry.route.function for entry in entries)]
-    modules = dict.fromkeys(one.__module__ for one in functions)
-    for module in modules:
-        for name, value in [*vars(sys.modules[module]).items()]:
+    owners = {one.__module__: sys.modules[one.__module__] for one in functions}
+    for owner, holder in [*owners.items(), (type(application.app).__name__, application.app)]:
+        for name, value in [*vars(holder).items()]:
             if _is_of_thread(value):
                 yield (
-                    f"{module}.{name} keeps its data in the thread, but {between} may change the "
+                    f"{owner}.{name} keeps its data in the thread, but {between} may change the "
                     "thread between the def parts of a request: open it in a provider instead"
                 )
 
@@ -45,9 +45,12 @@ def _waits(
     """Yield a description of each thing that may end the run of a request in one thread."""
     for part in filter(_is_async, parts):
         yield f"the hook {getattr(part, '__qualname__', part)}, which is async,"
-    if any(isinstance(one, Timeout) for one in application.middlewares):
+    of_routes = [one for entry in entries for one in entry.application.middlewares]
+    if any(isinstance(one, Timeout) for one in (*application.middlewares, *of_routes)):
         yield "Timeout"
     for entry in entries:
+        if _is_async(entry.route.function):
+            yield f"the handler {entry.route.name}, which is async,"
         if not _WITH_BODY.isdisjoint(entry.methods):
             yield f"the body of {entry.route.name}"
 

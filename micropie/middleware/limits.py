@@ -115,7 +115,7 @@ class LoadShedding(FlowMiddleware):
             self._refusing = (now, inf, inf)
         elif self._refuses(waited, now):
             # Without these refusals, the queue for threads would grow.
-            request._exchange.config.threads.refusals.count += 1
+            request._exchange.config.threads.refusals.shed_at = now
             raise too_many_waiting()
 
     def _refuses(self, waited: float, now: float) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import scoped_session, sessionmaker
 
-from micropie import App, HttpMiddleware, Request, post
+from micropie import App, HttpMiddleware, Request, get, post
 from micropie.cli.check import _notes
 from micropie.middleware import Compress, Timeout
 
@@ -39,6 +39,19 @@ class Shop(Root):
         return name
 
 
+class Page(Root):
+    @get
+    async def page(self) -> str:
+        return "page"
+
+
+class Limited(Root):
+    @get
+    @Timeout(5)
+    def page(self) -> str:
+        return "page"
+
+
 class PeeweeDatabase:
     """What keeps its connection as ``peewee.Database`` does."""
 
@@ -56,7 +69,7 @@ def own() -> str:
 def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     made = ModuleType("shop")
     monkeypatch.setitem(sys.modules, "shop", made)
-    for cls in (Root, Shop):
+    for cls in (Root, Shop, Page, Limited):
         monkeypatch.setattr(cls, "__module__", "shop")
     return made
 
@@ -67,6 +80,8 @@ def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         (Root, [unit, log_in], "the hook log_in, which is async,"),
         (Root, [Unit(), Timeout(5)], "Timeout"),
         (Shop, [unit], "the body of order"),
+        (Page, [unit], "the handler page, which is async,"),
+        (Limited, [unit], "Timeout"),
     ],
 )
 def test_a_thread_local_that_a_request_may_lose_is_reported(
@@ -83,6 +98,14 @@ def test_a_thread_local_that_a_request_may_lose_is_reported(
         "of a request: open it in a provider instead"
     )
     assert [*_notes(made)] == [f"shop.data {end}", f"shop.orm {end}", f"shop.db {end}"]
+
+
+def test_a_thread_local_of_the_application_object_is_reported(module: ModuleType) -> None:
+    made = Page()
+    made.middlewares.append(unit)
+    made.orm = scoped_session(sessionmaker())  # type: ignore[attr-defined]
+    (note,) = _notes(made)
+    assert note.startswith("Page.orm keeps its data in the thread, but the handler page")
 
 
 @pytest.mark.parametrize("hooks", [[], [unit], [unit, Compress()], [log_in, Timeout(5)]])

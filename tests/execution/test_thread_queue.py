@@ -166,27 +166,25 @@ def test_enough_others_wait_to_keep_every_thread_busy(threads: int, others: int)
     assert not queue.refuses(4.9, 1000.0, others)
 
 
-def refused_of(queue: ThreadQueue, refusals: Refusals, by_others: int) -> set[bool]:
+def refused_of(queue: ThreadQueue) -> list[bool]:
     """Have a queue of 50 requests stand for ten seconds, in which waits don't become shorter.
-    Return whether those were refused that left it in the last half. ``by_others``: how many were
-    refused elsewhere meanwhile, after each that left the queue.
+    Return for each second whether a request that left it was refused.
     """
-    found = []
-    for number in range(1000):
-        found.append(queue.refuses(0.2 if number < 10 else 3.0, 1000 + number / 100, 50))
-        refusals.count += by_others
-    return {*found[500:]}
+    found = [
+        queue.refuses(0.2 if number < 10 else 3.0, 1000 + number / 100, 50)
+        for number in range(1000)
+    ]
+    return [any(found[at : at + 100]) for at in range(0, 1000, 100)]
 
 
-@pytest.mark.parametrize(
-    ("most", "by_others", "refused"),
-    [(1000, 0, False), (52, 0, False), (51, 0, True), (52, 1, True)],
-)
-def test_a_queue_grows_that_is_full_or_would_be_longer(
-    most: int, by_others: int, refused: bool
-) -> None:
-    """A full queue can't grow, and ``LoadShedding`` may keep it short."""
+@pytest.mark.parametrize(("most", "refused"), [(1000, False), (52, False), (51, True)])
+def test_a_full_queue_counts_as_growing(most: int, refused: bool) -> None:
+    assert any(refused_of(ThreadQueue(1, most, 5.0, Refusals()))) == refused
+
+
+def test_a_queue_that_load_shedding_keeps_short_counts_as_growing() -> None:
     refusals = Refusals()
-    queue = ThreadQueue(1, most, 5.0, refusals)
-    found = refused_of(queue, refusals, by_others)
-    assert (True in found) == refused
+    refusals.shed_at = 1001.0
+    found = refused_of(ThreadQueue(1, 1000, 5.0, refusals))
+    assert found[:5] == [False, True, True, True, True]  # a second must be too long first
+    assert not any(found[-2:])

@@ -102,9 +102,11 @@ class StandingQueue:
 class Refusals:
     """Counts the requests that were refused because of overload instead of being handled in the
     threads of a ``Threads`` object.
+
+    ``shed_at``: when ``LoadShedding`` last refused a request; -inf if it never did.
     """
 
-    count = 0
+    count, shed_at = 0, -inf
 
 
 class ThreadQueue(StandingQueue):
@@ -144,12 +146,14 @@ class ThreadQueue(StandingQueue):
             self._until = 0.0
         self._highest = max(self._highest, came)
         if is_late and not self._until:
-            grows = came - self._before > _MORE + _PART * length or length + 1 >= self._most
-            self._until = now + _AGAIN if grows else 0.0
+            is_longer = came - self._before > _MORE + _PART * length or length + 1 >= self._most
+            self._until = now + _AGAIN if is_longer else 0.0
         lasts = min(max((self._period - self._began) / 2, _SHORT_PERIOD), _LONG_PERIOD)
         if now - self._period > lasts:
             self._period, self._before = now, self._highest
-        is_refused = (is_late and self._until > 0) or waited >= self._patience
+        # An overloaded loop can't fill the queue as fast as requests arrive.
+        grows = self._until > 0 or now - self._refusals.shed_at < _AGAIN
+        is_refused = (is_late and grows) or waited >= self._patience
         is_refused = is_refused and length >= self._least
         self._refusals.count += is_refused
         return is_refused
