@@ -45,6 +45,12 @@ class Page(Root):
         return "page"
 
 
+class Plain(Root):
+    @get
+    def page(self) -> str:
+        return "page"
+
+
 class Limited(Root):
     @get
     @Timeout(5)
@@ -69,7 +75,7 @@ def own() -> str:
 def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     made = ModuleType("shop")
     monkeypatch.setitem(sys.modules, "shop", made)
-    for cls in (Root, Shop, Page, Limited):
+    for cls in (Root, Shop, Page, Plain, Limited):
         monkeypatch.setattr(cls, "__module__", "shop")
     return made
 
@@ -103,16 +109,17 @@ def test_a_thread_local_that_a_request_may_lose_is_reported(
 def test_a_thread_local_of_the_application_object_is_reported(module: ModuleType) -> None:
     made = Page()
     made.middlewares.append(unit)
-    made.orm = scoped_session(sessionmaker())  # type: ignore[attr-defined]
+    made.orm = scoped_session(sessionmaker())
     (note,) = _notes(made)
     assert note.startswith("Page.orm keeps its data in the thread, but the handler page")
 
 
+@pytest.mark.parametrize("make", [Root, Plain])
 @pytest.mark.parametrize("hooks", [[], [unit], [unit, Compress()], [log_in, Timeout(5)]])
 def test_a_thread_local_that_a_request_keeps_is_not_reported(
-    module: ModuleType, hooks: list[Any]
+    module: ModuleType, hooks: list[Any], make: type[App]
 ) -> None:
     vars(module)["data"] = local()
-    app = Root()
+    app = make()
     app.middlewares += hooks
     assert [*_notes(app)] == []
