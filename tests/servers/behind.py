@@ -56,7 +56,7 @@ class Behind(App):
         return ""
 
     async def events(self) -> EventStream:
-        return EventStream(self._events(), heartbeat=0.2)
+        return EventStream(self._events(), heartbeat=None)
 
     async def _events(self) -> AsyncIterator[str]:
         try:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -176,10 +176,15 @@ def balancer(folder: Path, machines: dict[str, int]) -> Iterator[Balancer]:
     assert "WARNING" not in checked.stdout + checked.stderr
     with (folder / "haproxy.log").open("wb") as log, running(command, folder, {}, log):
         found = Balancer(folder, ports)
-        until((folder / "admin.sock").exists)
-        until(
-            lambda: {found.column("check_status")[f"machines/{name}"] for name in "ab"} == {"L7OK"}
-        )
+
+        def is_ready() -> bool:
+            # the socket's file exists before HAProxy listens
+            with suppress(FileNotFoundError, ConnectionRefusedError):
+                statuses = found.column("check_status")
+                return {statuses[f"machines/{name}"] for name in "ab"} == {"L7OK"}
+            return False
+
+        until(is_ready)
         yield found
 
 
