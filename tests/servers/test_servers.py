@@ -159,6 +159,7 @@ CASES = {
     "early answer": Case("/closed", 503, HTML, b"Closed for lunch.", answer_headers={"Retry-After": "3600"}),
     "lifespan": Case("/status", 200, JSON, b'{"started":1,"motto":"small is tasty"}'),
 }  # fmt: skip
+HEAD_OF_STREAM = CASES["HEAD of a stream (R8)"]
 
 
 # A server sees nothing in these that it does not see in others.
@@ -212,6 +213,7 @@ def essence_of(answer: Answer, case: Case) -> Essence:
         "X-Tour",
         *case.answer_headers,
         *([] if case.streamed or has_no_body(case) else ["Content-Length"]),
+        *(["Content-Length"] if case is HEAD_OF_STREAM else []),
     ]
     return (
         answer.status,
@@ -229,8 +231,10 @@ def essence_wanted(title: str, case: Case, name: str) -> Essence:
         greeted = case.target.rpartition("/")[2].encode()
         case = Case(case.target, 200, HTML, b"Hello, %s!" % greeted)
     headers: dict[str, str | None] = {"X-Tour": "micropie", **case.answer_headers}
+    if case is HEAD_OF_STREAM:
+        headers["Content-Length"] = "0" if name.startswith("h2corn") else None
     if has_no_body(case):
-        ends_chunks = case is CASES["HEAD of a stream (R8)"] and name == "waitress"
+        ends_chunks = case is HEAD_OF_STREAM and name == "waitress"
         return (
             case.status,
             case.content_type,
