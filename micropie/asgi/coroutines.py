@@ -40,8 +40,8 @@ yields different values on each loop.
   ``yield``.
 - trio yields its own traps and resumes with an ``outcome`` that the awaitable unwraps. It *sends* a
   cancellation, inside an outcome, so nothing is raised at the ``yield``: ``brings_cancellation``
-  checks what was sent. Its ``nursery.start`` does not support a scope around its wait, so use time
-  limits only for ``receive`` and ``send``.
+  checks what was sent. Its ``nursery.start`` does not support a scope around its wait, and some
+  servers' ``send`` calls it, so use time limits under trio only for ``receive``.
 - Some servers have their own awaitables: granian's futures have ``__next__`` but neither ``send``
   nor ``throw``.
 """

@@ -48,7 +48,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from micropie._core.errors import ConnectionClosed, logger
-from micropie._core.execution import CLEAN_UP_WITHIN, TASKS, Action, LoopFuture, LoopTasks
+from micropie._core.execution import CLEAN_UP_WITHIN, TASKS, Action, LoopFuture
 from micropie._core.execution.cancellation import GracefulScope
 from micropie._core.flow import CloseInfo
 from micropie._core.http.protocols import HeaderPairs, Receive, ServerMessage
@@ -106,6 +106,11 @@ DENIAL = "websocket.http.response"  # the ASGI extension "WebSocket Denial Respo
 MAX_MESSAGES = 32
 
 
+async def _in_time(awaitable: Awaitable[None], seconds: float | None) -> None:
+    with anyio.fail_after(seconds):
+        await awaitable
+
+
 class Connection(Progress):
     """The connection of one WebSocket. It connects the handler's calls with the server's
     ``receive`` and ``send``.
@@ -113,7 +118,6 @@ class Connection(Progress):
 
     _size = 0  # total size of the messages that the handler hasn't received yet
     _sent_unchecked = 0
-    _tasks: LoopTasks
     _stop_reading: Action | None = None  # stops the reading task; None if it isn't running
     _waits_for: object = None  # the object that the handler's task is awaiting
     _is_grace_due = False  # whether to begin the grace period when the handler waits again
@@ -136,6 +140,8 @@ class Connection(Progress):
         self._exchange = exchange
         self._settings = exchange.config.settings
         self._receive = receive
+        self._tasks = tasks = TASKS.get()
+        self._is_trio = tasks.current_task() is None
         # The messages that the handler hasn't received yet, each with its size. A deque would take
         # 700 bytes more.
         self._messages: list[tuple[ServerMessage, int]] = []
@@ -144,11 +150,10 @@ class Connection(Progress):
 
     async def run(self, handler: Callable[..., Awaitable[object]], /, *arguments: object) -> None:
         """Run ``handler(*arguments)`` until it ends or is cancelled after a disconnect."""
-        self._tasks = tasks = TASKS.get()
-        self._leave_scope = GracefulScope(tasks)
+        self._leave_scope = GracefulScope(self._tasks)
         cleanup_scope: AbstractContextManager[object] = _NO_SCOPE
-        if tasks.current_task() is None:  # under trio
-            self._cleanup_scope = cleanup_scope = tasks.new_scope()
+        if self._is_trio:
+            self._cleanup_scope = cleanup_scope = self._tasks.new_scope()
         shutdown = self._exchange.config.shutdown
         shutdown.add(self._close_from_outside)
         try:
@@ -412,7 +417,7 @@ class Connection(Progress):
                     raise self.refusal(method)
             # Advance ``send`` manually: if it doesn't have to wait, it needs neither a turn nor a
             # timer.
-            steps = self._exchange.send(message).__await__()
+            steps = self._sending(message, self._settings.websocket_send_timeout).__await__()
             try:
                 waits_for = next(steps, SENT)
             except Exception as error:
@@ -431,6 +436,15 @@ class Connection(Progress):
             self._sent_unchecked = 0
             await checkpoint()
 
+    def _sending(self, message: ServerMessage, seconds: float | None) -> Awaitable[None]:
+        """Call the server's ``send``.
+
+        Under trio, the time limit is a scope around the whole call, because the call may use
+        ``nursery.start``, which doesn't support a scope around its wait alone.
+        """
+        sending = self._exchange.send(message)
+        return _in_time(sending, seconds) if self._is_trio else sending
+
     async def _send_in_time(self, steps: Steps[None], waits_for: object) -> None:
         """Send the rest of a message.
 
@@ -438,7 +452,7 @@ class Connection(Progress):
         """
         seconds = self._settings.websocket_send_timeout
         try:
-            await resume(steps, waits_for, seconds)
+            await resume(steps, waits_for, None if self._is_trio else seconds)
         except Exception as error:
             if seconds is None or not isinstance(error, TimeoutError):
                 self._lost(error)
@@ -548,7 +562,8 @@ class Connection(Progress):
         """
         try:
             for message in messages:
-                await await_within(self._exchange.send(message), seconds)
+                sending = self._sending(message, seconds)
+                await await_within(sending, None if self._is_trio else seconds)
         except Exception as error:
             logger.debug("%s: the server raised %r", self._exchange.label, error)
         self.step(FINISH, "close")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import anyio
+
 from micropie import App, ConnectionClosed, WebSocket
+
+CANCELLED = -1
 
 
 class Ends(App):
@@ -27,6 +31,9 @@ class Ends(App):
             await ws.receive_text()
         except ConnectionClosed as closed:
             Ends.code = closed.code
+        except anyio.get_cancelled_exc_class():
+            Ends.code = CANCELLED
+            raise
 
 
 app = Ends()

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
+import anyio.abc
 import anyio.lowlevel
 import pytest
 import sniffio
@@ -343,6 +344,33 @@ def test_R57_a_slow_client_is_disconnected_with_a_reason(
         "WebSocket '/' is closed: the client did not accept a message within 0.05 s "
         "(App(websocket_send_timeout=...) sets this limit)"
     ]
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+def test_a_server_may_start_tasks_while_it_sends(backend: str, accepts: bool) -> None:
+    """trio's ``nursery.start``, which anycorn calls, supports no scope around its wait alone."""
+
+    async def handler(ws: WebSocket) -> None:
+        if accepts:
+            await ws.accept()
+            await ws.send_text("a")
+
+    async def begin(*, task_status: anyio.abc.TaskStatus[None]) -> None:
+        await anyio.lowlevel.checkpoint()
+        task_status.started()
+
+    async def main() -> list[str]:
+        server = Server()
+        async with anyio.create_task_group() as tasks:
+
+            async def start(_message: Message) -> None:
+                await tasks.start(begin)
+
+            server.on_send = start
+            await server.serve(app_of(handler))
+        return [message["type"].partition(".")[2] for message in server.sent]
+
+    assert run(backend, main) == (["accept", "send", "close"] if accepts else ["close"])
 
 
 def test_R57_a_client_that_never_reads_the_close_delays_no_other(
