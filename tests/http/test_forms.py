@@ -355,6 +355,10 @@ GOLDEN: dict[str, tuple[bytes, Any]] = {
         multipart_body(text_field("a", b"1"), text_field("a", "é".encode()), text_field("", b"")),
         ({"a": ["1", "é"], "": [""]}, {}),
     ),
+    "text before the first boundary": (
+        b"text\r\n" + multipart_body(text_field("a", b"1")),
+        ({"a": ["1"]}, {}),
+    ),
     "leading line, epilogue": (
         b"\r\n" + multipart_body(text_field("a", b"1")) + b"epilogue\r\n--B\r\n",
         ({"a": ["1"]}, {}),
@@ -512,6 +516,10 @@ GOLDEN: dict[str, tuple[bytes, Any]] = {
     "bare LF before a header": (multipart_body(part('form-data; name="a"', b"x", "\nX: a")), 400),
     "bare CR": (multipart_body(part('form-data; name="a\rb"', b"x")), 400),
     "NUL in a header": (multipart_body(part('form-data; name="a\0b"', b"x")), 400),
+    "a blank after a boundary": (
+        b'--B \r\nContent-Disposition: form-data; name="a"\r\n\r\nx\r\n--B--',
+        400,
+    ),
     "folded header": (multipart_body(part('form-data;\r\n name="a"', b"x")), 400),
     "header not UTF-8": (
         b'--B\r\nContent-Disposition: form-data; name="\xff"\r\n\r\n\r\n--B--',
