@@ -261,11 +261,13 @@ def psycopg_async(world: World) -> None:
         class Site(Postgres):
             @asynccontextmanager
             async def lifespan(self) -> AsyncIterator[None]:
-                async with AsyncConnectionPool(server.url, min_size=1, open=False) as self.pool:
+                async with AsyncConnectionPool(
+                    server.url, min_size=1, open=False
+                ) as self.connections:
                     yield
 
             async def index(self) -> Any:
-                async with self.pool.connection() as connection:
+                async with self.connections.connection() as connection:
                     rows = await connection.execute("select 40 + 2")
                     return (await rows.fetchone())[0]
 
@@ -282,11 +284,11 @@ def asyncpg(world: World) -> None:
         class Site(Postgres):
             @asynccontextmanager
             async def lifespan(self) -> AsyncIterator[None]:
-                async with asyncpg.create_pool(server.url, min_size=1) as self.pool:
+                async with asyncpg.create_pool(server.url, min_size=1) as self.connections:
                     yield
 
             async def index(self) -> Any:
-                return dict(await self.pool.fetchrow("select 40 + 2 as answer"))
+                return dict(await self.connections.fetchrow("select 40 + 2 as answer"))
 
         with client_of(Site(), world) as client:
             assert client.get("/").json() == {"answer": 42}
