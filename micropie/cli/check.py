@@ -21,7 +21,7 @@ from typing import Any
 
 from micropie import App, SetupError
 from micropie.cli.command import commands_of, parser_of
-from micropie.cli.lost_names import lost_names_in_code, lost_names_in_templates
+from micropie.cli.lost_names import Names
 from micropie.cli.migrated import import_compat
 from micropie.cli.routes import open_by_name
 from micropie.cli.serving.unshared import in_memory
@@ -51,16 +51,27 @@ def execute(arguments: Namespace) -> int:
         target = find_target(arguments.target, arguments.factory)
         log.disabled = True  # its warnings are printed as findings instead
         try:
-            found = list(mistakes(target.app, target.named("micropie check").partition(":")[0]))
+            names = Names(target.app)
+            module = target.named("micropie check").partition(":")[0]
+            found = list(mistakes(target.app, module, names))
             with suppress(SetupError):  # ``mistakes`` has reported the error already
-                for note in _notes(target.app):
+                for note in chain(_notes(target.app), names.lost_in_templates()):
                     print(f"note: {note}")
+                if arguments.stub is not None:
+                    _write(arguments.stub, names.stub())
         finally:
             log.disabled = False
     for line in found:
         print(line)
     print(f"{len(found)} finding{'' if len(found) == 1 else 's'}")
     return 1 if found else 0
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"the stub can't be written: {error}") from None
 
 
 def changes(framework: str, path: Path) -> Iterable[Any]:
@@ -89,7 +100,6 @@ def _notes(app: App) -> Iterator[str]:
         yield from _compared_paths(application, entries)
         yield from kept_in_threads(application, entries_of.get(application.app, []))
         yield from _replaced_methods(application)
-    yield from lost_names_in_templates(applications)
     for name, near in unread():
         if not near:
             yield f"{name} is set, but no setting reads it"
@@ -142,9 +152,9 @@ def _is_debug_of_this_machine() -> bool:
     )
 
 
-def mistakes(app: App, module: str = "") -> Iterator[str]:
+def mistakes(app: App, module: str = "", names: Names | None = None) -> Iterator[str]:
     """Yield a finding for each error and each unsafe setting in an application and in the module
-    named ``module``.
+    named ``module``. ``names``: the names of the application, if they were read already.
     """
     inspector = Inspector(app)
     try:
@@ -164,7 +174,7 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
     yield from _unregistered(app, module)
     yield from _wrong_commands(app)
     yield from _hidden_routes([*entries, *sockets], inner)
-    yield from chain(_second_names(inner), lost_names_in_code(inner))
+    yield from chain(_second_names(inner), (names or Names(app)).lost_in_code())
     yield from _unsafe_settings(app, inner[0])
     yield from _missing_extras(inner[0], sockets)
     for name, near in unread():

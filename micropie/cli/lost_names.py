@@ -1,20 +1,24 @@
-"""Find names of templates and routes, in an application's code and templates, that don't exist."""
+"""The names of an application's templates and routes: those that code and templates use although
+they don't exist, and a module that type checkers and editors complete them from.
+"""
 
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
+from functools import cached_property
 from importlib import import_module
 from inspect import getsourcefile, getsourcelines
 from pathlib import Path
 from textwrap import dedent
 
 from micropie import App
-from micropie.extensions import Application
+from micropie.extensions import Inspector
 
 _RENDER = ("render", "render_async", "render_stream")
 _URL_FOR = ("url_for", "absolute_url_for")
@@ -26,63 +30,159 @@ _IN_TEMPLATES = re.compile(
 )
 _PACKAGE = "package:"
 
+# Its methods take fewer names than those of ``micropie.App``, which each checker would report.
+_STUB = """# ty: ignore
+# mypy: disable-error-code="override"
+# pyright: reportIncompatibleMethodOverride=false, reportImplicitOverride=false
+# pyrefly: ignore-errors
+# ruff: noqa
+# fmt: off
+\"""Written by `micropie check --stub`: write it again when templates or routes change.\"""
 
-def lost_names_in_code(applications: Sequence[Application]) -> Iterator[str]:
-    """Yield a finding for each call such as ``self.render("page.html")`` or ``self.url_for("pie")``
-    in the class of an application, if the application has no such template or route.
-    """
-    templates = _templates_of(applications)
-    for app in _apps(applications):
-        for cls in type(app).__mro__[: type(app).__mro__.index(App)]:
-            for method, name, place in _calls_in(cls):
-                if method in _URL_FOR and (sentence := _lost_route([app], name)):
-                    yield f"{place}: {sentence}"
-                if method in _RENDER and templates and name not in templates:
-                    yield f"{place}: {_lost_template(name, templates)}"
+from collections.abc import Awaitable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import micropie
+
+Template = {templates}
+Route = {routes}
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    Root = TypeVar("Root", bound="App[Any]", default="App[Any]", covariant=True)
+
+    class App(micropie.App[Root]):
+        def url_for(
+            self, name: Route, /, *segments: object, **values: object
+        ) -> str: ...
+        def absolute_url_for(
+            self, name: Route, /, *segments: object, **values: object
+        ) -> str: ...
+        def render(
+            self,
+            name: Template,
+            values: Mapping[str, object] = ...,
+            /,
+            *,
+            block: str | None = None,
+            **context: object,
+        ) -> str: ...
+        def render_async(
+            self,
+            name: Template,
+            values: Mapping[str, object] = ...,
+            /,
+            *,
+            block: str | None = None,
+            **context: object,
+        ) -> Awaitable[str]: ...
+        def render_stream(
+            self,
+            name: Template,
+            values: Mapping[str, object] = ...,
+            /,
+            *,
+            block: str | None = None,
+            **context: object,
+        ) -> Iterator[str]: ...
+
+else:
+    App = micropie.App
+"""
 
 
-def lost_names_in_templates(applications: Sequence[Application]) -> Iterator[str]:
-    """Yield a note for each template that extends or includes a missing template, or links to a
-    missing route. Another framework may use the template.
-    """
-    apps = _apps(applications)
-    templates = _templates_of(applications)
-    for file in templates.values():
-        text = _COMMENT.sub(
-            lambda found: "\n" * found[0].count("\n"), file.read_text(errors="replace")
+class Names:
+    """The names of templates and routes in the tree of applications that contains ``app``."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    @cached_property
+    def _apps(self) -> list[App]:
+        return [one.app for one in Inspector(self._app).applications() if isinstance(one.app, App)]
+
+    @cached_property
+    def templates(self) -> dict[str, Path]:
+        """The template files of all applications by their names. If an application sets up Jinja2
+        itself, templates may come from elsewhere: an empty dict.
+        """
+        folders: dict[str, None] = {}  # in their order; most applications inherit the setting
+        for settings in (one.settings for one in Inspector(self._app).applications()):
+            if settings.template_setup is not None:
+                return {}
+            stated = settings.templates
+            several = [stated] if isinstance(stated, str | os.PathLike) else stated
+            folders |= dict.fromkeys(map(str, several))
+        return {
+            file.relative_to(path).as_posix(): file
+            for path in map(_path_of, reversed(folders))  # of two files, the first folder has it
+            for file in sorted(path.rglob("*"))
+            if file.is_file()
+        }
+
+    @property
+    def routes(self) -> list[str]:
+        """The names that ``url_for`` takes in one of the applications: without the name of the
+        application that calls it, then with a slash, from the outermost application.
+        """
+        inspector = Inspector(self._app)
+        entries = [*inspector.routes(), *inspector.routes(websockets=True)]
+        names = sorted({one.route.name for one in entries if not one.hidden})
+        scopes = [one.scope for one in inspector.applications()]
+        inner = {
+            name.removeprefix(scope) for name in names for scope in scopes if name.startswith(scope)
+        }
+        return [*sorted(inner), *(f"/{name}" for name in names)]
+
+    def stub(self) -> str:
+        """Return the source of a module whose class ``App`` takes only these names. When the
+        program runs, the class is ``micropie.App``.
+        """
+        return _STUB.format(
+            templates=_literal(sorted(self.templates)), routes=_literal(self.routes)
         )
-        for found in _IN_TEMPLATES.finditer(text):
-            name = found["template"]
-            if name is None:
-                sentence = _lost_route(apps, found["route"])
-            else:
-                sentence = "" if name in templates else _lost_template(name, templates)
-            if sentence:
-                line = text.count("\n", 0, found.start()) + 1
-                yield f"{os.path.relpath(file)}:{line}: {sentence}"
+
+    def lost_in_code(self) -> Iterator[str]:
+        """Yield a finding for each call such as ``self.render("page.html")`` or
+        ``self.url_for("pie")`` in the class of an application, if the application has no such
+        template or route.
+        """
+        for app in self._apps:
+            for cls in type(app).__mro__[: type(app).__mro__.index(App)]:
+                for method, name, place in _calls_in(cls):
+                    if method in _URL_FOR and (sentence := _lost_route([app], name)):
+                        yield f"{place}: {sentence}"
+                    if method in _RENDER and self.templates and name not in self.templates:
+                        yield f"{place}: {self._lost_template(name)}"
+
+    def lost_in_templates(self) -> Iterator[str]:
+        """Yield a note for each template that extends or includes a missing template, or links to a
+        missing route. Another framework may use the template.
+        """
+        for file in self.templates.values():
+            text = _COMMENT.sub(
+                lambda found: "\n" * found[0].count("\n"), file.read_text(errors="replace")
+            )
+            for found in _IN_TEMPLATES.finditer(text):
+                name = found["template"]
+                if name is None:
+                    sentence = _lost_route(self._apps, found["route"])
+                else:
+                    sentence = "" if name in self.templates else self._lost_template(name)
+                if sentence:
+                    line = text.count("\n", 0, found.start()) + 1
+                    yield f"{os.path.relpath(file)}:{line}: {sentence}"
+
+    def _lost_template(self, name: str) -> str:
+        near = get_close_matches(name, self.templates, n=1)
+        hint = f": write {near[0]!r}" if near else ""
+        return f"there is no template {name!r}{hint}"
 
 
-def _apps(applications: Sequence[Application]) -> list[App]:
-    return [one.app for one in applications if isinstance(one.app, App)]
-
-
-def _templates_of(applications: Sequence[Application]) -> dict[str, Path]:
-    """Return the template files of all applications by their names. If an application sets up
-    Jinja2 itself, templates may come from elsewhere: return an empty dict.
-    """
-    found: dict[str, Path] = {}
-    for settings in (one.settings for one in applications):
-        if settings.template_setup is not None:
-            return {}
-        stated = settings.templates
-        for folder in [stated] if isinstance(stated, str | os.PathLike) else stated:
-            path = _path_of(str(folder))
-            found |= {
-                file.relative_to(path).as_posix(): file
-                for file in sorted(path.rglob("*"))
-                if file.is_file()
-            }
-    return found
+def _literal(names: Iterable[str]) -> str:
+    listed = "".join(f"    {json.dumps(name, ensure_ascii=False)},\n" for name in names)
+    return f"Literal[\n{listed}]" if listed else "str"
 
 
 def _path_of(folder: str) -> Path:
@@ -119,9 +219,3 @@ def _lost_route(apps: Sequence[App], name: str) -> str:
         else:
             return ""
     return sentence
-
-
-def _lost_template(name: str, templates: dict[str, Path]) -> str:
-    near = get_close_matches(name, templates, n=1)
-    hint = f": write {near[0]!r}" if near else ""
-    return f"there is no template {name!r}{hint}"

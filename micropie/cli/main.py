@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from micropie import SetupError, __version__
@@ -202,6 +203,13 @@ def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]
         dest="origin",
         choices=["cherrypy", "bottle", "pixie_web", "micropie"],
         help="list the changes needed to migrate the files at APP from the framework named here",
+    )
+
+    check.add_argument(
+        "--stub",
+        type=Path,
+        metavar="FILE",
+        help="write a module from which editors complete the names of templates and routes",
     )
 
     new = commands.add_parser("new", help="create a small project")

@@ -744,6 +744,30 @@ def test_check_reports_missing_templates_and_routes(command: Run, tmp_path: Path
     ]
 
 
+def test_check_reads_each_folder_of_templates_once(
+    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inner applications inherit the folders. The first folder with a name has the template."""
+    (tmp_path / "lost_names3.py").write_text(
+        "from micropie import App\n\nclass Root(App):\n    shop = App()\n    blog = App()\n\n"
+        "app = Root(templates=['own', 'others'])\n"
+    )
+    for folder, text in (("own", '{% include "own.html" %}'), ("others", '{% include "x.html" %}')):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "page.html").write_text(text)
+    listed: list[str] = []
+    rglob = Path.rglob
+    monkeypatch.setattr(
+        Path, "rglob", lambda path, all_: [listed.append(path.name), *rglob(path, all_)][1:]
+    )
+    assert command("check", "lost_names3") == (
+        0,
+        "note: own/page.html:1: there is no template 'own.html'\n0 findings\n",
+        "",
+    )
+    assert sorted(listed) == ["others", "own"]
+
+
 def test_check_takes_templates_from_elsewhere(command: Run, tmp_path: Path) -> None:
     source = LOST_NAMES.replace("app = Root(", "app = Root(template_setup=print, ")
     (tmp_path / "lost_names2.py").write_text(source.replace("lost_package", "json"))
