@@ -100,6 +100,8 @@ def _notes(app: App) -> Iterator[str]:
         yield from _compared_paths(application, entries)
         yield from kept_in_threads(application, entries_of.get(application.app, []))
         yield from _replaced_methods(application)
+        yield from _lost_settings(application)
+    yield from _same_functions(entries)
     for name, near in unread():
         if not near:
             yield f"{name} is set, but no setting reads it"
@@ -139,6 +141,39 @@ def _replaced_methods(application: Application) -> Iterator[str]:
             yield (
                 f"{place}: {method}, but {callers[0]} calls self.{name}(...): rename the handler "
                 f"{name}"
+            )
+
+
+def _lost_settings(application: Application) -> Iterator[str]:
+    """Yield a finding for a class whose ``__init__`` takes ``**settings`` but doesn't use
+    them.
+    """
+    start = vars(type(application.app)).get("__init__")
+    if inspect.isfunction(start) and (rest := inspect.getfullargspec(start).varkw):
+        with suppress(OSError):  # raised if the source isn't available
+            if len(re.findall(rf"\b{rest}\b", inspect.getsource(start))) == 1:
+                yield (
+                    f"{Inspector.place_of(start)}: {start.__qualname__} drops the settings that it "
+                    f"takes: write super().__init__(**{rest})"
+                )
+
+
+def _same_functions(entries: Sequence[RouteEntry]) -> Iterator[str]:
+    """Yield a finding for each function that a loop has registered several times. All of them read
+    the same variables, which have their last values.
+    """
+    seen: dict[object, RouteEntry] = {}
+    for entry in entries:
+        function = entry.route.function
+        if not inspect.isfunction(function):
+            continue
+        cells = tuple(map(id, function.__closure__ or ()))
+        first = seen.setdefault((function.__code__, cells), entry).route
+        if first.function is not function:
+            yield (
+                f"{entry.place}: {first.pattern} and {entry.route.pattern} share the variables of "
+                f"{entry.route.name}, which have their last values: define it in a function that "
+                "takes the variables"
             )
 
 

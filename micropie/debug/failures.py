@@ -107,9 +107,9 @@ def _of_attribute(failure: BaseException) -> str:
     public names.
     """
     owner, name = getattr(failure, "obj", None), getattr(failure, "name", None) or ""
-    if not is_framework(type(owner).__module__):
-        return ""
     names = [one for one in dir(owner) if one[:1] != "_"]
+    if not (names and is_framework(type(owner).__module__)):
+        return ""
     near = get_close_matches(name, names, n=3)
     return f"Did you mean {' or '.join(near)}?" if near else f"It has {', '.join(names)}."
 
@@ -166,6 +166,7 @@ _HINTS = {
             "response.headers[...] = value; to pass a value on, write request.state.name = value."
         ),
         "'WebSocket' object is not iterable": "Use an async loop: async for message in ws.",
+        "'async_generator' object is not iterable": "Write async for, in an async def.",
         "object with __aiter__ method, got generator": (
             "Iterate over a generator with for, not async for. To read the body in an async def, "
             "use request.stream() instead of request.chunks()."
@@ -216,6 +217,16 @@ _HINTS = {
             ).items()
         },
         **_OF_REQUESTS,
+    },
+    "CodecError": {
+        "of type (type|function|method) can't": (
+            "Write the parentheses: return self.render(...), not self.render."
+        ),
+    },
+    "ProgrammingError": {  # raised by sqlite3
+        "SQLite objects created in a thread": (
+            "Open the connection for each request, in a function below @app.provides(Connection)."
+        ),
     },
     "RuntimeError": {  # raised by asyncio
         "no (running|current) event loop": (

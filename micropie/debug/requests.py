@@ -40,7 +40,7 @@ from micropie.debug.source import FunctionSource
 _ERRORS = range(400, 600)
 _SENDING_ON = (301, 302, 303, 307, 308)
 _OFTEN_EMPTY = (201, 202, 204)
-_STATUSES = range(200, 600)
+_STATUSES = [str(one) for one in range(200, 600)]
 _LONGEST = 100  # how many characters of a name are logged
 _MISSING = "; expected"  # a part of most sentences about a missing value
 _WITH_STATUS = (Response, HTTPError, Redirect)
@@ -141,17 +141,17 @@ def _advice_for(result: tuple[object, ...]) -> str:
             "returned a body and headers, which are sent as a JSON list: put the status first, "
             "as in return 200, body, headers"
         )
-    if type(first) is int and first in _STATUSES and len(others) == 1:
+    if isinstance(first, int | str) and str(first) in _STATUSES and len(others) == 1:
         return (
-            f"returned ({first}, {others[0]}), which is sent as a JSON list with status 200: "
-            f"if {first} should be the status, write Response({others[0]}, status={first})"
+            f"returned ({first!r}, {others[0]!r}), which is sent as a JSON list with status 200: "
+            f"if {first} should be the status, write Response({others[0]!r}, status={first})"
         )
     return ""
 
 
 def warn_of_names(exchange: Exchange) -> None:
     """Log each name in a form or a query that differs from a parameter's name only in punctuation
-    or case.
+    or case, or that came several times although its parameter takes one text.
     """
     route = handlers_route(exchange)
     parameters = () if route is None else route.plan.parameters
@@ -164,6 +164,16 @@ def warn_of_names(exchange: Exchange) -> None:
     sent: dict[str, object] = {}
     with suppress(HTTPError):  # ignore a malformed query that the handler doesn't read
         sent |= exchange.query
+        for one in parameters:
+            values = exchange.query.get(one.name, [])
+            if one.annotation in (inspect.Parameter.empty, str) and len({*values}) > 1:
+                logger.warning(
+                    "%s got %d values for %s, and takes the first: write %s: list[str]",
+                    exchange.label,
+                    len(values),
+                    one.name,
+                    one.name,
+                )
     for name in {**sent, **(exchange.body.form or {})}.keys() - known:
         parameter = alike.get(_letters(name)) if len(name) < _LONGEST else None
         if parameter is not None:

@@ -52,6 +52,7 @@ def notes_of(
         yield from source.lost_waits(app)
         yield from source.unsafe_texts(registered.settings.get("text", "html") == "html")
         yield from source.shared_state(resources)
+        yield from source.unsafe_paths()
         yield from source.unread_errors()
         yield from source.blocking_calls()
     # private methods, but not those with two leading underscores
@@ -84,6 +85,7 @@ def source_errors(registered: Registrations, handlers: Sequence[Handler]) -> Ite
     generators = [one.function for one in handlers if inspect.isgeneratorfunction(one.function)]
     for source in _sources_of(generators):
         yield from source.lost_values()
+        yield from source.unnamed_events()
 
 
 def paths_of_hooks(app: AppBase, handlers: Sequence[Handler]) -> Iterator[tuple[str, str]]:
@@ -261,6 +263,20 @@ class FunctionSource:
                     "write return self._rows()"
                 )
 
+    def unnamed_events(self) -> Iterator[str]:
+        """Yield a sentence for the first event that a generator writes as text."""
+        for node in _own_nodes(self._tree):
+            written = (
+                next(_parts(node.value)) if isinstance(node, ast.Yield) and node.value else None
+            )
+            text = written.value if isinstance(written, ast.Constant) else ""
+            if str(text).startswith(("data:", "event:")) and "content_type" not in self._text:
+                yield (
+                    f"{self._at(node)}: {self._name} sends events as text/html, which EventSource "
+                    "refuses: write yield event(data)"
+                )
+                return
+
     def _found(self, text: str) -> object:
         """Return the object that the source ``text`` names, or None."""
         found: Any = SimpleNamespace(**self._function.__globals__)
@@ -337,14 +353,41 @@ class FunctionSource:
                     return
                 names |= {name} if isinstance(target, ast.Name) else set()
 
+    def _texts(self) -> set[str]:
+        """Return the names of the parameters that are text from a client."""
+        hints = typing.get_type_hints(self._function)
+        texts = {one for one in self._arguments if hints.get(one, str) in (str, str | None)}
+        return texts - {"self", *self._stored}
+
+    def unsafe_paths(self) -> Iterator[str]:
+        """Yield a sentence for each path with text from a client, unless the function tests
+        whether something is in a list of names.
+        """
+        if "is_relative_to" in self._text or any(isinstance(one, _IN) for one in self._nodes):
+            return
+        texts = self._texts()
+        for node in self._nodes:
+            match node:
+                case ast.BinOp(op=ast.Div(), right=last):
+                    parts = [last]
+                case ast.Call(func=function, args=[*given]):
+                    opens = ast.unparse(function) in ("open", "os.path.join")
+                    parts = [part for one in given for part in _parts(one)] if opens else []
+                case _:
+                    continue
+            for value in map(ast.unparse, parts):
+                if value in texts or value.startswith(_SENT):
+                    yield (
+                        f"{self._at(node)}: {value} becomes a part of a path, so a client can name "
+                        f'any file: write static_file({value}, root="files")'
+                    )
+
     def unsafe_texts(self, is_html: bool) -> Iterator[str]:
         """Yield a sentence for each template whose source is put together from values, and for each
         string with HTML tags or SQL that includes text from a client. ``is_html``: whether text is
         sent as HTML.
         """
-        hints = typing.get_type_hints(self._function)
-        texts = {one for one in self._arguments if hints.get(one, str) in (str, str | None)}
-        texts -= {"self", *self._stored}
+        texts = self._texts()
         inner: set[ast.AST] = set()
         for node in self._nodes:
             is_source = isinstance(node, ast.keyword) and node.arg == "source"
@@ -583,6 +626,7 @@ _SQL = re.compile(  # doesn't match "Select one from ..."
     r"(?i:select\b.*\b(from|where)|insert\s+into|update\s+\w+\s+set|delete\s+from)\b"
 )
 _TAG = re.compile(r"<([a-zA-Z][\w-]*([\s/>]|$)|[/!])")  # doesn't match "<ann@example.com>"
+_IN = ast.In | ast.NotIn
 _SENT = ("request.", "self.request.")
 
 

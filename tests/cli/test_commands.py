@@ -745,6 +745,51 @@ def test_check_reports_missing_templates_and_routes(command: Run, tmp_path: Path
     ]
 
 
+LOST_SETTINGS = """
+from micropie import App
+
+class Shop(App):
+    def __init__(self, name, **settings): self.name = name
+class Blog(App):
+    def __init__(self, **settings): super().__init__(**settings)
+class Root(App):
+    def __init__(self): super().__init__()
+    shop = Shop("a", debug=True)
+    blog = Blog(debug=True)
+    archive = App()
+
+app = Root()
+for name in ("a", "b"):
+    @app.get(f"/{name}")
+    def page(): return name
+
+def add(name):
+    @app.get(f"/pies/{name}")
+    def pie(): return name
+
+add("c")
+add("d")
+@app.get("/e")
+@app.get("/f")
+def both(): ...
+"""
+
+
+def test_check_notes_lost_settings_and_functions_made_in_a_loop(
+    command: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "lost_settings.py").write_text(LOST_SETTINGS)
+    notes = [
+        line for line in command("check", "lost_settings")[1].splitlines() if "e: lost" in line
+    ]
+    assert notes == [
+        "note: lost_settings.py:5: Shop.__init__ drops the settings that it takes: write "
+        "super().__init__(**settings)",
+        "note: lost_settings.py:16: /a and /b share the variables of page, which have their last "
+        "values: define it in a function that takes the variables",
+    ]
+
+
 def test_check_reads_each_folder_of_templates_once(
     command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -779,6 +779,28 @@ GET / -> response.set_cookie("name", "value")
 # Flask: a body and headers
     def index(self): return "text", {"X-Answer": "1"}
 GET / -> put the status first, as in return 200, body, headers
+# any: a status in quotes
+    def index(self): return '404', 'gone'
+GET / -> if 404 should be the status, write Response('gone', status=404)
+# any: several values for one text
+    def index(self, pie): ...
+GET /?pie=a&pie=b -> got 2 values for pie, and takes the first: write pie: list[str]
+# any: a connection of SQLite for all threads
+import sqlite3
+class Root(App):
+    db = sqlite3.connect(':memory:')
+    async def index(self): return self.old()
+    @hidden
+    def old(self):
+        raise sqlite3.ProgrammingError('SQLite objects created in a thread can only be used in')
+GET / -> Open the connection for each request, in a function below @app.provides(Connection).
+# any: a method that is not called
+    def index(self): return self.render
+GET / -> Write the parentheses: return self.render(...), not self.render.
+# any: a loop over an async generator
+    async def index(self): return [one for one in self._rows()]
+    async def _rows(self): yield 1
+GET / -> Write async for, in an async def.
 # any: a status and a number
     def index(self): return 201, 1
 GET / -> returned (201, 1), which is sent as a JSON list with status 200: if 201 should be the status, write Response(1,

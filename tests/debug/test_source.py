@@ -111,6 +111,18 @@ IN_CLASS = {
         "shop.py:{3}: self.name stores what one client sent, but all clients share this self: "
         "write request.state.name"
     ),
+    'def a(self, name: str):\n    return open(f"pies/{name}").read()': (
+        "shop.py:{3}: name becomes a part of a path, so a client can name any file: write "
+        'static_file(name, root="files")'
+    ),
+    "def a(self, name):\n    return Path('pies') / name": (
+        "shop.py:{3}: name becomes a part of a path, so a client can name any file: write "
+        'static_file(name, root="files")'
+    ),
+    "def a(self):\n    yield f'data: {len(self.name)}'\n    yield 'data: 2'": (
+        "shop.py:{3}: Root.a sends events as text/html, which EventSource refuses: write yield "
+        "event(data)"
+    ),
     "@post\ndef a(self, name: str, wrong: BindingErrors): ...": (
         "shop.py:{2}: Root.a does not check wrong, so it treats invalid values as valid: "
         "return the form's page again if wrong isn't empty"
@@ -306,6 +318,10 @@ RIGHT = [
     "@post\ndef a(self, name: str, wrong: BindingErrors):\n    return wrong.given",
     "def index(self): ...\ndef a(self):\n    return self.index()",
     "def a(self):\n    return self.b()\n@get\ndef b(self): ...",
+    "def a(self, name):\n    return open(name) if name in self.names else None",
+    "def a(self, name):\n    return 5 / 2, self.path / 'pies', open(self.name), open(f'{self}')",
+    "def a(self):\n    yield\n    yield 'a'\n    yield f'{self}'\n    yield b'data: 5'",
+    "def a(self):\n    self.response.content_type = 'text/event-stream'\n    yield 'data: 5'",
     "a = staticmethod(len)",
     "def a(shop):\n    return shop.size",
     "def a(*arguments):\n    return arguments",
