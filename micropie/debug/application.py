@@ -114,6 +114,17 @@ def without_effect(registered: Registrations, expose: str) -> Iterator[str]:
         if is_ours and inspect.isfunction(index) and index.__code__.co_argcount == 1:
             advice = f"nothing handles /{attribute}: write class {type(own).__name__}(App)"
             yield f"{name}.{attribute} is a {type(own).__name__} but not an App, so {advice}"
+    yield from _only_annotated(app, name)
+
+
+def _only_annotated(app: AppBase, name: str) -> Iterator[str]:
+    """Yield a sentence for each inner application that is annotated but was never created."""
+    for attribute, kind in inspect.get_annotations(type(app), eval_str=True).items():
+        if inspect.isclass(kind) and issubclass(kind, AppBase) and not hasattr(app, attribute):
+            yield (
+                f"{name}.{attribute} has no value, so nothing handles /{attribute}: write "
+                f"{attribute} = {kind.__name__}()"
+            )
 
 
 def _unexposed(name: str, attribute: str, own: object) -> Iterator[str]:

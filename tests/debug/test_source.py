@@ -128,6 +128,9 @@ IN_CLASS = {
         "return the form's page again if wrong isn't empty"
     ),
     'def a(name):\n    return name + "b"': "Root.a: its first parameter is 'name' instead of self: write def a(self, name)",
+    "pies: 'Base'\nold: Base = Base()\ncount: int\nnames: list[str]": (
+        "Root.pies has no value, so nothing handles /pies: write pies = Base()"
+    ),
     "async def startup(self): ...": (
         "Root.startup is served as a page, not run as a hook: write this method's code in a method named lifespan"
     ),
