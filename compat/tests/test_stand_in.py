@@ -314,6 +314,10 @@ PROGRAMS = {
     "cherrypy, nothing": ("", "neither has an application nor starts a server"),
     "bottle, broken": ("0/0", "can't be run"),
     "bottle, no Python": ("(", "can't be run"),
+    "cherrypy, arguments": (
+        "import sys\ncherrypy.quickstart(Pies(), '/', sys.argv[1])",
+        "can't be run; with arguments, write python -m micropie_compat cherrypy ",
+    ),
 }
 BEGINS = {
     "bottle": "from bottle import app as made\nfrom micropie_compat import bottle\n"

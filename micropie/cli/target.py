@@ -86,7 +86,10 @@ def find_program(framework: str, name: str, factory: bool = False) -> tuple[Targ
     folder, module_name = _located(place)
     file = folder.joinpath(*module_name.split(".")).with_suffix(".py")
     is_module = attribute or factory or not file.is_file() or _has_application(framework, file)
-    with _explained(f"{name} can't be run"):
+    advice = ""
+    if not is_module and "argv" in file.read_text(errors="replace"):
+        advice = f"; with arguments, write python -m micropie_compat {framework} {place} ARGUMENT"
+    with _explained(f"{name} can't be run{advice}"):
         if is_module:
             started = made.started_by(framework, name, partial(find_target, factory=factory))
         else:

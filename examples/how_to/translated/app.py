@@ -1,6 +1,8 @@
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
+from babel.core import negotiate_locale
 from babel.support import NullTranslations, Translations
 from msgspec import Meta
 
@@ -16,12 +18,21 @@ def catalog_of(request):
     """Return the catalogue of the language that the visitor has chosen. Without a choice, use the
     browser's language, or English if there is no catalogue for it.
     """
-    accepted = [
-        part.partition(";")[0].strip()[:2].lower()
-        for part in request.headers.get("Accept-Language", "").split(",")
-    ]
-    wanted = [request.cookies.get("language"), *accepted, "en"]
-    return next(CATALOGS[language] for language in wanted if language in CATALOGS)
+    chosen = request.cookies.get("language")
+    accepted = _accepted(request.headers.get("Accept-Language", ""))
+    return CATALOGS.get(chosen) or CATALOGS[negotiate_locale(accepted, [*CATALOGS]) or "en"]
+
+
+def _accepted(header):
+    """Return the languages of an Accept-Language header, the preferred one first. Of "de;q=0", a
+    client wants no German.
+    """
+    qualities = {}
+    for part in header.split(","):
+        language, _, quality = part.replace(" ", "").partition(";q=")
+        with suppress(ValueError):
+            qualities[language.replace("-", "_")] = float(quality or 1)
+    return sorted(filter(qualities.get, qualities), key=qualities.get, reverse=True)
 
 
 def _(text):  # marks a text for pybabel; it is translated when a visitor needs it
