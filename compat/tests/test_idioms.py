@@ -224,3 +224,15 @@ def test_check_skips_third_party_files(folder: str, tmp_path: Path) -> None:
     assert {file for file in found if own not in file.parents} == set()
     if folder != "build/lib":  # what is named is read, whatever its name
         assert {one.file.parent for one in changes("cherrypy", others)} == {others}
+
+
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_check_skips_the_other_framework(is_copied: bool, tmp_path: Path) -> None:
+    """Bottle imports CherryPy, for its server."""
+    copy = tmp_path / "bottle.py"
+    if is_copied:
+        copy.write_bytes(Path(ORIGINALS["bottle"].__file__).read_bytes())
+    (tmp_path / "shop.py").write_text("import bottle, cherrypy\ncherrypy.server.quickstart()\n")
+    assert {one.file.name for one in changes("cherrypy", tmp_path)} == {"shop.py"}
+    copy.write_text("import cherrypy\ncherrypy.server.quickstart()\n")  # of another kind
+    assert {one.file.name for one in changes("cherrypy", tmp_path)} == {"shop.py", "bottle.py"}

@@ -85,7 +85,7 @@ def findings(
     if framework == "micropie":
         yield from (Finding(file, *idiom) for file, idiom in differences(trees))
         return
-    for file in [file for file in trees if _is_original(framework, file)]:
+    for file in [file for file in trees if _is_original(file)]:
         del trees[file]  # skip the program's own copy of the framework
     own = {name for tree in trees.values() for name in assigned_names(tree)}
     assigned = re.compile(rf"\b({framework}(?:\.\w+)+)\s*=(?!=)")
@@ -114,10 +114,10 @@ def findings(
         yield from sorted(_in_module(framework, file, tree, is_installed=True, own=own))
 
 
-def _is_original(framework: str, file: Path) -> bool:
-    """Return whether a file is part of the original framework itself."""
-    if framework == "bottle":
-        return file.name == "bottle.py" and b"class Bottle(" in file.read_bytes()
+def _is_original(file: Path) -> bool:
+    """Return whether a file is part of Bottle or CherryPy itself. Bottle imports CherryPy."""
+    if file.name == "bottle.py":
+        return b"class Bottle(" in file.read_bytes()
     return any(one.name == "cherrypy" and (one / "_cptree.py").exists() for one in file.parents)
 
 
@@ -187,7 +187,7 @@ def _plugins(framework: str, trees: Trees) -> Iterator[tuple[Path, ast.Module]]:
     known = {file.resolve() for file in trees}
     places = [*dict.fromkeys(str(file.parent) for file in trees), *sys.path]
     left = [*trees.values()]
-    seen = {framework, "micropie", "micropie_compat", *sys.stdlib_module_names}
+    seen = {framework, "bottle", "micropie", "micropie_compat", *sys.stdlib_module_names}
     while left:
         names = {
             name.partition(".")[0] for node in ast.walk(left.pop(0)) for name in imports(node)
