@@ -888,8 +888,12 @@ def _without_null(schema: Schema) -> tuple[Schema, bool]:
 
 
 def _in_form(schema: Schema) -> Schema:
-    """Return the schema of a form field, in which empty text means null."""
+    """Return the schema of a form field, in which empty text means null. For an array, say nothing
+    of this text, because orval sends such a union as one value.
+    """
     members, is_nullable = _without_null(schema)
+    if members.get("type") == "array":
+        return members
     return {"anyOf": [*members.get("anyOf", [members]), _EMPTY]} if is_nullable else members
 
 

@@ -372,6 +372,14 @@ def test_fields_beside_a_file_are_described_in_the_multipart_form(make_client: M
             return meta.title
 
         @post
+        def lists(
+            self,
+            tags: list[str] | None = None,
+            files: list[UploadFile] | None = None,
+            cover: UploadFile | None = None,
+        ) -> None: ...
+
+        @post
         def array(self, rows: list[Caption], file: UploadFile) -> str:
             return rows[0].title
 
@@ -408,6 +416,12 @@ def test_fields_beside_a_file_are_described_in_the_multipart_form(make_client: M
     expected = {"rows": rows, "file": binary}
     assert described("/array") == (True, multipart, expected, ["rows", "file"])
     assert [*described("/anything")[2]] == ["data", "file"]
+    empty = {"type": "string", "const": ""}
+    assert described("/lists")[2] == {
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "files": {"type": "array", "items": binary},
+        "cover": {"anyOf": [binary, empty]},
+    }
     client = make_client(app)
     sent: Any = {"file": ("a", b"x")}
     for path in ("/one", "/form"):
