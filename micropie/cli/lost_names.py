@@ -28,6 +28,9 @@ _IN_TEMPLATES = re.compile(
     r"""(?!\s+ignore\ missing)"""
     r"""|(?<![\w.])url_for\(\s*["'](?P<route>[^"']+)["']"""
 )
+_BLOCK = re.compile(
+    r"""\{%[-+]?\s*(?:block\s+(?P<block>\w+)|(?P<end>endblock)|extends\s+(?P<layout>[^%]+?)\s*[-+]?%\})"""
+)
 _PACKAGE = "package:"
 
 # Its methods take fewer names than those of ``micropie.App``, which each checker would report.
@@ -160,24 +163,53 @@ class Names:
         """Yield a note for each template that extends or includes a missing template, or links to a
         missing route. Another framework may use the template.
         """
-        for file in self.templates.values():
-            text = _COMMENT.sub(
-                lambda found: "\n" * found[0].count("\n"), file.read_text(errors="replace")
-            )
-            for found in _IN_TEMPLATES.finditer(text):
-                name = found["template"]
-                if name is None:
-                    sentence = _lost_route(self._apps, found["route"])
-                else:
-                    sentence = "" if name in self.templates else self._lost_template(name)
-                if sentence:
-                    line = text.count("\n", 0, found.start()) + 1
-                    yield f"{os.path.relpath(file)}:{line}: {sentence}"
+        texts = {name: _text_of(file) for name, file in self.templates.items()}
+        for template, text in texts.items():
+            places = [*self._lost_in(text), *_lost_blocks(template, texts)]
+            for start, sentence in sorted(places):
+                line = text.count("\n", 0, start) + 1
+                yield f"{os.path.relpath(self.templates[template])}:{line}: {sentence}"
+
+    def _lost_in(self, text: str) -> Iterator[tuple[int, str]]:
+        for found in _IN_TEMPLATES.finditer(text):
+            name = found["template"]
+            if name is None:
+                sentence = _lost_route(self._apps, found["route"])
+            else:
+                sentence = "" if name in self.templates else self._lost_template(name)
+            if sentence:
+                yield found.start(), sentence
 
     def _lost_template(self, name: str) -> str:
         near = get_close_matches(name, self.templates, n=1)
         hint = f": write {near[0]!r}" if near else ""
         return f"there is no template {name!r}{hint}"
+
+
+def _text_of(file: Path) -> str:
+    """Return the text of a template with its lines, but without its comments."""
+    text = file.read_text(errors="replace")
+    return _COMMENT.sub(lambda found: "\n" * found[0].count("\n"), text)
+
+
+def _lost_blocks(template: str, texts: dict[str, str]) -> Iterator[tuple[int, str]]:
+    """Yield each block of a template that is never shown, because none of its layouts has a block
+    of this name.
+    """
+    name, chain, known = template, [template], set[str]()
+    while found := [one["layout"] for one in _BLOCK.finditer(texts[name]) if one["layout"]]:
+        name = found[0][1:-1]
+        if name not in texts or name in chain:  # it may be a variable
+            return
+        chain.append(name)
+        known.update(re.findall(r"\{%[-+]?\s*block\s+(\w+)", texts[name]))
+    depth = 0
+    for one in _BLOCK.finditer(texts[template] if known else ""):
+        if one["block"] and depth == 0 and one["block"] not in known:
+            listed = ", ".join(sorted(known))
+            sentence = f"is never shown, because {name} has no block of this name, but: {listed}"
+            yield one.start(), f"block {one['block']} {sentence}"
+        depth += bool(one["block"]) - bool(one["end"])
 
 
 def _literal(names: Iterable[str]) -> str:

@@ -817,6 +817,31 @@ def test_check_reads_each_folder_of_templates_once(
     assert sorted(listed) == ["others", "own"]
 
 
+def test_check_notes_blocks_that_are_never_shown(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "lost_blocks.py").write_text("from micropie import App\n\napp = App()\n")
+    (tmp_path / "templates").mkdir()
+    for name, text in {
+        "base": "{% block title %}{% endblock %}{%- block main %}{% endblock -%}",
+        "page": "{% extends 'base.html' %}\n{% block main %}{% block rows %}{% endblock %}{% endblock %}",
+        "pies": "{% extends 'page.html' %}{% block title %}a{% endblock %}\n{% block content %}"
+        "{% endblock %}{% block rows %}{% endblock %}",
+        "free": "{% extends layout %}{% block anything %}{% endblock %}",
+        "deep": "{% extends 'free.html' %}{% block other %}{% endblock %}",
+        "either": "{% extends 'base.html' if a else 'b' %}{% block other %}{% endblock %}",
+        "one": "{% extends 'two.html' %}{% block other %}{% endblock %}",
+        "two": "{% extends 'three.html' -%}{% block c %}{% endblock %}",
+        "three": "{% extends 'two.html' %}{% block d %}{% endblock %}",
+        "part": "{% block anything %}{% endblock %}",
+    }.items():
+        (tmp_path / "templates" / f"{name}.html").write_text(text)
+    assert command("check", "lost_blocks") == (
+        0,
+        "note: templates/pies.html:2: block content is never shown, because base.html has no block of "
+        "this name, but: main, rows, title\n0 findings\n",
+        "",
+    )
+
+
 def test_check_takes_templates_from_elsewhere(command: Run, tmp_path: Path) -> None:
     source = LOST_NAMES.replace("app = Root(", "app = Root(template_setup=print, ")
     (tmp_path / "lost_names2.py").write_text(source.replace("lost_package", "json"))
