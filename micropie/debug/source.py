@@ -316,7 +316,8 @@ class FunctionSource:
 
     def shared_state(self, resources: Collection[str] | None) -> Iterator[str]:
         """Yield a sentence for the first statement that stores a client's value on ``self``, on an
-        application or in a global variable, or that replaces an attribute of ``App``.
+        application or in a global variable, that replaces an attribute of ``App``, or that counts
+        in a global variable without a lock.
 
         ``resources``: the names of the types that providers create. None means that the function's
         parameters don't come from clients.
@@ -330,7 +331,15 @@ class FunctionSource:
             if one == "request" or (is_filled and not _names(stated.get(one), resources or ()))
         }
         shared = {name for one in self._nodes for name in getattr(one, "names", ())}
+        is_threaded = isinstance(self._tree, ast.FunctionDef) and "lock" not in self._text.lower()
         for node in self._nodes:
+            counted = ast.unparse(node.target) if isinstance(node, ast.AugAssign) else ""
+            if counted in shared and is_threaded:
+                yield (
+                    f"{self._at(node)}: {counted} is changed by several threads at once, and each "
+                    "process has its own: store it in a database, or use a lock in one process"
+                )
+                return
             for target, value in _assigned(node):
                 owner, _, name = ast.unparse(target).rpartition(".")
                 if self._is_handler and owner == "self" and name in _OF_APPS:

@@ -123,6 +123,10 @@ IN_CLASS = {
         "shop.py:{3}: Root.a sends events as text/html, which EventSource refuses: write yield "
         "event(data)"
     ),
+    "def a(self):\n    global missing\n    missing += 1\n    missing -= 1": (
+        "shop.py:{4}: missing is changed by several threads at once, and each process has its own: "
+        "store it in a database, or use a lock in one process"
+    ),
     "@post\ndef a(self, name: str, wrong: BindingErrors): ...": (
         "shop.py:{2}: Root.a does not check wrong, so it treats invalid values as valid: "
         "return the form's page again if wrong isn't empty"
@@ -325,6 +329,8 @@ RIGHT = [
     "def a(self, name):\n    return 5 / 2, self.path / 'pies', open(self.name), open(f'{self}')",
     "def a(self):\n    yield\n    yield 'a'\n    yield f'{self}'\n    yield b'data: 5'",
     "def a(self):\n    self.response.content_type = 'text/event-stream'\n    yield 'data: 5'",
+    "async def a(self):\n    global missing\n    missing += 1",
+    "def a(self):\n    global missing\n    with lock:\n        missing += 1\n    here = 1\n    here += 1",
     "a = staticmethod(len)",
     "def a(shop):\n    return shop.size",
     "def a(*arguments):\n    return arguments",

@@ -296,6 +296,15 @@ def test_the_docs_have_a_word_limit() -> None:
     )
 
 
+def test_the_readmes_have_a_word_limit() -> None:
+    places = (ROOT / "compat", ROOT / "examples", ROOT / "findings")
+    pages = [page for one in places for page in one.rglob("README.md") if "build" not in page.parts]
+    assert len(pages) > 5
+    assert sum(len(page.read_text().split()) for page in pages) <= 6_000, (
+        "shorten another sentence of the same page by as many words, without losing a fact"
+    )
+
+
 def test_each_page_links_to_the_files_it_includes() -> None:
     linked, included = set[tuple[Path, Path]](), set[tuple[Path, Path]]()
     for page in (ROOT / "docs").rglob("*.md"):
