@@ -5,6 +5,7 @@ To change a command, open the module named after it: ``run.py``, ``routes.py``, 
 
 - ``target.py``: how an application is found
 - ``command.py``: an application's own commands
+- ``lost_names.py``: the names of templates and routes, for ``check`` and editors
 - ``migrated.py``: the import of the package ``micropie_compat``, for ``check --from`` and
   ``run --stand-in``
 - ``pytest_plugin.py``: the fixture ``any_client``
