@@ -38,6 +38,8 @@ def hint_for(exchange: Exchange, failure: BaseException) -> str:
     for expression, advice in hints.items():
         if re.search(expression, text):
             return advice
+    if advice := _of_none(route, text):
+        return advice
     if kind is TypeError:
         return _of_text(route, text) or _of_call(failure, text)
     return _of_process(exchange, text) or _of_attribute(failure)
@@ -53,6 +55,17 @@ def _of_name(failure: BaseException) -> str:
     if not is_ours or frame.f_code.co_name != "__getitem__":
         return ""
     return f"The client sent no {failure}: use .get({failure}), or declare it as a parameter."
+
+
+def _of_none(route: RouteInfo | None, text: str) -> str:
+    """Return the hint for a parameter whose default is None although its annotation isn't."""
+    function = getattr(route, "function", None)
+    if function is not None and "'NoneType'" in text:
+        for name, one in inspect.signature(function).parameters.items():
+            stated = str(one.annotation)
+            if one.default is None and one.annotation is not one.empty and "None" not in stated:
+                return f"If the client sends no {name}, it is None: test it, or change the default."
+    return ""
 
 
 def _of_text(route: RouteInfo | None, text: str) -> str:

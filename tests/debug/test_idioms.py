@@ -782,6 +782,13 @@ GET / -> put the status first, as in return 200, body, headers
 # any: a status in quotes
     def index(self): return '404', 'gone'
 GET / -> if 404 should be the status, write Response('gone', status=404)
+# any: a default of None for a list
+    def index(self, page, name=None, kind: str | None = None, tags: list[str] = None):
+        return str(len(tags))
+GET /?page=5 -> If the client sends no tags, it is None: test it, or change the default.
+# any: an attribute of None
+    def index(self, pie: str = None): return pie.title()
+GET / -> If the client sends no pie, it is None: test it, or change the default.
 # any: several values for one text
     def index(self, pie): ...
 GET /?pie=a&pie=b -> got 2 values for pie, and takes the first: write pie: list[str]
