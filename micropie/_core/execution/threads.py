@@ -48,6 +48,8 @@ from micropie._core.execution.loop import (
     WAKERS,
     Action,
     LoopLocal,
+    LoopTasks,
+    SingleWaiterEvent,
     library_variable,
     start_shared,
 )
@@ -84,14 +86,14 @@ STALLED = 0.25
 
 
 class _Turn:
-    """A task's place in the queue for a slot. The event ``came`` is set when the task gets a slot
-    or is refused.
+    """A task's place in the queue for a slot. When the task gets a slot or is refused, its turn
+    ``has_come``, and the event ``comes`` is rung.
     """
 
-    __slots__ = ("came", "is_queued", "is_refused", "since")
+    __slots__ = ("comes", "has_come", "is_queued", "is_refused", "since")
 
-    def __init__(self, is_queued: bool) -> None:
-        self.came = anyio.Event()
+    def __init__(self, tasks: LoopTasks, is_queued: bool) -> None:
+        self.comes, self.has_come = SingleWaiterEvent(tasks), False
         self.since = monotonic()
         self.is_queued, self.is_refused = is_queued, False
 
@@ -171,18 +173,20 @@ class Slots:
             )  # fmt: skip
             self._refusals.count += 1
             raise too_many_waiting()
-        turn = _Turn(rank is Rank.QUEUED)
+        turn = _Turn(self.tasks, rank is Rank.QUEUED)
         waiting.append(turn)
         self._number_waiting += 1
         try:
-            with anyio.move_on_after(self._patience):
-                await (
-                    turn.came.wait() if rank < Rank.HOLDING else self._wait_as_holder(turn, waiting)
-                )
-            if not turn.came.is_set():
-                raise TimeoutError(ALL_WAIT)
+            wait = turn.comes.wait() if rank < Rank.HOLDING else self._wait_holding(turn, waiting)
+            if self._patience is None:  # without a scope, which takes longer than all of this
+                await wait
+            else:
+                with anyio.move_on_after(self._patience):
+                    await wait
+                if not turn.has_come:
+                    raise TimeoutError(ALL_WAIT)
         except BaseException:  # the ``patience`` has run out, or the task was cancelled
-            if not turn.came.is_set():
+            if not turn.has_come:
                 waiting.remove(turn)
                 self._number_waiting -= 1
             elif not turn.is_refused:
@@ -196,15 +200,15 @@ class Slots:
             )  # fmt: skip
             raise too_many_waiting()
 
-    async def _wait_as_holder(self, turn: _Turn, waiting: deque[_Turn]) -> None:
+    async def _wait_holding(self, turn: _Turn, waiting: deque[_Turn]) -> None:
         """Wait for a slot. If no slot was given back for ``STALLED`` seconds, go beyond the limit,
         because the threads may be waiting for something that this request holds.
         """
-        while not turn.came.is_set():
+        while not turn.has_come:
             with anyio.move_on_after(STALLED):
-                await turn.came.wait()
+                await turn.comes.wait()
             now = monotonic()
-            if not turn.came.is_set() and now - self._moved_at >= STALLED:
+            if not turn.has_come and now - self._moved_at >= STALLED:
                 self._moved_at = now
                 self._admit(waiting, turn)
 
@@ -225,7 +229,8 @@ class Slots:
         self._number_waiting -= 1
         turn.is_refused = self._is_late(turn)
         self._free -= not turn.is_refused
-        turn.came.set()
+        turn.has_come = True
+        turn.comes.ring()
 
     def _is_late(self, turn: _Turn) -> bool:
         """Return whether a new request has waited too long and should be refused, so that another

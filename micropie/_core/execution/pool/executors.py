@@ -93,7 +93,11 @@ class ExecutorPool:
                 raise PoolError(f"the executor did not finish the call: {reason}") from None
         finally:
             token.detach()
-            _give_up(future)
+            if not future.done():  # has no effect if the call has begun
+                try:
+                    future.cancel()
+                except Exception as error:  # such as Parsl's executors
+                    logger.warning("the executor can't cancel a call: %r", error)
             # If a Dask worker is lost, Dask repeats its job as long as there is a reference to the
             # future. Delete the variable, because an error's traceback would otherwise keep the
             # future alive.
@@ -103,18 +107,6 @@ class ExecutorPool:
 
     def close(self) -> None:
         """Do nothing, because the application closes the executor itself."""
-
-
-def _give_up(future: Future[bytes]) -> None:
-    """Cancel a call that is not done. This has no effect if the call has begun.
-
-    Some executors, such as Parsl's, raise an exception instead. It is only logged.
-    """
-    if not future.done():
-        try:
-            future.cancel()
-        except Exception as error:
-            logger.warning("the executor can't cancel a call: %r", error)
 
 
 # -- in the process that runs the job --------------------------------------------------------------
