@@ -1,0 +1,135 @@
+"""The pool's main promises on each event loop, uvloop included: it makes each socket that it watches
+non-blocking.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from micropie import App
+from tests.asgi.calls import Call, get, http_scope, piece
+from tests.support import pooled
+from tests.support.pooled import Caller, Pooled
+from tests.support.waiting import PATIENCE, until_async
+
+pytestmark = pytest.mark.processes
+
+MIB = 1024 * 1024
+LOOPS: dict[str, dict[str, Any]] = {
+    "asyncio": {"backend": "asyncio"},
+    "uvloop": {"backend": "asyncio", "backend_options": {"use_uvloop": True}},
+    "trio": {"backend": "trio"},
+}
+Main = Callable[[App], Coroutine[Any, Any, None]]
+
+
+def run(loop: str, app: App, main: Main) -> None:
+    """Run ``main`` on a new loop, and end the application's processes."""
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+
+    async def bounded() -> None:
+        try:
+            with anyio.fail_after(PATIENCE):
+                await main(app)
+        finally:
+            app.wsgi_shutdown()
+
+    anyio.run(bounded, **LOOPS[loop])
+
+
+class Begun:
+    """The function in a process that writes the process's number into ``file`` as it begins."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __call__(self) -> bool:
+        """Whether it has begun."""
+        return self.file.exists() and self.file.read_text() != ""
+
+    def has_ended(self) -> bool:
+        """Whether its process has ended."""
+        try:
+            os.kill(int(self.file.read_text()), 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_calls_of_every_size_share_two_processes(loop: str) -> None:
+    sizes = [10, MIB, 1000, 100_000, 70_000, 20]
+
+    async def main(app: App) -> None:
+        seen: dict[int, Any] = {}
+
+        async def call(size: int) -> None:
+            seen[size] = await app.pool.run(pooled.doubled, b"x" * size)
+
+        for _ in range(3):
+            async with anyio.create_task_group() as tasks:
+                for size in sizes:
+                    tasks.start_soon(call, size)
+            assert {size: seen[size]["pair"] for size in sizes} == {
+                size: (200, b"x" * size) for size in sizes
+            }
+        assert app.pool.usage() == (0, 2)
+
+    run(loop, App(processes=2), main)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_errors_and_killed_processes_fail_their_calls_alone(loop: str) -> None:
+    async def main(app: App) -> None:
+        for path in ("/raises/custom", "/dies", "/leaves"):
+            assert (await get(app, path)).status == 500
+            assert (await get(app, "/process")).status == 200
+
+    run(loop, Pooled(processes=1), main)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_streams_are_complete_and_end_with_their_clients(loop: str, tmp_path: Path) -> None:
+    async def main(app: App) -> None:
+        assert (await get(app, "/chunks/40")).body.split() == [b"%d" % one for one in range(40)]
+        call, file = Call(piece(b"")), tmp_path / "made"
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(app, http_scope("GET", f"/chunks/100000?file={file}"), *ends_of(call))
+            await until_async(lambda: len(call.sent) > 1)
+            call.leave()
+        assert (await get(app, "/process")).status == 200  # its only process is free again
+        assert (tmp_path / "made.closed").exists()
+
+    run(loop, Pooled(processes=1), main)
+
+
+def ends_of(call: Call) -> Any:
+    return call.receive, call.send
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_cancelled_calls_end_their_processes(loop: str, tmp_path: Path) -> None:
+    async def main(app: App) -> None:
+        begun = Begun(tmp_path / "in a group")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(app.pool.run, pooled.ignores, str(begun.file))
+            await until_async(begun)
+            tasks.cancel_scope.cancel()
+        await until_async(begun.has_ended)
+        assert (await get(app, "/stays")).body == b"process"
+        call, begun = Call(piece(b"")), Begun(tmp_path / "left")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(app, http_scope("GET", f"/ends?begun={begun.file}"), *ends_of(call))
+            await until_async(begun)
+            call.leave()
+        await until_async(begun.has_ended)
+        assert (await get(app, "/stays")).body == b"process"
+
+    run(loop, Caller(processes=1, cancel_grace=0.01), main)
