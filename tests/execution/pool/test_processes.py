@@ -359,7 +359,9 @@ def test_a_stream_from_a_process_is_complete(client: Any) -> None:
 
 
 def test_a_process_encodes_json_for_events_and_messages(client: Any) -> None:
-    assert client.get("/events").text == 'data: {"number":1}\n\n'
+    answer = client.get("/events")
+    assert answer.text == 'data: {"number":1}\n\n'
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"  # it is no EventStream
 
 
 def test_a_process_s_stream_is_a_few_chunks_ahead_and_stops_on_disconnection(
