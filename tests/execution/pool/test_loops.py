@@ -5,6 +5,7 @@ non-blocking.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,25 @@ def test_streams_are_complete_and_end_with_their_clients(loop: str, tmp_path: Pa
 
 def ends_of(call: Call) -> Any:
     return call.receive, call.send
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_cancelled_call_of_a_known_function_leaves_the_pool_free(
+    loop: str, is_known: bool
+) -> None:
+    async def main(app: App) -> None:
+        pid = await app.pool.run(os.getpid)
+        if is_known:  # so its process has imported it
+            await app.pool.run(time.sleep, 0.0)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(app.pool.run, time.sleep, 60.0)
+            await until_async(lambda: app.pool.usage() == (1, 1))
+            tasks.cancel_scope.cancel()
+        assert await app.pool.run(os.getpid) != pid
+        assert app.pool.usage() == (0, 1)
+
+    run(loop, App(processes=1, cancel_grace=0.01), main)
 
 
 @pytest.mark.parametrize("loop", LOOPS)
