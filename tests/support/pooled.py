@@ -415,6 +415,10 @@ def load() -> None:
     loaded.append(pool_index())
 
 
+def never_loads() -> None:
+    threading.Event().wait()
+
+
 def fails_to_load() -> None:
     raise ValueError("no device")
 
