@@ -207,6 +207,27 @@ def test_a_cancelled_task_always_releases_its_slot(backend: str) -> None:
     assert calls[-1] == "last"
 
 
+def test_a_call_waits_for_a_slot_within_its_patience(backend: str) -> None:
+    threads, go_on, order = Threads(1), threading.Event(), list[str]()
+    threads.patience = PATIENCE
+
+    def first() -> None:
+        go_on.wait(PATIENCE)
+        order.append("first")
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(in_thread, threads, first)
+            await until_async(lambda: slots_of(threads).usage()[0] == 1)
+            group.start_soon(in_thread, threads, order.append, "second")
+            await until_async(lambda: slots_of(threads).usage()[1] == 1)
+            go_on.set()
+        assert slots_of(threads).usage() == (0, 0, 1)
+
+    run(backend, main)
+    assert order == ["first", "second"]
+
+
 HANGS = """
 import threading, anyio
 from micropie._core.execution import threads as workers
