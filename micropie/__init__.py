@@ -9,7 +9,7 @@ add a setting. A new public name goes into ``__all__`` here or in the package wh
 from pathlib import Path as _Path
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from micropie._core.binding import Body, Cookie, Form, Header, Message, Query
+from micropie._core.binding import Body, Cookie, Form, Header, Message, Query, Session
 from micropie._core.errors import (
     BadRequest,
     ClientDisconnect,
@@ -149,6 +149,7 @@ __all__ = [
     "ResponseError",
     "RetireProcess",
     "Server",
+    "Session",
     "SessionBackend",
     "SetupError",
     "UploadFile",

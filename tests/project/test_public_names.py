@@ -26,7 +26,7 @@ ROOT = Path(micropie.__file__).parent.parent
 PROMISED = {
     "micropie": """
 App Server dual route get post put patch delete websocket run_in where run_async check_cancelled pool_index progress Progress RetireProcess batched hidden command requires describe
-reads_body max_body_size max_data_size max_json_values Header Cookie Query Form Body BindingError BindingErrors Message
+reads_body max_body_size max_data_size max_json_values Header Cookie Query Form Body Session BindingError BindingErrors Message
 Request Response EventStream Headers MutableHeaders UploadFile Page request template static_file event escape html flash
 get_flashed_messages HTTPError BadRequest MethodNotAllowed Redirect ClientDisconnect SetupError ResponseError
 WebSocket WebSocketRequest ConnectionClosed HttpMiddleware WebSocketMiddleware SessionBackend InMemorySessionBackend

@@ -38,6 +38,7 @@ from micropie._core.binding.signatures.sources import (
     Form,
     Header,
     Query,
+    Session,
     declared_source,
 )
 from micropie._core.binding.values.constraints import Message, is_adapted
@@ -68,6 +69,7 @@ __all__ = [
     "Plan",
     "Query",
     "ResultFilter",
+    "Session",
     "answer_parts",
     "answers_of",
     "as_it_is",

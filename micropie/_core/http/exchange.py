@@ -568,6 +568,8 @@ class Exchange:
                     session.seal()
             elif answer.is_accepted:  # a WebSocket whose headers have been sent
                 session.keep_cookie(self.config.sessions.in_cookie)
+        elif session.views:
+            session.write_views()
         return session
 
     def open_session(self) -> Flow[None]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from math import inf
-from typing import Any, Final, Self, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar
 
 from micropie._core.errors import ResponseError, logger
 
@@ -140,6 +140,15 @@ class Changes:
         return data
 
 
+class _View(Protocol):
+    """An object that has some of a session's values as its fields."""
+
+    value: object
+
+    def changes(self) -> tuple[SessionData, Collection[str]]:
+        """Return the values that have changed since the last call, and the keys that are gone."""
+
+
 def _checked(method: Callable[..., object]) -> Callable[..., Any]:
     """Return a ``dict`` method that changes a session, wrapped so that it raises ``ResponseError``
     if the change would be lost.
@@ -163,41 +172,37 @@ class Session(dict[str, Any]):
     change like ``session["cart"].append(...)``. So don't change ``data`` afterwards.
     """
 
-    __slots__ = (
-        "_is_cleared",
-        "_loaded",
-        "_refusal",
-        "_updates",
-        "has_sent_id",
-        "id",
-        "regenerated",
-        "renewed",
-        "reserved_id",
-        "saver",
-    )
+    _refusal = ""
+    """The reason for refusing changes; "" while they are allowed."""
+    _is_cleared = False
+    """Whether all stored data is to be discarded."""
+    regenerated = False
+    """Whether the session gets a new id when it is saved."""
+    renewed = False
+    """Whether ``regenerate`` was called. Unlike ``regenerated``, it is also set for a session that
+    is not stored yet.
+    """
+    views: Mapping[object, _View] = {}
+    """The objects that parameters have for this session, by class."""
+    has_sent_id = False
+    """Whether a WebSocket has sent the id, which then can't change any more."""
+    reserved_id: str | None = None
+    """The ``id`` that this session will get, because the client already has a cookie with it."""
+    saver: Callable[[], Awaitable[None]] | None = None
+    """A function that saves the session of an accepted WebSocket."""
 
     def __init__(self, session_id: str | None = None, data: SessionData | None = None) -> None:
         self._loaded = data = data or {}
         is_flat = _UNCHANGEABLE.issuperset(map(type, data.values()))
         dict.__init__(self, data if is_flat else copied(data))
-        self._refusal = ""  # The reason for refusing changes; "" while they are allowed.
-        self._is_cleared = False  # Whether all stored data is to be discarded.
         self.id = session_id
-        self.regenerated = False  # Whether the session gets a new id when it is saved.
-        # Whether ``regenerate`` was called. Unlike ``regenerated``, it is also set for a session
-        # that is not stored yet.
-        self.renewed = False
         self._updates: _Updates = {}
-        # Whether a WebSocket has sent the id, which then can't change any more.
-        self.has_sent_id = False
-        # The ``id`` that this session will get, because the client already has a cookie with it.
-        self.reserved_id: str | None = None
-        # A function that saves the session of an accepted WebSocket.
-        self.saver: Callable[[], Awaitable[None]] | None = None
 
     @property
     def changed(self) -> bool:
         """Whether there is anything to save, including changes inside values."""
+        if self.views:
+            self.write_views()
         return (
             self != self._loaded
             or self.regenerated
@@ -228,10 +233,32 @@ class Session(dict[str, Any]):
         the old id, can't change them.
         """
         self._check()
+        for view in self.views.values():
+            view.changes()  # only later changes count
         super().clear()
         self._loaded = {}
         self._is_cleared = self.id is not None
         self.regenerated = self._is_cleared and not self.has_sent_id
+
+    def view(self, kind: object, open_view: Callable[[Mapping[str, object]], _View]) -> object:
+        """Return the object of a class for this session, which ``open_view`` makes once."""
+        if kind not in self.views:
+            self.views = {**self.views, kind: open_view(self)}
+        return self.views[kind].value
+
+    def write_views(self) -> None:
+        """Set the keys of the fields that have changed in the objects of ``view``.
+
+        After an exception, the objects are not asked again.
+        """
+        views, self.views = self.views, {}
+        for view in views.values():
+            values, gone = view.changes()
+            if values:
+                self.update(values)
+            for key in gone:
+                self.pop(key, None)
+        self.views = views
 
     def update_atomic(self, key: str, function: Callable[[Any], T]) -> T:
         """Set ``key`` to ``function(value)``, where ``value`` is the current value or None. For
@@ -322,6 +349,7 @@ class Session(dict[str, Any]):
             "the session can't be changed any more, because it was saved before the response "
             "started: change the session before the first yield"
         )
+        self.views = {}
 
     def _check(self) -> None:
         """Raise ``ResponseError`` if a change would be lost."""
@@ -348,7 +376,5 @@ class UnopenedSession(Session):
     Hooks and error pages get this object if a hook refused the request before the session was
     loaded.
     """
-
-    __slots__ = ()
 
     changed = False

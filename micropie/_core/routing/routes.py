@@ -134,7 +134,8 @@ class Route(RouteInfo):
     - ``providers``: the providers of the handler's resources, in the order in which the resources
       are opened.
     - ``needs_session``: whether the session is opened for the handler.
-    - ``mentions_session``: whether the code of a WebSocket handler contains the name ``session``.
+    - ``mentions_session``: whether the code of a WebSocket handler contains the name ``session``,
+      or a parameter gets an object for the session.
     - ``has_warned``: whether the warning that a GET changed the session has been logged for this
       route.
 
@@ -178,7 +179,6 @@ class Route(RouteInfo):
                 f"{name} handles WebSockets, which already end when the client disconnects: leave "
                 "out @ends_with_client"
             )
-        self.mentions_session = takes_socket and mentions(function, "session")
         stated = {name: marks[one] for name, one in _LIMITS.items() if one in marks}
         # Requests read their limits from the config. So a route with its own limits gets its own
         # config.
@@ -186,6 +186,9 @@ class Route(RouteInfo):
         self.config = with_marks(self.config, marks_above_handler(function, takes_socket))
         self.plan, self.providers, parameter = _plan(function, name, takes_socket, config)
         self.body_parameter = parameter
+        self.mentions_session = takes_socket and (
+            mentions(function, "session") or self._takes_session
+        )
         description: Any = marks.get("__micropie_description__")
         self.description = description
         stated_model = getattr(description, "response_model", None)
@@ -239,17 +242,31 @@ class Route(RouteInfo):
             check_placement(function, placement, name)
         if self.is_pooled:
             self.is_special = True
-            if self.providers:
-                needed = type_name(self.providers[-1].key)
-                raise SetupError(
-                    f"{name} runs in the process pool, but {needed} is opened in the server's "
-                    "process: open it in the handler, or run the handler in a thread"
-                )
+            self._check_pooled()
             # ``Plan`` replaces ``call`` only if the handler takes keyword arguments.
             takes_keywords = self.plan.call is not self.plan.function
             self.call = pooled_name(function, name)._replace(takes_keywords=takes_keywords)
         if parameter is not None:
             self._check_body(parameter)
+
+    @property
+    def _takes_session(self) -> bool:
+        plans = (self.plan, *(one.plan for one in self.providers))
+        return any(one.takes_session for one in plans)
+
+    def _check_pooled(self) -> None:
+        """Raise ``SetupError`` for parameters that a handler in a process can't have."""
+        advice = f"{self.name} runs in the process pool"
+        if self._takes_session:
+            raise SetupError(
+                f"{advice}, where it can't change the session: read self.request.session there, or "
+                "run the handler in a thread"
+            )
+        if self.providers:
+            raise SetupError(
+                f"{advice}, but {type_name(self.providers[-1].key)} is opened in the server's "
+                "process: open it in the handler, or run the handler in a thread"
+            )
 
     def show(self, pattern: str, endpoint: object) -> None:
         """Set the route's ``pattern`` and its ``for_tools``, which are entries for the scope or

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from micropie import (
     HttpMiddleware,
     InMemorySessionBackend,
     ResponseError,
+    Session,
     SetupError,
     WebSocket,
     WebSocketMiddleware,
@@ -492,6 +494,61 @@ def test_a_cookie_session_can_only_change_before_accept(
     with client.websocket("/after") as ws:
         ws.send_text("1")
         assert closing(ws) == (1011, "")
+    assert "change the session before ws.accept()" in str(caplog.records[-1].exc_info)
+
+
+@dataclass
+class Visit:
+    late: str = ""
+    count: int = 0
+
+
+class Typed(Shop):
+    async def ws_first(self, ws: WebSocket, visit: Session[Visit]) -> None:
+        visit.count += 1
+        await ws.accept()
+        visit.late = await ws.receive_text()
+        await ws.save_session()
+        await ws.send_text("saved")
+        visit.late += await ws.receive_text()
+
+
+@every_backend
+def test_a_session_may_be_an_object(
+    open_client: OpenClient, backend_name: str, tmp_path: Path
+) -> None:
+    client = open_client(Typed(session_backend=BACKENDS[backend_name](tmp_path)))
+    for number in (1, 2):
+        with client.websocket("/first") as ws:
+            assert client.get("/show").json()["count"] == number
+            ws.send_text("a")
+            assert ws.receive_text() == "saved"
+            assert client.get("/show").json() == {"count": number, "late": "a"}
+            ws.send_text("b")
+            assert closing(ws) == (1000, "")
+        assert client.get("/show").json() == {"count": number, "late": "ab"}
+
+
+def test_an_object_that_changes_after_accept_gets_its_cookie_ahead(open_client: OpenClient) -> None:
+    class Late(Shop):
+        async def ws_late(self, ws: WebSocket, visit: Session[Visit]) -> None:
+            await ws.accept()
+            visit.count = 5
+
+    client = open_client(Late())
+    with client.websocket("/late") as ws:
+        assert closing(ws) == (1000, "")
+    assert client.get("/show").json() == {"count": 5}
+
+
+def test_an_object_of_a_cookie_session_can_only_change_before_accept(
+    open_client: OpenClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = open_client(Typed(session_backend=SignedCookieSessionBackend("s" * 32)))
+    with client.websocket("/first") as ws:
+        ws.send_text("a")
+        assert closing(ws) == (1011, "")
+    assert client.get("/show").json() == {"count": 1}
     assert "change the session before ws.accept()" in str(caplog.records[-1].exc_info)
 
 

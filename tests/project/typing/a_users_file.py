@@ -18,6 +18,7 @@ from micropie import (
     Query,
     Request,
     Response,
+    Session,
     WebSocket,
     describe,
     get,
@@ -35,7 +36,8 @@ from micropie.middleware import (
     RateLimit,
     SecurityDefaults,
 )
-from micropie.sessions import Session, SQLiteSessionBackend
+from micropie.sessions import Session as StoredSession
+from micropie.sessions import SQLiteSessionBackend
 
 
 def signed_in(request: Any) -> bool:
@@ -61,7 +63,7 @@ class Root(App):
     @post("/pies")
     @requires(signed_in)
     def bake(self, filling: str) -> Any:
-        session: Session = self.request.session
+        session: StoredSession = self.request.session
         session["filling"] = filling
         return self._redirect("/")
 
@@ -219,21 +221,35 @@ hooked.mount("/x", Hooked)  # type: ignore[arg-type]  # wrong
 hooked.mount("/z", hooked, "uwsgi")  # type: ignore[arg-type]  # wrong
 hooked.health("/health", {"db": bool})
 hooked.health("/healthz", {"db": 5})  # type: ignore[dict-item]  # wrong
-hooked.provides(Session)
+hooked.provides(StoredSession)
 hooked.provides(Token)
-hooked.provides(Annotated[Session, "main"])
-hooked.provides(Session | None)
+hooked.provides(Annotated[StoredSession, "main"])
+hooked.provides(StoredSession | None)
 
 
-@hooked.provides("Session")  # type: ignore[misc, untyped-decorator]  # wrong
-@hooked.provides(dict[str, Session] | None)
-def session() -> dict[str, Session]:
+@hooked.provides("StoredSession")  # type: ignore[misc, untyped-decorator]  # wrong
+@hooked.provides(dict[str, StoredSession] | None)
+def session() -> dict[str, StoredSession]:
     return {}
 
 
 @dataclass
 class Pie:
     name: str
+
+
+class Shelf(App):
+    @post
+    def add(self, name: str, *, pie: Session[Pie]) -> Pie:
+        assert_type(pie, Pie)
+        pie.name = name
+        pie.name = 5  # type: ignore[assignment]  # wrong
+        pie.nome = name  # type: ignore[attr-defined]  # wrong
+        return pie
+
+    async def ws_shelf(self, ws: WebSocket, pie: Session[Pie]) -> None:
+        await ws.accept()
+        assert_type(pie.name, str)
 
 
 def uses(*values: object) -> None: ...

@@ -31,6 +31,7 @@ from micropie._core.binding.signatures.sources import (
     Form,
     Header,
     Query,
+    SessionSource,
     Source,
     declared_source,
 )
@@ -414,6 +415,12 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
                 "it has no annotation: annotate it, for example with the type of a resource"
             )
         return BoundParameter(name, name, default=default)
+    if isinstance(stated, SessionSource):
+        from micropie._core.binding.structures.stored import (
+            StoredFields,  # imported only by applications that use it
+        )
+
+        return _of_request(name, StoredFields(annotation, own))
     if structures_of(annotation):
         return _exact(_of_structure(name, annotation, default, stated, own), annotation, own)
     or_none = None if optional and default is REQUIRED else default
@@ -423,15 +430,9 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
         # ``Plan.bind`` fills this parameter with the errors.
         return BoundParameter(name, name, default=BindingErrors)
     if kind is Request or kind is WebSocketRequest:
-        places: Mapping[str, Place] = {"": (as_it_is, None)}
-        return BoundParameter(name, name, places=places, is_whole=True, is_stated=True)
+        return _of_request(name, as_it_is)
     if kind is UploadFile:
-        many_files, required = (list if many else None), "Please choose a file."
-        converter = ANYTHING._replace(expected="a file", many=many_files, required=required)
-        if many and not optional:
-            converter = converter._replace(empty=())
-        converter = _with_metadata(converter, annotation, list if many else kind, many)
-        return BoundParameter(name, name, converter, or_none, {"file": BY_NAME["file"]})
+        return _of_file(name, annotation, or_none)
     if isinstance(kind, NewType) and not many:
         raise SetupError(
             f"nothing provides {kind.__name__}: write @app.provides({kind.__name__}) above a "
@@ -440,6 +441,21 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
         )
     bound = parameter_by_name(name, converter_for(annotation, own), default)
     return replace(bound, places=IN_URL) if is_provider else _exact(bound, annotation, own)
+
+
+def _of_file(name: str, annotation: Hint, default: object) -> BoundParameter:
+    kind, many, optional = unwrapped(annotation)
+    many_files, required = (list if many else None), "Please choose a file."
+    converter = ANYTHING._replace(expected="a file", many=many_files, required=required)
+    if many and not optional:
+        converter = converter._replace(empty=())
+    converter = _with_metadata(converter, annotation, list if many else kind, many)
+    return BoundParameter(name, name, converter, default, {"file": BY_NAME["file"]})
+
+
+def _of_request(name: str, get: Callable[[Request], object]) -> BoundParameter:
+    """Return a parameter that gets an object of the server, which no listing contains."""
+    return BoundParameter(name, name, places={"": (get, None)}, is_whole=True, is_stated=True)
 
 
 def _exact(bound: BoundParameter, annotation: Hint, own: OwnTypes) -> BoundParameter:

@@ -29,7 +29,7 @@ from micropie._core.binding.signatures.parameters import (
     parameter_by_name,
     unwrapped,
 )
-from micropie._core.binding.signatures.sources import Source, declared_source
+from micropie._core.binding.signatures.sources import SessionSource, Source, declared_source
 from micropie._core.binding.values.constraints import MOST_ERRORS
 from micropie._core.binding.values.converters import NO_OWN_TYPES, OwnTypes, converter_for
 from micropie._core.errors import HTTPError, SetupError
@@ -178,6 +178,12 @@ class Plan:
             one.key for one in self._all if one.takes_json_part or one.name in texts
         }
         self.body_parameter = next((one for one in self._all if one.first_place in OF_BODY), None)
+
+    @property
+    def takes_session(self) -> bool:
+        """Whether a parameter gets an object for the session."""
+        sources = (declared_source(one.annotation)[0] for one in self.parameters)
+        return any(isinstance(one, SessionSource) for one in sources)
 
     def with_provided(
         self, arguments: Sequence[Any], values: Mapping[object, object]
@@ -454,7 +460,8 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
     be filled from the query.
     """
     kind, *metadata = get_args(parameter.annotation) or [parameter.annotation]
-    for stated in (kind, type(parameter.default), *map(type, metadata)):
+    owner = get_origin(parameter.annotation)
+    for stated in (kind, owner, type(parameter.default), *map(type, metadata)):
         origin = str(getattr(stated, "__module__", "")).partition(".")[0]
         name = getattr(stated, "__name__", type(stated).__name__)
         is_mistaken = origin in _OTHER_FRAMEWORKS or f"{origin}.{name}" in _NO_VALUES
@@ -499,6 +506,9 @@ _INSTEAD = by_name(
         "the class of this name, imported from micropie": (
             "Query Header Cookie Form Body Request UploadFile"
         ),
+        "Session[Cart] for a class Cart, with Session from micropie, or self.request.session": (
+            "Session"
+        ),
         "request.after_response(function) in the handler": "BackgroundTasks BackgroundTask",
         _RESPONSE: "Response JSONResponse",
         "<number:int> in the path, and number: int as a parameter": "Path",
@@ -519,7 +529,7 @@ _NOT_ANNOTATED = {
     "ws": "async def ws_name(self, ws), or @websocket above async def name(self, ws)",
 }
 _OTHER_FRAMEWORKS = {"fastapi", "litestar", "starlette", "django", "flask", "werkzeug"}
-_NO_VALUES = {"micropie.Response", "micropie.WebSocket"}
+_NO_VALUES = {"micropie.Response", "micropie.Session", "micropie.WebSocket"}
 
 
 def _fixed_names(function: Callable[..., object]) -> set[str]:

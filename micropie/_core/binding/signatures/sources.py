@@ -7,11 +7,13 @@ A parameter without a declared source is looked up in the path, the query and th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Never, get_args, get_origin
+from typing import Annotated, Any, Never, TypeAlias, TypeVar, get_args, get_origin
 
 from micropie._core.binding.annotations import without_none
 from micropie._core.errors import SetupError, check, refuse_others
 from micropie._core.http import Request
+
+T = TypeVar("T")
 
 
 class Source:
@@ -128,6 +130,21 @@ class Body(Source):
                 f"and annotate the parameter with a class that has a field {name!r}"
             )
         super().__init__(**others)
+
+
+class SessionSource(Source):
+    """The session; see ``Session``."""
+
+    place = "session"
+
+
+Session: TypeAlias = Annotated[T, SessionSource()]
+"""An object for the client's session: ``cart: Session[Cart]``. Its fields are filled from the
+session's keys of the same names, and those that the handler changes are stored.
+
+``Cart`` is a class whose fields have defaults: a dataclass, ``TypedDict``, ``msgspec.Struct``,
+attrs class or pydantic model.
+"""
 
 
 def declared_source(annotation: object) -> tuple[Source | None, Any]:
