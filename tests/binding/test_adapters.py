@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import attrs
 import msgspec
@@ -19,6 +20,7 @@ from pydantic import AfterValidator, AwareDatetime, HttpUrl, Json, SecretStr, St
 from pydantic_core import core_schema
 
 from micropie import App, Message, Query, SetupError, post
+from micropie._core.binding.values import adapters
 from micropie._core.binding.values.adapters import errors_of, validated
 from micropie.extensions import TypeInfo
 from tests.support.clients import MakeClient
@@ -411,6 +413,8 @@ class ManyErrors(ValueError):
 
 
 class Refusing:
+    core_schema: ClassVar[Any] = {"type": "decimal"}
+
     def __init__(self) -> None:
         self.sent: list[Any] = []
 
@@ -433,6 +437,89 @@ def test_R28_a_huge_number_of_errors_is_not_described(document: Any, texts: list
     assert adapter.sent == [document, *texts]
 
 
+class ByMode(pydantic.BaseModel):
+    kind: str = ""
+
+    @pydantic.field_validator("kind")
+    @classmethod
+    def check(cls, value: str, info: pydantic.ValidationInfo) -> str:
+        if info.mode == "python":
+            raise ValueError("only JSON")
+        return value
+
+
+class InBase64(pydantic.BaseModel, val_json_bytes="base64"):
+    data: Annotated[bytes, pydantic.Field(max_length=1)] = b""
+
+
+class StrictDay(pydantic.BaseModel, strict=True):
+    day: date | None = None
+
+
+class OneStrictDay(pydantic.BaseModel):
+    day: Annotated[date, pydantic.Field(strict=True)]
+
+
+class Exact(pydantic.BaseModel):
+    price: Decimal
+    size: Literal[1.5]  # type: ignore[valid-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "document", "made"),
+    [
+        (ByMode, {"kind": "x"}, {"kind": "x"}),
+        (InBase64, {"data": "AA=="}, {"data": b"\0"}),
+        (StrictDay, {"day": "2026-01-31"}, {"day": date(2026, 1, 31)}),
+        (OneStrictDay, {"day": "2026-01-31"}, {"day": date(2026, 1, 31)}),
+        (Exact, {"price": 1, "size": Decimal("1.5")}, {"price": Decimal(1), "size": 1.5}),
+        (Sequence[int], [1], [1]),
+    ],
+)
+def test_pydantic_reads_json_itself_where_that_accepts_more(
+    kind: Any, document: Any, made: Any
+) -> None:
+    adapter = pydantic.TypeAdapter(kind)
+    assert adapter.dump_python(validated(adapter, document, True)) == made
+
+
+class Lax(pydantic.BaseModel):
+    number: int
+
+
+class Plain(pydantic.BaseModel):
+    number: int = 0
+    inner: list[Lax] = []
+
+
+@pytest.mark.parametrize(
+    ("document", "reads", "text"),
+    [
+        ({"number": "x"}, 0, "Input should be a valid integer"),
+        ({"inner": [{}]}, 0, "Field required"),
+        ({"inner": {}}, 1, "Input should be a valid array"),
+        ({"inner": [5]}, 1, "Input should be an object"),
+        ({"number": "x", "inner": 5}, 1, "Input should be a valid array"),
+    ],
+)
+def test_pydantic_reads_a_refused_document_again_only_for_other_words(
+    monkeypatch: pytest.MonkeyPatch, document: Any, reads: int, text: str
+) -> None:
+    read = list[object]()
+
+    def noted(adapter: Any, document: object) -> object:
+        read.append(document)
+        return read_again(adapter, document)
+
+    read_again = adapters._read_again
+    monkeypatch.setattr(adapters, "_read_again", noted)
+    with pytest.raises(ValueError, match=text):
+        validated(pydantic.TypeAdapter(Plain), document, True)
+    with pytest.raises(ValueError, match="validation error"):
+        validated(pydantic.TypeAdapter(Plain), document, False)
+    assert len(read) == reads
+
+
 def test_R28_pydantic_does_not_copy_long_keys() -> None:
     """It would copy all keys that lead to a value, for each error."""
     for length, described in {900: 100, 1100: 0}.items():
@@ -440,10 +527,6 @@ def test_R28_pydantic_does_not_copy_long_keys() -> None:
         with pytest.raises(ValueError, match="100 validation errors") as refused:
             pydantic.TypeAdapter(list[dict[str, dict[str, list[int]]]]).validate_python(document)
         assert len(errors_of(refused.value, document)) == described
-
-
-class Lax(pydantic.BaseModel):
-    number: int
 
 
 class Strict(pydantic.BaseModel, strict=True):

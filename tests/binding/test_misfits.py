@@ -10,7 +10,18 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NewType, NotRequired, Optional, TypedDict
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    NewType,
+    NotRequired,
+    Optional,
+    TypedDict,
+    TypeVar,
+)
 
 import annotated_types
 import msgspec
@@ -21,13 +32,13 @@ from msgspec import Meta
 
 from micropie import App, BindingErrors, Form, Message, Query, SetupError, UploadFile, post
 from micropie._core.binding.structures import invalid as misfits
-from micropie._core.binding.structures.invalid import CALL, MOST_VALUES
+from micropie._core.binding.structures.invalid import CALL, MOST_VALUES, RUN
 from micropie._core.binding.structures.makers import maker_for
 from micropie._core.binding.values.constraints import MOST_ERRORS
 from micropie._core.binding.values.converters import OwnTypes, converter_for
-from micropie._core.binding.values.limits import count_values
 from micropie._core.http import ParameterError
 from micropie._core.http.forms.data import DEEPEST, ITSELF, nested
+from micropie._core.http.json import count_values
 from micropie.testing import TestClient
 from tests.support.clients import MakeClient
 
@@ -368,11 +379,9 @@ def test_no_more_validation_errors_are_searched_for_than_reported() -> None:
         document = {"number": 1, "inner": document}
     answers = [one.field for one in problems_of(Deep, document)]
     assert answers == [".".join(["inner"] * 20 + ["number"])]
-    last = MOST_VALUES // (CALL + 2) - 2  # the list counts, too
     for place, words in {
-        last: "Please enter a whole number.",
+        3000: "Please enter a whole number.",
         # so far back that it is not looked for: msgspec has found it
-        last + 1: "Please enter another value.",
         5000: "Please enter another value.",
     }.items():
         sentence = f"Expected `int`, got `str` - at `$.numbers[{place}]`"
@@ -413,20 +422,46 @@ class Small(msgspec.Struct):
     number: int
 
 
+T = TypeVar("T")
+
+
+class Fixed(msgspec.Struct, Generic[T]):
+    numbers: T
+
+
+@pytest.mark.parametrize("places", [[0], [RUN - 1, RUN], [3 * RUN, 4 * RUN + 5], [6 * RUN + 3]])
+def test_an_invalid_element_is_found_anywhere_in_a_long_array(places: list[int]) -> None:
+    document: list[Any] = [{"number": one} for one in range(6 * RUN + 4)]
+    for place in places:
+        document[place] = {"number": "x"}
+    found = problems_of(list[Small], document)
+    assert [one.field for one in found] == [f"[{place}].number" for place in places]
+    kind = tuple[(int,) * (2 * RUN)]  # type: ignore[valid-type, misc]
+    found = problems_of(Fixed[kind], {"numbers": [1] * (2 * RUN - 1) + ["x"]})  # type: ignore[valid-type]
+    assert [one.field for one in found] == [f"numbers[{2 * RUN - 1}]"]
+    found = problems_of(Small, {"number": [1] * (2 * RUN)})
+    assert [one.field for one in found] == ["number"]
+
+
 def test_describing_a_validation_error_counts_few_values(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not those behind the last that may be converted. A long text counts as many values."""
     counted: list[object] = []
 
-    def count(document: object, most: int) -> int:
+    def count(document: object) -> int:
         counted.append(document)
-        return count_values(document, most)
+        return count_values(document)
 
     monkeypatch.setattr(misfits, "count_values", count)
     found = problems_of(list[Small], [{"number": 1}] * 50_000 + [{"number": "x"}])
     assert [one.field for one in found] == ["[50000].number"]
     assert len(counted) < MOST_VALUES // CALL
-    assert count_values({"text": ["a" * 200, "b"]}, 100) == 14
-    assert count_values(["a" * 3000, [1], [2]], 100) > 100
+    assert count_values({"text": ["a" * 200, "b"]}) == 14
+    assert count_values(["a" * 3000, [1], [2]]) > 100
+    assert count_values([10**30, 1]) == 4
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert count_values(deep) == 1
 
 
 def test_too_many_values_of_a_set_are_not_converted() -> None:

@@ -237,7 +237,7 @@ class Codec:
         with suppress(ImportError, OverflowError):  # a date whose time in UTC is before the year 1
             if not any(_hides(kind) or encoder_of(kind, self._own) for kind in kinds):
                 packed: bytes = msgspec().msgpack.encode(value, enc_hook=self._step)
-                return packed.find(b"\xcb\x7f") >= 0 or packed.find(b"\xcb\xff") >= 0
+                return _LARGE_FLOAT.search(packed) is not None
         # the encoder of the standard library refuses NaN
         JSONEncoder(allow_nan=False, default=self._step).encode(value)
         return False
@@ -320,6 +320,9 @@ class Codec:
             return _refuse(value) if type(dumped) is kind else dumped
         # if ``value`` is a proxy, its ``__class__`` is the class of its target
         return (_conversion_of(value.__class__) or _refuse)(value)
+
+
+_LARGE_FLOAT = pattern(rb"\xcb[\x7f\xff]")
 
 
 @lru_cache(maxsize=1024)
@@ -570,6 +573,20 @@ loads = _CODEC.loads
 Raises ``ValueError`` for any other text, as ``json.loads`` and ``orjson.loads`` do, and for NaN and
 Infinity, because the text comes from a client. The message of the error may be sent to the client.
 """
+
+
+def count_values(document: object) -> int:
+    """Return about how many values a parsed document has, at any depth. Each 20 characters of its
+    JSON count as another value.
+    """
+    encode = _CODEC._encode
+    try:
+        text = b"" if encode is None else encode(document, str)
+    except TypeError:  # it has a large integer, or many levels
+        text = b""
+    with suppress(RecursionError):
+        text = text or repr(document).encode(errors="replace")
+    return _count(text) + len(text) // 20
 
 
 def dumps_with(own: Encoders) -> Dumps:

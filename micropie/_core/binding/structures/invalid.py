@@ -32,8 +32,9 @@ from micropie._core.binding.values.converters import (
     OwnTypes,
     converter_for,
 )
-from micropie._core.binding.values.limits import SizeError, count_values, has_chosen_hashes
+from micropie._core.binding.values.limits import SizeError, has_chosen_hashes
 from micropie._core.http import ParameterError
+from micropie._core.http.json import count_values
 from micropie._core.on_demand import pattern
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ MOST_TEXT = 200_000  # The length of all messages for one body. Further errors a
 MOST_VALUES = 12_000
 CALL = 10
 DEEPEST = 10  # how many levels of nested values are searched
+RUN = 25  # how many elements of an array are converted together, because most are valid
 
 
 def problems_of(
@@ -167,28 +169,49 @@ class _Search:
         """
         own = self._maker.own
         is_found = False
-        for inner, part, step, is_missing in _inside(hint, value) if len(path) < DEEPEST else ():
+        for inner, part, step, is_missing in self._parts(hint, value, read, len(path)):
             at = (*path, step)
             if is_missing:
                 is_found = True
                 text = _at(f"Object missing required field `{step}`", path)
                 yield _problem(own, inner, at, None, text, unknown=REQUIRED_FIELD)
-                continue
-            if self._left <= CALL:
-                continue
-            cost = CALL + count_values(part, self._left)
-            # This value is too large for the rest of the limit, but later values may be smaller.
-            if cost > self._left:
-                self._left -= CALL
-                continue
-            self._left -= cost
-            try:
-                self._maker.make(read[step], self._is_json, inner, is_read=self._is_read)
-            except ValueError as refused:
+            elif (refused := self._refusal(part, read[step], inner)) is not None:
                 is_found = True
                 yield from self.errors_in(refused, inner, part, read[step], at)
         if not is_found:
             yield _described(error, hint, value, path, own)
+
+    def _parts(
+        self, hint: Hint, value: object, read: Any, level: int
+    ) -> Iterator[tuple[Hint, object, str | int, bool]]:
+        """Yield what ``_inside`` yields, without those runs of a list's elements that are valid."""
+        parts = _inside(hint, value) if level < DEEPEST else iter(())
+        if not isinstance(value, list) or len(value) <= RUN:
+            yield from parts
+            return
+        for first in range(0, len(value), RUN):
+            run, part = [*islice(parts, RUN)], slice(first, first + RUN)
+            kind: Any = run[0][0] if run else None
+            is_alike = bool(run) and all(inner is kind for inner, *_ in run)
+            if not is_alike or self._refusal(value[part], read[part], list[kind]) is not None:
+                yield from run
+
+    def _refusal(self, part: object, read: object, hint: Hint) -> ValueError | None:
+        """Return the exception for a part of the document, or None if it is valid, or too large for
+        the rest of the limit: later parts may be smaller.
+        """
+        if self._left <= CALL:
+            return None
+        cost = CALL + count_values(part)
+        if cost > self._left:
+            self._left -= CALL
+            return None
+        self._left -= cost
+        try:
+            self._maker.make(read, self._is_json, hint, is_read=self._is_read)
+        except ValueError as refused:
+            return refused
+        return None
 
 
 def _described(

@@ -316,12 +316,11 @@ class ByMsgspec(Maker):
                 if reads_first:
                     document = self._reading.read(kind, document, is_json)
                 made = self._convert(document, kind, dec_hook=self._decoded)
-            except self._refused as error:
+            except self._refused:
                 if reads_first or is_read:
                     raise
                 document, sent = self._read_again(kind, document), document
-                # Python's 5.0 and 5 are equal.
-                if document == sent and "got `float`" not in str(error):
+                if document is sent:
                     raise
                 made = self._convert(document, kind, dec_hook=self._decoded)
         except self._refused as error:

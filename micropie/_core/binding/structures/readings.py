@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from enum import Enum
 from itertools import chain, repeat
+from operator import is_
 from typing import Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 
 from micropie._core.binding.annotations import Hint, bare, element_types, is_enum, united
@@ -120,11 +121,14 @@ class Reading:
             if member is not None:
                 if member not in members:  # now, because a structure may contain itself
                     members[member] = self._members(member)
-                read = {**value, **tag}
+                read = {**value, **tag} if tag else value
                 for name, of_field, exact in members[member]:
                     part = value.get(name)
                     if part is not None and type(part) is not exact:
-                        read[name] = of_field(part, is_json)
+                        part_read = of_field(part, is_json)
+                        if part_read is not part:
+                            read = {**value} if read is value else read
+                            read[name] = part_read
                 return read
             for key, inner in mappings[:1]:
                 return {
@@ -146,8 +150,15 @@ class Reading:
 
         def convert(value: list[Any], is_json: bool) -> object:
             for first, rest in arrays[:1]:
-                elements = zip(value, chain(first, repeat(rest)), strict=False)
-                return [self.read(one, part, is_json) for part, one in elements]
+                readers = chain(map(self._reader, first), repeat(self._reader(rest)))
+                elements = zip(value, readers, strict=False)
+                read = [
+                    part
+                    if convert is None or part is None or type(part) is exact
+                    else convert(part, is_json)
+                    for part, (convert, exact) in elements
+                ]
+                return value if all(map(is_, read, value)) else read
             return value
 
         return convert

@@ -4,7 +4,7 @@ the annotation as ``http/json.py`` does, which takes several times as long.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -21,9 +21,9 @@ from micropie._core.binding.fields import (
     kinds_in,
 )
 from micropie._core.binding.structures.makers import ByPydantic, Maker
+from micropie._core.binding.values.adapters import SCHEMAS, schemas_in
 from micropie._core.binding.values.shapes import Shape
 from micropie._core.http.json import Dumps, Encoders, encoder_of, msgspec
-from micropie._core.on_demand import pattern
 
 # Types whose values msgspec writes as ``http/json.py`` does.
 _ALIKE = {str, int, float, bool, NoneType, bytes, date, timedelta, UUID, Decimal}
@@ -108,22 +108,13 @@ def _is_known(kind: type) -> bool:
     return kind is object or is_structure(kind) or issubclass(kind, _KNOWN)
 
 
-# The types in pydantic's schemas whose values are encoded in the same way by ``dump_json`` as by
-# ``model_dump(mode="json")`` and ``http/json.py``.
-_SCHEMAS = pattern(
-    "model(-fields?)?|(tagged-)?union|definition(s|-ref)|function-(after|before)|default|nullable"
-    "|literal|enum|str|bytes|int|float|bool|none|decimal|date|time|datetime|timedelta|uuid|url|list"
-    "|tuple|(frozen)?set|dict"
-)
-
-
 def _is_alike_in_pydantic(schema: object) -> bool:
     """Return whether pydantic writes exactly the fields of its models, each by its annotation."""
-    for part in _parts_of(schema):
+    for part in schemas_in(schema):
         kind, config = part["type"], part.get("config", {})
         model = part["cls"] if kind == "model" else None
         if (
-            not _SCHEMAS.fullmatch(kind)
+            not SCHEMAS.fullmatch(kind)
             or "serialization" in part
             or part.get("computed_fields")
             or config.get("extra_fields_behavior") == "allow"
@@ -132,19 +123,3 @@ def _is_alike_in_pydantic(schema: object) -> bool:
         ):
             return False
     return True
-
-
-_OTHERS = ("config", "metadata", "function")  # parts of a schema that aren't schemas
-
-
-def _parts_of(schema: object) -> Iterator[Mapping[str, Any]]:
-    """Yield a schema of pydantic and the schemas inside it."""
-    waiting = [schema]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, dict):
-            if isinstance(part.get("type"), str):
-                yield part
-            waiting += [one for name, one in part.items() if name not in _OTHERS]
-        elif isinstance(part, list | tuple):
-            waiting += part

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from micropie._core.binding.annotations import Hint, elements_of, is_json_text, takes_json_text
@@ -45,6 +46,50 @@ MOST_COPIED = 100_000  # characters that pydantic may copy for the errors below 
 _MARKUP = pattern(r'(?<![<"])[<"]++(?=[A-Za-z/!?])|"')
 
 
+# The types in pydantic's schemas whose values are encoded in the same way by ``dump_json`` as by
+# ``model_dump(mode="json")`` and ``http/json.py``. Unless strict, they also accept the same values
+# in parsed JSON as in its text.
+SCHEMAS = pattern(
+    "model(-fields?)?|(tagged-)?union|definition(s|-ref)|function-(after|before)|default|nullable"
+    "|literal|enum|str|bytes|int|float|bool|none|decimal|date|time|datetime|timedelta|uuid|url|list"
+    "|tuple|(frozen)?set|dict"
+)
+_OTHERS = ("config", "metadata", "function")  # parts of a schema that aren't schemas
+
+# The errors that pydantic words otherwise if it parses the JSON: "array" instead of "list".
+_WORDED = pattern("(model|dict|list|tuple|(frozen_)?set)(_attributes)?_type|none_.*|time_delta_.*")
+
+
+def schemas_in(schema: object) -> Iterator[Mapping[str, Any]]:
+    """Yield a schema of pydantic and the schemas inside it."""
+    waiting = [schema]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            if isinstance(part.get("type"), str):
+                yield part
+            waiting += [one for name, one in part.items() if name not in _OTHERS]
+        elif isinstance(part, list | tuple):
+            waiting += part
+
+
+@lru_cache(maxsize=256)
+def _takes_parsed(adapter: TypeAdapter[object]) -> bool:
+    """Return whether pydantic accepts as much in a parsed document as in its text."""
+    for part in schemas_in(adapter.core_schema):
+        kind, config = part["type"], part.get("config", {})
+        if (
+            not SCHEMAS.fullmatch(kind)
+            or kind == "decimal"  # numbers are parsed as Decimals
+            or part.get("function", {}).get("type") == "with-info"
+            or part.get("strict")
+            or config.get("strict")
+            or "val_json_bytes" in config
+        ):
+            return False
+    return True
+
+
 def without_markup(text: str) -> str:
     """Return an error message of msgspec or pydantic without the characters that could be HTML
     markup.
@@ -61,12 +106,16 @@ def validated(adapter: TypeAdapter[object], document: object, is_json: bool) -> 
 
     In strict mode, pydantic accepts the string "2026-01-31" as a date only if pydantic itself
     parses the JSON. So if pydantic rejects a document that was sent as JSON, the document is
-    encoded as JSON again, for pydantic to parse.
+    encoded as JSON again, for pydantic to parse, unless that makes no difference.
     """
     try:
         return adapter.validate_python(document, strict=is_json and None)
-    except ValueError:
-        made = _read_again(adapter, document) if is_json else None
+    except ValueError as error:
+        is_final = not is_json or (
+            _takes_parsed(adapter)
+            and not any(_WORDED.fullmatch(one["type"]) for one in errors_of(error, document))
+        )
+        made = None if is_final else _read_again(adapter, document)
         if made is None:
             raise
         return made

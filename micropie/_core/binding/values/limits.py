@@ -354,26 +354,6 @@ def _values_in(document: object) -> Iterator[object]:
             found += value
 
 
-def count_values(document: object, most: int) -> int:
-    """Return the number of values in a document, at any depth. Each 20 characters of a text count
-    as another value. Stop counting as soon as there are more than ``most``.
-    """
-    found = [document]
-    count = 1
-    for value in found:  # not ``_values_in``, because this runs for each part of a refused document
-        if isinstance(value, str):
-            count += len(value) // 20
-        elif isinstance(value, dict):
-            count += len(value)
-            found += value.values()
-        elif isinstance(value, list):
-            count += len(value)
-            found += value
-        if count > most:
-            break
-    return count
-
-
 def longest_key(document: object) -> int:
     """Return the length of the longest key in a document, at any depth."""
     objects = (value for value in _values_in(document) if isinstance(value, dict))
