@@ -579,13 +579,12 @@ def count_values(document: object) -> int:
     """Return about how many values a parsed document has, at any depth. Each 20 characters of its
     JSON count as another value.
     """
-    encode = _CODEC._encode
+    text = b""
     try:
-        text = b"" if encode is None else encode(document, str)
-    except TypeError:  # it has a large integer, or many levels
-        text = b""
-    with suppress(RecursionError):
-        text = text or repr(document).encode(errors="replace")
+        text = _CODEC._encode(document, str)  # type: ignore[misc]
+    except TypeError:  # orjson is missing, or the document has a large integer or many levels
+        with suppress(RecursionError):
+            text = repr(document).encode(errors="replace")
     return _count(text) + len(text) // 20
 
 

@@ -121,15 +121,14 @@ class Reading:
             if member is not None:
                 if member not in members:  # now, because a structure may contain itself
                     members[member] = self._members(member)
-                read = {**value, **tag} if tag else value
+                changed = {**tag}
                 for name, of_field, exact in members[member]:
                     part = value.get(name)
                     if part is not None and type(part) is not exact:
-                        part_read = of_field(part, is_json)
-                        if part_read is not part:
-                            read = {**value} if read is value else read
-                            read[name] = part_read
-                return read
+                        read = of_field(part, is_json)
+                        if read is not part:
+                            changed[name] = read
+                return {**value, **changed} if changed else value
             for key, inner in mappings[:1]:
                 return {
                     self.read(key, name, is_json): self.read(inner, one, is_json)
