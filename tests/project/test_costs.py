@@ -105,8 +105,8 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "models out": (1120, 1290),
     "models in": (1700, 1790),
     "upload": (4110, 2850),
-    "session write": (2060, 2140),
-    "session read": (1150, 1280),
+    "session write": (2070, 2150),  # a session knows the objects that parameters have for it
+    "session read": (1160, 1290),
     "cookies": (1270, 1390),
     "template": (1770, 730),
     "static": (1460, 1410),

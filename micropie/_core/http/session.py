@@ -172,31 +172,40 @@ class Session(dict[str, Any]):
     change like ``session["cart"].append(...)``. So don't change ``data`` afterwards.
     """
 
-    _refusal = ""
-    """The reason for refusing changes; "" while they are allowed."""
-    _is_cleared = False
-    """Whether all stored data is to be discarded."""
-    regenerated = False
-    """Whether the session gets a new id when it is saved."""
-    renewed = False
-    """Whether ``regenerate`` was called. Unlike ``regenerated``, it is also set for a session that
-    is not stored yet.
-    """
-    views: Mapping[object, _View] = {}
-    """The objects that parameters have for this session, by class."""
-    has_sent_id = False
-    """Whether a WebSocket has sent the id, which then can't change any more."""
-    reserved_id: str | None = None
-    """The ``id`` that this session will get, because the client already has a cookie with it."""
-    saver: Callable[[], Awaitable[None]] | None = None
-    """A function that saves the session of an accepted WebSocket."""
+    __slots__ = (
+        "_is_cleared",
+        "_loaded",
+        "_refusal",
+        "_updates",
+        "has_sent_id",
+        "id",
+        "regenerated",
+        "renewed",
+        "reserved_id",
+        "saver",
+        "views",
+    )
 
     def __init__(self, session_id: str | None = None, data: SessionData | None = None) -> None:
         self._loaded = data = data or {}
         is_flat = _UNCHANGEABLE.issuperset(map(type, data.values()))
         dict.__init__(self, data if is_flat else copied(data))
+        self._refusal = ""  # The reason for refusing changes; "" while they are allowed.
+        self._is_cleared = False  # Whether all stored data is to be discarded.
         self.id = session_id
+        self.regenerated = False  # Whether the session gets a new id when it is saved.
+        # Whether ``regenerate`` was called. Unlike ``regenerated``, it is also set for a session
+        # that is not stored yet.
+        self.renewed = False
         self._updates: _Updates = {}
+        # Whether a WebSocket has sent the id, which then can't change any more.
+        self.has_sent_id = False
+        # The ``id`` that this session will get, because the client already has a cookie with it.
+        self.reserved_id: str | None = None
+        # A function that saves the session of an accepted WebSocket.
+        self.saver: Callable[[], Awaitable[None]] | None = None
+        # The objects that parameters have for this session, by class.
+        self.views: Mapping[object, _View] = {}
 
     @property
     def changed(self) -> bool:
@@ -376,5 +385,7 @@ class UnopenedSession(Session):
     Hooks and error pages get this object if a hook refused the request before the session was
     loaded.
     """
+
+    __slots__ = ()
 
     changed = False

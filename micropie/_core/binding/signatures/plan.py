@@ -3,8 +3,8 @@ compiled to a ``Plan``.
 
 Path segments fill positional parameters. Every other parameter is looked up by name: first in the
 query, then in the form or the top level of a JSON body, then among the files. If none of these has
-it, the parameter gets its default. A parameter never gets a value from the session, because a
-client could send another value with the same name in the URL.
+it, the parameter gets its default. Only ``Session[...]`` reads the session, because a client could
+send another value with the same name in the URL.
 """
 
 from __future__ import annotations
