@@ -64,7 +64,11 @@ class StoredFields:
 
     def _opened(self, session: Mapping[str, object]) -> _View:
         stored = {name: session[name] for name in self._names if name in session}
-        return _View(self, self.made(stored if self._is_valid(stored) else self._fitting(stored)))
+        try:
+            value = self.made(stored)
+        except ValueError:
+            value = self.made(self._fitting(stored))
+        return _View(self, value)
 
     def _is_valid(self, stored: Mapping[str, object]) -> bool:
         try:
