@@ -72,10 +72,10 @@ FAULTS = {
         SUSPENSION,
         "asyncio and plain/on_close and cancel",
     ),
-    "a stream's generator is closed while it is cancelled": Fault(
+    "a stream's generator is not closed": Fault(
         "_core/streams/source.py",
-        "            scope.protect(CLEAN_UP_WITHIN)\n",
-        "",
+        "            scope.protect(CLEAN_UP_WITHIN)\n            failure = await self._close_after(failure)\n",
+        "            pass\n",
         SUSPENSION,
         "trio and plain/async_chunks and cancel",
     ),
@@ -152,7 +152,7 @@ FAULTS = {
     ),
     "a client that reads nothing is waited for": Fault(
         "asgi/websocket_connection.py",
-        "            await resume(steps, waits_for, seconds)\n",
+        "            await resume(steps, waits_for, None if self._is_trio else seconds)\n",
         "            await resume(steps, waits_for, None)\n",
         SOCKETS,
         "asyncio and not many",

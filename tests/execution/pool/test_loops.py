@@ -5,7 +5,6 @@ non-blocking.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -117,16 +116,15 @@ def ends_of(call: Call) -> Any:
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("is_known", [False, True])
-def test_a_cancelled_call_of_a_known_function_leaves_the_pool_free(
-    loop: str, is_known: bool
-) -> None:
+def test_a_cancelled_call_leaves_the_pool_free(loop: str, is_known: bool, tmp_path: Path) -> None:
     async def main(app: App) -> None:
         pid = await app.pool.run(os.getpid)
-        if is_known:  # so its process has imported it
-            await app.pool.run(time.sleep, 0.0)
+        if is_known:  # so its process has imported the module
+            await app.pool.run(pooled.product, 2, 3)
+        begun = Begun(tmp_path / "begun")
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(app.pool.run, time.sleep, 60.0)
-            await until_async(lambda: app.pool.usage() == (1, 1))
+            tasks.start_soon(app.pool.run, pooled.ignores, str(begun.file))
+            await until_async(begun)
             tasks.cancel_scope.cancel()
         assert await app.pool.run(os.getpid) != pid
         assert app.pool.usage() == (0, 1)
