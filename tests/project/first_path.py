@@ -269,7 +269,7 @@ class Walk:
 
     @contextmanager
     def serving(self, command: str) -> Iterator[int]:
-        """Start a server on a free port, yield the port, and press Ctrl-C."""
+        """Start a server on a free port, yield the port, and end the server."""
         self.check_installed(command)
         port = free_port()
         if command.startswith("gunicorn"):
@@ -300,7 +300,9 @@ class Walk:
                     raise self.fail(f"{command} has ended", log.read_text())
                 time.sleep(0.05)
             yield port
-            os.killpg(process.pid, signal.SIGINT)
+            # At Ctrl-C, gunicorn may break off a request whose response its client has read.
+            is_gunicorn = command.startswith("gunicorn")
+            os.killpg(process.pid, signal.SIGTERM if is_gunicorn else signal.SIGINT)
             process.wait(END_WITHIN)
         except (AssertionError, httpx2.HTTPError) as error:
             raise self.fail(f"{command}: {error}", log.read_text()) from error
