@@ -197,14 +197,7 @@ def mistakes(app: App, module: str = "", names: Names | None = None) -> Iterator
     except SetupError as error:
         yield f"set-up: {error} (there may be more errors: correct this one, then check again)"
         return
-    for entry in entries:
-        if "GET" in entry.methods and (change := session_change(entry.route.function)):
-            also = " as well as POST," if "POST" in entry.methods else ""
-            risk = ", so a link on any page can cause this change" if also else ""
-            yield (
-                f"{entry.place}: {entry.route.name} handles GET{also} and {change}{risk}: "
-                f"write @post {'above the handler' if also else 'instead of @get'}"
-            )
+    yield from _changes_by_get(entries)
     inner = inspector.applications()
     yield from _unregistered(app, module)
     yield from _wrong_commands(app)
@@ -218,6 +211,18 @@ def mistakes(app: App, module: str = "", names: Names | None = None) -> Iterator
     if place := _several_workers():
         for kind, advice in in_memory(app).items():
             yield f"{place}, and each keeps its own {kind} in memory: to share them, {advice}"
+
+
+def _changes_by_get(entries: Sequence[RouteEntry]) -> Iterator[str]:
+    """Yield a finding for each handler that handles GET and changes the session."""
+    for entry in entries:
+        if "GET" in entry.methods and (change := session_change(entry.route.function)):
+            also = " as well as POST," if "POST" in entry.methods else ""
+            risk = ", so a link on any page can cause this change" if also else ""
+            yield (
+                f"{entry.place}: {entry.route.name} handles GET{also} and {change}{risk}: "
+                f"write @post {'above the handler' if also else 'instead of @get'}"
+            )
 
 
 def _unregistered(app: App, module: str) -> Iterator[str]:

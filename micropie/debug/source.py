@@ -52,6 +52,7 @@ def notes_of(
         yield from source.lost_waits(app)
         yield from source.unsafe_texts(registered.settings.get("text", "html") == "html")
         yield from source.shared_state(resources)
+        yield from source.shared_counts()
         yield from source.unsafe_paths()
         yield from source.unread_errors()
         yield from source.blocking_calls()
@@ -61,6 +62,7 @@ def notes_of(
     ]
     for helper in _sources_of(filter(inspect.isfunction, helpers)):
         yield from helper.shared_state(None)
+        yield from helper.shared_counts()
     for provider in _sources_of(registered.providers.values()):
         yield from provider.closed_too_early()
     for starting in _sources_of([app.lifespan]):
@@ -316,8 +318,7 @@ class FunctionSource:
 
     def shared_state(self, resources: Collection[str] | None) -> Iterator[str]:
         """Yield a sentence for the first statement that stores a client's value on ``self``, on an
-        application or in a global variable, that replaces an attribute of ``App``, or that counts
-        in a global variable without a lock.
+        application or in a global variable, or that replaces an attribute of ``App``.
 
         ``resources``: the names of the types that providers create. None means that the function's
         parameters don't come from clients.
@@ -331,15 +332,7 @@ class FunctionSource:
             if one == "request" or (is_filled and not _names(stated.get(one), resources or ()))
         }
         shared = {name for one in self._nodes for name in getattr(one, "names", ())}
-        is_threaded = isinstance(self._tree, ast.FunctionDef) and "lock" not in self._text.lower()
         for node in self._nodes:
-            counted = ast.unparse(node.target) if isinstance(node, ast.AugAssign) else ""
-            if counted in shared and is_threaded:
-                yield (
-                    f"{self._at(node)}: {counted} is changed by several threads at once, and each "
-                    "process has its own: store it in a database, or use a lock in one process"
-                )
-                return
             for target, value in _assigned(node):
                 owner, _, name = ast.unparse(target).rpartition(".")
                 if self._is_handler and owner == "self" and name in _OF_APPS:
@@ -361,6 +354,22 @@ class FunctionSource:
                     )
                     return
                 names |= {name} if isinstance(target, ast.Name) else set()
+
+    def shared_counts(self) -> Iterator[str]:
+        """Yield a sentence for the first statement that counts in a global variable without a
+        lock.
+        """
+        if not isinstance(self._tree, ast.FunctionDef) or "lock" in self._text.lower():
+            return
+        shared = {name for one in self._nodes for name in getattr(one, "names", ())}
+        for node in self._nodes:
+            counted = ast.unparse(node.target) if isinstance(node, ast.AugAssign) else ""
+            if counted in shared:
+                yield (
+                    f"{self._at(node)}: {counted} is changed by several threads at once, and each "
+                    "process has its own: store it in a database, or use a lock in one process"
+                )
+                return
 
     def _texts(self) -> set[str]:
         """Return the names of the parameters that are text from a client."""
