@@ -331,7 +331,7 @@ class FunctionSource:
             for one in own
             if one == "request" or (is_filled and not _names(stated.get(one), resources or ()))
         }
-        shared = {name for one in self._nodes for name in getattr(one, "names", ())}
+        shared = self._shared_names()
         for node in self._nodes:
             for target, value in _assigned(node):
                 owner, _, name = ast.unparse(target).rpartition(".")
@@ -355,13 +355,17 @@ class FunctionSource:
                     return
                 names |= {name} if isinstance(target, ast.Name) else set()
 
+    def _shared_names(self) -> set[str]:
+        """Return the names that the function declares as global or nonlocal."""
+        return {name for one in self._nodes for name in getattr(one, "names", ())}
+
     def shared_counts(self) -> Iterator[str]:
         """Yield a sentence for the first statement that counts in a global variable without a
         lock.
         """
         if not isinstance(self._tree, ast.FunctionDef) or "lock" in self._text.lower():
             return
-        shared = {name for one in self._nodes for name in getattr(one, "names", ())}
+        shared = self._shared_names()
         for node in self._nodes:
             counted = ast.unparse(node.target) if isinstance(node, ast.AugAssign) else ""
             if counted in shared:
