@@ -146,7 +146,7 @@ class Workshop(App):
         return self.render("page.html", upload=upload)
 
     @get
-    def work(self, upload: UUID) -> EventStream:
+    def events(self, upload: UUID) -> EventStream:
         """Make the thumbnails. If the page closes this stream, the work ends."""
         return EventStream(self._steps(folder_of(upload)))
 

@@ -107,7 +107,7 @@ def test_pictures_get_thumbnails_and_a_broken_one_is_reported(
     page = client.post("/upload", files=[("pictures", one) for one in pictures])
     assert (page.status_code, page.url.path[:10]) == (200, "/pictures/")
     upload = page.url.path.rpartition("/")[2]
-    events = parsed(client.get(f"/work/{upload}").content)
+    events = parsed(client.get(f"/events/{upload}").content)
     assert events[-2:] == [
         Received('{"done":3,"total":3,"note":""}', "step", ""),
         Received('["003 torn.png"]', "done", ""),
@@ -135,7 +135,7 @@ def test_other_files_and_unknown_uploads_are_refused(
         415,
         "pie.png isn't a PNG, JPEG or WebP picture.",
     )
-    for path in ("/pictures/{}", "/work/{}", "/thumbnail/{}/1", "/zip/{}"):
+    for path in ("/pictures/{}", "/events/{}", "/thumbnail/{}/1", "/zip/{}"):
         assert client.get(path.format(uuid4())).status_code == 404
     assert {*server[1].iterdir()} == before
 
