@@ -21,12 +21,13 @@ import a2wsgi
 import anyio
 import pytest
 import sniffio
+from asgiref.sync import SyncToAsync
 from asgiref.wsgi import WsgiToAsgi
 
 from micropie import App
 from micropie.testing import TestClient
 from tests.asgi.calls import Call, get, http_scope, piece, run
-from tests.support.waiting import until, until_async
+from tests.support.waiting import PATIENCE, until, until_async
 from tests.wsgi.calls import begin
 
 with warnings.catch_warnings():
@@ -55,7 +56,11 @@ class Bridge:
     def client(self, target: Any) -> TestClient:
         options: dict[str, Any] = {"backend": self.backend} if self.server == "asgi" else {}
         client = TestClient(
-            self.site(target), protocol=self.server, raise_app_exceptions=False, **options
+            self.site(target),
+            protocol=self.server,
+            raise_app_exceptions=False,
+            app_timeout=PATIENCE,
+            **options,
         )
         return self.clients.enter_context(client)
 
@@ -727,9 +732,18 @@ def cases_of(server: str, make: Any, backend: str) -> list[Any]:
     ],
 )
 def test_R74_bridges_behave_as_the_table_says(
-    server: Literal["asgi", "wsgi"], make: Any, backend: str, case: Any
+    server: Literal["asgi", "wsgi"],
+    make: Any,
+    backend: str,
+    case: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # asgiref has one thread for all applications. If a client has left, the thread may wait for a
+    # loop that has ended, and the next case would wait for the thread.
+    executor = ThreadPoolExecutor(1)
+    monkeypatch.setattr(SyncToAsync, "single_thread_executor", executor)
     with ExitStack() as clients:
+        clients.callback(executor.shutdown, wait=False)
         case(Bridge(make, server, backend, clients))
 
 
