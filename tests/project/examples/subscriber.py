@@ -18,7 +18,7 @@ def say(*words: object) -> None:
 
 
 def listen(label: str) -> None:
-    with channels.subscribe("room", label=label) as messages:
+    with channels.subscribe("room", size=1000, label=label) as messages:
         say("joined", label)
         for message in messages:
             say("got", label, message)
