@@ -23,6 +23,7 @@ from micropie import (
     SetupError,
     UploadFile,
     WebSocket,
+    html,
     post,
     reads_body,
     template,
@@ -190,6 +191,19 @@ def test_a_cached_error_varies_by_the_kind_of_request(make_client: MakeClient) -
         assert [bool(answer.text) for answer in kinds] == [True] * 4 + [False] * 4
         lengths = [answer.headers["Content-Length"] for answer in kinds]
         assert lengths[:4] == lengths[4:]
+
+
+def test_a_message_in_html_is_not_taken_for_the_same_text(make_client: MakeClient) -> None:
+    class Both(App):
+        def marked(self) -> None:
+            raise HTTPError(404, html("<b>{}</b>", "pie"))
+
+        def plain(self) -> None:
+            raise HTTPError(404, "<b>pie</b>")
+
+    client = make_client(Both())
+    for path, sent in [("/marked", "<b>pie</b>"), ("/plain", "&lt;b&gt;pie&lt;/b&gt;")] * 2:
+        assert sent in client.get(path, headers={"Accept": BROWSER}).text
 
 
 def test_an_error_may_have_an_empty_message(make_client: MakeClient) -> None:

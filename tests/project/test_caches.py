@@ -30,6 +30,7 @@ from micropie._core.files.lookup import Facts, ResolvedFile, local_version
 from micropie._core.files.recent import CONTENTS, RECENT
 from micropie._core.http.addresses import HostTable
 from micropie._core.http.csrf import _masked as masked
+from micropie._core.http.escaping import Escaped
 from micropie._core.http.headers.conditional import entity_tag
 from micropie._core.http.headers.fields import KnownHead, NameTable
 from micropie._core.http.headers.signing import AppSigner
@@ -277,12 +278,14 @@ class Twin(str):
 
 
 def texts(*usual: str, alphabet: str = "aA1 ;=,/-.\n") -> st.SearchStrategy[str]:
-    """Draw usual texts, others that are nearly the same, and their twins."""
+    """Draw usual texts, others that are nearly the same, their twins, and HTML of the same
+    characters.
+    """
     some = st.sampled_from(usual) | st.text(alphabet, max_size=5)
     some |= st.sampled_from(usual).flatmap(
         lambda one: st.sampled_from([one.upper(), one.lower(), f" {one}", f"{one} ", one[:-1]])
     )
-    return some | some.map(Twin)
+    return some | some.map(Twin) | some.map(Escaped)
 
 
 FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
@@ -336,8 +339,11 @@ FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
     "_core/http/headers/media_types.py:disposition": st.tuples(
         texts('form-data; name="a"', 'form-data; name="a"; filename="b"', "form-data; name=a;x")
     ),
-    "_core/http/problem.py:_escaped": st.tuples(texts("a", "<b>", "&lt;b&gt;", "'\"")),
-    "_core/http/problem.py:_page_head": st.tuples(texts("404 Not Found", "<b>", "&lt;b&gt;")),
+    # these two get plain text only
+    "_core/http/problem.py:_escaped": st.tuples(texts("a", "<b>", "&lt;b&gt;", "'\"").map(str)),
+    "_core/http/problem.py:_page_head": st.tuples(
+        texts("404 Not Found", "<b>", "&lt;b&gt;").map(str)
+    ),
     "_core/http/problem.py:_wanted_of": st.tuples(
         texts("text/html", "application/json", "text/plain, application/json;q=0.5", "*/*")
     ),

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from micropie._core.errors import PHRASES, HTTPError, translate
 from micropie._core.http.binding_errors import BindingError
-from micropie._core.http.escaping import escape
+from micropie._core.http.escaping import escape, is_html
 from micropie._core.http.headers import cached_if_short, choose_type
 from micropie._core.http.request import Request
 from micropie._core.http.response import HTML, TEXT, Response
@@ -34,7 +34,9 @@ _PAGE = """<!doctype html>
 <p>"""
 
 
-_escaped = cached_if_short(256)(escape)  # cached, because most sentences are sent again and again
+# Cached, because most sentences are sent again and again. Not for text that is HTML already, which
+# equals other text of the same characters.
+_escaped = cached_if_short(256)(escape)
 
 
 @lru_cache(maxsize=256)  # enough for a few statuses in a few languages
@@ -107,7 +109,12 @@ def _wanted_of(accept: str) -> str:
 
 def _page(error: HTTPError, title: str, message: str) -> str:
     title = f"{error.status} {title}"
-    message = "" if message == title else _escaped(message)
+    if message == title:
+        message = ""
+    elif is_html(message):
+        message = escape(message)
+    else:
+        message = _escaped(message)
     if isinstance(error, BindingError):  # one line for each field of the form
         message = "<br>\n".join(escape(f"{one.field}: {one}") for one in error.errors)
     return f"{_page_head(title)}{message}</p>\n</main>\n</html>\n"
