@@ -299,7 +299,7 @@ class Talk:
                 self.heard.append(event.data)
 
 
-@pytest.mark.parametrize("name", WITH_WEBSOCKETS, scope="module")
+@pytest.mark.parametrize("name", WITH_WEBSOCKETS, indirect=True)
 def test_websockets_work_over_http2(server: Server, certificate: Path) -> None:
     context, talk = trusting(certificate, "h2"), Talk()
     client = H2Connection(H2Configuration())
@@ -332,7 +332,7 @@ def test_websockets_work_over_http2(server: Server, certificate: Path) -> None:
 
 
 # on trio, one request that fails in its HTTP/3 ends the whole server
-@pytest.mark.parametrize("name", ["hypercorn-asyncio"], scope="module")
+@pytest.mark.parametrize("name", ["hypercorn-asyncio"], indirect=True)
 def test_websockets_work_over_http3(server: Server, certificate: Path) -> None:
     async def talk(client: H3Client) -> tuple[bytes, list[str]]:
         stream = client.begin(opening(server, "/talk"), ends=False)
