@@ -319,9 +319,9 @@ class Plan:
         the handler has no such parameter, raise a ``BindingError`` with the errors. If there are
         very many, the rest is left out.
         """
-        errors = [
-            replace(one, words=translated(request, one.words)) for one in errors[:MOST_ERRORS]
-        ]
+        errors = errors[:MOST_ERRORS]
+        if request._exchange.config.settings.translations is not None:
+            errors = [replace(one, words=translated(request, one.words)) for one in errors]
         if not self._takes_errors:
             raise BindingError(errors)
         report = BindingErrors(
