@@ -418,8 +418,50 @@ def test_describing_a_validation_error_converts_few_values_again(levels: int) ->
     assert Weight.made - before <= many + MOST_VALUES
 
 
+def test_a_part_that_msgspec_has_named_is_not_converted_again() -> None:
+    maker = maker_for(Box, OwnTypes({}, {Weight: Weight}))
+    box = {"weights": [1, 2]}
+    document = {"weights": [1], "inner": [box, {"inner": [box, {"number": "x"}, box]}]}
+    with pytest.raises(ValueError, match="Expected `int`") as refused:
+        maker.make(document, is_json=True)
+    before = Weight.made
+    found = misfits.problems_of(refused.value, maker, document, is_json=True)
+    assert [one.field for one in found] == ["inner[1].inner[1].number"]
+    assert Weight.made - before == 1 + 3 * 2  # each of the others once
+
+
 class Small(msgspec.Struct):
     number: int
+
+
+class Dotted(msgspec.Struct):
+    """Its messages don't show which field is invalid: ``$.a.number`` may be either of them."""
+
+    a: Small
+    b: int = msgspec.field(name="a.number", default=1)
+
+
+class Lying(msgspec.Struct):
+    number: int
+
+    def __post_init__(self) -> None:
+        raise ValueError("No - at `$.number`")
+
+
+@pytest.mark.parametrize(
+    ("kind", "document", "told"),
+    [
+        (Dotted, {"a": {"number": 1}, "a.number": "x"}, [(("a.number",), "x")]),
+        (Dotted, {"a.number": 1, "a": {"number": "x"}}, [(("a", "number"), "x")]),
+        (list[Dotted], [{"a": {"number": 1}, "a.number": "x"}], [((0, "a.number"), "x")]),
+        (Lying, {"number": 1}, [((), {"number": 1})]),
+        (list[Lying], [{"number": 1}], [((0,), {"number": 1})]),
+    ],
+)
+def test_only_invalid_values_are_reported_if_a_message_is_ambiguous(
+    kind: Any, document: object, told: object
+) -> None:
+    assert [(one.path, one.given) for one in problems_of(kind, document)] == told
 
 
 T = TypeVar("T")

@@ -9,10 +9,11 @@ import enum
 import json
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from itertools import chain, repeat
 from pathlib import PurePosixPath
 from types import NoneType
 from typing import (
@@ -39,7 +40,7 @@ from hypothesis import strategies as st
 
 from micropie import App, HttpMiddleware, Request, post
 from micropie._core.binding import ResultFilter, answers_of, result_filter
-from micropie._core.binding.annotations import bare, elements_of, united
+from micropie._core.binding.annotations import bare, element_types, united
 from micropie._core.binding.fields import (
     hints_of_class,
     is_named_tuple,
@@ -280,7 +281,9 @@ def inside_of(value: Any, kind: Any) -> list[tuple[Any, Any]] | None:
         return []
     if isinstance(value, Mapping):
         return [(one, arguments[-1]) for one in value.values()]
-    return [*zip(value, elements_of(kind) or (), strict=False)]
+    types = element_types(kind)
+    elements: Iterable[Any] = () if types is None else chain(types[0], repeat(types[1]))
+    return [*zip(value, elements, strict=False)]
 
 
 def check_exact(value: Any, hint: Any) -> None:

@@ -65,6 +65,8 @@ CALLS: dict[str, tuple[int, int]] = {
     "dataclasses out": (122, 143),
     "models out": (63, 84),
     "models in": (89, 114),
+    "dataclasses refused": (536, 537),
+    "models refused": (220, 221),
     "upload": (250, 207),  # under ASGI the calls of the package that finds the parts count, too
     "session write": (131, 145),
     "session read": (65, 87),
@@ -104,6 +106,8 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "dataclasses out": (2120, 2290),
     "models out": (1120, 1290),
     "models in": (1700, 1790),
+    "dataclasses refused": (9120, 8900),
+    "models refused": (3420, 3200),
     "upload": (4110, 2850),
     "session write": (2070, 2150),  # a session knows the objects that parameters have for it
     "session read": (1160, 1290),
@@ -209,6 +213,8 @@ class StockModel(pydantic.BaseModel):
 
 
 STOCK = Stock([Part("a", 1.5, Order("b", 2, ["x"])) for _ in range(100)])
+WRONG = dataclasses.asdict(Stock(STOCK.parts[:20]))
+WRONG["parts"][3]["price"] = "x"
 STOCK_MODEL = StockModel(parts=[PartModel(name="a", price=1.5) for _ in range(100)])
 
 
@@ -233,6 +239,10 @@ class Site(App):
 
     @post
     async def take(self, stock: StockModel) -> str:
+        return stock.parts[0].name
+
+    @post
+    async def keep(self, stock: Stock) -> str:
         return stock.parts[0].name
 
     async def greet(self, name: str) -> str:
@@ -383,6 +393,9 @@ def ways(folder: Path) -> dict[str, Way]:
         "dataclasses out": Way(site, "/stock"),
         "models out": Way(site, "/stock_model"),
         "models in": Way(site, "/take", "POST", JSON, STOCK_MODEL.model_dump_json().encode()),
+        # so do those of a body in which one is wrong
+        "dataclasses refused": Way(site, "/keep", "POST", JSON, json.dumps(WRONG).encode(), 400),
+        "models refused": Way(site, "/take", "POST", JSON, json.dumps(WRONG).encode(), 400),
         "upload": Way(
             site, "/upload", "POST", {"content-type": "multipart/form-data; boundary=X"}, UPLOAD
         ),

@@ -6,8 +6,7 @@ import builtins
 import enum
 import operator
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain, repeat
+from collections.abc import Callable, Mapping, Sequence
 from typing import (
     Annotated,
     Any,
@@ -154,15 +153,6 @@ def without_unset(hint: Hint) -> Hint:
     members = united(hint)
     others = tuple(one for one in members if not is_unset(one))
     return hint if others == members else Union[others]  # noqa: UP007 - may be one type
-
-
-def elements_of(kind: Hint) -> Iterator[Hint] | None:
-    """Return an iterator that yields one annotation for each element of a collection, in the order
-    of the elements. The iterator never ends, so use it with ``zip``. Return None if the type is not
-    a collection.
-    """
-    types = element_types(kind)
-    return None if types is None else chain(types[0], repeat(types[1]))
 
 
 def element_types(kind: Hint) -> tuple[Sequence[Hint], Hint] | None:

@@ -32,6 +32,7 @@ from micropie._core.binding.annotations import (
     UNREADABLE,
     Hint,
     bare,
+    element_types,
     is_json_text,
     united,
     with_types,
@@ -52,6 +53,9 @@ class Field(NamedTuple):
     - ``default``: the value of the field if the client doesn't send it.
     - ``omissible``: whether the annotation has a value for a field that isn't sent: None, ``UNSET``
       or ``MISSING``.
+    - ``members``: the structures of ``kind``, as ``members_of`` returns them.
+    - ``elements``: the fields for the first elements of a collection, and that for all further
+      elements. None if ``kind`` is not a collection.
     """
 
     name: str
@@ -59,8 +63,23 @@ class Field(NamedTuple):
     required: bool
     kind: Hint
     optional: bool
-    default: object = None
-    omissible: bool = False
+    default: object
+    omissible: bool
+    members: tuple[type, ...]
+    elements: tuple[Sequence[Field], Field] | None
+
+
+def field_of(hint: Hint, name: str = "", required: bool = True, default: object = None) -> Field:
+    """Return the field for an annotation. Without a name, it is that of an element, or of a whole
+    document.
+    """
+    sent = without_unset(hint)
+    kind, optional = bare(sent)
+    types = element_types(kind)
+    elements = None if types is None else ([*map(field_of, types[0])], field_of(types[1]))
+    is_omissible = optional or sent is not hint
+    members = members_of(kind)
+    return Field(name, sent, required, kind, optional, default, is_omissible, members, elements)
 
 
 def is_structure(annotation: object) -> TypeGuard[type]:
@@ -108,7 +127,7 @@ def members_of(annotation: object) -> tuple[type, ...]:
     return members if all(map(is_structure, members)) else ()
 
 
-def tag_of(structure: object) -> Mapping[str, object]:
+def tag_of(structure: object) -> dict[str, object]:
     """Return the tag of a ``Struct`` by the name of its field, or {} if there is none."""
     config = getattr(get_origin(structure) or structure, "__struct_config__", None)
     return {} if config is None or config.tag is None else {config.tag_field: config.tag}
@@ -116,7 +135,7 @@ def tag_of(structure: object) -> Mapping[str, object]:
 
 def chosen(
     structures: Sequence[type], document: Mapping[str, object]
-) -> tuple[type | None, Mapping[str, object]]:
+) -> tuple[type | None, dict[str, object]]:
     """Return the structure of a union that a document's tag selects, and the tag as msgspec
     compares it. A form has "1" for the tag 1. Return None, and {}, if no tag selects a structure.
 
@@ -196,10 +215,7 @@ def fields_of(structure: type) -> Sequence[Field]:
     for alias, name, hint, metadata, required, default in found:
         hint = without_aliases(Annotated[(hint, *stated)] if (stated := [*metadata]) else hint)
         name = alias if isinstance(alias, str) else name
-        sent = without_unset(hint)
-        kind, optional = bare(sent)
-        is_omissible = optional or sent is not hint
-        fields.append(Field(name, sent, required, kind, optional, default, is_omissible))
+        fields.append(field_of(hint, name, required, default))
     return fields
 
 

@@ -7,12 +7,12 @@ box or a list without a choice, and "" for an input left empty.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Mapping, Sequence
+from itertools import chain, repeat
 from typing import Annotated, NewType, cast, get_args, get_origin
 
-from micropie._core.binding.annotations import Hint, bare, elements_of
-from micropie._core.binding.fields import Field, chosen, fields_of, kinds_in, members_of
+from micropie._core.binding.annotations import Hint
+from micropie._core.binding.fields import Field, chosen, fields_of, kinds_in
 from micropie._core.binding.values.constraints import limits_length, with_short_line_ends
 from micropie._core.binding.values.converters import (
     ANYTHING,
@@ -67,9 +67,9 @@ class RowError(ValueError):
     ``path``: the names and numbers that lead to the rows.
     """
 
-    def __init__(self, path: Sequence[str | int], element: Hint) -> None:
+    def __init__(self, path: Sequence[str | int], element: Field) -> None:
         name = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in path)[1:]
-        first = [f".{field.name}" for one in members_of(element) for field in fields_of(one)][:1]
+        first = [f".{field.name}" for one in element.members for field in fields_of(one)][:1]
         super().__init__(
             f"Expected numbers in the names of rows, such as {name}[0]{''.join(first)}"
         )
@@ -86,15 +86,13 @@ def _read(field: Field, node: Nested | None, own: OwnTypes, path: Sequence[str |
     Return ``_ABSENT`` if the document must not contain the field.
     """
     kind = field.kind
-    elements = elements_of(kind)
-    if elements is not None:
+    if field.elements is not None:
         if node is None:
             return _ABSENT if field.omissible else []
-        return _read_rows(elements, node, own, path)
+        return _read_rows(*field.elements, node, own, path)
     if isinstance(node, Mapping):
-        members = members_of(kind)
-        if members:
-            return document_of(members, node, own, path=path)
+        if field.members:
+            return document_of(field.members, node, own, path=path)
         converter = described_as(field.hint, own)
         if converter is ANYTHING or not converter.takes_text:
             return values_of(node)
@@ -105,18 +103,18 @@ def _read(field: Field, node: Nested | None, own: OwnTypes, path: Sequence[str |
 
 
 def _read_rows(
-    elements: Iterator[Hint], node: Nested, own: OwnTypes, path: Sequence[str | int]
+    first: Sequence[Field], rest: Field, node: Nested, own: OwnTypes, path: Sequence[str | int]
 ) -> list[object]:
+    fields = chain(first, repeat(rest))
     if isinstance(node, Mapping):
         if any(isinstance(one, str) and one not in _OF_CONTROLS for one in node):
-            raise RowError(path, next(elements))
+            raise RowError(path, next(fields))
         parts = rows(node)
     else:
         parts = [[text] for text in node]
-    of_elements = (Field("", one, True, *bare(one)) for one in elements)
     return [
         _read(one, part, own, (*path, number))
-        for number, (one, part) in enumerate(zip(of_elements, parts, strict=False))
+        for number, (one, part) in enumerate(zip(fields, parts, strict=False))
     ]
 
 

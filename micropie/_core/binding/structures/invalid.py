@@ -10,11 +10,12 @@ a parameter of the value's type.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_origin
 
-from micropie._core.binding.annotations import Hint, bare, elements_of, is_enum
-from micropie._core.binding.fields import fields_of, is_structure, kinds_in, members_of
+from micropie._core.binding.annotations import Hint, bare, is_enum
+from micropie._core.binding.fields import Field, fields_of, is_structure, kinds_in
 from micropie._core.binding.structures.forms import RowError, described_as
 from micropie._core.binding.structures.readings import Refused
 from micropie._core.binding.values.adapters import errors_of, without_markup, words_of
@@ -59,20 +60,21 @@ def problems_of(
 
     The caller adds the parameter's name and the source to each error.
     """
-    hint, own = maker.hint, maker.own
+    field, own = maker.field, maker.own
     if isinstance(error, SizeError):
-        return [_too_large(error, hint, own)]
+        return [_too_large(error, field, own)]
     if isinstance(error, RowError):
         return [_problem(own, None, error.path, None, "", written=str(error))]
     if hasattr(error, "error_count"):  # pydantic's exception, which contains all errors
-        found = _of_pydantic(error, document, hint, own)
+        found = _of_pydantic(error, document, field, own)
     elif maker.is_pydantic:  # our ``check_numbers`` has raised ``error``
-        found = iter([_described(error, hint, document, (), own)])
+        found = iter([_described(_reason(error), field, document, (), own)])
     else:
         read = error.read if isinstance(error, Refused) else document
         search = _Search(maker, is_json, isinstance(error, Refused))
-        found = search.errors_in(error, hint, document, read)
-    problems, length = list[ParameterError](), 0
+        found = search.errors_in(_reason(error), field, document, read)
+    problems: list[ParameterError] = []
+    length = 0
     for one in islice(found, MOST_ERRORS):
         problems.append(one)
         length += len(one.field) + len(one.sentence) + len(one.expected) + len(one.words)
@@ -81,7 +83,7 @@ def problems_of(
     return problems
 
 
-def _too_large(error: SizeError, structure: Hint, own: OwnTypes) -> ParameterError:
+def _too_large(error: SizeError, structure: Field, own: OwnTypes) -> ParameterError:
     """Return the error for an array or an object with too many values."""
     hint, path = _hint_at(structure, error.path), tuple(map(_shortened, error.path))
     kind, _ = bare(hint)
@@ -146,6 +148,35 @@ _STEP = pattern(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 _WORDLESS = "Invalid value"  # used if a validator raises ``ValueError()`` without a message
 
 
+class _Reason(NamedTuple):
+    """Why a value was refused.
+
+    - ``text``: msgspec's message, without the path to what is invalid.
+    - ``path``: this path, from the document. It is that of the value or goes on inside it.
+    - ``cause``: the exception that the application raised, for example in ``__post_init__``.
+    """
+
+    text: str
+    path: Path
+    cause: BaseException | None
+
+
+def _reason(error: ValueError, path: Path = ()) -> _Reason:
+    """Return why the value at ``path`` is refused."""
+    before, dash, after = str(error).rpartition(" - at `")
+    text, place = (before, after.removesuffix("`")) if dash else (after, "")
+    inner = (
+        name or (int(index) if index.isdigit() else index) for name, index in _STEP.findall(place)
+    )
+    return _Reason(text, (*path, *inner), error.__cause__)
+
+
+@lru_cache(maxsize=256)
+def _has_clear_names(structure: type) -> bool:
+    """Return whether each field's name is one step of a path. A name with a dot looks like two."""
+    return all(_STEP.fullmatch(f".{field.name}") for field in fields_of(structure))
+
+
 class _Search:
     """Finds the errors in a document that msgspec has rejected. Converts at most ``MOST_VALUES``
     values.
@@ -158,72 +189,88 @@ class _Search:
         self._left = MOST_VALUES
 
     def errors_in(
-        self, error: ValueError, hint: Hint, value: object, read: Any, path: Path = ()
+        self, reason: _Reason, field: Field, value: Any, read: Any, path: Path = ()
     ) -> Iterator[ParameterError]:
         """Yield an error for each invalid value inside ``value``. If no inner value is invalid,
         yield one error for ``value`` itself.
 
-        - ``error``: the exception that msgspec raised for ``value``.
+        - ``reason``: why msgspec has refused ``value``.
+        - ``field``: the annotation of ``value``.
         - ``read``: ``value`` with what is inside it as ``Reading`` has converted it, with
           ``is_read``; otherwise ``value``.
         """
-        own = self._maker.own
+        own, level = self._maker.own, len(path)
+        # The name or index inside ``value`` that msgspec's message contains. This part isn't
+        # converted again. An application's message may contain anything.
+        named = None
+        if reason.cause is None and all(map(_has_clear_names, field.members)):
+            named = next(iter(reason.path[level:]), None)
         is_found = False
-        for inner, part, step, is_missing in self._parts(hint, value, read, len(path)):
+        for inner, step in self._parts(field, value, read, named) if level < DEEPEST else ():
             at = (*path, step)
-            if is_missing:
+            if isinstance(value, dict) and step not in value:
                 is_found = True
                 text = _at(f"Object missing required field `{step}`", path)
-                yield _problem(own, inner, at, None, text, unknown=REQUIRED_FIELD)
-            elif (refused := self._refusal(part, read[step], inner)) is not None:
-                is_found = True
-                yield from self.errors_in(refused, inner, part, read[step], at)
+                yield _problem(own, inner.hint, at, None, text, unknown=REQUIRED_FIELD)
+            elif self._affords(value[step]):
+                part = read[step]
+                refused = reason if step == named else self._refusal(part, inner.hint, at)
+                if refused is not None:
+                    is_found = True
+                    yield from self.errors_in(refused, inner, value[step], part, at)
         if not is_found:
-            yield _described(error, hint, value, path, own)
+            yield _described(reason, field, value, path, own)
 
     def _parts(
-        self, hint: Hint, value: object, read: Any, level: int
-    ) -> Iterator[tuple[Hint, object, str | int, bool]]:
-        """Yield what ``_inside`` yields, without those runs of a list's elements that are valid."""
-        parts = _inside(hint, value) if level < DEEPEST else iter(())
-        if not isinstance(value, list) or len(value) <= RUN:
-            yield from parts
-            return
-        for first in range(0, len(value), RUN):
-            run, part = [*islice(parts, RUN)], slice(first, first + RUN)
-            kind: Any = run[0][0] if run else None
-            is_alike = bool(run) and all(inner is kind for inner, *_ in run)
-            if not is_alike or self._refusal(value[part], read[part], list[kind]) is not None:
-                yield from run
+        self, field: Field, value: object, read: Any, named: str | int | None
+    ) -> Iterator[tuple[Field, str | int]]:
+        """Yield the annotation and the name or index of each value directly inside ``value``. Leave
+        out those runs of a list's elements that are valid.
+        """
+        if isinstance(value, dict):
+            for inner in fields_of(field.members[0]) if len(field.members) == 1 else ():
+                if inner.required or inner.name in value:
+                    yield inner, inner.name
+        elif isinstance(value, list) and field.elements is not None:
+            first, rest = field.elements
+            hint: Any = rest.hint
+            yield from zip(first, range(len(value)), strict=False)
+            for start in range(len(first), len(value), RUN):
+                run = range(start, min(start + RUN, len(value)))
+                others = [index for index in run if index != named]
+                is_refused = (
+                    self._affords([value[index] for index in others])
+                    and self._refusal([read[index] for index in others], list[hint]) is not None
+                )
+                yield from ((rest, index) for index in run if is_refused or index == named)
 
-    def _refusal(self, part: object, read: object, hint: Hint) -> ValueError | None:
-        """Return the exception for a part of the document, or None if it is valid, or too large for
-        the rest of the limit: later parts may be smaller.
+    def _affords(self, part: object) -> bool:
+        """Return whether a part of the document may be converted, and count its values. It may be
+        too large for the rest of the limit. Later parts may be smaller.
         """
         if self._left <= CALL:
-            return None
+            return False
         cost = CALL + count_values(part)
-        if cost > self._left:
-            self._left -= CALL
-            return None
-        self._left -= cost
+        is_affordable = cost <= self._left
+        self._left -= cost if is_affordable else CALL
+        return is_affordable
+
+    def _refusal(self, read: object, hint: Hint, path: Path = ()) -> _Reason | None:
+        """Return why the part of the document at ``path`` is refused, or None if it is valid."""
         try:
             self._maker.make(read, self._is_json, hint, is_read=self._is_read)
         except ValueError as refused:
-            return refused
+            return _reason(refused, path)
         return None
 
 
 def _described(
-    error: Exception, hint: Hint, value: object, path: Path, own: OwnTypes
+    reason: _Reason, field: Field, value: object, path: Path, own: OwnTypes
 ) -> ParameterError:
-    """Return the error for one value from msgspec's exception ``error``. If only a part of the
-    value is invalid, the exception's message ends with the path to that part.
-    """
-    before, dash, after = str(error).rpartition(" - at `")
-    text, place = (before, after.removesuffix("`")) if dash else (after, "")
-    text = text[:LONGEST_TEXT]  # msgspec quotes a key that is no field
-    if error.__cause__ is not None and is_structure(bare(hint)[0]):  # raised by ``__post_init__``
+    """Return the error for one value."""
+    hint = field.hint
+    text = reason.text[:LONGEST_TEXT]  # msgspec quotes a key that is no field
+    if reason.cause is not None and is_structure(field.kind):  # raised by ``__post_init__``
         return _problem(own, hint, path, value, _at(_WORDLESS, path), written=text)
     # replace msgspec's message, because it quotes the client's value
     if text.startswith("Invalid enum value"):
@@ -233,26 +280,9 @@ def _described(
     # msgspec quotes the tag that the client sent to choose a member of a union
     elif text.startswith("Invalid value"):
         text = _WORDLESS
-    inner = tuple(
-        name or (int(index) if index.isdigit() else index) for name, index in _STEP.findall(place)
-    )
-    path = (*path, *inner)
-    return _problem(own, None if inner else hint, path, value, _at(without_markup(text), path))
-
-
-def _inside(hint: Hint, value: object) -> Iterator[tuple[Hint, object, str | int, bool]]:
-    """Yield a tuple for each value directly inside ``value``: its annotation, the value, its name
-    or index, and whether it is missing.
-    """
-    kind, _ = bare(hint)
-    members = members_of(kind)
-    if len(members) == 1 and isinstance(value, dict):
-        for field in fields_of(members[0]):
-            if field.required or field.name in value:
-                yield field.hint, value.get(field.name), field.name, field.name not in value
-    elif isinstance(value, list):
-        for index, (inner, part) in enumerate(zip(elements_of(kind) or (), value, strict=False)):
-            yield inner, part, index, False
+    if reason.path != path:
+        hint, path = None, reason.path
+    return _problem(own, hint, path, value, _at(without_markup(text), path))
 
 
 def _at(text: str, path: Path) -> str:
@@ -266,7 +296,10 @@ def _at(text: str, path: Path) -> str:
 
 
 def _of_pydantic(
-    reason: Any, document: object = None, structure: Hint = None, own: OwnTypes = NO_OWN_TYPES
+    reason: Any,
+    document: object = None,
+    structure: Field | None = None,
+    own: OwnTypes = NO_OWN_TYPES,
 ) -> Iterator[ParameterError]:
     """Yield the errors that pydantic reports. If describing them would take too long, yield one
     error that contains only their number.
@@ -289,25 +322,22 @@ def _of_pydantic(
         yield _problem(own, hint, path, value, text, written, unknown)
 
 
-def _hint_at(structure: Hint, path: Path) -> Hint:
+def _hint_at(structure: Field | None, path: Path) -> Hint:
     """Return the annotation of the value at ``path`` in a structure, or None if it can't be
     determined, or if the value is too deep inside.
     """
-    if len(path) > 2 * DEEPEST:
+    if structure is None or len(path) > 2 * DEEPEST:
         return None
-    hint = structure
+    field = structure
     for step in path:
-        kind, _ = bare(hint)
-        hints = [
-            field.hint for one in members_of(kind) for field in fields_of(one) if field.name == step
-        ]
-        if isinstance(step, int):
-            at = min(step, len(get_args(kind)))  # all elements after these have one type
-            hints += islice(elements_of(kind) or (), at, at + 1)
-        if not hints:
+        inner = [one for kind in field.members for one in fields_of(kind) if one.name == step]
+        if isinstance(step, int) and field.elements is not None:
+            first, rest = field.elements
+            inner += [first[step] if step < len(first) else rest]
+        if not inner:
             return None
-        hint = hints[0]
-    return hint
+        field = inner[0]
+    return field.hint
 
 
 def described(error: Exception) -> str:

@@ -20,13 +20,13 @@ from micropie._core.binding.annotations import (
     UNREADABLE,
     Hint,
     bare,
-    elements_of,
     is_enum,
     takes_json_text,
     united,
     without_none,
 )
 from micropie._core.binding.fields import (
+    field_of,
     fields_of,
     is_pydantic,
     is_structure,
@@ -75,6 +75,7 @@ class Maker:
 
     - ``hint``: the annotation: a structure, a union of structures, or a list or dict of structures.
     - ``own``: the application's encoders and decoders.
+    - ``field``: the annotation as that of a field.
     - ``lists``: the names of the fields that may have several values.
     """
 
@@ -93,11 +94,11 @@ class Maker:
         """
         from decimal import Decimal  # imported only by applications with structures
 
-        kinds = self._kinds
+        kinds, self.field = self._kinds, field_of(self.hint)
         self._members = structures_of(self.hint)
         found = [field for one in self._members for field in fields_of(one)]
         self._names = {field.name for field in found}
-        self.lists = [field.name for field in found if elements_of(field.kind) is not None]
+        self.lists = [field.name for field in found if field.elements is not None]
         # Check floats only for pydantic, because it accepts the string "nan".
         self._has_numbers = Decimal in kinds or (float in kinds and self.is_pydantic)
         check_fields(kinds, self.is_pydantic, structure_name(self.hint))

@@ -117,11 +117,10 @@ class Reading:
         members: dict[type, Sequence[tuple[str, _Convert, type | None]]] = {}
 
         def convert(value: dict[str, Any], is_json: bool) -> object:
-            member, tag = (only, {}) if only is not None else chosen(structures, value)
+            member, changed = (only, {}) if only is not None else chosen(structures, value)
             if member is not None:
                 if member not in members:  # now, because a structure may contain itself
                     members[member] = self._members(member)
-                changed = {**tag}
                 for name, of_field, exact in members[member]:
                     part = value.get(name)
                     if part is not None and type(part) is not exact:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-from micropie._core.binding.annotations import Hint, elements_of, is_json_text, takes_json_text
+from micropie._core.binding.annotations import Hint, element_types, is_json_text, takes_json_text
 from micropie._core.binding.fields import kinds_in
 from micropie._core.binding.values.constraints import (
     INVALID,
@@ -184,7 +184,7 @@ class Adapter:
             Finder(annotation, takes_json_text) if any(map(takes_json_text, kinds)) else None
         )
         is_text = any(map(is_json_text, metadata))
-        self.is_collection = not is_text and elements_of(kind) is not None
+        self.is_collection = not is_text and element_types(kind) is not None
         self.takes_text = is_text or (get_origin(kind) or kind) not in (dict, Mapping)
 
     def from_text(self, value: object) -> object:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import chain, islice, repeat
 from typing import Any, NamedTuple, get_args, get_origin
 
-from micropie._core.binding.annotations import Hint, bare, elements_of, united
+from micropie._core.binding.annotations import Hint, bare, element_types, united
 from micropie._core.binding.fields import (
     fields_of,
     hints_inside,
@@ -144,7 +144,8 @@ def _elements_of(kind: Hint) -> Iterator[Sequence[Hint]]:
     config = getattr(get_origin(kind) or kind, "__struct_config__", None)
     if is_named_tuple(kind) or (config is not None and config.array_like):
         return repeat([*hints_inside(kind)])  # perhaps with its tag as the first element
-    return ([one] for one in elements_of(kind) or repeat(Any))
+    first, rest = element_types(kind) or ((), Any)
+    return ([one] for one in chain(first, repeat(rest)))
 
 
 def _get(owner: object, name: str) -> object:
