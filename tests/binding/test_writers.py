@@ -636,6 +636,14 @@ def test_a_non_strict_shape_refuses_nothing(hint: Any, value: list[Any]) -> None
     assert not Shape(list[hint], is_strict=False).is_plain(value)
 
 
+def test_finite_numbers_whose_sum_is_infinite_are_plain() -> None:
+    shape = Shape(list[float], is_strict=False)
+    assert shape.is_plain([1.5, 2.5])
+    assert shape.is_plain([1e308, 1e308])
+    assert not shape.is_plain([float("inf"), float("-inf")])
+    assert not shape.is_plain([float("nan"), 1.5])
+
+
 @dataclass
 class Titled:
     name: str
