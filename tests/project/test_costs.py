@@ -65,8 +65,8 @@ CALLS: dict[str, tuple[int, int]] = {
     "dataclasses out": (114, 135),
     "models out": (60, 81),
     "models in": (86, 111),
-    "dataclasses refused": (536, 537),
-    "models refused": (220, 221),
+    "dataclasses refused": (526, 527),
+    "models refused": (210, 211),
     "upload": (250, 207),  # under ASGI the calls of the package that finds the parts count, too
     "session write": (131, 145),
     "session read": (65, 87),
@@ -106,8 +106,8 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "dataclasses out": (2060, 2220),
     "models out": (1090, 1260),
     "models in": (1680, 1770),
-    "dataclasses refused": (9120, 8900),
-    "models refused": (3420, 3200),
+    "dataclasses refused": (8890, 8670),
+    "models refused": (3190, 2970),
     "upload": (4110, 2850),
     "session write": (2070, 2150),  # a session knows the objects that parameters have for it
     "session read": (1160, 1290),

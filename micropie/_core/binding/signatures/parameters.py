@@ -287,11 +287,15 @@ def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> ob
         about = f"The {place}" if parameter.is_stated else f"Parameter {parameter.name!r}"
         raise BindingError(
             [
-                replace(
-                    one,
-                    parameter=parameter.name,
-                    source=place,
-                    sentence=f"{about} is invalid: {one.sentence}.",
+                ParameterError(
+                    parameter.name,
+                    place,
+                    one.given,
+                    one.expected,
+                    one.path,
+                    f"{about} is invalid: {one.sentence}.",
+                    one.field,
+                    one.words,
                 )
                 for one in problems_of(error, maker, document, is_json)
             ]
