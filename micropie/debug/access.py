@@ -52,9 +52,10 @@ def open_debug_pages(key: str, request: Request) -> Response:
     if not (_is_key(key) and is_on_this_machine(request)):
         raise HTTPError(404)
     response = Response(
-        "This browser can now see the debug pages.\n", content_type="text/plain; charset=utf-8"
+        "This browser can now see the debug pages.\n",
+        headers={"Cache-Control": "no-store"},
+        content_type="text/plain; charset=utf-8",
     )
-    response.headers["Cache-Control"] = "no-store"
     response.set_cookie(_COOKIE, debug_key(), httponly=True, samesite="Strict")
     return response
 
@@ -68,8 +69,7 @@ def may_see_debug_pages(request: Request) -> bool:
         return False
     if _is_key(request.cookies.get(_COOKIE, "")):
         return True
-    values: dict[str, object] = {"key": debug_key()}
-    _tell(request.app.absolute_url_for(_NAME, **values))
+    _tell(request.app.absolute_url_for(_NAME, key=debug_key()))
     return False
 
 

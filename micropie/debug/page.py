@@ -77,13 +77,13 @@ _POLICY = (
     f"'sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_HEADERS = (
-    ("Content-Security-Policy", _POLICY),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Cache-Control", "no-store"),
-    ("Vary", "Accept"),
-)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Vary": "Accept",
+}
 
 
 def error_page(request: Request, failure: Exception, plain: Response) -> Response:
@@ -98,20 +98,19 @@ def error_page(request: Request, failure: Exception, plain: Response) -> Respons
     ]
     # Never collapse the frames of the application's package and of the handler's package, even if
     # these are installed like libraries.
-    function = None if request.route is None else request.route.function
-    owners = [type(request.app), *([] if function is None else [function])]
-    own = {str(owner.__module__).partition(".")[0] for owner in owners}
+    owners = type(request.app), getattr(request.route, "function", None)
+    own = {str(getattr(owner, "__module__", "")).partition(".")[0] for owner in owners}
     for relation, exception in _chain(failure):
         parts.append(f"<h2>{escape(relation)}: {escape(type(exception).__name__)}</h2>")
         if exception is not failure:  # the heading shows the failure's own text already
             parts.append(f"<p>{escape(_text_of(exception))}</p>")
         parts.append(_frames(exception, own))
     del exception
-    parts.append(_about_request(request))
-    parts.append(
-        "<h2>As text: a click selects all of it</h2>"
-        f'<pre id="text" tabindex="0">{escape(lines)}</pre>'
-    )
+    parts += [
+        _about_request(request),
+        "<h2>As text: a click selects all of it</h2>",
+        f'<pre id="text" tabindex="0">{escape(lines)}</pre>',
+    ]
     members = {"detail": title, "traceback": lines.splitlines()}
     return _filled(plain, title, parts, lines, members)
 
@@ -136,14 +135,7 @@ def not_found_page(
         for entries in (near, table.values())
     )
     title = str(failure.message)
-    lines = [
-        title,
-        "",
-        *(["Did you mean:", *names, ""] if near else []),
-        "Routes:",
-        *routes,
-        "",
-    ]
+    lines = [title, "", *(["Did you mean:", *names, ""] if near else ()), "Routes:", *routes, ""]
     parts = [_heading(title, f"No route matches {request.method} {request.path}.")]
     if near:
         parts.append(f"<h2>Did you mean</h2>{_routes(near)}")
@@ -175,8 +167,8 @@ def warn_of_attribute(request: Request) -> None:
         kind, advice = "class", f"{name} = {value.__name__}(), an object"
     elif inspect.isfunction(value):
         advice = "@get above it, and remove any @hidden"
-    owner = type(own.app).__name__
-    logger.warning("%s.%s is not a page but a %s: write %s", owner, name, kind, advice)
+    sentence = f"{type(own.app).__name__}.{name} is not a page but a {kind}: write {advice}"
+    logger.warning("%s", sentence)
 
 
 def _warn_of_functions(app: Any) -> None:
@@ -184,14 +176,10 @@ def _warn_of_functions(app: Any) -> None:
     application.
     """
     for name, module in [*sys.modules.items()]:
-        values = [*vars(module).values()] if type(module) is ModuleType else []
-        if any(one is app for one in values):
+        if type(module) is ModuleType and any(one is app for one in [*vars(module).values()]):
             for function in Inspector.lost_functions(app, name):
-                logger.warning(
-                    "%s: %s belongs to no application: write @app.get above it",
-                    Inspector.place_of(function),
-                    function.__name__,
-                )
+                sentence = f"{function.__name__} belongs to no application: write @app.get above it"
+                logger.warning("%s: %s", Inspector.place_of(function), sentence)
 
 
 def _filled(
@@ -204,13 +192,10 @@ def _filled(
     if isinstance(plain.body, dict):
         plain.body |= members
     elif plain.content_type == "text/html; charset=utf-8":
-        head = (
-            '<meta charset="utf-8"><meta name="viewport" '
-            f'content="width=device-width"><title>{escape(title)}</title>'
-        )
         plain.body = _encodable(
-            f'<!doctype html><html lang="en"><head>{head}<style>{_STYLE}</style></head>'
-            f"<body><main>{''.join(parts)}</main></body></html>"
+            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+            f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
+            f"<style>{_STYLE}</style></head><body><main>{''.join(parts)}</main></body></html>"
         )
     else:
         plain.body = text
@@ -256,14 +241,21 @@ def _about_request(request: Request) -> str:
     facts["Python"] = platform.python_version()
     parts = [f"<h2>Request</h2>{_table(facts.items())}"]
     for title in ("query", "headers", "cookies"):
-        pairs: list[tuple[str, str]] = []
         with suppress(HTTPError):
             source = getattr(request, title)
             values = {one: source.getlist(one) for one in source} if title == "query" else source
-            pairs = [(name, _value(name, value)) for name, value in values.items()]
-        if pairs:
-            parts.append(f"<h2>{title.title()}</h2>{_table(pairs)}")
+            if values:
+                parts.append(f"<h2>{title.title()}</h2>{_values(values.items())}")
     return "".join(parts)
+
+
+def _values(values: Iterable[tuple[str, object]]) -> str:
+    """Return a table of variables, headers or parameters. A value is masked if its name suggests
+    that it is secret.
+    """
+    return _table(
+        (name, _MASK if _SECRET_NAME.search(name) else _repr(value)) for name, value in values
+    )
 
 
 def _table(pairs: Iterable[tuple[str, str]]) -> str:
@@ -275,8 +267,8 @@ def _chain(failure: BaseException) -> Iterator[tuple[str, BaseException]]:
     """Yield an exception, its causes and contexts, and the members of exception groups, each
     once.
     """
-    waiting: list[tuple[str, BaseException]] = [("Exception", failure)]
-    seen: set[int] = set()
+    waiting = [("Exception", failure)]
+    seen = set[int]()
     while waiting:
         relation, exception = waiting.pop()
         if id(exception) in seen:
@@ -298,8 +290,7 @@ def _library_of(frame: FrameType, own: Collection[str]) -> str:
     file = frame.f_code.co_filename
     if file.startswith(_PACKAGE):
         return "micropie"
-    installed = _INSTALLED.match(file)
-    if installed is not None:
+    if installed := _INSTALLED.match(file):
         return "" if installed[1] in own else installed[1]
     return "Python's library" if file.startswith((_STANDARD_LIBRARY, "<frozen ")) else ""
 
@@ -315,13 +306,12 @@ def _frames(exception: BaseException, own: Collection[str]) -> str:
         frames, lambda found: found is frames[-1] or not _library_of(found[0], own)
     ):
         calls = [*group]
-        shown = [_frame(frame, line, is_open) for frame, line in calls]
-        names = " and ".join(dict.fromkeys(_library_of(frame, own) for frame, _ in calls))
-        folded = (
-            f"<details><summary>{len(shown)} calls in "
-            f"{escape(names)}</summary>{''.join(shown)}</details>"
-        )
-        parts += [folded] if not is_open and len(shown) > 1 else shown
+        shown = "".join(_frame(frame, line, is_open) for frame, line in calls)
+        if not is_open and len(calls) > 1:
+            names = " and ".join(dict.fromkeys(_library_of(frame, own) for frame, _ in calls))
+            summary = f"{len(calls)} calls in {escape(names)}"
+            shown = f"<details><summary>{summary}</summary>{shown}</details>"
+        parts.append(shown)
     return "".join(parts)
 
 
@@ -334,51 +324,40 @@ def _frame(frame: FrameType, line: int, is_open: bool) -> str:
     for number, text in enumerate(lines[first - 1 : line + _LINES_AROUND], start=first):
         shown = f"{number:>5}  {escape(text.rstrip())}"
         source.append(f"<mark>{shown}</mark>" if number == line else shown)
-    variables = [
-        (name, _value(name, value))
-        for name, value in list(frame.f_locals.items())[:_MOST_VARIABLES]
-    ]
+    variables = [*frame.f_locals.items()][:_MOST_VARIABLES]
     # Show the path relative to the directory where the server was started, as an editor does.
     file = code.co_filename.removeprefix(f"{Path.cwd()}{os.sep}")
     place = f"{file}, line {line}, in {code.co_qualname}"
     return (
         f"<details{' open' if is_open else ''}><summary><code>{escape(place)}</code></summary>"
-        f'<pre tabindex="0">{chr(10).join(source)}</pre>{_table(variables)}</details>'
+        f'<pre tabindex="0">{chr(10).join(source)}</pre>{_values(variables)}</details>'
     )
 
 
 class _Repr(reprlib.Repr):
     """Creates short reprs, even of objects whose ``__repr__`` raises."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        names = "maxlist maxtuple maxset maxfrozenset maxdeque maxarray"
-        vars(self).update(dict.fromkeys(names.split(), 30))
-        self.maxstring = self.maxother = self.maxlong = _LONGEST_REPR
-        self.maxdict, self.maxlevel = 50, 4
-
     def repr_instance(self, x: object, level: int) -> str:
         return _text_of(x, repr)
 
 
 _reprs = _Repr()
+vars(_reprs).update(
+    dict.fromkeys(["maxlist", "maxtuple", "maxset", "maxfrozenset", "maxdeque", "maxarray"], 30),
+    maxdict=50,
+    maxlevel=4,
+    maxstring=_LONGEST_REPR,
+    maxother=_LONGEST_REPR,
+    maxlong=_LONGEST_REPR,
+)
 
 
 def _repr(value: object) -> str:
     """Return a value's repr without secrets, cut to a readable length."""
     text = _text_of(value, _reprs.repr)
-    return (
-        text
-        if len(text) <= _LONGEST_VALUE
-        else f"{text[:_LONGEST_VALUE]}... ({len(text)} characters)"
-    )
-
-
-def _value(name: str, value: object) -> str:
-    """Return the repr of a variable, a header or a parameter, or a mask if its name suggests that
-    it is secret.
-    """
-    return _MASK if _SECRET_NAME.search(name) else _repr(value)
+    if len(text) <= _LONGEST_VALUE:
+        return text
+    return f"{text[:_LONGEST_VALUE]}... ({len(text)} characters)"
 
 
 def _hide_secrets(text: str) -> str:
