@@ -7,20 +7,20 @@ import re
 import sys
 import traceback
 from difflib import get_close_matches
-from pathlib import Path
 
 from micropie._core.errors import is_framework
-from micropie._core.http import Exchange, RouteInfo
+from micropie._core.execution.placement import AnyFunction
+from micropie._core.http import Exchange
 from micropie._core.on_demand import by_name
 
-_PACKAGE = Path(__file__).parent.parent
-_OF_CLIENTS = ("multidict.py", "fields.py")
+# The functions that raise KeyError for a name that the client didn't send.
+_LOOK_UPS = ("MultiDict.__getitem__", "Headers.__getitem__")
 _OURS = ("HTTPError", "Request", "Response", "Session", "UploadFile", "WebSocket")
 
 
 def hint_for(exchange: Exchange, failure: BaseException) -> str:
     """Return the hint for an exception of a request's handler, or ""."""
-    kind, route = type(failure), exchange.route
+    kind, function = type(failure), getattr(exchange.route, "function", None)
     if kind is KeyError:
         return _of_name(failure)
     if any(_FOREIGN.match(f"{one.__module__}.{one.__name__}") for one in kind.__mro__):
@@ -35,13 +35,11 @@ def hint_for(exchange: Exchange, failure: BaseException) -> str:
     owner = type(getattr(failure, "obj", None))
     if owner.__name__ in _OURS and not is_framework(owner.__module__):
         return ""  # skip a class of the same name in another library
-    for expression, advice in hints.items():
-        if re.search(expression, text):
-            return advice
-    if advice := _of_none(route, text):
+    found = (advice for expression, advice in hints.items() if re.search(expression, text))
+    if advice := next(found, "") or _of_none(function, text):
         return advice
     if kind is TypeError:
-        return _of_text(route, text) or _of_call(failure, text)
+        return _of_text(function, text) or _of_call(failure, text)
     return _of_process(exchange, text) or _of_attribute(failure)
 
 
@@ -50,16 +48,14 @@ def _of_name(failure: BaseException) -> str:
     or the headers. Otherwise return "".
     """
     *_, (frame, _) = traceback.walk_tb(failure.__traceback__)
-    file = Path(frame.f_code.co_filename)
-    is_ours = file.name in _OF_CLIENTS and file.is_relative_to(_PACKAGE)
-    if not is_ours or frame.f_code.co_name != "__getitem__":
+    is_ours = is_framework(frame.f_globals.get("__name__"))
+    if not is_ours or frame.f_code.co_qualname not in _LOOK_UPS:
         return ""
     return f"The client sent no {failure}: use .get({failure}), or declare it as a parameter."
 
 
-def _of_none(route: RouteInfo | None, text: str) -> str:
+def _of_none(function: AnyFunction | None, text: str) -> str:
     """Return the hint for a parameter whose default is None although its annotation isn't."""
-    function = getattr(route, "function", None)
     if function is not None and "'NoneType'" in text:
         for name, one in inspect.signature(function).parameters.items():
             stated = str(one.annotation)
@@ -68,12 +64,12 @@ def _of_none(route: RouteInfo | None, text: str) -> str:
     return ""
 
 
-def _of_text(route: RouteInfo | None, text: str) -> str:
+def _of_text(function: AnyFunction | None, text: str) -> str:
     """Return the hint for a parameter that has no annotation but is used as a number."""
-    code = getattr(getattr(route, "function", None), "__code__", None)
-    if route is not None and code and re.search(r"str.*\bint\b|\bint\b.*str", text):
+    code = getattr(function, "__code__", None)
+    if code and re.search(r"str.*\bint\b|\bint\b.*str", text):
         for name in code.co_varnames[1 : code.co_argcount]:
-            if name not in route.function.__annotations__:
+            if name not in function.__annotations__:
                 return f"Without an annotation, {name} is text: write {name}: int, for example."
     return ""
 
@@ -83,7 +79,9 @@ def _of_call(failure: BaseException, text: str) -> str:
     the function's signature.
     """
     found = re.match(r"(?:(\w+)\.)?(\w+)\(\) (?:got|missing|takes)", text)
-    owner, name = found.groups() if found is not None else (None, "")
+    if found is None:
+        return ""
+    owner, name = found.groups()
     *_, (frame, _) = traceback.walk_tb(failure.__traceback__)
     first = owner or name
     called = frame.f_globals.get(first) or getattr(sys.modules["micropie"], first, None)
@@ -91,21 +89,16 @@ def _of_call(failure: BaseException, text: str) -> str:
         called = getattr(called, name, None)
     if called is None or not is_framework(called.__module__):
         return ""
-    signature, *_ = str(inspect.signature(called)).replace("(self, ", "(").split(" -> ")
-    plain = _ANNOTATION.sub(r"\1", signature)
-    return f"It takes {plain}."
-
-
-_ANNOTATION = re.compile(
-    r": '[^']*'(?: (=) )?"
-)  # as in "data: 'object', event: 'str | None' = None"
+    parameters = inspect.signature(called).parameters.values()
+    shown = [one.replace(annotation=one.empty) for one in parameters if one.name != "self"]
+    return f"It takes {inspect.Signature(shown)}."
 
 
 def _of_process(exchange: Exchange, text: str) -> str:
     """Return the hint for an attribute that is missing in a process of the pool, because it is set
     in ``__init__``, which isn't called there.
     """
-    is_pooled = exchange.route is not None and exchange.route.is_pooled
+    is_pooled = getattr(exchange.route, "is_pooled", False)
     for name in vars(getattr(exchange.config, "app", None)) if is_pooled else ():
         if f"no attribute {name!r}" in text:
             return (

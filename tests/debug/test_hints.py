@@ -56,6 +56,9 @@ class Response2(App):
     def other(self) -> Any:
         return httpx.Response(200).data  # type: ignore[attr-defined]
 
+    def header(self) -> Any:
+        return self.response.headers["X-Pie"]
+
     def kept(self) -> Any:
         return self.state["pie"]
 
@@ -79,11 +82,11 @@ def test_a_hint_appears_once_and_only_for_micropie_s_objects(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Response2(debug=True))
-    for path in ("/other", "/kept", "/box", "/long", "/number", *["/again"] * 3):
+    for path in ("/other", "/header", "/kept", "/box", "/long", "/number", *["/again"] * 3):
         assert client.get(path).status_code == 500
     logged = "".join(logging.Formatter().format(one) for one in caplog.records)
     assert "Write return" not in logged
-    assert "The client has sent" not in logged
+    assert "The client sent" not in logged
     assert "It takes (" not in logged
     assert "Without an annotation" not in logged
     found = KNOWN.__notes__
