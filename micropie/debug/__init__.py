@@ -5,8 +5,10 @@ the file and line, what is wrong, what to write. The function belongs to one of 
 depending on what it inspects:
 
 - ``application.py``: attributes and hooks, at startup. Let ``foreign_attributes`` yield the hint.
-- ``source.py``: the source of a method, at startup. Let ``notes_of`` yield the hint.
-- ``requests.py``: a request and its result. Call it in ``review_result`` or another ``review_...``.
+- ``source.py``: the source of a method, at startup. Write a method of ``FunctionSource``, and let
+  ``notes_of`` yield what it yields.
+- ``requests.py``: a request and its result. Let ``_advice_for`` return the hint, or call it in
+  another ``review_...``.
 - ``failures.py``: an exception. Call it in ``hint_for``, or add a row to ``_HINTS``. For an
   attribute of requests, add a row to ``_OF_REQUESTS``.
 - ``missing_names.py``: a name that ``micropie`` lacks. A row of ``_ADVICE`` is enough.

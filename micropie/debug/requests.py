@@ -24,7 +24,6 @@ from micropie._core.http import (
     BindingError,
     Exchange,
     FileReference,
-    ParameterError,
     Request,
     Response,
     Session,
@@ -32,18 +31,18 @@ from micropie._core.http import (
     states_status,
 )
 from micropie._core.routing import handlers_route, place_of, route_of
-from micropie._core.routing.discovery import Checking, Provider, type_name
+from micropie._core.routing.discovery import AnyFunction, Checking, Provider, type_name
 from micropie.debug.access import may_see_debug_pages
 from micropie.debug.page import error_page, not_found_page, warn_of_attribute
 from micropie.debug.source import FunctionSource
 
 _ERRORS = range(400, 600)
-_SENDING_ON = (301, 302, 303, 307, 308)
-_OFTEN_EMPTY = (201, 202, 204)
-_STATUSES = [str(one) for one in range(200, 600)]
 _LONGEST = 100  # how many characters of a name are logged
 _MISSING = "; expected"  # a part of most sentences about a missing value
-_WITH_STATUS = (Response, HTTPError, Redirect)
+
+
+def _warn(sentence: str) -> None:
+    logger.warning("%s", sentence)
 
 
 def review_result(exchange: Exchange, result: object) -> None:
@@ -54,47 +53,48 @@ def review_result(exchange: Exchange, result: object) -> None:
     if route is None:
         return
     warn_of_names(exchange)
-    if set_up is not None and set_up.status != 200:
-        return
-    stated = getattr(route.description, "status", None)
-    if result is None and stated in (None, 200):
-        advice = (
+    if set_up is None or set_up.status == 200:
+        is_typed = set_up is not None and (
+            set_up.content_type is not None
+            or "Content-Type" in set_up.headers
+            or "Content-Encoding" in set_up.headers
+        )
+        stated = getattr(route.description, "status", None) or 200
+        if advice := _advice_for(route.function, result, stated, is_typed):
+            _warn(f"{place_of(route.function)}: {route.name} {advice}")
+
+
+def _advice_for(function: AnyFunction, result: object, stated: int, is_typed: bool) -> str:
+    """Return the advice about a handler's result, or "".
+
+    - ``stated``: the status that ``@describe`` declares.
+    - ``is_typed``: whether the handler has set a content type for the response.
+    """
+    if result is None and stated == 200:
+        return (
             ""
-            if _says_none(route.function)
+            if _says_none(function)
             else "returned nothing, so the response is empty: return a value, or annotate the "
             "handler with -> None if the response should be empty"
         )
-    elif type(result) is tuple and states_status(result):
-        # An annotation without statuses allows all statuses.
-        declared = [answer_parts(one)[0] or result for one in answers_of(route.function)]
-        words = (
-            f"returned status {result[0]}, but its annotation has no Literal[{result[0]}]: add it"
-        )
-        advice = "" if any(result[0] in one for one in declared) else words
-    elif type(result) is tuple:
-        advice = _advice_for(result)
-    else:
-        is_typed = set_up is not None and (
-            set_up.content_type is not None
-            or any(name in set_up.headers for name in ("Content-Type", "Content-Encoding"))
-        )
-        stated_type = getattr(route.function, "__annotations__", {}).get("return")
-        is_int = type(result) is int and stated_type in (int, "int")
-        advice = "" if is_int or is_typed else _advice_for_value(result)
-        if not advice and stated not in (None, 200) and not isinstance(result, _WITH_STATUS):
-            advice = (
-                f"returned {type(result).__name__} without a status, so it is sent with 200, but "
-                f'@describe declares {stated}: write "return {stated}, value"'
-            )
-    if advice:
-        logger.warning("%s: %s %s", place_of(route.function), route.name, advice)
+    if type(result) is tuple:
+        return _advice_for_tuple(function, result)
+    if not is_typed and (advice := _advice_for_value(function, result)):
+        return advice
+    if stated == 200 or isinstance(result, Response | HTTPError | Redirect):
+        return ""
+    return (
+        f"returned {type(result).__name__} without a status, so it is sent with 200, but "
+        f'@describe declares {stated}: write "return {stated}, value"'
+    )
 
 
-def _advice_for_value(result: object) -> str:
+def _advice_for_value(function: object, result: object) -> str:
     """Return the advice for a value that probably wasn't meant to be sent as it is (a status,
     binary data, JSON text or a file), or "".
     """
-    if type(result) is int and result in (*_ERRORS, *_OFTEN_EMPTY):
+    is_status = type(result) is int and result in (201, 202, 204, *_ERRORS)
+    if is_status and _annotation(function) not in (int, "int"):
         write = f"raise HTTPError({result})" if result in _ERRORS else f"return {result}, None"
         return f"returned {result}, sent as a JSON number with status 200: write {write}"
     if type(result) is bytes and _read(bytes.decode, result) is None:
@@ -114,12 +114,10 @@ def _advice_for_value(result: object) -> str:
 
 def review_response(exchange: Exchange, response: Response) -> None:
     """Log a redirect status without a Location."""
-    if response.status in _SENDING_ON and "Location" not in response.headers:
-        logger.warning(
-            '%s sends %d without a Location: write Redirect("/pies", status=%d)',
-            exchange.label,
-            response.status,
-            response.status,
+    if response.status in (301, 302, 303, 307, 308) and "Location" not in response.headers:
+        _warn(
+            f"{exchange.label} sends {response.status} without a Location: write "
+            f'Redirect("/pies", status={response.status})'
         )
 
 
@@ -131,17 +129,25 @@ def _read(read: Callable[[Any], object], value: object) -> object:
         return None
 
 
-def _advice_for(result: tuple[object, ...]) -> str:
-    """Return advice about a tuple that another framework would turn into a response, and that
-    micropie sends as a JSON list. Return "" for any other tuple.
+def _advice_for_tuple(function: AnyFunction, result: tuple[object, ...]) -> str:
+    """Return advice about a status that the handler's annotation doesn't have, and about a tuple
+    that another framework would turn into a response, and that micropie sends as a JSON list.
+    Return "" for any other tuple.
     """
     first, *others = result or ("",)
+    if states_status(result):
+        # An annotation without statuses allows all statuses.
+        declared = [answer_parts(one)[0] or result for one in answers_of(function)]
+        if any(first in one for one in declared):
+            return ""
+        return f"returned status {first}, but its annotation has no Literal[{first}]: add it"
     if isinstance(first, str | bytes) and any(isinstance(one, dict | list) for one in others):
         return (
             "returned a body and headers, which are sent as a JSON list: put the status first, "
             "as in return 200, body, headers"
         )
-    if isinstance(first, int | str) and str(first) in _STATUSES and len(others) == 1:
+    is_status = isinstance(first, int | str) and re.fullmatch("[2-5][0-9][0-9]", str(first))
+    if is_status and len(others) == 1:
         return (
             f"returned ({first!r}, {others[0]!r}), which is sent as a JSON list with status 200: "
             f"if {first} should be the status, write Response({others[0]!r}, status={first})"
@@ -155,36 +161,27 @@ def warn_of_names(exchange: Exchange) -> None:
     """
     route = handlers_route(exchange)
     parameters = () if route is None else route.plan.parameters
-    known = {one.name for one in parameters}
     alike = {
         _letters(one.name): one.name
         for one in parameters
         if get_origin(one.annotation) is not Annotated
     }
-    sent: dict[str, object] = {}
+    sent = {*(exchange.body.form or ())}
     with suppress(HTTPError):  # ignore a malformed query that the handler doesn't read
-        sent |= exchange.query
+        sent.update(exchange.query)
         for one in parameters:
             values = exchange.query.get(one.name, [])
             if one.annotation in (inspect.Parameter.empty, str) and len({*values}) > 1:
-                logger.warning(
-                    "%s got %d values for %s, and takes the first: write %s: list[str]",
-                    exchange.label,
-                    len(values),
-                    one.name,
-                    one.name,
+                _warn(
+                    f"{exchange.label} got {len(values)} values for {one.name}, and takes the "
+                    f"first: write {one.name}: list[str]"
                 )
-    for name in {**sent, **(exchange.body.form or {})}.keys() - known:
-        parameter = alike.get(_letters(name)) if len(name) < _LONGEST else None
-        if parameter is not None:
-            logger.warning(
-                '%s got %r, but the parameter is %r: write "%s: Annotated[..., Form(%r)]", or '
-                "Query instead of Form for a query string",
-                exchange.label,
-                name,
-                parameter,
-                parameter,
-                name,
+    for name in sent - {one.name for one in parameters}:
+        if len(name) < _LONGEST and (parameter := alike.get(_letters(name))):
+            _warn(
+                f"{exchange.label} got {name!r}, but the parameter is {parameter!r}: write "
+                f'"{parameter}: Annotated[..., Form({name!r})]", or Query instead of Form for a '
+                "query string"
             )
 
 
@@ -192,19 +189,12 @@ def _letters(name: str) -> str:
     return "".join(filter(str.isalnum, name)).lower()
 
 
-def hint_of_default(exchange: Exchange, error: ParameterError) -> str:
-    """Return the advice for a missing value if its parameter may be None but has no default, or
-    "".
-    """
-    annotations = getattr(getattr(exchange.route, "function", None), "__annotations__", {})
-    annotation = f"{annotations.get(error.parameter, '')}"
-    if _MISSING in error.sentence and re.search("None|Optional", annotation):
-        return f"To make it optional, write {error.parameter}: ... = None."
-    return ""
+def _annotation(function: object, name: str = "return") -> object:
+    return getattr(function, "__annotations__", {}).get(name, "")
 
 
 def _says_none(function: object) -> bool:
-    return "None" in str(getattr(function, "__annotations__", {}).get("return", ""))
+    return "None" in str(_annotation(function))
 
 
 def review_session(request: Request, session: Session) -> None:
@@ -220,14 +210,11 @@ def review_session(request: Request, session: Session) -> None:
         return
     route.has_warned = True
     source = FunctionSource.of(route.function)
-    if source is not None and source.logs_in_elsewhere():
-        return
-    logger.warning(
-        "%s changed the session on %s, which a link on any page can trigger: use @post for the "
-        "handler",
-        route.name,
-        request.method,
-    )
+    if source is None or not source.logs_in_elsewhere():
+        _warn(
+            f"{route.name} changed the session on {request.method}, which a link on any page can "
+            "trigger: use @post for the handler"
+        )
 
 
 def review_provided(provider: Provider) -> None:
@@ -237,49 +224,39 @@ def review_provided(provider: Provider) -> None:
     *_, inner = layers(provider.plan.function)
     if _says_none(inner):
         return
-    yields = inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
-    logger.warning(
-        "%s, which provides %s, %s",
-        provider.name,
-        type_name(provider.key),
-        "yielded None: yield a value, or annotate the function with -> Iterator[None]"
-        if yields
-        else "returned None: return a value, or annotate the function with -> None",
-    )
-
-
-# Types of values that an access check may return by mistake instead of True.
-_VALUES = frozenset({str, bytes, int, float, list, dict})
+    advice = "returned None: return a value, or annotate the function with -> None"
+    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+        advice = "yielded None: yield a value, or annotate the function with -> Iterator[None]"
+    _warn(f"{provider.name}, which provides {type_name(provider.key)}, {advice}")
 
 
 def review_check(mark: Checking, answer: object) -> None:
-    """Log that an access check has returned a value, which is sent as the response."""
-    if type(answer) in _VALUES:
-        logger.warning(
-            "the check %s returned %s, which is sent as the response: return True to let the "
-            "request in, False to refuse it, or a tuple (200, body) to send a page",
-            mark.name,
-            type(answer).__name__,
+    """Log that an access check has returned a value, which is sent as the response. Most likely
+    True was intended.
+    """
+    if type(answer) in (str, bytes, int, float, list, dict):
+        _warn(
+            f"the check {mark.name} returned {type(answer).__name__}, which is sent as the "
+            "response: return True to let the request in, False to refuse it, or a tuple "
+            "(200, body) to send a page"
         )
 
 
 def review_redirect(exchange: Exchange, redirect: Redirect) -> None:
     """Log that a redirect's location is a bare name, which is relative to the current page."""
     if redirect.location.isidentifier():
-        logger.warning(
-            "%s redirects to %r, which is relative to the current page: write url_for(...), or "
-            "'/%s'",
-            exchange.label,
-            *[redirect.location] * 2,
+        _warn(
+            f"{exchange.label} redirects to {redirect.location!r}, which is relative to the "
+            f"current page: write url_for(...), or '/{redirect.location}'"
         )
 
 
-def review_error_handler(function: Callable[..., object]) -> None:
+def review_error_handler(function: AnyFunction) -> None:
     """Log that an error handler has returned None although its annotation doesn't allow it."""
     if not _says_none(function):
-        logger.warning(
-            "%s: the error handler returned nothing, so the response is empty: return a value",
-            place_of(function),
+        _warn(
+            f"{place_of(function)}: the error handler returned nothing, so the response is empty: "
+            "return a value"
         )
 
 
@@ -290,10 +267,9 @@ def review_missing_file(reference: FileReference) -> None:
 
 def review_websocket_result(exchange: Exchange, result: object) -> None:
     """Log that a WebSocket handler has returned a value."""
-    logger.warning(
-        "%s: the handler returned %s, which is discarded: send it with await ws.send_json(...)",
-        exchange.label,
-        type(result).__name__,
+    _warn(
+        f"{exchange.label}: the handler returned {type(result).__name__}, which is discarded: send "
+        "it with await ws.send_json(...)"
     )
 
 
@@ -303,7 +279,7 @@ def debug_page(request: Request, failure: Exception) -> Response | None:
     """
     exchange = request._exchange
     # Under ``micropie run --reload`` without ``debug``, no URL opens the debug pages.
-    has_pages = bool(exchange.config.settings.debug)
+    has_pages = exchange.config.settings.debug
     if not isinstance(failure, HTTPError):
         if not (has_pages and may_see_debug_pages(request)):
             return None
@@ -324,9 +300,12 @@ def _warn_of_invalid_values(exchange: Exchange, failure: BindingError) -> None:
     body = exchange.body.form or exchange.body.document
     if isinstance(body, dict) and _MISSING in " ".join(sentences):
         sentences.append(f"The body contains {str([*body])[:300]}.")
+    function = getattr(exchange.route, "function", None)
     for one in failure.errors:
+        annotation = _annotation(function, one.parameter)
         if one.source == "file" and one.given is None:
             sentences.append(f"{one.parameter} came as a file: write {one.parameter}: UploadFile.")
-        sentences.append(hint_of_default(exchange, one))
-    logger.warning("%s: %s", exchange.label, " ".join(filter(None, sentences)))
+        if _MISSING in one.sentence and re.search("None|Optional", str(annotation)):
+            sentences.append(f"To make it optional, write {one.parameter}: ... = None.")
+    _warn(f"{exchange.label}: {' '.join(sentences)}")
     warn_of_names(exchange)
