@@ -5,8 +5,16 @@ The checks run at startup. ``micropie check`` prints the same sentences.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from inspect import (
+    get_annotations,
+    getattr_static,
+    getfullargspec,
+    isclass,
+    iscoroutinefunction,
+    isfunction,
+)
+from typing import TypeAlias
 
 from micropie._core.errors import logger
 from micropie._core.execution.placement import layers
@@ -22,66 +30,63 @@ from micropie._core.routing.discovery import (
     own_attributes,
 )
 
+# What a check yields: sentences for the log and for ``micropie check``.
+Sentences: TypeAlias = Iterator[str]
+
 
 def foreign_attributes(
     registered: Registrations,
     handlers: Sequence[Handler],
     providers: Mapping[object, AnyFunction],
-) -> Iterator[str]:
+) -> Sentences:
     """Yield a sentence for each attribute of an application that would be a setting, a hook or a
     view in another framework.
     """
-    app, name = registered.app, type(registered.app).__name__
-    own, cls = own_attributes(app), type(app)
-    for setting in SETTINGS:
-        if setting in registered.settings:
-            continue
-        value = inspect.getattr_static(cls, setting, None)
-        if (
-            setting in _ONE_WORD
-        ):  # an object's own attribute with such a short name may be unrelated
-            is_plain = type(value) in (str, list, tuple, dict)
-            is_lost = is_plain and SETTINGS[setting].rule.is_right(value)
+    app, cls = registered.app, type(registered.app)
+    name = cls.__name__
+    for setting, (_, rule) in SETTINGS.items():
+        # an object's own attribute with such a short name may be unrelated
+        is_short = setting in _ONE_WORD
+        value = getattr_static(cls if is_short else app, setting, None)
+        if is_short:
+            is_lost = type(value) in (str, list, tuple, dict) and rule.is_right(value)
         else:
-            value = own.get(setting, value)
             is_lost = ("_" in setting or setting == "debug") and type(value) in _PLAIN
-        if is_lost:
+        if is_lost and setting not in registered.settings:
             yield f"{name}.{setting} has no effect as an attribute: write {name}({setting}=...)"
     for attribute, advice in _ELSEWHERE.items():
-        value = inspect.getattr_static(cls, attribute, None)
-        if value is None and attribute.startswith("on_"):
-            value = own.get(attribute)
+        value = getattr_static(app if attribute.startswith("on_") else cls, attribute, None)
         is_path = isinstance(value, str) and value.startswith("/")
         if is_path or isinstance(value, dict | list | tuple):
             yield f"{name}.{attribute} has no effect here: write {advice}"
     yield from _refused_preflights(registered)
-    resources = {
+    advice_by_name = _PARTS | {
         one: f'"{one}: {getattr(key, "__name__", key)}"'
         for key, provider in providers.items()
         for one in (getattr(key, "__name__", "").lower(), getattr(provider, "__name__", ""))
     }
     for handler in handlers:
-        yield from _strange_parameters(f"{name}.{handler.name}", handler, _PARTS | resources)
+        yield from _strange_parameters(f"{name}.{handler.name}", handler, advice_by_name)
     yield from _strange_handlers(name, handlers)
 
 
-def _refused_preflights(registered: Registrations) -> Iterator[str]:
+def _refused_preflights(registered: Registrations) -> Sentences:
     """Yield a sentence for each ``CORSMiddleware`` that comes after an authentication hook, because
     that hook rejects the preflights.
     """
-    name = type(registered.app).__name__
     refusing = ""
     for hook in registered.app.middlewares:
         if getattr(hook, "refuses_preflights", False):
             refusing = type(hook).__name__
         elif refusing and getattr(hook, "answers_preflights", False):
             yield (
-                f"{name}: {refusing} refuses preflight requests, because they have no credentials. "
-                f"Put {type(hook).__name__}, which answers them, before {refusing}"
+                f"{type(registered.app).__name__}: {refusing} refuses preflight requests, because "
+                f"they have no credentials. Put {type(hook).__name__}, which answers them, before "
+                f"{refusing}"
             )
 
 
-def without_effect(registered: Registrations, expose: str) -> Iterator[str]:
+def without_effect(registered: Registrations, expose: str) -> Sentences:
     """Yield sentences about methods hidden by an attribute, about classes and objects that have
     handlers but aren't applications, and about methods that look like WebSocket handlers but have
     no URL, because ``App(expose="explicit")`` requires a decorator.
@@ -93,54 +98,47 @@ def without_effect(registered: Registrations, expose: str) -> Iterator[str]:
     for attribute, own in {**vars(type(app)), **own_attributes(app)}.items():
         if attribute.startswith("_") or own is None:
             continue
-        if expose == "explicit":
-            yield from _unexposed(name, attribute, own)
-        method = inspect.getattr_static(type(app), attribute, None)
-        place = place_of(method) if inspect.isfunction(method) and method is not own else ""
-        if place and not is_hidden(method) and not marks_of(own):
+        is_socket = attribute.startswith(SOCKET_PREFIX) and iscoroutinefunction(own)
+        if expose == "explicit" and is_socket and not (marks_of(own) or is_hidden(own)):
             yield (
-                f"{place}: {name}.{attribute} is hidden by the attribute self.{attribute}: "
-                "rename one of them"
+                f'{name}.{attribute} has no URL, because with App(expose="explicit") a handler '
+                "needs a decorator: write @websocket above it, or @hidden if it should have no URL"
             )
-        if isinstance(own, type) and issubclass(own, AppBase):
-            if not any(isinstance(one, own) for one in inside):
-                advice = f"write {attribute} = {own.__name__}()"
-                yield f"{name}.{attribute} is a class, so it has no routes: {advice}"
-            continue
-        if isinstance(own, AppBase) or any(own is one for one in mounted):
-            continue
-        index = inspect.getattr_static(type(own), "index", None)
+        method = getattr_static(type(app), attribute, None)
+        is_page = isfunction(method) and not is_hidden(method)
+        if is_page and method is not own and not marks_of(own):
+            yield (
+                f"{place_of(method)}: {name}.{attribute} is hidden by the attribute "
+                f"self.{attribute}: rename one of them"
+            )
+        is_class = isinstance(own, type) and issubclass(own, AppBase)
+        if is_class and not any(isinstance(one, own) for one in inside):
+            advice = f"write {attribute} = {own.__name__}()"
+            yield f"{name}.{attribute} is a class, so it has no routes: {advice}"
+        is_app = isinstance(own, AppBase) or any(own is one for one in mounted)
         is_ours = type(own).__module__.partition(".")[0] == package
-        if is_ours and inspect.isfunction(index) and index.__code__.co_argcount == 1:
+        index = getattr_static(type(own), "index", None)
+        if is_ours and not is_app and isfunction(index) and index.__code__.co_argcount == 1:
             advice = f"nothing handles /{attribute}: write class {type(own).__name__}(App)"
             yield f"{name}.{attribute} is a {type(own).__name__} but not an App, so {advice}"
     yield from _only_annotated(app, name)
 
 
-def _only_annotated(app: AppBase, name: str) -> Iterator[str]:
+def _only_annotated(app: AppBase, name: str) -> Sentences:
     """Yield a sentence for each inner application that is annotated but was never created."""
-    for attribute, kind in inspect.get_annotations(type(app), eval_str=True).items():
-        if inspect.isclass(kind) and issubclass(kind, AppBase) and not hasattr(app, attribute):
+    for attribute, kind in get_annotations(type(app), eval_str=True).items():
+        if isclass(kind) and issubclass(kind, AppBase) and not hasattr(app, attribute):
             yield (
                 f"{name}.{attribute} has no value, so nothing handles /{attribute}: write "
                 f"{attribute} = {kind.__name__}()"
             )
 
 
-def _unexposed(name: str, attribute: str, own: object) -> Iterator[str]:
-    is_marked = marks_of(own) or is_hidden(own)
-    if attribute.startswith(SOCKET_PREFIX) and inspect.iscoroutinefunction(own) and not is_marked:
-        yield (
-            f'{name}.{attribute} has no URL, because with App(expose="explicit") a handler needs a '
-            "decorator: write @websocket above it, or @hidden if it should have no URL"
-        )
-
-
-def collect_safely(*checks: Iterator[str]) -> list[str]:
+def collect_safely(*checks: Sentences) -> list[str]:
     """Return the sentences that checks yield. If a check raises an exception, ignore it, so that
     unusual code in an application doesn't prevent its startup.
     """
-    found: list[str] = []
+    found = list[str]()
     for sentences in checks:
         try:
             found.extend(sentences)
@@ -149,38 +147,40 @@ def collect_safely(*checks: Iterator[str]) -> list[str]:
     return found
 
 
-def _strange_parameters(name: str, handler: Handler, advice: Mapping[str, str]) -> Iterator[str]:
+def _strange_parameters(name: str, handler: Handler, advice: Mapping[str, str]) -> Sentences:
     """Yield sentences about parameters that are named like a resource but have no annotation, and
     about parameters that a decorator hides. ``advice``: what to write, by the parameter's name.
     """
     *_, inner = layers(handler.function)
-    for code in filter(None, [getattr(inner, "__code__", None)]):
-        wild = {name for mark in handler.marks if mark.path for name in mark.path.names}
-        own = {*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]} - wild
-        for parameter in advice.keys() & own - inner.__annotations__.keys():
-            yield (
-                f"{name} takes {parameter} from the query, because the parameter has no "
-                f"annotation: write {advice[parameter]}"
-            )
-        both = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
-        if code.co_flags & both == both and inner.__name__ != handler.name:
-            yield (
-                f"a decorator hides the parameters of {name}, so they aren't converted: in the "
-                f"decorator, write @functools.wraps(function) above def {inner.__name__}"
-            )
+    if not hasattr(inner, "__code__"):
+        return
+    spec = getfullargspec(inner)
+    wild = {name for mark in handler.marks if mark.path for name in mark.path.names}
+    plain = {*spec.args, *spec.kwonlyargs} - wild - spec.annotations.keys()
+    for parameter in advice.keys() & plain:
+        yield (
+            f"{name} takes {parameter} from the query, because the parameter has no "
+            f"annotation: write {advice[parameter]}"
+        )
+    if spec.varargs and spec.varkw and inner.__name__ != handler.name:
+        yield (
+            f"a decorator hides the parameters of {name}, so they aren't converted: in the "
+            f"decorator, write @functools.wraps(function) above def {inner.__name__}"
+        )
 
 
-def _strange_handlers(name: str, handlers: Sequence[Handler]) -> Iterator[str]:
+def _strange_handlers(name: str, handlers: Sequence[Handler]) -> Sentences:
     """Yield sentences about methods that would be hooks or views in other frameworks."""
-    named = [one for one in handlers if not any(mark.path or mark.methods for mark in one.marks)]
-    if {handler.name for handler in handlers} <= _VERBS:
-        for handler in named:
+    are_methods = {handler.name for handler in handlers} <= _VERBS
+    for handler in handlers:
+        if any(mark.path or mark.methods for mark in handler.marks):
+            continue
+        if are_methods:
             yield (
                 f"{name}.{handler.name} handles the URL /{handler.name}, because a method's name "
                 f"is its URL: to handle {handler.name.upper()} requests, write "
                 f'@{handler.name}("/") above a method with another name'
             )
-    for handler in named:
         if handler.name in _HOOKS:
             yield (
                 f"{name}.{handler.name} is served as a page, not run as a hook: "

@@ -322,6 +322,7 @@ RIGHT = [
     "async def ws_a(self, ws):\n    await ws.accept()\n    ws.closed\n    self.size",
     "def a(self, name):\n    self.request.state.name = name\n    self.count = 1\n    a = b = name",
     "@staticmethod\ndef a(name):\n    a.name = name",
+    "class Kind:\n    def __call__(self, errors): ...\na = staticmethod(Kind())",
     "@post\ndef a(self, name: str, wrong: BindingErrors):\n    return wrong.given",
     "def index(self): ...\ndef a(self):\n    return self.index()",
     "def a(self):\n    return self.b()\n@get\ndef b(self): ...",
