@@ -15,7 +15,7 @@ advisor logs advice, which comes from these modules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from micropie._core.errors import logger
@@ -104,7 +104,7 @@ def application_errors(
     )
 
 
-def session_change(function: Callable[..., object] | None) -> str:
+def session_change(function: AnyFunction | None) -> str:
     """Return a phrase that says how a function changes the session, or "" if it doesn't."""
     found = FunctionSource.of(function)
     return "" if found is None else found.session_change()

@@ -7,15 +7,25 @@ In development, the checks run at startup and log their findings. ``micropie che
 from __future__ import annotations
 
 import ast
-import inspect
 import re
 import sys
 import textwrap
 import typing
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
+from inspect import (
+    getattr_static,
+    getsource,
+    getsourcelines,
+    isasyncgenfunction,
+    iscoroutinefunction,
+    isfunction,
+    isgeneratorfunction,
+    isroutine,
+    signature,
+)
 from types import NoneType, SimpleNamespace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from micropie import App, WebSocket
 from micropie._core.errors import HTTPError, Redirect
@@ -24,6 +34,7 @@ from micropie._core.http import BindingErrors, Request, Response, Session
 from micropie._core.routing import AppBase, Registrations, place_of
 from micropie._core.routing.discovery import (
     REQUIRES,
+    AnyFunction,
     Handler,
     is_hidden,
     marks_above,
@@ -31,49 +42,54 @@ from micropie._core.routing.discovery import (
     marks_of,
     own_attributes,
 )
+from micropie.debug.application import Sentences
 
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+_Node = TypeVar("_Node", bound=ast.AST)
 
 
 def notes_of(
     registered: Registrations,
     handlers: Sequence[Handler],
-    providers: Mapping[object, Callable[..., object]],
-) -> Iterator[str]:
+    providers: Mapping[object, AnyFunction],
+) -> Sentences:
     """Yield a sentence for each place in an application's source that its author should check.
 
     ``providers``: the providers of this application and of the applications around it.
     """
-    app = registered.app
-    classes = _own_classes(registered)
+    app, classes = registered.app, _own_classes(registered)
     sources = _sources_of(_functions_of(registered, handlers))
-    resources = {getattr(key, "__name__", ""): _opens(one) for key, one in providers.items()}
+    resources = {getattr(key, "__name__", str(key)): _opens(one) for key, one in providers.items()}
     for source in sources:
-        yield from source.lost_waits(app)
+        if source.is_async:
+            yield from source.lost_waits(app)
+            yield from source.blocking_calls()
         yield from source.unsafe_texts(registered.settings.get("text", "html") == "html")
-        yield from source.shared_state(resources)
+        yield from source.shared_state(source.sent_parameters(resources))
         yield from source.shared_counts()
         yield from source.unsafe_paths()
         yield from source.unread_errors()
-        yield from source.blocking_calls()
     # private methods, but not those with two leading underscores
     helpers = [
         one for cls in classes for name, one in vars(cls).items() if name[0] == "_" != name[1:2]
     ]
-    for helper in _sources_of(filter(inspect.isfunction, helpers)):
-        yield from helper.shared_state(None)
+    for helper in _sources_of(filter(isfunction, helpers)):
+        yield from helper.shared_state(())
         yield from helper.shared_counts()
     for provider in _sources_of(registered.providers.values()):
         yield from provider.closed_too_early()
     for starting in _sources_of([app.lifespan]):
         yield from starting.lost_waits(app)
     yield from _unserved_functions(app, classes)
-    called = {name for source in sources for name in source.called_methods()}
     for handler in handlers:
-        yield from _notes_of_handler(handler, called, resources)
+        for source in _sources_of([handler.function]):
+            yield from source.wrong_defaults(handler)
+            yield from source.lost_self(handler)
+            yield from source.held_resources(handler, resources)
+    yield from _called_pages(handlers, sources)
 
 
-def source_errors(registered: Registrations, handlers: Sequence[Handler]) -> Iterator[str]:
+def source_errors(registered: Registrations, handlers: Sequence[Handler]) -> Sentences:
     """Yield a sentence for each response or returned value that is not sent, and for each method
     that overrides a method with an access check but has none itself.
     """
@@ -84,8 +100,8 @@ def source_errors(registered: Registrations, handlers: Sequence[Handler]) -> Ite
     for source in _sources_of(_functions_of(registered, handlers)):
         yield from source.lost_answers()
     # A decorator may use what the generator below it returns.
-    generators = [one.function for one in handlers if inspect.isgeneratorfunction(one.function)]
-    for source in _sources_of(generators):
+    functions = (one.function for one in handlers)
+    for source in _sources_of(filter(isgeneratorfunction, functions)):
         yield from source.lost_values()
         yield from source.unnamed_events()
 
@@ -109,66 +125,68 @@ def _own_classes(registered: Registrations) -> list[type]:
 
 
 def _functions_of(registered: Registrations, handlers: Sequence[Handler]) -> list[object]:
-    functions = [*(one.function for one in handlers), *(one for one, _ in registered.functions)]
-    return [*functions, *_hooks_of(registered.app, handlers)]
+    return [
+        *(one.function for one in handlers),
+        *(one for one, _ in registered.functions),
+        *_hooks_of(registered.app, handlers),
+    ]
 
 
 def _sources_of(functions: Iterable[object]) -> list[FunctionSource]:
     """Return the sources of functions, without duplicates."""
     different = {id(one): one for one in functions}.values()
-    return [source for one in different if (source := FunctionSource.of(one)) is not None]
+    return [*filter(None, map(FunctionSource.of, different))]
 
 
-def _hooks_of(app: AppBase, handlers: Sequence[Handler]) -> list[Callable[..., object]]:
+def _hooks_of(app: AppBase, handlers: Sequence[Handler]) -> list[AnyFunction]:
     """Return the application's own functions and methods that run before handlers."""
     guarded = [mark for one in handlers for mark in marks_above_handler(one.function, False)]
     return [
         method
         for hook in (*app.middlewares, *marks_above(app), *guarded)
         for method in (
-            *(hook, getattr(hook, "before_request", None), getattr(hook, "check", None)),
+            hook,
+            getattr(hook, "before_request", None),
+            getattr(hook, "check", None),
             *getattr(hook, "__dict__", {}).values(),
         )
-        if inspect.isroutine(method)
+        if isroutine(method)
     ]
 
 
-def _opens(provider: Callable[..., object]) -> bool:
+def _opens(provider: AnyFunction) -> bool:
     """Return whether a provider is a generator or returns a context manager, and so can close or
     commit its resource.
     """
     *_, inner = layers(provider)
-    is_generator = inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
+    is_generator = isgeneratorfunction(inner) or isasyncgenfunction(inner)
     return is_generator or "ContextManager" in str(getattr(inner, "__annotations__", ""))
 
 
-def _notes_of_handler(
-    handler: Handler, called: Collection[str], resources: Mapping[str, bool]
-) -> Iterator[str]:
-    """Yield sentences about a handler's parameters, and one if another handler calls this handler.
-    ``called``: the names of all methods that handlers call.
-    """
-    for source in _sources_of([handler.function]):
-        wild = {name for mark in handler.marks if mark.path for name in mark.path.names}
-        yield from source.wrong_defaults(wild)
-        yield from source.lost_self(handler)
-        yield from source.held_resources(resources, handler.marks[0].takes_socket)
-    is_by_name = any(mark.path is None and not mark.methods for mark in handler.marks)
-    if is_by_name and handler.name in called and handler.name != "index":
-        yield (
-            f"{place_of(handler.function)}: {handler.name} is a page, but another page calls "
-            f"it or passes it on: rename it to _{handler.name} if clients must not reach it"
-        )
+def _called_pages(handlers: Sequence[Handler], sources: Sequence[FunctionSource]) -> Sentences:
+    """Yield a sentence for each page that another page calls like a helper."""
+    called = {name for source in sources for name in _CALLED.findall(source.text)}
+    for handler in handlers:
+        is_by_name = any(mark.path is None and not mark.methods for mark in handler.marks)
+        if is_by_name and handler.name in called - {"index"}:
+            yield (
+                f"{place_of(handler.function)}: {handler.name} is a page, but another page calls "
+                f"it or passes it on: rename it to _{handler.name} if clients must not reach it"
+            )
 
 
-def _unserved_functions(app: AppBase, classes: Sequence[type]) -> Iterator[str]:
+# The methods of ``self`` that a function calls or passes on.
+_CALLED = re.compile(r"(?<![\w.])self\.(\w+)(?=[(,)])")
+
+
+def _unserved_functions(app: AppBase, classes: Sequence[type]) -> Sentences:
     """Yield a sentence for each function that ``__init__`` stores in a public attribute, unless a
     method uses the attribute.
     """
     text = "".join(ast.unparse(_tree_of(cls)) for cls in classes)
     for name, value in own_attributes(app).items():
         is_used = len(re.findall(rf"self\.{name}\b", text)) > 1  # not only stored
-        is_inner = inspect.isfunction(value) and "<locals>" in value.__qualname__
+        is_inner = isfunction(value) and "<locals>" in value.__qualname__
         if is_inner and name[0] != "_" and not (is_used or marks_of(value)):
             yield (
                 f"{place_of(value)}: nothing handles /{name}, because only the object has this "
@@ -176,20 +194,20 @@ def _unserved_functions(app: AppBase, classes: Sequence[type]) -> Iterator[str]:
             )
 
 
-def defined_twice(registered: Registrations) -> Iterator[str]:
+def defined_twice(registered: Registrations) -> Sentences:
     """Yield a sentence for each method that is replaced by another one of the same name in the same
     class.
     """
     for cls in _own_classes(registered):
-        seen: dict[str, int] = {}
-        for one in [part for node in _tree_of(cls).body[:1] for part in getattr(node, "body", ())]:
-            decorators = map(ast.unparse, getattr(one, "decorator_list", ()))
-            if not isinstance(one, _Function) or any(map(_OF_TWO.search, decorators)):
+        seen = dict[str, int]()
+        for one in _tree_of(cls).body:
+            if not isinstance(one, _Function) or any(
+                _OF_TWO.search(ast.unparse(decorator)) for decorator in one.decorator_list
+            ):
                 continue
-            before = seen.setdefault(one.name, one.lineno)
-            if before != one.lineno:
+            if seen.setdefault(one.name, one.lineno) != one.lineno:
                 yield (
-                    f"{cls.__name__}.{one.name} is defined twice, in lines {before} and "
+                    f"{cls.__name__}.{one.name} is defined twice, in lines {seen[one.name]} and "
                     f"{one.lineno}, and the last one replaces the first: give one of them another "
                     "name"
                 )
@@ -199,16 +217,16 @@ def defined_twice(registered: Registrations) -> Iterator[str]:
 _OF_TWO = re.compile(r"overload|\.(setter|getter|deleter|register)\b")
 
 
-def _lost_guards(classes: Sequence[type]) -> Iterator[str]:
+def _lost_guards(classes: Sequence[type]) -> Sentences:
     """Yield a sentence for each method that has no access check but overrides a method with
     ``@requires``.
     """
-    guarded: dict[str, type] = {}
+    guarded = dict[str, type]()
     for cls in reversed(classes):
         for name, value in vars(cls).items():
             if REQUIRES in own_attributes(value):
                 guarded[name] = cls
-            elif name in guarded and inspect.isfunction(value) and not is_hidden(value):
+            elif name in guarded and isfunction(value) and not is_hidden(value):
                 yield (
                     f"{cls.__name__}.{name} overrides {guarded[name].__name__}.{name} without its "
                     "access check: write @requires above it as well, unless everybody may call it"
@@ -216,21 +234,23 @@ def _lost_guards(classes: Sequence[type]) -> Iterator[str]:
 
 
 class FunctionSource:
-    """The source of a function, with the names of its parameters."""
+    """The source of a function, with methods that search it for likely errors."""
 
     def __init__(self, function: Any, tree: _Function, is_handler: bool) -> None:
         self._function, self._tree, self._is_handler = function, tree, is_handler
+        self.is_async = isinstance(tree, ast.AsyncFunctionDef)
         self._place, self._name = place_of(function), function.__qualname__
         self._nodes = [*ast.walk(tree)]
         # the source without its docstring
-        self._text = ast.unparse(tree).replace(ast.get_docstring(tree, clean=False) or "\0", "")
-        self._arguments = [one.arg for one in ast.walk(tree.args) if isinstance(one, ast.arg)]
+        self.text = ast.unparse(tree).replace(ast.get_docstring(tree, clean=False) or "\0", "")
+        self._parameters = signature(function).parameters
         self._stored = self._names(ast.Store)
+        # the names that the function declares as global or nonlocal
+        self._shared = {name for one in self._nodes for name in getattr(one, "names", ())}
 
     def _names(self, context: type[ast.expr_context]) -> set[str]:
         """Return the names of variables that the function loads or stores."""
-        named = [one for one in self._nodes if isinstance(one, ast.Name)]
-        return {one.id for one in named if isinstance(one.ctx, context)}
+        return {one.id for one in _only(ast.Name, self._nodes) if isinstance(one.ctx, context)}
 
     @classmethod
     def of(cls, function: Any) -> FunctionSource | None:
@@ -239,12 +259,12 @@ class FunctionSource:
         """
         *_, inner = layers(function)
         inner = getattr(inner, "__func__", inner)
-        body = _tree_of(inner).body if inspect.isfunction(inner) else []
-        if not body or not isinstance(body[0], _Function):
-            return None
-        return cls(inner, body[0], isinstance(getattr(function, "__self__", None), AppBase))
+        match _tree_of(inner).body if isfunction(inner) else ():
+            case [ast.FunctionDef() | ast.AsyncFunctionDef() as tree]:
+                return cls(inner, tree, isinstance(getattr(function, "__self__", None), AppBase))
+        return None
 
-    def lost_answers(self) -> Iterator[str]:
+    def lost_answers(self) -> Sentences:
         """Yield a sentence for each response that is created but neither returned nor raised."""
         for call, made in self._statements():
             kind = self._function.__globals__.get(made)
@@ -255,54 +275,51 @@ class FunctionSource:
                     f"{made}(...)"
                 )
 
-    def lost_values(self) -> Iterator[str]:
+    def lost_values(self) -> Sentences:
         """Yield a sentence for each value that a generator returns."""
-        for node in _own_nodes(self._tree):
-            if isinstance(node, ast.Return) and ast.unparse(node.value or node) not in _NOTHING:
+        for node in _only(ast.Return, _own_nodes(self._tree)):
+            if ast.unparse(node) not in ("return", "return None"):
                 yield (
                     f"{self._at(node)}: {self._name} is a generator, so what it returns is not "
                     "sent: write yield, or move the lines with yield into a method _rows, and "
                     "write return self._rows()"
                 )
 
-    def unnamed_events(self) -> Iterator[str]:
+    def unnamed_events(self) -> Sentences:
         """Yield a sentence for the first event that a generator writes as text."""
-        for node in _own_nodes(self._tree):
-            written = (
-                next(_parts(node.value)) if isinstance(node, ast.Yield) and node.value else None
-            )
-            text = written.value if isinstance(written, ast.Constant) else ""
-            if str(text).startswith(("data:", "event:")) and "content_type" not in self._text:
+        for node in _only(ast.Yield, _own_nodes(self._tree)):
+            first, *_ = _parts(node.value or node)
+            text = str(getattr(first, "value", ""))
+            if text.startswith(("data:", "event:")) and "content_type" not in self.text:
                 yield (
                     f"{self._at(node)}: {self._name} sends events as text/html, which EventSource "
                     "refuses: write yield event(data)"
                 )
                 return
 
-    def _found(self, text: str) -> object:
-        """Return the object that the source ``text`` names, or None."""
-        found: Any = SimpleNamespace(**self._function.__globals__)
+    def _found(self, text: str, names: Mapping[str, object] = {}) -> object:
+        """Return the object that the source ``text`` names, or None. ``names``: the objects of
+        names that aren't global variables.
+        """
+        found: Any = SimpleNamespace(**self._function.__globals__ | names)
         for name in text.split("."):
-            found = inspect.getattr_static(found, name, None)
+            found = getattr_static(found, name, None)
         return found
 
-    def lost_waits(self, app: object) -> Iterator[str]:
-        """Yield a sentence for each call in an ``async def`` that is missing an ``await``, and for
-        each task that nothing refers to.
+    def lost_waits(self, app: object) -> Sentences:
+        """Yield a sentence for each call that is missing an ``await``, and for each task that
+        nothing refers to.
         """
-        if not isinstance(self._tree, ast.AsyncFunctionDef):
-            return
         owners = {"self": type(app), "request": Request, "ws": WebSocket}
         for call, called in self._statements():
-            owner, _, name = called.rpartition(".")
-            kind = owners.get(owner.rpartition(".")[2], object)
-            found = inspect.getattr_static(kind, name, None) if owner else self._found(called)
-            if inspect.iscoroutinefunction(found) or (
-                inspect.isfunction(found)
+            # "request" may be an attribute, as in self.request.body().
+            found = self._found(re.sub(r".*\.(?=(request|ws)\.)", "", called), owners)
+            if iscoroutinefunction(found) or (
+                isfunction(found)
                 and str(found.__annotations__.get("return")).startswith(("Awaitable", "Coroutine"))
             ):
                 yield f"{self._at(call)}: {called}(...) never runs: write await in front of it"
-            elif _TASKS.search(f"{called} {_full_name(self._found(called))}"):
+            elif _TASKS.search(f"{called} {_full_name(found)}"):
                 yield (
                     f"{self._at(call)}: {called}(...) may never end, because nothing refers to the "
                     "task: write self.request.after_response(function, ...), or store the task"
@@ -312,186 +329,203 @@ class FunctionSource:
         """Yield the calls whose results are discarded, each with the source of the called
         expression.
         """
-        for node in self._nodes:
-            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        for node in _only(ast.Expr, self._nodes):
+            if isinstance(node.value, ast.Call):
                 yield node.value, ast.unparse(node.value.func)
 
-    def shared_state(self, resources: Collection[str] | None) -> Iterator[str]:
+    def sent_parameters(self, resources: Collection[str]) -> list[str]:
+        """Return the names of the parameters that get values from clients. ``resources``: the names
+        of the types that providers create.
+        """
+        return [
+            name
+            for name, one in self._parameters.items()
+            if name != "self" and not any(kind in str(one.annotation) for kind in resources)
+        ]
+
+    def shared_state(self, parameters: Collection[str]) -> Sentences:
         """Yield a sentence for the first statement that stores a client's value on ``self``, on an
         application or in a global variable, or that replaces an attribute of ``App``.
 
-        ``resources``: the names of the types that providers create. None means that the function's
-        parameters don't come from clients.
+        ``parameters``: the names of those that get values from clients, apart from ``request``.
         """
-        stated = {key: str(one) for key, one in self._function.__annotations__.items()}
-        own = self._arguments[self._arguments[:1] == ["self"] :]
-        is_filled = resources is not None
-        names = {  # the names of variables with values from the client
-            one
-            for one in own
-            if one == "request" or (is_filled and not _names(stated.get(one), resources or ()))
-        }
-        shared = self._shared_names()
-        for node in self._nodes:
-            for target, value in _assigned(node):
-                owner, _, name = ast.unparse(target).rpartition(".")
-                if self._is_handler and owner == "self" and name in _OF_APPS:
-                    yield (
-                        f"{self._at(node)}: self.{name} = ... replaces what the application has: "
-                        "write self.request.state.name = ... for one request, or self.state.name "
-                        "= ... for all"
-                    )
-                    return
-                is_sent = any(_is_sent(one, names) for one in ast.walk(value))
-                is_name = isinstance(target, ast.Attribute | ast.Name)
-                if not (is_sent and is_name) or ast.unparse(target) in ast.unparse(value):
-                    continue
-                is_app = isinstance(self._function.__globals__.get(owner), AppBase)
-                if is_app or owner == "self" or name in shared:
-                    yield (
-                        f"{self._at(node)}: {ast.unparse(target)} stores what one client sent, but "
-                        f"all clients share this {owner or 'variable'}: write request.state.{name}"
-                    )
-                    return
-                names |= {name} if isinstance(target, ast.Name) else set()
+        sent = {"self.request", "self.session", "request.session"}
+        sent |= self._parameters.keys() & {"request", *parameters}
+        for target, value in self._assigned():
+            text = ast.unparse(target)
+            owner, _, name = text.rpartition(".")
+            if self._is_handler and owner == "self" and name in _OF_APPS:
+                yield (
+                    f"{self._at(target)}: self.{name} = ... replaces what the application has: "
+                    "write self.request.state.name = ... for one request, or self.state.name "
+                    "= ... for all"
+                )
+                return
+            is_name = isinstance(target, ast.Attribute | ast.Name)
+            values = map(ast.unparse, _only(ast.expr, ast.walk(value)))
+            if not is_name or text in ast.unparse(value) or sent.isdisjoint(values):
+                continue
+            is_app = isinstance(self._function.__globals__.get(owner), AppBase)
+            if is_app or owner == "self" or name in self._shared:
+                yield (
+                    f"{self._at(target)}: {text} stores what one client sent, but "
+                    f"all clients share this {owner or 'variable'}: write request.state.{name}"
+                )
+                return
+            if not owner:
+                sent.add(name)
 
-    def _shared_names(self) -> set[str]:
-        """Return the names that the function declares as global or nonlocal."""
-        return {name for one in self._nodes for name in getattr(one, "names", ())}
+    def _assigned(self) -> Iterator[tuple[ast.expr, ast.expr]]:
+        """Yield the targets of all assignments, each with its value."""
+        for node in _only(ast.Assign, self._nodes):
+            for target in node.targets:
+                several = getattr(target, "elts", ()), getattr(node.value, "elts", ())
+                yield from [*zip(*several, strict=False)] or [(target, node.value)]
 
-    def shared_counts(self) -> Iterator[str]:
+    def shared_counts(self) -> Sentences:
         """Yield a sentence for the first statement that counts in a global variable without a
         lock.
         """
-        if not isinstance(self._tree, ast.FunctionDef) or "lock" in self._text.lower():
+        if self.is_async or "lock" in self.text.lower():
             return
-        shared = self._shared_names()
-        for node in self._nodes:
-            counted = ast.unparse(node.target) if isinstance(node, ast.AugAssign) else ""
-            if counted in shared:
+        for node in _only(ast.AugAssign, self._nodes):
+            counted = ast.unparse(node.target)
+            if counted in self._shared:
                 yield (
                     f"{self._at(node)}: {counted} is changed by several threads at once, and each "
                     "process has its own: store it in a database, or use a lock in one process"
                 )
                 return
 
-    def _texts(self) -> set[str]:
-        """Return the names of the parameters that are text from a client."""
-        hints = typing.get_type_hints(self._function)
-        texts = {one for one in self._arguments if hints.get(one, str) in (str, str | None)}
-        return texts - {"self", *self._stored}
+    def _from_clients(self, parts: Iterable[ast.AST]) -> list[str]:
+        """Return the source of each expression that is text from a client."""
+        return [
+            one
+            for one in map(ast.unparse, parts)
+            if one in self._texts or one.startswith(("request.", "self.request."))
+        ]
 
-    def unsafe_paths(self) -> Iterator[str]:
+    @cached_property
+    def _texts(self) -> set[str]:
+        """The names of the parameters that are text from a client."""
+        hints = typing.get_type_hints(self._function)
+        names = self._parameters.keys() - {"self", *self._stored}
+        return {one for one in names if hints.get(one, str) in (str, str | None)}
+
+    def unsafe_paths(self) -> Sentences:
         """Yield a sentence for each path with text from a client, unless the function tests
         whether something is in a list of names.
         """
-        if "is_relative_to" in self._text or any(isinstance(one, _IN) for one in self._nodes):
+        if "is_relative_to" in self.text or any(isinstance(one, _IN) for one in self._nodes):
             return
-        texts = self._texts()
         for node in self._nodes:
             match node:
+                case ast.Call(func, given) if ast.unparse(func) in ("open", "os.path.join"):
+                    parts = [part for one in given for part in _parts(one)]
                 case ast.BinOp(op=ast.Div(), right=last):
                     parts = [last]
-                case ast.Call(func=function, args=[*given]):
-                    opens = ast.unparse(function) in ("open", "os.path.join")
-                    parts = [part for one in given for part in _parts(one)] if opens else []
                 case _:
                     continue
-            for value in map(ast.unparse, parts):
-                if value in texts or value.startswith(_SENT):
-                    yield (
-                        f"{self._at(node)}: {value} becomes a part of a path, so a client can name "
-                        f'any file: write static_file({value}, root="files")'
-                    )
+            for value in self._from_clients(parts):
+                yield (
+                    f"{self._at(node)}: {value} becomes a part of a path, so a client can name "
+                    f'any file: write static_file({value}, root="files")'
+                )
 
-    def unsafe_texts(self, is_html: bool) -> Iterator[str]:
+    def unsafe_texts(self, is_html: bool) -> Sentences:
         """Yield a sentence for each template whose source is put together from values, and for each
         string with HTML tags or SQL that includes text from a client. ``is_html``: whether text is
         sent as HTML.
         """
-        texts = self._texts()
-        inner: set[ast.AST] = set()
-        for node in self._nodes:
-            is_source = isinstance(node, ast.keyword) and node.arg == "source"
-            text = node.value if isinstance(node, ast.keyword) else node
-            parts = [] if text in inner else [*_parts(text)]
-            inner.update(ast.walk(text) if parts != [text] else ())
-            values = [ast.unparse(one) for one in parts if not isinstance(one, ast.Constant)]
-            roots = {one.partition(".")[0] for one in values}
-            if is_source and parts != [text] and not roots <= self._function.__globals__.keys():
+        sources = [one.value for one in _only(ast.keyword, self._nodes) if one.arg == "source"]
+        for text, parts in self._joined():
+            values = [one for one in parts if not isinstance(one, ast.Constant)]
+            names = {ast.unparse(one).partition(".")[0] for one in values}
+            if text in sources and not names <= self._function.__globals__.keys():
                 yield (
                     f"{self._at(text)}: a value inserted into the source of a template runs as "
                     'code: pass it separately, as in template(source="... {{ name }}", name=name)'
                 )
                 continue
-            fixed = " ".join(str(one.value) for one in parts if isinstance(one, ast.Constant))
-            for value in [one for one in values if one in texts or one.startswith(_SENT)]:
+            fixed = " ".join(str(one.value) for one in _only(ast.Constant, parts))
+            for value in self._from_clients(values):
                 if is_html and _TAG.search(fixed):
                     yield (
                         f"{self._at(text)}: {value} is sent as HTML without escaping, so a client "
                         f'can send scripts: write html("...{{}}", {value}) or escape({value})'
                     )
-                elif _SQL.match(fixed) and not re.search(rf"{value} (not )?in ", self._text):
+                elif _SQL.match(fixed) and not re.search(rf"{value} (not )?in ", self.text):
                     yield (
                         f"{self._at(text)}: {value} becomes a part of the SQL, so a client can "
                         f'read and change any row: write execute("... = ?", [{value}])'
                     )
 
-    def unread_errors(self) -> Iterator[str]:
+    def _joined(self) -> Iterator[tuple[ast.AST, list[ast.AST]]]:
+        """Yield each expression that joins strings and is not a part of another such expression,
+        with its parts.
+        """
+        inner = set[ast.AST]()
+        for node in self._nodes:
+            if node not in inner and (parts := _parts(node)) != [node]:
+                inner.update(ast.walk(node))
+                yield node, parts
+
+    def unread_errors(self) -> Sentences:
         """Yield a sentence for a parameter of type ``BindingErrors`` that the function never
         reads.
         """
         read = self._names(ast.Load)
-        for name, annotation in self._function.__annotations__.items():
-            is_errors = annotation in (BindingErrors, BindingErrors.__name__)
-            if is_errors and name != "return" and read.isdisjoint((name, "locals")):
+        for name, one in self._parameters.items():
+            if one.annotation in (BindingErrors, "BindingErrors") and not read & {name, "locals"}:
                 yield (
                     f"{self._place}: {self._name} does not check {name}, so "
                     "it treats invalid values as valid: return the form's page again if "
                     f"{name} isn't empty"
                 )
 
-    def lost_self(self, handler: Handler) -> Iterator[str]:
+    def lost_self(self, handler: Handler) -> Sentences:
         """Yield a sentence for a method without ``self``. Its first parameter is named like a value
         from a client, but the application is passed to it.
         """
         code = self._function.__code__
         first = code.co_varnames[0] if code.co_argcount else "self"
-        is_owner = f"{first}." in self._text
-        if self._is_handler and not is_owner and first not in ("self", "cls", "_"):
+        is_value = first not in ("self", "cls", "_") and f"{first}." not in self.text
+        if self._is_handler and is_value:
             yield (
                 f"{self._name}: its first parameter is {first!r} instead of self: "
                 f"write def {handler.name}(self, {first})"
             )
 
-    def held_resources(self, resources: Mapping[str, bool], takes_socket: bool) -> Iterator[str]:
+    def held_resources(self, handler: Handler, resources: Mapping[str, bool]) -> Sentences:
         """Yield a sentence if a resource stays open while a client is connected, and another if a
         message is sent before the resource is committed. ``resources``: maps the name of a
         resource's type to True if its provider closes or commits the resource.
         """
-        for name, stated in self._function.__annotations__.items():
-            kind = getattr(stated, "__name__", stated)
-            source = self._text if resources.get(kind) else ""
-            if ".channels.publish(" in source and f"{name}.commit(" not in source:
+        for name, one in self._parameters.items():
+            kind = getattr(one.annotation, "__name__", one.annotation)
+            if not resources.get(kind):
+                continue
+            if ".channels.publish(" in self.text and f"{name}.commit(" not in self.text:
                 yield (
                     f"{self._place}: {self._name} publishes before {name} is "
                     "committed: write self.request.after_response(self.channels.publish, ...)"
                 )
-            if source and (takes_socket or "EventStream(" in source):
+            if handler.marks[0].takes_socket or "EventStream(" in self.text:
                 yield (
                     f"{self._place}: {self._name} holds {name} until the client "
                     f"disconnects: open it where it is needed, with self.request.resource({kind})"
                 )
 
-    def wrong_defaults(self, wild: Collection[str]) -> Iterator[str]:
+    def wrong_defaults(self, handler: Handler) -> Sentences:
         """Yield a sentence for each parameter whose default isn't what the function will get, or is
-        changed by it. ``wild``: the names of the path's wildcards, which declare their types in the
-        path.
+        changed by it.
         """
+        # the names of the path's wildcards, which declare their types in the path
+        wild = {name for mark in handler.marks if mark.path for name in mark.path.names}
         made = dict(_MADE_ONCE.findall(ast.unparse(self._tree.args)))
-        for name, one in inspect.signature(self._function).parameters.items():
+        for name, one in self._parameters.items():
             kind = type(one.default)
-            is_read = re.search(rf"\b(int|float)\({name}\b|\b{name} is ", self._text)
+            is_read = re.search(rf"\b(int|float)\({name}\b|\b{name} is ", self.text)
             if name in made:
                 write = (
                     f"has a default for {name} that is made at import, and never again: write "
@@ -517,17 +551,17 @@ class FunctionSource:
                 )
             yield f"{self._place}: {self._name} {write}"
 
-    def blocking_calls(self) -> Iterator[str]:
+    def blocking_calls(self) -> Sentences:
         """Yield a sentence for each function that an ``async def`` calls, and for each parameter
         with methods, that blocks the event loop.
         """
-        if not isinstance(self._tree, ast.AsyncFunctionDef):
-            return
         hints = typing.get_type_hints(self._function).values()
-        calls = [one for one in _own_nodes(self._tree) if isinstance(one, ast.Call)]
         for node, one in (
             *((self._tree, one) for one in hints),
-            *((call, self._found(ast.unparse(call.func))) for call in calls),
+            *(
+                (call, self._found(ast.unparse(call.func)))
+                for call in _only(ast.Call, _own_nodes(self._tree))
+            ),
         ):
             name = _full_name(one)
             if _BLOCKING.match(name):
@@ -536,15 +570,15 @@ class FunctionSource:
                     "instead of async def, or use the asynchronous counterpart"
                 )
 
-    def closed_too_early(self) -> Iterator[str]:
+    def closed_too_early(self) -> Sentences:
         """Yield a sentence for each ``return`` of a value that the surrounding ``with`` block
         closes.
         """
         for block in self._nodes:
-            items = getattr(block, "items", ())  # of a with block
-            opened = [ast.unparse(one.optional_vars or one) for one in items]
-            for node in ast.walk(block) if opened else ():
-                value = ast.unparse(node.value or node) if isinstance(node, ast.Return) else ""
+            # Only a with block has items.
+            opened = [ast.unparse(one.optional_vars or one) for one in getattr(block, "items", ())]
+            for node in _only(ast.Return, ast.walk(block)):
+                value = ast.unparse(node).removeprefix("return ")
                 if value in opened:
                     yield (
                         f"{self._at(node)}: {value} is closed before the handler gets it: write "
@@ -556,10 +590,9 @@ class FunctionSource:
         if self.logs_in_elsewhere():
             return ""
         names = {"session"}  # include variables, as in session = self.request.session
-        for node in self._nodes:
-            for target, value in _assigned(node):
-                if getattr(value, "attr", ast.unparse(value)) in names:
-                    names.add(ast.unparse(target))
+        for target, value in self._assigned():
+            if getattr(value, "attr", ast.unparse(value)) in names:
+                names.add(ast.unparse(target))
         return next(self._changes(names, Session), "")
 
     def _changes(self, names: Collection[str], kind: type) -> Iterator[str]:
@@ -568,9 +601,9 @@ class FunctionSource:
         """
         for node in self._nodes:
             match node:
-                case ast.Subscript(value=changed, ctx=ast.Store() | ast.Del()):
+                case ast.Subscript(changed, ctx=ast.Store() | ast.Del()):
                     phrase = "changes the session"
-                case ast.Call(func=ast.Attribute(value=changed, attr=method)):
+                case ast.Call(ast.Attribute(changed, method)):
                     if not (_CHANGING.fullmatch(method) and hasattr(kind, method)):
                         continue
                     phrase = f"calls session.{method}()"
@@ -584,42 +617,40 @@ class FunctionSource:
         """Return whether the function is part of a log-in at another site: it redirects there, or
         takes a secret that the site sends back. Such a log-in changes the session during a GET.
         """
-        secrets = _SECRETS.intersection(self._arguments)
-        return bool(secrets) or "allow_external" in self._text
-
-    def called_methods(self) -> set[str]:
-        """Return the names of the methods of ``self`` that the function calls or passes on."""
-        return {*re.findall(r"(?<![\w.])self\.(\w+)(?=[(,)])", self._text)}
+        return bool(self._parameters.keys() & _SECRETS) or "allow_external" in self.text
 
     def _at(self, node: Any) -> str:
         """Return the file and the line of a statement."""
         return f"{self._place.rpartition(':')[0]}:{node.lineno}"
 
 
-def _parts(node: ast.AST) -> Iterator[Any]:
-    """Yield the parts of an expression that joins strings, or the expression itself if it joins
+def _parts(node: ast.AST) -> list[ast.AST]:
+    """Return the parts of an expression that joins strings, or the expression itself if it joins
     none.
     """
-    parts: Sequence[ast.AST] = ()
     match node:
-        case ast.JoinedStr():
-            parts = node.values
-        case ast.FormattedValue():
-            parts = [node.value]
-        case ast.BinOp(op=ast.Add()):
-            parts = [node.left, node.right]
-        case ast.BinOp(op=ast.Mod()):
-            parts = [node.left, *getattr(node.right, "elts", [node.right])]
-        case ast.Call(func=ast.Attribute(value=text, attr="format")):
-            parts = [text, *node.args, *(one.value for one in node.keywords)]
-    for part in parts:
-        yield from _parts(part)
-    if not parts:
-        yield node
+        case ast.JoinedStr(values=parts) if parts:
+            pass
+        case ast.FormattedValue(value):
+            parts = [value]
+        case ast.BinOp(left, ast.Add(), right):
+            parts = [left, right]
+        case ast.BinOp(left, ast.Mod(), right):
+            parts = [left, *getattr(right, "elts", [right])]
+        case ast.Call(ast.Attribute(text, "format"), given, keywords):
+            parts = [text, *given, *(one.value for one in keywords)]
+        case _:
+            return [node]
+    return [inner for part in parts for inner in _parts(part)]
 
 
 def _full_name(one: object) -> str:
     return f"{getattr(one, '__module__', '')}.{getattr(one, '__qualname__', '')}"
+
+
+def _only(kind: type[_Node], nodes: Iterable[ast.AST]) -> Iterator[_Node]:
+    """Yield the nodes of a class."""
+    return (one for one in nodes if isinstance(one, kind))
 
 
 def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
@@ -637,7 +668,6 @@ _BLOCKING = re.compile(
     r"subprocess\.(run|call|check))(?!.*(Async|Error))"
 )
 _TASKS = re.compile(r"loop(\(\))?\.create_task |asyncio\.tasks\.(create_task|ensure_future)$")
-_NOTHING = ("return", "None")
 _SHARED = (list, dict, set)
 _PLAIN = (*_SHARED, NoneType, str, bytes, tuple, frozenset, type)
 # Calls in parameters' defaults, with the names of the parameters.
@@ -649,65 +679,42 @@ _SQL = re.compile(  # doesn't match "Select one from ..."
 )
 _TAG = re.compile(r"<([a-zA-Z][\w-]*([\s/>]|$)|[/!])")  # doesn't match "<ann@example.com>"
 _IN = ast.In | ast.NotIn
-_SENT = ("request.", "self.request.")
-
-
-def _names(annotation: str | None, resources: Collection[str]) -> bool:
-    """Return whether an annotation contains the name of a type that providers create."""
-    return any(one and one in (annotation or "") for one in resources)
-
-
-def _is_sent(node: ast.AST, names: Collection[str]) -> bool:
-    """Return whether an expression is a value from the client."""
-    if isinstance(node, ast.Attribute) and node.attr in ("request", "session"):
-        return ast.unparse(node.value) in ("self", "request", "self.request")
-    return isinstance(node, ast.Name) and node.id in names
-
-
-def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
-    """Yield the targets of an assignment, each with its value."""
-    if isinstance(node, ast.Assign):
-        for target in node.targets:
-            pairs = zip(getattr(target, "elts", ()), getattr(node.value, "elts", ()), strict=False)
-            yield from [*pairs] or [(target, node.value)]
-
-
 # Query parameters that OAuth, CAS and links in emails use.
-_SECRETS = frozenset({"code", "state", "ticket", "token"})
+_SECRETS = ("code", "state", "ticket", "token")
 _CHANGING = re.compile("add|append|clear|extend|insert|pop|popitem|regenerate|setdefault|update")
 
 
 @lru_cache(maxsize=16)
-def _classes_in(source: str) -> dict[str, ast.stmt]:
-    """Return the syntax tree of each class in a file by its ``__qualname__``; of two with the same
+def _classes_in(source: str) -> dict[str, ast.Module]:
+    """Return the body of each class in a file by the class's ``__qualname__``; of two with the same
     name, the first.
     """
-    found: dict[str, ast.stmt] = {}
+    found = dict[str, ast.Module]()
 
     def visit(node: ast.AST, prefix: str) -> None:
+        match node:
+            case ast.ClassDef(name):
+                found.setdefault(f"{prefix}{name}", ast.Module(node.body, []))
+                prefix += f"{name}."
+            case ast.FunctionDef(name) | ast.AsyncFunctionDef(name):
+                prefix += f"{name}.<locals>."
         for child in ast.iter_child_nodes(node):
-            inner = prefix
-            if isinstance(child, ast.ClassDef):
-                found.setdefault(f"{prefix}{child.name}", child)
-                inner = f"{prefix}{child.name}."
-            elif isinstance(child, _Function):
-                inner = f"{prefix}{child.name}.<locals>."
-            visit(child, inner)
+            visit(child, prefix)
 
     visit(ast.parse(source), "")
     return found
 
 
-def _tree_of(thing: type | Callable[..., object]) -> ast.Module:
-    """Return the syntax tree of a function or a class, or an empty tree if its source isn't
-    available.
+def _tree_of(thing: type | AnyFunction) -> ast.Module:
+    """Return the syntax tree of a function, or of the body of a class. The tree is empty if the
+    source isn't available.
     """
     try:
         if isinstance(thing, type):
             # ``inspect.getsourcelines`` would parse the whole file for each of its classes.
-            source = inspect.getsource(sys.modules[thing.__module__])
-            return ast.Module([_classes_in(source)[thing.__qualname__]], [])
-        lines, first = inspect.getsourcelines(thing)
+            source = getsource(sys.modules[thing.__module__])
+            return _classes_in(source)[thing.__qualname__]
+        lines, first = getsourcelines(thing)
         return ast.increment_lineno(ast.parse(textwrap.dedent("".join(lines))), first - 1)
     except Exception:  # the file may have changed since it was imported
         return ast.Module([], [])

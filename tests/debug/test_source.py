@@ -104,6 +104,9 @@ IN_CLASS = {
     "async def a(self):\n    self.request.body()": (
         "shop.py:{3}: self.request.body(...) never runs: write await in front of it"
     ),
+    "async def a(self):\n    asyncio.sleep(5)": (
+        "shop.py:{3}: asyncio.sleep(...) never runs: write await in front of it"
+    ),
     "async def ws_a(self, ws):\n    ws.send_text('b')": (
         "shop.py:{3}: ws.send_text(...) never runs: write await in front of it"
     ),
@@ -323,6 +326,7 @@ RIGHT = [
     "def a(self, name):\n    self.request.state.name = name\n    self.count = 1\n    a = b = name",
     "@staticmethod\ndef a(name):\n    a.name = name",
     "class Kind:\n    def __call__(self, errors): ...\na = staticmethod(Kind())",
+    "def a(self, name):\n    self.key = lambda name: 5",
     "@post\ndef a(self, name: str, wrong: BindingErrors):\n    return wrong.given",
     "def index(self): ...\ndef a(self):\n    return self.index()",
     "def a(self):\n    return self.b()\n@get\ndef b(self): ...",
