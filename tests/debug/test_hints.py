@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import httpx2 as httpx
@@ -105,6 +106,9 @@ class Answers(App):
     def three(self) -> Any:
         return 201, 202, 203
 
+    def price(self) -> Any:
+        return Decimal(404), 1
+
     def none(self) -> Any:
         return ()
 
@@ -117,6 +121,7 @@ def test_pairs_that_are_not_responses_are_sent_as_lists(
     assert client.get("/point").json() == [3, 4]
     assert client.get("/three").json() == [201, 202, 203]
     assert client.get("/none").json() == []
+    assert client.get("/price").status_code == 200
     assert caplog.text == ""
 
 

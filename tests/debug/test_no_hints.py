@@ -57,6 +57,7 @@ class Sane(App):
         super().__init__(errors=self.errors, **settings)  # type: ignore[arg-type]
         self.path, self.prefix, self.guards = "/var/lib/shop.db", "/mnt", ["a"]
         self.dependencies, self.middleware = {"a": 1}, ["b"]
+        self.methods = ["GET"]
         self.site = Site()
         self.mount("/site", self.site, "asgi")
         self.get("/strange")(Unhashable())
@@ -112,6 +113,8 @@ def test_inspections_in_development_break_no_request(
     assert client.get("/startup?" + "&".join(map("a{}=1".format, range(2000)))).text == "a page"
     assert client.get("/startu%0Ap").status_code == 404
     assert "no route matches '/startu\\np': did you mean /startup?" in caplog.text
+    assert "has no effect" not in caplog.text
+    assert "but not an App" not in caplog.text
 
 
 class Pies(App):

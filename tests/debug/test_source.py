@@ -126,6 +126,10 @@ IN_CLASS = {
         "shop.py:{3}: Root.a sends events as text/html, which EventSource refuses: write yield "
         "event(data)"
     ),
+    "def a(self):\n    yield f''\n    yield 'data: 2'": (
+        "shop.py:{4}: Root.a sends events as text/html, which EventSource refuses: write yield "
+        "event(data)"
+    ),
     "def a(self):\n    global missing\n    missing += 1\n    missing -= 1": (
         "shop.py:{4}: missing is changed by several threads at once, and each process has its own: "
         "store it in a database, or use a lock in one process"
@@ -180,6 +184,10 @@ IN_CLASS = {
     ),
     HELPERS: (
         "shop.py:{4}: self.pie stores what one client sent, but all clients share this self: write "
+        "request.state.pie"
+    ),
+    "def _load(self, request):\n    self.pie = request": (
+        "shop.py:{3}: self.pie stores what one client sent, but all clients share this self: write "
         "request.state.pie"
     ),
     "def a(self, name, page=1): ...": (
@@ -327,6 +335,8 @@ RIGHT = [
     "@staticmethod\ndef a(name):\n    a.name = name",
     "class Kind:\n    def __call__(self, errors): ...\na = staticmethod(Kind())",
     "def a(self, name):\n    self.key = lambda name: 5",
+    "def a(self, name):\n    self.names[name] = name\n    self.request.state.pie = name\n"
+    "    pie = self.size\n    self.pie = pie",
     "@post\ndef a(self, name: str, wrong: BindingErrors):\n    return wrong.given",
     "def index(self): ...\ndef a(self):\n    return self.index()",
     "def a(self):\n    return self.b()\n@get\ndef b(self): ...",
