@@ -265,7 +265,7 @@ def _types_for(alias: Hint, given: Mapping[Hint, Hint]) -> Mapping[Hint, Hint]:
     return dict(zip(variables, (with_types(one, given) for one in get_args(alias)), strict=False))
 
 
-def names_of(structure: Any) -> Sequence[str]:
+def names_of(structure: object) -> Sequence[str]:
     """Return the names of the attributes of a structure that is not a TypedDict."""
     owner = get_origin(structure) or structure
     if dataclasses.is_dataclass(owner):

@@ -187,7 +187,7 @@ class Plan:
 
     def with_provided(
         self, arguments: Sequence[Any], values: Mapping[object, object]
-    ) -> Sequence[Any]:
+    ) -> Sequence[object]:
         """Return the ``arguments`` of one call, completed with the resources that providers have
         opened for it.
 

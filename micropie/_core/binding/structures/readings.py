@@ -45,7 +45,7 @@ class Refused(ValueError):
     ``read``: the document with the values converted that a parameter accepts.
     """
 
-    def __init__(self, text: str, read: Any) -> None:
+    def __init__(self, text: str, read: object) -> None:
         super().__init__(text)
         self.read = read
 
@@ -97,7 +97,7 @@ class Reading:
         of_object, of_array = self._object(types), self._array(types)
         of_text, of_json = self._scalar(types)
 
-        def convert(value: Any, is_json: bool) -> object:
+        def convert(value: object, is_json: bool) -> object:
             if isinstance(value, dict):
                 return of_object(value, is_json)
             if isinstance(value, list):
@@ -107,7 +107,7 @@ class Reading:
         scalars = [*filter(self._is_read, types)]
         return _Reader(convert, next((one for one in (bool, int, float) if scalars == [one]), None))
 
-    def _object(self, types: Sequence[Any]) -> Callable[[Any, bool], object]:
+    def _object(self, types: Sequence[Hint]) -> _Convert:
         """Return the function that converts the values inside an object."""
         structures = [*filter(is_structure, types)]
         mappings = [
@@ -116,7 +116,7 @@ class Reading:
         only = structures[0] if len(structures) == 1 and not tag_of(structures[0]) else None
         members: dict[type, Sequence[tuple[str, _Convert, type | None]]] = {}
 
-        def convert(value: dict[str, Any], is_json: bool) -> object:
+        def convert(value: dict[str, object], is_json: bool) -> object:
             member, changed = (only, {}) if only is not None else chosen(structures, value)
             if member is not None:
                 if member not in members:  # now, because a structure may contain itself
@@ -142,11 +142,11 @@ class Reading:
         found = ((field.name, *self._reader(field.hint)) for field in fields_of(structure))
         return [(name, convert, exact) for name, convert, exact in found if convert is not None]
 
-    def _array(self, types: Sequence[Any]) -> Callable[[Any, bool], object]:
+    def _array(self, types: Sequence[Hint]) -> _Convert:
         """Return the function that converts the elements of an array."""
         arrays = [found for found in map(_elements_of, types) if found is not None]
 
-        def convert(value: list[Any], is_json: bool) -> object:
+        def convert(value: list[object], is_json: bool) -> object:
             for first, rest in arrays[:1]:
                 readers = chain(map(self._reader, first), repeat(self._reader(rest)))
                 elements = zip(value, readers, strict=False)
@@ -161,12 +161,12 @@ class Reading:
 
         return convert
 
-    def _scalar(self, types: Sequence[Any]) -> tuple[Callable[[Any], object], ...]:
+    def _scalar(self, types: Sequence[Hint]) -> tuple[Callable[[object], object], ...]:
         """Return the functions that convert a text and a value in JSON to one of the ``types``."""
         kinds = [one for one in types if one is str or self._is_read(one)]
         if Any in types or kinds in ([], [str]):
             return _unchanged, _unchanged
-        union: Any = Union[tuple(kinds)]  # noqa: UP007 - may be one type
+        union: Hint = Union[tuple(kinds)]  # noqa: UP007 - may be one type
         converters = [converter_for(union, self._own)]
         if self._is_pydantics:  # which writes an Enum's values, whatever encoders there are
             converters.append(converter_for(union, self._own._replace(encoders={})))
@@ -180,7 +180,7 @@ class Reading:
 
         def lenient(
             converts: Sequence[Callable[[Any], object]], problem: str
-        ) -> Callable[[Any], object]:
+        ) -> Callable[[object], object]:
             def read(value: object) -> object:
                 try:
                     made = first_that_fits(converts, value)
@@ -220,7 +220,7 @@ def _own_kinds() -> Sequence[object]:
     return (*_OF_PYDANTIC, int, float, Decimal, UUID, date, timedelta, bytes)
 
 
-def _types_in(hint: Hint) -> Iterator[Any]:
+def _types_in(hint: Hint) -> Iterator[Hint]:
     """Yield the members of a union, or the annotation itself. The value of pydantic's RootModel is
     that of its only field.
     """
@@ -234,7 +234,7 @@ def _types_in(hint: Hint) -> Iterator[Any]:
         yield from chain.from_iterable(map(_types_in, members))
 
 
-def _elements_of(kind: Any) -> tuple[Sequence[Hint], Hint] | None:
+def _elements_of(kind: Hint) -> tuple[Sequence[Hint], Hint] | None:
     """Return the annotations of an array's first elements, and that of all further elements. Return
     None if no array becomes this type.
     """

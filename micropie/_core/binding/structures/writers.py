@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import Enum
 from functools import cached_property, partial
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
+from typing import Annotated, Literal, NewType, Union, get_args, get_origin
 from uuid import UUID
 
 from micropie._core.binding.annotations import COLLECTIONS, UNREADABLE, Hint, is_enum
@@ -62,7 +62,7 @@ class Writer:
             return encode
         return lambda value: self._dumps(library.to_builtins(value, builtin_types=_LATE))
 
-    def _is_alike(self, kind: Any) -> bool:
+    def _is_alike(self, kind: Hint) -> bool:
         """Return whether msgspec writes values of a type as ``http/json.py`` does, apart from what
         is inside them.
         """
@@ -99,7 +99,7 @@ class Writer:
         return self._dumps(value)
 
 
-def _owner(kind: Hint) -> Any:
+def _owner(kind: Hint) -> Hint:
     return get_origin(kind) or kind
 
 

@@ -584,7 +584,7 @@ def _json_object(key: Converter, member: Converter) -> Converter:
     return Converter(f"a JSON object{limits}", _from_no_text, from_json, takes_text=False)
 
 
-def _one_of(kind: Any, own: OwnTypes) -> Converter:
+def _one_of(kind: Hint, own: OwnTypes) -> Converter:
     """Return the converter for an Enum or a Literal."""
     choices = [*kind] if is_enum(kind) else get_args(kind)
     other = _spelling_of(kind) if is_enum(kind) else None

@@ -135,7 +135,7 @@ def _check_init(kinds: Sequence[object], about: str) -> None:
                 )
 
 
-def _init_fields(owner: Any) -> Sequence[Any]:
+def _init_fields(owner: object) -> Sequence[Any]:
     """Return the fields of a dataclass or an attrs class, or () for any other class."""
     if isinstance(owner, type) and dataclasses.is_dataclass(owner):
         return dataclasses.fields(owner)

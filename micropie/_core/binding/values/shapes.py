@@ -32,7 +32,7 @@ from micropie._core.binding.fields import (
 from micropie._core.binding.values.constraints import is_moderate
 
 _Check = Callable[[Sequence[Any]], bool]
-_Waiting = list[tuple["Shape", Sequence[Any]]]
+_Waiting = list[tuple["Shape", Sequence[object]]]
 
 # Attributes of these types are not visited.
 _ATOMS = {str, int, bool, NoneType}
@@ -114,7 +114,7 @@ class Shape:
             is_plain = shape._check(values, waiting) and is_plain
         return is_plain
 
-    def _check(self, values: Sequence[Any], waiting: _Waiting) -> bool:
+    def _check(self, values: Sequence[object], waiting: _Waiting) -> bool:
         """Check values of this annotation, and append what is inside them to ``waiting``."""
         is_plain, kinds = True, {*map(type, values)}
         for kind in kinds:
@@ -157,7 +157,7 @@ class Shape:
 class _Type:
     """One of the types of an annotation, which may be a union."""
 
-    def __init__(self, kind: Any, shape: Shape) -> None:
+    def __init__(self, kind: Hint, shape: Shape) -> None:
         self._kind, self._owner, self._shape = kind, get_origin(kind) or kind, shape
 
     def option_for(self, kind: type) -> _Option | None:
@@ -188,7 +188,7 @@ class _Type:
         if owner is not Any and not (isinstance(owner, type) and issubclass(kind, owner)):
             return None
         if arguments:
-            named: dict[Any, Hint] = {}
+            named: dict[object, Hint] = {}
             if issubclass(kind, Mapping):
                 named = {None: arguments[0], kind.values: arguments[-1]}
             elif issubclass(kind, Iterable):
@@ -202,7 +202,7 @@ class _Type:
 
     def _attributes(self) -> Mapping[str, Hint]:
         """Return the annotations of the attributes of a structure that are checked."""
-        kind: Any = self._kind
+        kind = self._kind
         if not hasattr(self._owner, "model_fields"):
             hints = hints_of_class(kind)
             return {name: hints[name] for name in names_of(kind)}
@@ -218,7 +218,7 @@ class _Type:
         return [(collect, shape) for collect, shape in shapes if shape is not None]
 
 
-_Collect = Callable[[Sequence[Any]], Sequence[Any]]
+_Collect = Callable[[Sequence[Any]], Sequence[object]]
 _Parts = Sequence[tuple[_Collect, Shape]]
 _Option = tuple[Set[str] | None, _Check, _Parts]
 
