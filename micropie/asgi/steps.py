@@ -33,6 +33,7 @@ from micropie._core.execution.steps import (
     Call,
     Ends,
     Flow,
+    Resume,
     Step,
     itself,
     run_tasks,
@@ -67,7 +68,7 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
     An exception of a step is thrown into the flow after the ``except`` block. Inside the block, it
     would become the ``__context__`` of exceptions that the flow raises later.
     """
-    send: Callable[[Any], AnyStep] = flow.send
+    send: Resume = flow.send
     held = Held()
     try:
         kind, function, arguments = step or send(None)
@@ -198,8 +199,8 @@ async def perform_step(  # noqa: C901 - each branch is a kind of call
     arguments: Sequence[Any],
     exchange: Exchange,
     held: Held | None = None,
-    flow: Flow[Any] | None = None,
-) -> tuple[bool, Any]:
+    flow: Flow[object] | None = None,
+) -> tuple[bool, object]:
     """Perform one step of any kind except RECEIVE and CHUNK. Return False and its result.
 
     ``held``: if the previous call has kept its slot for the next call, this list contains the

@@ -13,11 +13,12 @@ the flow is suspended at its ``yield``. From then on, the thread does no more th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from threading import Lock
 from typing import Any, Protocol
 
-from micropie._core.execution.steps import ANSWER, AnyStep, Call, Flow, no_function
+from micropie._core.execution.placement import AnyFunction
+from micropie._core.execution.steps import ANSWER, AnyStep, Call, Flow, Resume, no_function
 
 
 class Beginning(Protocol):
@@ -34,10 +35,10 @@ class ThreadRun:
 
     def __init__(
         self,
-        flow: Flow[Any],
+        flow: Flow[object],
         exchange: Beginning,
-        function: Callable[..., Any],
-        arguments: Sequence[Any],
+        function: AnyFunction,
+        arguments: Sequence[object],
     ) -> None:
         self._flow, self._exchange = flow, exchange
         self._function, self._arguments = function, arguments
@@ -54,7 +55,7 @@ class ThreadRun:
         which the task has to raise in the flow.
         """
         flow, function, arguments = self._flow, self._function, self._arguments
-        resume: Callable[[Any], AnyStep] = flow.send
+        resume: Resume = flow.send
         result: Any = None
         try:
             while True:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import anyio
 
 from micropie._core.execution import Action, background_loop
-from micropie._core.execution.steps import AnyStep, Flow
+from micropie._core.execution.steps import Flow, Resume
 from micropie._core.flow import Lifecycle, LifespanContext
 from micropie._core.routing import Config
 from micropie.wsgi.steps import perform
@@ -50,7 +47,7 @@ def start_on_loop(lifecycle: Lifecycle, config: Config) -> Action:
 
 async def _perform_awaiting(flow: Flow[None]) -> None:
     """Run the flow of a startup or shutdown in this task. All its steps are AWAIT steps."""
-    resume: Callable[[Any], AnyStep] = flow.send
+    resume: Resume = flow.send
     result: object = None
     while True:
         try:

@@ -20,6 +20,7 @@ from micropie._core.execution.steps import (
     RECEIVE,
     AnyStep,
     Flow,
+    Resume,
 )
 from micropie._core.http import Exchange
 from micropie.wsgi.streaming import StreamReader, close_stream
@@ -49,7 +50,7 @@ def perform(
     An exception of a step is thrown into the flow after the ``except`` block. Inside the block, it
     would become the ``__context__`` of exceptions that the flow raises later.
     """
-    send: Callable[[Any], AnyStep] = flow.send
+    send: Resume = flow.send
     result = None
     try:
         kind, function, arguments = step or send(None)

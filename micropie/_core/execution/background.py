@@ -76,10 +76,10 @@ def contained(error: BaseException) -> Exception:
 # variables that the call set.
 Outcome: TypeAlias = list[Any]
 
-UNSET: Any = object()
+UNSET = object()
 
 
-def variables_set(before: Context) -> list[tuple[ContextVar[Any], Any]]:
+def variables_set(before: Context) -> list[tuple[ContextVar[Any], object]]:
     """Return (variable, value) pairs of the context variables whose current values differ from
     those in ``before``.
     """

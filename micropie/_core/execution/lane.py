@@ -88,7 +88,7 @@ class Lane:
         outcome[2] = ()
 
 
-def _changes(given: Context, context: Context) -> list[tuple[ContextVar[Any], Any]]:
+def _changes(given: Context, context: Context) -> list[tuple[ContextVar[Any], object]]:
     """Return (variable, value) pairs of the variables whose values in ``context`` differ from those
     in ``given``. The value is ``UNSET`` for a variable that has none any more.
     """

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import types
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     suppress,
@@ -77,7 +77,7 @@ class LoopLocal(Generic[T]):
         # When a loop is freed, the weak reference that is its key removes the loop's value. This is
         # faster than a ``WeakKeyDictionary``. ``get`` removes the values of closed loops as well,
         # because a value may hold its loop.
-        self._values: dict[ref[Any], T] = {}
+        self._values: dict[ref[object], T] = {}
 
     def get(self) -> T:
         """Return the value for the current loop. Create it on first use."""
@@ -91,7 +91,7 @@ class LoopLocal(Generic[T]):
             self._values[ref(loop, self._forget)] = value = self._make()
             return value
 
-    def _forget(self, loop: ref[Any]) -> None:
+    def _forget(self, loop: ref[object]) -> None:
         self._values.pop(loop, None)  # another thread may just have removed it
 
 
@@ -182,7 +182,7 @@ class _EventFuture:
     def set_result(self, _: None, /) -> None:
         self._event.set()
 
-    def __await__(self) -> Generator[Any, Any, None]:
+    def __await__(self) -> Generator[object, object, None]:
         return self._event.wait().__await__()
 
 
@@ -233,7 +233,7 @@ class LoopTasks:
 
     def start_soon(
         self,
-        function: Callable[..., Coroutine[Any, Any, object]],
+        function: AsyncFunction,
         *arguments: object,
         context: Context | None = None,
     ) -> Action:
@@ -257,9 +257,7 @@ class LoopTasks:
         spawn(self._run_in, scope, running, function, arguments, context=context)
         return scope.cancel
 
-    def start(
-        self, function: Callable[..., Coroutine[Any, Any, object]], *arguments: object
-    ) -> None:
+    def start(self, function: AsyncFunction, *arguments: object) -> None:
         """Run ``function(*arguments)`` in a task that begins at once. If ``function`` doesn't wait,
         it has ended when this method returns.
 
@@ -335,7 +333,7 @@ class LoopTasks:
 
 
 @types.coroutine
-def _in_two_parts(coroutine: Coroutine[Any, Any, object]) -> Generator[object, None, None]:
+def _in_two_parts(coroutine: Awaitable[object]) -> Generator[object, None, None]:
     """Run ``coroutine`` in two parts: ``LoopTasks.start`` sends the first None, which runs it until
     it waits or ends. The task sends all others.
     """

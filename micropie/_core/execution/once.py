@@ -19,7 +19,7 @@ class Once:
     ``make``: the provider function. ``name``: the resource's name in errors.
     """
 
-    def __init__(self, make: Callable[..., Any], name: str) -> None:
+    def __init__(self, make: Callable[..., object], name: str) -> None:
         self._make = (
             asynccontextmanager(make)
             if inspect.isasyncgenfunction(make)

@@ -113,7 +113,7 @@ class Threads:
         """
         return Threads(self.size)
 
-    def call(self, function: AnyFunction, arguments: Sequence[object]) -> Any:
+    def call(self, function: AnyFunction, arguments: Sequence[object]) -> object:
         """Call a function in the current thread. This method is used under WSGI only, where the
         current thread is one of the server's.
         """
@@ -146,7 +146,7 @@ class ServiceThreads(Threads):
         self._seen: set[int] = set()
         self._waiting = 0
 
-    def call(self, function: AnyFunction, arguments: Sequence[object]) -> Any:
+    def call(self, function: AnyFunction, arguments: Sequence[object]) -> object:
         """Call a function in the current thread. First wait until fewer than half of the threads
         wait for the service.
         """
@@ -304,10 +304,10 @@ class NamedFunction:
         module, qualname, method, _ = self._name
         return f"{module}.{qualname}" + (f".{method}" if method else "")
 
-    def __call__(self, *arguments: object) -> Any:
+    def __call__(self, *arguments: object) -> object:
         return handler_named(self._name)(*arguments)
 
-    def labelled(self, arguments: Sequence[Any]) -> dict[str, object]:
+    def labelled(self, arguments: Sequence[object]) -> dict[str, object]:
         """Return the values of a call, by what an error calls them."""
         return {f"argument {number}": value for number, value in enumerate(arguments, 1)}
 

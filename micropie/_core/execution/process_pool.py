@@ -6,7 +6,7 @@ The processes themselves are in the package ``pool``, which only sites that use 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -231,7 +231,7 @@ class PoolCall(Generic[Result]):
         self._change = SingleWaiterEvent(TASKS.get())
         self._call_on_loop = WAKERS.get().call
 
-    async def run(self, function: Callable[..., Any], *arguments: object) -> None:
+    async def run(self, function: Callable[..., Awaitable[Result]], *arguments: object) -> None:
         """Make the call."""
         try:
             self._result = await function(*arguments, self._report)
@@ -264,7 +264,7 @@ class PoolCall(Generic[Result]):
             await self._change.wait()
         return self._steps.popleft()
 
-    def __await__(self) -> Generator[Any, Any, Result]:
+    def __await__(self) -> Generator[object, object, Result]:
         return self._ended().__await__()
 
     async def _ended(self) -> Result:

@@ -111,7 +111,7 @@ class CallCancelled(BaseException):
     """
 
 
-def packed_call(pack: Callable[[Any], Any], function: Any, *values: Any) -> Any:
+def packed_call(pack: Callable[[object], Any], function: object, *values: Any) -> Any:
     """Return a call, packed by ``pack``: ``function``, its arguments, and other ``values``.
 
     If an argument can't be pickled, raise ``PicklingError`` with its name.
@@ -132,7 +132,7 @@ def packed_call(pack: Callable[[Any], Any], function: Any, *values: Any) -> Any:
 
 
 def packed_result(
-    pack: Callable[[PoolMessage], Any],
+    pack: Callable[[PoolMessage], object],
     retire_on: tuple[type[BaseException], ...],
     function: Callable[..., object],
     *arguments: object,

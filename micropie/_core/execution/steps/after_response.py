@@ -184,7 +184,7 @@ async def run_tasks(
     """
     begun = None  # the function that was called last
 
-    def begin(task: Task) -> Any:
+    def begin(task: Task) -> object:
         nonlocal begun
         begun = task
         return task.function(*task.arguments)
@@ -204,7 +204,7 @@ async def run_tasks(
         tell_end()
 
 
-async def _run(exchange: Answered, task: Task, begin: Callable[[Task], Any]) -> None:
+async def _run(exchange: Answered, task: Task, begin: Callable[[Task], object]) -> None:
     kind = kind_of(task.function)
     try:
         if kind is AWAIT or kind is ON_LOOP:

@@ -29,11 +29,11 @@ from micropie._core.execution.steps.steps import (
     AWAIT,
     ON_LOOP,
     RELEASE,
-    AnyStep,
     Call,
     CallKind,
     Flow,
     Kind,
+    Resume,
     Step,
 )
 from micropie._core.on_demand import module
@@ -167,12 +167,16 @@ class Resources(list[RunningGenerator]):
       cancellation, or None if nothing is ever cancelled.
     """
 
-    def __init__(self, shield: Callable[[AsyncGenerator[Any]], AsyncGenerator[Any]] | None) -> None:
+    def __init__(
+        self, shield: Callable[[AsyncGenerator[object]], AsyncGenerator[object]] | None
+    ) -> None:
         super().__init__()
         self.values: dict[Any, object] = {}
         self.shield = shield
 
-    def close(self, failure: Exception | None, kept: Iterable[Any] = ()) -> Flow[Exception | None]:
+    def close(
+        self, failure: Exception | None, kept: Iterable[object] = ()
+    ) -> Flow[Exception | None]:
         """Close the generators in reverse order, except those of the providers in ``kept``.
 
         ``failure``, if given, is raised at the ``yield`` of each generator.
@@ -338,7 +342,7 @@ def _perform_in_def(flow: Flow[Value], backend: str) -> Value:
     Raises what the flow raises. On an event loop, where nothing may block, ``RuntimeError`` is
     raised in the flow at each step.
     """
-    resume: Callable[[Any], AnyStep] = flow.send
+    resume: Resume = flow.send
     result = None
     try:
         while True:

@@ -50,7 +50,7 @@ class _GeneratorTask:
     first called.
     """
 
-    _given: tuple[Any, BaseException | None, Context] | None = None
+    _given: tuple[object, BaseException | None, Context] | None = None
     _outcome: Outcome | None = None
     _asked: anyio.Event | None = None
     _done: anyio.Event

@@ -197,8 +197,8 @@ class _Primary(NamedTuple):
 
     name: str
     sentinels: list[tuple[str, int]]
-    sentinel_options: dict[str, Any]
-    options: dict[str, Any]
+    sentinel_options: dict[str, object]
+    options: dict[str, object]
 
 
 def _primary(url: str) -> _Primary | None:

@@ -40,12 +40,12 @@ everything else in the generator.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from micropie._core.execution import Action
 from micropie._core.execution.cancellation import cancelled_after
+from micropie._core.execution.loop import Action, AsyncFunction
 from micropie._core.execution.placement import (
     IO_THREADS,
     LOOP,
@@ -119,7 +119,7 @@ class RouteFunction(Protocol):
 
     belongs_to_route: None
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: object) -> object:
         """Call the handler."""
 
 
@@ -129,8 +129,8 @@ ReceiveStep: TypeAlias = tuple[Literal["receive"], Action, tuple[()] | tuple[int
 # The types of steps. A stream is declared as ``object``, because its class is defined in a layer
 # above this package.
 Step: TypeAlias = (
-    tuple[Literal["await"], Callable[..., Awaitable[Any]], Sequence[object]]
-    | tuple[CallKind, Callable[..., Any], Sequence[object]]
+    tuple[Literal["await"], AsyncFunction, Sequence[object]]
+    | tuple[CallKind, AnyFunction, Sequence[object]]
     | tuple[Kind, RouteFunction, Sequence[object]]
     | tuple[Literal["chunk", "close"], Action, tuple[object]]
     | ReceiveStep
@@ -138,7 +138,10 @@ Step: TypeAlias = (
 )
 
 # The type of a step of any kind. The drivers use it, because they unpack steps.
-AnyStep: TypeAlias = tuple[Any, Callable[..., Any], Any]
+AnyStep: TypeAlias = tuple[object, Callable[..., Any], Any]
+
+# A flow's ``send`` or ``throw``, which returns the flow's next step.
+Resume: TypeAlias = Callable[[Any], AnyStep]
 
 Result = TypeVar("Result")
 Flow: TypeAlias = Generator[Step, Any, Result]
