@@ -69,7 +69,7 @@ class Sentence(str):
     inserted. Raises ``KeyError`` if a placeholder has no value.
     """
 
-    def __new__(cls, text: str, several: str = "", /, **values: Any) -> Sentence:
+    def __new__(cls, text: str, several: str = "", /, **values: object) -> Sentence:
         self = super().__new__(
             cls, (several if several and values["count"] != 1 else text).format(**values)
         )
@@ -79,7 +79,7 @@ class Sentence(str):
     _parts: tuple[str, str, dict[str, Any]]
 
     # Needed because errors that are raised in worker processes are pickled.
-    def __getnewargs_ex__(self) -> tuple[tuple[str, str], dict[str, Any]]:
+    def __getnewargs_ex__(self) -> tuple[tuple[str, str], dict[str, object]]:
         return self._parts[:2], self._parts[2]
 
 
@@ -344,9 +344,12 @@ def takes(function: Any, count: int) -> bool:
     If the function is decorated, this checks the signature of the decorator's wrapper.
     """
     # Counting the parameters is enough for most functions, and cheaper than reading a signature.
-    code: Any = getattr(function, "__code__", None)
-    is_plain = isinstance(code, CodeType) and not code.co_kwonlyargcount
-    if is_plain and code.co_argcount == count + inspect.ismethod(function):
+    code = getattr(function, "__code__", None)
+    if (
+        isinstance(code, CodeType)
+        and not code.co_kwonlyargcount
+        and code.co_argcount == count + inspect.ismethod(function)
+    ):
         return True
     try:
         inspect.signature(function, follow_wrapped=False).bind(*[None] * count)

@@ -209,7 +209,7 @@ def reads_fields(middleware: object) -> bool:
     return False
 
 
-def status_of(changes: Mapping[str, Any], status: int, hook: str) -> Any:
+def status_of(changes: Mapping[str, object], status: int, hook: str) -> Any:
     """Return the status in ``changes``, the dict that a hook returned, or else ``status``.
 
     The key is "status" or, as in MicroPie, "status_code".

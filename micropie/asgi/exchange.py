@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from math import inf
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 import anyio
 
@@ -106,7 +106,7 @@ class ASGIExchange(StreamedExchange):
         scope = {**self.scope, "client": self.client, "scheme": scheme}
         return scope if host is None else scope | {"headers": self.headers_with_host(host)}
 
-    def server_state(self) -> dict[str, Any]:
+    def server_state(self) -> dict[str, object]:
         state = {**(self.scope.get("state") or {})}  # ``dict()`` takes twice as long
         state.pop(BACKGROUND, None)
         return state

@@ -28,7 +28,7 @@ def execute(arguments: Namespace) -> int:
     with ExitStack() as stack:
         request = stack.enter_context(Outside(app)).request
 
-        def resource(key: Any) -> Any:
+        def resource(key: Any) -> object:
             """Open the resource for ``key``, usually a type, as for a handler's parameter.
 
             The resource is closed when the shell ends.

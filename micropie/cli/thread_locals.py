@@ -55,7 +55,7 @@ def _waits(
             yield f"the body of {entry.route.name}"
 
 
-def _parts_of(hook: object) -> list[Any]:
+def _parts_of(hook: object) -> list[object]:
     """Return the functions of a hook that run before and after the handler."""
     named = [getattr(hook, name, None) for name in ("before_request", "after_request", "check")]
     return [one for one in (hook, *named) if isroutine(one)]
@@ -66,7 +66,7 @@ def _is_async(function: Any) -> bool:
     return iscoroutinefunction(inner) or isasyncgenfunction(inner)
 
 
-def _is_of_thread(value: Any) -> bool:
+def _is_of_thread(value: object) -> bool:
     """Return whether an object is a ``threading.local`` or keeps its data in one."""
     packages = {one.__module__.partition(".")[0] for one in type(value).__mro__}
     if "sqlalchemy" in packages:  # a ``scoped_session`` without a ``scopefunc`` of its own

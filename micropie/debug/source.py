@@ -301,7 +301,7 @@ class FunctionSource:
         """Return the object that the source ``text`` names, or None. ``names``: the objects of
         names that aren't global variables.
         """
-        found: Any = SimpleNamespace(**self._function.__globals__ | names)
+        found: object = SimpleNamespace(**self._function.__globals__ | names)
         for name in text.split("."):
             found = getattr_static(found, name, None)
         return found

@@ -103,7 +103,7 @@ def _attributes(request: Request, is_socket: bool, with_query: bool) -> dict[str
     """Return the attributes that are known at the start, which samplers may use."""
     method, client, scheme = request.method, request.client, request.scheme
     is_known = method in STANDARD_METHODS
-    attributes: dict[str, Any] = {
+    attributes: dict[str, object] = {
         "http.request.method": method if is_known else "_OTHER",
         "http.request.method_original": None if is_known else method,
         "http.route": None if request.route is None else request.route.pattern,
@@ -163,7 +163,7 @@ class MicropieInstrumentor(_Base):  # type: ignore[misc]
         serve = self._serve = _patched.__call__
 
         @wraps(serve)
-        def traced(app: App, scope: Any, receive: Any, send: Any = None) -> Any:
+        def traced(app: App, scope: object, receive: object, send: object = None) -> object:
             if app not in called:
                 called.add(app)
                 if not any(isinstance(hook, Tracing) for hook in app.middlewares):
@@ -172,5 +172,5 @@ class MicropieInstrumentor(_Base):  # type: ignore[misc]
 
         _patched.__call__ = traced
 
-    def _uninstrument(self, **options: Any) -> None:
+    def _uninstrument(self, **options: object) -> None:
         _patched.__call__ = self._serve

@@ -36,7 +36,7 @@ logger = logging.getLogger("micropie")
 Schema: TypeAlias = dict[str, Any]
 Mode: TypeAlias = Literal["validation", "serialization"]
 
-_SCALARS: Mapping[object, Mapping[str, Any]] = {
+_SCALARS: Mapping[object, Mapping[str, object]] = {
     UploadFile: {"type": "string", "format": "binary"},
     None: {"type": "null"},
     types.NoneType: {"type": "null"},
@@ -393,7 +393,7 @@ def with_short_names(document: Schema) -> Schema:
 _MODES = ("Input", "Output")
 
 
-def _renamed(value: Any, short: Mapping[str, str]) -> Any:
+def _renamed(value: object, short: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         return {name: _renamed(one, short) for name, one in value.items()}
     if isinstance(value, list):
@@ -456,7 +456,7 @@ def _choice(values: Collection[object]) -> Schema:
     return found[0] if len(found) == 1 else {"anyOf": found}
 
 
-def _for_generators(found: Any) -> Any:
+def _for_generators(found: object) -> Any:
     """Convert a schema from msgspec or pydantic to the form that client generators need: with
     ``items`` in each array, and values of a single type in each ``enum``.
     """
@@ -472,7 +472,7 @@ def _for_generators(found: Any) -> Any:
     return {**items, **{name: _for_generators(one) for name, one in found.items()}}
 
 
-def without_infinities(found: Any) -> Any:
+def without_infinities(found: object) -> Any:
     """Return a copy of a document without infinities and NaN, which JSON can't represent. If a
     default contains one, the whole default is omitted.
     """

@@ -27,7 +27,7 @@ class PostForm:
         self.file_inputs: list[str] = []
 
     def sent_with(
-        self, data: Mapping[str, Any], files: Sequence[tuple[str, Any]]
+        self, data: Mapping[str, object], files: Sequence[tuple[str, object]]
     ) -> dict[str, Any]:
         """Return httpx2's options for a request: the one that a browser sends after a visitor has
         entered ``data`` and chosen ``files``.
@@ -36,7 +36,7 @@ class PostForm:
         ``enctype``, a file input left empty sends a file without a name.
         """
         as_files = self.file_inputs if self.is_multipart else ()
-        fields: dict[str, Any] = {
+        fields: dict[str, object] = {
             name: values for name, values in self.fields.items() if values and name not in as_files
         }
         fields |= data
@@ -57,7 +57,7 @@ class PostForm:
         return {"files": [(name, (None, _text(text))) for name, text in texts]}
 
 
-def _filename(file: Any) -> str:
+def _filename(file: object) -> str:
     given = file[0] if isinstance(file, Sequence) and not isinstance(file, str | bytes) else None
     return str(given or getattr(file, "name", "upload"))
 

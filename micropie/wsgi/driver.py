@@ -33,7 +33,7 @@ def _start_private(
     depends_on: Sequence[str],
     status: str,
     headers: Sequence[tuple[str, str]],
-    *exc_info: Any,
+    *exc_info: object,
 ) -> Any:
     """Start the response of a mounted application. Make the response private, because hooks have
     made it depend on the request headers ``depends_on``.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import Any
 
 from micropie._core import execution, files
 from micropie._core.errors import (
@@ -145,7 +144,7 @@ def _custom_response(
     return response
 
 
-def _call_once(function: Callable[..., object], arguments: list[object]) -> Any:
+def _call_once(function: Callable[..., object], arguments: list[object]) -> object:
     """Call an error handler, and empty the list of its arguments, which contains the exception.
 
     This avoids a reference cycle: the driver keeps its last step, the step keeps the list, the list

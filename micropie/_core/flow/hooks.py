@@ -107,7 +107,7 @@ def _part(middleware: object, name: str, otherwise: Kind) -> tuple[_Part, Kind]:
     return _nothing if is_unused else method, kind_of(method, otherwise)
 
 
-def _planned(middleware: Any, providers: Providers, blocking: Kind) -> _Hook:
+def _planned(middleware: object, providers: Providers, blocking: Kind) -> _Hook:
     """Return the ``_Hook`` of a middleware. ``blocking``: the kind of step for functions that may
     block.
 
@@ -278,7 +278,7 @@ class HookPlan:
       For these, the hooks can refuse the request, but not change the response.
     """
 
-    def __init__(self, middlewares: Sequence[tuple[Any, Providers]], blocking: Kind) -> None:
+    def __init__(self, middlewares: Sequence[tuple[object, Providers]], blocking: Kind) -> None:
         self.middlewares, self.ids = middlewares, [id(one) for one, _ in middlewares]
         hooks = [_planned(*one, blocking) for one in middlewares]
         self.before = [hook for hook in hooks if hook.before is not _nothing]

@@ -283,7 +283,7 @@ def _call_pooled(request: Request, route: Route, arguments: Sequence[object]) ->
     token = pool.made.token()
     if route.reads_body:
         yield from exchange.incoming.whole()
-    given: Sequence[Any]
+    given: Sequence[object]
     given = pool, route.config.settings.pool_timeout, exchange, route.call, arguments, token
     kind: Kind = Call(pool.threads, is_queued=True, leave_after=0.0)
     function = pooled.call_in_pool

@@ -61,7 +61,7 @@ class HttpMiddleware(_Decorator):
 
     needs_session = True
 
-    def __init_subclass__(cls, **arguments: Any) -> None:
+    def __init_subclass__(cls, **arguments: object) -> None:
         """Raise ``SetupError`` for a class with a hook that is named as in other frameworks, such
         as ``process_request``, but with neither of the two hooks below. The hook would never be
         called.

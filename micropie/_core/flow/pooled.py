@@ -24,6 +24,7 @@ from micropie._core.http import (
     Request,
     Response,
     Session,
+    SessionData,
     as_response,
 )
 from micropie._core.http.forms import Limits
@@ -43,7 +44,7 @@ def call_in_pool(
     name: HandlerName,
     arguments: Sequence[object],
     token: Any = None,
-) -> Any:
+) -> object:
     """Call a handler in a process of the pool and wait for its result. Cancelling ``token`` cancels
     the call.
 
@@ -115,7 +116,7 @@ class PooledHandler(NamedFunction):
         values = {f"the request's {names[at]}": value for at, value in enumerate(request)}
         return super().labelled(given) | values
 
-    def __call__(self, request: Sequence[Any], arguments: list[Any]) -> Any:  # type: ignore[override]
+    def __call__(self, request: Sequence[Any], arguments: list[Any]) -> object:  # type: ignore[override]
         """Call the handler in this process and return its result.
 
         ``request``: the result of ``copied``.
@@ -166,7 +167,7 @@ class PooledExchange(Exchange):
         is_whole: bool,
         body: ReceivedBody | None,
         enter_in_pool: tuple[Callable[[], object], ...],
-        session: dict[str, Any],
+        session: SessionData,
         limits: Limits | None,
     ) -> None:
         self.method, self.path, self.root_path, self.id = method, path, root_path, request_id

@@ -259,7 +259,7 @@ class Codec:
             raise CodecError(f"${place}: {error}" if path else str(error)) from None
         return _encode_plain(tree)
 
-    def _tree_of(self, value: Any, path: list[object]) -> Any:
+    def _tree_of(self, value: Any, path: list[object]) -> object:
         """Return ``value`` converted to dicts with str keys, lists, strings, numbers, bools and
         None.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, overload
+from typing import TypeVar, overload
 
 Value = TypeVar("Value")
 Default = TypeVar("Default")
@@ -51,7 +51,7 @@ class MultiDict(Mapping[str, Value]):  # noqa: PLW1641 - like any mapping it has
     @overload
     def __call__(self, name: str, default: Default) -> Value | Default: ...
 
-    def __call__(self, name: str, default: Any = None) -> Any:
+    def __call__(self, name: str, default: object = None) -> object:
         """Return the first value of ``name``, or ``default``. This is an older spelling of
         ``get``.
         """

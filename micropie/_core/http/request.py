@@ -106,7 +106,7 @@ class Request(RequestSpellings):
         self._exchange.answer.depend_on("cookie")
         return self._exchange.cookies
 
-    def signed_cookie(self, name: str, default: Any = None, max_age: float | None = None) -> Any:
+    def signed_cookie(self, name: str, default: object = None, max_age: float | None = None) -> Any:
         """Return the value of a cookie set by ``set_signed_cookie``, or ``default``.
 
         Also return ``default`` if the cookie is forged or damaged, or was set more than ``max_age``

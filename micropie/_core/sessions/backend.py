@@ -9,14 +9,14 @@ from micropie._core.execution.steps import Completed
 from micropie._core.http import SessionData
 
 
-class Loaded(dict[str, Any]):
+class Loaded(dict[str, object]):
     """The data of a session, as a dict that can also be awaited, for ``await super().load(...)`` in
     an ``async def load``.
     """
 
     __slots__ = ()
 
-    def __await__(self) -> Generator[None, None, dict[str, Any]]:
+    def __await__(self) -> Generator[None, None, SessionData]:
         return self
         yield  # makes this function a generator
 

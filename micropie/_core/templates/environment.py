@@ -138,7 +138,7 @@ class Environment(jinja2.Environment):
             return obj[attribute]
         return super().getattr(obj, attribute)
 
-    def make_globals(self, d: MutableMapping[str, object] | None) -> MutableMapping[str, Any]:
+    def make_globals(self, d: MutableMapping[str, object] | None) -> MutableMapping[str, object]:
         """Return the global names of a template: a plain dict, unless the template has names of its
         own (``d``). The names are copied for each rendering, and copying Jinja2's chain of two
         mappings would take longer.

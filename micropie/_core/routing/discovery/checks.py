@@ -25,7 +25,7 @@ from micropie._core.routing.discovery.marks import (
 )
 from micropie._core.routing.discovery.providers import Providers
 
-_Allowed: TypeAlias = bool | str | Redirect | Response | Mapping[str, Any] | tuple[Any, ...]
+_Allowed: TypeAlias = bool | str | Redirect | Response | Mapping[str, object] | tuple[object, ...]
 # The result of a check: True accepts the request, False refuses it with a 403, and a response
 # refuses it with that response.
 _Result: TypeAlias = _Allowed | Awaitable[_Allowed]
