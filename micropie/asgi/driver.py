@@ -143,7 +143,11 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             # The mounted application must not see this application's current request.
             current.reset(token)
             try:
-                await _call_mounted(answer, exchange, receive, send)
+                # a hook may have read a header that identifies the client
+                if exchange.answer.depends_on:
+                    send = partial(_send_private, send, exchange.answer.depends_on)
+                scope_of_mount = answer.scope_in(exchange.scope_below())
+                await call_mounted(answer.mount.target, scope_of_mount, receive, send)
             finally:
                 token = current.set(request)
             return
@@ -177,15 +181,6 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                 await close_request(exchange)
         finally:
             current.reset(token)
-
-
-async def _call_mounted(
-    handover: Handover, exchange: ASGIExchange, receive: Receive, send: Send
-) -> None:
-    if exchange.answer.depends_on:  # a hook has read a header that identifies the client
-        send = partial(_send_private, send, exchange.answer.depends_on)
-    scope = handover.scope_in(exchange.scope_below())
-    await call_mounted(handover.mount.target, scope, receive, send)
 
 
 async def _send_private(send: Send, depends_on: Sequence[str], message: ServerMessage) -> None:

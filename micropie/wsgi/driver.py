@@ -207,17 +207,13 @@ class _Chunks:
             else:
                 yield from filter(None, stream)
         except BaseException as error:
-            failure = execution.contained(error)
-            self._fail(failure)
+            failure = self._failure = execution.contained(error)
+            self._exchange.break_off(failure)
             try:
                 raise failure
             finally:
                 del failure  # avoid a reference cycle with this frame
         self._is_over = True
-
-    def _fail(self, failure: Exception) -> None:
-        self._exchange.break_off(failure)
-        self._failure = failure
 
     def close(self) -> None:
         """Close the stream, unless it is closed already. Then end the request, even if closing has

@@ -191,10 +191,6 @@ class _EventFuture:
 LoopFuture: TypeAlias = "asyncio.Future[None] | _EventFuture"
 
 
-def _no_task() -> None:
-    """Return None. This stands for asyncio's ``current_task`` under trio."""
-
-
 class _Running:
     """A task that was started by a ``LoopTasks``.
 
@@ -218,7 +214,7 @@ class LoopTasks:
         self.new_future: Callable[[], LoopFuture] = getattr(loop, "create_future", _EventFuture)
         self._create_task: Callable[..., object] | None = getattr(loop, "create_task", None)
         self.current_task: Callable[[], Any] = (
-            _no_task if self._create_task is None else sys.modules["asyncio"].current_task
+            (lambda: None) if self._create_task is None else sys.modules["asyncio"].current_task
         )
         self._tasks: set[_Running] = set()
         self._idle: anyio.Event | None = None
