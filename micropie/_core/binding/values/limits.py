@@ -121,7 +121,12 @@ def _check_init(kinds: Sequence[object], about: str) -> None:
     """
     for kind in kinds:
         owner = get_origin(kind) or kind
-        for field in _init_fields(owner):
+        fields = (
+            dataclasses.fields(owner)
+            if isinstance(owner, type) and dataclasses.is_dataclass(owner)
+            else getattr(owner, "__attrs_attrs__", ())
+        )
+        for field in fields:
             name = f"{getattr(owner, '__name__', '')}.{field.name}"
             if not field.init:  # msgspec would set it from the body
                 raise SetupError(
@@ -133,13 +138,6 @@ def _check_init(kinds: Sequence[object], about: str) -> None:
                     f"{about}, but msgspec doesn't call the converter of {name}: leave "
                     "the converter out, or convert the value in __attrs_post_init__"
                 )
-
-
-def _init_fields(owner: object) -> Sequence[Any]:
-    """Return the fields of a dataclass or an attrs class, or () for any other class."""
-    if isinstance(owner, type) and dataclasses.is_dataclass(owner):
-        return dataclasses.fields(owner)
-    return getattr(owner, "__attrs_attrs__", ())
 
 
 def _can_be_hashed(structure: type) -> bool:
