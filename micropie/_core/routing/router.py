@@ -276,33 +276,33 @@ class Router:
         """Return the route for the decoded segments of a path. If there is none, this is the
         ``Refusal`` of the innermost application on the path, with a 404 or 405.
         """
-        count, refusal = len(segments), self.refusal
+        count, texts = len(segments), [*segments, ""]  # no segment of a pattern is empty
         refused: set[str] = set()
-        # A stack of the alternatives that are still to be tried. Each item is a node, one of its
-        # ``ways``, the number of segments before the node, and the values of the wildcards in those
-        # segments.
-        left: list[tuple[Node, _Branch | Route, int, tuple[object, ...]]] = []
-        node, depth = self.root, 0
+        # A stack of the alternatives that are still to be tried. Each item is one of a node's
+        # ``ways``, the node, the number of segments before the node, and the values of the
+        # wildcards in those segments.
+        left: list[tuple[_Branch | Route, Node, int, tuple[object, ...]]] = []
+        node, depth, refusal = self.root, 0, self.refusal
         values: tuple[object, ...] = ()
         while depth < count or method not in node.routes:
             refusal = node.refusal or refusal
-            for one in node.ways:
-                left.append((node, one, depth, values))  # noqa: PERF401 - this saves a call
-            if depth == count:
-                refused.update(node.routes)
-            elif (child := node.literals.get(segments[depth])) is not None:
+            for way in node.ways:
+                left.append((way, node, depth, values))  # noqa: PERF401 - this saves a call
+            child = node.literals.get(texts[depth])
+            if child is not None:
                 node, depth = child, depth + 1
                 continue
+            if depth == count:
+                refused.update(node.routes)
             while left:
-                node, way, depth, values = left.pop()
+                way, node, depth, values = left.pop()
                 if type(way) is _Branch:
-                    match, tail = way.match, way.tail
-                    if tail is _ONE_SEGMENT and depth < count:
-                        end, text = depth + 1, segments[depth]
+                    if way.tail is _ONE_SEGMENT:
+                        end, text = depth + 1, texts[depth]
                     else:
-                        end = max(depth + 1, count - tail)
+                        end = max(depth + 1, count - way.tail)
                         text = "/".join(segments[depth:end])
-                    if text and (more := match(text)) is not None:
+                    if text and (more := way.match(text)) is not None:
                         node, depth, values = way.node, end, values + more
                         break
                 elif node.handles(way, method, segments, depth, refused):

@@ -119,8 +119,7 @@ class Site:
         exchange, segments = request._exchange, None
         router = self.sockets if takes_socket else self.router
         try:
-            inside = self._inside(request) if self.has_mounts else None
-            if inside is not None:
+            if self.has_mounts and (inside := self._inside(request)) is not None:
                 return inside.find(request, takes_socket)
             path = exchange.literal_path
             if path is not None and not self.prefix:
@@ -148,11 +147,10 @@ class Site:
                 return Refusal(found[0].config), (websockets_need_asgi(),), NO_VALUES
             exchange.path_params = [*found[2].values()] if found[2] else found[1]
             return found
-        fallback = (
-            self._fallback(request, router, segments, found) if router.has_fallbacks else None
-        )
-        if fallback is not None:
-            return fallback.find(request, takes_socket)
+        if router.has_fallbacks:
+            fallback = self._fallback(request, router, segments, found)
+            if fallback is not None:
+                return fallback.find(request, takes_socket)
         is_handshake = (
             not takes_socket
             and self.sockets.has_routes
