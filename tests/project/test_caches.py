@@ -34,7 +34,9 @@ from micropie._core.http.escaping import Escaped
 from micropie._core.http.headers.conditional import entity_tag
 from micropie._core.http.headers.fields import KnownHead, NameTable
 from micropie._core.http.headers.signing import AppSigner
+from micropie._core.http.settings import Settings
 from micropie._core.mounts.prefixes import PrefixTable
+from micropie._core.sessions.store import SessionStore
 from micropie.channels import Channels, RedisChannels
 from micropie.middleware import MemoryRates, RateLimit
 from micropie.sessions import (
@@ -128,6 +130,7 @@ CACHES = {
     "_core/routing/site.py:_hosts": "test_a_host_is_found_as_by_comparing_each_one",
     "_core/routing/site.py:_mounts": "test_a_mount_is_found_as_by_comparing_each_one",
     "_core/sessions/memory.py:_sessions": "test_two_session_ids_never_share_a_session",
+    "_core/sessions/store.py:_formatter": "test_a_session_cookie_has_the_attributes_of_its_request",
     "_core/streams/events.py:_encode_text": FUNCTION,
     "_core/streams/events.py:warn_of_format": NO_KEY,
     "_core/streams/events.py:warn_of_dict": NO_KEY,
@@ -485,6 +488,29 @@ def test_two_session_ids_never_share_a_session(
             ours.save(one, {"id": one}, 60)
         assert ours.load(asked).get("id") == (asked if asked in saved else None)
     backends[1].close()
+
+
+@given(
+    requests=st.lists(
+        st.tuples(
+            st.sampled_from(["", "a", "b"]),
+            st.sampled_from(["http", "https", "HTTPS"]),
+            st.sampled_from(["", "/a", "/b", "/a b"]),
+        ),
+        max_size=9,
+    ),
+    session_cookie=st.sampled_from([None, "s", "__Secure-s"]),
+)
+def test_a_session_cookie_has_the_attributes_of_its_request(
+    requests: list[tuple[str, str, str]], session_cookie: str | None
+) -> None:
+    def new_store() -> SessionStore:
+        settings = Settings(session_cookie=session_cookie)
+        return SessionStore(InMemorySessionBackend(), settings, "/below")
+
+    store = new_store()
+    for request in requests:
+        assert store.cookie(*request) == new_store().cookie(*request)
 
 
 class KeptRedis:

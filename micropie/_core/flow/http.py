@@ -437,7 +437,7 @@ def _finish(
         saves = (
             session is not None
             and session.changed
-            and config_of(exchange).sessions.saves_with(response.status)
+            and exchange.config.sessions.saves_with(response.status)
         )
         # Encode the answer before the session is saved, because the session must not be saved if
         # the answer can't be sent.
@@ -535,10 +535,11 @@ def _save_session(request: Request, session: Session, answer: Answer) -> Flow[An
         exchange.config.advisor.review_session(request, session)
     exchange.answer.take_session()
     status, content_type, length, pairs, body, stream = answer
-    saved = yield from config_of(exchange).sessions.close(session, exchange)
-    for cookie in saved, deleting_cookie(request) if session.renewed else None:
-        if cookie is not None:
-            pairs = [*pairs, ("set-cookie", cookie)]
+    saved = yield from exchange.config.sessions.close(session, exchange)
+    if saved is not None:
+        pairs = [*pairs, ("set-cookie", saved)]
+    if session.renewed and (deleted := deleting_cookie(request)) is not None:
+        pairs = [*pairs, ("set-cookie", deleted)]
     return status, content_type, length, pairs, body, stream
 
 

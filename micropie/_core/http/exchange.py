@@ -201,6 +201,10 @@ class Sessions(Protocol):
 
     def open(self, exchange: Exchange, /) -> Session: ...
 
+    def saves_with(self, status: int, /) -> bool: ...
+
+    def close(self, session: Session, exchange: Exchange, /) -> Flow[str | None]: ...
+
 
 class ProxyWatch(Protocol):
     """Checks requests and warns about a proxy that is not configured.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import quote
 
@@ -55,6 +55,7 @@ class SessionStore:
             for scheme in ("https", "http")
             for is_below in (True, False)
         }
+        self._formatter = lru_cache(maxsize=16)(self._formatter_for)
         self._timeout = settings.session_timeout
         self._checks_left = 5  # how many more requests to check for an untrusted proxy
         self.make_id = settings.session_id_factory or (lambda: secrets.token_urlsafe(32))
@@ -126,7 +127,7 @@ class SessionStore:
         session_id = None if self.opens_ahead else self.find_id(exchange)
         if not session_id or not self.is_id(session_id):
             return Session()
-        return self._opened(session_id, self._call("load", session_id))
+        return self._opened(session_id, _call(*self._methods["load"], session_id))
 
     def _opened(self, session_id: str, data: SessionData) -> Session:
         # A new session never gets an unknown id from a cookie, because an attacker who planted the
@@ -153,11 +154,15 @@ class SessionStore:
         """Return the Set-Cookie value that sends a session's id to the browser, or deletes the
         cookie if ``value`` is "".
         """
+        format_value = self._formatter(scheme, root_path)
+        return format_value(value) if value else format_value(value, max_age=0)
+
+    def _formatter_for(self, scheme: str, root_path: str) -> Callable[..., str]:
         name = self.cookie_name(scheme, root_path)
-        return format_cookie(
+        return partial(
+            format_cookie,
             name,
-            value,
-            max_age=self._timeout if value else 0,
+            max_age=self._timeout,
             path="/" if name.startswith("__Host-") else quote(root_path + self.prefix) or "/",
             domain=self._settings.session_cookie_domain,
             secure=self.is_secure(scheme),
@@ -229,25 +234,25 @@ class SessionStore:
         """
         method, kind, outage = self._methods[name]
         if kind == INLINE:
-            return self._call(name, *arguments)
+            return _call(method, kind, outage, *arguments)
         try:
             return (yield from outage.watch(call(kind, method, *arguments)))
         except OSError:
             raise _out_of_reach() from None
 
-    def _call(self, name: str, *arguments: object) -> Any:
-        """Call a backend's method that never waits. The method's result may still be awaitable
-        (``Loaded``).
-        """
-        method, _, outage = self._methods[name]
-        try:
-            answer = method(*arguments)
-        except OSError as error:
-            outage.note(error, 0.0)
-            raise _out_of_reach() from None
-        if outage.is_on:
-            outage.end()
-        return answer
+
+def _call(method: Callable[..., object], _: Kind, outage: Outage, *arguments: object) -> Any:
+    """Call a backend's method that never waits. The method's result may still be awaitable
+    (``Loaded``).
+    """
+    try:
+        answer = method(*arguments)
+    except OSError as error:
+        outage.note(error, 0.0)
+        raise _out_of_reach() from None
+    if outage.is_on:
+        outage.end()
+    return answer
 
 
 def _out_of_reach() -> HTTPError:
