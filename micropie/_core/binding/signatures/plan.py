@@ -257,17 +257,18 @@ class Plan:
         converted. If the handler has a ``BindingErrors`` parameter, it gets these errors instead,
         and each invalid parameter gets its default, or None.
         """
-        exchange, body = request._exchange, request._exchange.body
+        exchange = request._exchange
+        body = exchange.body
         if self.parses_always:
             body.parsed(exchange)
         errors: list[ParameterError] = []
         arguments: list[object] = []
         parameters = self._all if self._is_fixed else self._all_for(request, segments, values)
         count = len(segments)
-        for position, one in enumerate(parameters):
+        for one in parameters:
             try:
-                if position < count:
-                    value = from_path(one, segments[position])
+                if count and len(arguments) < count:
+                    value = from_path(one, segments[len(arguments)])
                 elif values and one.is_in_path and one.name in values:
                     value = from_path(one, values[one.name])
                 else:
@@ -275,7 +276,7 @@ class Plan:
                         body.parsed(exchange)
                     value = one.find(request)
             except BindingError as error:
-                if is_fallback and position < count:
+                if is_fallback and len(arguments) < count:
                     raise HTTPError(404) from None
                 errors += error.errors
                 value = None if one.default is REQUIRED else one.default
