@@ -363,8 +363,9 @@ def run_after(
                     kind, after = hook.after_kind, hook.after
                     given = request, response.status, response.body, response.pairs
                     changed = after(*given) if kind == INLINE else (yield kind, after, given)
-                    if changed is not None:
-                        changed = yield from _changed(response, changed, hook.class_name)
+                    if changed is None:
+                        continue
+                    changed = yield from _changed(response, changed, hook.class_name)
                 else:
                     changed = hook.after(request, response)
                     if type(changed) is GeneratorType:

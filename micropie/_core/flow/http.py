@@ -122,7 +122,7 @@ def respond(site: Site, request: Request) -> Flow[Any]:
     """
     exchange = request._exchange
     answer: Answer | Handover
-    arguments: Sequence[Any] = ()
+    arguments: Sequence[Any]
     failure: BaseException | None = None
     try:
         # 1. Route. If the path has no arguments, a single look-up finds its route here. Otherwise,
@@ -131,7 +131,7 @@ def respond(site: Site, request: Request) -> Flow[Any]:
         route = site.exact[method].get(exchange.literal_path)
         result = None
         if route is not None:
-            values = NO_VALUES
+            arguments, values = (), NO_VALUES
             exchange.route = route
             exchange.outside.update(route.for_tools)
             exchange.config = config = route.config
@@ -385,10 +385,11 @@ def _response_of(exchange: Exchange, result: object) -> Response:
     ``Redirect``, raise that.
     """
     config = exchange.config
-    if config.advisor is not None:
+    if config.advisor is None:
+        response = exchange.answer.set_result(result)
+    else:
         config.advisor.review_result(exchange, result)
-    response = exchange.answer.set_result(result)
-    if config.advisor is not None:
+        response = exchange.answer.set_result(result)
         config.advisor.review_response(exchange, response)
     if (
         response.body is None
