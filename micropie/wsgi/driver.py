@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from micropie._core import execution
 from micropie._core.execution import Action, current
-from micropie._core.execution.steps import ANSWER, AnyStep, call_each
+from micropie._core.execution.steps import ANSWER, call_each
 from micropie._core.flow import Startable, end_resources, log_lifecycle_failure, respond
 from micropie._core.http import Request, start_failed, status_line
 from micropie._core.http.headers import CAPITALS, KnownHead, make_private
@@ -54,12 +54,11 @@ def serve_http(
     exchange = WSGIExchange(environ)
     request = Request(exchange)
     token = current.set(request)
-    flow = respond(site, request)
+    flow: Any = respond(site, request)
     try:
-        step: AnyStep = next(flow)
-        kind, _, answer = step
+        kind, function, answer = next(flow)
         if kind is not ANSWER:
-            answer = perform(flow, exchange, step)
+            answer = perform(flow, exchange, (kind, function, answer))
         next(flow, None)  # end the flow; this is faster than ``close``
         if answer.__class__ is Handover:
             # The mounted application must not see this application's current request.
