@@ -408,38 +408,36 @@ def encode(
       body (RFC 9110, section 9.3.2).
     - ``text_type``: the content type of a body that is not JSON and has no content type set.
     """
-    status, body, is_given = response.status, response.body, False
+    status, body, content_type = response.status, response.body, response.content_type
     if status.__class__ is not int or status not in _STATUSES:
         status = _checked_status(status)
-        is_given = status.__class__ is GivenStatus
     # A response without content must not have headers that describe content (RFC 9110, section
     # 8.6).
     has_content = status not in WITHOUT_CONTENT
     # The content type "" means that a mounted application sets its own headers.
-    is_described = has_content and response.content_type != ""
+    is_described = has_content and content_type != ""
     pairs: Sequence[tuple[str, str]] = NO_OTHER_HEADERS if is_described else ()
-    content_type = length = None
+    length = None
     if response.pairs:
-        pairs, content_type, length = checked_headers(response.pairs, is_given, pairs)
-    if content_type is None and response.content_type:
-        stated = response.content_type
-        content_type = stated if stated in _USUAL_TYPES else check_value("content-type", stated)
-    if body.__class__ is str and (content_type is None or content_type in _USUAL_TYPES):
-        body = body.encode()
-    elif stream is None:
-        body, is_json, content_type = encode_body(body, content_type)
-        text_type = JSON if is_json else text_type
-    else:
-        body = b""
+        is_given = status.__class__ is GivenStatus
+        pairs, stated, length = checked_headers(response.pairs, is_given, pairs)
+        content_type = content_type if stated is None else stated
+    if content_type and content_type not in _USUAL_TYPES:
+        content_type = check_value("content-type", content_type)
+    if stream is not None:
+        body, length = b"", length if stream.length is None else stream.length
         content_type = _in_utf_8(content_type) if content_type and stream.is_text else content_type
+    else:
+        if body.__class__ is str and (not content_type or content_type in _USUAL_TYPES):
+            body = body.encode()
+        else:
+            body, is_json, content_type = encode_body(body, content_type or None)
+            text_type = JSON if is_json else text_type
+        length = len(body)
     if not has_content:
         return status, None, None, pairs, b"", stream
-    if is_described and not content_type:
-        content_type = text_type
-    if stream is None:
-        length = len(body)
-    elif stream.length is not None:
-        length = stream.length
+    if not content_type:
+        content_type = text_type if is_described else None
     return status, content_type, length, pairs, b"" if head_only else body, stream
 
 
@@ -537,7 +535,7 @@ def checked_headers(
             key = _KEYS[name]
             if key not in _SPECIAL and value.__class__ is str:
                 text = value.strip(" \t")
-                if text and text.isascii() and text.isprintable():
+                if text.isascii() and text.isprintable():
                     headers.append((key, text))  # most headers: nothing else to check
                     continue
             text = check_value(key, value, is_given)
