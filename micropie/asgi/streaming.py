@@ -347,7 +347,7 @@ class HeartBeats:
         while True:
             silence_left = self._last + self._pause - monotonic()
             if silence_left > 0:
-                await anyio.sleep(min(silence_left, self._pause))
+                await TASKS.get().sleep(min(silence_left, self._pause))
                 continue
             self._beat = beat = anyio.Event()
             try:
@@ -501,9 +501,9 @@ class StreamSender:
         Only the number of sent chunks is compared, because a timer for each chunk would take more
         time than sending it.
         """
-        stream, looks_left, seen = self._stream, LOOKS, (0, 0)
+        stream, tasks, looks_left, seen = self._stream, TASKS.get(), LOOKS, (0, 0)
         while looks_left:
-            await anyio.sleep(limit / LOOKS)
+            await tasks.sleep(limit / LOOKS)
             is_sending = not stream.is_waiting if self._beats is None else self._beats.is_sending
             sent = self._checks, stream.chunks_left
             looks_left = looks_left - 1 if is_sending and sent == seen else LOOKS

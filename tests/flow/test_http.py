@@ -577,7 +577,7 @@ def broken_app() -> Broken:
         yield b"a"
         raise LookupError
 
-    app = Broken(background_timeout=4)  # seconds, as in ``BUILT_IN``
+    app = Broken(background_timeout=4, send_timeout=4)  # seconds, as in ``BUILT_IN``
     app.kept = []
     app.mount("/mounted", mounted)
     app.mount("/mounted_wsgi", mounted_wsgi)
@@ -610,6 +610,36 @@ def test_an_aborted_request_is_freed_without_the_cycle_collector(
         until(lambda: [kept() for kept in app.kept] == [None])
     else:
         run(world, main)
+
+
+class Watched(Ends):
+    """Streams that end after their client is watched, and heartbeats and limits have a timer."""
+
+    call: Call
+
+    async def stream(self) -> AsyncIterator[str]:  # type: ignore[override]
+        self._keep()
+        yield "a"
+        while not self.call.received:
+            await anyio.lowlevel.checkpoint()  # a sleep would have a timer of its own
+
+    async def events(self) -> EventStream:
+        return EventStream(self.stream(), heartbeat=1000, send_timeout=1000)
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("path", ["stream", "events"])
+def test_a_stream_s_timers_keep_no_request(backend: str, path: str) -> None:
+    """asyncio keeps a cancelled timer until it would have been due."""
+
+    async def main() -> None:
+        app = Watched(send_timeout=1000)
+        app.kept, app.call = [], Call()
+        await app(http_scope("GET", f"/{path}"), app.call.receive, app.call.send)
+        assert app.call.is_complete
+        await until_async(lambda: [kept() for kept in app.kept] == [None])
+
+    run(backend, main)
 
 
 @pytest.mark.usefixtures("no_collector")

@@ -279,6 +279,22 @@ class LoopTasks:
             asyncio._leave_task(loop, task)
             asyncio._enter_task(loop, own)
 
+    async def sleep(self, seconds: float) -> None:
+        """Wait for ``seconds``. If this is cancelled, no timer keeps the context of the task.
+
+        asyncio keeps a cancelled timer, with its context, until it would have been due. With that
+        of a request, it would keep the request in memory.
+        """
+        if self._create_task is None:
+            await anyio.sleep(seconds)
+            return
+        is_over = SingleWaiterEvent(self)
+        timer = running_loop().call_later(seconds, is_over.ring, context=Context())
+        try:
+            await is_over.wait()
+        finally:
+            timer.cancel()
+
     def _cancel(self, running: _Running) -> None:
         if running in self._tasks:
             # A task that is cancelled before it begins never enters ``_run``, which would have
