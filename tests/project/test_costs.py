@@ -112,7 +112,7 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "session write": (1960, 2050),  # a session knows the objects that parameters have for it
     "session read": (1150, 1280),
     "cookies": (1280, 1400),
-    "template": (1770, 720),
+    "template": (1770, 730),
     "static": (1450, 1400),
     "304": (1390, 1340),
     "404": (1250, 1060),
@@ -121,7 +121,7 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "redirect": (790, 1020),
     "hooks": (1220, 2420),
     "error handler": (2350, 2250),
-    "10 chunks": (2080, 2910),
+    "10 chunks": (2080, 2970),
     "10 chunks def": (5060, 1250),
     "3 chunks awaited": (2900, 1940),
     "3 events": (4200, 3080),
