@@ -372,7 +372,7 @@ def test_many_websockets_let_other_tasks_run(backend: str, monkeypatch: pytest.M
             await app.channels.publish("room", "x")
 
     run(backend, check)
-    assert set(seen) > {0, 7}
+    assert any(0 < number < 7 for number in seen)
 
 
 # -- the end ---------------------------------------------------------------------------------------
