@@ -17,8 +17,8 @@ from tests.servers.harness import KINDS, STOP_WITHIN, Server, launch, start
 
 # Where one command serves with several processes; daphne and waitress have one.
 WITH_WORKERS = [name for name, kind in KINDS.items() if "{workers}" in kind.command]
-# it kills the others as soon as one of them has ended
-ENDS_WORKERS_HASTILY = ["hypercorn-asyncio", "hypercorn-trio"]
+# they signal the others once more as soon as one of them has ended
+ENDS_WORKERS_HASTILY = ["hypercorn-asyncio", "hypercorn-trio", "anycorn-asyncio", "anycorn-trio"]
 ASGI_WITH_LIFESPAN = [
     name for name, kind in KINDS.items() if kind.protocol == "asgi" and name != "daphne"
 ]
