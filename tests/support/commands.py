@@ -10,7 +10,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -118,6 +118,7 @@ def serving_command(folder: Path, *command: str, **environ: str) -> Iterator[Run
         yield running
     finally:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it ends at this moment
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         running._reader.join()

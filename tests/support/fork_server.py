@@ -76,9 +76,12 @@ class Fork:
         return self.returncode
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process, unless it has ended."""
+        """Send a signal to the process, unless it has ended. The fork server may know of the end
+        before ``poll`` does.
+        """
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
 
 class ForkServer:
