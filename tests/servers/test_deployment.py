@@ -190,7 +190,7 @@ def running(
 
 def is_ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/healthz").status_code == 200
+        return httpx.get(f"{url}/healthz", timeout=PATIENCE).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -198,16 +198,20 @@ def is_ready(url: str) -> bool:
 HOST = {"Host": "blog.example.com"}
 
 
+def got(url: str, headers: dict[str, str]) -> httpx.Response:
+    return httpx.get(url, headers=headers, timeout=PATIENCE)
+
+
 def test_the_blog_works_behind_nginx(site: Site) -> None:
-    answer = httpx.get(f"{site.https}/", headers=HOST)
+    answer = got(f"{site.https}/", HOST)
     assert (answer.status_code, answer.headers["x-frame-options"]) == (200, "DENY")
     assert "My blog" in answer.text
-    assert httpx.get(f"{site.https}/", headers={"Host": "evil.example"}).status_code == 400
+    assert got(f"{site.https}/", {"Host": "evil.example"}).status_code == 400
 
 
 def test_the_application_sees_the_client_s_address(site: Site) -> None:
     forged = {**HOST, "X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https"}
-    assert httpx.get(f"{site.https}/read/77", headers=forged).status_code == 404
+    assert got(f"{site.https}/read/77", forged).status_code == 404
     until(lambda: "/read/77" in site.log.read_text())
     (line,) = [line for line in site.log.read_text().splitlines() if "/read/77" in line]
     assert "client=127.0.0.1 " in line
@@ -215,7 +219,7 @@ def test_the_application_sees_the_client_s_address(site: Site) -> None:
 
 def test_the_application_sees_the_client_of_a_proxy_in_front_of_nginx(site: Site) -> None:
     sent = {**HOST, "X-Forwarded-For": "192.0.2.1, 203.0.113.9", "X-Forwarded-Proto": "https"}
-    answer = httpx.get(f"{site.behind_balancer}/read/79", headers=sent)
+    answer = got(f"{site.behind_balancer}/read/79", sent)
     assert "strict-transport-security" in answer.headers
     until(lambda: "/read/79" in site.log.read_text())
     (line,) = [line for line in site.log.read_text().splitlines() if "/read/79" in line]
@@ -294,7 +298,7 @@ def test_no_documented_nginx_forwards_every_upgrade() -> None:
 
 
 def test_http_is_redirected_to_https(site: Site) -> None:
-    answer = httpx.get(f"{site.http}/read/1?a=b", headers=HOST)
+    answer = got(f"{site.http}/read/1?a=b", HOST)
     assert (answer.status_code, answer.headers["location"]) == (
         301,
         "https://blog.example.com/read/1?a=b",

@@ -152,7 +152,7 @@ def test_R12_parts_of_a_site_link_to_each_other_below_a_prefix(name: str) -> Non
             ):
                 until(lambda port=port: accepts(port))  # type: ignore[misc]
                 assert (
-                    httpx.get(f"http://127.0.0.1:{port}{PREFIX}")
+                    httpx.get(f"http://127.0.0.1:{port}{PREFIX}", timeout=PATIENCE)
                     .headers["location"]
                     .endswith(f"{PREFIX}/")
                 )

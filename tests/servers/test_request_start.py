@@ -72,7 +72,7 @@ def test_the_proxy_adds_the_time_at_which_a_request_arrived(proxy: str, tmp_path
     with behind(proxy, "app", tmp_path) as proxied:
         forged = {"X-Request-Start": "t=1000000000"}
         sent_at = time.time()
-        start = httpx.get(proxied.url, headers=forged).text
+        start = httpx.get(proxied.url, headers=forged, timeout=PATIENCE).text
     assert re.fullmatch(PATTERNS[proxy], start)
     came = float(start.removeprefix("t="))
     # a proxy reads its clock once for several events
@@ -89,7 +89,10 @@ def test_a_queue_is_not_mistaken_for_differing_clocks(proxy: str, tmp_path: Path
 
 
 def test_differing_clocks_are_not_mistaken_for_a_queue(tmp_path: Path) -> None:
-    with behind("haproxy", "busy", tmp_path, "-30000000") as proxied, httpx.Client() as client:
+    with (
+        behind("haproxy", "busy", tmp_path, "-30000000") as proxied,
+        httpx.Client(timeout=PATIENCE) as client,
+    ):
 
         def is_noticed() -> bool:
             client.get(proxied.url)
@@ -101,6 +104,6 @@ def test_differing_clocks_are_not_mistaken_for_a_queue(tmp_path: Path) -> None:
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(url).status_code == 200
+        return httpx.get(url, timeout=PATIENCE).status_code == 200
     except httpx.TransportError:
         return False

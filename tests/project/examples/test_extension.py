@@ -23,7 +23,7 @@ from tests.support.environment import ALONE, unmeasured
 from tests.support.left_out import lacking
 from tests.support.postgres_server import postgres_server
 from tests.support.selection import WORLDS
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.processes
 
@@ -266,7 +266,7 @@ def test_a_user_of_an_identity_provider_logs_in_and_out_on_a_server(
             def let_in(browser: httpx.Client) -> str:
                 begin = browser.get("secret").headers["Location"]
                 location = browser.get(browser.base_url.join(begin)).headers["Location"]
-                back = httpx.get(location, trust_env=False).headers["Location"]
+                back = httpx.get(location, trust_env=False, timeout=PATIENCE).headers["Location"]
                 return str(back.removeprefix("http://localhost:8000/oidc/"))
 
             anns, bobs = let_in(ann), let_in(bob)

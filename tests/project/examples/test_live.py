@@ -82,7 +82,7 @@ def test_the_chat_example_delivers_messages(browse: Browse, kind: str, server_of
 def test_the_socketio_example_delivers_messages() -> None:
     with serving("examples.socketio.app:app") as server_of:
         url = f"http://127.0.0.1:{server_of('uvicorn').port}"
-        assert "Socket.IO" in httpx.get(url).text
+        assert "Socket.IO" in httpx.get(url, timeout=ANSWER_WITHIN).text
         heard: queue.Queue[tuple[str, str]] = queue.Queue()
         ann, bob = socketio.Client(), socketio.Client()
         for client in (ann, bob):
@@ -93,7 +93,8 @@ def test_the_socketio_example_delivers_messages() -> None:
             bob.connect(url, transports=["websocket"], wait_timeout=ANSWER_WITHIN)
             assert ann.call("say", "pie!", timeout=ANSWER_WITHIN) == "passed on"
             assert heard.get(timeout=ANSWER_WITHIN) == ("said", "pie!")
-            assert httpx.post(f"{url}/announce", data={"text": "pies"}).text == "announced"
+            said = httpx.post(f"{url}/announce", data={"text": "pies"}, timeout=ANSWER_WITHIN)
+            assert said.text == "announced"
             assert [heard.get(timeout=ANSWER_WITHIN) for _ in range(2)] == [("news", "pies")] * 2
         finally:
             ann.disconnect()

@@ -25,7 +25,7 @@ from micropie.testing import TestClient
 from tests.servers.test_deployment import AROUND, ROOT, block, program, replaced, running
 from tests.support.clients import MakeClient
 from tests.support.ports import free_port
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.processes
 
@@ -321,13 +321,13 @@ HOST = {"Host": "blog.example.com"}
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(url, headers=HOST).status_code == 200
+        return httpx.get(url, headers=HOST, timeout=PATIENCE).status_code == 200
     except httpx.TransportError:
         return False
 
 
 def test_the_tracker_works_below_a_prefix_behind_nginx(prefixed: str) -> None:
-    with httpx.Client(base_url=prefixed, headers=HOST) as client:
+    with httpx.Client(base_url=prefixed, headers=HOST, timeout=PATIENCE) as client:
 
         def send(path: str, data: dict[str, str]) -> str:
             sent = client.post(path, data=data, headers={"Origin": f"http://{HOST['Host']}"})
