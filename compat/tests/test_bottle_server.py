@@ -18,6 +18,7 @@ from micropie.wsgi import gunicorn
 from micropie_compat import bottle
 from micropie_compat.bottle import server
 from tests.support.commands import ended
+from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE
 
 
@@ -114,7 +115,7 @@ def test_a_header_name_with_an_underscore_differs_from_one_with_a_dash(
     name: str, tmp_path: Path
 ) -> None:
     """By a name with "_", which an environ uses for "-"."""
-    (tmp_path / "shop.py").write_text(UNDERSCORES.format(name=name))
+    (tmp_path / "shop.py").write_text(UNDERSCORES.format(name=name, port=free_port()))
     ended_by = subprocess.run(
         [sys.executable, "shop.py"],
         cwd=tmp_path,
@@ -127,13 +128,9 @@ def test_a_header_name_with_an_underscore_differs_from_one_with_a_dash(
 
 
 UNDERSCORES = """
-import os, socket, threading, time
+import os, threading, time
 from http.client import HTTPConnection
 from micropie_compat import bottle
-
-with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    port = free.getsockname()[1]
 
 @bottle.get("/")
 def index():
@@ -144,7 +141,7 @@ def ask():
     headers = {{"X-Note": "1", "X_Note": "2", "X_Other": "3"}}
     while True:
         try:
-            connection = HTTPConnection("127.0.0.1", port)
+            connection = HTTPConnection("127.0.0.1", {port})
             connection.request("GET", "/", headers=headers)
             print("answer:", connection.getresponse().read().decode(), flush=True)
             os._exit(0)
@@ -152,7 +149,7 @@ def ask():
             time.sleep(0.01)
 
 threading.Thread(target=ask).start()
-bottle.run(server="{name}", port=port, quiet=True)
+bottle.run(server="{name}", port={port}, quiet=True)
 """
 
 
