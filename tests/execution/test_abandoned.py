@@ -124,7 +124,7 @@ class Shop(App):
     def __init__(self, database: Database, give_up: Callable[[], None]) -> None:
         super().__init__()
         self.database, self.give_up = database, give_up
-        self.go_on, self.ended, self.entered = (threading.Event() for _ in range(3))
+        self.begun, self.go_on, self.ended, self.entered = (threading.Event() for _ in range(4))
         self.open: list[object] = []
         self.still_open: bool | None = None
 
@@ -139,6 +139,7 @@ class Shop(App):
         self.provides(database.type_of_resource)(resource)
 
         def pay(resource: Any) -> str:
+            self.begun.set()
             try:
                 database.write(resource, "first")
                 self.give_up()
@@ -206,7 +207,9 @@ def check(
         statuses = []
         with ThreadPoolExecutor(1) as threads:
             try:
-                assert client.post(by).status_code == 503
+                while not shop.begun.is_set():  # the limit may end before the handler has begun
+                    assert client.post(by).status_code == 503
+                    until(lambda: shop.begun.is_set() or database.is_idle())
                 assert not shop.ended.is_set()
                 if overlaps:
                     other = threads.submit(client.post, "/other")
