@@ -416,24 +416,26 @@ def test_a_broken_connection_is_opened_again(redis_url: str) -> None:
     client.close()
 
 
-def test_a_silent_server_counts_as_lost(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.processes
+def test_a_silent_server_counts_as_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redischannels, "SILENCE", 0.3)
-    monkeypatch.setattr(redischannels, "ANSWER_WITHIN", 0.3)
     monkeypatch.setattr(redischannels, "_BETWEEN_LOOKS", 0.1)
-    channels = RedisChannels(redis_url, prefix="silent:")
-    client: Any = redis.Redis.from_url(redis_url)
+    with redis_server(tmp_path) as url:
+        channels = RedisChannels(url)
+        client: Any = redis.Redis.from_url(url)
 
-    def questions() -> int:
-        return int(client.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"])
+        def questions() -> int:
+            return int(client.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"])
 
-    with channels.subscribe("room") as messages:
-        before = questions()
-        until(lambda: questions() > before + 1)
-        assert messages.gaps == 0  # it was asked twice, so it has answered
-        client.client_pause(3000)
-        until(lambda: messages.gaps)
-    client.close()
-    channels.close()
+        with channels.subscribe("room") as messages:
+            before = questions()
+            until(lambda: questions() > before + 1)
+            assert messages.gaps == 0  # it was asked twice, so it has answered
+            monkeypatch.setattr(redischannels, "ANSWER_WITHIN", 0.3)
+            with hanging(url):
+                until(lambda: messages.gaps)
+        client.close()
+        channels.close()
 
 
 def test_R57_a_dead_connection_is_replaced_once_another_one_works(
