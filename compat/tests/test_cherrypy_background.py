@@ -129,8 +129,21 @@ def test_an_application_that_fails_to_start_raises_an_error(
         BackgroundServer(app, Options(server="uvicorn"))
 
 
+def has_ipv6() -> bool:
+    """Return whether this machine has the IPv6 address of its loopback device."""
+    try:
+        with socket.socket(socket.AF_INET6) as server:
+            server.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+
+
 @pytest.mark.processes
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("::1", marks=needs_ipv6)])
 def test_servers_that_are_not_installed_are_skipped(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +158,7 @@ def test_servers_that_are_not_installed_are_skipped(
         BackgroundServer(Root(), Options(server="waitress"))
 
 
+@needs_ipv6
 @pytest.mark.processes
 def test_a_server_listens_on_an_ipv6_address() -> None:
     server = BackgroundServer(Root(), Options(host="::1"))
