@@ -434,7 +434,8 @@ def test_closing_does_not_hide_why_the_test_failed() -> None:
     app = Hanging("block end")
 
     def leave() -> None:
-        with connect(app, "asyncio", app_timeout=0.1, lifespan=False) as client:
+        # it has to begin in time on a busy machine
+        with connect(app, "asyncio", app_timeout=0.5, lifespan=False) as client:
             client.send(client.build_request("GET", "/"), stream=True)
             time.sleep(0.01)
             raise Mine("the reason")
