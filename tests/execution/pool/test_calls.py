@@ -399,7 +399,7 @@ def test_a_process_killed_while_it_sends_large_bytes_leaves_nothing_behind(
     with pytest.raises(PoolError, match="killed by SIGKILL"):
         pool.call(PATIENCE, pooled.made, 100 * MIB)
     assert not pool._workers
-    assert descriptors() == before
+    until(lambda: descriptors() <= before)  # other tests' may be closed, or opened, meanwhile
     # Other tests have segments too, which end with them.
     left = shared_memory() - shared
 
