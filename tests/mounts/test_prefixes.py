@@ -16,6 +16,7 @@ from micropie import App, HttpMiddleware
 from micropie._core.routing.config import config_of
 from tests.asgi.calls import respond
 from tests.support.clients import MakeClient
+from tests.support.waiting import until
 
 
 def wsgi(environ: Any, start_response: Any) -> list[bytes]:
@@ -109,10 +110,19 @@ def test_an_application_may_ignore_its_prefix(
 
 def test_servestatic_serves_files_below_a_prefix(make_client: MakeClient, tmp_path: Path) -> None:
     (tmp_path / "pie.txt").write_text("plum")
+    files: Any = ServeStaticASGI(asgi, root=str(tmp_path), prefix="/static/")
+    served: list[str] = []
+
+    async def mounted(scope: Any, receive: Any, send: Any) -> None:
+        await files(scope, receive, send)
+        served.append(scope["path"])
+
     app = App()
-    app.mount("/assets", ServeStaticASGI(asgi, root=str(tmp_path), prefix="/static/"), strip=True)
+    app.mount("/assets", mounted, strip=True)
     client = make_client(app)
     assert client.get("/assets/static/pie.txt").text == "plum"
+    # it closes its file after the response: the end of its loop would come before that
+    until(lambda: "/static/pie.txt" in served)
     assert client.get("/assets/other").json() == ["", "/other"]
 
 
