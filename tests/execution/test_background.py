@@ -292,20 +292,23 @@ def test_R66_other_requests_do_not_wait_for_after_response_functions(
 def test_an_after_response_function_that_takes_too_long_is_abandoned(
     world: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = Root(background_timeout=1.0)  # it has to begin in that time on a busy machine
+    apps: list[Root] = []
     try:
-        with connected(app, world) as client:  # whose end waits for it
-            client.get("/blocks")
-            app.diary.wait(1)
-        assert app.diary == ["begun"]
+        while not apps or not apps[-1].diary:  # its time may end before a thread has begun it
+            caplog.clear()
+            apps.append(Root(background_timeout=0.3))
+            with connected(apps[-1], world) as client:  # whose end waits for it
+                client.get("/blocks")
+        assert apps[-1].diary == ["begun"]
         assert [
             record.getMessage() for record in caplog.records if record.levelno == logging.ERROR
         ] == [
-            "GET '/blocks': Root._block, after the response, did not finish in 1 s (background_timeout)",
-            "GET '/blocks': Root._note, after the response, did not start in 1 s (background_timeout)",
+            "GET '/blocks': Root._block, after the response, did not finish in 0.3 s (background_timeout)",
+            "GET '/blocks': Root._note, after the response, did not start in 0.3 s (background_timeout)",
         ]
     finally:
-        app.go_on.set()
+        for app in apps:
+            app.go_on.set()
 
 
 def test_after_response_functions_without_a_free_thread_are_logged(
