@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Generic, Protocol, TypeVar, TypeVarTuple
+
+import anyio
 
 from micropie._core.errors import HTTPError, logger
 from micropie._core.execution.fork import available_cpus
@@ -220,27 +223,33 @@ class ProcessPool:
 
 
 class PoolCall(Generic[Result]):
-    """A call in the pool: an async iterator over its steps, and an awaitable of its result."""
+    """A call in the pool: an async iterator over its steps, and an awaitable of its result. One
+    task may iterate, while others await the result.
+    """
 
-    error: BaseException | None = None
-    _has_ended = _is_told = False
+    error: Exception | None = None
+    _is_told = False
     _result: Result
 
     def __init__(self) -> None:
         self._steps = deque[Progress](maxlen=1)
         self._change = SingleWaiterEvent(TASKS.get())
+        self._end = anyio.Event()
         self._call_on_loop = WAKERS.get().call
 
     async def run(self, function: Callable[..., Awaitable[Result]], *arguments: object) -> None:
         """Make the call."""
         try:
             self._result = await function(*arguments, self._report)
-        except BaseException as error:
+        except Exception as error:
             self.error = error
-            if not isinstance(error, Exception):
-                raise
+        except BaseException:
+            # Don't store the cancellation: its traceback refers to this frame, which would be a
+            # reference cycle.
+            self.error = CancelledError("the call has been cancelled")
+            raise
         finally:
-            self._has_ended = True
+            self._end.set()
             self._change.ring()
 
     def _report(self, step: Progress) -> None:
@@ -259,7 +268,7 @@ class PoolCall(Generic[Result]):
 
     async def __anext__(self) -> Progress:
         while not self._steps:
-            if self._has_ended:
+            if self._end.is_set():
                 raise StopAsyncIteration
             await self._change.wait()
         return self._steps.popleft()
@@ -268,11 +277,7 @@ class PoolCall(Generic[Result]):
         return self._ended().__await__()
 
     async def _ended(self) -> Result:
-        while not self._has_ended:
-            await self._change.wait()
-        if self.error is None:
-            return self._result
-        try:
+        await self._end.wait()
+        if self.error is not None:
             raise self.error
-        finally:
-            self.error = None  # avoid a reference cycle with the error's frames
+        return self._result

@@ -6,13 +6,14 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import anyio
 import anyio.lowlevel
 import pytest
 
 from micropie import App, Progress, progress
-from micropie._core.execution import TookTooLong
+from micropie._core.execution import TASKS, TookTooLong
 from micropie._core.execution.pool import Pool
 from micropie._core.execution.pool.remote import PoolError
 from micropie._core.execution.process_pool import PoolCall
@@ -158,8 +159,57 @@ def test_a_failure_is_raised_where_the_result_is_awaited(backend: str) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(call.run, fails)
             assert [step async for step in call] == []
-            with pytest.raises(PoolError, match="no process"):
-                await call
-            assert call.error is None
+            for _ in range(2):
+                with pytest.raises(PoolError, match="no process"):
+                    await call
+
+    run(backend, main)
+
+
+@every_loop
+def test_several_tasks_wait_for_a_call(backend: str) -> None:
+    """One follows its steps, and two await its result."""
+    seen: list[object] = []
+
+    async def makes(report: Any) -> str:
+        await anyio.wait_all_tasks_blocked()
+        report(Progress(1))
+        await anyio.wait_all_tasks_blocked()
+        return "made"
+
+    async def follows(call: PoolCall[str]) -> None:
+        seen.extend([step.done async for step in call])
+
+    async def awaits(call: PoolCall[str]) -> None:
+        seen.append(await call)
+
+    async def main() -> None:
+        call: PoolCall[str] = PoolCall()
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as tasks:
+                for task in follows, awaits, awaits:
+                    tasks.start_soon(task, call)
+                tasks.start_soon(call.run, makes)
+
+    run(backend, main)
+    assert sorted(seen, key=str) == [1, "made", "made"]
+
+
+@pytest.mark.usefixtures("no_collector")
+@every_loop
+def test_a_cancelled_call_is_freed_without_the_cycle_collector(backend: str) -> None:
+    async def waits(report: Any) -> None:
+        await anyio.sleep_forever()
+
+    async def main() -> None:
+        call: PoolCall[None] = PoolCall()
+        cancel = TASKS.get().start_soon(call.run, waits)
+        await anyio.wait_all_tasks_blocked()
+        cancel()
+        await anyio.wait_all_tasks_blocked()
+        assert str(call.error) == "the call has been cancelled"
+        freed = ref(call)
+        del call, cancel
+        assert freed() is None
 
     run(backend, main)
