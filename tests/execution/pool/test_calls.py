@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 import pytest
 
 from micropie import App, check_cancelled, pool_index
 from micropie._core.execution import TookTooLong
+from micropie._core.execution.placement import importable
 from micropie._core.execution.pool import Options, Pool, RetireProcess, connection
 from micropie._core.execution.pool.remote import CancelToken, PoolError
 from tests.asgi.calls import Call, http_scope, piece, run
@@ -230,6 +232,32 @@ def test_an_eager_pool_that_cannot_start_ends_all_processes(pool_of: PoolOf) -> 
     assert pool.failure is not None
 
 
+def test_an_eager_pool_keeps_the_processes_that_run(pool_of: PoolOf) -> None:
+    pool = pool_of(2, is_eager=True)
+    pid = pool.call(PATIENCE, os.getpid)  # before the pool starts, for example in ``lifespan``
+    for _ in range(2):
+        pool.start()
+        assert len(pool._idle) == len(pool._workers) == 2
+    assert pid in {worker.process.pid for worker in pool._workers}
+
+
+def test_a_pool_that_can_start_no_process_can_be_started_later(
+    pool_of: PoolOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = pool_of(2, is_eager=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("subprocess.Popen", lambda *_, **__: too_many_open_files())
+        for _ in range(3):
+            with pytest.raises(OSError, match="too many"):
+                pool.start()
+    pool.start()
+    assert len(pool._workers) == 2
+
+
+def too_many_open_files() -> NoReturn:
+    raise OSError("too many open files")
+
+
 @pytest.mark.parametrize(
     ("how", "error"), [("exit", PoolError), ("ours", RetireProcess), ("listed", Custom)]
 )
@@ -238,6 +266,31 @@ def test_retire_process_replaces_the_process(pool_of: PoolOf, how: str, error: A
     pid = pool.call(PATIENCE, os.getpid)
     with pytest.raises(error):
         pool.call(PATIENCE, pooled.retires, how)
+    assert pool.call(PATIENCE, os.getpid) != pid
+
+
+def test_an_import_that_retires_the_process_is_not_tried_again(
+    pool_of: PoolOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "on_a_device.py").write_text(
+        """
+from pathlib import Path
+from micropie import RetireProcess, where
+
+def uses_device(): pass
+
+if where() == "process":
+    with open(Path(__file__).parent / "imports", "a") as file:
+        file.write("x")
+    raise RetireProcess("no device")
+"""
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    pool, function = pool_of(), importable(import_module("on_a_device").uses_device)
+    pid = pool.call(PATIENCE, os.getpid)
+    with pytest.raises(RetireProcess):
+        pool.call(PATIENCE, function)
+    assert (tmp_path / "imports").read_text() == "x"
     assert pool.call(PATIENCE, os.getpid) != pid
 
 

@@ -171,8 +171,8 @@ class Pool:
             # If the call is cancelled while the process imports the function's module, don't end
             # the process, because the next call would have to start another one.
             message = self._ask(worker, packed((callable, (function,), False)), START_WITHIN)
-            if message[0] == FAILED or token.is_cancelled:
-                self._give_back(worker)
+            if message[0] != RESULT or token.is_cancelled:
+                self._give_back(worker, message[0])
                 token.check()
                 open_message(message)
             worker.found.add(function)
@@ -193,21 +193,22 @@ class Pool:
         return open_message(message)
 
     def start(self) -> None:
-        """Start all processes, and wait until each has run the start functions. Raises
-        ``PoolError`` if one fails.
+        """Start all processes that don't run yet, and wait until each has run the start functions.
+        Raises ``PoolError`` if one fails.
         """
         self._is_closed = False
-        workers = []
+        taken, workers = 0, list[_Worker]()
         try:
-            while self._free.acquire(blocking=False):
+            while len(self._workers) < self.size and self._free.acquire(blocking=False):
+                taken += 1
                 workers.append(self._new_worker())
-            for worker in workers:
-                self._begin(worker)
-                self._idle.append(worker)
+            while workers:
+                self._begin(workers[0])
+                self._idle.append(workers.pop(0))
         finally:
             for worker in workers:
-                if worker not in self._idle:
-                    self._drop(worker)
+                self._drop(worker)
+            for _ in range(taken):
                 self._free.release()
 
     @property
