@@ -50,6 +50,7 @@ from micropie._core.errors import (
     logger,
 )
 from micropie._core.execution import TookTooLong, in_thread
+from micropie._core.execution.placement import Rank
 from micropie._core.execution.steps import (
     ANSWER,
     AWAIT,
@@ -289,7 +290,15 @@ def _call_pooled(request: Request, route: Route, arguments: Sequence[object]) ->
     function = pooled.call_in_pool
     try:
         if route.ends_with_client:
-            in_a_thread = partial(in_thread, pool.threads, function, *given, abandon_after=0.0)
+            in_a_thread = partial(
+                in_thread,
+                pool.threads,
+                function,
+                *given,
+                abandon_after=0.0,
+                rank=Rank.QUEUED,
+                on_left=exchange.note_left_call,
+            )
             kind, function, given = AWAIT, request.while_connected, (in_a_thread,)
         if exchange.time_limit is None:
             return (yield kind, function, given)

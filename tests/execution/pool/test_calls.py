@@ -12,17 +12,19 @@ from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from threading import Event
 from typing import Any, NoReturn
 
 import anyio
 import pytest
 
-from micropie import App, check_cancelled, pool_index
+from micropie import App, UploadFile, check_cancelled, pool_index, run_in
 from micropie._core.execution import TookTooLong
 from micropie._core.execution.placement import importable
 from micropie._core.execution.pool import Options, Pool, RetireProcess, connection
 from micropie._core.execution.pool.remote import CancelToken, PoolError
-from tests.asgi.calls import Call, http_scope, piece, run
+from micropie.middleware import ends_with_client
+from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 from tests.asgi.calls import get as asgi_get
 from tests.support import pooled
 from tests.support.clients import MakeClient
@@ -167,6 +169,61 @@ def test_a_handler_in_a_process_ends_with_its_client(backend: str, tmp_path: Pat
             call.leave()
         assert call.sent == []
         await until_async(lambda: not is_alive(int(begun.read_text())))
+        app.pool.close()
+
+    run(backend, main)
+
+
+@every_loop
+def test_the_queue_for_handlers_that_end_with_their_client_is_limited(backend: str) -> None:
+    app = Caller(processes=1, thread_queue=1)
+    statuses: list[int | None] = []
+
+    async def stay() -> None:
+        statuses.append((await asgi_get(app, "/stays")).status)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(4):
+                tasks.start_soon(stay)
+        app.pool.close()
+
+    run(backend, main)
+    assert statuses == [503, 503, 200, 200]
+
+
+class Receives(App):
+    @ends_with_client
+    @run_in("process")
+    def receives(self, file: UploadFile) -> None: ...
+
+
+@every_loop
+def test_an_upload_that_a_left_call_uses_is_closed_later(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is being pickled when the client disconnects."""
+    app, seen, goes_on = Receives(processes=1), list[bytes](), Event()
+
+    def pickled_slowly(upload: UploadFile, _: Any) -> Any:
+        seen.append(b"begun")
+        goes_on.wait(PATIENCE)
+        seen.append(upload.read())
+        return bytes, ()
+
+    monkeypatch.setattr(UploadFile, "__reduce_ex__", pickled_slowly)
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    headers = [(b"content-type", b"multipart/form-data; boundary=x")]
+
+    async def main() -> None:
+        call = Call(piece(head + b"pie\r\n--x--\r\n"))
+        async with anyio.create_task_group() as tasks:
+            scope = http_scope("POST", "/receives", headers=headers)
+            tasks.start_soon(app, scope, call.receive, call.send)
+            await until_async(lambda: seen)
+            call.leave()
+        goes_on.set()
+        await until_async(lambda: seen == [b"begun", b"pie"])
         app.pool.close()
 
     run(backend, main)
