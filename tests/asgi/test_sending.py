@@ -74,6 +74,15 @@ class Endless(App):
         finally:
             self.closed += 1
 
+    async def cleans(self) -> AsyncIterator[bytes]:
+        """Its clean-up has to wait, in no shield."""
+        try:
+            while True:
+                yield self._make()
+        finally:
+            await anyio.sleep(0.01)
+            self.closed += 1
+
     def sync(self) -> Iterator[bytes]:
         try:
             while True:
@@ -590,6 +599,13 @@ def test_a_stream_ends_when_its_client_receives_nothing(
     assert len(call.sent) == AT + 1
     (record,) = caplog.records
     assert record.getMessage() == f"GET '/{path}': the client received nothing for 0.04 s"
+
+
+def test_a_clean_up_may_wait_after_its_client_has_received_nothing() -> None:
+    """Not under trio, where every cancellation is by level."""
+    app, call = Endless(send_timeout=FROZEN_AFTER), Freezes(piece(b""))
+    run("asyncio", serve, app, call, "/cleans", True)
+    assert app.closed == 1
 
 
 class Opened:

@@ -124,10 +124,6 @@ class GracefulScope:
         """
         self._stop_timer()
         self._scope.shield = True
-        self.limit(seconds)
-
-    def limit(self, seconds: float) -> None:
-        """After ``seconds``, cancel the code by level."""
         self._scope.deadline = anyio.current_time() + seconds
 
     def _send(self, grace: float) -> None:

@@ -474,8 +474,8 @@ class LoopStream(Stream):
         Call this in another task of the same event loop.
 
         If the stream's task is waiting for an item, the task is cancelled. If the task is sending a
-        chunk, it may go on for ``within`` seconds. Otherwise the task must check ``outcome`` and
-        call ``leave``.
+        chunk, it is cancelled after ``within`` seconds. Otherwise the task must check ``outcome``
+        and call ``leave``.
         """
         self.outcome, self.chunks_left = outcome, 1
         if not self.is_advancing or self._scope is None:
@@ -485,7 +485,7 @@ class LoopStream(Stream):
         if self.is_waiting:
             self._scope.cancel(self.grace)
         else:
-            self._scope.limit(within)
+            self._scope.cancel_after(within, self.grace)
 
     async def _shut_down(self) -> None:
         self.end(SHUT_DOWN)
