@@ -55,6 +55,7 @@ from typing import TypeAlias, TypeVar
 
 import anyio
 
+from micropie._core.execution import set_deadline
 from micropie._core.execution.cancellation import GracefulScope
 
 Value = TypeVar("Value")
@@ -100,7 +101,8 @@ def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None)
                 if deadline is None:
                     sent = yield waits_for
                 else:
-                    with anyio.CancelScope(deadline=deadline) as scope:
+                    with anyio.CancelScope() as scope:
+                        set_deadline(scope, deadline)
                         try:
                             sent = yield waits_for
                         except BaseException as error:

@@ -4,6 +4,7 @@ over.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import threading
@@ -31,6 +32,8 @@ from micropie import (
     run_async,
     run_in,
 )
+from micropie._core.execution import background_loop
+from micropie._core.execution.steps import no_function
 from micropie._core.streams import CHUNKS_PER_CHECK
 from micropie.middleware import AccessLog, Compress, RateLimit, RequestId, Timeout
 from tests.asgi.calls import START, Call, get, http_scope, piece, run
@@ -443,10 +446,10 @@ ENDS = [
 
 NO_HOOKS: list[Any] = []
 ONE_HOOK = [type("Hook", (HttpMiddleware,), {"after_request": lambda *_: None})()]
-# 4 seconds, also for ``send_timeout``: asyncio drops a cancelled timer, which refers to its context,
-# when those before it are over, and ``run`` has one
-# of 30.
-BUILT_IN = [RequestId(), AccessLog(), RateLimit(1_000_000), Compress(minimum=0), Timeout(4)]
+# Seconds. asyncio keeps a cancelled timer with its context until those before it are over, and
+# ``run`` has one of 30.
+LONG = 1000
+BUILT_IN = [RequestId(), AccessLog(), RateLimit(1_000_000), Compress(minimum=0), Timeout(LONG)]
 
 
 def _around(request: Any) -> Iterator[None]:
@@ -476,7 +479,7 @@ GENERATORS = [_async_around, _around, run_in("loop")(partial(_around)), _async_a
 def test_a_request_is_freed_without_the_cycle_collector(
     backend: str, path: str, hooks: list[Any]
 ) -> None:
-    app = Ends(send_timeout=4)
+    app = Ends(send_timeout=LONG, background_timeout=LONG, body_timeout=LONG)
     app.kept = []
     app.middlewares += hooks
 
@@ -577,7 +580,7 @@ def broken_app() -> Broken:
         yield b"a"
         raise LookupError
 
-    app = Broken(background_timeout=4, send_timeout=4)  # seconds, as in ``BUILT_IN``
+    app = Broken(background_timeout=LONG, send_timeout=LONG)
     app.kept = []
     app.mount("/mounted", mounted)
     app.mount("/mounted_wsgi", mounted_wsgi)
@@ -640,6 +643,46 @@ def test_a_stream_s_timers_keep_no_request(backend: str, path: str) -> None:
         await until_async(lambda: [kept() for kept in app.kept] == [None])
 
     run(backend, main)
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_the_timers_of_a_slow_body_keep_no_request(backend: str) -> None:
+    app = Ends(body_timeout=LONG)
+    app.kept = []
+
+    class Waits(Call):
+        async def receive(self) -> Any:
+            await anyio.lowlevel.checkpoint()
+            return await super().receive()
+
+    async def main() -> None:
+        call = Waits(piece(b"x"))
+        await app(http_scope("POST", "/body"), call.receive, call.send)
+        assert call.is_complete
+        await until_async(lambda: [kept() for kept in app.kept] == [None])
+
+    run(backend, main)
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_the_timer_of_a_slow_mounted_application_keeps_no_request_under_wsgi() -> None:
+    async def mounted(scope: Any, receive: Any, send: Any) -> None:
+        for message in START, {"type": "http.response.body", "body": b"a"}:
+            await anyio.lowlevel.checkpoint()
+            await send(message)
+
+    app, earlier = Ends(mount_timeout=LONG), list[asyncio.TimerHandle]()
+    app.kept = []
+    app.mount("/mounted", mounted)
+    app.middlewares.append(Keeps(app.kept))
+    loop = background_loop("asyncio")
+    loop.call_soon(
+        lambda: earlier.append(asyncio.get_running_loop().call_later(PATIENCE, no_function))
+    )
+    assert wsgi_get(app, "/mounted")[-1] == b"a"
+    wsgi_get(app, "/asynchronous")  # the loop lets go of its last call with its next one
+    until(lambda: app.kept[0]() is None)
+    loop.call_soon(earlier[0].cancel)
 
 
 @pytest.mark.usefixtures("no_collector")

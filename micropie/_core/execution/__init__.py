@@ -55,7 +55,6 @@ from micropie._core.execution.fork import after_fork_in_child, notify_after_fork
 from micropie._core.execution.loop import (
     AHEAD,
     CLEAN_UP_WITHIN,
-    LEAVE_WITHIN,
     TASKS,
     WAKERS,
     Action,
@@ -68,6 +67,7 @@ from micropie._core.execution.loop import (
     current,
     entered_on_loop,
     is_on_loop,
+    set_deadline,
     threadsafe_scheduler,
     where,
 )
@@ -92,7 +92,6 @@ if TYPE_CHECKING:
 __all__ = [
     "AHEAD",
     "CLEAN_UP_WITHIN",
-    "LEAVE_WITHIN",
     "TASKS",
     "WAKERS",
     "Action",
@@ -124,6 +123,7 @@ __all__ = [
     "refuse_greenlets",
     "run_async",
     "run_in_context",
+    "set_deadline",
     "slots_of",
     "threadsafe_scheduler",
     "watch_background_loops",

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from math import inf
 from types import TracebackType
 from typing import Any, Self
@@ -29,7 +30,7 @@ from typing import Any, Self
 import anyio
 
 from micropie._core.errors import RaisedAnswer
-from micropie._core.execution.loop import TASKS, LoopTasks, current, running_loop
+from micropie._core.execution.loop import TASKS, LoopTasks, current, running_loop, set_deadline
 from micropie._core.execution.threads import Result, TookTooLong
 
 # Seconds of grace while a client waits for the response, unless ``cancel_grace`` is set.
@@ -103,7 +104,10 @@ class GracefulScope:
             self._scope.deadline = anyio.current_time() + seconds
         elif not self._is_called:
             self._stop_timer()
-            self._timer = running_loop().call_later(seconds, self.cancel, grace)
+            # resolve the grace here, because the timer has an empty context; see ``set_deadline``
+            grace = grace and _set_grace(grace)
+            call_later = running_loop().call_later
+            self._timer = call_later(seconds, self.cancel, grace, context=Context())
 
     def cancel(self, grace: float) -> None:
         """Cancel the code once and, if it still runs when the grace is over, by level."""
@@ -114,9 +118,7 @@ class GracefulScope:
         if self._task is None or not grace:
             self._scope.cancel()
         else:
-            request = current.get(None)
-            setting = None if request is None else request._exchange.config.settings.cancel_grace
-            self._send(grace if setting is None else setting)
+            self._send(_set_grace(grace))
 
     def protect(self, seconds: float) -> None:
         """Protect the code from cancellations of the scopes around this one. After ``seconds``,
@@ -124,7 +126,7 @@ class GracefulScope:
         """
         self._stop_timer()
         self._scope.shield = True
-        self._scope.deadline = anyio.current_time() + seconds
+        set_deadline(self._scope, anyio.current_time() + seconds)
 
     def _send(self, grace: float) -> None:
         """Cancel the task once. If it is in a shield or is being cancelled already, try again
@@ -174,6 +176,13 @@ class GracefulScope:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _set_grace(otherwise: float) -> float:
+    """Return the current request's ``cancel_grace`` or, if it isn't set, ``otherwise``."""
+    request = current.get(None)
+    setting = None if request is None else request._exchange.config.settings.cancel_grace
+    return otherwise if setting is None else setting
 
 
 async def cancelled_after(

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 # Seconds that a stream may take to clean up after its client has disconnected.
 CLEAN_UP_WITHIN = 10.0
 
-# Seconds that a mounted application may go on after it has received ``http.disconnect``.
-LEAVE_WITHIN = 2.0
-
 # How many chunks another thread or task may produce when one is requested: the requested chunk, and
 # two in advance.
 AHEAD = 3
@@ -147,6 +144,16 @@ def start_shared(thread: Thread) -> None:
     requests would be reported with the user of the request that happened to start it.
     """
     Context().run(thread.start)
+
+
+def set_deadline(scope: anyio.CancelScope, deadline: float) -> None:
+    """Set the deadline of a cancel scope that was entered.
+
+    asyncio keeps a cancelled timer, with its context, until it would have been due and all earlier
+    timers are over. With that of a request, it would keep the request in memory, so use an empty
+    one.
+    """
+    Context().run(setattr, scope, "deadline", deadline)
 
 
 # -- tasks and wakers ------------------------------------------------------------------------------
@@ -280,10 +287,8 @@ class LoopTasks:
             asyncio._enter_task(loop, own)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait for ``seconds``. If this is cancelled, no timer keeps the context of the task.
-
-        asyncio keeps a cancelled timer, with its context, until it would have been due. With that
-        of a request, it would keep the request in memory.
+        """Wait for ``seconds``. If this is cancelled, no timer keeps the context of the task; see
+        ``set_deadline``.
         """
         if self._create_task is None:
             await anyio.sleep(seconds)

@@ -51,6 +51,7 @@ from micropie._core.execution.loop import (
     LoopTasks,
     SingleWaiterEvent,
     library_variable,
+    set_deadline,
     start_shared,
 )
 from micropie._core.execution.placement import ALL_WAIT, AnyFunction, Rank, Threads
@@ -395,7 +396,8 @@ async def within(
 
     Raises ``TookTooLong`` if it takes longer.
     """
-    with anyio.move_on_after(seconds):
+    with anyio.CancelScope() as scope:
+        set_deadline(scope, anyio.current_time() + seconds)
         return await function(*arguments)
     raise TookTooLong
 

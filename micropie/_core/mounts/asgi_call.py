@@ -26,12 +26,15 @@ from micropie._core.errors import (
     logger,
     websockets_need_asgi,
 )
-from micropie._core.execution import LEAVE_WITHIN, TASKS, SingleWaiterEvent
+from micropie._core.execution import TASKS, SingleWaiterEvent, set_deadline
 from micropie._core.http import Exchange, GivenStatus, Response
 from micropie._core.http.addresses import NO_HOST
 from micropie._core.http.protocols import Piece, Scope, ServerMessage
 from micropie._core.mounts.prefixes import Mount, MountedPath
 from micropie._core.mounts.response import wait_for_head
+
+# Seconds that the application may go on after it has received ``http.disconnect``.
+LEAVE_WITHIN = 2.0
 
 
 async def call_asgi(
@@ -148,7 +151,7 @@ class _Call:
                 self._receiving = None
         # The time limit starts again, because the time spent waiting for the client doesn't count.
         if self._silence is not None:
-            self._silence.deadline = anyio.current_time() + self._seconds
+            set_deadline(self._silence, anyio.current_time() + self._seconds)
         self._got_disconnect = message["type"] == "http.disconnect"
         return message
 
@@ -190,8 +193,8 @@ class _Call:
         chunk is empty.
         """
         if not self._is_ready():
-            deadline = anyio.current_time() + self._seconds
-            with self._new_scope(deadline=deadline) as self._silence:
+            with self._new_scope() as self._silence:
+                set_deadline(self._silence, anyio.current_time() + self._seconds)
                 while not self._is_ready():
                     await self._given.wait()
             if self._silence.cancelled_caught:
