@@ -317,6 +317,12 @@ def _found(kind: type[NamedFunction], name: HandlerName) -> NamedFunction:
     return kind(name)
 
 
+def module_of(function: AnyFunction) -> str | None:
+    """Return the name of the module that another process imports to find a function."""
+    *_, inner = layers(function)
+    return inner._name.module if isinstance(inner, NamedFunction) else inner.__module__
+
+
 def importable(function: AnyFunction) -> AnyFunction:
     """Return ``function`` in a form that can be pickled: functions, and methods of applications, by
     their names; other callables as they are.

@@ -9,11 +9,13 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Event
 from typing import Any, NoReturn
+from weakref import ref
 
 import anyio
 import pytest
@@ -423,6 +425,30 @@ def test_an_eager_pool_replaces_lost_processes(
     assert not pool._workers
     with pytest.raises(PoolError, match="the pool has been closed"):
         pool._started()
+
+
+class Kept:
+    """A large argument of a partial."""
+
+
+@dataclass
+class Multiplied:
+    """A callable that has no hash."""
+
+    number: int
+
+    def __call__(self, other: int) -> int:
+        return self.number * other
+
+
+def test_a_process_keeps_no_callable_that_it_has_called(pool_of: PoolOf) -> None:
+    pool, kept = pool_of(), Kept()
+    assert pool.call(PATIENCE, partial(isinstance, kept), Kept) is True
+    freed = ref(kept)
+    del kept
+    gc.collect()
+    assert freed() is None
+    assert [pool.call(PATIENCE, Multiplied(3), 4) for _ in range(2)] == [12, 12]
 
 
 # -- large bytes -----------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ These messages are sent for a call:
     process -> parent    at the end: RESULT, FAILED or RETIRES (``remote.py``)
 
 A process first calls ``begin``, which runs the functions of ``pool_startup``. Before it calls
-another function for the first time, it gets a message to find the function, and imports the
-function's module. Starting and importing have a separate time limit. If they counted toward the
+a function of another module for the first time, it gets a message to find the function, and imports
+this module. Starting and importing have a separate time limit. If they counted toward the
 limit of the call, a slow import would end every process before its first result.
 
 A call that nobody waits for any more is stopped: ``check_cancelled`` raises in it, and a generator
@@ -47,7 +47,7 @@ from weakref import finalize
 
 from micropie._core.errors import logger
 from micropie._core.execution import TookTooLong, notify_after_fork
-from micropie._core.execution.placement import this_process
+from micropie._core.execution.placement import module_of, this_process
 from micropie._core.execution.pool.connection import Connection, Packed, packed
 from micropie._core.execution.pool.inside import CHUNK, IGNORED, PROGRESS, STOP, STREAM, begin
 from micropie._core.execution.pool.remote import (
@@ -167,7 +167,8 @@ class Pool:
         except BaseException:
             self._free.release()
             raise
-        if function not in worker.found:
+        module = module_of(function)
+        if module not in worker.found:
             # If the call is cancelled while the process imports the function's module, don't end
             # the process, because the next call would have to start another one.
             message = self._ask(worker, packed((callable, (function,), False)), START_WITHIN)
@@ -175,7 +176,7 @@ class Pool:
                 self._give_back(worker, message[0])
                 token.check()
                 open_message(message)
-            worker.found.add(function)
+            worker.found.add(module)
         worker.number_of_calls += 1
         token.attach(worker.connection.wake)
         until = monotonic() + seconds
@@ -493,8 +494,8 @@ class _Worker:
         import subprocess
 
         self.index = index
-        # The functions that the process has imported.
-        self.found: set[Callable[..., object]] = set()
+        # The modules that the process has imported to find functions.
+        self.found: set[str | None] = set()
         ours, theirs = socket.socketpair()
         self.connection = Connection(ours)
         their_life, self._life = os.pipe()
