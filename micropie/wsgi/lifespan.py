@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import anyio
 
 from micropie._core.execution import Action, background_loop
-from micropie._core.execution.steps import Flow, Resume
+from micropie._core.execution.steps import AWAIT, Flow, Resume
 from micropie._core.flow import Lifecycle, LifespanContext
 from micropie._core.routing import Config
 from micropie.wsgi.steps import perform
@@ -46,16 +48,19 @@ def start_on_loop(lifecycle: Lifecycle, config: Config) -> Action:
 
 
 async def _perform_awaiting(flow: Flow[None]) -> None:
-    """Run the flow of a startup or shutdown in this task. All its steps are AWAIT steps."""
+    """Run the flow of a startup or shutdown in this task. Its steps are AWAIT steps, and calls that
+    may block, which are made in a thread.
+    """
     resume: Resume = flow.send
     result: object = None
     while True:
         try:
-            _, function, arguments = resume(result)
+            kind, function, arguments = resume(result)
         except StopIteration:
             return
         resume = flow.send
         try:
-            result = await function(*arguments)
+            run = function if kind is AWAIT else partial(anyio.to_thread.run_sync, function)
+            result = await run(*arguments)
         except BaseException as error:
             resume, result = flow.throw, error

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from weakref import ref
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from micropie import App, UploadFile, check_cancelled, pool_index, run_in
@@ -271,8 +272,13 @@ def test_a_failing_start_function_raises_one_error(
     assert client.get("/readyz").status_code == 503
 
 
-def test_an_eager_pool_starts_with_the_application(make_client: MakeClient) -> None:
+@pytest.mark.parametrize("has_async_startup", [False, True])
+def test_an_eager_pool_starts_with_the_application(
+    make_client: MakeClient, has_async_startup: bool
+) -> None:
     app = Caller(processes=2, pool_startup=[pooled.load], pool_start="eager")
+    if has_async_startup:  # under WSGI, startup then runs on the background loop
+        app.startup_handlers.append(anyio.lowlevel.checkpoint)
     client: Any = make_client(app)
     client.get("/calls_directly")
     assert app.pool.usage() == (0, 2)
