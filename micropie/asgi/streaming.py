@@ -151,6 +151,50 @@ def head_message(answer: Answer, kind: str = "http.response.start") -> ServerMes
     return {"type": kind, "status": status, "headers": encode_headers(content_type, length, pairs)}
 
 
+class _Watched:
+    """The server's ``receive`` for a task that watches the client, and for a handler that reads the
+    body meanwhile.
+
+    The server's ``receive`` must not be called again before it has returned. So messages that come
+    before the disconnect are stored for the reader of the body. At most one piece is stored in
+    advance, so the client can't send faster than the handler reads.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._messages: list[ServerMessage] = []
+        self._more = True  # whether a piece of the body may follow the stored messages
+        self._has_left = False
+        # ``_taken`` counts the stored messages that the reader has taken.
+        self._lock, self._taken = anyio.Lock(), anyio.Semaphore(0)
+
+    async def next_message(self) -> ServerMessage:
+        """Return the next message to the reader."""
+        if not self._messages:
+            async with self._lock:
+                if not self._messages:
+                    return await self._receive()
+        self._taken.release()
+        return self._messages.pop(0)
+
+    async def disconnected(self) -> None:
+        """Wait until the client has disconnected.
+
+        Some servers don't wait for the disconnect: after the body they return its last message
+        again and again. Then only ``send`` can report the disconnect, so wait forever.
+        """
+        while not self._has_left:
+            while self._messages and self._more:
+                await self._taken.acquire()
+            async with self._lock:
+                message = await self._receive()
+                self._has_left = message["type"] == "http.disconnect"
+                if not self._more and not self._has_left:
+                    await anyio.sleep_forever()
+                self._messages.append(message)
+                self._more = message.get("more_body", False)
+
+
 class StreamedExchange(Exchange):
     """The part of an ``ASGIExchange`` that receives and sends messages for a stream."""
 
@@ -159,46 +203,16 @@ class StreamedExchange(Exchange):
     # Set when the current call of ``receive`` returns; None if ``receive`` isn't being called.
     in_flight: anyio.Event | None = None
     _receive: Receive
+    _watched: _Watched | None = None
 
     async def disconnected(self) -> None:
-        """Wait until the client has disconnected.
-
-        The handler may read the body while it streams its response, but the server's ``receive``
-        must not be called again before it has returned. So messages that come before the disconnect
-        are stored for the reader of the body. At most one piece is stored in advance, so the client
-        can't send faster than the handler reads.
-
-        Some servers don't wait for the disconnect: after the body they return its last message
-        again and again. Then only ``send`` can report the disconnect, so wait forever.
-        """
-        receive, messages = self._receive, list[ServerMessage]()
-        # ``taken`` counts the stored messages that the reader has taken.
-        lock, taken = anyio.Lock(), anyio.Semaphore(0)
-
-        async def next_message() -> ServerMessage:
-            if not messages:
-                async with lock:
-                    if not messages:
-                        return await receive()
-            taken.release()
-            return messages.pop(0)
-
-        self._receive = next_message
+        """Wait until the client has disconnected."""
+        if self._watched is None:
+            self._watched = watched = _Watched(self._receive)
+            self._receive = watched.next_message
         if self.in_flight is not None:
             await self.in_flight.wait()
-        more = True
-        while True:
-            async with lock:
-                message = await receive()
-                has_left = message["type"] == "http.disconnect"
-                if not more and not has_left:
-                    await anyio.sleep_forever()
-                messages.append(message)
-            if has_left:
-                return
-            more = message.get("more_body", False)
-            if more:
-                await taken.acquire()
+        await self._watched.disconnected()
 
     async def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Value:
         tasks = TASKS.get()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -10,9 +11,11 @@ import anyio
 import pytest
 
 from micropie import App, EventStream, HTTPError, SetupError, post, reads_body, websocket
+from micropie._core.errors import ClientDisconnect
 from micropie.middleware import AccessLog, Timeout, ends_with_client
 from tests.asgi.calls import Call, http_scope, piece, run
 from tests.support.clients import MakeClient
+from tests.support.waiting import until_async
 
 
 class Transaction:
@@ -173,6 +176,43 @@ def test_a_disconnection_in_the_middle_of_a_body_cancels_the_handler(backend: st
         return call
 
     assert run(backend, leave_in_mid_body).sent == []
+
+
+def test_while_connected_can_be_called_any_number_of_times(backend: str) -> None:
+    """Each call watches the client again."""
+    seen: list[object] = []
+
+    class Polls(App):
+        @reads_body
+        async def index(self) -> None:
+            async def poll() -> bytes:
+                await anyio.wait_all_tasks_blocked()  # so that the client is being watched
+                return b""
+
+            for _ in range(sys.getrecursionlimit()):
+                await self.request.while_connected(poll)
+            seen.append(await self.request.while_connected(self.request.body))
+            for _ in range(2):  # a server may report the disconnect only once
+                with pytest.raises(ClientDisconnect):
+                    await self.request.while_connected(anyio.sleep_forever)
+                seen.append("left")
+
+    class Once(Call):
+        async def receive(self) -> Any:
+            if seen[1:]:
+                await anyio.sleep_forever()
+            return await super().receive()
+
+    call = Once(piece(b"p", more=True), piece(b"ie"))
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(Polls(), http_scope("POST"), call.receive, call.send)
+            await until_async(lambda: seen)
+            call.leave()
+
+    run(backend, main)
+    assert seen == [b"pie", "left", "left"]
 
 
 def test_a_handler_that_cannot_be_cancelled_is_refused() -> None:
