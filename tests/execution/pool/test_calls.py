@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import signal
@@ -332,6 +333,18 @@ def test_retire_process_replaces_the_process(pool_of: PoolOf, how: str, error: A
     with pytest.raises(error):
         pool.call(PATIENCE, pooled.retires, how)
     assert pool.call(PATIENCE, os.getpid) != pid
+
+
+def test_the_processes_of_a_pool_end_at_the_same_time(
+    pool_of: PoolOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each waits for the other one."""
+    monkeypatch.setattr("micropie._core.execution.pool.processes.GRACE", PATIENCE)
+    pool = pool_of(2, startup=[partial(atexit.register, pooled.meets, str(tmp_path), 2)])
+    pool.start()
+    workers = [*pool._workers]
+    pool.close()
+    assert [worker.process.returncode for worker in workers] == [0, 0]
 
 
 def test_an_import_that_retires_the_process_is_not_tried_again(

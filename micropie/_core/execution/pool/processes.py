@@ -236,8 +236,11 @@ class Pool:
         for worker in busy:
             # The thread that waits for the result notices this and drops the process.
             worker.process.kill()
+        for worker in idle:  # all of them end at the same time
+            worker.connection.close()
+        until = monotonic() + GRACE
         for worker in idle:
-            self._drop(worker, GRACE)
+            self._drop(worker, max(0.0, until - monotonic()))
 
     def _take(self, token: CancelToken) -> _Worker:
         """Return an idle process, or start one.
