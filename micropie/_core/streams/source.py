@@ -450,9 +450,8 @@ class LoopStream(Stream):
         event.
         """
         if self.events is not None and self._forget_shut_down is None:
-            # End the stream in a new task, because anyio's clock only works in a task.
-            shut_down = partial(TASKS.get().start_soon, self._shut_down)
-            self._forget_shut_down = self.events.shutdown.add(partial(WAKERS.get().call, shut_down))
+            end = partial(WAKERS.get().call, partial(self.end, SHUT_DOWN))
+            self._forget_shut_down = self.events.shutdown.add(end)
 
     async def first_chunk(self) -> object:
         """Return the first chunk that is not empty, or ``END``. Call ``enter`` first."""
@@ -486,9 +485,6 @@ class LoopStream(Stream):
             self._scope.cancel(self.grace)
         else:
             self._scope.cancel_after(within, self.grace)
-
-    async def _shut_down(self) -> None:
-        self.end(SHUT_DOWN)
 
     async def leave(self, failure: BaseException | None) -> BaseException | None:
         """Close the items and exit the scope. ``failure``: the error that ended the items, or None.
