@@ -590,7 +590,13 @@ def _one_of(kind: Hint, own: OwnTypes) -> Converter:
     other = _spelling_of(kind) if is_enum(kind) else None
     sent = [own.sent(one) for one in choices]
     texts = [*map(url_text, sent)]
-    by_text = dict(zip(reversed(texts), reversed(choices), strict=True))
+    by_text = {
+        word: one
+        for value, one in zip(sent, choices, strict=True)
+        if isinstance(value, bool)
+        for word in (_TRUE if value else _FALSE)
+    }
+    by_text |= zip(reversed(texts), reversed(choices), strict=True)
     # JSON's 5.0 is 5, but its true isn't 1, and its "5" is 5 only if "5" is no choice.
     by_value = {
         _exact(value): one
