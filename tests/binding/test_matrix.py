@@ -281,7 +281,27 @@ ROWS: dict[str, Row] = {
         keeps_strings=True,
     ),
     "int or float": Row(
-        int | float, {"5": 5, "5.5": 5.5}, [(5, 5), (5.5, 5.5)], ["x"], ["x", True]
+        int | float, {"5": 5, "5.5": 5.5}, [(5, 5), (5.5, 5.5), (5.0, 5.0)], ["x"], ["x", True]
+    ),
+    "float or int": Row(
+        float | int, {"5": 5.0, "5.5": 5.5}, [(5, 5), (5.5, 5.5), (5.0, 5.0)], ["x"], ["x", True]
+    ),
+    "limited str or int": Row(
+        Annotated[str, Meta(max_length=3)] | int,
+        {"5": 5, "x": "x"},
+        [(5, 5), ("5", "5"), ("x", "x")],
+        ["x234"],
+        [True, None, "x234"],
+        of_pydantic=Annotated[str, pydantic.Field(max_length=3)] | int,
+        keeps_strings=True,
+    ),
+    "Enum of numbers or str": Row(
+        Number | str,
+        {"1": Number.ONE, "x": "x"},
+        [(1, Number.ONE), ("1", "1"), ("x", "x")],
+        (),
+        [True, None, 3],
+        keeps_strings=True,
     ),
     "int or list": Row(
         int | list[int],
@@ -744,6 +764,13 @@ EXCEPTIONS: Mapping[str, Mapping[str, str]] = {
         "link, pydantic": UNION,
     },
     "int or float": of_pydantic(ONE, "JSON"),
+    "float or int": of_pydantic(ONE, "JSON"),
+    "limited str or int": {
+        **of_pydantic(UNION, "form", "query"),
+        **of_pydantic(ONE, "JSON"),
+        "link, pydantic": UNION,
+    },
+    "Enum of numbers or str": of_pydantic(ONE, "JSON"),
 }
 
 

@@ -616,7 +616,11 @@ def _one_of(kind: Hint, own: OwnTypes) -> Converter:
 
     listed = ", ".join(texts)
     sentence = Sentence("Please choose one of {choices}.", choices=listed)
-    return Converter(f"one of {listed}", choose, choose, invalid=sentence, required=sentence)
+    # the type of JSON that a union may prefer to a string
+    schema = None if any(isinstance(one, str) for one in sent) else {"type": "number"}
+    return Converter(
+        f"one of {listed}", choose, choose, schema=schema, invalid=sentence, required=sentence
+    )
 
 
 def _exact(value: str | float) -> tuple[bool, str | float]:
@@ -652,20 +656,27 @@ def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
         if one is not types.NoneType and not is_unset(one)
     ]
     # Try str last, because it accepts every string. For ``str | int``, for example, try int first.
-    inner.sort(key=lambda converter: converter.from_text is str)
+    inner.sort(key=_takes_any_text)
     is_optional = types.NoneType in members
     of_text = [converter.from_text for converter in inner]
     of_json = [converter.from_json for converter in inner]
-    # In JSON, "5" is no number if the type allows a string.
+    # In JSON, "5" is no number if the type allows a string, and 5.0 is a float if it allows both.
     of_string = [
         converter.from_json
         for converter in inner
-        if inner[-1].from_text is not str or (converter.schema or _STRING)["type"] == "string"
+        if not _takes_any_text(inner[-1]) or (converter.schema or _STRING)["type"] == "string"
     ]
+    numbers = [one for one in (int, float) if one in members]
+
+    def from_json(value: object) -> object:
+        if type(value) in numbers:
+            return value
+        return first_that_fits(of_string if isinstance(value, str) else of_json, value)
+
     union = Converter(
         " or ".join(converter.expected for converter in inner),
         lambda text: first_that_fits(of_text, text),
-        lambda value: first_that_fits(of_string if isinstance(value, str) else of_json, value),
+        from_json,
         invalid=INVALID,
         takes_text=any(converter.takes_text for converter in inner),
     )
@@ -674,6 +685,11 @@ def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
     elif any(converter.many is not None for converter in inner):
         union = _with_collections(union, inner, is_optional)
     return _optional(union) if is_optional else union
+
+
+def _takes_any_text(converter: Converter) -> bool:
+    """Return whether a converter is that of str, perhaps with constraints, or of any value."""
+    return converter.schema is _STRING or converter.from_text is str
 
 
 def _with_collections(union: Converter, inner: Sequence[Converter], is_optional: bool) -> Converter:
