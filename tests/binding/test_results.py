@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import re
 import sys
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+import typing
+from collections import ChainMap, OrderedDict, UserList, defaultdict, deque
+from collections.abc import (
+    Awaitable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    MutableSequence,
+    Sequence,
+    ValuesView,
+)
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -21,6 +34,7 @@ from typing import (  # noqa: UP035
     List,
     Literal,
     NamedTuple,
+    NewType,
     Optional,
     TypedDict,
     TypeVar,
@@ -47,6 +61,7 @@ from micropie._core.binding import answers_of, result_filter
 from micropie._core.binding.values.finder import Finder
 from micropie._core.binding.values.limits import check_result, has_chosen_hashes
 from micropie._core.errors import ResponseError
+from micropie._core.http.json import dumps
 from tests.support.clients import MakeClient
 from tests.support.decorators import foreign
 
@@ -525,6 +540,84 @@ def test_objects_of_exactly_the_annotated_class_are_sent_unchanged() -> None:
     assert convert.make([User("ann")]) == found
     with pytest.raises(ResponseError):
         convert.make([None])
+
+
+Public = NewType("Public", UserOut)
+ANNS = [User("ann")]
+
+
+class Hit(enum.Enum):
+    ANN = 1
+
+
+@dataclass
+class Hits:
+    users: Sequence[UserOut]
+    hit: Hit
+
+
+def unending() -> list[Any]:
+    result: list[Any] = []
+    result.append(result)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("stated", "result"),
+    [
+        (Public, ANNS[0]),
+        (list[Public], ANNS),
+        (NewType("Publics", list[Public]), ANNS),
+        (Awaitable[Public], ANNS[0]),
+        (Coroutine[Any, Any, dict[str, Public]], {"ann": ANNS[0]}),
+        (Iterable[UserOut], ANNS),
+        (Iterable[Model], deque([Account(name="ann")])),
+        (Collection[UserOut] | None, {1: ANNS[0]}.values()),
+        (MutableSequence[UserOut], UserList(ANNS)),
+        (deque[UserOut], deque(ANNS)),
+        (Annotated[Iterable[UserOut], "some"], (ANNS[0],)),
+        (MutableMapping[str, Iterable[UserOut]], ChainMap({"ann": deque(ANNS)})),
+        (defaultdict[str, list[UserOut]], defaultdict(list, {"ann": ANNS})),
+        (OrderedDict[str, UserOut], OrderedDict(ann=ANNS[0])),
+        (tuple[Literal[200], ValuesView[UserOut]], {1: ANNS[0]}.values()),
+        (Hits, {"users": deque(ANNS), "hit": Hit.ANN}),
+    ],
+)
+def test_only_declared_fields_are_sent_whatever_the_annotation_is_called(
+    stated: Any, result: object
+) -> None:
+    def handler() -> None: ...
+
+    found = result_filter(handler, answers_of(handler, stated))
+    assert found is not None
+    sent = dumps(found.make(result))
+    assert b"ann" in sent
+    assert b"secret" not in sent
+
+
+@pytest.mark.parametrize(
+    ("stated", "result", "words"),
+    [
+        (Iterable[UserOut], ["ann"], "Expected `object`, got `str`"),
+        (Iterable[UserOut], [[Hit.ANN]], "Expected `object`, got `array`"),
+        (Iterable[Team], [[Rows()]], "Expected `object`, got `array`"),
+        (Iterable[Team], deque([UserOut("ann")]), "Expected `object`, got `UserOut`"),
+        (Iterable[UserOut], deque([Hit.ANN]), "Expected `object`, got `Hit`"),
+        (list[UserOut], unending(), "depth"),
+    ],
+)
+def test_an_invalid_collection_is_not_sent(stated: Any, result: object, words: str) -> None:
+    def handler() -> None: ...
+
+    found = result_filter(handler, answers_of(handler, stated))
+    assert found is not None
+    with pytest.raises(ResponseError, match=words):
+        found.make(result)
+
+
+@pytest.mark.parametrize("stated", [Iterable, typing.Iterable, Iterable[str], NewType("Name", str)])
+def test_a_collection_without_fields_is_not_filtered(stated: object) -> None:
+    assert result_filter(answers_of, answers_of(answers_of, stated)) is None
 
 
 def test_without_msgspec_only_objects_of_the_annotated_class_are_sent(

@@ -63,10 +63,15 @@ def without_aliases(annotation: Hint, around: tuple[object, ...] = ()) -> Hint:
     if origin is Literal:
         others = tuple(one for one in arguments if one is not None)
         return annotation if others == arguments or not others else Literal[others] | None
-    if all(map(operator.is_, inner, arguments)):
+    return with_arguments(annotation, inner)
+
+
+def with_arguments(annotation: Hint, arguments: tuple[object, ...]) -> Hint:
+    """Return a generic type with other arguments, or any other annotation unchanged."""
+    if all(map(operator.is_, get_args(annotation), arguments)):
         return annotation
-    generic: Any = Union if origin is types.UnionType else origin
-    return generic[inner]
+    origin: Any = get_origin(annotation)
+    return (Union if origin is types.UnionType else origin)[arguments]
 
 
 def hints_of(annotations: Mapping[str, object], function: Callable[..., object]) -> dict[str, Hint]:

@@ -4,16 +4,24 @@ the annotation declares.
 
 from __future__ import annotations
 
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
+    Awaitable,
     Callable,
+    Collection,
+    Coroutine,
     Generator,
     Iterable,
     Iterator,
     Mapping,
+    MutableMapping,
+    MutableSequence,
     Sequence,
+    Set,
+    ValuesView,
 )
 from functools import lru_cache
 from inspect import Parameter
@@ -22,6 +30,7 @@ from types import NoneType
 from typing import (
     Any,
     Literal,
+    NewType,
     TypeGuard,
     Union,
     get_args,
@@ -37,6 +46,8 @@ from micropie._core.binding.annotations import (
     type_name,
     united,
     unreadable,
+    with_arguments,
+    without_aliases,
     without_none,
 )
 from micropie._core.binding.fields import (
@@ -143,7 +154,7 @@ def result_filter(
     Raises ``SetupError`` for a ``stated`` type without a structure, and for a structure whose
     annotations can't be evaluated.
     """
-    kinds = [body for one in answers for body in answer_parts(one)[1]]
+    kinds = [_declared(body) for one in answers for body in answer_parts(one)[1]]
     others = [one for one in kinds if not (one is NoneType or structures_of(one) or _is_nest(one))]
     filtered = tuple(one for one in kinds if one not in others)
     members = structures_of(Union[filtered]) if filtered else ()  # noqa: UP007 - a tuple
@@ -157,6 +168,23 @@ def result_filter(
             "pydantic model, or a list or dict of such a class"
         )
     return None
+
+
+def _declared(body: Hint) -> Hint:
+    """Return the type of a body with what each ``NewType`` and ``Awaitable`` stands for, and with
+    list or dict in place of all other classes that are sent as an array or an object.
+    """
+    while isinstance(body, NewType) or get_origin(body) in (Awaitable, Coroutine):
+        body = without_aliases(getattr(body, "__supertype__", None) or get_args(body)[-1])
+    arguments = tuple(map(_declared, get_args(body)))
+    made: Any = _MADE.get(get_origin(body))
+    return made[arguments] if made and arguments else with_arguments(body, arguments)
+
+
+_MADE: Mapping[object, object] = {
+    **dict.fromkeys((Iterable, Collection, MutableSequence, Set, ValuesView, deque), list),
+    **dict.fromkeys((MutableMapping, OrderedDict, defaultdict), dict),
+}
 
 
 def items_of(answers: Iterable[object], is_generator: bool) -> tuple[object, ...]:
@@ -290,7 +318,7 @@ class ResultFilter:
             made = result if is_made else self.maker.dump(result)
             if is_of_msgspec:
                 self.shape.is_plain(made)
-        except (ValueError, TypeError, ImportError) as error:
+        except (ValueError, TypeError, ImportError, RecursionError) as error:
             from micropie._core.binding.structures.invalid import described
 
             raise ResponseError(

@@ -10,7 +10,7 @@ would reject.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 from functools import cached_property, partial
@@ -62,6 +62,7 @@ from micropie._core.binding.values.limits import (
 )
 from micropie._core.binding.values.shapes import Shape
 from micropie._core.errors import SetupError
+from micropie._core.http import sent_as
 from micropie._core.http.forms import nested
 from micropie._core.http.json import dumps, loads, msgspec
 from micropie._core.http.json import members_of as members
@@ -371,9 +372,7 @@ class ByMsgspec(Maker):
             try:
                 return convert(result)
             except library.ValidationError:
-                if not any(map(is_enum, self._kinds)):
-                    raise
-                return convert(_with_values(result))
+                return convert(_simpler(result, any(map(is_enum, self._kinds))))
         except library.ValidationError as error:
             raise ValueError(str(error)) from None
 
@@ -384,19 +383,22 @@ def _owner(kind: Hint) -> object:
     return get_origin(kind) or kind
 
 
-def _with_values(result: object) -> object:
-    """Return a result with each member of an Enum replaced by its value. msgspec refuses members
-    whose values are numbers.
+def _simpler(result: object, has_enums: bool) -> object:
+    """Return a result with dicts and lists in place of its collections, because msgspec takes few
+    of their classes. With ``has_enums``, replace each member of an Enum by its value, because
+    msgspec refuses members whose values are numbers.
     """
     if isinstance(result, Enum):
-        return result.value
-    if isinstance(result, dict):
-        return {_with_values(name): _with_values(value) for name, value in result.items()}
-    if isinstance(result, list | tuple | set | frozenset):
-        return [*map(_with_values, result)]
+        return result.value if has_enums else result
+    if isinstance(result, Mapping):
+        return {_simpler(name, has_enums): _simpler(one, has_enums) for name, one in result.items()}
     kind = type(result)
-    is_read = is_structure(kind) and not is_pydantic(kind)
-    return _with_values(members(result, {})) if is_read else result
+    if is_structure(kind):
+        is_read = has_enums and not is_pydantic(kind)
+        return _simpler(members(result, {}), has_enums) if is_read else result
+    if isinstance(result, Collection) and sent_as(kind) == "json":
+        return [_simpler(one, has_enums) for one in result]
+    return result
 
 
 def _model_of(kind: type, given: object) -> object:
