@@ -45,6 +45,11 @@ class Shop(App):
     ) -> Any:
         return [x_number, user_agent]
 
+    def around(
+        self, token: Annotated[Annotated[str, Header("X-Token")] | None, at.MaxLen(3)] = None
+    ) -> Any:
+        return token
+
     def headers(self, x_pie: Annotated[list[int], Header()]) -> Any:
         return x_pie
 
@@ -144,6 +149,13 @@ def test_a_structure_can_take_all_values_of_a_source(make_client: MakeClient) ->
     assert client.post("/whole", json={"kind": "c"}).json() == ["c", 10]
 
 
+def test_a_source_may_be_in_an_optional_type_inside_annotated(make_client: MakeClient) -> None:
+    client = make_client(Shop())
+    assert client.get("/around?token=abc").content == b""
+    assert client.get("/around", headers={"X-Token": "abc"}).text == "abc"
+    assert client.get("/around", headers={"X-Token": "abcd"}).status_code == 400
+
+
 def test_a_structure_that_takes_a_source_may_have_a_default(make_client: MakeClient) -> None:
     client = make_client(Shop())
     assert client.get("/filtered").text == "None"
@@ -206,6 +218,9 @@ def early_whole(wanted: Annotated[Filter, Query()], name: str) -> None: ...
 @reads_body
 def read(wanted: Annotated[Filter, Form()]) -> None: ...
 def two(token: Annotated[str, Header(), Query()]) -> None: ...
+def two_inside(token: Annotated[Annotated[str, Header()] | None, Query()]) -> None: ...
+def inside(tokens: list[Annotated[str, Header("X-Token")]]) -> None: ...
+def one_of_two(token: Annotated[str, Header("X-Token")] | int) -> None: ...
 def whole(wanted: Annotated[Filter, Header()]) -> None: ...
 def many(wanted: Annotated[list[Filter], Query()]) -> None: ...
 
@@ -230,6 +245,9 @@ def many(wanted: Annotated[list[Filter], Query()]) -> None: ...
             "'wanted' takes the fields of a Filter, but @reads_body leaves the body to the handler",
         ),
         (two, r"declares two sources, Header\(None\) and Query\(None\)"),
+        (two_inside, r"declares two sources, Header\(None\) and Query\(None\)"),
+        (inside, r"'tokens': Header\('X-Token'\) has no effect inside its annotation: write it"),
+        (one_of_two, r"'token': Header\('X-Token'\) has no effect inside its annotation"),
         (
             whole,
             r"'wanted': a class that has fields needs Query\(\), Form\(\) or Body\(\)",

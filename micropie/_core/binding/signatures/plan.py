@@ -29,7 +29,12 @@ from micropie._core.binding.signatures.parameters import (
     parameter_by_name,
     unwrapped,
 )
-from micropie._core.binding.signatures.sources import SessionSource, Source, declared_source
+from micropie._core.binding.signatures.sources import (
+    SessionSource,
+    Source,
+    declared_source,
+    refuse_inner_sources,
+)
 from micropie._core.binding.values.constraints import MOST_ERRORS
 from micropie._core.binding.values.converters import NO_OWN_TYPES, OwnTypes, converter_for
 from micropie._core.errors import HTTPError, SetupError
@@ -137,6 +142,7 @@ class Plan:
         for one in parameters:
             try:
                 _refuse_mistaken(one, own)
+                refuse_inner_sources(one.annotation)
                 bound[one.kind].append(
                     parameter_by_name(one.name, converter_for(one.annotation, own), REQUIRED)
                     if one.kind in _VARIABLE

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Never, TypeAlias, TypeVar, get_args, get_origin
 
 from micropie._core.binding.annotations import without_none
+from micropie._core.binding.fields import kinds_in
 from micropie._core.errors import SetupError, check, refuse_others
 from micropie._core.http import Request
 
@@ -149,8 +150,8 @@ attrs class or pydantic model.
 
 def declared_source(annotation: object) -> tuple[Source | None, Any]:
     """Return the source that an annotation declares, or None, and the annotation without the
-    source. The source may be in ``Annotated[str, Header()]`` or in
-    ``Annotated[str, Header()] | None``.
+    source. The source may be in ``Annotated[str, Header()]``, in ``Annotated[str, Header()] |
+    None``, or in an ``Annotated`` around this.
     """
     inner, is_optional = without_none(annotation)
     if is_optional and get_origin(inner) is Annotated:
@@ -158,14 +159,26 @@ def declared_source(annotation: object) -> tuple[Source | None, Any]:
         return source, kind | None
     if get_origin(annotation) is not Annotated:
         return None, annotation
-    kind, *metadata = get_args(annotation)
+    inner, *metadata = get_args(annotation)
+    source, kind = declared_source(inner)
     found = [
         item() if isinstance(item, type) and issubclass(item, Source) else item for item in metadata
     ]
-    stated = [item for item in found if isinstance(item, Source)]
+    stated = [item for item in (source, *found) if isinstance(item, Source)]
     others = tuple(item for item in found if not isinstance(item, Source))
     if len(stated) > 1:
         raise SetupError(
             f"the annotation declares two sources, {stated[0]!r} and {stated[1]!r}: remove one"
         )
     return (stated[0] if stated else None), (Annotated[(kind, *others)] if others else kind)
+
+
+def refuse_inner_sources(annotation: object) -> None:
+    """Raise ``SetupError`` for a source deep inside an annotation, where it would be ignored."""
+    for kind in kinds_in(declared_source(annotation)[1], are_fields_in=False):
+        source, _ = declared_source(kind)
+        if source is not None:
+            raise SetupError(
+                f"{source!r} has no effect inside its annotation: write it outside, as in "
+                "Annotated[list[int], Query()]"
+            )
