@@ -105,6 +105,8 @@ def application_errors(
 
 
 def session_change(function: AnyFunction | None) -> str:
-    """Return a phrase that says how a function changes the session, or "" if it doesn't."""
+    """Return a phrase that says how a function changes the session, or "" if it doesn't, or tests
+    the request's method.
+    """
     found = FunctionSource.of(function)
     return "" if found is None else found.session_change()

@@ -245,8 +245,8 @@ class FunctionSource:
         self.text = ast.unparse(tree).replace(ast.get_docstring(tree, clean=False) or "\0", "")
         self._parameters = signature(function).parameters
         self._stored = self._names(ast.Store)
-        # the names that the function declares as global or nonlocal
-        self._shared = {name for one in self._nodes for name in getattr(one, "names", ())}
+        # the names that the function itself declares as global or nonlocal
+        self._shared = {name for one in _own_nodes(tree) for name in getattr(one, "names", ())}
 
     def _names(self, context: type[ast.expr_context]) -> set[str]:
         """Return the names of variables that the function loads or stores."""
@@ -267,7 +267,7 @@ class FunctionSource:
     def lost_answers(self) -> Sentences:
         """Yield a sentence for each response that is created but neither returned nor raised."""
         for call, made in self._statements():
-            kind = self._function.__globals__.get(made)
+            kind = self._found(made)
             if isinstance(kind, type) and issubclass(kind, HTTPError | Redirect | Response):
                 verb = "raise" if issubclass(kind, HTTPError) else "return"
                 yield (
@@ -408,9 +408,16 @@ class FunctionSource:
     @cached_property
     def _texts(self) -> set[str]:
         """The names of the parameters that are text from a client."""
-        hints = typing.get_type_hints(self._function)
         names = self._parameters.keys() - {"self", *self._stored}
-        return {one for one in names if hints.get(one, str) in (str, str | None)}
+        return {one for one in names if self._hints.get(one, str) in (str, str | None)}
+
+    @cached_property
+    def _hints(self) -> Mapping[str, object]:
+        """The annotations, or {} if only type checkers can evaluate them."""
+        try:
+            return typing.get_type_hints(self._function)
+        except NameError:
+            return {}
 
     def unsafe_paths(self) -> Sentences:
         """Yield a sentence for each path with text from a client, unless the function tests
@@ -555,9 +562,8 @@ class FunctionSource:
         """Yield a sentence for each function that an ``async def`` calls, and for each parameter
         with methods, that blocks the event loop.
         """
-        hints = typing.get_type_hints(self._function).values()
         for node, one in (
-            *((self._tree, one) for one in hints),
+            *((self._tree, one) for one in self._hints.values()),
             *(
                 (call, self._found(ast.unparse(call.func)))
                 for call in _only(ast.Call, _own_nodes(self._tree))
@@ -586,8 +592,10 @@ class FunctionSource:
                     )
 
     def session_change(self) -> str:
-        """Return a phrase that says how the function changes the session, or "" if it doesn't."""
-        if self.logs_in_elsewhere():
+        """Return a phrase that says how the function changes the session, or "" if it doesn't, or
+        tests the request's method.
+        """
+        if self.logs_in_elsewhere() or "request.method" in self.text:
             return ""
         names = {"session"}  # include variables, as in session = self.request.session
         for target, value in self._assigned():

@@ -17,7 +17,7 @@ from micropie.debug import application_errors, source_notes
 from micropie.debug.source import FunctionSource
 from micropie.extensions import Inspector
 
-HEAD = """import asyncio, functools, sqlite3, subprocess, time, urllib.request
+HEAD = """import asyncio, functools, micropie, sqlite3, subprocess, time, urllib.request
 from asyncio import create_task, get_running_loop
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from datetime import datetime
@@ -91,6 +91,10 @@ IN_CLASS = {
     ),
     'def a(self):\n    HTTPError(404)\n    return "c"': (
         "shop.py:{3}: HTTPError(...) is created but not sent: write raise HTTPError(...)"
+    ),
+    'def a(self):\n    enum = micropie.HTTPError(404)\n    micropie.HTTPError(404)\n    return "c"': (
+        "shop.py:{4}: micropie.HTTPError(...) is created but not sent: write raise "
+        "micropie.HTTPError(...)"
     ),
     'def a(self):\n    Response("b")\n    return "c"': (
         "shop.py:{3}: Response(...) is created but not sent: write return Response(...)"
@@ -346,6 +350,8 @@ RIGHT = [
     "def a(self):\n    self.response.content_type = 'text/event-stream'\n    yield 'data: 5'",
     "async def a(self):\n    global missing\n    missing += 1",
     "def a(self):\n    global missing\n    with lock:\n        missing += 1\n    here = 1\n    here += 1",
+    "def a(self, name):\n    count, last = 0, ''\n    def add():\n        nonlocal count, last\n"
+    "        count += 1\n        last = name\n    add()",
     "a = staticmethod(len)",
     "def a(shop):\n    return shop.size",
     "def a(*arguments):\n    return arguments",
@@ -510,6 +516,24 @@ def function(name, self=None):
     app.name = name
 other = Db()
 """
+
+
+def test_annotations_for_type_checkers_alone_hide_nothing(notes: Notes) -> None:
+    found = notes(
+        """
+def plain(request: "Unknown"):
+    request.state.name = f"<b>{request.path}</b>"
+    yield
+async def slow(request: "Unknown"):
+    time.sleep(5)
+    yield
+class Root(App):
+    middlewares = [plain, slow]
+    def shown(self): return ""
+    def a(self): return self.shown()"""
+    )
+    words = ["request.path is sent as HTML", "blocks the event loop", "shown is a page"]
+    assert sorted(word for one in found for word in words if word in one) == sorted(words)
 
 
 def test_check_reads_hooks_as_well(notes: Notes) -> None:
