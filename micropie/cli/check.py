@@ -202,7 +202,8 @@ def mistakes(app: App, module: str = "", names: Names | None = None) -> Iterator
     yield from _unregistered(app, module)
     yield from _wrong_commands(app)
     yield from _hidden_routes([*entries, *sockets], inner)
-    yield from chain(_second_names(inner), (names or Names(app)).lost_in_code())
+    names = names or Names(app)
+    yield from chain(_second_names(inner), names.lost_packages(), names.lost_in_code())
     yield from _unsafe_settings(app, inner[0])
     yield from _missing_extras(inner[0], sockets)
     for name, near in unread():
@@ -214,10 +215,14 @@ def mistakes(app: App, module: str = "", names: Names | None = None) -> Iterator
 
 
 def _changes_by_get(entries: Sequence[RouteEntry]) -> Iterator[str]:
-    """Yield a finding for each handler that handles GET and changes the session."""
+    """Yield a finding for each handler that handles GET and changes the session, unless it gets a
+    form that only a POST has.
+    """
     for entry in entries:
-        if "GET" in entry.methods and (change := session_change(entry.route.function)):
-            also = " as well as POST," if "POST" in entry.methods else ""
+        also = " as well as POST," if "POST" in entry.methods else ""
+        is_form = also and entry.route.body_parameter is not None
+        is_get = "GET" in entry.methods and not is_form
+        if is_get and (change := session_change(entry.route.function)):
             risk = ", so a link on any page can cause this change" if also else ""
             yield (
                 f"{entry.place}: {entry.route.name} handles GET{also} and {change}{risk}: "

@@ -106,20 +106,36 @@ class Names:
         return [one.app for one in Inspector(self._app).applications() if isinstance(one.app, App)]
 
     @cached_property
-    def templates(self) -> dict[str, Path]:
-        """The template files of all applications by their names. If an application sets up Jinja2
-        itself, templates may come from elsewhere: an empty dict.
+    def _folders(self) -> Sequence[str]:
+        """The folders with templates, in their order. If an application sets up Jinja2 itself,
+        templates may come from elsewhere: none.
         """
-        folders: dict[str, None] = {}  # in their order; most applications inherit the setting
+        folders: dict[str, None] = {}  # most applications inherit the setting
         for settings in (one.settings for one in Inspector(self._app).applications()):
             if settings.template_setup is not None:
-                return {}
+                return ()
             stated = settings.templates
             several = [stated] if isinstance(stated, str | os.PathLike) else stated
             folders |= dict.fromkeys(map(str, several))
+        return [*folders]
+
+    def lost_packages(self) -> Iterator[str]:
+        """Yield a finding for each package with templates that can't be imported."""
+        for folder in self._folders:
+            try:
+                _path_of(folder)
+            except (ImportError, AttributeError, ValueError) as error:
+                yield f"templates={folder!r} is not a package that can be imported: {error}"
+
+    @cached_property
+    def templates(self) -> dict[str, Path]:
+        """The template files of all applications by their names."""
+        if any(self.lost_packages()):
+            return {}
         return {
             file.relative_to(path).as_posix(): file
-            for path in map(_path_of, reversed(folders))  # of two files, the first folder has it
+            # of two files, the first folder has it
+            for path in map(_path_of, reversed(self._folders))
             for file in sorted(path.rglob("*"))
             if file.is_file()
         }
@@ -154,6 +170,8 @@ class Names:
         for app in self._apps:
             for cls in type(app).__mro__[: type(app).__mro__.index(App)]:
                 for method, name, place in _calls_in(cls):
+                    if getattr(type(app), method, None) is not getattr(App, method, None):
+                        continue  # the application's own method may take other names
                     if method in _URL_FOR and (sentence := _lost_route([app], name)):
                         yield f"{place}: {sentence}"
                     if method in _RENDER and self.templates and name not in self.templates:

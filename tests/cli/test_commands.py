@@ -321,6 +321,40 @@ def test_check_finds_nothing_in_a_good_application(command: Run, tmp_path: Path)
     assert command("check", "good") == (0, "0 findings\n", "")
 
 
+ONLY_IN_A_POST = """
+from dataclasses import dataclass
+from micropie import App, BindingErrors, get, route
+
+@dataclass
+class Name:
+    name: str
+
+class Root(App):
+    def login(self, name=""):
+        if self.request.method == "POST":
+            self.request.session["name"] = name
+    @route("/form", methods=["GET", "POST"])
+    def form(self, errors: BindingErrors, name: Name | None = None):
+        if name is not None and not errors:
+            self.request.session["name"] = name.name
+    @get
+    def odd(self, name: Name | None = None):
+        self.request.session["name"] = name
+
+app = Root(session_timeout=60)
+"""
+
+
+def test_check_accepts_a_form_that_changes_the_session(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "only_in_a_post.py").write_text(ONLY_IN_A_POST)
+    status, output, _ = command("check", "only_in_a_post")
+    found = [line for line in output.splitlines() if "changes the session" in line]
+    assert status == 1
+    assert found == [
+        "only_in_a_post.py:17: odd handles GET and changes the session: write @post instead of @get"
+    ]
+
+
 SHARED = """
 from micropie import App, HttpMiddleware, hidden
 
@@ -695,7 +729,7 @@ def test_check_reports_missing_packages(
 
 
 LOST_NAMES = """
-from micropie import App, get
+from micropie import App, get, hidden
 
 class Base(App):
     def old(self): return self.render("pei.html")
@@ -706,8 +740,16 @@ class Shop(Base):
     def pie(self, number): return self.url_for("index", 1), self.url_for("shelf")
     def index(self): return self.render("pie.html"), self.render("package.html")
 
+class Own(App):
+    @hidden
+    def render(self, name, **values): return super().render(f"{name}.html", **values)
+    def index(self): return self.render("pie"), self.url_for("Own")
+    @hidden
+    def url_for(self, name): return f"/{name}"
+
 class Root(App):
     shop = Shop()
+    own = Own()
     def index(self): return self.url_for("shop.pie"), self.render(self.name), self.name.url_for("x")
 
 app = Root(templates=["templates", "package:lost_package"])
@@ -840,6 +882,17 @@ def test_check_notes_blocks_that_are_never_shown(command: Run, tmp_path: Path) -
         "this name, but: main, rows, title\n0 findings\n",
         "",
     )
+
+
+@pytest.mark.parametrize("name", ["no_package", "keyword", ""])
+def test_check_reports_templates_in_a_missing_package(
+    command: Run, tmp_path: Path, name: str
+) -> None:
+    source = LOST_NAMES.replace("package:lost_package", f"package:{name}")
+    (tmp_path / f"lost_package_of_{name}.py").write_text(source)
+    status, output, _ = command("check", f"lost_package_of_{name}")
+    assert status == 1
+    assert f"templates='package:{name}' is not a package that can be imported: " in output
 
 
 def test_check_takes_templates_from_elsewhere(command: Run, tmp_path: Path) -> None:
