@@ -5,7 +5,10 @@ has a table, pages with forms, a JSON API and tests.
 from __future__ import annotations
 
 import re
+import sqlite3
 import sys
+from contextlib import closing
+from importlib.util import find_spec
 from keyword import iskeyword
 from pathlib import Path
 
@@ -294,6 +297,17 @@ def add(name: str) -> None:
     for file in files:
         if file.exists():
             raise CommandError(f"{file} already exists")
+    if not package and find_spec(name) is not None:
+        raise CommandError(f"{name!r} is the name of an installed module: choose another name")
+    if not {words["CLASS"], words["ITEM"]}.isdisjoint(re.findall(r"\w+", MODULE)):
+        raise CommandError(
+            "one of its classes would have a name that the module imports: choose another"
+        )
+    try:
+        with closing(sqlite3.connect(":memory:")) as db:
+            db.execute(f"create table {name} (number)")
+    except sqlite3.OperationalError as error:
+        raise CommandError(f"{name!r} can't be the name of a table: {error}") from None
     for file, text in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(filled(text, words))
@@ -308,4 +322,4 @@ def _in_camel_case(name: str) -> str:
 def _singular(name: str) -> str:
     if len(name) > len("pies") and name.endswith("ies"):
         return f"{name[:-3]}y"
-    return name[:-1] if name.endswith("s") else f"{name}_item"
+    return name[:-1] if re.search("[^s]s$", name) else f"{name}_item"

@@ -989,8 +989,15 @@ def test_a_resource_is_refused_where_it_can_t_be_added(
     assert "`micropie new resource pies`" in command("new", "shop", "pies")[2]
     (tmp_path / "pies" / "templates").mkdir()
     (tmp_path / "pies" / "templates" / "layout.html").touch()
-    assert command("new", "resource", "stock")[0] == 0
-    assert "class StockItem(" in Path("stock.py").read_text()
+    for name in ("stock", "press", "s"):
+        assert command("new", "resource", name)[0] == 0
+        assert f"class {name.capitalize()}Item(" in Path(f"{name}.py").read_text()
+    for name in ("micropie", "msgspec"):
+        assert "is the name of an installed module" in command("new", "resource", name)[2]
+    for name in ("apps", "apis", "redirects"):
+        assert "would have a name that the module imports" in command("new", "resource", name)[2]
+    for name in ("values", "order"):
+        assert f"{name!r} can't be the name of a table" in command("new", "resource", name)[2]
 
 
 @pytest.mark.parametrize(
