@@ -251,24 +251,22 @@ class Schemas:
                 "title": kind.__name__,
                 "properties": {name: {} for name in names},
             }, {}
-        self._add_formats(msgspec.inspect.type_info(structure), schema, components, set())
-        own = {kind.__name__: kind for kind in (*self.own.encoders, *self.own.decoders)}
-        return schema, {
-            name: self.of(own[name]) if name in own else found for name, found in components.items()
-        }
+        found = {template.format(name=name): one for name, one in components.items()}
+        self._add_formats(msgspec.inspect.type_info(structure), schema, found, set())
+        return schema, dict(zip(components, found.values(), strict=True))
 
     def _add_formats(self, info: Any, schema: Schema, components: Schema, done: set[str]) -> None:
         """Add what msgspec doesn't describe: the formats of datetimes and times if the time zone is
-        optional, and the values of enumerations that have encoders. Also shorten the descriptions
-        of micropie's own types.
+        optional, and types that have encoders. Also shorten the descriptions of micropie's own
+        types.
 
-        ``info``: msgspec's type object for the schema. ``done``: the names of the components that
-        were visited already.
+        - ``info``: msgspec's type object for the schema.
+        - ``components``: the schemas of the structures, by the references to them.
+        - ``done``: the references that were followed already.
         """
         own = getattr(info, "type", None) or info  # of ``Annotated[..., Meta(...)]``
         kind = type(own).__name__
-        reference = schema.get("$ref", "").rpartition("/")[2]
-        if reference:
+        if reference := schema.get("$ref"):
             schema = components.get(reference, {})
             owner = getattr(own, "cls", type(None)).__name__
             # If the schema's title is the name of another class, the schema belongs to another
@@ -276,6 +274,9 @@ class Schemas:
             if reference in done or schema.get("title", "").partition("[")[0] != owner:
                 return
             done.add(reference)
+            if own.cls in {*self.own.encoders, *self.own.decoders}:
+                components[reference] = self.of(own.cls)
+                return
             if kind == "EnumType" and self.own.encoder_of(own.cls) is not None:
                 del schema["enum"]
                 schema |= _choice(self.own.choices(own.cls))

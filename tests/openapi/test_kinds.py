@@ -5,7 +5,8 @@ the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
+from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Literal, NewType
@@ -377,3 +378,59 @@ def test_a_newtype_without_a_provider_is_not_a_client_s_value() -> None:
     page.__annotations__["user"] = UserId | None
     with pytest.raises(SetupError, match=r"nothing provides UserId: write @app.provides\(UserId\)"):
         app._micropie.compiled()
+
+
+def an_own_toll() -> Any:
+    @dataclass
+    class Toll:
+        cents: int
+
+    return Toll
+
+
+def another_bill() -> Any:
+    @dataclass
+    class Bill:
+        due: datetime
+
+    return Bill
+
+
+OtherBill = another_bill()
+
+
+@dataclass
+class Toll:
+    amount: int
+
+
+OwnToll = an_own_toll()
+
+
+@dataclass
+class Bill:
+    toll: Toll
+    due: datetime
+
+
+OwnBill: Any = make_dataclass("OwnBill", [("toll", OwnToll)])
+
+
+def test_an_own_type_leaves_a_class_of_the_same_name_alone() -> None:
+    def written(toll: Any) -> str:
+        return str(toll.cents)
+
+    app = App(encoders={OwnToll: written})
+    for number, kind in enumerate((Bill, OwnBill, OtherBill)):
+
+        def handler() -> None: ...
+
+        handler.__annotations__["return"] = kind
+        app.get(f"/{number}")(handler)
+    schemas = app.openapi()["components"]["schemas"]
+    assert schemas["Toll"]["properties"] == {"amount": {"type": "integer"}}
+    name = schemas[f"{OwnBill.__module__}.OwnBill"]["properties"]["toll"]["$ref"].rpartition("/")[2]
+    assert schemas[name] == {"type": "string"}
+    for bill_name in ("Bill", f"{__name__}.Bill"):
+        due = schemas[bill_name]["properties"]["due"]
+        assert due == {"type": "string", "format": "date-time"}
