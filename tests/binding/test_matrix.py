@@ -949,6 +949,24 @@ def test_a_link_has_the_items_of_a_list_that_are_values() -> None:
     assert outcome(site, site.send(path, query)) == [1, 2]
 
 
+class TwoNames(pydantic.BaseModel):
+    number: int = pydantic.Field(5, validation_alias="read", serialization_alias="written")
+    other: int | None = pydantic.Field(6, alias="both")
+
+
+def test_a_link_has_the_names_that_are_read() -> None:
+    site = Site(ROWS["str"])
+    site.add("/search", Annotated[TwoNames, Query()])
+    assert (
+        site.app.url_for("search", x=TwoNames.model_validate({"read": 1, "both": 2}))
+        == "/search?read=1&both=2"
+    )
+    assert (
+        site.app.url_for("search", x=TwoNames.model_validate({"read": 1, "both": None}))
+        == "/search?read=1&both="
+    )
+
+
 def test_a_reading_knows_few_annotations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readings_module, "_MOST_KNOWN", 2)
     reading = readings_module.Reading(OwnTypes({}, {}), is_pydantics=False)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from typing import Any
 
 from micropie._core.binding.annotations import Hint
 from micropie._core.binding.fields import fields_of, structures_of
@@ -57,7 +58,12 @@ def _fields(name: str, value: object, hint: Hint, own: OwnTypes) -> Iterator[tup
     of its parameter.
     """
     fields = {field.name: field for kind in structures_of(hint) for field in fields_of(kind)}
-    for key, member in members_of(value, own.encoders).items():
+    kind: Any = type(value)
+    infos = getattr(kind, "model_fields", {})
+    read = zip(infos.values(), fields_of(kind) if infos else (), strict=True)
+    names = {info.serialization_alias: field.name for info, field in read}
+    for written, member in members_of(value, own.encoders).items():
+        key = names.get(written, written)
         field = fields.get(key)
         inside = member if isinstance(member, list | tuple | set | frozenset) else (member,)
         if any(isinstance(one, Mapping) or structures_of(type(one)) for one in inside):
