@@ -579,6 +579,24 @@ class Pet(pydantic.BaseModel):
     pair: tuple[int, bool] = 1, True
     friend: Optional["Pet"] = None
     pets: dict[str, "Pet"] = {}
+    legs: Annotated[int, pydantic.Strict()] = 4
+    age: int = 1
+
+    @pydantic.field_validator("age")
+    @classmethod
+    def has_age(cls, age: int) -> int:
+        if age < 0:
+            raise ValueError
+        return age
+
+
+class Egg(msgspec.Struct, tag=1):
+    weight: int
+
+
+class Bird(msgspec.Struct, tag=2):
+    eggs: list[Egg]
+    weight: str = ""
 
 
 NUMBER = "Please enter a whole number."
@@ -628,6 +646,21 @@ def _tail(text: str) -> str:
         (Pet, {"kind": "pet", "pets": {"a": {}}}, {"pets.a.kind": "Please fill in this field."}),
         (Pet, {"kind": "pet", "pets": [1]}, {"pets": "Input should be an object"}),
         (Pet, 5, {"": "Input should be an object"}),
+        (Pet, {"kind": "pet", "age": -1}, {"age": "Please enter another value."}),
+        (Pet, {"kind": "pet", "age": "x"}, {"age": NUMBER}),
+        (Pet, {"kind": "pet", "legs": "4"}, {"legs": "Input should be a valid integer"}),
+        (Egg | Bird, {"type": 1, "weight": "x"}, {"weight": NUMBER}),
+        (
+            Egg | Bird,
+            {"type": 2, "eggs": [{"type": 1, "weight": "x"}, {"type": 1}], "weight": 5},
+            {
+                "eggs[0].weight": NUMBER,
+                "eggs[1].weight": "Please fill in this field.",
+                "weight": "Please enter text.",
+            },
+        ),
+        (Egg | Bird, {"type": 3}, {"type": "Please enter another value."}),
+        (Egg | Bird, {}, {"": "Please enter another value."}),
     ],
 )
 def test_each_error_has_its_own_message(kind: Any, document: object, told: dict[str, str]) -> None:

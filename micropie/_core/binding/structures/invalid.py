@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_origin
 
 from micropie._core.binding.annotations import Hint, bare, is_enum
-from micropie._core.binding.fields import Field, fields_of, is_structure, kinds_in
+from micropie._core.binding.fields import Field, chosen, fields_of, is_structure, kinds_in
 from micropie._core.binding.structures.forms import RowError, described_as
 from micropie._core.binding.structures.readings import Refused
 from micropie._core.binding.values.adapters import errors_of, without_markup, words_of
@@ -122,16 +122,18 @@ def _problem(
 
     The visitor sees the first of these messages that exists: the application's ``Message``;
     ``written``, which a validator of the application has raised; the message for a parameter of the
-    same type. For a type that parameters can't have, it is the text ``unknown``.
+    same type. If parameters can't have the type, or accept the value, it is the text ``unknown``.
     """
     converter = described_as(hint, own)
+    is_accepted = value is not None and value != ""
     try:
         converter.from_text(value) if isinstance(value, str) else converter.from_json(value)
         words, is_custom = converter.error_message(value)
     except ValueError as error:
         words, is_custom = converter.error_message(value, error)
+        is_accepted = False
     is_known = converter.expected != ANYTHING.expected
-    if not is_custom and (written or not is_known):
+    if not is_custom and (written or is_accepted or not is_known):
         words = written or unknown
     if is_custom or written:
         text = without_markup(_worded(path, words.removesuffix(".")))
@@ -228,7 +230,8 @@ class _Search:
         out those runs of a list's elements that are valid.
         """
         if isinstance(value, dict):
-            for inner in fields_of(field.members[0]) if len(field.members) == 1 else ():
+            member, _ = chosen(field.members, value)
+            for inner in fields_of(member) if member is not None else ():
                 if inner.required or inner.name in value:
                     yield inner, inner.name
         elif isinstance(value, list) and field.elements is not None:
