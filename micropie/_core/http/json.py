@@ -125,10 +125,13 @@ def check_client_values(text: str) -> None:
     """Raise 413 for a JSON text inside a form or a document that has more values than the
     application allows that handles the current request.
     """
-    request = current.get(None)
-    config = None if request is None else getattr(request._exchange, "config", None)
-    limits = getattr(config, "limits", None)
-    check_values(text, MOST_VALUES if limits is None else limits.max_json_values)
+    limits = getattr(_config(), "limits", None)
+    check_values(text, getattr(limits, "max_json_values", MOST_VALUES))
+
+
+def _config() -> object:
+    """Return the configuration of the application that handles the current request, or None."""
+    return getattr(getattr(current.get(None), "_exchange", None), "config", None)
 
 
 # -- encoding -------------------------------------------------------------------------------------
@@ -599,6 +602,4 @@ def dumps(value: object) -> bytes:
 
     Raises ``ValueError`` for a value that can't be encoded.
     """
-    request = current.get(None)
-    config = None if request is None else getattr(request._exchange, "config", None)
-    return getattr(config, "dumps", _dumps)(value)
+    return getattr(_config(), "dumps", _dumps)(value)

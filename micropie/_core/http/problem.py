@@ -109,12 +109,7 @@ def _wanted_of(accept: str) -> str:
 
 def _page(error: HTTPError, title: str, message: str) -> str:
     title = f"{error.status} {title}"
-    if message == title:
-        message = ""
-    elif is_html(message):
-        message = escape(message)
-    else:
-        message = _escaped(message)
+    message = "" if message == title else (escape if is_html(message) else _escaped)(message)
     if isinstance(error, BindingError):  # one line for each field of the form
         message = "<br>\n".join(escape(f"{one.field}: {one}") for one in error.errors)
     return f"{_page_head(title)}{message}</p>\n</main>\n</html>\n"
