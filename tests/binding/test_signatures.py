@@ -49,8 +49,7 @@ from micropie import (
     reads_body,
     route,
 )
-from micropie._core.binding.annotations import bare
-from micropie._core.binding.fields import kinds_in
+from micropie._core.binding.fields import kinds_in, layers_of
 from micropie._core.binding.structures.invalid import problems_of
 from micropie._core.binding.structures.makers import maker_for
 from micropie._core.binding.values import finder, limits, unions
@@ -1647,11 +1646,11 @@ def test_R28_annotations_are_not_read_again_for_each_value(monkeypatch: pytest.M
     """A body of a megabyte may contain 300,000 empty arrays instead of structures."""
     reads, counts = list[object](), []
 
-    def read(hint: object) -> tuple[object, bool]:
+    def read(hint: object) -> Any:
         reads.append(hint)
-        return bare(hint)
+        return layers_of(hint)
 
-    monkeypatch.setattr(finder, "bare", read)
+    monkeypatch.setattr(finder, "layers_of", read)
     for many in (10, 1000):
         maker, wrong = maker_for(list[Matching]), {"inner": [[]] * many, "other": LONG}
         reads.clear()

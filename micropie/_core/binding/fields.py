@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from inspect import get_annotations
@@ -295,6 +295,28 @@ def hints_inside(kind: object) -> Iterable[Hint]:
         fields = (field.hint for field in fields_of(kind))
         return [*fields, _type_of_extras(kind), *generic.get("args", ())]
     return hints_of_class(kind).values() if is_named_tuple(kind) else ()
+
+
+def layers_of(hint: Hint) -> Iterator[Hint]:
+    """Yield an annotation and, at any depth, the members of its union, each also without
+    ``Annotated``. The value of pydantic's RootModel is that of its only field.
+    """
+    yield hint
+    kind, _ = bare(hint)
+    is_root = getattr(kind, "__pydantic_root_model__", False)
+    members = [fields_of(kind)[0].hint] if is_root else [*united(kind)]
+    if members != [hint]:
+        yield from chain.from_iterable(map(layers_of, members))
+
+
+def elements_in(kind: Hint) -> tuple[Sequence[Hint], Hint] | None:
+    """Return the annotations of an array's first elements, and that of all further elements. Return
+    None if no array becomes this type.
+    """
+    config = getattr(get_origin(kind) or kind, "__struct_config__", None)
+    if is_named_tuple(kind) or (config is not None and config.array_like):
+        return [*[Any] * len(tag_of(kind)), *hints_inside(kind)], Any
+    return element_types(kind)
 
 
 def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain, repeat
-from typing import Annotated, NewType, cast, get_args, get_origin
+from typing import cast
 
 from micropie._core.binding.annotations import Hint
 from micropie._core.binding.fields import Field, chosen, fields_of, kinds_in
@@ -19,6 +19,7 @@ from micropie._core.binding.values.converters import (
     Converter,
     OwnTypes,
     converter_for,
+    parts_of,
     with_message,
 )
 from micropie._core.errors import SetupError
@@ -159,15 +160,10 @@ def described_as(hint: Hint, own: OwnTypes) -> Converter:
     """Return the converter for a parameter with the annotation ``hint`` of a field. If no parameter
     can have this annotation, return the converter that accepts any value.
     """
-    while isinstance(hint, NewType):
-        hint = hint.__supertype__
+    kind, metadata = parts_of(hint)
     try:
         return converter_for(hint, own)
     except SetupError:
         # No parameter can have this type. It may be a structure, or have a constraint that only
         # msgspec or pydantic enforces.
-        pass
-    if get_origin(hint) is not Annotated:
-        return ANYTHING
-    kind, *metadata = get_args(hint)
-    return with_message(described_as(kind, own), metadata)
+        return ANYTHING if kind is hint else with_message(described_as(kind, own), metadata)

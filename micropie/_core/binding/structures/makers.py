@@ -388,14 +388,15 @@ def _simpler(result: object, has_enums: bool) -> object:
     of their classes. With ``has_enums``, replace each member of an Enum by its value, because
     msgspec refuses members whose values are numbers.
     """
-    if isinstance(result, Enum):
-        return result.value if has_enums else result
+    kind = type(result)
+    if isinstance(result, Enum) and has_enums:
+        return result.value
+    if is_structure(kind):
+        if not has_enums or is_pydantic(kind):
+            return result
+        result = members(result, {})
     if isinstance(result, Mapping):
         return {_simpler(name, has_enums): _simpler(one, has_enums) for name, one in result.items()}
-    kind = type(result)
-    if is_structure(kind):
-        is_read = has_enums and not is_pydantic(kind)
-        return _simpler(members(result, {}), has_enums) if is_read else result
     if isinstance(result, Collection) and sent_as(kind) == "json":
         return [_simpler(one, has_enums) for one in result]
     return result

@@ -4,21 +4,21 @@ msgspec then gets the converted values, so a text has one meaning, wherever it i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from enum import Enum
 from itertools import chain, repeat
 from operator import is_
 from typing import Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 
-from micropie._core.binding.annotations import Hint, bare, element_types, is_enum, united
+from micropie._core.binding.annotations import Hint, is_enum
 from micropie._core.binding.fields import (
     chosen,
+    elements_in,
     fields_of,
-    hints_inside,
-    is_named_tuple,
     is_structure,
     kinds_in,
+    layers_of,
     tag_of,
 )
 from micropie._core.binding.values.converters import OwnTypes, converter_for, first_that_fits
@@ -93,7 +93,7 @@ class Reading:
     def _compiled(self, hint: Hint) -> _Reader:
         if not any(map(self._is_read, kinds_in(hint))):
             return _Reader(None)
-        types = [*_types_in(hint)]
+        types = [*layers_of(hint)]
         of_object, of_array = self._object(types), self._array(types)
         of_text, of_json = self._scalar(types)
 
@@ -144,7 +144,7 @@ class Reading:
 
     def _array(self, types: Sequence[Hint]) -> _Convert:
         """Return the function that converts the elements of an array."""
-        arrays = [found for found in map(_elements_of, types) if found is not None]
+        arrays = [found for found in map(elements_in, types) if found is not None]
 
         def convert(value: list[object], is_json: bool) -> object:
             for first, rest in arrays[:1]:
@@ -218,27 +218,3 @@ def _own_kinds() -> Sequence[object]:
     from uuid import UUID  # imported only by applications with structures
 
     return (*_OF_PYDANTIC, int, float, Decimal, UUID, date, timedelta, bytes)
-
-
-def _types_in(hint: Hint) -> Iterator[Hint]:
-    """Yield the members of a union, or the annotation itself. The value of pydantic's RootModel is
-    that of its only field.
-    """
-    kind, _ = bare(hint)
-    members: Iterable[Hint] = united(kind)
-    if getattr(kind, "__pydantic_root_model__", False):
-        members = hints_inside(kind)
-    if members == (kind,):
-        yield kind
-    else:
-        yield from chain.from_iterable(map(_types_in, members))
-
-
-def _elements_of(kind: Hint) -> tuple[Sequence[Hint], Hint] | None:
-    """Return the annotations of an array's first elements, and that of all further elements. Return
-    None if no array becomes this type.
-    """
-    config = getattr(get_origin(kind) or kind, "__struct_config__", None)
-    if is_named_tuple(kind) or (config is not None and config.array_like):
-        return [*[Any] * len(tag_of(kind)), *hints_inside(kind)], Any
-    return element_types(kind)

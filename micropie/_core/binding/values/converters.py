@@ -414,7 +414,7 @@ def simple_types() -> dict[object, Converter]:
 _TEXT = (_BUILT_IN[str], ANYTHING)
 
 
-def _parts_of(annotation: Any) -> tuple[object, Sequence[object]]:
+def parts_of(annotation: Any) -> tuple[object, Sequence[object]]:
     """Return the type that a NewType or an ``Annotated`` wraps, and the metadata. Return any other
     annotation unchanged, with no metadata.
     """
@@ -431,7 +431,7 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
     Like the other functions here, raises ``SetupError`` if no value can be converted to the
     annotation. The caller adds the parameter's name to the message.
     """
-    kind, metadata = _parts_of(annotation)
+    kind, metadata = parts_of(annotation)
     if is_adapted(annotation) and not (isinstance(kind, type) and kind in own.decoders):
         return _adapted(annotation, metadata)
     if kind is not annotation:

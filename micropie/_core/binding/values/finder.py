@@ -6,17 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain, islice, repeat
+from itertools import chain, repeat
 from typing import Any, NamedTuple, get_args, get_origin
 
-from micropie._core.binding.annotations import Hint, bare, element_types, united
+from micropie._core.binding.annotations import Hint
 from micropie._core.binding.fields import (
+    elements_in,
     fields_of,
-    hints_inside,
     hints_of_class,
-    is_named_tuple,
     is_structure,
     kinds_in,
+    layers_of,
 )
 
 
@@ -81,13 +81,14 @@ class Finder:
 
     def _read(self, hints: Sequence[Hint]) -> _Inside:
         """Return the annotations inside a value. ``hints``: the annotations of the value."""
-        kinds = [*chain.from_iterable(map(_members_of, hints))]
+        kinds = [*chain.from_iterable(map(layers_of, hints))]
         fields: dict[str, list[Hint]] = {}
         for kind in filter(is_structure, kinds):
             for name, hint in _fields_with(kind, self._is_wanted):
                 fields.setdefault(name, []).append(hint)
         dicts = [get_args(kind) for kind in kinds if get_origin(kind) in (dict, Mapping)]
-        elements = zip(*map(_elements_of, kinds), strict=True)
+        arrays = [elements_in(kind) or ((), Any) for kind in kinds]
+        longest = max(len(first) for first, _ in arrays)
         return _Inside(
             hints,
             any(map(self._is_wanted, kinds)),
@@ -95,8 +96,8 @@ class Finder:
             self._useful(one[0] for one in dicts if one),
             self._useful(one[-1] for one in dicts if one),
             [
-                self._useful(chain.from_iterable(one))
-                for one in islice(elements, 1 + max(len(get_args(kind)) for kind in kinds))
+                self._useful(first[i] if i < len(first) else rest for first, rest in arrays)
+                for i in range(longest + 1)
             ],
         )
 
@@ -121,31 +122,6 @@ def _parts_of(value: object, inside: _Inside) -> Iterator[tuple[object, Sequence
             yield from zip(value, hints, strict=False)
     else:
         yield from ((_get(value, name), inner) for name, inner in inside.fields.items())
-
-
-def _members_of(hint: Hint) -> Sequence[Hint]:
-    """Return an annotation, and the members of its union at any depth, each also without
-    ``Annotated``. The value of pydantic's RootModel is that of its only field.
-    """
-    members, waiting = list[Hint](), [hint]
-    while waiting:
-        one = waiting.pop()
-        if one not in members:
-            members.append(one)
-            kind, _ = bare(one)
-            waiting += united(kind)
-            if getattr(kind, "__pydantic_root_model__", False):
-                waiting.append(fields_of(kind)[0].hint)
-    return members
-
-
-def _elements_of(kind: Hint) -> Iterator[Sequence[Hint]]:
-    """Yield the possible annotations of each element of an array, forever."""
-    config = getattr(get_origin(kind) or kind, "__struct_config__", None)
-    if is_named_tuple(kind) or (config is not None and config.array_like):
-        return repeat([*hints_inside(kind)])  # perhaps with its tag as the first element
-    first, rest = element_types(kind) or ((), Any)
-    return ([one] for one in chain(first, repeat(rest)))
 
 
 def _get(owner: object, name: str) -> object:
