@@ -66,6 +66,10 @@ _KEYWORDS = {
 }
 
 
+# What stands for "Length" in the keywords for the length of other types than strings.
+_LENGTHS = {"array": "Items", "object": "Properties"}
+
+
 def _object(required: Schema, **optional: Schema) -> Schema:
     return {"type": "object", "required": [*required], "properties": {**required, **optional}}
 
@@ -194,14 +198,15 @@ class Schemas:
     def _constrained(self, annotation: object, metadata: tuple[object, ...]) -> Schema:
         is_union = get_origin(annotation) in (Union, types.UnionType)
         schema = self._union(get_args(annotation), metadata) if is_union else self.of(annotation)
-        is_array = schema.get("type") == "array"
+        members = [one for one in schema.get("anyOf", [schema]) if one != {"type": "null"}]
+        lengths = dict.fromkeys(_LENGTHS.get(one.get("type"), "Length") for one in members)
         for given in metadata:
             for part in (given, *getattr(given, "metadata", ())):
                 for name, keyword in _KEYWORDS.items():
                     value = getattr(part, name, None)
                     if isinstance(value, int | float | str | Decimal):
-                        key = keyword.replace("Length", "Items") if is_array else keyword
-                        schema[key] = float(value) if isinstance(value, Decimal) else value
+                        number = float(value) if isinstance(value, Decimal) else value
+                        schema |= {keyword.replace("Length", one): number for one in lengths}
         return schema
 
     def _array(self, kind: object, arguments: tuple[object, ...]) -> Schema:

@@ -434,3 +434,25 @@ def test_an_own_type_leaves_a_class_of_the_same_name_alone() -> None:
     for bill_name in ("Bill", f"{__name__}.Bill"):
         due = schemas[bill_name]["properties"]["due"]
         assert due == {"type": "string", "format": "date-time"}
+
+
+@pytest.mark.parametrize(
+    ("hint", "names"),
+    [
+        (str, ["minLength"]),
+        (str | None, ["minLength"]),
+        (list[int], ["minItems"]),
+        (list[int] | None, ["minItems"]),
+        (dict[str, int], ["minProperties"]),
+        (str | list[str], ["minLength", "minItems"]),
+    ],
+)
+def test_a_length_is_described_by_the_keyword_of_its_type(hint: Any, names: list[str]) -> None:
+    def handler(x: Any) -> None: ...
+
+    handler.__annotations__["x"] = Annotated[hint, msgspec.Meta(min_length=2)]
+    app = App()
+    app.post("/")(handler)
+    body = app.openapi()["paths"]["/"]["post"]["requestBody"]["content"][JSON]["schema"]
+    schema = body["properties"]["x"]
+    assert [name for name in schema if name.startswith("min")] == names
