@@ -365,6 +365,49 @@ def test_a_time_limit_of_a_provider_aborts_its_stream(
     assert "of the scope" in caplog.text
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_disconnection_ends_the_task_group_around_the_yield_of_a_provider(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, fails: bool
+) -> None:
+    app, log = App(), list[str]()
+
+    @app.provides(Session)
+    def session() -> Iterator[Session]:
+        try:
+            yield Session()
+        except GeneratorExit:
+            log.append("session")
+            raise
+
+    async def works() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            if fails:
+                raise LookupError("of the task")
+
+    @app.provides(Thing)
+    async def thing(session: Session) -> AsyncIterator[Thing]:
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(works)
+                yield Thing()
+        finally:
+            log.append("thing")
+
+    @app.get("/")
+    async def stream(thing: Thing) -> AsyncIterator[str]:
+        while True:
+            await anyio.lowlevel.checkpoint()
+            yield "part"
+
+    with make_client(app).stream("GET", "/") as answer:
+        next(answer.iter_raw())
+    assert log == ["thing", "session"]
+    assert ("closing a resource of this request failed" in caplog.text) == fails
+    assert ("LookupError: of the task" in caplog.text) == fails
+
+
 # -- one task under WSGI ---------------------------------------------------------------------------
 
 

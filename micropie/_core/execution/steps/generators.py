@@ -136,7 +136,7 @@ class RunningGenerator:
         if self.has_ended:
             return
         if self.is_async:
-            yield AWAIT, self._generator.aclose, ()
+            yield AWAIT, _closed, (self._generator,)
         else:
             yield self._next_kind, self._generator.close, ()
 
@@ -154,6 +154,21 @@ def _resume_async(
     generator: AsyncGenerator[object, object], value: object, failures: list[Exception]
 ) -> Awaitable[object]:
     return generator.athrow(failures.pop()) if failures else generator.asend(value)
+
+
+async def _closed(generator: AsyncGenerator[object, object]) -> None:
+    """Close an async generator. A task group around its ``yield`` raises the ``GeneratorExit`` in a
+    group, which would end the server's thread or process.
+    """
+    try:
+        await generator.aclose()
+    except BaseExceptionGroup as group:
+        rest = group.split(GeneratorExit)[1]
+        try:
+            if rest is not None:
+                raise rest from None
+        finally:
+            del rest  # avoid a reference cycle between the exception and this frame
 
 
 # -- resources -------------------------------------------------------------------------------------
