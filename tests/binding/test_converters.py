@@ -403,6 +403,7 @@ class Custom:
         "text",
         5,
         tuple[int, str],
+        tuple[int],
         list[Custom],
         Custom | None,
         None,

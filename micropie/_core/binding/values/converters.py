@@ -755,7 +755,7 @@ def _hashed(kind: Collect) -> Collect:
 
 def _collection(kind: Collect, arguments: tuple[object, ...], own: OwnTypes) -> Converter:
     first, *others = arguments or (Any,)
-    if others not in ([], [Ellipsis]):
+    if others not in ([], [Ellipsis]) or (kind is tuple and len(arguments) == 1):
         raise SetupError("a form or query can't send a tuple of fixed length: write tuple[X, ...]")
     item = converter_for(first, own)
     from_text = _from_one_text(item)
