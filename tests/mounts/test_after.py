@@ -65,10 +65,29 @@ def test_R74_a_failure_after_an_asgi_response_is_logged(
             await anyio.sleep(0.01)
         raise ValueError("in the background")
 
-    client = make_client(below(app))
+    reported: list[Exception] = []
+    client = make_client(below(app, on_error=reported.append))
     assert client.get("/m").content == b"a" * chunks
-    wait_until(lambda: "/m: the mounted application failed after its response" in caplog.text)
+    wait_until(lambda: reported)
+    assert "/m: the mounted application failed after its response" in caplog.text
     assert "ValueError: in the background" in caplog.text
+    assert str(*reported) == "in the background"
+
+
+@pytest.mark.parametrize("error", [SystemExit(2), ExceptionGroup("", [ValueError()])])
+def test_R74_an_exit_after_an_asgi_response_is_reported_as_an_exception(
+    make_client: MakeClient, error: BaseException
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send(START)
+        await send(body(b"a"))
+        raise error
+
+    reported: list[Exception] = []
+    assert make_client(below(app, on_error=reported.append)).get("/m").text == "a"
+    wait_until(lambda: reported)
+    assert [isinstance(one, RuntimeError | ValueError) for one in reported] == [True]
 
 
 @pytest.mark.parametrize("chunks", [[b"ab"], [b"a", b"b"]])
@@ -88,11 +107,13 @@ def test_R74_a_generator_runs_to_its_end_after_its_content_length(
         if fails:
             raise ValueError("in the background")
 
-    answer = make_client(below(app), validate=False).get("/m")
+    reported: list[Exception] = []
+    answer = make_client(below(app, on_error=reported.append), validate=False).get("/m")
     assert (answer.status_code, answer.content) == (200, b"ab")
     assert ended.wait(PATIENCE)
     if fails:
-        wait_until(lambda: "ValueError: in the background" in caplog.text)
+        wait_until(lambda: reported)
+        assert "ValueError: in the background" in caplog.text
 
 
 class Pieces(list[bytes]):
@@ -135,9 +156,12 @@ KINDS = pytest.mark.parametrize(
 def test_R74_a_failing_close_is_logged_and_the_response_is_whole(
     make_client: MakeClient, kind: Any, chunks: list[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer = make_client(below(closing(kind, chunks, failing)), validate=False).get("/m")
+    reported: list[Exception] = []
+    app = below(closing(kind, chunks, failing), on_error=reported.append)
+    answer = make_client(app, validate=False).get("/m")
     assert (answer.status_code, answer.content) == (200, b"".join(chunks))
-    wait_until(lambda: "/m: close() of the mounted application's response failed" in caplog.text)
+    wait_until(lambda: reported)
+    assert "/m: close() of the mounted application's response failed" in caplog.text
     assert "ValueError: while closing" in caplog.text
 
 

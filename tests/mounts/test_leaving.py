@@ -140,6 +140,29 @@ def test_R74_a_failing_send_ends_the_application(backend: str, most: int, make: 
     assert target.ended.wait(30)
 
 
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_R74_a_last_chunk_that_nobody_takes_is_no_failure_of_the_application(
+    backend: str, most: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def target(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send(START)
+        for more in (True, True, False):
+            await send({"type": "http.response.body", "body": b"a", "more_body": more})
+
+    reported: list[BaseException] = []
+    root = App(on_error=reported.append)
+    root.mount("/m", target)
+
+    async def main() -> None:
+        call = Broken(most)
+        await root(http_scope("GET", "/m"), call.receive, call.send)
+        await anyio.wait_all_tasks_blocked()
+
+    run(backend, main)
+    assert (reported, caplog.text) == ([], "")
+
+
 def test_R74_an_application_that_never_responds_ends_when_the_client_disconnects(
     backend: str,
 ) -> None:

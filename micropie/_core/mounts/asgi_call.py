@@ -23,7 +23,6 @@ from micropie._core.errors import (
     ClientDisconnect,
     HTTPError,
     ResponseError,
-    logger,
     websockets_need_asgi,
 )
 from micropie._core.execution import TASKS, SingleWaiterEvent, set_deadline
@@ -122,11 +121,8 @@ class _Call:
             if is_cancellation and execution.failure_of(error) is None:
                 raise
             if self._is_complete:
-                logger.error(
-                    "%s: the mounted application failed after its response",
-                    self._mount,
-                    exc_info=error,
-                )
+                sentence = f"{self._mount}: the mounted application failed after its response"
+                self._exchange.log_failure(sentence, execution.failure_of(error) or error)
             else:
                 self._failures.append(error)
         finally:
@@ -182,6 +178,7 @@ class _Call:
         while self._chunk is not None and not self._is_stopped:
             await self._taken.wait()
         if self._chunk is not None:
+            self._is_complete = False  # not a failure of the application after its response
             raise OSError("the client disconnected")
 
     # -- in the request's task ---------------------------------------------------------------------

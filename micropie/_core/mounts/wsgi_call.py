@@ -35,6 +35,10 @@ _STATUS_LINE = re.compile(r"(?P<number>[1-9][0-9]{2})(?: (?P<reason>.*))?", re.D
 _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
+def _log(sentence: str, error: Exception) -> None:
+    logger.error("%s", sentence, exc_info=error)
+
+
 class WSGICall(Iterable[bytes]):
     """One call of a WSGI application. Call ``begin``, then ``take`` until no more chunks follow,
     then ``finish``. Or call ``begin``, iterate over the object, and ``close`` it.
@@ -42,12 +46,17 @@ class WSGICall(Iterable[bytes]):
     - ``label``: the name of the application in the log.
     - ``write``: a function that gets the data that the application passes to PEP 3333's ``write``.
       Without it, the data is stored in ``written`` until it is taken.
+    - ``report``: a function that logs an exception that can't become the response.
     """
 
     def __init__(
-        self, target: Any, label: object, write: Callable[[bytes], object] | None = None
+        self,
+        target: Any,
+        label: object,
+        write: Callable[[bytes], object] | None = None,
+        report: Callable[[str, Exception], object] = _log,
     ) -> None:
-        self._target, self._label = target, label
+        self._target, self._label, self._report = target, label, report
         self.written: list[bytes] = []
         self._on_write = write or self.written.append
         self._head: tuple[str, HeaderPairs] | None = None
@@ -136,7 +145,7 @@ class WSGICall(Iterable[bytes]):
                     "the mounted application's body exceeds its Content-Length and was cut off"
                 )
         except BaseException as error:
-            self._log("the mounted application failed after its response", error)
+            self._failed("the mounted application failed after its response", error)
         finally:
             self.close()
 
@@ -155,10 +164,10 @@ class WSGICall(Iterable[bytes]):
             try:
                 closer()
             except BaseException as error:
-                self._log("close() of the mounted application's response failed", error)
+                self._failed("close() of the mounted application's response failed", error)
 
-    def _log(self, sentence: str, error: BaseException) -> None:
-        logger.error("%s: %s", self._label, sentence, exc_info=contained(error))
+    def _failed(self, sentence: str, error: BaseException) -> None:
+        self._report(f"{self._label}: {sentence}", contained(error))
 
     def _start_response(
         self, status: str, headers: HeaderPairs, exc_info: _ExcInfo | None = None
@@ -217,7 +226,7 @@ def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange)
     """Call a mounted WSGI application and return its response. The body is bytes if it has only one
     chunk. Otherwise, it is a stream.
     """
-    call = WSGICall(mount.target, mount)
+    call = WSGICall(mount.target, mount, report=exchange.log_failure)
     try:
         call.begin(environ_below(exchange, mounted_path))
         chunk, more = call.take()
