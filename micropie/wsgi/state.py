@@ -5,12 +5,13 @@ request.
 from __future__ import annotations
 
 import atexit
+import sys
 from contextlib import suppress
 from contextvars import Context
 from threading import Lock
 from weakref import WeakSet
 
-from micropie._core.execution import Action, notify_after_fork, watch_background_loops
+from micropie._core.execution import Action, exit_delayed, notify_after_fork, watch_background_loops
 from micropie._core.execution.steps import INLINE, wait_for_tasks
 from micropie._core.flow import UNDER_WSGI, Startable
 from micropie._core.routing import Config, Site
@@ -57,13 +58,12 @@ class WSGIState:
                     # ``start_shared``.
                     self._stop = Context().run(start, lifecycle, site.config)
                     atexit.register(self._stop_at_exit)
-                    import multiprocessing.util
-
-                    if multiprocessing.parent_process() is not None:
-                        # A child process of multiprocessing, such as a worker of granian, doesn't
-                        # call atexit functions. The priority 100 makes this function run before the
-                        # finalizers that close process pools.
-                        multiprocessing.util.Finalize(None, self._stop_at_exit, exitpriority=100)
+                # A child process of multiprocessing, such as a worker of granian, doesn't call
+                # atexit functions. The priority 100 makes this function run before the finalizers
+                # that close process pools.
+                parent = sys.modules.get("multiprocessing")
+                if parent is not None and parent.parent_process() is not None:
+                    parent.util.Finalize(None, self._stop_at_exit, exitpriority=100)
             site.config.shutdown.begin()
             self._config = site.config
             app.publish(site, self)
@@ -94,7 +94,7 @@ class WSGIState:
             stop()
 
     def _stop_at_exit(self) -> None:
-        with suppress(Exception):  # any failure has been logged
+        with exit_delayed(), suppress(Exception):  # any failure has been logged
             self.stop()
 
 

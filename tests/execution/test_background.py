@@ -18,7 +18,11 @@ import anyio.lowlevel
 import pytest
 
 from micropie import App, HTTPError, ResponseError, UploadFile, request, run_in, where
-from micropie._core.execution.background import close_background_loops
+from micropie._core.execution.background import (
+    _close_at_exit,
+    background_loop,
+    close_background_loops,
+)
 from micropie._core.execution.loop import LoopTasks
 from micropie._core.execution.placement import Threads
 from micropie._core.execution.steps import after_response
@@ -443,6 +447,13 @@ def test_closing_an_unread_response_runs_its_after_response_functions(app: Root)
     assert app.diary.wait(1) == [("early", "thread")]
     begin(app, path="/several").close()
     assert len(app.diary.wait(6)) == 6
+
+
+def test_the_loops_are_closed_at_exit() -> None:
+    loop = background_loop("asyncio")
+    _close_at_exit()
+    assert loop.has_ended
+    _close_at_exit()
 
 
 @pytest.mark.processes

@@ -23,6 +23,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from micropie import App, HTTPError, UploadFile, static_file
+from micropie._core.execution import exit_delayed
 from micropie._core.execution import threads as workers
 from micropie._core.execution.placement import Rank, Threads
 from micropie._core.execution.threads import Slots, in_thread, slots_of
@@ -295,6 +296,27 @@ def test_the_process_ends_after_its_servers(
     assert caplog.messages == [
         "the process is exiting while calls are still running in its threads; number of calls: 1"
     ]
+
+
+def test_the_process_does_not_end_while_an_application_stops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended: list[int] = []
+    main = threading.Thread()
+    main.start()
+    monkeypatch.setattr(workers, "main_thread", lambda: main)
+    monkeypatch.setattr(workers, "EXIT_WITHIN", 0.02)
+    monkeypatch.setattr(workers, "_RUNNING", {object(): threading.current_thread()})
+    monkeypatch.setattr(workers, "enumerate_threads", lambda: [main])
+    monkeypatch.setattr(logging, "shutdown", lambda: None)
+    monkeypatch.setattr(os, "_exit", ended.append)
+    guard = threading.Thread(target=workers._end_process, daemon=True)
+    with exit_delayed():
+        guard.start()
+        guard.join(0.2)
+        assert (guard.is_alive(), ended) == (True, [])
+    guard.join(PATIENCE)
+    assert ended == [1]
 
 
 @pytest.mark.parametrize("has_begun", [False, True])

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App, EventStream
+from micropie import App, EventStream, Request
 from micropie._core.execution.background import close_background_loops
 from micropie.testing import TestClient
 from micropie.wsgi.gunicorn import post_worker_init
@@ -300,7 +300,11 @@ def test_R70_a_fork_during_startup_does_not_inherit_the_lock() -> None:
 
 PROGRAM = """
 import sys
+from os.path import basename
+from threading import Event
+from time import sleep
 from micropie import App
+from micropie._core.execution import threads
 sys.path.insert(0, {root!r})
 from tests.wsgi.calls import get
 
@@ -319,6 +323,20 @@ class Root(App):
         yield "a"
         yield "b"
 
+    async def pooled(self):
+        return await self.pool.run(basename, "a/b")
+
+    def later(self):
+        self.request.after_response(self._later)
+        return "x"
+
+    def _later(self):
+        begun.set()
+        sleep(0.3)
+        print("later", flush=True)
+
+begun = Event()
+threads.EXIT_WITHIN = 0.01
 app = Root()
 async def up(): print("up", flush=True)
 async def down(): print("down", flush=True)
@@ -357,6 +375,20 @@ def test_an_exiting_worker_shuts_down_and_does_not_hang(path: str, prefix: str) 
 
 
 @pytest.mark.processes
+@pytest.mark.parametrize("prefix", ["", "sync_"])
+def test_an_exiting_worker_shuts_down_after_it_has_used_its_pool(prefix: str) -> None:
+    assert run_program("/pooled", prefix=prefix) == ["up", "200", "down"]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("prefix", ["", "sync_"])
+def test_an_exiting_worker_waits_for_after_response_functions(prefix: str) -> None:
+    """Although the process ends soon after its main thread if other calls still run."""
+    end = "begun.wait()"
+    assert run_program("/later", prefix=prefix, end=end) == ["up", "200", "later", "down"]
+
+
+@pytest.mark.processes
 def test_a_worker_that_exits_by_sys_exit_like_gunicorn_s_shuts_down() -> None:
     assert run_program("/body", end="sys.exit(0)") == ["up", "200", "down"]
 
@@ -389,6 +421,27 @@ def test_a_multiprocessing_worker_is_stopped_by_its_finalizers(
     finalizers[0]()
     finalizers[0]()
     assert app.log == ["up", "down"]
+
+
+def test_a_multiprocessing_worker_without_handlers_waits_for_after_response_functions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    finalizers: list[Callable[[], None]] = []
+    monkeypatch.setattr("multiprocessing.parent_process", lambda: object())
+    monkeypatch.setattr(
+        "multiprocessing.util.Finalize", lambda _, stop, exitpriority: finalizers.append(stop)
+    )
+    app, done = App(), threading.Event()
+
+    @app.get("/")
+    def index(request: Request) -> str:
+        request.after_response(time.sleep, 0.1)
+        request.after_response(done.set)
+        return "x"
+
+    assert get(app) == (200, b"x")
+    finalizers[0]()
+    assert done.is_set()
 
 
 @pytest.mark.processes

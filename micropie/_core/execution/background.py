@@ -18,6 +18,7 @@ from functools import partial
 from queue import SimpleQueue
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, TypeVarTuple
+from weakref import finalize
 
 import anyio
 
@@ -28,6 +29,7 @@ from micropie._core.execution.loop import (
     AsyncAction,
     AsyncFunction,
     current,
+    exit_delayed,
     is_on_loop,
     library_variable,
     threadsafe_scheduler,
@@ -232,8 +234,6 @@ class _Loops:
             loop = self._running.get(backend)
             if loop is None or loop.has_ended:
                 refuse_greenlets()
-                if not self._running:
-                    atexit.register(self.close)
                 # The loop's thread and tasks outlive this request; see ``start_shared``.
                 loop = self._running[backend] = Context().run(self._open, backend)
             return loop
@@ -250,7 +250,6 @@ class _Loops:
         return loop
 
     def close(self) -> None:
-        atexit.unregister(self.close)
         with self._lock:  # another thread may be starting a loop
             stack = self._stacks.pop()
             self._begin()
@@ -267,6 +266,17 @@ def _stop(portal: BlockingPortal) -> None:
 
 _loops = _Loops()
 after_fork_in_child(_loops.after_fork)
+
+
+def _close_at_exit() -> None:
+    with exit_delayed():
+        _loops.close()
+
+
+# The functions are called in reverse order: an application stops while its loop still runs, and
+# ``finalize``, whose first use registers a function, ends the processes of pools at last.
+finalize(_loops, bool).detach()
+atexit.register(_close_at_exit)
 
 background_loop = _loops.get
 close_background_loops = _loops.close

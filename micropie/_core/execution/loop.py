@@ -10,11 +10,8 @@ from __future__ import annotations
 import sys
 import types
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
-from contextlib import (
-    AbstractAsyncContextManager,
-    suppress,
-)
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import cached_property, partial
 from threading import Thread
@@ -154,6 +151,23 @@ def set_deadline(scope: anyio.CancelScope, deadline: float) -> None:
     one.
     """
     Context().run(setattr, scope, "deadline", deadline)
+
+
+# An object for each ``with exit_delayed()`` block that is running.
+STOPS: set[object] = set()
+
+
+@contextmanager
+def exit_delayed() -> Iterator[None]:
+    """During this ``with`` block, which waits for calls that are still running, the process doesn't
+    end because of them; see ``threads._end_process``.
+    """
+    stop = object()
+    STOPS.add(stop)
+    try:
+        yield
+    finally:
+        STOPS.discard(stop)
 
 
 # -- tasks and wakers ------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ from micropie._core.execution.background import Outcome, released, variables_set
 from micropie._core.execution.fork import after_fork_in_child
 from micropie._core.execution.lane import Held, Lane, Tokens
 from micropie._core.execution.loop import (
+    STOPS,
     TASKS,
     WAKERS,
     Action,
@@ -501,6 +502,8 @@ def _end_process() -> None:
     until = monotonic() + EXIT_WITHIN
     while _RUNNING and monotonic() < until:
         sleep(0.01)
+        if STOPS:
+            until = monotonic() + EXIT_WITHIN
     if _RUNNING:
         logger.error(
             "the process is exiting while calls are still running in its threads; number of "

@@ -698,6 +698,17 @@ class Noted(threading.Semaphore):
         return self.got[-1]
 
 
+@pytest.mark.processes
+def test_a_process_that_was_ended_is_not_ended_again() -> None:
+    pool = Pool(1)
+    pool.call(PATIENCE, os.getpid)
+    pool._end()  # at the end of the interpreter, before an application that has not stopped yet
+    read, write = os.pipe()  # it may have the number of the process's pipe
+    pool.close()
+    os.close(read)
+    os.close(write)
+
+
 def test_the_start_of_a_process_is_not_part_of_a_call_s_time(slow: Any, tmp_path: Path) -> None:
     pool = Pool(1)
     pool._free = free = Noted(1)

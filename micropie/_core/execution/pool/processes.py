@@ -501,7 +501,8 @@ class _Worker:
         self.found: set[str | None] = set()
         ours, theirs = socket.socketpair()
         self.connection = Connection(ours)
-        their_life, self._life = os.pipe()
+        their_life, life = os.pipe()
+        self._life: int | None = life
         passed = theirs.fileno(), their_life
         # Block signals while the process starts, because it can't ignore them yet. The process
         # inherits this thread's signal mask.
@@ -558,9 +559,11 @@ class _Worker:
         return pages * os.sysconf("SC_PAGE_SIZE") > options.max_memory << 20
 
     def end(self, grace: float = 0.0) -> None:
-        """End the process: close its connection, wait up to ``grace`` seconds for it to end, then
-        kill it.
+        """End the process, unless it was ended: close its connection, wait up to ``grace`` seconds
+        for it to end, then kill it.
         """
+        if self._life is None:
+            return
         self.connection.close()
         import subprocess
 
@@ -582,7 +585,9 @@ class _Worker:
 
     def _close(self) -> None:
         self.connection.close()
-        os.close(self._life)
+        life, self._life = self._life, None
+        if life is not None:
+            os.close(life)
 
 
 def _end_all(workers: set[_Worker]) -> None:
