@@ -4,21 +4,23 @@ the annotation as ``http/json.py`` does, which takes several times as long.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import cached_property, partial
 from types import NoneType, UnionType
-from typing import Annotated, Literal, NewType, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 from uuid import UUID
 
-from micropie._core.binding.annotations import COLLECTIONS, UNREADABLE, Hint, is_enum
+from micropie._core.binding.annotations import COLLECTIONS, UNREADABLE, Hint, bare, is_enum
 from micropie._core.binding.fields import (
+    hints_of_class,
     is_named_tuple,
     is_pydantic,
     is_structure,
     kinds_in,
+    names_of,
 )
 from micropie._core.binding.structures.makers import ByPydantic, Maker
 from micropie._core.binding.values.adapters import SCHEMAS, schemas_in
@@ -29,8 +31,7 @@ from micropie._core.http.json import Dumps, Encoders, encoder_of, msgspec
 _ALIKE = {str, int, float, bool, NoneType, bytes, date, timedelta, UUID, Decimal}
 _LATE = {datetime, time}  # msgspec writes "Z" for UTC
 _FORMS = {Literal, Union, UnionType, Annotated}
-_BASES = (list, tuple, set, frozenset, dict, str, int, float)
-_KNOWN = (*_BASES, *_ALIKE, *_LATE, Enum)
+_KNOWN = (list, tuple, set, frozenset, dict, *_ALIKE, *_LATE, Enum)
 
 
 class Writer:
@@ -52,15 +53,21 @@ class Writer:
             return partial(adapter.dump_json, by_alias=True) if is_alike else None
         try:
             kinds = kinds_in(self._maker.hint)
-            library = msgspec()
+            library, (body, _) = msgspec(), bare(self._maker.hint)
+            ordered = _ordered(body)  # without None, because msgspec compiles a union at each call
         except (ImportError, *UNREADABLE):
             return None
         if any(map(_is_known, self._own)) or not all(map(self._is_alike, kinds)):
             return None
-        if not _LATE.intersection(map(_owner, kinds)):
-            encode: Dumps = library.json.Encoder().encode
+        is_late, dump = _LATE.intersection(map(_owner, kinds)), library.to_builtins
+        encode: Dumps = (
+            (lambda value: self._dumps(dump(value, builtin_types=_LATE)))
+            if is_late
+            else library.json.Encoder().encode
+        )
+        if ordered is Any:
             return encode
-        return lambda value: self._dumps(library.to_builtins(value, builtin_types=_LATE))
+        return lambda value: encode(library.convert(value, ordered, from_attributes=True))
 
     def _is_alike(self, kind: Hint) -> bool:
         """Return whether msgspec writes values of a type as ``http/json.py`` does, apart from what
@@ -72,12 +79,10 @@ class Writer:
         if not isinstance(owner, type) or encoder_of(owner, self._own) is not None:
             return False
         if is_structure(kind):
-            # msgspec leaves out fields of dataclasses that ``__init__`` doesn't take, and sorts
-            # those of attrs classes.
-            is_other = is_pydantic(kind) or hasattr(owner, "__attrs_attrs__")
+            # msgspec leaves out fields of dataclasses that ``__init__`` doesn't take
             fields = getattr(owner, "__dataclass_fields__", {}).values()
             is_taken = all(field.init for field in fields)
-            return is_taken and not (is_other or issubclass(owner, _BASES))
+            return is_taken and not (is_pydantic(kind) or issubclass(owner, _KNOWN))
         if is_enum(owner):
             return all(type(one.value) in (str, int) for one in owner) and (
                 not issubclass(owner, str | int | float) or all(one == one.value for one in owner)
@@ -101,6 +106,30 @@ class Writer:
 
 def _owner(kind: Hint) -> Hint:
     return get_origin(kind) or kind
+
+
+def _ordered(hint: Hint, around: tuple[Hint, ...] = ()) -> Hint:
+    """Return the type to which values are converted before msgspec encodes them, or ``Any`` if they
+    contain no objects of attrs classes. msgspec sorts the fields of these, so the type has a Struct
+    with the same fields instead. Converting refuses other values or leaves them unchanged.
+
+    Raises ``TypeError`` if an attrs class contains itself, or is inside a union, a set or another
+    structure. ``around``: the attrs classes around this annotation.
+    """
+    kind, is_optional = bare(hint)
+    owner, parts = get_origin(kind), get_args(kind)
+    inside = [one for one in kinds_in(kind) if hasattr(_owner(one), "__attrs_attrs__")]
+    if not inside:
+        return kind | None if kind in (str, int, bool) else Any
+    if kind in inside and kind not in around:
+        hints = hints_of_class(kind)
+        fields = [(name, _ordered(hints[name], (*around, kind))) for name in names_of(kind)]
+        made = msgspec().defstruct("Ordered", fields, gc=False)
+    elif owner in (list, tuple, Sequence, dict, Mapping):
+        made = owner[tuple(one if one is ... else _ordered(one, around) for one in parts)]
+    else:
+        raise TypeError
+    return made | None if is_optional else made
 
 
 def _is_known(kind: type) -> bool:
