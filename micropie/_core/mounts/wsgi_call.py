@@ -139,6 +139,11 @@ class WSGICall(Iterable[bytes]):
         Closing the iterable alone isn't enough: a generator would not run the code after its last
         ``yield``.
         """
+        self.run_out()
+        self.close()
+
+    def run_out(self) -> None:
+        """Run the code that the application has after its last chunk. An exception is logged."""
         try:
             if self.next():
                 logger.warning(
@@ -146,8 +151,6 @@ class WSGICall(Iterable[bytes]):
                 )
         except BaseException as error:
             self._failed("the mounted application failed after its response", error)
-        finally:
-            self.close()
 
     def close(self) -> None:
         """Call the iterable's ``close``, if it has one. From now on, ``write`` raises
@@ -241,14 +244,17 @@ def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange)
     if body is None:
         exchange.on_close(call.finish)  # called after the response was sent
     else:
-        response.body = ThreadStream(_chunks(call, chunk, body), may_begin_empty=True, owner=call)
+        response.body = ThreadStream(
+            _chunks(call, chunk, more, body), may_begin_empty=True, owner=call
+        )
     return response
 
 
-def _chunks(call: WSGICall, chunk: bytes, body: BoundedBody) -> Iterator[bytes]:
+def _chunks(call: WSGICall, chunk: bytes, more: bool, body: BoundedBody) -> Iterator[bytes]:
     while bounded := body.bounded(chunk):
         yield bounded
-        chunk = call.next()
+        chunk, more = call.take() if more else (b"", False)
+    call.run_out()
 
 
 def environ_below(exchange: Exchange, mounted_path: MountedPath) -> Environ:
