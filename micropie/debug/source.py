@@ -430,7 +430,7 @@ class FunctionSource:
                 case ast.Call(func, given) if ast.unparse(func) in ("open", "os.path.join"):
                     parts = [part for one in given for part in _parts(one)]
                 case ast.BinOp(op=ast.Div(), right=last):
-                    parts = [last]
+                    parts = _parts(last)
                 case _:
                     continue
             for value in self._from_clients(parts):

@@ -126,6 +126,10 @@ IN_CLASS = {
         "shop.py:{3}: name becomes a part of a path, so a client can name any file: write "
         'static_file(name, root="files")'
     ),
+    "def a(self, name):\n    return Path('pies') / f'{name}.txt'": (
+        "shop.py:{3}: name becomes a part of a path, so a client can name any file: write "
+        'static_file(name, root="files")'
+    ),
     "def a(self):\n    yield f'data: {len(self.name)}'\n    yield 'data: 2'": (
         "shop.py:{3}: Root.a sends events as text/html, which EventSource refuses: write yield "
         "event(data)"
