@@ -43,7 +43,11 @@ class ConcurrencyLimit(FlowMiddleware):
         self._mark = f"_counts_for_{id(self)}"
 
     def before(self, request: Request) -> None:
-        """Count the request. Raises 503 if there are too many requests."""
+        """Count the request once, even if this object is in the outer and in the inner application.
+        Raises 503 if there are too many requests.
+        """
+        if self._mark in vars(request):
+            return
         if not self._free.acquire(blocking=False):
             raise HTTPError(
                 503,

@@ -125,6 +125,14 @@ def test_an_inner_application_may_have_a_smaller_limit(make_client: MakeClient) 
     assert wait() == ["done"]
 
 
+def test_a_limit_that_a_request_meets_twice_counts_it_once(make_client: MakeClient) -> None:
+    app: Any = Root(1)
+    app.inner = Root(1)
+    app.inner.middlewares[:] = app.middlewares
+    client = make_client(app)
+    assert [client.get("/inner").status_code for _ in range(3)] == [200] * 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "sentence"),
     [
