@@ -9,7 +9,7 @@ from weakref import ref
 
 from micropie._core.errors import SetupError, check, is_count
 from micropie._core.execution.steps import CALL, Flow, call
-from micropie._core.http import JSON, Request, Response, as_response, encode_body
+from micropie._core.http import JSON, Request, Response, as_response, encode_body, joined
 from micropie._core.http.headers import MutableHeaders, accepted_codings, add_vary
 from micropie._core.streams import Stream, stream_of
 from micropie.middleware.base import FlowMiddleware
@@ -217,7 +217,7 @@ class _Compressed:
             request = cast(Request, self._request())
             if request._exchange.answer.response is not None:
                 # The generator may have set another response.
-                response = as_response(response, as_response(request._exchange.answer.response))
+                response = joined(response, as_response(request._exchange.answer.response))
             self._may_compress = self._settings.may_compress(
                 response, request._exchange.config.text_type
             )

@@ -355,6 +355,35 @@ def test_a_generator_runs_in_the_request_s_context(make_client: MakeClient) -> N
         assert client.get(f"{path}?a=1&b=2").text == "12"
 
 
+@pytest.mark.parametrize("status", [202, 404, 204])
+def test_a_generator_sets_the_status_before_its_first_chunk(
+    make_client: MakeClient, status: int
+) -> None:
+    class Root(App):
+        def sync(self) -> Iterator[str]:
+            self.response.status = status
+            yield "a"
+
+        async def asynchronous(self) -> AsyncIterator[str]:
+            self.response.status = status
+            yield "a"
+
+        def stated(self) -> Any:
+            return 201, self.sync()
+
+    app = Root()
+    for hooks in ([], [Compress(minimum=0)]):
+        app.middlewares[:] = hooks
+        client = make_client(app)
+        for path in ("/sync", "/asynchronous"):
+            answer = client.get(path)
+            assert (answer.status_code, answer.text) == (status, "a" if status != 204 else "")
+            assert client.head(path).status_code == status
+            seen = ("content-encoding" in answer.headers, "vary" in answer.headers)
+            assert seen == (bool(hooks) and status != 204,) * 2
+        assert client.get("/stated").status_code == 201
+
+
 def test_a_large_stream_of_small_chunks_is_sent(make_client: MakeClient) -> None:
     app = Streams(*["x"] * 300)
     client = make_client(app)

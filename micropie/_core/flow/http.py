@@ -86,6 +86,7 @@ from micropie._core.http import (
     Response,
     encode,
     error_answer,
+    joined,
     receive_body,
     redirect_response,
     with_html,
@@ -503,10 +504,9 @@ def _begun(exchange: Exchange, response: Response, stream: Stream) -> Flow[Respo
         stream.leave_to_server()
     else:
         yield from stream.fetch_first(response)
-    # The stream's generator has set headers on ``self.response``. A header that a hook has set
-    # replaces the generator's.
+    # The stream's generator has changed ``self.response``. What a hook has set replaces this.
     if made.response is not None:
-        response = made.set_result(response)
+        response = joined(response, made.response)
         made.replace(None)
     if exchange.ends is not None:
         for change in exchange.ends.before_head:

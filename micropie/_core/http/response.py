@@ -290,6 +290,18 @@ def as_response(result: object, response: Response | None = None) -> Response:
     return with_html(response) if is_html_type(kind) else response
 
 
+def joined(response: Response, late: Response) -> Response:
+    """Return a stream's response with what the stream's generator has set on ``late``.
+
+    Headers and a content type of ``response`` take precedence, and so does a status other than 200,
+    the default.
+    """
+    status = late.status if response.status == 200 else response.status
+    result = as_response(response, late)
+    result.status = status
+    return result
+
+
 def with_html(response: Response) -> Response:
     """Return ``response``. If its body is an HTML object, such as a template string, first convert
     the body to text and set the content type.
