@@ -179,7 +179,8 @@ class Compress(FlowMiddleware):
             stated = response.headers.get("Content-Length") or ""
             length = int(stated) if stated.isascii() and stated.isdigit() else self._minimum
         if length >= self._minimum:
-            compressor = _Compressed(self, request, response)
+            inner = [one for one in stream.transforms if isinstance(one, _Compressed)]
+            compressor = _Compressed(self, request, response, inner)
             # For clients that don't accept compression, leave the file as it is, because a server
             # sends a file more efficiently than a stream.
             if stream.file is None or compressor.decide(response):
@@ -196,8 +197,15 @@ class _Compressed:
     then. Each chunk is flushed, so that clients get it without waiting for the next one.
     """
 
-    def __init__(self, settings: Compress, request: Request, response: Response) -> None:
+    def __init__(
+        self,
+        settings: Compress,
+        request: Request,
+        response: Response,
+        inner: Sequence[_Compressed],
+    ) -> None:
         self._settings = settings
+        self._inner = inner  # those of inner applications, which have decided before
         self._request = ref(request)  # a weak reference, because the request refers to this object
         self._response = response
         self._may_compress: bool | None = None  # None before the first chunk
@@ -220,7 +228,7 @@ class _Compressed:
                 response = joined(response, as_response(request._exchange.answer.response))
             self._may_compress = self._settings.may_compress(
                 response, request._exchange.config.text_type
-            )
+            ) and not any(one._coding for one in self._inner)
             self._coding = self._settings.coding_for(request) if self._may_compress else None
             if self._coding is not None:
                 self._compressor = self._settings.compressor(self._coding)

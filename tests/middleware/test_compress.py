@@ -133,6 +133,16 @@ def test_a_stream_is_compressed(make_client: MakeClient, path: str) -> None:
     assert seen == (False, "Accept-Encoding")
 
 
+@pytest.mark.parametrize("path", ["/generator", "/async_generator"])
+@pytest.mark.parametrize("types", [["text/*"], ["image/*"]])
+def test_a_stream_is_compressed_once(make_client: MakeClient, path: str, types: list[str]) -> None:
+    app: Any = compressing()
+    app.inner = compressing(types=types)
+    answer, sent = raw(make_client(app), f"/inner{path}")
+    assert (gzip.decompress(sent).decode(), answer.headers["content-encoding"]) == (TEXT, "gzip")
+    assert answer.headers["vary"] == "Accept-Encoding"
+
+
 def test_an_open_file_is_compressed(make_client: MakeClient) -> None:
     answer, sent = raw(make_client(compressing(lambda: io.BytesIO(TEXT.encode() * 100))))
     assert (gzip.decompress(sent), is_gzip(answer)) == (TEXT.encode() * 100, True)
@@ -691,7 +701,7 @@ def test_unknown_codings_are_refused(codings: Any) -> None:
 
 def test_headers_and_the_first_chunk_decide_once_about_compression() -> None:
     request = make_request(headers=[("Accept-Encoding", "gzip")])
-    delayed = _Compressed(Compress(), request, Response())
+    delayed = _Compressed(Compress(), request, Response(), [])
     delayed.decide(Response(content_type="text/plain"))
     delayed.decide(Response(content_type="image/png"))  # by the thread that has waited for the lock
     assert delayed.feed(b"a") != b"a"
