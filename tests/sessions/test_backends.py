@@ -70,6 +70,12 @@ class Site(App):
         type(self)._meanwhile()
         session[key] = value
 
+    def slow_drop(self, key: str) -> None:
+        session = self.request.session
+        session.get(key)
+        type(self)._meanwhile()
+        del session[key]
+
     def slow_rotation(self) -> None:
         session = self.request.session
         session.get("user")
@@ -87,6 +93,19 @@ class Site(App):
     def fails(self) -> None:
         self.request.session["x"] = 1
         raise RuntimeError
+
+
+class WithoutMerge(SessionBackend):
+    """A backend that has only ``load`` and ``save``."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def load(self, session_id: str) -> Any:
+        return self._inner.load(session_id)
+
+    def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
+        self._inner.save(session_id, data, timeout)
 
 
 def other(app: Any, session_id: str, path: str) -> Any:
@@ -202,6 +221,28 @@ def test_R43_two_requests_that_remove_the_last_keys_leave_no_session(
     merge: Any = getattr(shared, "merge")  # noqa: B009
     assert [merge("id", session.changes(), 60) for session in (first, second)] == [{"b": 1}, {}]
     assert shared.load("id") == {}
+
+
+@pytest.mark.parametrize("kind", [None, WithoutMerge])
+def test_R43_a_request_that_removes_the_last_key_it_knows_ends_no_session(
+    make_client: MakeClient, shared: Any, kind: Any
+) -> None:
+    kept = shared if kind is None else kind(shared)
+    app = Site(kept)
+    client = make_client(app)
+    client.get("/keep/a/1")
+    session_id = client.cookies["session_id"]
+    Site._meanwhile = lambda: other(app, session_id, "/keep/b/2")
+    client.get("/slow_drop/a")
+    assert (client.get("/look").json(), client.cookies["session_id"]) == ({"b": "2"}, session_id)
+    # The browser has the cookie of the login by then: this answer must not delete it.
+    Site._meanwhile = lambda: other(app, session_id, "/login")
+    assert "set-cookie" not in client.get("/slow_drop/b").headers
+    # The last key is gone, and with it the session and its cookie.
+    client.get("/keep/c/3")
+    Site._meanwhile = lambda: None
+    answer = client.get("/slow_drop/c")
+    assert "session_id=; Max-Age=0" in answer.headers["set-cookie"]
 
 
 def test_R43_twenty_concurrent_requests_count_to_twenty(shared: SessionBackend) -> None:

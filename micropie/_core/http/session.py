@@ -111,6 +111,7 @@ class Changes:
     - ``new_id``: None to keep the id. Otherwise, the id under which to store the result; the data
       under the old id is deleted.
     - ``check``: called with the result; raises ``ResponseError`` if the result must not be stored.
+    - ``was_applied``: whether the session was still stored.
     """
 
     values: SessionData
@@ -119,6 +120,7 @@ class Changes:
     emptied: bool = False
     new_id: str | None = None
     check: Callable[[SessionData], object] | None = None
+    was_applied: bool = field(default=False, init=False)
 
     def apply(self, stored: Mapping[str, object]) -> SessionData:
         """Return ``stored`` with the changes applied key by key. If the result is empty, the caller
@@ -127,6 +129,7 @@ class Changes:
         Don't use ``stored`` afterwards, because functions passed to ``update_atomic`` may have
         changed its values.
         """
+        self.was_applied = True
         kept = {} if self.emptied else stored
         data = {key: value for key, value in kept.items() if key not in self.deletions}
         data.update(self.values)
@@ -300,9 +303,7 @@ class Session(dict[str, Any]):
             for key, value in self.items()
             if key not in updates and (key not in loaded or loaded[key] != value)
         }
-        return Changes(
-            values, frozenset(loaded.keys() - self.keys()), updates, self._is_cleared or not self
-        )
+        return Changes(values, frozenset(loaded.keys() - self.keys()), updates, self._is_cleared)
 
     def reload(self, stored: SessionData) -> None:
         """Replace the loaded data with ``stored``, the data that is stored now, and keep this

@@ -211,9 +211,9 @@ class SessionStore:
                 yield from self._ask("save", changes.new_id or session.id, data, self._timeout)
             if changes.new_id or not data:
                 yield from self._ask("save", session.id, {}, self._timeout)
-        if not session:
-            return ""
         if not data:
+            if not session and (changes.was_applied or changes.emptied):
+                return ""
             # Another request has ended the session, by a log-out or by giving it a new id. Don't
             # store it again. The browser has got its cookie with the response to the other request.
             logger.info(
