@@ -60,6 +60,12 @@ class Root(App):
         self.request.session["user"] = "Ann"
         return csrf_token(self.request)
 
+    def log_in_late(self) -> str:
+        self.request.session.regenerate()
+        token = csrf_token(self.request)
+        self.request.session["user"] = "Ann"
+        return token
+
     def visit(self) -> str:
         self.request.session["visits"] = 1
         return "visited"
@@ -262,11 +268,23 @@ def test_a_login_without_a_token_deletes_no_cookie(make_client: MakeClient) -> N
     assert [cookie.partition("=")[0] for cookie in cookies] == ["session_id"]
 
 
+def test_a_token_made_between_the_new_id_and_its_first_value_is_kept(
+    make_client: MakeClient,
+) -> None:
+    client = make_client(Root())
+    client.get("/token")
+    cookies = client.get("/log_in_late").headers.get_list("set-cookie")
+    # Browsers apply them in this order.
+    deleted, made = (one for one in cookies if one.startswith("csrf_token="))
+    assert deleted.startswith("csrf_token=; Max-Age=0")
+    assert "Max-Age" not in made
+
+
 def test_a_login_changes_the_token(make_client: MakeClient) -> None:
     client = make_client(Root())
     as_visitor, as_visitor_secret = client.get("/token").text, client.cookies["csrf_token"]
     logged_in = client.get("/log_in")
-    assert logged_in.headers.get_list("set-cookie")[-1].startswith("csrf_token=; Max-Age=0; Path=/")
+    assert logged_in.headers.get_list("set-cookie")[0].startswith("csrf_token=; Max-Age=0; Path=/")
     assert "csrf_token" not in client.cookies
     again = client.get("/log_in").text
     assert len({as_visitor, logged_in.text, again}) == 3

@@ -549,7 +549,8 @@ def _save_session(request: Request, session: Session, answer: Answer) -> Flow[An
     if saved is not None:
         pairs = [*pairs, ("set-cookie", saved)]
     if session.renewed and (deleted := deleting_cookie(request)) is not None:
-        pairs = [*pairs, ("set-cookie", deleted)]
+        # put it first, because the page may have set this cookie again, with a new secret
+        pairs = [("set-cookie", deleted), *pairs]
     return status, content_type, length, pairs, body, stream
 
 
