@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from micropie import App, post, put
+from micropie import App, HTTPError, Redirect, post, put
 from tests.support.clients import MakeClient
 
 
@@ -17,6 +17,16 @@ class Versioned(App):
     def date(self, aware: bool = True) -> str | None:
         modified = datetime(2026, 5, 1, 12, 30, 15, 999, UTC if aware else None)
         return None if self.request.not_modified(modified=modified) else "pie"
+
+    def breaks(self, status: int) -> str | None:
+        headers = self.response.headers
+        headers["X-Kept"] = "yes"
+        headers["content-security-policy"] = "default-src 'self'"
+        headers["Content-Language"] = "de"
+        headers["accept-ranges"] = "bytes"
+        if self.request.not_modified(etag="1", modified=datetime(2026, 5, 1)):
+            return None
+        raise Redirect("/") if status == 303 else HTTPError(status)
 
     @post
     def change(self) -> str:
@@ -52,7 +62,19 @@ def test_a_handler_may_send_a_304_by_its_date(make_client: MakeClient, path: str
         client.get(path, headers={"If-Modified-Since": "Fri, 01 May 2026 12:30:14 GMT"}).status_code
         == 200
     )
-    assert client.get(path, headers={"If-None-Match": '"x"'}).status_code == 200
+    for other in ('"x"', ""):
+        assert client.get(path, headers={"If-None-Match": other}).status_code == 200
+
+
+@pytest.mark.parametrize("status", [503, 404, 303])
+def test_an_error_has_no_validators_of_the_page(make_client: MakeClient, status: int) -> None:
+    client = make_client(Versioned())
+    answer = client.get(f"/breaks/{status}", follow_redirects=False)
+    assert (answer.status_code, answer.headers["x-kept"]) == (status, "yes")
+    assert answer.headers["content-security-policy"] == "default-src 'self'"
+    names = {"etag", "last-modified", "accept-ranges", "content-language"}
+    assert names.isdisjoint(answer.headers)
+    assert client.get(f"/breaks/{status}", headers={"If-None-Match": '"1"'}).status_code == 304
 
 
 def test_only_get_and_head_get_a_304(make_client: MakeClient) -> None:

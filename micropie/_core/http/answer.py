@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import AsyncGeneratorType, GeneratorType
 
 from micropie._core.http.protocols import ChunkedBody
@@ -14,8 +15,13 @@ from micropie._core.http.response import (
     as_response,
 )
 from micropie._core.http.session import Session, UnopenedSession
-from micropie._core.on_demand import reserve
+from micropie._core.on_demand import pattern, reserve
 
+# Headers that describe a body. With the ETag of the page, a cache would take a later 304 for a
+# confirmation of the error.
+_OF_A_BODY = pattern(
+    "content-(?!security-policy)|(etag|last-modified|accept-ranges)$", re.IGNORECASE
+)
 _MERE_BODIES = BODIES | {GeneratorType, AsyncGeneratorType, FileReference}
 
 
@@ -101,7 +107,7 @@ class AnswerState:
         a response. If so, keep the headers set so far that don't describe the body.
         """
         pairs = self.response.pairs if self.response is not None and is_expected else ()
-        kept = [pair for pair in pairs if not pair[0].lower().startswith("content-")]
+        kept = [pair for pair in pairs if not _OF_A_BODY.match(pair[0])]
         self.response = Response(headers=kept) if kept else None
 
     def depend_on(self, header: str) -> None:
