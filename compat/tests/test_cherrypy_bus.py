@@ -576,6 +576,23 @@ def test_threads_are_numbered(process: Process, bus: Any) -> None:
     assert manager.threads == {}
 
 
+def test_a_new_thread_with_the_ident_of_an_ended_one_is_announced(our_bus: wspbus.Bus) -> None:
+    manager = plugins.ThreadManager(our_bus)
+    manager.subscribe()
+    started: list[int] = []
+    our_bus.subscribe("start_thread", started.append)
+
+    def handle_requests() -> None:
+        manager.threads[threading.get_ident()] = 7  # as after a thread that has ended
+        our_bus.publish("acquire_thread")
+        our_bus.publish("acquire_thread")
+
+    thread = threading.Thread(target=handle_requests)
+    thread.start()
+    thread.join(PATIENCE)
+    assert started == [7]
+
+
 def test_the_pid_file_has_the_process_id(process: Process, bus: Any, tmp_path: Path) -> None:
     file = tmp_path / "pid"
     plugin = process.plugins.PIDFile(bus, str(file))

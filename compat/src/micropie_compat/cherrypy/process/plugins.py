@@ -193,6 +193,9 @@ class ThreadManager(SimplePlugin):
 
     def __init__(self, bus: Bus) -> None:
         self.threads: dict[int, int] = {}
+        # Marks the threads that have a number, because a new thread may have the ident of one that
+        # has ended.
+        self._marks = threading.local()
         self._lock = threading.Lock()
         super().__init__(bus)
         for channel in ("acquire_thread", "start_thread", "release_thread", "stop_thread"):
@@ -203,10 +206,11 @@ class ThreadManager(SimplePlugin):
         number already.
         """
         ident = threading.get_ident()
-        if ident in self.threads:
+        if ident in self.threads and hasattr(self._marks, "is_known"):
             return
+        self._marks.is_known = True
         with self._lock:
-            self.threads[ident] = number = len(self.threads) + 1
+            number = self.threads.setdefault(ident, len(self.threads) + 1)
         self.bus.publish("start_thread", number)
 
     def release_thread(self) -> None:
