@@ -489,6 +489,24 @@ def test_a_monitor_starts_and_stops_with_the_bus(process: Process, bus: Any) -> 
     assert never.thread is None
 
 
+def test_a_monitor_does_not_wait_for_its_function_when_it_stops(process: Process, bus: Any) -> None:
+    running, released = threading.Event(), threading.Event()
+
+    def work() -> None:
+        running.set()
+        released.wait(PATIENCE)
+
+    monitor = process.plugins.Monitor(bus, work, frequency=0.001)
+    monitor.start()
+    thread = monitor.thread
+    assert running.wait(PATIENCE)
+    monitor.stop()
+    assert thread.is_alive()
+    released.set()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
 def test_a_monitor_may_stop_itself(process: Process, bus: Any) -> None:
     stopped = threading.Event()
     threads: list[Any] = []

@@ -123,13 +123,14 @@ class Monitor(SimplePlugin):
     start.priority = 70  # type: ignore[attr-defined]
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the thread. Doesn't wait for a running function, which may wait for what another
+        subscriber does.
+        """
         thread, self.thread = self.thread, None
         if thread is None:
             return
         thread.cancel()
         if thread is not threading.current_thread():
-            thread.join()
             self.bus.log(f"Stopped thread {thread.name!r}.")
 
     def graceful(self) -> None:
