@@ -8,7 +8,6 @@ site, and to start and stop these applications. ``app.py`` has the public method
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from inspect import isroutine
 from threading import RLock
 from typing import Any, Protocol
@@ -343,7 +342,7 @@ class Tree(Registrations):
     def override(self, key: object, fake: object) -> Callable[[], None]:
         """Use ``fake`` in place of the provider of ``key``, in the whole tree.
 
-        Return a function that restores the provider.
+        Return a function that ends this override. Overrides may end in any order.
         """
         if not isroutine(key) and not any(key in app._micropie.providers for app in self.walk()):
             raise SetupError(f"nothing provides {type_name(key)}: there is nothing to override")
@@ -362,9 +361,15 @@ class Tree(Registrations):
                 name,
                 name,
             )
-        before = self.overrides.get(key)
-        self._put_override(key, in_place_of(key, fake))
-        return partial(self._put_override, key, before)
+        override = key, in_place_of(key, fake)
+        self.overrides.append(override)
+        self.changed()
+
+        def end() -> None:
+            self.overrides[:] = [one for one in self.overrides if one is not override]
+            self.changed()
+
+        return end
 
     def _is_dependency(self, provider: object) -> bool:
         """Return whether a parameter of a handler, an access check or a provider is annotated with
@@ -376,12 +381,6 @@ class Tree(Registrations):
                 if one.function is provider:
                     return True
         return False
-
-    def _put_override(self, key: object, provider: Callable[..., object] | None) -> None:
-        self.overrides.pop(key, None)
-        if provider is not None:
-            self.overrides[key] = provider
-        self.changed()
 
 
 def _attributes(app: AppBase) -> dict[str, object]:

@@ -1374,6 +1374,18 @@ def test_an_override_ends_with_the_client() -> None:
         assert client.get("/loop").text == "thing"
 
 
+def test_overrides_of_several_clients_end_in_any_order() -> None:
+    app = shop(by_def)
+    first, second = TestClient(app), TestClient(app)
+    first.override(Thing, Thing("first"))
+    second.override(Thing, Thing("second"))
+    first.close()
+    assert second.get("/loop").text == "second"
+    second.close()
+    with TestClient(app) as client:
+        assert client.get("/loop").text == "thing"
+
+
 def test_only_provided_types_can_be_overridden(connect: MakeClient) -> None:
     client = connect(App(), "asyncio")
     with pytest.raises(SetupError, match="nothing provides Thing: there is nothing to override"):

@@ -191,8 +191,10 @@ class Registrations:
         self.error_handlers: dict[ErrorKey, Callable[..., object]] = {}
         self.providers: dict[object, Callable[..., object]] = {}
         """The provider functions, as a dict by the type of their resource."""
-        self.overrides: dict[object, Callable[..., object]] = {}
-        """The functions with which a test replaces providers, anywhere in the tree."""
+        self.overrides: list[tuple[object, Callable[..., object]]] = []
+        """The functions with which tests replace providers, anywhere in the tree, with the types of
+        the resources. The last one for a type counts.
+        """
         self.functions: list[tuple[Callable[..., object], RouteMark]] = []
         """Plain functions with an explicit route."""
         self.mounts: list[Mount] = []
@@ -311,7 +313,7 @@ class Config(MessageConfig):
     are first needed. None until then.
     """
 
-    overrides: Mapping[object, Callable[..., object]]
+    overrides: Sequence[tuple[object, Callable[..., object]]]
     names: RouteNames
     """The routes of the whole tree by name."""
     tree: list[Config]
@@ -362,7 +364,7 @@ class Config(MessageConfig):
         functions = {
             **(outer.providers.functions if outer else {}),
             **registered.providers,
-            **self.overrides,
+            **dict(self.overrides),
         }
         self.providers = Providers(functions, self.own_types)
         self.resource = self.providers.resource
