@@ -15,6 +15,7 @@ from typing import Any
 from micropie import SetupError, __version__
 from micropie.cli import command
 from micropie.cli.serving.options import DEFAULT_HOST, ServingError
+from micropie.cli.serving.reloading import FROM_ENV_FILE
 from micropie.cli.target import CommandError, find_target
 from micropie.config import read_env_file
 from micropie.extensions import Outside
@@ -61,11 +62,15 @@ def _read_env_file() -> None:
 
     Raises ``SetupError`` and ``CommandError`` for a file that can't be read.
     """
+    FROM_ENV_FILE.clear()
     for name, value in read_env_file().items():
+        if name in os.environ:
+            continue
         try:
-            os.environ.setdefault(name, value)
+            os.environ[name] = value
         except ValueError as error:  # the value contains a null character
             raise CommandError(f".env can't be read: {error}") from None
+        FROM_ENV_FILE.add(name)
 
 
 def _from_environment(name: str, default: str | None = None) -> str | None:

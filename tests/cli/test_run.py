@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -12,6 +13,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 
@@ -246,15 +248,17 @@ def test_settings_come_from_the_environment_and_a_file(project: Path) -> None:
 @pytest.mark.processes
 def test_reload_restarts_when_a_file_has_changed(project: Path) -> None:
     (project / "app.py").write_text(APP.format(word="one").replace("Root()", "Root(debug=True)"))
+    (project / ".env").write_text("PIE=apple\n")
     command = ["-m", "micropie", "run", "--reload", "--port", "0"]
     with serving_command(project, *command, MICROPIE_DEBUG_KEY="") as server:
         assert server.get().endswith(" one")
         (project / "app.py").write_text("broken(")
         until(lambda: "can't be imported" in server.output)
-        two = APP.format(word="two, which is longer").replace("Root()", "Root(debug=True)")
+        (project / ".env").write_text("PIE=plum and pear\n")
+        two = APP.format(word="two, {os.environ['PIE']}").replace("Root()", "Root(debug=True)")
         (project / "app.py").write_text(two)
         until(lambda: server.output.count("app:app: http") == 2)
-        assert server.get().endswith(" two, which is longer")
+        assert server.get().endswith(" two, plum and pear")
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(PATIENCE) == 0
     assert "app.py has changed: restarting" in server.output
@@ -553,6 +557,26 @@ def test_the_arguments_of_app_run_are_checked_too(tmp_path: Path) -> None:
         ServingError, match="waitress can't serve with these options: it does not support https"
     ):
         choose(Options(server="waitress", ssl_certfile=certfile, ssl_keyfile=keyfile))
+
+
+def test_a_child_reads_only_variables_of_the_file_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("PIE=apple\nTOPPING=cream\n")
+    monkeypatch.setenv("PIE", "plum")
+    with patch.dict(os.environ):
+        run_main(tmp_path, monkeypatch, ["completion"])
+        assert (os.environ["PIE"], os.environ["TOPPING"]) == ("plum", "cream")
+    assert {"TOPPING"} == reloading.FROM_ENV_FILE
+
+
+def test_a_file_may_vanish_while_files_are_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "app.py"
+    kept.touch()
+    monkeypatch.setattr(reloading, "_files", lambda folder: iter([folder / "gone.py", kept]))
+    assert [*reloading._times(tmp_path)] == [str(kept)]
 
 
 @pytest.mark.processes

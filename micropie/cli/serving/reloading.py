@@ -19,6 +19,10 @@ from micropie.cli.serving.options import Options
 # same after a restart. ``App`` reads it too: if it is set, the application runs in development.
 CHILD_PORT = "MICROPIE_CHILD_PORT"
 
+# The variables that the command has read from ``.env``. A child process reads the file again,
+# because it may have changed.
+FROM_ENV_FILE: set[str] = set()
+
 # Seconds between checks of the files. Checking a thousand files takes 5 ms.
 LOOK_EVERY = 0.3
 
@@ -30,7 +34,8 @@ _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 
 def run_and_reload(options: Options) -> None:
     """Run ``sys.orig_argv`` in child processes until this process is interrupted or terminated."""
-    environ = {**os.environ, CHILD_PORT: str(options.port)}
+    environ = {name: value for name, value in os.environ.items() if name not in FROM_ENV_FILE}
+    environ[CHILD_PORT] = str(options.port)
     passed = [] if options.fd is None else [options.fd]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # raises KeyboardInterrupt on SIGTERM
     folder = Path.cwd()
