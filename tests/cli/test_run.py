@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import pytest
 
@@ -575,7 +575,8 @@ def test_a_file_may_vanish_while_files_are_checked(
 ) -> None:
     kept = tmp_path / "app.py"
     kept.touch()
-    monkeypatch.setattr(reloading, "_files", lambda folder: iter([folder / "gone.py", kept]))
+    gone = Mock(Path, **{"exists.return_value": True, "stat.side_effect": FileNotFoundError})
+    monkeypatch.setattr(reloading, "_files", lambda folder: iter([gone, kept]))
     assert [*reloading._times(tmp_path)] == [str(kept)]
 
 

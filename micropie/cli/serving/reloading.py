@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from micropie.cli.serving.options import Options
@@ -73,7 +74,11 @@ def _times(folder: Path) -> dict[str, int]:
     """Return the modification time of each Python file under ``folder``, except in hidden folders
     and virtual environments.
     """
-    return {str(path): path.stat().st_mtime_ns for path in _files(folder) if path.exists()}
+    times = {}
+    for path in _files(folder):
+        with suppress(OSError):  # an editor has just removed the file
+            times[str(path)] = path.stat().st_mtime_ns
+    return times
 
 
 def _files(folder: Path) -> Iterator[Path]:
