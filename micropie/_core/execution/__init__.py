@@ -75,7 +75,6 @@ from micropie._core.execution.loop import (
 from micropie._core.execution.process_pool import ProcessPool
 from micropie._core.execution.standing_queue import StandingQueue
 from micropie._core.execution.threads import (
-    Result,
     Slots,
     TookTooLong,
     in_thread,
@@ -102,7 +101,6 @@ __all__ = [
     "LoopTasks",
     "Once",
     "ProcessPool",
-    "Result",
     "SingleWaiterEvent",
     "Slots",
     "StandingQueue",

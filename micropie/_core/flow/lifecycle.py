@@ -14,10 +14,9 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from threading import Timer
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from micropie._core.errors import SetupError, as_authors_see, logger, takes
-from micropie._core.execution import Result
 from micropie._core.execution.steps import AWAIT, CALL, INLINE, Flow, Kind, call, kind_of
 from micropie._core.http import Exchange, State
 from micropie._core.http.protocols import ON_FAILURE
@@ -32,6 +31,7 @@ _LONG = 10.0
 UNDER_ASGI: Final = ASGI
 UNDER_WSGI: Final = WSGI
 
+Result = TypeVar("Result")
 LifecycleFunction: TypeAlias = Callable[[], object]
 Lifespan: TypeAlias = AbstractAsyncContextManager[object]
 

@@ -177,7 +177,7 @@ REFUSED: list[tuple[str, Any, int, str]] = [
         1007,
         "text: Please use at most 5 characters.",
     ),
-    ("/room/hall", '{"type":"said"}', 1007, "message: Please enter another value."),
+    ("/room/hall", '{"type":"said"}', 1007, "text: Bitte ausfüllen."),
     ("/room/hall", "{", 1007, "The JSON is not valid: "),
     ("/room/hall", "null", 1007, "message: "),
     ("/model", '{"site":"x"}', 1007, "site: Input should be a valid URL"),
