@@ -230,7 +230,8 @@ class _Search:
         out those runs of a list's elements that are valid.
         """
         if isinstance(value, dict):
-            member, _ = chosen(field.members, value)
+            members = field.members
+            member = members[0] if len(members) == 1 else chosen(members, value)[0]
             for inner in fields_of(member) if member is not None else ():
                 if inner.required or inner.name in value:
                     yield inner, inner.name
