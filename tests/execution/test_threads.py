@@ -23,8 +23,8 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from micropie import App, HTTPError, UploadFile, static_file
-from micropie._core.execution import exit_delayed
 from micropie._core.execution import threads as workers
+from micropie._core.execution.loop import exit_delayed
 from micropie._core.execution.placement import Rank, Threads
 from micropie._core.execution.threads import Slots, in_thread, slots_of
 from micropie.middleware import Timeout

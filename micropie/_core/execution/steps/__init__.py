@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from micropie._core.execution.loop import exit_delayed
 from micropie._core.execution.steps.after_response import (
     Ends,
     Task,
@@ -90,6 +91,7 @@ __all__ = [
     "call",
     "call_each",
     "call_within",
+    "exit_delayed",
     "in_one_task",
     "itself",
     "kind_of",
