@@ -193,6 +193,17 @@ def test_an_impossible_placement_raises_a_setup_error(app: type[App], says: str)
     assert "handler" in str(caught.value)
 
 
+def test_a_start_function_that_no_process_can_import_raises_a_setup_error() -> None:
+    async def load() -> None: ...
+
+    for function, says in (
+        (lambda: None, "Define it with def at a module's top level"),
+        (load, "write def to run it in a process"),
+    ):
+        with pytest.raises(SetupError, match=says):
+            App(pool_startup=[function])._micropie.compiled()
+
+
 @pytest.mark.parametrize("wrong", ["portal", "Loop", "", None, 5, ["loop"], run_in])
 def test_an_unknown_placement_raises_a_setup_error(wrong: Any) -> None:
     with pytest.raises(SetupError, match='run_in takes "loop"') as caught:

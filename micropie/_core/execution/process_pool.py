@@ -61,6 +61,7 @@ class ProcessPool:
         self._settings = settings
         self.is_eager: bool = settings.pool_start == "eager" and settings.pool is None
         self._size = settings.processes or available_cpus()
+        self._startup = [importable(function) for function in settings.pool_startup]
         self._made: list[Any] = []
         # The threads that wait for results. At most ``threads`` of them wait for an executor.
         waiting = self._size if settings.pool is None else settings.threads
@@ -187,7 +188,7 @@ class ProcessPool:
     def _options(self, package: Any) -> object:
         settings = self._settings
         return package.Options(
-            startup=[importable(function) for function in settings.pool_startup],
+            startup=self._startup,
             is_eager=self.is_eager,
             kills=settings.pool_kill,
             max_calls=settings.pool_max_calls,
