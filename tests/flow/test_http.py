@@ -665,6 +665,28 @@ def test_the_timers_of_a_slow_body_keep_no_request(backend: str) -> None:
 
 
 @pytest.mark.usefixtures("no_collector")
+def test_the_timers_of_a_disconnect_keep_no_request(backend: str) -> None:
+    class Left(Ends):
+        async def stream(self) -> AsyncIterator[str]:  # type: ignore[override]
+            self._keep()
+            yield "a"
+            await anyio.Event().wait()  # a sleep would have a timer of its own
+
+    async def main() -> None:
+        app, call = Left(cancel_grace=LONG), Call(piece(b""))
+        app.kept = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.sleep, 2 * PATIENCE)  # its timer comes before the others
+            tasks.start_soon(app, http_scope("GET", "/stream"), call.receive, call.send)
+            await until_async(lambda: call.sent)
+            call.leave()
+            await until_async(lambda: [kept() for kept in app.kept] == [None])
+            tasks.cancel_scope.cancel()
+
+    anyio.run(main, backend=backend)
+
+
+@pytest.mark.usefixtures("no_collector")
 def test_the_timer_of_a_slow_mounted_application_keeps_no_request_under_wsgi() -> None:
     async def mounted(scope: Any, receive: Any, send: Any) -> None:
         for message in START, {"type": "http.response.body", "body": b"a"}:

@@ -136,13 +136,13 @@ class GracefulScope:
         task, loop = self._task, running_loop()
         self._known = task.cancelling()
         if self._known and self._scope.deadline == inf:
-            self._scope.deadline = loop.time() + grace
+            set_deadline(self._scope, loop.time() + grace)
         if self._known or self._is_shielded(loop):
             self._timer = loop.call_later(RETRY_EVERY, self._send, grace)
             return
         self._timer, self._is_sent = None, True
         task.cancel()
-        self._scope.deadline = loop.time() + grace
+        set_deadline(self._scope, loop.time() + grace)
 
     def _is_shielded(self, loop: Any) -> bool:
         """Return whether the task waits in a shield that is inside this scope.
@@ -164,10 +164,10 @@ class GracefulScope:
             left = anyio.current_effective_deadline() - loop.time()
             if left < _SHORTEST:
                 return True  # a scope inside this one is about to end, so ask again after that
-            scope.deadline = loop.time() + min(left, _LONGEST) / 2
+            set_deadline(scope, loop.time() + min(left, _LONGEST) / 2)
             return anyio.current_effective_deadline() > scope.deadline
         finally:
-            scope.deadline = limit
+            set_deadline(scope, limit)
             asyncio._leave_task(loop, self._task)
             if running is not None:
                 asyncio._enter_task(loop, running)
