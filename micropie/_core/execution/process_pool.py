@@ -103,17 +103,18 @@ class ProcessPool:
                     ...
                 thumbnail = await call
 
-        If you leave the block before the call has ended, it is cancelled. While your code is busy,
-        only the newest step is kept, so a slow reader never delays the function.
+        If you leave the block before the call has ended, it is cancelled. If it has failed and was
+        not awaited, its exception is logged. While your code is busy, only the newest step is kept,
+        so a slow reader never delays the function.
         """
-        call: PoolCall[Result] = PoolCall()
-        cancel = TASKS.get().start_soon(
-            call.run, self.run_when_free, importable(function), lambda: arguments
-        )
+        call, named = PoolCall[Result](), importable(function)
+        cancel = TASKS.get().start_soon(call.run, self.run_when_free, named, lambda: arguments)
         try:
             yield call
         finally:
             cancel()
+            if call.error is not None and not call.is_awaited:
+                logger.error("a call of %s in the pool has failed", named, exc_info=call.error)
             call.error = None  # avoid a reference cycle with the error's frames
 
     async def run_when_free(
@@ -229,7 +230,7 @@ class PoolCall(Generic[Result]):
     """
 
     error: Exception | None = None
-    _is_told = False
+    is_awaited = _is_told = False
     _result: Result
 
     def __init__(self) -> None:
@@ -278,6 +279,7 @@ class PoolCall(Generic[Result]):
         return self._ended().__await__()
 
     async def _ended(self) -> Result:
+        self.is_awaited = True
         await self._end.wait()
         if self.error is not None:
             raise self.error

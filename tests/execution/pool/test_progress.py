@@ -85,6 +85,29 @@ def test_an_error_comes_after_the_steps(backend: str) -> None:
 
 
 @pytest.mark.processes
+@every_loop
+@pytest.mark.parametrize("is_awaited", [False, True])
+def test_an_error_of_a_call_that_is_not_awaited_is_logged(
+    backend: str, is_awaited: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = App(processes=1)
+
+    async def main() -> None:
+        async with app.pool.start(pooled.steps_then_fails) as call:
+            assert [step async for step in call] == [Progress(0.5)]
+            if is_awaited:
+                with pytest.raises(Custom, match="burnt"):
+                    await call
+        app.pool.close()
+
+    run(backend, main)
+    name = "a call of tests.support.pooled.steps_then_fails in the pool has failed"
+    expected = [] if is_awaited else [name]
+    assert [record.getMessage() for record in caplog.records] == expected
+    assert ("Custom: burnt" in caplog.text) is not is_awaited
+
+
+@pytest.mark.processes
 def test_steps_dont_extend_the_time_limit() -> None:
     pool = Pool(1)
     seen: list[Progress] = []
