@@ -647,6 +647,7 @@ def _tail(text: str) -> str:
         (Pet, {"kind": "pet", "pets": [1]}, {"pets": "Input should be an object"}),
         (Pet, 5, {"": "Input should be an object"}),
         (Pet, {"kind": "pet", "age": -1}, {"age": "Please enter another value."}),
+        (Pet, {"kind": "pet", "friend": ""}, {"friend": "Input should be an object"}),
         (Pet, {"kind": "pet", "age": "x"}, {"age": NUMBER}),
         (Pet, {"kind": "pet", "legs": "4"}, {"legs": "Input should be a valid integer"}),
         (Egg | Bird, {"type": 1, "weight": "x"}, {"weight": NUMBER}),

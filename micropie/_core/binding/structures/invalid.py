@@ -125,15 +125,15 @@ def _problem(
     same type. If parameters can't have the type, or accept the value, it is the text ``unknown``.
     """
     converter = described_as(hint, own)
-    is_accepted = value is not None and value != ""
+    is_known = converter.expected != ANYTHING.expected
+    is_meant = is_known  # whether the message for the type is true of the value
     try:
         converter.from_text(value) if isinstance(value, str) else converter.from_json(value)
         words, is_custom = converter.error_message(value)
+        is_meant = is_known and (value is None or value == "")
     except ValueError as error:
         words, is_custom = converter.error_message(value, error)
-        is_accepted = False
-    is_known = converter.expected != ANYTHING.expected
-    if not is_custom and (written or is_accepted or not is_known):
+    if not is_custom and (written or not is_meant):
         words = written or unknown
     if is_custom or written:
         text = without_markup(_worded(path, words.removesuffix(".")))
