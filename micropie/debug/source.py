@@ -672,7 +672,7 @@ def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
 # Classes of blocking database and HTTP clients, and blocking functions.
 _BLOCKING = re.compile(
     r"(sqlalchemy\.(orm\.(session|scoping)|engine\.base)|_?sqlite3|psycopg2?\.(\w+\.)?[Cc]onnect|"
-    r"pymysql|redis\.client|requests|time\.sleep|urllib\.request\.urlopen|"
+    r"(pymysql|redis\.client|requests)\b|time\.sleep|urllib\.request\.urlopen|"
     r"subprocess\.(run|call|check))(?!.*(Async|Error))"
 )
 _TASKS = re.compile(r"loop(\(\))?\.create_task |asyncio\.tasks\.(create_task|ensure_future)$")

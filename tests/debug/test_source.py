@@ -29,6 +29,8 @@ def members(request): return True
 @contextmanager
 def opened(): yield "db"
 async def mail(): ...
+def noted(): ...
+noted.__module__ = "requests_log"
 class Base(App):
     @requires(members)
     def guarded(self): return "base"
@@ -402,6 +404,7 @@ RIGHT = [
     "async def a(self):\n    def size():\n        time.sleep(5)\n    size(), lambda: time.sleep(5)\n"
     "    raise sqlite3.OperationalError(time.time())",
     "def a(self):\n    time.sleep(5)",
+    "async def a(self):\n    noted()",
     'def a(self, name):\n    return template(source="<b>{{ name }}</b>", name=name)',
 ]
 BLOCKING = {
