@@ -229,7 +229,7 @@ class Request(RequestSpellings):
         change (UTC if it is naive). For a request other than GET and HEAD, the result is False (RFC
         9110, section 13). Raises ``TypeError`` for values of other types.
         """
-        fields, tag, seconds = self.response.headers, "", inf
+        fields, tag, seconds = self.response.headers, "\n", inf
         if etag is not None:
             tag = fields["ETag"] = headers.entity_tag(etag)
         if modified is not None:

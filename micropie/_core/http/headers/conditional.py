@@ -135,7 +135,8 @@ def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
 
     If-None-Match overrides If-Modified-Since (RFC 9110, section 13.1.3).
 
-    ``etag`` is "" if there is no tag, and ``modified`` is infinite if there is no date.
+    If there is no tag, ``etag`` is a line end, which equals no header, not even an empty one. If
+    there is no date, ``modified`` is infinite.
     """
     known = headers.get("if-none-match")
     if known is not None:
