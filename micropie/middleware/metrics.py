@@ -180,13 +180,15 @@ class MetricsEndpoint(FlowMiddleware):
         # Use separate threads, so that the metrics can be read while handlers occupy all other
         # threads.
         self._reading = Call(Threads(2), leave_after=None)
-        self._authorization = None if token is None else f"Bearer {token}".encode()
+        self._token = None if token is None else token.encode()
 
     def before(self, request: Request) -> Flow[Response]:
         """Send the metrics in the format that the client prefers."""
-        if self._authorization is not None:
-            given = request.headers.get("authorization", "").encode()
-            if not compare_digest(given, self._authorization):
+        if self._token is not None:
+            # the scheme's case doesn't matter (RFC 9110, section 11.1)
+            scheme, _, token = request.headers.get("authorization", "").partition(" ")
+            is_equal = compare_digest(token.strip(" ").encode(), self._token)
+            if scheme.lower() != "bearer" or not is_equal:
                 raise HTTPError(
                     401, "A bearer token is required.", [("WWW-Authenticate", "Bearer")]
                 )

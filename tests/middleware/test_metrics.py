@@ -264,11 +264,13 @@ def test_an_inner_application_only_counts_requests_that_reach_it(make_client: Ma
 
 def test_the_metrics_page_can_require_a_token(make_client: MakeClient) -> None:
     client = make_client(measured(token="s3cret"))
-    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "s3cret"}):
+    for wrong in ("", "Bearer wrong", "s3cret", "Basic s3cret", " s3cret", "Bearer"):
+        headers = {"Authorization": wrong} if wrong else {}
         refused = client.get("/metrics", headers=headers)
         assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
-    answer = client.get("/metrics", headers={"Authorization": "Bearer s3cret"})
-    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    for right in ("Bearer s3cret", "bearer s3cret", "BEARER  s3cret "):
+        answer = client.get("/metrics", headers={"Authorization": right})
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
 
 
 def test_custom_metrics_are_included_and_the_format_is_negotiated(
