@@ -148,6 +148,7 @@ class RateLimit(FlowMiddleware):
         self._key = key or client_address
         self._target = ""  # the name of the first target
         self._number = next(_made)
+        self._mark = f"_counted_by_{self._number}"  # the attribute that is set on a counted request
         self._exempt = exempt
         # ``key`` and ``exempt`` may read the session
         self.needs_session = key is not None or exempt is not None
@@ -175,12 +176,14 @@ class RateLimit(FlowMiddleware):
         return target
 
     def before(self, request: Request) -> Flow[None]:
-        """Count the request.
+        """Count the request once.
 
         Raises 429, and 503 if the store is unavailable and ``when_unreachable`` is "refuse".
         """
-        if self._exempt is not None and self._exempt(request):
+        # The same object may be in an outer and an inner application, or above a handler, too.
+        if self._mark in vars(request) or (self._exempt is not None and self._exempt(request)):
             return
+        vars(request)[self._mark] = True
         store, kind, prefix = self._of_app.get(request.app) or self._find_store(request.app)
         counting = call(
             kind,

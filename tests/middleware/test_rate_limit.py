@@ -210,6 +210,22 @@ def test_responses_of_outer_middleware_are_not_counted(make_client: MakeClient) 
     assert (answer.status_code, "ratelimit-limit" in answer.headers) == (403, False)
 
 
+def test_a_limit_that_a_request_meets_twice_counts_it_once(make_client: MakeClient) -> None:
+    limit = RateLimit(2)
+
+    class Inner(App):
+        @limit
+        def index(self) -> str:
+            return "inner"
+
+    app: Any = App()
+    app.inner = Inner()
+    app.middlewares.append(limit)
+    app.inner.middlewares.append(limit)
+    client = make_client(app)
+    assert [client.get("/inner").status_code for _ in range(3)] == [200, 200, 429]
+
+
 # -- counted clients -------------------------------------------------------------------------------
 
 
