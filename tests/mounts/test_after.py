@@ -90,6 +90,25 @@ def test_R74_an_exit_after_an_asgi_response_is_reported_as_an_exception(
     assert [isinstance(one, RuntimeError | ValueError) for one in reported] == [True]
 
 
+@pytest.mark.parametrize("chunks", [1, 2])
+def test_R74_an_asgi_application_goes_on_after_its_response_to_head(
+    make_client: MakeClient, chunks: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send(START)
+        for number in range(chunks):
+            await send(body(b"a", more=number < chunks - 1))
+        ended.set()
+
+    answer = make_client(below(app)).head("/m")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert ended.wait(PATIENCE)
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize("chunks", [[b"ab"], [b"a", b"b"]])
 @pytest.mark.parametrize("fails", [False, True])
 def test_R74_a_generator_runs_to_its_end_after_its_content_length(

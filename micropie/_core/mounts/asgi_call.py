@@ -153,7 +153,8 @@ class _Call:
 
     async def _send(self, message: ServerMessage) -> None:
         """Pass on a message from the application to the request's task. Raises ``OSError`` if the
-        client has disconnected, as servers do (ASGI 2.4).
+        client has disconnected, as servers do (ASGI 2.4), but not for the last chunk: the response
+        to HEAD ends before it, and then the application goes on with what it does after a response.
 
         Raises ``RuntimeError`` for a message that isn't allowed at this point.
         """
@@ -177,8 +178,7 @@ class _Call:
     async def _until_taken(self) -> None:
         while self._chunk is not None and not self._is_stopped:
             await self._taken.wait()
-        if self._chunk is not None:
-            self._is_complete = False  # not a failure of the application after its response
+        if self._chunk is not None and not self._is_complete:
             raise OSError("the client disconnected")
 
     # -- in the request's task ---------------------------------------------------------------------
