@@ -160,10 +160,10 @@ def described_as(hint: Hint, own: OwnTypes) -> Converter:
     """Return the converter for a parameter with the annotation ``hint`` of a field. If no parameter
     can have this annotation, return the converter that accepts any value.
     """
-    kind, metadata = parts_of(hint)
     try:
         return converter_for(hint, own)
     except SetupError:
         # No parameter can have this type. It may be a structure, or have a constraint that only
         # msgspec or pydantic enforces.
+        kind, metadata = parts_of(hint)
         return ANYTHING if kind is hint else with_message(described_as(kind, own), metadata)
