@@ -12,6 +12,7 @@ from typing import Final
 from micropie._core.errors import FLAG, ResponseError, SetupError, check, check_each, is_count
 from micropie._core.http import Request, Response, check_value
 from micropie._core.http.headers import add_missing
+from micropie._core.streams import is_stream
 from micropie.middleware.base import FlowMiddleware
 
 YEAR: Final = 365 * 24 * 3600  # seconds
@@ -106,7 +107,14 @@ class SecurityHeaders(FlowMiddleware):
             headers["Content-Security-Policy"] = policy
         if self.hsts is not None and request.scheme == "https":
             headers["Strict-Transport-Security"] = self._hsts
-        add_missing(response.pairs, headers.items())
+
+        def add(response: Response) -> None:
+            add_missing(response.pairs, headers.items())
+
+        if is_stream(response.body):  # its generator sets headers until the first chunk
+            request._exchange.call_before_head(add)
+        else:
+            add(response)
 
 
 def _one_of(argument: str, value: str | None, known: tuple[str, ...]) -> str | None:

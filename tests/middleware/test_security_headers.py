@@ -43,6 +43,18 @@ class Root(App):
             headers={"CONTENT-SECURITY-POLICY": "own", "strict-transport-security": "max-age=1"},
         )
 
+    def framed_stream(self) -> Any:
+        yield from self._framed()
+
+    async def framed_async_stream(self) -> Any:
+        for chunk in self._framed():
+            yield chunk
+
+    def _framed(self) -> Any:
+        self.response.headers["x-frame-options"] = "SAMEORIGIN"
+        self.response.headers["Content-Security-Policy"] = "own"
+        yield "a"
+
     def nonce(self) -> Any:
         return self.request.state.csp_nonce
 
@@ -154,6 +166,14 @@ def test_headers_of_the_handler_are_not_replaced(make_client: MakeClient) -> Non
         "strict-transport-security": "max-age=1",
     }
     assert said(answer) == DEFAULTS | own
+
+
+@pytest.mark.parametrize("path", ["/framed_stream", "/framed_async_stream"])
+def test_headers_of_a_generator_are_not_replaced(make_client: MakeClient, path: str) -> None:
+    client = make_client(careful(csp="default-src 'self'"))
+    own = {"x-frame-options": "SAMEORIGIN", "content-security-policy": "own"}
+    for method in ("GET", "HEAD"):
+        assert said(client.request(method, path)) == DEFAULTS | own
 
 
 def test_each_request_has_its_own_nonce(make_client: MakeClient) -> None:
