@@ -74,18 +74,25 @@ class AccessLog(FlowMiddleware):
         self._logger = logging.getLogger(logger) if isinstance(logger, str) else logger
         self._format = _FORMATS[format]
         self._query = query
+        self._mark = f"_logged_by_{id(self)}"  # the attribute that is set on a logged request
 
     def before(self, request: Request) -> None:
         """Record the start time."""
-        request.on_close(partial(self._write, request, perf_counter()))
+        self._write_later(request, perf_counter())
 
     def after(self, request: Request, response: Response) -> None:
         """If outer middleware sent the response, log the request here, because ``before`` was not
         called.
         """
-        closers = request._exchange.at_end().closers
-        if not any(isinstance(one, partial) and one.func == self._write for one in closers):
-            request.on_close(partial(self._write, request, None))
+        self._write_later(request, None)
+
+    def _write_later(self, request: Request, began: float | None) -> None:
+        """Log the request at its end, once, even if this object is in an outer and in an inner
+        application.
+        """
+        if self._mark not in vars(request):
+            vars(request)[self._mark] = True
+            request.on_close(partial(self._write, request, began))
 
     def _write(self, request: Request, began: float | None) -> None:
         """Log a finished request.

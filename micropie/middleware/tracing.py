@@ -63,12 +63,16 @@ class Tracing(FlowMiddleware):
             raise SetupError(f"Tracing(query=...) takes True or False, not {query!r}")
         self._tracer: Tracer = trace.get_tracer("micropie", tracer_provider=tracer_provider)
         self._query = query
+        self._mark = f"_traced_by_{id(self)}"  # the attribute that is set on a traced request
 
     def before(self, request: Request) -> None:
         """Start the span and make it the current one."""
         is_socket, route = isinstance(request, WebSocketRequest), request.route
         if is_socket and route is None:  # a mounted application handles this handshake
             return
+        if self._mark in vars(request):  # this object is in an outer application, too
+            return
+        vars(request)[self._mark] = True
         previous = context.get_current()
         parent = propagate.extract(request.headers, previous)
         name = (

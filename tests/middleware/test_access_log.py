@@ -351,6 +351,16 @@ def test_two_access_logs_write_one_line_each(
     assert sorted(message[:5] for message in messages) == ["time=", '{"tim']
 
 
+def test_an_access_log_that_a_request_meets_twice_writes_one_line(
+    make_client: MakeClient, lines: Lines
+) -> None:
+    app: Any = logged(Root())
+    app.inner = Root()
+    app.inner.middlewares[:] = app.middlewares
+    make_client(app).get("/inner/greet/you")
+    assert len(lines()) == 1
+
+
 def test_an_inner_application_may_have_its_own_access_log(
     make_client: MakeClient, lines: Lines
 ) -> None:

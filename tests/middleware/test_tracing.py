@@ -116,6 +116,16 @@ def only(spans: Spans) -> ReadableSpan:
     return span
 
 
+def test_a_request_that_meets_the_same_object_twice_has_one_span(
+    make_client: MakeClient, spans: Spans
+) -> None:
+    app: Any = traced(spans)
+    app.inner = Inner()
+    app.inner.middlewares[:] = app.middlewares
+    assert make_client(app).get("/inner").status_code == 200
+    assert only(spans).name == "GET /inner"
+
+
 @pytest.mark.parametrize(
     "path",
     [
