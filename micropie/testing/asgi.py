@@ -24,7 +24,13 @@ import anyio.abc
 import anyio.from_thread
 from anyio.lowlevel import checkpoint, current_token
 
-from micropie.testing.call import ClientCall, ClientSettings, Message, Runner
+from micropie.testing.call import (
+    ClientCall,
+    ClientSettings,
+    Message,
+    Runner,
+    look_for_cancellation,
+)
 from micropie.testing.errors import AppTimeout, LifespanFailed, ProtocolViolation
 from micropie.testing.http import AppTransport, request_target, server_address
 from micropie.testing.library import httpx
@@ -232,7 +238,7 @@ class LifespanCall(ClientCall):
         Raises ``LifespanFailed``.
         """
         self.put({"type": f"lifespan.{phase}"})
-        event = self.next_event(f"answer lifespan.{phase}")
+        event = self.next_event(f"answer lifespan.{phase}", look=look_for_cancellation)
         if event is None:
             if self.error is not None and (phase == "shutdown" or not self.inbox):
                 raise LifespanFailed(

@@ -58,7 +58,9 @@ class Portal(httpx.AsyncBaseTransport):
         self._threads: CapacityLimiter | None = None  # created on entry
 
     async def call(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        """Call a function in a worker thread."""
+        """Call a function in a worker thread. If the test is cancelled, wait for the thread, which
+        stops waiting for the application: it must not take a message that the test needs later.
+        """
         if self._threads is None:
             sentence = (
                 "the client isn't open, so the application has no event loop: use the client "
@@ -66,7 +68,7 @@ class Portal(httpx.AsyncBaseTransport):
             )
             raise ClientError(sentence)
         call = partial(function, *arguments, **options)
-        return await to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)
+        return await to_thread.run_sync(call, limiter=self._threads)
 
     async def complete(self, function: Callable[..., T], *arguments: object) -> T:
         """Call a function, even if the test is cancelled."""

@@ -10,11 +10,14 @@ chunk, so a test's generator runs in the test's own thread.
 from __future__ import annotations
 
 import queue
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
+
+from anyio import from_thread
 
 from micropie.testing.errors import (
     AppTimeout,
@@ -34,6 +37,9 @@ WANTS_BODY: Message = {"type": "the application is waiting for more of the reque
 # How many seconds an application may take to end once it has been cancelled. A cancellation that
 # works takes much less.
 CANCEL_GRACE = 1.0
+
+# How often a thread that waits for a message checks whether it still has to, in seconds.
+LOOK_EVERY = 0.05
 
 # How many messages are buffered until the test reads them; a network buffers messages, too. Without
 # a limit, an application that sends endlessly would fill the memory.
@@ -66,6 +72,12 @@ def checked_headers(message: Message) -> list[tuple[bytes, bytes]]:
                 f"{message['type']}: headers must be pairs of bytes, not ({name!r}, {value!r})"
             )
     return headers
+
+
+def look_for_cancellation() -> None:
+    """Raise the cancellation if this thread works for a task that has been cancelled."""
+    with suppress(RuntimeError):  # raised in a thread that works for no task
+        from_thread.check_cancelled()
 
 
 class Runner(ABC):
@@ -244,23 +256,33 @@ class ClientCall:
             self.error = None
             raise error
 
-    def next_event(self, what: str, timeout: float | None = None) -> Message | None:
+    def next_event(
+        self, what: str, timeout: float | None = None, look: Callable[[], object] = bool
+    ) -> Message | None:
         """Return the application's next message, or None at its end.
 
-        Raises ``AppTimeout`` after ``timeout`` seconds.
+        Raises ``AppTimeout`` after ``timeout`` seconds. ``look`` is called again and again during
+        the wait. If it raises an exception, no message is lost.
         """
         timeout = self.settings.app_timeout if timeout is None else timeout
-        try:
-            event = self.outbox.get(timeout=timeout)
-        except queue.Empty:
-            waits = " and ".join(self.waits)
-            where = f"it is waiting in {waits}" if waits else "it is not waiting for the client"
-            raise AppTimeout(
-                f"{self.label}: the application did not {what} within {timeout:g} s ({where}): "
-                f"{self.advice}"
-            ) from None
-        self.ended = self.ended or event is None
-        return event
+        left = timeout
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                event = self.outbox.get(timeout=max(min(left, LOOK_EVERY), 0))
+            except queue.Empty:
+                look()
+                left = end - time.monotonic()
+                if left > 0:
+                    continue
+                waits = " and ".join(self.waits)
+                where = f"it is waiting in {waits}" if waits else "it is not waiting for the client"
+                raise AppTimeout(
+                    f"{self.label}: the application did not {what} within {timeout:g} s ({where}): "
+                    f"{self.advice}"
+                ) from None
+            self.ended = self.ended or event is None
+            return event
 
     def feed(self) -> None:
         """Pass the next message with a part of the request's body to the application."""
@@ -276,9 +298,10 @@ class ClientCall:
         """Return the application's next message, or None when it has ended. Raises the
         application's error.
         """
-        while (event := self.next_event(what, timeout)) is WANTS_BODY:
+        while (event := self.next_event(what, timeout, look_for_cancellation)) is WANTS_BODY:
             self.feed()
         if event is None:
+            look_for_cancellation()  # the application may have been cancelled with the test
             self.raise_app_error()
         self._taken += 1
         self.wake()

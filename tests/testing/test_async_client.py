@@ -266,6 +266,26 @@ async def test_a_cancelled_test_ends() -> None:
     assert scope.cancelled_caught
 
 
+async def test_a_test_may_give_up_waiting_for_a_message() -> None:
+    async with AsyncTestClient(app()) as client, client.websocket("/echo") as ws:
+        with anyio.move_on_after(0.01) as scope:
+            await ws.receive_text()
+        assert scope.cancelled_caught
+        await ws.send_text("hello")
+        assert await ws.receive_text() == "hello"
+
+
+async def test_a_test_may_give_up_a_request() -> None:
+    root = app()
+    root.released = anyio.Event()
+    async with AsyncTestClient(root, app_timeout=PATIENCE) as client:
+        with anyio.move_on_after(0.01) as scope:
+            await client.get("/wait")
+        assert scope.cancelled_caught
+        root.released.set()
+        assert (await client.get("/wait")).text == "released"
+
+
 async def test_a_test_cancelled_before_its_client_has_started_ends() -> None:
     with anyio.CancelScope() as scope:
         scope.cancel()
