@@ -63,6 +63,7 @@ async def serve_lifespan(
     watch_loop(site.config.settings.loop_patience)
     app.publish(site, state)
     state.started = True
+    state.lifespans += 1
     shutdown = site.config.shutdown
     shutdown.begin()
 
@@ -87,9 +88,11 @@ async def serve_lifespan(
         await _stop_cancelled(lifecycle, context)
         raise
     finally:
-        shutdown.end()
-        state.site, state.started = None, False
-        site.close()
+        state.lifespans -= 1
+        if not state.lifespans:  # otherwise another test client still uses the application
+            shutdown.end()
+            state.site, state.started = None, False
+            site.close()
     try:
         await perform(lifecycle.stop(), context)
     except Exception as error:  # ``stop`` has logged it

@@ -14,8 +14,11 @@ class ASGIState:
     - ``site``: the site that handles requests. It is None until the application has started. When
       the application is changed, ``site`` becomes None again until the next request.
     - ``started``: whether startup has run.
+    - ``lifespans``: how many servers or test clients have started the application by the lifespan
+      protocol and haven't stopped it.
     """
 
     def __init__(self) -> None:
         self.site: Site | None = None
         self.started = False
+        self.lifespans = 0

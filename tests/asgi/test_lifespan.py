@@ -106,6 +106,20 @@ def test_an_application_can_serve_several_event_loops_in_turn(backend: str) -> N
         assert run(backend, get, app).body == b"threads too"
 
 
+def test_an_application_is_in_use_until_its_last_lifespan_ends(backend: str) -> None:
+    app = rooted()
+    shutdown = app._micropie.config().shutdown
+
+    async def first_ends() -> None:
+        await around(app, None)
+        assert not shutdown.is_over
+        assert (await get(app)).body == b"served"
+
+    run(backend, around, app, None, first_ends)
+    assert shutdown.is_over
+    assert app.log == ["enter", "enter", "leave", "leave"]
+
+
 def test_R71_a_failed_startup_reports_its_error(backend: str) -> None:
     app = rooted()
 
