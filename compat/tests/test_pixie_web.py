@@ -296,6 +296,13 @@ def test_cookies_survive_other_headers(client: TestClient) -> None:
     assert pixie_web.redirect("/there").headers["Location"] == "/there"
 
 
+def test_a_response_may_be_returned_several_times(client: TestClient) -> None:
+    welcome = Response("welcome", cookies={"seen": 1})
+    route("/welcome", RouteType.sync)(lambda env: welcome)
+    for _ in range(2):
+        assert client.get("/welcome").headers.get_list("Set-Cookie") == ["seen=1; Path=/"]
+
+
 def test_files_are_not_cached_by_proxies(make_client: MakeClient, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     app = App()

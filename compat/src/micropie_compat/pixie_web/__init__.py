@@ -189,10 +189,15 @@ class Response(_Response):
 
 
 def _sent(result: Any) -> Any:
-    """Return a handler's result. Add the cookies of a response to its headers."""
-    for morsel in result.cookies.values() if isinstance(result, Response) else ():
-        result.headers.add("Set-Cookie", morsel.OutputString())
-    return result
+    """Return a handler's result. For a response with cookies, return a copy with their headers,
+    because the handler may return the same object again.
+    """
+    if not isinstance(result, Response) or not result.cookies:
+        return result
+    copy = _Response(result.body, result.status, result.pairs, result.content_type)
+    for morsel in result.cookies.values():
+        copy.headers.add("Set-Cookie", morsel.OutputString())
+    return copy
 
 
 SimpleResponse = simple_response = Response
