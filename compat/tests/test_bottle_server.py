@@ -9,6 +9,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
+from unittest.mock import Mock
 from urllib.request import urlopen
 from wsgiref.simple_server import WSGIServer, make_server
 
@@ -301,7 +302,8 @@ def test_the_reloader_checks_files_until_one_has_changed(monkeypatch: pytest.Mon
 
 def test_the_reloader_waits_for_its_program_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     class Program:
-        def __init__(self, *args: Any, **options: Any) -> None:
+        def __init__(self, command: list[str], **options: Any) -> None:
+            assert command == [sys.executable, "-m", "shop"]
             self.outcomes: list[Any] = [KeyboardInterrupt(), 5]
 
         def wait(self) -> int:
@@ -316,4 +318,11 @@ def test_the_reloader_waits_for_its_program_to_end(monkeypatch: pytest.MonkeyPat
         def __exit__(self, *error: object) -> None: ...
 
     monkeypatch.setattr(subprocess, "Popen", Program)
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "shop"])
     assert server.run_again() == 5
+
+
+def test_a_file_may_vanish_while_the_reloader_checks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = Mock(Path, **{"exists.return_value": True, "stat.side_effect": FileNotFoundError})
+    monkeypatch.setattr(server, "Path", lambda path: gone)
+    assert server._modified() == {}

@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -208,15 +209,15 @@ _CHANGED = 3  # the child's exit status if a file has changed
 
 
 def run_again() -> int:
-    """Run this program as a child process. Run it again whenever it exits because a file has
-    changed.
+    """Run this program's command as a child process, for example ``python -m shop``. Run it again
+    whenever it exits because a file has changed.
 
     Return the last exit status.
     """
     status = _CHANGED
     while status == _CHANGED:
         environment = {**os.environ, CHILD: "true"}
-        with subprocess.Popen([sys.executable, *sys.argv], env=environment) as child:  # noqa: S603 - runs this program
+        with subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=environment) as child:  # noqa: S603 - runs this program
             try:
                 status = child.wait()
             except KeyboardInterrupt:
@@ -241,5 +242,9 @@ def watch(interval: float) -> None:
 
 def _modified() -> dict[str, float]:
     """Return the modification time of each imported module's file."""
-    paths = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    return {path: Path(path).stat().st_mtime for path in paths if path and Path(path).exists()}
+    times = {}
+    for path in {getattr(module, "__file__", None) for module in list(sys.modules.values())}:
+        with suppress(OSError):  # the file doesn't exist, or an editor has just removed it
+            if path:
+                times[path] = Path(path).stat().st_mtime
+    return times
