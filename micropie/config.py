@@ -62,15 +62,16 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
         except SetupError as error:
             raise SetupError(f"{kind.__name__}.{name}: {error}") from None
         variable = f"{prefix}{name.upper()}"
-        try:
-            text = variables[variable]
-            texts = [text]
-            if converter.many is not None:
-                texts = [one.strip() for one in text.split(",") if one.strip()]
-            values[name] = converter.from_texts(texts)
-        except KeyError:
+        text = variables.get(variable)
+        if text is None:
             wrong += [f"{variable} is not set"] if parameter.default is parameter.empty else []
-        except ValueError:
+            continue
+        texts = [text]
+        if converter.many is not None:
+            texts = [one.strip() for one in text.split(",") if one.strip()]
+        try:
+            values[name] = converter.from_texts(texts)
+        except (ValueError, ArithmeticError, LookupError):  # the last two from a custom validator
             wrong.append(f"{variable} must be {converter.expected}")
     for name in map(str.upper, () if prefix.endswith("_") or not prefix else hints):
         if f"{prefix}_{name}" in variables and f"{prefix}{name}" not in variables:

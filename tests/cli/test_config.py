@@ -65,6 +65,21 @@ def test_all_invalid_variables_are_reported_without_their_values() -> None:
     )
 
 
+TOPPINGS = {"cream": 2}
+
+
+@dataclass
+class Topped:
+    topping: Annotated[str, pydantic.AfterValidator(TOPPINGS.__getitem__)] = "none"
+
+
+def test_a_value_that_a_validator_does_not_find_is_invalid() -> None:
+    assert config.read(Topped, environment={"TOPPING": "cream"}) == Topped(2)  # type: ignore[arg-type]
+    with pytest.raises(SetupError, match="TOPPING must be") as raised:
+        config.read(Topped, environment={"TOPPING": "sesame"})
+    assert "sesame" not in str(raised.value)
+
+
 class Model(pydantic.BaseModel):
     name: str
 
