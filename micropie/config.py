@@ -72,7 +72,11 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
         try:
             values[name] = converter.from_texts(texts)
         except (ValueError, ArithmeticError, LookupError):  # the last two from a custom validator
-            wrong.append(f"{variable} must be {converter.expected}")
+            wrong.append(
+                f"{variable} must be {converter.expected}"
+                if converter.takes_text
+                else f"{variable} can't set {name!r}: a variable is text, not {converter.expected}"
+            )
     for name in map(str.upper, () if prefix.endswith("_") or not prefix else hints):
         if f"{prefix}_{name}" in variables and f"{prefix}{name}" not in variables:
             wrong.append(f'{prefix}_{name} is not read: write prefix="{prefix}_"')

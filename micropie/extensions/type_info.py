@@ -88,6 +88,7 @@ class TypeInfo:
         - ``from_text(text)``: returns the value, or raises ``ValueError`` for invalid text.
         - ``expected``: a description of valid text, such as "a whole number".
         - ``many``: a function that creates a list, a tuple or a set from converted values, or None.
+        - ``takes_text``: whether any text is valid. It is False for a dict.
         - ``schema``: the JSON Schema of a simple type, such as ``{"type": "integer"}``, or None for
           a type that contains others.
 

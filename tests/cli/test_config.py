@@ -80,6 +80,18 @@ def test_a_value_that_a_validator_does_not_find_is_invalid() -> None:
     assert "sesame" not in str(raised.value)
 
 
+@dataclass
+class Nested:
+    options: dict[str, int] = field(default_factory=dict)
+
+
+def test_a_variable_cannot_set_a_dict() -> None:
+    assert config.read(Nested, environment={}) == Nested()
+    words = r"^OPTIONS can't set 'options': a variable is text, not a JSON object \("
+    with pytest.raises(SetupError, match=words):
+        config.read(Nested, environment={"OPTIONS": '{"cream": 2}'})
+
+
 class Model(pydantic.BaseModel):
     name: str
 
