@@ -39,6 +39,7 @@ from hypothesis import strategies as st
 from micropie import (
     App,
     Body,
+    Cookie,
     Form,
     Header,
     Query,
@@ -2081,6 +2082,18 @@ def test_a_parameter_that_begins_with_an_underscore_needs_a_default_and_must_be_
 def test_a_wildcard_cannot_fill_a_name_that_begins_with_an_underscore() -> None:
     with pytest.raises(SetupError, match=r"has <_name>, but .*<lambda> has no parameter '_name'"):
         app_of(lambda _name="": "", "/page/<_name>")._micropie.compiled()
+
+
+@pytest.mark.parametrize("source", [Query(), Query("n"), Header(), Cookie()])
+def test_a_wildcard_cannot_fill_a_parameter_with_another_source(source: Any) -> None:
+    def page(number: Any) -> str:
+        return str(number)
+
+    page.__annotations__["number"] = Annotated[int, source]
+
+    place = type(source).__name__.lower()
+    with pytest.raises(SetupError, match=rf"page reads its parameter 'number' from the {place}:"):
+        app_of(page, "/page/<number:int>")._micropie.compiled()
 
 
 class Connection:

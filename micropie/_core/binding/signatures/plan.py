@@ -208,15 +208,22 @@ class Plan:
         return complete
 
     def check_wildcards(self, names: Sequence[str], route: str) -> None:
-        """Raise ``SetupError`` if the handler has no parameter for one of the wildcards ``names``.
+        """Raise ``SetupError`` if the handler has no parameter for one of the wildcards ``names``,
+        or if the parameter's annotation declares another source.
 
         ``route``: the route's path, for the message.
         """
         code = getattr(self.function, "__code__", None)
+        written = getattr(self.function, "__qualname__", "its handler")
+        stated = {one.name: one.first_place for one in self._all if one.is_stated}
         for name in names:
+            if stated.get(name):
+                raise SetupError(
+                    f"the route {route!r} has <{name}>, but {written} reads its parameter {name!r} "
+                    f"from the {stated[name]}: rename one of them, or change the annotation"
+                )
             if not self._others and all(one.name != name for one in self._all):
                 is_self = code is not None and code.co_varnames[:1] == (name,)
-                written = getattr(self.function, "__qualname__", "its handler")
                 raise SetupError(
                     f"the route {route!r} has <{name}>, but {written} has no parameter {name!r}"
                     + (
