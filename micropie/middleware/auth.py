@@ -89,8 +89,8 @@ class BasicAuth(_AuthMiddleware):
 
     - ``check``: a ``def`` or an ``async def`` function, or the dict. Under ASGI, a ``def`` runs in
       a worker thread unless it has ``@run_in("loop")``. The function's result becomes
-      ``request.state.user``. If the result is True, the user's name is stored there. None and
-      False reject the user.
+      ``request.state.user``. If the result is True, the user's name is stored there. None, False
+      and everything else that counts as false, such as an empty list, reject the user.
     - ``realm``: the name that browsers show when they ask for the password.
 
     Use this with https only, because each request contains the password as plain text.
@@ -165,8 +165,8 @@ class BearerAuth(_AuthMiddleware):
 
     - ``check``: a ``def`` or an ``async def`` function. Under ASGI, a ``def`` runs in a worker
       thread unless it has ``@run_in("loop")``. The function's result becomes
-      ``request.state.user``; None and False reject the request. Compare known tokens with
-      ``secrets.compare_digest``.
+      ``request.state.user``; a false result, such as None, rejects the request. Compare known
+      tokens with ``secrets.compare_digest``.
     - ``realm``: a name for the site, sent with each 401.
     - ``token_url``: the URL where clients get a token for a name and a password. The OpenAPI
       document then describes OAuth2's password flow (RFC 6749, section 4.3), and Swagger UI asks

@@ -158,6 +158,15 @@ def test_a_check_that_returns_true_makes_the_name_the_user(make_client: MakeClie
     assert client.get("/", headers=basic("alice", "wrong")).status_code == 401
 
 
+@pytest.mark.parametrize("result", [None, False, [], "", 0])
+def test_a_false_result_of_a_check_refuses(make_client: MakeClient, result: Any) -> None:
+    """A check may return the rows that it has found."""
+    basic = make_client(guarded(BasicAuth(lambda user, password: result)))
+    assert basic.get("/", auth=("ann", "x")).status_code == 401
+    bearer = make_client(guarded(BearerAuth(lambda token: result)))
+    assert bearer.get("/", headers={"Authorization": "Bearer x"}).status_code == 401
+
+
 def test_a_check_may_refuse_with_its_own_message_or_fail(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
