@@ -141,7 +141,7 @@ def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
     known = headers.get("if-none-match")
     if known is not None:
         opaque = etag.removeprefix("W/")
-        if opaque and known == opaque:  # a shortcut: in most requests, the tags are equal
+        if known == opaque:  # a shortcut: in most requests, the tags are equal
             return True
         return known.strip(" \t") == "*" or any(
             tag == opaque for _, tag in _ENTITY_TAG.findall(known, 0, _LONGEST_TAGS)
