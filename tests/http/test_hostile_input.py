@@ -66,6 +66,7 @@ from tests.support.errors import said
 from tests.support.growth import LENGTH, grows_too_fast
 from tests.support.selection import WORLDS
 from tests.support.steps import steps_of
+from tests.support.waiting import until
 from tests.wsgi.calls import get
 
 MANY = Limits(max_fields=10**6, max_files=10**6, max_form_field_size=2**30, max_data_size=2**30)
@@ -399,14 +400,17 @@ def test_R28_no_cache_stores_a_long_text_from_a_client(
         forget_what_httpx_has_asked_for()
 
     # A cache keeps all ten of a kind, half a million bytes. A thread's last request may be held yet.
-    assert kept_after(ask) < 480_000
+    assert kept_after(ask, 480_000) < 480_000
 
 
 def test_R28_no_redirect_stores_a_long_url() -> None:
     """Python's ``urlsplit`` keeps what it was given."""
     site = SimpleNamespace(scheme="https", host="example.com")
-    found = kept_after(lambda number: redirect_response(Redirect(f"{number}{'a' * 50_000}"), site))
-    assert found < 300_000
+
+    def ask(number: int) -> None:
+        redirect_response(Redirect(f"{number}{'a' * 50_000}"), site)
+
+    assert kept_after(ask, 300_000) < 300_000
     with pytest.raises(HTTPError):
         redirect_response(Redirect(f"//example.com{'a' * 50_000}"), site)
 
@@ -768,11 +772,13 @@ def check_that_no_text_is_kept(keep: Callable[[str], object]) -> None:
         with suppress(ResponseError):
             keep(f"{number}{'a' * 50_000}")
 
-    assert kept_after(ask) < 300_000
+    assert kept_after(ask, 300_000) < 300_000
 
 
-def kept_after(ask: Callable[[int], object]) -> int:
-    """Return how many bytes more are in use after ``ask(number)``, called with ten numbers."""
+def kept_after(ask: Callable[[int], object], limit: int) -> int:
+    """Return how many bytes more are in use after ``ask(number)``, called with ten numbers, as soon
+    as they are fewer than ``limit``: a busy machine's threads let go of a request a bit later.
+    """
     for number in range(2):  # what is kept for another reason is there then
         ask(number)
     tracemalloc.start()
@@ -780,7 +786,13 @@ def kept_after(ask: Callable[[int], object]) -> int:
         before = tracemalloc.get_traced_memory()[0]
         for number in range(2, 12):
             ask(number)
-        gc.collect()
-        return tracemalloc.get_traced_memory()[0] - before
+
+        def kept() -> int:
+            gc.collect()
+            return tracemalloc.get_traced_memory()[0] - before
+
+        with suppress(AssertionError):
+            until(lambda: kept() < limit)
+        return kept()
     finally:
         tracemalloc.stop()
