@@ -343,6 +343,28 @@ def test_wsgi_applications_can_be_mounted(
         app.mount("x", wsgi)
 
 
+class FailsToClose(list[bytes]):
+    def close(self) -> None:
+        raise RuntimeError("the file is gone")
+
+
+def test_a_mounted_application_that_fails_to_close_is_logged(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    def mounted(_: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return FailsToClose([b"a pie"])
+
+    app = ours.Bottle()
+    app.mount("/kitchen", mounted)
+    client = make_client(app, raise_app_exceptions=False)
+    assert client.get("/kitchen/").text == "a pie"
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert "/kitchen: close() of the mounted application's response" in record.getMessage()
+    assert str(record.exc_info[1]) == "the file is gone"
+
+
 def test_an_application_can_be_mounted_twice(make_client: MakeClient) -> None:
     app, inner = ours.Bottle(), ours.Bottle()
     inner.route("/x", callback=lambda: ours.request.script_name)

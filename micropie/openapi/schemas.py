@@ -279,12 +279,10 @@ class Schemas:
             if reference in done or schema.get("title", "").partition("[")[0] != owner:
                 return
             done.add(reference)
-            if own.cls in {*self.own.encoders, *self.own.decoders}:
-                components[reference] = self.of(own.cls)
+            made = get_origin(own.cls) or own.cls
+            if made in self.own.decoders or self.own.encoder_of(made) is not None:
+                components[reference] = self.of(made)
                 return
-            if kind == "EnumType" and self.own.encoder_of(own.cls) is not None:
-                del schema["enum"]
-                schema |= _choice(self.own.choices(own.cls))
             # Keep only the first paragraph; the others are for Python programmers.
             if own.cls.__module__.startswith("micropie."):
                 about = schema["description"].partition("\n\n")[0]

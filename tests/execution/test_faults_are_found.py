@@ -81,7 +81,7 @@ FAULTS = {
     ),
     "an exit is lost": Fault(
         "_core/mounts/wsgi_call.py",
-        '                self._log("close() of the mounted application\'s response failed", error)\n',
+        '                self._failed("close() of the mounted application\'s response failed", error)\n',
         "                del error\n",
         CALLBACK,
         "asyncio and with_mounts/wsgi and exit",

@@ -35,26 +35,22 @@ _STATUS_LINE = re.compile(r"(?P<number>[1-9][0-9]{2})(?: (?P<reason>.*))?", re.D
 _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
-def _log(sentence: str, error: Exception) -> None:
-    logger.error("%s", sentence, exc_info=error)
-
-
 class WSGICall(Iterable[bytes]):
     """One call of a WSGI application. Call ``begin``, then ``take`` until no more chunks follow,
     then ``finish``. Or call ``begin``, iterate over the object, and ``close`` it.
 
     - ``label``: the name of the application in the log.
+    - ``report``: a function that logs an exception that can't become the response.
     - ``write``: a function that gets the data that the application passes to PEP 3333's ``write``.
       Without it, the data is stored in ``written`` until it is taken.
-    - ``report``: a function that logs an exception that can't become the response.
     """
 
     def __init__(
         self,
         target: Any,
         label: object,
+        report: Callable[[str, Exception], object],
         write: Callable[[bytes], object] | None = None,
-        report: Callable[[str, Exception], object] = _log,
     ) -> None:
         self._target, self._label, self._report = target, label, report
         self.written: list[bytes] = []
@@ -229,7 +225,7 @@ def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange)
     """Call a mounted WSGI application and return its response. The body is bytes if it has only one
     chunk. Otherwise, it is a stream.
     """
-    call = WSGICall(mount.target, mount, report=exchange.log_failure)
+    call = WSGICall(mount.target, mount, exchange.log_failure)
     try:
         call.begin(environ_below(exchange, mounted_path))
         chunk, more = call.take()

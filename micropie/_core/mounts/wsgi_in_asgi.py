@@ -52,7 +52,7 @@ class _Call:
     """
 
     def __init__(self, mount: Mount, exchange: Exchange, threads: Threads) -> None:
-        self._wsgi = WSGICall(mount.target, mount, self._give, exchange.log_failure)
+        self._wsgi = WSGICall(mount.target, mount, exchange.log_failure, self._give)
         self.response = self._wsgi.response
         self._exchange = exchange
         self._slots = slots_of(threads)

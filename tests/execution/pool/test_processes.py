@@ -702,9 +702,11 @@ class Noted(threading.Semaphore):
 def test_a_process_that_was_ended_is_not_ended_again() -> None:
     pool = Pool(1)
     pool.call(PATIENCE, os.getpid)
+    (worker,) = pool._workers
     pool._end()  # at the end of the interpreter, before an application that has not stopped yet
     read, write = os.pipe()  # it may have the number of the process's pipe
     pool.close()
+    worker.abandon()
     os.close(read)
     os.close(write)
 

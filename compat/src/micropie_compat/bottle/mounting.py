@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from micropie_compat.bottle.requests import request
 from micropie_compat.bottle.responses import HTTPResponse
+from micropie_compat.bottle.state import current_exchange
 from micropie_compat.core import WSGICall
 
 
@@ -35,7 +36,7 @@ def wsgi_mount(
 
 
 def _answer_of(target: object, root: str) -> HTTPResponse:
-    call, depth = WSGICall(target, root), root.count("/")
+    call, depth = WSGICall(target, root, current_exchange().native.log_failure), root.count("/")
     request.path_shift(depth)
     environ = {
         **request.environ,
