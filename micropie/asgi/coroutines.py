@@ -124,7 +124,7 @@ def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None)
                     raise
                 raise TimeoutError from None
     finally:
-        raised = timeout = None
+        sent = raised = timeout = None
 
 
 @types.coroutine
@@ -146,7 +146,7 @@ def await_in_context(awaitable: Awaitable[Value], context: Context) -> Steps[Val
             except BaseException as error:
                 raised = error
     finally:
-        raised = None
+        sent = raised = None
 
 
 def brings_cancellation(sent: object, scope: anyio.CancelScope | GracefulScope) -> bool:
@@ -160,8 +160,13 @@ def advance(steps: Steps[object], sent: object, raised: BaseException | None) ->
     """Advance ``steps`` once, as ``await`` does. Return the object that ``steps`` waits for
     next.
     """
-    if raised is None:
-        return next(steps) if sent is None else steps.send(sent)
-    if not hasattr(steps, "throw"):
-        raise raised
-    return steps.throw(raised)
+    if raised is None and sent is None:
+        return next(steps)
+    try:
+        if raised is None:
+            return steps.send(sent)
+        if not hasattr(steps, "throw"):
+            raise raised
+        return steps.throw(raised)
+    finally:
+        del sent, raised  # avoid a reference cycle between the exception and this frame
