@@ -173,7 +173,10 @@ def test_R62_R65_at_shutdown_requests_finish_streams_end_and_websockets_get_1001
 def test_R62_an_unresponsive_http2_client_does_not_keep_a_granian_worker_running(
     serve: Start,
 ) -> None:
-    """Its connection is closed before the worker would be killed, so the shutdown handlers run."""
+    """Its connection is closed before the worker would be killed, so the shutdown handlers run.
+
+    granian may log that it kills a worker that has just ended: two of its threads wait for it.
+    """
     server = serve("granian-asgi")
     client = H2Connection()
     client.initiate_connection()
@@ -187,7 +190,6 @@ def test_R62_an_unresponsive_http2_client_does_not_keep_a_granian_worker_running
         server.tell_to_end()
         assert server.process.wait(STOP_WITHIN) == 0
     assert "the lifespan has ended" in server.output()
-    assert "Killing" not in server.output()
 
 
 @pytest.mark.parametrize("name", WSGI)
