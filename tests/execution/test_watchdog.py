@@ -46,10 +46,14 @@ class Root(App):
 
 @pytest.fixture(autouse=True)
 def threads_end() -> Iterator[None]:
-    close_background_loops()  # another test's is not watched
+    _close_loops()  # other tests' too, whose threads need a moment to notice it
     yield
+    _close_loops()
+
+
+def _close_loops() -> None:
     close_background_loops()
-    LOOPS.stop()  # which clients of this test have used
+    LOOPS.stop()  # which clients have used
     until(lambda: not watching())
 
 
