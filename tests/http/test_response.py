@@ -704,6 +704,23 @@ def test_R10_the_length_of_a_fixed_body_is_computed_whatever_the_author_sets(
         assert answer.headers.get_list("content-length") == [str(len(answer.content))]
 
 
+@pytest.mark.parametrize(
+    ("body", "length"),
+    [("", "12345"), (None, "12345"), (b"four", "4"), ({"a": 1}, "7"), (lambda: chunks(), "12345")],
+)
+def test_R10_a_handler_for_head_announces_the_length_of_a_body_that_it_does_not_make(
+    make_client: MakeClient, body: Any, length: str
+) -> None:
+    app = App()
+
+    @app.route("/", methods=["HEAD"])
+    def head() -> Any:
+        return 200, body() if callable(body) else body, {"Content-Length": "12345"}
+
+    answer = make_client(app).head("/")
+    assert answer.headers.get_list("content-length") == [length]
+
+
 def test_R10_a_hook_that_changes_the_body_changes_its_length(make_client: MakeClient) -> None:
     class Doubles(HttpMiddleware):
         def after_request(self, request: Any, status: int, body: Any, headers: Any) -> Any:

@@ -429,15 +429,15 @@ def encode(
     # The content type "" means that a mounted application sets its own headers.
     is_described = has_content and content_type != ""
     pairs: Sequence[tuple[str, str]] = NO_OTHER_HEADERS if is_described else ()
-    length = None
+    announced = None
     if response.pairs:
         is_given = status.__class__ is GivenStatus
-        pairs, stated, length = checked_headers(response.pairs, is_given, pairs)
+        pairs, stated, announced = checked_headers(response.pairs, is_given, pairs)
         content_type = content_type if stated is None else stated
     if content_type and content_type not in _USUAL_TYPES:
         content_type = check_value("content-type", content_type)
     if stream is not None:
-        body, length = b"", length if stream.length is None else stream.length
+        body, length = b"", announced if stream.length is None else stream.length
         content_type = _in_utf_8(content_type) if content_type and stream.is_text else content_type
     else:
         if body.__class__ is str and (not content_type or content_type in _USUAL_TYPES):
@@ -450,7 +450,10 @@ def encode(
         return status, None, None, pairs, b"", stream
     if not content_type:
         content_type = text_type if is_described else None
-    return status, content_type, length, pairs, b"" if head_only else body, stream
+    if head_only:
+        # A handler for HEAD may announce the length of a body that it doesn't create.
+        body, length = b"", length or announced or length
+    return status, content_type, length, pairs, body, stream
 
 
 def _checked_status(status: object) -> int:
