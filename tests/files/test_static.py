@@ -1542,12 +1542,54 @@ def test_an_error_page_may_be_a_file(
     assert client.head("/nowhere").headers["content-length"] == "7"
 
 
+@pytest.mark.parametrize("key", [500, 503, 404, 409, KeyError])
+@pytest.mark.parametrize(
+    "raised", [KeyError("pie"), HTTPError(503, "Later.", {"Retry-After": "5"})]
+)
 def test_a_missing_error_page_file_gets_the_default_page(
-    make_client: MakeClient, site: Path
+    make_client: MakeClient,
+    site: Path,
+    caplog: pytest.LogCaptureFixture,
+    key: Any,
+    raised: Exception,
+) -> None:
+    """The response to a failure must not become the 404 of the file."""
+
+    class Root(App):
+        def fails(self) -> None:
+            raise raised
+
+    app = Root(errors="text")
+    app.error(key)(lambda: static_file("nowhere.html", site))
+    client = make_client(app, raise_app_exceptions=False)
+    assert client.get("/x").text == "404 Not Found"
+    caplog.clear()
+    answer = client.get("/fails")
+    is_busy = isinstance(raised, HTTPError)
+    expected = (503, "Later.", "5") if is_busy else (500, "500 Internal Server Error", None)
+    assert (answer.status_code, answer.text, answer.headers.get("retry-after")) == expected
+    is_called = key == (503 if is_busy else 500) or (key is KeyError and not is_busy)
+    sentence = f"GET '/fails': there is no error page 'nowhere.html' in {str(site)!r}"
+    assert caplog.messages.count(sentence) == is_called
+    # a failure is logged once
+    assert len(caplog.messages) == is_called + (not is_busy)
+
+
+@pytest.mark.parametrize("condition", [("Range", "bytes=99-", 416), ("If-Match", '"x"', 412)])
+def test_an_error_page_with_the_status_200_may_be_conditional(
+    make_client: MakeClient, site: Path, condition: tuple[str, str, int]
 ) -> None:
     app = App()
-    app.error(404)(lambda: static_file("nowhere.html", site))
-    assert make_client(app).get("/x").status_code == 404
+
+    @app.error(404)
+    def page() -> Response:
+        app.request.response.status = 200
+        return static_file("a.txt", site)
+
+    name, value, status = condition
+    client = make_client(app)
+    assert client.get("/x").status_code == 200
+    assert client.get("/x", headers={name: value}).status_code == status
 
 
 class Hook(HttpMiddleware):

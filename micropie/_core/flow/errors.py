@@ -17,6 +17,7 @@ from micropie._core.errors import (
     MethodNotAllowed,
     RaisedAnswer,
     Redirect,
+    logger,
 )
 from micropie._core.execution.steps import Flow, Outage, call
 from micropie._core.http import (
@@ -106,7 +107,8 @@ def _custom_response(
     request: Request, failure: Exception, handler: ErrorHandler, expected: bool, text_type: str
 ) -> Flow[Response]:
     """Return the response of the application's error handler. If the error handler raises an
-    ``HTTPError`` or a ``Redirect``, return the default response to that exception.
+    ``HTTPError`` or a ``Redirect``, return the default response to that exception. If it returns a
+    file that doesn't exist, return the default response to ``failure``.
     """
     exchange, answer = request._exchange, request._exchange.answer
     try:
@@ -137,7 +139,17 @@ def _custom_response(
     ):
         response.content_type = text_type
     if type(response.body) is FileReference:
-        files.describe(response, *(yield from files.open_file(request, response)))
+        try:
+            file = yield from files.open_file(request, response)
+        except HTTPError as error:
+            if error.status != 404:
+                raise
+            # The client must not get this 404 for a failure.
+            path, root = response.body.path, response.body.options.root
+            logger.warning("%s: there is no error page %r in %r", exchange.label, path, root)
+            is_known = expected or isinstance(failure, HTTPError)
+            return _default_response(request, failure if is_known else HTTPError(500))
+        files.describe(response, *file)
     if answer.stream is None:
         # Register the stream now, so that it is closed if a hook replaces the response.
         answer.begin(stream_of(response.body))
