@@ -683,6 +683,21 @@ def test_R39_a_file_that_the_client_has_cached_is_not_sent(
     assert opened == []
 
 
+def test_R39_a_304_keeps_the_headers_that_do_not_describe_a_body(
+    make_client: MakeClient, site: Path, cached: bool
+) -> None:
+    kept = {
+        "Content-Location": "/a",
+        "content-security-policy": "default-src 'none'",
+        "Content-Security-Policy-Report-Only": "default-src 'none'",
+    }
+    client = make_client(Files(site, cached=cached, headers=kept | {"Content-Location-X": "1"}))
+    answer = client.get("/static/a.txt", headers={"If-None-Match": tag_of(SMALL)})
+    assert answer.status_code == 304
+    names = {name for name in answer.headers if name.startswith("content-")}
+    assert names == {name.lower() for name in kept}
+
+
 def test_R39_a_failed_precondition_gets_a_412(
     make_client: MakeClient, site: Path, cached: bool
 ) -> None:

@@ -164,6 +164,29 @@ def test_a_file_with_a_length_and_an_etag_is_compressed(make_client: MakeClient)
     assert (answer.headers["vary"], answer.headers["accept-ranges"]) == ("Accept-Encoding", "bytes")
 
 
+@pytest.mark.parametrize(
+    ("name", "is_compressed"), [("a.png", False), ("a.css", True), ("a.pie", True), ("a.x", False)]
+)
+@pytest.mark.parametrize("states_type", [False, True])
+def test_a_file_that_the_client_has_keeps_its_etag_unless_it_was_compressed(
+    make_client: MakeClient, tmp_path: Path, name: str, is_compressed: bool, states_type: bool
+) -> None:
+    """With a weak ETag, a client can't resume the download of a video (RFC 9110, 13.1.5)."""
+    (tmp_path / name).write_bytes(b"x" * 1000)
+    app = App(file_types={".pie": "text/x-pie"})
+    app.static("/static", tmp_path, content_type="text/css" if states_type else None)
+    app.middlewares.append(Compress())
+    client = make_client(app)
+    whole, _ = raw(client, f"/static/{name}")
+    headers = {"Accept-Encoding": "gzip", "If-None-Match": whole.headers["etag"]}
+    again = client.get(f"/static/{name}", headers=headers)
+    is_compressed = is_compressed or states_type
+    for answer, status in ((whole, 200), (again, 304)):
+        found = (answer.status_code, answer.headers["etag"][0], "vary" in answer.headers)
+        assert found == (status, "W" if is_compressed else '"', is_compressed)
+    assert "content-type" not in again.headers
+
+
 @pytest.mark.parametrize("size", [1000, 1_000_000])
 @pytest.mark.parametrize("cached", [False, True])
 def test_a_static_file_is_compressed(

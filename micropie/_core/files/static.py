@@ -11,6 +11,7 @@ larger file a ``FileRange``, which the request always closes at its end. For hoo
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -81,6 +82,7 @@ from micropie._core.http.headers import (
     http_date,
     select,
 )
+from micropie._core.on_demand import pattern
 from micropie._core.routing.decorators import run_in
 from micropie._core.routing.discovery import FINGERPRINT
 from micropie._core.streams import PART_CHUNK, FileRange
@@ -242,8 +244,14 @@ def open_file(request: Request, response: Response) -> Flow[tuple[EncodedAnswer,
         head = *head, ("content-range", f"bytes {start}-{stop - 1}/{resolved.size}")
     kind = content_type_of(path)
     if kind is UNKNOWN and exchange.config.settings.file_types:
-        kind = exchange.config.settings.file_types.get(Path(path).suffix.lower(), kind)
+        kind = _listed_type(request, path)
     return EncodedAnswer((status, kind, stop - start, head, data, None)), part
+
+
+def _listed_type(request: Request, path: str) -> str:
+    """Return the type that ``App(file_types=...)`` lists for a file's extension."""
+    file_types = request._exchange.config.settings.file_types
+    return file_types.get(Path(path).suffix.lower(), UNKNOWN)
 
 
 def _open_on_loop(
@@ -439,20 +447,25 @@ def _head(
     return KnownHead(headers)
 
 
-def describe(response: Response, file: EncodedAnswer, part: FileRange | None) -> None:
+def describe(
+    request: Request, response: Response, file: EncodedAnswer, part: FileRange | None
+) -> None:
     """Put the response for a file, as returned by ``open_file``, into the handler's response.
 
     A header that the handler has set overrides the file's header of the same name, except
     Content-Encoding and Content-Range. A 304 has the headers of a 200, except those that describe a
     body (RFC 9110, section 15.4.5).
     """
+    path, pairs = response.body.path, response.pairs
     response.status, content_type, _, head, data, _ = file
-    response.body, pairs = data if part is None else part, response.pairs
+    response.body = data if part is None else part
     if response.status == 304:
-        response.content_type = None
-        pairs[:] = [pair for pair in pairs if not pair[0].lower().startswith("content-")]
-    else:
-        response.content_type = response.content_type or content_type
+        # The type isn't sent, but hooks such as ``Compress`` need it.
+        content_type = content_type_of(path)
+        if content_type is UNKNOWN:
+            content_type = _listed_type(request, path)
+        pairs[:] = [pair for pair in pairs if not _OF_A_BODY.match(pair[0])]
+    response.content_type = response.content_type or content_type
     for name, value in head:
         if name in _OF_BYTES:
             response.headers[name] = value
@@ -461,6 +474,7 @@ def describe(response: Response, file: EncodedAnswer, part: FileRange | None) ->
     add_missing(pairs, [pair for pair in head if pair[0] not in _JOINED])
 
 
+_OF_A_BODY = pattern("content-(?!location$|security-policy)", re.IGNORECASE)
 _OF_BYTES = frozenset({"content-encoding", "content-range"})
 # The headers that ``describe`` doesn't add at its end: it has already set some of them, and nosniff
 # is added to every response with a content type.

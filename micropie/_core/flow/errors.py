@@ -149,7 +149,7 @@ def _custom_response(
             logger.warning("%s: there is no error page %r in %r", exchange.label, path, root)
             is_known = expected or isinstance(failure, HTTPError)
             return _default_response(request, failure if is_known else HTTPError(500))
-        files.describe(response, *file)
+        files.describe(request, response, *file)
     if answer.stream is None:
         # Register the stream now, so that it is closed if a hook replaces the response.
         answer.begin(stream_of(response.body))

@@ -386,7 +386,7 @@ def _answer_of_any(request: Request, result: object) -> Flow[Answer | Handover]:
             and exchange.method != "HEAD"
         ):
             return file
-        files.describe(response, file, part)
+        files.describe(request, response, file, part)
     return (yield from _finish(request, response, stream_of(response.body), None))
 
 
@@ -487,7 +487,7 @@ def _replaced(request: Request, response: Response) -> Flow[_Stream | None]:
     made = exchange.answer.stream
     replaced = None if made is None else cast("_Stream", made)
     if type(response.body) is FileReference:
-        files.describe(response, *(yield from files.open_file(request, response)))
+        files.describe(request, response, *(yield from files.open_file(request, response)))
     stream = stream_of(with_html(response).body)
     exchange.answer.begin(stream or replaced)
     if stream is not None:  # don't close the replaced stream: the new one may read from it
