@@ -288,6 +288,45 @@ def check_private(
         assert vary in str(varies), (place, method, asked, answer)
 
 
+@pytest.mark.parametrize("reads", [lambda request: request.cookies, lambda one: one.session])
+@pytest.mark.parametrize(
+    "headers", [{}, {"Range": "bytes=0-3"}, {"If-None-Match": "*"}, {"Accept-Encoding": "gzip"}]
+)
+def test_R48_a_file_is_private_if_a_hook_reads_a_cookie_after_it_was_opened(
+    make_client: MakeClient,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    reads: Any,
+    headers: dict[str, str],
+) -> None:
+    def late(request: Request) -> Any:
+        yield
+        reads(request)
+
+    client = make_client(everything(tmp_path, late))
+    answer = client.get("/files/a.txt", headers=headers | COOKIE)
+    assert said(answer)[0] == "private, max-age=3600"
+    assert "Cookie" in str(said(answer)[1])
+    assert said(client.get("/kept/a.txt", headers=headers | COOKIE))[0] == "no-cache"
+    # nobody has written the "public" that was changed
+    assert caplog.messages == []
+
+
+def test_a_hook_that_reads_a_cookie_does_not_change_an_author_s_cache_control(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
+    def late(request: Request) -> Any:
+        yield
+        request.cookies.get("theme")
+
+    app = Root()
+    app.static("/files", tmp_path, max_age=60, headers={"Cache-Control": "public, max-age=5"})
+    app.middlewares.append(late)
+    (tmp_path / "a.txt").write_text("text")
+    answer = make_client(app).get("/files/a.txt")
+    assert said(answer) == ("public, max-age=5", "Cookie")
+
+
 def test_files_without_an_access_check_are_public(make_client: MakeClient, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text")
     app = Root()

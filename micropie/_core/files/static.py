@@ -471,6 +471,8 @@ def describe(
             response.headers[name] = value
         elif name == "vary":
             add_vary(pairs, value)
+        elif value.startswith("public"):  # Cache-Control
+            request._exchange.answer.share((name, value))
     add_missing(pairs, [pair for pair in head if pair[0] not in _JOINED])
 
 

@@ -528,8 +528,10 @@ def _private(exchange: Exchange, answer: Answer, saves: bool) -> Answer:
     made = exchange.answer
     status, content_type, length, pairs, body, stream = answer
     make = known_private if pairs.__class__ is KnownHead else make_private
-    headers, was_public = make(pairs, made.depends_on, saves or made.csrf_salt is not None)
-    if was_public:
+    headers, was_public = make(
+        pairs, made.depends_on, saves or made.csrf_salt is not None or made.shared_as in pairs
+    )
+    if was_public and made.shared_as is None:
         sentence = (
             "%s: the response contains one client's cookie or token, so its Cache-Control: "
             "public was changed to private"

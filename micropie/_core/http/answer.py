@@ -44,6 +44,9 @@ class AnswerState:
     there are any, caches must not send the response to other clients.
     """
 
+    shared_as: tuple[str, str] | None = None
+    """The Cache-Control of a file that shared caches may store; None for any other response."""
+
     session: Session | None = None
     is_without_session = False
     """Whether neither the handler nor a hook needs the session, so it isn't loaded from the
@@ -115,6 +118,12 @@ class AnswerState:
         if header not in self.depends_on:
             self.has_more = True
             self.depends_on += (header,)
+
+    def share(self, cache_control: tuple[str, str]) -> None:
+        """Record that the response is a file that shared caches may store. If a hook then reads a
+        header that identifies the client, ``cache_control`` must be replaced.
+        """
+        self.shared_as = cache_control
 
     def begin(self, stream: ChunkedBody | None) -> None:
         """Record that the body is sent as ``stream``, or in one piece if ``stream`` is None."""
