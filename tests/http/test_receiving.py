@@ -651,6 +651,53 @@ def test_R21_a_raw_body_is_not_copied(world: str, path: str) -> None:
     assert cost(path, world, "text/plain", b"", b"x" * 65536, b"") < 1.2
 
 
+class TinyPieces:
+    """A body of 100,000 pieces of two bytes, each of which is an object of its own."""
+
+    def __init__(self) -> None:
+        self._left = 100_000
+        self.sent: list[Message] = []
+
+    def read(self, size: int) -> bytes:
+        self._left -= 1
+        return bytes(2) if self._left >= 0 else b""
+
+    async def receive(self) -> Message:
+        return piece(self.read(2), more=self._left > 0)
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+
+def test_R21_a_beginning_in_tiny_pieces_is_stored_once(world: str) -> None:
+    """A hook searches it for a field, although the handler reads the body itself."""
+
+    class Finds(FlowMiddleware):
+        def before(self, request: Any) -> Any:
+            yield from receiving.find_field(request._exchange, "x")
+
+    app, kind = App(), "application/x-www-form-urlencoded"
+    app.middlewares.append(Finds())
+
+    @app.post("/")
+    @reads_body
+    def index() -> str:
+        return str(len(app.request.read()))
+
+    def ask() -> None:
+        tiny = TinyPieces()
+        if world == "wsgi":
+            body = {"wsgi.input": tiny, "wsgi.input_terminated": True}
+            _, found = wsgi_get(app, "/", "POST", CONTENT_TYPE=kind, **body)
+        else:
+            scope = http_scope("POST", "/", headers=[(b"content-type", kind.encode())])
+            run(world, lambda: app(scope, tiny.receive, tiny.send))
+            found = tiny.sent[1]["body"]
+        assert int(found) == 200_000
+
+    assert peak_of(ask) < 2 * MEBIBYTE
+
+
 # In a process of its own: tracemalloc counts what orjson reserves and never touches, twelve times
 # the body.
 JSON_COST = """

@@ -5,6 +5,7 @@ Any other body is received only when the handler reads it, for example by ``requ
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Final, Literal
 
 from micropie._core.errors import BadRequest
@@ -118,12 +119,13 @@ def find_field(exchange: Exchange, name: str) -> Flow[str]:
 
 
 def _receive_beginning(exchange: Exchange, least: int) -> Flow[bytes]:
-    pieces, size, more = [], 0, True
-    while more and size < least:
+    # Don't keep the pieces, because a client may send two bytes at a time, and each piece takes 40
+    # bytes more.
+    data, more = BytesIO(), True
+    while more and data.tell() < least:
         piece, more = yield RECEIVE_STEP
-        pieces.append(piece)
-        size += len(piece)
-    beginning = b"".join(pieces)
+        data.write(piece)
+    beginning = data.getvalue()
     if more:
         exchange.body.return_piece(beginning, True)
     else:
