@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import tracemalloc
 from functools import partial
 from io import BufferedReader, BytesIO, TextIOWrapper
 from itertools import repeat
@@ -191,6 +192,23 @@ def test_reading_lines_takes_linear_time(pieces: int) -> None:
 def test_a_long_line_in_many_pieces_takes_linear_time() -> None:
     pieces = repeat(b"x" * 64, 65536)
     assert len(BufferedReader(RawBody(lambda: next(pieces, b""))).readline()) == 64 * 65536
+
+
+def test_a_body_in_tiny_pieces_is_stored_once() -> None:
+    left = 100_000
+
+    def pull() -> bytes:
+        nonlocal left
+        left -= 1
+        return bytes(2) if left >= 0 else b""
+
+    body = BufferedReader(RawBody(pull))
+    tracemalloc.start()
+    try:
+        assert len(body.read()) == 200_000
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_error_of_the_body_is_raised_at_each_read() -> None:

@@ -299,5 +299,10 @@ class RawBody(io.RawIOBase):
 
     def readall(self) -> bytes:
         """Return all remaining bytes."""
-        piece, self._piece = self._piece, memoryview(b"")
-        return b"".join([piece, *iter(self._pull, b"")])
+        # BytesIO, because a list of tiny pieces takes many times the body's size
+        data = io.BytesIO()
+        data.write(self._piece)
+        self._piece = memoryview(b"")
+        for piece in iter(self._pull, b""):
+            data.write(piece)
+        return data.getvalue()
