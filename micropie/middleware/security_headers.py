@@ -95,15 +95,14 @@ class SecurityHeaders(FlowMiddleware):
 
     def after(self, request: Request, response: Response) -> None:
         """Add the headers that the response doesn't have yet."""
-        headers = dict(self._always)
-        if self._csp:
-            policy = self._csp
-            if _NONCE in policy:
-                # There is no nonce if outer middleware sent the response before ``before`` was
-                # called.
-                if "csp_nonce" not in request.state:
-                    self.before(request)
-                policy = policy.replace(_NONCE, request.state.csp_nonce)
+        headers, policy = dict(self._always), self._csp
+        if _NONCE in policy:
+            # There is no nonce if outer middleware sent the response before ``before`` was called.
+            if "csp_nonce" not in request.state:
+                self.before(request)
+            policy = policy.replace(_NONCE, request.state.csp_nonce)
+        # After a 304, a browser shows its copy of the page, whose scripts have an older nonce.
+        if policy and not (response.status == 304 and "csp_nonce" in request.state):
             headers["Content-Security-Policy"] = policy
         if self.hsts is not None and request.scheme == "https":
             headers["Strict-Transport-Security"] = self._hsts

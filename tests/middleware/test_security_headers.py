@@ -189,6 +189,42 @@ def test_each_request_has_its_own_nonce(make_client: MakeClient) -> None:
     assert len(seen) == 3
 
 
+class Versioned(App):
+    def index(self) -> Any:
+        if self.request.not_modified(etag="1"):
+            return None
+        return f"<script nonce={getattr(self.request.state, 'csp_nonce', '')}>"
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "expected"),
+    [
+        ("script-src 'nonce-{nonce}'", None, None),
+        ("script-src 'nonce-{nonce}'", "default-src 'none'", None),
+        ("default-src 'self'", "script-src 'nonce-{nonce}'", None),
+        ("default-src 'self'", "default-src 'none'", "default-src 'self'"),
+        (None, "default-src 'none'", "default-src 'none'"),
+        (None, None, None),
+    ],
+)
+def test_a_304_does_not_change_the_nonce_of_the_page_that_the_browser_has(
+    make_client: MakeClient, inner: str | None, outer: str | None, expected: str | None
+) -> None:
+    """The browser puts the headers of a 304 in place of those that came with its copy of the page
+    (RFC 9111, section 3.2), and would no longer run the scripts of the page.
+    """
+    app: Any = Root()
+    app.middlewares.append(SecurityHeaders(csp=outer))
+    app.inner = Versioned()
+    app.inner.middlewares.append(SecurityHeaders(csp=inner))
+    client = make_client(app)
+    page = client.get("/inner")
+    assert ("content-security-policy" in page.headers) == (inner is not None or outer is not None)
+    known = client.get("/inner", headers={"If-None-Match": page.headers["etag"]})
+    assert (known.status_code, known.headers["x-frame-options"]) == (304, "DENY")
+    assert known.headers.get("content-security-policy") == expected
+
+
 def test_without_a_nonce_in_the_policy_none_is_made(make_client: MakeClient) -> None:
     client = make_client(careful(csp="default-src 'self'"), raise_app_exceptions=False)
     assert client.get("/nonce").status_code == 500
