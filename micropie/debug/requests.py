@@ -244,7 +244,7 @@ def review_check(mark: Checking, answer: object) -> None:
 
 def review_redirect(exchange: Exchange, redirect: Redirect) -> None:
     """Log that a redirect's location is a bare name, which is relative to the current page."""
-    if redirect.location.isidentifier():
+    if isinstance(redirect.location, str) and redirect.location.isidentifier():
         _warn(
             f"{exchange.label} redirects to {redirect.location!r}, which is relative to the "
             f"current page: write url_for(...), or '/{redirect.location}'"

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from micropie import App, Request, Response, UploadFile, post, requires
+from micropie import App, Redirect, Request, Response, UploadFile, post, requires
 from tests.support.clients import MakeClient
 
 
@@ -281,3 +281,18 @@ def test_a_file_sent_for_another_parameter_is_explained_in_the_log(
     assert client.post("/", data={"note": "!"}, files=files).status_code == 400
     assert "picture came as a file: write picture: UploadFile." in caplog.text
     assert "note came as a file" not in caplog.text
+
+
+def test_a_redirect_without_a_location_fails_as_in_production(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = []
+    for debug in (False, True):
+        app = App(debug=debug)
+        app.get("/")(lambda: Redirect(None))  # type: ignore[arg-type]
+        caplog.clear()
+        assert make_client(app, raise_app_exceptions=False).get("/").status_code == 500
+        failures += [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert [repr(failure) for failure in failures] == [
+        "TypeError(\"expected string or bytes-like object, got 'NoneType'\")"
+    ] * 2
