@@ -17,6 +17,7 @@ import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -559,6 +560,100 @@ def test_R32_a_save_cancelled_while_a_thread_writes_leaves_no_file(
     body = section('name="f"; filename="f"', BIG)
     call = posted("asyncio", Root(), "/", piece(body, more=True), headers=PAIRS)
     assert (wrote.is_set(), call.body) == (True, b"[]")
+
+
+class SavesAgain(App):
+    """Saves each part in another directory if its name is taken in the first one."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self.taken, self.free = directory / "taken", directory / "free"
+        for place in (self.taken, self.free):
+            place.mkdir()
+        (self.taken / "f").write_bytes(b"old")
+
+    @reads_body
+    async def asynchronous(self) -> Any:
+        return [await self._await(part) async for part in self.request.parts()]
+
+    @reads_body
+    def sync(self) -> Any:
+        return [self._call(part) for part in self.request.parts()]
+
+    async def received(self) -> Any:
+        return [await self._await(part) async for part in self.request.parts()]
+
+    def received_sync(self) -> Any:
+        return [self._call(part) for part in self.request.parts()]
+
+    async def _await(self, part: Any) -> Any:
+        begun = await part.read(1)
+        with pytest.raises(FileExistsError):
+            await part.save_to(self.taken)
+        return len(begun + (await part.save_to(self.free)).read_bytes())
+
+    def _call(self, part: Any) -> Any:
+        begun = part.read(1)
+        with pytest.raises(FileExistsError):
+            part.save_to(self.taken)
+        return len(begun + part.save_to(self.free).read_bytes())
+
+
+@every_way
+@pytest.mark.parametrize("size", [10, 1_000_000])
+def test_a_part_whose_name_is_taken_can_be_saved_elsewhere(
+    make_client: MakeClient, tmp_path: Path, path: str, size: int
+) -> None:
+    app = SavesAgain(tmp_path)
+    body = form(section('name="f"; filename="f"', b"x" * size))
+    assert post(make_client(app), path, body).json() == [size]
+    assert (app.taken / "f").read_bytes() == b"old"
+
+
+class SavesOnFullDisk(App):
+    """Saves a part although the disk is full, then tries again."""
+
+    directory: Path
+
+    @reads_body
+    async def asynchronous(self) -> Any:
+        async for part in self.request.parts():
+            with suppress(OSError):
+                await part.save_to(self.directory)
+            await part.save_to(self.directory)
+
+    @reads_body
+    def sync(self) -> Any:
+        for part in self.request.parts():
+            with suppress(OSError):
+                part.save_to(self.directory)
+            part.read()
+
+
+@pytest.mark.parametrize("size", [10, 1_000_000])
+def test_a_part_of_which_bytes_were_lost_is_not_saved(
+    make_client: MakeClient,
+    tmp_path: Path,
+    path: str,
+    size: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    write = NewFile.write
+
+    def fails(self: NewFile, pieces: Any, is_last: bool = False) -> None:
+        write(self, pieces, is_last)
+        if pieces:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(NewFile, "write", fails)
+    app = SavesOnFullDisk()
+    app.directory = tmp_path
+    body = form(section('name="f"; filename="f"', b"x" * size))
+    client = make_client(app, raise_app_exceptions=False)
+    assert post(client, path, body).status_code == 500
+    assert "don't read on after save_to has failed" in caplog.text
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_new_file_is_removed_although_its_disk_is_full(tmp_path: Path) -> None:

@@ -187,13 +187,15 @@ class _Part:
     def _next_chunk(self) -> Flow[bytes]:
         """Return the next bytes of the part, b"" at its end.
 
-        Raises ``RuntimeError`` if a later part has been requested already.
+        Raises ``RuntimeError`` if a later part has been requested already, or if bytes were lost
+        because ``save_to`` failed.
         """
         if self._has_ended:
             return b""
         if self._source is None:
             raise RuntimeError(
-                f"the part {self.name!r} was discarded: read each part before the next one"
+                f"the part {self.name!r} was discarded: read each part before the next one, and "
+                "don't read on after save_to has failed"
             )
         if self._rest:
             chunk, self._rest = bytes(self._rest), memoryview(b"")
@@ -229,7 +231,12 @@ class _Part:
                 f"the part {self.name!r} is a field and has no file name: read it with text()"
             )
         target = NewFile(Path(directory) / safe_filename(self.raw_filename))
+        is_reading = False
         try:
+            # Create the file first, so that the whole part can be saved under another name if this
+            # one is taken.
+            yield IO, target.write, ((),)
+            is_reading = True
             pieces, size = [], 0
             while chunk := (yield from self._next_chunk()):
                 pieces.append(chunk)
@@ -240,6 +247,8 @@ class _Part:
             yield IO, target.write, (pieces, True)
         except BaseException:
             target.discard()
+            if is_reading:
+                self._source, self._has_ended = None, False
             raise
         return target.path
 
@@ -267,8 +276,8 @@ class Part(_Part):
         """Write the rest of the part into ``directory``, as ``filename``, and return the file's
         path.
 
-        Raises ``FileExistsError`` if that name is taken. After an error, no incomplete file is left
-        behind.
+        Raises ``FileExistsError`` if that name is taken; you can then save the part elsewhere.
+        After an error, no incomplete file is left behind.
         """
         return self._exchange.perform(self._save(directory))
 
@@ -300,7 +309,7 @@ class AsyncPart(_Part):
         """``await part.save_to(directory)``: write the rest of the part into ``directory``, as
         ``filename``, and return the file's path.
 
-        Raises ``FileExistsError`` if that name is taken. After an error, no incomplete file is left
-        behind. Never blocks the event loop.
+        Raises ``FileExistsError`` if that name is taken; you can then save the part elsewhere.
+        After an error, no incomplete file is left behind. Never blocks the event loop.
         """
         return self._exchange.perform_async(self._save(directory))
