@@ -698,6 +698,81 @@ def test_R21_a_beginning_in_tiny_pieces_is_stored_once(world: str) -> None:
     assert peak_of(ask) < 2 * MEBIBYTE
 
 
+class Impatient(App):
+    """Gives up reading, then reads again."""
+
+    @post
+    async def body(self) -> Any:
+        await self._give_up(self.request.body)
+        return await self.request.body()
+
+    @post
+    async def twice(self) -> Any:
+        await self._give_up(self.request.body)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await self.request.body()
+        return await self.request.body()
+
+    @post
+    async def stream(self) -> Any:
+        await self._give_up(self.request.body)
+        return b"".join([chunk async for chunk in self.request.stream()])
+
+    @reads_body
+    async def part(self) -> Any:
+        async for part in self.request.parts():
+            await self._give_up(part.read)
+            return await part.read()
+
+    @reads_body
+    async def part_by_part(self) -> Any:
+        async for part in self.request.parts():
+            await self._give_up(partial(part.read, 100))
+            return [(await part.read(3)).decode(), (await part.read()).decode()]
+
+    @reads_body
+    async def chunks_of_part(self) -> Any:
+        async for part in self.request.parts():
+            await self._give_up(part.text)
+            return b"".join([chunk async for chunk in part])
+
+    async def _give_up(self, read: Callable[[], Any]) -> None:
+        with anyio.move_on_after(0.01) as scope:
+            await read()
+        assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("beginning", [b"first-", b""])
+@pytest.mark.parametrize(
+    "path", ["/body", "/twice", "/stream", "/part", "/part_by_part", "/chunks_of_part"]
+)
+def test_a_cancelled_read_loses_nothing(backend: str, path: str, beginning: bytes) -> None:
+    is_part = "part" in path
+    first = section('name="f"; filename="f"', beginning)[:-2] if is_part else beginning
+    last = b"second\r\n--B--\r\n" if is_part else b"second"
+    headers = PAIRS if is_part else [(b"content-type", b"text/plain")]
+    sent: list[Message] = []
+
+    async def ask() -> None:
+        pieces = [piece(first, more=True), piece(b"", more=True), piece(last)]
+
+        async def receive() -> Message:
+            if len(pieces) == 1:
+                await anyio.sleep(0.1)
+            return pieces.pop(0)
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await Impatient()(http_scope("POST", path, headers=headers), receive, send)
+
+    run(backend, ask)
+    whole = (beginning + b"second").decode()
+    expected = f'["{whole[:3]}","{whole[3:]}"]' if path == "/part_by_part" else whole
+    assert sent[1]["body"].decode() == expected
+
+
 # In a process of its own: tracemalloc counts what orjson reserves and never touches, twelve times
 # the body.
 JSON_COST = """

@@ -208,14 +208,18 @@ class _Part:
         """Return ``n`` bytes, or fewer at the end; if ``n`` is negative, return the rest."""
         data = BytesIO()  # BytesIO, because its ``getvalue`` makes no copy
         missing = n
-        while n < 0 or missing:
-            if not self._rest or n < 0:
-                self._rest = memoryview((yield from self._next_chunk()))
-            if not self._rest:
-                break
-            taken = data.write(self._rest if n < 0 else self._rest[:missing])
-            self._rest = self._rest[taken:]
-            missing -= taken
+        try:
+            while n < 0 or missing:
+                if not self._rest or n < 0:
+                    self._rest = memoryview((yield from self._next_chunk()))
+                if not self._rest:
+                    break
+                taken = data.write(self._rest if n < 0 else self._rest[:missing])
+                self._rest = self._rest[taken:]
+                missing -= taken
+        except BaseException:  # if the wait was cancelled, the next call returns these bytes
+            self._rest = memoryview(data.getvalue())
+            raise
         return data.getvalue()
 
     def _text(self) -> Flow[str]:

@@ -14,6 +14,7 @@ from micropie._core.errors import too_many
 from micropie._core.execution.steps import RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
 
 UNREAD: Final = "unread"
+BEGUN: Final = "begun"  # a call of ``whole`` was cancelled; ``data`` is what it has received
 # The body is returned piece by piece and not stored, for ``request.stream()`` and multipart forms.
 STREAMED: Final = "streamed"
 KEPT: Final = "kept"  # the whole body was received, and is stored in ``data``
@@ -63,11 +64,16 @@ class BodyReader:
     def next_piece(self) -> Flow[bytes]:
         """Return the next piece, ``b""`` at the end.
 
-        A body that was received whole is one piece.
+        A body that was received whole is one piece. So is the beginning that a cancelled call of
+        ``whole`` has received.
         """
-        if self.state is KEPT and not self.has_ended:
-            self.has_ended = True
-            return self.data
+        if self.state is not STREAMED and not self.has_ended:
+            if self.state is KEPT:
+                self.has_ended = True
+                return self.data
+            begun, self.data, self.state = self.data, b"", STREAMED
+            if begun:
+                return begun
         piece, more = b"", True
         while more and not piece and not self.has_ended:
             piece, more = yield RECEIVE_STEP
@@ -76,7 +82,8 @@ class BodyReader:
         return piece
 
     def whole(self) -> Flow[bytes]:
-        """Return the whole body, and store it for the next call.
+        """Return the whole body, and store it for the next call. If a call is cancelled, the next
+        one goes on where it was.
 
         Raises ``RuntimeError`` after ``start_stream``.
         """
@@ -86,21 +93,26 @@ class BodyReader:
                 "whole"
             )
         self._count(0)  # check the size again, because the limit may have been lowered
-        if self.state is UNREAD:
+        if self.state is not KEPT:
             # If the length is known, a WSGI driver can read the rest at once. Reading 1 MiB in
             # pieces takes eight times as long.
             receive_rest: ReceiveStep = (RECEIVE, no_function, (self._announced,))
             piece, more = yield receive_rest
             self._count(len(piece))
-            if more:
+            if more or self.state is BEGUN:
                 # Use BytesIO, because it grows by an eighth at a time and its ``getvalue`` makes no
                 # copy. Joining the pieces would take twice the body's size in memory.
                 data = BytesIO()
+                data.write(self.data)
                 data.write(piece)
-                while more:
-                    piece, more = yield receive_rest
-                    self._count(len(piece))
-                    data.write(piece)
+                try:
+                    while more:
+                        piece, more = yield receive_rest
+                        self._count(len(piece))
+                        data.write(piece)
+                except BaseException:
+                    self.data, self.state = data.getvalue(), BEGUN
+                    raise
                 piece = data.getvalue()
             self.keep(piece)
         return self.data
