@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import tempfile
 import weakref
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +22,7 @@ from micropie._core.errors import BadRequest, HTTPError
 from micropie._core.http.addresses import unescaped
 from micropie._core.http.forms.data import Limits, parse_query
 from micropie._core.http.forms.multipart import MultipartParser
-from micropie._core.http.forms.uploads import UploadFile, safe_filename
+from micropie._core.http.forms.uploads import NewFile, UploadFile, safe_filename
 from micropie._core.http.headers.media_types import content_type, is_json
 from tests.support.growth import calling, grows_too_fast
 from tests.support.open_files import open_files
@@ -1015,6 +1016,21 @@ def test_R33_save_to_on_a_full_disk_names_the_file(
     with pytest.raises(OSError, match=r"No space left on device: .*a\.txt"):
         file.save_to(tmp_path)
     assert list(tmp_path.iterdir()) == []
+    file.close()
+
+
+def test_an_upload_can_be_read_after_a_failed_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: NewFile, pieces: Iterable[bytes], is_last: bool = False) -> None:
+        next(iter(pieces))
+        raise OSError(28, "No space left on device")
+
+    file = upload()
+    monkeypatch.setattr(NewFile, "write", fails)
+    with pytest.raises(OSError, match="No space left on device"):
+        file.save_to(tmp_path)
+    assert file.read() == b"content"
     file.close()
 
 

@@ -148,6 +148,8 @@ class UploadFile(UploadSpellings):
             target.write(self, is_last=True)
         except BaseException as error:
             target.discard()
+            with suppress(ValueError):  # the file may be closed by now
+                self.seek(0)
             if isinstance(error, OSError) and error.filename is None:
                 error.filename = str(target.path)  # for the log, if the disk is full
             raise
