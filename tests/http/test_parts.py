@@ -788,6 +788,36 @@ def test_reading_a_skipped_part_raises_an_error(
     assert "the part 'a' was discarded: read each part before the next one" in caplog.text
 
 
+class TextOrBytes(App):
+    @reads_body
+    async def asynchronous(self) -> Any:
+        return [await self._await(part) async for part in self.request.parts()]
+
+    @reads_body
+    def sync(self) -> Any:
+        return [self._call(part) for part in self.request.parts()]
+
+    async def _await(self, part: Any) -> Any:
+        with suppress(HTTPError):
+            return await part.text()
+        return (await part.read()).decode("latin-1"), (await part.read()).decode()
+
+    def _call(self, part: Any) -> Any:
+        with suppress(HTTPError):
+            return part.text()
+        return b"".join(part).decode("latin-1"), part.read().decode()
+
+
+def test_a_part_that_is_not_text_can_be_read_as_bytes(make_client: MakeClient, path: str) -> None:
+    body = form(
+        section('name="a"; filename="a"', b"\xff" * 3),
+        section('name="b"; filename="b"', b"b", "Content-Type: text/plain; charset=none"),
+        section('name="c"', b"c"),
+    )
+    found = post(make_client(TextOrBytes()), path, body, 10).json()
+    assert found == [["\xff" * 3, ""], ["b", ""], "c"]
+
+
 def test_a_part_that_was_read_stays_at_its_end(make_client: MakeClient) -> None:
     assert post(make_client(Late()), "/read_before", TWO_PARTS).json() == ["", ""]
 

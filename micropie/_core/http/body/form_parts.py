@@ -12,6 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
+from micropie._core.errors import HTTPError
 from micropie._core.execution.steps import IO, Flow
 from micropie._core.http.body.reader import BodyReader
 from micropie._core.http.exchange import Exchange, FlowIterator
@@ -190,7 +191,7 @@ class _Part:
         Raises ``RuntimeError`` if a later part has been requested already, or if bytes were lost
         because ``save_to`` failed.
         """
-        if self._has_ended:
+        if self._has_ended and not self._rest:
             return b""
         if self._source is None:
             raise RuntimeError(
@@ -224,7 +225,13 @@ class _Part:
 
     def _text(self) -> Flow[str]:
         """See ``Part.text``."""
-        return text_of((yield from self._read(-1)), codec_of_part(self.headers))
+        codec = codec_of_part(self.headers)
+        data = yield from self._read(-1)
+        try:
+            return text_of(data, codec)
+        except HTTPError:  # the handler may read the bytes instead
+            self._rest = memoryview(data)
+            raise
 
     def _save(self, directory: str | Path) -> Flow[Path]:
         """Write the rest of the part into ``directory`` and return the file's path; see
