@@ -1607,6 +1607,60 @@ def test_an_error_page_with_the_status_200_may_be_conditional(
     assert client.get("/x", headers={name: value}).status_code == status
 
 
+class Before(HttpMiddleware):
+    """Sets headers before the handler does."""
+
+    def before_request(self, request: Any) -> None:
+        headers = request.response.headers
+        headers["X-Before"] = headers["X-Both"] = "1"
+        headers["Cache-Control"], headers["Expires"] = "public, max-age=600", "0"
+        headers["Content-Language"] = "de"
+        request.response.set_cookie("visitor", "7")
+
+
+@pytest.mark.parametrize("has_page", [False, True])
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/static/nowhere", {}, 404),
+        ("/static/a.txt", {"Range": "bytes=99-"}, 416),
+        ("/static/a.txt", {"If-Match": '"x"'}, 412),
+        ("/file", {}, 404),
+        ("/changed", {}, 404),
+        ("/nowhere", {}, 404),
+    ],
+)
+def test_the_error_for_a_file_keeps_the_headers_that_were_set_before(
+    make_client: MakeClient,
+    site: Path,
+    path: str,
+    headers: dict[str, str],
+    status: int,
+    has_page: bool,
+) -> None:
+    own = {"X-Both": "2", "X-File": "1", "Set-Cookie": "file=1"}
+    app = Files(site, headers=own)
+    app.middlewares.append(Before())
+    app.get("/file")(lambda: static_file("nowhere", site, headers=own, content_type="text/css"))
+
+    @app.get("/changed")
+    def changed() -> Response:
+        app.request.response.body = static_file("nowhere", site).body
+        return app.request.response
+
+    if has_page:
+        app.error(status)(
+            lambda: static_file("no-page", site, headers=own, content_type="text/css")
+        )
+    answer = make_client(app).get(path, headers=headers)
+    assert (answer.status_code, answer.headers["x-before"]) == (status, "1")
+    assert answer.headers.get_list("set-cookie") == ["visitor=7; Path=/; SameSite=Lax"]
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert {"x-file", "content-language"}.isdisjoint(answer.headers)
+    if has_page or path != "/nowhere":  # no file was in question
+        assert {"cache-control", "expires"}.isdisjoint(answer.headers)
+
+
 class Hook(HttpMiddleware):
     """Gives ``make(body)`` in place of an answer's body, and keeps what it saw."""
 

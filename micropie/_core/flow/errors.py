@@ -147,8 +147,11 @@ def _custom_response(
             # The client must not get this 404 for a failure.
             path, root = response.body.path, response.body.options.root
             logger.warning("%s: there is no error page %r in %r", exchange.label, path, root)
+            answer.take_back(result)
             is_known = expected or isinstance(failure, HTTPError)
-            return _default_response(request, failure if is_known else HTTPError(500))
+            return answer.set_result(
+                _default_response(request, failure if is_known else HTTPError(500))
+            )
         files.describe(request, response, *file)
     if answer.stream is None:
         # Register the stream now, so that it is closed if a hook replaces the response.

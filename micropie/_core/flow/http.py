@@ -372,7 +372,7 @@ def _answer_of_any(request: Request, result: object) -> Flow[Answer | Handover]:
         try:
             file, part = yield from files.open_file(request, response)
         except Exception as failure:
-            made.replace(None)  # the error response must not get the file's headers
+            made.take_back(result)  # the error response must not get the file's headers
             if exchange.config.advisor is not None and type(failure) is HTTPError:
                 exchange.config.advisor.review_missing_file(response.body)
             raise

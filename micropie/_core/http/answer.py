@@ -22,6 +22,7 @@ from micropie._core.on_demand import pattern, reserve
 _OF_A_BODY = pattern(
     "content-(?!security-policy)|(etag|last-modified|accept-ranges)$", re.IGNORECASE
 )
+_OF_CACHES = frozenset({"cache-control", "expires"})
 _MERE_BODIES = BODIES | {GeneratorType, AsyncGeneratorType, FileReference}
 
 
@@ -104,6 +105,18 @@ class AnswerState:
         self.has_more = True
         replaced, self.response = self.response, response
         return replaced
+
+    def take_back(self, result: object) -> None:
+        """Remove the headers of a result that can't be sent, because its file is missing, for
+        example. Headers that were set before remain for the error response, unless they tell caches
+        how long to keep the result.
+        """
+        response = self.response
+        assert response is not None  # noqa: S101
+        of_result = result.pairs if isinstance(result, Response) and result is not response else ()
+        kept = response.pairs[: len(response.pairs) - len(of_result)]
+        response.pairs[:] = [pair for pair in kept if pair[0].lower() not in _OF_CACHES]
+        response.content_type = None
 
     def keep_headers(self, is_expected: bool) -> None:
         """Drop the response because of an exception. ``is_expected``: whether the exception becomes
