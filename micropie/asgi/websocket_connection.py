@@ -416,9 +416,9 @@ class Connection(Progress):
                 if self.state not in SENDING:
                     raise self.refusal(method)
             # Advance ``send`` manually: if it doesn't have to wait, it needs neither a turn nor a
-            # timer.
-            steps = self._sending(message, self._settings.websocket_send_timeout).__await__()
+            # timer. Some servers raise in the call itself.
             try:
+                steps = self._sending(message, self._settings.websocket_send_timeout).__await__()
                 waits_for = next(steps, SENT)
             except Exception as error:
                 self._lost(error)

@@ -171,6 +171,36 @@ def test_R54_R63_every_error_of_send_becomes_one_exception(
     assert [record for record in caplog.records if record.levelname != "DEBUG"] == []
 
 
+@pytest.mark.parametrize("failing", ["websocket.accept", "websocket.send", "websocket.close"])
+def test_R54_R63_send_may_raise_before_it_is_awaited(
+    backend: str, failing: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """h2corn's `send` is no coroutine function."""
+    seen: list[Any] = []
+    server = Server()
+    send = server.send
+
+    def raises_at_once(message: Message) -> Awaitable[None]:
+        if message["type"] == failing:
+            raise ServersOwn
+        return send(message)
+
+    async def handler(ws: WebSocket) -> None:
+        try:
+            await ws.accept()
+            await ws.send_text("x")
+            await ws.close()
+        except ConnectionClosed as closed:
+            seen.append(closed.code)
+            raise
+        seen.append(ws.close_code)
+
+    server.send = raises_at_once  # type: ignore[method-assign]
+    serve(backend, handler, server)
+    assert seen == [1000 if failing == "websocket.close" else 1006]
+    assert [record for record in caplog.records if record.levelname != "DEBUG"] == []
+
+
 def test_R54_R63_a_server_whose_send_ignores_disconnections_is_recognised(backend: str) -> None:
     """`send` neither waits nor fails: only `receive` tells, and a handler that sends alone never
     asks.
