@@ -13,7 +13,7 @@ from typing import NoReturn, TypeVar
 import anyio
 
 from micropie._core.errors import ClientDisconnect, HTTPError, too_many_waiting
-from micropie._core.execution import slots_of
+from micropie._core.execution import TASKS, slots_of
 from micropie._core.execution.steps import Flow, Step
 from micropie._core.http import Address, AnswerState, ReceivedBody
 from micropie._core.http.addresses import (
@@ -28,6 +28,7 @@ from micropie._core.http.protocols import Piece, Receive, Scope, Send, ServerMes
 from micropie.asgi.coroutines import resume
 from micropie.asgi.steps import (
     BACKGROUND,
+    lifespan_tasks,
     perform,
     perform_cleanup,
     shielded_at_its_end,
@@ -110,6 +111,9 @@ class ASGIExchange(StreamedExchange):
         state = {**(self.scope.get("state") or {})}  # ``dict()`` takes twice as long
         state.pop(BACKGROUND, None)
         return state
+
+    def start_call(self, function: Callable[..., Awaitable[object]], *arguments: object) -> None:
+        (lifespan_tasks(self.scope) or TASKS.get()).start(function, *arguments)
 
     @property
     def is_at_prefix(self) -> bool:

@@ -24,6 +24,7 @@ from micropie._core.execution import (
     threadsafe_scheduler,
     watch_loop,
 )
+from micropie._core.execution.cancellation import CANCEL_GRACE
 from micropie._core.flow import (
     UNDER_ASGI,
     Lifecycle,
@@ -71,7 +72,7 @@ async def serve_lifespan(
     async def end_streams() -> None:
         shutdown.end()
 
-    background = LoopTasks()
+    background, seconds = LoopTasks(), site.config.settings.background_timeout
     if "state" in scope:
         scope["state"][BACKGROUND] = background
     try:
@@ -80,9 +81,10 @@ async def serve_lifespan(
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
         finally:
-            with anyio.CancelScope(shield=True):
-                # Wait for functions passed to ``after_response``. A cancellation by the server
-                # doesn't end this wait, because the functions have their own time limit.
+            # Wait for functions passed to ``after_response``, and for what mounted applications do
+            # after their responses. A cancellation by the server doesn't end this wait. The
+            # functions have their own time limit, and mounted applications get the same one here.
+            with anyio.move_on_after(seconds + 2 * CANCEL_GRACE, shield=True):
                 await background.join()
     except BaseException:  # the server cancelled the lifespan without lifespan.shutdown
         await _stop_cancelled(lifecycle, context)

@@ -390,11 +390,19 @@ async def _close_resources(exchange: Exchange) -> None:
             forget_lane()
 
 
-async def _run_tasks(exchange: Exchange, ends: Ends) -> None:
-    lifespan: LoopTasks | None = (exchange.scope.get("state") or {}).get(BACKGROUND)
-    seconds = exchange.config.settings.background_timeout
+def lifespan_tasks(scope: Scope) -> LoopTasks | None:
+    """Return what starts the tasks that the lifespan waits for, or None under a server without
+    lifespan.
+    """
+    lifespan: LoopTasks | None = (scope.get("state") or {}).get(BACKGROUND)
     # Servers copy the state, so it may belong to a lifespan that has already ended.
-    if lifespan is not None and not lifespan.has_ended:
+    return None if lifespan is None or lifespan.has_ended else lifespan
+
+
+async def _run_tasks(exchange: Exchange, ends: Ends) -> None:
+    lifespan = lifespan_tasks(exchange.scope)
+    seconds = exchange.config.settings.background_timeout
+    if lifespan is not None:
         lifespan.start_soon(run_tasks, exchange, ends, seconds, context=ends.context)
         return
     # Start a task here as well: no scope can shield this one from asyncio's ``Task.cancel``.

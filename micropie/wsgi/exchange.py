@@ -18,8 +18,14 @@ from urllib.parse import quote_from_bytes
 import anyio
 
 from micropie._core.errors import ClientDisconnect, HTTPError, logger
-from micropie._core.execution import steps
-from micropie._core.execution.steps import Flow, RunningGenerator, Step, start_tasks
+from micropie._core.execution import TASKS, steps
+from micropie._core.execution.steps import (
+    Flow,
+    RunningGenerator,
+    Step,
+    awaited_at_shutdown,
+    start_tasks,
+)
 from micropie._core.http import Address, AnswerState, Exchange, ReceivedBody
 from micropie._core.http.addresses import (
     escaped_path,
@@ -88,6 +94,9 @@ class WSGIExchange(Exchange):
         if self.ends is not None and not was_answered:  # ``after_response`` was called
             settings = self.config.settings
             start_tasks(self, self.ends, settings.background_timeout, settings.portal_backend)
+
+    def start_call(self, function: Callable[..., Awaitable[object]], *arguments: object) -> None:
+        TASKS.get().start(awaited_at_shutdown, function, *arguments)
 
     @property
     def has_short_body(self) -> bool:

@@ -11,8 +11,13 @@ from contextvars import Context
 from threading import Lock
 from weakref import WeakSet
 
-from micropie._core.execution import Action, notify_after_fork, watch_background_loops
-from micropie._core.execution.steps import INLINE, exit_delayed, wait_for_tasks
+from micropie._core.execution import (
+    Action,
+    exit_delayed,
+    notify_after_fork,
+    watch_background_loops,
+)
+from micropie._core.execution.steps import INLINE, wait_for_tasks
 from micropie._core.flow import UNDER_WSGI, Startable
 from micropie._core.routing import Config, Site
 

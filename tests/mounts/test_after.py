@@ -23,8 +23,9 @@ from tests.asgi.calls import (
     run,
 )
 from tests.asgi.calls import serve as serve_asgi
+from tests.flow.test_lifecycle import connected
 from tests.support.clients import MakeClient
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, until_async
 from tests.wsgi.calls import begin
 
 
@@ -107,6 +108,51 @@ def test_R74_an_asgi_application_goes_on_after_its_response_to_head(
     assert (answer.status_code, answer.content) == (200, b"")
     assert ended.wait(PATIENCE)
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("chunks", [1, 2])
+def test_R74_shutdown_waits_for_what_follows_an_asgi_response(world: str, chunks: int) -> None:
+    go_on, log = threading.Event(), list[str]()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send(START)
+        for number in range(chunks):
+            await send(body(b"a", more=number < chunks - 1))
+        await until_async(go_on.is_set)
+        log.append("mail sent")
+
+    outer = below(app)
+    outer.shutdown_handlers.append(lambda: log.append("shut down"))
+    with connected(outer, world) as client:
+        assert client.get("/m").content == b"a" * chunks
+        threading.Timer(0.1, go_on.set).start()
+    assert log == ["mail sent", "shut down"]
+
+
+@pytest.mark.parametrize("chunks", [[b"a"], [b"a", b"b"]])
+def test_R74_shutdown_waits_for_the_close_of_a_wsgi_response(
+    world: str, chunks: list[bytes]
+) -> None:
+    """Flask's ``call_on_close``."""
+    begun, go_on, log = threading.Event(), threading.Event(), list[str]()
+
+    def close() -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE)
+        log.append("mail sent")
+
+    def end_later() -> None:
+        assert begun.wait(PATIENCE)
+        time.sleep(0.1)
+        go_on.set()
+
+    outer = below(closing(Chunks, chunks, close))
+    outer.shutdown_handlers.append(lambda: log.append("shut down"))
+    with connected(outer, world) as client:
+        threading.Thread(target=end_later).start()
+        assert client.get("/m").content == b"".join(chunks)
+    assert log == ["mail sent", "shut down"]
 
 
 @pytest.mark.parametrize("chunks", [[b"ab"], [b"a", b"b"]])
@@ -195,7 +241,7 @@ def test_R74_a_slow_close_does_not_delay_the_response(
         ended.set()
 
     call = Call(piece(b""))
-    run(backend, serve_asgi, below(closing(kind, chunks, close)), call, "/m", True)
+    run(backend, serve_asgi, below(closing(kind, chunks, close)), call, "/m", False)
     assert (call.body, call.is_complete, ended.is_set()) == (b"".join(chunks), True, False)
     may_end.set()
     assert ended.wait(PATIENCE)

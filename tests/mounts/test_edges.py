@@ -21,9 +21,11 @@ from micropie._core.errors import ClientDisconnect
 from micropie._core.execution.background import close_background_loops
 from micropie._core.mounts.prefixes import ASGI, Mount
 from micropie._core.mounts.wsgi_call import RawBody
+from micropie.asgi import lifespan
 from micropie.testing import TestClient
 from tests.asgi.calls import START, Call, get, http_scope, piece, respond, run
 from tests.support.clients import MakeClient
+from tests.support.waiting import until
 from tests.wsgi.calls import get as ask
 
 
@@ -259,7 +261,10 @@ def test_an_application_waiting_for_a_disconnection_is_notified(
     assert heard == ["http.disconnect"]
 
 
-def test_shutdown_ends_code_that_continues_after_its_response(world: str) -> None:
+def test_shutdown_ends_code_that_continues_too_long_after_its_response(
+    world: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifespan, "CANCEL_GRACE", 0.0)
     ended = threading.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -270,7 +275,7 @@ def test_shutdown_ends_code_that_continues_after_its_response(world: str) -> Non
         finally:
             ended.set()
 
-    root = App()
+    root = App(background_timeout=0.01)
     root.mount("/m", app)
     options: Any = {"protocol": "wsgi"} if world == "wsgi" else {"backend": world}
     with TestClient(root, **options) as client:
@@ -278,6 +283,7 @@ def test_shutdown_ends_code_that_continues_after_its_response(world: str) -> Non
         assert not ended.is_set()
     close_background_loops()
     assert ended.wait(30)
+    until(lambda: "/m: shutdown ended what followed its response" in caplog.messages)
 
 
 def test_a_wsgi_server_may_not_know_the_client() -> None:

@@ -869,6 +869,12 @@ class Exchange:
         """Return a copy of the state that the lifespan passed to the server."""
         return {}
 
+    def start_call(self, function: Callable[..., Awaitable[object]], *arguments: object) -> None:
+        """Run ``function(*arguments)`` in a task that begins at once and may outlast the request;
+        see ``LoopTasks.start``. Shutdown waits for it, with a time limit.
+        """
+        raise NotImplementedError
+
     def header(self, name: str) -> str | None:
         """Return the value of a header, or None. ``name`` is in lower case. If you need only a few
         headers, this is faster than ``headers``.

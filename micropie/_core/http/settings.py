@@ -266,7 +266,8 @@ class Settings:
     """
     background_timeout: float = _setting(30.0, _SECONDS)
     """Seconds that a request's ``after_response`` functions may take after the response, 30 by
-    default. After that, they are cancelled, and an error is logged.
+    default. After that, they are cancelled, and an error is logged. Shutdown waits for as long for
+    what mounted applications do after their responses.
     """
     cancel_grace: float | None = _setting(None, _or_none(_SECONDS))
     """Seconds that ``async`` code may go on after it was cancelled, because of a time limit or

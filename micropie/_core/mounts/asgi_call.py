@@ -6,7 +6,8 @@ One chunk is passed on at a time: the application waits in ``send`` until the pr
 taken. When the client has disconnected, an application that waits in ``receive`` gets
 ``http.disconnect``, as from a server, so that it can end its tasks. A cancellation would leave
 these tasks running. An application that does not wait in ``receive``, or does not end, is
-cancelled. After its last chunk, the application may continue to run, as under a server.
+cancelled. After its last chunk, the application may continue to run, as under a server, and
+shutdown waits for it.
 
 Under WSGI, both tasks run on the background loop. The chunks are read there, as they are for a
 stream of an ``async def`` handler.
@@ -23,6 +24,7 @@ from micropie._core.errors import (
     ClientDisconnect,
     HTTPError,
     ResponseError,
+    logger,
     websockets_need_asgi,
 )
 from micropie._core.execution import TASKS, SingleWaiterEvent, set_deadline
@@ -54,7 +56,7 @@ async def call_asgi(
     if exchange.peer.host is not None:
         scope["headers"] = exchange.headers_with_host(exchange.peer.host)
     call = _Call(mount, exchange, inf if seconds is None else seconds)
-    TASKS.get().start(call.run, scope)
+    exchange.start_call(call.run, scope)
     return await wait_for_head(call, exchange.method == "HEAD")
 
 
@@ -119,6 +121,8 @@ class _Call:
         except BaseException as error:
             is_cancellation = isinstance(error, anyio.get_cancelled_exc_class())
             if is_cancellation and execution.failure_of(error) is None:
+                if self._is_complete:
+                    logger.error("%s: shutdown ended what followed its response", self._mount)
                 raise
             if self._is_complete:
                 sentence = f"{self._mount}: the mounted application failed after its response"

@@ -8,7 +8,7 @@ import asyncio
 import gc
 import logging
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import anyio
@@ -180,7 +180,7 @@ def test_R54_R63_send_may_raise_before_it_is_awaited(
     server = Server()
     send = server.send
 
-    def raises_at_once(message: Message) -> Awaitable[None]:
+    def raises_at_once(message: Message) -> Coroutine[Any, Any, None]:
         if message["type"] == failing:
             raise ServersOwn
         return send(message)

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie._core.execution.loop import exit_delayed
 from micropie._core.execution.steps.after_response import (
     Ends,
     Task,
+    awaited_at_shutdown,
     call_each,
     run_tasks,
     start_tasks,
@@ -88,10 +88,10 @@ __all__ = [
     "Step",
     "Task",
     "awaited",
+    "awaited_at_shutdown",
     "call",
     "call_each",
     "call_within",
-    "exit_delayed",
     "in_one_task",
     "itself",
     "kind_of",
