@@ -116,6 +116,24 @@ def _checked(headers: HeadersLike) -> HeaderPairs:
     return pairs
 
 
+def _check_text(text: object) -> None:
+    """Raise ``TypeError`` for anything but a str, and ``ValueError`` for text that can't be sent.
+    Servers raise an error for such text only while they send it, as for a lost connection.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"send_text() takes a str, not {type(text).__name__}")
+    text.encode()
+
+
+def _as_bytes(data: object) -> bytes:
+    """Return the bytes of a message. Raises ``TypeError`` for an int, for example, of which
+    ``bytes`` would make zeros.
+    """
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"send_bytes() takes bytes, not {type(data).__name__}")
+    return bytes(data)
+
+
 class WebSocket(SocketSpellings, Generic[Received, Sent]):
     """One client's WebSocket: the first argument of ``async def ws_name(self, ws)``.
 
@@ -307,15 +325,18 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         """Send a text message.
 
         Raises ``ConnectionClosed`` if the WebSocket has ended. If the client reads nothing for
-        ``websocket_send_timeout`` seconds, the WebSocket is closed with 1008.
+        ``websocket_send_timeout`` seconds, the WebSocket is closed with 1008. Raises ``ValueError``
+        for text with a lone surrogate, which UTF-8 can't express.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"send_text() takes a str, not {type(text).__name__}")
+        if text.__class__ is not str or not text.isascii():
+            _check_text(text)
         return self._connection.send("send_text", {"type": "websocket.send", "text": text})
 
     def send_bytes(self, data: bytes | bytearray | memoryview) -> Coroutine[object, object, None]:
         """Send a binary message. In all other respects this is like ``send_text``."""
-        return self._connection.send("send_bytes", {"type": "websocket.send", "bytes": bytes(data)})
+        if data.__class__ is not bytes:
+            data = _as_bytes(data)
+        return self._connection.send("send_bytes", {"type": "websocket.send", "bytes": data})
 
     def send_json(self, value: object) -> Coroutine[object, object, None]:
         """Send a value as JSON text. In all other respects this is like ``send_text``.

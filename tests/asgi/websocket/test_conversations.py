@@ -346,6 +346,11 @@ def test_actions_too_early_or_too_late_raise_clear_errors(
             await ws.accept()
         with pytest.raises(TypeError, match="takes a str, not bytes"):
             await ws.send_text(b"x")  # type: ignore[arg-type]
+        for wrong in (5, "x", [1]):
+            with pytest.raises(TypeError, match="takes bytes, not"):
+                await ws.send_bytes(wrong)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="surrogates not allowed"):
+            await ws.send_text("a\ud800")
         with pytest.raises(ValueError, match="1006"):
             await ws.close(1006)
         assert not ws.closed
