@@ -111,6 +111,14 @@ class Root(App):
         await ws.accept()
         await ws.send("no Heard")  # type: ignore[arg-type]
 
+    async def ws_wrong_bytes(self, ws: WebSocket[Said, str]) -> None:
+        await ws.accept()
+        await ws.send(b"no str")  # type: ignore[arg-type]
+
+    async def ws_wrong_text(self, ws: WebSocket[Said, bytes]) -> None:
+        await ws.accept()
+        await ws.send("no bytes")  # type: ignore[arg-type]
+
     async def ws_plain(self, ws: WebSocket) -> None:
         await ws.accept()
         await ws.send(1)
@@ -217,7 +225,12 @@ def test_receiving_an_invalid_message_raises_value_error(open_client: OpenClient
 
 @pytest.mark.parametrize(
     ("path", "reason"),
-    [("/wrong", "does not match the annotation"), ("/plain", r"write ws: WebSocket")],
+    [
+        ("/wrong", "does not match the annotation"),
+        ("/wrong_bytes", "takes str, as the socket's annotation declares, not bytes"),
+        ("/wrong_text", "takes bytes, as the socket's annotation declares, not str"),
+        ("/plain", r"write ws: WebSocket"),
+    ],
 )
 def test_an_author_s_error_is_logged(
     open_client: OpenClient, path: str, reason: str, caplog: pytest.LogCaptureFixture

@@ -18,7 +18,7 @@ from micropie._core.binding.signatures.parameters import bound_parameter
 from micropie._core.binding.signatures.results import result_filter
 from micropie._core.binding.signatures.sources import Body
 from micropie._core.binding.values.converters import OwnTypes
-from micropie._core.errors import SetupError
+from micropie._core.errors import ResponseError, SetupError
 from micropie._core.http.json import dumps, exact, loads
 
 
@@ -67,9 +67,16 @@ class Messages:
     def write(self, value: object) -> str | bytes:
         """Return the message to send for a value, with only the fields that the annotation
         declares.
+
+        Raises ``ResponseError`` for a value that is not of the declared type.
         """
-        if isinstance(value, str | bytes) and self.sent in (str, bytes):
-            return value
+        if self.sent in (str, bytes):
+            if isinstance(value, self.sent):
+                return value
+            raise ResponseError(
+                f"send() takes {self.sent.__name__}, as the socket's annotation declares, not "
+                f"{type(value).__name__}"
+            )
         made = value if self._filter is None or value is None else self._filter.make_item(value)
         return dumps(made).decode()
 
