@@ -161,11 +161,12 @@ class Channels:
 
 
 def checked_name(name: str) -> str:
-    """Return ``name`` if it is valid for a channel. Raises ``ValueError`` for "" and for anything
-    but text.
+    """Return ``name`` if it is valid for a channel. Raises ``ValueError`` for "", for anything but
+    text, and for text with a lone surrogate, which Redis can't express.
     """
     if not isinstance(name, str) or not name:
         raise ValueError(f"a channel's name must be a str that is not empty, not {name!r}")
+    name.encode()
     return name
 
 

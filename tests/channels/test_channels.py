@@ -139,6 +139,18 @@ def test_a_channel_s_name_must_be_text(channels: Channels, name: Any) -> None:
         channels.subscribe("room", name)
 
 
+@pytest.mark.parametrize("name", ["a\ud800", "\udcff"])
+def test_a_channel_s_name_must_be_utf_8(channels: Channels, name: str) -> None:
+    with channels.subscribe("room", when_full="close") as messages:
+        with pytest.raises(ValueError, match="surrogates not allowed"):
+            channels.publish(name, 1)
+        with pytest.raises(ValueError, match="surrogates not allowed"):
+            channels.subscribe("room", name)
+        # the listener's connection is still open
+        channels.publish("room", 1)
+        assert (messages.get(), messages.gaps) == (1, 0)
+
+
 def test_invalid_arguments_of_subscribe_are_refused() -> None:
     channels = Channels()
     with pytest.raises(ValueError, match="needs the name of at least one"):
