@@ -247,7 +247,8 @@ class _Listener(threading.Thread):
         super().__init__(name="micropie-channels-listener", daemon=True)
         self._hub = hub
         self._prefix = hub._prefix
-        self._control = f"micropie-listener:{uuid4()}"
+        # with the prefix, because an ACL may allow only the channels that begin with it
+        self._control = f"{self._prefix}micropie-listener:{uuid4()}"
         self._lock = hub._lock
         self._has_news = threading.Event()
         self._is_closed = False

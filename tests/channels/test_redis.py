@@ -102,9 +102,21 @@ def test_redis_is_unsubscribed_from_unused_channels(redis_url: str) -> None:
         with channels.subscribe("b") as messages:
             channels.publish("b", 2)
             assert messages.get() == 2
-    until(lambda: client.pubsub_channels("unwanted:*") == [])
+    until(lambda: client.pubsub_channels("unwanted:?") == [])
     channels.close()
     client.close()
+
+
+def test_an_acl_may_allow_only_the_prefix(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        allowed = "&shop:*", "+@connection", "+publish", "+subscribe", "+unsubscribe"
+        client.execute_command("ACL", "SETUSER", "shop", "on", ">sesame", *allowed)
+        channels = RedisChannels(redis_url.replace("//", "//shop:sesame@"), prefix="shop:")
+        with channels.subscribe("room") as messages:
+            channels.publish("room", 1)
+            assert messages.get() == 1
+        channels.close()
+        client.execute_command("ACL", "DELUSER", "shop")
 
 
 @pytest.mark.parametrize("url", ["", "localhost", "http://localhost", None, 5])
