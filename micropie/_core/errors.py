@@ -254,8 +254,9 @@ class ConnectionClosed(Exception):
 
     ``code`` and ``reason`` come from the close frame (RFC 6455, section 7.4). The code 1005 means
     that the frame had no code, and 1006, the default, that the connection was lost without a close
-    frame. ``message`` is by default a sentence with the code and the reason. If a handler doesn't
-    catch this exception, the handler ends as if it had returned.
+    frame. ``message`` is by default a sentence with the code and the reason. If the handler of the
+    closed WebSocket doesn't catch this exception, the handler ends as if it had returned. In the
+    handler of another WebSocket, it is an error like any other.
     """
 
     def __init__(self, code: int = 1006, reason: str = "", message: str = "") -> None:

@@ -47,7 +47,7 @@ from typing import Any, NoReturn
 import anyio
 from anyio.lowlevel import checkpoint
 
-from micropie._core.errors import ConnectionClosed, logger
+from micropie._core.errors import ConnectionClosed, alone_in, logger
 from micropie._core.execution import CLEAN_UP_WITHIN, TASKS, Action, LoopFuture
 from micropie._core.execution.cancellation import GracefulScope
 from micropie._core.flow import CloseInfo
@@ -159,7 +159,12 @@ class Connection(Progress):
         try:
             with self._leave_scope, cleanup_scope:
                 await self._run_handler(handler(*arguments).__await__())
-        except Exception:
+        except Exception as error:
+            if self.state is OPEN and isinstance(alone_in(error), ConnectionClosed):
+                raise RuntimeError(
+                    "a call on another WebSocket raised ConnectionClosed: catch it, or this "
+                    "WebSocket ends with the other one"
+                ) from error
             raise
         except BaseException as error:  # the cause may be a provider's cancel scope
             failure = await failure_of_step(self._exchange, error)

@@ -506,6 +506,36 @@ def test_a_task_group_with_another_failure_is_logged(
     assert errors(caplog) == ["WebSocket '/' failed in handler"]
 
 
+@pytest.mark.parametrize("in_group", [False, True])
+def test_the_end_of_another_websocket_is_a_failure(
+    open_client: OpenClient, caplog: pytest.LogCaptureFixture, in_group: bool
+) -> None:
+    sockets: list[WebSocket] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        sockets.append(ws)
+        async for text in ws:
+            if in_group:
+                async with anyio.create_task_group() as tasks:
+                    for one in sockets:
+                        tasks.start_soon(one.send_text, str(text))
+            else:
+                for one in reversed(sockets):
+                    await one.send_text(str(text))
+
+    client = open_client(app_of(handler))
+    with client.websocket("/"):
+        pass
+    with client.websocket("/") as ws:
+        ws.send_text("hello")
+        assert ws.receive_text() == "hello"
+        assert closing(ws) == (1011, "")
+    assert errors(caplog) == ["WebSocket '/' failed in handler"]
+    assert caplog.records[-1].exc_info is not None
+    assert "a call on another WebSocket" in str(caplog.records[-1].exc_info[1])
+
+
 @pytest.mark.parametrize("lifespan", [True, False])
 def test_R54_a_handler_waiting_elsewhere_is_cancelled_after_its_grace_and_may_clean_up(
     open_client: OpenClient, caplog: pytest.LogCaptureFixture, lifespan: bool
