@@ -150,6 +150,7 @@ class Connection(Progress):
 
     async def run(self, handler: Callable[..., Awaitable[object]], /, *arguments: object) -> None:
         """Run ``handler(*arguments)`` until it ends or is cancelled after a disconnect."""
+        self._settings = self._exchange.config.settings  # those of the handler's application
         self._leave_scope = GracefulScope(self._tasks)
         cleanup_scope: AbstractContextManager[object] = _NO_SCOPE
         if self._is_trio:

@@ -225,6 +225,19 @@ def test_R57_a_message_above_the_limit_closes_with_1009(
         assert (code, reason) == (1009, "a message may have 10 bytes at most")
 
 
+@pytest.mark.parametrize(("own", "limit"), [({"websocket_max_size": 10}, 10), ({}, 100)])
+def test_R57_the_limits_are_those_of_the_inner_application(
+    open_client: OpenClient, own: dict[str, Any], limit: int
+) -> None:
+    outer = App(websocket_max_size=100)
+    outer.mount("/inner", app_of(echo, **own))
+    with open_client(outer).websocket("/inner") as ws:
+        ws.send_text("x" * limit)
+        assert ws.receive_text() == f"Echo: {'x' * limit}"
+        ws.send_text("x" * (limit + 1))
+        assert closing(ws) == (1009, f"a message may have {limit} bytes at most")
+
+
 def test_R57_the_size_of_text_is_measured_in_bytes(open_client: OpenClient) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
