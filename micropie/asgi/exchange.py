@@ -15,7 +15,7 @@ import anyio
 from micropie._core.errors import ClientDisconnect, HTTPError, too_many_waiting
 from micropie._core.execution import TASKS, slots_of
 from micropie._core.execution.steps import Flow, Step
-from micropie._core.http import Address, AnswerState, ReceivedBody
+from micropie._core.http import Address, AnswerState, ReceivedBody, Session
 from micropie._core.http.addresses import (
     PAGE_SCHEMES,
     PERCENT,
@@ -291,6 +291,25 @@ class ASGIWebSocketExchange(ASGIExchange):
         one.
         """
         return f"WebSocket {self.path!r} [{self.id}]" if self.id else f"WebSocket {self.path!r}"
+
+    def opened_session(self) -> Session:
+        session = super().opened_session()
+        if self.answer.is_accepted:  # the session may have been opened after that
+            session.saver = self.save_session
+        return session
+
+    async def save_session(self) -> None:
+        """Save the session if it was changed."""
+        await self.save_changes()
+
+    async def save_changes(self) -> str | None:
+        """Save the session if it was changed. Return the Set-Cookie value, or None."""
+        session = self.answer.session
+        if session is None or not session.changed:
+            return None
+        cookie = await perform(self.config.sessions.close(session, self), self)
+        session.mark_saved()
+        return cookie
 
 
 async def receive_nothing() -> NoReturn:

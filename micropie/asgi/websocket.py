@@ -211,26 +211,14 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
             self._session_id = session_id
             cookie: str | None = store.cookie(session_id, exchange.scheme, exchange.root_path)
         else:
-            cookie = await self._save_changes()
+            cookie = await exchange.save_changes()
             if cookie is None and not store.in_cookie and route_of(exchange).mentions_session:
                 session = exchange.opened_session()
                 if session.id is None:  # the session isn't stored yet, but may be later
                     cookie = store.reserve(session, exchange)
         if session is not None:
             session.keep_cookie(store.in_cookie)
-            session.saver = self.save_session
-        return cookie
-
-    async def _save_changes(self) -> str | None:
-        """Save the session if it was changed. Return the Set-Cookie value, or None."""
-        exchange, session = self._exchange, self._exchange.answer.session
-        if session is None or not session.changed:
-            return None
-        cookie = await perform(
-            exchange.config.sessions.close(session, exchange),
-            exchange,
-        )
-        session.mark_saved()
+            session.saver = exchange.save_session
         return cookie
 
     # -- receiving ---------------------------------------------------------------------------------
@@ -427,7 +415,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
                 "save_session() was called before ws.accept(): remove this call, because "
                 "ws.accept() saves the session"
             )
-        await self._save_changes()
+        await self._exchange.save_session()
 
     headers: Final[Headers] = attribute_of("request.headers")
     """Same as ``request.headers``."""

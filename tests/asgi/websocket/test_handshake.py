@@ -361,6 +361,16 @@ class Shop(App):
         with pytest.raises(Exception, match="so a new session id can't be sent"):
             ws.session.regenerate()
 
+    async def ws_helped(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await self._note(await ws.receive_text())
+        await ws.send_text("saved")
+
+    async def _note(self, text: str) -> None:
+        session = self.request.session
+        session["noted"] = text
+        await session.save()
+
     async def ws_refusing(self, ws: WebSocket) -> None:
         ws.session["refused"] = True
 
@@ -395,6 +405,15 @@ def test_a_websocket_shares_the_http_session(
     client.get("/login")
     with client.websocket("/whoami") as ws:
         assert ws.receive_json() == ["ann", True]
+
+
+def test_a_session_that_is_opened_after_accept_can_be_saved(open_client: OpenClient) -> None:
+    client = open_client(Shop())
+    client.get("/login")
+    with client.websocket("/helped") as ws:
+        ws.send_text("pie")
+        assert ws.receive_text() == "saved"
+        assert client.get("/show").json() == {"user": "ann", "noted": "pie"}
 
 
 @pytest.mark.parametrize("root_path", ["", "/shop"])
