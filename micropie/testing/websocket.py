@@ -9,7 +9,12 @@ from collections.abc import Sequence
 from typing import Any, Self, cast
 
 from micropie.testing.call import ClientCall, Message, checked_headers
-from micropie.testing.errors import ProtocolViolation, WebSocketClosed, WebSocketRefused
+from micropie.testing.errors import (
+    ClientError,
+    ProtocolViolation,
+    WebSocketClosed,
+    WebSocketRefused,
+)
 from micropie.testing.library import httpx
 
 DENIAL = "websocket.http.response"
@@ -107,10 +112,14 @@ class WebSocketSession:
         self._client = client
         self._request = request
         self._closed: WebSocketClosed | None = None
+        self._has_begun = False
         self.accepted_subprotocol: str | None = None
         self.headers = httpx.Headers()
 
     def __enter__(self) -> Self:
+        if self._has_begun:
+            raise ClientError("a WebSocket connects only once: call client.websocket() again")
+        self._has_begun = True
         self._call.put({"type": "websocket.connect"})
         self._call.start()
         try:
@@ -133,6 +142,7 @@ class WebSocketSession:
         """Send a raw ``websocket.receive`` message; the other ``send_`` methods build one."""
         if self._closed is not None:
             raise self._closed
+        self._check_begun()
         self._call.put(message)
 
     def send_text(self, text: str) -> None:
@@ -156,6 +166,7 @@ class WebSocketSession:
     def receive(self, timeout: float | None = None) -> Message:
         """Return the application's next ``websocket.send`` message."""
         if self._closed is None:
+            self._check_begun()
             event = self._call.next("send a message", timeout)
             if event is not None and event["type"] == "websocket.send":
                 return event
@@ -195,6 +206,12 @@ class WebSocketSession:
             self._closed = WebSocketClosed(code, reason)
             self._call.disconnect = disconnect(code, reason)
         self._call.hang_up()
+
+    def _check_begun(self) -> None:
+        if not self._has_begun:
+            raise ClientError(
+                "the WebSocket isn't connected: write with client.websocket(...) as ws"
+            )
 
     def _payload(self, key: str, timeout: float | None) -> object:
         message = self.receive(timeout)

@@ -75,6 +75,19 @@ def test_text_bytes_and_json_go_both_ways(backend: str) -> None:
             assert ws.receive_json() == [1]
 
 
+def test_a_websocket_connects_once_by_a_with_statement(backend: str) -> None:
+    with connect(echo, backend) as client:
+        ws = client.websocket("/")
+        for call in (lambda: ws.send_text("a"), ws.receive_text):
+            with pytest.raises(ClientError, match=r"with client\.websocket\(\.\.\.\) as ws"):
+                call()
+        with ws:
+            ws.send_text("a")
+            assert ws.receive_text() == "a"
+        with pytest.raises(ClientError, match=r"call client\.websocket\(\) again"), ws:
+            pass
+
+
 def test_the_websocket_scope_follows_the_specification(backend: str) -> None:
     seen: Message = {}
 
