@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from contextvars import ContextVar
 from itertools import product
 from typing import Any
 
@@ -41,6 +42,7 @@ from tests.support.waiting import PATIENCE, until, until_async
 from tests.wsgi.calls import begin
 
 COMMENT = b": \n\n"
+KEPT: ContextVar[str] = ContextVar("kept", default="")
 
 
 # -- the text --------------------------------------------------------------------------------------
@@ -624,6 +626,48 @@ def test_a_late_thread_finds_the_source_closed(backend: str) -> None:
     assert log == ["closed"]
 
 
+@pytest.mark.parametrize("leaves", ["", "between events", "during an event"])
+def test_a_sync_source_keeps_its_context_variables(
+    make_client: MakeClient, leaves: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked, goes_on, seen = threading.Event(), threading.Event(), list[object]()
+
+    class Root(App):
+        def index(self) -> EventStream:
+            KEPT.set("the handler's")
+            return EventStream(self._events(), heartbeat=0.05)
+
+        def _events(self) -> Iterator[str]:
+            yield KEPT.get()
+            token = KEPT.set("the source's")
+            try:
+                yield KEPT.get()
+                asked.set()
+                assert goes_on.wait(PATIENCE)
+                yield KEPT.get()
+            finally:
+                KEPT.reset(token)
+                seen.append(KEPT.get())
+
+    client = make_client(Root())
+    if leaves != "during an event":
+        goes_on.set()
+    with client.stream("GET", "/") as answer:
+        chunks = answer.iter_text()
+        read = ""
+        while "data: the source's" not in read:
+            read += next(chunks)
+        assert "data: the handler's" in read
+        if not leaves:
+            assert "".join(chunks).count("data: the source's") == 1
+        elif leaves == "during an event":
+            assert asked.wait(PATIENCE)
+    goes_on.set()
+    until(lambda: seen)
+    assert seen == ["the handler's"]
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize("asks", [0, 1, 2])
 def test_a_finished_sync_source_needs_no_thread_to_be_closed(
     backend: str, asks: int, monkeypatch: pytest.MonkeyPatch
@@ -631,7 +675,7 @@ def test_a_finished_sync_source_needs_no_thread_to_be_closed(
     calls = []
 
     async def in_thread(threads: object, function: Any, *_: object, **options: object) -> Any:
-        calls.append(function)
+        calls.append(getattr(function, "args", ()))
         return function()
 
     monkeypatch.setattr(threaded, "in_thread", in_thread)
@@ -645,7 +689,7 @@ def test_a_finished_sync_source_needs_no_thread_to_be_closed(
         await source.aclose()
 
     run(backend, main)
-    assert calls[asks:] == ([] if asks == 2 else [made.close])
+    assert calls[asks:] == ([] if asks == 2 else [(made.close,)])
     assert next(made, None) is None
 
 

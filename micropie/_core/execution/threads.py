@@ -514,13 +514,13 @@ def _end_process() -> None:
         os._exit(1)
 
 
-def run_in_context(context: Context, function: Action) -> None:
+def run_in_context(context: Context, function: Callable[[], Result]) -> Result:
     """Call ``function`` in ``context`` itself, not in a copy, so that it can reset a context
-    variable that an earlier call has set. Call this in a worker thread.
+    variable that an earlier call has set, and return its result. Call this in a worker thread.
 
     anyio has unset, in the thread's own context, the variable by which libraries detect the event
     loop. This function unsets it in ``context`` as well, because ``function`` doesn't run on the
     loop.
     """
     context.run(library_variable().set, None)
-    context.run(function)
+    return context.run(function)

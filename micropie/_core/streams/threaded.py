@@ -24,6 +24,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import CancelledError  # ``from_thread.run`` raises this
 from contextvars import Context, copy_context
+from functools import partial
 from threading import Lock
 from time import monotonic
 from typing import Any
@@ -243,11 +244,15 @@ class MadeAhead(LoopStream):
 
 
 class EventsFromThread(AsyncIterator[object]):
-    """An async iterator over the items of a sync iterator.
+    """An async iterator over the items of a sync iterator. All are made with the same context
+    variables, so that a ``with`` block around a ``yield`` can reset one.
 
     ``aclose`` doesn't wait for a thread that is making an item. Instead, the thread closes the
     iterator afterwards.
     """
+
+    # The context in which the items are made: a copy of the task's, from the first item on.
+    _context: Context | None = None
 
     def __init__(self, events: Iterator[object]) -> None:
         self.events = events
@@ -278,12 +283,16 @@ class EventsFromThread(AsyncIterator[object]):
         # which takes as long as making an event.
         has_ended = getattr(self.events, "gi_frame", self.events) is None
         if not is_busy and not has_ended:
-            await in_thread(SYNC_SOURCES, self._close, rank=Rank.RELEASING)
+            await in_thread(SYNC_SOURCES, partial(self._run, self._close), rank=Rank.RELEASING)
+        if not is_busy:
+            self._context = None  # avoid a reference cycle with the request
         self._raise_failure()
 
     def _raise_failure(self) -> None:
         if self._failures:
             raise self._failures.pop()
+
+    # -- in the thread -----------------------------------------------------------------------------
 
     def _next(self) -> object:
         with self._lock:
@@ -292,7 +301,7 @@ class EventsFromThread(AsyncIterator[object]):
             self._is_busy = True
         item = END
         try:
-            item = next(self.events, END)
+            item = self._run(partial(next, self.events, END))
         except BaseException as error:
             self._failures.append(error)
         with self._lock:
@@ -302,10 +311,17 @@ class EventsFromThread(AsyncIterator[object]):
             if self._failures and self._interrupt is None:
                 _log_late(self._failures.pop())
             try:
-                self._close()
+                self._run(self._close)
             except Exception as error:
                 _log_late(error)
+            self._context = None
         return item
+
+    def _run(self, function: Callable[[], object]) -> object:
+        context = self._context
+        if context is None:
+            self._context = context = copy_context()
+        return run_in_context(context, function)
 
 
 def _log_late(error: BaseException) -> None:
