@@ -85,6 +85,11 @@ class Root(App):
         async for number in ws.messages():
             await ws.send(number or None)
 
+    async def ws_optional(self, ws: WebSocket[Said | None, bool]) -> None:
+        await ws.accept()
+        async for said in ws.messages():
+            await ws.send(said is None)
+
     async def ws_any(self, ws: WebSocket[Any, object]) -> None:
         await ws.accept()
         async for value in ws.messages():
@@ -147,6 +152,8 @@ EXCHANGED: list[tuple[str, Any, Any]] = [
     ("/words", "0", "null"),
     ("/any", '{"a":[1]}', '{"a":[1]}'),
     ("/any", b"null", "null"),
+    ("/optional", "null", "true"),
+    ("/optional", '{"type":"said","text":"a"}', "false"),
     ("/own", '["3 eur"]', '"3 EUR"'),
     ("/numbers", f"[{','.join(map(str, range(1000)))}]", "1000"),
     ("/any", f'"{"x" * LARGE}"', f'"{"x" * LARGE}"'),

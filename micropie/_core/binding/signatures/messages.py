@@ -59,6 +59,8 @@ class Messages:
         if self.received in (str, bytes):
             return content
         document = loads(content)
+        if document is None and self._parameter.default is None:  # the type is ``X | None``
+            return None
         if self._is_exact:
             data = content if isinstance(content, bytes) else content.encode()
             document = exact(data) or document
