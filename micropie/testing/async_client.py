@@ -241,7 +241,9 @@ class AsyncTestClient(httpx.AsyncClient):
         headers = event_headers(cast("HeaderTypes | None", options.pop("headers", None)))
         stream = self.stream(method, url, headers=headers, **options)  # type: ignore[arg-type]
         async with stream as response:
-            yield Events(response)
+            if response.is_error:
+                await response.aread()  # for a test that looks at the body
+            yield Events(response, self.client.app_transport.settings.app_timeout)
 
     @asynccontextmanager
     async def websocket(  # type: ignore[override]  # the signature of TestClient.websocket

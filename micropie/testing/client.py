@@ -278,12 +278,15 @@ class TestClient(httpx.Client):
                 assert next(events).data == "1"
 
         ``options`` are those of ``client.stream``. Raises ``httpx2.HTTPStatusError`` if the
-        response is an error.
+        response is an error. ``next(events)`` raises ``AppTimeout`` if no event comes within
+        ``app_timeout`` seconds, however many heartbeats do.
         """
         headers = event_headers(cast("HeaderTypes | None", options.pop("headers", None)))
         stream = self.stream(method, url, headers=headers, **options)  # type: ignore[arg-type]
         with stream as response:
-            yield Events(response)
+            if response.is_error:
+                response.read()  # for a test that looks at the body
+            yield Events(response, self.app_transport.settings.app_timeout)
 
     def websocket(  # type: ignore[override]  # httpx2's session needs a connection
         self, url: str, *, subprotocols: Sequence[str] = (), **options: Unpack[SocketOptions]

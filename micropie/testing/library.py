@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Self
+
+from micropie.testing.errors import AppTimeout
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -77,38 +80,60 @@ class _EventParser:
 
 class Events(EventSource):
     """An iterator over the server-sent events of a response, as a browser dispatches them:
-    ``next(events)``, ``await anext(events)``.
+    ``next(events)``, ``await anext(events)``. It raises ``AppTimeout`` if no event comes within
+    ``timeout`` seconds, however many heartbeats do.
 
     Creating it raises ``httpx2.HTTPStatusError`` for an error response.
     """
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: httpx.Response, timeout: float) -> None:
         super().__init__(response.raise_for_status())
+        self._timeout = timeout
         self._events = self._parsed()
         self._async_events = self._parsed_async()
 
-    def _parsed(self) -> Iterator[ServerSentEvent]:
+    # These yield None after each piece of text. The time is checked outside of them, because trio
+    # warns of generators that an exception leaves unfinished.
+
+    def _parsed(self) -> Iterator[ServerSentEvent | None]:
         parser = _EventParser(self.response)
         for text in self.response.iter_text():
             yield from parser.feed(text)
+            yield None
 
-    async def _parsed_async(self) -> AsyncIterator[ServerSentEvent]:
+    async def _parsed_async(self) -> AsyncIterator[ServerSentEvent | None]:
         parser = _EventParser(self.response)
         async for text in self.response.aiter_text():
             for event in parser.feed(text):
                 yield event
+            yield None
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> ServerSentEvent:
-        return next(self._events)
+        begun = monotonic()
+        while (event := next(self._events)) is None:
+            self._check_time(begun)
+        return event
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> ServerSentEvent:
-        return await anext(self._async_events)
+        begun = monotonic()
+        while (event := await anext(self._async_events)) is None:
+            self._check_time(begun)
+        return event
+
+    def _check_time(self, begun: float) -> None:
+        if monotonic() - begun > self._timeout:
+            request = self.response.request
+            raise AppTimeout(
+                f"{request.method} {request.url.path}: the application sent no event within "
+                f"{self._timeout:g} s, only heartbeats: if it needs longer, write TestClient(app, "
+                "app_timeout=60)"
+            )
 
 
 def event_headers(more: HeaderTypes | None) -> httpx.Headers:

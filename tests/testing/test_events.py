@@ -9,8 +9,8 @@ import anyio
 import httpx2 as httpx
 import pytest
 
-from micropie import App, EventStream, Response, event
-from micropie.testing import AsyncTestClient
+from micropie import App, EventStream, HTTPError, Response, event
+from micropie.testing import AppTimeout, AsyncTestClient
 from tests.support.clients import MakeClient
 from tests.support.event_source import parsed
 
@@ -60,6 +60,16 @@ class Site(App):
         text = "retry: 5\ndata: a\n\nretry: x\ndata: b\n\nretry: -1\ndata: c\n\n"
         return Response(text, content_type="text/event-stream")
 
+    async def silent(self) -> EventStream:
+        async def made() -> AsyncIterator[object]:
+            yield "x"
+            await anyio.sleep_forever()
+
+        return EventStream(made(), heartbeat=0.02)
+
+    async def refused(self) -> str:
+        raise HTTPError(403, "Not for you.")
+
     async def page(self) -> str:
         return "data: x\n\n"
 
@@ -105,3 +115,31 @@ def test_the_async_client_reads_events(backend: str) -> None:
             return [(one.event, one.data) async for one in events]
 
     assert anyio.run(main, backend=backend) == [("a", "1"), ("message", "2"), ("message", "3")]
+
+
+def test_heartbeats_do_not_prolong_the_wait_for_an_event(make_client: MakeClient) -> None:
+    with make_client(Site(), app_timeout=1).sse("/silent") as events:
+        assert next(events).data == "x"
+        with pytest.raises(AppTimeout, match=r"GET /silent: .* no event within 1 s, only heart"):
+            next(events)
+
+
+def test_an_error_response_has_its_body(make_client: MakeClient) -> None:
+    with pytest.raises(httpx.HTTPStatusError) as raised, make_client(Site()).sse("/refused"):
+        pass
+    assert raised.value.response.text == "Not for you."
+
+
+def test_the_async_client_waits_for_events_and_reads_errors(backend: str) -> None:
+    async def main() -> None:
+        async with AsyncTestClient(Site(), app_timeout=1) as client:
+            async with client.sse("/silent") as events:
+                assert (await anext(events)).data == "x"
+                with pytest.raises(AppTimeout, match="no event within"):
+                    await anext(events)
+            with pytest.raises(httpx.HTTPStatusError) as raised:
+                async with client.sse("/refused"):
+                    pass
+            assert raised.value.response.text == "Not for you."
+
+    anyio.run(main, backend=backend)
