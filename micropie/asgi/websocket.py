@@ -259,7 +259,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         """
         messages = self._annotated()
         content = await self._connection.receive(*messages.call)
-        made: Received = await self._read(content, messages.read)
+        made: Received = content if messages.is_raw else await self._read(content, messages.read)
         return made
 
     async def _read(self, content: str | bytes, read: Callable[[str | bytes], Any]) -> Any:

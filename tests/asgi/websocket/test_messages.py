@@ -148,6 +148,8 @@ EXCHANGED: list[tuple[str, Any, Any]] = [
     ),
     ("/text", "a", b"a"),
     ("/bytes", b"a", "a"),
+    ("/text", "," * 10_001, b"," * 10_001),  # more than ``max_json_values``
+    ("/bytes", b"," * 10_001, "," * 10_001),
     ("/words", "5", "5"),
     ("/words", "0", "null"),
     ("/any", '{"a":[1]}', '{"a":[1]}'),

@@ -28,6 +28,7 @@ class Messages:
     - ``received``: the type of the messages that the handler receives, or ``Never`` if it receives
       none.
     - ``sent``: the type of the messages that the handler sends.
+    - ``is_raw``: whether it receives text or bytes, which aren't converted.
     - ``call``: two strings. The first is the name of the socket's method that receives such
       messages, such as "receive_text". The second is the key of the message in an ASGI event:
       "text" or "bytes".
@@ -38,7 +39,8 @@ class Messages:
     ) -> None:
         self.received, self.sent = received, sent
         self.call = "receive", "text"
-        if received in (str, bytes):
+        self.is_raw = received in (str, bytes)
+        if self.is_raw:
             self.call = ("receive_text", "text") if received is str else ("receive_bytes", "bytes")
         hint = object if received is Never else received
         self._parameter = bound_parameter(
@@ -52,12 +54,10 @@ class Messages:
         self._filter = result_filter(function, united(sent))
 
     def read(self, content: str | bytes) -> Any:
-        """Convert a received message, and return the value.
+        """Convert a received message that is JSON, and return the value.
 
         Raises ``ValueError`` for malformed JSON, and ``BindingError`` for an invalid value.
         """
-        if self.received in (str, bytes):
-            return content
         document = loads(content)
         if document is None and self._parameter.default is None:  # the type is ``X | None``
             return None
