@@ -75,6 +75,14 @@ class Root(App):
         self.response.content_type = "application/x-ndjson"
         return iter([Pie("apple")])
 
+    def typed_later(self) -> Iterator[Pie]:
+        self.response.content_type = "application/x-ndjson"
+        yield Pie("apple")
+
+    def with_header(self) -> Iterator[Pie]:
+        self.response.headers["X-Pies"] = "1"
+        yield Pie("apple")
+
     def refused(self, n: int) -> Iterator[Pie] | HTTPError:
         return HTTPError(404)
 
@@ -127,6 +135,8 @@ SENT = [
     ("whole", 200, "application/json", "[1,2]"),
     ("stated", 201, LINES, '{"name":"apple"}\n'),
     ("typed", 200, "application/x-ndjson", '{"name":"apple"}\n'),
+    ("typed_later", 200, "application/x-ndjson", '{"name":"apple"}\n'),
+    ("with_header", 200, LINES, '{"name":"apple"}\n'),
     ("empty", 200, LINES, ""),
     ("text", 200, "text/html; charset=utf-8", "ab"),
     ("kept", 200, LINES, '{"open":true}\n'),
@@ -140,7 +150,7 @@ def test_items_are_sent_as_lines_of_json(
     answer = make_client(app()).get(f"/{path}")
     assert (answer.status_code, answer.headers["content-type"]) == (status, kind)
     assert answer.text == body
-    assert ("x-pies" in answer.headers) is (path == "stated")
+    assert ("x-pies" in answer.headers) is (path in ("stated", "with_header"))
 
 
 def test_a_response_instead_of_items_is_sent_unchanged(make_client: MakeClient) -> None:

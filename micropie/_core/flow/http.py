@@ -68,6 +68,7 @@ from micropie._core.execution.steps import (
 from micropie._core.flow.errors import plain_response, respond_to
 from micropie._core.flow.hooks import planned_hooks, run_after, run_before
 from micropie._core.flow.resources import (
+    JSON_LINES,
     as_lines,
     close_resources,
     close_unless_streamed,
@@ -506,6 +507,8 @@ def _begun(exchange: Exchange, response: Response, stream: Stream) -> Flow[Respo
         yield from stream.fetch_first(response)
     # The stream's generator has changed ``self.response``. What a hook has set replaces this.
     if made.response is not None:
+        if made.response.content_type is not None and response.content_type is JSON_LINES:
+            response.content_type = None  # only a default
         response = joined(response, made.response)
         made.replace(None)
     if exchange.ends is not None:
