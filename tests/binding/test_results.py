@@ -923,6 +923,15 @@ def test_R28_a_result_with_a_client_s_numbers_is_not_made_a_set(
     assert is_told == (status == 500)
 
 
+@pytest.mark.parametrize(
+    ("result", "body"), [(None, "null"), (BOB, '{"name":"bob","admin":false}')]
+)
+def test_a_union_of_two_libraries_may_have_none(
+    make_client: MakeClient, result: Any, body: str
+) -> None:
+    assert make_client(stating(UserOut | Model | None, result)).get("/").text == body
+
+
 def _crowded(bits: int) -> list[int]:
     """Return numbers of different hashes, for which a dict of ``2**bits`` places looks at very many
     places: the first numbers fill those that CPython tries one after the other.

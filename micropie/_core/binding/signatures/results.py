@@ -161,6 +161,8 @@ def result_filter(
     if members and not _ANYTHING.intersection(others):
         _check_readable(members)
         name = getattr(function, "__qualname__", "a handler")
+        if NoneType in kinds:
+            others.append(NoneType)
         return ResultFilter(name, Union[filtered], members, others)  # noqa: UP007
     if stated is not None:
         raise SetupError(
