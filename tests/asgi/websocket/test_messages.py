@@ -116,6 +116,15 @@ class Root(App):
         await ws.accept()
         await ws.send("no Heard")  # type: ignore[arg-type]
 
+    async def ws_wrong_none(self, ws: WebSocket[Said, Heard]) -> None:
+        await ws.accept()
+        await ws.send(None)  # type: ignore[arg-type]
+
+    async def ws_nothing(self, ws: WebSocket[str, Heard | Model | None]) -> None:
+        await ws.accept()
+        async for _ in ws.messages():
+            await ws.send(None)
+
     async def ws_wrong_bytes(self, ws: WebSocket[Said, str]) -> None:
         await ws.accept()
         await ws.send(b"no str")  # type: ignore[arg-type]
@@ -150,6 +159,7 @@ EXCHANGED: list[tuple[str, Any, Any]] = [
     ("/bytes", b"a", "a"),
     ("/text", "," * 10_001, b"," * 10_001),  # more than ``max_json_values``
     ("/bytes", b"," * 10_001, "," * 10_001),
+    ("/nothing", "a", "null"),
     ("/words", "5", "5"),
     ("/words", "0", "null"),
     ("/any", '{"a":[1]}', '{"a":[1]}'),
@@ -236,6 +246,7 @@ def test_receiving_an_invalid_message_raises_value_error(open_client: OpenClient
     ("path", "reason"),
     [
         ("/wrong", "does not match the annotation"),
+        ("/wrong_none", "does not match the annotation"),
         ("/wrong_bytes", "takes str, as the socket's annotation declares, not bytes"),
         ("/wrong_text", "takes bytes, as the socket's annotation declares, not str"),
         ("/plain", r"write ws: WebSocket"),

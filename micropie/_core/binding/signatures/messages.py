@@ -79,7 +79,7 @@ class Messages:
                 f"send() takes {self.sent.__name__}, as the socket's annotation declares, not "
                 f"{type(value).__name__}"
             )
-        made = value if self._filter is None or value is None else self._filter.make_item(value)
+        made = value if self._filter is None else self._filter.make_item(value)
         return dumps(made).decode()
 
 
