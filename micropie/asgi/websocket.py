@@ -71,6 +71,15 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
     try:
         if type(route) is Handover:
             refusal = await perform(run_mount_guards(request, route), exchange)
+            if refusal is None:
+                current.reset(token)  # the mounted application creates its own request
+                try:
+                    scope = route.scope_in(exchange.scope_below())
+                    await call_mounted(route.mount.target, scope, receive, send)
+                finally:
+                    token = current.set(request)
+            elif (await receive())["type"] == "websocket.connect":
+                await connection.finish(refusal)
         elif (await receive())["type"] == "websocket.connect":
             # If the first message is another one, the client has disconnected already.
             socket = WebSocket(exchange, request, connection)
@@ -94,12 +103,6 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
                 await close_request(exchange)
         finally:
             current.reset(token)
-    if type(route) is Handover:  # the mounted application creates its own request
-        if refusal is None:
-            scope = route.scope_in(exchange.scope_below())
-            await call_mounted(route.mount.target, scope, receive, send)
-        elif (await receive())["type"] == "websocket.connect":
-            await connection.finish(refusal)
 
 
 def _checked(headers: HeadersLike) -> HeaderPairs:

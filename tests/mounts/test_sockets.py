@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+import anyio
 import pytest
 import socketio
 
-from micropie import App, WebSocket
-from micropie.testing import TestClient
+from micropie import App, HTTPError, HttpMiddleware, Request, WebSocket
+from micropie._core.execution import current
+from micropie.testing import TestClient, WebSocketClosed, WebSocketRefused
 from tests.asgi.calls import get, run
 from tests.support.clients import MakeClient
+from tests.support.waiting import until
 
 
 async def sockets(scope: Any, receive: Any, send: Any) -> None:
@@ -50,6 +54,38 @@ def test_a_mounted_application_handles_its_websockets(backend: str) -> None:
         for path in ("/a/b", "/c/deep"):
             with client.websocket(f"{path}/x") as socket:
                 assert socket.receive_text() == f"/p{path} /p{path}/x"
+
+
+@pytest.mark.parametrize("path", ["/mounted", "/refused"])
+def test_after_response_waits_for_the_end_of_a_mounted_websocket(backend: str, path: str) -> None:
+    log = list[str]()
+
+    class Guard(HttpMiddleware):
+        guards = True
+
+        def before_request(self, request: Request) -> None:
+            request.after_response(log.append, "after")
+            if request.path.startswith("/refused"):
+                raise HTTPError(403)
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        with pytest.raises(LookupError):
+            current.get()
+        await receive()
+        await send({"type": "websocket.accept"})
+        await anyio.sleep(0.05)
+        log.append("mounted")
+        await send({"type": "websocket.close"})
+
+    app = App()
+    app.middlewares.append(Guard())
+    app.mount("/mounted", slow)
+    app.mount("/refused", slow)
+    with TestClient(app, backend=backend, lifespan=False) as client:
+        with suppress(WebSocketRefused, WebSocketClosed), client.websocket(path) as socket:
+            socket.receive()
+        until(lambda: "after" in log)
+    assert log == (["mounted", "after"] if path == "/mounted" else ["after"])
 
 
 def test_a_mounted_app_that_shares_settings_handles_its_websockets(backend: str) -> None:
