@@ -88,6 +88,29 @@ def test_after_response_waits_for_the_end_of_a_mounted_websocket(backend: str, p
     assert log == (["mounted", "after"] if path == "/mounted" else ["after"])
 
 
+@pytest.mark.parametrize("size", [1, 2000])
+def test_the_session_of_a_hook_is_saved_before_a_mounted_websocket(backend: str, size: int) -> None:
+    class Guard(HttpMiddleware):
+        guards = True
+
+        def before_request(self, request: Request) -> None:
+            request.session["seen"] = "x" * size
+
+    app = App(max_session_size=1000)
+    app.middlewares.append(Guard())
+    app.mount("/mounted", sockets)
+    with TestClient(app, backend=backend, raise_app_exceptions=False) as client:
+        client.login(seen="")
+        if size > 1:
+            with pytest.raises(WebSocketRefused), client.websocket("/mounted"):
+                pass
+        else:
+            with client.websocket("/mounted") as socket:
+                socket.receive_text()
+                with client.session_transaction() as session:
+                    assert session == {"seen": "x"}
+
+
 def test_a_mounted_app_that_shares_settings_handles_its_websockets(backend: str) -> None:
     with TestClient(site(), backend=backend) as client, client.websocket("/shared/talk") as socket:
         assert socket.receive_text() == "/shared/talk /shared/talk"

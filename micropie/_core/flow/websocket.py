@@ -175,10 +175,11 @@ def _check_origin(request: WebSocketRequest, config: Config) -> None:
 
 def run_mount_guards(request: WebSocketRequest, handover: Handover) -> Flow[CloseInfo | None]:
     """For a WebSocket of a mounted application, run the HTTP hooks whose ``guards`` is True, and
-    check the origin. Return the ``CloseInfo`` with which to refuse the handshake, or None to allow
-    it.
+    check the origin, and save the session that the hooks have changed. Return the ``CloseInfo``
+    with which to refuse the handshake, or None to allow it.
     """
-    request._exchange.config = handover.config
+    exchange = request._exchange
+    exchange.config = handover.config
     try:
         refusal = yield from _run_guards(request)
         # For an isolated App, the origin isn't checked here, because the App checks it by its own
@@ -188,8 +189,13 @@ def run_mount_guards(request: WebSocketRequest, handover: Handover) -> Flow[Clos
             _check_origin(request, handover.config)
     except Exception as error:
         refusal = _close_info_after_failure(request, error)
-    if request._exchange.resources:
-        yield from end_resources(request._exchange)
+    if exchange.answer.session is not None:
+        try:
+            yield from cleanup(request)
+        except Exception as error:
+            refusal = _close_info_after_failure(request, error)
+    if exchange.resources:
+        yield from end_resources(exchange)
     return refusal
 
 
