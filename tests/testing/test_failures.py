@@ -21,6 +21,7 @@ from micropie.testing import (
     WebSocketRefused,
 )
 from tests.support.clients import MakeClient
+from tests.support.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -269,7 +270,8 @@ def test_a_failing_lifespan_startup_is_raised_once(backend: str) -> None:
 
 
 def test_a_websocket_s_failure_is_raised(backend: str, connect: MakeClient) -> None:
-    client = connect(failing(), backend, reports=True)
+    reported: list[BaseException] = []
+    client = connect(failing(on_error=reported.append), backend, reports=True)
     with pytest.raises(Mine, match="before"), client.websocket("/before"):
         pass
     with client.websocket("/after") as ws:
@@ -280,7 +282,7 @@ def test_a_websocket_s_failure_is_raised(backend: str, connect: MakeClient) -> N
             ws.receive()
     assert closed.value.code == 1011
     with pytest.raises(Mine, match="after"), client.websocket("/after"):
-        pass
+        until(lambda: len(reported) == 3)  # otherwise the client may leave before the last words
 
 
 def test_without_raising_a_failing_websocket_is_closed_as_for_a_client(
