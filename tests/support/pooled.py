@@ -523,8 +523,13 @@ class Caller(App):
         return await self.pool.run(self.heavy, 1)
 
     async def runs_many(self) -> Any:
-        factor = await self.pool.run(Factor(3).times, 5)
-        return [factor, await self.pool.run(math.factorial, 5), await self.pool.run(pow, 2, 3)]
+        calls: list[tuple[Any, ...]] = [
+            (Factor(3).times, 5),
+            (math.factorial, 5),
+            (pow, 2, 3),
+            (str.upper, "pie"),  # has no ``__module__``
+        ]
+        return [await self.pool.run(*call) for call in calls]
 
     def calls_directly(self) -> Any:
         return self._helped(1)

@@ -318,9 +318,13 @@ def _found(kind: type[NamedFunction], name: HandlerName) -> NamedFunction:
 
 
 def module_of(function: AnyFunction) -> str | None:
-    """Return the name of the module that another process imports to find a function."""
+    """Return the name of the module that another process imports to find a function, or None for
+    methods of built-in types, such as ``str.upper``.
+    """
     *_, inner = layers(function)
-    return inner._name.module if isinstance(inner, NamedFunction) else inner.__module__
+    if isinstance(inner, NamedFunction):
+        return inner._name.module
+    return getattr(inner, "__module__", None)
 
 
 def importable(function: AnyFunction) -> AnyFunction:

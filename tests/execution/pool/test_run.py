@@ -38,7 +38,7 @@ def test_a_handler_runs_a_function_in_the_pool(client: Any, path: str) -> None:
 def test_methods_and_other_callables_run_in_the_pool(client: Any) -> None:
     assert client.get("/heavy/1").json() == ["process", "green", 2]
     assert client.get("/runs_a_method").json() == ["process", "green", 2]
-    assert client.get("/runs_many").json() == [15, 120, 8]
+    assert client.get("/runs_many").json() == [15, 120, 8, "PIE"]
 
 
 def test_providers_and_after_response_functions_may_use_the_pool(client: Any, world: str) -> None:

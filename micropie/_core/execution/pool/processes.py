@@ -151,6 +151,7 @@ class Pool:
             )
         token = token or CancelToken()
         job = packed_call(packed, function, arguments, report is not None)
+        module = module_of(function)
         self._is_closed = False
         # If a process is still starting, wait longer, because then the wait isn't due to slow
         # handlers.
@@ -167,7 +168,6 @@ class Pool:
         except BaseException:
             self._free.release()
             raise
-        module = module_of(function)
         if module not in worker.found:
             # If the call is cancelled while the process imports the function's module, don't end
             # the process, because the next call would have to start another one.
