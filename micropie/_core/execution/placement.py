@@ -262,18 +262,27 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
         )
     if name.module != "__main__":
         return name
-    # With ``python app.py``, the handler's module is named "__main__" here, but another process
-    # imports it by its file's name.
-    main = sys.modules["__main__"]
-    if main.__spec__ is not None:
-        return name._replace(module=main.__spec__.name)
-    file = getattr(main, "__file__", None)
-    if file is None:
+    main = main_name()
+    if main is None:
         raise SetupError(
             f"{label} can't run in the process pool, because other processes can't import code "
             "that was typed in interactively: put it into a module"
         )
-    return name._replace(module=Path(file).stem)
+    # Results that contain objects of the script's classes refer to the module by this name, too.
+    # Unpickling them must find these classes, and not import the script a second time.
+    sys.modules.setdefault(main, sys.modules["__main__"])
+    return name._replace(module=main)
+
+
+def main_name() -> str | None:
+    """Return the name by which another process imports this one's module ``__main__``, or None if
+    it can't. With ``python app.py``, this is the file's name.
+    """
+    main = sys.modules["__main__"]
+    if main.__spec__ is not None:
+        return main.__spec__.name
+    file = getattr(main, "__file__", None)
+    return None if file is None else Path(file).stem
 
 
 @lru_cache(maxsize=1024)

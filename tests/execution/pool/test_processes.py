@@ -24,6 +24,7 @@ import pytest
 
 from micropie import App, SetupError, route, run_in
 from micropie._core.execution import TookTooLong
+from micropie._core.execution.pool.inside import Script
 from micropie._core.execution.pool.processes import Pool
 from micropie._core.execution.pool.remote import CancelToken, PoolError
 from micropie.testing import TestClient
@@ -567,7 +568,7 @@ def test_a_process_that_cannot_be_started_occupies_no_slot(
 
 def test_a_process_that_ends_immediately_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Pool(1)
-    monkeypatch.setattr("micropie._core.execution.pool.processes._MAIN", "{path!r} {descriptors}")
+    monkeypatch.setattr("micropie._core.execution.pool.processes._MAIN", "{path!r} {given}")
     monkeypatch.setattr(sys, "executable", "/bin/false")
     for size in (1, 10_000_000):  # more than a pipe takes without anybody to read it
         with pytest.raises(PoolError, match="exited before the call was done, with status 1"):
@@ -633,6 +634,53 @@ def test_a_script_may_have_handlers_in_processes(tmp_path: Path) -> None:
     for arguments in ([str(tmp_path / "bakery.py")], ["-m", "bakery"]):
         done = ended(sys.executable, *arguments, environ=environment, check=True)
         assert done.stdout == "bakery\n"
+
+
+TYPES = """
+from enum import Enum
+from micropie import App, run_async, run_in
+from tests.wsgi.calls import get
+
+print("imported")
+
+class Size(Enum):
+    LARGE = "large"
+
+class Burnt(Exception):
+    pass
+
+def bake(size):
+    raise Burnt(size)
+
+class Root(App):
+    @run_in("process")
+    def is_large(self, size: Size):
+        return size is Size.LARGE
+
+    def burn(self):
+        try:
+            run_async(self.pool.run, bake, Size.LARGE)
+        except Burnt as error:
+            return error.args[0] is Size.LARGE
+
+if __name__ == "__main__":
+    print(get(Root(processes=1), "/is_large/large")[1], get(Root(processes=1), "/burn")[1])
+"""
+
+
+def test_a_script_s_types_are_the_same_in_processes(tmp_path: Path) -> None:
+    (tmp_path / "bakery.py").write_text(TYPES)
+    environment = {**os.environ, "PYTHONPATH": import_path(ROOT, tmp_path)}
+    done = ended(sys.executable, str(tmp_path / "bakery.py"), environ=environment, check=True)
+    # once here, and once in a process of each application
+    assert done.stdout.splitlines() == [*["imported"] * 3, "b'true' b'true'"]
+
+
+@pytest.mark.parametrize(("main", "name"), [(None, "inf"), ("math", "__file__"), ("math", "pie")])
+def test_a_process_looks_up_only_a_script_s_own_names(main: str | None, name: str) -> None:
+    assert Script("math").inf == float("inf")
+    with pytest.raises(AttributeError, match=name):
+        getattr(Script(main), name)
 
 
 def test_a_script_that_calls_a_handler_at_import_starts_no_endless_processes(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from contextvars import copy_context
-from typing import Final
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Final
 
 from micropie._core.execution.placement import this_process
 from micropie._core.execution.pool.connection import Connection, packed
@@ -119,15 +122,17 @@ class Calls:
 _calls: list[Calls] = []
 
 
-def run_process(descriptor: int, life: int) -> None:
+def run_process(descriptor: int, life: int, main: str | None) -> None:
     """Run a process of the pool: make calls until the parent ends.
 
     - ``descriptor``: the file descriptor of the socket for calls.
     - ``life``: the file descriptor of a pipe that is closed when the parent ends.
+    - ``main``: the name by which this process imports its parent's module ``__main__``.
     """
     this_process.is_of_pool = True
     import fcntl
 
+    sys.modules["__main__"] = Script(main)
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
@@ -140,6 +145,22 @@ def run_process(descriptor: int, life: int) -> None:
     threading.Thread(target=exit_at_end, args=(life,), name="micropie exit", daemon=True).start()
     _calls.append(Calls(Connection(socket.socket(fileno=descriptor))))
     _calls[0].make()
+
+
+class Script(ModuleType):
+    """The module ``__main__`` in a process of the pool. Arguments refer to a script's classes as
+    those of ``__main__``, so it has the names of the parent's ``__main__``, which is imported for
+    the first of them. ``main``: the name by which it is imported, or None if it can't be.
+    """
+
+    def __init__(self, main: str | None) -> None:
+        super().__init__("__main__")
+        self._main = main
+
+    def __getattr__(self, name: str) -> Any:
+        if self._main is None or name.startswith("__"):  # not "__file__" and such, for tools
+            raise AttributeError(name)
+        return getattr(import_module(self._main), name)
 
 
 def exit_at_end(pipe: int) -> None:

@@ -47,7 +47,7 @@ from weakref import finalize
 
 from micropie._core.errors import logger
 from micropie._core.execution import TookTooLong, notify_after_fork
-from micropie._core.execution.placement import module_of, this_process
+from micropie._core.execution.placement import main_name, module_of, this_process
 from micropie._core.execution.pool.connection import Connection, Packed, packed
 from micropie._core.execution.pool.inside import CHUNK, IGNORED, PROGRESS, STOP, STREAM, begin
 from micropie._core.execution.pool.remote import (
@@ -512,7 +512,7 @@ class _Worker:
                 [
                     sys.executable,
                     "-c",
-                    _MAIN.format(path=[*map(str, sys.path)], descriptors=passed),
+                    _MAIN.format(path=[*map(str, sys.path)], given=(*passed, main_name())),
                 ],
                 pass_fds=passed,
                 stdin=subprocess.DEVNULL,
@@ -598,5 +598,5 @@ def _end_all(workers: set[_Worker]) -> None:
 # Give the new process this process's ``sys.path``, so that it finds the same modules.
 _MAIN = (
     "import sys; sys.path[:] = {path!r}; from micropie._core.execution.pool.inside "
-    "import run_process; run_process(*{descriptors})"
+    "import run_process; run_process(*{given!r})"
 )
