@@ -527,6 +527,8 @@ class Caller(App):
             (Factor(3).times, 5),
             (math.factorial, 5),
             (pow, 2, 3),
+            (functools.partial(product, b=3), 2),
+            (functools.partial(self.heavy, 1),),
             (str.upper, "pie"),  # has no ``__module__``
         ]
         return [await self.pool.run(*call) for call in calls]
@@ -541,6 +543,7 @@ class Caller(App):
         tried: dict[str, tuple[Any, ...]] = {
             "lambda": (lambda: 1,),
             "async": (waits,),
+            "partial": (functools.partial(lambda number: number, 1),),
             "generator": (counted, 2),
             "argument": (product, threading.Lock(), 2),
             "result": (threading.Lock,),

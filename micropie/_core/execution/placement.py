@@ -313,8 +313,8 @@ class NamedFunction:
         module, qualname, method, _ = self._name
         return f"{module}.{qualname}" + (f".{method}" if method else "")
 
-    def __call__(self, *arguments: object) -> object:
-        return handler_named(self._name)(*arguments)
+    def __call__(self, *arguments: object, **keywords: object) -> object:
+        return handler_named(self._name)(*arguments, **keywords)
 
     def labelled(self, arguments: Sequence[object]) -> dict[str, object]:
         """Return the values of a call, by what an error calls them."""
@@ -338,10 +338,12 @@ def module_of(function: AnyFunction) -> str | None:
 
 def importable(function: AnyFunction) -> AnyFunction:
     """Return ``function`` in a form that can be pickled: functions, and methods of applications, by
-    their names; other callables as they are.
+    their names, also those in a partial; other callables as they are.
 
     Raises ``SetupError`` if a process of the pool could not import it.
     """
+    if isinstance(function, functools.partial):
+        return functools.partial(importable(function.func), *function.args, **function.keywords)
     owner = getattr(function, "__self__", None)
     if not inspect.isfunction(function) and not hasattr(owner, "_micropie_is_framework"):
         return function

@@ -38,7 +38,8 @@ def test_a_handler_runs_a_function_in_the_pool(client: Any, path: str) -> None:
 def test_methods_and_other_callables_run_in_the_pool(client: Any) -> None:
     assert client.get("/heavy/1").json() == ["process", "green", 2]
     assert client.get("/runs_a_method").json() == ["process", "green", 2]
-    assert client.get("/runs_many").json() == [15, 120, 8, "PIE"]
+    results = client.get("/runs_many").json()
+    assert results == [15, 120, 8, ["process", 6], ["process", "green", 2], "PIE"]
 
 
 def test_providers_and_after_response_functions_may_use_the_pool(client: Any, world: str) -> None:
@@ -61,6 +62,7 @@ def test_a_websocket_runs_a_function_in_the_pool(
     ("what", "says"),
     [
         ("lambda", "Define it with def at a module's top level"),
+        ("partial", "Define it with def at a module's top level"),
         ("async", "waits is an async def, which can run only on the event loop: write def"),
         ("generator", "pool.run returns one result and can't run a generator: return a list"),
         (
