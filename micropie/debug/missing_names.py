@@ -1,4 +1,5 @@
-"""Names of other frameworks that an author may try to import from ``micropie``.
+"""Names of other frameworks and of other packages that an author may try to import from
+``micropie``.
 
 This module is imported when such a name is missing: ``from micropie import Depends``.
 """
@@ -9,8 +10,11 @@ from micropie._core.on_demand import by_name
 
 
 def explain(name: str) -> str:
-    """Return the message for a name that another framework has but ``micropie`` doesn't, or ""."""
-    advice = _ADVICE.get(name)
+    """Return the message for a name that another framework or one of this one's packages has, but
+    ``micropie`` doesn't. Return "" for any other name.
+    """
+    package = _PACKAGES.get(name)
+    advice = f"from micropie.{package} import {name}" if package else _ADVICE.get(name)
     return f"micropie has no {name}: write {advice}" if advice else ""
 
 
@@ -37,7 +41,30 @@ _ADVICE = by_name(
         "app.run(), with app = Root()": "run quickstart",
         "no decorator, because each public method has a URL already": "expose",
         "except ConnectionClosed": "WebSocketDisconnect",
-        "from micropie.middleware import ...": "CORSMiddleware CSRFMiddleware RateLimit",
-        "from micropie.testing import TestClient": "TestClient",
+    }
+)
+
+# The package for each public name that isn't in ``micropie`` itself.
+_PACKAGES = by_name(
+    {
+        "channels": "Channels ChannelsUnreachable MessagesLost RedisChannels Subscription",
+        "config": "Settings read read_env_file",
+        "middleware": (
+            "AccessLog BasicAuth BearerAuth CORSMiddleware CSRFMiddleware Call Compress "
+            "ConcurrencyLimit FlowMiddleware LoadShedding MemoryRates ProxyHeaders Quota RateLimit "
+            "RateStore RedisRates RequestId RequestIdFilter SecurityDefaults SecurityHeaders "
+            "ServiceThreads Threads Timeout TookTooLong Tracing TrustedHosts call call_within "
+            "csrf_token ends_with_client kind_of"
+        ),
+        "openapi": "Docs",
+        "sessions": (
+            "Changes RedisSessionBackend SQLiteSessionBackend SessionStore "
+            "SignedCookieSessionBackend"
+        ),
+        "testing": (
+            "AppTimeout AsyncTestClient AsyncWebSocketSession ClientDisconnected ClientError "
+            "LifespanFailed ProtocolViolation TestClient WebSocketClosed WebSocketRefused "
+            "WebSocketSession make_request"
+        ),
     }
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 
 import micropie
@@ -94,3 +96,14 @@ def test_a_name_of_another_framework_is_missing_like_any_name() -> None:
         _ = micropie.pumpkin
     with pytest.raises(ImportError, match="cannot import name 'pumpkin'"):
         exec("from micropie import pumpkin")
+
+
+@pytest.mark.parametrize(
+    "package", ["channels", "config", "middleware", "openapi", "sessions", "testing"]
+)
+def test_a_name_of_another_package_is_explained(package: str) -> None:
+    module = import_module(f"micropie.{package}")
+    for name in {*module.__all__} - {*micropie.__all__}:
+        line = rf"^micropie has no {name}: write from micropie.{package} import {name}$"
+        with pytest.raises(ImportError, match=line):
+            exec(f"from micropie import {name}")
