@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
+import multiprocessing
 import os
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -39,6 +41,7 @@ from micropie._core.execution.pool import inside
 from micropie._core.execution.pool.connection import _HEADER
 from micropie.channels import Channels
 from micropie.middleware import Timeout, ends_with_client
+from tests.support.waiting import PATIENCE
 
 
 class Unpicklable(Exception):
@@ -368,6 +371,27 @@ def ignores(begun: str) -> None:
     unfinished.write_text(str(os.getpid()))
     unfinished.replace(begun)  # whoever sees the file can read the number
     time.sleep(600)
+
+
+def ends_its_children() -> list[int | None]:
+    """Start a program and a forked process, end both by SIGTERM, and return their statuses."""
+    program = subprocess.Popen(["sleep", "60"])
+    forked = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    forked.start()
+    for child in (program, forked):
+        child.terminate()
+    forked.join(PATIENCE)
+    return [program.wait(PATIENCE), forked.exitcode]
+
+
+def steps_in_a_child(number: int) -> int:
+    """Report steps in a forked child, then one here."""
+    child = multiprocessing.get_context("fork").Process(target=steps, args=(number,))
+    child.start()
+    child.join(PATIENCE)
+    progress(1, note="own")
+    assert child.exitcode == 0
+    return pool_index()
 
 
 def steps(number: int) -> str:

@@ -17,14 +17,15 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
 
-from micropie import App, SetupError, route, run_in
+from micropie import App, Progress, SetupError, check_cancelled, progress, route, run_in
 from micropie._core.execution import TookTooLong
-from micropie._core.execution.pool.inside import Script
+from micropie._core.execution.pool import inside
+from micropie._core.execution.pool.inside import Calls, Script, leave_pool
 from micropie._core.execution.pool.processes import Pool
 from micropie._core.execution.pool.remote import CancelToken, PoolError
 from micropie.testing import TestClient
@@ -848,6 +849,30 @@ def test_signals_for_the_server_end_no_call(
         (tmp_path / "go_on").touch()
         assert called.result(PATIENCE) == pid
     pool.close()
+
+
+def test_signals_end_what_a_function_has_started(pool: Pool) -> None:
+    ended_by_signal = [-signal.SIGTERM, -signal.SIGTERM]
+    assert pool.call(2 * PATIENCE, pooled_handlers.ends_its_children) == ended_by_signal
+
+
+def test_a_child_of_a_function_reports_nothing(pool: Pool) -> None:
+    steps: list[Progress] = []
+    function = pooled_handlers.steps_in_a_child
+    assert pool.call(2 * PATIENCE, function, 3, report=steps.append) == 0
+    assert steps == [Progress(1, note="own")]
+
+
+def test_a_forked_child_leaves_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, begun = Calls(cast("Any", None)), list[str]()  # anything sent would raise
+    calls._is_busy = calls._reports = calls._is_stopped = True
+    monkeypatch.setattr(inside, "_calls", [calls])
+    leave_pool(
+        {signal.SIGHUP: signal.getsignal(signal.SIGHUP)}, lambda: begun.append("signals arrive")
+    )
+    check_cancelled()
+    progress(1)
+    assert begun == ["signals arrive"]
 
 
 SERVER = """

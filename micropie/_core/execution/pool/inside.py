@@ -7,9 +7,10 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
@@ -74,6 +75,11 @@ class Calls:
             if self._reports:
                 self._connection.send(packed((PROGRESS, step)))
 
+    def leave(self) -> None:
+        """From now on, neither receive nor send: this is a forked child of the pool's process."""
+        self._lock = threading.Lock()  # another thread of the parent may have held it
+        self._is_busy = self._reports = self._is_stopped = False
+
     def _answer(self) -> object:
         """Return the result of the next call. If the result is a stream, send its chunks and return
         None. At most ``AHEAD`` of them may be waiting for the parent to take them.
@@ -133,9 +139,17 @@ def run_process(descriptor: int, life: int, main: str | None) -> None:
     import fcntl
 
     sys.modules["__main__"] = Script(main)
+    # Not by ``SIG_IGN``, because programs that a function starts would inherit that, and
+    # ``terminate`` would not end them.
+    before = {number: signal.signal(number, ignore_signal) for number in IGNORED}
     for number in IGNORED:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
+        signal.siginterrupt(number, False)
+    block = partial(signal.pthread_sigmask, signal.SIG_BLOCK, IGNORED)
+    unblock = partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, IGNORED)
+    # A signal for a child must not come before the child has the handlers for it.
+    leave = partial(leave_pool, before, unblock)
+    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=leave)
+    unblock()
     # On Linux, have the kernel signal this process when the pipe is closed. The thread that waits
     # for that (``exit_at_end``) isn't enough, because it can't run while a function holds the GIL.
     if hasattr(fcntl, "F_SETSIG"):
@@ -145,6 +159,20 @@ def run_process(descriptor: int, life: int, main: str | None) -> None:
     threading.Thread(target=exit_at_end, args=(life,), name="micropie exit", daemon=True).start()
     _calls.append(Calls(Connection(socket.socket(fileno=descriptor))))
     _calls[0].make()
+
+
+def ignore_signal(*_: object) -> None:
+    """Do nothing."""
+
+
+def leave_pool(handlers: Mapping[signal.Signals, Any], unblock: Callable[[], object]) -> None:
+    """Make a child that a function has forked a process like any other: the pool's messages are for
+    its parent, and signals end it. ``handlers``: the signals' handlers before the pool's.
+    """
+    _calls[0].leave()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    unblock()
 
 
 class Script(ModuleType):
