@@ -83,6 +83,12 @@ class Crossing(App):
 
     @post
     @run_in("process")
+    def all_files(self, thing: UploadFile) -> Any:
+        found = {name: file.size for name, file in self.request.files.items()}
+        return [found, self.request.files["thing"] is thing]
+
+    @post
+    @run_in("process")
     @reads_body
     def raw(self) -> Any:
         body = self.request.read()

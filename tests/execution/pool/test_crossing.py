@@ -91,6 +91,15 @@ def test_an_upload_of_any_size_goes_there(client: Any, size: int) -> None:
     assert seen == ["a.txt", "application/octet-stream", size, size, "apple"]
 
 
+@pytest.mark.parametrize("size", [10, 3 * MIB])
+def test_the_request_s_files_go_there_once(client: Any, size: int) -> None:
+    parts = [
+        section(f'name="{name}"; filename="a.txt"', b"x" * size) for name in ("thing", "other")
+    ]
+    seen = client.post("/all_files", content=form(*parts), headers=HEADERS).json()
+    assert seen == [{"thing": size, "other": size}, True]
+
+
 @pytest.mark.parametrize("size", [5, 100_000, 3 * MIB])
 def test_a_raw_body_goes_there(client: Any, size: int) -> None:
     body = b"x" * (size - 5) + b"apple"

@@ -122,12 +122,13 @@ class ReceivedBody:
         return self._exact
 
     def copied(self, keeps_bytes: bool) -> ReceivedBody:
-        """Return a copy for another process. The copy has no files, and it has the bytes only if
-        they are not parsed yet, or with ``keeps_bytes``. It has no ``by_place``, because the
-        handler's arguments are already bound.
+        """Return a copy for another process. The copy has the bytes only if they are not parsed
+        yet, or with ``keeps_bytes``. It has no ``by_place``, because the handler's arguments are
+        already bound.
         """
         copy = ReceivedBody()
         copy.form, copy.parse, copy.document = self.form, self.parse, self.document
+        copy.uploads = self.uploads
         copy.data = self.so_far if keeps_bytes or self.parse is not None else None
         return copy
 
