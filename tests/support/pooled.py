@@ -198,12 +198,22 @@ class Pooled(App):
             lambda: request.stream(),
             lambda: request.parts(),
             lambda: request.scope,
+            lambda: request.accepts("html"),
+            lambda: request.not_modified(etag="1"),
+            lambda: request.state.user,
+            lambda: request.user,
         ):
             try:
                 attempt()
-            except RuntimeError as error:
+            except (RuntimeError, AttributeError) as error:
                 said.append(str(error))
         return said
+
+    @run_in("process")
+    def keeps(self, colour: str) -> Any:
+        self.request.state.colour = self.request.colour = colour  # type: ignore[attr-defined]
+        state, request = self.request.state, self.request
+        return [state.colour, "size" in state, getattr(state, "size", 3), request.colour]  # type: ignore[attr-defined]
 
     @run_in("process")
     def answers(self, kind: str) -> Any:

@@ -25,6 +25,7 @@ from micropie._core.http import (
     Response,
     Session,
     SessionData,
+    State,
     as_response,
 )
 from micropie._core.http.forms import Limits
@@ -228,6 +229,27 @@ class PooledRequest(Request):
 
     on_close = on_failure = carry_into_process = after_response
 
+    def accepts(self, *_: object, **__: object) -> NoReturn:
+        """Raise ``RuntimeError``, because this method sets headers of the response."""
+        _refuse(
+            "a handler in the process pool can't call accepts or not_modified, which set headers "
+            "of the response: call them in middleware, or run the handler in a thread"
+        )
+
+    not_modified = accepts
+
+    @property
+    def state(self) -> State:
+        """An object for the handler's own attributes. It has none of those set in the server's
+        process.
+        """
+        if self._state is None:
+            self._state = PooledState()
+        return self._state
+
+    def __getattr__(self, name: str) -> NoReturn:
+        _miss(f"request.{name}")
+
     def read(self) -> bytes:
         """Return the body, if ``@reads_body`` is above the handler."""
         exchange: Any = self._exchange
@@ -237,6 +259,17 @@ class PooledRequest(Request):
     def parts(self) -> NoReturn:
         """Raise ``RuntimeError``, because the body stays in the server's process."""
         _refuse(_NO_BODY)
+
+
+class PooledState(State):
+    """The state of a ``PooledRequest``."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_outer":
+            return None
+        _miss(f"request.state.{name}")
 
 
 class PooledConfig:
@@ -276,6 +309,13 @@ _NO_BODY = (
     "a handler in the process pool can't read the body, except by request.read(), with @reads_body "
     "above the handler: write that, or declare parameters for its values"
 )
+
+
+def _miss(what: str) -> NoReturn:
+    raise AttributeError(
+        f"a handler in the process pool has the request that the client sent, without {what}: "
+        "run the handler in a thread, and pass this value to await self.pool.run(function, value)"
+    )
 
 
 def _refuse(sentence: str) -> NoReturn:

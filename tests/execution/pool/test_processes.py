@@ -176,7 +176,7 @@ def test_a_response_varies_by_the_headers_that_a_process_reads(
 def test_features_of_the_server_s_process_are_refused_with_a_reason(client: Any) -> None:
     client.get("/log_in/Ann")
     said = client.get("/refused").json()
-    assert len(said) == 14
+    assert len(said) == 18
     assert "return (status, body, headers)" in said[0]
     assert "after_response" in said[1]
     assert said[2] == said[3] == said[4]
@@ -185,6 +185,13 @@ def test_features_of_the_server_s_process_are_refused_with_a_reason(client: Any)
         for sentence in said[5:8]
     )
     assert "except by request.read(), with @reads_body" in said[9]
+    assert "can't call accepts or not_modified" in said[14] == said[15]
+    for what, sentence in zip(["request.state.user", "request.user"], said[16:], strict=True):
+        assert f"without {what}: run the handler in a thread, and pass this value to" in sentence
+
+
+def test_a_handler_in_a_process_may_keep_values_of_its_own(client: Any) -> None:
+    assert client.get("/keeps/red").json() == ["red", False, 3, "red"]
 
 
 @pytest.mark.parametrize(("kind", "status"), [("response", 201), ("tuple", 202), ("redirect", 303)])
