@@ -394,6 +394,20 @@ def ends_its_children() -> list[int | None]:
     return [program.wait(PATIENCE), forked.exitcode]
 
 
+def dies_before_its_child(child: str, pid: str) -> None:
+    """Start a child, write its number to the file ``pid``, and kill this process."""
+    if child == "forked":
+        forked = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        forked.start()
+        number = forked.pid
+    else:
+        number = os.posix_spawn(
+            sys.executable, ["python", "-c", "import time; time.sleep(60)"], os.environ
+        )
+    Path(pid).write_text(str(number))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def steps_in_a_child(number: int) -> int:
     """Report steps in a forked child, then one here."""
     child = multiprocessing.get_context("fork").Process(target=steps, args=(number,))

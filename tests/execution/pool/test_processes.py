@@ -8,6 +8,7 @@ import functools
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import pytest
@@ -25,6 +26,7 @@ import pytest
 from micropie import App, Progress, SetupError, check_cancelled, progress, route, run_in
 from micropie._core.execution import TookTooLong
 from micropie._core.execution.pool import inside
+from micropie._core.execution.pool.connection import Connection
 from micropie._core.execution.pool.inside import Calls, Script, leave_pool
 from micropie._core.execution.pool.processes import Pool
 from micropie._core.execution.pool.remote import CancelToken, PoolError
@@ -863,6 +865,16 @@ def test_signals_end_what_a_function_has_started(pool: Pool) -> None:
     assert pool.call(2 * PATIENCE, pooled_handlers.ends_its_children) == ended_by_signal
 
 
+@pytest.mark.parametrize("child", ["forked", "spawned"])
+def test_R69_a_killed_process_is_noticed_while_its_child_lives(
+    pool: Pool, tmp_path: Path, child: str
+) -> None:
+    pid = tmp_path / "pid"
+    with pytest.raises(PoolError, match="killed by SIGKILL"):
+        pool.call(PATIENCE, pooled_handlers.dies_before_its_child, child, str(pid))
+    os.kill(int(pid.read_text()), signal.SIGKILL)
+
+
 def test_a_child_of_a_function_reports_nothing(pool: Pool) -> None:
     steps: list[Progress] = []
     function = pooled_handlers.steps_in_a_child
@@ -871,7 +883,8 @@ def test_a_child_of_a_function_reports_nothing(pool: Pool) -> None:
 
 
 def test_a_forked_child_leaves_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls, begun = Calls(cast("Any", None)), list[str]()  # anything sent would raise
+    ours, theirs = socket.socketpair()
+    calls, begun = Calls(Connection(theirs)), list[str]()
     calls._is_busy = calls._reports = calls._is_stopped = True
     monkeypatch.setattr(inside, "_calls", [calls])
     leave_pool(
@@ -880,6 +893,8 @@ def test_a_forked_child_leaves_the_pool(monkeypatch: pytest.MonkeyPatch) -> None
     check_cancelled()
     progress(1)
     assert begun == ["signals arrive"]
+    with ours:
+        assert ours.recv(1) == b""  # it has been closed, and nothing was sent
 
 
 SERVER = """

@@ -76,7 +76,10 @@ class Calls:
                 self._connection.send(packed((PROGRESS, step)))
 
     def leave(self) -> None:
-        """From now on, neither receive nor send: this is a forked child of the pool's process."""
+        """From now on, neither receive nor send: this is a forked child of the pool's process. If
+        it kept the connection open, the server would not notice the end of that process.
+        """
+        self._connection.close()
         self._lock = threading.Lock()  # another thread of the parent may have held it
         self._is_busy = self._reports = self._is_stopped = False
 
@@ -139,11 +142,13 @@ def run_process(descriptor: int, life: int, main: str | None) -> None:
     import fcntl
 
     sys.modules["__main__"] = Script(main)
+    for number in descriptor, life:
+        os.set_inheritable(number, False)  # not for programs that a function starts
     # Not by ``SIG_IGN``, because programs that a function starts would inherit that, and
     # ``terminate`` would not end them.
-    before = {number: signal.signal(number, ignore_signal) for number in IGNORED}
-    for number in IGNORED:
-        signal.siginterrupt(number, False)
+    before = {one: signal.signal(one, ignore_signal) for one in IGNORED}
+    for one in IGNORED:
+        signal.siginterrupt(one, False)
     block = partial(signal.pthread_sigmask, signal.SIG_BLOCK, IGNORED)
     unblock = partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, IGNORED)
     # A signal for a child must not come before the child has the handlers for it.
