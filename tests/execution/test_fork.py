@@ -35,6 +35,7 @@ for name in ("fcntl", "grp", "pwd", "resource", "termios"):
 
 SERVE = """
 import micropie, micropie.middleware, micropie.sessions, micropie.testing
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 class Root(micropie.App):
@@ -50,12 +51,18 @@ class Root(micropie.App):
     def events(self):
         return micropie.EventStream(["one"])
 
+    async def pooled(self):
+        micropie.progress(1)
+        return str(await self.pool.run(len, "pie"))
+
 Path(sys.argv[1], "here.txt").write_text("a file")
 signal.signal(signal.SIGTERM, lambda *_: None)  # which the lifespan goes in front of
 for options in ({"protocol": "wsgi"}, {"backend": "asyncio"}, {"backend": "trio"}):
-    with micropie.testing.TestClient(Root(), **options) as client:
-        answers = [client.get(path).text for path in ("/plain/x", "/waits", "/file", "/events")]
-        assert answers == ["plain x", "waits", "a file", ": \\n\\ndata: one\\n\\n"], answers
+    app = Root(pool=ThreadPoolExecutor(1))
+    with micropie.testing.TestClient(app, **options) as client:
+        paths = "/plain/x", "/waits", "/file", "/events", "/pooled"
+        answers = [client.get(path).text for path in paths]
+        assert answers == ["plain x", "waits", "a file", ": \\n\\ndata: one\\n\\n", "3"], answers
 """
 
 

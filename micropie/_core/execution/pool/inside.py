@@ -36,8 +36,9 @@ STOP: Final = "stop"
 AHEAD = 16  # how many chunks a process may produce ahead of the reader
 
 # The signals that a process of the pool ignores, because they are for the server. When the server
-# shuts down, it closes the connection, which ends the process.
-IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# shuts down, it closes the connection, which ends the process. Windows, which has no SIGHUP, needs
+# this module for ``progress``.
+IGNORED = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
 
 
 class Calls:
