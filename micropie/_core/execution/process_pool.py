@@ -11,11 +11,12 @@ from concurrent.futures import CancelledError
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import iscoroutinefunction
 from typing import Any, Generic, Protocol, TypeVar, TypeVarTuple
 
 import anyio
 
-from micropie._core.errors import HTTPError, logger
+from micropie._core.errors import HTTPError, SetupError, logger
 from micropie._core.execution.fork import available_cpus
 from micropie._core.execution.lane import Held
 from micropie._core.execution.loop import TASKS, WAKERS, SingleWaiterEvent, current
@@ -87,6 +88,11 @@ class ProcessPool:
         if on_progress is None:
             result: Result = await self.run_when_free(importable(function), lambda: arguments)
             return result
+        if iscoroutinefunction(on_progress):
+            raise SetupError(
+                "pool.run(on_progress=...) takes a def, not an async def: to await something for "
+                "each step, follow the call with async with pool.start(...)"
+            )
         async with self.start(function, *arguments) as call:
             async for step in call:
                 on_progress(step)

@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from micropie import App, Progress, progress
+from micropie import App, Progress, SetupError, progress
 from micropie._core.execution import TASKS, TookTooLong
 from micropie._core.execution.pool import Pool
 from micropie._core.execution.pool.remote import PoolError
@@ -31,6 +31,17 @@ def test_the_caller_gets_the_last_step(make_client: MakeClient, path: str) -> No
     last = {"done": 3, "total": 3, "note": "pie 3"}
     assert client.get(path).json() == ["baked", last]
     assert client.get("/runs/3/4").json() == ["process", 12]  # without progress
+
+
+@every_loop
+def test_an_async_function_for_progress_is_refused(backend: str) -> None:
+    async def report(step: Progress) -> None: ...
+
+    async def main() -> None:
+        with pytest.raises(SetupError, match=r"takes a def, not an async def.*pool\.start"):
+            await App().pool.run(pooled.steps, 1, on_progress=report)
+
+    run(backend, main)
 
 
 @pytest.mark.processes
