@@ -591,6 +591,7 @@ class Caller(App):
         tried: dict[str, tuple[Any, ...]] = {
             "lambda": (lambda: 1,),
             "async": (waits,),
+            "called": (product(1, 2),),
             "partial": (functools.partial(lambda number: number, 1),),
             "generator": (counted, 2),
             "argument": (product, threading.Lock(), 2),

@@ -340,8 +340,13 @@ def importable(function: AnyFunction) -> AnyFunction:
     """Return ``function`` in a form that can be pickled: functions, and methods of applications, by
     their names, also those in a partial; other callables as they are.
 
-    Raises ``SetupError`` if a process of the pool could not import it.
+    Raises ``SetupError`` if a process of the pool could not import it, or if it can't be called.
     """
+    if not callable(function):
+        raise SetupError(
+            f"the process pool calls functions, not {function!r}: write the function without "
+            "parentheses, and then its arguments, as in pool.run(function, 5)"
+        )
     if isinstance(function, functools.partial):
         return functools.partial(importable(function.func), *function.args, **function.keywords)
     owner = getattr(function, "__self__", None)

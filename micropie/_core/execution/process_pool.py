@@ -79,8 +79,9 @@ class ProcessPool:
 
         ``function`` is a function at the top level of a module, or a method of an application,
         whose ``self`` is as in a handler with ``@run_in("process")``. The arguments and the result
-        are pickled. If the code that awaits this is cancelled, so is the call. ``on_progress`` is
-        called on the event loop with what the function has reported by ``progress``; see ``start``.
+        are pickled. For keyword arguments, pass a ``functools.partial``. If the code that awaits
+        this is cancelled, so is the call. ``on_progress``, a ``def``, is called on the event loop
+        with what the function has reported by ``progress``; see ``start``.
 
         Raises what the function raises, ``HTTPError`` 503 after ``pool_timeout``, and
         ``SetupError`` for a function that another process can't import.

@@ -62,6 +62,7 @@ def test_a_websocket_runs_a_function_in_the_pool(
     ("what", "says"),
     [
         ("lambda", "Define it with def at a module's top level"),
+        ("called", ", 2]: write the function without parentheses, and then its arguments, as in"),
         ("partial", "Define it with def at a module's top level"),
         ("async", "waits is an async def, which can run only on the event loop: write def"),
         ("generator", "pool.run returns one result and can't run a generator: return a list"),
