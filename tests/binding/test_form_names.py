@@ -1,14 +1,16 @@
 """Nothing that a form sends vanishes: rows, nested names in two spellings, names that controls add."""
 
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from datetime import date, time
+from typing import Annotated, Any, TypedDict
 
 import attrs
 import msgspec
 import pydantic
 import pytest
+from pydantic.alias_generators import to_camel
 
-from micropie import App, BindingErrors
+from micropie import App, BindingErrors, Query
 from micropie._core.http.forms import ITSELF, nested
 from tests.support.clients import MakeClient
 
@@ -239,6 +241,107 @@ def test_a_field_whose_own_name_has_brackets_is_not_split(make_client: MakeClien
 
     found = posted(make_client, Aliased, {"tags[]": ["a", "b"], "a.b": "c"})
     assert found == {"tags[]": ["a", "b"], "a.b": "c"}
+
+
+class ByName(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(alias_generator=to_camel, populate_by_name=True)
+    some_ids: list[int] = [7]
+    is_gift: bool = True
+    first_day: date | None = None
+    opens_at: time = time(9)
+
+
+class WithChoices(pydantic.BaseModel, extra="forbid"):
+    some_ids: list[int] = pydantic.Field(
+        [7], validation_alias=pydantic.AliasChoices("ids", pydantic.AliasPath("a", 0), "someIds")
+    )
+    is_gift: bool = pydantic.Field(
+        True, validation_alias=pydantic.AliasChoices("isGift", "is_gift", "is-gift")
+    )
+    first_day: date | None = pydantic.Field(
+        None, validation_alias=pydantic.AliasChoices("firstDay", "first_day")
+    )
+    opens_at: time = pydantic.Field(
+        time(9), validation_alias=pydantic.AliasChoices("opens", "opensAt", "opens_at")
+    )
+
+
+class OnlyByName(pydantic.BaseModel, extra="forbid"):
+    model_config = pydantic.ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, validate_by_alias=False
+    )
+    some_ids: list[int] = [7]
+    is_gift: bool = True
+    first_day: date | None = None
+    opens_at: time = time(9)
+
+
+@pydantic.dataclasses.dataclass
+class AliasedDataclass:
+    some_ids: list[int] = pydantic.Field(default_factory=lambda: [7], alias="someIds")
+    is_gift: bool = pydantic.Field(default=True, alias="isGift")
+    first_day: date | None = pydantic.Field(default=None, alias="firstDay")
+    opens_at: time = pydantic.Field(default=time(9), alias="opensAt")
+
+
+CAMEL = ("someIds", "isGift", "firstDay", "opensAt")
+SNAKE = ("some_ids", "is_gift", "first_day", "opens_at")
+
+
+@pytest.mark.parametrize("prefix", ["", "row."])
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (ByName, CAMEL),
+        (ByName, SNAKE),
+        (WithChoices, ("ids", "is_gift", "first_day", "opens")),
+        (WithChoices, ("someIds", "is-gift", "firstDay", "opens_at")),
+        (OnlyByName, SNAKE),
+        (AliasedDataclass, CAMEL),
+    ],
+)
+def test_a_field_is_read_by_each_of_its_names(
+    make_client: MakeClient, kind: Any, names: tuple[str, ...], prefix: str
+) -> None:
+    class Outer(pydantic.BaseModel):
+        row: kind
+
+    app = App()
+
+    def shown(value: Any) -> str:
+        one = getattr(value, "row", value)
+        return f"{one.some_ids} {one.is_gift} {one.first_day} {one.opens_at}"
+
+    @app.post("/order")
+    def order(order: Outer if prefix else kind) -> str:  # type: ignore[valid-type]
+        return shown(order)
+
+    @app.post("/again")
+    def again(errors: BindingErrors, order: kind = None) -> Any:
+        return errors.given[names[0]]
+
+    @app.get("/query")
+    def query(order: Annotated[kind, Query()]) -> str:
+        return shown(order)
+
+    client = make_client(app)
+    ids, gift, day, opens = (prefix + name for name in names)
+    for sent, expected in (
+        ({ids: "1", gift: "on", day: "", opens: "13:45"}, "[1] True None 13:45:00"),
+        ({ids: ["1", "2"], day: "2026-01-31"}, "[1, 2] False 2026-01-31 09:00:00"),
+        ({day: ""}, "[] False None 09:00:00"),
+    ):
+        answer = client.post("/order", data=sent)
+        assert answer.text == expected
+    if not prefix:
+        assert client.get("/query", params={ids: "1", day: ""}).text == "[1] True None 09:00:00"
+        assert client.post("/again", data={ids: "1"}).json() == ["1"]
+
+
+def test_an_error_of_a_field_sent_by_its_other_name_has_that_name(make_client: MakeClient) -> None:
+    answer = make_client(order_app(ByName)).post("/order", json={"some_ids": ["x"]})
+    (error,) = answer.json()["errors"]
+    assert error["detail"] == "Please enter a whole number."
 
 
 def test_names_in_brackets_and_in_dots_build_the_same_tree() -> None:

@@ -56,6 +56,7 @@ class Field(NamedTuple):
     - ``members``: the structures of ``kind``, as ``members_of`` returns them.
     - ``elements``: the fields for the first elements of a collection, and that for all further
       elements. None if ``kind`` is not a collection.
+    - ``others``: the other names by which pydantic reads the field.
     """
 
     name: str
@@ -67,19 +68,25 @@ class Field(NamedTuple):
     omissible: bool
     members: tuple[type, ...]
     elements: tuple[Sequence[Field], Field] | None
+    others: Sequence[str]
 
 
-def field_of(hint: Hint, name: str = "", required: bool = True, default: object = None) -> Field:
+def field_of(
+    hint: Hint, names: Sequence[str] = ("",), required: bool = True, default: object = None
+) -> Field:
     """Return the field for an annotation. Without a name, it is that of an element, or of a whole
     document.
     """
+    name, *others = names
     sent = without_unset(hint)
     kind, optional = bare(sent)
     types = element_types(kind)
     elements = None if types is None else ([*map(field_of, types[0])], field_of(types[1]))
     is_omissible = optional or sent is not hint
     members = members_of(kind)
-    return Field(name, sent, required, kind, optional, default, is_omissible, members, elements)
+    return Field(
+        name, sent, required, kind, optional, default, is_omissible, members, elements, others
+    )
 
 
 def is_structure(annotation: object) -> TypeGuard[type]:
@@ -187,8 +194,7 @@ def fields_of(structure: type) -> Sequence[Field]:
         late = _late_hints(structure)
         found = [
             (
-                one.validation_alias,
-                name,
+                _names_in(structure, name, one.validation_alias),
                 late.get(name, one.annotation),
                 one.metadata,
                 one.is_required(),
@@ -198,12 +204,16 @@ def fields_of(structure: type) -> Sequence[Field]:
         ]
     else:
         hints = hints_of_class(structure)
+        aliased = getattr(structure, "__pydantic_fields__", {})  # those of a pydantic dataclass
         # The default of a dataclass's field may be pydantic's Field, whose constraints are used:
         # ``pieces: int = Field(gt=0)``.
         found = [
             (
-                one.encode_name,
-                "",
+                _names_in(
+                    structure,
+                    one.encode_name,
+                    getattr(aliased.get(one.name), "validation_alias", None),
+                ),
                 hints[one.name],
                 [one.default] if type(one.default).__name__ == "FieldInfo" else [],
                 one.required,
@@ -212,11 +222,24 @@ def fields_of(structure: type) -> Sequence[Field]:
             for one in msgspec().inspect.type_info(structure).fields
         ]
     fields = []
-    for alias, name, hint, metadata, required, default in found:
+    for names, hint, metadata, required, default in found:
         hint = without_aliases(Annotated[(hint, *stated)] if (stated := [*metadata]) else hint)
-        name = alias if isinstance(alias, str) else name
-        fields.append(field_of(hint, name, required, default))
+        fields.append(field_of(hint, names, required, default))
     return fields
+
+
+def _names_in(structure: object, name: str, alias: object) -> Sequence[str]:
+    """Return the names by which a structure reads the field ``name``. pydantic's alias, or the name
+    itself if it is one of several aliases, comes first.
+    """
+    config = getattr(structure, "model_config", getattr(structure, "__pydantic_config__", {}))
+    found = [one for one in getattr(alias, "choices", [alias]) if isinstance(one, str)]
+    found.sort(key=lambda one: one != name)
+    if config.get("validate_by_alias") is False:
+        found = []
+    if not found or config.get("populate_by_name") or config.get("validate_by_name"):
+        found.append(name)
+    return [*dict.fromkeys(found)]
 
 
 def _late_hints(model: Any) -> Mapping[str, Hint]:

@@ -53,12 +53,16 @@ def document_of(
     }
     tagged, _ = chosen(members, document)
     for field in chain.from_iterable(map(fields_of, [tagged] if tagged else members)):
-        if field.name in tree or (is_form and tagged):
-            value = _read(field, tree.get(field.name), own, (*path, field.name))
+        name, node = field.name, tree.get(field.name)
+        if node is None and field.others:
+            name = next((one for one in field.others if one in tree), name)
+            node = tree.get(name)
+        if node is not None or (is_form and tagged):
+            value = _read(field, node, own, (*path, name))
             if value is _ABSENT:
-                document.pop(field.name, None)
+                document.pop(name, None)
             else:
-                document[field.name] = value
+                document[name] = value
     return document
 
 

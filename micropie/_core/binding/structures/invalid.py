@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_origin
 
 from micropie._core.binding.annotations import Hint, bare, is_enum
@@ -334,10 +334,14 @@ def _hint_at(structure: Field | None, path: Path) -> Hint:
         return None
     field = structure
     for step in path:
-        inner = [one for kind in field.members for one in fields_of(kind) if one.name == step]
         if isinstance(step, int) and field.elements is not None:
             first, rest = field.elements
-            inner += [first[step] if step < len(first) else rest]
+            field = first[step] if step < len(first) else rest
+            continue
+        inner = [one for kind in field.members for one in fields_of(kind) if one.name == step]
+        if not inner:
+            fields = chain.from_iterable(map(fields_of, field.members))
+            inner = [one for one in fields if step in one.others]
         if not inner:
             return None
         field = inner[0]

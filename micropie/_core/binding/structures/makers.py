@@ -98,8 +98,9 @@ class Maker:
         kinds, self.field = self._kinds, field_of(self.hint)
         self._members = structures_of(self.hint)
         found = [field for one in self._members for field in fields_of(one)]
-        self._names = {field.name for field in found}
-        self.lists = [field.name for field in found if field.elements is not None]
+        names = [(name, one) for one in found for name in (one.name, *one.others)]
+        self._names = {name for name, _ in names}
+        self.lists = [name for name, one in names if one.elements is not None]
         # Check floats only for pydantic, because it accepts the string "nan".
         self._has_numbers = Decimal in kinds or (float in kinds and self.is_pydantic)
         check_fields(kinds, self.is_pydantic, structure_name(self.hint))

@@ -139,7 +139,11 @@ class Reading:
 
     def _members(self, structure: type) -> Sequence[tuple[str, _Convert, type | None]]:
         """Return the fields of a structure whose values are converted."""
-        found = ((field.name, *self._reader(field.hint)) for field in fields_of(structure))
+        found = (
+            (name, *self._reader(field.hint))
+            for field in fields_of(structure)
+            for name in (field.name, *field.others)
+        )
         return [(name, convert, exact) for name, convert, exact in found if convert is not None]
 
     def _array(self, types: Sequence[Hint]) -> _Convert:
