@@ -4,7 +4,8 @@ given.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import typing
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, NotRequired, TypedDict, TypeVar
 
 import msgspec
@@ -107,6 +108,21 @@ def test_a_generic_class_can_be_a_field_or_a_list_element(make_client: MakeClien
     seen = posted(make_client, Page[int], json={"items": [1, "x"]})
     assert seen == {"items[1]": "Please enter a whole number."}
     assert posted(make_client, Page, json={"items": [1, "x"]}) == {"items": [1, "x"], "first": None}
+
+
+@dataclass
+class Bare:
+    names: typing.List  # type: ignore[type-arg]  # noqa: UP006 - what is tested
+    more: typing.Dict = field(default_factory=dict)  # type: ignore[type-arg]  # noqa: UP006
+
+
+def test_a_field_may_be_a_bare_list_or_dict_of_typing(make_client: MakeClient) -> None:
+    sent = {"names": ["a", 1], "more": {"b": [2]}}
+    assert posted(make_client, Bare, json=sent) == sent
+    assert posted(make_client, Bare, data={"names": "a", "more.b": "2"}) == {
+        "names": ["a"],
+        "more": {"b": "2"},
+    }
 
 
 def test_an_unknown_tag_is_reported_with_its_location(make_client: MakeClient) -> None:

@@ -41,7 +41,7 @@ def with_types(annotation: Hint, given: Mapping[Hint, Hint]) -> Hint:
     if get_origin(annotation) is None:
         return given.get(annotation, annotation)
     generic: Any = annotation
-    variables = generic.__parameters__
+    variables = getattr(generic, "__parameters__", ())  # a bare ``typing.List`` has none
     return generic[tuple(given.get(one, one) for one in variables)] if variables else generic
 
 
