@@ -234,6 +234,23 @@ def test_a_handler_s_list_may_have_the_name_that_scripts_write(make_client: Make
     assert client.post("/list", data={"tags[]": "x"}).status_code == 400
 
 
+class Corner(msgspec.Struct):
+    at: tuple[int, str] = (1, "left")
+    numbers: tuple[int, ...] = (1,)
+
+
+class ModelCorner(pydantic.BaseModel):
+    at: tuple[int, str] = (1, "left")
+    numbers: tuple[int, ...] = (1,)
+
+
+@pytest.mark.parametrize("kind", [Corner, ModelCorner])
+def test_a_pair_that_a_form_lacks_has_its_default(make_client: MakeClient, kind: Any) -> None:
+    assert posted(make_client, kind, {"other": "1"}) == {"at": [1, "left"], "numbers": []}
+    sent = {"at[0]": "2", "at[1]": "x", "numbers": "3"}
+    assert posted(make_client, kind, sent) == {"at": [2, "x"], "numbers": [3]}
+
+
 def test_a_field_whose_own_name_has_brackets_is_not_split(make_client: MakeClient) -> None:
     class Aliased(pydantic.BaseModel):
         tags: list[str] = pydantic.Field(alias="tags[]")

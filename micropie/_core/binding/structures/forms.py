@@ -92,8 +92,8 @@ def _read(field: Field, node: Nested | None, own: OwnTypes, path: Sequence[str |
     """
     kind = field.kind
     if field.elements is not None:
-        if node is None:
-            return _ABSENT if field.omissible else []
+        if node is None:  # no tuple of a fixed length is empty
+            return _ABSENT if field.omissible or field.elements[0] else []
         return _read_rows(*field.elements, node, own, path)
     if isinstance(node, Mapping):
         if field.members:
