@@ -251,6 +251,55 @@ def test_a_pair_that_a_form_lacks_has_its_default(make_client: MakeClient, kind:
     assert posted(make_client, kind, sent) == {"at": [2, "x"], "numbers": [3]}
 
 
+class Parcel(msgspec.Struct):
+    gift: bool = True
+    day: date | None = None
+    tags: list[str] = msgspec.field(default_factory=lambda: ["new"])
+
+
+class Parcels(msgspec.Struct):
+    to: dict[str, Parcel] = {}
+    sizes: dict[str, list[int]] = {}
+    deep: dict[str, dict[int, list[Parcel]]] | None = None
+    plain: dict[str, int] = {}
+
+
+class ModelParcel(pydantic.BaseModel):
+    gift: bool = True
+    day: date | None = None
+    tags: list[str] = ["new"]
+
+
+class ModelParcels(pydantic.BaseModel):
+    to: dict[str, ModelParcel] = {}
+    sizes: dict[str, list[int]] = {}
+    deep: dict[str, dict[int, list[ModelParcel]]] | None = None
+    plain: dict[str, int] = {}
+
+
+@pytest.mark.parametrize("kind", [Parcels, ModelParcels])
+def test_the_values_of_a_dict_are_read_like_other_fields(
+    make_client: MakeClient, kind: Any
+) -> None:
+    sent = {"to.ann.day": "", "to[bo][gift]": "on", "to[bo][tags]": "a", "sizes.ann": "3"}
+    sent |= {"deep.a[7][3].day": "2026-01-31", "plain.a": "5"}
+    assert posted(make_client, kind, sent) == {
+        "to": {
+            "ann": {"gift": False, "day": None, "tags": []},
+            "bo": {"gift": True, "day": None, "tags": ["a"]},
+        },
+        "sizes": {"ann": [3]},
+        "deep": {"a": {"7": [{"gift": False, "day": "2026-01-31", "tags": []}]}},
+        "plain": {"a": 5},
+    }
+    client = make_client(order_app(kind))
+    for wrong in ({"to": "x"}, {"to": "x", "to.a.gift": "on"}, {"plain.a.b": "1"}):
+        assert client.post("/order", data=wrong).status_code == 400
+    answer = client.post("/order", data={"deep.a[1][].day": ""})
+    (error,) = answer.json()["errors"]
+    assert error["path"] == ["deep", "a", 1]
+
+
 def test_a_field_whose_own_name_has_brackets_is_not_split(make_client: MakeClient) -> None:
     class Aliased(pydantic.BaseModel):
         tags: list[str] = pydantic.Field(alias="tags[]")

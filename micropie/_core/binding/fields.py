@@ -56,6 +56,7 @@ class Field(NamedTuple):
     - ``members``: the structures of ``kind``, as ``members_of`` returns them.
     - ``elements``: the fields for the first elements of a collection, and that for all further
       elements. None if ``kind`` is not a collection.
+    - ``values``: the field for the values of a dict if they are structures or collections.
     - ``others``: the other names by which pydantic reads the field.
     """
 
@@ -68,6 +69,7 @@ class Field(NamedTuple):
     omissible: bool
     members: tuple[type, ...]
     elements: tuple[Sequence[Field], Field] | None
+    values: Field | None
     others: Sequence[str]
 
 
@@ -82,10 +84,22 @@ def field_of(
     kind, optional = bare(sent)
     types = element_types(kind)
     elements = None if types is None else ([*map(field_of, types[0])], field_of(types[1]))
-    is_omissible = optional or sent is not hint
-    members = members_of(kind)
+    values = None
+    if get_origin(kind) in (dict, Mapping):
+        inner = field_of((get_args(kind) or (Any,))[-1])
+        values = inner if inner.members or inner.elements or inner.values else None
     return Field(
-        name, sent, required, kind, optional, default, is_omissible, members, elements, others
+        name=name,
+        hint=sent,
+        required=required,
+        kind=kind,
+        optional=optional,
+        default=default,
+        omissible=optional or sent is not hint,
+        members=members_of(kind),
+        elements=elements,
+        values=values,
+        others=others,
     )
 
 

@@ -98,6 +98,11 @@ def _read(field: Field, node: Nested | None, own: OwnTypes, path: Sequence[str |
     if isinstance(node, Mapping):
         if field.members:
             return document_of(field.members, node, own, path=path)
+        if field.values is not None and ITSELF not in node:
+            return {
+                str(name): _read(field.values, one, own, (*path, name))
+                for name, one in node.items()
+            }
         converter = described_as(field.hint, own)
         if converter is ANYTHING or not converter.takes_text:
             return values_of(node)
