@@ -13,7 +13,7 @@ import logging
 import sys
 import types
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from decimal import Decimal
 from itertools import chain, count, product
 from typing import (
@@ -137,6 +137,8 @@ class Schemas:
 
     def _simple(self, annotation: object) -> Schema | None:
         """Return the schema of a type that contains no other types, or None."""
+        if not isinstance(annotation, Hashable):  # no type, as in "-> [str]"
+            return {}
         kind = annotation if isinstance(annotation, type) else None
         if kind is not None and (own := self._own(kind)) is not None:
             return own

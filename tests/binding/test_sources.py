@@ -223,6 +223,8 @@ def inside(tokens: list[Annotated[str, Header("X-Token")]]) -> None: ...
 def one_of_two(token: Annotated[str, Header("X-Token")] | int) -> None: ...
 def whole(wanted: Annotated[Filter, Header()]) -> None: ...
 def many(wanted: Annotated[list[Filter], Query()]) -> None: ...
+def in_brackets(tokens: [int]) -> None: ...  # type: ignore[misc,valid-type]
+def in_braces(tokens: {int}) -> None: ...  # type: ignore[valid-type]
 
 
 @pytest.mark.parametrize(
@@ -253,6 +255,8 @@ def many(wanted: Annotated[list[Filter], Query()]) -> None: ...
             r"'wanted': a class that has fields needs Query\(\), Form\(\) or Body\(\)",
         ),
         (many, r"a list or dict of its objects needs Body\(\)"),
+        (in_brackets, r"'tokens': it is annotated with \[<class 'int'>\], which is no type"),
+        (in_braces, r"'tokens': it is annotated with {<class 'int'>}, which is no type"),
     ],
 )
 def test_an_annotation_that_cannot_be_bound_fails_at_setup(function: Any, reason: str) -> None:

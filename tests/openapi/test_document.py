@@ -1479,6 +1479,17 @@ def test_a_tuple_of_status_and_none_is_a_success() -> None:
     }
 
 
+def test_a_result_annotated_with_no_type_is_described_as_any_value() -> None:
+    def names():  # type: ignore[no-untyped-def]
+        return ["a"]
+
+    names.__annotations__["return"] = [str]
+    app = App()
+    app.get("/names")(names)
+    response = operation(app.openapi(), "/names")["responses"]["200"]
+    assert response["content"] == {"application/json": {"schema": {}}}
+
+
 def test_a_check_that_only_raises_is_described_without_a_403() -> None:
     def raises(request: Any) -> Literal[True]:
         raise HTTPError(401)

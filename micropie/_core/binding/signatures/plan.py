@@ -13,7 +13,15 @@ import functools
 import inspect
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Container,
+    Hashable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import replace
 from inspect import Parameter
 from types import UnionType
@@ -483,6 +491,11 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
             advice = _INSTEAD.get(name, _INSTEAD["Depends"])
             raise SetupError(f"{name} of {origin} can't be used here: write {advice}")
     default, name = parameter.default, parameter.name
+    if not isinstance(parameter.annotation, Hashable):
+        raise SetupError(
+            f"it is annotated with {parameter.annotation!r}, which is no type: write a type, such "
+            "as list[int] or a dataclass"
+        )
     if inspect.isroutine(parameter.annotation):
         function = parameter.annotation.__name__
         raise SetupError(
