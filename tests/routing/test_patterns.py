@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -182,6 +183,10 @@ def test_an_unreadable_pattern_is_refused_with_a_suggestion(pattern: str, senten
         ("/hello/<name>", {"name": 5}, "/hello/5"),
         ("/a b/<n:int>/é", {"n": -3}, "/a%20b/-3/%C3%A9"),
         ("/f/<x:float>", {"x": 1.5}, "/f/1.5"),
+        ("/f/<x:float>", {"x": 0.00005}, "/f/0.00005"),
+        ("/f/<x:float>", {"x": -1e16}, "/f/-10000000000000000"),
+        ("/f/<x:float>", {"x": Decimal("1E-7")}, "/f/0.0000001"),
+        ("/f/<x:float>", {"x": "7"}, "/f/7"),
         ("/p/<rest:path>", {"rest": "a/b c"}, "/p/a/b%20c"),
         ("/r/<word:re:[a-z]+>", {"word": "abc"}, "/r/abc"),
         ("/r/<word:re:[a-z/]+>", {"word": "a/b"}, "/r/a%2Fb"),

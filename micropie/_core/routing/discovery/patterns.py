@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
 
 from micropie._core.binding import NO_OWN_TYPES, OwnTypes
 from micropie._core.errors import SetupError
 from micropie._core.http.addresses import DOTS_AND_EMPTY, leads_up
 from micropie._core.http.json import url_text
-from micropie._core.on_demand import pattern
+from micropie._core.on_demand import module, pattern
+
+decimal: Any = module("decimal")  # imported on first use, because few applications need it
 
 LONGEST_FOR_RE = 255  # characters, as in the longest file name of most systems
 
@@ -95,6 +97,14 @@ _KINDS: dict[str, tuple[int, Match]] = {
     "path": (5, match_text),
 }
 _RE_RANK = 3
+
+
+def _text_for(wildcard: Wildcard, value: object) -> str:
+    """Return a value as a link has it in place of a wildcard. A ``float`` wildcard matches no
+    exponent, as in 1e-07.
+    """
+    is_number = wildcard.rule == "float" and isinstance(value, float | decimal.Decimal)
+    return f"{decimal.Decimal(str(value)):f}" if is_number else url_text(value)
 
 
 class Segment:
@@ -207,7 +217,7 @@ class Pattern:
         path = ""
         for segment in self.segments:
             given_values = [values.pop(wildcard.name) for wildcard in segment.wildcards]
-            texts = [url_text(own.linked(value)) for value in given_values]
+            texts = [*map(_text_for, segment.wildcards, map(own.linked, given_values))]
             text = segment.join(texts)
             # Check that matching the path gives the same values again. With the pattern "<x>-<y>",
             # a value "a-b" would be split at its own "-".
