@@ -8,7 +8,9 @@ site, and to start and stop these applications. ``app.py`` has the public method
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from inspect import isroutine
+from itertools import pairwise
 from threading import RLock
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -18,7 +20,7 @@ from micropie._core.errors import SetupError, logger
 from micropie._core.execution import current, notify_after_fork
 from micropie._core.execution.steps import HANDLER, Kind
 from micropie._core.flow import Lifecycle, Lifespan, lifespan_opener
-from micropie._core.http import State
+from micropie._core.http import State, StateOf
 from micropie._core.http.settings import Settings
 from micropie._core.mounts import APP, ASGI
 from micropie._core.routing import (
@@ -105,6 +107,8 @@ class Tree(Registrations):
         self._inside: list[AppBase] = []
         # The outermost applications whose trees contained this application when they were compiled.
         self._roots: dict[int, AppBase] = {}
+        # The applications that have contained this one directly.
+        self._parents = WeakSet[Tree]()
         _trees.add(self)
 
     # -- the site, for drivers ---------------------------------------------------------------------
@@ -162,10 +166,28 @@ class Tree(Registrations):
                     f"{type(mount.target).__name__} is mounted at {mount} inside of itself"
                 )
         for parent in ancestors[-1:]:
-            self.app.state._outer = parent.state
+            self._parents.add(parent._micropie)
+            self.app.state._outer = (
+                parent.state
+                if len(self._parents) == 1
+                else StateOf(partial(self._outer_state, parent))
+            )
         return {
             public_name(name): child._micropie for name, child in self._children(ancestors).items()
         }
+
+    def _outer_state(self, last: AppBase) -> State:
+        """Return the state of the application that contains this one in the current request.
+
+        ``last``: the application whose state to return outside of requests.
+        """
+        request = current.get(None)
+        if request is not None:
+            config = config_of(request._exchange)
+            for outer, inner in pairwise((*config.ancestors, config.app)):
+                if inner is self.app:
+                    return outer.state
+        return last.state
 
     def changed(self) -> None:
         """Drop the compiled sites of this application and of the applications that contain it."""

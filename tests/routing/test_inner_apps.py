@@ -350,6 +350,47 @@ def test_an_inner_application_sees_the_outer_state(make_client: MakeClient) -> N
         root.auth.state["other"]
 
 
+class Part(App):
+    def title(self) -> Any:
+        return [self.state.title, self.state["title"], "title" in self.state, "no" in self.state]
+
+
+def test_an_application_in_several_places_sees_the_state_around_each(
+    make_client: MakeClient,
+) -> None:
+    root, other, shared = App(), App(), Part()
+    for name in ("shop", "office"):
+        setattr(root, name, App())
+        getattr(root, name).state.title = name
+        getattr(root, name).mount("/help", shared)
+    other.state.title = "other"
+    other.part = shared
+    client, client_of_other = make_client(root), make_client(other)
+    for _ in range(2):  # in whatever order the trees were compiled
+        assert client.get("/shop/help/title").json() == ["shop", "shop", True, False]
+        assert client.get("/office/help/title").json() == ["office", "office", True, False]
+        assert client_of_other.get("/part/title").json() == ["other", "other", True, False]
+    assert shared.state.title == "other"  # outside of requests, that which was compiled last
+    with pytest.raises(AttributeError, match="state has no 'no'"):
+        _ = shared.state.no
+
+
+def test_an_application_sees_the_state_around_it_in_a_request_to_another(
+    make_client: MakeClient,
+) -> None:
+    root, shared = App(), Part()
+    root.state.title = "root"
+    for name in ("shop", "office"):
+        setattr(root, name, App())
+        getattr(root, name).mount("/help", shared)
+
+    @root.get("/")
+    def index() -> Any:
+        return shared.title()
+
+    assert make_client(root).get("/").json() == ["root", "root", True, False]
+
+
 def test_the_outer_state_is_available_at_startup(make_client: MakeClient) -> None:
     root = Root()
     root.startup_handlers.append(lambda: setattr(root.state, "database", "opened"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 
@@ -47,3 +48,25 @@ class State:
 
     def __repr__(self) -> str:
         return f"State({self.__dict__!r})"
+
+
+class StateOf(State):
+    """Stands for the state of the application that contains another one, if this is a different one
+    in different requests.
+
+    ``_find``: returns the state.
+    """
+
+    __slots__ = ("_find",)
+
+    def __init__(self, find: Callable[[], State]) -> None:
+        self._find = find
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._find(), name)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._find()[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._find()
