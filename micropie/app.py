@@ -158,6 +158,10 @@ _UPPER_LAYERS = _UpperLayers()
 _NO_CHECKS: Mapping[str, Callable[[], object]] = {}
 
 
+# The attributes of every application that its compiled site reads.
+_WATCHED = frozenset({"middlewares", "ws_middlewares", "session_backend", "channels"})
+
+
 class _Root:
     """``self.root``: the outermost application that contains this one.
 
@@ -220,9 +224,9 @@ class App(Base[Outermost_co]):
 
     _micropie: Tree
     _micropie_is_framework = True
-    # The attributes of a subclass that affect its routes. After one of them is assigned, the
-    # application is compiled again.
-    _micropie_class_names = frozenset[str]()
+    # The attributes that the compiled site reads. After one of them is assigned, the application is
+    # compiled again.
+    _micropie_class_names = _WATCHED
     _micropie_tree: type[Tree] = Tree
 
     def __new__(cls: type[Self], *args: object, **kwargs: object) -> Self:
@@ -919,9 +923,6 @@ def _check_attribute(owner: type, name: str, value: object) -> None:
 def _is_routed(value: object) -> bool:
     return isinstance(value, AppBase) or is_function(value)
 
-
-# After one of these attributes is assigned, the application is compiled again.
-_WATCHED = frozenset({"middlewares", "ws_middlewares", "session_backend", "channels"})
 
 # Attributes that handlers, hooks and the framework itself read from an application, so no method
 # may have these names.

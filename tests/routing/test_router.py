@@ -13,6 +13,7 @@ import sys
 import sysconfig
 import threading
 from collections import UserDict
+from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MethodType, ModuleType
@@ -38,6 +39,7 @@ from micropie import (
     route,
 )
 from micropie.middleware import ProxyHeaders
+from micropie.sessions import InMemorySessionBackend
 from micropie.testing import TestClient
 from tests.support.clients import MakeClient
 
@@ -684,6 +686,29 @@ def test_functions_assigned_after_the_first_request_are_routable(make_client: Ma
     app.late = route()(lambda: "third")
     del app.late
     assert at(client, "/late").status_code == 404
+
+
+@pytest.mark.parametrize("kind", [App, Shop])
+def test_lists_and_backends_assigned_after_the_first_request_are_used(
+    make_client: MakeClient, kind: type[App]
+) -> None:
+    def refused(request: Request) -> Iterator[object]:
+        yield 403, "no"
+
+    app, backend = kind(), InMemorySessionBackend()
+
+    @app.get("/page")
+    def page(request: Request) -> str:
+        request.session["seen"] = True
+        return ", ".join(request.session)
+
+    client = make_client(app)
+    assert at(client, "/page").text == "seen"
+    app.session_backend = backend
+    assert at(client, "/page").text == "seen"
+    assert len(backend._sessions) == 1
+    app.middlewares = [refused]
+    assert at(client, "/page").status_code == 403
 
 
 def test_an_attribute_of_the_instance_hides_the_class_method(make_client: MakeClient) -> None:
