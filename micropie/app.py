@@ -442,8 +442,10 @@ class App(Base[Outermost_co]):
             return object.__getattribute__(self, name)
 
     def __delattr__(self, name: str) -> None:
+        old = vars(self).get(name)
         super().__delattr__(name)
-        self._micropie.changed()
+        if name in self._micropie_class_names or _is_routed(old) or name == REQUIRES:
+            self._micropie.changed()
 
     # -- for handlers and set-up -------------------------------------------------------------------
 

@@ -711,6 +711,34 @@ def test_lists_and_backends_assigned_after_the_first_request_are_used(
     assert at(client, "/page").status_code == 403
 
 
+def test_an_attribute_that_is_no_route_may_be_deleted_in_each_request(
+    make_client: MakeClient,
+) -> None:
+    class Root(App):
+        @functools.cached_property
+        def _total(self) -> int:
+            return 5
+
+        def index(self) -> str:
+            total = str(self._total)
+            del self._total
+            return total
+
+        def hidden(self) -> str:
+            return "from the class"
+
+    app: Any = Root()
+    app.hidden = None
+    client = make_client(app)
+    assert at(client, "/").text == "5"
+    site = app._micropie.site
+    assert at(client, "/").text == "5"
+    assert app._micropie.site is site
+    assert at(client, "/hidden").status_code == 404
+    del app.hidden
+    assert at(client, "/hidden").text == "from the class"
+
+
 def test_an_attribute_of_the_instance_hides_the_class_method(make_client: MakeClient) -> None:
     app: Any = Shop()
     app.greet = None  # as Python itself has it: ``app.greet()`` can't be called any more
