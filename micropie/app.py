@@ -305,8 +305,8 @@ class App(Base[Outermost_co]):
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         attributes = [item for base in cls.__mro__ for item in vars(base).items()]
-        methods = {name for name, value in attributes if is_method(value)}
-        cls._micropie_class_names = _WATCHED | methods
+        names = {name for name, value in attributes if is_method(value) or _is_routed(value)}
+        cls._micropie_class_names = _WATCHED | names
         for name in _RESERVED if "_micropie_is_framework" not in vars(cls) else ():
             value = inspect.getattr_static(cls, name, _MISSING)
             # A method ``run`` with ``@hidden`` is not a handler, but overrides ``App.run``.

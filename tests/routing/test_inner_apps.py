@@ -270,6 +270,20 @@ def test_an_application_with_two_roots_has_no_links_outside_requests(
     assert Outer.twice.asks() == "/twice/asks"
 
 
+def test_an_application_of_the_class_can_be_hidden_late(make_client: MakeClient) -> None:
+    class Site(App):
+        part = Part()
+
+    site: Any = Site()
+    site.state.title = "a"
+    client = make_client(site)
+    assert client.get("/part/title").status_code == 200
+    site.part = None
+    assert client.get("/part/title").status_code == 404
+    del site.part
+    assert client.get("/part/title").status_code == 200
+
+
 def test_a_removed_application_is_its_own_root() -> None:
     root = Root()
     root._micropie.compiled()
