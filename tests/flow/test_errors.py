@@ -10,7 +10,7 @@ import pickle
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx2 as httpx
 import pytest
@@ -603,6 +603,41 @@ def test_an_error_handler_s_parameters_are_found_below_a_decorator(
     client = make_client(app)
     assert client.get("/none").text == "404 IS MISSING"
     assert client.post("/page").text == "POST: 405"
+
+
+Asked = Request  # as in "from micropie import Request as Asked"
+
+
+def test_an_error_handler_s_request_has_any_name_of_its_class(make_client: MakeClient) -> None:
+    def alone(sent: Any) -> str:
+        return f"{sent.method} {sent.path}"
+
+    def second(problem: Any, sent: Any) -> str:
+        return f"{sent.path}: {problem.status}"
+
+    def undefined(problem: Any) -> str:
+        return f"{problem.status}"
+
+    alone.__annotations__["sent"] = second.__annotations__["sent"] = "Asked"
+    undefined.__annotations__["problem"] = "OnlyForTypeCheckers"
+
+    @functools.wraps(undefined)
+    def hidden(*arguments: Any, **values: Any) -> str:
+        return undefined(*arguments, **values)
+
+    app = App(text="plain")
+    app.error(404)(alone)
+    app.error(405)(second)
+    app.error(409)(hidden)
+
+    @app.get("/page")
+    def page() -> NoReturn:
+        raise HTTPError(409)
+
+    client = make_client(app)
+    assert client.get("/none").text == "GET /none"
+    assert client.post("/page").text == "/page: 405"
+    assert client.get("/page").text == "409"
 
 
 @pytest.mark.parametrize(

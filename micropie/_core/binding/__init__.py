@@ -23,7 +23,13 @@ from typing import TYPE_CHECKING
 from micropie._core.binding.annotations import type_name, without_aliases
 from micropie._core.binding.fields import is_structure
 from micropie._core.binding.signatures.parameters import BoundParameter
-from micropie._core.binding.signatures.plan import Plan, is_key, provider_keys, python_call_of
+from micropie._core.binding.signatures.plan import (
+    Plan,
+    annotated,
+    is_key,
+    provider_keys,
+    python_call_of,
+)
 from micropie._core.binding.signatures.results import (
     ResultFilter,
     answer_parts,
@@ -70,6 +76,7 @@ __all__ = [
     "Query",
     "ResultFilter",
     "Session",
+    "annotated",
     "answer_parts",
     "answers_of",
     "as_it_is",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from importlib import import_module
 from itertools import chain
@@ -18,7 +19,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import quote
 
-from micropie._core.binding import OwnTypes
+from micropie._core.binding import OwnTypes, annotated
 from micropie._core.errors import HTTPError, SetupError
 from micropie._core.execution import ProcessPool
 from micropie._core.execution.placement import Threads
@@ -78,6 +79,9 @@ class ErrorHandler:
             # A decorator has replaced the handler by a wrapper with ``*args`` and ``**kwargs``. Use
             # the parameters of the wrapped handler.
             parameters = [*inspect.signature(function).parameters.values()]
+        if any(isinstance(one.annotation, str) for one in parameters):
+            with suppress(SetupError):  # a name that is imported for type checkers only
+                parameters = annotated(function, parameters)
         are_requests = tuple(
             one.name == "request" or one.annotation in (Request, "Request") for one in parameters
         )

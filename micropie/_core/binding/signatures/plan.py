@@ -133,7 +133,7 @@ class Plan:
                 # Evaluate only an annotation that declares types of messages. Other annotations may
                 # be names that are imported for type checkers only.
                 self.messages = _messages_of(function, socket, own)
-        signature = _annotated(function, signature)
+        signature = annotated(function, signature)
         self.provided = [*_provided_parameters(signature, provided)]
         self._taken |= {one.name for one in self.provided}
         self._taken |= _private_names(signature, self._taken)
@@ -465,7 +465,7 @@ def provider_keys(
     # Don't follow ``__wrapped__``, because the call passes its arguments to the wrapper, not to the
     # wrapped function.
     parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()][given:]
-    found = _provided_parameters(_annotated(function, parameters), provided)
+    found = _provided_parameters(annotated(function, parameters), provided)
     keys = {one.name: one.key for one in found}
     for one in parameters if refuses_others else ():
         if one.name not in keys and one.default is REQUIRED and one.kind not in _VARIABLE:
@@ -604,11 +604,11 @@ def _messages_of(
     # imported only on use, because few WebSocket handlers declare the types of their messages
     from micropie._core.binding.signatures.messages import messages_of
 
-    (socket,) = _annotated(function, [socket])
+    (socket,) = annotated(function, [socket])
     return messages_of(function, socket.annotation, own)
 
 
-def _annotated(function: Callable[..., object], parameters: Sequence[Parameter]) -> list[Parameter]:
+def annotated(function: Callable[..., object], parameters: Sequence[Parameter]) -> list[Parameter]:
     """Return ``parameters`` with annotations evaluated to types. Their annotations may be strings.
 
     The function's other annotations are not evaluated, because they may use names that are imported
