@@ -36,6 +36,7 @@ from micropie._core.routing.discovery import (
     Function,
     RouteMark,
     in_place_of,
+    is_provider,
     public_name,
     type_name,
 )
@@ -366,7 +367,8 @@ class Tree(Registrations):
 
         Return a function that ends this override. Overrides may end in any order.
         """
-        if not isroutine(key) and not any(key in app._micropie.providers for app in self.walk()):
+        is_function = isroutine(key) or is_provider(key)
+        if not is_function and not any(key in app._micropie.providers for app in self.walk()):
             raise SetupError(f"nothing provides {type_name(key)}: there is nothing to override")
         for kind, function in (
             one for app in self.walk() for one in app._micropie.providers.items()
@@ -376,7 +378,7 @@ class Tree(Registrations):
                     "override takes the type that is provided, not its provider: write "
                     f"override({type_name(kind)}, ...) instead of override({type_name(key)}, ...)"
                 )
-        if isroutine(key) and not self._is_dependency(key):
+        if is_function and not self._is_dependency(key):
             name = type_name(key)
             logger.warning(
                 "override(%s, ...) may do nothing: no handler or access check depends on %s",

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from inspect import signature
 from threading import get_ident
-from typing import Annotated, Any, Generic, NewType, TypeVar
+from typing import Annotated, Any, Generic, NewType, Optional, TypeVar
 
 import anyio
 import pytest
@@ -1182,6 +1182,103 @@ def test_an_annotation_may_name_its_provider(make_client: MakeClient) -> None:
     with client.override(current_thing, Thing("fake")):
         assert client.get("/pair").json() == ["fake", "after fake"]
     assert client.get("/pair").json() == ["current", "after current"]
+
+
+@dataclass
+class Visitor:
+    """A class that a client could fill, if nothing provided it."""
+
+    name: str
+    is_admin: bool = False
+
+
+def current_visitor() -> Visitor:
+    return Visitor("real")
+
+
+@functools.lru_cache
+def cached_visitor() -> Visitor:
+    return Visitor("real")
+
+
+PARTIAL_VISITOR = functools.partial(Visitor, "real")
+CurrentVisitor = Annotated[Visitor, current_visitor]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "key"),
+    [
+        (CurrentVisitor | None, current_visitor),
+        (Optional[CurrentVisitor], current_visitor),
+        (Annotated[CurrentVisitor | None, "documentation"], current_visitor),
+        (Annotated[Annotated[CurrentVisitor, "a"] | None, "b"] | None, current_visitor),
+        (Annotated[Visitor, cached_visitor], cached_visitor),
+        (Annotated[Visitor | None, PARTIAL_VISITOR], PARTIAL_VISITOR),
+    ],
+)
+def test_a_client_never_fills_a_parameter_that_names_its_provider(
+    make_client: MakeClient, annotation: Any, key: Any
+) -> None:
+    def is_real(request: Request, visitor: Any) -> bool:
+        return bool(visitor.name == "real")
+
+    def described(visitor: Any) -> str:
+        return f"{visitor.name} {visitor.is_admin}"
+
+    is_real.__annotations__["visitor"] = described.__annotations__["visitor"] = annotation
+    app = App()
+    app.post("/described")(described)
+    app.post("/checked")(requires(is_real)(lambda: "checked"))
+
+    @app.post("/inside")
+    def inside(request: Request) -> str:
+        with request.resource(key) as visitor:
+            return described(visitor)
+
+    @app.post("/provided")
+    def provided(text: Any) -> str:
+        return str(text)
+
+    provided.__annotations__["text"] = Annotated[str, described]
+    client = make_client(app)
+    forged = {"name": "forged", "is_admin": True, "visitor": {"name": "forged"}}
+    for path in ("/described", "/inside", "/provided"):
+        for query in ("", "?visitor=forged&name=forged&is_admin=1"):
+            assert client.post(path + query, json=forged).text == "real False"
+    assert client.post("/checked?name=forged", json=forged).text == "checked"
+    with client.override(key, Visitor("fake")):
+        assert client.post("/described", json=forged).text == "fake False"
+        assert client.post("/checked", json=forged).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "annotation", [list[CurrentVisitor], CurrentVisitor | int, dict[str, CurrentVisitor | None]]
+)
+def test_a_provider_inside_of_an_annotation_is_refused(annotation: Any) -> None:
+    def handler(visitor: Any) -> str:
+        return "never"
+
+    handler.__annotations__["visitor"] = annotation
+    app = App()
+    app.post("/")(handler)
+    with pytest.raises(SetupError, match="'visitor': current_visitor has no effect inside its"):
+        app._micropie.compiled()
+
+
+def test_other_callables_in_an_annotation_provide_nothing(make_client: MakeClient) -> None:
+    class Length:
+        def __call__(self, value: str) -> bool:
+            return bool(value)
+
+    app = App()
+
+    @app.get("/")
+    def index(text: Any, more: Any) -> str:
+        return text + more  # type: ignore[no-any-return]
+
+    index.__annotations__["text"] = Annotated[str, Length(), Length, str.strip, len]
+    index.__annotations__["more"] = Annotated[str, current_visitor, Query()]
+    assert make_client(app).get("/?text=a&more=b").text == "ab"
 
 
 def test_a_provider_s_context_variables_reach_the_handler(make_client: MakeClient) -> None:

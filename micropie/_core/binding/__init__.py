@@ -27,6 +27,7 @@ from micropie._core.binding.signatures.plan import (
     Plan,
     annotated,
     is_key,
+    is_provider,
     provider_keys,
     python_call_of,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "declared_source",
     "is_adapted",
     "is_key",
+    "is_provider",
     "is_structure",
     "items_of",
     "provider_keys",

@@ -27,7 +27,16 @@ from inspect import Parameter
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NewType, get_args, get_origin
 
-from micropie._core.binding.annotations import bare, hints_of, takes_json_text, united
+from micropie._core.binding.annotations import (
+    Hint,
+    bare,
+    hints_of,
+    takes_json_text,
+    type_name,
+    united,
+    without_none,
+)
+from micropie._core.binding.fields import kinds_in
 from micropie._core.binding.signatures.parameters import (
     OF_BODY,
     REQUIRED,
@@ -151,6 +160,7 @@ class Plan:
             try:
                 _refuse_mistaken(one, own)
                 refuse_inner_sources(one.annotation)
+                _refuse_inner_providers(one.annotation)
                 bound[one.kind].append(
                     parameter_by_name(one.name, converter_for(one.annotation, own), REQUIRED)
                     if one.kind in _VARIABLE
@@ -408,14 +418,11 @@ def _provided_parameters(
 ) -> Iterator[ProvidedParameter]:
     """Yield the parameters that providers fill. The annotation of such a parameter is a type for
     which there is a provider, perhaps inside ``Annotated`` or ``X | None``. Or it contains the
-    provider function itself: ``Annotated[User, current_user]``.
+    provider function itself: ``Annotated[User, current_user]``, perhaps in ``... | None``.
     """
     for index, parameter in enumerate(parameters):
         key, many, _ = unwrapped(parameter.annotation)
-        metadata = getattr(parameter.annotation, "__metadata__", ())
-        stated = next(
-            (item for item in metadata if inspect.isfunction(item) or inspect.ismethod(item)), None
-        )
+        stated = _stated_provider(parameter.annotation)
         # Look for a provider of Repository[User], then for one of Repository.
         keys = () if many else filter(is_key, (key, get_origin(key)))
         key = stated or next((one for one in keys if one in provided), None)
@@ -426,6 +433,38 @@ def _provided_parameters(
         ):
             yield ProvidedParameter(
                 parameter.name, key, index if parameter.kind in _POSITIONAL else None
+            )
+
+
+def _stated_provider(annotation: Hint) -> object:
+    """Return the provider that an annotation contains, or None."""
+    inner, is_optional = without_none(annotation)
+    stated = next(filter(is_provider, getattr(annotation, "__metadata__", ())), None)
+    if stated is None and (is_optional or get_origin(annotation) is Annotated):
+        return _stated_provider(inner if is_optional else get_args(annotation)[0])
+    return stated
+
+
+def is_provider(item: object) -> bool:
+    """Return whether an item in ``Annotated`` is a provider: a function, perhaps bound, partial or
+    decorated with a cache. Any other callable object may be a constraint of another library.
+    """
+    if inspect.isfunction(item) or inspect.ismethod(item) or isinstance(item, functools.partial):
+        return True
+    wrapped = getattr(item, "__dict__", {}).get("__wrapped__")
+    return inspect.isfunction(wrapped) and not isinstance(item, type)
+
+
+def _refuse_inner_providers(annotation: Hint) -> None:
+    """Raise ``SetupError`` for a provider deep inside an annotation, where it would be ignored, so
+    that the client would choose the value.
+    """
+    source, kind = declared_source(annotation)
+    for inner in kinds_in(kind, are_fields_in=False) if source is None else ():
+        for provider in filter(is_provider, getattr(inner, "__metadata__", ())):
+            raise SetupError(
+                f"{type_name(provider)} has no effect inside its annotation: write it outside, as "
+                "in Annotated[list[User], current_users]"
             )
 
 

@@ -12,7 +12,7 @@ decorators store on them. The other files:
 
 from __future__ import annotations
 
-from micropie._core.binding import type_name
+from micropie._core.binding import is_provider, type_name
 from micropie._core.execution.placement import AnyFunction
 from micropie._core.routing.discovery.checks import (
     HOLDS,
@@ -81,6 +81,7 @@ __all__ = [
     "is_function",
     "is_hidden",
     "is_method",
+    "is_provider",
     "leave_mark",
     "mark_with",
     "marked_layer",

@@ -20,7 +20,14 @@ from contextlib import AbstractContextManager, AsyncContextDecorator, ContextDec
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, cast, get_origin
 
-from micropie._core.binding import OwnTypes, Plan, is_key, provider_keys, type_name
+from micropie._core.binding import (
+    OwnTypes,
+    Plan,
+    is_key,
+    is_provider,
+    provider_keys,
+    type_name,
+)
 from micropie._core.errors import ResponseError, SetupError
 from micropie._core.execution import entered_on_loop
 from micropie._core.execution.placement import LOOP, MARK, AnyFunction, layers
@@ -170,7 +177,7 @@ class Providers:
         """
         found = next((one for one in (key, get_origin(key)) if one in self), None)
         if found is None:
-            if not inspect.isroutine(key):
+            if not (inspect.isroutine(key) or is_provider(key)):
                 raise LookupError(
                     f"nothing provides {type_name(key)}: write @app.provides(...) with this type "
                     "above a function that returns it"
