@@ -371,3 +371,22 @@ def test_a_number_too_large_for_multiple_of_is_refused(
     model = make_client(taking(Payment))
     assert model.post("/page", json={"amount": "0.25"}).status_code == 200
     assert model.post("/page", json={"amount": amount}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        Annotated[float, msgspec.Meta(multiple_of=0.01)],
+        Annotated[float, pydantic.Field(multiple_of=0.01)],
+        Annotated[float | None, at.MultipleOf(0.01)],
+        Annotated[Decimal, at.MultipleOf(0.01)],
+    ],
+)
+def test_a_multiple_of_a_fraction_is_one_in_decimal_digits(
+    make_client: MakeClient, annotation: Any
+) -> None:
+    client = make_client(taking(annotation, str))
+    for text in ("0.07", "0.3", "19.99", "5", "-0.29", "0", "1e10"):
+        assert client.get("/page", params={"item": text}).status_code == 200, text
+    for text in ("0.075", "19.999", "1e-3", "1e300"):
+        assert client.get("/page", params={"item": text}).status_code == 400, text

@@ -81,6 +81,15 @@ class BrokenConstraint(ValueError):
     """
 
 
+def _is_multiple(value: Any, step: Any) -> bool:
+    # A float stands for its decimal text. Otherwise, 0.3 would not be a multiple of 0.1.
+    if isinstance(value, float) or isinstance(step, float):
+        from decimal import Decimal
+
+        value, step = Decimal(str(value)), Decimal(str(step))
+    return bool(value % step == 0)
+
+
 # The supported constraints by name. ``Meta(ge=1)`` stores its bound in the attribute ``ge``, and
 # pydantic and annotated_types use the same attribute names as msgspec. Each value of this dict is a
 # tuple: a function that checks a value against the bound, a description of the constraint for
@@ -92,7 +101,7 @@ _KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str]] = {
     "lt": (operator.lt, "below {}", "Please enter a value below {limit}."),
     "le": (operator.le, "at most {}", "Please enter a value of {limit} or less."),
     "multiple_of": (
-        lambda value, step: value % step == 0,
+        _is_multiple,
         "a multiple of {}",
         "Please enter a multiple of {limit}.",
     ),
