@@ -1265,6 +1265,31 @@ def test_a_provider_inside_of_an_annotation_is_refused(annotation: Any) -> None:
         app._micropie.compiled()
 
 
+@pytest.mark.parametrize(
+    ("annotation", "is_refused"),
+    [
+        (Visitor | Part, True),
+        (Annotated[Visitor | int | None, "documentation"], True),
+        (Annotated[Visitor | int, Body()], False),
+        (Annotated[Visitor | int, current_visitor], False),
+        (list[Visitor] | int, False),
+    ],
+)
+def test_a_union_with_a_provided_type_is_refused(annotation: Any, is_refused: bool) -> None:
+    def handler(visitor: Any) -> str:
+        return "never"
+
+    handler.__annotations__["visitor"] = annotation
+    app = App()
+    app.post("/")(handler)
+    app.provides(Visitor)(current_visitor)
+    if is_refused:
+        with pytest.raises(SetupError, match="'visitor': Visitor has a provider, but the client"):
+            app._micropie.compiled()
+    else:
+        app._micropie.compiled()
+
+
 def test_other_callables_in_an_annotation_provide_nothing(make_client: MakeClient) -> None:
     class Length:
         def __call__(self, value: str) -> bool:

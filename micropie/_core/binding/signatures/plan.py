@@ -160,7 +160,7 @@ class Plan:
             try:
                 _refuse_mistaken(one, own)
                 refuse_inner_sources(one.annotation)
-                _refuse_inner_providers(one.annotation)
+                _refuse_inner_providers(one.annotation, provided)
                 bound[one.kind].append(
                     parameter_by_name(one.name, converter_for(one.annotation, own), REQUIRED)
                     if one.kind in _VARIABLE
@@ -455,16 +455,26 @@ def is_provider(item: object) -> bool:
     return inspect.isfunction(wrapped) and not isinstance(item, type)
 
 
-def _refuse_inner_providers(annotation: Hint) -> None:
+def _refuse_inner_providers(annotation: Hint, provided: Container[object]) -> None:
     """Raise ``SetupError`` for a provider deep inside an annotation, where it would be ignored, so
-    that the client would choose the value.
+    that the client would choose the value. Also raise it for a union with a type that has a
+    provider.
     """
     source, kind = declared_source(annotation)
-    for inner in kinds_in(kind, are_fields_in=False) if source is None else ():
+    if source is not None:
+        return
+    for inner in kinds_in(kind, are_fields_in=False):
         for provider in filter(is_provider, getattr(inner, "__metadata__", ())):
             raise SetupError(
                 f"{type_name(provider)} has no effect inside its annotation: write it outside, as "
                 "in Annotated[list[User], current_users]"
+            )
+    members = united(bare(kind)[0])
+    for member in members if len(members) > 1 else ():
+        if is_key(member) and member in provided:
+            raise SetupError(
+                f"{type_name(member)} has a provider, but the client would fill a union with it: "
+                "write one type, or Annotated[..., Body()] for a body"
             )
 
 
