@@ -51,6 +51,8 @@ from micropie._core.routing.discovery import (
     check_provider,
     is_function,
     is_method,
+    marks_of,
+    own_attributes,
     type_name,
 )
 from micropie._core.sessions import SessionBackend
@@ -923,7 +925,10 @@ def _check_attribute(owner: type, name: str, value: object) -> None:
 
 
 def _is_routed(value: object) -> bool:
-    return isinstance(value, AppBase) or is_function(value)
+    """Return whether a value is an inner application, or a function with a route or a check."""
+    return isinstance(value, AppBase) or (
+        is_function(value) and (bool(marks_of(value)) or REQUIRES in own_attributes(value))
+    )
 
 
 # Attributes that handlers, hooks and the framework itself read from an application, so no method

@@ -36,6 +36,7 @@ from micropie import (
     post,
     put,
     request,
+    requires,
     route,
 )
 from micropie.middleware import ProxyHeaders
@@ -711,7 +712,7 @@ def test_lists_and_backends_assigned_after_the_first_request_are_used(
     assert at(client, "/page").status_code == 403
 
 
-def test_an_attribute_that_is_no_route_may_be_deleted_in_each_request(
+def test_attributes_that_are_no_routes_may_change_in_each_request(
     make_client: MakeClient,
 ) -> None:
     class Root(App):
@@ -722,6 +723,7 @@ def test_an_attribute_that_is_no_route_may_be_deleted_in_each_request(
         def index(self) -> str:
             total = str(self._total)
             del self._total
+            self.notify = lambda: total
             return total
 
         def hidden(self) -> str:
@@ -737,6 +739,15 @@ def test_an_attribute_that_is_no_route_may_be_deleted_in_each_request(
     assert at(client, "/hidden").status_code == 404
     del app.hidden
     assert at(client, "/hidden").text == "from the class"
+
+
+def test_a_late_function_with_only_a_check_is_refused(make_client: MakeClient) -> None:
+    app: Any = Shop()
+    client = make_client(app)
+    assert at(client, "/greet").status_code == 200
+    app.late = requires(lambda request: True)(lambda: "never")
+    with pytest.raises(SetupError, match=r"self\.late of Shop: .* has no effect"):
+        app._micropie.compiled()
 
 
 def test_an_attribute_of_the_instance_hides_the_class_method(make_client: MakeClient) -> None:
