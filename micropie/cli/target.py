@@ -197,20 +197,29 @@ def files_under(folder: Path) -> Iterator[Path]:
 
 
 def _imported(name: str, folder: Path) -> ModuleType:
-    try:
-        found = find_spec(name) is not None
-    except (ImportError, ValueError):
-        found = False
-    if not found:
-        files = [
-            path.relative_to(folder).with_suffix("")
-            for path in (*folder.glob("*.py"), *folder.glob("*/*.py"))
-            if path.parent == folder or is_own(path.parent)
-        ]
-        modules = [".".join(path.parts).removesuffix(".__init__") for path in files]
-        raise CommandError(f"there is no module {name!r} in {folder}{_near(name, modules)}")
     with _explained(f"{name} can't be imported"):
-        return importlib.import_module(name)
+        if _exists(name):
+            return importlib.import_module(name)
+    files = [
+        path.relative_to(folder).with_suffix("")
+        for path in (*folder.glob("*.py"), *folder.glob("*/*.py"))
+        if path.parent == folder or is_own(path.parent)
+    ]
+    modules = [".".join(path.parts).removesuffix(".__init__") for path in files]
+    raise CommandError(f"there is no module {name!r} in {folder}{_near(name, modules)}")
+
+
+def _exists(name: str) -> bool:
+    """Return whether there is a module of this name. Raises what the packages that contain the
+    module raise when they are imported.
+    """
+    try:
+        return all(name.split(".")) and find_spec(name) is not None
+    except ModuleNotFoundError as error:
+        # Another module is missing, which one of the packages needs.
+        if not f"{name}.".startswith(f"{error.name}."):
+            raise
+        return False
 
 
 @contextmanager

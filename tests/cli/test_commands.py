@@ -1344,6 +1344,38 @@ def test_an_application_can_be_in_a_module_of_a_package(command: Run, tmp_path: 
     assert command("check", "shop11.app")[2].endswith("do you mean 'shop10.app'?\n")
 
 
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("import pies_9", "ModuleNotFoundError: No module named 'pies_9'"),
+        ("import shop12.pies_9", "ModuleNotFoundError: No module named 'shop12.pies_9'"),
+        ("from json import pies_9", "ImportError: cannot import name 'pies_9' from 'json' ("),
+        ("raise ValueError('no pies')", "ValueError: no pies"),
+        ("def x(:", "    def x(:"),
+    ],
+)
+def test_the_failure_of_a_package_is_shown(
+    command: Run, tmp_path: Path, source: str, line: str
+) -> None:
+    (tmp_path / "shop12").mkdir()
+    (tmp_path / "shop12" / "__init__.py").write_text(source)
+    (tmp_path / "shop12" / "app.py").write_text("from micropie import App\napp = App()")
+    for target in ("shop12.app", "shop12/app.py", "shop12.nowhere:app"):
+        status, _, error = command("check", target)
+        name = target.replace("/", ".").removesuffix(".py").partition(":")[0]
+        place = f'{name} can\'t be imported:\n  File "{tmp_path}/shop12/__init__.py", line 1'
+        assert status == 2
+        assert error.startswith(f"micropie: {place}")
+        assert f"\n{line}" in error
+
+
+@pytest.mark.parametrize("name", [":app", ".app5", "app5.", "app5..app", "app5.app", "json.app5"])
+def test_a_name_of_no_module_is_reported(command: Run, tmp_path: Path, name: str) -> None:
+    (tmp_path / "app5.py").write_text("from micropie import App\napp = App()\n")
+    sentence = f"micropie: there is no module {name.partition(':')[0]!r} in {tmp_path}"
+    assert command("check", name)[2].startswith(sentence)
+
+
 WRONG = """
 from micropie import App
 
