@@ -28,6 +28,8 @@ from micropie.extensions import Inspector, Outside, RouteEntry, TypeInfo
 
 Command = tuple[Callable[..., object], Callable[[], RouteEntry]]
 
+_COLLECTIONS = (list, tuple, set, frozenset, Sequence)
+
 
 def commands_of(outside: Outside) -> Mapping[str, Command]:
     """Return the commands of an application and of the applications inside it, by name: "init-db",
@@ -128,17 +130,15 @@ def _rest_of(parameters: Sequence[Parameter]) -> Parameter | None:
 
 
 def _kind_of(annotation: object) -> tuple[object, bool]:
-    """Return X for ``X``, ``list[X]``, ``X | None`` and ``Annotated[X, ...]``. Also return whether
-    the annotation is a list.
+    """Return X for ``X``, ``X | None`` and ``Annotated[X, ...]``. Also return whether it is a
+    collection, which takes several values.
     """
     if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
+        return _kind_of(get_args(annotation)[0])
     others = [one for one in get_args(annotation) if one is not NoneType]
     if len(others) == 1 and NoneType in get_args(annotation):
-        annotation = others[0]
-    if get_origin(annotation) is not list:
-        return annotation, False
-    return (*get_args(annotation), str)[0], True  # a bare ``typing.List`` has no element type
+        return _kind_of(others[0])
+    return annotation, (get_origin(annotation) or annotation) in _COLLECTIONS
 
 
 def _add(parser: ArgumentParser, one: Parameter, is_positional: bool, takes_rest: bool) -> None:

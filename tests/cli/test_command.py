@@ -507,3 +507,42 @@ def test_an_option_may_be_optional_or_a_list(
     shown = capsys.readouterr().out
     places = [shown.index(f"--{name}") for name in ("dry", "counts", "degrees", "floor")]
     assert places == sorted(places)
+
+
+COLLECTIONS = """
+from collections.abc import Sequence
+from typing import Annotated, Optional, Set
+
+from micropie import App, command
+
+
+class Root(App):
+    @command
+    def bake(
+        self,
+        numbers: tuple[int, ...],
+        *,
+        tags: set[str] = frozenset(),
+        kinds: "Optional[Annotated[frozenset[str], 'of pies']]" = None,
+        sizes: Sequence[int] = (),
+        notes: tuple = (),
+    ):
+        return numbers, sorted(tags), sorted(kinds or ()), sizes, notes
+
+
+app = Root()
+"""
+
+
+def test_each_collection_takes_several_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "several1.py").write_text(COLLECTIONS)
+    monkeypatch.chdir(tmp_path)
+    forget_temporary_modules()
+    options = [
+        f"--{name}={value}" for name in ("tags", "kinds", "sizes", "notes") for value in (1, 2)
+    ]
+    assert main(["-a", "several1:app", "bake", "3", "4", *options]) == 0
+    shown = "((3, 4), ['1', '2'], ['1', '2'], [1, 2], ('1', '2'))\n"
+    assert capsys.readouterr().out == shown
