@@ -11,6 +11,7 @@ import inspect
 import sys
 from argparse import (
     SUPPRESS,
+    ArgumentError,
     ArgumentParser,
     BooleanOptionalAction,
     Namespace,
@@ -118,8 +119,14 @@ def parser_of(entry: RouteEntry) -> ArgumentParser:
     of_providers = (one for provider in signature.needed() for one in provider.parameters)
     for one in (*signature.parameters, *of_providers):
         if one.name not in known and one.kind is not Parameter.VAR_KEYWORD:
-            is_declared = one in signature.parameters
-            _add(parser, one, is_declared and one.kind is not Parameter.KEYWORD_ONLY, takes_rest)
+            is_positional = one in signature.parameters and one.kind is not Parameter.KEYWORD_ONLY
+            try:
+                _add(parser, one, is_positional, takes_rest)
+            except ArgumentError:
+                raise CommandError(
+                    f"{route.name}: the option for {one.name!r} exists already, such as --help: "
+                    "rename the parameter"
+                ) from None
         known.add(one.name)
     return parser
 

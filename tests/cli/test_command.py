@@ -529,6 +529,10 @@ class Root(App):
     ):
         return numbers, sorted(tags), sorted(kinds or ()), sizes, notes
 
+    @command
+    def help_me(self, *, topic: str = "", {name}: str = ""):
+        return topic
+
 
 app = Root()
 """
@@ -537,7 +541,7 @@ app = Root()
 def test_each_collection_takes_several_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "several1.py").write_text(COLLECTIONS)
+    (tmp_path / "several1.py").write_text(COLLECTIONS.format(name="more"))
     monkeypatch.chdir(tmp_path)
     forget_temporary_modules()
     options = [
@@ -546,3 +550,20 @@ def test_each_collection_takes_several_values(
     assert main(["-a", "several1:app", "bake", "3", "4", *options]) == 0
     shown = "((3, 4), ['1', '2'], ['1', '2'], [1, 2], ('1', '2'))\n"
     assert capsys.readouterr().out == shown
+
+
+@pytest.mark.parametrize("name", ["help", "topic_"])
+def test_an_option_that_exists_already_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (tmp_path / "options1.py").write_text(COLLECTIONS.format(name=name))
+    monkeypatch.chdir(tmp_path)
+    forget_temporary_modules()
+    sentence = (
+        f"help-me: the option for {name!r} exists already, such as --help: rename the parameter"
+    )
+    assert main(["-a", "options1:app", "help-me"]) == 2
+    assert capsys.readouterr().err == f"micropie: {sentence}\n"
+    assert main(["check", "options1:app"]) == 1
+    assert sentence in capsys.readouterr().out
+    assert main(["completion", "--line", "micropie -a options1:app help-me --"]) == 2
