@@ -559,6 +559,23 @@ def test_the_arguments_of_app_run_are_checked_too(tmp_path: Path) -> None:
         choose(Options(server="waitress", ssl_certfile=certfile, ssl_keyfile=keyfile))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("port", "8000", "a whole number, not '8000'"),
+        ("port", None, "a whole number, not None"),
+        ("workers", "2", "a whole number, not '2'"),
+        ("fd", "3", "a whole number, not '3'"),
+        ("host", None, "text, not None"),
+        ("uds", Path("a.sock"), r"text, not PosixPath\('a.sock'\)"),
+        ("root_path", None, "text, not None"),
+    ],
+)
+def test_app_run_refuses_a_value_of_another_type(name: str, value: object, expected: str) -> None:
+    with pytest.raises(SystemExit, match=f"micropie: {name} must be {expected}"):
+        App().run(**{name: value})  # type: ignore[arg-type]
+
+
 def test_a_child_reads_only_variables_of_the_file_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

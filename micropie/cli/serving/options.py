@@ -12,6 +12,16 @@ Loop: TypeAlias = Literal["asyncio", "trio", "uvloop"]
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
 
+# The types of options that ``App.run`` often gets from environment variables.
+_KINDS = {
+    "host": str,
+    "port": int,
+    "uds": str | None,
+    "fd": int | None,
+    "workers": int,
+    "root_path": str,
+}
+
 
 class ServingError(Exception):
     """Raised if the application can't be served. The message is one sentence that gives the
@@ -49,6 +59,11 @@ class Options:
     ssl_keyfile: str | None = None
 
     def __post_init__(self) -> None:
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                expected = "text" if kind in (str, str | None) else "a whole number"
+                raise ServingError(f"{name} must be {expected}, not {value!r}")
         if not 0 <= self.port <= 65535:
             raise ServingError(f"a port must be a number from 0 to 65535, not {self.port}")
         if self.uds is not None and self.fd is not None:
