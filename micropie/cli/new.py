@@ -8,6 +8,7 @@ With ``--api``, the project is a JSON API. With ``--package``, it is a package w
 from __future__ import annotations
 
 from argparse import Namespace
+from importlib.util import find_spec
 from keyword import iskeyword
 from pathlib import Path
 
@@ -214,6 +215,9 @@ def execute(arguments: Namespace) -> int:
         )
     if module.lower() in ("micropie", "micropie_dual"):
         raise CommandError(f"{folder.name!r} is the name of the framework: choose another name")
+    found = find_spec(module) if arguments.package else None
+    if found is not None and found.origin is not None:  # None for a folder without modules
+        raise CommandError(f"{module!r} is the name of another module: choose another name")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):

@@ -1050,6 +1050,16 @@ def test_a_new_project_is_refused_where_it_cannot_be_created(command: Run, tmp_p
     assert (tmp_path / "kept").read_text() == "kept"
 
 
+@pytest.mark.parametrize("name", ["calendar", "sys", "jinja2"])
+def test_a_package_may_not_hide_another_module(command: Run, tmp_path: Path, name: str) -> None:
+    sentence = f"micropie: {name!r} is the name of another module: choose another name\n"
+    assert command("new", "--package", name) == (2, "", sentence)
+    assert not (tmp_path / name).exists()
+    assert command("new", name)[0] == 0  # its module is named app
+    (tmp_path / "shop16").mkdir()
+    assert command("new", "--package", "shop16")[0] == 0
+
+
 @pytest.mark.processes
 def test_the_shell_runs_code_with_the_application(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(
