@@ -47,6 +47,8 @@ _NODE: Final = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?|[0-9A-Fa-f:.]+"
 )
 
+_MAPPED: Final = IPv6Network("::ffff:0:0/96")  # IPv4 addresses as dual-stack sockets show them
+
 _LONGEST_NODE: Final = 64  # in characters; the longest valid node has 53
 
 
@@ -212,7 +214,11 @@ def _ip(text: str) -> IP | None:
 def _network(peer: object) -> IPv4Network | IPv6Network:
     try:
         if isinstance(peer, str):
-            return ip_network(peer)
+            network = ip_network(peer)
+            if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+                first = str(network.network_address.ipv4_mapped)  # as ``_ip`` reads addresses
+                return ip_network(f"{first}/{network.prefixlen - _MAPPED.prefixlen}")
+            return network
         reason = "it is not a string"
     except ValueError as error:
         reason = str(error)
