@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 from micropie._core.http import Request
 
@@ -70,9 +70,11 @@ def is_on_this_machine(request: Request) -> bool:
 
 def _is_loopback(host: str) -> bool:
     try:
-        return ip_address(host).is_loopback
+        ip = ip_address(host)
     except ValueError:
         return False
+    # A dual-stack socket shows IPv4 peers as "::ffff:127.0.0.1".
+    return ((ip.ipv4_mapped if isinstance(ip, IPv6Address) else None) or ip).is_loopback
 
 
 def _has_several_workers(request: Request) -> bool:

@@ -710,7 +710,7 @@ def test_R76_an_error_in_an_error_handler_has_no_false_context(
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:8000", "LocalHost", "127.0.0.1:80", "[::1]", "[::1]:8000"]
 )
-@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
 def test_debug_shows_the_traceback_on_this_machine(
     make_client: MakeClient, address: str, host: str
 ) -> None:
@@ -723,7 +723,15 @@ def test_debug_shows_the_traceback_on_this_machine(
 
 
 @pytest.mark.parametrize(
-    "client", [("10.0.0.1", 1), ("::2", 1), ("localhost.evil.com", 1), ("", 1), None]
+    "client",
+    [
+        ("10.0.0.1", 1),
+        ("::2", 1),
+        ("::ffff:10.0.0.1", 1),
+        ("localhost.evil.com", 1),
+        ("", 1),
+        None,
+    ],
 )
 def test_R76_debug_shows_nothing_to_remote_clients(make_client: MakeClient, client: Any) -> None:
     answer = make_client(Failing(debug=True), client=client, **DEVELOPER).get("/sync/oops")
