@@ -21,7 +21,7 @@ import inspect
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
@@ -181,7 +181,9 @@ class RateLimit(FlowMiddleware):
         Raises 429, and 503 if the store is unavailable and ``when_unreachable`` is "refuse".
         """
         # The same object may be in an outer and an inner application, or above a handler, too.
-        if self._mark in vars(request) or (self._exempt is not None and self._exempt(request)):
+        if self._mark in vars(request):
+            return
+        if self._exempt is not None and _unless_awaitable("exempt", self._exempt(request)):
             return
         vars(request)[self._mark] = True
         store, kind, prefix = self._of_app.get(request.app) or self._find_store(request.app)
@@ -312,7 +314,24 @@ def _network(host: str) -> str:
     return str(embedded or f"{IPv6Address(int(address) >> 64 << 64)}/64")
 
 
+def _unless_awaitable(argument: str, result: object) -> object:
+    """Return the result of a function. Raise ``TypeError`` if it has to be awaited: as a key, it
+    would be another one for each request, and it counts as true.
+    """
+    if not isinstance(result, Awaitable):
+        return result
+    if inspect.iscoroutine(result):
+        result.close()
+    raise TypeError(
+        f"the {argument} function of RateLimit returned a {type(result).__name__}, but this "
+        f"function can't be async: await the value in a hook before RateLimit, and read it in "
+        f"{argument}=lambda request: request.state..."
+    )
+
+
 def _text(key: object) -> str:
+    if type(key) is not str:
+        _unless_awaitable("key", key)
     if key is None:
         raise TypeError(
             "the key function of RateLimit returned None: return a key, or "

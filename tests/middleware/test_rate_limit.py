@@ -492,6 +492,31 @@ def test_a_function_that_returns_no_key_raises_an_error(
     assert "returned None" in caplog.text
 
 
+async def wait(request: Any) -> Any:
+    """Not a key function, because it would have to be awaited."""
+
+
+class Later:
+    """Has to be awaited, but is no coroutine."""
+
+    def __await__(self) -> Any:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("argument", ["key", "exempt"])
+@pytest.mark.parametrize("function", [wait, lambda request: Later()])
+def test_a_function_whose_result_has_to_be_awaited_raises_an_error(
+    make_client: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+    argument: str,
+    function: Callable[[object], object],
+) -> None:
+    options: dict[str, Any] = {argument: lambda request: function(request)}
+    assert make_client(limited(1, **options)).get("/").status_code == 500
+    assert f"the {argument} function of RateLimit returned a " in caplog.text
+    assert "can't be async" in caplog.text
+
+
 def test_requests_can_be_exempt(make_client: MakeClient) -> None:
     client = make_client(limited(1, exempt=lambda request: request.path == "/health"))
     answers = [client.get(path) for path in ("/health", "/", "/health", "/")]
@@ -804,10 +829,6 @@ def test_the_base_class_names_the_missing_method() -> None:
 
 
 # -- set-up ----------------------------------------------------------------------------------------
-
-
-async def wait(request: Any) -> Any:
-    """Not a key function, because it would have to be awaited."""
 
 
 @pytest.mark.parametrize(
