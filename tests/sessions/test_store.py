@@ -387,12 +387,15 @@ def test_R42_an_impossible_session_id_is_not_looked_up(
 
 
 @pytest.mark.parametrize("backend", OWN)
+@pytest.mark.parametrize(
+    "settings", [{"session_id_factory": lambda: "x"}, {"session_id_validator": lambda value: True}]
+)
 @pytest.mark.parametrize("value", ["x" * 257, "é", "a\tb"])
 def test_R42_an_id_that_the_factory_could_not_create_is_not_looked_up(
-    make_client: MakeClient, backend: Any, value: str
+    make_client: MakeClient, backend: Any, settings: Any, value: str
 ) -> None:
     kept = backend()
-    client = make_client(Root(kept, session_id_factory=lambda: "x"), validate=False)
+    client = make_client(Root(kept, **settings), validate=False)
     found = client.get("/look", headers={b"Cookie": f"session_id={value}".encode("latin-1")}).json()
     assert found == {}
     assert kept.asked == []

@@ -81,9 +81,13 @@ class SessionStore:
         }
         # Only valid ids are passed to the backend, because any other text might be the name of a
         # file or of another program's key.
-        made_here = _OWN_ID if settings.session_id_factory is None else _ANY_ID
-        self.is_id = (
-            settings.session_id_validator or (_IN_COOKIE if self.in_cookie else made_here).fullmatch
+        validator = settings.session_id_validator
+        is_default = settings.session_id_factory is None and validator is None
+        form = _IN_COOKIE if self.in_cookie else _OWN_ID if is_default else _ANY_ID
+        self.is_id: Callable[[str], object] = (
+            form.fullmatch
+            if validator is None
+            else lambda text: form.fullmatch(text) and validator(text)
         )
         self.opens_ahead = self._methods["load"][1] != INLINE
 
