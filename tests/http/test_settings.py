@@ -120,6 +120,20 @@ def test_an_invalid_setting_raises_at_construction_and_is_named(name: str, value
     assert repr(value) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["on_error", "session_id_factory", "session_id_validator", "template_setup", "translations"],
+)
+def test_a_function_whose_result_nobody_awaits_is_refused(name: str) -> None:
+    async def function(*values: object) -> bool:
+        raise NotImplementedError
+
+    with pytest.raises(
+        SetupError, match=rf"App\({name}=...\) takes a function .* that isn.t async"
+    ):
+        App(**{name: function})  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_setting_is_checked(name: str) -> None:
     with pytest.raises(SetupError, match=name):

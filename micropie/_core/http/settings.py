@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from inspect import iscoroutinefunction
 from math import inf
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast, dataclass_transform
@@ -100,6 +101,11 @@ def _is_path(value: object) -> bool:
 futures: Any = module("concurrent.futures")
 
 
+def _is_def(value: object, count: int) -> bool:
+    """Return whether a value is a function of ``count`` arguments that isn't async."""
+    return takes(value, count) and not iscoroutinefunction(value)
+
+
 def _is_identifier(name: object) -> bool:
     return isinstance(name, str) and name.isidentifier()
 
@@ -111,8 +117,12 @@ _SECONDS = _Rule(is_duration, "seconds above 0")
 _TIMEOUT = _or_none(_Rule(lambda value: value == inf or is_duration(value), "seconds above 0"))
 _BOOL = _Rule(lambda value: isinstance(value, bool), "True or False")
 _DEBUG = _Rule(lambda value: isinstance(value, bool) or value == "force", 'True, False or "force"')
-_SUPPLIER = _or_none(_Rule(lambda value: takes(value, 0), "a function without parameters"))
-_FUNCTION = _or_none(_Rule(lambda value: takes(value, 1), "a function of one argument"))
+_SUPPLIER = _or_none(
+    _Rule(lambda value: _is_def(value, 0), "a function without parameters that isn't async")
+)
+_FUNCTION = _or_none(
+    _Rule(lambda value: _is_def(value, 1), "a function of one argument that isn't async")
+)
 _EXECUTOR = _or_none(_Rule(lambda value: isinstance(value, futures.Executor), "an Executor"))
 _KEY = _Rule(lambda value: True, "a key")  # accept anything here, because ``AppSigner`` checks keys
 _RATES = _or_none(
