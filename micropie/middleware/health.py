@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from math import inf
 from time import monotonic
@@ -61,6 +61,7 @@ class HealthCheck(FlowMiddleware):
         self._checks = checks
         self._timeout = timeout
         self._is_live = live
+        self._hooks_above: list[object] | None = None
         self._failing: set[str] = set()
         # The calls that are running in threads, by the name of their check.
         self._running: defaultdict[str, set[object]] = defaultdict(set)
@@ -69,7 +70,7 @@ class HealthCheck(FlowMiddleware):
         """Run the checks and send the response. The remaining time is shared equally between the
         remaining checks.
         """
-        checks = {**({} if self._is_live else pings_of(self._app)), **self._checks}
+        checks = {**({} if self._is_live else self._pings()), **self._checks}
         deadline, results = monotonic() + self._timeout, {}
         for done, (name, function) in enumerate(checks.items()):
             seconds = max(deadline - monotonic(), 0.001) / (len(checks) - done)
@@ -82,6 +83,11 @@ class HealthCheck(FlowMiddleware):
             status = "shutting down"
         document = {"status": status, "checks": results} if results else {"status": status}
         return Response(document, 200 if status == "ok" else 503, [("Cache-Control", "no-store")])
+
+    def _pings(self) -> dict[str, Check]:
+        if self._hooks_above is None:  # once, because reading all routes takes long
+            self._hooks_above = hooks_above_handlers(self._app)
+        return pings_of(self._app, self._hooks_above)
 
     def _log(self, name: str, problem: str) -> None:
         if (problem != "") == (name in self._failing):  # the result hasn't changed
@@ -126,30 +132,53 @@ def _problem_of(function: Check, seconds: float, running: set[object]) -> Flow[s
     return "the check returned False" if result is False else ""
 
 
-def pings_of(app: App) -> dict[str, Check]:
+def hooks_above_handlers(app: App) -> list[object]:
+    """Return the middleware that decorates handlers in a tree of applications and depends on a
+    service.
+    """
+    inspector = Inspector(app)
+    entries = [*inspector.routes(), *inspector.routes(websockets=True)]
+    hooks = [hook for entry in entries for hook in entry.application.middlewares]
+    return [hook for hook in hooks if hasattr(hook, "ping") or needs_rates(hook)]
+
+
+def needs_rates(hook: object) -> bool:
+    """Return whether a hook depends on the store of ``App(rates=...)``."""
+    return getattr(hook, "needs_rates", False) is True
+
+
+def pings_of(app: App, hooks_above: Sequence[object]) -> dict[str, Check]:
     """Return the ``ping`` methods of all session backends, channels and middleware in a tree of
     applications, by name.
 
-    If two have the same name, the second gets a number: "sessions 2".
+    If two have the same name, the second gets a number: "sessions 2". ``hooks_above``: see
+    ``hooks_above_handlers``.
     """
     found: dict[str, Check] = {}
-    seen: set[int] = set()
-    names: Counter[str] = Counter()
     applications = Inspector(app).applications()
     rates = applications[0].settings.rates
     if applications[0].settings.pool_startup:
         found["pool"] = app.pool.ping
+    parts: list[tuple[str, object]] = []
     for one in applications:
-        parts = [("sessions", one.session_backend), ("channels", one.channels)]
-        if any(getattr(hook, "needs_rates", False) for hook in one.middlewares):
-            parts.append(("rates", rates))
-        for name, part in [*parts, *((type(hook).__name__, hook) for hook in one.middlewares)]:
-            ping = getattr(part, "ping", None)
-            if callable(ping) and id(part) not in seen:
-                seen.add(id(part))
-                names[name] += 1
-                found[name if names[name] == 1 else f"{name} {names[name]}"] = ping
+        parts += [("sessions", one.session_backend), ("channels", one.channels)]
+        parts += _parts_of(one.middlewares, rates)
+    parts += _parts_of(hooks_above, rates)
+    seen: set[int] = set()
+    names: Counter[str] = Counter()
+    for name, part in parts:
+        ping = getattr(part, "ping", None)
+        if callable(ping) and id(part) not in seen:
+            seen.add(id(part))
+            names[name] += 1
+            found[name if names[name] == 1 else f"{name} {names[name]}"] = ping
     return found
+
+
+def _parts_of(hooks: Sequence[object], rates: object) -> list[tuple[str, object]]:
+    """Return hooks by name. If they depend on the store of ``App(rates=...)``, it comes first."""
+    of_store = [("rates", rates)] if any(map(needs_rates, hooks)) else []
+    return [*of_store, *((type(hook).__name__, hook) for hook in hooks)]
 
 
 def add_health(

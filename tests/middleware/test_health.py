@@ -12,9 +12,17 @@ from typing import Any
 import anyio
 import pytest
 
-from micropie import App, HttpMiddleware, SetupError, run_in
+from micropie import App, HttpMiddleware, SetupError, WebSocket, run_in
 from micropie.channels import RedisChannels
-from micropie.middleware import AccessLog, BasicAuth, RateLimit, RedisRates, TrustedHosts, health
+from micropie.middleware import (
+    AccessLog,
+    BasicAuth,
+    RateLimit,
+    RateStore,
+    RedisRates,
+    TrustedHosts,
+    health,
+)
 from micropie.sessions import RedisSessionBackend, SessionBackend, SQLiteSessionBackend
 from tests.support.clients import MakeClient
 from tests.support.ports import free_port
@@ -258,6 +266,43 @@ def test_a_custom_backend_or_middleware_may_have_a_ping(make_client: MakeClient)
     app = Root(session_backend=Backend())
     app.middlewares.append(Hook())
     assert ask(make_client, healthy(app))[1]["checks"] == {"sessions": "failed", "Hook": "ok"}
+
+
+class Down(RateStore):
+    blocking = False
+
+    def ping(self) -> None:
+        raise ConnectionError("gone")
+
+
+def test_middleware_above_handlers_is_checked(make_client: MakeClient) -> None:
+    shared = RateLimit(5, store=Down(), when_unreachable="refuse")
+
+    class Inner(App):
+        @RateLimit(5, when_unreachable="refuse")
+        def log_in(self) -> str:
+            raise NotImplementedError
+
+        @shared
+        def register(self) -> str:
+            raise NotImplementedError
+
+    class Outer(App):
+        @shared
+        @RateLimit(6, store=Down())  # lets requests through without its store
+        def index(self) -> str:
+            raise NotImplementedError
+
+        @RateLimit(5, store=Down(), when_unreachable="refuse")
+        async def ws_chat(self, ws: WebSocket) -> None:
+            raise NotImplementedError
+
+    app: Any = Outer(rates=Down())
+    app.inner = Inner()
+    client = make_client(healthy(app))
+    for _ in range(2):
+        checks = client.get("/healthz").json()["checks"]
+        assert checks == dict.fromkeys(["rates", "RateLimit", "RateLimit 2"], "failed")
 
 
 # -- what is not in its way ------------------------------------------------------------------------
