@@ -12,7 +12,7 @@ from threading import Lock
 from typing import TypeAlias
 from weakref import finalize
 
-from micropie._core.errors import check_each, logger
+from micropie._core.errors import check, logger
 from micropie._core.execution import notify_after_fork
 from micropie._core.http import Changes, SessionData
 from micropie._core.sessions import SessionBackend, serializer
@@ -53,7 +53,10 @@ class SQLiteSessionBackend(SessionBackend):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        check_each("SQLiteSessionBackend", str | os.PathLike, "the path of a file", path=path)
+        expected = "the path of a file; InMemorySessionBackend() keeps sessions in memory"
+        # Each connection to ":memory:" or "" would have a database of its own.
+        is_path = isinstance(path, str | os.PathLike) and os.fspath(path) not in ("", ":memory:")
+        check("SQLiteSessionBackend(path)", is_path, path, expected)
         self._path = Path(path)
         self._file: _File = None  # the file that was opened last
         self._begin()

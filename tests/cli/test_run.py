@@ -802,7 +802,7 @@ def with_inside(isolated: bool, **settings: object) -> App:
         (
             lambda: with_inside(
                 False,
-                session_backend=SQLiteSessionBackend(":memory:"),
+                session_backend=SQLiteSessionBackend("sessions.db"),
                 channels=RedisChannels("redis://localhost"),
             ),
             2,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from micropie import App, InMemorySessionBackend, post
+from micropie import App, InMemorySessionBackend, SetupError, post
 from micropie.sessions import RedisSessionBackend, Session, SQLiteSessionBackend
 from tests.sessions.test_store import Own, OwnAsync, Quick
 from tests.support.clients import MakeClient
@@ -77,6 +77,12 @@ def test_sqlite_deletes_a_session_saved_empty(tmp_path: Path) -> None:
     backend.save("a", {}, 60)
     assert (backend.load("a"), backend.load("b")) == ({}, {"x": 2})
     backend.close()
+
+
+@pytest.mark.parametrize("path", ["", ":memory:", Path(":memory:"), None, 5])
+def test_sqlite_needs_a_file_that_all_threads_can_open(path: Any) -> None:
+    with pytest.raises(SetupError, match=r"SQLiteSessionBackend\(path\) takes the path of a file"):
+        SQLiteSessionBackend(path)
 
 
 UNREADABLE: list[Any] = ["{", "[1]", "5", b"\xff\xfe\xfa", b"\x80\x04."]
