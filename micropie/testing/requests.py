@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from urllib.parse import quote, unquote
 
 from micropie import App, Request, request, run_in
 from micropie._core.execution.steps import result_of
@@ -25,8 +26,8 @@ def make_request(
 ) -> Request:
     """Return a request with a new session. It has the settings of ``app``, or the default settings.
 
-    - ``method``, ``path``: as in the request line.
-    - ``query``: the query string without the "?".
+    - ``method``, ``path``: as in the request line, so the path may end with a query.
+    - ``query``: the query string without the "?", if it isn't in the path.
     - ``headers``: a dict or (name, value) pairs.
     - ``body``: the bytes of the body, which is parsed according to the Content-Type.
     """
@@ -34,12 +35,14 @@ def make_request(
     async def receive() -> ServerMessage:
         return {"type": "http.request", "body": body, "more_body": False}
 
+    raw_path, _, in_path = path.partition("?")
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     scope = {
         "type": "http",
         "method": method,
-        "path": path,
-        "query_string": query.encode("latin-1"),
+        "path": unquote(raw_path, "utf-8", "replace"),
+        "raw_path": quote(raw_path, safe="/%:@!$&'()*+,;=").encode(),
+        "query_string": (query or in_path).encode("latin-1"),
         "headers": [
             (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in pairs
         ],

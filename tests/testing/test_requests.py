@@ -34,6 +34,22 @@ def test_a_hook_can_be_called_with_a_request(world: str) -> None:
     anyio.run(test, backend=world)
 
 
+@pytest.mark.parametrize(
+    ("path", "url", "read"),
+    [
+        ("/a%20b", "/a%20b", "/a b"),
+        ("/p\u00e4th/p%C3%A4th", "/p%C3%A4th/p%C3%A4th", "/p\u00e4th/p\u00e4th"),
+        ("/a%2Fb:c@d", "/a%2Fb:c@d", "/a/b:c@d"),
+        ("/%FF", "/%FF", "/\ufffd"),
+        ("/a?b=c?d", "/a?b=c?d", "/a"),
+    ],
+)
+def test_the_path_of_a_request_is_read_as_in_its_first_line(path: str, url: str, read: str) -> None:
+    request = make_request(path=path)
+    assert (request.path, request.url) == (read, f"http://localhost{url}")
+    assert request.query.get("b") == ("c?d" if "?" in path else None)
+
+
 def test_a_request_for_a_hook_can_have_a_body_and_headers() -> None:
     async def test() -> None:
         request = make_request("POST", headers=[("X-A", "1"), ("X-A", "2")], body=b"text")
