@@ -57,9 +57,6 @@ USAGES: Final = {
 # because prometheus_client would try to parse any text.
 _ODD_VERSION: Final = re.compile(r"version=(?![0-9]{1,3}(?:\.[0-9]{1,3}){0,2}\s*(?:[,;]|$))[^,;]*")
 
-# The attribute of a request that stores its start time.
-_BEGAN: Final = "_metrics_began"
-
 
 class Instruments:
     """The metrics in one registry, shared by all applications in this process."""
@@ -119,16 +116,21 @@ class Metrics(FlowMiddleware):
         self._app = app
         self._all = instruments
         self._next_read = 0.0
+        # The attribute of a request that stores its start time. All hooks with these instruments
+        # use the same name, so that they count a request only once.
+        self._began = f"_measured_by_{id(instruments)}"
 
     def before(self, request: Request) -> None:
         """Record the start time."""
+        if self._began in vars(request):
+            return
+        vars(request)[self._began] = perf_counter()
         if isinstance(request, WebSocketRequest):
             if request.route is not None:  # a mounted application counts its own requests
                 self._all.open_sockets.inc()
                 request.on_close(partial(self._end_socket, request, request.route.pattern))
             return
         self._all.in_flight.inc()
-        vars(request)[_BEGAN] = perf_counter()
         request.on_close(partial(self._end, request))
         if DIRECTORY in os.environ and monotonic() > self._next_read:
             self._next_read = monotonic() + 1
@@ -138,8 +140,10 @@ class Metrics(FlowMiddleware):
         """Record the time until the response starts. The time until its end would say little,
         because a stream of events may last for days.
         """
-        began = vars(request).get(_BEGAN)
-        if began is not None:  # None if an outer hook sent the response
+        # None if an outer hook sent the response, and after a stream that failed at its first chunk
+        began = vars(request).get(self._began)
+        if began is not None:
+            vars(request)[self._began] = None
             self._all.seconds.labels(*_labels_of(request)).observe(perf_counter() - began)
 
     def _end(self, request: Request) -> None:

@@ -157,6 +157,26 @@ def test_the_histogram_s_buckets_can_be_configured(make_client: MakeClient) -> N
     assert [found[1] for found in bounds if found] == ["0.5", "60.0", "+Inf"]
 
 
+def test_a_request_is_measured_once(make_client: MakeClient) -> None:
+    class Inner(App):
+        def fails(self) -> Iterator[str]:  # its error page passes the hooks like another response
+            raise HTTPError(409)
+            yield ""
+
+    registry = CollectorRegistry()
+    app: Any = App()
+    app.inner = Inner()
+    app.metrics("/metrics", registry=registry)
+    app.metrics("/internal", registry=registry, token="sesame")
+    app.inner.metrics("/own", registry=registry)
+    client = make_client(app)
+    assert client.get("/inner/fails").status_code == 409
+    numbers = read(client)
+    assert requests_of(numbers) == {("GET", "/inner/fails", "409"): 1}
+    assert numbers['http_request_duration_seconds_count{method="GET",route="/inner/fails"}'] == 1
+    assert numbers["http_requests_in_flight"] == 0
+
+
 def test_a_disconnected_client_has_status_499_and_no_duration(make_client: MakeClient) -> None:
     client = make_client(measured(), raise_app_exceptions=False)
     with suppress(Exception):  # no answer is sent, which the test client reports under ASGI
