@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock, patch
@@ -478,6 +479,7 @@ WRONG = [
     (["--workers", "0"], "workers must be 1 or more, not 0"),
     (["--workers", "2", "--reload"], "reload works only with one worker: set workers to 1"),
     (["--ssl-certfile", "a.pem"], "https needs both files"),
+    (["--root-path", "shop"], "root_path must begin with a slash, not 'shop'"),
     (
         ["--ssl-certfile", "a.pem", "--ssl-keyfile", "b.pem"],
         "there is no certificate or key file 'a.pem'",
@@ -838,3 +840,19 @@ def test_with_several_workers_data_in_memory_is_reported(
     ]
     found = [line.partition(" keeps its own ")[2].partition(" in memory")[0] for line in lines]
     assert found == kinds
+
+
+@pytest.mark.processes  # it binds a port
+@pytest.mark.parametrize(("stated", "used"), [("/shop/", "/shop"), ("/", ""), ("/a//", "/a")])
+def test_a_root_path_may_end_with_a_slash(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stated: str, used: str
+) -> None:
+    from micropie.cli.serving import run, servers
+
+    served: list[Options] = []
+    (uvicorn,) = [server for server in servers.SERVERS if server.name == "uvicorn"]
+    uvicorn = replace(uvicorn, start=lambda target, options: served.append(options))
+    monkeypatch.setattr(run, "choose", lambda options: uvicorn)
+    run.serve(Target(App(), "app:app"), Options(port=0, root_path=stated))
+    assert [one.root_path for one in served] == [used]
+    assert f":{served[0].port}{used}  (uvicorn" in capsys.readouterr().err

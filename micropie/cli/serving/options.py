@@ -59,17 +59,15 @@ class Options:
     ssl_keyfile: str | None = None
 
     def __post_init__(self) -> None:
-        for name, kind in _KINDS.items():
-            value = getattr(self, name)
-            if not isinstance(value, kind):
-                expected = "text" if kind in (str, str | None) else "a whole number"
-                raise ServingError(f"{name} must be {expected}, not {value!r}")
+        self._check_types()
         if not 0 <= self.port <= 65535:
             raise ServingError(f"a port must be a number from 0 to 65535, not {self.port}")
         if self.uds is not None and self.fd is not None:
             raise ServingError("uds and fd can't be used together: choose one")
         if self.workers < 1:
             raise ServingError(f"workers must be 1 or more, not {self.workers}")
+        if self.root_path[:1] not in ("", "/"):
+            raise ServingError(f"root_path must begin with a slash, not {self.root_path!r}")
         if self.loop not in (None, "asyncio", "trio", "uvloop"):
             raise ServingError(f"loop must be asyncio, trio or uvloop, not {self.loop!r}")
         if bool(self.ssl_certfile) != bool(self.ssl_keyfile):
@@ -77,6 +75,13 @@ class Options:
         for file in (self.ssl_certfile, self.ssl_keyfile):
             if file is not None and not Path(file).is_file():
                 raise ServingError(f"there is no certificate or key file {file!r}")
+
+    def _check_types(self) -> None:
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                expected = "text" if kind in (str, str | None) else "a whole number"
+                raise ServingError(f"{name} must be {expected}, not {value!r}")
 
     @property
     def family(self) -> socket.AddressFamily:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
     if os.environ.get(IS_SERVING):
         return
     server = choose(options)
-    options = checked_place(options)
+    # Remove slashes at the end: no path would begin with the root path of uvicorn and gunicorn.
+    options = replace(checked_place(options), root_path=options.root_path.rstrip("/"))
     # Choose the key of the debug pages here, so that all processes that are started later share it.
     key = os.environ[DEBUG_KEY] = os.environ.get(DEBUG_KEY) or secrets.token_urlsafe(16)
     if reload and options.workers > 1:
