@@ -223,7 +223,10 @@ class TestClient(httpx.Client):
     def _visit_session(self, visit: Callable[[MutableMapping[str, Any]], object]) -> None:
         """Call ``visit`` with this client's session, in a handler of a separate application."""
         other = session_app(tree_of(self._app), visit)
-        self.post("/", extensions={APP: other}, follow_redirects=False).raise_for_status()
+        # The URL has the path of ``base_url``, which isn't a path of the other application.
+        target = f"{quote(self.app_transport.settings.root_path)}/".encode()
+        extensions = {APP: other, "target": target}
+        self.post("/", extensions=extensions, follow_redirects=False).raise_for_status()
 
     def login(self, /, **values: object) -> None:
         """Set keys of the session: ``client.login(user="alice")``. Pass the keys that the

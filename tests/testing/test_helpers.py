@@ -130,6 +130,18 @@ def test_a_login_works_below_a_prefix(make_client: MakeClient) -> None:
     assert client.get("/private").text == "for alice"
 
 
+@pytest.mark.parametrize("root_path", ["", "/a b/ü"])
+def test_a_login_works_if_the_base_url_has_a_path(make_client: MakeClient, root_path: str) -> None:
+    app = App()
+    app.api = Root()
+    base_url = "http://testserver/api"
+    client = make_client(app, base_url=base_url, root_path=root_path)
+    client.login(user="alice")
+    assert client.get("/private").text == "for alice"
+    client.logout()
+    assert client.get("/private").status_code == 303
+
+
 def test_a_client_can_log_in_and_out(make_client: MakeClient) -> None:
     client = make_client(Root())
     assert client.get("/private").status_code == 303
