@@ -74,7 +74,8 @@ def _read_env_file() -> None:
 
 
 def _from_environment(name: str, default: str | None = None) -> str | None:
-    return os.environ.get(f"MICROPIE_{name}", default)
+    # An empty variable counts as unset, as a container's may be that gets its value from another.
+    return os.environ.get(f"MICROPIE_{name}") or default
 
 
 def _flag(name: str) -> bool:

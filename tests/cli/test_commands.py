@@ -9,6 +9,7 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ import pytest
 import micropie.cli.main
 from micropie import __version__, where
 from micropie._core.routing import place_of
+from micropie.cli.serving.options import Options
 from micropie.cli.shell import _Console
 from tests.cli.in_process import Run, running_in
 from tests.support.commands import ROOT, ended, environment
@@ -1426,6 +1428,20 @@ def test_an_invalid_dotenv_file_is_reported(command: Run, tmp_path: Path, conten
     code, _, errors = command("routes")
     assert (code, errors.count("\n")) == (2, 1)
     assert errors.startswith("micropie: .env can't be read: ")
+
+
+def test_an_empty_variable_counts_as_unset(
+    command: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    served: list[Options] = []
+    monkeypatch.setattr(
+        "micropie.cli.run.serve", lambda target, options, reload: served.append(options)
+    )
+    for option in (*(field.name for field in fields(Options)), "app", "stand_in", "factory"):
+        monkeypatch.setenv(f"MICROPIE_{option.upper()}", "")
+    (tmp_path / "app.py").write_text("from micropie import App\napp = App()\n")
+    assert command("run")[0] == 0
+    assert served == [Options()]
 
 
 def test_a_variable_that_is_not_a_number_is_reported(

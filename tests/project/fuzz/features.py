@@ -172,4 +172,4 @@ def env_file(data: bytes) -> None:
                 os.environ[name] = "".join(value)
             with suppress(SystemExit):
                 parsed = main.parsers(main.split([])[0])[""].parse_args(["run"])
-                assert parsed.host is not None
+                assert parsed.host == (os.environ["MICROPIE_HOST"] or None)
