@@ -22,6 +22,7 @@ from typing import Any
 from micropie import App, SetupError
 from micropie.cli.command import commands_of, parser_of
 from micropie.cli.lost_names import Names
+from micropie.cli.main import COMMANDS
 from micropie.cli.migrated import import_compat
 from micropie.cli.routes import open_by_name
 from micropie.cli.serving.unshared import in_memory
@@ -241,7 +242,10 @@ def _unregistered(app: App, module: str) -> Iterator[str]:
 
 def _wrong_commands(app: App) -> Iterator[str]:
     try:
-        for function, entry in commands_of(Outside(app)).values():
+        for name, (function, entry) in commands_of(Outside(app)).items():
+            if name in COMMANDS:
+                place = Inspector.place_of(function)
+                yield f"{place}: `micropie {name}` is micropie's own command: rename the function"
             try:
                 parser_of(entry())
             except (CommandError, SetupError) as error:

@@ -377,6 +377,12 @@ def test_check_reports_a_command_that_cannot_be_called(
     assert main(["check", "twice17"]) == 1
     given = capsys.readouterr().out
     assert given == "two commands are named a: rename one of the functions\n1 finding\n"
+    (tmp_path / "own17.py").write_text(source.replace("a()", "run()", 1).replace("a_()", "new()"))
+    assert main(["check", "own17"]) == 1
+    assert capsys.readouterr().out == (
+        "own17.py:3: `micropie run` is micropie's own command: rename the function\n"
+        "own17.py:5: `micropie new` is micropie's own command: rename the function\n2 findings\n"
+    )
 
 
 def test_an_application_without_commands_suggests_how_to_add_one(
