@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from keyword import iskeyword
 from pathlib import Path
 
+from micropie import App
 from micropie.cli.projects import filled
 from micropie.cli.target import CommandError
 
@@ -264,13 +265,7 @@ and into its class:
 
 def add(name: str) -> None:
     """Write the files, and print how to add the resource to the application."""
-    if not re.fullmatch("[a-z][a-z0-9_]*", name) or iskeyword(name):
-        raise CommandError(
-            f"{name!r} can't be the name of a resource: a name has only small letters, digits and "
-            "_, such as pies, and is not a Python keyword"
-        )
-    if name in sys.stdlib_module_names:
-        raise CommandError(f"{name!r} is the name of a Python module: choose another name")
+    _check_name(name)
     apps = [Path("app.py")] if Path("app.py").exists() else [*Path().glob("*/app.py")]
     folder = apps[0].parent if len(apps) == 1 else Path()
     if len(apps) != 1 or not (folder / "templates" / "layout.html").exists():
@@ -313,6 +308,18 @@ def add(name: str) -> None:
         file.write_text(filled(text, words))
     created = ", ".join(map(str, files))
     print(filled(NEXT, {**words, "CREATED": created, "APP": str(apps[0])}))
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch("[a-z][a-z0-9_]*", name) or iskeyword(name):
+        raise CommandError(
+            f"{name!r} can't be the name of a resource: a name has only small letters, digits and "
+            "_, such as pies, and is not a Python keyword"
+        )
+    if name in sys.stdlib_module_names:
+        raise CommandError(f"{name!r} is the name of a Python module: choose another name")
+    if name in ("index", *dir(App())):
+        raise CommandError(f"an application has another attribute {name!r}: choose another name")
 
 
 def _in_camel_case(name: str) -> str:

@@ -988,6 +988,8 @@ def test_a_resource_is_refused_where_it_can_t_be_added(
     for name in ("Pies", "my-pies", "../pies", "class"):
         assert "can't be the name of a resource" in command("new", "resource", name)[2]
     assert "is the name of a Python module" in command("new", "resource", "types")[2]
+    for name in ("channels", "state", "root", "index"):
+        assert f"has another attribute {name!r}" in command("new", "resource", name)[2]
     assert "`micropie new resource pies`" in command("new", "shop", "pies")[2]
     (tmp_path / "pies" / "templates").mkdir()
     (tmp_path / "pies" / "templates" / "layout.html").touch()
