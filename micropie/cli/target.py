@@ -54,6 +54,15 @@ def find_target(name: str, factory: bool = False) -> Target:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     module = _imported(module_name, folder)
+    file = folder.joinpath(*module_name.split(".")).with_suffix(".py")
+    if (
+        (place.endswith(".py") or module_name in sys.stdlib_module_names)
+        and file.is_file()
+        and Path(getattr(module, "__file__", None) or "").resolve() != file.resolve()
+    ):
+        raise CommandError(
+            f"{file.name} can't be imported, because {module_name} is another module: rename it"
+        )
     attribute = attribute or _only_app(module)
     name = f"{module_name}:{attribute}"
     found = app = _attribute(module, attribute)

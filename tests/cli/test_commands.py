@@ -1347,6 +1347,17 @@ def test_a_file_named_micropie_is_refused(command: Run, tmp_path: Path) -> None:
         assert (status, said) == (2, f"micropie: {sentence}\n")
 
 
+@pytest.mark.parametrize("name", ["sys", "json", "pytest"])
+def test_a_file_with_the_name_of_another_module_is_refused(
+    command: Run, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / f"{name}.py").write_text("from micropie import App\napp = App()\n")
+    sentence = f"{name}.py can't be imported, because {name} is another module: rename it"
+    assert command("check", f"{name}.py") == (2, "", f"micropie: {sentence}\n")
+    if name != "pytest":  # its name may mean the installed module
+        assert command("check", f"{name}:app") == (2, "", f"micropie: {sentence}\n")
+
+
 def test_an_application_can_be_in_a_module_of_a_package(command: Run, tmp_path: Path) -> None:
     (tmp_path / "shop10").mkdir()
     (tmp_path / "shop10" / "__init__.py").touch()
