@@ -136,7 +136,8 @@ def _located(place: str) -> tuple[Path, str]:
     file = Path(place).with_suffix(".py")
     if not file.is_file():
         raise CommandError(f"there is no file {str(file)!r}")
-    folder, module_name = file.resolve().parent, file.stem
+    file = file.resolve()  # as Python does, so that a link finds the modules beside its target
+    folder, module_name = file.parent, file.stem
     # use the module's full name, so that its relative imports work
     while (folder / "__init__.py").is_file():
         folder, module_name = folder.parent, f"{folder.name}.{module_name}"

@@ -1401,6 +1401,14 @@ def test_a_name_of_no_module_is_reported(command: Run, tmp_path: Path, name: str
     assert command("check", name)[2].startswith(sentence)
 
 
+def test_a_link_to_a_file_is_followed(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "shop18").mkdir()
+    (tmp_path / "shop18" / "__init__.py").touch()
+    (tmp_path / "shop18" / "site18.py").write_text("from micropie import App\napp = App()\n")
+    (tmp_path / "link18.py").symlink_to("shop18/site18.py")
+    assert command("check", "link18.py") == (0, "0 findings\n", "")
+
+
 WRONG = """
 from micropie import App
 
