@@ -306,6 +306,8 @@ class TestClient(httpx.Client):
             raise ClientError('WSGI has no WebSockets: use TestClient(app, protocol="asgi")')
         if self.is_closed:
             raise ClientError("the client has been closed")
+        if isinstance(subprotocols, str):  # it would be a list of its characters
+            raise ClientError(f"subprotocols must be a list: write [{subprotocols!r}]")
         request = self.build_request("GET", url, **options)
         request.headers.update(handshake_headers(subprotocols))
         scope = transport.scope(

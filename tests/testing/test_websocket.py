@@ -471,3 +471,11 @@ def test_a_closed_client_opens_no_websocket() -> None:
     client.close()
     with pytest.raises(ClientError, match="has been closed"):
         client.websocket("/")
+
+
+def test_a_string_is_no_list_of_subprotocols() -> None:
+    with (
+        connect(echo, "asyncio") as client,
+        pytest.raises(ClientError, match=r"subprotocols must be a list: write \['chat'\]"),
+    ):
+        client.websocket("/", subprotocols="chat")
