@@ -140,7 +140,7 @@ ACCEPTED: dict[str, dict[str, str]] = {
     "Body": {"name": "none"},
     "Message": {"text": TEXT},
     "InMemorySessionBackend": {"capacity": "int"},
-    "SQLiteSessionBackend": {"path": TEXT},
+    "SQLiteSessionBackend": {"path": "text lines"},
     "RedisSessionBackend": {"url": "", "prefix": TEXT},
     "SignedCookieSessionBackend": {"secret": ""},
     "RedisChannels": {"url": "", "prefix": TEXT},
