@@ -14,6 +14,7 @@ import anyio.to_thread
 import pytest
 
 from micropie import App
+from micropie._core.execution import TASKS
 from tests.asgi.calls import (
     DISCONNECT,
     START,
@@ -128,6 +129,30 @@ def test_R74_shutdown_waits_for_what_follows_an_asgi_response(world: str, chunks
         assert client.get("/m").content == b"a" * chunks
         threading.Timer(0.1, go_on.set).start()
     assert log == ["mail sent", "shut down"]
+
+
+def test_R74_the_loop_s_end_is_logged_only_after_a_response(
+    backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        begun.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append("cleaned up")
+
+    async def main() -> None:
+        nonlocal begun
+        begun = anyio.Event()
+        TASKS.get().start_soon(get, below(app), "/m")
+        await begun.wait()
+
+    begun: anyio.Event
+    run(backend, main)  # at its end, the loop cancels its tasks
+    assert ended
+    assert not [one for one in caplog.messages if "followed its response" in one]
 
 
 @pytest.mark.parametrize("chunks", [[b"a"], [b"a", b"b"]])
