@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from micropie import App
 from tests.asgi.calls import DISCONNECT, START, Call, get, http_scope, piece, respond, run
 from tests.support.clients import MakeClient
+from tests.support.waiting import PATIENCE
 from tests.wsgi.calls import begin
 
 
@@ -90,6 +92,37 @@ def test_R74_an_application_is_notified_of_a_disconnection_and_cancelled_if_it_c
         assert answer.status_code == 200
     assert talker.ended.wait(30)
     assert talker.told == ["http.disconnect", *["left"] * leaves]
+
+
+class Connection:
+    """What an application holds until its call is freed, such as a generator that has one."""
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_R74_a_failure_because_the_client_has_left_keeps_nothing_of_the_application(
+    make_client: MakeClient,
+) -> None:
+    freed = threading.Event()
+
+    async def target(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        connection = Connection()
+        weakref.finalize(connection, freed.set)
+        await send(START)
+        try:
+            while True:
+                await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        except OSError:  # as in Starlette, which leaves it to Python to close the generator
+            raise RuntimeError("the client has left") from None
+
+    root = App()
+    root.mount("/m", target)
+    client = make_client(root)
+    with client.stream("GET", "/m") as answer:
+        assert answer.status_code == 200
+    del answer
+    client.get("/missing")  # a loop lets go of its last call with its next one
+    assert freed.wait(PATIENCE)
 
 
 # -- servers that say so in other ways -------------------------------------------------------------

@@ -241,6 +241,7 @@ class _Call:
                 self._scope.cancel()
         if not self._is_complete:
             await self._until_ended()
+        self._failures.clear()  # avoid a reference cycle between the exceptions and this call
 
     async def _until_ended(self) -> None:
         while not self._has_ended:
