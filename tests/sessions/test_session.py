@@ -34,6 +34,43 @@ def test_changes_are_stored_per_key() -> None:
     assert (changes.updates, changes.emptied, changes.new_id) == ({}, False, None)
 
 
+@pytest.mark.parametrize(
+    ("stored", "value"),
+    [
+        (1, True),
+        (True, 1),
+        (1, 1.0),
+        ([1], [True]),
+        ({"n": 0}, {"n": False}),
+        ((1, 2), (1, 2.0)),
+    ],
+)
+def test_an_equal_value_of_another_type_is_a_change(stored: Any, value: Any) -> None:
+    session = Session("id", {"x": copy.deepcopy(stored), "y": [1]})
+    session["x"] = copy.deepcopy(stored)
+    assert (session.changed, session.changes().values) == (False, {})
+    session["x"] = value
+    assert session.changed
+    assert repr(session.changes().values) == repr({"x": value})
+    flat = Session("id", {"x": 1})
+    flat.update(x=True)
+    assert (flat.changed, repr(flat.changes().values)) == (True, "{'x': True}")
+
+
+def test_an_equal_value_of_another_type_inside_a_value_is_a_change() -> None:
+    session = Session("id", {"cart": {"n": [1]}})
+    assert not session.changed
+    session["cart"]["n"][0] = True
+    assert (session.changed, repr(session.changes().values)) == (True, "{'cart': {'n': [True]}}")
+
+
+def test_an_equal_value_of_another_type_overrides_an_update() -> None:
+    session = Session("id", {"n": 0})
+    session.update_atomic("n", count)
+    session["n"] = True
+    assert repr(session.changes().apply({"n": 5})) == "{'n': True}"
+
+
 def test_changes_are_applied_to_values_stored_by_others() -> None:
     session = Session("id", {"a": 1, "b": 1, "c": 1})
     session["a"] = 2

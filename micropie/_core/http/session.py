@@ -90,6 +90,21 @@ def _other_keys(value: object) -> Iterator[object]:
 _UNCHANGEABLE = frozenset({str, int, bool, float, type(None)})
 
 
+def _is_same(value: object, stored: object) -> bool:
+    """Return whether two values are equal and stored alike. ``True``, 1 and 1.0 are equal, but
+    stored differently.
+    """
+    if value is stored:
+        return True
+    if value != stored or type(value) is not type(stored):
+        return False
+    if isinstance(value, dict) and isinstance(stored, dict):
+        return all(_is_same(one, stored[key]) for key, one in value.items())
+    if isinstance(value, list | tuple) and isinstance(stored, list | tuple):
+        return all(map(_is_same, value, stored))
+    return True
+
+
 def copied(data: Mapping[str, object]) -> SessionData:
     """Return a deep copy.
 
@@ -159,7 +174,9 @@ def _checked(method: Callable[..., object]) -> Callable[..., Any]:
 
     @wraps(method)
     def change(session: Session, *arguments: object, **values: object) -> object:
-        session._check()
+        if session._refusal:
+            session._check()
+        session._may_look_equal = True
         return method(session, *arguments, **values)
 
     return change
@@ -178,6 +195,7 @@ class Session(dict[str, Any]):
     __slots__ = (
         "_is_cleared",
         "_loaded",
+        "_may_look_equal",
         "_refusal",
         "_updates",
         "has_sent_id",
@@ -193,6 +211,8 @@ class Session(dict[str, Any]):
         self._loaded = data = data or {}
         is_flat = _UNCHANGEABLE.issuperset(map(type, data.values()))
         dict.__init__(self, data if is_flat else copied(data))
+        # Whether there may be a change although the data is equal, such as True in place of 1.
+        self._may_look_equal = not is_flat
         self._refusal = ""  # The reason for refusing changes; "" while they are allowed.
         self._is_cleared = False  # Whether all stored data is to be discarded.
         self.id = session_id
@@ -219,8 +239,12 @@ class Session(dict[str, Any]):
             self != self._loaded
             or self.regenerated
             or self._is_cleared
-            or bool(self._updates and self.changes().updates)
+            or (self._may_look_equal and self._hides_change())
         )
+
+    def _hides_change(self) -> bool:
+        """Return whether there is a change although the data is equal to the loaded data."""
+        return not _is_same(dict(self), self._loaded) or bool(self.changes().updates)
 
     def regenerate(self) -> None:
         """Give the session a new id and delete the old one. Call this at log-in, and whenever the
@@ -282,7 +306,7 @@ class Session(dict[str, Any]):
         """
         self._check()
         functions, expected = self._updates.get(key, ([], self._loaded.get(key, _MISSING)))
-        as_stored = self.get(key, _MISSING) == expected
+        as_stored = _is_same(self.get(key, _MISSING), expected)
         self[key] = value = function(self.get(key))
         if as_stored:
             self._updates[key] = [*functions, function], copy.deepcopy(value)
@@ -296,12 +320,13 @@ class Session(dict[str, Any]):
         updates = {
             key: functions
             for key, (functions, value) in self._updates.items()
-            if self.get(key, _MISSING) == value
+            if _is_same(self.get(key, _MISSING), value)
         }
         values = {
             key: value
             for key, value in self.items()
-            if key not in updates and (key not in loaded or loaded[key] != value)
+            if key not in updates
+            and (key not in loaded or loaded[key] != value or not _is_same(value, loaded[key]))
         }
         return Changes(values, frozenset(loaded.keys() - self.keys()), updates, self._is_cleared)
 
@@ -310,7 +335,7 @@ class Session(dict[str, Any]):
         request's changes. Don't change ``stored`` afterwards.
         """
         changes = self.changes()
-        self._loaded = stored
+        self._loaded, self._may_look_equal = stored, True
         super().clear()
         super().update(changes.apply(copy.deepcopy(stored)))
         self._updates = {
