@@ -160,6 +160,9 @@ NOON = datetime(2026, 5, 1, 12, 0, 0)
         ({"max_age": 60}, "n=v; Max-Age=60; Path=/; SameSite=Lax"),
         ({"max_age": timedelta(days=1, seconds=1.5)}, "n=v; Max-Age=86401; Path=/; SameSite=Lax"),
         ({"max_age": 0}, "n=v; Max-Age=0; Path=/; SameSite=Lax"),
+        ({"max_age": 0.5}, "n=v; Max-Age=1; Path=/; SameSite=Lax"),
+        ({"max_age": -0.5}, "n=v; Max-Age=0; Path=/; SameSite=Lax"),
+        ({"max_age": timedelta(milliseconds=1)}, "n=v; Max-Age=1; Path=/; SameSite=Lax"),
         ({"expires": NOON}, "n=v; Expires=Fri, 01 May 2026 12:00:00 GMT; Path=/; SameSite=Lax"),
         (
             {"expires": NOON.replace(tzinfo=timezone(timedelta(hours=2)))},

@@ -157,11 +157,11 @@ def format_cookie(
         )
     cookie = f"{name}={value}"
     if max_age is not None:
-        if isinstance(max_age, timedelta):
-            max_age = int(max_age.total_seconds())
-        elif type(max_age) is not int and type(max_age) is not float:
+        seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
+        if type(seconds) is not int and type(seconds) is not float:
             raise ValueError(f"max_age must be a number of seconds or a timedelta, not {max_age!r}")
-        cookie += f"; Max-Age={int(max_age)}"
+        # Less than a second is rounded up, because browsers delete a cookie with 0.
+        cookie += f"; Max-Age={int(seconds) or int(seconds > 0)}"
     if expires is not None:
         if not isinstance(expires, datetime):
             raise ValueError(
