@@ -947,7 +947,7 @@ def test_a_started_wsgi_response_may_read_its_body_later() -> None:
 
 
 def test_a_413_is_raised_again_when_the_body_is_streamed() -> None:
-    body = BodyReader(1, None)
+    body = BodyReader(1, None, print)
     body.start_stream()
     for _ in range(2):
         flow = body.next_piece()

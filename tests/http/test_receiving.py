@@ -12,7 +12,7 @@ import resource
 import sys
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from micropie import (
     App,
     HTTPError,
     HttpMiddleware,
+    Request,
     SetupError,
     UploadFile,
     max_body_size,
@@ -771,6 +772,68 @@ def test_a_cancelled_read_loses_nothing(backend: str, path: str, beginning: byte
     whole = (beginning + b"second").decode()
     expected = f'["{whole[:3]}","{whole[3:]}"]' if path == "/part_by_part" else whole
     assert sent[1]["body"].decode() == expected
+
+
+async def gives_up(request: Request) -> AsyncIterator[None]:
+    with anyio.move_on_after(0.01) as scope:
+        await request.body()
+    assert scope.cancelled_caught
+    yield
+
+
+class Finds(FlowMiddleware):
+    found = ""
+
+    def before(self, request: Any) -> Any:
+        if request.path == "/left":
+            self.found = yield from receiving.find_field(request._exchange, "x")
+
+
+async def asgi_echo(scope: Any, receive: Any, send: Any) -> None:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message["body"], message["more_body"]
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+def wsgi_echo(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [])
+    return [environ["wsgi.input"].read()]
+
+
+@pytest.mark.parametrize("path", ["/asgi/", "/wsgi/", "/left"])
+def test_a_mount_or_a_later_hook_gets_what_a_cancelled_hook_has_received(
+    backend: str, path: str
+) -> None:
+    app, finds, sent = App(), Finds(), list[Message]()
+    app.middlewares += [gives_up, finds]
+    app.mount("/asgi", asgi_echo)
+    app.mount("/wsgi", wsgi_echo)
+
+    @app.post("/left")
+    @reads_body
+    async def left() -> bytes:
+        return await app.request.body()
+
+    async def ask() -> None:
+        pieces = [piece(b"x=fir", more=True), piece(b"st&y=", more=True), piece(b"second")]
+
+        async def receive() -> Message:
+            if len(pieces) == 1:
+                await anyio.sleep(0.1)
+            return pieces.pop(0)
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        headers = [(b"content-type", b"application/x-www-form-urlencoded")]
+        await app(http_scope("POST", path, headers=headers), receive, send)
+
+    run(backend, ask)
+    assert b"".join(one.get("body", b"") for one in sent) == b"x=first&y=second"
+    assert finds.found == ("first" if path == "/left" else "")
 
 
 # In a process of its own: tracemalloc counts what orjson reserves and never touches, twelve times

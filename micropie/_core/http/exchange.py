@@ -444,7 +444,8 @@ class Exchange:
         received = self.body.data
         if isinstance(received, BodyReader):
             return received
-        body = BodyReader(self.config.settings.max_body_size, self.framing[2])
+        most = self.config.settings.max_body_size
+        body = BodyReader(most, self.framing[2], self.body.return_piece)
         if received is not None:
             body.keep(received)
         self.body.keep(body)

@@ -7,6 +7,7 @@ that were received, or raises an error; it never waits for bytes that won't come
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 from typing import Final
 
@@ -14,7 +15,6 @@ from micropie._core.errors import too_many
 from micropie._core.execution.steps import RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
 
 UNREAD: Final = "unread"
-BEGUN: Final = "begun"  # a call of ``whole`` was cancelled; ``data`` is what it has received
 # The body is returned piece by piece and not stored, for ``request.stream()`` and multipart forms.
 STREAMED: Final = "streamed"
 KEPT: Final = "kept"  # the whole body was received, and is stored in ``data``
@@ -24,15 +24,19 @@ class BodyReader:
     """A request's body of at most ``limit`` bytes.
 
     - ``announced``: the value of Content-Length, or None.
+    - ``put_back``: puts back a piece, to be received again, and whether more may follow.
     - ``size``: the number of bytes received so far; ``keep`` doesn't change it.
 
     The constructor raises ``HTTPError`` 413 if the announced length is above the limit.
     """
 
-    __slots__ = ("_announced", "_limit", "data", "has_ended", "size", "state")
+    __slots__ = ("_announced", "_limit", "_put_back", "data", "has_ended", "size", "state")
 
-    def __init__(self, limit: int, announced: int | None) -> None:
+    def __init__(
+        self, limit: int, announced: int | None, put_back: Callable[[bytes, bool], object]
+    ) -> None:
         self._limit = limit
+        self._put_back = put_back
         self._announced = announced or 0
         self.size = 0
         self.state = UNREAD
@@ -64,16 +68,13 @@ class BodyReader:
     def next_piece(self) -> Flow[bytes]:
         """Return the next piece, ``b""`` at the end.
 
-        A body that was received whole is one piece. So is the beginning that a cancelled call of
-        ``whole`` has received.
+        A body that was received whole is one piece.
         """
         if self.state is not STREAMED and not self.has_ended:
             if self.state is KEPT:
                 self.has_ended = True
                 return self.data
-            begun, self.data, self.state = self.data, b"", STREAMED
-            if begun:
-                return begun
+            self.state = STREAMED
         piece, more = b"", True
         while more and not piece and not self.has_ended:
             piece, more = yield RECEIVE_STEP
@@ -82,8 +83,8 @@ class BodyReader:
         return piece
 
     def whole(self) -> Flow[bytes]:
-        """Return the whole body, and store it for the next call. If a call is cancelled, the next
-        one goes on where it was.
+        """Return the whole body, and store it for the next call. If a call is cancelled, put back
+        what it has received, for whatever reads the body next.
 
         Raises ``RuntimeError`` after ``start_stream``.
         """
@@ -99,11 +100,10 @@ class BodyReader:
             receive_rest: ReceiveStep = (RECEIVE, no_function, (self._announced,))
             piece, more = yield receive_rest
             self._count(len(piece))
-            if more or self.state is BEGUN:
+            if more:
                 # Use BytesIO, because it grows by an eighth at a time and its ``getvalue`` makes no
                 # copy. Joining the pieces would take twice the body's size in memory.
                 data = BytesIO()
-                data.write(self.data)
                 data.write(piece)
                 try:
                     while more:
@@ -111,7 +111,8 @@ class BodyReader:
                         self._count(len(piece))
                         data.write(piece)
                 except BaseException:
-                    self.data, self.state = data.getvalue(), BEGUN
+                    self._put_back(data.getvalue(), True)
+                    self.size = 0
                     raise
                 piece = data.getvalue()
             self.keep(piece)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from micropie._core.errors import BadRequest, HTTPError
-from micropie._core.http.body.reader import BEGUN, UNREAD, BodyReader
+from micropie._core.http.body.reader import UNREAD, BodyReader
 from micropie._core.http.forms import UploadFile, parse_query, require_utf8
 from micropie._core.http.json import check_values, exact, loads
 from micropie._core.http.protocols import Json, Parameters, Piece
@@ -99,7 +99,7 @@ class ReceivedBody:
         """
         data = self.data
         if isinstance(data, BodyReader):
-            return None if data.state in (UNREAD, BEGUN) else data.data
+            return None if data.state is UNREAD else data.data
         return data
 
     @property
