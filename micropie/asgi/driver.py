@@ -145,7 +145,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             try:
                 # a hook may have read a header that identifies the client
                 if exchange.answer.depends_on:
-                    send = partial(_send_private, send, exchange.answer.depends_on)
+                    send = partial(_send_private, send, exchange.answer.depends_on, answer.cookie)
                 scope_of_mount = answer.scope_in(exchange.scope_below())
                 await call_mounted(answer.mount.target, scope_of_mount, receive, send)
             finally:
@@ -183,14 +183,19 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             current.reset(token)
 
 
-async def _send_private(send: Send, depends_on: Sequence[str], message: ServerMessage) -> None:
+async def _send_private(
+    send: Send, depends_on: Sequence[str], cookie: str | None, message: ServerMessage
+) -> None:
     """Send a message of a mounted application. If the message starts the response, make the
-    response private, because hooks have made it depend on the request headers ``depends_on``.
+    response private, because hooks have made it depend on the request headers ``depends_on``. Add
+    the ``cookie`` of the session that they have changed.
     """
     if message["type"] == "http.response.start":
         named = message.get("headers", ())
         pairs = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in named]
-        headers, _ = make_private(pairs, depends_on, has_own_cookie=False)
+        headers, _ = make_private(pairs, depends_on, has_own_cookie=cookie is not None)
+        if cookie is not None:
+            headers.append(("set-cookie", cookie))
         message = {**message, "headers": encode_headers(None, None, headers)}
     await send(message)
 

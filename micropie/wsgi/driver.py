@@ -31,15 +31,19 @@ _OK: Final = 200
 def _start_private(
     start_response: StartResponse,
     depends_on: Sequence[str],
+    cookie: str | None,
     status: str,
     headers: Sequence[tuple[str, str]],
     *exc_info: object,
 ) -> Any:
     """Start the response of a mounted application. Make the response private, because hooks have
-    made it depend on the request headers ``depends_on``.
+    made it depend on the request headers ``depends_on``. Add the ``cookie`` of the session that
+    they have changed.
     """
     pairs = [(name.lower(), value) for name, value in headers]
-    private, _ = make_private(pairs, depends_on, has_own_cookie=False)
+    private, _ = make_private(pairs, depends_on, has_own_cookie=cookie is not None)
+    if cookie is not None:
+        private.append(("set-cookie", cookie))
     return start_response(status, _head(None, None, private), *exc_info)
 
 
@@ -65,8 +69,9 @@ def serve_http(
             current.reset(token)
             environ_of_mount = answer.environ_of(exchange)
             exchange.close()
-            if exchange.answer.depends_on:  # a hook has read a header that identifies the client
-                start_response = partial(_start_private, start_response, exchange.answer.depends_on)
+            depends_on = exchange.answer.depends_on
+            if depends_on:  # a hook has read a header that identifies the client
+                start_response = partial(_start_private, start_response, depends_on, answer.cookie)
             chunks: Iterable[bytes] = answer.mount.target(environ_of_mount, start_response)
             return chunks
         status, content_type, length, pairs, body, body_stream = answer

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App, Redirect, SetupError
+from micropie import App, HttpMiddleware, Redirect, Request, SetupError
 from micropie._core.routing.config import config_of
 from micropie.sessions import (
     InMemorySessionBackend,
@@ -298,3 +298,44 @@ def test_a_log_in_is_valid_in_its_own_application_only(
         client.cookies.clear()
     both = "; ".join(cookies.values())
     assert client.get("/user", headers={"cookie": both}).text in ("ann ann", "None None")
+
+
+class Counting(HttpMiddleware):
+    """Counts a client's requests."""
+
+    guards = True
+
+    def before_request(self, request: Request) -> Any:
+        if request.path == "/m/count":
+            request.session["count"] = request.session.get("count", 0) + 1
+        return {"status": 403, "body": "no"} if request.session.get("count") == 3 else None
+
+
+class Counted(App):
+    def count(self) -> str:
+        self.response.headers["Cache-Control"] = "public, max-age=60"
+        self.response.set_cookie("theme", "dark")
+        return "counted"
+
+    def other(self) -> str:
+        return "other"
+
+
+@pytest.mark.parametrize("in_cookie", [False, True])
+def test_a_hook_s_changes_to_the_session_are_saved_before_an_isolated_mount(
+    make_client: MakeClient, in_cookie: bool
+) -> None:
+    backend = SignedCookieSessionBackend("k" * 32) if in_cookie else None
+    app = App(session_backend=backend)
+    app.middlewares.append(Counting())
+    app.mount("/m", Counted(), isolated=True)
+    client = make_client(app)
+    other = client.get("/m/other")
+    assert (other.text, "set-cookie" in other.headers) == ("other", False)
+    for _ in range(2):
+        counted = client.get("/m/count")
+        assert counted.text == "counted"
+        theme, session = counted.headers.get_list("set-cookie")
+        assert (theme[:10], session[:11]) == ("theme=dark", "session_id=")
+        assert counted.headers["cache-control"] == "private, max-age=60"
+    assert client.get("/m/count").status_code == 403

@@ -233,6 +233,10 @@ def _before_handler(request: Request, route: Route) -> Flow[object]:
         )
     if is_handed_over:
         yield from close_resources(exchange, None)
+        session = exchange.answer.take_session()
+        if session is not None and session.changed:
+            cookie = yield from config.sessions.close(session, exchange)
+            cast("Handover", route).cookie = cookie
         return None
     if config.sessions.opens_ahead:
         if hooks.needs_session or route.needs_session:

@@ -328,11 +328,14 @@ class Handover(Route):
     Only the access checks of ``config`` run for it. Its ``call`` returns this object, and the
     driver calls ``mount.target`` with the server's own arguments, but with the scope from
     ``scope_in`` or the environ from ``environ_of``.
+
+    ``cookie``: the Set-Cookie value for a session that an access check has changed, or None.
     """
 
     is_found = False
     step_kind = limited_step_kind = INLINE
     plain_args, reads_body, without_body = 0, True, METHODS
+    cookie: str | None = None
 
     def __init__(self, mount: Mount, path: MountedPath, config: Config) -> None:
         self.mount, self.mounted_path, self.config = mount, path, config
