@@ -1272,10 +1272,16 @@ def test_a_provider_inside_of_an_annotation_is_refused(annotation: Any) -> None:
         (Annotated[Visitor | int | None, "documentation"], True),
         (Annotated[Visitor | int, Body()], False),
         (Annotated[Visitor | int, current_visitor], False),
-        (list[Visitor] | int, False),
+        (list[Visitor] | int, True),
+        (list[Visitor], True),
+        (dict[str, Visitor] | None, True),
+        (Annotated[list[Visitor], "documentation"], True),
+        (Annotated[list[Visitor], Body()], False),
     ],
 )
-def test_a_union_with_a_provided_type_is_refused(annotation: Any, is_refused: bool) -> None:
+def test_a_union_or_collection_with_a_provided_type_is_refused(
+    annotation: Any, is_refused: bool
+) -> None:
     def handler(visitor: Any) -> str:
         return "never"
 
@@ -1302,8 +1308,28 @@ def test_other_callables_in_an_annotation_provide_nothing(make_client: MakeClien
         return text + more  # type: ignore[no-any-return]
 
     index.__annotations__["text"] = Annotated[str, Length(), Length, str.strip, len]
-    index.__annotations__["more"] = Annotated[str, current_visitor, Query()]
+    index.__annotations__["more"] = Annotated[str, Length(), Query()]
     assert make_client(app).get("/?text=a&more=b").text == "ab"
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        Annotated[str, current_visitor, Query()],
+        Annotated[str, Header("X-User"), current_visitor],
+        Annotated[Annotated[str, current_visitor] | None, Query()],
+    ],
+)
+def test_a_provider_beside_a_source_is_refused(annotation: Any) -> None:
+    def handler(visitor: Any) -> str:
+        return "never"
+
+    handler.__annotations__["visitor"] = annotation
+    app = App()
+    app.get("/")(handler)
+    message = r"'visitor': the annotation declares .* and the provider current_visitor: remove one"
+    with pytest.raises(SetupError, match=message):
+        app._micropie.compiled()
 
 
 def test_a_provider_s_context_variables_reach_the_handler(make_client: MakeClient) -> None:

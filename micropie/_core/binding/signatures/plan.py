@@ -457,11 +457,17 @@ def is_provider(item: object) -> bool:
 
 def _refuse_inner_providers(annotation: Hint, provided: Container[object]) -> None:
     """Raise ``SetupError`` for a provider deep inside an annotation, where it would be ignored, so
-    that the client would choose the value. Also raise it for a union with a type that has a
-    provider.
+    that the client would choose the value. Also raise it for a union or a collection with a type
+    that has a provider, and for a provider beside a source.
     """
     source, kind = declared_source(annotation)
     if source is not None:
+        provider = _stated_provider(kind)
+        if provider is not None:
+            raise SetupError(
+                f"the annotation declares {source!r} and the provider {type_name(provider)}: "
+                "remove one of them"
+            )
         return
     for inner in kinds_in(kind, are_fields_in=False):
         for provider in filter(is_provider, getattr(inner, "__metadata__", ())):
@@ -469,13 +475,13 @@ def _refuse_inner_providers(annotation: Hint, provided: Container[object]) -> No
                 f"{type_name(provider)} has no effect inside its annotation: write it outside, as "
                 "in Annotated[list[User], current_users]"
             )
-    members = united(bare(kind)[0])
-    for member in members if len(members) > 1 else ():
-        if is_key(member) and member in provided:
-            raise SetupError(
-                f"{type_name(member)} has a provider, but the client would fill a union with it: "
-                "write one type, or Annotated[..., Body()] for a body"
-            )
+        for key in filter(is_key, (inner, get_origin(inner))):
+            if key in provided:
+                raise SetupError(
+                    f"{type_name(key)} has a provider, but the client would fill "
+                    f"{type_name(bare(kind)[0])}: write {type_name(key)} alone, or "
+                    "Annotated[..., Body()] for a body"
+                )
 
 
 def is_key(annotation: object) -> bool:
