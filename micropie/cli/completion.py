@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 
 from micropie import SetupError
 from micropie.cli import command, main
@@ -90,7 +92,9 @@ def _own_commands(before: Namespace) -> Mapping[str, command.Command]:
     found.
     """
     try:
-        target = find_target(main.app_name(before), before.factory)
+        # What the application prints when it is imported is not a word.
+        with redirect_stdout(sys.stderr):
+            target = find_target(main.app_name(before), before.factory)
         return command.commands_of(Outside(target.app))
     except (CommandError, SetupError):
         return {}

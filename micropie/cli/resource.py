@@ -303,9 +303,12 @@ def add(name: str) -> None:
             db.execute(f"create table {name} (number)")
     except sqlite3.OperationalError as error:
         raise CommandError(f"{name!r} can't be the name of a table: {error}") from None
-    for file, text in files.items():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(filled(text, words))
+    try:
+        for file, text in files.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(filled(text, words))
+    except OSError as error:
+        raise CommandError(f"{name} can't be created: {error.strerror}: {error.filename}") from None
     created = ", ".join(map(str, files))
     print(filled(NEXT, {**words, "CREATED": created, "APP": str(apps[0])}))
 

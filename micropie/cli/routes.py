@@ -9,6 +9,7 @@ import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass
 from functools import partial
 from inspect import Parameter
@@ -35,7 +36,9 @@ class PublicRoute:
 
 def execute(arguments: Namespace) -> int:
     """Print the table, or the same data as JSON."""
-    app = find_target(arguments.target, arguments.factory).app
+    # What the application prints when it is imported must not mix with the JSON.
+    with redirect_stdout(sys.stderr) if arguments.json else nullcontext():
+        app = find_target(arguments.target, arguments.factory).app
     mounts = [
         PublicRoute("*", f"{one.prefix}/...", type(one.target).__name__, "", one.kind, "")
         for one in mounts_of(app)

@@ -220,8 +220,9 @@ def test_a_function_without_python_source_is_listed_without_a_line() -> None:
 
 
 def test_routes_can_print_json(command: Run, tmp_path: Path) -> None:
-    (tmp_path / "site2.py").write_text(SITE)
-    status, output, _ = command("routes", "site2:app", "--json")
+    (tmp_path / "site2.py").write_text(f"{SITE}\nprint('imported')\n")
+    status, output, errors = command("routes", "site2:app", "--json")
+    assert "imported\n" in errors
     (pie,) = [route for route in json.loads(output) if route["name"] == "pie"]
     assert json.loads(output)[-1]["path"] == "/old/..."
     assert status == 0
@@ -993,6 +994,9 @@ def test_a_resource_is_refused_where_it_can_t_be_added(
     assert "`micropie new resource pies`" in command("new", "shop", "pies")[2]
     (tmp_path / "pies" / "templates").mkdir()
     (tmp_path / "pies" / "templates" / "layout.html").touch()
+    (tmp_path / "pies" / "templates" / "tarts").touch()
+    error = "micropie: tarts can't be created: File exists: templates/tarts\n"
+    assert command("new", "resource", "tarts")[2] == error
     for name in ("stock", "press", "s"):
         assert command("new", "resource", name)[0] == 0
         assert f"class {name.capitalize()}Item(" in Path(f"{name}.py").read_text()

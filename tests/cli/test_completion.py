@@ -16,6 +16,8 @@ from tests.support.redis_server import missing_program
 APP = """
 from micropie import App, command
 
+print("run me")
+
 class Root(App):
     @command
     def init_db(self, path: str, force: bool = False, size: int = 3): "Make the tables."
