@@ -6,6 +6,7 @@ import atexit
 import gc
 import os
 import signal
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,13 +26,14 @@ import pytest
 from micropie import App, UploadFile, check_cancelled, pool_index, run_in
 from micropie._core.execution import TookTooLong
 from micropie._core.execution.placement import importable
-from micropie._core.execution.pool import Options, Pool, RetireProcess, connection
+from micropie._core.execution.pool import Options, Pool, RetireProcess, connection, processes
 from micropie._core.execution.pool.remote import CancelToken, PoolError
 from micropie.middleware import ends_with_client
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 from tests.asgi.calls import get as asgi_get
 from tests.support import pooled
 from tests.support.clients import MakeClient
+from tests.support.commands import ended
 from tests.support.pooled import Caller, Custom
 from tests.support.waiting import PATIENCE, until, until_async
 
@@ -318,6 +320,28 @@ def test_a_pool_that_can_start_no_process_can_be_started_later(
                 pool.start()
     pool.start()
     assert len(pool._workers) == 2
+
+
+def test_a_process_gets_the_options_of_the_interpreter(
+    pool_of: PoolOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "interpreter_options", lambda: ["-OO"])
+    found = pool_of(1).call(PATIENCE, eval, "__import__('sys').flags.optimize")
+    assert (found, sys.flags.optimize) == (2, 0)
+
+
+def test_a_process_runs_with_the_options_of_the_interpreter() -> None:
+    program = """
+import sys, warnings
+from micropie._core.execution.pool import processes
+print(processes.interpreter_options())
+"""
+    given = ["-OO", "-B", "-Xutf8", "-Werror::UserWarning"]
+    environ = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    for options in ([], given, ["-Xdev"]):
+        found = ended(sys.executable, *options, "-c", program, environ=environ).stdout
+        assert all(one in found for one in options)
+        assert ("-O" in found, "-Xdev" in found) == (options is given, options == ["-Xdev"])
 
 
 def too_many_open_files() -> NoReturn:

@@ -511,6 +511,7 @@ class _Worker:
             self.process = subprocess.Popen(  # noqa: S603
                 [
                     sys.executable,
+                    *interpreter_options(),
                     "-c",
                     _MAIN.format(path=[*map(str, sys.path)], given=(*passed, main_name())),
                 ],
@@ -596,6 +597,21 @@ def _end_all(workers: set[_Worker]) -> None:
 
 
 # Give the new process this process's ``sys.path``, so that it finds the same modules.
+def interpreter_options() -> Sequence[str]:
+    """Return the options of this interpreter that change how code runs. Those from environment
+    variables are inherited anyway.
+    """
+    flags = sys.flags
+    given = {
+        f"-{'O' * flags.optimize}": flags.optimize,
+        "-B": flags.dont_write_bytecode,
+        "-Xutf8": flags.utf8_mode,
+        "-Xdev": flags.dev_mode,
+    }
+    options = [option for option, is_given in given.items() if is_given]
+    return [*options, *(f"-W{one}" for one in sys.warnoptions)]
+
+
 _MAIN = (
     "import sys; sys.path[:] = {path!r}; from micropie._core.execution.pool.inside "
     "import run_process; run_process(*{given!r})"
