@@ -1296,6 +1296,38 @@ def test_a_union_or_collection_with_a_provided_type_is_refused(
         app._micropie.compiled()
 
 
+class NeedsName:
+    def __init__(self, name: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "required"),
+    [
+        (functools.partial(lambda a, b: Thing(), 1), "b"),
+        (NeedsName, "name"),
+        (functools.lru_cache(lambda number: Thing()), ""),
+        (functools.partial(lambda *a, b=1, **c: Thing()), ""),
+        (dict, ""),
+    ],
+)
+def test_a_provider_that_is_called_without_arguments_requires_none(
+    function: Any, required: str
+) -> None:
+    app = App()
+    app.provides(Thing)(function)
+
+    @app.get("/")
+    def index(thing: Thing) -> str:
+        return "never"
+
+    if required:
+        message = f"provides Thing, is called without arguments, but requires '{required}': write"
+        with pytest.raises(SetupError, match=message):
+            app._micropie.compiled()
+    else:
+        app._micropie.compiled()
+
+
 def test_other_callables_in_an_annotation_provide_nothing(make_client: MakeClient) -> None:
     class Length:
         def __call__(self, value: str) -> bool:

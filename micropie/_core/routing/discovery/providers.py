@@ -81,6 +81,8 @@ class Provider:
             self.call_kind = INLINE
         self.is_class = isinstance(inner, type) and hasattr(inner, "__aenter__")
         has_parameters = inspect.isfunction(function) or inspect.ismethod(function)
+        if not has_parameters:
+            self._refuse_missing(function)
         call = function if has_parameters else lambda: function()  # noqa: PLW0108 - its signature is what matters
         try:
             self.plan = Plan(call, provided=keys, is_provider=True, own=own)
@@ -88,6 +90,23 @@ class Provider:
             raise SetupError(f"{self.name}, which provides {type_name(key)}: {error}") from None
         self.needs: Sequence[Provider] = ()
         self._parts = key, function, own if self.plan.reads_values else None
+
+    def _refuse_missing(self, function: AnyFunction) -> None:
+        """Raise ``SetupError`` if a class, a partial or another callable object has a required
+        parameter. None is passed to it.
+        """
+        try:
+            # Don't follow ``__wrapped__``, because a wrapper may pass arguments of its own.
+            parameters = inspect.signature(function, follow_wrapped=False).parameters.values()
+        except (TypeError, ValueError):  # a class in C may have no signature
+            return
+        variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        for one in parameters:
+            if one.default is one.empty and one.kind not in variable:
+                raise SetupError(
+                    f"{self.name}, which provides {type_name(self.key)}, is called without "
+                    f"arguments, but requires {one.name!r}: write a def that calls it"
+                )
 
     def __eq__(self, other: object) -> bool:
         return (
