@@ -28,6 +28,11 @@ from tests.support.clients import MakeClient
 
 
 @dataclass
+class Most:
+    most: int = 10
+
+
+@dataclass
 class Filter:
     kind: str
     most: int = 10
@@ -70,6 +75,12 @@ class Shop(App):
 
     def filtered(self, wanted: Annotated[Filter | None, Query()] = None) -> Any:
         return str(wanted and wanted.kind)
+
+    def required(self, wanted: Annotated[Filter | None, Query()]) -> Any:
+        return str(wanted and wanted.kind)
+
+    def without(self, wanted: Annotated[Most | None, Query()]) -> Any:
+        return str(wanted and wanted.most)
 
     @post
     def filled(self, wanted: Annotated[Filter, Form()] = Filter("cake")) -> Any:  # noqa: B008
@@ -161,6 +172,9 @@ def test_a_structure_that_takes_a_source_may_have_a_default(make_client: MakeCli
     assert client.get("/filtered").text == "None"
     assert client.get("/filtered?kind=apple").text == "apple"
     assert client.get("/filtered?most=5").status_code == 400
+    answers = [client.get(path).text for path in ("/required", "/required?kind=pie", "/without")]
+    assert answers == ["None", "pie", "10"]
+    assert client.get("/required?most=5").status_code == 400
     seen = (client.post("/filled").text, client.post("/filled", data={"kind": "pie"}).text)
     assert seen == ("cake", "pie")
     is_form = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NewType, TypeAlias, get_args, 
 
 from micropie._core.binding.annotations import COLLECTIONS, Hint, without_none
 from micropie._core.binding.fields import (
+    fields_of,
     kinds_in,
     members_of,
     structure_name,
@@ -123,6 +124,11 @@ class BoundParameter:
         which takes longer.
         """
         return any(get is _EXACT for get, _ in self.places.values())
+
+    @property
+    def is_int(self) -> bool:
+        """Whether the value is an int."""
+        return self.converter.from_text is NUMBERS[0] and self.converter.many is None
 
     @property
     def label(self) -> str:
@@ -510,6 +516,8 @@ def _of_structure(
             "objects needs Body()"
         )
     else:
+        if optional and default is REQUIRED and any(map(_requires_values, members_of(hint))):
+            default = None
         place = BY_NAME[stated.place]
         expected = f"the fields of a {structure_name(hint)}"
         if isinstance(stated, Query) or default is REQUIRED:
@@ -532,6 +540,11 @@ def _of_structure(
         is_stated=len(places) == 1,
         lists=maker.lists,
     )
+
+
+def _requires_values(structure: type) -> bool:
+    """Return whether a structure has a field that clients must send."""
+    return any(field.required for field in fields_of(structure))
 
 
 def _with_metadata(converter: Converter, annotation: object, kind: object, many: bool) -> Converter:
