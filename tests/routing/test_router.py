@@ -1459,3 +1459,52 @@ def test_a_setup_error_names_the_handler() -> None:
 
 
 def odd(thing: complex) -> None: ...
+
+
+def test_a_float_in_the_path_is_no_int() -> None:
+    def page(self: App, x: int) -> str:
+        return str(x)
+
+    def pages(self: App, x: list[int]) -> str:
+        return str(x)
+
+    def other(self: App, x: float) -> str:
+        return str(x)
+
+    for function, is_refused in ((page, True), (pages, False), (other, False)):
+        root = type("Root", (App,), {"page": get("/<x:float>")(function)})
+        if is_refused:
+            with pytest.raises(SetupError, match=r"page has the parameter x: int: write <x:int>, "):
+                root()._micropie.compiled()
+        else:
+            root()._micropie.compiled()
+
+
+def test_an_escape_in_a_route_is_refused() -> None:
+    app = App()
+    for path in ("/caf%C3%A9", "/caf%c3%a9/<name>"):
+        with pytest.raises(SetupError, match="has an escape: write the character itself, such as"):
+            app.get(path)
+    app.get("/100%")
+    app.get("/<name:re:%41>")
+
+
+def test_a_link_has_at_most_as_many_segments_as_the_handler_takes() -> None:
+    class Root(App):
+        def greet(self, name: str, *, title: str = "") -> str:
+            return name
+
+        def many(self, *names: str) -> str:
+            return "".join(names)
+
+        def index(self) -> str:
+            return "index"
+
+    app = Root()
+    with TestClient(app) as client:
+        client.get("/")
+        assert app.url_for("greet", "a") == "/greet/a"
+        assert app.url_for("many", "a", "b") == "/many/a/b"
+        for name, segments, most in (("greet", "ab", 1), ("index", "a", 0)):
+            with pytest.raises(ValueError, match=f"takes at most {most} path segments, not "):
+                app.url_for(name, *segments)

@@ -73,6 +73,11 @@ class RouteNames:
                     f"{', '.join(f'{n}=...' for n in pattern.names) or 'no path segments'}{hint}"
                 )
             path += pattern.fill(values, plan.own)
+        elif len(segments) > plan.most_segments:
+            raise ValueError(
+                f"url_for({name!r}) takes at most {plan.most_segments} path segments, not "
+                f"{len(segments)}"
+            )
         for segment in segments:
             text = url_text(plan.own.linked(segment))
             if segment is None or text in DOTS_AND_EMPTY or "\0" in text or leads_up(text):

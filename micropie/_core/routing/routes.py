@@ -224,8 +224,9 @@ class Route(RouteInfo):
             of_providers = {
                 parameter.name for one in self.providers for parameter in one.plan.parameters
             }
+            rules = self.wildcards.items()
             self.plan.check_wildcards(
-                [name for name in self.wildcards if name not in of_providers], pattern
+                {name: rule for name, rule in rules if name not in of_providers}, pattern
             )
             # an explicit route takes values from its wildcards, but no further segments
             self.most_segments = 0

@@ -225,16 +225,22 @@ class Plan:
                 complete.insert(position, values[key])
         return complete
 
-    def check_wildcards(self, names: Sequence[str], route: str) -> None:
-        """Raise ``SetupError`` if the handler has no parameter for one of the wildcards ``names``,
-        or if the parameter's annotation declares another source.
+    def check_wildcards(self, rules: Mapping[str, str], route: str) -> None:
+        """Raise ``SetupError`` if the handler has no parameter for one of the wildcards, or if the
+        parameter's annotation declares another source, or an int for a float.
 
-        ``route``: the route's path, for the message.
+        - ``rules``: the types of the wildcards, such as "int", as a dict by name.
+        - ``route``: the route's path, for the message.
         """
         code = getattr(self.function, "__code__", None)
         written = getattr(self.function, "__qualname__", "its handler")
         stated = {one.name: one.first_place for one in self._all if one.is_stated}
-        for name in names:
+        for name, rule in rules.items():
+            if rule == "float" and name in self.bound and self.bound[name].is_int:
+                raise SetupError(
+                    f"the route {route!r} has <{name}:float>, but {written} has the parameter "
+                    f"{name}: int: write <{name}:int>, or {name}: float"
+                )
             if stated.get(name):
                 raise SetupError(
                     f"the route {route!r} has <{name}>, but {written} reads its parameter {name!r} "

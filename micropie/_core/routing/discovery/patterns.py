@@ -172,6 +172,7 @@ _MISTAKEN = {
     "[{}]": "has a brace: write <name> for {name}",
     r"/:([A-Za-z_]\w*)": r"has a colon: write <\1> for :\1",
     r"://[^/]*(/.*)?": r"has a host: write its path alone, '\1'",
+    "%[0-9A-Fa-f]{2}": "has an escape: write the character itself, such as é for %C3%A9",
     r"\?": "has a query: leave the query out, and give the handler a parameter for each value",
     r"/\*": "has an asterisk: write <name:path> for the rest of the path",
 }
