@@ -223,7 +223,7 @@ FAULTS = {
     ),
     "a count of a request under way is lost": Fault(
         "_core/http/session.py",
-        "            if self.get(key, _MISSING) == value\n",
+        "            if _is_same(self.get(key, _MISSING), value)\n",
         "            if False\n",
         SESSIONS,
         "wsgi-memory and not many",
