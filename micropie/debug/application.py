@@ -6,6 +6,7 @@ The checks run at startup. ``micropie check`` prints the same sentences.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from inspect import (
     get_annotations,
     getattr_static,
@@ -14,8 +15,9 @@ from inspect import (
     iscoroutinefunction,
     isfunction,
 )
-from typing import TypeAlias
+from typing import TypeAlias, get_type_hints
 
+from micropie._core.binding import declared_source
 from micropie._core.errors import logger
 from micropie._core.execution.placement import layers
 from micropie._core.http.settings import SETTINGS
@@ -167,6 +169,19 @@ def _strange_parameters(name: str, handler: Handler, advice: Mapping[str, str]) 
             f"a decorator hides the parameters of {name}, so they aren't converted: in the "
             f"decorator, write @functools.wraps(function) above def {inner.__name__}"
         )
+    hints: Mapping[str, object] = {}
+    with suppress(NameError):  # a WebSocket's type may be imported for type checkers only
+        hints = get_type_hints(inner, include_extras=True)
+    for parameter, hint in hints.items():
+        # Callable objects of libraries are constraints, and a class may be a mark.
+        metadata = getattr(hint, "__metadata__", ())
+        for one in metadata if declared_source(hint)[0] is None else ():
+            if callable(one) and type(one).__module__ == inner.__module__:
+                called = type(one).__name__
+                yield (
+                    f"{name} takes {parameter} from the client, because an object of {called} in "
+                    f"Annotated provides nothing: write {called}(...).__call__ in its place"
+                )
 
 
 def _strange_handlers(name: str, handlers: Sequence[Handler]) -> Sentences:

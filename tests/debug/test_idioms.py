@@ -369,6 +369,14 @@ class Root(App):
         super().__init__(**settings)
         self.provides(Db)(Db)
 GET / -> Root.index takes db from the query, because the parameter has no annotation: write "db: Db"
+# FastAPI: an object with __call__ as a dependency
+from typing import Annotated
+class Checker:
+    def __call__(self): return 'server'
+class Root(App):
+    async def ws_talk(self, ws: ForTypeCheckers): ...
+    def index(self, who: Annotated[str, 'text', Checker()]): return who
+GET /?who=client -> Root.index takes who from the client, because an object of Checker in Annotated provides
 # any: a number without an annotation
     def index(self, name: str = '', page=1): return page + 1
 GET /?page=2 -> Without an annotation, page is text: write page: int

@@ -7,11 +7,22 @@ import functools
 import logging
 from collections import UserList
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 
-from micropie import App, EventStream, HTTPError, Response, describe, event, get, hidden, template
+from micropie import (
+    App,
+    EventStream,
+    HTTPError,
+    Query,
+    Response,
+    describe,
+    event,
+    get,
+    hidden,
+    template,
+)
 from tests.support.clients import MakeClient
 
 
@@ -73,6 +84,13 @@ class Sane(App):
     def index(shop) -> str:  # noqa: N805
         return type(shop).__name__
 
+    async def ws_talk(self, ws: ForTypeCheckers) -> None: ...  # type: ignore[name-defined] # noqa: F821
+
+    def who(self, who: str) -> str:
+        return who
+
+    who.__annotations__["who"] = Annotated[str, Unhashable(), Query()]
+
     @hidden
     def clock(self) -> int:
         return 5
@@ -98,6 +116,7 @@ def test_correct_code_causes_no_hints_in_production(
         "/startup": "a page",
         "/site": "site",
         "/strange": "called",
+        "/who?who=a": "a",
         "/": "Sane",
     }.items():
         assert client.get(path).text == text
@@ -115,6 +134,7 @@ def test_inspections_in_development_break_no_request(
     assert "no route matches '/startu\\np': did you mean /startup?" in caplog.text
     assert "has no effect" not in caplog.text
     assert "but not an App" not in caplog.text
+    assert "from the client" not in caplog.text
 
 
 class Pies(App):
