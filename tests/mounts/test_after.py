@@ -134,7 +134,7 @@ def test_R74_shutdown_waits_for_what_follows_an_asgi_response(world: str, chunks
 def test_R74_the_loop_s_end_is_logged_only_after_a_response(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ended: list[str] = []
+    begun, ended = threading.Event(), list[str]()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         begun.set()
@@ -144,12 +144,9 @@ def test_R74_the_loop_s_end_is_logged_only_after_a_response(
             ended.append("cleaned up")
 
     async def main() -> None:
-        nonlocal begun
-        begun = anyio.Event()
         TASKS.get().start_soon(get, below(app), "/m")
-        await begun.wait()
+        await until_async(begun.is_set)
 
-    begun: anyio.Event
     run(backend, main)  # at its end, the loop cancels its tasks
     assert ended
     assert not [one for one in caplog.messages if "followed its response" in one]

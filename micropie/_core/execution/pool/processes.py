@@ -596,7 +596,6 @@ def _end_all(workers: set[_Worker]) -> None:
         worker.end()
 
 
-# Give the new process this process's ``sys.path``, so that it finds the same modules.
 def interpreter_options() -> Sequence[str]:
     """Return the options of this interpreter that change how code runs. Those from environment
     variables are inherited anyway.
@@ -612,6 +611,7 @@ def interpreter_options() -> Sequence[str]:
     return [*options, *(f"-W{one}" for one in sys.warnoptions)]
 
 
+# Give the new process this process's ``sys.path``, so that it finds the same modules.
 _MAIN = (
     "import sys; sys.path[:] = {path!r}; from micropie._core.execution.pool.inside "
     "import run_process; run_process(*{given!r})"
