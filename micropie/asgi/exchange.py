@@ -13,7 +13,7 @@ from typing import NoReturn, TypeVar
 import anyio
 
 from micropie._core.errors import ClientDisconnect, HTTPError, too_many_waiting
-from micropie._core.execution import TASKS, slots_of
+from micropie._core.execution import slots_of
 from micropie._core.execution.steps import Flow, Step
 from micropie._core.http import Address, AnswerState, ReceivedBody, Session
 from micropie._core.http.addresses import (
@@ -112,8 +112,10 @@ class ASGIExchange(StreamedExchange):
         state.pop(BACKGROUND, None)
         return state
 
-    def start_call(self, function: Callable[..., Awaitable[object]], *arguments: object) -> None:
-        (lifespan_tasks(self.scope) or TASKS.get()).start(function, *arguments)
+    def note_outlasting(self, until_ended: Callable[[], Awaitable[object]]) -> None:
+        tasks = lifespan_tasks(self.scope)
+        if tasks is not None:
+            tasks.start_soon(until_ended)
 
     @property
     def is_at_prefix(self) -> bool:

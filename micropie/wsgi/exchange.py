@@ -95,8 +95,8 @@ class WSGIExchange(Exchange):
             settings = self.config.settings
             start_tasks(self, self.ends, settings.background_timeout, settings.portal_backend)
 
-    def start_call(self, function: Callable[..., Awaitable[object]], *arguments: object) -> None:
-        TASKS.get().start(awaited_at_shutdown, function, *arguments)
+    def note_outlasting(self, until_ended: Callable[[], Awaitable[object]]) -> None:
+        TASKS.get().start(awaited_at_shutdown, until_ended)
 
     @property
     def has_short_body(self) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import anyio
@@ -14,7 +15,9 @@ import anyio.to_thread
 import pytest
 
 from micropie import App
-from micropie._core.execution import TASKS
+from micropie._core.execution import TASKS, threadsafe_scheduler
+from micropie._core.execution.steps import wait_for_tasks
+from micropie._core.mounts import response
 from tests.asgi.calls import (
     DISCONNECT,
     START,
@@ -175,6 +178,51 @@ def test_R74_shutdown_waits_for_the_close_of_a_wsgi_response(
         threading.Thread(target=end_later).start()
         assert client.get("/m").content == b"".join(chunks)
     assert log == ["mail sent", "shut down"]
+
+
+def test_R74_shutdown_does_not_wait_for_an_open_response_under_wsgi() -> None:
+    """A thread of the server that is a daemon doesn't keep the process from exiting either."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(START)
+        await send(body(b"a", more=True))
+        await anyio.sleep_forever()
+
+    answer, begun = begin(below(app), path="/m"), time.monotonic()
+    assert next(iter(answer.chunks)) == b"a"
+    wait_for_tasks(PATIENCE)
+    assert time.monotonic() - begun < PATIENCE / 2
+    answer.close()
+
+
+def test_R74_shutdown_does_not_wait_for_a_wsgi_call_without_a_response(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has cancelled the request, but a thread can't be ended."""
+    monkeypatch.setattr(response, "CLEAN_UP_WITHIN", 0.01)
+    may_end, log = threading.Event(), list[str]()
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        server.cancel()
+        assert may_end.wait(PATIENCE)
+        log.append("late")
+        return []
+
+    outer = below(app)
+    outer.shutdown_handlers.append(lambda: log.append("shut down"))
+    outer.shutdown_handlers.append(may_end.set)
+    server = Cancelling()
+    run(backend, server.serve, outer)
+    assert log[0] == "shut down"
+
+
+class Cancelling:
+    """A server that cancels a request when ``cancel`` is called, in any thread."""
+
+    async def serve(self, app: App) -> None:
+        scope = anyio.CancelScope()
+        self.cancel = partial(threadsafe_scheduler(), scope.cancel)
+        await serve_asgi(app, Call(piece(b"")), "/m", True, scope)
 
 
 @pytest.mark.parametrize("chunks", [[b"ab"], [b"a", b"b"]])

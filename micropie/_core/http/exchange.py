@@ -870,9 +870,9 @@ class Exchange:
         """Return a copy of the state that the lifespan passed to the server."""
         return {}
 
-    def start_call(self, function: Callable[..., Awaitable[object]], *arguments: object) -> None:
-        """Run ``function(*arguments)`` in a task that begins at once and may outlast the request;
-        see ``LoopTasks.start``. Shutdown waits for it, with a time limit.
+    def note_outlasting(self, until_ended: Callable[[], Awaitable[object]]) -> None:
+        """Record that a call goes on after the response is complete. Shutdown waits for
+        ``until_ended()``, with a time limit.
         """
         raise NotImplementedError
 

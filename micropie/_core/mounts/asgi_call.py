@@ -56,7 +56,7 @@ async def call_asgi(
     if exchange.peer.host is not None:
         scope["headers"] = exchange.headers_with_host(exchange.peer.host)
     call = _Call(mount, exchange, inf if seconds is None else seconds)
-    exchange.start_call(call.run, scope)
+    TASKS.get().start(call.run, scope)
     return await wait_for_head(call, exchange.method == "HEAD")
 
 
@@ -239,6 +239,8 @@ class _Call:
             self._taken.ring()
             if not self._is_complete:
                 self._scope.cancel()
+            elif not self._has_ended:
+                self._exchange.note_outlasting(self._until_ended)
         if not self._is_complete:
             await self._until_ended()
         self._failures.clear()  # avoid a reference cycle between the exceptions and this call

@@ -69,7 +69,9 @@ class _Call:
         # The cancel scope of the task that receives a piece of the body, or None if there is no
         # such task.
         self._receiving: anyio.CancelScope | None = None
-        self._is_stopped = self._has_ended = False
+        # ``_has_ended``: whether the last chunk was taken. ``_is_over``: whether the task of the
+        # call has ended.
+        self._is_stopped = self._has_ended = self._is_over = False
 
     # -- on the event loop -------------------------------------------------------------------------
 
@@ -96,7 +98,7 @@ class _Call:
         """Wait for a free thread, and call the application in it."""
         self._exchange.set_reader(self._slots)
         await self._slots.take()
-        self._exchange.start_call(self._call, environ)
+        self._slots.tasks.start(self._call, environ)
 
     async def take(self) -> Piece:
         """Return the next chunk, and whether more may follow; see ``PendingAnswer``."""
@@ -116,7 +118,13 @@ class _Call:
             self._receiving.cancel()
         while not self._has_ended:
             await self._next_chunk()
+        if not self._is_over:
+            self._exchange.note_outlasting(self._until_over)
         self._failures.clear()  # avoid a reference cycle between the exceptions and this call
+
+    async def _until_over(self) -> None:
+        while not self._is_over:
+            await self._chunk_given.wait()
 
     async def _next_chunk(self) -> Piece:
         while not self._chunks:
@@ -147,6 +155,7 @@ class _Call:
             if held:
                 self._slots.give()
             self._exchange.set_reader(None)
+            self._is_over = True
             self._chunk_given.ring()
 
     # -- in the thread -----------------------------------------------------------------------------

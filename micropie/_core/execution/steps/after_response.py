@@ -30,7 +30,7 @@ from micropie._core.execution import (
     slots_of,
 )
 from micropie._core.execution.cancellation import CANCEL_GRACE, GracefulScope
-from micropie._core.execution.loop import AsyncFunction
+from micropie._core.execution.loop import AsyncAction
 from micropie._core.execution.placement import AnyFunction, Rank, Threads
 from micropie._core.execution.steps.steps import AWAIT, ON_LOOP, kind_of, no_function
 
@@ -168,21 +168,21 @@ def _run_without_loop(exchange: Answered, ends: Ends, why: str) -> None:
         exchange.release()
 
 
-async def awaited_at_shutdown(function: AsyncFunction, *arguments: object) -> None:
-    """Call ``function(*arguments)``. Until it has ended, ``wait_for_tasks`` waits for it."""
+async def awaited_at_shutdown(function: AsyncAction) -> None:
+    """Await ``function()``. Until it has ended, ``wait_for_tasks`` waits for it."""
     ended: Future[None] = Future()
     _running.add(ended)
     try:
-        await function(*arguments)
+        await function()
     finally:
         _running.discard(ended)
         ended.set_result(None)
 
 
 def wait_for_tasks(seconds: float) -> None:
-    """Wait until the ``after_response`` functions of all requests, and calls of mounted ASGI
-    applications, have ended, but at most ``seconds``. Shutdown waits here before it closes the
-    resources that they use.
+    """Wait until the ``after_response`` functions of all requests, and what mounted ASGI
+    applications do after their responses, have ended, but at most ``seconds``. Shutdown waits here
+    before it closes the resources that they use.
     """
     wait([*_running], timeout=seconds)
 
