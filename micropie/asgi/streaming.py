@@ -187,6 +187,8 @@ class _Watched:
             while self._messages and self._more:
                 await self._taken.acquire()
             async with self._lock:
+                if self._has_left:  # another task has received the disconnect, which comes once
+                    return
                 message = await self._receive()
                 self._has_left = message["type"] == "http.disconnect"
                 if not self._more and not self._has_left:

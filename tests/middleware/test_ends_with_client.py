@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import anyio
@@ -213,6 +214,44 @@ def test_while_connected_can_be_called_any_number_of_times(backend: str) -> None
 
     run(backend, main)
     assert seen == [b"pie", "left", "left"]
+
+
+def test_while_connected_can_be_called_twice_at_once(backend: str) -> None:
+    """Both calls are notified, although the server reports the disconnect only once."""
+    begun: list[str] = []
+    left: list[str] = []
+
+    class Both(App):
+        async def index(self) -> None:
+            async def wait(name: str) -> None:
+                begun.append(name)
+                await anyio.sleep_forever()
+
+            async def watch(name: str) -> None:
+                with pytest.raises(ClientDisconnect):
+                    await self.request.while_connected(partial(wait, name))
+                left.append(name)
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(watch, "a")
+                tasks.start_soon(watch, "b")
+
+    class Once(Call):
+        async def receive(self) -> Any:
+            if self.received == 2:
+                await anyio.sleep_forever()
+            return await super().receive()
+
+    call = Once(piece(b""))
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(Both(), http_scope(), call.receive, call.send)
+            await until_async(lambda: len(begun) == 2)
+            call.leave()
+
+    run(backend, main)
+    assert sorted(left) == ["a", "b"]
 
 
 def test_a_handler_that_cannot_be_cancelled_is_refused() -> None:
