@@ -7,7 +7,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
@@ -21,7 +21,7 @@ import pytest
 from micropie import App, Request
 from micropie._core.execution.lane import Lane, lane_of
 from micropie._core.execution.threads import _Work
-from micropie.middleware import Timeout
+from micropie.middleware import HttpMiddleware, Timeout
 from tests.asgi.calls import get, run
 from tests.support.clients import MakeClient
 from tests.support.waiting import PATIENCE
@@ -163,6 +163,30 @@ def test_a_variable_reset_by_the_task_is_reset_in_the_threads(
 
     app.middlewares += [looks, binds, around]
     assert connect(app, backend).get("/plain").text == "around /plain"
+    assert seen == ["unset"]
+
+
+def test_a_variable_reset_by_the_task_stays_reset_after_a_call(
+    connect: MakeClient, backend: str
+) -> None:
+    """The handler's call copies the variable, which then can't be unset there."""
+    seen: list[str] = []
+
+    async def outer(request: Request) -> AsyncIterator[None]:
+        yield
+        seen.append(name.get())
+
+    async def inner(request: Request) -> AsyncIterator[None]:
+        with bound("inner"):
+            yield
+
+    class Blocks(HttpMiddleware):
+        def after_request(self, *_: Any) -> None:
+            """Run in a thread, between the ends of the other two."""
+
+    app = made()
+    app.middlewares += [outer, Blocks(), inner]
+    assert connect(app, backend).get("/plain").text == "inner"
     assert seen == ["unset"]
 
 

@@ -69,6 +69,8 @@ class Lane:
         for variable in {*context}.difference(given):
             if variable in self._inside:
                 context.run(variable.reset, self._inside.pop(variable))
+            else:  # it was set before this context was copied, so it can't be unset here
+                given.run(variable.set, context[variable])  # it is no change of the call
         return context
 
     @staticmethod
