@@ -178,7 +178,7 @@ async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception
             else:
                 with suppress(anyio.get_cancelled_exc_class()):
                     await perform_cleanup(exchange, running.close())
-            if exchange.resources and running in exchange.resources:
+            if exchange.resources:
                 exchange.resources.forget(running)
             if not execution.is_being_cancelled():
                 return failure or TimeoutError(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Event, Thread, get_ident, local
 from typing import Any, NewType
 
 import anyio
+import anyio.from_thread
 import pytest
 
-from micropie import App, HttpMiddleware, Request, requires, run_in, where
+from micropie import App, HTTPError, HttpMiddleware, Request, requires, run_in, where
 from micropie._core.execution.steps import ANSWER, AWAIT, CALL, IO, itself, no_function
+from micropie._core.execution.threads import _RUNNING
 from micropie.asgi.thread_run import ThreadRun
 from tests.asgi.calls import get, run
 from tests.support.clients import MakeClient
@@ -371,3 +373,29 @@ def test_a_flow_that_has_yielded_is_returned_to_the_task() -> None:
         thread.join()
     with pytest.raises(KeyError):
         flow.throw(KeyError())
+
+
+def test_a_provider_s_task_may_fail_when_the_thread_has_begun_to_close_it(backend: str) -> None:
+    """The failure cancels the request, which has ended the provider before it could be closed."""
+    may_fail: list[anyio.Event] = []
+
+    class Root(App):
+        def index(self, db: Db) -> str:
+            anyio.from_thread.run_sync(may_fail[0].set)
+            return "pie"
+
+    app = Root()
+
+    @app.provides(Db)
+    async def provided() -> AsyncIterator[Db]:
+        may_fail.append(anyio.Event())
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fail)
+            yield Db("db")
+
+    async def fail() -> None:
+        await may_fail[0].wait()
+        until(lambda: not _RUNNING)  # blocks the loop, so that the task can't go on first
+        raise HTTPError(418, "I am a teapot.")
+
+    assert run(backend, get, app).status == 418

@@ -239,8 +239,10 @@ class Resources(list[RunningGenerator]):
 
     def forget(self, generator: RunningGenerator) -> None:
         """Remove a generator that has ended, the resource of its provider, and the resources that
-        depend on this resource.
+        depend on this resource. Do nothing if it was removed, because a cancellation has ended it.
         """
+        if generator not in self:
+            return
         self.remove(generator)
         for one in [*self.values]:
             if one is generator.owner or generator.owner in one.needs:
