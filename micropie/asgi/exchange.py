@@ -14,7 +14,7 @@ import anyio
 
 from micropie._core.errors import ClientDisconnect, HTTPError, too_many_waiting
 from micropie._core.execution import slots_of
-from micropie._core.execution.steps import Flow, Step
+from micropie._core.execution.steps import Flow, Step, no_function
 from micropie._core.http import Address, AnswerState, ReceivedBody, Session
 from micropie._core.http.addresses import (
     PAGE_SCHEMES,
@@ -112,10 +112,9 @@ class ASGIExchange(StreamedExchange):
         state.pop(BACKGROUND, None)
         return state
 
-    def note_outlasting(self, until_ended: Callable[[], Awaitable[object]]) -> None:
+    def note_outlasting(self) -> Callable[[], object]:
         tasks = lifespan_tasks(self.scope)
-        if tasks is not None:
-            tasks.start_soon(until_ended)
+        return no_function if tasks is None else tasks.hold()
 
     @property
     def is_at_prefix(self) -> bool:

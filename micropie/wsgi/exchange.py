@@ -18,12 +18,12 @@ from urllib.parse import quote_from_bytes
 import anyio
 
 from micropie._core.errors import ClientDisconnect, HTTPError, logger
-from micropie._core.execution import TASKS, steps
+from micropie._core.execution import steps
 from micropie._core.execution.steps import (
     Flow,
     RunningGenerator,
     Step,
-    awaited_at_shutdown,
+    hold_shutdown,
     start_tasks,
 )
 from micropie._core.http import Address, AnswerState, Exchange, ReceivedBody
@@ -95,8 +95,8 @@ class WSGIExchange(Exchange):
             settings = self.config.settings
             start_tasks(self, self.ends, settings.background_timeout, settings.portal_backend)
 
-    def note_outlasting(self, until_ended: Callable[[], Awaitable[object]]) -> None:
-        TASKS.get().start(awaited_at_shutdown, until_ended)
+    def note_outlasting(self) -> Callable[[], object]:
+        return hold_shutdown()
 
     @property
     def has_short_body(self) -> bool:

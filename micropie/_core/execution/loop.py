@@ -300,6 +300,12 @@ class LoopTasks:
             asyncio._leave_task(loop, task)
             asyncio._enter_task(loop, own)
 
+    def hold(self) -> Action:
+        """Let ``join`` wait until the returned function is called, on this loop."""
+        running = _Running()
+        self._tasks.add(running)
+        return partial(self._ended, running)
+
     async def sleep(self, seconds: float) -> None:
         """Wait for ``seconds``. If this is cancelled, no timer keeps the context of the task; see
         ``set_deadline``.

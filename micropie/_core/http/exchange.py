@@ -870,9 +870,9 @@ class Exchange:
         """Return a copy of the state that the lifespan passed to the server."""
         return {}
 
-    def note_outlasting(self, until_ended: Callable[[], Awaitable[object]]) -> None:
-        """Record that a call goes on after the response is complete. Shutdown waits for
-        ``until_ended()``, with a time limit.
+    def note_outlasting(self) -> Callable[[], object]:
+        """Record that a call goes on after the response is complete. Shutdown waits, with a time
+        limit, until the returned function is called.
         """
         raise NotImplementedError
 

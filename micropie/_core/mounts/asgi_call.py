@@ -27,7 +27,7 @@ from micropie._core.errors import (
     logger,
     websockets_need_asgi,
 )
-from micropie._core.execution import TASKS, SingleWaiterEvent, set_deadline
+from micropie._core.execution import TASKS, Action, SingleWaiterEvent, set_deadline
 from micropie._core.http import Exchange, GivenStatus, Response
 from micropie._core.http.addresses import NO_HOST
 from micropie._core.http.protocols import Piece, Scope, ServerMessage
@@ -109,6 +109,8 @@ class _Call:
         # The cancel scope in which the application waits for a message; None while it doesn't wait.
         self._receiving: anyio.CancelScope | None = None
         self._got_disconnect = False
+        # Called when the application has ended, if it goes on after its response.
+        self._at_end: Action | None = None
 
     # -- in the application's task -----------------------------------------------------------------
 
@@ -132,6 +134,8 @@ class _Call:
         finally:
             self._has_ended = True
             self._given.ring()
+            if self._at_end is not None:
+                self._at_end()
 
     async def _receive(self) -> ServerMessage:
         if self._is_complete or self._failures:
@@ -240,7 +244,7 @@ class _Call:
             if not self._is_complete:
                 self._scope.cancel()
             elif not self._has_ended:
-                self._exchange.note_outlasting(self._until_ended)
+                self._at_end = self._exchange.note_outlasting()
         if not self._is_complete:
             await self._until_ended()
         self._failures.clear()  # avoid a reference cycle between the exceptions and this call

@@ -19,7 +19,7 @@ import anyio
 from anyio import from_thread
 
 from micropie._core.errors import ClientDisconnect
-from micropie._core.execution import AHEAD, SingleWaiterEvent, slots_of
+from micropie._core.execution import AHEAD, Action, SingleWaiterEvent, slots_of
 from micropie._core.execution.lane import Held
 from micropie._core.execution.placement import Threads
 from micropie._core.http import Exchange, Response
@@ -72,6 +72,8 @@ class _Call:
         # ``_has_ended``: whether the last chunk was taken. ``_is_over``: whether the task of the
         # call has ended.
         self._is_stopped = self._has_ended = self._is_over = False
+        # Called when the task has ended, if the call goes on after its response.
+        self._at_end: Action | None = None
 
     # -- on the event loop -------------------------------------------------------------------------
 
@@ -119,12 +121,8 @@ class _Call:
         while not self._has_ended:
             await self._next_chunk()
         if not self._is_over:
-            self._exchange.note_outlasting(self._until_over)
+            self._at_end = self._exchange.note_outlasting()
         self._failures.clear()  # avoid a reference cycle between the exceptions and this call
-
-    async def _until_over(self) -> None:
-        while not self._is_over:
-            await self._chunk_given.wait()
 
     async def _next_chunk(self) -> Piece:
         while not self._chunks:
@@ -157,6 +155,8 @@ class _Call:
             self._exchange.set_reader(None)
             self._is_over = True
             self._chunk_given.ring()
+            if self._at_end is not None:
+                self._at_end()
 
     # -- in the thread -----------------------------------------------------------------------------
 

@@ -30,7 +30,6 @@ from micropie._core.execution import (
     slots_of,
 )
 from micropie._core.execution.cancellation import CANCEL_GRACE, GracefulScope
-from micropie._core.execution.loop import AsyncAction
 from micropie._core.execution.placement import AnyFunction, Rank, Threads
 from micropie._core.execution.steps.steps import AWAIT, ON_LOOP, kind_of, no_function
 
@@ -137,10 +136,7 @@ def start_tasks(exchange: Answered, ends: Ends, seconds: float, backend: str) ->
         call = partial(ends.context.run, _run_without_loop, exchange, ends, str(error))
         Thread(target=call).start()
         return
-    ended: Future[None] = Future()
-    _running.add(ended)
-    ended.add_done_callback(_running.discard)
-    end = partial(ended.set_result, None)
+    end = hold_shutdown()
 
     async def run() -> None:
         try:
@@ -168,15 +164,12 @@ def _run_without_loop(exchange: Answered, ends: Ends, why: str) -> None:
         exchange.release()
 
 
-async def awaited_at_shutdown(function: AsyncAction) -> None:
-    """Await ``function()``. Until it has ended, ``wait_for_tasks`` waits for it."""
+def hold_shutdown() -> Action:
+    """Let ``wait_for_tasks`` wait until the returned function is called."""
     ended: Future[None] = Future()
     _running.add(ended)
-    try:
-        await function()
-    finally:
-        _running.discard(ended)
-        ended.set_result(None)
+    ended.add_done_callback(_running.discard)
+    return partial(ended.set_result, None)
 
 
 def wait_for_tasks(seconds: float) -> None:
