@@ -100,7 +100,7 @@ class _Call:
         """Wait for a free thread, and call the application in it."""
         self._exchange.set_reader(self._slots)
         await self._slots.take()
-        self._slots.tasks.start(self._call, environ)
+        self._slots.tasks.start_soon(self._call, environ)
 
     async def take(self) -> Piece:
         """Return the next chunk, and whether more may follow; see ``PendingAnswer``."""
