@@ -361,6 +361,16 @@ def takes(function: Any, count: int) -> bool:
     return True
 
 
+def is_generator(function: object) -> bool:
+    """Return whether a call of ``function`` returns a generator. No line of the function has run by
+    then, and a generator counts as true.
+    """
+    return any(
+        inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one)
+        for one in (function, type(function).__call__)
+    )
+
+
 def as_authors_see(
     error: BaseException,
 ) -> tuple[type[BaseException], BaseException, TracebackType | None]:

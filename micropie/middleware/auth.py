@@ -16,7 +16,15 @@ from copy import copy
 from types import MappingProxyType
 from typing import NoReturn
 
-from micropie._core.errors import TEXT, HTTPError, ResponseError, SetupError, check_each, takes
+from micropie._core.errors import (
+    TEXT,
+    HTTPError,
+    ResponseError,
+    SetupError,
+    check_each,
+    is_generator,
+    takes,
+)
 from micropie._core.errors import check as check_argument
 from micropie._core.execution.steps import HANDLER, Flow, call, kind_of
 from micropie._core.http import Request
@@ -62,7 +70,7 @@ class _AuthMiddleware(FlowMiddleware):
         owner = type(self).__name__
         # true if ``Class.method`` was passed instead of ``instance.method``
         is_method = inspect.isfunction(check) and "self" in inspect.signature(check).parameters
-        if is_method or not takes(check, count):
+        if is_method or is_generator(check) or not takes(check, count):
             raise SetupError(
                 f"{owner}(check) takes {expected}, not {check!r}. For a method, pass "
                 "users.check, where users is an object, not a class. If the check needs a "
@@ -107,7 +115,11 @@ class BasicAuth(_AuthMiddleware):
         function = _password_check(check) if isinstance(check, Mapping) else check
         challenge = f'Basic realm="{realm}", charset="UTF-8"'
         super().__init__(
-            function, 2, "a function check(user, password), or a dict", realm, challenge
+            function,
+            2,
+            "a function check(user, password) without yield, or a dict",
+            realm,
+            challenge,
         )
 
     def before(self, request: Request) -> Flow[None]:
@@ -190,7 +202,9 @@ class BearerAuth(_AuthMiddleware):
         scopes: Mapping[str, str] = MappingProxyType({}),
         scheme: str = "Bearer",
     ) -> None:
-        super().__init__(check, 1, "a function check(token)", realm, f'{scheme} realm="{realm}"')
+        super().__init__(
+            check, 1, "a function check(token) without yield", realm, f'{scheme} realm="{realm}"'
+        )
         fine = isinstance(scheme, str) and _SCHEME.fullmatch(scheme) is not None
         check_argument("BearerAuth(scheme=...)", fine, scheme, 'a word such as "Token"')
         self._scheme, self._missing = scheme.lower(), "A bearer token is required."

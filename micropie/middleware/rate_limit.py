@@ -38,6 +38,7 @@ from micropie.middleware.base import (
     FlowMiddleware,
     ServiceThreads,
     call,
+    is_generator,
     kind_of,
     takes,
 )
@@ -126,11 +127,12 @@ class RateLimit(FlowMiddleware):
                 f"{per!r} seconds"
             )
         for name, function in (("key", key), ("exempt", exempt)):
+            is_deferred = inspect.iscoroutinefunction(function) or is_generator(function)
             is_right = not isinstance(function, type) and takes(function, 1)
-            if function is not None and (not is_right or inspect.iscoroutinefunction(function)):
+            if function is not None and (not is_right or is_deferred):
                 raise SetupError(
-                    f"RateLimit({name}=...) takes a def function that doesn't block and has one "
-                    f"argument, the request, not {function!r}"
+                    f"RateLimit({name}=...) takes a def function that doesn't block, has one "
+                    f"argument, the request, and no yield, not {function!r}"
                 )
         if store is not None and (
             isinstance(store, type) or not callable(getattr(store, "hit", None))

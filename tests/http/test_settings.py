@@ -7,6 +7,7 @@ import inspect
 import itertools
 import math
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -128,10 +129,15 @@ def test_a_function_whose_result_nobody_awaits_is_refused(name: str) -> None:
     async def function(*values: object) -> bool:
         raise NotImplementedError
 
-    with pytest.raises(
-        SetupError, match=rf"App\({name}=...\) takes a function .* that isn.t async"
-    ):
-        App(**{name: function})  # type: ignore[arg-type]
+    def generator(*values: object) -> Iterator[bool]:
+        yield False
+
+    for wrong in (function, generator):
+        with pytest.raises(
+            SetupError,
+            match=rf"App\({name}=...\) takes a function .* that isn.t async and has no yield",
+        ):
+            App(**{name: wrong})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from base64 import b64encode
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -224,6 +225,7 @@ def test_an_inner_application_may_have_its_own_access_check(make_client: MakeCli
         {"a\n": "x"},
         {"a": "x\0"},
         [("a", "b")],
+        lambda user, password: (yield user),
     ],
 )
 def test_an_invalid_check_is_refused(check: Any) -> None:
@@ -292,7 +294,20 @@ def test_a_repeated_token_header_is_malformed(make_client: MakeClient) -> None:
     assert client.get("/", headers=[("Authorization", "Bearer abc")] * 2).status_code == 400
 
 
-@pytest.mark.parametrize("check", [None, "token", {"token": "user"}, ["token"]])
+async def stream(token: str) -> AsyncIterator[str]:
+    yield token
+
+
+class Stream:
+    def __call__(self, token: str) -> Iterator[str]:
+        yield token
+
+
+# A generator counts as true, so a check with ``yield`` would accept everybody.
+@pytest.mark.parametrize(
+    "check",
+    [None, "token", {"token": "user"}, ["token"], stream, Stream(), Stream().__call__],
+)
 def test_an_invalid_token_check_is_refused(check: Any) -> None:
     with pytest.raises(SetupError, match=r"BearerAuth\(check\) takes a function"):
         BearerAuth(check)

@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -496,6 +497,11 @@ async def wait(request: Any) -> Any:
     """Not a key function, because it would have to be awaited."""
 
 
+def stream(request: Any) -> Iterator[bool]:
+    """Not a key function, because each call would return another generator, which is true."""
+    yield False
+
+
 class Later:
     """Has to be awaited, but is no coroutine."""
 
@@ -846,6 +852,8 @@ def test_the_base_class_names_the_missing_method() -> None:
         ((2, 1e-6), {}),
         ((5,), {"key": "ip"}),
         ((5,), {"key": wait}),
+        ((5,), {"key": stream}),
+        ((5,), {"exempt": partial(stream)}),
         ((5,), {"exempt": ["/health"]}),
         ((5,), {"exempt": wait}),
         ((5,), {"store": MemoryRates}),

@@ -16,7 +16,15 @@ from math import inf
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast, dataclass_transform
 
-from micropie._core.errors import Catalog, SetupError, check, is_count, is_duration, takes
+from micropie._core.errors import (
+    Catalog,
+    SetupError,
+    check,
+    is_count,
+    is_duration,
+    is_generator,
+    takes,
+)
 from micropie._core.execution.placement import THREAD
 from micropie._core.http.addresses import is_base_url, is_host, is_origin, normal_hosts
 from micropie._core.http.headers import PREFIXES, is_cookie_name
@@ -102,8 +110,10 @@ futures: Any = module("concurrent.futures")
 
 
 def _is_def(value: object, count: int) -> bool:
-    """Return whether a value is a function of ``count`` arguments that isn't async."""
-    return takes(value, count) and not iscoroutinefunction(value)
+    """Return whether a value is a function of ``count`` arguments that isn't async and has no
+    ``yield``.
+    """
+    return takes(value, count) and not (iscoroutinefunction(value) or is_generator(value))
 
 
 def _is_identifier(name: object) -> bool:
@@ -118,10 +128,16 @@ _TIMEOUT = _or_none(_Rule(lambda value: value == inf or is_duration(value), "sec
 _BOOL = _Rule(lambda value: isinstance(value, bool), "True or False")
 _DEBUG = _Rule(lambda value: isinstance(value, bool) or value == "force", 'True, False or "force"')
 _SUPPLIER = _or_none(
-    _Rule(lambda value: _is_def(value, 0), "a function without parameters that isn't async")
+    _Rule(
+        lambda value: _is_def(value, 0),
+        "a function without parameters that isn't async and has no yield",
+    )
 )
 _FUNCTION = _or_none(
-    _Rule(lambda value: _is_def(value, 1), "a function of one argument that isn't async")
+    _Rule(
+        lambda value: _is_def(value, 1),
+        "a function of one argument that isn't async and has no yield",
+    )
 )
 _EXECUTOR = _or_none(_Rule(lambda value: isinstance(value, futures.Executor), "an Executor"))
 _KEY = _Rule(lambda value: True, "a key")  # accept anything here, because ``AppSigner`` checks keys
