@@ -49,7 +49,9 @@ def execute(arguments: Namespace) -> int:
     if arguments.line is None:
         print(SCRIPTS[arguments.shell], end="")
     else:
-        print(*words_for(arguments.line), sep="\n")
+        # Print nothing if no word matches: bash would take an empty line for a word, and not
+        # complete file names.
+        print("".join(f"{word}\n" for word in words_for(arguments.line)), end="")
     return 0
 
 
@@ -80,7 +82,7 @@ def _candidates(before: Namespace, words: Sequence[str], last: str) -> Sequence[
     options = {name: (choices, value) for name, choices, value in _OPTION.findall(usage)}
     choices, value = options.get(words[-1] if words else "", ("", ""))
     if choices or value:
-        return [*choices.split(",")]
+        return choices.split(",") if choices else ()
     if last.startswith("-"):
         return *options, "--help"
     shells = re.search(r"(?<!\S)\[?\{([^}]*)\}", _OPTION.sub("", usage))

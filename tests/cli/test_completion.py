@@ -63,7 +63,7 @@ def test_completion_prints_matching_words(
     line: str, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["completion", "--line", line]) == 0
-    assert capsys.readouterr().out.split() == words
+    assert capsys.readouterr().out == "".join(f"{word}\n" for word in words)
 
 
 # Each prints the words for the line "micropie init-db -" below the script.
