@@ -124,7 +124,12 @@ class AccessLog(FlowMiddleware):
             # Text from a client must not start a new line in the log, whatever the log's format.
             if value.__class__ is str and not value.isprintable():
                 values[name] = _NOT_SEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
-        logger.info("%s", line, extra=values)
+        record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, "%s", (line,), None)
+        # Don't use ``extra``, which refuses a name that the program's record factory has set, such
+        # as ``request_id``. The factory's value stays if the request has none.
+        found = vars(record)
+        found |= {n: v for n, v in values.items() if v is not None or n not in found}
+        logger.handle(record)
 
 
 def _text(values: dict[str, object]) -> str:

@@ -152,6 +152,26 @@ def test_the_log_record_has_the_values_as_attributes(
     assert seen == (None, True, "Z")
 
 
+def test_a_record_factory_may_set_the_same_attributes(
+    make_client: MakeClient,
+    records: Callable[[], list[logging.LogRecord]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    factory = logging.getLogRecordFactory()
+
+    def made(*arguments: Any, **options: Any) -> logging.LogRecord:
+        record = factory(*arguments, **options)
+        vars(record).update(request_id="factory", client="factory")
+        return record
+
+    monkeypatch.setattr(logging, "_logRecordFactory", made)
+    make_client(logged()).get("/")
+    (record,) = records()
+    assert (vars(record)["request_id"], vars(record)["client"]) == ("factory", "127.0.0.1")
+    assert record.getMessage().startswith("time=")
+    assert record.filename == "access_log.py"
+
+
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_R76_a_client_cannot_forge_a_log_line(
     make_client: MakeClient, records: Callable[[], list[logging.LogRecord]], form: str
