@@ -25,7 +25,7 @@ from micropie._core.http.addresses import checked_origins, normal_origin
 from micropie._core.http.headers import add_vary
 from micropie._core.http.protocols import HeaderPairs, Texts
 from micropie._core.routing import checked_methods
-from micropie.middleware.base import FlowMiddleware
+from micropie.middleware.base import STANDARD_METHODS, FlowMiddleware
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
@@ -90,7 +90,9 @@ class CORSMiddleware(FlowMiddleware):
         self._any_origin = not isinstance(origins, str) and "*" in (origins := tuple(origins))
         self._origins = checked_origins(() if self._any_origin else origins, "origins")
         regex = self._regex = _compiled(origin_regex)
-        self._methods = checked_methods(methods)
+        refuse_text("methods", methods)
+        methods = tuple(methods)
+        self._methods = checked_methods(sorted(STANDARD_METHODS) if "*" in methods else methods)
         names = (*_ALWAYS, *_header_names(headers, "headers"))
         self._headers = frozenset(name.lower() for name in names)
         exposed = _header_names(expose, "expose")
