@@ -10,7 +10,7 @@ import inspect
 import sys
 from argparse import Namespace
 from collections.abc import Awaitable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from types import CodeType, FunctionType
@@ -53,6 +53,8 @@ def execute(arguments: Namespace) -> int:
             settings.TerminalInteractiveShell.banner1 = f"{text}\n"
             import_module("IPython").start_ipython(argv=[], user_ns=names, config=settings)
         else:
+            with suppress(ImportError):  # Windows has no readline
+                import_module("readline")  # lets ``input`` edit the line, and repeat earlier lines
             _Console(names).interact(banner=text, exitmsg="")
     return 0
 

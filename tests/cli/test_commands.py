@@ -5,13 +5,17 @@ named.
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
+from select import select
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,6 +30,7 @@ from tests.cli.in_process import Run, running_in
 from tests.support.commands import ROOT, ended, environment
 from tests.support.commands import micropie as run_micropie
 from tests.support.environment import WITHOUT_PLUGINS, unmeasured
+from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -1086,6 +1091,30 @@ def test_the_shell_runs_code_with_the_application(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "app:app. Use app, request, resource(Type), await, client" in done.stderr
     assert "pie <app.App" in done.stdout or "pie <micropie" in done.stdout
+
+
+@pytest.mark.processes
+def test_the_shell_has_a_history(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("from micropie import App\n\napp = App()\n")
+    ours, theirs = os.openpty()
+    code = "import sys; sys.modules['IPython'] = None; from micropie.cli.main import main; main(['shell'])"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment(TERM="dumb"),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        typed, seen = ["5 * 8 + 2\n", "\x1b[A\n", "exit()\n"], ""
+        with suppress(OSError):  # the terminal's other end is closed
+            while select([ours], [], [], PATIENCE)[0]:
+                seen += os.read(ours, 1024).decode()
+                if typed and seen.endswith(">>> "):
+                    os.write(ours, typed.pop(0).encode())
+        os.close(ours)
+    assert (seen.count("\n42\r"), process.returncode) == (2, 0)
 
 
 @pytest.mark.parametrize("ipython", [True, False])
