@@ -7,6 +7,7 @@ With ``--api``, the project is a JSON API. With ``--package``, it is a package w
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 from importlib.util import find_spec
 from keyword import iskeyword
@@ -184,6 +185,9 @@ def _words(arguments: Namespace, name: str) -> dict[str, str]:
     }
 
 
+# Matches names that a project may have in pyproject.toml.
+_NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?")
+
 NEXT = """Created {folder}. Next steps:
 
     cd {folder}
@@ -208,10 +212,11 @@ def execute(arguments: Namespace) -> int:
         return 0
     folder = Path(arguments.name)
     module = folder.name.replace("-", "_")
-    if not module.isidentifier() or iskeyword(module):
+    if not _NAME.fullmatch(folder.name) or iskeyword(module):
         raise CommandError(
-            f"{folder.name!r} can't be the name of a project: a name begins with a letter, has "
-            "only letters, digits, - and _, and is not a Python keyword"
+            f"{folder.name!r} can't be the name of a project: a name has only ASCII letters, "
+            "digits, - and _, begins with a letter, ends with a letter or a digit, and is not a "
+            "Python keyword"
         )
     if module.lower() in ("micropie", "micropie_dual"):
         raise CommandError(f"{folder.name!r} is the name of the framework: choose another name")

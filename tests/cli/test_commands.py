@@ -946,7 +946,7 @@ def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path, ki
     assert installed.index("pip wheel ") < installed.index("pip install ")
     assert ("swagger-ui" in installed, "8000/docs" in installed) == (kind == "--api",) * 2
     assert command("new", "pies")[2] == "micropie: pies already exists and is not empty\n"
-    for name in ("a b", "class"):
+    for name in ("a b", "class", "café", "_pies", "pies-", "9pies", ""):
         assert "can't be the name of a project" in command("new", name)[2]
     assert command("new", "NAMED-VERSION", *kind.split())[0] == 0
     written = (tmp_path / "NAMED-VERSION" / "README.md").read_text()
