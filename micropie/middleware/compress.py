@@ -37,6 +37,13 @@ TYPES = (
     "image/bmp",
 )
 
+# Headers that describe the uncompressed bytes. A client would refuse compressed bytes whose digest
+# differs (RFC 9530, section 2; RFC 3230; RFC 1864).
+_OF_UNCOMPRESSED = (
+    *("Content-Length", "Accept-Ranges"),
+    *("Content-Digest", "Repr-Digest", "Digest", "Content-MD5"),
+)
+
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)|\*\+[a-z0-9!#$&^_.-]+")
 
 
@@ -249,7 +256,7 @@ class _Compressed:
 def _describe(headers: MutableHeaders, coding: str) -> None:
     """Set the headers of a compressed response."""
     headers["Content-Encoding"] = coding
-    for name in ("Content-Length", "Accept-Ranges"):  # these describe the uncompressed bytes
+    for name in _OF_UNCOMPRESSED:
         headers.pop(name, None)
     _weaken_etag(headers)
 

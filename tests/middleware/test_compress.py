@@ -8,7 +8,7 @@ import random
 import sys
 import threading
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,17 @@ def test_a_file_with_a_length_and_an_etag_is_compressed(make_client: MakeClient)
     seen = (sent.decode(), answer.headers["etag"], answer.headers["content-length"])
     assert seen == (TEXT, '"abc"', str(len(TEXT)))
     assert (answer.headers["vary"], answer.headers["accept-ranges"]) == ("Accept-Encoding", "bytes")
+
+
+@pytest.mark.parametrize("make_body", [lambda: TEXT, lambda: io.BytesIO(TEXT.encode())])
+def test_a_digest_of_the_uncompressed_bytes_is_left_out(
+    make_client: MakeClient, make_body: Callable[[], object]
+) -> None:
+    digests = {"content-digest": "sha-256=:x:", "repr-digest": "sha-256=:x:"}
+    digests |= {"digest": "sha-256=x", "content-md5": "x"}
+    client = make_client(compressing(lambda: Response(make_body(), headers=digests)))
+    assert not digests.keys() & raw(client)[0].headers.keys()
+    assert digests.keys() <= raw(client, encoding="compress")[0].headers.keys()
 
 
 @pytest.mark.parametrize(
