@@ -471,6 +471,35 @@ def test_R50_a_session_s_size_is_limited(
     assert client.get("/look").json() == {}
 
 
+class Deep(Site):
+    def nest(self, levels: int) -> Any:
+        value: dict[str, object] = {}
+        for _ in range(levels):
+            value = {"in": [value]}
+        self.request.session["deep"] = value
+        return "kept"
+
+    def widen(self) -> Any:
+        self.request.session["wide"] = [[]] * 300
+        return "kept"
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_R50_a_session_that_could_not_be_loaded_again_is_not_saved(
+    make_client: MakeClient, backend: SessionBackend, debug: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(Deep(backend, debug=debug))
+    assert client.get("/keep/a/1").status_code == client.get("/nest/124").status_code == 200
+    assert client.get("/widen").status_code == 200  # many lists, but beside each other
+    stored = client.get("/look").json()
+    assert (stored["a"], client.get("/keep/a/2").status_code) == ("1", 200)
+    for levels in (125, 400, 5000):
+        caplog.clear()
+        assert client.get(f"/nest/{levels}").status_code == 500
+        assert "because 'deep' has lists and dicts inside each other, more than 250" in caplog.text
+    assert client.get("/look").json() == {**stored, "a": "2"}
+
+
 def test_R50_data_of_two_concurrent_requests_counts_against_one_limit(
     make_client: MakeClient, shared: SessionBackend
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import wraps
 from math import inf
@@ -30,11 +31,16 @@ CSRF_FIELD: Final = "csrf_token"
 _MISSING = object()
 
 
+# How many levels of lists and dicts a value may have. Python can encode about 950 levels, but copy
+# only 450 when the session is loaded, so each later request with such a session would fail.
+_DEEPEST: Final = 250
+
 _encode = json.JSONEncoder(separators=(",", ":"), default=repr, skipkeys=True).encode
 
 
 def check_size(data: Mapping[str, object], most: int, setting: str, is_debug: bool = False) -> None:
-    """Raise ``ResponseError`` if a session is too large, so that clients can't fill the store.
+    """Raise ``ResponseError`` if a session is too large, so that clients can't fill the store, or
+    nested too deeply.
 
     - ``most``: the limit, in bytes of JSON. A value that JSON can't encode is measured by its
       ``repr``.
@@ -44,6 +50,16 @@ def check_size(data: Mapping[str, object], most: int, setting: str, is_debug: bo
     # a cheap check, which is enough for most sessions
     if not is_debug and _most_bytes(data) <= most:
         return
+    text = ""  # stays empty if there are too many levels
+    with suppress(RecursionError):
+        text = _encode(data)
+    if not text or text.count("[") + text.count("{") > _DEEPEST:
+        for name, value in data.items():
+            if _is_too_deep(value):
+                raise ResponseError(
+                    f"the session is not saved, because {name!r:.100} has lists and dicts inside "
+                    f"each other, more than {_DEEPEST} levels"
+                )
     for key in _other_keys(data) if is_debug else ():
         logger.warning(
             "the session has the key %r, which will be a str in the next request, because keys in "
@@ -51,7 +67,7 @@ def check_size(data: Mapping[str, object], most: int, setting: str, is_debug: bo
             "read it",
             key,
         )
-    size = len(_encode(data))
+    size = len(text)
     if size > most and data:  # an empty session is deleted
         sizes = {key: len(_encode({key: value})) for key, value in data.items()}
         largest = max(sizes, key=sizes.__getitem__)
@@ -75,6 +91,20 @@ def _most_bytes(data: Mapping[str, object]) -> float:
             return inf
         size += 12 * len(key) + 32  # 32 bytes for JSON's punctuation and a value that is a number
     return size
+
+
+def _is_too_deep(value: object) -> bool:
+    level: Collection[Any] = [[value]]
+    for _ in range(_DEEPEST + 1):
+        # by id, because a list may have another one many times
+        inside = {
+            id(one): one
+            for outer in level
+            for one in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(one, dict | list | tuple)
+        }
+        level = inside.values()
+    return bool(level)
 
 
 def _other_keys(value: object) -> Iterator[object]:

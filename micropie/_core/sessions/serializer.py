@@ -70,7 +70,7 @@ def loads_stored(text: str | bytes | None) -> dict[str, object]:
     """
     try:
         data: object = loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         problem = str(error)
     else:
         if isinstance(data, dict):
