@@ -188,6 +188,16 @@ class Root(App):
         self.request.after_response("no function")  # type: ignore[arg-type]
         return "answered"
 
+    def yields(self, is_async: bool) -> str:
+        def numbers() -> Iterator[int]:
+            yield 1
+
+        async def more_numbers() -> AsyncIterator[int]:
+            yield 1
+
+        self.request.after_response(more_numbers if is_async else numbers)
+        return "answered"
+
 
 @pytest.fixture
 def app() -> Iterator[Root]:
@@ -370,6 +380,9 @@ def test_an_object_that_is_not_a_function_is_refused_immediately(
 ) -> None:
     assert client.get("/nonsense").status_code == 500
     assert "after_response takes a function" in caplog.text
+    for path, name in (("/yields/0", "numbers"), ("/yields/1", "more_numbers")):
+        assert client.get(path).status_code == 500
+        assert f".{name} has a yield, so after_response would run none of its" in caplog.text
 
 
 def test_after_response_functions_that_never_block_run_at_once(

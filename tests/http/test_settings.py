@@ -108,6 +108,7 @@ WRONG += [
     for value in (*NO_DURATIONS, None, math.inf)
 ]
 WRONG += [("pool", 4), ("pool", "dask"), ("pool", ThreadPoolExecutor), ("pool", [])]
+WRONG += [("pool_startup", value) for value in ([5], [lambda: (yield)], [lambda one: one])]
 WRONG += [("processes", value) for value in (0, -1, 2.5, "2", True)]
 WRONG += [("run_in", value) for value in ("", "Thread", "portal", None, 5, ["loop"])]
 WRONG += [("templates", value) for value in (None, 5, b"templates", [], [5])]

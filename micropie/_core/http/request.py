@@ -12,7 +12,7 @@ from inspect import signature
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple, Unpack, cast, overload
 
-from micropie._core.errors import BadRequest, HTTPError, SetupError, takes
+from micropie._core.errors import BadRequest, HTTPError, SetupError, is_generator, takes
 from micropie._core.execution import current
 from micropie._core.execution.steps import ResourceContext, Task
 from micropie._core.http import headers
@@ -513,7 +513,7 @@ class Request(RequestSpellings):
         order of the calls, even after an error response. They can read the request, its session and
         its uploads, but not change them. A failure is logged. A function is cancelled if it still
         runs ``background_timeout`` seconds after the response. Raises ``TypeError`` if ``function``
-        isn't callable, and ``SetupError`` if it can't take these arguments.
+        isn't callable, and ``SetupError`` if it can't take these arguments or has a ``yield``.
         """
         if not callable(function):
             raise TypeError(
@@ -528,6 +528,11 @@ class Request(RequestSpellings):
                 f"{getattr(function, '__qualname__', repr(function))}{signature(function)} "
                 f"can't be called with the given arguments, of which there are {len(arguments)}: "
                 "write after_response(function, *arguments)"
+            )
+        if is_generator(function):
+            raise SetupError(
+                f"{getattr(function, '__qualname__', repr(function))} has a yield, so "
+                "after_response would run none of its lines: remove the yield"
             )
         exchange.at_end().add_task(Task(function, arguments))
 

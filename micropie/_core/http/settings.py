@@ -147,7 +147,10 @@ _RATES = _or_none(
 _COOKIE = _Rule(is_cookie_name, 'the name of a cookie, such as "__Host-session_id"')
 _METHODS = _list_of(METHODS.__contains__, 'a list of HTTP methods: ["GET", "POST"]', least=1)
 _ORIGINS = _list_of(is_origin, 'a list of origins: ["https://example.com"], or ["*"] for any')
-_STARTUP = _list_of(lambda value: takes(value, 0), "a list of functions without parameters")
+_STARTUP = _list_of(
+    lambda value: takes(value, 0) and not is_generator(value),
+    "a list of functions without parameters and without yield",
+)
 _ERRORS = _list_of(
     lambda value: isinstance(value, type) and issubclass(value, BaseException),
     "a list of exception classes",
