@@ -195,7 +195,7 @@ class PooledExchange(Exchange):
     def opened_session(self) -> PooledSession:
         """Return a copy of the session, as it was when the handler was called."""
         self.answer.depend_on("cookie")
-        return PooledSession(None, self.values)
+        return PooledSession(self.values)
 
     def response(self) -> NoReturn:
         """Raise ``RuntimeError``, because the response can't be set in a process of the pool."""
@@ -298,11 +298,15 @@ class PooledSession(Session):
 
     __slots__ = ()
 
-    def _check(self) -> NoReturn:
-        _refuse(
+    def __init__(self, data: SessionData) -> None:
+        super().__init__(None, data)
+        self._refusal = (
             "a handler in the process pool can't change the session: run it in a thread, or "
             "change the session in middleware"
         )
+
+    def _check(self) -> NoReturn:
+        _refuse(self._refusal)
 
 
 _NO_BODY = (
