@@ -793,7 +793,7 @@ WITH = rf"{ONLY} \"with request\.resource\(Database\) as db:\" inside the functi
         (lambda app: app.error(404)(page), f"^page{WITH}"),
         (
             lambda app: BearerAuth(cast("Any", of_token)),
-            r"check\(token\), not .*with request\.resource",
+            r"check\(token\) without yield, not .*with request\.resource",
         ),
     ],
 )
