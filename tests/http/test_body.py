@@ -6,6 +6,7 @@ import io
 import itertools
 import logging
 import math
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -13,13 +14,14 @@ from typing import Any
 import anyio
 import pytest
 
-from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, run_in
+from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, Request, run_in
 from micropie._core.http.body.reader import BodyReader
 from tests.asgi.calls import DISCONNECT, Call, get, http_scope, piece, posted, run
 from tests.support.clients import MakeClient
 from tests.support.errors import said
 from tests.support.pairs import sampled
 from tests.support.virtual_time import run_in_virtual_time
+from tests.support.waiting import until
 from tests.wsgi.calls import begin
 from tests.wsgi.calls import get as wsgi_get
 
@@ -947,10 +949,50 @@ def test_a_started_wsgi_response_may_read_its_body_later() -> None:
 
 
 def test_a_413_is_raised_again_when_the_body_is_streamed() -> None:
-    body = BodyReader(1, None, print)
+    body = BodyReader(1, None)
     body.start_stream()
     for _ in range(2):
         flow = body.next_piece()
         with pytest.raises(HTTPError, match="at most"):  # noqa: PT012 - the second time it does not ask
             next(flow)
             flow.send((b"too long", False))
+
+
+class Noting(HttpMiddleware):
+    """Notes the bodies of requests."""
+
+    def __init__(self) -> None:
+        self.bodies: list[weakref.ref[object]] = []
+
+    def before_request(self, request: Request) -> None:
+        self.bodies.append(weakref.ref(request._exchange.body))
+
+
+class Bodies(App):
+    def read(self) -> str:
+        return str(len(self.request.read()))
+
+    async def awaited(self) -> str:
+        return str(len(await self.request.body()))
+
+    def parameter(self, text: str) -> str:
+        return str(len(text))
+
+    def unread(self) -> str:
+        return "0"
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("path", ["read", "awaited", "parameter", "unread"])
+@pytest.mark.parametrize("size", [10, 100_000, 2_000_000])
+def test_a_body_is_freed_without_the_cycle_collector(
+    make_client: MakeClient, path: str, size: int
+) -> None:
+    noting = Noting()
+    app = Bodies(max_body_size=1_000_000)
+    app.middlewares.append(noting)
+    client = make_client(app)
+    for _ in range(2):  # the client keeps its last response
+        content, kind = b'{"text": "' + b"x" * size + b'"}', {"Content-Type": "application/json"}
+        client.post(f"/{path}", content=content, headers=kind)
+    until(lambda: noting.bodies[0]() is None)

@@ -289,7 +289,7 @@ def _call_pooled(request: Request, route: Route, arguments: Sequence[object]) ->
     pool, exchange = route.config.pool, request._exchange
     token = pool.made.token()
     if route.reads_body:
-        yield from exchange.incoming.whole()
+        yield from exchange.whole_body()
     given: Sequence[object]
     given = pool, route.config.settings.pool_timeout, exchange, route.call, arguments, token
     kind: Kind = Call(pool.threads, is_queued=True, leave_after=0.0)

@@ -445,11 +445,15 @@ class Exchange:
         if isinstance(received, BodyReader):
             return received
         most = self.config.settings.max_body_size
-        body = BodyReader(most, self.framing[2], self.body.return_piece)
+        body = BodyReader(most, self.framing[2])
         if received is not None:
             body.keep(received)
         self.body.keep(body)
         return body
+
+    def whole_body(self) -> Flow[bytes]:
+        """Return the whole body; see ``BodyReader.whole``."""
+        return self.incoming.whole(self.body.return_piece)
 
     def json_value(self) -> Json:
         """Return the value of the JSON body; None if it is null, or if there is no JSON."""

@@ -430,7 +430,7 @@ class Request(RequestSpellings):
 
         Raises 413 if it is longer than ``max_body_size``.
         """
-        return self._exchange.perform_async(self._exchange.incoming.whole())
+        return self._exchange.perform_async(self._exchange.whole_body())
 
     def stream(self) -> AsyncIterator[bytes]:
         """``async for chunk in request.stream()``: the body as it arrives.
@@ -442,7 +442,7 @@ class Request(RequestSpellings):
 
     def read(self) -> bytes:
         """Return the whole body: the counterpart of ``body`` for ``def`` handlers."""
-        return self._exchange.perform(self._exchange.incoming.whole())
+        return self._exchange.perform(self._exchange.whole_body())
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it arrives: the counterpart of ``stream`` for ``def`` handlers."""

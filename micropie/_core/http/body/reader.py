@@ -24,19 +24,15 @@ class BodyReader:
     """A request's body of at most ``limit`` bytes.
 
     - ``announced``: the value of Content-Length, or None.
-    - ``put_back``: puts back a piece, to be received again, and whether more may follow.
     - ``size``: the number of bytes received so far; ``keep`` doesn't change it.
 
     The constructor raises ``HTTPError`` 413 if the announced length is above the limit.
     """
 
-    __slots__ = ("_announced", "_limit", "_put_back", "data", "has_ended", "size", "state")
+    __slots__ = ("_announced", "_limit", "data", "has_ended", "size", "state")
 
-    def __init__(
-        self, limit: int, announced: int | None, put_back: Callable[[bytes, bool], object]
-    ) -> None:
+    def __init__(self, limit: int, announced: int | None) -> None:
         self._limit = limit
-        self._put_back = put_back
         self._announced = announced or 0
         self.size = 0
         self.state = UNREAD
@@ -70,11 +66,9 @@ class BodyReader:
 
         A body that was received whole is one piece.
         """
-        if self.state is not STREAMED and not self.has_ended:
-            if self.state is KEPT:
-                self.has_ended = True
-                return self.data
-            self.state = STREAMED
+        if self.state is KEPT and not self.has_ended:
+            self.has_ended = True
+            return self.data
         piece, more = b"", True
         while more and not piece and not self.has_ended:
             piece, more = yield RECEIVE_STEP
@@ -82,9 +76,9 @@ class BodyReader:
         self.has_ended = self.has_ended or not more
         return piece
 
-    def whole(self) -> Flow[bytes]:
-        """Return the whole body, and store it for the next call. If a call is cancelled, put back
-        what it has received, for whatever reads the body next.
+    def whole(self, put_back: Callable[[bytes, bool], object]) -> Flow[bytes]:
+        """Return the whole body, and store it for the next call. If a call is cancelled, pass what
+        it has received to ``put_back``, for whatever reads the body next.
 
         Raises ``RuntimeError`` after ``start_stream``.
         """
@@ -111,7 +105,7 @@ class BodyReader:
                         self._count(len(piece))
                         data.write(piece)
                 except BaseException:
-                    self._put_back(data.getvalue(), True)
+                    put_back(data.getvalue(), True)
                     self.size = 0
                     raise
                 piece = data.getvalue()

@@ -65,9 +65,8 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
             body.keep(piece)
             data = piece
     if type(data) is not bytes:
-        incoming = exchange.incoming
-        incoming.restrict(most)
-        data = yield from incoming.whole()
+        exchange.incoming.restrict(most)
+        data = yield from exchange.whole_body()
     body.parse_later(accept, len(data) > (exchange.route or RouteInfo).most_on_loop)
 
 
