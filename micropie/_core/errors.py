@@ -371,6 +371,13 @@ def is_generator(function: object) -> bool:
     )
 
 
+def is_def(value: object, count: int) -> bool:
+    """Return whether a value is a function of ``count`` arguments that isn't async and has no
+    ``yield``.
+    """
+    return takes(value, count) and not (inspect.iscoroutinefunction(value) or is_generator(value))
+
+
 def as_authors_see(
     error: BaseException,
 ) -> tuple[type[BaseException], BaseException, TracebackType | None]:

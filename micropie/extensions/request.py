@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from ipaddress import IPv6Address, ip_address
 
 from micropie._core.http import Request
+from micropie._core.http.addresses import ip_of
 
 # Words in the names of headers that proxies add and browsers never send, such as X-Forwarded-For,
 # True-Client-IP, CloudFront-Viewer-Address, CDN-Loop, CF-Ray, X-Envoy-Original-Path.
@@ -70,11 +70,9 @@ def is_on_this_machine(request: Request) -> bool:
 
 def _is_loopback(host: str) -> bool:
     try:
-        ip = ip_address(host)
+        return ip_of(host).is_loopback
     except ValueError:
         return False
-    # A dual-stack socket shows IPv4 peers as "::ffff:127.0.0.1".
-    return ((ip.ipv4_mapped if isinstance(ip, IPv6Address) else None) or ip).is_loopback
 
 
 def _has_several_workers(request: Request) -> bool:

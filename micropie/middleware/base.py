@@ -7,7 +7,7 @@ The base classes are defined in ``_core/flow``, which calls their hooks.
 from http import HTTPMethod
 from typing import Final
 
-from micropie._core.errors import is_generator, takes
+from micropie._core.errors import is_def
 from micropie._core.execution import TookTooLong
 from micropie._core.execution.placement import ServiceThreads, Threads
 from micropie._core.execution.steps import Call, Flow, call, call_within, kind_of
@@ -29,7 +29,6 @@ __all__ = [
     "WebSocketMiddleware",
     "call",
     "call_within",
-    "is_generator",
+    "is_def",
     "kind_of",
-    "takes",
 ]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Final, TypeAlias
 
 from micropie._core.errors import (
@@ -28,7 +28,7 @@ from micropie._core.errors import (
     refuse_text,
 )
 from micropie._core.http import Address, Request
-from micropie._core.http.addresses import checked_base
+from micropie._core.http.addresses import checked_base, ip_of
 from micropie.middleware.base import FlowMiddleware
 
 IP: TypeAlias = IPv4Address | IPv6Address
@@ -204,11 +204,9 @@ def _node(element: Element) -> ForwardedNode | None:
 @lru_cache(maxsize=1024)
 def _ip(text: str) -> IP | None:
     try:
-        ip = ip_address(text)
+        return ip_of(text)
     except ValueError:
         return None
-    # A dual-stack socket shows IPv4 peers as "::ffff:192.0.2.1".
-    return (ip.ipv4_mapped if isinstance(ip, IPv6Address) else None) or ip
 
 
 def _network(peer: object) -> IPv4Network | IPv6Network:

@@ -38,9 +38,8 @@ from micropie.middleware.base import (
     FlowMiddleware,
     ServiceThreads,
     call,
-    is_generator,
+    is_def,
     kind_of,
-    takes,
 )
 
 Target = TypeVar("Target")
@@ -127,9 +126,8 @@ class RateLimit(FlowMiddleware):
                 f"{per!r} seconds"
             )
         for name, function in (("key", key), ("exempt", exempt)):
-            is_deferred = inspect.iscoroutinefunction(function) or is_generator(function)
-            is_right = not isinstance(function, type) and takes(function, 1)
-            if function is not None and (not is_right or is_deferred):
+            is_right = not isinstance(function, type) and is_def(function, 1)
+            if function is not None and not is_right:
                 raise SetupError(
                     f"RateLimit({name}=...) takes a def function that doesn't block, has one "
                     f"argument, the request, and no yield, not {function!r}"

@@ -57,6 +57,16 @@ def checked_base(scheme: str, host: str) -> tuple[str, str]:
     return page_scheme, host
 
 
+def ip_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return an IP address. If it is an IPv4 address in IPv6, such as "::ffff:192.0.2.1", by which
+    a dual-stack socket shows IPv4 peers, return the IPv4 address.
+
+    Raises ``ValueError`` for any other text.
+    """
+    ip = ipaddress.ip_address(text)
+    return (ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None) or ip
+
+
 # -- tables of hosts -------------------------------------------------------------------------------
 
 _HOST_OF_A_TABLE = pattern(r"(?:\*\.)?(?:[a-z0-9_\-]+\.)*[a-z0-9_\-]+")

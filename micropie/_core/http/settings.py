@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from inspect import iscoroutinefunction
 from math import inf
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast, dataclass_transform
@@ -21,6 +20,7 @@ from micropie._core.errors import (
     SetupError,
     check,
     is_count,
+    is_def,
     is_duration,
     is_generator,
     takes,
@@ -109,13 +109,6 @@ def _is_path(value: object) -> bool:
 futures: Any = module("concurrent.futures")
 
 
-def _is_def(value: object, count: int) -> bool:
-    """Return whether a value is a function of ``count`` arguments that isn't async and has no
-    ``yield``.
-    """
-    return takes(value, count) and not (iscoroutinefunction(value) or is_generator(value))
-
-
 def _is_identifier(name: object) -> bool:
     return isinstance(name, str) and name.isidentifier()
 
@@ -129,13 +122,13 @@ _BOOL = _Rule(lambda value: isinstance(value, bool), "True or False")
 _DEBUG = _Rule(lambda value: isinstance(value, bool) or value == "force", 'True, False or "force"')
 _SUPPLIER = _or_none(
     _Rule(
-        lambda value: _is_def(value, 0),
+        lambda value: is_def(value, 0),
         "a function without parameters that isn't async and has no yield",
     )
 )
 _FUNCTION = _or_none(
     _Rule(
-        lambda value: _is_def(value, 1),
+        lambda value: is_def(value, 1),
         "a function of one argument that isn't async and has no yield",
     )
 )

@@ -13,7 +13,7 @@ from inspect import Parameter
 from typing import Any, Concatenate, Protocol, TypeAlias
 
 from micropie._core.binding import python_call_of
-from micropie._core.errors import Redirect, SetupError, takes
+from micropie._core.errors import Redirect, SetupError, is_generator, takes
 from micropie._core.execution.placement import AnyFunction, layers
 from micropie._core.http import Request, Response
 from micropie._core.routing.discovery.marks import (
@@ -71,9 +71,8 @@ def refuse_unless_check(check: Check) -> None:
             f"{name} is middleware, not a check: write @{name}(...) instead "
             f"of @requires({name}(...))"
         )
-    is_generator = inspect.isgeneratorfunction(check) or inspect.isasyncgenfunction(check)
     is_method = inspect.isfunction(check) and [*inspect.signature(check).parameters][:1] == ["self"]
-    if isinstance(check, type) or is_generator or is_method or not _takes_request(check):
+    if isinstance(check, type) or is_generator(check) or is_method or not _takes_request(check):
         raise SetupError(
             f"{_name_of(check)} is not a check: a check is a function that takes the request "
             "and has no yield. Write def members(request): ... and @requires(members)"
