@@ -7,6 +7,7 @@ too, so the numbers of the page are what was found.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
 import warnings
@@ -50,8 +51,16 @@ class Bridge:
     def site(self, target: Any) -> App:
         """Return an application with ``target`` at /m."""
         app = App(portal_backend=self.backend)
-        app.mount("/m", target, bridge=self.make)
+        app.mount(
+            "/m", target, bridge=self.made if self.make is a2wsgi.ASGIMiddleware else self.make
+        )
         return app
+
+    def made(self, target: Any) -> Any:
+        """Return a2wsgi's bridge around ``target``, whose calls end with the case."""
+        bridge = self.make(target)
+        self.clients.callback(end_tasks, bridge.loop)
+        return bridge
 
     def client(self, target: Any) -> TestClient:
         options: dict[str, Any] = {"backend": self.backend} if self.server == "asgi" else {}
@@ -63,6 +72,20 @@ class Bridge:
             **options,
         )
         return self.clients.enter_context(client)
+
+
+def end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel the tasks of a loop. One that waits for ever would be destroyed, and then reported by
+    asyncio, during another test.
+    """
+
+    async def cancel() -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.wait([*others, asyncio.ensure_future(asyncio.sleep(0))], timeout=SOON)
+
+    asyncio.run_coroutine_threadsafe(cancel(), loop).result(PATIENCE)
 
 
 # -- a WSGI application under ASGI -----------------------------------------------------------------
