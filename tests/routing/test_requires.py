@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -400,8 +400,13 @@ def with_connection(request: Any, connection: str) -> bool:
     return connection == "a connection"
 
 
+class CalledAsGenerator:
+    def __call__(self, request: Any) -> Iterator[bool]:
+        yield False
+
+
 NO_CHECKS = [
-    *("members", None, 5, App, generator, async_generator),
+    *("members", None, 5, App, generator, async_generator, CalledAsGenerator()),
     *(lambda: True, lambda request, user: True, lambda request, *, user: True, Method.check),
 ]
 
