@@ -733,6 +733,7 @@ def walk(backend: str, walks: int) -> None:
         )
 
 
+@pytest.mark.timeout(240)  # 4 seconds of a processor, and thousands of calls in another thread
 @every_loop
 def test_a_walk_shows_the_client_what_the_model_says(backend: str) -> None:
     walk(backend, 100)
