@@ -24,7 +24,7 @@ from micropie._core.execution.background import close_background_loops
 from micropie._core.execution.placement import Threads
 from micropie._core.http.json import CodecError
 from micropie._core.routing.config import config_of
-from micropie._core.streams import threaded
+from micropie._core.streams import LoopStream, threaded
 from micropie._core.streams.events import Event, comment
 from micropie._core.streams.source import END
 from tests.asgi.calls import (
@@ -996,7 +996,7 @@ def test_R65_a_stream_whose_client_receives_nothing_ends_at_shutdown(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some seconds after that: its source waits for nothing, so it is closed and not cancelled."""
-    monkeypatch.setattr("micropie._core.streams.source.CLEAN_UP_WITHIN", 0.1)
+    monkeypatch.setattr(LoopStream.end, "__defaults__", (0.1,))
     app = Root("a", "b")
 
     class Stuck(Call):
