@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from micropie._core.errors import HeadersLike, Redirect, ResponseError
+from micropie._core.execution import Action
 from micropie._core.execution.steps import Completed
 
 SESSION_TIMEOUT = 8 * 3600
@@ -110,11 +111,11 @@ class AppSpellings:
     _micropie_is_framework = True
     _micropie: Any
 
-    startup_handlers: list[Callable[[], object]]
+    startup_handlers: list[Action]
     """Functions that are called one after the other before the first request; ``def`` or ``async
     def``. In a new application, use ``lifespan`` instead of startup and shutdown handlers.
     """
-    shutdown_handlers: list[Callable[[], object]]
+    shutdown_handlers: list[Action]
     """Functions that are called one after the other after the last request; ``def`` or ``async
     def``.
     """

@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 from micropie._core import execution, mounts
 from micropie._core.errors import SetupError, logger
-from micropie._core.execution import current, notify_after_fork
+from micropie._core.execution import Action, current, notify_after_fork
 from micropie._core.execution.steps import HANDLER, Kind
 from micropie._core.flow import Lifecycle, Lifespan, lifespan_opener
 from micropie._core.http import State, StateOf
@@ -82,8 +82,8 @@ class DriverState(Protocol):
 class Tree(Registrations):
     """An application with everything inside it."""
 
-    startup_handlers: list[Callable[[], object]] = attribute_of("app.startup_handlers")
-    shutdown_handlers: list[Callable[[], object]] = attribute_of("app.shutdown_handlers")
+    startup_handlers: list[Action] = attribute_of("app.startup_handlers")
+    shutdown_handlers: list[Action] = attribute_of("app.shutdown_handlers")
     state: State = attribute_of("app.state")
 
     def __init__(

@@ -13,7 +13,7 @@ from typing import NoReturn, TypeVar
 import anyio
 
 from micropie._core.errors import ClientDisconnect, HTTPError, too_many_waiting
-from micropie._core.execution import slots_of
+from micropie._core.execution import Action, slots_of
 from micropie._core.execution.steps import Flow, Step, no_function
 from micropie._core.http import Address, AnswerState, ReceivedBody, Session
 from micropie._core.http.addresses import (
@@ -112,7 +112,7 @@ class ASGIExchange(StreamedExchange):
         state.pop(BACKGROUND, None)
         return state
 
-    def note_outlasting(self) -> Callable[[], object]:
+    def note_outlasting(self) -> Action:
         tasks = lifespan_tasks(self.scope)
         return no_function if tasks is None else tasks.hold()
 

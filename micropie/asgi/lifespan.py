@@ -20,6 +20,7 @@ import anyio
 from micropie._core.execution import (
     CLEAN_UP_WITHIN,
     TASKS,
+    Action,
     LoopTasks,
     threadsafe_scheduler,
     watch_loop,
@@ -121,7 +122,7 @@ SHUTDOWN_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def handling_signals(notify: Callable[[], object]) -> Iterator[None]:
+def handling_signals(notify: Action) -> Iterator[None]:
     """Return a context manager. Within its block, a shutdown signal that the server handles also
     makes this event loop call ``notify``.
 

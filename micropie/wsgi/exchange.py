@@ -18,7 +18,7 @@ from urllib.parse import quote_from_bytes
 import anyio
 
 from micropie._core.errors import ClientDisconnect, HTTPError, logger
-from micropie._core.execution import steps
+from micropie._core.execution import Action, steps
 from micropie._core.execution.steps import (
     Flow,
     RunningGenerator,
@@ -95,7 +95,7 @@ class WSGIExchange(Exchange):
             settings = self.config.settings
             start_tasks(self, self.ends, settings.background_timeout, settings.portal_backend)
 
-    def note_outlasting(self) -> Callable[[], object]:
+    def note_outlasting(self) -> Action:
         return hold_shutdown()
 
     @property

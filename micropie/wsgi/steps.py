@@ -4,13 +4,13 @@ loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 from micropie._core import execution
 from micropie._core.execution import await_in_background, in_thread, within
-from micropie._core.execution.placement import Threads
+from micropie._core.execution.placement import AnyFunction, Threads
 from micropie._core.execution.steps import (
     ANSWER,
     AWAIT,
@@ -83,7 +83,7 @@ def perform(
 
 
 def perform_step(
-    kind: Any, function: Callable[..., object], arguments: Sequence[Any], exchange: Exchange
+    kind: Any, function: AnyFunction, arguments: Sequence[Any], exchange: Exchange
 ) -> Any:
     """Perform one step of any kind except AWAIT and RECEIVE, and return its result."""
     backend = exchange.config.settings.portal_backend

@@ -6,7 +6,7 @@ import builtins
 import enum
 import operator
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import (
     Annotated,
     Any,
@@ -21,6 +21,7 @@ from typing import (
 )
 
 from micropie._core.errors import SetupError
+from micropie._core.execution.placement import AnyFunction
 
 Hint: TypeAlias = object
 """The type of a variable that holds an annotation, such as a class, ``list[int]``, ``X | None`` or
@@ -74,7 +75,7 @@ def with_arguments(annotation: Hint, arguments: tuple[object, ...]) -> Hint:
     return (Union if origin is types.UnionType else origin)[arguments]
 
 
-def hints_of(annotations: Mapping[str, object], function: Callable[..., object]) -> dict[str, Hint]:
+def hints_of(annotations: Mapping[str, object], function: AnyFunction) -> dict[str, Hint]:
     """Return ``annotations`` with strings evaluated to types. Names are looked up in the module of
     ``function``.
 
@@ -99,9 +100,7 @@ def hints_of(annotations: Mapping[str, object], function: Callable[..., object])
     return hints
 
 
-def unreadable(
-    owner: Callable[..., object], error: Exception, what: str = "an annotation"
-) -> SetupError:
+def unreadable(owner: AnyFunction, error: Exception, what: str = "an annotation") -> SetupError:
     """Return the error for an annotation that can't be evaluated. The message says how to correct
     it.
 

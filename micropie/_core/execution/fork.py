@@ -8,9 +8,10 @@ macOS lacks.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Protocol
 from weakref import WeakSet
+
+from micropie._core.execution.loop import Action
 
 
 class ForkAware(Protocol):
@@ -25,7 +26,7 @@ class ForkAware(Protocol):
 _owners: WeakSet[ForkAware] = WeakSet()
 
 
-def after_fork_in_child(function: Callable[[], object]) -> None:
+def after_fork_in_child(function: Action) -> None:
     """Call ``function`` in each child that this process forks.
 
     Does nothing on platforms without fork.

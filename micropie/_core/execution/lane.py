@@ -12,11 +12,12 @@ reset, and after it, those that the call has set or reset.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextvars import Context, ContextVar, Token, copy_context
 from typing import Any, TypeAlias
 
 from micropie._core.execution.background import UNSET, Outcome
+from micropie._core.execution.placement import AnyFunction
 
 Tokens: TypeAlias = dict[ContextVar[Any], Token[Any]]
 
@@ -40,7 +41,7 @@ class Lane:
         self.is_busy = True
         return is_free
 
-    def run(self, function: Callable[..., object], arguments: Sequence[object]) -> Outcome:
+    def run(self, function: AnyFunction, arguments: Sequence[object]) -> Outcome:
         """Call the function in a worker thread, whose context is a copy of the task's. Return the
         outcome, which ``leave`` needs.
         """

@@ -20,7 +20,7 @@ from weakref import ref
 
 import anyio
 
-from micropie._core.execution.placement import LOOP, PROCESS, THREAD, is_in_pool
+from micropie._core.execution.placement import LOOP, PROCESS, THREAD, AnyFunction, is_in_pool
 
 if TYPE_CHECKING:
     import asyncio
@@ -233,7 +233,7 @@ class LoopTasks:
     def __init__(self) -> None:
         loop = running_loop()
         self.new_future: Callable[[], LoopFuture] = getattr(loop, "create_future", _EventFuture)
-        self._create_task: Callable[..., object] | None = getattr(loop, "create_task", None)
+        self._create_task: AnyFunction | None = getattr(loop, "create_task", None)
         self.current_task: Callable[[], Any] = (
             (lambda: None) if self._create_task is None else sys.modules["asyncio"].current_task
         )

@@ -5,12 +5,13 @@ at startup and closed at shutdown, on each event loop that serves the applicatio
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextlib import contextmanager as sync_manager
 from typing import Any
 
 from micropie._core.execution.loop import LoopLocal
+from micropie._core.execution.placement import AnyFunction
 
 
 class Once:
@@ -19,7 +20,7 @@ class Once:
     ``make``: the provider function. ``name``: the resource's name in errors.
     """
 
-    def __init__(self, make: Callable[..., object], name: str) -> None:
+    def __init__(self, make: AnyFunction, name: str) -> None:
         self._make = (
             asynccontextmanager(make)
             if inspect.isasyncgenfunction(make)

@@ -20,7 +20,7 @@ from micropie._core.errors import HTTPError, SetupError, logger
 from micropie._core.execution.fork import available_cpus
 from micropie._core.execution.lane import Held
 from micropie._core.execution.loop import TASKS, WAKERS, SingleWaiterEvent, current
-from micropie._core.execution.placement import Threads, importable
+from micropie._core.execution.placement import AnyFunction, Threads, importable
 from micropie._core.execution.threads import TookTooLong, slots_of
 
 Result = TypeVar("Result")
@@ -126,7 +126,7 @@ class ProcessPool:
 
     async def run_when_free(
         self,
-        function: Callable[..., object],
+        function: AnyFunction,
         arguments: Callable[[], Sequence[object]],
         report: Callable[[Progress], object] | None = None,
     ) -> Any:
@@ -145,7 +145,7 @@ class ProcessPool:
     def _result(
         self,
         token: Token,
-        function: Callable[..., object],
+        function: AnyFunction,
         arguments: Sequence[object],
         report: Callable[[Progress], object] | None,
     ) -> Any:
@@ -164,7 +164,7 @@ class ProcessPool:
     def call(
         self,
         seconds: float,
-        function: Callable[..., object],
+        function: AnyFunction,
         *arguments: object,
         token: Token | None = None,
         report: Callable[[Progress], object] | None = None,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from io import FileIO
 from math import inf
@@ -30,6 +30,7 @@ from micropie._core.errors import (
     check_each,
     is_count,
 )
+from micropie._core.execution.placement import AnyFunction
 from micropie._core.execution.steps import IO, Flow
 from micropie._core.files.content_types import UNKNOWN, attachment, content_type_of
 from micropie._core.files.fingerprints import (
@@ -146,7 +147,7 @@ _OPTIONS = {
 
 def directory_route(
     prefix: str, directory: str | os.PathLike[str], **options: Any
-) -> tuple[str, Callable[..., object]]:
+) -> tuple[str, AnyFunction]:
     """Return the path and the handler that serve a directory under ``prefix``.
 
     ``options`` are those of ``static_file``. Raises ``SetupError`` for an invalid prefix, directory

@@ -8,7 +8,6 @@ With ``debug``, clients on this machine see it too.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 
 from micropie._core import execution, files
 from micropie._core.errors import (
@@ -19,6 +18,7 @@ from micropie._core.errors import (
     Redirect,
     logger,
 )
+from micropie._core.execution.placement import AnyFunction
 from micropie._core.execution.steps import Flow, Outage, call
 from micropie._core.http import (
     FileReference,
@@ -159,7 +159,7 @@ def _custom_response(
     return response
 
 
-def _call_once(function: Callable[..., object], arguments: list[object]) -> object:
+def _call_once(function: AnyFunction, arguments: list[object]) -> object:
     """Call an error handler, and empty the list of its arguments, which contains the exception.
 
     This avoids a reference cycle: the driver keeps its last step, the step keeps the list, the list

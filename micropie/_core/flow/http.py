@@ -32,7 +32,7 @@ the request. No flow yields while these propagate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from inspect import isawaitable
@@ -50,7 +50,7 @@ from micropie._core.errors import (
     logger,
 )
 from micropie._core.execution import TookTooLong, in_thread
-from micropie._core.execution.placement import Rank
+from micropie._core.execution.placement import AnyFunction, Rank
 from micropie._core.execution.steps import (
     ANSWER,
     AWAIT,
@@ -321,7 +321,7 @@ def _call_limited(
     route: Route,
     seconds: float,
     kind: Kind,
-    function: Callable[..., object],
+    function: AnyFunction,
     arguments: Sequence[object],
 ) -> Flow[object]:
     """Run the handler with a time limit, and return its result.

@@ -7,12 +7,12 @@ The application is never sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 from micropie._core import streams
-from micropie._core.execution import ProcessPool, current
+from micropie._core.execution import Action, ProcessPool, current
 from micropie._core.execution.placement import HandlerName, NamedFunction, handler_named
 from micropie._core.execution.pool import Streamed
 from micropie._core.http import (
@@ -167,7 +167,7 @@ class PooledExchange(Exchange):
         peer: tuple[str, tuple[str, int] | None, str | None],
         is_whole: bool,
         body: ReceivedBody | None,
-        enter_in_pool: tuple[Callable[[], object], ...],
+        enter_in_pool: tuple[Action, ...],
         session: SessionData,
         limits: Limits | None,
     ) -> None:

@@ -51,8 +51,8 @@ from micropie._core.errors import (
     as_authors_see,
     logger,
 )
-from micropie._core.execution import Slots, contained
-from micropie._core.execution.placement import Rank, Threads
+from micropie._core.execution import Action, Slots, contained
+from micropie._core.execution.placement import AnyFunction, Rank, Threads
 from micropie._core.execution.steps import (
     Ends,
     Flow,
@@ -171,7 +171,7 @@ class RouteInfo:
     """Values for tools that wrap the application. They are added to the server's scope or environ
     once the route is found.
     """
-    function: Callable[..., object] | None = None
+    function: AnyFunction | None = None
     """The handler function without its decorators; None for a mounted application."""
     is_special = False
     """Whether more than a call of the handler is needed: its providers, or a filter of its result.
@@ -240,7 +240,7 @@ class MessageConfig:
     resource: Callable[[Any, object], ResourceContext[Any]]
     proxy_watch: ProxyWatch
     providers: Any
-    enter_in_pool: tuple[Callable[[], object], ...]
+    enter_in_pool: tuple[Action, ...]
     """Functions that are pickled, and called in the pool's process before each handler."""
     advisor: Any
     """In development, the module ``micropie.debug.advisor``, which adds hints to common errors;
@@ -284,7 +284,7 @@ class Exchange:
     # The following attributes are set by hooks and middleware.
     time_limit: float | None = None  # Seconds that the handler may take.
     # These functions are pickled, and called in the pool's process before the handler.
-    enter_in_pool: tuple[Callable[[], object], ...] = ()
+    enter_in_pool: tuple[Action, ...] = ()
     list_routes: Callable[[], Sequence[Any]] | None = None  # For the debug page of a 404.
     # Whether to pass an exception on to the server if the application has no error handler for it.
     passes_failure_on = False
@@ -653,15 +653,15 @@ class Exchange:
             self.ends = ends = Ends()
         return ends
 
-    def on_close(self, close: Callable[[], object]) -> None:
+    def on_close(self, close: Action) -> None:
         """Call ``close`` when the request is over, whatever happens."""
         self.at_end().closers.append(close)
 
-    def release_after(self, release: Callable[[], object]) -> None:
+    def release_after(self, release: Action) -> None:
         """Call ``release`` when the request and its ``after_response`` functions have ended."""
         self.at_end().releases.append(release)
 
-    def carry_into_pool(self, enter: Callable[[], object]) -> None:
+    def carry_into_pool(self, enter: Action) -> None:
         """Call ``enter`` before the handler, in the pool process that runs the handler."""
         self.enter_in_pool += (enter,)
 
@@ -874,7 +874,7 @@ class Exchange:
         """Return a copy of the state that the lifespan passed to the server."""
         return {}
 
-    def note_outlasting(self) -> Callable[[], object]:
+    def note_outlasting(self) -> Action:
         """Record that a call goes on after the response is complete. Shutdown waits, with a time
         limit, until the returned function is called.
         """

@@ -12,6 +12,7 @@ from math import inf
 from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar
 
 from micropie._core.errors import ResponseError, logger
+from micropie._core.execution.placement import AnyFunction
 
 T = TypeVar("T")
 
@@ -197,7 +198,7 @@ class _View(Protocol):
         """Return the values that have changed since the last call, and the keys that are gone."""
 
 
-def _checked(method: Callable[..., object]) -> Callable[..., Any]:
+def _checked(method: AnyFunction) -> Callable[..., Any]:
     """Return a ``dict`` method that changes a session, wrapped so that it raises ``ResponseError``
     if the change would be lost.
     """

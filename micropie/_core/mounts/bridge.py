@@ -17,13 +17,14 @@ from typing import Any
 
 from micropie._core.errors import SetupError, websockets_need_asgi
 from micropie._core.execution import notify_after_fork
+from micropie._core.execution.placement import AnyFunction
 from micropie._core.http.protocols import Environ, Receive, Scope, Send
 from micropie._core.mounts.prefixes import ASGI, WSGI, Mount, kind_of_target
 
 _EXAMPLES = {WSGI: "a2wsgi.WSGIMiddleware", ASGI: "a2wsgi.ASGIMiddleware"}
 
 
-def bridged_mount(mount: Mount, bridge: Callable[..., object]) -> Mount:
+def bridged_mount(mount: Mount, bridge: AnyFunction) -> Mount:
     """Return a mount for the application that ``bridge`` makes from the application of ``mount``.
     The new application has the other protocol.
 
@@ -50,7 +51,7 @@ def bridged_mount(mount: Mount, bridge: Callable[..., object]) -> Mount:
 class _Bridged:
     """The application that a bridge makes. It is made once in each process."""
 
-    def __init__(self, mount: Mount, bridge: Callable[..., object]) -> None:
+    def __init__(self, mount: Mount, bridge: AnyFunction) -> None:
         self._make: Callable[[], Any] = partial(bridge, mount.target)
         self._mount, self._bridge = mount, bridge
         self.after_fork()
@@ -60,7 +61,7 @@ class _Bridged:
         """Drop the bridge's application, because the threads that it has started don't exist in a
         forked child.
         """
-        self._application: Callable[..., object] | None = None
+        self._application: AnyFunction | None = None
         self._lock = Lock()
 
     def asgi(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -68,7 +69,7 @@ class _Bridged:
         called: Awaitable[None] = self._made(ASGI)(scope, receive, send)
         return called
 
-    def wsgi(self, environ: Environ, start_response: Callable[..., object]) -> Iterable[bytes]:
+    def wsgi(self, environ: Environ, start_response: AnyFunction) -> Iterable[bytes]:
         """Call the bridge's WSGI application.
 
         Raises a 426 for a WebSocket handshake, because the application would mistake it for an

@@ -21,8 +21,8 @@ from urllib.parse import quote
 
 from micropie._core.binding import OwnTypes, annotated
 from micropie._core.errors import HTTPError, SetupError
-from micropie._core.execution import ProcessPool
-from micropie._core.execution.placement import Threads
+from micropie._core.execution import Action, ProcessPool
+from micropie._core.execution.placement import AnyFunction, Threads
 from micropie._core.execution.steps import CALL, INLINE, Kind, kind_of
 from micropie._core.http import HTML, JSON, TEXT, MessageConfig, Request, State, current_request
 from micropie._core.http.addresses import normal_hosts, split_host, with_host
@@ -69,9 +69,7 @@ class ErrorHandler:
     - ``given``: the slice that selects the handler's arguments from ``(request, error)``.
     """
 
-    def __init__(
-        self, function: Callable[..., object], providers: Providers, otherwise: Kind
-    ) -> None:
+    def __init__(self, function: AnyFunction, providers: Providers, otherwise: Kind) -> None:
         self.function, self.kind = function, kind_of(function, otherwise)
         parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()]
         kinds = [one.kind for one in parameters]
@@ -177,7 +175,7 @@ class Registrations:
 
     stated_channels: object = None
     """The channels passed to ``App``, or None to use those of the outer application."""
-    enter_in_pool: tuple[Callable[[], object], ...] = ()
+    enter_in_pool: tuple[Action, ...] = ()
     """See ``MessageConfig.enter_in_pool``."""
 
     def __init__(
@@ -192,17 +190,17 @@ class Registrations:
         self.settings: dict[str, object] = {}
         """The settings that were passed to ``App``, without the defaults of all other settings."""
         self.security: object = None
-        self.error_handlers: dict[ErrorKey, Callable[..., object]] = {}
-        self.providers: dict[object, Callable[..., object]] = {}
+        self.error_handlers: dict[ErrorKey, AnyFunction] = {}
+        self.providers: dict[object, AnyFunction] = {}
         """The provider functions, as a dict by the type of their resource."""
-        self.overrides: list[tuple[object, Callable[..., object]]] = []
+        self.overrides: list[tuple[object, AnyFunction]] = []
         """The functions with which tests replace providers, anywhere in the tree, with the types of
         the resources. The last one for a type counts.
         """
-        self.functions: list[tuple[Callable[..., object], RouteMark]] = []
+        self.functions: list[tuple[AnyFunction, RouteMark]] = []
         """Plain functions with an explicit route."""
         self.mounts: list[Mount] = []
-        self.commands: list[Callable[..., object]] = []
+        self.commands: list[AnyFunction] = []
         """Plain functions that can be called from the command line."""
         self._own_sessions = InMemorySessionBackend()
         self._own_channels: list[object] = []
@@ -317,7 +315,7 @@ class Config(MessageConfig):
     are first needed. None until then.
     """
 
-    overrides: Sequence[tuple[object, Callable[..., object]]]
+    overrides: Sequence[tuple[object, AnyFunction]]
     names: RouteNames
     """The routes of the whole tree by name."""
     tree: list[Config]

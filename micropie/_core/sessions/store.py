@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from micropie._core.errors import HTTPError, logger
-from micropie._core.execution.placement import ServiceThreads
+from micropie._core.execution.placement import AnyFunction, ServiceThreads
 from micropie._core.execution.steps import INLINE, Call, Flow, Kind, Outage, call, kind_of
 from micropie._core.http import Exchange, Session, SessionData, check_size
 from micropie._core.http.headers import MAX_COOKIE, format_cookie, parse_cookies, without_prefix
@@ -74,7 +74,7 @@ class SessionStore:
         subject = f"the session backend {type(backend).__name__}"
         # Outages are recorded for each method separately, because a backend that is full or locked
         # can still be read.
-        self._methods: dict[str, tuple[Callable[..., object], Kind, Outage]] = {
+        self._methods: dict[str, tuple[AnyFunction, Kind, Outage]] = {
             name: (method, kind_of(method, otherwise), Outage(subject, f", so {name}() fails"))
             for name, method in methods.items()
             if method is not None
@@ -245,7 +245,7 @@ class SessionStore:
             raise _out_of_reach() from None
 
 
-def _call(method: Callable[..., object], _: Kind, outage: Outage, *arguments: object) -> Any:
+def _call(method: AnyFunction, _: Kind, outage: Outage, *arguments: object) -> Any:
     """Call a backend's method that never waits. The method's result may still be awaitable
     (``Loaded``).
     """
@@ -267,7 +267,7 @@ def _out_of_reach() -> HTTPError:
 _METHODS = frozenset({"load", "save", "merge", "load_shared"})
 
 
-def _own(backend: object, name: str) -> Callable[..., object] | None:
+def _own(backend: object, name: str) -> AnyFunction | None:
     """Return a backend's ``merge`` or ``load_shared``. Return None if the backend has no such
     method, or inherits it and overrides another method.
 

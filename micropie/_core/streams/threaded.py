@@ -317,7 +317,7 @@ class EventsFromThread(AsyncIterator[object]):
             self._context = None
         return item
 
-    def _run(self, function: Callable[[], object]) -> object:
+    def _run(self, function: Action) -> object:
         context = self._context
         if context is None:
             self._context = context = copy_context()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie._core.errors import Catalog
+from micropie._core.execution.placement import AnyFunction
 from micropie._core.http.escaping import in_chunks
 from micropie._core.http.settings import DIRECTORY
 
@@ -49,7 +50,7 @@ class Templates:
     """
 
     directories: Sequence[Directory]
-    filters: Mapping[str, Callable[..., object]] | None = None
+    filters: Mapping[str, AnyFunction] | None = None
     names: Mapping[str, object] | None = None
     reload: bool = False
     setup: Callable[[Any], object] | None = None

@@ -9,7 +9,6 @@ annotation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from inspect import Parameter
 from typing import Annotated, Any, Never, get_args, get_origin
 
@@ -19,6 +18,7 @@ from micropie._core.binding.signatures.results import result_filter
 from micropie._core.binding.signatures.sources import Body
 from micropie._core.binding.values.converters import OwnTypes
 from micropie._core.errors import ResponseError, SetupError
+from micropie._core.execution.placement import AnyFunction
 from micropie._core.http.json import dumps, exact, loads
 
 
@@ -34,9 +34,7 @@ class Messages:
       "text" or "bytes".
     """
 
-    def __init__(
-        self, function: Callable[..., object], received: Hint, sent: Hint, own: OwnTypes
-    ) -> None:
+    def __init__(self, function: AnyFunction, received: Hint, sent: Hint, own: OwnTypes) -> None:
         self.received, self.sent = received, sent
         self.call = "receive", "text"
         self.is_raw = received in (str, bytes)
@@ -83,9 +81,7 @@ class Messages:
         return dumps(made).decode()
 
 
-def messages_of(
-    function: Callable[..., object], annotation: Hint, own: OwnTypes
-) -> Messages | None:
+def messages_of(function: AnyFunction, annotation: Hint, own: OwnTypes) -> Messages | None:
     """Return the ``Messages`` for the annotation of a handler's socket. Return None if the
     annotation doesn't declare the types of messages.
     """

@@ -14,7 +14,6 @@ import inspect
 import sys
 from collections import defaultdict
 from collections.abc import (
-    Callable,
     Collection,
     Container,
     Hashable,
@@ -55,7 +54,7 @@ from micropie._core.binding.signatures.sources import (
 from micropie._core.binding.values.constraints import MOST_ERRORS
 from micropie._core.binding.values.converters import NO_OWN_TYPES, OwnTypes, converter_for
 from micropie._core.errors import HTTPError, SetupError
-from micropie._core.execution.placement import layers
+from micropie._core.execution.placement import AnyFunction, layers
 from micropie._core.http import BindingError, BindingErrors, ParameterError, Request, translated
 from micropie._core.http.forms import nested
 from micropie._core.on_demand import by_name
@@ -118,7 +117,7 @@ class Plan:
 
     def __init__(
         self,
-        function: Callable[..., object],
+        function: AnyFunction,
         takes_socket: bool = False,
         provided: Container[object] = (),
         is_provider: bool = False,
@@ -498,7 +497,7 @@ def is_key(annotation: object) -> bool:
     return origin not in (Annotated, UnionType) and isinstance(origin or annotation, type | NewType)
 
 
-def python_call_of(function: Callable[..., object]) -> Callable[..., object]:
+def python_call_of(function: AnyFunction) -> AnyFunction:
     """Return what Python runs when ``function`` is called: ``__call__`` for a callable object, or
     the function, method or class itself.
     """
@@ -508,7 +507,7 @@ def python_call_of(function: Callable[..., object]) -> Callable[..., object]:
 
 
 def provider_keys(
-    function: Callable[..., object],
+    function: AnyFunction,
     given: int,
     provided: Container[object],
     refuses_others: bool = False,
@@ -620,7 +619,7 @@ _OTHER_FRAMEWORKS = {"fastapi", "litestar", "starlette", "django", "flask", "wer
 _NO_VALUES = {"micropie.Response", "micropie.Session", "micropie.WebSocket"}
 
 
-def _fixed_names(function: Callable[..., object]) -> set[str]:
+def _fixed_names(function: AnyFunction) -> set[str]:
     """Return the names of the parameters for which ``functools.partial`` or a bound method already
     has values.
     """
@@ -659,9 +658,7 @@ def _private_names(parameters: Sequence[Parameter], taken: Collection[str]) -> s
     return names
 
 
-def _messages_of(
-    function: Callable[..., object], socket: Parameter, own: OwnTypes
-) -> Messages | None:
+def _messages_of(function: AnyFunction, socket: Parameter, own: OwnTypes) -> Messages | None:
     # imported only on use, because few WebSocket handlers declare the types of their messages
     from micropie._core.binding.signatures.messages import messages_of
 
@@ -669,7 +666,7 @@ def _messages_of(
     return messages_of(function, socket.annotation, own)
 
 
-def annotated(function: Callable[..., object], parameters: Sequence[Parameter]) -> list[Parameter]:
+def annotated(function: AnyFunction, parameters: Sequence[Parameter]) -> list[Parameter]:
     """Return ``parameters`` with annotations evaluated to types. Their annotations may be strings.
 
     The function's other annotations are not evaluated, because they may use names that are imported

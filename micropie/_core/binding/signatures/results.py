@@ -10,7 +10,6 @@ from collections.abc import (
     AsyncIterable,
     AsyncIterator,
     Awaitable,
-    Callable,
     Collection,
     Coroutine,
     Generator,
@@ -60,12 +59,12 @@ from micropie._core.binding.fields import (
     structures_of,
 )
 from micropie._core.errors import ResponseError, SetupError
-from micropie._core.execution.placement import layers
+from micropie._core.execution.placement import AnyFunction, layers
 from micropie._core.http import sent_as
 from micropie._core.http.json import Dumps, Encoders
 
 
-def answers_of(function: Callable[..., object], stated: object = None) -> tuple[object, ...]:
+def answers_of(function: AnyFunction, stated: object = None) -> tuple[object, ...]:
     """Return the types that a handler may return, from ``stated`` or, if that is None, from the
     handler's annotation.
 
@@ -142,7 +141,7 @@ def _may_be_status(atom: object) -> bool:
 
 
 def result_filter(
-    function: Callable[..., object], answers: Sequence[object], stated: object = None
+    function: AnyFunction, answers: Sequence[object], stated: object = None
 ) -> ResultFilter | None:
     """Return the filter that keeps only those fields of a handler's result that its annotation
     declares. Return None if the annotation contains no structure, not even in a collection or a

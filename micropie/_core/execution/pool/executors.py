@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from contextvars import copy_context
 from functools import partial
@@ -23,7 +23,7 @@ from typing import Any
 
 from micropie._core.errors import logger
 from micropie._core.execution import TookTooLong
-from micropie._core.execution.placement import IN_JOB
+from micropie._core.execution.placement import IN_JOB, AnyFunction
 from micropie._core.execution.pool.remote import (
     CancelToken,
     PoolError,
@@ -63,7 +63,7 @@ class ExecutorPool:
     def call(
         self,
         seconds: float,
-        function: Callable[..., object],
+        function: AnyFunction,
         *arguments: object,
         token: CancelToken | None = None,
         report: object = None,

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
@@ -15,7 +15,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
 
-from micropie._core.execution.placement import this_process
+from micropie._core.execution.loop import Action
+from micropie._core.execution.placement import AnyFunction, this_process
 from micropie._core.execution.pool.connection import Connection, packed
 from micropie._core.execution.pool.remote import (
     CallCancelled,
@@ -97,7 +98,7 @@ class Calls:
             return self._result(*call)
         return None
 
-    def _result(self, function: Callable[..., object], arguments: Sequence[object]) -> object:
+    def _result(self, function: AnyFunction, arguments: Sequence[object]) -> object:
         result, wrap = function(*arguments), None
         if isinstance(result, Streamed):
             wrap, result = result
@@ -171,7 +172,7 @@ def ignore_signal(*_: object) -> None:
     """Do nothing."""
 
 
-def leave_pool(handlers: Mapping[signal.Signals, Any], unblock: Callable[[], object]) -> None:
+def leave_pool(handlers: Mapping[signal.Signals, Any], unblock: Action) -> None:
     """Make a child that a function has forked a process like any other: the pool's messages are for
     its parent, and signals end it. ``handlers``: the signals' handlers before the pool's.
     """
@@ -206,7 +207,7 @@ def exit_at_end(pipe: int) -> None:
 def begin(
     index: int,
     retire_on: Sequence[type[BaseException]],
-    startup: Sequence[Callable[[], object]],
+    startup: Sequence[Action],
 ) -> None:
     """Prepare this process for its first call."""
     _calls[0].index = index

@@ -47,7 +47,8 @@ from weakref import finalize
 
 from micropie._core.errors import logger
 from micropie._core.execution import TookTooLong, notify_after_fork
-from micropie._core.execution.placement import main_name, module_of, this_process
+from micropie._core.execution.loop import Action
+from micropie._core.execution.placement import AnyFunction, main_name, module_of, this_process
 from micropie._core.execution.pool.connection import Connection, Packed, packed
 from micropie._core.execution.pool.inside import CHUNK, IGNORED, PROGRESS, STOP, STREAM, begin
 from micropie._core.execution.pool.remote import (
@@ -79,7 +80,7 @@ CAN_PASS_PIPES = os.name == "posix"  # on Windows, subprocess can't pass descrip
 class Options(NamedTuple):
     """How the processes of a pool live; see the settings that begin with ``pool_``."""
 
-    startup: Sequence[Callable[[], object]] = ()
+    startup: Sequence[Action] = ()
     is_eager: bool = False
     kills: bool = False
     max_calls: int | None = None
@@ -128,7 +129,7 @@ class Pool:
     def call(
         self,
         seconds: float,
-        function: Callable[..., object],
+        function: AnyFunction,
         *arguments: object,
         token: CancelToken | None = None,
         report: Callable[[Progress], object] | None = None,
@@ -402,7 +403,7 @@ class Pool:
             self._free.release()
 
     @staticmethod
-    def _in_background(function: Callable[..., object], *arguments: object) -> None:
+    def _in_background(function: AnyFunction, *arguments: object) -> None:
         threading.Thread(target=function, args=arguments, name="micropie pool", daemon=True).start()
 
     def _drop(self, worker: _Worker, grace: float = 0.0) -> None:

@@ -15,7 +15,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from micropie._core.execution.placement import NamedFunction
+from micropie._core.execution.loop import Action
+from micropie._core.execution.placement import AnyFunction, NamedFunction
 
 
 class PoolError(Exception):
@@ -30,10 +31,10 @@ class CancelToken:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._stop: Callable[[], object] | None = None
+        self._stop: Action | None = None
         self.is_cancelled = False
 
-    def attach(self, stop: Callable[[], object]) -> None:
+    def attach(self, stop: Action) -> None:
         """Register ``stop``, which is called when the call is cancelled, or right now if it has
         been cancelled already.
 
@@ -134,7 +135,7 @@ def packed_call(pack: Callable[[object], Any], function: object, *values: Any) -
 def packed_result(
     pack: Callable[[PoolMessage], object],
     retire_on: tuple[type[BaseException], ...],
-    function: Callable[..., object],
+    function: AnyFunction,
     *arguments: object,
 ) -> Any:
     """Call ``function`` and return a message, packed by ``pack``, with its result or its error.

@@ -53,7 +53,7 @@ class Task(NamedTuple):
 
 
 def call_each(
-    functions: Iterable[Callable[..., object]],
+    functions: Iterable[AnyFunction],
     arguments: Sequence[object],
     report: Callable[[Exception], object],
 ) -> None:
