@@ -114,6 +114,17 @@ def unreadable(owner: AnyFunction, error: Exception, what: str = "an annotation"
     )
 
 
+def owner_of(hint: Hint) -> Any:
+    """Return the class or the form behind an annotation: ``list`` for ``list[int]``."""
+    return get_origin(hint) or hint
+
+
+def metadata_of(hint: Hint) -> tuple[Any, ...]:
+    """Return the metadata of an ``Annotated``, or () for any other annotation."""
+    metadata: tuple[Any, ...] = getattr(hint, "__metadata__", ())
+    return metadata
+
+
 def bare(hint: Hint) -> tuple[Hint, bool]:
     """Return the type X from ``X``, ``X | None`` or ``Annotated[X, ...]``, and whether the
     annotation allows None.
@@ -163,7 +174,7 @@ def element_types(kind: Hint) -> tuple[Sequence[Hint], Hint] | None:
     """Return the annotations of a collection's first elements, and that of all further elements.
     Return None if the type is not a collection.
     """
-    if (get_origin(kind) or kind) not in COLLECTIONS:
+    if owner_of(kind) not in COLLECTIONS:
         return None
     first, *others = get_args(kind) or (Any,)
     is_fixed = get_origin(kind) is tuple and others != [Ellipsis]
@@ -189,7 +200,7 @@ def is_json_text(item: object) -> bool:
 
 def takes_json_text(kind: object) -> bool:
     """Return whether a type is pydantic's ``Json``, whose values are parsed from strings."""
-    return is_json_text(kind) or any(map(is_json_text, getattr(kind, "__metadata__", ())))
+    return is_json_text(kind) or any(map(is_json_text, metadata_of(kind)))
 
 
 def type_name(key: object) -> str:

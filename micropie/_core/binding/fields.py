@@ -34,6 +34,8 @@ from micropie._core.binding.annotations import (
     bare,
     element_types,
     is_json_text,
+    metadata_of,
+    owner_of,
     united,
     with_types,
     without_aliases,
@@ -131,6 +133,11 @@ def is_named_tuple(kind: object) -> TypeGuard[type]:
     return hasattr(get_origin(kind) or kind, "_field_defaults")
 
 
+def has_fields(kind: object) -> TypeGuard[type]:
+    """Return whether a type is a structure or a named tuple."""
+    return is_structure(kind) or is_named_tuple(kind)
+
+
 def is_pydantic(annotation: object) -> TypeGuard[Any]:
     """Return whether an annotation is a pydantic model or one of pydantic's dataclasses, without
     importing pydantic.
@@ -150,7 +157,7 @@ def members_of(annotation: object) -> tuple[type, ...]:
 
 def tag_of(structure: object) -> dict[str, object]:
     """Return the tag of a ``Struct`` by the name of its field, or {} if there is none."""
-    config = getattr(get_origin(structure) or structure, "__struct_config__", None)
+    config = getattr(owner_of(structure), "__struct_config__", None)
     return {} if config is None or config.tag is None else {config.tag_field: config.tag}
 
 
@@ -190,7 +197,7 @@ def _unannotated(annotation: Any) -> Any:
     """Return X for ``Annotated[X, ...]``. If the metadata contains ``pydantic.Json``, return the
     annotation unchanged, because such a value is sent as a string.
     """
-    metadata = getattr(annotation, "__metadata__", ())
+    metadata = metadata_of(annotation)
     return (
         annotation.__origin__ if metadata and not any(map(is_json_text, metadata)) else annotation
     )
@@ -276,7 +283,7 @@ def hints_of_class(structure: type) -> Mapping[str, Hint]:
     """Return the annotations of a structure's attributes, with the type variables of a generic
     class replaced with types.
     """
-    owner = get_origin(structure) or structure
+    owner = owner_of(structure)
     given = {owner: _types_for(structure, {})}
     found = get_type_hints(owner, include_extras=True)
     hints: dict[str, Hint] = {}
@@ -304,7 +311,7 @@ def _types_for(alias: Hint, given: Mapping[Hint, Hint]) -> Mapping[Hint, Hint]:
 
 def names_of(structure: object) -> Sequence[str]:
     """Return the names of the attributes of a structure that is not a TypedDict."""
-    owner = get_origin(structure) or structure
+    owner = owner_of(structure)
     if dataclasses.is_dataclass(owner):
         return [one.name for one in dataclasses.fields(owner)]
     if hasattr(owner, "__attrs_attrs__"):
@@ -316,7 +323,7 @@ def _type_of_extras(structure: type) -> Hint:
     """Return the type that a pydantic model or a TypedDict declares for the values of names that
     are no fields, or None.
     """
-    owner = get_origin(structure) or structure
+    owner = owner_of(structure)
     if any("__pydantic_extra__" in get_annotations(base) for base in owner.__mro__):
         return hints_of_class(structure)["__pydantic_extra__"]
     extras: Hint = getattr(owner, "__extra_items__", None)
@@ -350,7 +357,7 @@ def elements_in(kind: Hint) -> tuple[Sequence[Hint], Hint] | None:
     """Return the annotations of an array's first elements, and that of all further elements. Return
     None if no array becomes this type.
     """
-    config = getattr(get_origin(kind) or kind, "__struct_config__", None)
+    config = getattr(owner_of(kind), "__struct_config__", None)
     if is_named_tuple(kind) or (config is not None and config.array_like):
         return [*[Any] * len(tag_of(kind)), *hints_inside(kind)], Any
     return element_types(kind)
@@ -369,7 +376,7 @@ def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
         if id(kind) in kinds:  # the bound of a type variable may contain this variable again
             continue
         kinds[id(kind)] = kind
-        if are_fields_in and (is_structure(kind) or is_named_tuple(kind)) and kind not in read:
+        if are_fields_in and has_fields(kind) and kind not in read:
             read.add(kind)
             waiting.extend(hints_inside(kind))
         origin = get_origin(kind)

@@ -18,7 +18,7 @@ from inspect import Parameter
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, NewType, TypeAlias, get_args, get_origin
 
-from micropie._core.binding.annotations import COLLECTIONS, Hint, without_none
+from micropie._core.binding.annotations import COLLECTIONS, Hint, metadata_of, without_none
 from micropie._core.binding.fields import (
     fields_of,
     kinds_in,
@@ -551,7 +551,7 @@ def _with_metadata(converter: Converter, annotation: object, kind: object, many:
     """Return a copy of a converter for files or structures, with the constraints and the
     ``Message`` of the annotation added. ``many``: whether the parameter is a list.
     """
-    metadata = getattr(without_none(annotation)[0], "__metadata__", ())
+    metadata = metadata_of(without_none(annotation)[0])
     found = with_metadata(converter, kind, metadata)
     if not many and found.expected != converter.expected:
         raise SetupError(

@@ -30,6 +30,7 @@ from micropie._core.binding.annotations import (
     Hint,
     bare,
     hints_of,
+    metadata_of,
     takes_json_text,
     type_name,
     united,
@@ -444,7 +445,7 @@ def _provided_parameters(
 def _stated_provider(annotation: Hint) -> object:
     """Return the provider that an annotation contains, or None."""
     inner, is_optional = without_none(annotation)
-    stated = next(filter(is_provider, getattr(annotation, "__metadata__", ())), None)
+    stated = next(filter(is_provider, metadata_of(annotation)), None)
     if stated is None and (is_optional or get_origin(annotation) is Annotated):
         return _stated_provider(inner if is_optional else get_args(annotation)[0])
     return stated
@@ -475,7 +476,7 @@ def _refuse_inner_providers(annotation: Hint, provided: Container[object]) -> No
             )
         return
     for inner in kinds_in(kind, are_fields_in=False):
-        for provider in filter(is_provider, getattr(inner, "__metadata__", ())):
+        for provider in filter(is_provider, metadata_of(inner)):
             raise SetupError(
                 f"{type_name(provider)} has no effect inside its annotation: write it outside, as "
                 "in Annotated[list[User], current_users]"

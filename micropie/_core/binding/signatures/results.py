@@ -30,7 +30,6 @@ from typing import (
     Any,
     Literal,
     NewType,
-    TypeGuard,
     Union,
     get_args,
     get_origin,
@@ -42,6 +41,7 @@ from micropie._core.binding.annotations import (
     Hint,
     bare,
     hints_of,
+    owner_of,
     type_name,
     united,
     unreadable,
@@ -50,10 +50,9 @@ from micropie._core.binding.annotations import (
     without_none,
 )
 from micropie._core.binding.fields import (
+    has_fields,
     hints_of_class,
-    is_named_tuple,
     is_pydantic,
-    is_structure,
     kinds_in,
     members_of,
     structures_of,
@@ -103,7 +102,7 @@ def answer_parts(answer: Hint) -> tuple[tuple[int, ...] | None, tuple[Hint, ...]
     """
     kind, _ = bare(answer)
     parts = get_args(kind) or (Any, ...)
-    if (get_origin(kind) or kind) is not tuple:
+    if owner_of(kind) is not tuple:
         return (), (answer,)
     atoms = [_atoms(part) for part in parts if part is not ...]
     statuses = [*filter(_may_be_status, atoms[0])]
@@ -222,12 +221,12 @@ def sends_null(answers: Sequence[object]) -> bool:
 
 def _is_nest(answer: object) -> bool:
     kind, _ = bare(answer)
-    return (get_origin(kind) or kind) in (*COLLECTIONS, dict, Mapping)
+    return owner_of(kind) in (*COLLECTIONS, dict, Mapping)
 
 
 def _is_json(answer: object) -> bool:
     kind, _ = bare(answer)
-    arguments, kind = get_args(kind), get_origin(kind) or kind
+    arguments, kind = get_args(kind), owner_of(kind)
     if kind is Literal:
         return not any(isinstance(one, str) for one in arguments)
     if _is_nest(kind):
@@ -244,7 +243,7 @@ def _classes_of(annotation: Hint) -> Iterator[type]:
     kind, _ = bare(annotation)
     if get_origin(kind) is Literal:
         yield from map(type, get_args(kind))
-    elif isinstance(kind := get_origin(kind) or kind, type):
+    elif isinstance(kind := owner_of(kind), type):
         yield from (float, int) if kind is float else (kind,)
 
 
@@ -271,7 +270,7 @@ class ResultFilter:
         self.name, self.maker = name, library_for(hint)(hint)
         self.shape = Shape(hint, not self.maker.is_pydantic)
         body, _ = without_none(hint)
-        classes = {get_origin(one) or one: one for one in members}
+        classes = {owner_of(one): one for one in members}
         self.is_list = bool(get_origin(body) in (list, Sequence) and members_of(*get_args(body)))
         is_nest = not (self.is_list or members_of(body))
         self.classes = set() if is_nest else {*classes}
@@ -346,7 +345,7 @@ def _check_readable(structures: Iterable[type]) -> None:
         except UNREADABLE as error:
             raise unreadable(structure, error) from None
         for kind in chain.from_iterable(kinds_in(hint, are_fields_in=False) for hint in hints):
-            waiting += [kind] if _has_fields(kind) else []
+            waiting += [kind] if has_fields(kind) else []
 
 
 @lru_cache(maxsize=256)
@@ -359,9 +358,5 @@ def _hints_inside(structure: type) -> Mapping[str, Hint]:
     return {
         name: hint
         for name, hint in hints_of_class(structure).items()
-        if any(map(_has_fields, kinds_in(hint, are_fields_in=False)))
+        if any(map(has_fields, kinds_in(hint, are_fields_in=False)))
     }
-
-
-def _has_fields(kind: object) -> TypeGuard[type]:
-    return is_structure(kind) or is_named_tuple(kind)

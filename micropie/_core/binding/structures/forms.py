@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain, repeat
 from typing import cast
 
-from micropie._core.binding.annotations import Hint
+from micropie._core.binding.annotations import Hint, metadata_of
 from micropie._core.binding.fields import Field, chosen, fields_of, kinds_in
 from micropie._core.binding.values.constraints import limits_length, with_short_line_ends
 from micropie._core.binding.values.converters import (
@@ -143,8 +143,7 @@ def _read_texts(field: Field, node: list[str], own: OwnTypes) -> object:
         except ValueError:
             return _ABSENT
     has_limit = "\r\n" in text and any(
-        limits_length(getattr(kind, "__metadata__", ()))
-        for kind in kinds_in(field.hint, are_fields_in=False)
+        limits_length(metadata_of(kind)) for kind in kinds_in(field.hint, are_fields_in=False)
     )
     return with_short_line_ends(text) if has_limit else text
 

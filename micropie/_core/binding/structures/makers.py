@@ -21,6 +21,7 @@ from micropie._core.binding.annotations import (
     Hint,
     bare,
     is_enum,
+    owner_of,
     takes_json_text,
     united,
     without_none,
@@ -182,7 +183,7 @@ class Maker:
         kinds = united(body)
         if len(kinds) == 1 or members_of(body):
             return []
-        return [(kind, _owner(kind)) for kind in kinds]
+        return [(kind, owner_of(bare(kind)[0])) for kind in kinds]
 
     def _dumped(self, result: object, kind: Hint) -> object:
         """Return a result with only the fields of ``kind``: the annotation or, if this is a union,
@@ -376,12 +377,6 @@ class ByMsgspec(Maker):
                 return convert(_simpler(result, any(map(is_enum, self._kinds))))
         except library.ValidationError as error:
             raise ValueError(str(error)) from None
-
-
-def _owner(kind: Hint) -> object:
-    """Return the class of the values of an annotation."""
-    kind, _ = bare(kind)
-    return get_origin(kind) or kind
 
 
 def _simpler(result: object, has_enums: bool) -> object:

@@ -13,7 +13,14 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 from uuid import UUID
 
-from micropie._core.binding.annotations import COLLECTIONS, UNREADABLE, Hint, bare, is_enum
+from micropie._core.binding.annotations import (
+    COLLECTIONS,
+    UNREADABLE,
+    Hint,
+    bare,
+    is_enum,
+    owner_of,
+)
 from micropie._core.binding.fields import (
     hints_of_class,
     is_named_tuple,
@@ -59,7 +66,7 @@ class Writer:
             return None
         if any(map(_is_known, self._own)) or not all(map(self._is_alike, kinds)):
             return None
-        is_late, dump = _LATE.intersection(map(_owner, kinds)), library.to_builtins
+        is_late, dump = _LATE.intersection(map(owner_of, kinds)), library.to_builtins
         encode: Dumps = (
             (lambda value: self._dumps(dump(value, builtin_types=_LATE)))
             if is_late
@@ -73,7 +80,7 @@ class Writer:
         """Return whether msgspec writes values of a type as ``http/json.py`` does, apart from what
         is inside them.
         """
-        owner = _owner(kind)
+        owner = owner_of(kind)
         if isinstance(kind, NewType) or kind in (None, ...) or owner in _FORMS:
             return True
         if not isinstance(owner, type) or encoder_of(owner, self._own) is not None:
@@ -104,10 +111,6 @@ class Writer:
         return self._dumps(value)
 
 
-def _owner(kind: Hint) -> Hint:
-    return get_origin(kind) or kind
-
-
 def _ordered(hint: Hint, around: tuple[Hint, ...] = ()) -> Hint:
     """Return the type to which values are converted before msgspec encodes them, or ``Any`` if they
     contain no objects of attrs classes. msgspec sorts the fields of these, so the type has a Struct
@@ -118,7 +121,7 @@ def _ordered(hint: Hint, around: tuple[Hint, ...] = ()) -> Hint:
     """
     kind, is_optional = bare(hint)
     owner, parts = get_origin(kind), get_args(kind)
-    inside = [one for one in kinds_in(kind) if hasattr(_owner(one), "__attrs_attrs__")]
+    inside = [one for one in kinds_in(kind) if hasattr(owner_of(one), "__attrs_attrs__")]
     if not inside:
         return kind | None if kind in (str, int, bool) else Any
     if kind in inside and kind not in around:

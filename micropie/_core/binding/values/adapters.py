@@ -11,9 +11,15 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_args
 
-from micropie._core.binding.annotations import Hint, element_types, is_json_text, takes_json_text
+from micropie._core.binding.annotations import (
+    Hint,
+    element_types,
+    is_json_text,
+    owner_of,
+    takes_json_text,
+)
 from micropie._core.binding.fields import kinds_in
 from micropie._core.binding.values.constraints import (
     INVALID,
@@ -185,7 +191,7 @@ class Adapter:
         )
         is_text = any(map(is_json_text, metadata))
         self.is_collection = not is_text and element_types(kind) is not None
-        self.takes_text = is_text or (get_origin(kind) or kind) not in (dict, Mapping)
+        self.takes_text = is_text or owner_of(kind) not in (dict, Mapping)
 
     def from_text(self, value: object) -> object:
         """Return the converted value for a string, or for several strings if the type is a

@@ -33,7 +33,15 @@ from typing import (
     get_origin,
 )
 
-from micropie._core.binding.annotations import COLLECTIONS, Hint, bare, is_enum, is_unset, united
+from micropie._core.binding.annotations import (
+    COLLECTIONS,
+    Hint,
+    bare,
+    is_enum,
+    is_unset,
+    owner_of,
+    united,
+)
 from micropie._core.binding.values.constraints import (
     INVALID,
     MAX_DIGITS,
@@ -444,7 +452,7 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
     if annotation in simple:
         return simple[annotation]
     arguments = get_args(annotation)
-    origin = get_origin(annotation) or annotation
+    origin = owner_of(annotation)
     if is_enum(annotation) or origin is Literal:
         return _one_of(annotation, own)
     if len(united(annotation)) > 1:

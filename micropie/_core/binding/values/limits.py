@@ -22,6 +22,8 @@ from micropie._core.binding.annotations import (
     Hint,
     is_enum,
     is_of_pydantic,
+    metadata_of,
+    owner_of,
     takes_json_text,
 )
 from micropie._core.binding.fields import (
@@ -62,11 +64,11 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
     - ``name``: the name of the structure.
     """
     about = f"it is a {name}"
-    origins = [get_origin(kind) or kind for kind in kinds]
+    origins = [*map(owner_of, kinds)]
     for kind, reason in _refused_types().items():
         if kind in origins:
             raise SetupError(f"{about} {reason}")
-    marks = [*kinds, *chain.from_iterable(getattr(one, "__metadata__", ()) for one in kinds)]
+    marks = [*kinds, *chain.from_iterable(map(metadata_of, kinds))]
     if any(is_of_pydantic(one, "ImportString") for one in marks):
         raise SetupError(
             f"{about} with an ImportString, which lets a client import anything: write "
@@ -120,7 +122,7 @@ def _check_init(kinds: Sequence[object], about: str) -> None:
     doesn't call the class's own ``__init__``, which treats such a field differently.
     """
     for kind in kinds:
-        owner = get_origin(kind) or kind
+        owner = owner_of(kind)
         fields = (
             dataclasses.fields(owner)
             if isinstance(owner, type) and dataclasses.is_dataclass(owner)
@@ -144,7 +146,7 @@ def _can_be_hashed(structure: type) -> bool:
     config = getattr(structure, "__struct_config__", None)
     if config is not None:
         return bool(config.frozen or not config.eq)
-    owner = get_origin(structure) or structure
+    owner = owner_of(structure)
     return not is_typed_dict(owner) and owner.__hash__ is not None
 
 
@@ -168,7 +170,7 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
         for owner in structures
         for field in fields_of(owner)
         for part in kinds_in(field.hint, are_fields_in=False)
-        for item in getattr(part, "__metadata__", ())
+        for item in metadata_of(part)
         if restricts(item, unknown)
     ]
     for item, name in found:
@@ -184,7 +186,7 @@ def has_chosen_hashes(kind: object) -> bool:
     """Return whether a type is a set or a dict in which hashes may collide, because a client
     chooses the elements or the keys. Strings and enum members are safe.
     """
-    origin = get_origin(kind) or kind
+    origin = owner_of(kind)
     if (
         not isinstance(origin, type)
         or is_structure(origin)
@@ -200,7 +202,7 @@ def has_long_matches(kind: object) -> bool:
     """Return whether a type is a string that msgspec matches against a regular expression, however
     long it is.
     """
-    marks = getattr(kind, "__metadata__", ())
+    marks = metadata_of(kind)
     limits = [getattr(one, "max_length", None) for one in marks]
     return any(getattr(one, "pattern", None) is not None for one in marks) and not any(
         limit is not None and limit <= MOST_MATCHED for limit in limits
@@ -212,7 +214,7 @@ def has_long_paths(kinds: Iterable[object]) -> bool:
     nesting.
     """
     for kind in kinds:
-        owner = get_origin(kind) or kind
+        owner = owner_of(kind)
         if isinstance(owner, type) and issubclass(owner, Mapping) and get_args(kind):
             inside = kinds_in(get_args(kind)[-1], are_fields_in=False)
             if len(inside) > 1 or any(map(is_structure, inside)):

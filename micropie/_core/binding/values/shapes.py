@@ -19,9 +19,10 @@ from operator import attrgetter, itemgetter
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 
-from micropie._core.binding.annotations import UNREADABLE, Hint, bare, is_enum, united
+from micropie._core.binding.annotations import UNREADABLE, Hint, bare, is_enum, owner_of, united
 from micropie._core.binding.fields import (
     fields_of,
+    has_fields,
     hints_of_class,
     is_named_tuple,
     is_structure,
@@ -68,9 +69,7 @@ class Shape:
         self._types = [_Type(kind, self) for kind in kinds if kind is not NoneType]
         inside = kinds_in(hint, are_fields_in=False) if is_strict else ()
         self._options: dict[type, Sequence[_Option]] = {}
-        self._structures = [
-            one.__name__ for one in inside if is_structure(one) or is_named_tuple(one)
-        ]
+        self._structures = [one.__name__ for one in inside if has_fields(one)]
 
     def of(self, hint: Hint) -> Shape | None:
         """Return the shape of an annotation inside this one, or None if its values need no
@@ -84,7 +83,7 @@ class Shape:
 
     def _is_checked(self, kind: object) -> bool:
         origin = get_origin(kind)
-        if is_structure(kind) or is_named_tuple(kind):
+        if has_fields(kind):
             return self.is_strict or self._known[0] is self
         if origin in _FORMS or is_enum(kind) or isinstance(kind, NewType) or kind in (None, ...):
             return False
@@ -158,7 +157,7 @@ class _Type:
     """One of the types of an annotation, which may be a union."""
 
     def __init__(self, kind: Hint, shape: Shape) -> None:
-        self._kind, self._owner, self._shape = kind, get_origin(kind) or kind, shape
+        self._kind, self._owner, self._shape = kind, owner_of(kind), shape
 
     def option_for(self, kind: type) -> _Option | None:
         """Return None if values of the class ``kind`` are not of this type. Otherwise return how

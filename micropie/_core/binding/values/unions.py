@@ -11,10 +11,11 @@ from functools import lru_cache
 from itertools import chain, combinations, product, zip_longest
 from typing import NamedTuple, get_args, get_origin
 
-from micropie._core.binding.annotations import COLLECTIONS, Hint, bare, united
+from micropie._core.binding.annotations import COLLECTIONS, Hint, bare, metadata_of, united
 from micropie._core.binding.fields import (
     Field,
     fields_of,
+    has_fields,
     hints_inside,
     is_named_tuple,
     is_structure,
@@ -60,7 +61,7 @@ def recursive_in(kinds: Iterable[object]) -> Mapping[type, Set[object]]:
     contain it.
     """
     parents: dict[object, list[object]] = {}  # the types whose fields contain a type
-    nodes = dict.fromkeys(_nodes(kinds))
+    nodes = dict.fromkeys(filter(has_fields, kinds))
     for kind in nodes:
         for inner in _inside(kind):
             parents.setdefault(inner, []).append(kind)
@@ -72,12 +73,7 @@ def recursive_in(kinds: Iterable[object]) -> Mapping[type, Set[object]]:
 def _inside(kind: type) -> Sequence[type]:
     """Return the structures and the named tuples that the fields of ``kind`` contain."""
     kinds = chain.from_iterable(kinds_in(hint, are_fields_in=False) for hint in hints_inside(kind))
-    return [*dict.fromkeys(_nodes(kinds))]
-
-
-def _nodes(kinds: Iterable[object]) -> Iterator[type]:
-    """Yield the structures and the named tuples among types."""
-    return (kind for kind in kinds if is_structure(kind) or is_named_tuple(kind))
+    return [*dict.fromkeys(filter(has_fields, kinds))]
 
 
 def _containing(owner: object, parents: Mapping[object, Sequence[object]]) -> Set[object]:
@@ -101,7 +97,7 @@ def _untagged_unions(field: Field, info: object) -> Iterator[Hint]:
     unions = [kind for kind in kinds if len(united(kind)) > 1]
     tagged = unions[:1] if getattr(info, "discriminator", None) is not None else []
     for kind in kinds:
-        marks = getattr(kind, "__metadata__", ())
+        marks = metadata_of(kind)
         if any(getattr(one, "discriminator", None) is not None for one in marks):
             tagged.append(get_args(kind)[0])
     return (kind for kind in unions if kind not in tagged)
@@ -129,7 +125,7 @@ def _kinds_of(around: Set[object], hint: Hint) -> Iterator[str]:
     It is "[]" if a value of that member has to be an array.
     """
     for kind in united(bare(hint)[0]):
-        if not around.isdisjoint(_nodes(kinds_in(kind, are_fields_in=False))):
+        if not around.isdisjoint(filter(has_fields, kinds_in(kind, are_fields_in=False))):
             inner, _ = bare(kind)
             is_array = get_origin(inner) in COLLECTIONS or is_named_tuple(inner)
             yield "[]" if is_array else "{}"

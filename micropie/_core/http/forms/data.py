@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from micropie._core.errors import BadRequest, HTTPError, too_many
 from micropie._core.http.addresses import unescaped
 from micropie._core.http.json import MOST_VALUES
-from micropie._core.http.protocols import Json
+from micropie._core.http.protocols import Json, Parameters
 from micropie._core.on_demand import pattern
 
 MULTIPART = "multipart/form-data"
@@ -115,7 +115,7 @@ def require_utf8(charset: str) -> None:
 # -- queries and urlencoded forms ------------------------------------------------------------------
 
 
-def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str, list[str]]:
+def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> Parameters:
     """Parse a query or a urlencoded form into name -> values. ``query`` may be a str, as in WSGI:
     bytes decoded as latin-1.
 
@@ -134,7 +134,7 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
         text = text.replace("+", " ")
     is_decoded = "%" not in text and text.isascii() and text.isprintable()
     encoded: list[str] = []  # names and values alternate
-    fields: dict[str, list[str]] = {}
+    fields: Parameters = {}
     for pair in text.split("&") if is_short else ():
         if pair:  # an empty pair (``a=1&&b=2``) isn't a field
             name, _, value = pair.partition("=")

@@ -38,6 +38,7 @@ from micropie._core.http.headers import (
     disposition,
     is_json,
 )
+from micropie._core.http.protocols import Parameters
 from micropie._core.on_demand import pattern
 
 FieldReader: TypeAlias = Callable[[dict[str, str], bytes], str]
@@ -328,7 +329,7 @@ class MultipartParser:
         self._parser = PartParser(boundary, limits, read_field is not None)
         self._limits = limits
         self._read_field = read_field
-        self.fields: dict[str, list[str]] = {}
+        self.fields: Parameters = {}
         self.files: dict[str, list[UploadFile]] = {}
         self.parts: list[tuple[str, str | UploadFile]] = []
         self.unselected = self._parser.unselected
