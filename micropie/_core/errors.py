@@ -31,7 +31,7 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from types import CodeType, TracebackType
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from micropie._core.on_demand import by_name
 
@@ -239,7 +239,7 @@ class Redirect(RaisedAnswer):
 
 # For ``isinstance``. It is a tuple, because ``HTTPError | Redirect`` would create a union in each
 # call.
-ERRORS: Final = (HTTPError, Redirect)
+ERRORS = (HTTPError, Redirect)
 
 
 class ClientDisconnect(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import anyio
 
@@ -49,9 +49,9 @@ from micropie.asgi.thread_run import ThreadRun
 left_calls: Any = module("micropie._core.execution.left_calls")
 
 # The steps for which a request gives its slot back.
-_WAITS: Final = frozenset({AWAIT, RECEIVE, CHUNK, CLOSE, ANSWER})
+_WAITS = frozenset({AWAIT, RECEIVE, CHUNK, CLOSE, ANSWER})
 
-_LEFT_AT_ONCE: Final = Call(leave_after=0.0, releases=True)
+_LEFT_AT_ONCE = Call(leave_after=0.0, releases=True)
 
 Value = TypeVar("Value")
 
@@ -252,7 +252,7 @@ async def perform_step(  # noqa: C901 - each branch is a kind of call
     return has_resumed, result
 
 
-_NOTHING: Final = object()
+_NOTHING = object()
 _LIFTED_SHIELDS = LoopLocal(lambda: DelayedCalls(CLEAN_UP_WITHIN))
 
 
@@ -345,7 +345,7 @@ async def call_mounted(target: Any, scope: Scope, receive: Receive, send: Send) 
 
 # The key in ``scope["state"]`` under which the lifespan stores its ``LoopTasks``, which run the
 # functions passed to ``after_response``.
-BACKGROUND: Final = "micropie.background"
+BACKGROUND = "micropie.background"
 
 # Size in bytes. A larger body may be in a file that takes long to close: the kernel needs 50 ms to
 # free the memory pages of 1 GiB.

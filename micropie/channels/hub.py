@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, Self, get_args
+from typing import Any, Self, get_args
 
 import anyio
 
@@ -41,7 +41,7 @@ class _Published:
         yield from ()
 
 
-PUBLISHED: Final = _Published()
+PUBLISHED = _Published()
 
 
 class Channels:

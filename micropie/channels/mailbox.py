@@ -124,7 +124,7 @@ class Published:
         return self._text
 
 
-END: Final = Published("", "")  # returned by ``Mailbox.take`` after the last message
+END = Published("", "")  # returned by ``Mailbox.take`` after the last message
 
 
 # No messages. A deque takes 760 bytes, so an idle mailbox has none of its own.

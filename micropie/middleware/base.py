@@ -5,7 +5,6 @@ The base classes are defined in ``_core/flow``, which calls their hooks.
 """
 
 from http import HTTPMethod
-from typing import Final
 
 from micropie._core.errors import is_def
 from micropie._core.execution import TookTooLong
@@ -15,7 +14,7 @@ from micropie._core.flow import FlowMiddleware, HttpMiddleware, WebSocketMiddlew
 
 # For any other method, metrics use "OTHER" and spans "_OTHER", so that clients can't create any
 # number of labels.
-STANDARD_METHODS: Final = frozenset(HTTPMethod) | {"QUERY"}
+STANDARD_METHODS = frozenset(HTTPMethod) | {"QUERY"}
 
 __all__ = [
     "STANDARD_METHODS",

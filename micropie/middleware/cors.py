@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final, Never
+from typing import Never
 
 from micropie._core.errors import (
     FLAG,
@@ -27,17 +27,17 @@ from micropie._core.http.protocols import HeaderPairs, Texts
 from micropie._core.routing import checked_methods
 from micropie.middleware.base import STANDARD_METHODS, FlowMiddleware
 
-METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 # Scripts may always send these headers. Browsers send them without a preflight unless the value is
 # unusual, such as ``application/json``.
-_ALWAYS: Final = ("Accept", "Accept-Language", "Content-Language", "Content-Type")
+_ALWAYS = ("Accept", "Accept-Language", "Content-Language", "Content-Type")
 
-_ALLOW_HEADERS: Final = "Access-Control-Allow-Headers"
+_ALLOW_HEADERS = "Access-Control-Allow-Headers"
 
 # Origins of unrelated sites. A regular expression that matches one of them most likely matches any
 # site's origin.
-_STRANGERS: Final = [
+_STRANGERS = [
     f"{start}notmysite.{end}{port}"
     for start in ("", ".", "www.")
     for end in ("com", "org", "net", "io", "dev", "app", "de", "co.uk", "invalid")

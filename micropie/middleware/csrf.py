@@ -10,7 +10,6 @@ read.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from micropie._core.errors import HTTPError, Sentence, check, logger, refuse_text
 from micropie._core.execution.steps import Flow
@@ -20,14 +19,14 @@ from micropie._core.http.csrf import is_csrf_token
 from micropie.middleware.base import FlowMiddleware
 
 # Methods that change nothing (RFC 9110, section 9.2.1).
-_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 # Authentication schemes that a browser sends automatically once the user has logged in. Other
 # schemes are sent only by scripts.
-_ADDED_BY_BROWSERS: Final = frozenset({"basic", "digest", "negotiate", "ntlm"})
+_ADDED_BY_BROWSERS = frozenset({"basic", "digest", "negotiate", "ntlm"})
 # Authentication schemes for tokens. Forms can't send them. Other sites' scripts can send them only
 # with CORS permission.
-_TOKENS: Final = frozenset({"bearer", "dpop", "token"})
+_TOKENS = frozenset({"bearer", "dpop", "token"})
 
 
 class CSRFMiddleware(FlowMiddleware):

@@ -21,7 +21,6 @@ from hmac import compare_digest
 from math import inf
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import Final
 from weakref import WeakKeyDictionary
 
 from micropie import App, HTTPError, Request, Response, SetupError, WebSocketRequest
@@ -36,14 +35,14 @@ try:
 except ImportError:  # pragma: no cover - the tests set it to None
     prometheus_client = None  # type: ignore[assignment]
 
-DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
+DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 # The buckets' upper bounds in seconds: the defaults of Prometheus's Go client, and two smaller
 # bounds, because many responses take less than 5 ms.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 # The gauges for the usage of threads, pool and channels, in the order of ``Inspector.statistics``.
-USAGES: Final = {
+USAGES = {
     "micropie_threads_busy": "Worker threads running def functions for requests (ASGI only).",
     "micropie_threads_waiting": "Handlers waiting for a worker thread (ASGI only).",
     "micropie_threads_limit": "The value of the setting 'threads' (ASGI only).",
@@ -55,7 +54,7 @@ USAGES: Final = {
 
 # Matches a version in an Accept header that is not a short number. Such a version is removed,
 # because prometheus_client would try to parse any text.
-_ODD_VERSION: Final = re.compile(r"version=(?![0-9]{1,3}(?:\.[0-9]{1,3}){0,2}\s*(?:[,;]|$))[^,;]*")
+_ODD_VERSION = re.compile(r"version=(?![0-9]{1,3}(?:\.[0-9]{1,3}){0,2}\s*(?:[,;]|$))[^,;]*")
 
 
 class Instruments:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from micropie._core.errors import (
     FLAG,
@@ -35,21 +35,21 @@ IP: TypeAlias = IPv4Address | IPv6Address
 ForwardedNode: TypeAlias = tuple[IP, int]
 Element: TypeAlias = dict[str, str]  # the values of "for", "proto" and "host" from one proxy
 
-UNIX: Final = "unix"
+UNIX = "unix"
 
 # How many entries of a header are parsed at most. Chains of proxies are shorter, but a client may
 # send thousands of entries.
-_MAX_ENTRIES: Final = 32
+_MAX_ENTRIES = 32
 
 # Matches an address (IPv6 in brackets) and an optional port: RFC 7239, section 6. It also matches
 # IPv6 without brackets, which some proxies send.
-_NODE: Final = re.compile(
+_NODE = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?|[0-9A-Fa-f:.]+"
 )
 
-_MAPPED: Final = IPv6Network("::ffff:0:0/96")  # IPv4 addresses as dual-stack sockets show them
+_MAPPED = IPv6Network("::ffff:0:0/96")  # IPv4 addresses as dual-stack sockets show them
 
-_LONGEST_NODE: Final = 64  # in characters; the longest valid node has 53
+_LONGEST_NODE = 64  # in characters; the longest valid node has 53
 
 
 class ProxyHeaders(FlowMiddleware):

@@ -7,7 +7,6 @@ pages.
 from __future__ import annotations
 
 import secrets
-from typing import Final
 
 from micropie._core.errors import FLAG, ResponseError, SetupError, check, check_each, is_count
 from micropie._core.http import Request, Response, check_value
@@ -15,16 +14,16 @@ from micropie._core.http.headers import add_missing
 from micropie._core.streams import is_stream
 from micropie.middleware.base import FlowMiddleware
 
-YEAR: Final = 365 * 24 * 3600  # seconds
+YEAR = 365 * 24 * 3600  # seconds
 
-_FRAMES: Final = ("DENY", "SAMEORIGIN")
-_OPENERS: Final = (
+_FRAMES = ("DENY", "SAMEORIGIN")
+_OPENERS = (
     "same-origin",
     "same-origin-allow-popups",
     "noopener-allow-popups",
     "unsafe-none",
 )
-_REFERRERS: Final = (
+_REFERRERS = (
     "no-referrer",
     "no-referrer-when-downgrade",
     "origin",
@@ -34,7 +33,7 @@ _REFERRERS: Final = (
     "strict-origin-when-cross-origin",
     "unsafe-url",
 )
-_NONCE: Final = "{nonce}"
+_NONCE = "{nonce}"
 
 
 class SecurityHeaders(FlowMiddleware):

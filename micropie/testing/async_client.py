@@ -23,7 +23,7 @@ from contextlib import (
     asynccontextmanager,
 )
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, cast
 
 import anyio
 import anyio.abc
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 P = ParamSpec("P")
 
-_END: Final = object()
+_END = object()
 
 
 class Portal(httpx.AsyncBaseTransport):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextvars import Context, copy_context
 from functools import partial
 from itertools import chain, repeat
-from typing import Any, Final
+from typing import Any
 
 from micropie._core import execution
 from micropie._core.execution import Action, current
@@ -25,7 +25,7 @@ from micropie.wsgi.streaming import StreamReader, close_stream
 
 # Compare a status with this constant by ``is``: the 200 of a mounted application may be a
 # ``GivenStatus``, which is equal but may have its own reason phrase.
-_OK: Final = 200
+_OK = 200
 
 
 def _start_private(

@@ -37,9 +37,9 @@ LOOP: Final = "loop"
 THREAD: Final = "thread"
 PROCESS: Final = "process"
 
-ALL_WAIT: Final = "no thread became free in time, because too many calls are waiting"
+ALL_WAIT = "no thread became free in time, because too many calls are waiting"
 
-MARK: Final = "__micropie_run_in__"  # the attribute that ``@run_in`` sets on a function
+MARK = "__micropie_run_in__"  # the attribute that ``@run_in`` sets on a function
 
 
 def layers(function: AnyFunction) -> Iterator[AnyFunction]:
@@ -122,7 +122,7 @@ class Threads:
 
 # The threads for files are separate, so that clients get a page's style sheet even while all
 # threads for handlers are busy.
-IO_THREADS: Final = Threads(40)
+IO_THREADS = Threads(40)
 
 
 class ServiceThreads(Threads):

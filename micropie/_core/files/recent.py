@@ -24,7 +24,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from threading import Lock
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from micropie._core.execution import after_fork_in_child
 from micropie._core.files.lookup import Key, ResolvedFile
@@ -100,7 +100,7 @@ LARGEST_LOOK = 64 * 1024
 MOST_LOOKS = 2048  # entries; limited because clients may request any name
 LONGEST_PATH = 4096  # characters; PATH_MAX on Linux; longer paths are not cached
 
-_NOT_SLOW: Final = (0, 0.0)  # the number of slow checks; until when the directory counts as slow
+_NOT_SLOW = (0, 0.0)  # the number of slow checks; until when the directory counts as slow
 
 
 class RecentLooks(Recent["Key", "ResolvedFile | None"]):

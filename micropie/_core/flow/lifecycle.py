@@ -14,7 +14,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from threading import Timer
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from micropie._core.errors import SetupError, as_authors_see, logger, takes
 from micropie._core.execution.steps import AWAIT, CALL, INLINE, Flow, Kind, call, kind_of
@@ -28,8 +28,8 @@ from micropie._core.routing import Config, Site
 _LONG = 10.0
 
 # The protocol of a server. It determines which mounts are started together with an application.
-UNDER_ASGI: Final = ASGI
-UNDER_WSGI: Final = WSGI
+UNDER_ASGI = ASGI
+UNDER_WSGI = WSGI
 
 Result = TypeVar("Result")
 LifecycleFunction: TypeAlias = Callable[[], object]

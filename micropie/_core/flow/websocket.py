@@ -18,7 +18,7 @@ A handshake can be refused like a request: with a status and a sentence.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from micropie._core.errors import HTTPError, RaisedAnswer, Redirect, alone_in, failure_in, logger
 from micropie._core.execution.steps import AWAIT, Flow
@@ -59,8 +59,8 @@ class CloseInfo(NamedTuple):
     answer: Answer | None  # None if the handshake was accepted
 
 
-_ENDING: Final = "The server is shutting down. Please try again."
-_NORMAL_END: Final = CloseInfo(websockets.NORMAL, "", None)
+_ENDING = "The server is shutting down. Please try again."
+_NORMAL_END = CloseInfo(websockets.NORMAL, "", None)
 
 
 def converse(

@@ -19,15 +19,13 @@ token as well.
 
 from __future__ import annotations
 
-from typing import Final
-
 from micropie._core.errors import ResponseError
 from micropie._core.http import CSRF_FIELD, Request
 from micropie._core.http.headers import format_cookie
 from micropie._core.on_demand import pattern
 
 _SECRET = pattern("[A-Za-z0-9_-]{43}")
-_SALT_LENGTH: Final = 22  # characters of base64, for 16 bytes
+_SALT_LENGTH = 22  # characters of base64, for 16 bytes
 
 
 def csrf_token(request: Request) -> str:

@@ -109,18 +109,18 @@ Value = TypeVar("Value")
 
 _SHORT_BODY = 64 * 1024  # bytes; servers pass on at least this much in one piece
 
-FORM: Final = "application/x-www-form-urlencoded"
+FORM = "application/x-www-form-urlencoded"
 
 BodyKind: TypeAlias = Literal["form", "multipart", "json"]
 _KINDS: Final[Mapping[str, BodyKind]] = {FORM: "form", MULTIPART: "multipart"}
 _ALL_KINDS: Final[tuple[BodyKind, ...]] = ("form", "multipart", "json")
 
-LEFT_TO_HANDLER: Final = (
+LEFT_TO_HANDLER = (
     "@reads_body leaves the body to the handler: read it with request.read(), or await "
     "request.body()"
 )
 
-EMPTY_JSON: Final = (400, "the JSON body is empty.")
+EMPTY_JSON = (400, "the JSON body is empty.")
 
 
 class Address(NamedTuple):

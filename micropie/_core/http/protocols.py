@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping, Set
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from micropie._core.execution.steps import Flow
 
@@ -18,7 +18,7 @@ Send: TypeAlias = Callable[[ServerMessage], Awaitable[None]]
 Piece: TypeAlias = tuple[bytes, bool]
 """A piece of a body, and whether more may follow."""
 Environ: TypeAlias = dict[str, Any]
-ON_FAILURE: Final = "micropie.on_failure"
+ON_FAILURE = "micropie.on_failure"
 """The key, in a scope or an environ, of the function with which a test client collects failures."""
 Json: TypeAlias = Any
 """A value from a JSON text. It is ``Any``, because applications know the structure of their

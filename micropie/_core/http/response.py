@@ -26,7 +26,7 @@ from collections.abc import (
 from datetime import datetime
 from functools import lru_cache
 from numbers import Number
-from typing import Any, Final, NamedTuple, Protocol, Self, TypeAlias, Unpack
+from typing import Any, NamedTuple, Protocol, Self, TypeAlias, Unpack
 from urllib.parse import quote, urlsplit
 
 from micropie._core.errors import (
@@ -54,19 +54,19 @@ from micropie._core.http.json import dumps
 from micropie._core.http.protocols import ChunkedBody, HeaderPairs
 from micropie._core.on_demand import pattern
 
-HTML: Final = "text/html; charset=utf-8"
-TEXT: Final = "text/plain; charset=utf-8"
-JSON: Final = "application/json"
+HTML = "text/html; charset=utf-8"
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
 _USUAL_TYPES = frozenset({HTML, TEXT, JSON})
 
 # With this header, browsers trust the Content-Type. So they never run JSON, an upload or an error's
 # text as HTML.
-NOSNIFF: Final = ("x-content-type-options", "nosniff")
-NO_OTHER_HEADERS: Final = KnownHead((NOSNIFF,))
+NOSNIFF = ("x-content-type-options", "nosniff")
+NO_OTHER_HEADERS = KnownHead((NOSNIFF,))
 
 # A header's name is a token (RFC 9110, section 5.6.2); its value has visible latin-1 characters,
 # spaces and tabs (section 5.5).
-TOKEN: Final = pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+TOKEN = pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = pattern(r"[\t\x20-\x7e\x80-\xff]*")
 
 # These headers describe the connection, so only the server may set them (RFC 9110, section 7.6.1;

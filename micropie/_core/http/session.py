@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import wraps
 from math import inf
-from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 from micropie._core.errors import ResponseError, logger
 from micropie._core.execution.placement import AnyFunction
@@ -27,14 +27,14 @@ _Updates: TypeAlias = dict[str, tuple[list[_Update], object]]
 
 # The key of the CSRF secret in the session, and the name of the secret's cookie and of the token's
 # form field.
-CSRF_FIELD: Final = "csrf_token"
+CSRF_FIELD = "csrf_token"
 
 _MISSING = object()
 
 
 # How many levels of lists and dicts a value may have. Python can encode about 950 levels, but copy
 # only 450 when the session is loaded, so each later request with such a session would fail.
-_DEEPEST: Final = 250
+_DEEPEST = 250
 
 _encode = json.JSONEncoder(separators=(",", ":"), default=repr, skipkeys=True).encode
 

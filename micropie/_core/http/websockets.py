@@ -19,21 +19,21 @@ from micropie._core.errors import ConnectionClosed, ResponseError
 from micropie._core.http import Request
 from micropie._core.http.addresses import Origins, normal_origin
 
-CONNECTING: Final = "connecting"
-OPEN: Final = "open"
-REFUSING: Final = "refusing"  # the application refuses the handshake
-REFUSED: Final = "refused"
-CLOSING: Final = "closing"  # the application is closing the WebSocket
-CLOSED: Final = "closed"
-GONE: Final = "gone"  # the client has closed, or the connection is lost
+CONNECTING = "connecting"
+OPEN = "open"
+REFUSING = "refusing"  # the application refuses the handshake
+REFUSED = "refused"
+CLOSING = "closing"  # the application is closing the WebSocket
+CLOSED = "closed"
+GONE = "gone"  # the client has closed, or the connection is lost
 
-ACCEPT: Final = "accept"
-RECEIVE: Final = "receive"
-SEND: Final = "send"
-CLOSE: Final = "close"
+ACCEPT = "accept"
+RECEIVE = "receive"
+SEND = "send"
+CLOSE = "close"
 # The driver has passed the close frame, or the response to the handshake, to the server.
-FINISH: Final = "finish"
-LEAVE: Final = "leave"  # the client has closed, or the connection is lost
+FINISH = "finish"
+LEAVE = "leave"  # the client has closed, or the connection is lost
 
 TRANSITIONS: Final[dict[tuple[str, str], str]] = {
     (CONNECTING, ACCEPT): OPEN,
@@ -49,32 +49,32 @@ TRANSITIONS: Final[dict[tuple[str, str], str]] = {
 
 # The states in which messages can be received and sent. Receiving or sending doesn't change the
 # state.
-RECEIVING: Final = frozenset(state for state, action in TRANSITIONS if action is RECEIVE)
-SENDING: Final = frozenset(state for state, action in TRANSITIONS if action is SEND)
+RECEIVING = frozenset(state for state, action in TRANSITIONS if action is RECEIVE)
+SENDING = frozenset(state for state, action in TRANSITIONS if action is SEND)
 
 # Close codes, from RFC 6455, section 7.4.1, and from IANA's registry.
-NORMAL: Final = 1000
-GOING_AWAY: Final = 1001
-WRONG_KIND: Final = 1003
-NO_CODE: Final = 1005
-LOST: Final = 1006
-INVALID_DATA: Final = 1007
-POLICY: Final = 1008
-TOO_BIG: Final = 1009
-FAILED: Final = 1011
-TRY_AGAIN: Final = 1013
+NORMAL = 1000
+GOING_AWAY = 1001
+WRONG_KIND = 1003
+NO_CODE = 1005
+LOST = 1006
+INVALID_DATA = 1007
+POLICY = 1008
+TOO_BIG = 1009
+FAILED = 1011
+TRY_AGAIN = 1013
 
 # 1004 is reserved. 1005, 1006 and 1015 mean that there was no code or no close frame, so they can't
 # be sent. Only clients send 1010.
-_SENDABLE: Final = frozenset(range(1000, 1015)) - {1004, 1005, 1006, 1010}
+_SENDABLE = frozenset(range(1000, 1015)) - {1004, 1005, 1006, 1010}
 
 # A size in characters or bytes. The JSON of a larger message is parsed in a thread, as the JSON of
 # a large body is.
-LARGE: Final = 64 * 1024
+LARGE = 64 * 1024
 
 # The maximum length of a reason, in bytes. A control frame holds 125 bytes, two of them for the
 # code (RFC 6455, section 5.5).
-_LONGEST_REASON: Final = 123
+_LONGEST_REASON = 123
 
 
 class WebSocketRequest(Request):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Final
+from typing import Any
 
 from micropie._core.execution.steps import Completed
 from micropie._core.http import SessionData
@@ -22,7 +22,7 @@ class Loaded(dict[str, object]):
 
 
 # The result of ``save``. It can be awaited.
-SAVED: Final = Completed(None)
+SAVED = Completed(None)
 
 
 class SessionBackend:

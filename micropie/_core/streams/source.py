@@ -100,7 +100,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from types import AsyncGeneratorType, GeneratorType
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import anyio
 
@@ -119,18 +119,18 @@ from micropie._core.http import BODIES, Response
 from micropie._core.http.escaping import html, is_html
 from micropie._core.streams.files import FILE_CHUNK, FileRange
 
-PENDING: Final = object()  # the value of ``first`` until a chunk has been fetched
-END: Final = object()  # returned instead of a chunk if there are no more chunks
+PENDING = object()  # the value of ``first`` until a chunk has been fetched
+END = object()  # returned instead of a chunk if there are no more chunks
 
-MEDIA_TYPE: Final = "text/event-stream"
+MEDIA_TYPE = "text/event-stream"
 
 # A comment that is sent while an event stream is silent. Because of it, proxies don't close the
 # connection, and the server notices if the client has disconnected.
-HEART_BEAT: Final = b": \n\n"
+HEART_BEAT = b": \n\n"
 
 # How many chunks a stream's task sends before it lets other tasks run and checks whether the client
 # has disconnected.
-CHUNKS_PER_CHECK: Final = 64
+CHUNKS_PER_CHECK = 64
 
 _BYTES = (bytes, bytearray, memoryview)
 
@@ -378,8 +378,8 @@ class Stream:
 
 
 # The reasons for ending a stream early.
-LEFT: Final = "the client has disconnected"
-SHUT_DOWN: Final = "the server is shutting down"
+LEFT = "the client has disconnected"
+SHUT_DOWN = "the server is shutting down"
 
 
 class LoopStream(Stream):

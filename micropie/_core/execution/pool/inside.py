@@ -13,7 +13,7 @@ from contextvars import copy_context
 from functools import partial
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Final
+from typing import Any
 
 from micropie._core.execution.loop import Action
 from micropie._core.execution.placement import AnyFunction, this_process
@@ -26,13 +26,13 @@ from micropie._core.execution.pool.remote import (
 )
 from micropie._core.execution.process_pool import Progress
 
-STREAM: Final = "stream"
-CHUNK: Final = "chunk"
-PROGRESS: Final = "progress"
+STREAM = "stream"
+CHUNK = "chunk"
+PROGRESS = "progress"
 
 # The message with which the parent stops a call. The other message that it sends during a call is
 # the number of chunks that the reader has taken.
-STOP: Final = "stop"
+STOP = "stop"
 
 AHEAD = 16  # how many chunks a process may produce ahead of the reader
 

@@ -13,7 +13,7 @@ import pickle
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from micropie._core.execution.loop import Action
 from micropie._core.execution.placement import AnyFunction, NamedFunction
@@ -76,9 +76,9 @@ class Streamed(NamedTuple):
 
 # -- messages -------------------------------------------------------------------------------------
 
-RESULT: Final = "result"
-FAILED: Final = "failed"
-RETIRES: Final = "retires"  # failed, and the process must not get another call
+RESULT = "result"
+FAILED = "failed"
+RETIRES = "retires"  # failed, and the process must not get another call
 
 # A message: its kind and its value. For FAILED and RETIRES, the value is a pickled pair: the error,
 # and its traceback as a string.

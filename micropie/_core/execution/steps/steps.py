@@ -95,10 +95,10 @@ class Call(NamedTuple):
     """
 
 
-CALL: Final = Call()
-HANDLER: Final = Call(is_queued=True)
-RELEASE: Final = Call(releases=True)
-IO: Final = Call(IO_THREADS, leave_after=None)
+CALL = Call()
+HANDLER = Call(is_queued=True)
+RELEASE = Call(releases=True)
+IO = Call(IO_THREADS, leave_after=None)
 
 # How a flow calls a function of the application: "await" yields an AWAIT step, which awaits the
 # function's result; a ``Call`` yields a step of that kind; "inline" calls the function directly,

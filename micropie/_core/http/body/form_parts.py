@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Final, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from micropie._core.errors import HTTPError
 from micropie._core.execution.steps import IO, Flow
@@ -29,7 +29,7 @@ from micropie._core.http.forms import (
     text_of,
 )
 
-_END: Final = object()
+_END = object()
 
 AnyPart = TypeVar("AnyPart", bound="_Part")
 

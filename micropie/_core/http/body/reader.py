@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
-from typing import Final
 
 from micropie._core.errors import too_many
 from micropie._core.execution.steps import RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
 
-UNREAD: Final = "unread"
+UNREAD = "unread"
 # The body is returned piece by piece and not stored, for ``request.stream()`` and multipart forms.
-STREAMED: Final = "streamed"
-KEPT: Final = "kept"  # the whole body was received, and is stored in ``data``
+STREAMED = "streamed"
+KEPT = "kept"  # the whole body was received, and is stored in ``data``
 
 
 class BodyReader:

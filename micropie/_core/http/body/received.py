@@ -5,7 +5,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from micropie._core.errors import BadRequest, HTTPError
 from micropie._core.http.body.reader import UNREAD, BodyReader
@@ -26,7 +26,7 @@ class _Null:
         return "NULL"
 
 
-NULL: Final = _Null()
+NULL = _Null()
 
 _NO_UPLOADS: dict[str, list[UploadFile]] = {}
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from micropie._core.errors import BadRequest, HTTPError, too_many
 from micropie._core.http.addresses import unescaped
@@ -192,7 +192,7 @@ def _encoded(raw: str) -> bytes:
 _NAME = pattern(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[^.\[\]]*\])+")
 _STEP = pattern(r"\[([0-9]{1,40})\]|\[([^.\[\]]*)\]|([^.\[\]]+)")
 DEEPEST = 16  # the maximum number of levels; a name with more is not treated as nested
-ITSELF: Final = -1  # the key of a field's own values, beside those of its nested fields
+ITSELF = -1  # the key of a field's own values, beside those of its nested fields
 
 
 Nested: TypeAlias = "list[Json] | dict[str | int, Nested]"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import partial
 from math import inf
 from threading import RLock
-from typing import Final, NamedTuple, Self, TypeAlias
+from typing import NamedTuple, Self, TypeAlias
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
@@ -61,12 +61,12 @@ class PartHead(NamedTuple):
 PartEvent: TypeAlias = PartHead | bytes | None
 """An event: the head of a part, then its bytes, chunk by chunk, then None at its end."""
 
-_MOST_PREAMBLE: Final = 4096  # Bytes that may come before the first part.
-_MOST_HEADERS: Final = 8  # Headers of one part. Browsers send 2, RFC 7578 defines 3.
-_MOST_HEADER: Final = 4096  # Bytes, enough for a file name of 255 escaped characters.
-_DASH: Final = ord("-")
-_MOST_LINES: Final = 512  # a piece with more lines is parsed in a thread; a part has at least four
-_MALFORMED: Final = (
+_MOST_PREAMBLE = 4096  # Bytes that may come before the first part.
+_MOST_HEADERS = 8  # Headers of one part. Browsers send 2, RFC 7578 defines 3.
+_MOST_HEADER = 4096  # Bytes, enough for a file name of 255 escaped characters.
+_DASH = ord("-")
+_MOST_LINES = 512  # a piece with more lines is parsed in a thread; a part has at least four
+_MALFORMED = (
     "The multipart form is malformed: a boundary is wrong, or a part's headers are invalid, too "
     "many or too long."
 )
@@ -471,7 +471,7 @@ def boundary_of(parameters: dict[str, str]) -> str:
 # boundaries, or other characters.
 _BOUNDARY = pattern("[!-~](?:[ -~]{0,254}[!-~])?")
 _HEADER_LINE = pattern(r"[A-Za-z0-9_-]+:[^\x00-\x08\x0a-\x1f\x7f]*")
-_HEADER_LINES: Final = "micropie_part_header"
+_HEADER_LINES = "micropie_part_header"
 
 
 def _header_line(data: bytes) -> tuple[str, int]:
@@ -488,5 +488,5 @@ def _header_line(data: bytes) -> tuple[str, int]:
 
 
 _LINES = NameTable(_header_line)  # a site's forms have few different fields
-_CODEC: Final = codecs.CodecInfo(codecs.utf_8_encode, lambda data, _="": _LINES[bytes(data)])
+_CODEC = codecs.CodecInfo(codecs.utf_8_encode, lambda data, _="": _LINES[bytes(data)])
 codecs.register({_HEADER_LINES: _CODEC}.get)

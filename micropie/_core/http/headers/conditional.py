@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from math import inf
-from typing import Final, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 from micropie._core.errors import HTTPError
@@ -86,7 +86,7 @@ def parse_http_date(value: str) -> int | None:
 
 # The headers that ``select`` reads. If a request has none of them, the whole representation is
 # sent.
-CONDITIONS: Final = frozenset(
+CONDITIONS = frozenset(
     {"if-match", "if-unmodified-since", "if-none-match", "if-modified-since", "range", "if-range"}
 )
 
@@ -194,7 +194,7 @@ def _range_of(value: str, size: int) -> tuple[int, int] | None:
 
 # Maps the name of a coding in Content-Encoding to the other names that clients may send for it (RFC
 # 9110, section 8.4.1).
-_OTHER_NAMES: Final = {"gzip": ("x-gzip",)}
+_OTHER_NAMES = {"gzip": ("x-gzip",)}
 
 
 def accepted_codings(header: str, codings: Iterable[str]) -> list[str]:

@@ -18,7 +18,7 @@ from collections.abc import (
     Sequence,
 )
 from functools import lru_cache
-from typing import Final, Self, TypeVar, overload
+from typing import Self, TypeVar, overload
 
 from micropie._core.errors import HeadersLike, pairs_of
 from micropie._core.http.protocols import HeaderPairs
@@ -211,7 +211,7 @@ _VARY = {
     "cookie": ("vary", "Cookie"),
     "authorization": ("vary", "Authorization"),
 }
-PRIVATE: Final = ("cache-control", "private")
+PRIVATE = ("cache-control", "private")
 
 
 def add_missing(pairs: HeaderPairs, others: Iterable[tuple[str, str]]) -> None:
