@@ -22,61 +22,56 @@ UNKNOWN = "application/octet-stream"
 # Types that web sites need, and that ``mimetypes`` lacks in all or some versions of Python. (Python
 # 3.12 added RFC 9239's type for scripts, and 3.13 added the type for webp.) The type for XML must
 # not be text/*: a charset would be added to it, and this charset would override the one that the
-# file declares (RFC 7303, section 3).
-_OWN_TYPES = {
-    ".7z": "application/x-7z-compressed",
-    ".apk": "application/vnd.android.package-archive",
-    ".atom": "application/atom+xml",
-    ".avif": "image/avif",
-    ".br": UNKNOWN,  # brotli has no registered type
-    ".bz2": "application/x-bzip2",
-    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    ".epub": "application/epub+zip",
-    ".flac": "audio/flac",
-    ".geojson": "application/geo+json",
-    ".glb": "model/gltf-binary",
-    ".gltf": "model/gltf+json",
-    ".gpx": "application/gpx+xml",
-    ".gz": "application/gzip",
-    ".heic": "image/heic",
-    ".ics": "text/calendar",
-    ".js": "text/javascript",
-    ".jsonld": "application/ld+json",
-    ".kml": "application/vnd.google-earth.kml+xml",
-    ".kmz": "application/vnd.google-earth.kmz",
-    ".log": "text/plain",
-    ".m4a": "audio/mp4",
-    ".map": "application/json",
-    ".md": "text/markdown",
-    ".mjs": "text/javascript",
-    ".mkv": "video/matroska",
-    ".odp": "application/vnd.oasis.opendocument.presentation",
-    ".ods": "application/vnd.oasis.opendocument.spreadsheet",
-    ".odt": "application/vnd.oasis.opendocument.text",
-    ".ogg": "audio/ogg",
-    ".ogv": "video/ogg",
-    ".opus": "audio/ogg",
-    ".otf": "font/otf",
-    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-    ".rss": "application/rss+xml",
-    ".rtf": "application/rtf",
-    ".tgz": "application/gzip",
-    ".toml": "application/toml",
-    ".ttf": "font/ttf",
-    ".vcf": "text/vcard",
-    ".vtt": "text/vtt",
-    ".webmanifest": "application/manifest+json",
-    ".webp": "image/webp",
-    ".woff": "font/woff",
-    ".woff2": "font/woff2",
-    ".xhtml": "application/xhtml+xml",
-    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    ".xml": "application/xml",
-    ".xz": "application/x-xz",
-    ".yaml": "application/yaml",
-    ".yml": "application/yaml",
-    ".zst": "application/zstd",
-}
+# file declares (RFC 7303, section 3). A line has a type and its extensions.
+_OWN_TYPES = """
+application/atom+xml .atom
+application/epub+zip .epub
+application/geo+json .geojson
+application/gpx+xml .gpx
+application/gzip .gz .tgz
+application/json .map
+application/ld+json .jsonld
+application/manifest+json .webmanifest
+application/rss+xml .rss
+application/rtf .rtf
+application/toml .toml
+application/vnd.android.package-archive .apk
+application/vnd.google-earth.kml+xml .kml
+application/vnd.google-earth.kmz .kmz
+application/vnd.oasis.opendocument.presentation .odp
+application/vnd.oasis.opendocument.spreadsheet .ods
+application/vnd.oasis.opendocument.text .odt
+application/vnd.openxmlformats-officedocument.presentationml.presentation .pptx
+application/vnd.openxmlformats-officedocument.spreadsheetml.sheet .xlsx
+application/vnd.openxmlformats-officedocument.wordprocessingml.document .docx
+application/x-7z-compressed .7z
+application/x-bzip2 .bz2
+application/x-xz .xz
+application/xhtml+xml .xhtml
+application/xml .xml
+application/yaml .yaml .yml
+application/zstd .zst
+audio/flac .flac
+audio/mp4 .m4a
+audio/ogg .ogg .opus
+font/otf .otf
+font/ttf .ttf
+font/woff .woff
+font/woff2 .woff2
+image/avif .avif
+image/heic .heic
+image/webp .webp
+model/gltf+json .gltf
+model/gltf-binary .glb
+text/calendar .ics
+text/javascript .js .mjs
+text/markdown .md
+text/plain .log
+text/vcard .vcf
+text/vtt .vtt
+video/matroska .mkv
+video/ogg .ogv
+"""
 
 # Doesn't match ".png", which is a hidden file's name without an extension.
 _EXTENSION = re.compile(r"[^/]\.[A-Za-z0-9+_-]{1,16}")
@@ -103,7 +98,12 @@ def content_type_of(name: str) -> str:
 
 @cache
 def _types() -> dict[str, str]:
-    table = {**mimetypes.MimeTypes().types_map[True], **_OWN_TYPES}
+    table = {
+        **mimetypes.MimeTypes().types_map[True],
+        ".br": UNKNOWN,
+    }  # brotli has no registered type
+    for kind, *suffixes in map(str.split, _OWN_TYPES.strip().splitlines()):
+        table |= dict.fromkeys(suffixes, kind)
     return {
         suffix: f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
         for suffix, kind in table.items()
