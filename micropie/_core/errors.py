@@ -361,14 +361,23 @@ def takes(function: Any, count: int) -> bool:
     return True
 
 
+def parameters_of(function: Any) -> list[inspect.Parameter]:
+    """Return the parameters of ``function`` itself, not those of a function that it wraps. Raises
+    ``TypeError`` or ``ValueError`` if Python doesn't know them.
+    """
+    return [*inspect.signature(function, follow_wrapped=False).parameters.values()]
+
+
+def has_yield(function: object) -> bool:
+    """Return whether ``function`` itself is a generator function, ``def`` or ``async def``."""
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
 def is_generator(function: object) -> bool:
     """Return whether a call of ``function`` returns a generator. No line of the function has run by
     then, and a generator counts as true.
     """
-    return any(
-        inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one)
-        for one in (function, type(function).__call__)
-    )
+    return any(map(has_yield, (function, type(function).__call__)))
 
 
 def is_def(value: object, count: int) -> bool:

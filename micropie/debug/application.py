@@ -19,7 +19,7 @@ from typing import TypeAlias, get_type_hints
 
 from micropie._core.binding import declared_source
 from micropie._core.errors import logger
-from micropie._core.execution.placement import layers
+from micropie._core.execution.placement import innermost
 from micropie._core.http.settings import SETTINGS
 from micropie._core.on_demand import by_name
 from micropie._core.routing import AppBase, Registrations, place_of
@@ -153,7 +153,7 @@ def _strange_parameters(name: str, handler: Handler, advice: Mapping[str, str]) 
     """Yield sentences about parameters that are named like a resource but have no annotation, and
     about parameters that a decorator hides. ``advice``: what to write, by the parameter's name.
     """
-    *_, inner = layers(handler.function)
+    inner = innermost(handler.function)
     if not hasattr(inner, "__code__"):
         return
     spec = getfullargspec(inner)

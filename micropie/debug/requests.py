@@ -16,8 +16,8 @@ from pathlib import PurePath
 from typing import Annotated, Any, get_origin
 
 from micropie._core.binding import answer_parts, answers_of
-from micropie._core.errors import HTTPError, Redirect, logger
-from micropie._core.execution.placement import layers
+from micropie._core.errors import HTTPError, Redirect, has_yield, logger
+from micropie._core.execution.placement import innermost
 from micropie._core.flow import log_request_failure
 from micropie._core.http import (
     CSRF_FIELD,
@@ -221,11 +221,11 @@ def review_provided(provider: Provider) -> None:
     """Log that a provider has returned None although its annotation doesn't allow it. Most likely a
     ``return`` is missing.
     """
-    *_, inner = layers(provider.plan.function)
+    inner = innermost(provider.plan.function)
     if _says_none(inner):
         return
     advice = "returned None: return a value, or annotate the function with -> None"
-    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+    if has_yield(inner):
         advice = "yielded None: yield a value, or annotate the function with -> Iterator[None]"
     _warn(f"{provider.name}, which provides {type_name(provider.key)}, {advice}")
 

@@ -17,7 +17,6 @@ from inspect import (
     getattr_static,
     getsource,
     getsourcelines,
-    isasyncgenfunction,
     iscoroutinefunction,
     isfunction,
     isgeneratorfunction,
@@ -28,8 +27,8 @@ from types import NoneType, SimpleNamespace
 from typing import Any, TypeAlias, TypeVar
 
 from micropie import App, WebSocket
-from micropie._core.errors import HTTPError, Redirect
-from micropie._core.execution.placement import layers
+from micropie._core.errors import HTTPError, Redirect, has_yield
+from micropie._core.execution.placement import innermost
 from micropie._core.http import BindingErrors, Request, Response, Session
 from micropie._core.routing import AppBase, Registrations, place_of
 from micropie._core.routing.discovery import (
@@ -158,9 +157,8 @@ def _opens(provider: AnyFunction) -> bool:
     """Return whether a provider is a generator or returns a context manager, and so can close or
     commit its resource.
     """
-    *_, inner = layers(provider)
-    is_generator = isgeneratorfunction(inner) or isasyncgenfunction(inner)
-    return is_generator or "ContextManager" in str(getattr(inner, "__annotations__", ""))
+    inner = innermost(provider)
+    return has_yield(inner) or "ContextManager" in str(getattr(inner, "__annotations__", ""))
 
 
 def _called_pages(handlers: Sequence[Handler], sources: Sequence[FunctionSource]) -> Sentences:
@@ -257,7 +255,7 @@ class FunctionSource:
         """Return the source of the function inside its decorators' wrappers, or None if the source
         isn't available.
         """
-        *_, inner = layers(function)
+        inner = innermost(function)
         inner = getattr(inner, "__func__", inner)
         match _tree_of(inner).body if isfunction(inner) else ():
             case [ast.FunctionDef() | ast.AsyncFunctionDef() as tree]:

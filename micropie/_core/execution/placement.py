@@ -56,9 +56,15 @@ def layers(function: AnyFunction) -> Iterator[AnyFunction]:
             return
 
 
+def innermost(function: AnyFunction) -> Any:
+    """Return the function inside all decorators and partials around it; see ``layers``."""
+    *_, inner = layers(function)
+    return inner
+
+
 def check_placement(function: AnyFunction, placement: str, name: str) -> None:
     """Raise ``SetupError`` if a handler can't run at its ``placement``: LOOP, THREAD or PROCESS."""
-    *_, inner = layers(function)
+    inner = innermost(function)
     is_async = inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
     if is_async and placement != LOOP:
         raise SetupError(
@@ -330,7 +336,7 @@ def module_of(function: AnyFunction) -> str | None:
     """Return the name of the module that another process imports to find a function, or None for
     methods of built-in types, such as ``str.upper``.
     """
-    *_, inner = layers(function)
+    inner = innermost(function)
     if isinstance(inner, NamedFunction):
         return inner._name.module
     return getattr(inner, "__module__", None)

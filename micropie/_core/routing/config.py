@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import quote
 
 from micropie._core.binding import OwnTypes, annotated
-from micropie._core.errors import HTTPError, SetupError
+from micropie._core.errors import HTTPError, SetupError, parameters_of
 from micropie._core.execution import Action, ProcessPool
 from micropie._core.execution.placement import AnyFunction, Threads
 from micropie._core.execution.steps import CALL, INLINE, Kind, kind_of
@@ -71,7 +71,7 @@ class ErrorHandler:
 
     def __init__(self, function: AnyFunction, providers: Providers, otherwise: Kind) -> None:
         self.function, self.kind = function, kind_of(function, otherwise)
-        parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()]
+        parameters = parameters_of(function)
         kinds = [one.kind for one in parameters]
         if kinds == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]:
             # A decorator has replaced the handler by a wrapper with ``*args`` and ``**kwargs``. Use

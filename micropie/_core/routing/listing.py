@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from micropie._core.binding import BoundParameter, OwnTypes, Plan, answers_of
 from micropie._core.errors import BadRequest, HTTPError
-from micropie._core.execution.placement import layers
+from micropie._core.execution.placement import innermost
 from micropie._core.execution.steps import Call
 from micropie._core.http import BindingError
 from micropie._core.http.addresses import split_host
@@ -212,7 +212,7 @@ class RouteEntry(NamedTuple):
         """Where the handler runs: "loop", "thread" or "process"."""
         if self.route.is_pooled:
             return "process"
-        *_, inner = layers(self.route.function)
+        inner = innermost(self.route.function)
         # A generator's code runs when its chunks are produced, in a thread.
         is_in_thread = isinstance(self.route.step_kind, Call) or isgeneratorfunction(inner)
         return "thread" if is_in_thread else "loop"

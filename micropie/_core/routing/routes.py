@@ -23,12 +23,13 @@ from micropie._core.binding import (
     result_filter,
     sends_null,
 )
-from micropie._core.errors import SetupError, is_framework, refuse_text
+from micropie._core.errors import SetupError, has_yield, is_framework, refuse_text
 from micropie._core.execution.placement import (
     LOOP,
     MARK,
     PROCESS,
     check_placement,
+    innermost,
     layers,
     pooled_name,
 )
@@ -64,8 +65,7 @@ def _writer(
     """Return the function that encodes an item of a handler's stream as a line of JSON. Return None
     if the items are sent unchanged, as chunks.
     """
-    is_generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
-    items = items_of(answers, is_generator)
+    items = items_of(answers, has_yield(function))
     if not items:
         return None
     dumps, own = config.dumps, result_filter(function, items)
@@ -207,7 +207,7 @@ class Route(RouteInfo):
         self.handled = (*(mark.methods or config.settings.methods),)
         if "GET" in self.handled and "HEAD" not in self.handled:
             self.handled += ("HEAD",)
-        *_, self.function = layers(self.plan.function)
+        self.function = innermost(self.plan.function)
         self.show(pattern, self.function)
         self.call: Any = self.plan.call
         self.bind = self.plan.bind
@@ -378,7 +378,7 @@ def _refuse_shared_answers(function: AnyFunction) -> None:
     ``functools.cache``, if the handler's result can't be reused. This is so if the handler reads
     the request, or if its result is a generator or a coroutine, which can be used only once.
     """
-    *_, inner = layers(function)
+    inner = innermost(function)
     is_used_once = inspect.isgeneratorfunction(inner) or (
         inspect.iscoroutinefunction(inner) and not inspect.iscoroutinefunction(function)
     )
@@ -399,7 +399,7 @@ def _step_kind(function: AnyFunction, placement: str) -> tuple[Kind, bool]:
     """Return the kind of step for a handler (AWAIT, INLINE, or HANDLER if it may block), and
     whether it is an ``async def``.
     """
-    *_, inner = layers(function)
+    inner = innermost(function)
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
         return AWAIT, True
     # Calling a generator function doesn't run its code yet, so it needs no worker thread. The
@@ -414,7 +414,7 @@ def mentions(function: AnyFunction, name: str) -> bool:
     """Return whether the code of a handler, or of a function inside it, uses an attribute or a
     variable of this name.
     """
-    *_, inner = layers(function)
+    inner = innermost(function)
     codes = [code] if (code := getattr(inner, "__code__", None)) else []
     for code in codes:  # the list grows during the loop
         codes += [const for const in code.co_consts if hasattr(const, "co_names")]
@@ -438,7 +438,7 @@ def place_of(function: AnyFunction) -> str:
     """Return the file and the line of a function as "file:line", relative to the working directory
     if the file is below it. Return "" for a function of micropie itself.
     """
-    *_, inner = layers(function)
+    inner = innermost(function)
     code = getattr(inner, "__code__", None)
     if code is None or is_framework(inner.__module__):
         return ""

@@ -54,8 +54,8 @@ from micropie._core.binding.signatures.sources import (
 )
 from micropie._core.binding.values.constraints import MOST_ERRORS
 from micropie._core.binding.values.converters import NO_OWN_TYPES, OwnTypes, converter_for
-from micropie._core.errors import HTTPError, SetupError
-from micropie._core.execution.placement import AnyFunction, layers
+from micropie._core.errors import HTTPError, SetupError, parameters_of
+from micropie._core.execution.placement import AnyFunction, innermost, layers
 from micropie._core.http import BindingError, BindingErrors, ParameterError, Request, translated
 from micropie._core.http.forms import nested
 from micropie._core.on_demand import by_name
@@ -525,7 +525,7 @@ def provider_keys(
         return {}
     # Don't follow ``__wrapped__``, because the call passes its arguments to the wrapper, not to the
     # wrapped function.
-    parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()][given:]
+    parameters = parameters_of(function)[given:]
     found = _provided_parameters(annotated(function, parameters), provided)
     keys = {one.name: one.key for one in found}
     for one in parameters if refuses_others else ():
@@ -674,7 +674,7 @@ def annotated(function: AnyFunction, parameters: Sequence[Parameter]) -> list[Pa
     for type checkers only.
     """
     names = {one.name for one in parameters}
-    *_, inner = layers(function)
+    inner = innermost(function)
     if not hasattr(inner, "__globals__"):
         inner = type(inner).__call__
     hints = hints_of(

@@ -58,7 +58,7 @@ from micropie._core.binding.fields import (
     structures_of,
 )
 from micropie._core.errors import ResponseError, SetupError
-from micropie._core.execution.placement import AnyFunction, layers
+from micropie._core.execution.placement import AnyFunction, innermost
 from micropie._core.http import sent_as
 from micropie._core.http.json import Dumps, Encoders
 
@@ -71,7 +71,7 @@ def answers_of(function: AnyFunction, stated: object = None) -> tuple[object, ..
     it is imported for type checkers only. Ignoring the annotation would be unsafe, because then all
     fields of a result would be sent.
     """
-    *_, inner = layers(function)
+    inner = innermost(function)
     annotation = (
         getattr(inner, "__annotations__", {}).get("return", Parameter.empty)
         if stated is None

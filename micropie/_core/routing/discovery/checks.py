@@ -13,8 +13,15 @@ from inspect import Parameter
 from typing import Any, Concatenate, Protocol, TypeAlias
 
 from micropie._core.binding import python_call_of
-from micropie._core.errors import Redirect, SetupError, is_generator, takes
-from micropie._core.execution.placement import AnyFunction, layers
+from micropie._core.errors import (
+    Redirect,
+    SetupError,
+    has_yield,
+    is_generator,
+    parameters_of,
+    takes,
+)
+from micropie._core.execution.placement import AnyFunction, innermost, layers
 from micropie._core.http import Request, Response
 from micropie._core.routing.discovery.marks import (
     REQUIRES,
@@ -86,7 +93,7 @@ def _takes_request(check: Check) -> bool:
     function = python_call_of(check)
     if takes(check, 1) or not (inspect.isfunction(function) or inspect.ismethod(function)):
         return takes(check, 1)
-    parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()]
+    parameters = parameters_of(function)
     required = [one for one in parameters[1:] if one.default is one.empty]
     return (
         bool(required)
@@ -173,7 +180,7 @@ def _own_marks(target: object) -> Sequence[Mark]:
 
 
 def _name_of(function: Any) -> str:
-    *_, inner = layers(function)
+    inner = innermost(function)
     return getattr(inner, "__qualname__", None) or repr(inner)
 
 
@@ -235,9 +242,7 @@ def _is_generator(middleware: Any, providers: Providers) -> bool:
         if callable(middleware)
         else []
     )
-    if not any(
-        inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in functions
-    ):
+    if not any(map(has_yield, functions)):
         return False
     # For a callable object, check the signature of ``__call__``.
     function = middleware if inspect.isroutine(middleware) else middleware.__call__

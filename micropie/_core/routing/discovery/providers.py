@@ -28,9 +28,9 @@ from micropie._core.binding import (
     provider_keys,
     type_name,
 )
-from micropie._core.errors import ResponseError, SetupError
+from micropie._core.errors import ResponseError, SetupError, has_yield, parameters_of
 from micropie._core.execution import entered_on_loop
-from micropie._core.execution.placement import LOOP, MARK, AnyFunction, layers
+from micropie._core.execution.placement import LOOP, MARK, AnyFunction, innermost
 from micropie._core.execution.steps import (
     AWAIT,
     HANDLER,
@@ -69,14 +69,14 @@ class Provider:
     def __init__(
         self, key: object, function: AnyFunction, keys: Container[object], own: OwnTypes
     ) -> None:
-        *_, inner = layers(function)
+        inner = innermost(function)
         self.key = key
         self.name = getattr(inner, "__qualname__", type(inner).__qualname__)
         self.run_kind: Kind = ON_LOOP if getattr(function, MARK, None) == LOOP else HANDLER
         self.call_kind: Kind = self.run_kind
         if inspect.iscoroutinefunction(inner):
             self.call_kind = AWAIT
-        elif inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+        elif has_yield(inner):
             # Calling a generator function doesn't run its code yet, so it can't block.
             self.call_kind = INLINE
         self.is_class = isinstance(inner, type) and hasattr(inner, "__aenter__")
@@ -97,7 +97,7 @@ class Provider:
         """
         try:
             # Don't follow ``__wrapped__``, because a wrapper may pass arguments of its own.
-            parameters = inspect.signature(function, follow_wrapped=False).parameters.values()
+            parameters = parameters_of(function)
         except (TypeError, ValueError):  # a class in C may have no signature
             return
         variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
