@@ -115,7 +115,7 @@ def _compared_paths(application: Application, entries: Sequence[RouteEntry]) -> 
     """Yield a finding for each hook that compares ``request.path`` with a handler's path, if the
     handler also accepts longer paths. For a longer path, the comparison is false.
     """
-    for path, place in paths_of_hooks(application.app, application.handlers):
+    for path, place in paths_of_hooks(application):
         for entry in entries:
             if entry.route.pattern == path and entry.route.most_segments:
                 yield (

@@ -21,8 +21,8 @@ from contextlib import suppress
 from micropie._core.errors import logger
 from micropie._core.http import Exchange
 from micropie._core.on_demand import names_on_demand
-from micropie._core.routing import Config, Registrations, Site, describe_application
-from micropie._core.routing.discovery import AnyFunction, Handler
+from micropie._core.routing import Config, Site, describe_application
+from micropie._core.routing.discovery import AnyFunction
 from micropie.debug.application import (
     collect_safely,
     foreign_attributes,
@@ -48,22 +48,20 @@ __getattr__, __dir__ = names_on_demand(
 )
 
 
-def review_application(
-    registered: Registrations, handlers: Sequence[Handler], config: Config
-) -> None:
+def review_application(config: Config) -> None:
     """Log, at startup, advice about an application."""
     application, providers = describe_application(config), config.providers.functions
     for sentence in (
         *application.lost_routes.values(),
         *application_errors(application, providers),
-        *collect_safely(notes_of(registered, handlers, providers)),
+        *collect_safely(notes_of(application, providers)),
     ):
         logger.warning("%s", sentence)
 
 
 def review_site(site: Site) -> None:
     """Log, at startup, warnings about routes that a mount hides."""
-    for entry in (*site.entries(), *site.entries(takes_socket=True)) if site.has_mounts else ():
+    for entry in (*site.entries(), *site.entries(takes_socket=True)):
         if entry.hidden:
             logger.warning("%s", entry.hidden)
 
@@ -86,7 +84,7 @@ def source_notes(application: Application, tree: Sequence[Application]) -> list[
     ``tree``: all applications around and inside it.
     """
     providers = {k: v for one in tree for k, v in one.app._micropie.providers.items()}
-    return collect_safely(notes_of(application.app._micropie, application.handlers, providers))
+    return collect_safely(notes_of(application, providers))
 
 
 def application_errors(
@@ -95,12 +93,11 @@ def application_errors(
     """Return a sentence for each attribute, method and hook that has no effect. ``providers``: by
     default the application's own.
     """
-    registered, handlers = application.app._micropie, application.handlers
     return collect_safely(
-        defined_twice(registered),
-        source_errors(registered, handlers),
-        foreign_attributes(registered, handlers, providers or registered.providers),
-        without_effect(registered, application.settings.expose),
+        defined_twice(application.app),
+        source_errors(application),
+        foreign_attributes(application, providers or application.app._micropie.providers),
+        without_effect(application),
     )
 
 

@@ -22,7 +22,7 @@ from micropie._core.errors import logger
 from micropie._core.execution.placement import innermost
 from micropie._core.http.settings import SETTINGS
 from micropie._core.on_demand import by_name
-from micropie._core.routing import AppBase, Registrations, place_of
+from micropie._core.routing import AppBase, place_of
 from micropie._core.routing.discovery import (
     SOCKET_PREFIX,
     AnyFunction,
@@ -31,20 +31,19 @@ from micropie._core.routing.discovery import (
     marks_of,
     own_attributes,
 )
+from micropie.extensions import Application
 
 # What a check yields: sentences for the log and for ``micropie check``.
 Sentences: TypeAlias = Iterator[str]
 
 
 def foreign_attributes(
-    registered: Registrations,
-    handlers: Sequence[Handler],
-    providers: Mapping[object, AnyFunction],
+    application: Application, providers: Mapping[object, AnyFunction]
 ) -> Sentences:
     """Yield a sentence for each attribute of an application that would be a setting, a hook or a
     view in another framework.
     """
-    app, cls = registered.app, type(registered.app)
+    app, handlers, cls = application.app, application.handlers, type(application.app)
     name = cls.__name__
     for setting, (_, rule) in SETTINGS.items():
         # an object's own attribute with such a short name may be unrelated
@@ -54,14 +53,14 @@ def foreign_attributes(
             is_lost = type(value) in (str, list, tuple, dict) and rule.is_right(value)
         else:
             is_lost = ("_" in setting or setting == "debug") and type(value) in _PLAIN
-        if is_lost and setting not in registered.settings:
+        if is_lost and setting not in app._micropie.settings:
             yield f"{name}.{setting} has no effect as an attribute: write {name}({setting}=...)"
     for attribute, advice in _ELSEWHERE.items():
         value = getattr_static(app if attribute.startswith("on_") else cls, attribute, None)
         is_path = isinstance(value, str) and value.startswith("/")
         if is_path or isinstance(value, dict | list | tuple):
             yield f"{name}.{attribute} has no effect here: write {advice}"
-    yield from _refused_preflights(registered)
+    yield from _refused_preflights(app)
     advice_by_name = _PARTS | {
         one: f'"{one}: {getattr(key, "__name__", key)}"'
         for key, provider in providers.items()
@@ -72,36 +71,37 @@ def foreign_attributes(
     yield from _strange_handlers(name, handlers)
 
 
-def _refused_preflights(registered: Registrations) -> Sentences:
+def _refused_preflights(app: AppBase) -> Sentences:
     """Yield a sentence for each ``CORSMiddleware`` that comes after an authentication hook, because
     that hook rejects the preflights.
     """
     refusing = ""
-    for hook in registered.app.middlewares:
+    for hook in app.middlewares:
         if getattr(hook, "refuses_preflights", False):
             refusing = type(hook).__name__
         elif refusing and getattr(hook, "answers_preflights", False):
             yield (
-                f"{type(registered.app).__name__}: {refusing} refuses preflight requests, because "
+                f"{type(app).__name__}: {refusing} refuses preflight requests, because "
                 f"they have no credentials. Put {type(hook).__name__}, which answers them, before "
                 f"{refusing}"
             )
 
 
-def without_effect(registered: Registrations, expose: str) -> Sentences:
+def without_effect(application: Application) -> Sentences:
     """Yield sentences about methods hidden by an attribute, about classes and objects that have
-    handlers but aren't applications, and about methods that look like WebSocket handlers but have
-    no URL, because ``App(expose="explicit")`` requires a decorator.
+    handlers but aren't applications, about inner applications that are annotated but were never
+    created, and about methods that look like WebSocket handlers but have no URL, because
+    ``App(expose="explicit")`` requires a decorator.
     """
-    app, name = registered.app, type(registered.app).__name__
-    inside = [*app._micropie.walk()]
+    app, name = application.app, type(application.app).__name__
+    inside, is_explicit = [*app._micropie.walk()], application.settings.expose == "explicit"
     package = type(app).__module__.partition(".")[0]
-    mounted = [mount.target for mount in registered.mounts]
+    mounted = [mount.target for mount in application.mounts]
     for attribute, own in {**vars(type(app)), **own_attributes(app)}.items():
         if attribute.startswith("_") or own is None:
             continue
         is_socket = attribute.startswith(SOCKET_PREFIX) and iscoroutinefunction(own)
-        if expose == "explicit" and is_socket and not (marks_of(own) or is_hidden(own)):
+        if is_explicit and is_socket and not (marks_of(own) or is_hidden(own)):
             yield (
                 f'{name}.{attribute} has no URL, because with App(expose="explicit") a handler '
                 "needs a decorator: write @websocket above it, or @hidden if it should have no URL"
@@ -123,11 +123,6 @@ def without_effect(registered: Registrations, expose: str) -> Sentences:
         if is_ours and not is_app and isfunction(index) and index.__code__.co_argcount == 1:
             advice = f"nothing handles /{attribute}: write class {type(own).__name__}(App)"
             yield f"{name}.{attribute} is a {type(own).__name__} but not an App, so {advice}"
-    yield from _only_annotated(app, name)
-
-
-def _only_annotated(app: AppBase, name: str) -> Sentences:
-    """Yield a sentence for each inner application that is annotated but was never created."""
     for attribute, kind in get_annotations(type(app), eval_str=True).items():
         if isclass(kind) and issubclass(kind, AppBase) and not hasattr(app, attribute):
             yield (
@@ -157,8 +152,7 @@ def _strange_parameters(name: str, handler: Handler, advice: Mapping[str, str]) 
     if not hasattr(inner, "__code__"):
         return
     spec = getfullargspec(inner)
-    wild = {name for mark in handler.marks if mark.path for name in mark.path.names}
-    plain = {*spec.args, *spec.kwonlyargs} - wild - spec.annotations.keys()
+    plain = {*spec.args, *spec.kwonlyargs} - handler.wildcards - spec.annotations.keys()
     for parameter in advice.keys() & plain:
         yield (
             f"{name} takes {parameter} from the query, because the parameter has no "

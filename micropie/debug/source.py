@@ -30,7 +30,7 @@ from micropie import App, WebSocket
 from micropie._core.errors import HTTPError, Redirect, has_yield
 from micropie._core.execution.placement import innermost
 from micropie._core.http import BindingErrors, Request, Response, Session
-from micropie._core.routing import AppBase, Registrations, place_of
+from micropie._core.routing import AppBase, place_of
 from micropie._core.routing.discovery import (
     REQUIRES,
     AnyFunction,
@@ -42,28 +42,25 @@ from micropie._core.routing.discovery import (
     own_attributes,
 )
 from micropie.debug.application import Sentences
+from micropie.extensions import Application
 
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 _Node = TypeVar("_Node", bound=ast.AST)
 
 
-def notes_of(
-    registered: Registrations,
-    handlers: Sequence[Handler],
-    providers: Mapping[object, AnyFunction],
-) -> Sentences:
+def notes_of(application: Application, providers: Mapping[object, AnyFunction]) -> Sentences:
     """Yield a sentence for each place in an application's source that its author should check.
 
     ``providers``: the providers of this application and of the applications around it.
     """
-    app, classes = registered.app, _own_classes(registered)
-    sources = _sources_of(_functions_of(registered, handlers))
+    app, handlers, classes = application.app, application.handlers, _own_classes(application.app)
+    sources = _sources_of(_functions_of(app, handlers))
     resources = {getattr(key, "__name__", str(key)): _opens(one) for key, one in providers.items()}
     for source in sources:
         if source.is_async:
             yield from source.lost_waits(app)
             yield from source.blocking_calls()
-        yield from source.unsafe_texts(registered.settings.get("text", "html") == "html")
+        yield from source.unsafe_texts(app._micropie.settings.get("text", "html") == "html")
         yield from source.shared_state(source.sent_parameters(resources))
         yield from source.shared_counts()
         yield from source.unsafe_paths()
@@ -75,7 +72,7 @@ def notes_of(
     for helper in _sources_of(filter(isfunction, helpers)):
         yield from helper.shared_state(())
         yield from helper.shared_counts()
-    for provider in _sources_of(registered.providers.values()):
+    for provider in _sources_of(app._micropie.providers.values()):
         yield from provider.closed_too_early()
     for starting in _sources_of([app.lifespan]):
         yield from starting.lost_waits(app)
@@ -85,18 +82,38 @@ def notes_of(
             yield from source.wrong_defaults(handler)
             yield from source.lost_self(handler)
             yield from source.held_resources(handler, resources)
-    yield from _called_pages(handlers, sources)
+    called = {name for source in sources for name in _CALLED.findall(source.text)}
+    for handler in handlers:
+        is_by_name = any(mark.path is None and not mark.methods for mark in handler.marks)
+        if is_by_name and handler.name in called - {"index"}:
+            yield (
+                f"{place_of(handler.function)}: {handler.name} is a page, but another page calls "
+                f"it or passes it on: rename it to _{handler.name} if clients must not reach it"
+            )
 
 
-def source_errors(registered: Registrations, handlers: Sequence[Handler]) -> Sentences:
+# The methods of ``self`` that a function calls or passes on.
+_CALLED = re.compile(r"(?<![\w.])self\.(\w+)(?=[(,)])")
+
+
+def source_errors(application: Application) -> Sentences:
     """Yield a sentence for each response or returned value that is not sent, and for each method
     that overrides a method with an access check but has none itself.
     """
-    classes = _own_classes(registered)
-    if not any(REQUIRES in own_attributes(cls) for cls in classes):
-        # ``@requires`` on a class applies to all its methods.
-        yield from _lost_guards(classes)
-    for source in _sources_of(_functions_of(registered, handlers)):
+    handlers, classes = application.handlers, _own_classes(application.app)
+    # ``@requires`` on a class applies to all its methods.
+    is_guarded = any(REQUIRES in own_attributes(cls) for cls in classes)
+    guarded = dict[str, type]()
+    for cls in () if is_guarded else reversed(classes):
+        for name, value in vars(cls).items():
+            if REQUIRES in own_attributes(value):
+                guarded[name] = cls
+            elif name in guarded and isfunction(value) and not is_hidden(value):
+                yield (
+                    f"{cls.__name__}.{name} overrides {guarded[name].__name__}.{name} without its "
+                    "access check: write @requires above it as well, unless everybody may call it"
+                )
+    for source in _sources_of(_functions_of(application.app, handlers)):
         yield from source.lost_answers()
     # A decorator may use what the generator below it returns.
     functions = (one.function for one in handlers)
@@ -105,11 +122,11 @@ def source_errors(registered: Registrations, handlers: Sequence[Handler]) -> Sen
         yield from source.unnamed_events()
 
 
-def paths_of_hooks(app: AppBase, handlers: Sequence[Handler]) -> Iterator[tuple[str, str]]:
+def paths_of_hooks(application: Application) -> Iterator[tuple[str, str]]:
     """Yield each path that a hook compares with ``request.path``, with the file and line of the
     hook.
     """
-    for hook in _hooks_of(app, handlers):
+    for hook in _hooks_of(application.app, application.handlers):
         for compared in _COMPARED.findall(ast.unparse(_tree_of(hook))):
             for path in re.findall("'([^']*)'", compared):
                 yield path, place_of(hook)
@@ -119,15 +136,15 @@ def paths_of_hooks(app: AppBase, handlers: Sequence[Handler]) -> Iterator[tuple[
 _COMPARED = re.compile(r"request\.path (?:[=!]=|(?:not )?in) ('[^']*'|[([{][^)\]}]*)")
 
 
-def _own_classes(registered: Registrations) -> list[type]:
-    return [cls for cls in type(registered.app).__mro__ if cls not in registered.framework]
+def _own_classes(app: AppBase) -> list[type]:
+    return [cls for cls in type(app).__mro__ if cls not in app._micropie.framework]
 
 
-def _functions_of(registered: Registrations, handlers: Sequence[Handler]) -> list[object]:
+def _functions_of(app: AppBase, handlers: Sequence[Handler]) -> list[object]:
     return [
         *(one.function for one in handlers),
-        *(one for one, _ in registered.functions),
-        *_hooks_of(registered.app, handlers),
+        *(one for one, _ in app._micropie.functions),
+        *_hooks_of(app, handlers),
     ]
 
 
@@ -161,22 +178,6 @@ def _opens(provider: AnyFunction) -> bool:
     return has_yield(inner) or "ContextManager" in str(getattr(inner, "__annotations__", ""))
 
 
-def _called_pages(handlers: Sequence[Handler], sources: Sequence[FunctionSource]) -> Sentences:
-    """Yield a sentence for each page that another page calls like a helper."""
-    called = {name for source in sources for name in _CALLED.findall(source.text)}
-    for handler in handlers:
-        is_by_name = any(mark.path is None and not mark.methods for mark in handler.marks)
-        if is_by_name and handler.name in called - {"index"}:
-            yield (
-                f"{place_of(handler.function)}: {handler.name} is a page, but another page calls "
-                f"it or passes it on: rename it to _{handler.name} if clients must not reach it"
-            )
-
-
-# The methods of ``self`` that a function calls or passes on.
-_CALLED = re.compile(r"(?<![\w.])self\.(\w+)(?=[(,)])")
-
-
 def _unserved_functions(app: AppBase, classes: Sequence[type]) -> Sentences:
     """Yield a sentence for each function that ``__init__`` stores in a public attribute, unless a
     method uses the attribute.
@@ -192,11 +193,11 @@ def _unserved_functions(app: AppBase, classes: Sequence[type]) -> Sentences:
             )
 
 
-def defined_twice(registered: Registrations) -> Sentences:
+def defined_twice(app: AppBase) -> Sentences:
     """Yield a sentence for each method that is replaced by another one of the same name in the same
     class.
     """
-    for cls in _own_classes(registered):
+    for cls in _own_classes(app):
         seen = dict[str, int]()
         for one in _tree_of(cls).body:
             if not isinstance(one, _Function) or any(
@@ -213,22 +214,6 @@ def defined_twice(registered: Registrations) -> Sentences:
 
 # Decorators that allow two functions of the same name, such as ``@name.setter`` or ``@overload``.
 _OF_TWO = re.compile(r"overload|\.(setter|getter|deleter|register)\b")
-
-
-def _lost_guards(classes: Sequence[type]) -> Sentences:
-    """Yield a sentence for each method that has no access check but overrides a method with
-    ``@requires``.
-    """
-    guarded = dict[str, type]()
-    for cls in reversed(classes):
-        for name, value in vars(cls).items():
-            if REQUIRES in own_attributes(value):
-                guarded[name] = cls
-            elif name in guarded and isfunction(value) and not is_hidden(value):
-                yield (
-                    f"{cls.__name__}.{name} overrides {guarded[name].__name__}.{name} without its "
-                    "access check: write @requires above it as well, unless everybody may call it"
-                )
 
 
 class FunctionSource:
@@ -526,7 +511,6 @@ class FunctionSource:
         changed by it.
         """
         # the names of the path's wildcards, which declare their types in the path
-        wild = {name for mark in handler.marks if mark.path for name in mark.path.names}
         made = dict(_MADE_ONCE.findall(ast.unparse(self._tree.args)))
         for name, one in self._parameters.items():
             kind = type(one.default)
@@ -541,7 +525,12 @@ class FunctionSource:
                     f"changes the default of {name}, which all clients share: write {name} = "
                     f"{kind.__name__}({name}) first"
                 )
-            elif one.annotation is not one.empty or name in wild or is_read or kind in _PLAIN:
+            elif (
+                one.annotation is not one.empty
+                or name in handler.wildcards
+                or is_read
+                or kind in _PLAIN
+            ):
                 continue
             elif kind in (bool, int, float):
                 write = (

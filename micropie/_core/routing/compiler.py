@@ -122,7 +122,7 @@ class _Compiler(NamedTuple):
         handlers = find_handlers(registered.app, registered.framework, explicit)
         reject_misplaced_decorators(registered, handlers)
         if config.advisor is not None:
-            config.advisor.review_application(registered, handlers, config)
+            config.advisor.review_application(config)
         for handler in handlers:
             self._add_handler(*handler)
         for function, mark in registered.functions:

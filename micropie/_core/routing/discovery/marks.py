@@ -91,6 +91,11 @@ class Handler(NamedTuple):
     function: AnyFunction
     marks: list[RouteMark]
 
+    @property
+    def wildcards(self) -> set[str]:
+        """The names of the wildcards in the handler's paths."""
+        return {name for mark in self.marks if mark.path for name in mark.path.names}
+
 
 def find_handlers(
     instance: object, framework: tuple[type, ...], explicit: bool = False
