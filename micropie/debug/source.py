@@ -77,13 +77,12 @@ def notes_of(application: Application, providers: Mapping[object, AnyFunction]) 
     for starting in _sources_of([app.lifespan]):
         yield from starting.lost_waits(app)
     yield from _unserved_functions(app, classes)
+    called = {name for source in sources for name in _CALLED.findall(source.text)}
     for handler in handlers:
         for source in _sources_of([handler.function]):
             yield from source.wrong_defaults(handler)
             yield from source.lost_self(handler)
             yield from source.held_resources(handler, resources)
-    called = {name for source in sources for name in _CALLED.findall(source.text)}
-    for handler in handlers:
         is_by_name = any(mark.path is None and not mark.methods for mark in handler.marks)
         if is_by_name and handler.name in called - {"index"}:
             yield (
