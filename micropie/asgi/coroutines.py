@@ -51,14 +51,13 @@ from __future__ import annotations
 import types
 from collections.abc import Awaitable, Generator
 from contextvars import Context
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import anyio
 
 from micropie._core.execution import set_deadline
 from micropie._core.execution.cancellation import GracefulScope
-
-Value = TypeVar("Value")
+from micropie._core.on_demand import Value
 
 # The iterator ``awaitable.__await__()``. Only the awaitable and the event loop know the meaning of
 # the values that it yields and receives.

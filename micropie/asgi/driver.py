@@ -15,7 +15,6 @@ from micropie._core.execution import LoopLocal, current
 from micropie._core.execution.steps import ANSWER, AWAIT, CHUNK, RECEIVE
 from micropie._core.flow import (
     LifespanContext,
-    Startable,
     end_resources,
     log_lifecycle_failure,
     respond,
@@ -24,6 +23,7 @@ from micropie._core.http import Request, start_failed, websockets
 from micropie._core.http.headers import make_private
 from micropie._core.http.protocols import Receive, Scope, Send, ServerMessage
 from micropie._core.routing import Handover, Site
+from micropie._core.tree import Tree
 from micropie.asgi.coroutines import await_in_context
 from micropie.asgi.exchange import ASGIExchange
 from micropie.asgi.state import ASGIState
@@ -39,9 +39,7 @@ from micropie.asgi.streaming import StreamSender, encode_headers, head_message, 
 _starting = LoopLocal(lambda: anyio.Lock())  # noqa: PLW0108 - anyio imports the class on first access
 
 
-async def serve(
-    app: Startable, state: ASGIState, scope: Scope, receive: Receive, send: Send
-) -> None:
+async def serve(app: Tree, state: ASGIState, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one scope. If the application hasn't been started by the lifespan, or has changed since
     then, start it first.
 
@@ -71,7 +69,7 @@ async def serve(
         await serve_http(site, scope, receive, send)
 
 
-async def _start(app: Startable, state: ASGIState) -> Site:
+async def _start(app: Tree, state: ASGIState) -> Site:
     """Compile the application, start it unless it has started, and return its site."""
     # A lock is only needed if startup may wait. Creating a lock imports more of anyio than a
     # request needs.

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from math import inf
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 import anyio
 
@@ -25,6 +25,7 @@ from micropie._core.http.addresses import (
 )
 from micropie._core.http.headers import HeaderNames, Headers
 from micropie._core.http.protocols import Piece, Receive, Scope, Send, ServerMessage
+from micropie._core.on_demand import Value
 from micropie.asgi.coroutines import resume
 from micropie.asgi.steps import (
     BACKGROUND,
@@ -34,8 +35,6 @@ from micropie.asgi.steps import (
     shielded_at_its_end,
 )
 from micropie.asgi.streaming import StreamedExchange
-
-Value = TypeVar("Value")
 
 _SOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 

@@ -30,16 +30,16 @@ from micropie._core.flow import (
     UNDER_ASGI,
     Lifecycle,
     LifespanContext,
-    Startable,
     log_lifecycle_failure,
 )
 from micropie._core.http.protocols import Receive, Scope, Send
+from micropie._core.tree import Tree
 from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import BACKGROUND, perform
 
 
 async def serve_lifespan(
-    app: Startable, state: ASGIState, scope: Scope, receive: Receive, send: Send
+    app: Tree, state: ASGIState, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Start the application, report this to the server, wait for the server's shutdown message and
     stop the application. All of this happens in one task, because cancel scopes that startup enters

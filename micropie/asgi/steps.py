@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import anyio
 
@@ -41,7 +41,7 @@ from micropie._core.execution.steps import (
 from micropie._core.flow import LifespanContext, end_resources
 from micropie._core.http import BodyReader, Exchange
 from micropie._core.http.protocols import Receive, Scope, Send
-from micropie._core.on_demand import module
+from micropie._core.on_demand import Value, module
 from micropie.asgi.streaming import DelayedCalls, StreamedExchange, StreamSender, close_stream
 from micropie.asgi.thread_run import ThreadRun
 
@@ -52,8 +52,6 @@ left_calls: Any = module("micropie._core.execution.left_calls")
 _WAITS = frozenset({AWAIT, RECEIVE, CHUNK, CLOSE, ANSWER})
 
 _LEFT_AT_ONCE = Call(leave_after=0.0, releases=True)
-
-Value = TypeVar("Value")
 
 
 async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) -> Value:

@@ -34,7 +34,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from math import inf
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 
@@ -46,6 +46,7 @@ from micropie._core.execution.steps import Completed
 from micropie._core.http import Answer, Exchange
 from micropie._core.http.headers import KnownHead, NameTable
 from micropie._core.http.protocols import Receive, Send, ServerMessage
+from micropie._core.on_demand import Value
 from micropie._core.routing import Config
 from micropie._core.streams import (
     CHUNKS_PER_CHECK,
@@ -58,8 +59,6 @@ from micropie._core.streams import (
     as_bytes,
 )
 from micropie.asgi.coroutines import Steps, await_within, resume
-
-Value = TypeVar("Value")
 
 PATHSEND = "http.response.pathsend"
 

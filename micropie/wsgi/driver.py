@@ -11,12 +11,13 @@ from typing import Any
 from micropie._core import execution
 from micropie._core.execution import Action, current
 from micropie._core.execution.steps import ANSWER, call_each
-from micropie._core.flow import Startable, end_resources, log_lifecycle_failure, respond
+from micropie._core.flow import end_resources, log_lifecycle_failure, respond
 from micropie._core.http import Request, start_failed, status_line
 from micropie._core.http.headers import CAPITALS, KnownHead, make_private
 from micropie._core.http.protocols import Environ, HeaderPairs, StartResponse
 from micropie._core.routing import Handover, Site
 from micropie._core.streams import END, LoopStream, ThreadStream
+from micropie._core.tree import Tree
 from micropie.wsgi.exchange import WSGIExchange
 from micropie.wsgi.files import wrapped_file
 from micropie.wsgi.state import WSGIState
@@ -110,7 +111,7 @@ def _close(exchange: WSGIExchange, context: Context) -> None:
 
 
 def start_and_serve(
-    app: Startable, state: WSGIState, environ: Environ, start_response: StartResponse
+    app: Tree, state: WSGIState, environ: Environ, start_response: StartResponse
 ) -> Iterable[bytes]:
     """Handle a request. If the application has not started in this process, start it first. If that
     fails, respond with a 500.

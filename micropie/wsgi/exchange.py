@@ -12,7 +12,6 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from functools import partial
 from threading import Lock
-from typing import TypeVar
 from urllib.parse import quote_from_bytes
 
 import anyio
@@ -35,11 +34,9 @@ from micropie._core.http.addresses import (
 )
 from micropie._core.http.headers import HeaderNames, NameTable
 from micropie._core.http.protocols import Environ, Piece, Scope, ServerMessage
-from micropie._core.on_demand import computed, pattern
+from micropie._core.on_demand import Value, computed, pattern
 from micropie._core.routing import Config
 from micropie.wsgi.steps import perform
-
-Value = TypeVar("Value")
 
 _ABSOLUTE = pattern(rb"https?://[^/]*", re.IGNORECASE)
 

@@ -18,8 +18,9 @@ from micropie._core.execution import (
     watch_background_loops,
 )
 from micropie._core.execution.steps import INLINE, wait_for_tasks
-from micropie._core.flow import UNDER_WSGI, Startable
+from micropie._core.flow import UNDER_WSGI
 from micropie._core.routing import Config, Site
+from micropie._core.tree import Tree
 
 
 class WSGIState:
@@ -43,7 +44,7 @@ class WSGIState:
         self._sites: WeakSet[Site] = WeakSet()  # the sites whose process pools ``stop`` closes
         self._config: Config | None = None  # None unless the application has started
 
-    def start(self, app: Startable) -> Site:
+    def start(self, app: Tree) -> Site:
         """Start the application, unless it has started. Return its site.
 
         Raises ``SetupError``, and any exception that a startup handler raises.

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from micropie._core import execution
 from micropie._core.execution import await_in_background, in_thread, within
@@ -23,9 +23,8 @@ from micropie._core.execution.steps import (
     Resume,
 )
 from micropie._core.http import Exchange
+from micropie._core.on_demand import Value
 from micropie.wsgi.streaming import StreamReader, close_stream
-
-Value = TypeVar("Value")
 
 # Threads for calls with a time limit, because the server's own thread can't be abandoned. Forty are
 # enough for a threaded server.

@@ -28,9 +28,9 @@ from typing import Generic, TypeVar
 
 from micropie._core.execution import after_fork_in_child
 from micropie._core.files.lookup import Key, ResolvedFile
+from micropie._core.on_demand import Value
 
 Name = TypeVar("Name")
-Value = TypeVar("Value")
 
 FRESH_FOR = 1.0  # seconds for which an entry is used without a check
 

@@ -27,7 +27,6 @@ from micropie._core.flow.lifecycle import (
     Lifecycle,
     Lifespan,
     LifespanContext,
-    Startable,
     lifespan_opener,
     log_lifecycle_failure,
 )
@@ -53,7 +52,6 @@ __all__ = [
     "Lifecycle",
     "Lifespan",
     "LifespanContext",
-    "Startable",
     "WebSocketMiddleware",
     "call_handler",
     "cleanup",

@@ -17,11 +17,11 @@ from threading import Timer
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from micropie._core.errors import SetupError, as_authors_see, logger, takes
-from micropie._core.execution.steps import AWAIT, CALL, INLINE, Flow, Kind, call, kind_of
+from micropie._core.execution.steps import AWAIT, CALL, INLINE, Flow, call, kind_of
 from micropie._core.http import Exchange, State
 from micropie._core.http.protocols import ON_FAILURE
 from micropie._core.mounts import ASGI, WSGI
-from micropie._core.routing import Config, Site
+from micropie._core.routing import Config
 
 # Most servers wait for startup and shutdown silently and without a limit. So micropie logs the
 # function that has been running for this number of seconds.
@@ -128,29 +128,6 @@ class Lifecycle:
                     failures.append(error)
         self._undo = []
         return failures
-
-
-class Startable(Protocol):
-    """The interface of ``App`` that the drivers use to start an application."""
-
-    @property
-    def waits_at_start(self) -> bool:
-        """Whether startup may have to wait, because it runs functions of the application."""
-
-    def compiled(self, blocking: Kind = ..., /) -> Site:
-        """Return the site, compiled on first use. ``blocking``: the kind of step that calls ``def``
-        handlers.
-        """
-
-    def publish(self, site: Site, state: Any, /) -> None:
-        """Store ``site`` in the driver's ``state`` for the next requests, unless the application
-        has changed since the site was compiled.
-        """
-
-    def lifecycle(self, protocol: str | None = ..., /) -> Lifecycle:
-        """Return a new ``Lifecycle`` of the application and of the mounts that a server of
-        ``protocol`` starts. If ``protocol`` is None, leave out the mounts.
-        """
 
 
 class LifespanContext(Exchange):

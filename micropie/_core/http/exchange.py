@@ -37,7 +37,6 @@ from typing import (
     Protocol,
     TypeAlias,
     TypedDict,
-    TypeVar,
     Unpack,
 )
 from urllib.parse import quote, unquote_to_bytes
@@ -95,7 +94,7 @@ from micropie._core.http.protocols import (
 from micropie._core.http.response import Response
 from micropie._core.http.session import Session, UnopenedSession
 from micropie._core.http.settings import Settings
-from micropie._core.on_demand import computed, module, reserve
+from micropie._core.on_demand import Value, computed, module, reserve
 
 if TYPE_CHECKING:
     from micropie._core.execution.left_calls import LeftCall
@@ -103,8 +102,6 @@ if TYPE_CHECKING:
 
 # imported on first use, because few calls are left in their threads
 left_calls: Any = module("micropie._core.execution.left_calls")
-
-Value = TypeVar("Value")
 
 
 _SHORT_BODY = 64 * 1024  # bytes; servers pass on at least this much in one piece
@@ -229,12 +226,17 @@ class MessageConfig:
     settings: Settings
     blocking: Kind
     threads: Threads
+    """The worker threads for the application's ``def`` handlers."""
     limits: Limits
+    """The limits of a query and a form."""
     signer: AppSigner | None
+    """The object that signs cookies and links. It is None without a ``secret_key``."""
     sessions: Sessions
     text_type: str
+    """The default content type of str, bytes and streams."""
     bodies: Mapping[type, object]
-    json_fields: Collection[str]
+    json_fields: Collection[str] = ()
+    """The names under which a part of a multipart form may contain JSON."""
     url_for: Callable[..., str]
     static_url: Callable[..., str]
     resource: Callable[[Any, object], ResourceContext[Any]]

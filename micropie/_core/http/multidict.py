@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TypeVar, overload
 
-Value = TypeVar("Value")
+from micropie._core.on_demand import Value
+
 Default = TypeVar("Default")
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from datetime import UTC, datetime
 from inspect import signature
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVarTuple, Unpack, cast, overload
 
 from micropie._core.errors import BadRequest, HTTPError, SetupError, is_generator, takes
 from micropie._core.execution import current
@@ -33,12 +33,12 @@ from micropie._core.http.protocols import Environ, Json, ReceivedJson, Scope
 from micropie._core.http.response import Response
 from micropie._core.http.session import Session
 from micropie._core.http.state import State
+from micropie._core.on_demand import Value
 from micropie._core.spellings import RequestSpellings, attribute_of
 
 if TYPE_CHECKING:
     from micropie._core.http.body.form_parts import Parts
 
-Value = TypeVar("Value")
 Arguments = TypeVarTuple("Arguments")
 
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast, dataclass_transform
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, dataclass_transform
 
 from micropie._core.errors import (
     Catalog,
@@ -30,7 +30,7 @@ from micropie._core.http.addresses import is_base_url, is_host, is_origin, norma
 from micropie._core.http.headers import PREFIXES, is_cookie_name
 from micropie._core.http.json import BUILTINS, MOST_VALUES
 from micropie._core.http.protocols import Texts
-from micropie._core.on_demand import by_name, module
+from micropie._core.on_demand import Value, by_name, module
 from micropie._core.spellings import SESSION_TIMEOUT
 
 if TYPE_CHECKING:
@@ -47,8 +47,6 @@ METHODS = (
 
 
 _EMPTY: Mapping[Any, Any] = {}
-
-Value = TypeVar("Value")
 
 
 class _Rule(NamedTuple):

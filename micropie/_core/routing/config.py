@@ -39,7 +39,7 @@ from micropie._core.streams import ShutdownSignal
 from micropie._core.templates import Directory, Templates
 
 if TYPE_CHECKING:
-    from micropie._core.http.headers import AppSigner
+    pass
 
 
 _NO_SETTINGS: Mapping[str, object] = {}
@@ -262,26 +262,14 @@ class Config(MessageConfig):
     """
 
     app: AppBase
-    settings: Settings
-    threads: Threads
-    """The worker threads for the application's ``def`` handlers."""
     pool: ProcessPool
-    signer: AppSigner | None
-    """The object that signs cookies and links. It is None without a ``secret_key``."""
     own_types: OwnTypes
-    text_type: str
-    """The default content type of str, bytes and streams."""
     dumps: Callable[[object], bytes]
     """The function that encodes a value as JSON, with the application's own encoders."""
-    json_fields: Collection[str] = ()
-    """The names under which a part of a multipart form may contain JSON."""
     bodies: dict[type, tuple[Callable[..., bytes], str]]
     """For each of the most frequent types of bodies, the function that encodes the body, and the
     content type. Streams and files are not included.
     """
-    limits: Limits
-    """The limits of a query and a form."""
-
     ancestors: tuple[AppBase, ...] = ()
     """The applications that contain this one, the outermost first."""
     scopes: Mapping[str, str] = {}
@@ -574,14 +562,14 @@ def _templates(
         else list(settings.templates)
     )
     directories = [*own, *(directory for directory in outer if directory not in own)]
-    filters, setup, translations = (
-        settings.template_filters,
-        settings.template_setup,
-        settings.translations,
-    )
-    catalog = None if translations is None else lambda: translations(current_request())
+    translations = settings.translations
     return Templates(
-        directories, filters, names, reload=bool(settings.debug), setup=setup, catalog=catalog
+        directories,
+        settings.template_filters,
+        names,
+        reload=bool(settings.debug),
+        setup=settings.template_setup,
+        catalog=None if translations is None else lambda: translations(current_request()),
     )
 
 

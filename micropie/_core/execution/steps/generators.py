@@ -21,7 +21,7 @@ from collections.abc import (
 from inspect import GEN_CREATED, getgeneratorstate
 from itertools import count
 from types import AsyncGeneratorType
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, cast
 
 from micropie._core.errors import ResponseError, alone_in, failure_in, raise_any
 from micropie._core.execution import await_in_def, is_on_loop
@@ -36,12 +36,11 @@ from micropie._core.execution.steps.steps import (
     Resume,
     Step,
 )
-from micropie._core.on_demand import module
+from micropie._core.on_demand import Value, module
 
 # imported on first use, because only WSGI needs it
 one_task: Any = module("micropie._core.execution.steps.one_task")
 
-Value = TypeVar("Value")
 
 _NUMBERS = count()
 

@@ -15,15 +15,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextvars import Context, copy_context
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 
 from micropie._core.errors import logger
 from micropie._core.execution import TASKS
 from micropie._core.execution.background import UNSET, Outcome, released, variables_set
-
-Value = TypeVar("Value")
+from micropie._core.on_demand import Value
 
 
 async def in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:

@@ -22,9 +22,9 @@ from typing import Self, TypeVar, overload
 
 from micropie._core.errors import HeadersLike, pairs_of
 from micropie._core.http.protocols import HeaderPairs
+from micropie._core.on_demand import Value
 
 Text = TypeVar("Text", bound=str | bytes)
-Value = TypeVar("Value")
 
 # The maximum length, in characters, of a client's text that is stored in a cache. A limit is
 # needed, because uvicorn with httptools accepts headers of any length.
