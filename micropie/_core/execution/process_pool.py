@@ -133,26 +133,20 @@ class ProcessPool:
         """Do the same as ``run`` with the arguments that ``arguments()`` returns. It is called when
         a thread is free. ``report`` is called with each step, in this thread.
         """
-        slots, token = slots_of(self.threads), self.made.token()
+        slots, token = slots_of(self.threads), self.made.token(report)
         await slots.take()
         held = Held([slots])
         try:
-            given = token, function, arguments(), report
+            given = token, function, arguments()
             return await slots.call(self._result, given, 0.0, held=held, on_cancelled=token.cancel)
         finally:
             held.end(is_over=False)
 
-    def _result(
-        self,
-        token: Token,
-        function: AnyFunction,
-        arguments: Sequence[object],
-        report: Callable[[Progress], object] | None,
-    ) -> Any:
+    def _result(self, token: Token, function: AnyFunction, arguments: Sequence[object]) -> Any:
         request = current.get(None)
         settings = self._settings if request is None else request._exchange.config.settings
         seconds = settings.pool_timeout
-        result = self.call(seconds, function, *arguments, token=token, report=report)
+        result = self.call(seconds, function, *arguments, token=token)
         if isinstance(result, Iterator):
             getattr(result, "drop", int)()
             raise TypeError(
@@ -167,13 +161,12 @@ class ProcessPool:
         function: AnyFunction,
         *arguments: object,
         token: Token | None = None,
-        report: Callable[[Progress], object] | None = None,
     ) -> Any:
         """Do the same as ``run``, but block, and return an iterator for a generator. Cancelling
         ``token`` cancels the call.
         """
         try:
-            return self.made.call(seconds, function, *arguments, token=token, report=report)
+            return self.made.call(seconds, function, *arguments, token=token)
         except TookTooLong as error:
             sentence = str(error)
         request = current.get(None)

@@ -878,7 +878,7 @@ def test_R69_a_killed_process_is_noticed_while_its_child_lives(
 def test_a_child_of_a_function_reports_nothing(pool: Pool) -> None:
     steps: list[Progress] = []
     function = pooled_handlers.steps_in_a_child
-    assert pool.call(2 * PATIENCE, function, 3, report=steps.append) == 0
+    assert pool.call(2 * PATIENCE, function, 3, token=CancelToken(steps.append)) == 0
     assert steps == [Progress(1, note="own")]
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from micropie import App, Progress, SetupError, progress
 from micropie._core.execution import TASKS, TookTooLong
-from micropie._core.execution.pool import Pool
+from micropie._core.execution.pool import CancelToken, Pool
 from micropie._core.execution.pool.remote import PoolError
 from micropie._core.execution.process_pool import PoolCall
 from tests.asgi.calls import every_loop, run
@@ -123,7 +123,7 @@ def test_steps_dont_extend_the_time_limit() -> None:
     pool = Pool(1)
     seen: list[Progress] = []
     with pytest.raises(TookTooLong):
-        pool.call(0.5, pooled.steps_without_end, report=seen.append)
+        pool.call(0.5, pooled.steps_without_end, token=CancelToken(seen.append))
     assert seen
     pool.close()
 
@@ -132,7 +132,7 @@ def test_steps_dont_extend_the_time_limit() -> None:
 def test_a_step_after_the_end_reaches_no_other_call() -> None:
     pool = Pool(1)
     seen: list[Progress] = []
-    assert pool.call(PATIENCE, pooled.reports_too_late, 1, report=seen.append) == 1
+    assert pool.call(PATIENCE, pooled.reports_too_late, 1, token=CancelToken(seen.append)) == 1
     for _ in range(50):
         assert pool.call(PATIENCE, pow, 2, 3) == 8
     pool.close()

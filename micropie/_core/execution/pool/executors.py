@@ -66,7 +66,6 @@ class ExecutorPool:
         function: AnyFunction,
         *arguments: object,
         token: CancelToken | None = None,
-        report: object = None,
     ) -> Any:
         """Do the same as ``Pool.call``, with three differences: a stream is complete when this
         method returns, cancelling the token only ends the wait, not the call, and nothing is

@@ -38,7 +38,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from time import monotonic
@@ -61,7 +61,6 @@ from micropie._core.execution.pool.remote import (
     open_message,
     packed_call,
 )
-from micropie._core.execution.process_pool import Progress
 
 # Seconds that a process may take to end when it is no longer needed, and that a stream may take to
 # close.
@@ -132,7 +131,6 @@ class Pool:
         function: AnyFunction,
         *arguments: object,
         token: CancelToken | None = None,
-        report: Callable[[Progress], object] | None = None,
     ) -> Any:
         """Call ``function(*arguments)`` in a process and return its result. If the function is a
         generator, return an iterator over its chunks; for a ``Streamed``, what it makes of that.
@@ -141,8 +139,7 @@ class Pool:
         Raises what the function raises, ``TookTooLong`` if there is no result or no next chunk
         after ``seconds``, and ``PoolError`` if the call can't be made. The time that a process
         takes to start and to import the function's module doesn't count. Cancelling ``token`` stops
-        the call, but not the start of a process. ``report`` is called with each step of the
-        function's progress, and must not raise or block.
+        the call, but not the start of a process.
         """
         if this_process.is_of_pool:  # otherwise, each process would start a pool of its own
             raise PoolError(
@@ -151,7 +148,7 @@ class Pool:
                 "if __name__ == '__main__':"
             )
         token = token or CancelToken()
-        job = packed_call(packed, function, arguments, report is not None)
+        job = packed_call(packed, function, arguments, token.report is not None)
         module = module_of(function)
         self._is_closed = False
         # If a process is still starting, wait longer, because then the wait isn't due to slow
@@ -172,7 +169,8 @@ class Pool:
         if module not in worker.found:
             # If the call is cancelled while the process imports the function's module, don't end
             # the process, because the next call would have to start another one.
-            message = self._ask(worker, packed((callable, (function,), False)), START_WITHIN)
+            importing = packed((callable, (function,), False))
+            message = self._ask(worker, importing, START_WITHIN, CancelToken())
             if message[0] != RESULT or token.is_cancelled:
                 self._give_back(worker, message[0])
                 token.check()
@@ -181,7 +179,7 @@ class Pool:
         worker.number_of_calls += 1
         token.attach(worker.connection.wake)
         until = monotonic() + seconds
-        message = self._ask(worker, job, seconds, token, report)
+        message = self._ask(worker, job, seconds, token)
         if message[0] == STREAM:
             chunks = Chunks(self, worker, seconds)
             token.attach(chunks.drop)
@@ -306,28 +304,15 @@ class Pool:
             ) from error
         self.failure = None
 
-    def _ask(
-        self,
-        worker: _Worker,
-        job: Packed,
-        seconds: float,
-        token: CancelToken | None = None,
-        report: Callable[[Progress], object] | None = None,
-    ) -> PoolMessage:
+    def _ask(self, worker: _Worker, job: Packed, seconds: float, token: CancelToken) -> PoolMessage:
         worker.connection.limit(seconds)
         with suppress(OSError):  # if the process has ended or is stopped, ``receive`` reports that
             worker.connection.send(job)
-        return self._receive(worker, seconds, token, report)
+        return self._receive(worker, seconds, token)
 
-    def _receive(
-        self,
-        worker: _Worker,
-        seconds: float,
-        token: CancelToken | None = None,
-        report: Callable[[Progress], object] | None = None,
-    ) -> PoolMessage:
-        """Pass steps on to ``report``. Return the next other message of a process, or a CHUNK as
-        soon as ``token`` is cancelled.
+    def _receive(self, worker: _Worker, seconds: float, token: CancelToken) -> PoolMessage:
+        """Pass steps on to ``token.report``. Return the next other message of a process, or a CHUNK
+        as soon as ``token`` is cancelled.
 
         If the process sends no message in time, stop its call and raise ``TookTooLong``. If it has
         ended, drop it and raise the error.
@@ -335,19 +320,18 @@ class Pool:
         until = monotonic() + seconds
         try:
             message = worker.receive(seconds)
-            while report is not None and message is not None and message[0] == PROGRESS:
-                report(message[1])
+            while token.report and message is not None and message[0] == PROGRESS:
+                token.report(message[1])
                 message = worker.receive(until - monotonic())
         except BaseException:
             self._give_back(worker, CHUNK)
             raise
         if message is not None:
             return message
-        if token is not None and token.is_cancelled:
+        if token.is_cancelled:
             return CHUNK, None
         # Don't let the caller wait until the call has stopped.
-        if token is not None:
-            token.detach()
+        token.detach()
         self._in_background(self._stop, worker, self.options.grace if worker.found else 0.0)
         what = "returned or yielded nothing for" if worker.found else "did not start within"
         raise TookTooLong(f"the call {what} {seconds:g} s: its process was terminated")

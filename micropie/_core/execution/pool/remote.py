@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from micropie._core.execution.loop import Action
 from micropie._core.execution.placement import AnyFunction, NamedFunction
+from micropie._core.execution.process_pool import Progress
 
 
 class PoolError(Exception):
@@ -27,9 +28,13 @@ class PoolError(Exception):
 
 
 class CancelToken:
-    """Lets one thread cancel a blocking call that another thread is in."""
+    """Lets one thread cancel a blocking call that another thread is in.
 
-    def __init__(self) -> None:
+    ``report`` is called with each step of the call's progress, and must not raise or block.
+    """
+
+    def __init__(self, report: Callable[[Progress], object] | None = None) -> None:
+        self.report = report
         self._lock = threading.Lock()
         self._stop: Action | None = None
         self.is_cancelled = False
