@@ -111,7 +111,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
     token = current.set(request)
     flow: Any = respond(site, request)
     send_result = flow.send
-    result: object = None
+    result: object
     try:
         kind, function, arguments = next(flow)
         while kind is not ANSWER:
@@ -133,36 +133,36 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             except BaseException as error:
                 resume, result = flow.throw, await failure_of_step(exchange, error)
             kind, function, arguments = resume(result)
-        answer: Any = arguments
         if kind is not ANSWER:
-            answer = await perform(flow, exchange, (kind, function, arguments))
+            arguments = await perform(flow, exchange, (kind, function, arguments))
         next(flow, None)  # end the flow; this is faster than ``close``
-        if answer.__class__ is Handover:
+        if exchange.answer.is_broken_off:  # the client has disconnected: discard the response
+            await perform_cleanup(exchange, exchange.cleanup_steps())
+            return
+        status, content_type, length, pairs, body, stream = arguments
+        if stream is not None:
+            if stream.__class__ is not Handover:
+                await send_streamed(head_message(arguments), stream, exchange, send)
+                return
             # The mounted application must not see this application's current request.
             current.reset(token)
             try:
                 # a hook may have read a header that identifies the client
                 if exchange.answer.depends_on:
-                    send = partial(_send_private, send, exchange.answer.depends_on, answer.cookie)
-                scope_of_mount = answer.scope_in(exchange.scope_below())
-                await call_mounted(answer.mount.target, scope_of_mount, receive, send)
+                    send = partial(_send_private, send, exchange.answer.depends_on, stream.cookie)
+                scope_of_mount = stream.scope_in(exchange.scope_below())
+                await call_mounted(stream.mount.target, scope_of_mount, receive, send)
             finally:
                 token = current.set(request)
             return
-        if exchange.answer.is_broken_off:  # the client has disconnected: discard the response
-            await perform_cleanup(exchange, exchange.cleanup_steps())
-            return
-        status, content_type, length, pairs, body, stream = answer
-        head = {
-            "type": "http.response.start",
-            "status": status,
-            "headers": encode_headers(content_type, length, pairs),
-        }
-        if stream is not None:
-            await send_streamed(head, stream, exchange, send)
-            return
         try:
-            await send(head)
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": status,
+                    "headers": encode_headers(content_type, length, pairs),
+                }
+            )
             await send({"type": "http.response.body", "body": body})
         except OSError:  # the client has disconnected (ASGI 2.4)
             exchange.answer.break_off()

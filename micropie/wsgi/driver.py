@@ -65,23 +65,22 @@ def serve_http(
         if kind is not ANSWER:
             answer = perform(flow, exchange, (kind, function, answer))
         next(flow, None)  # end the flow; this is faster than ``close``
-        if answer.__class__ is Handover:
+        status, content_type, length, pairs, body, stream = answer
+        if stream is not None and stream.__class__ is Handover:
             # The mounted application must not see this application's current request.
             current.reset(token)
-            environ_of_mount = answer.environ_of(exchange)
+            environ_of_mount = stream.environ_of(exchange)
             exchange.close()
             depends_on = exchange.answer.depends_on
             if depends_on:  # a hook has read a header that identifies the client
-                start_response = partial(_start_private, start_response, depends_on, answer.cookie)
-            chunks: Iterable[bytes] = answer.mount.target(environ_of_mount, start_response)
+                start_response = partial(_start_private, start_response, depends_on, stream.cookie)
+            chunks: Iterable[bytes] = stream.mount.target(environ_of_mount, start_response)
             return chunks
-        status, content_type, length, pairs, body, body_stream = answer
         start_response(
             "200 OK" if status is _OK else status_line(status),
             _head(content_type, length, pairs),
         )
-        if body_stream is not None:
-            stream: LoopStream | ThreadStream = body_stream
+        if stream is not None:
             lent = None if length is None else wrapped_file(stream, exchange, status)
             return _Chunks(stream, exchange, status, context) if lent is None else lent
     except BaseException:

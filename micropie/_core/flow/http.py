@@ -32,7 +32,7 @@ the request. No flow yields while these propagate.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from inspect import isawaitable
@@ -113,18 +113,21 @@ pooled: Any = module("micropie._core.flow.pooled")
 
 _SUCCESSES = range(200, 300)
 _GROUP_OR_DISCONNECT = (ExceptionGroup, ClientDisconnect)
-_GENERATORS = frozenset({GeneratorType, AsyncGeneratorType})
 _NEVER_AWAITED = frozenset({Response, FileReference, tuple})
 
 _Stream: TypeAlias = LoopStream | ThreadStream
+_STREAMS: Mapping[type, Callable[[Any], _Stream]] = {
+    GeneratorType: ThreadStream,
+    AsyncGeneratorType: LoopStream,
+}
 
 
 def respond(site: Site, request: Request) -> Flow[Any]:
-    """Take a request through the six stages. The last step contains the ``Answer``, or a
-    ``Handover`` if a mounted application sends the response itself.
+    """Take a request through the six stages. The last step contains the ``Answer``. In place of a
+    stream, it has a ``Handover`` if a mounted application sends the response itself.
     """
     exchange = request._exchange
-    answer: Answer | Handover
+    answer: Answer
     arguments: Sequence[Any]
     failure: BaseException | None = None
     try:
@@ -135,11 +138,13 @@ def respond(site: Site, request: Request) -> Flow[Any]:
         result = None
         if route is not None:
             arguments, values = (), NO_VALUES
+            is_bound = route.plain_args == 0
             exchange.route = route
             exchange.outside.update(route.for_tools)
             exchange.config = config = route.config
         else:
             route, arguments, values = _find(site, request)
+            is_bound = route.plain_args == len(arguments)
             config = route.config
         # 2. Hooks and session.
         if config.middlewares or config.sessions.opens_ahead:
@@ -149,7 +154,7 @@ def respond(site: Site, request: Request) -> Flow[Any]:
             if method not in route.without_body:
                 yield from receive_body(exchange, route.reads_body)
             # 4. Bind and run. Binding a large body may take long, so it is done in a thread.
-            if len(arguments) != route.plain_args:
+            if not is_bound:
                 if exchange.body.is_large:
                     arguments = yield IO, route.bind, (request, arguments, values)
                 else:
@@ -345,29 +350,30 @@ def _call_limited(
 # -- stage 5 ---------------------------------------------------------------------------------------
 
 
-def _answer(request: Request, result: object) -> Flow[Answer | Handover]:
+def _answer(request: Request, result: object) -> Flow[Answer]:
     """Return the ``Answer`` for a handler's result, with the status, headers and cookies that were
     set on ``self.response``.
     """
     exchange = request._exchange
     if type(result) in BODIES:  # most results: nothing to await, no file to open
         return _finish(request, _response_of(exchange, result), None, None)
-    if type(result) in _GENERATORS:
-        return _finish(request, _response_of(exchange, result), stream_of(result), None)
+    if type(result) in _STREAMS:
+        stream = _STREAMS[type(result)](result)
+        return _finish(request, _response_of(exchange, result), stream, None)
     return _answer_of_any(request, result)
 
 
-def _answer_of_any(request: Request, result: object) -> Flow[Answer | Handover]:
-    """Return the ``Answer`` for a result that may be awaitable or a file. If the result is a
-    mounted application (``Handover``), return it unchanged.
-    """
+def _answer_of_any(request: Request, result: Any) -> Flow[Answer]:
+    """Return the ``Answer`` for a result that may be awaitable, a file or a ``Handover``."""
     exchange = request._exchange
     made = exchange.answer
     is_alone = not made.has_more
     if type(result) not in _NEVER_AWAITED:
         is_joined = exchange.hooks or made.session is not None or made.response is not None
-        if type(result) is Handover or (type(result) is EncodedAnswer and not is_joined):
+        if type(result) is EncodedAnswer and not is_joined:
             return result
+        if type(result) is Handover:
+            return 200, None, None, (), b"", cast("Any", result)
         if not isinstance(result, Response) and isawaitable(result):
             # A decorator has hidden that the handler is an ``async def``, so the result is a
             # coroutine.

@@ -233,9 +233,10 @@ class FileReference:
 
 
 # Everything that a driver sends, already checked: status, Content-Type, Content-Length (None if
-# missing), all other headers with lower-case names, the body, and the stream or None. It is a
-# plain tuple for speed: creating an instance of a class would take ten times as long, about 10% of
-# the time of a whole request.
+# missing), all other headers with lower-case names, the body, and the stream or None. In place of
+# the stream, there may be a ``Handover`` (``routing/site.py``). It is a plain tuple for speed:
+# creating an instance of a class would take ten times as long, about 10% of the time of a whole
+# request.
 Answer: TypeAlias = tuple[
     int, str | None, int | None, Sequence[tuple[str, str]], bytes, ChunkedBody | None
 ]
