@@ -57,7 +57,7 @@ CALLS: dict[str, tuple[int, int]] = {
     "json": (23, 50),
     "path": (27, 54),
     "query": (41, 68),
-    "explicit": (44, 71),
+    "explicit": (42, 69),
     "form": (84, 115),  # an escaped value takes one call more, and a tenth of the time
     "json body": (59, 90),
     "dataclass": (61, 87),
@@ -76,7 +76,7 @@ CALLS: dict[str, tuple[int, int]] = {
     "static": (88, 97),
     "304": (85, 96),
     "404": (62, 63),
-    "405": (84, 84),  # an error asks whether its sentence is HTML already
+    "405": (82, 82),  # an error asks whether its sentence is HTML already
     "400": (50, 77),
     "redirect": (42, 69),
     "hooks": (65, 193),
@@ -98,7 +98,7 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "json": (440, 670),
     "path": (500, 730),
     "query": (670, 900),
-    "explicit": (900, 1140),
+    "explicit": (870, 1100),
     "form": (1340, 1490),
     "json body": (1100, 1250),
     "dataclass": (1150, 1270),
@@ -116,7 +116,7 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "static": (1440, 1400),
     "304": (1380, 1340),
     "404": (1240, 1060),
-    "405": (1550, 1440),
+    "405": (1520, 1400),
     "400": (960, 1150),
     "redirect": (780, 1020),
     "hooks": (1210, 2410),

@@ -35,7 +35,6 @@ No attribute of an object is ever looked up by a name that a client sent.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, final
@@ -61,9 +60,6 @@ NO_VALUES: Mapping[str, object] = {}
 _SURPLUS = ""
 
 
-_ONE_SEGMENT = sys.maxsize  # the ``tail`` of a branch that matches exactly one segment
-
-
 @final
 @dataclass(slots=True)
 class _Branch:
@@ -71,14 +67,18 @@ class _Branch:
 
     - ``rank``: branches with a lower rank are tried first.
     - ``match``: matches the segment.
-    - ``tail``: how many segments of the pattern follow the ``path`` wildcard, or ``_ONE_SEGMENT``
-      if the segment has no such wildcard.
+    - ``tail``: how many segments of the pattern follow the ``path`` wildcard, or None if the
+      segment has no such wildcard.
     """
 
     rank: tuple[int, ...]
     match: Match
-    tail: int
+    tail: int | None
     node: Node
+
+
+# The ways on from a node, the most specific first: a way and the rest, or None if there is none.
+_Ways: TypeAlias = "tuple[_Branch | Route, _Ways] | None"
 
 
 class Node:
@@ -96,8 +96,7 @@ class Node:
     - ``default``: the route of the handler ``default`` of the application that begins here.
     - ``index``: the route of the handler ``index`` of the application that begins here.
 
-    ``ways`` contains these three routes and the branches, once the tree is complete. The search
-    tries them from the last to the first.
+    ``ways`` contains these three routes and the branches, once the tree is complete.
     """
 
     def __init__(self, refusal: Refusal | None = None) -> None:
@@ -108,7 +107,7 @@ class Node:
         self.arguments: Route | None = None
         self.default: Route | None = None
         self.index: Route | None = None
-        self.ways: Sequence[_Branch | Route] = ()
+        self.ways: _Ways = None
 
     def add(self, route: Route) -> None:
         """Add a route for the path that ends here.
@@ -134,7 +133,9 @@ class Node:
         # Branches of equal rank stay in the order of their definition.
         branches = sorted(self.branches.values(), key=lambda branch: branch.rank)
         takers = filter(None, (self.index, self.default, self.arguments))
-        self.ways = (*takers, *reversed(branches))
+        ways: list[_Branch | Route] = [*takers, *reversed(branches)]
+        for way in ways:
+            self.ways = way, self.ways
         others, states_head = self.routes.pop("", None), "HEAD" in self.routes
         if others is not None:
             self.routes = {**dict.fromkeys(others.handled, others), **self.routes}
@@ -153,9 +154,9 @@ class Node:
             if segment.text is not None:
                 node = node.child(segment.text)
                 continue
-            tail = following if segment.is_path else _ONE_SEGMENT
+            tail = following if segment.is_path else None
             # A ``path`` wildcard with more segments after it is more specific, so it comes first.
-            rank = (segment.is_path, *segment.rank, -tail)
+            rank = (segment.is_path, *segment.rank, -(tail or 0))
             branch = _Branch(rank, segment.match, tail, Node())
             node = node.branches.setdefault((segment.key, tail), branch).node
         return node
@@ -184,15 +185,11 @@ class Node:
 
         Call this only when the tree is complete.
         """
-        if self.literals or not self.ways:
+        if self.literals or self.ways is None:
             return {}
-        first = self.ways[-1]
+        first = self.ways[0]
         if isinstance(first, _Branch):
-            return (
-                first.node.routes
-                if first.match is match_text and first.tail in (0, _ONE_SEGMENT)
-                else {}
-            )
+            return first.node.routes if first.match is match_text and not first.tail else {}
         return dict.fromkeys(first.handled, first) if first is self.arguments else {}
 
 
@@ -272,37 +269,43 @@ class Router:
                 if any(pattern.startswith(f"{path}/") for pattern in found):
                     del routes[path]
 
-    def find(self, method: str, segments: Sequence[str]) -> RouteMatch:
+    def find(  # noqa: C901 - the ways of a node are tried in place: a call less for each
+        self, method: str, segments: Sequence[str]
+    ) -> RouteMatch:
         """Return the route for the decoded segments of a path. If there is none, this is the
         ``Refusal`` of the innermost application on the path, with a 404 or 405.
         """
         count, texts = len(segments), [*segments, ""]  # no segment of a pattern is empty
         refused: set[str] = set()
-        # A stack of the alternatives that are still to be tried. Each item is one of a node's
-        # ``ways``, the node, the number of segments before the node, and the values of the
-        # wildcards in those segments.
-        left: list[tuple[_Branch | Route, Node, int, tuple[object, ...]]] = []
+        # A stack of the alternatives that are still to be tried. Each item has ``ways`` of a node,
+        # the node, the number of segments before it, and the values of the wildcards in these.
+        left: list[tuple[_Ways, Node, int, tuple[object, ...]]] = []
         node, depth, refusal = self.root, 0, self.refusal
         values: tuple[object, ...] = ()
         while depth < count or method not in node.routes:
-            refusal = node.refusal or refusal
-            for way in node.ways:
-                left.append((way, node, depth, values))  # noqa: PERF401 - this saves a call
+            refusal, ways = node.refusal or refusal, node.ways
             child = node.literals.get(texts[depth])
             if child is not None:
+                if ways is not None:
+                    left.append((ways, node, depth, values))
                 node, depth = child, depth + 1
                 continue
             if depth == count:
                 refused.update(node.routes)
-            while left:
-                way, node, depth, values = left.pop()
-                if type(way) is _Branch:
-                    if way.tail is _ONE_SEGMENT:
+            while ways is not None or left:
+                if ways is None:
+                    ways, node, depth, values = left.pop()
+                    assert ways is not None  # noqa: S101
+                way, ways = ways
+                if isinstance(way, _Branch):
+                    if way.tail is None:
                         end, text = depth + 1, texts[depth]
                     else:
                         end = max(depth + 1, count - way.tail)
                         text = "/".join(segments[depth:end])
                     if text and (more := way.match(text)) is not None:
+                        if ways is not None:
+                            left.append((ways, node, depth, values))
                         node, depth, values = way.node, end, values + more
                         break
                 elif node.handles(way, method, segments, depth, refused):
