@@ -73,8 +73,8 @@ CALLS: dict[str, tuple[int, int]] = {
     # an answer for which a cookie was read is private, and varies by it
     "cookies": (75, 93),
     "template": (209, 58),
-    "static": (88, 97),
-    "304": (85, 96),
+    "static": (86, 95),
+    "304": (79, 90),
     "404": (62, 63),
     "405": (82, 82),  # an error asks whether its sentence is HTML already
     "400": (50, 77),
@@ -113,8 +113,8 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "session read": (1140, 1280),
     "cookies": (1270, 1400),
     "template": (1760, 730),
-    "static": (1440, 1400),
-    "304": (1380, 1340),
+    "static": (1410, 1370),
+    "304": (1320, 1280),
     "404": (1240, 1060),
     "405": (1520, 1400),
     "400": (960, 1150),

@@ -168,6 +168,12 @@ def resolved_root(root: str) -> str:
     return os.path.realpath(root)
 
 
+@lru_cache(maxsize=1024)
+def _start_under(root: str) -> str:
+    """Return ``resolved_root``, with a separator at its end."""
+    return os.path.join(resolved_root(root), "")
+
+
 def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool) -> ResolvedFile:
     """Return the file at ``path`` under ``root``, or a compressed file next to it.
 
@@ -178,8 +184,7 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
     """
     if not _may_be_file(path):
         raise HTTPError(404)
-    above = resolved_root(root)
-    full = above + path if above.endswith(os.sep) else above + os.sep + path
+    full = _start_under(root) + path
     try:
         if follow_symlinks:
             facts = os.stat(full)

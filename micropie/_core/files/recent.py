@@ -78,10 +78,11 @@ class Recent(Generic[Name, Value]):
         with self._lock:
             _, replaced, _ = self._entries.pop(name, (None, 0, 0.0))
             self._entries[name] = value, size, seen_at + FRESH_FOR
-            self._size += size - replaced
-            while self._size > self._capacity:
-                _, (_, dropped, _) = self._entries.popitem(last=False)
-                self._size -= dropped
+            if size != replaced:
+                self._size += size - replaced
+                while self._size > self._capacity:
+                    _, (_, dropped, _) = self._entries.popitem(last=False)
+                    self._size -= dropped
 
 
 CONTENTS: Recent[Key, tuple[ResolvedFile, bytes]] = Recent(CAPACITY)

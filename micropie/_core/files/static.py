@@ -180,8 +180,12 @@ def directory_route(
         # Refuse a trailing slash, because here it means a directory. Other routes ignore it. Refuse
         # an escaped slash, which no file's name contains, because "/private%2Ffile" must not bypass
         # a proxy that protects "/private/".
-        raw_path = exchange.raw_path().lower() if literal is None else literal.encode()
-        if raw_path.endswith(b"/") or b"%2f" in raw_path:
+        if literal is None:
+            raw_path = exchange.raw_path().lower()
+            is_refused = raw_path.endswith(b"/") or b"%2f" in raw_path
+        else:
+            is_refused = literal.endswith("/")
+        if is_refused:
             raise HTTPError(404)
         query = exchange.query_string
         fingerprint = query[2:] if query.startswith("v=") else None
@@ -326,7 +330,6 @@ def _opened(
     Return None if the file has changed since its look-up, or if it has to be opened although
     ``may_read`` is False.
     """
-    selection = Selection(response.status, 0, resolved.size)
     # Conditional headers such as If-None-Match apply only to a GET or HEAD with the status 200 (RFC
     # 9110, section 13.2.1).
     if (
@@ -337,8 +340,10 @@ def _opened(
         # An ETag that the application has set takes precedence.
         etag = response.headers.get("ETag", resolved.etag) if response.pairs else resolved.etag
         selection = select(asked, request.method, etag, resolved.date, resolved.size)
-    if selection.status == 304:
-        return resolved, selection, b"", None
+        if selection.status == 304:
+            return resolved, selection, b"", None
+    else:
+        selection = Selection(response.status, 0, resolved.size)
     if data is not None:
         return resolved, selection, data[selection.start : selection.stop], None
     length = selection.stop - selection.start

@@ -40,6 +40,9 @@ class Selection(NamedTuple):
     stop: int
 
 
+_NOT_MODIFIED = Selection(304, 0, 0)
+
+
 def entity_tag(text: str) -> str:
     """Return the value of an ETag header that contains ``text``.
 
@@ -113,14 +116,18 @@ def select(
         is_current = matches.strip(" \t") == "*" or ("", etag) in tags
     else:
         since = headers.get("if-unmodified-since")
-        date = None if since is None else parse_http_date(since)
-        is_current = date is None or modified <= date or modified == inf
+        is_current = (
+            since is None
+            or (date := parse_http_date(since)) is None
+            or modified <= date
+            or modified == inf
+        )
     if not is_current:
         raise HTTPError(
             412, "The resource has changed since you loaded it. Reload it and try again."
         )
     if is_known(headers, etag, modified):
-        return Selection(304, 0, 0)
+        return _NOT_MODIFIED
     # Ranges are only defined for GET (RFC 9110, section 14.2).
     wanted = headers.get("range") if method == "GET" else None
     if wanted is not None and range_applies(headers.get("if-range"), etag):
