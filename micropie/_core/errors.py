@@ -28,6 +28,7 @@ import inspect
 import logging
 import math
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from types import CodeType, TracebackType
@@ -118,6 +119,9 @@ class RaisedAnswer(Exception):
         return self
 
 
+_STATUSES = frozenset(range(400, 600))
+
+
 class HTTPError(RaisedAnswer):
     """Respond with ``status`` (400 to 599) and ``message``: one sentence for the client, or a dict
     or list for JSON.
@@ -133,7 +137,7 @@ class HTTPError(RaisedAnswer):
         message: object = "",
         headers: HeadersLike = (),
     ) -> None:
-        if not (isinstance(status, int) and 400 <= status <= 599):
+        if not isinstance(status, int) or status not in _STATUSES:
             raise ValueError(
                 f"HTTPError(status, message) takes a status from 400 to 599, not {status!r}"
             )
@@ -178,9 +182,17 @@ class MethodNotAllowed(HTTPError):
     """
 
     def __init__(self, allowed: Iterable[str]) -> None:
-        allow = ", ".join(sorted(allowed))
-        super().__init__(405, Sentence("This resource supports {methods} only.", methods=allow))
-        self.headers = [("Allow", allow)]
+        sentence, header = _supported(frozenset(allowed))
+        super().__init__(405, sentence)
+        self.headers = [header]
+
+
+@lru_cache(maxsize=256)  # a site's routes support few different sets of methods
+def _supported(methods: frozenset[str]) -> tuple[Sentence, tuple[str, str]]:
+    """Return the sentence and the Allow header of a 405."""
+    allow = ", ".join(sorted(methods))
+    sentence = Sentence("This resource supports {methods} only.", methods=allow)
+    return sentence, ("Allow", allow)
 
 
 def websockets_need_asgi() -> HTTPError:

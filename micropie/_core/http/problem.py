@@ -7,9 +7,9 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import lru_cache
 
-from micropie._core.errors import PHRASES, HTTPError, translate
+from micropie._core.errors import PHRASES, HTTPError, Sentence, translate
 from micropie._core.http.binding_errors import BindingError
-from micropie._core.http.escaping import escape, is_html
+from micropie._core.http.escaping import escape
 from micropie._core.http.headers import cached_if_short, choose_type
 from micropie._core.http.request import Request
 from micropie._core.http.response import HTML, TEXT, Response
@@ -37,6 +37,7 @@ _PAGE = """<!doctype html>
 # Cached, because most sentences are sent again and again. Not for text that is HTML already, which
 # equals other text of the same characters.
 _escaped = cached_if_short(256)(escape)
+_TEXTS = frozenset({str, Sentence})
 
 
 @lru_cache(maxsize=256)  # enough for a few statuses in a few languages
@@ -109,7 +110,10 @@ def _wanted_of(accept: str) -> str:
 
 def _page(error: HTTPError, title: str, message: str) -> str:
     title = f"{error.status} {title}"
-    message = "" if message == title else (escape if is_html(message) else _escaped)(message)
+    if message == title:
+        message = ""
+    else:
+        message = _escaped(message) if type(message) in _TEXTS else escape(message)
     if isinstance(error, BindingError):  # one line for each field of the form
         message = "<br>\n".join(escape(f"{one.field}: {one}") for one in error.errors)
     return f"{_page_head(title)}{message}</p>\n</main>\n</html>\n"

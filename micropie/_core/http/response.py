@@ -548,12 +548,11 @@ def checked_headers(
     content_type, length, stated_length = None, None, None
     try:
         for name, value in pairs:
+            key = _USUAL_KEYS[name]
+            if key and value.__class__ is str and value.isascii() and value.isprintable():
+                headers.append((key, value.strip()))  # most headers: nothing else to check
+                continue
             key = _KEYS[name]
-            if key not in _SPECIAL and value.__class__ is str:
-                text = value.strip(" \t")
-                if text.isascii() and text.isprintable():
-                    headers.append((key, text))  # most headers: nothing else to check
-                    continue
             text = check_value(key, value, is_given)
             if key == "location" or key not in _SPECIAL:
                 headers.append((key, text))
@@ -591,6 +590,10 @@ def _key_of(name: object) -> str:
 
 
 _KEYS = NameTable(_key_of)
+# The same, but "" for a name that ``checked_headers`` handles separately.
+_USUAL_KEYS: NameTable[str, str] = NameTable(
+    lambda name: "" if (key := _KEYS[name]) in _SPECIAL else key
+)
 
 
 def check_value(name: str, value: object, is_given: bool = False) -> str:

@@ -313,7 +313,8 @@ class MutableHeaders(MutableMapping[str, str]):
         self.pairs: HeaderPairs = pairs_of(headers) if headers else []
 
     def __setitem__(self, name: str, value: str) -> None:
-        self._remove(name)
+        if self.pairs:
+            self._remove(name)
         self.pairs.append((name, value))
 
     def __getitem__(self, name: str) -> str:
