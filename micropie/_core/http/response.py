@@ -554,10 +554,8 @@ def checked_headers(
                 continue
             key = _KEYS[name]
             text = check_value(key, value, is_given)
-            if key == "location" or key not in _SPECIAL:
+            if key == "location":
                 headers.append((key, text))
-            elif key == NOSNIFF[0]:
-                headers = [*(one for one in headers if one is not NOSNIFF), (key, text)]
             elif key == "content-type":
                 content_type = text
             elif key == "content-length":
@@ -568,8 +566,12 @@ def checked_headers(
                     )
                 stated_length = text
                 length = int(text) if text.isascii() and text.isdigit() else None
-            else:
+            elif key == NOSNIFF[0]:
+                headers = [*(one for one in headers if one is not NOSNIFF), (key, text)]
+            elif key in _HOP_BY_HOP:
                 warn_once(name)
+            else:
+                headers.append((key, text))
     except (TypeError, ValueError):
         raise ResponseError(
             f"headers must be a dict or (name, value) pairs, not {pairs!r}"
