@@ -779,7 +779,8 @@ class Exchange:
         """
         if self.ends is None or self.answer.is_over:
             return
-        call_each(self.ends.closers, (), self._log_failed_closer)
+        if self.ends.closers:
+            call_each(self.ends.closers, (), self._log_failed_closer)
         if self.ends.tasks:
             self.answer.close()
         else:

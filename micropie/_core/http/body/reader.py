@@ -37,7 +37,8 @@ class BodyReader:
         self.state = UNREAD
         self.has_ended = False
         self.data = b""
-        self._count(0)
+        if self._announced > limit:
+            self._count(0)  # raises 413
 
     def restrict(self, limit: int) -> None:
         """Lower the limit to ``limit`` bytes. Raises 413 if more bytes were announced or

@@ -262,7 +262,7 @@ class PartParser:
         begun = self._size
         self._size = size = begun + len(data)
         is_boundary = False
-        if begun == len(self._start) and (begun or data[0] == _DASH):
+        if begun == len(self._start) if begun else data[0] == _DASH:
             self._start += data[: len(self._boundary) - begun]
             is_boundary = self._start == self._boundary
             size = len(self._boundary) if is_boundary else size
