@@ -147,11 +147,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             # The mounted application must not see this application's current request.
             current.reset(token)
             try:
-                # a hook may have read a header that identifies the client
-                if exchange.answer.depends_on:
-                    send = partial(_send_private, send, exchange.answer.depends_on, stream.cookie)
-                scope_of_mount = stream.scope_in(exchange.scope_below())
-                await call_mounted(stream.mount.target, scope_of_mount, receive, send)
+                await _hand_over(stream, exchange, receive, send)
             finally:
                 token = current.set(request)
             return
@@ -179,6 +175,17 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                 await close_request(exchange)
         finally:
             current.reset(token)
+
+
+async def _hand_over(
+    handover: Handover, exchange: ASGIExchange, receive: Receive, send: Send
+) -> None:
+    """Call the mounted application that sends the response to a request."""
+    depends_on = exchange.answer.depends_on
+    if depends_on:  # a hook has read a header that identifies the client
+        send = partial(_send_private, send, depends_on, handover.cookie)
+    scope = handover.scope_in(exchange.scope_below())
+    await call_mounted(handover.mount.target, scope, receive, send)
 
 
 async def _send_private(

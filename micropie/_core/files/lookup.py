@@ -161,17 +161,11 @@ def codings_for(accept_encoding: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1024)
 def resolved_root(root: str) -> str:
-    """Return a directory as an absolute path with links resolved.
+    """Return a directory as an absolute path with links resolved and a separator at its end.
 
     The result is cached, so each process resolves a directory only once.
     """
-    return os.path.realpath(root)
-
-
-@lru_cache(maxsize=1024)
-def _start_under(root: str) -> str:
-    """Return ``resolved_root``, with a separator at its end."""
-    return os.path.join(resolved_root(root), "")
+    return os.path.join(os.path.realpath(root), "")
 
 
 def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool) -> ResolvedFile:
@@ -184,7 +178,7 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
     """
     if not _may_be_file(path):
         raise HTTPError(404)
-    full = _start_under(root) + path
+    full = resolved_root(root) + path
     try:
         if follow_symlinks:
             facts = os.stat(full)
