@@ -67,18 +67,30 @@ class _Branch:
 
     - ``rank``: branches with a lower rank are tried first.
     - ``match``: matches the segment.
-    - ``tail``: how many segments of the pattern follow the ``path`` wildcard, or None if the
-      segment has no such wildcard.
     """
 
     rank: tuple[int, ...]
     match: Match
-    tail: int | None
     node: Node
 
 
+@final
+@dataclass(slots=True)
+class _PathBranch:
+    """A ``_Branch`` for one or more segments, with a ``path`` wildcard.
+
+    - ``tail``: how many segments of the pattern follow.
+    """
+
+    rank: tuple[int, ...]
+    match: Match
+    node: Node
+    tail: int
+
+
 # The ways on from a node, the most specific first: a way and the rest, or None if there is none.
-_Ways: TypeAlias = "tuple[_Branch | Route, _Ways] | None"
+_Way: TypeAlias = "_Branch | _PathBranch | Route"
+_Ways: TypeAlias = "tuple[_Way, _Ways] | None"
 
 
 class Node:
@@ -102,7 +114,7 @@ class Node:
     def __init__(self, refusal: Refusal | None = None) -> None:
         self.refusal = refusal
         self.literals: dict[str, Node] = {}
-        self.branches: dict[Hashable, _Branch] = {}
+        self.branches: dict[Hashable, _Branch | _PathBranch] = {}
         self.routes: dict[str, Route] = {}
         self.arguments: Route | None = None
         self.default: Route | None = None
@@ -133,7 +145,7 @@ class Node:
         # Branches of equal rank stay in the order of their definition.
         branches = sorted(self.branches.values(), key=lambda branch: branch.rank)
         takers = filter(None, (self.index, self.default, self.arguments))
-        ways: list[_Branch | Route] = [*takers, *reversed(branches)]
+        ways: list[_Way] = [*takers, *reversed(branches)]
         for way in ways:
             self.ways = way, self.ways
         others, states_head = self.routes.pop("", None), "HEAD" in self.routes
@@ -154,11 +166,15 @@ class Node:
             if segment.text is not None:
                 node = node.child(segment.text)
                 continue
-            tail = following if segment.is_path else None
-            # A ``path`` wildcard with more segments after it is more specific, so it comes first.
-            rank = (segment.is_path, *segment.rank, -(tail or 0))
-            branch = _Branch(rank, segment.match, tail, Node())
-            node = node.branches.setdefault((segment.key, tail), branch).node
+            branch: _Branch | _PathBranch
+            rank, match = (segment.is_path, *segment.rank), segment.match
+            if segment.is_path:
+                # The more segments follow, the more specific the wildcard is, so it comes first.
+                branch = _PathBranch((*rank, -following), match, Node(), following)
+            else:
+                branch = _Branch(rank, match, Node())
+            key = segment.key, segment.is_path and following
+            node = node.branches.setdefault(key, branch).node
         return node
 
     def handles(
@@ -188,8 +204,9 @@ class Node:
         if self.literals or self.ways is None:
             return {}
         first = self.ways[0]
-        if isinstance(first, _Branch):
-            return first.node.routes if first.match is match_text and not first.tail else {}
+        if not isinstance(first, Route):
+            takes_one = isinstance(first, _Branch) or first.tail == 0
+            return first.node.routes if first.match is match_text and takes_one else {}
         return dict.fromkeys(first.handled, first) if first is self.arguments else {}
 
 
@@ -298,25 +315,28 @@ class Router:
                     assert ways is not None  # noqa: S101
                 way, ways = ways
                 if isinstance(way, _Branch):
-                    if way.tail is None:
-                        end, text = depth + 1, texts[depth]
-                    else:
-                        end = max(depth + 1, count - way.tail)
-                        text = "/".join(segments[depth:end])
-                    if text and (more := way.match(text)) is not None:
-                        if ways is not None:
-                            left.append((ways, node, depth, values))
-                        node, depth, values = way.node, end, values + more
-                        break
+                    end, text = depth + 1, texts[depth]
+                elif isinstance(way, _PathBranch):
+                    end = max(depth + 1, count - way.tail)
+                    text = "/".join(segments[depth:end])
                 elif node.handles(way, method, segments, depth, refused):
                     return way, segments[depth:], NO_VALUES
+                else:
+                    continue
+                if (more := way.match(text)) is not None:
+                    beyond = way.node
+                    break
             else:
                 refused.discard(_SURPLUS)
                 error = MethodNotAllowed({*refused, "OPTIONS"}) if refused else HTTPError(404)
                 return refusal, (error,), NO_VALUES
+            if ways is not None:
+                left.append((ways, node, depth, values))
+            node, depth, values = beyond, end, values + more
         route = node.routes[method]
-        named = NO_VALUES if route.by_position else dict(zip(route.wildcards, values, strict=True))
-        return route, () if named else [*values], named
+        if route.by_position:
+            return route, [*values], NO_VALUES
+        return route, (), dict(zip(route.wildcards, values, strict=True))
 
     def entries(self) -> list[RouteEntry]:
         """Return each route once, with the methods that it handles, sorted by path."""

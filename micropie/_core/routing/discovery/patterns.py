@@ -67,7 +67,7 @@ def match_text(text: str) -> tuple[str] | None:
     # Reject a value that points outside a directory, such as "../x". The router checks only whole
     # segments, so it accepts the segment "v../x", whose slash was escaped. With text before the
     # wildcard, as in ``/v<name>``, the value would be "../x".
-    return None if ".." in text and leads_up(text) else (text,)
+    return None if not text or (".." in text and leads_up(text)) else (text,)
 
 
 class Wildcard(NamedTuple):
