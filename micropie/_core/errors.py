@@ -131,6 +131,9 @@ class HTTPError(RaisedAnswer):
     400 or above 599.
     """
 
+    is_usual = False
+    """Whether the response only depends on the status or, for a 405, on the allowed methods."""
+
     def __init__(
         self,
         status: int,
@@ -143,7 +146,10 @@ class HTTPError(RaisedAnswer):
             )
         self.args = (status, message)  # four times as fast as ``super().__init__``
         self.status = status
-        self.message: Any = message or f"{status} {PHRASES.get(status, 'Error')}"
+        self.message: Any = message
+        if not message:
+            self.message = f"{status} {PHRASES.get(status, 'Error')}"
+            self.is_usual = not headers
         self.headers = pairs_of(headers) if headers else []
 
     def __str__(self) -> str:
@@ -180,6 +186,8 @@ class MethodNotAllowed(HTTPError):
 
     ``allowed``: the methods that the resource supports.
     """
+
+    is_usual = True
 
     def __init__(self, allowed: Iterable[str]) -> None:
         sentence, header = _supported(frozenset(allowed))

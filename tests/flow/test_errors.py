@@ -28,6 +28,7 @@ from micropie import (
     get,
 )
 from micropie._core.errors import RaisedAnswer, Sentence
+from micropie._core.http.escaping import Escaped
 from micropie.middleware import CORSMiddleware
 from micropie.testing import ClientError
 from tests.support.clients import MakeClient
@@ -665,6 +666,31 @@ def test_http_errors_form_a_class_hierarchy() -> None:
     assert answers == [*("tea", "404 Not Found", "{'a': 1}")]
     found = HTTPError(503, headers={"Retry-After": "5"}).headers
     assert found == HTTPError(503, "", [("Retry-After", "5")]).headers
+
+
+def test_an_error_is_sent_with_what_was_changed_after_its_creation(make_client: MakeClient) -> None:
+    app, changes = App(), dict[str, Any]()
+
+    @app.get("/")
+    def index() -> Any:
+        error = HTTPError(404)
+        vars(error).update(changes)
+        raise error
+
+    client = make_client(app)
+    html = {"accept": "text/html"}
+    assert "<p></p>" in client.get("/", headers=html).text
+    changes["message"] = {"reason": "moved"}
+    assert client.get("/", headers=html).json() == {"reason": "moved"}
+    changes["message"] = "<b>"
+    assert "&lt;b&gt;" in client.get("/", headers=html).text
+    changes["message"] = Escaped("<b>")
+    assert "<p><b></p>" in client.get("/", headers=html).text
+    changes["status"], changes["headers"] = HTTPStatus.GONE, [("X-A", "1")]
+    answer = client.get("/")
+    assert (answer.status_code, answer.text) == (410, "<b>")
+    assert (answer.headers["x-a"], answer.headers["vary"]) == ("1", "Accept")
+    assert client.head("/").headers["content-length"] == "3"
 
 
 # -- contexts --------------------------------------------------------------------------------------

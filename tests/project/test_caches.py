@@ -106,6 +106,7 @@ CACHES = {
     "_core/http/headers/media_types.py:codec_of": FUNCTION,
     "_core/http/headers/media_types.py:content_type": FUNCTION,
     "_core/http/headers/media_types.py:disposition": FUNCTION,
+    "_core/http/problem.py:_encoded": FUNCTION,
     "_core/http/problem.py:_escaped": FUNCTION,
     "_core/http/problem.py:_page_head": FUNCTION,
     "_core/http/problem.py:_wanted_of": FUNCTION,
@@ -344,6 +345,13 @@ FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
     ),
     "_core/http/headers/media_types.py:disposition": st.tuples(
         texts('form-data; name="a"', 'form-data; name="a"; filename="b"', "form-data; name=a;x")
+    ),
+    "_core/http/problem.py:_encoded": st.tuples(
+        st.sampled_from([400, 404, 405]),
+        texts("404 Not Found", "<b>", "&lt;b&gt;", ""),
+        st.sampled_from([(), (("vary", "Accept"),), (("Allow", "GET"), ("vary", "Accept"))]),
+        st.sampled_from(["html", "json", "text"]),
+        st.booleans(),
     ),
     # these two get plain text only
     "_core/http/problem.py:_escaped": st.tuples(texts("a", "<b>", "&lt;b&gt;", "'\"").map(str)),

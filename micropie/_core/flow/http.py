@@ -86,6 +86,7 @@ from micropie._core.http import (
     Request,
     Response,
     encode,
+    encoded_error,
     error_answer,
     joined,
     receive_body,
@@ -596,11 +597,12 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
             and exchange.method != "OPTIONS"
         ):
             # A short cut for most errors. Nothing else changes the response, so skip ``_finish``.
-            response = (
-                redirect_response(failure, request)
-                if isinstance(failure, Redirect)
-                else error_answer(request, failure)
-            )
+            if isinstance(failure, Redirect):
+                response = redirect_response(failure, request)
+            elif failure.is_usual and isinstance(failure.message, str):
+                return encoded_error(request, failure)
+            else:
+                response = error_answer(request, failure)
             return encode(response, None, exchange.method == "HEAD", config.text_type)
         if not isinstance(failure, Exception):
             failure = execution.contained(failure)

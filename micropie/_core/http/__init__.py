@@ -39,7 +39,7 @@ from micropie._core.http.exchange import (
 )
 from micropie._core.http.flashes import flash, get_flashed_messages
 from micropie._core.http.multidict import MultiDict
-from micropie._core.http.problem import error_answer, translated
+from micropie._core.http.problem import encoded_error, error_answer, translated
 from micropie._core.http.request import Request, bound_request, current_request
 from micropie._core.http.response import (
     BODIES,
@@ -128,6 +128,7 @@ __all__ = [
     "current_request",
     "encode",
     "encode_body",
+    "encoded_error",
     "error_answer",
     "error_response",
     "find_field",

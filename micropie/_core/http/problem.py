@@ -7,12 +7,18 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import lru_cache
 
-from micropie._core.errors import PHRASES, HTTPError, Sentence, translate
+from micropie._core.errors import (
+    PHRASES,
+    HeadersLike,
+    HTTPError,
+    Sentence,
+    translate,
+)
 from micropie._core.http.binding_errors import BindingError
 from micropie._core.http.escaping import escape
-from micropie._core.http.headers import cached_if_short, choose_type
+from micropie._core.http.headers import KnownHead, cached_if_short, choose_type
 from micropie._core.http.request import Request
-from micropie._core.http.response import HTML, TEXT, Response
+from micropie._core.http.response import HTML, TEXT, Answer, Response, encode
 
 PROBLEM = "application/problem+json"
 
@@ -52,6 +58,7 @@ def error_answer(request: Request, error: HTTPError, kind: str = "") -> Response
     With ``App(errors="json")``, the format is always a problem document; with ``"text"``, it is
     always a sentence. Otherwise a client that accepts or sent JSON gets the document, a browser
     gets a page, and any other client gets the sentence. ``kind`` overrides the setting.
+    ``encoded_error`` is a short cut for many errors.
     """
     message, headers = error.message, error.headers
     if not isinstance(message, str):  # the application's own error document: a dict or list
@@ -66,6 +73,35 @@ def error_answer(request: Request, error: HTTPError, kind: str = "") -> Response
         is_default = message == f"{error.status} {title}"
         title = translated(request, title)
         message = f"{error.status} {title}" if is_default else translated(request, message)
+    return _described(error, title, message, headers, kind)
+
+
+def encoded_error(request: Request, error: HTTPError) -> Answer:
+    """Return ``error_answer``, encoded, for an error that ``is_usual`` and isn't translated. This
+    short cut caches the responses.
+    """
+    exchange, headers = request._exchange, error.headers
+    kind: str = exchange.config.settings.errors
+    if kind == "auto":
+        kind = _wanted_format(request)
+        headers = [*headers, _VARY]
+    return _encoded(error.status, error.message, (*headers,), kind, exchange.method == "HEAD")
+
+
+@lru_cache(maxsize=128, typed=True)  # text that is HTML already equals other text
+def _encoded(
+    status: int, message: str, headers: tuple[tuple[str, str], ...], kind: str, is_head: bool
+) -> Answer:
+    error, title = HTTPError(status, message), PHRASES.get(status, "Error")
+    response = _described(error, title, message, headers, kind)
+    sent, content_type, length, pairs, body, stream = encode(response, None, is_head)
+    return sent, content_type, length, KnownHead(pairs), body, stream
+
+
+def _described(
+    error: HTTPError, title: str, message: str, headers: HeadersLike, kind: str
+) -> Response:
+    """Return the response to an error in the format ``kind``."""
     if kind == "html":
         return Response(_page(error, title, message), error.status, headers, HTML)
     if kind == "json":
