@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from functools import partial
 from threading import Lock
 from urllib.parse import quote_from_bytes
 
 import anyio
 
 from micropie._core.errors import ClientDisconnect, HTTPError, logger
-from micropie._core.execution import Action, steps
+from micropie._core.execution import Action, in_thread, steps
+from micropie._core.execution.placement import Threads
 from micropie._core.execution.steps import (
     Flow,
     RunningGenerator,
@@ -49,6 +49,9 @@ _KEYS: NameTable[str, str] = NameTable(
 _BODY_KEYS = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
 PIECE = 64 * 1024  # bytes per read; most servers have a buffer of this size
+
+# Threads in which async code reads bodies.
+_READING_THREADS = Threads(40)
 
 
 class WSGIExchange(Exchange):
@@ -281,7 +284,7 @@ class WSGIExchange(Exchange):
         if self._reading is None:
             self._reading = Lock()
             self.on_close(self._reading.acquire)
-        piece, more = await anyio.to_thread.run_sync(self._read_piece, self._reading)
+        piece, more = await in_thread(_READING_THREADS, self._read_piece, self._reading)
         self._is_passed_on = not more
         return {"type": "http.request", "body": piece, "more_body": more}
 
@@ -299,7 +302,7 @@ class WSGIExchange(Exchange):
     async def perform_async(self, flow: Flow[Value]) -> Value:
         # Run the flow in a thread: this coroutine runs on the background loop, which other requests
         # share, and reading from the server's socket would block the loop.
-        return await anyio.to_thread.run_sync(partial(self.perform, flow))
+        return await in_thread(_READING_THREADS, self.perform, flow)
 
     async def abandon(self, steps: Iterable[Step]) -> None:
         with anyio.CancelScope(shield=True):

@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import pytest
 
-from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, Request, run_in
+from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, Request, reads_body, run_in
 from micropie._core.http.body.reader import BodyReader
 from tests.asgi.calls import DISCONNECT, Call, get, http_scope, piece, posted, run
 from tests.support.clients import MakeClient
@@ -981,9 +981,17 @@ class Bodies(App):
     def unread(self) -> str:
         return "0"
 
+    @reads_body
+    async def streamed(self) -> str:
+        return str([len(chunk) async for chunk in self.request.stream()])
+
+    @reads_body
+    async def parts(self) -> str:
+        return str([part.name async for part in self.request.parts()])
+
 
 @pytest.mark.usefixtures("no_collector")
-@pytest.mark.parametrize("path", ["read", "awaited", "parameter", "unread"])
+@pytest.mark.parametrize("path", ["read", "awaited", "parameter", "unread", "streamed", "parts"])
 @pytest.mark.parametrize("size", [10, 100_000, 2_000_000])
 def test_a_body_is_freed_without_the_cycle_collector(
     make_client: MakeClient, path: str, size: int
@@ -993,6 +1001,9 @@ def test_a_body_is_freed_without_the_cycle_collector(
     app.middlewares.append(noting)
     client = make_client(app)
     for _ in range(2):  # the client keeps its last response
+        if path == "parts":
+            client.post("/parts", files={"file": b"x" * size})
+            continue
         content, kind = b'{"text": "' + b"x" * size + b'"}', {"Content-Type": "application/json"}
         client.post(f"/{path}", content=content, headers=kind)
     until(lambda: noting.bodies[0]() is None)
