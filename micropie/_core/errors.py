@@ -24,6 +24,7 @@ layer.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import math
@@ -31,7 +32,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
-from types import CodeType, TracebackType
+from types import AsyncGeneratorType, CodeType, GeneratorType, TracebackType
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from micropie._core.on_demand import by_name
@@ -394,10 +395,34 @@ def has_yield(function: object) -> bool:
 
 
 def is_generator(function: object) -> bool:
-    """Return whether a call of ``function`` returns a generator. No line of the function has run by
-    then, and a generator counts as true.
+    """Return whether a call of ``function`` returns a generator, or a context manager that
+    ``@contextmanager`` made of one. No line of the function has run by then, and both count as
+    true.
     """
-    return any(map(has_yield, (function, type(function).__call__)))
+    return any(
+        has_yield(one)
+        # the wrapper of ``@contextmanager`` is a function of contextlib
+        or (
+            getattr(one, "__globals__", None) is vars(contextlib)
+            and has_yield(getattr(one, "__wrapped__", None))
+        )
+        for one in (function, type(function).__call__)
+    )
+
+
+def has_not_run(result: object) -> bool:
+    """Return whether a function's result only shows that none of its lines has run, although
+    ``is_generator`` can't find this out for some decorated functions.
+    """
+    return isinstance(result, _MADE_OF_YIELD)
+
+
+_MADE_OF_YIELD = (
+    GeneratorType,
+    AsyncGeneratorType,
+    contextlib.ContextDecorator,
+    contextlib.AsyncContextDecorator,
+)
 
 
 def is_def(value: object, count: int) -> bool:

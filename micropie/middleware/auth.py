@@ -22,6 +22,7 @@ from micropie._core.errors import (
     ResponseError,
     SetupError,
     check_each,
+    has_not_run,
     is_generator,
     takes,
 )
@@ -82,6 +83,19 @@ class _AuthMiddleware(FlowMiddleware):
         self._kind = kind_of(check, HANDLER)
         self._challenge = challenge
 
+    def _checked(self, *values: str) -> Flow[object]:
+        """Call the check, and return its result.
+
+        Raises ``ResponseError`` if the result counts as true only because the check has a yield.
+        """
+        result = yield from call(self._kind, self._check, *values)
+        if has_not_run(result):
+            raise ResponseError(
+                f"the check of {type(self).__name__} returned a {type(result).__name__}, so it "
+                "has checked nothing: write it without yield"
+            )
+        return result
+
     def _refuse(self, message: str, status: int = 401, error: str = "") -> NoReturn:
         challenge = self._challenge
         if self.scopes:
@@ -134,7 +148,7 @@ class BasicAuth(_AuthMiddleware):
         found = _USER_AND_PASSWORD.fullmatch(text)
         if found is None:
             self._refuse("The Authorization header is malformed.")
-        result = yield from call(self._kind, self._check, *found.groups())
+        result = yield from self._checked(*found.groups())
         if not result:
             self._refuse("The user name or the password is wrong.")
         request.state.user = found[1] if result is True else result
@@ -275,7 +289,7 @@ class BearerAuth(_AuthMiddleware):
                 self._refuse(self._missing)
             if not _TOKEN.fullmatch(token):
                 self._refuse("The Authorization header is malformed.", 400, "invalid_request")
-            user = yield from call(self._kind, self._check, token)
+            user = yield from self._checked(token)
             if not user:
                 self._refuse("The token is unknown or has expired.", error="invalid_token")
             request.state.user = user

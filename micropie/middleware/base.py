@@ -6,7 +6,7 @@ The base classes are defined in ``_core/flow``, which calls their hooks.
 
 from http import HTTPMethod
 
-from micropie._core.errors import is_def
+from micropie._core.errors import has_not_run, is_def, is_generator, takes
 from micropie._core.execution import TookTooLong
 from micropie._core.execution.placement import ServiceThreads, Threads
 from micropie._core.execution.steps import Call, Flow, call, call_within, kind_of
@@ -28,6 +28,9 @@ __all__ = [
     "WebSocketMiddleware",
     "call",
     "call_within",
+    "has_not_run",
     "is_def",
+    "is_generator",
     "kind_of",
+    "takes",
 ]

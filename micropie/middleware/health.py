@@ -10,13 +10,21 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from inspect import signature
 from math import inf
 from time import monotonic
 
 from micropie import App, Request, Response, SetupError
 from micropie.extensions import Inspector, add_route, current_shutdown
-from micropie.middleware.base import Call, Flow, FlowMiddleware, TookTooLong, call_within, kind_of
+from micropie.middleware.base import (
+    Call,
+    Flow,
+    FlowMiddleware,
+    TookTooLong,
+    call_within,
+    is_generator,
+    kind_of,
+    takes,
+)
 
 logger = logging.getLogger("micropie")
 
@@ -25,18 +33,6 @@ Check = Callable[[], object]
 # How many calls of one check may hang in threads at the same time. Probes come every few seconds,
 # so without a limit hanging calls would pile up.
 MOST_HANGING = 10
-
-
-def _takes_nothing(function: object) -> bool:
-    if not callable(function):
-        return False
-    try:
-        signature(function).bind()
-    except TypeError:
-        return False
-    except ValueError:  # a function of a C module has no signature
-        pass
-    return True
 
 
 class HealthCheck(FlowMiddleware):
@@ -48,10 +44,12 @@ class HealthCheck(FlowMiddleware):
     """
 
     def __init__(self, app: App, checks: Mapping[str, Check], timeout: float, live: bool) -> None:
-        if not isinstance(checks, Mapping) or not all(map(_takes_nothing, checks.values())):
+        if not isinstance(checks, Mapping) or not all(
+            takes(check, 0) and not is_generator(check) for check in checks.values()
+        ):
             raise SetupError(
-                "App.health(checks=...) takes a dict of functions without parameters, such as "
-                f'{{"db": ping}}, not {checks!r}'
+                "App.health(checks=...) takes a dict of functions without parameters, and without "
+                f'yield, such as {{"db": ping}}, not {checks!r}'
             )
         if type(timeout) not in (int, float) or not 0 < timeout < inf:
             raise SetupError(f"App.health(timeout=...) takes seconds above 0, not {timeout!r}")

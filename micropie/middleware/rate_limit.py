@@ -38,6 +38,7 @@ from micropie.middleware.base import (
     FlowMiddleware,
     ServiceThreads,
     call,
+    has_not_run,
     is_def,
     kind_of,
 )
@@ -183,7 +184,7 @@ class RateLimit(FlowMiddleware):
         # The same object may be in an outer and an inner application, or above a handler, too.
         if self._mark in vars(request):
             return
-        if self._exempt is not None and _unless_awaitable("exempt", self._exempt(request)):
+        if self._exempt is not None and _unless_deferred("exempt", self._exempt(request)):
             return
         vars(request)[self._mark] = True
         store, kind, prefix = self._of_app.get(request.app) or self._find_store(request.app)
@@ -314,10 +315,15 @@ def _network(host: str) -> str:
     return str(embedded or f"{IPv6Address(int(address) >> 64 << 64)}/64")
 
 
-def _unless_awaitable(argument: str, result: object) -> object:
-    """Return the result of a function. Raise ``TypeError`` if it has to be awaited: as a key, it
-    would be another one for each request, and it counts as true.
+def _unless_deferred(argument: str, result: object) -> object:
+    """Return the result of a function. Raise ``TypeError`` if it has to be awaited, or comes from
+    a yield: as a key, it would be another one for each request, and it counts as true.
     """
+    if has_not_run(result):
+        raise TypeError(
+            f"the {argument} function of RateLimit returned a {type(result).__name__}: write it "
+            "without yield"
+        )
     if not isinstance(result, Awaitable):
         return result
     if inspect.iscoroutine(result):
@@ -331,7 +337,7 @@ def _unless_awaitable(argument: str, result: object) -> object:
 
 def _text(key: object) -> str:
     if type(key) is not str:
-        _unless_awaitable("key", key)
+        _unless_deferred("key", key)
     if key is None:
         raise TypeError(
             "the key function of RateLimit returned None: return a key, or "

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ def test_a_function_whose_result_nobody_awaits_is_refused(name: str) -> None:
     def generator(*values: object) -> Iterator[bool]:
         yield False
 
-    for wrong in (function, generator):
+    for wrong in (function, generator, contextmanager(generator)):
         with pytest.raises(
             SetupError,
             match=rf"App\({name}=...\) takes a function .* that isn.t async and has no yield",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -213,6 +214,10 @@ def test_an_inner_application_may_have_its_own_access_check(make_client: MakeCli
     assert client.get("/staff", headers=basic("alice", "secret")).text == "alice"
 
 
+def pair(user: str, password: str) -> Iterator[str]:
+    yield user
+
+
 @pytest.mark.parametrize(
     "check",
     [
@@ -225,7 +230,8 @@ def test_an_inner_application_may_have_its_own_access_check(make_client: MakeCli
         {"a\n": "x"},
         {"a": "x\0"},
         [("a", "b")],
-        lambda user, password: (yield user),
+        pair,
+        contextmanager(pair),
     ],
 )
 def test_an_invalid_check_is_refused(check: Any) -> None:
@@ -306,11 +312,36 @@ class Stream:
 # A generator counts as true, so a check with ``yield`` would accept everybody.
 @pytest.mark.parametrize(
     "check",
-    [None, "token", {"token": "user"}, ["token"], stream, Stream(), Stream().__call__],
+    [
+        *(None, "token", {"token": "user"}, ["token"], stream, Stream(), Stream().__call__),
+        *(contextmanager(Stream().__call__), asynccontextmanager(stream)),
+    ],
 )
 def test_an_invalid_token_check_is_refused(check: Any) -> None:
     with pytest.raises(SetupError, match=r"BearerAuth\(check\) takes a function"):
         BearerAuth(check)
+
+
+def test_a_check_may_be_a_method_of_contextlib(make_client: MakeClient) -> None:
+    stack = ExitStack()
+    checked: Any = stack.push
+    client = make_client(guarded(BearerAuth(checked)))
+    assert client.get("/", headers={"Authorization": "Bearer abc"}).text == "abc"
+
+
+@pytest.mark.parametrize(
+    "function",
+    [stream, Stream(), contextmanager(Stream().__call__), asynccontextmanager(stream)],
+)
+@pytest.mark.parametrize("kind", [BasicAuth, BearerAuth])
+def test_a_check_whose_yield_is_hidden_admits_nobody(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, kind: Any, function: Any
+) -> None:
+    client = make_client(guarded(kind(lambda *values: function(values[-1]))))
+    headers = basic("a", "b") if kind is BasicAuth else {"Authorization": "Bearer abc"}
+    assert client.get("/", headers=headers).status_code == 500
+    assert f"the check of {kind.__name__} returned a" in caplog.text
+    assert "so it has checked nothing: write it without yield" in caplog.text
 
 
 # -- scopes, and guards above handlers -------------------------------------------------------------

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,10 @@ class Root(App):
 
 async def fine() -> None:
     pass
+
+
+def ping() -> Iterator[None]:
+    yield
 
 
 def failing() -> None:
@@ -380,6 +385,10 @@ def test_health_probes_are_served_while_all_threads_are_busy(make_client: MakeCl
         (
             {"checks": {"database": "SELECT 1"}},
             "App.health(checks=...) takes a dict of functions without parameters",
+        ),
+        *(
+            ({"checks": {"database": one}}, "App.health(checks=...) takes a dict of functions")
+            for one in (ping, contextmanager(ping), lambda name: None)
         ),
         ({"timeout": 0}, "App.health(timeout=...) takes seconds above 0, not 0"),
         ({"live": "yes"}, "App.health(live=...) takes True or False, not 'yes'"),

@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -523,6 +524,20 @@ def test_a_function_whose_result_has_to_be_awaited_raises_an_error(
     assert "can't be async" in caplog.text
 
 
+@pytest.mark.parametrize("argument", ["key", "exempt"])
+@pytest.mark.parametrize("function", [stream, contextmanager(stream)])
+def test_a_function_whose_yield_is_hidden_raises_an_error(
+    make_client: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+    argument: str,
+    function: Callable[[object], object],
+) -> None:
+    options: dict[str, Any] = {argument: lambda request: function(request)}
+    assert make_client(limited(1, **options)).get("/").status_code == 500
+    assert f"the {argument} function of RateLimit returned a " in caplog.text
+    assert "write it without yield" in caplog.text
+
+
 def test_requests_can_be_exempt(make_client: MakeClient) -> None:
     client = make_client(limited(1, exempt=lambda request: request.path == "/health"))
     answers = [client.get(path) for path in ("/health", "/", "/health", "/")]
@@ -853,6 +868,7 @@ def test_the_base_class_names_the_missing_method() -> None:
         ((5,), {"key": "ip"}),
         ((5,), {"key": wait}),
         ((5,), {"key": stream}),
+        ((5,), {"key": contextmanager(stream)}),
         ((5,), {"exempt": partial(stream)}),
         ((5,), {"exempt": ["/health"]}),
         ((5,), {"exempt": wait}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -407,6 +408,7 @@ class CalledAsGenerator:
 
 NO_CHECKS = [
     *("members", None, 5, App, generator, async_generator, CalledAsGenerator()),
+    *(contextlib.contextmanager(generator), contextlib.asynccontextmanager(async_generator)),
     *(lambda: True, lambda request, user: True, lambda request, *, user: True, Method.check),
 ]
 
