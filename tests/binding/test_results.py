@@ -711,6 +711,11 @@ class Bird(msgspec.Struct, tag=True):
 
 
 @dataclass
+class Bookmark:
+    page: int
+
+
+@dataclass
 class Noted:
     users: list[Annotated[UserOut, {"note": "which has no hash"}]]
 
@@ -864,6 +869,63 @@ def test_R78_an_object_nested_in_a_derived_class_gets_a_500(
         else "does not match the annotation"
     )
     assert words in caplog.text
+
+
+class Pets(pydantic.BaseModel):
+    owner: Found
+
+
+class Secrets(Pets):
+    password: str = "secret"
+
+
+class FoundSecrets(Found):
+    password: str = "secret"
+
+
+EVES = Secrets(owner=FoundSecrets(name="eve"))
+OF_EVE = {"owner": EVE}
+UNTAGGED = UserOut | Pets
+
+
+@pytest.mark.parametrize(
+    ("annotation", "result", "sent"),
+    [
+        (UNTAGGED, User("ann"), ANN),
+        (UNTAGGED, EVES, OF_EVE),
+        (UNTAGGED | None, EVES, OF_EVE),
+        (UserOut | Bookmark, User("ann"), ANN),
+        (list[UNTAGGED], [EVES, User("ann")], [OF_EVE, ANN]),
+        (Sequence[UserOut | Bookmark] | None, [User("ann")], [ANN]),
+        (
+            dict[str, UNTAGGED],
+            {"a": EVES, "b": User("ann"), "c": UserOut("ann")},
+            {"a": OF_EVE, "b": ANN, "c": ANN},
+        ),
+        (dict[str, UNTAGGED | None], {"a": None}, {"a": None}),
+        (Mapping[str, list[UNTAGGED]], {"a": [UserOut("ann")]}, {"a": [ANN]}),
+        (tuple[Literal[201], UNTAGGED], (201, User("ann")), ANN),
+    ],
+)
+def test_a_member_of_a_union_may_be_of_a_derived_class(
+    make_client: MakeClient, annotation: Any, result: Any, sent: Any
+) -> None:
+    assert make_client(shown(annotation, result)).get("/").json() == sent
+
+
+@pytest.mark.parametrize(
+    ("annotation", "result"),
+    [
+        (UNTAGGED, {"name": "ann"}),
+        (UNTAGGED, User(5)),  # type: ignore[arg-type]
+        (list[UNTAGGED], [{"name": "ann"}]),
+        (list[UNTAGGED], (User("ann"),)),
+    ],
+)
+def test_nobody_guesses_the_member_of_a_union_without_tags(
+    make_client: MakeClient, annotation: Any, result: Any
+) -> None:
+    assert make_client(shown(annotation, result)).get("/").status_code == 500
 
 
 @dataclass

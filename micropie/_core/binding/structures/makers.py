@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 from functools import cached_property, partial
-from typing import get_origin
+from typing import get_args, get_origin
 
 from micropie._core.binding.annotations import (
     UNREADABLE,
@@ -35,6 +35,7 @@ from micropie._core.binding.fields import (
     members_of,
     structure_name,
     structures_of,
+    tag_of,
 )
 from micropie._core.binding.structures.forms import document_of
 from micropie._core.binding.structures.readings import Reading, Refused
@@ -159,15 +160,25 @@ class Maker:
         """Return a handler's result with only the fields that the annotation declares.
 
         If the annotation is a union of tagged structures, the library chooses the member. In any
-        other union, the member with the result's class is used, or else the first member that
-        accepts the result. Raises ``ValueError`` or ``TypeError`` if no member accepts it.
+        other union, the member with the result's class is used, or else, unless all members are
+        structures, the first member that accepts the result. Raises ``ValueError`` or ``TypeError``
+        if no member accepts it.
         """
         if self._hash_finder is not None:
             check_result(result, self._hash_finder)
-        if result is None or not self._alternatives:
+        if self._is_plain:
             return self._dumped(result, self.hint)
+        if self._part is not None and isinstance(result, list):
+            return [*map(self._part.dump, result)]
+        if self._part is not None and isinstance(result, dict):
+            return {name: self._part.dump(one) for name, one in result.items()}
         classes = type(result).__mro__
-        for kind, _ in sorted(self._alternatives, key=lambda one: one[1] not in classes):
+        found = [kind for kind, owner in self._alternatives if owner in classes]
+        is_guessed = result is not None and not self._is_of_structures
+        others = [kind for kind, _ in self._alternatives] if is_guessed else ()
+        if not (found or others):
+            return self._dumped(result, self.hint)
+        for kind in (*found, *others):
             with suppress(ValueError, TypeError):
                 return self._dumped(result, kind)
         raise ValueError(
@@ -181,9 +192,30 @@ class Maker:
         """
         body, _ = without_none(self.hint)
         kinds = united(body)
-        if len(kinds) == 1 or members_of(body):
-            return []
-        return [(kind, owner_of(bare(kind)[0])) for kind in kinds]
+        is_chosen = bool(members_of(body)) and (self.is_pydantic or all(map(tag_of, kinds)))
+        is_one = len(kinds) == 1 or is_chosen
+        return [] if is_one else [(kind, owner_of(bare(kind)[0])) for kind in united(self.hint)]
+
+    @cached_property
+    def _is_plain(self) -> bool:
+        return not self._alternatives and self._part is None
+
+    @cached_property
+    def _is_of_structures(self) -> bool:
+        return bool(members_of(without_none(self.hint)[0]))
+
+    @cached_property
+    def _part(self) -> Maker | None:
+        """The maker of the elements of a list, or of the values of a dict, if they are of a union
+        of structures from which the library can't choose.
+        """
+        body, _ = without_none(self.hint)
+        is_nest = get_origin(body) in (list, Sequence, dict, Mapping)
+        if self.is_pydantic or not is_nest:
+            return None
+        part = type(self)(get_args(body)[-1], self.own)
+        is_union = part._is_of_structures and part._alternatives
+        return part if is_union or part._part is not None else None
 
     def _dumped(self, result: object, kind: Hint) -> object:
         """Return a result with only the fields of ``kind``: the annotation or, if this is a union,
@@ -365,6 +397,10 @@ class ByMsgspec(Maker):
     def _dumped(self, result: object, kind: Hint) -> object:
         if self._text_finder is not None:
             check_texts(result, self._text_finder)
+        if is_pydantic(kind) and hasattr(kind, "model_construct"):  # a member of a union
+            model = _model_of(kind, result)
+            # ``model`` may be an object of a subclass, which has more fields
+            return kind.model_construct(**{one: getattr(model, one) for one in kind.model_fields})
         library = msgspec()
         # convert leniently, because some databases return 0 and 1 for booleans
         convert = partial(
