@@ -716,6 +716,16 @@ class Bookmark:
 
 
 @dataclass
+class Titled(Bookmark):
+    title: str
+
+
+@dataclass
+class Starred(Titled):
+    stars: int
+
+
+@dataclass
 class Noted:
     users: list[Annotated[UserOut, {"note": "which has no hash"}]]
 
@@ -895,6 +905,8 @@ UNTAGGED = UserOut | Pets
         (UNTAGGED, EVES, OF_EVE),
         (UNTAGGED | None, EVES, OF_EVE),
         (UserOut | Bookmark, User("ann"), ANN),
+        (Bookmark | Titled, Titled(5, "pies"), {"page": 5, "title": "pies"}),
+        (list[Bookmark | Titled], [Starred(5, "pies", 1)], [{"page": 5, "title": "pies"}]),
         (list[UNTAGGED], [EVES, User("ann")], [OF_EVE, ANN]),
         (Sequence[UserOut | Bookmark] | None, [User("ann")], [ANN]),
         (

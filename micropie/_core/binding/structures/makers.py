@@ -160,9 +160,9 @@ class Maker:
         """Return a handler's result with only the fields that the annotation declares.
 
         If the annotation is a union of tagged structures, the library chooses the member. In any
-        other union, the member with the result's class is used, or else, unless all members are
-        structures, the first member that accepts the result. Raises ``ValueError`` or ``TypeError``
-        if no member accepts it.
+        other union, the member with the result's class or its nearest base is used, or else, unless
+        all members are structures, the first member that accepts the result. Raises ``ValueError``
+        or ``TypeError`` if no member accepts it.
         """
         if self._hash_finder is not None:
             check_result(result, self._hash_finder)
@@ -173,7 +173,8 @@ class Maker:
         if self._part is not None and isinstance(result, dict):
             return {name: self._part.dump(one) for name, one in result.items()}
         classes = type(result).__mro__
-        found = [kind for kind, owner in self._alternatives if owner in classes]
+        own = [one for one in self._alternatives if one[1] in classes]
+        found = [kind for kind, _ in sorted(own, key=lambda one: classes.index(one[1]))]
         is_guessed = result is not None and not self._is_of_structures
         others = [kind for kind, _ in self._alternatives] if is_guessed else ()
         if not (found or others):
