@@ -26,7 +26,7 @@ from collections.abc import (
 from datetime import datetime
 from functools import lru_cache
 from numbers import Number
-from typing import Any, NamedTuple, Protocol, Self, TypeAlias, Unpack
+from typing import Any, NamedTuple, Protocol, Self, TypeAlias, TypeGuard, Unpack
 from urllib.parse import quote, urlsplit
 
 from micropie._core.errors import (
@@ -38,6 +38,7 @@ from micropie._core.errors import (
     ResponseError,
     logger,
     pairs_of,
+    takes,
 )
 from micropie._core.http.escaping import html_body, is_html_type
 from micropie._core.http.headers import (
@@ -367,6 +368,16 @@ WITHOUT_CONTENT = frozenset({204, 304})  # RFC 9110, sections 15.3.5 and 15.4.5.
 _WITH_STATUS = (Response, *ERRORS)
 _BUFFERS = (bytes, bytearray, memoryview)
 
+
+def reads_file(read: object, count: int) -> TypeGuard[Callable[..., object]]:
+    """Return whether ``read``, the attribute of an object or a class, is the method of a file: it
+    takes a number of bytes, which is the last of ``count`` arguments. A structure may have another
+    method of this name.
+    """
+    # skip the methods of files that are written in C, because reading their signature takes long
+    return callable(read) and (not hasattr(read, "__code__") or takes(read, count))
+
+
 # How a handler's result is sent. The first row whose function returns True for the result's class
 # decides. "response" means a complete response. The last row is for classes that don't determine
 # how their instances are sent.
@@ -376,7 +387,7 @@ _SENT_AS: Sequence[tuple[str, Callable[[type], bool]]] = (
     ("text", lambda kind: issubclass(kind, (str, *_BUFFERS))),
     ("awaited", lambda kind: issubclass(kind, Awaitable)),
     ("stream", lambda kind: issubclass(kind, (Iterator, AsyncIterable))),
-    ("stream", lambda kind: callable(getattr(kind, "read", None))),
+    ("stream", lambda kind: reads_file(getattr(kind, "read", None), 2)),
     ("json", lambda kind: issubclass(kind, (Mapping, Sequence, Set))),
     ("", lambda kind: kind is object or bool(getattr(kind, "__abstractmethods__", None))),
 )

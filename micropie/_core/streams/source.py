@@ -115,7 +115,7 @@ from micropie._core.execution import (
 )
 from micropie._core.execution.cancellation import GracefulScope
 from micropie._core.execution.steps import CHUNK, CLOSE, Flow, no_function
-from micropie._core.http import BODIES, Response
+from micropie._core.http import BODIES, Response, reads_file
 from micropie._core.http.escaping import html, is_html
 from micropie._core.streams.files import FILE_CHUNK, FileRange
 
@@ -616,7 +616,7 @@ def stream_of(body: object) -> LoopStream | ThreadStream | None:
         return ThreadStream(body)
     if hasattr(body, "__aiter__"):
         return LoopStream(body.__aiter__())
-    if callable(read := getattr(body, "read", None)):
+    if reads_file(read := getattr(body, "read", None), 1):
         return ThreadStream(_pieces(read), owner=body)
     return ThreadStream(body) if isinstance(body, Iterator) else None
 
