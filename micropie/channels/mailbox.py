@@ -131,10 +131,17 @@ END = Published("", "")  # returned by ``Mailbox.take`` after the last message
 _EMPTY: Final[deque[Published]] = deque()
 
 
-class MessagesLost(Exception):
+class MessagesLost(Outage.Unavailable):
     """Raised if a subscription with ``when_full="close"`` has missed messages, or may have missed
     some.
+
+    If a handler doesn't catch it, the client gets a 503. In a stream, one line is logged.
+
+    ``reason``: a sentence for the log, returned by ``str()``.
     """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("Messages were lost. Please try again in a moment.", reason)
 
 
 class Mailbox:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
 import random
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -29,7 +30,7 @@ from micropie._core.streams.events import comment
 from micropie.channels import Channels, MessagesLost, RedisChannels, Subscription
 from micropie.channels import mailbox as mailbox_module
 from micropie.channels.mailbox import Mailbox, Published
-from micropie.testing import WebSocketClosed
+from micropie.testing import TestClient, WebSocketClosed
 from tests.asgi.calls import ended_by_shutdown, run
 from tests.support.clients import MakeClient
 from tests.support.event_source import parsed
@@ -206,6 +207,58 @@ def test_R57_a_subscriber_that_is_too_slow_may_get_an_error(channels: Channels) 
         with pytest.raises(MessagesLost, match="the queue of 3 was full"):
             slow.get()
         assert (slow.get(default="ended"), slow.dropped) == ("ended", 1)
+
+
+class Slow(App):
+    """Its subscriber loses the second message."""
+
+    async def _lost(self) -> AsyncIterator[str]:
+        async with self.channels.subscribe("room", size=1, when_full="close") as messages:
+            yield "begun"
+            for number in range(2):
+                self.channels.publish("room", number)
+            async for message in messages:
+                yield str(message)
+
+    async def events(self) -> EventStream:
+        return EventStream(self._lost())
+
+    async def listed(self) -> list[str]:
+        return [message async for message in self._lost()]
+
+    async def ws_room(self, ws: WebSocket) -> None:
+        await ws.accept()
+        async for message in self._lost():
+            await ws.send_text(message)
+
+
+def test_R57_a_slow_client_leaves_no_traceback_in_the_log(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(Slow())
+    assert client.get("/listed").status_code == 503
+    assert not caplog.records
+    with pytest.raises(MessagesLost):
+        client.get("/events")
+    (record,) = caplog.records
+    assert "aborted: the subscriber was too slow" in record.getMessage()
+    assert record.exc_info is None
+
+
+def test_R57_a_slow_websocket_leaves_no_traceback_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with TestClient(Slow()).websocket("/room") as ws:
+        assert [ws.receive_text() for _ in range(2)] == ["begun", "0"]
+        with pytest.raises(WebSocketClosed) as closed:
+            ws.receive_text()
+    assert (closed.value.code, closed.value.reason[:18]) == (1011, "Messages were lost")
+    assert not caplog.records
+
+
+def test_the_error_for_lost_messages_can_be_pickled() -> None:
+    error = pickle.loads(pickle.dumps(MessagesLost("too slow")))
+    assert (str(error), error.status, error.headers) == ("too slow", 503, [("Retry-After", "5")])
 
 
 def test_R57_one_blocked_subscriber_delays_no_other(backend: str, channels: Channels) -> None:
