@@ -42,6 +42,7 @@ from micropie import (
     Cookie,
     Form,
     Header,
+    Message,
     Query,
     SetupError,
     UploadFile,
@@ -1199,6 +1200,49 @@ def test_two_parameters_cannot_both_take_the_whole_body(second: Any) -> None:
         SetupError, match=r"'one' and 'two' would both take the whole body: write one class"
     ):
         app_of(handler)._micropie.compiled()
+
+
+class Documents(App):
+    def one(self, d: dict[str, int]) -> Any:
+        return d
+
+    def several(self, d: list[dict[str, Any]]) -> Any:
+        return d
+
+    def custom(self, d: Annotated[dict[str, Any], Message(invalid="Send an object.")]) -> Any:
+        return d
+
+
+IN_A_BODY = "Please send a JSON body with a JSON object."
+ANY_OBJECT = "Please enter a JSON object."
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "words"),
+    [
+        ("one", {"params": {"d": '{"a": 1}'}}, IN_A_BODY),
+        ("one", {"data": {"d": '{"a": 1}'}}, IN_A_BODY),
+        ("one", {"params": {"d": ""}}, "Please fill in this field."),
+        ("one", {"json": {"d": '{"a": 1}'}}, ANY_OBJECT),
+        ("one", {"json": {"d": [1]}}, ANY_OBJECT),
+        ("one", {"files": {"d": (None, b"[1]", "application/json")}}, ANY_OBJECT),
+        (
+            "several",
+            {"params": {"d": ['{"a": 1}', "{}"]}},
+            "Please send a JSON body with a list, each a JSON object.",
+        ),
+        ("custom", {"params": {"d": '{"a": 1}'}}, "Send an object."),
+    ],
+)
+def test_a_json_object_as_text_gets_a_message_that_asks_for_a_body(
+    make_client: MakeClient, path: str, sent: dict[str, Any], words: str
+) -> None:
+    method = "GET" if "params" in sent else "POST"
+    answer = make_client(Documents()).request(
+        method, f"/{path}", **sent, headers={"Accept": "text/html"}
+    )
+    assert answer.status_code == 400
+    assert f"d: {words}" in answer.text
 
 
 def test_several_dicts_are_fields_of_one_document(make_client: MakeClient) -> None:

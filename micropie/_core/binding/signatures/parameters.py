@@ -343,6 +343,9 @@ def _binding_error(
     if is_custom:
         sentence = f"{parameter.label}: {words}"
     elif not sentence:
+        is_text = place in ("query", "form") and isinstance(value, str) and value != ""
+        if is_text and not parameter.converter.takes_text:  # even a JSON object is only text there
+            words = f"Please send a JSON body with {expected}."
         sentence = f"{parameter.label} must be {expected}."
     return BindingError(
         [ParameterError(parameter.name, place, value, expected, (), sentence, parameter.key, words)]
