@@ -5,10 +5,11 @@ in every world.
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,17 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from micropie import App, HTTPError, ResponseError, UploadFile, request, run_in, where
+from micropie import (
+    App,
+    HTTPError,
+    Request,
+    ResponseError,
+    UploadFile,
+    hidden,
+    request,
+    run_in,
+    where,
+)
 from micropie._core.execution.background import (
     _close_at_exit,
     background_loop,
@@ -482,3 +493,46 @@ def test_R70_a_forked_child_does_not_wait_for_its_parent_s_functions(app: Root) 
     app.go_on.set()
     app.diary.wait(3)
     close_background_loops()
+
+
+class Late(App):
+    request_kept: Request | None = None
+
+    def plain(self) -> str:
+        self.request_kept = self.request
+        return "done"
+
+    def closes(self) -> str:
+        self.request.on_close(bool)
+        return self.plain()
+
+    def calls(self) -> str:
+        self.request.after_response(bool)
+        return self.plain()
+
+    @hidden
+    def call_late(self, *functions: Callable[[], object]) -> None:
+        kept = self.request_kept
+        assert kept is not None
+        until(lambda: kept._exchange.ends is None)
+        for function in functions:
+            kept.after_response(function)
+
+
+@pytest.mark.parametrize("path", ["plain", "closes", "calls"])
+def test_a_function_that_is_passed_after_the_end_of_the_request_is_reported(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    app = Late()
+    client = make_client(app)
+    assert client.get(f"/{path}").text == "done"
+    app.call_late(print, functools.partial(print))
+    assert not caplog.records
+    app.request_kept = None
+    client.get("/")  # the client keeps its last response
+    gc.collect()
+    until(lambda: len(caplog.records) == 2)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{name} was passed to after_response, but never called, because its request had ended"
+        for name in ("print", "functools.partial(<built-in function print>)")
+    ]

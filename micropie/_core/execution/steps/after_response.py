@@ -52,6 +52,22 @@ class Task(NamedTuple):
     arguments: Sequence[object]
 
 
+class _Reminder:
+    """Logs a warning when it is freed, with its request, if functions passed to ``after_response``
+    were never called, because the request had ended before.
+    """
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self._tasks = tasks
+
+    def __del__(self) -> None:
+        for task in self._tasks:
+            logger.warning(
+                "%s was passed to after_response, but never called, because its request had ended",
+                _name_of(task),
+            )
+
+
 def call_each(
     functions: Iterable[AnyFunction],
     arguments: Sequence[object],
@@ -104,6 +120,8 @@ class Ends:
 
     def add_task(self, task: Task) -> None:
         """Add a function to call after the response, in the current context."""
+        if not self.tasks:
+            self._reminder = _Reminder(self.tasks)
         self.tasks.append(task)
         self.context = copy_context()
 
@@ -245,5 +263,8 @@ async def _run(exchange: Answered, task: Task, begin: Callable[[Task], object]) 
 
 
 def _label(exchange: Answered, task: Task) -> str:
-    name = getattr(task.function, "__qualname__", repr(task.function))
-    return f"{exchange.label}: {name}, after the response,"
+    return f"{exchange.label}: {_name_of(task)}, after the response,"
+
+
+def _name_of(task: Task) -> str:
+    return getattr(task.function, "__qualname__", None) or repr(task.function)
