@@ -22,10 +22,12 @@ from micropie._core.execution import (
     TASKS,
     Action,
     LoopTasks,
+    in_thread,
     threadsafe_scheduler,
     watch_loop,
 )
 from micropie._core.execution.cancellation import CANCEL_GRACE
+from micropie._core.execution.placement import IO_THREADS
 from micropie._core.flow import (
     UNDER_ASGI,
     Lifecycle,
@@ -95,7 +97,9 @@ async def serve_lifespan(
         if not state.lifespans:  # otherwise another test client still uses the application
             shutdown.end()
             state.site, state.started = None, False
-            site.close()
+            if site.has_processes:  # wait for their end in a thread, also after a cancellation
+                with anyio.CancelScope(shield=True):
+                    await in_thread(IO_THREADS, site.close)
     try:
         await perform(lifecycle.stop(), context)
     except Exception as error:  # ``stop`` has logged it

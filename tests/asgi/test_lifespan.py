@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from micropie import App
+from micropie import App, where
 from tests.asgi.calls import Call, Lifespan, get, http_scope, piece, run
 from tests.support.waiting import until_async
 
@@ -217,6 +217,36 @@ def test_a_server_may_cancel_instead_of_sending_shutdown(backend: str) -> None:
 
     run(backend, main)
     assert app.log.index("leave") < app.log.index("over")
+
+
+class Processes:
+    """In place of a pool's processes, whose end may take seconds."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    def close(self) -> None:
+        self.log.append(where())
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+def test_shutdown_waits_for_processes_in_a_thread(backend: str, is_cancelled: bool) -> None:
+    app = rooted()
+    app.pool._made.append(Processes(app.log))
+
+    async def main() -> None:
+        lifespan = Lifespan(app)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lifespan.run)
+            await lifespan.say("startup")
+            if is_cancelled:
+                tasks.cancel_scope.cancel()
+            else:
+                await lifespan.say("shutdown")
+        lifespan.close()
+
+    run(backend, main)
+    assert sorted(app.log) == ["enter", "leave", "thread"]
 
 
 def test_the_lifespan_state_hides_the_framework_s_entries(backend: str) -> None:

@@ -175,6 +175,11 @@ class ProcessPool:
         raise HTTPError(503, "The response took too long. Please try again later.")
 
     @property
+    def is_made(self) -> bool:
+        """Whether the processes, or the executor, have been created."""
+        return bool(self._made)
+
+    @property
     def made(self) -> Any:
         """The processes, or the executor. They are created when a function is first called."""
         if not self._made:

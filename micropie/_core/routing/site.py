@@ -174,6 +174,11 @@ class Site:
             return error
         return found
 
+    @property
+    def has_processes(self) -> bool:
+        """Whether a pool may have processes, so that ``close`` may have to wait for their end."""
+        return any(config.pool.is_made for config in self.config.tree)
+
     def close(self) -> None:
         """End the processes of the pools. Called after the application's shutdown."""
         for config in self.config.tree:
