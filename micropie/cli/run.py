@@ -9,10 +9,10 @@ from dataclasses import fields, replace
 from difflib import get_close_matches
 
 from micropie.cli.serving import made
-from micropie.cli.serving.options import Options, ServingError
+from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.reloading import CHILD_PORT
 from micropie.cli.serving.run import serve
-from micropie.cli.target import find_program, find_target
+from micropie.cli.target import CodeError, find_program, find_target
 
 
 def execute(arguments: Namespace) -> int:
@@ -22,7 +22,12 @@ def execute(arguments: Namespace) -> int:
     stated = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     _warn_of_typos([*names, "app", "reload", "stand_in", "stand_in_for", "factory", "made_by"])
     if arguments.stand_in is None:
-        target = find_target(arguments.target, arguments.factory)
+        try:
+            target = find_target(arguments.target, arguments.factory)
+        except CodeError:
+            if not arguments.reload or CHILD_PORT in os.environ:
+                raise
+            target = Target(None, None)  # a child process reports the error
     else:
         made.install_stand_in(arguments.stand_in)
         target, program = find_program(arguments.stand_in, arguments.target, arguments.factory)

@@ -35,6 +35,10 @@ class CommandError(Exception):
     """Raised if a command can't run. The message is one sentence that gives the reason."""
 
 
+class CodeError(CommandError):
+    """Raised if the application's code raises an exception while it is imported."""
+
+
 def find_target(name: str, factory: bool = False) -> Target:
     """Import the application ``name``: ``module:attribute``, a module, or a file.
 
@@ -43,8 +47,8 @@ def find_target(name: str, factory: bool = False) -> Target:
     ``app``, ``application`` or ``root``, or else its only ``App``, or else the result of
     ``make_app`` or ``create_app``.
 
-    Raises ``CommandError`` if there is no application, or if importing the module fails. The error
-    then contains the module's own lines of the traceback.
+    Raises ``CommandError`` if there is no application, and ``CodeError`` if importing the module
+    fails. The error then contains the module's own lines of the traceback.
     """
     place, _, attribute = name.partition(":")
     attribute = attribute.removesuffix("()")  # "shop:make_app()" is gunicorn's notation
@@ -234,7 +238,7 @@ def _exists(name: str) -> bool:
 
 @contextmanager
 def _explained(failed: str) -> Iterator[None]:
-    """Turn an exception in the application's code into a ``CommandError``. The error's message
+    """Turn an exception in the application's code into a ``CodeError``. The error's message
     contains the lines of the traceback that are in the application's code.
     """
     lines: list[str] = []
@@ -253,7 +257,7 @@ def _explained(failed: str) -> Iterator[None]:
             shown = traceback.format_list(
                 [frame for frame in authors if not _is_of_importing(frame)]
             )
-            raise CommandError(f"{error}\n{''.join(shown).rstrip()}") from None
+            raise CodeError(f"{error}\n{''.join(shown).rstrip()}") from None
         lines = [*traceback.format_list(frames[own:]), *traceback.format_exception_only(error)]
         if isinstance(error, KeyError) and frames[-1].filename in (os.__file__, "<frozen os>"):
             lines.append(
@@ -261,7 +265,7 @@ def _explained(failed: str) -> Iterator[None]:
                 ".env file in the current folder."
             )
     if lines:
-        raise CommandError(f"{failed}:\n{''.join(lines).rstrip()}")
+        raise CodeError(f"{failed}:\n{''.join(lines).rstrip()}")
 
 
 def _is_of_framework(frame: traceback.FrameSummary) -> bool:

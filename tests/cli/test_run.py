@@ -269,6 +269,19 @@ def test_reload_restarts_when_a_file_has_changed(project: Path) -> None:
     assert before == after
 
 
+@pytest.mark.processes
+def test_reload_waits_for_a_change_if_the_first_import_fails(project: Path) -> None:
+    (project / "app.py").write_text("broken(")
+    command = ["-m", "micropie", "run", "--reload", "--port", str(free_port())]
+    with serving_command(project, *command) as server:
+        until(lambda: "can't be imported" in server.output)
+        (project / "app.py").write_text(APP.format(word="one"))
+        assert server.get().endswith(" one")
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(PATIENCE) == 0
+    assert server.output.count("can't be imported") == 1
+
+
 TRAILERS = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"1\r\na\r\n0\r\nX-Note: oat\r\n\r\n"
