@@ -4,6 +4,7 @@ when it has to wait.
 The base classes are defined in ``_core/flow``, which calls their hooks.
 """
 
+from collections.abc import Callable
 from http import HTTPMethod
 
 from micropie._core.errors import has_not_run, is_def, is_generator, takes
@@ -11,6 +12,8 @@ from micropie._core.execution import TookTooLong
 from micropie._core.execution.placement import ServiceThreads, Threads
 from micropie._core.execution.steps import Call, Flow, call, call_within, kind_of
 from micropie._core.flow import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
+from micropie._core.http import Request, Response
+from micropie._core.streams import is_stream
 
 # For any other method, metrics use "OTHER" and spans "_OTHER", so that clients can't create any
 # number of labels.
@@ -27,6 +30,7 @@ __all__ = [
     "TookTooLong",
     "WebSocketMiddleware",
     "call",
+    "call_at_start",
     "call_within",
     "has_not_run",
     "is_def",
@@ -34,3 +38,17 @@ __all__ = [
     "kind_of",
     "takes",
 ]
+
+
+def call_at_start(
+    request: Request, response: Response, function: Callable[[Response], object]
+) -> None:
+    """Call ``function(response)`` when the response starts: now, or after the first chunk of a
+    stream, because its generator works and sets headers until then.
+
+    ``function`` isn't called if an error or an outer hook's response replaces the stream.
+    """
+    if is_stream(response.body):
+        request._exchange.call_before_head(function)
+    else:
+        function(response)

@@ -16,7 +16,7 @@ from micropie._core.errors import HTTPError, check, is_count, is_duration, logge
 from micropie._core.execution import StandingQueue
 from micropie._core.http import Request, Response
 from micropie._core.on_demand import pattern
-from micropie.middleware.base import FlowMiddleware
+from micropie.middleware.base import FlowMiddleware, call_at_start
 
 
 class ConcurrencyLimit(FlowMiddleware):
@@ -59,10 +59,10 @@ class ConcurrencyLimit(FlowMiddleware):
         request.on_close(partial(self._release, request))
 
     def after(self, request: Request, response: Response) -> None:
-        """Stop counting the request."""
-        self._release(request)
+        """Stop counting the request when its response starts."""
+        call_at_start(request, response, partial(self._release, request))
 
-    def _release(self, request: Request) -> None:
+    def _release(self, request: Request, _: Response | None = None) -> None:
         if vars(request).pop(self._mark, False):
             self._free.release()
 

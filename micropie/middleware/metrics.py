@@ -26,7 +26,15 @@ from weakref import WeakKeyDictionary
 from micropie import App, HTTPError, Request, Response, SetupError, WebSocketRequest
 from micropie.extensions import Inspector, add_route
 from micropie.middleware.access_log import NO_ANSWER
-from micropie.middleware.base import STANDARD_METHODS, Call, Flow, FlowMiddleware, Threads, call
+from micropie.middleware.base import (
+    STANDARD_METHODS,
+    Call,
+    Flow,
+    FlowMiddleware,
+    Threads,
+    call,
+    call_at_start,
+)
 
 try:
     import prometheus_client
@@ -139,7 +147,10 @@ class Metrics(FlowMiddleware):
         """Record the time until the response starts. The time until its end would say little,
         because a stream of events may last for days.
         """
-        # None if an outer hook sent the response, and after a stream that failed at its first chunk
+        call_at_start(request, response, partial(self._observe, request))
+
+    def _observe(self, request: Request, _: Response | None = None) -> None:
+        # None if an outer hook sent the response, or if the time was recorded before
         began = vars(request).get(self._began)
         if began is not None:
             vars(request)[self._began] = None
@@ -150,7 +161,10 @@ class Metrics(FlowMiddleware):
         # A request without a status was for a mounted application, which counts its own requests.
         if request.status is None and not request.broken_off:
             return
-        status = NO_ANSWER if request.status is None else request.status
+        status = NO_ANSWER
+        if request.status is not None:
+            status = request.status
+            self._observe(request)  # unless an outer hook replaced a stream, it is recorded
         self._all.requests.labels(*_labels_of(request), status).inc()
 
     def _end_socket(self, request: WebSocketRequest, route: str) -> None:

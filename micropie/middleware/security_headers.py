@@ -11,8 +11,7 @@ import secrets
 from micropie._core.errors import FLAG, ResponseError, SetupError, check, check_each, is_count
 from micropie._core.http import Request, Response, check_value
 from micropie._core.http.headers import add_missing
-from micropie._core.streams import is_stream
-from micropie.middleware.base import FlowMiddleware
+from micropie.middleware.base import FlowMiddleware, call_at_start
 
 YEAR = 365 * 24 * 3600  # seconds
 
@@ -109,10 +108,7 @@ class SecurityHeaders(FlowMiddleware):
         def add(response: Response) -> None:
             add_missing(response.pairs, headers.items())
 
-        if is_stream(response.body):  # its generator sets headers until the first chunk
-            request._exchange.call_before_head(add)
-        else:
-            add(response)
+        call_at_start(request, response, add)
 
 
 def _one_of(argument: str, value: str | None, known: tuple[str, ...]) -> str | None:

@@ -5,7 +5,7 @@ request in.
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -41,6 +41,12 @@ class Root(App):
             await anyio.sleep(0.01)
         return "done"
 
+    def works(self) -> Iterator[str]:
+        yield self.blocks()
+
+    async def works_too(self) -> AsyncIterator[str]:
+        yield await self.waits()
+
     def refuses(self) -> Any:
         raise HTTPError(400)
 
@@ -75,7 +81,7 @@ def in_the_background(client: TestClient, path: str, times: int) -> Callable[[],
     return wait
 
 
-@pytest.mark.parametrize("path", ["/blocks", "/waits"])
+@pytest.mark.parametrize("path", ["/blocks", "/waits", "/works", "/works_too"])
 def test_requests_above_the_limit_get_a_503_immediately(make_client: MakeClient, path: str) -> None:
     app = Root(2, retry_after=3)
     app.health("/healthz")

@@ -20,6 +20,7 @@ from micropie import (
     ClientDisconnect,
     EventStream,
     HTTPError,
+    Request,
     SetupError,
     WebSocket,
     get,
@@ -68,6 +69,7 @@ class Root(App):
         return "done"
 
     def lines(self) -> Iterator[str]:
+        self.leave.wait(0.2)
         yield "one"
         yield "two"
 
@@ -175,6 +177,26 @@ def test_a_request_is_measured_once(make_client: MakeClient) -> None:
     assert requests_of(numbers) == {("GET", "/inner/fails", "409"): 1}
     assert numbers['http_request_duration_seconds_count{method="GET",route="/inner/fails"}'] == 1
     assert numbers["http_requests_in_flight"] == 0
+
+
+def test_a_stream_is_measured_until_its_first_chunk(make_client: MakeClient) -> None:
+    client = make_client(measured())
+    assert client.get("/lines").text == "onetwo"
+    assert read(client)['http_request_duration_seconds_sum{method="GET",route="/lines"}'] >= 0.2
+
+
+def test_a_stream_that_an_outer_hook_replaces_is_measured_once(make_client: MakeClient) -> None:
+    def replaces(_: Request) -> Iterator[object]:
+        yield None
+        yield "other"
+
+    app: Any = App()
+    app.inner = measured()
+    app.middlewares.append(replaces)
+    client = make_client(app)
+    assert client.get("/inner/lines").text == "other"
+    answer = client.get("/inner/metrics").text
+    assert 'duration_seconds_count{method="GET",route="/inner/lines"} 1.0' in answer
 
 
 def test_a_disconnected_client_has_status_499_and_no_duration(make_client: MakeClient) -> None:
