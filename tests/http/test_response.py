@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -17,11 +17,21 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, Redirect, Response, describe
+from micropie import (
+    App,
+    HTTPError,
+    HttpMiddleware,
+    Redirect,
+    Request,
+    Response,
+    describe,
+    static_file,
+)
 from micropie._core.http.headers.fields import LONGEST_KEPT, PRIVATE
 from micropie._core.http.response import warn_once
 from micropie.middleware import Compress
 from tests.support.clients import MakeClient
+from tests.support.open_files import open_files
 from tests.support.pairs import sampled
 
 HTML = "text/html; charset=utf-8"
@@ -1058,6 +1068,38 @@ def test_a_file_replaced_by_a_hook_is_closed(make_client: MakeClient, files: Fil
     files.middlewares.append(Replaces())
     assert make_client(files).get("/").text == "other"
     assert [file.closed for file in files.opened] == [True]
+
+
+@pytest.mark.parametrize("size", [10, 900_000])
+def test_the_file_of_a_hook_is_open_when_outer_hooks_run(
+    make_client: MakeClient, files: Files, tmp_path: Path, size: int
+) -> None:
+    (tmp_path / "other").write_bytes(b"o" * size)
+    seen: list[Any] = []
+    kept: list[Any] = []
+
+    def sees(request: Request) -> Generator[object, Any, None]:
+        response = yield None
+        seen.append((response.status, response.headers["Etag"]))
+        kept.append(response.body)  # so that the garbage collector doesn't close it
+        if "replace" in request.query:
+            yield "replaced"
+
+    def sends_a_file(_: Request) -> Iterator[object]:
+        yield None
+        yield static_file("other", root=tmp_path)
+
+    files.middlewares += [sees, sends_a_file]
+    client = make_client(files)
+    answer = client.get("/")
+    assert (answer.status_code, answer.content) == (200, b"o" * size)
+    etag = answer.headers["etag"]
+    assert client.get("/", headers={"If-None-Match": etag}).status_code == 304
+    assert client.get("/?replace=1").text == "replaced"
+    assert client.get("/?replace=1", headers={"If-None-Match": etag}).text == "replaced"
+    assert seen == [(200, etag), (304, etag)] * 2
+    assert [file.closed for file in files.opened] == [True] * 4
+    assert not open_files(tmp_path)
 
 
 # -- what browsers make of an answer ---------------------------------------------------------------

@@ -23,7 +23,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-from micropie import App, HTTPError, HttpMiddleware, Response, SetupError
+from micropie import App, HTTPError, HttpMiddleware, Request, Response, SetupError, static_file
 from micropie.middleware import Compress
 from micropie.middleware.codings import maker_of
 from micropie.middleware.compress import _Compressed
@@ -233,6 +233,19 @@ def test_a_static_file_is_compressed(
     headers = {"Accept-Encoding": "compress", "Range": "bytes=0-599"}
     part = client.get("/static/a.css", headers=headers)
     assert (part.status_code, part.headers["vary"]) == (206, "Accept-Encoding")
+
+
+def test_the_file_of_an_inner_hook_is_compressed(make_client: MakeClient, tmp_path: Path) -> None:
+    (tmp_path / "closed.html").write_text(TEXT)
+
+    def closed(_: Request) -> Iterator[object]:
+        yield None
+        yield static_file("closed.html", root=tmp_path)
+
+    app = compressing()
+    app.middlewares.append(closed)
+    answer, sent = raw(make_client(app))
+    assert (gzip.decompress(sent).decode(), is_gzip(answer)) == (TEXT, True)
 
 
 def test_a_short_static_file_is_not_compressed(make_client: MakeClient, tmp_path: Path) -> None:

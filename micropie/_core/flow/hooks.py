@@ -29,7 +29,7 @@ from functools import partial
 from types import GeneratorType
 from typing import Any, TypeAlias
 
-from micropie._core import execution
+from micropie._core import execution, files
 from micropie._core.errors import HTTPError, RaisedAnswer, Redirect, ResponseError, alone_in, logger
 from micropie._core.execution.steps import (
     HANDLER,
@@ -45,7 +45,14 @@ from micropie._core.execution.steps import (
 )
 from micropie._core.flow.errors import respond_to
 from micropie._core.flow.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
-from micropie._core.http import Request, Response, as_response, receive_body, websockets
+from micropie._core.http import (
+    FileReference,
+    Request,
+    Response,
+    as_response,
+    receive_body,
+    websockets,
+)
 from micropie._core.routing import Config, with_providers
 from micropie._core.routing.discovery import Checking, Providers, check_middlewares, open_resources
 from micropie._core.spellings import reads_fields, status_of
@@ -373,6 +380,8 @@ def run_after(
                 if changed is not None:
                     response = changed
                     answer.replace(response)
+                    if response.body.__class__ is FileReference:
+                        yield from _open_file(request, response)
                 continue
             except BaseException as error:
                 raised = execution.contained(error)
@@ -389,6 +398,16 @@ def run_after(
     finally:
         # Avoid a reference cycle between the traceback and this frame.
         del failure, raised, traceback
+
+
+def _open_file(request: Request, response: Response) -> Flow[None]:
+    """Open the file that a hook has returned, because the outer hooks need its status, headers and
+    bytes. Close the stream that it replaces.
+    """
+    files.describe(request, response, *(yield from files.open_file(request, response)))
+    replaced = request._exchange.answer.stream
+    if replaced is not None:
+        yield from replaced.close()
 
 
 def _seen_by(

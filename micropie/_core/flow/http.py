@@ -498,8 +498,6 @@ def _replaced(request: Request, response: Response) -> Flow[_Stream | None]:
     exchange = request._exchange
     made = exchange.answer.stream
     replaced = None if made is None else cast("_Stream", made)
-    if type(response.body) is FileReference:
-        files.describe(request, response, *(yield from files.open_file(request, response)))
     stream = stream_of(with_html(response).body)
     exchange.answer.begin(stream or replaced)
     if stream is not None:  # don't close the replaced stream: the new one may read from it
