@@ -126,6 +126,8 @@ def _attributes(request: Request, is_socket: bool, with_query: bool) -> dict[str
 
 
 def _record(span: Span, failure: BaseException) -> None:
+    if not span.is_recording():  # an ``after_response`` function has failed after the span's end
+        return
     span.record_exception(failure)
     span.set_attribute("error.type", f"{type(failure).__module__}.{type(failure).__qualname__}")
     span.set_status(StatusCode.ERROR)

@@ -18,6 +18,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from micropie import App, HTTPError, SetupError, WebSocket, get, run_in
 from micropie.middleware import Tracing, tracing
 from tests.support.clients import MakeClient
+from tests.support.waiting import until
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
@@ -74,6 +75,10 @@ class Root(App):
 
     def broken(self) -> Any:
         raise LookupError("secret")
+
+    def late(self) -> str:
+        self.request.after_response(self.broken)
+        return "sent"
 
     async def ws_echo(self, ws: WebSocket) -> None:
         await ws.accept()
@@ -213,6 +218,18 @@ def test_failures_are_recorded_in_the_span(
     assert [type(error) for error in reported] == ([LookupError] if path == "/broken" else [])
     if path == "/broken":
         assert dict(span.attributes or {})["error.type"] == "builtins.LookupError"
+
+
+def test_a_failure_after_the_response_leaves_the_ended_span_alone(
+    make_client: MakeClient, spans: Spans, caplog: pytest.LogCaptureFixture
+) -> None:
+    reported: list[BaseException] = []
+    app = traced(spans, Root(on_error=reported.append))
+    assert make_client(app, raise_app_exceptions=False).get("/late").text == "sent"
+    until(lambda: len(reported) == 1)
+    assert {record.name for record in caplog.records} == {"micropie"}  # no OpenTelemetry's warning
+    span = only(spans)
+    assert (span.status.status_code, list(span.events)) == (StatusCode.UNSET, [])
 
 
 def test_an_isolated_application_with_an_access_check_has_a_span_without_a_status(
