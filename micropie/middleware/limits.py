@@ -109,12 +109,16 @@ class LoadShedding(FlowMiddleware):
         # replace atomically.
         self._refusing = (0.0, inf, inf)
         self._clocks_differ_by = 0.0
+        self._mark = f"_queued_for_{id(self)}"  # the attribute that is set on a counted request
 
     def before(self, request: Request) -> None:
-        """Raise 503 if the request has waited too long."""
+        """Raise 503 if the request has waited too long. Count the request once, even if this object
+        is in the outer and in the inner application.
+        """
         waited, now = self._stated_wait(request), monotonic()
-        if waited is None:
+        if waited is None or self._mark in vars(request):
             return
+        vars(request)[self._mark] = True
         if not self._queue.makes_late(waited, now):
             self._refusing = (now, inf, inf)
         elif self._refuses(waited, now):
