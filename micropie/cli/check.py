@@ -302,7 +302,7 @@ def _unsafe_settings(app: App, outermost: Application) -> Iterator[str]:
 
 
 _WORKERS = re.compile(
-    r"^(?:.*\b(?:gunicorn|uvicorn|hypercorn|granian|micropie)\b.*(?:--workers|-w)|workers|"
+    r"^(?:.*\b(?:gunicorn|uvicorn|hypercorn|granian|micropie)\b[^\n&;|]*(?:--workers|-w)|workers|"
     r".*(?:WEB_CONCURRENCY|MICROPIE_WORKERS))[\"', =:]*(\d+|.*cpu_count)",
     re.MULTILINE,
 )
@@ -311,7 +311,7 @@ _FILES = ("gunicorn.conf.py", "Procfile", "Dockerfile", "*compose.y*ml", "*.serv
 
 _COMMENTS = re.compile(r"(?:^|\s)#.*", re.MULTILINE)
 # What separates words of one command: quotes, lists in JSON and YAML, and continued lines.
-_SEPARATORS = re.compile(r"[\[,]\s*|\\\s*\n|\n\s*(?:-\s|\]|(?=--))|[\"'\]]")
+_SEPARATORS = re.compile(r"[\[,]\s*|\\\s*\n|\n\s*(?:-\s|\]|(?=-))|[\"'\]]")
 _UVICORN_WITHOUT_H11 = re.compile(
     r"\buvicorn (?![^\n&;|]*http[ =]+h11\b)(?:[^\n&;|]* )?[a-z_][\w.]*:[a-z_]", re.IGNORECASE
 )
@@ -320,13 +320,20 @@ _OTHER_WORKER = re.compile(r"\buvicorn(?:\.workers|_worker)\.(?!UvicornH11Worker
 
 
 def _texts(*patterns: str) -> dict[str, str]:
-    """Return the texts of the files in this folder that match one of the patterns, by name."""
+    """Return the texts of the files in this folder that match one of the patterns, by name. They
+    have no comments and, except in Python files, one line for each command.
+    """
     return {
-        file.name: file.read_text(errors="replace")
+        file.name: _commands_in(file)
         for pattern in patterns
         for file in sorted(Path().glob(pattern))
         if file.is_file()  # no folder, and no link to a missing file, as Emacs creates
     }
+
+
+def _commands_in(file: Path) -> str:
+    text = _COMMENTS.sub("", file.read_text(errors="replace"))
+    return text if file.suffix == ".py" else _SEPARATORS.sub(" ", _ENTRYPOINT.sub(r"\1", text))
 
 
 def _uses_of_httptools() -> Iterator[str]:
@@ -345,7 +352,6 @@ def _advice_for_h11(name: str, text: str) -> str:
     """Return how to select the parser h11 in a file that starts uvicorn without it. Return "" for
     other files.
     """
-    text = _COMMENTS.sub("", text)
     if _OTHER_WORKER.search(text):
         return "use the worker class UvicornH11Worker"
     if name.endswith(".py"):  # no commands, which a docstring may contain
@@ -355,8 +361,7 @@ def _advice_for_h11(name: str, text: str) -> str:
         return 'pass http="h11"' if is_default else ""
     if re.search(r"UVICORN_HTTP\W+h11\b", text):
         return ""
-    commands = _SEPARATORS.sub(" ", _ENTRYPOINT.sub(r"\1", text))
-    return "add --http h11" if _UVICORN_WITHOUT_H11.search(commands) else ""
+    return "add --http h11" if _UVICORN_WITHOUT_H11.search(text) else ""
 
 
 def _several_workers() -> str:

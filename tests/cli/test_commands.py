@@ -592,6 +592,12 @@ SESSIONS = (
         ("Dockerfile", 'FROM a\nRUN fold -w 80 b\nCMD ["granian", "app:app", "-w", "4"]\n', "4"),
         ("compose.yaml", "environment:\n  WEB_CONCURRENCY: 4\n", "4"),
         ("shop.service", "ExecStart=gunicorn app:app -w 1\n", ""),
+        ("shop.service", "ExecStart=gunicorn app:app \\\n  --workers 4\n", "4"),
+        ("Dockerfile", 'ENTRYPOINT ["gunicorn"]\nCMD ["app:app", "-w", "4"]\n', "4"),
+        ("Dockerfile", "RUN pip install gunicorn \\\n && fold -w 80 b\n", ""),
+        ("compose.yaml", "command:\n  - gunicorn\n  - app:app\n  - --workers\n  - 4\n", "4"),
+        ("compose.yaml", "command: >\n  gunicorn app:app\n  -w 4\n", "4"),
+        ("Procfile", "# web: gunicorn -w 4 app:app\nweb: gunicorn app:app\n", ""),
     ],
 )
 def test_check_reports_data_that_workers_do_not_share(
