@@ -198,7 +198,9 @@ def is_own(folder: Path) -> bool:
     return not (
         name in _SKIPPED
         or name.startswith(".")
-        or (folder / "pyvenv.cfg").exists()  # a virtual environment, whatever its name
+        # a virtual environment, whatever its name; ``Path.exists`` would raise an error for a
+        # folder that this user may not enter
+        or os.access(folder / "pyvenv.cfg", os.F_OK)
     )
 
 

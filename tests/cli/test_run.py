@@ -23,6 +23,7 @@ from micropie.channels import RedisChannels
 from micropie.cli.serving import reloading
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.servers import choose
+from micropie.cli.target import files_under
 from micropie.middleware import FlowMiddleware, MemoryRates, RateLimit, RedisRates
 from micropie.sessions import SQLiteSessionBackend
 from tests.support.certificates import make_certificate
@@ -282,6 +283,20 @@ def test_reload_waits_for_a_change_if_the_first_import_fails(project: Path) -> N
     assert server.output.count("can't be imported") == 1
 
 
+def test_a_folder_that_can_t_be_entered_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "app.py").touch()
+    folder = tmp_path
+    while (room := 4090 - len(str(folder))) > 1:  # a longer path is an error, for root too
+        folder /= "a" * min(room, 200)
+    folder.mkdir(parents=True)
+    with pytest.raises(OSError, match="too long"):
+        (folder / "a-long-name").stat()
+    assert [*reloading._times(tmp_path)] == [str(tmp_path / "app.py")]
+    assert [*files_under(tmp_path)] == [tmp_path / "app.py"]
+    with pytest.raises(ServingError, match="can't be read"):
+        Options(ssl_certfile=f"{folder}/a-long-name", ssl_keyfile="key.pem")
+
+
 TRAILERS = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"1\r\na\r\n0\r\nX-Note: oat\r\n\r\n"
@@ -495,7 +510,7 @@ WRONG = [
     (["--root-path", "shop"], "root_path must begin with a slash, not 'shop'"),
     (
         ["--ssl-certfile", "a.pem", "--ssl-keyfile", "b.pem"],
-        "there is no certificate or key file 'a.pem'",
+        "the certificate or key file 'a.pem' can't be read",
     ),
     (
         ["--host", "203.0.113.1"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,8 +74,8 @@ class Options:
         if bool(self.ssl_certfile) != bool(self.ssl_keyfile):
             raise ServingError("https needs both files: ssl_certfile and ssl_keyfile")
         for file in (self.ssl_certfile, self.ssl_keyfile):
-            if file is not None and not Path(file).is_file():
-                raise ServingError(f"there is no certificate or key file {file!r}")
+            if file is not None and not (os.access(file, os.R_OK) and Path(file).is_file()):
+                raise ServingError(f"the certificate or key file {file!r} can't be read")
 
     def _check_types(self) -> None:
         for name, kind in _KINDS.items():

@@ -88,6 +88,7 @@ def _files(folder: Path) -> Iterator[Path]:
             for name in folders
             if name not in _SKIPPED
             and not name.startswith(".")
-            and not Path(path, name, "pyvenv.cfg").exists()
+            # ``Path.exists`` would raise an error for a folder that this user may not enter
+            and not os.access(Path(path, name, "pyvenv.cfg"), os.F_OK)
         ]
         yield from (Path(path, name) for name in names if name.endswith((".py", ".env")))
