@@ -285,7 +285,7 @@ PROGRAMS = {
     "bottle, of its own": (
         "pies = bottle.Bottle()\npies.get('/')(lambda: 'pies')\n"
         "if __name__ == '__main__': pies.run(host='localhost')",
-        ("127.0.0.1", 8080),
+        ("localhost", 8080),
     ),
     "bottle, imported": (
         "app = bottle.Bottle()\napp.get('/')(lambda: 'pies')\napp.run(port=90)",

@@ -34,8 +34,7 @@ def execute(arguments: Namespace) -> int:
         if arguments.uds is None and arguments.fd is None:
             for name in ("host", "port"):
                 value = getattr(program, name)
-                # granian accepts only IP addresses, not "localhost"
-                if name not in stated and value not in (None, "localhost"):
+                if name not in stated and value is not None:
                     stated[name] = value
     if target.made_as is not None or arguments.stand_in is not None:
         target = replace(target, imported_as=made.name_for_processes(target, arguments.stand_in))

@@ -67,7 +67,7 @@ SERVERS = [
     (["--workers", "2"], "(uvicorn, ASGI on asyncio, 2 workers)", ""),
     (["--server", "hypercorn"], "(hypercorn, ASGI on asyncio)", ""),
     (["--loop", "trio"], "(hypercorn, ASGI on trio)", ""),
-    (["--server", "granian"], "(granian, ASGI on asyncio)", ""),
+    (["--server", "granian", "--host", "localhost"], "(granian, ASGI on asyncio)", ""),
     (["--server", "daphne"], "(daphne, ASGI on asyncio)", "/"),
     (["--wsgi"], "(gunicorn, WSGI)", "/pies/"),
     (["--wsgi", "--workers", "2"], "(gunicorn, WSGI, 2 workers)", ""),

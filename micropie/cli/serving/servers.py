@@ -153,7 +153,8 @@ def _granian(interface: str, target: Target, options: Options) -> None:
     constants = import_module("granian.constants")
     server = granian.Granian(
         target.named("granian"),
-        address=options.host,
+        # granian takes only IP addresses, so look up a name such as "localhost"
+        address=socket.getaddrinfo(options.host, None, options.family)[0][4][0],
         port=options.port,
         uds=None if options.uds is None else Path(options.uds),
         uds_permissions=None if options.uds is None else _FOR_EVERYBODY,
