@@ -213,7 +213,7 @@ def files_under(folder: Path) -> Iterator[Path]:
 
 
 def _imported(name: str, folder: Path) -> ModuleType:
-    with _explained(f"{name} can't be imported"):
+    with _explained(f"{name} can't be imported"), _without_serving():
         if _exists(name):
             return importlib.import_module(name)
     files = [
@@ -223,6 +223,20 @@ def _imported(name: str, folder: Path) -> ModuleType:
     ]
     modules = [".".join(path.parts).removesuffix(".__init__") for path in files]
     raise CommandError(f"there is no module {name!r} in {folder}{_near(name, modules)}")
+
+
+@contextmanager
+def _without_serving() -> Iterator[None]:
+    """Return a context manager in which ``app.run()`` does nothing, because a module may call it
+    without ``if __name__ == "__main__"``.
+    """
+    is_outermost = made.IS_SERVING not in os.environ
+    os.environ[made.IS_SERVING] = "1"
+    try:
+        yield
+    finally:
+        if is_outermost:
+            del os.environ[made.IS_SERVING]
 
 
 def _exists(name: str) -> bool:

@@ -21,6 +21,7 @@ import pytest
 from micropie import App, Request, WebSocket, flash, get, post, requires
 from micropie.channels import RedisChannels
 from micropie.cli.serving import reloading
+from micropie.cli.serving.made import IS_SERVING
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.servers import choose
 from micropie.cli.target import files_under
@@ -459,6 +460,27 @@ def test_run_without_a_main_guard_does_nothing_in_the_serving_process(tmp_path: 
         assert server.get().endswith(" unguarded")
         server.end()
     assert server.output.count("shop1:app: http") == 1
+
+
+@pytest.mark.processes
+def test_run_without_a_main_guard_does_nothing_in_a_command(tmp_path: Path) -> None:
+    (tmp_path / "shop2.py").write_text(APP.format(word="commanded") + "\napp.run()\n")
+    port = str(free_port())
+    listed = micropie(tmp_path, "routes", "shop2")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    with serving_command(tmp_path, "-m", "micropie", "run", "shop2", "--port", port) as server:
+        assert server.get().endswith(" commanded")
+        server.end()
+    assert f"shop2:app: http://127.0.0.1:{port}" in server.output
+
+
+def test_a_command_in_a_serving_process_serves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shop3.py").write_text(APP.format(word="nested"))
+    monkeypatch.setenv(IS_SERVING, "1")
+    assert run_main(tmp_path, monkeypatch, ["run", "shop3"]) == 0
+    assert os.environ[IS_SERVING] == "1"
 
 
 @pytest.mark.processes
