@@ -9,17 +9,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import attrs
 import msgspec
 import pydantic
+import pydantic.dataclasses
 import pytest
+import typing_extensions
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import AfterValidator, AwareDatetime, HttpUrl, Json, SecretStr, StringConstraints
 from pydantic_core import core_schema
 
-from micropie import App, Message, Query, SetupError, post
+from micropie import App, BindingErrors, Message, Query, SetupError, post
 from micropie._core.binding.values import adapters
 from micropie._core.binding.values.adapters import errors_of, validated
 from micropie.extensions import TypeInfo
@@ -343,6 +345,112 @@ class Struct(msgspec.Struct):
     at: AwareDatetime
 
 
+class Even(pydantic.BaseModel):
+    n: int = pydantic.Field(gt=0)
+
+    @pydantic.field_validator("n")
+    @classmethod
+    def check(cls, n: int) -> int:
+        if n % 2:
+            raise ValueError("Please choose an even number.")
+        return n
+
+
+@pydantic.dataclasses.dataclass
+class EvenDataclass:
+    n: int
+
+    @pydantic.field_validator("n")
+    @classmethod
+    def check(cls, n: int) -> int:
+        return Even.check(n)
+
+
+class StructWithModel(msgspec.Struct):
+    even: Even | None = None
+
+
+class Number(pydantic.BaseModel):
+    n: int
+
+
+class StructWithNumber(msgspec.Struct):
+    number: Number
+
+
+@attrs.define
+class AttrsWithDataclass:
+    evens: list[EvenDataclass]
+
+
+T = TypeVar("T")
+
+
+class Held(msgspec.Struct, Generic[T]):
+    item: T
+
+
+@dataclass
+class WithModels:
+    even: Even
+    others: list[EvenDataclass]
+
+
+class TypedWithModel(typing_extensions.TypedDict):
+    even: Even
+
+
+@pytest.mark.parametrize(
+    ("kind", "valid", "invalid", "words"),
+    [
+        (
+            WithModels,
+            {"even": {"n": 2}, "others": [{"n": "4"}]},
+            {"even": {"n": -1}, "others": [{"n": 3}]},
+            {"even.n": "a value above 0", "others[0].n": "an even number"},
+        ),
+        (TypedWithModel, {"even": {"n": 2}}, {"even": {"n": 1}}, {"even.n": "an even number"}),
+        (Held[HttpUrl], {"item": "http://a.b"}, {"item": "x"}, {"item": "a valid URL"}),
+    ],
+)
+def test_pydantic_validates_its_classes_inside_of_other_structures(
+    make_client: MakeClient, kind: Any, valid: Any, invalid: Any, words: dict[str, str]
+) -> None:
+    def page(errors: BindingErrors, body: Any) -> dict[str, str]:
+        return {one.field: str(one) for one in errors}
+
+    page.__annotations__["body"] = kind
+    own = App()
+    own.post("/")(page)
+    client = make_client(own)
+    assert client.post("/", json=valid).json() == {}
+    found = client.post("/", json=invalid).json()
+    assert found.keys() == words.keys()
+    assert all(word in found[field] for field, word in words.items())
+
+
+def test_forms_fill_models_inside_of_dataclasses(make_client: MakeClient) -> None:
+    own = App()
+
+    @own.post("/")
+    def page(body: WithModels) -> list[int]:
+        return [body.even.n, *(one.n for one in body.others)]
+
+    client = make_client(own)
+    assert client.post("/", data={"even.n": "2", "others[0].n": "4"}).json() == [2, 4]
+    assert client.post("/", data={"even.n": "3", "others[0].n": "4"}).status_code == 400
+
+
+def test_a_decoder_makes_a_model_inside_of_a_struct(make_client: MakeClient) -> None:
+    own = App(decoders={Number: lambda text: Number(n=int(text))})
+
+    @own.post("/")
+    def page(body: StructWithNumber) -> int:
+        return body.number.n
+
+    assert make_client(own).post("/", json={"number": "2"}).json() == 2
+
+
 @dataclass
 class Imports:
     name: pydantic.ImportString[Any]
@@ -371,6 +479,9 @@ USELESS: list[tuple[Any, str]] = [
     (Converted, "doesn't call the converter of Converted.n"),
     (Uninitialised, "must not set Uninitialised.n"),
     (Struct, "which only pydantic can create"),
+    (StructWithModel, "contains a Even, which only pydantic can create"),
+    (AttrsWithDataclass, "contains a EvenDataclass, which only pydantic can create"),
+    (list[Held[Annotated[Even, "metadata"]]], "contains a Even, which only pydantic can create"),
     (Unread, "but no object of this type can be created"),
     (pydantic.EmailStr, "email-validator"),
 ]

@@ -302,6 +302,11 @@ class ByMsgspec(Maker):
         self._convert, self._refused = library.convert, library.ValidationError
         # raises TypeError for a structure that msgspec can't create
         library.json.Decoder(self.hint)
+        # The class of a decoder may contain models.
+        if not any(map(self._kinds.__contains__, self.own.decoders)):
+            for kind in self._kinds:
+                if isinstance(kind, type) and is_pydantic(kind):
+                    raise self._misfit(kind)
         super().prepare()
         # converters for types that parameters may have but that msgspec doesn't know
         self._converters = {**simple_types()}
@@ -332,11 +337,15 @@ class ByMsgspec(Maker):
         """
         owners = [*map(vars, kind.__mro__[:-1])]
         if not any("__init__" in one or "__new__" in one for one in owners):
-            raise SetupError(
-                f"it is a {structure_name(self.hint)} that contains a {kind.__name__}, which only "
-                "pydantic can create: make the outer class a dataclass or a pydantic model"
-            )
+            raise self._misfit(kind)
         return converter_for(kind)
+
+    def _misfit(self, kind: type) -> SetupError:
+        return SetupError(
+            f"it is a {structure_name(self.hint)} that contains a {kind.__name__}, which only "
+            "pydantic can create: make each Struct or attrs class in it a dataclass or a pydantic "
+            "model"
+        )
 
     def make(
         self, document: object, is_json: bool, part: Hint = None, *, is_read: bool = False
@@ -442,11 +451,16 @@ def _model_of(kind: type, given: object) -> object:
     return kind.model_validate(given, from_attributes=True) if is_pydantic(kind) else given
 
 
-def library_for(hint: Hint) -> type[ByPydantic | ByMsgspec]:
+def library_for(
+    hint: Hint, is_needed: Callable[[object], bool] = is_adapted
+) -> type[ByPydantic | ByMsgspec]:
     """Return the maker class for an annotation.
 
     pydantic creates its own models, and dataclasses and TypedDicts that contain its types. msgspec
     creates all other structures.
+
+    ``is_needed``: whether only pydantic handles a type inside the annotation. For results, msgspec
+    handles dataclasses and TypedDicts that contain models.
     """
     if all(map(is_pydantic, structures_of(hint))):
         return ByPydantic
@@ -455,10 +469,15 @@ def library_for(hint: Hint) -> type[ByPydantic | ByMsgspec]:
         # Reading the fields fails for a type that msgspec can't create.
         with suppress(ImportError, TypeError):
             kinds = kinds_in(hint)
+    owners = [get_origin(one) or one for one in kinds]
     is_msgspecs = any(
-        hasattr(one, "__struct_fields__") or hasattr(one, "__attrs_attrs__") for one in kinds
+        hasattr(one, "__struct_fields__") or hasattr(one, "__attrs_attrs__") for one in owners
     )
-    return ByPydantic if any(map(is_adapted, kinds)) and not is_msgspecs else ByMsgspec
+    return ByPydantic if any(map(is_needed, kinds)) and not is_msgspecs else ByMsgspec
+
+
+def _is_made_by_pydantic(kind: object) -> bool:
+    return is_adapted(kind) or is_pydantic(kind)
 
 
 def maker_for(hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> Maker:
@@ -468,7 +487,7 @@ def maker_for(hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> Maker:
     """
     about = f"it is a {structure_name(hint)}"
     try:
-        maker = library_for(hint)(hint, own)
+        maker = library_for(hint, _is_made_by_pydantic)(hint, own)
         maker.prepare()
     except ImportError:
         raise SetupError(
