@@ -823,7 +823,7 @@ def test_an_error_message_only_loses_its_markup() -> None:
     (problem,) = problems_of(Keyed, {"lines": {"<b>": {"price": 1, "name": "x"}}})
     assert problem.sentence == "lines.b>.name: no name"
     (problem,) = problems_of(Keyed, {"one": {"kind": '<"b>'}})
-    assert problem.words.startswith("Input tag 'b>' found using 'kind' does not match")
+    assert problem.sentence.startswith("one.kind: Input tag 'b>' found using 'kind' does not match")
 
 
 def test_a_check_without_a_message_gets_a_general_one() -> None:

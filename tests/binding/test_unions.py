@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import AliasPath, BaseModel, Discriminator, Field, Tag
 
-from micropie import App, Body, Query, SetupError, post
+from micropie import App, BindingErrors, Body, Query, SetupError, post
 from tests.binding.conftest import taking
 from tests.support.clients import MakeClient
 
@@ -217,3 +217,114 @@ def test_the_error_message_does_not_begin_with_markup(
     assert text in answer
     assert answer.rfind("<") == 0
     assert '"' not in answer
+
+
+class Sized(BaseModel):
+    kind: Literal["sized"] = "sized"
+    dog: int
+    sizes: list[int] = []
+
+
+class Loud(BaseModel):
+    kind: Literal["loud"] = "loud"
+
+
+def kind_of(value: Any) -> str:
+    return str(value.get("kind")) if isinstance(value, dict) else ""
+
+
+class Kennel(BaseModel):
+    pet: Annotated[Sized | Loud, Field(discriminator="kind")] | None = None
+    pets: list[Annotated[Sized | Loud, Field(discriminator="kind")]] = []
+    either: Car | Bike | None = None
+    number: int | list[int] = 0
+    named: Sized | dict[str, Sized] | None = None
+    counts: dict[int, int] = {}
+    lists: dict[int, list[int]] = {}
+    chosen: (
+        Annotated[Annotated[Sized, Tag("s")] | Annotated[Loud, Tag("l")], Discriminator(kind_of)]
+        | None
+    ) = None
+    far: int = Field(0, validation_alias=AliasPath("away", "far"))
+
+
+CHOOSE = "Please choose one of sized, loud."
+REQUIRED = "Please fill in this field."
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({"pet": {"kind": "sized"}}, {"pet.dog": REQUIRED}),
+        ({"pet": {"kind": "sized", "sized": 1}}, {"pet.dog": REQUIRED}),
+        (
+            {"pets": [{"kind": "sized", "dog": 1, "sizes": [1, "x"]}]},
+            {"pets[0].sizes[1]": "Please enter a whole number."},
+        ),
+        ({"pet": {"kind": "cow"}}, {"pet.kind": CHOOSE}),
+        ({"pet": {}}, {"pet.kind": CHOOSE}),
+        (
+            {"either": {"doors": "x"}},
+            {"either.doors": "Please enter a whole number.", "either.gears": REQUIRED},
+        ),
+        ({"number": "x"}, {"number": "Please enter another value."}),
+        (
+            {"number": ["x"]},
+            {
+                "number": "Please enter another value.",
+                "number[0]": "Input should be a valid integer, unable to parse string as an "
+                "integer",
+            },
+        ),
+        (
+            {"named": {"rex": {"sizes": 1}}},
+            {
+                "named.dog": REQUIRED,
+                "named.rex.dog": REQUIRED,
+                "named.rex.sizes": "Input should be a valid array",
+            },
+        ),
+        (
+            {"counts": {"x": 1}},
+            {"counts.x": "Input should be a valid integer, unable to parse string as an integer"},
+        ),
+        ({"lists": {"x": [1]}}, {"lists.x": "Input should be a valid integer, unable to parse "
+         "string as an integer"}),
+        ({"counts": {"[key]": 1}}, {"counts.[key]": "Input should be a valid integer, unable "
+         "to parse string as an integer"}),
+        ({"chosen": {"kind": "cow"}}, {"chosen": "Please enter another value."}),
+        ({"away": {"far": "x"}}, {"away.far": "Input should be a valid integer, unable to parse "
+         "string as an integer"}),
+    ],
+)  # fmt: skip
+def test_the_path_of_an_error_has_no_step_for_a_member_of_a_union(
+    make_client: MakeClient, document: Any, expected: dict[str, str]
+) -> None:
+    app = App()
+
+    @app.post("/")
+    def page(errors: BindingErrors, kennel: Kennel | None = None) -> list[Any]:
+        return [(one.field, str(one), one.path, "cow" in one.expected) for one in errors]
+
+    found = make_client(app).post("/", json=document).json()
+    assert {field: words for field, words, _, _ in found} == expected
+    assert not any(is_quoted for *_, is_quoted in found)
+    for *_, path, _ in found:
+        inside = document
+        for step in path[:-1]:  # the last one may be missing
+            inside = inside[step]
+
+
+def test_the_errors_of_a_whole_body_have_the_names_of_its_fields(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.post("/")
+    def page(errors: BindingErrors, ride: Ride | None = None) -> Any:
+        return [errors[name] and str(errors[name]) for name in ("doors", "kind")]
+
+    client = make_client(app)
+    assert client.post("/", data={"kind": "car", "doors": ""}).json() == [REQUIRED, None]
+    assert client.post("/", data={"kind": "", "doors": "1"}).json() == [
+        None,
+        "Please choose one of car, bike.",
+    ]

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_origin
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args, get_origin
 
-from micropie._core.binding.annotations import Hint, bare, is_enum
+from micropie._core.binding.annotations import Hint, bare, is_enum, united
 from micropie._core.binding.fields import Field, chosen, fields_of, is_structure, kinds_in
 from micropie._core.binding.structures.forms import RowError, described_as
 from micropie._core.binding.structures.readings import Refused
@@ -312,40 +312,106 @@ def _of_pydantic(
     if not found:
         text = f"{reason.error_count()} values are invalid"
         yield ParameterError("", "", None, text, sentence=text, words=INVALID)
+    seen: set[tuple[Path, str]] = set()  # the members of a union may have the same error
     for one in found:
-        path, text, value = one["loc"], one["msg"], one["input"]
+        text, value = one["msg"], one["input"]
         is_written, unknown = words_of(one)
-        if one["type"] == "missing":
+        is_missing = one["type"] == "missing"
+        if is_missing or one["type"] == _NO_TAG:
             value, unknown = None, REQUIRED_FIELD
         written = unknown if is_written else ""
         if not unknown:
             text, unknown = _WORDLESS, INVALID
+        field, steps = _located(structure, document, one["loc"], is_missing)
+        hint = None if field is None else field.hint
+        if one["type"] in (_NO_TAG, _WRONG_TAG):
+            name, hint = _tag_of(field, text)
+            steps = (*steps, *name)
+            if one["type"] == _WRONG_TAG:  # pydantic's message quotes the client's tag
+                unknown, value = INVALID, value.get(name[0]) if name else value
+                text = text if name else _WORDLESS
         unknown = without_markup(unknown)
-        hint, path = _hint_at(structure, path), tuple(map(_shortened, path))
+        path = tuple(map(_shortened, steps))
         text = without_markup(_worded(path, text))
-        yield _problem(own, hint, path, value, text, written, unknown)
+        problem = _problem(own, hint, path, value, text, written, unknown)
+        if (path, problem.words) not in seen:
+            seen.add((path, problem.words))
+            yield problem
 
 
-def _hint_at(structure: Field | None, path: Path) -> Hint:
+# pydantic's errors about the tag that chooses a member of a union
+_NO_TAG, _WRONG_TAG = "union_tag_not_found", "union_tag_invalid"
+
+
+def _tag_of(union: Field | None, text: str) -> tuple[Path, Hint]:
+    """Return the name of the field whose value chooses a member of a union, as a path, and its
+    annotation. Return () and None if no field does. ``text`` is pydantic's error about the tag.
+    """
+    before = text.rpartition(" does not match any of the expected tags")[0] or text
+    name = before.rpartition(" '")[2].removesuffix("'")
+    members = () if union is None else union.members
+    hints = [one.kind for kind in members for one in fields_of(kind) if one.name == name]
+    tags = tuple(chain.from_iterable(map(get_args, hints)))
+    return ((name,), Literal[tags]) if tags else ((), None)
+
+
+def _located(
+    structure: Field | None, document: object, steps: Path, is_missing: bool
+) -> tuple[Field | None, Path]:
+    """Return the annotation of the value about which pydantic reports an error, or None if it can't
+    be determined, and the path to the value in the document.
+
+    pydantic's ``steps`` contain one for each member of a union that it has tried, and one for a
+    dict's key. The path doesn't. ``is_missing``: whether the document lacks the value.
+    """
+    if structure is None or len(steps) > 2 * DEEPEST:
+        return None, steps
+    field: Field | None = structure
+    path: list[str | int] = []
+    for number, step in enumerate(steps, 1):
+        if not isinstance(document, dict | list):
+            break
+        inner = None if field is None else _inside(field, step)
+        is_last = number == len(steps)
+        is_sent = step in document if isinstance(document, dict) else isinstance(step, int)
+        if field is not None and inner is None and len(united(field.kind)) > 1:
+            # The client may also send a field that is named like the tag of a member.
+            is_name = is_sent and not field.members
+            if not (is_name or (is_last and (is_sent or is_missing))):
+                continue
+        elif step == "[key]" and not is_sent:
+            break
+        path.append(step)
+        field, document = inner, _part(document, step)
+    return field, tuple(path)
+
+
+def _part(document: Any, step: str | int) -> object:
+    """Return the value at one step of a path, or {} if the document has none there."""
+    try:
+        return document[step]
+    except (LookupError, TypeError):
+        return {}
+
+
+def _hint_at(structure: Field, path: Path) -> Hint:
     """Return the annotation of the value at ``path`` in a structure, or None if it can't be
     determined, or if the value is too deep inside.
     """
-    if structure is None or len(path) > 2 * DEEPEST:
-        return None
-    field = structure
+    field: Field | None = structure if len(path) <= 2 * DEEPEST else None
     for step in path:
-        if isinstance(step, int) and field.elements is not None:
-            first, rest = field.elements
-            field = first[step] if step < len(first) else rest
-            continue
-        inner = [one for kind in field.members for one in fields_of(kind) if one.name == step]
-        if not inner:
-            fields = chain.from_iterable(map(fields_of, field.members))
-            inner = [one for one in fields if step in one.others]
-        if not inner:
-            return None
-        field = inner[0]
-    return field.hint
+        field = None if field is None else _inside(field, step)
+    return None if field is None else field.hint
+
+
+def _inside(field: Field, step: str | int) -> Field | None:
+    """Return the annotation of the value at one step inside of another, or None if it has none."""
+    if isinstance(step, int) and field.elements is not None:
+        first, rest = field.elements
+        return first[step] if step < len(first) else rest
+    fields = [*chain.from_iterable(map(fields_of, field.members))]
+    inner = [one for one in fields if one.name == step]
+    return next(iter(inner or (one for one in fields if step in one.others)), None)
 
 
 def described(error: Exception) -> str:
