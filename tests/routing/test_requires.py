@@ -717,3 +717,37 @@ def test_hooks_see_the_route(make_client: MakeClient, path: str, seen: str) -> N
     app.mount("/old", wsgi)
     app.middlewares.append(Seeing())
     assert make_client(app).get(path).text == seen
+
+
+def test_a_check_above_an_application_runs_once(make_client: MakeClient) -> None:
+    """However often it is written: above a class and its base, or for each object that mounts an
+    application of another framework.
+    """
+    seen: list[str] = []
+
+    def noting(request: Any) -> bool:
+        seen.append(request.path)
+        return True
+
+    @requires(noting)
+    class Base(App):
+        def index(self) -> str:
+            return "in"
+
+    @requires(noting)
+    class Inner(Base): ...
+
+    def foreign(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        start_response("200 OK", [])
+        return [b"in"]
+
+    def made() -> App:
+        app = App()
+        app.inner = requires(noting)(Inner())
+        app.mount("/foreign", requires(noting)(foreign))
+        return app
+
+    made()
+    client = make_client(made())
+    assert [client.get(path).text for path in ("/inner", "/foreign")] == ["in", "in"]
+    assert seen == ["/inner", "/foreign"]

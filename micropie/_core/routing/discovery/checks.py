@@ -8,7 +8,7 @@ of marks, beginning with that of the uppermost decorator.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from inspect import Parameter
 from typing import Any, Concatenate, Protocol, TypeAlias
 
@@ -114,7 +114,9 @@ def marks_above(app: object) -> list[Mark]:
     """Return the access checks and middleware above an object, such as an application: first those
     above the bases of its class, then those above its class, then those above the object itself.
     """
-    return [mark for owner in (*reversed(type(app).__mro__), app) for mark in _own_marks(owner)]
+    return _each_once(
+        mark for owner in (*reversed(type(app).__mro__), app) for mark in _own_marks(owner)
+    )
 
 
 def marked_layer(function: AnyFunction) -> AnyFunction | None:
@@ -167,11 +169,15 @@ def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]
                 f"@{type(mark).__name__} has no effect above {_name_of(function)}, which handles "
                 "WebSockets"
             )
-    # Return each check and middleware once. Compare by identity, because their classes may define
-    # ``==``.
-    return [
-        *{id(mark.check if isinstance(mark, Checking) else mark): mark for mark in marks}.values()
-    ]
+    return _each_once(marks)
+
+
+def _each_once(marks: Iterable[Mark]) -> list[Mark]:
+    """Return each check and middleware once, at its first place."""
+    found: dict[int, Mark] = {}  # by id, because their classes may define ``==``
+    for mark in marks:
+        found.setdefault(id(mark.check if isinstance(mark, Checking) else mark), mark)
+    return [*found.values()]
 
 
 def _own_marks(target: object) -> Sequence[Mark]:
