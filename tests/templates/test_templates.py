@@ -13,6 +13,9 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -213,6 +216,28 @@ def test_attributes_and_items_are_found_as_by_jinja2(row: object) -> None:
 
 def _as_jinja2(source: str, **values: object) -> str:
     return jinja2.Environment(autoescape=True).from_string(source).render(values)
+
+
+@dataclass
+class Baked:
+    baked: date
+    weight: Decimal
+
+
+def test_R77_tojson_writes_what_a_handler_may_return(make_client: MakeClient) -> None:
+    class Odd:
+        pass
+
+    app = App(encoders={Odd: lambda odd: "</script>"})
+    shown = {"pies": [Baked(date(2026, 1, 31), Decimal("1.50"))], "odd": Odd(), "b": 1, "a": True}
+    app.get("/")(lambda: template(source="{{ shown|tojson }}", shown=shown))
+    app.get("/wrong")(lambda: template(source="{{ wrong|tojson }}", wrong=object()))
+    client = make_client(app, raise_app_exceptions=False)
+    assert client.get("/").text == (
+        '{"a": true, "b": 1, "odd": "\\u003c/script\\u003e", '
+        '"pies": [{"baked": "2026-01-31", "weight": "1.50"}]}'
+    )
+    assert client.get("/wrong").status_code == 500
 
 
 def test_R77_a_template_from_source_escapes_values(make_client: MakeClient) -> None:

@@ -14,6 +14,7 @@ from jinja2 import meta, nodes
 from jinja2.runtime import Context
 
 from micropie._core.errors import logger
+from micropie._core.http.json import dumps, loads
 
 # The maximum number of entries in each of the three caches: for compiled sources, for the variables
 # in templates, and for their layouts. This is enough for the sources that a program contains. If a
@@ -23,6 +24,10 @@ _SOURCES = 256
 # As usual in Jinja2, ``row.items`` in a template is the method of the dict ``row``, not the item
 # "items".
 _DICT_ATTRIBUTES = frozenset(dir(dict))
+
+
+def _as_result(value: object) -> object:
+    return loads(dumps(value))
 
 
 class Environment(jinja2.Environment):
@@ -41,6 +46,8 @@ class Environment(jinja2.Environment):
             undefined=_LoggedUndefined if reload else jinja2.Undefined,
             finalize=_refuse_coroutine if reload and not is_async else None,
         )
+        # ``tojson`` writes dates, dataclasses and the like as a result is written.
+        self.policies["json.dumps_kwargs"] = {"sort_keys": True, "default": _as_result}
         self.compiled = lru_cache(maxsize=_SOURCES)(self.from_string)
         self.known_names = self.names_in if reload else lru_cache(maxsize=_SOURCES)(self.names_in)
         self.known_layout = lru_cache(maxsize=_SOURCES)(self.layout_of)
