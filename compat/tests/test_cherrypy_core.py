@@ -557,6 +557,52 @@ def test_a_custom_toolbox_works(cherrypy: Any, serve: Serve) -> None:
         box.mark.on = True
 
 
+def test_a_tool_as_a_handler_is_a_404_unless_it_has_set_the_body(
+    cherrypy: Any, serve_root: Serve, tmp_path: Path
+) -> None:
+    (tmp_path / "note.txt").write_text("note")
+
+    class Root:
+        files = cherrypy.tools.staticdir.handler(section="/files", dir=str(tmp_path))
+        note = cherrypy.tools.staticfile.handler(filename=str(tmp_path / "missing.txt"))
+
+    client = serve_root(Root())
+    assert client.get("/files/note.txt").text == "note"
+    for answer in (
+        client.get("/files/missing.txt"),
+        client.post("/files/note.txt"),
+        client.get("/note"),
+    ):
+        assert (answer.status_code, "was not found" in answer.text) == (404, True)
+
+
+def test_a_wrapping_tool_may_override_the_method_that_wraps(cherrypy: Any, serve: Serve) -> None:
+    class Quiet(cherrypy._cptools.HandlerWrapperTool):
+        def __init__(self) -> None:
+            super().__init__(self.shout)
+
+        def shout(self, next_handler: Any, *segments: str, **values: str) -> str:
+            return str(next_handler(*segments, **values)).upper()
+
+        def callable(self, *args: Any, **options: Any) -> None:
+            if "quiet" not in cherrypy.request.params:
+                super().callable(*args, **options)
+
+    box = cherrypy._cptools.Toolbox("mine")
+    box.quiet = Quiet()
+
+    class Root:
+        @cherrypy.expose
+        @box.quiet()
+        def index(self, **values: str) -> str:
+            return "said"
+
+    app = cherrypy.Application(Root())
+    app.toolboxes["mine"] = box
+    client = serve(app)
+    assert (client.get("/").text, client.get("/?quiet=1").text) == ("SAID", "said")
+
+
 def test_an_invalid_tool_is_refused(serve_page: Serve) -> None:
     assert serve_page(lambda: "x", tools__nothing__on=True).get("/").status_code == 500
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
+from micropie_compat.cherrypy.errors import NotFound
 from micropie_compat.cherrypy.hooks import HookMap
 from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.types import Section, Target
@@ -116,10 +117,13 @@ class HandlerTool(Tool):
         super().__init__("before_handler", callable, name)
 
     def handler(self, *args: object, **kwargs: object) -> Callable[..., object]:
-        """Return an exposed handler that calls this tool with these arguments."""
+        """Return an exposed handler that calls this tool with these arguments. It raises
+        ``NotFound`` if the tool hasn't set the response's body.
+        """
 
         def handle(*others: object, **values: object) -> object:
-            self.callable(*args, **self._merged_args(kwargs))
+            if not self.callable(*args, **self._merged_args(kwargs)):
+                raise NotFound
             return serving.response.body
 
         handle.exposed = True  # type: ignore[attr-defined]
@@ -146,10 +150,11 @@ class HandlerWrapperTool(Tool):
         name: str | None = None,
         priority: int = 50,
     ) -> None:
-        super().__init__(point, self._wrap, name, priority)
+        super().__init__(point, self.callable, name, priority)
         self.newhandler = newhandler
 
-    def _wrap(self, *args: object, **kwargs: object) -> None:
+    def callable(self, *args: object, **kwargs: object) -> None:
+        """Put the wrapper in the place of the current request's handler."""
         inner = serving.request.handler
 
         def wrap(*others: object, **values: object) -> object:
