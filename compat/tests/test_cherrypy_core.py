@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import logging
 from collections.abc import Callable, Iterator
@@ -147,6 +148,56 @@ def test_a_tool_may_change_arguments_of_a_page_handler(cherrypy: Any, serve_root
 
     text = serve_root(Root()).get("/?a=1").text
     assert text == "('first',) {'a': '1', 'name': 'renamed'}"
+
+
+def test_a_tool_may_change_arguments_on_the_request(cherrypy: Any, serve_root: Serve) -> None:
+    """What a tool sets as ``handler.kwargs`` is added to the parameters."""
+
+    def replace() -> None:
+        request = cherrypy.request
+        request.handler.kwargs = {"added": "by the tool"}
+        request.args = (*request.args, "more")
+
+    class Root:
+        @exposed(cherrypy, hooks__before_handler=replace)
+        def default(self, *args: str, **values: str) -> str:
+            return f"{args} {values} {cherrypy.request.args} {cherrypy.request.kwargs}"
+
+        @cherrypy.expose
+        def plain(self, *args: str) -> str:
+            return f"{args} {cherrypy.request.args}"
+
+    client = serve_root(Root())
+    assert client.get("/plain/a").text == "('a',) ('a',)"
+    assert client.get("/a?b=1").text == (
+        "('a', 'more') {'b': '1', 'added': 'by the tool'} ('a', 'more') {'added': 'by the tool'}"
+    )
+
+
+def test_a_type_error_in_a_handler_whose_decorator_adds_arguments_is_a_500(
+    cherrypy: Any, serve_root: Serve
+) -> None:
+    def with_store(function: Any) -> Any:
+        @functools.wraps(function)
+        def call(self: Any, *args: str, **values: str) -> Any:
+            return function(self, {"pie": 1}, *args, **values)
+
+        return call
+
+    class Root:
+        @cherrypy.expose
+        @with_store
+        def broken(self, store: dict[str, int], name: str = "pie") -> str:
+            return "a" + store[name]  # type: ignore[operator]
+
+        @cherrypy.expose
+        @with_store
+        def right(self, store: dict[str, int], name: str = "pie") -> str:
+            return str(store[name])
+
+    client = serve_root(Root())
+    assert client.get("/broken").status_code == client.get("/broken?name=pie").status_code == 500
+    assert client.get("/right?name=pie").text == "1"
 
 
 def test_a_dispatcher_may_use_a_plain_page_handler(cherrypy: Any, serve_root: Serve) -> None:

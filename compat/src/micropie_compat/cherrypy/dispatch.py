@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from traceback import walk_tb
 from typing import Any, NoReturn, Protocol
 
 from micropie import BadRequest, SetupError
@@ -45,29 +46,46 @@ class PageHandler:
     """A handler together with the arguments for one request.
 
     Calling it with wrong arguments raises ``HTTPError`` 404 or 400 instead of ``TypeError``.
+
+    The arguments are attributes of the current request, so tools may change them there, too.
     """
 
     def __init__(self, callable: Callable[..., object], *args: object, **kwargs: object) -> None:  # noqa: A002
         self.callable = callable
-        self.args: Sequence[object] = args
-        self._kwargs = kwargs
+        self.args = args
+        self.kwargs = kwargs
+
+    @property
+    def args(self) -> Sequence[object]:
+        """The positional arguments."""
+        values: Sequence[object] = serving.request.args
+        return values
+
+    @args.setter
+    def args(self, values: Sequence[object]) -> None:
+        serving.request.args = values
 
     @property
     def kwargs(self) -> Parameters:
-        """The keyword arguments, which tools may change."""
-        return self._kwargs
+        """The keyword arguments."""
+        values: Parameters = serving.request.kwargs
+        return values
 
     @kwargs.setter
     def kwargs(self, values: Parameters) -> None:
-        self._kwargs = values
+        serving.request.kwargs = values
 
     def __call__(self) -> object:
         refuse_marks(self.callable)
-        kwargs = self.kwargs
+        args, kwargs = self.args, self.kwargs
         try:
-            return self.callable(*self.args, **kwargs)
+            return self.callable(*args, **kwargs)
         except TypeError as error:
-            refusal = refusal_of(self.callable, self.args, kwargs)
+            refusal = (
+                None
+                if _has_begun(self.callable, error)
+                else refusal_of(self.callable, args, kwargs)
+            )
             if refusal is None:
                 raise
             raise refusal from error
@@ -85,8 +103,15 @@ class LateParamPageHandler(PageHandler):
 
     @kwargs.setter
     def kwargs(self, values: Parameters) -> None:
-        serving.request.params = values
-        self._kwargs = values
+        serving.request.kwargs = self._kwargs = values
+
+
+def _has_begun(function: Callable[..., object], error: TypeError) -> bool:
+    """Return whether the function inside the decorators of ``function`` was called before
+    ``error`` was raised. If so, its arguments were valid, even if a decorator has added some.
+    """
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return any(frame.f_code is code for frame, _ in walk_tb(error.__traceback__))
 
 
 def refusal_of(
@@ -191,7 +216,6 @@ class Dispatcher:
         function, vpath = self.find_handler(path_info)
         if "%2F" in path_info:
             vpath = _with_slashes(vpath)
-        request.args = vpath
         request.handler = (
             refusal(NotFound()) if function is None else LateParamPageHandler(function, *vpath)
         )
@@ -345,8 +369,7 @@ class MethodDispatcher(Dispatcher):
         own = getattr(function, "_cp_config", None)
         if own:
             request.micropie_configs.append(own)
-        request.args = vpath = _with_slashes(vpath)
-        request.handler = LateParamPageHandler(function, *vpath)
+        request.handler = LateParamPageHandler(function, *_with_slashes(vpath))
 
 
 def VirtualHost(  # noqa: N802
