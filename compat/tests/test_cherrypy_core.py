@@ -528,6 +528,28 @@ def test_a_failing_error_handler_gets_a_500(cherrypy: Any, serve_root: Serve) ->
     assert "again" in shown.text
 
 
+def test_headers_that_the_server_adds_may_be_deleted(cherrypy: Any, serve_root: Serve) -> None:
+    """Programs hide their server's name so."""
+
+    def hide() -> None:
+        headers = cherrypy.response.headers
+        del headers["Server"]
+        headers.pop("date")
+        headers["X-Found"] = repr(headers.pop("Nothing", "default"))
+        for remove in (headers.__delitem__, headers.pop):
+            with pytest.raises(KeyError):
+                remove("Nothing")
+
+    class Root:
+        @exposed(cherrypy, hooks__before_finalize=hide)
+        def index(self) -> str:
+            return "x"
+
+    answered = serve_root(Root()).get("/")
+    assert (answered.text, answered.headers["X-Found"]) == ("x", "'default'")
+    assert "Server" not in answered.headers
+
+
 def test_thrown_errors_reach_the_server(serve_our_root: Serve) -> None:
     def fail() -> None:
         raise KeyError("again")

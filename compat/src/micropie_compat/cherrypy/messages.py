@@ -387,6 +387,24 @@ def served(kind: type[Request]) -> Any:
     return kind if is_served else type(kind.__name__, (kind, ServedRequest), {})
 
 
+# Headers that a CherryPy response has from the beginning. Here the server adds them.
+_OF_SERVER = frozenset({"Date", "Server"})
+
+
+class _ResponseHeaders(HeaderMap):
+    """The headers to send. Programs may remove ``_OF_SERVER``, which are missing here."""
+
+    __slots__ = ()
+
+    def __delitem__(self, key: object) -> None:
+        self.pop(key)
+
+    def pop(self, key: object, *default: object) -> Any:
+        """Remove a key and return its value."""
+        is_of_server = not default and self.transform_key(key) in _OF_SERVER
+        return super().pop(key, *((None,) if is_of_server else default))
+
+
 class Response:
     """``cherrypy.response``: the status, headers, cookies and body to send."""
 
@@ -414,7 +432,7 @@ class Response:
     def headers(self) -> HeaderMap:
         """The headers to send. Set cookies by ``cookie`` instead."""
         # Skip ``__init__``: it isn't needed here, and it takes as long as the rest of this method.
-        headers = HeaderMap.__new__(HeaderMap)
+        headers = _ResponseHeaders.__new__(_ResponseHeaders)
         dict.__setitem__(headers, "Content-Type", self.media_type)
         return headers
 
