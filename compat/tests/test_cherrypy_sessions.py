@@ -299,8 +299,7 @@ def test_a_session_has_the_other_methods_of_a_dict(world: str, connect: MakeClie
             assert session.setdefault("c", 3) == 3
             assert session.pop("c") == 3
             assert session.pop("c", 4) == 4
-            with pytest.raises(KeyError):
-                session.pop("c")
+            assert session.pop("c") is False  # also in the original
             del session["b"]
             assert "a" in session
             assert list(session) == list(session.keys()) == ["a"]
@@ -380,6 +379,52 @@ def test_a_custom_session_class_is_used(side: str, cherrypy: Any, connect: MakeC
     assert client.get("/").text == '{"a": "1"}'
     stored[client.cookies["session_id"]] = ({"a": "1"}, datetime(2000, 1, 1))
     assert client.get("/").text == "{}"
+
+
+def test_a_session_class_is_set_up_with_its_own_options(
+    side: str, cherrypy: Any, connect: MakeClient
+) -> None:
+    places = []
+
+    class Own(cherrypy.lib.sessions.RamSession):
+        # as CherryPy's classes have them
+        cache: dict[str, Any] = {}
+        locks: dict[str, Any] = {}
+
+        @classmethod
+        def setup(cls, place: str) -> None:
+            places.append(place)
+
+    client = connected(cherrypy, side, connect, storage_class=Own, timeout=5, place="here")
+    client.get("/put?key=a&value=1")
+    assert client.get("/").text == '{"a": "1"}'
+    assert (places, list(Own.cache)) == (["here"], [client.cookies["session_id"]])
+    assert client.cookies["session_id"] not in cherrypy.lib.sessions.RamSession.cache
+
+
+def test_a_default_may_be_given_by_name(side: str, cherrypy: Any, connect: MakeClient) -> None:
+    class Root:
+        _cp_config = {"tools.sessions.on": True}
+
+        @cherrypy.expose
+        def index(self) -> str:
+            session = cherrypy.session
+            given = session.pop("a", default=1), session.get("a", default=2), session.pop("a")
+            last = session.setdefault("a", default=3), session.pop("a"), session.setdefault("a")
+            return repr((*given, session.get("a"), *last))
+
+    app = cherrypy.Application(Root(), "")
+    client = connect(app, "wsgi" if side == "original" else side, validate=side != "original")
+    assert client.get("/").text == "(1, 2, False, None, 3, 3, None)"
+
+
+def test_a_cookie_without_a_timeout_ends_with_the_browser(
+    side: str, cherrypy: Any, connect: MakeClient
+) -> None:
+    client = connected(cherrypy, side, connect, timeout=0)
+    cookie = client.get("/plain").headers["Set-Cookie"].lower()
+    assert "max-age" not in cookie
+    assert "expires" not in cookie
 
 
 # -- locks -----------------------------------------------------------------------------------------
@@ -1191,6 +1236,19 @@ def test_a_session_id_is_created_once(sessions_folder: Path) -> None:
 
 
 # -- backends of micropie --------------------------------------------------------------------------
+
+
+def test_a_backend_is_set_up_once(
+    world: str, connect: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions.BackendSession, "_prepared", (), raising=False)
+    backend = InMemorySessionBackend()
+    app = ours.Application(build(ours, backend=backend), "")
+    app.native.configure(session_backend=backend)
+    client = connect(app, world)
+    for _ in range(3):
+        client.get("/put?key=a&value=1")
+    assert len(sessions.BackendSession._prepared) == 1
 
 
 @pytest.fixture(params=["memory", "sqlite", "plain"])

@@ -253,7 +253,7 @@ class Session:
         assert self._id is not None  # noqa: S101
         if self._locked_id is not None:  # the tool has locked it already
             return
-        if not self.locks.acquire(self._id, _seconds(self.lock_timeout), self.queue_timeout):
+        if not self._locks.acquire(self._id, _seconds(self.lock_timeout), self.queue_timeout):
             raise _Busy
         self.locked, self._locked_id = True, self._id
 
@@ -262,7 +262,12 @@ class Session:
         if self._locked_id is None:
             return
         self.locked, locked_id, self._locked_id = False, self._locked_id, None
-        self.locks.release(locked_id)
+        self._locks.release(locked_id)
+
+    @property
+    def _locks(self) -> LockTable:
+        # A subclass may have its own dict, as CherryPy's classes do.
+        return self.locks if isinstance(self.locks, LockTable) else Session.locks
 
     def _exists(self) -> bool:
         raise NotImplementedError
@@ -287,9 +292,23 @@ class Session:
         _of_data, ("__getitem__", "__setitem__", "__delitem__")
     )
     __contains__, __iter__ = _of_data("__contains__"), _of_data("__iter__")
-    get, pop, setdefault, update, clear, keys, values, items = map(
-        _of_data, ("get", "pop", "setdefault", "update", "clear", "keys", "values", "items")
+    update, clear, keys, values, items = map(
+        _of_data, ("update", "clear", "keys", "values", "items")
     )
+
+    def get(self, key: str, default: object = None) -> Any:
+        """Return the value of a key, or ``default``."""
+        return self._loaded_data().get(key, default)
+
+    def setdefault(self, key: str, default: object = None) -> Any:
+        """Return the value of a key. If the key is missing, set it to ``default`` first."""
+        return self._loaded_data().setdefault(key, default)
+
+    def pop(self, key: str, default: object = False) -> Any:
+        """Remove a key and return its value. For a missing key return ``default``, which is False
+        as in CherryPy.
+        """
+        return self._loaded_data().pop(key, default)
 
 
 def _seconds(limit: float | timedelta | None) -> float:
@@ -307,7 +326,7 @@ class RamSession(Session):
     """
 
     capacity: ClassVar[int] = 100_000
-    cache: ClassVar[OrderedDict[str, Stored]] = OrderedDict()
+    cache: ClassVar[dict[str, Stored]] = OrderedDict()
     locks: ClassVar[LockTable] = LockTable()
     clean_thread: ClassVar[Monitor | None] = None
 
@@ -332,11 +351,14 @@ class RamSession(Session):
         return self.cache.get(self._id or "")
 
     def _save(self, expiration_time: datetime) -> None:
-        self.cache[self._id or ""] = self._data, expiration_time
+        cache = self.cache
+        cache[self._id or ""] = self._data, expiration_time
+        if not isinstance(cache, OrderedDict):  # a subclass has its own dict
+            return
         with contextlib.suppress(KeyError):  # another request has just deleted the session
-            self.cache.move_to_end(self._id or "")
-        while len(self.cache) > self.capacity:
-            self.cache.popitem(last=False)
+            cache.move_to_end(self._id or "")
+        while len(cache) > self.capacity:
+            cache.popitem(last=False)
 
     def _delete(self) -> None:
         self.cache.pop(self._id or "", None)
@@ -797,15 +819,16 @@ def init(
     # Another tool may have replaced the request's cookies.
     morsel = vars(request).get("cookie", request.micropie_cookies).get(name)
     sent = None if morsel is None else morsel.value
-    kwargs.update(timeout=timeout, clean_freq=clean_freq)
     cls = storage_class or _class_for(storage_type, kwargs)
     prepared = vars(cls).get("_prepared", ())
     if kwargs not in prepared:
         cls.setup(**kwargs)
         cls._prepared = (*prepared, kwargs)
+    # Not added to ``kwargs``, which ``_prepared`` contains now.
+    further: dict[str, object] = {"timeout": timeout, "clean_freq": clean_freq}
     if store is not None:
-        sent, kwargs["store"] = store.find_id(native._exchange), store
-    serving.session = session = cls(sent, **kwargs)
+        sent, further["store"] = store.find_id(native._exchange), store
+    serving.session = session = cls(sent, **kwargs, **further)
     session.debug = debug
     if native is not None:
         # ``on_close`` runs even if the client has disconnected; hooks don't.
@@ -841,8 +864,8 @@ def set_response_cookie(
 ) -> None:
     """Set the session's cookie on the current response. The arguments are those of ``init``.
 
-    If ``timeout`` is None, the cookie is deleted when the browser is closed. Over https, ``secure``
-    is always set.
+    If ``timeout`` is None or 0, the cookie is deleted when the browser is closed. Over https,
+    ``secure`` is always set.
     """
     cookie, session = serving.response.cookie, serving.session
     if session.store is not None:  # the cookie is shared with native handlers
@@ -852,7 +875,7 @@ def set_response_cookie(
     cookie[name] = session.id
     morsel = cookie[name]
     morsel["path"] = path or (path_header and serving.request.headers.get(path_header)) or "/"
-    if timeout is not None:
+    if timeout:
         seconds = int(timeout * 60)
         morsel["max-age"] = seconds
         morsel["expires"] = HTTPDate(time.time() + seconds)
