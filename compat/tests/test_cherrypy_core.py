@@ -7,6 +7,7 @@ import io
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import cherrypy as original
@@ -526,6 +527,69 @@ def test_a_failing_error_handler_gets_a_500(cherrypy: Any, serve_root: Serve) ->
     hidden, shown = client.get("/hidden"), client.get("/shown")
     assert (hidden.status_code, hidden.text.strip()) == (500, "Unrecoverable error in the server.")
     assert "again" in shown.text
+
+
+def test_a_class_of_parts_may_choose_the_file_of_an_upload(
+    cherrypy: Any, serve_root: Serve, tmp_path: Path
+) -> None:
+    """CherryPy's recipe for large uploads: the file is then moved to where it belongs."""
+    read: list[str | None] = []
+
+    class Part(cherrypy._cpreqbody.Part):
+        def make_file(self) -> Any:
+            return NamedTemporaryFile(dir=tmp_path, delete=False)
+
+        def default_proc(self) -> None:
+            read.append(self.filename)
+            super().default_proc()
+
+    def use() -> None:
+        cherrypy.request.body.part_class = Part
+
+    class Root:
+        @exposed(cherrypy, hooks__before_request_body=use)
+        def upload(self, pie: Any, note: str = "") -> str:
+            folder = Path(pie.file.name).parent == tmp_path
+            content = pie.file.read(), pie.fullvalue()
+            return f"{folder} {content} {pie.filename} {type(pie) is Part} {note}"
+
+    client = serve_root(Root())
+    pie = ("a.txt", b"crust", "text/plain")
+    answered = client.post("/upload", files={"pie": pie}, data={"note": "né"})
+    assert answered.text == "True (b'crust', 'crust') a.txt True né"
+    assert sorted(map(str, read)) == ["None", "a.txt"]
+
+
+def test_a_part_is_read_like_a_file(serve_our_root: Serve) -> None:
+    class Root:
+        @ours.expose
+        def upload(self, pie: Any) -> str:
+            copied = io.BytesIO()
+            pie.read(fp_out=copied)
+            return f"{copied.getvalue()!r} {pie.read()!r}"
+
+    client = serve_our_root(Root())
+    assert client.post("/upload", files={"pie": ("a.txt", b"crust")}).text == "b'crust' b''"
+
+
+def test_processors_may_be_added_for_all_bodies(
+    cherrypy: Any, serve_root: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shout(body: Any) -> None:
+        body.params["text"] = body.fp.read().decode().upper()
+
+    monkeypatch.setitem(cherrypy._cpreqbody.Entity.processors, "text/x-quiet", shout)
+
+    class Root:
+        @cherrypy.expose
+        def index(self, text: str = "none") -> str:
+            cherrypy.request.body.processors.clear()
+            return text
+
+    client = serve_root(Root())
+    headers = {"Content-Type": "text/x-quiet"}
+    for _ in range(2):
+        assert client.post("/", content=b"pie", headers=headers).text == "PIE"
 
 
 def test_headers_that_the_server_adds_may_be_deleted(cherrypy: Any, serve_root: Serve) -> None:

@@ -80,6 +80,18 @@ class BodyReader:
         """Do nothing. In CherryPy this reads the rest of the body; here the server does that."""
 
 
+class _Processors:
+    """The attribute ``processors``: of a class the functions for all bodies, of a body a copy for
+    this body only.
+    """
+
+    def __get__(self, body: Entity | None, owner: type) -> dict[str, Callable[[Entity], object]]:
+        if body is None:
+            return PROCESSORS
+        copied = body.__dict__["processors"] = dict(PROCESSORS)
+        return copied
+
+
 class Entity:
     """The body of a request or of one part of a form, which can be read like a file.
 
@@ -108,10 +120,7 @@ class Entity:
         self.params: Parameters = {} if params is None else params
         self.parts: list[Part] = [] if parts is None else parts
 
-    @lazy
-    def processors(self) -> dict[str, Callable[[Entity], object]]:
-        """The functions that parse bodies, by media type. Changes apply to this body only."""
-        return dict(PROCESSORS)
+    processors: Any = _Processors()
 
     @lazy
     def content_type(self) -> HeaderElement:
@@ -208,7 +217,7 @@ class Entity:
     def process(self) -> None:
         """Parse the body with the function for its media type, or with ``default_proc``."""
         kind = self.content_type.value.lower()
-        processors = self.__dict__.get("processors", PROCESSORS)
+        processors = self.__dict__.get("processors", type(self).processors)
         processor = processors.get(kind) or processors.get(kind.partition("/")[0])
         if processor is None:
             self.default_proc()
@@ -243,6 +252,44 @@ class Part(Entity):
     def __init__(self, fp: Any, headers: HeaderMap, boundary: bytes = b"") -> None:
         super().__init__(fp, headers)
         self.boundary = boundary
+
+    @property
+    def reader(self) -> BodyReader:
+        """The part's content as a file."""
+        return BodyReader(self.fp, None)
+
+    def default_proc(self) -> None:
+        """Read the content: of a file into ``file``, of a field as ``value``."""
+        if self.filename is None:
+            self.value = self.read()
+        else:
+            self.file = self.read_into_file()
+
+    def read_into_file(self, fp_out: IO[bytes] | None = None) -> IO[bytes]:
+        """Write the content to a file, by default one from ``make_file``, and return the file at
+        its beginning.
+        """
+        target = super().read_into_file(fp_out)
+        target.seek(0)
+        return target
+
+    def micropie_received(self, name: str | None, filename: str | None, size: int) -> Part:
+        """Set the part's name and its content, which ``fp`` has. Return the part."""
+        self.name, self.filename = name, filename
+        if _steps_of(type(self)) != _STEPS:  # of the program
+            self.process()
+        elif filename is None:
+            self.value = self.fp.read()
+        else:
+            self.file, self.length = self.fp, size
+        return self
+
+
+def _steps_of(kind: type[Part]) -> tuple[Callable[..., object], ...]:
+    return kind.process, kind.default_proc, kind.read_into_file, kind.make_file
+
+
+_STEPS = _steps_of(Part)
 
 
 class RequestBody(Entity):
@@ -373,12 +420,11 @@ def process_multipart(entity: Entity) -> None:
         for name, value in form.parts:
             if isinstance(value, str):
                 headers, data = next(kept)
-                part = kind(BytesIO(), HeaderMap(headers), b"")
-                part.value = data
+                part = kind(BytesIO(data), HeaderMap(headers), b"")
+                part.micropie_received(name or None, None, len(data))
             else:
                 part = kind(value.file, HeaderMap(value.headers), b"")
-                part.file, part.filename, part.length = value.file, value.raw_filename, value.size
-            part.name = name or None
+                part.micropie_received(name or None, value.raw_filename, value.size)
             entity.parts.append(part)
         for name in parser.unselected:
             part = kind(BytesIO(), HeaderMap(), b"")
@@ -409,12 +455,7 @@ def _parts_of(data: bytes, boundary: str, kind: type[Part]) -> Iterator[Part]:
         pairs = (line.partition(":") for line in lines[1:])
         part = kind(BytesIO(value), HeaderMap({name: text.strip() for name, _, text in pairs}), b"")
         stated = HeaderElement.from_str(part.headers.get("Content-Disposition", "")).params
-        part.name, part.filename = stated.get("name"), stated.get("filename")
-        if part.filename is None:
-            part.value = value
-        else:
-            part.file, part.length = part.fp, len(value)
-        yield part
+        yield part.micropie_received(stated.get("name"), stated.get("filename"), len(value))
     raise HTTPError(400, "The multipart body is malformed: a boundary or a part is invalid.")
 
 
