@@ -740,6 +740,32 @@ def test_a_wrapping_tool_may_override_the_method_that_wraps(cherrypy: Any, serve
     assert (client.get("/").text, client.get("/?quiet=1").text) == ("SAID", "said")
 
 
+def test_a_namespace_may_be_a_context_manager(
+    cherrypy: Any, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Collected:
+        def __enter__(self) -> Any:
+            self.found: dict[str, Any] = {}
+            return self.found.__setitem__
+
+        def __exit__(self, *failure: Any) -> None:
+            cherrypy.request.mine = self.found
+
+    class Root:
+        @exposed(cherrypy, gathered__a=1, gathered__b=2)
+        def index(self) -> str:
+            return repr(cherrypy.request.mine)
+
+        @cherrypy.expose
+        def none(self) -> str:
+            return repr(cherrypy.request.mine)
+
+    app = cherrypy.Application(Root())
+    monkeypatch.setitem(app.request_class.namespaces, "gathered", Collected())
+    client = serve(app)
+    assert (client.get("/").text, client.get("/none").text) == ("{'a': 1, 'b': 2}", "{}")
+
+
 def test_an_invalid_tool_is_refused(serve_page: Serve) -> None:
     assert serve_page(lambda: "x", tools__nothing__on=True).get("/").status_code == 500
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from micropie_compat.cherrypy.config import NamespaceSet
 from micropie_compat.cherrypy.expressions import attributes
 from micropie_compat.cherrypy.hooks import Hook, of_all_requests
 from micropie_compat.cherrypy.lib.cptools import trailing_slash
 from micropie_compat.cherrypy.lib.encoding import ResponseEncoder
 from micropie_compat.cherrypy.lib.jsontools import json_in, json_out
 from micropie_compat.cherrypy.toolbox import Tool, Toolbox
-from micropie_compat.cherrypy.types import Namespace, Section
+from micropie_compat.cherrypy.types import Section
 from micropie_compat.originals import OriginalFrameworkError, advice_on_tool
 
 _MOST = 512  # the maximum number of plans in the cache
@@ -38,10 +39,12 @@ class Plan:
         self.body: list[tuple[str, object]] = []
         self.response: list[tuple[str, object]] = []
         self.error_page: dict[int | str, object] = {}
-        self.others: list[tuple[Namespace, str, object]] = []
-        """The application's own namespace functions, each with the name and the value to call it
-        with.
+        self.others = NamespaceSet()
+        """The application's own namespaces that have a value here, and all that are context
+        managers, which CherryPy enters for each request.
         """
+        self.values: Section = {}
+        """The keys in these namespaces, with their values."""
         self.toolmaps: dict[str, dict[str, Section]] = {}
         # A toolbox may also be registered in ``Request.namespaces``.
         toolboxes = {
@@ -60,9 +63,15 @@ class Plan:
                 tool, _, option = name.partition(".")
                 self.toolmaps.setdefault(namespace, {}).setdefault(tool, {})[option] = value
             elif namespace in others:
-                self.others.append((others[namespace], name, value))
+                self.values[key] = value
             else:
                 self._note(namespace, name, value)
+        used = {key.partition(".")[0] for key in self.values}
+        self.others.update(
+            (name, each)
+            for name, each in others.items()
+            if name in used or (hasattr(each, "__exit__") and name not in toolboxes)
+        )
         tools = [
             (getattr(toolboxes[namespace], name), options)
             for namespace, options_by_name in self.toolmaps.items()
@@ -136,8 +145,7 @@ class Plan:
                 response.headers[name[8:]] = value
             else:
                 setattr(response, name, value)
-        for function, name, value in self.others:
-            function(name, value)
+        self.others(self.values)
         for tool in self.set_up:
             tool._setup()
 
