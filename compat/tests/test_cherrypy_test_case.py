@@ -5,7 +5,7 @@ from __future__ import annotations
 import unittest
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -90,6 +90,70 @@ class Program(helper.CPWebCase):
         self.skip("enough")
 
 
+class Other(helper.CPWebCase):
+    __test__ = False
+
+    @staticmethod
+    def setup_server() -> None:
+        cherrypy.config.update({"of.this": "case"})
+        cherrypy.tree.mount(Root(), "/other")
+
+    def test_another_case_leaves_no_application_and_no_configuration(self) -> None:
+        assert list(cherrypy.tree.apps) == ["/other"]
+        assert "of.another" not in cherrypy.config
+        assert cherrypy.config["of.this"] == "case"
+
+    def test_a_form_may_be_empty(self) -> None:
+        for method in ("POST", "PUT", "PATCH"):
+            self.getPage("/other/seen", method=method)
+            self.assertInBody(f"{method} {{}} []")
+
+
+class TestByPytest(helper.CPWebCase):
+    """pytest calls an override of ``setup_class``, once and before ``setup_server``."""
+
+    order: ClassVar[list[str]] = []
+
+    @classmethod
+    def setup_class(cls) -> None:
+        cls.order.append("begin")
+        super().setup_class()
+
+    @classmethod
+    def teardown_class(cls) -> None:
+        cls.order.clear()
+        super().teardown_class()
+
+    @classmethod
+    def setup_server(cls) -> None:
+        cls.order.append("server")
+        cherrypy.tree.mount(Root(), "/")
+
+    def test_a_page_can_be_requested(self) -> None:
+        self.getPage("/echo?message=x")
+        self.assertBody("x")
+        assert self.order == ["begin", "server"]
+
+
+class TestByPytestWithoutOverrides(helper.CPWebCase):
+    order: ClassVar[list[str]] = []
+
+    @classmethod
+    def setup_server(cls) -> None:
+        cls.order.append("server")
+        cherrypy.tree.mount(Root(), "/")
+
+    def test_a_page_can_be_requested(self) -> None:
+        self.getPage("/echo?message=x")
+        self.assertBody("x")
+        assert self.order == ["server"]
+
+
+def teardown_module() -> None:
+    cherrypy.tree.apps.clear()
+    cherrypy.config.reset()
+
+
 class Bare(helper.CPWebCase):
     __test__ = False
 
@@ -114,7 +178,8 @@ def run(case: type[unittest.TestCase]) -> unittest.TestResult:
 
 
 def test_unittest_runs_cherrypy_s_test_cases() -> None:
-    for case, number in ((Program, 5), (Bare, 1)):
+    cherrypy.config.update({"of.another": "case"})
+    for case, number in ((Program, 5), (Other, 2), (Bare, 1)):
         result = run(case)
         assert (result.testsRun, result.failures, result.errors) == (number, [], [])
 

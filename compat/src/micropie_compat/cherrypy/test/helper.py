@@ -19,6 +19,8 @@ from micropie_compat.results import close_if_closable, in_bytes
 
 Headers = list[tuple[str, str]]
 
+_WITH_BODIES = frozenset({"POST", "PUT", "PATCH"})
+
 
 class CPWebCase(TestCase):
     """The base class for tests. The static method ``setup_server`` mounts the applications to test.
@@ -38,18 +40,42 @@ class CPWebCase(TestCase):
     body = b""
     headers: Headers
     cookies: Headers
+    _is_set_up: bool
 
     @classmethod
-    def setUpClass(cls) -> None:
-        """Mount the applications by calling ``setup_server``."""
+    def setup_class(cls) -> None:
+        """Mount the applications by calling ``setup_server``, without other applications and
+        configuration.
+        """
+        if "_is_set_up" in vars(cls):
+            return
+        cls._is_set_up = True
+        config.reset()
         config.update({"environment": "test_suite", "engine.autoreload.on": False})
         if cls.setup_server is not None:
+            tree.apps.clear()
             cls.setup_server()
 
     @classmethod
-    def tearDownClass(cls) -> None:
+    def teardown_class(cls) -> None:
         """Stop the engine, which the first request has started."""
-        tree.native.wsgi_shutdown()
+        if "_is_set_up" in vars(cls):
+            del cls._is_set_up
+            tree.native.wsgi_shutdown()
+
+    # pytest also calls the two methods above. It calls an override of them only once.
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        """Call ``setup_class``, unless a subclass overrides it."""
+        if _is_own(cls.setup_class):
+            cls.setup_class()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        """Call ``teardown_class``, unless a subclass overrides it."""
+        if _is_own(cls.teardown_class):
+            cls.teardown_class()
 
     def prefix(self) -> str:
         """Return ``script_name`` without a slash at its end."""
@@ -86,7 +112,7 @@ class CPWebCase(TestCase):
             "wsgi.input": io.BytesIO(content),
         }
         setup_testing_defaults(environ)  # adds the values that a server always sets
-        if content:
+        if content or method in _WITH_BODIES:
             environ["CONTENT_LENGTH"] = str(len(content))
             environ["CONTENT_TYPE"] = "application/x-www-form-urlencoded"
         for name, value in headers or ():
@@ -191,3 +217,8 @@ class CPWebCase(TestCase):
     def skip(self, msg: str = "skipped") -> NoReturn:
         """Skip the test."""
         self.skipTest(msg)
+
+
+def _is_own(method: Any) -> bool:
+    """Return whether a class method is that of ``CPWebCase``."""
+    return method.__func__ is vars(CPWebCase)[method.__name__].__func__
