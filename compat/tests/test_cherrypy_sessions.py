@@ -390,6 +390,8 @@ def test_a_session_class_is_set_up_with_its_own_options(
         # as CherryPy's classes have them
         cache: dict[str, Any] = {}
         locks: dict[str, Any] = {}
+        # a name of the program's
+        store: dict[str, Any] = {}
 
         @classmethod
         def setup(cls, place: str) -> None:

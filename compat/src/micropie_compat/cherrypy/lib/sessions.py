@@ -127,7 +127,7 @@ class Session:
     originalid: str | None = None
     """The id that the client has sent, or None."""
     debug = False
-    store: SessionStore | None = None
+    micropie_store: SessionStore | None = None
     """The store of micropie's sessions, if native handlers share this session."""
     _prepared: ClassVar[tuple[Mapping[str, object], ...]]
     # Whether data is stored for the id.
@@ -253,7 +253,7 @@ class Session:
         assert self._id is not None  # noqa: S101
         if self._locked_id is not None:  # the tool has locked it already
             return
-        if not self._locks.acquire(self._id, _seconds(self.lock_timeout), self.queue_timeout):
+        if not self._lock_table.acquire(self._id, _seconds(self.lock_timeout), self.queue_timeout):
             raise _Busy
         self.locked, self._locked_id = True, self._id
 
@@ -262,10 +262,10 @@ class Session:
         if self._locked_id is None:
             return
         self.locked, locked_id, self._locked_id = False, self._locked_id, None
-        self._locks.release(locked_id)
+        self._lock_table.release(locked_id)
 
     @property
-    def _locks(self) -> LockTable:
+    def _lock_table(self) -> LockTable:
         # A subclass may have its own dict, as CherryPy's classes do.
         return self.locks if isinstance(self.locks, LockTable) else Session.locks
 
@@ -570,10 +570,18 @@ class BackendSession(Session):
 
     def generate_id(self) -> str:
         """Return a new id in the format of micropie's sessions."""
-        return secrets.token_urlsafe(32) if self.store is None else self.store.make_id()
+        return (
+            secrets.token_urlsafe(32)
+            if self.micropie_store is None
+            else self.micropie_store.make_id()
+        )
 
     def _is_id(self, text: str) -> bool:
-        return super()._is_id(text) if self.store is None else bool(self.store.is_id(text))
+        return (
+            super()._is_id(text)
+            if self.micropie_store is None
+            else bool(self.micropie_store.is_id(text))
+        )
 
     def regenerate(self) -> None:
         """Give the session a new id and keep its data. The entry with the old id is deleted from
@@ -587,7 +595,7 @@ class BackendSession(Session):
         """Store the data if CherryPy handlers or native hooks have used it, and release the
         lock.
         """
-        native = None if self.store is None else current.get()._exchange.answer.session
+        native = None if self.micropie_store is None else current.get()._exchange.answer.session
         if native is not None and native.changed:
             self._loaded_data()
         super().save()
@@ -607,7 +615,7 @@ class BackendSession(Session):
 
     def _load(self) -> Stored | None:
         stored = self._stored()
-        if self.store is None:
+        if self.micropie_store is None:
             native = NativeSession(self._id if stored else None, stored)
         else:
             # Reload data that may have been loaded before this request got the lock.
@@ -635,7 +643,9 @@ class BackendSession(Session):
         native.id = self._id if native else None
         native.mark_saved()
         token = (
-            deleting_cookie(current.get()) if self.store is not None and native.renewed else None
+            deleting_cookie(current.get())
+            if self.micropie_store is not None and native.renewed
+            else None
         )
         if token is not None:
             serving.response.cookie.load(token)
@@ -827,7 +837,7 @@ def init(
     # Not added to ``kwargs``, which ``_prepared`` contains now.
     further: dict[str, object] = {"timeout": timeout, "clean_freq": clean_freq}
     if store is not None:
-        sent, further["store"] = store.find_id(native._exchange), store
+        sent, further["micropie_store"] = store.find_id(native._exchange), store
     serving.session = session = cls(sent, **kwargs, **further)
     session.debug = debug
     if native is not None:
@@ -868,9 +878,9 @@ def set_response_cookie(
     ``secure`` is always set.
     """
     cookie, session = serving.response.cookie, serving.session
-    if session.store is not None:  # the cookie is shared with native handlers
+    if session.micropie_store is not None:  # the cookie is shared with native handlers
         native = current.get()
-        cookie.load(session.store.cookie(session.id, native.scheme, native.root_path))
+        cookie.load(session.micropie_store.cookie(session.id, native.scheme, native.root_path))
         return
     cookie[name] = session.id
     morsel = cookie[name]
@@ -917,8 +927,8 @@ def save() -> None:
     session.save()
     # micropie saves a native session before it sends the headers. So the changes that the stream
     # makes are saved separately, by ``_saved_at_its_end``.
-    if session.store is not None:
-        session.store, session.loaded = None, False
+    if session.micropie_store is not None:
+        session.micropie_store, session.loaded = None, False
     made: Any = _saved_at_its_end(session, response.body)
     response.body = chunks = Chunks.of(response.body, made)
     close = chunks.close
