@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import io
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -17,7 +19,8 @@ from compat.tests.conftest import Serve, page
 from micropie import App
 from micropie_compat import cherrypy as ours
 from micropie_compat.cherrypy.log import notes_requests
-from tests.support.waiting import until
+from tests.support.commands import environment
+from tests.support.waiting import PATIENCE, until
 
 
 def exposed(cherrypy: Any, **config: Any) -> Callable[[Any], Any]:
@@ -1170,6 +1173,38 @@ def test_errors_and_accesses_are_logged(
     app.log.error_file = ""
     app.log.access_file = ""
     assert app.log.error_file == ""
+
+
+BY_DEFAULT = """
+import sys
+from compat.tests.exchange import Request, ask_wsgi
+from micropie_compat import install
+
+if sys.argv[1] == "ours":
+    install("cherrypy")
+import cherrypy
+
+class Root:
+    @cherrypy.expose
+    def index(self):
+        cherrypy.log("from the handler")
+        raise KeyError("the key")
+
+cherrypy.tree.mount(Root())
+ask_wsgi(cherrypy.tree, Request("GET", "/", {"Host": "pies.example"}, b""))
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("whose", ["original", "ours"])
+def test_logs_are_written_to_the_terminal_by_default(whose: str) -> None:
+    command = [sys.executable, "-c", BY_DEFAULT, whose]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment(), timeout=PATIENCE, check=True
+    )
+    assert '"GET / HTTP/1.1" 500 ' in done.stdout
+    assert "from the handler" in done.stderr
+    assert done.stderr.count("\nKeyError: 'the key'\n") == 1
 
 
 def test_logs_can_have_a_custom_format(serve_ours: Serve, caplog: pytest.LogCaptureFixture) -> None:

@@ -302,6 +302,7 @@ json.dump(sent, sys.stdout)
 """
 BOTTLE = 'app = bottle.Bottle(); app.get("/crash")(crash)'
 CHERRYPY = """
+cherrypy.config.update({"log.screen": False})
 crash.exposed = True
 class Root: pass
 Root.crash = staticmethod(crash)

@@ -210,3 +210,4 @@ def _file_of(logger: logging.Logger) -> str:
 
 
 log = GlobalLogManager()
+log.screen = True  # until configuration says otherwise, as in CherryPy

@@ -154,7 +154,7 @@ class HandlerWrapperTool(Tool):
         self.newhandler = newhandler
 
     def callable(self, *args: object, **kwargs: object) -> None:
-        """Put the wrapper in the place of the current request's handler."""
+        """Replace the current request's handler with the wrapper."""
         inner = serving.request.handler
 
         def wrap(*others: object, **values: object) -> object:
