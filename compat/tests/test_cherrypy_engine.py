@@ -252,7 +252,8 @@ def test_the_engine_is_configured_by_the_global_configuration(
     cherrypy.config.update({"engine.own": 3})
     assert engine.own == 3
     cherrypy.config.update({"engine.SIGHUP": engine.exit, "engine.SIGTERM": None})
-    assert engine.signals.handlers["SIGHUP"] == engine.exit
+    assert engine.exit in engine.listeners["SIGHUP"]
+    engine.unsubscribe("SIGHUP", engine.exit)
     assert "SIGTERM" not in engine.signals.handlers
     cherrypy.config.update({"engine.SIGTERM": None, "checker.on": True})
     assert cherrypy.checker.on

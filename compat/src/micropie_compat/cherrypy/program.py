@@ -111,7 +111,7 @@ def _configure_engine(name: str, value: object) -> None:
         if value is None:
             engine.signals.handlers.pop(which, None)
         else:
-            engine.signals.handlers[which] = value
+            engine.subscribe(which, value)
     elif not dot:
         setattr(engine, name, value)
     else:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
 from importlib import import_module
-from signal import SIG_DFL, Signals
+from signal import Signals
 from signal import signal as set_signal
 from types import FrameType
 from typing import Any, ClassVar
@@ -238,10 +238,10 @@ class ThreadManager(SimplePlugin):
 
 
 class SignalHandler:
-    """Handles signals: SIGTERM exits the bus, SIGHUP restarts it (or exits it if there is a
-    terminal), SIGUSR1 calls ``graceful``.
+    """Publishes signals on channels with their names: SIGTERM exits the bus, SIGHUP restarts it (or
+    exits it if there is a terminal), SIGUSR1 calls ``graceful``.
 
-    ``handlers``: a dict with the function for each signal's name.
+    ``handlers``: a dict with the function to subscribe for each signal's name.
     """
 
     handlers: dict[str, Callable[[], object]]
@@ -268,24 +268,21 @@ class SignalHandler:
         self._previous = {}
 
     def set_handler(self, signal: int | str, listener: Callable[[], object] | None = None) -> None:
-        """Call ``listener`` when the process receives a signal, given by name or number. None
-        restores the system's default.
+        """Publish on the channel with the signal's name when the process receives a signal, given
+        by name or number. ``listener``: a function to subscribe to this channel.
         """
         number = Signals.__members__.get(signal) if isinstance(signal, str) else signal
         if number not in self.signals:
             raise ValueError(f"No such signal: {signal!r}")
-        name = self.signals[number]
-        previous = set_signal(number, SIG_DFL if listener is None else self._handle)
+        previous = set_signal(number, self._handle)
         self._previous.setdefault(number, previous)
-        if listener is None:
-            self.handlers.pop(name, None)
-        else:
-            self.handlers[name] = listener
+        if listener is not None:
+            self.bus.subscribe(self.signals[number], listener)
 
     def _handle(self, signum: int, frame: object = None) -> None:
         name = self.signals[signum]
         self.bus.log(f"Caught signal {name}.")
-        self.handlers[name]()
+        self.bus.publish(name)
 
     def handle_SIGHUP(self) -> None:  # noqa: N802 - CherryPy's name
         """Exit if the process's terminal was closed. Restart if it has no terminal, for example as
@@ -331,7 +328,7 @@ class DropPrivileges(SimplePlugin):
     """Changes the process's user, group and umask after the server has opened its port, so that a
     program started as root can use port 80.
 
-    ``uid`` and ``gid`` are numbers or names.
+    ``uid`` and ``gid`` are set as numbers or names, and read as numbers.
     """
 
     def __init__(
@@ -344,12 +341,26 @@ class DropPrivileges(SimplePlugin):
         super().__init__(bus)
         self.finalized = False
         self.umask = umask
-        self.uid: int | None = (
-            import_module("pwd").getpwnam(uid).pw_uid if isinstance(uid, str) else uid
-        )
-        self.gid: int | None = (
-            import_module("grp").getgrnam(gid).gr_gid if isinstance(gid, str) else gid
-        )
+        self.uid = uid
+        self.gid = gid
+
+    @property
+    def uid(self) -> int | str | None:
+        """The user's number."""
+        return self._uid
+
+    @uid.setter
+    def uid(self, uid: int | str | None) -> None:
+        self._uid = import_module("pwd").getpwnam(uid).pw_uid if isinstance(uid, str) else uid
+
+    @property
+    def gid(self) -> int | str | None:
+        """The group's number."""
+        return self._gid
+
+    @gid.setter
+    def gid(self, gid: int | str | None) -> None:
+        self._gid = import_module("grp").getgrnam(gid).gr_gid if isinstance(gid, str) else gid
 
     def start(self) -> None:
         """Change the process's group, user and umask."""
@@ -358,12 +369,12 @@ class DropPrivileges(SimplePlugin):
         self.finalized = True
         # Change the group before the user, because the new user may not be allowed to change the
         # group.
-        if self.gid is not None:
+        if self._gid is not None:
             if os.geteuid() == 0:
                 os.setgroups([])
-            os.setgid(self.gid)
-        if self.uid is not None:
-            os.setuid(self.uid)
+            os.setgid(self._gid)
+        if self._uid is not None:
+            os.setuid(self._uid)
         if self.umask is not None:
             os.umask(self.umask)
         self.bus.log(f"User {os.getuid()}, group {os.getgid()}.")
