@@ -240,12 +240,12 @@ def test_streams_and_generators_may_use_the_session(client: TestClient) -> None:
     assert client.get("/streamed_only").text == "a"
 
 
-@pytest.mark.parametrize("locking", ["implicit", "early", "explicit"])
+@pytest.mark.parametrize("locking", ["implicit", "early", "explicit", None, False])
 def test_a_session_can_be_locked_in_several_ways(
-    side: str, cherrypy: Any, connect: MakeClient, locking: str
+    side: str, cherrypy: Any, connect: MakeClient, locking: Any
 ) -> None:
     client = connected(cherrypy, side, connect, locking=locking)
-    assert client.get("/flags").text == f"False False None {locking != 'explicit'}"
+    assert client.get("/flags").text == f"False False None {locking in ('implicit', 'early')}"
     first = client.get("/put?key=a&value=1").text
     assert client.get("/renew").text != first
     assert client.get("/").text == '{"a": "1"}'
@@ -402,6 +402,105 @@ def test_a_session_class_is_set_up_with_its_own_options(
     assert client.get("/").text == '{"a": "1"}'
     assert (places, list(Own.cache)) == (["here"], [client.cookies["session_id"]])
     assert client.cookies["session_id"] not in cherrypy.lib.sessions.RamSession.cache
+
+
+@pytest.mark.parametrize("kind", ["ram", "file"])
+def test_a_session_is_saved_if_a_clean_up_has_deleted_the_expired_one(
+    side: str, cherrypy: Any, connect: MakeClient, tmp_path: Path, kind: str
+) -> None:
+    """A visitor comes back and logs in while the clean-up runs."""
+
+    class Root:
+        _cp_config = {
+            "tools.sessions.on": True,
+            "tools.sessions.locking": "explicit",
+            "tools.sessions.storage_class": {
+                "ram": cherrypy.lib.sessions.RamSession,
+                "file": cherrypy.lib.sessions.FileSession,
+            }[kind],
+            "tools.sessions.storage_path": str(tmp_path / "kept"),
+        }
+
+        @cherrypy.expose
+        def index(self, user: str = "") -> str:
+            session = cherrypy.session
+            session.acquire_lock()
+            found = session.get("user")
+            if user:
+                session.release_lock()
+                session.clean_up()
+                session.acquire_lock()
+                session["user"] = user
+            return str(found)
+
+        @cherrypy.expose
+        def leave(self) -> str:
+            cherrypy.session.acquire_lock()
+            cherrypy.session["user"] = "ann"
+            cherrypy.session.timeout = -1
+            return "long ago"
+
+    (tmp_path / "kept").mkdir()
+    app = cherrypy.Application(Root(), "")
+    client = connect(app, "wsgi" if side == "original" else side, validate=side != "original")
+    client.get("/leave")
+    if (side, kind) != ("original", "ram"):  # its clean-up also drops the lock
+        assert [client.get(path).text for path in ("/?user=bob", "/")] == ["None", "bob"]
+
+
+@pytest.mark.parametrize("kind", ["ram", "file"])
+def test_a_clean_up_keeps_what_a_request_has_locked(sessions_folder: Path, kind: str) -> None:
+    def loaded(session_id: str | None = None) -> sessions.Session:
+        if kind == "ram":
+            return sessions.RamSession(session_id)
+        return sessions.FileSession(session_id, storage_path=str(sessions_folder))
+
+    expired = loaded()
+    expired.timeout = -1
+    expired["a"] = 1
+    expired.save()
+    held = loaded(expired.id)
+    held.acquire_lock()
+    loaded().clean_up()
+    assert held._exists()
+    held.release_lock()
+    loaded().clean_up()
+    assert not held._exists()
+    assert len(type(held).locks) == 0
+    assert list(sessions_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["ram", "file"])
+def test_a_clean_up_keeps_what_a_request_has_just_saved(
+    sessions_folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request saves it after the clean-up has seen that it is expired."""
+    options: dict[str, Any] = {} if kind == "ram" else {"storage_path": str(sessions_folder)}
+    cls = sessions.RamSession if kind == "ram" else sessions.FileSession
+    expired = cls(**options)
+    expired.timeout = -1
+    expired["a"] = 1
+    expired.save()
+    lock = sessions._locked_file
+
+    def save() -> None:
+        saved = cls(expired.id, **options)
+        saved["a"] = 2
+        saved.save()
+
+    class Table(LockTable):
+        def acquire(self, *arguments: Any) -> bool:
+            save()
+            return super().acquire(*arguments)
+
+    def save_and_lock(*arguments: Any) -> Any:
+        save()
+        return lock(*arguments)
+
+    monkeypatch.setattr(sessions.RamSession, "locks", Table())
+    monkeypatch.setattr(sessions, "_locked_file", save_and_lock)
+    cls(**options).clean_up()
+    assert cls(expired.id, **options)["a"] == 2
 
 
 def test_a_default_may_be_given_by_name(side: str, cherrypy: Any, connect: MakeClient) -> None:

@@ -40,7 +40,7 @@ class SessionTool(Tool):
         serving.session.acquire_lock()
 
     def _attach(self, hooks: HookMap, options: Section) -> None:
-        locking = options.pop("locking", "implicit")
+        locking = options.pop("locking", "implicit") or "explicit"
         if locking not in ("implicit", "early", "explicit"):
             raise ValueError(
                 f"tools.sessions.locking must be 'implicit', 'early' or 'explicit', not {locking!r}"

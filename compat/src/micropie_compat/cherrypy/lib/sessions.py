@@ -211,7 +211,10 @@ class Session:
             # Another request has just deleted the session, or it can't be read. What can't be read
             # stays in the storage.
             self._regenerate(deletes=False)
-        self._data = {} if found is None or found[1] < self.now() else found[0]
+        if found is not None and found[1] < self.now():
+            # A clean-up may delete it before it is saved, which must not count as a log-out.
+            found, self._was_stored = None, False
+        self._data = {} if found is None else found[0]
         self.loaded = True
         cls = type(self)
         if self.clean_freq and not cls.clean_thread:
@@ -331,11 +334,14 @@ class RamSession(Session):
     clean_thread: ClassVar[Monitor | None] = None
 
     def clean_up(self) -> None:
-        """Delete expired sessions."""
+        """Delete expired sessions, except those that a request has locked, which may save them."""
         now = self.now()
         for session_id, (_, expires) in [*self.cache.items()]:
-            if expires <= now:
-                self.cache.pop(session_id, None)
+            if expires <= now and self._lock_table.acquire(session_id, 0):
+                found = self.cache.get(session_id)
+                if found is not None and found[1] <= now:
+                    self.cache.pop(session_id, None)
+                self._lock_table.release(session_id)
 
     def _check_size(self, data: Mapping[str, object]) -> None:
         try:
@@ -479,12 +485,13 @@ class FileSession(Session):
             lock.close()
             self.locked = False
             return
-        Path(lock.name).unlink(missing_ok=True)
-        lock.close()
+        _unlocked(lock)
         super().release_lock()
 
     def clean_up(self) -> None:
-        """Delete expired sessions in all directories. Files that can't be read are kept."""
+        """Delete expired sessions in all directories, except those that a request has locked. Files
+        that can't be read are kept.
+        """
         now = self.now()
         for path in chain.from_iterable(
             Path(each).glob(f"{self.SESSION_PREFIX}*") for each in [*self.folders]
@@ -492,9 +499,16 @@ class FileSession(Session):
             if path.name.endswith(self.LOCK_SUFFIX):
                 continue
             with contextlib.suppress(Exception):
-                found = self._read(path)
-                if found is not None and found[1] <= now:
-                    path.unlink(missing_ok=True)
+                if self._is_over(path, now):
+                    lock = _locked_file(f"{path}{self.LOCK_SUFFIX}", 0)
+                    # Again, because a request may have saved it before the lock was taken.
+                    if self._is_over(path, now):
+                        path.unlink(missing_ok=True)
+                    _unlocked(lock)
+
+    def _is_over(self, path: Path, now: datetime) -> bool:
+        found = self._read(path)
+        return found is not None and found[1] <= now
 
     def __len__(self) -> int:
         names = os.listdir(self.storage_path)
@@ -536,6 +550,12 @@ def _locked_file(path: str, limit: float | timedelta | None) -> IO[bytes]:
         if time.monotonic() > end:
             raise _Busy
         time.sleep(0.01)
+
+
+def _unlocked(lock: IO[bytes]) -> None:
+    """Release the lock of ``_locked_file``."""
+    Path(lock.name).unlink(missing_ok=True)
+    lock.close()
 
 
 class BackendSession(Session):
