@@ -1323,6 +1323,23 @@ def test_ids_that_cannot_be_file_names_are_replaced(session_id: str, sessions_fo
     assert session.id != session_id
 
 
+def test_no_file_is_left_if_a_session_can_not_be_saved(
+    sessions_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*names: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    session = sessions.FileSession(storage_path=str(sessions_folder))
+    session["a"] = 1
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", fail)
+        with pytest.raises(OSError, match="No space"):
+            session.save()
+    assert list(sessions_folder.iterdir()) == []
+    session.save()
+    assert [path.name for path in sessions_folder.iterdir()] == [f"session-{session.id}"]
+
+
 def test_a_session_id_is_created_once(sessions_folder: Path) -> None:
     class Twice(sessions.FileSession):
         ids = iter(["taken", "taken", "free"])

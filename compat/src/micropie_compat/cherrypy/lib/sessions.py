@@ -445,11 +445,14 @@ class FileSession(Session):
         is_pickle = serializer in (plain, pickle)
         content = serializer.dumps((self._data, expires if is_pickle else expires.timestamp()))
         # Write to a temporary file and rename it, so that another process never reads half a file.
-        with tempfile.NamedTemporaryFile(
-            dir=self.storage_path, prefix="saving-", delete=False
-        ) as file:
-            file.write(in_bytes(content))
-        os.replace(file.name, self._get_file_path())
+        file = tempfile.NamedTemporaryFile(dir=self.storage_path, prefix="saving-", delete=False)  # noqa: SIM115 - closed below
+        try:
+            with file:
+                file.write(in_bytes(content))
+            os.replace(file.name, self._get_file_path())
+        except OSError:  # for example, the disk is full
+            os.unlink(file.name)
+            raise
 
     def _delete(self) -> None:
         path = Path(self._get_file_path())
