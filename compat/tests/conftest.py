@@ -37,6 +37,17 @@ def bottle(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
+@pytest.fixture
+def clients(bottle: Any, connect: MakeClient) -> Any:
+    """Return ``clients(app)``: a client of the original by WSGI, or of ours in each world."""
+    worlds = ("wsgi", "asyncio", "trio") if bottle is our_bottle else ("wsgi",)
+
+    def clients(app: Any) -> list[TestClient]:
+        return [connect(app, world, validate=bottle is our_bottle) for world in worlds]
+
+    return clients
+
+
 @pytest.fixture(params=["original", "wsgi", "asyncio", "trio"])
 def side(request: pytest.FixtureRequest) -> str:
     """The original by WSGI, then ours in each world."""

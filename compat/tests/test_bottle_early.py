@@ -14,23 +14,11 @@ from wsgiref.util import FileWrapper, setup_testing_defaults
 import pytest
 
 from micropie._core.http.request import current_request
-from micropie.testing import TestClient
 from micropie_compat import bottle as ours
 from tests.support.clients import MakeClient
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 JSON = {"Content-Type": "application/json; charset=utf-8"}
-
-
-@pytest.fixture
-def clients(bottle: Any, connect: MakeClient) -> Any:
-    """Return ``clients(app)``: a client of the original by WSGI, or of ours in each world."""
-    worlds = ("wsgi", "asyncio", "trio") if bottle is ours else ("wsgi",)
-
-    def clients(app: Any) -> list[TestClient]:
-        return [connect(app, world, validate=bottle is ours) for world in worlds]
-
-    return clients
 
 
 def test_values_read_before_the_environ_exists_stay_the_same_afterwards(

@@ -34,8 +34,8 @@ from micropie_compat.results import CHUNK, NO_CONTENT, SMALL, Chunks, close_if_c
 
 logger = logging.getLogger("micropie")
 
-# The route and its arguments, or the router's error; None until the hooks have run, since they may
-# change the path.
+# The route and its arguments, or the router's error; None if the handler's thread searches, see
+# ``BottleSite``.
 Found: TypeAlias = tuple[Route, Arguments] | HTTPError | None
 
 # Exceptions that this module leaves to micropie's request flow.

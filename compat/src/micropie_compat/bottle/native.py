@@ -47,13 +47,14 @@ _MATCH = Router.match
 class BottleSite(CarryingSite):
     """Finds a native route, or otherwise a route of the Bottle application."""
 
-    __slots__ = ("_any", "_app", "_before", "_monitored", "_routes", "_search")
+    __slots__ = ("_any", "_app", "_before", "_monitored", "_router", "_routes", "_search")
 
     def __init__(self, app: Application, inner: Site) -> None:
         super().__init__(inner)
         watch("bottle")
         self._app = app
         self._before = app.hooks["before_request"]
+        self._router = app.router
         self._search = app.router.find
         if getattr(app.router.match, "__func__", None) is not _MATCH:
             refuse(type(app.router), "match")
@@ -75,7 +76,8 @@ class BottleSite(CarryingSite):
             return native
         # Bottle's routes and hooks expect the method in capitals.
         exchange.method = method = exchange.method.upper()
-        if self._before:  # hooks may change the path, so the route is found after them
+        # The handler's thread runs hooks, which may change the path, and filters of the program.
+        if self._before or not self._router.is_quick:
             return self._any, (request, None), NO_VALUES
         try:
             found = self._search(method, path)
@@ -97,8 +99,8 @@ class BottleSite(CarryingSite):
 class _BottleRoute(OutsideRoute):
     """A route of the Bottle application, with the names of its wildcards.
 
-    ``target``: the Bottle ``Route``, or None if no route matches or if hooks must run before the
-        search.
+    ``target``: the Bottle ``Route``, or None if no route matches or if the handler's thread
+        searches.
     ``monitored``: see ``Bottle.monitored``.
     """
 

@@ -77,6 +77,9 @@ _WILDCARD = re.compile(
     re.VERBOSE | re.ASCII,
 )
 
+# The converters of the built-in filters, which don't block and raise ``ValueError`` only.
+_QUICK: tuple[object, ...] = (str, int, float)
+
 # All rules are joined into one expression. So the names of groups are removed: two rules may use
 # the same name. Back references are refused: their numbers would be wrong.
 _GROUP_NAME = re.compile(r"(?<!\\)\(\?P<\w+>")
@@ -288,6 +291,9 @@ class Router:
 
     ``strict``: whether all rules are tried in the order of definition. By default, those without
         wildcards are tried first.
+
+    ``is_quick``: whether no rule calls a function of the program, which may block, read the
+        request and raise any exception.
     """
 
     default_pattern = "[^/]+"
@@ -295,6 +301,7 @@ class Router:
 
     def __init__(self, strict: bool = False) -> None:
         self.strict_order = strict
+        self.is_quick = True
         self.builder: dict[str, list[str | _Wildcard]] = {}
         self.filters: dict[str, Filter] = {
             "re": lambda conf: (conf or self.default_pattern, None, None),
@@ -320,6 +327,8 @@ class Router:
         self.builder[rule] = tokens
         if name:
             self.builder[name] = tokens
+        converters = [token.from_url for token in tokens if isinstance(token, _Wildcard)]
+        self.is_quick = self.is_quick and all(each in _QUICK for each in converters)
         table = self._tables.get(method)
         if table is None:
             table = self._tables[method] = _Table()
