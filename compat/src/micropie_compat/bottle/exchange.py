@@ -18,7 +18,7 @@ from micropie_compat.bottle.files import ServedFile
 from micropie_compat.bottle.plugins import Encoder, as_json
 from micropie_compat.bottle.responses import HTML, BaseResponse, HTTPError, HTTPResponse
 from micropie_compat.bottle.routing import Arguments, Route, Router
-from micropie_compat.bottle.state import readable_environ
+from micropie_compat.bottle.state import MOUNTED, readable_environ
 from micropie_compat.carrier import Answer, refused_method, status_of
 from micropie_compat.core import (
     Config,
@@ -174,7 +174,8 @@ def end(
     ``dumps``: the route's JSON encoder.
 
     Exceptions that micropie's request flow handles are raised again. If ``catchall`` is off, all
-    other exceptions are raised again, too.
+    other exceptions are raised again, too. So they are in an application that another ``Bottle``
+    calls as WSGI, whose ``@error(500)`` handles them.
     """
     app = exchange.app
     try:
@@ -197,7 +198,8 @@ def end(
     except _PASSED_ON:
         raise
     except Exception as error:
-        if not app.catchall or isinstance(error, MemoryError):
+        is_mounted = MOUNTED in (exchange.native.environ or ())
+        if not app.catchall or is_mounted or isinstance(error, MemoryError):
             exchange.native.passes_failure_on = True
             raise
         out = _failed(exchange, "Internal Server Error", error)

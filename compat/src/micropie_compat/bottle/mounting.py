@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from micropie_compat.bottle.requests import request
 from micropie_compat.bottle.responses import HTTPResponse
-from micropie_compat.bottle.state import current_exchange
+from micropie_compat.bottle.state import MOUNTED, current_exchange
 from micropie_compat.core import WSGICall
 
 
@@ -41,6 +41,7 @@ def _answer_of(target: object, root: str) -> HTTPResponse:
     environ = {
         **request.environ,
         "PATH_INFO": request.environ["PATH_INFO"].encode().decode("latin-1"),
+        MOUNTED: True,
     }
     try:
         call.begin(environ)

@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Any
+from typing import Any, Final
 
 from micropie_compat.core import Exchange, RaisedAnswer, current
 from micropie_compat.environs import Environ, own_environ
+
+MOUNTED: Final = "micropie.bottle.mounted"
+"""A key of the environ with which a ``Bottle`` calls a WSGI application that is mounted on it."""
 
 
 class BottleException(RaisedAnswer):

@@ -1,0 +1,45 @@
+"""A ``Bottle`` that another ``Bottle`` calls as WSGI, as ``mount`` without a slash at the end does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+# The original prefers a prefix with a slash at its end, which adds the routes themselves.
+pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated feature:DeprecationWarning")
+
+
+def site(bottle: Any) -> Any:
+    """Return an application with a mounted one, both with these handlers of errors."""
+    outer, inner = bottle.Bottle(), bottle.Bottle()
+    outer.error(500)(lambda error: f"outer: {type(error.exception).__name__}")
+    inner.error(500)(lambda error: f"inner: {error.body}")
+    outer.mount("/inner", inner)
+    return outer, inner
+
+
+def test_an_exception_reaches_the_outer_application_s_error_handler(
+    bottle: Any, clients: Any
+) -> None:
+    outer, inner = site(bottle)
+    seen: list[str] = []
+    inner.hook("after_request")(lambda: seen.append("inner"))
+    outer.hook("after_request")(lambda: seen.append("outer"))
+    inner.route("/fails", callback=lambda: 1 / 0)
+    inner.route("/aborts", callback=lambda: bottle.abort(500, "aborted"))
+
+    @inner.route("/streams")
+    def streams() -> Iterator[str]:
+        raise ValueError("in the first chunk")
+        yield ""
+
+    for client in clients(outer):
+        answer = client.get("/inner/fails")
+        assert (answer.status_code, answer.text) == (500, "outer: ZeroDivisionError")
+        assert seen == ["inner", "outer"]
+        seen.clear()
+        assert client.get("/inner/aborts").text == "inner: aborted"
+        assert client.get("/inner/streams").text == "inner: Unhandled exception"
+        seen.clear()
