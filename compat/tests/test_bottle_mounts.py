@@ -43,3 +43,22 @@ def test_an_exception_reaches_the_outer_application_s_error_handler(
         assert client.get("/inner/aborts").text == "inner: aborted"
         assert client.get("/inner/streams").text == "inner: Unhandled exception"
         seen.clear()
+
+
+def test_attributes_of_the_request_are_those_of_the_outer_application(
+    bottle: Any, clients: Any
+) -> None:
+    outer, inner = site(bottle)
+    request = bottle.request
+
+    @outer.hook("before_request")
+    def log_in() -> None:
+        request.user = "ann"
+
+    @inner.route("/user")
+    def user() -> str:
+        request.own = "own"
+        return f"{request.user} {request.own} {hasattr(request, 'none')}"
+
+    for client in clients(outer):
+        assert client.get("/inner/user").text == "ann own False"

@@ -395,8 +395,11 @@ class BaseRequest:
         return self.environ
 
     def __getattr__(self, name: str) -> Any:
+        own, key = self._own, f"bottle.request.ext.{name}"
+        if key not in own:
+            own = self.environ  # an outer application may have set the attribute
         try:
-            value = self._own[f"bottle.request.ext.{name}"]
+            value = own[key]
         except KeyError:
             raise AttributeError(f"this request has no attribute {name!r}") from None
         return value.__get__(self) if hasattr(value, "__get__") else value
