@@ -255,6 +255,8 @@ def test_hooks_can_be_registered_by_name(
     app.error(404, callback="callbacks_of_bottle:show")
     assert find(app, "/")[0]() == "shown"
     assert bottle.load("callbacks_of_bottle:C.x") == 1
+    assert bottle.load("callbacks_of_bottle:show()") == "shown"
+    assert bottle.load("callbacks_of_bottle:C().x") == 1
     assert bottle.load("callbacks_of_bottle").C.x == 1
 
 

@@ -167,11 +167,15 @@ server_names: dict[str, type[ServerAdapter]] = {
 
 
 def load(target: str) -> Any:
-    """Import ``package.module`` or an object in it, ``package.module:name``."""
+    """Import ``package.module`` or an object in it, ``package.module:name``. For
+    ``package.module:name()``, call it and return the result.
+    """
     name, _, attribute = target.partition(":")
     found: Any = import_module(name)
     for part in filter(None, attribute.split(".")):
-        found = getattr(found, part)
+        found = getattr(found, part.removesuffix("()"))
+        if part.endswith("()"):
+            found = found()
     return found
 
 
