@@ -36,6 +36,8 @@ def test_a_router_builds_urls_from_rules(bottle: Any) -> None:
     router.add("/a/<x>/<:int>/<p:path>", "GET", None, name="named")
     assert router.build("named", 7, x="y", p="a/b") == "/a/y/7/a/b"
     assert router.build("/a/<x>/<:int>/<p:path>", 7, x="y", p="z", q="1 2") == "/a/y/7/z?q=1+2"
+    assert router.build("named", x="y", anon0="7", p="z") == "/a/y/7/z"
+    assert router.build("named", 7, 8, x="y", p="z") == "/a/y/7/z?anon1=8"
     for arguments in ((), (1,)):
         with pytest.raises(bottle.RouteBuildError):
             router.build("named", *arguments)
@@ -96,7 +98,10 @@ def test_a_line_end_may_be_part_of_a_path() -> None:
 def test_yieldroutes_derives_rules_from_a_signature(bottle: Any) -> None:
     def a__b(x: str, y: str = "", z: str = "") -> None: ...
 
+    def named(x: str, *, y: str) -> None: ...
+
     assert list(bottle.yieldroutes(a__b)) == ["/a/b/<x>", "/a/b/<x>/<y>", "/a/b/<x>/<y>/<z>"]
+    assert list(bottle.yieldroutes(named)) == ["/named/<x>/<y>"]
 
 
 def test_a_route_knows_the_function_inside_its_decorators(bottle: Any) -> None:

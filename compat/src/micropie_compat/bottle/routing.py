@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial, update_wrapper
 from inspect import getclosurevars, getfullargspec, iscoroutinefunction, isfunction, unwrap
+from itertools import count
 from typing import Any, NamedTuple, Protocol, TypeAlias
 from urllib.parse import urlencode
 
@@ -341,23 +342,23 @@ class Router:
         table.add(compiled)
 
     def build(self, _name: str, *anons: object, **query: object) -> str:
-        """Return the URL for a rule or a route's name. Raises ``RouteBuildError`` if the name is
-        unknown or a value is missing.
+        """Return the URL for a rule or a route's name. The values of nameless wildcards are
+        ``anons``, or have the names ``anon0``, ``anon1`` and so on.
+
+        Raises ``RouteBuildError`` if the name is unknown or a value is missing.
         """
         if _name not in self.builder:
             raise RouteBuildError("No route with that name.", _name)
-        values, url = iter(anons), ""
+        query.update((f"anon{number}", value) for number, value in enumerate(anons))
+        names, url = (f"anon{number}" for number in count()), ""
         for token in self.builder[_name]:
             if isinstance(token, str):
                 url += token
                 continue
-            try:
-                value = query.pop(token.name) if token.name is not None else next(values)
-            except (KeyError, StopIteration):
-                raise RouteBuildError(
-                    f"Missing URL argument: {token.name or 'the value of a nameless wildcard'}"
-                ) from None
-            url += token.to_url(value)
+            name = next(names) if token.name is None else token.name
+            if name not in query:
+                raise RouteBuildError(f"Missing URL argument: {name}")
+            url += token.to_url(query.pop(name))
         return f"{url}?{urlencode(query)}" if query else url
 
     def match(self, environ: Environ) -> Match:
@@ -555,13 +556,14 @@ def yieldroutes(func: Callable[..., object]) -> Iterator[str]:
     rule for each parameter that has a default.
     """
     spec = getfullargspec(func)
-    required = len(spec.args) - len(spec.defaults or ())
+    names = [*spec.args, *spec.kwonlyargs]
+    required = len(names) - len(spec.defaults or ())
     rule = (
         "/"
         + func.__name__.replace("__", "/").lstrip("/")
-        + "".join(f"/<{name}>" for name in spec.args[:required])
+        + "".join(f"/<{name}>" for name in names[:required])
     )
     yield rule
-    for name in spec.args[required:]:
+    for name in names[required:]:
         rule += f"/<{name}>"
         yield rule
