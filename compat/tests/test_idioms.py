@@ -97,6 +97,19 @@ def test_check_recognises_applications_imported_from_other_modules(tmp_path: Pat
     assert found == [("asgi", "Logged(...)", False), ("wsgi", "Logged(...)", False)]
 
 
+@pytest.mark.parametrize("framework", [*FRAMEWORKS, "pixie_web", "micropie"])
+def test_check_reads_deeply_nested_expressions(framework: str, tmp_path: Path) -> None:
+    letters = "text" + ".replace('ä', 'ae')" * 250
+    sources = [
+        f"text = '' \nother = {letters}",
+        f"def spell(text): return print({letters})",
+        f"def spell(text): return self._redirect({letters})",
+        f"page = str({' + '.join(['text'] * 500)}, 'latin1')",
+    ]
+    given = told(framework, tmp_path, sources)
+    assert given == {source: [] for source in sources}
+
+
 def test_an_unreadable_file_adds_no_names(tmp_path: Path) -> None:
     (tmp_path / "old.py").write_text("print 'a'\ncherrypy.user = cherrypy.site.one = 1\n")
     (tmp_path / "new.py").write_text(

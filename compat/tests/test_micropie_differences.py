@@ -199,7 +199,7 @@ def test_check_follows_classes_into_other_modules(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["class", "def f(:"])
+@pytest.mark.parametrize("text", ["class", "def f(:", "a" + "+a" * 20_000])
 def test_check_reports_an_unreadable_file(tmp_path: Path, text: str) -> None:
     assert [*reported(tmp_path, text)] == ["1 syntax"]
 

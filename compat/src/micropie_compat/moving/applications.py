@@ -8,7 +8,14 @@ import ast
 from collections.abc import Iterable, Iterator, Set
 
 from micropie_compat.moving.idioms import Idiom, Idioms
-from micropie_compat.moving.names import Names, Trees, derived, dotted_name, imported_names
+from micropie_compat.moving.names import (
+    Names,
+    Trees,
+    derived,
+    dotted_name,
+    imported_names,
+    source_of,
+)
 from micropie_compat.results import words
 
 _WRAPPED = "it is WSGI only: for ASGI servers, write app = micropie.dual({}(...))"
@@ -133,7 +140,7 @@ class _Scope:
             if inner is not None:
                 self._assigned.add(target)
                 self.wrapped.pop(getattr(inner, "id", ""), None)
-                wrapper = ast.unparse(value.func)
+                wrapper = source_of(value.func)
                 if dotted_name(value.func, self.names) != "micropie.dual":
                     self.wrapped[target] = (
                         value.lineno,
@@ -148,12 +155,12 @@ class _Scope:
         if self._is_made(dotted_name(node, self.names)):
             return True
         maker = node.func if isinstance(node, ast.Call) else node
-        name = dotted_name(maker, self.names) or ast.unparse(maker)
+        name = dotted_name(maker, self.names) or source_of(maker)
         return name in _MAKERS or (maker is not node and name.rpartition(".")[2] in self.classes)
 
     def _inside(self, call: ast.Call) -> ast.expr | None:
         """Return the application among a call's arguments, or None."""
-        if ast.unparse(call.func).rpartition(".")[2] in _OF_TESTS:
+        if source_of(call.func).rpartition(".")[2] in _OF_TESTS:
             return None
         for given in (*call.args[:1], *(keyword.value for keyword in call.keywords)):
             if self._is_application(given):
@@ -180,7 +187,7 @@ def _at_import(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
     """
     for statement in body:
         yield statement
-        if not (isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test)):
+        if not (isinstance(statement, ast.If) and "__name__" in source_of(statement.test)):
             for part in ("body", "orelse", "finalbody"):
                 if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                     yield from _at_import(getattr(statement, part, []))

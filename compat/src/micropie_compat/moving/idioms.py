@@ -21,6 +21,7 @@ from micropie_compat.moving.names import (
     Trees,
     dotted_name,
     imported_names,
+    source_of,
     statements_of,
 )
 from micropie_compat.overrides import NEVER_CALLED
@@ -53,7 +54,7 @@ def idioms_of(framework: str, tree: ast.Module, names: Names) -> Idioms:
     yield from refused_overrides(tree, names)
     if framework == "cherrypy":
         for statement in statements_of(tree, "newrelic"):
-            yield statement.lineno, ast.unparse(statement), _MONITOR
+            yield statement.lineno, source_of(statement), _MONITOR
     else:
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
@@ -88,10 +89,10 @@ def _recoding(call: ast.Call, names: Names) -> Idioms:
         case _:
             return
     # Strings in the environ are decoded as latin-1, so for these strings the code is correct.
-    if codecs and _is_codec(codecs, "iso8859-1") and "environ" not in ast.unparse(text):
+    if codecs and _is_codec(codecs, "iso8859-1") and "environ" not in source_of(text):
         inside = (dotted_name(node, names) for node in ast.walk(text))
         if is_whole or any(name.startswith("bottle.request") for name in inside):
-            yield call.lineno, f"latin-1 of {ast.unparse(text)}", RECODED
+            yield call.lineno, f"latin-1 of {source_of(text)}", RECODED
 
 
 def _is_codec(arguments: list[ast.expr], wanted: str) -> bool:
@@ -166,7 +167,6 @@ def stored_objects(trees: Trees, files: Iterable[Path]) -> Iterator[tuple[Path, 
                     continue
             inside = getattr(value, "elts", getattr(value, "values", [value]))
             if dotted_name(target, names) == "cherrypy.session" and any(
-                ast.unparse(getattr(one, "func", one)).rpartition(".")[2] in objects
-                for one in inside
+                source_of(getattr(one, "func", one)).rpartition(".")[2] in objects for one in inside
             ):
-                yield file, (node.lineno, ast.unparse(node), _PLAIN)
+                yield file, (node.lineno, source_of(node), _PLAIN)

@@ -120,12 +120,22 @@ def name_of(node: ast.expr, names: Names) -> str:
     source.
     """
     kind = node.value if isinstance(node, ast.Subscript) else node
-    return dotted_name(kind, names) or ast.unparse(kind)
+    return dotted_name(kind, names) or source_of(kind)
 
 
 def _original(name: str) -> str:
     """Return the name in the original framework for a name in ``micropie_compat``."""
     return name.removeprefix("micropie_compat.")
+
+
+def source_of(node: ast.AST) -> str:
+    """Return an expression as source, or "" if it is nested too deeply for ``ast``, such as a sum
+    of hundreds of strings.
+    """
+    try:
+        return ast.unparse(node)
+    except RecursionError:
+        return ""
 
 
 def dotted_name(node: ast.AST, names: Names) -> str:

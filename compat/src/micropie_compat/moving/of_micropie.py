@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from micropie import Request
 from micropie_compat.moving.idioms import Idiom, Idioms
-from micropie_compat.moving.names import Trees, derived, imported_names, name_of
+from micropie_compat.moving.names import Trees, derived, imported_names, name_of, source_of
 from micropie_compat.results import words
 
 _RESERVED = frozenset(
@@ -83,7 +83,7 @@ def _in_node(node: ast.AST) -> Idioms:
         case ast.Call(ast.Attribute(_, "get"), [ast.Constant(key), *_]) if key in _OF_UPLOADS:
             yield node.lineno, f"get({key!r})", f"for an upload, write upload.{key}"
         case ast.Call(ast.Attribute(_, "_redirect" | "redirect"), [address, *_]):
-            text = ast.unparse(address)
+            text = source_of(address)
             is_variable = isinstance(address, ast.Name | ast.Attribute | ast.Subscript)
             if is_variable or "://" in text:
                 advice = "write Redirect(location, allow_external=True)"

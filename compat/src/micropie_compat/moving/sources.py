@@ -24,6 +24,7 @@ from micropie_compat.moving.names import (
     dotted_name,
     imported_names,
     imports,
+    source_of,
     statements_of,
 )
 from micropie_compat.moving.of_micropie import differences
@@ -128,7 +129,7 @@ def _read(modules: Iterable[Path], trees: dict[Path, ast.Module]) -> Iterator[Fi
     for file in modules:
         try:
             trees[file] = ast.parse(file.read_bytes(), file.name)
-        except (SyntaxError, ValueError) as error:
+        except (SyntaxError, ValueError, RecursionError) as error:
             line = getattr(error, "lineno", None) or 1
             yield Finding(file, line, "syntax", f"this Python version can't parse it: {error}")
 
@@ -142,9 +143,14 @@ _INSTALL = (
 
 def _installs(tree: ast.Module, framework: str) -> bool:
     """Return whether a module calls ``install`` with this framework."""
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", getattr(node.func, "attr", "")) == "install"
+    ]
     return any(
-        ast.unparse(call) in (f"install('{framework}')", f"compat.install('{framework}')")
+        source_of(call) in (f"install('{framework}')", f"compat.install('{framework}')")
         for call in calls
     )
 
@@ -169,14 +175,14 @@ def _replaced(framework: str, node: ast.Import | ast.ImportFrom) -> Iterator[str
     Yields nothing for ``import cherrypy.lib.static``, because no single import statement can
     replace it.
     """
-    names = ", ".join(ast.unparse(alias) for alias in node.names)
+    names = ", ".join(source_of(alias) for alias in node.names)
     if isinstance(node, ast.ImportFrom):
         yield f"from micropie_compat.{node.module} import {names}"
     for alias in node.names if isinstance(node, ast.Import) else ():
         if alias.name == framework:
-            yield f"from micropie_compat import {ast.unparse(alias)}"
+            yield f"from micropie_compat import {source_of(alias)}"
         elif alias.asname is not None and f"{alias.name}.".startswith(f"{framework}."):
-            yield f"import micropie_compat.{ast.unparse(alias)}"
+            yield f"import micropie_compat.{source_of(alias)}"
 
 
 def _plugins(framework: str, trees: Trees) -> Iterator[tuple[Path, ast.Module]]:
@@ -203,7 +209,7 @@ def _plugins(framework: str, trees: Trees) -> Iterator[tuple[Path, ast.Module]]:
                     and statement.search(source := file.read_bytes())
                 ):
                     # The file is skipped if it is for another version of Python.
-                    with suppress(SyntaxError, ValueError):
+                    with suppress(SyntaxError, ValueError, RecursionError):
                         left.append(tree := ast.parse(source, file.name))
                         yield file, tree
 
