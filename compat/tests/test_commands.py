@@ -110,11 +110,14 @@ def test_check_reads_plugins_too(command: Run, tmp_path: Path) -> None:
         ],
     )
     assert 'install("bottle"). Or start the program with micropie run --stand-in bottle' in found[0]
-    (tmp_path / "shop.py").write_text(
-        'import micropie_compat as compat\ncompat.install("bottle")\nimport bottle_counting\n'
-    )
-    _, output, _ = command("check", "--from", "bottle", "shop.py")
-    assert [line.split(": ")[1:2] for line in output.splitlines()] == [["bottle.depr"], []]
+    for lines in (
+        "import micropie_compat\nmicropie_compat.install('bottle')",
+        "import micropie_compat as compat\ncompat.install('bottle')",
+        "from micropie_compat import install\ninstall('bottle')",
+    ):
+        (tmp_path / "shop.py").write_text(f"{lines}\nimport bottle_counting\n")
+        _, output, _ = command("check", "--from", "bottle", "shop.py")
+        assert [line.split(": ")[1:2] for line in output.splitlines()] == [["bottle.depr"], []]
 
 
 def test_a_program_s_own_files_are_not_taken_for_plugins(

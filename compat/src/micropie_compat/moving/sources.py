@@ -143,16 +143,13 @@ _INSTALL = (
 
 def _installs(tree: ast.Module, framework: str) -> bool:
     """Return whether a module calls ``install`` with this framework."""
-    calls = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        and getattr(node.func, "id", getattr(node.func, "attr", "")) == "install"
-    ]
-    return any(
-        source_of(call) in (f"install('{framework}')", f"compat.install('{framework}')")
-        for call in calls
-    )
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(
+                ast.Name("install") | ast.Attribute(_, "install"), [ast.Constant(name)]
+            ) if name == framework:
+                return True
+    return False
 
 
 def _forgotten(framework: str, trees: Trees) -> Iterator[Finding]:
