@@ -451,6 +451,23 @@ def test_native_and_migrated_handlers_get_the_same_uploads(
     assert answers == [f"['a', 'é', 'a', 'é'] f my-pie.txt text/plain {size} 2"] * 3
 
 
+def test_settings_allow_more_fields_and_files_than_the_defaults(
+    app: bottle.Bottle, make_client: MakeClient
+) -> None:
+    app.post("/")(lambda: f"{len(bottle.request.forms)} {len(bottle.request.files)}")
+    files = [(f"file{number}", ("pie.txt", b"x")) for number in range(101)]
+    fields = {f"field{number}": "x" for number in range(1001)}
+    few: Any = [("file", ("pie.txt", b"x"))]
+    client = make_client(app)
+    for form, most in (({"files": files}, "100 files"), ({"files": few, "data": fields}, "1000")):
+        answer = client.post("/", **form)
+        assert (answer.status_code, f"may have {most}" in answer.text) == (413, True)
+    app.native.configure(max_form_files=101, max_form_fields=1001)
+    client = make_client(app)
+    assert client.post("/", files=files).text == "0 101"
+    assert client.post("/", files=few, data=fields).text == "1001 1"
+
+
 def test_an_empty_file_input_is_text_in_native_and_migrated_handlers(
     app: bottle.Bottle, make_client: MakeClient
 ) -> None:

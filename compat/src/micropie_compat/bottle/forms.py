@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote_to_bytes
@@ -143,7 +144,7 @@ def is_multipart(header: str) -> bool:
 
 
 def parse_multipart(
-    header: str, body: IO[bytes], memory: int
+    header: str, body: IO[bytes], memory: int, counts: Limits | None = None
 ) -> tuple[Iterator[tuple[str, str | FileUpload]], MultipartParser]:
     """Parse a multipart form.
 
@@ -154,6 +155,7 @@ def parse_multipart(
 
     ``memory``: the maximum size in bytes of all fields together, and the size above which a file is
         stored on disk.
+    ``counts``: the maximum numbers of fields and of files.
 
     Raises ``MultipartError`` with status 400 or 413.
     """
@@ -168,7 +170,12 @@ def parse_multipart(
             except (UnicodeDecodeError, LookupError):
                 raise BadRequest(f"A form field's value can't be decoded as {charset!r}.") from None
 
-        limits = Limits(max_form_field_size=memory, max_data_size=memory, spool_size=memory)
+        limits = replace(
+            counts or Limits(),
+            max_form_field_size=memory,
+            max_data_size=memory,
+            spool_size=memory,
+        )
         parser = MultipartParser(stated.get("boundary", ""), limits, read_field)
         while chunk := body.read(CHUNK):
             parser.feed(chunk)

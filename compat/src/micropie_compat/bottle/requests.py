@@ -323,7 +323,8 @@ class BaseRequest:
         if exchange is not None and exchange.body.form is not None:
             parts = as_uploads(exchange.body.parts, exchange.body.unselected)
         else:
-            parts, parser = parse_multipart(header, self.body, self.MEMFILE_MAX)
+            counts = None if exchange is None else exchange.config.limits
+            parts, parser = parse_multipart(header, self.body, self.MEMFILE_MAX, counts)
             _release_with(self.environ, parser.close)
         fields = FormsDict()
         for name, part in parts:
