@@ -686,6 +686,16 @@ class Rank(NamedTuple):
     place: int
 
 
+class Podium(NamedTuple):
+    ranks: list[Rank]
+    again: Sequence[Podium] = ()
+
+
+class Place(NamedTuple):
+    name: str
+    number: int
+
+
 @dataclass
 class Ranked:
     ranks: list[Rank]
@@ -795,6 +805,14 @@ ENVELOPE = Answered(Model(name="eve"), deque([BOB]), BOB)
         (Optional[Squad], Squad((BOB,), "x"), {"users": ["bob"], "note": "x"}),
         (Fish | Bird, Bird(BOB), {"type": "Bird", "owner": "bob"}),
         (Tree, {"users": [User("ann")], "more": 1}, {"users": ["ann"]}),
+        (Rank, Rank(BOB, 1), ["bob", 1]),
+        (Rank, (User("ann"), 1), ["ann", 1]),
+        (list[Rank | UserOut], [User("ann")], ["ann"]),
+        (
+            list[Place],
+            [Place("a", 1), ("b", "which is no number")],
+            [["a", 1], ["b", "which is no number"]],
+        ),
         (Noted, Noted([BOB]), {"users": ["bob"]}),
         (Answered, ENVELOPE, {"found": EVE, "last": ["bob"], "either": "bob", "made": 2}),
         (
@@ -858,6 +876,9 @@ def test_nested_objects_are_sent_unchanged(
         (Ranked, Ranked([Rank(User("ann"), 1)]), "User", "UserOut"),
         (Ranked, Ranked([(User("ann"), 1)]), "User", "UserOut"),  # type: ignore[list-item]
         (Ranked, Ranked([[BOB, 1]]), "list", "Rank"),  # type: ignore[list-item]
+        (Rank, Rank(User("ann"), 1), "User", "UserOut"),
+        (list[Rank] | None, [Rank(User("ann"), 1)], "User", "UserOut"),
+        (dict[str, Podium], {"a": Podium([Rank(User("ann"), 1)])}, "User", "UserOut"),
         (Shelf[UserOut], {"type": "shelf", "allItems": [Page([User("ann")])]}, "", ""),
         (Shelf[UserOut] | Book, Thick({"a": Page([BOB])}), "", ""),
     ],
@@ -1160,6 +1181,7 @@ class AroundModel(msgspec.Struct):
         (OddModel, "an annotation of OddModel"),
         (AroundModel, "an annotation of OddModel"),
         (AroundPair, "an annotation of OddPair"),
+        (OddPair, "an annotation of OddPair"),
     ],
 )
 def test_an_unreadable_result_annotation_filters_nothing(annotation: Any, where: str) -> None:

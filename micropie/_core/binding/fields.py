@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from inspect import get_annotations
@@ -37,6 +37,7 @@ from micropie._core.binding.annotations import (
     metadata_of,
     owner_of,
     united,
+    unreadable,
     with_types,
     without_aliases,
     without_unset,
@@ -181,16 +182,39 @@ def chosen(
     return None, {}
 
 
-def structures_of(annotation: Hint) -> tuple[type, ...]:
+def structures_of(
+    annotation: Hint, is_wanted: Callable[[object], TypeGuard[type]] = is_structure
+) -> tuple[type, ...]:
     """Return the structures in an annotation: the annotation itself if it is one, or those inside
     its unions, collections and dict values, at any depth.
+
+    ``is_wanted``: which types to return, instead of all structures.
     """
     kind = _unannotated(annotation)
-    if is_structure(kind):
+    if is_wanted(kind):
         return (kind,)
     is_nest = len(united(kind)) > 1 or get_origin(kind) in (*COLLECTIONS, dict, Mapping)
-    found = map(structures_of, get_args(kind) if is_nest else ())
+    found = (structures_of(one, is_wanted) for one in (get_args(kind) if is_nest else ()))
     return tuple(dict.fromkeys(chain.from_iterable(found)))
+
+
+def holds_structures(kind: object) -> TypeGuard[type]:
+    """Return whether a type is a structure, or a named tuple that contains one.
+
+    Raises ``SetupError`` if the annotations of a named tuple can't be evaluated.
+    """
+    waiting = [kind]
+    for one in waiting:
+        if is_structure(one):
+            return True
+        if is_named_tuple(one):
+            try:
+                hints = hints_of_class(one).values()
+            except UNREADABLE as error:
+                raise unreadable(one, error) from None
+            inside = chain.from_iterable(kinds_in(hint, are_fields_in=False) for hint in hints)
+            waiting += [inner for inner in inside if inner not in waiting]
+    return False
 
 
 def _unannotated(annotation: Any) -> Any:

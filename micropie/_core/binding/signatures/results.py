@@ -52,6 +52,7 @@ from micropie._core.binding.annotations import (
 from micropie._core.binding.fields import (
     has_fields,
     hints_of_class,
+    holds_structures,
     is_pydantic,
     kinds_in,
     members_of,
@@ -153,9 +154,13 @@ def result_filter(
     annotations can't be evaluated.
     """
     kinds = [_declared(body) for one in answers for body in answer_parts(one)[1]]
-    others = [one for one in kinds if not (one is NoneType or structures_of(one) or _is_nest(one))]
+    others = [
+        one
+        for one in kinds
+        if not (one is NoneType or structures_of(one, holds_structures) or _is_nest(one))
+    ]
     filtered = tuple(one for one in kinds if one not in others)
-    members = structures_of(Union[filtered]) if filtered else ()  # noqa: UP007 - a tuple
+    members = structures_of(Union[filtered], holds_structures) if filtered else ()  # noqa: UP007
     if members and not _ANYTHING.intersection(others):
         _check_readable(members)
         name = getattr(function, "__qualname__", "a handler")

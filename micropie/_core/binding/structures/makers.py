@@ -29,6 +29,7 @@ from micropie._core.binding.annotations import (
 from micropie._core.binding.fields import (
     field_of,
     fields_of,
+    holds_structures,
     is_pydantic,
     is_structure,
     kinds_in,
@@ -462,7 +463,7 @@ def library_for(
     ``is_needed``: whether only pydantic handles a type inside the annotation. For results, msgspec
     handles dataclasses and TypedDicts that contain models.
     """
-    if all(map(is_pydantic, structures_of(hint))):
+    if all(map(is_pydantic, structures_of(hint, holds_structures))):
         return ByPydantic
     kinds: list[object] = []
     if "pydantic" in sys.modules:
