@@ -361,6 +361,11 @@ T = TypeVar("T")
         (Literal["a"] | None, b""),
         (str | None, b""),
         (Colour | None, b"null"),
+        (Annotated[Plain | None, "x"], b"null"),
+        (Annotated[Packed | Other | None, "x"], b"null"),
+        (Annotated[Annotated[Plain | None, "x"] | int, "y"], b"null"),
+        (Annotated[str | None, msgspec.Meta(max_length=5)], b""),
+        (Annotated[Literal["a", 1] | None, "x"], b"null"),
         (tuple[int, Plain] | None, b""),
         (object, b""),
     ],
@@ -371,6 +376,25 @@ def test_none_is_an_empty_body_where_nothing_is_json(
     app = App()
     add_sent(app, "/", hint, None, None)
     assert make_client(app).get("/").content == sent
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        Plain | None,
+        Plain | int | str,
+        Packed | Other | None,
+        Literal["a", 1, None],
+        tuple[Literal[201], Plain | str] | None,
+    ],
+)
+def test_a_union_in_annotated_is_described_like_the_union(hint: Any) -> None:
+    answers = []
+    for one in (hint, Annotated[hint, "x"], Annotated[Annotated[hint, "x"], "y"]):
+        app = App()
+        add_sent(app, "/", one, None, None)
+        answers.append(app.openapi()["paths"]["/"]["get"]["responses"])
+    assert answers[0] == answers[1] == answers[2]
 
 
 @pytest.mark.parametrize("hint", [Union[Plain, Any], Union[Plain, object]])

@@ -27,6 +27,7 @@ from inspect import Parameter
 from itertools import chain
 from types import NoneType
 from typing import (
+    Annotated,
     Any,
     Literal,
     NewType,
@@ -54,6 +55,7 @@ from micropie._core.binding.fields import (
     hints_of_class,
     holds_structures,
     is_pydantic,
+    is_structure,
     kinds_in,
     members_of,
     structures_of,
@@ -84,10 +86,21 @@ def answers_of(function: AnyFunction, stated: object = None) -> tuple[object, ..
 def _split_union(annotation: Hint) -> tuple[Hint, ...]:
     """Return the members of a union. A ``Literal`` that contains both text (str or bytes) and other
     values is split in two, because text is sent differently.
+
+    Of a union in ``Annotated``, the structures stay together, because the metadata may contain
+    their discriminator.
     """
     members: list[Hint] = []
     for one in united(annotation):
-        values = get_args(one) if get_origin(one) is Literal else ()
+        kind, *metadata = get_args(one) if get_origin(one) is Annotated else (one,)
+        structures = tuple(filter(is_structure, united(kind)))
+        others = [part for part in united(kind) if part not in structures]
+        if metadata and others not in ([], [kind]):
+            parts = [Union[structures], *others] if structures else others  # noqa: UP007 - a tuple
+            for part in parts:
+                members += _split_union(part if part is NoneType else Annotated[(part, *metadata)])
+            continue
+        values = get_args(kind) if get_origin(kind) is Literal else ()
         texts = tuple(value for value in values if isinstance(value, str | bytes))
         rest = tuple(value for value in values if value not in texts)
         members += [Literal[texts], Literal[rest]] if texts and rest else [one]
@@ -231,6 +244,8 @@ def _is_nest(answer: object) -> bool:
 
 def _is_json(answer: object) -> bool:
     kind, _ = bare(answer)
+    if len(united(kind)) > 1:
+        return all(map(_is_json, united(kind)))
     arguments, kind = get_args(kind), owner_of(kind)
     if kind is Literal:
         return not any(isinstance(one, str) for one in arguments)
