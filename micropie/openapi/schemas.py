@@ -36,11 +36,6 @@ logger = logging.getLogger("micropie")
 Schema: TypeAlias = dict[str, Any]
 Mode: TypeAlias = Literal["validation", "serialization"]
 
-_SCALARS: Mapping[object, Mapping[str, object]] = {
-    UploadFile: {"type": "string", "format": "binary"},
-    None: {"type": "null"},
-    types.NoneType: {"type": "null"},
-}
 _ARRAYS = (list, tuple, set, frozenset, Sequence)
 _JSON_NAMES = {
     str: "string",
@@ -144,8 +139,10 @@ class Schemas:
             return own
         if TypeInfo(annotation).is_pydantics:
             return self._adapted(annotation)
-        if annotation in _SCALARS:
-            return dict(_SCALARS[annotation])
+        if annotation in (None, types.NoneType):
+            return {"type": "null"}
+        if kind is UploadFile:
+            return {"type": "string", "format": "binary"}
         return None if kind is None else _schema_of(kind)
 
     def _adapted(self, annotation: object) -> Schema:

@@ -397,6 +397,39 @@ def test_a_union_in_annotated_is_described_like_the_union(hint: Any) -> None:
     assert answers[0] == answers[1] == answers[2]
 
 
+@dataclass
+class Marker:
+    """Metadata that isn't hashable."""
+
+    text: str
+
+
+def marked(hint: Any) -> Any:
+    return Annotated[hint, Marker("x")]
+
+
+@pytest.mark.parametrize("name", ["int", "enum", "dataclass", "struct", "union", "model", "dict"])
+def test_metadata_may_not_be_hashable(make_client: MakeClient, name: str) -> None:
+    app, element = App(errors="json"), ELEMENTS[name]
+    kind, inside = element.hint, marked(element.hint)
+    hints: dict[str, tuple[Any, Any]] = {
+        "/": (inside, element.document),
+        "/or_none": (marked(kind | None), element.document),
+        "/list": (collection(list, inside), [element.document]),
+        "/dict": (collection(dict, inside), {"a": element.document}),
+        "/of_list": (marked(collection(list, kind)), [element.document]),
+    }
+    for path, (hint, _) in hints.items():
+        echoing(hint, None, app, path)
+    client, document = make_client(app), app.openapi()
+    for path, (_, given) in hints.items():
+        body, _ = schemas_of(document, path)
+        assert fits(given, body)
+        assert_same(client.post(path, json=given).json(), given)
+    sent = client.get("/or_none/sent")
+    assert (sent.status_code, sent.content) == (200, b"null")
+
+
 @pytest.mark.parametrize("hint", [Union[Plain, Any], Union[Plain, object]])
 def test_a_union_with_any_type_is_not_filtered(make_client: MakeClient, hint: Any) -> None:
     app = App()

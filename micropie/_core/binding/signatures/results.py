@@ -13,6 +13,7 @@ from collections.abc import (
     Collection,
     Coroutine,
     Generator,
+    Hashable,
     Iterable,
     Iterator,
     Mapping,
@@ -97,8 +98,10 @@ def _split_union(annotation: Hint) -> tuple[Hint, ...]:
         others = [part for part in united(kind) if part not in structures]
         if metadata and others not in ([], [kind]):
             parts = [Union[structures], *others] if structures else others  # noqa: UP007 - a tuple
+            kept = [item for item in metadata if isinstance(item, Hashable)]  # as a union needs
             for part in parts:
-                members += _split_union(part if part is NoneType else Annotated[(part, *metadata)])
+                is_plain = part is NoneType or not kept
+                members += _split_union(part if is_plain else Annotated[(part, *kept)])
             continue
         values = get_args(kind) if get_origin(kind) is Literal else ()
         texts = tuple(value for value in values if isinstance(value, str | bytes))
@@ -172,14 +175,18 @@ def result_filter(
         for one in kinds
         if not (one is NoneType or structures_of(one, holds_structures) or _is_nest(one))
     ]
-    filtered = tuple(one for one in kinds if one not in others)
-    members = structures_of(Union[filtered], holds_structures) if filtered else ()  # noqa: UP007
-    if members and not _ANYTHING.intersection(others):
+    filtered = [one for one in kinds if one not in others]
+    # a union of a single type isn't made, because the metadata in it may not be hashable
+    hint: Hint = NoneType
+    if filtered:
+        hint = filtered[0] if len(filtered) == 1 else Union[tuple(filtered)]  # noqa: UP007
+    members = structures_of(hint, holds_structures)
+    if members and not any(one in _ANYTHING for one in others):
         _check_readable(members)
         name = getattr(function, "__qualname__", "a handler")
         if NoneType in kinds:
             others.append(NoneType)
-        return ResultFilter(name, Union[filtered], members, others)  # noqa: UP007
+        return ResultFilter(name, hint, members, others)
     if stated is not None:
         raise SetupError(
             f"response_model={stated!r} has no fields: use a dataclass, TypedDict, Struct or "
@@ -255,7 +262,7 @@ def _is_json(answer: object) -> bool:
 
 
 # A handler whose annotation contains one of these may return anything, so all fields are sent.
-_ANYTHING = {Any, object, Parameter.empty}
+_ANYTHING = (Any, object, Parameter.empty)
 
 
 def _classes_of(annotation: Hint) -> Iterator[type]:

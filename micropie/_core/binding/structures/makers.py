@@ -234,8 +234,9 @@ class ByPydantic(Maker):
     def __init__(self, hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> None:
         super().__init__(hint, own)
         self.adapter = sys.modules["pydantic"].TypeAdapter(self.hint)
-        # ``_dumped`` adds an adapter for each member of a union
-        self._adapters = {hint: self.adapter}
+        # ``_dumped`` adds an adapter for each member of a union. By id, because metadata may not be
+        # hashable.
+        self._adapters = {id(hint): self.adapter}
 
     def prepare(self) -> None:
         """See ``Maker``."""
@@ -279,9 +280,9 @@ class ByPydantic(Maker):
         """Return a result with only the annotation's fields, even if it is, or contains, an object
         of a subclass.
         """
-        adapter = self._adapters.get(kind)
+        adapter = self._adapters.get(id(kind))
         if adapter is None:
-            adapter = self._adapters[kind] = sys.modules["pydantic"].TypeAdapter(kind)
+            adapter = self._adapters[id(kind)] = sys.modules["pydantic"].TypeAdapter(kind)
         made = adapter.validate_python(result, from_attributes=True)
         return adapter.dump_python(
             made, mode="json", by_alias=True, fallback=lambda value: loads(dumps(value))

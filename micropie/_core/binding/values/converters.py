@@ -444,13 +444,9 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
         return _adapted(annotation, metadata)
     if kind is not annotation:
         return with_metadata(converter_for(kind, own), kind, metadata)
-    if isinstance(annotation, TypeVar) or annotation in _BUILT_IN:
-        return _BUILT_IN.get(annotation, ANYTHING)
-    if isinstance(annotation, type) and annotation in own.decoders:
-        return _decoded(annotation, own)
-    simple = simple_types()
-    if annotation in simple:
-        return simple[annotation]
+    known = _known(annotation, own)
+    if known is not None:
+        return known
     arguments = get_args(annotation)
     origin = owner_of(annotation)
     if is_enum(annotation) or origin is Literal:
@@ -463,17 +459,32 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
     if origin is dict:
         key, member = (converter_for(argument, own) for argument in arguments or (str, Any))
         return _json_object(key, member)
-    known = ", ".join(
-        kind.__name__ for kind, one in simple.items() if isinstance(kind, type) and one.schema
+    listed = ", ".join(
+        kind.__name__
+        for kind, one in simple_types().items()
+        if isinstance(kind, type) and one.schema
     )
     raise SetupError(
         f"it is annotated with {annotation!r}, and micropie can't convert text to that. If you "
         "have a function that can, write App(decoders={Type: function}) with this type. If the "
         "value, such as a database connection, doesn't come from the client, write "
         "@app.provides(...) above a function that returns the value. Otherwise change the "
-        f"annotation to {known}, an Enum, Literal, Optional, list[...], a dataclass, a TypedDict, "
+        f"annotation to {listed}, an Enum, Literal, Optional, list[...], a dataclass, a TypedDict, "
         "an attrs class, a msgspec.Struct or a pydantic model"
     )
+
+
+def _known(annotation: object, own: OwnTypes) -> Converter | None:
+    """Return the converter for a type variable, a class with a decoder or a class that contains no
+    other types. Return None for any other annotation, which may not even be hashable.
+    """
+    if isinstance(annotation, TypeVar):
+        return ANYTHING
+    if not isinstance(annotation, type):
+        return None
+    if annotation in own.decoders and annotation not in _BUILT_IN:
+        return _decoded(annotation, own)
+    return _BUILT_IN.get(annotation) or simple_types().get(annotation)
 
 
 def _decoded(kind: type, own: OwnTypes) -> Converter:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncContextDecorator, ContextDecorator
+from contextlib import AbstractContextManager, AsyncContextDecorator, ContextDecorator, suppress
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, cast, get_origin
 
@@ -132,7 +132,9 @@ class Providers:
         self._found: dict[object, Provider] = {}
 
     def __contains__(self, key: object) -> bool:
-        return key in self.functions
+        with suppress(TypeError):  # metadata inside the type may not be hashable
+            return key in self.functions
+        return False
 
     def needed_for(
         self, keys: Iterable[object], path: tuple[object, ...] = ()
