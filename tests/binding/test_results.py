@@ -681,6 +681,19 @@ class StructPage(msgspec.Struct, Generic[T]):
     by_name: dict[str, T]
 
 
+Bound = TypeVar("Bound", bound=UserOut)
+
+
+@dataclass
+class Crew(Generic[Bound]):
+    users: list[Bound]
+    first: Bound | None = None
+
+
+class OpenCrew(Crew):  # type: ignore[type-arg]  # whose variable is free
+    pass
+
+
 class Rank(NamedTuple):
     user: UserOut
     place: int
@@ -805,6 +818,8 @@ ENVELOPE = Answered(Model(name="eve"), deque([BOB]), BOB)
         (Optional[Squad], Squad((BOB,), "x"), {"users": ["bob"], "note": "x"}),
         (Fish | Bird, Bird(BOB), {"type": "Bird", "owner": "bob"}),
         (Tree, {"users": [User("ann")], "more": 1}, {"users": ["ann"]}),
+        (Crew, Crew([BOB], BOB), {"users": ["bob"], "first": "bob"}),
+        (OpenCrew, OpenCrew([BOB]), {"users": ["bob"], "first": None}),
         (Rank, Rank(BOB, 1), ["bob", 1]),
         (Rank, (User("ann"), 1), ["ann", 1]),
         (list[Rank | UserOut], [User("ann")], ["ann"]),
@@ -876,6 +891,7 @@ def test_nested_objects_are_sent_unchanged(
         (Ranked, Ranked([Rank(User("ann"), 1)]), "User", "UserOut"),
         (Ranked, Ranked([(User("ann"), 1)]), "User", "UserOut"),  # type: ignore[list-item]
         (Ranked, Ranked([[BOB, 1]]), "list", "Rank"),  # type: ignore[list-item]
+        (Crew, Crew([User("ann")]), "User", "UserOut"),
         (Rank, Rank(User("ann"), 1), "User", "UserOut"),
         (list[Rank] | None, [Rank(User("ann"), 1)], "User", "UserOut"),
         (dict[str, Podium], {"a": Podium([Rank(User("ann"), 1)])}, "User", "UserOut"),

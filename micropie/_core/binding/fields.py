@@ -305,7 +305,7 @@ def _late_hints(model: Any) -> Mapping[str, Hint]:
 @lru_cache(maxsize=256)
 def hints_of_class(structure: type) -> Mapping[str, Hint]:
     """Return the annotations of a structure's attributes, with the type variables of a generic
-    class replaced with types.
+    class replaced with types. A free variable is replaced with its bound, as in msgspec.
     """
     owner = owner_of(structure)
     given = {owner: _types_for(structure, {})}
@@ -317,7 +317,10 @@ def hints_of_class(structure: type) -> Mapping[str, Hint]:
             for one in vars(base).get("__orig_bases__", ())
         }
         for name in get_annotations(base):
-            hints.setdefault(name, with_types(found[name], given.get(base, {})))
+            hint = with_types(found[name], given.get(base, {}))
+            free = (hint,) if isinstance(hint, TypeVar) else getattr(hint, "__parameters__", ())
+            bounds = {one: getattr(one, "__bound__", None) for one in free}
+            hints.setdefault(name, with_types(hint, {one: bounds[one] or one for one in free}))
     needing = (Required, NotRequired)
     return {
         name: without_aliases(get_args(hint)[0] if get_origin(hint) in needing else hint)
