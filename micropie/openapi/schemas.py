@@ -14,6 +14,8 @@ import sys
 import types
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
 from decimal import Decimal
 from itertools import chain, count, product
 from typing import (
@@ -29,7 +31,7 @@ from typing import (
 )
 
 from micropie import SetupError, UploadFile
-from micropie.extensions import TypeInfo, dumps
+from micropie.extensions import TypeInfo, dumps, loads
 
 logger = logging.getLogger("micropie")
 
@@ -37,12 +39,14 @@ Schema: TypeAlias = dict[str, Any]
 Mode: TypeAlias = Literal["validation", "serialization"]
 
 _ARRAYS = (list, tuple, set, frozenset, Sequence)
-_JSON_NAMES = {
+_JSON_NAMES: Mapping[type, str] = {
     str: "string",
     bool: "boolean",
     int: "integer",
     float: "number",
     types.NoneType: "null",
+    list: "array",
+    dict: "object",
 }
 
 # JSON Schema's keyword for each attribute of an annotation's metadata. All except the last two are
@@ -121,7 +125,7 @@ class Schemas:
         if origin in (Union, types.UnionType):
             return self._union(arguments)
         if origin is Literal:
-            return _choice(arguments)
+            return _choice([*map(self._written, arguments)])
         if annotation in _ARRAYS or origin in _ARRAYS:
             return self._array(origin or annotation, arguments)
         if annotation in (dict, Mapping) or origin in (dict, Mapping):
@@ -164,8 +168,10 @@ class Schemas:
         encode = self.own.encoder_of(kind)
         if kind in self.own.decoders and (encode is None or self._mode == "validation"):
             return self.of(self.own.taken_by(kind))
+        if issubclass(kind, enum.Flag) and encode is None:
+            return self._flags(kind)
         if issubclass(kind, enum.Enum):
-            return _choice(self.own.choices(kind))
+            return _choice([*map(self._written, self.own.choices(kind))])
         if encode is None:
             is_sent = kind is Decimal and self._mode == "serialization"
             return {"type": "string", "format": "decimal"} if is_sent else None
@@ -177,6 +183,30 @@ class Schemas:
             # The encoder is a built-in without a signature, or its annotation has a name that is
             # imported only for type checkers.
             return {}
+
+    def _flags(self, kind: type[enum.Flag]) -> Schema:
+        """Return the schema of a Flag: any sum of its members' values. A parameter accepts only the
+        members of a Flag that keeps unknown bits.
+        """
+        if vars(kind)["_boundary_"] is not enum.KEEP:
+            most = sum(one.value for one in kind)
+            return {"type": "integer", "minimum": 0, "maximum": most}
+        is_read = self._mode == "validation"
+        return _choice([one.value for one in kind]) if is_read else {"type": "integer"}
+
+    def _written(self, value: object) -> object:
+        """Return a value of an Enum or a Literal as it is sent or received in JSON."""
+        encode = self.own.encoder_of(type(value))
+        if encode is not None:
+            value = encode(value)
+        elif isinstance(value, enum.Enum):
+            value = value.value
+        if type(value) not in _JSON_NAMES:
+            is_text = self._mode == "validation" and not isinstance(value, timedelta | bytes)
+            with suppress(ValueError):  # the value can't be sent
+                return str(value) if is_text else loads(dumps(value))
+            return str(value)
+        return value
 
     def _union(self, members: Sequence[object], metadata: Sequence[object] = ()) -> Schema:
         """Return the schema of a union. If the union's structures are distinguished by a field,
@@ -279,7 +309,8 @@ class Schemas:
                 return
             done.add(reference)
             made = get_origin(own.cls) or own.cls
-            if made in self.own.decoders or self.own.encoder_of(made) is not None:
+            is_own = made in self.own.decoders or self.own.encoder_of(made) is not None
+            if is_own or issubclass(made, enum.Flag):
                 components[reference] = self.of(made)
                 return
             # Keep only the first paragraph; the others are for Python programmers.
@@ -306,15 +337,20 @@ class Schemas:
     def _by_pydantic(self, model: Any, template: str) -> tuple[Schema, dict[str, Schema]]:
         # pydantic is imported already, because the type is one of its models
         pydantic = sys.modules["pydantic"].json_schema
+        base = pydantic.GenerateJsonSchema
         unknown: dict[Mode, set[str]] = {mode: set() for mode in get_args(Mode)}
-        by_encoders = {
+        methods = {
             "handle_invalid_for_json_schema": lambda one, *found: self._beyond_pydantic(
                 unknown[one.mode], *found
-            )
+            ),
+            # pydantic describes only the members of a Flag
+            "enum_schema": lambda one, found: (
+                self._flags(found["cls"])
+                if issubclass(found["cls"], enum.Flag)
+                else base.enum_schema(one, found)
+            ),
         }
-        options = {
-            "schema_generator": type("_Generator", (pydantic.GenerateJsonSchema,), by_encoders)
-        }
+        options = {"schema_generator": type("_Generator", (base,), methods)}
         adapter = sys.modules["pydantic"].TypeAdapter(model)
         body, answer = (adapter.json_schema(mode=mode, **options) for mode in get_args(Mode))
         if unknown[self._mode]:
@@ -447,14 +483,12 @@ def _schema_of(kind: type) -> Schema | None:
 
 
 def _choice(values: Collection[object]) -> Schema:
-    """Return the schema that allows exactly these values, with a separate ``enum`` for each type of
-    value.
+    """Return the schema that allows exactly these values of JSON, with a separate ``enum`` for each
+    type of value.
     """
     by_kind: dict[str, list[object]] = {}
     for value in values:
-        value = value.value if isinstance(value, enum.Enum) else value
-        kind = _JSON_NAMES.get(type(value))
-        by_kind.setdefault(kind or "string", []).append(value if kind else str(value))
+        by_kind.setdefault(_JSON_NAMES[type(value)], []).append(value)
     found: list[Schema] = [{"type": kind, "enum": own} for kind, own in by_kind.items()]
     return found[0] if len(found) == 1 else {"anyOf": found}
 

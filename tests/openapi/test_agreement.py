@@ -9,8 +9,9 @@ import enum
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import product
+from operator import attrgetter
 from typing import Annotated, Any, Literal, TypedDict, TypeVar, Union, get_args
 
 import hypothesis
@@ -21,6 +22,8 @@ import pytest
 from hypothesis import strategies
 
 from micropie import App, Body, Response, SetupError
+from micropie._core.binding.values.converters import OwnTypes
+from micropie.openapi.schemas import Schemas
 from micropie.testing import TestClient
 from tests.support.clients import MakeClient
 
@@ -395,6 +398,119 @@ def test_a_union_in_annotated_is_described_like_the_union(hint: Any) -> None:
         add_sent(app, "/", one, None, None)
         answers.append(app.openapi()["paths"]["/"]["get"]["responses"])
     assert answers[0] == answers[1] == answers[2]
+
+
+class Access(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+
+class KeptAccess(enum.IntFlag):
+    READ = 1
+    WRITE = 2
+
+
+class Wait(enum.Enum):
+    SHORT = timedelta(minutes=5)
+    DATED = date(2026, 1, 31)
+    RAW = b"x"
+
+
+class Place(enum.Enum):
+    HOME = (1, 2)
+    AWAY = (3, 4)
+
+
+class Opaque(enum.Enum):
+    ONE = object()
+
+
+BY_NAME: dict[str, Any] = {"encoders": {enum.Enum: attrgetter("name")}}
+
+
+@pytest.mark.parametrize(
+    ("hint", "results", "refused", "options"),
+    [
+        (Access, [*Access, Access.READ | Access.WRITE, Access(0)], [4, "x"], {}),
+        (Access, [*Access], ["x"], BY_NAME),
+        (KeptAccess, [*KeptAccess], [0, 3], {}),
+        (Wait, [*Wait], ["0:05:00", "b'x'"], {}),
+        (list[Literal[b"x"]], [[b"x"]], [["b'x'"]], {}),
+        (Literal[Colour.RED], [Colour.RED], ["RED"], {}),
+        (Literal[Colour.RED], [Colour.RED], ["red"], BY_NAME),
+    ],
+)
+def test_the_values_of_an_enum_are_described_as_they_are_sent(
+    make_client: MakeClient, hint: Any, results: list[Any], refused: list[Any], options: Any
+) -> None:
+    app = App(errors="json", **options)
+    for number, result in enumerate(results):
+        echoing(hint, result, app, f"/{number}")
+    echoing(hint, None, app)
+    client, document = make_client(app), app.openapi()
+    body, answer = schemas_of(document)
+    for number in range(len(results)):
+        sent = client.get(f"/{number}/sent").json()
+        assert fits(sent, answer)
+        assert fits(sent, body)
+        assert client.post("/", json=sent).json() == sent
+    for one in refused:
+        assert not fits(one, body)
+        assert client.post("/", json=one).status_code == 400
+
+
+@dataclass
+class AccessData:
+    of: Access
+
+
+class AccessStruct(msgspec.Struct):
+    of: Access
+
+
+class AccessModel(pydantic.BaseModel):
+    of: Access
+
+
+class KeptStruct(msgspec.Struct):
+    of: KeptAccess
+
+
+class KeptModel(pydantic.BaseModel):
+    of: KeptAccess
+
+
+@pytest.mark.parametrize("kind", [AccessData, AccessStruct, AccessModel])
+def test_a_sum_of_flags_in_a_structure_is_described(make_client: MakeClient, kind: Any) -> None:
+    app = echoing(kind, kind(of=Access(3)))
+    client, (body, answer) = make_client(app), schemas_of(app.openapi())
+    for given in (0, 1, 3, 4, "x"):
+        sent = client.post("/", json={"of": given})
+        assert (sent.status_code == 200) == fits({"of": given}, body)
+        assert sent.status_code == 400 or fits(sent.json(), answer)
+    assert client.get("/sent").json() == {"of": 3}
+
+
+@pytest.mark.parametrize("kind", [KeptStruct, KeptModel, KeptAccess])
+def test_a_result_may_have_unknown_flags_if_its_class_keeps_them(
+    make_client: MakeClient, kind: Any
+) -> None:
+    app, value = App(), KeptAccess(9)
+    add_sent(app, "/", kind, value if kind is KeptAccess else kind(of=value), None)
+    document = app.openapi()
+    (media,) = document["paths"]["/"]["get"]["responses"]["200"]["content"].values()
+    assert fits(make_client(app).get("/").json(), resolved(media["schema"], document))
+
+
+@pytest.mark.parametrize("mode", ["validation", "serialization"])
+def test_an_enum_s_value_may_be_no_text(mode: Any) -> None:
+    """A parameter reads the values as ``str`` writes them."""
+    schemas = Schemas(OwnTypes({}, {}), {}, mode)
+    kind, values = schemas.of(Place).values()
+    is_read = mode == "validation"
+    assert kind == ("string" if is_read else "array")
+    assert values == (["(1, 2)", "(3, 4)"] if is_read else [[1, 2], [3, 4]])
+    assert schemas.of(Opaque)["enum"] == [str(Opaque.ONE.value)]
 
 
 @dataclass
