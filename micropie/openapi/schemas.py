@@ -15,7 +15,7 @@ import types
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import chain, count, product
 from typing import (
@@ -29,6 +29,7 @@ from typing import (
     get_args,
     get_origin,
 )
+from uuid import UUID
 
 from micropie import SetupError, UploadFile
 from micropie.extensions import TypeInfo, dumps, loads
@@ -175,6 +176,9 @@ class Schemas:
         if encode is None:
             is_sent = kind is Decimal and self._mode == "serialization"
             return {"type": "string", "format": "decimal"} if is_sent else None
+        is_known = TypeInfo(kind).structure is not None or _schema_of(kind) is not None
+        if is_known and not self._is_encoded(kind):
+            return None
         if isinstance(encode, type):
             return self.of(encode)
         try:
@@ -309,20 +313,23 @@ class Schemas:
                 return
             done.add(reference)
             made = get_origin(own.cls) or own.cls
-            is_own = made in self.own.decoders or self.own.encoder_of(made) is not None
-            if is_own or issubclass(made, enum.Flag):
+            if made in self.own.decoders or self._is_encoded(made) or issubclass(made, enum.Flag):
                 components[reference] = self.of(made)
                 return
             # Keep only the first paragraph; the others are for Python programmers.
             if own.cls.__module__.startswith("micropie."):
                 about = schema["description"].partition("\n\n")[0]
                 schema["description"] = " ".join(about.split())
-        if kind in _FORMATS and schema.get("type") == "string":
-            schema.setdefault("format", _FORMATS[kind])
-        fields = getattr(own, "fields", ())
+        if schema.get("type") == "string":
+            self._describe_text(kind, schema)
+        fields, properties = getattr(own, "fields", ()), schema.get("properties", {})
+        for one in fields:
+            found = properties.get(one.encode_name, {})
+            if "default" in found and self._is_encoded(type(one.default)):
+                found["default"] = self._written(one.default)
         parts = [*getattr(own, "item_types", ()), *(one.type for one in fields)]
         pairs = [
-            *((one.type, schema.get("properties", {}).get(one.encode_name)) for one in fields),
+            *((one.type, properties.get(one.encode_name)) for one in fields),
             # For a tuple or an ``array_like`` Struct. Pair from the end, because such a Struct may
             # begin with a tag.
             *zip(reversed(parts), reversed(schema.get("prefixItems", ())), strict=False),
@@ -333,6 +340,25 @@ class Schemas:
         for inside, found in pairs:
             if inside is not None and isinstance(found, dict):
                 self._add_formats(inside, found, components, done)
+
+    def _describe_text(self, kind: str, schema: Schema) -> None:
+        """Complete msgspec's schema of a type that is a string. ``kind``: the name of msgspec's
+        class for the type.
+        """
+        made = _STANDARD.get(kind)
+        if made is not None and self._is_encoded(made):
+            kept = {name: schema[name] for name in _ABOUT if name in schema}
+            schema.clear()
+            schema |= self.of(made) | kept
+        elif kind in _FORMATS:
+            schema.setdefault("format", _FORMATS[kind])
+
+    def _is_encoded(self, kind: type) -> bool:
+        """Return whether an encoder of the application changes the values that are described. In a
+        body, it does so only for the members of an Enum.
+        """
+        is_seen = self._mode == "serialization" or issubclass(kind, enum.Enum)
+        return is_seen and self.own.encoder_of(kind) is not None
 
     def _by_pydantic(self, model: Any, template: str) -> tuple[Schema, dict[str, Schema]]:
         # pydantic is imported already, because the type is one of its models
@@ -384,6 +410,17 @@ class Schemas:
 
 
 _FORMATS = {"DateTimeType": "date-time", "TimeType": "time"}
+# The types of the standard library that msgspec writes as strings, by its own names for them.
+_STANDARD: Mapping[str, type] = {
+    "BytesType": bytes,
+    "DateTimeType": datetime,
+    "DateType": date,
+    "DecimalType": Decimal,
+    "TimeDeltaType": timedelta,
+    "TimeType": time,
+    "UUIDType": UUID,
+}
+_ABOUT = ("title", "description", "default")
 
 
 def _is_of_pydantic(structure: type) -> bool:

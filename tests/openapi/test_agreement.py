@@ -8,8 +8,9 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from itertools import product
 from operator import attrgetter
 from typing import Annotated, Any, Literal, TypedDict, TypeVar, Union, get_args
@@ -511,6 +512,89 @@ def test_an_enum_s_value_may_be_no_text(mode: Any) -> None:
     assert kind == ("string" if is_read else "array")
     assert values == (["(1, 2)", "(3, 4)"] if is_read else [[1, 2], [3, 4]])
     assert schemas.of(Opaque)["enum"] == [str(Opaque.ONE.value)]
+
+
+class Point(TypedDict):
+    day: int
+
+
+def seconds(moment: datetime) -> float:
+    return moment.timestamp()
+
+
+def point(day: date) -> Point:
+    return {"day": day.day}
+
+
+@dataclass
+class Event:
+    at: datetime
+    price: Decimal | None = Decimal("1.5")
+    days: list[date] = field(default_factory=list)
+    prices: dict[str, Decimal | None] = field(default_factory=dict)
+    until: Annotated[datetime | None, msgspec.Meta(description="exclusive")] = None
+    day: date = date(2026, 1, 31)
+    pair: tuple[Decimal, str] | None = None
+    colour: Colour = Colour.RED
+    other: Colour | None = Colour.RED
+    raw: bytes = b""
+
+
+class Around(msgspec.Struct):
+    plain: Plain
+    events: list[Event]
+
+
+EVENT = Event(AT, None, [AT.date()], {"a": Decimal(1), "b": None}, AT, pair=(Decimal(1), "x"))
+SENT_AS: dict[type, Any] = {
+    datetime: seconds,
+    Decimal: float,
+    date: point,
+    enum.Enum: attrgetter("name"),
+    Plain: str,
+}
+
+
+@pytest.mark.parametrize(
+    ("hint", "given", "result"),
+    [
+        (datetime, AT.isoformat(), AT),
+        (list[Decimal | None], [1.5, None], [Decimal(1), None]),
+        (Event, {"at": AT.isoformat(), "colour": "RED"}, EVENT),
+        (Event, {"at": AT.isoformat(), "day": "2026-01-31"}, Event(AT)),
+        (Around, {"plain": {"name": "ann"}, "events": []}, Around(Plain("ann"), [EVENT])),
+        (Plain, {"name": "ann"}, Plain("ann")),
+    ],
+)
+def test_an_encoder_changes_the_responses_and_not_the_bodies(
+    make_client: MakeClient, hint: Any, given: Any, result: Any
+) -> None:
+    app = App(errors="json", encoders=SENT_AS)
+    echoing(hint, result, app)
+    client, (body, answer) = make_client(app), schemas_of(app.openapi())
+    assert fits(given, body)
+    taken, sent = client.post("/", json=given), client.get("/sent")
+    assert (taken.status_code, sent.status_code) == (200, 200)
+    assert fits(taken.json(), answer)
+    assert fits(sent.json(), answer)
+    assert not fits(object(), answer)  # so it isn't any value
+
+
+def test_defaults_are_described_as_they_are_sent() -> None:
+    app = App(errors="json", encoders=SENT_AS)
+    schemas = echoing(Event, None, app).openapi()["components"]["schemas"]
+    found = [
+        {name: one["default"] for name, one in schema["properties"].items() if "default" in one}
+        for schema in (schemas["Event"], schemas[f"{__name__}.Event"])
+    ]
+    nones = {"until": None, "pair": None}
+    colours = {"colour": "RED", "other": "RED"}
+    read = {"price": "1.5", "day": "2026-01-31", "raw": ""}
+    assert found == [
+        {**nones, **colours, **read},
+        {**nones, **colours, **read, "price": 1.5, "day": {"day": 31}},
+    ]
+    assert schemas[f"{__name__}.Event"]["properties"]["until"]["description"] == "exclusive"
 
 
 @dataclass
