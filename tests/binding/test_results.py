@@ -739,12 +739,12 @@ class Bookmark:
 
 
 @dataclass
-class Titled(Bookmark):
+class Heading(Bookmark):
     title: str
 
 
 @dataclass
-class Starred(Titled):
+class Starred(Heading):
     stars: int
 
 
@@ -942,8 +942,8 @@ UNTAGGED = UserOut | Pets
         (UNTAGGED, EVES, OF_EVE),
         (UNTAGGED | None, EVES, OF_EVE),
         (UserOut | Bookmark, User("ann"), ANN),
-        (Bookmark | Titled, Titled(5, "pies"), {"page": 5, "title": "pies"}),
-        (list[Bookmark | Titled], [Starred(5, "pies", 1)], [{"page": 5, "title": "pies"}]),
+        (Bookmark | Heading, Heading(5, "pies"), {"page": 5, "title": "pies"}),
+        (list[Bookmark | Heading], [Starred(5, "pies", 1)], [{"page": 5, "title": "pies"}]),
         (list[UNTAGGED], [EVES, User("ann")], [OF_EVE, ANN]),
         (Sequence[UserOut | Bookmark] | None, [User("ann")], [ANN]),
         (
