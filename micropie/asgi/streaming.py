@@ -459,6 +459,8 @@ class StreamSender:
                 self._beats = HeartBeats(send, stream.heartbeat)
                 self._due.append(self._beats.run)
                 send = self._beats.send
+                if self._cancels:  # the companion has started while the head was sent
+                    self._start()
             await send({"type": "http.response.body", "body": stream.first, "more_body": True})
         except OSError as error:
             raise ClientDisconnect("the client disconnected") from error
@@ -502,7 +504,7 @@ class StreamSender:
     def _start(self) -> None:
         """Start the tasks that watch the client and send heartbeats, unless they have started."""
         self._prevent_start = None
-        if self._due:
+        if self._due and not self._cancels:
             self._stream.end_at_shutdown()
             limit = limit_of(self._stream, self._exchange)
             if limit is not None and not self._has_timers:

@@ -14,6 +14,7 @@ from anyio.lowlevel import checkpoint
 from micropie import App, EventStream
 from micropie._core.streams.events import comment
 from tests.asgi.calls import Call, http_scope, piece, run
+from tests.support.waiting import until_async
 
 COMMENT = bytes(comment())
 
@@ -85,6 +86,24 @@ def test_heartbeats_and_events_are_never_sent_at_the_same_time(backend: str) -> 
     assert client.is_complete
     assert client.body.replace(COMMENT, b"") == b"data: a\n\ndata: b\n\ndata: c\n\n"
     assert client.body.count(COMMENT) >= 4
+
+
+class Late(SlowClient):
+    """`send` takes the head only after the server was asked whether the client has left."""
+
+    async def send(self, message: Any) -> None:
+        if not self.sent:
+            await until_async(lambda: self.received)
+        await super().send(message)
+
+
+def test_heartbeats_are_sent_to_a_client_that_takes_long_for_the_head(backend: str) -> None:
+    async def served() -> Call:
+        client = Late()
+        await Silent(client)(http_scope(), client.receive, client.send)
+        return client
+
+    assert run(backend, served).body.count(COMMENT) >= 4
 
 
 @pytest.mark.parametrize("failure", [ConnectionResetError(), RuntimeError("closed")])
