@@ -20,7 +20,6 @@ from micropie._core.flow import (
     respond,
 )
 from micropie._core.http import Request, start_failed, websockets
-from micropie._core.http.headers import make_private
 from micropie._core.http.protocols import Receive, Scope, Send, ServerMessage
 from micropie._core.routing import Handover, Site
 from micropie._core.tree import Tree
@@ -183,25 +182,22 @@ async def _hand_over(
     """Call the mounted application that sends the response to a request."""
     depends_on = exchange.answer.depends_on
     if depends_on:  # a hook has read a header that identifies the client
-        send = partial(_send_private, send, depends_on, handover.cookie)
+        send = partial(_send_private, send, handover, depends_on)
     scope = handover.scope_in(exchange.scope_below())
     await call_mounted(handover.mount.target, scope, receive, send)
 
 
 async def _send_private(
-    send: Send, depends_on: Sequence[str], cookie: str | None, message: ServerMessage
+    send: Send, handover: Handover, depends_on: Sequence[str], message: ServerMessage
 ) -> None:
-    """Send a message of a mounted application. If the message starts the response, make the
-    response private, because hooks have made it depend on the request headers ``depends_on``. Add
-    the ``cookie`` of the session that they have changed.
+    """Send a message of a mounted application. If the message starts the response, change its
+    headers; see ``Handover.private``.
     """
     if message["type"] == "http.response.start":
         named = message.get("headers", ())
-        pairs = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in named]
-        headers, _ = make_private(pairs, depends_on, has_own_cookie=cookie is not None)
-        if cookie is not None:
-            headers.append(("set-cookie", cookie))
-        message = {**message, "headers": encode_headers(None, None, headers)}
+        pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in named]
+        private = handover.private(pairs, depends_on)
+        message = {**message, "headers": encode_headers(None, None, private)}
     await send(message)
 
 

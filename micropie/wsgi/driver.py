@@ -13,7 +13,7 @@ from micropie._core.execution import Action, current
 from micropie._core.execution.steps import ANSWER, call_each
 from micropie._core.flow import end_resources, log_lifecycle_failure, respond
 from micropie._core.http import Request, start_failed, status_line
-from micropie._core.http.headers import CAPITALS, KnownHead, make_private
+from micropie._core.http.headers import CAPITALS, KnownHead
 from micropie._core.http.protocols import Environ, HeaderPairs, StartResponse
 from micropie._core.routing import Handover, Site
 from micropie._core.streams import END, LoopStream, ThreadStream
@@ -31,20 +31,14 @@ _OK = 200
 
 def _start_private(
     start_response: StartResponse,
+    handover: Handover,
     depends_on: Sequence[str],
-    cookie: str | None,
     status: str,
     headers: Sequence[tuple[str, str]],
     *exc_info: object,
 ) -> Any:
-    """Start the response of a mounted application. Make the response private, because hooks have
-    made it depend on the request headers ``depends_on``. Add the ``cookie`` of the session that
-    they have changed.
-    """
-    pairs = [(name.lower(), value) for name, value in headers]
-    private, _ = make_private(pairs, depends_on, has_own_cookie=cookie is not None)
-    if cookie is not None:
-        private.append(("set-cookie", cookie))
+    """Start the response of a mounted application; see ``Handover.private``."""
+    private = handover.private(headers, depends_on)
     return start_response(status, _head(None, None, private), *exc_info)
 
 
@@ -73,7 +67,7 @@ def serve_http(
             exchange.close()
             depends_on = exchange.answer.depends_on
             if depends_on:  # a hook has read a header that identifies the client
-                start_response = partial(_start_private, start_response, depends_on, stream.cookie)
+                start_response = partial(_start_private, start_response, stream, depends_on)
             chunks: Iterable[bytes] = stream.mount.target(environ_of_mount, start_response)
             return chunks
         start_response(

@@ -17,7 +17,8 @@ from micropie._core.execution.placement import Threads
 from micropie._core.execution.steps import AWAIT, HANDLER, INLINE, Kind
 from micropie._core.http import AHEAD, Exchange, Request
 from micropie._core.http.addresses import DOTS_AND_EMPTY, HostTable, split_host
-from micropie._core.http.protocols import Environ, Scope
+from micropie._core.http.headers import make_private
+from micropie._core.http.protocols import Environ, HeaderPairs, Scope
 from micropie._core.http.settings import METHODS, Settings
 from micropie._core.mounts import (
     APP,
@@ -356,6 +357,17 @@ class Handover(Route):
     def environ_of(self, exchange: Exchange) -> Environ:
         """Return a request's environ for the mounted application, with the paths changed."""
         return mounts.environ_below(exchange, self.mounted_path)
+
+    def private(self, pairs: Iterable[tuple[str, str]], depends_on: Sequence[str]) -> HeaderPairs:
+        """Return the headers of the mounted application's response, changed so that caches don't
+        send it to other clients, because hooks have made it depend on the request headers
+        ``depends_on``. The cookie is added.
+        """
+        named = [(name.lower(), value) for name, value in pairs]
+        headers, _ = make_private(named, depends_on, has_own_cookie=self.cookie is not None)
+        if self.cookie is not None:
+            headers.append(("set-cookie", self.cookie))
+        return headers
 
 
 def _answering(mount: Mount, settings: Settings, on_loop: bool) -> tuple[Kind, AnyFunction]:
