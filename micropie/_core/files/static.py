@@ -408,16 +408,11 @@ def _lasting(
         lifetime = f"max-age={_YEAR}, immutable"
     else:
         return _NO_CACHE
-    return _cache_control("private" if is_private else "public", lifetime)
+    return "cache-control", f"{'private' if is_private else 'public'}, {lifetime}"
 
 
 # Clients may store the file, but must check each time whether it has changed.
 _NO_CACHE = "cache-control", "no-cache"
-
-
-@lru_cache(maxsize=256)  # limited, because handlers may pass any ``max_age``
-def _cache_control(scope: str, lifetime: str) -> tuple[str, str]:
-    return "cache-control", f"{scope}, {lifetime}"
 
 
 @lru_cache(maxsize=1024)

@@ -270,12 +270,12 @@ class Session(dict[str, Any]):
             self != self._loaded
             or self.regenerated
             or self._is_cleared
-            or (self._may_look_equal and self._hides_change())
+            or (
+                # equal data may be stored in another way, or be the result of an update
+                self._may_look_equal
+                and (not _is_same(dict(self), self._loaded) or bool(self.changes().updates))
+            )
         )
-
-    def _hides_change(self) -> bool:
-        """Return whether there is a change although the data is equal to the loaded data."""
-        return not _is_same(dict(self), self._loaded) or bool(self.changes().updates)
 
     def regenerate(self) -> None:
         """Give the session a new id and delete the old one. Call this at log-in, and whenever the

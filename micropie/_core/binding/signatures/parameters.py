@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import Parameter
+from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, NewType, TypeAlias, get_args, get_origin
 
@@ -519,7 +520,8 @@ def _of_structure(
             "objects needs Body()"
         )
     else:
-        if optional and default is REQUIRED and any(map(_requires_values, members_of(hint))):
+        fields = chain.from_iterable(map(fields_of, members_of(hint)))
+        if optional and default is REQUIRED and any(one.required for one in fields):
             default = None
         place = BY_NAME[stated.place]
         expected = f"the fields of a {structure_name(hint)}"
@@ -543,11 +545,6 @@ def _of_structure(
         is_stated=len(places) == 1,
         lists=maker.lists,
     )
-
-
-def _requires_values(structure: type) -> bool:
-    """Return whether a structure has a field that clients must send."""
-    return any(field.required for field in fields_of(structure))
 
 
 def _with_metadata(converter: Converter, annotation: object, kind: object, many: bool) -> Converter:

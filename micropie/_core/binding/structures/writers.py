@@ -64,7 +64,11 @@ class Writer:
             ordered = _ordered(body)  # without None, because msgspec compiles a union at each call
         except (ImportError, *UNREADABLE):
             return None
-        if any(map(_is_known, self._own)) or not all(map(self._is_alike, kinds)):
+        # msgspec encodes objects of some classes itself, without asking for an encoder
+        is_taken = any(
+            one is object or is_structure(one) or issubclass(one, _KNOWN) for one in self._own
+        )
+        if is_taken or not all(map(self._is_alike, kinds)):
             return None
         is_late, dump = _LATE.intersection(map(owner_of, kinds)), library.to_builtins
         encode: Dumps = (
@@ -133,11 +137,6 @@ def _ordered(hint: Hint, around: tuple[Hint, ...] = ()) -> Hint:
     else:
         raise TypeError
     return made | None if is_optional else made
-
-
-def _is_known(kind: type) -> bool:
-    """Return whether msgspec itself encodes objects of a class, without asking for an encoder."""
-    return kind is object or is_structure(kind) or issubclass(kind, _KNOWN)
 
 
 def _is_alike_in_pydantic(schema: object) -> bool:

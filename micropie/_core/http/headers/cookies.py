@@ -5,7 +5,6 @@ Reading never raises an error. Writing raises an error for a cookie that browser
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NoReturn, TypedDict
@@ -98,14 +97,11 @@ def parse_cookies(header: str, encoding: str = "utf-8") -> dict[str, str]:
             if has_quotes and value[:1] == '"' and value[-1:] == '"' and len(value) > 1:
                 value = value[1:-1]
                 if "\\" in value:
-                    value = _decoded(_ESCAPE.sub(_resolved, value), encoding)
+                    # an octal number or a character stands behind the backslash
+                    value = _ESCAPE.sub(lambda at: chr(int(at[1], 8)) if at[1] else at[2], value)
+                    value = _decoded(value, encoding)
             cookies[name] = value
     return cookies
-
-
-def _resolved(match: re.Match[str]) -> str:
-    octal, character = match.groups()
-    return chr(int(octal, 8)) if octal else character
 
 
 def _decoded(text: str, encoding: str = "utf-8") -> str:
