@@ -226,22 +226,17 @@ class Slots:
                     self._admit(waiting, waiting[0])
 
     def _admit(self, waiting: deque[_Turn], turn: _Turn) -> None:
-        """End the wait of a task: give it a slot, or refuse it."""
+        """End the wait of a task: give it a slot, or refuse a new request that has waited too long,
+        so that another request can take the slot.
+        """
         waiting.remove(turn)
         self._number_waiting -= 1
-        turn.is_refused = self._is_late(turn)
+        if turn.is_queued:
+            now = monotonic()
+            turn.is_refused = self._waits.refuses(now - turn.since, now, len(self._new))
         self._free -= not turn.is_refused
         turn.has_come = True
         turn.comes.ring()
-
-    def _is_late(self, turn: _Turn) -> bool:
-        """Return whether a new request has waited too long and should be refused, so that another
-        request can take the slot.
-        """
-        if not turn.is_queued:
-            return False
-        now = monotonic()
-        return self._waits.refuses(now - turn.since, now, len(self._new))
 
     @contextmanager
     def lend(self) -> Iterator[bool]:

@@ -307,21 +307,18 @@ def check_result(result: object, finder: Finder) -> None:
 
     ``finder``: finds the values for which the annotation declares a set or a dict.
     """
+    value: Any
     for value in finder.values_in(result):
-        _check_converted(value)
-
-
-def _check_converted(value: Any) -> None:
-    # The handler itself has created a set, or a dict whose keys aren't strings.
-    is_converted = isinstance(value, list | tuple) or (
-        isinstance(value, dict) and str in map(type, value)
-    )
-    if is_converted and len(value) > MAX_HASHED and _may_collide(value):
-        raise ValueError(
-            f"a {type(value).__name__} of more than {MAX_HASHED} values isn't converted to a set "
-            "or a dict with other keys, because a client may have sent it to make all hashes "
-            "collide: return the set or dict"
+        # The handler itself has created a set, or a dict whose keys aren't strings.
+        is_converted = isinstance(value, list | tuple) or (
+            isinstance(value, dict) and str in map(type, value)
         )
+        if is_converted and len(value) > MAX_HASHED and _may_collide(value):
+            raise ValueError(
+                f"a {type(value).__name__} of more than {MAX_HASHED} values isn't converted to a "
+                "set or a dict with other keys, because a client may have sent it to make all "
+                "hashes collide: return the set or dict"
+            )
 
 
 def _may_collide(values: Iterable[object]) -> bool:

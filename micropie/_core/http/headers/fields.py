@@ -126,7 +126,8 @@ class Headers(Mapping[str, str]):
 
     def get(self, name: str, default: object = None, /) -> object:
         """Return a value, or ``default``. This is three times as fast as ``Mapping.get``."""
-        key = name.encode("latin-1", "replace").lower()  # ``_key_of``, inlined
+        # Encode before ``lower()``, which would convert the Kelvin sign to a plain "k".
+        key = name.encode("latin-1", "replace").lower()
         if key == _AUTHORIZATION:
             self._note("authorization")
         if self._was_read:
@@ -163,7 +164,7 @@ class Headers(Mapping[str, str]):
 
     def get_all(self, name: str) -> list[str]:
         """Return every value of ``name``, in order; ``[]`` if there is none."""
-        wanted = _key_of(name)
+        wanted = name.encode("latin-1", "replace").lower()
         if wanted == _AUTHORIZATION:
             self._note("authorization")
         return [value.decode("latin-1") for key, value in self.raw if key == wanted]
@@ -177,11 +178,6 @@ class Headers(Mapping[str, str]):
     def _note_all(self) -> None:
         if _AUTHORIZATION in self._joined():
             self._note("authorization")
-
-
-def _key_of(name: str) -> bytes:
-    # Encode before ``lower()``, which would convert the Kelvin sign to a plain "k".
-    return name.encode("latin-1", "replace").lower()
 
 
 _ODD_NAMES = {"etag": "ETag", "www-authenticate": "WWW-Authenticate"}
