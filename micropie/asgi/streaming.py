@@ -218,19 +218,23 @@ class StreamedExchange(Exchange):
     async def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Value:
         tasks = TASKS.get()
         with GracefulScope(tasks) as scope:
-            end = tasks.start_soon(self._cancel_when_left, scope)
+            cancel = partial(scope.cancel, CLEAN_UP_WITHIN)
+            end = tasks.start_soon(self.end_after, self.disconnected, cancel)
             try:
                 return await work()
             finally:
                 end()
         raise ClientDisconnect("the client disconnected before its response")
 
-    async def _cancel_when_left(self, scope: GracefulScope) -> None:
+    async def end_after(self, function: AsyncAction, end: Action) -> None:
+        """Await ``function``, which ends when the client has disconnected, with or without an
+        exception. Then call ``end``.
+        """
         try:
-            await self.disconnected()
+            await function()
         except Exception as error:  # log it, because nobody awaits this task
             logger.debug("%s: the server raised %r", self.label, error)
-        scope.cancel(CLEAN_UP_WITHIN)
+        end()
 
 
 # -- the request's task ----------------------------------------------------------------------------
@@ -504,13 +508,14 @@ class StreamSender:
     def _start(self) -> None:
         """Start the tasks that watch the client and send heartbeats, unless they have started."""
         self._prevent_start = None
+        start_soon, end = TASKS.get().start_soon, partial(self._stream.end, LEFT)
         if self._due and not self._cancels:
             self._stream.end_at_shutdown()
             limit = limit_of(self._stream, self._exchange)
             if limit is not None and not self._has_timers:
-                self._cancels.append(TASKS.get().start_soon(self._end_if_frozen, limit))
+                self._cancels.append(start_soon(self._end_if_frozen, limit))
         while self._due:
-            self._cancels.append(TASKS.get().start_soon(self._run_companion, self._due.pop()))
+            self._cancels.append(start_soon(self._exchange.end_after, self._due.pop(), end))
 
     async def _end_if_frozen(self, limit: float) -> None:
         """End the stream when one chunk has been sent for ``limit`` seconds.
@@ -527,16 +532,6 @@ class StreamSender:
             seen = sent
         logger.info("%s: the client received nothing for %g s", self._exchange.label, limit)
         stream.end(LEFT, within=0.0)
-
-    async def _run_companion(self, function: AsyncAction) -> None:
-        """Await ``function``, which ends when the client has disconnected, with or without an
-        exception. Then end the stream.
-        """
-        try:
-            await function()
-        except Exception as error:  # log it, because nobody awaits this task
-            logger.debug("%s: the server raised %r", self._exchange.label, error)
-        self._stream.end(LEFT)
 
 
 async def close_stream(stream: LoopStream | ThreadStream, exchange: StreamedExchange) -> None:

@@ -119,24 +119,6 @@ def _checked(headers: HeadersLike) -> HeaderPairs:
     return pairs
 
 
-def _check_text(text: object) -> None:
-    """Raise ``TypeError`` for anything but a str, and ``ValueError`` for text that can't be sent.
-    Servers raise an error for such text only while they send it, as for a lost connection.
-    """
-    if not isinstance(text, str):
-        raise TypeError(f"send_text() takes a str, not {type(text).__name__}")
-    text.encode()
-
-
-def _as_bytes(data: object) -> bytes:
-    """Return the bytes of a message. Raises ``TypeError`` for an int, for example, of which
-    ``bytes`` would make zeros.
-    """
-    if not isinstance(data, bytes | bytearray | memoryview):
-        raise TypeError(f"send_bytes() takes bytes, not {type(data).__name__}")
-    return bytes(data)
-
-
 class WebSocket(SocketSpellings, Generic[Received, Sent]):
     """One client's WebSocket: the first argument of ``async def ws_name(self, ws)``.
 
@@ -320,13 +302,19 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         for text with a lone surrogate, which UTF-8 can't express.
         """
         if text.__class__ is not str or not text.isascii():
-            _check_text(text)
+            if not isinstance(text, str):
+                raise TypeError(f"send_text() takes a str, not {type(text).__name__}")
+            # Raise an error for text that can't be sent: servers raise it only while they send the
+            # text, as for a lost connection.
+            text.encode()
         return self._connection.send("send_text", {"type": "websocket.send", "text": text})
 
     def send_bytes(self, data: bytes | bytearray | memoryview) -> Coroutine[object, object, None]:
         """Send a binary message. In all other respects this is like ``send_text``."""
         if data.__class__ is not bytes:
-            data = _as_bytes(data)
+            if not isinstance(data, bytes | bytearray | memoryview):  # of an int, bytes makes zeros
+                raise TypeError(f"send_bytes() takes bytes, not {type(data).__name__}")
+            data = bytes(data)
         return self._connection.send("send_bytes", {"type": "websocket.send", "bytes": data})
 
     def send_json(self, value: object) -> Coroutine[object, object, None]:
