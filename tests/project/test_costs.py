@@ -68,10 +68,10 @@ CALLS: dict[str, tuple[int, int]] = {
     "dataclasses refused": (525, 526),
     "models refused": (208, 209),
     "upload": (243, 200),  # under ASGI the calls of the package that finds the parts count, too
-    "session write": (122, 137),
-    "session read": (64, 86),
+    "session write": (119, 134),
+    "session read": (61, 83),
     # an answer for which a cookie was read is private, and varies by it
-    "cookies": (75, 93),
+    "cookies": (74, 92),
     "template": (209, 58),
     "static": (86, 95),
     "304": (79, 90),
@@ -109,9 +109,9 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "dataclasses refused": (8880, 8670),
     "models refused": (3150, 2930),
     "upload": (4020, 2780),
-    "session write": (1950, 2040),  # a session knows the objects that parameters have for it
-    "session read": (1140, 1280),
-    "cookies": (1260, 1390),
+    "session write": (1800, 1890),  # a session knows the objects that parameters have for it
+    "session read": (1010, 1150),
+    "cookies": (1270, 1390),
     "template": (1760, 730),
     "static": (1410, 1370),
     "304": (1320, 1280),
@@ -119,9 +119,9 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "405": (1120, 1010),
     "400": (950, 1140),
     "redirect": (780, 1020),
-    "hooks": (1200, 2400),
+    "hooks": (1200, 2410),
     "error handler": (2330, 2240),
-    "10 chunks": (2070, 2950),
+    "10 chunks": (2070, 2940),
     "10 chunks def": (5060, 1250),
     "3 chunks awaited": (2900, 1940),
     "3 events": (4200, 3080),
@@ -440,9 +440,12 @@ SHORT_CUTS = {
     "Router.exact": ShortCut(
         "plain", 10, 240, routing.site.Site, "_reached", lambda *_: routing.router.ByMethod()
     ),
-    "Router.below": ShortCut("path", 14, 330, routing.router.Node, "takers", lambda _: {}),
-    "known_private": ShortCut("session read", 9, 130, flow.http, "KnownHead", object),
-    "_failed without _finish": ShortCut("400", 8, 160, flow.http, "ERRORS", ()),
+    "Router.below": ShortCut("path", 14, 320, routing.router.Node, "takers", lambda _: {}),
+    "known_private": ShortCut("session read", 8, 110, flow.http, "KnownHead", object),
+    "_failed without _finish": ShortCut("400", 8, 150, flow.http, "ERRORS", ()),
+    "_answer without _finish": ShortCut(
+        "session read", 3, 140, http.AnswerState, "has_response", True
+    ),
     "encoded_error": ShortCut(
         "404",
         19,

@@ -357,6 +357,16 @@ def _answer(request: Request, result: object) -> Flow[Answer]:
     """
     exchange = request._exchange
     if type(result) in BODIES:  # most results: nothing to await, no file to open
+        if (
+            not exchange.answer.has_response
+            and exchange.method != "HEAD"
+            and (row := config_of(exchange).bodies.get(type(result))) is not None
+        ):
+            # A short cut: nothing changes the response, so skip ``_finish``.
+            encode_body, content_type = row
+            body = encode_body(result)
+            answer = 200, content_type, len(body), NO_OTHER_HEADERS, body, None
+            return _completed(request, answer)
         return _finish(request, _response_of(exchange, result), None, None)
     if type(result) in _STREAMS:
         stream = _STREAMS[type(result)](result)
@@ -428,6 +438,7 @@ def _finish(
     request: Request, response: Response | None, stream: _Stream | None, failure: Exception | None
 ) -> Flow[Answer]:
     """Return the ``Answer`` for a response or, if ``failure`` is given, for that exception.
+    ``_answer`` has a short cut for a response that nothing can change.
 
     If this function raises an exception, it closes the stream first.
 
@@ -456,27 +467,13 @@ def _finish(
                 stream = streams.MadeAhead(stream, threads, exchange.rank)
             made.continue_stream(stream)
             response = yield from _begun(exchange, response, stream)
-        session = made.session
-        saves = (
-            session is not None
-            and session.changed
-            and exchange.config.sessions.saves_with(response.status)
-        )
         # Encode the answer before the session is saved, because the session must not be saved if
         # the answer can't be sent.
         answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
-        # If the response depends on the request's headers, for example on Cookie, shared caches
-        # must not send it to other clients.
-        if made.depends_on:
-            answer = _private(exchange, answer, saves)
-        if exchange.ends is not None:
+        if made.depends_on or made.session is not None:
+            answer = yield from _completed(request, answer)
+        elif exchange.ends is not None:
             made.end(answer)
-        if session is not None:
-            if saves:
-                answer = yield from _save_session(request, session, answer)
-            if stream is not None or (exchange.ends is not None and exchange.ends.tasks):
-                session.seal()
-                made.keep_session(session)
     except BaseException as error:
         failure = execution.contained(error)
     else:
@@ -535,37 +532,53 @@ def _begun(exchange: Exchange, response: Response, stream: Stream) -> Flow[Respo
     return response
 
 
-def _private(exchange: Exchange, answer: Answer, saves: bool) -> Answer:
-    """Return the answer with headers that keep shared caches from sending it to other clients."""
+def _completed(request: Request, answer: Answer) -> Flow[Answer]:
+    """Return the answer with the headers that depend on the client. Save the session, and record
+    the final status.
+    """
+    exchange = request._exchange
     made = exchange.answer
     status, content_type, length, pairs, body, stream = answer
-    make = known_private if pairs.__class__ is KnownHead else make_private
-    headers, was_public = make(
-        pairs, made.depends_on, saves or made.csrf_salt is not None or made.shared_as in pairs
-    )
-    if was_public and made.shared_as is None:
-        sentence = (
-            "%s: the response contains one client's cookie or token, so its Cache-Control: "
-            "public was changed to private"
-        )
-        logger.warning(sentence, exchange.label)
-    return status, content_type, length, headers, body, stream
+    session = made.session
+    saves = session is not None and session.changed and exchange.config.sessions.saves_with(status)
+    # If the response depends on the request's headers, for example on Cookie, shared caches must
+    # not send it to other clients.
+    if made.depends_on:
+        make = known_private if pairs.__class__ is KnownHead else make_private
+        is_own = saves or made.csrf_salt is not None or made.shared_as in pairs
+        pairs, was_public = make(pairs, made.depends_on, is_own)
+        if was_public and made.shared_as is None:
+            sentence = (
+                "%s: the response contains one client's cookie or token, so its Cache-Control: "
+                "public was changed to private"
+            )
+            logger.warning(sentence, exchange.label)
+    if exchange.ends is not None:
+        made.end(answer)
+    if session is not None:
+        if saves:
+            pairs = yield from _save_session(request, session, pairs)
+        if stream is not None or (exchange.ends is not None and exchange.ends.tasks):
+            session.seal()
+            made.keep_session(session)
+    return status, content_type, length, pairs, body, stream
 
 
-def _save_session(request: Request, session: Session, answer: Answer) -> Flow[Answer]:
-    """Save the session, and return the ``Answer`` with the session's cookie."""
+def _save_session(
+    request: Request, session: Session, pairs: Sequence[tuple[str, str]]
+) -> Flow[Sequence[tuple[str, str]]]:
+    """Save the session, and return the headers with the session's cookie."""
     exchange = request._exchange
     if exchange.config.advisor is not None and request.method in ("GET", "HEAD"):
         exchange.config.advisor.review_session(request, session)
     exchange.answer.take_session()
-    status, content_type, length, pairs, body, stream = answer
     saved = yield from exchange.config.sessions.close(session, exchange)
     if saved is not None:
         pairs = [*pairs, ("set-cookie", saved)]
     if session.renewed and (deleted := deleting_cookie(request)) is not None:
         # put it first, because the page may have set this cookie again, with a new secret
         pairs = [("set-cookie", deleted), *pairs]
-    return status, content_type, length, pairs, body, stream
+    return pairs
 
 
 # -- stage 6 ---------------------------------------------------------------------------------------

@@ -33,6 +33,8 @@ class AnswerState:
     """Whether anything besides the handler's result affects the response: hooks, the session, a
     value set on ``self.response``, or a request header that was read and identifies the client.
     """
+    has_response = False
+    """Whether hooks, or values set on ``self.response``, affect the response."""
     response: Response | None = None
     """The object that ``self.response`` returns; None until it is first needed."""
     stream: ChunkedBody | None = None
@@ -97,7 +99,7 @@ class AnswerState:
     def begin_response(self) -> Response:
         """Create and return an empty response, on which status, headers and cookies can be set."""
         self.response = response = Response()
-        self.has_more = True
+        self.has_more = self.has_response = True
         return response
 
     def replace(self, response: Response | None) -> Response | None:
@@ -198,4 +200,4 @@ class AnswerState:
         self.csrf_salt = salt or self.csrf_salt
 
 
-reserve(AnswerState, "has_more response stream depends_on session")
+reserve(AnswerState, "has_more has_response response stream depends_on session")

@@ -594,7 +594,8 @@ class Exchange:
 
     def run_with(self, hooks: object) -> None:
         """Set ``hooks``, the plan of the hooks that run around the handler."""
-        self.hooks, self.answer.has_more = hooks, True
+        self.hooks, answer = hooks, self.answer
+        answer.has_more = answer.has_response = True
 
     def limit_time(self, seconds: float) -> None:
         """Limit the time that the handler may take."""

@@ -87,21 +87,26 @@ def parse_cookies(header: str, encoding: str = "utf-8") -> dict[str, str]:
     broken cookie must not lock a user out.
     """
     cookies: dict[str, str] = {}
-    has_quotes, is_ascii = '"' in header, header.isascii()
+    is_usual = header.isascii() and '"' not in header
     for piece in header.split(";", _MOST_COOKIES)[:_MOST_COOKIES]:
         name, equals, value = piece.partition("=")
         name, value = name.strip(_BLANKS), value.strip(_BLANKS)
-        if not is_ascii:
-            name, value = _decoded(name), _decoded(value)
+        if not is_usual:
+            name, value = _decoded(name), _unquoted(_decoded(value), encoding)
         if equals and name and name not in cookies:
-            if has_quotes and value[:1] == '"' and value[-1:] == '"' and len(value) > 1:
-                value = value[1:-1]
-                if "\\" in value:
-                    # an octal number or a character stands behind the backslash
-                    value = _ESCAPE.sub(lambda at: chr(int(at[1], 8)) if at[1] else at[2], value)
-                    value = _decoded(value, encoding)
             cookies[name] = value
     return cookies
+
+
+def _unquoted(value: str, encoding: str) -> str:
+    """Return the value of a cookie without its quotes and escapes."""
+    if value[:1] == '"' and value[-1:] == '"' and len(value) > 1:
+        value = value[1:-1]
+        if "\\" in value:
+            # an octal number or a character stands behind the backslash
+            value = _ESCAPE.sub(lambda at: chr(int(at[1], 8)) if at[1] else at[2], value)
+            value = _decoded(value, encoding)
+    return value
 
 
 def _decoded(text: str, encoding: str = "utf-8") -> str:

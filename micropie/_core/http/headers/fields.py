@@ -18,6 +18,7 @@ from collections.abc import (
     Sequence,
 )
 from functools import lru_cache
+from itertools import filterfalse
 from typing import Self, TypeVar, overload
 
 from micropie._core.errors import HeadersLike, pairs_of
@@ -253,7 +254,7 @@ def make_private(
             stated = value if stated is None else f"{stated},{value}"
     named = varies.replace(" ", "").split(",") if varies else ()
     if "*" not in named:
-        headers += [_VARY[header] for header in depends_on if header not in named]
+        headers += map(_VARY.__getitem__, filterfalse(named.__contains__, depends_on))
     if stated is None:
         headers.append(PRIVATE)
         return headers, False
