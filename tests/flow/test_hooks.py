@@ -25,6 +25,7 @@ from micropie._core.execution.steps.steps import CALL
 from micropie._core.flow.hooks import SocketHook, run_after_websocket
 from micropie.middleware.base import FlowMiddleware
 from tests.support.clients import MakeClient
+from tests.support.waiting import until
 
 Hook = Callable[..., Any]
 
@@ -713,6 +714,23 @@ def test_on_close_knows_the_final_error_page_s_status(
     app.error(LookupError)(lambda error: (410, "gone", {"X-Bad": "a\nb"}))
     answer = make_client(app).get("/")
     assert (answer.status_code, seen) == (500, [500])
+
+
+@pytest.mark.parametrize("name", ["on_close", "after_response"])
+def test_a_function_of_the_handler_knows_the_final_status_and_length(
+    make_client: MakeClient, name: str
+) -> None:
+    seen: list[Any] = []
+
+    class Root(App):
+        def index(self) -> str:
+            request = self.request
+            getattr(request, name)(lambda: seen.append((request.status, request.length)))
+            return "Hello"
+
+    make_client(Root()).get("/")
+    until(lambda: seen)
+    assert seen == [(200, 5)]
 
 
 def test_a_failing_after_websocket_does_not_prevent_the_others(

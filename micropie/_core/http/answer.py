@@ -31,7 +31,8 @@ class AnswerState:
 
     has_more = False
     """Whether anything besides the handler's result affects the response: hooks, the session, a
-    value set on ``self.response``, or a request header that was read and identifies the client.
+    value set on ``self.response``, a request header that was read and identifies the client, or a
+    function that reads the final status.
     """
     has_response = False
     """Whether hooks, or values set on ``self.response``, affect the response."""
@@ -150,6 +151,10 @@ class AnswerState:
         response object.
         """
         self.stream, self.response = stream, None
+
+    def note_reader(self) -> None:
+        """Record that a function reads the final status and length."""
+        self.has_more = True
 
     def end(self, answer: Answer) -> None:
         """Record the final status and length of the response."""

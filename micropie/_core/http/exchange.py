@@ -658,6 +658,7 @@ class Exchange:
 
     def on_close(self, close: Action) -> None:
         """Call ``close`` when the request is over, whatever happens."""
+        self.answer.note_reader()
         self.at_end().closers.append(close)
 
     def release_after(self, release: Action) -> None:

@@ -534,6 +534,7 @@ class Request(RequestSpellings):
                 f"{getattr(function, '__qualname__', repr(function))} has a yield, so "
                 "after_response would run none of its lines: remove the yield"
             )
+        exchange.answer.note_reader()
         exchange.at_end().add_task(Task(function, arguments))
 
     @overload
