@@ -80,7 +80,7 @@ CALLS: dict[str, tuple[int, int]] = {
     "400": (50, 77),
     "redirect": (42, 69),
     "hooks": (65, 193),
-    "error handler": (144, 160),
+    "error handler": (139, 155),
     # the look-up of a class by its event loop takes three calls on the loop of WSGI
     "10 chunks": (99, 177),
     "10 chunks def": (347, 84),
@@ -120,7 +120,7 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "400": (950, 1140),
     "redirect": (780, 1020),
     "hooks": (1200, 2410),
-    "error handler": (2330, 2240),
+    "error handler": (2270, 2180),
     "10 chunks": (2070, 2940),
     "10 chunks def": (5060, 1250),
     "3 chunks awaited": (2900, 1940),

@@ -494,6 +494,8 @@ def _replaced(request: Request, response: Response) -> Flow[_Stream | None]:
     """
     exchange = request._exchange
     made = exchange.answer.stream
+    if made is None and type(response.body) in BODIES:  # true for most bodies
+        return None
     replaced = None if made is None else cast("_Stream", made)
     stream = stream_of(with_html(response).body)
     exchange.answer.begin(stream or replaced)

@@ -160,6 +160,10 @@ def kind_of(function: AnyFunction, otherwise: Kind = CALL) -> Kind:
     return ON_LOOP if is_for_loop else otherwise
 
 
+# The types of most results. ``isawaitable`` is slower.
+_NEVER_AWAITED: frozenset[type] = frozenset({str, bytes, dict, list, tuple, bool})
+
+
 def call(kind: Kind, function: Callable[..., Any], *arguments: object) -> Flow[Any]:
     """Call a function of the application and return its result. ``kind``: the result of
     ``kind_of(function)``.
@@ -174,7 +178,9 @@ def call(kind: Kind, function: Callable[..., Any], *arguments: object) -> Flow[A
     else:
         result = yield kind, function, arguments
     # Check for None first, because most hooks return it.
-    return (yield from awaited(result)) if result is not None else None
+    if result is None or type(result) in _NEVER_AWAITED:
+        return result
+    return (yield from awaited(result))
 
 
 def call_within(seconds: float, kind: Kind, function: AnyFunction, *arguments: object) -> Flow[Any]:
