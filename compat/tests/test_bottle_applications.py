@@ -649,3 +649,10 @@ def call(app: Any, path: str) -> bytes:
         "wsgi.input": BytesIO(),
     }
     return b"".join(app(environ, lambda *answer: None))
+
+
+@pytest.mark.parametrize("name", ["HTTPResponse", "HTTPError", "FileUpload"])
+def test_a_class_that_a_callback_returns_gets_an_error_page(bottle: Any, name: str) -> None:
+    app = bottle.Bottle()
+    app.route("/", callback=lambda: getattr(bottle, name))
+    assert b"Unhandled exception" in call(app, "/")

@@ -91,7 +91,9 @@ def in_bytes(text: Any) -> Any:
 
 
 def close_if_closable(source: object) -> None:
-    """Call an object's ``close`` method, if it has one."""
-    close = getattr(source, "close", None)
+    """Call an object's ``close`` method, if it has one. A class is not closed, because the method
+    needs an object.
+    """
+    close = None if isinstance(source, type) else getattr(source, "close", None)
     if close is not None:
         close()
