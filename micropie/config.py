@@ -9,7 +9,7 @@ import logging
 import os
 import typing
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import is_dataclass
+from dataclasses import InitVar, is_dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -57,8 +57,9 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
     values: dict[str, object] = {}
     wrong: list[str] = []
     for name, parameter in inspect.signature(kind).parameters.items():
+        hint = hints[name]
         try:
-            converter = TypeInfo(hints[name]).converter()
+            converter = TypeInfo(hint.type if isinstance(hint, InitVar) else hint).converter()
         except SetupError as error:
             raise SetupError(f"{kind.__name__}.{name}: {error}") from None
         variable = f"{prefix}{name.upper()}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypedDict, TypeVar
@@ -50,6 +50,26 @@ def test_each_field_is_read_from_a_variable_and_converted() -> None:
     assert found == Settings("shop.db", True, 4, ["a.example", "b.example"], Mode.fast)
     assert config.read(Settings, environment={"DATABASE": "x"}) == Settings("x")
     assert config.read(Struct, environment={"PORTS": "80,443"}) == Struct(ports=(80, 443))
+
+
+@dataclass
+class Computed:
+    port: int = field(init=False)
+    place: InitVar[str]
+    offset: InitVar[int] = 0
+
+    def __post_init__(self, place: str, offset: int) -> None:
+        self.port = int(place.partition(":")[2]) + offset
+
+
+def test_a_variable_may_set_an_argument_that_is_not_stored() -> None:
+    found = [
+        config.read(Computed, environment={"PLACE": "localhost:80", **more}).port
+        for more in ({}, {"OFFSET": "5"})
+    ]
+    assert found == [80, 85]
+    with pytest.raises(SetupError, match="PLACE is not set; OFFSET must be a whole number"):
+        config.read(Computed, environment={"OFFSET": "x"})
 
 
 def test_all_invalid_variables_are_reported_without_their_values() -> None:
