@@ -10,7 +10,7 @@ from typing import Any
 
 from micropie._core import execution
 from micropie._core.execution import Action, current
-from micropie._core.execution.steps import ANSWER, call_each
+from micropie._core.execution.steps import ANSWER, call_each, no_function
 from micropie._core.flow import end_resources, log_lifecycle_failure, respond
 from micropie._core.http import Request, start_failed, status_line
 from micropie._core.http.headers import CAPITALS, KnownHead
@@ -64,12 +64,15 @@ def serve_http(
             # The mounted application must not see this application's current request.
             current.reset(token)
             environ_of_mount = stream.environ_of(exchange)
-            exchange.close()
             depends_on = exchange.answer.depends_on
             if depends_on:  # a hook has read a header that identifies the client
                 start_response = partial(_start_private, start_response, stream, depends_on)
             chunks: Iterable[bytes] = stream.mount.target(environ_of_mount, start_response)
-            return chunks
+            if exchange.ends is None:
+                return chunks
+            pieces = _ClosingPieces(chunks)
+            pieces.close = partial(_close_mounted, chunks, exchange, context)
+            return pieces
         start_response(
             "200 OK" if status is _OK else status_line(status),
             _head(content_type, length, pairs),
@@ -101,6 +104,14 @@ def _close(exchange: WSGIExchange, context: Context) -> None:
         exchange.left_call.when_ended(partial(context.run, perform, ending, exchange))
     if exchange.ends is not None:
         exchange.close()
+
+
+def _close_mounted(chunks: Iterable[bytes], exchange: WSGIExchange, context: Context) -> None:
+    """Close the body of a mounted application. Then end the request, even if closing has failed."""
+    try:
+        getattr(chunks, "close", no_function)()
+    finally:
+        _close(exchange, context)
 
 
 def start_and_serve(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -18,6 +20,7 @@ from micropie.sessions import (
 )
 from micropie.testing import TestClient
 from tests.support.clients import MakeClient
+from tests.support.waiting import until
 
 
 class Shop(App):
@@ -339,3 +342,66 @@ def test_a_hook_s_changes_to_the_session_are_saved_before_an_isolated_mount(
         assert (theme[:10], session[:11]) == ("theme=dark", "session_id=")
         assert counted.headers["cache-control"] == "private, max-age=60"
     assert client.get("/m/count").status_code == 403
+
+
+class Guard(HttpMiddleware):
+    guards = True
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def before_request(self, request: Request) -> None:
+        if request.path != "/m/plain":
+            request.on_close(partial(self.log.append, "outer over"))
+            request.after_response(self.log.append, "after the response")
+
+
+class Steps(App):
+    log: list[str]
+
+    def _begin(self) -> None:
+        self.log.append("inner")
+        self.request.on_close(partial(self.log.append, "inner over"))
+
+    def plain(self) -> str:
+        self._begin()
+        return "sent"
+
+    def whole(self) -> str:
+        return self.plain()
+
+    def stream(self) -> Iterator[str]:
+        self._begin()
+        yield "se"
+        self.log.append("chunk")
+        yield "nt"
+
+    def failing(self) -> str:
+        self.request._exchange.passes_failure_on = True
+        raise OSError
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("plain", ["inner", "inner over"]),
+        ("whole", ["inner", "inner over", "outer over", "after the response"]),
+        ("stream", ["inner", "chunk", "inner over", "outer over", "after the response"]),
+        ("failing", ["outer over", "after the response"]),
+    ],
+)
+def test_the_outer_request_ends_after_that_of_an_isolated_mount(
+    make_client: MakeClient, path: str, expected: list[str]
+) -> None:
+    app, guard, steps = App(), Guard(), Steps()
+    steps.log = guard.log
+    app.middlewares.append(guard)
+    app.mount("/m", steps, isolated=True)
+    client = make_client(app)
+    if path == "failing":
+        with suppress(OSError):
+            client.get(f"/m/{path}")
+    else:
+        assert client.get(f"/m/{path}").text == "sent"
+    until(lambda: len(guard.log) == len(expected))
+    assert guard.log == expected
