@@ -400,14 +400,17 @@ def is_generator(function: object) -> bool:
     true.
     """
     return any(
-        has_yield(one)
-        # the wrapper of ``@contextmanager`` is a function of contextlib
-        or (
-            getattr(one, "__globals__", None) is vars(contextlib)
-            and has_yield(getattr(one, "__wrapped__", None))
-        )
-        for one in (function, type(function).__call__)
+        has_yield(one) or makes_context_manager(one) for one in (function, type(function).__call__)
     )
+
+
+def makes_context_manager(function: Any) -> bool:
+    """Return whether ``@contextmanager`` or ``@asynccontextmanager`` is written above a generator
+    function.
+    """
+    # their wrappers are functions of contextlib
+    is_wrapper = getattr(function, "__globals__", None) is vars(contextlib)
+    return is_wrapper and is_generator(getattr(function, "__wrapped__", None))
 
 
 def has_not_run(result: object) -> bool:

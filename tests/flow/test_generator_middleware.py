@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import asynccontextmanager, closing, contextmanager
 from traceback import format_exception
 from typing import Any
 
@@ -485,6 +485,20 @@ def test_a_generator_with_other_parameters_is_refused_at_setup(around: Any, name
     with pytest.raises(
         SetupError, match=f"{name} in middlewares must take one argument, the request"
     ):
+        wrapped(around)._micropie.compiled()
+
+
+async def takes_request(request: Request) -> AsyncIterator[None]:
+    yield
+
+
+@pytest.mark.parametrize(
+    "around", [contextmanager(takes_nothing), asynccontextmanager(takes_request)]
+)
+def test_a_context_manager_is_refused_at_setup(around: Any) -> None:
+    name = around.__name__
+    sentence = f"^{name} in middlewares must be a generator: remove @contextmanager$"
+    with pytest.raises(SetupError, match=sentence):
         wrapped(around)._micropie.compiled()
 
 

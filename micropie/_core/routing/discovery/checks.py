@@ -18,6 +18,7 @@ from micropie._core.errors import (
     SetupError,
     has_yield,
     is_generator,
+    makes_context_manager,
     parameters_of,
     takes,
 )
@@ -241,7 +242,8 @@ def check_middlewares(
 def _is_generator(middleware: Any, providers: Providers) -> bool:
     """Return whether a middleware is a generator function.
 
-    Raises ``SetupError`` for a generator function that takes anything but the request.
+    Raises ``SetupError`` for a generator function that takes anything but the request, or that is
+    below ``@contextmanager``.
     """
     functions = (
         [inspect.unwrap(middleware), vars(type(middleware)).get("__call__")]
@@ -250,11 +252,13 @@ def _is_generator(middleware: Any, providers: Providers) -> bool:
     )
     if not any(map(has_yield, functions)):
         return False
+    name = getattr(middleware, "__name__", repr(middleware))
+    if makes_context_manager(middleware):
+        raise SetupError(f"{name} in middlewares must be a generator: remove @contextmanager")
     # For a callable object, check the signature of ``__call__``.
     function = middleware if inspect.isroutine(middleware) else middleware.__call__
     providers.refuse_resources(function, 1)
     if not takes(function, 1):
-        name = getattr(middleware, "__name__", repr(middleware))
         raise SetupError(f"{name} in middlewares must take one argument, the request")
     return True
 
