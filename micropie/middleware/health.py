@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from time import monotonic
 
@@ -85,7 +85,7 @@ class HealthCheck(FlowMiddleware):
     def _pings(self) -> dict[str, Check]:
         if self._hooks_above is None:  # once, because reading all routes takes long
             self._hooks_above = hooks_above_handlers(self._app)
-        return pings_of(self._app, self._hooks_above)
+        return pings_of(self._app, self._hooks_above, self._checks)
 
     def _log(self, name: str, problem: str) -> None:
         if (problem != "") == (name in self._failing):  # the result hasn't changed
@@ -145,25 +145,25 @@ def needs_rates(hook: object) -> bool:
     return getattr(hook, "needs_rates", False) is True
 
 
-def pings_of(app: App, hooks_above: Sequence[object]) -> dict[str, Check]:
+def pings_of(app: App, hooks_above: Sequence[object], taken: Iterable[str]) -> dict[str, Check]:
     """Return the ``ping`` methods of all session backends, channels and middleware in a tree of
     applications, by name.
 
-    If two have the same name, the second gets a number: "sessions 2". ``hooks_above``: see
-    ``hooks_above_handlers``.
+    If two have the same name, or one has a name in ``taken``, the second gets a number: "sessions
+    2". ``hooks_above``: see ``hooks_above_handlers``.
     """
     found: dict[str, Check] = {}
     applications = Inspector(app).applications()
     rates = applications[0].settings.rates
-    if applications[0].settings.pool_startup:
-        found["pool"] = app.pool.ping
     parts: list[tuple[str, object]] = []
+    if applications[0].settings.pool_startup:
+        parts.append(("pool", app.pool))
     for one in applications:
         parts += [("sessions", one.session_backend), ("channels", one.channels)]
         parts += _parts_of(one.middlewares, rates)
     parts += _parts_of(hooks_above, rates)
     seen: set[int] = set()
-    names: Counter[str] = Counter()
+    names = Counter([*taken])
     for name, part in parts:
         ping = getattr(part, "ping", None)
         if callable(ping) and id(part) not in seen:

@@ -273,6 +273,11 @@ def test_a_custom_backend_or_middleware_may_have_a_ping(make_client: MakeClient)
     assert ask(make_client, healthy(app))[1]["checks"] == {"sessions": "failed", "Hook": "ok"}
 
 
+def test_a_check_does_not_replace_a_ping_of_the_same_name(make_client: MakeClient) -> None:
+    app = healthy(Root(session_backend=Backend()), checks={"sessions": lambda: True})
+    assert ask(make_client, app)[1]["checks"] == {"sessions 2": "failed", "sessions": "ok"}
+
+
 class Down(RateStore):
     blocking = False
 
