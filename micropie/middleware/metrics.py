@@ -69,6 +69,7 @@ class Instruments:
     """The metrics in one registry, shared by all applications in this process."""
 
     def __init__(self, registry: CollectorRegistry, buckets: Sequence[float]) -> None:
+        self.buckets = [*buckets]
         counter = partial(Counter, registry=registry)
         gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
         self.requests = counter(
@@ -277,6 +278,7 @@ def add_metrics(
     if token == "" or not isinstance(token, str | None):
         raise SetupError(f"App.metrics(token=...) takes None or a non-empty string, not {token!r}")
     registry = prometheus_client.REGISTRY if registry is None else registry
+    is_default = buckets is None
     buckets = BUCKETS if buckets is None else buckets
     if not isinstance(registry, CollectorRegistry):
         raise SetupError(f"App.metrics(registry=...) takes a CollectorRegistry, not {registry!r}")
@@ -292,6 +294,11 @@ def add_metrics(
     if instruments is None:
         _check_directory()
         _instruments[registry] = instruments = Instruments(registry, buckets)
+    elif not is_default and instruments.buckets != [*buckets]:
+        raise SetupError(
+            f"App.metrics(buckets=...) can't take {buckets!r}, because another call has given this "
+            f"registry the buckets {instruments.buckets}: take these, or another registry"
+        )
     endpoint = MetricsEndpoint(app, instruments, registry, token)
     add_route(app, path, metrics_endpoint, hooks=[endpoint])
     app.middlewares.insert(0, Metrics(app, instruments))

@@ -159,6 +159,14 @@ def test_the_histogram_s_buckets_can_be_configured(make_client: MakeClient) -> N
     assert [found[1] for found in bounds if found] == ["0.5", "60.0", "+Inf"]
 
 
+def test_a_registry_has_the_same_buckets_for_all_applications() -> None:
+    registry = CollectorRegistry()
+    for path, buckets in (("/a", (0.5, 60)), ("/b", [0.5, 60.0]), ("/c", None)):
+        App().metrics(path, registry=registry, buckets=buckets)
+    with pytest.raises(SetupError, match=r"has given this registry the buckets \[0\.5, 60\]"):
+        App().metrics("/d", registry=registry, buckets=(0.5, 30))
+
+
 def test_a_request_is_measured_once(make_client: MakeClient) -> None:
     class Inner(App):
         def fails(self) -> Iterator[str]:  # its error page passes the hooks like another response
