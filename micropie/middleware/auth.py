@@ -137,7 +137,9 @@ class BasicAuth(_AuthMiddleware):
         )
 
     def before(self, request: Request) -> Flow[None]:
-        """Authenticate the user. Raises 401."""
+        """Authenticate the user, once for each request and ``check``. Raises 401."""
+        if request._exchange.user_checked_by is self._check:
+            return
         scheme, encoded = _parts(request)
         if scheme != "basic":
             self._refuse("Please log in.")
@@ -152,6 +154,7 @@ class BasicAuth(_AuthMiddleware):
         if not result:
             self._refuse("The user name or the password is wrong.")
         request.state.user = found[1] if result is True else result
+        request._exchange.set_user_checker(self._check)
 
 
 def _password_check(passwords: Mapping[str, str]) -> Callable[[str, str], bool]:

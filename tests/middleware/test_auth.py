@@ -154,6 +154,37 @@ def test_a_function_may_check_the_password(make_client: MakeClient, kind: str) -
     assert client.get("/", headers=basic("alice", "wrong")).status_code == 401
 
 
+def test_a_password_is_checked_once_for_each_request_and_check(make_client: MakeClient) -> None:
+    checked: list[tuple[str, str]] = []
+
+    def check(user: str, password: str) -> bool:
+        checked.append((user, password))  # a hash of the password would take long
+        return password == "secret"
+
+    auth = BasicAuth(check)
+
+    class Inner(App):
+        middlewares = [auth]  # noqa: RUF012
+
+        @auth
+        def index(self) -> str:
+            return str(self.request.state.user)
+
+        @BasicAuth({"alice": "other"})
+        def other(self) -> str:
+            return "in"
+
+    class Root(App):
+        middlewares = [auth]  # noqa: RUF012
+        inner = Inner()
+
+    client = make_client(Root())
+    assert client.get("/inner", headers=basic("alice", "secret")).text == "alice"
+    assert checked == [("alice", "secret")]
+    assert client.get("/inner/other", headers=basic("alice", "secret")).status_code == 401
+    assert client.get("/inner", headers=basic("alice", "wrong")).status_code == 401
+
+
 def test_a_check_that_returns_true_makes_the_name_the_user(make_client: MakeClient) -> None:
     client = make_client(guarded(BasicAuth(lambda user, password: password == "secret")))
     assert client.get("/", headers=basic("alice", "secret")).text == "alice"

@@ -276,7 +276,7 @@ class Exchange:
     ends: Ends | None = None  # Functions to call when the request is over.
     generators: Sequence[RunningGenerator] = ()  # Generator middleware that has begun.
     resources: Resources | None = None  # Opened for access checks and the handler.
-    user_checked_by: object = None  # The function that set ``request.state.user`` from a token.
+    user_checked_by: object = None  # The function that set ``request.state.user``.
 
     hooks: Any = None  # a ``HookPlan``: the hooks around the handler
 
@@ -626,7 +626,7 @@ class Exchange:
         self.generators = [*self.generators, running]
 
     def set_user_checker(self, checked_by: object) -> None:
-        """Record which function set ``request.state.user`` from a token."""
+        """Record which function set ``request.state.user``."""
         self.user_checked_by = checked_by
 
     def set_reader(self, slots: Slots | None) -> None:
