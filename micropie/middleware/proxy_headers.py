@@ -41,10 +41,11 @@ UNIX = "unix"
 # send thousands of entries.
 _MAX_ENTRIES = 32
 
-# Matches an address (IPv6 in brackets) and an optional port: RFC 7239, section 6. It also matches
-# IPv6 without brackets, which some proxies send.
+# Matches an address (IPv6 in brackets) and an optional port, which may be hidden behind a made-up
+# name: RFC 7239, section 6. It also matches IPv6 without brackets, which some proxies send.
 _NODE = re.compile(
-    r"(?:\[(?P<v6>[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?|[0-9A-Fa-f:.]+"
+    r"(?:\[(?P<v6>[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)\]|(?P<v4>[0-9.]+))"
+    r"(?::(?:(?P<port>[0-9]{1,5})|_[A-Za-z0-9._-]+))?|[0-9A-Fa-f:.]+"
 )
 
 _MAPPED = IPv6Network("::ffff:0:0/96")  # IPv4 addresses as dual-stack sockets show them

@@ -287,6 +287,10 @@ def test_of_several_hosts_the_nearest_proxy_s_is_used(ask: Connect) -> None:
         ("For=1.2.3.4;Proto=HTTPS;Host=Example.com", (["1.2.3.4", 0], "https", "example.com")),
         ('for="[2001:db8::1]:4711";by=10.0.0.1', (["2001:db8::1", 4711], "http", "testserver")),
         ('for="1.2.3.4:80" ; proto="https"', (["1.2.3.4", 80], "https", "testserver")),
+        # A proxy may hide the port.
+        ('for="1.2.3.4:_port.1-a"', (["1.2.3.4", 0], "http", "testserver")),
+        ('for="[2001:db8::1]:_p", for="10.0.0.2:_p"', (["2001:db8::1", 0], "http", "testserver")),
+        ('for="1.2.3.4:_"', NOTHING),
         ("for=9.9.9.9, for=1.2.3.4", (["1.2.3.4", 0], "http", "testserver")),
         # The right neighbour names the proxy of each element: the outermost trusted one counts.
         (
