@@ -29,7 +29,12 @@ def kept_in_threads(application: Application, entries: Sequence[RouteEntry]) -> 
     if between is None:
         return
     functions = [type(application.app), *(entry.route.function for entry in entries)]
-    owners = {one.__module__: sys.modules[one.__module__] for one in functions}
+    # a generated function may have a made-up module, or none
+    owners = {
+        one.__module__: sys.modules[one.__module__]
+        for one in functions
+        if one.__module__ in sys.modules
+    }
     for owner, holder in [*owners.items(), (type(application.app).__name__, application.app)]:
         for name, value in [*vars(holder).items()]:
             if _is_of_thread(value):

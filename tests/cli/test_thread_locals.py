@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from threading import local
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -112,6 +112,17 @@ def test_a_thread_local_of_the_application_object_is_reported(module: ModuleType
     made.orm = scoped_session(sessionmaker())
     (note,) = _notes(made)
     assert note.startswith("Page.orm keeps its data in the thread, but the handler page")
+
+
+def test_a_generated_handler_without_a_module_is_passed_over(module: ModuleType) -> None:
+    for name in ("made-up", None):
+        made = Page()
+        handler = FunctionType((lambda: "x").__code__, {"__name__": name})
+        made.get("/generated")(handler)
+        made.middlewares.append(unit)
+        vars(module)["data"] = local()
+        (note,) = _notes(made)
+        assert note.startswith("shop.data keeps its data in the thread")
 
 
 @pytest.mark.parametrize("make", [Root, Plain])
