@@ -244,7 +244,7 @@ def _path_of(folder: str) -> Path:
 
 def _calls_in(cls: type) -> Iterator[tuple[str, str, str]]:
     """Yield the method, the first argument and the place of each ``self.method("text", ...)``."""
-    with suppress(OSError, SyntaxError):  # the source isn't available
+    with suppress(OSError, SyntaxError, TypeError):  # the source isn't available
         lines, first = getsourcelines(cls)
         file = os.path.relpath(getsourcefile(cls) or "")
         for node in ast.walk(ast.parse(dedent("".join(lines)))):

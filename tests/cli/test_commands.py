@@ -617,6 +617,19 @@ def test_check_reports_data_that_workers_do_not_share(
     assert command("check", "memory") == (int(workers != ""), found, "")
 
 
+GENERATED = """
+from micropie import App, get
+made = {"App": App, "get": get, "__name__": "made_up"}
+exec("class Root(App):\\n    @get\\n    def index(self): return 'x'", made)
+app = made["Root"]()
+"""
+
+
+def test_check_passes_over_a_class_without_a_module(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "generated1.py").write_text(GENERATED)
+    assert command("check", "generated1") == (0, "0 findings\n", "")
+
+
 COMMAND = "add --http h11"
 WORKER = "use the worker class UvicornH11Worker"
 PROGRAM = 'pass http="h11"'
