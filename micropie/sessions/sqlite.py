@@ -129,9 +129,12 @@ class SQLiteSessionBackend(SessionBackend):
             lent = _taken(idle, _file_at(self._path)) or self._open()
             yield lent[1]
         except (sqlite3.DatabaseError, OSError) as error:
-            if lent is not None:  # don't reuse the connection: after an error, its state is unknown
+            if lent is not None:
+                # Don't reuse the connection, because its state is unknown. The idle ones may have
+                # the same problem, for example that their tables were dropped.
                 lent[1].close()
                 lent = None
+                _taken(idle, _NO_FILE)
             raise ConnectionError(
                 f"the sessions in {self._path} are unavailable: {error}"
             ) from error

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -327,6 +327,20 @@ def test_sqlite_does_not_touch_a_parent_s_connections(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         own.execute("SELECT 1")
     before.close()
+
+
+def test_sqlite_fails_once_after_its_tables_were_dropped(tmp_path: Path) -> None:
+    backend = SQLiteSessionBackend(tmp_path / "sessions.db")
+    with ExitStack() as lent:
+        for _ in range(3):
+            lent.enter_context(backend._connection())
+    assert len(backend._idle) == 3
+    with closing(sqlite3.connect(tmp_path / "sessions.db")) as other:
+        other.execute("DROP TABLE sessions")
+    with pytest.raises(ConnectionError, match="no such table"):
+        backend.load("id")
+    assert backend.load("id") == {}  # over a new connection, which has made the table again
+    backend.close()
 
 
 def test_sqlite_connections_of_a_dropped_application_are_closed(tmp_path: Path) -> None:
