@@ -101,7 +101,8 @@ class TestClient(httpx.Client):
     - ``app_timeout``: how many seconds the client waits for the application before it raises
       ``AppTimeout``.
     - ``raw_uri``: whether the WSGI environ has gunicorn's RAW_URI.
-    - ``denial_response``: whether WebSocket scopes offer the "websocket.http.response" extension.
+    - ``denial_response``: whether a rejected handshake may have another status than 403, as under
+      uvicorn, hypercorn and granian (the extension "websocket.http.response").
     - ``follow_redirects``: whether to follow redirects, False by default.
 
     The exceptions raised in the test are those that the application itself raises, and those that
@@ -133,7 +134,7 @@ class TestClient(httpx.Client):
         lifespan: bool = True,
         app_timeout: float = 15.0,  # longer than ``websocket_grace``
         raw_uri: bool = True,
-        denial_response: bool = False,
+        denial_response: bool = True,
         follow_redirects: bool = False,
     ) -> None:
         self._app = app

@@ -57,6 +57,12 @@ class WebSocketRefused(ClientError):
         self.headers = headers or []
         self.body = b""
 
+    def __str__(self) -> str:
+        if not self.body:
+            return super().__str__()
+        text = self.body.decode(errors="replace")[:200]
+        return f"the WebSocket was refused with status {self.status}: {text}"
+
 
 class WebSocketClosed(ClientError):
     """Raised if the application has closed the WebSocket. The exception has the ``code`` and the

@@ -247,4 +247,5 @@ def test_handshakes_are_refused_under_overload_too(clock: Clock) -> None:
             client.websocket("/talk", headers={"X-Request-Start": f"t={clock.now - 1:.3f}"}),
         ):
             pass
-    assert refusal.value.reason == "Too many requests are waiting. Please try again later."
+    assert refusal.value.status == 503
+    assert refusal.value.body == b"Too many requests are waiting. Please try again later."

@@ -10,7 +10,7 @@ import anyio
 import httpx2 as httpx
 import pytest
 
-from micropie import App, WebSocket
+from micropie import App, HTTPError, WebSocket
 from micropie._core.http.settings import SETTINGS
 from micropie.testing import (
     AppTimeout,
@@ -88,7 +88,8 @@ def test_a_websocket_connects_once_by_a_with_statement(backend: str) -> None:
             pass
 
 
-def test_the_websocket_scope_follows_the_specification(backend: str) -> None:
+@pytest.mark.parametrize("offers", [True, False])
+def test_the_websocket_scope_follows_the_specification(backend: str, offers: bool) -> None:
     seen: Message = {}
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
@@ -104,6 +105,7 @@ def test_the_websocket_scope_follows_the_specification(backend: str) -> None:
             root_path="/sub",
             lifespan=False,
             raise_app_exceptions=False,
+            denial_response=offers,
         ) as client,
         client.websocket(
             "/a%2Fb", params={"q": "1"}, subprotocols=["v1", "v2"], headers={"X-A": "1"}
@@ -129,8 +131,23 @@ def test_the_websocket_scope_follows_the_specification(backend: str) -> None:
         "server": ("x", 443),
         "subprotocols": ["v1", "v2"],
         "state": {},
-        "extensions": {},
+        "extensions": {"websocket.http.response": {}} if offers else {},
     }
+
+
+def test_a_rejected_handshake_has_the_status_of_the_exception(backend: str) -> None:
+    class Chat(App):
+        async def ws_chat(self, ws: WebSocket) -> None:
+            raise HTTPError(401, "Who are you?")
+
+    with (
+        TestClient(Chat(), backend=backend) as client,
+        pytest.raises(WebSocketRefused) as refused,
+        client.websocket("/chat"),
+    ):
+        pass
+    assert (refused.value.status, refused.value.body) == (401, b"Who are you?")
+    assert str(refused.value) == "the WebSocket was refused with status 401: Who are you?"
 
 
 @pytest.mark.parametrize(("url", "scheme"), [("/x", "ws"), ("wss://testserver/x", "wss")])
@@ -460,7 +477,7 @@ def test_an_invalid_message_is_refused_at_the_line_that_sends_it(
 
     with (
         pytest.raises(ProtocolViolation, match=sentence),
-        TestClient(app, backend=backend, lifespan=False) as client,
+        TestClient(app, backend=backend, lifespan=False, denial_response=False) as client,
         client.websocket("/"),
     ):
         pass
