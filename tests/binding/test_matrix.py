@@ -862,6 +862,27 @@ def test_a_number_as_a_tag_selects_a_class(kind: Any, one: object, two: object) 
     assert outcome(site, site.send("/pie", "", b"type=3&count=5")) == REFUSED
 
 
+@dataclass
+class Search:
+    words: str = ""
+
+
+def test_a_link_fills_the_field_that_is_named_like_its_parameter() -> None:
+    app = App()
+
+    @app.get("/one")
+    def one(words: Annotated[Search, Query()]) -> None: ...
+
+    @app.get("/two")
+    def two(search: Annotated[Search, Query()]) -> None: ...
+
+    assert app.url_for("one", words="a b") == "/one?words=a+b"
+    assert app.url_for("one", words=Search("a b")) == "/one?words=a+b"
+    assert app.url_for("two", words="a b") == "/two?words=a+b"
+    with pytest.raises(ValueError, match=r"the parameter 'search' takes a Search, not a str"):
+        app.url_for("two", search="a")
+
+
 def test_no_link_fills_what_binding_reads_elsewhere() -> None:
     site = Site(ROWS["str"])
     site.add("/header", Annotated[str, Header("X-A")])

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from micropie._core.binding.annotations import Hint
-from micropie._core.binding.fields import fields_of, structures_of
+from micropie._core.binding.fields import fields_of, structure_name, structures_of
 from micropie._core.binding.signatures.parameters import BoundParameter
 from micropie._core.binding.signatures.plan import Plan
 from micropie._core.binding.signatures.sources import declared_source
@@ -59,10 +59,19 @@ def _fields(name: str, value: object, hint: Hint, own: OwnTypes) -> Iterator[tup
     """
     fields = {field.name: field for kind in structures_of(hint) for field in fields_of(kind)}
     kind: Any = type(value)
+    try:
+        members = members_of(value, own.encoders)
+    except ValueError:  # it has no members
+        if name not in fields:
+            raise ValueError(
+                f"the parameter {name!r} takes a {structure_name(hint)}, not a {kind.__name__}"
+            ) from None
+        yield from _pairs(name, value, own)  # a field may have the parameter's name
+        return
     infos = getattr(kind, "model_fields", {})
     read = zip(infos.values(), fields_of(kind) if infos else (), strict=True)
     names = {info.serialization_alias: field.name for info, field in read}
-    for written, member in members_of(value, own.encoders).items():
+    for written, member in members.items():
         key = names.get(written, written)
         field = fields.get(key)
         inside = member if isinstance(member, list | tuple | set | frozenset) else (member,)
