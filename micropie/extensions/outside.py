@@ -108,7 +108,8 @@ def _marked(app: AppBase) -> list[object]:
 def _entry(function: Callable[..., object], name: str, config: Config) -> RouteEntry:
     # Commands run in a thread, never in the pool.
     here = config.changed({"run_in": "thread"})
-    return RouteEntry(Route(function, name, here, RouteMark(), ""), [], is_default=False)
+    route = Route(function, name, here, RouteMark(), "", takes_segments=True)
+    return RouteEntry(route, [], is_default=False)
 
 
 def _request(entry: RouteEntry, query: Sequence[tuple[str, str]]) -> Request:

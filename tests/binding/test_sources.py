@@ -22,6 +22,7 @@ from micropie import (
     WebSocket,
     post,
     reads_body,
+    route,
 )
 from micropie._core.binding.signatures.sources import Source
 from tests.support.clients import MakeClient
@@ -246,16 +247,6 @@ def in_braces(tokens: {int}) -> None: ...  # type: ignore[valid-type]
     [
         (odd, "parameter 'token': it is annotated with <class 'complex'>"),
         (odd_names, "parameter 'names': it is annotated with <class 'complex'>"),
-        (early, "'token' can't get its value from the path, but comes before 'name', which can"),
-        (between, "'token' can't get its value from the path, but comes before 'name', which can"),
-        (
-            early_request,
-            "'request' can't get its value from the path, but comes before 'name', which can",
-        ),
-        (
-            early_whole,
-            "'wanted' can't get its value from the path, but comes before 'name', which can",
-        ),
         (
             read,
             "'wanted' takes the fields of a Filter, but @reads_body leaves the body to the handler",
@@ -278,6 +269,62 @@ def test_an_annotation_that_cannot_be_bound_fails_at_setup(function: Any, reason
     app.get("/")(function)
     with pytest.raises(SetupError, match=reason):
         app._micropie.compiled()
+
+
+def rest(token: Annotated[str, Header()], name: str, *others: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "first"),
+    [
+        (early, "token"),
+        (between, "token"),
+        (early_request, "request"),
+        (early_whole, "wanted"),
+        (rest, "token"),
+    ],
+)
+@pytest.mark.parametrize("place", ["page", "index"])
+def test_parameters_that_the_path_may_fill_come_first(
+    function: Any, first: str, place: str
+) -> None:
+    reason = f"'{first}' can't get its value from the path, but comes before 'name', which can"
+    app = App()
+    setattr(app, place, route()(function))
+    if place == "index" and function is not rest:  # only *args get segments
+        app._micropie.compiled()
+        return
+    with pytest.raises(SetupError, match=reason):
+        app._micropie.compiled()
+
+
+def test_the_parameters_of_an_explicit_route_may_have_any_order(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.get("/pies/<number:int>/<rest:path>")
+    def pie(
+        request: Request,
+        rest: str,
+        token: Annotated[str, Header("X-Token")],
+        number: int,
+        page: int = 1,
+    ) -> list[Any]:
+        return [request.method, rest, token, number, page]
+
+    @app.get("/found")
+    def found(wanted: Annotated[Filter, Query()], page: int) -> list[Any]:
+        return [wanted.kind, page]
+
+    @app.get("/")
+    def index(request: Request, page: int = 1) -> list[Any]:
+        return [request.path, page]
+
+    client = make_client(app, headers={"X-Token": "a"})
+    assert client.get("/pies/3/x/y?page=2").json() == ["GET", "x/y", "a", 3, 2]
+    assert client.get("/found?kind=apple&page=4").json() == ["apple", 4]
+    assert client.get("/found/4?kind=apple").status_code == 404
+    assert client.get("/?page=2").json() == ["/", 2]
+    assert app.url_for("pie", number=3, rest="x/y", page=2) == "/pies/3/x/y?page=2"
 
 
 class Boxed:

@@ -153,11 +153,9 @@ class _Compiler(NamedTuple):
         prefix = self.config.prefix
         path = f"{prefix}/{segment}" if segment not in ("index", "default") else prefix or "/"
         name = self.config.scope + name
-        route = Route(function, name, self.config, mark, path)
-        if segment == "index" and marks_of(function) and not route.plan.takes_rest:
-            # An ``index`` with a decorator handles only its own path. Its parameters are not filled
-            # from further segments.
-            route.most_segments = 0
+        # An ``index`` with a decorator handles only its own path.
+        takes_segments = segment != "index" or not marks_of(function)
+        route = Route(function, name, self.config, mark, path, takes_segments)
         if segment == "default":
             node.default = route.as_fallback()
             return
@@ -193,7 +191,7 @@ class _Compiler(NamedTuple):
         # other threads are busy.
         if mark.hooks is not None:
             config = config.changed(middlewares=[*mark.hooks], threads=Threads(_THREADS))
-        route = Route(function, route_name, config, mark, path)
+        route = Route(function, route_name, config, mark, path, takes_segments=False)
         names.add(
             route_name,
             quoted_address(config.prefix),

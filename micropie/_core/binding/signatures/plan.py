@@ -181,7 +181,6 @@ class Plan:
         self._in_body = {one.name for one in self._all if one.is_in_body}
         self._is_fixed = not self._rest and not self._others
         self._takes_errors = any(one.default is BindingErrors for one in self._all)
-        _check_order(self._positional if not is_provider else ())
         _check_documents(self._all)
         self.takes_rest = bool(self._rest)
         self.most_segments = sys.maxsize if self.takes_rest else len(self._positional)
@@ -224,6 +223,20 @@ class Plan:
             else:
                 complete.insert(position, values[key])
         return complete
+
+    def check_order(self) -> None:
+        """Raise ``SetupError`` if a parameter that the path may fill comes after a parameter that
+        declares another source.
+        """
+        stated = None
+        for one in self._positional:
+            if one.is_stated:
+                stated = stated or one
+            elif one.is_in_path and stated is not None:
+                raise SetupError(
+                    f"{stated.name!r} can't get its value from the path, but comes before "
+                    f"{one.name!r}, which can: move {stated.name!r} to the end, or after *"
+                )
 
     def check_wildcards(self, rules: Mapping[str, str], route: str) -> None:
         """Raise ``SetupError`` if the handler has no parameter for one of the wildcards, or if the
@@ -391,21 +404,6 @@ class Plan:
 
 
 # -- compiling a signature -------------------------------------------------------------------------
-
-
-def _check_order(parameters: Sequence[BoundParameter]) -> None:
-    """Raise ``SetupError`` if a parameter that the path may fill comes after a parameter that
-    declares another source.
-    """
-    stated = None
-    for one in parameters:
-        if one.is_stated:
-            stated = stated or one
-        elif one.is_in_path and stated is not None:
-            raise SetupError(
-                f"{stated.name!r} can't get its value from the path, but comes before "
-                f"{one.name!r}, which can: move {stated.name!r} to the end, or after *"
-            )
 
 
 def _check_documents(parameters: Sequence[BoundParameter]) -> None:
