@@ -660,8 +660,8 @@ def _tail(text: str) -> str:
                 "weight": "Please enter text.",
             },
         ),
-        (Egg | Bird, {"type": 3}, {"type": "Please enter another value."}),
-        (Egg | Bird, {}, {"": "Please enter another value."}),
+        (Egg | Bird, {"type": 3}, {"type": "Please choose one of 1, 2."}),
+        (Egg | Bird, {}, {"type": "Please choose one of 1, 2."}),
     ],
 )
 def test_each_error_has_its_own_message(kind: Any, document: object, told: dict[str, str]) -> None:

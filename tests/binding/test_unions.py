@@ -328,3 +328,26 @@ def test_the_errors_of_a_whole_body_have_the_names_of_its_fields(make_client: Ma
         None,
         "Please choose one of car, bike.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [
+        ({"type": "cow"}, "type"),
+        ({}, "type"),
+        ({"type": 5}, "type"),
+        ({"type": "dog", "loud": True, "friend": {"type": "cow"}}, "friend.type"),
+        ({"type": "dog", "loud": True, "friend": {}}, "friend.type"),
+    ],
+)
+def test_a_wrong_tag_is_reported_with_the_choices(
+    make_client: MakeClient, document: Any, field: str
+) -> None:
+    app = App()
+
+    @app.post("/")
+    def page(errors: BindingErrors, pet: Cat | Dog | None = None) -> Any:
+        return [(one.field, str(one), one.expected) for one in errors]
+
+    found = make_client(app).post("/", json=document).json()
+    assert found == [[field, "Please choose one of cat, dog.", "one of cat, dog"]]

@@ -15,7 +15,14 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args, get_origin
 
 from micropie._core.binding.annotations import Hint, bare, is_enum, united
-from micropie._core.binding.fields import Field, chosen, fields_of, is_structure, kinds_in
+from micropie._core.binding.fields import (
+    Field,
+    chosen,
+    fields_of,
+    is_structure,
+    kinds_in,
+    tag_of,
+)
 from micropie._core.binding.structures.forms import RowError, described_as
 from micropie._core.binding.structures.readings import Refused
 from micropie._core.binding.values.adapters import errors_of, without_markup, words_of
@@ -284,9 +291,17 @@ def _described(
     # msgspec quotes the tag that the client sent to choose a member of a union
     elif text.startswith("Invalid value"):
         text = _WORDLESS
-    if reason.path != path:
-        hint, path = None, reason.path
-    return _problem(own, hint, path, value, _at(without_markup(text), path))
+    shown = _at(without_markup(text), reason.path)
+    tags = [tag for one in field.members for tag in tag_of(one).items()]
+    name = tags[0][0] if tags else ""
+    steps = reason.path[len(path) :]
+    if name and text == f"Object missing required field `{name}`":
+        steps = (name,)
+    if steps:
+        hint, path = None, (*path, *steps)
+    if name and steps == (name,) and isinstance(value, dict):
+        hint, value = Literal[tuple(tag for _, tag in tags)], value.get(name)
+    return _problem(own, hint, path, value, shown)
 
 
 def _at(text: str, path: Path) -> str:
@@ -325,7 +340,7 @@ def _of_pydantic(
         field, steps = _located(structure, document, one["loc"], is_missing)
         hint = None if field is None else field.hint
         if one["type"] in (_NO_TAG, _WRONG_TAG):
-            name, hint = _tag_of(field, text)
+            name, hint = _tag_in(field, text)
             steps = (*steps, *name)
             if one["type"] == _WRONG_TAG:  # pydantic's message quotes the client's tag
                 unknown, value = INVALID, value.get(name[0]) if name else value
@@ -343,7 +358,7 @@ def _of_pydantic(
 _NO_TAG, _WRONG_TAG = "union_tag_not_found", "union_tag_invalid"
 
 
-def _tag_of(union: Field | None, text: str) -> tuple[Path, Hint]:
+def _tag_in(union: Field | None, text: str) -> tuple[Path, Hint]:
     """Return the name of the field whose value chooses a member of a union, as a path, and its
     annotation. Return () and None if no field does. ``text`` is pydantic's error about the tag.
     """
