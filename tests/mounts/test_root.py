@@ -16,7 +16,18 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from micropie import App, SetupError, WebSocket, dual, get, requires, websocket
+import micropie
+from micropie import (
+    App,
+    SetupError,
+    WebSocket,
+    dual,
+    flash,
+    get,
+    requires,
+    template,
+    websocket,
+)
 from micropie.cli.check import mistakes
 from micropie.testing import TestClient
 from tests.asgi.calls import respond
@@ -253,3 +264,32 @@ def test_a_server_s_prefix_may_end_with_a_slash(path: str) -> None:
         client_path = f"/shop{path}"
         answer = client.get("/", extensions={"target": client_path.encode()})
         assert answer.json() == ["GET", "/shop", path]
+
+
+PAGE = "{{ session.user }} {% for one in get_flashed_messages() %}{{ one }}{% endfor %}"
+
+
+def test_mounted_code_shares_the_session_flashed_messages_and_templates(
+    make_client: MakeClient,
+) -> None:
+    flask = Flask("flask")
+
+    @flask.route("/<user>")
+    def log_in(user: str) -> str:
+        micropie.request.session["user"] = user
+        flash("from flask")
+        return "in"
+
+    async def page(request: Request) -> PlainTextResponse:
+        flash("from starlette")
+        return PlainTextResponse(template(source=PAGE))
+
+    app = App()
+    app.mount("/flask", flask)
+    app.mount("/starlette", Starlette(routes=[Route("/page", page)]))
+    app.get("/")(lambda: template(source=PAGE))
+    client = make_client(app)
+    assert client.get("/flask/ann").text == "in"
+    assert client.get("/").text == "ann from flask"
+    assert client.get("/starlette/page").text == "ann from starlette"
+    assert client.get("/").text == "ann "
