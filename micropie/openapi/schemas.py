@@ -12,9 +12,22 @@ import inspect
 import logging
 import sys
 import types
-from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import (
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Mapping,
+    MutableMapping,
+    MutableSequence,
+    MutableSet,
+    Sequence,
+    Set,
+    ValuesView,
+)
 from contextlib import suppress
+from dataclasses import MISSING, fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import chain, count, product
@@ -28,6 +41,7 @@ from typing import (
     Union,
     get_args,
     get_origin,
+    get_type_hints,
 )
 from uuid import UUID
 
@@ -39,7 +53,9 @@ logger = logging.getLogger("micropie")
 Schema: TypeAlias = dict[str, Any]
 Mode: TypeAlias = Literal["validation", "serialization"]
 
-_ARRAYS = (list, tuple, set, frozenset, Sequence)
+_SETS = (set, frozenset, Set, MutableSet)
+_ARRAYS = (list, tuple, deque, Sequence, MutableSequence, ValuesView, *_SETS)
+_OBJECTS = (dict, defaultdict, OrderedDict, Mapping, MutableMapping)
 _JSON_NAMES: Mapping[type, str] = {
     str: "string",
     bool: "boolean",
@@ -127,13 +143,13 @@ class Schemas:
             return self._union(arguments)
         if origin is Literal:
             return _choice([*map(self._written, arguments)])
-        if annotation in _ARRAYS or origin in _ARRAYS:
-            return self._array(origin or annotation, arguments)
-        if annotation in (dict, Mapping) or origin in (dict, Mapping):
-            members = self.of(arguments[1]) if arguments else {}
-            return {"type": "object", **({"additionalProperties": members} if members else {})}
-        structure = TypeInfo(annotation).structure
-        return {} if structure is None else self._structure(structure)
+        kind: Any = origin or annotation
+        if kind in _ARRAYS:
+            return self._array(kind, arguments)
+        if kind in _OBJECTS:
+            return self._object(*arguments)
+        has_fields = TypeInfo(annotation).structure is not None or hasattr(kind, "_field_defaults")
+        return self._structure(annotation) if has_fields else {}
 
     def _simple(self, annotation: object) -> Schema | None:
         """Return the schema of a type that contains no other types, or None."""
@@ -245,17 +261,21 @@ class Schemas:
     def _array(self, kind: object, arguments: tuple[object, ...]) -> Schema:
         schema: Schema = {"type": "array"}
         if kind is tuple and arguments and arguments[-1] is not Ellipsis:
-            members = [self.of(argument) for argument in arguments]
-            return {
-                **schema,
-                "prefixItems": members,
-                "minItems": len(members),
-                "maxItems": len(members),
-            }
+            return _tuple(map(self.of, arguments))
         schema["items"] = self.of(arguments[0]) if arguments else {}
-        return {**schema, "uniqueItems": True} if kind in (set, frozenset) else schema
+        return {**schema, "uniqueItems": True} if kind in _SETS else schema
 
-    def _structure(self, structure: type) -> Schema:
+    def _object(self, key: object = str, member: object = Any) -> Schema:
+        names, members = self.of(key), self.of(member)
+        # The names in JSON are strings, even if they become numbers.
+        is_limited = names.get("type") == "string" and len(names) > 1
+        return {
+            "type": "object",
+            **({"propertyNames": names} if is_limited else {}),
+            **({"additionalProperties": members} if members else {}),
+        }
+
+    def _structure(self, structure: Any) -> Schema:
         """Return the schema of a structure, and store the schemas that it refers to by name in
         ``components``. If a name is taken, put the module's name before it. If this name is taken
         too, as for two classes of one module, append a number.
@@ -281,17 +301,32 @@ class Schemas:
                 [structure], schema_hook=self.of, ref_template=template
             )
         except (ImportError, TypeError):
-            # msgspec isn't installed, or doesn't know the type of a field.
-            kind = get_origin(structure) or structure
-            names = getattr(kind, "__dataclass_fields__", kind.__annotations__)
-            return {
-                "type": "object",
-                "title": kind.__name__,
-                "properties": {name: {} for name in names},
-            }, {}
+            # msgspec isn't installed, or can't read the class: it may have a field with a union of
+            # types that msgspec can't tell apart.
+            return self._by_hints(structure), {}
         found = {template.format(name=name): one for name, one in components.items()}
         self._add_formats(msgspec.inspect.type_info(structure), schema, found, set())
         return schema, dict(zip(components, found.values(), strict=True))
+
+    def _by_hints(self, structure: Any) -> Schema:
+        kind = get_origin(structure) or structure
+        hints = get_type_hints(kind)
+        required = getattr(kind, "__required_keys__", ())
+        if is_dataclass(kind):
+            hints = {one.name: hints[one.name] for one in fields(kind)}
+            makes = ((one.name, (one.default, one.default_factory)) for one in fields(kind))
+            required = [name for name, made in makes if {*made} == {MISSING}]
+        self._known[structure] = {}  # the structure may contain itself
+        properties = {name: self.of(hint) for name, hint in hints.items()}
+        del self._known[structure]
+        if hasattr(kind, "_field_defaults"):
+            return _tuple(properties.values())
+        return {
+            "type": "object",
+            "title": kind.__name__,
+            "properties": properties,
+            **({"required": [*required]} if required else {}),
+        }
 
     def _add_formats(self, info: Any, schema: Schema, components: Schema, done: set[str]) -> None:
         """Add what msgspec doesn't describe: the formats of datetimes and times if the time zone is
@@ -508,6 +543,16 @@ def _tags_of(
 
 def _text(value: object) -> str:
     return str(value.value if isinstance(value, enum.Enum) else value)
+
+
+def _tuple(members: Iterable[Schema]) -> Schema:
+    listed = [*members]
+    return {
+        "type": "array",
+        "prefixItems": listed,
+        "minItems": len(listed),
+        "maxItems": len(listed),
+    }
 
 
 def _schema_of(kind: type) -> Schema | None:

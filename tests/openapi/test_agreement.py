@@ -7,13 +7,22 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import (
+    Callable,
+    Iterator,
+    Mapping,
+    MutableSequence,
+    Sequence,
+    Set,
+    ValuesView,
+)
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import product
 from operator import attrgetter
-from typing import Annotated, Any, Literal, TypedDict, TypeVar, Union, get_args
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict, TypeVar, Union, get_args
 
 import hypothesis
 import jsonschema  # type: ignore[import-untyped]
@@ -399,6 +408,48 @@ def test_a_union_in_annotated_is_described_like_the_union(hint: Any) -> None:
         add_sent(app, "/", one, None, None)
         answers.append(app.openapi()["paths"]["/"]["get"]["responses"])
     assert answers[0] == answers[1] == answers[2]
+
+
+class Line(NamedTuple):
+    plain: Plain
+    number: int = 0
+
+
+@dataclass
+class Either:
+    """A union that msgspec can't read, so such a class can't be a body."""
+
+    either: Plain | Event
+    by_day: dict[date, int] = field(default_factory=dict)
+
+
+@pytest.mark.parametrize(
+    ("hint", "result", "wrong"),
+    [
+        (deque[Plain], deque([Plain("ann")]), [1]),
+        (OrderedDict[str, Plain], OrderedDict(a=Plain("ann")), {"a": 1}),
+        (defaultdict[str, int], defaultdict(int, a=1), {"a": "x"}),
+        (Set[int], {1}, ["x"]),
+        (ValuesView[int], {"a": 1}.values(), ["x"]),
+        (MutableSequence[int], [1], {}),
+        (Line, Line(Plain("ann")), [{"name": "ann"}, "x"]),
+        (list[Line | None], [Line(Plain("ann"), 1), None], [[1]]),
+        (Either, Either(Plain("ann"), {AT.date(): 1}), {"either": 1}),
+        (dict[date, int], {AT.date(): 1}, {"x": 1}),
+        (dict[Literal["a", "b"], int], {"a": 1}, {"c": 1}),
+        (dict[int, int], {1: 1}, {"1": "x"}),
+    ],
+)
+def test_results_that_no_parameter_has_are_described(
+    make_client: MakeClient, hint: Any, result: Any, wrong: Any
+) -> None:
+    app = App()
+    add_sent(app, "/", hint, result, None)
+    document = app.openapi()
+    media = document["paths"]["/"]["get"]["responses"]["200"]["content"][JSON]
+    schema = resolved(media["schema"], document)
+    assert fits(make_client(app).get("/").json(), schema)
+    assert not fits(wrong, schema)
 
 
 class Access(enum.Flag):

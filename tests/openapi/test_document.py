@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, make_dataclass
+from dataclasses import InitVar, dataclass, field, make_dataclass
 from types import MappingProxyType
-from typing import Annotated, Any, Generic, Literal, TypedDict, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypedDict, TypeVar
 
 import pydantic
 import pytest
@@ -537,7 +537,12 @@ def test_structures_become_components(document: dict[str, Any]) -> None:
         JSON: {
             "schema": {
                 "type": "array",
-                "items": {"type": "object", "title": "Holder", "properties": {"thing": {}}},
+                "items": {
+                    "type": "object",
+                    "title": "Holder",
+                    "properties": {"thing": {}},
+                    "required": ["thing"],
+                },
             }
         }
     }
@@ -1183,15 +1188,68 @@ def test_a_generic_structure_is_described_with_its_type_arguments(kind: Any) -> 
     ]
     assert items == [{"type": "integer"}, {"$ref": "#/components/schemas/Lone"}]
     unknown = Schemas(OwnTypes({}, {}), {}, "serialization").of(kind[Session])
-    assert unknown == {"type": "object", "title": kind.__name__, "properties": {"items": {}}}
+    assert unknown == {
+        "type": "object",
+        "title": kind.__name__,
+        "properties": {"items": {"type": "array", "items": {}}},
+        **({} if kind is Crate else {"required": ["items"]}),
+    }
 
 
-def test_without_msgspec_a_structure_is_described_by_its_field_names(
+class Pair(NamedTuple):
+    a: int
+    b: str = ""
+
+
+@dataclass
+class Another:
+    b: int
+
+
+@dataclass
+class Family:
+    """One that msgspec can't read, because it can't tell the members of the union apart."""
+
+    head: Lone | Another
+    seed: InitVar[int] = 0
+    members: list[Family] = field(default_factory=list)
+    made: int = field(init=False, default=5)
+
+
+def test_a_class_that_msgspec_cannot_read_is_described_by_its_annotations() -> None:
+    found = Schemas(OwnTypes({}, {}), {}, "serialization").of(Family)
+    head = found["properties"].pop("head")
+    assert head["anyOf"] == [
+        {"$ref": f"#/components/schemas/{name}"} for name in ("Lone", "Another")
+    ]
+    assert found == {
+        "type": "object",
+        "title": "Family",
+        "properties": {
+            "members": {"type": "array", "items": {}},
+            "made": {"type": "integer"},
+        },
+        "required": ["head"],
+    }
+
+
+def test_without_msgspec_a_structure_is_described_by_its_annotations(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "msgspec", None)
     found = Schemas(OwnTypes({}, {}), {}, "validation").of(Lone)
-    assert found == {"type": "object", "title": "Lone", "properties": {"a": {}}}
+    assert found == {
+        "type": "object",
+        "title": "Lone",
+        "properties": {"a": {"type": "integer"}},
+        "required": ["a"],
+    }
+    assert Schemas(OwnTypes({}, {}), {}, "serialization").of(Pair) == {
+        "type": "array",
+        "prefixItems": [{"type": "integer"}, {"type": "string"}],
+        "minItems": 2,
+        "maxItems": 2,
+    }
 
 
 @pytest.mark.parametrize("wrong", [{"status": 99}, {"status": 600}, {"responses": {True: "yes"}}])
