@@ -9,13 +9,12 @@ without type arguments a message may be anything.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from inspect import Parameter
 from typing import Any, Never, get_args, get_origin
 
 from micropie import App, EventStream
 from micropie.extensions import Application, Inspector, RouteEntry
 from micropie.openapi.docs import Docs
-from micropie.openapi.document import Builder, Sorted, doc_of, info_of, sort_inputs
+from micropie.openapi.document import Builder, Sorted, doc_of, info_of, sort_inputs, values_of
 from micropie.openapi.schemas import Schema, with_short_names, without_infinities
 
 _TEXT: Schema = {"type": "string"}
@@ -88,12 +87,7 @@ class _ChannelBuilder(Builder):
 
     def _channel(self, entry: RouteEntry) -> tuple[str, Sorted]:
         self.inputs.own = self.answers.own = entry.application.types
-        values = [
-            (one, entry.signature.values[one.name])
-            for one in entry.signature.parameters
-            if one.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-        ]
-        inputs = sort_inputs(entry, values, "GET")
+        inputs = sort_inputs(entry, values_of(entry), "GET")
         address, names = self.path_of(entry, inputs)
         summary, _, rest = doc_of(entry.signature.function).partition("\n")
         about = {"summary": summary, "description": rest.strip()}

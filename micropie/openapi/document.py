@@ -168,15 +168,7 @@ class Builder:
         is_builtin = getattr(function, "__module__", "").partition(".")[0] == "micropie"
         if entry.is_default or is_builtin or not description.include_in_schema:
             return
-        own = [one for one in documented.signature.parameters if one.kind not in _VARIABLE]
-        parameters = [(one, documented.signature.values[one.name]) for one in own]
-        for provider in (*entry.asked_by_checks, *documented.signature.needed()):
-            known = {one.name for one, _ in parameters}
-            parameters += [
-                (one.replace(kind=Parameter.KEYWORD_ONLY), provider.values[one.name])
-                for one in provider.parameters
-                if one.name not in known
-            ]
+        parameters = values_of(entry)
         takes_body = route.body_parameter is not None or route.reads_body
         methods = [
             one
@@ -826,6 +818,21 @@ def _read_by_the_handler(entry: RouteEntry) -> Schema:
         return {"required": True, "content": {_MULTIPART: {"schema": {"type": "object"}}}}
     schema = {"type": "string", "format": "binary"}
     return {"required": False, "content": {_BYTES: {"schema": schema}}}
+
+
+def values_of(entry: RouteEntry) -> list[_Value]:
+    """Return the parameters of a handler, of its checks and of its providers."""
+    signature = entry.signature
+    own = [one for one in signature.parameters if one.kind not in _VARIABLE]
+    parameters = [(one, signature.values[one.name]) for one in own]
+    for provider in (*entry.asked_by_checks, *signature.needed()):
+        known = {one.name for one, _ in parameters}
+        parameters += [
+            (one.replace(kind=Parameter.KEYWORD_ONLY), provider.values[one.name])
+            for one in provider.parameters
+            if one.name not in known
+        ]
+    return parameters
 
 
 def sort_inputs(entry: RouteEntry, parameters: Sequence[_Value], method: str) -> Sorted:

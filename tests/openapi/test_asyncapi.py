@@ -9,12 +9,12 @@ import copy
 import gzip
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
-from micropie import App, WebSocket
+from micropie import App, EventStream, Header, Request, WebSocket, requires
 from micropie.extensions import Inspector
 from micropie.openapi import Docs
 from tests.openapi.channels import Heard, Left, Root, Said
@@ -97,6 +97,53 @@ def test_a_handshake_has_query_parameters_and_headers(document: dict[str, Any]) 
         "query": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]},
         "bindingVersion": "0.3.0",
     }
+
+
+class Tenant:
+    """What a provider makes."""
+
+
+def provided(region: str, *, x_tenant: Annotated[str, Header()]) -> Tenant:
+    raise NotImplementedError
+
+
+class Key:
+    """What another provider makes."""
+
+
+def key_of(key: int = 0) -> Key:
+    raise NotImplementedError
+
+
+def admitted(request: Request, key: Key) -> bool:
+    raise NotImplementedError
+
+
+def test_a_handshake_has_the_parameters_of_providers_and_checks(validator: Draft7Validator) -> None:
+    app = App()
+    app.provides(Tenant)(provided)
+    app.provides(Key)(key_of)
+
+    @app.websocket("/talk")
+    @requires(admitted)
+    async def ws_talk(ws: WebSocket[str, str], tenant: Tenant) -> None: ...
+
+    @app.get("/ticks")
+    @requires(admitted)
+    def ticks(tenant: Tenant) -> EventStream:
+        raise NotImplementedError
+
+    found = app.asyncapi()
+    validator.validate(found)
+    (talk,) = [one for one in found["channels"].values() if one["address"] == "/talk"]
+    of_ticks = found["operations"]["ticks.send"]["bindings"]["http"]
+    query = {
+        "type": "object",
+        "properties": {"key": {"type": "integer", "default": 0}, "region": {"type": "string"}},
+        "required": ["region"],
+    }
+    assert talk["bindings"]["ws"]["query"] == of_ticks["query"] == query
+    assert talk["bindings"]["ws"]["headers"]["required"] == ["x-tenant"]
 
 
 def test_an_operation_refers_to_its_channel_and_its_message(document: dict[str, Any]) -> None:
