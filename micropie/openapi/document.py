@@ -9,6 +9,7 @@ structure, otherwise GET.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import typing
@@ -164,8 +165,8 @@ class Builder:
         route, description = entry.route, documented.description
         self.inputs.own = self.answers.own = documented.application.types
         # micropie's own handlers, such as the one for static files, aren't described.
-        function = inspect.unwrap(documented.signature.function)
-        is_builtin = getattr(function, "__module__", "").partition(".")[0] == "micropie"
+        module = str(getattr(_written(documented.signature.function), "__module__", ""))
+        is_builtin = module.partition(".")[0] == "micropie"
         if entry.is_default or is_builtin or not description.include_in_schema:
             return
         parameters = values_of(entry)
@@ -664,7 +665,7 @@ def _conditions_of(documented: _DocumentedRoute) -> set[int]:
     """Return the statuses that a handler sends for conditional requests, from its declarations and
     from the methods that it calls.
     """
-    code = getattr(inspect.unwrap(documented.signature.function), "__code__", None)
+    code = getattr(_written(documented.signature.function), "__code__", None)
     found = {status for name, status in _CALLED.items() if name in getattr(code, "co_names", ())}
     if 412 in found and _requires(code):
         found.add(428)
@@ -908,11 +909,17 @@ def _is_structure(annotation: object) -> bool:
     return TypeInfo(annotation).structure is not None
 
 
+def _written(function: Callable[..., object]) -> Callable[..., object]:
+    """Return a function without its decorators and without ``functools.partial`` around it."""
+    inner = inspect.unwrap(function)
+    return _written(inner.func) if isinstance(inner, functools.partial) else inner
+
+
 def doc_of(owner: Callable[..., object]) -> str:
     """Return an object's docstring, or "" if it is inherited from a framework class."""
-    text = inspect.unwrap(owner).__doc__
+    text = _written(owner).__doc__
     return (
         inspect.cleandoc(text)
-        if text and not getattr(owner, "__module__", "").startswith("micropie.")
+        if text and not str(getattr(owner, "__module__", "")).startswith("micropie.")
         else ""
     )

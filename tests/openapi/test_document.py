@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from dataclasses import InitVar, dataclass, field, make_dataclass
 from types import MappingProxyType
@@ -1194,6 +1195,23 @@ def test_a_generic_structure_is_described_with_its_type_arguments(kind: Any) -> 
         "properties": {"items": {"type": "array", "items": {}}},
         **({} if kind is Crate else {"required": ["items"]}),
     }
+
+
+def test_a_partial_function_is_described_as_the_function() -> None:
+    def page(kind: str, number: int = 1) -> int:
+        """Show one page."""
+        return app.request.not_modified(etag="7") or number
+
+    app = App()
+    app.get("/page")(functools.partial(functools.partial(page, "apple")))
+    names: dict[str, Any] = {}
+    exec("def nowhere(): 'No module.'", names)  # a function of no module
+    app.get("/nowhere")(names["nowhere"])
+    found = app.openapi()["paths"]
+    page_operation = found["/page"]["get"]
+    assert page_operation["summary"] == "Show one page."
+    assert "304" in page_operation["responses"]
+    assert found["/nowhere"]["get"]["summary"] == "No module."
 
 
 class Pair(NamedTuple):
