@@ -29,13 +29,13 @@ class TypeInfo:
     - ``source``: the ``Header``, ``Cookie``, ``Query``, ``Form`` or ``Body`` in the annotation, or
       None. Its ``place`` is a word such as "header", and its ``name_for(parameter)`` returns the
       name to look up there.
-    - ``annotation``: the annotation without the source.
+    - ``annotation``: the annotation without the source, and with each alias replaced by its type.
 
     Raises ``SetupError`` if the annotation has two sources.
     """
 
     def __init__(self, annotation: object) -> None:
-        self.source, self.annotation = declared_source(annotation)
+        self.source, self.annotation = declared_source(without_aliases(annotation))
 
     @property
     def structure(self) -> type | None:
@@ -94,4 +94,4 @@ class TypeInfo:
 
         Raises ``SetupError`` for a type to which text can't be converted.
         """
-        return converter_for(without_aliases(self.annotation))
+        return converter_for(self.annotation)

@@ -132,6 +132,7 @@ class Schemas:
 
     def of(self, annotation: object) -> Schema:
         """Return the schema of an annotation, or ``{}`` for any value."""
+        annotation = TypeInfo(annotation).annotation
         if (known := self._simple(annotation)) is not None:
             return known
         if isinstance(annotation, NewType):

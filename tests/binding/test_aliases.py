@@ -10,7 +10,7 @@ import pydantic
 import pytest
 from typing_extensions import TypeAliasType
 
-from micropie import App, Query, SetupError, post
+from micropie import App, Query, SetupError, describe, post
 from micropie._core.binding import without_aliases
 from tests.binding.conftest import taking
 from tests.support.clients import MakeClient
@@ -152,3 +152,40 @@ class Unknown(Recursive):
 def test_an_alias_of_a_missing_name_fails_at_setup() -> None:
     with pytest.raises(SetupError, match="'Nowhere' is not defined"):
         taking(Unknown())._micropie.compiled()
+
+
+class Money:
+    def __init__(self, cents: int) -> None:
+        self.cents = cents
+
+
+def parsed(parts: Rows[Number]) -> Money:
+    return Money(sum(parts))
+
+
+def cents(money: Money) -> Number:
+    return money.cents
+
+
+def test_an_alias_may_annotate_a_decoder_an_encoder_and_a_described_response(
+    make_client: MakeClient,
+) -> None:
+    app = App(errors="json", encoders={Money: cents}, decoders={Money: parsed})
+
+    @app.post("/")
+    @describe(responses={409: Rows[Order]})
+    def pay(money: Money) -> Money:
+        return money
+
+    assert make_client(app).post("/", json={"money": [1, 2]}).json() == 3
+    operation = app.openapi()["paths"]["/"]["post"]
+    body = operation["requestBody"]["content"]["application/json"]["schema"]
+    answers = [
+        operation["responses"][status]["content"]["application/json"]["schema"]
+        for status in ("200", "409")
+    ]
+    assert body["properties"]["money"] == {"type": "array", "items": {"type": "integer"}}
+    assert answers == [
+        {"type": "integer"},
+        {"type": "array", "items": {"$ref": "#/components/schemas/Pie"}},
+    ]

@@ -41,6 +41,7 @@ from micropie._core.binding.annotations import (
     is_unset,
     owner_of,
     united,
+    without_aliases,
 )
 from micropie._core.binding.values.constraints import (
     INVALID,
@@ -162,7 +163,7 @@ class OwnTypes(NamedTuple):
                 "value to convert. Annotate this parameter as str, for example, but not as "
                 f"{kind.__name__}"
             )
-        return str if taken is Parameter.empty else taken
+        return str if taken is Parameter.empty else without_aliases(taken)
 
     def choices(self, kind: type[enum.Enum]) -> list[object]:
         """Return the values of an Enum's members. If the Enum has an encoder, return the encoded
