@@ -66,8 +66,8 @@ _JSON_NAMES: Mapping[type, str] = {
     dict: "object",
 }
 
-# JSON Schema's keyword for each attribute of an annotation's metadata. All except the last two are
-# constraints, which ``binding/values/constraints.py`` checks.
+# JSON Schema's keyword for each attribute of an annotation's metadata. All except the last three
+# are constraints, which ``binding/values/constraints.py`` checks.
 _KEYWORDS = {
     "gt": "exclusiveMinimum",
     "ge": "minimum",
@@ -79,6 +79,7 @@ _KEYWORDS = {
     "pattern": "pattern",
     "title": "title",
     "description": "description",
+    "documentation": "description",
 }
 
 
@@ -257,7 +258,21 @@ class Schemas:
                     if isinstance(value, int | float | str | Decimal):
                         number = float(value) if isinstance(value, Decimal) else value
                         schema |= {keyword.replace("Length", one): number for one in lengths}
+                schema |= self._stated(part)
         return schema
+
+    def _stated(self, part: object) -> Schema:
+        """Return what metadata of msgspec or pydantic adds to a schema, apart from keywords."""
+        found: Schema = {}
+        examples = getattr(part, "examples", None)
+        if isinstance(examples, list):
+            found["examples"] = [*map(self._written, examples)]
+        if getattr(part, "deprecated", None):
+            found["deprecated"] = True
+        for name in ("extra_json_schema", "json_schema_extra", "json_schema"):
+            extra = getattr(part, name, None)
+            found |= extra if isinstance(extra, Mapping) else {}
+        return found
 
     def _array(self, kind: object, arguments: tuple[object, ...]) -> Schema:
         schema: Schema = {"type": "array"}

@@ -97,6 +97,6 @@ def test_bounds_and_examples_that_json_cannot_express_are_omitted() -> None:
     schemas = [one["schema"] for one in document["paths"]["/sizes"]["get"]["parameters"]]
     assert schemas == [
         {"type": "number", "exclusiveMinimum": 0, "default": 1.0},
-        {"type": "number", "default": 2.0},
+        {"type": "number", "examples": [1.5], "default": 2.0},
     ]
     assert document["components"]["schemas"]["Bounded"]["properties"]["size"]["examples"] == [2.0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from dataclasses import InitVar, dataclass, field, make_dataclass
+from datetime import date
 from types import MappingProxyType
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypedDict, TypeVar
 
@@ -13,6 +14,7 @@ import pytest
 from markupsafe import Markup
 from msgspec import Meta, Struct
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from typing_extensions import Doc
 
 from micropie import (
     App,
@@ -1342,6 +1344,31 @@ def test_each_constraint_has_its_json_schema_keyword(name: str) -> None:
     bound: Any = "[a-z]" if name == "pattern" else 3
     schema = Schemas(OwnTypes({}, {}), {}, "validation").of(Annotated[str, Meta(**{name: bound})])
     assert [*schema.values()] == ["string", bound]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        (Meta(examples=[5]), {"examples": [5]}),
+        (Meta(extra_json_schema={"x-unit": "g"}), {"x-unit": "g"}),
+        (pydantic.Field(examples=[5], deprecated=True), {"examples": [5], "deprecated": True}),
+        (pydantic.Field(json_schema_extra={"x-unit": "g"}), {"x-unit": "g"}),
+        (pydantic.Field(json_schema_extra=dict.clear), {}),
+        (pydantic.WithJsonSchema({"type": "number"}), {"type": "number"}),
+        (Doc("In grams."), {"description": "In grams."}),
+    ],
+)
+def test_metadata_of_a_parameter_is_described_like_that_of_a_field(
+    metadata: Any, expected: dict[str, Any]
+) -> None:
+    found = Schemas(OwnTypes({}, {}), {}, "validation").of(Annotated[int, metadata])
+    assert found == {"type": "integer", **expected}
+
+
+def test_examples_are_described_as_they_are_sent() -> None:
+    metadata = Meta(examples=[date(2026, 1, 31)])
+    found = Schemas(OwnTypes({}, {}), {}, "validation").of(Annotated[date, metadata])
+    assert found["examples"] == ["2026-01-31"]
 
 
 def test_a_response_with_an_html_method_is_described() -> None:
