@@ -16,6 +16,7 @@ from typing import (
     ClassVar,
     Generic,
     Literal,
+    NamedTuple,
     NewType,
     NotRequired,
     Optional,
@@ -563,6 +564,30 @@ class Odd(TypedDict):
     colour: NotRequired[Literal["red"] | None]
 
 
+class Spot(NamedTuple):
+    number: int
+    day: date
+
+
+class Packed(msgspec.Struct, array_like=True):
+    number: int
+    line: Line
+
+
+@dataclasses.dataclass
+class Nest:
+    lines: dict[str, Line]
+    sizes: dict[str, dict[str, Size]]
+    days: dict[date, int]
+    spot: Spot
+    packed: Packed
+
+
+class ModelNest(pydantic.BaseModel):
+    ages: dict[str, Annotated[int, pydantic.Field(ge=1)]]
+    spot: Spot
+
+
 class Pet(pydantic.BaseModel):
     kind: Literal["pet"]
     even: Annotated[int, annotated_types.Predicate(lambda number: number % 2 == 0)] = 0
@@ -600,6 +625,7 @@ class Bird(msgspec.Struct, tag=2):
 
 
 NUMBER = "Please enter a whole number."
+A_DAY = "Please enter a date such as 2026-01-31."
 
 
 def _mail(text: str) -> str:
@@ -626,7 +652,39 @@ def _tail(text: str) -> str:
         (Odd, {"name": "a", "pair": [1, "x"]}, {"pair[1]": "Please choose yes or no."}),
         (Odd, {"name": "a", "pair": [1]}, {"pair": "Please enter another value."}),
         (Odd, {"name": "a", "union": "x"}, {"union": "Please enter another value."}),
-        (Odd, {"name": "a", "prices": {"a": "x"}}, {"prices[...]": "Please enter another value."}),
+        (Odd, {"name": "a", "prices": {"a": "x"}}, {"prices.a": "Please enter a decimal number."}),
+        (Odd, {"name": "a", "prices": []}, {"prices": "Please enter a JSON object."}),
+        (
+            Nest,
+            {
+                "lines": {"a": {"name": "", "price": "x"}, "b": None, "c": {"name": "a"}},
+                "sizes": {"a": {"x": "s", "y": "?"}},
+                "days": {"2026-01-31": "x"},
+                "spot": ["x", "y"],
+                "packed": [1, {"name": "a", "price": 0}],
+            },
+            {
+                "lines.a.name": "Please fill in this field.",
+                "lines.a.price": "Please enter a number.",
+                "lines.b": "Please enter another value.",
+                "lines.c.price": "Please fill in this field.",
+                "sizes.a.y": "Please choose one of s, l.",
+                "days[...]": "Please enter another value.",
+                "spot[0]": NUMBER,
+                "spot[1]": A_DAY,
+                "packed[1].price": "Please enter a value above 0.",
+            },
+        ),
+        (
+            ModelNest,
+            {"ages": {"a": 0, "b": "x"}, "spot": ["x", "y"]},
+            {
+                "ages.a": "Please enter a value of 1 or more.",
+                "ages.b": NUMBER,
+                "spot[0]": NUMBER,
+                "spot[1]": A_DAY,
+            },
+        ),
         (Odd, {"name": "a", "colour": "<b>"}, {"colour": "Please choose one of red."}),
         (Odd, [], {"": "Please enter another value."}),
         (Line, {"name": "a", "price": "x", "x": 1}, {"price": "Please enter a number."}),
@@ -643,7 +701,7 @@ def _tail(text: str) -> str:
             {"pair[0]": NUMBER, "pair[1]": "Please choose yes or no."},
         ),
         (Pet, {"kind": "pet", "friend": {"kind": 1}}, {"friend.kind": "Please choose one of pet."}),
-        (Pet, {"kind": "pet", "pets": {"a": {}}}, {"pets.a.kind": "Please fill in this field."}),
+        (Pet, {"kind": "pet", "pets": {"a": {}}}, {"pets.a.kind": "Please choose one of pet."}),
         (Pet, {"kind": "pet", "pets": [1]}, {"pets": "Input should be an object"}),
         (Pet, 5, {"": "Input should be an object"}),
         (Pet, {"kind": "pet", "age": -1}, {"age": "Please enter another value."}),
@@ -789,6 +847,7 @@ class Other(pydantic.BaseModel):
 
 class Strict(msgspec.Struct, forbid_unknown_fields=True):
     name: str = ""
+    lines: dict[str, Line] = {}
 
 
 class Refusing(ModelLine):
@@ -817,6 +876,12 @@ def test_an_error_message_has_no_markup_from_a_client(kind: type, name: str) -> 
         for problem in problems_of(kind, document):
             told = problem.sentence + problem.words + problem.expected
             assert not re.search(r'<[A-Za-z/!?]|"', told)
+
+
+def test_a_key_of_a_client_is_shortened_in_the_path() -> None:
+    for kind in (Strict, Keyed):
+        found = problems_of(kind, {"lines": {"k" * 5000: {"price": "x", "name": "x"}}})
+        assert {one.path[1] for one in found} == {"k" * 200 + "..."}
 
 
 def test_an_error_message_only_loses_its_markup() -> None:

@@ -2006,7 +2006,7 @@ class Cake(msgspec.Struct):
         ({"icings": [{"kind": "<odd>"}]}, "Expected one of thin, thick - at `$.icings[0].kind`"),
         (
             {"icings": [{"colours": {"a": ["<odd>"]}}]},
-            "Expected one of red, blue - at `$.icings[0].colours[...][0]`",
+            "Expected one of red, blue - at `$.icings[0].colours.a[0]`",
         ),
         ({"renamed": "<odd>"}, "Expected one of red, blue - at `$.renamed`"),
         ({"icings": [{"kind": 5}]}, "Expected `str`, got `int` - at `$.icings[0].kind`"),

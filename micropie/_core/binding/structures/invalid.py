@@ -9,7 +9,7 @@ a parameter of the value's type.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args, get_origin
@@ -18,6 +18,8 @@ from micropie._core.binding.annotations import Hint, bare, is_enum, united
 from micropie._core.binding.fields import (
     Field,
     chosen,
+    elements_in,
+    field_of,
     fields_of,
     is_structure,
     kinds_in,
@@ -180,6 +182,24 @@ def _reason(error: ValueError, path: Path = ()) -> _Reason:
     return _Reason(text, (*path, *inner), error.__cause__)
 
 
+def _values_of(field: Field) -> Field | None:
+    """Return the field for the values of a dict, or None for any other type."""
+    if get_origin(field.kind) not in (dict, Mapping):
+        return None
+    return field.values or field_of(get_args(field.kind)[-1])
+
+
+def _elements_of(field: Field) -> tuple[Sequence[Field], Field] | None:
+    """Return the fields for the first elements of an array, and that for all further elements, also
+    for a named tuple. Return None for any other type.
+    """
+    hints = None if field.elements is not None else elements_in(field.kind)
+    if hints is None:
+        return field.elements
+    first, rest = hints
+    return [*map(field_of, first)], field_of(rest)
+
+
 @lru_cache(maxsize=256)
 def _has_clear_names(structure: type) -> bool:
     """Return whether each field's name is one step of a path. A name with a dot looks like two."""
@@ -216,7 +236,7 @@ class _Search:
             named = next(iter(reason.path[level:]), None)
         is_found = False
         for inner, step in self._parts(field, value, read, named) if level < DEEPEST else ():
-            at = (*path, step)
+            at = (*path, _shortened(step))
             if isinstance(value, dict) and step not in value:
                 is_found = True
                 text = _at(f"Object missing required field `{step}`", path)
@@ -242,8 +262,12 @@ class _Search:
             for inner in fields_of(member) if member is not None else ():
                 if inner.required or inner.name in value:
                     yield inner, inner.name
-        elif isinstance(value, list) and field.elements is not None:
-            first, rest = field.elements
+            values = _values_of(field)
+            if values is not None:
+                # a key that isn't in ``read`` was converted, for example to a date
+                yield from ((values, key) for key in value if key in read)
+        elif isinstance(value, list) and (elements := _elements_of(field)) is not None:
+            first, rest = elements
             hint: Any = rest.hint
             yield from zip(first, range(len(value)), strict=False)
             for start in range(len(first), len(value), RUN):
@@ -291,7 +315,7 @@ def _described(
     # msgspec quotes the tag that the client sent to choose a member of a union
     elif text.startswith("Invalid value"):
         text = _WORDLESS
-    shown = _at(without_markup(text), reason.path)
+    shown = _at(text, reason.path)
     tags = [tag for one in field.members for tag in tag_of(one).items()]
     name = tags[0][0] if tags else ""
     steps = reason.path[len(path) :]
@@ -308,7 +332,7 @@ def _at(text: str, path: Path) -> str:
     """Return a message with the path to the value, in msgspec's format: "Expected `int` - at
     `$.lines[0]`".
     """
-    return f"{text} - at `${_steps(path)}`" if path else text
+    return without_markup(f"{text} - at `${_steps(path)}`" if path else text)
 
 
 # -- pydantic --------------------------------------------------------------------------------------
@@ -421,12 +445,12 @@ def _hint_at(structure: Field, path: Path) -> Hint:
 
 def _inside(field: Field, step: str | int) -> Field | None:
     """Return the annotation of the value at one step inside of another, or None if it has none."""
-    if isinstance(step, int) and field.elements is not None:
-        first, rest = field.elements
+    if isinstance(step, int) and (elements := _elements_of(field)) is not None:
+        first, rest = elements
         return first[step] if step < len(first) else rest
     fields = [*chain.from_iterable(map(fields_of, field.members))]
     inner = [one for one in fields if one.name == step]
-    return next(iter(inner or (one for one in fields if step in one.others)), None)
+    return next(iter(inner or (one for one in fields if step in one.others)), _values_of(field))
 
 
 def described(error: Exception) -> str:
