@@ -239,6 +239,8 @@ NEEDS: dict[str, dict[str, str]] = {
         "{'server.ssl_certificate_chain': 'a'}": "append the chain",
         "cherrypy.server.ssl_certificate_chain = 'a'": "append the chain",
         "cherrypy.server.socket_file": "use uvicorn --uds",
+        "cherrypy.Application(object()).get_serving(None, None)": "test with cherrypy.test.helper",
+        "cherrypy.tree.apps['/shop'].release_serving()": "test with cherrypy.test.helper",
         "cherrypy.tree.mount(object()).wsgiapp": "micropie.dual(YourMiddleware(cherrypy.tree))",
         "cherrypy.engine.no_such_name, cherrypy.dispatch.no_such_name": "the compatibility module has no no_such_name",
     },

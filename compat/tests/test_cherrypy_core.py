@@ -1051,6 +1051,8 @@ def test_missing_pipelines_and_tools_raise_errors_with_advice() -> None:
         ours.Application(None, "", {"/": {"wsgi.pipeline": []}})
     with pytest.raises(AttributeError, match="dual"):
         ours.Application(None).wsgiapp.pipeline.append(("name", object))
+    with pytest.raises(AttributeError, match="CPWebCase"):
+        ours.Application(None).release_serving()
     with pytest.raises(AttributeError, match="leave it out"):
         ours.tools.nsgmls()
 

@@ -66,6 +66,10 @@ _SHARED: Mapping[str, str] = {
         "cherrypy.engine.timeout_monitor cherrypy.response.check_timeout "
         "cherrypy.response.timed_out"
     ),
+    "test with cherrypy.test.helper.CPWebCase": (
+        "cherrypy.Application.get_serving cherrypy.Application.release_serving "
+        "cherrypy.test.webtest"
+    ),
     "leave it out": ("cherrypy.tools.nsgmls cherrypy.tools.tidy"),
     "use tools.auth_basic with realm and checkpassword, or tools.auth_digest": (
         "cherrypy.lib.auth cherrypy.lib.httpauth cherrypy.tools.basic_auth "
@@ -99,7 +103,6 @@ ADVICE: Mapping[str, str] = {
     "cherrypy.process.win32": "run the server with a service manager",
     "cherrypy.daemon": "run the program itself: python shop.py, or micropie run shop:app",
     "cherrypy.scaffold": "create a first application with micropie new",
-    "cherrypy.test.webtest": "test with cherrypy.test.helper.CPWebCase",
     "cherrypy._cpchecker": "run micropie check --from cherrypy",
     "cherrypy._cpdispatch.test_callable_spec": "leave it out: invalid arguments get a 404 or 400",
     "cherrypy._cpdispatch.validate_translator": (

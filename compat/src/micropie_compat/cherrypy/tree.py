@@ -73,6 +73,18 @@ class _Servable(Carried):
         return sessions.UnsharedSessions(self.native)
 
 
+def _lacking(name: str) -> Any:
+    """Return an attribute of CherryPy's applications that this package lacks. Reading it raises
+    ``AttributeError`` with advice on what to use instead.
+    """
+
+    def read(app: object) -> NoReturn:
+        advice = ADVICE[f"cherrypy.Application.{name}"]
+        raise AttributeError(f"the compatibility module has no Application.{name}: {advice}")
+
+    return property(read)
+
+
 class Application(_Servable):
     """An object whose attributes are handlers, mounted at ``script_name``, together with its
     configuration.
@@ -86,6 +98,7 @@ class Application(_Servable):
     response_class: Any = Response
     namespaces = NamespaceSet()
     uncalled = ("get_serving", "release_serving", "wsgiapp")
+    get_serving, release_serving, wsgiapp = map(_lacking, uncalled)
     toolboxes: ClassVar[dict[str, Toolbox]] = {"tools": tools}
 
     def __init__(
@@ -124,17 +137,6 @@ class Application(_Servable):
             value = value.rstrip("/")
             value = value if value.startswith("/") or not value else f"/{value}"
         self._script_name = value
-
-    @property
-    def wsgiapp(self) -> NoReturn:
-        """CherryPy's WSGI pipeline, which isn't supported.
-
-        Reading it raises ``AttributeError`` with advice on what to use instead.
-        """
-        raise AttributeError(
-            f"the compatibility module has no Application.wsgiapp: "
-            f"{ADVICE['cherrypy.Application.wsgiapp']}"
-        )
 
     def handlers(self) -> Iterator[tuple[str, str, Callable[..., object]]]:
         """See ``_Servable.handlers``."""

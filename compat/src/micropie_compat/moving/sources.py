@@ -59,7 +59,10 @@ CONFIG_KEYS: Mapping[str, str] = {
 }
 
 # Attributes that are reported on any object, because the object's class isn't known.
-ATTRIBUTES: Mapping[str, str] = {"wsgiapp": ADVICE["cherrypy.Application.wsgiapp"]}
+ATTRIBUTES: Mapping[str, str] = {
+    name: ADVICE[f"cherrypy.Application.{name}"]
+    for name in ("get_serving", "release_serving", "wsgiapp")
+}
 
 # Functions of the compatibility module, each with a name that the function needs. The function is
 # reported if that name is missing.
