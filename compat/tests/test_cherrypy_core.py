@@ -12,10 +12,12 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
+import anyio
 import cherrypy as original
 import pytest
 
 from compat.tests.conftest import Serve, page
+from compat.tests.exchange import Request, ask_asgi, ask_wsgi
 from micropie import App
 from micropie_compat import cherrypy as ours
 from micropie_compat.cherrypy.log import notes_requests
@@ -1175,6 +1177,38 @@ def test_errors_and_accesses_are_logged(
     app.log.error_file = ""
     app.log.access_file = ""
     assert app.log.error_file == ""
+
+
+def test_errors_may_be_logged_by_the_server(
+    side: str, cherrypy: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Root:
+        @cherrypy.expose
+        def index(self) -> str:
+            cherrypy.log("from the handler")
+            return "x"
+
+    app = cherrypy.Application(Root(), "", {"/": {"log.wsgi": True}})
+    assert app.log.wsgi
+    app.log("outside of requests")
+    ask = Request("GET", "/", {"Host": "pies.example"}, b"")
+    monkeypatch.setattr(sys, "stderr", errors := io.StringIO())
+    if side in ("original", "wsgi"):
+        ask_wsgi(app, ask)
+    else:
+        anyio.run(ask_asgi, app, ask, backend=side)
+    assert [line.rpartition("]")[2].strip() for line in errors.getvalue().splitlines()] == [
+        "from the handler"
+    ]
+    monkeypatch.setattr(sys, "stderr", closed := io.StringIO())
+    closed.close()
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    if side in ("original", "wsgi"):
+        assert ask_wsgi(app, ask).status == 200
+    app.log.wsgi = False
+    assert not app.log.wsgi
+    if side == "wsgi":
+        app.wsgi_shutdown()
 
 
 BY_DEFAULT = """

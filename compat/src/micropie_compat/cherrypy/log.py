@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from micropie_compat.cherrypy.serving import current_exchange
+from micropie_compat.core import current
 from micropie_compat.results import StrPath, words
 
 logfmt = logging.Formatter("%(message)s")
-_SCREEN = "screen"
+_SCREEN, _SERVER = "screen", "wsgi"
 _MONTHS = words("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec")
 
 
@@ -22,8 +23,9 @@ class LogManager:
     """An application's two logs, written by ``log("message")``, ``log.error`` and ``log.access``;
     ``error_log`` and ``access_log`` are their loggers.
 
-    ``screen``: whether to log to the terminal. ``error_file``, ``access_file``: the paths of the
-    log files; "" means no file.
+    ``screen``: whether to log to the terminal. ``wsgi``: whether to log a request's errors to the
+    error log of the server. ``error_file``, ``access_file``: the paths of the log files; "" means
+    no file.
     """
 
     appid: object = None
@@ -103,6 +105,15 @@ class LogManager:
             _replace(logger, _SCREEN, logging.StreamHandler(stream) if value else None)
 
     @property
+    def wsgi(self) -> bool:
+        """Whether a request's errors are written to the error log of the server."""
+        return any(True for _ in _of_kind(self.error_log, _SERVER))
+
+    @wsgi.setter
+    def wsgi(self, value: bool) -> None:
+        _replace(self.error_log, _SERVER, _ServerErrors() if value else None)
+
+    @property
     def error_file(self) -> str:
         """The path of the error log's file."""
         return _file_of(self.error_log)
@@ -167,6 +178,20 @@ def _has_handler(logger: logging.Logger | None) -> bool:
                 return True
         logger = logger.parent if logger.propagate else None
     return False
+
+
+class _ServerErrors(logging.Handler):
+    """Writes to ``wsgi.errors``, or under ASGI to stderr. Outside of requests it writes nothing."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        native = current.get(None)
+        if native is not None:
+            stream: Any = (native.environ or {}).get("wsgi.errors", sys.stderr)
+            try:
+                stream.write(f"{self.format(record)}\n")
+                stream.flush()
+            except Exception:
+                self.handleError(record)
 
 
 def _logger(name: str) -> logging.Logger:
