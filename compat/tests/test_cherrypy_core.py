@@ -745,6 +745,34 @@ def test_a_wrapping_tool_may_override_the_method_that_wraps(cherrypy: Any, serve
     assert (client.get("/").text, client.get("/?quiet=1").text) == ("SAID", "said")
 
 
+def test_a_tool_is_not_switched_on_without_an_option(cherrypy: Any, serve_root: Serve) -> None:
+    """A page that would not be protected is no page."""
+
+    class Root:
+        @exposed(cherrypy, tools__auth_basic=True)
+        def index(self) -> str:
+            return "secret"
+
+    assert serve_root(Root()).get("/").status_code == 500
+
+
+def test_a_redirect_may_have_another_default_status(cherrypy: Any, serve_root: Serve) -> None:
+    class Kept(cherrypy.HTTPRedirect):
+        default_status = 307
+
+    class Root:
+        @cherrypy.expose
+        def index(self) -> Any:
+            raise Kept("/other")
+
+        @cherrypy.expose
+        def moved(self) -> Any:
+            raise Kept("/other", 301)
+
+    client = serve_root(Root())
+    assert (client.post("/").status_code, client.get("/moved").status_code) == (307, 301)
+
+
 def test_a_namespace_may_be_a_context_manager(
     cherrypy: Any, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,13 +86,18 @@ class HTTPRedirect(_ForeignAnswer):
             for each in given
         ]
         self.urls = [join(page, text) for text in texts]
-        code = (
-            (303 if serving.request.protocol >= (1, 1) else 302) if status is None else int(status)
-        )
+        code = self.default_status if status is None else int(status)
         if not 300 <= code <= 399:
             raise ValueError("status must be between 300 and 399.")
         self._status = code
         super().__init__(self.urls, code)
+
+    @property
+    def default_status(self) -> int:
+        """The status if none is given. A program may set another one as an attribute of the
+        class.
+        """
+        return 303 if serving.request.protocol >= (1, 1) else 302
 
     @property
     def status(self) -> int:

@@ -60,7 +60,9 @@ class Plan:
             if not dot:
                 continue
             if namespace in toolboxes:
-                tool, _, option = name.partition(".")
+                tool, dot, option = name.partition(".")
+                if not dot:
+                    raise ValueError(f"{key} needs an option: write {key}.on")
                 self.toolmaps.setdefault(namespace, {}).setdefault(tool, {})[option] = value
             elif namespace in others:
                 self.values[key] = value
