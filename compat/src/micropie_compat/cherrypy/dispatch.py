@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from traceback import walk_tb
+from types import MappingProxyType
 from typing import Any, NoReturn, Protocol
 
 from micropie import BadRequest, SetupError
@@ -52,8 +53,9 @@ class PageHandler:
 
     def __init__(self, callable: Callable[..., object], *args: object, **kwargs: object) -> None:  # noqa: A002
         self.callable = callable
-        self.args = args
-        self.kwargs = kwargs
+        serving.request.args = args
+        if kwargs:
+            self.kwargs = kwargs
 
     @property
     def args(self) -> Sequence[object]:
@@ -95,6 +97,8 @@ class LateParamPageHandler(PageHandler):
     """A handler whose keyword arguments are read from the request's parameters when it is called,
     after the tools have run.
     """
+
+    _kwargs: Mapping[str, object] = MappingProxyType({})
 
     @property
     def kwargs(self) -> Parameters:
