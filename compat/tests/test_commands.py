@@ -120,6 +120,27 @@ def test_check_reads_plugins_too(command: Run, tmp_path: Path) -> None:
         assert [line.split(": ")[1:2] for line in output.splitlines()] == [["bottle.depr"], []]
 
 
+@pytest.mark.parametrize(
+    ("line", "is_installed"),
+    [
+        ('from micropie_compat import install as i; i("cherrypy")', True),
+        ('from micropie_compat import install; install(framework="cherrypy")', True),
+        ('import micropie_compat; micropie_compat.install("cherrypy")', True),
+        ('from micropie_compat import stand_in; stand_in.install("cherrypy")', True),
+        ('from micropie_compat import install; install("bottle")', False),
+        ('from micropie_compat import install; install("cherrypy", "shop.cherrypy")', False),
+        ('from micropie_compat import is_installed; is_installed("cherrypy")', False),
+        ('from shop import install; install("cherrypy")', False),
+    ],
+)
+def test_check_knows_each_spelling_of_install(
+    command: Run, tmp_path: Path, line: str, is_installed: bool
+) -> None:
+    (tmp_path / "site.py").write_text(f"{line}\nimport cherrypy.lib.static\n")
+    status, output, _ = command("check", "--from", "cherrypy", "site.py")
+    assert (status, len(output.splitlines())) == ((0, 1) if is_installed else (1, 2))
+
+
 def test_a_program_s_own_files_are_not_taken_for_plugins(
     command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,12 +146,18 @@ _INSTALL = (
 
 def _installs(tree: ast.Module, framework: str) -> bool:
     """Return whether a module calls ``install`` with this framework."""
+    names = imported_names(tree)
     for node in ast.walk(tree):
         match node:
-            case ast.Call(
-                ast.Name("install") | ast.Attribute(_, "install"), [ast.Constant(name)]
-            ) if name == framework:
-                return True
+            case ast.Call(func, [ast.Constant(given)], []):
+                pass
+            case ast.Call(func, [], [ast.keyword("framework", ast.Constant(given))]):
+                pass
+            case _:
+                continue
+        name = dotted_name(func, names).removeprefix("micropie_compat.")
+        if given == framework and name in ("install", "stand_in.install"):
+            return True
     return False
 
 
