@@ -20,7 +20,7 @@ from micropie._core.errors import SetupError
 from micropie_compat import cherrypy
 from micropie_compat.cherrypy import program
 from micropie_compat.cherrypy._cpserver import Server
-from micropie_compat.cherrypy.process.plugins import SimplePlugin
+from micropie_compat.cherrypy.process.plugins import SimplePlugin, ThreadManager
 from micropie_compat.cherrypy.process.wspbus import Bus, states
 from tests.servers.harness import serving
 from tests.support.clients import MakeClient
@@ -300,6 +300,30 @@ def test_request_events_are_published_on_the_bus(connect: MakeClient, world: str
             engine.unsubscribe(channel, listener)
         engine.watches_requests = False
     assert seen[:3] == ["start_thread", "before_request", "after_request"]
+
+
+def test_a_plugin_may_watch_threads_alone(
+    connect: MakeClient, world: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``acquire_thread`` is published before each request, as in the original."""
+    seen: list[str] = []
+
+    class Watch(SimplePlugin):
+        def acquire_thread(self) -> None:
+            seen.append("acquired")
+
+    bus = Bus()
+    ThreadManager(bus).subscribe()
+    assert not bus.watches_requests
+    monkeypatch.setattr(cherrypy.engine, "watches_requests", False)
+    plugin = Watch(cherrypy.engine)
+    plugin.subscribe()
+    try:
+        client = connect(cherrypy.Application(Root(), ""), world)
+        assert [client.get("/").text for _ in range(2)] == ["hello", "hello"]
+    finally:
+        plugin.unsubscribe()
+    assert seen == ["acquired"] * 2
 
 
 @pytest.fixture

@@ -202,6 +202,12 @@ class ThreadManager(SimplePlugin):
         for channel in ("acquire_thread", "start_thread", "release_thread", "stop_thread"):
             self.bus.listeners.setdefault(channel, set())
 
+    def subscribe(self) -> None:
+        """Subscribe the methods. Alone, they needn't be called for each request."""
+        watches_requests = self.bus.watches_requests
+        super().subscribe()
+        self.bus.watches_requests = watches_requests
+
     def acquire_thread(self) -> None:
         """Give the current thread a number and publish "start_thread", unless the thread has a
         number already.

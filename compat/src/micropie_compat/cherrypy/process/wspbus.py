@@ -18,7 +18,7 @@ from traceback import format_exception
 from types import SimpleNamespace
 from typing import Any
 
-_OF_REQUESTS = {"before_request", "after_request", "start_thread", "stop_thread"}
+_OF_REQUESTS = {"before_request", "after_request", "acquire_thread", "start_thread", "stop_thread"}
 
 # The exit status after a failed shutdown.
 _SOFTWARE_ERROR = 70
