@@ -1188,6 +1188,8 @@ def test_errors_and_accesses_are_logged(
         "/": {"log.error_file": str(errors), "log.access_file": str(accesses), "log.screen": False}
     }
     app = cherrypy.Application(Root(), "", config)
+    # They are opened at once: the process that serves may not be allowed to.
+    assert (errors.read_text(), accesses.read_text()) == ("", "")
     client = serve(app)
     client.get("/?q=%22", headers={"User-Agent": 'an "agent"', "Referer": "http://r"})
     client.get("/error")

@@ -120,11 +120,7 @@ class LogManager:
 
     @error_file.setter
     def error_file(self, path: StrPath | None) -> None:
-        _replace(
-            self.error_log,
-            "file",
-            logging.FileHandler(path, encoding="utf-8", delay=True) if path else None,
-        )
+        _replace(self.error_log, "file", _opened(path))
 
     @property
     def access_file(self) -> str:
@@ -133,11 +129,7 @@ class LogManager:
 
     @access_file.setter
     def access_file(self, path: StrPath | None) -> None:
-        _replace(
-            self.access_log,
-            "file",
-            logging.FileHandler(path, encoding="utf-8", delay=True) if path else None,
-        )
+        _replace(self.access_log, "file", _opened(path))
 
 
 class GlobalLogManager(LogManager):
@@ -208,6 +200,12 @@ def _escaped(text: str) -> str:
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return text
     return repr(text.encode("utf-8", "replace"))[2:-1].replace('"', '\\"')
+
+
+def _opened(path: StrPath | None) -> logging.Handler | None:
+    # Open the file now: a server that loads the program as root may serve as another user, in
+    # processes that inherit the open file.
+    return logging.FileHandler(path, encoding="utf-8") if path else None
 
 
 def _of_kind(logger: logging.Logger, kind: str) -> Iterator[logging.Handler]:
