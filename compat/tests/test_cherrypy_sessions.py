@@ -503,6 +503,46 @@ def test_a_clean_up_keeps_what_a_request_has_just_saved(
     assert cls(expired.id, **options)["a"] == 2
 
 
+def test_values_in_memory_may_refer_to_each_other(
+    side: str, cherrypy: Any, connect: MakeClient
+) -> None:
+    class Shy:
+        def __repr__(self) -> str:
+            raise NotImplementedError
+
+    class Root:
+        _cp_config = {"tools.sessions.on": True}
+
+        @cherrypy.expose
+        def index(self) -> str:
+            parent: dict[str, Any] = {"name": "menu"}
+            parent["children"] = [{"name": "pies", "parent": parent}]
+            cherrypy.session["menu"], cherrypy.session["shy"] = parent, Shy()
+            return "kept"
+
+        @cherrypy.expose
+        def look(self) -> str:
+            (child,) = cherrypy.session["menu"]["children"]
+            return f"{child['parent']['name']} {type(cherrypy.session['shy']).__name__}"
+
+        @cherrypy.expose
+        def streamed(self) -> Any:
+            cherrypy.session["shy"] = Shy()
+
+            def pieces() -> Any:
+                yield "streamed"
+                cherrypy.session["shy"] = "no more"
+
+            return pieces()
+
+        streamed._cp_config = {"response.stream": True}
+
+    app = cherrypy.Application(Root(), "")
+    client = connect(app, "wsgi" if side == "original" else side, validate=side != "original")
+    assert (client.get("/").text, client.get("/look").text) == ("kept", "menu Shy")
+    assert (client.get("/streamed").text, client.get("/look").text) == ("streamed", "menu str")
+
+
 def test_a_default_may_be_given_by_name(side: str, cherrypy: Any, connect: MakeClient) -> None:
     class Root:
         _cp_config = {"tools.sessions.on": True}

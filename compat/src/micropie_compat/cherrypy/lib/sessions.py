@@ -239,7 +239,13 @@ class Session:
                 self.release_lock()
 
     def _check_size(self, data: Mapping[str, object]) -> None:
-        check_size(data, self.max_session_size, "tools.sessions.max_session_size = {}")
+        try:
+            check_size(data, self.max_session_size, "tools.sessions.max_session_size = {}")
+        except ResponseError:
+            raise
+        except Exception:
+            # JSON can't measure values that refer to each other, or whose ``repr`` fails.
+            _logger.debug("the size of the session is unknown", exc_info=True)
 
     def delete(self) -> None:
         """Delete the session from the storage. This request won't store it again, so a log-out is
@@ -967,14 +973,22 @@ def _saved_at_its_end(session: Session, body: Iterable[object]) -> Iterator[obje
     """Yield a stream's chunks. If the stream has changed the session, save it again before the
     stream ends.
     """
-    before = repr(session._data)
+    before = _shown(session._data)
     try:
         for chunk in body:  # noqa: UP028 - ``yield from`` would close the body a second time
             yield chunk
     finally:
-        if session.loaded and repr(session._data) != before:
+        if session.loaded and (before is None or _shown(session._data) != before):
             session.acquire_lock()
             session.save()
+
+
+def _shown(data: Data) -> str | None:
+    """Return the ``repr`` of a session's data, or None if that of a value fails."""
+    try:
+        return repr(data)
+    except Exception:
+        return None
 
 
 save.failsafe = True  # type: ignore[attr-defined]
