@@ -1380,6 +1380,50 @@ def test_no_file_is_left_if_a_session_can_not_be_saved(
     assert [path.name for path in sessions_folder.iterdir()] == [f"session-{session.id}"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "made"),
+    [
+        *[("ram", made) for made in ("0af3.77c1", "7+/w==", "user:7", "{7}", "f" * 200)],
+        *[("file", made) for made in ("0af3.77c1", "user:7", "{7}", "f" * 200)],
+    ],
+)
+def test_a_program_may_generate_other_ids(
+    side: str, cherrypy: Any, connect: MakeClient, tmp_path: Path, kind: str, made: str
+) -> None:
+    (tmp_path / "kept").mkdir()
+    base = {
+        "ram": cherrypy.lib.sessions.RamSession,
+        "file": cherrypy.lib.sessions.FileSession,
+    }[kind]
+
+    class Own(base):  # type: ignore[misc, valid-type]
+        cache: dict[str, Any] = {}
+
+        def generate_id(self) -> str:
+            return made
+
+    client = connected(
+        cherrypy, side, connect, storage_class=Own, storage_path=str(tmp_path / "kept")
+    )
+    assert client.get("/put?key=a&value=1").text == made
+    assert client.get("/").text == '{"a": "1"}'
+
+
+@pytest.mark.parametrize(
+    "sent", ["..", ".x", "a/../b", "a\\b", "x.lock", "a b", "a\x00", "é", "", "x" * 241]
+)
+def test_a_program_s_own_ids_can_not_be_paths(sent: str, sessions_folder: Path) -> None:
+    class Own(sessions.FileSession):
+        def generate_id(self) -> str:
+            return "own"
+
+        def _exists(self) -> bool:
+            return self.id != "own"
+
+    assert not Own("x.y", storage_path=str(sessions_folder)).missing
+    assert Own(sent, storage_path=str(sessions_folder)).missing
+
+
 def test_a_session_id_is_created_once(sessions_folder: Path) -> None:
     class Twice(sessions.FileSession):
         ids = iter(["taken", "taken", "free"])

@@ -70,6 +70,8 @@ class _Serializer(Protocol):
 
 # Valid ids. An id may become part of a file's name or of a database key.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+# Valid ids if a program's class has its own ``generate_id``: all visible characters, but no paths.
+_OWN_ID = re.compile(r"(?!\.)[!-.0-\[\]-~]{1,240}")
 
 
 class _Busy(HTTPError):
@@ -175,7 +177,8 @@ class Session:
         return secrets.token_hex(20)
 
     def _is_id(self, text: str) -> bool:
-        return _ID.fullmatch(text) is not None
+        is_own = type(self).generate_id not in (Session.generate_id, BackendSession.generate_id)
+        return (_OWN_ID if is_own else _ID).fullmatch(text) is not None
 
     def regenerate(self) -> None:
         """Give the session a new id and keep its data. The entry with the old id is deleted from
@@ -339,6 +342,9 @@ class RamSession(Session):
     locks: ClassVar[LockTable] = LockTable()
     clean_thread: ClassVar[Monitor | None] = None
 
+    def _is_id(self, text: str) -> bool:
+        return super()._is_id(text.replace("/", "-"))  # here a slash can't lead to a file
+
     def clean_up(self) -> None:
         """Delete expired sessions, except those that a request has locked, which may save them."""
         now = self.now()
@@ -415,6 +421,9 @@ class FileSession(Session):
         if not kwargs.get("storage_path"):
             raise ValueError("sessions in files need a directory: set tools.sessions.storage_path")
         os.makedirs(kwargs["storage_path"], mode=0o700, exist_ok=True)
+
+    def _is_id(self, text: str) -> bool:
+        return super()._is_id(text) and not text.endswith(self.LOCK_SUFFIX)
 
     def _get_file_path(self) -> str:
         return os.path.join(self.storage_path, f"{self.SESSION_PREFIX}{self._id}")
