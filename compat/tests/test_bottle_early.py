@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 from wsgiref.util import FileWrapper, setup_testing_defaults
@@ -285,3 +285,51 @@ def test_an_environ_set_by_a_handler_is_used_even_if_it_is_empty(bottle: Any, cl
 
     for client in clients(app):
         assert client.get("/?a=1").text == "({}, '')"
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_middleware_sees_what_a_program_adds_to_the_environ(bottle: Any) -> None:
+    app, request = bottle.Bottle(), bottle.request
+    app.hook("after_request")(
+        lambda: request.environ.update({"pies.hook": request.headers["Host"]})
+    )
+
+    def added(path: str) -> dict[str, Any]:
+        """Return the server's environ after a request."""
+        environ: dict[str, Any] = {}
+        setup_testing_defaults(environ)
+        environ |= {"PATH_INFO": path, "wsgi.errors": StringIO()}
+        assert [*app(environ, lambda *_: None)]
+        return environ
+
+    @app.get("/text")
+    def text() -> str:
+        request.environ["REMOTE_USER"] = "ann"
+        return "text"
+
+    @app.get("/set")
+    def with_response() -> str:
+        bottle.response.set_header("X-A", "1")
+        return text()
+
+    @app.get("/stream")
+    def stream() -> Iterator[str]:
+        yield text()
+
+    @app.get("/fails")
+    def fails() -> None:
+        text()
+        raise ValueError("after the change")
+
+    for path in ("/text", "/set", "/stream", "/fails"):
+        environ = added(path)
+        assert environ["pies.hook"] == "127.0.0.1"
+        assert (environ.get("REMOTE_USER"), environ["PATH_INFO"]) == ("ann", path)
+        assert environ["bottle.route"].rule == path
+    app.remove_hook("after_request", app.hooks["after_request"][0] if bottle is ours else None)
+    for path in ("/text", "/set"):
+        assert added(path)["REMOTE_USER"] == "ann"
+    environ = added("/none")
+    assert "REMOTE_USER" not in environ
+    if bottle is ours:  # the environ refers to no object that refers to it
+        assert not [key for key in environ if key.startswith(("bottle.request.", "micropie.e"))]

@@ -45,6 +45,8 @@ _PASSED_ON = (NativeError, Redirect, ClientDisconnect)
 # ``__init__`` isn't needed, because the class attributes of ``BaseResponse`` are the defaults.
 _BLANK = BaseResponse.__new__
 _NOTHING: Mapping[str, object] = {}
+# Beginnings of keys of the environ whose values may refer to the environ.
+_NOT_SHARED = ("bottle.request.", "micropie.")
 # Created once, because ``dict | HTTPResponse`` would create a new object at each call.
 _MAY_HAVE_JSON = (dict, HTTPResponse)
 
@@ -133,6 +135,16 @@ class Exchange:
     def environ(self, environ: Environ) -> None:
         self._environ = environ
 
+    def share_environ(self) -> None:
+        """Add the keys that the program has added to the environ to the server's, which WSGI
+        middleware and access logs read.
+        """
+        made, native = self._environ, self.native
+        if made is not None and native.environ is not None:
+            for key in made.keys() - native.outside.keys():
+                if not key.startswith(_NOT_SHARED):
+                    native.outside[key] = made[key]
+
     def find_route(self, request: Request) -> tuple[Route, Arguments]:
         """Run the ``before_request`` hooks, which may change the path, then find the route.
 
@@ -209,6 +221,7 @@ def end(
         return to_response(exchange, out)
     finally:
         del out
+        exchange.share_environ()
 
 
 def _failed(exchange: Exchange, text: str, error: Exception) -> HTTPError:

@@ -146,7 +146,7 @@ class _BottleRoute(OutsideRoute):
                 out = call(**arguments)
                 if out and not self._after and request.method != "HEAD":
                     # A shortcut for most requests: no hook follows, and the result is text or JSON.
-                    exchange = getattr(request, "bottle_exchange", None)
+                    exchange = _shared(request)
                     if exchange is not None and exchange._response is not None:
                         if type(out) is str:
                             return text_answer(exchange, out)
@@ -184,6 +184,14 @@ class _BottleRoute(OutsideRoute):
         names = self._names
         arguments = dict(zip(names, request.path_params, strict=True)) if names else NO_VALUES
         return Exchange(self._app, request, self._target, arguments)
+
+
+def _shared(request: Request) -> Exchange | None:
+    """Return the exchange of a request, if it has one, after ``share_environ``."""
+    exchange: Exchange | None = getattr(request, "bottle_exchange", None)
+    if exchange is not None:
+        exchange.share_environ()
+    return exchange
 
 
 async def _receive(request: Request, limited: Config) -> None:
