@@ -129,6 +129,15 @@ def test_a_program_runs_without_a_changed_line(shop: Path, command: tuple[str, .
 
 
 @pytest.mark.processes
+def test_a_program_in_a_file_imports_the_modules_beside_it(shop: Path) -> None:
+    folder = shop / "elsewhere"
+    folder.mkdir()
+    (folder / "counting.py").write_text("1 / 0")  # not the module beside the program
+    ended = run(folder, "-m", "micropie_compat", "bottle", "../shop.py")
+    assert (ended.stdout.endswith("['../shop.py'] /pies\n"), ended.stderr) == (True, "")
+
+
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "command", [(), ("bottle",), ("flask", "-m", "shop"), ("bottle", "-m")], ids=" ".join
 )

@@ -8,6 +8,7 @@ import runpy
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from micropie_compat.stand_in import FRAMEWORKS, install
 
@@ -26,6 +27,8 @@ def main() -> None:
         )
     install(framework)
     sys.argv = program
+    if not is_module and not sys.flags.safe_path:
+        sys.path[0] = str(Path(program[0]).resolve().parent)  # instead of the current directory
     run: Callable[..., object] = (
         partial(runpy.run_module, alter_sys=True) if is_module else runpy.run_path
     )
