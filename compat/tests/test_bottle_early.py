@@ -333,3 +333,20 @@ def test_middleware_sees_what_a_program_adds_to_the_environ(bottle: Any) -> None
     assert "REMOTE_USER" not in environ
     if bottle is ours:  # the environ refers to no object that refers to it
         assert not [key for key in environ if key.startswith(("bottle.request.", "micropie.e"))]
+
+
+def test_a_program_may_set_the_default_media_type(
+    bottle: Any, clients: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bottle.BaseResponse, "default_content_type", "text/plain")
+    app = bottle.Bottle()
+    app.get("/text")(lambda: "<b>")
+    app.get("/bytes")(lambda: b"<b>")
+    app.get("/stream")(lambda: iter(["<b>"]))
+    app.get("/response")(lambda: bottle.HTTPResponse("<b>"))
+    app.get("/set")(lambda: bottle.response.set_header("X-A", "1") or "<b>")
+    app.get("/nothing")(lambda: None)
+    for client in clients(app):
+        for path in ("/text", "/bytes", "/stream", "/response", "/set", "/nothing"):
+            for method in ("GET", "HEAD"):
+                assert client.request(method, path).headers["Content-Type"] == "text/plain"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from codecs import getincrementalencoder
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from operator import methodcaller
 from traceback import format_exc
@@ -16,7 +16,7 @@ from micropie import ClientDisconnect, Redirect, Request, Response
 from micropie import HTTPError as NativeError
 from micropie_compat.bottle.files import ServedFile
 from micropie_compat.bottle.plugins import Encoder, as_json
-from micropie_compat.bottle.responses import HTML, BaseResponse, HTTPError, HTTPResponse
+from micropie_compat.bottle.responses import BaseResponse, HTTPError, HTTPResponse
 from micropie_compat.bottle.routing import Arguments, Route, Router
 from micropie_compat.bottle.state import MOUNTED, readable_environ
 from micropie_compat.carrier import Answer, refused_method, status_of
@@ -275,13 +275,12 @@ def text_answer(exchange: Exchange, text: str) -> Answer:
 
 # Created once, like ``_MAY_HAVE_JSON``.
 _LISTS, _TEXTS = (tuple, list), (bytes, str)
-# The headers of a response on which a handler has set nothing.
-_UNSET: Sequence[tuple[str, str]] = (("Content-Type", HTML),)
 
 
 def _native(exchange: Exchange, body: object) -> Answer:
     response, native = exchange._response, exchange.native
-    status, pairs = 200, _UNSET
+    # A program may have set the default for all responses.
+    status, default, pairs = 200, BaseResponse.default_content_type, None
     if response is not None:
         line, pairs = response._status_line, response.headerlist
         status = 200 if line == "200 OK" else status_of(line)
@@ -295,7 +294,7 @@ def _native(exchange: Exchange, body: object) -> Answer:
         # A ``Response`` isn't needed for bytes, which are encoded already, nor for a stream that no
         # session or middleware processes.
         headers, content_type, length = (
-            ((), HTML, None) if pairs is _UNSET else checked_headers(pairs, is_given=True)
+            ((), default, None) if pairs is None else checked_headers(pairs, is_given=True)
         )
         if isinstance(body, bytes):
             return EncodedAnswer((status, content_type, len(body), headers, body, None))
@@ -316,7 +315,7 @@ def _native(exchange: Exchange, body: object) -> Answer:
     ):
         # send the Content-Length that the response to GET would have
         body = FileRange(None, "", 0, 0, response.content_length)
-    return Response(body, status, pairs, "")
+    return Response(body, status, [("Content-Type", default)] if pairs is None else pairs, "")
 
 
 def _file_body(exchange: Exchange, file: ServedFile) -> bytes | FileRange:

@@ -27,7 +27,7 @@ from micropie_compat.bottle.exchange import (
 from micropie_compat.bottle.monitors import run_monitored
 from micropie_compat.bottle.plugins import Encoder
 from micropie_compat.bottle.requests import request as current_request
-from micropie_compat.bottle.responses import HTML, HTTPError, HTTPResponse
+from micropie_compat.bottle.responses import BaseResponse, HTTPError, HTTPResponse
 from micropie_compat.bottle.routing import Route, Router
 from micropie_compat.bottle.state import decoded
 from micropie_compat.carrier import NO_VALUES, Answer, CarryingSite, refused_method
@@ -152,7 +152,8 @@ class _BottleRoute(OutsideRoute):
                             return text_answer(exchange, out)
                     elif type(out) is str:
                         body = out.encode()
-                        return EncodedAnswer((200, HTML, len(body), (), body, None))
+                        default = BaseResponse.default_content_type
+                        return EncodedAnswer((200, default, len(body), (), body, None))
                     elif type(out) is dict and dumps is not None:
                         body = dumps(out).encode()
                         return EncodedAnswer((200, "application/json", len(body), (), body, None))
