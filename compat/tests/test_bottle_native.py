@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import warnings
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import bottle as original_bottle
 import pytest
 
@@ -106,6 +108,22 @@ def test_hooks_also_run_around_async_handlers(app: bottle.Bottle, make_client: M
     assert client.get("/").headers["x-after"] == "1"
     assert client.get("/none").headers["x-after"] == "1"
     assert seen == ["before"] * 4
+
+
+def test_an_async_function_that_nothing_awaits_is_refused(app: bottle.Bottle) -> None:
+    async def check(*_: Any) -> None: ...
+
+    for name in ("before_request", "after_request"):
+        with pytest.raises(SetupError, match=f"{name}' is async def: write def"):
+            app.hook(name)(check)
+    with pytest.raises(SetupError, match="error handler for 404 is async def"):
+        app.error(404)(check)
+    with pytest.raises(SetupError, match="check of auth_basic is async def"):
+        bottle.auth_basic(check)  # type: ignore[arg-type]
+    assert not any(app.hooks.values())
+    assert not app.error_handler
+    run_to_its_end = functools.wraps(check)(lambda: anyio.run(check))
+    assert app.hook("before_request")(run_to_its_end) is run_to_its_end
 
 
 @pytest.mark.parametrize("has_hook", [False, True])

@@ -9,11 +9,12 @@ import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial, wraps
+from inspect import iscoroutinefunction
 from operator import is_
 from types import MethodType
 from typing import Any, NoReturn, TypeVar, cast
 
-from micropie import App
+from micropie import App, SetupError
 from micropie_compat.addresses import join
 from micropie_compat.bottle.config import ConfigDict
 from micropie_compat.bottle.exchange import Hooks
@@ -313,6 +314,7 @@ class Bottle(Carried):
         """
         if name not in self.hooks:
             raise ValueError(f"there is no hook {name!r}: use one of {', '.join(_HOOKS)}")
+        _refuse_async(func, f"the hook {name!r}")
         if name == "after_request":
             self.hooks[name].insert(0, func)
         else:
@@ -344,9 +346,9 @@ class Bottle(Carried):
         """
 
         def register(function: Any) -> Any:
-            self.error_handler[int(code)] = (
-                load(function) if isinstance(function, str) else function
-            )
+            loaded = load(function) if isinstance(function, str) else function
+            _refuse_async(loaded, f"the error handler for {code}")
+            self.error_handler[int(code)] = loaded
             return function
 
         return register(callback) if callback else register
@@ -382,6 +384,14 @@ class Bottle(Carried):
 
 
 _ORIGINALS = Bottle.__call__, Bottle.wsgi, Bottle._handle
+
+
+def _refuse_async(function: Any, place: str) -> None:
+    """Raise ``SetupError`` for an ``async def`` function that nothing would await: an access check
+    would let everybody in.
+    """
+    if iscoroutinefunction(function):
+        raise SetupError(f"{place} is async def: write def, because Bottle doesn't await it")
 
 
 def makelist(data: object) -> list[Any]:
@@ -467,6 +477,7 @@ def auth_basic(
     """Require Basic authentication: call the decorated function only if ``check(user, password)``
     is true, otherwise send a 401.
     """
+    _refuse_async(check, "the check of auth_basic")
 
     def decorator(function: Callable[..., object]) -> Callable[..., object]:
         @wraps(function)
