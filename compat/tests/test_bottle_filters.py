@@ -7,6 +7,10 @@ from typing import Any
 
 import sniffio
 
+from micropie import HttpMiddleware, Request
+from micropie_compat import bottle as ours
+from tests.support.clients import MakeClient
+
 Filter = tuple[str, Callable[[str], object], None]
 
 
@@ -25,13 +29,20 @@ def shop(bottle: Any) -> Any:
             bottle.abort(404, "no such customer")
         if name == "moved":
             bottle.redirect("/customers/ann")
+        assert bottle.request.environ["PATH_INFO"] == f"/customers/{name}"
         return {"ann": bottle.request.query.greeting or "Ann"}[name]
 
     def customer(_: str | None) -> Filter:
         return "[a-z]+", find, None
 
     app.router.add_filter("customer", customer)
-    app.route("/customers/<who:customer>", callback=lambda who: f"<{who}>")
+
+    def show(who: str) -> str:
+        request = bottle.request
+        assert (request.url_args, request.route.rule) == ({"who": who}, "/customers/<who:customer>")
+        return f"<{who}>"
+
+    app.route("/customers/<who:customer>", callback=show)
     app.hook("after_request")(lambda: bottle.response.set_header("X-After", "1"))
     app.error(404)(lambda error: f"404: {error.body}")
     app.error(500)(lambda error: f"500: {error.exception!r}")
@@ -51,3 +62,25 @@ def test_a_filter_runs_where_the_handler_runs(bottle: Any, clients: Any) -> None
         assert answer.headers["Location"].endswith("/customers/ann")
         answer = client.get("/customers/unknown")
         assert (answer.status_code, answer.text) == (500, "500: KeyError('unknown')")
+
+
+def test_a_route_with_a_filter_has_its_name_and_its_pattern(make_client: MakeClient) -> None:
+    app = ours.Bottle()
+    seen: list[object] = []
+
+    class Routes(HttpMiddleware):
+        def after_request(self, request: Request, *_: object) -> None:
+            route = request.route
+            seen.append(route and (route.name, route.pattern))
+
+    app.native.middlewares.append(Routes())
+    app.router.add_filter("upper", lambda _: ("[a-z]+", str.upper, None))
+    app.route("/<name:upper>", callback=lambda name: name, name="upper")
+
+    @app.get("/later/<name:upper>")
+    async def later(name: str) -> str:
+        return name
+
+    client = make_client(app)
+    assert [client.get(path).text for path in ("/ann", "/later/ann")] == ["ANN", "ANN"]
+    assert seen[0] == ("upper", "/<name:upper>")

@@ -34,8 +34,8 @@ from micropie_compat.results import CHUNK, NO_CONTENT, SMALL, Chunks, close_if_c
 
 logger = logging.getLogger("micropie")
 
-# The route and its arguments, or the router's error; None if the handler's thread searches, see
-# ``BottleSite``.
+# The route and its arguments, or the router's error; None until the hooks have run, since they may
+# change the path, and if a filter of the program makes the arguments.
 Found: TypeAlias = tuple[Route, Arguments] | HTTPError | None
 
 # Exceptions that this module leaves to micropie's request flow.
@@ -164,8 +164,8 @@ class Exchange:
         except HTTPError as error:
             raise refused_method(request, methods_of(error)) or error from None
         self.route, self.arguments = found
-        if environ is not None:
-            self._note_route(environ)
+        if self._environ is not None:  # a filter may have created it
+            self._note_route(self._environ)
         return found
 
     def _note_route(self, environ: Environ) -> None:

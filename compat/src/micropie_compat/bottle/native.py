@@ -47,15 +47,14 @@ _MATCH = Router.match
 class BottleSite(CarryingSite):
     """Finds a native route, or otherwise a route of the Bottle application."""
 
-    __slots__ = ("_any", "_app", "_before", "_monitored", "_router", "_routes", "_search")
+    __slots__ = ("_any", "_app", "_before", "_monitored", "_routes", "_search")
 
     def __init__(self, app: Application, inner: Site) -> None:
         super().__init__(inner)
         watch("bottle")
         self._app = app
         self._before = app.hooks["before_request"]
-        self._router = app.router
-        self._search = app.router.find
+        self._search = app.router.search
         if getattr(app.router.match, "__func__", None) is not _MATCH:
             refuse(type(app.router), "match")
         self._monitored = app.monitored()
@@ -76,8 +75,7 @@ class BottleSite(CarryingSite):
             return native
         # Bottle's routes and hooks expect the method in capitals.
         exchange.method = method = exchange.method.upper()
-        # The handler's thread runs hooks, which may change the path, and filters of the program.
-        if self._before or not self._router.is_quick:
+        if self._before:  # hooks may change the path, so the route is found after them
             return self._any, (request, None), NO_VALUES
         try:
             found = self._search(method, path)
@@ -86,21 +84,24 @@ class BottleSite(CarryingSite):
                 return self._any, (request, None), NO_VALUES
             return self._any, (request, error.with_traceback(None)), NO_VALUES
         target, arguments = found
+        if arguments is None and target.is_async:
+            return self._any, (request, None), NO_VALUES
         if arguments:
             exchange.path_params = [*arguments.values()]
         carried = self._routes.get(target)
         if carried is None:
             self._routes[target] = carried = _BottleRoute(
-                self._app, target, [*arguments], self.config, self._monitored
+                self._app, target, [*(arguments or ())], self.config, self._monitored
             )
-        return carried, (request, found), NO_VALUES
+        # The handler's thread calls filters of the program.
+        return carried, (request, None if arguments is None else found), NO_VALUES
 
 
 class _BottleRoute(OutsideRoute):
     """A route of the Bottle application, with the names of its wildcards.
 
-    ``target``: the Bottle ``Route``, or None if no route matches or if the handler's thread
-        searches.
+    ``target``: the Bottle ``Route``, or None if no route matches or if hooks must run before the
+        search.
     ``monitored``: see ``Bottle.monitored``.
     """
 

@@ -64,6 +64,9 @@ them.
 Match: TypeAlias = tuple[Any, Arguments]
 """A rule's target, usually a ``Route``, and the values of the rule's wildcards."""
 
+QuickMatch: TypeAlias = tuple[Any, Arguments | None]
+"""The same without the values if a filter of the program makes them."""
+
 # A filter is called with the text after its name in a rule: "[a-z]+" for "<name:re:[a-z]+>", None
 # for "<name:path>". It returns a regular expression, a function that converts the matched text (or
 # None), and a function that converts a value for a URL (or None).
@@ -114,6 +117,8 @@ class _Rule:
         text.
     ``runs``: for each run (several wildcards in one segment, such as ``<year>-<month>``), the
         number of its group, the wildcards, and the texts between them.
+    ``is_quick``: whether no filter calls a function of the program, which may block, read the
+        request and raise any exception.
     """
 
     def __init__(self, tokens: list[str | _Wildcard], text: str) -> None:
@@ -125,6 +130,7 @@ class _Rule:
             else:
                 wildcards.append(token)
                 literals.append("")
+        self.is_quick = all(wildcard.from_url in _QUICK for wildcard in wildcards)
         names = [wildcard.name for wildcard in wildcards if wildcard.name is not None]
         if len(set(names)) < len(names):
             raise RouteSyntaxError(f"the rule {text!r} uses a wildcard name twice")
@@ -256,7 +262,7 @@ class _Table:
         self.by_pattern[rule.pattern] = rule
         self._matcher = None
 
-    def find(self, path: str) -> Match | None:
+    def find(self, path: str, is_quick: bool) -> QuickMatch | None:
         if path in self.static:
             return self.static[path], {}
         if not self.rules:
@@ -267,6 +273,8 @@ class _Table:
             return None
         number = match.lastindex or 0
         rule = rules[number]
+        if is_quick and not rule.is_quick:
+            return rule.target, None
         return rule.target, rule.arguments(match, number)
 
     def matches(self, path: str) -> bool:
@@ -292,9 +300,6 @@ class Router:
 
     ``strict``: whether all rules are tried in the order of definition. By default, those without
         wildcards are tried first.
-
-    ``is_quick``: whether no rule calls a function of the program, which may block, read the
-        request and raise any exception.
     """
 
     default_pattern = "[^/]+"
@@ -302,7 +307,6 @@ class Router:
 
     def __init__(self, strict: bool = False) -> None:
         self.strict_order = strict
-        self.is_quick = True
         self.builder: dict[str, list[str | _Wildcard]] = {}
         self.filters: dict[str, Filter] = {
             "re": lambda conf: (conf or self.default_pattern, None, None),
@@ -328,8 +332,6 @@ class Router:
         self.builder[rule] = tokens
         if name:
             self.builder[name] = tokens
-        converters = [token.from_url for token in tokens if isinstance(token, _Wildcard)]
-        self.is_quick = self.is_quick and all(each in _QUICK for each in converters)
         table = self._tables.get(method)
         if table is None:
             table = self._tables[method] = _Table()
@@ -369,6 +371,11 @@ class Router:
 
     def find(self, method: str, path: str) -> Match:
         """Return the target and the arguments for a method and a path, see ``match``."""
+        target, arguments = self.search(method, path, is_quick=False)
+        return target, arguments or {}
+
+    def search(self, method: str, path: str, is_quick: bool = True) -> QuickMatch:
+        """Find the target as ``find`` does. If ``is_quick``, call no filter of the program."""
         tables = self._orders.get(method)
         if tables is None:
             names = (
@@ -379,7 +386,7 @@ class Router:
                 # Unknown methods aren't cached, since clients could use them to exhaust memory.
                 self._orders[method] = tables
         for table in tables:
-            found = table.find(path)
+            found = table.find(path, is_quick)
             if found is not None:
                 return found
         allowed = sorted(
