@@ -199,6 +199,39 @@ def test_check_follows_classes_into_other_modules(tmp_path: Path) -> None:
     ]
 
 
+UPLOADS = """
+from micropie import App
+
+class Root(App):
+    async def save(self, picture):
+        note = self.request.get_json
+        for part in self.request.files.values():
+            pass
+        sent = self.request.files["a"]
+        form, profile = self.request.body_params, self.request.session
+        profile.get("content")
+        picture.get("filename")
+        sent.get("content_type")
+        self.request.files["a"].get("filename", "")
+        form.get("content", [""])[0]
+        note.get("content")
+        self.request.query_params.get("filename")
+
+    def _store(self, upload):
+        return upload.get("content")
+"""
+
+
+def test_check_takes_no_form_for_an_upload(tmp_path: Path) -> None:
+    """Nor JSON: "content" is the name of many fields."""
+    assert [*reported(tmp_path, UPLOADS)] == [
+        "11 get('filename')",
+        "12 get('content_type')",
+        "13 get('filename')",
+        "19 get('content')",
+    ]
+
+
 @pytest.mark.parametrize("text", ["class", "def f(:", "a" + "+a" * 20_000])
 def test_check_reports_an_unreadable_file(tmp_path: Path, text: str) -> None:
     assert [*reported(tmp_path, text)] == ["1 syntax"]

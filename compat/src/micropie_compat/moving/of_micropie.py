@@ -7,6 +7,7 @@ the differences.
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator, Set
 from pathlib import Path
@@ -33,6 +34,7 @@ _INTERNAL = {
     "_send_websocket_close": "write await ws.close(code, reason)",
 }
 _OF_UPLOADS = frozenset({"content", "content_type", "filename"})
+_FILES = re.compile("(?<![a-z])(?:file|upload)", re.IGNORECASE)  # but no profile
 _APPLICATIONS = frozenset({"MicroPie.Server", "micropie.App", "micropie.Server"})
 _HOOKS = frozenset({"micropie.HttpMiddleware"})
 
@@ -57,10 +59,13 @@ def _in_module(tree: ast.Module, applications: Set[str], hooks: Set[str]) -> Idi
         yield from _in_node(node)
         if isinstance(node, ast.ClassDef):
             classes.append(node)
+    uploads: set[str] = set()
     for cls in classes:
         for method in _methods(cls) if cls.name in applications else ():
             if not method.name.startswith("_"):
                 yield from _in_handler(method)
+                uploads |= {one.arg for one in ast.walk(method.args) if isinstance(one, ast.arg)}
+    yield from _of_uploads(tree, uploads)
     yield from _assigned_handlers(tree, applications)
     yield from _in_hooks([cls for cls in classes if cls.name in hooks])
 
@@ -80,8 +85,6 @@ def _in_node(node: ast.AST) -> Idioms:
     match node:
         case ast.Attribute(_, name) if name in _INTERNAL:
             yield node.lineno, name, _INTERNAL[name]
-        case ast.Call(ast.Attribute(_, "get"), [ast.Constant(key), *_]) if key in _OF_UPLOADS:
-            yield node.lineno, f"get({key!r})", f"for an upload, write upload.{key}"
         case ast.Call(ast.Attribute(_, "_redirect" | "redirect"), [address, *_]):
             text = source_of(address)
             is_variable = isinstance(address, ast.Name | ast.Attribute | ast.Subscript)
@@ -100,6 +103,25 @@ def _in_node(node: ast.AST) -> Idioms:
                 'use @get("/x/<name>") or app.mount'
             )
             yield target.lineno, 'scope["path"]', advice
+
+
+def _of_uploads(tree: ast.Module, names: set[str]) -> Idioms:
+    """Yield calls such as ``file.get("filename")``, but not ``form.get("content")``: the object is
+    one of a handler's parameters ``names``, or comes from ``request.files`` by its own name or by
+    what is assigned to it.
+    """
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign([ast.Name(name)], value) if _FILES.search(source_of(value)):
+                names.add(name)
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(ast.Attribute(file, "get"), [ast.Constant(key), *_]) if (
+                key in _OF_UPLOADS
+            ):
+                source = source_of(file)
+                if source in names or _FILES.search(source):
+                    yield node.lineno, f"get({key!r})", f"for an upload, write upload.{key}"
 
 
 def _in_handler(method: _Function) -> Idioms:
