@@ -174,6 +174,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "bottle.PasteServer": "choose a server with run",
         "bottle.cheetah_template": "use jinja2_template",
         "bottle.run(host='::', server='paste')": "choose a server with run",
+        "bottle.run(bottle.Bottle(), 'tornado')": "choose a server with run",
         "bottle.run(server='cherrypy')": 'write server="cheroot"',
         "from bottle import run\nrun(server='gevent')": "use async def handlers, or gunicorn -k gthread",
         "app = bottle.Bottle()\napp.run(port=1, server='tornado')": "choose a server with run",

@@ -67,11 +67,11 @@ def _server(call: ast.Call) -> Idioms:
     isn't supported.
     """
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
-    for keyword in call.keywords if name in ("run", "Bottle.run") else ():
-        if keyword.arg == "server" and isinstance(keyword.value, ast.Constant):
-            server = str(keyword.value.value)
-            if server in SERVERS:
-                yield call.lineno, f"run(server={server!r})", SERVERS[server]
+    given = [keyword.value for keyword in call.keywords if keyword.arg == "server"]
+    for value in [*call.args[1:2], *given] if name == "run" else ():
+        server = getattr(value, "value", None)
+        if isinstance(server, str) and server in SERVERS:
+            yield call.lineno, f"run(server={server!r})", SERVERS[server]
 
 
 def _recoding(call: ast.Call, names: Names) -> Idioms:
