@@ -18,7 +18,7 @@ from micropie_compat.bottle.files import ServedFile
 from micropie_compat.bottle.plugins import Encoder, as_json
 from micropie_compat.bottle.responses import BaseResponse, HTTPError, HTTPResponse
 from micropie_compat.bottle.routing import Arguments, Route, Router
-from micropie_compat.bottle.state import MOUNTED, readable_environ
+from micropie_compat.bottle.state import EXCHANGE, MOUNTED, readable_environ
 from micropie_compat.carrier import Answer, refused_method, status_of
 from micropie_compat.core import (
     Config,
@@ -45,8 +45,8 @@ _PASSED_ON = (NativeError, Redirect, ClientDisconnect)
 # ``__init__`` isn't needed, because the class attributes of ``BaseResponse`` are the defaults.
 _BLANK = BaseResponse.__new__
 _NOTHING: Mapping[str, object] = {}
-# Beginnings of keys of the environ whose values may refer to the environ.
-_NOT_SHARED = ("bottle.request.", "micropie.")
+# The beginning of the keys whose values may refer to the environ.
+_NOT_SHARED = "bottle.request."
 # Created once, because ``dict | HTTPResponse`` would create a new object at each call.
 _MAY_HAVE_JSON = (dict, HTTPResponse)
 
@@ -141,8 +141,10 @@ class Exchange:
         """
         made, native = self._environ, self.native
         if made is not None and native.environ is not None:
-            for key in made.keys() - native.outside.keys():
-                if not key.startswith(_NOT_SHARED):
+            for key in reversed(made):
+                if key == EXCHANGE:
+                    break
+                if key not in native.outside and not key.startswith(_NOT_SHARED):
                     native.outside[key] = made[key]
 
     def find_route(self, request: Request) -> tuple[Route, Arguments]:

@@ -28,7 +28,7 @@ from micropie_compat.bottle.forms import (
     parse_pairs,
 )
 from micropie_compat.bottle.responses import HTTPError
-from micropie_compat.bottle.state import current_exchange, outside, readable_environ
+from micropie_compat.bottle.state import EXCHANGE, current_exchange, outside, readable_environ
 from micropie_compat.core import Exchange as NativeExchange
 from micropie_compat.core import checked_base, current
 from micropie_compat.environs import Environ, read_cookies
@@ -315,7 +315,7 @@ class BaseRequest:
         """The fields and files of the form. A body that isn't multipart is parsed as urlencoded."""
         header, exchange = (
             self.environ.get("CONTENT_TYPE", ""),
-            self.environ.get("micropie.exchange"),
+            self.environ.get(EXCHANGE),
         )
         if not is_multipart(header):
             return parse_pairs(self._short_body().decode("latin-1"))
@@ -452,7 +452,7 @@ def _chosen(fields: FormsDict, is_wanted: Callable[[object], bool]) -> FormsDict
 
 
 def _release_with(environ: Environ, release: Callable[[], object]) -> None:
-    exchange = environ.get("micropie.exchange")
+    exchange = environ.get(EXCHANGE)
     if exchange is not None:
         exchange.release_after(release)
 

@@ -14,6 +14,11 @@ from micropie_compat.environs import Environ, own_environ
 MOUNTED: Final = "micropie.bottle.mounted"
 """A key of the environ with which a ``Bottle`` calls a WSGI application that is mounted on it."""
 
+EXCHANGE: Final = "micropie.exchange"
+"""The key of micropie's exchange. ``readable_environ`` adds it last, so a program's own keys come
+after it.
+"""
+
 
 class BottleException(RaisedAnswer):
     """The base class of this package's exceptions."""
@@ -63,7 +68,7 @@ def readable_environ(exchange: Exchange) -> Environ:
     environ = own_environ(exchange)
     environ["bottle.raw_path"] = path = environ.get("PATH_INFO", "")
     environ["PATH_INFO"] = path if path.isascii() else decoded(path)
-    environ["micropie.exchange"] = exchange
+    environ[EXCHANGE] = exchange
     return environ
 
 
