@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
+from wsgiref.util import setup_testing_defaults
 
 import bottle as original_bottle
 import cherrypy as original_cherrypy
@@ -331,6 +332,40 @@ def test_an_overridden_handle_may_respond_itself(connect: MakeClient, place: str
 
     app = pages(framework, Mine())
     assert response_to(app, "/text", connect, "wsgi" if place == "original" else place) == 403
+
+
+def test_an_overridden_call_is_never_passed_by(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A WSGI server calls it; where nothing can call it, there is no response."""
+
+    class Mine(bottle.Bottle):
+        def __call__(self, environ: Any, start_response: Any) -> Any:  # type: ignore[override]
+            if environ["PATH_INFO"] == "/other":
+                return wsgi_denied(self, environ, start_response)
+            return super().__call__(environ, start_response)
+
+    app = pages(bottle, Mine())
+    app.native.get("/native")(lambda: "native")
+    for path, status in (("/text", "200 OK"), ("/native", "200 OK"), ("/other", "403 Forbidden")):
+        assert status_by_wsgi(app, path) == status
+    inner = pages(bottle, Mine())
+    app.mount("/inner", inner)
+    assert status_by_wsgi(app, "/inner/text") == "200 OK"
+    client = make_client(app.native)
+    for path in ("/text", "/native"):
+        caplog.clear()
+        assert client.get(path).status_code == 500
+        assert "Mine.__call__ would never be called: use a hook" in caplog.text
+
+
+def status_by_wsgi(app: Any, path: str) -> str:
+    """Return the status that a WSGI server gets from an application."""
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    started: list[str] = []
+    b"".join(app({**environ, "PATH_INFO": path}, lambda status, *_: started.append(status)))
+    return started[0]
 
 
 def test_an_overridden_call_of_an_application_in_a_tree_is_used() -> None:
