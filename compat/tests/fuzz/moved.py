@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import cache
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import bottle as original_bottle
@@ -350,6 +351,7 @@ class _Releasing:
 
     def __init__(self) -> None:
         self.body = ReceivedBody()
+        self.config = SimpleNamespace(limits=None)
         self.releases: list[Callable[[], object]] = []
 
     def release_after(self, release: Callable[[], object]) -> None:
