@@ -408,6 +408,8 @@ def _located(
     field: Field | None = structure
     path: list[str | int] = []
     for number, step in enumerate(steps, 1):
+        if step == "[key]" and not (isinstance(document, dict) and step in document):
+            return None, tuple(path)  # a key is invalid, not its value
         if not isinstance(document, dict | list):
             break
         inner = None if field is None else _inside(field, step)
@@ -418,8 +420,6 @@ def _located(
             is_name = is_sent and not field.members
             if not (is_name or (is_last and (is_sent or is_missing))):
                 continue
-        elif step == "[key]" and not is_sent:
-            break
         path.append(step)
         field, document = inner, _part(document, step)
     return field, tuple(path)
