@@ -292,7 +292,14 @@ REQUIRED = "Please fill in this field."
          "string as an integer"}),
         ({"counts": {"[key]": 1}}, {"counts.[key]": "Input should be a valid integer, unable "
          "to parse string as an integer"}),
-        ({"chosen": {"kind": "cow"}}, {"chosen": "Please enter another value."}),
+        (
+            {"chosen": {"kind": "cow"}},
+            {
+                "chosen": "Input tag found using kind_of() does not match any of the expected "
+                "tags: 's', 'l'"
+            },
+        ),
+        ({"chosen": {"kind": "cow" * 2000}}, {"chosen": "Please enter another value."}),
         ({"away": {"far": "x"}}, {"away.far": "Input should be a valid integer, unable to parse "
          "string as an integer"}),
     ],

@@ -261,7 +261,7 @@ def test_sequences_and_new_types_are_described(document: dict[str, Any]) -> None
         ("/pet", {"type": "dog"}, {"type": "dog", "colour": "red"}),
         ("/ride", {"kind": "van"}, {"kind": "van", "colour": "red"}),
         ("/chosen", {"kind": 5}, {"kind": 5}),
-        ("/chosen", {"kind": "cow"}, "ride: Please enter another value."),
+        ("/chosen", {"kind": "cow"}, "kind_of()"),
         ("/price", {"amount": "1.50"}, {"amount": "1.50", "colour": "green"}),
         ("/price", {"amount": -1}, "amount: Please enter a value above 0."),
         ("/price", {"amount": 1, "colour": "blue"}, "colour: "),

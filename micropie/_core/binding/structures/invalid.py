@@ -351,35 +351,41 @@ def _of_pydantic(
     if not found:
         text = f"{reason.error_count()} values are invalid"
         yield ParameterError("", "", None, text, sentence=text, words=INVALID)
-    seen: set[tuple[Path, str]] = set()  # the members of a union may have the same error
+    seen: list[tuple[Path, str]] = []  # the members of a union may have the same error
     for one in found:
-        text, value = one["msg"], one["input"]
+        loc, kind, text, value = one["loc"], one["type"], one["msg"], one["input"]
         is_written, unknown = words_of(one)
-        is_missing = one["type"] == "missing"
-        if is_missing or one["type"] == _NO_TAG:
+        is_missing = kind == "missing"
+        if is_missing:
             value, unknown = None, REQUIRED_FIELD
         written = unknown if is_written else ""
         if not unknown:
             text, unknown = _WORDLESS, INVALID
-        field, steps = _located(structure, document, one["loc"], is_missing)
+        field, steps = _located(structure, document, loc, is_missing)
         hint = None if field is None else field.hint
-        if one["type"] in (_NO_TAG, _WRONG_TAG):
+        if kind in _TAGS:
             name, hint = _tag_in(field, text)
-            steps = (*steps, *name)
-            if one["type"] == _WRONG_TAG:  # pydantic's message quotes the client's tag
-                unknown, value = INVALID, value.get(name[0]) if name else value
-                text = text if name else _WORDLESS
+            steps, value = (*steps, *name), _part(value, name[0]) or None if name else value
+            if name:
+                unknown = INVALID
+            elif kind == _TAGS[1]:  # pydantic's message quotes the client's tag
+                _, found_using, rest = text.rpartition(" found using ")
+                text = f"Input tag{found_using}{rest}" if found_using else _WORDLESS
+                unknown = text if found_using else INVALID
         unknown = without_markup(unknown)
-        path = tuple(map(_shortened, steps))
+        # The names of fields aren't long.
+        path = loc if hint is not None and steps is loc else tuple(map(_shortened, steps))
         text = without_markup(_worded(path, text))
         problem = _problem(own, hint, path, value, text, written, unknown)
-        if (path, problem.words) not in seen:
-            seen.add((path, problem.words))
-            yield problem
+        if steps is not loc:
+            if (path, problem.words) in seen:
+                continue
+            seen.append((path, problem.words))
+        yield problem
 
 
 # pydantic's errors about the tag that chooses a member of a union
-_NO_TAG, _WRONG_TAG = "union_tag_not_found", "union_tag_invalid"
+_TAGS = ("union_tag_not_found", "union_tag_invalid")
 
 
 def _tag_in(union: Field | None, text: str) -> tuple[Path, Hint]:
@@ -405,6 +411,19 @@ def _located(
     """
     if structure is None or len(steps) > 2 * DEEPEST:
         return None, steps
+    field: Field | None = structure
+    for step in steps:
+        field = None if field is None else _inside(field, step)
+    # Without a step that is no field or value, all lead to the value.
+    if field is None or "[key]" in steps:
+        return _sent(structure, document, steps, is_missing)
+    return field, steps
+
+
+def _sent(
+    structure: Field, document: object, steps: Path, is_missing: bool
+) -> tuple[Field | None, Path]:
+    """Return the same as ``_located``, from the steps that are in the document."""
     field: Field | None = structure
     path: list[str | int] = []
     for number, step in enumerate(steps, 1):
@@ -448,9 +467,11 @@ def _inside(field: Field, step: str | int) -> Field | None:
     if isinstance(step, int) and (elements := _elements_of(field)) is not None:
         first, rest = elements
         return first[step] if step < len(first) else rest
-    fields = [*chain.from_iterable(map(fields_of, field.members))]
-    inner = [one for one in fields if one.name == step]
-    return next(iter(inner or (one for one in fields if step in one.others)), _values_of(field))
+    inner = [one for kind in field.members for one in fields_of(kind) if one.name == step]
+    if not inner:
+        fields = chain.from_iterable(map(fields_of, field.members))
+        inner = [one for one in fields if step in one.others]
+    return inner[0] if inner else _values_of(field)
 
 
 def described(error: Exception) -> str:

@@ -12,9 +12,9 @@ import re
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Sized
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args, get_origin
 
-from micropie._core.binding.annotations import Hint, is_enum, metadata_of, owner_of
+from micropie._core.binding.annotations import Hint, is_enum, owner_of
 from micropie._core.binding.fields import structures_of
 from micropie._core.errors import Sentence, SetupError, check_each
 
@@ -257,9 +257,10 @@ def is_adapted(annotation: Hint) -> bool:
     is one of pydantic's own, or if only pydantic enforces the metadata. Return False for structures
     in any case, because ``structures/makers.py`` creates those.
     """
-    metadata = metadata_of(annotation)
+    # not ``metadata_of`` and ``owner_of``, because refused documents come here
+    metadata = getattr(annotation, "__metadata__", ())
     kind = get_args(annotation)[0] if metadata else annotation
-    is_pydantics = hasattr(owner_of(kind), PYDANTIC_HOOK) and not is_enum(kind)
+    is_pydantics = hasattr(get_origin(kind) or kind, PYDANTIC_HOOK) and not is_enum(kind)
     return (
         "pydantic" in sys.modules
         and (is_pydantics or any(map(_is_pydantics_alone, metadata)))
