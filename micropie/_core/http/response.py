@@ -26,7 +26,7 @@ from collections.abc import (
 from datetime import datetime
 from functools import lru_cache
 from numbers import Number
-from typing import Any, NamedTuple, Protocol, Self, TypeAlias, TypeGuard, Unpack
+from typing import Any, NamedTuple, Protocol, Self, TypeAlias, Unpack
 from urllib.parse import quote, urlsplit
 
 from micropie._core.errors import (
@@ -369,13 +369,18 @@ _WITH_STATUS = (Response, *ERRORS)
 _BUFFERS = (bytes, bytearray, memoryview)
 
 
-def reads_file(read: object, count: int) -> TypeGuard[Callable[..., object]]:
-    """Return whether ``read``, the attribute of an object or a class, is the method of a file: it
-    takes a number of bytes, which is the last of ``count`` arguments. A structure may have another
-    method of this name.
+def reads_file(read: Callable[..., object], count: int) -> bool:
+    """Return whether ``read``, the method of an object or a class, is that of a file: it takes a
+    number of bytes, which is the last of ``count`` arguments. A structure may have another method
+    of this name.
     """
     # skip the methods of files that are written in C, because reading their signature takes long
-    return callable(read) and (not hasattr(read, "__code__") or takes(read, count))
+    return not hasattr(read, "__code__") or takes(read, count)
+
+
+def _is_file(kind: type) -> bool:
+    read = getattr(kind, "read", None)
+    return callable(read) and reads_file(read, 2)
 
 
 # How a handler's result is sent. The first row whose function returns True for the result's class
@@ -387,7 +392,7 @@ _SENT_AS: Sequence[tuple[str, Callable[[type], bool]]] = (
     ("text", lambda kind: issubclass(kind, (str, *_BUFFERS))),
     ("awaited", lambda kind: issubclass(kind, Awaitable)),
     ("stream", lambda kind: issubclass(kind, (Iterator, AsyncIterable))),
-    ("stream", lambda kind: reads_file(getattr(kind, "read", None), 2)),
+    ("stream", _is_file),
     ("json", lambda kind: issubclass(kind, (Mapping, Sequence, Set))),
     ("", lambda kind: kind is object or bool(getattr(kind, "__abstractmethods__", None))),
 )

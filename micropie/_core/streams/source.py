@@ -616,7 +616,7 @@ def stream_of(body: object) -> LoopStream | ThreadStream | None:
         return ThreadStream(body)
     if hasattr(body, "__aiter__"):
         return LoopStream(body.__aiter__())
-    if reads_file(read := getattr(body, "read", None), 1):
+    if callable(read := getattr(body, "read", None)) and reads_file(read, 1):
         return ThreadStream(_pieces(read), owner=body)
     return ThreadStream(body) if isinstance(body, Iterator) else None
 
