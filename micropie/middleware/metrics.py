@@ -282,9 +282,9 @@ def add_metrics(
     buckets = BUCKETS if buckets is None else buckets
     if not isinstance(registry, CollectorRegistry):
         raise SetupError(f"App.metrics(registry=...) takes a CollectorRegistry, not {registry!r}")
-    are_times = isinstance(buckets, Sequence) and all(
-        type(one) in (int, float) and 0 < one < inf for one in buckets
-    )
+    # the elements of bytes are numbers, too
+    is_list = isinstance(buckets, Sequence) and not isinstance(buckets, bytes | bytearray)
+    are_times = is_list and all(type(one) in (int, float) and 0 < one < inf for one in buckets)
     if not (buckets and are_times and list(buckets) == sorted(set(buckets))):
         raise SetupError(
             "App.metrics(buckets=...) takes a list of increasing numbers of seconds, not "

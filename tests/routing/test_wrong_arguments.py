@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 import micropie
 import micropie.channels
@@ -170,7 +171,7 @@ ACCEPTED: dict[str, dict[str, str]] = {
         "path": "none",
         "token": "text lines none",
         "registry": "none",
-        "buckets": "none ints bytes",
+        "buckets": "none ints",
     },
     "app.route": {"path": "none", "methods": "none", "name": f"{TEXT} none"},
     "app.get": {"path": "none", "name": f"{TEXT} none"},
@@ -281,6 +282,8 @@ def made(name: str, arguments: dict[str, Any]) -> App:
     function = called(name)
     if name.startswith("app."):
         app = Root()
+        if name == "app.metrics":  # a registry keeps the buckets of its first call
+            arguments.setdefault("registry", CollectorRegistry())
         registered = function(app, **arguments)
         if callable(registered):
             registered(on_socket if name == "app.websocket" else answer)
