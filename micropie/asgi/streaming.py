@@ -463,7 +463,7 @@ class StreamSender:
                 self._beats = HeartBeats(send, stream.heartbeat)
                 self._due.append(self._beats.run)
                 send = self._beats.send
-                if self._cancels:  # the companion has started while the head was sent
+                if self._cancels:  # the companion has started during the wait for the head
                     self._start()
             await send({"type": "http.response.body", "body": stream.first, "more_body": True})
         except OSError as error:

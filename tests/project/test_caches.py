@@ -90,7 +90,6 @@ CACHES = {
     "_core/files/recent.py:CONTENTS": "test_R48_a_cached_file_is_only_sent_for_its_own_url",
     "_core/files/recent.py:RECENT": "test_R48_a_cached_file_is_only_sent_for_its_own_url",
     "_core/files/recent.py:_entries": "test_R48_a_cached_file_is_only_sent_for_its_own_url",
-    "_core/files/static.py:_cache_control": FUNCTION,
     "_core/files/static.py:_head": "test_R48_a_cached_file_is_only_sent_for_its_own_url",
     "_core/http/forms/multipart.py:_LINES": "test_a_table_of_names_has_a_value_for_each_name",
     "_core/http/forms/multipart.py:_short_head": FUNCTION,
@@ -304,9 +303,6 @@ FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
     ),
     "_core/files/lookup.py:_may_be_file": st.tuples(
         texts("a.css", "/a.css", "a.css/", "a/.b", "a//b", "a\\b", "c:a", "\0", "")
-    ),
-    "_core/files/static.py:_cache_control": st.tuples(
-        st.sampled_from(["public", "private"]), texts("max-age=1", "max-age=11")
     ),
     "_core/http/forms/multipart.py:_short_head": st.tuples(
         texts('form-data; name="a"', 'form-data; name="b"', 'form-data; name=a; filename="a"')
