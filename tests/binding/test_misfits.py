@@ -820,6 +820,42 @@ def test_empty_fields_of_a_query_get_their_defaults(make_client: MakeClient) -> 
     assert client.get("/filtered?wide=off&ids=5").json() == [1, False, [5]]
 
 
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        ({"numbers": 5}, "Please enter another value."),
+        ({"numbers": {}}, "Please enter another value."),
+        ({"numbers": None}, "Please fill in this field."),
+        ({"numbers": ["x"]}, NUMBER),
+        ({"ages": {"ann": "x"}}, NUMBER),
+        ({"ages": {"ann": 0}}, "Please enter a value of 1 or more."),
+        ({"ages": {"ann": None}}, "Please fill in this field."),
+        ({"ages": []}, "Please enter a JSON object."),
+        ({"days": {"x": 1}}, "whose names are each a date such as 2026-01-31."),
+        ({"days": {"2026-01-31": "x"}}, NUMBER),
+        ({"nested": {"a": {"b": "x"}}}, NUMBER),
+        ({"nested": {"a": ["b"]}}, "Please enter a JSON object."),
+    ],
+)
+def test_the_message_for_a_collection_is_true_of_its_value(
+    make_client: MakeClient, sent: dict[str, Any], words: str
+) -> None:
+    app = App()
+
+    @app.post("/")
+    def page(
+        numbers: list[int] = [],  # noqa: B006
+        ages: dict[str, Annotated[int, Meta(ge=1)]] = {},  # noqa: B006
+        days: dict[date, int] = {},  # noqa: B006
+        nested: dict[str, dict[str, int]] = {},  # noqa: B006
+    ) -> str:
+        return "ok"
+
+    answer = make_client(app).post("/", json=sent)
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["detail"].endswith(words)
+
+
 def test_an_author_s_messages_reach_api_clients(make_client: MakeClient) -> None:
     app = App()
 

@@ -594,7 +594,12 @@ def _json_object(key: Converter, member: Converter) -> Converter:
             raise ValueError(value)
         if not has_text_keys:
             check_count(value)
-        return {name_of(name): member.from_json(element) for name, element in value.items()}
+        try:
+            return {name_of(name): member.from_json(element) for name, element in value.items()}
+        except ValueError:
+            for element in value.values():
+                _check_member(member, element)
+            raise
 
     limits = (
         ""
@@ -602,6 +607,17 @@ def _json_object(key: Converter, member: Converter) -> Converter:
         else f" with at most {MAX_HASHED} members, whose names are each {key.expected}"
     )
     return Converter(f"a JSON object{limits}", _from_no_text, from_json, takes_text=False)
+
+
+def _check_member(converter: Converter, value: object) -> None:
+    """Raise ``BrokenConstraint`` for an invalid value inside a dict, with the message for this
+    value. The message for the dict isn't true, because it is a dict.
+    """
+    try:
+        converter.from_json(value)
+    except ValueError as error:
+        words, _ = converter.error_message(value, error)
+        raise BrokenConstraint("invalid", words) from None
 
 
 def _one_of(kind: Hint, own: OwnTypes) -> Converter:
@@ -784,7 +800,10 @@ def _collection(kind: Collect, arguments: tuple[object, ...], own: OwnTypes) -> 
 
     def from_json(value: object) -> object:
         if not isinstance(value, list):
-            raise ValueError(value)
+            if value is None or value == "":
+                raise ValueError(value)
+            # the message for an element may be true of the value
+            raise BrokenConstraint("invalid", INVALID)
         return make([item.from_json(element) for element in value])
 
     def from_limited_json(value: object) -> object:
