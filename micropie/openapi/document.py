@@ -296,14 +296,10 @@ class Builder:
                     if schema.get("type") in ("integer", "number")
                     else dict(number)
                 )
+            schema = schema or {"type": "string"}
             if rule.startswith("re:"):
                 schema["pattern"] = f"^(?:{rule[3:]})$"
-            yield {
-                "name": name,
-                "in": "path",
-                "required": True,
-                "schema": schema or {"type": "string"},
-            }
+            yield {"name": name, "in": "path", "required": True, "schema": schema}
 
     def query_parameters(self, sorted_inputs: Sorted) -> Iterator[dict[str, object]]:
         """Yield OpenAPI's description of each parameter in the query, the headers and the cookies.
@@ -323,8 +319,8 @@ class Builder:
                 continue
             for name, field in fields["properties"].items():
                 items = _without_null(field)[0].get("items") or field  # of a tuple, False
-                # no query has the fields of an inner structure
-                if self._fields_of(items) is None:
+                # no query has the fields of an inner structure, or a dict
+                if self._fields_of(items) is None and items.get("type") != "object":
                     is_needed = required and name in fields.get("required", ())
                     yield _sent_as_text(name, place, is_needed, field)
 
@@ -839,6 +835,7 @@ def values_of(entry: RouteEntry) -> list[_Value]:
 def sort_inputs(entry: RouteEntry, parameters: Sequence[_Value], method: str) -> Sorted:
     route = entry.route
     has_body = method not in _WITHOUT_BODY
+    has_fields = has_body and not route.reads_body
     document = next((one for one in parameters if one[1].is_document), None)
     sorted_inputs = Sorted([], [], [], document if has_body else None)
     in_query = not has_body or route.reads_body or document is not None
@@ -847,14 +844,15 @@ def sort_inputs(entry: RouteEntry, parameters: Sequence[_Value], method: str) ->
         is_optional = (
             parameter.default is not Parameter.empty or parameter.kind is Parameter.KEYWORD_ONLY
         )
-        is_of_body = where.first_place in ("file", "form")
+        # Only JSON contains a dict, or a list of lists.
+        is_of_body = where.first_place in ("file", "form") or not where.converter.takes_text
         if parameter.name in route.wildcards:
             sorted_inputs.path.append(one)
         elif where.first_place in ("header", "cookie") or (
             where.first_place == "query" and (where.is_stated or not where.is_in_body)
         ):
             sorted_inputs.query.append(one)
-        elif where.is_document or not where.first_place or (is_of_body and not has_body):
+        elif where.is_document or not where.first_place or (is_of_body and not has_fields):
             continue
         elif is_of_body or not in_query:
             sorted_inputs.fields.append(one)

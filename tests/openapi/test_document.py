@@ -1199,6 +1199,45 @@ def test_a_generic_structure_is_described_with_its_type_arguments(kind: Any) -> 
     }
 
 
+class Options(Struct):
+    word: str
+    counts: dict[str, int] = {}
+
+
+class Dicts(App):
+    @get("/found/<code:re:[A-Z]{2}>")
+    def found(self, code: str, *, counts: dict[str, int] | None = None, n: int = 1) -> None: ...
+
+    @get("/searched/<code:re:[A-Z]{2}>")
+    def searched(self, code, options: Annotated[Options, Query()]) -> None: ...  # type: ignore[no-untyped-def]
+
+    @post
+    def counted(self, counts: dict[str, int], rows: list[list[int]], n: int = 1) -> None: ...
+
+    @post
+    def sent(self, photo: UploadFile, options: Options, more: dict[str, int]) -> None: ...
+
+    @post
+    @reads_body
+    def streamed(self, counts: dict[str, int] | None = None, n: int = 1) -> None: ...
+
+
+def test_a_dict_is_never_a_query_parameter() -> None:
+    document = Dicts().openapi()
+    OpenAPIV31SpecValidator(document).validate()
+    assert parameters(document, "/found/{code}").keys() == {"code", "n"}
+    assert parameters(document, "/searched/{code}").keys() == {"code", "word"}
+    code = {"type": "string", "pattern": "^(?:[A-Z]{2})$"}
+    for path in ("/found/{code}", "/searched/{code}"):
+        assert parameters(document, path)["code"] == ("path", True, code)
+    assert parameters(document, "/streamed", "post").keys() == {"n"}
+    found = [body(document, path)[2] for path in ("/counted", "/sent")]
+    assert [schema["required"] for schema in found] == [
+        ["counts", "rows"],
+        ["word", "photo", "more"],
+    ]
+
+
 def test_a_partial_function_is_described_as_the_function() -> None:
     def page(kind: str, number: int = 1) -> int:
         """Show one page."""
