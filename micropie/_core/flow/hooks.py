@@ -248,14 +248,16 @@ def _generator_hook(function: Any, needs_session: bool) -> _Hook:
         """Run the generator to its end, and return the response. Raises ``failure`` if the
         generator doesn't catch it.
 
-        If the generator never began, because an earlier hook sent the response, return None. If the
-        request was cancelled, the generator has ended already. Return the response that it yielded
-        during the cancellation, or None.
+        If the generator never began, because an earlier hook sent the response, return None, or
+        raise ``failure``. If the request was cancelled, the generator has ended already. Return the
+        response that it yielded during the cancellation, if there is one.
         """
         generators = request._exchange.generators
         running = next((one for one in generators if one.owner is owner), None)
         if running is None or running.has_ended:
             answer = None if running is None else running.answer
+            if answer is None and failure is not None:
+                raise failure
             if answer is None:
                 return None
         else:
@@ -364,7 +366,7 @@ def run_after(
             try:
                 if hook.sees_failures:
                     changed = yield from hook.after(request, response, failure)
-                    failure = failure if changed is None else None
+                    failure = None
                 elif hook.class_name:
                     assert response is not None  # noqa: S101
                     kind, after = hook.after_kind, hook.after
@@ -377,11 +379,12 @@ def run_after(
                     changed = hook.after(request, response)
                     if type(changed) is GeneratorType:
                         changed = yield from changed
-                if changed is not None:
-                    response = changed
-                    answer.replace(response)
-                    if response.body.__class__ is FileReference:
-                        yield from _open_file(request, response)
+                if changed is None:
+                    continue
+                response = changed
+                answer.replace(response)
+                if response.body.__class__ is FileReference:
+                    yield from _open_file(request, response)
                 continue
             except BaseException as error:
                 raised = execution.contained(error)
