@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 
 import pytest
@@ -16,6 +17,7 @@ from cherrypy.process import plugins as original_plugins
 from cherrypy.process import wspbus as original_bus
 
 from micropie_compat.cherrypy.process import plugins, wspbus
+from micropie_compat.cherrypy.process.servers import ServerAdapter
 from tests.support.waiting import PATIENCE, until
 
 
@@ -287,6 +289,17 @@ def test_an_exit_while_a_hosted_process_starts_is_honoured(our_bus: wspbus.Bus) 
     our_bus.subscribe("start", our_bus.exit)
     our_bus.follow_start()
     assert our_bus.state is wspbus.states.STARTED
+
+
+def test_an_external_server_starts_no_other_server_of_the_program(our_bus: wspbus.Bus) -> None:
+    """Each worker would take the same address. In CherryPy it doesn't start the bus."""
+    opened: list[str] = []
+    server = SimpleNamespace(ready=False, start=lambda: opened.append("start"))
+    ServerAdapter(our_bus, server, ("127.0.0.1", 8081)).subscribe()
+    our_bus.follow_start()
+    assert our_bus.state is wspbus.states.STARTED
+    our_bus.follow_stop()
+    assert opened == []
 
 
 # -- programs --------------------------------------------------------------------------------------

@@ -42,11 +42,14 @@ class ServerAdapter:
         self.bus.unsubscribe("stop", self.stop)
 
     def start(self) -> None:
-        """Start the server in a thread of this process.
+        """Start the server in a thread of this process, unless an external server runs the
+        application: in CherryPy that doesn't start the bus, and each worker would take the address.
 
         Raises ``ValueError`` if ``httpserver`` is None, and any exception that its ``start``
         raises.
         """
+        if self.bus.is_hosted:
+            return
         if self.httpserver is None:
             raise ValueError("No HTTP server has been created.")
         self.interrupt = None
