@@ -334,26 +334,30 @@ def test_an_overridden_handle_may_respond_itself(connect: MakeClient, place: str
     assert response_to(app, "/text", connect, "wsgi" if place == "original" else place) == 403
 
 
+@pytest.mark.parametrize("framework", ["bottle", "cherrypy"])
 def test_an_overridden_call_is_never_passed_by(
-    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, framework: str
 ) -> None:
     """A WSGI server calls it; where nothing can call it, there is no response."""
 
-    class Mine(bottle.Bottle):
-        def __call__(self, environ: Any, start_response: Any) -> Any:  # type: ignore[override]
+    class Denies:
+        def __call__(self, environ: Any, start_response: Any) -> Any:
             if environ["PATH_INFO"] == "/other":
                 return wsgi_denied(self, environ, start_response)
-            return super().__call__(environ, start_response)
+            return super().__call__(environ, start_response)  # type: ignore[misc]
 
-    app = pages(bottle, Mine())
+    app: Any
+    if framework == "bottle":
+        app, inner = (pages(bottle, type("Mine", (Denies, bottle.Bottle), {})()) for _ in range(2))
+        app.mount("/inner", inner)
+    else:
+        app = type("Mine", (Denies, cherrypy.Application), {})(root(cherrypy), "")
     app.native.get("/native")(lambda: "native")
-    for path, status in (("/text", "200 OK"), ("/native", "200 OK"), ("/other", "403 Forbidden")):
+    own = "/inner/text" if framework == "bottle" else "/any"
+    for path, status in ((own, "200 OK"), ("/native", "200 OK"), ("/other", "403 Forbidden")):
         assert status_by_wsgi(app, path) == status
-    inner = pages(bottle, Mine())
-    app.mount("/inner", inner)
-    assert status_by_wsgi(app, "/inner/text") == "200 OK"
     client = make_client(app.native)
-    for path in ("/text", "/native"):
+    for path in ("/text", "/any", "/native"):
         caplog.clear()
         assert client.get(path).status_code == 500
         assert "Mine.__call__ would never be called: use a hook" in caplog.text

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial, wraps
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from micropie import App, HTTPError, MethodNotAllowed, Request, Response, SetupError
 from micropie.config import Settings
@@ -39,18 +39,40 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 NO_VALUES: Mapping[str, object] = {}
 
 
+CALLED: Final = "micropie.called"
+"""A key of the environ whose value is the application that a WSGI server has called."""
+
+
+def has_own_call(app: object) -> bool:
+    """Return whether a program's class has a ``__call__`` of its own."""
+    owner = next(one for one in type(app).__mro__ if "__call__" in vars(one))
+    return not owner.__module__.startswith(f"{__package__}.")
+
+
 class CarryingSite(Site):
     """A site that tries native routes first; subclasses then find migrated handlers.
 
+    ``app``: the author's application.
     ``inner``: the site with the native routes, mounts and WebSockets.
     ``finds_native``: whether ``inner`` has any routes or mounts.
+    ``own_call``: ``app`` if it has a ``__call__`` of its own, otherwise None.
     """
 
-    def __init__(self, inner: Site) -> None:
+    def __init__(self, app: Any, inner: Site) -> None:
         super().__init__(inner.config, inner.router, inner.sockets)
         self.exact, self.has_mounts = inner.exact, inner.has_mounts
+        self.own_call = app if has_own_call(app) else None
+        if self.own_call is not None:
+            self.exact = type(self.exact)()  # ``find`` finds native routes, too
         self.inner = inner
         self.finds_native = inner.has_mounts or bool(inner.router.entries())
+
+    def refuse_uncalled(self, request: Request) -> None:
+        """Raise ``SetupError`` if no WSGI server has called ``own_call``, which may protect the
+        pages, for this request. Call this first, unless ``own_call`` is None.
+        """
+        if request._exchange.outside.get(CALLED) is not self.own_call:
+            refuse(type(self.own_call), "__call__")
 
     def find_native(self, request: Request, path: str) -> RouteMatch | None:
         """Return the native route or mount for a request, or None if there is none. Call this only
@@ -231,6 +253,7 @@ class Carried(metaclass=CarriedType):
         self.native._micropie.moved_from = framework
         self.native._micropie.enter_in_pool = (partial(enter_pool, framework),)
         vars(self)[_NATIVE] = self.native
+        self._has_own_call = has_own_call(self)
         # Use the ``App``'s ``__call__``, by which servers recognize an ASGI application.
         vars(self)["__call__"] = vars(self.native)["__call__"]
 
@@ -239,10 +262,12 @@ class Carried(metaclass=CarriedType):
             refuse(type(self), name)
         super().__setattr__(name, value)
 
-    def __call__(self, scope: object, receive: object, send: object = None) -> Any:
+    def __call__(self, scope: Any, receive: Any, send: object = None) -> Any:
         """Handle ASGI's ``app(scope, receive, send)`` and WSGI's ``app(environ,
         start_response)``.
         """
+        if send is None and self._has_own_call:
+            scope[CALLED] = self
         return self.native(scope, receive, send)
 
     def wsgi_shutdown(self) -> None:

@@ -33,7 +33,7 @@ from micropie_compat.bottle.routing import (
     yieldroutes,
 )
 from micropie_compat.bottle.server import load
-from micropie_compat.bottle.state import CALLED, face, is_native
+from micropie_compat.bottle.state import face, is_native
 from micropie_compat.bottle.templates import Decorator, template
 from micropie_compat.carrier import Carried, Function, may_see_tracebacks
 from micropie_compat.core import kind_of_target
@@ -92,7 +92,6 @@ class Bottle(Carried):
         self.error_handler: dict[int, Callable[[HTTPError], object]] = {}
         self.plugins: list[object] = []
         self._mounts: list[Bottle] = []
-        self._has_own_call = self.has_own_call()
         self.native.error(HTTPResponse)(partial(answer_raised, self))
         self.native._micropie.migrated_routes = lambda: [
             (one.method, one.rule, one.callback) for one in self.routes
@@ -110,15 +109,7 @@ class Bottle(Carried):
         """Handle a request, see ``Carried``. Monitors call this method with ``STEP``."""
         if send is None and STEP in scope:
             return self.wsgi(scope, receive)
-        if send is None and self._has_own_call:
-            scope[CALLED] = self
-        return self.native(scope, receive, send)
-
-    def has_own_call(self) -> bool:
-        """Return whether a class derived from ``Bottle`` has a ``__call__`` of its own. Only WSGI
-        servers call it, so requests that haven't been in it are refused.
-        """
-        return next(one for one in type(self).__mro__ if "__call__" in vars(one)) is not Bottle
+        return super().__call__(scope, receive, send)
 
     def wsgi(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Handle a request as a WSGI application."""

@@ -68,9 +68,6 @@ class Application(Protocol):
         server gets the exception.
         """
 
-    def has_own_call(self) -> bool:
-        """Return whether a derived class has a ``__call__`` of its own."""
-
     def monitored(self) -> WSGIApplication | None:
         """Return a WSGI application that monitors have replaced, if any."""
 

@@ -29,7 +29,7 @@ from micropie_compat.bottle.plugins import Encoder
 from micropie_compat.bottle.requests import request as current_request
 from micropie_compat.bottle.responses import BaseResponse, HTTPError, HTTPResponse
 from micropie_compat.bottle.routing import Route, Router
-from micropie_compat.bottle.state import CALLED, decoded
+from micropie_compat.bottle.state import decoded
 from micropie_compat.carrier import NO_VALUES, Answer, CarryingSite, refused_method
 from micropie_compat.core import Config, EncodedAnswer, OutsideRoute, RouteMatch, Site
 from micropie_compat.environs import path_of
@@ -47,19 +47,16 @@ _MATCH = Router.match
 class BottleSite(CarryingSite):
     """Finds a native route, or otherwise a route of the Bottle application."""
 
-    __slots__ = ("_any", "_app", "_before", "_has_own_call", "_monitored", "_routes", "_search")
+    __slots__ = ("_any", "_app", "_before", "_monitored", "_routes", "_search")
 
     def __init__(self, app: Application, inner: Site) -> None:
-        super().__init__(inner)
+        super().__init__(app, inner)
         watch("bottle")
         self._app = app
         self._before = app.hooks["before_request"]
         self._search = app.router.search
         if getattr(app.router.match, "__func__", None) is not _MATCH:
             refuse(type(app.router), "match")
-        self._has_own_call = app.has_own_call()
-        if self._has_own_call:
-            self.exact = type(self.exact)()  # ``find`` finds native routes, too
         self._monitored = app.monitored()
         self._any = _BottleRoute(app, None, (), inner.config, self._monitored)
         self._routes: dict[Route, _BottleRoute] = {}
@@ -69,8 +66,8 @@ class BottleSite(CarryingSite):
         route.
         """
         exchange = request._exchange
-        if self._has_own_call and exchange.outside.get(CALLED) is not self._app:
-            refuse(type(self._app), "__call__")
+        if self.own_call is not None:
+            self.refuse_uncalled(request)
         path = exchange.literal_path
         if path is None:
             # Hooks read ``request.path``, so set it to the path that the router matches.

@@ -14,9 +14,6 @@ from micropie_compat.environs import Environ, own_environ
 MOUNTED: Final = "micropie.bottle.mounted"
 """A key of the environ with which a ``Bottle`` calls a WSGI application that is mounted on it."""
 
-CALLED: Final = "micropie.bottle.called"
-"""A key of the environ whose value is the application that a server has called."""
-
 EXCHANGE: Final = "micropie.exchange"
 """The key of micropie's exchange. ``readable_environ`` adds it last, so a program's own keys come
 after it.

@@ -65,7 +65,7 @@ class CherryPySite(CarryingSite):
     __slots__ = ("_grafted", "_owner", "_route")
 
     def __init__(self, owner: Applications, inner: Site) -> None:
-        super().__init__(inner)
+        super().__init__(owner, inner)
         watch("cherrypy")
         owner.check(inner.config)
         self._owner = owner
@@ -75,6 +75,8 @@ class CherryPySite(CarryingSite):
 
     def find(self, request: Request, takes_socket: bool = False) -> RouteMatch:
         """Return the native route or mount for a request, or otherwise the application for it."""
+        if self.own_call is not None:
+            self.refuse_uncalled(request)
         received = request._exchange.literal_path or path_of(request)
         path = received if received.isascii() else _decoded(received)
         native = self.find_native(request, path) if self.finds_native else None
