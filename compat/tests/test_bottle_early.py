@@ -331,6 +331,13 @@ def test_middleware_sees_what_a_program_adds_to_the_environ(bottle: Any) -> None
         assert added(path)["REMOTE_USER"] == "ann"
     environ = added("/none")
     assert "REMOTE_USER" not in environ
+
+    @app.get("/replaced")
+    def replaced() -> str:
+        request.environ = {"pies.own": 1}
+        return "replaced"
+
+    assert "pies.own" not in added("/replaced")
     if bottle is ours:  # the environ refers to no object that refers to it
         assert not [key for key in environ if key.startswith(("bottle.request.", "micropie.e"))]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 from codecs import getincrementalencoder
 from collections.abc import Callable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, takewhile
 from operator import methodcaller
 from traceback import format_exc
 from typing import Any, Protocol, TypeAlias, cast
@@ -140,10 +140,9 @@ class Exchange:
         middleware and access logs read.
         """
         made, native = self._environ, self.native
-        if made is not None and native.environ is not None:
-            for key in reversed(made):
-                if key == EXCHANGE:
-                    break
+        # A handler may have replaced the environ by its own.
+        if made is not None and native.environ is not None and EXCHANGE in made:
+            for key in takewhile(EXCHANGE.__ne__, reversed(made)):
                 if key not in native.outside and not key.startswith(_NOT_SHARED):
                     native.outside[key] = made[key]
 
