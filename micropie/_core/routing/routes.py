@@ -161,8 +161,7 @@ class Route(RouteInfo):
     is_found = needs_session = True
     without_body: Container[str] = frozenset({"GET", "HEAD"})
 
-    # ``takes_segments``: whether segments after the pattern fill parameters. After the path of a
-    # decorated ``index``, they fill only ``*args``.
+    # ``takes_segments``: see ``Plan``.
     def __init__(
         self,
         function: AnyFunction,
@@ -219,8 +218,7 @@ class Route(RouteInfo):
         if any(one.is_exact for one in self.plan.bound.values()):
             self.most_on_loop = 2 * 1024
         self.plan.parses_always = any(one.plan.body_parameter is not None for one in self.providers)
-        takes_segments = takes_segments or (mark.path is None and self.plan.takes_rest)
-        self.most_segments = self.plan.most_segments if takes_segments else 0
+        self.most_segments = self.plan.most_segments
         wildcards = mark.path.wildcards if mark.path is not None else ()
         self.wildcards = {wildcard.name: wildcard.rule for wildcard in wildcards}
         self.path_names = [*self.wildcards] or self.plan.names_in_path
@@ -234,6 +232,8 @@ class Route(RouteInfo):
             self.plan.check_wildcards(
                 {name: rule for name, rule in rules if name not in of_providers}, pattern
             )
+            # an explicit route takes values from its wildcards, but no further segments
+            self.most_segments = 0
         converted = [wildcard.is_converted for wildcard in wildcards] if self.by_position else []
         self.plain_args = -1 if self.plan.parses_always else self.plan.plain_args(converted)
         self.reads_body: bool | Literal["ahead"] = marks.get("__micropie_reads_body__", False)
@@ -351,9 +351,13 @@ def _plan(
         if takes_socket and not any(map(inspect.iscoroutinefunction, (function, written))):
             raise SetupError("a WebSocket handler must be an async def without yield")
         _refuse_shared_answers(function)
-        plan = Plan(function, takes_socket, config.providers, own=config.own_types)
-        if takes_segments or plan.takes_rest:
-            plan.check_order()
+        plan = Plan(
+            function,
+            takes_socket,
+            config.providers,
+            own=config.own_types,
+            takes_segments=takes_segments,
+        )
         providers = config.providers.needed_for(one.key for one in plan.provided)
         in_body = (one.body_parameter for one in (plan, *(one.plan for one in providers)))
         parameter = next(filter(None, in_body), None)

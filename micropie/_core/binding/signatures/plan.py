@@ -93,6 +93,8 @@ class Plan:
     - ``is_provider``: whether the function is a provider. A provider's parameters without an
       annotation keep their defaults.
     - ``own``: the application's encoders and decoders.
+    - ``takes_segments``: whether path segments fill parameters by their position. Otherwise they
+      fill ``*args`` only.
 
     Attributes:
 
@@ -123,6 +125,7 @@ class Plan:
         provided: Container[object] = (),
         is_provider: bool = False,
         own: OwnTypes = NO_OWN_TYPES,
+        takes_segments: bool = False,
     ) -> None:
         self.function = self.call = function
         self.own = own
@@ -183,7 +186,11 @@ class Plan:
         self._takes_errors = any(one.default is BindingErrors for one in self._all)
         _check_documents(self._all)
         self.takes_rest = bool(self._rest)
-        self.most_segments = sys.maxsize if self.takes_rest else len(self._positional)
+        if takes_segments or self.takes_rest:
+            _check_order(self._positional)
+        self.most_segments = (
+            sys.maxsize if self.takes_rest else len(self._positional) * takes_segments
+        )
         given_by_name = [one for one in self.provided if one.position is None]
         self._takes_keywords = bool(self._keywords or self._others or given_by_name)
         # The flow calls handlers with positional arguments only. So pass the keyword arguments as a
@@ -223,20 +230,6 @@ class Plan:
             else:
                 complete.insert(position, values[key])
         return complete
-
-    def check_order(self) -> None:
-        """Raise ``SetupError`` if a parameter that the path may fill comes after a parameter that
-        declares another source.
-        """
-        stated = None
-        for one in self._positional:
-            if one.is_stated:
-                stated = stated or one
-            elif one.is_in_path and stated is not None:
-                raise SetupError(
-                    f"{stated.name!r} can't get its value from the path, but comes before "
-                    f"{one.name!r}, which can: move {stated.name!r} to the end, or after *"
-                )
 
     def check_wildcards(self, rules: Mapping[str, str], route: str) -> None:
         """Raise ``SetupError`` if the handler has no parameter for one of the wildcards, or if the
@@ -404,6 +397,21 @@ class Plan:
 
 
 # -- compiling a signature -------------------------------------------------------------------------
+
+
+def _check_order(parameters: Sequence[BoundParameter]) -> None:
+    """Raise ``SetupError`` if a parameter that the path may fill comes after a parameter that
+    declares another source.
+    """
+    stated = None
+    for one in parameters:
+        if one.is_stated:
+            stated = stated or one
+        elif one.is_in_path and stated is not None:
+            raise SetupError(
+                f"{stated.name!r} can't get its value from the path, but comes before "
+                f"{one.name!r}, which can: move {stated.name!r} to the end, or after *"
+            )
 
 
 def _check_documents(parameters: Sequence[BoundParameter]) -> None:

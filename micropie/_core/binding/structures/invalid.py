@@ -353,51 +353,64 @@ def _of_pydantic(
         yield ParameterError("", "", None, text, sentence=text, words=INVALID)
     seen: list[tuple[Path, str]] = []  # the members of a union may have the same error
     for one in found:
-        loc, kind, text, value = one["loc"], one["type"], one["msg"], one["input"]
-        is_written, unknown = words_of(one)
-        is_missing = kind == "missing"
-        if is_missing:
-            value, unknown = None, REQUIRED_FIELD
-        written = unknown if is_written else ""
-        if not unknown:
-            text, unknown = _WORDLESS, INVALID
-        field, steps = _located(structure, document, loc, is_missing)
-        hint = None if field is None else field.hint
-        if kind in _TAGS:
-            name, hint = _tag_in(field, text)
-            steps, value = (*steps, *name), _part(value, name[0]) or None if name else value
-            if name:
-                unknown = INVALID
-            elif kind == _TAGS[1]:  # pydantic's message quotes the client's tag
-                _, found_using, rest = text.rpartition(" found using ")
-                text = f"Input tag{found_using}{rest}" if found_using else _WORDLESS
-                unknown = text if found_using else INVALID
-        unknown = without_markup(unknown)
-        # The names of fields aren't long.
-        path = loc if hint is not None and steps is loc else tuple(map(_shortened, steps))
-        text = without_markup(_worded(path, text))
-        problem = _problem(own, hint, path, value, text, written, unknown)
-        if steps is not loc:
-            if (path, problem.words) in seen:
+        field, steps = _located(structure, document, one["loc"], one["type"] == "missing")
+        if one["type"] in _TAGS:
+            yield _wrong_tag(field, steps, one, own)
+            continue
+        problem = _of_error(one, field, steps, own)
+        if steps is not one["loc"]:
+            if (problem.path, problem.words) in seen:
                 continue
-            seen.append((path, problem.words))
+            seen.append((problem.path, problem.words))
         yield problem
+
+
+def _of_error(
+    one: Mapping[str, Any], field: Field | None, steps: Path, own: OwnTypes
+) -> ParameterError:
+    """Return the error for one of pydantic's, about the value at ``steps``."""
+    text, value = one["msg"], one["input"]
+    is_written, unknown = words_of(one)
+    if one["type"] == "missing":
+        value, unknown = None, REQUIRED_FIELD
+    written = unknown if is_written else ""
+    if not unknown:
+        text, unknown = _WORDLESS, INVALID
+    unknown = without_markup(unknown)
+    hint = None if field is None else field.hint
+    # The names of fields aren't long.
+    path = steps if hint is not None and steps is one["loc"] else tuple(map(_shortened, steps))
+    return _problem(own, hint, path, value, without_markup(_worded(path, text)), written, unknown)
 
 
 # pydantic's errors about the tag that chooses a member of a union
 _TAGS = ("union_tag_not_found", "union_tag_invalid")
 
 
-def _tag_in(union: Field | None, text: str) -> tuple[Path, Hint]:
-    """Return the name of the field whose value chooses a member of a union, as a path, and its
-    annotation. Return () and None if no field does. ``text`` is pydantic's error about the tag.
+def _wrong_tag(
+    union: Field | None, steps: Path, one: Mapping[str, Any], own: OwnTypes
+) -> ParameterError:
+    """Return the error for a missing or wrong tag. Its path is that of the field whose value
+    chooses a member, or of the union if no field does.
     """
+    text, value = one["msg"], one["input"]
     before = text.rpartition(" does not match any of the expected tags")[0] or text
     name = before.rpartition(" '")[2].removesuffix("'")
     members = () if union is None else union.members
-    hints = [one.kind for kind in members for one in fields_of(kind) if one.name == name]
+    hints = [field.kind for kind in members for field in fields_of(kind) if field.name == name]
     tags = tuple(chain.from_iterable(map(get_args, hints)))
-    return ((name,), Literal[tags]) if tags else ((), None)
+    if tags:
+        steps, value, unknown = (*steps, name), _part(value, name) or None, INVALID
+    elif one["type"] == _TAGS[0]:
+        unknown = text
+    else:  # pydantic's message quotes the client's tag
+        _, found_using, rest = text.rpartition(" found using ")
+        text = f"Input tag{found_using}{rest}" if found_using else _WORDLESS
+        unknown = text if found_using else INVALID
+    path = tuple(map(_shortened, steps))
+    text = without_markup(_worded(path, text))
+    hint = Literal[tags] if tags else None
+    return _problem(own, hint, path, value, text, unknown=without_markup(unknown))
 
 
 def _located(
