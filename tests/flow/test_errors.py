@@ -693,6 +693,12 @@ def test_an_error_is_sent_with_what_was_changed_after_its_creation(make_client: 
     assert client.head("/").headers["content-length"] == "3"
 
 
+def test_an_error_in_a_stated_format_does_not_depend_on_accept(make_client: MakeClient) -> None:
+    answer = make_client(App(errors="text")).get("/nothing", headers={"accept": "text/html"})
+    assert (answer.status_code, answer.text) == (404, "404 Not Found")
+    assert "vary" not in answer.headers
+
+
 # -- contexts --------------------------------------------------------------------------------------
 
 

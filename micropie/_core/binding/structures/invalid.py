@@ -236,7 +236,7 @@ class _Search:
             named = next(iter(reason.path[level:]), None)
         is_found = False
         for inner, step in self._parts(field, value, read, named) if level < DEEPEST else ():
-            at = (*path, _shortened(step))
+            at = (*path, step if field.members else _shortened(step))  # a key may be long
             if isinstance(value, dict) and step not in value:
                 is_found = True
                 text = _at(f"Object missing required field `{step}`", path)
@@ -262,7 +262,7 @@ class _Search:
             for inner in fields_of(member) if member is not None else ():
                 if inner.required or inner.name in value:
                     yield inner, inner.name
-            values = _values_of(field)
+            values = None if field.members else _values_of(field)
             if values is not None:
                 # a key that isn't in ``read`` was converted, for example to a date
                 yield from ((values, key) for key in value if key in read)
