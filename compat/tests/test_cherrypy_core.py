@@ -746,7 +746,7 @@ def test_a_wrapping_tool_may_override_the_method_that_wraps(cherrypy: Any, serve
 
 
 def test_a_tool_is_not_switched_on_without_an_option(cherrypy: Any, serve_root: Serve) -> None:
-    """A page that would not be protected is not sent."""
+    """Otherwise the page would be sent without its access check."""
 
     class Root:
         @exposed(cherrypy, tools__auth_basic=True)

@@ -26,6 +26,7 @@ from micropie_compat.bottle.requests import parse_auth, path_shift
 from micropie_compat.bottle.responses import parse_date
 from micropie_compat.bottle.templates import BaseTemplate
 from micropie_compat.cherrypy.lib import auth_basic, auth_digest, httputil
+from micropie_compat.core import Limits
 from tests.project.fuzz.exchanges import TOKEN, ask_both, lines_of, served_tree, without_values
 from tests.project.fuzz.parsers import attempt, fields_of, latin
 
@@ -344,14 +345,15 @@ def moved_request(data: bytes) -> None:
 
 
 class _Releasing:
-    """What ``micropie_compat.bottle`` asks of the native exchange: to close files with it.
+    """What ``micropie_compat.bottle`` asks of the native exchange: to close files with it, and how
+    many parts a form may have.
 
     No form has been received.
     """
 
     def __init__(self) -> None:
         self.body = ReceivedBody()
-        self.config = SimpleNamespace(limits=None)
+        self.config = SimpleNamespace(limits=Limits())
         self.releases: list[Callable[[], object]] = []
 
     def release_after(self, release: Callable[[], object]) -> None:
