@@ -236,7 +236,7 @@ class _Search:
             named = next(iter(reason.path[level:]), None)
         is_found = False
         for inner, step in self._parts(field, value, read, named) if level < DEEPEST else ():
-            at = (*path, step if field.members else _shortened(step))  # a key may be long
+            at = (*path, step)
             if isinstance(value, dict) and step not in value:
                 is_found = True
                 text = _at(f"Object missing required field `{step}`", path)
@@ -262,11 +262,14 @@ class _Search:
             for inner in fields_of(member) if member is not None else ():
                 if inner.required or inner.name in value:
                     yield inner, inner.name
-            values = None if field.members else _values_of(field)
-            if values is not None:
+            if not members and (values := _values_of(field)) is not None:
                 # a key that isn't in ``read`` was converted, for example to a date
-                yield from ((values, key) for key in value if key in read)
-        elif isinstance(value, list) and (elements := _elements_of(field)) is not None:
+                short = (key for key in value if len(key) <= LONGEST_KEY)
+                yield from ((values, key) for key in short if key in read)
+        elif (
+            isinstance(value, list)
+            and (elements := field.elements or _elements_of(field)) is not None
+        ):
             first, rest = elements
             hint: Any = rest.hint
             yield from zip(first, range(len(value)), strict=False)
@@ -332,7 +335,8 @@ def _at(text: str, path: Path) -> str:
     """Return a message with the path to the value, in msgspec's format: "Expected `int` - at
     `$.lines[0]`".
     """
-    return without_markup(f"{text} - at `${_steps(path)}`" if path else text)
+    told = f"{text} - at `${_steps(path)}`" if path else text
+    return without_markup(told) if "<" in told or '"' in told else told
 
 
 # -- pydantic --------------------------------------------------------------------------------------

@@ -440,6 +440,8 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
     Like the other functions here, raises ``SetupError`` if no value can be converted to the
     annotation. The caller adds the parameter's name to the message.
     """
+    if isinstance(annotation, type) and annotation in _BUILT_IN:
+        return _BUILT_IN[annotation]
     kind, metadata = parts_of(annotation)
     if is_adapted(annotation) and not (isinstance(kind, type) and kind in own.decoders):
         return _adapted(annotation, metadata)
@@ -479,13 +481,10 @@ def _known(annotation: object, own: OwnTypes) -> Converter | None:
     """Return the converter for a type variable, a class with a decoder or a class that contains no
     other types. Return None for any other annotation, which may not even be hashable.
     """
-    if isinstance(annotation, TypeVar):
-        return ANYTHING
     if not isinstance(annotation, type):
-        return None
-    if annotation in own.decoders and annotation not in _BUILT_IN:
-        return _decoded(annotation, own)
-    return _BUILT_IN.get(annotation) or simple_types().get(annotation)
+        return ANYTHING if isinstance(annotation, TypeVar) else None
+    decoded = annotation in own.decoders
+    return _decoded(annotation, own) if decoded else simple_types().get(annotation)
 
 
 def _decoded(kind: type, own: OwnTypes) -> Converter:
