@@ -382,8 +382,7 @@ def _of_error(
         text, unknown = _WORDLESS, INVALID
     unknown = without_markup(unknown)
     hint = None if field is None else field.hint
-    # The names of fields aren't long.
-    path = steps if hint is not None and steps is one["loc"] else tuple(map(_shortened, steps))
+    path = steps if len(str(steps)) <= LONGEST_KEY else tuple(map(_shortened, steps))
     return _problem(own, hint, path, value, without_markup(_worded(path, text)), written, unknown)
 
 
