@@ -676,6 +676,11 @@ def _tail(text: str) -> str:
             },
         ),
         (
+            Odd,
+            {"name": "a", "prices": {"...": 1, "a": "x"}},
+            {"prices.a": "Please enter a decimal number."},
+        ),
+        (
             ModelNest,
             {"ages": {"a": 0, "b": "x"}, "spot": ["x", "y"]},
             {

@@ -233,7 +233,8 @@ class _Search:
         # converted again. An application's message may contain anything.
         named = None
         if reason.cause is None and all(map(_has_clear_names, field.members)):
-            named = next(iter(reason.path[level:]), None)
+            # msgspec writes "..." for each key of a dict, which may also be the name of one
+            named = next((step for step in reason.path[level : level + 1] if step != "..."), None)
         is_found = False
         for inner, step in self._parts(field, value, read, named) if level < DEEPEST else ():
             at = (*path, step)
