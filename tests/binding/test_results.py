@@ -930,6 +930,34 @@ class FoundSecrets(Found):
     password: str = "secret"
 
 
+class Counted(pydantic.BaseModel):
+    first: int = pydantic.Field(alias="second")
+    second: int = pydantic.Field(alias="third")
+    _hits: int = pydantic.PrivateAttr(default=0)
+
+    @pydantic.computed_field  # type: ignore[prop-decorator]
+    @property
+    def hits(self) -> int:
+        return self._hits
+
+
+class OpenCounted(Counted, extra="allow"):
+    password: str = "secret"
+
+
+class OpenModel(pydantic.BaseModel, extra="allow"):
+    pass
+
+
+def counted(kind: type[Counted]) -> Counted:
+    made = kind.model_validate({"second": 1, "third": 2, "more": 3})
+    made._hits = 4
+    return made
+
+
+HITS = {"second": 1, "third": 2, "hits": 4}
+
+
 EVES = Secrets(owner=FoundSecrets(name="eve"))
 OF_EVE = {"owner": EVE}
 UNTAGGED = UserOut | Pets
@@ -954,6 +982,9 @@ UNTAGGED = UserOut | Pets
         (dict[str, UNTAGGED | None], {"a": None}, {"a": None}),
         (Mapping[str, list[UNTAGGED]], {"a": [UserOut("ann")]}, {"a": [ANN]}),
         (tuple[Literal[201], UNTAGGED], (201, User("ann")), ANN),
+        (Counted | UserOut, counted(OpenCounted), HITS),
+        (dict[str, Counted | UserOut], {"a": counted(Counted)}, {"a": HITS}),
+        (dict[str, OpenModel | UserOut], {"a": OpenModel(more=1)}, {"a": {"more": 1}}),  # type: ignore[call-arg]
     ],
 )
 def test_a_member_of_a_union_may_be_of_a_derived_class(

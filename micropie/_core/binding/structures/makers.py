@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 from functools import cached_property, partial
-from typing import get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from micropie._core.binding.annotations import (
     UNREADABLE,
@@ -409,10 +409,8 @@ class ByMsgspec(Maker):
     def _dumped(self, result: object, kind: Hint) -> object:
         if self._text_finder is not None:
             check_texts(result, self._text_finder)
-        if is_pydantic(kind) and hasattr(kind, "model_construct"):  # a member of a union
-            model = _model_of(kind, result)
-            # ``model`` may be an object of a subclass, which has more fields
-            return kind.model_construct(**{one: getattr(model, one) for one in kind.model_fields})
+        if is_pydantic(kind) and hasattr(kind, "model_fields"):  # a member of a union
+            return _without_other_fields(kind, _model_of(kind, result))
         library = msgspec()
         # convert leniently, because some databases return 0 and 1 for booleans
         convert = partial(
@@ -451,6 +449,17 @@ def _model_of(kind: type, given: object) -> object:
     not a pydantic model, return ``given`` unchanged. msgspec then checks the class of ``given``.
     """
     return kind.model_validate(given, from_attributes=True) if is_pydantic(kind) else given
+
+
+def _without_other_fields(kind: Any, model: Any) -> object:
+    """Return a copy of a pydantic model with only the fields of its class ``kind``, because the
+    model may be an object of a subclass. Copy its state, because private attributes are not fields,
+    and ``model_construct`` reads the fields by their aliases.
+    """
+    made, state = kind.__new__(kind), model.__getstate__()
+    own = {name: value for name, value in vars(model).items() if name in kind.model_fields}
+    made.__setstate__({**state, "__dict__": own})
+    return made
 
 
 def library_for(
