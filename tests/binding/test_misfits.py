@@ -624,6 +624,14 @@ class Bird(msgspec.Struct, tag=2):
     weight: str = ""
 
 
+class Leaf(msgspec.Struct, tag="leaf"):
+    pass
+
+
+class Branch(msgspec.Struct, tag="branch"):
+    parts: list["Leaf | Branch"]
+
+
 NUMBER = "Please enter a whole number."
 A_DAY = "Please enter a date such as 2026-01-31."
 
@@ -917,6 +925,14 @@ def test_an_error_message_has_no_markup_from_a_client(kind: type, name: str) -> 
         for problem in problems_of(kind, document):
             told = problem.sentence + problem.words + problem.expected
             assert not re.search(r'<[A-Za-z/!?]|"', told)
+
+
+def test_a_missing_tag_far_inside_is_reported_there() -> None:
+    document: dict[str, Any] = {}
+    for level in range(1, 9):
+        document = {"type": "branch", "parts": [document]}
+        (problem,) = problems_of(Leaf | Branch, document)
+        assert problem.path[: 2 * level] == ("parts", 0) * level
 
 
 def test_a_long_key_of_a_client_is_not_in_the_path() -> None:

@@ -323,7 +323,7 @@ def _described(
     tags = [tag for one in field.members for tag in tag_of(one).items()]
     name = tags[0][0] if tags else ""
     steps = reason.path[len(path) :]
-    if name and text == f"Object missing required field `{name}`":
+    if name and not steps and text == f"Object missing required field `{name}`":
         steps = (name,)
     if steps:
         hint, path = None, (*path, *steps)
