@@ -982,6 +982,14 @@ UNTAGGED = UserOut | Pets
         (dict[str, UNTAGGED | None], {"a": None}, {"a": None}),
         (Mapping[str, list[UNTAGGED]], {"a": [UserOut("ann")]}, {"a": [ANN]}),
         (tuple[Literal[201], UNTAGGED], (201, User("ann")), ANN),
+        (Annotated[UNTAGGED, "noted"], User("ann"), ANN),
+        (Annotated[UNTAGGED | None, "noted"], EVES, OF_EVE),
+        (
+            dict[str, Annotated[UNTAGGED | None, "noted"]],
+            {"a": EVES, "b": None},
+            {"a": OF_EVE, "b": None},
+        ),
+        (Annotated[list[UNTAGGED], "noted"], [User("ann")], [ANN]),
         (Counted | UserOut, counted(OpenCounted), HITS),
         (dict[str, Counted | UserOut], {"a": counted(Counted)}, {"a": HITS}),
         (dict[str, OpenModel | UserOut], {"a": OpenModel(more=1)}, {"a": {"more": 1}}),  # type: ignore[call-arg]

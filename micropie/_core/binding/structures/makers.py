@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 from functools import cached_property, partial
+from types import NoneType
 from typing import Any, get_args, get_origin
 
 from micropie._core.binding.annotations import (
@@ -24,7 +25,6 @@ from micropie._core.binding.annotations import (
     owner_of,
     takes_json_text,
     united,
-    without_none,
 )
 from micropie._core.binding.fields import (
     field_of,
@@ -192,11 +192,13 @@ class Maker:
         """The members of the annotation's union, each with the class of its values. The list is
         empty if the annotation is not a union, or if the library itself can choose the member.
         """
-        body, _ = without_none(self.hint)
+        body, is_optional = bare(self.hint)
         kinds = united(body)
         is_chosen = bool(members_of(body)) and (self.is_pydantic or all(map(tag_of, kinds)))
-        is_one = len(kinds) == 1 or is_chosen
-        return [] if is_one else [(kind, owner_of(bare(kind)[0])) for kind in united(self.hint)]
+        if len(kinds) == 1 or is_chosen:
+            return []
+        kinds += (NoneType,) * is_optional
+        return [(kind, owner_of(bare(kind)[0])) for kind in kinds]
 
     @cached_property
     def _is_plain(self) -> bool:
@@ -204,14 +206,14 @@ class Maker:
 
     @cached_property
     def _is_of_structures(self) -> bool:
-        return bool(members_of(without_none(self.hint)[0]))
+        return bool(members_of(bare(self.hint)[0]))
 
     @cached_property
     def _part(self) -> Maker | None:
         """The maker of the elements of a list, or of the values of a dict, if they are of a union
         of structures from which the library can't choose.
         """
-        body, _ = without_none(self.hint)
+        body, _ = bare(self.hint)
         is_nest = get_origin(body) in (list, Sequence, dict, Mapping)
         if self.is_pydantic or not is_nest:
             return None
