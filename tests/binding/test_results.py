@@ -1001,6 +1001,15 @@ def test_a_member_of_a_union_may_be_of_a_derived_class(
     assert make_client(shown(annotation, result)).get("/").json() == sent
 
 
+def test_objects_of_the_members_of_a_union_are_not_copied() -> None:
+    found = result_filter(shown, (dict[str, UNTAGGED],))
+    assert found is not None
+    owner = Pets(owner=Found(name="eve"))
+    made: Any = found.make({"a": owner, "b": EVES})
+    assert made["a"] is owner
+    assert type(made["b"]) is Pets
+
+
 @pytest.mark.parametrize(
     ("annotation", "result"),
     [

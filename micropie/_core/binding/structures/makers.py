@@ -10,7 +10,7 @@ would reject.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from contextlib import suppress
 from enum import Enum
 from functools import cached_property, partial
@@ -173,6 +173,8 @@ class Maker:
             return [*map(self._part.dump, result)]
         if self._part is not None and isinstance(result, dict):
             return {name: self._part.dump(one) for name, one in result.items()}
+        if type(result) in self._exact:
+            return result
         classes = type(result).__mro__
         own = [one for one in self._alternatives if one[1] in classes]
         found = [kind for kind, _ in sorted(own, key=lambda one: classes.index(one[1]))]
@@ -199,6 +201,11 @@ class Maker:
             return []
         kinds += (NoneType,) * is_optional
         return [(kind, owner_of(bare(kind)[0])) for kind in kinds]
+
+    @cached_property
+    def _exact(self) -> Set[object]:
+        """The classes whose objects, but not those of subclasses, msgspec would leave unchanged."""
+        return {owner for _, owner in self._alternatives} if self._is_of_structures else set()
 
     @cached_property
     def _is_plain(self) -> bool:
@@ -411,7 +418,8 @@ class ByMsgspec(Maker):
     def _dumped(self, result: object, kind: Hint) -> object:
         if self._text_finder is not None:
             check_texts(result, self._text_finder)
-        if is_pydantic(kind) and hasattr(kind, "model_fields"):  # a member of a union
+        # Ask first whether it is a class, because a union takes long to say that it is no model.
+        if isinstance(kind, type) and is_pydantic(kind) and hasattr(kind, "model_fields"):
             return _without_other_fields(kind, _model_of(kind, result))
         library = msgspec()
         # convert leniently, because some databases return 0 and 1 for booleans
