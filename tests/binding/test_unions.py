@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 import pytest
-from pydantic import AliasPath, BaseModel, Discriminator, Field, Tag
+from pydantic import AliasPath, BaseModel, Discriminator, Field, RootModel, Tag
 
 from micropie import App, BindingErrors, Body, Query, SetupError, post
 from tests.binding.conftest import taking
@@ -233,7 +233,12 @@ def kind_of(value: Any) -> str:
     return str(value.get("kind")) if isinstance(value, dict) else ""
 
 
+class Rides(RootModel[dict[str, Car | Bike]]):
+    pass
+
+
 class Kennel(BaseModel):
+    rides: list[Rides] = []
     pet: Annotated[Sized | Loud, Field(discriminator="kind")] | None = None
     pets: list[Annotated[Sized | Loud, Field(discriminator="kind")]] = []
     either: Car | Bike | None = None
@@ -320,6 +325,28 @@ def test_the_path_of_an_error_has_no_step_for_a_member_of_a_union(
         inside = document
         for step in path[:-1]:  # the last one may be missing
             inside = inside[step]
+
+
+def test_the_path_of_an_error_in_a_root_model_has_only_what_is_sent(
+    make_client: MakeClient,
+) -> None:
+    app = App()
+
+    @app.post("/one")
+    def one(errors: BindingErrors, body: Rides | None = None) -> Any:
+        return {one.field: str(one) for one in errors}
+
+    @app.post("/many")
+    def many(errors: BindingErrors, body: Kennel | None = None) -> Any:
+        return {one.field: str(one) for one in errors}
+
+    client = make_client(app)
+    words = {"doors": "Please enter a whole number.", "gears": REQUIRED}
+    document = {"a": {"doors": "x"}}
+    found = client.post("/one", json=document).json()
+    assert found == {f"a.{name}": told for name, told in words.items()}
+    found = client.post("/many", json={"rides": [document]}).json()
+    assert found == {f"rides[0].a.{name}": told for name, told in words.items()}
 
 
 def test_the_errors_of_a_whole_body_have_the_names_of_its_fields(make_client: MakeClient) -> None:
