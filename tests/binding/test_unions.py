@@ -242,6 +242,7 @@ class Kennel(BaseModel):
     pet: Annotated[Sized | Loud, Field(discriminator="kind")] | None = None
     pets: list[Annotated[Sized | Loud, Field(discriminator="kind")]] = []
     either: Car | Bike | None = None
+    mixed: int | dict[str, Car | Bike] | list[list[Car | Bike]] = 0
     number: int | list[int] = 0
     named: Sized | dict[str, Sized] | None = None
     counts: dict[int, int] = {}
@@ -271,6 +272,23 @@ REQUIRED = "Please fill in this field."
         (
             {"either": {"doors": "x"}},
             {"either.doors": "Please enter a whole number.", "either.gears": REQUIRED},
+        ),
+        (
+            {"mixed": {"a": {"doors": "x"}}},
+            {
+                "mixed": "Input should be a valid array",
+                "mixed.a.doors": "Input should be a valid integer, unable to parse string as an "
+                "integer",
+                "mixed.a.gears": REQUIRED,
+            },
+        ),
+        (
+            {"mixed": [[{}]]},
+            {
+                "mixed": "Input should be an object",
+                "mixed[0][0].doors": REQUIRED,
+                "mixed[0][0].gears": REQUIRED,
+            },
         ),
         ({"number": "x"}, {"number": "Please enter another value."}),
         (

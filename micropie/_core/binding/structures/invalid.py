@@ -452,9 +452,9 @@ def _sent(
         inner = None if field is None else _inside(field, step)
         is_last = number == len(steps)
         is_sent = step in document if isinstance(document, dict) else isinstance(step, int)
-        if field is not None and inner is None and len(united(field.kind)) > 1:
+        if field is None or (inner is None and len(united(field.kind)) > 1):
             # The client may also send a field that is named like the tag of a member.
-            is_name = is_sent and not field.members
+            is_name = is_sent and not (field and field.members)
             if not (is_name or (is_last and (is_sent or is_missing))):
                 continue
         path.append(step)
