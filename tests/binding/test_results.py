@@ -694,9 +694,22 @@ class OpenCrew(Crew):  # type: ignore[type-arg]  # whose variable is free
     pass
 
 
+Later = TypeVar("Later", bound="OddlyNamed")
+Either = TypeVar("Either", UserOut, Model)
+
+
+@dataclass
+class Party(Generic[Later, Either]):
+    late: Later
+    either: Either | None = None
+
+
 class Rank(NamedTuple):
     user: UserOut
     place: int
+
+
+OddlyNamed = UserOut
 
 
 class Podium(NamedTuple):
@@ -820,6 +833,7 @@ ENVELOPE = Answered(Model(name="eve"), deque([BOB]), BOB)
         (Tree, {"users": [User("ann")], "more": 1}, {"users": ["ann"]}),
         (Crew, Crew([BOB], BOB), {"users": ["bob"], "first": "bob"}),
         (OpenCrew, OpenCrew([BOB]), {"users": ["bob"], "first": None}),
+        (Party, Party(BOB, BOB), {"late": "bob", "either": "bob"}),
         (Rank, Rank(BOB, 1), ["bob", 1]),
         (Rank, (User("ann"), 1), ["ann", 1]),
         (list[Rank | UserOut], [User("ann")], ["ann"]),
@@ -892,6 +906,8 @@ def test_nested_objects_are_sent_unchanged(
         (Ranked, Ranked([(User("ann"), 1)]), "User", "UserOut"),  # type: ignore[list-item]
         (Ranked, Ranked([[BOB, 1]]), "list", "Rank"),  # type: ignore[list-item]
         (Crew, Crew([User("ann")]), "User", "UserOut"),
+        (Party, Party(User("ann")), "User", "UserOut"),
+        (Party, Party(BOB, User("ann")), "User", "Model | UserOut"),
         (Rank, Rank(User("ann"), 1), "User", "UserOut"),
         (list[Rank] | None, [Rank(User("ann"), 1)], "User", "UserOut"),
         (dict[str, Podium], {"a": Podium([Rank(User("ann"), 1)])}, "User", "UserOut"),

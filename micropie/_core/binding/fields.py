@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import lru_cache
 from inspect import get_annotations
 from itertools import chain
+from types import SimpleNamespace
 from typing import (
     Annotated,
     Any,
@@ -22,6 +23,7 @@ from typing import (
     Required,
     TypeGuard,
     TypeVar,
+    Union,
     get_args,
     get_origin,
     get_type_hints,
@@ -319,13 +321,24 @@ def hints_of_class(structure: type) -> Mapping[str, Hint]:
         for name in get_annotations(base):
             hint = with_types(found[name], given.get(base, {}))
             free = (hint,) if isinstance(hint, TypeVar) else getattr(hint, "__parameters__", ())
-            bounds = {one: getattr(one, "__bound__", None) for one in free}
-            hints.setdefault(name, with_types(hint, {one: bounds[one] or one for one in free}))
+            hints.setdefault(name, with_types(hint, {one: _bound_of(one) for one in free}))
     needing = (Required, NotRequired)
     return {
         name: without_aliases(get_args(hint)[0] if get_origin(hint) in needing else hint)
         for name, hint in hints.items()
     }
+
+
+def _bound_of(variable: Hint) -> Hint:
+    """Return the bound of a type variable, the union of its constraints, or the variable itself."""
+    constraints = getattr(variable, "__constraints__", ())
+    bound = Union[constraints] if constraints else getattr(variable, "__bound__", None)  # noqa: UP007
+    if bound is None:
+        return variable
+    # The bound may be the name of a class that is defined later.
+    stated = SimpleNamespace(__annotations__={"bound": bound})
+    names = vars(sys.modules[variable.__module__])
+    return get_type_hints(stated, names, include_extras=True)["bound"]
 
 
 def _types_for(alias: Hint, given: Mapping[Hint, Hint]) -> Mapping[Hint, Hint]:
