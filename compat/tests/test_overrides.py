@@ -372,13 +372,25 @@ def status_by_wsgi(app: Any, path: str) -> str:
     return started[0]
 
 
-def test_an_overridden_call_of_an_application_in_a_tree_is_used() -> None:
+@pytest.mark.parametrize("framework", [original_bottle, bottle])
+def test_an_overridden_call_may_call_wsgi(framework: Any) -> None:
+    class Mine(framework.Bottle):
+        def __call__(self, environ: Any, start_response: Any) -> Any:
+            return self.wsgi(environ, start_response)
+
+    assert status_by_wsgi(pages(framework, Mine()), "/text") == "200 OK"
+
+
+@pytest.mark.parametrize("by", ["mount", "graft"])
+def test_an_overridden_call_of_an_application_in_a_tree_is_refused(by: str) -> None:
     class Mine(cherrypy.Application):
         def __call__(self, *arguments: Any) -> Any:  # pragma: no cover - refused
             raise AssertionError
 
+    app, tree = Mine(root(cherrypy), "/a"), cherrypy.Tree()
     with pytest.raises(SetupError, match=r"Mine\.__call__ would never be called"):
-        cherrypy.Tree().mount(Mine(root(cherrypy), "/a"))
+        getattr(tree, by)(app, "/a")
+    assert not tree.apps
 
 
 @pytest.mark.parametrize("place", ["original", "wsgi", "asyncio"])

@@ -116,7 +116,7 @@ class Bottle(Carried):
         answer: Iterable[bytes] = (
             environ[STEP].start(self._handle(environ), start_response)
             if STEP in environ
-            else self.native(environ, start_response)
+            else super().__call__(environ, start_response)
         )
         return answer
 

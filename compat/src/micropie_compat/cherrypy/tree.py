@@ -217,6 +217,12 @@ class Application(_Servable):
         return spellings
 
 
+def _refuse_own_call(app: object) -> None:
+    """Raise ``SetupError`` for an application of CherryPy whose class has its own ``__call__``."""
+    if isinstance(app, Application) and type(app).__call__ is not Application.__call__:
+        refuse(type(app), "__call__")
+
+
 def _is_at(path: str, prefix: str) -> bool:
     return not prefix or path == prefix or path.startswith(f"{prefix}/")
 
@@ -257,8 +263,7 @@ class Tree(_Servable):
                     "mount() can't give an Application a different script name: leave out "
                     "script_name"
                 )
-            if type(root).__call__ is not Application.__call__:
-                refuse(type(root), "__call__")
+            _refuse_own_call(root)
         else:
             app = Application(root, script_name)
         if config:
@@ -268,6 +273,7 @@ class Tree(_Servable):
 
     def graft(self, wsgi_callable: object, script_name: str = "") -> None:
         """Mount an application of another kind: WSGI, ASGI or a ``micropie.App``."""
+        _refuse_own_call(wsgi_callable)
         self.apps[script_name.rstrip("/")] = wsgi_callable
 
     def script_name(self, path: str | None = None) -> str | None:
