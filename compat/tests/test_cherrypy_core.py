@@ -1273,6 +1273,20 @@ def test_logs_are_written_to_the_terminal_by_default(whose: str) -> None:
     assert done.stderr.count("\nKeyError: 'the key'\n") == 1
 
 
+def test_nothing_is_logged_to_a_closed_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test runner closes its own before the process exits, which the engine logs."""
+    log = ours.log.__class__(logger_root="test_of_closed_logs")
+    with io.StringIO() as closed, monkeypatch.context() as patched:
+        patched.setattr("sys.stderr", closed)
+        log.screen = True
+        log("one line")
+        assert closed.getvalue().endswith(" one line\n")
+    log("another line")
+    assert capsys.readouterr().err == ""
+
+
 def test_logs_can_have_a_custom_format(serve_ours: Serve, caplog: pytest.LogCaptureFixture) -> None:
     app = ours.Application(page(ours, lambda: "x"))
     client = serve_ours(app)

@@ -8,7 +8,7 @@ import datetime
 import logging
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 from micropie_compat.cherrypy.serving import current_exchange
 from micropie_compat.core import current
@@ -102,7 +102,7 @@ class LogManager:
     @screen.setter
     def screen(self, value: bool) -> None:
         for logger, stream in ((self.error_log, sys.stderr), (self.access_log, sys.stdout)):
-            _replace(logger, _SCREEN, logging.StreamHandler(stream) if value else None)
+            _replace(logger, _SCREEN, _Screen(stream) if value else None)
 
     @property
     def wsgi(self) -> bool:
@@ -170,6 +170,16 @@ def _has_handler(logger: logging.Logger | None) -> bool:
                 return True
         logger = logger.parent if logger.propagate else None
     return False
+
+
+class _Screen(logging.StreamHandler[TextIO]):
+    """Writes to the terminal, until the stream is closed: pytest closes its own before the engine
+    logs that the process exits.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not getattr(self.stream, "closed", False):
+            super().emit(record)
 
 
 class _ServerErrors(logging.Handler):
