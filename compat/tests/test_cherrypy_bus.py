@@ -432,6 +432,29 @@ def test_signals_can_be_given_by_name_and_number(our_bus: wspbus.Bus) -> None:
     handler.subscribe()
 
 
+def test_a_program_may_serve_in_a_thread(process: Process, bus: Any) -> None:
+    """As ``quickstart`` does there: without signals, and it doesn't wait for the main thread."""
+    handler = process.plugins.SignalHandler(bus)
+    before = signal.getsignal(signal.SIGUSR2)
+    handler.set_handler("SIGUSR2", bus.graceful)
+    ended: list[str] = []
+
+    def serve() -> None:
+        handler.unsubscribe()
+        handler.subscribe()
+        bus.start()
+        bus.block()
+        ended.append("block")
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    bus.wait(process.wspbus.states.STARTED)
+    bus.exit()
+    thread.join(PATIENCE)
+    signal.signal(signal.SIGUSR2, before)
+    assert ended == ["block"]
+
+
 def test_a_signal_is_published_on_the_channel_with_its_name(process: Process, bus: Any) -> None:
     handler = process.plugins.SignalHandler(bus)
     seen: list[int] = []

@@ -259,18 +259,18 @@ class SignalHandler:
         self._previous: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def subscribe(self) -> None:
-        """Install the signal handlers.
-
-        Only the main thread can call this. Signals that the system doesn't have are skipped.
+        """Install the signal handlers. Signals that the system doesn't have are skipped; outside
+        of the main thread, which alone can install handlers, all are.
         """
         for name, handler in self.handlers.items():
-            if name in Signals.__members__:
+            with suppress(ValueError):
                 self.set_handler(name, handler)
 
     def unsubscribe(self) -> None:
-        """Restore the signal handlers that were installed before."""
+        """Restore the signal handlers that were installed before, if this is the main thread."""
         for number, handler in self._previous.items():
-            set_signal(number, handler)
+            with suppress(ValueError):
+                set_signal(number, handler)
         self._previous = {}
 
     def set_handler(self, signal: int | str, listener: Callable[[], object] | None = None) -> None:

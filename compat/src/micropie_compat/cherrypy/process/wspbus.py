@@ -236,7 +236,8 @@ class Bus:
         self.publish("graceful")
 
     def block(self, interval: float = 0.1) -> None:
-        """Wait until the bus has exited, and then until all other threads have ended.
+        """Wait until the bus has exited, and then until all other threads except the main thread
+        have ended.
 
         Ctrl-C and ``SystemExit`` exit the bus.
 
@@ -252,9 +253,10 @@ class Bus:
             self.exit()
             raise
         self.log("Waiting for child threads to terminate...")
+        ours = threading.current_thread(), threading.main_thread()
         for thread in threading.enumerate():
             # Threads that weren't started by ``threading`` can't be joined. They count as daemons.
-            if thread is not threading.current_thread() and not thread.daemon:
+            if thread not in ours and not thread.daemon:
                 self.log(f"Waiting for thread {thread.name}.")
                 thread.join()
         if self.execv:
