@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import StringIO
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import pytest
 
@@ -62,3 +64,25 @@ def test_attributes_of_the_request_are_those_of_the_outer_application(
 
     for client in clients(outer):
         assert client.get("/inner/user").text == "ann own False"
+
+
+def test_middleware_sees_what_a_mounted_application_adds_to_the_environ(bottle: Any) -> None:
+    outer, inner = site(bottle)
+
+    @inner.route("/adds")
+    def adds() -> str:
+        bottle.request.environ["REMOTE_USER"] = "ann"
+        return "x"
+
+    @inner.route("/fails")
+    def fails() -> None:
+        adds()
+        raise ValueError("after the change")
+
+    for path in ("/inner/adds", "/inner/fails"):
+        environ: dict[str, Any] = {}
+        setup_testing_defaults(environ)
+        environ |= {"PATH_INFO": path, "wsgi.errors": StringIO()}
+        assert [*outer(environ, lambda *_: None)]
+        assert environ["REMOTE_USER"] == "ann"
+        assert "micropie.bottle.mounted" not in environ

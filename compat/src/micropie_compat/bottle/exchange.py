@@ -214,6 +214,7 @@ def end(
         is_mounted = MOUNTED in (exchange.native.environ or ())
         if not app.catchall or is_mounted or isinstance(error, MemoryError):
             exchange.native.passes_failure_on = True
+            exchange.share_environ()
             raise
         out = _failed(exchange, "Internal Server Error", error)
     finally:

@@ -55,6 +55,8 @@ def _answer_of(target: object, root: str) -> HTTPResponse:
         raise
     finally:
         request.path_shift(-depth)
+        outer = request.environ
+        outer.update((key, environ[key]) for key in environ.keys() - outer.keys() - {MOUNTED})
     status = f"{int(answer.status)} {answer.status.reason or 'Unknown'}"  # type: ignore[attr-defined]
     headers = [
         (name, value.encode("latin-1").decode("utf-8", "replace")) for name, value in answer.pairs
