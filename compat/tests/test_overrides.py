@@ -381,6 +381,23 @@ def test_an_overridden_call_may_call_wsgi(framework: Any) -> None:
     assert status_by_wsgi(pages(framework, Mine()), "/text") == "200 OK"
 
 
+@pytest.mark.parametrize("framework", ["bottle", "cherrypy"])
+def test_an_overridden_call_may_handle_both_protocols(
+    make_client: MakeClient, framework: str
+) -> None:
+    class Both:
+        def __call__(self, *arguments: Any) -> Any:
+            return super().__call__(*arguments)  # type: ignore[misc]
+
+    app = (
+        pages(bottle, type("Mine", (Both, bottle.Bottle), {})())
+        if framework == "bottle"
+        else type("Mine", (Both, cherrypy.Application), {})(root(cherrypy), "")
+    )
+    path = "/text" if framework == "bottle" else "/any"
+    assert make_client(app).get(path).status_code == 200
+
+
 @pytest.mark.parametrize("by", ["mount", "graft"])
 def test_an_overridden_call_of_an_application_in_a_tree_is_refused(by: str) -> None:
     class Mine(cherrypy.Application):

@@ -40,7 +40,7 @@ NO_VALUES: Mapping[str, object] = {}
 
 
 CALLED: Final = "micropie.called"
-"""A key of the environ whose value is the application that a WSGI server has called."""
+"""A key of the environ or scope whose value is the application that the server has called."""
 
 
 def has_own_call(app: object) -> bool:
@@ -68,7 +68,7 @@ class CarryingSite(Site):
         self.finds_native = inner.has_mounts or bool(inner.router.entries())
 
     def refuse_uncalled(self, request: Request) -> None:
-        """Raise ``SetupError`` if no WSGI server has called ``own_call``, which may protect the
+        """Raise ``SetupError`` if the server hasn't called ``own_call``, which may protect the
         pages, for this request. Call this first, unless ``own_call`` is None.
         """
         if request._exchange.outside.get(CALLED) is not self.own_call:
@@ -266,7 +266,7 @@ class Carried(metaclass=CarriedType):
         """Handle ASGI's ``app(scope, receive, send)`` and WSGI's ``app(environ,
         start_response)``.
         """
-        if send is None and self._has_own_call:
+        if self._has_own_call:
             scope[CALLED] = self
         return self.native(scope, receive, send)
 
