@@ -693,6 +693,28 @@ def test_an_error_is_sent_with_what_was_changed_after_its_creation(make_client: 
     assert client.head("/").headers["content-length"] == "3"
 
 
+@pytest.mark.parametrize(
+    ("errors", "headers"),
+    [("auto", [["X-A", "1"]]), ("text", [["X-A", "1"]]), ("text", {"X-A": "1"})],
+    ids=repr,
+)
+def test_headers_set_on_an_error_may_have_any_form(
+    make_client: MakeClient, errors: Any, headers: Any
+) -> None:
+    app = App(errors=errors)
+
+    @app.get("/<status:int>")
+    def fail(status: int) -> Any:
+        error = HTTPError(status, "Not today." if status == 403 else "")
+        error.headers = headers
+        raise error
+
+    client = make_client(app)
+    for status in (403, 404):
+        answer = client.get(f"/{status}")
+        assert (answer.status_code, answer.headers["x-a"]) == (status, "1")
+
+
 def test_an_error_in_a_stated_format_does_not_depend_on_accept(make_client: MakeClient) -> None:
     answer = make_client(App(errors="text")).get("/nothing", headers={"accept": "text/html"})
     assert (answer.status_code, answer.text) == (404, "404 Not Found")

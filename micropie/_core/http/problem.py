@@ -11,7 +11,9 @@ from micropie._core.errors import (
     PHRASES,
     HeadersLike,
     HTTPError,
+    MethodNotAllowed,
     Sentence,
+    pairs_of,
     translate,
 )
 from micropie._core.http.binding_errors import BindingError
@@ -81,18 +83,29 @@ def encoded_error(request: Request, error: HTTPError) -> Answer:
     short cut caches the responses.
     """
     exchange, headers = request._exchange, error.headers
+    if headers and error.__class__ is not MethodNotAllowed:  # set after the error's creation
+        headers = [(name, value) for name, value in pairs_of(headers)]
     kind: str = exchange.config.settings.errors
-    if kind == "auto":
+    varies = kind == "auto"
+    if varies:
         kind = _wanted_format(request)
-        headers = [*headers, _VARY]
-    return _encoded(error.status, error.message, (*headers,), kind, exchange.method == "HEAD")
+    return _encoded(
+        error.status, error.message, (*headers,), kind, varies, exchange.method == "HEAD"
+    )
 
 
 @lru_cache(maxsize=128, typed=True)  # text that is HTML already equals other text
 def _encoded(
-    status: int, message: str, headers: tuple[tuple[str, str], ...], kind: str, is_head: bool
+    status: int,
+    message: str,
+    headers: tuple[tuple[str, str], ...],
+    kind: str,
+    varies: bool,
+    is_head: bool,
 ) -> Answer:
     error, title = HTTPError(status, message), PHRASES.get(status, "Error")
+    if varies:
+        headers += (_VARY,)
     response = _described(error, title, message, headers, kind)
     sent, content_type, length, pairs, body, stream = encode(response, None, is_head)
     return sent, content_type, length, KnownHead(pairs), body, stream
