@@ -29,7 +29,7 @@ from micropie import (
 )
 from micropie._core.http.headers.fields import LONGEST_KEPT, PRIVATE
 from micropie._core.http.response import warn_once
-from micropie.middleware import Compress
+from micropie.middleware import Compress, FlowMiddleware
 from tests.support.clients import MakeClient
 from tests.support.open_files import open_files
 from tests.support.pairs import sampled
@@ -1099,6 +1099,34 @@ def test_the_file_of_a_hook_is_open_when_outer_hooks_run(
     assert client.get("/?replace=1", headers={"If-None-Match": etag}).text == "replaced"
     assert seen == [(200, etag), (304, etag)] * 2
     assert [file.closed for file in files.opened] == [True] * 4
+    assert not open_files(tmp_path)
+
+
+@pytest.mark.parametrize("size", [10, 900_000])
+def test_a_hook_may_change_a_body_to_a_file(
+    make_client: MakeClient, tmp_path: Path, size: int
+) -> None:
+    (tmp_path / "other.txt").write_bytes(b"o" * size)
+    seen: list[Any] = []
+
+    class Sees(FlowMiddleware):
+        def after(self, request: Request, response: Response) -> None:
+            seen.append(response.headers.get("ETag"))
+
+    class SendsAFile(FlowMiddleware):
+        def after(self, request: Request, response: Response) -> None:
+            response.body = static_file("other.txt", root=tmp_path).body
+
+    app = App()
+    app.middlewares += [Sees(), SendsAFile()]
+    app.get("/text")(lambda: "text")
+    app.get("/stream")(lambda: iter("stream"))
+    client = make_client(app)
+    for path, status in [("/text", 200), ("/stream", 200), ("/missing", 404)]:
+        answer = client.get(path)
+        assert (answer.status_code, answer.content) == (status, b"o" * size)
+        assert answer.headers.get("etag") == seen.pop()
+    assert "etag" in client.get("/text").headers
     assert not open_files(tmp_path)
 
 

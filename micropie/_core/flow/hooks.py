@@ -379,10 +379,10 @@ def run_after(
                     changed = hook.after(request, response)
                     if type(changed) is GeneratorType:
                         changed = yield from changed
-                if changed is None:
-                    continue
-                response = changed
-                answer.replace(response)
+                if changed is not None:
+                    response = changed
+                    answer.replace(response)
+                assert response is not None  # noqa: S101
                 if response.body.__class__ is FileReference:
                     yield from _open_file(request, response)
                 continue
@@ -404,7 +404,7 @@ def run_after(
 
 
 def _open_file(request: Request, response: Response) -> Flow[None]:
-    """Open the file that a hook has returned, because the outer hooks need its status, headers and
+    """Open the file that a hook has sent, because the outer hooks need its status, headers and
     bytes. Close the stream that it replaces.
     """
     files.describe(request, response, *(yield from files.open_file(request, response)))
