@@ -98,10 +98,8 @@ def content_type_of(name: str) -> str:
 
 @cache
 def _types() -> dict[str, str]:
-    table = {
-        **mimetypes.MimeTypes().types_map[True],
-        ".br": UNKNOWN,
-    }  # brotli has no registered type
+    # brotli has no registered type
+    table = {**mimetypes.MimeTypes().types_map[True], ".br": UNKNOWN}
     for kind, *suffixes in map(str.split, _OWN_TYPES.strip().splitlines()):
         table |= dict.fromkeys(suffixes, kind)
     return {

@@ -16,7 +16,7 @@ from copy import copy
 from importlib import import_module
 from itertools import chain
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import quote
 
 from micropie._core.binding import OwnTypes, annotated
@@ -37,10 +37,6 @@ from micropie._core.sessions import InMemorySessionBackend, SessionBackend, Sess
 from micropie._core.spellings import AppSpellings
 from micropie._core.streams import ShutdownSignal
 from micropie._core.templates import Directory, Templates
-
-if TYPE_CHECKING:
-    pass
-
 
 _NO_SETTINGS: Mapping[str, object] = {}
 

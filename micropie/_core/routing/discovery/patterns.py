@@ -119,8 +119,8 @@ class Segment:
     - ``key``: equal for segments that match the same strings.
     - ``rank``: segments with a lower rank are more specific. The more literal text a segment has,
       the more specific it is. If two segments have the same amount, the kind of wildcard decides.
-    - ``match``: takes a string that is not empty. Returns the wildcards' values, or None if the
-      string doesn't match.
+    - ``match``: takes a string and returns the wildcards' values, or None if the string is empty or
+      doesn't match.
     """
 
     def __init__(self, literals: list[str], wildcards: list[Wildcard]) -> None:
