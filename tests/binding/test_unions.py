@@ -229,8 +229,8 @@ class Loud(BaseModel):
     kind: Literal["loud"] = "loud"
 
 
-def kind_of(value: Any) -> str:
-    return str(value.get("kind")) if isinstance(value, dict) else ""
+def kind_of(value: Any) -> str | None:
+    return value.get("kind") if isinstance(value, dict) else None
 
 
 class Rides(RootModel[dict[str, Car | Bike]]):
@@ -321,6 +321,10 @@ REQUIRED = "Please fill in this field."
                 "chosen": "Input tag found using kind_of() does not match any of the expected "
                 "tags: 's', 'l'"
             },
+        ),
+        (
+            {"chosen": {}},
+            {"chosen": "Unable to extract tag using discriminator kind_of()"},
         ),
         ({"chosen": {"kind": "cow" * 2000}}, {"chosen": "Please enter another value."}),
         ({"away": {"far": "x"}}, {"away.far": "Input should be a valid integer, unable to parse "
