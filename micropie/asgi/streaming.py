@@ -460,11 +460,7 @@ class StreamSender:
             else:
                 self._has_timers = False
             if stream.heartbeat is not None:
-                self._beats = HeartBeats(send, stream.heartbeat)
-                self._due.append(self._beats.run)
-                send = self._beats.send
-                if self._cancels:  # the companion has started during the wait for the head
-                    self._start()
+                send = self._with_heartbeats(send, stream.heartbeat)
             await send({"type": "http.response.body", "body": stream.first, "more_body": True})
         except OSError as error:
             raise ClientDisconnect("the client disconnected") from error
@@ -489,6 +485,14 @@ class StreamSender:
         if self._beats is not None:
             await self._beats.stop()
         return END
+
+    def _with_heartbeats(self, send: Send, pause: float) -> Send:
+        """Return a function that sends messages by ``send``, with heartbeats between them."""
+        self._beats = HeartBeats(send, pause)
+        self._due.append(self._beats.run)
+        if self._cancels:  # the companion has started during the wait for the head
+            self._start()
+        return self._beats.send
 
     async def _check(self) -> None:
         """Raise ``ClientDisconnect`` if the client has disconnected.
