@@ -634,8 +634,13 @@ def test_an_encoder_changes_the_responses_and_not_the_bodies(
 def test_defaults_are_described_as_they_are_sent() -> None:
     app = App(errors="json", encoders=SENT_AS)
     schemas = echoing(Event, None, app).openapi()["components"]["schemas"]
+    # msgspec 0.23 writes the empty lists and dicts of factories, too
     found = [
-        {name: one["default"] for name, one in schema["properties"].items() if "default" in one}
+        {
+            name: one["default"]
+            for name, one in schema["properties"].items()
+            if one.get("default", []) not in ([], {})
+        }
         for schema in (schemas["Event"], schemas[f"{__name__}.Event"])
     ]
     nones = {"until": None, "pair": None}
