@@ -15,7 +15,7 @@ import bottle as original_bottle
 import cherrypy as original_cherrypy
 import pytest
 
-from micropie import SetupError
+from micropie import SetupError, WebSocket
 from micropie.testing.errors import LifespanFailed
 from micropie_compat import bottle, cherrypy
 from micropie_compat.bottle.routing import Router
@@ -396,6 +396,30 @@ def test_an_overridden_call_may_handle_both_protocols(
     )
     path = "/text" if framework == "bottle" else "/any"
     assert make_client(app).get(path).status_code == 200
+
+
+@pytest.mark.parametrize("is_called", [True, False])
+def test_a_native_websocket_is_refused_where_an_overridden_call_is_not_called(
+    connect: MakeClient, is_called: bool
+) -> None:
+    class Mine(bottle.Bottle):
+        def __call__(self, *arguments: Any) -> Any:
+            return super().__call__(*arguments)
+
+    app = Mine()
+
+    @app.native.websocket("/talk")
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_text("pie")
+
+    client = connect(app if is_called else app.native, "asyncio")
+    if is_called:
+        with client.websocket("/talk") as socket:
+            assert socket.receive_text() == "pie"
+    else:
+        with pytest.raises(SetupError, match=r"Mine\.__call__"), client.websocket("/talk"):
+            pass
 
 
 @pytest.mark.parametrize("by", ["mount", "graft"])

@@ -97,6 +97,8 @@ class CarryingSite(Site):
 
     def find_socket(self, request: Request) -> RouteMatch:
         """Return the native WebSocket handler, see ``Site.find_socket``."""
+        if self.own_call is not None:
+            self.refuse_uncalled(request)
         return self.inner.find_socket(request)
 
 
