@@ -267,10 +267,7 @@ class _Search:
                 # a key that isn't in ``read`` was converted, for example to a date
                 short = (key for key in value if len(key) <= LONGEST_KEY)
                 yield from ((values, key) for key in short if key in read)
-        elif (
-            isinstance(value, list)
-            and (elements := field.elements or _elements_of(field)) is not None
-        ):
+        elif isinstance(value, list) and (elements := _elements_of(field)) is not None:
             first, rest = elements
             hint: Any = rest.hint
             yield from zip(first, range(len(value)), strict=False)
@@ -336,8 +333,7 @@ def _at(text: str, path: Path) -> str:
     """Return a message with the path to the value, in msgspec's format: "Expected `int` - at
     `$.lines[0]`".
     """
-    told = f"{text} - at `${_steps(path)}`" if path else text
-    return without_markup(told) if "<" in told or '"' in told else told
+    return without_markup(f"{text} - at `${_steps(path)}`" if path else text)
 
 
 # -- pydantic --------------------------------------------------------------------------------------

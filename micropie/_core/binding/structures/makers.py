@@ -490,9 +490,9 @@ def library_for(
         # Reading the fields fails for a type that msgspec can't create.
         with suppress(ImportError, TypeError):
             kinds = kinds_in(hint)
-    owners = [get_origin(one) or one for one in kinds]
     is_msgspecs = any(
-        hasattr(one, "__struct_fields__") or hasattr(one, "__attrs_attrs__") for one in owners
+        hasattr(one, "__struct_fields__") or hasattr(one, "__attrs_attrs__")
+        for one in map(owner_of, kinds)
     )
     return ByPydantic if any(map(is_needed, kinds)) and not is_msgspecs else ByMsgspec
 
