@@ -65,9 +65,8 @@ CALLS: dict[str, tuple[int, int]] = {
     "dataclasses out": (113, 134),
     "models out": (59, 80),
     "models in": (85, 110),
-    # an error asks whether its value chooses a member of a union, and for the values of a dict
-    "dataclasses refused": (532, 533),
-    "models refused": (209, 210),
+    "dataclasses refused": (516, 517),
+    "models refused": (201, 202),
     "upload": (243, 200),  # under ASGI the calls of the package that finds the parts count, too
     "session write": (119, 134),
     "session read": (61, 83),
@@ -107,8 +106,8 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "dataclasses out": (2050, 2220),
     "models out": (1080, 1260),
     "models in": (1660, 1760),
-    "dataclasses refused": (9000, 8790),
-    "models refused": (3210, 2990),
+    "dataclasses refused": (8840, 8630),
+    "models refused": (3130, 2920),
     "upload": (4020, 2780),
     "session write": (1800, 1890),  # a session knows the objects that parameters have for it
     "session read": (1010, 1150),
