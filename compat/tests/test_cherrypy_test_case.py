@@ -109,7 +109,18 @@ class Other(helper.CPWebCase):
             self.assertInBody(f"{method} {{}} []")
 
 
-class TestByPytest(helper.CPWebCase):
+class Served(helper.CPWebCase):
+    """Notes in ``order`` what is called."""
+
+    order: ClassVar[list[str]]
+
+    @classmethod
+    def setup_server(cls) -> None:
+        cls.order.append("server")
+        cherrypy.tree.mount(Root(), "/")
+
+
+class TestByPytest(Served):
     """pytest calls an override of ``setup_class``, once and before ``setup_server``."""
 
     order: ClassVar[list[str]] = []
@@ -124,24 +135,14 @@ class TestByPytest(helper.CPWebCase):
         cls.order.clear()
         super().teardown_class()
 
-    @classmethod
-    def setup_server(cls) -> None:
-        cls.order.append("server")
-        cherrypy.tree.mount(Root(), "/")
-
     def test_a_page_can_be_requested(self) -> None:
         self.getPage("/echo?message=x")
         self.assertBody("x")
         assert self.order == ["begin", "server"]
 
 
-class TestByPytestWithoutOverrides(helper.CPWebCase):
+class TestByPytestWithoutOverrides(Served):
     order: ClassVar[list[str]] = []
-
-    @classmethod
-    def setup_server(cls) -> None:
-        cls.order.append("server")
-        cherrypy.tree.mount(Root(), "/")
 
     def test_a_page_can_be_requested(self) -> None:
         self.getPage("/echo?message=x")
