@@ -64,6 +64,7 @@ from micropie._core.errors import ResponseError
 from micropie._core.http.json import dumps
 from tests.support.clients import MakeClient
 from tests.support.decorators import foreign
+from tests.support.results import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sized  # which is not there at run time
@@ -806,16 +807,6 @@ class Tree(TypedDict):
 
 class Found(pydantic.BaseModel):
     name: str
-
-
-def shown(annotation: Any, result: Any) -> App:
-    def show() -> Any:
-        return result
-
-    show.__annotations__["return"] = annotation
-    app = App()
-    app.get("/")(show)
-    return app
 
 
 EVE = {"name": "eve"}

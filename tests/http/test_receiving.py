@@ -744,6 +744,15 @@ class Impatient(App):
         assert scope.cancelled_caught
 
 
+class Hesitant(Call):
+    """A client that waits before it sends the last piece."""
+
+    async def receive(self) -> Message:
+        if len(self.incoming) == 1:
+            await anyio.sleep(0.1)
+        return await super().receive()
+
+
 @pytest.mark.parametrize("beginning", [b"first-", b""])
 @pytest.mark.parametrize(
     "path", ["/body", "/twice", "/stream", "/part", "/part_by_part", "/chunks_of_part"]
@@ -753,22 +762,13 @@ def test_a_cancelled_read_loses_nothing(backend: str, path: str, beginning: byte
     first = section('name="f"; filename="f"', beginning)[:-2] if is_part else beginning
     last = b"second\r\n--B--\r\n" if is_part else b"second"
     headers = PAIRS if is_part else [(b"content-type", b"text/plain")]
-    sent: list[Message] = []
 
-    async def ask() -> None:
-        pieces = [piece(first, more=True), piece(b"", more=True), piece(last)]
+    async def ask() -> Call:
+        call = Hesitant(piece(first, more=True), piece(b"", more=True), piece(last))
+        await Impatient()(http_scope("POST", path, headers=headers), call.receive, call.send)
+        return call
 
-        async def receive() -> Message:
-            if len(pieces) == 1:
-                await anyio.sleep(0.1)
-            return pieces.pop(0)
-
-        async def send(message: Message) -> None:
-            sent.append(message)
-
-        await Impatient()(http_scope("POST", path, headers=headers), receive, send)
-
-    run(backend, ask)
+    sent = run(backend, ask).sent
     whole = (beginning + b"second").decode()
     expected = f'["{whole[:3]}","{whole[3:]}"]' if path == "/part_by_part" else whole
     assert sent[1]["body"].decode() == expected
@@ -807,7 +807,7 @@ def wsgi_echo(environ: Any, start_response: Any) -> list[bytes]:
 def test_a_mount_or_a_later_hook_gets_what_a_cancelled_hook_has_received(
     backend: str, path: str
 ) -> None:
-    app, finds, sent = App(), Finds(), list[Message]()
+    app, finds = App(), Finds()
     app.middlewares += [gives_up, finds]
     app.mount("/asgi", asgi_echo)
     app.mount("/wsgi", wsgi_echo)
@@ -817,21 +817,13 @@ def test_a_mount_or_a_later_hook_gets_what_a_cancelled_hook_has_received(
     async def left() -> bytes:
         return await app.request.body()
 
-    async def ask() -> None:
-        pieces = [piece(b"x=fir", more=True), piece(b"st&y=", more=True), piece(b"second")]
-
-        async def receive() -> Message:
-            if len(pieces) == 1:
-                await anyio.sleep(0.1)
-            return pieces.pop(0)
-
-        async def send(message: Message) -> None:
-            sent.append(message)
-
+    async def ask() -> Call:
+        call = Hesitant(piece(b"x=fir", more=True), piece(b"st&y=", more=True), piece(b"second"))
         headers = [(b"content-type", b"application/x-www-form-urlencoded")]
-        await app(http_scope("POST", path, headers=headers), receive, send)
+        await app(http_scope("POST", path, headers=headers), call.receive, call.send)
+        return call
 
-    run(backend, ask)
+    sent = run(backend, ask).sent
     assert b"".join(one.get("body", b"") for one in sent) == b"x=first&y=second"
     assert finds.found == ("first" if path == "/left" else "")
 

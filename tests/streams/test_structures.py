@@ -12,8 +12,8 @@ import msgspec
 import pydantic
 import pytest
 
-from micropie import App
 from tests.support.clients import MakeClient
+from tests.support.results import shown
 
 
 @dataclass
@@ -64,16 +64,6 @@ def temporary() -> Any:
     return file
 
 
-def shown(result: object, annotation: object) -> App:
-    def show() -> object:
-        return result
-
-    show.__annotations__["return"] = annotation
-    app = App()
-    app.get("/")(show)
-    return app
-
-
 @pytest.mark.parametrize(
     ("result", "sent"),
     [
@@ -89,12 +79,12 @@ def test_a_structure_with_a_method_read_is_sent_as_json(
     make_client: MakeClient, result: object, sent: object, is_annotated: bool
 ) -> None:
     annotation = type(result) if is_annotated and type(result) is not tuple else Any
-    answer = make_client(shown(result, annotation)).get("/")
+    answer = make_client(shown(annotation, result)).get("/")
     assert (answer.json(), answer.headers["content-type"]) == (sent, "application/json")
 
 
 def test_the_document_describes_a_structure_with_a_method_read_as_json() -> None:
-    described = shown(Message("pie"), Message).openapi()["paths"]["/"]["get"]["responses"]["200"]
+    described = shown(Message, Message("pie")).openapi()["paths"]["/"]["get"]["responses"]["200"]
     assert [*described["content"]] == ["application/json"]
 
 
@@ -103,4 +93,4 @@ def test_the_document_describes_a_structure_with_a_method_read_as_json() -> None
     [lambda: io.BytesIO(b"pie"), lambda: Wrapper(io.BytesIO(b"pie")), temporary],
 )
 def test_a_file_is_streamed(make_client: MakeClient, make: Callable[[], object]) -> None:
-    assert make_client(shown(make(), Any)).get("/").content == b"pie"
+    assert make_client(shown(Any, make())).get("/").content == b"pie"
