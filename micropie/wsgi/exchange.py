@@ -50,7 +50,7 @@ _BODY_KEYS = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
 PIECE = 64 * 1024  # bytes per read; most servers have a buffer of this size
 
-# Threads in which async code reads bodies.
+# Async code reads bodies in these. Files have others, so they need not wait for slow clients.
 _READING_THREADS = Threads(40)
 
 
