@@ -1807,6 +1807,25 @@ def test_a_document_nested_beyond_recursion_raises_value_error(kind: Any) -> Non
         maker_for(kind).make(document, is_json=True)
 
 
+class Points(msgspec.Struct):
+    points: set[Any]
+
+
+def test_a_set_of_lists_gets_a_400(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = {"points": [[1, 2]]}
+    assert make_client(taking(Points)).post("/page", json=sent).status_code == 400
+
+    def convert(*_: object, **__: object) -> None:
+        """Raise what releases before 0.23 raise."""
+        raise TypeError("unhashable type: 'list'")
+
+    monkeypatch.setattr(msgspec, "convert", convert)
+    with pytest.raises(ValueError, match="Expected hashable values"):
+        maker_for(Points).make(sent, is_json=True)
+
+
 @pytest.mark.parametrize("kind", [Deep, DeepModel])
 @pytest.mark.parametrize("levels", [90, 500, 1000, 1100])
 def test_deeply_nested_json_is_accepted_or_gets_a_400(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import json
 import sys
 import warnings
@@ -771,6 +772,22 @@ def test_finite_numbers_whose_sum_is_infinite_are_plain() -> None:
     assert shape.is_plain([1e308, 1e308])
     assert not shape.is_plain([float("inf"), float("-inf")])
     assert not shape.is_plain([float("nan"), 1.5])
+
+
+@dataclass
+class Nested:
+    inner: Nested | None = None
+    number: float = 1.5
+
+
+def nested(levels: int) -> Nested:
+    return functools.reduce(lambda inner, _: Nested(inner), range(levels), Nested())
+
+
+def test_a_value_of_too_many_levels_is_not_plain() -> None:
+    shape = Shape(Nested, is_strict=False)
+    assert shape.is_plain(nested(100))
+    assert not shape.is_plain(nested(500))
 
 
 @dataclass
