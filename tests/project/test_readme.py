@@ -16,6 +16,7 @@ import inspect
 import re
 import shutil
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
@@ -340,6 +341,12 @@ def test_the_table_of_settings_is_complete() -> None:
     assert dict(rows) == {name: repr(getattr(settings, name)) for name in vars(settings)}
     others = re.findall(r"^- `(\w+)`: ", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE)
     assert {*others, "settings", "self"} == inspect.signature(App.__init__).parameters.keys()
+
+
+def test_the_table_of_extras_is_complete() -> None:
+    page = (ROOT / "docs" / "start" / "install.md").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert re.findall(r"^\|`(\w+)`\|", page, re.MULTILINE) == [*project["optional-dependencies"]]
 
 
 @pytest.mark.parametrize("command", ["", "run", "routes", "check", "new", "shell"])
