@@ -735,9 +735,9 @@ class App(Base[Outermost_co]):
         The function, ``def`` or ``async def``, either yields the resource once, or returns a
         context manager that opens it, or returns the resource itself. The resource is closed when
         the handler has returned, or at the end of its stream. If the handler raises an exception,
-        the ``yield`` raises it, too. Hooks, access checks, error handlers and functions passed to
-        ``after_response`` may also depend on the resource. Inner applications can use the providers
-        of outer ones.
+        the ``yield`` raises it, too. Access checks, other providers and commands may also have a
+        parameter of the type. All other code opens the resource with ``request.resource``. Inner
+        applications can use the providers of outer ones.
 
         ``once``: open the resource when the application starts, for all requests, and close it at
         shutdown. This is done on each event loop that serves the application. Such a function must
@@ -846,7 +846,8 @@ class App(Base[Outermost_co]):
         ``block``: render only the block of that name, for example for HTMX. The template itself
         must define the block; a block in a template that it extends isn't found. Names that the
         template imports or sets outside the block are not available in the block. Templates can
-        also use ``request``, ``session``, ``csrf_token``, ``csrf_input``, ``url_for`` and the
+        also use ``request``, ``session``, ``csrf_token``, ``csrf_input``, ``url_for``,
+        ``absolute_url_for``, ``static_url``, ``get_flashed_messages`` and the
         ``template_globals``. Raises ``LookupError`` for an unknown template or block.
         """
         return self._micropie.config().templates.render(name, {**values, **context}, block)
@@ -874,8 +875,8 @@ class App(Base[Outermost_co]):
         block: str | None = None,
         **context: object,
     ) -> Iterator[str]:
-        """Render like ``render``, but return a stream for the handler to return: each chunk is sent
-        before the next one is rendered.
+        """Render like ``render``, but return a stream for the handler to return, which is rendered
+        while it is sent.
         """
         return stream(self._micropie.config().templates, name, {**values, **context}, block)
 

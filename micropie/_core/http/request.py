@@ -511,9 +511,10 @@ class Request(RequestSpellings):
 
         An ``async def`` runs on the event loop, a ``def`` in a thread. Several functions run in the
         order of the calls, even after an error response. They can read the request, its session and
-        its uploads, but not change them. A failure is logged. A function is cancelled if it still
-        runs ``background_timeout`` seconds after the response. Raises ``TypeError`` if ``function``
-        isn't callable, and ``SetupError`` if it can't take these arguments or has a ``yield``.
+        its uploads, but not change them. A failure is logged. After ``background_timeout`` seconds
+        for all of them, an ``async def`` is cancelled, a ``def`` goes on in its thread, and no
+        other function is called. Raises ``TypeError`` if ``function`` isn't callable, and
+        ``SetupError`` if it can't take these arguments or has a ``yield``.
         """
         if not callable(function):
             raise TypeError(

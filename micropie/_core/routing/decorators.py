@@ -243,7 +243,7 @@ def command(function: Function) -> Function:
 
     A parameter without a default becomes an argument of the command line; a parameter with a
     default becomes an option. Values are converted to the annotated types. Resources are opened as
-    for a handler. If the command returns a string, the string is printed. For a plain function, use
+    for a handler. A returned value is printed, unless it is None. For a plain function, use
     ``@app.command``.
     """
     return leave_mark(leave_mark(function, COMMAND, True), "__micropie_hidden__", True)
