@@ -35,7 +35,8 @@ _WORKERS = re.compile(r"(?:^|\0)(?:--workers|-w)[=\0]?([0-9]+)(?=\0|$)")
 
 def is_on_this_machine(request: Request) -> bool:
     """Return whether the client of ``request`` is on this machine. The client's address and the
-    requested host must be local, and there must be no proxy in between.
+    requested host must be local, and there must be no proxy in between. With several workers, as
+    in production, the result is False unless ``App(debug="force")`` is set.
 
     The address alone is not enough. Requests through a proxy on this machine also have a local
     address. So do requests by another site's script in the developer's browser, if the site has

@@ -342,7 +342,8 @@ class describe:  # noqa: N801 - lower case, because it is a decorator
             return 201, pie
 
     - ``summary`` and ``description``: by default the first line and the rest of the docstring.
-    - ``tags``: by default the name of the application's class.
+    - ``tags``: by default the name of the application's class, if the site has inner
+      applications.
     - ``status``: the status of the annotated response, by default 200. This is only documentation,
       so the handler must set the status as well, as in the example.
     - ``responses``: further responses by status. Each is a sentence, a type, or a tuple of both. If
