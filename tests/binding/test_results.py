@@ -762,6 +762,11 @@ class Starred(Heading):
     stars: int
 
 
+@dataclass(frozen=True)
+class Pinned:
+    pin: int
+
+
 @dataclass
 class Noted:
     users: list[Annotated[UserOut, {"note": "which has no hash"}]]
@@ -903,7 +908,7 @@ def test_nested_objects_are_sent_unchanged(
         (list[Rank] | None, [Rank(User("ann"), 1)], "User", "UserOut"),
         (dict[str, Podium], {"a": Podium([Rank(User("ann"), 1)])}, "User", "UserOut"),
         (Shelf[UserOut], {"type": "shelf", "allItems": [Page([User("ann")])]}, "", ""),
-        (Shelf[UserOut] | Book, Thick({"a": Page([BOB])}), "", ""),
+        (Shelf[UserOut] | Book, Thick({"a": Page([User("ann")])}), "User", "UserOut"),
     ],
 )
 def test_R78_an_object_nested_in_a_derived_class_gets_a_500(
@@ -934,6 +939,14 @@ class Secrets(Pets):
 
 
 class FoundSecrets(Found):
+    password: str = "secret"
+
+
+class Nicknamed(Found):
+    nick: str
+
+
+class NickSecrets(Nicknamed):
     password: str = "secret"
 
 
@@ -968,6 +981,8 @@ HITS = {"second": 1, "third": 2, "hits": 4}
 EVES = Secrets(owner=FoundSecrets(name="eve"))
 OF_EVE = {"owner": EVE}
 UNTAGGED = UserOut | Pets
+NICK = {"name": "eve", "nick": "e"}
+BOOK: dict[str, object] = {"type": "book", "pages": {}, "first": None}
 
 
 @pytest.mark.parametrize(
@@ -1000,6 +1015,32 @@ UNTAGGED = UserOut | Pets
         (Counted | UserOut, counted(OpenCounted), HITS),
         (dict[str, Counted | UserOut], {"a": counted(Counted)}, {"a": HITS}),
         (dict[str, OpenModel | UserOut], {"a": OpenModel(more=1)}, {"a": {"more": 1}}),  # type: ignore[call-arg]
+        (Found | Nicknamed, NickSecrets(name="eve", nick="e"), NICK),
+        (Found | Nicknamed | None, None, None),
+        (
+            list[Found | Nicknamed | int],
+            [NickSecrets(name="eve", nick="e"), EVE, 5],
+            [NICK, EVE, 5],
+        ),
+        (Shelf[UserOut] | Book, Thick({}), BOOK),
+        (list[Struct | Book | int], [Thick({}), {"type": "book", "pages": {}}, 5], [BOOK, BOOK, 5]),
+        (list[UNTAGGED], (User("ann"),), [ANN]),
+        (list[UNTAGGED | int | None], [EVES, User("ann"), 5, None], [OF_EVE, ANN, 5, None]),
+        (Sequence[UNTAGGED | int], deque([EVES, 5]), [OF_EVE, 5]),
+        (dict[str, UNTAGGED | int], ChainMap({"a": EVES, "b": 5}), {"a": OF_EVE, "b": 5}),
+        (tuple[UNTAGGED, ...], (EVES, User("ann"), EVES), [OF_EVE, ANN, OF_EVE]),
+        (tuple[UNTAGGED, str], [EVES, "pies"], [OF_EVE, "pies"]),
+        (list[Pinned | Bookmark], [Pinned(5), Starred(5, "pies", 1)], [{"pin": 5}, {"page": 5}]),
+        (tuple[frozenset[Pinned | Struct], int], [[Pinned(5)], 1], [[{"pin": 5}], 1]),
+        (dict[str, list[UNTAGGED] | None], {"a": [EVES], "b": None}, {"a": [OF_EVE], "b": None}),
+        (list[UNTAGGED] | UserOut, [EVES], [OF_EVE]),
+        (list[UNTAGGED] | UserOut, User("ann"), ANN),
+        (list[UNTAGGED] | dict[str, UNTAGGED], {"a": EVES}, {"a": OF_EVE}),
+        (list[Bookmark] | list[UserOut], [User("ann")], [ANN]),
+        (dict[str, Bookmark] | dict[str, UserOut], {"a": User("ann")}, {"a": ANN}),
+        (tuple[Bookmark, ...] | tuple[UserOut, ...], (User("ann"),), [ANN]),
+        (Team | UserOut, {"lead": USER, "secret": 1}, {"lead": ANN}),
+        (list[Team | UserOut], [{"lead": USER}, USER], [{"lead": ANN}, ANN]),
     ],
 )
 def test_a_member_of_a_union_may_be_of_a_derived_class(
@@ -1023,13 +1064,44 @@ def test_objects_of_the_members_of_a_union_are_not_copied() -> None:
         (UNTAGGED, {"name": "ann"}),
         (UNTAGGED, User(5)),  # type: ignore[arg-type]
         (list[UNTAGGED], [{"name": "ann"}]),
-        (list[UNTAGGED], (User("ann"),)),
+        (list[UNTAGGED], {"a": User("ann")}),
+        (list[UNTAGGED], "ann"),
+        (dict[str, UNTAGGED], [User("ann")]),
+        (tuple[UNTAGGED, int], (User("ann"), 5, 5)),
+        (Team | Table[UserOut] | UserOut, {"lead": USER}),
     ],
 )
 def test_nobody_guesses_the_member_of_a_union_without_tags(
     make_client: MakeClient, annotation: Any, result: Any
 ) -> None:
     assert make_client(shown(annotation, result)).get("/").status_code == 500
+
+
+@pytest.mark.parametrize(
+    ("annotation", "result", "problem"),
+    [
+        (UNTAGGED, User(5), "Expected `str`, got `int` - at `$.name`"),  # type: ignore[arg-type]
+        (UNTAGGED, {"name": "ann"}, "Expected `UserOut | Pets`, or another type that"),
+        (list[UNTAGGED], [EVES, User(5)], "Expected `str`, got `int` - at `$[1].name`"),  # type: ignore[arg-type]
+        (
+            dict[str, list[UNTAGGED | int]],
+            {"a": ["ann"]},
+            "or another type that the annotation lists - at `$[...][0]`",
+        ),
+        (list[Shelf[UserOut] | Book], [USER], "Object missing required field `type` - at `$[0]`"),
+        (list[Found | Nicknamed], [EVE, 5], ": 1.Found: Input should be a valid dictionary"),
+        (list[UNTAGGED], {"a": USER}, f"Expected `list[{__name__}.UserOut | "),
+    ],
+)
+def test_the_error_of_a_union_names_the_place(
+    make_client: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+    annotation: Any,
+    result: Any,
+    problem: str,
+) -> None:
+    make_client(shown(annotation, result)).get("/")
+    assert problem in caplog.text
 
 
 @dataclass

@@ -10,12 +10,12 @@ would reject.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 from functools import cached_property, partial
-from types import NoneType
-from typing import Any, get_args, get_origin
+from itertools import chain
+from typing import Any, get_origin
 
 from micropie._core.binding.annotations import (
     UNREADABLE,
@@ -33,13 +33,13 @@ from micropie._core.binding.fields import (
     is_pydantic,
     is_structure,
     kinds_in,
-    members_of,
     structure_name,
     structures_of,
     tag_of,
 )
 from micropie._core.binding.structures.forms import document_of
 from micropie._core.binding.structures.readings import Reading, Refused
+from micropie._core.binding.structures.reducer import Reducer
 from micropie._core.binding.values.adapters import validated
 from micropie._core.binding.values.constraints import is_adapted
 from micropie._core.binding.values.converters import (
@@ -158,80 +158,27 @@ class Maker:
         raise NotImplementedError
 
     def dump(self, result: object) -> object:
-        """Return a handler's result with only the fields that the annotation declares.
-
-        If the annotation is a union of tagged structures, the library chooses the member. In any
-        other union, the member with the result's class or its nearest base is used, or else, unless
-        all members are structures, the first member that accepts the result. Raises ``ValueError``
-        or ``TypeError`` if no member accepts it.
+        """Return a handler's result with only the fields that the annotation declares. Raises
+        ``ValueError`` or ``TypeError`` if the result doesn't match the annotation.
         """
         if self._hash_finder is not None:
             check_result(result, self._hash_finder)
-        if self._is_plain:
-            return self._dumped(result, self.hint)
-        if self._part is not None and isinstance(result, list):
-            return [*map(self._part.dump, result)]
-        if self._part is not None and isinstance(result, dict):
-            return {name: self._part.dump(one) for name, one in result.items()}
-        if type(result) in self._exact:
-            return result
-        classes = type(result).__mro__
-        own = [one for one in self._alternatives if one[1] in classes]
-        found = [kind for kind, _ in sorted(own, key=lambda one: classes.index(one[1]))]
-        is_guessed = result is not None and not self._is_of_structures
-        others = [kind for kind, _ in self._alternatives] if is_guessed else ()
-        if not (found or others):
-            return self._dumped(result, self.hint)
-        for kind in (*found, *others):
-            with suppress(ValueError, TypeError):
-                return self._dumped(result, kind)
-        raise ValueError(
-            f"Expected `{structure_name(self.hint)}`, or another type that the annotation lists"
-        )
+        return self._reducer(result)
 
     @cached_property
-    def _alternatives(self) -> list[tuple[Hint, object]]:
-        """The members of the annotation's union, each with the class of its values. The list is
-        empty if the annotation is not a union, or if the library itself can choose the member.
-        """
-        body, is_optional = bare(self.hint)
-        kinds = united(body)
-        is_chosen = bool(members_of(body)) and (self.is_pydantic or all(map(tag_of, kinds)))
-        if len(kinds) == 1 or is_chosen:
-            return []
-        kinds += (NoneType,) * is_optional
-        return [(kind, owner_of(bare(kind)[0])) for kind in kinds]
+    def _reducer(self) -> Reducer:
+        return Reducer(self.hint, self)
 
-    @cached_property
-    def _exact(self) -> Set[object]:
-        """The classes whose objects, but not those of subclasses, msgspec would leave unchanged."""
-        return {owner for _, owner in self._alternatives} if self._is_of_structures else set()
+    def picks(self, union: Hint) -> bool:
+        """See ``Library``."""
+        raise NotImplementedError
 
-    @cached_property
-    def _is_plain(self) -> bool:
-        return not self._alternatives and self._part is None
+    def reads_safely(self, hint: Hint) -> bool:
+        """See ``Library``."""
+        return False
 
-    @cached_property
-    def _is_of_structures(self) -> bool:
-        return bool(members_of(bare(self.hint)[0]))
-
-    @cached_property
-    def _part(self) -> Maker | None:
-        """The maker of the elements of a list, or of the values of a dict, if they are of a union
-        of structures from which the library can't choose.
-        """
-        body, _ = bare(self.hint)
-        is_nest = get_origin(body) in (list, Sequence, dict, Mapping)
-        if self.is_pydantic or not is_nest:
-            return None
-        part = type(self)(get_args(body)[-1], self.own)
-        is_union = part._is_of_structures and part._alternatives
-        return part if is_union or part._part is not None else None
-
-    def _dumped(self, result: object, kind: Hint) -> object:
-        """Return a result with only the fields of ``kind``: the annotation or, if this is a union,
-        one of its members.
-        """
+    def dumped(self, value: object, kind: Hint) -> object:
+        """See ``Library``. ``kind`` is the annotation or a part of it."""
         raise NotImplementedError
 
 
@@ -243,7 +190,7 @@ class ByPydantic(Maker):
     def __init__(self, hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> None:
         super().__init__(hint, own)
         self.adapter = sys.modules["pydantic"].TypeAdapter(self.hint)
-        # ``_dumped`` adds an adapter for each member of a union. By id, because metadata may not be
+        # ``dumped`` adds an adapter for each member of a union. By id, because metadata may not be
         # hashable.
         self._adapters = {id(hint): self.adapter}
 
@@ -285,14 +232,18 @@ class ByPydantic(Maker):
         configs = (getattr(one, "model_config", {}) for one in self._kinds)
         return any(one.get("strict") for one in configs)
 
-    def _dumped(self, result: object, kind: Hint) -> object:
-        """Return a result with only the annotation's fields, even if it is, or contains, an object
-        of a subclass.
-        """
+    def picks(self, union: Hint) -> bool:
+        """See ``Library``. Of a class and its base, pydantic uses the one that comes first."""
+        owners = [owner_of(bare(one)[0]) for one in united(union)]
+        bases = chain.from_iterable(getattr(one, "__mro__", ())[1:] for one in owners)
+        return not any(map(owners.__contains__, bases))
+
+    def dumped(self, value: object, kind: Hint) -> object:
+        """See ``Library``. The value may be, or contain, an object of a subclass."""
         adapter = self._adapters.get(id(kind))
         if adapter is None:
             adapter = self._adapters[id(kind)] = sys.modules["pydantic"].TypeAdapter(kind)
-        made = adapter.validate_python(result, from_attributes=True)
+        made = adapter.validate_python(value, from_attributes=True)
         return adapter.dump_python(
             made, mode="json", by_alias=True, fallback=lambda value: loads(dumps(value))
         )
@@ -415,12 +366,26 @@ class ByMsgspec(Maker):
             f"Expected {converter.expected if converter is not None else f'`{kind.__name__}`'}"
         )
 
-    def _dumped(self, result: object, kind: Hint) -> object:
+    def picks(self, union: Hint) -> bool:
+        """See ``Library``. msgspec reads no union of several structures without tags and, of those
+        with tags, no objects of subclasses.
+        """
+        return self.reads_safely(union) and sum(map(bool, map(tag_of, united(union)))) < 2
+
+    def reads_safely(self, hint: Hint) -> bool:
+        """See ``Library``."""
+        with suppress(ImportError, *UNREADABLE):
+            msgspec().json.Decoder(hint)
+            return True
+        return False
+
+    def dumped(self, value: object, kind: Hint) -> object:
+        """See ``Library``."""
         if self._text_finder is not None:
-            check_texts(result, self._text_finder)
+            check_texts(value, self._text_finder)
         # Ask first whether it is a class, because a union takes long to say that it is no model.
         if isinstance(kind, type) and is_pydantic(kind) and hasattr(kind, "model_fields"):
-            return _without_other_fields(kind, _model_of(kind, result))
+            return _without_other_fields(kind, _model_of(kind, value))
         library = msgspec()
         # convert leniently, because some databases return 0 and 1 for booleans
         convert = partial(
@@ -428,9 +393,9 @@ class ByMsgspec(Maker):
         )
         try:
             try:
-                return convert(result)
+                return convert(value)
             except library.ValidationError:
-                return convert(_simpler(result, any(map(is_enum, self._kinds))))
+                return convert(_simpler(value, any(map(is_enum, self._kinds))))
         except library.ValidationError as error:
             raise ValueError(str(error)) from None
 

@@ -66,7 +66,7 @@ class Shape:
         self._known = [] if known is None else known
         self._known.append(self)
         kinds = (bare(one)[0] for one in united(bare(hint)[0]))
-        self._types = [_Type(kind, self) for kind in kinds if kind is not NoneType]
+        self._types = [_Type(kind, self) for kind in _merged(kinds) if kind is not NoneType]
         inside = kinds_in(hint, are_fields_in=False) if is_strict else ()
         self._options: dict[type, Sequence[_Option]] = {}
         self._structures = [one.__name__ for one in inside if has_fields(one)]
@@ -151,6 +151,23 @@ class Shape:
                 if option[0] is None:
                     break
         return options
+
+
+def _merged(kinds: Iterable[Hint]) -> Iterable[Hint]:
+    """Return the members of a union, but ``list[A | B]`` for ``list[A] | list[B]``, because a list
+    doesn't show of which of the two it is.
+    """
+    merged: dict[object, Hint] = {}
+    for kind in kinds:
+        owner, arguments = owner_of(kind), get_args(kind)
+        key = (owner, len(arguments)) if owner in (*_CONTAINERS, Sequence, Mapping) else id(kind)
+        others = get_args(merged.get(key))
+        if others and (... in others) == (... in arguments):
+            pairs = zip(others, arguments, strict=True)
+            arguments = tuple(one if one is ... else Union[one, other] for one, other in pairs)  # noqa: UP007
+            kind = owner[arguments]
+        merged[key] = kind
+    return merged.values()
 
 
 class _Type:
