@@ -942,6 +942,14 @@ class FoundSecrets(Found):
     password: str = "secret"
 
 
+class Pin(pydantic.BaseModel, frozen=True):
+    pin: int
+
+
+class PinSecrets(Pin, frozen=True):
+    password: str = "secret"
+
+
 class Nicknamed(Found):
     nick: str
 
@@ -982,6 +990,18 @@ EVES = Secrets(owner=FoundSecrets(name="eve"))
 OF_EVE = {"owner": EVE}
 UNTAGGED = UserOut | Pets
 NICK = {"name": "eve", "nick": "e"}
+
+
+class Placed(NamedTuple):
+    what: UNTAGGED
+    place: int = 5
+
+
+class Lineage(NamedTuple):
+    user: UserOut
+    children: list[Lineage]
+
+
 BOOK: dict[str, object] = {"type": "book", "pages": {}, "first": None}
 
 
@@ -1040,6 +1060,13 @@ BOOK: dict[str, object] = {"type": "book", "pages": {}, "first": None}
         (dict[str, Bookmark] | dict[str, UserOut], {"a": User("ann")}, {"a": ANN}),
         (tuple[Bookmark, ...] | tuple[UserOut, ...], (User("ann"),), [ANN]),
         (Team | UserOut, {"lead": USER, "secret": 1}, {"lead": ANN}),
+        (list[tuple[Found, ...] | dict[str, int]], [(FoundSecrets(name="eve"),)], [[EVE]]),
+        (list[set[Pin] | dict[str, int]], [{PinSecrets(pin=5)}], [[{"pin": 5}]]),
+        (list[frozenset[Pin] | dict[str, int]], [{PinSecrets(pin=5)}], [[{"pin": 5}]]),
+        (Placed, Placed(USER, 1), [ANN, 1]),
+        (list[Placed | Struct], [Placed(EVES)], [[OF_EVE, 5]]),
+        (Placed, [USER, 1], [ANN, 1]),
+        (Lineage, Lineage(BOB, [Lineage(BOB, [])]), [BOBS["items"][0], [[BOBS["items"][0], []]]]),
         (list[Team | UserOut], [{"lead": USER}, USER], [{"lead": ANN}, ANN]),
     ],
 )

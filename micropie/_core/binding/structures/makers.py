@@ -233,10 +233,16 @@ class ByPydantic(Maker):
         return any(one.get("strict") for one in configs)
 
     def picks(self, union: Hint) -> bool:
-        """See ``Library``. Of a class and its base, pydantic uses the one that comes first."""
-        owners = [owner_of(bare(one)[0]) for one in united(union)]
-        bases = chain.from_iterable(getattr(one, "__mro__", ())[1:] for one in owners)
-        return not any(map(owners.__contains__, bases))
+        """See ``Library``. Of a class and its base, pydantic uses the one that comes first. In a
+        union with a collection, it sends all fields of an object of a subclass.
+        """
+        kinds = [bare(one)[0] for one in united(union)]
+        bases = chain.from_iterable(getattr(owner_of(one), "__mro__", ())[1:] for one in kinds)
+        around = (one for one in kinds if not is_structure(one))
+        return not (
+            any(map([*map(owner_of, kinds)].__contains__, bases))
+            or any(structures_of(one, holds_structures) for one in around)
+        )
 
     def dumped(self, value: object, kind: Hint) -> object:
         """See ``Library``. The value may be, or contain, an object of a subclass."""

@@ -18,7 +18,14 @@ from micropie._core.binding.annotations import (
     type_name,
     united,
 )
-from micropie._core.binding.fields import is_structure, is_typed_dict, members_of, structure_name
+from micropie._core.binding.fields import (
+    hints_of_class,
+    is_named_tuple,
+    is_structure,
+    is_typed_dict,
+    members_of,
+    structure_name,
+)
 from micropie._core.http import sent_as
 
 
@@ -47,15 +54,18 @@ class Reducer:
 
     - ``hint``: the annotation.
     - ``is_plain``: whether the library itself does so for all values.
+    - ``around``: the types that contain this annotation. A named tuple that contains itself is left
+      to the library.
     """
 
     is_plain: bool
 
-    def __init__(self, hint: Hint, library: Library) -> None:
+    def __init__(self, hint: Hint, library: Library, around: tuple[Hint, ...] = ()) -> None:
         self._hint, self._library = hint, library
         self._kind, self._is_optional = bare(hint)
         self._is_union = len(united(self._kind)) > 1
-        self._inner = [Reducer(one, library) for one in _inside(self._kind)]
+        inside = () if self._kind in around else _inside(self._kind)
+        self._inner = [Reducer(one, library, (*around, self._kind)) for one in inside]
         is_picked = not self._is_union or library.picks(self._kind)
         self.is_plain = is_picked and all(one.is_plain for one in self._inner)
         owners = [owner_of(one._kind) for one in self._inner]
@@ -106,7 +116,9 @@ class Reducer:
         nearest = [member for _, member in pairs]
         if members_of(self._kind):
             return nearest or [self._by_library]
-        return [*nearest, self._by_library, *self._inner]
+        # pydantic may send all fields of a subclass's object in a collection of a union
+        is_nest = any(one._inner for one in self._inner)
+        return [*nearest, *([] if is_nest else [self._by_library]), *self._inner]
 
     def _by_library(self, value: object) -> object:
         return self._library.dumped(value, self._hint)
@@ -121,7 +133,8 @@ class Reducer:
             with suppress(ValueError):
                 return self._by_library(value)  # takes a tenth of the time
         owner, made = owner_of(self._kind), list[object]()
-        is_fixed = owner is tuple and get_args(self._kind)[-1] is not ...
+        is_row = is_named_tuple(self._kind)
+        is_fixed = is_row or (owner is tuple and get_args(self._kind)[-1] is not ...)
         if (
             not isinstance(value, Collection)
             or sent_as(type(value)) != "json"
@@ -141,7 +154,9 @@ class Reducer:
                 raise ValueError(_with_step(step, str(error))) from None
         if isinstance(value, Mapping):
             return dict(zip(value, made, strict=True))
-        return made if owner is Sequence else owner(made)
+        if owner is Sequence:
+            return made
+        return owner(*made) if is_row else owner(made)
 
 
 def _with_step(step: str, message: str) -> str:
@@ -151,12 +166,14 @@ def _with_step(step: str, message: str) -> str:
 
 
 def _inside(kind: Hint) -> Sequence[Hint]:
-    """Return the members of a union, the types of a collection's elements, or that of a dict's
-    values. Return () for any other type.
+    """Return the members of a union, the types of the elements of a collection or a named tuple,
+    or that of a dict's values. Return () for any other type.
     """
     members = united(kind)
     if len(members) > 1:
         return members
+    if is_named_tuple(kind):
+        return [*hints_of_class(kind).values()]
     arguments = get_args(kind)
     if owner_of(kind) in (dict, Mapping):
         return arguments[-1:]
