@@ -43,6 +43,7 @@ from typing import (  # noqa: UP035
 import msgspec
 import pydantic
 import pytest
+import typing_extensions
 
 from micropie import (
     App,
@@ -633,6 +634,7 @@ def test_without_msgspec_only_objects_of_the_annotated_class_are_sent(
         match=r"returned User, which does not match the annotation UserOut: .*msgspec",
     ):
         convert.make(User("ann"))
+    assert result_filter(shown, (Team,)) is not None
 
 
 @pytest.mark.parametrize("stated", [dict, int | None, Response, list[int]])
@@ -1370,6 +1372,34 @@ def test_an_unreadable_declared_result_filters_nothing(stated: Any) -> None:
 
     with pytest.raises(SetupError, match="can't be evaluated: name 'Sized' is not defined"):
         Page().openapi()
+
+
+class Locked(typing_extensions.TypedDict):
+    name: typing_extensions.ReadOnly[str]
+
+
+class Owned(TypedDict, Generic[T]):
+    owner: UNTAGGED | T
+
+
+@pytest.mark.parametrize(
+    ("annotation", "what"),
+    [
+        (Locked, r"Locked: .*ReadOnly\[str\].*; change this type, or make Locked a dataclass"),
+        (list[Locked | UserOut], "Locked: "),
+        (tuple[Literal[201], Owned[Book]], "Owned: .*Pets.*, or make Owned a dataclass"),
+    ],
+)
+def test_a_result_that_is_a_typed_dict_without_objects_is_refused(
+    annotation: Any, what: str
+) -> None:
+    with pytest.raises(SetupError, match="shown.<locals>.show can't return a dict as " + what):
+        shown(annotation, None).openapi()
+
+
+def test_a_typed_dict_without_objects_may_be_in_another_object(make_client: MakeClient) -> None:
+    result = Page([Locked(name="eve")])
+    assert make_client(shown(Page[Locked], result)).get("/").json() == {"items": [EVE]}
 
 
 class Titled(TypedDict):

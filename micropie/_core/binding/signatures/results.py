@@ -57,14 +57,16 @@ from micropie._core.binding.fields import (
     holds_structures,
     is_pydantic,
     is_structure,
+    is_typed_dict,
     kinds_in,
     members_of,
+    structure_name,
     structures_of,
 )
 from micropie._core.errors import ResponseError, SetupError
 from micropie._core.execution.placement import AnyFunction, innermost
 from micropie._core.http import sent_as
-from micropie._core.http.json import Dumps, Encoders
+from micropie._core.http.json import Dumps, Encoders, msgspec
 
 
 def answers_of(function: AnyFunction, stated: object = None) -> tuple[object, ...]:
@@ -296,6 +298,8 @@ class ResultFilter:
 
         self.name, self.maker = name, library_for(hint)(hint)
         self.shape = Shape(hint, not self.maker.is_pydantic)
+        if not self.maker.is_pydantic:
+            _check_convertible((one for one in members if is_typed_dict(owner_of(one))), name)
         body, _ = without_none(hint)
         classes = {owner_of(one): one for one in members}
         self.is_list = bool(get_origin(body) in (list, Sequence) and members_of(*get_args(body)))
@@ -373,6 +377,22 @@ def _check_readable(structures: Iterable[type]) -> None:
             raise unreadable(structure, error) from None
         for kind in chain.from_iterable(kinds_in(hint, are_fields_in=False) for hint in hints):
             waiting += [kind] if has_fields(kind) else []
+
+
+def _check_convertible(typed_dicts: Iterable[type], name: str) -> None:
+    """Raise ``SetupError`` for a TypedDict to which msgspec can't convert a dict. The objects of
+    other classes can be sent if they need no conversion. ``name``: the name of the handler.
+    """
+    for one in typed_dicts:
+        try:
+            msgspec().json.Decoder(one)
+        except ImportError:  # reported at a request
+            return
+        except TypeError as error:
+            raise SetupError(
+                f"{name} can't return a dict as {structure_name(one)}: {error}; change this type, "
+                f"or make {structure_name(one)} a dataclass"
+            ) from None
 
 
 @lru_cache(maxsize=256)
