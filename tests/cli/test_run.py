@@ -581,6 +581,47 @@ def test_a_setup_error_is_reported_in_one_sentence(
     assert line.endswith("has no parameter 'b'")
 
 
+CALLED = """
+from micropie import App
+
+class Shop(App):
+    {}
+
+app = Shop()
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("method", "options", "arguments"),
+    [
+        ("def __call__(self, name): ...", [], "(scope, receive, send), as ASGI"),
+        ("def __call__(self, environ, start_response): ...", [], "(scope, receive, send), as ASGI"),
+        ("def __call__(self, name): ...", ["--wsgi"], "(environ, start_response), as WSGI"),
+        (
+            "async def __call__(self, scope, receive, send=None): ...",
+            ["--wsgi"],
+            "(environ, start_response), as WSGI",
+        ),
+    ],
+)
+def test_a_method_that_no_server_can_call_is_reported(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    method: str,
+    options: list[str],
+    arguments: str,
+) -> None:
+    (tmp_path / "called.py").write_text(CALLED.format(method))
+    assert run_main(tmp_path, monkeypatch, ["run", "called", "--port", "0", *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"micropie: Shop.__call__ can't be called with {arguments} servers do: rename this method, "
+        "or write def __call__(self, scope, receive, send=None), as in App"
+    )
+
+
 @pytest.mark.processes
 def test_a_setup_error_ends_a_script_with_one_sentence() -> None:
     app = App()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import secrets
 import sys
@@ -44,6 +45,7 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
     if reload and CHILD_PORT not in os.environ:
         run_and_reload(options)
         return
+    _check_call(target.app, server.protocol)
     if server.protocol == WSGI:
         Outside(target.app)  # raises a SetupError here instead of in each worker process
     inspector = Inspector(target.app)
@@ -68,6 +70,25 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
         pass
     finally:
         del os.environ[IS_SERVING]
+
+
+_ARGUMENTS = {ASGI: ("scope", "receive", "send"), WSGI: ("environ", "start_response")}
+
+
+def _check_call(app: object, protocol: str) -> None:
+    """Raise ``SetupError`` for a class whose ``__call__`` refuses the arguments of a server."""
+    call, arguments = type(app).__call__, _ARGUMENTS[protocol]
+    try:
+        inspect.signature(call).bind(app, *arguments)
+        is_callable = protocol == ASGI or not inspect.iscoroutinefunction(call)
+    except TypeError:
+        is_callable = False
+    if not is_callable:
+        raise SetupError(
+            f"{call.__qualname__} can't be called with ({', '.join(arguments)}), as {protocol} "
+            "servers do: rename this method, or write def __call__(self, scope, receive, "
+            "send=None), as in App"
+        )
 
 
 def _announcement(server: Server, target: Target, options: Options) -> str:
