@@ -511,28 +511,70 @@ class Late(App):
         return self.plain()
 
     @hidden
-    def call_late(self, *functions: Callable[[], object]) -> None:
+    def call_late(self, method: str, *functions: Callable[[], object]) -> None:
         kept = self.request_kept
         assert kept is not None
         until(lambda: kept._exchange.ends is None)
         for function in functions:
-            kept.after_response(function)
+            getattr(kept, method)(function)
+
+    def closes_after_the_response(self) -> str:
+        self.request.after_response(self.request.on_close, print)
+        return "done"
 
 
+@pytest.mark.parametrize("method", ["after_response", "on_close"])
 @pytest.mark.parametrize("path", ["plain", "closes", "calls"])
 def test_a_function_that_is_passed_after_the_end_of_the_request_is_reported(
-    make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, method: str
 ) -> None:
     app = Late()
     client = make_client(app)
     assert client.get(f"/{path}").text == "done"
-    app.call_late(print, functools.partial(print))
+    app.call_late(method, print, functools.partial(print))
     assert not caplog.records
     app.request_kept = None
     client.get("/")  # the client keeps its last response
     gc.collect()
     until(lambda: len(caplog.records) == 2)
     assert [record.getMessage() for record in caplog.records] == [
-        f"{name} was passed to after_response, but never called, because its request had ended"
+        f"{name} was passed to {method}, but never called, because its request had ended"
         for name in ("print", "functools.partial(<built-in function print>)")
     ]
+
+
+def test_a_function_that_an_after_response_function_passes_to_on_close_is_reported(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(Late())
+    assert client.get("/closes_after_the_response").text == "done"
+    client.get("/")  # the client keeps its last response
+
+    def is_reported() -> bool:
+        gc.collect()
+        return len(caplog.records) == 1
+
+    until(is_reported)
+    assert caplog.messages == [
+        "print was passed to on_close, but never called, because its request had ended"
+    ]
+
+
+def test_on_close_functions_may_add_others(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    closed: list[str] = []
+
+    class Adding(App):
+        def index(self) -> str:
+            add = functools.partial(self.request.on_close, functools.partial(closed.append, "b"))
+            self.request.on_close(functools.partial(closed.append, "a"))
+            self.request.on_close(add)
+            return "done"
+
+    client = make_client(Adding())
+    client.get("/")
+    client.get("/none")
+    gc.collect()
+    until(lambda: closed == ["a", "b"])
+    assert not caplog.records

@@ -663,7 +663,7 @@ class Exchange:
 
     def release_after(self, release: Action) -> None:
         """Call ``release`` when the request and its ``after_response`` functions have ended."""
-        self.at_end().releases.append(release)
+        self.at_end().add_release(release)
 
     def carry_into_pool(self, enter: Action) -> None:
         """Call ``enter`` before the handler, in the pool process that runs the handler."""
@@ -782,7 +782,7 @@ class Exchange:
         if self.ends is None or self.answer.is_over:
             return
         if self.ends.closers:
-            call_each(self.ends.closers, (), self._log_failed_closer)
+            call_each(self.ends.take_closers(), (), self._log_failed_closer)
         if self.ends.tasks:
             self.answer.close()
         else:

@@ -575,7 +575,7 @@ class Request(RequestSpellings):
         request, once for each failure. It must not block. If it raises an exception, that exception
         is logged.
         """
-        self._exchange.at_end().failure_reports.append(report)
+        self._exchange.at_end().add_report(report)
 
     def carry_into_process(self, enter: Callable[[], object]) -> None:
         """Call ``enter()`` before the handler, in the pool process that runs it. If the handler

@@ -9,7 +9,7 @@ functions, so that a server can shut down. Errors of the functions are logged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextvars import Context, copy_context
 from functools import partial
@@ -52,22 +52,6 @@ class Task(NamedTuple):
     arguments: Sequence[object]
 
 
-class _Reminder:
-    """Logs a warning when it is freed, with its request, if functions passed to ``after_response``
-    were never called, because the request had ended before.
-    """
-
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        self._tasks = tasks
-
-    def __del__(self) -> None:
-        for task in self._tasks:
-            logger.warning(
-                "%s was passed to after_response, but never called, because its request had ended",
-                _name_of(task),
-            )
-
-
 def call_each(
     functions: Iterable[AnyFunction],
     arguments: Sequence[object],
@@ -106,24 +90,53 @@ class Ends:
     context: Context
     """The context in which ``after_response`` was last called."""
 
+    failure_reports: Sequence[Callable[[BaseException], object]] = ()
+    """Called with each failure of the request, like the function of the setting ``on_error``."""
+    releases: Sequence[Action] = ()  # called after the ``after_response`` functions
+
     def __init__(self) -> None:
         self.before_head: list[Callable[[Any], object]] = []
         """Called with the response when the first chunk of a stream has been produced."""
-        self.failure_reports: list[Callable[[BaseException], object]] = []
-        """Called with each failure of the request, like the function of the setting
-        ``on_error``.
-        """
-        self.closers: list[Action] = []  # called when the response is over
+        self.closers: list[Action] = []
+        """Called when the response is over. Those that have been called are removed."""
         self.tasks: list[Task] = []
         """The ``after_response`` functions that have not ended."""
-        self.releases: list[Action] = []  # called after the ``after_response`` functions
 
     def add_task(self, task: Task) -> None:
         """Add a function to call after the response, in the current context."""
-        if not self.tasks:
-            self._reminder = _Reminder(self.tasks)
         self.tasks.append(task)
         self.context = copy_context()
+
+    def add_report(self, report: Callable[[BaseException], object]) -> None:
+        """Add a function to call with each failure of the request."""
+        self.failure_reports = [*self.failure_reports, report]
+
+    def add_release(self, release: Action) -> None:
+        """Add a function to call after the ``after_response`` functions."""
+        self.releases = [*self.releases, release]
+
+    def take_closers(self) -> Iterator[Action]:
+        """Remove and yield the functions to call when the response is over, even those that are
+        added meanwhile.
+        """
+        while self.closers:
+            yield self.closers.pop(0)
+
+    def __del__(self) -> None:
+        if self.closers or self.tasks:
+            _report_late(self)
+
+
+def _report_late(ends: Ends) -> None:
+    """Log the functions that were never called, because the request had ended before. This happens
+    when the request is freed, because a request without such functions doesn't note its end.
+    """
+    late = [(_name_of(close), "on_close") for close in ends.closers]
+    late += [(_name_of(task.function), "after_response") for task in ends.tasks]
+    for name, method in late:
+        logger.warning(
+            "%s was passed to %s, but never called, because its request had ended", name, method
+        )
 
 
 class Answered(Protocol):
@@ -263,8 +276,8 @@ async def _run(exchange: Answered, task: Task, begin: Callable[[Task], object]) 
 
 
 def _label(exchange: Answered, task: Task) -> str:
-    return f"{exchange.label}: {_name_of(task)}, after the response,"
+    return f"{exchange.label}: {_name_of(task.function)}, after the response,"
 
 
-def _name_of(task: Task) -> str:
-    return getattr(task.function, "__qualname__", None) or repr(task.function)
+def _name_of(function: object) -> str:
+    return getattr(function, "__qualname__", None) or repr(function)
