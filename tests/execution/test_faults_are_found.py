@@ -69,7 +69,7 @@ FAULTS = {
     ),
     "on_close is forgotten": Fault(
         "_core/http/exchange.py",
-        "        if self.ends.closers:\n            call_each(self.ends.take_closers(), (), self._log_failed_closer)\n",
+        "        while self.ends.closers:  # one of these functions may add another\n            call_each(self.ends.take_closers(), (), self._log_failed_closer)\n",
         "",
         SUSPENSION,
         "asyncio and plain/on_close and cancel",

@@ -448,7 +448,7 @@ def _finish(
     exchange = request._exchange
     made = exchange.answer
     if exchange.ends is not None:
-        exchange.ends.before_head.clear()
+        exchange.ends.discard_changes()
     try:
         # Register the stream first, so that it is closed if a hook fails or is cancelled.
         if exchange.hooks is not None:

@@ -644,7 +644,7 @@ class Exchange:
         ``change`` may change only headers. It is not called if an error or a hook's response
         replaces the stream.
         """
-        self.at_end().before_head.append(change)
+        self.at_end().add_change(change)
 
     def at_end(self) -> Ends:
         """Return the lists of functions to call when the request is over.
@@ -659,7 +659,9 @@ class Exchange:
     def on_close(self, close: Action) -> None:
         """Call ``close`` when the request is over, whatever happens."""
         self.answer.note_reader()
-        self.at_end().closers.append(close)
+        if self.ends is None:  # without a call, because middleware does this for each request
+            self.ends = Ends()
+        self.ends.add_closer(close)
 
     def release_after(self, release: Action) -> None:
         """Call ``release`` when the request and its ``after_response`` functions have ended."""
@@ -773,7 +775,7 @@ class Exchange:
                 self.label,
                 len(self.ends.tasks),
             )
-            self.ends.tasks.clear()
+            self.ends.discard_tasks()
 
     def close(self) -> None:
         """End the request: call the functions passed to ``on_close``, and release uploads unless
@@ -781,7 +783,7 @@ class Exchange:
         """
         if self.ends is None or self.answer.is_over:
             return
-        if self.ends.closers:
+        while self.ends.closers:  # one of these functions may add another
             call_each(self.ends.take_closers(), (), self._log_failed_closer)
         if self.ends.tasks:
             self.answer.close()

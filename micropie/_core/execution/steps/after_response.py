@@ -9,7 +9,7 @@ functions, so that a server can shut down. Errors of the functions are logged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
 from contextvars import Context, copy_context
 from functools import partial
@@ -90,37 +90,49 @@ class Ends:
     context: Context
     """The context in which ``after_response`` was last called."""
 
+    # Most requests need one of these at most, so each list is made when it is needed.
+    before_head: Sequence[Callable[[Any], object]] = ()
+    """Called with the response when the first chunk of a stream has been produced."""
     failure_reports: Sequence[Callable[[BaseException], object]] = ()
     """Called with each failure of the request, like the function of the setting ``on_error``."""
+    closers: Sequence[Action] = ()  # called when the response is over
+    tasks: Sequence[Task] = ()
+    """The ``after_response`` functions that have not ended."""
     releases: Sequence[Action] = ()  # called after the ``after_response`` functions
 
-    def __init__(self) -> None:
-        self.before_head: list[Callable[[Any], object]] = []
-        """Called with the response when the first chunk of a stream has been produced."""
-        self.closers: list[Action] = []
-        """Called when the response is over. Those that have been called are removed."""
-        self.tasks: list[Task] = []
-        """The ``after_response`` functions that have not ended."""
+    def add_change(self, change: Callable[[Any], object]) -> None:
+        self.before_head = [*self.before_head, change]
+
+    def discard_changes(self) -> None:
+        """Call none of the functions in ``before_head``."""
+        self.before_head = ()
+
+    def add_report(self, report: Callable[[BaseException], object]) -> None:
+        self.failure_reports = [*self.failure_reports, report]
+
+    def add_closer(self, close: Action) -> None:
+        self.closers = [*self.closers, close]
+
+    def take_closers(self) -> Sequence[Action]:
+        """Remove and return the functions to call when the response is over."""
+        closers, self.closers = self.closers, ()
+        return closers
 
     def add_task(self, task: Task) -> None:
         """Add a function to call after the response, in the current context."""
-        self.tasks.append(task)
+        self.tasks = [*self.tasks, task]
         self.context = copy_context()
 
-    def add_report(self, report: Callable[[BaseException], object]) -> None:
-        """Add a function to call with each failure of the request."""
-        self.failure_reports = [*self.failure_reports, report]
+    def end_task(self) -> None:
+        """Remove the first ``after_response`` function, because it has ended."""
+        self.tasks = self.tasks[1:]
+
+    def discard_tasks(self) -> None:
+        """Call none of the remaining ``after_response`` functions."""
+        self.tasks = ()
 
     def add_release(self, release: Action) -> None:
-        """Add a function to call after the ``after_response`` functions."""
         self.releases = [*self.releases, release]
-
-    def take_closers(self) -> Iterator[Action]:
-        """Remove and yield the functions to call when the response is over, even those that are
-        added meanwhile.
-        """
-        while self.closers:
-            yield self.closers.pop(0)
 
     def __del__(self) -> None:
         if self.closers or self.tasks:
@@ -190,7 +202,7 @@ def _run_without_loop(exchange: Answered, ends: Ends, why: str) -> None:
                 task.function(*task.arguments)
             except BaseException as error:
                 exchange.log_failure(f"{_label(exchange, task)} failed", error)
-        ends.tasks.clear()
+        ends.discard_tasks()
     finally:
         exchange.release()
 
@@ -231,11 +243,11 @@ async def run_tasks(
             scope.cancel_after(seconds, CANCEL_GRACE)
             while ends.tasks:
                 await _run(exchange, ends.tasks[0], begin)
-                del ends.tasks[0]
+                ends.end_task()
         for task in ends.tasks:
             end = "did not finish" if task is begun else "did not start"
             logger.error("%s %s in %g s (background_timeout)", _label(exchange, task), end, seconds)
-        ends.tasks.clear()
+        ends.discard_tasks()
     finally:
         exchange.release()
         tell_end()
