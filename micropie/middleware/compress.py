@@ -44,6 +44,7 @@ _OF_UNCOMPRESSED = (
     *("Content-Digest", "Repr-Digest", "Digest", "Content-MD5"),
 )
 
+_TAG = re.compile(r'(?:W/)?"[^"]*"')
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)|\*\+[a-z0-9!#$&^_.-]+")
 
 
@@ -111,12 +112,7 @@ class Compress(FlowMiddleware):
         """Compress the response if its headers, type and length allow it."""
         exchange = request._exchange
         if response.status in (206, 304):
-            # Caches match a 206 or a 304 with the 200 for the same URL, so all three must have the
-            # same headers (RFC 9110, sections 15.3.7 and 15.4.5).
-            if self._suits(response, None):
-                add_vary(response.pairs, "Accept-Encoding")
-                if response.status == 304 and self.coding_for(request):
-                    _weaken_etag(response.headers)
+            self._match_whole(request, response)
             return response
         if not self.may_compress(response, None):
             return response
@@ -172,6 +168,22 @@ class Compress(FlowMiddleware):
         if "+" in name:
             names.add(f"*+{name.rpartition('+')[2]}")
         return media_type != "text/event-stream" and not names.isdisjoint(self._types)
+
+    def _match_whole(self, request: Request, response: Response) -> None:
+        """Set the headers that the 200 for the same URL has on a 206 or a 304, because caches
+        combine them (RFC 9110, sections 15.3.7 and 15.4.5).
+        """
+        name = "Content-Length" if response.status == 304 else "Content-Range"
+        stated = response.headers.get(name, "").rpartition("/")[2]
+        is_known = stated.isascii() and stated.isdigit()
+        if not self._suits(response, None) or (is_known and int(stated) < self._minimum):
+            return
+        add_vary(response.pairs, "Accept-Encoding")
+        if response.status == 304 and self.coding_for(request):
+            known = _TAG.findall(request.headers.get("if-none-match", ""))
+            # If the size isn't known, the client's tag shows whether its copy was compressed.
+            if is_known or response.headers.get("ETag") not in known:
+                _weaken_etag(response.headers)
 
     def _whole(self, response: Response, body: bytes, coding: str) -> Response:
         compressed = self.compressor(coding).whole(body)

@@ -456,6 +456,36 @@ def test_a_strong_etag_becomes_weak_when_compressed(
     assert raw(client, encoding="compress")[0].headers.get("etag") == etag
 
 
+@pytest.mark.parametrize("size", [499, 500])
+def test_a_304_has_the_etag_that_the_client_s_copy_has(
+    make_client: MakeClient, tmp_path: Path, size: int
+) -> None:
+    (tmp_path / "a.css").write_bytes(b"x" * size)
+    app = App()
+    app.static("/static", tmp_path)
+
+    @app.get("/page")
+    def page() -> str | None:
+        return None if app.request.not_modified(etag="1") else "x" * size
+
+    app.middlewares.append(Compress())
+    client = make_client(app)
+    for path in ("/page", "/static/a.css"):
+        whole, _ = raw(client, path)
+        etag = whole.headers["etag"]
+        headers = {"Accept-Encoding": "gzip", "If-None-Match": f'"other", {etag}'}
+        again = client.get(path, headers=headers)
+        assert (again.status_code, again.headers["etag"]) == (304, etag)
+        assert etag.startswith('"') == (size < 500)
+    headers = {"Accept-Encoding": "gzip", "Range": "bytes=0-9"}
+    part = client.get("/static/a.css", headers=headers)
+    for answer in (whole, again, part):
+        assert ("vary" in answer.headers) == (size == 500)
+    assert part.status_code == 206
+    unknown = client.get("/page", headers={"Accept-Encoding": "gzip", "If-None-Match": "*"})
+    assert (unknown.status_code, unknown.headers["etag"]) == (304, 'W/"1"')
+
+
 def test_a_304_has_the_headers_of_the_200(make_client: MakeClient) -> None:
     client = make_client(compressing((304, None, {"ETag": '"abc"'})))
     answer, _ = raw(client)

@@ -238,11 +238,12 @@ def open_file(request: Request, response: Response) -> Flow[tuple[EncodedAnswer,
     if options.max_age is not None or reference.fingerprint:
         is_private = "authorization" in asked or bool(exchange.answer.depends_on)
         cache_control = _lasting(reference, own, resolved.version, is_private)
+    if status == 304:
+        reference.size = resolved.size
+        known = _head(resolved, resolved.modified, cache_control)
+        return EncodedAnswer((status, None, None, known, b"", None)), None
     # A file that is sent as an error page gets no validators.
     modified = resolved.modified if response.status == 200 else None
-    if status == 304:
-        known = _head(resolved, modified, cache_control)
-        return EncodedAnswer((status, None, None, known, b"", None)), None
     name = None if options.saved_as is None else options.saved_as or path.rpartition("/")[2]
     head: tuple[tuple[str, str], ...] = _head(resolved, modified, cache_control, True, name)
     if status == 206:
@@ -457,15 +458,16 @@ def describe(
     Content-Encoding and Content-Range. A 304 has the headers of a 200, except those that describe a
     body (RFC 9110, section 15.4.5).
     """
-    path, pairs = response.body.path, response.pairs
+    reference, pairs = response.body, response.pairs
     response.status, content_type, _, head, data, _ = file
     response.body = data if part is None else part
     if response.status == 304:
-        # The type isn't sent, but hooks such as ``Compress`` need it.
-        content_type = content_type_of(path)
+        # The type and the length aren't sent, but hooks such as ``Compress`` need them.
+        content_type = content_type_of(reference.path)
         if content_type is UNKNOWN:
-            content_type = _listed_type(request, path)
+            content_type = _listed_type(request, reference.path)
         pairs[:] = [pair for pair in pairs if not _OF_A_BODY.match(pair[0])]
+        pairs.append(("content-length", str(reference.size)))
     response.content_type = response.content_type or content_type
     for name, value in head:
         if name in _OF_BYTES:

@@ -225,7 +225,9 @@ class FileReference:
     version of the file to which a page links.
     """
 
-    __slots__ = ("fingerprint", "options", "path")
+    __slots__ = ("fingerprint", "options", "path", "size")
+    size: int
+    """The file's size. It is set for a 304 only, for its hooks."""
 
     def __init__(self, path: str, options: FileOptions, fingerprint: str | None = None) -> None:
         self.path = path
