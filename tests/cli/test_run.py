@@ -622,6 +622,18 @@ def test_a_method_that_no_server_can_call_is_reported(
     )
 
 
+def test_an_unknown_stand_in_is_reported(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """argparse doesn't check values that come from the environment."""
+    monkeypatch.setenv("MICROPIE_STAND_IN", "botle")
+    assert run_main(project, monkeypatch, ["run", "app"]) == 2
+    assert capsys.readouterr().err == (
+        "micropie: --stand-in botle: there are compatibility modules for bottle, cherrypy, "
+        "pixie_web, not for 'botle'\n"
+    )
+
+
 @pytest.mark.processes
 def test_a_setup_error_ends_a_script_with_one_sentence() -> None:
     app = App()

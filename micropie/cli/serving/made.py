@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Any
 
 from micropie.cli.migrated import import_compat
-from micropie.cli.serving.options import Target
+from micropie.cli.serving.options import ServingError, Target
 
 # This variable is set in the serving process, so that a module with ``app.run()`` but without ``if
 # __name__ == "__main__"`` doesn't start a second server when it is imported.
@@ -34,9 +34,12 @@ def started_by(framework: str, name: str, load: Callable[[str], object] | None =
 
 def install_stand_in(framework: str) -> None:
     """Make all later imports of a framework import its compatibility module instead, see
-    ``micropie_compat.install``.
+    ``micropie_compat.install``. Raises ``ServingError`` if that is impossible.
     """
-    import_compat().install(framework)
+    try:
+        import_compat().install(framework)
+    except (ValueError, RuntimeError) as error:
+        raise ServingError(f"--stand-in {framework}: {error}") from None
 
 
 def name_for_processes(target: Target, stand_in: str | None) -> str:
