@@ -171,7 +171,7 @@ def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
 
 def build_openapi(app: App, docs: Docs | None, title: str | None, version: str | None) -> Schema:
     """Return the document of ``App.openapi``. ``docs``: that of ``App(docs=...)``, or None."""
-    return _current(app, _titled(docs or Docs(), title, version), build_document)
+    return _copy_of(app, docs or Docs(), title, version, build_document)
 
 
 def build_asyncapi(app: App, docs: Docs | None, title: str | None, version: str | None) -> Schema:
@@ -179,11 +179,21 @@ def build_asyncapi(app: App, docs: Docs | None, title: str | None, version: str 
     # imported here, because few applications need it
     from micropie.openapi.asyncapi import build_channels
 
-    return _current(app, _titled(docs or Docs(), title, version), build_channels)
+    return _copy_of(app, docs or Docs(), title, version, build_channels)
 
 
-def _titled(docs: Docs, title: str | None, version: str | None) -> Docs:
-    return replace(docs, title=title or docs.title, version=version or docs.version)
+def _copy_of(app: App, docs: Docs, title: str | None, version: str | None, build: _Build) -> Schema:
+    """Return a copy of a document, because the caller may change it."""
+    titled = replace(docs, title=title or docs.title, version=version or docs.version)
+    document = _current(app, titled, build)
+    return {name: _copied(part) for name, part in document.items()}
+
+
+def _copied(part: Any) -> Any:
+    # ``copy.deepcopy`` takes three times as long
+    if type(part) is dict:
+        return {name: _copied(one) for name, one in part.items()}
+    return [_copied(one) for one in part] if type(part) is list else part
 
 
 def _channel_routes(app: App, docs: Docs) -> dict[str, Callable[..., object]]:

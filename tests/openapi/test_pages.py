@@ -88,6 +88,21 @@ def test_the_document_is_built_once_and_again_after_a_change(
     assert len(built) == 2
 
 
+@pytest.mark.parametrize("path", ["/openapi.json", "/asyncapi.json"])
+def test_a_caller_may_change_its_copy_of_the_document(make_client: MakeClient, path: str) -> None:
+    app = Kitchen(docs=Docs(asyncapi="/channels"))
+    client = make_client(app)
+    served = client.get(path).json()
+    read = app.openapi if path == "/openapi.json" else app.asyncapi
+    document = read()
+    document["info"]["title"] = "changed"
+    for part in document.values():
+        if isinstance(part, dict | list):
+            part.clear()
+    assert client.get(path).json() == served
+    assert read()["info"] == served["info"]
+
+
 def test_an_application_mounted_twice_has_a_document_for_each_place(
     make_client: MakeClient,
 ) -> None:
