@@ -9,6 +9,7 @@ from typing import Any, get_origin
 
 from micropie._core.binding import (
     Converter,
+    NoConverterError,
     answer_parts,
     converter_for,
     declared_source,
@@ -17,6 +18,7 @@ from micropie._core.binding import (
     items_of,
     without_aliases,
 )
+from micropie._core.errors import SetupError
 from micropie._core.http import sent_as
 
 
@@ -94,4 +96,7 @@ class TypeInfo:
 
         Raises ``SetupError`` for a type to which text can't be converted.
         """
-        return converter_for(self.annotation)
+        try:
+            return converter_for(self.annotation)
+        except NoConverterError as error:  # advises decoders, which only an application has
+            raise SetupError(error.elsewhere) from None

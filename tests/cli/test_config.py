@@ -136,7 +136,11 @@ class Unfit:
         (Typed, "config.read takes a dataclass or msgspec.Struct, not"),
         (Listed[int], "config.read takes a dataclass or msgspec.Struct, not"),
         (dict, "config.read takes a dataclass or msgspec.Struct, not <class 'dict'>"),
-        (Unfit, "Unfit.place: it is annotated with"),
+        (
+            Unfit,
+            "Unfit.place: it is annotated with .*, and micropie can't convert text to that: change "
+            r"the annotation to str, .*, an Enum, Literal, Optional or list\[...\]$",
+        ),
     ],
 )
 def test_an_unsuitable_settings_class_is_refused(kind: Any, sentence: str) -> None:

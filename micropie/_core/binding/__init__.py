@@ -52,6 +52,7 @@ from micropie._core.binding.values.constraints import Message, is_adapted
 from micropie._core.binding.values.converters import (
     NO_OWN_TYPES,
     Converter,
+    NoConverterError,
     OwnTypes,
     as_it_is,
     converter_for,
@@ -72,6 +73,7 @@ __all__ = [
     "Header",
     "Message",
     "Messages",
+    "NoConverterError",
     "OwnTypes",
     "Plan",
     "Query",
