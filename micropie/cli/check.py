@@ -103,6 +103,7 @@ def _notes(app: App) -> Iterator[str]:
         yield from _replaced_methods(application)
         yield from _lost_settings(application)
     yield from _same_functions(entries)
+    yield from _taken_from_paths(entries)
     for name, near in unread():
         if not near:
             yield f"{name} is set, but no setting reads it"
@@ -176,6 +177,26 @@ def _same_functions(entries: Sequence[RouteEntry]) -> Iterator[str]:
                 f"{entry.route.name}, which have their last values: define it in a function that "
                 "takes the variables"
             )
+
+
+def _taken_from_paths(entries: Sequence[RouteEntry]) -> Iterator[str]:
+    """Yield a finding for each ``index`` without a decorator whose first parameter, by its name,
+    belongs to the query. The parameter also gets the segment of a path that no other route has.
+    """
+    for entry in entries:
+        function, path = entry.route.function, entry.route.pattern.rstrip("/")
+        if entry.route.most_segments and getattr(function, "__name__", "") == "index":
+            first = next(iter(inspect.signature(function).parameters.values()))
+            is_text = first.annotation is first.empty or "str" in str(first.annotation)
+            if first.name in _OF_QUERIES and is_text:
+                yield (
+                    f"{entry.place}: {entry.route.name} also handles {path}/anything, with "
+                    f'{first.name}="anything": write *, before {first.name} to read it from the '
+                    "query only"
+                )
+
+
+_OF_QUERIES = {"q", "query", "search", "term", "keyword", "sort", "order", "filter"}
 
 
 def _is_debug_of_this_machine() -> bool:

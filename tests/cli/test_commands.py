@@ -859,6 +859,50 @@ def test_check_notes_lost_settings_and_functions_made_in_a_loop(
     ]
 
 
+SEARCHES = """
+from micropie import App, get
+
+class Blog(App):
+    def index(self, sort: "str | None" = None): ...
+
+class Wiki(App):
+    def index(self, page="home", q=""): ...
+
+class Years(App):
+    def index(self, term: int = 1): ...
+
+class Decorated(App):
+    @get
+    def index(self, q=""): ...
+
+class Closed(App):
+    def index(self, *, q=""): ...
+
+class Shop(App):
+    blog, wiki, years, decorated, closed = Blog(), Wiki(), Years(), Decorated(), Closed()
+
+    def index(self, q=""): ...
+
+    def search(self, q=""): ...
+
+app = Shop(methods=["GET"])
+"""
+
+
+def test_check_notes_an_index_that_reads_its_query_from_the_path(
+    command: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "searches.py").write_text(SEARCHES)
+    note = 'note: searches.py:{}: {} also handles {}, with {}="anything": write *, before {} to'
+    assert command("check", "searches")[1].splitlines() == [
+        f"{note.format(*one)} read it from the query only"
+        for one in (
+            (23, "index", "/anything", "q", "q"),
+            (5, "blog.index", "/blog/anything", "sort", "sort"),
+        )
+    ] + ["0 findings"]
+
+
 def test_check_reads_each_folder_of_templates_once(
     command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
