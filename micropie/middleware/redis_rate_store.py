@@ -17,14 +17,17 @@ _TIMEOUT = 1.0
 # client's time may be ahead of the current time, and the current time. "" as the current time means
 # Redis's own clock, which all machines share. If that clock is set back, or differs on a new
 # primary, the client's time may be further ahead. It is then ignored, because it would lock the
-# client out for as long.
+# client out for as long. A value of another program, which is no number, is replaced. As an error,
+# it would count as an outage for all clients.
 _HIT = """
 local interval, most, now = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 if not now then
   local time = redis.call('TIME')
   now = time[1] * 1000000 + time[2]
 end
-local ends = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now)
+local stored = redis.pcall('GET', KEYS[1])
+if type(stored) == 'table' and not string.find(stored.err, 'WRONGTYPE') then return stored end
+local ends = math.max(now, tonumber(stored) or now)
 if ends - now > most then ends = now end
 if ends + interval - now > most then return {0, ends - now} end
 ends = ends + interval

@@ -681,6 +681,35 @@ def test_a_request_takes_one_redis_command_and_an_exempt_one_none(
         rates.close()
 
 
+@pytest.mark.parametrize("value", ["pies", "", "nan", "inf", "-1", "5", ["a"], {"a": "b"}])
+def test_a_value_of_another_program_is_replaced(redis_url: str, value: Any) -> None:
+    prefix = f"{uuid.uuid4()}:"
+    rates = RedisRates(redis_url, prefix=prefix)
+    with redis.Redis.from_url(redis_url) as client:
+        if isinstance(value, dict):
+            client.hset(f"{prefix}a", mapping=value)
+        elif isinstance(value, list):
+            client.rpush(f"{prefix}a", *value)
+        else:
+            client.set(f"{prefix}a", value)
+        assert [rates.hit("a", 2, 60).allowed for _ in range(3)] == [True, True, False]
+        assert client.pttl(f"{prefix}a") > 0
+    rates.close()
+
+
+def test_a_value_that_redis_does_not_let_read_is_an_error(redis_url: str) -> None:
+    name = f"u{uuid.uuid4().hex}"
+    with redis.Redis.from_url(redis_url) as client:
+        client.execute_command("ACL", "SETUSER", name, "on", ">pie", "~*", "+@all", "-get")
+        try:
+            rates = RedisRates(redis_url.replace("//", f"//{name}:pie@", 1))
+            with pytest.raises(ConnectionError, match="the script can't run"):
+                rates.hit("a", 2, 60)
+            rates.close()
+        finally:
+            client.execute_command("ACL", "DELUSER", name)
+
+
 def test_redis_drops_a_client_when_its_time_is_over(redis_url: str) -> None:
     rates = RedisRates(redis_url, prefix="forget:")
     rates.hit("key", 2, 10_000)
@@ -799,15 +828,15 @@ def test_only_one_request_waits_for_a_redis_that_does_not_respond(
 
 
 def test_an_invalid_reply_of_redis_is_an_outage(
-    make_client: MakeClient, redis_url: str, outages: Callable[[], list[str]]
+    make_client: MakeClient,
+    redis_url: str,
+    outages: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rates = RedisRates(redis_url, prefix=f"{uuid.uuid4()}:")
     client = make_client(limited(1, store=rates, key=lambda request: "key"))
     assert [client.get("/").status_code for _ in range(2)] == [200, 429]
-    with rates._redis.reached() as admin:
-        (key,) = admin.keys(f"{rates._prefix}*")
-        admin.delete(key)
-        admin.rpush(key, "x")
+    monkeypatch.setattr(redis_rate_store, "_HIT", "return redis.call('RPUSH', KEYS[1], 'x')")
     assert client.get("/").status_code == 200
     assert outages() == [OUT]
     rates.close()
