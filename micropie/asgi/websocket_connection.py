@@ -7,7 +7,7 @@ different ways: ``receive`` returns ``websocket.disconnect``; ``send`` raises ``
 ``RuntimeError`` or the server's own exception, or does nothing at all. Only ``receive`` is
 reliable. So from ``accept`` to the end, a task calls ``receive`` (``_read``) and fills a queue,
 from which the handler takes its messages. The queue is bounded: if a handler takes no messages, its
-client has to wait.
+client has to wait. The messages for a ``WebSocket[Never, Sent]`` are discarded.
 
 **Disconnects.** The handler's next call after a disconnect raises ``ConnectionClosed``. Until then,
 the handler may work on the last message, or wait for something that never comes. So it is cancelled
@@ -42,7 +42,7 @@ import types
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from math import inf
-from typing import Any, NoReturn
+from typing import Any, Never, NoReturn
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -76,6 +76,7 @@ from micropie._core.http.websockets import (
     is_too_big,
     truncate_reason,
 )
+from micropie._core.routing import route_of
 from micropie.asgi.coroutines import Steps, advance, await_within, brings_cancellation, resume
 from micropie.asgi.exchange import ASGIWebSocketExchange
 from micropie.asgi.forwarding import Forward, Subscribed
@@ -291,6 +292,9 @@ class Connection(Progress):
         """Receive messages until the WebSocket ends. This runs in a separate task."""
         receive, messages = self._receive, self._messages
         max_size, timeout = self._settings.websocket_max_size, self._settings.websocket_timeout
+        declared = route_of(self._exchange).plan.messages
+        # If the queue of a handler that receives nothing were full, no disconnect would be noticed.
+        discards = declared is not None and declared.received is Never
         try:
             while True:
                 message = await (receive() if timeout is None else await_within(receive(), timeout))
@@ -302,7 +306,7 @@ class Connection(Progress):
                         # running.
                         self._start_grace()
                     return
-                if self.state is CLOSING:
+                if discards or self.state is CLOSING:
                     continue
                 size = len(message.get("text") or message.get("bytes") or "")
                 messages.append((message, size))

@@ -9,7 +9,7 @@ import gc
 import logging
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, Never
 
 import anyio
 import anyio.abc
@@ -505,6 +505,27 @@ def test_R57_messages_received_in_advance_are_bounded(backend: str) -> None:
         assert len(got) == 20
 
     run(backend, main)
+
+
+def test_R54_a_handler_that_receives_nothing_learns_of_a_disconnection_after_many_messages(
+    backend: str,
+) -> None:
+    """A client that sends a "ping" now and then fills the queue of a handler that only sends."""
+    ended: list[float] = []
+
+    async def handler(ws: WebSocket[Never, str]) -> None:
+        await ws.accept()
+        began = anyio.current_time()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append(anyio.current_time() - began)
+
+    server = Server(*[text("ping")] * 50)
+    server.leave()
+    serve(backend, handler, server, websocket_grace=3)
+    assert ended == [3.0]
+    assert server.received == 52
 
 
 @pytest.mark.parametrize("slow", [False, True])
