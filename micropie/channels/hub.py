@@ -4,7 +4,8 @@ subscriptions that handlers use.
 Each subscriber has a mailbox and decodes its own copy of a message from JSON. So a subscriber can't
 change another subscriber's message, and a message has the same form whether it comes from this
 process or another one. Immutable values (text, numbers, true, false and null) are decoded once. Any
-thread may publish, and publishing never waits.
+thread may publish, and publishing never waits for a subscriber. A task that publishes many messages
+lets the subscribers' tasks run in between.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from micropie.channels.mailbox import (
 )
 from micropie.extensions import TaskWaiter, current_shutdown, dumps, notify_after_fork
 
-# How many messages a task takes between two checkpoints. Without checkpoints, no other task would
-# run while messages keep arriving.
+# How many messages a task takes or publishes between two checkpoints. Without checkpoints, no other
+# task would run while messages keep arriving, and the subscribers' queues would overflow.
 BETWEEN_CHECKPOINTS = 16
 
 
@@ -37,8 +38,13 @@ class _Published:
     already.
     """
 
-    def __await__(self) -> Generator[None, None, None]:
-        yield from ()
+    _awaited = 0
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        self._awaited += 1
+        if self._awaited % BETWEEN_CHECKPOINTS == 0:
+            # shielded, because code that cleans up after a cancellation may publish
+            yield from anyio.lowlevel.cancel_shielded_checkpoint().__await__()
 
 
 PUBLISHED = _Published()

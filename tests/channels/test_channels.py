@@ -429,6 +429,40 @@ def test_R61_a_subscribed_task_never_starves_others() -> None:
     assert run("asyncio", check) >= 19
 
 
+def test_R57_a_task_that_publishes_many_messages_fills_no_queue(backend: str) -> None:
+    channels = Channels()
+
+    async def check() -> tuple[list[int], int]:
+        async with channels.subscribe("room") as messages:
+            found: list[int] = []
+
+            async def publish() -> None:
+                for number in range(1000):
+                    await channels.publish("room", number)
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(publish)
+                while len(found) < 1000:
+                    found.append(await messages.__anext__())
+            return found, messages.dropped
+
+    assert run(backend, check) == ([*range(1000)], 0)
+
+
+def test_publishing_is_never_cancelled(backend: str) -> None:
+    channels = Channels()
+
+    async def check() -> list[int]:
+        async with channels.subscribe("room") as messages:
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                for number in range(40):
+                    await channels.publish("room", number)
+            return [await messages.__anext__() for _ in range(40)]
+
+    assert run(backend, check) == [*range(40)]
+
+
 def test_an_ended_event_loop_causes_no_error_elsewhere(backend: str) -> None:
     channels = Channels()
     kept: list[Any] = []
