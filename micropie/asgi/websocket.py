@@ -132,7 +132,8 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
     1000. If the handler fails, the code is 1011.
     """
 
-    __slots__ = ("_connection", "_exchange", "_session_id", "request")
+    # A ``WeakSet`` may hold the sockets of an application's clients.
+    __slots__ = ("__weakref__", "_connection", "_exchange", "_session_id", "request")
 
     request: WebSocketRequest
 

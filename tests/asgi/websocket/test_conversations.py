@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from weakref import WeakSet
 
 import anyio
 import anyio.lowlevel
@@ -404,6 +405,24 @@ def test_a_websocket_s_scheme_is_that_of_its_page(open_client: OpenClient, schem
     client = open_client(app_of(handler), base_url=f"http{scheme[2:]}://testserver")
     with client.websocket("/") as ws:
         assert ws.receive_text() == f"http{scheme[2:]}://testserver/"
+
+
+def test_a_weak_set_holds_the_open_websockets(open_client: OpenClient) -> None:
+    sockets = WeakSet[WebSocket]()
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        sockets.add(ws)
+        async for message in ws:
+            for socket in [*sockets]:
+                await socket.send_text(str(message))
+
+    client = open_client(app_of(handler))
+    with client.websocket("/") as first:
+        with client.websocket("/") as second:
+            second.send_text("hello")
+            assert (first.receive_text(), second.receive_text()) == ("hello", "hello")
+        until(lambda: len(sockets) == 1)
 
 
 # -- the end ---------------------------------------------------------------------------------------
