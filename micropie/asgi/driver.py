@@ -79,7 +79,9 @@ async def _start(app: Tree, state: ASGIState) -> Site:
         site = app.compiled()
         if not state.started:
             # The server doesn't support the lifespan protocol, so it announces neither startup nor
-            # shutdown. Start the application now. Its shutdown functions never run.
+            # shutdown. Start the application now, perhaps again after a lifespan has ended. Its
+            # shutdown functions never run.
+            site.config.shutdown.begin()
             # What startup starts outlives this request, so use an empty context; see
             # ``start_shared``.
             startup = perform(app.lifecycle().start(), LifespanContext(site.config))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import anyio
 import pytest
 
-from micropie import App, where
+from micropie import App, EventStream, WebSocket, where
+from micropie.testing import TestClient
 from tests.asgi.calls import Call, Lifespan, get, http_scope, piece, run
 from tests.support.waiting import until_async
 
@@ -32,6 +33,16 @@ class Root(App):
 class Plain(App):
     async def index(self) -> str:
         return "served"
+
+
+class Live(App):
+    async def numbers(self) -> EventStream:
+        return EventStream(iter([1, 2]))
+
+    async def ws_echo(self, ws: WebSocket) -> None:
+        await ws.accept()
+        async for message in ws:
+            await ws.send_text(str(message))
 
 
 def rooted() -> Root:
@@ -118,6 +129,18 @@ def test_an_application_is_in_use_until_its_last_lifespan_ends(backend: str) -> 
     run(backend, around, app, None, first_ends)
     assert shutdown.is_over
     assert app.log == ["enter", "enter", "leave", "leave"]
+
+
+def test_R65_without_a_lifespan_streams_and_websockets_last_also_after_one(backend: str) -> None:
+    """A test client without ``with``, after one that has used the same application."""
+    app = Live()
+    with TestClient(app, backend=backend):
+        pass
+    client = TestClient(app, backend=backend)
+    with closing(client), client.sse("/numbers") as events, client.websocket("/echo") as ws:
+        ws.send_text("hello")
+        assert ws.receive_text() == "hello"
+        assert [event.data for event in events] == ["1", "2"]
 
 
 def test_R71_a_failed_startup_reports_its_error(backend: str) -> None:
