@@ -84,7 +84,8 @@ async def _start(app: Tree, state: ASGIState) -> Site:
             site.config.shutdown.begin()
             # What startup starts outlives this request, so use an empty context; see
             # ``start_shared``.
-            startup = perform(app.lifecycle().start(), LifespanContext(site.config))
+            start = app.lifecycle().start(site.config.shutdown)
+            startup = perform(start, LifespanContext(site.config))
             await await_in_context(startup, Context())
             state.started = True
         app.publish(site, state)

@@ -54,8 +54,10 @@ async def serve_lifespan(
     try:
         site = app.compiled()
         lifecycle, context = app.lifecycle(UNDER_ASGI), LifespanContext(site.config)
+        shutdown = site.config.shutdown
+        shutdown.begin()
         try:
-            await perform(lifecycle.start(), context)
+            await perform(lifecycle.start(shutdown), context)
         except BaseException as error:
             if not isinstance(error, Exception):
                 await _stop_cancelled(lifecycle, context)
@@ -68,8 +70,6 @@ async def serve_lifespan(
     app.publish(site, state)
     state.started = True
     state.lifespans += 1
-    shutdown = site.config.shutdown
-    shutdown.begin()
 
     # Run this in a task, because anyio can't detect the loop in the callback of a signal.
     async def end_streams() -> None:

@@ -16,7 +16,7 @@ from micropie.wsgi.steps import perform
 def start_here(lifecycle: Lifecycle, config: Config) -> Action:
     """Start the application in this thread. Return a function that stops it."""
     context = LifespanContext(config)
-    perform(lifecycle.start(), context)
+    perform(lifecycle.start(config.shutdown), context)
     return lambda: perform(lifecycle.stop(), context)
 
 
@@ -29,7 +29,7 @@ def start_on_loop(lifecycle: Lifecycle, config: Config) -> Action:
     portal = background_loop(config.settings.portal_backend).portal
 
     async def live(*, task_status: anyio.abc.TaskStatus[anyio.Event]) -> None:
-        await _perform_awaiting(lifecycle.start())
+        await _perform_awaiting(lifecycle.start(config.shutdown))
         leave = anyio.Event()
         task_status.started(leave)
         await leave.wait()

@@ -53,6 +53,7 @@ class WSGIState:
             site = app.compiled(INLINE)  # INLINE, because handlers may block the server's thread
             self._sites.add(site)
             watch_background_loops(site.config.settings.loop_patience)
+            site.config.shutdown.begin()
             if self._config is None:
                 lifecycle = app.lifecycle(UNDER_WSGI)
                 if not lifecycle.is_empty:
@@ -70,7 +71,6 @@ class WSGIState:
                 parent = sys.modules.get("multiprocessing")
                 if parent is not None and parent.parent_process() is not None:
                     parent.util.Finalize(None, self._stop_at_exit, exitpriority=100)
-            site.config.shutdown.begin()
             self._config = site.config
             app.publish(site, self)
             return site

@@ -11,6 +11,7 @@ from threading import Timer
 from typing import Any
 
 import anyio
+import anyio.abc
 import anyio.lowlevel
 import pytest
 
@@ -105,6 +106,35 @@ def test_inner_applications_start_after_and_stop_before_the_outer_one(living: Li
 def test_the_value_yielded_by_the_lifespan_is_the_application_s_state(living: Living) -> None:
     with living(Spanned([])) as client:
         assert client.get("/pool").text == "opened"
+
+
+def test_R65_the_subscription_of_a_task_that_startup_creates_ends_at_shutdown(
+    living: Living,
+) -> None:
+    """The exit of the task group waits for the task."""
+    log: list[str] = []
+
+    class Site(App):
+        @asynccontextmanager
+        async def lifespan(self) -> AsyncIterator[None]:
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(self._listen)
+                yield
+
+        async def _listen(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+            async with self.channels.subscribe("room") as messages:
+                task_status.started()
+                log.extend([message async for message in messages])
+
+        def index(self) -> None:
+            self.channels.publish("room", "served")
+
+    app = Site()
+    for _ in range(2):  # the second startup follows a shutdown
+        with living(app):
+            assert log == []
+        assert log == ["served"]
+        log.clear()
 
 
 @pytest.mark.parametrize("how", ["argument", "generator", "assigned"])

@@ -22,6 +22,7 @@ from micropie._core.http import Exchange, State
 from micropie._core.http.protocols import ON_FAILURE
 from micropie._core.mounts import ASGI, WSGI
 from micropie._core.routing import Config
+from micropie._core.streams import ShutdownSignal, stream_shutdown
 
 # Most servers wait for startup and shutdown silently and without a limit. So micropie logs the
 # function that has been running for this number of seconds.
@@ -83,10 +84,13 @@ class Lifecycle:
         # The flows that will stop the applications, in the order in which these were started.
         self._undo: list[Iterable[Flow[None]]] = []
 
-    def start(self) -> Flow[None]:
+    def start(self, shutdown: ShutdownSignal) -> Flow[None]:
         """Enter each application's ``lifespan`` and call its startup handlers. If one fails, stop
         everything that has started, then raise the exception.
+
+        ``shutdown``: the signal that ends the subscriptions of the tasks that startup creates.
         """
+        stream_shutdown.set(shutdown)  # never reset, because the context ends with the lifespan
         try:
             for app, manager in self._lifespans:
                 if manager is not None:

@@ -46,6 +46,7 @@ from micropie._core.streams.source import (
     current_shutdown,
     is_stream,
     stream_of,
+    stream_shutdown,
 )
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ __all__ = [
     "follow_events",
     "is_stream",
     "stream_of",
+    "stream_shutdown",
     "taken_apart",
 ]
 

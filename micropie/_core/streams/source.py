@@ -198,8 +198,8 @@ class ShutdownSignal:
         self._functions.pop(function, no_function)()
 
 
-# The signal that ends the current event stream. Code that makes events reads the signal through
-# ``current_shutdown``.
+# The signal that ends the current event stream or, in the tasks that startup creates, the
+# application's signal. Code that makes events reads the signal through ``current_shutdown``.
 stream_shutdown: ContextVar[ShutdownSignal] = ContextVar("micropie.stream_shutdown")
 
 
@@ -207,10 +207,11 @@ def current_shutdown() -> ShutdownSignal | None:
     """Return the signal that is given when the current code should stop: the signal of its event
     stream, or else the application's.
 
-    Return None outside requests. The signal's attribute ``is_over`` is True once the signal has
-    been given. Its method ``add(function)`` calls ``function`` without arguments when the signal is
-    given, or immediately if it has already been given. ``add`` returns a function that removes
-    ``function``. ``is_over`` and ``add`` may be used in any thread.
+    Return None outside of requests and of the tasks that startup creates. The signal's attribute
+    ``is_over`` is True once the signal has been given. Its method ``add(function)`` calls
+    ``function`` without arguments when the signal is given, or immediately if it has already been
+    given. ``add`` returns a function that removes ``function``. ``is_over`` and ``add`` may be used
+    in any thread.
 
         forget = signal.add(waiter.wake)
     """
