@@ -134,7 +134,27 @@ class Waiting:
         self._app.log.append("ended")
 
 
+class Wraps(HttpMiddleware):
+    """A hook that sends the chunks of a stream itself, in a scope of its own."""
+
+    def after_request(self, request: Any, status: int, body: Any, headers: Any) -> Any:
+        return {"body": self._wrapped(body)} if hasattr(body, "__aiter__") else None
+
+    async def _wrapped(self, body: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        with anyio.CancelScope():
+            async for chunk in body:
+                yield chunk
+
+
+def root(is_wrapped: bool, count: int = 5) -> Root:
+    app = Root(count)
+    if is_wrapped:
+        app.middlewares.append(Wraps())
+    return app
+
+
 SCOPED = ["group", "in_time", "cleaned"]
+wrapped_or_not = pytest.mark.parametrize("is_wrapped", [False, True], ids=["bare", "wrapped"])
 
 
 @pytest.mark.parametrize("path", [*SCOPED, "too_late"])
@@ -147,20 +167,24 @@ def test_a_scope_may_stay_open_across_chunks_and_end_the_stream(
     assert app.log == ["ended"]
 
 
+@wrapped_or_not
 @pytest.mark.parametrize("path", [*SCOPED, "thread"])
 def test_R59_a_disconnection_between_two_chunks_runs_the_cleanup(
-    make_client: MakeClient, path: str, caplog: pytest.LogCaptureFixture
+    make_client: MakeClient, path: str, is_wrapped: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = Root(10_000)
+    app = root(is_wrapped, 10_000)
     with make_client(app).stream("GET", f"/{path}") as answer:
         next(answer.iter_raw())
     assert app.log == ["ended"]
     assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
 
 
+@wrapped_or_not
 @pytest.mark.parametrize("path", [*SCOPED, "thread"])
-def test_R8_head_leaves_no_stream_open(make_client: MakeClient, path: str) -> None:
-    app = Root()
+def test_R8_head_leaves_no_stream_open(
+    make_client: MakeClient, path: str, is_wrapped: bool
+) -> None:
+    app = root(is_wrapped)
     assert make_client(app).head(f"/{path}").content == b""
     assert app.log == ["ended"]
 
@@ -197,11 +221,12 @@ def test_R59_a_disconnection_before_the_first_chunk_ends_the_stream(
     assert [message["type"] for message in call.sent if message.get("status") == 200] == []
 
 
+@wrapped_or_not
 @pytest.mark.parametrize("path", ["group", "in_time", "cleaned", "unshielded", "thread"])
 def test_a_server_that_cancels_while_a_chunk_is_sent_has_the_stream_cleaned_up(
-    backend: str, with_lifespan: bool, path: str
+    backend: str, with_lifespan: bool, path: str, is_wrapped: bool
 ) -> None:
-    app = Root()
+    app = root(is_wrapped)
 
     class Blocks(Call):
         def __init__(self) -> None:
@@ -223,10 +248,11 @@ def test_a_server_that_cancels_while_a_chunk_is_sent_has_the_stream_cleaned_up(
     assert app.log == ["ended"]
 
 
+@wrapped_or_not
 def test_a_source_that_waits_is_cancelled_and_closed_when_the_client_disconnects(
-    backend: str,
+    backend: str, is_wrapped: bool
 ) -> None:
-    app = Root()
+    app = root(is_wrapped)
 
     async def main() -> None:
         call = Call(piece(b""))
@@ -242,8 +268,9 @@ def test_a_source_that_waits_is_cancelled_and_closed_when_the_client_disconnects
     assert app.log == ["ended"]
 
 
+@wrapped_or_not
 def test_a_stream_s_own_timeout_while_a_chunk_is_sent_aborts_it(
-    backend: str, caplog: pytest.LogCaptureFixture
+    backend: str, is_wrapped: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Quick(App):
         async def index(self) -> AsyncIterator[str]:
@@ -252,6 +279,9 @@ def test_a_stream_s_own_timeout_while_a_chunk_is_sent_aborts_it(
                 yield "0"
                 yield "1"
             yield "2"
+
+    app = Quick()
+    app.middlewares.extend([Wraps()] if is_wrapped else [])
 
     class Slow(Call):
         async def send(self, message: Any) -> None:
@@ -262,7 +292,7 @@ def test_a_stream_s_own_timeout_while_a_chunk_is_sent_aborts_it(
     async def main() -> None:
         call = Slow(piece(b""))
         with pytest.raises(TimeoutError, match="within the time limit of its stream"):
-            await Quick()(http_scope(), call.receive, call.send)
+            await app(http_scope(), call.receive, call.send)
         assert not call.is_complete
 
     run_in_virtual_time(backend, main)

@@ -500,6 +500,7 @@ def _replaced(request: Request, response: Response) -> Flow[_Stream | None]:
     stream = stream_of(with_html(response).body)
     exchange.answer.begin(stream or replaced)
     if stream is not None:  # don't close the replaced stream: the new one may read from it
+        stream.replace(replaced)
         streams.follow_events(stream, replaced, response)
     elif replaced is not None:
         yield from replaced.close()

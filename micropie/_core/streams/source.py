@@ -269,6 +269,8 @@ class Stream:
     - ``has_finished``: whether the last chunk has been made.
     - ``is_open``: whether the stream must still be closed.
     - ``heartbeat``: seconds of silence after which ``HEART_BEAT`` is sent; None means never.
+    - ``replaced``: the stream that a hook has replaced with this one, which may read from it; None
+      unless it has to be closed with this one.
     """
 
     encode: Callable[[Any], bytes] = staticmethod(as_bytes)
@@ -281,6 +283,7 @@ class Stream:
     has_finished = False
     is_open = True
     heartbeat: float | None = None
+    replaced: LoopStream | None = None
 
     def __init__(
         self,
@@ -310,6 +313,13 @@ class Stream:
         self.file = self.length = self.heartbeat = None
         # the transform's headers may depend on the first chunk, so wait for it
         self.may_begin_empty = False
+
+    def replace(self, stream: Stream | None) -> None:
+        """Take the place of a stream. If it is a ``LoopStream`` with other items, it is closed with
+        this one.
+        """
+        if isinstance(stream, LoopStream) and stream.items is not self.items:
+            self.replaced = stream
 
     def follow(self, events: EventRules, is_encoded: bool) -> None:
         """Make this an event stream whose items are already encoded.
@@ -504,16 +514,19 @@ class LoopStream(Stream):
             self._signal.end()
             stream_shutdown.reset(self._token)
             del self._token  # avoid a reference cycle with the context
-        if type(self.items) is not AsyncGeneratorType:
-            if not self.has_ended:
-                with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
-                    failure = await self._close_after(failure)
-        elif self.items.ag_frame is not None:  # a generator that hasn't ended
-            scope.protect(CLEAN_UP_WITHIN)
-            failure = await self._close_after(failure)
+        items = self.items
+        if self.replaced is not None:
+            # Close it first, because its scopes are nested in those of the items that read it. A
+            # cancellation that ``end`` hasn't caused may come from one of them.
+            caused = failure if self.outcome is None else None
+            failure = await self.replaced._close_in(scope, caused) or failure
+        if items.ag_frame is not None if type(items) is AsyncGeneratorType else not self.has_ended:
+            failure = await self._close_in(scope, failure)
         if failure is None:
             scope.__exit__(None, None, None)
-        elif scope.__exit__(type(failure), failure, failure.__traceback__):
+            self.is_open = False
+            return None
+        if scope.__exit__(type(failure), failure, failure.__traceback__):
             failure = ClientDisconnect("the client disconnected")
         # If this task is being cancelled, return the cancellation. Otherwise, a time limit inside
         # the generator has expired, so return the ``TimeoutError``.
@@ -526,6 +539,21 @@ class LoopStream(Stream):
         return (
             None if self.outcome is SHUT_DOWN and isinstance(failure, ClientDisconnect) else failure
         )
+
+    async def _close_in(
+        self, scope: GracefulScope, failure: BaseException | None
+    ) -> BaseException | None:
+        """Close the items, unless they are a generator that has ended. Call this in the task that
+        has entered ``scope`` around them.
+        """
+        if type(self.items) is AsyncGeneratorType:
+            if self.items.ag_frame is None:
+                return failure
+            scope.protect(CLEAN_UP_WITHIN)
+            return await self._close_after(failure)
+        with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
+            failure = await self._close_after(failure)
+        return failure  # noqa: RET504 - mypy assumes that the scope may swallow exceptions
 
     async def _close_after(self, failure: BaseException | None) -> BaseException | None:
         try:
