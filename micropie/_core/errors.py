@@ -264,8 +264,8 @@ ERRORS = (HTTPError, Redirect)
 
 
 class ClientDisconnect(Exception):
-    """Raised if the client has disconnected before its request was complete or its response was
-    sent.
+    """Raised if the client has disconnected before its request was complete, its response was sent
+    or the handler of its WebSocket had ended.
     """
 
 

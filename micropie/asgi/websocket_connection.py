@@ -47,7 +47,7 @@ from typing import Any, Never, NoReturn
 import anyio
 from anyio.lowlevel import checkpoint
 
-from micropie._core.errors import ConnectionClosed, alone_in, logger
+from micropie._core.errors import ClientDisconnect, ConnectionClosed, alone_in, logger
 from micropie._core.execution import CLEAN_UP_WITHIN, TASKS, Action, LoopFuture
 from micropie._core.execution.cancellation import GracefulScope
 from micropie._core.flow import CloseInfo
@@ -150,7 +150,9 @@ class Connection(Progress):
     # -- the handler -------------------------------------------------------------------------------
 
     async def run(self, handler: Callable[..., Awaitable[object]], /, *arguments: object) -> None:
-        """Run ``handler(*arguments)`` until it ends or is cancelled after a disconnect."""
+        """Run ``handler(*arguments)`` until it ends. Raises ``ClientDisconnect`` if it is cancelled
+        after a disconnect.
+        """
         self._settings = self._exchange.config.settings  # those of the handler's application
         self._leave_scope = GracefulScope(self._tasks)
         cleanup_scope: AbstractContextManager[object] = _NO_SCOPE
@@ -181,10 +183,8 @@ class Connection(Progress):
                 forward.stop()
             if self._stop_reading is not None:
                 self._stop_reading()
-        if self._leave_scope.cancelled_caught:
-            logger.debug(
-                "%s: the handler was cancelled when its client disconnected", self._exchange.label
-            )
+        if self._leave_scope.cancelled_caught:  # its resources must not commit what it has begun
+            raise ClientDisconnect("the handler was cancelled when its client disconnected")
 
     @types.coroutine
     def _run_handler(self, steps: Steps[object]) -> Steps[None]:

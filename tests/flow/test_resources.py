@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
@@ -281,13 +282,17 @@ class Shop(App):
         await ws.send_text(thing.name * times)
         self.log.append(await ws.receive_text())
 
+    async def ws_waits(self, ws: Any, thing: Thing) -> None:
+        await ws.accept()
+        await anyio.sleep_forever()
+
     async def ws_fails(self, ws: Any, thing: Thing) -> None:
         await ws.accept()
         raise KeyError("secret")
 
 
-def shop(make: Make | None = None) -> Shop:
-    app = Shop()
+def shop(make: Make | None = None, **settings: Any) -> Shop:
+    app = Shop(**settings)
     app.log = []
     if make is not None:
         app.provides(Thing)(make(app.log))
@@ -380,6 +385,16 @@ def test_a_websocket_s_disconnection_ends_its_provider_normally(
     with connect(app, backend).websocket("/echo") as ws:
         ws.receive_text()
     assert app.log == ["opened", "closed"]
+
+
+def test_a_websocket_s_cancellation_is_raised_at_the_provider_s_yield(
+    connect: MakeClient, make: Make, backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = shop(make, websocket_grace=0.01)
+    with connect(app, backend).websocket("/waits"):
+        pass
+    assert app.log == ["opened", "raised ClientDisconnect"]
+    assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
 
 
 def test_a_websocket_s_exception_is_raised_at_the_provider_s_yield(

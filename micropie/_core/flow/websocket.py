@@ -20,7 +20,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from micropie._core.errors import HTTPError, RaisedAnswer, Redirect, alone_in, failure_in, logger
+from micropie._core.errors import (
+    ClientDisconnect,
+    HTTPError,
+    RaisedAnswer,
+    Redirect,
+    alone_in,
+    failure_in,
+    logger,
+)
 from micropie._core.execution.steps import AWAIT, Flow
 from micropie._core.flow.errors import plain_response
 from micropie._core.flow.hooks import (
@@ -226,7 +234,8 @@ def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> 
     if isinstance(failure, RaisedAnswer) and failure.is_foreign:
         failure = failure.as_native(in_socket=True)
     # If the failure only means that the WebSocket is closed, no error response is needed.
-    if not isinstance(failure, Redirect) and failure_in(failure) is None:
+    is_end = failure_in(failure) is None or isinstance(failure, ClientDisconnect)
+    if is_end and not isinstance(failure, Redirect):
         logger.debug("%s: %s", request._exchange.label, failure)
         return _close_info_after_return(request)
     try:
