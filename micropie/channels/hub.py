@@ -4,16 +4,16 @@ subscriptions that handlers use.
 Each subscriber has a mailbox and decodes its own copy of a message from JSON. So a subscriber can't
 change another subscriber's message, and a message has the same form whether it comes from this
 process or another one. Immutable values (text, numbers, true, false and null) are decoded once. Any
-thread may publish, and publishing never waits for a subscriber. A task that publishes many messages
-lets the subscribers' tasks run in between.
+thread may publish, and publishing never waits for a subscriber. But whoever publishes many messages
+gives the subscribers some time while their queues grow.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from time import monotonic, sleep
 from typing import Any, Self, get_args
 
 import anyio
@@ -26,28 +26,38 @@ from micropie.channels.mailbox import (
     WhenFull,
     refuse_on_loop,
 )
-from micropie.extensions import TaskWaiter, current_shutdown, dumps, notify_after_fork
+from micropie.extensions import (
+    TaskWaiter,
+    current_shutdown,
+    dumps,
+    is_on_loop,
+    notify_after_fork,
+)
 
-# How many messages a task takes or publishes between two checkpoints. Without checkpoints, no other
-# task would run while messages keep arriving, and the subscribers' queues would overflow.
+# How many messages a task takes between two checkpoints. Without checkpoints, no other task would
+# run while messages keep arriving.
 BETWEEN_CHECKPOINTS = 16
+
+# Seconds for which a thread pauses while the queue of a subscriber grows. Otherwise, it would keep
+# the interpreter's lock for 5 ms, in which it can fill a queue although nobody is slow.
+PAUSE = 0.001
 
 
 class _Published:
     """The result of ``publish``, which need not be awaited, because the message has been delivered
-    already.
+    already. ``gives_way``: whether ``await`` lets the subscribers' tasks run.
     """
 
-    _awaited = 0
+    def __init__(self, gives_way: bool) -> None:
+        self._gives_way = gives_way
 
     def __await__(self) -> Generator[Any, Any, None]:
-        self._awaited += 1
-        if self._awaited % BETWEEN_CHECKPOINTS == 0:
+        if self._gives_way:
             # shielded, because code that cleans up after a cancellation may publish
             yield from anyio.lowlevel.cancel_shielded_checkpoint().__await__()
 
 
-PUBLISHED = _Published()
+PUBLISHED, _GIVES_WAY = _Published(False), _Published(True)
 
 
 class Channels:
@@ -79,8 +89,8 @@ class Channels:
         ``request.after_response(channels.publish, ...)``. Raises ``CodecError`` if the message
         can't be encoded as JSON.
         """
-        self.deliver(checked_name(channel), dumps(message))
-        return PUBLISHED
+        is_growing = self.deliver(checked_name(channel), dumps(message))
+        return _GIVES_WAY if is_growing else PUBLISHED
 
     def subscribe(
         self,
@@ -158,12 +168,17 @@ class Channels:
                 if not joined:
                     self._mailboxes.pop(name, None)
 
-    def deliver(self, name: str, document: bytes | str) -> None:
-        """Deliver a message to all mailboxes of a channel."""
-        message = Published(name, document)
+    def deliver(self, name: str, document: bytes | str) -> bool:
+        """Deliver a message to all mailboxes of a channel. Return whether the queue of one is
+        growing. In a thread, pause in this case.
+        """
+        message, is_growing = Published(name, document), False
         with self._lock:
             for mailbox in list(self._mailboxes.get(name, ())):
-                mailbox.put(message)
+                is_growing = mailbox.put(message) or is_growing
+        if is_growing and not is_on_loop():
+            sleep(PAUSE)
+        return is_growing
 
 
 def checked_name(name: str) -> str:
@@ -279,12 +294,12 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
         Use this in a ``def`` only.
         """
         self._check_begun()
-        deadline = time.monotonic() + (threading.TIMEOUT_MAX if timeout is None else timeout)
+        deadline = monotonic() + (threading.TIMEOUT_MAX if timeout is None else timeout)
         arrived = threading.Event()
         while (message := self._mailbox.take(arrived.set)) is None:
             try:
                 refuse_on_loop()
-                if not arrived.wait(deadline - time.monotonic()):
+                if not arrived.wait(deadline - monotonic()):
                     return default
             finally:
                 self._mailbox.forget(arrived.set)

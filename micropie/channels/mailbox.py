@@ -127,6 +127,9 @@ class Published:
 END = Published("", "")  # returned by ``Mailbox.take`` after the last message
 
 
+# How many messages a queue may grow by before their publisher gives the subscriber some time.
+GROWTH = 16
+
 # No messages. A deque takes 760 bytes, so an idle mailbox has none of its own.
 _EMPTY: Final[deque[Published]] = deque()
 
@@ -166,15 +169,16 @@ class Mailbox:
         self._lost = ""  # the reason why messages were lost; ``take`` raises it
         self.has_ended = False
 
-    def put(self, message: Published) -> None:
+    def put(self, message: Published) -> bool:
         """Add a message.
 
         If the queue is full, drop the oldest message or end the subscription, depending on
-        ``when_full``.
+        ``when_full``. Return whether the queue has grown by another ``GROWTH`` messages.
         """
         with self._lock:
-            messages = self.messages
-            if len(messages) == self._size and not self.has_ended:
+            messages, is_growing = self.messages, False
+            is_full = len(messages) == self._size
+            if is_full and not self.has_ended:
                 self.dropped += 1
                 if self._closes:
                     self.end(
@@ -185,10 +189,12 @@ class Mailbox:
                 if not messages:
                     self.messages = messages = deque(maxlen=self._size)
                 messages.append(message)  # a bounded deque drops its oldest item
+                is_growing = not (is_full or len(messages) % GROWTH)
             while self._waiting:
                 self._waiting.pop()()
             if self.listener is not None:
                 self.listener()
+        return is_growing
 
     def skip(self) -> None:
         """Count a message as dropped, because it can't be decoded."""

@@ -28,6 +28,7 @@ from micropie._core.execution.loop import WAKERS, threadsafe_scheduler
 from micropie._core.http.json import CodecError, dumps
 from micropie._core.streams.events import comment
 from micropie.channels import Channels, MessagesLost, RedisChannels, Subscription
+from micropie.channels import hub as hub_module
 from micropie.channels import mailbox as mailbox_module
 from micropie.channels.mailbox import Mailbox, Published
 from micropie.testing import TestClient, WebSocketClosed
@@ -447,6 +448,54 @@ def test_R57_a_task_that_publishes_many_messages_fills_no_queue(backend: str) ->
             return found, messages.dropped
 
     assert run(backend, check) == ([*range(1000)], 0)
+
+
+def test_R57_a_thread_that_publishes_many_messages_fills_no_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The subscriber takes its messages while the thread pauses."""
+    channels = Channels()
+    found: list[int] = []
+    with channels.subscribe("room", size=20) as messages, channels.subscribe("room", size=1):
+
+        def pause(seconds: float) -> None:
+            while (message := messages.get(timeout=0)) is not None:
+                found.append(message)
+
+        monkeypatch.setattr(hub_module, "sleep", pause)
+        for number in range(1000):
+            channels.publish("room", number)
+        pause(0)
+        assert (found, messages.dropped) == ([*range(1000)], 0)
+
+
+@pytest.mark.parametrize(("size", "pauses"), [(1, 0), (15, 0), (16, 1), (31, 1), (100, 6)])
+def test_a_publisher_pauses_while_a_queue_grows_and_not_when_it_is_full(
+    size: int, pauses: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels = Channels()
+    paused: list[float] = []
+    monkeypatch.setattr(hub_module, "sleep", paused.append)
+    with channels.subscribe("room", size=size):
+        for number in range(500):
+            channels.publish("room", number)
+    assert paused == [hub_module.PAUSE] * pauses
+
+
+def test_a_task_that_publishes_never_blocks_its_loop(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels = Channels()
+    paused: list[float] = []
+
+    async def check() -> None:
+        monkeypatch.setattr(hub_module, "sleep", paused.append)
+        async with channels.subscribe("room"):
+            for number in range(40):
+                await channels.publish("room", number)
+
+    run(backend, check)
+    assert paused == []
 
 
 def test_publishing_is_never_cancelled(backend: str) -> None:
