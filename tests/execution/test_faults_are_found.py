@@ -76,8 +76,8 @@ FAULTS = {
     ),
     "a stream's generator is not closed": Fault(
         "_core/streams/source.py",
-        "            scope.protect(CLEAN_UP_WITHIN)\n            failure = await self._close_after(failure)\n",
-        "            pass\n",
+        "            scope.protect(CLEAN_UP_WITHIN)\n            return await self._close_after(failure)\n",
+        "            return failure\n",
         SUSPENSION,
         "trio and plain/async_chunks and cancel",
     ),
@@ -175,8 +175,8 @@ FAULTS = {
     ),
     "a message is received after the close": Fault(
         "asgi/websocket_connection.py",
-        "                if self.state is CLOSING:\n                    continue\n",
-        "",
+        "                if discards or self.state is CLOSING:\n",
+        "                if discards:\n",
         SOCKETS,
         "asyncio and not many",
     ),
