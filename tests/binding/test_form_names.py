@@ -10,7 +10,7 @@ import pydantic
 import pytest
 from pydantic.alias_generators import to_camel
 
-from micropie import App, BindingErrors, Query
+from micropie import App, BindingErrors, Query, UploadFile
 from micropie._core.http.forms import ITSELF, nested
 from tests.support.clients import MakeClient
 
@@ -232,6 +232,26 @@ def test_a_handler_s_list_may_have_the_name_that_scripts_write(make_client: Make
     ]
     assert client.post("/list", data={"tags": "3", "tags[]": "1"}).json() == [[3], []]
     assert client.post("/list", data={"tags[]": "x"}).status_code == 400
+    sent = {"tags[10]": "2", "tags[9]": ["1", "3"], "names[a]": "b", "names[0].x": "c"}
+    assert client.post("/list", data=sent).json() == [[1, 3, 2], []]
+
+
+@pytest.mark.parametrize("names", [("files[]", "files[]"), ("files[0]", "files[1]")])
+def test_a_handler_s_list_of_files_may_have_the_names_that_scripts_write(
+    make_client: MakeClient, names: tuple[str, str]
+) -> None:
+    """PHP and axios write the first names, Dropzone the second ones."""
+    app = App()
+
+    @app.post("/files")
+    def as_files(files: list[UploadFile], tags: list[str]) -> Any:
+        return [[one.filename for one in files], tags]
+
+    sent = [(names[0], ("a.txt", b"a")), (names[1], ("b.txt", b"b"))]
+    client = make_client(app)
+    assert client.post("/files", files=sent).json() == [["a.txt", "b.txt"], []]
+    assert client.post("/files", files=[(names[0], ("", b""))]).json() == [[], []]
+    assert client.post("/files", files=[("tags[]", ("a.txt", b"a"))]).status_code == 400
 
 
 class Corner(msgspec.Struct):

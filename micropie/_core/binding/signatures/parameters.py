@@ -48,7 +48,7 @@ from micropie._core.binding.values.converters import (
 )
 from micropie._core.errors import HTTPError, SetupError
 from micropie._core.http import NULL, BindingError, BindingErrors, ParameterError, Request
-from micropie._core.http.forms import MULTIPART, JsonText, UploadFile
+from micropie._core.http.forms import MULTIPART, JsonText, UploadFile, nested, rows
 from micropie._core.http.json import check_client_values, exact, loads
 from micropie._core.http.websockets import WebSocketRequest
 
@@ -174,10 +174,11 @@ class BoundParameter:
         a browser sends no field for an unticked box.
         """
         empty, has_files = self.converter.empty, self.first_place == "file"
-        if "form" in self.places and self.converter.many is not None:
-            texts = form.get(f"{self.key}[]")  # how jQuery, axios and PHP name a list
-            if texts:
-                return _from_texts(self, texts, "form")
+        if self.converter.many is not None:
+            uploads = request._exchange.body.uploads
+            for place, values in (("form", form), ("file", uploads)):
+                if place in self.places and (found := _listed(self.key, values)):
+                    return (_from_texts if place == "form" else _from_files)(self, found, place)
         if empty is not None and "form" in self.places:
             return _from_texts(self, empty, "form")
         # A form that isn't multipart sends only the file's name.
@@ -239,6 +240,16 @@ def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> 
         # cells.
         values = [*map(partial(_converted, parameter, place=place, convert=convert), texts)]
     return _converted(parameter, values, place, converter.many)
+
+
+def _listed(key: str, values: Mapping[str, Any]) -> list[Any]:
+    """Return the values of a form's fields or files that are named as elements of the list ``key``:
+    ``key[]``, as by jQuery, axios and PHP, or ``key[0]``, as by Dropzone.
+    """
+    named = {name: values[name] for name in values if name.startswith(f"{key}[")}
+    node: Any = nested(named).get(key, [])
+    parts = [node] if isinstance(node, list) else rows(node)
+    return [*chain.from_iterable(part for part in parts if isinstance(part, list))]
 
 
 def _from_parts(parameter: BoundParameter, texts: Sequence[str], place: str) -> object:
