@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from micropie import App, flash, get_flashed_messages, post, template
+from micropie.testing import TestClient
 from tests.support.clients import MakeClient
 
 PAGE = "{% for category, text in get_flashed_messages(with_categories=true) %}{{ category }}: {{ text }}\n{% endfor %}"
@@ -90,6 +91,26 @@ def test_R50_a_long_flashed_message_is_truncated(make_client: MakeClient) -> Non
     for length in (500, 501, 100_000):
         client.post("/bake", data={"name": "x" * length})
     assert client.get("/shown").json() == ["x" * 500] * 3
+
+
+def test_R43_requests_at_the_same_time_lose_no_flashed_message(make_client: MakeClient) -> None:
+    class Pies(App):
+        @post
+        def save(self, note: str, other: str = "") -> None:
+            flash(note)
+            if other:
+                headers = {"Cookie": self.request.headers["cookie"]}
+                with TestClient(self, protocol="wsgi", lifespan=False, headers=headers) as client:
+                    client.post("/save", data={"note": other})
+
+        def shown(self) -> Any:
+            return get_flashed_messages()
+
+    client = make_client(Pies())
+    client.post("/save", data={"note": "first"})
+    client.post("/save", data={"note": "slow", "other": "fast"})
+    assert client.get("/shown").json() == ["first", "fast", "slow"]
+    assert client.get("/shown").json() == []
 
 
 def test_every_call_in_a_request_returns_the_flashed_messages(make_client: MakeClient) -> None:

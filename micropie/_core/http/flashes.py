@@ -29,8 +29,9 @@ def flash(message: object, category: str = "message") -> None:
     is_text = isinstance(category, str) and " " in category and category[:1].isupper()
     if (is_word and is_text) or isinstance(message, Request):
         raise ValueError("flash takes the text first: write flash(text, category)")
-    session = current_request().session
-    session[_KEY] = [*session.get(_KEY, ()), [category, str(message)[:_LONGEST]]][-_MOST:]
+    added = [category, str(message)[:_LONGEST]]
+    # Two requests at the same time may each add a message.
+    current_request().session.update_atomic(_KEY, lambda stored: [*(stored or ()), added][-_MOST:])
 
 
 def get_flashed_messages(
