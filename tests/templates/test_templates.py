@@ -443,6 +443,7 @@ SHOWN = {
     "{{ session }}": "{'user': '<A>'}",
     "{{ session.missing }}": "",
     "{{ session.id is none }}": "False",
+    "{{ session.views }}": "",
 }
 
 
@@ -461,6 +462,19 @@ def test_the_session_is_loaded_when_a_template_uses_it(
     answer = client.get(f"/{handler}?name=page.html")
     assert answer.text == SHOWN[use].replace("<", "&lt;").replace(">", "&gt;").replace("'", "&#39;")
     assert answer.headers["vary"] == "Cookie"
+
+
+def test_a_key_of_the_session_may_be_named_like_one_of_its_attributes(
+    make_client: MakeClient, write: WriteTemplates, handler: str
+) -> None:
+    class Root(Pages):
+        def visit(self) -> None:
+            self.request.session.update({"id": 7, "views": 3, "changed": "today"})
+
+    page = "{{ session.id }} {{ session.views }} {{ session.changed }} {{ session.get('id') }}"
+    client = make_client(Root(write({"page.html": page})))
+    client.get("/visit")
+    assert client.get(f"/{handler}?name=page.html").text == "7 3 today 7"
 
 
 def test_a_template_that_does_not_use_the_session_does_not_load_it(

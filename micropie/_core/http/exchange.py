@@ -579,7 +579,7 @@ class Exchange:
                     session.seal()
             elif answer.is_accepted:  # a WebSocket whose headers have been sent
                 session.keep_cookie(self.config.sessions.in_cookie)
-        elif session.views:
+        elif session.typed_views:
             session.write_views()
         return session
 

@@ -235,7 +235,7 @@ class Session(dict[str, Any]):
         "renewed",
         "reserved_id",
         "saver",
-        "views",
+        "typed_views",
     )
 
     def __init__(self, session_id: str | None = None, data: SessionData | None = None) -> None:
@@ -259,12 +259,12 @@ class Session(dict[str, Any]):
         # A function that saves the session of an accepted WebSocket.
         self.saver: Callable[[], Awaitable[None]] | None = None
         # The objects that parameters have for this session, by class.
-        self.views: Mapping[object, _View] = {}
+        self.typed_views: Mapping[object, _View] = {}
 
     @property
     def changed(self) -> bool:
         """Whether there is anything to save, including changes inside values."""
-        if self.views:
+        if self.typed_views:
             self.write_views()
         return (
             self != self._loaded
@@ -300,7 +300,7 @@ class Session(dict[str, Any]):
         the old id, can't change them.
         """
         self._check()
-        for view in self.views.values():
+        for view in self.typed_views.values():
             view.changes()  # only later changes count
         super().clear()
         self._loaded = {}
@@ -309,23 +309,23 @@ class Session(dict[str, Any]):
 
     def view(self, kind: object, open_view: Callable[[Mapping[str, object]], _View]) -> object:
         """Return the object of a class for this session, which ``open_view`` makes once."""
-        if kind not in self.views:
-            self.views = {**self.views, kind: open_view(self)}
-        return self.views[kind].value
+        if kind not in self.typed_views:
+            self.typed_views = {**self.typed_views, kind: open_view(self)}
+        return self.typed_views[kind].value
 
     def write_views(self) -> None:
         """Set the keys of the fields that have changed in the objects of ``view``.
 
         After an exception, the objects are not asked again.
         """
-        views, self.views = self.views, {}
+        views, self.typed_views = self.typed_views, {}
         for view in views.values():
             values, gone = view.changes()
             if values:
                 self.update(values)
             for key in gone:
                 self.pop(key, None)
-        self.views = views
+        self.typed_views = views
 
     def update_atomic(self, key: str, function: Callable[[Any], T]) -> T:
         """Set ``key`` to ``function(value)``, where ``value`` is the current value or None. For
@@ -415,7 +415,7 @@ class Session(dict[str, Any]):
             "the session can't be changed any more, because it was saved before the response "
             "started: change the session before the first yield"
         )
-        self.views = {}
+        self.typed_views = {}
 
     def _check(self) -> None:
         """Raise ``ResponseError`` if a change would be lost."""

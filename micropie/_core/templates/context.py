@@ -135,7 +135,9 @@ class _CurrentSession(Mapping[str, object]):
         return len(current_request().session)
 
     def __getattr__(self, name: str) -> object:
-        return getattr(current_request().session, name)
+        session = current_request().session
+        # A key takes precedence, because keys such as "id" are also names of attributes.
+        return session[name] if name in session else getattr(session, name)
 
     def __repr__(self) -> str:
         return repr(current_request().session)
