@@ -508,6 +508,18 @@ def test_kwargs_get_several_files_of_a_name_as_a_list(make_client: MakeClient) -
     assert answer(response) == ["one.txt", ["several.txt", "several.txt"], {"t": "1"}]
 
 
+def test_kwargs_do_not_get_the_token_of_a_form(make_client: MakeClient) -> None:
+    def handler(**points: int) -> Any:
+        return points
+
+    def named(csrf_token: str, **points: int) -> Any:
+        return [csrf_token, points]
+
+    sent = {"csrf_token": "x", "apple": "3"}
+    assert answer(make_client(app_of(handler)).post("/page", data=sent)) == {"apple": 3}
+    assert answer(make_client(app_of(named)).post("/page", data=sent)) == ["x", {"apple": 3}]
+
+
 @pytest.mark.parametrize(("annotation", "expected"), [(int, "a whole number"), (str, "text")])
 def test_a_file_never_fills_a_parameter_of_another_type(
     make_client: MakeClient, annotation: Any, expected: str

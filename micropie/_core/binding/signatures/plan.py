@@ -56,7 +56,14 @@ from micropie._core.binding.values.constraints import MOST_ERRORS
 from micropie._core.binding.values.converters import NO_OWN_TYPES, OwnTypes, converter_for
 from micropie._core.errors import HTTPError, SetupError, parameters_of
 from micropie._core.execution.placement import AnyFunction, innermost, layers
-from micropie._core.http import BindingError, BindingErrors, ParameterError, Request, translated
+from micropie._core.http import (
+    CSRF_FIELD,
+    BindingError,
+    BindingErrors,
+    ParameterError,
+    Request,
+    translated,
+)
 from micropie._core.http.forms import nested
 from micropie._core.on_demand import by_name
 
@@ -178,7 +185,8 @@ class Plan:
         # contains the **kwargs parameter, if there is one
         self._others = bound[Parameter.VAR_KEYWORD]
         self._all = self._positional + self._keywords
-        self._taken |= {one.name for one in self._all}
+        # ``**kwargs`` don't get the form's token, because it is for ``CSRFMiddleware``.
+        self._taken |= {CSRF_FIELD, *(one.name for one in self._all)}
         # The parameters for which a JSON body or a form must be parsed, either to find the value or
         # to find out why it is missing.
         self._in_body = {one.name for one in self._all if one.is_in_body}
