@@ -25,12 +25,13 @@ from micropie import (
     Request,
     Response,
     SetupError,
+    WebSocket,
     get,
 )
 from micropie._core.errors import RaisedAnswer, Sentence
 from micropie._core.http.escaping import Escaped
 from micropie.middleware import CORSMiddleware
-from micropie.testing import ClientError
+from micropie.testing import ClientError, TestClient, WebSocketClosed, WebSocketRefused
 from tests.support.clients import MakeClient
 from tests.support.debugging import COOKIES, DEVELOPER
 
@@ -871,3 +872,58 @@ def test_an_error_handler_may_return_self_response(make_client: MakeClient) -> N
 
     response = make_client(app).get("/sync/404")
     assert (response.status_code, response.text) == (410, "sold")
+
+
+SHARED = [HTTPError(404, "No such pie."), HTTPError(403), Redirect("/log-in")]
+
+
+@pytest.mark.parametrize("error", SHARED)
+def test_an_error_that_is_raised_again_and_again_keeps_no_request(
+    make_client: MakeClient, error: Any
+) -> None:
+    class Shop(App):
+        def plain(self) -> NoReturn:
+            raise error
+
+        def after_a_header(self) -> NoReturn:
+            self.response.headers["X-Pie"] = "apple"
+            raise error
+
+        def alone_in_a_group(self) -> NoReturn:
+            raise ExceptionGroup("tasks", [error])
+
+        def from_the_error_page(self) -> NoReturn:
+            raise LookupError
+
+    app = Shop()
+
+    @app.error(LookupError)
+    def page() -> NoReturn:
+        raise error
+
+    paths = ["/plain", "/after_a_header", "/alone_in_a_group"]
+    for client, used in (
+        (make_client(Shop()), paths),
+        (make_client(app), [*paths, "/from_the_error_page"]),
+        (make_client(Shop(debug=True)), paths),
+    ):
+        for path in used:
+            assert client.get(path).status_code == error.status, path
+            assert error.__traceback__ is None, path
+
+
+@pytest.mark.parametrize("error", SHARED)
+@pytest.mark.parametrize("is_accepted", [True, False])
+def test_an_error_that_websockets_raise_again_and_again_keeps_no_request(
+    error: Any, is_accepted: bool
+) -> None:
+    class Shop(App):
+        async def ws_pies(self, ws: WebSocket) -> NoReturn:
+            if is_accepted:
+                await ws.accept()
+            raise error
+
+    with TestClient(Shop(), raise_app_exceptions=False) as client:
+        with suppress(WebSocketClosed, WebSocketRefused), client.websocket("/pies") as socket:
+            socket.receive_text()
+        assert error.__traceback__ is None

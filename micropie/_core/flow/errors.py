@@ -31,6 +31,8 @@ from micropie._core.http import (
 from micropie._core.routing import ErrorHandler, config_of
 from micropie._core.streams import is_stream, stream_of
 
+_TEXTS = str, bytes
+
 
 def respond_to(request: Request, failure: Exception) -> Flow[Response]:
     """Return the response to ``failure``: that of the application's error handler, or a plain one.
@@ -40,7 +42,8 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
     The exception's own headers replace those with the same name. If the error handler itself fails,
     return the plain response. This function never raises an exception.
     """
-    exchange, answer = request._exchange, request._exchange.answer
+    exchange = request._exchange
+    answer = exchange.answer
     try:
         response, handler, expected = None, None, False
         failure = _as_unavailable(request, failure) if type(failure) is OSError else failure
@@ -110,7 +113,8 @@ def _custom_response(
     ``HTTPError`` or a ``Redirect``, return the default response to that exception. If it returns a
     file that doesn't exist, return the default response to ``failure``.
     """
-    exchange, answer = request._exchange, request._exchange.answer
+    exchange = request._exchange
+    answer = exchange.answer
     try:
         if not expected and not isinstance(failure, HTTPError):
             log_failure(request, failure)
@@ -129,13 +133,15 @@ def _custom_response(
         # The error handler may have raised ``failure`` again. The traceback of ``failure`` refers
         # to this frame, so keeping the variable would make a reference cycle.
         del failure
-        return answer.set_result(
+        response = (
             redirect_response(error, request)
             if isinstance(error, Redirect)
             else _default_response(request, error)
         )
+        error.__traceback__ = None  # see the end of ``_failed`` in ``flow/http.py``
+        return answer.set_result(response)
     if response.content_type is None and (
-        isinstance(response.body, str | bytes) or is_stream(response.body)
+        isinstance(response.body, _TEXTS) or is_stream(response.body)
     ):
         response.content_type = text_type
     if type(response.body) is FileReference:

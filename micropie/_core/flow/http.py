@@ -188,7 +188,8 @@ def respond(site: Site, request: Request) -> Flow[Any]:
         try:
             answer = yield from _failed(request, failure)
         finally:
-            failure, arguments = None, ()  # a refusal's argument is its error
+            arguments = ()  # a refusal's argument is its error
+            del failure
     yield ANSWER, no_function, answer
 
 
@@ -611,6 +612,7 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
             and exchange.method != "OPTIONS"
         ):
             # A short cut for most errors. Nothing else changes the response, so skip ``_finish``.
+            failure.__traceback__ = None  # see the end of this function
             if isinstance(failure, Redirect):
                 response = redirect_response(failure, request)
             elif failure.is_usual and isinstance(failure.message, str):
@@ -625,10 +627,13 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
         )
         if exchange.resources:
             failure = (yield from exchange.close_resources(failure)) or failure
+        is_answer = False
         if isinstance(failure, RaisedAnswer):
+            is_answer = True
             failure = failure.as_native() if failure.is_foreign else failure
         elif isinstance(failure, _GROUP_OR_DISCONNECT):
             failure = alone_in(failure)
+            is_answer = isinstance(failure, RaisedAnswer)
             if isinstance(failure, RaisedAnswer) and failure.is_foreign:
                 failure = failure.as_native()
             elif isinstance(failure, ClientDisconnect):
@@ -654,6 +659,10 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
     else:
         if is_raised:
             raise failure
+        if is_answer:
+            # An application may raise one object again and again. Each time, Python extends its
+            # traceback, which would keep all these requests in memory.
+            failure.__traceback__ = None
     finally:
         del failure
     return answer

@@ -128,6 +128,8 @@ def converse(
             failure = yield from exchange.resources.close(failure)
         if failure is not None:
             close_info = _close_info_after_failure(request, failure)
+            if isinstance(failure, RaisedAnswer):
+                failure.__traceback__ = None  # see the end of ``_failed`` in ``flow/http.py``
     finally:
         # avoid a reference cycle between the exception and this frame
         del failure, found, arguments

@@ -62,7 +62,7 @@ class BindingError(BadRequest):
     """
 
     def __init__(self, errors: Sequence[ParameterError]) -> None:
-        super().__init__(" ".join(f"{error.field}: {error}" for error in errors))
+        super().__init__(" ".join([f"{error.field}: {error}" for error in errors]))
         self.errors = list(errors)
 
 

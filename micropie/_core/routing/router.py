@@ -328,7 +328,7 @@ class Router:
                     break
             else:
                 refused.discard(_SURPLUS)
-                error = MethodNotAllowed({*refused, "OPTIONS"}) if refused else HTTPError(404)
+                error = MethodNotAllowed(refused | {"OPTIONS"}) if refused else HTTPError(404)
                 return refusal, (error,), NO_VALUES
             if ways is not None:
                 left.append((ways, node, depth, values))
