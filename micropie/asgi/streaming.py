@@ -21,7 +21,8 @@ one.
 A server with the extension ``http.response.pathsend`` sends a whole file itself, and no byte of the
 file passes through Python. The server opens the file again, so if the file has just been replaced,
 the server sends the new file with the headers of the old one. If the new file is longer, the server
-sends only the first ``Content-Length`` bytes. If it is shorter, the server detects the error.
+sends only the first ``Content-Length`` bytes. If it is shorter, the server detects the error. If it
+was deleted, granian sends a 404, because its ``send`` doesn't wait until the file is open.
 https://asgi.readthedocs.io/en/latest/extensions.html
 """
 
@@ -259,6 +260,8 @@ async def send_streamed(
             and file.file is not None
             and file.is_whole
             and PATHSEND in (exchange.scope.get("extensions") or ())
+            # a function that runs after the response may delete the file
+            and not (exchange.ends and exchange.ends.tasks)
         ):
             stream.first = END  # the server reads the file itself
             await _send_or_leave(partial(send_in_time, exchange, stream), head)

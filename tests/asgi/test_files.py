@@ -65,6 +65,20 @@ def test_a_whole_file_is_sent_by_pathsend(place: Path, backend: str) -> None:
     assert call.headers["content-length"] == str(len(LARGE))
 
 
+def test_a_file_may_be_deleted_after_its_response(place: Path, backend: str) -> None:
+    """granian opens the file of a pathsend later, perhaps after such functions have run."""
+    app = App()
+
+    @app.get("/report")
+    def report() -> Any:
+        app.request.after_response(place.unlink)
+        return static_file(place.name, place.parent, download=True)
+
+    call = ask(app, backend, {PATHSEND: {}}, "/report")
+    assert (call.body_sent, "pathsend" in call.kinds) == (LARGE, False)
+    assert not place.exists()
+
+
 @pytest.mark.parametrize("offered", [{PATHSEND: {}}, {}, None])
 def test_a_range_is_read_from_the_open_file(place: Path, backend: str, offered: Any) -> None:
     call = ask(app_for(place), backend, offered, range="bytes=100-400000")
