@@ -128,6 +128,9 @@ def static_file(
     - ``follow_symlinks``: also serve files outside of ``root`` to which symbolic links point.
     - ``headers``: further headers; they override those that this function would set.
 
+    The file is opened after the handler has returned. To delete a temporary file, pass the function
+    that deletes it to ``request.after_response``.
+
     Raises ``ValueError`` unless ``max_age`` is a whole number of seconds, 0 or more.
     """
     if max_age is not None and not is_count(max_age, least=0):
