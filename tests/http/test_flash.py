@@ -121,6 +121,17 @@ def test_every_call_in_a_request_returns_the_flashed_messages(make_client: MakeC
     assert client.get("/twice").json() == [[], [], []]
 
 
+@pytest.mark.parametrize("wanted", ["error", ["error"], ["error", "info"]])
+def test_a_filter_may_be_a_single_category(make_client: MakeClient, wanted: Any) -> None:
+    class Pies(App):
+        def page(self) -> Any:
+            flash("Burnt.", "error")
+            flash("Baked.", "success")
+            return [get_flashed_messages(category_filter=one) for one in (wanted, "")]
+
+    assert make_client(Pies()).get("/page").json() == [["Burnt."], ["Burnt.", "Baked."]]
+
+
 def test_a_page_without_messages_does_not_change_the_session(make_client: MakeClient) -> None:
     assert "Set-Cookie" not in make_client(Root()).get("/page").headers
 

@@ -42,13 +42,14 @@ def get_flashed_messages(
     All calls during one request return the same messages.
 
     The list contains strings or, if ``with_categories`` is true, (category, text) pairs.
-    ``category_filter``: the categories to return; all by default.
+    ``category_filter``: the categories to return, or a single one; all by default.
     """
     request = current_request()
     if _KEY not in request.state:
         session = request.session
         request.state[_KEY] = session.pop(_KEY) if _KEY in session else []
-    wanted = set(category_filter)
+    is_single = isinstance(category_filter, str) and category_filter
+    wanted = {category_filter} if is_single else set(category_filter)
     shown = [
         (category, text)
         for category, text in request.state[_KEY]
