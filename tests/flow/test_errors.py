@@ -20,6 +20,7 @@ from micropie import (
     BadRequest,
     ClientDisconnect,
     HTTPError,
+    HttpMiddleware,
     MethodNotAllowed,
     Redirect,
     Request,
@@ -910,6 +911,26 @@ def test_an_error_that_is_raised_again_and_again_keeps_no_request(
         for path in used:
             assert client.get(path).status_code == error.status, path
             assert error.__traceback__ is None, path
+
+
+@pytest.mark.parametrize("error", SHARED)
+@pytest.mark.parametrize("is_generator", [True, False])
+def test_an_error_that_a_hook_raises_again_and_again_keeps_no_request(
+    make_client: MakeClient, error: Any, is_generator: bool
+) -> None:
+    class Raising(HttpMiddleware):
+        def after_request(self, *_: Any) -> NoReturn:
+            raise error
+
+    def raising(request: Request) -> Iterator[None]:
+        yield
+        raise error
+
+    app = App()
+    app.get("/")(lambda: "pies")
+    app.middlewares.append(raising if is_generator else Raising())
+    assert make_client(app).get("/").status_code == error.status
+    assert error.__traceback__ is None
 
 
 @pytest.mark.parametrize("error", SHARED)

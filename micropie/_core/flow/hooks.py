@@ -397,6 +397,8 @@ def run_after(
         if response is None:
             assert failure is not None  # noqa: S101
             response = yield from respond_to(request, failure)
+            if raised is failure and isinstance(raised, RaisedAnswer):
+                raised.__traceback__ = None  # see the end of ``_failed`` in ``http.py``
         return response
     finally:
         # Avoid a reference cycle between the traceback and this frame.
