@@ -8,12 +8,13 @@ the body of a response to HEAD.
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from math import inf
 from typing import Any, TypeVar
@@ -100,18 +101,59 @@ class AppLoop:
                 )
 
 
+async def _hold_loop(use: Callable[[AppLoop], object]) -> None:
+    """Call ``use`` with the current event loop, and let tasks run on it until it is stopped."""
+    async with anyio.create_task_group() as tasks:
+        use(AppLoop(tasks))
+        await anyio.sleep_forever()
+
+
+@asynccontextmanager
+async def current_loop() -> AsyncIterator[AppLoop]:
+    """An async context manager for the test's own event loop, which is stopped at its end.
+
+    Its task group is in a task of its own, because pytest-asyncio and unittest leave a fixture in
+    another task than the one in which they have entered it.
+    """
+    loops: list[AppLoop] = []
+    has_begun, has_ended = anyio.Event(), anyio.Event()
+
+    def use(loop: AppLoop) -> None:
+        loops.append(loop)
+        has_begun.set()
+
+    async def hold() -> None:
+        try:
+            await _hold_loop(use)
+        finally:
+            has_ended.set()
+
+    native: Any = current_token().native_token
+    # asyncio's loop has only a weak reference to a task, so keep one
+    task = (
+        native.create_task(hold())
+        if hasattr(native, "create_task")
+        else sys.modules["trio"].lowlevel.spawn_system_task(hold)
+    )
+    with anyio.CancelScope(shield=True):
+        await has_begun.wait()
+    try:
+        yield loops[0]
+    finally:
+        loops[0].stop()
+        with anyio.CancelScope(shield=True):
+            await has_ended.wait()
+        del task
+
+
 def start_loop(backend: str, backend_options: Mapping[str, object] | None) -> AppLoop:
     """Start an event loop in a new thread, and return it."""
     started: Future[AppLoop] = Future()
 
-    async def serve() -> None:
-        async with anyio.create_task_group() as tasks:
-            started.set_result(AppLoop(tasks))
-            await anyio.sleep_forever()
-
     def run() -> None:
+        options = dict(backend_options or {})
         try:
-            anyio.run(serve, backend=backend, backend_options=dict(backend_options or {}))
+            anyio.run(_hold_loop, started.set_result, backend=backend, backend_options=options)
         except BaseException as error:
             if started.done():
                 raise

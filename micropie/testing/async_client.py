@@ -26,10 +26,9 @@ from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, cast
 
 import anyio
-import anyio.abc
 from anyio import CapacityLimiter, from_thread, to_thread
 
-from micropie.testing.asgi import AppLoop, ASGITransport
+from micropie.testing.asgi import ASGITransport, current_loop
 from micropie.testing.client import SocketOptions, TestClient
 from micropie.testing.errors import ClientError
 from micropie.testing.library import Events, event_headers, httpx
@@ -93,19 +92,12 @@ class Portal(httpx.AsyncBaseTransport):
     async def __aenter__(self) -> Self:
         self._threads = CapacityLimiter(100)
         async with AsyncExitStack() as stack:
-            tasks = await anyio.create_task_group().__aenter__()
-            stack.push_async_callback(self._end, tasks)
-            if isinstance(self._client.app_transport, ASGITransport):
-                self._client.app_transport.use_loop(AppLoop(tasks))
+            transport = self._client.app_transport
+            if isinstance(transport, ASGITransport):
+                transport.use_loop(await stack.enter_async_context(current_loop()))
             await stack.enter_async_context(self.entered(self._client))
             self._stack = stack.pop_all()
         return self
-
-    async def _end(self, tasks: anyio.abc.TaskGroup) -> None:
-        tasks.cancel_scope.cancel()
-        tasks.cancel_scope.shield = True
-        # Don't pass the test's own error to the task group, which would wrap it.
-        await tasks.__aexit__(None, None, None)
 
     async def __aexit__(self, *error: Any) -> None:
         await self._stack.__aexit__(*error)

@@ -119,6 +119,17 @@ def test_the_async_client_works_on_a_loop_that_anyio_did_not_start() -> None:
     assert asyncio.run(test()) == "real"
 
 
+def test_a_fixture_may_leave_the_client_in_another_task() -> None:
+    root = app()
+    with asyncio.Runner() as runner:  # as pytest-asyncio and unittest run fixtures and tests
+        client = AsyncTestClient(root)
+        runner.run(client.__aenter__())
+        assert runner.run(client.get("/thing")).text == "real"
+        runner.run(client.__aexit__())
+        assert not asyncio.all_tasks(runner.get_loop())
+    assert root.events == ["start", "stop"]
+
+
 async def test_the_application_runs_in_the_loop_of_the_test() -> None:
     root = app()
     root.released = anyio.Event()

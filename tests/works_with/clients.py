@@ -246,15 +246,21 @@ def playwright(world: World) -> None:
 
 
 TESTS = """
-import pytest
+import pytest, pytest_asyncio
 from micropie import App
-from micropie.testing import TestClient
+from micropie.testing import AsyncTestClient, TestClient
 
 app = App()
 app.get("/")(lambda: "hello")
 
+@pytest_asyncio.fixture
+async def client():
+    async with AsyncTestClient(app) as client:
+        yield client
+
 @pytest.mark.asyncio
-async def test_by_asyncio(): pass
+async def test_by_asyncio(client):
+    assert (await client.get("/")).text == "hello"
 
 @pytest.mark.anyio
 async def test_by_anyio(): pass
