@@ -262,7 +262,7 @@ class ASGIExchange(StreamedExchange):
             self.reader = None
 
     def perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
-        self.has_begun = self.opens_more = True
+        self.has_begun = self.opens_more = self.is_special = True
         return perform(flow, self)
 
     def abandon(self, steps: Iterable[Step]) -> Awaitable[None]:

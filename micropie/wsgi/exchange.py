@@ -16,7 +16,8 @@ from urllib.parse import quote_from_bytes
 import anyio
 
 from micropie._core.errors import ClientDisconnect, HTTPError, logger
-from micropie._core.execution import Action, in_thread, steps
+from micropie._core.execution import Action, in_thread, slots_of, steps
+from micropie._core.execution.lane import block_lane_of
 from micropie._core.execution.placement import Threads
 from micropie._core.execution.steps import (
     Flow,
@@ -302,7 +303,8 @@ class WSGIExchange(Exchange):
     async def perform_async(self, flow: Flow[Value]) -> Value:
         # Run the flow in a thread: this coroutine runs on the background loop, which other requests
         # share, and reading from the server's socket would block the loop.
-        return await in_thread(_READING_THREADS, self.perform, flow)
+        slots, lane = slots_of(_READING_THREADS), block_lane_of(self)
+        return await slots.call(self.perform, (flow,), None, lane=lane)
 
     async def abandon(self, steps: Iterable[Step]) -> None:
         with anyio.CancelScope(shield=True):

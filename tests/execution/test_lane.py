@@ -92,14 +92,14 @@ class Pair:
         name.reset(request.state.token)
 
 
+def provided() -> Iterator[Db]:
+    with bound("db"):
+        yield Db("provided")
+
+
 def made() -> Root:
     app = Root()
-
-    @app.provides(Db)
-    def db() -> Iterator[Db]:
-        with bound("db"):
-            yield Db("provided")
-
+    app.provides(Db)(provided)
     return app
 
 
@@ -188,6 +188,95 @@ def test_a_variable_reset_by_the_task_stays_reset_after_a_call(
     app.middlewares += [outer, Blocks(), inner]
     assert connect(app, backend).get("/plain").text == "inner"
     assert seen == ["unset"]
+
+
+class Blocks(App):
+    ended: list[str]
+
+    async def one(self) -> str:
+        async with self.request.resource(Db) as db:
+            inside = name.get()
+        return f"{db} {inside} {name.get()}"
+
+    async def nested(self) -> str:
+        async with self.request.resource(Db):
+            name.set("handler")
+            async with self.request.resource(Db):
+                inside = name.get()
+            return f"{inside} {name.get()}"
+
+    async def together(self) -> list[str]:
+        both, seen = anyio.Event(), list[str]()
+
+        async def one() -> None:
+            async with self.request.resource(Db):
+                seen.append(name.get())
+                if len(seen) == 2:
+                    both.set()
+                await both.wait()
+            seen.append(name.get())
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(one)
+            tasks.start_soon(one)
+        return seen
+
+    async def beside(self, db: Db) -> str:
+        return await self.one()
+
+    async def cancelled(self) -> str:
+        with anyio.move_on_after(0.01):
+            async with self.request.resource(Db):
+                await anyio.sleep_forever()
+        return name.get()
+
+    async def handed_on(self) -> str:
+        block = self.request.resource(Db)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(block.__aenter__)
+        inside = name.get()
+        await block.__aexit__(None, None, None)
+        return f"{inside} {name.get()}"
+
+    async def later(self) -> str:
+        self.request.after_response(self._look)
+        return name.get()
+
+    async def _look(self) -> None:
+        self.ended.append(await self.one())
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/one", "provided db OUTSIDE"),
+        ("/nested", "db handler"),
+        ("/together", '["db","db","OUTSIDE","OUTSIDE"]'),
+        ("/beside", "provided db db"),
+        ("/cancelled", "OUTSIDE"),
+        ("/handed_on", "OUTSIDE OUTSIDE"),
+        ("/later", "OUTSIDE"),
+    ],
+)
+@pytest.mark.parametrize("outside", ["unset", "around"])
+def test_blocks_of_async_code_share_context_variables_with_their_providers(
+    make_client: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+    path: str,
+    text: str,
+    outside: str,
+) -> None:
+    app = Blocks()
+    app.ended = []
+    app.provides(Db)(provided)
+    if outside == "around":
+        app.middlewares.append(around)
+        outside = f"around {path}"
+    client = make_client(app)
+    assert client.get(path).text == text.replace("OUTSIDE", outside)
+    client.close()
+    assert app.ended == [f"provided db {outside}"] * (path == "/later")
+    assert caplog.records == []
 
 
 def test_an_abandoned_handler_leaves_the_shared_context_to_others(

@@ -12,7 +12,8 @@ reset, and after it, those that the call has set or reset.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, Token, copy_context
 from typing import Any, TypeAlias
 
@@ -74,8 +75,7 @@ class Lane:
                 given.run(variable.set, context[variable])  # it is no change of the call
         return context
 
-    @staticmethod
-    def leave(outcome: Outcome, tokens: Tokens) -> None:
+    def leave(self, outcome: Outcome, tokens: Tokens) -> None:
         """Set and reset the task's variables as the call has done. Call this in the task.
 
         ``tokens``: those of the variables that were set here before. The lane can't keep them: the
@@ -89,6 +89,35 @@ class Lane:
             elif variable in tokens:
                 variable.reset(tokens.pop(variable))
         outcome[2] = ()
+
+
+class BlockLane(Lane):
+    """The lane of the ``def`` parts that a block of async code opens and closes, such as ``async
+    with request.resource(...)``. Tasks of one request may be in several blocks at a time.
+
+    It keeps the tokens itself, because the task's context refers to it only during these parts.
+    """
+
+    __slots__ = ("_tokens",)
+
+    def __init__(self, owner: object) -> None:
+        super().__init__(owner)
+        self._tokens: Tokens = {}
+
+    def leave(self, outcome: Outcome, tokens: Tokens) -> None:
+        with suppress(ValueError):  # another task leaves the block than the one that has entered it
+            super().leave(outcome, self._tokens)
+        outcome[2] = ()
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """During this ``with`` block, the owner's ``def`` parts run in this lane."""
+        before = _LANE.get()
+        _LANE.set(self)
+        try:
+            yield
+        finally:
+            _LANE.set(before)
 
 
 def _changes(given: Context, context: Context) -> list[tuple[ContextVar[Any], object]]:
@@ -111,6 +140,12 @@ def lane_of(owner: object) -> Lane:
         lane = Lane(owner)
         _LANE.set(lane)
     return lane
+
+
+def block_lane_of(owner: object) -> Lane | None:
+    """Return the lane of the block that the current task opens or closes for a request, if any."""
+    lane = _LANE.get()
+    return None if lane is None or lane.owner is not owner else lane
 
 
 def forget_lane() -> None:

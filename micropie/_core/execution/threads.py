@@ -448,7 +448,7 @@ class _Work:
             tokens: Tokens = {}
             if held is not None:
                 tokens = held.tokens = held.tokens or tokens
-            Lane.leave(outcome, tokens)
+            self._lane.leave(outcome, tokens)
         return released(outcome)
 
     def when_ended(self, action: Action) -> None:

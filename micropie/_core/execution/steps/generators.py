@@ -25,6 +25,7 @@ from typing import Any, Generic, Protocol, cast
 
 from micropie._core.errors import ResponseError, alone_in, failure_in, raise_any
 from micropie._core.execution import await_in_def, is_on_loop
+from micropie._core.execution.lane import BlockLane
 from micropie._core.execution.steps.steps import (
     AWAIT,
     ON_LOOP,
@@ -280,6 +281,8 @@ class ResourceContext(Generic[Value]):
     - ``backend``: the backend of the background loop.
     """
 
+    _lane: BlockLane
+
     def __init__(
         self, request: Performer, opening: Callable[[Resources], Flow[Value]], backend: str
     ) -> None:
@@ -302,8 +305,10 @@ class ResourceContext(Generic[Value]):
 
     async def __aenter__(self) -> Value:
         self._resources.shield = self._request.shielded
+        self._lane = BlockLane(self._request)
         try:
-            return await self._request.perform_async(self._opened())
+            with self._lane.used():
+                return await self._request.perform_async(self._opened())
         except BaseException:
             await self._close_rest()
             raise
@@ -313,14 +318,16 @@ class ResourceContext(Generic[Value]):
     ) -> None:
         try:
             if failure is None or isinstance(failure, Exception):
-                await self._request.perform_async(self._closed(failure))
+                with self._lane.used():
+                    await self._request.perform_async(self._closed(failure))
         finally:
             await self._close_rest()
 
     async def _close_rest(self) -> None:
         """Close the resources that are still open after a cancellation."""
         if self._resources:
-            await self._request.abandon(self._resources.close_steps())
+            with self._lane.used():
+                await self._request.abandon(self._resources.close_steps())
 
     def _opened(self) -> Flow[Value]:
         try:
