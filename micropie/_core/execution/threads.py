@@ -42,7 +42,7 @@ import anyio
 from micropie._core.errors import logger, too_many_waiting
 from micropie._core.execution.background import Outcome, released, variables_set
 from micropie._core.execution.fork import after_fork_in_child
-from micropie._core.execution.lane import Held, Lane, Tokens
+from micropie._core.execution.lane import Held, Lane
 from micropie._core.execution.loop import (
     STOPS,
     TASKS,
@@ -445,9 +445,9 @@ class _Work:
     def released(self, outcome: Outcome, held: Held | None) -> Any:
         """Pass the lane's variables on to the task, then return the value or raise the error."""
         if self._lane is not None:
-            tokens: Tokens = {}
-            if held is not None:
-                tokens = held.tokens = held.tokens or tokens
+            if held is None:
+                held = Held()
+            held.tokens = tokens = held.tokens or {}
             self._lane.leave(outcome, tokens)
         return released(outcome)
 
