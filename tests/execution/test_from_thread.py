@@ -4,11 +4,12 @@ ASGI.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import CancelledError
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 import anyio
@@ -18,6 +19,7 @@ from anyio import from_thread
 
 from micropie import App, HTTPError, HttpMiddleware, reads_body, run_async, run_in, where
 from micropie._core.execution import Slots, threads
+from micropie._core.execution.loop import running_loop
 from micropie.middleware import Timeout
 from tests.asgi.calls import DISCONNECT, Call, get, http_scope, piece, run
 from tests.support.clients import MakeClient
@@ -28,6 +30,15 @@ mark: ContextVar[str] = ContextVar("mark", default="unset")
 
 class Connection:
     """What a provider opens."""
+
+
+async def loop_of_connection() -> Any:
+    return running_loop()
+
+
+async def connection() -> AsyncIterator[Any]:
+    await anyio.lowlevel.checkpoint()
+    yield running_loop()
 
 
 class Asks(HttpMiddleware):
@@ -94,6 +105,27 @@ class Root(App):
         thread.join()
         return str(self.failure)
 
+    def in_its_own(self) -> list[Any]:
+        def asks() -> Any:
+            return run_async(loop_of_connection)
+
+        def opens() -> Any:
+            with self.request.resource(Connection) as loop:
+                return loop
+
+        def fails() -> Any:
+            return run_async(self._fail)
+
+        own = asks()
+        with ThreadPoolExecutor(1) as executor:
+            asked, opened, failed = (
+                executor.submit(copy_context().run, function) for function in (asks, opens, fails)
+            )
+            return [str(failed.exception()), asked.result() is own, opened.result() is own]
+
+    async def in_asyncio_s(self) -> bool:
+        return await asyncio.to_thread(run_async, loop_of_connection) is running_loop()
+
 
 @pytest.fixture
 def root() -> Root:
@@ -141,6 +173,18 @@ def test_run_async_in_an_unrelated_thread_has_no_request(
     make_client: MakeClient, root: Root
 ) -> None:
     assert make_client(root).get("/in_another").text.startswith("there is no current request")
+
+
+@pytest.mark.parametrize("lifespan", [True, False])
+def test_a_thread_that_the_handler_starts_uses_the_same_event_loop(
+    make_client: MakeClient, root: Root, world: str, lifespan: bool
+) -> None:
+    root.provides(Connection)(connection)
+    client = make_client(root, lifespan=lifespan)
+    is_same = lifespan or world == "wsgi"  # without a lifespan, the server's loop isn't known
+    assert client.get("/in_its_own").json() == ["I refuse.", is_same, is_same]
+    if world != "trio":
+        assert client.get("/in_asyncio_s").json() is is_same
 
 
 # -- anyio's own functions -------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from micropie._core.execution.loop import (
     Action,
     AsyncAction,
     AsyncFunction,
+    LoopTasks,
     current,
     exit_delayed,
     is_on_loop,
@@ -297,6 +298,14 @@ def await_in_background(backend: str, function: AsyncFunction, arguments: Sequen
     return released(outcomes.get())
 
 
+def await_in_task(tasks: LoopTasks, function: AsyncFunction, arguments: Sequence[object]) -> Any:
+    """Do the same in a task of another event loop, that of ``tasks``."""
+    outcomes: SimpleQueue[Outcome] = SimpleQueue()
+    start = partial(tasks.start_soon, awaited_outcome_of, function, arguments, outcomes.put)
+    tasks.call_soon(partial(copy_context().run, start))
+    return released(outcomes.get())
+
+
 async def awaited_outcome_of(
     function: AsyncFunction,
     arguments: Sequence[object],
@@ -344,16 +353,17 @@ def run_async(
             f"this code runs on the event loop: await {function!r} instead of using run_async"
         )
     request = current.get(None)
-    backend = None if request is None else request._exchange.config.settings.portal_backend
-    result: Result = await_in_def(backend, function, arguments)
+    exchange = None if request is None else request._exchange
+    result: Result = await_in_def(exchange, function, arguments)
     return result
 
 
-def await_in_def(backend: str | None, function: AsyncFunction, arguments: Sequence[object]) -> Any:
-    """Run ``await function(*arguments)`` on the server's event loop, or on the background loop of
-    ``backend`` if the server has none, and return the result. Call this function in a thread.
+def await_in_def(exchange: Any, function: AsyncFunction, arguments: Sequence[object]) -> Any:
+    """Run ``await function(*arguments)`` on the server's event loop, or on the background loop if
+    the server has none, and return the result. Call this function in a thread.
 
-    Raises ``LookupError`` if the server has no event loop and ``backend`` is None.
+    ``exchange``: that of the request. If it is None, raises ``LookupError`` in a thread that isn't
+    anyio's.
     """
     from anyio import from_thread
 
@@ -364,6 +374,6 @@ def await_in_def(backend: str | None, function: AsyncFunction, arguments: Sequen
             raise
     else:
         return released(outcome)
-    if backend is None:
+    if exchange is None:
         raise LookupError("there is no current request: run_async works only in handlers and hooks")
-    return await_in_background(backend, function, arguments)
+    return exchange.await_from_thread(function, arguments)

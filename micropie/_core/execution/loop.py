@@ -228,6 +228,7 @@ class LoopTasks:
 
     - ``new_future()`` returns a ``LoopFuture`` for a task of this loop.
     - ``current_task()`` returns asyncio's current task, or None under trio.
+    - ``call_soon(call)`` schedules a call on this loop, from any thread.
     """
 
     def __init__(self) -> None:
@@ -237,6 +238,7 @@ class LoopTasks:
         self.current_task: Callable[[], Any] = (
             (lambda: None) if self._create_task is None else sys.modules["asyncio"].current_task
         )
+        self.call_soon = threadsafe_scheduler()
         self._tasks: set[_Running] = set()
         self._idle: anyio.Event | None = None
         self.has_ended = False  # whether ``join`` was called; nothing waits for later tasks

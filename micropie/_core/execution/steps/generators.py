@@ -276,32 +276,28 @@ class ResourceContext(Generic[Value]):
     """A context manager that opens a resource. Use ``with`` in ``def`` code, and ``async with`` in
     ``async def`` code.
 
-    - ``opening``: a function that takes a stack (``Resources``) and returns a flow. The flow opens
-      the resource on the stack, after the resources that it depends on.
-    - ``backend``: the backend of the background loop.
+    ``opening``: a function that takes a stack (``Resources``) and returns a flow. The flow opens
+    the resource on the stack, after the resources that it depends on.
     """
 
     _lane: BlockLane
 
-    def __init__(
-        self, request: Performer, opening: Callable[[Resources], Flow[Value]], backend: str
-    ) -> None:
+    def __init__(self, request: Performer, opening: Callable[[Resources], Flow[Value]]) -> None:
         self._request = request
         self._opening = opening
-        self._backend = backend
         # In ``def`` code, each awaited step is a separate task, but an async generator must run in
         # one task.
         self._resources = Resources(_in_one_task)
 
     def __enter__(self) -> Value:
-        return _perform_in_def(self._opened(), self._backend)
+        return _perform_in_def(self._opened(), self._request)
 
     def __exit__(self, kind: object, failure: BaseException | None, traceback: object) -> None:
         if failure is None or isinstance(failure, Exception):
             flow = self._closed(failure)
         else:
             flow = self._request.clean_up(self._resources.close_steps())
-        _perform_in_def(flow, self._backend)
+        _perform_in_def(flow, self._request)
 
     async def __aenter__(self) -> Value:
         self._resources.shield = self._request.shielded
@@ -358,7 +354,7 @@ def _in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
     return lasting
 
 
-def _perform_in_def(flow: Flow[Value], backend: str) -> Value:
+def _perform_in_def(flow: Flow[Value], request: Performer) -> Value:
     """Run a flow in ``def`` code. Its async functions run on the event loop, and all others in this
     thread.
 
@@ -377,7 +373,7 @@ def _perform_in_def(flow: Flow[Value], backend: str) -> Value:
                         'this code runs on the event loop: write "async with" in an async def'
                     )
                 result = (
-                    await_in_def(backend, function, arguments)
+                    await_in_def(request, function, arguments)
                     if kind is AWAIT
                     else function(*arguments)
                 )

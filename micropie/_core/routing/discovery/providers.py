@@ -211,8 +211,7 @@ class Providers:
             yield from open_resources(request, resources, needed)
             return resources.values[provider]
 
-        exchange = request._exchange
-        return ResourceContext(exchange, opening, exchange.config.settings.portal_backend)
+        return ResourceContext(request._exchange, opening)
 
     def _without_body(self, keys: Iterable[object]) -> Sequence[Provider]:
         needed = self.needed_for(keys)
