@@ -372,6 +372,19 @@ def test_a_hanging_application_fails_the_test(world: str, where: str) -> None:
     close_late(client)
 
 
+def test_a_hanging_application_fails_a_test_that_has_stopped_the_clocks(
+    world: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = Hanging("head")
+    client = connect(app, world, app_timeout=0.1, lifespan=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "monotonic", lambda: 1.0)  # as freezegun does
+        with pytest.raises(AppTimeout):
+            client.get("/")
+    app.release.set()
+    close_late(client)
+
+
 def test_an_application_that_blocks_its_loop_fails_the_test(backend: str) -> None:
     app = Hanging("block body")
     # it has to begin in time on a busy machine
