@@ -191,6 +191,23 @@ def test_the_environ_is_created_when_the_body_has_to_be_read(
     assert bottle.LocalRequest.query.__doc__ == bottle.BaseRequest.query.__doc__
 
 
+@pytest.mark.parametrize("owner", ["BaseRequest", "LocalRequest"])
+@pytest.mark.parametrize("name", ["cookies", "forms", "GET", "json", "method", "path", "query"])
+def test_a_program_may_replace_an_attribute_of_all_requests(
+    bottle: Any, clients: Any, monkeypatch: pytest.MonkeyPatch, owner: str, name: str
+) -> None:
+    monkeypatch.setattr(
+        getattr(bottle, owner),
+        name,
+        property(lambda self: f"own {self.content_type}"),
+        raising=False,
+    )
+    app = bottle.Bottle()
+    app.post("/")(lambda: str(getattr(bottle.request, name)))
+    for client in clients(app):
+        assert client.post("/", content=b"{}", headers=JSON).text == f"own {JSON['Content-Type']}"
+
+
 def chunks_app(bottle: Any) -> Any:
     app = bottle.Bottle()
 
@@ -342,10 +359,15 @@ def test_middleware_sees_what_a_program_adds_to_the_environ(bottle: Any) -> None
         assert not [key for key in environ if key.startswith(("bottle.request.", "micropie.e"))]
 
 
+@pytest.mark.parametrize("owner", ["BaseResponse", "response"])
 def test_a_program_may_set_the_default_media_type(
-    bottle: Any, clients: Any, monkeypatch: pytest.MonkeyPatch
+    bottle: Any, clients: Any, monkeypatch: pytest.MonkeyPatch, owner: str
 ) -> None:
-    monkeypatch.setattr(bottle.BaseResponse, "default_content_type", "text/plain")
+    if owner == "response" and bottle is not ours:  # forget the attribute at the end
+        monkeypatch.setitem(vars(bottle.response), "default_content_type", "text/plain")
+    else:
+        monkeypatch.setattr(getattr(bottle, owner), "default_content_type", "text/plain")
+    assert bottle.response.default_content_type == "text/plain"
     app = bottle.Bottle()
     app.get("/text")(lambda: "<b>")
     app.get("/bytes")(lambda: b"<b>")

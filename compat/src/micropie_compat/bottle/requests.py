@@ -67,11 +67,66 @@ class _Cached:
         return value
 
 
-def _cached(key: str) -> Callable[[Callable[[BaseRequest], Value]], Value]:
-    """Make the decorated method a ``_Cached`` property. Type checkers see the type of the method's
-    result.
+class _Early(_Cached):
+    """A property of the current request that can be read without creating an environ. If the
+    request has an environ already, the value is read from that.
+
+    ``make_early`` takes micropie's exchange and returns the value, or ``_LATER`` if the value must
+    be read from an environ.
     """
-    return lambda make: cast("Any", _Cached(key, make))
+
+    def __init__(
+        self,
+        key: str,
+        make: Callable[[BaseRequest], object],
+        make_early: Callable[[NativeExchange], object],
+    ) -> None:
+        super().__init__(key, make)
+        self._make_early = make_early
+
+    def __get__(self, request: BaseRequest | None, kind: object) -> Any:
+        exchange = None if request is None or not request._is_current else current_exchange()
+        if exchange is None or exchange._environ is not None:
+            return super().__get__(request, kind)
+        early: dict[str, Any] = exchange.early
+        if self.key not in early:
+            value = self._make_early(exchange.native)
+            if value is _LATER:
+                return super().__get__(request, kind)
+            early[self.key] = value
+        return early[self.key]
+
+
+def _cached(
+    key: str, make_early: Callable[[NativeExchange], object] | None = None
+) -> Callable[[Callable[[BaseRequest], Value]], Value]:
+    """Make the decorated method a ``_Cached`` property or, with ``make_early``, an ``_Early`` one.
+    Type checkers see the type of the method's result.
+    """
+    return lambda make: cast(
+        "Any", _Cached(key, make) if make_early is None else _Early(key, make, make_early)
+    )
+
+
+_LATER = object()
+
+
+def _early_forms(exchange: NativeExchange) -> object:
+    data = exchange.body.data
+    if (
+        type(data) is not bytes
+        or len(data) > BaseRequest.MEMFILE_MAX
+        or exchange.framing[0][:10] == "multipart/"
+    ):
+        return _LATER
+    return parse_pairs(data.decode("latin-1"))
+
+
+def _early_json(exchange: NativeExchange) -> object:
+    data = exchange.body.data
+    if type(data) is not bytes or len(data) > BaseRequest.MEMFILE_MAX:
+        return _LATER
+    return _from_json(data) if exchange.framing[0] in _JSON_TYPES else None
 
 
 class BaseRequest:
@@ -87,6 +142,8 @@ class BaseRequest:
     """
 
     environ: Environ
+    _is_current = False
+    """Whether this is ``bottle.request``, which reads early values of the current request."""
 
     def __init__(self, environ: Environ | None = None) -> None:
         object.__setattr__(self, "environ", {} if environ is None else environ)
@@ -112,11 +169,17 @@ class BaseRequest:
     @property
     def path(self) -> str:
         """The decoded path without ``script_name``, beginning with exactly one slash."""
+        exchange = current_exchange() if self._is_current else None
+        if exchange is not None and exchange._environ is None:
+            return "/" + str(exchange.native.path).lstrip("/")
         return "/" + str(self.environ.get("PATH_INFO", "")).lstrip("/")
 
     @property
     def method(self) -> str:
         """The request's method in capitals."""
+        exchange = current_exchange() if self._is_current else None
+        if exchange is not None and exchange._environ is None:
+            return str(exchange.native.method)
         return str(self.environ.get("REQUEST_METHOD", "GET")).upper()
 
     @_cached("bottle.request.headers")
@@ -128,7 +191,10 @@ class BaseRequest:
         """Return a header, or ``default``."""
         return self.headers.get(name, default)
 
-    @_cached("bottle.request.cookies")
+    @_cached(
+        "bottle.request.cookies",
+        lambda exchange: FormsDict(read_cookies(exchange.header("cookie") or "")),
+    )
     def cookies(self) -> FormsDict:
         """The cookies as sent, by name; ``get_cookie`` reads signed ones."""
         return FormsDict(read_cookies(self.environ.get("HTTP_COOKIE", "")))
@@ -148,7 +214,7 @@ class BaseRequest:
             return unsign(key, value or "", secret, default, digestmod)
         return value or default
 
-    @_cached("bottle.request.query")
+    @_cached("bottle.request.query", lambda exchange: parse_pairs(exchange.query_string))
     def query(self) -> FormsDict:
         """The fields of the query string."""
         return parse_pairs(self.query_string)
@@ -301,7 +367,7 @@ class BaseRequest:
             raise HTTPError(413, "Request entity too large")
         return data
 
-    @_cached("bottle.request.json")
+    @_cached("bottle.request.json", _early_json)
     def json(self) -> Any:
         """The value of the JSON body; None if the body is empty or its content type isn't JSON.
 
@@ -331,7 +397,7 @@ class BaseRequest:
             fields.append(name, part)
         return fields
 
-    @_cached("bottle.request.forms")
+    @_cached("bottle.request.forms", _early_forms)
     def forms(self) -> FormsDict:
         """The fields of the form, without the files."""
         if not is_multipart(self.environ.get("CONTENT_TYPE", "")):
@@ -457,75 +523,14 @@ def _release_with(environ: Environ, release: Callable[[], object]) -> None:
         exchange.release_after(release)
 
 
-class _Early(_Cached):
-    """A property of the current request that can be read without creating an environ. If the
-    request has an environ already, the value is read from that.
-
-    ``make_early`` takes micropie's exchange and returns the value, or ``_LATER`` if the value must
-    be read from an environ.
-    """
-
-    def __init__(self, cached: Any, make_early: Callable[[NativeExchange], object]) -> None:
-        super().__init__(cached.key, cached.make)
-        self._make_early = make_early
-
-    def __get__(self, request: BaseRequest | None, kind: object) -> Any:
-        exchange = None if request is None else current_exchange()
-        if exchange is None or exchange._environ is not None:
-            return super().__get__(request, kind)
-        early: dict[str, Any] = exchange.early
-        if self.key not in early:
-            value = self._make_early(exchange.native)
-            if value is _LATER:
-                return super().__get__(request, kind)
-            early[self.key] = value
-        return early[self.key]
-
-
-_LATER = object()
-
-
-def _early_forms(exchange: NativeExchange) -> object:
-    data = exchange.body.data
-    if (
-        type(data) is not bytes
-        or len(data) > BaseRequest.MEMFILE_MAX
-        or exchange.framing[0][:10] == "multipart/"
-    ):
-        return _LATER
-    return parse_pairs(data.decode("latin-1"))
-
-
-def _early_json(exchange: NativeExchange) -> object:
-    data = exchange.body.data
-    if type(data) is not bytes or len(data) > BaseRequest.MEMFILE_MAX:
-        return _LATER
-    return _from_json(data) if exchange.framing[0] in _JSON_TYPES else None
-
-
 class LocalRequest(BaseRequest):
     """``bottle.request``: a proxy for the current request."""
 
     __slots__ = ()
+    _is_current = True
 
     def __init__(self) -> None:
         self.bind()
-
-    @property
-    def path(self) -> str:
-        """The decoded path without ``script_name``, beginning with exactly one slash."""
-        exchange = current_exchange()
-        if exchange is None or exchange._environ is not None:
-            return super().path
-        return "/" + str(exchange.native.path).lstrip("/")
-
-    @property
-    def method(self) -> str:
-        """The request's method in capitals."""
-        exchange = current_exchange()
-        if exchange is None or exchange._environ is not None:
-            return super().method
-        return str(exchange.native.method)
 
     @property
     def _own(self) -> dict[str, Any]:
@@ -534,15 +539,6 @@ class LocalRequest(BaseRequest):
             self.environ if exchange is None or exchange._environ is not None else exchange.early
         )
         return own
-
-    cookies: Any = _Early(
-        BaseRequest.cookies,
-        lambda exchange: FormsDict(read_cookies(exchange.header("cookie") or "")),
-    )
-    query: Any = _Early(BaseRequest.query, lambda exchange: parse_pairs(exchange.query_string))
-    GET = query
-    forms: Any = _Early(BaseRequest.forms, _early_forms)
-    json: Any = _Early(BaseRequest.json, _early_json)
 
     def bind(self, environ: Environ | None = None) -> None:
         """Let ``bottle.request`` read ``environ`` outside of an application, for example in a test

@@ -329,6 +329,17 @@ class LocalResponse(BaseResponse):
         copied: Copied = _current().copy(cls)
         return copied
 
+    @property
+    def default_content_type(self) -> str:
+        """The Content-Type of all responses that set none. As in Bottle, setting it affects later
+        requests, too.
+        """
+        return BaseResponse.default_content_type
+
+    @default_content_type.setter
+    def default_content_type(self, content_type: str) -> None:
+        BaseResponse.default_content_type = content_type
+
     body: Any = _OfCurrent("body")
     _headers: Any = _OfCurrent("_headers")
     _cookies: Any = _OfCurrent("_cookies")
