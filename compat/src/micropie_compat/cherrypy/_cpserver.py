@@ -1,7 +1,8 @@
 """``cherrypy.server``: the server that a program starts itself, in threads of its process, and the
 settings of this server.
 
-The settings have no effect if an external server (gunicorn, uvicorn) runs the application.
+If an external server (gunicorn, uvicorn) runs the application, only ``max_request_body_size`` has
+an effect.
 """
 
 from __future__ import annotations
