@@ -143,6 +143,22 @@ def test_R65_without_a_lifespan_streams_and_websockets_last_also_after_one(backe
         assert [event.data for event in events] == ["1", "2"]
 
 
+def test_R65_another_application_s_lifespan_in_the_same_task_ends_no_stream(backend: str) -> None:
+    messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        assert message["type"].endswith("complete")
+
+    async def main() -> bytes:
+        await rooted()({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
+        return (await get(Live(), "/numbers")).body
+
+    assert run(backend, main).endswith(b"data: 1\n\ndata: 2\n\n")
+
+
 def test_R71_a_failed_startup_reports_its_error(backend: str) -> None:
     app = rooted()
 

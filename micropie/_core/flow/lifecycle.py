@@ -22,7 +22,7 @@ from micropie._core.http import Exchange, State
 from micropie._core.http.protocols import ON_FAILURE
 from micropie._core.mounts import ASGI, WSGI
 from micropie._core.routing import Config
-from micropie._core.streams import ShutdownSignal, stream_shutdown
+from micropie._core.streams import ShutdownSignal, startup_shutdown
 
 # Most servers wait for startup and shutdown silently and without a limit. So micropie logs the
 # function that has been running for this number of seconds.
@@ -90,7 +90,7 @@ class Lifecycle:
 
         ``shutdown``: the signal that ends the subscriptions of the tasks that startup creates.
         """
-        stream_shutdown.set(shutdown)  # never reset, because the context ends with the lifespan
+        startup_shutdown.set(shutdown)  # never reset, because the context ends with the lifespan
         try:
             for app, manager in self._lifespans:
                 if manager is not None:

@@ -45,8 +45,8 @@ from micropie._core.streams.source import (
     as_bytes,
     current_shutdown,
     is_stream,
+    startup_shutdown,
     stream_of,
-    stream_shutdown,
 )
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ __all__ = [
     "event",
     "follow_events",
     "is_stream",
+    "startup_shutdown",
     "stream_of",
-    "stream_shutdown",
     "taken_apart",
 ]
 

@@ -198,9 +198,10 @@ class ShutdownSignal:
         self._functions.pop(function, no_function)()
 
 
-# The signal that ends the current event stream or, in the tasks that startup creates, the
-# application's signal. Code that makes events reads the signal through ``current_shutdown``.
+# The signal that ends the current event stream, and the application's signal in the tasks that
+# startup creates. Code that makes events reads them through ``current_shutdown``.
 stream_shutdown: ContextVar[ShutdownSignal] = ContextVar("micropie.stream_shutdown")
+startup_shutdown: ContextVar[ShutdownSignal] = ContextVar("micropie.startup_shutdown")
 
 
 def current_shutdown() -> ShutdownSignal | None:
@@ -217,7 +218,8 @@ def current_shutdown() -> ShutdownSignal | None:
     """
     request = current.get(None)
     config = None if request is None else getattr(request._exchange, "config", None)
-    return stream_shutdown.get(None) or (None if config is None else config.shutdown)
+    outer = startup_shutdown.get(None) if config is None else config.shutdown
+    return stream_shutdown.get(None) or outer
 
 
 class StreamTransform(Protocol):
