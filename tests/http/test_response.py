@@ -858,6 +858,35 @@ def test_R16_a_redirect_may_contain_the_request_s_host(make_client: MakeClient, 
         assert (answer.status_code, answer.headers["location"]) == (303, to.format(host))
 
 
+@pytest.mark.parametrize(
+    ("base", "host", "to", "status"),
+    [
+        ("https", "shop.test:443", "https://shop.test/x", 303),
+        ("https", "shop.test:443", "//shop.test/x", 303),
+        ("https", "shop.test", "https://shop.test:443/x", 303),
+        ("https", "[::1]:443", "https://[::1]/x", 303),
+        ("http", "shop.test:80", "http://shop.test/x", 303),
+        ("http", "shop.test:80", "https://shop.test/x", 303),
+        ("http", "shop.test:80", "https://shop.test:80/x", 303),
+        ("http", "shop.test:443", "http://shop.test/x", 400),
+        ("https", "shop.test:443", "https://shop.test:80/x", 400),
+        ("https", "shop.test:443", "https://shop.test@evil.com/x", 400),
+        ("https", "shop.test:443", "https://shop.test:443@evil.com/x", 400),
+        ("https", "shop.test:443", "https://evil.com:443/x", 400),
+        ("https", "shop.test:443", "https:///x", 400),
+        ("https", "shop.test:443", "https://:443/x", 400),
+    ],
+)
+def test_R16_the_default_port_of_the_scheme_does_not_matter(
+    make_client: MakeClient, base: str, host: str, to: str, status: int
+) -> None:
+    """nginx sends it with ``proxy_set_header Host $host:$server_port``, browsers never do."""
+    client = make_client(Redirecting(), base_url=f"{base}://testserver")
+    answer = client.get("/", params={"to": to}, headers={"Host": host})
+    assert answer.status_code == status
+    assert answer.headers.get("location") == (to if status == 303 else None)
+
+
 @pytest.mark.parametrize("to", ["http://testserver/x", "HTTP://testserver", "ht\ttp://testserver/"])
 def test_R16_a_redirect_from_https_to_http_needs_an_option(
     make_client: MakeClient, to: str, caplog: pytest.LogCaptureFixture

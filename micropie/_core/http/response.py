@@ -40,6 +40,7 @@ from micropie._core.errors import (
     pairs_of,
     takes,
 )
+from micropie._core.http.addresses import normal_origin
 from micropie._core.http.escaping import html_body, is_html_type
 from micropie._core.http.headers import (
     CookieAttributes,
@@ -715,9 +716,12 @@ def _leads_away(location: str, seen: str, site: Origin) -> bool:
     # another host.
     if "\\" in location:
         return True
-    return (
-        parts.scheme not in ("", "http", "https") or not parts.netloc or parts.netloc != site.host
-    )
+    if parts.scheme not in ("", "http", "https"):
+        return True
+    # Some proxies add the scheme's default port to the Host header.
+    there = normal_origin(f"{parts.scheme or site.scheme}://{parts.netloc}")
+    here = normal_origin(f"{site.scheme}://{site.host}")
+    return parts.netloc != site.host and there.partition(":")[2] != here.partition(":")[2]
 
 
 _BLANKS = "".join(map(chr, range(0x21)))
