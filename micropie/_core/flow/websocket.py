@@ -243,8 +243,11 @@ def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> 
     try:
         if isinstance(failure, HTTPError):
             code = websockets.POLICY if failure.status < 500 else websockets.FAILED
-            response = error_response(failure.status, failure.message, failure.headers)
-            return _close_info(request, code, failure.message, response)
+            message = failure.message
+            response = error_response(failure.status, message, failure.headers)
+            # A close frame has text only, so the client of an accepted WebSocket gets no document.
+            reason = message if isinstance(message, str) else f"{HTTPError(failure.status)}"
+            return _close_info(request, code, reason, response)
         if isinstance(failure, Redirect) and not request._exchange.answer.is_accepted:
             return _close_info(request, websockets.POLICY, "", redirect_response(failure, request))
     except Exception as error:  # a header can't be sent, or a redirect points to another site

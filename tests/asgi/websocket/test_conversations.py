@@ -330,6 +330,17 @@ def test_R53_an_error_before_accept_becomes_the_response(
     assert "secret" not in refused.reason
 
 
+@pytest.mark.parametrize("denial", [True, False])
+def test_R53_an_error_before_accept_may_have_a_document(
+    open_client: OpenClient, denial: bool
+) -> None:
+    async def handler(ws: WebSocket) -> None:
+        raise HTTPError(404, {"id": 5})
+
+    refused = refusal(open_client(app_of(handler), denial_response=denial))
+    assert (refused.status, refused.body) == ((404, b'{"id":5}') if denial else (403, b""))
+
+
 def test_close_before_accept_refuses(open_client: OpenClient) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.close(4001, "no room")
@@ -455,6 +466,7 @@ def test_R55_a_close_reason_is_cut_to_the_size_of_a_frame(open_client: OpenClien
     [
         (HTTPError(403, "Not for you."), (1008, "Not for you.")),
         (HTTPError(500, "Out of pies."), (1011, "Out of pies.")),
+        (HTTPError(404, {"id": 5}), (1008, "404 Not Found")),
         (Redirect("/there"), (1011, "")),
     ],
 )
