@@ -99,6 +99,16 @@ def _as_unavailable(request: Request, failure: OSError) -> OSError:
     return failure
 
 
+def drop_traceback(error: Exception | None) -> None:
+    """Drop the traceback of an ``HTTPError`` or ``Redirect`` that became a response.
+
+    An application may raise one object again and again. Each time, Python extends its traceback,
+    which would keep all these requests in memory.
+    """
+    if isinstance(error, RaisedAnswer):
+        error.__traceback__ = None
+
+
 def log_failure(request: Request, failure: Exception) -> None:
     """Log an exception with its traceback and the name of the handler."""
     exchange = request._exchange
@@ -138,7 +148,7 @@ def _custom_response(
             if isinstance(error, Redirect)
             else _default_response(request, error)
         )
-        error.__traceback__ = None  # see the end of ``_failed`` in ``flow/http.py``
+        drop_traceback(error)
         return answer.set_result(response)
     if response.content_type is None and (
         isinstance(response.body, _TEXTS) or is_stream(response.body)

@@ -43,7 +43,7 @@ from micropie._core.execution.steps import (
     call,
     kind_of,
 )
-from micropie._core.flow.errors import respond_to
+from micropie._core.flow.errors import drop_traceback, respond_to
 from micropie._core.flow.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 from micropie._core.http import (
     FileReference,
@@ -391,14 +391,14 @@ def run_after(
             if raised is failure:
                 # The hook only passed the exception on, so remove its frames from the traceback.
                 raised.__traceback__ = traceback
+                raised = None
             else:
                 response, failure = None, alone_in(raised)
                 answer.replace(None)
         if response is None:
             assert failure is not None  # noqa: S101
             response = yield from respond_to(request, failure)
-            if raised is failure and isinstance(raised, RaisedAnswer):
-                raised.__traceback__ = None  # see the end of ``_failed`` in ``http.py``
+            drop_traceback(raised)
         return response
     finally:
         # Avoid a reference cycle between the traceback and this frame.

@@ -65,7 +65,7 @@ from micropie._core.execution.steps import (
     itself,
     no_function,
 )
-from micropie._core.flow.errors import plain_response, respond_to
+from micropie._core.flow.errors import drop_traceback, plain_response, respond_to
 from micropie._core.flow.hooks import planned_hooks, run_after, run_before
 from micropie._core.flow.resources import (
     JSON_LINES,
@@ -612,7 +612,7 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
             and exchange.method != "OPTIONS"
         ):
             # A short cut for most errors. Nothing else changes the response, so skip ``_finish``.
-            failure.__traceback__ = None  # see the end of this function
+            failure.__traceback__ = None  # as ``drop_traceback`` does, without a call
             if isinstance(failure, Redirect):
                 response = redirect_response(failure, request)
             elif failure.is_usual and isinstance(failure.message, str):
@@ -630,11 +630,11 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
         is_answer = False
         if isinstance(failure, RaisedAnswer):
             is_answer = True
-            failure = failure.as_native() if failure.is_foreign else failure
+            failure = failure.as_native()
         elif isinstance(failure, _GROUP_OR_DISCONNECT):
             failure = alone_in(failure)
-            is_answer = isinstance(failure, RaisedAnswer)
-            if isinstance(failure, RaisedAnswer) and failure.is_foreign:
+            if isinstance(failure, RaisedAnswer):
+                is_answer = True
                 failure = failure.as_native()
             elif isinstance(failure, ClientDisconnect):
                 exchange.hooks = None
@@ -660,9 +660,7 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
         if is_raised:
             raise failure
         if is_answer:
-            # An application may raise one object again and again. Each time, Python extends its
-            # traceback, which would keep all these requests in memory.
-            failure.__traceback__ = None
+            drop_traceback(failure)
     finally:
         del failure
     return answer

@@ -30,7 +30,7 @@ from micropie._core.errors import (
     logger,
 )
 from micropie._core.execution.steps import AWAIT, Flow
-from micropie._core.flow.errors import plain_response
+from micropie._core.flow.errors import drop_traceback, plain_response
 from micropie._core.flow.hooks import (
     planned_hooks,
     run_after_websocket,
@@ -128,8 +128,7 @@ def converse(
             failure = yield from exchange.resources.close(failure)
         if failure is not None:
             close_info = _close_info_after_failure(request, failure)
-            if isinstance(failure, RaisedAnswer):
-                failure.__traceback__ = None  # see the end of ``_failed`` in ``flow/http.py``
+            drop_traceback(failure)
     finally:
         # avoid a reference cycle between the exception and this frame
         del failure, found, arguments
