@@ -23,12 +23,15 @@ from micropie._core.execution import (
     Action,
     LoopTasks,
     in_thread,
+    is_being_cancelled,
     threadsafe_scheduler,
     watch_loop,
 )
 from micropie._core.execution.cancellation import CANCEL_GRACE
 from micropie._core.execution.placement import IO_THREADS
 from micropie._core.flow import (
+    LIFESPAN_ENDED,
+    SCOPE_CANCELLED,
     UNDER_ASGI,
     Lifecycle,
     LifespanContext,
@@ -50,6 +53,20 @@ async def serve_lifespan(
     An exception is reported to the server and then raised. Test clients show the raised exception;
     servers ignore it.
     """
+    # ``around`` becomes a shield if the server cancels the lifespan. It is entered first, because
+    # it must contain the scopes that are entered by startup and exited by shutdown.
+    with anyio.CancelScope() as around:
+        await _serve_lifespan(app, state, scope, receive, send, around)
+
+
+async def _serve_lifespan(
+    app: Tree,
+    state: ASGIState,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    around: anyio.CancelScope,
+) -> None:
     await receive()
     try:
         site = app.compiled()
@@ -59,9 +76,9 @@ async def serve_lifespan(
         try:
             await perform(lifecycle.start(shutdown), context)
         except BaseException as error:
-            if not isinstance(error, Exception):
-                await _stop_cancelled(lifecycle, context)
-            raise
+            if isinstance(error, Exception):
+                raise
+            raise await _stop_cancelled(lifecycle, context, around, error) or error from None
     except Exception as error:
         log_lifecycle_failure("startup failed", error, scope)
         await _send_failed("startup", error, send)
@@ -76,6 +93,7 @@ async def serve_lifespan(
         shutdown.end()
 
     background, seconds = LoopTasks(), site.config.settings.background_timeout
+    failure: Exception | None = None
     if "state" in scope:
         scope["state"][BACKGROUND] = background
     try:
@@ -89,12 +107,14 @@ async def serve_lifespan(
             # functions have their own time limit, and mounted applications get the same one here.
             with anyio.move_on_after(seconds + 2 * CANCEL_GRACE, shield=True):
                 await background.join()
-    except BaseException:  # the server cancelled the lifespan without lifespan.shutdown
-        await _stop_cancelled(lifecycle, context)
-        raise
+    except BaseException as error:
+        # The server has cancelled the lifespan without lifespan.shutdown, or the application has.
+        failure = await _stop_cancelled(lifecycle, context, around, error)
+        raise failure or error from None
     finally:
         state.lifespans -= 1
-        if not state.lifespans:  # otherwise another test client still uses the application
+        # Otherwise, another test client still uses the application, or the server does.
+        if not state.lifespans and failure is None:
             shutdown.end()
             state.site, state.started = None, False
             if site.has_processes:  # wait for their end in a thread, also after a cancellation
@@ -108,12 +128,32 @@ async def serve_lifespan(
     await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _stop_cancelled(lifecycle: Lifecycle, context: LifespanContext) -> None:
-    """Stop the application although this task is cancelled. Suppress exceptions, because they have
-    been logged.
+async def _stop_cancelled(
+    lifecycle: Lifecycle,
+    context: LifespanContext,
+    around: anyio.CancelScope,
+    error: BaseException,
+) -> Exception | None:
+    """Stop the application although ``error`` cancels this task. Suppress exceptions, because they
+    have been logged.
+
+    If the task isn't cancelled any more after that, the cancellation came from a scope around the
+    ``yield`` of a lifespan, such as a task group. Then return the exception of the lifespan.
     """
-    with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True), suppress(Exception):
+    cancellation = anyio.get_cancelled_exc_class()
+    around.shield, around.deadline = True, anyio.current_time() + CLEAN_UP_WITHIN
+    failure: Exception = RuntimeError(SCOPE_CANCELLED)
+    try:
         await perform(lifecycle.stop(), context)
+    except Exception as raised:
+        failure = raised
+    except cancellation:
+        pass  # of a clean-up inside that scope
+    around.shield = False
+    if is_being_cancelled() or not isinstance(error, cancellation):
+        return None
+    log_lifecycle_failure(LIFESPAN_ENDED, failure, {})
+    return failure
 
 
 async def _send_failed(stage: str, error: Exception, send: Send) -> None:

@@ -6,9 +6,15 @@ from functools import partial
 
 import anyio
 
-from micropie._core.execution import Action, background_loop
+from micropie._core.execution import Action, background_loop, is_being_cancelled
 from micropie._core.execution.steps import AWAIT, Flow, Resume
-from micropie._core.flow import Lifecycle, LifespanContext
+from micropie._core.flow import (
+    LIFESPAN_ENDED,
+    SCOPE_CANCELLED,
+    Lifecycle,
+    LifespanContext,
+    log_lifecycle_failure,
+)
 from micropie._core.routing import Config
 from micropie.wsgi.steps import perform
 
@@ -32,7 +38,20 @@ def start_on_loop(lifecycle: Lifecycle, config: Config) -> Action:
         await _perform_awaiting(lifecycle.start(config.shutdown))
         leave = anyio.Event()
         task_status.started(leave)
-        await leave.wait()
+        try:
+            await leave.wait()
+        except BaseException:  # the loop ends, or a scope around the yield of a lifespan is over
+            failure: Exception = RuntimeError(SCOPE_CANCELLED)
+            try:
+                await _perform_awaiting(lifecycle.stop())
+            except Exception as error:
+                failure = error
+            except anyio.get_cancelled_exc_class():
+                pass  # of a clean-up inside that scope
+            if is_being_cancelled():
+                raise
+            log_lifecycle_failure(LIFESPAN_ENDED, failure, {})
+            raise failure from None
         await _perform_awaiting(lifecycle.stop())
 
     life, leave = portal.start_task(live)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from micropie import App, EventStream, WebSocket, where
@@ -256,6 +257,129 @@ def test_a_server_may_cancel_instead_of_sending_shutdown(backend: str) -> None:
 
     run(backend, main)
     assert app.log.index("leave") < app.log.index("over")
+
+
+class Grouped(App):
+    """Has a task for as long as it runs, which fails when ``fails`` is set."""
+
+    fails: anyio.Event
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = list[str]()
+        self.inner = Cleaning()
+        self.inner.log = self.log
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        self.fails = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._work)
+            try:
+                yield
+            finally:
+                self.log.append("leave")
+            await anyio.lowlevel.checkpoint()
+            self.log.append("left")
+            tasks.cancel_scope.cancel()
+
+    async def _work(self) -> None:
+        await self.fails.wait()
+        raise LookupError("a task has failed")
+
+    async def index(self) -> str:
+        return "served"
+
+
+class Cleaning(App):
+    log: list[str]
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        yield
+        self.log.append("inner")
+        await anyio.lowlevel.checkpoint()
+        self.log.append("inner left")
+
+
+class Limited(App):
+    """Runs for no longer than a moment."""
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        with anyio.move_on_after(0.01):
+            yield
+
+    async def index(self) -> str:
+        return "served"
+
+
+async def until_raised(app: App, act: Any) -> tuple[BaseException, bytes]:
+    """What the lifespan raises after ``act()``, and the response to a request after that."""
+    lifespan, raised = Lifespan(app), list[BaseException]()
+
+    async def serve() -> None:
+        try:
+            await lifespan.run()
+        except Exception as error:
+            raised.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(serve)
+        await lifespan.say("startup")
+        act()
+        await until_async(lambda: raised)
+        answer = await get(app)
+    lifespan.close()
+    return raised[0], answer.body
+
+
+def test_a_task_of_a_lifespan_that_fails_ends_the_lifespan_and_not_the_server(
+    backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Grouped()
+    raised, body = run(backend, until_raised, app, lambda: app.fails.set())
+    assert isinstance(raised, ExceptionGroup)
+    assert repr(raised.exceptions) == "(LookupError('a task has failed'),)"
+    assert body == b"served"
+    assert app.log == ["inner", "leave"]  # what awaits inside the group is cancelled
+    assert "the lifespan ended before shutdown" in caplog.text
+
+
+def test_a_scope_around_the_yield_of_a_lifespan_ends_the_lifespan_and_not_the_server(
+    backend: str,
+) -> None:
+    raised, body = run(backend, until_raised, Limited(), str)
+    assert str(raised) == "a cancel scope around the yield of the lifespan was cancelled"
+    assert body == b"served"
+
+
+def test_a_task_of_a_lifespan_may_fail_during_startup(backend: str) -> None:
+    app = Grouped()
+
+    async def hang() -> None:
+        app.fails.set()
+        await anyio.sleep_forever()
+
+    app.startup_handlers.append(hang)
+    answer, _ = run(backend, around, app, None)
+    assert answer["type"] == "lifespan.startup.failed"
+    assert "ExceptionGroup" in answer["message"]
+
+
+def test_a_server_may_cancel_a_lifespan_with_a_task_group(backend: str) -> None:
+    app = Grouped()
+
+    async def main() -> None:
+        lifespan = Lifespan(app)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lifespan.run)
+            await lifespan.say("startup")
+            tasks.cancel_scope.cancel()
+        lifespan.close()
+
+    run(backend, main)
+    assert [one for one in app.log if one in ("inner", "leave")] == ["inner", "leave"]
 
 
 class Processes:

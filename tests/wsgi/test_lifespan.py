@@ -10,12 +10,15 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from micropie import App, EventStream, Request
@@ -23,7 +26,7 @@ from micropie._core.execution.background import close_background_loops
 from micropie.testing import TestClient
 from micropie.wsgi.gunicorn import post_worker_init
 from tests.support.commands import ended
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, until
 from tests.wsgi.calls import get
 
 MADE: list[App] = []
@@ -455,3 +458,75 @@ def test_a_shutdown_that_fails_at_a_worker_s_exit_is_logged_once(tmp_path: Path)
     done = ended(sys.executable, "-c", code, check=True)
     assert done.stderr.count("ZeroDivisionError") == 1, done.stderr
     assert "shutdown failed" in done.stderr
+
+
+class Grouped(App):
+    """Has a task for as long as it runs."""
+
+    def __init__(self, backend: str, how: str) -> None:
+        super().__init__(portal_backend=backend)
+        self.log, self.how = list[str](), how
+        self.inner = Cleaning()
+        self.inner.log = self.log
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as tasks:
+            if self.how == "fails":
+                tasks.start_soon(self._work)
+            elif self.how == "takes too long":
+                tasks.cancel_scope.deadline = anyio.current_time() + 0.01
+            try:
+                yield
+            finally:
+                self.log.append("leave")
+
+    async def _work(self) -> None:
+        await anyio.sleep(0.01)
+        raise LookupError("a task has failed")
+
+    def index(self) -> str:
+        return "served"
+
+
+class Cleaning(App):
+    log: list[str]
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        yield
+        self.log.append("inner")
+        await anyio.lowlevel.checkpoint()
+        self.log.append("never")
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("fails", "unhandled errors in a TaskGroup|Exceptions from Trio nursery"),
+        ("takes too long", "a cancel scope around the yield of the lifespan was cancelled"),
+    ],
+)
+def test_a_lifespan_that_is_cancelled_from_inside_is_stopped(
+    backend: str, how: str, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Grouped(backend, how)
+    assert get(app) == (200, b"served")
+    until(lambda: "the lifespan ended before shutdown" in caplog.text)
+    assert app.log == ["inner", "leave"]
+    assert get(app) == (200, b"served")
+    with pytest.raises(Exception, match=says):
+        app.wsgi_shutdown()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_end_of_the_loop_ends_a_lifespan(
+    backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Grouped(backend, "waits")
+    get(app)
+    close_background_loops()
+    assert app.log == ["inner", "leave"]
+    assert caplog.records == []
+    app.wsgi_shutdown()

@@ -32,6 +32,11 @@ _LONG = 10.0
 UNDER_ASGI = ASGI
 UNDER_WSGI = WSGI
 
+# The log message if a task of a lifespan fails before shutdown. Requests are still handled.
+LIFESPAN_ENDED = "the lifespan ended before shutdown"
+
+SCOPE_CANCELLED = "a cancel scope around the yield of the lifespan was cancelled"
+
 Result = TypeVar("Result")
 LifecycleFunction: TypeAlias = Callable[[], object]
 Lifespan: TypeAlias = AbstractAsyncContextManager[object]
@@ -122,7 +127,7 @@ class Lifecycle:
             raise failures[0]
 
     def _undo_all(self) -> Flow[list[Exception]]:
-        failures: list[Exception] = []
+        failures, last = list[Exception](), None
         for flows in reversed(self._undo):
             for flow in flows:
                 try:
@@ -130,7 +135,12 @@ class Lifecycle:
                 except Exception as error:
                     logger.exception("shutdown failed")
                     failures.append(error)
+                except BaseException as error:
+                    # Go on, because the scope that cancels this may be that of an outer lifespan.
+                    last = error
         self._undo = []
+        if last is not None and not failures:
+            raise last
         return failures
 
 
