@@ -50,7 +50,6 @@ from __future__ import annotations
 
 import types
 from collections.abc import Awaitable, Generator
-from contextvars import Context
 from typing import TypeAlias
 
 import anyio
@@ -124,28 +123,6 @@ def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None)
                 raise TimeoutError from None
     finally:
         sent = raised = timeout = None
-
-
-@types.coroutine
-def await_in_context(awaitable: Awaitable[Value], context: Context) -> Steps[Value]:
-    """Await ``awaitable`` in this task, but in ``context`` instead of the task's context."""
-    steps = awaitable.__await__()
-    sent: object = None
-    raised: BaseException | None = None
-    try:
-        while True:
-            try:
-                waits_for = context.run(advance, steps, sent, raised)
-            except StopIteration as end:
-                value: Value = end.value
-                return value
-            sent = raised = None
-            try:
-                sent = yield waits_for
-            except BaseException as error:
-                raised = error
-    finally:
-        sent = raised = None
 
 
 def brings_cancellation(sent: object, scope: anyio.CancelScope | GracefulScope) -> bool:

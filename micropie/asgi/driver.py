@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from contextvars import Context
 from functools import partial
 from typing import Any
 
@@ -14,7 +13,6 @@ from micropie._core.errors import logger
 from micropie._core.execution import LoopLocal, current
 from micropie._core.execution.steps import ANSWER, AWAIT, CHUNK, RECEIVE
 from micropie._core.flow import (
-    LifespanContext,
     end_resources,
     log_lifecycle_failure,
     respond,
@@ -23,7 +21,6 @@ from micropie._core.http import Request, start_failed, websockets
 from micropie._core.http.protocols import Receive, Scope, Send, ServerMessage
 from micropie._core.routing import Handover, Site
 from micropie._core.tree import Tree
-from micropie.asgi.coroutines import await_in_context
 from micropie.asgi.exchange import ASGIExchange
 from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import (
@@ -79,14 +76,13 @@ async def _start(app: Tree, state: ASGIState) -> Site:
         site = app.compiled()
         if not state.started:
             # The server doesn't support the lifespan protocol, so it announces neither startup nor
-            # shutdown. Start the application now, perhaps again after a lifespan has ended. Its
-            # shutdown functions never run.
+            # shutdown. Start the application now, perhaps again after a lifespan has ended.
             site.config.shutdown.begin()
-            # What startup starts outlives this request, so use an empty context; see
-            # ``start_shared``.
-            start = app.lifecycle().start(site.config.shutdown)
-            startup = perform(start, LifespanContext(site.config))
-            await await_in_context(startup, Context())
+            lifecycle = app.lifecycle()
+            if not lifecycle.is_empty:
+                from micropie.asgi.lifespan import start_alone
+
+                await start_alone(lifecycle, site.config)
             state.started = True
         app.publish(site, state)
         return site

@@ -11,6 +11,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import Context
 from functools import partial
 from threading import current_thread, main_thread
 from types import FrameType
@@ -38,6 +39,7 @@ from micropie._core.flow import (
     log_lifecycle_failure,
 )
 from micropie._core.http.protocols import Receive, Scope, Send
+from micropie._core.routing import Config
 from micropie._core.tree import Tree
 from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import BACKGROUND, perform
@@ -154,6 +156,39 @@ async def _stop_cancelled(
         return None
     log_lifecycle_failure(LIFESPAN_ENDED, failure, {})
     return failure
+
+
+async def start_alone(lifecycle: Lifecycle, config: Config) -> None:
+    """Start an application under a server that doesn't support the lifespan protocol. If its event
+    loop ends, as in a test, the application is stopped.
+
+    This is done in a task of its own, because cancel scopes that startup enters must be exited in
+    the same task, and outlive this request. It has an empty context; see ``start_shared``.
+    """
+    has_begun, failures = anyio.Event(), list[BaseException]()
+
+    async def live() -> None:
+        context, failure = LifespanContext(config), None
+        with anyio.CancelScope() as around:
+            try:
+                await perform(lifecycle.start(config.shutdown), context)
+                has_begun.set()
+                await anyio.sleep_forever()
+            except BaseException as error:
+                if not isinstance(error, Exception):
+                    failure = await _stop_cancelled(lifecycle, context, around, error)
+                if not has_begun.is_set():
+                    failures.append(failure or error)
+        has_begun.set()
+
+    cancel = TASKS.get().start_soon(live, context=Context())
+    try:
+        await has_begun.wait()
+    except BaseException:
+        cancel()
+        raise
+    if failures:
+        raise failures.pop()
 
 
 async def _send_failed(stage: str, error: Exception, send: Send) -> None:

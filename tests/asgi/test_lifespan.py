@@ -13,7 +13,7 @@ import pytest
 from micropie import App, EventStream, WebSocket, where
 from micropie.testing import TestClient
 from tests.asgi.calls import Call, Lifespan, get, http_scope, piece, run
-from tests.support.waiting import until_async
+from tests.support.waiting import PATIENCE, until_async
 
 
 class Root(App):
@@ -380,6 +380,70 @@ def test_a_server_may_cancel_a_lifespan_with_a_task_group(backend: str) -> None:
 
     run(backend, main)
     assert [one for one in app.log if one in ("inner", "leave")] == ["inner", "leave"]
+
+
+def test_without_a_lifespan_a_task_group_outlives_the_request_that_starts_it(
+    backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Grouped()
+
+    async def main() -> None:
+        for _ in range(2):
+            with anyio.fail_after(PATIENCE):  # a scope that the application must not leave open
+                assert (await get(app)).body == b"served"
+        assert app.log == []
+
+    run(backend, main)
+    assert [one for one in app.log if one in ("inner", "leave")] == ["inner", "leave"]
+    assert caplog.records == []
+
+
+def test_without_a_lifespan_a_task_that_fails_does_not_end_the_server(
+    backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Grouped()
+
+    async def main() -> None:
+        await get(app)
+        app.fails.set()
+        await until_async(lambda: "the lifespan ended before shutdown" in caplog.text)
+        assert (await get(app)).body == b"served"
+
+    run(backend, main)
+    assert app.log == ["inner", "leave"]
+
+
+def test_without_a_lifespan_a_task_may_fail_during_startup(backend: str) -> None:
+    app = Grouped()
+
+    async def fail() -> None:
+        app.fails.set()
+        await anyio.sleep_forever()
+
+    app.startup_handlers.append(fail)
+    assert run(backend, get, app).status == 500
+
+
+def test_without_a_lifespan_a_request_that_is_cancelled_cancels_startup(backend: str) -> None:
+    app = rooted()
+
+    async def hang() -> None:
+        app.log.append("hangs")
+        await anyio.sleep_forever()
+
+    app.startup_handlers.append(hang)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(get, app)
+            await until_async(lambda: "hangs" in app.log)
+            tasks.cancel_scope.cancel()
+        await until_async(lambda: "leave" in app.log)
+        app.startup_handlers.clear()
+        assert (await get(app)).body == b"served"
+
+    run(backend, main)
+    assert app.log[:4] == ["enter", "hangs", "leave", "enter"]
 
 
 class Processes:
