@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from math import inf
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import anyio
 
 from micropie._core.errors import ClientDisconnect, HTTPError, too_many_waiting
-from micropie._core.execution import Action, AsyncFunction, await_in_task, slots_of
+from micropie._core.execution import Action, AsyncFunction, await_in_task, is_on_loop, slots_of
 from micropie._core.execution.steps import Flow, Step, no_function
 from micropie._core.http import Address, AnswerState, ReceivedBody, Session
 from micropie._core.http.addresses import (
@@ -248,6 +248,9 @@ class ASGIExchange(StreamedExchange):
         except RuntimeError as error:
             if "worker thread" not in str(error):
                 raise
+            tasks = lifespan_tasks(self.scope)
+            if tasks is not None and not is_on_loop():  # in a thread that the handler has started
+                return cast("Value", await_in_task(tasks, perform, (flow, self)))
             raise RuntimeError(
                 'this handler runs on the event loop: instead of read(), write "await '
                 'request.body()"; instead of chunks(), "async for chunk in request.stream()"; '

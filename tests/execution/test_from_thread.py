@@ -123,6 +123,11 @@ class Root(App):
             )
             return [str(failed.exception()), asked.result() is own, opened.result() is own]
 
+    @reads_body
+    def reads_in_its_own(self) -> str:
+        with ThreadPoolExecutor(1) as executor:
+            return executor.submit(copy_context().run, self.request.read).result().decode()
+
     async def in_asyncio_s(self) -> bool:
         return await asyncio.to_thread(run_async, loop_of_connection) is running_loop()
 
@@ -183,6 +188,8 @@ def test_a_thread_that_the_handler_starts_uses_the_same_event_loop(
     client = make_client(root, lifespan=lifespan)
     is_same = lifespan or world == "wsgi"  # without a lifespan, the server's loop isn't known
     assert client.get("/in_its_own").json() == ["I refuse.", is_same, is_same]
+    if is_same:
+        assert client.post("/reads_in_its_own", content=b"a body").text == "a body"
     if world != "trio":
         assert client.get("/in_asyncio_s").json() is is_same
 
