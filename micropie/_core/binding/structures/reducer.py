@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
 from itertools import repeat
 from typing import Protocol, get_args
 
@@ -68,6 +67,8 @@ class Reducer:
         self._inner = [Reducer(one, library, (*around, self._kind)) for one in inside]
         is_picked = not self._is_union or library.picks(self._kind)
         self.is_plain = is_picked and all(one.is_plain for one in self._inner)
+        is_chosen_inside = not (self._is_union or self.is_plain)
+        self._is_read_first = is_chosen_inside and library.reads_safely(hint)
         owners = [owner_of(one._kind) for one in self._inner]
         # The values of a TypedDict are dicts, which don't show of which TypedDict they are.
         dicts = [*filter(is_typed_dict, owners)]
@@ -123,10 +124,6 @@ class Reducer:
     def _by_library(self, value: object) -> object:
         return self._library.dumped(value, self._hint)
 
-    @cached_property
-    def _is_read_first(self) -> bool:
-        return self._library.reads_safely(self._hint)
-
     def _with_elements(self, value: object) -> object:
         """Return a collection or a dict with each of its values reduced."""
         if self._is_read_first:
@@ -151,18 +148,14 @@ class Reducer:
                 if self._library.is_pydantic:
                     return self._by_library(value)  # raises an error with the path
                 step = f"[{len(made)}]" if values is value else "[...]"
-                raise ValueError(_with_step(step, str(error))) from None
+                text, at, path = str(error).rpartition(" - at `$")  # as msgspec writes it
+                message = f"{text}{at}{step}{path}" if at else f"{error} - at `${step}`"
+                raise ValueError(message) from None
         if isinstance(value, Mapping):
             return dict(zip(value, made, strict=True))
         if owner is Sequence:
             return made
         return owner(*made) if is_row else owner(made)
-
-
-def _with_step(step: str, message: str) -> str:
-    """Return a message of msgspec's with one more step at the beginning of its path."""
-    text, at, path = message.rpartition(" - at `$")
-    return f"{text} - at `${step}{path}" if at else f"{message} - at `${step}`"
 
 
 def _inside(kind: Hint) -> Sequence[Hint]:
