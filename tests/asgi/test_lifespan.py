@@ -303,11 +303,13 @@ class Cleaning(App):
 
 
 class Limited(App):
-    """Runs for no longer than a moment."""
+    """Runs until its scope is cancelled."""
+
+    around: anyio.CancelScope
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        with anyio.move_on_after(0.01):
+        with anyio.CancelScope() as self.around:
             yield
 
     async def index(self) -> str:
@@ -349,7 +351,8 @@ def test_a_task_of_a_lifespan_that_fails_ends_the_lifespan_and_not_the_server(
 def test_a_scope_around_the_yield_of_a_lifespan_ends_the_lifespan_and_not_the_server(
     backend: str,
 ) -> None:
-    raised, body = run(backend, until_raised, Limited(), str)
+    app = Limited()
+    raised, body = run(backend, until_raised, app, lambda: app.around.cancel())
     assert str(raised) == "a cancel scope around the yield of the lifespan was cancelled"
     assert body == b"served"
 
