@@ -225,8 +225,9 @@ class Blocks(App):
         return await self.one()
 
     async def cancelled(self) -> str:
-        with anyio.move_on_after(0.01):
+        with anyio.CancelScope() as scope:
             async with self.request.resource(Db):
+                scope.cancel()
                 await anyio.sleep_forever()
         return name.get()
 

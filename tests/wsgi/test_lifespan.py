@@ -471,22 +471,26 @@ class Grouped(App):
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
+        self.over = anyio.Event()
         async with anyio.create_task_group() as tasks:
-            if self.how == "fails":
-                tasks.start_soon(self._work)
-            elif self.how == "takes too long":
-                tasks.cancel_scope.deadline = anyio.current_time() + 0.01
+            tasks.start_soon(self._end, tasks.cancel_scope)
             try:
                 yield
             finally:
                 self.log.append("leave")
 
-    async def _work(self) -> None:
-        await anyio.sleep(0.01)
-        raise LookupError("a task has failed")
+    async def _end(self, scope: anyio.CancelScope) -> None:
+        await self.over.wait()
+        if self.how == "fails":
+            raise LookupError("a task has failed")
+        scope.cancel()
 
     def index(self) -> str:
         return "served"
+
+    async def end(self) -> str:
+        self.over.set()
+        return "ended"
 
 
 class Cleaning(App):
@@ -505,14 +509,14 @@ class Cleaning(App):
     ("how", "says"),
     [
         ("fails", "unhandled errors in a TaskGroup|Exceptions from Trio nursery"),
-        ("takes too long", "a cancel scope around the yield of the lifespan was cancelled"),
+        ("cancels", "a cancel scope around the yield of the lifespan was cancelled"),
     ],
 )
 def test_a_lifespan_that_is_cancelled_from_inside_is_stopped(
     backend: str, how: str, says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Grouped(backend, how)
-    assert get(app) == (200, b"served")
+    assert get(app, "/end") == (200, b"ended")
     until(lambda: "the lifespan ended before shutdown" in caplog.text)
     assert app.log == ["inner", "leave"]
     assert get(app) == (200, b"served")
@@ -524,7 +528,7 @@ def test_a_lifespan_that_is_cancelled_from_inside_is_stopped(
 def test_the_end_of_the_loop_ends_a_lifespan(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = Grouped(backend, "waits")
+    app = Grouped(backend, "cancels")
     get(app)
     close_background_loops()
     assert app.log == ["inner", "leave"]
