@@ -7,7 +7,7 @@ different ways: ``receive`` returns ``websocket.disconnect``; ``send`` raises ``
 ``RuntimeError`` or the server's own exception, or does nothing at all. Only ``receive`` is
 reliable. So from ``accept`` to the end, a task calls ``receive`` (``_read``) and fills a queue,
 from which the handler takes its messages. The queue is bounded: if a handler takes no messages, its
-client has to wait. The messages for a ``WebSocket[Never, Sent]`` are discarded.
+client has to wait. The messages for a ``WebSocket[Never, Sent]`` are discarded instead.
 
 **Disconnects.** The handler's next call after a disconnect raises ``ConnectionClosed``. Until then,
 the handler may work on the last message, or wait for something that never comes. So it is cancelled
@@ -292,9 +292,6 @@ class Connection(Progress):
         """Receive messages until the WebSocket ends. This runs in a separate task."""
         receive, messages = self._receive, self._messages
         max_size, timeout = self._settings.websocket_max_size, self._settings.websocket_timeout
-        declared = route_of(self._exchange).plan.messages
-        # If the queue of a handler that receives nothing were full, no disconnect would be noticed.
-        discards = declared is not None and declared.received is Never
         try:
             while True:
                 message = await (receive() if timeout is None else await_within(receive(), timeout))
@@ -306,7 +303,7 @@ class Connection(Progress):
                         # running.
                         self._start_grace()
                     return
-                if discards or self.state is CLOSING:
+                if self.state is CLOSING:
                     continue
                 size = len(message.get("text") or message.get("bytes") or "")
                 messages.append((message, size))
@@ -315,6 +312,11 @@ class Connection(Progress):
                 if arrival is not None and not arrival.done():
                     arrival.set_result(None)
                 while len(messages) >= MAX_MESSAGES or self._size > max_size:
+                    declared = route_of(self._exchange).plan.messages
+                    if declared is not None and declared.received is Never:
+                        messages.clear()  # nobody takes them, and a disconnect must be noticed
+                        self._size = 0
+                        continue
                     self._room = self._tasks.new_future()
                     await self._room
         except Exception as error:

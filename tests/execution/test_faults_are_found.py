@@ -175,8 +175,8 @@ FAULTS = {
     ),
     "a message is received after the close": Fault(
         "asgi/websocket_connection.py",
-        "                if discards or self.state is CLOSING:\n",
-        "                if discards:\n",
+        "                if self.state is CLOSING:\n                    continue\n",
+        "",
         SOCKETS,
         "asyncio and not many",
     ),
