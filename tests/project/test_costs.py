@@ -142,7 +142,7 @@ LIBRARIES = {
     "anyio": "4.16",
     "flask": "3.1",
     "jinja2": "3.1",
-    "msgspec": "0.22",
+    "msgspec": "0.23",
     "orjson": "3.13",
     "pydantic": "2.14",
     "werkzeug": "3.1",
