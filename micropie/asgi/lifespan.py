@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import Context
 from functools import partial
 from threading import current_thread, main_thread
@@ -55,10 +55,8 @@ async def serve_lifespan(
     An exception is reported to the server and then raised. Test clients show the raised exception;
     servers ignore it.
     """
-    # ``around`` becomes a shield if the server cancels the lifespan. It is entered first, because
-    # it must contain the scopes that are entered by startup and exited by shutdown.
-    with anyio.CancelScope() as around:
-        await _serve_lifespan(app, state, scope, receive, send, around)
+    with ExitStack() as scopes:
+        await _serve_lifespan(app, state, scope, receive, send, scopes)
 
 
 async def _serve_lifespan(
@@ -67,7 +65,7 @@ async def _serve_lifespan(
     scope: Scope,
     receive: Receive,
     send: Send,
-    around: anyio.CancelScope,
+    scopes: ExitStack,
 ) -> None:
     await receive()
     try:
@@ -75,6 +73,9 @@ async def _serve_lifespan(
         lifecycle, context = app.lifecycle(UNDER_ASGI), LifespanContext(site.config)
         shutdown = site.config.shutdown
         shutdown.begin()
+        # ``around`` becomes a shield if the server cancels the lifespan. It is entered first,
+        # because it must contain the scopes that are entered by startup and exited by shutdown.
+        around = scopes.enter_context(anyio.CancelScope()) if lifecycle.needs_loop else None
         try:
             await perform(lifecycle.start(shutdown), context)
         except BaseException as error:
@@ -133,7 +134,7 @@ async def _serve_lifespan(
 async def _stop_cancelled(
     lifecycle: Lifecycle,
     context: LifespanContext,
-    around: anyio.CancelScope,
+    around: anyio.CancelScope | None,
     error: BaseException,
 ) -> Exception | None:
     """Stop the application although ``error`` cancels this task. Suppress exceptions, because they
@@ -143,7 +144,8 @@ async def _stop_cancelled(
     ``yield`` of a lifespan, such as a task group. Then return the exception of the lifespan.
     """
     cancellation = anyio.get_cancelled_exc_class()
-    around.shield, around.deadline = True, anyio.current_time() + CLEAN_UP_WITHIN
+    if around is not None:
+        around.shield, around.deadline = True, anyio.current_time() + CLEAN_UP_WITHIN
     failure: Exception = RuntimeError(SCOPE_CANCELLED)
     try:
         await perform(lifecycle.stop(), context)
@@ -151,7 +153,8 @@ async def _stop_cancelled(
         failure = raised
     except cancellation:
         pass  # of a clean-up inside that scope
-    around.shield = False
+    if around is not None:
+        around.shield = False
     if is_being_cancelled() or not isinstance(error, cancellation):
         return None
     log_lifecycle_failure(LIFESPAN_ENDED, failure, {})

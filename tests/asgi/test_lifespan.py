@@ -370,6 +370,22 @@ def test_a_task_of_a_lifespan_may_fail_during_startup(backend: str) -> None:
     assert "ExceptionGroup" in answer["message"]
 
 
+def test_a_server_may_cancel_an_application_that_only_has_def_handlers(backend: str) -> None:
+    app, log = Plain(), []
+    app.shutdown_handlers.append(lambda: log.append("down"))
+
+    async def main() -> None:
+        lifespan = Lifespan(app)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lifespan.run)
+            await lifespan.say("startup")
+            tasks.cancel_scope.cancel()
+        lifespan.close()
+
+    run(backend, main)
+    assert log == ["down"]
+
+
 def test_a_server_may_cancel_a_lifespan_with_a_task_group(backend: str) -> None:
     app = Grouped()
 
