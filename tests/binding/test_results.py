@@ -10,6 +10,7 @@ import typing
 from collections import ChainMap, OrderedDict, UserList, defaultdict, deque
 from collections.abc import (
     Awaitable,
+    Callable,
     Collection,
     Coroutine,
     Iterable,
@@ -992,6 +993,7 @@ EVES = Secrets(owner=FoundSecrets(name="eve"))
 OF_EVE = {"owner": EVE}
 UNTAGGED = UserOut | Pets
 NICK = {"name": "eve", "nick": "e"}
+FOUND_TEXT = pydantic.PlainSerializer(str)
 
 
 class Placed(NamedTuple):
@@ -1070,6 +1072,12 @@ BOOK: dict[str, object] = {"type": "book", "pages": {}, "first": None}
         (Placed, [USER, 1], [ANN, 1]),
         (Lineage, Lineage(BOB, [Lineage(BOB, [])]), [BOBS["items"][0], [[BOBS["items"][0], []]]]),
         (list[Team | UserOut], [{"lead": USER}, USER], [{"lead": ANN}, ANN]),
+        (Found | Sequence[int], FoundSecrets(name="eve"), EVE),
+        (list[Found | Annotated[Sequence[int], "rows"]], [FoundSecrets(name="eve")], [EVE]),
+        (list[Found | Callable[[], int]], [FoundSecrets(name="eve")], [EVE]),
+        (list[Found | Annotated[int, FOUND_TEXT]], [FoundSecrets(name="eve"), 5], [EVE, "5"]),
+        (set[Pin | PinSecrets], {Pin(pin=5)}, [{"pin": 5}]),
+        (list[frozenset[Pin | int]], [{PinSecrets(pin=5)}], [[{"pin": 5}]]),
     ],
 )
 def test_a_member_of_a_union_may_be_of_a_derived_class(

@@ -70,6 +70,9 @@ from micropie._core.http.forms import nested
 from micropie._core.http.json import dumps, loads, msgspec
 from micropie._core.http.json import members_of as members
 
+# Types whose values pydantic checks when it writes a union.
+_CHECKED = (str, int, float, bool)
+
 
 class Maker:
     """Creates the structures for one annotation. There is one subclass for msgspec and one for
@@ -234,15 +237,13 @@ class ByPydantic(Maker):
 
     def picks(self, union: Hint) -> bool:
         """See ``Library``. Of a class and its base, pydantic uses the one that comes first. In a
-        union with a collection, it sends all fields of an object of a subclass.
+        union with a type that it doesn't check when it writes, such as a collection, it sends all
+        fields of an object of a subclass.
         """
         kinds = [bare(one)[0] for one in united(union)]
         bases = chain.from_iterable(getattr(owner_of(one), "__mro__", ())[1:] for one in kinds)
-        around = (one for one in kinds if not is_structure(one))
-        return not (
-            any(map([*map(owner_of, kinds)].__contains__, bases))
-            or any(structures_of(one, holds_structures) for one in around)
-        )
+        are_checked = (one in _CHECKED or is_structure(bare(one)[0]) for one in united(union))
+        return all(are_checked) and not any(map([*map(owner_of, kinds)].__contains__, bases))
 
     def dumped(self, value: object, kind: Hint) -> object:
         """See ``Library``. The value may be, or contain, an object of a subclass."""

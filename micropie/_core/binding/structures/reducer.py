@@ -153,7 +153,8 @@ class Reducer:
                 raise ValueError(message) from None
         if isinstance(value, Mapping):
             return dict(zip(value, made, strict=True))
-        if owner is Sequence:
+        # pydantic has made dicts of the objects, and a set can't contain these
+        if owner is Sequence or (self._library.is_pydantic and owner in (set, frozenset)):
             return made
         return owner(*made) if is_row else owner(made)
 
