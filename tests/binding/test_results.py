@@ -912,6 +912,11 @@ def test_nested_objects_are_sent_unchanged(
         (dict[str, Podium], {"a": Podium([Rank(User("ann"), 1)])}, "User", "UserOut"),
         (Shelf[UserOut], {"type": "shelf", "allItems": [Page([User("ann")])]}, "", ""),
         (Shelf[UserOut] | Book, Thick({"a": Page([User("ann")])}), "User", "UserOut"),
+        (Sequence[int] | list[Rank], [Rank(User("ann"), 1)], "User", "UserOut"),
+        (tuple[str, Rank] | Rank, Rank(User("ann"), 1), "User", "UserOut"),
+        (tuple[str, Rank] | UserOut | Rank, Rank(User("ann"), 1), "User", "UserOut"),
+        (Mapping[str, int] | dict[str, Rank], {"a": Rank(User("ann"), 1)}, "User", "UserOut"),
+        (tuple[Rank, ...] | tuple[int, int], (Rank(User("ann"), 1),) * 2, "User", "UserOut"),
     ],
 )
 def test_R78_an_object_nested_in_a_derived_class_gets_a_500(
@@ -993,6 +998,7 @@ EVES = Secrets(owner=FoundSecrets(name="eve"))
 OF_EVE = {"owner": EVE}
 UNTAGGED = UserOut | Pets
 NICK = {"name": "eve", "nick": "e"}
+MARK = {"page": 5}
 FOUND_TEXT = pydantic.PlainSerializer(str)
 
 
@@ -1078,6 +1084,10 @@ BOOK: dict[str, object] = {"type": "book", "pages": {}, "first": None}
         (list[Found | Annotated[int, FOUND_TEXT]], [FoundSecrets(name="eve"), 5], [EVE, "5"]),
         (set[Pin | PinSecrets], {Pin(pin=5)}, [{"pin": 5}]),
         (list[frozenset[Pin | int]], [{PinSecrets(pin=5)}], [[{"pin": 5}]]),
+        (tuple[UserOut, Bookmark] | tuple[Pets, ...], (USER, Starred(5, "pies", 1)), [ANN, MARK]),
+        (tuple[Pets, ...] | tuple[UserOut, Bookmark], (USER, Bookmark(5)), [ANN, MARK]),
+        (Sequence[Bookmark] | list[UserOut], [USER], [ANN]),
+        (Mapping[str, Bookmark] | dict[str, UserOut], {"a": USER}, {"a": ANN}),
     ],
 )
 def test_a_member_of_a_union_may_be_of_a_derived_class(

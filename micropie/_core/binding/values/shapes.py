@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from decimal import Decimal
 from itertools import chain
@@ -66,7 +66,7 @@ class Shape:
         self._known = [] if known is None else known
         self._known.append(self)
         kinds = (bare(one)[0] for one in united(bare(hint)[0]))
-        self._types = [_Type(kind, self) for kind in _merged(kinds) if kind is not NoneType]
+        self._types = [_Type(kind, self) for kind in kinds if kind is not NoneType]
         inside = kinds_in(hint, are_fields_in=False) if is_strict else ()
         self._options: dict[type, Sequence[_Option]] = {}
         self._structures = [one.__name__ for one in inside if has_fields(one)]
@@ -144,7 +144,7 @@ class Shape:
         all values, unless it is a TypedDict.
         """
         options: list[_Option] = []
-        for one in self._types:
+        for one in self._types_for(kind):
             option = one.option_for(kind)
             if option is not None:
                 options.append(option)
@@ -152,22 +152,21 @@ class Shape:
                     break
         return options
 
-
-def _merged(kinds: Iterable[Hint]) -> Iterable[Hint]:
-    """Return the members of a union, but ``list[A | B]`` for ``list[A] | list[B]``, because a list
-    doesn't show of which of the two it is.
-    """
-    merged: dict[object, Hint] = {}
-    for kind in kinds:
-        owner, arguments = owner_of(kind), get_args(kind)
-        key = (owner, len(arguments)) if owner in (*_CONTAINERS, Sequence, Mapping) else id(kind)
-        others = get_args(merged.get(key))
-        if others and (... in others) == (... in arguments):
-            pairs = zip(others, arguments, strict=True)
-            arguments = tuple(one if one is ... else Union[one, other] for one, other in pairs)  # noqa: UP007
-            kind = owner[arguments]
-        merged[key] = kind
-    return merged.values()
+    def _types_for(self, kind: type) -> Sequence[_Type]:
+        """Return the types of the annotation in the order in which they take values of a class.
+        Collections, or dicts, that may all have this class become one, because such a value doesn't
+        show of which of them it is: ``Collection[A | B]`` for ``list[A] | Sequence[B]``.
+        """
+        exact = [one for one in self._types if one.is_of(kind)]
+        found = [] if exact else [(one, one.inside(kind)) for one in self._types]
+        rivals = [hints for _, hints in found if hints]
+        if len(rivals) < 2:
+            return [*exact, *self._types]
+        places = (0, -1) if issubclass(kind, Mapping) else ()
+        parts = [[one[place] for one in rivals] for place in places] or [[*chain(*rivals)]]
+        owner: Any = Mapping if places else Collection
+        merged: Hint = owner[tuple(Union[tuple(one)] for one in parts)]  # noqa: UP007
+        return [*(one for one, hints in found if not hints), _Type(merged, self)]
 
 
 class _Type:
@@ -175,6 +174,20 @@ class _Type:
 
     def __init__(self, kind: Hint, shape: Shape) -> None:
         self._kind, self._owner, self._shape = kind, owner_of(kind), shape
+
+    def is_of(self, kind: type) -> bool:
+        """Return whether this type is the class ``kind`` itself, and no built-in collection."""
+        return self._owner is kind and kind not in _CONTAINERS
+
+    def inside(self, kind: type) -> Sequence[Hint]:
+        """Return the types of the elements that a collection of the class ``kind`` may have by this
+        type, or those of the keys and values of a dict. Return () if it isn't of this type.
+        """
+        is_row = is_named_tuple(self._kind)
+        arguments = hints_of_class(self._kind).values() if is_row else get_args(self._kind)
+        owner = tuple if is_row else self._owner
+        is_taken = isinstance(owner, type) and not is_structure(owner) and issubclass(kind, owner)
+        return [one for one in arguments if one is not ...] if is_taken else ()
 
     def option_for(self, kind: type) -> _Option | None:
         """Return None if values of the class ``kind`` are not of this type. Otherwise return how
