@@ -223,6 +223,17 @@ def test_after_response_functions_of_every_kind_run_in_order(app: Root, client: 
     assert app.diary.wait(5) == list(zip(range(1, 6), places, strict=True))
 
 
+def test_many_functions_are_added_to_one_list() -> None:
+    ends = after_response.Ends()
+    ends.add_closer(print)
+    ends.add_release(print)
+    lists = ends.closers, ends.releases
+    ends.add_closer(print)
+    ends.add_release(print)
+    assert (ends.take_closers(), ends.releases) == ([print, print], [print, print])
+    assert lists == ([print, print], [print, print])
+
+
 def test_an_async_handler_may_use_after_response(app: Root, client: Any) -> None:
     assert client.get("/from_async").text == "answered"
     assert app.diary.wait(2) == [(1, "thread"), (2, "loop")]

@@ -53,8 +53,11 @@ class Site(App):
         return template(source="{{ n }}", n=self.request.session["n"])
 
     def later(self) -> str:
-        self.request.after_response(self._after.append, "after")
+        self.request.after_response(self._later)
         return "later"
+
+    def _later(self) -> None:
+        self.request.after_response(self._after.append, "after")
 
     def seen(self) -> Any:
         return self._after

@@ -32,6 +32,7 @@ from micropie._core.execution import (
 from micropie._core.execution.cancellation import CANCEL_GRACE, GracefulScope
 from micropie._core.execution.placement import AnyFunction, Rank, Threads
 from micropie._core.execution.steps.steps import AWAIT, ON_LOOP, kind_of, no_function
+from micropie._core.on_demand import Value
 
 if TYPE_CHECKING:
     from micropie._core.execution.left_calls import LeftCall
@@ -91,27 +92,30 @@ class Ends:
     """The context in which ``after_response`` was last called."""
 
     # Most requests need one of these at most, so each list is made when it is needed.
-    before_head: Sequence[Callable[[Any], object]] = ()
+    before_head: list[Callable[[Any], object]] | tuple[()] = ()
     """Called with the response when the first chunk of a stream has been produced."""
-    failure_reports: Sequence[Callable[[BaseException], object]] = ()
+    failure_reports: list[Callable[[BaseException], object]] | tuple[()] = ()
     """Called with each failure of the request, like the function of the setting ``on_error``."""
-    closers: Sequence[Action] = ()  # called when the response is over
-    tasks: Sequence[Task] = ()
+    closers: list[Action] | tuple[()] = ()  # called when the response is over
+    tasks: list[Task] | tuple[()] = ()
     """The ``after_response`` functions that have not ended."""
-    releases: Sequence[Action] = ()  # called after the ``after_response`` functions
+    releases: list[Action] | tuple[()] = ()  # called after the ``after_response`` functions
 
     def add_change(self, change: Callable[[Any], object]) -> None:
-        self.before_head = [*self.before_head, change]
+        self.before_head = _with(self.before_head, change)
 
     def discard_changes(self) -> None:
         """Call none of the functions in ``before_head``."""
         self.before_head = ()
 
     def add_report(self, report: Callable[[BaseException], object]) -> None:
-        self.failure_reports = [*self.failure_reports, report]
+        self.failure_reports = _with(self.failure_reports, report)
 
     def add_closer(self, close: Action) -> None:
-        self.closers = [*self.closers, close]
+        if self.closers:  # without a call, because middleware does this for each request
+            self.closers.append(close)
+        else:
+            self.closers = [close]
 
     def take_closers(self) -> Sequence[Action]:
         """Remove and return the functions to call when the response is over."""
@@ -120,23 +124,27 @@ class Ends:
 
     def add_task(self, task: Task) -> None:
         """Add a function to call after the response, in the current context."""
-        self.tasks = [*self.tasks, task]
+        self.tasks = _with(self.tasks, task)
         self.context = copy_context()
-
-    def end_task(self) -> None:
-        """Remove the first ``after_response`` function, because it has ended."""
-        self.tasks = self.tasks[1:]
 
     def discard_tasks(self) -> None:
         """Call none of the remaining ``after_response`` functions."""
         self.tasks = ()
 
     def add_release(self, release: Action) -> None:
-        self.releases = [*self.releases, release]
+        self.releases = _with(self.releases, release)
 
     def __del__(self) -> None:
         if self.closers or self.tasks:
             _report_late(self)
+
+
+def _with(functions: list[Value] | tuple[()], added: Value) -> list[Value]:
+    """Add a function to a list, which is made if there is none."""
+    if functions:
+        functions.append(added)
+        return functions
+    return [added]
 
 
 def _report_late(ends: Ends) -> None:
@@ -241,9 +249,10 @@ async def run_tasks(
     try:
         with anyio.CancelScope(shield=True), GracefulScope(TASKS.get()) as scope:
             scope.cancel_after(seconds, CANCEL_GRACE)
-            while ends.tasks:
-                await _run(exchange, ends.tasks[0], begin)
-                ends.end_task()
+            tasks = ends.tasks  # these functions may add others
+            while tasks:
+                await _run(exchange, tasks[0], begin)
+                del tasks[0]
         for task in ends.tasks:
             end = "did not finish" if task is begun else "did not start"
             logger.error("%s %s in %g s (background_timeout)", _label(exchange, task), end, seconds)
