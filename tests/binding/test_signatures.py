@@ -520,6 +520,15 @@ def test_kwargs_do_not_get_the_token_of_a_form(make_client: MakeClient) -> None:
     assert answer(make_client(app_of(named)).post("/page", data=sent)) == ["x", {"apple": 3}]
 
 
+def test_kwargs_get_a_token_that_is_of_no_form(make_client: MakeClient) -> None:
+    def handler(**fields: str) -> Any:
+        return fields
+
+    sent, client = {"csrf_token": "x", "apple": "3"}, make_client(app_of(handler))
+    assert answer(client.get("/page", params=sent)) == sent
+    assert answer(client.post("/page", json=sent)) == sent
+
+
 @pytest.mark.parametrize(("annotation", "expected"), [(int, "a whole number"), (str, "text")])
 def test_a_file_never_fills_a_parameter_of_another_type(
     make_client: MakeClient, annotation: Any, expected: str

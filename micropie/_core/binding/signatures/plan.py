@@ -185,8 +185,7 @@ class Plan:
         # contains the **kwargs parameter, if there is one
         self._others = bound[Parameter.VAR_KEYWORD]
         self._all = self._positional + self._keywords
-        # ``**kwargs`` don't get the form's token, because it is for ``CSRFMiddleware``.
-        self._taken |= {CSRF_FIELD, *(one.name for one in self._all)}
+        self._taken |= {one.name for one in self._all}
         # The parameters for which a JSON body or a form must be parsed, either to find the value or
         # to find out why it is missing.
         self._in_body = {one.name for one in self._all if one.is_in_body}
@@ -355,8 +354,10 @@ class Plan:
             several = others.converter
             if several.many is None:
                 several = several._replace(many=list)
+            # The token of a form is for ``CSRFMiddleware``.
+            token = {CSRF_FIELD}.intersection(exchange.body.form or ())
             for name in dict.fromkeys([*values, *query, *body, *uploads]):
-                if name in self._taken:
+                if name in self._taken or name in token:
                     continue
                 given = query.get(name) or body.get(name) or uploads.get(name) or ()
                 is_one = name in values or len(given) <= 1  # several values become a list
