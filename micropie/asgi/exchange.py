@@ -13,8 +13,7 @@ from typing import Any, NoReturn, cast
 import anyio
 
 from micropie._core.errors import ClientDisconnect, HTTPError, too_many_waiting
-from micropie._core.execution import Action, is_on_loop, slots_of
-from micropie._core.execution.lane import await_in_task
+from micropie._core.execution import Action, AsyncFunction, await_in_task, is_on_loop, slots_of
 from micropie._core.execution.steps import Flow, Step, no_function
 from micropie._core.http import Address, AnswerState, ReceivedBody, Session
 from micropie._core.http.addresses import (
@@ -269,9 +268,7 @@ class ASGIExchange(StreamedExchange):
         self.has_begun = self.opens_more = self.is_special = True
         return perform(flow, self)
 
-    def await_from_thread(
-        self, function: Callable[..., Awaitable[object]], arguments: Sequence[object]
-    ) -> Any:
+    def await_from_thread(self, function: AsyncFunction, arguments: Sequence[object]) -> Any:
         tasks = lifespan_tasks(self.scope)
         if tasks is None:  # without a server, or with one that doesn't support the lifespan
             return super().await_from_thread(function, arguments)

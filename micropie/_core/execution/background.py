@@ -28,6 +28,7 @@ from micropie._core.execution.loop import (
     Action,
     AsyncAction,
     AsyncFunction,
+    LoopTasks,
     current,
     exit_delayed,
     is_on_loop,
@@ -294,6 +295,14 @@ def await_in_background(backend: str, function: AsyncFunction, arguments: Sequen
     outcomes: SimpleQueue[Outcome] = SimpleQueue()
     call = partial(awaited_outcome_of, function, arguments, outcomes.put)
     background_loop(backend).spawn(partial(outcomes.put, [None, CancelledError(), []]), call)
+    return released(outcomes.get())
+
+
+def await_in_task(tasks: LoopTasks, function: AsyncFunction, arguments: Sequence[object]) -> Any:
+    """Do the same in a task of another event loop, that of ``tasks``."""
+    outcomes: SimpleQueue[Outcome] = SimpleQueue()
+    start = partial(tasks.start_soon, awaited_outcome_of, function, arguments, outcomes.put)
+    tasks.call_soon(partial(copy_context().run, start))
     return released(outcomes.get())
 
 

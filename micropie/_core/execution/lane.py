@@ -15,12 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, Token, copy_context
-from functools import partial
-from queue import SimpleQueue
 from typing import Any, TypeAlias
 
-from micropie._core.execution.background import UNSET, Outcome, awaited_outcome_of, released
-from micropie._core.execution.loop import AsyncFunction, LoopTasks
+from micropie._core.execution.background import UNSET, Outcome
 from micropie._core.execution.placement import AnyFunction
 
 Tokens: TypeAlias = dict[ContextVar[Any], Token[Any]]
@@ -154,14 +151,6 @@ def block_lane_of(owner: object) -> Lane | None:
 def forget_lane() -> None:
     """Let go of the lane, which refers to the request: the task may go on after it."""
     _LANE.set(None)
-
-
-def await_in_task(tasks: LoopTasks, function: AsyncFunction, arguments: Sequence[object]) -> Any:
-    """Return ``await function(*arguments)``, in a task of another event loop, that of ``tasks``."""
-    outcomes: SimpleQueue[Outcome] = SimpleQueue()
-    start = partial(tasks.start_soon, awaited_outcome_of, function, arguments, outcomes.put)
-    tasks.call_soon(partial(copy_context().run, start))
-    return released(outcomes.get())
 
 
 class Held(list[Any]):

@@ -50,7 +50,13 @@ from micropie._core.errors import (
     as_authors_see,
     logger,
 )
-from micropie._core.execution import Action, Slots, await_in_background, contained
+from micropie._core.execution import (
+    Action,
+    AsyncFunction,
+    Slots,
+    await_in_background,
+    contained,
+)
 from micropie._core.execution.placement import AnyFunction, Rank, Threads
 from micropie._core.execution.steps import (
     Ends,
@@ -948,9 +954,7 @@ class Exchange:
         """Return an awaitable that runs a flow, for an ``async def`` handler."""
         raise NotImplementedError
 
-    def await_from_thread(
-        self, function: Callable[..., Awaitable[object]], arguments: Sequence[object]
-    ) -> Any:
+    def await_from_thread(self, function: AsyncFunction, arguments: Sequence[object]) -> Any:
         """Return ``await function(*arguments)``, in a thread that anyio hasn't started: on the
         event loop that serves the request, or on the background loop.
         """
