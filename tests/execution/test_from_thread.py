@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from typing import Any
@@ -18,8 +18,8 @@ import pytest
 from anyio import from_thread
 
 from micropie import App, HTTPError, HttpMiddleware, reads_body, run_async, run_in, where
-from micropie._core.execution import Slots, threads
-from micropie._core.execution.loop import running_loop
+from micropie._core.execution import Slots, background, threads
+from micropie._core.execution.loop import LoopTasks, running_loop
 from micropie.middleware import Timeout
 from tests.asgi.calls import DISCONNECT, Call, get, http_scope, piece, run
 from tests.support.clients import MakeClient
@@ -192,6 +192,32 @@ def test_a_thread_that_the_handler_starts_uses_the_same_event_loop(
         assert client.post("/reads_in_its_own", content=b"a body").text == "a body"
     if world != "trio":
         assert client.get("/in_asyncio_s").json() is is_same
+
+
+def test_a_thread_does_not_wait_for_a_loop_that_has_been_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(background, "_LOOK_EVERY", 0.01)
+
+    async def tasks_here() -> LoopTasks:
+        return LoopTasks()
+
+    # the loop stops before it starts the task, as when a server ends
+    loop = asyncio.new_event_loop()
+    tasks = loop.run_until_complete(tasks_here())
+    has_asked, ask = threading.Event(), tasks.call_soon
+
+    def call_soon(call: Callable[[], object]) -> None:
+        ask(call)
+        has_asked.set()
+
+    tasks.call_soon = call_soon
+    with ThreadPoolExecutor(1) as executor:
+        waiting = executor.submit(background.await_in_task, tasks, anyio.sleep, (0,))
+        assert has_asked.wait(PATIENCE)
+        loop.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            waiting.result(PATIENCE)
 
 
 # -- anyio's own functions -------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from concurrent.futures import CancelledError
 from contextlib import ExitStack, suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, TypeVarTuple
 from weakref import finalize
@@ -299,11 +299,20 @@ def await_in_background(backend: str, function: AsyncFunction, arguments: Sequen
 
 
 def await_in_task(tasks: LoopTasks, function: AsyncFunction, arguments: Sequence[object]) -> Any:
-    """Do the same in a task of another event loop, that of ``tasks``."""
+    """Do the same in a task of another event loop, that of ``tasks``. Raises ``RuntimeError`` if
+    this loop has been closed.
+    """
     outcomes: SimpleQueue[Outcome] = SimpleQueue()
     start = partial(tasks.start_soon, awaited_outcome_of, function, arguments, outcomes.put)
     tasks.call_soon(partial(copy_context().run, start))
-    return released(outcomes.get())
+    while True:
+        with suppress(Empty):
+            return released(outcomes.get(timeout=_LOOK_EVERY))
+        tasks.call_soon(bool)  # raises the error; a loop may be closed before it starts the task
+
+
+# How often a thread that waits for a task looks whether the task's loop still exists.
+_LOOK_EVERY = 1.0
 
 
 async def awaited_outcome_of(
