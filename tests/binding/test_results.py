@@ -22,7 +22,7 @@ from collections.abc import (
     ValuesView,
 )
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import partial
 from threading import get_ident
 from time import thread_time
@@ -998,6 +998,7 @@ EVES = Secrets(owner=FoundSecrets(name="eve"))
 OF_EVE = {"owner": EVE}
 UNTAGGED = UserOut | Pets
 NICK = {"name": "eve", "nick": "e"}
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MARK = {"page": 5}
 FOUND_TEXT = pydantic.PlainSerializer(str)
 
@@ -1083,6 +1084,8 @@ BOOK: dict[str, object] = {"type": "book", "pages": {}, "first": None}
         (list[Found | Callable[[], int]], [FoundSecrets(name="eve")], [EVE]),
         (list[Found | Annotated[int, FOUND_TEXT]], [FoundSecrets(name="eve"), 5], [EVE, "5"]),
         (set[Pin | PinSecrets], {Pin(pin=5)}, [{"pin": 5}]),
+        (dict[datetime, Found | Nicknamed], {NOON: EVE}, {"2026-01-01T12:00:00Z": EVE}),
+        (Mapping[tuple[int, int], Found | Nicknamed], {(1, 2): EVE}, {"1,2": EVE}),
         (list[frozenset[Pin | int]], [{PinSecrets(pin=5)}], [[{"pin": 5}]]),
         (tuple[UserOut, Bookmark] | tuple[Pets, ...], (USER, Starred(5, "pies", 1)), [ANN, MARK]),
         (tuple[Pets, ...] | tuple[UserOut, Bookmark], (USER, Bookmark(5)), [ANN, MARK]),

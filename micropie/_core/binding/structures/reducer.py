@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from itertools import repeat
-from typing import Protocol, get_args
+from functools import cached_property
+from itertools import count, repeat
+from typing import Any, Protocol, get_args
 
 from micropie._core.binding.annotations import (
     COLLECTIONS,
@@ -124,6 +125,12 @@ class Reducer:
     def _by_library(self, value: object) -> object:
         return self._library.dumped(value, self._hint)
 
+    @cached_property
+    def _places(self) -> Hint:
+        """The type of a dict with the same keys, and an int for each."""
+        owner: Any = dict
+        return owner[get_args(self._kind)[0], int]
+
     def _with_elements(self, value: object) -> object:
         """Return a collection or a dict with each of its values reduced."""
         if self._is_read_first:
@@ -152,7 +159,10 @@ class Reducer:
                 message = f"{text}{at}{step}{path}" if at else f"{error} - at `${step}`"
                 raise ValueError(message) from None
         if isinstance(value, Mapping):
-            return dict(zip(value, made, strict=True))
+            places: Any = dict(zip(value, count(), strict=False))
+            if self._library.is_pydantic:  # which has its own texts for keys such as a datetime
+                places = self._library.dumped(places, self._places)
+            return {key: made[place] for key, place in places.items()}
         # pydantic has made dicts of the objects, and a set can't contain these
         if owner is Sequence or (self._library.is_pydantic and owner in (set, frozenset)):
             return made
