@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from math import inf
-from typing import Any, NoReturn, cast
+from typing import NoReturn, cast
 
 import anyio
 
 from micropie._core.errors import ClientDisconnect, HTTPError, too_many_waiting
-from micropie._core.execution import Action, AsyncFunction, await_in_task, is_on_loop, slots_of
+from micropie._core.execution import Action, LoopTasks, is_on_loop, slots_of
 from micropie._core.execution.steps import Flow, Step, no_function
 from micropie._core.http import Address, AnswerState, ReceivedBody, Session
 from micropie._core.http.addresses import (
@@ -268,11 +268,8 @@ class ASGIExchange(StreamedExchange):
         self.has_begun = self.opens_more = self.is_special = True
         return perform(flow, self)
 
-    def await_from_thread(self, function: AsyncFunction, arguments: Sequence[object]) -> Any:
-        tasks = lifespan_tasks(self.scope)
-        if tasks is None:  # without a server, or with one that doesn't support the lifespan
-            return super().await_from_thread(function, arguments)
-        return await_in_task(tasks, function, arguments)
+    def server_tasks(self) -> LoopTasks | None:
+        return lifespan_tasks(self.scope)
 
     def abandon(self, steps: Iterable[Step]) -> Awaitable[None]:
         return perform_cleanup(self, steps)

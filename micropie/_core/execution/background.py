@@ -385,4 +385,7 @@ def await_in_def(exchange: Any, function: AsyncFunction, arguments: Sequence[obj
         return released(outcome)
     if exchange is None:
         raise LookupError("there is no current request: run_async works only in handlers and hooks")
-    return exchange.await_from_thread(function, arguments)
+    tasks: LoopTasks | None = exchange.server_tasks()
+    if tasks is not None:
+        return await_in_task(tasks, function, arguments)
+    return await_in_background(exchange.config.settings.portal_backend, function, arguments)

@@ -50,13 +50,7 @@ from micropie._core.errors import (
     as_authors_see,
     logger,
 )
-from micropie._core.execution import (
-    Action,
-    AsyncFunction,
-    Slots,
-    await_in_background,
-    contained,
-)
+from micropie._core.execution import Action, LoopTasks, Slots, contained
 from micropie._core.execution.placement import AnyFunction, Rank, Threads
 from micropie._core.execution.steps import (
     Ends,
@@ -954,11 +948,11 @@ class Exchange:
         """Return an awaitable that runs a flow, for an ``async def`` handler."""
         raise NotImplementedError
 
-    def await_from_thread(self, function: AsyncFunction, arguments: Sequence[object]) -> Any:
-        """Return ``await function(*arguments)``, in a thread that anyio hasn't started: on the
-        event loop that serves the request, or on the background loop.
+    def server_tasks(self) -> LoopTasks | None:
+        """Return what starts tasks on the event loop that serves the request, or None if this loop
+        isn't known. The method may be called in any thread.
         """
-        return await_in_background(self.config.settings.portal_backend, function, arguments)
+        return None
 
     def abandon(self, steps: Iterable[Step]) -> Awaitable[None]:
         """Perform clean-up steps after a cancellation, without being interrupted by it. Failures
