@@ -13,7 +13,7 @@ from typing import NoReturn, cast
 import anyio
 
 from micropie._core.errors import ClientDisconnect, HTTPError, too_many_waiting
-from micropie._core.execution import Action, LoopTasks, is_on_loop, slots_of
+from micropie._core.execution import Action, LoopTasks, await_in_def, is_on_loop, slots_of
 from micropie._core.execution.steps import Flow, Step, no_function
 from micropie._core.http import Address, AnswerState, ReceivedBody, Session
 from micropie._core.http.addresses import (
@@ -250,7 +250,7 @@ class ASGIExchange(StreamedExchange):
                 raise
             tasks = lifespan_tasks(self.scope)
             if tasks is not None and not is_on_loop():  # in a thread that the handler has started
-                return cast("Value", await_in_task(tasks, perform, (flow, self)))
+                return cast("Value", await_in_def(self, perform, (flow, self)))
             raise RuntimeError(
                 'this handler runs on the event loop: instead of read(), write "await '
                 'request.body()"; instead of chunks(), "async for chunk in request.stream()"; '
