@@ -20,6 +20,7 @@ import anyio
 
 from micropie.channels.mailbox import (
     END,
+    GROWTH,
     Future,
     Mailbox,
     Published,
@@ -80,6 +81,7 @@ class Channels:
         # it holds the lock.
         self._lock = threading.RLock()
         self._mailboxes: dict[str, dict[Mailbox, Subscription]] = {}
+        self._since_pause = 0  # how many messages have been delivered
 
     def publish(self, channel: str, message: object) -> Awaitable[None]:
         """Send ``message``, any JSON value, to all subscribers of ``channel``.
@@ -170,13 +172,17 @@ class Channels:
 
     def deliver(self, name: str, document: bytes | str) -> bool:
         """Deliver a message to all mailboxes of a channel. Return whether the queue of one is
-        growing. In a thread, pause in this case.
+        growing. In a thread, pause in this case, but once for all of them.
         """
         message, is_growing = Published(name, document), False
         with self._lock:
             for mailbox in list(self._mailboxes.get(name, ())):
                 is_growing = mailbox.put(message) or is_growing
-        if is_growing and not is_on_loop():
+            self._since_pause += 1
+            pauses = is_growing and self._since_pause >= GROWTH
+            if pauses:
+                self._since_pause = 0
+        if pauses and not is_on_loop():
             sleep(PAUSE)
         return is_growing
 

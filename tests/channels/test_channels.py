@@ -8,6 +8,7 @@ import pickle
 import random
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -480,6 +481,19 @@ def test_a_publisher_pauses_while_a_queue_grows_and_not_when_it_is_full(
         for number in range(500):
             channels.publish("room", number)
     assert paused == [hub_module.PAUSE] * pauses
+
+
+def test_a_publisher_pauses_once_for_all_queues_that_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    channels = Channels()
+    paused: list[float] = []
+    monkeypatch.setattr(hub_module, "sleep", paused.append)
+    with ExitStack() as subscriptions:
+        for number in range(16):  # each queue has another length
+            subscriptions.enter_context(channels.subscribe("room", size=1000))
+            channels.publish("room", number)
+        for number in range(16 * 10):
+            channels.publish("room", number)
+    assert len(paused) == 11
 
 
 def test_a_task_that_publishes_never_blocks_its_loop(
