@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
+from contextvars import copy_context
 from functools import partial
 from math import inf
 from typing import Any, TypeVar
@@ -133,7 +134,7 @@ async def current_loop() -> AsyncIterator[AppLoop]:
     task = (
         native.create_task(hold())
         if hasattr(native, "create_task")
-        else sys.modules["trio"].lowlevel.spawn_system_task(hold)
+        else sys.modules["trio"].lowlevel.spawn_system_task(hold, context=copy_context())
     )
     with anyio.CancelScope(shield=True):
         await has_begun.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import anyio
@@ -128,6 +129,19 @@ def test_a_fixture_may_leave_the_client_in_another_task() -> None:
         runner.run(client.__aexit__())
         assert not asyncio.all_tasks(runner.get_loop())
     assert root.events == ["start", "stop"]
+
+
+async def test_the_application_sees_the_context_variables_of_the_test() -> None:
+    variable: ContextVar[str] = ContextVar("tenant")
+    variable.set("own")
+    root = App()
+
+    @root.get("/")
+    async def tenant() -> str:
+        return variable.get("none")
+
+    async with AsyncTestClient(root) as client:
+        assert (await client.get("/")).text == "own"
 
 
 async def test_the_application_runs_in_the_loop_of_the_test() -> None:
