@@ -82,7 +82,7 @@ async def _start(app: Tree, state: ASGIState) -> Site:
             if not lifecycle.is_empty:
                 from micropie.asgi.lifespan import start_alone
 
-                await start_alone(lifecycle, site.config)
+                await start_alone(lifecycle, site, state)
             state.started = True
         app.publish(site, state)
         return site

@@ -39,7 +39,7 @@ from micropie._core.flow import (
     log_lifecycle_failure,
 )
 from micropie._core.http.protocols import Receive, Scope, Send
-from micropie._core.routing import Config
+from micropie._core.routing import Site
 from micropie._core.tree import Tree
 from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import BACKGROUND, perform
@@ -119,16 +119,21 @@ async def _serve_lifespan(
         # Otherwise, another test client still uses the application, or the server does.
         if not state.lifespans and failure is None:
             shutdown.end()
-            state.site, state.started = None, False
-            if site.has_processes:  # wait for their end in a thread, also after a cancellation
-                with anyio.CancelScope(shield=True):
-                    await in_thread(IO_THREADS, site.close)
+            await _forget_start(site, state)
     try:
         await perform(lifecycle.stop(), context)
     except Exception as error:  # ``stop`` has logged it
         await _send_failed("shutdown", error, send)
         raise
     await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _forget_start(site: Site, state: ASGIState) -> None:
+    """Let the next request start the application again, and end the processes of its pools."""
+    state.site, state.started = None, False
+    if site.has_processes:  # wait for their end in a thread, also after a cancellation
+        with anyio.CancelScope(shield=True):
+            await in_thread(IO_THREADS, site.close)
 
 
 async def _stop_cancelled(
@@ -161,9 +166,10 @@ async def _stop_cancelled(
     return failure
 
 
-async def start_alone(lifecycle: Lifecycle, config: Config) -> None:
+async def start_alone(lifecycle: Lifecycle, site: Site, state: ASGIState) -> None:
     """Start an application under a server that doesn't support the lifespan protocol. If its event
-    loop ends, as in a test, the application is stopped.
+    loop ends, as in a test, the application is stopped, and a request on another loop starts it
+    again.
 
     This is done in a task of its own, because cancel scopes that startup enters must be exited in
     the same task, and outlive this request. It has an empty context; see ``start_shared``.
@@ -171,10 +177,10 @@ async def start_alone(lifecycle: Lifecycle, config: Config) -> None:
     has_begun, failures = anyio.Event(), list[BaseException]()
 
     async def live() -> None:
-        context, failure = LifespanContext(config), None
+        context, failure = LifespanContext(site.config), None
         with anyio.CancelScope() as around:
             try:
-                await perform(lifecycle.start(config.shutdown), context)
+                await perform(lifecycle.start(site.config.shutdown), context)
                 has_begun.set()
                 await anyio.sleep_forever()
             except BaseException as error:
@@ -182,6 +188,8 @@ async def start_alone(lifecycle: Lifecycle, config: Config) -> None:
                     failure = await _stop_cancelled(lifecycle, context, around, error)
                 if not has_begun.is_set():
                     failures.append(failure or error)
+                elif not state.lifespans and failure is None:
+                    await _forget_start(site, state)
         has_begun.set()
 
     cancel = TASKS.get().start_soon(live, context=Context())

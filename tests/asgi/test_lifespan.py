@@ -495,6 +495,24 @@ def test_shutdown_waits_for_processes_in_a_thread(backend: str, is_cancelled: bo
     assert sorted(app.log) == ["enter", "leave", "thread"]
 
 
+def test_without_a_lifespan_each_event_loop_starts_the_application_again(backend: str) -> None:
+    app = rooted()
+    app.pool._made.append(Processes(app.log))
+    for _ in range(2):
+        assert run(backend, get, app).body == b"served"
+    assert app.log == ["enter", "leave", "thread"] * 2
+
+
+def test_the_end_of_a_loop_without_a_lifespan_leaves_another_lifespan_alone(backend: str) -> None:
+    app = rooted()
+    alone = TestClient(app, backend=backend)
+    alone.get("/")
+    with TestClient(app, backend=backend) as client:
+        alone.close()
+        assert client.get("/").text == "served"
+    assert app.log == ["enter", "enter", "leave", "leave"]
+
+
 def test_the_lifespan_state_hides_the_framework_s_entries(backend: str) -> None:
     seen: list[Any] = []
 
