@@ -9,10 +9,11 @@ shutdown signal first (``handling_signals``), and then calls the server's own si
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import Context
 from functools import partial
+from math import inf
 from threading import current_thread, main_thread
 from types import FrameType
 
@@ -96,14 +97,44 @@ async def _serve_lifespan(
         shutdown.end()
 
     background, seconds = LoopTasks(), site.config.settings.background_timeout
-    failure: Exception | None = None
     if "state" in scope:
         scope["state"][BACKGROUND] = background
     try:
+        with handling_signals(partial(TASKS.get().start_soon, end_streams)):
+            stop = partial(_stop_cancelled, lifecycle, context, around)
+            failure = await _until_shutdown(receive, send, background, seconds, stop)
+    finally:
+        state.lifespans -= 1
+        if not state.lifespans:  # otherwise another test client still uses the application
+            shutdown.end()
+            await _forget_start(site, state)
+    try:
+        if failure is not None:
+            raise failure
+        await perform(lifecycle.stop(), context)
+    except Exception as error:  # it has been logged
+        await _send_failed("shutdown", error, send)
+        raise
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _until_shutdown(
+    receive: Receive,
+    send: Send,
+    background: LoopTasks,
+    seconds: float,
+    stop: Callable[[BaseException], Awaitable[Exception | None]],
+) -> Exception | None:
+    """Report that the application has started, and wait for the server's shutdown message. If the
+    lifespan is cancelled before, call ``stop``.
+
+    Return the exception of the lifespan if a scope around its ``yield`` was cancelled. Requests are
+    still handled then, so their streams must end when the server shuts down.
+    """
+    try:
         try:
-            with handling_signals(partial(TASKS.get().start_soon, end_streams)):
-                await send({"type": "lifespan.startup.complete"})
-                await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
         finally:
             # Wait for functions passed to ``after_response``, and for what mounted applications do
             # after their responses. A cancellation by the server doesn't end this wait. The
@@ -111,21 +142,13 @@ async def _serve_lifespan(
             with anyio.move_on_after(seconds + 2 * CANCEL_GRACE, shield=True):
                 await background.join()
     except BaseException as error:
-        # The server has cancelled the lifespan without lifespan.shutdown, or the application has.
-        failure = await _stop_cancelled(lifecycle, context, around, error)
-        raise failure or error from None
-    finally:
-        state.lifespans -= 1
-        # Otherwise, another test client still uses the application, or the server does.
-        if not state.lifespans and failure is None:
-            shutdown.end()
-            await _forget_start(site, state)
-    try:
-        await perform(lifecycle.stop(), context)
-    except Exception as error:  # ``stop`` has logged it
-        await _send_failed("shutdown", error, send)
-        raise
-    await send({"type": "lifespan.shutdown.complete"})
+        failure = await stop(error)
+        if failure is None:  # the server has cancelled the lifespan without lifespan.shutdown
+            raise
+    else:
+        return None
+    await receive()
+    return failure
 
 
 async def _forget_start(site: Site, state: ASGIState) -> None:
@@ -159,7 +182,7 @@ async def _stop_cancelled(
     except cancellation:
         pass  # of a clean-up inside that scope
     if around is not None:
-        around.shield = False
+        around.shield, around.deadline = False, inf
     if is_being_cancelled() or not isinstance(error, cancellation):
         return None
     log_lifecycle_failure(LIFESPAN_ENDED, failure, {})

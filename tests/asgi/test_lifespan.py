@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from typing import Any
@@ -315,46 +316,84 @@ class Limited(App):
     async def index(self) -> str:
         return "served"
 
+    async def events(self) -> EventStream:
+        async def begin() -> AsyncIterator[str]:
+            yield "begun"
+            await anyio.sleep_forever()
 
-async def until_raised(app: App, act: Any) -> tuple[BaseException, bytes]:
-    """What the lifespan raises after ``act()``, and the response to a request after that."""
-    lifespan, raised = Lifespan(app), list[BaseException]()
+        return EventStream(begin())
 
-    async def serve() -> None:
-        try:
-            await lifespan.run()
-        except Exception as error:
-            raised.append(error)
 
+async def until_ended(
+    app: App, act: Any, caplog: pytest.LogCaptureFixture, inside: Any = None
+) -> tuple[BaseException | None, bytes]:
+    """End the lifespan by ``act()``, then make a request, call ``inside``, and shut down. Return
+    what the lifespan raises, and the response.
+    """
+    deadlines = list[float]()
+
+    async def watched(scope: Any, receive: Any, send: Any) -> None:
+        async def noting() -> Any:
+            deadlines.append(anyio.current_effective_deadline())
+            return await receive()
+
+        await app(scope, noting, send)
+
+    lifespan = Lifespan(watched)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(serve)
+        tasks.start_soon(lifespan.run)
         await lifespan.say("startup")
         act()
-        await until_async(lambda: raised)
+        await until_async(lambda: "the lifespan ended before shutdown" in caplog.text)
         answer = await get(app)
+        if inside is not None:
+            await inside(app)
+        assert (await lifespan.say("shutdown"))["type"] == "lifespan.shutdown.failed"
     lifespan.close()
-    return raised[0], answer.body
+    assert len(deadlines) == 3
+    assert len({*deadlines}) == 1  # the wait for shutdown has no time limit
+    return lifespan.raised, answer.body
 
 
 def test_a_task_of_a_lifespan_that_fails_ends_the_lifespan_and_not_the_server(
     backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Grouped()
-    raised, body = run(backend, until_raised, app, lambda: app.fails.set())
+    raised, body = run(backend, until_ended, app, lambda: app.fails.set(), caplog)
     assert isinstance(raised, ExceptionGroup)
     assert repr(raised.exceptions) == "(LookupError('a task has failed'),)"
     assert body == b"served"
     assert app.log == ["inner", "leave"]  # what awaits inside the group is cancelled
-    assert "the lifespan ended before shutdown" in caplog.text
+    assert caplog.text.count("LookupError: a task has failed") == 2  # by shutdown, and by the end
 
 
 def test_a_scope_around_the_yield_of_a_lifespan_ends_the_lifespan_and_not_the_server(
-    backend: str,
+    backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Limited()
-    raised, body = run(backend, until_raised, app, lambda: app.around.cancel())
+    raised, body = run(backend, until_ended, app, lambda: app.around.cancel(), caplog)
     assert str(raised) == "a cancel scope around the yield of the lifespan was cancelled"
     assert body == b"served"
+
+
+def test_R65_a_signal_ends_streams_also_after_the_lifespan_has_ended(
+    backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Limited()
+    before = signal.signal(signal.SIGTERM, lambda *_: None)  # the server's handler
+
+    async def stream_until_signal(app: App) -> None:
+        call = Call(piece(b""))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(app, http_scope("GET", "/events"), call.receive, call.send)
+            await until_async(lambda: b"begun" in call.body)
+            signal.raise_signal(signal.SIGTERM)
+        assert call.is_complete
+
+    try:
+        run(backend, until_ended, app, lambda: app.around.cancel(), caplog, stream_until_signal)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_task_of_a_lifespan_may_fail_during_startup(backend: str) -> None:
