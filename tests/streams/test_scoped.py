@@ -137,7 +137,7 @@ class Waiting:
 class Wraps(HttpMiddleware):
     """A hook that sends the chunks of a stream itself, in a scope of its own."""
 
-    def after_request(self, request: Any, status: int, body: Any, headers: Any) -> Any:
+    async def after_request(self, request: Any, status: int, body: Any, headers: Any) -> Any:
         return {"body": self._wrapped(body)} if hasattr(body, "__aiter__") else None
 
     async def _wrapped(self, body: AsyncIterator[Any]) -> AsyncIterator[Any]:
