@@ -112,7 +112,7 @@ class Ends:
         self.failure_reports = _with(self.failure_reports, report)
 
     def add_closer(self, close: Action) -> None:
-        if self.closers:  # without a call, because middleware does this for each request
+        if self.closers:  # without a call, as in ``add_release``, because many requests do this
             self.closers.append(close)
         else:
             self.closers = [close]
@@ -132,7 +132,10 @@ class Ends:
         self.tasks = ()
 
     def add_release(self, release: Action) -> None:
-        self.releases = _with(self.releases, release)
+        if self.releases:
+            self.releases.append(release)
+        else:
+            self.releases = [release]
 
     def __del__(self) -> None:
         if self.closers or self.tasks:
