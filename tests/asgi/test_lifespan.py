@@ -71,6 +71,16 @@ async def around(
     return answers
 
 
+async def until_cancelled(app: App) -> None:
+    """Start an application, and cancel its lifespan as a server does without ``shutdown``."""
+    lifespan = Lifespan(app)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lifespan.run)
+        await lifespan.say("startup")
+        tasks.cancel_scope.cancel()
+    lifespan.close()
+
+
 COMPLETE = [{"type": "lifespan.startup.complete"}, {"type": "lifespan.shutdown.complete"}]
 
 
@@ -248,12 +258,7 @@ def test_a_server_may_cancel_instead_of_sending_shutdown(backend: str) -> None:
     app.shutdown_handlers.append(lambda: app.log.append("down"))
 
     async def main() -> None:
-        lifespan = Lifespan(app)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(lifespan.run)
-            await lifespan.say("startup")
-            tasks.cancel_scope.cancel()
-        lifespan.close()
+        await until_cancelled(app)
         app.log.append("over")
 
     run(backend, main)
@@ -413,30 +418,14 @@ def test_a_server_may_cancel_an_application_that_only_has_def_handlers(backend: 
     app, log = Plain(), []
     app.shutdown_handlers.append(lambda: log.append("down"))
 
-    async def main() -> None:
-        lifespan = Lifespan(app)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(lifespan.run)
-            await lifespan.say("startup")
-            tasks.cancel_scope.cancel()
-        lifespan.close()
-
-    run(backend, main)
+    run(backend, until_cancelled, app)
     assert log == ["down"]
 
 
 def test_a_server_may_cancel_a_lifespan_with_a_task_group(backend: str) -> None:
     app = Grouped()
 
-    async def main() -> None:
-        lifespan = Lifespan(app)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(lifespan.run)
-            await lifespan.say("startup")
-            tasks.cancel_scope.cancel()
-        lifespan.close()
-
-    run(backend, main)
+    run(backend, until_cancelled, app)
     assert [one for one in app.log if one in ("inner", "leave")] == ["inner", "leave"]
 
 
