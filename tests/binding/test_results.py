@@ -39,6 +39,7 @@ from typing import (  # noqa: UP035
     Optional,
     TypedDict,
     TypeVar,
+    cast,
 )
 
 import msgspec
@@ -60,6 +61,7 @@ from micropie import (
     run_in,
 )
 from micropie._core.binding import answers_of, result_filter
+from micropie._core.binding.structures.makers import CHECKED
 from micropie._core.binding.values.finder import Finder
 from micropie._core.binding.values.limits import check_result, has_chosen_hashes
 from micropie._core.errors import ResponseError
@@ -1014,6 +1016,16 @@ class Lineage(NamedTuple):
 
 
 BOOK: dict[str, object] = {"type": "book", "pages": {}, "first": None}
+
+
+@pytest.mark.parametrize("kind", CHECKED)
+def test_pydantic_checks_these_types_when_it_writes_a_union(
+    make_client: MakeClient, kind: type
+) -> None:
+    found, around = FoundSecrets(name="eve"), cast("Any", list)
+    for annotation in (Found | kind, kind | Found):
+        assert make_client(shown(annotation, found)).get("/").json() == EVE
+        assert make_client(shown(around[annotation], [found])).get("/").json() == [EVE]
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from enum import Enum
 from functools import cached_property, partial
 from itertools import chain
 from typing import Any, get_origin
+from uuid import UUID
 
 from micropie._core.binding.annotations import (
     UNREADABLE,
@@ -71,7 +74,7 @@ from micropie._core.http.json import dumps, loads, msgspec
 from micropie._core.http.json import members_of as members
 
 # Types whose values pydantic checks when it writes a union.
-_CHECKED = (str, int, float, bool)
+CHECKED = (str, int, float, bool, bytes, date, datetime, time, timedelta, Decimal, UUID)
 
 
 class Maker:
@@ -242,7 +245,7 @@ class ByPydantic(Maker):
         """
         kinds = [bare(one)[0] for one in united(union)]
         bases = chain.from_iterable(getattr(owner_of(one), "__mro__", ())[1:] for one in kinds)
-        are_checked = (one in _CHECKED or is_structure(bare(one)[0]) for one in united(union))
+        are_checked = (one in CHECKED or is_structure(bare(one)[0]) for one in united(union))
         return all(are_checked) and not any(map([*map(owner_of, kinds)].__contains__, bases))
 
     def dumped(self, value: object, kind: Hint) -> object:
