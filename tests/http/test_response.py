@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from http import HTTPStatus
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -28,7 +29,7 @@ from micropie import (
     static_file,
 )
 from micropie._core.http.headers.fields import LONGEST_KEPT, PRIVATE
-from micropie._core.http.response import warn_once
+from micropie._core.http.response import redirect_response, warn_once
 from micropie.middleware import Compress, FlowMiddleware
 from tests.support.clients import MakeClient
 from tests.support.open_files import open_files
@@ -885,6 +886,14 @@ def test_R16_the_default_port_of_the_scheme_does_not_matter(
     answer = client.get("/", params={"to": to}, headers={"Host": host})
     assert answer.status_code == status
     assert answer.headers.get("location") == (to if status == 303 else None)
+
+
+@pytest.mark.parametrize("host", ["", "no host"])
+@pytest.mark.parametrize("to", ["https:///x", "https://name@shop.test/", "//shop test/"])
+def test_R16_two_malformed_hosts_are_not_the_same(host: str, to: str) -> None:
+    site: Any = SimpleNamespace(scheme="https", host=host)
+    with pytest.raises(HTTPError, match="would leave this site"):
+        redirect_response(Redirect(to), site)
 
 
 @pytest.mark.parametrize("to", ["http://testserver/x", "HTTP://testserver", "ht\ttp://testserver/"])

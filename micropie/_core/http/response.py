@@ -718,10 +718,12 @@ def _leads_away(location: str, seen: str, site: Origin) -> bool:
         return True
     if parts.scheme not in ("", "http", "https"):
         return True
+    if not parts.netloc or parts.netloc == site.host:
+        return not parts.netloc
     # Some proxies add the scheme's default port to the Host header.
     there = normal_origin(f"{parts.scheme or site.scheme}://{parts.netloc}")
     here = normal_origin(f"{site.scheme}://{site.host}")
-    return parts.netloc != site.host and there.partition(":")[2] != here.partition(":")[2]
+    return not there or there.partition(":")[2] != here.partition(":")[2]
 
 
 _BLANKS = "".join(map(chr, range(0x21)))
