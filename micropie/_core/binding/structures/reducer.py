@@ -159,9 +159,11 @@ class Reducer:
                 message = f"{text}{at}{step}{path}" if at else f"{error} - at `${step}`"
                 raise ValueError(message) from None
         if isinstance(value, Mapping):
-            places: Any = dict(zip(value, count(), strict=False))
-            if self._library.is_pydantic:  # which has its own texts for keys such as a datetime
-                places = self._library.dumped(places, self._places)
+            if not self._library.is_pydantic:
+                return dict(zip(value, made, strict=True))
+            # pydantic has its own texts for keys such as a datetime
+            numbered = dict(zip(value, count(), strict=False))
+            places: Any = self._library.dumped(numbered, self._places)
             return {key: made[place] for key, place in places.items()}
         # pydantic has made dicts of the objects, and a set can't contain these
         if owner is Sequence or (self._library.is_pydantic and owner in (set, frozenset)):
