@@ -14,6 +14,7 @@ import pytest
 from micropie import App, EventStream, WebSocket, where
 from micropie.testing import TestClient
 from tests.asgi.calls import Call, Lifespan, get, http_scope, piece, run
+from tests.support.lifespans import Cleaning
 from tests.support.waiting import PATIENCE, until_async
 
 
@@ -295,17 +296,6 @@ class Grouped(App):
 
     async def index(self) -> str:
         return "served"
-
-
-class Cleaning(App):
-    log: list[str]
-
-    @asynccontextmanager
-    async def lifespan(self) -> AsyncIterator[None]:
-        yield
-        self.log.append("inner")
-        await anyio.lowlevel.checkpoint()
-        self.log.append("inner left")
 
 
 class Limited(App):

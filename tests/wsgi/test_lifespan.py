@@ -26,6 +26,7 @@ from micropie._core.execution.background import close_background_loops
 from micropie.testing import TestClient
 from micropie.wsgi.gunicorn import post_worker_init
 from tests.support.commands import ended
+from tests.support.lifespans import Cleaning
 from tests.support.waiting import PATIENCE, until
 from tests.wsgi.calls import get
 
@@ -491,17 +492,6 @@ class Grouped(App):
     async def end(self) -> str:
         self.over.set()
         return "ended"
-
-
-class Cleaning(App):
-    log: list[str]
-
-    @asynccontextmanager
-    async def lifespan(self) -> AsyncIterator[None]:
-        yield
-        self.log.append("inner")
-        await anyio.lowlevel.checkpoint()
-        self.log.append("never")
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
