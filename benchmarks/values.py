@@ -183,6 +183,8 @@ async def best(app: App, kind: str, body: bytes, rounds: int) -> tuple[float, fl
 async def search(values: int, size: int, kinds: tuple[str, ...] = KINDS) -> list[Found]:
     """Return what was found for every kind and shape, the worst of each kind first."""
     app, found = Site(loop_watchdog=False, max_json_values=values), list[Found]()
+    gc.collect()
+    gc.freeze()  # the collection before each request is to look at that request's objects only
     for kind in kinds:
         seen = []
         for outer in OUTER:
@@ -197,6 +199,7 @@ async def search(values: int, size: int, kinds: tuple[str, ...] = KINDS) -> list
                 body = filled(outer, value, values, size)
                 gap, clock, status = await best(app, kind, body, ROUNDS)
             found.append(Found(gap, clock, status, kind, outer % value, length))
+    gc.unfreeze()
     return found
 
 
