@@ -124,8 +124,8 @@ _STATUSES = frozenset(range(400, 600))
 
 
 class HTTPError(RaisedAnswer):
-    """Respond with ``status`` (400 to 599) and ``message``: one sentence for the client, or a dict
-    or list for JSON.
+    """Respond with ``status`` (400 to 599) and ``message``: one sentence for the client, an
+    exception with this sentence, or a dict or list for JSON.
 
     ``message`` is by default the status with its standard phrase. ``headers``, a dict or (name,
     value) pairs, are sent too: ``{"Retry-After": "5"}``. Raises ``ValueError`` for a status below
@@ -145,6 +145,10 @@ class HTTPError(RaisedAnswer):
             raise ValueError(
                 f"HTTPError(status, message) takes a status from 400 to 599, not {status!r}"
             )
+        if isinstance(message, BaseException):
+            message = str(message)
+        elif isinstance(message, bytes):  # not HTML, as the bytes that a handler returns
+            message = message.decode(errors="replace")
         self.args = (status, message)  # four times as fast as ``super().__init__``
         self.status = status
         self.message: Any = message
@@ -236,7 +240,7 @@ class Redirect(RaisedAnswer):
     ``?next=`` must not lead to an attacker's log-in page. In a request over https, a location with
     ``http://`` on the same host is refused as well, unless ``allow_http=True``. For a refused
     location, the client gets a 400, and the reason is logged. Raises ``ValueError`` if ``status``
-    is not one of these five.
+    is not one of these five, and ``TypeError`` if ``location`` is not a str.
     """
 
     def __init__(
@@ -250,6 +254,8 @@ class Redirect(RaisedAnswer):
     ) -> None:
         if status not in {301, 302, 303, 307, 308}:
             raise ValueError(f"Redirect takes status 301, 302, 303, 307 or 308, not {status!r}")
+        if location.__class__ is not str and not isinstance(location, str):
+            raise TypeError(f"Redirect takes a str, not {location!r}: write str(...) for a URL")
         self.args = (location, status)  # four times as fast as ``super().__init__``
         self.location = location
         self.status = status

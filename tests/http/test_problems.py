@@ -4,6 +4,7 @@ handler.
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass
 from gettext import NullTranslations
 from typing import Annotated, Any
@@ -162,6 +163,32 @@ def test_the_errors_setting_fixes_the_format_for_all_clients(
 def test_an_author_s_error_document_is_sent_unchanged(make_client: MakeClient) -> None:
     answer = make_client(Shop()).get("/own", headers={"Accept": BROWSER})
     assert (answer.json(), answer.headers["Content-Type"]) == ({"pie": 5}, "application/json")
+
+
+def test_an_exception_or_bytes_as_the_message_are_sent_as_text(make_client: MakeClient) -> None:
+    class Shop(App):
+        def failed(self) -> None:
+            try:
+                int("two")
+            except ValueError as error:
+                raise HTTPError(400, error) from None
+
+        def empty(self) -> None:
+            raise HTTPError(409, KeyError())
+
+        def raw(self) -> None:
+            raise HTTPError(400, b"<b>\xff")
+
+    client = make_client(Shop())
+    sentence = "invalid literal for int() with base 10: 'two'"
+    sent = {"failed": (400, sentence), "empty": (409, "409 Conflict"), "raw": (400, "<b>\ufffd")}
+    for path, expected in sent.items():
+        answer = client.get(f"/{path}")
+        assert (answer.status_code, answer.text) == expected
+        assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+        document = client.get(f"/{path}", headers={"Accept": "application/json"}).json()
+        assert document["detail"] == expected[1].removeprefix("409 ")
+    assert pickle.loads(pickle.dumps(HTTPError(400, ValueError("no")))).message == "no"
 
 
 def test_client_text_in_an_error_message_is_escaped_at_any_length(make_client: MakeClient) -> None:

@@ -774,6 +774,12 @@ def test_R6_an_invalid_content_length_is_not_sent(make_client: MakeClient, lengt
 # -- R16: redirects --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("location", [None, b"/there", Path("/there")])
+def test_a_redirect_takes_text_only(location: Any) -> None:
+    with pytest.raises(TypeError, match=r"Redirect takes a str, not .*: write str\(...\)"):
+        Redirect(location)
+
+
 class Redirecting(App):
     def index(self, to: str, status: int = 303) -> Any:
         return Redirect(to, status)

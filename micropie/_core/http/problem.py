@@ -4,7 +4,6 @@ problem document for API clients (RFC 9457).
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import lru_cache
 
 from micropie._core.errors import (
@@ -141,10 +140,10 @@ def _wanted_format(request: Request) -> str:
     accept = request._exchange.header("accept") or "*/*"
     if accept != "*/*":
         return _wanted_of(accept)
-    with suppress(HTTPError):  # ``is_json`` raises for a malformed Content-Length
-        if request.method not in ("GET", "HEAD") and request.is_json:
-            return "json"
-    return "text"
+    try:
+        return "json" if request.method not in ("GET", "HEAD") and request.is_json else "text"
+    except HTTPError:  # a malformed Content-Length or Content-Type
+        return "text"
 
 
 # Cached, because browsers send few different Accept headers, and parsing a header takes longer than

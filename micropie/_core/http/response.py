@@ -451,9 +451,11 @@ def encode(
     pairs: Sequence[tuple[str, str]] = NO_OTHER_HEADERS if is_described else ()
     announced = None
     if response.pairs:
-        is_given = status.__class__ is GivenStatus
-        pairs, stated, announced = checked_headers(response.pairs, is_given, pairs)
-        content_type = content_type if stated is None else stated
+        pairs, stated, announced = checked_headers(
+            response.pairs, status.__class__ is GivenStatus, pairs
+        )
+        if stated is not None:
+            content_type = stated
     if content_type and content_type not in _USUAL_TYPES:
         content_type = check_value("content-type", content_type)
     if stream is not None:
