@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from micropie import App, SetupError
+from micropie import App, HTTPError, SetupError
 from micropie._core.http.headers.signing import AppSigner, Signer
 from tests.support.clients import MakeClient
 
@@ -59,6 +60,17 @@ def test_a_signed_text_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: now + 62)
     assert signer.load("pie", text, None, 60) is None
     assert signer.load("pie", text, None, None) == "apple"
+
+
+def test_an_age_may_be_a_timedelta(monkeypatch: pytest.MonkeyPatch) -> None:
+    signer, minute = AppSigner(KEY), timedelta(minutes=1)
+    cookie, link = signer.dump("pie", "apple"), signer.sign("apple", "pies", minute)
+    assert signer.load("pie", cookie, None, minute) == signer.unsign(link, "pies") == "apple"
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 62)
+    assert signer.load("pie", cookie, None, minute) is None
+    with pytest.raises(HTTPError, match="expired"):
+        signer.unsign(link, "pies")
 
 
 def test_signing_keys_can_be_rotated() -> None:
@@ -135,7 +147,7 @@ def test_a_signed_text_is_bound_to_its_purpose_and_expires(
     assert (answer.status_code, answer.text) == (410, "This link has expired.")
 
 
-@pytest.mark.parametrize("wrong", [0, "an hour"])
+@pytest.mark.parametrize("wrong", [0, "an hour", timedelta(0)])
 def test_an_invalid_max_age_says_what_to_write(wrong: Any) -> None:
     with pytest.raises(SetupError, match=r"request.sign\(expires=...\) takes seconds above 0"):
         AppSigner(KEY).sign(1, "pies", wrong)

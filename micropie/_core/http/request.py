@@ -7,7 +7,7 @@ first used.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from inspect import signature
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeVarTuple, Unpack, cast, overload
@@ -106,12 +106,14 @@ class Request(RequestSpellings):
         self._exchange.answer.depend_on("cookie")
         return self._exchange.cookies
 
-    def signed_cookie(self, name: str, default: object = None, max_age: float | None = None) -> Any:
+    def signed_cookie(
+        self, name: str, default: object = None, max_age: float | timedelta | None = None
+    ) -> Any:
         """Return the value of a cookie set by ``set_signed_cookie``, or ``default``.
 
-        Also return ``default`` if the cookie is forged or damaged, or was set more than ``max_age``
-        seconds ago (None: no limit). The client can read the value, and may send an older value
-        again. Raises ``SetupError`` without ``App(secret_key=...)``.
+        Also return ``default`` if the cookie is forged or damaged, or was set longer ago than
+        ``max_age``: seconds, a timedelta, or None for no limit. The client can read the value, and
+        may send an older value again. Raises ``SetupError`` without ``App(secret_key=...)``.
         """
         signer = self._exchange.signer
         value = self.cookies.get(name)
@@ -130,14 +132,14 @@ class Request(RequestSpellings):
         attributes.setdefault("httponly", True)
         self.response.set_cookie(name, self._exchange.signer.dump(name, value), **attributes)
 
-    def sign(self, value: object, purpose: str, *, expires: float) -> str:
+    def sign(self, value: object, purpose: str, *, expires: float | timedelta) -> str:
         """Return ``value``, anything that JSON can hold, as signed text for a link:
         ``self.absolute_url_for("reset", key=request.sign(name, "reset", expires=3600))``.
 
-        For ``expires`` seconds, ``unsign`` returns the value if it is called with the same
-        ``purpose``. Only this application can create such text. The client can read the value, and
-        use the text more than once. Raises ``SetupError`` without ``App(secret_key=...)``, and
-        ``TypeError`` for a value that JSON can't hold.
+        For ``expires``, seconds or a timedelta, ``unsign`` returns the value if it is called with
+        the same ``purpose``. Only this application can create such text. The client can read the
+        value, and use the text more than once. Raises ``SetupError`` without
+        ``App(secret_key=...)``, and ``TypeError`` for a value that JSON can't hold.
         """
         return self._exchange.signer.sign(value, purpose, expires)
 

@@ -130,6 +130,11 @@ def without_prefix(name: str) -> str:
     return name
 
 
+def seconds_of(duration: float | timedelta) -> float:
+    """Return a duration in seconds, in which it may be given already."""
+    return duration.total_seconds() if isinstance(duration, timedelta) else duration
+
+
 def format_cookie(
     name: str,
     value: str,
@@ -158,7 +163,7 @@ def format_cookie(
         )
     cookie = f"{name}={value}"
     if max_age is not None:
-        seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
+        seconds = seconds_of(max_age)
         if type(seconds) is not int and type(seconds) is not float:
             raise ValueError(f"max_age must be a number of seconds or a timedelta, not {max_age!r}")
         # Less than a second is rounded up, because browsers delete a cookie with 0.

@@ -9,9 +9,11 @@ import hashlib
 import math
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 from micropie._core.errors import HTTPError, SetupError, check, is_duration
+from micropie._core.http.headers.cookies import seconds_of
 
 try:
     import itsdangerous
@@ -97,22 +99,25 @@ class AppSigner:
         """
         return self._signer.dump([name, int(time.time()), value])
 
-    def load(self, name: str, text: str, default: object, max_age: float | None) -> object:
+    def load(
+        self, name: str, text: str, default: object, max_age: float | timedelta | None
+    ) -> object:
         """Return the value of the cookie ``name``. Return ``default`` if ``text`` is forged, was
-        signed for another cookie, or is older than ``max_age`` seconds.
+        signed for another cookie, or is older than ``max_age``.
         """
         try:
             signed_for, made, value = self._signer.load(text)
         except ValueError:
             return default
-        is_late = max_age is not None and time.time() - made > max_age
+        is_late = max_age is not None and time.time() - made > seconds_of(max_age)
         return default if is_late or signed_for != name else value
 
-    def sign(self, value: object, purpose: str, expires: float) -> str:
+    def sign(self, value: object, purpose: str, expires: float | timedelta) -> str:
         """See ``request.sign``."""
-        check("request.sign(expires=...)", is_duration(expires), expires, "seconds above 0")
+        seconds = seconds_of(expires)
+        check("request.sign(expires=...)", is_duration(seconds), expires, "seconds above 0")
         return self._signer.dump(
-            [math.ceil(time.time() + expires), value], f"micropie.link.{purpose}"
+            [math.ceil(time.time() + seconds), value], f"micropie.link.{purpose}"
         )
 
     def unsign(self, text: str, purpose: str) -> object:
