@@ -194,6 +194,7 @@ class Root(App):
         ),
         ("http", "/shop", {}, "", "Path=/shop; HttpOnly; SameSite=Lax"),
         ("http", "/a;b é", {}, "", "Path=/a%3Bb%20%C3%A9; HttpOnly; SameSite=Lax"),
+        ("http", "/@ann+1", {}, "", "Path=/@ann+1; HttpOnly; SameSite=Lax"),  # as browsers send it
         (
             "http",
             "",

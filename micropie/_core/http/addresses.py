@@ -162,9 +162,11 @@ def split_host(address: str) -> tuple[str, str]:
 
 
 def quoted_address(address: str) -> str:
-    """Return an application's address with its path escaped."""
+    """Return an application's address with its path escaped as browsers escape it. They compare
+    this text with the path of a cookie.
+    """
     host, path = split_host(address)
-    return host + quote(path)
+    return host + quote(path, safe=PATH_SAFE)
 
 
 def with_host(url: str, host: str) -> str:

@@ -17,7 +17,6 @@ from importlib import import_module
 from itertools import chain
 from os import PathLike
 from typing import Any, Protocol, TypeAlias
-from urllib.parse import quote
 
 from micropie._core.binding import OwnTypes, annotated
 from micropie._core.errors import HTTPError, SetupError, parameters_of
@@ -25,7 +24,7 @@ from micropie._core.execution import Action, ProcessPool
 from micropie._core.execution.placement import AnyFunction, Threads
 from micropie._core.execution.steps import CALL, INLINE, Kind, kind_of
 from micropie._core.http import HTML, JSON, TEXT, MessageConfig, Request, State, current_request
-from micropie._core.http.addresses import normal_hosts, split_host, with_host
+from micropie._core.http.addresses import normal_hosts, quoted_address, split_host, with_host
 from micropie._core.http.forms import Limits
 from micropie._core.http.json import dumps_with
 from micropie._core.http.settings import Settings
@@ -425,7 +424,7 @@ class Config(MessageConfig):
         """
         there, path = split_host(self.names.url_for(name, self.scopes, segments, values))
         here, _ = split_host((self if request is None else config_of(request._exchange)).prefix)
-        root = "" if request is None else quote(request.root_path)
+        root = "" if request is None else quoted_address(request.root_path)
         if there == here and not is_absolute:
             return root + path
         # If the application is on a wildcard host, such as "*.example.com", don't use ``base_url``,

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from copy import deepcopy
 from functools import lru_cache, partial
 from typing import Any
-from urllib.parse import quote
 
 from micropie._core.errors import HTTPError, logger
 from micropie._core.execution.placement import AnyFunction, ServiceThreads
 from micropie._core.execution.steps import INLINE, Call, Flow, Kind, Outage, call, kind_of
 from micropie._core.http import Exchange, Session, SessionData, check_size
+from micropie._core.http.addresses import quoted_address
 from micropie._core.http.headers import MAX_COOKIE, format_cookie, parse_cookies, without_prefix
 from micropie._core.http.settings import Settings
 from micropie._core.on_demand import module, pattern
@@ -163,11 +163,12 @@ class SessionStore:
 
     def _formatter_for(self, scheme: str, root_path: str) -> Callable[..., str]:
         name = self.cookie_name(scheme, root_path)
+        path = quoted_address(root_path + self.prefix).replace(";", "%3B") or "/"
         return partial(
             format_cookie,
             name,
             max_age=self._timeout,
-            path="/" if name.startswith("__Host-") else quote(root_path + self.prefix) or "/",
+            path="/" if name.startswith("__Host-") else path,
             domain=self._settings.session_cookie_domain,
             secure=self.is_secure(scheme),
             httponly=True,
