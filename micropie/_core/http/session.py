@@ -422,6 +422,9 @@ class Session(dict[str, Any]):
         if self._refusal:
             raise ResponseError(self._refusal)
 
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+        return dict, ({**self},)  # a copy or an unpickled object is a plain dict
+
     # -- the methods of ``dict`` that change it ----------------------------------------------------
 
     __setitem__ = _checked(dict.__setitem__)
