@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
+import sqlite3
 import sys
 from collections import Counter, OrderedDict, UserList, deque
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -129,6 +131,12 @@ def circle() -> list[Any]:
     return value
 
 
+def sqlite3_row() -> Any:
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.row_factory = sqlite3.Row
+        return database.execute("SELECT 1 AS id, NULL AS name").fetchone()
+
+
 NOON = datetime(2024, 2, 29, 12, 0, 0, 5)
 ID = UUID("12345678-1234-5678-1234-567812345678")
 
@@ -214,6 +222,7 @@ WRITTEN: list[tuple[Any, str]] = [
     ({"a": 1}.values(), "[1]"),
     ({"a": 1}.items(), '[["a",1]]'),
     (UserList([1]), "[1]"),
+    ([sqlite3_row()], '[{"id":1,"name":null}]'),
     (type("Sub", (list,), {})([1]), "[1]"),
     (Point(1, tags=["t"]), '{"x":1,"_hidden":2,"tags":["t"]}'),
     (

@@ -8,7 +8,7 @@ written as 1e-07 without orjson.
 These types are encoded:
 
 - str, int, float, bool, None, dict, list, tuple, sets, other mappings (by ``items()``) and other
-  sequences
+  sequences; rows of a database that have ``keys()``, such as ``sqlite3.Row``, as dicts
 - datetime, date and time, as ``isoformat()``; a naive one stays naive
 - timedelta, in ISO 8601: ``P1DT7200S``
 - UUID, paths, IP addresses and Decimal, as strings; a float would lose digits of a Decimal
@@ -445,6 +445,8 @@ def _conversion_of(kind: type) -> Encoder | None:
     if hasattr(kind, "model_dump"):
         return None
     known = next((convert for kinds, convert in _COLLECTIONS if issubclass(kind, kinds)), None)
+    if known is list and hasattr(kind, "keys"):  # a row of a database, such as ``sqlite3.Row``
+        return dict
     is_pydantics = "pydantic" in sys.modules and hasattr(kind, "__get_pydantic_core_schema__")
     return _by_pydantic(kind) if known is None and is_pydantics else known
 
