@@ -4,11 +4,14 @@ R34).
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import weakref
+import zipfile
 from collections.abc import Iterable
 from contextlib import suppress
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from urllib.parse import parse_qs, unquote_to_bytes, urlencode
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from PIL import Image
 
 from micropie._core.errors import BadRequest, HTTPError
 from micropie._core.http.addresses import unescaped
@@ -902,6 +906,26 @@ def test_an_upload_can_be_read_seeked_and_iterated() -> None:
     with pytest.raises(KeyError):
         file["size"]
     file.close()
+
+
+def test_libraries_take_an_upload_as_an_open_file() -> None:
+    content, picture = BytesIO(), BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("pie.txt", "plum")
+    Image.new("RGB", (3, 2)).save(picture, "PNG")
+    file: Any = upload(content.getvalue())
+    photo: Any = upload(picture.getvalue())
+    with zipfile.ZipFile(file) as archive:
+        assert archive.read("pie.txt") == b"plum"
+    assert hashlib.file_digest(file, "sha256").digest_size == 32
+    assert Image.open(photo).size == (3, 2)
+    photo.close()
+    assert file.seek(0) == file.tell() == 0
+    file.close()
+    assert file.closed
+    with pytest.raises(AttributeError, match="'UploadFile' object has no attribute 'save'"):
+        file.save("pie.zip")
+    assert not hasattr(UploadFile.__new__(UploadFile), "tell")  # no file could be opened
 
 
 def _is_in_memory(upload: UploadFile) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from io import BufferedIOBase
 from pathlib import Path
 from threading import Lock
 from typing import IO, TYPE_CHECKING, Any, SupportsIndex
@@ -66,7 +67,8 @@ def safe_filename(raw: str) -> str:
 
 
 class UploadFile(UploadSpellings):
-    """One uploaded file, positioned at its start.
+    """One uploaded file, positioned at its start. Functions that take an open file accept it, such
+    as those of Pillow and ``zipfile``.
 
     It is closed and deleted when its request ends. To keep it, copy it with ``save_to``.
     """
@@ -122,6 +124,16 @@ class UploadFile(UploadSpellings):
             self.content_type,
             content,
         )
+
+    if not TYPE_CHECKING:  # or else type checkers would accept any attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Return another method of the file, such as ``tell`` and ``readline``."""
+            if name.startswith("_") or not hasattr(BufferedIOBase, name):
+                raise AttributeError(
+                    f"'UploadFile' object has no attribute {name!r}", name=name, obj=self
+                )
+            return getattr(object.__getattribute__(self, "file"), name)
 
     def write(self, data: bytes) -> None:
         """Append ``data``."""
