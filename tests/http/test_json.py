@@ -108,6 +108,21 @@ class Struct(msgspec.Struct, rename="camel", tag=True):
     unset: int | msgspec.UnsetType = msgspec.UNSET
 
 
+@pydantic.dataclasses.dataclass
+class Account:
+    name: str = pydantic.Field(alias="Name")
+    password: str = pydantic.Field(default="secret", exclude=True)
+    half_of: float | None = pydantic.Field(default=None, exclude=True)
+
+    @pydantic.computed_field
+    def half(self) -> float | None:
+        return self.half_of and self.half_of / 2
+
+
+class Guest(Account):  # none of pydantic's
+    pass
+
+
 class Model(pydantic.BaseModel):
     when: datetime
     ratio: float = 0.5
@@ -241,6 +256,8 @@ WRITTEN: list[tuple[Any, str]] = [
         '{"type":"Struct","firstName":"Ann","content":["YWI=","P1D"]}',
     ),
     (Model(when=NOON), '{"when":"2024-02-29T12:00:00.000005","ratio":0.5}'),
+    ([Account(Name="ann")], '[{"Name":"ann","half":null}]'),
+    (Guest(Name="ann"), '{"name":"ann","password":"secret","half_of":null}'),
     (nested(254), "[" * 254 + "0" + "]" * 254),
     (nested(254, lambda inner: {"a": inner}), '{"a":' * 254 + "0" + "}" * 254),
     (
@@ -257,6 +274,7 @@ REFUSED: list[tuple[Any, str]] = [
     (Real("nan"), "NaN|out of range|type Decimal"),
     (Struct("a", math.nan), "NaN|out of range|type Decimal"),
     (Model(when=NOON, ratio=math.inf), "NaN|out of range|type Decimal"),
+    ({"a": [Account(Name="ann", half_of=math.nan)]}, "NaN|out of range|type Decimal"),
     ({math.nan: 1}, "NaN|out of range|type Decimal"),
     (Decimal("NaN"), "NaN|out of range|type Decimal"),
     (object(), "type object"),

@@ -15,7 +15,8 @@ These types are encoded:
 - bytes, as base64
 - Enum, as its value
 - dataclasses, attrs classes and msgspec structs
-- pydantic models, by the aliases of their fields, and pydantic's types, by pydantic's own rules
+- pydantic models and pydantic's dataclasses, by the aliases of their fields, and pydantic's types,
+  all by pydantic's own rules
 
 An application's own encoders take precedence over all these. A subclass is encoded like its base. A
 dict's keys may be anything that these rules turn into a string, number, bool or None. The result is
@@ -316,13 +317,22 @@ class Codec:
         convert = _conversion_of(kind)
         if convert is not None:
             return convert(value)
-        if hasattr(kind, "model_dump"):
+        if hasattr(kind, "model_dump") or _is_pydantic_dataclass(kind):
             own = {"fallback": self._step} if self._own else {}
+            dump = getattr(value, "model_dump", None) or partial(
+                kind.__pydantic_serializer__.to_python,  # type: ignore[attr-defined]
+                value,
+            )
             # Use the aliases of the fields, as in a request's body.
-            dumped: object = value.model_dump(mode="json", by_alias=True, **own)
+            dumped: object = dump(mode="json", by_alias=True, **own)
             return _refuse(value) if type(dumped) is kind else dumped
         # if ``value`` is a proxy, its ``__class__`` is the class of its target
         return (_conversion_of(value.__class__) or _refuse)(value)
+
+
+def _is_pydantic_dataclass(kind: type) -> bool:
+    """Return whether pydantic writes objects of a dataclass. Its subclasses may be others."""
+    return "__pydantic_serializer__" in vars(kind) and is_dataclass(kind)
 
 
 _LARGE_FLOAT = pattern(rb"\xcb[\x7f\xff]")
@@ -338,6 +348,7 @@ def _hides(kind: type) -> bool:
     )
     return (
         is_own
+        or _is_pydantic_dataclass(kind)
         or any(one.name.startswith("_") for one in attributes)
         or not all(one.init for one in fields)
     )
@@ -435,6 +446,8 @@ def _conversion_of(kind: type) -> Encoder | None:
     for kinds, convert in _conversions():
         if issubclass(kind, kinds):
             return convert
+    if _is_pydantic_dataclass(kind):
+        return None
     if is_dataclass(kind) or hasattr(kind, "__attrs_attrs__"):
         owned: Any = fields(kind) if is_dataclass(kind) else kind.__attrs_attrs__
         names = [field.name for field in owned]
