@@ -25,6 +25,7 @@ layer.
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import inspect
 import logging
 import math
@@ -163,13 +164,8 @@ class HTTPError(RaisedAnswer):
     def __reduce__(self) -> tuple[object, ...]:
         # Errors that are raised in worker processes are pickled. By default, unpickling calls the
         # class with ``args``, but the constructors of subclasses take other arguments.
-        return _restore_http_error, (type(self), self.args), vars(self)
-
-
-def _restore_http_error(kind: type[HTTPError], arguments: tuple[object, ...]) -> HTTPError:
-    error = kind.__new__(kind)
-    error.args = arguments
-    return error
+        make = copyreg.__newobj__  # type: ignore[attr-defined]
+        return make, (type(self), *self.args), vars(self)
 
 
 def too_many(most: int, sentence: str) -> HTTPError:
@@ -182,7 +178,7 @@ def too_many(most: int, sentence: str) -> HTTPError:
 class BadRequest(HTTPError):
     """Respond with 400 and ``message``: one sentence that says what is malformed in the request."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: object = "") -> None:
         super().__init__(400, message)
 
 

@@ -663,6 +663,7 @@ def test_http_errors_form_a_class_hierarchy() -> None:
     error = MethodNotAllowed(["POST", "GET"])
     assert (error.status, error.headers) == (405, [("Allow", "GET, POST")])
     assert isinstance(BadRequest("x"), HTTPError)
+    assert str(BadRequest()) == "400 Bad Request"  # ``raise BadRequest``
     assert HTTPError(418, "tea").args == (418, "tea")
     answers = [str(HTTPError(418, "tea")), str(HTTPError(404)), str(HTTPError(409, {"a": 1}))]
     assert answers == [*("tea", "404 Not Found", "{'a': 1}")]
