@@ -310,9 +310,12 @@ class MutableHeaders(MutableMapping[str, str]):
         self.pairs: HeaderPairs = pairs_of(headers) if headers else []
 
     def __setitem__(self, name: str, value: str) -> None:
-        if self.pairs:
-            self._remove(name)
-        self.pairs.append((name, value))
+        pairs = self.pairs
+        for pair in pairs:
+            if pair[0].lower() == name.lower():
+                del self[name]
+                break
+        pairs.append((name, value))
 
     def __getitem__(self, name: str) -> str:
         values = self.get_all(name)
@@ -321,9 +324,11 @@ class MutableHeaders(MutableMapping[str, str]):
         return values[0]
 
     def __delitem__(self, name: str) -> None:
-        if name not in self:
+        unwanted = name.lower()
+        kept = [pair for pair in self.pairs if pair[0].lower() != unwanted]
+        if len(kept) == len(self.pairs):
             raise KeyError(name)
-        self._remove(name)
+        self.pairs[:] = kept
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and bool(self.get_all(name))
@@ -348,10 +353,6 @@ class MutableHeaders(MutableMapping[str, str]):
         Vary.
         """
         self.pairs.append((name, value))
-
-    def _remove(self, name: str) -> None:
-        unwanted = name.lower()
-        self.pairs[:] = [pair for pair in self.pairs if pair[0].lower() != unwanted]
 
     def __repr__(self) -> str:
         return f"MutableHeaders({self.pairs!r})"
