@@ -173,7 +173,12 @@ class Codec:
             has_digits = data[3::4].translate(_DIGITS).find(b"0000") >= 0
             module = self._module
             if module is None or (has_digits and _LONG_NUMBER.search(data)):
-                return _decode_plain(data)
+                text = data.decode()
+                value = _DECODER.decode(text)
+                if "\\u" in text:
+                    # raises ``UnicodeEncodeError`` for a lone surrogate
+                    _ENCODER.encode(value).encode()
+                return value
             return module.loads(data)
         except RecursionError:
             raise ValueError(_TOO_DEEP) from None
@@ -517,15 +522,6 @@ _COLLECTIONS: _Conversions = (
 
 
 # -- decoding -------------------------------------------------------------------------------------
-
-
-def _decode_plain(data: bytes) -> Json:
-    text = data.decode()
-    value = _DECODER.decode(text)
-    if "\\u" in text:
-        # raises ``UnicodeEncodeError`` for a lone surrogate
-        _ENCODER.encode(value).encode()
-    return value
 
 
 _TOO_DEEP = "The JSON is not valid: it is nested too deeply."

@@ -390,10 +390,9 @@ class Request(RequestSpellings):
         """
         exchange = self._exchange
         if name is not None:
-            exchange.require_body("json")
-        document = exchange.body.parsed(exchange)
-        if name is not None:
+            document = exchange.json_value()
             return document.get(name, default) if isinstance(document, dict) else default
+        document = exchange.body.parsed(exchange)
         if document is None:
             if exchange.route is not None and exchange.route.reads_body:
                 raise RuntimeError(LEFT_TO_HANDLER)
