@@ -278,3 +278,31 @@ def test_an_empty_body_of_unknown_length_is_empty(make_client: MakeClient) -> No
         "headers": {"Content-Type": "application/x-www-form-urlencoded"},
     }
     assert make_client(hooked(Reads())).post("/named", **sent).text == "{}"
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "shown"),
+    [(b"", 400, "The JSON body is empty."), (b'{"a":1}', 200, '[{"a":1},{"a":1}]')],
+)
+@pytest.mark.parametrize("reads_in_hook", [False, True])
+def test_json_that_a_hook_has_awaited_is_the_same_as_without_the_hook(
+    make_client: MakeClient, content: bytes, status: int, shown: str, reads_in_hook: bool
+) -> None:
+    """Such hooks log bodies. An empty body is the client's error, not one of the hook."""
+
+    class Awaits(HttpMiddleware):
+        async def before_request(self, request: Request) -> None:
+            await request.body()
+            request.state.document = request.json() if reads_in_hook else {"a": 1}
+
+    class Root(App):
+        @post
+        def index(self) -> Any:
+            return [self.request.json(), self.request.state.document]
+
+    app = Root(errors="text")
+    app.middlewares.append(Awaits())
+    answer = make_client(app).post(
+        "/", content=content, headers={"Content-Type": "application/json"}
+    )
+    assert (answer.status_code, answer.text) == (status, shown)

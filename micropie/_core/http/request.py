@@ -386,23 +386,20 @@ class Request(RequestSpellings):
 
         Raises 400 for malformed JSON. Without ``name``, it also raises 400 for an empty body, 415
         for a body of another type, and ``RuntimeError`` where JSON is not received automatically:
-        with ``@reads_body``, and in hooks that run before the handler.
+        with ``@reads_body``, and in hooks that run before the handler, unless they have awaited
+        ``request.body()``.
         """
         exchange = self._exchange
-        if name is not None:
-            document = exchange.json_value()
-            return document.get(name, default) if isinstance(document, dict) else default
         document = exchange.body.parsed(exchange)
+        if document is None:
+            exchange.require_body("json")  # a hook may have received it
+            document = exchange.body.parsed(exchange)
+        if name is not None:
+            return document.get(name, default) if isinstance(document, dict) else default
         if document is None:
             if exchange.route is not None and exchange.route.reads_body:
                 raise RuntimeError(LEFT_TO_HANDLER)
             if exchange.unread_body() == EMPTY_JSON:
-                if exchange.body.data != b"" and not exchange.is_pooled:
-                    raise RuntimeError(
-                        "the JSON body is not parsed yet when hooks run: write "
-                        "json.loads(await request.body()), or, in a def, "
-                        "json.loads(request.read())"
-                    )
                 raise BadRequest("The JSON body is empty.")
             raise HTTPError(
                 415, "This resource requires a JSON body (Content-Type: application/json)."
