@@ -165,6 +165,28 @@ def test_an_author_s_error_document_is_sent_unchanged(make_client: MakeClient) -
     assert (answer.json(), answer.headers["Content-Type"]) == ({"pie": 5}, "application/json")
 
 
+@pytest.mark.parametrize("accept", [BROWSER, "application/json", "*/*"])
+def test_the_content_type_of_an_error_belongs_to_its_message(
+    make_client: MakeClient, accept: str
+) -> None:
+    class Shop(App):
+        def index(self) -> None:
+            raise HTTPError(400, "<wrong/>", {"Content-Type": "application/xml", "X-A": "1"})
+
+    app = Shop()
+    answer = make_client(app).get("/", headers={"Accept": accept})
+    assert (answer.status_code, answer.text) == (400, "<wrong/>")
+    assert answer.headers["Content-Type"] == "application/xml"
+
+    @app.error(400)
+    def page() -> str:
+        return "<p>No."
+
+    answer = make_client(app).get("/", headers={"Accept": accept})
+    assert (answer.status_code, answer.text, answer.headers["X-A"]) == (400, "<p>No.", "1")
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+
+
 def test_an_exception_or_bytes_as_the_message_are_sent_as_text(make_client: MakeClient) -> None:
     class Shop(App):
         def failed(self) -> None:

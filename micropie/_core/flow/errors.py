@@ -27,6 +27,7 @@ from micropie._core.http import (
     error_answer,
     error_response,
     redirect_response,
+    without_body,
 )
 from micropie._core.routing import ErrorHandler, config_of
 from micropie._core.streams import is_stream, stream_of
@@ -131,7 +132,8 @@ def _custom_response(
         if isinstance(failure, HTTPError):
             # Keep the exception's headers, because some statuses need them: Allow,
             # WWW-Authenticate, Retry-After.
-            answer.set_result(Response(None, failure.status, failure.headers))
+            headers = failure.headers and without_body(failure.headers)
+            answer.set_result(Response(None, failure.status, headers))
         else:
             (answer.response or answer.begin_response()).status = 500
         given: list[object] = [request, failure][handler.given]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from types import AsyncGeneratorType, GeneratorType
 
+from micropie._core.errors import HeadersLike, pairs_of
 from micropie._core.http.protocols import ChunkedBody
 from micropie._core.http.response import (
     BODIES,
@@ -22,6 +23,13 @@ from micropie._core.on_demand import pattern, reserve
 _OF_A_BODY = pattern(
     "content-(?!security-policy)|(etag|last-modified|accept-ranges)$", re.IGNORECASE
 )
+
+
+def without_body(headers: HeadersLike) -> list[tuple[str, str]]:
+    """Return those headers that don't describe a body, because another body is sent with them."""
+    return [pair for pair in pairs_of(headers) if not _OF_A_BODY.match(pair[0])]
+
+
 _OF_CACHES = frozenset({"cache-control", "expires"})
 _MERE_BODIES = BODIES | {GeneratorType, AsyncGeneratorType, FileReference}
 
@@ -126,7 +134,7 @@ class AnswerState:
         a response. If so, keep the headers set so far that don't describe the body.
         """
         pairs = self.response.pairs if self.response is not None and is_expected else ()
-        kept = [pair for pair in pairs if not _OF_A_BODY.match(pair[0])]
+        kept = without_body(pairs)
         self.response = Response(headers=kept) if kept else None
 
     def depend_on(self, header: str) -> None:

@@ -62,7 +62,10 @@ def error_answer(request: Request, error: HTTPError, kind: str = "") -> Response
     ``encoded_error`` is a short cut for many errors.
     """
     message, headers = error.message, error.headers
-    if not isinstance(message, str):  # the application's own error document: a dict or list
+    if not isinstance(message, str) or (
+        headers and any(name.lower() == "content-type" for name, _ in pairs_of(headers))
+    ):
+        # the application's own error document: a dict or list, or text of another type
         return Response(message, error.status, headers)
     settings = request._exchange.config.settings
     kind = kind or settings.errors
