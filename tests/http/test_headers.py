@@ -82,7 +82,7 @@ class Questions(App):
         return [
             one_by_one,
             everything,
-            headers.get("x-none", "default"),
+            headers.get("x-none", default="default"),
             number in headers,
             hasattr(headers, "x"),
         ]

@@ -120,12 +120,12 @@ class Headers(Mapping[str, str]):
         return self._by_name
 
     @overload
-    def get(self, name: str, default: None = None, /) -> str | None: ...
+    def get(self, name: str, /, default: None = None) -> str | None: ...
 
     @overload
-    def get(self, name: str, default: str | Value, /) -> str | Value: ...
+    def get(self, name: str, /, default: str | Value) -> str | Value: ...
 
-    def get(self, name: str, default: object = None, /) -> object:
+    def get(self, name: str, /, default: object = None) -> object:
         """Return a value, or ``default``. This is three times as fast as ``Mapping.get``."""
         # Encode before ``lower()``, which would convert the Kelvin sign to a plain "k".
         key = name.encode("latin-1", "replace").lower()
