@@ -122,6 +122,16 @@ class RaisedAnswer(Exception):
 
 
 _STATUSES = frozenset(range(400, 600))
+_TEXTS = frozenset({str, Sentence})
+
+
+def _as_text(message: object) -> object:
+    """Return the text of an exception or of bytes, which would be sent as HTML. Return any other
+    message unchanged.
+    """
+    if isinstance(message, bytes):
+        return message.decode(errors="replace")
+    return str(message) if isinstance(message, BaseException) else message
 
 
 class HTTPError(RaisedAnswer):
@@ -142,20 +152,19 @@ class HTTPError(RaisedAnswer):
         message: object = "",
         headers: HeadersLike = (),
     ) -> None:
-        if not isinstance(status, int) or status not in _STATUSES:
+        if status not in _STATUSES:
             raise ValueError(
                 f"HTTPError(status, message) takes a status from 400 to 599, not {status!r}"
             )
-        if isinstance(message, BaseException):
-            message = str(message)
-        elif isinstance(message, bytes):  # not HTML, as the bytes that a handler returns
-            message = message.decode(errors="replace")
-        self.args = (status, message)  # four times as fast as ``super().__init__``
         self.status = status
-        self.message: Any = message
         if not message:
-            self.message = f"{status} {PHRASES.get(status, 'Error')}"
+            self.message: Any = f"{status} {PHRASES.get(status, 'Error')}"
             self.is_usual = not headers
+        else:
+            if message.__class__ not in _TEXTS:
+                message = _as_text(message) or f"{status} {PHRASES.get(status, 'Error')}"
+            self.message = message
+        self.args = (status, message)  # four times as fast as ``super().__init__``
         self.headers = pairs_of(headers) if headers else []
 
     def __str__(self) -> str:

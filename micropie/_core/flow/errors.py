@@ -27,7 +27,6 @@ from micropie._core.http import (
     error_answer,
     error_response,
     redirect_response,
-    without_body,
 )
 from micropie._core.routing import ErrorHandler, config_of
 from micropie._core.streams import is_stream, stream_of
@@ -132,8 +131,7 @@ def _custom_response(
         if isinstance(failure, HTTPError):
             # Keep the exception's headers, because some statuses need them: Allow,
             # WWW-Authenticate, Retry-After.
-            headers = failure.headers and without_body(failure.headers)
-            answer.set_result(Response(None, failure.status, headers))
+            answer.set_error(failure.status, failure.headers)
         else:
             (answer.response or answer.begin_response()).status = 500
         given: list[object] = [request, failure][handler.given]

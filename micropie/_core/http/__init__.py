@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie._core.http.answer import AnswerState, without_body
+from micropie._core.http.answer import AnswerState
 from micropie._core.http.binding_errors import BindingError, BindingErrors, ParameterError
 from micropie._core.http.body.reader import BodyReader
 from micropie._core.http.body.received import NULL, ReceivedBody
@@ -145,7 +145,6 @@ __all__ = [
     "status_line",
     "translated",
     "with_html",
-    "without_body",
 ]
 
 # This module is imported on first use, because many sites don't need it.

@@ -25,7 +25,7 @@ _OF_A_BODY = pattern(
 )
 
 
-def without_body(headers: HeadersLike) -> list[tuple[str, str]]:
+def _without_body(headers: HeadersLike) -> list[tuple[str, str]]:
     """Return those headers that don't describe a body, because another body is sent with them."""
     return [pair for pair in pairs_of(headers) if not _OF_A_BODY.match(pair[0])]
 
@@ -105,6 +105,10 @@ class AnswerState:
             self.response = response = as_response(result, response)
         return response
 
+    def set_error(self, status: int, headers: HeadersLike) -> None:
+        """Set the status and the headers of an error for which an error handler makes the body."""
+        self.set_result(Response(None, status, headers and _without_body(headers)))
+
     def begin_response(self) -> Response:
         """Create and return an empty response, on which status, headers and cookies can be set."""
         self.response = response = Response()
@@ -134,7 +138,7 @@ class AnswerState:
         a response. If so, keep the headers set so far that don't describe the body.
         """
         pairs = self.response.pairs if self.response is not None and is_expected else ()
-        kept = without_body(pairs)
+        kept = _without_body(pairs)
         self.response = Response(headers=kept) if kept else None
 
     def depend_on(self, header: str) -> None:

@@ -163,7 +163,7 @@ def format_cookie(
         )
     cookie = f"{name}={value}"
     if max_age is not None:
-        seconds = seconds_of(max_age)
+        seconds = max_age if max_age.__class__ is int else seconds_of(max_age)
         if type(seconds) is not int and type(seconds) is not float:
             raise ValueError(f"max_age must be a number of seconds or a timedelta, not {max_age!r}")
         # Less than a second is rounded up, because browsers delete a cookie with 0.
