@@ -44,9 +44,10 @@ from micropie.middleware import Timeout, ends_with_client
 from tests.support.waiting import PATIENCE
 
 
-class Unpicklable(Exception):
-    def __init__(self, first: str, second: str) -> None:
-        super().__init__(first)
+class SoldOut(Exception):
+    def __init__(self, pie: str, left: int) -> None:
+        super().__init__(f"{left} {pie} pies left")
+        self.pie = pie
 
 
 class Custom(Exception):
@@ -231,8 +232,8 @@ class Pooled(App):
             raise MethodNotAllowed(["PUT"])
         if kind == "exit":
             sys.exit(3)
-        if kind == "unpicklable":
-            raise Unpicklable("a", "b")
+        if kind == "sold_out":
+            raise SoldOut("plum", 0)
         if kind == "self":
             return self.lock
         if kind == "none":

@@ -119,7 +119,7 @@ def test_R69_errors_of_an_executor_s_job_get_a_response_or_are_logged(
     for kind, says in {
         "custom": "Custom: oh",
         "exit": "the call raised SystemExit: 3",
-        "unpicklable": "Unpicklable: a",  # where Dask has been imported, it can be pickled
+        "sold_out": "SoldOut: 0 plum pies left",
         "holding": "the call raised Holding(",
     }.items():
         caplog.clear()
@@ -217,7 +217,7 @@ def test_equal_calls_on_a_cluster_are_each_made(cluster: Any) -> None:
 def test_a_finished_call_leaves_nothing_on_a_cluster(make_client: MakeClient, cluster: Any) -> None:
     before = set(cluster.futures)  # it keeps those of workers that were killed
     client = make_client(Pooled(pool=cluster.get_executor()))
-    for path in ("/process", "/chunks/300", "/raises/custom", "/raises/unpicklable"):
+    for path in ("/process", "/chunks/300", "/raises/custom", "/raises/sold_out"):
         client.get(path)
         client.head(path)
     until(lambda: before.issuperset(cluster.futures))  # else a lost worker would have it done again

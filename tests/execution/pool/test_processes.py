@@ -38,7 +38,7 @@ from tests.support import pooled as pooled_handlers
 from tests.support.clients import MakeClient, connecting
 from tests.support.commands import ended
 from tests.support.environment import import_path
-from tests.support.pooled import Custom, Decorated, Plain, Pooled, plain
+from tests.support.pooled import Custom, Decorated, Plain, Pooled, SoldOut, plain
 from tests.support.waiting import PATIENCE, until
 from tests.wsgi.calls import get as wsgi_get
 
@@ -245,14 +245,17 @@ def test_the_log_explains_a_missing_attribute_of_init(
 def test_an_author_s_error_handlers_get_errors_of_a_process(make_client: MakeClient) -> None:
     app = Pooled(processes=1)
     app.error(Custom)(lambda error: (409, f"handled {error}"))
-    answer = make_client(app).get("/raises/custom")
-    assert (answer.status_code, answer.text) == (409, "handled oh")
+    app.error(SoldOut)(lambda error: (409, f"{error}: {error.pie}"))
+    client = make_client(app)
+    for kind, text in (("custom", "handled oh"), ("sold_out", "0 plum pies left: plum")):
+        answer = client.get(f"/raises/{kind}")
+        assert (answer.status_code, answer.text) == (409, text)
 
 
 @pytest.mark.parametrize(
     ("path", "says"),
     [
-        ("/raises/unpicklable", "the call raised Unpicklable('a'), which can't be pickled"),
+        ("/raises/holding", "the call raised Holding('oh'), which can't be pickled"),
         ("/unpicklable", "the call's result can't be pickled: cannot pickle '_thread.lock' object"),
     ],
 )

@@ -12,7 +12,9 @@ from __future__ import annotations
 import pickle
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from inspect import isfunction
+from io import BytesIO
 from typing import Any, NamedTuple, TypeAlias
 
 from micropie._core.execution.loop import Action
@@ -165,7 +167,8 @@ def pickled_error(error: BaseException) -> bytes:
     if not isinstance(error, Exception):  # a SystemExit would end the server's process
         error = PoolError(f"the call raised {type(error).__name__}: {error}")
     try:
-        pickled = pickle.dumps((error, text))
+        _ErrorPickler(file := BytesIO()).dump((error, text))
+        pickled = file.getvalue()
         pickle.loads(pickled)  # noqa: S301 - pickled above
     except Exception as reason:
         said = (
@@ -174,6 +177,35 @@ def pickled_error(error: BaseException) -> bytes:
         )
         pickled = pickle.dumps((PoolError(said), text))
     return pickled
+
+
+class _ErrorPickler(pickle.Pickler):
+    """Pickles exceptions so that unpickling doesn't call their ``__init__``. It would be called
+    with ``args``, but often takes other arguments.
+    """
+
+    def reducer_override(self, value: Any) -> Any:
+        kind = type(value)
+        if (
+            not isinstance(value, BaseException)
+            or not isfunction(kind.__init__)
+            or isfunction(kind.__reduce__)  # the class knows better
+            or any("__slots__" in vars(one) for one in kind.__mro__)  # only ``__init__`` sets them
+        ):
+            return NotImplemented
+        _, *values = value.__reduce__()
+        return _restored, (kind, values[0]), *values[1:]
+
+
+def _restored(kind: type[BaseException], arguments: Sequence[object]) -> BaseException:
+    native = next(
+        one
+        for one in kind.__mro__
+        if issubclass(one, BaseException) and not isfunction(one.__init__)
+    )
+    error = native.__new__(kind, *arguments)
+    native.__init__(error, *arguments)
+    return error
 
 
 def open_message(message: PoolMessage) -> Any:
