@@ -94,8 +94,9 @@ class Tracing(FlowMiddleware):
             carrier: dict[str, str] = {}
             propagate.inject(carrier, inner)
             request.carry_into_process(partial(enter, carrier))
-        request.on_failure(partial(_record, span))
-        request.on_close(partial(_end, request, span, previous))
+        errors: list[str] = []
+        request.on_failure(partial(_record, span, errors))
+        request.on_close(partial(_end, request, span, errors, previous))
 
 
 def enter(carrier: Mapping[str, str]) -> None:
@@ -125,20 +126,23 @@ def _attributes(request: Request, is_socket: bool, with_query: bool) -> dict[str
     return {name: value for name, value in attributes.items() if value is not None}
 
 
-def _record(span: Span, failure: BaseException) -> None:
-    if not span.is_recording():  # an ``after_response`` function has failed after the span's end
-        return
-    span.record_exception(failure)
-    span.set_attribute("error.type", f"{type(failure).__module__}.{type(failure).__qualname__}")
-    span.set_status(StatusCode.ERROR)
+def _record(span: Span, errors: list[str], failure: BaseException) -> None:
+    # does nothing if an ``after_response`` function has failed after the span's end
+    if span.is_recording():
+        span.record_exception(failure)
+        errors.append(f"{type(failure).__module__}.{type(failure).__qualname__}")
 
 
-def _end(request: Request, span: Span, previous: context.Context) -> None:
+def _end(request: Request, span: Span, errors: list[str], previous: context.Context) -> None:
+    """End the span. ``errors``: the types of the exceptions that were recorded."""
     status = request.status
     if status is not None:
         span.set_attribute("http.response.status_code", status)
         if status >= 500:
-            span.set_status(StatusCode.ERROR)
+            errors.insert(0, str(status))
+    if errors:
+        span.set_attribute("error.type", errors[-1])
+        span.set_status(StatusCode.ERROR)
     span.end()
     # Don't call ``detach``, which logs an error if another thread has called ``attach``. Under WSGI
     # nothing needs to be restored, because each request runs in its own copy of the context.
