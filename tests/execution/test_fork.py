@@ -15,6 +15,7 @@ from micropie._core.execution.fork import available_cpus, notify_after_fork
 from micropie._core.execution.pool import processes
 from micropie._core.execution.pool.processes import Pool
 from micropie._core.execution.pool.remote import PoolError
+from micropie.config import Settings
 from tests.support.commands import ended
 
 # Without these, as on Windows; asyncio and subprocess are imported first, as their POSIX halves
@@ -87,7 +88,7 @@ def test_the_number_of_processors_has_a_default(
 def test_on_windows_a_process_pool_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "CAN_PASS_PIPES", False)
     with pytest.raises(PoolError, match=r"on Windows: write App\(pool="):
-        Pool(1).call(1.0, int)
+        Pool(1, Settings()).call(1.0, int)
 
 
 @pytest.mark.processes

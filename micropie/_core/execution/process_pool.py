@@ -185,23 +185,11 @@ class ProcessPool:
         if not self._made:
             package, settings = import_module("micropie._core.execution.pool"), self._settings
             self._made.append(
-                package.Pool(self._size, self._options(package))
+                package.Pool(self._size, settings, self._startup)
                 if settings.pool is None
                 else package.ExecutorPool(settings.pool)
             )
         return self._made[0]  # two threads may each have added a pool; then both use the first
-
-    def _options(self, package: Any) -> object:
-        settings = self._settings
-        return package.Options(
-            startup=self._startup,
-            is_eager=self.is_eager,
-            kills=settings.pool_kill,
-            max_calls=settings.pool_max_calls,
-            max_memory=settings.pool_max_memory,
-            retire_on=settings.pool_retire_on,
-            grace=settings.cancel_grace or package.STOP_WITHIN,
-        )
 
     def start_all(self) -> None:
         """Start all processes. Raises an exception if one can't start."""

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,8 +26,9 @@ import pytest
 from micropie import App, UploadFile, check_cancelled, pool_index, run_in
 from micropie._core.execution import TookTooLong
 from micropie._core.execution.placement import importable
-from micropie._core.execution.pool import Options, Pool, RetireProcess, connection, processes
+from micropie._core.execution.pool import Pool, RetireProcess, connection, processes
 from micropie._core.execution.pool.remote import CancelToken, PoolError
+from micropie.config import Settings
 from micropie.middleware import ends_with_client
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 from tests.asgi.calls import get as asgi_get
@@ -47,8 +48,8 @@ PoolOf = Callable[..., Pool]
 def pool_of() -> Iterator[PoolOf]:
     pools: list[Pool] = []
 
-    def made(size: int = 1, **options: Any) -> Pool:
-        pools.append(Pool(size, Options(**options)))
+    def made(size: int = 1, startup: Sequence[Any] = (), **settings: Any) -> Pool:
+        pools.append(Pool(size, Settings(**settings), startup))
         return pools[-1]
 
     yield made
@@ -82,7 +83,7 @@ def stopped(pool: Pool, function: Any, begun: Path, seconds: float = 60.0) -> No
 def test_a_function_that_calls_check_cancelled_keeps_its_process(
     pool_of: PoolOf, tmp_path: Path, options: Any
 ) -> None:
-    pool = pool_of(grace=PATIENCE, **options)
+    pool = pool_of(cancel_grace=PATIENCE, **options)
     pid = pool.call(PATIENCE, os.getpid)
     stopped(pool, pooled.checks, tmp_path / "begun")
     assert pool.call(PATIENCE, os.getpid) == pid
@@ -90,11 +91,11 @@ def test_a_function_that_calls_check_cancelled_keeps_its_process(
     assert pool_index() == 0
 
 
-@pytest.mark.parametrize("options", [{}, {"startup": [pooled.load], "kills": True}])
+@pytest.mark.parametrize("options", [{}, {"startup": [pooled.load], "pool_kill": True}])
 def test_a_process_whose_cancelled_function_continues_is_replaced(
     pool_of: PoolOf, tmp_path: Path, options: Any
 ) -> None:
-    pool = pool_of(grace=0.01, **options)
+    pool = pool_of(cancel_grace=0.01, **options)
     stopped(pool, pooled.ignores, tmp_path / "begun")
     pid = int((tmp_path / "begun").read_text())
     assert not is_alive(pid)
@@ -106,7 +107,7 @@ def test_a_process_whose_cancelled_function_continues_is_replaced(
 def test_with_start_functions_a_cancelled_call_runs_until_its_time_limit(
     pool_of: PoolOf, tmp_path: Path
 ) -> None:
-    pool = pool_of(startup=[pooled.load], grace=0.0)
+    pool = pool_of(startup=[pooled.load], cancel_grace=0.001)
     stopped(pool, pooled.ignores, tmp_path / "begun", seconds=1.0)
     assert not is_alive(int((tmp_path / "begun").read_text()))
 
@@ -114,7 +115,7 @@ def test_with_start_functions_a_cancelled_call_runs_until_its_time_limit(
 def test_a_caller_that_waits_too_long_need_not_wait_for_the_end(
     pool_of: PoolOf, tmp_path: Path
 ) -> None:
-    pool = pool_of(grace=PATIENCE)
+    pool = pool_of(cancel_grace=PATIENCE)
     pid = pool.call(PATIENCE, os.getpid)
     token = CancelToken()
     with pytest.raises(TookTooLong):
@@ -293,7 +294,7 @@ def test_an_eager_pool_starts_with_the_application(
 
 
 def test_an_eager_pool_that_cannot_start_ends_all_processes(pool_of: PoolOf) -> None:
-    pool = pool_of(2, startup=[pooled.fails_to_load], is_eager=True)
+    pool = pool_of(2, startup=[pooled.fails_to_load], pool_start="eager")
     with pytest.raises(PoolError, match=r"pool_startup failed .* ValueError: no device"):
         pool.start()
     assert not pool._workers
@@ -301,7 +302,7 @@ def test_an_eager_pool_that_cannot_start_ends_all_processes(pool_of: PoolOf) -> 
 
 
 def test_an_eager_pool_keeps_the_processes_that_run(pool_of: PoolOf) -> None:
-    pool = pool_of(2, is_eager=True)
+    pool = pool_of(2, pool_start="eager")
     pid = pool.call(PATIENCE, os.getpid)  # before the pool starts, for example in ``lifespan``
     for _ in range(2):
         pool.start()
@@ -312,7 +313,7 @@ def test_an_eager_pool_keeps_the_processes_that_run(pool_of: PoolOf) -> None:
 def test_a_pool_that_can_start_no_process_can_be_started_later(
     pool_of: PoolOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = pool_of(2, is_eager=True)
+    pool = pool_of(2, pool_start="eager")
     with monkeypatch.context() as patch:
         patch.setattr("subprocess.Popen", lambda *_, **__: too_many_open_files())
         for _ in range(3):
@@ -352,7 +353,7 @@ def too_many_open_files() -> NoReturn:
     ("how", "error"), [("exit", PoolError), ("ours", RetireProcess), ("listed", Custom)]
 )
 def test_retire_process_replaces_the_process(pool_of: PoolOf, how: str, error: Any) -> None:
-    pool = pool_of(retire_on=[Custom])
+    pool = pool_of(pool_retire_on=[Custom])
     pid = pool.call(PATIENCE, os.getpid)
     with pytest.raises(error):
         pool.call(PATIENCE, pooled.retires, how)
@@ -397,7 +398,7 @@ if where() == "process":
 
 
 def test_a_process_is_replaced_after_a_number_of_calls(pool_of: PoolOf) -> None:
-    pool = pool_of(max_calls=2, is_eager=True)
+    pool = pool_of(pool_max_calls=2, pool_start="eager")
     pids = [pool.call(PATIENCE, os.getpid) for _ in range(4)]
     assert pids[0] == pids[1]
     assert pids[2] == pids[3] != pids[1]
@@ -406,13 +407,13 @@ def test_a_process_is_replaced_after_a_number_of_calls(pool_of: PoolOf) -> None:
 def test_a_process_is_replaced_if_it_has_grown(
     pool_of: PoolOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = pool_of(max_memory=200)
+    pool = pool_of(pool_max_memory=200)
     pid = pool.call(PATIENCE, pooled.uses_memory, 1)
     assert pool.call(PATIENCE, pooled.uses_memory, 250) == pid
     assert pool.call(PATIENCE, os.getpid) != pid
     (worker,) = pool._workers
     monkeypatch.setattr("micropie._core.execution.pool.processes.Path", lambda _: Path("/none"))
-    assert not worker.is_worn(pool.options)
+    assert not worker.is_worn(Settings(pool_max_memory=200))
 
 
 def test_a_process_without_memory_fails_its_call_alone(pool_of: PoolOf) -> None:
@@ -450,12 +451,12 @@ def test_a_process_that_is_stopped_as_it_sends_is_replaced(pool_of: PoolOf, size
 def test_an_eager_pool_replaces_lost_processes(
     pool_of: PoolOf, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pool = pool_of(is_eager=True, grace=0.0)
+    pool = pool_of(pool_start="eager", cancel_grace=0.001)
     pool.start()
     stopped(pool, pooled.ignores, tmp_path / "begun")
     until(lambda: pool._idle)  # without another call
     (worker,) = pool._workers
-    pool.options = pool.options._replace(startup=[pooled.fails_to_load])
+    pool._startup = [pooled.fails_to_load]
     worker.process.kill()
     with pytest.raises(PoolError):
         pool.call(PATIENCE, os.getpid)

@@ -30,6 +30,7 @@ from micropie._core.execution.pool.connection import Connection
 from micropie._core.execution.pool.inside import Calls, Script, leave_pool
 from micropie._core.execution.pool.processes import Pool
 from micropie._core.execution.pool.remote import CancelToken, PoolError
+from micropie.config import Settings
 from micropie.testing import TestClient
 from tests.asgi.calls import get as asgi_get
 from tests.asgi.calls import run
@@ -416,7 +417,7 @@ def test_a_chunk_that_takes_too_long_ends_the_process(make_client: MakeClient) -
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Pool]:
     """One for all tests: each leaves it free."""
-    pool = Pool(1)
+    pool = Pool(1, Settings())
     yield pool
     pool.close()
 
@@ -441,7 +442,7 @@ def test_a_process_is_sixteen_chunks_ahead(pool: Pool, tmp_path: Path) -> None:
 
 
 def test_R69_a_killed_process_leaves_the_others_alone() -> None:
-    pool = Pool(2)
+    pool = Pool(2, Settings())
     chunks = pool.call(PATIENCE, Pooled.chunks, None, 1000)
     with pytest.raises(PoolError, match="killed by SIGKILL"):
         pool.call(PATIENCE, Pooled.dies, None)
@@ -562,7 +563,7 @@ def test_closing_the_pool_ends_running_calls(pool: Pool) -> None:
 
 
 def test_an_argument_that_cannot_be_pickled_starts_no_process() -> None:
-    pool = Pool(1)
+    pool = Pool(1, Settings())
     with pytest.raises(Exception, match="pickle"):
         pool.call(PATIENCE, os.getpid, threading.Lock())
     assert not pool._workers
@@ -580,7 +581,7 @@ def test_a_process_that_cannot_be_started_occupies_no_slot(
 
 
 def test_a_process_that_ends_immediately_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = Pool(1)
+    pool = Pool(1, Settings())
     monkeypatch.setattr("micropie._core.execution.pool.processes._MAIN", "{path!r} {given}")
     monkeypatch.setattr(sys, "executable", "/bin/false")
     for size in (1, 10_000_000):  # more than a pipe takes without anybody to read it
@@ -603,7 +604,7 @@ def test_R69_processes_start_with_the_first_call_and_end_with_the_application(wo
 
 
 def test_a_pool_that_is_no_longer_referenced_ends_its_processes() -> None:
-    pool = Pool(1)
+    pool = Pool(1, Settings())
     pid = pool.call(PATIENCE, os.getpid)
     del pool
     with pytest.raises(ProcessLookupError):
@@ -712,7 +713,7 @@ def test_a_script_that_calls_a_handler_at_import_starts_no_endless_processes(
 def test_a_process_of_a_pool_has_no_pool_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("micropie._core.execution.placement.this_process.is_of_pool", True)
     with pytest.raises(PoolError, match="can't start another pool"):
-        Pool(1).call(1.0, os.getpid)
+        Pool(1, Settings()).call(1.0, os.getpid)
 
 
 def test_code_typed_in_interactively_is_refused() -> None:
@@ -761,7 +762,7 @@ class Noted(threading.Semaphore):
 
 @pytest.mark.processes
 def test_a_process_that_was_ended_is_not_ended_again() -> None:
-    pool = Pool(1)
+    pool = Pool(1, Settings())
     pool.call(PATIENCE, os.getpid)
     (worker,) = pool._workers
     pool._end()  # at the end of the interpreter, before an application that has not stopped yet
@@ -773,7 +774,7 @@ def test_a_process_that_was_ended_is_not_ended_again() -> None:
 
 
 def test_the_start_of_a_process_is_not_part_of_a_call_s_time(slow: Any, tmp_path: Path) -> None:
-    pool = Pool(1)
+    pool = Pool(1, Settings())
     pool._free = free = Noted(1)
     with ThreadPoolExecutor(2) as others:
         # the one waits for its process to start, the other for a process
@@ -787,7 +788,7 @@ def test_the_start_of_a_process_is_not_part_of_a_call_s_time(slow: Any, tmp_path
 
 
 def test_a_late_start_leaves_a_call_its_full_time(slow: Any, tmp_path: Path) -> None:
-    pool = Pool(1)
+    pool = Pool(1, Settings())
     states = iter([False, True, True])  # it starts, it has just started, and all of a wait later
     pool._have_started = lambda: next(states)  # type: ignore[method-assign]
     pool._free = free = Noted(0)
@@ -799,7 +800,7 @@ def test_a_late_start_leaves_a_call_its_full_time(slow: Any, tmp_path: Path) -> 
 
 
 def test_a_start_continues_when_its_caller_leaves(slow: Any, tmp_path: Path) -> None:
-    pool, token = Pool(1), CancelToken()
+    pool, token = Pool(1, Settings()), CancelToken()
     with ThreadPoolExecutor(1) as others:
         called = others.submit(partial(pool.call, token=token), 60, slow.pid)
         until((tmp_path / "begun").exists)
@@ -813,7 +814,7 @@ def test_a_start_continues_when_its_caller_leaves(slow: Any, tmp_path: Path) -> 
 
 
 def test_a_start_has_its_own_time_limit(slow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = Pool(1)
+    pool = Pool(1, Settings())
     # No process starts so soon: otherwise the call waits for its import.
     monkeypatch.setattr("micropie._core.execution.pool.processes.START_WITHIN", 0.001)
     with pytest.raises(
@@ -825,7 +826,7 @@ def test_a_start_has_its_own_time_limit(slow: Any, monkeypatch: pytest.MonkeyPat
 
 
 def test_an_import_has_the_limit_of_a_start(slow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = Pool(1)
+    pool = Pool(1, Settings())
     pool.call(PATIENCE, os.getpid)
     monkeypatch.setattr("micropie._core.execution.pool.processes.START_WITHIN", 0.1)
     with pytest.raises(TookTooLong, match=r"nothing for 0\.1 s: its process was terminated$"):
@@ -850,7 +851,7 @@ def test_a_module_that_cannot_be_imported_ends_no_process(
 def test_signals_for_the_server_end_no_call(
     slow: Any, tmp_path: Path, number: signal.Signals
 ) -> None:
-    pool = Pool(1)
+    pool = Pool(1, Settings())
     with ThreadPoolExecutor(1) as others:
         called = others.submit(pool.call, 60, slow.pid)
         until(lambda: pool._workers)
@@ -904,9 +905,10 @@ SERVER = """
 import sys
 from pathlib import Path
 from micropie._core.execution.pool import Pool
+from micropie.config import Settings
 from tests.support.pooled import computes
 
-Pool(1).call(600, computes, *sys.argv[1:])
+Pool(1, Settings()).call(600, computes, *sys.argv[1:])
 """
 
 

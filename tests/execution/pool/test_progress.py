@@ -17,6 +17,7 @@ from micropie._core.execution import TASKS, TookTooLong
 from micropie._core.execution.pool import CancelToken, Pool
 from micropie._core.execution.pool.remote import PoolError
 from micropie._core.execution.process_pool import PoolCall
+from micropie.config import Settings
 from tests.asgi.calls import every_loop, run
 from tests.support import pooled
 from tests.support.clients import MakeClient
@@ -120,7 +121,7 @@ def test_an_error_of_a_call_that_is_not_awaited_is_logged(
 
 @pytest.mark.processes
 def test_steps_dont_extend_the_time_limit() -> None:
-    pool = Pool(1)
+    pool = Pool(1, Settings())
     seen: list[Progress] = []
     with pytest.raises(TookTooLong):
         pool.call(0.5, pooled.steps_without_end, token=CancelToken(seen.append))
@@ -130,7 +131,7 @@ def test_steps_dont_extend_the_time_limit() -> None:
 
 @pytest.mark.processes
 def test_a_step_after_the_end_reaches_no_other_call() -> None:
-    pool = Pool(1)
+    pool = Pool(1, Settings())
     seen: list[Progress] = []
     assert pool.call(PATIENCE, pooled.reports_too_late, 1, token=CancelToken(seen.append)) == 1
     for _ in range(50):

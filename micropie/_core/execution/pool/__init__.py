@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from micropie._core.execution.pool.executors import ExecutorPool
 from micropie._core.execution.pool.inside import check_cancelled, pool_index, progress
-from micropie._core.execution.pool.processes import STOP_WITHIN, Options, Pool
+from micropie._core.execution.pool.processes import Pool
 from micropie._core.execution.pool.remote import CancelToken, RetireProcess, Streamed
 from micropie._core.execution.process_pool import Progress
 from micropie._core.on_demand import names_on_demand
@@ -30,10 +30,8 @@ if TYPE_CHECKING:
     from micropie._core.execution.pool.batches import batched
 
 __all__ = [
-    "STOP_WITHIN",
     "CancelToken",
     "ExecutorPool",
-    "Options",
     "Pool",
     "Progress",
     "RetireProcess",

@@ -40,9 +40,10 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
+from math import inf
 from pathlib import Path
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import finalize
 
 from micropie._core.errors import logger
@@ -76,35 +77,96 @@ START_WITHIN = 300.0
 CAN_PASS_PIPES = os.name == "posix"  # on Windows, subprocess can't pass descriptors
 
 
-class Options(NamedTuple):
-    """How the processes of a pool live; see the settings that begin with ``pool_``."""
-
-    startup: Sequence[Action] = ()
-    is_eager: bool = False
-    kills: bool = False
-    max_calls: int | None = None
-    max_memory: int | None = None
-    retire_on: Sequence[type[BaseException]] = ()
-    grace: float = STOP_WITHIN
-
-
 # -- in this process -------------------------------------------------------------------------------
 
 
+class Chunks(Iterator[object]):
+    """An iterator over the chunks of a generator that runs in a process of the pool. The process
+    stays in use until the generator has ended or is closed.
+
+    ``interrupt_next`` ends the wait of a thread for the next chunk, and stops the generator. Any
+    thread may call ``interrupt_next`` at any time.
+    """
+
+    def __init__(self, pool: Pool, worker: _Worker, seconds: float) -> None:
+        self._lock = threading.Lock()
+        self._token = CancelToken()
+        self._token.attach(worker.connection.wake)
+        self.interrupt_next = self._token.cancel
+        self._pool = pool
+        self._worker: _Worker | None = worker
+        self._seconds, self._taken = seconds, 0
+
+    def __next__(self) -> object:
+        with self._lock:
+            worker = self._worker
+            if worker is None:
+                raise StopIteration
+            self._worker = None
+            message = self._pool._receive(worker, self._seconds, self._token)
+            if message[0] != CHUNK:
+                if self._token.detach():
+                    worker.connection.forget_wakes()
+                self._pool._give_back(worker, message[0])
+                open_message(message)
+                raise StopIteration
+            if self._token.is_cancelled:
+                self._token.detach()
+                self._stop_later(worker)
+                self._token.check()
+            self._worker = worker
+            self._taken += 1
+            if not worker.connection.has_more:
+                with suppress(OSError):  # if the process has ended, receiving fails
+                    worker.connection.send(packed(self._taken))
+                self._taken = 0
+            return message[1]
+
+    def close(self) -> None:
+        """Close the generator in its process, once it has produced its current chunk.
+
+        Raises what the generator raises when it is closed. If closing takes longer than ``GRACE``
+        seconds, end the process instead.
+        """
+        with self._lock:
+            worker, self._worker = self._worker, None
+            if worker is not None:
+                self._token.detach()
+                open_message(self._pool._stop(worker, self._patience(GRACE)))
+
+    def drop(self) -> None:
+        """Begin to close a stream, while no thread is waiting for its next chunk."""
+        with self._lock:
+            worker, self._worker = self._worker, None
+            if worker is not None:
+                self._token.detach()
+                self._stop_later(worker)
+
+    def _stop_later(self, worker: _Worker) -> None:
+        self._pool._in_background(self._pool._stop, worker, self._patience(self._pool.grace))
+
+    def _patience(self, seconds: float) -> float:
+        return max(seconds, self._seconds) if self._pool.keeps else seconds
+
+
 class Pool:
-    """A pool of at most ``size`` processes. The first process is started by the first call."""
+    """A pool of at most ``size`` processes. The first process is started by the first call.
+
+    - ``settings``: the ``Settings`` of the application, which are declared in a layer above.
+    - ``startup``: the functions of ``pool_startup``, in a form that can be pickled.
+    """
 
     token = CancelToken
+    stream = Chunks  # the type of what ``call`` returns for a stream
     failure: Exception | None = None
     """Why the last process could not start. None if it could."""
 
-    @property
-    def stream(self) -> type[Chunks]:
-        """The type of the object that ``call`` returns for a stream."""
-        return Chunks
-
-    def __init__(self, size: int, options: Options = Options()) -> None:  # noqa: B008 - immutable
-        self.size, self.options = size, options
+    def __init__(self, size: int, settings: Any, startup: Sequence[Action] = ()) -> None:
+        self.size, self._settings, self._startup = size, settings, startup
+        self.grace: float = settings.cancel_grace or STOP_WITHIN
+        self._is_eager = settings.pool_start == "eager"
+        # Whether a stopped call may go on until its time limit.
+        self.keeps = bool(startup) and not settings.pool_kill
         self._forget()
         notify_after_fork(self)
 
@@ -186,7 +248,7 @@ class Pool:
             return chunks if message[1] is None else message[1](chunks)
         if token.detach():
             if message[0] == CHUNK:  # the call goes on
-                self._stop(worker, until - monotonic() if self._keeps else self.options.grace)
+                self._stop(worker, until - monotonic() if self.keeps else self.grace)
                 token.check()
             worker.connection.forget_wakes()
         self._give_back(worker, message[0])
@@ -210,11 +272,6 @@ class Pool:
                 self._drop(worker)
             for _ in range(taken):
                 self._free.release()
-
-    @property
-    def _keeps(self) -> bool:
-        """Whether a stopped call may go on until its time limit."""
-        return bool(self.options.startup) and not self.options.kills
 
     def _have_started(self) -> bool:
         with self._lock:
@@ -279,11 +336,9 @@ class Pool:
             index = next(index for index in range(self.size) if index not in indexes)
             worker = _Worker(index)
             self._workers.add(worker)
-        options = self.options
+        given = index, self._settings.pool_retire_on, self._startup
         with suppress(OSError):  # if the process has ended, ``_begin`` reports that
-            worker.connection.send(
-                packed((begin, (index, options.retire_on, options.startup), False))
-            )
+            worker.connection.send(packed((begin, given, False)))
         return worker
 
     def _begin(self, worker: _Worker) -> None:
@@ -332,7 +387,7 @@ class Pool:
             return CHUNK, None
         # Don't let the caller wait until the call has stopped.
         token.detach()
-        self._in_background(self._stop, worker, self.options.grace if worker.found else 0.0)
+        self._in_background(self._stop, worker, self.grace if worker.found else 0.0)
         what = "returned or yielded nothing for" if worker.found else "did not start within"
         raise TookTooLong(f"the call {what} {seconds:g} s: its process was terminated")
 
@@ -358,7 +413,7 @@ class Pool:
         """Return a process to the idle processes after a message of this kind. If the call hasn't
         ended, end the process. If the process must not get another call, replace it.
         """
-        if kind in (RESULT, FAILED) and not worker.is_worn(self.options):
+        if kind in (RESULT, FAILED) and not worker.is_worn(self._settings):
             with self._lock:
                 # If the process has been killed, the next call will notice that.
                 self._idle.append(worker)
@@ -367,7 +422,7 @@ class Pool:
             self._in_background(self._replace, worker, GRACE)
         else:
             self._drop(worker)
-            self._in_background(self._replace) if self.options.is_eager else self._free.release()
+            self._in_background(self._replace) if self._is_eager else self._free.release()
 
     def _replace(self, *ended: Any) -> None:
         """End a process and, in an eager pool, start another one in its place. ``ended``: the
@@ -376,7 +431,7 @@ class Pool:
         if ended:
             self._drop(*ended)
         try:
-            if self.options.is_eager and not self._is_closed:
+            if self._is_eager and not self._is_closed:
                 with self._one_start:
                     worker = self._started()
                 with self._lock:
@@ -394,77 +449,6 @@ class Pool:
         worker.end(grace)
         with self._lock:
             self._workers.discard(worker)
-
-
-class Chunks(Iterator[object]):
-    """An iterator over the chunks of a generator that runs in a process of the pool. The process
-    stays in use until the generator has ended or is closed.
-
-    ``interrupt_next`` ends the wait of a thread for the next chunk, and stops the generator. Any
-    thread may call ``interrupt_next`` at any time.
-    """
-
-    def __init__(self, pool: Pool, worker: _Worker, seconds: float) -> None:
-        self._lock = threading.Lock()
-        self._token = CancelToken()
-        self._token.attach(worker.connection.wake)
-        self.interrupt_next = self._token.cancel
-        self._pool = pool
-        self._worker: _Worker | None = worker
-        self._seconds, self._taken = seconds, 0
-
-    def __next__(self) -> object:
-        with self._lock:
-            worker = self._worker
-            if worker is None:
-                raise StopIteration
-            self._worker = None
-            message = self._pool._receive(worker, self._seconds, self._token)
-            if message[0] != CHUNK:
-                if self._token.detach():
-                    worker.connection.forget_wakes()
-                self._pool._give_back(worker, message[0])
-                open_message(message)
-                raise StopIteration
-            if self._token.is_cancelled:
-                self._token.detach()
-                self._stop_later(worker)
-                self._token.check()
-            self._worker = worker
-            self._taken += 1
-            if not worker.connection.has_more:
-                with suppress(OSError):  # if the process has ended, receiving fails
-                    worker.connection.send(packed(self._taken))
-                self._taken = 0
-            return message[1]
-
-    def close(self) -> None:
-        """Close the generator in its process, once it has produced its current chunk.
-
-        Raises what the generator raises when it is closed. If closing takes longer than ``GRACE``
-        seconds, end the process instead.
-        """
-        with self._lock:
-            worker, self._worker = self._worker, None
-            if worker is not None:
-                self._token.detach()
-                open_message(self._pool._stop(worker, self._patience(GRACE)))
-
-    def drop(self) -> None:
-        """Begin to close a stream, while no thread is waiting for its next chunk."""
-        with self._lock:
-            worker, self._worker = self._worker, None
-            if worker is not None:
-                self._token.detach()
-                self._stop_later(worker)
-
-    def _stop_later(self, worker: _Worker) -> None:
-        self._pool._in_background(
-            self._pool._stop, worker, self._patience(self._pool.options.grace)
-        )
-
-    def _patience(self, seconds: float) -> float:
-        return max(seconds, self._seconds) if self._pool._keeps else seconds
 
 
 class _Worker:
@@ -532,17 +516,18 @@ class _Worker:
             raise PoolError(f"the process exited before the call was done, {how}") from None
         return message
 
-    def is_worn(self, options: Options) -> bool:
+    def is_worn(self, settings: Any) -> bool:
         """Return whether the process has made enough calls, or uses too much memory."""
-        if options.max_calls is not None and self.number_of_calls >= options.max_calls:
+        if self.number_of_calls >= (settings.pool_max_calls or inf):
             return True
-        if options.max_memory is None:
+        if settings.pool_max_memory is None:
             return False
         try:  # Linux only
             pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         except (OSError, IndexError):
             return False
-        return pages * os.sysconf("SC_PAGE_SIZE") > options.max_memory << 20
+        most: int = settings.pool_max_memory << 20
+        return pages * os.sysconf("SC_PAGE_SIZE") > most
 
     def end(self, grace: float = 0.0) -> None:
         """End the process, unless it was ended: close its connection, wait up to ``grace`` seconds

@@ -193,8 +193,8 @@ class _ErrorPickler(pickle.Pickler):
             or any("__slots__" in vars(one) for one in kind.__mro__)  # only ``__init__`` sets them
         ):
             return NotImplemented
-        _, *values = value.__reduce__()
-        return _restored, (kind, values[0]), *values[1:]
+        made: Any = value.__reduce__()
+        return _restored, (kind, made[1]), *made[2:]
 
 
 def _restored(kind: type[BaseException], arguments: Sequence[object]) -> BaseException:
