@@ -12,7 +12,7 @@ from time import perf_counter, time
 
 from micropie._core.errors import check
 from micropie._core.http import Request, Response
-from micropie.middleware.base import FlowMiddleware
+from micropie.middleware.base import FlowMiddleware, sees_first
 
 # Matches a value that is logged without quotes: visible ASCII except the double quote, "=" and the
 # backslash. All other values are quoted, so that a client can't start a new line or field in the
@@ -74,7 +74,6 @@ class AccessLog(FlowMiddleware):
         self._logger = logging.getLogger(logger) if isinstance(logger, str) else logger
         self._format = _FORMATS[format]
         self._query = query
-        self._mark = f"_logged_by_{id(self)}"  # the attribute that is set on a logged request
 
     def before(self, request: Request) -> None:
         """Record the start time."""
@@ -87,11 +86,8 @@ class AccessLog(FlowMiddleware):
         self._write_later(request, None)
 
     def _write_later(self, request: Request, began: float | None) -> None:
-        """Log the request at its end, once, even if this object is in an outer and in an inner
-        application.
-        """
-        if self._mark not in vars(request):
-            vars(request)[self._mark] = True
+        """Log the request at its end, once."""
+        if sees_first(self, request):
             request.on_close(partial(self._write, request, began))
 
     def _write(self, request: Request, began: float | None) -> None:

@@ -36,8 +36,19 @@ __all__ = [
     "is_def",
     "is_generator",
     "kind_of",
+    "sees_first",
     "takes",
 ]
+
+
+def sees_first(hook: FlowMiddleware, request: Request) -> bool:
+    """Return whether this is the first time that ``hook`` sees a request. The same object may be in
+    an outer and in an inner application, and above a handler, too.
+    """
+    seen: set[FlowMiddleware] = vars(request).setdefault("_seen_by", set())
+    is_first = hook not in seen
+    seen.add(hook)
+    return is_first
 
 
 def call_at_start(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import cast
 from weakref import ref
 
-from micropie._core.errors import SetupError, check, is_count
+from micropie._core.errors import SetupError, check, is_count, refuse_text
 from micropie._core.execution.steps import CALL, Flow, call
 from micropie._core.http import JSON, Request, Response, as_response, encode_body, joined
 from micropie._core.http.headers import MutableHeaders, accepted_codings, add_vary
 from micropie._core.streams import Stream, stream_of
 from micropie.middleware.base import FlowMiddleware
-from micropie.middleware.codings import CODINGS, PACKAGES, Compressor, MakeCompressor, maker_of
+from micropie.middleware.codings import CODINGS, PACKAGES, Compressor, maker_of
 
 # A body of at most this many bytes is compressed on the event loop, in half a millisecond or less.
 # A larger body is compressed in a thread.
@@ -92,21 +93,16 @@ class Compress(FlowMiddleware):
             level,
             "a whole number from 1 to 9",
         )
-        fine = isinstance(types, Iterable) and not isinstance(types, str)
-        check("Compress(types=...)", fine, types, 'a list of media types such as ["text/*"]')
+        refuse_text("types", types)
         names = tuple(types)
         for name in names:
             fine = isinstance(name, str) and _TYPE.fullmatch(name) is not None
-            check(
-                "Compress(types=...)",
-                fine,
-                name,
-                'media types such as "text/html", "text/*" and "*+json"',
-            )
+            expected = 'media types such as "text/html", "text/*" and "*+json"'
+            check("Compress(types=...)", fine, name, expected)
         self._types = frozenset(names)
         self._minimum = minimum
-        self._level = level
-        self._makers = _makers_of(codings)
+        # the functions that create compressors, by coding
+        self.compressors = _compressors_of(codings, level)
 
     def after(self, request: Request, response: Response) -> Response | Flow[Response]:
         """Compress the response if its headers, type and length allow it."""
@@ -140,11 +136,7 @@ class Compress(FlowMiddleware):
     def coding_for(self, request: Request) -> str | None:
         """Return the coding that a client prefers, or None if it accepts none."""
         accepted = request.headers.get("accept-encoding", "")
-        return next(iter(accepted_codings(accepted, self._makers)), None)
-
-    def compressor(self, coding: str) -> Compressor:
-        """Return a new compressor for a coding."""
-        return self._makers[coding](self._level)
+        return next(iter(accepted_codings(accepted, self.compressors)), None)
 
     def may_compress(self, response: Response, suggested: str | None) -> bool:
         """Return whether the response's headers and media type allow compression.
@@ -186,7 +178,7 @@ class Compress(FlowMiddleware):
                 _weaken_etag(response.headers)
 
     def _whole(self, response: Response, body: bytes, coding: str) -> Response:
-        compressed = self.compressor(coding).whole(body)
+        compressed = self.compressors[coding]().whole(body)
         if len(compressed) < len(body):
             response.body = compressed
             _describe(response.headers, coding)
@@ -250,7 +242,7 @@ class _Compressed:
             ) and not any(one._coding for one in self._inner)
             self._coding = self._settings.coding_for(request) if self._may_compress else None
             if self._coding is not None:
-                self._compressor = self._settings.compressor(self._coding)
+                self._compressor = self._settings.compressors[self._coding]()
         return self._compressor
 
     def describe(self, response: Response) -> None:
@@ -282,7 +274,9 @@ def _weaken_etag(headers: MutableHeaders) -> None:
         headers["ETag"] = f"W/{etag}"
 
 
-def _makers_of(codings: Sequence[str] | None) -> Mapping[str, MakeCompressor]:
+def _compressors_of(
+    codings: Sequence[str] | None, level: int
+) -> Mapping[str, Callable[[], Compressor]]:
     """Return the functions that create compressors for ``codings``, by coding. None means all
     codings that are installed. Raises ``SetupError`` for a coding that is unknown or not installed.
     """
@@ -292,13 +286,13 @@ def _makers_of(codings: Sequence[str] | None) -> Mapping[str, MakeCompressor]:
         and all(one in CODINGS for one in codings)
     )
     check("Compress(codings=...)", fine, codings, 'a list of "zstd", "br" and "gzip"')
-    makers: dict[str, MakeCompressor] = {}
+    found: dict[str, Callable[[], Compressor]] = {}
     for coding in CODINGS if codings is None else codings:
-        made = maker_of(coding)
-        if made is not None:
-            makers[coding] = made
+        make = maker_of(coding)
+        if make is not None:
+            found[coding] = partial(make, level)
         elif codings is not None:
             raise SetupError(
                 f"Compress(codings=...): {coding} is not installed: pip install {PACKAGES[coding]}"
             )
-    return makers
+    return found

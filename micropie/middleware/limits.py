@@ -16,7 +16,7 @@ from micropie._core.errors import HTTPError, check, is_count, is_duration, logge
 from micropie._core.execution import StandingQueue
 from micropie._core.http import Request, Response
 from micropie._core.on_demand import pattern
-from micropie.middleware.base import FlowMiddleware, call_at_start
+from micropie.middleware.base import FlowMiddleware, call_at_start, sees_first
 
 
 class ConcurrencyLimit(FlowMiddleware):
@@ -109,16 +109,12 @@ class LoadShedding(FlowMiddleware):
         # replace atomically.
         self._refusing = (0.0, inf, inf)
         self._clocks_differ_by = 0.0
-        self._mark = f"_queued_for_{id(self)}"  # the attribute that is set on a counted request
 
     def before(self, request: Request) -> None:
-        """Raise 503 if the request has waited too long. Count the request once, even if this object
-        is in the outer and in the inner application.
-        """
+        """Raise 503 if the request has waited too long. Count the request once."""
         waited, now = self._stated_wait(request), monotonic()
-        if waited is None or self._mark in vars(request):
+        if waited is None or not sees_first(self, request):
             return
-        vars(request)[self._mark] = True
         if not self._queue.makes_late(waited, now):
             self._refusing = (now, inf, inf)
         elif self._refuses(waited, now):

@@ -41,6 +41,7 @@ from micropie.middleware.base import (
     has_not_run,
     is_def,
     kind_of,
+    sees_first,
 )
 
 Target = TypeVar("Target")
@@ -149,7 +150,6 @@ class RateLimit(FlowMiddleware):
         self._key = key or client_address
         self._target = ""  # the name of the first target
         self._number = next(_made)
-        self._mark = f"_counted_by_{self._number}"  # the attribute that is set on a counted request
         self._exempt = exempt
         # ``key`` and ``exempt`` may read the session
         self.needs_session = key is not None or exempt is not None
@@ -181,12 +181,10 @@ class RateLimit(FlowMiddleware):
 
         Raises 429, and 503 if the store is unavailable and ``when_unreachable`` is "refuse".
         """
-        # The same object may be in an outer and an inner application, or above a handler, too.
-        if self._mark in vars(request):
+        if not sees_first(self, request):
             return
         if self._exempt is not None and _unless_deferred("exempt", self._exempt(request)):
             return
-        vars(request)[self._mark] = True
         store, kind, prefix = self._of_app.get(request.app) or self._find_store(request.app)
         counting = call(
             kind,

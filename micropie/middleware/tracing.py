@@ -18,7 +18,7 @@ from typing import Any
 from weakref import WeakSet
 
 from micropie import App, HTTPError, Request, SetupError, WebSocketRequest
-from micropie.middleware.base import STANDARD_METHODS, FlowMiddleware
+from micropie.middleware.base import STANDARD_METHODS, FlowMiddleware, sees_first
 
 try:
     from opentelemetry import context, propagate, trace
@@ -63,16 +63,14 @@ class Tracing(FlowMiddleware):
             raise SetupError(f"Tracing(query=...) takes True or False, not {query!r}")
         self._tracer: Tracer = trace.get_tracer("micropie", tracer_provider=tracer_provider)
         self._query = query
-        self._mark = f"_traced_by_{id(self)}"  # the attribute that is set on a traced request
 
     def before(self, request: Request) -> None:
         """Start the span and make it the current one."""
         is_socket, route = isinstance(request, WebSocketRequest), request.route
         if is_socket and route is None:  # a mounted application handles this handshake
             return
-        if self._mark in vars(request):  # this object is in an outer application, too
+        if not sees_first(self, request):
             return
-        vars(request)[self._mark] = True
         previous = context.get_current()
         parent = propagate.extract(request.headers, previous)
         name = (
