@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from math import inf
 from time import monotonic
 
@@ -59,7 +60,6 @@ class HealthCheck(FlowMiddleware):
         self._checks = checks
         self._timeout = timeout
         self._is_live = live
-        self._hooks_above: list[object] | None = None
         self._failing: set[str] = set()
         # The calls that are running in threads, by the name of their check.
         self._running: defaultdict[str, set[object]] = defaultdict(set)
@@ -68,7 +68,7 @@ class HealthCheck(FlowMiddleware):
         """Run the checks and send the response. The remaining time is shared equally between the
         remaining checks.
         """
-        checks = {**({} if self._is_live else self._pings()), **self._checks}
+        checks = self._all_checks
         deadline, results = monotonic() + self._timeout, {}
         for done, (name, function) in enumerate(checks.items()):
             seconds = max(deadline - monotonic(), 0.001) / (len(checks) - done)
@@ -82,10 +82,10 @@ class HealthCheck(FlowMiddleware):
         document = {"status": status, "checks": results} if results else {"status": status}
         return Response(document, 200 if status == "ok" else 503, [("Cache-Control", "no-store")])
 
-    def _pings(self) -> dict[str, Check]:
-        if self._hooks_above is None:  # once, because reading all routes takes long
-            self._hooks_above = hooks_above_handlers(self._app)
-        return pings_of(self._app, self._hooks_above, self._checks)
+    @cached_property
+    def _all_checks(self) -> Mapping[str, Check]:
+        pings = {} if self._is_live else pings_of(self._app, self._checks)
+        return {**pings, **self._checks}
 
     def _log(self, name: str, problem: str) -> None:
         if (problem != "") == (name in self._failing):  # the result hasn't changed
@@ -130,38 +130,26 @@ def _problem_of(function: Check, seconds: float, running: set[object]) -> Flow[s
     return "the check returned False" if result is False else ""
 
 
-def hooks_above_handlers(app: App) -> list[object]:
-    """Return the middleware that decorates handlers in a tree of applications and depends on a
-    service.
-    """
-    inspector = Inspector(app)
-    entries = [*inspector.routes(), *inspector.routes(websockets=True)]
-    hooks = [hook for entry in entries for hook in entry.application.middlewares]
-    return [hook for hook in hooks if hasattr(hook, "ping") or needs_rates(hook)]
-
-
-def needs_rates(hook: object) -> bool:
-    """Return whether a hook depends on the store of ``App(rates=...)``."""
-    return getattr(hook, "needs_rates", False) is True
-
-
-def pings_of(app: App, hooks_above: Sequence[object], taken: Iterable[str]) -> dict[str, Check]:
+def pings_of(app: App, taken: Iterable[str]) -> dict[str, Check]:
     """Return the ``ping`` methods of all session backends, channels and middleware in a tree of
     applications, by name.
 
     If two have the same name, or one has a name in ``taken``, the second gets a number: "sessions
-    2". ``hooks_above``: see ``hooks_above_handlers``.
+    2".
     """
     found: dict[str, Check] = {}
-    applications = Inspector(app).applications()
-    rates = applications[0].settings.rates
-    parts: list[tuple[str, object]] = []
-    if applications[0].settings.pool_startup:
-        parts.append(("pool", app.pool))
-    for one in applications:
+    inspector = Inspector(app)
+    applications = inspector.applications()
+    settings = applications[0].settings
+    parts: list[tuple[str, object]] = [("pool", app.pool)] if settings.pool_startup else []
+    # the middleware of a route includes that above its handler
+    entries = [*inspector.routes(), *inspector.routes(websockets=True)]
+    for one in [*applications, *(entry.application for entry in entries)]:
         parts += [("sessions", one.session_backend), ("channels", one.channels)]
-        parts += _parts_of(one.middlewares, rates)
-    parts += _parts_of(hooks_above, rates)
+        for hook in one.middlewares:
+            if getattr(hook, "needs_rates", False) is True:  # on the store of ``App(rates=...)``
+                parts.append(("rates", settings.rates))
+            parts.append((type(hook).__name__, hook))
     seen: set[int] = set()
     names = Counter([*taken])
     for name, part in parts:
@@ -171,12 +159,6 @@ def pings_of(app: App, hooks_above: Sequence[object], taken: Iterable[str]) -> d
             names[name] += 1
             found[name if names[name] == 1 else f"{name} {names[name]}"] = ping
     return found
-
-
-def _parts_of(hooks: Sequence[object], rates: object) -> list[tuple[str, object]]:
-    """Return hooks by name. If they depend on the store of ``App(rates=...)``, it comes first."""
-    of_store = [("rates", rates)] if any(map(needs_rates, hooks)) else []
-    return [*of_store, *((type(hook).__name__, hook) for hook in hooks)]
 
 
 def add_health(
