@@ -36,8 +36,10 @@ class CSRFMiddleware(FlowMiddleware):
     - ``trusted_origins``: other sites that may send forms here, such as
       ``"https://accounts.example.com"``, or ``"https://*.example.com"`` for the subdomains, which
       count as other sites.
-    - ``exempt``: paths, relative to the application's mount, whose handlers authenticate the sender
-      by other means, for example by a webhook's signature. All paths under them are exempt as well.
+    - ``exempt``: paths whose handlers authenticate the sender by other means, for example by a
+      webhook's signature. All paths under them are exempt as well. A path is that of
+      ``request.path``: with the prefix of an inner application, such as ``"/shop/hooks"``, unless
+      this is mounted with ``isolated=True``.
 
     A request with neither ``Sec-Fetch-Site`` nor ``Origin`` needs the token that ``csrf_token``
     returns, in the header ``X-CSRF-Token`` or in the form field ``csrf_token``. If such a request

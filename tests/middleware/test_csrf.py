@@ -502,6 +502,15 @@ def test_exempt_paths_are_relative_to_the_mount(make_client: MakeClient) -> None
     assert outcome(client, path="/pay", headers=evil) == 403
 
 
+def test_exempt_paths_have_the_prefix_of_an_inner_application(make_client: MakeClient) -> None:
+    app = Root()
+    app.mount("/shop", guarded(exempt=["/shop/hooks", "/deep/hooks"]))
+    app.mount("/alone", guarded(exempt=["/hooks"]), isolated=True)
+    client, evil = make_client(app), {"Origin": "https://evil.example"}
+    for path, status in (("/shop/hooks", 200), ("/shop/deep/hooks", 403), ("/alone/hooks", 200)):
+        assert outcome(client, path=path, headers=evil) == status
+
+
 def test_an_inner_application_may_have_its_own_csrf_middleware(make_client: MakeClient) -> None:
     app, evil = Root(), {"Origin": "https://evil.example"}
     app.shop = guarded()
