@@ -29,7 +29,7 @@ _AT_ONCE = 64 * 1024
 # Bytes. pickle copies a smaller buffer into the pickle.
 _LEAST_BUFFER = 16 * 1024
 
-_HEADER, _SIZE = struct.Struct("!QQ"), struct.Struct("!Q")
+_HEADER = struct.Struct("!QQ")
 _TIME = struct.Struct("@ll")  # C's ``struct timeval``
 
 # A message: its parts in the order in which they are sent.
@@ -44,20 +44,19 @@ class _Pieces(list[Any]):
 
 def packed(value: object) -> Packed:
     """Return the message that carries ``value``. Raises what pickling it raises."""
-    pieces, buffers, sizes = _Pieces(), [], b""
+    pieces, buffers = _Pieces(), list[memoryview]()
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
-        nonlocal sizes
         raw = buffer.raw()
         if raw.nbytes < _LEAST_BUFFER:
             return True
         buffers.append(raw)
-        sizes += _SIZE.pack(raw.nbytes)
         return False
 
     pickle.Pickler(pieces, 5, buffer_callback=keep).dump(value)
-    size = sum(map(len, pieces))
-    message = [_HEADER.pack(size, len(buffers)), sizes, *buffers, *pieces]
+    size, number = sum(map(len, pieces)), len(buffers)
+    sizes = struct.pack(f"!{number}Q", *map(len, buffers))
+    message = [_HEADER.pack(size, number) + sizes, *buffers, *pieces]
     return message if buffers or size >= _LARGE else [b"".join(message)]
 
 
@@ -125,8 +124,8 @@ class Connection:
 
     def _received_message(self) -> Any:
         size, number = _HEADER.unpack(self.read(_HEADER.size))
-        sizes = [_SIZE.unpack(self.read(_SIZE.size))[0] for _ in range(number)]
-        buffers = [bytearray(one) for one in sizes]
+        sizes = struct.unpack(f"!{number}Q", self.read(8 * number))
+        buffers = [*map(bytearray, sizes)]
         for buffer in buffers:
             self.fill(memoryview(buffer))
         if size < _LARGE:
