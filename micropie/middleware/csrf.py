@@ -9,6 +9,7 @@ read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from micropie._core.errors import HTTPError, Sentence, check, logger, refuse_text
@@ -27,6 +28,11 @@ _ADDED_BY_BROWSERS = frozenset({"basic", "digest", "negotiate", "ntlm"})
 # Authentication schemes for tokens. Forms can't send them. Other sites' scripts can send them only
 # with CORS permission.
 _TOKENS = frozenset({"bearer", "dpop", "token"})
+
+
+# Matches what other frameworks and routes have in place of a segment. As a text, it would exempt no
+# path.
+_WILDCARD = re.compile(r"[*<{?]")
 
 
 class CSRFMiddleware(FlowMiddleware):
@@ -116,6 +122,10 @@ def _check_token(request: Request) -> Flow[None]:
 
 def _segments(path: object) -> list[str]:
     segments = path.strip("/").split("/") if isinstance(path, str) and path.startswith("/") else []
-    expected = 'paths such as "/hooks/payments" (to exempt every path, leave CSRFMiddleware out)'
-    check("exempt", "" not in segments and segments != [], path, expected)
+    expected = (
+        'paths such as "/hooks/payments", without wildcards, because all paths under them are '
+        "exempt (to exempt every path, leave CSRFMiddleware out)"
+    )
+    fine = segments != [] and not any(one == "" or _WILDCARD.search(one) for one in segments)
+    check("exempt", fine, path, expected)
     return segments

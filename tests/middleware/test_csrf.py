@@ -542,11 +542,16 @@ def test_invalid_origins_are_refused(origin: Any) -> None:
     assert repr(origin) in str(caught.value)
 
 
-@pytest.mark.parametrize("path", ["", "/", "hooks", "//", "/a//b", 5, None])
+@pytest.mark.parametrize(
+    "path", ["", "/", "hooks", "//", "/a//b", 5, None, "/a/*", "/a/<name>", "/{name}", "/a?b=c"]
+)
 def test_invalid_exempt_paths_are_refused(path: Any) -> None:
     with pytest.raises(SetupError) as caught:
         CSRFMiddleware(exempt=[path])
-    advice = 'paths such as "/hooks/payments" (to exempt every path, leave CSRFMiddleware out)'
+    advice = (
+        'paths such as "/hooks/payments", without wildcards, because all paths under them are '
+        "exempt (to exempt every path, leave CSRFMiddleware out)"
+    )
     assert str(caught.value) == f"exempt takes {advice}, not {path!r}"
 
 
