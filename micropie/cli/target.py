@@ -17,7 +17,7 @@ from functools import partial
 from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from micropie import App, SetupError
@@ -70,7 +70,8 @@ def find_target(name: str, factory: bool = False) -> Target:
     attribute = attribute or _only_app(module)
     name = f"{module_name}:{attribute}"
     found = app = _attribute(module, attribute)
-    if inspect.isfunction(found) and not _parameters_of(found):
+    is_function = isinstance(inspect.unwrap(found), FunctionType | MethodType)  # type: ignore[arg-type]
+    if is_function and not _parameters_of(found):
         factory = True
     if factory and not isinstance(found, App):
         app = _made(found, name)
@@ -137,9 +138,10 @@ def _located(place: str) -> tuple[Path, str]:
     """
     if not place.endswith(".py") and "/" not in place:
         return Path.cwd(), place
-    file = Path(place).with_suffix(".py")
+    file, inside = Path(f"{place.removesuffix('.py')}.py"), Path(place, "app.py")
     if not file.is_file():
-        raise CommandError(f"there is no file {str(file)!r}")
+        hint = f"; do you mean {str(inside)!r}?" if inside.is_file() else ""
+        raise CommandError(f"there is no file {place!r}{hint}")
     file = file.resolve()  # as Python does, so that a link finds the modules beside its target
     folder, module_name = file.parent, file.stem
     # use the module's full name, so that its relative imports work
@@ -222,7 +224,11 @@ def _imported(name: str, folder: Path) -> ModuleType:
         if path.parent == folder or is_own(path.parent)
     ]
     modules = [".".join(path.parts).removesuffix(".__init__") for path in files]
-    raise CommandError(f"there is no module {name!r} in {folder}{_near(name, modules)}")
+    hint, in_src = _near(name, modules), Path("src", *name.split("."))
+    for file in (in_src.with_suffix(".py"), in_src / "__init__.py"):
+        if (folder / file).is_file():
+            hint = f"; do you mean {str(file)!r}?"
+    raise CommandError(f"there is no module {name!r} in {folder}{hint}")
 
 
 @contextmanager
@@ -298,25 +304,26 @@ def _is_of_importing(frame: traceback.FrameSummary) -> bool:
 
 
 def _only_app(module: ModuleType) -> str:
-    names = [name for name in DEFAULT_ATTRIBUTES if hasattr(module, name)]
+    """Return the name of a module's application or, if there is none, of its factory."""
+    # A package may have a module of this name, and a module a path.
+    names = [name for name in DEFAULT_ATTRIBUTES if callable(getattr(module, name, None))]
     names = names or [name for name, value in vars(module).items() if isinstance(value, App)]
-    if len(names) >= 1 and (len(names) == 1 or names[0] in DEFAULT_ATTRIBUTES):
-        return names[0]
-    factory = next(
-        (name for name in DEFAULT_FACTORIES if inspect.isfunction(getattr(module, name, None))),
-        None,
-    )
-    if factory is not None and not names:
-        return factory
-    if names:
+    names = names or [
+        name for name in DEFAULT_FACTORIES if inspect.isfunction(getattr(module, name, None))
+    ]
+    if not names:
+        raise CommandError(f"{module.__name__} has no application: {_how_to_make_one(module)}")
+    if len(names) > 1 and names[0] not in (*DEFAULT_ATTRIBUTES, *DEFAULT_FACTORIES):
         raise CommandError(
             f"{module.__name__} has several applications: choose one, such as "
             f"{module.__name__}:{names[0]}"
         )
-    raise CommandError(f"{module.__name__} has no application: {_how_to_make_one(module)}")
+    return names[0]
 
 
 def _how_to_make_one(module: ModuleType) -> str:
+    if _exists(inner := f"{module.__name__}.app"):
+        return f"do you mean {inner}?"
     classes = [
         value
         for value in vars(module).values()

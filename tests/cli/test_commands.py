@@ -1367,6 +1367,17 @@ NAMES = [
     ("app5:make", "from micropie import App\ndef make(): return App()", ""),
     ("app5:make()", "from micropie import App\ndef make(): return App()", ""),
     (
+        "app5:make",
+        "import functools, micropie\n@functools.cache\ndef make(): return micropie.App()",
+        "",
+    ),
+    (
+        "app5:Shop.make",
+        "from micropie import App\nclass Shop(App):\n @classmethod\n def make(cls): return cls()",
+        "",
+    ),
+    ("app5", "import pathlib as app, micropie\nroot = '/'\nshop = micropie.App()", ""),
+    (
         "app5:make_ap",
         "from micropie import App\ndef make_app(): return App()",
         "app5 has no 'make_ap'; do you mean",
@@ -1463,6 +1474,32 @@ def test_an_application_can_be_in_a_module_of_a_package(command: Run, tmp_path: 
     assert command("check", "shop10.app") == (0, "0 findings\n", "")
     assert command("check", "shop10.ap")[2].endswith("do you mean 'shop10.app'?\n")
     assert command("check", "shop11.app")[2].endswith("do you mean 'shop10.app'?\n")
+    for name in ("shop10", "shop10:app"):
+        assert command("check", name)[2].endswith(": do you mean shop10.app?\n")
+    for name in ("./shop10", "./shop10/"):
+        sentence = f"there is no file {name!r}; do you mean 'shop10/app.py'?"
+        assert command("check", name) == (2, "", f"micropie: {sentence}\n")
+    assert command("check", "./") == (2, "", "micropie: there is no file './'\n")
+
+
+def test_a_package_may_import_its_factory_from_a_module_named_app(
+    command: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "shop15").mkdir()
+    (tmp_path / "shop15" / "__init__.py").write_text("from .app import make_app\n")
+    (tmp_path / "shop15" / "app.py").write_text(
+        "from micropie import App\ndef make_app(): return App()\n"
+    )
+    assert command("check", "shop15") == (0, "0 findings\n", "")
+
+
+def test_a_module_in_src_is_suggested(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "src" / "shop16").mkdir(parents=True)
+    (tmp_path / "src" / "shop16" / "__init__.py").touch()
+    (tmp_path / "src" / "shop16" / "app.py").write_text("from micropie import App\napp = App()\n")
+    for name, file in {"shop16": "__init__.py", "shop16.app:app": "app.py"}.items():
+        assert command("check", name)[2].endswith(f"; do you mean 'src/shop16/{file}'?\n")
+    assert command("check", "src/shop16/app.py") == (0, "0 findings\n", "")
 
 
 @pytest.mark.parametrize(
