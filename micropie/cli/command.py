@@ -74,7 +74,7 @@ def execute(app: App, name: str, words: Sequence[str]) -> int:
         parser.error("; ".join(f"{one.parameter} must be {one.expected}" for one in error.errors))
     except HTTPError as error:
         raise CommandError(str(error)) from None
-    except SetupError:
+    except (SetupError, BrokenPipeError):
         raise
     except Exception as error:
         sys.stderr.write(Inspector.traceback_of(error))
