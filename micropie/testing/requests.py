@@ -5,6 +5,7 @@ session.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from string import punctuation
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -42,7 +43,7 @@ def make_request(
         "method": method,
         "path": unquote(raw_path, "utf-8", "replace"),
         "raw_path": quote(raw_path, safe="/%:@!$&'()*+,;=").encode(),
-        "query_string": (query or in_path).encode("latin-1"),
+        "query_string": quote(query or in_path, safe=punctuation).encode(),
         "headers": [
             (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in pairs
         ],

@@ -50,6 +50,15 @@ def test_the_path_of_a_request_is_read_as_in_its_first_line(path: str, url: str,
     assert request.query.get("b") == ("c?d" if "?" in path else None)
 
 
+def test_the_query_of_a_request_may_have_any_characters() -> None:
+    for request in (
+        make_request(path="/?q=\u00e9 \u0161&a+b=%2B"),
+        make_request(query="q=\u00e9 \u0161&a+b=%2B"),
+    ):
+        assert (request.query("q"), request.query("a b")) == ("\u00e9 \u0161", "+")
+        assert request.url == "http://localhost/?q=%C3%A9%20%C5%A1&a+b=%2B"
+
+
 def test_a_request_for_a_hook_can_have_a_body_and_headers() -> None:
     async def test() -> None:
         request = make_request("POST", headers=[("X-A", "1"), ("X-A", "2")], body=b"text")
