@@ -227,7 +227,12 @@ class TestClient(httpx.Client):
         # The URL has the path of ``base_url``, which isn't a path of the other application.
         target = f"{quote(self.app_transport.settings.root_path)}/".encode()
         extensions = {APP: other, "target": target}
-        self.post("/", extensions=extensions, follow_redirects=False).raise_for_status()
+        answer = self.post("/", extensions=extensions, follow_redirects=False).raise_for_status()
+        if answer.url.scheme == "http" and any(one.secure for one in answer.cookies.jar):
+            raise ClientError(
+                "the session's cookie is sent only over https: write TestClient(app, "
+                'base_url="https://testserver")'
+            )
 
     def login(self, /, **values: object) -> None:
         """Set keys of the session: ``client.login(user="alice")``. Pass the keys that the

@@ -116,6 +116,15 @@ def test_the_application_s_session_settings_apply(make_client: MakeClient) -> No
     assert client.cookies.keys() == set()
 
 
+def test_a_login_over_http_needs_a_cookie_for_http(make_client: MakeClient) -> None:
+    app = Root(session_cookie_secure=True)
+    with pytest.raises(ClientError, match='write TestClient.app, base_url="https://testserver"'):
+        make_client(app).login(user="alice")
+    client = make_client(app, base_url="https://testserver")
+    client.login(user="alice")
+    assert client.get("/show").json() == {"user": "alice"}
+
+
 def test_a_failing_session_transaction_changes_nothing(make_client: MakeClient) -> None:
     client = make_client(Root())
     with suppress(KeyError), client.session_transaction() as session:
