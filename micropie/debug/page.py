@@ -154,10 +154,10 @@ def warn_of_attribute(request: Request) -> None:
     value = inspect.getattr_static(own.app, name, None)
     with suppress(Exception):  # a module may be changing while it is being imported
         _warn_of_functions(own.app)
-    routes = {one.route.pattern: one.route.name for one in inspector.routes() if not one.hidden}
-    for near in get_close_matches(request.path[:200], routes, n=1, cutoff=0.75):
+    patterns = [one.route.pattern for one in inspector.routes() if not one.hidden]
+    for near in get_close_matches(request.path[:200], patterns, n=1, cutoff=0.75):
         logger.info("no route matches %r: did you mean %s?", request.path[:200], near)
-    is_page = own.scope + name in routes.values()
+    is_page = name.removesuffix("_") in [one.name for one in own.handlers]
     if value is None or name.startswith("_") or hasattr(App, name) or is_page:
         return
     kind, advice = type(value).__name__, f"a method, def {name}(self)"

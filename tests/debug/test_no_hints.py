@@ -17,6 +17,7 @@ from micropie import (
     HTTPError,
     Query,
     Response,
+    WebSocket,
     describe,
     event,
     get,
@@ -176,6 +177,11 @@ class Pies(App):
     def teapot(self) -> str:
         raise HTTPError(418)
 
+    def list_(self) -> str:
+        return "handles /list"
+
+    async def ws_chat(self, ws: WebSocket) -> None: ...
+
     @describe(responses={202: "It is baked."})
     def described(self) -> str:
         return 202, "plum"  # type: ignore[return-value]
@@ -195,8 +201,8 @@ def test_intentional_code_causes_no_hints(
         "/described",
     ):
         assert client.get(path).status_code in (200, 201, 202)
-    for path in ("/number", "/headed", "/deep", "/teapot"):
-        assert client.get(path).status_code in (200, 418)
+    for path in ("/number", "/headed", "/deep", "/teapot", "/list_", "/ws_chat"):
+        assert client.get(path).status_code in (200, 404, 418)
     assert caplog.text == ""
 
 
