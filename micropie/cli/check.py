@@ -93,13 +93,11 @@ def _notes(app: App) -> Iterator[str]:
         yield sentence
     inspector = Inspector(app)
     applications, entries = inspector.applications(), inspector.routes()
-    entries_of: dict[object, list[RouteEntry]] = {}
-    for entry in entries:
-        entries_of.setdefault(entry.application.app, []).append(entry)
     for application in applications:
+        own = [one for one in entries if one.application.app is application.app]
         yield from source_notes(application, applications)
         yield from _compared_paths(application, entries)
-        yield from kept_in_threads(application, entries_of.get(application.app, []))
+        yield from kept_in_threads(application, own)
         yield from _replaced_methods(application)
         yield from _lost_settings(application)
     yield from _same_functions(entries)
@@ -221,7 +219,9 @@ def mistakes(app: App, module: str = "", names: Names | None = None) -> Iterator
         return
     yield from _changes_by_get(entries)
     inner = inspector.applications()
-    yield from _unregistered(app, module)
+    for function in Inspector.lost_functions(app, module):
+        advice = "belongs to no application: write @app.get or @app.route above a function"
+        yield f"{Inspector.place_of(function)}: {function.__name__} {advice}"
     yield from _wrong_commands(app)
     yield from _hidden_routes([*entries, *sockets], inner)
     names = names or Names(app)
@@ -250,15 +250,6 @@ def _changes_by_get(entries: Sequence[RouteEntry]) -> Iterator[str]:
                 f"{entry.place}: {entry.route.name} handles GET{also} and {change}{risk}: "
                 f"write @post {'above the handler' if also else 'instead of @get'}"
             )
-
-
-def _unregistered(app: App, module: str) -> Iterator[str]:
-    """Yield a finding for each function that isn't a method but has a decorator for methods, such
-    as ``@route``. Such a function belongs to no application.
-    """
-    for function in Inspector.lost_functions(app, module):
-        advice = "belongs to no application: write @app.get or @app.route above a function"
-        yield f"{Inspector.place_of(function)}: {function.__name__} {advice}"
 
 
 def _wrong_commands(app: App) -> Iterator[str]:
@@ -327,7 +318,6 @@ _WORKERS = re.compile(
     r".*(?:WEB_CONCURRENCY|MICROPIE_WORKERS))[\"', =:]*(\d+|.*cpu_count)",
     re.MULTILINE,
 )
-_VARIABLES = ("WEB_CONCURRENCY", "MICROPIE_WORKERS")
 _FILES = ("gunicorn.conf.py", "Procfile", "Dockerfile", "*compose.y*ml", "*.service")
 
 _COMMENTS = re.compile(r"(?:^|\s)#.*", re.MULTILINE)
@@ -389,9 +379,15 @@ def _several_workers() -> str:
     """Return the name of an environment variable, or of a file in this folder, that makes a server
     start several workers. Return "" if there is none.
     """
-    stated = {name: f"workers={os.environ.get(name, '')}" for name in _VARIABLES}
-    stated["GUNICORN_CMD_ARGS"] = f"gunicorn {os.environ.get('GUNICORN_CMD_ARGS', '')}"
-    for place, text in {**stated, **_texts(*_FILES)}.items():
+    stated = {
+        name: f"{before}{os.environ.get(name, '')}"
+        for name, before in {
+            "WEB_CONCURRENCY": "workers=",
+            "MICROPIE_WORKERS": "workers=",
+            "GUNICORN_CMD_ARGS": "gunicorn ",
+        }.items()
+    }
+    for place, text in (stated | _texts(*_FILES)).items():
         for number in _WORKERS.findall(text):
             if number != "1":
                 return f"{place} starts {number if number.isdecimal() else 'several'} workers"

@@ -8,13 +8,13 @@ import re
 import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass
 from functools import partial
 from inspect import Parameter
 from types import SimpleNamespace
-from typing import Any, get_origin, get_type_hints
+from typing import get_origin, get_type_hints
 
 from micropie import App
 from micropie.cli.target import find_target
@@ -39,9 +39,12 @@ def execute(arguments: Namespace) -> int:
     # What the application prints when it is imported must not mix with the JSON.
     with redirect_stdout(sys.stderr) if arguments.json else nullcontext():
         app = find_target(arguments.target, arguments.factory).app
+    # Other mounts have their routes in the table.
     mounts = [
         PublicRoute("*", f"{one.prefix}/...", type(one.target).__name__, "", one.kind, "")
-        for one in mounts_of(app)
+        for inner in Inspector(app).applications()
+        for one in inner.mounts
+        if one.kind != "app" or one.isolated
     ]
     listed = [*public_routes(app, arguments.json), *_migrated_routes(app), *mounts]
     if arguments.json:
@@ -60,7 +63,10 @@ def execute(arguments: Namespace) -> int:
     room = shutil.get_terminal_size().columns - others if sys.stdout.isatty() else _WIDEST
     widths[2] = min(widths[2], max(_NARROWEST, min(_WIDEST, room)))
     for row in rows:
-        texts = [_cut(text, width).ljust(width) for text, width in zip(row, widths, strict=True)]
+        texts = [
+            (text if len(text) <= width else f"{text[: width - 3]}...").ljust(width)
+            for text, width in zip(row, widths, strict=True)
+        ]
         print("  ".join(texts).rstrip())
     if sentence := open_by_name(app):
         print(sentence)
@@ -70,30 +76,27 @@ def execute(arguments: Namespace) -> int:
 _WIDEST, _NARROWEST = 80, 20  # widths of the handlers' column, in characters
 
 
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 3]}..."
-
-
-def mounts_of(app: App) -> Sequence[Any]:
-    """Return the mounts whose applications have no routes in the table, such as WSGI and ASGI
-    applications.
-    """
-    return [
-        mount
-        for inner in Inspector(app).applications()
-        for mount in inner.mounts
-        if mount.kind != "app" or mount.isolated
-    ]
-
-
 def public_routes(app: App, with_providers: bool) -> Iterator[PublicRoute]:
     """Yield the HTTP routes, then the WebSocket routes."""
-    inspector = Inspector(app)
-    for entry in inspector.routes():
-        methods = ",".join(method for method in entry.methods if method != "HEAD") or "HEAD"
-        yield _public(methods, entry, with_providers)
-    for entry in inspector.routes(websockets=True):
-        yield _public("WS", entry, with_providers)
+    for is_socket in (False, True):
+        for entry in Inspector(app).routes(websockets=is_socket):
+            methods = ",".join(method for method in entry.methods if method != "HEAD") or "HEAD"
+            checks = [
+                str(getattr(one, "__qualname__", type(one).__name__)).rpartition("<locals>.")[2]
+                for one in entry.application.middlewares
+                # an access check of ``@requires``, or middleware for authentication
+                if any(one is check for check in entry.application.checks)
+                or hasattr(one, "security_scheme")
+            ]
+            yield PublicRoute(
+                "WS" if is_socket else methods,
+                entry.route.pattern,
+                entry.route.name,
+                _all_shown(entry, with_providers),
+                "(never)" if entry.hidden else entry.runs_in,
+                entry.place,
+                ", ".join(dict.fromkeys(checks)),
+            )
 
 
 def _migrated_routes(app: App) -> Iterator[PublicRoute]:
@@ -129,25 +132,6 @@ def open_by_name(app: App) -> str:
     )
 
 
-def _public(methods: str, entry: RouteEntry, with_providers: bool) -> PublicRoute:
-    shown = _all_shown(entry, with_providers)
-    route = entry.route
-    runs_in = "(never)" if entry.hidden else entry.runs_in
-    guards = [one for one in entry.application.middlewares if _is_access_check(entry, one)]
-    checks = ", ".join(dict.fromkeys(map(_name_of, guards)))
-    return PublicRoute(methods, route.pattern, route.name, shown, runs_in, entry.place, checks)
-
-
-def _is_access_check(entry: RouteEntry, hook: object) -> bool:
-    """Return whether a hook is an access check of ``@requires`` or authentication middleware."""
-    is_check = any(hook is one for one in entry.application.checks)
-    return is_check or hasattr(hook, "security_scheme")
-
-
-def _name_of(hook: object) -> str:
-    return str(getattr(hook, "__qualname__", type(hook).__name__)).rpartition("<locals>.")[2]
-
-
 def _all_shown(entry: RouteEntry, with_providers: bool) -> str:
     """Return a handler's parameters as text. For a parameter with a provider, include the provider
     and its own parameters.
@@ -160,12 +144,10 @@ def _all_shown(entry: RouteEntry, with_providers: bool) -> str:
         for name, parameter in inspect.signature(one.function).parameters.items():
             provider = one.providers.get(name)
             by = "" if provider is None else calls.get(id(provider.function), "")
-            kind = _type_of(parameter, one.function)
-            texts.append(
-                f"{_shown(parameter.replace(default=Parameter.empty), kind)} = {by}"
-                if by
-                else _shown(parameter, kind)
-            )
+            if by:
+                parameter = parameter.replace(default=Parameter.empty)
+            shown = _shown(parameter, _type_of(parameter, one.function))
+            texts.append(f"{shown} = {by}" if by else shown)
         calls[id(one.function)] = f"{one.name}({', '.join(texts)})"
     return calls[id(handler.function)].removeprefix(handler.name)
 
@@ -196,10 +178,5 @@ def _shown(parameter: Parameter, kind: object) -> str:
     if kind is not Parameter.empty:
         name = kind.__name__ if isinstance(kind, type) and get_origin(kind) is None else str(kind)
         text += f": {re.sub(_MODULES, '', name)}"
-    if parameter.default is Parameter.empty:
-        return text
-    return (
-        f"{text} = {parameter.default!r}"
-        if kind is not Parameter.empty
-        else f"{text}={parameter.default!r}"
-    )
+    equals = "=" if kind is Parameter.empty else " = "
+    return text if parameter.default is Parameter.empty else f"{text}{equals}{parameter.default!r}"

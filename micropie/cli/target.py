@@ -10,18 +10,17 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from functools import partial
 from importlib.util import find_spec
-from itertools import takewhile
 from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from micropie import App, SetupError
-from micropie.cli.migrated import is_of_compat, runs_programs
+from micropie.cli.migrated import import_compat, is_of_compat, runs_programs
 from micropie.cli.serving import made
 from micropie.cli.serving.options import Target
 
@@ -105,10 +104,11 @@ def find_program(framework: str, name: str, factory: bool = False) -> tuple[Targ
         advice = f"; with arguments, write python -m micropie_compat {framework} {place} ARGUMENT"
     with _explained(f"{name} can't be run{advice}"):
         if is_module:
-            started = made.started_by(framework, name, partial(find_target, factory=factory))
+            load = partial(find_target, factory=factory)
+            started = import_compat().started_by(framework, name, load)
         else:
             sys.path.insert(0, str(folder))
-            started = made.started_by(framework, str(file))
+            started = import_compat().started_by(framework, str(file))
     if started is None:
         raise CommandError(
             f"{name} neither has an application nor starts a server: give a file that does either"
@@ -194,12 +194,14 @@ _SKIPPED = {
 }  # fmt: skip
 
 
-def is_own(folder: Path) -> bool:
-    """Return whether a folder inside a project may contain files of the project itself."""
-    name = folder.name
+def is_own(folder: Path, skipped: Collection[str] = _SKIPPED) -> bool:
+    """Return whether a folder inside a project may contain files of the project itself.
+
+    ``skipped``: the names of folders that don't.
+    """
     return not (
-        name in _SKIPPED
-        or name.startswith(".")
+        folder.name in skipped
+        or folder.name.startswith(".")
         # a virtual environment, whatever its name; ``Path.exists`` would raise an error for a
         # folder that this user may not enter
         or os.access(folder / "pyvenv.cfg", os.F_OK)
@@ -275,10 +277,11 @@ def _explained(failed: str) -> Iterator[None]:
         own = next((index for index, frame in enumerate(frames) if not _is_of_importing(frame)), 0)
         # Leave out the lines in micropie itself, because the message explains the error.
         if isinstance(error, SetupError):
-            authors = takewhile(lambda frame: not _is_of_framework(frame), frames[own:])
-            shown = traceback.format_list(
-                [frame for frame in authors if not _is_of_importing(frame)]
-            )
+            shown = []
+            for frame in frames[own:]:
+                if _FRAMEWORK in Path(frame.filename).parents or is_of_compat(frame.filename):
+                    break
+                shown += [] if _is_of_importing(frame) else traceback.format_list([frame])
             raise CodeError(f"{error}\n{''.join(shown).rstrip()}") from None
         lines = [*traceback.format_list(frames[own:]), *traceback.format_exception_only(error)]
         if isinstance(error, KeyError) and frames[-1].filename in (os.__file__, "<frozen os>"):
@@ -288,10 +291,6 @@ def _explained(failed: str) -> Iterator[None]:
             )
     if lines:
         raise CodeError(f"{failed}:\n{''.join(lines).rstrip()}")
-
-
-def _is_of_framework(frame: traceback.FrameSummary) -> bool:
-    return _FRAMEWORK in Path(frame.filename).parents or is_of_compat(frame.filename)
 
 
 def _is_of_importing(frame: traceback.FrameSummary) -> bool:

@@ -23,7 +23,14 @@ def kept_in_threads(application: Application, entries: Sequence[RouteEntry]) -> 
     ``entries``: the routes of the application.
     """
     hooks = [one for one in application.middlewares if not isinstance(one, FlowMiddleware)]
-    parts = [part for hook in hooks for part in _parts_of(hook)]
+    # the functions that run before and after the handler
+    names = ("before_request", "after_request", "check")
+    parts = [
+        part
+        for hook in hooks
+        for part in (hook, *(getattr(hook, name, None) for name in names))
+        if isroutine(part)
+    ]
     has_def = any(not _is_async(part) for part in parts)
     between = next(_waits(application, parts, entries), None) if has_def else None
     if between is None:
@@ -58,12 +65,6 @@ def _waits(
             yield f"the handler {entry.route.name}, which is async,"
         if not _WITH_BODY.isdisjoint(entry.methods):
             yield f"the body of {entry.route.name}"
-
-
-def _parts_of(hook: object) -> list[object]:
-    """Return the functions of a hook that run before and after the handler."""
-    named = [getattr(hook, name, None) for name in ("before_request", "after_request", "check")]
-    return [one for one in (hook, *named) if isroutine(one)]
 
 
 def _is_async(function: Any) -> bool:

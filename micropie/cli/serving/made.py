@@ -5,10 +5,8 @@ a factory returns the application, or if the application needs a compatibility m
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from importlib import import_module
 from operator import attrgetter
-from typing import Any
 
 from micropie.cli.migrated import import_compat
 from micropie.cli.serving.options import ServingError, Target
@@ -23,13 +21,6 @@ IS_SERVING = "MICROPIE_SERVING"
 # ``STAND_IN``: the framework whose compatibility module must be installed first.
 # ``STAND_IN_FOR``: what needs that module: an application, "shop:app", or a program, "shop.py".
 FACTORY, STAND_IN, STAND_IN_FOR = "MICROPIE_MADE_BY", "MICROPIE_STAND_IN", "MICROPIE_STAND_IN_FOR"
-
-
-def started_by(framework: str, name: str, load: Callable[[str], object] | None = None) -> Any:
-    """Return the application that another framework's program starts, or None if it starts none,
-    see ``micropie_compat.started_by``.
-    """
-    return import_compat().started_by(framework, name, load)
 
 
 def install_stand_in(framework: str) -> None:
@@ -61,7 +52,7 @@ def _found() -> object:
         if FACTORY not in os.environ:
             name = os.environ[STAND_IN_FOR]
             load = None if name.endswith(".py") else _attribute
-            return started_by(os.environ[STAND_IN], name, load).native
+            return import_compat().started_by(os.environ[STAND_IN], name, load).native
     found = _attribute(os.environ.get(FACTORY) or os.environ[STAND_IN_FOR])
     return found() if FACTORY in os.environ and callable(found) else found
 

@@ -11,7 +11,6 @@ from typing import Any, Literal, TypeAlias
 Loop: TypeAlias = Literal["asyncio", "trio", "uvloop"]
 
 DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 8000
 
 # The types of options that ``App.run`` often gets from environment variables.
 _KINDS = {
@@ -38,7 +37,7 @@ class Options:
 
     host: str = DEFAULT_HOST
     """The address to listen on; "0.0.0.0" means all addresses of this machine."""
-    port: int = DEFAULT_PORT
+    port: int = 8000
     """The port; 0 means any free port."""
     uds: str | None = None
     """The path of a UNIX socket to listen on, instead of a host and a port."""

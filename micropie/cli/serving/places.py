@@ -20,11 +20,11 @@ def checked_place(options: Options) -> Options:
     """
     if options.uds is not None:
         _check_file(options.uds)
-        return options
-    if options.fd is not None:
+    elif options.fd is not None:
         _check_descriptor(options.fd)
-        return options
-    return replace(options, port=_free_port(options))
+    else:
+        options = replace(options, port=_free_port(options))
+    return options
 
 
 def _free_port(options: Options) -> int:

@@ -10,11 +10,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from micropie.cli.serving.options import Options
+from micropie.cli.target import is_own
 
 # The environment variable that passes the port to the child process, so that the port stays the
 # same after a restart. ``App`` reads it too: if it is set, the application runs in development.
@@ -75,20 +75,11 @@ def _times(folder: Path) -> dict[str, int]:
     and virtual environments.
     """
     times = {}
-    for path in _files(folder):
-        with suppress(OSError):  # an editor has just removed the file
-            times[str(path)] = path.stat().st_mtime_ns
-    return times
-
-
-def _files(folder: Path) -> Iterator[Path]:
     for path, folders, names in os.walk(folder):
-        folders[:] = [
-            name
-            for name in folders
-            if name not in _SKIPPED
-            and not name.startswith(".")
-            # ``Path.exists`` would raise an error for a folder that this user may not enter
-            and not os.access(Path(path, name, "pyvenv.cfg"), os.F_OK)
-        ]
-        yield from (Path(path, name) for name in names if name.endswith((".py", ".env")))
+        folders[:] = [name for name in folders if is_own(Path(path, name), _SKIPPED)]
+        for name in names:
+            if name.endswith((".py", ".env")):
+                file = Path(path, name)
+                with suppress(OSError):  # an editor has just removed the file
+                    times[str(file)] = file.stat().st_mtime_ns
+    return times
