@@ -223,7 +223,11 @@ def mistakes(app: App, module: str = "", names: Names | None = None) -> Iterator
         advice = "belongs to no application: write @app.get or @app.route above a function"
         yield f"{Inspector.place_of(function)}: {function.__name__} {advice}"
     yield from _wrong_commands(app)
-    yield from _hidden_routes([*entries, *sockets], inner)
+    yield from filter(None, (entry.hidden for entry in (*entries, *sockets)))
+    for application in inner:
+        for name, sentence in application.lost_routes.items():
+            yield f"{Inspector.place_of(getattr(application.app, name))}: {sentence}"
+        yield from application_errors(application)
     names = names or Names(app)
     yield from chain(_second_names(inner), names.lost_packages(), names.lost_in_code())
     yield from _unsafe_settings(app, inner[0])
@@ -264,17 +268,6 @@ def _wrong_commands(app: App) -> Iterator[str]:
                 yield f"{Inspector.place_of(function)}: {error}"
     except CommandError as error:
         yield str(error)
-
-
-def _hidden_routes(
-    entries: Sequence[RouteEntry], all_inside: Sequence[Application]
-) -> Iterator[str]:
-    yield from filter(None, (entry.hidden for entry in entries))
-    for application in all_inside:
-        inner = application.app
-        for name, sentence in application.lost_routes.items():
-            yield f"{Inspector.place_of(getattr(inner, name))}: {sentence}"
-        yield from application_errors(application)
 
 
 def _second_names(all_inside: Sequence[Application]) -> Iterator[str]:

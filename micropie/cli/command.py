@@ -46,11 +46,6 @@ def commands_of(outside: Outside) -> Mapping[str, Command]:
     return found
 
 
-def summary_of(function: Callable[..., object]) -> str:
-    """Return the first line of a function's docstring, or ""."""
-    return (inspect.getdoc(function) or "").partition("\n")[0]
-
-
 def execute(app: App, name: str, words: Sequence[str]) -> int:
     """Start the application, run the command and stop the application. Return the exit code."""
     outside = Outside(app)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from inspect import getdoc
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,8 @@ def _list_commands(before: argparse.Namespace) -> int:
     commands = command.commands_of(Outside(find_target(before.app, before.factory).app))
     width = max(map(len, commands), default=0)
     for name, (function, _) in commands.items():
-        print(f"{name:<{width}}  {command.summary_of(function)}".rstrip())
+        summary = (getdoc(function) or "").partition("\n")[0]
+        print(f"{name:<{width}}  {summary}".rstrip())
     return 0
 
 

@@ -65,15 +65,13 @@ class Server:
             return "it does not serve WSGI"
         if options.loop is not None and options.loop not in self.loops:
             return f"it does not run on {options.loop}"
-        if options.workers > 1 and WORKERS not in self.features:
-            return "it can run only one process"
-        if options.ssl_certfile and SSL not in self.features:
-            return "it does not support https"
-        if options.uds is not None and UDS not in self.features:
-            return "it can't listen on a UNIX socket"
-        if options.fd is not None and FD not in self.features:
-            return "it can't take a socket that is already open"
-        return ""
+        phrases = {
+            WORKERS: options.workers > 1 and "it can run only one process",
+            SSL: options.ssl_certfile and "it does not support https",
+            UDS: options.uds is not None and "it can't listen on a UNIX socket",
+            FD: options.fd is not None and "it can't take a socket that is already open",
+        }
+        return next((one for name, one in phrases.items() if one and name not in self.features), "")
 
 
 def choose(options: Options) -> Server:
@@ -83,27 +81,24 @@ def choose(options: Options) -> Server:
     """
     if options.loop == "uvloop" and find_spec("uvloop") is None:
         raise ServingError("uvloop is not installed: pip install uvloop")
-    if options.server is not None:
-        named = [server for server in SERVERS if server.name == options.server]
-        if not named:
-            names = ", ".join(dict.fromkeys(server.name for server in SERVERS))
-            raise ServingError(f"there is no server {options.server!r}; there are: {names}")
-        if not named[0].is_installed:
-            raise ServingError(f"{options.server} is not installed: {named[0].install}")
-        able = [server for server in named if not server.lacks(options)]
-        if not able:
-            raise ServingError(
-                f"{options.server} can't serve with these options: {named[-1].lacks(options)}"
-            )
-        return able[0]
-    able = [server for server in SERVERS if not server.lacks(options)]
+    servers = [server for server in SERVERS if options.server in (None, server.name)]
+    able = [server for server in servers if not server.lacks(options)]
     found = next((server for server in able if server.is_installed), None)
-    if found is None:
+    if found is not None:
+        return found
+    if options.server is None:
         wanted = (
             " or ".join(dict.fromkeys(server.install for server in able)) or "use fewer options"
         )
         raise ServingError(f"no installed server supports all these options. To fix this: {wanted}")
-    return found
+    if not servers:
+        names = ", ".join(dict.fromkeys(server.name for server in SERVERS))
+        raise ServingError(f"there is no server {options.server!r}; there are: {names}")
+    if not servers[0].is_installed:
+        raise ServingError(f"{options.server} is not installed: {servers[0].install}")
+    raise ServingError(
+        f"{options.server} can't serve with these options: {servers[-1].lacks(options)}"
+    )
 
 
 def _uvicorn(target: Target, options: Options) -> None:
