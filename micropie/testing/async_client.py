@@ -224,15 +224,17 @@ class AsyncTestClient(httpx.AsyncClient):
 
     @asynccontextmanager
     async def sse(
-        self, url: httpx.URL | str, method: str = "GET", **options: object
+        self,
+        url: httpx.URL | str,
+        method: str = "GET",
+        headers: HeaderTypes | None = None,
+        **options: Any,
     ) -> AsyncIterator[Events]:
         """Follow a stream of server-sent events: ``async for event in events``.
 
         See ``TestClient.sse``.
         """
-        headers = event_headers(cast("HeaderTypes | None", options.pop("headers", None)))
-        stream = self.stream(method, url, headers=headers, **options)  # type: ignore[arg-type]
-        async with stream as response:
+        async with self.stream(method, url, headers=event_headers(headers), **options) as response:
             if response.is_error:
                 await response.aread()  # for a test that looks at the body
             yield Events(response, self.client.app_transport.settings.app_timeout)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from copy import deepcopy
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 from urllib.parse import quote
 
 import anyio
@@ -280,7 +280,13 @@ class TestClient(httpx.Client):
         return self.post(shown.url.join(form.action), **sent, **options)
 
     @contextmanager
-    def sse(self, url: httpx.URL | str, method: str = "GET", **options: object) -> Iterator[Events]:
+    def sse(
+        self,
+        url: httpx.URL | str,
+        method: str = "GET",
+        headers: HeaderTypes | None = None,
+        **options: Any,
+    ) -> Iterator[Events]:
         """Follow a stream of server-sent events; the client disconnects at the end of ``with``::
 
             with client.sse("/ticks") as events:
@@ -290,9 +296,7 @@ class TestClient(httpx.Client):
         response is an error. ``next(events)`` raises ``AppTimeout`` if no event comes within
         ``app_timeout`` seconds, however many heartbeats do.
         """
-        headers = event_headers(cast("HeaderTypes | None", options.pop("headers", None)))
-        stream = self.stream(method, url, headers=headers, **options)  # type: ignore[arg-type]
-        with stream as response:
+        with self.stream(method, url, headers=event_headers(headers), **options) as response:
             if response.is_error:
                 response.read()  # for a test that looks at the body
             yield Events(response, self.app_transport.settings.app_timeout)

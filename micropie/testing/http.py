@@ -255,7 +255,6 @@ class AppTransport(httpx.BaseTransport, ABC):
 
     def _raise_late(self) -> None:
         """Raise the first error of a function that ran after a response."""
-        errors = [*self.settings.late]
-        self.settings.late.clear()
-        for error in errors:
+        for error in self.settings.late[:1]:
+            self.settings.late.clear()
             raise error
