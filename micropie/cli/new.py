@@ -211,31 +211,24 @@ def execute(arguments: Namespace) -> int:
         resource.add(arguments.resource)
         return 0
     folder = Path(arguments.name)
-    module = folder.name.replace("-", "_")
-    if not _NAME.fullmatch(folder.name) or iskeyword(module):
+    name = folder.absolute().name if arguments.name else ""  # "." has the current folder's
+    module = name.replace("-", "_")
+    if not _NAME.fullmatch(name) or iskeyword(module):
         raise CommandError(
-            f"{folder.name!r} can't be the name of a project: a name has only ASCII letters, "
+            f"{name!r} can't be the name of a project: a name has only ASCII letters, "
             "digits, - and _, begins with a letter, ends with a letter or a digit, and is not a "
             "Python keyword"
         )
     if module.lower() in ("micropie", "micropie_dual"):
-        raise CommandError(f"{folder.name!r} is the name of the framework: choose another name")
+        raise CommandError(f"{name!r} is the name of the framework: choose another name")
     found = find_spec(module) if arguments.package else None
     if found is not None and found.origin is not None:  # None for a folder without modules
         raise CommandError(f"{module!r} is the name of another module: choose another name")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise CommandError(f"{folder} already exists and is not empty")
-        words = _words(arguments, folder.name)
-        files = API if arguments.api else PACKAGE if arguments.package else SITE
-        for name, text in files.items():
-            file = folder / projects.filled(name, words)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(projects.filled(text, words))
-    except OSError as error:
-        raise CommandError(
-            f"{folder} can't be created: {error.strerror}: {error.filename}"
-        ) from None
+    if any(folder.glob("*")):
+        raise CommandError(f"{folder} already exists and is not empty")
+    words = _words(arguments, name)
+    texts = API if arguments.api else PACKAGE if arguments.package else SITE
+    files = {folder / projects.filled(one, words): text for one, text in texts.items()}
+    projects.write(str(folder), files, words)
     print(NEXT.format(folder=folder, pages=" ../micropie/swagger-ui" if arguments.api else ""))
     return 0

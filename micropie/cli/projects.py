@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
+
+from micropie.cli.target import CommandError
 
 
 def filled(text: str, words: Mapping[str, str]) -> str:
     """Return ``text`` with its placeholders (words in capitals) replaced."""
     return re.sub("|".join(words), lambda found: words[found[0]], text)
+
+
+def write(name: str, files: Mapping[Path, str], words: Mapping[str, str]) -> None:
+    """Write the files of a project or resource, with the placeholders in their texts replaced."""
+    try:
+        for file, text in files.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(filled(text, words))
+    except OSError as error:
+        raise CommandError(f"{name} can't be created: {error.strerror}: {error.filename}") from None
 
 
 API = '''"""The API. Run ``micropie run --reload``, then open http://127.0.0.1:8000/docs"""

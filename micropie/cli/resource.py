@@ -13,7 +13,7 @@ from keyword import iskeyword
 from pathlib import Path
 
 from micropie import App
-from micropie.cli.projects import filled
+from micropie.cli.projects import filled, write
 from micropie.cli.target import CommandError
 
 MODULE = '''"""The pages under /PLURAL, and the JSON API under /PLURAL/api.
@@ -303,12 +303,7 @@ def add(name: str) -> None:
             db.execute(f"create table {name} (number)")
     except sqlite3.OperationalError as error:
         raise CommandError(f"{name!r} can't be the name of a table: {error}") from None
-    try:
-        for file, text in files.items():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(filled(text, words))
-    except OSError as error:
-        raise CommandError(f"{name} can't be created: {error.strerror}: {error.filename}") from None
+    write(name, files, words)
     created = ", ".join(map(str, files))
     print(filled(NEXT, {**words, "CREATED": created, "APP": str(apps[0])}))
 

@@ -1116,6 +1116,16 @@ def test_a_row_of_routes_fits_a_line_of_the_terminal(
     assert len(command("routes", "shop")[1].splitlines()[1]) == 116  # to a file
 
 
+def test_a_project_can_be_created_in_the_current_folder(
+    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pies").mkdir()
+    monkeypatch.chdir(tmp_path / "pies")
+    assert command("new", ".")[0] == 0
+    assert (tmp_path / "pies" / "README.md").read_text().startswith("# pies\n")
+    assert command("new", ".")[2] == "micropie: . already exists and is not empty\n"
+
+
 def test_a_new_project_is_refused_where_it_cannot_be_created(command: Run, tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("kept")
     (tmp_path / "link").symlink_to("nowhere/else")
