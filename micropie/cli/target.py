@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from functools import partial
 from importlib.util import find_spec
+from itertools import dropwhile
 from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
@@ -51,13 +52,12 @@ def find_target(name: str, factory: bool = False) -> Target:
     """
     place, _, attribute = name.partition(":")
     attribute = attribute.removesuffix("()")  # "shop:make_app()" is gunicorn's notation
-    folder, module_name = _located(place)
+    folder, module_name, file = _located(place)
     if module_name == "micropie":
         raise CommandError("a file of an application can't be named micropie: rename it")
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     module = _imported(module_name, folder)
-    file = folder.joinpath(*module_name.split(".")).with_suffix(".py")
     if (
         (place.endswith(".py") or module_name in sys.stdlib_module_names)
         and file.is_file()
@@ -96,8 +96,7 @@ def find_program(framework: str, name: str, factory: bool = False) -> tuple[Targ
     A file that defines no application is run until it would start its server. See ``find_target``.
     """
     place, _, attribute = name.partition(":")
-    folder, module_name = _located(place)
-    file = folder.joinpath(*module_name.split(".")).with_suffix(".py")
+    folder, _, file = _located(place)
     is_module = attribute or factory or not file.is_file() or _has_application(framework, file)
     advice = ""
     if not is_module and "argv" in file.read_text(errors="replace"):
@@ -132,12 +131,12 @@ def _has_application(framework: str, file: Path) -> bool:
     return not bound.isdisjoint(DEFAULT_ATTRIBUTES)
 
 
-def _located(place: str) -> tuple[Path, str]:
-    """Return the folder to import a module from, and the module's name. The module is given by name
-    or by file.
+def _located(place: str) -> tuple[Path, str, Path]:
+    """Return the folder to import a module from, the module's name and its file, which may not
+    exist. The module is given by name or by file.
     """
     if not place.endswith(".py") and "/" not in place:
-        return Path.cwd(), place
+        return Path.cwd(), place, Path.cwd() / f"{place.replace('.', '/')}.py"
     file, inside = Path(f"{place.removesuffix('.py')}.py"), Path(place, "app.py")
     if not file.is_file():
         hint = f"; do you mean {str(inside)!r}?" if inside.is_file() else ""
@@ -147,7 +146,7 @@ def _located(place: str) -> tuple[Path, str]:
     # use the module's full name, so that its relative imports work
     while (folder / "__init__.py").is_file():
         folder, module_name = folder.parent, f"{folder.name}.{module_name}"
-    return folder, module_name
+    return folder, module_name, file
 
 
 def _parameters_of(function: object) -> list[str]:
@@ -265,32 +264,29 @@ def _explained(failed: str) -> Iterator[None]:
     """Turn an exception in the application's code into a ``CodeError``. The error's message
     contains the lines of the traceback that are in the application's code.
     """
-    lines: list[str] = []
     try:
         yield
     except CommandError:  # it is explained already
         raise
-    except SyntaxError as error:
-        lines = traceback.format_exception_only(error)
     except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        own = next((index for index, frame in enumerate(frames) if not _is_of_importing(frame)), 0)
+        frames = [*dropwhile(_is_of_importing, traceback.extract_tb(error.__traceback__))]
         # Leave out the lines in micropie itself, because the message explains the error.
         if isinstance(error, SetupError):
             shown = []
-            for frame in frames[own:]:
+            for frame in frames:
                 if _FRAMEWORK in Path(frame.filename).parents or is_of_compat(frame.filename):
                     break
                 shown += [] if _is_of_importing(frame) else traceback.format_list([frame])
             raise CodeError(f"{error}\n{''.join(shown).rstrip()}") from None
-        lines = [*traceback.format_list(frames[own:]), *traceback.format_exception_only(error)]
+        lines = traceback.format_exception_only(error)
+        if not isinstance(error, SyntaxError):  # its own text has the file and the line
+            lines = traceback.format_list(frames) + lines
         if isinstance(error, KeyError) and frames[-1].filename in (os.__file__, "<frozen os>"):
             lines.append(
                 f"The variable {error.args[0]} isn't set: set it in the environment, or in a "
                 ".env file in the current folder."
             )
-    if lines:
-        raise CodeError(f"{failed}:\n{''.join(lines).rstrip()}")
+        raise CodeError(f"{failed}:\n{''.join(lines).rstrip()}") from None
 
 
 def _is_of_importing(frame: traceback.FrameSummary) -> bool:
