@@ -219,20 +219,23 @@ class TestClient(httpx.Client):
                 session.clear()
                 session.update(values)
 
-            self._visit_session(replace)
+            cookie = self._visit_session(replace).headers.get("set-cookie", "")
+            sent = self.build_request("GET", "/").headers.get("cookie", "")
+            if values and cookie and f"{cookie.partition('=')[0]}=" not in sent:
+                raise ClientError(
+                    f"the session's cookie is not sent to {self.base_url}: write TestClient(app, "
+                    'base_url="https://testserver"), with the host of session_cookie_domain if set'
+                )
 
-    def _visit_session(self, visit: Callable[[MutableMapping[str, Any]], object]) -> None:
-        """Call ``visit`` with this client's session, in a handler of a separate application."""
+    def _visit_session(self, visit: Callable[[MutableMapping[str, Any]], object]) -> httpx.Response:
+        """Call ``visit`` with this client's session, in a handler of a separate application. Return
+        the response.
+        """
         other = session_app(tree_of(self._app), visit)
         # The URL has the path of ``base_url``, which isn't a path of the other application.
         target = f"{quote(self.app_transport.settings.root_path)}/".encode()
         extensions = {APP: other, "target": target}
-        answer = self.post("/", extensions=extensions, follow_redirects=False).raise_for_status()
-        if answer.url.scheme == "http" and any(one.secure for one in answer.cookies.jar):
-            raise ClientError(
-                "the session's cookie is sent only over https: write TestClient(app, "
-                'base_url="https://testserver")'
-            )
+        return self.post("/", extensions=extensions, follow_redirects=False).raise_for_status()
 
     def login(self, /, **values: object) -> None:
         """Set keys of the session: ``client.login(user="alice")``. Pass the keys that the

@@ -116,13 +116,23 @@ def test_the_application_s_session_settings_apply(make_client: MakeClient) -> No
     assert client.cookies.keys() == set()
 
 
-def test_a_login_over_http_needs_a_cookie_for_http(make_client: MakeClient) -> None:
-    app = Root(session_cookie_secure=True)
-    with pytest.raises(ClientError, match='write TestClient.app, base_url="https://testserver"'):
+@pytest.mark.parametrize(
+    ("settings", "url"),
+    [
+        ({"session_cookie_secure": True}, "https://testserver"),
+        ({"session_cookie_domain": "example.com"}, "http://www.example.com"),
+    ],
+)
+def test_a_login_whose_cookie_is_not_sent_is_an_error(
+    make_client: MakeClient, settings: dict[str, Any], url: str
+) -> None:
+    app = Root(**settings)
+    with pytest.raises(ClientError, match="cookie is not sent to http://testserver/: write"):
         make_client(app).login(user="alice")
-    client = make_client(app, base_url="https://testserver")
+    client = make_client(app, base_url=url)
     client.login(user="alice")
-    assert client.get("/show").json() == {"user": "alice"}
+    client.login(language="en")
+    assert client.get("/show").json() == {"user": "alice", "language": "en"}
 
 
 def test_a_failing_session_transaction_changes_nothing(make_client: MakeClient) -> None:
