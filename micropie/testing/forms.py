@@ -47,14 +47,13 @@ class PostForm:
             return {"data": fields | names}
         chosen = {name for name, _ in files}
         parts = [*files, *((name, ("", b"")) for name in self.file_inputs if name not in chosen)]
-        if parts:
-            return {"data": fields, "files": parts}
+        # httpx2 sends a form as multipart only if it has files, so send the texts as files, too.
         texts = [
-            (name, text)
+            (name, (None, _text(text)))
             for name, value in fields.items()
             for text in (value if isinstance(value, list | tuple) else [value])
         ]
-        return {"files": [(name, (None, _text(text))) for name, text in texts]}
+        return {"files": [*texts, *parts]}
 
 
 def _filename(file: object) -> str:
