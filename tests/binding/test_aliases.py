@@ -10,7 +10,7 @@ import pydantic
 import pytest
 from typing_extensions import TypeAliasType
 
-from micropie import App, Query, SetupError, describe, post
+from micropie import App, Body, Query, SetupError, describe, post
 from micropie._core.binding import without_aliases
 from tests.binding.conftest import taking
 from tests.support.clients import MakeClient
@@ -39,6 +39,8 @@ class Recursive:
 
 
 JSON = Recursive()
+Lines = TypeAliasType("Lines", dict[str, "Lines"] | list["Lines"] | str)
+Tree = TypeAliasType("Tree", T | list["Tree[T]"], type_params=(T,))  # type: ignore[misc]
 
 
 @dataclass
@@ -62,6 +64,8 @@ Order = TypeAliasType("Order", Pie)
         (tuple[Number, ...], tuple[int, ...]),
         (Literal["Number"], Literal["Number"]),
         (JSON, dict[str, Any] | list[Any] | str),
+        (Lines, dict[str, Any] | list[Any] | str),
+        (Tree[int], int | list[Any]),
         (int | None, int | None),
     ],
 )
@@ -189,3 +193,18 @@ def test_an_alias_may_annotate_a_decoder_an_encoder_and_a_described_response(
         {"type": "integer"},
         {"type": "array", "items": {"$ref": "#/components/schemas/Pie"}},
     ]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "sent"),
+    [
+        (Annotated[pydantic.JsonValue, Body()], {"a": [1, None, {"b": "c"}]}),
+        (Annotated[list[pydantic.JsonValue], Body()], [1, None, ["a"]]),
+        (Annotated[Lines, Body()], {"a": ["b"]}),
+    ],
+)
+def test_a_recursive_alias_accepts_json_of_any_depth(
+    make_client: MakeClient, annotation: Any, sent: Any
+) -> None:
+    client = make_client(taking(annotation, lambda item: {"item": item}))
+    assert client.post("/page", json=sent).json() == {"item": sent}

@@ -56,7 +56,10 @@ def without_aliases(annotation: Hint, around: tuple[object, ...] = ()) -> Hint:
     origin, arguments = get_origin(annotation), get_args(annotation)
     alias = origin or annotation
     inner = tuple(without_aliases(one, around) for one in arguments)
-    if alias in around:
+    # Without the statement ``type``, an alias contains its own name: ``list["Tree[T]"]``.
+    name = getattr(alias, "__forward_arg__", alias)
+    own = isinstance(name, str) and name.partition("[")[0] in map(type_name, around)
+    if own or alias in around:
         return Any
     if hasattr(alias, "__value__") and hasattr(alias, "__type_params__"):
         given = dict(zip(alias.__type_params__, inner, strict=True)) if arguments else {}
