@@ -467,3 +467,21 @@ def test_an_error_reports_the_source_of_its_value(
     make_client: MakeClient, path: str, sent: dict[str, Any], places: list[list[str]]
 ) -> None:
     assert make_client(Places()).post(path, **sent).json() == places
+
+
+class Whole(App):
+    @post
+    def anything(self, item: Annotated[Any, Body()]) -> Any:
+        return {"item": item}
+
+    @post
+    def number(self, item: Annotated[int, Body()]) -> Any:
+        return {"item": item}
+
+
+def test_null_is_a_whole_body(make_client: MakeClient) -> None:
+    client = make_client(Whole(errors="json"))
+    headers = {"content-type": "application/json"}
+    assert client.post("/anything", content=b"null", headers=headers).json() == {"item": None}
+    for path, content in (("/anything", b""), ("/number", b"null")):
+        assert client.post(path, content=content, headers=headers).status_code == 400

@@ -166,8 +166,18 @@ class BoundParameter:
         if exchange.body.form is not None:
             return self._left_out(request, exchange.body.form)
         if self.default is REQUIRED:
-            raise _missing(self, request)
+            return self._null(request)
         return self.default
+
+    def _null(self, request: Request) -> object:
+        """Return the value of a whole body that is JSON's null, for a parameter without a default.
+
+        Raises the errors of ``find`` if there is no such body, or if null is invalid.
+        """
+        is_body = self.is_whole and self.places.get("json") is BY_NAME["json"]
+        if is_body and request._exchange.body.document is NULL:
+            return _converted(self, None, "json")
+        raise _missing(self, request)
 
     def _left_out(self, request: Request, form: Mapping[str, Sequence[str]]) -> object:
         """Return the value of a parameter if a form was sent without a field for it. For example,
