@@ -36,7 +36,13 @@ class Nested(Enum):
     OPEN = Status.OPEN
 
 
+class Odd(Enum):
+    PAIR = (1, "a")
+    NOTHING = None
+
+
 VALUES: list[Any] = [
+    *Odd,
     Status.OPEN,
     Status.DONE,
     Level.LOW,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from enum import Enum
 from typing import Any
 
 from micropie._core.binding.annotations import Hint
@@ -84,10 +85,11 @@ def _fields(name: str, value: object, hint: Hint, own: OwnTypes) -> Iterator[tup
 
 
 def _pairs(name: str, value: object, own: OwnTypes) -> Iterator[tuple[str, str]]:
-    value = own.linked(value)
+    linked = own.linked(value)
     several: Collection[object] = (value,)
-    if isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping):
-        several = value
+    # the value of an Enum's member may be a tuple
+    if isinstance(linked, Collection) and not isinstance(linked, str | bytes | Mapping):
+        several = several if isinstance(value, Enum) else linked
     for one in several:
         if one is not None:
             yield name, url_text(own.linked(one))
