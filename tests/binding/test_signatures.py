@@ -38,12 +38,14 @@ from hypothesis import strategies as st
 
 from micropie import (
     App,
+    BindingErrors,
     Body,
     Cookie,
     Form,
     Header,
     Message,
     Query,
+    Request,
     SetupError,
     UploadFile,
     get,
@@ -2168,16 +2170,32 @@ def test_a_wildcard_cannot_fill_a_name_that_begins_with_an_underscore() -> None:
         app_of(lambda _name="": "", "/page/<_name>")._micropie.compiled()
 
 
-@pytest.mark.parametrize("source", [Query(), Query("n"), Header(), Cookie()])
-def test_a_wildcard_cannot_fill_a_parameter_with_another_source(source: Any) -> None:
-    def page(number: Any) -> str:
-        return str(number)
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        Annotated[int, Query()],
+        Annotated[int, Query("n")],
+        Annotated[int, Header()],
+        Annotated[int, Cookie()],
+        Annotated[int, Body()],
+        Request,
+        BindingErrors,
+        UploadFile,
+        ADataclass,
+        list[ADataclass],
+        dict[str, int],
+    ],
+)
+@pytest.mark.parametrize("path", ["/page/<number:int>", "/page/<other>/<number:int>"])
+def test_a_wildcard_cannot_fill_a_parameter_with_another_source(annotation: Any, path: str) -> None:
+    def page(number: Any, other: str = "") -> str:
+        return str(number) + other
 
-    page.__annotations__["number"] = Annotated[int, source]
-
-    place = type(source).__name__.lower()
-    with pytest.raises(SetupError, match=rf"page reads its parameter 'number' from the {place}:"):
-        app_of(page, "/page/<number:int>")._micropie.compiled()
+    page.__annotations__["number"] = annotation
+    app = App()
+    app.post(path)(page)
+    with pytest.raises(SetupError, match=r"the path can't fill the parameter 'number' of .*page:"):
+        app._micropie.compiled()
 
 
 class Connection:

@@ -6,14 +6,14 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from micropie import App, get
+from micropie import App, BindingErrors, get, post
 from tests.support.clients import MakeClient
 
 
@@ -88,6 +88,10 @@ def test_a_link_is_routed_to_the_same_value(make_client: MakeClient, value: Any)
     assert found == {"values": [written["value"]] * 2}
 
 
+class Counts(TypedDict):
+    a: int
+
+
 class Segments(App):
     def orders(self, status: Status | None = None, page: int | None = None) -> Any:
         return [status, page]
@@ -109,6 +113,31 @@ def test_none_is_omitted_from_links(make_client: MakeClient) -> None:
     with pytest.raises(ValueError, match="None"):
         app.url_for("files", place=None)
     assert app.url_for("files", place=Path("a/b")) == "/files/a/b"
+
+
+class Unfilled(App):
+    """Handlers whose first parameters, or all after the first, the path never fills."""
+
+    @post
+    def report(self, errors: BindingErrors, number: int) -> Any:
+        return [number, len(errors)]
+
+    @post
+    def counts(self, number: int, counts: Counts, other: int = 0) -> Any:
+        return [number, counts, other]
+
+
+def test_the_path_fills_the_parameters_before_the_first_that_it_cannot_fill(
+    make_client: MakeClient,
+) -> None:
+    app = Unfilled()
+    client = make_client(app)
+    assert client.post("/report?number=5").json() == [5, 0]
+    assert client.post(app.url_for("counts", 1, other=2), json={"a": 3}).json() == [1, {"a": 3}, 2]
+    for name, segments in (("report", (5,)), ("counts", (1, 2))):
+        with pytest.raises(ValueError, match="takes at most "):
+            app.url_for(name, *segments)
+    assert client.post("/report/5").status_code == 404
 
 
 @given(st.timedeltas(timedelta(days=-999), timedelta(days=999)))

@@ -23,6 +23,8 @@ from collections.abc import (
 )
 from dataclasses import replace
 from inspect import Parameter
+from itertools import takewhile
+from operator import attrgetter
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NewType, get_args, get_origin
 
@@ -112,12 +114,13 @@ class Plan:
     - ``parses_always``: whether to parse a form or JSON even if the path contains all the
       arguments. This is so if a provider depends on the body.
     - ``takes_rest``: whether the handler has ``*args``.
-    - ``most_segments``: the maximum number of path segments that can become arguments.
+    - ``most_segments``: the maximum number of path segments that can become arguments. They fill
+      the parameters before the first that can't get its value from the path.
     - ``names_in_path``: the names of the parameters that segments fill, in order.
     - ``bound``: the parameters by name, with the places of their values.
     - ``reads_values``: whether any parameter gets a value from the client.
     - ``body_parameter``: the first parameter whose value can only come from a body (a file, a form
-      or its field, or a whole document), or None.
+      or its field, a whole document, or a dict), or None.
     - ``json_fields``: the names under which a part of a form may contain JSON.
     - ``messages``: the object that converts the WebSocket's messages, by the types that its
       annotation declares. None if it declares no types, which allows any messages.
@@ -195,9 +198,8 @@ class Plan:
         self.takes_rest = bool(self._rest)
         if takes_segments or self.takes_rest:
             _check_order(self._positional)
-        self.most_segments = (
-            sys.maxsize if self.takes_rest else len(self._positional) * takes_segments
-        )
+        in_path = [*takewhile(attrgetter("is_in_path"), self._positional)]
+        self.most_segments = sys.maxsize if self.takes_rest else len(in_path) * takes_segments
         given_by_name = [one for one in self.provided if one.position is None]
         self._takes_keywords = bool(self._keywords or self._others or given_by_name)
         # The flow calls handlers with positional arguments only. So pass the keyword arguments as a
@@ -240,26 +242,26 @@ class Plan:
 
     def check_wildcards(self, rules: Mapping[str, str], route: str) -> None:
         """Raise ``SetupError`` if the handler has no parameter for one of the wildcards, or if the
-        parameter's annotation declares another source, or an int for a float.
+        path can't fill the parameter, or if a float would fill an int.
 
         - ``rules``: the types of the wildcards, such as "int", as a dict by name.
         - ``route``: the route's path, for the message.
         """
         code = getattr(self.function, "__code__", None)
         written = getattr(self.function, "__qualname__", "its handler")
-        stated = {one.name: one.first_place for one in self._all if one.is_stated}
         for name, rule in rules.items():
-            if rule == "float" and name in self.bound and self.bound[name].is_int:
+            bound = self.bound.get(name)
+            if bound is not None and rule == "float" and bound.is_int:
                 raise SetupError(
                     f"the route {route!r} has <{name}:float>, but {written} has the parameter "
                     f"{name}: int: write <{name}:int>, or {name}: float"
                 )
-            if stated.get(name):
+            if bound is not None and not (bound.is_in_path and bound.converter.takes_text):
                 raise SetupError(
-                    f"the route {route!r} has <{name}>, but {written} reads its parameter {name!r} "
-                    f"from the {stated[name]}: rename one of them, or change the annotation"
+                    f"the route {route!r} has <{name}>, but the path can't fill the parameter "
+                    f"{name!r} of {written}: rename one of them, or change the annotation"
                 )
-            if not self._others and all(one.name != name for one in self._all):
+            if bound is None and not self._others:
                 is_self = code is not None and code.co_varnames[:1] == (name,)
                 raise SetupError(
                     f"the route {route!r} has <{name}>, but {written} has no parameter {name!r}"
