@@ -43,7 +43,9 @@ from micropie.openapi.schemas import (
 
 # The methods that a path item may have.
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE", "QUERY"})
-_WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "TRACE"})
+# With these methods, a body contains only what no query can contain.
+_IN_QUERY = _WITHOUT_BODY | {"DELETE", "OPTIONS"}
 _KINDS: dict[str, Schema] = {
     "int": {"type": "integer", "format": "int64"},
     "float": {"type": "number"},
@@ -232,7 +234,7 @@ class Builder:
         ]
         parameters = [one for one in parameters if not _is_ignored(one)]
         security = self._security(application)
-        if route.reads_body and method not in _WITHOUT_BODY:
+        if route.reads_body and method not in _IN_QUERY:
             body: Schema | None = _read_by_the_handler(documented.entry)
         else:
             body = self._body(application, sorted_inputs)
@@ -380,10 +382,13 @@ class Builder:
             return None
         properties = {where.key: self._with_default(one) for one, where in fields}
         needed = [where.key for one, where in fields if one.default is Parameter.empty]
-        if any(where.first_place == "file" for _, where in fields):
+        # A form that isn't multipart contains no JSON, such as a dict.
+        has_json = not all(where.converter.takes_text for _, where in fields)
+        is_form = any(where.is_stated for _, where in fields)
+        if any(where.first_place == "file" for _, where in fields) or (is_form and has_json):
             kinds = [_MULTIPART]
-        elif any(where.is_stated for _, where in fields):
-            kinds = [_FORM]
+        elif is_form or has_json:
+            kinds = [_FORM if is_form else _JSON]
         if document is not None:
             # Beside fields of a form, a structure is filled from fields of its own names, and any
             # other document is a part that contains JSON.
@@ -838,8 +843,8 @@ def sort_inputs(entry: RouteEntry, parameters: Sequence[_Value], method: str) ->
     has_fields = has_body and not route.reads_body
     document = next((one for one in parameters if one[1].is_document), None)
     sorted_inputs = Sorted([], [], [], document if has_body else None)
-    in_query = not has_body or route.reads_body or document is not None
-    for one in parameters:
+    in_query = method in _IN_QUERY or route.reads_body or document is not None
+    for position, one in enumerate(parameters):
         parameter, where = one
         is_optional = (
             parameter.default is not Parameter.empty or parameter.kind is Parameter.KEYWORD_ONLY
@@ -860,7 +865,7 @@ def sort_inputs(entry: RouteEntry, parameters: Sequence[_Value], method: str) ->
             is_optional
             or route.wildcards
             or where.converter.many is not None
-            or sorted_inputs.query
+            or len(sorted_inputs.path) < position  # the path fills parameters in their order
             or not route.most_segments
         ):
             sorted_inputs.query.append(one)

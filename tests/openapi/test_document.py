@@ -18,6 +18,7 @@ from typing_extensions import Doc
 
 from micropie import (
     App,
+    BindingErrors,
     Body,
     Form,
     Header,
@@ -49,7 +50,7 @@ from micropie.middleware import BasicAuth, BearerAuth, RateLimit, Timeout
 from micropie.openapi import Docs
 from micropie.openapi.schemas import Schemas
 from micropie.testing import TestClient
-from tests.openapi.kitchen import Kitchen
+from tests.openapi.kitchen import Kitchen, Spice
 from tests.support.clients import MakeClient
 from tests.support.templatelib import Template
 
@@ -1219,7 +1220,12 @@ class Dicts(App):
 
     @post
     @reads_body
-    def streamed(self, counts: dict[str, int] | None = None, n: int = 1) -> None: ...
+    def streamed(self, n: int = 1) -> None: ...
+
+    def moved(self, to: dict[str, int], *, n: int = 1) -> None: ...
+
+    @post
+    def noted(self, more: dict[str, int], text: Annotated[str, Form()]) -> None: ...
 
 
 def test_a_dict_is_never_a_query_parameter() -> None:
@@ -1236,6 +1242,83 @@ def test_a_dict_is_never_a_query_parameter() -> None:
         ["counts", "rows"],
         ["word", "photo", "more"],
     ]
+
+
+def test_a_dict_is_described_in_json_or_in_a_multipart_form(make_client: MakeClient) -> None:
+    document, client = Dicts().openapi(), make_client(Dicts())
+    assert body(document, "/moved")[1] == body(document, "/counted")[1] == ["application/json"]
+    assert client.post("/moved", json={"to": {"x": 1}}).status_code == 200
+    assert body(document, "/noted")[1] == ["multipart/form-data"]
+    parts: Any = {"text": (None, "a"), "more": (None, '{"a": 1}', "application/json")}
+    assert client.post("/noted", files=parts).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["get", "websocket"])
+def test_only_a_body_can_fill_a_dict(method: str) -> None:
+    app = App()
+
+    async def found(ws: Any = None, *, counts: dict[str, int]) -> None: ...
+
+    getattr(app, method)("/found")(found)
+    with pytest.raises(SetupError, match=r"'counts' (takes a JSON object|is filled from a body)"):
+        app._micropie.compiled()
+
+
+class Removal(App):
+    @delete
+    def pies(self, pies: list[Spice], quick: bool = False) -> list[Any]:
+        return [len(pies), quick]
+
+    @delete
+    def one(self, number: int, form: Annotated[str, Form()] = "") -> list[Any]:
+        return [number, form]
+
+    @delete
+    def plain(self, number: int, other: int = 1) -> list[Any]:
+        return [number, other]
+
+
+def test_a_delete_has_a_body_for_what_no_query_contains(make_client: MakeClient) -> None:
+    document, client = Removal().openapi(), make_client(Removal())
+    OpenAPIV31SpecValidator(document).validate()
+    assert body(document, "/pies", "delete")[:2] == (True, ["application/json"])
+    assert parameters(document, "/pies", "delete").keys() == {"quick"}
+    assert client.request("DELETE", "/pies?quick=1", json=[{"name": "salt"}]).json() == [1, True]
+    assert body(document, "/one/{number}", "delete")[2]["properties"].keys() == {"form"}
+    assert client.request("DELETE", "/one/5", data={"form": "a"}).json() == [5, "a"]
+    assert parameters(document, "/plain/{number}", "delete").keys() == {"number", "other"}
+    assert "requestBody" not in operation(document, "/plain/{number}", "delete")
+
+
+class Late(App):
+    """Handlers whose first parameter is never in the path."""
+
+    def report(self, errors: BindingErrors, number: int) -> int:
+        return number + len(errors)
+
+    @post
+    def order(self, spice: Spice, number: int) -> int:
+        return number
+
+    @post
+    def several(self, first: int, spice: Spice, number: int) -> int:
+        return first + number
+
+
+def test_after_a_parameter_that_the_path_cannot_fill_the_others_are_in_the_query(
+    make_client: MakeClient,
+) -> None:
+    document, client = Late().openapi(), make_client(Late())
+    assert parameters(document, "/report")["number"][:2] == ("query", True)
+    assert client.get("/report?number=5").json() == 5
+    assert parameters(document, "/order", "post")["number"][:2] == ("query", True)
+    assert client.post("/order?number=5", json={"name": "salt"}).json() == 5
+    found = parameters(document, "/several/{first}", "post")
+    assert {name: where for name, (where, *_) in found.items()} == {
+        "first": "path",
+        "number": "query",
+    }
+    assert client.post("/several/1?number=5", json={"name": "salt"}).json() == 6
 
 
 def test_a_partial_function_is_described_as_the_function() -> None:

@@ -40,7 +40,6 @@ from micropie._core.binding.annotations import (
 )
 from micropie._core.binding.fields import kinds_in
 from micropie._core.binding.signatures.parameters import (
-    OF_BODY,
     REQUIRED,
     BoundParameter,
     bound_parameter,
@@ -216,7 +215,7 @@ class Plan:
         self.json_fields = {
             one.key for one in self._all if one.takes_json_part or one.name in texts
         }
-        self.body_parameter = next((one for one in self._all if one.first_place in OF_BODY), None)
+        self.body_parameter = next((one for one in self._all if one.needs_body), None)
 
     @property
     def takes_session(self) -> bool:
