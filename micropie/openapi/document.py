@@ -3,8 +3,8 @@
 
 Handlers are described from their names, paths, annotations, docstrings and ``@describe``. A handler
 without a route decorator accepts several paths and methods. Only one path and one method are
-described: the path with the required parameters, and POST if the handler takes a file or a
-structure, otherwise GET.
+described: the path with the required parameters, and POST if the handler takes a file, a structure
+or a dict, otherwise GET.
 """
 
 from __future__ import annotations
