@@ -8,20 +8,22 @@ without type arguments a message may be anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Never, get_args, get_origin
+from collections.abc import Mapping
+from typing import Never, get_args, get_origin
 
 from micropie import App, EventStream
 from micropie.extensions import Application, Inspector, RouteEntry
 from micropie.openapi.docs import Docs
 from micropie.openapi.document import Builder, Sorted, doc_of, info_of, sort_inputs, values_of
-from micropie.openapi.schemas import Schema, with_short_names, without_infinities
+from micropie.openapi.schemas import Schema, rewritten, with_short_names, without_infinities
 
 _TEXT: Schema = {"type": "string"}
 _AS_THEY_ARE: Mapping[object, Schema] = {
     str: {"contentType": "text/plain", "payload": _TEXT},
     bytes: {"contentType": "application/octet-stream", "payload": {**_TEXT, "format": "binary"}},
 }
+# The key in a binding for the parameters in each place.
+_BINDINGS: Mapping[object, str] = {"query": "query", "header": "headers"}
 _WEBSOCKET_BINDING, _HTTP_BINDING = "0.1.0", "0.3.0"  # versions of the binding formats
 
 
@@ -43,8 +45,7 @@ def build_channels(app: App, docs: Docs) -> Schema:
         "operations": builder.operations,
         "components": {"schemas": dict(sorted(builder.components.items()))},
     }
-    finite: Schema = without_infinities(with_short_names(document))
-    converted: Schema = _as_draft_7(finite)
+    converted: Schema = rewritten(without_infinities(with_short_names(document)), _as_draft_7)
     return converted
 
 
@@ -102,18 +103,15 @@ class _ChannelBuilder(Builder):
 
     def _in_url(self, inputs: Sorted) -> dict[str, Schema]:
         """Return the schemas of the query and the headers, for the binding of a channel."""
-        found = [*self.query_parameters(inputs)]
-        return dict(self._by_place(found))
-
-    @staticmethod
-    def _by_place(found: list[Schema]) -> Iterator[tuple[str, Schema]]:
-        for place, key in (("query", "query"), ("header", "headers")):
-            own = {one["name"]: one for one in found if one["in"] == place}
-            if own:
-                properties = {name: one["schema"] for name, one in own.items()}
-                required = [name for name, one in own.items() if one["required"]]
-                schema: Schema = {"type": "object", "properties": properties}
-                yield key, {**schema, "required": required} if required else schema
+        schemas: dict[str, Schema] = {}
+        for one in self.query_parameters(inputs):
+            if one["in"] in _BINDINGS:
+                key = _BINDINGS[one["in"]]
+                schema = schemas.setdefault(key, {"type": "object", "properties": {}})
+                schema["properties"][one["name"]] = one["schema"]
+                if one["required"]:
+                    schema.setdefault("required", []).append(one["name"])
+        return schemas
 
     def _message(self, annotation: object, *, is_received: bool) -> Schema:
         if annotation in _AS_THEY_ARE:
@@ -140,13 +138,8 @@ def _is_event_stream(annotation: object) -> bool:
     )
 
 
-def _as_draft_7(value: object) -> Any:
-    """Return a document with its schemas converted to JSON Schema draft 7, which AsyncAPI uses."""
-    if isinstance(value, list):
-        return [*map(_as_draft_7, value)]
-    if not isinstance(value, dict):
-        return value
-    found = {name: _as_draft_7(one) for name, one in value.items()}
+def _as_draft_7(found: Schema) -> Schema:
+    """Return a schema converted to JSON Schema draft 7, which AsyncAPI uses."""
     tag = found.get("discriminator")
     if isinstance(tag, dict) and isinstance(tag.get("propertyName"), str):
         found["discriminator"] = tag["propertyName"]

@@ -85,10 +85,6 @@ class _DocumentedRoute:
         self.description: describe = entry.route.description or describe()
 
 
-def _text_of(lines: object) -> dict[str, object]:
-    return {"type": "string", "contentMediaType": _LINES, "contentSchema": lines}
-
-
 def build_document(app: App, docs: Docs) -> Schema:
     """Return the OpenAPI document of an application and the applications inside it. Paths and
     handlers' names are relative to ``app``.
@@ -232,7 +228,12 @@ class Builder:
             *self._path_parameters(documented.entry, sorted_inputs, names),
             *self.query_parameters(sorted_inputs),
         ]
-        parameters = [one for one in parameters if not _is_ignored(one)]
+        # OpenAPI ignores these headers as parameters (section "Parameter Object").
+        parameters = [
+            one
+            for one in parameters
+            if one["in"] != "header" or str(one["name"]).lower() not in _IGNORED_HEADERS
+        ]
         security = self._security(application)
         if route.reads_body and method not in _IN_QUERY:
             body: Schema | None = _read_by_the_handler(documented.entry)
@@ -430,7 +431,7 @@ class Builder:
         found, is_known = _by_status(results, stated)
         answers: dict[str, list[Schema]] = {}
         for number, kinds in found.items():
-            structures = tuple(filter(_is_structure, kinds))
+            structures = tuple(one for one in kinds if TypeInfo(one).structure is not None)
             others = [one for one in kinds if one not in structures and not _is_error(one)]
             # None comes last, because its description depends on the other types: None is sent as
             # null if another type is sent as JSON.
@@ -488,9 +489,6 @@ class Builder:
         errors: Mapping[str, str],
     ) -> None:
         application = documented.application
-        headers = {**_HEADERS}
-        if not _challenges(application):
-            del headers["401"]  # an access check may send a 401 without this header
         for status, sentence in errors.items():
             handled, about = self._handled(documented, int(status), sentence)
             for code, answer in handled.items():
@@ -502,8 +500,9 @@ class Builder:
             is_standard = status in ("303", "304", "401", "403")
             describe_answer = self._stated if is_standard else self._error
             answer = describe_answer(application, int(status), about)
-            if status in headers:
-                answer["headers"] = {headers[status]: {"schema": {"type": "string"}}}
+            # an access check may send a 401 without this header
+            if status in _HEADERS and (status != "401" or _challenges(application)):
+                answer["headers"] = {_HEADERS[status]: {"schema": {"type": "string"}}}
             known = responses.setdefault(status, answer)
             if "content" in known:
                 _add_content(known, answer)
@@ -553,7 +552,8 @@ class Builder:
         if items:
             schema = self.answers.of(typing.Union[items])  # noqa: UP007 - the number of types varies
             lines = {"type": "array", "items": schema}
-            media = {"itemSchema": schema} if self.is_3_2 else {"schema": _text_of(lines)}
+            text = {"type": "string", "contentMediaType": _LINES, "contentSchema": lines}
+            media = {"itemSchema": schema} if self.is_3_2 else {"schema": text}
             return str(status), {**answer, "content": {_LINES: media}}
         how = TypeInfo(bare).sent_as
         if how == "html":
@@ -605,13 +605,11 @@ class Builder:
         keys = [key for handlers in application.error_handlers for key in handlers]
         if any(_may_answer(key, number) for key in keys if not is_others or key != BindingError):
             return {"description": sentence}
-        text, problem = (
-            {"schema": {"type": "string"}},
-            {"schema": {"$ref": "#/components/schemas/Problem"}},
-        )
-        forms: dict[str, object] = {"text/plain": text, "text/html": text, _PROBLEM: problem}
+        text, problem = {"type": "string"}, {"$ref": "#/components/schemas/Problem"}
+        forms: dict[str, Schema] = {"text/plain": text, "text/html": text, _PROBLEM: problem}
         kinds = {"json": [_PROBLEM], "text": ["text/plain"]}.get(application.settings.errors, forms)
-        return {"description": sentence, "content": {kind: forms[kind] for kind in kinds}}
+        content = {kind: {"schema": forms[kind]} for kind in kinds}
+        return {"description": sentence, "content": content}
 
     def _security(self, application: Application) -> dict[str, list[str]]:
         """Return the security requirement of the access checks: the names of security schemes, each
@@ -656,29 +654,17 @@ def _refusals(check: Callable[..., object]) -> set[int]:
     return {303, 403} if Redirect in kinds else {403}
 
 
-def _is_ignored(parameter: Mapping[str, object]) -> bool:
-    """Return whether OpenAPI ignores this header as a parameter (section "Parameter Object")."""
-    names = ("accept", "content-type", "authorization")
-    return parameter["in"] == "header" and str(parameter["name"]).lower() in names
-
-
 def _conditions_of(documented: _DocumentedRoute) -> set[int]:
     """Return the statuses that a handler sends for conditional requests, from its declarations and
     from the methods that it calls.
     """
     code = getattr(_written(documented.signature.function), "__code__", None)
     found = {status for name, status in _CALLED.items() if name in getattr(code, "co_names", ())}
-    if 412 in found and _requires(code):
+    # The compiler stores the names of a call's keyword arguments as a constant, a tuple.
+    names = (one for one in getattr(code, "co_consts", ()) if isinstance(one, tuple))
+    if 412 in found and any("required" in one for one in names):
         found.add(428)
     return found | {*map(int, documented.description.responses or ())} & {304, 412, 428}
-
-
-def _requires(code: Any) -> bool:
-    """Return whether a call in this code object passes the keyword argument ``required``.
-
-    The compiler stores the keywords of a call as a constant, a tuple of names.
-    """
-    return any(isinstance(one, tuple) and "required" in one for one in code.co_consts)
 
 
 def _bare(annotation: object) -> object:
@@ -795,6 +781,7 @@ _HEADERS = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After
 # The status that a handler may send if it calls one of these methods: RFC 9110, section 13. With
 # ``required=True``, it may also send 428.
 _CALLED = {"not_modified": 304, "check_precondition": 412}
+_IGNORED_HEADERS = ("accept", "content-type", "authorization")
 _CONDITIONAL = {"If-None-Match": {304, 412}, "If-Match": {412, 428}}
 # Exceptions whose status is always the same.
 _STATUSES = ((BadRequest, 400), (MethodNotAllowed, 405))
@@ -906,10 +893,6 @@ def _in_form(schema: Schema) -> Schema:
     if members.get("type") == "array":
         return members
     return {"anyOf": [*members.get("anyOf", [members]), _EMPTY]} if is_nullable else members
-
-
-def _is_structure(annotation: object) -> bool:
-    return TypeInfo(annotation).structure is not None
 
 
 def _written(function: Callable[..., object]) -> Callable[..., object]:

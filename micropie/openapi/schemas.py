@@ -171,7 +171,7 @@ class Schemas:
     def _adapted(self, annotation: object) -> Schema:
         """Return the schema of a type whose values pydantic creates, such as ``HttpUrl``."""
         adapter = sys.modules["pydantic"].TypeAdapter(annotation)
-        reference = "#/components/schemas/{model}"
+        reference = f"{_SCHEMAS}{{model}}"
         try:
             schema: Schema = adapter.json_schema(mode=self._mode, ref_template=reference)
         except sys.modules["pydantic"].PydanticUserError:
@@ -301,7 +301,8 @@ class Schemas:
         forms = chain(("{name}", long), (f"{long}{number}" for number in count(2)))
         while structure not in self._known:
             form = next(forms)
-            schema, found = _for_generators(describe(structure, f"#/components/schemas/{form}"))
+            described = describe(structure, f"{_SCHEMAS}{form}")
+            schema, found = rewritten(described, _for_generators)
             named = {form.format(name=name): one for name, one in found.items()}
             if all(_are_same(self.components.get(name, one), one) for name, one in named.items()):
                 self.components |= {**named, **self.components}
@@ -505,7 +506,15 @@ def with_short_names(document: Schema) -> Schema:
         if mode in _MODES and bases.count(base) == 1 and base not in known
     }
     if short:
-        document = _renamed(document, short)
+        renamed = {f"{_SCHEMAS}{name}": f"{_SCHEMAS}{base}" for name, base in short.items()}
+
+        def with_new_names(found: Schema) -> Schema:
+            return {
+                key: renamed.get(one, one) if isinstance(one, str) else one
+                for key, one in found.items()
+            }
+
+        document = rewritten(document, with_new_names)
         known = {
             short.get(name, name): one for name, one in document["components"]["schemas"].items()
         }
@@ -520,18 +529,18 @@ def with_short_names(document: Schema) -> Schema:
 _MODES = ("Input", "Output")
 
 
-def _renamed(value: object, short: Mapping[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {name: _renamed(one, short) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_renamed(one, short) for one in value]
-    if isinstance(value, str) and value.startswith(_SCHEMAS):
-        name = value.removeprefix(_SCHEMAS)
-        return f"{_SCHEMAS}{short.get(name, name)}"
-    return value
-
-
 _SCHEMAS = "#/components/schemas/"
+
+
+def rewritten(found: object, change: Callable[[Schema], Schema]) -> Any:
+    """Return a copy of a document in which each object is what ``change`` returns for it. The
+    objects inside it are changed first.
+    """
+    if isinstance(found, tuple | list):
+        return [rewritten(one, change) for one in found]
+    if not isinstance(found, dict):
+        return found
+    return change({name: rewritten(one, change) for name, one in found.items()})
 
 
 def _tags_of(
@@ -591,20 +600,14 @@ def _choice(values: Collection[object]) -> Schema:
     return found[0] if len(found) == 1 else {"anyOf": found}
 
 
-def _for_generators(found: object) -> Any:
-    """Convert a schema from msgspec or pydantic to the form that client generators need: with
+def _for_generators(schema: Schema) -> Schema:
+    """Return a schema from msgspec or pydantic in the form that client generators need: with
     ``items`` in each array, and values of a single type in each ``enum``.
     """
-    if isinstance(found, tuple | list):
-        return type(found)(map(_for_generators, found))
-    if not isinstance(found, dict):
-        return found
-    if isinstance(values := found.get("enum"), list) and len({*map(type, values)}) > 1:
-        return {**{name: one for name, one in found.items() if name != "enum"}, **_choice(values)}
-    items: Schema = (
-        {"items": {}} if found.get("type") == "array" and "prefixItems" not in found else {}
-    )
-    return {**items, **{name: _for_generators(one) for name, one in found.items()}}
+    if isinstance(values := schema.get("enum"), list) and len({*map(type, values)}) > 1:
+        return {**{name: one for name, one in schema.items() if name != "enum"}, **_choice(values)}
+    is_list = schema.get("type") == "array" and "prefixItems" not in schema
+    return {"items": {}, **schema} if is_list else schema
 
 
 def without_infinities(found: object) -> Any:

@@ -39,7 +39,7 @@ class Recursive:
 
 
 JSON = Recursive()
-Lines = TypeAliasType("Lines", dict[str, "Lines"] | list["Lines"] | str)
+Lines = TypeAliasType("Lines", dict[str, "Lines"] | list["Lines"] | str)  # type: ignore[misc]
 Tree = TypeAliasType("Tree", T | list["Tree[T]"], type_params=(T,))  # type: ignore[misc]
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from micropie._core.binding.annotations import Hint
 from micropie._core.binding.fields import fields_of, structure_name, structures_of
-from micropie._core.binding.signatures.parameters import BoundParameter
 from micropie._core.binding.signatures.plan import Plan
 from micropie._core.binding.signatures.sources import declared_source
 from micropie._core.binding.values.converters import OwnTypes
@@ -33,8 +32,11 @@ def query_of(plan: Plan, values: Mapping[str, object]) -> Iterator[tuple[str, st
         if bound is None:
             yield from _pairs(name, value, plan.own)
         elif value is None:
-            if _reads_none(bound):
-                yield bound.key, ""
+            # a parameter with another default, which becomes None only if its text is empty
+            if bound.default is not None and bound.converter.many is None:
+                with suppress(ValueError):
+                    if bound.converter.from_text("") is None:
+                        yield bound.key, ""
         elif not (bound.is_in_path or "query" in bound.places) or not bound.converter.takes_text:
             raise ValueError(f"no link can fill the parameter {name!r}")
         elif bound.is_whole:
@@ -44,14 +46,6 @@ def query_of(plan: Plan, values: Mapping[str, object]) -> Iterator[tuple[str, st
             yield bound.key, dumps(value).decode()
         else:
             yield from _pairs(bound.key, value, plan.own)
-
-
-def _reads_none(bound: BoundParameter) -> bool:
-    """Return whether a parameter becomes None if its text is empty, and not if it is missing."""
-    if bound.default is not None and bound.converter.many is None:
-        with suppress(ValueError):
-            return bound.converter.from_text("") is None
-    return False
 
 
 def _fields(name: str, value: object, hint: Hint, own: OwnTypes) -> Iterator[tuple[str, str]]:

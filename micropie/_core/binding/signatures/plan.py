@@ -153,7 +153,12 @@ class Plan:
             if "[" in str(socket.annotation):
                 # Evaluate only an annotation that declares types of messages. Other annotations may
                 # be names that are imported for type checkers only.
-                self.messages = _messages_of(function, socket, own)
+                from micropie._core.binding.signatures.messages import (
+                    messages_of,  # imported only on use, because few handlers declare these types
+                )
+
+                (socket,) = annotated(function, [socket])
+                self.messages = messages_of(function, socket.annotation, own)
         signature = annotated(function, signature)
         self.provided = [*_provided_parameters(signature, provided)]
         self._taken |= {one.name for one in self.provided}
@@ -673,14 +678,6 @@ def _private_names(parameters: Sequence[Parameter], taken: Collection[str]) -> s
         elif one.kind < Parameter.KEYWORD_ONLY:
             fills_positions = True
     return names
-
-
-def _messages_of(function: AnyFunction, socket: Parameter, own: OwnTypes) -> Messages | None:
-    # imported only on use, because few WebSocket handlers declare the types of their messages
-    from micropie._core.binding.signatures.messages import messages_of
-
-    (socket,) = annotated(function, [socket])
-    return messages_of(function, socket.annotation, own)
 
 
 def annotated(function: AnyFunction, parameters: Sequence[Parameter]) -> list[Parameter]:
