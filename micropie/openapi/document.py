@@ -887,11 +887,13 @@ def _without_null(schema: Schema) -> tuple[Schema, bool]:
 
 def _in_form(schema: Schema) -> Schema:
     """Return the schema of a form field, in which empty text means null. For an array, say nothing
-    of this text, because orval sends such a union as one value.
+    of this text, because orval sends such a union as one value. A bool or an array that isn't sent
+    is false or empty, whatever its default.
     """
     members, is_nullable = _without_null(schema)
-    if members.get("type") == "array":
-        return members
+    kind = members.get("type")
+    if kind == "array" or (kind == "boolean" and not is_nullable):
+        return {name: one for name, one in members.items() if is_nullable or name != "default"}
     return {"anyOf": [*members.get("anyOf", [members]), _EMPTY]} if is_nullable else members
 
 

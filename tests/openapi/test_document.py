@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field, make_dataclass
 from datetime import date
 from types import MappingProxyType
@@ -1750,3 +1751,32 @@ def test_a_method_unknown_to_openapi_is_omitted() -> None:
             return ""
 
     assert [*Proxy().openapi()["paths"]["/tunnel"]] == ["get"]
+
+
+class Boxes(App):
+    @post
+    def save(
+        self,
+        loud: bool = True,
+        sizes: Sequence[int] = (1,),
+        quiet: bool | None = True,
+        n: int = 1,
+    ) -> list[Any]:
+        return [loud, sizes, quiet, n]
+
+
+def test_a_form_has_no_defaults_for_unticked_boxes(make_client: MakeClient) -> None:
+    media = operation(Boxes().openapi(), "/save", "post")["requestBody"]["content"]
+    in_json, in_form = (media[kind]["schema"]["properties"] for kind in media)
+    assert {name: one["default"] for name, one in in_json.items()} == {
+        "loud": True,
+        "sizes": [1],
+        "quiet": True,
+        "n": 1,
+    }
+    assert in_form["loud"] == {"type": "boolean"}
+    assert in_form["sizes"] == {"type": "array", "items": {"type": "integer"}}
+    assert in_form["quiet"]["anyOf"][0]["default"] is True
+    client = make_client(Boxes())
+    assert client.post("/save", data={"n": "2"}).json() == [False, [], True, 2]
+    assert client.post("/save", json={"n": 2}).json() == [True, [1], True, 2]
