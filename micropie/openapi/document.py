@@ -321,7 +321,7 @@ class Builder:
                 yield _sent_as_text(where.key, place, required, schema)
                 continue
             for name, field in fields["properties"].items():
-                items = _without_null(field)[0].get("items") or field  # of a tuple, False
+                items = _without_null(field)[0].get("items", field)
                 # no query has the fields of an inner structure, or a dict
                 if self._fields_of(items) is None and items.get("type") != "object":
                     is_needed = required and name in fields.get("required", ())

@@ -602,12 +602,15 @@ def _choice(values: Collection[object]) -> Schema:
 
 def _for_generators(schema: Schema) -> Schema:
     """Return a schema from msgspec or pydantic in the form that client generators need: with
-    ``items`` in each array, and values of a single type in each ``enum``.
+    ``items`` in each array, but not in a tuple, and values of a single type in each ``enum``.
     """
     if isinstance(values := schema.get("enum"), list) and len({*map(type, values)}) > 1:
         return {**{name: one for name, one in schema.items() if name != "enum"}, **_choice(values)}
-    is_list = schema.get("type") == "array" and "prefixItems" not in schema
-    return {"items": {}, **schema} if is_list else schema
+    if schema.get("type") != "array":
+        return schema
+    if schema.get("items") is False:  # a tuple, whose length ``maxItems`` limits
+        return {name: one for name, one in schema.items() if name != "items"}
+    return schema if "prefixItems" in schema else {"items": {}, **schema}
 
 
 def without_infinities(found: object) -> Any:
