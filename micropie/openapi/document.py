@@ -376,6 +376,8 @@ class Builder:
                 kinds = [_JSON]
             # Even if all fields are optional, a JSON body must be at least {}.
             required = parameter.default is Parameter.empty
+            if not required:  # openapi-python-client can't leave out a body that may be null
+                schema, _ = _without_null(schema)
             if kinds == [_FORM]:
                 required = self._is_required(parameter, schema)
             return {"required": required, "content": {kind: {"schema": schema} for kind in kinds}}
