@@ -273,14 +273,21 @@ def _from_parts(parameter: BoundParameter, texts: Sequence[str], place: str) -> 
     """
     if not all(isinstance(text, JsonText) for text in texts):
         return _from_texts(parameter, texts, place)
-    documents = [_json_in(parameter, text) for text in texts]
-    return _converted(parameter, documents if len(texts) > 1 else documents[0], place)
+    document = _json_in(parameter, texts, parameter.converter.many is not None)
+    return _converted(parameter, document, place)
 
 
-def _json_in(parameter: BoundParameter, text: str) -> object:
-    """Return the JSON document in a part of a form. Raises 400 if it is malformed, and 413 if it
-    has too many values.
+def _json_in(parameter: BoundParameter, texts: Sequence[str], is_list: bool) -> object:
+    """Return the JSON document in the parts of a form. With ``is_list``, each part may also be an
+    element of the list, as OpenAPI has it. Raises 400 if a part is malformed, and 413 if it has too
+    many values.
     """
+    documents = [_json_of(parameter, text) for text in texts]
+    are_elements = len(documents) > 1 or (is_list and not isinstance(documents[0], list))
+    return documents if are_elements else documents[0]
+
+
+def _json_of(parameter: BoundParameter, text: str) -> object:
     check_client_values(text)
     try:
         found = exact(text.encode()) if parameter.is_exact else None
@@ -307,7 +314,9 @@ def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> ob
     is_json = place == "json"
     document = given
     if not is_json and isinstance(given.get(parameter.key, ("",))[0], JsonText):
-        document, is_json = _json_in(parameter, given[parameter.key][0]), True
+        is_list = get_origin(maker.hint) in COLLECTIONS
+        texts = given[parameter.key] if is_list else given[parameter.key][:1]
+        document, is_json = _json_in(parameter, texts, is_list), True
     try:
         if not is_json:
             document = maker.document_of(given, place == "form")
