@@ -375,11 +375,11 @@ class Builder:
             elif is_array or "form" not in where.places:
                 kinds = [_JSON]
             # Even if all fields are optional, a JSON body must be at least {}.
-            required = parameter.default is Parameter.empty
+            required = parameter.default is Parameter.empty and (
+                kinds != [_FORM] or self._is_required(parameter, schema)
+            )
             if not required:  # openapi-python-client can't leave out a body that may be null
                 schema, _ = _without_null(schema)
-            if kinds == [_FORM]:
-                required = self._is_required(parameter, schema)
             return {"required": required, "content": {kind: {"schema": schema} for kind in kinds}}
         if not fields:
             return None
