@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Never
 import msgspec
 import pydantic
 
-from micropie import App, EventStream, Header, WebSocket, describe, get, hidden, websocket
+from micropie import App, Cookie, EventStream, Header, WebSocket, describe, get, hidden, websocket
 
 
 class Said(msgspec.Struct, tag="said"):
@@ -46,6 +46,7 @@ class Root(App):
         since: int = 0,
         *,
         token: Annotated[str, Header("X-Token")],
+        theme: Annotated[str, Cookie()] = "",
     ) -> None:
         """Enter a room.
 

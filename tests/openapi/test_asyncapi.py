@@ -91,6 +91,7 @@ def test_a_handshake_has_query_parameters_and_headers(document: dict[str, Any]) 
     assert binding["query"]["properties"] == {"since": {"type": "integer", "default": 0}}
     assert "required" not in binding["query"]
     assert binding["headers"]["required"] == ["X-Token"]
+    assert "theme" not in str(binding)  # AsyncAPI has no place for cookies
     ticks = document["operations"]["ticks.send"]["bindings"]["http"]
     assert ticks == {
         "method": "GET",
