@@ -672,6 +672,29 @@ def test_flow_middleware_may_fail_in_its_steps(make_client: MakeClient) -> None:
     assert seen == [418]
 
 
+def test_a_hook_may_return_one_response_for_several_requests(make_client: MakeClient) -> None:
+    """What outer hooks add to it isn't sent to the clients that come later."""
+    busy = Response("Please come back later.", 503, {"Retry-After": "5"})
+
+    class Outer(FlowMiddleware):
+        def after(self, request: Any, response: Any) -> None:
+            response.set_cookie("client", request.query.get("client"))
+
+    class Closing(FlowMiddleware):
+        def after(self, request: Any, response: Any) -> Response:
+            return busy
+
+    app = Root()
+    app.middlewares += [Outer(), Closing()]
+    client = make_client(app)
+    for name in ("ann", "bob"):
+        response = client.get("/", params={"client": name})
+        assert response.status_code == 503
+        assert [one.partition(";")[0] for one in response.headers.get_list("set-cookie")] == [
+            f"client={name}"
+        ]
+
+
 def test_a_stream_is_closed_if_a_hook_fails_and_an_error_handler_responds(
     make_client: MakeClient,
 ) -> None:

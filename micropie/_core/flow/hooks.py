@@ -379,8 +379,9 @@ def run_after(
                     changed = hook.after(request, response)
                     if type(changed) is GeneratorType:
                         changed = yield from changed
-                if changed is not None:
-                    response = changed
+                if changed is not None and changed is not response:
+                    # Copy it, because a hook may return the same object for several requests.
+                    response = as_response(changed)
                     answer.replace(response)
                 assert response is not None  # noqa: S101
                 if response.body.__class__ is FileReference:
