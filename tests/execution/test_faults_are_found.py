@@ -103,8 +103,8 @@ FAULTS = {
         "asyncio and def_failing_end and cancel",
     ),
     "a failure of a hook is not logged": Fault(
-        "_core/flow/hooks.py",
-        '            logger.exception("after_websocket of %s failed", hook.class_name)\n',
+        "_core/flow/websocket.py",
+        '            logger.exception("after_websocket of %s failed", type(middleware).__name__)\n',
         "            pass\n",
         CALLBACK,
         "asyncio and with_middleware/talk and exception",

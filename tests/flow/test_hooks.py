@@ -22,7 +22,7 @@ from micropie import (
     run_in,
 )
 from micropie._core.execution.steps.steps import CALL
-from micropie._core.flow.hooks import SocketHook, run_after_websocket
+from micropie._core.flow.websocket import run_after_websocket
 from micropie.middleware.base import FlowMiddleware
 from tests.support.clients import MakeClient
 from tests.support.waiting import until
@@ -765,7 +765,7 @@ def test_a_failing_after_websocket_does_not_prevent_the_others(
         def after_websocket(self, request: Any) -> None:
             ran.append("after")
 
-    begun = [SocketHook(Hook()), SocketHook(Hook())]
+    begun: list[object] = [Hook(), Hook()]
     request: Any = None
     flow = run_after_websocket(begun, request)
     next(flow)

@@ -30,7 +30,7 @@ from types import GeneratorType
 from typing import Any, TypeAlias
 
 from micropie._core import execution, files
-from micropie._core.errors import HTTPError, RaisedAnswer, Redirect, ResponseError, alone_in, logger
+from micropie._core.errors import HTTPError, RaisedAnswer, Redirect, ResponseError, alone_in
 from micropie._core.execution.steps import (
     HANDLER,
     INLINE,
@@ -51,7 +51,6 @@ from micropie._core.http import (
     Response,
     as_response,
     receive_body,
-    websockets,
 )
 from micropie._core.routing import Config, with_providers
 from micropie._core.routing.discovery import Checking, Providers, check_middlewares, open_resources
@@ -69,7 +68,7 @@ _Part: TypeAlias = Any
 _CHANGES = frozenset({"status", "status_code", "body", "headers"})
 
 
-def _nothing(*arguments: object) -> None:
+def no_method(*arguments: object) -> None:
     """Do nothing, in place of a method that a middleware doesn't define."""
 
 
@@ -94,7 +93,7 @@ class _Hook:
 
     needs_session: bool
     before: _Part
-    after: _Part = _nothing
+    after: _Part = no_method
     kind: Kind = INLINE
     after_kind: Kind = INLINE
     class_name: str = ""
@@ -102,16 +101,16 @@ class _Hook:
     may_hold: bool = False
 
 
-def _part(middleware: object, name: str, otherwise: Kind) -> tuple[_Part, Kind]:
-    """Return a method of a middleware, or ``_nothing`` if the middleware doesn't define it, and the
-    kind of step that calls the method.
+def part_of(middleware: object, name: str, otherwise: Kind) -> tuple[_Part, Kind]:
+    """Return a method of a middleware, or ``no_method`` if the middleware doesn't define it, and
+    the kind of step that calls the method.
 
     ``otherwise``: the kind of step that calls a method that may block.
     """
-    method: _Part = getattr(middleware, name, None) or _nothing
+    method: _Part = getattr(middleware, name, None) or no_method
     function = getattr(method, "__func__", method)
     is_unused = any(function is getattr(base, name, None) for base in _BASES)
-    return _nothing if is_unused else method, kind_of(method, otherwise)
+    return no_method if is_unused else method, kind_of(method, otherwise)
 
 
 def _planned(middleware: object, providers: Providers, blocking: Kind) -> _Hook:
@@ -128,8 +127,8 @@ def _planned(middleware: object, providers: Providers, blocking: Kind) -> _Hook:
     if hasattr(middleware, "before_request") or hasattr(middleware, "after_request"):
         return _dict_hook(middleware, needs_session, blocking)
     if hasattr(middleware, "before") or hasattr(middleware, "after"):
-        before, _ = _part(middleware, "before", INLINE)
-        after, _ = _part(middleware, "after", INLINE)
+        before, _ = part_of(middleware, "before", INLINE)
+        after, _ = part_of(middleware, "after", INLINE)
         return _Hook(needs_session, before, after)
     return _generator_hook(middleware, needs_session)
 
@@ -178,10 +177,10 @@ def _check_of(mark: Checking, providers: Providers, blocking: Kind) -> _Part:
 
 def _dict_hook(middleware: object, needs_session: bool, blocking: Kind) -> _Hook:
     """Return the ``_Hook`` of a middleware with ``before_request`` and ``after_request``."""
-    before, before_kind = _part(middleware, "before_request", blocking)
+    before, before_kind = part_of(middleware, "before_request", blocking)
     releasing: Kind = INLINE if blocking is INLINE else RELEASE
-    after, after_kind = _part(middleware, "after_request", releasing)
-    may_hold = before is not _nothing and after is not _nothing and after_kind is RELEASE
+    after, after_kind = part_of(middleware, "after_request", releasing)
+    may_hold = before is not no_method and after is not no_method and after_kind is RELEASE
     name = type(middleware).__name__
     if reads_fields(middleware):
         before, before_kind = partial(_with_body, before_kind, before), INLINE
@@ -290,8 +289,8 @@ class HookPlan:
     def __init__(self, middlewares: Sequence[tuple[object, Providers]], blocking: Kind) -> None:
         self.middlewares, self.ids = middlewares, [id(one) for one, _ in middlewares]
         hooks = [_planned(*one, blocking) for one in middlewares]
-        self.before = [hook for hook in hooks if hook.before is not _nothing]
-        self.after = [hook for hook in reversed(hooks) if hook.after is not _nothing]
+        self.before = [hook for hook in hooks if hook.before is not no_method]
+        self.after = [hook for hook in reversed(hooks) if hook.after is not no_method]
         self.needs_session = any(hook.needs_session for hook in hooks)
         self.may_hold = any(hook.may_hold for hook in hooks)
         guards = [one for one in middlewares if getattr(one[0], "guards", False)]
@@ -425,65 +424,3 @@ def _seen_by(
         response = yield from respond_to(request, failure)
         request._exchange.answer.replace(response)
     return response, None if is_answer else failure
-
-
-# -- WebSockets ------------------------------------------------------------------------------------
-
-
-class SocketHook:
-    """A middleware with ``before_websocket`` and ``after_websocket``, and how to call them."""
-
-    def __init__(self, middleware: object) -> None:
-        self.class_name = type(middleware).__name__
-        self.before, self.before_kind = _part(middleware, "before_websocket", HANDLER)
-        self.after, self.after_kind = _part(middleware, "after_websocket", RELEASE)
-
-
-def run_before_websocket(config: Config, request: Request) -> Flow[tuple[int, str] | None]:
-    """Run each ``before_websocket`` until one refuses the handshake. Return the code and reason of
-    the refusal, or None.
-
-    Every hook that was called is added to ``hooks_begun``, so its ``after_websocket`` runs later.
-    """
-    request._exchange.hooks_begun = begun = []
-    for middleware in [*config.ws_middlewares]:
-        hook = SocketHook(middleware)
-        begun.append(hook)
-        if hook.before is _nothing:
-            continue
-        refusal = yield from call(hook.before_kind, hook.before, request)
-        if refusal is None:
-            continue
-        if not isinstance(refusal, dict) or not refusal.keys() <= {"code", "reason"}:
-            raise ResponseError(
-                f"{hook.class_name}.before_websocket returned {refusal!r}: return None, or a dict "
-                "with code and reason to refuse the WebSocket"
-            )
-        code, reason = refusal.get("code", websockets.POLICY), refusal.get("reason") or ""
-        websockets.check_code(code)
-        return code, str(reason)
-    return None
-
-
-def run_after_websocket(begun: list[SocketHook], request: Request) -> Flow[None]:
-    """Run ``after_websocket`` of each hook in ``begun``, the last hook first. Exceptions are
-    logged, so the remaining hooks still run.
-
-    A hook leaves the list when its ``after_websocket`` begins: if a cancellation comes before that,
-    the driver runs it later.
-    """
-
-    def begin(request: Request) -> object:
-        return begun.pop().after(request)
-
-    while begun:
-        hook = begun[-1]
-        if hook.after is _nothing:
-            begun.pop()
-            continue
-        try:
-            yield from call(hook.after_kind, begin, request)
-        except Exception:
-            logger.exception("after_websocket of %s failed", hook.class_name)
-            if begun[-1:] == [hook]:  # it could not begin
-                begun.pop()

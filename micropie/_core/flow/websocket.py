@@ -25,21 +25,18 @@ from micropie._core.errors import (
     HTTPError,
     RaisedAnswer,
     Redirect,
+    ResponseError,
     alone_in,
     failure_in,
     logger,
 )
-from micropie._core.execution.steps import AWAIT, Flow
+from micropie._core.execution.steps import AWAIT, HANDLER, RELEASE, Flow, call
 from micropie._core.flow.errors import drop_traceback, plain_response
-from micropie._core.flow.hooks import (
-    planned_hooks,
-    run_after_websocket,
-    run_before,
-    run_before_websocket,
-)
+from micropie._core.flow.hooks import no_method, part_of, planned_hooks, run_before
 from micropie._core.flow.resources import close_resources, end_resources, with_resources
 from micropie._core.http import (
     Answer,
+    Request,
     Response,
     as_response,
     encode,
@@ -158,16 +155,55 @@ def cleanup(request: WebSocketRequest) -> Flow[None]:
 
 
 def _run_websocket_hooks(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | None]:
-    """Run the ``before_websocket`` hooks. Return the ``CloseInfo`` with which to refuse the
-    handshake, or None if no hook refuses it.
+    """Run each ``before_websocket`` until one refuses the handshake. Return the ``CloseInfo`` of
+    the refusal, or None.
+
+    Every middleware whose hook was called is added to ``hooks_begun``, so its ``after_websocket``
+    runs later.
     """
-    refused = yield from run_before_websocket(config, request)
-    if refused is None:
-        return None
-    code, reason = refused
-    return _close_info(
-        request, code, reason, error_response(403, reason or "This WebSocket was refused.")
-    )
+    request._exchange.hooks_begun = begun = []
+    for middleware in [*config.ws_middlewares]:
+        begun.append(middleware)
+        before, kind = part_of(middleware, "before_websocket", HANDLER)
+        refusal = None if before is no_method else (yield from call(kind, before, request))
+        if refusal is None:
+            continue
+        if not isinstance(refusal, dict) or not refusal.keys() <= {"code", "reason"}:
+            raise ResponseError(
+                f"{type(middleware).__name__}.before_websocket returned {refusal!r}: return None, "
+                "or a dict with code and reason to refuse the WebSocket"
+            )
+        code, reason = refusal.get("code", websockets.POLICY), str(refusal.get("reason") or "")
+        websockets.check_code(code)
+        page = error_response(403, reason or "This WebSocket was refused.")
+        return _close_info(request, code, reason, page)
+    return None
+
+
+def run_after_websocket(begun: list[object], request: Request) -> Flow[None]:
+    """Run ``after_websocket`` of each middleware in ``begun``, the last one first. Exceptions are
+    logged, so the remaining hooks still run.
+
+    A middleware leaves the list when its ``after_websocket`` begins: if a cancellation comes before
+    that, the driver runs it later.
+    """
+
+    def begin(request: Request) -> object:
+        begun.pop()
+        return after(request)
+
+    while begun:
+        middleware, count = begun[-1], len(begun)
+        after, kind = part_of(middleware, "after_websocket", RELEASE)
+        if after is no_method:
+            begun.pop()
+            continue
+        try:
+            yield from call(kind, begin, request)
+        except Exception:
+            logger.exception("after_websocket of %s failed", type(middleware).__name__)
+            if len(begun) == count:  # it could not begin
+                begun.pop()
 
 
 def _check_origin(request: WebSocketRequest, config: Config) -> None:
