@@ -204,7 +204,7 @@ def test_a_subscription_that_the_server_does_not_confirm_fails_alone(
 
 @pytest.mark.processes
 def test_nothing_connects_after_the_time_limit(server: SlowServer) -> None:
-    options = {"socket_connect_timeout": 2, "protocol": 2, **redis_client._NAMELESS}
+    options = {"socket_connect_timeout": 2, "protocol": 2, "driver_info": None}
     connection = redis_client._limited(redis.Connection)(port=server.port, **options)
     with redis_client._until(time.monotonic()), pytest.raises(redis.TimeoutError):
         connection.connect()

@@ -52,14 +52,6 @@ else:
         """A ``_Connection`` over TLS."""
 
 
-# The options that keep redis-py from sending its name to the server. Before redis-py 7, this needed
-# two options.
-_NAMELESS: dict[str, None] = (
-    {"driver_info": None}
-    if hasattr(redis, "DriverInfo")
-    else {"lib_name": None, "lib_version": None}
-)
-
 # The options for TCP keep-alive, if this system supports them: seconds of silence before the first
 # probe, seconds between two probes, and how many probes may stay unanswered before the connection
 # counts as lost.
@@ -461,7 +453,7 @@ class RedisClient:
                 # With any other protocol version, a new connection needs four round trips before
                 # its first command.
                 "protocol": 2,
-                **_NAMELESS,
+                "driver_info": None,  # don't send the name of the library to the server
                 # Accept any bytes, because an invalid value from another program must not break a
                 # connection that serves many channels.
                 "encoding_errors": "surrogateescape",
