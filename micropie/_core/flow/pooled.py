@@ -149,6 +149,23 @@ def _with_body(response: Response, body: object) -> Response:
     return response
 
 
+def _refusing(sentence: str) -> Any:
+    """Return a method that raises ``RuntimeError``, because what it needs stays in the server's
+    process.
+    """
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise RuntimeError(sentence)
+
+    return refuse
+
+
+_NO_BODY = (
+    "a handler in the process pool can't read the body, except by request.read(), with @reads_body "
+    "above the handler: write that, or declare parameters for its values"
+)
+
+
 class PooledExchange(Exchange):
     """The copy of a request in a process of the pool."""
 
@@ -180,29 +197,21 @@ class PooledExchange(Exchange):
         self.headers = Headers(headers, self.answer.depend_on)
         self.config: Any = PooledConfig(limits or _DEFAULT_LIMITS)
 
-    @property
-    def incoming(self) -> NoReturn:
-        """Raise ``RuntimeError``, because the body stays in the server's process."""
-        _refuse(_NO_BODY)
-
-    @property
-    def scope(self) -> NoReturn:  # type: ignore[override]
-        """Raise ``RuntimeError``, because the scope stays in the server's process."""
-        _refuse(
+    incoming = property(_refusing(_NO_BODY))
+    scope = property(
+        _refusing(
             "a handler in the process pool has no ASGI scope or WSGI environ: run it in a thread"
         )
+    )
+    response = _refusing(
+        "a handler in the process pool has no self.response: return (status, body, headers) or a "
+        "Response"
+    )
 
     def opened_session(self) -> PooledSession:
         """Return a copy of the session, as it was when the handler was called."""
         self.answer.depend_on("cookie")
         return PooledSession(self.values)
-
-    def response(self) -> NoReturn:
-        """Raise ``RuntimeError``, because the response can't be set in a process of the pool."""
-        _refuse(
-            "a handler in the process pool has no self.response: return (status, body, headers) "
-            "or a Response"
-        )
 
     @property
     def scheme(self) -> str:
@@ -218,25 +227,15 @@ class PooledExchange(Exchange):
 class PooledRequest(Request):
     """A read-only copy of a request. Changing it or its response raises ``RuntimeError``."""
 
-    def after_response(self, *_: object, **__: object) -> NoReturn:
-        """Raise ``RuntimeError``, because the function passed to this method would have to be
-        called in the server's process.
-        """
-        _refuse(
-            "a handler in the process pool can't call after_response, on_close, on_failure or "
-            "carry_into_process: run it in a thread, or call them in middleware"
-        )
-
-    on_close = on_failure = carry_into_process = after_response
-
-    def accepts(self, *_: object, **__: object) -> NoReturn:
-        """Raise ``RuntimeError``, because this method sets headers of the response."""
-        _refuse(
-            "a handler in the process pool can't call accepts or not_modified, which set headers "
-            "of the response: call them in middleware, or run the handler in a thread"
-        )
-
-    not_modified = accepts
+    after_response = on_close = on_failure = carry_into_process = _refusing(
+        "a handler in the process pool can't call after_response, on_close, on_failure or "
+        "carry_into_process: run it in a thread, or call them in middleware"
+    )
+    accepts = not_modified = _refusing(
+        "a handler in the process pool can't call accepts or not_modified, which set headers of "
+        "the response: call them in middleware, or run the handler in a thread"
+    )
+    parts = _refusing(_NO_BODY)
 
     @property
     def state(self) -> State:
@@ -253,12 +252,8 @@ class PooledRequest(Request):
     def read(self) -> bytes:
         """Return the body, if ``@reads_body`` is above the handler."""
         exchange: Any = self._exchange
-        data: bytes = exchange.body.data if exchange.is_whole else _refuse(_NO_BODY)
+        data: bytes = exchange.body.data if exchange.is_whole else self.parts()
         return data
-
-    def parts(self) -> NoReturn:
-        """Raise ``RuntimeError``, because the body stays in the server's process."""
-        _refuse(_NO_BODY)
 
 
 class PooledState(State):
@@ -286,11 +281,10 @@ class PooledConfig:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
 
-    def __getattr__(self, name: str) -> NoReturn:
-        _refuse(
-            "a handler in the process pool has no self.url_for, self.render, self.channels, "
-            "self.pool or request.resource: run it in a thread"
-        )
+    __getattr__ = _refusing(
+        "a handler in the process pool has no self.url_for, self.render, self.channels, self.pool "
+        "or request.resource: run it in a thread"
+    )
 
 
 class PooledSession(Session):
@@ -300,19 +294,12 @@ class PooledSession(Session):
 
     def __init__(self, data: SessionData) -> None:
         super().__init__(None, data)
-        self._refusal = (
-            "a handler in the process pool can't change the session: run it in a thread, or "
-            "change the session in middleware"
-        )
+        self._refusal = "it is a copy"
 
-    def _check(self) -> NoReturn:
-        _refuse(self._refusal)
-
-
-_NO_BODY = (
-    "a handler in the process pool can't read the body, except by request.read(), with @reads_body "
-    "above the handler: write that, or declare parameters for its values"
-)
+    _check = _refusing(
+        "a handler in the process pool can't change the session: run it in a thread, or change "
+        "the session in middleware"
+    )
 
 
 def _miss(what: str) -> NoReturn:
@@ -320,7 +307,3 @@ def _miss(what: str) -> NoReturn:
         f"a handler in the process pool has the request that the client sent, without {what}: "
         "run the handler in a thread, and pass this value to await self.pool.run(function, value)"
     )
-
-
-def _refuse(sentence: str) -> NoReturn:
-    raise RuntimeError(sentence)
