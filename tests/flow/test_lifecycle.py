@@ -280,6 +280,27 @@ def test_a_setup_error_is_logged_in_one_sentence(
     assert record.getMessage().endswith("has no parameter 'b'")
 
 
+@pytest.mark.parametrize("name", ["startup_handlers", "shutdown_handlers"])
+def test_a_handler_with_a_yield_is_refused_at_startup(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    def steps() -> Iterator[None]:
+        yield
+
+    async def chunks() -> AsyncIterator[None]:
+        yield
+
+    for handler in (steps, chunks):
+        app = App()
+        getattr(app, name).append(handler)
+        assert make_client(app, lifespan=False).get("/").status_code == 500
+        sentence = caplog.records.pop().getMessage().partition(": ")[2]
+        assert sentence.endswith(
+            f"{handler.__name__} has a yield, so it can't be a startup or shutdown handler: pass "
+            "an async def with one yield as App(lifespan=...)"
+        )
+
+
 def test_R71_a_lifespan_that_fails_to_enter_is_reported(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import base64
 import functools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -445,6 +445,27 @@ def test_a_hook_with_other_parameters_is_refused_at_setup(
     assert (
         str(refused.value) == f"Mine.{name} has the wrong parameters: write def {name}{parameters}"
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["before_request", "after_request", "before_websocket", "after_websocket"]
+)
+def test_a_hook_method_with_a_yield_is_refused_at_setup(name: str) -> None:
+    def steps(self: object, *arguments: object) -> Iterator[None]:
+        yield
+
+    async def chunks(self: object, *arguments: object) -> AsyncIterator[None]:
+        yield
+
+    for hook in (steps, chunks):
+        app = App()
+        (app.ws_middlewares if "websocket" in name else app.middlewares).append(
+            hook_with(name, hook)
+        )
+        with pytest.raises(
+            SetupError, match=f"^Mine.{name} must not have a yield: .* not a class$"
+        ):
+            app._micropie.compiled()
 
 
 @pytest.mark.parametrize("name", ["before", "after"])

@@ -16,7 +16,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from threading import Timer
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from micropie._core.errors import SetupError, as_authors_see, logger, takes
+from micropie._core.errors import SetupError, as_authors_see, is_generator, logger, takes
 from micropie._core.execution.steps import AWAIT, CALL, INLINE, Flow, call, kind_of
 from micropie._core.http import Exchange, State
 from micropie._core.http.protocols import ON_FAILURE
@@ -75,6 +75,9 @@ class Lifecycle:
     - ``is_empty``: whether there is nothing to run.
     - ``starts``: functions that are called last at startup, in a thread. They start process pools.
     - ``needs_loop``: whether any function to run is async, so that an event loop is needed.
+
+    Raises ``SetupError`` for a startup or shutdown handler that is a generator function, whose code
+    would never run.
     """
 
     def __init__(self, apps: Sequence[Component], starts: Iterable[LifecycleFunction] = ()) -> None:
@@ -84,6 +87,11 @@ class Lifecycle:
         handlers = [
             handler for app in apps for handler in (*app.startup_handlers, *app.shutdown_handlers)
         ]
+        for handler in filter(is_generator, handlers):
+            raise SetupError(
+                f"{_name_of(handler)} has a yield, so it can't be a startup or shutdown handler: "
+                "pass an async def with one yield as App(lifespan=...)"
+            )
         self.is_empty = not (has_lifespan or handlers or self._starts)
         self.needs_loop = has_lifespan or any(map(inspect.iscoroutinefunction, handlers))
         # The flows that will stop the applications, in the order in which these were started.
@@ -153,9 +161,12 @@ class LifespanContext(Exchange):
         self.config = config
 
 
+def _name_of(handler: LifecycleFunction) -> str:
+    return getattr(handler, "__qualname__", repr(handler))
+
+
 def _call(stage: str, handler: LifecycleFunction) -> Flow[None]:
-    name = getattr(handler, "__qualname__", repr(handler))
-    return _named_if_long(stage, name, call(kind_of(handler, INLINE), handler))
+    return _named_if_long(stage, _name_of(handler), call(kind_of(handler, INLINE), handler))
 
 
 def _named_if_long(stage: str, name: str, flow: Flow[Result]) -> Flow[Result]:

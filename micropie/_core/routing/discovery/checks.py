@@ -266,8 +266,8 @@ def _is_generator(middleware: Any, providers: Providers) -> bool:
 def _has_hooks(middleware: object, hooks: Mapping[str, str], providers: Providers) -> bool:
     """Return whether a middleware has one of ``hooks``, a dict of hook names with their parameters.
 
-    Raises ``SetupError`` if a hook has other parameters, or if it is an ``async def`` that would
-    never be awaited.
+    Raises ``SetupError`` if a hook has other parameters, or if it is an ``async def`` or a
+    generator function that would never run.
     """
     methods = {
         name: method for name in hooks if callable(method := getattr(middleware, name, None))
@@ -287,5 +287,10 @@ def _has_hooks(middleware: object, hooks: Mapping[str, str], providers: Provider
                 f"{owner}.{name} can't be async: either write async def {name}_request in an "
                 f"HttpMiddleware, or write def {name} and replace each await by "
                 '"yield from call(kind_of(function), function, ...)"'
+            )
+        if hooks is not _FLOW_HOOKS and has_yield(method):
+            raise SetupError(
+                f"{owner}.{name} must not have a yield: return None or a dict. HTTP middleware "
+                "with a yield is a function of the request, not a class"
             )
     return bool(methods)
