@@ -571,6 +571,24 @@ def test_a_function_that_an_after_response_function_passes_to_on_close_is_report
     ]
 
 
+@pytest.mark.parametrize("method", ["on_close", "on_failure"])
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_an_async_function_for_the_end_of_a_request_is_reported(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    async def end(*failure: object) -> None: ...
+
+    class Root(App):
+        def index(self) -> None:
+            getattr(self.request, method)(end)
+            raise LookupError
+
+    assert make_client(Root()).get("/").status_code == 500
+    until(lambda: len(caplog.records) == 2)
+    errors = [str(record.exc_info[1]) for record in caplog.records if record.exc_info]
+    assert any(error.endswith("end must not be async: it can't be awaited") for error in errors)
+
+
 def test_on_close_functions_may_add_others(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:

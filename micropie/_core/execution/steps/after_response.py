@@ -58,7 +58,8 @@ def call_each(
     arguments: Sequence[object],
     report: Callable[[Exception], object],
 ) -> None:
-    """Call each function, even if another one fails. ``report`` is called with each failure.
+    """Call each function, even if another one fails. ``report`` is called with each failure. An
+    async function counts as a failure, because nothing awaits its result.
 
     Raises, at the end, what must reach the server; see ``execution.contained``.
     """
@@ -66,7 +67,8 @@ def call_each(
     try:
         for function in functions:
             try:
-                function(*arguments)
+                if (result := function(*arguments)) is not None and isawaitable(result):
+                    raise TypeError(f"{_name_of(function)} must not be async: it can't be awaited")
             except BaseException as error:
                 failure = error if isinstance(error, Exception) else execution.failure_of(error)
                 if failure is None:
