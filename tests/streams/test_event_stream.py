@@ -25,7 +25,7 @@ from micropie._core.execution.placement import Threads
 from micropie._core.http.json import CodecError
 from micropie._core.routing.config import config_of
 from micropie._core.streams import LoopStream, threaded
-from micropie._core.streams.events import Event, comment
+from micropie._core.streams.events import Event
 from micropie._core.streams.source import END
 from tests.asgi.calls import (
     Call,
@@ -66,8 +66,6 @@ KEPT: ContextVar[str] = ContextVar("kept", default="")
         (event(None, event="finished"), b"event: finished\ndata: \n\n"),
         (event(None, event=""), b"event: \ndata: \n\n"),
         (event(None), b""),
-        (comment(), COMMENT),
-        (comment("a\nb\rdata: c"), b": a\n: b\n: data: c\n\n"),
     ],
 )
 def test_events_are_encoded_as_text(made: Event, text: bytes) -> None:
@@ -90,7 +88,6 @@ def test_R65_R1_data_stays_within_one_event(text: str) -> None:
     sent = text.replace("\r\n", "\n").replace("\r", "\n")
     found = parsed(event(text, event="e", id="1") + event("next"))
     assert found == [Received(sent, "e", "1"), Received("next", "message", "1")]
-    assert parsed(comment(text) + event("next")) == [Received("next", "message", "")]
 
 
 @pytest.mark.parametrize("data", [b"x", bytearray(b"x"), memoryview(b"x")])

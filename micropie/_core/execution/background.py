@@ -269,18 +269,13 @@ _loops = _Loops()
 after_fork_in_child(_loops.after_fork)
 
 
-def _close_at_exit() -> None:
-    with exit_delayed():
-        _loops.close()
-
+background_loop = _loops.get
+close_background_loops = _loops.close
 
 # The functions are called in reverse order: an application stops while its loop still runs, and
 # ``finalize``, whose first use registers a function, ends the processes of pools at last.
 finalize(_loops, bool).detach()
-atexit.register(_close_at_exit)
-
-background_loop = _loops.get
-close_background_loops = _loops.close
+atexit.register(exit_delayed()(close_background_loops))
 
 
 def watch_background_loops(patience: float | None) -> None:

@@ -22,6 +22,7 @@ from micropie._core.http.json import dumps
 from micropie._core.http.protocols import ChunkedBody
 from micropie._core.on_demand import pattern
 from micropie._core.streams.source import (
+    HEART_BEAT,
     MEDIA_TYPE,
     EventRules,
     LoopStream,
@@ -42,7 +43,7 @@ _FORBIDDEN = pattern("[\r\n\0]")
 
 
 class Event(bytes):
-    """An encoded event or comment, as returned by ``event`` and ``comment``."""
+    """An encoded event, as returned by ``event``."""
 
     __slots__ = ()
 
@@ -84,20 +85,13 @@ def event(
                 "an event's data must be text or JSON, not bytes: decode them, or send base64"
             )
         text = data if isinstance(data, str) else dumps(data).decode()
-        lines.append(_lines("data", text))
+        lines.append(_data_lines(text))
     return Event("\n".join([*lines, "", ""]).encode()) if lines else Event()
 
 
-def comment(text: str = "") -> Event:
-    """Return a comment, which clients ignore. Each line of ``text`` becomes a comment line."""
-    return Event(f"{_lines('', text)}\n\n".encode())
-
-
-def _lines(field: str, text: str) -> str:
-    """Return ``text`` with the name ``field`` and a colon before each line. With the name "", the
-    lines are comments.
-    """
-    return f"{field}: " + _LINE_END.sub(f"\n{field}: ", text)
+def _data_lines(text: str) -> str:
+    """Return ``text`` as an event's data, with the field's name before each line."""
+    return "data: " + _LINE_END.sub("\ndata: ", text)
 
 
 # cached, because the streams of all clients that subscribe to a channel encode the same message
@@ -105,7 +99,7 @@ def _lines(field: str, text: str) -> str:
 def _encode_text(text: str) -> bytes:
     if text.endswith("\n\n") and text.startswith("data:"):
         warn_of_format()
-    return f"{_lines('data', text)}\n\n".encode()
+    return f"{_data_lines(text)}\n\n".encode()
 
 
 @cache  # cached, so that it warns only once
@@ -260,7 +254,7 @@ def _items_of(
     ``as_text``: whether a subscription's messages may be text that its subscribers share.
     """
     if hasattr(source, "__aenter__"):  # a subscription to channels
-        return entered(source, comment(), as_text)
+        return entered(source, Event(HEART_BEAT), as_text)
     if hasattr(source, "__aiter__"):
         return cast("AsyncIterable[object]", source).__aiter__()
     if not hasattr(source, "__iter__") or isinstance(source, str | bytes | dict):

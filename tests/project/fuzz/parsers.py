@@ -37,7 +37,6 @@ from micropie._core.http.headers.media_types import choose_type, content_type, d
 from micropie._core.http.headers.signing import AppSigner
 from micropie._core.http.json import CodecError, exact
 from micropie._core.routing.discovery.patterns import Pattern
-from micropie._core.streams.events import comment
 from tests.support.codecs import make_codec
 from tests.support.event_source import parsed
 
@@ -478,13 +477,13 @@ def hosts_and_origins(data: bytes) -> None:
 
 def event_fields(data: bytes) -> None:
     """A browser finds one event, with the data, the name and the id that it was made of."""
-    text, name, id_, remark = (field.decode("utf-8", "replace") for field in fields_of(data, 4))
+    text, name, id_ = (field.decode("utf-8", "replace") for field in fields_of(data, 3))
     try:
         stream = event(text, name, id_)
     except ValueError:
         assert re.search(r"[\r\n\0]", name + id_)
         return
-    received = parsed(comment(remark) + stream + b"data: end\n\n")
+    received = parsed(stream + b"data: end\n\n")
     assert len(received) == 2 and received[1].data == "end"
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
     assert received[0] == (lines, name or "message", id_)
