@@ -28,6 +28,7 @@ https://asgi.readthedocs.io/en/latest/extensions.html
 
 from __future__ import annotations
 
+import os
 import types
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
@@ -260,7 +261,8 @@ async def send_streamed(
             and file.file is not None
             and file.is_whole
             and PATHSEND in (exchange.scope.get("extensions") or ())
-            # a function that runs after the response may delete the file
+            # a provider has deleted the file, or a function that runs after the response may do so
+            and os.fstat(file.file.fileno()).st_nlink
             and not (exchange.ends and exchange.ends.tasks)
         ):
             stream.first = END  # the server reads the file itself

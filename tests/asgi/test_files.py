@@ -5,8 +5,10 @@ validator.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NewType
 
 import pytest
 
@@ -17,6 +19,8 @@ from tests.support.open_files import open_files
 from tests.support.served_files import LARGE, app_for, files_in
 
 PATHSEND = "http.response.pathsend"
+
+Workshop = NewType("Workshop", Path)
 
 
 @pytest.fixture
@@ -77,6 +81,23 @@ def test_a_file_may_be_deleted_after_its_response(place: Path, backend: str) -> 
     call = ask(app, backend, {PATHSEND: {}}, "/report")
     assert (call.body_sent, "pathsend" in call.kinds) == (LARGE, False)
     assert not place.exists()
+
+
+def test_a_file_may_be_in_a_directory_that_a_provider_removes(backend: str) -> None:
+    app = App()
+
+    @app.provides(Workshop)
+    def workshop() -> Iterator[Path]:
+        with TemporaryDirectory() as name:
+            yield Path(name)
+
+    @app.get("/report")
+    def report(workshop: Workshop) -> Any:
+        (workshop / "large.bin").write_bytes(LARGE)
+        return static_file("large.bin", workshop)
+
+    call = ask(app, backend, {PATHSEND: {}}, "/report")
+    assert (call.body_sent, "pathsend" in call.kinds) == (LARGE, False)
 
 
 @pytest.mark.parametrize("offered", [{PATHSEND: {}}, {}, None])

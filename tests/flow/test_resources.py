@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from inspect import signature
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import get_ident
 from typing import Annotated, Any, Generic, NewType, Optional, TypeVar
 
@@ -925,6 +927,50 @@ def test_a_static_file_never_keeps_a_resource_open(make_client: MakeClient, tmp_
     app.middlewares.append(Hooks())
     assert make_client(app).get("/text").text == "lines"
     assert app.log == ["opened", "closed", "after"]
+
+
+@pytest.mark.parametrize("size", [5, 300_000])
+def test_a_provider_may_remove_the_directory_of_a_static_file(
+    make_client: MakeClient, size: int
+) -> None:
+    from micropie import static_file
+
+    app = App()
+
+    @app.provides(Thing)
+    def thing() -> Iterator[str]:
+        with TemporaryDirectory() as directory:
+            yield directory
+
+    @app.get("/text")
+    def text(thing: Thing) -> Any:
+        (Path(str(thing)) / "text").write_text("x" * size)
+        return static_file("text", root=str(thing))
+
+    assert make_client(app).get("/text").text == "x" * size
+
+
+def test_a_failure_to_close_is_sent_without_the_headers_of_a_static_file(
+    make_client: MakeClient, tmp_path: Any
+) -> None:
+    from micropie import static_file
+
+    app = App()
+    (tmp_path / "text").write_text("lines")
+
+    @app.provides(Thing)
+    def thing() -> Iterator[Thing]:
+        yield Thing()
+        raise HTTPError(409, "Somebody else was faster.")
+
+    @app.get("/text")
+    def text(thing: Thing) -> Any:
+        headers = {"Cache-Control": "public, max-age=60"}
+        return static_file("text", root=tmp_path, headers=headers)
+
+    response = make_client(app).get("/text")
+    assert (response.status_code, response.text) == (409, "Somebody else was faster.")
+    assert {"cache-control", "etag", "last-modified"}.isdisjoint(response.headers)
 
 
 def test_replacing_a_stream_in_a_hook_closes_its_resource(make_client: MakeClient) -> None:

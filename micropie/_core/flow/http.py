@@ -394,6 +394,8 @@ def _answer_of_any(request: Request, result: Any) -> Flow[Answer]:
     if response.body.__class__ is FileReference:
         try:
             file, part = yield from files.open_file(request, response)
+            if exchange.resources:
+                yield from close_resources(exchange, None)
         except Exception as failure:
             made.take_back(result)  # the error response must not get the file's headers
             if exchange.config.advisor is not None and type(failure) is HTTPError:

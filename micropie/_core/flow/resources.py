@@ -18,6 +18,7 @@ from micropie._core.execution.steps import CALL, Call, Flow, awaited
 from micropie._core.http import (
     EncodedAnswer,
     Exchange,
+    FileReference,
     Request,
     Response,
     as_response,
@@ -107,10 +108,14 @@ def close_unless_streamed(
 ) -> Flow[object]:
     """Close the resources of a request, and return ``result``. Raises any exception of a provider.
 
-    If the result is a stream, the resources of ``providers`` stay open until its end.
+    If the result is a stream, the resources of ``providers`` stay open until its end. If it is a
+    file, all stay open until the file has been opened, because it may be in a temporary directory
+    that one of them removes.
     """
     result = yield from awaited(result)
     response = as_response(result)
+    if response.body.__class__ is FileReference:
+        return result
     yield from close_resources(exchange, None, providers if is_stream(response.body) else ())
     # ``as_response`` has rendered HTML. Return the rendered HTML, because rendering it again later
     # could need a closed resource.
