@@ -30,7 +30,6 @@ from micropie import (
     where,
 )
 from micropie._core.execution.background import (
-    _close_at_exit,
     background_loop,
     close_background_loops,
 )
@@ -486,9 +485,9 @@ def test_closing_an_unread_response_runs_its_after_response_functions(app: Root)
 
 def test_the_loops_are_closed_at_exit() -> None:
     loop = background_loop("asyncio")
-    _close_at_exit()
+    close_background_loops()
     assert loop.has_ended
-    _close_at_exit()
+    close_background_loops()
 
 
 @pytest.mark.processes

@@ -12,11 +12,10 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from micropie import App, EventStream
-from micropie._core.streams.events import comment
 from tests.asgi.calls import Call, http_scope, piece, run
 from tests.support.waiting import until_async
 
-COMMENT = bytes(comment())
+COMMENT = b": \n\n"
 
 
 class SlowClient(Call):
