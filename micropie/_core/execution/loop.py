@@ -271,9 +271,13 @@ class LoopTasks:
             )
             return partial(self._cancel, running)
         scope = self.new_scope()
-        spawn = sys.modules["trio"].lowlevel.spawn_system_task
+
+        async def run() -> None:
+            with scope:
+                await self._run(running, function, arguments)
+
         context = copy_context() if context is None else context
-        spawn(self._run_in, scope, running, function, arguments, context=context)
+        sys.modules["trio"].lowlevel.spawn_system_task(run, context=context)
         return scope.cancel
 
     def start(self, function: AsyncFunction, *arguments: object) -> None:
@@ -340,16 +344,6 @@ class LoopTasks:
                     running.task.add_done_callback(partial(self._ended, running))
             self._idle = anyio.Event()
             await self._idle.wait()
-
-    async def _run_in(
-        self,
-        scope: anyio.CancelScope,
-        running: _Running,
-        function: AsyncFunction,
-        arguments: Sequence[object],
-    ) -> None:
-        with scope:
-            await self._run(running, function, arguments)
 
     async def _run(
         self, running: _Running, function: AsyncFunction, arguments: Sequence[object]

@@ -112,7 +112,15 @@ def _described(frame: FrameType) -> tuple[str, str] | None:
     # Other code is called by the loop, which in turn is called by the server.
     ends = _SERVERS if below_us else (*_IDLE, *_SERVERS)
     running = takewhile(lambda one: not _module_of(one[0]).startswith(ends), below_us or outwards)
-    called = next((one for one in running if _may_be_application(one[0])), None)
+    called = next(
+        (
+            one
+            for one in running
+            if not is_framework(module := _module_of(one[0]))
+            and module.partition(".")[0] not in _LIBRARIES
+        ),
+        None,
+    )
     if called is None:
         return None
     places = [
@@ -120,11 +128,6 @@ def _described(frame: FrameType) -> tuple[str, str] | None:
         for frame, line in (called, outwards[0])
     ]
     return _name_of(called[0]), ", in ".join(dict.fromkeys(places))
-
-
-def _may_be_application(frame: FrameType) -> bool:
-    module = _module_of(frame)
-    return not is_framework(module) and module.partition(".")[0] not in _LIBRARIES
 
 
 def _module_of(frame: FrameType) -> str:
