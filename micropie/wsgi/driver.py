@@ -67,7 +67,10 @@ def serve_http(
             depends_on = exchange.answer.depends_on
             if depends_on:  # a hook has read a header that identifies the client
                 start_response = partial(_start_private, start_response, stream, depends_on)
-            chunks: Iterable[bytes] = stream.mount.target(environ_of_mount, start_response)
+            try:
+                chunks: Iterable[bytes] = stream.mount.target(environ_of_mount, start_response)
+            finally:
+                current.set(request)
             if exchange.ends is None:
                 return chunks
             pieces = _ClosingPieces(chunks)
@@ -78,7 +81,10 @@ def serve_http(
             _head(content_type, length, pairs),
         )
         if stream is not None:
-            lent = None if length is None else wrapped_file(stream, exchange, status)
+            lent = None
+            if length is not None:
+                end = partial(_close, exchange, context)
+                lent = wrapped_file(stream, exchange, status, end)
             return _Chunks(stream, exchange, status, context) if lent is None else lent
     except BaseException:
         exchange.answer.break_off()
@@ -91,19 +97,21 @@ def serve_http(
     if exchange.resources:  # resources of a stream that a hook has replaced
         perform(end_resources(exchange), exchange, contains_exit=True)
     closing = _ClosingBody((body,))
-    closing.close = partial(_close, exchange, context)
+    closing.close = partial(context.run, exchange.close)
+    if exchange.ending is not None:  # a call that goes on uses the resources
+        closing.close = partial(_close, exchange, context)
     return closing
 
 
 def _close(exchange: WSGIExchange, context: Context) -> None:
-    """End the request. If a call that may use its resources goes on in another thread, that thread
-    closes them, in the request's context.
+    """End the request, in its context. If a call that may use its resources goes on in another
+    thread, that thread closes them, in the same context.
     """
     ending, exchange.ending = exchange.ending, None
     if ending is not None and exchange.left_call is not None:
         exchange.left_call.when_ended(partial(context.run, perform, ending, exchange))
     if exchange.ends is not None:
-        exchange.close()
+        context.run(exchange.close)
 
 
 def _close_mounted(chunks: Iterable[bytes], exchange: WSGIExchange, context: Context) -> None:

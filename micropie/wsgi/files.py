@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from micropie._core.execution import Action
 from micropie._core.http import Exchange
 from micropie._core.streams import FILE_CHUNK, FileRange, Stream
 from micropie.wsgi.exchange import WSGIExchange
 
 
-def wrapped_file(stream: Stream, exchange: WSGIExchange, status: int) -> Iterable[bytes] | None:
+def wrapped_file(
+    stream: Stream, exchange: WSGIExchange, status: int, end: Action
+) -> Iterable[bytes] | None:
     """Return the server's wrapper around the file of the body, or None if the body is not a file or
-    the server has no wrapper.
+    the server has no wrapper. ``end`` is called when the server closes the file.
     """
     part = stream.file
     if part is None or part.file is None or status in (204, 304):
@@ -27,7 +30,7 @@ def wrapped_file(stream: Stream, exchange: WSGIExchange, status: int) -> Iterabl
         return None
     # Only a whole file gets a descriptor: if there is a descriptor, uWSGI sends the file from
     # beginning to end, even for a range.
-    return wrapper((_WholeFile if part.is_whole else _FilePart)(part, exchange), FILE_CHUNK)
+    return wrapper((_WholeFile if part.is_whole else _FilePart)(part, exchange, end), FILE_CHUNK)
 
 
 class _FilePart:
@@ -35,10 +38,11 @@ class _FilePart:
     request.
     """
 
-    def __init__(self, part: FileRange, exchange: Exchange) -> None:
+    def __init__(self, part: FileRange, exchange: Exchange, end: Action) -> None:
         part.seek(0)
         self._part = part
         self._exchange = exchange
+        self._end = end
 
     def read(self, size: int = -1) -> bytes:
         try:
@@ -55,7 +59,7 @@ class _FilePart:
         return self._part.position
 
     def close(self) -> None:
-        self._exchange.close()
+        self._end()
 
 
 class _WholeFile(_FilePart):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import ContextVar
 from functools import partial
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from micropie import (
     WebSocketMiddleware,
     route,
     run_in,
+    static_file,
 )
 from micropie._core.execution.steps.steps import CALL
 from micropie._core.flow.websocket import run_after_websocket
@@ -754,6 +757,51 @@ def test_a_function_of_the_handler_knows_the_final_status_and_length(
     make_client(Root()).get("/")
     until(lambda: seen)
     assert seen == [(200, 5)]
+
+
+COLOUR: ContextVar[str] = ContextVar("colour", default="none")
+
+
+@pytest.mark.parametrize("path", ["/text", "/chunks", "/later", "/fails", "/file", "/mounted"])
+def test_functions_for_on_close_see_the_request_and_its_context(
+    make_client: MakeClient, tmp_path: Path, path: str
+) -> None:
+    (tmp_path / "large.bin").write_bytes(bytes(300_000))
+    seen: list[Any] = []
+
+    class Root(App):
+        def text(self) -> str:
+            return "sent"
+
+        def chunks(self) -> Iterator[str]:
+            yield "sent"
+
+        async def later(self) -> AsyncIterator[str]:
+            yield "sent"
+
+        def fails(self) -> None:
+            raise HTTPError(409)
+
+        def file(self) -> Response:
+            return static_file("large.bin", tmp_path)
+
+    def mounted(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"sent"]
+
+    class Closing(HttpMiddleware):
+        guards = True
+
+        def before_request(self, request: Any) -> None:
+            COLOUR.set("red")
+            request.on_close(lambda: seen.append((app.request.path, COLOUR.get())))
+
+    app = Root()
+    app.mount("/mounted", mounted)
+    app.middlewares.append(Closing())
+    assert make_client(app).get(path).status_code == (409 if path == "/fails" else 200)
+    until(lambda: seen)
+    assert seen == [(path, "red")]
 
 
 def test_a_failing_after_websocket_does_not_prevent_the_others(
