@@ -289,7 +289,7 @@ class _Sentinels:
             pool.connection_class = _limited(pool.connection_class)
             patience: float = self._options["socket_timeout"]
             try:
-                with _until(min(_limit.ends, monotonic() + patience)), client:
+                with RedisClient.within(patience), client:
                     _look_up(host, patience)
                     state = client.sentinel_masters().get(service_name)
             except redis.RedisError as error:
