@@ -348,7 +348,7 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         """
         return self._connection.forward(subscription)
 
-    def close(self, code: int = 1000, reason: str = "") -> Coroutine[object, object, None]:
+    def close(self, code: int = 1000, reason: str | None = "") -> Coroutine[object, object, None]:
         """Close the WebSocket with a code (1000 to 1014 or 3000 to 4999) and a reason, which is cut
         to the 123 bytes that fit into a frame.
 

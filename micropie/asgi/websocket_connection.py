@@ -508,12 +508,12 @@ class Connection(Progress):
             logger.info("%s is closed: %s", self._exchange.label, error)
             self._close_from_outside(str(error), TRY_AGAIN)
 
-    async def close(self, code: int, reason: str) -> None:
+    async def close(self, code: int, reason: str | None) -> None:
         """Close the WebSocket, unless it is already closed or the client has disconnected. See
         ``WebSocket.close``.
         """
         check_code(code)
-        if self.end(CLOSE, code, truncate_reason(reason)):
+        if self.end(CLOSE, code, truncate_reason(reason or "")):
             await self._send_close_in_turn()
 
     async def finish(self, close_info: CloseInfo) -> None:

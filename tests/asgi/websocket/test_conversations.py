@@ -452,6 +452,15 @@ def test_R55_a_failing_handler_closes_with_1011_without_details_and_is_logged_on
     assert caplog.records[-1].exc_info is not None
 
 
+def test_none_is_no_close_reason(open_client: OpenClient) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.close(4000, None)
+
+    with open_client(app_of(handler)).websocket("/") as ws:
+        assert closing(ws) == (4000, "")
+
+
 def test_R55_a_close_reason_is_cut_to_the_size_of_a_frame(open_client: OpenClient) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
