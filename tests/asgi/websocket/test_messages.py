@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from gettext import NullTranslations
-from typing import Annotated, Any
+from typing import Annotated, Any, NewType
 
 import msgspec
 import pydantic
@@ -48,6 +48,11 @@ class Money:
         self.text = text
 
 
+Word = NewType("Word", str)
+Line = NewType("Line", Word)
+Raw = NewType("Raw", bytes)
+
+
 class German(NullTranslations):
     def gettext(self, message: str) -> str:
         return "Bitte ausfüllen." if message == "Please fill in this field." else message
@@ -77,6 +82,11 @@ class Root(App):
         await ws.accept()
         async for data in ws.messages():
             await ws.send(data.decode())
+
+    async def ws_named(self, ws: WebSocket[Line, Raw]) -> None:
+        await ws.accept()
+        async for line in ws.messages():
+            await ws.send(Raw(line.encode()))
 
     async def ws_words(
         self, ws: WebSocket[Annotated[int, Message("How many?")], int | None]
@@ -157,6 +167,7 @@ EXCHANGED: list[tuple[str, Any, Any]] = [
     ),
     ("/text", "a", b"a"),
     ("/bytes", b"a", "a"),
+    ("/named", "a", b"a"),
     ("/text", "," * 10_001, b"," * 10_001),  # more than ``max_json_values``
     ("/bytes", b"," * 10_001, "," * 10_001),
     ("/nothing", "a", "null"),

@@ -10,7 +10,7 @@ annotation.
 from __future__ import annotations
 
 from inspect import Parameter
-from typing import Annotated, Any, Never, get_args, get_origin
+from typing import Annotated, Any, Never, NewType, get_args, get_origin
 
 from micropie._core.binding.annotations import Hint, united
 from micropie._core.binding.signatures.parameters import bound_parameter
@@ -81,13 +81,21 @@ class Messages:
         return dumps(made).decode()
 
 
+def _unnamed(hint: Hint) -> Hint:
+    """Return str or bytes for a ``NewType`` of it, and any other annotation unchanged."""
+    kind = hint
+    while isinstance(kind, NewType):
+        kind = kind.__supertype__
+    return kind if kind in (str, bytes) else hint
+
+
 def messages_of(function: AnyFunction, annotation: Hint, own: OwnTypes) -> Messages | None:
     """Return the ``Messages`` for the annotation of a handler's socket. Return None if the
     annotation doesn't declare the types of messages.
     """
     if not hasattr(get_origin(annotation), "receive_json"):  # not a ``WebSocket[...]``
         return None
-    received, sent = get_args(annotation)
+    received, sent = (_unnamed(hint) for hint in get_args(annotation))
     try:
         return Messages(function, received, sent, own)
     except SetupError as error:
