@@ -7,10 +7,8 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import Any
 
-import anyio
-
 from micropie._core.errors import logger
-from micropie._core.execution import LoopLocal, current
+from micropie._core.execution import current
 from micropie._core.execution.steps import ANSWER, AWAIT, CHUNK, RECEIVE
 from micropie._core.flow import (
     end_resources,
@@ -31,9 +29,6 @@ from micropie.asgi.steps import (
     perform_cleanup,
 )
 from micropie.asgi.streaming import StreamSender, encode_headers, head_message, send_streamed
-
-_starting = LoopLocal(lambda: anyio.Lock())  # noqa: PLW0108 - anyio imports the class on first access
-
 
 async def serve(app: Tree, state: ASGIState, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one scope. If the application hasn't been started by the lifespan, or has changed since
@@ -70,7 +65,7 @@ async def _start(app: Tree, state: ASGIState) -> Site:
     # A lock is only needed if startup may wait. Creating a lock imports more of anyio than a
     # request needs.
     lock: AbstractAsyncContextManager[None] = (
-        _starting.get() if app.waits_at_start else nullcontext()
+        state.starting.get() if app.waits_at_start else nullcontext()
     )
     async with lock:
         site = app.compiled()

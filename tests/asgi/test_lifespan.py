@@ -123,6 +123,22 @@ def test_R72_without_a_lifespan_the_first_of_many_requests_starts_the_applicatio
     assert log == ["up"]
 
 
+def test_without_a_lifespan_startup_may_call_another_application(backend: str) -> None:
+    app, other = rooted(), rooted()
+
+    async def ask() -> None:
+        app.log.append((await get(other)).body)
+
+    app.startup_handlers.append(ask)
+
+    async def main() -> None:
+        with anyio.fail_after(PATIENCE):
+            assert (await get(app)).body == b"served"
+
+    run(backend, main)
+    assert app.log[:2] == ["enter", b"served"]
+
+
 def test_an_application_can_serve_several_event_loops_in_turn(backend: str) -> None:
     app = App()
     app.get("/")(lambda: "threads too")
