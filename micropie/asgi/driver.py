@@ -30,6 +30,7 @@ from micropie.asgi.steps import (
 )
 from micropie.asgi.streaming import StreamSender, encode_headers, head_message, send_streamed
 
+
 async def serve(app: Tree, state: ASGIState, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one scope. If the application hasn't been started by the lifespan, or has changed since
     then, start it first.

@@ -149,10 +149,11 @@ class Connection(Progress):
 
     # -- the handler -------------------------------------------------------------------------------
 
-    async def run(self, handler: Callable[..., Awaitable[object]], /, *arguments: object) -> None:
-        """Run ``handler(*arguments)`` until it ends. Raises ``ClientDisconnect`` if it is cancelled
-        after a disconnect.
+    async def run(self, handler: Callable[..., Awaitable[object]], /, *arguments: object) -> object:
+        """Run ``handler(*arguments)`` until it ends, and return its result. Raises
+        ``ClientDisconnect`` if it is cancelled after a disconnect.
         """
+        result: object = None
         self._settings = self._exchange.config.settings  # those of the handler's application
         self._leave_scope = GracefulScope(self._tasks)
         cleanup_scope: AbstractContextManager[object] = _NO_SCOPE
@@ -162,7 +163,7 @@ class Connection(Progress):
         shutdown.add(self._close_from_outside)
         try:
             with self._leave_scope, cleanup_scope:
-                await self._run_handler(handler(*arguments).__await__())
+                result = await self._run_handler(handler(*arguments).__await__())
         except Exception as error:
             if self.state is OPEN and isinstance(alone_in(error), ConnectionClosed):
                 raise RuntimeError(
@@ -185,9 +186,10 @@ class Connection(Progress):
                 self._stop_reading()
         if self._leave_scope.cancelled_caught:  # its resources must not commit what it has begun
             raise ClientDisconnect("the handler was cancelled when its client disconnected")
+        return result
 
     @types.coroutine
-    def _run_handler(self, steps: Steps[object]) -> Steps[None]:
+    def _run_handler(self, steps: Steps[object]) -> Steps[object]:
         """Await the handler.
 
         If the handler waits again after its client has disconnected, begin its grace period. Under
@@ -201,9 +203,8 @@ class Connection(Progress):
                     next(steps) if sent is None and raised is None else advance(steps, sent, raised)
                 )
             except StopIteration as end:
-                if end.value is not None and self._exchange.config.advisor is not None:
-                    self._exchange.config.advisor.review_websocket_result(self._exchange, end.value)
-                return
+                result: object = end.value
+                return result
             finally:
                 sent = raised = None
             if self._is_grace_due:

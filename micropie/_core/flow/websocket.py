@@ -71,7 +71,7 @@ _NORMAL_END = CloseInfo(websockets.NORMAL, "", None)
 def converse(
     found: RouteMatch,
     request: WebSocketRequest,
-    run_handler: Callable[..., Awaitable[None]],
+    run_handler: Callable[..., Awaitable[object]],
     socket: object,
 ) -> Flow[CloseInfo]:
     """Take a WebSocket through stages 1 to 5. Return the ``CloseInfo`` with which the driver ends
@@ -82,6 +82,7 @@ def converse(
     """
     exchange = request._exchange
     failure: Exception | None = None
+    result: object = None
     try:
         # 1. Route.
         route, arguments, values = found
@@ -115,7 +116,11 @@ def converse(
                 arguments = route.bind(request, arguments, values)
             if route.providers:
                 arguments = yield from with_resources(request, route, arguments)
-            yield AWAIT, run_handler, (route.call, socket, *arguments)
+            result = yield AWAIT, run_handler, (route.call, socket, *arguments)
+            if isinstance(result, RaisedAnswer):  # treated like a raised one
+                failure = result
+            elif result is not None and config.advisor is not None:
+                config.advisor.review_websocket_result(exchange, result)
             close_info = _close_info_after_return(request)
     except Exception as error:
         failure = error
@@ -128,7 +133,7 @@ def converse(
             drop_traceback(failure)
     finally:
         # avoid a reference cycle between the exception and this frame
-        del failure, found, arguments
+        del failure, result, found, arguments
     if exchange.hooks_begun or exchange.answer.session is not None:
         try:
             yield from cleanup(request)

@@ -341,6 +341,25 @@ def test_R53_an_error_before_accept_may_have_a_document(
     assert (refused.status, refused.body) == ((404, b'{"id":5}') if denial else (403, b""))
 
 
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("accepts", [False, True])
+def test_a_returned_error_counts_as_a_raised_one(
+    open_client: OpenClient, accepts: bool, debug: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(ws: WebSocket) -> HTTPError:
+        if accepts:
+            await ws.accept()
+        return HTTPError(401, "Who are you?")
+
+    client = open_client(app_of(handler, debug=debug))
+    if accepts:
+        with client.websocket("/") as ws:
+            assert closing(ws) == (1008, "Who are you?")
+    else:
+        assert refusal(client).status == 401
+    assert errors(caplog) == []
+
+
 def test_close_before_accept_refuses(open_client: OpenClient) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.close(4001, "no room")
