@@ -82,7 +82,6 @@ def converse(
     """
     exchange = request._exchange
     failure: Exception | None = None
-    result: object = None
     try:
         # 1. Route.
         route, arguments, values = found
@@ -117,10 +116,8 @@ def converse(
             if route.providers:
                 arguments = yield from with_resources(request, route, arguments)
             result = yield AWAIT, run_handler, (route.call, socket, *arguments)
-            if isinstance(result, RaisedAnswer):  # treated like a raised one
-                failure = result
-            elif result is not None and config.advisor is not None:
-                config.advisor.review_websocket_result(exchange, result)
+            if result is not None:
+                _review(request, result)
             close_info = _close_info_after_return(request)
     except Exception as error:
         failure = error
@@ -133,7 +130,7 @@ def converse(
             drop_traceback(failure)
     finally:
         # avoid a reference cycle between the exception and this frame
-        del failure, result, found, arguments
+        del failure, found, arguments
     if exchange.hooks_begun or exchange.answer.session is not None:
         try:
             yield from cleanup(request)
@@ -261,6 +258,15 @@ def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
     if response.status < 300:  # such a status would mean that the handshake succeeded
         response.status = 403
     return _close_info(request, websockets.POLICY, "", response)
+
+
+def _review(request: WebSocketRequest, result: object) -> None:
+    """Raise an error that a handler has returned, as for requests. Other results are discarded."""
+    advisor = config_of(request._exchange).advisor
+    if isinstance(result, RaisedAnswer):
+        raise result
+    if advisor is not None:
+        advisor.review_websocket_result(request._exchange, result)
 
 
 def _close_info_after_return(request: WebSocketRequest) -> CloseInfo:
