@@ -6,7 +6,7 @@ import asyncio
 import gc
 import weakref
 from contextlib import suppress
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,14 @@ import pytest
 from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
-from micropie._core.execution.loop import TASKS, LoopLocal, LoopTasks, SingleWaiterEvent
+from micropie._core.execution.loop import (
+    TASKS,
+    Action,
+    AsyncFunction,
+    LoopLocal,
+    LoopTasks,
+    SingleWaiterEvent,
+)
 from micropie._core.execution.steps.steps import no_function
 from micropie.asgi.streaming import DelayedCalls
 from tests.asgi.calls import Call, run
@@ -181,6 +188,29 @@ class EagerLoop:
         with pytest.raises(StopIteration):
             coroutine.send(None)
         return "ended"
+
+
+class EagerTasks(LoopTasks):
+    """The tasks of such a loop: each has begun when ``start_soon`` returns."""
+
+    def start_soon(
+        self, function: AsyncFunction, *arguments: object, context: Context | None = None
+    ) -> Action:
+        self.start(function, *arguments)
+        return no_function
+
+
+def test_a_delayed_call_is_made_also_by_a_task_that_begins_at_once() -> None:
+    async def main() -> None:
+        calls = DelayedCalls(0.001)
+        calls._tasks = EagerTasks()
+        for _ in range(2):
+            is_over = anyio.Event()
+            calls.add(is_over.set)
+            with anyio.fail_after(PATIENCE):
+                await is_over.wait()
+
+    run("asyncio", main)
 
 
 def test_a_task_that_has_already_ended_is_not_stored() -> None:
