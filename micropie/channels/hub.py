@@ -118,7 +118,7 @@ class Channels:
             raise ValueError(f"size must be 1 or more messages, not {size!r}")
         if when_full not in get_args(WhenFull):
             raise ValueError(f'when_full must be "drop_oldest" or "close", not {when_full!r}')
-        names = tuple(checked_name(name) for name in dict.fromkeys(channels))
+        names = tuple(dict.fromkeys(map(checked_name, channels)))
         return Subscription(self, names, size, when_full, label)
 
     def close(self) -> None:

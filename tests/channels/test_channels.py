@@ -133,7 +133,7 @@ def test_R57_every_value_that_can_be_published_can_be_received(channels: Channel
         assert messages.get() == "fine"
 
 
-@pytest.mark.parametrize("name", ["", None, 5, b"room"])
+@pytest.mark.parametrize("name", ["", None, 5, b"room", ["room", "hall"]])
 def test_a_channel_s_name_must_be_text(channels: Channels, name: Any) -> None:
     with pytest.raises(ValueError, match="name must be a str that is not empty"):
         channels.publish(name, 1)
