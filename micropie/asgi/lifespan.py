@@ -33,7 +33,6 @@ from micropie._core.execution.cancellation import CANCEL_GRACE
 from micropie._core.execution.placement import IO_THREADS
 from micropie._core.flow import (
     LIFESPAN_ENDED,
-    SCOPE_CANCELLED,
     UNDER_ASGI,
     Lifecycle,
     LifespanContext,
@@ -171,19 +170,12 @@ async def _stop_cancelled(
     If the task isn't cancelled any more after that, the cancellation came from a scope around the
     ``yield`` of a lifespan, such as a task group. Then return the exception of the lifespan.
     """
-    cancellation = anyio.get_cancelled_exc_class()
     if around is not None:
         around.shield, around.deadline = True, anyio.current_time() + CLEAN_UP_WITHIN
-    failure: Exception = RuntimeError(SCOPE_CANCELLED)
-    try:
-        await perform(lifecycle.stop(), context)
-    except Exception as raised:
-        failure = raised
-    except cancellation:
-        pass  # of a clean-up inside that scope
+    failure = await perform(lifecycle.stop_cancelled(), context)
     if around is not None:
         around.shield, around.deadline = False, inf
-    if is_being_cancelled() or not isinstance(error, cancellation):
+    if is_being_cancelled() or not isinstance(error, anyio.get_cancelled_exc_class()):
         return None
     log_lifecycle_failure(LIFESPAN_ENDED, failure, {})
     return failure

@@ -10,11 +10,11 @@ from micropie._core.execution import Action, background_loop, is_being_cancelled
 from micropie._core.execution.steps import AWAIT, Flow, Resume
 from micropie._core.flow import (
     LIFESPAN_ENDED,
-    SCOPE_CANCELLED,
     Lifecycle,
     LifespanContext,
     log_lifecycle_failure,
 )
+from micropie._core.on_demand import Value
 from micropie._core.routing import Config
 from micropie.wsgi.steps import perform
 
@@ -41,13 +41,7 @@ def start_on_loop(lifecycle: Lifecycle, config: Config) -> Action:
         try:
             await leave.wait()
         except BaseException:  # the loop ends, or a scope around the yield of a lifespan is over
-            failure: Exception = RuntimeError(SCOPE_CANCELLED)
-            try:
-                await _perform_awaiting(lifecycle.stop())
-            except Exception as error:
-                failure = error
-            except anyio.get_cancelled_exc_class():
-                pass  # of a clean-up inside that scope
+            failure = await _perform_awaiting(lifecycle.stop_cancelled())
             if is_being_cancelled():
                 raise
             log_lifecycle_failure(LIFESPAN_ENDED, failure, {})
@@ -66,17 +60,18 @@ def start_on_loop(lifecycle: Lifecycle, config: Config) -> Action:
     return stop
 
 
-async def _perform_awaiting(flow: Flow[None]) -> None:
-    """Run the flow of a startup or shutdown in this task. Its steps are AWAIT steps, and calls that
-    may block, which are made in a thread.
+async def _perform_awaiting(flow: Flow[Value]) -> Value:
+    """Run the flow of a startup or shutdown in this task, and return its result. Its steps are
+    AWAIT steps, and calls that may block, which are made in a thread.
     """
     resume: Resume = flow.send
     result: object = None
     while True:
         try:
             kind, function, arguments = resume(result)
-        except StopIteration:
-            return
+        except StopIteration as end:
+            value: Value = end.value
+            return value
         resume = flow.send
         try:
             run = function if kind is AWAIT else partial(anyio.to_thread.run_sync, function)

@@ -23,7 +23,6 @@ from micropie._core.flow.errors import log_failure as log_request_failure
 from micropie._core.flow.http import call_handler, respond
 from micropie._core.flow.lifecycle import (
     LIFESPAN_ENDED,
-    SCOPE_CANCELLED,
     UNDER_ASGI,
     UNDER_WSGI,
     Lifecycle,
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LIFESPAN_ENDED",
-    "SCOPE_CANCELLED",
     "UNDER_ASGI",
     "UNDER_WSGI",
     "CloseInfo",

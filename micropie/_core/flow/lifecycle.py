@@ -35,8 +35,6 @@ UNDER_WSGI = WSGI
 # The log message if a task of a lifespan fails before shutdown. Requests are still handled.
 LIFESPAN_ENDED = "the lifespan ended before shutdown"
 
-SCOPE_CANCELLED = "a cancel scope around the yield of the lifespan was cancelled"
-
 Result = TypeVar("Result")
 LifecycleFunction: TypeAlias = Callable[[], object]
 Lifespan: TypeAlias = AbstractAsyncContextManager[object]
@@ -130,26 +128,34 @@ class Lifecycle:
 
     def stop(self) -> Flow[None]:
         """Stop everything that was started, then raise the first exception, if there was one."""
-        failures = yield from self._undo_all()
-        if failures:
-            raise failures[0]
+        failure = yield from self._undo_all()
+        if failure is not None:
+            raise failure
 
-    def _undo_all(self) -> Flow[list[Exception]]:
-        failures, last = list[Exception](), None
+    def stop_cancelled(self) -> Flow[Exception]:
+        """Stop everything after a cancellation. Return the exception to log if it came from a
+        cancel scope around the ``yield`` of a lifespan.
+        """
+        failure = yield from self._undo_all()
+        if isinstance(failure, Exception):
+            return failure
+        return RuntimeError("a cancel scope around the yield of the lifespan was cancelled")
+
+    def _undo_all(self) -> Flow[BaseException | None]:
+        """Return the first exception, or a cancellation if that is all there was."""
+        first: BaseException | None = None
         for flows in reversed(self._undo):
             for flow in flows:
                 try:
                     yield from flow
                 except Exception as error:
                     logger.exception("shutdown failed")
-                    failures.append(error)
+                    first = first if isinstance(first, Exception) else error
                 except BaseException as error:
                     # Go on, because the scope that cancels this may be that of an outer lifespan.
-                    last = error
+                    first = first or error
         self._undo = []
-        if last is not None and not failures:
-            raise last
-        return failures
+        return first
 
 
 class LifespanContext(Exchange):

@@ -95,8 +95,8 @@ def messages_of(function: AnyFunction, annotation: Hint, own: OwnTypes) -> Messa
     """
     if not hasattr(get_origin(annotation), "receive_json"):  # not a ``WebSocket[...]``
         return None
-    received, sent = (_unnamed(hint) for hint in get_args(annotation))
+    received, sent = get_args(annotation)
     try:
-        return Messages(function, received, sent, own)
+        return Messages(function, _unnamed(received), _unnamed(sent), own)
     except SetupError as error:
         raise SetupError(f"a message of WebSocket[...]: {error}") from None
