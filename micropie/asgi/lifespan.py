@@ -56,65 +56,54 @@ async def serve_lifespan(
     servers ignore it.
     """
     with ExitStack() as scopes:
-        await _serve_lifespan(app, state, scope, receive, send, scopes)
-
-
-async def _serve_lifespan(
-    app: Tree,
-    state: ASGIState,
-    scope: Scope,
-    receive: Receive,
-    send: Send,
-    scopes: ExitStack,
-) -> None:
-    await receive()
-    try:
-        site = app.compiled()
-        lifecycle, context = app.lifecycle(UNDER_ASGI), LifespanContext(site.config)
-        shutdown = site.config.shutdown
-        shutdown.begin()
-        # ``around`` becomes a shield if the server cancels the lifespan. It is entered first,
-        # because it must contain the scopes that are entered by startup and exited by shutdown.
-        around = scopes.enter_context(anyio.CancelScope()) if lifecycle.needs_loop else None
+        await receive()
         try:
-            await perform(lifecycle.start(shutdown), context)
-        except BaseException as error:
-            if isinstance(error, Exception):
-                raise
-            raise await _stop_cancelled(lifecycle, context, around, error) or error from None
-    except Exception as error:
-        log_lifecycle_failure("startup failed", error, scope)
-        await _send_failed("startup", error, send)
-        raise
-    watch_loop(site.config.settings.loop_patience)
-    app.publish(site, state)
-    state.started = True
-    state.lifespans += 1
+            site = app.compiled()
+            lifecycle, context = app.lifecycle(UNDER_ASGI), LifespanContext(site.config)
+            shutdown = site.config.shutdown
+            shutdown.begin()
+            # ``around`` becomes a shield if the server cancels the lifespan. It is entered first,
+            # because it must contain the scopes that are entered by startup and exited by shutdown.
+            around = scopes.enter_context(anyio.CancelScope()) if lifecycle.needs_loop else None
+            try:
+                await perform(lifecycle.start(shutdown), context)
+            except BaseException as error:
+                if isinstance(error, Exception):
+                    raise
+                raise await _stop_cancelled(lifecycle, context, around, error) or error from None
+        except Exception as error:
+            log_lifecycle_failure("startup failed", error, scope)
+            await _send_failed("startup", error, send)
+            raise
+        watch_loop(site.config.settings.loop_patience)
+        app.publish(site, state)
+        state.started = True
+        state.lifespans += 1
 
-    # Run this in a task, because anyio can't detect the loop in the callback of a signal.
-    async def end_streams() -> None:
-        shutdown.end()
-
-    background, seconds = LoopTasks(), site.config.settings.background_timeout
-    if "state" in scope:
-        scope["state"][BACKGROUND] = background
-    try:
-        with handling_signals(partial(TASKS.get().start_soon, end_streams)):
-            stop = partial(_stop_cancelled, lifecycle, context, around)
-            failure = await _until_shutdown(receive, send, background, seconds, stop)
-    finally:
-        state.lifespans -= 1
-        if not state.lifespans:  # otherwise another test client still uses the application
+        # Run this in a task, because anyio can't detect the loop in the callback of a signal.
+        async def end_streams() -> None:
             shutdown.end()
-            await _forget_start(site, state)
-    try:
-        if failure is not None:
-            raise failure
-        await perform(lifecycle.stop(), context)
-    except Exception as error:  # it has been logged
-        await _send_failed("shutdown", error, send)
-        raise
-    await send({"type": "lifespan.shutdown.complete"})
+
+        background, seconds = LoopTasks(), site.config.settings.background_timeout
+        if "state" in scope:
+            scope["state"][BACKGROUND] = background
+        try:
+            with handling_signals(partial(TASKS.get().start_soon, end_streams)):
+                stop = partial(_stop_cancelled, lifecycle, context, around)
+                failure = await _until_shutdown(receive, send, background, seconds, stop)
+        finally:
+            state.lifespans -= 1
+            if not state.lifespans:  # otherwise another test client still uses the application
+                shutdown.end()
+                await _forget_start(site, state)
+        try:
+            if failure is not None:
+                raise failure
+            await perform(lifecycle.stop(), context)
+        except Exception as error:  # it has been logged
+            await _send_failed("shutdown", error, send)
+            raise
+        await send({"type": "lifespan.shutdown.complete"})
 
 
 async def _until_shutdown(
