@@ -85,7 +85,8 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
                     has_resumed, result = await perform_step(
                         kind, function, arguments, exchange, held, flow
                     )
-                    resume = itself if has_resumed else send
+                    if has_resumed:
+                        resume = itself
             except Exception as error:  # also StopIteration, which would look like the flow's end
                 resume, result = flow.throw, error
             except BaseException as error:
@@ -219,35 +220,35 @@ async def perform_step(  # noqa: C901 - each branch is a kind of call
     slots = slots_of(threads or exchange.config.threads)
     if held and held[0] is not slots:
         held.pop().give()
+    rank = Rank.QUEUED if is_queued else Rank.WAITING
     if threads is not None:
-        held, rank = None, Rank.QUEUED if is_queued else Rank.WAITING
+        held = None
     elif releases:
         rank = Rank.RELEASING
     elif exchange.has_begun:
         rank = exchange.rank
-    else:
-        rank = Rank.QUEUED if is_queued else Rank.WAITING
-    on_left, has_resumed = exchange.note_left_call, False
+    lane = stop = None
     if seconds is not None:  # not in the lane, which the rest of the request needs afterwards
-        given = function, arguments, 0.0, rank, held, None, on_left
+        given = function, arguments, 0.0, rank, held, None, exchange.note_left_call
         result = await within(seconds, slots.call, given)
-    elif flow is None or threads is not None:
-        lane = lane_of(exchange) if threads is None else None
-        result = await slots.call(function, arguments, leave_after, rank, held, lane, on_left)
-    elif (
-        exchange.hooks
-        or exchange.is_special
-        or exchange.config.error_handlers
-        or (exchange.route is not None and exchange.route.is_special)
-    ):
-        run, lane = ThreadRun(flow, exchange, function, arguments), lane_of(exchange)
-        has_resumed = True
-        result = await slots.call(run.perform, (), leave_after, rank, held, lane, on_left, run.stop)
-    else:  # the handler is the only `def` part
-        result = await slots.call(function, arguments, leave_after, rank, held, None, on_left)
+    else:
+        if threads is None and (
+            flow is None
+            or exchange.hooks
+            or exchange.is_special
+            or exchange.config.error_handlers
+            or (exchange.route is not None and exchange.route.is_special)
+        ):  # otherwise, the handler is the only `def` part
+            lane = lane_of(exchange)
+            if flow is not None:
+                run = ThreadRun(flow, exchange, function, arguments)
+                function, arguments, stop = run.perform, (), run.stop
+        result = await slots.call(
+            function, arguments, leave_after, rank, held, lane, exchange.note_left_call, stop
+        )
     if held and not exchange.has_begun:
         exchange.note_begin()
-    return has_resumed, result
+    return stop is not None, result
 
 
 _NOTHING = object()
