@@ -40,7 +40,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from math import inf
 from typing import Any, Never, NoReturn
 
@@ -91,8 +91,6 @@ SENDS_UNTIL_CHECK = 64
 # The ``method`` that an iteration passes to ``receive``. When the WebSocket has ended, an iteration
 # stops instead of raising ``ConnectionClosed``.
 ITERATION = "async for"
-
-_NO_SCOPE = nullcontext()
 
 SENT = object()  # the result of a ``send`` that didn't have to wait
 
@@ -156,14 +154,17 @@ class Connection(Progress):
         result: object = None
         self._settings = self._exchange.config.settings  # those of the handler's application
         self._leave_scope = GracefulScope(self._tasks)
-        cleanup_scope: AbstractContextManager[object] = _NO_SCOPE
-        if self._is_trio:
-            self._cleanup_scope = cleanup_scope = self._tasks.new_scope()
         shutdown = self._exchange.config.shutdown
         shutdown.add(self._close_from_outside)
         try:
-            with self._leave_scope, cleanup_scope:
-                result = await self._run_handler(handler(*arguments).__await__())
+            with self._leave_scope:
+                running = self._run_handler(handler(*arguments).__await__())
+                if self._is_trio:
+                    self._cleanup_scope = self._tasks.new_scope()
+                    with self._cleanup_scope:
+                        result = await running
+                else:
+                    result = await running
         except Exception as error:
             if self.state is OPEN and isinstance(alone_in(error), ConnectionClosed):
                 raise RuntimeError(
