@@ -97,8 +97,9 @@ class DelayedCalls:
         Return a function that cancels the call and drops the reference to ``function``.
         """
         functions: list[Action] = [partial(copy_context().run, function)]
+        is_first = not self._calls
         self._calls.append((monotonic() + self._seconds, functions))
-        if len(self._calls) == 1:
+        if is_first:
             # Start the task last, because with ``asyncio.eager_task_factory`` it begins at once.
             # Use an empty context, because a copy would keep the request in memory while the task
             # waits for calls that were cancelled.
