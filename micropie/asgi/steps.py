@@ -82,11 +82,10 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
                     sender = StreamSender(arguments[0], cast("StreamedExchange", exchange))
                     result = await sender.advance(arguments[0].first_chunk())
                 else:
-                    has_resumed, result = await perform_step(
+                    run, result = await perform_step(
                         kind, function, arguments, exchange, held, flow
                     )
-                    if has_resumed:
-                        resume = itself
+                    resume = send if run is None else itself
             except Exception as error:  # also StopIteration, which would look like the flow's end
                 resume, result = flow.throw, error
             except BaseException as error:
@@ -199,23 +198,23 @@ async def perform_step(  # noqa: C901 - each branch is a kind of call
     exchange: Exchange,
     held: Held | None = None,
     flow: Flow[object] | None = None,
-) -> tuple[bool, object]:
-    """Perform one step of any kind except RECEIVE and CHUNK. Return False and its result.
+) -> tuple[ThreadRun | None, object]:
+    """Perform one step of any kind except RECEIVE, CHUNK and ANSWER. Return None and its result.
 
     ``held``: if the previous call has kept its slot for the next call, this list contains the
     ``Slots`` of that slot. Otherwise, it is empty.
 
     ``flow``: if given, and the request may have more ``def`` parts, the thread that has performed a
-    call goes on with this flow. In that case, return True and the first step of the flow that the
-    thread can't perform; see ``ThreadRun``.
+    call goes on with this flow. In that case, return the ``ThreadRun`` and the first step of the
+    flow that the thread can't perform.
     """
-    if kind is AWAIT:
-        return False, await function(*arguments)
-    if kind is ON_LOOP:
-        return False, function(*arguments)
-    if kind is CLOSE:
+    if kind.__class__ is not Call:
+        if kind is AWAIT:
+            return None, await function(*arguments)
+        if kind is ON_LOOP:
+            return None, function(*arguments)
         await close_stream(arguments[0], cast("StreamedExchange", exchange))
-        return False, None
+        return None, None
     threads, is_queued, leave_after, seconds, releases = kind
     slots = slots_of(threads or exchange.config.threads)
     if held and held[0] is not slots:
@@ -227,7 +226,7 @@ async def perform_step(  # noqa: C901 - each branch is a kind of call
         rank = Rank.RELEASING
     elif exchange.has_begun:
         rank = exchange.rank
-    lane = stop = None
+    lane = run = stop = None
     if seconds is not None:  # not in the lane, which the rest of the request needs afterwards
         given = function, arguments, 0.0, rank, held, None, exchange.note_left_call
         result = await within(seconds, slots.call, given)
@@ -248,7 +247,7 @@ async def perform_step(  # noqa: C901 - each branch is a kind of call
         )
     if held and not exchange.has_begun:
         exchange.note_begin()
-    return stop is not None, result
+    return run, result
 
 
 _NOTHING = object()
