@@ -127,7 +127,7 @@ def test_without_a_lifespan_startup_may_call_another_application(backend: str) -
     app, other = rooted(), rooted()
 
     async def ask() -> None:
-        app.log.append((await get(other)).body)
+        app.log.append((await get(other)).body.decode())
 
     app.startup_handlers.append(ask)
 
@@ -136,7 +136,7 @@ def test_without_a_lifespan_startup_may_call_another_application(backend: str) -
             assert (await get(app)).body == b"served"
 
     run(backend, main)
-    assert app.log[:2] == ["enter", b"served"]
+    assert app.log[:2] == ["enter", "served"]
 
 
 def test_an_application_can_serve_several_event_loops_in_turn(backend: str) -> None:
