@@ -94,7 +94,7 @@ CALLS: dict[str, tuple[int, int]] = {
 # The same for instructions, rounded up to tens.
 INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "plain": (410, 640),
-    "plain def": (920, 330),
+    "plain def": (910, 330),
     "json": (440, 670),
     "path": (500, 730),
     "query": (670, 900),
