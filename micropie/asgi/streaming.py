@@ -90,6 +90,7 @@ class DelayedCalls:
         # For each call, its time and a list. The list contains the function, or is empty if the
         # call was cancelled.
         self._calls: deque[tuple[float, list[Action]]] = deque()
+        self._is_running = False  # whether the task has been started and has not ended
 
     def add(self, function: Action) -> Action:
         """Call ``function`` later, in a copy of the current context.
@@ -97,9 +98,9 @@ class DelayedCalls:
         Return a function that cancels the call and drops the reference to ``function``.
         """
         functions: list[Action] = [partial(copy_context().run, function)]
-        is_first = not self._calls
         self._calls.append((monotonic() + self._seconds, functions))
-        if is_first:
+        if not self._is_running:
+            self._is_running = True
             # Start the task last, because with ``asyncio.eager_task_factory`` it begins at once.
             # Use an empty context, because a copy would keep the request in memory while the task
             # waits for calls that were cancelled.
@@ -115,9 +116,8 @@ class DelayedCalls:
             else:
                 while functions:
                     functions.pop()()
-                # Remove the entry only now, so that this task goes on if the call adds another
-                # entry.
                 self._calls.popleft()
+        self._is_running = False
 
 
 _STARTS = LoopLocal(lambda: DelayedCalls(WATCH_AFTER))
