@@ -562,3 +562,35 @@ def test_an_optional_field_of_an_unknown_type_only_takes_null(
     answer = client.post("/x", json={"team": "x"})
     seen = (answer.status_code, answer.json()["detail"])
     assert seen == (400, "Parameter 'value' is invalid: Expected `Team` - at `$.team`.")
+
+
+class Version:
+    """Compares with its own kind only, like many classes."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __eq__(self, other: Any) -> bool:
+        return bool(self.text == other.text)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Installed(pydantic.BaseModel, arbitrary_types_allowed=True):
+    version: Version
+    others: dict[str, Version] = {}
+
+
+def test_no_object_of_a_decoder_is_compared_with_what_a_client_sent(
+    make_client: MakeClient,
+) -> None:
+    app = App(decoders={Version: Version})
+
+    @app.post("/installed")
+    def installed(body: Installed) -> list[str]:
+        return [one.text for one in (body.version, *body.others.values())]
+
+    client = make_client(app)
+    sent = {"version": "1.0", "others": {"a": "2.0"}}
+    assert client.post("/installed", json=sent).json() == ["1.0", "2.0"]
+    assert client.post("/installed", json={**sent, "others": []}).status_code == 400

@@ -226,7 +226,7 @@ class ByPydantic(Maker):
             if not is_json or self._is_strict:
                 raise
             read = self._read_again(self.hint, document)
-            if read == document:
+            if read is document:
                 raise
             made = self.adapter.validate_python(read)
         if (self._has_numbers or not is_json) and not self._shape.is_plain(made):

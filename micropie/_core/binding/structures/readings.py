@@ -129,10 +129,12 @@ class Reading:
                             changed[name] = read
                 return {**value, **changed} if changed else value
             for key, inner in mappings[:1]:
-                return {
-                    self.read(key, name, is_json): self.read(inner, one, is_json)
+                items = [
+                    (self.read(key, name, is_json), self.read(inner, one, is_json))
                     for name, one in value.items()
-                }
+                ]
+                is_same = all(map(is_, chain(*items), chain(*value.items())))
+                return value if is_same else dict(items)
             return value
 
         return convert
