@@ -666,3 +666,59 @@ def test_pydantic_rounds_a_large_float_in_a_model_that_is_not_strict(
     assert [answer.status_code for answer in answers] == [200, 400]
     assert answers[0].text == str(2**53)
     assert "Please enter a whole number." in answers[1].text
+
+
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=2, max_length=4, pattern="^a"),
+    Message(min_length="Longer, please."),
+]
+
+
+class Stripped(pydantic.BaseModel, str_strip_whitespace=True):
+    name: Name = "abc"
+    title: Annotated[str, pydantic.Field(min_length=1)] = "x"
+    pieces: Annotated[Annotated[int, AfterValidator(abs)], pydantic.Field(le=5)] = 1
+    tags: Annotated[list[str], AfterValidator(sorted), pydantic.Field(min_length=2)] = ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        ({"name": " a "}, "Longer, please."),
+        ({"name": "abcde"}, "Please use at most 4 characters."),
+        ({"name": "bcd"}, "Please match the requested format."),
+        ({"title": " "}, "Please fill in this field."),
+        ({"pieces": "-7"}, "Please enter a value of 5 or less."),
+        ({"tags": "a"}, "Please choose at least 2."),
+    ],
+)
+def test_a_constraint_that_pydantic_checks_has_the_sentence_of_any_other(
+    make_client: MakeClient, sent: dict[str, str], words: str
+) -> None:
+    """pydantic has changed these values before, or checks them with code of the application."""
+    app = App()
+
+    @app.post("/form")
+    def form(errors: BindingErrors, form: Stripped | None = None) -> dict[str, str]:
+        return {one.field: str(one) for one in errors}
+
+    @app.get("/name")
+    def name(errors: BindingErrors, name: Name | None = None) -> dict[str, str]:
+        return {one.field: str(one) for one in errors}
+
+    client, (field,) = make_client(app), sent
+    assert client.post("/form", data=sent).json()[field] == words
+    if field == "name":
+        assert client.get("/name", params=sent).json() == {field: words}
+
+
+def test_null_is_a_missing_value_for_pydantic_s_types_too(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.post("/site")
+    def site(errors: BindingErrors, site: HttpUrl = HttpUrl("http://a")) -> dict[str, str]:
+        return {one.field: str(one) for one in errors}
+
+    answer = make_client(app).post("/site", json={"site": None})
+    assert answer.json() == {"site": "Please fill in this field."}

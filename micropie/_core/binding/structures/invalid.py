@@ -27,7 +27,7 @@ from micropie._core.binding.fields import (
 )
 from micropie._core.binding.structures.forms import RowError, described_as
 from micropie._core.binding.structures.readings import Refused
-from micropie._core.binding.values.adapters import errors_of, without_markup, words_of
+from micropie._core.binding.values.adapters import errors_of, refusal, without_markup, words_of
 from micropie._core.binding.values.constraints import (
     INVALID,
     LONGEST_KEY,
@@ -35,6 +35,7 @@ from micropie._core.binding.values.constraints import (
     MOST_ERRORS,
     REQUIRED_FIELD,
     TOO_MANY,
+    BrokenConstraint,
 )
 from micropie._core.binding.values.converters import (
     ANYTHING,
@@ -126,20 +127,24 @@ def _problem(
     text: str,
     written: str = "",
     unknown: str = INVALID,
+    fault: str = "invalid",
 ) -> ParameterError:
     """Return the error for one value. ``value``: the value, or None if it is missing.
 
     The visitor sees the first of these messages that exists: the application's ``Message``;
     ``written``, which a validator of the application has raised; the message for a parameter of the
-    same type. If parameters can't have the type, or accept the value, it is the text ``unknown``.
+    same type. If parameters can't have the type, or accept the value, it is the text ``unknown``,
+    or the application's for ``fault``.
     """
     converter = described_as(hint, own)
     is_known = converter.expected != ANYTHING.expected
     is_meant = is_known  # whether the message for the type is true of the value
     try:
         converter.from_text(value) if isinstance(value, str) else converter.from_json(value)
-        words, is_custom = converter.error_message(value)
-        is_meant = is_known and (value is None or value == "")
+        is_empty = value is None or value == ""
+        refused = None if is_empty else BrokenConstraint(fault, unknown)
+        words, is_custom = converter.error_message(value, refused)
+        is_meant = is_known and is_empty
     except ValueError as error:
         words, is_custom = converter.error_message(value, error)
     if not is_custom and (written or not is_meant):
@@ -370,17 +375,16 @@ def _of_error(
     one: Mapping[str, Any], field: Field | None, steps: Path, own: OwnTypes
 ) -> ParameterError:
     """Return the error for one of pydantic's, about the value at ``steps``."""
-    text, value = one["msg"], one["input"]
-    is_written, unknown = words_of(one)
+    value = one["input"]
+    is_written, words = words_of(one)
+    fault, unknown = refusal(one).args
     if one["type"] == "missing":
         value, unknown = None, REQUIRED_FIELD
-    written = unknown if is_written else ""
-    if not unknown:
-        text, unknown = _WORDLESS, INVALID
-    unknown = without_markup(unknown)
-    hint = None if field is None else field.hint
+    written = words if is_written else ""
     path = steps if len(str(steps)) <= LONGEST_KEY else tuple(map(_shortened, steps))
-    return _problem(own, hint, path, value, without_markup(_worded(path, text)), written, unknown)
+    text = without_markup(_worded(path, one["msg"] if words else _WORDLESS))
+    hint = None if field is None else field.hint
+    return _problem(own, hint, path, value, text, written, unknown, fault)
 
 
 # pydantic's errors about the tag that chooses a member of a union

@@ -23,10 +23,12 @@ from micropie._core.binding.annotations import (
 from micropie._core.binding.fields import kinds_in
 from micropie._core.binding.values.constraints import (
     INVALID,
+    KINDS,
     LONGEST_TEXT,
     MOST_ERRORS,
     TOO_MANY,
     BrokenConstraint,
+    broken,
 )
 from micropie._core.binding.values.finder import Finder
 from micropie._core.binding.values.limits import (
@@ -64,6 +66,12 @@ _OTHERS = ("config", "metadata", "function")  # parts of a schema that aren't sc
 
 # The errors that pydantic words otherwise if it parses the JSON: "array" instead of "list".
 _WORDED = pattern("(model|dict|list|tuple|(frozen_)?set)(_attributes)?_type|none_.*|time_delta_.*")
+
+# The errors about a constraint. Their context has its bound by its name.
+_BROKEN = pattern(
+    "((string|bytes)_)?too_(short|long)|(greater|less)_than(_equal)?|multiple_of"
+    "|string_pattern_mismatch"
+)
 
 
 def schemas_in(schema: object) -> Iterator[Mapping[str, Any]]:
@@ -162,7 +170,7 @@ def errors_of(error: Any, document: object) -> Sequence[Mapping[str, Any]]:
     count = error.error_count()
     if count > MOST_ERRORS or (count > 1 and count * longest_key(document) > MOST_COPIED):
         return ()
-    found = error.errors(include_url=False, include_context=False)
+    found = error.errors(include_url=False)
     return [one | {"msg": one["msg"][:LONGEST_TEXT]} for one in found]
 
 
@@ -214,11 +222,22 @@ class Adapter:
         except SizeError:
             raise BrokenConstraint("max_length", TOO_MANY) from None
         except ValueError as error:
-            if value == "" or not hasattr(error, "errors"):
+            if value is None or value == "" or not hasattr(error, "errors"):
                 raise ValueError(value) from None
-            words = "".join(words_of(one)[1] for one in errors_of(error, value)[:1])
-            raise BrokenConstraint("invalid", without_markup(words) or INVALID) from None
+            for one in errors_of(error, value):
+                raise refusal(one) from None
+            raise BrokenConstraint("invalid", INVALID) from None
         return made
+
+
+def refusal(problem: Mapping[str, Any]) -> BrokenConstraint:
+    """Return a pydantic error as that of a parameter. Its sentence is pydantic's message, unless
+    it is about a constraint.
+    """
+    bounds = problem.get("ctx", {}) if _BROKEN.fullmatch(problem["type"]) else {}
+    for name in KINDS.keys() & bounds:
+        return broken(name, bounds[name], problem["input"])
+    return BrokenConstraint("invalid", without_markup(words_of(problem)[1]) or INVALID)
 
 
 def words_of(problem: Mapping[str, Any]) -> tuple[bool, str]:
