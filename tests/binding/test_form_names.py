@@ -440,3 +440,57 @@ def test_names_in_brackets_and_in_dots_build_the_same_tree() -> None:
     }
     for name in ("[a]", "a]b[", "a[b", "a[b]c", "a..b", "a[[b]]"):
         assert nested({name: ["1"]}) == {name: ["1"]}
+
+
+class Boxes(msgspec.Struct):
+    news: bool
+    tags: list[str]
+
+
+class ModelBoxes(pydantic.BaseModel):
+    news: bool
+    tags: list[str]
+
+
+@dataclass
+class Wishes:
+    boxes: Boxes
+    extras: dict[str, bool]
+    address: Address
+
+
+class ModelWishes(pydantic.BaseModel):
+    boxes: ModelBoxes
+    extras: dict[str, bool]
+    address: ModelAddress
+
+
+class Endless(msgspec.Struct):
+    inside: "Endless"
+
+
+@pytest.mark.parametrize("kind", [Wishes, ModelWishes])
+def test_a_group_of_unticked_boxes_is_a_group_of_false(make_client: MakeClient, kind: Any) -> None:
+    """Browsers send nothing for it."""
+    app = App()
+
+    @app.post("/wishes")
+    def wishes(errors: BindingErrors, form: kind | None = None) -> Any:
+        return form or {one.field: str(one) for one in errors}
+
+    client = make_client(app)
+    wanted = {"boxes": {"news": False, "tags": []}, "extras": {}, "address": {"street": "Elm"}}
+    assert client.post("/wishes", data={"address.street": "Elm"}).json() == wanted
+    needed = "Please fill in this field."
+    assert client.post("/wishes", data={"x": ""}).json() == {"address.street": needed}
+    assert client.post("/wishes", json={"extras": {}}).json().keys() == {"boxes", "address"}
+
+
+def test_a_class_that_contains_itself_without_an_end_is_never_sent(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.post("/endless")
+    def endless(form: Endless) -> None:
+        """Never called."""
+
+    assert make_client(app).post("/endless", data={"x": ""}).status_code == 400

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain, repeat
 from typing import cast
 
-from micropie._core.binding.annotations import Hint, metadata_of
+from micropie._core.binding.annotations import Hint, metadata_of, owner_of
 from micropie._core.binding.fields import Field, chosen, fields_of, kinds_in
 from micropie._core.binding.values.constraints import limits_length, with_short_line_ends
 from micropie._core.binding.values.converters import (
@@ -107,6 +107,13 @@ def _read(field: Field, node: Nested | None, own: OwnTypes, path: Sequence[str |
         if converter is ANYTHING or not converter.takes_text:
             return values_of(node)
         node = node.get(ITSELF)  # the nested names belong to another control
+    if node is None and field.required and not field.omissible:
+        # Browsers send nothing for a group of unticked boxes. No document creates a class that
+        # always contains itself.
+        if len(field.members) == 1 and field.name not in path[:-1]:
+            return document_of(field.members, {}, own, path=path)
+        if owner_of(kind) in (dict, Mapping):
+            return {}
     if node is None:
         return False if kind is bool and not field.omissible else _ABSENT
     return _read_texts(field, cast("list[str]", node), own)
