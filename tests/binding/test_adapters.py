@@ -717,8 +717,8 @@ def test_null_is_a_missing_value_for_pydantic_s_types_too(make_client: MakeClien
     app = App()
 
     @app.post("/site")
-    def site(errors: BindingErrors, site: HttpUrl = HttpUrl("http://a")) -> dict[str, str]:
-        return {one.field: str(one) for one in errors}
+    def site(site: HttpUrl) -> None:
+        """Never called."""
 
-    answer = make_client(app).post("/site", json={"site": None})
-    assert answer.json() == {"site": "Please fill in this field."}
+    (error,) = make_client(app).post("/site", json={"site": None}).json()["errors"]
+    assert error["detail"] == "Please fill in this field."

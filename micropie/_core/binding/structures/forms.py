@@ -90,10 +90,7 @@ def _read(field: Field, node: Nested | None, own: OwnTypes, path: Sequence[str |
     """Return a field's value for the document: a string, a list, or a dict of the fields inside it.
     Return ``_ABSENT`` if the document must not contain the field.
     """
-    kind = field.kind
-    if field.elements is not None:
-        if node is None:  # no tuple of a fixed length is empty
-            return _ABSENT if field.omissible or field.elements[0] else []
+    if node is not None and field.elements is not None:
         return _read_rows(*field.elements, node, own, path)
     if isinstance(node, Mapping):
         if field.members:
@@ -107,16 +104,25 @@ def _read(field: Field, node: Nested | None, own: OwnTypes, path: Sequence[str |
         if converter is ANYTHING or not converter.takes_text:
             return values_of(node)
         node = node.get(ITSELF)  # the nested names belong to another control
-    if node is None and field.required and not field.omissible:
-        # Browsers send nothing for a group of unticked boxes. No document creates a class that
-        # always contains itself.
-        if len(field.members) == 1 and field.name not in path[:-1]:
-            return document_of(field.members, {}, own, path=path)
-        if owner_of(kind) in (dict, Mapping):
-            return {}
     if node is None:
-        return False if kind is bool and not field.omissible else _ABSENT
+        return _unsent(field, own, path)
     return _read_texts(field, cast("list[str]", node), own)
+
+
+def _unsent(field: Field, own: OwnTypes, path: Sequence[str | int]) -> object:
+    """Return the value of a field for which a form has no value. Browsers send nothing for an
+    unticked box, a list without a choice, or a group of such inputs.
+    """
+    if field.omissible:
+        return _ABSENT
+    if field.elements is not None:  # no tuple of a fixed length is empty
+        return _ABSENT if field.elements[0] else []
+    if field.kind is bool:
+        return False
+    # The name is in the path if a class always contains itself, so that no document creates it.
+    if field.required and len(field.members) == 1 and field.name not in path[:-1]:
+        return document_of(field.members, {}, own, path=path)
+    return {} if field.required and owner_of(field.kind) in (dict, Mapping) else _ABSENT
 
 
 def _read_rows(
