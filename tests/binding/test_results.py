@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import re
+import sqlite3
 import sys
 import typing
 from collections import ChainMap, OrderedDict, UserList, defaultdict, deque
@@ -21,6 +22,7 @@ from collections.abc import (
     Sequence,
     ValuesView,
 )
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
@@ -1446,3 +1448,46 @@ def test_R28_a_long_text_in_a_result_is_not_matched_against_patterns(
     assert make_client(shown(Titled, {"title": " " * 1000})).get("/").status_code == 200
     refused = make_client(shown(Titled, {"title": " " * 1001})).get("/")
     assert refused.status_code == 500
+
+
+class TitledOut(pydantic.BaseModel):
+    title: str
+    hidden: str = pydantic.Field("", exclude=True)
+
+
+class TitledRow(NamedTuple):
+    title: str
+    secret: str = "s"
+
+
+@dataclass
+class Shelf:
+    best: Titled
+    others: list[Titled]
+
+
+class ModelShelf(pydantic.BaseModel):
+    best: TitledOut
+    others: list[TitledOut]
+
+
+def _row(title: str) -> sqlite3.Row:
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.row_factory = sqlite3.Row
+        row: sqlite3.Row = db.execute("select ? as title, 's' as secret", [title]).fetchone()
+        return row
+
+
+@pytest.mark.parametrize("row", [_row, TitledRow, lambda title: ChainMap({"title": title})])
+def test_the_rows_of_a_database_have_the_fields_of_any_annotation(
+    make_client: MakeClient, row: Callable[[str], Any]
+) -> None:
+    title = {"title": "x "}
+    for kind in (Titled, TitledOut):
+        assert make_client(shown(kind, row("x "))).get("/").json() == title
+        assert make_client(shown(list[kind], [row("x ")])).get("/").json() == [title]
+    for shelf in (Shelf, ModelShelf):
+        client = make_client(shown(shelf, {"best": row("x "), "others": (row("x "),)}))
+        assert client.get("/").json() == {"best": title, "others": [title]}
+    refused = make_client(shown(list[Titled], [row(" " * 1001)])).get("/")
+    assert refused.status_code == 500  # as above

@@ -52,7 +52,7 @@ from micropie._core.binding.values.converters import (
     converter_for,
     simple_types,
 )
-from micropie._core.binding.values.finder import Finder
+from micropie._core.binding.values.finder import Finder, as_dict
 from micropie._core.binding.values.limits import (
     check_fields,
     check_json_texts,
@@ -253,7 +253,11 @@ class ByPydantic(Maker):
         adapter = self._adapters.get(id(kind))
         if adapter is None:
             adapter = self._adapters[id(kind)] = sys.modules["pydantic"].TypeAdapter(kind)
-        made = adapter.validate_python(value, from_attributes=True)
+        validate = partial(adapter.validate_python, from_attributes=True)
+        try:
+            made = validate(value)
+        except ValueError:
+            made = validate(_simpler(value, has_enums=False, has_rows=True))
         return adapter.dump_python(
             made, mode="json", by_alias=True, fallback=lambda value: loads(dumps(value))
         )
@@ -401,19 +405,22 @@ class ByMsgspec(Maker):
         convert = partial(
             library.convert, type=kind, strict=False, from_attributes=True, dec_hook=_model_of
         )
+        has_enums = any(map(is_enum, self._kinds))
         try:
-            try:
+            with suppress(library.ValidationError):
                 return convert(value)
-            except library.ValidationError:
-                return convert(_simpler(value, any(map(is_enum, self._kinds))))
+            with suppress(library.ValidationError):
+                return convert(_simpler(value, has_enums))
+            return convert(_simpler(value, has_enums, has_rows=True))
         except library.ValidationError as error:
             raise ValueError(str(error)) from None
 
 
-def _simpler(result: object, has_enums: bool) -> object:
+def _simpler(result: object, has_enums: bool, has_rows: bool = False) -> object:
     """Return a result with dicts and lists in place of its collections, because msgspec takes few
     of their classes. With ``has_enums``, replace each member of an Enum by its value, because
-    msgspec refuses members whose values are numbers.
+    msgspec refuses members whose values are numbers. With ``has_rows``, replace each row of a
+    database, such as a named tuple, by a dict.
     """
     kind = type(result)
     if isinstance(result, Enum) and has_enums:
@@ -422,10 +429,15 @@ def _simpler(result: object, has_enums: bool) -> object:
         if not has_enums or is_pydantic(kind):
             return result
         result = members(result, {})
+    if has_rows:
+        result = as_dict(result)
     if isinstance(result, Mapping):
-        return {_simpler(name, has_enums): _simpler(one, has_enums) for name, one in result.items()}
+        return {
+            _simpler(name, has_enums, has_rows): _simpler(one, has_enums, has_rows)
+            for name, one in result.items()
+        }
     if isinstance(result, Collection) and sent_as(kind) == "json":
-        return [_simpler(one, has_enums) for one in result]
+        return [_simpler(one, has_enums, has_rows) for one in result]
     return result
 
 

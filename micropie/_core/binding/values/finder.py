@@ -112,16 +112,28 @@ class Finder:
 
 def _parts_of(value: object, inside: _Inside) -> Iterator[tuple[object, Sequence[Hint]]]:
     """Yield the values directly inside a value, each with its annotations."""
-    if isinstance(value, dict):
-        yield from ((value[name], inside.fields[name]) for name in inside.fields if name in value)
-        yield from zip(value, repeat(inside.keys)) if inside.keys else ()
-        yield from zip(value.values(), repeat(inside.members)) if inside.members else ()
-    elif isinstance(value, list | tuple):
+    row = as_dict(value)
+    if isinstance(row, dict):
+        yield from ((row[name], inside.fields[name]) for name in inside.fields if name in row)
+        yield from zip(row, repeat(inside.keys)) if inside.keys else ()
+        yield from zip(row.values(), repeat(inside.members)) if inside.members else ()
+    if isinstance(value, list | tuple):
         if any(inside.elements):
             hints = chain(inside.elements, repeat(inside.elements[-1]))
             yield from zip(value, hints, strict=False)
-    else:
+    elif row is value and not isinstance(row, dict):
         yield from ((_get(value, name), inner) for name, inner in inside.fields.items())
+
+
+def as_dict(value: Any) -> object:
+    """Return a mapping or the row of a database, such as a named tuple, as a dict. Return any other
+    value unchanged.
+    """
+    kind = type(value)
+    if hasattr(kind, "_asdict"):
+        return kind._asdict(value)
+    is_row = kind is not dict and hasattr(kind, "keys") and hasattr(kind, "__getitem__")
+    return dict(value) if is_row else value
 
 
 def _get(owner: object, name: str) -> object:
