@@ -1413,6 +1413,10 @@ class Locked(typing_extensions.TypedDict):
     name: typing_extensions.ReadOnly[str]
 
 
+class Titled(TypedDict):
+    title: Annotated[str, msgspec.Meta(pattern=r"\s+$")]
+
+
 class Owned(TypedDict, Generic[T]):
     owner: UNTAGGED | T
 
@@ -1423,6 +1427,8 @@ class Owned(TypedDict, Generic[T]):
         (Locked, r"Locked: .*ReadOnly\[str\].*; change this type, or make Locked a dataclass"),
         (list[Locked | UserOut], "Locked: "),
         (tuple[Literal[201], Owned[Book]], "Owned: .*Pets.*, or make Owned a dataclass"),
+        (Titled | Locked, "Titled | Locked: .*one TypedDict.*, or make Titled | Locked a"),
+        (list[Titled | Team | UserOut], "Titled | Team | UserOut: .*one TypedDict"),
     ],
 )
 def test_a_result_that_is_a_typed_dict_without_objects_is_refused(
@@ -1435,10 +1441,6 @@ def test_a_result_that_is_a_typed_dict_without_objects_is_refused(
 def test_a_typed_dict_without_objects_may_be_in_another_object(make_client: MakeClient) -> None:
     result = Page([Locked(name="eve")])
     assert make_client(shown(Page[Locked], result)).get("/").json() == {"items": [EVE]}
-
-
-class Titled(TypedDict):
-    title: Annotated[str, msgspec.Meta(pattern=r"\s+$")]
 
 
 def test_R28_a_long_text_in_a_result_is_not_matched_against_patterns(

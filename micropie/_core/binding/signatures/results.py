@@ -32,6 +32,7 @@ from typing import (
     Any,
     Literal,
     NewType,
+    TypeGuard,
     Union,
     get_args,
     get_origin,
@@ -299,7 +300,7 @@ class ResultFilter:
         self.name, self.maker = name, library_for(hint)(hint)
         self.shape = Shape(hint, not self.maker.is_pydantic)
         if not self.maker.is_pydantic:
-            _check_convertible((one for one in members if is_typed_dict(owner_of(one))), name)
+            _check_convertible(structures_of(hint, _is_dict), name)
         body, _ = without_none(hint)
         classes = {owner_of(one): one for one in members}
         self.is_list = bool(get_origin(body) in (list, Sequence) and members_of(*get_args(body)))
@@ -379,9 +380,16 @@ def _check_readable(structures: Iterable[type]) -> None:
             waiting += [kind] if has_fields(kind) else []
 
 
+def _is_dict(kind: object) -> TypeGuard[type]:
+    """Return whether a type is a TypedDict, or a union of several."""
+    members = united(kind)
+    return sum(is_typed_dict(owner_of(one)) for one in members) > (len(members) > 1)
+
+
 def _check_convertible(typed_dicts: Iterable[type], name: str) -> None:
-    """Raise ``SetupError`` for a TypedDict to which msgspec can't convert a dict. The objects of
-    other classes can be sent if they need no conversion. ``name``: the name of the handler.
+    """Raise ``SetupError`` for a TypedDict, or a union of several, to which msgspec can't convert a
+    dict. The objects of other classes can be sent if they need no conversion. ``name``: the name of
+    the handler.
     """
     for one in typed_dicts:
         try:
