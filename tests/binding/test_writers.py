@@ -738,6 +738,23 @@ def test_an_attrs_class_keeps_the_order_of_its_fields(hint: Any, value: Any, is_
     assert is_fast == (result not in given)
 
 
+def test_pydantic_does_not_search_for_the_class_of_an_object_that_is_known() -> None:
+    asked: list[object] = []
+    tags = {OwnerModel: "owner", ItemModel: "item"}
+
+    def tag_of(value: object) -> str:
+        asked.append(value)
+        return tags[type(value)]  # type: ignore[index]
+
+    members = [Annotated[kind, pydantic.Tag(tag)] for kind, tag in tags.items()]
+    union: Any = Union[tuple(members)]
+    found = filter_of(list[Annotated[union, pydantic.Discriminator(tag_of)]])
+    assert found is not None
+    dumps, value = dumps_with({}), [OwnerModel(id=1), ItemModel(owner=OwnerModel(id=2), price=1.5)]
+    assert found.bodies(dumps, {})[list](value) == dumps(value)
+    assert asked == []
+
+
 def test_an_attrs_class_is_encoded_by_its_own_encoder() -> None:
     dumps, found = dumps_with({AttrsOwner: str}), filter_of(AttrsItem)
     assert found is not None

@@ -4,6 +4,7 @@ the annotation as ``http/json.py`` does, which takes several times as long.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -20,6 +21,7 @@ from micropie._core.binding.annotations import (
     bare,
     is_enum,
     owner_of,
+    united,
 )
 from micropie._core.binding.fields import (
     hints_of_class,
@@ -56,8 +58,14 @@ class Writer:
     def _encode(self) -> Dumps | None:
         if isinstance(self._maker, ByPydantic):
             adapter = self._maker.adapter
-            is_alike = not self._own and _is_alike_in_pydantic(adapter.core_schema)
-            return partial(adapter.dump_json, by_alias=True) if is_alike else None
+            if self._own or not _is_alike_in_pydantic(adapter.core_schema):
+                return None
+            outer = kinds_in(self._maker.hint, are_fields_in=False)
+            if any(len(united(bare(one)[0])) > 1 for one in outer):
+                # pydantic tries the members of a union one by one. Values that reach ``_encode``
+                # have exactly the classes of the members, so each is written as its class says.
+                adapter = sys.modules["pydantic"].TypeAdapter(Any)
+            return partial(adapter.dump_json, by_alias=True)
         try:
             kinds = kinds_in(self._maker.hint)
             library, (body, _) = msgspec(), bare(self._maker.hint)
