@@ -208,7 +208,7 @@ REFUSED = [
     ("/url?url=", "Please fill in this field."),
     ("/url", "Please fill in this field."),
     (f"/uuid?id={UUID.replace('-4', '-1')}", "UUID version 4 expected"),
-    ("/aware?at=2026-01-31T10:00", "Input should have timezone info"),
+    ("/aware?at=2026-01-31T10:00", "Please add the offset from UTC"),
     ("/numbers?numbers=[NaN]", "Please enter a valid list."),
     ("/numbers?numbers=" + "[" * 1000, "Invalid JSON: recursion limit exceeded"),
     ('/visit?visit={"site":"x"}', "Input should be a valid URL, relative URL without a base"),
@@ -675,11 +675,18 @@ Name = Annotated[
 ]
 
 
+WITH_OFFSET = "Please add the offset from UTC, as in 2026-01-31T13:45:00Z."
+WITHOUT_OFFSET = "Please leave out the offset from UTC, as in 2026-01-31T13:45:00."
+
+
 class Stripped(pydantic.BaseModel, str_strip_whitespace=True):
     name: Name = "abc"
     title: Annotated[str, pydantic.Field(min_length=1)] = "x"
     pieces: Annotated[Annotated[int, AfterValidator(abs)], pydantic.Field(le=5)] = 1
     tags: Annotated[list[str], AfterValidator(sorted), pydantic.Field(min_length=2)] = ["a", "b"]
+    token: Annotated[SecretStr, pydantic.Field(min_length=3)] = SecretStr("abc")
+    at: AwareDatetime | None = None
+    until: pydantic.NaiveDatetime | None = None
 
 
 @pytest.mark.parametrize(
@@ -691,6 +698,9 @@ class Stripped(pydantic.BaseModel, str_strip_whitespace=True):
         ({"title": " "}, "Please fill in this field."),
         ({"pieces": "-7"}, "Please enter a value of 5 or less."),
         ({"tags": "a"}, "Please choose at least 2."),
+        ({"token": "ab"}, "Please use at least 3 characters."),
+        ({"at": "2026-01-31T13:45:00"}, WITH_OFFSET),
+        ({"until": "2026-01-31T13:45:00Z"}, WITHOUT_OFFSET),
     ],
 )
 def test_a_constraint_that_pydantic_checks_has_the_sentence_of_any_other(

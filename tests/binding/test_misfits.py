@@ -869,6 +869,16 @@ def test_the_message_for_a_collection_is_true_of_its_value(
     assert answer.json()["errors"][0]["detail"].endswith(words)
 
 
+@pytest.mark.parametrize(
+    ("base", "limit"), [(msgspec.Struct, Meta), (pydantic.BaseModel, pydantic.Field)]
+)
+def test_a_string_in_place_of_a_list_is_not_reported_as_an_element(base: Any, limit: Any) -> None:
+    tags = list[Annotated[str, limit(min_length=2)]]
+    kind = type(base)("Post", (base,), {"__annotations__": {"tags": tags}})
+    (problem,) = problems_of(kind, {"tags": "a"})
+    assert problem.words == "Please enter another value."
+
+
 def test_an_author_s_messages_reach_api_clients(make_client: MakeClient) -> None:
     app = App()
 

@@ -140,7 +140,9 @@ def _problem(
     is_known = converter.expected != ANYTHING.expected
     is_meant = is_known  # whether the message for the type is true of the value
     try:
-        converter.from_text(value) if isinstance(value, str) else converter.from_json(value)
+        # a form has no string for a collection
+        is_text = isinstance(value, str) and converter.many is None
+        converter.from_text(value) if is_text else converter.from_json(value)
         is_empty = value is None or value == ""
         refused = None if is_empty else BrokenConstraint(fault, unknown)
         words, is_custom = converter.error_message(value, refused)

@@ -22,8 +22,8 @@ from micropie._core.binding.annotations import (
 )
 from micropie._core.binding.fields import kinds_in
 from micropie._core.binding.values.constraints import (
+    CONSTRAINTS,
     INVALID,
-    KINDS,
     LONGEST_TEXT,
     MOST_ERRORS,
     TOO_MANY,
@@ -72,6 +72,7 @@ _BROKEN = pattern(
     "((string|bytes)_)?too_(short|long)|(greater|less)_than(_equal)?|multiple_of"
     "|string_pattern_mismatch"
 )
+_OFFSETS = {"timezone_aware": {"tz": True}, "timezone_naive": {"tz": False}}
 
 
 def schemas_in(schema: object) -> Iterator[Mapping[str, Any]]:
@@ -234,8 +235,9 @@ def refusal(problem: Mapping[str, Any]) -> BrokenConstraint:
     """Return a pydantic error as that of a parameter. Its sentence is pydantic's message, unless
     it is about a constraint.
     """
-    bounds = problem.get("ctx", {}) if _BROKEN.fullmatch(problem["type"]) else {}
-    for name in KINDS.keys() & bounds:
+    kind = problem["type"]
+    bounds = problem.get("ctx", {}) if _BROKEN.fullmatch(kind) else _OFFSETS.get(kind, {})
+    for name in bounds.keys() & CONSTRAINTS:
         return broken(name, bounds[name], problem["input"])
     return BrokenConstraint("invalid", without_markup(words_of(problem)[1]) or INVALID)
 

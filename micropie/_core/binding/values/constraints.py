@@ -73,7 +73,7 @@ def broken(name: str, bound: object, value: object) -> BrokenConstraint:
     """Return the error for a value that doesn't meet the constraint ``name``. ``bound``: the value
     to compare with.
     """
-    is_text = isinstance(value, str)
+    is_text = isinstance(value, str) or not isinstance(value, Iterable)  # such as a SecretStr
     words = INVALID
     if name == "min_length" and is_text and bound == 1:
         words = REQUIRED_FIELD
@@ -82,8 +82,8 @@ def broken(name: str, bound: object, value: object) -> BrokenConstraint:
         words = Sentence(*((one, several) if is_text else (of_list, of_list)), count=bound)
     elif name == "tz":
         words = _WITH_OFFSET if bound else _WITHOUT_OFFSET
-    elif name in KINDS:
-        words = Sentence(KINDS[name][2], limit=bound)
+    elif name in _KINDS:
+        words = Sentence(_KINDS[name][2], limit=bound)
     return BrokenConstraint(name, words)
 
 
@@ -101,7 +101,7 @@ def _is_multiple(value: Any, step: Any) -> bool:
 # tuple: a function that checks a value against the bound, a description of the constraint for
 # developers, and the message for visitors. ``openapi/schemas.py`` maps the same names to keywords
 # of JSON Schema.
-KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str]] = {
+_KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str]] = {
     "gt": (operator.gt, "above {}", "Please enter a value above {limit}."),
     "ge": (operator.ge, "at least {}", "Please enter a value of {limit} or more."),
     "lt": (operator.lt, "below {}", "Please enter a value below {limit}."),
@@ -181,7 +181,9 @@ class Message:
         return f"Message({self._text!r})"
 
 
-_FAULTS = ("required", "invalid", "predicate", "tz", *KINDS)
+# The names of constraints in messages, and those of all kinds of errors.
+CONSTRAINTS = ("tz", *_KINDS)
+_FAULTS = ("required", "invalid", "predicate", *CONSTRAINTS)
 
 
 # Attributes of metadata that only describe a value.
@@ -214,7 +216,7 @@ def check_type(constraints: Iterable[Constraint], annotation: object) -> None:
     for constraint in constraints if kind in _samples() else ():
         if constraint.name == "tz":
             raise SetupError(f"no {getattr(kind, '__name__', kind)} is {constraint.words}")
-        if constraint.name not in KINDS:  # a predicate function, which may accept any type
+        if constraint.name not in _KINDS:  # a predicate function, which may accept any type
             continue
         try:
             constraint.fits(_samples()[kind], constraint.bound)
@@ -332,7 +334,7 @@ def _restrictions(item: object) -> Iterator[tuple[str, Any]]:
     """Yield (name, value) for each attribute of ``item`` that may restrict a value. For
     ``Meta(ge=1, le=5)``, these are ("ge", 1) and ("le", 5).
     """
-    for name in dict.fromkeys([*KINDS, *dir(item)]):
+    for name in dict.fromkeys([*_KINDS, *dir(item)]):
         value = getattr(item, name, None)
         is_private = name.startswith("_")
         if not (is_private or name in _DESCRIBING or callable(value) or value is None):
@@ -342,8 +344,8 @@ def _restrictions(item: object) -> Iterator[tuple[str, Any]]:
 def _bounds_of(item: object) -> Iterator[Constraint]:
     """Yield a constraint for each attribute of ``item`` that restricts a value."""
     for name, value in _restrictions(item):
-        if name in KINDS:
-            fits, words, *_ = KINDS[name]
+        if name in _KINDS:
+            fits, words, *_ = _KINDS[name]
             bound = re.compile(value) if name == "pattern" else value
             yield Constraint(name, fits, words.format(value), bound)
         elif name == "tz" and isinstance(value, bool):
