@@ -72,7 +72,7 @@ def problems_of(
     """
     field, own = maker.field, maker.own
     if isinstance(error, SizeError):
-        return [_too_large(error, field, own)]
+        return [_too_large(error, field, document, own)]
     if isinstance(error, RowError):
         return [_problem(own, None, error.path, None, "", written=str(error))]
     if hasattr(error, "error_count"):  # pydantic's exception, which contains all errors
@@ -93,14 +93,18 @@ def problems_of(
     return problems
 
 
-def _too_large(error: SizeError, structure: Field, own: OwnTypes) -> ParameterError:
+def _too_large(
+    error: SizeError, structure: Field, document: object, own: OwnTypes
+) -> ParameterError:
     """Return the error for an array or an object with too many values."""
-    hint, path = _hint_at(structure, error.path), tuple(map(_shortened, error.path))
+    field, _ = _located(structure, document, error.path, is_missing=False)
+    hint = None if field is None else field.hint
     kind, _ = bare(hint)
     # A list's message would describe the elements, and a decoder would convert all of them.
     is_decoded = isinstance(kind, type) and kind in own.decoders
     if is_decoded or not has_chosen_hashes(kind):
         hint = None
+    path = tuple(map(_shortened, error.path))
     return _problem(own, hint, path, error.value, _at(str(error), path), unknown=TOO_MANY)
 
 
@@ -140,9 +144,10 @@ def _problem(
     is_known = converter.expected != ANYTHING.expected
     is_meant = is_known  # whether the message for the type is true of the value
     try:
-        # a form has no string for a collection
-        is_text = isinstance(value, str) and converter.many is None
-        converter.from_text(value) if is_text else converter.from_json(value)
+        if isinstance(value, str) and converter.many is None:  # a form has lists for collections
+            converter.from_text(value)
+        else:
+            converter.from_json(value)
         is_empty = value is None or value == ""
         refused = None if is_empty else BrokenConstraint(fault, unknown)
         words, is_custom = converter.error_message(value, refused)
@@ -470,16 +475,6 @@ def _part(document: Any, step: str | int) -> object:
         return document[step]
     except (LookupError, TypeError):
         return {}
-
-
-def _hint_at(structure: Field, path: Path) -> Hint:
-    """Return the annotation of the value at ``path`` in a structure, or None if it can't be
-    determined, or if the value is too deep inside.
-    """
-    field: Field | None = structure if len(path) <= 2 * DEEPEST else None
-    for step in path:
-        field = None if field is None else _inside(field, step)
-    return None if field is None else field.hint
 
 
 def _inside(field: Field, step: str | int) -> Field | None:

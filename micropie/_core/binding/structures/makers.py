@@ -42,12 +42,11 @@ from micropie._core.binding.fields import (
 )
 from micropie._core.binding.structures.forms import document_of
 from micropie._core.binding.structures.readings import Reading, Refused
-from micropie._core.binding.structures.reducer import Reducer
+from micropie._core.binding.structures.reducer import Library, Reducer
 from micropie._core.binding.values.adapters import validated
 from micropie._core.binding.values.constraints import is_adapted
 from micropie._core.binding.values.converters import (
     NO_OWN_TYPES,
-    Converter,
     OwnTypes,
     converter_for,
     simple_types,
@@ -77,7 +76,7 @@ from micropie._core.http.json import members_of as members
 CHECKED = (str, int, float, bool, bytes, date, datetime, time, timedelta, Decimal, UUID)
 
 
-class Maker:
+class Maker(Library):
     """Creates the structures for one annotation. There is one subclass for msgspec and one for
     pydantic; in the docstrings, "the library" is the one of the two that the subclass uses.
 
@@ -88,8 +87,6 @@ class Maker:
     - ``field``: the annotation as that of a field.
     - ``lists``: the names of the fields that may have several values.
     """
-
-    is_pydantic = False
 
     def __init__(self, hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> None:
         self.hint = hint
@@ -174,18 +171,6 @@ class Maker:
     @cached_property
     def _reducer(self) -> Reducer:
         return Reducer(self.hint, self)
-
-    def picks(self, union: Hint) -> bool:
-        """See ``Library``."""
-        raise NotImplementedError
-
-    def reads_safely(self, hint: Hint) -> bool:
-        """See ``Library``."""
-        return False
-
-    def dumped(self, value: object, kind: Hint) -> object:
-        """See ``Library``. ``kind`` is the annotation or a part of it."""
-        raise NotImplementedError
 
 
 class ByPydantic(Maker):
@@ -278,50 +263,40 @@ class ByMsgspec(Maker):
         self._convert, self._refused = library.convert, library.ValidationError
         # raises TypeError for a structure that msgspec can't create
         library.json.Decoder(self.hint)
-        # The class of a decoder may contain models.
-        if not any(map(self._kinds.__contains__, self.own.decoders)):
-            for kind in self._kinds:
-                if isinstance(kind, type) and is_pydantic(kind):
-                    raise self._misfit(kind)
-        super().prepare()
         # converters for types that parameters may have but that msgspec doesn't know
         self._converters = {**simple_types()}
+        kinds = [kind for kind in self._kinds if isinstance(kind, type)]
+        has_decoders = not self.own.decoders.keys().isdisjoint(kinds)
+        for kind in kinds:
+            is_pydantics = is_adapted(kind)  # such as HttpUrl
+            owners = kind.__mro__[:-1] if is_pydantics else ()
+            if kind in self.own.decoders:
+                if not isinstance(library.inspect.type_info(kind), library.inspect.CustomType):
+                    raise SetupError(
+                        f"it is a {structure_name(self.hint)}, in which msgspec doesn't call your "
+                        f"decoder for {kind.__name__}: there, decoders work only for plain "
+                        "classes, not for dataclasses, Structs, Enums or the types of the standard "
+                        "library"
+                    )
+                self._converters[kind] = converter_for(kind, self.own)
+            elif is_pydantics and any({"__init__", "__new__"} & {*vars(one)} for one in owners):
+                self._converters[kind] = converter_for(kind)
+            # the class of a decoder may contain models
+            elif is_pydantics or (is_pydantic(kind) and not has_decoders):
+                raise SetupError(
+                    f"it is a {structure_name(self.hint)} that contains a {kind.__name__}, which "
+                    "only pydantic can create: make each Struct or attrs class in it a dataclass "
+                    "or a pydantic model"
+                )
+        super().prepare()
         self._is_encoded = any(
             is_enum(kind) and self.own.encoder_of(kind) is not None for kind in self._kinds
         )
         self._is_limited = self._hash_finder is not None or self._text_finder is not None
-        for kind in self._kinds:
-            if not isinstance(kind, type) or kind not in self.own.decoders:
-                if isinstance(kind, type) and is_adapted(kind):
-                    self._converters[kind] = self._converter_of_pydantics(kind)
-                continue
-            if not isinstance(library.inspect.type_info(kind), library.inspect.CustomType):
-                raise SetupError(
-                    f"it is a {structure_name(self.hint)}, in which msgspec doesn't call your "
-                    f"decoder for {kind.__name__}: there, decoders work only for plain classes, "
-                    "not for dataclasses, Structs, Enums or the types of the standard library"
-                )
-            self._converters[kind] = converter_for(kind, self.own)
 
     @cached_property
     def _text_finder(self) -> Finder | None:
         return self._finder(has_long_matches)
-
-    def _converter_of_pydantics(self, kind: type) -> Converter:
-        """Return the converter for a field with one of pydantic's types, such as ``HttpUrl``, in a
-        structure that msgspec creates.
-        """
-        owners = [*map(vars, kind.__mro__[:-1])]
-        if not any("__init__" in one or "__new__" in one for one in owners):
-            raise self._misfit(kind)
-        return converter_for(kind)
-
-    def _misfit(self, kind: type) -> SetupError:
-        return SetupError(
-            f"it is a {structure_name(self.hint)} that contains a {kind.__name__}, which only "
-            "pydantic can create: make each Struct or attrs class in it a dataclass or a pydantic "
-            "model"
-        )
 
     def make(
         self, document: object, is_json: bool, part: Hint = None, *, is_read: bool = False

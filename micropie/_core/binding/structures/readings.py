@@ -21,7 +21,12 @@ from micropie._core.binding.fields import (
     layers_of,
     tag_of,
 )
-from micropie._core.binding.values.converters import OwnTypes, converter_for, first_that_fits
+from micropie._core.binding.values.converters import (
+    OwnTypes,
+    as_it_is,
+    converter_for,
+    first_that_fits,
+)
 
 _Convert: TypeAlias = Callable[[Any, bool], object]
 
@@ -171,7 +176,7 @@ class Reading:
         """Return the functions that convert a text and a value in JSON to one of the ``types``."""
         kinds = [one for one in types if one is str or self._is_read(one)]
         if Any in types or kinds in ([], [str]):
-            return _unchanged, _unchanged
+            return as_it_is, as_it_is
         union: Hint = Union[tuple(kinds)]  # noqa: UP007 - may be one type
         converters = [converter_for(union, self._own)]
         if self._is_pydantics:  # which writes an Enum's values, whatever encoders there are
@@ -208,10 +213,6 @@ class Reading:
             ),
             lenient([one.from_json for one in converters], problem),
         )
-
-
-def _unchanged(value: object) -> object:
-    return value
 
 
 # The types for which pydantic refuses what browsers send: a time without seconds, and "" for an

@@ -35,7 +35,7 @@ class Library(Protocol):
     - ``is_pydantic``: whether it is pydantic.
     """
 
-    is_pydantic: bool
+    is_pydantic: bool = False
 
     def picks(self, union: Hint) -> bool:
         """Return whether the library itself uses the nearest class of a union."""
@@ -44,6 +44,7 @@ class Library(Protocol):
         """Return whether the library reads an annotation, and refuses the objects for which it
         wouldn't use the nearest class.
         """
+        return False
 
     def dumped(self, value: object, kind: Hint) -> object:
         """Return a value with only the fields of ``kind``."""

@@ -165,12 +165,6 @@ class OwnTypes(NamedTuple):
             )
         return str if taken is Parameter.empty else without_aliases(taken)
 
-    def choices(self, kind: type[enum.Enum]) -> list[object]:
-        """Return the values of an Enum's members. If the Enum has an encoder, return the encoded
-        members instead.
-        """
-        return [*map(self.sent, kind)]
-
     def linked(self, value: object) -> object:
         """Return what a link has for a member of an Enum or an object of one of the application's
         own types, which binding decodes. Return any other value unchanged.
@@ -372,51 +366,45 @@ def simple_types() -> dict[object, Converter]:
     # imported only on use, because importing uuid takes longer than importing all of micropie
     from uuid import UUID
 
-    return {
-        **_BUILT_IN,
-        Decimal: Converter(
-            "a decimal number",
-            _to_decimal,
-            _decimal_from_json,
-            schema={"type": "number"},
-        ),
-        UUID: _scalar(UUID, "a UUID", _string("uuid"), _if_matches(_UUID, UUID)),
-        date: _scalar(date, "a date such as 2026-01-31", _string("date"), date.fromisoformat),
-        time: _scalar(
+    rows: Sequence[tuple[type, str, Mapping[str, str], Callable[[str], object]]] = (
+        (UUID, "a UUID", _string("uuid"), _if_matches(_UUID, UUID)),
+        (date, "a date such as 2026-01-31", _string("date"), date.fromisoformat),
+        (
             time,
             "a time such as 13:45:00",
             _string("time"),
             _if_matches(_ISO_TIME, time.fromisoformat),
         ),
-        datetime: _scalar(
+        (
             datetime,
             "a date and time such as 2026-01-31T13:45:00",
             _string("date-time"),
             _if_matches(_ISO_DATETIME, datetime.fromisoformat),
         ),
-        timedelta: _scalar(
-            timedelta, "a duration such as PT1H30M", _string("duration"), _to_timedelta
-        ),
-        bytes: _scalar(
+        (timedelta, "a duration such as PT1H30M", _string("duration"), _to_timedelta),
+        (
             bytes,
             "base64",
-            {"type": "string", "contentEncoding": "base64"},
+            {**_STRING, "contentEncoding": "base64"},
             lambda text: a2b_base64(text.translate(_FROM_URLS), strict_mode=True),
         ),
-        Path: _scalar(Path, "a path", _string("path"), _if_matches(_PATH, Path)),
-        IPv4Address: _scalar(IPv4Address, "an IPv4 address", _string("ipv4"), IPv4Address),
-        IPv6Address: _scalar(
-            IPv6Address, "an IPv6 address", _string("ipv6"), _if_matches(_ADDRESS, IPv6Address)
-        ),
-        IPv4Network: _scalar(
-            IPv4Network, "an IPv4 network such as 192.0.2.0/24", {"type": "string"}, IPv4Network
-        ),
-        IPv6Network: _scalar(
+        (Path, "a path", _string("path"), _if_matches(_PATH, Path)),
+        (IPv4Address, "an IPv4 address", _string("ipv4"), IPv4Address),
+        (IPv6Address, "an IPv6 address", _string("ipv6"), _if_matches(_ADDRESS, IPv6Address)),
+        (IPv4Network, "an IPv4 network such as 192.0.2.0/24", {**_STRING}, IPv4Network),
+        (
             IPv6Network,
             "an IPv6 network such as 2001:db8::/32",
-            {"type": "string"},
+            {**_STRING},
             _if_matches(_ADDRESS, IPv6Network),
         ),
+    )
+    return {
+        **_BUILT_IN,
+        Decimal: Converter(
+            "a decimal number", _to_decimal, _decimal_from_json, schema={"type": "number"}
+        ),
+        **{row[0]: _scalar(*row) for row in rows},
     }
 
 
@@ -598,38 +586,30 @@ def _from_one_text(converter: Converter) -> Callable[[str], object]:
     return converter.from_text if _takes_one_text(converter) else _from_no_text
 
 
-def _json_object(key: Converter, member: Converter) -> Converter:
-    has_text_keys, name_of = key in _TEXT, _from_one_text(key)
+def _json_object(keys: Converter, member: Converter) -> Converter:
+    has_text_keys, name_of = keys in _TEXT, _from_one_text(keys)
 
     def from_json(value: object) -> object:
         if not isinstance(value, dict):
             raise ValueError(value)
         if not has_text_keys:
             check_count(value)
-        try:
-            return {name_of(name): member.from_json(element) for name, element in value.items()}
-        except ValueError:
-            for element in value.values():
-                _check_member(member, element)
-            raise
+        made = {}
+        for name, element in value.items():
+            key = name_of(name)
+            try:
+                made[key] = member.from_json(element)
+            except ValueError as error:  # the message for the dict isn't true, because it is one
+                words, _ = member.error_message(element, error)
+                raise BrokenConstraint("invalid", words) from None
+        return made
 
     limits = (
         ""
         if has_text_keys
-        else f" with at most {MAX_HASHED} members, whose names are each {key.expected}"
+        else f" with at most {MAX_HASHED} members, whose names are each {keys.expected}"
     )
     return Converter(f"a JSON object{limits}", _from_no_text, from_json, takes_text=False)
-
-
-def _check_member(converter: Converter, value: object) -> None:
-    """Raise ``BrokenConstraint`` for an invalid value inside a dict, with the message for this
-    value. The message for the dict isn't true, because it is a dict.
-    """
-    try:
-        converter.from_json(value)
-    except ValueError as error:
-        words, _ = converter.error_message(value, error)
-        raise BrokenConstraint("invalid", words) from None
 
 
 def _one_of(kind: Hint, own: OwnTypes) -> Converter:
@@ -816,18 +796,15 @@ def _collection(kind: Collect, arguments: tuple[object, ...], own: OwnTypes) -> 
                 raise ValueError(value)
             # the message for an element may be true of the value
             raise BrokenConstraint("invalid", INVALID)
-        return make([item.from_json(element) for element in value])
-
-    def from_limited_json(value: object) -> object:
-        if isinstance(value, list):
+        if is_hashed:
             check_count(value)  # first, because a decoder of the application may take long
-        return from_json(value)
+        return make([item.from_json(element) for element in value])
 
     most = f" of at most {MAX_HASHED} values" if is_hashed else ""
     return Converter(
         f"a list{most}, each {item.expected}",
         from_text,
-        from_limited_json if is_hashed else from_json,
+        from_json,
         many=make,
         invalid=item.invalid or f"Please enter {item.expected}.",
         message=item.message,
