@@ -231,23 +231,17 @@ def constraints_of(metadata: Iterable[object]) -> Iterator[Constraint]:
     Raises ``SetupError`` for metadata of msgspec, pydantic or annotated_types that is not
     supported. All other metadata is ignored.
     """
+    metadata = [*metadata]
     for item in metadata:
-        library = type(item).__module__.partition(".")[0]
-        if library not in _LIBRARIES or type(item).__name__ in _DESCRIPTIONS:
-            continue
         alias = getattr(item, "validation_alias", None)  # pydantic's Field has this attribute
         if alias is not None:
             advice = f"has no effect on a parameter: write Query({alias!r}) or Form({alias!r})"
             raise SetupError(f"Field(alias={alias!r}) {advice}")
-        # pydantic's Field, annotated_types.Interval and annotated_types.Len contain several
-        # constraints.
-        several = getattr(item, "metadata", item)
+    for item in _restricting(metadata):
         func = getattr(item, "func", None)
-        if isinstance(several, Iterable):
-            yield from constraints_of(several)
-        elif func is None:
+        if func is None:
             yield from _bounds_of(item)
-        elif library == "annotated_types":
+        elif _library_of(item) == "annotated_types":
             yield Constraint(
                 "predicate",
                 lambda value, passes: passes(value),
@@ -258,6 +252,20 @@ def constraints_of(metadata: Iterable[object]) -> Iterator[Constraint]:
             raise SetupError(
                 f"{type(item).__name__} can't be enforced here: check the value in the handler"
             )
+
+
+def _restricting(metadata: Iterable[object]) -> Iterator[object]:
+    """Yield the metadata of msgspec, pydantic or annotated_types that may restrict a value, one by
+    one. pydantic's Field, annotated_types.Interval and annotated_types.Len contain several.
+    """
+    for item in metadata:
+        if _library_of(item) in _LIBRARIES and type(item).__name__ not in _DESCRIPTIONS:
+            several = getattr(item, "metadata", item)
+            yield from _restricting(several) if isinstance(several, Iterable) else (item,)
+
+
+def _library_of(item: object) -> str:
+    return type(item).__module__.partition(".")[0]
 
 
 def is_adapted(annotation: Hint) -> bool:
@@ -285,28 +293,21 @@ def _is_pydantics_alone(item: object) -> bool:
     has_alias = getattr(item, "validation_alias", None) is not None
     if type(item).__name__ in _DESCRIPTIONS or has_alias:
         return False
-    if hasattr(item, PYDANTIC_HOOK):
-        return True
-    several = getattr(item, "metadata", None)
-    if several is not None:
-        return any(map(_is_pydantics_alone, several))
-    if type(item).__module__.partition(".")[0] != "pydantic":
-        return False
     try:
-        return not [*constraints_of([item])]
+        return hasattr(item, PYDANTIC_HOOK) or any(
+            not [*constraints_of([one])]
+            for one in _restricting([item])
+            if _library_of(one) == "pydantic"
+        )
     except SetupError:
         return True
 
 
 def limits_length(metadata: Iterable[object]) -> bool:
     """Return whether the metadata of ``Annotated`` limits the length of a string."""
-    return any(
-        getattr(item, "min_length", None) is not None
-        or getattr(item, "max_length", None) is not None
-        # pydantic's Field stores its constraints in the list ``metadata``
-        or limits_length(getattr(item, "metadata", ()))
-        for item in metadata
-    )
+    names = ("min_length", "max_length")
+    found = _restricting(metadata)
+    return any(getattr(item, name, None) is not None for item in found for name in names)
 
 
 def with_short_line_ends(text: str) -> str:
@@ -320,14 +321,9 @@ def restricts(item: object, libraries: Container[str]) -> bool:
     """Return whether ``item`` is metadata of one of the ``libraries`` and restricts a value.
     Metadata that only describes a value, such as a title, doesn't restrict it.
     """
-    kind = type(item)
-    library = kind.__module__.partition(".")[0]
-    if library not in libraries or kind.__name__ in _DESCRIPTIONS:
-        return False
-    if library == "msgspec":
-        return any(_restrictions(item))
-    several = getattr(item, "metadata", None)  # pydantic's Field stores its constraints there
-    return several is None or any(restricts(one, _LIBRARIES) for one in several)
+    return _library_of(item) in libraries and any(
+        _library_of(one) != "msgspec" or any(_restrictions(one)) for one in _restricting([item])
+    )
 
 
 def _restrictions(item: object) -> Iterator[tuple[str, Any]]:
