@@ -359,6 +359,18 @@ def names_of(structure: object) -> Sequence[str]:
     return getattr(owner, "__struct_fields__", None) or [*getattr(owner, "model_fields", ())]
 
 
+def attributes_of(structure: Any) -> Mapping[str, Hint]:
+    """Return the annotations of a structure's attributes, or of a TypedDict's keys."""
+    owner = owner_of(structure)
+    if hasattr(owner, "model_fields"):  # pydantic finds even the names inside of a function
+        return {
+            name: field.hint
+            for name, field in zip(owner.model_fields, fields_of(structure), strict=True)
+        }
+    hints = hints_of_class(structure)
+    return hints if is_typed_dict(owner) else {name: hints[name] for name in names_of(structure)}
+
+
 def _type_of_extras(structure: type) -> Hint:
     """Return the type that a pydantic model or a TypedDict declares for the values of names that
     are no fields, or None.

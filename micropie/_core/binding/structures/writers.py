@@ -24,12 +24,11 @@ from micropie._core.binding.annotations import (
     united,
 )
 from micropie._core.binding.fields import (
-    hints_of_class,
+    attributes_of,
     is_named_tuple,
     is_pydantic,
     is_structure,
     kinds_in,
-    names_of,
 )
 from micropie._core.binding.structures.makers import ByPydantic, Maker
 from micropie._core.binding.values.adapters import SCHEMAS, schemas_in
@@ -137,8 +136,8 @@ def _ordered(hint: Hint, around: tuple[Hint, ...] = ()) -> Hint:
     if not inside:
         return kind | None if kind in (str, int, bool) else Any
     if kind in inside and kind not in around:
-        hints = hints_of_class(kind)
-        fields = [(name, _ordered(hints[name], (*around, kind))) for name in names_of(kind)]
+        attributes = attributes_of(kind).items()
+        fields = [(name, _ordered(inner, (*around, kind))) for name, inner in attributes]
         made = msgspec().defstruct("Ordered", fields, gc=False)
     elif owner in (list, tuple, Sequence, dict, Mapping):
         made = owner[tuple(one if one is ... else _ordered(one, around) for one in parts)]

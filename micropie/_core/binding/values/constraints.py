@@ -214,13 +214,10 @@ def check_type(constraints: Iterable[Constraint], annotation: object) -> None:
     """
     kind = owner_of(annotation)
     for constraint in constraints if kind in _samples() else ():
-        if constraint.name == "tz":
-            raise SetupError(f"no {getattr(kind, '__name__', kind)} is {constraint.words}")
-        if constraint.name not in _KINDS:  # a predicate function, which may accept any type
-            continue
         try:
-            constraint.fits(_samples()[kind], constraint.bound)
-        except (TypeError, ArithmeticError):
+            if constraint.name != "predicate":  # a function, which may accept any type
+                constraint.fits(_samples()[kind], constraint.bound)
+        except (TypeError, ArithmeticError, AttributeError):
             name = getattr(kind, "__name__", kind)
             raise SetupError(f"no {name} is {constraint.words}") from None
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, get_args, get_origin
 
 from micropie._core.binding.annotations import Hint
 from micropie._core.binding.fields import (
+    attributes_of,
     elements_in,
     fields_of,
-    hints_of_class,
     is_structure,
     kinds_in,
     layers_of,
@@ -151,12 +151,6 @@ def _fields_with(
     """Return the names and annotations of those fields of a structure that contain a type for which
     ``is_wanted`` returns True. A field with an alias has both names.
     """
-    fields = fields_of(structure)
-    found = {field.name: field.hint for field in fields}
-    # pydantic itself has evaluated the annotations, even those of a class inside of a function
-    names = getattr(structure, "model_fields", None)
-    if names is None:
-        found |= hints_of_class(structure)
-    else:
-        found |= {name: field.hint for name, field in zip(names, fields, strict=True)}
+    found = {field.name: field.hint for field in fields_of(structure)}
+    found |= attributes_of(structure)
     return [(name, hint) for name, hint in found.items() if any(map(is_wanted, kinds_in(hint)))]

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from decimal import Decimal
+from functools import cached_property
 from itertools import chain
 from math import isfinite
 from operator import attrgetter, itemgetter
@@ -21,14 +22,13 @@ from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 
 from micropie._core.binding.annotations import UNREADABLE, Hint, bare, is_enum, owner_of, united
 from micropie._core.binding.fields import (
-    fields_of,
+    attributes_of,
     has_fields,
     hints_of_class,
     is_named_tuple,
     is_structure,
     is_typed_dict,
     kinds_in,
-    names_of,
 )
 from micropie._core.binding.values.constraints import is_moderate
 
@@ -174,6 +174,11 @@ class _Type:
 
     def __init__(self, kind: Hint, shape: Shape) -> None:
         self._kind, self._owner, self._shape = kind, owner_of(kind), shape
+        self._is_row = is_named_tuple(kind)
+
+    @cached_property
+    def _arguments(self) -> tuple[Hint, ...]:
+        return (*(hints_of_class(self._kind).values() if self._is_row else get_args(self._kind)),)
 
     def is_of(self, kind: type) -> bool:
         """Return whether this type is the class ``kind`` itself, and no built-in collection."""
@@ -183,11 +188,9 @@ class _Type:
         """Return the types of the elements that a collection of the class ``kind`` may have by this
         type, or those of the keys and values of a dict. Return () if it isn't of this type.
         """
-        is_row = is_named_tuple(self._kind)
-        arguments = hints_of_class(self._kind).values() if is_row else get_args(self._kind)
-        owner = tuple if is_row else self._owner
+        owner = tuple if self._is_row else self._owner
         is_taken = isinstance(owner, type) and not is_structure(owner) and issubclass(kind, owner)
-        return [one for one in arguments if one is not ...] if is_taken else ()
+        return [one for one in self._arguments if one is not ...] if is_taken else ()
 
     def option_for(self, kind: type) -> _Option | None:
         """Return None if values of the class ``kind`` are not of this type. Otherwise return how
@@ -199,21 +202,21 @@ class _Type:
         - for each part that is checked, the function that returns it for several values, and the
           shape of the part
         """
-        owner, arguments = self._owner, get_args(self._kind)
+        owner, arguments = self._owner, self._arguments
         if is_typed_dict(owner):
             hints = hints_of_class(self._kind)
             is_taken = issubclass(kind, dict)
             return (hints.keys(), _ALWAYS[1], self._parts(_items, hints)) if is_taken else None
         if is_structure(self._kind):
-            parts = self._parts(_attributes, self._attributes()) if kind is owner else ()
-            return (None, _completeness(kind), parts) if kind is owner else None
-        if is_named_tuple(self._kind) or (owner is tuple and arguments[-1:] != (...,)):
-            hints_in_order = (
-                hints_of_class(self._kind).values() if is_named_tuple(self._kind) else arguments
-            )
-            parts = self._parts(_positions, dict(enumerate(hints_in_order)))
-            is_closed = bool(arguments) or is_named_tuple(self._kind)
-            return (None, _ALWAYS[is_closed], parts) if issubclass(kind, tuple) else None
+            if kind is not owner:
+                return None
+            # if it sends no other fields than declared, pydantic itself does so inside of a model
+            is_visited = not (self._shape.is_strict and hasattr(owner, "model_fields"))
+            attributes = attributes_of(self._kind) if is_visited else {}
+            return None, _completeness(kind), self._parts(_attributes, attributes)
+        if self._is_row or (owner is tuple and arguments[-1:] != (...,)):
+            parts = self._parts(_positions, dict(enumerate(arguments)))
+            return (None, _ALWAYS[bool(arguments)], parts) if issubclass(kind, tuple) else None
         if owner is not Any and not (isinstance(owner, type) and issubclass(kind, owner)):
             return None
         if arguments:
@@ -228,19 +231,6 @@ class _Type:
         is_foreign = not (self._shape.is_strict or may_contain or is_structure(kind))
         is_closed = is_exact or is_enum(owner) or is_foreign
         return None, _NUMBERS.get(kind, _ALWAYS[is_closed]) if is_exact else _ALWAYS[is_closed], ()
-
-    def _attributes(self) -> Mapping[str, Hint]:
-        """Return the annotations of the attributes of a structure that are checked."""
-        kind = self._kind
-        if not hasattr(self._owner, "model_fields"):
-            hints = hints_of_class(kind)
-            return {name: hints[name] for name in names_of(kind)}
-        if self._shape.is_strict:  # pydantic itself sends only the declared fields
-            return {}
-        # pydantic itself has evaluated the annotations, even those of a class inside of a function
-        return {
-            name: field.hint for name, field in zip(names_of(kind), fields_of(kind), strict=True)
-        }
 
     def _parts(self, collector: Callable[[Any], _Collect], hints: Mapping[Any, Hint]) -> _Parts:
         shapes = ((collector(name), self._shape.of(hint)) for name, hint in hints.items())
