@@ -617,12 +617,15 @@ class OvenDict(TypedDict):
     oven: Oven
 
 
-@pytest.mark.parametrize("kind", [WithOven, AroundOven, OvenStruct, OvenDict])
-def test_a_structure_that_no_body_can_fill_gets_the_library_s_error(
-    make_client: MakeClient, kind: Any
-) -> None:
-    problem = make_client(structure_app(kind)).post(
-        "/page", json={"name": "x", "oven": 1, "inner": {"oven": 1}}
+@pytest.mark.parametrize("kind", [WithOven, OvenStruct, OvenDict, list[WithOven]])
+def test_a_structure_that_no_body_can_fill_is_refused_at_startup(kind: Any) -> None:
+    with pytest.raises(SetupError, match=r"the Oven of \w+.oven: write App\(decoders={Oven: func"):
+        structure_app(kind).openapi()
+
+
+def test_a_part_that_no_body_can_fill_gets_the_library_s_error(make_client: MakeClient) -> None:
+    problem = make_client(structure_app(AroundOven)).post(
+        "/page", json={"name": "x", "inner": {"oven": 1}}
     )
     assert problem.status_code == 400
     assert "Expected `Oven`" in problem.json()["detail"]

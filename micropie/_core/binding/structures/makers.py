@@ -27,6 +27,7 @@ from micropie._core.binding.annotations import (
     is_enum,
     owner_of,
     takes_json_text,
+    type_name,
     united,
 )
 from micropie._core.binding.fields import (
@@ -293,6 +294,28 @@ class ByMsgspec(Maker):
             is_enum(kind) and self.own.encoder_of(kind) is not None for kind in self._kinds
         )
         self._is_limited = self._hash_finder is not None or self._text_finder is not None
+        for owner in self._members:
+            for field in fields_of(owner):
+                if field.required and not field.optional and self._is_unknown(field.kind):
+                    name = type_name(field.kind)
+                    raise SetupError(
+                        f"it is a {structure_name(self.hint)}, but no text becomes the {name} of "
+                        f"{owner.__name__}.{field.name}: write App(decoders={{{name}: function}}) "
+                        "with a function that converts text to this type, or give the field a "
+                        "default"
+                    )
+
+    def _is_unknown(self, kind: Any) -> bool:
+        """Return whether msgspec can't create the objects of a class, and nothing else does."""
+        inspect = msgspec().inspect
+        return (
+            isinstance(kind, type)
+            and isinstance(inspect.type_info(kind), inspect.CustomType)
+            and kind not in self._converters
+            and not any(
+                issubclass(one, kind) for one in (str, float, bool, list, dict)
+            )  # such as numbers.Number
+        )
 
     @cached_property
     def _text_finder(self) -> Finder | None:
