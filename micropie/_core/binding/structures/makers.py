@@ -306,7 +306,9 @@ class ByMsgspec(Maker):
                     )
 
     def _is_unknown(self, kind: Any) -> bool:
-        """Return whether msgspec can't create the objects of a class, and nothing else does."""
+        """Return whether nothing creates the objects of a class from a value in JSON, which may
+        itself be an object, for example of ``numbers.Number``.
+        """
         inspect = msgspec().inspect
         return (
             isinstance(kind, type)

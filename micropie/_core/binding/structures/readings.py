@@ -133,16 +133,19 @@ class Reading:
                         if read is not part:
                             changed[name] = read
                 return {**value, **changed} if changed else value
-            for key, inner in mappings[:1]:
-                items = [
-                    (self.read(key, name, is_json), self.read(inner, one, is_json))
-                    for name, one in value.items()
-                ]
-                is_same = all(map(is_, chain(*items), chain(*value.items())))
-                return value if is_same else dict(items)
-            return value
+            return self._read_dict(mappings[0], value, is_json) if mappings else value
 
         return convert
+
+    def _read_dict(self, hints: Sequence[Hint], value: dict[str, Any], is_json: bool) -> object:
+        """Convert the keys and the values of an object."""
+        key, inner = hints
+        items = [
+            (self.read(key, name, is_json), self.read(inner, one, is_json))
+            for name, one in value.items()
+        ]
+        is_same = all(map(is_, chain(*items), chain(*value.items())))
+        return value if is_same else dict(items)
 
     def _members(self, structure: type) -> Sequence[tuple[str, _Convert, type | None]]:
         """Return the fields of a structure whose values are converted."""
