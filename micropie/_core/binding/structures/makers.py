@@ -100,8 +100,6 @@ class Maker(Library):
         Also raises ``TypeError``, ``NameError``, ``AttributeError`` or ``SyntaxError`` if the
         library can't create the structure.
         """
-        from decimal import Decimal  # imported only by applications with structures
-
         kinds, self.field = self._kinds, field_of(self.hint)
         self._members = structures_of(self.hint)
         found = [field for one in self._members for field in fields_of(one)]
@@ -193,6 +191,8 @@ class ByPydantic(Maker):
         super().prepare()
         self._has_long_paths = has_long_paths(self._kinds)
         self._json_finder = self._finder(takes_json_text)
+        configs = (getattr(one, "model_config", {}) for one in self._kinds)
+        self._is_strict = any(one.get("strict") for one in configs)
 
     def make(
         self, document: object, is_json: bool, part: Hint = None, *, is_read: bool = False
@@ -218,11 +218,6 @@ class ByPydantic(Maker):
         if (self._has_numbers or not is_json) and not self._shape.is_plain(made):
             check_numbers(made, self.hint)
         return made
-
-    @cached_property
-    def _is_strict(self) -> bool:
-        configs = (getattr(one, "model_config", {}) for one in self._kinds)
-        return any(one.get("strict") for one in configs)
 
     def picks(self, union: Hint) -> bool:
         """See ``Library``. Of a class and its base, pydantic uses the one that comes first. In a
@@ -459,16 +454,14 @@ def _without_other_fields(kind: Any, model: Any) -> object:
     return made
 
 
-def library_for(
-    hint: Hint, is_needed: Callable[[object], bool] = is_adapted
-) -> type[ByPydantic | ByMsgspec]:
+def library_for(hint: Hint, is_for_results: bool = True) -> type[ByPydantic | ByMsgspec]:
     """Return the maker class for an annotation.
 
     pydantic creates its own models, and dataclasses and TypedDicts that contain its types. msgspec
     creates all other structures.
 
-    ``is_needed``: whether only pydantic handles a type inside the annotation. For results, msgspec
-    handles dataclasses and TypedDicts that contain models.
+    ``is_for_results``: for results, msgspec also handles dataclasses and TypedDicts that contain
+    models.
     """
     if all(map(is_pydantic, structures_of(hint, holds_structures))):
         return ByPydantic
@@ -481,11 +474,8 @@ def library_for(
         hasattr(one, "__struct_fields__") or hasattr(one, "__attrs_attrs__")
         for one in map(owner_of, kinds)
     )
-    return ByPydantic if any(map(is_needed, kinds)) and not is_msgspecs else ByMsgspec
-
-
-def _is_made_by_pydantic(kind: object) -> bool:
-    return is_adapted(kind) or is_pydantic(kind)
+    is_needed = any(is_adapted(one) or (is_pydantic(one) and not is_for_results) for one in kinds)
+    return ByPydantic if is_needed and not is_msgspecs else ByMsgspec
 
 
 def maker_for(hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> Maker:
@@ -495,7 +485,7 @@ def maker_for(hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> Maker:
     """
     about = f"it is a {structure_name(hint)}"
     try:
-        maker = library_for(hint, _is_made_by_pydantic)(hint, own)
+        maker = library_for(hint, is_for_results=False)(hint, own)
         maker.prepare()
     except ImportError:
         raise SetupError(

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from enum import Enum
 from itertools import chain, repeat
 from operator import is_
 from typing import Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
+from uuid import UUID
 
 from micropie._core.binding.annotations import Hint, is_enum
 from micropie._core.binding.fields import (
@@ -29,6 +31,11 @@ from micropie._core.binding.values.converters import (
 )
 
 _Convert: TypeAlias = Callable[[Any, bool], object]
+
+# The types for which pydantic refuses what browsers send: a time without seconds, and "" for an
+# unticked box.
+_OF_PYDANTIC = (bool, datetime, time)
+_OF_MSGSPEC = (*_OF_PYDANTIC, int, float, Decimal, UUID, date, timedelta, bytes)
 
 _MOST_KNOWN = 10_000  # annotations; a search for errors may evaluate some again
 
@@ -67,7 +74,7 @@ class Reading:
         self._own, self._is_pydantics = own, is_pydantics
         # by id, because metadata of ``Annotated`` may not be hashable
         self._known: dict[int, tuple[Hint, _Reader]] = {}
-        self._kinds = _OF_PYDANTIC if is_pydantics else _own_kinds()
+        self._kinds = _OF_PYDANTIC if is_pydantics else _OF_MSGSPEC
 
     def read(self, hint: Hint, value: object, is_json: bool) -> object:
         """Return a document with the values that a parameter accepts converted. Any other value
@@ -188,10 +195,6 @@ class Reading:
             is_enum(one) and self._own.encoder_of(one) is not None for one in kinds
         )
 
-        is_decimal = not self._is_pydantics and any(
-            getattr(one, "__name__", "") == "Decimal" for one in kinds
-        )
-
         def lenient(
             converts: Sequence[Callable[[Any], object]], problem: str
         ) -> Callable[[object], object]:
@@ -212,19 +215,7 @@ class Reading:
         return (
             lenient(
                 [one.from_text for one in converters],
-                problem or ("Invalid decimal string" if is_decimal else ""),
+                problem or ("Invalid decimal string" if Decimal in kinds else ""),
             ),
             lenient([one.from_json for one in converters], problem),
         )
-
-
-# The types for which pydantic refuses what browsers send: a time without seconds, and "" for an
-# unticked box.
-_OF_PYDANTIC = (bool, datetime, time)
-
-
-def _own_kinds() -> Sequence[object]:
-    from decimal import Decimal
-    from uuid import UUID  # imported only by applications with structures
-
-    return (*_OF_PYDANTIC, int, float, Decimal, UUID, date, timedelta, bytes)

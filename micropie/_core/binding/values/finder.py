@@ -130,10 +130,11 @@ def as_dict(value: Any) -> object:
     value unchanged.
     """
     kind = type(value)
+    if kind in (dict, list) or is_structure(kind):
+        return value
     if hasattr(kind, "_asdict"):
         return kind._asdict(value)
-    is_row = kind is not dict and hasattr(kind, "keys") and hasattr(kind, "__getitem__")
-    return dict(value) if is_row else value
+    return dict(value) if hasattr(kind, "keys") and hasattr(kind, "__getitem__") else value
 
 
 def _get(owner: object, name: str) -> object:
