@@ -73,8 +73,9 @@ from micropie._core.http.forms import nested
 from micropie._core.http.json import dumps, loads, msgspec
 from micropie._core.http.json import members_of as members
 
-# Types whose values pydantic checks when it writes a union.
-CHECKED = (str, int, float, bool, bytes, date, datetime, time, timedelta, Decimal, UUID)
+# Types of single values that msgspec writes as ``http/json.py`` does, and that pydantic checks when
+# it writes a union.
+SCALARS = (str, int, float, bool, bytes, date, datetime, time, timedelta, Decimal, UUID)
 
 
 class Maker(Library):
@@ -226,7 +227,7 @@ class ByPydantic(Maker):
         """
         kinds = [bare(one)[0] for one in united(union)]
         bases = chain.from_iterable(getattr(owner_of(one), "__mro__", ())[1:] for one in kinds)
-        are_checked = (one in CHECKED or is_structure(bare(one)[0]) for one in united(union))
+        are_checked = (one in SCALARS or is_structure(bare(one)[0]) for one in united(union))
         return all(are_checked) and not any(map([*map(owner_of, kinds)].__contains__, bases))
 
     def dumped(self, value: object, kind: Hint) -> object:

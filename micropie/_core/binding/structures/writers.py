@@ -6,13 +6,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from datetime import datetime, time
 from enum import Enum
 from functools import cached_property, partial
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
-from uuid import UUID
 
 from micropie._core.binding.annotations import (
     COLLECTIONS,
@@ -30,16 +28,14 @@ from micropie._core.binding.fields import (
     is_structure,
     kinds_in,
 )
-from micropie._core.binding.structures.makers import ByPydantic, Maker
+from micropie._core.binding.structures.makers import SCALARS, ByPydantic, Maker
 from micropie._core.binding.values.adapters import SCHEMAS, schemas_in
 from micropie._core.binding.values.shapes import Shape
 from micropie._core.http.json import Dumps, Encoders, encoder_of, msgspec
 
-# Types whose values msgspec writes as ``http/json.py`` does.
-_ALIKE = {str, int, float, bool, NoneType, bytes, date, timedelta, UUID, Decimal}
 _LATE = {datetime, time}  # msgspec writes "Z" for UTC
 _FORMS = {Literal, Union, UnionType, Annotated}
-_KNOWN = (list, tuple, set, frozenset, dict, *_ALIKE, *_LATE, Enum)
+_KNOWN = (list, tuple, set, frozenset, dict, *SCALARS, NoneType, Enum)
 
 
 class Writer:
@@ -109,7 +105,7 @@ class Writer:
             return get_args(kind)[:1] == (str,)
         if owner in COLLECTIONS:
             return bool(get_args(kind))
-        return owner in _ALIKE or owner in _LATE or is_named_tuple(kind)
+        return owner in (*SCALARS, NoneType) or is_named_tuple(kind)
 
     def __call__(self, value: object) -> bytes:
         """Return a value encoded as JSON."""
