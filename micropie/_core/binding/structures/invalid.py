@@ -384,7 +384,7 @@ def _of_error(
     """Return the error for one of pydantic's, about the value at ``steps``."""
     value = one["input"]
     is_written, words = words_of(one)
-    fault, unknown = refusal(one).args
+    fault, unknown = refusal(one, words).args
     if one["type"] == "missing":
         value, unknown = None, REQUIRED_FIELD
     written = words if is_written else ""

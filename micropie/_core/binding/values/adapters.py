@@ -72,7 +72,7 @@ _BROKEN = pattern(
     "((string|bytes)_)?too_(short|long)|(greater|less)_than(_equal)?|multiple_of"
     "|string_pattern_mismatch"
 )
-_OFFSETS = {"timezone_aware": {"tz": True}, "timezone_naive": {"tz": False}}
+_OFFSETS = {"timezone_aware": True, "timezone_naive": False}
 
 
 def schemas_in(schema: object) -> Iterator[Mapping[str, Any]]:
@@ -226,20 +226,23 @@ class Adapter:
             if value is None or value == "" or not hasattr(error, "errors"):
                 raise ValueError(value) from None
             for one in errors_of(error, value):
-                raise refusal(one) from None
+                raise refusal(one, words_of(one)[1]) from None
             raise BrokenConstraint("invalid", INVALID) from None
         return made
 
 
-def refusal(problem: Mapping[str, Any]) -> BrokenConstraint:
-    """Return a pydantic error as that of a parameter. Its sentence is pydantic's message, unless
-    it is about a constraint.
+def refusal(problem: Mapping[str, Any], words: str) -> BrokenConstraint:
+    """Return a pydantic error as that of a parameter. Its sentence is pydantic's message ``words``,
+    unless it is about a constraint.
     """
     kind = problem["type"]
-    bounds = problem.get("ctx", {}) if _BROKEN.fullmatch(kind) else _OFFSETS.get(kind, {})
-    for name in bounds.keys() & CONSTRAINTS:
-        return broken(name, bounds[name], problem["input"])
-    return BrokenConstraint("invalid", without_markup(words_of(problem)[1]) or INVALID)
+    if kind in _OFFSETS:
+        return broken("tz", _OFFSETS[kind], problem["input"])
+    if _BROKEN.fullmatch(kind):
+        bounds = problem.get("ctx", {})
+        for name in bounds.keys() & CONSTRAINTS:
+            return broken(name, bounds[name], problem["input"])
+    return BrokenConstraint("invalid", without_markup(words) or INVALID)
 
 
 def words_of(problem: Mapping[str, Any]) -> tuple[bool, str]:
