@@ -190,7 +190,7 @@ class Schemas:
         if issubclass(kind, enum.Flag) and encode is None:
             return self._flags(kind)
         if issubclass(kind, enum.Enum):
-            return _choice([*map(self._written, map(self.own.sent, kind))])
+            return _choice([*map(self._written, self.own.choices(kind))])
         if encode is None:
             is_sent = kind is Decimal and self._mode == "serialization"
             return {"type": "string", "format": "decimal"} if is_sent else None
