@@ -1485,6 +1485,7 @@ def test_the_rows_of_a_database_have_the_fields_of_any_annotation(
     make_client: MakeClient, row: Callable[[str], Any]
 ) -> None:
     title = {"title": "x "}
+    kind: Any
     for kind in (Titled, TitledOut):
         assert make_client(shown(kind, row("x "))).get("/").json() == title
         assert make_client(shown(list[kind], [row("x ")])).get("/").json() == [title]
