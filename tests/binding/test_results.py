@@ -1463,7 +1463,7 @@ class TitledRow(NamedTuple):
 
 
 @dataclass
-class Shelf:
+class Board:
     best: Titled
     others: list[Titled]
 
@@ -1489,7 +1489,7 @@ def test_the_rows_of_a_database_have_the_fields_of_any_annotation(
     for kind in (Titled, TitledOut):
         assert make_client(shown(kind, row("x "))).get("/").json() == title
         assert make_client(shown(list[kind], [row("x ")])).get("/").json() == [title]
-    for shelf in (Shelf, ModelShelf):
+    for shelf in (Board, ModelShelf):
         client = make_client(shown(shelf, {"best": row("x "), "others": (row("x "),)}))
         assert client.get("/").json() == {"best": title, "others": [title]}
     refused = make_client(shown(list[Titled], [row(" " * 1001)])).get("/")
