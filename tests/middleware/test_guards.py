@@ -308,6 +308,38 @@ def test_on_close_functions_of_an_access_check_run(open_client: Connect, world: 
         done.clear()
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("key", ["x", "sesame"])
+def test_a_generator_function_with_guards_is_ended(
+    open_client: Connect, world: str, is_async: bool, key: str
+) -> None:
+    """Also where there is no response that it could see."""
+    begun: list[str] = []
+    ended: list[str] = []
+
+    def guard(request: Any) -> Iterator[Any]:
+        begun.append(request.path)
+        try:
+            yield
+        finally:
+            ended.append(request.path)
+
+    async def async_guard(request: Any) -> AsyncIterator[Any]:
+        begun.append(request.path)
+        try:
+            yield
+        finally:
+            ended.append(request.path)
+
+    outermost: Any = async_guard if is_async else guard
+    outermost.guards = True
+    client = open_client(site(outermost, Members(forbidden)))
+    expected = answers(world, 200, 101) if key == "sesame" else answers(world, 418, 418)
+    assert statuses(client, world, params={"key": key}) == expected
+    assert begun == ended
+    assert len(begun) == len(expected)
+
+
 def test_a_client_may_disconnect_during_a_refused_handshake(
     world: str, open_client: Connect
 ) -> None:

@@ -240,6 +240,8 @@ def _before_handler(request: Request, route: Route) -> Flow[object]:
         )
     if is_handed_over:
         yield from close_resources(exchange, None)
+        if exchange.generators:
+            yield from exchange.clean_up(exchange.cleanup_steps())
         session = exchange.answer.take_session()
         if session is not None and session.changed:
             cookie = yield from config.sessions.close(session, exchange)

@@ -136,6 +136,8 @@ def converse(
             yield from cleanup(request)
         except Exception as error:
             close_info = _close_info_after_failure(request, error)
+    if exchange.generators:
+        yield from exchange.clean_up(exchange.cleanup_steps())
     return close_info
 
 
@@ -243,6 +245,8 @@ def run_mount_guards(request: WebSocketRequest, handover: Handover) -> Flow[Clos
             refusal = _close_info_after_failure(request, error)
     if exchange.resources:
         yield from end_resources(exchange)
+    if exchange.generators:
+        yield from exchange.clean_up(exchange.cleanup_steps())
     return refusal
 
 
