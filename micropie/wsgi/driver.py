@@ -64,6 +64,8 @@ def serve_http(
             # The mounted application must not see this application's current request.
             current.reset(token)
             environ_of_mount = stream.environ_of(exchange)
+            if exchange.ends is not None:  # the server doesn't get its wrapper's object itself
+                environ_of_mount.pop("wsgi.file_wrapper", None)
             depends_on = exchange.answer.depends_on
             if depends_on:  # a hook has read a header that identifies the client
                 start_response = partial(_start_private, start_response, stream, depends_on)

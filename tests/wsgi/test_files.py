@@ -130,6 +130,39 @@ def test_R9_a_hook_may_drop_a_file_body(place: Path) -> None:
     assert (answer.status, answer.read()) == (204, b"")
 
 
+class Closes(HttpMiddleware):
+    guards = True
+
+    def before_request(self, request: Any) -> None:
+        request.on_close(lambda: None)
+
+
+@pytest.mark.parametrize("hooks", [[], [Closes()]])
+def test_a_mounted_application_gets_no_wrapper_whose_file_the_server_could_not_read(
+    place: Path, hooks: list[Any]
+) -> None:
+    """uWSGI's wrapper returns the file that it is given, which only the server sends whole."""
+
+    def lend(file: Any, block_size: int) -> Any:
+        return file
+
+    def foreign(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"yes" if "wsgi.file_wrapper" in environ else b"no"]
+
+    app = App()
+    app.middlewares += hooks
+    app.mount("/alone", app_for(place), isolated=True)
+    app.mount("/foreign", foreign)
+    alone = ask(app, lend, "/alone/static/large.bin")
+    if hooks:
+        assert alone.read() == LARGE
+    else:  # the server gets the file itself
+        assert alone.chunks.read() == LARGE
+        alone.chunks.close()
+    assert ask(app, lend, "/foreign").read() == b"no"
+
+
 def test_without_a_file_wrapper_the_file_is_read(place: Path) -> None:
     answer = begin(app_for(place), path="/static/large.bin")
     assert [len(chunk) for chunk in answer.chunks] == [256 * 1024, 256 * 1024, 88 * 1024]

@@ -226,8 +226,11 @@ def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange)
     chunk. Otherwise, it is a stream.
     """
     call = WSGICall(mount.target, mount, exchange.log_failure)
+    environ = environ_below(exchange, mounted_path)
+    # Only the server can read what its wrapper returns: uWSGI returns the file itself.
+    environ.pop("wsgi.file_wrapper", None)
     try:
-        call.begin(environ_below(exchange, mounted_path))
+        call.begin(environ)
         chunk, more = call.take()
         response = call.response(chunk)
     except BaseException:
