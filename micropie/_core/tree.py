@@ -22,7 +22,7 @@ from micropie._core.execution.steps import HANDLER, Kind
 from micropie._core.flow import Lifecycle, Lifespan, lifespan_opener
 from micropie._core.http import State, StateOf
 from micropie._core.http.settings import Settings
-from micropie._core.mounts import APP, ASGI
+from micropie._core.mounts import APP, ASGI, Mount
 from micropie._core.routing import (
     AppBase,
     Config,
@@ -306,11 +306,11 @@ class Tree(Registrations):
             self.upper.warn_of_missing_security(config)
         seconds = Settings().overridden(self.settings).mount_timeout
         mounted = [one.under(protocol) for app in apps for one in app._micropie.mounts if protocol]
-        lives = [
-            mounts.MountedLife(mount, seconds)
-            for mount in mounted
-            if mount.kind == ASGI or (mount.isolated and protocol == ASGI)
-        ]
+        started: dict[int, list[Mount]] = {}  # a target in several places is started once
+        for mount in mounted:
+            if mount.kind == ASGI or (mount.isolated and protocol == ASGI):
+                started.setdefault(id(mount.target), []).append(mount)
+        lives = [mounts.MountedLife(places, seconds) for places in started.values()]
         pools = {one.pool: None for one in config.tree if one.pool.is_eager}
         return Lifecycle(
             [*(app._micropie for app in apps), *lives], [pool.start_all for pool in pools]

@@ -87,6 +87,20 @@ def test_R73_each_mounted_application_has_its_own_lifespan_state(world: str) -> 
         assert client.get("/m1").text == "{}"
 
 
+def test_R73_an_application_mounted_twice_starts_once(world: str) -> None:
+    inner, alone = Inner(), App()
+    alone.startup_handlers.append(lambda: inner.log.append("alone"))
+    alone.get("/")(lambda: "alone")
+    root = site(inner, inner)
+    for prefix in ("/a", "/b"):
+        root.mount(prefix, alone, isolated=True)
+    with client_of(root, world) as client:
+        pages = [client.get(path).text for path in ("/m0", "/m1", "/a", "/b")]
+        assert pages == ["{'pool': 'open'}"] * 2 + ["alone"] * 2
+        assert sorted(inner.log) == ["alone", "lifespan.startup"]
+    assert sorted(inner.log) == ["alone", "lifespan.shutdown", "lifespan.startup"]
+
+
 def test_R73_an_application_without_lifespan_support_is_served(world: str) -> None:
     inner = Inner("unsupported")
     with client_of(site(inner), world) as client:

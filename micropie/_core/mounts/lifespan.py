@@ -7,7 +7,7 @@ sends ``lifespan.startup.failed``, the whole startup fails.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from anyio import Event, create_task_group, move_on_after
@@ -27,15 +27,16 @@ class MountedLife:
     """The startup and shutdown of a mounted application; see ``lifecycle.Component``. Both happen
     during a single call of the application.
 
-    ``seconds``: the time that the application may take to start, and again to stop; None for no
-    limit.
+    - ``mounts``: the places where the application is mounted.
+    - ``seconds``: the time that the application may take to start, and again to stop; None for no
+      limit.
     """
 
-    def __init__(self, mount: Mount, seconds: float | None) -> None:
+    def __init__(self, mounts: Sequence[Mount], seconds: float | None) -> None:
         self.startup_handlers: list[Action] = []
         self.shutdown_handlers: list[Action] = []
         self.state = State()
-        self._mount = mount
+        self._mounts = mounts
         self._seconds = seconds
         self._failure = ""
         self._is_refused = False
@@ -56,21 +57,25 @@ class MountedLife:
                 self._stop.set()
                 await self._has_reported("stopped", self._stopped)
             group.cancel_scope.cancel()
-        self._mount.state = {}
+        self._share({})
         if self._failure:
-            raise RuntimeError(f"{self._mount}: {self._failure}")
+            raise RuntimeError(f"{self._mounts[0]}: {self._failure}")
+
+    def _share(self, state: dict[str, object]) -> None:
+        for mount in self._mounts:
+            mount.state = state
 
     async def _run(self) -> None:
         """Call the application with a lifespan scope."""
         state: dict[str, object] = {}
-        self._mount.state = state
+        self._share(state)
         scope = {
             "type": "lifespan",
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "state": state,
         }
         try:
-            await self._mount.target(scope, self._receive, self._send)
+            await self._mounts[0].target(scope, self._receive, self._send)
         except SetupError as error:
             # A bridge may raise this error, for example. Let the startup fail, because each request
             # would raise the error, too.
@@ -78,7 +83,7 @@ class MountedLife:
         except Exception as error:
             if self._started.is_set() and not self._failure:
                 self._failure = f"its lifespan failed with {error!r}"
-            logger.debug("%s: lifespan: %r", self._mount, error)
+            logger.debug("%s: lifespan: %r", self._mounts[0], error)
         finally:
             self._started.set()
             self._stopped.set()
