@@ -165,7 +165,7 @@ class Timeout(FlowMiddleware):
     result is discarded. So set timeouts for the databases and services that the handler calls.
     Under WSGI the handler runs in another thread than the server's, and the process starts a
     background event loop. The time includes the wait for a free thread. Handlers with
-    ``@run_in("loop")`` and generators are not limited.
+    ``@run_in("loop")``, generators and, under WSGI, mounted WSGI applications are not limited.
     """
 
     statuses = (503,)

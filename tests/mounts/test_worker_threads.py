@@ -13,11 +13,12 @@ from typing import Any
 import anyio
 import pytest
 
-from micropie import App
+from micropie import App, requires
 from micropie._core.execution.placement import Threads
 from micropie._core.execution.threads import in_thread
+from micropie.middleware import Timeout
 from tests.asgi.calls import DISCONNECT, Call, get, http_scope, piece, run
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, until_async
 from tests.wsgi.calls import begin
 
 TEXT = [("Content-Type", "text/plain")]
@@ -211,12 +212,14 @@ def test_R74_a_response_abandoned_midway_is_closed_and_cannot_read_on(
 
 def test_R74_waiting_for_a_body_ends_when_the_request_is_abandoned(backend: str) -> None:
     raised: list[str] = []
+    has_raised = threading.Event()
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
         try:
             environ["wsgi.input"].read()
         except OSError as error:
             raised.append(str(error))
+            has_raised.set()
         start_response("200 OK", TEXT)
         return [b"too late"]
 
@@ -231,9 +234,50 @@ def test_R74_waiting_for_a_body_ends_when_the_request_is_abandoned(backend: str)
 
             await site(app)(scope, receive, call.send)
         assert call.sent == []
+        await anyio.to_thread.run_sync(has_raised.wait, PATIENCE)
 
     run(backend, ask)
     assert raised == ["the client disconnected"]
+
+
+class Db:
+    """A resource."""
+
+
+def test_R62_a_time_limit_does_not_wait_for_the_thread_but_the_resources_do(backend: str) -> None:
+    begun, leave = threading.Event(), threading.Event()
+    log: list[str] = []
+
+    def checks(request: Any, db: Db) -> bool:
+        return True
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        begun.set()
+        assert leave.wait(PATIENCE)
+        log.append("application")
+        raise ValueError("too late")
+
+    root = site(requires(checks)(app), threads=100)
+    root.middlewares.append(Timeout(0.1))
+
+    @root.provides(Db)
+    def db() -> Iterator[Db]:
+        try:
+            yield Db()
+        finally:
+            log.append("resource")
+
+    async def ask() -> set[int]:
+        found = {(await get(root, "/m")).status}
+        while not begun.is_set() and found == {503}:  # a busy machine may give it up before that
+            found.add((await get(root, "/m")).status)
+        log.clear()
+        leave.set()
+        await until_async(lambda: log.count("application") == log.count("resource") > 0)
+        return found
+
+    assert run(backend, ask) == {503}
+    assert log[0] == "application"
 
 
 def test_a_write_after_the_end_is_refused(backend: str) -> None:

@@ -69,11 +69,10 @@ class _Call:
         # The cancel scope of the task that receives a piece of the body, or None if there is no
         # such task.
         self._receiving: anyio.CancelScope | None = None
-        # ``_has_ended``: whether the last chunk was taken. ``_is_over``: whether the task of the
-        # call has ended.
-        self._is_stopped = self._has_ended = self._is_over = False
-        # Called when the task has ended, if the call goes on after its response.
-        self._at_end: Action | None = None
+        # ``_has_begun``: whether a chunk was taken. ``_is_complete``: whether the last chunk was
+        # taken. ``has_ended``: whether the task of the call has ended.
+        self._is_stopped = self._has_begun = self._is_complete = self.has_ended = False
+        self._at_end: list[Action] = []  # called when the task has ended
 
     # -- on the event loop -------------------------------------------------------------------------
 
@@ -112,23 +111,35 @@ class _Call:
         return chunk, more
 
     async def stop(self) -> None:
-        """End the call, and wait until it has ended; see ``PendingAnswer``."""
+        """End the call, and wait until it has ended; see ``PendingAnswer``. If the call hasn't begun
+        its response, it goes on in its thread instead, as the call of a ``def`` handler does.
+        """
         self._is_stopped = True
         if self._room is not None:
             self._room.release()
         if self._receiving is not None:
             self._receiving.cancel()
-        while not self._has_ended:
+        while self._has_begun and not self._is_complete:
             await self._next_chunk()
-        if not self._is_over:
-            self._at_end = self._exchange.note_outlasting()
-        self._failures.clear()  # avoid a reference cycle between the exceptions and this call
+        # avoid a reference cycle between the exceptions and this call
+        self.when_ended(self._failures.clear)
+        if not self._has_begun:
+            self._exchange.note_left_call(self)
+        elif not self.has_ended:
+            self._at_end.append(self._exchange.note_outlasting())
+
+    def when_ended(self, action: Action) -> None:
+        """See ``LeftCall``. Both this method and ``action`` are called on the event loop."""
+        if self.has_ended:
+            action()
+        else:
+            self._at_end.append(action)
 
     async def _next_chunk(self) -> Piece:
         while not self._chunks:
             await self._chunk_given.wait()
         chunk, more = self._chunks.popleft()
-        self._has_ended = not more
+        self._has_begun, self._is_complete = True, not more
         return chunk, more
 
     async def _receive(self) -> Piece:
@@ -153,10 +164,10 @@ class _Call:
             if held:
                 self._slots.give()
             self._exchange.set_reader(None)
-            self._is_over = True
+            self.has_ended = True
             self._chunk_given.ring()
-            if self._at_end is not None:
-                self._at_end()
+            for action in self._at_end:
+                action()
 
     # -- in the thread -----------------------------------------------------------------------------
 
