@@ -240,6 +240,18 @@ def test_R77_tojson_writes_what_a_handler_may_return(make_client: MakeClient) ->
     assert client.get("/wrong").status_code == 500
 
 
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        ({date(2026, 1, 2): 3}, '{"2026-01-02": 3}'),
+        ({"b": 1, 2: "a"}, '{"2": "a", "b": 1}'),
+        ({None: 1, "a": [{1.5: date(2026, 1, 2)}]}, '{"a": [{"1.5": "2026-01-02"}], "null": 1}'),
+    ],
+)
+def test_R77_tojson_writes_keys_as_a_handler_s_result_has_them(shown: Any, expected: str) -> None:
+    assert template(source="{{ shown|tojson }}", shown=shown) == expected
+
+
 def test_R77_a_template_from_source_escapes_values(make_client: MakeClient) -> None:
     class Root(App):
         def index(self) -> str:

@@ -111,8 +111,8 @@ class _Call:
         return chunk, more
 
     async def stop(self) -> None:
-        """End the call, and wait until it has ended; see ``PendingAnswer``. If the call hasn't begun
-        its response, it goes on in its thread instead, as the call of a ``def`` handler does.
+        """End the call, and wait until it has ended; see ``PendingAnswer``. If the call hasn't
+        begun its response, it goes on in its thread instead, as the call of a ``def`` handler does.
         """
         self._is_stopped = True
         if self._room is not None:

@@ -5,7 +5,9 @@ Only this module imports Jinja2.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Coroutine, Iterator, MutableMapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -30,6 +32,15 @@ def _as_result(value: object) -> object:
     return loads(dumps(value))
 
 
+def _dumps(value: object, **options: Any) -> str:
+    """Encode a value for ``tojson``, which writes dates, dataclasses and the like, also as keys, as
+    a result is written.
+    """
+    with suppress(TypeError):  # a key isn't a str, or the keys can't be sorted
+        return json.dumps(value, default=_as_result, **options)
+    return json.dumps(_as_result(value), **options)
+
+
 class Environment(jinja2.Environment):
     """The environment for the templates in ``directories``. These are absolute paths, which are
     searched one after the other.
@@ -46,8 +57,7 @@ class Environment(jinja2.Environment):
             undefined=_LoggedUndefined if reload else jinja2.Undefined,
             finalize=_refuse_coroutine if reload and not is_async else None,
         )
-        # ``tojson`` writes dates, dataclasses and the like as a result is written.
-        self.policies["json.dumps_kwargs"] = {"sort_keys": True, "default": _as_result}
+        self.policies["json.dumps_function"] = _dumps
         self.compiled = lru_cache(maxsize=_SOURCES)(self.from_string)
         self.known_names = self.names_in if reload else lru_cache(maxsize=_SOURCES)(self.names_in)
         self.known_layout = lru_cache(maxsize=_SOURCES)(self.layout_of)
