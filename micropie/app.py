@@ -816,7 +816,7 @@ class App(Base[Outermost_co]):
 
         The URL begins with the value of ``App(base_url="https://example.com")`` or, without that
         setting, with the scheme and the host of the current request. Raises ``LookupError`` if
-        there is neither.
+        there is neither. The URL of a WebSocket begins with ``ws://`` or ``wss://``.
         """
         return self._micropie.config().url_for(
             current.get(None), name, segments, values, is_absolute=True

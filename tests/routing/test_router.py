@@ -1275,6 +1275,16 @@ def test_absolute_urls_begin_with_the_base_url_setting(make_client: MakeClient, 
     assert app.blog.other.absolute_url_for("index") == "http://other.example/blog/other/"
 
 
+def test_the_absolute_url_of_a_websocket_has_a_websocket_s_scheme() -> None:
+    app = links("https://example.com/http")
+    app.blog.other = Links(base_url="http://other.example")
+    app.api = Links(host="api.example.com")
+    assert app.absolute_url_for("ws_links") == "wss://example.com/http/links"
+    assert app.url_for("api.ws_links") == "wss://api.example.com/http/links"
+    assert app.blog.other.absolute_url_for("ws_links") == "ws://other.example/blog/other/links"
+    assert app.url_for("ws_links") == "/links"
+
+
 def test_without_a_request_only_the_setting_provides_the_host() -> None:
     with pytest.raises(LookupError, match=r"write App\(base_url=...\)"):
         links().absolute_url_for("index")

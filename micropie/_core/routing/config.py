@@ -418,8 +418,8 @@ class Config(MessageConfig):
         handles ``request``. With ``is_absolute``, return an absolute URL.
 
         An absolute URL begins with the setting ``base_url``, or else with the scheme and the host
-        of the request. If the route is on another host than the request, the URL is always absolute
-        and has the route's host. Raises ``LookupError`` if an absolute URL is needed but its host
+        of the request; that of a WebSocket begins with "ws" instead of "http". If the route is on
+        another host than the request, the URL is always absolute and has the route's host. Raises ``LookupError`` if an absolute URL is needed but its host
         is not known.
         """
         there, path = split_host(self.names.url_for(name, self.scopes, segments, values))
@@ -439,7 +439,9 @@ class Config(MessageConfig):
                 f"the URL of {name!r} needs a scheme and host, but they are unknown at this call: "
                 f"write {advice}"
             )
-        return (with_host(base, there[2:]) if states_host else base).rstrip("/") + path
+        url = (with_host(base, there[2:]) if states_host else base).rstrip("/") + path
+        takes_socket = self.names.takes_socket(name, self.scopes)
+        return url.replace("http", "ws", 1) if takes_socket else url
 
     def static_url(self, request: Request | None, path: str, name: str) -> str:
         """Return the path of a file with its fingerprint; see ``App.static_url``."""

@@ -99,6 +99,11 @@ class RouteNames:
             raise ValueError(f"url_for({name!r}): {error}") from None
         return f"{path}?{query}" if query else path
 
+    def takes_socket(self, name: str, scopes: Mapping[str, str]) -> bool:
+        """Return whether a route is for WebSockets. Raises ``LookupError`` for an unknown name."""
+        (is_socket, _), *_ = self._routes[self._found(name, scopes)[1]]
+        return is_socket
+
     def fingerprint(self, name: str, scopes: Mapping[str, str], path: str) -> str:
         """Return the fingerprint of the file at ``path``. ``name``: the name of the route that
         serves the file.
