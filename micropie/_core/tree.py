@@ -269,7 +269,8 @@ class Tree(Registrations):
         path = (*ancestors, self.app)
         inner = [mount.target for mount in self.mounts if mount.kind == APP and not mount.isolated]
         for child in (*self._children(ancestors).values(), *inner):
-            if child not in path:  # ``inside`` refuses an application that contains itself
+            # ``inside`` refuses an application that contains itself.
+            if all(child is not one for one in path):
                 yield from child._micropie.walk(path)
 
     def _children(self, ancestors: tuple[AppBase, ...]) -> dict[str, AppBase]:

@@ -5,6 +5,7 @@ errors.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
@@ -412,6 +413,22 @@ def test_the_outer_state_is_available_at_startup(make_client: MakeClient) -> Non
         lambda: setattr(root.auth.state, "own", root.auth.state.database)
     )
     assert make_client(root).get("/auth/database").json() == ["opened", "opened", True, True]
+
+
+def test_an_inner_application_starts_though_it_is_equal_to_the_outer_one(
+    make_client: MakeClient,
+) -> None:
+    @dataclass
+    class Desk(App):
+        title: str
+
+        def index(self) -> str:
+            return f"{self.title}: {self.state.opened}"
+
+    root = Desk("desk")
+    inner = root.inner = Desk("desk")  # type: ignore[attr-defined]
+    inner.startup_handlers.append(lambda: setattr(inner.state, "opened", "yes"))
+    assert make_client(root).get("/inner").text == "desk: yes"
 
 
 @pytest.mark.parametrize("own", [True, False])
