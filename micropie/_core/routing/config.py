@@ -418,9 +418,9 @@ class Config(MessageConfig):
         handles ``request``. With ``is_absolute``, return an absolute URL.
 
         An absolute URL begins with the setting ``base_url``, or else with the scheme and the host
-        of the request; that of a WebSocket begins with "ws" instead of "http". If the route is on
-        another host than the request, the URL is always absolute and has the route's host. Raises ``LookupError`` if an absolute URL is needed but its host
-        is not known.
+        of the request. The URL of a WebSocket begins with "ws" instead of "http". If the route is
+        on another host than the request, the URL is always absolute and has the route's host.
+        Raises ``LookupError`` if an absolute URL is needed but its host is not known.
         """
         there, path = split_host(self.names.url_for(name, self.scopes, segments, values))
         here, _ = split_host((self if request is None else config_of(request._exchange)).prefix)
