@@ -35,8 +35,8 @@ from micropie._core.routing import (
 from micropie._core.routing.discovery import (
     Function,
     RouteMark,
-    in_place_of,
     is_provider,
+    provider_of,
     public_name,
     type_name,
 )
@@ -386,7 +386,7 @@ class Tree(Registrations):
                 name,
                 name,
             )
-        override = key, in_place_of(key, fake)
+        override = key, provider_of(fake)
         self.overrides.append(override)
         self.changed()
 

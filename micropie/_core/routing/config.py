@@ -94,23 +94,6 @@ class ErrorHandler:
 ErrorHandlers: TypeAlias = tuple[Mapping[ErrorKey, ErrorHandler], str]
 
 
-def handlers_of_classes(levels: Sequence[ErrorHandlers]) -> Sequence[ErrorHandlers]:
-    """Return only the handlers for specific exception classes, without those for a status, for
-    ``HTTPError`` and for ``Exception``.
-    """
-    return [
-        (
-            {
-                key: one
-                for key, one in handlers.items()
-                if isinstance(key, type) and key not in _CATCH_ALL
-            },
-            text_type,
-        )
-        for handlers, text_type in levels
-    ]
-
-
 def check_error_key(key: object) -> ErrorKey:
     """Return ``key`` if it is a status from 400 to 599 or an exception class; raise ``SetupError``
     otherwise.
@@ -358,10 +341,14 @@ class Config(MessageConfig):
             self.middlewares = Chain(outer.middlewares, app.middlewares, self.providers)
             self.ws_middlewares = Chain(outer.ws_middlewares, app.ws_middlewares, self.providers)
         # If the application sets its own format for errors, it inherits only the handlers for
-        # specific exceptions. The other handlers would send errors in the outer application's
-        # format.
+        # specific exceptions. The other handlers, for a status, ``HTTPError`` and ``Exception``,
+        # would send errors in the outer application's format.
         if "errors" in own:
-            self.error_handlers = handlers_of_classes(self.error_handlers)
+            catch_all = {*_CATCH_ALL, *range(400, 600)}
+            self.error_handlers = [
+                ({key: one for key, one in handlers.items() if key not in catch_all}, text_type)
+                for handlers, text_type in self.error_handlers
+            ]
         otherwise: Kind = INLINE if blocking is INLINE else CALL
         handlers = {
             key: ErrorHandler(one, self.providers, otherwise)

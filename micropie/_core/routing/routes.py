@@ -181,7 +181,11 @@ class Route(RouteInfo):
                 f"{name} handles WebSockets, which already end when the client disconnects: leave "
                 "out @ends_with_client"
             )
-        stated = {name: marks[one] for name, one in _LIMITS.items() if one in marks}
+        stated = {
+            name: marks[mark_name]
+            for name in ("max_body_size", "max_data_size", "max_json_values")
+            if (mark_name := f"__micropie_{name}__") in marks
+        }
         # Requests read their limits from the config. So a route with its own limits gets its own
         # config.
         self.config = config.changed(stated) if stated else config
@@ -228,13 +232,14 @@ class Route(RouteInfo):
             of_providers = {
                 parameter.name for one in self.providers for parameter in one.plan.parameters
             }
-            rules = self.wildcards.items()
+            named = self.wildcards.items()
             self.plan.check_wildcards(
-                {name: rule for name, rule in rules if name not in of_providers}, pattern
+                {name: rule for name, rule in named if name not in of_providers}, pattern
             )
             # an explicit route takes values from its wildcards, but no further segments
             self.most_segments = 0
-        converted = [wildcard.is_converted for wildcard in wildcards] if self.by_position else []
+        rules = self.wildcards.values() if self.by_position else ()
+        converted = [rule in ("int", "float") for rule in rules]
         self.plain_args = -1 if self.plan.parses_always else self.plan.plain_args(converted)
         self.reads_body: bool | Literal["ahead"] = marks.get("__micropie_reads_body__", False)
         self.needs_session = marks.get("__micropie_needs_session__", True)
@@ -376,7 +381,7 @@ def _plan(
     except ValueError as error:
         reason = (
             f" has no parameter self: write def {name}(self)"
-            if str(error) == _NO_SELF
+            if str(error) == "invalid method signature"  # the message of ``inspect``
             else f": the types of its parameters are invalid: {error}"
         )
         raise SetupError(f"{where}{reason}") from None
@@ -400,9 +405,6 @@ def _refuse_shared_answers(function: AnyFunction) -> None:
             "a cache decorator on a handler gives every client the response made for the "
             "first client: move the decorator to a function that the handler calls"
         )
-
-
-_NO_SELF = "invalid method signature"  # the message of the ValueError that ``inspect`` raises
 
 
 def _step_kind(function: AnyFunction, placement: str) -> tuple[Kind, bool]:
@@ -429,11 +431,6 @@ def mentions(function: AnyFunction, name: str) -> bool:
     for code in codes:  # the list grows during the loop
         codes += [const for const in code.co_consts if hasattr(const, "co_names")]
     return any(name in (*code.co_names, *code.co_varnames) for code in codes)
-
-
-_LIMITS = {
-    name: f"__micropie_{name}__" for name in ("max_body_size", "max_data_size", "max_json_values")
-}
 
 
 def route_of(exchange: Exchange) -> Route:

@@ -5,7 +5,7 @@ compiled, a site doesn't change.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from posixpath import normpath
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
@@ -91,18 +91,18 @@ class Site:
         """Return each route for HTTP once, with its methods, including the routes of mounts and
         hosts in this tree. With ``takes_socket``, return the routes for WebSockets instead.
         """
-        return [entry for site in self._sites for entry in site._own_entries(takes_socket)]
-
-    def _own_entries(self, takes_socket: bool) -> Iterator[RouteEntry]:
-        for entry in (self.sockets if takes_socket else self.router).entries():
-            route = entry.route
-            mount = self._mounts.find(quote(split_host(route.pattern)[1]).encode())
-            if mount is not None:
-                place = f"{place_of(route.function)}: {route.name}"
-                entry = entry._replace(
-                    hidden=f"{place} is never reached: the mount at {mount.prefix} comes first"
-                )
-            yield entry
+        found = []
+        for site in self._sites:
+            for entry in (site.sockets if takes_socket else site.router).entries():
+                route = entry.route
+                mount = site._mounts.find(quote(split_host(route.pattern)[1]).encode())
+                if mount is not None:
+                    place = f"{place_of(route.function)}: {route.name}"
+                    entry = entry._replace(
+                        hidden=f"{place} is never reached: the mount at {mount.prefix} comes first"
+                    )
+                found.append(entry)
+        return found
 
     def find_socket(self, request: Request) -> RouteMatch:
         """Return the route for a WebSocket's handshake, see ``find``."""

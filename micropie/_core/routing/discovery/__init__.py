@@ -51,8 +51,8 @@ from micropie._core.routing.discovery.providers import (
     Providers,
     check_key,
     check_provider,
-    in_place_of,
     open_resources,
+    provider_of,
 )
 
 __all__ = [
@@ -76,7 +76,6 @@ __all__ = [
     "check_middlewares",
     "check_provider",
     "find_handlers",
-    "in_place_of",
     "is_bare",
     "is_function",
     "is_hidden",
@@ -91,6 +90,7 @@ __all__ = [
     "match_text",
     "open_resources",
     "own_attributes",
+    "provider_of",
     "public_name",
     "refuse_unless_check",
     "type_name",

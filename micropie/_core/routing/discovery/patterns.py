@@ -84,11 +84,6 @@ class Wildcard(NamedTuple):
     rule: str
     match: Match
 
-    @property
-    def is_converted(self) -> bool:
-        """Whether the value is converted to a number."""
-        return self.rule in ("int", "float")
-
 
 _KINDS: dict[str, tuple[int, Match]] = {
     "int": (1, _int),

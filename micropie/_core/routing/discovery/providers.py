@@ -322,10 +322,9 @@ def check_key(key: object) -> None:
 _OF_REQUESTS = (Request, WebSocketRequest, UploadFile, BindingErrors)
 
 
-def in_place_of(key: object, fake: object) -> AnyFunction:
+def provider_of(fake: object) -> AnyFunction:
     """Return the provider with which a test replaces another one. If ``fake`` is a function or a
-    class, return ``fake`` itself. Otherwise, return a function that yields ``fake``. ``key`` isn't
-    used.
+    class, return ``fake`` itself. Otherwise, return a function that yields ``fake``.
     """
     if inspect.isroutine(fake) or isinstance(fake, type | functools.partial):
         return fake
