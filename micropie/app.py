@@ -161,7 +161,7 @@ _NO_CHECKS: Mapping[str, Callable[[], object]] = {}
 
 
 # The attributes of every application that its compiled site reads.
-_WATCHED = frozenset({"middlewares", "ws_middlewares", "session_backend", "channels"})
+_WATCHED = frozenset({"middlewares", "ws_middlewares", "session_backend", "channels", REQUIRES})
 
 
 class _Root:
@@ -422,12 +422,7 @@ class App(Base[Outermost_co]):
         super().__setattr__(name, value)
         # Compile the application again only for values that may be routes. Handlers may set other
         # attributes in each request, which must be fast.
-        if (
-            name in self._micropie_class_names
-            or _is_routed(value)
-            or _is_routed(old)
-            or name == REQUIRES
-        ):
+        if name in self._micropie_class_names or _is_routed(value) or _is_routed(old):
             self._micropie.changed()
 
     if not TYPE_CHECKING:  # pragma: no branch - type checkers must report unknown names
@@ -446,7 +441,7 @@ class App(Base[Outermost_co]):
     def __delattr__(self, name: str) -> None:
         old = vars(self).get(name)
         super().__delattr__(name)
-        if name in self._micropie_class_names or _is_routed(old) or name == REQUIRES:
+        if name in self._micropie_class_names or _is_routed(old):
             self._micropie.changed()
 
     # -- for handlers and set-up -------------------------------------------------------------------

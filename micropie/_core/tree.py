@@ -21,7 +21,6 @@ from micropie._core.execution import Action, current, notify_after_fork
 from micropie._core.execution.steps import HANDLER, Kind
 from micropie._core.flow import Lifecycle, Lifespan, lifespan_opener
 from micropie._core.http import State, StateOf
-from micropie._core.http.settings import Settings
 from micropie._core.mounts import APP, ASGI, Mount
 from micropie._core.routing import (
     AppBase,
@@ -259,7 +258,7 @@ class Tree(Registrations):
         """
         if self.stated_channels is None and (self._roots or current.get(None) is not None):
             return self.config().channels
-        return self.own_channels if self.stated_channels is None else self.stated_channels
+        return self.channels
 
     # -- the applications inside it ----------------------------------------------------------------
 
@@ -305,13 +304,14 @@ class Tree(Registrations):
         keeps_sessions = any(app.session_backend is not None for app in apps)
         if keeps_sessions and self.security is not False and not config.settings.debug:
             self.upper.warn_of_missing_security(config)
-        seconds = Settings().overridden(self.settings).mount_timeout
         mounted = [one.under(protocol) for app in apps for one in app._micropie.mounts if protocol]
         started: dict[int, list[Mount]] = {}  # a target in several places is started once
         for mount in mounted:
             if mount.kind == ASGI or (mount.isolated and protocol == ASGI):
                 started.setdefault(id(mount.target), []).append(mount)
-        lives = [mounts.MountedLife(places, seconds) for places in started.values()]
+        lives = [
+            mounts.MountedLife(places, config.settings.mount_timeout) for places in started.values()
+        ]
         pools = {one.pool: None for one in config.tree if one.pool.is_eager}
         return Lifecycle(
             [*(app._micropie for app in apps), *lives], [pool.start_all for pool in pools]

@@ -10,7 +10,7 @@ application's object.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from copy import copy
 from importlib import import_module
@@ -184,10 +184,12 @@ class Registrations:
         self._own_channels: list[object] = []
 
     @property
-    def own_channels(self) -> object:
-        """The channels of an outermost application to which no channels were passed. They deliver
-        messages within this process only.
+    def channels(self) -> Any:
+        """The channels passed to ``App``. If none were passed, new ones, for an outermost
+        application, that deliver messages within this process only.
         """
+        if self.stated_channels is not None:
+            return self.stated_channels
         if not self._own_channels:
             self._own_channels.append(self.upper.make_channels())
         return self._own_channels[0]  # two threads may each have added one; then both use the first
@@ -360,8 +362,7 @@ class Config(MessageConfig):
     @property
     def channels(self) -> Any:
         """The channels in which the application publishes and to which it subscribes."""
-        stated = self.channels_of.stated_channels
-        return self.channels_of.own_channels if stated is None else stated
+        return self.channels_of.channels
 
     def _take(self, settings: Settings, stated: Collection[str] | None) -> None:
         """Use ``settings``, and create the parts in ``_PARTS`` that depend on them.
@@ -456,16 +457,6 @@ class Config(MessageConfig):
         return None, False, self.text_type
 
 
-def _signing(settings: Settings) -> Mapping[str, object]:
-    if settings.secret_key is None:  # without a key, don't import itsdangerous
-        return {"signer": None}
-    return {
-        "signer": import_module("micropie._core.http.headers.signing").AppSigner(
-            settings.secret_key
-        )
-    }
-
-
 def _encoding(settings: Settings) -> Mapping[str, object]:
     dumps, text_type = dumps_with(settings.encoders), HTML if settings.text == "html" else TEXT
     as_text: Sequence[tuple[type, Callable[[Any], bytes]]] = ((str, str.encode), (bytes, bytes))
@@ -477,40 +468,47 @@ def _encoding(settings: Settings) -> Mapping[str, object]:
     }
 
 
-def _limits(settings: Settings) -> Mapping[str, object]:
-    limits = Limits(
-        max_form_field_size=settings.max_form_field_size,
-        max_fields=settings.max_form_fields,
-        max_files=settings.max_form_files,
-        max_data_size=min(settings.max_data_size, settings.max_body_size),
-        max_json_values=settings.max_json_values,
-    )
-    return {"limits": limits}
-
-
-_OF_FORMS = "max_form_field_size max_form_fields max_form_files"
-
 # The parts of a config that are created from settings. Each item contains the names of some
 # settings, and a function that creates parts from them and returns the parts by name.
-_PARTS: Sequence[tuple[frozenset[str], Callable[[Settings], Mapping[str, object]]]] = [
-    (frozenset(names.split()), make)
-    for names, make in (
-        (
-            "threads thread_queue thread_wait",
-            lambda one: {
-                "threads": Threads(one.threads, one.thread_queue, one.threads, one.thread_wait)
-            },
-        ),
-        (
-            " ".join(ProcessPool.settings),
-            lambda one: {"pool": ProcessPool(one)},
-        ),
-        ("secret_key", _signing),
-        ("encoders text", _encoding),
-        ("encoders decoders", lambda one: {"own_types": OwnTypes(one.encoders, one.decoders)}),
-        ("max_body_size max_data_size max_json_values " + _OF_FORMS, _limits),
-    )
-]
+_PARTS: Sequence[tuple[Set[str], Callable[[Settings], Mapping[str, object]]]] = (
+    (
+        {"threads", "thread_queue", "thread_wait"},
+        lambda one: {
+            "threads": Threads(one.threads, one.thread_queue, one.threads, one.thread_wait)
+        },
+    ),
+    ({*ProcessPool.settings}, lambda one: {"pool": ProcessPool(one)}),
+    (
+        {"secret_key"},
+        lambda one: {
+            # Without a key, don't import itsdangerous.
+            "signer": None
+            if one.secret_key is None
+            else import_module("micropie._core.http.headers.signing").AppSigner(one.secret_key)
+        },
+    ),
+    ({"encoders", "text"}, _encoding),
+    ({"encoders", "decoders"}, lambda one: {"own_types": OwnTypes(one.encoders, one.decoders)}),
+    (
+        {
+            "max_body_size",
+            "max_data_size",
+            "max_json_values",
+            "max_form_field_size",
+            "max_form_fields",
+            "max_form_files",
+        },
+        lambda one: {
+            "limits": Limits(
+                max_form_field_size=one.max_form_field_size,
+                max_fields=one.max_form_fields,
+                max_files=one.max_form_files,
+                max_data_size=min(one.max_data_size, one.max_body_size),
+                max_json_values=one.max_json_values,
+            )
+        },
+    ),
+)
 
 
 def _sessions(
