@@ -401,11 +401,11 @@ class Tree(Registrations):
         the function ``provider``.
         """
         site: Site = self.root()._micropie.site
-        for entry in (*site.entries(), *site.entries(takes_socket=True)):
-            for one in (*entry.signature.needed(), *entry.asked_by_checks):
-                if one.function is provider:
-                    return True
-        return False
+        return any(
+            one.function is provider
+            for entry in (*site.entries(), *site.entries(takes_socket=True))
+            for one in (*entry.signature.needed(), *entry.asked_by_checks)
+        )
 
 
 def _attributes(app: AppBase) -> dict[str, object]:

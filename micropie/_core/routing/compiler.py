@@ -17,7 +17,7 @@ from micropie._core.execution.placement import Threads
 from micropie._core.execution.steps import HANDLER, Kind
 from micropie._core.http.addresses import quoted_address, split_host
 from micropie._core.mounts import APP, Mount
-from micropie._core.routing.config import Config, Registrations, with_marks
+from micropie._core.routing.config import Config, Registrations
 from micropie._core.routing.discovery import (
     FINGERPRINT,
     SOCKET_PREFIX,
@@ -26,7 +26,6 @@ from micropie._core.routing.discovery import (
     RouteMark,
     check_middlewares,
     find_handlers,
-    marks_above,
     marks_of,
 )
 from micropie._core.routing.misplaced_decorators import reject_misplaced_decorators
@@ -49,7 +48,7 @@ def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: Kind = H
     - ``blocking``: the kind of step that calls ``def`` handlers: HANDLER, or INLINE to call them in
       the thread that runs the flow, if this thread may block.
     """
-    config = _config(root, None, "", "", shutdown, blocking)
+    config = Config(root, None, "", "", shutdown, blocking)
     hosts: Hosts = []
     site = _compiled(root, config, hosts)
     others = Site(config, Router(config), Router(config)) if root.hosts else site
@@ -57,23 +56,6 @@ def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: Kind = H
     if config.advisor is not None:
         config.advisor.review_site(whole)
     return whole
-
-
-def _config(
-    registered: Registrations,
-    outer: Config | None,
-    prefix: str,
-    names: str,
-    shutdown: ShutdownSignal,
-    blocking: Kind,
-) -> Config:
-    """Return the config of an application. ``prefix``: the application's path in the tree; if the
-    application has its own host, the host is used instead.
-    """
-    address = f"//{registered.hosts[0]}" if registered.hosts else prefix
-    return with_marks(
-        Config(registered, outer, address, names, shutdown, blocking), marks_above(registered.app)
-    )
 
 
 def _compiled(registered: Registrations, config: Config, hosts: Hosts) -> Site:
@@ -204,7 +186,7 @@ class _Compiler(NamedTuple):
     def _add_child(self, name: str, registered: Registrations) -> None:
         outer = self.config
         names = f"{outer.scope}{name}."
-        config = _config(
+        config = Config(
             registered, outer, f"{outer.prefix}/{name}", names, outer.shutdown, outer.blocking
         )
         if registered.hosts:
@@ -222,7 +204,7 @@ class _Compiler(NamedTuple):
             shared: Registrations = mount.target._micropie
             # the beginning of the names of the mount's routes: "api.v1." for a mount at "/api/v1"
             names = f"{outer.scope}{mount.prefix[1:].replace('/', '.')}."
-            config = _config(shared, outer, prefix, names, outer.shutdown, outer.blocking)
+            config = Config(shared, outer, prefix, names, outer.shutdown, outer.blocking)
             inner = _compiled(shared, config, self.hosts)
             # All mounts of a site are in one table, which raises an error if two mounts have the
             # same prefix.

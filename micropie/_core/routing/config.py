@@ -29,7 +29,12 @@ from micropie._core.http.forms import Limits
 from micropie._core.http.json import dumps_with
 from micropie._core.http.settings import Settings
 from micropie._core.mounts import Mount
-from micropie._core.routing.discovery import Providers, RouteMark, check_middlewares
+from micropie._core.routing.discovery import (
+    Providers,
+    RouteMark,
+    check_middlewares,
+    marks_above,
+)
 from micropie._core.routing.names import RouteNames
 from micropie._core.routing.proxy_watch import ProxyWatch
 from micropie._core.sessions import InMemorySessionBackend, SessionBackend, SessionStore
@@ -234,8 +239,8 @@ class Config(MessageConfig):
 
     - ``registered``: the application's settings and registrations.
     - ``outer``: the config of the outer application, or None if this application is the outermost.
-    - ``prefix``: the application's path in the tree, such as "/blog", or "//blog.example.com" for
-      an application with its own host.
+    - ``prefix``: the application's path in the tree, such as "/blog". For an application with its
+      own host, the attribute is the host instead: "//blog.example.com".
     - ``names``: the beginning of the names of the application's routes, such as "blog.".
 
     Raises ``SetupError`` if the application's settings are invalid.
@@ -301,6 +306,8 @@ class Config(MessageConfig):
         blocking: Kind,
     ) -> None:
         app, own = registered.app, registered.settings
+        if registered.hosts:
+            prefix = f"//{registered.hosts[0]}"
         if outer is None:
             self.overrides, self.names, self.tree = registered.overrides, RouteNames(), []
             self.enter_in_pool = registered.enter_in_pool
@@ -342,6 +349,8 @@ class Config(MessageConfig):
         if outer is not None:
             self.middlewares = Chain(outer.middlewares, app.middlewares, self.providers)
             self.ws_middlewares = Chain(outer.ws_middlewares, app.ws_middlewares, self.providers)
+        if marks := marks_above(app):
+            self.middlewares = self.followed_by(marks)
         # If the application sets its own format for errors, it inherits only the handlers for
         # specific exceptions. The other handlers, for a status, ``HTTPError`` and ``Exception``,
         # would send errors in the outer application's format.
@@ -374,6 +383,13 @@ class Config(MessageConfig):
         for names, make in _PARTS:
             if stated is None or not names.isdisjoint(stated):
                 vars(self).update(make(settings))
+
+    def followed_by(self, marks: Sequence[object]) -> Chain:
+        """Return this config's middleware, followed by ``marks``: access checks and middleware
+        above an application or a handler.
+        """
+        check_middlewares(self.providers, marks)
+        return Chain(self.middlewares, marks, self.providers)
 
     def is_inside(self, outer: Config) -> bool:
         """Return whether this application is on the same host as the application that ``outer``
@@ -559,10 +575,7 @@ def with_marks(config: Config, marks: Sequence[object]) -> Config:
     """Return a copy of ``config`` whose last hooks are ``marks`` (access checks and middleware). If
     there are no marks, return ``config`` itself.
     """
-    if not marks:
-        return config
-    check_middlewares(config.providers, marks)
-    return config.changed(middlewares=Chain(config.middlewares, marks, config.providers))
+    return config.changed(middlewares=config.followed_by(marks)) if marks else config
 
 
 def config_of(answering: HasConfig) -> Config:
