@@ -15,7 +15,9 @@ the handler could run. If the handler or an inner hook raised an exception, ``yi
 in ``contextlib.contextmanager``. So ``with engine.begin(): yield`` does not commit after a failure.
 A value that you yield is a response. If you write ``yield 401, "no"`` before the handler, the
 handler is not called. If you write ``yield "other"`` after the handler, it replaces the handler's
-response. In a ``def``, ``return value`` has the same effect as ``yield value``.
+response. In a ``def``, ``return value`` has the same effect as ``yield value``. If the function has
+``guards = True``, it also runs where it gets no response: for a WebSocket, at whose end it is
+closed, and for an isolated mount, before which it is closed.
 
 When a middleware first runs, ``HookPlan`` determines its ``_Hook``: the function that runs before
 the handler, the function that runs after it, and how to call the two.
