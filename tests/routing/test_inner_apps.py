@@ -426,7 +426,7 @@ def test_an_inner_application_starts_though_it_is_equal_to_the_outer_one(
             return f"{self.title}: {self.state.opened}"
 
     root = Desk("desk")
-    inner = root.inner = Desk("desk")  # type: ignore[attr-defined]
+    inner = root.inner = Desk("desk")
     inner.startup_handlers.append(lambda: setattr(inner.state, "opened", "yes"))
     assert make_client(root).get("/inner").text == "desk: yes"
 
