@@ -248,6 +248,10 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: HTTPError("404"),  # type: ignore[arg-type]
         r"HTTPError\(status, message\) takes a status from 400 to 599, not '404'",
     ),
+    "a status as a float": (
+        lambda: HTTPError(404.0),  # type: ignore[arg-type]
+        r"HTTPError\(status, message\) takes a status from 400 to 599, not 404\.0",
+    ),
     "a cookie that is a number": (
         lambda: Response().set_cookie("x", 3),  # type: ignore[arg-type]
         r"cookie 'x' must be a str, not 3: write str\(...\) for a number",
