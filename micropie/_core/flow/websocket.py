@@ -116,9 +116,7 @@ def converse(
             if route.providers:
                 arguments = yield from with_resources(request, route, arguments)
             result = yield AWAIT, run_handler, (route.call, socket, *arguments)
-            if result is not None:
-                _review(request, result)
-            close_info = _close_info_after_return(request)
+            close_info = _close_info_after_return(request, result)
     except Exception as error:
         failure = error
     # 5. Clean up, outside of ``except``, so that later errors get no false ``__context__``.
@@ -264,16 +262,14 @@ def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
     return _close_info(request, websockets.POLICY, "", response)
 
 
-def _review(request: WebSocketRequest, result: object) -> None:
+def _close_info_after_return(request: WebSocketRequest, result: object) -> CloseInfo:
     """Raise an error that a handler has returned, as for requests. Other results are discarded."""
-    advisor = config_of(request._exchange).advisor
-    if isinstance(result, RaisedAnswer):
-        raise result
-    if advisor is not None:
-        advisor.review_websocket_result(request._exchange, result)
-
-
-def _close_info_after_return(request: WebSocketRequest) -> CloseInfo:
+    if result is not None:
+        advisor = config_of(request._exchange).advisor
+        if isinstance(result, RaisedAnswer):
+            raise result
+        if advisor is not None:
+            advisor.review_websocket_result(request._exchange, result)
     if request._exchange.answer.is_accepted:
         return _NORMAL_END
     return _close_info(
@@ -289,7 +285,7 @@ def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> 
     is_end = failure_in(failure) is None or isinstance(failure, ClientDisconnect)
     if is_end and not isinstance(failure, Redirect):
         logger.debug("%s: %s", request._exchange.label, failure)
-        return _close_info_after_return(request)
+        return _close_info_after_return(request, None)
     try:
         if isinstance(failure, HTTPError):
             code = websockets.POLICY if failure.status < 500 else websockets.FAILED
