@@ -10,7 +10,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from functools import partial
@@ -24,6 +24,7 @@ from micropie import App, SetupError
 from micropie.cli.migrated import import_compat, is_of_compat, runs_programs
 from micropie.cli.serving import made
 from micropie.cli.serving.options import Target
+from micropie.cli.serving.reloading import is_own
 
 DEFAULT_ATTRIBUTES = ("app", "application", "root")
 DEFAULT_FACTORIES = ("make_app", "create_app")  # called if the module has no application
@@ -193,25 +194,11 @@ _SKIPPED = {
 }  # fmt: skip
 
 
-def is_own(folder: Path, skipped: Collection[str] = _SKIPPED) -> bool:
-    """Return whether a folder inside a project may contain files of the project itself.
-
-    ``skipped``: the names of folders that don't.
-    """
-    return not (
-        folder.name in skipped
-        or folder.name.startswith(".")
-        # a virtual environment, whatever its name; ``Path.exists`` would raise an error for a
-        # folder that this user may not enter
-        or os.access(folder / "pyvenv.cfg", os.F_OK)
-    )
-
-
 def files_under(folder: Path) -> Iterator[Path]:
     """Yield the files of a project, in order."""
     for place, folders, names in os.walk(folder):
         here = Path(place)
-        folders[:] = sorted(name for name in folders if is_own(here / name))
+        folders[:] = sorted(name for name in folders if is_own(here / name, _SKIPPED))
         yield from sorted(here / name for name in names if (here / name).is_file())
 
 
@@ -222,7 +209,7 @@ def _imported(name: str, folder: Path) -> ModuleType:
     files = [
         path.relative_to(folder).with_suffix("")
         for path in (*folder.glob("*.py"), *folder.glob("*/*.py"))
-        if path.parent == folder or is_own(path.parent)
+        if path.parent == folder or is_own(path.parent, _SKIPPED)
     ]
     modules = [".".join(path.parts).removesuffix(".__init__") for path in files]
     hint, in_src = _near(name, modules), Path("src", *name.split("."))

@@ -10,11 +10,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
 from micropie.cli.serving.options import Options
-from micropie.cli.target import is_own
 
 # The environment variable that passes the port to the child process, so that the port stays the
 # same after a restart. ``App`` reads it too: if it is set, the application runs in development.
@@ -68,6 +68,20 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
+
+
+def is_own(folder: Path, skipped: Collection[str]) -> bool:
+    """Return whether a folder inside a project may contain files of the project itself.
+
+    ``skipped``: the names of folders that don't.
+    """
+    return not (
+        folder.name in skipped
+        or folder.name.startswith(".")
+        # a virtual environment, whatever its name; ``Path.exists`` would raise an error for a
+        # folder that this user may not enter
+        or os.access(folder / "pyvenv.cfg", os.F_OK)
+    )
 
 
 def _times(folder: Path) -> dict[str, int]:
