@@ -294,5 +294,5 @@ def test_a_redirect_without_a_location_fails_as_in_production(
         assert make_client(app, raise_app_exceptions=False).get("/").status_code == 500
         failures += [record.exc_info[1] for record in caplog.records if record.exc_info]
     assert [repr(failure) for failure in failures] == [
-        "TypeError(\"expected string or bytes-like object, got 'NoneType'\")"
+        "TypeError('Redirect takes a str, not None: write str(...) for a URL')"
     ] * 2

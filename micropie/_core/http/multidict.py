@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TypeVar, overload
 
 from micropie._core.on_demand import Value
+
+Default = TypeVar("Default")
 
 
 class MultiDict(Mapping[str, Value]):  # noqa: PLW1641 - like any mapping it has no hash
@@ -43,7 +46,17 @@ class MultiDict(Mapping[str, Value]):  # noqa: PLW1641 - like any mapping it has
         """Return all values of ``name`` in a new list, which is empty if there are none."""
         return [*self._lists.get(name, ())]
 
-    __call__ = Mapping.get  # an older spelling
+    @overload
+    def __call__(self, name: str) -> Value | None: ...
+
+    @overload
+    def __call__(self, name: str, default: Default) -> Value | Default: ...
+
+    def __call__(self, name: str, default: object = None) -> object:
+        """Return the first value of ``name``, or ``default``. This is an older spelling of
+        ``get``.
+        """
+        return self.get(name, default)
 
     def __repr__(self) -> str:
         # Leave out the values, which may be secret, because logs and error pages show this text.
