@@ -1494,3 +1494,12 @@ def test_the_rows_of_a_database_have_the_fields_of_any_annotation(
         assert client.get("/").json() == {"best": title, "others": [title]}
     refused = make_client(shown(list[Titled], [row(" " * 1001)])).get("/")
     assert refused.status_code == 500  # as above
+
+
+class Headed(UserList[Any]):
+    keys: Any = None
+
+
+def test_a_list_with_an_attribute_keys_is_a_list(make_client: MakeClient) -> None:
+    client = make_client(shown(list[Titled], Headed([TitledRow("x ")])))
+    assert client.get("/").json() == [{"title": "x "}]

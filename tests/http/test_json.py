@@ -89,6 +89,11 @@ class Pair(NamedTuple):
     b: int
 
 
+class Columns(NamedTuple):
+    keys: list[int]
+    size: int
+
+
 @dataclass
 class Point:
     x: int
@@ -229,6 +234,7 @@ WRITTEN: list[tuple[Any, str]] = [
     (Number(2**70), str(2**70)),
     (Real(1.5), "1.5"),
     (Pair(1, 2), "[1,2]"),
+    (Columns([1], 2), "[[1],2]"),
     ({5}, "[5]"),
     (frozenset({"x"}), '["x"]'),
     (deque([1, 2]), "[1,2]"),

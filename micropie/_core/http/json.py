@@ -463,7 +463,8 @@ def _conversion_of(kind: type) -> Encoder | None:
     if hasattr(kind, "model_dump"):
         return None
     known = next((convert for kinds, convert in _COLLECTIONS if issubclass(kind, kinds)), None)
-    if known is list and hasattr(kind, "keys"):  # a row of a database, such as ``sqlite3.Row``
+    # a row of a database, such as ``sqlite3.Row``; a named tuple may have a field of this name
+    if known is list and callable(getattr(kind, "keys", None)):
         return dict
     is_pydantics = "pydantic" in sys.modules and hasattr(kind, "__get_pydantic_core_schema__")
     return _by_pydantic(kind) if known is None and is_pydantics else known

@@ -134,7 +134,8 @@ def as_dict(value: Any) -> object:
         return value
     if hasattr(kind, "_asdict"):
         return kind._asdict(value)
-    return dict(value) if hasattr(kind, "keys") and hasattr(kind, "__getitem__") else value
+    is_row = callable(getattr(kind, "keys", None)) and hasattr(kind, "__getitem__")
+    return dict(value) if is_row else value
 
 
 def _get(owner: object, name: str) -> object:
