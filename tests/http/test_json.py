@@ -124,6 +124,11 @@ class Account:
         return self.half_of and self.half_of / 2
 
 
+@pydantic.dataclasses.dataclass
+class Parcel:
+    content: Any
+
+
 class Guest(Account):  # none of pydantic's
     pass
 
@@ -263,6 +268,10 @@ WRITTEN: list[tuple[Any, str]] = [
     ),
     (Model(when=NOON), '{"when":"2024-02-29T12:00:00.000005","ratio":0.5}'),
     ([Account(Name="ann")], '[{"Name":"ann","half":null}]'),
+    (
+        {"a": Parcel([Struct("Ann"), MappingProxyType({"b": 1})])},
+        '{"a":{"content":[{"type":"Struct","firstName":"Ann","content":null},{"b":1}]}}',
+    ),
     (Guest(Name="ann"), '{"name":"ann","password":"secret","half_of":null}'),
     (nested(254), "[" * 254 + "0" + "]" * 254),
     (nested(254, lambda inner: {"a": inner}), '{"a":' * 254 + "0" + "}" * 254),

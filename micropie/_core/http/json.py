@@ -323,7 +323,9 @@ class Codec:
         if convert is not None:
             return convert(value)
         if hasattr(kind, "model_dump") or _is_pydantic_dataclass(kind):
-            own = {"fallback": self._step} if self._own else {}
+            # the method of a class that isn't pydantic's may not take this argument
+            is_model = hasattr(kind, "model_dump")
+            own = {"fallback": self._step} if self._own or not is_model else {}
             dump = getattr(value, "model_dump", None) or partial(
                 kind.__pydantic_serializer__.to_python,  # type: ignore[attr-defined]
                 value,
