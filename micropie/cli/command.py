@@ -69,9 +69,11 @@ def execute(app: App, name: str, words: Sequence[str]) -> int:
         parser.error("; ".join(f"{one.parameter} must be {one.expected}" for one in error.errors))
     except HTTPError as error:
         raise CommandError(str(error)) from None
-    except (SetupError, BrokenPipeError):
+    except SetupError:
         raise
     except Exception as error:
+        if isinstance(error, BrokenPipeError):  # the output's, or that of a socket
+            sys.stdout.flush()  # raises the error again if nobody reads the output
         sys.stderr.write(Inspector.traceback_of(error))
         report = entry.application.settings.on_error
         if report is not None:

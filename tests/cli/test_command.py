@@ -293,7 +293,14 @@ def test_a_traceback_begins_at_the_command_s_own_lines(
 
 
 REPORTING = """
+import sys
 from micropie import App, HTTPError, command
+
+class Unread:
+    def write(self, text=""):
+        raise BrokenPipeError
+
+    flush = write
 
 def report(error):
     print("told of", repr(error))
@@ -311,7 +318,12 @@ class Blog(App):
 
     @command
     def lists(self):
-        raise BrokenPipeError
+        sys.stdout = Unread()
+        print("a text")
+
+    @command
+    def sends(self):
+        raise BrokenPipeError("mail")
 
 class Shop(App):
     blog = Blog()
@@ -327,6 +339,7 @@ app = Shop(on_error=report)
         ("blog.breaks --what twice", 1, "told of KeyError('twice')\n", "ValueError: no network\n"),
         ("blog.refuses", 2, "", "micropie: There is no such text.\n"),
         ("blog.lists", 1, "", ""),  # a program that reads the output, such as head, has exited
+        ("blog.sends", 1, "told of BrokenPipeError('mail')\n", "BrokenPipeError: mail\n"),
     ],
 )
 def test_on_error_gets_the_failure_of_a_command(
@@ -339,6 +352,7 @@ def test_on_error_gets_the_failure_of_a_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "reporting.py").write_text(REPORTING)
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
     monkeypatch.setattr(sys.stderr, "close", lambda: None)  # pytest's own, after a broken pipe
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
