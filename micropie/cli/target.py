@@ -256,7 +256,8 @@ def _explained(failed: str) -> Iterator[None]:
     except CommandError:  # it is explained already
         raise
     except Exception as error:
-        frames = [*dropwhile(_is_of_importing, traceback.extract_tb(error.__traceback__))]
+        found = traceback.extract_tb(error.__traceback__)
+        frames = [*dropwhile(_is_of_importing, found)] or found
         # Leave out the lines in micropie itself, because the message explains the error.
         if isinstance(error, SetupError):
             shown = []

@@ -1410,6 +1410,7 @@ NAMES = [
     ),
     ("app5:x", "x = 'text'", "app5:x is not an App but str: 'text'"),
     ("app5", "def x(:", 'app5 can\'t be imported:\n  File "{folder}/app5.py", line 1\n    def x(:'),
+    ("app5", "import sys\ndel sys.modules[__name__]", "app5 can't be imported:\n"),
     (
         "app5",
         "import json\njson.loads('x')",
