@@ -231,7 +231,7 @@ def constraints_of(metadata: Iterable[object]) -> Iterator[Constraint]:
     metadata = [*metadata]
     for item in metadata:
         alias = getattr(item, "validation_alias", None)  # pydantic's Field has this attribute
-        if alias is not None:
+        if alias is not None and _library_of(item) in _LIBRARIES:
             advice = f"has no effect on a parameter: write Query({alias!r}) or Form({alias!r})"
             raise SetupError(f"Field(alias={alias!r}) {advice}")
     for item in _restricting(metadata):
