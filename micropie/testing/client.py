@@ -50,6 +50,11 @@ class RequestOptions(SocketOptions, total=False):
     follow_redirects: bool
 
 
+# The characters that browsers don't escape in a path. They compare its text with the path of a
+# cookie, which can't have a semicolon.
+_UNESCAPED = "/:@!$&'()*+,="
+
+
 def tree_of(app: object) -> Any:
     """Return the ``Tree`` of an application.
 
@@ -166,7 +171,9 @@ class TestClient(httpx.Client):
             transport=self.app_transport,
             # The URL's path begins with the mount, so that cookies and redirects work as in a
             # browser.
-            base_url=url.copy_with(raw_path=quote(root_path).encode() + url.raw_path),
+            base_url=url.copy_with(
+                raw_path=quote(root_path, safe=_UNESCAPED).encode() + url.raw_path
+            ),
             headers=headers,
             cookies=cookies,
             follow_redirects=follow_redirects,
@@ -233,8 +240,8 @@ class TestClient(httpx.Client):
         """
         other = session_app(tree_of(self._app), visit)
         # The URL has the path of ``base_url``, which isn't a path of the other application.
-        target = f"{quote(self.app_transport.settings.root_path)}/".encode()
-        extensions = {APP: other, "target": target}
+        root_path = quote(self.app_transport.settings.root_path, safe=_UNESCAPED)
+        extensions = {APP: other, "target": f"{root_path}/".encode()}
         return self.post("/", extensions=extensions, follow_redirects=False).raise_for_status()
 
     def login(self, /, **values: object) -> None:

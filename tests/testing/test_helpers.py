@@ -149,7 +149,7 @@ def test_a_login_works_below_a_prefix(make_client: MakeClient) -> None:
     assert client.get("/private").text == "for alice"
 
 
-@pytest.mark.parametrize("root_path", ["", "/a b/ü"])
+@pytest.mark.parametrize("root_path", ["", "/a b/ü", "/@ann;(1)"])
 def test_a_login_works_if_the_base_url_has_a_path(make_client: MakeClient, root_path: str) -> None:
     app = App()
     app.api = Root()
