@@ -220,7 +220,7 @@ def _current(app: App, docs: Docs, build: _Build) -> Schema:
 
 
 def _below(request: Request, own: str) -> str:
-    """Return the URL prefix of the application, escaped. ``own``: the request's path within the
-    application.
+    """Return the URL prefix of the application, escaped as browsers escape it. They compare this
+    text with the path of a session's cookie. ``own``: the request's path within the application.
     """
-    return quote(request.root_path + request.path.removesuffix(own))
+    return quote(request.root_path + request.path.removesuffix(own), safe="/:@!$&'()*+,=")

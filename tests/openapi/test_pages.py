@@ -59,13 +59,16 @@ def test_the_title_of_the_docs_page_is_escaped(make_client: MakeClient) -> None:
     assert "<title>&lt;b&gt;</title>" in make_client(app).get("/docs").text
 
 
-def test_below_a_prefix_the_docs_page_s_urls_include_it(make_client: MakeClient) -> None:
+@pytest.mark.parametrize("prefix", ["/kitchen", "/@ann"])  # as the path of a session's cookie
+def test_below_a_prefix_the_docs_page_s_urls_include_it(
+    make_client: MakeClient, prefix: str
+) -> None:
     root = App()
-    root.mount("/kitchen", Kitchen(docs=True))
+    root.mount(prefix, Kitchen(docs=True))
     client = make_client(root)
-    assert 'data-document="/kitchen/openapi.json"' in client.get("/kitchen/docs").text
-    assert client.get("/kitchen/openapi.json").json()["servers"] == [{"url": "/kitchen"}]
-    assert client.get("/kitchen/docs/start.js").status_code == 200
+    assert f'data-document="{prefix}/openapi.json"' in client.get(f"{prefix}/docs").text
+    assert client.get(f"{prefix}/openapi.json").json()["servers"] == [{"url": prefix}]
+    assert client.get(f"{prefix}/docs/start.js").status_code == 200
 
 
 def test_the_document_is_built_once_and_again_after_a_change(
