@@ -163,10 +163,10 @@ def split_host(address: str) -> tuple[str, str]:
 
 def quoted_address(address: str) -> str:
     """Return an application's address with its path escaped as browsers escape it. They compare
-    this text with the path of a cookie.
+    this text with the path of a cookie, which can't have a semicolon.
     """
     host, path = split_host(address)
-    return host + quote(path, safe=PATH_SAFE)
+    return host + quote(path, safe=PATH_SAFE).replace(";", "%3B")
 
 
 def with_host(url: str, host: str) -> str:

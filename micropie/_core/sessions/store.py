@@ -163,7 +163,7 @@ class SessionStore:
 
     def _formatter_for(self, scheme: str, root_path: str) -> Callable[..., str]:
         name = self.cookie_name(scheme, root_path)
-        path = quoted_address(root_path + self.prefix).replace(";", "%3B") or "/"
+        path = quoted_address(root_path + self.prefix) or "/"
         return partial(
             format_cookie,
             name,
