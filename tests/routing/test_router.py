@@ -1090,6 +1090,19 @@ def test_the_mount_may_be_deep_and_escaped(make_client: MakeClient) -> None:
     assert at(client, "/a%20b/%c3%bc").text == "shop"
 
 
+def test_links_begin_with_the_path_of_the_session_s_cookie(make_client: MakeClient) -> None:
+    app = App(secret_key="k" * 40)
+
+    @app.get("/")
+    def home(request: Request) -> str:
+        request.session["seen"] = True
+        return app.url_for("home")
+
+    answer = make_client(app, root_path="/@a;b").get("/")
+    assert answer.text == "/@a%3Bb/"
+    assert "; Path=/@a%3Bb;" in answer.headers["set-cookie"]
+
+
 @pytest.mark.parametrize("asgi_world", ["asyncio", "trio"])
 def test_a_path_that_only_begins_like_the_mount_is_not_below_it(
     connect: MakeClient, asgi_world: str
