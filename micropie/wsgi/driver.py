@@ -107,11 +107,13 @@ def serve_http(
 
 def _close(exchange: WSGIExchange, context: Context) -> None:
     """End the request, in its context. If a call that may use its resources goes on in another
-    thread, that thread closes them, in the same context.
+    thread, that thread closes them, in the same context. Then the request ends in a copy, because
+    two threads can't be in one context at the same time.
     """
     ending, exchange.ending = exchange.ending, None
     if ending is not None and exchange.left_call is not None:
         exchange.left_call.when_ended(partial(context.run, perform, ending, exchange))
+        context = context.copy()
     if exchange.ends is not None:
         context.run(exchange.close)
 

@@ -23,6 +23,10 @@ from tests.support.waiting import until, until_async
 LATE = "The response took too long. Please try again later."
 
 
+class Part:
+    """What a provider opens."""
+
+
 class Root(App):
     """Slow handlers wait for `leave`, which the test sets at its end."""
 
@@ -114,6 +118,39 @@ def test_a_def_handler_past_its_limit_runs_on_without_effect(make_client: MakeCl
     app.leave.set()
     assert app.ended.wait(30)
     until(lambda: client.get("/quick").text == "quick")  # which may be late on a busy machine
+
+
+def test_under_wsgi_on_close_may_run_while_a_thread_closes_the_resources(
+    connect: MakeClient,
+) -> None:
+    leave, closed, seen = threading.Event(), threading.Event(), list[str]()
+
+    class Slow(App):
+        def slow(self, part: Part) -> None:
+            self.request.on_close(end)
+            leave.wait(30)
+
+    app = Slow()
+    app.middlewares.append(Timeout(0.05))
+
+    @app.provides(Part)
+    def part() -> Iterator[Part]:
+        try:
+            yield Part()
+        except BaseException as error:
+            seen.append(f"{type(error).__name__} at {app.request.path}")
+            raise
+        finally:
+            closed.set()
+
+    def end() -> None:
+        leave.set()
+        until(closed.is_set)
+        seen.append(f"closed {app.request.path}")
+
+    assert connect(app, "wsgi").get("/slow").text == LATE
+    until(lambda: len(seen) == 2)
+    assert sorted(seen) == ["HTTPError at /slow", "closed /slow"]
 
 
 def test_a_handler_within_the_limit_responds(make_client: MakeClient) -> None:
