@@ -187,6 +187,25 @@ def test_the_content_type_of_an_error_belongs_to_its_message(
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
 
 
+@pytest.mark.parametrize("name", ["Content-Range", "Content-Location", "ETag", "Retry-After"])
+def test_an_error_keeps_its_headers_when_an_error_handler_makes_its_body(
+    make_client: MakeClient, name: str
+) -> None:
+    class Shop(App):
+        def index(self) -> None:
+            raise HTTPError(416, "No.", {name: "bytes */5", "Content-Type": "text/plain"})
+
+    app = Shop()
+
+    @app.error(416)
+    def document() -> dict[str, int]:
+        return {"status": 416}
+
+    answer = make_client(app).get("/")
+    assert (answer.json(), answer.headers[name]) == ({"status": 416}, "bytes */5")
+    assert answer.headers["Content-Type"] == "application/json"
+
+
 def test_an_exception_or_bytes_as_the_message_are_sent_as_text(make_client: MakeClient) -> None:
     class Shop(App):
         def failed(self) -> None:

@@ -23,13 +23,6 @@ from micropie._core.on_demand import pattern, reserve
 _OF_A_BODY = pattern(
     "content-(?!security-policy)|(etag|last-modified|accept-ranges)$", re.IGNORECASE
 )
-
-
-def _without_body(headers: HeadersLike) -> list[tuple[str, str]]:
-    """Return those headers that don't describe a body, because another body is sent with them."""
-    return [pair for pair in pairs_of(headers) if not _OF_A_BODY.match(pair[0])]
-
-
 _OF_CACHES = frozenset({"cache-control", "expires"})
 _MERE_BODIES = BODIES | {GeneratorType, AsyncGeneratorType, FileReference}
 
@@ -106,8 +99,12 @@ class AnswerState:
         return response
 
     def set_error(self, status: int, headers: HeadersLike) -> None:
-        """Set the status and the headers of an error for which an error handler makes the body."""
-        self.set_result(Response(None, status, headers and _without_body(headers)))
+        """Set the status and the headers of an error for which an error handler makes the body. So
+        the Content-Type of the error's message doesn't apply, but others do: a 416 needs
+        Content-Range.
+        """
+        kept = headers and [one for one in pairs_of(headers) if one[0].lower() != "content-type"]
+        self.set_result(Response(None, status, kept))
 
     def begin_response(self) -> Response:
         """Create and return an empty response, on which status, headers and cookies can be set."""
@@ -138,7 +135,7 @@ class AnswerState:
         a response. If so, keep the headers set so far that don't describe the body.
         """
         pairs = self.response.pairs if self.response is not None and is_expected else ()
-        kept = _without_body(pairs)
+        kept = [pair for pair in pairs if not _OF_A_BODY.match(pair[0])]
         self.response = Response(headers=kept) if kept else None
 
     def depend_on(self, header: str) -> None:
