@@ -6,13 +6,28 @@ import dataclasses
 import logging
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import pytest
 
-from micropie import App, Redirect, Request, Response, UploadFile, post, requires
+from micropie import (
+    App,
+    HTTPError,
+    Redirect,
+    Request,
+    Response,
+    UploadFile,
+    post,
+    requires,
+    static_file,
+)
 from tests.support.clients import MakeClient
+
+
+class Pies:
+    """What a provider opens."""
 
 
 class Uploads(App):
@@ -266,6 +281,31 @@ def test_a_missing_openapi_document_is_explained_in_the_log(
 
     assert make_client(Takes(debug=True)).post("/", json={"a": 1}).status_code == 400
     assert "to take the whole body, write Annotated[dict, Body()]" in caplog.text
+
+
+def test_only_a_file_that_does_not_exist_is_called_missing_in_the_log(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    (tmp_path / "pie.txt").write_text("plum")
+    caplog.set_level(logging.INFO)
+
+    class Stock(App):
+        def index(self, name: str, pies: Pies) -> Response:
+            return static_file(name, tmp_path)
+
+    app = Stock(debug=True)
+
+    @app.provides(Pies)
+    def pies() -> Iterator[Pies]:
+        yield Pies()
+        raise HTTPError(409)
+
+    client = make_client(app)
+    assert client.get("/?name=pie.txt").status_code == 409
+    assert client.get("/?name=pie.txt", headers={"Range": "bytes=9-"}).status_code == 416
+    assert "there is no file" not in caplog.text
+    assert client.get("/?name=no.txt").status_code == 404
+    assert "there is no file 'no.txt'" in caplog.text
 
 
 def test_a_file_sent_for_another_parameter_is_explained_in_the_log(

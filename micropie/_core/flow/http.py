@@ -400,7 +400,8 @@ def _answer_of_any(request: Request, result: Any) -> Flow[Answer]:
                 yield from close_resources(exchange, None)
         except Exception as failure:
             made.take_back(result)  # the error response must not get the file's headers
-            if exchange.config.advisor is not None and type(failure) is HTTPError:
+            is_missing = type(failure) is HTTPError and failure.status == 404
+            if is_missing and exchange.config.advisor is not None:
                 exchange.config.advisor.review_missing_file(response.body)
             raise
         if (
