@@ -4,6 +4,7 @@ in every world.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gc
 import logging
@@ -586,6 +587,25 @@ def test_an_async_function_for_the_end_of_a_request_is_reported(
     until(lambda: len(caplog.records) == 2)
     errors = [str(record.exc_info[1]) for record in caplog.records if record.exc_info]
     assert any(error.endswith("end must not be async: it can't be awaited") for error in errors)
+
+
+def test_a_function_for_the_end_of_a_request_may_return_the_task_that_it_starts(
+    connect: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    tasks: list[asyncio.Task[None]] = []
+
+    class Root(App):
+        async def index(self) -> str:
+            self.request.on_close(start)
+            return "x"
+
+    def start() -> asyncio.Task[None]:
+        tasks.append(asyncio.get_running_loop().create_task(asyncio.sleep(0)))
+        return tasks[0]
+
+    assert connect(Root(), "asyncio").get("/").text == "x"
+    until(lambda: tasks and tasks[0].done())
+    assert caplog.messages == []
 
 
 def test_on_close_functions_may_add_others(

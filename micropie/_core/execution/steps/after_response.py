@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
 from contextvars import Context, copy_context
 from functools import partial
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutine
 from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -67,7 +67,7 @@ def call_each(
     try:
         for function in functions:
             try:
-                if (result := function(*arguments)) is not None and isawaitable(result):
+                if (result := function(*arguments)) is not None and iscoroutine(result):
                     raise TypeError(f"{_name_of(function)} must not be async: it can't be awaited")
             except BaseException as error:
                 failure = error if isinstance(error, Exception) else execution.failure_of(error)
