@@ -45,9 +45,10 @@ def sees_first(hook: FlowMiddleware, request: Request) -> bool:
     """Return whether this is the first time that ``hook`` sees a request. The same object may be in
     an outer and in an inner application, and above a handler, too.
     """
-    seen: set[FlowMiddleware] = vars(request).setdefault("_seen_by", set())
-    is_first = hook not in seen
-    seen.add(hook)
+    # by its identity, because an author's subclass may define ``__eq__``
+    seen: set[int] = vars(request).setdefault("_seen_by", set())
+    is_first = id(hook) not in seen
+    seen.add(id(hook))
     return is_first
 
 

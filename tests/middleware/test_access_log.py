@@ -381,6 +381,19 @@ def test_an_access_log_that_a_request_meets_twice_writes_one_line(
     assert len(lines()) == 1
 
 
+def test_access_logs_that_are_equal_write_a_line_each(
+    make_client: MakeClient, lines: Lines
+) -> None:
+    class Equal(AccessLog):  # noqa: PLW1641 - an object without a hash
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Equal)
+
+    app = Root()
+    app.middlewares += [Equal(), Equal()]
+    make_client(app).get("/greet/you")
+    assert len(lines()) == 2
+
+
 def test_an_inner_application_may_have_its_own_access_log(
     make_client: MakeClient, lines: Lines
 ) -> None:
