@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
+from itertools import chain
 from math import inf
 from time import monotonic
 
@@ -68,7 +69,8 @@ class HealthCheck(FlowMiddleware):
         """Run the checks and send the response. The remaining time is shared equally between the
         remaining checks.
         """
-        checks = self._all_checks
+        pings = {} if self._is_live else pings_of(self._app, self._of_routes, self._checks)
+        checks = {**pings, **self._checks}
         deadline, results = monotonic() + self._timeout, {}
         for done, (name, function) in enumerate(checks.items()):
             seconds = max(deadline - monotonic(), 0.001) / (len(checks) - done)
@@ -83,9 +85,13 @@ class HealthCheck(FlowMiddleware):
         return Response(document, 200 if status == "ok" else 503, [("Cache-Control", "no-store")])
 
     @cached_property
-    def _all_checks(self) -> Mapping[str, Check]:
-        pings = {} if self._is_live else pings_of(self._app, self._checks)
-        return {**pings, **self._checks}
+    def _of_routes(self) -> Collection[object]:
+        """The middleware of all routes, which includes that above handlers. It is kept, because
+        reading all routes takes long. Backends may be replaced and middleware added at any time.
+        """
+        inspector = Inspector(self._app)
+        entries = [*inspector.routes(), *inspector.routes(websockets=True)]
+        return {id(one): one for entry in entries for one in entry.application.middlewares}.values()
 
     def _log(self, name: str, problem: str) -> None:
         if (problem != "") == (name in self._failing):  # the result hasn't changed
@@ -130,26 +136,23 @@ def _problem_of(function: Check, seconds: float, running: set[object]) -> Flow[s
     return "the check returned False" if result is False else ""
 
 
-def pings_of(app: App, taken: Iterable[str]) -> dict[str, Check]:
+def pings_of(app: App, of_routes: Iterable[object], taken: Iterable[str]) -> dict[str, Check]:
     """Return the ``ping`` methods of all session backends, channels and middleware in a tree of
     applications, by name.
 
     If two have the same name, or one has a name in ``taken``, the second gets a number: "sessions
-    2".
+    2". ``of_routes``: the middleware of all routes.
     """
     found: dict[str, Check] = {}
-    inspector = Inspector(app)
-    applications = inspector.applications()
+    applications = Inspector(app).applications()
     settings = applications[0].settings
     parts: list[tuple[str, object]] = [("pool", app.pool)] if settings.pool_startup else []
-    # the middleware of a route includes that above its handler
-    entries = [*inspector.routes(), *inspector.routes(websockets=True)]
-    for one in [*applications, *(entry.application for entry in entries)]:
+    for one in applications:
         parts += [("sessions", one.session_backend), ("channels", one.channels)]
-        for hook in one.middlewares:
-            if getattr(hook, "needs_rates", False) is True:  # on the store of ``App(rates=...)``
-                parts.append(("rates", settings.rates))
-            parts.append((type(hook).__name__, hook))
+    for hook in chain(*(one.middlewares for one in applications), of_routes):
+        if getattr(hook, "needs_rates", False) is True:  # on the store of ``App(rates=...)``
+            parts.append(("rates", settings.rates))
+        parts.append((type(hook).__name__, hook))
     seen: set[int] = set()
     names = Counter([*taken])
     for name, part in parts:

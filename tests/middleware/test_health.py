@@ -24,7 +24,12 @@ from micropie.middleware import (
     TrustedHosts,
     health,
 )
-from micropie.sessions import RedisSessionBackend, SessionBackend, SQLiteSessionBackend
+from micropie.sessions import (
+    InMemorySessionBackend,
+    RedisSessionBackend,
+    SessionBackend,
+    SQLiteSessionBackend,
+)
 from tests.support.clients import MakeClient
 from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE, until
@@ -271,6 +276,17 @@ def test_a_custom_backend_or_middleware_may_have_a_ping(make_client: MakeClient)
     app = Root(session_backend=Backend())
     app.middlewares.append(Hook())
     assert ask(make_client, healthy(app))[1]["checks"] == {"sessions": "failed", "Hook": "ok"}
+
+
+def test_backends_and_middleware_that_come_later_are_checked_too(make_client: MakeClient) -> None:
+    checks: dict[str, Any] = {}
+    app = healthy(Root(session_backend=Backend()), checks=checks)
+    client = make_client(app)
+    assert client.get("/healthz").json()["checks"] == {"sessions": "failed"}
+    app.session_backend = InMemorySessionBackend()
+    app.middlewares.append(Hook())
+    checks["later"] = lambda: True
+    assert client.get("/healthz").json()["checks"] == {"Hook": "ok", "later": "ok"}
 
 
 def test_a_check_does_not_replace_a_ping_of_the_same_name(make_client: MakeClient) -> None:
