@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copyreg
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +68,27 @@ class Reduced(Exception):
         return type(self), (self.pie,)
 
 
+OPEN_LOG = threading.Lock()  # it can't be pickled
+
+
+class ReducedByProtocol(Exception):
+    def __init__(self, pie: str) -> None:
+        super().__init__(f"no {pie} pie")
+        self.pie, self.log = pie, OPEN_LOG
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return type(self), (self.pie,)
+
+
+class Registered(Exception):
+    def __init__(self, pie: str) -> None:
+        super().__init__(f"no {pie} pie")
+        self.pie, self.log = pie, OPEN_LOG
+
+
+copyreg.pickle(Registered, lambda error: (Registered, (error.pie,)))
+
+
 class Refused(HTTPError):
     def __init__(self, pie: str) -> None:
         super().__init__(409, f"no {pie} pie", [("X-Pie", pie)])
@@ -89,6 +112,8 @@ def arrived(error: Exception) -> Any:
         Undecodable(b"\xff"),
         Slotted("plum"),
         Reduced("plum"),
+        ReducedByProtocol("plum"),
+        Registered("plum"),
         Refused("plum"),
         KeyError("plum"),
         OSError(2, "missing", "/plum"),

@@ -9,6 +9,7 @@ refer to the message.
 
 from __future__ import annotations
 
+import copyreg
 import pickle
 import threading
 import traceback
@@ -189,7 +190,10 @@ class _ErrorPickler(pickle.Pickler):
         if (
             not isinstance(value, BaseException)
             or not isfunction(kind.__init__)
-            or isfunction(kind.__reduce__)  # the class knows better
+            # the class, or ``copyreg.pickle``, knows better
+            or isfunction(kind.__reduce__)
+            or isfunction(kind.__reduce_ex__)
+            or kind in copyreg.dispatch_table
             or any("__slots__" in vars(one) for one in kind.__mro__)  # only ``__init__`` sets them
         ):
             return NotImplemented
