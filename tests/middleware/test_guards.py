@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -308,6 +309,9 @@ def test_on_close_functions_of_an_access_check_run(open_client: Connect, world: 
         done.clear()
 
 
+GUARDED: ContextVar[str] = ContextVar("guarded")
+
+
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("key", ["x", "sesame"])
 def test_a_generator_function_with_guards_is_ended(
@@ -319,9 +323,11 @@ def test_a_generator_function_with_guards_is_ended(
 
     def guard(request: Any) -> Iterator[Any]:
         begun.append(request.path)
+        token = GUARDED.set(request.path)
         try:
             yield
         finally:
+            GUARDED.reset(token)  # in the context in which it began
             ended.append(request.path)
 
     async def async_guard(request: Any) -> AsyncIterator[Any]:
