@@ -65,8 +65,8 @@ CALLS: dict[str, tuple[int, int]] = {
     "dataclasses out": (113, 134),
     "models out": (59, 80),
     "models in": (85, 110),
-    "dataclasses refused": (512, 513),
-    "models refused": (199, 200),
+    "dataclasses refused": (514, 515),
+    "models refused": (201, 202),  # a constraint that pydantic checks has our sentence
     "upload": (243, 200),  # under ASGI the calls of the package that finds the parts count, too
     "session write": (118, 133),
     "session read": (61, 83),
@@ -75,9 +75,9 @@ CALLS: dict[str, tuple[int, int]] = {
     "template": (209, 58),
     "static": (86, 95),
     "304": (79, 90),
-    "404": (44, 47),
-    "405": (52, 55),  # an error asks whether its sentence is HTML already
-    "400": (49, 76),
+    "404": (45, 48),
+    "405": (53, 56),  # an error asks whether its sentence is HTML already
+    "400": (50, 77),
     "redirect": (42, 69),
     "hooks": (65, 193),
     "error handler": (139, 155),
@@ -106,8 +106,8 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "dataclasses out": (2050, 2220),
     "models out": (1080, 1260),
     "models in": (1660, 1760),
-    "dataclasses refused": (8840, 8630),
-    "models refused": (3150, 2940),
+    "dataclasses refused": (8850, 8640),
+    "models refused": (3170, 2950),
     "upload": (4020, 2780),
     "session write": (1800, 1890),  # a session knows the objects that parameters have for it
     "session read": (1010, 1150),
@@ -115,10 +115,10 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "template": (1760, 730),
     "static": (1410, 1370),
     "304": (1320, 1280),
-    "404": (950, 770),
-    "405": (1120, 1010),
-    "400": (950, 1140),
-    "redirect": (780, 1010),
+    "404": (950, 780),
+    "405": (1130, 1020),  # an error's message may be an exception
+    "400": (960, 1140),
+    "redirect": (780, 1020),
     "hooks": (1200, 2410),
     "error handler": (2270, 2180),
     "10 chunks": (2070, 2940),
