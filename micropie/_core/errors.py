@@ -152,7 +152,7 @@ class HTTPError(RaisedAnswer):
         message: object = "",
         headers: HeadersLike = (),
     ) -> None:
-        if not isinstance(status, int) or status not in _STATUSES:
+        if (status.__class__ is not int and not isinstance(status, int)) or status not in _STATUSES:
             raise ValueError(
                 f"HTTPError(status, message) takes a status from 400 to 599, not {status!r}"
             )

@@ -75,9 +75,9 @@ CALLS: dict[str, tuple[int, int]] = {
     "template": (209, 58),
     "static": (86, 95),
     "304": (79, 90),
-    "404": (45, 48),
-    "405": (53, 56),  # an error asks whether its sentence is HTML already
-    "400": (50, 77),
+    "404": (44, 47),
+    "405": (52, 55),  # an error asks whether its sentence is HTML already
+    "400": (49, 76),
     "redirect": (42, 69),
     "hooks": (65, 193),
     "error handler": (139, 155),
@@ -107,7 +107,7 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "models out": (1080, 1260),
     "models in": (1660, 1760),
     "dataclasses refused": (8850, 8640),
-    "models refused": (3170, 2950),
+    "models refused": (3160, 2950),
     "upload": (4020, 2780),
     "session write": (1800, 1890),  # a session knows the objects that parameters have for it
     "session read": (1010, 1150),
@@ -116,9 +116,9 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "static": (1410, 1370),
     "304": (1320, 1280),
     "404": (950, 780),
-    "405": (1130, 1020),  # an error's message may be an exception
+    "405": (1120, 1020),
     "400": (960, 1140),
-    "redirect": (780, 1020),
+    "redirect": (780, 1020),  # a location that is no str is refused where it is raised
     "hooks": (1200, 2410),
     "error handler": (2270, 2180),
     "10 chunks": (2070, 2940),
