@@ -449,6 +449,8 @@ OWN: list[tuple[Any, Any, str]] = [
     ({object: lambda value: type(value).__name__}, [Team(), Colour.RED, 1], '["Team","Colour",1]'),
     ({Team: lambda team: Money(1), Money: str}, Team(), '"0.01 EUR"'),
     ({Team: lambda team: "a team"}, Priced(team=Team()), '{"team":"a team"}'),
+    ({UUID: str}, Account(Name="Ann", half_of=3.0), '{"Name":"Ann","half":1.5}'),
+    ({UUID: lambda uuid: uuid.hex[:4]}, Parcel(Parcel([ID])), '{"content":{"content":["1234"]}}'),
 ]
 
 

@@ -330,8 +330,10 @@ class Codec:
                 kind.__pydantic_serializer__.to_python,  # type: ignore[attr-defined]
                 value,
             )
-            # Use the aliases of the fields, as in a request's body.
-            dumped: object = dump(mode="json", by_alias=True, **own)
+            # An application's encoders apply to the fields of a dataclass. Use the aliases of the
+            # fields, as in a request's body.
+            mode = "python" if self._own and not is_model else "json"
+            dumped: object = dump(mode=mode, by_alias=True, **own)
             return _refuse(value) if type(dumped) is kind else dumped
         # if ``value`` is a proxy, its ``__class__`` is the class of its target
         return (_conversion_of(value.__class__) or _refuse)(value)
