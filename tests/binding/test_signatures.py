@@ -24,6 +24,7 @@ from typing import (
     Literal,
     NotRequired,
     Optional,
+    Protocol,
     TypedDict,
     TypeVar,
 )
@@ -617,10 +618,24 @@ class OvenDict(TypedDict):
     oven: Oven
 
 
+class Heats(Protocol):
+    def heat(self) -> None: ...
+
+
+@dataclass
+class WithProtocol:
+    oven: Heats
+
+
 @pytest.mark.parametrize("kind", [WithOven, OvenStruct, OvenDict, list[WithOven]])
 def test_a_structure_that_no_body_can_fill_is_refused_at_startup(kind: Any) -> None:
     with pytest.raises(SetupError, match=r"the Oven of \w+.oven: write App\(decoders={Oven: func"):
         structure_app(kind).openapi()
+
+
+def test_a_required_field_of_a_protocol_is_refused_at_startup() -> None:
+    with pytest.raises(SetupError, match=r"no text becomes the Heats of WithProtocol.oven"):
+        structure_app(WithProtocol).openapi()
 
 
 def test_a_part_that_no_body_can_fill_gets_the_library_s_error(make_client: MakeClient) -> None:

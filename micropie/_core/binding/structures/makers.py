@@ -306,14 +306,16 @@ class ByMsgspec(Maker):
         itself be an object, for example of ``numbers.Number``.
         """
         inspect = msgspec().inspect
-        return (
-            isinstance(kind, type)
-            and isinstance(inspect.type_info(kind), inspect.CustomType)
-            and kind not in self._converters
-            and not any(
-                issubclass(one, kind) for one in (str, float, bool, list, dict)
-            )  # such as numbers.Number
-        )
+        if (
+            not isinstance(kind, type)
+            or not isinstance(inspect.type_info(kind), inspect.CustomType)
+            or kind in self._converters
+        ):
+            return False
+        try:
+            return not any(issubclass(one, kind) for one in (str, float, bool, list, dict))
+        except TypeError:  # a protocol whose objects can't be recognised
+            return True
 
     @cached_property
     def _text_finder(self) -> Finder | None:
