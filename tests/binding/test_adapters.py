@@ -19,7 +19,7 @@ import pytest
 import typing_extensions
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import AfterValidator, AwareDatetime, HttpUrl, Json, SecretStr, StringConstraints
-from pydantic_core import core_schema
+from pydantic_core import PydanticCustomError, core_schema
 
 from micropie import App, BindingErrors, Message, Query, SetupError, post
 from micropie._core.binding.values import adapters
@@ -57,6 +57,10 @@ class Silent:
 
 def no_words(value: int) -> int:
     raise ValueError
+
+
+def too_few(value: int) -> int:
+    raise PydanticCustomError("too_short", "Too few pies.")
 
 
 @attrs.define
@@ -149,6 +153,9 @@ class Root(App):
     def wordless(self, n: Annotated[int, AfterValidator(no_words)]) -> object:
         return n
 
+    def few(self, n: Annotated[int, AfterValidator(too_few)]) -> object:
+        return n
+
     def silent(self, silent: Silent) -> object:
         return silent
 
@@ -218,6 +225,7 @@ REFUSED = [
     ("/odd?odd=even", "How odd?"),
     ("/plain_odd?odd=even", "b>Only/b> odd."),
     ("/wordless?n=1", "Please enter another value."),
+    ("/few?n=1", "Too few pies."),
 ]
 
 
@@ -238,6 +246,12 @@ def test_the_message_for_programmers_names_the_type(make_client: MakeClient) -> 
 BODIES = [
     ("/fields", {"url": "http://a.b", "by": {"n": 1}}, 200, ["http://a.b/", {"n": 1}]),
     ("/fields", {"url": 3, "by": {}}, 400, "URL input should be a string or URL"),
+    (
+        "/fields",
+        {"url": "http://a.b", "by": {str(n): "x" for n in range(200)}},
+        400,
+        "Please enter another value.",
+    ),
     ("/set", {"ids": [*range(1000)]}, 200, 1000),
     ("/set", {"ids": [*range(1001)]}, 400, "Please choose at most"),
     ("/visits", [{"site": "http://a.b"}], 200, [{"site": "http://a.b/", "at": None, "tags": []}]),

@@ -1413,6 +1413,11 @@ NAMES = [
     ("app5", "import sys\ndel sys.modules[__name__]", "app5 can't be imported:\n"),
     (
         "app5",
+        "from micropie import SetupError\nraise SetupError('no pies')",
+        'no pies\n  File "{folder}/app5.py", line 2, in <module>',
+    ),
+    (
+        "app5",
         "import json\njson.loads('x')",
         'app5 can\'t be imported:\n  File "{folder}/app5.py", line 2, in <module>',
     ),

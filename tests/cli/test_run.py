@@ -252,6 +252,7 @@ def test_settings_come_from_the_environment_and_a_file(project: Path) -> None:
 def test_reload_restarts_when_a_file_has_changed(project: Path) -> None:
     (project / "app.py").write_text(APP.format(word="one").replace("Root()", "Root(debug=True)"))
     (project / ".env").write_text("PIE=apple\n")
+    (project / "notes.txt").touch()  # isn't watched
     command = ["-m", "micropie", "run", "--reload", "--port", "0"]
     with serving_command(project, *command, MICROPIE_DEBUG_KEY="") as server:
         assert server.get().endswith(" one")

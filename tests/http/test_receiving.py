@@ -1161,6 +1161,20 @@ def test_an_empty_body_is_not_json(make_client: MakeClient) -> None:
         assert (answer.status_code, said(answer)) == (status, text)
 
 
+def test_a_handler_that_reads_the_body_itself_has_no_parsed_json(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Reads(App):
+        @post
+        @reads_body
+        def index(self) -> Any:
+            return self.request.json()
+
+    headers = {"Content-Type": "text/plain"}
+    assert make_client(Reads()).post("/", content=b"x", headers=headers).status_code == 500
+    assert "@reads_body leaves the body to the handler" in caplog.text
+
+
 def test_a_hook_that_reads_json_too_early_gets_a_hint(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -126,6 +126,10 @@ class Unfilled(App):
     def counts(self, number: int, counts: Counts, other: int = 0) -> Any:
         return [number, counts, other]
 
+    @post
+    def named(self, errors: BindingErrors, *names: str) -> object:
+        return [len(errors), *names]
+
 
 def test_the_path_fills_the_parameters_before_the_first_that_it_cannot_fill(
     make_client: MakeClient,
@@ -138,6 +142,7 @@ def test_the_path_fills_the_parameters_before_the_first_that_it_cannot_fill(
         with pytest.raises(ValueError, match="takes at most "):
             app.url_for(name, *segments)
     assert client.post("/report/5").status_code == 404
+    assert client.post("/named/a").status_code == 404
 
 
 @given(st.timedeltas(timedelta(days=-999), timedelta(days=999)))

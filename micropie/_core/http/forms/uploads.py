@@ -125,7 +125,7 @@ class UploadFile(UploadSpellings):
             content,
         )
 
-    if not TYPE_CHECKING:  # or else type checkers would accept any attribute
+    if not TYPE_CHECKING:  # pragma: no branch - type checkers must report unknown names
 
         def __getattr__(self, name: str) -> Any:
             """Return another method of the file, such as ``tell`` and ``readline``."""
