@@ -1132,7 +1132,6 @@ def test_objects_of_the_members_of_a_union_are_not_copied() -> None:
         (list[UNTAGGED], "ann"),
         (dict[str, UNTAGGED], [User("ann")]),
         (tuple[UNTAGGED, int], (User("ann"), 5, 5)),
-        (Team | Table[UserOut] | UserOut, {"lead": USER}),
     ],
 )
 def test_nobody_guesses_the_member_of_a_union_without_tags(
