@@ -253,14 +253,14 @@ def is_base_url(value: object) -> bool:
     """Return whether ``value`` is an http or https URL to which a path can be appended: an origin,
     or an origin with a path.
     """
-    scheme, _, rest = f"{value}".partition("://")
-    return (
-        isinstance(value, str)
-        and value.isprintable()
-        and {" ", "?", "#"}.isdisjoint(value)
-        and scheme in _DEFAULT_PORT
-        and is_host(rest.partition("/")[0])
-    )
+    if (
+        not isinstance(value, str)
+        or not value.isprintable()
+        or not {" ", "?", "#"}.isdisjoint(value)
+    ):
+        return False
+    scheme, _, rest = value.partition("://")
+    return scheme in _DEFAULT_PORT and is_host(rest.partition("/")[0])
 
 
 # -- segments --------------------------------------------------------------------------------------
