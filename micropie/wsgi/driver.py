@@ -10,7 +10,7 @@ from typing import Any
 
 from micropie._core import execution
 from micropie._core.execution import Action, current
-from micropie._core.execution.steps import ANSWER, call_each, no_function
+from micropie._core.execution.steps import ANSWER, no_function
 from micropie._core.flow import end_resources, log_lifecycle_failure, respond
 from micropie._core.http import Request, start_failed, status_line
 from micropie._core.http.headers import CAPITALS, KnownHead
@@ -240,16 +240,20 @@ class _Chunks:
         """Close the stream, unless it is closed already. Then end the request, even if closing has
         failed. Raises the exception with which closing the stream has failed.
         """
-        exchange, failures = self._exchange, list[Exception]()
+        exchange = self._exchange
         if not self._is_over:
             exchange.answer.break_off()
-        end = partial(_close, exchange, self._context)
         try:
-            call_each([self._close_stream], (), failures.append)
+            self._close_stream()
+        except BaseException as error:
+            raise execution.contained(error)  # noqa: B904 - it has its cause
         finally:
-            call_each([self._end_resources, end], (), exchange.log_cleanup_failure)
-        if failures:
-            raise failures.pop()
+            try:
+                self._end_resources()
+            except Exception as error:
+                exchange.log_cleanup_failure(error)
+            finally:
+                _close(exchange, self._context)
 
     def _close_stream(self) -> None:
         stream = self._stream

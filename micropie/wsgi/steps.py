@@ -10,6 +10,7 @@ from typing import Any
 
 from micropie._core import execution
 from micropie._core.execution import await_in_background, in_thread, within
+from micropie._core.execution.lane import AsyncLane
 from micropie._core.execution.placement import AnyFunction, Threads
 from micropie._core.execution.steps import (
     ANSWER,
@@ -50,7 +51,7 @@ def perform(
     would become the ``__context__`` of exceptions that the flow raises later.
     """
     send: Resume = flow.send
-    result = None
+    result = lane = None
     try:
         kind, function, arguments = step or send(None)
         while kind is not ANSWER:
@@ -58,9 +59,10 @@ def perform(
             try:
                 # Perform the most frequent kinds here, which saves a function call.
                 if kind is AWAIT:
-                    result = await_in_background(
-                        exchange.config.settings.portal_backend, function, arguments
-                    )
+                    if lane is None:
+                        lane = AsyncLane()
+                    backend = exchange.config.settings.portal_backend
+                    result = await_in_background(backend, function, arguments, lane)
                 elif kind is RECEIVE:
                     result = exchange.receive_piece(*arguments)
                 else:

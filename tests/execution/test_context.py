@@ -164,3 +164,53 @@ def test_R68_a_stream_may_reset_at_its_end_a_variable_set_at_its_beginning(
     with client.stream("GET", f"/{path}") as answer:  # and where its client leaves in the middle
         next(answer.iter_raw())
     assert client.get(f"/{path}").text == "setsetnone"
+
+
+class Bound(App):
+    def sync(self) -> str:
+        return own.get()
+
+    async def asynchronous(self) -> str:
+        await checkpoint()
+        return own.get()
+
+
+class Outside(HttpMiddleware):
+    """Tells what is left of the variable when the inner middleware has ended."""
+
+    def before_request(self, request: Any) -> None:
+        assert own.get() == "none"
+
+    def after_request(self, request: Any, status: int, body: Any, headers: Any) -> None:
+        headers.append(("x-own", own.get()))
+
+
+class AsyncPair(HttpMiddleware):
+    """Sets a variable in an async hook, and resets it in another one."""
+
+    async def before_request(self, request: Any) -> None:
+        await checkpoint()
+        request.state.token = own.set("bound")
+
+    async def after_request(self, request: Any, status: int, body: Any, headers: Any) -> None:
+        own.reset(request.state.token)
+
+
+async def async_generator(request: Any) -> Any:
+    token = own.set("bound")
+    yield
+    own.reset(token)
+
+
+@pytest.mark.parametrize("inner", [AsyncPair(), async_generator], ids=["hooks", "generator"])
+@pytest.mark.parametrize("path", ["sync", "asynchronous"])
+def test_an_async_part_may_reset_a_variable_that_another_has_set(
+    make_client: MakeClient, inner: Any, path: str
+) -> None:
+    app = Bound()
+    app.middlewares.extend([Outside(), inner])
+    client = make_client(app)
+    for _ in range(2):
+        answer = client.get(f"/{path}")
+        assert (answer.status_code, answer.text) == (200, "bound")
+        assert answer.headers["x-own"] == "none"

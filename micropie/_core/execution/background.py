@@ -1,5 +1,4 @@
-"""The background loop, on which a process runs async code under WSGI, and ``Outcome``, which passes
-the result of a call to another thread or loop.
+"""The background loop, on which a process runs async code under WSGI.
 
 The loop's thread is started on first use, because a thread that was started earlier would not
 survive a fork of the server. anyio's ``BlockingPortal`` starts and stops the loop. Calls go through
@@ -13,18 +12,20 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, suppress
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 from weakref import finalize
 
 import anyio
 
 from micropie._core.errors import SetupError
 from micropie._core.execution.fork import after_fork_in_child
+from micropie._core.execution.lane import AsyncLane, Lane, Outcome, released, variables_set
 from micropie._core.execution.loop import (
+    TASKS,
     Action,
     AsyncAction,
     AsyncFunction,
@@ -33,7 +34,6 @@ from micropie._core.execution.loop import (
     exit_delayed,
     is_on_loop,
     library_variable,
-    threadsafe_scheduler,
 )
 from micropie._core.on_demand import module
 
@@ -41,7 +41,7 @@ from micropie._core.on_demand import module
 containment: Any = module("micropie._core.execution.containment")
 
 if TYPE_CHECKING:
-    from anyio.abc import TaskGroup, TaskStatus
+    from anyio.abc import TaskStatus
     from anyio.from_thread import BlockingPortal
 
 
@@ -60,58 +60,6 @@ def contained(error: BaseException) -> Exception:
         del error  # avoid a reference cycle between the exception and this frame
 
 
-# -- the outcome of a call -------------------------------------------------------------------------
-
-# A call's outcome is passed from one thread or loop to another, where ``released`` returns the
-# value or raises the error.
-#
-# The outcome is not set as a future's exception, because the future, the frames that wait for it
-# and the exception's traceback would refer to each other: each failed request would leave a
-# reference cycle. It is not passed as a plain result either. StopIteration can't be raised through
-# a future. And a decorated ``async def`` returns a coroutine, which trio refuses to return from a
-# thread.
-#
-# The outcome includes the context variables that the call set. Code in another thread runs in a
-# copy of the context, but a handler must see the variables that a hook has set, even if the two run
-# in different threads.
-
-# A list of three items: the value, the error or None, and (variable, value) pairs of the context
-# variables that the call set.
-Outcome: TypeAlias = list[Any]
-
-UNSET = object()
-
-
-def variables_set(before: Context) -> list[tuple[ContextVar[Any], object]]:
-    """Return (variable, value) pairs of the context variables whose current values differ from
-    those in ``before``.
-    """
-    found = []
-    for item in copy_context().items():
-        if before.get(item[0], UNSET) is not item[1]:
-            found.append(item)  # noqa: PERF401 - a comprehension would add a call to each request
-    return found
-
-
-def released(outcome: Outcome) -> Any:
-    """Set an outcome's context variables in the current context, then return its value or raise its
-    error.
-
-    ``outcome`` is emptied to avoid a reference cycle: the frame that created it may still refer to
-    it, and the error's traceback refers to that frame.
-    """
-    value, error, variables = outcome
-    outcome.clear()
-    for variable, setting in variables:
-        variable.set(setting)
-    if error is None:
-        return value
-    try:
-        raise error
-    finally:
-        del error  # avoid a reference cycle between the exception and this frame
-
-
 # -- the loop --------------------------------------------------------------------------------------
 
 
@@ -123,17 +71,18 @@ class BackgroundLoop:
     ``spawn``.
     """
 
-    def __init__(self, portal: BlockingPortal, backend: str, tasks: TaskGroup) -> None:
+    def __init__(self, portal: BlockingPortal, backend: str) -> None:
         self.portal = portal
         self._backend = backend
         self._library = library_variable()
-        self.call_soon = threadsafe_scheduler()
-        self._start_soon = tasks.start_soon
+        self._tasks = TASKS.get()
+        self.call_soon = self._tasks.call_soon
         self._waiting: set[Action] = set()
         self.has_ended = False
 
-    def spawn(self, lost: Action, function: AsyncAction) -> None:
-        """Schedule ``function`` as a task on the loop, in a copy of this thread's context.
+    def spawn(self, lost: Action, function: AsyncAction, lane: Lane | None = None) -> None:
+        """Schedule ``function`` as a task on the loop, in a copy of this thread's context, or in
+        the context of ``lane``.
 
         Raises ``RuntimeError`` if the loop has ended.
 
@@ -144,7 +93,7 @@ class BackgroundLoop:
         if self.has_ended:
             self._waiting.discard(lost)
             raise RuntimeError("the event loop has ended")
-        self.call_soon(partial(copy_context().run, self._start, lost, function))
+        self.call_soon(partial(self._start, lost, function, copy_context(), lane))
 
     def end(self) -> None:
         """Refuse new tasks, and call the ``lost`` function of each task that has not begun."""
@@ -154,18 +103,17 @@ class BackgroundLoop:
             while True:
                 self._waiting.pop()()
 
-    def _start(self, lost: Action, call: AsyncAction) -> None:
+    def _start(self, lost: Action, call: AsyncAction, context: Context, lane: Lane | None) -> None:
+        if lane is not None:  # here, because the loop may just be leaving its context
+            context = lane.entered(context)
         # Set only this variable, because others, such as a monitor's, belong to the request.
-        self._library.set(self._backend)
+        context.run(self._library.set, self._backend)
         if not self.has_ended:
-            self._start_soon(self._begin, lost, call)
+            self._tasks.start_soon(self._begin, lost, call, context=context)
 
     async def _begin(self, lost: Action, call: AsyncAction) -> None:
         self._waiting.discard(lost)
-        # Suppress a cancellation that the task itself raises, because it would end the tasks of all
-        # requests.
-        with suppress(anyio.get_cancelled_exc_class()):
-            await call()
+        await call()
 
 
 async def _live(
@@ -174,17 +122,16 @@ async def _live(
     patience: float | None,
     task_status: TaskStatus[BackgroundLoop],
 ) -> None:
-    """Create the ``BackgroundLoop``, and keep open the task group in which it starts its tasks."""
+    """Create the ``BackgroundLoop``, and end it when this task is cancelled."""
     from micropie._core.execution.watchdog import watch_loop  # imported for the first loop
 
     watch_loop(patience)
-    async with anyio.create_task_group() as tasks:
-        loop = BackgroundLoop(portal, backend, tasks)
-        try:
-            task_status.started(loop)
-            await anyio.sleep_forever()
-        finally:
-            loop.end()
+    loop = BackgroundLoop(portal, backend)
+    try:
+        task_status.started(loop)
+        await anyio.sleep_forever()
+    finally:
+        loop.end()
 
 
 def refuse_greenlets() -> None:
@@ -283,14 +230,25 @@ def watch_background_loops(patience: float | None) -> None:
     _loops.patience = patience
 
 
-def await_in_background(backend: str, function: AsyncFunction, arguments: Sequence[object]) -> Any:
+def await_in_background(
+    backend: str,
+    function: AsyncFunction,
+    arguments: Sequence[object],
+    lane: AsyncLane | None = None,
+) -> Any:
     """Run ``await function(*arguments)`` on the background loop, with this thread's context
     variables, and return the result. This function blocks.
+
+    ``lane``: that of the calls of one flow, if there may be several.
     """
     outcomes: SimpleQueue[Outcome] = SimpleQueue()
     call = partial(awaited_outcome_of, function, arguments, outcomes.put)
-    background_loop(backend).spawn(partial(outcomes.put, [None, CancelledError(), []]), call)
-    return released(outcomes.get())
+    lost = partial(outcomes.put, [None, CancelledError(), []])
+    background_loop(backend).spawn(lost, call, lane)
+    outcome = outcomes.get()
+    if lane is not None:
+        lane.leave(outcome)
+    return released(outcome)
 
 
 def await_in_task(tasks: LoopTasks, function: AsyncFunction, arguments: Sequence[object]) -> Any:

@@ -8,6 +8,9 @@ all these calls run in one ``Context``.
 The task itself runs in another context, because asyncio can't resume a task whose context a thread
 has entered. So variables are passed on both ways: before a call, those that the task has set or
 reset, and after it, those that the call has set or reset.
+
+Under WSGI, it is the other way round: the ``def`` parts run in the request's own context, and the
+async parts, each a task on the background loop, share that of an ``AsyncLane``.
 """
 
 from __future__ import annotations
@@ -17,10 +20,64 @@ from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, Token, copy_context
 from typing import Any, TypeAlias
 
-from micropie._core.execution.background import UNSET, Outcome
 from micropie._core.execution.placement import AnyFunction
 
+# -- the outcome of a call -------------------------------------------------------------------------
+
+# A call's outcome is passed from one thread or loop to another, where ``released`` returns the
+# value or raises the error.
+#
+# The outcome is not set as a future's exception, because the future, the frames that wait for it
+# and the exception's traceback would refer to each other: each failed request would leave a
+# reference cycle. It is not passed as a plain result either. StopIteration can't be raised through
+# a future. And a decorated ``async def`` returns a coroutine, which trio refuses to return from a
+# thread.
+#
+# The outcome includes the context variables that the call set. Code in another thread runs in a
+# copy of the context, but a handler must see the variables that a hook has set, even if the two run
+# in different threads.
+
+# A list of three items: the value, the error or None, and (variable, value) pairs of the context
+# variables that the call set.
+Outcome: TypeAlias = list[Any]
+
+UNSET = object()
+
+
 Tokens: TypeAlias = dict[ContextVar[Any], Token[Any]]
+
+
+def variables_set(before: Context) -> list[tuple[ContextVar[Any], object]]:
+    """Return (variable, value) pairs of the context variables whose current values differ from
+    those in ``before``.
+    """
+    found = []
+    for item in copy_context().items():
+        if before.get(item[0], UNSET) is not item[1]:
+            found.append(item)  # noqa: PERF401 - a comprehension would add a call to each request
+    return found
+
+
+def released(outcome: Outcome) -> Any:
+    """Set an outcome's context variables in the current context, then return its value or raise its
+    error.
+
+    ``outcome`` is emptied to avoid a reference cycle: the frame that created it may still refer to
+    it, and the error's traceback refers to that frame.
+    """
+    value, error, variables = outcome
+    outcome.clear()
+    for variable, setting in variables:
+        variable.set(setting)
+    if error is None:
+        return value
+    try:
+        raise error
+    finally:
+        del error  # avoid a reference cycle between the exception and this frame
+
+
+# -- the lane --------------------------------------------------------------------------------------
 
 
 class Lane:
@@ -48,7 +105,7 @@ class Lane:
         """
         _LANE.set(None)  # a reference from this context would be a cycle
         given = copy_context()
-        context = self._entered(given)
+        context = self.entered(given)
         try:
             return [context.run(function, *arguments), None, _changes(given, context)]
         except BaseException as error:
@@ -56,7 +113,7 @@ class Lane:
         finally:
             self.is_busy = False
 
-    def _entered(self, given: Context) -> Context:
+    def entered(self, given: Context) -> Context:
         """Return the context, with the variables as they are in ``given``."""
         context = self._context
         if context is None:
@@ -91,22 +148,39 @@ class Lane:
         outcome[2] = ()
 
 
-class BlockLane(Lane):
-    """The lane of the ``def`` parts that a block of async code opens and closes, such as ``async
-    with request.resource(...)``. Tasks of one request may be in several blocks at a time.
+class AsyncLane(Lane):
+    """The context of async parts that a thread or another task awaits in turn.
 
-    It keeps the tokens itself, because the task's context refers to it only during these parts.
+    It keeps the tokens itself, because the context of what awaits them doesn't refer to it.
     """
 
     __slots__ = ("_tokens",)
 
-    def __init__(self, owner: object) -> None:
-        super().__init__(owner)
+    def __init__(self, owner: object = None) -> None:
+        # without ``super``, which takes longer
+        self.owner, self.is_busy, self._context = owner, False, None
+        self._inside: Tokens = {}
         self._tokens: Tokens = {}
 
-    def leave(self, outcome: Outcome, tokens: Tokens) -> None:
+    def leave(self, outcome: Outcome, tokens: Tokens | None = None) -> None:
+        """Set and reset the variables where the parts are awaited. ``tokens`` isn't used."""
+        if outcome[2] or self._tokens:
+            context = self._context or ()
+            for variable in [one for one in self._tokens if one not in context]:
+                variable.reset(self._tokens.pop(variable))
+            Lane.leave(self, outcome, self._tokens)
+
+
+class BlockLane(AsyncLane):
+    """The lane of the ``def`` parts that a block of async code opens and closes, such as ``async
+    with request.resource(...)``. Tasks of one request may be in several blocks at a time.
+    """
+
+    __slots__ = ()
+
+    def leave(self, outcome: Outcome, tokens: Tokens | None = None) -> None:
         with suppress(ValueError):  # another task leaves the block than the one that has entered it
-            super().leave(outcome, self._tokens)
+            super().leave(outcome)
         outcome[2] = ()
 
     @contextmanager

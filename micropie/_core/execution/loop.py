@@ -153,6 +153,16 @@ def set_deadline(scope: anyio.CancelScope, deadline: float) -> None:
     Context().run(setattr, scope, "deadline", deadline)
 
 
+@contextmanager
+def move_on_after(seconds: float, *, shield: bool = False) -> Iterator[None]:
+    """Cancel this ``with`` block after ``seconds``, as ``anyio.move_on_after`` does, but with
+    ``set_deadline``.
+    """
+    with anyio.CancelScope(shield=shield) as scope:
+        set_deadline(scope, anyio.current_time() + seconds)
+        yield
+
+
 # An object for each ``with exit_delayed()`` block that is running.
 STOPS: set[object] = set()
 

@@ -40,9 +40,8 @@ from weakref import WeakKeyDictionary
 import anyio
 
 from micropie._core.errors import logger, too_many_waiting
-from micropie._core.execution.background import Outcome, released, variables_set
 from micropie._core.execution.fork import after_fork_in_child
-from micropie._core.execution.lane import Held, Lane
+from micropie._core.execution.lane import Held, Lane, Outcome, released, variables_set
 from micropie._core.execution.loop import (
     STOPS,
     TASKS,
@@ -52,6 +51,7 @@ from micropie._core.execution.loop import (
     LoopTasks,
     SingleWaiterEvent,
     library_variable,
+    move_on_after,
     set_deadline,
     start_shared,
 )
@@ -183,7 +183,7 @@ class Slots:
             if self._patience is None:  # without a scope, which takes longer than all of this
                 await wait
             else:
-                with anyio.move_on_after(self._patience):
+                with move_on_after(self._patience):
                     await wait
                 if not turn.has_come:
                     raise TimeoutError(ALL_WAIT)
@@ -207,7 +207,7 @@ class Slots:
         because the threads may be waiting for something that this request holds.
         """
         while not turn.has_come:
-            with anyio.move_on_after(STALLED):
+            with move_on_after(STALLED):
                 await turn.comes.wait()
             now = monotonic()
             if not turn.has_come and now - self._moved_at >= STALLED:
@@ -320,7 +320,7 @@ class Slots:
                 on_cancelled()
             work.when_ended(partial(self.waker.call, self.give))
             if leave_after:
-                with anyio.move_on_after(leave_after, shield=True):
+                with move_on_after(leave_after, shield=True):
                     await left_calls.ended_in_thread(work)
             if on_left is not None and not work.has_ended:
                 on_left(work)
@@ -426,7 +426,11 @@ class _Work:
                 return self._lane.run(self._function, self._arguments)
             before = copy_context()
             try:
-                return [self._function(*self._arguments), None, variables_set(before)]
+                return [
+                    self._function(*self._arguments),
+                    None,
+                    variables_set(before),
+                ]
             except BaseException as error:
                 return [None, error, variables_set(before)]
         finally:

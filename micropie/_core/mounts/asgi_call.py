@@ -28,6 +28,7 @@ from micropie._core.errors import (
     websockets_need_asgi,
 )
 from micropie._core.execution import TASKS, Action, SingleWaiterEvent, set_deadline
+from micropie._core.execution.loop import move_on_after
 from micropie._core.http import Exchange, GivenStatus, Response
 from micropie._core.http.addresses import NO_HOST
 from micropie._core.http.protocols import Piece, Scope, ServerMessage
@@ -236,7 +237,7 @@ class _Call:
         """End the application's task, unless its response is complete; see ``PendingAnswer``."""
         try:
             if self._disconnect() and not self._is_complete:
-                with anyio.move_on_after(LEAVE_WITHIN):
+                with move_on_after(LEAVE_WITHIN):
                     await self._until_ended()
         finally:
             self._has_begun = self._is_stopped = True

@@ -114,6 +114,7 @@ from micropie._core.execution import (
     current,
 )
 from micropie._core.execution.cancellation import GracefulScope
+from micropie._core.execution.loop import move_on_after
 from micropie._core.execution.steps import CHUNK, CLOSE, Flow, no_function
 from micropie._core.http import BODIES, Response, reads_file
 from micropie._core.http.escaping import html, is_html
@@ -553,7 +554,7 @@ class LoopStream(Stream):
                 return failure
             scope.protect(CLEAN_UP_WITHIN)
             return await self._close_after(failure)
-        with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
+        with move_on_after(CLEAN_UP_WITHIN, shield=True):
             failure = await self._close_after(failure)
         return failure  # noqa: RET504 - mypy assumes that the scope may swallow exceptions
 

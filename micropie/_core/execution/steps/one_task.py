@@ -13,7 +13,7 @@ has ended.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from functools import cache
 from typing import Any
 
@@ -21,7 +21,7 @@ import anyio
 
 from micropie._core.errors import logger
 from micropie._core.execution import TASKS
-from micropie._core.execution.background import UNSET, Outcome, released, variables_set
+from micropie._core.execution.lane import BlockLane, Outcome, released, variables_set
 from micropie._core.on_demand import Value
 
 
@@ -49,28 +49,31 @@ class _GeneratorTask:
     first called.
     """
 
-    _given: tuple[object, BaseException | None, Context] | None = None
+    _given: tuple[object, BaseException | None] = None, None
     _outcome: Outcome | None = None
     _asked: anyio.Event | None = None
     _done: anyio.Event
 
     def __init__(self, generator: Any) -> None:
         self._generator = generator
+        self._lane = BlockLane(None)
 
     async def resume(self, value: object, failure: BaseException | None) -> Any:
         """Resume the generator. Return its next value or raise its exception. The context variables
-        that the generator has set are then set in the calling task as well.
+        that the generator has set or reset are then set or reset in the calling task as well.
         """
         if self._outcome is None:
-            self._given = value, failure, copy_context()
-            self._done = anyio.Event()
+            self._given, self._done = (value, failure), anyio.Event()
+            context = self._lane.entered(copy_context())
             if self._asked is None:
-                TASKS.get().start_soon(self._run)
+                TASKS.get().start_soon(self._run, context=context)
             else:
                 self._asked.set()
             del failure  # avoid a reference cycle between the exception and this frame
             await self._done.wait()
         outcome, self._outcome = self._outcome, None
+        if outcome:
+            self._lane.leave(outcome)
         return released(outcome or [])
 
     async def _run(self) -> None:
@@ -87,14 +90,10 @@ class _GeneratorTask:
             try:
                 await self._asked.wait()
             except BaseException as error:
-                self._given, is_interrupted = (None, error, copy_context()), True
+                self._given, is_interrupted = (None, error), True
 
     async def _advanced(self) -> Outcome:
-        assert self._given is not None  # noqa: S101
-        (value, failure, theirs), self._given = self._given, None
-        for variable, setting in theirs.items():
-            if variable.get(UNSET) is not setting:
-                variable.set(setting)
+        (value, failure), self._given = self._given, (None, None)
         before = copy_context()
         generator = self._generator
         try:
