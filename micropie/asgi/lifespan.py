@@ -26,7 +26,6 @@ from micropie._core.execution import (
     LoopTasks,
     in_thread,
     is_being_cancelled,
-    threadsafe_scheduler,
     watch_loop,
 )
 from micropie._core.execution.cancellation import CANCEL_GRACE
@@ -224,7 +223,7 @@ def handling_signals(notify: Action) -> Iterator[None]:
     does nothing if a signal has no Python handler. Such a signal ends the process or is ignored, as
     before.
     """
-    call_soon = threadsafe_scheduler()
+    call_soon = TASKS.get().call_soon
     server_handlers: dict[signal.Signals, Callable[[int, FrameType | None], object]] = {}
 
     def handle(number: int, frame: FrameType | None) -> None:

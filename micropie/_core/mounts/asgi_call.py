@@ -27,8 +27,7 @@ from micropie._core.errors import (
     logger,
     websockets_need_asgi,
 )
-from micropie._core.execution import TASKS, Action, SingleWaiterEvent, set_deadline
-from micropie._core.execution.loop import move_on_after
+from micropie._core.execution import TASKS, Action, SingleWaiterEvent, move_on_after, set_deadline
 from micropie._core.http import Exchange, GivenStatus, Response
 from micropie._core.http.addresses import NO_HOST
 from micropie._core.http.protocols import Piece, Scope, ServerMessage

@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from micropie._core.errors import ResponseError, logger
-from micropie._core.execution import CLEAN_UP_WITHIN
-from micropie._core.execution.loop import move_on_after
+from micropie._core.execution import CLEAN_UP_WITHIN, move_on_after
 from micropie._core.http import Response
 from micropie._core.http.protocols import Piece
 from micropie._core.streams import LoopStream

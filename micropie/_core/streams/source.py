@@ -112,9 +112,9 @@ from micropie._core.execution import (
     Action,
     AsyncAction,
     current,
+    move_on_after,
 )
 from micropie._core.execution.cancellation import GracefulScope
-from micropie._core.execution.loop import move_on_after
 from micropie._core.execution.steps import CHUNK, CLOSE, Flow, no_function
 from micropie._core.http import BODIES, Response, reads_file
 from micropie._core.http.escaping import html, is_html
