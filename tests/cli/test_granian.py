@@ -19,6 +19,7 @@ import pytest
 from granian import cli
 
 from micropie import App
+from micropie.cli.serving import signals
 from micropie.cli.serving.options import Options, Target
 from micropie.cli.serving.reloading import CHILD_PORT, END_WITHIN
 from micropie.cli.serving.servers import choose
@@ -26,7 +27,7 @@ from micropie.cli.serving.signals import handled_in_a_thread
 from tests.servers.harness import KINDS
 from tests.support import granian as command
 from tests.support.ports import free_port
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parents[2]
 GRANIAN: Any = granian.Granian
@@ -157,6 +158,81 @@ def test_a_signal_ends_a_worker_that_has_not_set_its_handlers_yet(
             signal.signal(signal.SIGTERM, before)
     assert raised == [(signal.SIGTERM, signal.SIG_DFL)]
     assert called == []
+
+
+def test_a_signal_is_handled_while_the_main_thread_waits() -> None:
+    """Another thread gets it, so nothing interrupts the wait. So it is with a signal that comes just
+    before the main thread begins to wait.
+    """
+    stopped, before = threading.Event(), signal.getsignal(signal.SIGTERM)
+    server = SimpleNamespace(
+        signal_handler_interrupt=stopped.set, signal_handler_reload=stopped.clear, wrks=[]
+    )
+    try:
+        with handled_in_a_thread(server):
+            signal.signal(signal.SIGTERM, server.signal_handler_interrupt)
+            other = threading.Thread(
+                target=lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+            )
+            other.start()
+            assert stopped.wait(PATIENCE)
+            other.join()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Worker:
+    """A worker that ends when it is told to for the second time."""
+
+    def __init__(self, is_told: bool) -> None:
+        self.interrupt_by_parent, self.told = is_told, 0
+        self.ended = threading.Event()
+
+    def is_alive(self) -> bool:
+        return not self.ended.is_set()
+
+    def terminate(self) -> None:
+        self.told += 1
+        if self.told == 2:
+            self.ended.set()
+
+
+def test_a_worker_that_has_missed_its_signal_gets_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "AGAIN_AFTER", 0.001)
+    deaf, others = Worker(is_told=True), [Worker(is_told=False), Worker(is_told=True)]
+    others[1].ended.set()
+    server = SimpleNamespace(
+        signal_handler_interrupt=lambda: None,
+        signal_handler_reload=lambda: None,
+        wrks=[*others, deaf],
+    )
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with handled_in_a_thread(server):
+            signal.signal(signal.SIGTERM, server.signal_handler_interrupt)
+            signal.raise_signal(signal.SIGTERM)
+            assert deaf.ended.wait(PATIENCE)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert [worker.told for worker in others] == [0, 0]
+
+
+def test_a_signal_that_granian_does_not_handle_is_left_alone() -> None:
+    called: list[str] = []
+    server = SimpleNamespace(
+        signal_handler_interrupt=lambda: called.append("stop"),
+        signal_handler_reload=lambda: called.append("reload"),
+    )
+    try:
+        with handled_in_a_thread(server):
+            signal.signal(signal.SIGUSR1, lambda *_: None)
+            signal.signal(signal.SIGUSR2, server.signal_handler_reload)
+            signal.raise_signal(signal.SIGUSR1)
+            signal.raise_signal(signal.SIGUSR2)
+            until(lambda: called == ["reload"])
+    finally:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        signal.signal(signal.SIGUSR2, signal.SIG_DFL)
 
 
 @pytest.mark.processes

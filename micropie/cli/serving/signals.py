@@ -3,50 +3,82 @@
 granian's handlers set a ``threading.Event``, and run in the thread that waits for this event. If a
 signal arrives between taking the event's lock and starting to wait, the handler waits for ever for
 a lock that its own thread holds (granian 2.8.9). Another thread may set the event at any time.
+
+If a signal arrives just before a thread begins to wait in the system, Python runs its handler only
+after the wait. So the other thread also reads the signal's number (``signal.set_wakeup_fd``).
+granian's workers wait in the same way, where no such thread can be, so they get a second signal.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from queue import SimpleQueue
 from threading import Thread
 from types import FrameType
 from typing import Any
 
+# Seconds after which a worker that was told to end, and hasn't ended, is told again.
+AGAIN_AFTER = 1.0
+
 
 @contextmanager
 def handled_in_a_thread(server: Any) -> Iterator[None]:
-    """Have another thread call the signal handlers of a ``granian.Granian`` while it serves.
-
-    The thread exists beforehand, because a handler that interrupts ``Thread.start`` can't start
-    one.
+    """Have another thread call the signal handlers of a ``granian.Granian`` while it serves. This
+    must be called in the main thread.
     """
-    calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
     process = os.getpid()
     stop, reload = server.signal_handler_interrupt, server.signal_handler_reload
 
     def on_stop(number: int, _: FrameType | None) -> None:
-        if os.getpid() == process:
-            calls.put(stop)
-        else:
+        if os.getpid() != process:
             # A forked worker has this handler until it has imported the application. granian's own
             # would ignore the signal here, and the worker would never end.
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 
-    def on_reload(number: int, _: FrameType | None) -> None:
-        calls.put(reload)
+    def on_reload(_: int, __: FrameType | None) -> None: ...
+
+    calls: dict[object, Callable[[], None]] = {on_stop: stop, on_reload: reload}
+    numbers, written = socket.socketpair()
 
     def handle() -> None:
-        for call in iter(calls.get, None):
-            call()
+        with numbers:
+            while True:
+                try:
+                    arrived = numbers.recv(64)
+                except TimeoutError:
+                    tell_again(server)
+                    continue
+                if not arrived:
+                    return
+                for number in arrived:
+                    call = calls.get(signal.getsignal(number))
+                    if call is not None:
+                        call()
+                        numbers.settimeout(AGAIN_AFTER)
 
     server.signal_handler_interrupt, server.signal_handler_reload = on_stop, on_reload
     Thread(target=handle, daemon=True).start()
-    try:
-        yield
-    finally:
-        calls.put(None)
+    with written:
+        written.setblocking(False)
+        before = signal.set_wakeup_fd(written.fileno())
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            written.shutdown(socket.SHUT_WR)  # forked workers may have it open
+
+
+# A forked worker's signals aren't its server's.
+if hasattr(os, "register_at_fork"):  # pragma: no branch
+    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
+
+
+def tell_again(server: Any) -> None:
+    """Tell each worker of a granian that was told to end, and hasn't ended, once more."""
+    for worker in [*server.wrks]:
+        if worker.interrupt_by_parent and worker.is_alive():
+            worker.terminate()
