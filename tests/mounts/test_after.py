@@ -15,7 +15,8 @@ import anyio.to_thread
 import pytest
 
 from micropie import App
-from micropie._core.execution import TASKS, threadsafe_scheduler
+from micropie._core.execution import TASKS
+from micropie._core.execution.loop import threadsafe_scheduler
 from micropie._core.execution.steps import wait_for_tasks
 from micropie._core.mounts import response
 from tests.asgi.calls import (

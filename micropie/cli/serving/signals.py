@@ -20,7 +20,7 @@ from threading import Thread
 from types import FrameType
 from typing import Any
 
-# Seconds after which a worker that was told to end, and hasn't ended, is told again.
+# Seconds after which a worker that was told to end, and hasn't ended, is told once more.
 AGAIN_AFTER = 1.0
 
 
@@ -51,6 +51,7 @@ def handled_in_a_thread(server: Any) -> Iterator[None]:
                     arrived = numbers.recv(64)
                 except TimeoutError:
                     tell_again(server)
+                    numbers.settimeout(None)  # each signal restarts what the worker waits for
                     continue
                 if not arrived:
                     return
@@ -58,7 +59,8 @@ def handled_in_a_thread(server: Any) -> Iterator[None]:
                     call = calls.get(signal.getsignal(number))
                     if call is not None:
                         call()
-                        numbers.settimeout(AGAIN_AFTER)
+                        # A worker under ASGI loses none: its event loop reads the numbers, too.
+                        numbers.settimeout(AGAIN_AFTER if server.interface == "wsgi" else None)
 
     server.signal_handler_interrupt, server.signal_handler_reload = on_stop, on_reload
     Thread(target=handle, daemon=True).start()
@@ -78,7 +80,7 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch
 
 
 def tell_again(server: Any) -> None:
-    """Tell each worker of a granian that was told to end, and hasn't ended, once more."""
+    """Tell each worker of a granian that was told to end, and hasn't ended, again."""
     for worker in [*server.wrks]:
         if worker.interrupt_by_parent and worker.is_alive():
             worker.terminate()
