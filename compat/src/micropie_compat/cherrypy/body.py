@@ -131,10 +131,12 @@ class Entity:
     @lazy
     def attempt_charsets(self) -> list[str]:
         """The charsets to try when decoding: the one in the Content-Type, then the class attribute
-        ``charsets``.
+        ``charsets``, and at last ISO-8859-1 for a request's text.
         """
-        stated = self.content_type.params.get("charset")
-        return list(filter(None, dict.fromkeys((stated, *self.charsets))))
+        kind = self.content_type
+        is_text = isinstance(self, RequestBody) and kind.value.startswith("text/")
+        last = "ISO-8859-1" if is_text else None
+        return list(filter(None, dict.fromkeys((kind.params.get("charset"), *self.charsets, last))))
 
     @lazy
     def length(self) -> int | None:

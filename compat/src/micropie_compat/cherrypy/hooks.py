@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
+from micropie_compat.cherrypy.log import log
 from micropie_compat.results import words
 
 hookpoints = words(
@@ -86,9 +86,7 @@ class HookMap(defaultdict[str, list[Hook]]):
                     # ``SystemExit`` and cancellations, too: failsafe hooks release locks.
                     except BaseException as error:
                         if failure is not None:
-                            _logger.error(  # noqa: TRY400 - logs an earlier exception, not the one being handled
-                                "a hook of %s failed", point, exc_info=failure
-                            )
+                            log(f"a hook of {point} failed", severity=40, traceback=failure)
                         failure = error
             if failure is not None:
                 raise failure
@@ -107,5 +105,3 @@ of_all_requests = HookMap()
 """Hooks that apply to all requests, because they were attached outside of a request: for example by
 ``cherrypy.request.hooks.attach(...)`` in a plugin's ``start``.
 """
-
-_logger = logging.getLogger("cherrypy.error")

@@ -23,6 +23,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from inspect import isawaitable
+from io import BytesIO
 from typing import Any, TypeAlias
 
 from micropie import ClientDisconnect, Redirect
@@ -73,18 +74,23 @@ def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
     If the request has no tools other than those that this function handles itself (see
     ``Plan.is_plain``), also call the handler.
     """
-    if bus.watches_requests:
-        bus.publish("acquire_thread")
-        bus.publish("before_request")
-        _publish_at_end(native)
     request = served(app.request_class).begin(native._exchange, app, path)
     exchange = Exchange(request, app.response_class())
     native.__dict__["_cherrypy"] = exchange
+    if bus.watches_requests:
+        _publish_at_end(native)
+        bus.publish("acquire_thread")
+        bus.publish("before_request")
     begun = Begun()
     try:
         begun.plan = plan = _find(request)
         is_in_place = request.is_index is not True or request.path_info[-1:] == "/"
-        if plan.is_plain and is_in_place and request.handler is not None:
+        if (
+            plan.is_plain
+            and is_in_place
+            and request.handler is not None
+            and "hooks" not in request.__dict__
+        ):
             begun.is_called = True
             request.stage = "handler"
             request.__dict__.update(plan.request)
@@ -127,6 +133,12 @@ def _find(request: Request) -> Plan:
     own = request.__dict__
     plan: Plan = app.plans.plan_of([own["config"]] if "config" in own else request.micropie_configs)
     own["micropie_plan"] = plan
+    # Add what the dispatcher has set, because it ran without a plan.
+    hooks, pages, _ = (own.pop(name, None) for name in ("hooks", "error_page", "toolmaps"))
+    for point, attached in (hooks or {}).items():
+        request.hooks[point][:0] = attached
+    if pages:
+        request.error_page = {**pages, **plan.error_page}
     return plan
 
 
@@ -141,6 +153,8 @@ def answer(exchange: Exchange, begun: Begun) -> Life:
     visited: list[str] = []
     while True:
         try:
+            if _place_of(request) in visited:
+                raise RuntimeError(f"InternalRedirect leads to {visited} in circles")
             yield from _respond(request, exchange.response, begun)
             break
         except InternalRedirect as error:
@@ -154,17 +168,10 @@ def answer(exchange: Exchange, begun: Begun) -> Life:
             break
         visited.append(_place_of(request))
         request.close()
-        request = exchange.request = _redirected(request, app, redirect)
-        exchange.response = app.response_class()
+        request = _redirected(request, app, redirect)
+        vars(exchange).clear()  # also the session
+        exchange.request, exchange.response = request, app.response_class()
         del redirect  # avoids a reference cycle between the traceback and this frame
-        if _place_of(request) in visited:
-            log(
-                f"InternalRedirect from {visited[-1]!r} leads to {_place_of(request)!r} again",
-                "ENGINE",
-                40,
-            )
-            _give_up(request, exchange.response)
-            break
         begun = Begun()
     log.access()
     return exchange
@@ -182,9 +189,9 @@ def _redirected(request: Request, app: Any, redirect: InternalRedirect) -> Reque
     )
     following.method = "GET"
     following.query_string = redirect.query_string
-    following.process_request_body = False
+    following.rfile = BytesIO()
+    following.headers["Content-Length"] = "0"
     following.prev = request
-    following.micropie_plan = None
     return following
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+from micropie_compat.cherrypy.process.wspbus import bus
 from micropie_compat.cherrypy.serving import current_exchange
 from micropie_compat.core import current
 from micropie_compat.results import StrPath, words
@@ -37,6 +38,7 @@ class LogManager:
         suffix = "" if appid is None else f".{appid}"
         self.error_log = _logger(f"{logger_root}.error{suffix}")
         self.access_log = _logger(f"{logger_root}.access{suffix}")
+        bus.subscribe("graceful", self.reopen_files)
 
     def error(
         self,
@@ -47,7 +49,7 @@ class LogManager:
     ) -> None:
         """Write a message to the error log.
 
-        ``traceback``: True to add the exception that is being handled, or an ``exc_info`` tuple.
+        ``traceback``: True to add the exception that is being handled, or another exception.
         """
         self.error_log.log(severity, f"{self.time()} {context} {msg}", exc_info=traceback)
 

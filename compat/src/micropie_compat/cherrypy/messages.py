@@ -29,6 +29,7 @@ from micropie_compat.cherrypy.lib.httputil import (
     parse_query_string,
     valid_status,
 )
+from micropie_compat.cherrypy.log import log
 from micropie_compat.cherrypy.plans import Plan, merged_from
 from micropie_compat.cherrypy.serving import Exchange, Outside, refuse_in_native
 from micropie_compat.cherrypy.types import Namespace, Parameters, Section
@@ -159,7 +160,11 @@ class Request(metaclass=Overridable):
     @lazy
     def toolmaps(self) -> dict[str, dict[str, Section]]:
         """The options of the tools that are switched on, by toolbox and name."""
-        return {} if self.micropie_plan is None else self.micropie_plan.toolmaps
+        toolmaps = {} if self.micropie_plan is None else self.micropie_plan.toolmaps
+        return {
+            namespace: {name: {**options} for name, options in tools.items()}
+            for namespace, tools in toolmaps.items()
+        }
 
     @lazy
     def error_page(self) -> dict[int | str, object]:
@@ -192,7 +197,10 @@ class Request(metaclass=Overridable):
         if not self.closed:
             self.closed = True
             self.stage = "on_end_request"
-            self.hooks.run("on_end_request")
+            try:
+                self.hooks.run("on_end_request")
+            except Exception:
+                log(traceback=True, severity=40)
             self.stage = "close"
 
 
@@ -233,7 +241,16 @@ class ServedRequest(Request):
     @lazy
     def wsgi_environ(self) -> Environ:
         """A WSGI environ for the request, under ASGI as well."""
-        return own_environ(self.native)
+        return self.micropie_environ()
+
+    def micropie_environ(self) -> Environ:
+        """Return a new ``wsgi_environ``, without recording that the program has read it: then
+        ``tools.caching`` would not store the response.
+        """
+        environ = own_environ(self.native)
+        for key, path in (("SCRIPT_NAME", self.script_name), ("PATH_INFO", self.path_info)):
+            environ[key] = path.encode().decode("latin-1")
+        return environ
 
     @lazy
     def headers(self) -> HeaderMap:

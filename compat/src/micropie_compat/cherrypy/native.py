@@ -190,7 +190,7 @@ def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> Answer:
         if request.micropie_plan is None
         else request.__dict__.get("hooks") or request.micropie_plan.hooks
     )
-    if hooks.get("on_end_request"):
+    if hooks.get("on_end_request") or response.stream:  # the stream's code may attach a hook
         if native.environ is not None:
             native.on_close(partial(copy_context().run, request.close))
         else:

@@ -45,12 +45,12 @@ class Plan:
         """
         self.values: Section = {}
         """The keys in these namespaces, with their values."""
-        self.toolmaps: dict[str, dict[str, Section]] = {}
         # A toolbox may also be registered in ``Request.namespaces``.
         toolboxes = {
             **toolboxes,
             **{name: each for name, each in others.items() if isinstance(each, Toolbox)},
         }
+        self.toolmaps: dict[str, dict[str, Section]] = {name: {} for name in toolboxes}
         self.set_up: list[Tool] = []
         """Tools that must be attached again for each request. If there is one, this lists all
         tools, to keep their order.
@@ -63,7 +63,7 @@ class Plan:
                 tool, dot, option = name.partition(".")
                 if not dot:
                     raise ValueError(f"{key} needs an option: write {key}.on")
-                self.toolmaps.setdefault(namespace, {}).setdefault(tool, {})[option] = value
+                self.toolmaps[namespace].setdefault(tool, {})[option] = value
             elif namespace in others:
                 self.values[key] = value
             else:

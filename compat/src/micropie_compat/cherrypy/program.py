@@ -45,7 +45,6 @@ checker = SimpleNamespace(on=False)
 
 
 engine.subscribe("log", lambda msg, level: log(msg, "ENGINE", severity=level))
-engine.subscribe("graceful", log.reopen_files)
 
 
 def _end_if_read() -> None:

@@ -17,7 +17,6 @@ from micropie_compat.cherrypy.dispatch import (
 from micropie_compat.cherrypy.errors import HTTPRedirect, NotFound
 from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.types import Section
-from micropie_compat.environs import own_environ
 
 
 class RoutesDispatcher:
@@ -95,11 +94,7 @@ class RoutesDispatcher:
         tests = any("function" in (route.conditions or ()) for route in self.mapper.matchlist)
         config = request_config()
         config.mapper = self.mapper
-        config.environ = {
-            **(request.wsgi_environ if tests else own_environ(request.native)),
-            "SCRIPT_NAME": request.script_name,
-            "PATH_INFO": path_info.encode().decode("latin-1"),
-        }
+        config.environ = request.wsgi_environ if tests else request.micropie_environ()
         config.host = request.base.partition("//")[2]
         config.protocol = request.scheme
         config.redirect = self.redirect

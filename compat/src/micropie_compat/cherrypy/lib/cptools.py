@@ -364,7 +364,7 @@ def log_request_headers(debug: bool = False) -> None:
         )
         for name, value in serving.request.headers.items()
     ]
-    log("\n".join(["HTTP Request Headers:", *lines]))
+    log("\n".join(["Request Headers:", *lines]), "HTTP")
 
 
 def log_hooks(debug: bool = False) -> None:
@@ -372,7 +372,7 @@ def log_hooks(debug: bool = False) -> None:
     lines = ["Request Hooks:"]
     for point, hooks in serving.request.hooks.items():
         lines += [f"    {point}:", *(f"        {hook!r}" for hook in sorted(hooks))]
-    log("\n".join(lines))
+    log("\n".join(lines), "HTTP")
 
 
 # -- log-in by a form ------------------------------------------------------------------------------

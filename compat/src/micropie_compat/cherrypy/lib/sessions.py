@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import logging
 import os
 import pickle
 import re
@@ -42,6 +41,7 @@ from micropie_compat.cherrypy.errors import HTTPError
 from micropie_compat.cherrypy.lib import is_iterator, set_vary_header
 from micropie_compat.cherrypy.lib.httputil import HTTPDate
 from micropie_compat.cherrypy.locks import LockTable
+from micropie_compat.cherrypy.log import log
 from micropie_compat.cherrypy.process.plugins import Monitor
 from micropie_compat.cherrypy.process.wspbus import bus
 from micropie_compat.cherrypy.serving import serving
@@ -50,8 +50,6 @@ from micropie_compat.core import Config, check_size, current, deleting_cookie
 from micropie_compat.missing import tell
 from micropie_compat.plain import from_json, to_json
 from micropie_compat.results import Chunks, in_bytes
-
-_logger = logging.getLogger("cherrypy.error")
 
 Data: TypeAlias = dict[str, Any]
 """A session's data: values of any type by name."""
@@ -248,7 +246,7 @@ class Session:
             raise
         except Exception:
             # JSON can't measure values that refer to each other, or whose ``repr`` fails.
-            _logger.debug("the size of the session is unknown", exc_info=True)
+            log("the size of the session is unknown", "SESSION", 10, True)
 
     def delete(self) -> None:
         """Delete the session from the storage. This request won't store it again, so a log-out is
@@ -537,10 +535,12 @@ class FileSession(Session):
 
 
 def _log_unreadable(path: Path, error: Exception) -> None:
-    _logger.warning(
-        "the session in %s can't be read: the visitor gets a new session, and the file is kept",
-        path,
-        exc_info=error,
+    log(
+        f"the session in {path} can't be read: the visitor gets a new session, and the file is "
+        "kept",
+        "SESSION",
+        30,
+        error,
     )
 
 
@@ -645,7 +645,7 @@ class BackendSession(Session):
         try:
             return from_json(self.backend.load(self._id or "") or {})
         except OSError:
-            _logger.exception("the session backend is unavailable")
+            log("the session backend is unavailable", "SESSION", 40, True)
         raise HTTPError(503, "The session store is unavailable. Please try again in a moment.")
 
     def _exists(self) -> bool:
