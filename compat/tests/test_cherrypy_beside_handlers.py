@@ -6,12 +6,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from tests.support.waiting import until
+from micropie_compat import cherrypy as ours
+from tests.support.waiting import PATIENCE, until
 
 Serve = Callable[..., Any]
 
@@ -291,3 +295,52 @@ def test_a_body_of_text_without_a_charset_may_be_latin_1(serve_page: Serve, cher
     for content in (b"\xe9", "é".encode()):
         answer = client.post("/", content=content, headers={"Content-Type": "text/plain"})
         assert answer.text == "é"
+
+
+def test_a_tool_whose_function_is_replaced_calls_the_new_function(
+    serve_page: Serve, cherrypy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def add(value: str) -> None:
+        cherrypy.response.headers["X-Tool"] = value
+
+    tool = cherrypy.Tool("before_finalize", lambda: add("old"))
+    monkeypatch.setattr(cherrypy.tools, "replaced", tool, raising=False)
+    client = serve_page(lambda: "pie", tools__replaced__on=True)
+    assert client.get("/").headers["x-tool"] == "old"
+    tool.callable = lambda: add("new")
+    assert client.get("/").headers["x-tool"] == "new"
+
+
+def test_a_cached_response_reaches_waiting_requests_before_a_slow_client_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Root:
+        @ours.expose
+        @ours.config(
+            **{"tools.caching.on": True, "tools.caching.antistampede_timeout": 10 * PATIENCE}
+        )
+        def index(self) -> str:
+            others.append(Future())
+            thread = Thread(target=lambda: others[0].set_result(ask()))
+            thread.start()
+            waiting = ours.request._cache_event._cond._waiters
+            until(lambda: bool(waiting))
+            return "pie"
+
+    def ask() -> Any:
+        return app(environ(), lambda status, headers: None)
+
+    def environ() -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        setup_testing_defaults(made)
+        return made
+
+    monkeypatch.setattr(ours, "_cache", None, raising=False)
+    others: list[Future[Any]] = []
+    app = ours.Application(Root(), "")
+    first = ask()
+    second = others[0].result(PATIENCE)
+    assert b"".join(first) == b"".join(second) == b"pie"
+    for answer in (first, second):
+        answer.close()
+    app.wsgi_shutdown()

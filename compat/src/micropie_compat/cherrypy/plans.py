@@ -165,15 +165,15 @@ class Plans:
         """Return the plan for configurations that are merged in this order."""
         key = tuple(map(id, configs))
         kept = self._kept.get(key)
-        versions = [toolbox._version for toolbox in self._toolboxes.values()]
-        if kept is not None and kept[1] == (configs, versions, of_all_requests):
+        version = Tool.changes, len(self._toolboxes)
+        if kept is not None and kept[1] == (configs, version, of_all_requests):
             return kept[2]
         merged = merged_from(configs)
         plan = Plan(merged, self._toolboxes, self._app.request_class.namespaces)
         if len(self._kept) >= _MOST:
             self._kept.clear()
         # Keep references to the dicts, so that no other dict can get the same identity.
-        made_from = [dict(config) for config in configs], versions, of_all_requests.copy()
+        made_from = [dict(config) for config in configs], version, of_all_requests.copy()
         self._kept[key] = configs, made_from, plan
         return plan
 

@@ -8,7 +8,7 @@ handler or a class of handlers.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from micropie_compat.cherrypy.errors import NotFound
 from micropie_compat.cherrypy.hooks import HookMap
@@ -25,6 +25,10 @@ class Tool:
     """
 
     namespace = "tools"
+    changes: ClassVar[int] = 0
+    """How often tools have been defined or changed. Plans made before are invalid, see
+    ``plans.py``.
+    """
 
     def __init__(
         self,
@@ -39,6 +43,11 @@ class Tool:
         self._name = name
         self._priority = priority
         self.__doc__ = getattr(callable, "__doc__", None)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in ("callable", "_point", "_priority"):
+            Tool.changes += 1
+        super().__setattr__(name, value)
 
     def _refuse_switch(self, *value: object) -> NoReturn:
         """Raise ``AttributeError``, because ``on`` can't be set on a tool."""
@@ -185,14 +194,13 @@ class Toolbox:
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
-        self._version = 0
 
     def __setattr__(self, name: str, value: object) -> None:
         if isinstance(value, Tool):
             if value._name is None:
                 value._name = name
             value.namespace = self.namespace
-            self._version += 1  # invalidates the plans that are cached, see ``plans.py``
+            Tool.changes += 1
         object.__setattr__(self, name, value)
 
     # Type checkers accept any tool because of this method. At run time, it is called only for a

@@ -27,7 +27,6 @@ from micropie_compat.cherrypy.toolbox import (  # noqa: F401 - re-exported by _c
 )
 from micropie_compat.cherrypy.types import Section
 from micropie_compat.missing import tell
-from micropie_compat.results import words
 
 
 class SessionTool(Tool):
@@ -56,12 +55,7 @@ class SessionTool(Tool):
     def regenerate(self) -> None:
         """Give the session a new id, and set the cookie again with the tool's options."""
         serving.session.regenerate()
-        options = self._merged_args()
-        names = words("path path_header name timeout domain secure httponly samesite")
-        given = {name: options[name] for name in names if name in options}
-        if not options.get("persistent", True):
-            given["timeout"] = None
-        sessions.set_response_cookie(**given)
+        serving.session.micropie_set_cookie()
 
 
 class CachingTool(Tool):

@@ -161,6 +161,7 @@ class MemoryCache(Cache):
                 oldest = next(iter(self._entries))
                 self._forget(oldest)
                 self._varies.pop(oldest[0], None)
+        self.release()  # now, because a slow client delays the request's end
 
     def delete(self) -> None:
         """Remove all responses for the current request's URL."""

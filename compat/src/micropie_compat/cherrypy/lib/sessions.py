@@ -127,6 +127,8 @@ class Session:
     originalid: str | None = None
     """The id that the client has sent, or None."""
     debug = False
+    micropie_set_cookie: Callable[[], object]
+    """A function that sets the cookie with the tool's options."""
     micropie_store: SessionStore | None = None
     """The store of micropie's sessions, if native handlers share this session."""
     _prepared: ClassVar[tuple[Mapping[str, object], ...]]
@@ -882,9 +884,11 @@ def init(
         # ``on_close`` runs even if the client has disconnected; hooks don't.
         native.on_close(partial(_unlock, session))
     session.id_observers.append(lambda new_id: serving.response.cookie.__setitem__(name, new_id))
-    set_response_cookie(
-        path, path_header, name, timeout if persistent else None, domain, secure, httponly, samesite
+    lasts = timeout if persistent else None
+    session.micropie_set_cookie = partial(
+        set_response_cookie, path, path_header, name, lasts, domain, secure, httponly, samesite
     )
+    session.micropie_set_cookie()
 
 
 def _class_for(storage_type: str | None, options: Mapping[str, object]) -> type[Session]:
