@@ -14,6 +14,7 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
+from micropie.sessions import InMemorySessionBackend
 from micropie_compat import cherrypy as ours
 from tests.support.waiting import PATIENCE, until
 
@@ -344,3 +345,12 @@ def test_a_cached_response_reaches_waiting_requests_before_a_slow_client_has_it(
     for answer in (first, second):
         answer.close()
     app.wsgi_shutdown()
+
+
+def test_a_backend_that_expires_sessions_itself_has_no_thread_for_it(serve_our_page: Serve) -> None:
+    def store() -> str:
+        ours.session["pie"] = "apple"
+        return str(type(ours.serving.session).clean_thread)
+
+    options = {"tools__sessions__on": True, "tools__sessions__backend": InMemorySessionBackend()}
+    assert serve_our_page(store, **options).get("/").text == "None"

@@ -220,7 +220,8 @@ class Session:
         self._data = {} if found is None else found[0]
         self.loaded = True
         cls = type(self)
-        if self.clean_freq and not cls.clean_thread:
+        cleans_up = self.clean_freq and cls.clean_up is not Session.clean_up
+        if cleans_up and not cls.clean_thread:
             cls.clean_thread = Monitor(
                 bus, self.clean_up, self.clean_freq * 60, name="Session cleanup"
             )
@@ -588,7 +589,6 @@ class BackendSession(Session):
 
     backend: SessionBackend
     locks: ClassVar[LockTable] = LockTable()
-    clean_freq = 0
 
     @classmethod
     def setup(cls, **kwargs: Any) -> None:
