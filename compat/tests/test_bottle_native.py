@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 import os
@@ -108,6 +109,31 @@ def test_hooks_also_run_around_async_handlers(app: bottle.Bottle, make_client: M
     assert client.get("/").headers["x-after"] == "1"
     assert client.get("/none").headers["x-after"] == "1"
     assert seen == ["before"] * 4
+
+
+def run_at_once(function: Any) -> Any:
+    """A decorator with which programs for Bottle call ``async def`` code."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **values: Any) -> Any:
+        return asyncio.run(function(*args, **values))
+
+    return wrapper
+
+
+@pytest.mark.parametrize("place", ["decorator", "plugin", "apply"])
+def test_a_decorator_or_a_plugin_may_run_an_async_handler_itself(
+    place: str, app: bottle.Bottle, make_client: MakeClient
+) -> None:
+    async def handler() -> str:
+        await asyncio.sleep(0)
+        return f"{bottle.request.forms.name}!"
+
+    if place == "plugin":
+        app.install(run_at_once)
+    options = {"apply": run_at_once} if place == "apply" else {}
+    app.post("/", **options)(run_at_once(handler) if place == "decorator" else handler)
+    assert make_client(app).post("/", data={"name": "pie"}).text == "pie!"
 
 
 def test_an_async_function_that_nothing_awaits_is_refused(app: bottle.Bottle) -> None:

@@ -18,13 +18,13 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial, update_wrapper
-from inspect import getclosurevars, getfullargspec, iscoroutinefunction, isfunction, unwrap
+from inspect import getclosurevars, getfullargspec, iscoroutinefunction, isfunction
 from itertools import count
 from typing import Any, NamedTuple, Protocol, TypeAlias
 from urllib.parse import urlencode
 
 from micropie_compat.bottle.config import ConfigDict
-from micropie_compat.bottle.plugins import Encoder, JSONPlugin
+from micropie_compat.bottle.plugins import Encoder, JSONPlugin, TemplatePlugin
 from micropie_compat.bottle.responses import HTTPError
 from micropie_compat.bottle.state import BottleException
 from micropie_compat.carrier import refuse_marks
@@ -457,7 +457,6 @@ class Route:
         self.plugins = plugins or []
         self.skiplist = skiplist or []
         self.config = app.config.overlay().load_dict(config)
-        self.is_async = iscoroutinefunction(unwrap(callback))
         self.json_dumps: Encoder | None = None
         self._call: Callable[..., object] | None = None
 
@@ -465,6 +464,16 @@ class Route:
     def call(self) -> Callable[..., object]:
         """The callback with all plugins applied. They are applied at the first request."""
         return self._call or self._apply()
+
+    @property
+    def is_async(self) -> bool:
+        """Whether to call the callback on the event loop. A program's decorator or plugin may block,
+        or call ``asyncio.run``, so what these wrap is called in a thread.
+        """
+        plugins = (JSONPlugin, TemplatePlugin)
+        return iscoroutinefunction(self.callback) and all(
+            type(one) in plugins for one in self.all_plugins()
+        )
 
     def reset(self) -> None:
         """Apply the plugins again at the next request."""
