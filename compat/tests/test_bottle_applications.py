@@ -263,6 +263,7 @@ def test_hooks_can_be_registered_by_name(
     assert bottle.load("callbacks_of_bottle:show()") == "shown"
     assert bottle.load("callbacks_of_bottle:C().x") == 1
     assert bottle.load("callbacks_of_bottle").C.x == 1
+    assert bottle.load("callbacks_of_bottle:show()[first:4]", first=2) == "ow"
 
 
 def test_module_level_functions_use_the_default_application(bottle: Any) -> None:

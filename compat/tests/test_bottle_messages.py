@@ -276,6 +276,9 @@ def test_a_response_has_case_insensitive_headers_that_can_repeat(bottle: Any) ->
     del response.expires
     assert "X-A" not in response
     assert "X-B: 2" in repr(response)
+    for content_type, sent in ((b"text/x", "text/x"), (None, "")):
+        response.content_type = content_type
+        assert response.content_type == sent
     response.status = 204
     assert not {"Content-Type", "Content-Length"} & set(dict(response.headerlist))
     assert bottle.BaseResponse.content_type is not None

@@ -83,10 +83,23 @@ def test_run_refuses_invalid_applications_and_servers(options: Any, words: str) 
         bottle.run(**{"app": bottle.Bottle(), **options})
 
 
+def test_under_norun_run_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bottle, "NORUN", True)
+    app = bottle.Bottle()
+    bottle.run(app, plugins=[lambda f: f], config={"a": 1})
+    assert (len(app.plugins), "a" in app.config) == (2, False)
+
+
+def test_plugins_of_run_may_be_named_by_their_module() -> None:
+    app = bottle.Bottle()
+    bottle.run(app, server=Recorder, quiet=True, plugins=["functools:partial(print, 1)"])
+    assert app.plugins[-1].args == (1,)  # type: ignore[attr-defined]
+
+
 @pytest.mark.processes
-@pytest.mark.parametrize("is_quiet", [True, False])
+@pytest.mark.parametrize(("is_quiet", "host"), [(True, "127.0.0.1"), (False, "::1")])
 def test_run_serves_with_wsgiref(
-    is_quiet: bool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    is_quiet: bool, host: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running: SimpleQueue[WSGIServer] = SimpleQueue()
 
@@ -98,14 +111,15 @@ def test_run_serves_with_wsgiref(
     monkeypatch.setattr(server, "make_server", making)
     app = bottle.Bottle()
     app.route("/", callback=lambda: "served")
-    adapter = bottle.server_names["wsgiref"]("127.0.0.1", 0)
+    # an option for another server, which is ignored
+    adapter = bottle.WSGIRefServer(host, 0, workers=2)
     adapter.quiet = is_quiet
     serving = Thread(target=adapter.run, args=(app,))
     serving.start()
-    made = running.get(timeout=PATIENCE)
-    with urlopen(f"http://127.0.0.1:{made.server_port}/", timeout=PATIENCE) as answer:
+    port = running.get(timeout=PATIENCE).server_port
+    with urlopen(f"http://[{host}]:{port}/".replace("[127.0.0.1]", host), None, PATIENCE) as answer:
         assert answer.read() == b"served"
-    made.shutdown()
+    adapter.srv.shutdown()
     serving.join(PATIENCE)
     assert ("GET / " in capfd.readouterr().err) is not is_quiet
 
@@ -160,7 +174,9 @@ def module_with(**names: Any) -> types.ModuleType:
     return module
 
 
-def test_servers_get_their_options(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_servers_get_their_options(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     calls: list[Any] = []
 
     class Base:
@@ -196,6 +212,9 @@ def test_servers_get_their_options(monkeypatch: pytest.MonkeyPatch) -> None:
     def middleware(environ: Any, start_response: Any) -> Any:
         return app(environ, start_response)
 
+    bottle.run(app, server="gunicorn", host="unix:/run/shop.sock")
+    assert calls.pop()[1]["bind"] == "unix:/run/shop.sock"
+    assert "Serving on unix:/run/shop.sock with" in capsys.readouterr().err
     bottle.run(middleware, server="uvicorn", quiet=True)
     served, _ = calls.pop()
     # around which uvicorn finds ASGI

@@ -127,6 +127,8 @@ def test_a_configuration_is_loaded_from_a_module(
     assert bottle.ConfigDict().load_module("settings_of_bottle") == {"DEBUG": True, "SQL.URL": "x"}
     found = bottle.ConfigDict().load_module("settings_of_bottle", False)
     assert found == {"DEBUG": True, "SQL": {"URL": "x"}}
+    (tmp_path / "classes_of_bottle.py").write_text("class Live:\n    PORT = 80\n")
+    assert bottle.ConfigDict().load_module("classes_of_bottle:Live") == {"PORT": 80}
 
 
 def test_a_configuration_stores_metadata_of_keys(bottle: Any) -> None:
@@ -172,7 +174,8 @@ def test_helper_functions_behave_as_in_bottle(bottle: Any) -> None:
     assert bottle.html_escape("<&>") == "&lt;&amp;&gt;"
     assert bottle.html_quote('<"\n\r\t') == '"&lt;&quot;&#10;&#13;&#9;"'
     assert bottle.parse_auth("Basic YTpiOmM=") == ("a", "b:c")
-    for wrong in ("", "Basic", "Digest x", "Basic YQ==", "Basic !", "Basic /w=="):
+    assert bottle.parse_auth("basic\tYTpi ") == ("a", "b")
+    for wrong in ("", "Basic", "Digest YTpi", "Basic YQ==", "Basic !", "Basic /w=="):
         assert bottle.parse_auth(wrong) is None
     for text in (
         "Sun, 06 Nov 1994 08:49:37 GMT",
@@ -218,10 +221,11 @@ def test_path_shift_refuses_to_move_too_many_segments(bottle: Any, shift: int, e
         ("bytes=-3", [(7, 10)]),
         ("bytes=5-99,20-,3-2,x-,1", [(5, 10)]),
         ("", []),
+        (None, []),
         ("lines=0-1", []),
     ],
 )
-def test_range_headers_are_parsed(bottle: Any, header: str, expected: Any) -> None:
+def test_range_headers_are_parsed(bottle: Any, header: str | None, expected: Any) -> None:
     assert list(bottle.parse_range_header(header, 10)) == expected
 
 

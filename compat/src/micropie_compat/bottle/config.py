@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import configparser
 from collections.abc import Callable, Iterable, KeysView, Mapping
-from importlib import import_module
 from typing import Any, TypeAlias
 from weakref import WeakSet
 
+from micropie_compat.bottle.server import load
 from micropie_compat.results import StrPath
 
 Listener: TypeAlias = Callable[["ConfigDict", str, Any], object]
@@ -53,10 +53,11 @@ class ConfigDict(dict[str, Any]):
         return self
 
     def load_module(self, name: str, squash: bool = True) -> ConfigDict:
-        """Load the values of a module's upper-case names. With ``squash``, nested dictionaries
-        become dotted names, see ``load_dict``.
+        """Load the values of the upper-case names of a module or of a class, see ``load``. With
+        ``squash``, nested dictionaries become dotted names, see ``load_dict``.
         """
-        values = {key: value for key, value in vars(import_module(name)).items() if key.isupper()}
+        found = load(name)
+        values = {key: getattr(found, key) for key in dir(found) if key.isupper()}
         if squash:
             return self.load_dict(values)
         self.update(values)

@@ -142,11 +142,11 @@ def _is_known(etag: str | None, modified: float) -> bool:
     return since is not None and since >= modified
 
 
-def parse_range_header(header: str, maxlen: int = 0) -> Iterator[tuple[int, int]]:
+def parse_range_header(header: str | None, maxlen: int = 0) -> Iterator[tuple[int, int]]:
     """Yield (first byte, last byte + 1) for each range of a Range header that a file of ``maxlen``
     bytes can satisfy.
     """
-    unit, _, ranges = header.partition("=")
+    unit, _, ranges = (header or "").partition("=")
     for text in ranges.split(",") if unit == "bytes" else ():
         first, dash, last = (part.strip() for part in text.partition("-"))
         try:

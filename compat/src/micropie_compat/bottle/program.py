@@ -51,27 +51,26 @@ def run(
 
     Raises ``ValueError`` if the server is unknown or ``app`` can't be called.
     """
+    if face().NORUN:
+        return
     if debug is not None:
         set_debug(debug)
     application = default_app() if app is None else load_app(app) if isinstance(app, str) else app
     if not callable(application):
         raise ValueError(f"run() takes an application, not {application!r}")
     for plugin in plugins or ():
-        application.install(plugin)
+        application.install(load(plugin) if isinstance(plugin, str) else plugin)
     if config:
         application.config.update(config)
-    if face().NORUN:
-        return
     end_if_read(application, host, port)
     if reloader and not os.environ.get(CHILD):
         sys.exit(run_again())
     adapter = adapter_for(server, host, port, options)
     adapter.quiet = adapter.quiet or quiet
     if not adapter.quiet:
-        sys.stderr.write(
-            f"Serving on http://{adapter.host}:{adapter.port}/ with {adapter!r}. Press Ctrl-C to "
-            "stop.\n"
-        )
+        is_unix = adapter.host.startswith("unix:")
+        place = adapter.host if is_unix else f"http://{adapter.host}:{adapter.port}/"
+        sys.stderr.write(f"Serving on {place} with {adapter!r}. Press Ctrl-C to stop.\n")
     with suppress(KeyboardInterrupt):
         if reloader:
             watch(interval)

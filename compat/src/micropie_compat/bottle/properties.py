@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any, Protocol
 
-from micropie_compat.bottle.dicts import HeaderDict
+from micropie_compat.bottle.dicts import HeaderDict, header_value
 
 
 class _HeaderOwner(Protocol):
@@ -30,7 +30,7 @@ class HeaderProperty:
         self,
         name: str,
         reader: Callable[[Any], object] | None = None,
-        writer: Callable[[Any], object] = str,
+        writer: Callable[[Any], object] = header_value,
         default: object = "",
     ) -> None:
         self._name = name

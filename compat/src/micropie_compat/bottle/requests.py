@@ -594,14 +594,12 @@ def received_header(name: str) -> str:
 
 def parse_auth(header: str) -> tuple[str, str] | None:
     """Return (user, password) from a Basic ``Authorization`` header, or None."""
-    scheme, _, data = header.strip().partition(" ")
-    if scheme.lower() != "basic":
-        return None
     try:
-        user, separator, password = base64.b64decode(data.strip()).decode().partition(":")
+        scheme, data = header.split(None, 1)
+        user, password = base64.b64decode(data.strip()).decode().split(":", 1)
     except ValueError:
         return None
-    return (user, password) if separator else None
+    return (user, password) if scheme.lower() == "basic" else None
 
 
 def path_shift(script_name: str, path_info: str, shift: int = 1) -> tuple[str, str]:

@@ -467,8 +467,8 @@ class Route:
 
     @property
     def is_async(self) -> bool:
-        """Whether to call the callback on the event loop. A program's decorator or plugin may block,
-        or call ``asyncio.run``, so what these wrap is called in a thread.
+        """Whether to call the callback on the event loop. A program's decorators and plugins are
+        called in a thread, because they may block, or call ``asyncio.run``.
         """
         plugins = (JSONPlugin, TemplatePlugin)
         return iscoroutinefunction(self.callback) and all(

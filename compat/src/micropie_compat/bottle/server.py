@@ -12,6 +12,7 @@ from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from socket import AF_INET6
 from socketserver import ThreadingMixIn
 from threading import Thread
 from typing import Any, TypeAlias
@@ -49,7 +50,11 @@ class ServerAdapter:
 
 
 class WSGIRefServer(ServerAdapter):
-    """The standard library's server with a thread for each request; for development."""
+    """The standard library's server with a thread for each request; for development. ``srv`` is the
+    running server: ``srv.shutdown()`` stops it.
+    """
+
+    srv: WSGIServer
 
     def run(self, handler: Application) -> None:
         """Serve until interrupted."""
@@ -65,17 +70,21 @@ class WSGIRefServer(ServerAdapter):
                         del self.headers[name]
                 return is_parsed
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            def log_request(self, *args: Any) -> None:
                 if not quiet:
-                    super().log_message(format, *args)
+                    super().log_request(*args)
 
         class Server(ThreadingMixIn, WSGIServer):
             daemon_threads = True
 
-        options: dict[str, Any] = {"server_class": Server, "handler_class": Handler, **self.options}
-        with make_server(self.host, self.port, handler, **options) as server:
-            self.port = server.server_port
-            server.serve_forever()
+        # As in Bottle, options for other servers are ignored.
+        kind: Any = self.options.get("server_class", Server)
+        handlers: Any = self.options.get("handler_class", Handler)
+        if ":" in self.host:
+            kind = type("Server", (kind,), {"address_family": AF_INET6})
+        with make_server(self.host, self.port, handler, kind, handlers) as self.srv:
+            self.port = self.srv.server_port
+            self.srv.serve_forever()
 
 
 class WaitressServer(ServerAdapter):
@@ -111,7 +120,8 @@ class GunicornServer(ServerAdapter):
 
     def run(self, handler: Application) -> None:
         """Serve until interrupted."""
-        run_gunicorn(handler, {"bind": f"{self.host}:{self.port}", **self.options})
+        bind = self.host if self.host.startswith("unix:") else f"{self.host}:{self.port}"
+        run_gunicorn(handler, {"bind": bind, **self.options})
 
 
 class CherootServer(ServerAdapter):
@@ -166,17 +176,18 @@ server_names: dict[str, type[ServerAdapter]] = {
 }
 
 
-def load(target: str) -> Any:
-    """Import ``package.module`` or an object in it, ``package.module:name``. For
-    ``package.module:name()``, call it and return the result.
+def load(target: str, **namespace: object) -> Any:
+    """Import ``package.module``, or evaluate an expression that begins with a name in it, such as
+    ``package.module:name`` or ``package.module:make_app("shop")``. It may use the names in
+    ``namespace``. Never pass a client's text.
     """
-    name, _, attribute = target.partition(":")
-    found: Any = import_module(name)
-    for part in filter(None, attribute.split(".")):
-        found = getattr(found, part.removesuffix("()"))
-        if part.endswith("()"):
-            found = found()
-    return found
+    name, _, expression = target.partition(":")
+    module = import_module(name)
+    if not expression:
+        return module
+    package = name.partition(".")[0]
+    names = {**namespace, package: sys.modules[package]}
+    return eval(f"{name}.{expression}", names)  # noqa: S307 - a part of the program
 
 
 def debug(mode: bool = True) -> None:
