@@ -56,10 +56,10 @@ def idioms_of(framework: str, tree: ast.Module, names: Names) -> Idioms:
         for statement in statements_of(tree, "newrelic"):
             yield statement.lineno, source_of(statement), _MONITOR
     else:
+        yield from _recoded(tree, names)
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
                 yield from _server(node)
-                yield from _recoding(node, names)
 
 
 def _server(call: ast.Call) -> Idioms:
@@ -74,36 +74,52 @@ def _server(call: ast.Call) -> Idioms:
             yield call.lineno, f"run(server={server!r})", SERVERS[server]
 
 
-def _recoding(call: ast.Call, names: Names) -> Idioms:
-    """Yield calls such as ``text.encode("latin1").decode("utf8")``, and ``.encode("latin1")`` alone
-    if the text comes from ``bottle.request``.
+# The texts of a request that Bottle decodes as latin-1.
+_FIELDS = re.compile(r"bottle\.request\.(?:cookies|forms|GET|get_cookie|params|POST|query)\b")
+
+
+def _recoded(tree: ast.Module, names: Names) -> Idioms:
+    """Yield the texts that are encoded as latin-1 although they are UTF-8 already: fields of
+    ``bottle.request``, variables with such fields, and variables that are then decoded as UTF-8.
     """
-    is_whole = False
-    match call:
-        case ast.Call(ast.Attribute(ast.Call(ast.Attribute(text, "encode"), codecs), "decode"), to):
-            is_whole = _is_codec(to, "utf-8")
-        case ast.Call(ast.Attribute(text, "encode"), codecs):
-            pass
-        case ast.Call(ast.Name("bytes" | "tob") | ast.Attribute(_, "tob"), [text, *codecs]):
-            pass
-        case _:
-            return
-    # Strings in the environ are decoded as latin-1, so for these strings the code is correct.
-    if codecs and _is_codec(codecs, "iso8859-1") and "environ" not in source_of(text):
-        inside = (dotted_name(node, names) for node in ast.walk(text))
-        if is_whole or any(name.startswith("bottle.request") for name in inside):
+    encoded: list[tuple[ast.Call, ast.expr]] = []
+    wholes: set[ast.AST] = set()
+    fields: set[str] = set()
+
+    def is_field(text: ast.expr) -> bool:
+        # Strings in the environ are decoded as latin-1, so for these strings the code is correct.
+        return "environ" not in source_of(text) and any(
+            _FIELDS.match(dotted_name(node, names)) or getattr(node, "id", "") in fields
+            for node in ast.walk(text)
+        )
+
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign([ast.Name(variable)], value) if is_field(value):
+                fields.add(variable)
+            case ast.Call(ast.Attribute(text, "encode"), codecs) | ast.Call(
+                ast.Name("bytes" | "tob") | ast.Attribute(_, "tob"), [text, *codecs]
+            ) if _is_codec(node, codecs, "iso8859-1"):
+                encoded.append((node, text))
+            case ast.Call(ast.Attribute(whole, "decode"), codecs) | ast.Call(
+                ast.Name("str"), [whole, *codecs]
+            ) if _is_codec(node, codecs, "utf-8"):
+                wholes.add(whole)
+    for call, text in encoded:
+        if is_field(text) or (call in wholes and isinstance(text, ast.Name)):
             yield call.lineno, f"latin-1 of {source_of(text)}", RECODED
 
 
-def _is_codec(arguments: list[ast.expr], wanted: str) -> bool:
-    """Return whether a call's first argument is a name of the codec ``wanted``. A call without
-    arguments uses UTF-8.
+def _is_codec(call: ast.Call, arguments: list[ast.expr], wanted: str) -> bool:
+    """Return whether ``call`` names the codec ``wanted``, as the first of ``arguments`` or by
+    keyword. A call without arguments uses UTF-8.
     """
-    if not arguments:
+    given = [*arguments, *(one.value for one in call.keywords if one.arg == "encoding")]
+    if not given:
         return wanted == "utf-8"
-    if isinstance(arguments[0], ast.Constant) and isinstance(arguments[0].value, str):
+    if isinstance(given[0], ast.Constant) and isinstance(given[0].value, str):
         with suppress(LookupError):
-            return lookup(arguments[0].value).name == wanted
+            return lookup(given[0].value).name == wanted
     return False
 
 
