@@ -138,6 +138,28 @@ def test_check_recognises_redirects_by_a_variable(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("address", "may_leave"),
+    [
+        ("query.get('next')", True),
+        ("base + '/page'", True),
+        ("f'{base}/page'", True),
+        ("'{}/page'.format(base)", True),
+        ("'//' + host", True),
+        ("'/page?id=' + name", False),
+        ("'/page/{}'.format(name)", False),
+        ("'/page/%s' % name", False),
+        ("f'page/{name}'", False),
+        ("'login'", False),
+        ("'?page=2'", False),
+    ],
+)
+def test_check_recognises_redirects_that_may_leave_the_site(
+    tmp_path: Path, address: str, may_leave: bool
+) -> None:
+    assert len(reported(tmp_path, f"self._redirect({address})")) == may_leave
+
+
 def test_check_reports_differences_of_hooks(make_client: MakeClient, tmp_path: Path) -> None:
     later = "if another hook responds early, after_request runs without before_request"
     order = "micropie runs after_request hooks in the reverse order of app.middlewares"

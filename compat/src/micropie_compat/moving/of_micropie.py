@@ -35,6 +35,8 @@ _INTERNAL = {
 }
 _OF_UPLOADS = frozenset({"content", "content_type", "filename"})
 _FILES = re.compile("(?<![a-z])(?:file|upload)", re.IGNORECASE)  # but no profile
+# An address that begins with a path, or with the name of a page.
+_WITHIN = re.compile(r"""f?['"](?:/(?!/)|[\w.?#]+[^\w.:{])""")
 _APPLICATIONS = frozenset({"MicroPie.Server", "micropie.App", "micropie.Server"})
 _HOOKS = frozenset({"micropie.HttpMiddleware"})
 
@@ -87,10 +89,9 @@ def _in_node(node: ast.AST) -> Idioms:
             yield node.lineno, name, _INTERNAL[name]
         case ast.Call(ast.Attribute(_, "_redirect" | "redirect"), [address, *_]):
             text = source_of(address)
-            is_variable = isinstance(address, ast.Name | ast.Attribute | ast.Subscript)
-            if is_variable or "://" in text:
+            if text and not _WITHIN.match(text):
                 advice = "write Redirect(location, allow_external=True)"
-                where = "if it may lead to another host, " * is_variable
+                where = "if it may lead to another host, " * ("://" not in text)
                 yield node.lineno, f"_redirect({text})", where + advice
         case ast.Call(ast.Name("WebSocket"), [_, _]):
             yield node.lineno, "WebSocket", "write async def ws_name(self, ws): micropie makes it"
