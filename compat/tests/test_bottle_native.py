@@ -801,3 +801,39 @@ def test_a_link_stays_valid_when_its_page_is_migrated(make_client: MakeClient) -
     root = App()
     root.mount("/old", app)
     assert make_client(root).get("/old/a/x").text == "/old/b/x?q=1"
+
+
+USES: list[Any] = [
+    lambda app: app.native.get("/new")(lambda: "new"),
+    lambda app: app.websocket("/chat")(lambda ws: None),
+    lambda app: app.native.configure(session_timeout=60),
+    lambda app: app.native.error(404)(lambda: "nothing"),
+    lambda app: app.native.middlewares.append(Members()),
+    lambda app: app.native.configure(lifespan=lambda app: None),
+]
+
+
+class Members(HttpMiddleware):
+    guards = True
+
+    async def before_request(self, request: Request) -> None:
+        raise HTTPError(403)
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("is_merged", [False, True])
+def test_what_is_set_on_native_of_a_mounted_or_merged_application_is_refused(
+    use: Any, is_merged: bool, app: bottle.Bottle
+) -> None:
+    """It would have no effect, and an access check would let everybody in."""
+    inner = bottle.Bottle()
+    inner.get("/old")(lambda: "old")
+    if is_merged:
+        app.merge(inner)
+    else:
+        app.mount("/inner/", inner)
+    app.native._micropie.compiled()
+    app.native._micropie.changed()
+    use(inner)
+    with pytest.raises(SetupError, match="of a mounted or merged Bottle has no effect"):
+        app.native._micropie.compiled()

@@ -139,11 +139,17 @@ class CarryingTree(Tree):
             return super().session_backend()
         return self.unshared() or super().session_backend()
 
+    own_error_handler: Callable[..., object] | None = None
+    """The error handler that the compatibility module has registered."""
+
     @property
     def is_blank(self) -> bool:
-        """Whether the ``App`` has no settings, handlers, mounts, providers or middleware yet."""
-        stated = (self.settings, self.functions, self.mounts, self.error_handlers, self.providers)
-        return not any(stated) and not self.app.middlewares
+        """Whether the program has set nothing on the ``App``: no settings, handlers, mounts,
+        providers, middleware or lifespan.
+        """
+        stated = (self.settings, self.functions, self.mounts, self.providers, self.lifespan)
+        errors = {*self.error_handlers.values()} - {self.own_error_handler}
+        return not any((*stated, errors, self.app.middlewares))
 
     def around(self, site: Site) -> Site:
         """Return a site that finds native and migrated handlers."""

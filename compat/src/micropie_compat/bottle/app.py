@@ -92,7 +92,8 @@ class Bottle(Carried):
         self.error_handler: dict[int, Callable[[HTTPError], object]] = {}
         self.plugins: list[object] = []
         self._mounts: list[Bottle] = []
-        self.native.error(HTTPResponse)(partial(answer_raised, self))
+        self.native._micropie.own_error_handler = partial(answer_raised, self)
+        self.native.error(HTTPResponse)(self.native._micropie.own_error_handler)
         self.native._micropie.migrated_routes = lambda: [
             (one.method, one.rule, one.callback) for one in self.routes
         ]

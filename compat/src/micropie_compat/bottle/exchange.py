@@ -60,6 +60,7 @@ class Application(Protocol):
 
     hooks: Hooks
     router: Router
+    routes: list[Route]
     error_handler: dict[int, Callable[[HTTPError], object]]
 
     @property

@@ -14,7 +14,7 @@ from io import BytesIO
 from types import GeneratorType, NoneType
 from typing import Any, cast
 
-from micropie import Request
+from micropie import Request, SetupError
 from micropie.middleware import kind_of
 from micropie_compat.bottle.exchange import (
     Application,
@@ -30,7 +30,7 @@ from micropie_compat.bottle.requests import request as current_request
 from micropie_compat.bottle.responses import BaseResponse, HTTPError, HTTPResponse
 from micropie_compat.bottle.routing import Route, Router
 from micropie_compat.bottle.state import decoded
-from micropie_compat.carrier import NO_VALUES, Answer, CarryingSite, refused_method
+from micropie_compat.carrier import NO_VALUES, Answer, Carried, CarryingSite, refused_method
 from micropie_compat.core import Config, EncodedAnswer, OutsideRoute, RouteMatch, Site
 from micropie_compat.environs import path_of
 from micropie_compat.originals import watch
@@ -57,6 +57,12 @@ class BottleSite(CarryingSite):
         self._search = app.router.search
         if getattr(app.router.match, "__func__", None) is not _MATCH:
             refuse(type(app.router), "match")
+        owners = [one.app for one in app.routes if isinstance(one.app, Carried)]
+        if any(one is not app and not one.native._micropie.is_blank for one in owners):
+            raise SetupError(
+                "what you have set on .native of a mounted or merged Bottle has no effect: set it "
+                "on .native of the application that is served, where paths begin at the site's root"
+            )
         self._monitored = app.monitored()
         self._any = _BottleRoute(app, None, (), inner.config, self._monitored)
         self._routes: dict[Route, _BottleRoute] = {}
