@@ -25,7 +25,7 @@ from micropie.cli.main import main
 from micropie.cli.serving import made
 from micropie.cli.serving.unshared import in_memory
 from micropie.sessions import InMemorySessionBackend
-from micropie_compat import bottle, cherrypy, install
+from micropie_compat import bottle, cherrypy, install, stand_in
 from micropie_compat.originals import warn_of_originals
 from tests.support.clients import MakeClient
 from tests.support.commands import ended, environment, serving_command
@@ -465,3 +465,21 @@ def test_a_function_of_native_and_migrated_code_sets_headers(
         assert answer.headers["cache-control"] == "no-cache"
         assert answer.headers["content-type"].startswith("text/html")
         assert answer.cookies["seen"] == "1"
+
+
+def test_two_threads_may_import_a_framework_s_modules_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each module keeps its own name and spec, whichever the other thread imports meanwhile."""
+    finder = stand_in._StandIn("bottle", "bottle")
+    begun: list[tuple[Any, Any, Any]] = []
+    for name in ("bottle", "bottle.routing"):
+        spec: Any = finder.find_spec(name)
+        module: Any = finder.create_module(spec)
+        begun.append((module, name, module.__spec__))
+        for attribute in ("__name__", "__spec__"):
+            monkeypatch.setattr(module, attribute, getattr(module, attribute))
+        module.__spec__ = spec
+    for module, name, spec in begun:
+        finder.exec_module(module)
+        assert (module.__name__, module.__spec__) == (name, spec)

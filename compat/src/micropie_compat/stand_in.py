@@ -63,21 +63,18 @@ class _StandIn:
             raise ModuleNotFoundError(
                 f"{spec.name} has no counterpart in micropie_compat: {advice}", name=spec.name
             ) from None
-        self._identity = (
-            module.__spec__,
-            module.__loader__,
-            module.__name__ if is_plugin else spec.name,
-        )
+        name = module.__name__ if is_plugin else spec.name
+        spec.loader_state = module.__spec__, module.__loader__, name
         return module
 
-    def exec_module(self, module: ModuleType) -> None:
+    def exec_module(self, module: Any) -> None:
         """Restore the module's own spec, which the import system has just replaced. The module's
         code has run already.
 
         Monitors wrap methods of modules whose ``__name__`` is that of the framework. The original
         imports the modules that contain these methods itself.
         """
-        module.__spec__, module.__loader__, module.__name__ = self._identity
+        module.__spec__, module.__loader__, module.__name__ = module.__spec__.loader_state
         if self.framework == "cherrypy" and module.__name__ == self.name:
             for part in ("_cpdispatch", "_cpreqbody", "_cprequest", "_cptree", "_cpwsgi"):
                 importlib.import_module(f"{self.name}.{part}")

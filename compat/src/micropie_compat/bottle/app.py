@@ -328,7 +328,7 @@ class Bottle(Carried):
         self.hooks[name].remove(func)
         return True
 
-    def trigger_hook(self, name: str, *args: object, **kwargs: object) -> list[object]:
+    def trigger_hook(self, name: str, /, *args: object, **kwargs: object) -> list[object]:
         """Call the hooks of this name, and return the list of their results."""
         return [hook(*args, **kwargs) for hook in self.hooks[name][:]]
 

@@ -113,8 +113,7 @@ class FormsDict(MultiDict):
         # ``copy`` and ``pickle`` look up special methods and expect this error for missing ones.
         if name[:2] == "__" and name.endswith("__"):
             raise AttributeError(name)
-        values = self.dict.get(name)
-        return values[-1] if values else ""
+        return self.get(name, "")
 
 
 def _recoded(value: object, encoding: str | None) -> Any:

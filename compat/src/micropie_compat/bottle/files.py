@@ -7,6 +7,7 @@ from __future__ import annotations
 import mimetypes
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from functools import lru_cache
 from io import FileIO
 from math import inf
@@ -65,66 +66,55 @@ def static_file(
         body = ServedFile(path, "rb")
     except FileNotFoundError:  # removed in the meantime
         return HTTPError(404, "File does not exist.")
-    response = _response(body, path, mimetype, download, charset, etag, headers or {})
-    if response.body is not body:
-        body.close()
-    return response
-
-
-def _response(
-    body: ServedFile,
-    path: str,
-    mimetype: bool | str,
-    download: bool | str,
-    charset: str,
-    etag: str | bool | None,
-    headers: Mapping[str, object],
-) -> HTTPResponse:
-    """Return the response for an open file. The other arguments are those of ``static_file``.
-
-    The validators are those of the open file, because another one may have replaced it.
-    """
-    facts = os.fstat(body.fileno())
-    file = validators_of(facts, path)
-    sent: dict[str, Any] = dict(headers)
-    if file.date < inf:
-        sent["Last-Modified"] = _http_date(file.modified)
-    saved_as = download[:LONGEST_NAME] if isinstance(download, str) else os.path.basename(path)
-    media_type: bool | str | None = mimetype
-    if media_type is True:
-        media_type, coding = mimetypes.guess_type(saved_as)
-        # A compressed file gets the media type of its compression. With a Content-Encoding instead,
-        # browsers would decompress it.
-        if coding is not None:
-            media_type = "application/gzip" if coding == "gzip" else f"application/x-{coding}"
-    if media_type:
-        is_text = media_type.startswith("text/") or media_type == "application/javascript"
-        needs_charset = charset and is_text and "charset=" not in media_type
-        sent["Content-Type"] = f"{media_type}; charset={charset}" if needs_charset else media_type
-    if download:
-        sent["Content-Disposition"] = 'attachment; filename="{}"'.format(saved_as.replace('"', ""))
-    if etag is None or etag is True:
-        etag = file.etag
-    if etag:
-        sent["ETag"] = etag if etag.startswith(('"', 'W/"')) else f'"{etag}"'
-    if _is_known(sent.get("ETag"), file.date):
-        return HTTPResponse(status=304, **sent)
-    sent["Accept-Ranges"] = "bytes"
-    start, end, status = 0, facts.st_size, None
-    asked = received_header("range")
-    if asked and file.allows_range(received_header("if-range") or None, sent.get("ETag", "")):
-        start, end = next(parse_range_header(asked, facts.st_size), (0, 0))
-        if end == 0:
-            return HTTPError(416, "Requested Range Not Satisfiable")
-        status = 206
-        sent["Content-Range"] = f"bytes {start}-{end - 1}/{facts.st_size}"
-    sent["Content-Length"] = str(end - start)
-    if request.method == "HEAD":
-        return HTTPResponse("", status, **sent)
-    if start:
-        body.seek(start)
-    body.length, body.end = end - start, end
-    return HTTPResponse(body, status, **sent)
+    with ExitStack() as opened:
+        opened.enter_context(body)
+        # The validators are those of the open file, because another one may have replaced it.
+        facts = os.fstat(body.fileno())
+        file = validators_of(facts, path)
+        sent: dict[str, Any] = dict(headers or {})
+        if file.date < inf:
+            sent["Last-Modified"] = _http_date(file.modified)
+        saved_as = download[:LONGEST_NAME] if isinstance(download, str) else os.path.basename(path)
+        media_type: bool | str | None = mimetype
+        if media_type is True:
+            media_type, coding = mimetypes.guess_type(saved_as)
+            # A compressed file gets the media type of its compression. With a Content-Encoding
+            # instead, browsers would decompress it.
+            if coding is not None:
+                media_type = "application/gzip" if coding == "gzip" else f"application/x-{coding}"
+        if media_type:
+            is_text = media_type.startswith("text/") or media_type == "application/javascript"
+            needs_charset = charset and is_text and "charset=" not in media_type
+            sent["Content-Type"] = (
+                f"{media_type}; charset={charset}" if needs_charset else media_type
+            )
+        if download:
+            sent["Content-Disposition"] = 'attachment; filename="{}"'.format(
+                saved_as.replace('"', "")
+            )
+        if etag is None or etag is True:
+            etag = file.etag
+        if etag:
+            sent["ETag"] = etag if etag.startswith(('"', 'W/"')) else f'"{etag}"'
+        if _is_known(sent.get("ETag"), file.date):
+            return HTTPResponse(status=304, **sent)
+        sent["Accept-Ranges"] = "bytes"
+        start, end, status = 0, facts.st_size, None
+        asked = received_header("range")
+        if asked and file.allows_range(received_header("if-range") or None, sent.get("ETag", "")):
+            start, end = next(parse_range_header(asked, facts.st_size), (0, 0))
+            if end == 0:
+                return HTTPError(416, "Requested Range Not Satisfiable")
+            status = 206
+            sent["Content-Range"] = f"bytes {start}-{end - 1}/{facts.st_size}"
+        sent["Content-Length"] = str(end - start)
+        if request.method == "HEAD":
+            return HTTPResponse("", status, **sent)
+        if start:
+            body.seek(start)
+        body.length, body.end = end - start, end
+        opened.pop_all()
+        return HTTPResponse(body, status, **sent)
 
 
 _http_date = lru_cache(256)(http_date)

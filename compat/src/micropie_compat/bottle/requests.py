@@ -44,68 +44,62 @@ _PARSED_FROM = {
 }
 
 
+def _early_exchange(request: BaseRequest) -> Any:
+    """Return the current exchange if it has no environ yet and ``request`` is ``bottle.request``,
+    otherwise None.
+    """
+    exchange = current_exchange() if request._is_current else None
+    return None if exchange is None or exchange._environ is not None else exchange
+
+
 class _Cached:
-    """A read-only property whose value is cached in the environ under ``key``."""
+    """A read-only property whose value is cached in the environ under ``key``.
 
-    def __init__(self, key: str, make: Callable[[BaseRequest], object]) -> None:
-        self.key = key
-        self.make = make
-        self.__doc__ = make.__doc__
-
-    def __get__(self, request: BaseRequest | None, kind: object) -> Any:
-        if request is None:
-            return self
-        environ = request.environ
-        if self.key in environ:
-            return environ[self.key]
-        # ``make`` reads several values. For each value, a ``LocalRequest`` would look up the
-        # current environ, and the lookups would take as long as parsing a form. So pass a request
-        # that has the environ already.
-        own = object.__new__(BaseRequest)
-        object.__setattr__(own, "environ", environ)
-        environ[self.key] = value = self.make(own)
-        return value
-
-
-class _Early(_Cached):
-    """A property of the current request that can be read without creating an environ. If the
-    request has an environ already, the value is read from that.
-
-    ``make_early`` takes micropie's exchange and returns the value, or ``_LATER`` if the value must
-    be read from an environ.
+    ``make_early``: a function that takes micropie's exchange and returns the value, which saves
+        creating an environ, or ``_LATER`` if the value must be read from an environ.
     """
 
     def __init__(
         self,
         key: str,
         make: Callable[[BaseRequest], object],
-        make_early: Callable[[NativeExchange], object],
+        make_early: Callable[[NativeExchange], object] | None,
     ) -> None:
-        super().__init__(key, make)
-        self._make_early = make_early
+        self.key = key
+        self.make = make
+        self.make_early = make_early
+        self.__doc__ = make.__doc__
 
     def __get__(self, request: BaseRequest | None, kind: object) -> Any:
-        exchange = None if request is None or not request._is_current else current_exchange()
-        if exchange is None or exchange._environ is not None:
-            return super().__get__(request, kind)
-        early: dict[str, Any] = exchange.early
-        if self.key not in early:
-            value = self._make_early(exchange.native)
-            if value is _LATER:
-                return super().__get__(request, kind)
-            early[self.key] = value
-        return early[self.key]
+        if request is None:
+            return self
+        key, make_early = self.key, self.make_early
+        exchange = None if make_early is None else _early_exchange(request)
+        if make_early is not None and exchange is not None:
+            early: dict[str, Any] = exchange.early
+            if key not in early and (value := make_early(exchange.native)) is not _LATER:
+                early[key] = value
+            if key in early:
+                return early[key]
+        environ = request.environ
+        if key in environ:
+            return environ[key]
+        # ``make`` reads several values. For each value, a ``LocalRequest`` would look up the
+        # current environ, and the lookups would take as long as parsing a form. So pass a request
+        # that has the environ already.
+        own = object.__new__(BaseRequest)
+        object.__setattr__(own, "environ", environ)
+        environ[key] = value = self.make(own)
+        return value
 
 
 def _cached(
     key: str, make_early: Callable[[NativeExchange], object] | None = None
 ) -> Callable[[Callable[[BaseRequest], Value]], Value]:
-    """Make the decorated method a ``_Cached`` property or, with ``make_early``, an ``_Early`` one.
-    Type checkers see the type of the method's result.
+    """Make the decorated method a ``_Cached`` property. Type checkers see the type of the method's
+    result.
     """
-    return lambda make: cast(
-        "Any", _Cached(key, make) if make_early is None else _Early(key, make, make_early)
-    )
+    return lambda make: cast("Any", _Cached(key, make, make_early))
 
 
 _LATER = object()
@@ -169,16 +163,15 @@ class BaseRequest:
     @property
     def path(self) -> str:
         """The decoded path without ``script_name``, beginning with exactly one slash."""
-        exchange = current_exchange() if self._is_current else None
-        if exchange is not None and exchange._environ is None:
-            return "/" + str(exchange.native.path).lstrip("/")
-        return "/" + str(self.environ.get("PATH_INFO", "")).lstrip("/")
+        exchange = _early_exchange(self)
+        path = self.environ.get("PATH_INFO", "") if exchange is None else exchange.native.path
+        return "/" + str(path).lstrip("/")
 
     @property
     def method(self) -> str:
         """The request's method in capitals."""
-        exchange = current_exchange() if self._is_current else None
-        if exchange is not None and exchange._environ is None:
+        exchange = _early_exchange(self)
+        if exchange is not None:
             return str(exchange.native.method)
         return str(self.environ.get("REQUEST_METHOD", "GET")).upper()
 
@@ -348,22 +341,9 @@ class BaseRequest:
         return self._body
 
     def _short_body(self) -> bytes:
-        most, length, environ = self.MEMFILE_MAX, self.content_length, self.environ
-        if length > most:
-            raise HTTPError(413, "Request entity too large")
-        if (
-            length > 0
-            and "bottle.request.body" not in environ
-            and environ.get("wsgi.input") is not None
-        ):
-            source = environ["wsgi.input"]
-            data: bytes = source.read(length)
-            while len(data) < length and (piece := source.read(length - len(data))):
-                data += piece
-            environ["bottle.request.body"] = environ["wsgi.input"] = BytesIO(data)
-            return data
-        data = self.body.read(most + 1)
-        if len(data) > most:
+        most = self.MEMFILE_MAX
+        data = b"" if self.content_length > most else self.body.read(most + 1)
+        if max(self.content_length, len(data)) > most:
             raise HTTPError(413, "Request entity too large")
         return data
 
@@ -534,10 +514,8 @@ class LocalRequest(BaseRequest):
 
     @property
     def _own(self) -> dict[str, Any]:
-        exchange = current_exchange()
-        own: dict[str, Any] = (
-            self.environ if exchange is None or exchange._environ is not None else exchange.early
-        )
+        exchange = _early_exchange(self)
+        own: dict[str, Any] = self.environ if exchange is None else exchange.early
         return own
 
     def bind(self, environ: Environ | None = None) -> None:
@@ -586,8 +564,8 @@ def received_header(name: str) -> str:
 
     ``name``: the header's name in lower case.
     """
-    exchange = current_exchange()
-    if exchange is None or exchange._environ is not None:
+    exchange = _early_exchange(request)
+    if exchange is None:
         return str(request.environ.get(f"HTTP_{name.replace('-', '_').upper()}", ""))
     return exchange.native.header(name) or ""
 
