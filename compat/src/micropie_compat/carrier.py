@@ -148,7 +148,8 @@ class CarryingTree(Tree):
         providers, middleware or lifespan.
         """
         stated = (self.settings, self.functions, self.mounts, self.providers, self.lifespan)
-        errors = {*self.error_handlers.values()} - {self.own_error_handler}
+        own = self.own_error_handler
+        errors = [one for one in self.error_handlers.values() if one is not own]
         return not any((*stated, errors, self.app.middlewares))
 
     def around(self, site: Site) -> Site:
