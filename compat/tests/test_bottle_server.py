@@ -300,22 +300,37 @@ def test_the_reloader_restarts_when_a_file_has_changed(tmp_path: Path) -> None:
         "        for second in range(1000):\n"  # until it has been looked at twice
         "            os.utime('helper.py', (second, second))\n"
         "            time.sleep(0.1)\n"
+        "import atexit\n"
+        "atexit.register(print, 'closed', flush=True)\n"
         "sys.path.insert(0, '.')\n"
         "import helper\n"
         "bottle.run(bottle.Bottle(), server=Server, quiet=True, reloader=True, interval=0.05)\n"
     )
     (tmp_path / "helper.py").write_text("")
     done = ended(sys.executable, "program.py", folder=tmp_path)
-    assert (done.stdout, done.returncode) == ("serving\nserving\n", 7), done.stderr
+    assert (done.stdout, done.returncode) == (
+        # The process that restarts the program ends last.
+        "serving\nclosed\n" * 2 + "closed\n",
+        7,
+    ), done.stderr
 
 
 def test_the_reloader_checks_files_until_one_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = iter([{"a.py": 1.0}, {"a.py": 1.0, "new.py": 5.0}, {"a.py": 1.0}, {"a.py": 2.0}])
-    ends: SimpleQueue[int] = SimpleQueue()
+    ends: SimpleQueue[object] = SimpleQueue()
     monkeypatch.setattr(server, "_modified", lambda: next(looks))
+    monkeypatch.setattr(server, "_GRACE", 0)
+    monkeypatch.setattr(server, "interrupt_main", lambda: ends.put("interrupted"))
     monkeypatch.setattr("os._exit", ends.put)
-    server.watch(0.001)
-    assert ends.get(timeout=PATIENCE) == 3
+
+    def serve() -> None:
+        with server.watched(0.001):
+            assert ends.get(timeout=PATIENCE) == "interrupted"
+            # a server that doesn't end is killed
+            assert ends.get(timeout=PATIENCE) == 3
+
+    with pytest.raises(SystemExit, match="3"):
+        serve()
     assert list(looks) == []
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from micropie_compat.bottle.app import default_app
-from micropie_compat.bottle.server import CHILD, adapter_for, load, run_again, watch
+from micropie_compat.bottle.server import CHILD, adapter_for, load, run_again, watched
 from micropie_compat.bottle.server import debug as set_debug
 from micropie_compat.bottle.state import face
 from micropie_compat.programs import end_if_read
@@ -71,7 +71,5 @@ def run(
         is_unix = adapter.host.startswith("unix:")
         place = adapter.host if is_unix else f"http://{adapter.host}:{adapter.port}/"
         sys.stderr.write(f"Serving on {place} with {adapter!r}. Press Ctrl-C to stop.\n")
-    with suppress(KeyboardInterrupt):
-        if reloader:
-            watch(interval)
+    with watched(interval) if reloader else nullcontext(), suppress(KeyboardInterrupt):
         adapter.run(application)

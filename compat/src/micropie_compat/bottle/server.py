@@ -7,14 +7,15 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from _thread import interrupt_main
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from socket import AF_INET6
 from socketserver import ThreadingMixIn
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, TypeAlias
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -221,6 +222,7 @@ def adapter_for(server: object, host: str, port: int, options: dict[str, object]
 
 CHILD = "BOTTLE_CHILD"  # the environment variable set in the child process that serves
 _CHANGED = 3  # the child's exit status if a file has changed
+_GRACE = 5  # how many seconds the child has to end
 
 
 def run_again() -> int:
@@ -240,19 +242,29 @@ def run_again() -> int:
     return status
 
 
-def watch(interval: float) -> None:
-    """Exit this process when the file of an imported module has changed.
+@contextmanager
+def watched(interval: float) -> Iterator[None]:
+    """Interrupt the server that the body runs when the file of an imported module has changed, then
+    exit with a status that makes ``run_again`` start the program again.
 
-    The files are checked every ``interval`` seconds.
+    The files are checked every ``interval`` seconds. A server that doesn't end is killed.
     """
-    before = _modified()
+    before, changed = _modified(), Event()
 
     def look() -> None:
         while _modified().items() >= before.items():
             time.sleep(interval)
+        changed.set()
+        interrupt_main()
+        time.sleep(_GRACE)
         os._exit(_CHANGED)
 
     Thread(target=look, daemon=True).start()
+    try:
+        yield
+    finally:
+        if changed.is_set():
+            sys.exit(_CHANGED)
 
 
 def _modified() -> dict[str, float]:
