@@ -157,6 +157,28 @@ def test_other_methods_get_a_405_unless_a_route_declares_them(
     )
 
 
+def test_a_route_handles_the_methods_of_webdav(make_client: MakeClient) -> None:
+    app = App()
+    seen = []
+
+    @app.route("/dav/<path:path>", methods=["propfind", "MKCOL", "VERSION-CONTROL"])
+    @app.route("/dav", methods=["PROPFIND"])
+    def files(path: str = "") -> tuple[int, str]:
+        seen.append((app.request.method, path, app.request.read()))
+        return 207, path
+
+    client = make_client(app, validate=False)
+    asked = [("PROPFIND", "/dav/"), ("PROPFIND", "/dav/a/b"), ("VERSION-CONTROL", "/dav/a")]
+    for method, target in asked:
+        assert client.request(method, target, content=b"<all/>").status_code == 207
+    assert seen == [(method, target.removeprefix("/dav/"), b"<all/>") for method, target in asked]
+    refused = client.request("MOVE", "/dav/a")
+    assert (refused.status_code, refused.headers["allow"]) == (
+        405,
+        "MKCOL, OPTIONS, PROPFIND, VERSION-CONTROL",
+    )
+
+
 @pytest.mark.parametrize("path", SAYS_METHOD)
 def test_options_gets_a_response_for_a_handler_that_does_not_declare_it(
     make_client: MakeClient, path: str

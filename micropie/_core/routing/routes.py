@@ -96,7 +96,7 @@ def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
     for method in upper:
         if method not in METHODS:
             raise SetupError(
-                f"{method!r} is not an HTTP method: write one of {', '.join(sorted(METHODS))}"
+                f"{method!r} is not an HTTP method: write a registered one, such as GET or PROPFIND"
             )
     if not upper:
         raise SetupError("methods is empty: leave it out to accept the methods of App(methods=...)")
