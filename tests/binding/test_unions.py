@@ -407,3 +407,61 @@ def test_a_wrong_tag_is_reported_with_the_choices(
 
     found = make_client(app).post("/", json=document).json()
     assert found == [[field, "Please choose one of cat, dog.", "one of cat, dog"]]
+
+
+class Call(msgspec.Struct):
+    method: str
+    id: int = 0
+
+
+@dataclass
+class Entry:
+    number: int
+    calls: Call | list[Call] | None = None
+
+    def __post_init__(self) -> None:
+        if self.number < 0:
+            raise ValueError("No such entry.")
+
+
+def test_errors_in_one_structure_or_a_list_are_those_of_the_structure(
+    make_client: MakeClient,
+) -> None:
+    class Rpc(App):
+        @post
+        def calls(self, calls: Call | list[Call]) -> int:
+            return len(calls) if isinstance(calls, list) else 1
+
+        @post
+        def entries(self, entries: list[Entry] | Entry) -> None:
+            pass
+
+        @post
+        def pets(self, pets: list[Cat | Dog] | Cat | Dog) -> None:
+            pass
+
+    client = make_client(Rpc(errors="json"))
+    call, bad = {"method": "a"}, {"method": "a", "id": "x"}
+    assert client.post("/calls", json=call).json() == 1
+    assert client.post("/calls", json=[call, call]).json() == 2
+    for path, document, *expected in (
+        ("/calls", bad, ("id", "Please enter a whole number.")),
+        ("/calls", {}, ("method", "Please fill in this field.")),
+        (
+            "/calls",
+            [bad, call, {}],
+            ("[0].id", "Please enter a whole number."),
+            ("[2].method", "Please fill in this field."),
+        ),
+        ("/calls", 5, ("calls", "Please enter another value.")),
+        ("/entries", {"number": -1}, ("entries", "No such entry.")),
+        (
+            "/entries",
+            [{"number": 1, "calls": bad}],
+            ("[0].calls.id", "Please enter a whole number."),
+        ),
+        ("/pets", [{"type": "cow"}], ("[0].type", "Please choose one of cat, dog.")),
+        ("/pets", {"type": "cat", "lives": "x"}, ("lives", "Please enter a whole number.")),
+    ):
+        errors = client.post(path, json=document).json()["errors"]
+        assert [(one["field"], one["detail"]) for one in errors] == expected, document

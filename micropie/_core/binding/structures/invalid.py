@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 
 from micropie._core.binding.annotations import Hint, bare, is_enum, united
 from micropie._core.binding.fields import (
@@ -194,6 +194,15 @@ def _reason(error: ValueError, path: Path = ()) -> _Reason:
     return _Reason(text, (*path, *inner), error.__cause__)
 
 
+def _part_for(field: Field, value: object) -> Field:
+    """Return the field for the types of a union to which ``value`` can be converted if it is an
+    object or an array, such as ``list[Pie]`` of ``Pie | list[Pie]``. Without one, return ``field``.
+    """
+    takes = is_structure if isinstance(value, dict) else elements_in
+    kinds = [one for one in united(field.kind) if isinstance(value, dict | list) and takes(one)]
+    return field_of(Union[tuple(kinds)]) if kinds and not field.members else field  # noqa: UP007
+
+
 def _values_of(field: Field) -> Field | None:
     """Return the field for the values of a dict, or None for any other type."""
     if get_origin(field.kind) not in (dict, Mapping):
@@ -241,6 +250,7 @@ class _Search:
           ``is_read``; otherwise ``value``.
         """
         own, level = self._maker.own, len(path)
+        field = _part_for(field, value)
         # The name or index inside ``value`` that msgspec's message contains. This part isn't
         # converted again. An application's message may contain anything.
         named = None
