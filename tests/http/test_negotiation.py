@@ -62,6 +62,16 @@ def test_an_invalid_media_type_raises_an_error_with_a_hint() -> None:
         choose_type(None, ["jsn"])
 
 
+@pytest.mark.parametrize("name", ["text/html; charset=utf-8", 'application/ld+json;profile="/a"'])
+def test_a_media_type_with_a_parameter_raises_an_error_instead_of_matching_nothing(
+    name: str,
+) -> None:
+    with pytest.raises(ValueError, match="leave out parameters"):
+        choose_type(name, [name])
+    plain = name.partition(";")[0]
+    assert choose_type(name, [plain]) == plain
+
+
 class Root(App):
     async def pie(self) -> Any:
         if self.request.accepts("html", "json") == "json":

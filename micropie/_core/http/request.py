@@ -211,9 +211,9 @@ class Request(RequestSpellings):
         """Return the type from ``types`` that the client prefers by its Accept header, or None if
         it accepts none of them.
 
-        A type is ``"text/calendar"`` or a short name such as ``"html"`` or ``"json"``. If the
-        client has no preference, the first one is returned. The response gets ``Vary: Accept``, so
-        that caches keep the types apart.
+        A type is ``"text/calendar"``, without parameters, or a short name such as ``"html"``. If
+        the client has no preference, the first one is returned. The response gets
+        ``Vary: Accept``, so that caches keep the types apart.
         """
         if not self._exchange.is_head_sent:
             add_vary(self.response.pairs, "Accept")

@@ -161,13 +161,13 @@ def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
 
     If several types have the same weight, those that the header names win over those that match a
     wildcard, and among them the first one wins. Raises ``ValueError`` for a name that is neither a
-    media type nor a short name.
+    media type without parameters nor a short name.
     """
     for name in offered:
-        if name not in SHORT_NAMES and "/" not in name:
+        if name not in SHORT_NAMES and ("/" not in name or ";" in name):
             raise ValueError(
                 f"{name!r} is not a media type: write one with a slash, such as text/calendar, or "
-                f"one of {', '.join(SHORT_NAMES)}"
+                f"one of {', '.join(SHORT_NAMES)}; leave out parameters, such as charset=utf-8"
             )
     types = [SHORT_NAMES.get(name, name).lower() for name in offered]
     ranges = weights_of(header or "*/*")
