@@ -181,6 +181,29 @@ def test_a_row_that_cannot_be_pickled_fails_alone(
     assert [sorted(rows) for rows in batching.seen] == [[0, 1, 2, 3]]
 
 
+def test_a_row_that_cannot_be_unpickled_fails_alone(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = "/placed/fine/process", "/placed/lost/thread", "/placed/missing/process"
+    assert [status for status, _ in ask(client, *paths)] == [200, 500, 404]
+    assert "OSError: no file\nA value from another process can't be unpickled." in caplog.text
+    assert [sorted(rows) for rows in batching.seen] == [["fine", "missing"]]
+
+
+def test_a_function_is_not_called_without_a_row(client: TestClient) -> None:
+    paths = ["/placed/lost/thread"] * 3
+    assert [status for status, _ in ask(client, *paths)] == [500] * 3
+    assert batching.seen == []
+
+
+def test_a_result_that_cannot_be_unpickled_fails_alone(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = "/verdict/fine", "/verdict/unreadable", "/verdict/unreadable_error"
+    assert [status for status, _ in ask(client, *paths)] == [200, 500, 500]
+    assert "OSError: no file\nA value from another process can't be unpickled." in caplog.text
+
+
 # -- calls that nobody waits for -------------------------------------------------------------------
 
 

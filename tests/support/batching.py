@@ -16,6 +16,7 @@ from micropie import App, HTTPError, WebSocket, batched, run_async
 from micropie._core.execution import slots_of
 from micropie.middleware import Timeout, ends_with_client
 from micropie.testing import TestClient
+from tests.support.pooled import Readable
 from tests.support.waiting import PATIENCE
 
 # In an executor's threads, the functions below use the objects of the tests' own process.
@@ -44,9 +45,16 @@ def judged(rows: list[str]) -> Iterable[Any]:
         "exits": SystemExit(3),
         "lock": threading.Lock(),
         "holding": Holding("oh"),
+        "unreadable": Readable("process"),
+        "unreadable_error": ValueError(Readable("process")),
     }
     for row in rows:
         yield outcomes[row]
+
+
+def placed(rows: list[tuple[str, object]]) -> Iterable[Any]:
+    seen.append([row for row, _ in rows])
+    return judged(seen[-1])
 
 
 class Holding(Exception):
@@ -88,6 +96,7 @@ held_one = batched(held, size=1, within=LATE)
 held_three = batched(held, size=3, within=LATE)
 held_soon = batched(held, size=3, within=0)
 verdict = batched(judged, size=3, within=LATE)
+placed_three = batched(placed, size=3, within=LATE)
 failing = batched(fails, size=2, within=LATE)
 returning = batched(returns, size=2, within=LATE)
 pid = batched(pids, size=2, within=SOON)
@@ -125,6 +134,9 @@ class Batching(App):
 
     async def verdict(self, row: str) -> Any:
         return await verdict(row)
+
+    async def placed(self, row: str, place: str) -> Any:
+        return await placed_three((row, Readable(place)))
 
     async def fails(self, row: str) -> Any:
         try:

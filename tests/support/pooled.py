@@ -39,6 +39,7 @@ from micropie import (
 )
 from micropie._core.execution.pool import inside
 from micropie._core.execution.pool.connection import _HEADER
+from micropie._core.execution.pool.remote import RESULT
 from micropie.channels import Channels
 from micropie.middleware import Timeout, ends_with_client
 from tests.support.waiting import PATIENCE
@@ -515,7 +516,7 @@ def limits_memory(mebibytes: int) -> int:
 def is_stopped_as_it_sends(size: int) -> None:
     """Send a part of a message, and stop this process."""
     connection = inside._calls[0]._connection
-    connection._socket.sendall(_HEADER.pack(size, 0) + b"x")
+    connection._socket.sendall(_HEADER.pack(RESULT, size, 0) + b"x")
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
@@ -525,6 +526,37 @@ def doubled(data: Any) -> Any:
 
 def refuses(data: bytes) -> None:
     raise Custom(data)
+
+
+class Readable:
+    """Can be unpickled in one place only: where ``where()`` is that place."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def __reduce__(self) -> Any:
+        return readable, (self.place,)
+
+
+def readable(place: str) -> Readable:
+    if where() != place:
+        raise OSError("no file")
+    return Readable(place)
+
+
+def raises_with(value: object) -> None:
+    raise Custom(value)
+
+
+def yields_around(value: object) -> Iterator[object]:
+    yield from (1, value, *range(30))
+
+
+def reports(value: Any) -> None:
+    """Go on until the call is stopped."""
+    while True:
+        progress(1, None, value)
+        time.sleep(0.001)
 
 
 def big_chunks(count: int, size: int) -> Iterator[bytes]:

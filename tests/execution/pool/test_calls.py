@@ -35,7 +35,7 @@ from tests.asgi.calls import get as asgi_get
 from tests.support import pooled
 from tests.support.clients import MakeClient
 from tests.support.commands import ended
-from tests.support.pooled import Caller, Custom
+from tests.support.pooled import Caller, Custom, Readable
 from tests.support.waiting import PATIENCE, until, until_async
 
 pytestmark = pytest.mark.processes
@@ -529,25 +529,66 @@ def test_a_pickle_is_not_split_into_lines() -> None:
         connection._Reader(None, 0).readline()  # type: ignore[arg-type]
 
 
-class Unreadable:
-    def __init__(self, size: int) -> None:
-        self.data = b"x" * size
-
-    def __reduce__(self) -> Any:
-        return unreadable, (self.data[:4], self.data)
-
-
-def unreadable(*data: bytes) -> None:
-    raise OSError("no file")
+def unreadable(call: Callable[[], object]) -> OSError:
+    """Make a call that fails because a ``Readable`` can't be unpickled. Return its exception."""
+    with pytest.raises(OSError, match="no file") as caught:
+        call()
+    assert caught.value.__notes__ == ["A value from another process can't be unpickled."]
+    return caught.value
 
 
 @pytest.mark.parametrize("size", [10, MIB])
 def test_an_argument_that_cannot_be_unpickled_ends_no_process(pool_of: PoolOf, size: int) -> None:
     pool = pool_of()
     pid = pool.call(PATIENCE, os.getpid)
-    with pytest.raises(OSError, match="no file"):
-        pool.call(PATIENCE, pooled.doubled, [Unreadable(size), "x" * size])
+    unreadable(lambda: pool.call(PATIENCE, pooled.doubled, [Readable("thread"), "x" * size]))
     assert pool.call(PATIENCE, os.getpid) == pid
+
+
+@pytest.mark.parametrize("size", [10, MIB])
+def test_a_result_that_cannot_be_unpickled_ends_no_process(pool_of: PoolOf, size: int) -> None:
+    pool = pool_of()
+    pid = pool.call(PATIENCE, os.getpid)
+    unreadable(lambda: pool.call(PATIENCE, pooled.doubled, [Readable("process"), "x" * size]))
+    assert pool.call(PATIENCE, os.getpid) == pid
+
+
+def test_an_exception_that_cannot_be_unpickled_is_an_error_with_its_traceback(
+    pool_of: PoolOf,
+) -> None:
+    pool = pool_of()
+    error = unreadable(lambda: pool.call(PATIENCE, pooled.raises_with, Readable("process")))
+    assert "raise Custom(value)" in str(error.__cause__)
+
+
+@pytest.mark.parametrize("way", ["read", "closed", "interrupted"])
+def test_a_chunk_that_cannot_be_unpickled_ends_its_stream_but_no_process(
+    pool_of: PoolOf, way: str
+) -> None:
+    pool = pool_of(cancel_grace=PATIENCE)
+    pid = pool.call(PATIENCE, os.getpid)
+    chunks = pool.call(PATIENCE, pooled.yields_around, Readable("process"))
+    assert next(chunks) == 1
+    if way == "closed":
+        chunks.close()
+    elif way == "read":
+        unreadable(lambda: next(chunks))
+    else:
+        chunks.interrupt_next()
+        with pytest.raises(PoolError, match="the call has been cancelled"):
+            next(chunks)
+    assert [*chunks] == []
+    assert pool.call(PATIENCE, os.getpid) == pid
+
+
+def test_a_step_that_cannot_be_unpickled_ends_its_call_but_no_process(pool_of: PoolOf) -> None:
+    pool, steps = pool_of(cancel_grace=PATIENCE), list[object]()
+    pid = pool.call(PATIENCE, os.getpid)
+    token = CancelToken(steps.append)
+    unreadable(lambda: pool.call(PATIENCE, pooled.reports, Readable("process"), token=token))
+    token.cancel()  # too late
+    assert pool.call(PATIENCE, os.getpid) == pid
+    assert not steps
 
 
 def test_a_process_killed_while_it_sends_large_bytes_leaves_nothing_behind(

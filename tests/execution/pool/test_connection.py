@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from micropie._core.execution.pool.connection import Connection, packed
+from micropie._core.execution.pool.remote import RESULT
 
 
 @pytest.mark.parametrize("value", [b"x" * 500_000, ["x" * 100] * 10_000, b"x" * 100])
@@ -15,7 +16,7 @@ def test_a_message_that_stops_in_its_middle_makes_a_connection_stuck(value: obje
     with far:
         connection = Connection(near)
         connection.limit(0.01)
-        message = b"".join(packed(value))
+        message = b"".join(packed((RESULT, value)))
         far.settimeout(0)
         far.send(message[: len(message) // 2])
         with pytest.raises(BlockingIOError):

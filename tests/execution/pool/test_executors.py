@@ -26,9 +26,10 @@ from distributed import Client, LocalCluster
 from micropie import App, where
 from micropie._core.execution.pool import executors
 from micropie._core.execution.pool.executors import ExecutorPool
-from micropie._core.execution.pool.remote import CancelToken, PoolError
+from micropie._core.execution.pool.remote import CancelToken, PoolError, packed_call
+from tests.support import pooled
 from tests.support.clients import MakeClient
-from tests.support.pooled import Pooled
+from tests.support.pooled import Pooled, Readable
 from tests.support.waiting import PATIENCE, until
 
 
@@ -129,6 +130,15 @@ def test_R69_errors_of_an_executor_s_job_get_a_response_or_are_logged(
     assert client.get("/unpicklable").status_code == 500
     assert "the call's result can't be pickled: cannot pickle '_thread.lock' object" in caplog.text
     assert client.get("/process").status_code == 200
+
+
+@pytest.mark.parametrize("place", ["process", "thread"])
+def test_a_value_that_cannot_be_unpickled_gets_an_error_with_a_reason(
+    executor: Executor, place: str
+) -> None:
+    with pytest.raises(OSError, match="no file") as caught:
+        ExecutorPool(executor).call(PATIENCE, pooled.doubled, [Readable(place)])
+    assert caught.value.__notes__ == ["A value from another process can't be unpickled."]
 
 
 def test_R69_an_argument_that_cannot_be_sent_to_an_executor_gets_a_500_with_a_reason(
@@ -260,10 +270,10 @@ def test_an_executor_s_stream_has_limits(
 
 
 def test_an_executor_s_stream_ends_at_its_time_limit(threads: Executor) -> None:
-    made = executors.run_pickled(pickle.dumps((Pooled.chunks, (None, 3))), PATIENCE)
+    made = executors.run_pickled(packed_call(pickle.dumps, Pooled.chunks, (None, 3)), PATIENCE)
     assert list(made) == ["0 ", "1 ", "2 "]  # type: ignore[call-overload]
     with pytest.raises(PoolError, match="at most 64 MiB in at most -1 s"):
-        executors.run_pickled(pickle.dumps((Pooled.chunks, (None, 3))), -1.0)
+        executors.run_pickled(packed_call(pickle.dumps, Pooled.chunks, (None, 3)), -1.0)
 
 
 # -- given up --------------------------------------------------------------------------------------

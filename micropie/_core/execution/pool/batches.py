@@ -31,6 +31,7 @@ from micropie._core.execution.pool.remote import (
     open_message,
     packed_result,
     pickled_error,
+    unpickled,
 )
 from micropie._core.execution.process_pool import ProcessPool
 
@@ -109,7 +110,7 @@ class _Batched:
         except BaseException:  # this call was cancelled
             batch.leave(call)
             raise
-        return open_message(pickle.loads(call.message))  # noqa: S301 - from our own process
+        return open_message(unpickled(call.message))
 
 
 class _Call:
@@ -167,15 +168,22 @@ class _Batch:
 class _BatchFunction(NamedFunction):
     """The function, pickled as its name. It takes pickled rows and returns pickled messages."""
 
-    def __call__(self, rows: Sequence[bytes]) -> list[bytes]:  # type: ignore[override]
-        found = super().__call__([pickle.loads(row) for row in rows])  # noqa: S301 - from our process
+    def __call__(self, pickled: Sequence[bytes]) -> list[bytes]:  # type: ignore[override]
+        rows, failed = list[object](), dict[int, bytes]()
+        for number, row in enumerate(pickled):
+            try:
+                rows.append(unpickled(row))
+            except Exception as error:
+                failed[number] = _dumps((FAILED, pickled_error(error)))
+        found = super().__call__(rows) if rows else rows
         results = [*found] if isinstance(found, Iterable) else []
         if len(results) != len(rows):
             raise TypeError(
                 f"{self} must return a list with one result for each row, but got {len(rows)} "
                 f"rows and returned {len(results)} results"
             )
-        return [packed_result(_dumps, (), _given, result) for result in results]
+        messages = iter([packed_result(_dumps, (), _given, result) for result in results])
+        return [failed.get(number) or next(messages) for number in range(len(pickled))]
 
 
 def _given(result: object) -> object:

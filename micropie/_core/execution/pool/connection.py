@@ -1,6 +1,7 @@
 """``Connection``: one end of a socket that connects two processes and carries picklable values.
 
-    message    the size of the pickle and the number of buffers, then the size of each buffer
+    message    its kind, the size of the pickle and the number of buffers
+               the size of each buffer
                each buffer: memory that pickle protocol 5 has left out of the pickle
                the pickle
 
@@ -20,6 +21,8 @@ from contextlib import suppress
 from math import inf
 from typing import Any, TypeAlias
 
+from micropie._core.execution.pool.remote import UNREADABLE, PoolMessage, unpickled
+
 # Bytes. The pieces of a smaller message are joined, because one system call is faster.
 _LARGE = 256 * 1024
 
@@ -29,7 +32,7 @@ _AT_ONCE = 64 * 1024
 # Bytes. pickle copies a smaller buffer into the pickle.
 _LEAST_BUFFER = 16 * 1024
 
-_HEADER = struct.Struct("!QQ")
+_HEADER = struct.Struct("!cQQ")
 _TIME = struct.Struct("@ll")  # C's ``struct timeval``
 
 # A message: its parts in the order in which they are sent.
@@ -42,8 +45,9 @@ class _Pieces(list[Any]):
     write = list.append
 
 
-def packed(value: object) -> Packed:
-    """Return the message that carries ``value``. Raises what pickling it raises."""
+def packed(message: PoolMessage) -> Packed:
+    """Return a message in the form in which it is sent. Raises what pickling its value raises."""
+    kind, value = message
     pieces, buffers = _Pieces(), list[memoryview]()
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -56,18 +60,21 @@ def packed(value: object) -> Packed:
     pickle.Pickler(pieces, 5, buffer_callback=keep).dump(value)
     size, number = sum(map(len, pieces)), len(buffers)
     sizes = struct.pack(f"!{number}Q", *map(len, buffers))
-    message = [_HEADER.pack(size, number) + sizes, *buffers, *pieces]
-    return message if buffers or size >= _LARGE else [b"".join(message)]
+    parts = [_HEADER.pack(kind, size, number) + sizes, *buffers, *pieces]
+    return parts if buffers or size >= _LARGE else [b"".join(parts)]
 
 
 class Connection:
     """One end of a socket. Only one thread may use it at a time, except for ``wake``.
 
-    ``is_stuck``: whether a message was sent or received in part only, because the other end took
-    too long.
+    - ``is_stuck``: whether a message was sent or received in part only, because the other end took
+      too long.
+    - ``kind``: the kind of the message that was received last. It is empty while a part of the
+      message is missing.
     """
 
     is_stuck = False
+    kind = b""
     _limit = inf
 
     def __init__(self, end: socket.socket) -> None:
@@ -111,34 +118,40 @@ class Connection:
         """
         return self.has_more or self._number in dict(self._poll.poll(seconds * 1000))
 
-    def receive(self) -> Any:
+    def receive(self) -> PoolMessage:
         """Return the next message. Raises ``EOFError`` if the other end is closed,
         ``BlockingIOError`` if it doesn't send the whole message in time, and what unpickling the
         value raises.
         """
+        self.kind = b""
         try:
             return self._received_message()
-        except BlockingIOError:
-            self.is_stuck = True
+        except BaseException:
+            self.is_stuck = not self.kind
             raise
 
-    def _received_message(self) -> Any:
-        size, number = _HEADER.unpack(self.read(_HEADER.size))
+    def _received_message(self) -> PoolMessage:
+        kind, size, number = _HEADER.unpack(self.read(_HEADER.size))
         sizes = struct.unpack(f"!{number}Q", self.read(8 * number))
         buffers = [*map(bytearray, sizes)]
         for buffer in buffers:
             self.fill(memoryview(buffer))
         if size < _LARGE:
-            return pickle.loads(self.read(size), buffers=buffers)  # noqa: S301 - from our process
+            data, self.kind = self.read(size), kind
+            return kind, unpickled(data, buffers)
         reader = _Reader(self, size)
         try:
-            return pickle.Unpickler(reader, buffers=buffers).load()  # noqa: S301 - see above
+            value = pickle.Unpickler(reader, buffers=buffers).load()  # noqa: S301 - see ``unpickled``
         except BlockingIOError:
             raise
-        except BaseException:  # a value can't be unpickled
+        except Exception as error:  # raised again, if the connection has raised it
             while reader.left:
                 reader.read(min(reader.left, _AT_ONCE))
+            self.kind = kind
+            error.add_note(UNREADABLE)
             raise
+        self.kind = kind
+        return kind, value
 
     def read(self, size: int) -> bytes:
         """Return the next ``size`` bytes."""

@@ -31,6 +31,7 @@ from micropie._core.execution.pool.remote import (
     open_message,
     packed_call,
     packed_result,
+    unpickled,
 )
 
 # The maximum size of a stream. All its bytes are in memory in both processes.
@@ -101,7 +102,7 @@ class ExecutorPool:
             # future. Delete the variable, because an error's traceback would otherwise keep the
             # future alive.
             del future
-        result = open_message(pickle.loads(data))  # noqa: S301 - from our own job
+        result = open_message(unpickled(data))
         return result.wrap(result.items) if isinstance(result, Streamed) else result
 
     def close(self) -> None:
@@ -125,7 +126,7 @@ def run_pickled(call: bytes, seconds: float) -> object:
 
 def _result_of(call: bytes, seconds: float) -> object:
     IN_JOB.set(True)
-    function, arguments = pickle.loads(call)  # noqa: S301 - from our own process
+    function, arguments = unpickled(call)[1]
     stream, wrap = function(*arguments), None
     if isinstance(stream, Streamed):
         wrap, stream = stream

@@ -19,6 +19,7 @@ from micropie._core.execution.loop import Action
 from micropie._core.execution.placement import AnyFunction, this_process
 from micropie._core.execution.pool.connection import Connection, packed
 from micropie._core.execution.pool.remote import (
+    CALL,
     CallCancelled,
     RetireProcess,
     Streamed,
@@ -26,13 +27,9 @@ from micropie._core.execution.pool.remote import (
 )
 from micropie._core.execution.process_pool import Progress
 
-STREAM = "stream"
-CHUNK = "chunk"
-PROGRESS = "progress"
-
-# The message with which the parent stops a call. The other message that it sends during a call is
-# the number of chunks that the reader has taken.
-STOP = "stop"
+# Kinds of messages; see ``processes.py`` and ``remote.py``.
+STREAM, CHUNK, PROGRESS = b"S", b"C", b"P"  # to the parent
+TAKEN, STOP = b"t", b"s"  # to a process
 
 AHEAD = 16  # how many chunks a process may produce ahead of the reader
 
@@ -89,9 +86,9 @@ class Calls:
         """Return the result of the next call. If the result is a stream, send its chunks and return
         None. At most ``AHEAD`` of them may be waiting for the parent to take them.
         """
-        call = self._connection.receive()
-        while not isinstance(call, tuple):  # it is for a call that has ended meanwhile
-            call = self._connection.receive()
+        kind, call = self._connection.receive()
+        while kind != CALL:  # it is for a call that has ended meanwhile
+            kind, call = self._connection.receive()
         *call, self._reports = call
         self._is_busy, self._is_stopped, self._allowed = True, False, AHEAD
         with suppress(CallCancelled):
@@ -122,11 +119,9 @@ class Calls:
                 and not self._is_stopped
                 and (not self._allowed or self._connection.poll())
             ):
-                message = self._connection.receive()
-                if message == STOP:
-                    self._is_stopped = True
-                else:
-                    self._allowed += message
+                kind, taken = self._connection.receive()
+                self._is_stopped = kind == STOP
+                self._allowed += taken
 
 
 # The calls of this process, if it belongs to a pool.

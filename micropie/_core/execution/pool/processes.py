@@ -10,11 +10,11 @@ threads, locks and connections don't survive a fork. A forked child drops its pa
 
 These messages are sent for a call:
 
-    parent -> process    the function, its arguments, and whether to report progress
+    parent -> process    CALL: the function, its arguments, and whether to report progress
     process -> parent    (PROGRESS, step) for each step that it reports
     process -> parent    if the result is a stream: (STREAM, None), or its ``Streamed.wrap``, then
                          (CHUNK, chunk) for each chunk
-    parent -> process    the number of chunks that the parent has taken, or ``STOP``
+    parent -> process    (TAKEN, number of chunks that the parent has taken), or (STOP, 0)
     process -> parent    at the end: RESULT, FAILED or RETIRES (``remote.py``)
 
 A process first calls ``begin``, which runs the functions of ``pool_startup``. Before it calls
@@ -51,8 +51,17 @@ from micropie._core.execution import TookTooLong, notify_after_fork
 from micropie._core.execution.loop import Action
 from micropie._core.execution.placement import AnyFunction, main_name, module_of, this_process
 from micropie._core.execution.pool.connection import Connection, Packed, packed
-from micropie._core.execution.pool.inside import CHUNK, IGNORED, PROGRESS, STOP, STREAM, begin
+from micropie._core.execution.pool.inside import (
+    CHUNK,
+    IGNORED,
+    PROGRESS,
+    STOP,
+    STREAM,
+    TAKEN,
+    begin,
+)
 from micropie._core.execution.pool.remote import (
+    CALL,
     FAILED,
     RESULT,
     RETIRES,
@@ -61,6 +70,7 @@ from micropie._core.execution.pool.remote import (
     PoolMessage,
     open_message,
     packed_call,
+    pickled_error,
 )
 
 # Seconds that a process may take to end when it is no longer needed, and that a stream may take to
@@ -73,6 +83,9 @@ STOP_WITHIN = 0.5
 
 # Seconds that a process may take to start and to import a function's module.
 START_WITHIN = 300.0
+
+# Kinds of messages: those that end a call, and a chunk or a step that can't be unpickled.
+ENDS, BROKEN = (RESULT, FAILED, RETIRES), b""
 
 CAN_PASS_PIPES = os.name == "posix"  # on Windows, subprocess can't pass descriptors
 
@@ -118,7 +131,7 @@ class Chunks(Iterator[object]):
             self._taken += 1
             if not worker.connection.has_more:
                 with suppress(OSError):  # if the process has ended, receiving fails
-                    worker.connection.send(packed(self._taken))
+                    worker.connection.send(packed((TAKEN, self._taken)))
                 self._taken = 0
             return message[1]
 
@@ -231,7 +244,7 @@ class Pool:
         if module not in worker.found:
             # If the call is cancelled while the process imports the function's module, don't end
             # the process, because the next call would have to start another one.
-            importing = packed((callable, (function,), False))
+            importing = packed((CALL, (callable, (function,), False)))
             message = self._ask(worker, importing, START_WITHIN, CancelToken())
             if message[0] != RESULT or token.is_cancelled:
                 self._give_back(worker, message[0])
@@ -338,7 +351,7 @@ class Pool:
             self._workers.add(worker)
         given = index, self._settings.pool_retire_on, self._startup
         with suppress(OSError):  # if the process has ended, ``_begin`` reports that
-            worker.connection.send(packed((begin, given, False)))
+            worker.connection.send(packed((CALL, (begin, given, False))))
         return worker
 
     def _begin(self, worker: _Worker) -> None:
@@ -369,8 +382,9 @@ class Pool:
         """Pass steps on to ``token.report``. Return the next other message of a process, or a CHUNK
         as soon as ``token`` is cancelled.
 
-        If the process sends no message in time, stop its call and raise ``TookTooLong``. If it has
-        ended, drop it and raise the error.
+        If the process sends no message in time, stop its call and raise ``TookTooLong``. Likewise,
+        raise ``PoolError`` if a chunk or a step can't be unpickled. If the process has ended, drop
+        it and raise the error.
         """
         until = monotonic() + seconds
         try:
@@ -381,13 +395,16 @@ class Pool:
         except BaseException:
             self._give_back(worker, CHUNK)
             raise
-        if message is not None:
+        if message is not None and message[0] != BROKEN:
             return message
         if token.is_cancelled:
             return CHUNK, None
         # Don't let the caller wait until the call has stopped.
         token.detach()
-        self._in_background(self._stop, worker, self.grace if worker.found else 0.0)
+        patience = max(self.grace, until - monotonic()) if worker.found else 0.0
+        self._in_background(self._stop, worker, patience)
+        if message is not None:
+            open_message((FAILED, message[1]))
         what = "returned or yielded nothing for" if worker.found else "did not start within"
         raise TookTooLong(f"the call {what} {seconds:g} s: its process was terminated")
 
@@ -399,17 +416,17 @@ class Pool:
         message: PoolMessage | None = CHUNK, None
         until = monotonic() + seconds
         with suppress(OSError, TookTooLong, PoolError):
-            worker.connection.send(packed(STOP))
-            while message is not None and message[0] in (CHUNK, STREAM, PROGRESS):
+            worker.connection.send(packed((STOP, 0)))
+            while message is not None and message[0] not in ENDS:
                 message = worker.receive(max(0.0, until - monotonic()))
         message = message or (CHUNK, None)
-        if message[0] == CHUNK:
+        if message[0] not in ENDS:
             with self._lock:
                 self._lost += 1
         self._give_back(worker, message[0])
         return message
 
-    def _give_back(self, worker: _Worker, kind: str = RESULT) -> None:
+    def _give_back(self, worker: _Worker, kind: bytes = RESULT) -> None:
         """Return a process to the idle processes after a message of this kind. If the call hasn't
         ended, end the process. If the process must not get another call, replace it.
         """
@@ -418,7 +435,7 @@ class Pool:
                 # If the process has been killed, the next call will notice that.
                 self._idle.append(worker)
             self._free.release()
-        elif kind in (RESULT, FAILED, RETIRES):
+        elif kind in ENDS:
             self._in_background(self._replace, worker, GRACE)
         else:
             self._drop(worker)
@@ -499,22 +516,24 @@ class _Worker:
         """Return the process's next message, or None if no message comes within ``seconds``, or
         before the connection is woken.
 
-        Raises ``PoolError`` if the process has ended, and what unpickling the message raises.
+        Raises ``PoolError`` if the process has ended. A message whose value can't be unpickled is
+        replaced with a FAILED or, if the call goes on, with a BROKEN.
         """
         if seconds < 0 or self.connection.is_stuck or not self.connection.poll(seconds):
             return None
         try:
-            message: PoolMessage = self.connection.receive()
-        except BlockingIOError:
-            return None
-        except (EOFError, ConnectionError):
+            return self.connection.receive()
+        except Exception as error:
+            if self.connection.kind:
+                return FAILED if self.connection.kind in ENDS else BROKEN, pickled_error(error)
+            if isinstance(error, BlockingIOError):
+                return None
             self.process.kill()
             code = self.process.wait()
             from signal import Signals
 
             how = f"killed by {Signals(-code).name}" if code < 0 else f"with status {code}"
             raise PoolError(f"the process exited before the call was done, {how}") from None
-        return message
 
     def is_worn(self, settings: Any) -> bool:
         """Return whether the process has made enough calls, or uses too much memory."""

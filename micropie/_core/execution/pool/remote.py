@@ -1,6 +1,6 @@
 """Calls in another process: the token that cancels a call, and the messages that return results.
 
-    process -> parent    (RESULT, value) | (FAILED, error and traceback) | (RETIRES, the same)
+    process -> parent    (RESULT, value) | (FAILED, (error, traceback)) | (RETIRES, the same)
 
 An error stays pickled until it is raised. A message that contained the error object itself would
 leave a reference cycle for each failed call: the error's traceback refers to the frames, and these
@@ -13,7 +13,7 @@ import copyreg
 import pickle
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from inspect import isfunction
 from io import BytesIO
 from typing import Any, NamedTuple, TypeAlias
@@ -84,13 +84,14 @@ class Streamed(NamedTuple):
 
 # -- messages -------------------------------------------------------------------------------------
 
-RESULT = "result"
-FAILED = "failed"
-RETIRES = "retires"  # failed, and the process must not get another call
+CALL = b"c"
+RESULT = b"r"
+FAILED = b"f"
+RETIRES = b"x"  # failed, and the process must not get another call
 
-# A message: its kind and its value. For FAILED and RETIRES, the value is a pickled pair: the error,
-# and its traceback as a string.
-PoolMessage: TypeAlias = tuple[str, Any]
+# A message: its kind, one byte, and its value. For FAILED and RETIRES, the value is the pickled
+# error, and its traceback as a string.
+PoolMessage: TypeAlias = tuple[bytes, Any]
 
 
 class RemoteTraceback(Exception):
@@ -120,13 +121,13 @@ class CallCancelled(BaseException):
     """
 
 
-def packed_call(pack: Callable[[object], Any], function: object, *values: Any) -> Any:
+def packed_call(pack: Callable[[PoolMessage], Any], function: object, *values: Any) -> Any:
     """Return a call, packed by ``pack``: ``function``, its arguments, and other ``values``.
 
     If an argument can't be pickled, raise ``PicklingError`` with its name.
     """
     try:
-        return pack((function, *values))
+        return pack((CALL, (function, *values)))
     except Exception:
         named = function.labelled(values[0]) if isinstance(function, NamedFunction) else {}
         for label, value in named.items():
@@ -162,13 +163,25 @@ def packed_result(
         return pack((kind, pickled_error(error)))
 
 
-def pickled_error(error: BaseException) -> bytes:
+UNREADABLE = "A value from another process can't be unpickled."  # a note of the exception
+
+
+def unpickled(data: bytes, buffers: Iterable[object] = ()) -> Any:
+    """Unpickle a value from another process. The note of an exception explains it."""
+    try:
+        return pickle.loads(data, buffers=buffers)  # noqa: S301 - from our own process
+    except Exception as error:
+        error.add_note(UNREADABLE)
+        raise
+
+
+def pickled_error(error: BaseException) -> tuple[bytes, str]:
     """Return the value of a FAILED or RETIRES message."""
     text = "".join(traceback.format_exception(error))
     if not isinstance(error, Exception):  # a SystemExit would end the server's process
         error = PoolError(f"the call raised {type(error).__name__}: {error}")
     try:
-        _ErrorPickler(file := BytesIO()).dump((error, text))
+        _ErrorPickler(file := BytesIO()).dump(error)
         pickled = file.getvalue()
         pickle.loads(pickled)  # noqa: S301 - pickled above
     except Exception as reason:
@@ -176,8 +189,8 @@ def pickled_error(error: BaseException) -> bytes:
             f"the call raised {error!r}, which can't be pickled ({reason}): raise an "
             "exception that can be pickled"
         )
-        pickled = pickle.dumps((PoolError(said), text))
-    return pickled
+        pickled = pickle.dumps(PoolError(said))
+    return pickled, text
 
 
 class _ErrorPickler(pickle.Pickler):
@@ -217,7 +230,11 @@ def open_message(message: PoolMessage) -> Any:
     kind, value = message
     if kind not in (FAILED, RETIRES):
         return value
-    error, text = pickle.loads(value)  # noqa: S301 - from our own process
+    pickled, text = value
+    try:
+        error = unpickled(pickled)
+    except Exception as reason:
+        error = reason
     error.__cause__ = RemoteTraceback(text)
     try:
         raise error
