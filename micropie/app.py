@@ -763,7 +763,7 @@ class App(Base[Outermost_co]):
                     "a function without parameters",
                 )
                 resource = execution.Once(function, type_name(key))
-                self._micropie.once.append(resource)
+                self._micropie.once[key] = resource
                 provider = resource.give
             self._micropie.providers[key] = provider
             self._micropie.changed()

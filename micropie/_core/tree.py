@@ -97,7 +97,7 @@ class Tree(Registrations):
         self.asgi, self.wsgi = asgi, wsgi
         """The state that each driver stores for this application; see ``DriverState``."""
         self.lifespan: Callable[[], Lifespan] | None = None
-        self.once: list[execution.Once] = []
+        self.once: dict[object, execution.Once] = {}
         """The resources that are opened when this application starts."""
         self.docs: object = None
         self.sites: dict[Kind, Site] = {}
@@ -337,7 +337,10 @@ class Tree(Registrations):
         if own is None and self.app.lifespan is not None:
             own = lifespan_opener(self.app.lifespan)
         manager = None if own is None else own()
-        return execution.Once.all_open(self.once, manager) if self.once else manager
+        if not self.once:
+            return manager
+        overridden = dict(self.root()._micropie.overrides)
+        return execution.Once.all_open(self.once, overridden, manager)
 
     def shut_down_wsgi(self) -> None:
         """Run the shutdown under WSGI now, first for isolated mounts."""

@@ -210,7 +210,7 @@ def test_a_once_resource_needs_a_started_application(caplog: pytest.LogCaptureFi
     app.provides(Pool, once=True)(lambda: Pool(app.steps))
 
     async def not_started() -> None:
-        await anext(app._micropie.once[0].give())
+        await anext(app._micropie.once[Pool].give())
 
     with pytest.raises(RuntimeError, match="Pool is opened at startup"):
         run("asyncio", not_started)
@@ -223,6 +223,24 @@ def test_a_test_can_replace_a_once_resource(make_client: MakeClient) -> None:
     with client.override(Pool, Pool([], "fake")):
         assert client.get("/").text == "fake"
     assert client.get("/").text == "pool"
+
+
+def test_a_resource_that_is_overridden_at_startup_is_never_opened(
+    make_client: MakeClient,
+) -> None:
+    app, inner = Root(), App()
+    app.provides(Pool, once=True)(lambda: Pool(app.steps))
+    inner.provides(Other, once=True)(lambda: Other(app.steps, "other"))
+    app.inner = inner
+    overrides = TestClient(app)
+    overrides.override(Pool, Pool([], "fake"))
+    overrides.override(Other, Other([], "fake"))
+    client = make_client(app)
+    assert client.get("/").text == "fake"
+    assert app.steps == ["lifespan"]
+    client.close()
+    overrides.close()
+    assert make_client(app).get("/").text == "pool"
 
 
 def test_a_once_provider_with_parameters_is_refused() -> None:

@@ -5,7 +5,7 @@ at startup and closed at shutdown, on each event loop that serves the applicatio
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Container, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextlib import contextmanager as sync_manager
 from typing import Any
@@ -30,6 +30,7 @@ class Once:
         )
         self._name = name
         self._opened = LoopLocal[list[object]](list)
+        self._stacks = LoopLocal[list[AsyncExitStack]](list)
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Open the resource on this loop. ``stack`` will close it."""
@@ -47,25 +48,35 @@ class Once:
     async def give(self) -> AsyncIterator[object]:
         """Yield the resource that is open on this loop. This is the provider function for requests.
 
-        It is ``async`` so that it runs on the loop. It doesn't open or close the resource.
+        It is ``async`` so that it runs on the loop. It doesn't open or close the resource, unless
+        a test overrode it at startup.
         """
         opened = self._opened.get()
         if not opened:
-            raise RuntimeError(
-                f"{self._name} is opened at startup, but the application has not started on this "
-                'event loop: in a test, write "with TestClient(app) as client:"'
-            )
+            stacks = self._stacks.get()
+            if not stacks:
+                raise RuntimeError(
+                    f"{self._name} is opened at startup, but the application has not started on "
+                    'this event loop: in a test, write "with TestClient(app) as client:"'
+                )
+            await self.open(stacks[-1])
         yield opened[-1]
 
     @staticmethod
     @asynccontextmanager
     async def all_open(
-        resources: Sequence[Once], lifespan: AbstractAsyncContextManager[object] | None
+        resources: Mapping[object, Once],
+        overridden: Container[object],
+        lifespan: AbstractAsyncContextManager[object] | None,
     ) -> AsyncIterator[object]:
-        """Open the resources, then enter the lifespan. On exit, leave the lifespan, then close the
-        resources in reverse order.
+        """Open the resources that tests don't override, then enter the lifespan. On exit, leave the
+        lifespan, then close the resources in reverse order.
         """
         async with AsyncExitStack() as stack:
-            for one in resources:
-                await one.open(stack)
+            for key, one in resources.items():
+                stacks = one._stacks.get()
+                stacks.append(stack)
+                stack.callback(stacks.pop)
+                if key not in overridden:
+                    await one.open(stack)
             yield None if lifespan is None else await stack.enter_async_context(lifespan)
