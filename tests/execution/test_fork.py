@@ -85,9 +85,11 @@ def test_the_number_of_processors_has_a_default(
     assert available_cpus() == 1
 
 
-def test_on_windows_a_process_pool_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "CAN_PASS_PIPES", False)
-    with pytest.raises(PoolError, match=r"on Windows: write App\(pool="):
+def test_on_windows_and_in_a_frozen_program_a_process_pool_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processes, "CAN_START", False)
+    with pytest.raises(PoolError, match=r"on Windows and in frozen programs: write App\(pool="):
         Pool(1, Settings()).call(1.0, int)
 
 

@@ -272,7 +272,7 @@ def pooled_name(function: AnyFunction, label: str) -> HandlerName:
     if main is None:
         raise SetupError(
             f"{label} can't run in the process pool, because other processes can't import code "
-            "that was typed in interactively: put it into a module"
+            "that was typed in interactively, or that isn't in a .py file: put it into a module"
         )
     # Results that contain objects of the script's classes refer to the module by this name, too.
     # Unpickling them must find these classes, and not import the script a second time.
@@ -285,10 +285,10 @@ def main_name() -> str | None:
     it can't. With ``python app.py``, this is the file's name.
     """
     main = sys.modules["__main__"]
-    if main.__spec__ is not None:
-        return main.__spec__.name
-    file = getattr(main, "__file__", None)
-    return None if file is None else Path(file).stem
+    if main.__spec__ is not None:  # with ``python app.pyz``, its name is "__main__"
+        return None if main.__spec__.name == "__main__" else main.__spec__.name
+    name, _, suffix = Path(getattr(main, "__file__", None) or "").name.partition(".")
+    return name if suffix in ("py", "pyc") else None
 
 
 @lru_cache(maxsize=1024)

@@ -326,7 +326,7 @@ def test_a_pool_that_can_start_no_process_can_be_started_later(
 def test_a_process_gets_the_options_of_the_interpreter(
     pool_of: PoolOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "interpreter_options", lambda: ["-OO"])
+    monkeypatch.setattr(processes, "interpreter", lambda: [sys.executable, "-OO"])
     found = pool_of(1).call(PATIENCE, eval, "__import__('sys').flags.optimize")
     assert (found, sys.flags.optimize) == (2, 0)
 
@@ -335,7 +335,7 @@ def test_a_process_runs_with_the_options_of_the_interpreter() -> None:
     program = """
 import sys, warnings
 from micropie._core.execution.pool import processes
-print(processes.interpreter_options())
+print(processes.interpreter())
 """
     given = ["-OO", "-B", "-Xutf8", "-Werror::UserWarning"]
     environ = {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -343,6 +343,14 @@ print(processes.interpreter_options())
         found = ended(sys.executable, *options, "-c", program, environ=environ).stdout
         assert all(one in found for one in options)
         assert ("-O" in found, "-Xdev" in found) == (options is given, options == ["-Xdev"])
+
+
+@pytest.mark.parametrize("executable", ["/usr/bin/uwsgi", ""])
+def test_a_server_that_embeds_python_starts_processes(
+    pool_of: PoolOf, monkeypatch: pytest.MonkeyPatch, executable: str
+) -> None:
+    monkeypatch.setattr(sys, "executable", executable)
+    assert pool_of().call(PATIENCE, pow, 2, 3) == 8
 
 
 def too_many_open_files() -> NoReturn:

@@ -716,8 +716,12 @@ def test_a_process_of_a_pool_has_no_pool_of_its_own(monkeypatch: pytest.MonkeyPa
         Pool(1, Settings()).call(1.0, os.getpid)
 
 
-def test_code_typed_in_interactively_is_refused() -> None:
-    done = ended(sys.executable, "-c", MAIN)
+@pytest.mark.parametrize("kind", ["-c", "bakery", "my.bakery.py", "directory"])
+def test_code_that_another_process_cannot_import_is_refused(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / ("__main__.py" if kind == "directory" else kind)
+    file.write_text(MAIN)
+    script = {"-c": ["-c", MAIN], "directory": [str(tmp_path)]}.get(kind, [str(file)])
+    done = ended(sys.executable, *script, environ={**os.environ, "PYTHONPATH": import_path(ROOT)})
     assert "other processes can't import code that was typed in interactively" in done.stderr
 
 

@@ -87,7 +87,8 @@ START_WITHIN = 300.0
 # Kinds of messages: those that end a call, and a chunk or a step that can't be unpickled.
 ENDS, BROKEN = (RESULT, FAILED, RETIRES), b""
 
-CAN_PASS_PIPES = os.name == "posix"  # on Windows, subprocess can't pass descriptors
+# On Windows, subprocess can't pass descriptors. A frozen program isn't an interpreter.
+CAN_START = os.name == "posix" and not hasattr(sys, "frozen")
 
 
 # -- in this process -------------------------------------------------------------------------------
@@ -474,9 +475,9 @@ class _Worker:
     number_of_calls = 0
 
     def __init__(self, index: int) -> None:
-        if not CAN_PASS_PIPES:
+        if not CAN_START:
             raise PoolError(
-                "micropie's own process pool doesn't work on Windows: write "
+                "micropie's own process pool doesn't work on Windows and in frozen programs: write "
                 "App(pool=concurrent.futures.ProcessPoolExecutor())"
             )
         import signal
@@ -496,8 +497,7 @@ class _Worker:
         try:
             self.process = subprocess.Popen(  # noqa: S603
                 [
-                    sys.executable,
-                    *interpreter_options(),
+                    *interpreter(),
                     "-c",
                     _MAIN.format(path=[*map(str, sys.path)], given=(*passed, main_name())),
                 ],
@@ -585,10 +585,16 @@ def _end_all(workers: set[_Worker]) -> None:
         worker.end()
 
 
-def interpreter_options() -> Sequence[str]:
-    """Return the options of this interpreter that change how code runs. Those from environment
-    variables are inherited anyway.
+def interpreter() -> Sequence[str]:
+    """Return this interpreter with those of its options that change how code runs. Those from
+    environment variables are inherited anyway.
+
+    Under servers that embed Python, such as uWSGI, ``sys.executable`` is the server.
     """
+    executable = Path(sys.executable or "")
+    python = Path(sys.prefix, "bin", "python{}.{}".format(*sys.version_info))
+    if "py" not in executable.name and python.exists():
+        executable = python
     flags = sys.flags
     given = {
         f"-{'O' * flags.optimize}": flags.optimize,
@@ -597,7 +603,7 @@ def interpreter_options() -> Sequence[str]:
         "-Xdev": flags.dev_mode,
     }
     options = [option for option, is_given in given.items() if is_given]
-    return [*options, *(f"-W{one}" for one in sys.warnoptions)]
+    return [str(executable), *options, *(f"-W{one}" for one in sys.warnoptions)]
 
 
 # Give the new process this process's ``sys.path``, so that it finds the same modules.
