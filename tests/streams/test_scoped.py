@@ -137,24 +137,37 @@ class Waiting:
 class Wraps(HttpMiddleware):
     """A hook that sends the chunks of a stream itself, in a scope of its own."""
 
+    def __init__(self, log: list[str], name: str) -> None:
+        self._log, self._name = log, name
+
     async def after_request(self, request: Any, status: int, body: Any, headers: Any) -> Any:
         return {"body": self._wrapped(body)} if hasattr(body, "__aiter__") else None
 
     async def _wrapped(self, body: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        with anyio.CancelScope():
-            async for chunk in body:
-                yield chunk
+        try:
+            with anyio.CancelScope():
+                async for chunk in body:
+                    yield chunk
+        finally:
+            self._log.append(self._name)
 
 
-def root(is_wrapped: bool, count: int = 5) -> Root:
+def root(wraps: list[str], count: int = 5) -> Root:
     app = Root(count)
-    if is_wrapped:
-        app.middlewares.append(Wraps())
+    app.middlewares.extend(Wraps(app.log, name) for name in wraps)
     return app
 
 
 SCOPED = ["group", "in_time", "cleaned"]
-wrapped_or_not = pytest.mark.parametrize("is_wrapped", [False, True], ids=["bare", "wrapped"])
+# the hooks around a stream, the outermost first
+wrapped_or_not = pytest.mark.parametrize(
+    "wraps", [[], ["outer", "inner"]], ids=["bare", "wrapped twice"]
+)
+
+
+def ended(path: str, wraps: list[str]) -> list[str]:
+    """The log of a stream that has ended: its generator first, then those around it."""
+    return ["ended", *(wraps[::-1] if path != "thread" else [])]
 
 
 @pytest.mark.parametrize("path", [*SCOPED, "too_late"])
@@ -170,23 +183,23 @@ def test_a_scope_may_stay_open_across_chunks_and_end_the_stream(
 @wrapped_or_not
 @pytest.mark.parametrize("path", [*SCOPED, "thread"])
 def test_R59_a_disconnection_between_two_chunks_runs_the_cleanup(
-    make_client: MakeClient, path: str, is_wrapped: bool, caplog: pytest.LogCaptureFixture
+    make_client: MakeClient, path: str, wraps: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = root(is_wrapped, 10_000)
+    app = root(wraps, 10_000)
     with make_client(app).stream("GET", f"/{path}") as answer:
         next(answer.iter_raw())
-    assert app.log == ["ended"]
+    assert app.log == ended(path, wraps)
     assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
 
 
 @wrapped_or_not
 @pytest.mark.parametrize("path", [*SCOPED, "thread"])
 def test_R8_head_leaves_no_stream_open(
-    make_client: MakeClient, path: str, is_wrapped: bool
+    make_client: MakeClient, path: str, wraps: list[str]
 ) -> None:
-    app = root(is_wrapped)
+    app = root(wraps)
     assert make_client(app).head(f"/{path}").content == b""
-    assert app.log == ["ended"]
+    assert app.log == ended(path, wraps)
 
 
 @pytest.mark.parametrize("path", SCOPED)
@@ -224,9 +237,9 @@ def test_R59_a_disconnection_before_the_first_chunk_ends_the_stream(
 @wrapped_or_not
 @pytest.mark.parametrize("path", ["group", "in_time", "cleaned", "unshielded", "thread"])
 def test_a_server_that_cancels_while_a_chunk_is_sent_has_the_stream_cleaned_up(
-    backend: str, with_lifespan: bool, path: str, is_wrapped: bool
+    backend: str, with_lifespan: bool, path: str, wraps: list[str]
 ) -> None:
-    app = root(is_wrapped)
+    app = root(wraps)
 
     class Blocks(Call):
         def __init__(self) -> None:
@@ -245,14 +258,14 @@ def test_a_server_that_cancels_while_a_chunk_is_sent_has_the_stream_cleaned_up(
         return call
 
     assert not run(backend, main).is_complete
-    assert app.log == ["ended"]
+    assert app.log == ended(path, wraps)
 
 
 @wrapped_or_not
 def test_a_source_that_waits_is_cancelled_and_closed_when_the_client_disconnects(
-    backend: str, is_wrapped: bool
+    backend: str, wraps: list[str]
 ) -> None:
-    app = root(is_wrapped)
+    app = root(wraps)
 
     async def main() -> None:
         call = Call(piece(b""))
@@ -265,12 +278,13 @@ def test_a_source_that_waits_is_cancelled_and_closed_when_the_client_disconnects
         await app(http_scope("GET", "/iterator"), call.receive, send)
 
     run(backend, main)
-    assert app.log == ["ended"]
+    # an iterator that is not a generator is closed after the generators that were cancelled
+    assert sorted(app.log) == sorted(ended("iterator", wraps))
 
 
 @wrapped_or_not
 def test_a_stream_s_own_timeout_while_a_chunk_is_sent_aborts_it(
-    backend: str, is_wrapped: bool, caplog: pytest.LogCaptureFixture
+    backend: str, wraps: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     class Quick(App):
         async def index(self) -> AsyncIterator[str]:
@@ -281,7 +295,7 @@ def test_a_stream_s_own_timeout_while_a_chunk_is_sent_aborts_it(
             yield "2"
 
     app = Quick()
-    app.middlewares.extend([Wraps()] if is_wrapped else [])
+    app.middlewares.extend(Wraps([], name) for name in wraps)
 
     class Slow(Call):
         async def send(self, message: Any) -> None:

@@ -28,10 +28,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import GeneratorType
-from typing import Any, TypeAlias
+from types import AsyncGeneratorType, GeneratorType
+from typing import Any, TypeAlias, cast
 
-from micropie._core import execution, files
+from micropie._core import execution, files, streams
 from micropie._core.errors import HTTPError, RaisedAnswer, Redirect, ResponseError, alone_in
 from micropie._core.execution.steps import (
     HANDLER,
@@ -48,11 +48,13 @@ from micropie._core.execution.steps import (
 from micropie._core.flow.errors import drop_traceback, respond_to
 from micropie._core.flow.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 from micropie._core.http import (
+    BODIES,
     FileReference,
     Request,
     Response,
     as_response,
     receive_body,
+    with_html,
 )
 from micropie._core.routing import Config, with_providers
 from micropie._core.routing.discovery import Checking, Providers, check_middlewares, open_resources
@@ -65,9 +67,13 @@ _BASES = FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 # A method of a middleware, or a function that takes the method's place. It may be a plain function,
 # a coroutine function or a flow.
 _Part: TypeAlias = Any
+_Stream: TypeAlias = streams.LoopStream | streams.ThreadStream
 
 # The keys allowed in the dict that a hook returns.
 _CHANGES = frozenset({"status", "status_code", "body", "headers"})
+
+# The types of a hook's body that ``_follow_body`` takes care of before the next hook runs.
+_FOLLOWED = frozenset({FileReference, AsyncGeneratorType})
 
 
 def no_method(*arguments: object) -> None:
@@ -385,8 +391,8 @@ def run_after(
                     response = as_response(changed)
                     answer.replace(response)
                 assert response is not None  # noqa: S101
-                if response.body.__class__ is FileReference:
-                    yield from _open_file(request, response)
+                if response.body.__class__ in _FOLLOWED:
+                    yield from _follow_body(request, response)
                 continue
             except BaseException as error:
                 raised = execution.contained(error)
@@ -407,14 +413,39 @@ def run_after(
         del failure, raised, traceback
 
 
-def _open_file(request: Request, response: Response) -> Flow[None]:
-    """Open the file that a hook has sent, because the outer hooks need its status, headers and
-    bytes. Close the stream that it replaces.
+def _follow_body(request: Request, response: Response) -> Flow[None]:
+    """Record the generator that a hook has sent, because an outer hook may wrap it in turn. If a
+    hook has sent a file, open it, because the outer hooks need its status, headers and bytes, and
+    close the stream that it replaces.
     """
-    files.describe(request, response, *(yield from files.open_file(request, response)))
     replaced = request._exchange.answer.stream
+    if response.body.__class__ is AsyncGeneratorType:
+        yield from replaced_stream(request, response)
+        return
+    files.describe(request, response, *(yield from files.open_file(request, response)))
     if replaced is not None:
         yield from replaced.close()
+
+
+def replaced_stream(request: Request, response: Response) -> Flow[_Stream | None]:
+    """Return the stream of a response whose body was replaced by a hook. If the new body is not a
+    stream, close the old stream and return None.
+    """
+    exchange = request._exchange
+    made = exchange.answer.stream
+    if made is None and type(response.body) in BODIES:  # true for most bodies
+        return None
+    replaced = None if made is None else cast("_Stream", made)
+    if replaced is not None and replaced.items is response.body:
+        return replaced
+    stream = streams.stream_of(with_html(response).body)
+    exchange.answer.begin(stream or replaced)
+    if stream is not None:  # don't close the replaced stream: the new one may read from it
+        stream.replace(replaced)
+        streams.follow_events(stream, replaced, response)
+    elif replaced is not None:
+        yield from replaced.close()
+    return stream
 
 
 def _seen_by(

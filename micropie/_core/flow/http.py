@@ -66,7 +66,7 @@ from micropie._core.execution.steps import (
     no_function,
 )
 from micropie._core.flow.errors import drop_traceback, plain_response, respond_to
-from micropie._core.flow.hooks import planned_hooks, run_after, run_before
+from micropie._core.flow.hooks import planned_hooks, replaced_stream, run_after, run_before
 from micropie._core.flow.resources import (
     JSON_LINES,
     as_lines,
@@ -91,7 +91,6 @@ from micropie._core.http import (
     joined,
     receive_body,
     redirect_response,
-    with_html,
 )
 from micropie._core.http.csrf import deleting_cookie
 from micropie._core.http.headers import KnownHead, known_private, make_private
@@ -462,7 +461,7 @@ def _finish(
             body = response and response.body
             response = yield from run_after(exchange.hooks.after, request, response, failure)
             if response.body is not body:
-                stream = yield from _replaced(request, response)
+                stream = yield from replaced_stream(request, response)
         elif failure is not None:
             response = yield from respond_to(request, failure)
             stream = None if made.stream is None else cast("_Stream", made.stream)
@@ -492,25 +491,6 @@ def _finish(
         raise failure
     finally:
         del failure
-
-
-def _replaced(request: Request, response: Response) -> Flow[_Stream | None]:
-    """Return the stream of a response whose body was replaced by hooks. If the new body is not a
-    stream, close the old stream and return None.
-    """
-    exchange = request._exchange
-    made = exchange.answer.stream
-    if made is None and type(response.body) in BODIES:  # true for most bodies
-        return None
-    replaced = None if made is None else cast("_Stream", made)
-    stream = stream_of(with_html(response).body)
-    exchange.answer.begin(stream or replaced)
-    if stream is not None:  # don't close the replaced stream: the new one may read from it
-        stream.replace(replaced)
-        streams.follow_events(stream, replaced, response)
-    elif replaced is not None:
-        yield from replaced.close()
-    return stream
 
 
 def _begun(exchange: Exchange, response: Response, stream: Stream) -> Flow[Response]:

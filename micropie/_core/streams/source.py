@@ -272,8 +272,8 @@ class Stream:
     - ``has_finished``: whether the last chunk has been made.
     - ``is_open``: whether the stream must still be closed.
     - ``heartbeat``: seconds of silence after which ``HEART_BEAT`` is sent; None means never.
-    - ``replaced``: the stream that a hook has replaced with this one, which may read from it; None
-      unless it has to be closed with this one.
+    - ``replaced``: the streams that hooks have replaced with this one, which may read from them,
+      the innermost first.
     """
 
     encode: Callable[[Any], bytes] = staticmethod(as_bytes)
@@ -286,7 +286,7 @@ class Stream:
     has_finished = False
     is_open = True
     heartbeat: float | None = None
-    replaced: LoopStream | None = None
+    replaced: tuple[LoopStream, ...] = ()
 
     def __init__(
         self,
@@ -319,10 +319,10 @@ class Stream:
 
     def replace(self, stream: Stream | None) -> None:
         """Take the place of a stream. If it is a ``LoopStream`` with other items, it is closed with
-        this one.
+        this one, after those that it has replaced.
         """
         if isinstance(stream, LoopStream) and stream.items is not self.items:
-            self.replaced = stream
+            self.replaced = (*stream.replaced, stream)
 
     def follow(self, events: EventRules, is_encoded: bool) -> None:
         """Make this an event stream whose items are already encoded.
@@ -518,11 +518,12 @@ class LoopStream(Stream):
             stream_shutdown.reset(self._token)
             del self._token  # avoid a reference cycle with the context
         items = self.items
-        if self.replaced is not None:
-            # Close it first, because its scopes are nested in those of the items that read it. A
-            # cancellation that ``end`` hasn't caused may come from one of them.
-            caused = failure if self.outcome is None else None
-            failure = await self.replaced._close_in(scope, caused) or failure
+        # Close the innermost first, because its scopes are nested in those of the items that read
+        # it. A cancellation that ``end`` hasn't caused may come from one of them.
+        caused = failure if self.outcome is None else None
+        for replaced in self.replaced:
+            caused = await replaced._close_in(scope, caused)
+        failure = caused or failure
         if items.ag_frame is not None if type(items) is AsyncGeneratorType else not self.has_ended:
             failure = await self._close_in(scope, failure)
         if failure is None:
