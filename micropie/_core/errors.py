@@ -184,6 +184,12 @@ def too_many(most: int, sentence: str) -> HTTPError:
     return HTTPError(413, Sentence(sentence, most=most))
 
 
+class Unsatisfied(HTTPError):
+    """Respond with 412 or 416, because the file that a handler has returned doesn't satisfy the
+    client's conditions. The handler has succeeded, so its resources don't get this error.
+    """
+
+
 class BadRequest(HTTPError):
     """Respond with 400 and ``message``: one sentence that says what is malformed in the request."""
 

@@ -929,6 +929,38 @@ def test_a_static_file_never_keeps_a_resource_open(make_client: MakeClient, tmp_
     assert app.log == ["opened", "closed", "after"]
 
 
+@pytest.mark.parametrize(
+    ("condition", "status", "logged"),
+    [
+        ({"If-None-Match": "*"}, 304, "closed"),
+        ({"If-Match": '"another"'}, 412, "closed"),
+        ({"Range": "bytes=99-"}, 416, "closed"),
+        ({}, 404, "raised HTTPError"),
+    ],
+)
+def test_a_condition_that_a_file_does_not_meet_is_no_failure_of_the_handler(
+    make_client: MakeClient,
+    tmp_path: Any,
+    make: Make,
+    condition: dict[str, str],
+    status: int,
+    logged: str,
+) -> None:
+    """FastAPI and Starlette make the 412 and the 416 when the handler has ended, too."""
+    from micropie import static_file
+
+    app = shop(make)
+    (tmp_path / "text").write_text("lines")
+
+    @app.get("/text")
+    def text(thing: Thing) -> Any:
+        return static_file("text" if condition else "missing", root=tmp_path)
+
+    response = make_client(app).get("/text", headers=condition)
+    assert (response.status_code, app.log) == (status, ["opened", logged])
+    assert ("content-range" in response.headers) == (status == 416)
+
+
 @pytest.mark.parametrize("size", [5, 300_000])
 def test_a_provider_may_remove_the_directory_of_a_static_file(
     make_client: MakeClient, size: int
@@ -950,8 +982,9 @@ def test_a_provider_may_remove_the_directory_of_a_static_file(
     assert make_client(app).get("/text").text == "x" * size
 
 
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=99-"}], ids=["200", "416"])
 def test_a_failure_to_close_is_sent_without_the_headers_of_a_static_file(
-    make_client: MakeClient, tmp_path: Any
+    make_client: MakeClient, tmp_path: Any, headers: dict[str, str]
 ) -> None:
     from micropie import static_file
 
@@ -965,10 +998,10 @@ def test_a_failure_to_close_is_sent_without_the_headers_of_a_static_file(
 
     @app.get("/text")
     def text(thing: Thing) -> Any:
-        headers = {"Cache-Control": "public, max-age=60"}
-        return static_file("text", root=tmp_path, headers=headers)
+        cached = {"Cache-Control": "public, max-age=60"}
+        return static_file("text", root=tmp_path, headers=cached)
 
-    response = make_client(app).get("/text")
+    response = make_client(app).get("/text", headers=headers)
     assert (response.status_code, response.text) == (409, "Somebody else was faster.")
     assert {"cache-control", "etag", "last-modified"}.isdisjoint(response.headers)
 

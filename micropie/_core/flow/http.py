@@ -46,6 +46,7 @@ from micropie._core.errors import (
     HTTPError,
     RaisedAnswer,
     Redirect,
+    Unsatisfied,
     alone_in,
     logger,
 )
@@ -611,7 +612,10 @@ def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
             exchange.passes_failure_on and config_of(exchange).error_handler_for(failure)[0] is None
         )
         if exchange.resources:
-            failure = (yield from exchange.close_resources(failure)) or failure
+            closing = exchange.close_resources(
+                None if isinstance(failure, Unsatisfied) else failure
+            )
+            failure = (yield from closing) or failure
         is_answer = False
         if isinstance(failure, RaisedAnswer):
             is_answer = True

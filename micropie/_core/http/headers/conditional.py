@@ -15,7 +15,7 @@ from math import inf
 from typing import NamedTuple
 from urllib.parse import quote
 
-from micropie._core.errors import HTTPError
+from micropie._core.errors import Unsatisfied
 from micropie._core.http.headers.media_types import weights_of
 from micropie._core.on_demand import pattern
 
@@ -107,7 +107,7 @@ def select(
     - ``modified``: whole seconds since 1970, or infinite if the date is not known.
     - ``size``: the length of the representation in bytes.
 
-    The conditions are checked in the order of RFC 9110, section 13.2.2. Raises ``HTTPError``: 412
+    The conditions are checked in the order of RFC 9110, section 13.2.2. Raises ``Unsatisfied``: 412
     if a precondition fails, and 416 if the range is outside the representation.
     """
     matches = headers.get("if-match")
@@ -123,7 +123,7 @@ def select(
             or modified == inf
         )
     if not is_current:
-        raise HTTPError(
+        raise Unsatisfied(
             412, "The resource has changed since you loaded it. Reload it and try again."
         )
     if is_known(headers, etag, modified):
@@ -193,7 +193,7 @@ def _range_of(value: str, size: int) -> tuple[int, int] | None:
             return None
         start, stop = first, size if last is None else min(last + 1, size)
     if start >= size:
-        raise HTTPError(
+        raise Unsatisfied(
             416, f"The content has only {size} bytes.", [("Content-Range", f"bytes */{size}")]
         )
     return start, stop
