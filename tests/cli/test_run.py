@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +25,7 @@ from micropie.cli.serving import reloading
 from micropie.cli.serving.made import IS_SERVING
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.servers import choose
+from micropie.cli.serving.signals import failing_without_signal
 from micropie.cli.target import files_under
 from micropie.middleware import FlowMiddleware, MemoryRates, RateLimit, RedisRates
 from micropie.sessions import SQLiteSessionBackend
@@ -235,6 +237,51 @@ def test_an_application_made_by_a_factory_is_served(project: Path, server: str) 
         assert running.get().endswith(" made")
         running.end()
     assert running.output.startswith("app:made.app: http://")
+
+
+FAILING = """
+from micropie import App
+
+app = App()
+
+@app.startup_handlers.append
+def connect():
+    raise RuntimeError("no database")
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("options", [["--workers", "2"], ["--server", "hypercorn"]])
+def test_a_failed_startup_exits_with_an_error_code(project: Path, options: list[str]) -> None:
+    (project / "app.py").write_text(FAILING)
+    command = ["-m", "micropie", "run", "--port", str(free_port()), *options]
+    with serving_command(project, *command) as running:
+        assert running.process.wait(PATIENCE) == 1
+    assert "no database" in running.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, None])
+def test_a_server_that_ends_without_a_signal_has_failed(number: int | None) -> None:
+    numbers: list[int] = []
+
+    def serve() -> None:
+        with failing_without_signal():
+            signal.raise_signal(number or signal.SIGUSR1)
+
+    handled = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+    before = [signal.signal(one, lambda given, _: numbers.append(given)) for one in handled]
+    try:
+        with nullcontext() if number else pytest.raises(SystemExit, match="1"):
+            serve()
+    finally:
+        for one, handler in zip(handled, before, strict=True):
+            signal.signal(one, handler)
+    assert numbers == [number or signal.SIGUSR1]
+
+
+def test_the_error_of_a_server_is_raised_without_a_signal() -> None:
+    with pytest.raises(OSError, match="in use"), failing_without_signal():
+        raise OSError("in use")
 
 
 @pytest.mark.processes

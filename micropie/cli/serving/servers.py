@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.reloading import CHILD_PORT
-from micropie.cli.serving.signals import handled_in_a_thread
+from micropie.cli.serving.signals import failing_without_signal, handled_in_a_thread
 from micropie.extensions import run_gunicorn
 from micropie.wsgi import open_server
 
@@ -103,7 +104,8 @@ def choose(options: Options) -> Server:
 
 def _uvicorn(target: Target, options: Options) -> None:
     uvicorn = import_module("uvicorn")
-    uvicorn.run(
+    run = partial(
+        uvicorn.run,
         target.named("uvicorn") if options.workers > 1 else target.app,
         host=options.host,
         port=options.port,
@@ -125,6 +127,8 @@ def _uvicorn(target: Target, options: Options) -> None:
         ssl_keyfile=options.ssl_keyfile,
         lifespan="on",
     )
+    with failing_without_signal() if options.workers > 1 else nullcontext():
+        run()
 
 
 def _hypercorn(target: Target, options: Options) -> None:
@@ -140,7 +144,8 @@ def _hypercorn(target: Target, options: Options) -> None:
         )
     else:
         config.application_path = target.named("hypercorn")
-        import_module("hypercorn.run").run(config)
+        with failing_without_signal():
+            import_module("hypercorn.run").run(config)
 
 
 def _granian(interface: str, target: Target, options: Options) -> None:

@@ -1,4 +1,4 @@
-"""Handle granian's signals in a thread.
+"""Handle granian's signals in a thread, and find out whether a server was stopped by a signal.
 
 granian's handlers set a ``threading.Event``, and run in the thread that waits for this event. If a
 signal arrives between taking the event's lock and starting to wait, the handler waits for ever for
@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Thread
 from types import FrameType
 from typing import Any
@@ -84,3 +84,26 @@ def tell_again(server: Any) -> None:
     for worker in [*server.wrks]:
         if worker.interrupt_by_parent and worker.is_alive():
             worker.terminate()
+
+
+@contextmanager
+def failing_without_signal() -> Iterator[None]:
+    """Exit with an error code if the server that runs in the block ends although no shutdown signal
+    has come. uvicorn (with several workers) and hypercorn exit with 0 if startup fails.
+
+    Python itself writes the number of each signal to a socket, whoever handles the signal.
+    """
+    reading, writing = socket.socketpair()
+    with reading, writing:
+        reading.setblocking(False)
+        writing.setblocking(False)
+        before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+        seen = b""
+        with suppress(BlockingIOError):
+            seen = reading.recv(1024)
+    if not {signal.SIGINT, signal.SIGTERM} & {*seen}:
+        raise SystemExit(1)
