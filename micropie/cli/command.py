@@ -8,6 +8,7 @@ values are converted like the values of a query.
 from __future__ import annotations
 
 import inspect
+import select
 import sys
 from argparse import (
     SUPPRESS,
@@ -72,8 +73,8 @@ def execute(app: App, name: str, words: Sequence[str]) -> int:
     except SetupError:
         raise
     except Exception as error:
-        if isinstance(error, BrokenPipeError):  # the output's, or that of a socket
-            sys.stdout.flush()  # raises the error again if nobody reads the output
+        if isinstance(error, BrokenPipeError) and _is_output_unread():
+            raise
         sys.stderr.write(Inspector.traceback_of(error))
         report = entry.application.settings.on_error
         if report is not None:
@@ -85,6 +86,16 @@ def execute(app: App, name: str, words: Sequence[str]) -> int:
     if result is not None:
         print(result)
     return 0
+
+
+def _is_output_unread() -> bool:
+    """Return whether the program that reads the output, such as ``head``, has exited."""
+    try:
+        output = select.poll()
+        output.register(sys.stdout.fileno(), 0)
+    except (AttributeError, OSError):  # Windows has no ``poll``, and other outputs no number
+        return False
+    return bool(output.poll(0))
 
 
 def parser_of(entry: RouteEntry) -> ArgumentParser:

@@ -30,31 +30,40 @@ _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 if it reports errors, 2 if it can't run."""
     try:
-        _read_env_file()
-        before, words = split(sys.argv[1:] if arguments is None else arguments)
-        if before.app is not None and not words:
-            return _list_commands(before)
-        if words and words[0] not in COMMANDS and not words[0].startswith("-"):
-            return _run_own(before, words)
-        parsed, unknown = parsers(before)[""].parse_known_args(words or ["--help"])
-        if unknown:
-            # Print the usage of the command, because argparse would print the usage of
-            # ``micropie``.
-            near = get_close_matches(
-                unknown[0], re.findall(r"--[\w-]+", parsed.parser.format_usage()), 1
-            )
-            hint = f"; do you mean {near[0]}?" if near else ""
-            parsed.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
-        execute: Callable[[argparse.Namespace], int] = import_module(
-            f"micropie.cli.{parsed.command}"
-        ).execute
-        return execute(parsed)
-    except (CommandError, ServingError, SetupError) as error:
-        print(f"micropie: {error}", file=sys.stderr)
-        return 2
+        try:
+            return _run(sys.argv[1:] if arguments is None else arguments)
+        except (CommandError, ServingError, SetupError) as error:
+            print(f"micropie: {error}", file=sys.stderr)
+            return 2
+        finally:
+            print(end="", flush=True)  # when Python exits, it is too late to catch an error
     except BrokenPipeError:  # a program that reads the output, such as ``head``, has exited
-        sys.stderr.close()
+        # https://docs.python.org/3/library/signal.html#note-on-sigpipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    _read_env_file()
+    before, words = split(arguments)
+    if before.app is not None and not words:
+        return _list_commands(before)
+    if words and words[0] not in COMMANDS and not words[0].startswith("-"):
+        return _run_own(before, words)
+    parsed, unknown = parsers(before)[""].parse_known_args(words or ["--help"])
+    if unknown:
+        # Print the usage of the command, because argparse would print the usage of
+        # ``micropie``.
+        near = get_close_matches(
+            unknown[0], re.findall(r"--[\w-]+", parsed.parser.format_usage()), 1
+        )
+        hint = f"; do you mean {near[0]}?" if near else ""
+        parsed.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    execute: Callable[[argparse.Namespace], int] = import_module(
+        f"micropie.cli.{parsed.command}"
+    ).execute
+    return execute(parsed)
 
 
 def _read_env_file() -> None:
