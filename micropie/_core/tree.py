@@ -12,6 +12,7 @@ from functools import partial
 from inspect import isroutine
 from itertools import pairwise
 from threading import RLock
+from types import MethodType
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -305,10 +306,13 @@ class Tree(Registrations):
         if keeps_sessions and self.security is not False and not config.settings.debug:
             self.upper.warn_of_missing_security(config)
         mounted = [one.under(protocol) for app in apps for one in app._micropie.mounts if protocol]
-        started: dict[int, list[Mount]] = {}  # a target in several places is started once
+        # A target in several places is started once. A method is another object at each access.
+        started: dict[object, list[Mount]] = {}
         for mount in mounted:
             if mount.kind == ASGI or (mount.isolated and protocol == ASGI):
-                started.setdefault(id(mount.target), []).append(mount)
+                target = mount.target
+                key = target if isinstance(target, MethodType) else id(target)
+                started.setdefault(key, []).append(mount)
         lives = [
             mounts.MountedLife(places, config.settings.mount_timeout) for places in started.values()
         ]

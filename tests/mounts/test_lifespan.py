@@ -87,11 +87,12 @@ def test_R73_each_mounted_application_has_its_own_lifespan_state(world: str) -> 
         assert client.get("/m1").text == "{}"
 
 
-def test_R73_an_application_mounted_twice_starts_once(world: str) -> None:
+@pytest.mark.parametrize("is_method", [False, True])
+def test_R73_an_application_mounted_twice_starts_once(world: str, is_method: bool) -> None:
     inner, alone = Inner(), App()
     alone.startup_handlers.append(lambda: inner.log.append("alone"))
     alone.get("/")(lambda: "alone")
-    root = site(inner, inner)
+    root = site(*(inner.__call__ if is_method else inner for _ in range(2)))
     for prefix in ("/a", "/b"):
         root.mount(prefix, alone, isolated=True)
     with client_of(root, world) as client:
