@@ -34,6 +34,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context, copy_context
 from functools import partial
+from io import FileIO
 from math import inf
 from time import monotonic
 from typing import Any
@@ -44,7 +45,7 @@ from micropie._core import streams
 from micropie._core.errors import ClientDisconnect, logger
 from micropie._core.execution import CLEAN_UP_WITHIN, TASKS, Action, AsyncAction, LoopLocal
 from micropie._core.execution.cancellation import GracefulScope
-from micropie._core.execution.steps import Completed
+from micropie._core.execution.steps import Completed, Ends
 from micropie._core.http import Answer, Exchange
 from micropie._core.http.headers import KnownHead, NameTable
 from micropie._core.http.protocols import Receive, Send, ServerMessage
@@ -263,9 +264,8 @@ async def send_streamed(
             and file.file is not None
             and file.is_whole
             and PATHSEND in (exchange.scope.get("extensions") or ())
-            # a provider has deleted the file, or a function that runs after the response may do so
-            and os.fstat(file.file.fileno()).st_nlink
-            and not (exchange.ends and exchange.ends.tasks)
+            and os.fstat(file.file.fileno()).st_nlink  # no provider has deleted the file
+            and not (exchange.ends and _may_delete(exchange.ends, file.file))
         ):
             stream.first = END  # the server reads the file itself
             await _send_or_leave(partial(send_in_time, exchange, stream), head)
@@ -291,6 +291,15 @@ async def send_streamed(
     finally:
         if stream.is_open:
             await close_stream(stream, exchange)
+
+
+def _may_delete(ends: Ends, file: FileIO) -> bool:
+    """Return whether a function that runs after the response may delete ``file``. The functions of
+    micropie's middleware delete nothing.
+    """
+    own = (getattr(close, "func", close) for close in ends.closers if close != file.close)
+    modules = (getattr(function, "__module__", None) or "" for function in own)
+    return bool(ends.tasks) or not all(name.startswith("micropie.") for name in modules)
 
 
 async def _send_or_leave(send: Send, message: ServerMessage) -> None:

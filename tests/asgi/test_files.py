@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NewType
@@ -13,6 +14,7 @@ from typing import Any, NewType
 import pytest
 
 from micropie import App, HttpMiddleware, static_file
+from micropie.middleware import AccessLog, ConcurrencyLimit
 from tests.asgi.calls import Call, get, http_scope, run
 from tests.support.asgi_validator import validated
 from tests.support.open_files import open_files
@@ -63,19 +65,25 @@ def ask(
 
 
 def test_a_whole_file_is_sent_by_pathsend(place: Path, backend: str) -> None:
-    call = ask(app_for(place), backend, {PATHSEND: {}})
+    app = app_for(place)
+    app.middlewares += [AccessLog(), ConcurrencyLimit(9)]  # they call ``on_close``, too
+    call = ask(app, backend, {PATHSEND: {}})
     assert (call.kinds, call.body_sent) == (["start", "pathsend"], LARGE)
     assert call.sent[1]["path"] == str(place)
     assert call.headers["content-length"] == str(len(LARGE))
 
 
-def test_a_file_may_be_deleted_after_its_response(place: Path, backend: str) -> None:
+@pytest.mark.parametrize("when", ["after_response", "on_close"])
+@pytest.mark.parametrize("function", [Path.unlink, os.remove])
+def test_a_file_may_be_deleted_after_its_response(
+    place: Path, backend: str, when: str, function: Any
+) -> None:
     """granian opens the file of a pathsend later, perhaps after such functions have run."""
     app = App()
 
     @app.get("/report")
     def report() -> Any:
-        app.request.after_response(place.unlink)
+        getattr(app.request, when)(partial(function, place))
         return static_file(place.name, place.parent, download=True)
 
     call = ask(app, backend, {PATHSEND: {}}, "/report")
