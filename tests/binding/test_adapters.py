@@ -470,6 +470,15 @@ class Imports:
     name: pydantic.ImportString[Any]
 
 
+class StructWithAddress(msgspec.Struct):
+    address: pydantic.IPvAnyAddress
+
+
+@dataclass
+class WithAnyModel:
+    model: pydantic.BaseModel
+
+
 class Matching(pydantic.BaseModel):
     name: re.Pattern[str]
 
@@ -488,6 +497,9 @@ class Unread:
 USELESS: list[tuple[Any, str]] = [
     (pydantic.ImportString, "lets a client import anything"),
     (Imports, "lets a client import anything"),
+    (pydantic.BaseModel, "with pydantic's BaseModel, which has no fields: write the class of"),
+    (WithAnyModel, "with pydantic's BaseModel, which has no fields: write the class of"),
+    (StructWithAddress, "contains a IPvAnyAddress, which only pydantic can create"),
     (Matching, "matching never ends"),
     (Json[set[int]], r"write Json\[list"),
     (Converted, "doesn't call the converter of Converted.n"),

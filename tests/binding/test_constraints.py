@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, NotRequired, TypedDict
 
@@ -147,6 +147,27 @@ def test_a_constraint_that_cannot_be_enforced_fails_at_setup(constraint: Any) ->
         match=r"parameter 'item': (.* can't be enforced here|.* has no effect on a parameter|no int is with)",
     ):
         taking(Annotated[int, constraint])._micropie.compiled()
+
+
+@pytest.mark.parametrize(
+    ("timezone", "accepted", "refused"),
+    [
+        (at.Timezone(None), "2026-01-31T13:45:00", "2026-01-31T13:45:00Z"),
+        (at.Timezone(...), "2026-01-31T13:45:00Z", "2026-01-31T13:45:00"),
+    ],
+)
+def test_a_time_zone_may_be_required_or_forbidden(
+    make_client: MakeClient, timezone: Any, accepted: str, refused: str
+) -> None:
+    client = make_client(taking(Annotated[datetime, timezone]))
+    assert client.get("/page", params={"item": accepted}).text == "made"
+    assert client.get("/page", params={"item": refused}).status_code == 400
+
+
+def test_a_time_zone_that_pydantic_would_ignore_fails_at_setup() -> None:
+    model = pydantic.create_model("Model", at=(Annotated[datetime, at.Timezone(None)], ...))
+    with pytest.raises(SetupError, match=r"check the constraint Timezone of .*Aware"):
+        taking(model)._micropie.compiled()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,16 @@ from __future__ import annotations
 import enum
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    MutableSequence,
+    Sequence,
+    Set,
+)
 from dataclasses import dataclass, field, make_dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -336,6 +345,34 @@ ROWS: dict[str, Row] = {
         list[list[int]], {}, [([[1], [2, 3]], [[1], [2, 3]])], (), [[["x"]], [1], 1]
     ),
     "dict": Row(dict[str, int], {}, [({"a": 1}, {"a": 1})], (), [{"a": "x"}, [1]]),
+    "any mapping": Row(
+        MutableMapping[str, date],
+        {},
+        [({"a": "2026-01-31"}, {"a": A_DAY})],
+        (),
+        [{"a": "x"}, [1]],
+    ),
+    "any mapping by number": Row(
+        Mapping[int, int], {}, [({"5": 5}, {5: 5})], (), [{"x": 5}, {"5": 1.5}, [1]]
+    ),
+    "any sequence": Row(
+        MutableSequence[int],
+        {"5": [5], ("5", "6"): [5, 6]},
+        [([5, 6.0], [5, 6]), ([], [])],
+        ["x"],
+        [["x"], {"a": 1}, 5],
+    ),
+    "any collection": Row(
+        Collection[date],
+        {"2026-01-31": [A_DAY]},
+        [(["2026-01-31"], [A_DAY])],
+        ["x"],
+        [["x"]],
+        of_pydantic=Sequence[date],
+    ),
+    "any set": Row(
+        Set[int], {("5", "5"): {5}}, [([5], {5})], ["x"], [["x"], 5], of_pydantic=set[int]
+    ),
     "dict by number": Row(
         dict[int, date],
         {},

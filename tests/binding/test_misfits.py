@@ -14,6 +14,7 @@ from typing import (
     Annotated,
     Any,
     ClassVar,
+    Final,
     Generic,
     Literal,
     NamedTuple,
@@ -305,6 +306,25 @@ def test_a_dict_in_a_form_has_its_names(make_client: MakeClient) -> None:
     assert found == {"colours": {"dough": "brown", "filling": "red"}}
     # a query has no fields inside others
     assert client.get("/asked", params=sent).json() == {"colours": {}}
+
+
+@dataclasses.dataclass
+class FinalPieces:
+    pieces: Final[int] = 1
+
+
+def test_a_final_field_is_read_and_reported_like_any_other(make_client: MakeClient) -> None:
+    app = App(errors="json")
+
+    @app.post("/")
+    def index(fixed: FinalPieces) -> int:
+        return fixed.pieces
+
+    client = make_client(app)
+    assert client.post("/", data={"pieces": "5"}).json() == 5
+    for sent in ({"data": {"pieces": "x"}}, {"json": {"pieces": "x"}}):
+        (error,) = client.post("/", **sent).json()["errors"]
+        assert (error["field"], error["detail"]) == ("pieces", "Please enter a whole number.")
 
 
 @pytest.mark.parametrize("kind", KINDS)

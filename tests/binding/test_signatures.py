@@ -9,6 +9,8 @@ import functools
 import math
 import sys
 import typing
+from collections import OrderedDict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field, make_dataclass
 from datetime import date
 from decimal import Decimal
@@ -631,6 +633,13 @@ class WithProtocol:
 def test_a_structure_that_no_body_can_fill_is_refused_at_startup(kind: Any) -> None:
     with pytest.raises(SetupError, match=r"the Oven of \w+.oven: write App\(decoders={Oven: func"):
         structure_app(kind).openapi()
+
+
+@pytest.mark.parametrize("hint", [deque[int], Iterable[int], OrderedDict[str, int]])
+def test_a_collection_that_msgspec_does_not_read_is_refused_at_startup(hint: Any) -> None:
+    name = rf"{hint.__module__}.{hint.__name__}\[.*int\] of Ovens.sizes"
+    with pytest.raises(SetupError, match=rf"the {name}: annotate it with a list, a set or a dict"):
+        structure_app(make_dataclass("Ovens", [("sizes", hint)])).openapi()
 
 
 def test_a_required_field_of_a_protocol_is_refused_at_startup() -> None:

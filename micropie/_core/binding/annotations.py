@@ -6,7 +6,15 @@ import builtins
 import enum
 import operator
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import (
+    Collection,
+    Mapping,
+    MutableMapping,
+    MutableSequence,
+    MutableSet,
+    Sequence,
+    Set,
+)
 from typing import (
     Annotated,
     Any,
@@ -34,7 +42,13 @@ _BUILTINS = vars(builtins)
 # for the annotation "".
 UNREADABLE = (NameError, AttributeError, SyntaxError, TypeError, IndexError)
 
-COLLECTIONS = (list, tuple, set, frozenset, Sequence)
+# The types that arrays and objects in JSON become. What an abstract type stands for is the first of
+# the built-in ones that is a subclass of it: a list for ``Sequence``, a set for ``Set``.
+COLLECTIONS = (
+    *(list, set, frozenset, tuple),
+    *(Collection, Sequence, MutableSequence, Set, MutableSet),
+)
+MAPPINGS = (dict, Mapping, MutableMapping)
 
 
 def with_types(annotation: Hint, given: Mapping[Hint, Hint]) -> Hint:
@@ -170,7 +184,17 @@ def without_unset(hint: Hint) -> Hint:
         return hint if sent is kind else Annotated[(sent, *metadata)]
     members = united(hint)
     others = tuple(one for one in members if not is_unset(one))
-    return hint if others == members else Union[others]  # noqa: UP007 - may be one type
+    return hint if others in (members, ()) else Union[others]  # noqa: UP007 - may be one type
+
+
+def built_in(kind: Hint) -> type | None:
+    """Return the built-in class of the values that are made for a type of ``COLLECTIONS``, or None
+    for any other type.
+    """
+    owner: Any = owner_of(kind)
+    if owner not in COLLECTIONS:
+        return None
+    return next(one for one in COLLECTIONS if issubclass(one, owner))
 
 
 def element_types(kind: Hint) -> tuple[Sequence[Hint], Hint] | None:

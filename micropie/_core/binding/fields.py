@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import (
     Annotated,
     Any,
+    Final,
     ForwardRef,
     Literal,
     NamedTuple,
@@ -31,6 +32,7 @@ from typing import (
 
 from micropie._core.binding.annotations import (
     COLLECTIONS,
+    MAPPINGS,
     UNREADABLE,
     Hint,
     bare,
@@ -90,7 +92,7 @@ def field_of(
     types = element_types(kind)
     elements = None if types is None else ([*map(field_of, types[0])], field_of(types[1]))
     values = None
-    if get_origin(kind) in (dict, Mapping):
+    if get_origin(kind) in MAPPINGS:
         inner = field_of((get_args(kind) or (Any,))[-1])
         values = inner if inner.members or inner.elements or inner.values else None
     return Field(
@@ -195,7 +197,7 @@ def structures_of(
     kind = _unannotated(annotation)
     if is_wanted(kind):
         return (kind,)
-    is_nest = len(united(kind)) > 1 or get_origin(kind) in (*COLLECTIONS, dict, Mapping)
+    is_nest = len(united(kind)) > 1 or get_origin(kind) in (*COLLECTIONS, *MAPPINGS)
     found = (structures_of(one, is_wanted) for one in (get_args(kind) if is_nest else ()))
     return tuple(dict.fromkeys(chain.from_iterable(found)))
 
@@ -322,11 +324,13 @@ def hints_of_class(structure: type) -> Mapping[str, Hint]:
             hint = with_types(found[name], given.get(base, {}))
             free = (hint,) if isinstance(hint, TypeVar) else getattr(hint, "__parameters__", ())
             hints.setdefault(name, with_types(hint, {one: _bound_of(one) for one in free}))
-    needing = (Required, NotRequired)
-    return {
-        name: without_aliases(get_args(hint)[0] if get_origin(hint) in needing else hint)
-        for name, hint in hints.items()
-    }
+    return {name: without_aliases(_unqualified(hint)) for name, hint in hints.items()}
+
+
+def _unqualified(hint: Hint) -> Hint:
+    """Return X for ``Final[X]``, ``Required[X]`` and ``NotRequired[X]``."""
+    is_qualified = get_origin(hint) in (Final, Required, NotRequired)
+    return _unqualified(get_args(hint)[0]) if is_qualified else hint
 
 
 def _bound_of(variable: Hint) -> Hint:

@@ -19,7 +19,14 @@ from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, NewType, TypeAlias, get_args, get_origin
 
-from micropie._core.binding.annotations import COLLECTIONS, Hint, metadata_of, without_none
+from micropie._core.binding.annotations import (
+    COLLECTIONS,
+    MAPPINGS,
+    Hint,
+    built_in,
+    metadata_of,
+    without_none,
+)
 from micropie._core.binding.fields import (
     fields_of,
     kinds_in,
@@ -543,7 +550,7 @@ def _of_structure(
         if kind is None or kind in COLLECTIONS:
             places["form"] = BY_NAME["form"]
             expected = "a JSON array of objects" if kind else "a JSON object or a form"
-        elif kind in (dict, Mapping):
+        elif kind in MAPPINGS:
             expected = "a JSON object whose values are objects"
         else:
             expected = "JSON of one of several types"
@@ -628,7 +635,7 @@ def unwrapped(annotation: Hint) -> tuple[Hint, bool, bool]:
     whether the annotation is a list; whether it is optional.
     """
     annotation, optional = _within(annotation)
-    if get_origin(annotation) is not list:
+    if built_in(get_origin(annotation)) is not list:
         return annotation, False, optional
     element, *_ = get_args(annotation) or (str,)  # a bare ``typing.List`` has no element type
     return element, True, optional

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain, repeat
 from typing import cast
 
-from micropie._core.binding.annotations import Hint, metadata_of, owner_of
+from micropie._core.binding.annotations import MAPPINGS, Hint, metadata_of, owner_of
 from micropie._core.binding.fields import Field, chosen, fields_of, kinds_in
 from micropie._core.binding.values.constraints import limits_length, with_short_line_ends
 from micropie._core.binding.values.converters import (
@@ -122,7 +122,7 @@ def _unsent(field: Field, own: OwnTypes, path: Sequence[str | int]) -> object:
     # The name is in the path if a class always contains itself, so that no document creates it.
     if field.required and len(field.members) == 1 and field.name not in path[:-1]:
         return document_of(field.members, {}, own, path=path)
-    return {} if field.required and owner_of(field.kind) in (dict, Mapping) else _ABSENT
+    return {} if field.required and owner_of(field.kind) in MAPPINGS else _ABSENT
 
 
 def _read_rows(

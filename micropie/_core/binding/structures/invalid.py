@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 
-from micropie._core.binding.annotations import Hint, bare, is_enum, united
+from micropie._core.binding.annotations import MAPPINGS, Hint, bare, is_enum, united
 from micropie._core.binding.fields import (
     Field,
     chosen,
@@ -205,7 +205,7 @@ def _part_for(field: Field, value: object) -> Field:
 
 def _values_of(field: Field) -> Field | None:
     """Return the field for the values of a dict, or None for any other type."""
-    if get_origin(field.kind) not in (dict, Mapping):
+    if get_origin(field.kind) not in MAPPINGS:
         return None
     return field.values or field_of(get_args(field.kind)[-1])
 

@@ -17,13 +17,14 @@ from decimal import Decimal
 from enum import Enum
 from functools import cached_property, partial
 from itertools import chain
-from typing import Any, get_origin
+from typing import Any, get_args
 from uuid import UUID
 
 from micropie._core.binding.annotations import (
     UNREADABLE,
     Hint,
     bare,
+    built_in,
     is_enum,
     owner_of,
     takes_json_text,
@@ -93,7 +94,7 @@ class Maker(Library):
     def __init__(self, hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> None:
         self.hint = hint
         self.own = own
-        self._is_list = get_origin(hint) in (list, tuple, Sequence)
+        self._is_list = built_in(hint) in (list, tuple)
 
     def prepare(self) -> None:
         """Read the structure's fields. Raises ``SetupError`` if a body must not set one of them.
@@ -245,6 +246,16 @@ class ByPydantic(Maker):
         )
 
 
+def _has_own_objects(classes: Sequence[type]) -> bool:
+    """Return whether a pydantic type, the first of ``classes``, can be created: it or one of its
+    bases, the other classes, has an ``__init__`` or ``__new__``. The type's own ``__new__`` may
+    return an object of another class, as that of ``IPvAnyAddress`` does.
+    """
+    is_pydantics = bool(classes) and classes[0].__module__.startswith("pydantic.")
+    makers = [{"__init__", "__new__"} & {*vars(one)} for one in classes]
+    return any(makers) and not (is_pydantics and "__new__" in makers[0])
+
+
 class ByMsgspec(Maker):
     """Creates structures with msgspec: dataclasses, attrs classes, TypedDicts and Structs. A
     handler's result may contain pydantic models as well.
@@ -276,7 +287,7 @@ class ByMsgspec(Maker):
                         "library"
                     )
                 self._converters[kind] = converter_for(kind, self.own)
-            elif is_pydantics and any({"__init__", "__new__"} & {*vars(one)} for one in owners):
+            elif _has_own_objects(owners):
                 self._converters[kind] = converter_for(kind)
             # the class of a decoder may contain models
             elif is_pydantics or (is_pydantic(kind) and not has_decoders):
@@ -294,11 +305,15 @@ class ByMsgspec(Maker):
             for field in fields_of(owner):
                 if field.required and not field.optional and self._is_unknown(field.kind):
                     name = type_name(field.kind)
+                    advice = (
+                        f"write App(decoders={{{name}: function}}) with a function that converts "
+                        "text to this type"
+                        if isinstance(field.kind, type)
+                        else "annotate it with a list, a set or a dict"
+                    )
                     raise SetupError(
                         f"it is a {structure_name(self.hint)}, but no text becomes the {name} of "
-                        f"{owner.__name__}.{field.name}: write App(decoders={{{name}: function}}) "
-                        "with a function that converts text to this type, or give the field a "
-                        "default"
+                        f"{owner.__name__}.{field.name}: {advice}, or give the field a default"
                     )
 
     def _is_unknown(self, kind: Any) -> bool:
@@ -307,13 +322,16 @@ class ByMsgspec(Maker):
         """
         inspect = msgspec().inspect
         if (
-            not isinstance(kind, type)
+            not isinstance(owner_of(kind), type)
             or not isinstance(inspect.type_info(kind), inspect.CustomType)
             or kind in self._converters
         ):
             return False
         try:
-            return not any(issubclass(one, kind) for one in (str, float, bool, list, dict))
+            # msgspec doesn't read the elements of other collections, such as ``deque[int]``
+            return bool(get_args(kind)) or not any(
+                issubclass(one, kind) for one in (str, float, bool, list, dict)
+            )
         except TypeError:  # a protocol whose objects can't be recognised
             return True
 

@@ -4,7 +4,7 @@ msgspec then gets the converted values, so a text has one meaning, wherever it i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -13,7 +13,7 @@ from operator import is_
 from typing import Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 from uuid import UUID
 
-from micropie._core.binding.annotations import Hint, is_enum
+from micropie._core.binding.annotations import MAPPINGS, Hint, is_enum
 from micropie._core.binding.fields import (
     chosen,
     elements_in,
@@ -122,9 +122,7 @@ class Reading:
     def _object(self, types: Sequence[Hint]) -> _Convert:
         """Return the function that converts the values inside an object."""
         structures = [*filter(is_structure, types)]
-        mappings = [
-            get_args(one) for one in types if get_origin(one) in (dict, Mapping) and get_args(one)
-        ]
+        mappings = [get_args(one) for one in types if get_origin(one) in MAPPINGS and get_args(one)]
         only = structures[0] if len(structures) == 1 and not tag_of(structures[0]) else None
         members: dict[type, Sequence[tuple[str, _Convert, type | None]]] = {}
 

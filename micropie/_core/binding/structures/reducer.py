@@ -12,6 +12,7 @@ from typing import Any, Protocol, get_args
 
 from micropie._core.binding.annotations import (
     COLLECTIONS,
+    MAPPINGS,
     Hint,
     bare,
     owner_of,
@@ -143,7 +144,7 @@ class Reducer:
         if (
             not isinstance(value, Collection)
             or sent_as(type(value)) != "json"
-            or isinstance(value, Mapping) != (owner in (dict, Mapping))
+            or isinstance(value, Mapping) != (owner in MAPPINGS)
             or (is_fixed and len(value) != len(self._inner))
         ):
             raise ValueError(f"Expected `{type_name(self._kind)}`, got `{type(value).__name__}`")
@@ -182,6 +183,6 @@ def _inside(kind: Hint) -> Sequence[Hint]:
     if is_named_tuple(kind):
         return [*hints_of_class(kind).values()]
     arguments = get_args(kind)
-    if owner_of(kind) in (dict, Mapping):
+    if owner_of(kind) in MAPPINGS:
         return arguments[-1:]
     return [one for one in arguments if one is not ...] if owner_of(kind) in COLLECTIONS else ()

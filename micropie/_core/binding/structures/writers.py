@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 
 from micropie._core.binding.annotations import (
     COLLECTIONS,
+    MAPPINGS,
     UNREADABLE,
     Hint,
     bare,
@@ -101,7 +102,7 @@ class Writer:
             return all(type(one.value) in (str, int) for one in owner) and (
                 not issubclass(owner, str | int | float) or all(one == one.value for one in owner)
             )
-        if owner in (dict, Mapping):
+        if owner in MAPPINGS:
             return get_args(kind)[:1] == (str,)
         if owner in COLLECTIONS:
             return bool(get_args(kind))

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, get_args
 
 from micropie._core.binding.annotations import (
+    MAPPINGS,
     Hint,
     element_types,
     is_json_text,
@@ -200,7 +201,7 @@ class Adapter:
         )
         is_text = any(map(is_json_text, metadata))
         self.is_collection = not is_text and element_types(kind) is not None
-        self.takes_text = is_text or owner_of(kind) not in (dict, Mapping)
+        self.takes_text = is_text or owner_of(kind) not in MAPPINGS
 
     def from_text(self, value: object) -> object:
         """Return the converted value for a string, or for several strings if the type is a

@@ -329,6 +329,8 @@ def _restrictions(item: object) -> Iterator[tuple[str, Any]]:
     """
     for name in dict.fromkeys([*_KINDS, *dir(item)]):
         value = getattr(item, name, None)
+        if name == "tz" and type(item).__name__ == "Timezone":  # of annotated_types
+            value = {None: False, ...: True}.get(value, value)
         is_private = name.startswith("_")
         if not (is_private or name in _DESCRIBING or callable(value) or value is None):
             yield name, value

@@ -34,9 +34,10 @@ from typing import (
 )
 
 from micropie._core.binding.annotations import (
-    COLLECTIONS,
+    MAPPINGS,
     Hint,
     bare,
+    built_in,
     is_enum,
     is_unset,
     owner_of,
@@ -450,10 +451,10 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
         return _one_of(annotation, own)
     if len(united(annotation)) > 1:
         return _union(arguments, own)
-    if origin in COLLECTIONS:
-        made: Any = list if origin is Sequence else origin
+    made: Any = built_in(origin)
+    if made is not None:
         return _collection(made, arguments, own)
-    if origin is dict:
+    if origin in MAPPINGS:
         key, member = (converter_for(argument, own) for argument in arguments or (str, Any))
         return _json_object(key, member)
     listed = ", ".join(

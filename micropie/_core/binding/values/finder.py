@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import chain, repeat
 from typing import Any, NamedTuple, get_args, get_origin
 
-from micropie._core.binding.annotations import Hint
+from micropie._core.binding.annotations import MAPPINGS, Hint
 from micropie._core.binding.fields import (
     attributes_of,
     elements_in,
@@ -86,7 +86,7 @@ class Finder:
         for kind in filter(is_structure, kinds):
             for name, hint in _fields_with(kind, self._is_wanted):
                 fields.setdefault(name, []).append(hint)
-        dicts = [get_args(kind) for kind in kinds if get_origin(kind) in (dict, Mapping)]
+        dicts = [get_args(kind) for kind in kinds if get_origin(kind) in MAPPINGS]
         arrays = [elements_in(kind) or ((), Any) for kind in kinds]
         longest = max(len(first) for first, _ in arrays)
         return _Inside(

@@ -16,10 +16,11 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from itertools import chain
-from typing import Any, get_args, get_origin
+from typing import Any, get_args
 
 from micropie._core.binding.annotations import (
     Hint,
+    built_in,
     is_enum,
     is_of_pydantic,
     metadata_of,
@@ -28,6 +29,7 @@ from micropie._core.binding.annotations import (
 )
 from micropie._core.binding.fields import (
     fields_of,
+    hints_inside,
     is_structure,
     is_typed_dict,
     kinds_in,
@@ -68,25 +70,14 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
     for kind, reason in _refused_types().items():
         if kind in origins:
             raise SetupError(f"{about} {reason}")
-    marks = [*kinds, *chain.from_iterable(map(metadata_of, kinds))]
-    if any(is_of_pydantic(one, "ImportString") for one in marks):
-        raise SetupError(
-            f"{about} with an ImportString, which lets a client import anything: write "
-            "Literal[...] with the names a client may send"
-        )
-    texts = filter(takes_json_text, kinds)
-    if any(map(has_chosen_hashes, chain.from_iterable(map(kinds_in, texts)))):
-        raise SetupError(
-            f"{about} with pydantic's Json[set[...]], or Json[dict[...]] with keys that are "
-            "not str: the size of such a set or dict can't be limited, so write Json[list[...]]"
-        )
+    _check_pydantics(kinds, about)
     for kind in filter(is_enum, kinds):
         if vars(kind).get("_boundary_") is enum.KEEP:
             raise SetupError(
                 f"{about} with a {kind.__name__}, of which a client can create any number of "
                 f"members that stay in memory: write class {kind.__name__}(..., boundary=STRICT)"
             )
-    sets = [kind for kind in kinds if get_origin(kind) in (set, frozenset)]
+    sets = [kind for kind in kinds if built_in(kind) in (set, frozenset)]
     for one in chain.from_iterable(map(structures_of, sets)):
         if not _can_be_hashed(one):
             raise SetupError(
@@ -98,6 +89,27 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
     else:
         _check_init(kinds, about)
     _check_constraints(filter(is_structure, kinds), is_pydantic, about)
+
+
+def _check_pydantics(kinds: Sequence[object], about: str) -> None:
+    """Raise ``SetupError`` for a type of pydantic that no field may have."""
+    marks = [*kinds, *chain.from_iterable(map(metadata_of, kinds))]
+    if any(is_of_pydantic(one, "ImportString") for one in marks):
+        raise SetupError(
+            f"{about} with an ImportString, which lets a client import anything: write "
+            "Literal[...] with the names a client may send"
+        )
+    hints = chain(kinds[:1], *map(hints_inside, kinds))
+    if any(is_of_pydantic(one, "BaseModel") for one in chain(*map(structures_of, hints))):
+        raise SetupError(
+            f"{about} with pydantic's BaseModel, which has no fields: write the class of a model"
+        )
+    texts = filter(takes_json_text, kinds)
+    if any(map(has_chosen_hashes, chain.from_iterable(map(kinds_in, texts)))):
+        raise SetupError(
+            f"{about} with pydantic's Json[set[...]], or Json[dict[...]] with keys that are "
+            "not str: the size of such a set or dict can't be limited, so write Json[list[...]]"
+        )
 
 
 def _refused_types() -> Mapping[object, str]:
@@ -157,7 +169,7 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
     ``is_pydantic``: True if pydantic creates the structures, False if msgspec does.
     """
     known, unknown, advice = (
-        ("pydantic", ("msgspec",), "pydantic.Field(...)")
+        ("pydantic", ("msgspec",), "pydantic.Field(...), or a type such as AwareDatetime")
         if is_pydantic
         else (
             "msgspec",
@@ -171,7 +183,7 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
         for field in fields_of(owner)
         for part in kinds_in(field.hint, are_fields_in=False)
         for item in metadata_of(part)
-        if restricts(item, unknown)
+        if restricts(item, unknown) or (is_pydantic and type(item).__name__ == "Timezone")
     ]
     for item, name in found:
         # pydantic's Field returns a FieldInfo

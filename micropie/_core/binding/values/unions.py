@@ -11,7 +11,14 @@ from functools import lru_cache
 from itertools import chain, combinations, product, zip_longest
 from typing import NamedTuple, get_args, get_origin
 
-from micropie._core.binding.annotations import COLLECTIONS, Hint, bare, metadata_of, united
+from micropie._core.binding.annotations import (
+    COLLECTIONS,
+    MAPPINGS,
+    Hint,
+    bare,
+    metadata_of,
+    united,
+)
 from micropie._core.binding.fields import (
     Field,
     fields_of,
@@ -116,7 +123,7 @@ def _places_of(around: Set[object], member: Hint) -> Iterator[Place]:
     elif origin in COLLECTIONS or is_named_tuple(kind):
         hints = get_args(kind) or hints_inside(kind)
         yield from (Place("[]", one) for hint in hints for one in _kinds_of(around, hint))
-    elif origin in (dict, Mapping):
+    elif origin in MAPPINGS:
         yield from (Place("{}", one) for one in _kinds_of(around, get_args(kind)[-1]))
 
 
