@@ -8,18 +8,24 @@ import re
 import sqlite3
 import sys
 import typing
-from collections import ChainMap, OrderedDict, UserList, defaultdict, deque
+from collections import ChainMap, Counter, OrderedDict, UserList, defaultdict, deque
 from collections.abc import (
     Awaitable,
     Callable,
     Collection,
+    Container,
     Coroutine,
+    ItemsView,
     Iterable,
     Iterator,
+    KeysView,
     Mapping,
     MutableMapping,
     MutableSequence,
+    MutableSet,
+    Reversible,
     Sequence,
+    Set,
     ValuesView,
 )
 from contextlib import closing
@@ -549,8 +555,42 @@ def test_objects_of_exactly_the_annotated_class_are_sent_unchanged() -> None:
         convert.make([None])
 
 
+def test_a_dict_of_exactly_the_annotated_classes_is_sent_unchanged() -> None:
+    found = result_filter(shown, (Mapping[str, UserOut | Bookmark] | None,))
+    assert found is not None
+    result = {"a": UserOut("ann"), "b": Bookmark(5)}
+    assert found.has_only(found.exact, result)
+    assert [*found.bodies(dumps, {})] == [*found.classes, dict]
+    others: list[Any] = [[], UserOut("ann"), {5: UserOut("ann")}, {"a": User("ann")}, {"a": 5}]
+    for other in (*others, defaultdict(list, result)):
+        assert not found.has_only(found.exact, other)
+    for annotation in (UserOut, list[UserOut], dict[int, UserOut], dict[str, list[UserOut]]):
+        single = result_filter(shown, (annotation,))
+        assert single is not None
+        assert not single.has_only(single.exact, result)
+
+
+@pytest.mark.parametrize("annotation", [pydantic.BaseModel, list[pydantic.BaseModel] | None])
+def test_a_result_that_is_any_model_is_refused(annotation: Any) -> None:
+    words = "shown.<locals>.* returns pydantic's BaseModel, which has no fields: annotate it with"
+    with pytest.raises(SetupError, match=words):
+        shown(annotation, None).openapi()
+
+
 Public = NewType("Public", UserOut)
 ANNS = [User("ann")]
+
+
+class Ann(Account, frozen=True):
+    pass
+
+
+class Crowd(list[T]):
+    pass
+
+
+class Friends(Crowd[UserOut]):
+    pass
 
 
 class Hit(enum.Enum):
@@ -587,6 +627,15 @@ def unending() -> list[Any]:
         (defaultdict[str, list[UserOut]], defaultdict(list, {"ann": ANNS})),
         (OrderedDict[str, UserOut], OrderedDict(ann=ANNS[0])),
         (tuple[Literal[200], ValuesView[UserOut]], {1: ANNS[0]}.values()),
+        (KeysView[Model], {Ann(name="ann"): 1}.keys()),
+        (ItemsView[str, UserOut], {"a": ANNS[0]}.items()),
+        (Set[Model], {Ann(name="ann")}),
+        (MutableSet[Model], {Ann(name="ann")}),
+        (Container[UserOut], ANNS),
+        (Reversible[UserOut], ANNS),
+        (ChainMap[str, UserOut], ChainMap({"a": ANNS[0]})),
+        (Crowd[UserOut], Crowd(ANNS)),
+        (Friends, Friends(ANNS)),
         (Hits, {"users": deque(ANNS), "hit": Hit.ANN}),
     ],
 )
@@ -620,6 +669,11 @@ def test_an_invalid_collection_is_not_sent(stated: Any, result: object, words: s
     assert found is not None
     with pytest.raises(ResponseError, match=words):
         found.make(result)
+
+
+def test_a_counter_beside_a_structure_is_sent(make_client: MakeClient) -> None:
+    client = make_client(shown(Counter[str] | UserOut, Counter(ann=2)))
+    assert client.get("/").json() == {"ann": 2}
 
 
 @pytest.mark.parametrize("stated", [Iterable, typing.Iterable, Iterable[str], NewType("Name", str)])

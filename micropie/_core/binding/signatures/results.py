@@ -4,24 +4,22 @@ the annotation declares.
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict, deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Awaitable,
     Collection,
+    Container,
     Coroutine,
     Generator,
     Hashable,
+    ItemsView,
     Iterable,
     Iterator,
     Mapping,
-    MutableMapping,
-    MutableSequence,
+    Reversible,
     Sequence,
-    Set,
-    ValuesView,
 )
 from functools import lru_cache
 from inspect import Parameter
@@ -40,10 +38,12 @@ from typing import (
 
 from micropie._core.binding.annotations import (
     COLLECTIONS,
+    MAPPINGS,
     UNREADABLE,
     Hint,
     bare,
     hints_of,
+    is_of_pydantic,
     owner_of,
     type_name,
     united,
@@ -185,8 +185,8 @@ def result_filter(
         hint = filtered[0] if len(filtered) == 1 else Union[tuple(filtered)]  # noqa: UP007
     members = structures_of(hint, holds_structures)
     if members and not any(one in _ANYTHING for one in others):
-        _check_readable(members)
         name = getattr(function, "__qualname__", "a handler")
+        _check_readable(members, name)
         if NoneType in kinds:
             others.append(NoneType)
         return ResultFilter(name, hint, members, others)
@@ -204,15 +204,27 @@ def _declared(body: Hint) -> Hint:
     """
     while isinstance(body, NewType) or get_origin(body) in (Awaitable, Coroutine):
         body = without_aliases(getattr(body, "__supertype__", None) or get_args(body)[-1])
+    if _is_collection(body):  # such as ``class Users(list[User])``
+        body = next(filter(get_args, getattr(body, "__orig_bases__", ())), body)
     arguments = tuple(map(_declared, get_args(body)))
-    made: Any = _MADE.get(get_origin(body))
-    return made[arguments] if made and arguments else with_arguments(body, arguments)
+    owner = get_origin(body)
+    if _is_collection(owner) and owner not in _KEPT:
+        if issubclass(owner, ItemsView):
+            return list[tuple[arguments]]  # type: ignore[valid-type]
+        if issubclass(owner, Mapping):
+            return dict[(*arguments, Any)[:2]]  # type: ignore[misc]  # a Counter has only keys
+        return list[arguments]  # type: ignore[valid-type]
+    return with_arguments(body, arguments)
 
 
-_MADE: Mapping[object, object] = {
-    **dict.fromkeys((Iterable, Collection, MutableSequence, Set, ValuesView, deque), list),
-    **dict.fromkeys((MutableMapping, OrderedDict, defaultdict), dict),
-}
+_KEPT = (list, tuple, set, frozenset, Sequence, dict, Mapping)
+
+
+def _is_collection(kind: object) -> TypeGuard[type]:
+    """Return whether a class is that of an array or an object in JSON, but no structure."""
+    if not isinstance(kind, type) or has_fields(kind) or sent_as(kind) not in ("json", ""):
+        return False
+    return issubclass(kind, Collection) or kind in (Iterable, Container, Reversible)
 
 
 def items_of(answers: Iterable[object], is_generator: bool) -> tuple[object, ...]:
@@ -249,7 +261,7 @@ def sends_null(answers: Sequence[object]) -> bool:
 
 def _is_nest(answer: object) -> bool:
     kind, _ = bare(answer)
-    return owner_of(kind) in (*COLLECTIONS, dict, Mapping)
+    return owner_of(kind) in (*COLLECTIONS, *MAPPINGS)
 
 
 def _is_json(answer: object) -> bool:
@@ -286,7 +298,8 @@ class ResultFilter:
       lists or dicts.
     - ``exact``: classes from ``classes`` whose objects need no filter, so they are sent unchanged.
       This doesn't apply to objects of subclasses.
-    - ``is_list``: whether the annotation declares a list of structures.
+    - ``outer``: list or dict if the annotation declares a list of structures, or a dict of them
+      with str keys; otherwise None.
     - ``others``: the declared types that are not structures. Their values are sent unchanged.
     """
 
@@ -303,8 +316,11 @@ class ResultFilter:
             _check_convertible(structures_of(hint, _is_dict), name)
         body, _ = without_none(hint)
         classes = {owner_of(one): one for one in members}
-        self.is_list = bool(get_origin(body) in (list, Sequence) and members_of(*get_args(body)))
-        is_nest = not (self.is_list or members_of(body))
+        *keys, inner = get_args(body) or (None,)
+        names = {list: [], Sequence: [], dict: [str], Mapping: [str]}.get(get_origin(body))
+        is_flat = names == keys and members_of(inner)
+        self.outer = (dict if keys else list) if is_flat else None
+        is_nest = not (self.outer or members_of(body))
         self.classes = set() if is_nest else {*classes}
         self.exact = {
             one for one, alias in classes.items() if not (is_nest or _hints_inside(alias))
@@ -319,17 +335,20 @@ class ResultFilter:
 
         kinds = (one for one in self.classes if sent_as(one) == "json")
         is_nest = not (self.classes or self.maker.is_pydantic)
-        nests = (list, dict) if is_nest else (list,) if self.is_list else ()
+        nests = (list, dict) if is_nest else (self.outer,) if self.outer else ()
         kept = [*(one for one in kinds if not issubclass(one, tuple)), *nests]
         return dict.fromkeys(kept, Writer(self.maker, self.shape, dumps, own))
 
     def has_only(self, classes: set[type], result: object) -> bool:
-        """Return whether a result is an object of exactly one of ``classes`` or, with ``is_list``,
-        a list of such objects. Instances of subclasses don't count.
+        """Return whether a result is an object of exactly one of ``classes`` or, with ``outer``, a
+        list or a dict of such objects. Instances of subclasses don't count.
         """
         if isinstance(result, list):
-            return self.is_list and classes.issuperset(map(type, result))
-        return not self.is_list and type(result) in classes
+            return self.outer is list and classes.issuperset(map(type, result))
+        if type(result) is dict and self.outer is dict:
+            are_names = {str}.issuperset(map(type, result))
+            return are_names and classes.issuperset(map(type, result.values()))
+        return self.outer is None and type(result) in classes
 
     def make_item(self, item: object) -> object:
         """Return an item of a stream with only the fields that the annotation declares."""
@@ -360,9 +379,9 @@ class ResultFilter:
         return made
 
 
-def _check_readable(structures: Iterable[type]) -> None:
+def _check_readable(structures: Iterable[type], name: str) -> None:
     """Raise ``SetupError`` if the annotations of a structure, or of a structure inside it, can't be
-    evaluated. The annotations are needed to filter the fields.
+    evaluated. The annotations are needed to filter the fields. ``name``: the name of the handler.
     """
     waiting, seen = [*structures], set[type]()
     while waiting:
@@ -370,6 +389,11 @@ def _check_readable(structures: Iterable[type]) -> None:
         if structure in seen:
             continue
         seen.add(structure)
+        if is_of_pydantic(structure, "BaseModel"):
+            raise SetupError(
+                f"{name} returns pydantic's BaseModel, which has no fields: annotate it with the "
+                "class of your model, or with Any to send all fields of any model"
+            )
         try:
             if is_pydantic(structure) and hasattr(structure, "model_rebuild"):
                 structure.model_rebuild()  # raises an error that contains the undefined name
