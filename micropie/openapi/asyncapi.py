@@ -14,7 +14,15 @@ from typing import Never, get_args, get_origin
 from micropie import App, EventStream
 from micropie.extensions import Application, Inspector, RouteEntry
 from micropie.openapi.docs import Docs
-from micropie.openapi.document import Builder, Sorted, doc_of, info_of, sort_inputs, values_of
+from micropie.openapi.document import (
+    Builder,
+    Sorted,
+    bare_type,
+    doc_of,
+    info_of,
+    sort_inputs,
+    values_of,
+)
 from micropie.openapi.schemas import Schema, rewritten, with_short_names, without_infinities
 
 _TEXT: Schema = {"type": "string"}
@@ -114,11 +122,11 @@ class _ChannelBuilder(Builder):
         return schemas
 
     def _message(self, annotation: object, *, is_received: bool) -> Schema:
-        if annotation in _AS_THEY_ARE:
-            return dict(_AS_THEY_ARE[annotation])
+        kind = bare_type(annotation)
+        message = _AS_THEY_ARE.get(kind, {})
         schemas = self.inputs if is_received else self.answers
-        payload = {} if annotation is object else schemas.of(annotation)
-        return {"payload": payload} if payload else {}
+        payload = {} if kind in (bytes, object) else schemas.of(annotation)
+        return {**message, "payload": payload} if payload else dict(message)
 
     def _operation_of(self, name: str, action: str, message: Schema, **others: object) -> None:
         channel = f"#/channels/{name}"

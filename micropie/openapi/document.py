@@ -538,7 +538,7 @@ class Builder:
         """
         status = stated or 200
         answer: dict[str, object] = {"description": _phrase(status) or str(status)}
-        bare = _bare(annotation)
+        bare = bare_type(annotation)
         origin = typing.get_origin(bare) or bare
         kind: type = origin if isinstance(origin, type) else type(origin)
         if issubclass(kind, Redirect):
@@ -669,12 +669,12 @@ def _conditions_of(documented: _DocumentedRoute) -> set[int]:
     return found | {*map(int, documented.description.responses or ())} & {304, 412, 428}
 
 
-def _bare(annotation: object) -> object:
+def bare_type(annotation: object) -> object:
     """Return X for ``Annotated[X, ...]`` and for a ``NewType`` of X."""
     while isinstance(annotation, typing.NewType):
         annotation = annotation.__supertype__
     if typing.get_origin(annotation) is typing.Annotated:
-        return _bare(typing.get_args(annotation)[0])
+        return bare_type(typing.get_args(annotation)[0])
     return annotation
 
 

@@ -11,6 +11,8 @@ import pydantic
 
 from micropie import App, Cookie, EventStream, Header, WebSocket, describe, get, hidden, websocket
 
+Short = Annotated[str, msgspec.Meta(max_length=5)]
+
 
 class Said(msgspec.Struct, tag="said"):
     text: str
@@ -54,7 +56,7 @@ class Root(App):
         """
 
     @websocket("/files/<number:int>")
-    async def ws_file(self, ws: WebSocket[str, bytes], number: int) -> None: ...
+    async def ws_file(self, ws: WebSocket[Short, bytes], number: int) -> None: ...
 
     async def ws_plain(self, ws: WebSocket) -> None: ...
 

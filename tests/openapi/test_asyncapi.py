@@ -72,7 +72,7 @@ def test_messages_have_their_annotated_types(document: dict[str, Any]) -> None:
     assert "prefixItems" not in pair
     text = {"type": "string"}
     assert channels["ws_file"]["messages"] == {
-        "receive": {"contentType": "text/plain", "payload": text},
+        "receive": {"contentType": "text/plain", "payload": {**text, "maxLength": 5}},
         "send": {
             "contentType": "application/octet-stream",
             "payload": {**text, "format": "binary"},

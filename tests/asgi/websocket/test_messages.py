@@ -49,6 +49,8 @@ class Money:
 
 
 Word = NewType("Word", str)
+Short = Annotated[Word, msgspec.Meta(max_length=5)]
+Brief = Annotated[bytes, msgspec.Meta(max_length=5)]
 Line = NewType("Line", Word)
 Raw = NewType("Raw", bytes)
 
@@ -87,6 +89,16 @@ class Root(App):
         await ws.accept()
         async for line in ws.messages():
             await ws.send(Raw(line.encode()))
+
+    async def ws_short(self, ws: WebSocket[Short, Brief]) -> None:
+        await ws.accept()
+        async for line in ws.messages():
+            await ws.send(line.encode())
+
+    async def ws_brief(self, ws: WebSocket[Brief, Short]) -> None:
+        await ws.accept()
+        async for data in ws.messages():
+            await ws.send(Word(data.decode()))
 
     async def ws_words(
         self, ws: WebSocket[Annotated[int, Message("How many?")], int | None]
@@ -168,6 +180,8 @@ EXCHANGED: list[tuple[str, Any, Any]] = [
     ("/text", "a", b"a"),
     ("/bytes", b"a", "a"),
     ("/named", "a", b"a"),
+    ("/short", "a", b"a"),
+    ("/brief", b"a", "a"),
     ("/text", "," * 10_001, b"," * 10_001),  # more than ``max_json_values``
     ("/bytes", b"," * 10_001, "," * 10_001),
     ("/nothing", "a", "null"),
@@ -221,6 +235,9 @@ REFUSED: list[tuple[str, Any, int, str]] = [
     ("/model", '{"site":"x"}', 1007, "site: Input should be a valid URL"),
     ("/text", b"a", 1003, "a text message was expected"),
     ("/bytes", "a", 1003, "a binary message was expected"),
+    ("/short", "a" * 6, 1007, "message: Please use at most 5 characters."),
+    ("/short", b"a", 1003, "a text message was expected"),
+    ("/brief", b"a" * 6, 1007, "message: Please choose at most 5."),
     ("/words", '"x"', 1007, "message: How many?"),
     ("/own", "[1]", 1007, "message: Please enter another value."),
     ("/numbers", f"[{','.join(map(str, range(1001)))}]", 1007, "message: "),

@@ -10,9 +10,9 @@ annotation.
 from __future__ import annotations
 
 from inspect import Parameter
-from typing import Annotated, Any, Never, NewType, get_args, get_origin
+from typing import Annotated, Any, Never, get_args, get_origin
 
-from micropie._core.binding.annotations import Hint, united
+from micropie._core.binding.annotations import Hint, bare, united
 from micropie._core.binding.signatures.parameters import bound_parameter
 from micropie._core.binding.signatures.results import result_filter
 from micropie._core.binding.signatures.sources import Body
@@ -28,7 +28,7 @@ class Messages:
     - ``received``: the type of the messages that the handler receives, or ``Never`` if it receives
       none.
     - ``sent``: the type of the messages that the handler sends.
-    - ``is_raw``: whether it receives text or bytes, which aren't converted.
+    - ``is_raw``: whether it receives text or bytes that aren't even checked.
     - ``call``: two strings. The first is the name of the socket's method that receives such
       messages, such as "receive_text". The second is the key of the message in an ASGI event:
       "text" or "bytes".
@@ -36,10 +36,9 @@ class Messages:
 
     def __init__(self, function: AnyFunction, received: Hint, sent: Hint, own: OwnTypes) -> None:
         self.received, self.sent = received, sent
-        self.call = "receive", "text"
+        self._kinds = _raw_kind(received), _raw_kind(sent)
         self.is_raw = received in (str, bytes)
-        if self.is_raw:
-            self.call = ("receive_text", "text") if received is str else ("receive_bytes", "bytes")
+        self.call = _CALLS[self._kinds[0]]
         hint = object if received is Never else received
         self._parameter = bound_parameter(
             Parameter("message", Parameter.KEYWORD_ONLY, annotation=Annotated[hint, Body()]),
@@ -52,10 +51,12 @@ class Messages:
         self._filter = result_filter(function, united(sent))
 
     def read(self, content: str | bytes) -> Any:
-        """Convert a received message that is JSON, and return the value.
+        """Convert a received message, or check text or bytes, and return the value.
 
         Raises ``ValueError`` for malformed JSON, and ``BindingError`` for an invalid value.
         """
+        if self._kinds[0] is not None:
+            return self._convert(self._parameter, content, "json")
         document = loads(content)
         if document is None and self._parameter.default is None:  # the type is ``X | None``
             return None
@@ -70,23 +71,29 @@ class Messages:
 
         Raises ``ResponseError`` for a value that is not of the declared type.
         """
-        if self.sent in (str, bytes):
-            if isinstance(value, self.sent):
+        _, kind = self._kinds
+        if kind is not None:
+            if isinstance(value, kind):
                 return value
             raise ResponseError(
-                f"send() takes {self.sent.__name__}, as the socket's annotation declares, not "
+                f"send() takes {kind.__name__}, as the socket's annotation declares, not "
                 f"{type(value).__name__}"
             )
         made = value if self._filter is None else self._filter.make_item(value)
         return dumps(made).decode()
 
 
-def _unnamed(hint: Hint) -> Hint:
-    """Return str or bytes for a ``NewType`` of it, and any other annotation unchanged."""
-    kind = hint
-    while isinstance(kind, NewType):
-        kind = kind.__supertype__
-    return kind if kind in (str, bytes) else hint
+_CALLS = {
+    str: ("receive_text", "text"),
+    bytes: ("receive_bytes", "bytes"),
+    None: ("receive", "text"),
+}
+
+
+def _raw_kind(hint: Hint) -> Any:
+    """Return str or bytes if messages of a type are text or bytes, or None if they are JSON."""
+    kind, is_optional = bare(hint)
+    return kind if kind in (str, bytes) and not is_optional else None
 
 
 def messages_of(function: AnyFunction, annotation: Hint, own: OwnTypes) -> Messages | None:
@@ -97,6 +104,6 @@ def messages_of(function: AnyFunction, annotation: Hint, own: OwnTypes) -> Messa
         return None
     received, sent = get_args(annotation)
     try:
-        return Messages(function, _unnamed(received), _unnamed(sent), own)
+        return Messages(function, received, sent, own)
     except SetupError as error:
         raise SetupError(f"a message of WebSocket[...]: {error}") from None
