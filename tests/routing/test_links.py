@@ -115,6 +115,21 @@ def test_none_is_omitted_from_links(make_client: MakeClient) -> None:
     assert app.url_for("files", place=Path("a/b")) == "/files/a/b"
 
 
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("_external", r"write absolute_url_for\(\.\.\.\)"),
+        ("_scheme", r"write absolute_url_for\(\.\.\.\)"),
+        ("_anchor", r'write url_for\(\.\.\.\) \+ "#\.\.\."'),
+    ],
+)
+def test_a_keyword_of_flask_is_no_part_of_a_link(name: str, advice: str) -> None:
+    app = Segments()
+    with pytest.raises(ValueError, match=rf"url_for\('orders'\): {name}=... is Flask's: {advice}"):
+        app.url_for("orders", **{name: True})
+    assert app.url_for("orders", external=True) == "/orders?external=True"
+
+
 class Unfilled(App):
     """Handlers whose first parameters, or all after the first, the path never fills."""
 

@@ -426,7 +426,8 @@ class Config(MessageConfig):
         on another host than the request, the URL is always absolute and has the route's host.
         Raises ``LookupError`` if an absolute URL is needed but its host is not known.
         """
-        there, path = split_host(self.names.url_for(name, self.scopes, segments, values))
+        link, takes_socket = self.names.url_for(name, self.scopes, segments, values)
+        there, path = split_host(link)
         here, _ = split_host((self if request is None else config_of(request._exchange)).prefix)
         root = "" if request is None else quoted_address(request.root_path)
         if there == here and not is_absolute:
@@ -444,7 +445,6 @@ class Config(MessageConfig):
                 f"write {advice}"
             )
         url = (with_host(base, there[2:]) if states_host else base).rstrip("/") + path
-        takes_socket = self.names.takes_socket(name, self.scopes)
         return url.replace("http", "ws", 1) if takes_socket else url
 
     def static_url(self, request: Request | None, path: str, name: str) -> str:

@@ -50,8 +50,8 @@ class RouteNames:
         scopes: Mapping[str, str],
         segments: Sequence[object],
         values: dict[str, object],
-    ) -> str:
-        """Return the path of a route.
+    ) -> tuple[str, bool]:
+        """Return the path of a route, and whether the route is for WebSockets.
 
         - ``name``: the route's name, which is looked up in each of the ``scopes``, one after the
           other. A name that begins with a slash is looked up from the root of the tree.
@@ -63,7 +63,7 @@ class RouteNames:
         would not match.
         """
         prefix, full_name = self._found(name, scopes)
-        _, path, pattern, plan = self._routes[full_name]
+        (takes_socket, _), path, pattern, plan = self._routes[full_name]
         if pattern is not None:
             missing = [wildcard for wildcard in pattern.names if wildcard not in values]
             if missing or segments:
@@ -90,19 +90,14 @@ class RouteNames:
         if not segments and (path == quoted_address(prefix) or not split_host(path)[1]):
             path += "/"
         if not values:
-            return path
+            return path, takes_socket
         from micropie._core.binding import query_of  # imported only for links with a query
 
         try:
             query = urlencode([*query_of(plan, values)])
         except ValueError as error:
             raise ValueError(f"url_for({name!r}): {error}") from None
-        return f"{path}?{query}" if query else path
-
-    def takes_socket(self, name: str, scopes: Mapping[str, str]) -> bool:
-        """Return whether a route is for WebSockets. Raises ``LookupError`` for an unknown name."""
-        (is_socket, _), *_ = self._routes[self._found(name, scopes)[1]]
-        return is_socket
+        return f"{path}?{query}" if query else path, takes_socket
 
     def fingerprint(self, name: str, scopes: Mapping[str, str], path: str) -> str:
         """Return the fingerprint of the file at ``path``. ``name``: the name of the route that

@@ -30,6 +30,8 @@ def query_of(plan: Plan, values: Mapping[str, object]) -> Iterator[tuple[str, st
     for name, value in values.items():
         bound = plan.bound.get(name)
         if bound is None:
+            if name in _OF_FLASK:
+                raise ValueError(f"{name}=... is Flask's: write {_OF_FLASK[name]}")
             yield from _pairs(name, value, plan.own)
         elif value is None:
             # a parameter with another default, which becomes None only if its text is empty
@@ -46,6 +48,12 @@ def query_of(plan: Plan, values: Mapping[str, object]) -> Iterator[tuple[str, st
             yield bound.key, dumps(value).decode()
         else:
             yield from _pairs(bound.key, value, plan.own)
+
+
+_OF_FLASK = {
+    **dict.fromkeys(("_external", "_scheme"), "absolute_url_for(...), with App(base_url=...)"),
+    "_anchor": 'url_for(...) + "#..."',
+}
 
 
 def _fields(name: str, value: object, hint: Hint, own: OwnTypes) -> Iterator[tuple[str, str]]:
