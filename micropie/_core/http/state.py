@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 
 class State:
     """An object on which you can set any attribute: ``request.state.user = ...``, ``app.state.pool
-    = ...``; ``state["user"]`` works too.
+    = ...``; ``state["user"]`` works too. ``vars(state)`` is a dict of them.
 
     A missing attribute is looked up in ``_outer``, the state of the enclosing application.
     """
@@ -43,6 +43,12 @@ class State:
     def __setitem__(self, name: str, value: object) -> None:
         self.__dict__[name] = value
 
+    def __delitem__(self, name: str) -> None:
+        del self.__dict__[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self.__dict__, *(self._outer or ())]))
+
     def __contains__(self, name: str) -> bool:
         return name in self.__dict__ or (self._outer is not None and name in self._outer)
 
@@ -70,3 +76,6 @@ class StateOf(State):
 
     def __contains__(self, name: str) -> bool:
         return name in self._find()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._find())
