@@ -17,6 +17,7 @@ from micropie._core.binding import (
     is_structure,
     items_of,
     without_aliases,
+    without_unset,
 )
 from micropie._core.errors import SetupError
 from micropie._core.http import sent_as
@@ -31,13 +32,15 @@ class TypeInfo:
     - ``source``: the ``Header``, ``Cookie``, ``Query``, ``Form`` or ``Body`` in the annotation, or
       None. Its ``place`` is a word such as "header", and its ``name_for(parameter)`` returns the
       name to look up there.
-    - ``annotation``: the annotation without the source, and with each alias replaced by its type.
+    - ``annotation``: the annotation without the source and the type of ``UNSET``, and with each
+      alias replaced by its type.
 
     Raises ``SetupError`` if the annotation has two sources.
     """
 
     def __init__(self, annotation: object) -> None:
-        self.source, self.annotation = declared_source(without_aliases(annotation))
+        self.source, stated = declared_source(without_aliases(annotation))
+        self.annotation = without_unset(stated)
 
     @property
     def structure(self) -> type | None:

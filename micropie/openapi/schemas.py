@@ -12,16 +12,19 @@ import inspect
 import logging
 import sys
 import types
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import ChainMap, Counter, OrderedDict, defaultdict, deque
 from collections.abc import (
     Callable,
     Collection,
+    Container,
     Hashable,
     Iterable,
+    KeysView,
     Mapping,
     MutableMapping,
     MutableSequence,
     MutableSet,
+    Reversible,
     Sequence,
     Set,
     ValuesView,
@@ -53,9 +56,10 @@ logger = logging.getLogger("micropie")
 Schema: TypeAlias = dict[str, Any]
 Mode: TypeAlias = Literal["validation", "serialization"]
 
-_SETS = (set, frozenset, Set, MutableSet)
-_ARRAYS = (list, tuple, deque, Sequence, MutableSequence, ValuesView, *_SETS)
-_OBJECTS = (dict, defaultdict, OrderedDict, Mapping, MutableMapping)
+_SETS = (set, frozenset, Set, MutableSet, KeysView)
+_ANY_ARRAYS = (Iterable, Container, Reversible, Collection, Sequence, MutableSequence)
+_ARRAYS = (list, tuple, deque, ValuesView, *_ANY_ARRAYS, *_SETS)
+_OBJECTS = (dict, defaultdict, OrderedDict, ChainMap, Mapping, MutableMapping)
 _JSON_NAMES: Mapping[type, str] = {
     str: "string",
     bool: "boolean",
@@ -259,6 +263,9 @@ class Schemas:
                         number = float(value) if isinstance(value, Decimal) else value
                         schema |= {keyword.replace("Length", one): number for one in lengths}
                 schema |= self._stated(part)
+            if getattr(given, "tz", None) is False:
+                for one in members:
+                    _make_local(one)
         return schema
 
     def _stated(self, part: object) -> Schema:
@@ -355,7 +362,6 @@ class Schemas:
         - ``done``: the references that were followed already.
         """
         own = getattr(info, "type", None) or info  # of ``Annotated[..., Meta(...)]``
-        kind = type(own).__name__
         if reference := schema.get("$ref"):
             schema = components.get(reference, {})
             owner = getattr(own, "cls", type(None)).__name__
@@ -373,10 +379,12 @@ class Schemas:
                 about = schema["description"].partition("\n\n")[0]
                 schema["description"] = " ".join(about.split())
         if schema.get("type") == "string":
-            self._describe_text(kind, schema)
+            self._describe_text(own, schema)
         fields, properties = getattr(own, "fields", ()), schema.get("properties", {})
+        texts = _documentation(own.cls) if fields else {}
         for one in fields:
             found = properties.get(one.encode_name, {})
+            found |= {**texts.get(one.name, {}), **found}
             if "default" in found and self._is_encoded(type(one.default)):
                 found["default"] = self._written(one.default)
         parts = [*getattr(own, "item_types", ()), *(one.type for one in fields)]
@@ -393,10 +401,9 @@ class Schemas:
             if inside is not None and isinstance(found, dict):
                 self._add_formats(inside, found, components, done)
 
-    def _describe_text(self, kind: str, schema: Schema) -> None:
-        """Complete msgspec's schema of a type that is a string. ``kind``: the name of msgspec's
-        class for the type.
-        """
+    def _describe_text(self, info: Any, schema: Schema) -> None:
+        """Complete msgspec's schema of a type that is a string. ``info``: msgspec's type object."""
+        kind = type(info).__name__
         made = _STANDARD.get(kind)
         if made is not None and self._is_encoded(made):
             kept = {name: schema[name] for name in _ABOUT if name in schema}
@@ -404,6 +411,8 @@ class Schemas:
             schema |= self.of(made) | kept
         elif kind in _FORMATS:
             schema.setdefault("format", _FORMATS[kind])
+            if info.tz is False:
+                _make_local(schema)
 
     def _is_encoded(self, kind: type) -> bool:
         """Return whether an encoder of the application changes the values that are described. In a
@@ -462,6 +471,30 @@ class Schemas:
 
 
 _FORMATS = {"DateTimeType": "date-time", "TimeType": "time"}
+
+
+def _documentation(structure: object) -> Mapping[str, Schema]:
+    """Return the descriptions in ``Annotated[..., Doc("...")]``, by the names of the fields."""
+    hints = get_type_hints(get_origin(structure) or structure, include_extras=True)
+    texts = (
+        (name, getattr(part, "documentation", None))
+        for name, hint in hints.items()
+        for part in getattr(hint, "__metadata__", ())
+    )
+    return {name: {"description": text} for name, text in texts if isinstance(text, str)}
+
+
+_LOCAL = {"date-time": "date-time-local", "time": "time-local", "partial-time": "time-local"}
+
+
+def _make_local(schema: Schema) -> None:
+    """Change the format of a datetime or a time that must not have an offset. RFC 3339 requires
+    one, so OpenAPI's registry of formats has other names.
+    """
+    known = schema.get("format")
+    schema |= {"format": _LOCAL[known]} if known in _LOCAL else {}
+
+
 # The types of the standard library that msgspec writes as strings, by its own names for them.
 _STANDARD: Mapping[str, type] = {
     "BytesType": bytes,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass
-from datetime import datetime
+from datetime import datetime, time
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Literal, NewType
@@ -434,6 +434,73 @@ def test_an_own_type_leaves_a_class_of_the_same_name_alone() -> None:
     for bill_name in ("Bill", f"{__name__}.Bill"):
         due = schemas[bill_name]["properties"]["due"]
         assert due == {"type": "string", "format": "date-time"}
+
+
+Local = Annotated[datetime, msgspec.Meta(tz=False)]
+
+
+@dataclass
+class Meeting:
+    start: Local
+    end: Local | None
+    others: list[Annotated[time, msgspec.Meta(tz=False)]]
+    seen: Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+def test_a_datetime_without_an_offset_is_no_date_time() -> None:
+    """RFC 3339 requires an offset."""
+    app = App()
+
+    @app.post("/")
+    def index(meeting: Meeting) -> None: ...
+
+    @app.get("/")
+    def meetings(after: Local, before: Annotated[time | None, msgspec.Meta(tz=False)]) -> None: ...
+
+    document = app.openapi()
+    fields = document["components"]["schemas"]["Meeting"]["properties"]
+    assert (fields["start"]["format"], fields["seen"]["format"]) == ("date-time-local", "date-time")
+    assert fields["end"]["anyOf"][0]["format"] == "date-time-local"
+    assert fields["others"]["items"]["format"] == "time-local"
+    after, before = (one["schema"] for one in document["paths"]["/"]["get"]["parameters"])
+    assert after == {"type": "string", "format": "date-time-local"}
+    assert "time-local" in str(before)
+
+
+def test_an_unset_value_is_not_described() -> None:
+    app = App()
+
+    @app.get("/")
+    def index(pieces: int | msgspec.UnsetType = msgspec.UNSET) -> None: ...
+
+    (pieces,) = app.openapi()["paths"]["/"]["get"]["parameters"]
+    assert pieces["schema"] == {"type": "integer"}
+
+
+class Doc:
+    """Like ``typing_extensions.Doc``."""
+
+    def __init__(self, documentation: str) -> None:
+        self.documentation = documentation
+
+
+@dataclass
+class Documented:
+    pieces: Annotated[int, Doc("How many.")]
+    name: Annotated[str, Doc("Its name.")] = "pie"
+
+
+def test_the_documentation_of_a_field_is_its_description() -> None:
+    app = App()
+
+    @app.post("/")
+    def index(pie: Documented) -> None: ...
+
+    fields = app.openapi()["components"]["schemas"]["Documented"]["properties"]
+    assert fields == {
+        "pieces": {"type": "integer", "description": "How many."},
+        "name": {"type": "string", "description": "Its name.", "default": "pie"},
+    }
 
 
 @pytest.mark.parametrize(

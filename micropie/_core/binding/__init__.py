@@ -20,7 +20,7 @@ These are the packages:
 
 from typing import TYPE_CHECKING
 
-from micropie._core.binding.annotations import type_name, without_aliases
+from micropie._core.binding.annotations import type_name, without_aliases, without_unset
 from micropie._core.binding.fields import is_structure
 from micropie._core.binding.signatures.parameters import BoundParameter
 from micropie._core.binding.signatures.plan import (
@@ -97,6 +97,7 @@ __all__ = [
     "sends_null",
     "type_name",
     "without_aliases",
+    "without_unset",
 ]
 
 __getattr__, __dir__ = names_on_demand(
