@@ -158,7 +158,8 @@ def warn_of_attribute(request: Request) -> None:
     for near in get_close_matches(request.path[:200], patterns, n=1, cutoff=0.75):
         logger.info("no route matches %r: did you mean %s?", request.path[:200], near)
     is_page = name.removesuffix("_") in [one.name for one in own.handlers]
-    if value is None or name.startswith("_") or hasattr(App, name) or is_page:
+    is_other = name.startswith("_") or hasattr(App, name) or isinstance(value, App)
+    if value is None or is_other or is_page:
         return
     kind, advice = type(value).__name__, f"a method, def {name}(self)"
     if type(value).__module__ == type(own.app).__module__:
@@ -167,7 +168,8 @@ def warn_of_attribute(request: Request) -> None:
         kind, advice = "class", f"{name} = {value.__name__}(), an object"
     elif inspect.isfunction(value):
         advice = "@get above it, and remove any @hidden"
-    sentence = f"{type(own.app).__name__}.{name} is not a page but a {kind}: write {advice}"
+    article = "an" if kind[0] in "aeiouAEIOU" else "a"
+    sentence = f"{type(own.app).__name__}.{name} is not a page but {article} {kind}: write {advice}"
     logger.warning("%s", sentence)
 
 

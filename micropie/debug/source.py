@@ -77,7 +77,12 @@ def notes_of(application: Application, providers: Mapping[object, AnyFunction]) 
     for starting in _sources_of([app.lifespan]):
         yield from starting.lost_waits(app)
     yield from _unserved_functions(app, classes)
-    called = {name for source in sources for name in _CALLED.findall(source.text)}
+    called = {
+        name
+        for source in sources
+        for name in _CALLED.findall(source.text)
+        if name != source.name  # a recursive page
+    }
     for handler in handlers:
         for source in _sources_of([handler.function]):
             yield from source.wrong_defaults(handler)
@@ -222,6 +227,7 @@ class FunctionSource:
         self._function, self._tree, self._is_handler = function, tree, is_handler
         self.is_async = isinstance(tree, ast.AsyncFunctionDef)
         self._place, self._name = place_of(function), function.__qualname__
+        self.name = function.__name__
         self._nodes = [*ast.walk(tree)]
         # the source without its docstring
         self.text = ast.unparse(tree).replace(ast.get_docstring(tree, clean=False) or "\0", "")

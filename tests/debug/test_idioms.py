@@ -342,6 +342,9 @@ GET /kind -> Root.kind is not a page but a class: write kind = Shop(), an object
 # any: applications in a dict
     shops = {'first': App()}
 GET /shops/first -> Root.shops is not a page but a dict
+# any: a number
+    ovens = 5
+GET /ovens -> Root.ovens is not a page but an int: write a method, def ovens(self)
 # any: no decorator where one is wanted
     def about(self): ...
     def __init__(self, **settings): super().__init__(expose='explicit', **settings)

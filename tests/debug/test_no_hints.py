@@ -138,6 +138,22 @@ def test_inspections_in_development_break_no_request(
     assert "from the client" not in caplog.text
 
 
+class Outer(App):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.inner = Sane()
+        self.mount("/inner", self.inner, isolated=True)
+
+
+def test_an_isolated_application_is_no_lost_page(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(Outer(debug=True))
+    caplog.clear()
+    assert client.get("/inner/nothing").status_code == 404
+    assert "is not a page" not in caplog.text
+
+
 class Pies(App):
     def text(self) -> bytes:
         return b"plum"

@@ -334,6 +334,7 @@ RIGHT = [
     "@property\ndef a(self): ...\n@a.setter\ndef a(self, value): ...\nb = 1\ndef c(self): ...",
     "@overload\ndef _a(self, one): ...\n@overload\ndef _a(self, one, two): ...\ndef _b(self): ...",
     "@requires(members)\ndef guarded(self): ...",
+    "def a(self, n: int = 3):\n    return self.a(n - 1) if n else ''",
     "@hidden\ndef guarded(self): ...",
     "guarded = None\nsize = 5",
     'def a(self):\n    print("b")\n    self.request.cookies.get("b")\n    raise HTTPError(404)',

@@ -159,6 +159,13 @@ def test_decorators_have_docstrings(decorate: Any) -> None:
     assert len(decorate.__doc__) > 20
 
 
+@pytest.mark.parametrize("name", ["get", "post", "put", "patch", "delete", "websocket"])
+def test_a_decorator_without_a_path_is_named(name: str) -> None:
+    decorate: Any = getattr(App(), name)
+    with pytest.raises(SetupError, match=rf'write @app.{name}\("/path"\), not <function'):
+        decorate(lambda: "page")
+
+
 @pytest.mark.parametrize("decorate", [hidden, reads_body])
 @pytest.mark.parametrize("arguments", [(), ("/path",)])
 def test_a_decorator_without_arguments_needs_no_parentheses(decorate: Any, arguments: Any) -> None:
