@@ -922,7 +922,7 @@ def _check_attribute(owner: type, name: str, value: object) -> None:
 
 def _route(
     app: App[Any], method: str, path: str, name: str | None, others: Mapping[str, object]
-) -> Any:
+) -> Decorator:
     """Return the decorator of ``app.get(path)``, for example, for the ``method`` GET."""
     refuse_in_route(others)
     mark = make_mark(path, [method], name, f"app.{method.lower()}")

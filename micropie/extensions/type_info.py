@@ -40,7 +40,7 @@ class TypeInfo:
 
     def __init__(self, annotation: object) -> None:
         self.source, stated = declared_source(without_aliases(annotation))
-        self.annotation = without_unset(stated)
+        self.annotation: Any = without_unset(stated)
 
     @property
     def structure(self) -> type | None:

@@ -90,10 +90,12 @@ _CALLS = {
 }
 
 
-def _raw_kind(hint: Hint) -> Any:
+def _raw_kind(hint: Hint) -> type[str] | type[bytes] | None:
     """Return str or bytes if messages of a type are text or bytes, or None if they are JSON."""
     kind, is_optional = bare(hint)
-    return kind if kind in (str, bytes) and not is_optional else None
+    if is_optional:
+        return None
+    return str if kind is str else bytes if kind is bytes else None
 
 
 def messages_of(function: AnyFunction, annotation: Hint, own: OwnTypes) -> Messages | None:

@@ -317,7 +317,8 @@ class ResultFilter:
         body, _ = without_none(hint)
         classes = {owner_of(one): one for one in members}
         *keys, inner = get_args(body) or (None,)
-        names = {list: [], Sequence: [], dict: [str], Mapping: [str]}.get(get_origin(body))
+        owner: Any = get_origin(body)
+        names = {list: [], Sequence: [], dict: [str], Mapping: [str]}.get(owner)
         is_flat = names == keys and members_of(inner)
         self.outer = (dict if keys else list) if is_flat else None
         is_nest = not (self.outer or members_of(body))
@@ -345,10 +346,12 @@ class ResultFilter:
         """
         if isinstance(result, list):
             return self.outer is list and classes.issuperset(map(type, result))
-        if type(result) is dict and self.outer is dict:
-            are_names = {str}.issuperset(map(type, result))
-            return are_names and classes.issuperset(map(type, result.values()))
-        return self.outer is None and type(result) in classes
+        if self.outer is None:
+            return type(result) in classes
+        if self.outer is list or type(result) is not dict:
+            return False
+        are_names = {str}.issuperset(map(type, result))
+        return are_names and classes.issuperset(map(type, result.values()))
 
     def make_item(self, item: object) -> object:
         """Return an item of a stream with only the fields that the annotation declares."""
