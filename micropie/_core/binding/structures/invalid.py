@@ -194,13 +194,18 @@ def _reason(error: ValueError, path: Path = ()) -> _Reason:
     return _Reason(text, (*path, *inner), error.__cause__)
 
 
-def _part_for(field: Field, value: object) -> Field:
-    """Return the field for the types of a union to which ``value`` can be converted if it is an
-    object or an array, such as ``list[Pie]`` of ``Pie | list[Pie]``. Without one, return ``field``.
+_NESTED = frozenset({dict, list})
+
+
+def _part_for(field: Field, value: dict[str, Any] | list[Any]) -> Field:
+    """Return the field for the types of a union to which ``value`` can be converted, such as
+    ``list[Pie]`` of ``Pie | list[Pie]``. Without one, return ``field``.
     """
+    if field.members or field.elements:
+        return field
     takes = is_structure if isinstance(value, dict) else elements_in
-    kinds = [one for one in united(field.kind) if isinstance(value, dict | list) and takes(one)]
-    return field_of(Union[tuple(kinds)]) if kinds and not field.members else field  # noqa: UP007
+    kinds = [*filter(takes, united(field.kind))]
+    return field_of(Union[tuple(kinds)]) if kinds else field  # noqa: UP007
 
 
 def _values_of(field: Field) -> Field | None:
@@ -249,8 +254,8 @@ class _Search:
         - ``read``: ``value`` with what is inside it as ``Reading`` has converted it, with
           ``is_read``; otherwise ``value``.
         """
-        own, level = self._maker.own, len(path)
-        field = _part_for(field, value)
+        own = self._maker.own
+        level = len(path)
         # The name or index inside ``value`` that msgspec's message contains. This part isn't
         # converted again. An application's message may contain anything.
         named = None
@@ -270,7 +275,11 @@ class _Search:
                 if refused is not None:
                     is_found = True
                     yield from self.errors_in(refused, inner, value[step], part, at)
-        if not is_found:
+        if is_found:
+            return
+        if value.__class__ in _NESTED and (part := _part_for(field, value)) is not field:
+            yield from self.errors_in(reason, part, value, read, path)
+        else:
             yield _described(reason, field, value, path, own)
 
     def _parts(
