@@ -73,6 +73,7 @@ WORKS: dict[str, list[str]] = {
         "bottle.request.environ['PATH_INFO'].encode('latin1').decode('utf8', 'replace')",
         "def never(text): text.encode('utf8').decode('utf8'), text.encode('none'), text.encode('cp1252')",
         "codec = 'latin1'\n'ü'.encode(codec).decode(codec)",
+        "def page(): name = bottle.request.forms.name\ndef send(name): return name.encode('latin1')",
         "def never(file): return file.read().encode('latin1').decode('utf8')",
         "bottle.request.url.encode('latin1'), bottle.json_dumps(bottle.request.json).encode('latin1')",
         # templates, the module's own state
@@ -186,7 +187,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "bottle.request.forms.name.encode(encoding='latin1')": "the text is decoded as UTF-8 already",
         "bytes(bottle.request.forms.name, encoding='latin1')": "the text is decoded as UTF-8 already",
         "def clean(text): return str(bytes(text, 'latin1'), encoding='utf8')": "the text is decoded as UTF-8 already",
-        "name = bottle.request.forms.name\nraw = name.encode('latin1')": "the text is decoded as UTF-8 already",
+        "def raw():\n    name = bottle.request.forms.name\n    return name.encode('latin1')": "the text is decoded as UTF-8 already",
         "from bottle import request\nbytes(request.get_cookie('name'), 'l1').decode('utf-8')": "the text is decoded as UTF-8 already",
         "bottle.touni(bottle.tob(bottle.request.query.name, 'latin1'))": "the text is decoded as UTF-8 already",
         "from beaker.middleware import SessionMiddleware\napp = SessionMiddleware(bottle.app(), {})": (

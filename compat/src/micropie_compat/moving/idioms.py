@@ -56,7 +56,8 @@ def idioms_of(framework: str, tree: ast.Module, names: Names) -> Idioms:
         for statement in statements_of(tree, "newrelic"):
             yield statement.lineno, source_of(statement), _MONITOR
     else:
-        yield from _recoded(tree, names)
+        for one in tree.body:  # such as a function, in which a variable has one meaning
+            yield from _recoded(one, names)
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
                 yield from _server(node)
@@ -78,9 +79,10 @@ def _server(call: ast.Call) -> Idioms:
 _FIELDS = re.compile(r"bottle\.request\.(?:cookies|forms|GET|get_cookie|params|POST|query)\b")
 
 
-def _recoded(tree: ast.Module, names: Names) -> Idioms:
-    """Yield the texts that are encoded as latin-1 although they are UTF-8 already: fields of
-    ``bottle.request``, variables with such fields, and variables that are then decoded as UTF-8.
+def _recoded(statement: ast.stmt, names: Names) -> Idioms:
+    """Yield the texts in a statement that are encoded as latin-1 although they are UTF-8 already:
+    fields of ``bottle.request``, variables with such fields, and variables that are then decoded as
+    UTF-8.
     """
     encoded: list[tuple[ast.Call, ast.expr]] = []
     wholes: set[ast.AST] = set()
@@ -93,7 +95,7 @@ def _recoded(tree: ast.Module, names: Names) -> Idioms:
             for node in ast.walk(text)
         )
 
-    for node in ast.walk(tree):
+    for node in ast.walk(statement):
         match node:
             case ast.Assign([ast.Name(variable)], value) if is_field(value):
                 fields.add(variable)
