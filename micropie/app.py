@@ -320,7 +320,7 @@ class App(Base[Outermost_co]):
             if callable(value) and not (name == "channels" and isinstance(value, type)):
                 raise SetupError(
                     f"{cls.__name__}.{name} can't be a handler, because App has an attribute of "
-                    f'that name: rename the method and write @route("/{name}") above it'
+                    f'that name: rename the method; @route("/{name}") above it keeps its path'
                 )
 
     # -- what servers call -------------------------------------------------------------------------

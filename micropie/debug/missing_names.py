@@ -27,6 +27,10 @@ _ADVICE = by_name(
         'return Redirect("/pies"), or raise it': "redirect RedirectResponse HTTPRedirect",
         'return {"name": "apple"}, which is sent as JSON': "jsonify JSONResponse",
         "Response(body, status=201)": "HttpResponse make_response",
+        "a handler with yield, or return Response(chunks(), content_type=...)": (
+            "StreamingResponse StreamingHttpResponse stream_with_context"
+        ),
+        "return EventStream(events())": "EventSourceResponse",
         'template("pie.html", pie=pie)': "render_template render Jinja2Templates view",
         'static_file("pie.pdf", root="files")': "send_file send_from_directory FileResponse",
         "a parameter such as db: Db, and @app.provides(Db) above the function that opens a Db": (

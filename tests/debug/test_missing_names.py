@@ -99,6 +99,18 @@ def test_a_name_of_another_framework_is_missing_like_any_name() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("StreamingResponse", r"a handler with yield, or return Response\(chunks\(\)"),
+        ("EventSourceResponse", r"return EventStream\(events\(\)\)"),
+    ],
+)
+def test_the_class_of_a_stream_in_other_frameworks_is_explained(name: str, advice: str) -> None:
+    with pytest.raises(ImportError, match=rf"no {name}: write {advice}"):
+        exec(f"from micropie import {name}")
+
+
+@pytest.mark.parametrize(
     "package", ["channels", "config", "middleware", "openapi", "sessions", "testing"]
 )
 def test_a_name_of_another_package_is_explained(package: str) -> None:

@@ -137,6 +137,15 @@ def test_a_misused_decorator_is_refused_at_once(arguments: tuple[Any, ...], sent
         App().route(*arguments)
 
 
+@pytest.mark.parametrize("decorate", [lambda function: function, get, get("/<key>")])
+def test_a_handler_named_like_an_attribute_of_app_is_renamed_and_may_keep_its_path(
+    decorate: Any,
+) -> None:
+    words = r'rename the method; @route\("/state"\) above it keeps its path$'
+    with pytest.raises(SetupError, match=words):
+        type("Files", (App,), {"state": decorate(lambda self, key: key)})
+
+
 @pytest.mark.parametrize("decorate", [websocket, App().websocket])
 def test_an_invalid_websocket_path_names_its_decorator(decorate: Any) -> None:
     with pytest.raises(SetupError, match=r'websocket\("/path"\)'):

@@ -25,6 +25,7 @@ UNKNOWN = "application/octet-stream"
 # file declares (RFC 7303, section 3). A line has a type and its extensions.
 _OWN_TYPES = """
 application/atom+xml .atom
+application/dash+xml .mpd
 application/epub+zip .epub
 application/geo+json .geojson
 application/gpx+xml .gpx
@@ -69,7 +70,9 @@ text/markdown .md
 text/plain .log
 text/vcard .vcf
 text/vtt .vtt
+video/iso.segment .m4s
 video/matroska .mkv
+video/mp2t .ts
 video/ogg .ogv
 """
 
