@@ -40,7 +40,7 @@ from micropie_compat.cherrypy.lib.encoding import ResponseEncoder
 from micropie_compat.cherrypy.lib.jsontools import encoded, json_in
 from micropie_compat.cherrypy.log import log
 from micropie_compat.cherrypy.messages import Request, Response, served
-from micropie_compat.cherrypy.plans import Plan
+from micropie_compat.cherrypy.plans import NO_PLAN, Plan
 from micropie_compat.cherrypy.process.wspbus import bus
 from micropie_compat.cherrypy.serving import Exchange
 from micropie_compat.core import redirect_response
@@ -50,18 +50,13 @@ from micropie_compat.results import then
 # Encodes like the tool ``encode`` with its default options.
 encoded_plainly = ResponseEncoder.__new__(ResponseEncoder).encode
 
-_NO_PLAN = Plan({}, {}, {})
-
 Life: TypeAlias = Generator[Awaitable[object], Any, Exchange]
 
 
 @dataclass(slots=True)
 class Begun:
-    """The state of a request before ``answer`` runs: its plan, and the handler's result or
-    exception.
-    """
+    """The state of a request before ``answer`` runs: the handler's result or exception."""
 
-    plan: Plan | None = None
     body: object = None
     failure: Exception | None = None
     is_called: bool = False
@@ -83,7 +78,7 @@ def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
         bus.publish("before_request")
     begun = Begun()
     try:
-        begun.plan = plan = _find(request)
+        plan = _find(request)
         is_in_place = request.is_index is not True or request.path_info[-1:] == "/"
         if (
             plan.is_plain
@@ -134,9 +129,11 @@ def _find(request: Request) -> Plan:
     plan: Plan = app.plans.plan_of([own["config"]] if "config" in own else request.micropie_configs)
     own["micropie_plan"] = plan
     # Add what the dispatcher has set, because it ran without a plan.
-    hooks, pages, _ = (own.pop(name, None) for name in ("hooks", "error_page", "toolmaps"))
-    for point, attached in (hooks or {}).items():
-        request.hooks[point][:0] = attached
+    hooks, pages = own.pop("hooks", None), own.pop("error_page", None)
+    own.pop("toolmaps", None)
+    if hooks:
+        for point, attached in hooks.items():
+            request.hooks[point][:0] = attached
     if pages:
         request.error_page = {**pages, **plan.error_page}
     return plan
@@ -198,7 +195,6 @@ def _redirected(request: Request, app: Any, redirect: InternalRedirect) -> Reque
 def _respond(
     request: Any, response: Response, begun: Begun
 ) -> Generator[Awaitable[object], Any, None]:
-    plan = begun.plan or _NO_PLAN
     try:
         try:
             try:
@@ -206,9 +202,10 @@ def _respond(
                     raise begun.failure
                 body = begun.body
                 if not begun.is_called:
-                    plan = begun.plan or _find(request)
-                    plan.apply(request, response)
-                    _run(request, plan, "on_start_resource")
+                    if request.micropie_plan is NO_PLAN:
+                        _find(request)
+                    request.micropie_plan.apply(request, response)
+                    _run(request, "on_start_resource")
                     if request.query_string:
                         request.stage = "process_query_string"
                         request.process_query_string()
@@ -217,10 +214,10 @@ def _respond(
                         and request.method not in request.methods_with_bodies
                     ):
                         request.process_request_body = False
-                    _run(request, plan, "before_request_body")
+                    _run(request, "before_request_body")
                     if request.process_request_body:
                         request.body.process()
-                    _run(request, plan, "before_handler")
+                    _run(request, "before_handler")
                     request.stage = "handler"
                     if request.handler:
                         body = request.handler()
@@ -228,18 +225,18 @@ def _respond(
                     while type(body) is not bytes and isawaitable(body):
                         body = yield body
                     response.body = encoded_plainly(body) if begun.is_called else body
-                _run(request, plan, "before_finalize")
+                _run(request, "before_finalize")
                 response.finalize()
             except (HTTPRedirect, HTTPError, Redirect) as error:
                 (
                     _as_ours(error, request, response) if isinstance(error, Redirect) else error
                 ).set_response()
                 request.stage = "before_finalize (HTTPError)"
-                (request.__dict__.get("hooks") or plan.hooks).run("before_finalize")
+                request.micropie_hooks.run("before_finalize")
                 response.finalize()
         finally:
             begun.failure = None  # avoids a reference cycle between the traceback and this frame
-            _run(request, plan, "on_end_resource")
+            _run(request, "on_end_resource")
     except (*request.throws, ClientDisconnect, NativeError):
         raise
     except Exception as error:
@@ -261,19 +258,16 @@ def _as_ours(redirect: Redirect, request: Request, response: Response) -> HTTPRe
     return HTTPRedirect(redirect.location, redirect.status)
 
 
-def _run(request: Request, plan: Plan, point: str) -> None:
-    """Run the hooks of a point: the plan's, or the request's own hooks if ``request.hooks`` has
-    been read.
-    """
+def _run(request: Request, point: str) -> None:
     request.stage = point
-    hooks = request.__dict__.get("hooks") or plan.hooks
+    hooks = request.micropie_hooks
     if point in hooks:
         hooks.run(point)
 
 
 def _handle_error(request: Request, response: Response) -> None:
     """Set the response for an unexpected exception."""
-    if request.micropie_plan is None:  # the tool ``log_tracebacks`` isn't attached yet
+    if request.micropie_plan is NO_PLAN:  # the tool ``log_tracebacks`` isn't attached yet
         log(traceback=True, severity=40)
     try:
         request.hooks.run("before_error_response")

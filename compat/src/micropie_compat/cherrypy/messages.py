@@ -30,7 +30,7 @@ from micropie_compat.cherrypy.lib.httputil import (
     valid_status,
 )
 from micropie_compat.cherrypy.log import log
-from micropie_compat.cherrypy.plans import Plan, merged_from
+from micropie_compat.cherrypy.plans import NO_PLAN, Plan, merged_from
 from micropie_compat.cherrypy.serving import Exchange, Outside, refuse_in_native
 from micropie_compat.cherrypy.types import Namespace, Parameters, Section
 from micropie_compat.core import Exchange as NativeExchange
@@ -106,7 +106,7 @@ class Request(metaclass=Overridable):
     """
 
     micropie_configs: Sequence[Section] = ()
-    micropie_plan: Plan | None = None
+    micropie_plan: Plan = NO_PLAN
 
     def __init__(self, *connection: object) -> None:
         """``connection``: both addresses, the scheme and the protocol. A subclass may use them."""
@@ -155,21 +155,26 @@ class Request(metaclass=Overridable):
     @lazy
     def hooks(self) -> HookMap:
         """This request's hooks. Changes don't affect other requests."""
-        return HookMap() if self.micropie_plan is None else self.micropie_plan.hooks.copy()
+        return self.micropie_plan.hooks.copy()
+
+    @property
+    def micropie_hooks(self) -> HookMap:
+        """This request's hooks, without copying those of the plan."""
+        hooks: HookMap | None = self.__dict__.get("hooks")
+        return hooks or self.micropie_plan.hooks
 
     @lazy
     def toolmaps(self) -> dict[str, dict[str, Section]]:
         """The options of the tools that are switched on, by toolbox and name."""
-        toolmaps = {} if self.micropie_plan is None else self.micropie_plan.toolmaps
         return {
             namespace: {name: {**options} for name, options in tools.items()}
-            for namespace, tools in toolmaps.items()
+            for namespace, tools in self.micropie_plan.toolmaps.items()
         }
 
     @lazy
     def error_page(self) -> dict[int | str, object]:
         """The configured error pages, by status."""
-        return {} if self.micropie_plan is None else dict(self.micropie_plan.error_page)
+        return {**self.micropie_plan.error_page}
 
     @lazy
     def error_response(self) -> Any:

@@ -185,12 +185,8 @@ def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> Answer:
     request, response = exchange.request, exchange.response
     status = status_of(response._status_line)
     body = response._body
-    hooks = (
-        request.hooks
-        if request.micropie_plan is None
-        else request.__dict__.get("hooks") or request.micropie_plan.hooks
-    )
-    if hooks.get("on_end_request") or response.stream:  # the stream's code may attach a hook
+    # The code of a stream may attach a hook.
+    if response.stream or request.micropie_hooks.get("on_end_request"):
         if native.environ is not None:
             native.on_close(partial(copy_context().run, request.close))
         else:

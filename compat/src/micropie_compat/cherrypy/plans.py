@@ -152,6 +152,10 @@ class Plan:
             tool._setup()
 
 
+NO_PLAN = Plan({}, {}, {})
+"""The plan of a request before the dispatcher has run."""
+
+
 class Plans:
     """The plans of one application, by the configurations from which they were made."""
 
