@@ -115,16 +115,9 @@ def parse_pairs(encoded: str) -> FormsDict:
         if pair:
             name, _, value = pair.partition("=")
             found.setdefault(_unquoted(name), []).append(_unquoted(value))
-    return fields_of(found)
-
-
-def fields_of(values: dict[str, list[Any]]) -> FormsDict:
-    """Return a ``FormsDict`` with these values by field name.
-
-    Creates it without ``FormsDict()``, a call that takes as long as parsing a short form.
-    """
+    # without ``FormsDict()``, a call that takes as long as parsing a short form
     fields = FormsDict.__new__(FormsDict)
-    fields.dict = values
+    fields.dict = found
     return fields
 
 

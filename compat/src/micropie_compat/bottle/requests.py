@@ -22,7 +22,6 @@ from micropie_compat.bottle.dicts import FormsDict, WSGIHeaderDict
 from micropie_compat.bottle.forms import (
     FileUpload,
     as_uploads,
-    fields_of,
     is_multipart,
     parse_multipart,
     parse_pairs,
@@ -380,8 +379,6 @@ class BaseRequest:
     @_cached("bottle.request.forms", _early_forms)
     def forms(self) -> FormsDict:
         """The fields of the form, without the files."""
-        if not is_multipart(self.environ.get("CONTENT_TYPE", "")):
-            return fields_of({name: values[:] for name, values in self.POST.dict.items()})
         return _chosen(self.POST, lambda value: not isinstance(value, FileUpload))
 
     @_cached("bottle.request.files")

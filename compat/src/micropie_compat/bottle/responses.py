@@ -324,11 +324,6 @@ class LocalResponse(BaseResponse):
         else:
             exchange.response = BaseResponse(*args, **more)
 
-    def copy(self, cls: type[Copied] | None = None) -> Copied:
-        """Return a copy of the current response, see ``BaseResponse.copy``."""
-        copied: Copied = _current().copy(cls)
-        return copied
-
     @property
     def default_content_type(self) -> str:
         """The Content-Type of all responses that set none. As in Bottle, setting it affects later
