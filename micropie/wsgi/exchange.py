@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import nullcontext
 from threading import Lock
+from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes
 
 import anyio
@@ -39,6 +41,9 @@ from micropie._core.on_demand import Value, computed, pattern
 from micropie._core.routing import Config
 from micropie.wsgi.steps import perform
 
+if TYPE_CHECKING:
+    from micropie._core.execution.left_calls import LeftCall
+
 _ABSOLUTE = pattern(rb"https?://[^/]*", re.IGNORECASE)
 
 # The headers whose keys in an environ have no prefix ``HTTP_`` (PEP 3333). Some servers also pass
@@ -62,7 +67,8 @@ class WSGIExchange(Exchange):
     environ: Environ
     # Bytes of the body that haven't been read yet; None before the first read.
     _left: int | None = None
-    _reading: Lock | None = None  # held by a thread that reads the body for a mounted application
+    _reading: Lock | None = None  # held by a thread, not the server's, that reads the body
+    _is_unreadable = False  # whether such a thread must not read, because the request has ended
     _is_passed_on = False  # whether a mounted application has got the whole body
 
     def __init__(self, environ: Environ) -> None:
@@ -284,27 +290,46 @@ class WSGIExchange(Exchange):
             await anyio.sleep_forever()
         if self._reading is None:
             self._reading = Lock()
-            self.on_close(self._reading.acquire)
-        piece, more = await in_thread(_READING_THREADS, self._read_piece, self._reading)
+            self.on_close(self._end_reading)
+        piece, more = await in_thread(_READING_THREADS, self._read_alone, self.receive_piece)
         self._is_passed_on = not more
         return {"type": "http.request", "body": piece, "more_body": more}
 
-    def _read_piece(self, reading: Lock) -> Piece:
+    def _read_alone(self, read: Callable[..., Value], *arguments: object) -> Value:
+        """Return the result of ``read``, which reads in a thread that the request may leave."""
+        self._reading = reading = self._reading or Lock()
         with reading:
-            return self.receive_piece()
+            if self._is_unreadable:
+                raise ClientDisconnect("the request has ended")
+            return read(*arguments)
+
+    def _end_reading(self) -> None:
+        """Wait until no thread reads, and let none read after that, because the server reads the
+        next request from the same socket.
+        """
+        self._is_unreadable = True
+        with self._reading or nullcontext():
+            pass
+
+    def note_left_call(self, call: LeftCall) -> None:
+        super().note_left_call(call)
+        self.on_close(self._end_reading)
 
     def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Awaitable[Value]:
         # Return at once, because WSGI servers don't report that a client has disconnected.
         return work()
 
     def perform(self, flow: Flow[Value]) -> Value:
-        return perform(flow, self)
+        if self.time_limit is None:
+            return perform(flow, self)
+        value: Value = self._read_alone(perform, flow, self)
+        return value
 
     async def perform_async(self, flow: Flow[Value]) -> Value:
         # Run the flow in a thread: this coroutine runs on the background loop, which other requests
         # share, and reading from the server's socket would block the loop.
         slots, lane = slots_of(_READING_THREADS), block_lane_of(self)
-        return await slots.call(self.perform, (flow,), None, lane=lane)
+        return await slots.call(perform, (flow, self), None, lane=lane)
 
     async def abandon(self, steps: Iterable[Step]) -> None:
         with anyio.CancelScope(shield=True):

@@ -15,7 +15,9 @@ import anyio.lowlevel
 import pytest
 
 import micropie
-from micropie import App
+from micropie import App, ClientDisconnect, post, reads_body
+from micropie.middleware import Timeout
+from tests.support.waiting import PATIENCE, until
 from tests.wsgi.calls import begin, environ_for, get
 
 
@@ -285,3 +287,58 @@ def test_chunks_before_a_failure_are_sent(waits: bool, caplog: pytest.LogCapture
     with pytest.raises(ValueError, match="too late"):
         next(chunks)
     assert "failed after the response had started" in caplog.text
+
+
+class SlowInput:
+    """A body of two pieces. The second comes when ``comes`` is set."""
+
+    def __init__(self, log: list[str]) -> None:
+        self._log = log
+        self._is_first = True
+        self.waits, self.comes = threading.Event(), threading.Event()
+
+    def read(self, size: int) -> bytes:
+        if self._is_first:
+            self._is_first = False
+            return b"1"
+        self.waits.set()
+        assert self.comes.wait(PATIENCE)
+        self._log.append("has read")
+        return b"2"
+
+
+def test_a_handler_that_its_timeout_has_left_does_not_read_from_the_next_request() -> None:
+    """A server reads the next request from the same socket when it has closed a response."""
+    log: list[str] = []
+    given = SlowInput(log)
+    is_closing = threading.Event()
+
+    class Root(App):
+        @Timeout(0.05)
+        @reads_body
+        @post
+        def slow(self) -> str:
+            self.request.on_close(is_closing.set)
+            try:
+                for _ in self.request.chunks():
+                    pass
+            except ClientDisconnect as error:
+                log.append(str(error))
+            return "unseen"
+
+    def send_rest() -> None:
+        assert given.waits.wait(PATIENCE)
+        assert is_closing.wait(PATIENCE)
+        given.comes.set()
+
+    client = threading.Thread(target=send_rest)
+    client.start()
+    changes = {"CONTENT_LENGTH": "9", "wsgi.input": given}
+    answer = begin(Root(), "POST", "/slow", **changes)
+    assert answer.status == 503
+    answer.close()
+    log.append("is closed")
+    client.join()
+    until(lambda: len(log) == 3)
+    assert log.index("has read") < log.index("is closed")
+    assert "the request has ended" in log
