@@ -168,8 +168,7 @@ def warn_of_attribute(request: Request) -> None:
         kind, advice = "class", f"{name} = {value.__name__}(), an object"
     elif inspect.isfunction(value):
         advice = "@get above it, and remove any @hidden"
-    article = "an" if kind[0] in "aeiouAEIOU" else "a"
-    sentence = f"{type(own.app).__name__}.{name} is not a page but {article} {kind}: write {advice}"
+    sentence = f"{type(own.app).__name__}.{name} ({kind}) is not a page: write {advice}"
     logger.warning("%s", sentence)
 
 

@@ -56,7 +56,9 @@ def notes_of(application: Application, providers: Mapping[object, AnyFunction]) 
     app, handlers, classes = application.app, application.handlers, _own_classes(application.app)
     sources = _sources_of(_functions_of(app, handlers))
     resources = {getattr(key, "__name__", str(key)): _opens(one) for key, one in providers.items()}
+    called: set[str] = set()
     for source in sources:
+        called |= {*_CALLED.findall(source.text)} - {source.name}  # a page may be recursive
         if source.is_async:
             yield from source.lost_waits(app)
             yield from source.blocking_calls()
@@ -77,12 +79,6 @@ def notes_of(application: Application, providers: Mapping[object, AnyFunction]) 
     for starting in _sources_of([app.lifespan]):
         yield from starting.lost_waits(app)
     yield from _unserved_functions(app, classes)
-    called = {
-        name
-        for source in sources
-        for name in _CALLED.findall(source.text)
-        if name != source.name  # a recursive page
-    }
     for handler in handlers:
         for source in _sources_of([handler.function]):
             yield from source.wrong_defaults(handler)

@@ -322,14 +322,14 @@ GET /mine -> move the decorator to a function that the handler calls
 # any: a property
     @property
     def about(self): raise LookupError
-GET /about -> Root.about is not a page but a property: write a method, def about(self)
+GET /about -> Root.about (property) is not a page: write a method, def about(self)
 # any: a property of an inner application
 class Shop(App):
     @functools.cached_property
     def about(self): ...
 class Root(App):
     shop = Shop()
-GET /shop/about/5 -> Shop.about is not a page but a cached_property
+GET /shop/about/5 -> Shop.about (cached_property) is not a page
 # any: a class in a class
     class Shop(App): ...
 GET /Shop -> Root.Shop is a class, so it has no routes: write Shop = Shop()
@@ -338,17 +338,17 @@ class Shop(App): ...
 class Root(App):
     kind = Shop
     shop = Shop()
-GET /kind -> Root.kind is not a page but a class: write kind = Shop(), an object
+GET /kind -> Root.kind (class) is not a page: write kind = Shop(), an object
 # any: applications in a dict
     shops = {'first': App()}
-GET /shops/first -> Root.shops is not a page but a dict
+GET /shops/first -> Root.shops (dict) is not a page
 # any: a number
     ovens = 5
-GET /ovens -> Root.ovens is not a page but an int: write a method, def ovens(self)
+GET /ovens -> Root.ovens (int) is not a page: write a method, def ovens(self)
 # any: no decorator where one is wanted
     def about(self): ...
     def __init__(self, **settings): super().__init__(expose='explicit', **settings)
-GET /about -> Root.about is not a page but a function: write @get above it
+GET /about -> Root.about (function) is not a page: write @get above it
 # Flask: a body and headers in a list
     def index(self): return 'x', [('X-A', 'b')]
 GET / -> put the status first, as in return 200, body, headers
@@ -726,7 +726,7 @@ GET /?pie=a.png -> Annotate the parameter with UploadFile, and give the form enc
 class Clock: ...
 class Root(App):
     clock = Clock()
-GET /clock -> Root.clock is not a page but a Clock: write class Clock(App)
+GET /clock -> Root.clock (Clock) is not a page: write class Clock(App)
 # FastAPI: CORS behind the log-in
 from micropie.middleware import BearerAuth, CSRFMiddleware
 class Root(App):
