@@ -322,8 +322,8 @@ def test_a_final_field_is_read_and_reported_like_any_other(make_client: MakeClie
 
     client = make_client(app)
     assert client.post("/", data={"pieces": "5"}).json() == 5
-    wrong = {"pieces": "x"}
-    for answer in (client.post("/", data=wrong), client.post("/", json=wrong)):
+    refused = {"pieces": "x"}
+    for answer in (client.post("/", data=refused), client.post("/", json=refused)):
         (error,) = answer.json()["errors"]
         assert (error["field"], error["detail"]) == ("pieces", "Please enter a whole number.")
 

@@ -581,8 +581,9 @@ Public = NewType("Public", UserOut)
 ANNS = [User("ann")]
 
 
-class Ann(Account, frozen=True):
-    pass
+class Ann(Account):
+    def __hash__(self) -> int:
+        return hash(self.name)
 
 
 class Crowd(list[T]):
