@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from pydantic import AliasPath, BaseModel, Discriminator, Field, RootModel, Tag
 
-from micropie import App, BindingErrors, Body, Query, SetupError, post
+from micropie import App, BindingErrors, Body, Message, Query, SetupError, post
 from tests.binding.conftest import taking
 from tests.support.clients import MakeClient
 
@@ -415,6 +415,14 @@ class Call(msgspec.Struct):
 
 
 @dataclass
+class Worded:
+    calls: Annotated[
+        Call | Annotated[list[Call], msgspec.Meta(min_length=1)], Message("One call, please.")
+    ]
+    numbers: Annotated[list[int], msgspec.Meta(min_length=1), Message("Which numbers?")]
+
+
+@dataclass
 class Entry:
     number: int
     calls: Call | list[Call] | None = None
@@ -440,6 +448,10 @@ def test_errors_in_one_structure_or_a_list_are_those_of_the_structure(
         def pets(self, pets: list[Cat | Dog] | Cat | Dog) -> None:
             pass
 
+        @post
+        def worded(self, order: Worded) -> None:
+            pass
+
     client = make_client(Rpc(errors="json"))
     call, bad = {"method": "a"}, {"method": "a", "id": "x"}
     assert client.post("/calls", json=call).json() == 1
@@ -460,6 +472,8 @@ def test_errors_in_one_structure_or_a_list_are_those_of_the_structure(
             [{"number": 1, "calls": bad}],
             ("[0].calls.id", "Please enter a whole number."),
         ),
+        ("/worded", {"calls": [], "numbers": [0]}, ("calls", "One call, please.")),
+        ("/worded", {"calls": [call], "numbers": []}, ("numbers", "Which numbers?")),
         ("/pets", [{"type": "cow"}], ("[0].type", "Please choose one of cat, dog.")),
         ("/pets", {"type": "cat", "lives": "x"}, ("lives", "Please enter a whole number.")),
     ):

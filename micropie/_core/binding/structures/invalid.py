@@ -199,13 +199,14 @@ _NESTED = frozenset({dict, list})
 
 def _part_for(field: Field, value: dict[str, Any] | list[Any]) -> Field:
     """Return the field for the types of a union to which ``value`` can be converted, such as
-    ``list[Pie]`` of ``Pie | list[Pie]``. Without one, return ``field``.
+    ``list[Pie]`` of ``Pie | list[Pie]``. Without one, return ``field``. The hint stays the same,
+    because it may have a ``Message``.
     """
     if field.members or field.elements:
         return field
     takes = is_structure if isinstance(value, dict) else elements_in
     kinds = [*filter(takes, united(field.kind))]
-    return field_of(Union[tuple(kinds)]) if kinds else field  # noqa: UP007
+    return field_of(Union[tuple(kinds)])._replace(hint=field.hint) if kinds else field  # noqa: UP007
 
 
 def _values_of(field: Field) -> Field | None:
