@@ -574,7 +574,7 @@ def test_a_process_that_cannot_be_started_occupies_no_slot(
 ) -> None:
     pool.close()
     with monkeypatch.context() as patch:
-        patch.setattr(sys, "executable", "/no/such/file")
+        patch.setattr(sys, "executable", "/no/such/python")
         with pytest.raises(FileNotFoundError):
             pool.call(PATIENCE, os.getpid)
     assert pool.call(PATIENCE, os.getpid)
@@ -582,8 +582,9 @@ def test_a_process_that_cannot_be_started_occupies_no_slot(
 
 def test_a_process_that_ends_immediately_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Pool(1, Settings())
-    monkeypatch.setattr("micropie._core.execution.pool.processes._MAIN", "{path!r} {given}")
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(
+        "micropie._core.execution.pool.processes.interpreter", lambda: ["/bin/false"]
+    )
     for size in (1, 10_000_000):  # more than a pipe takes without anybody to read it
         with pytest.raises(PoolError, match="exited before the call was done, with status 1"):
             pool.call(PATIENCE, bytes, b"x" * size)
