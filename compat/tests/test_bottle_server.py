@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import types
@@ -320,12 +321,12 @@ def test_the_reloader_checks_files_until_one_has_changed(monkeypatch: pytest.Mon
     ends: SimpleQueue[object] = SimpleQueue()
     monkeypatch.setattr(server, "_modified", lambda: next(looks))
     monkeypatch.setattr(server, "_GRACE", 0)
-    monkeypatch.setattr(server, "interrupt_main", lambda: ends.put("interrupted"))
+    monkeypatch.setattr(server, "raise_signal", ends.put)
     monkeypatch.setattr("os._exit", ends.put)
 
     def serve() -> None:
         with server.watched(0.001):
-            assert ends.get(timeout=PATIENCE) == "interrupted"
+            assert ends.get(timeout=PATIENCE) == signal.SIGINT
             # a server that doesn't end is killed
             assert ends.get(timeout=PATIENCE) == 3
 

@@ -7,12 +7,12 @@ import subprocess
 import sys
 import time
 import warnings
-from _thread import interrupt_main
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from signal import SIGINT, raise_signal
 from socket import AF_INET6
 from socketserver import ThreadingMixIn
 from threading import Event, Thread
@@ -255,7 +255,7 @@ def watched(interval: float) -> Iterator[None]:
         while _modified().items() >= before.items():
             time.sleep(interval)
         changed.set()
-        interrupt_main()
+        raise_signal(SIGINT)
         time.sleep(_GRACE)
         os._exit(_CHANGED)
 
