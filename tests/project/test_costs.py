@@ -124,7 +124,7 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "redirect": (780, 1160),  # a location that is no str is refused where it is raised
     "hooks": (1200, 3200),
     "error handler": (2270, 2640),
-    "10 chunks": (2070, 2940),
+    "10 chunks": (2070, 2950),
     "10 chunks def": (5060, 1250),
     "3 chunks awaited": (2900, 1940),
     "3 events": (4200, 3080),
