@@ -594,6 +594,22 @@ class Friends(Crowd[UserOut]):
     pass
 
 
+class Named(dict[str, T]):
+    pass
+
+
+class Turned(Generic[T, U], dict[U, T]):
+    pass
+
+
+class Marked(Generic[T]):
+    pass
+
+
+class Fans(Marked[int], Friends):
+    pass
+
+
 class Hit(enum.Enum):
     ANN = 1
 
@@ -637,6 +653,9 @@ def unending() -> list[Any]:
         (ChainMap[str, UserOut], ChainMap({"a": ANNS[0]})),
         (Crowd[UserOut], Crowd(ANNS)),
         (Friends, Friends(ANNS)),
+        (Named[UserOut], Named(a=ANNS[0])),
+        (Turned[UserOut, str], Turned(a=ANNS[0])),
+        (Fans, Fans(ANNS)),
         (Hits, {"users": deque(ANNS), "hit": Hit.ANN}),
     ],
 )
@@ -670,6 +689,28 @@ def test_an_invalid_collection_is_not_sent(stated: Any, result: object, words: s
     assert found is not None
     with pytest.raises(ResponseError, match=words):
         found.make(result)
+
+
+@dataclass
+class Club:
+    members: Friends | None
+
+
+def test_an_object_with_more_fields_in_an_own_collection_is_not_sent() -> None:
+    found = result_filter(shown, (Club,))
+    assert found is not None
+    assert found.make(Club(Friends([UserOut("ann")]))) == Club(Friends([UserOut("ann")]))
+    assert not found.has_only(found.exact, Club(Friends(ANNS)))
+    with pytest.raises(ResponseError, match="a User where the annotation declares UserOut"):
+        found.make(Club(Friends(ANNS)))
+
+
+def test_an_encoder_of_a_collection_takes_precedence(make_client: MakeClient) -> None:
+    class Root(App):
+        def index(self) -> Friends:
+            return Friends(ANNS)
+
+    assert make_client(Root(encoders={Crowd: len})).get("/").json() == 1
 
 
 def test_a_counter_beside_a_structure_is_sent(make_client: MakeClient) -> None:

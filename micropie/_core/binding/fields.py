@@ -17,10 +17,12 @@ from typing import (
     Any,
     Final,
     ForwardRef,
+    Generic,
     Literal,
     NamedTuple,
     NewType,
     NotRequired,
+    Protocol,
     Required,
     TypeGuard,
     TypeVar,
@@ -312,14 +314,10 @@ def hints_of_class(structure: type) -> Mapping[str, Hint]:
     class replaced with types. A free variable is replaced with its bound, as in msgspec.
     """
     owner = owner_of(structure)
-    given = {owner: _types_for(structure, {})}
+    given = {owner_of(one): _types_for(one) for one in generic_bases(structure)}
     found = get_type_hints(owner, include_extras=True)
     hints: dict[str, Hint] = {}
     for base in owner.__mro__:  # subclasses come before their bases
-        given |= {
-            get_origin(one): _types_for(one, given.get(base, {}))
-            for one in vars(base).get("__orig_bases__", ())
-        }
         for name in get_annotations(base):
             hint = with_types(found[name], given.get(base, {}))
             free = (hint,) if isinstance(hint, TypeVar) else getattr(hint, "__parameters__", ())
@@ -345,12 +343,36 @@ def _bound_of(variable: Hint) -> Hint:
     return get_type_hints(stated, names, include_extras=True)["bound"]
 
 
-def _types_for(alias: Hint, given: Mapping[Hint, Hint]) -> Mapping[Hint, Hint]:
+def generic_bases(kind: Hint) -> Iterator[Hint]:
+    """Yield a class, then its generic bases, with types in place of the type variables. For
+    ``Page[User]``, of ``class Page(list[T])``, these are ``Page[User]`` and ``list[User]``.
+    """
+    yield kind
+    owner = owner_of(kind)
+    given = {owner: _types_for(kind)}
+    for base in getattr(owner, "__mro__", ()):  # subclasses come before their bases
+        for one in vars(base).get("__orig_bases__", ()):
+            if get_origin(one) not in (Generic, Protocol):
+                alias = with_types(one, given.get(base, {}))
+                given[owner_of(alias)] = _types_for(alias)
+                yield alias
+
+
+def collection_of(kind: Hint) -> Hint:
+    """Return ``list[User]`` for ``class Users(list[User])``, and any other type unchanged."""
+    bases = (one for one in generic_bases(kind) if get_args(one))
+    return next((one for one in bases if not hasattr(get_origin(one), "__orig_bases__")), kind)
+
+
+def _types_for(alias: Hint) -> Mapping[Hint, Hint]:
     """Return the types that replace the type variables of a generic class, as a dict by variable.
     For ``Page[User]``, the type variable of ``Page`` is mapped to ``User``.
     """
-    variables = getattr(get_origin(alias), "__parameters__", ())
-    return dict(zip(variables, (with_types(one, given) for one in get_args(alias)), strict=False))
+    owner = owner_of(alias)
+    # ``class Page(list[T])`` has no ``__parameters__``
+    bases = (owner, *getattr(owner, "__orig_bases__", ()))
+    variables = chain.from_iterable(getattr(one, "__parameters__", ()) for one in bases)
+    return dict(zip(dict.fromkeys(variables), get_args(alias), strict=False))
 
 
 def names_of(structure: object) -> Sequence[str]:

@@ -15,6 +15,7 @@ from typing import Any, Literal, NoReturn
 
 from micropie._core.binding import (
     BoundParameter,
+    OwnTypes,
     Plan,
     ResultFilter,
     answers_of,
@@ -48,12 +49,14 @@ from micropie._core.routing.discovery import (
 )
 
 
-def _filters_by_status(function: AnyFunction, description: Any) -> dict[int, ResultFilter | None]:
+def _filters_by_status(
+    function: AnyFunction, description: Any, own: OwnTypes
+) -> dict[int, ResultFilter | None]:
     """Return the filters for the types in ``@describe(responses=...)``, as a dict by status."""
     stated = getattr(description, "responses", None) or ()
     models = {status: description.response_of(status)[1] for status in stated}
     return {
-        status: result_filter(function, answers_of(function, model))
+        status: result_filter(function, answers_of(function, model), own=own)
         for status, model in models.items()
         if model is not None
     }
@@ -68,7 +71,7 @@ def _writer(
     items = items_of(answers, has_yield(function))
     if not items:
         return None
-    dumps, own = config.dumps, result_filter(function, items)
+    dumps, own = config.dumps, result_filter(function, items, own=config.own_types)
     make = as_it_is if own is None else own.make_item
     return lambda item: dumps(make(item)) + b"\n"
 
@@ -201,8 +204,12 @@ class Route(RouteInfo):
         self.description = description
         stated_model = getattr(description, "response_model", None)
         answers = () if takes_socket else answers_of(self.plan.function, stated_model)
-        self.result_filter = result_filter(self.plan.function, answers, stated_model)
-        self.filters_by_status = _filters_by_status(self.plan.function, description)
+        self.result_filter = result_filter(
+            self.plan.function, answers, stated_model, config.own_types
+        )
+        self.filters_by_status = _filters_by_status(
+            self.plan.function, description, config.own_types
+        )
         self.write_item = _writer(self.plan.function, self.config, answers)
         filters = self.result_filter, self.write_item
         self.is_filtered = filters != (None, None) or bool(self.filters_by_status)

@@ -48,7 +48,7 @@ class Messages:
         # whether JSON numbers must keep all their digits: they must if the type contains a Decimal
         self._is_exact = self._parameter.is_exact
         self._convert: Any = self._parameter.places["json"][1]
-        self._filter = result_filter(function, united(sent))
+        self._filter = result_filter(function, united(sent), own=own)
 
     def read(self, content: str | bytes) -> Any:
         """Convert a received message, or check text or bytes, and return the value.

@@ -53,6 +53,7 @@ from micropie._core.binding.annotations import (
     without_none,
 )
 from micropie._core.binding.fields import (
+    collection_of,
     has_fields,
     hints_of_class,
     holds_structures,
@@ -64,6 +65,7 @@ from micropie._core.binding.fields import (
     structure_name,
     structures_of,
 )
+from micropie._core.binding.values.converters import NO_OWN_TYPES, OwnTypes
 from micropie._core.errors import ResponseError, SetupError
 from micropie._core.execution.placement import AnyFunction, innermost
 from micropie._core.http import sent_as
@@ -160,7 +162,10 @@ def _may_be_status(atom: object) -> bool:
 
 
 def result_filter(
-    function: AnyFunction, answers: Sequence[object], stated: object = None
+    function: AnyFunction,
+    answers: Sequence[object],
+    stated: object = None,
+    own: OwnTypes = NO_OWN_TYPES,
 ) -> ResultFilter | None:
     """Return the filter that keeps only those fields of a handler's result that its annotation
     declares. Return None if the annotation contains no structure, not even in a collection or a
@@ -168,11 +173,12 @@ def result_filter(
 
     - ``answers``: the types returned by ``answers_of``.
     - ``stated``: the type given as ``response_model``.
+    - ``own``: the application's encoders and decoders.
 
     Raises ``SetupError`` for a ``stated`` type without a structure, and for a structure whose
     annotations can't be evaluated.
     """
-    kinds = [_declared(body) for one in answers for body in answer_parts(one)[1]]
+    kinds = [_declared(body, own) for one in answers for body in answer_parts(one)[1]]
     others = [
         one
         for one in kinds
@@ -198,23 +204,25 @@ def result_filter(
     return None
 
 
-def _declared(body: Hint) -> Hint:
+def _declared(body: Hint, own: OwnTypes) -> Hint:
     """Return the type of a body with what each ``NewType`` and ``Awaitable`` stands for, and with
     list or dict in place of all other classes that are sent as an array or an object.
     """
     while isinstance(body, NewType) or get_origin(body) in (Awaitable, Coroutine):
         body = without_aliases(getattr(body, "__supertype__", None) or get_args(body)[-1])
-    if _is_collection(body):  # such as ``class Users(list[User])``
-        body = next(filter(get_args, getattr(body, "__orig_bases__", ())), body)
-    arguments = tuple(map(_declared, get_args(body)))
+    owner: Any = owner_of(body)
+    is_replaced = _is_collection(owner) and owner not in _KEPT and own.encoder_of(owner) is None
+    if is_replaced:
+        body = collection_of(body)
+    arguments = tuple(_declared(one, own) for one in get_args(body))
+    if not (is_replaced and arguments):
+        return with_arguments(body, arguments)
     owner = get_origin(body)
-    if _is_collection(owner) and owner not in _KEPT:
-        if issubclass(owner, ItemsView):
-            return list[tuple[arguments]]  # type: ignore[valid-type]
-        if issubclass(owner, Mapping):
-            return dict[(*arguments, Any)[:2]]  # type: ignore[misc]  # a Counter has only keys
-        return list[arguments]  # type: ignore[valid-type]
-    return with_arguments(body, arguments)
+    if issubclass(owner, ItemsView):
+        return list[tuple[arguments]]  # type: ignore[valid-type]
+    if issubclass(owner, Mapping):
+        return dict[(*arguments, Any)[:2]]  # type: ignore[misc]  # a Counter has only keys
+    return list[arguments[0]]  # type: ignore[valid-type]
 
 
 _KEPT = (list, tuple, set, frozenset, Sequence, dict, Mapping)
@@ -440,5 +448,6 @@ def _hints_inside(structure: type) -> Mapping[str, Hint]:
     return {
         name: hint
         for name, hint in hints_of_class(structure).items()
-        if any(map(has_fields, kinds_in(hint, are_fields_in=False)))
+        for kinds in [map(collection_of, kinds_in(hint, are_fields_in=False))]
+        if any(has_fields(one) for kind in kinds for one in kinds_in(kind, are_fields_in=False))
     }

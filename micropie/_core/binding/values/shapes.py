@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 from micropie._core.binding.annotations import UNREADABLE, Hint, bare, is_enum, owner_of, united
 from micropie._core.binding.fields import (
     attributes_of,
+    collection_of,
     has_fields,
     hints_of_class,
     is_named_tuple,
@@ -178,7 +179,9 @@ class _Type:
 
     @cached_property
     def _arguments(self) -> tuple[Hint, ...]:
-        return (*(hints_of_class(self._kind).values() if self._is_row else get_args(self._kind)),)
+        if self._is_row:
+            return (*hints_of_class(self._kind).values(),)
+        return get_args(collection_of(self._kind))
 
     def is_of(self, kind: type) -> bool:
         """Return whether this type is the class ``kind`` itself, and no built-in collection."""
