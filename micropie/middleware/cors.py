@@ -24,8 +24,9 @@ from micropie._core.http import TOKEN, Request, Response
 from micropie._core.http.addresses import checked_origins, normal_origin
 from micropie._core.http.headers import add_vary
 from micropie._core.http.protocols import HeaderPairs, Texts
+from micropie._core.http.settings import METHODS as ALL
 from micropie._core.routing import checked_methods
-from micropie.middleware.base import STANDARD_METHODS, FlowMiddleware
+from micropie.middleware.base import FlowMiddleware
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
@@ -92,7 +93,7 @@ class CORSMiddleware(FlowMiddleware):
         regex = self._regex = _compiled(origin_regex)
         refuse_text("methods", methods)
         methods = tuple(methods)
-        self._methods = checked_methods(sorted(STANDARD_METHODS) if "*" in methods else methods)
+        self._methods = checked_methods(sorted(ALL) if "*" in methods else methods)
         names = (*_ALWAYS, *_header_names(headers, "headers"))
         self._headers = frozenset(name.lower() for name in names)
         exposed = _header_names(expose, "expose")

@@ -330,6 +330,7 @@ def test_a_preflight_may_allow_credentials(make_client: MakeClient) -> None:
         ({"methods": ["GET"]}, "GET", "content-type", True),
         ({"methods": ["GET"]}, "POST", "content-type", False),
         ({"methods": ["*"]}, "QUERY", "content-type", True),
+        ({"methods": ["*"]}, "PROPFIND", None, True),
         ({"methods": ["*"], "credentials": True}, "DELETE", None, True),
         ({"methods": iter(["GET", "*"])}, "PATCH", None, True),
         ({"methods": ["*"]}, "*", None, False),
