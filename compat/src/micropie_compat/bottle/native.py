@@ -57,7 +57,8 @@ class BottleSite(CarryingSite):
         self._search = app.router.search
         if getattr(app.router.match, "__func__", None) is not _MATCH:
             refuse(type(app.router), "match")
-        owners: list[Any] = [one.app for one in app.routes if isinstance(one.app, Carried)]
+        with_routes = (one.app for one in app.routes if isinstance(one.app, Carried))
+        owners: list[Any] = [*app._mounts, *with_routes]
         if any(one is not app and not one.native._micropie.is_blank for one in owners):
             raise SetupError(
                 "what you have set on .native of a mounted or merged Bottle has no effect: set it "
