@@ -263,7 +263,8 @@ class Schemas:
                         number = float(value) if isinstance(value, Decimal) else value
                         schema |= {keyword.replace("Length", one): number for one in lengths}
                 schema |= self._stated(part)
-            if getattr(given, "tz", None) is False:
+            # annotated_types writes Timezone(None), and msgspec Meta(tz=False)
+            if getattr(given, "tz", ...) is {"Timezone": None}.get(type(given).__name__, False):
                 for one in members:
                     _make_local(one)
         return schema

@@ -594,7 +594,7 @@ class Friends(Crowd[UserOut]):
     pass
 
 
-class Named(dict[str, T]):
+class Keyed(dict[str, T]):
     pass
 
 
@@ -653,8 +653,8 @@ def unending() -> list[Any]:
         (ChainMap[str, UserOut], ChainMap({"a": ANNS[0]})),
         (Crowd[UserOut], Crowd(ANNS)),
         (Friends, Friends(ANNS)),
-        (Named[UserOut], Named(a=ANNS[0])),
-        (Turned[UserOut, str], Turned(a=ANNS[0])),
+        (Keyed[UserOut], Keyed(a=ANNS[0])),
+        (Turned[UserOut, str], Turned({"a": ANNS[0]})),
         (Fans, Fans(ANNS)),
         (Hits, {"users": deque(ANNS), "hit": Hit.ANN}),
     ],

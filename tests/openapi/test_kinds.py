@@ -15,6 +15,7 @@ import msgspec
 import pydantic
 import pydantic.dataclasses
 import pytest
+from annotated_types import Timezone
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from micropie import App, Body, Header, Query, SetupError, get, post
@@ -455,15 +456,21 @@ def test_a_datetime_without_an_offset_is_no_date_time() -> None:
     def index(meeting: Meeting) -> None: ...
 
     @app.get("/")
-    def meetings(after: Local, before: Annotated[time | None, msgspec.Meta(tz=False)]) -> None: ...
+    def meetings(
+        after: Local,
+        before: Annotated[time | None, msgspec.Meta(tz=False)],
+        on: Annotated[datetime, Timezone(None)],
+        at: Annotated[datetime, Timezone(...)],
+    ) -> None: ...
 
     document = app.openapi()
     fields = document["components"]["schemas"]["Meeting"]["properties"]
     assert (fields["start"]["format"], fields["seen"]["format"]) == ("date-time-local", "date-time")
     assert fields["end"]["anyOf"][0]["format"] == "date-time-local"
     assert fields["others"]["items"]["format"] == "time-local"
-    after, before = (one["schema"] for one in document["paths"]["/"]["get"]["parameters"])
-    assert after == {"type": "string", "format": "date-time-local"}
+    after, before, on, at = (one["schema"] for one in document["paths"]["/"]["get"]["parameters"])
+    assert after == on == {"type": "string", "format": "date-time-local"}
+    assert at["format"] == "date-time"
     assert "time-local" in str(before)
 
 
