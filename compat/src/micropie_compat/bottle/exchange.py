@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from codecs import getincrementalencoder
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, takewhile
 from operator import methodcaller
 from traceback import format_exc
@@ -61,7 +61,7 @@ class Application(Protocol):
     hooks: Hooks
     router: Router
     routes: list[Route]
-    _mounts: Sequence[object]
+    _mounts: list[Any]
     error_handler: dict[int, Callable[[HTTPError], object]]
 
     @property
