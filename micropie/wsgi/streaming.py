@@ -103,7 +103,7 @@ class StreamReader:
         """
         self._is_closing = True
         with suppress(RuntimeError):  # the loop and its tasks have ended
-            self._loop.spawn(bool, self._stop)
+            self._loop.spawn(lambda: None, self._stop)
         with suppress(Empty, ClientDisconnect):  # ``_stop`` makes the stream raise ClientDisconnect
             while self._stream.driver is not None:
                 self.take(CLEAN_UP_WITHIN + 1)

@@ -5,7 +5,9 @@ order.
 from __future__ import annotations
 
 import threading
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -207,3 +209,60 @@ def test_a_request_waiting_when_the_loop_ends_gets_a_500(backend: str) -> None:
         assert begun.wait(30)
         close_background_loops()
         assert answer.result(PATIENCE)[0] == 500
+
+
+class Ending(App):
+    """Handlers that don't end at the first cancellation."""
+
+    def __init__(self, backend: str) -> None:
+        super().__init__(portal_backend=backend)
+        self.backend, self.begun = backend, threading.Event()
+
+    async def _wait(self) -> None:
+        self.begun.set()
+        await anyio.sleep_forever()
+
+    async def swallows(self) -> None:
+        with suppress(anyio.get_cancelled_exc_class()):
+            await self._wait()
+        await self._wait()
+
+    async def waits_at_its_end(self) -> None:
+        try:
+            await self._wait()
+        finally:
+            await self._wait()
+
+    async def swallowing_stream(self) -> AsyncIterator[str]:
+        yield "a"
+        await self.swallows()
+
+    async def shielded(self) -> str:
+        loop = background_loop(self.backend)
+        self.begun.set()
+        with anyio.CancelScope(shield=True):
+            while not loop.has_ended:
+                await anyio.lowlevel.checkpoint()
+            for _ in range(50):
+                await anyio.lowlevel.checkpoint()
+        return "done"
+
+
+@pytest.mark.parametrize("path", ["swallows", "waits_at_its_end", "swallowing_stream"])
+def test_the_end_of_the_loop_cancels_at_each_await(backend: str, path: str) -> None:
+    app = Ending(backend)
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(get, app, f"/{path}")
+        assert app.begun.wait(PATIENCE)
+        close_background_loops()
+        with suppress(RuntimeError):  # the stream breaks off
+            assert answer.result(PATIENCE)[0] == 500
+
+
+def test_the_end_of_the_loop_waits_for_shielded_blocks(backend: str) -> None:
+    app = Ending(backend)
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(get, app, "/shielded")
+        assert app.begun.wait(PATIENCE)
+        close_background_loops()
+        assert answer.result(PATIENCE) == (200, b"done")

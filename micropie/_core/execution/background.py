@@ -77,7 +77,11 @@ class BackgroundLoop:
         self._library = library_variable()
         self._tasks = TASKS.get()
         self.call_soon = self._tasks.call_soon
-        self._waiting: set[Action] = set()
+        # By the ``lost`` function of each task: its scope, or None until it begins. asyncio itself
+        # would cancel a task only once, and even in a shielded block. This is a dict, because its
+        # items are set without a call.
+        self._scopes: dict[Action, anyio.CancelScope | None] = {}
+        self.is_idle = anyio.Event()  # set when ``end`` was called and all tasks have ended
         self.has_ended = False
 
     def spawn(self, lost: Action, function: AsyncAction, lane: Lane | None = None) -> None:
@@ -87,21 +91,29 @@ class BackgroundLoop:
         Raises ``RuntimeError`` if the loop has ended.
 
         ``function`` must not raise, but it may be cancelled. If the loop ends before the task has
-        begun, ``lost`` is called instead of ``function``.
+        begun, ``lost`` is called instead of ``function``. It must not be that of another task.
         """
-        self._waiting.add(lost)
+        self._scopes[lost] = None
         if self.has_ended:
-            self._waiting.discard(lost)
+            self._scopes.pop(lost, None)
             raise RuntimeError("the event loop has ended")
         self.call_soon(partial(self._start, lost, function, copy_context(), lane))
 
     def end(self) -> None:
-        """Refuse new tasks, and call the ``lost`` function of each task that has not begun."""
+        """Refuse new tasks, call the ``lost`` function of each task that has not begun, and cancel
+        the others.
+        """
         self.has_ended = True
-        # Pop until the set is empty, because ``spawn`` may remove items meanwhile.
-        with suppress(KeyError):
-            while True:
-                self._waiting.pop()()
+        for lost, scope in [*self._scopes.items()]:
+            if scope is not None:
+                scope.cancel()
+            elif self._scopes.pop(lost, self) is None:  # ``spawn`` may remove items meanwhile
+                lost()
+        self._note_end()
+
+    def _note_end(self) -> None:
+        if not any([*self._scopes.values()]):
+            self.is_idle.set()
 
     def _start(self, lost: Action, call: AsyncAction, context: Context, lane: Lane | None) -> None:
         if lane is not None:  # here, because the loop may just be leaving its context
@@ -112,8 +124,15 @@ class BackgroundLoop:
             self._tasks.start_soon(self._begin, lost, call, context=context)
 
     async def _begin(self, lost: Action, call: AsyncAction) -> None:
-        self._waiting.discard(lost)
-        await call()
+        if self.has_ended:
+            return
+        try:
+            with self._tasks.new_scope() as self._scopes[lost]:
+                await call()
+        finally:
+            del self._scopes[lost]
+            if self.has_ended:
+                self._note_end()
 
 
 async def _live(
@@ -132,6 +151,8 @@ async def _live(
         await anyio.sleep_forever()
     finally:
         loop.end()
+        with anyio.CancelScope(shield=True):
+            await loop.is_idle.wait()
 
 
 def refuse_greenlets() -> None:
@@ -246,7 +267,7 @@ def await_in_background(
     lost = partial(outcomes.put, [None, CancelledError(), []])
     background_loop(backend).spawn(lost, call, lane)
     outcome = outcomes.get()
-    if lane is not None:
+    if lane is not None and (outcome[2] or lane.tokens):
         lane.leave(outcome)
     return released(outcome)
 

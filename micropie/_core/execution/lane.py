@@ -106,6 +106,8 @@ class Lane:
         _LANE.set(None)  # a reference from this context would be a cycle
         given = copy_context()
         context = self.entered(given)
+        if context is given:  # the first call
+            given = given.copy()
         try:
             return [context.run(function, *arguments), None, _changes(given, context)]
         except BaseException as error:
@@ -114,11 +116,13 @@ class Lane:
             self.is_busy = False
 
     def entered(self, given: Context) -> Context:
-        """Return the context, with the variables as they are in ``given``."""
+        """Return the context, with the variables as they are in ``given``. The first time, it is
+        ``given`` itself.
+        """
         context = self._context
         if context is None:
-            self._context = context = given.copy()
-            return context
+            self._context = given
+            return given
         for variable, value in given.items():
             known = context.get(variable, UNSET)
             if known is not value:
@@ -154,21 +158,20 @@ class AsyncLane(Lane):
     It keeps the tokens itself, because the context of what awaits them doesn't refer to it.
     """
 
-    __slots__ = ("_tokens",)
+    __slots__ = ("tokens",)
 
     def __init__(self, owner: object = None) -> None:
         # without ``super``, which takes longer
         self.owner, self.is_busy, self._context = owner, False, None
         self._inside: Tokens = {}
-        self._tokens: Tokens = {}
+        self.tokens: Tokens = {}
 
     def leave(self, outcome: Outcome, tokens: Tokens | None = None) -> None:
         """Set and reset the variables where the parts are awaited. ``tokens`` isn't used."""
-        if outcome[2] or self._tokens:
-            context = self._context or ()
-            for variable in [one for one in self._tokens if one not in context]:
-                variable.reset(self._tokens.pop(variable))
-            Lane.leave(self, outcome, self._tokens)
+        context = self._context or ()
+        for variable in [one for one in self.tokens if one not in context]:
+            variable.reset(self.tokens.pop(variable))
+        Lane.leave(self, outcome, self.tokens)
 
 
 class BlockLane(AsyncLane):
