@@ -63,6 +63,10 @@ def contained(error: BaseException) -> Exception:
 # -- the loop --------------------------------------------------------------------------------------
 
 
+# How often a loop that ends looks whether its tasks have ended.
+_LOOK_FOR_END_EVERY = 0.01
+
+
 class BackgroundLoop:
     """Starts tasks on an event loop that runs in another thread. The calling thread doesn't wait
     until the tasks have started, which saves two switches between threads.
@@ -81,7 +85,6 @@ class BackgroundLoop:
         # would cancel a task only once, and even in a shielded block. This is a dict, because its
         # items are set without a call.
         self._scopes: dict[Action, anyio.CancelScope | None] = {}
-        self.is_idle = anyio.Event()  # set when ``end`` was called and all tasks have ended
         self.has_ended = False
 
     def spawn(self, lost: Action, function: AsyncAction, lane: Lane | None = None) -> None:
@@ -109,11 +112,12 @@ class BackgroundLoop:
                 scope.cancel()
             elif self._scopes.pop(lost, self) is None:  # ``spawn`` may remove items meanwhile
                 lost()
-        self._note_end()
 
-    def _note_end(self) -> None:
-        if not any([*self._scopes.values()]):
-            self.is_idle.set()
+    async def join(self) -> None:
+        """After ``end``, wait until all tasks have ended."""
+        with anyio.CancelScope(shield=True):
+            while any([*self._scopes.values()]):  # noqa: ASYNC110 - an event would slow requests
+                await anyio.sleep(_LOOK_FOR_END_EVERY)
 
     def _start(self, lost: Action, call: AsyncAction, context: Context, lane: Lane | None) -> None:
         if lane is not None:  # here, because the loop may just be leaving its context
@@ -131,8 +135,6 @@ class BackgroundLoop:
                 await call()
         finally:
             del self._scopes[lost]
-            if self.has_ended:
-                self._note_end()
 
 
 async def _live(
@@ -151,8 +153,7 @@ async def _live(
         await anyio.sleep_forever()
     finally:
         loop.end()
-        with anyio.CancelScope(shield=True):
-            await loop.is_idle.wait()
+        await loop.join()
 
 
 def refuse_greenlets() -> None:
