@@ -78,9 +78,10 @@ class BackgroundLoop:
     def __init__(self, portal: BlockingPortal, backend: str) -> None:
         self.portal = portal
         self._backend = backend
-        self._library = library_variable()
-        self._tasks = TASKS.get()
-        self.call_soon = self._tasks.call_soon
+        self._set_library = library_variable().set
+        tasks = TASKS.get()
+        self.call_soon, self._start_soon = tasks.call_soon, tasks.start_soon
+        self._new_scope = tasks.new_scope
         # By the ``lost`` function of each task: its scope, or None until it begins. asyncio itself
         # would cancel a task only once, and even in a shielded block. This is a dict, because its
         # items are set without a call.
@@ -120,18 +121,18 @@ class BackgroundLoop:
                 await anyio.sleep(_LOOK_FOR_END_EVERY)
 
     def _start(self, lost: Action, call: AsyncAction, context: Context, lane: Lane | None) -> None:
+        # Set only this variable, because others, such as a monitor's, belong to the request.
+        context.run(self._set_library, self._backend)
         if lane is not None:  # here, because the loop may just be leaving its context
             context = lane.entered(context)
-        # Set only this variable, because others, such as a monitor's, belong to the request.
-        context.run(self._library.set, self._backend)
         if not self.has_ended:
-            self._tasks.start_soon(self._begin, lost, call, context=context)
+            self._start_soon(self._begin, lost, call, context=context)
 
     async def _begin(self, lost: Action, call: AsyncAction) -> None:
         if self.has_ended:
             return
         try:
-            with self._tasks.new_scope() as self._scopes[lost]:
+            with self._new_scope() as self._scopes[lost]:
                 await call()
         finally:
             del self._scopes[lost]
