@@ -266,7 +266,7 @@ def await_in_background(
     """
     outcomes: SimpleQueue[Outcome] = SimpleQueue()
     call = partial(awaited_outcome_of, function, arguments, outcomes.put)
-    lost = partial(outcomes.put, [None, CancelledError(), []])
+    lost = partial(outcomes.put, [None, CancelledError, []])
     background_loop(backend).spawn(lost, call, lane)
     outcome = outcomes.get()
     if lane is not None and (outcome[2] or lane.tokens):
