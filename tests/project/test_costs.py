@@ -81,8 +81,8 @@ CALLS: dict[str, tuple[int, int]] = {
     "405": (52, 55),  # an error asks whether its sentence is HTML already
     "400": (49, 81),
     "redirect": (42, 74),
-    "hooks": (65, 230),
-    "error handler": (139, 176),
+    "hooks": (65, 234),
+    "error handler": (139, 178),
     # the look-up of a class by its event loop takes three calls on the loop of WSGI
     # and the scope that cancels a stream at the end of the loop, which asyncio would do only once, two
     "10 chunks": (99, 181),
