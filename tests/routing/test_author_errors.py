@@ -182,7 +182,7 @@ def test_text_is_not_accepted_as_a_utc_offset() -> None:
 
 
 def test_run_is_not_a_handler() -> None:
-    with pytest.raises(SetupError, match=r'write @route\("/run"\) above it'):
+    with pytest.raises(SetupError, match=r'@route\("/run"\) above it keeps its path'):
 
         class Starts(App):
             def run(self) -> str:  # type: ignore[override]
