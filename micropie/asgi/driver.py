@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from contextvars import Context
 from functools import partial
 from typing import Any
 
 from micropie._core.errors import logger
-from micropie._core.execution import TASKS, current
+from micropie._core.execution import current
 from micropie._core.execution.steps import ANSWER, AWAIT, CHUNK, RECEIVE
 from micropie._core.flow import (
     end_resources,
@@ -19,7 +18,6 @@ from micropie._core.flow import (
 from micropie._core.http import Request, start_failed, websockets
 from micropie._core.http.protocols import Receive, Scope, Send, ServerMessage
 from micropie._core.routing import Handover, Site
-from micropie._core.streams import ShutdownSignal
 from micropie._core.tree import Tree
 from micropie.asgi.exchange import ASGIExchange
 from micropie.asgi.state import ASGIState
@@ -75,7 +73,7 @@ async def _start(app: Tree, state: ASGIState) -> Site:
         if not state.started:
             # The server doesn't support the lifespan protocol, so it announces neither startup nor
             # shutdown. Start the application now, perhaps again after a lifespan has ended.
-            site.config.shutdown.begin(partial(_watch_signals, site.config.shutdown))
+            site.config.shutdown.begin()
             lifecycle = app.lifecycle()
             if not lifecycle.is_empty:
                 from micropie.asgi.lifespan import start_alone
@@ -84,12 +82,6 @@ async def _start(app: Tree, state: ASGIState) -> Site:
             state.started = True
         app.publish(site, state)
         return site
-
-
-def _watch_signals(shutdown: ShutdownSignal) -> None:
-    from micropie.asgi.lifespan import watch_signals
-
-    TASKS.get().start_soon(watch_signals, shutdown, context=Context())
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import Context
 from functools import partial
 from math import inf
@@ -39,7 +39,6 @@ from micropie._core.flow import (
 )
 from micropie._core.http.protocols import Receive, Scope, Send
 from micropie._core.routing import Site
-from micropie._core.streams import ShutdownSignal
 from micropie._core.tree import Tree
 from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import BACKGROUND, perform
@@ -80,11 +79,15 @@ async def serve_lifespan(
         state.started = True
         state.lifespans += 1
 
+        # Run this in a task, because anyio can't detect the loop in the callback of a signal.
+        async def end_streams() -> None:
+            shutdown.end()
+
         background, seconds = LoopTasks(), site.config.settings.background_timeout
         if "state" in scope:
             scope["state"][BACKGROUND] = background
         try:
-            with ending_streams(shutdown):
+            with handling_signals(partial(TASKS.get().start_soon, end_streams)):
                 stop = partial(_stop_cancelled, lifecycle, context, around)
                 failure = await _until_shutdown(receive, send, background, seconds, stop)
         finally:
@@ -209,22 +212,6 @@ async def _send_failed(stage: str, error: Exception, send: Send) -> None:
 # -- the server's shutdown signal ------------------------------------------------------------------
 
 SHUTDOWN_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-def ending_streams(shutdown: ShutdownSignal) -> AbstractContextManager[None]:
-    """Return a context manager in whose block the server's shutdown signal ends the streams."""
-
-    # Run this in a task, because anyio can't detect the loop in the callback of a signal.
-    async def end() -> None:
-        shutdown.end()
-
-    return handling_signals(partial(TASKS.get().start_soon, end))
-
-
-async def watch_signals(shutdown: ShutdownSignal) -> None:
-    """Until the event loop ends, let the server's shutdown signal end the streams."""
-    with ending_streams(shutdown):
-        await anyio.sleep_forever()
 
 
 @contextmanager

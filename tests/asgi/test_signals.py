@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from types import FrameType
 
 import anyio
 import pytest
 
-from micropie import App, EventStream
-from micropie._core.streams import ShutdownSignal
 from micropie.asgi.lifespan import handling_signals
-from tests.asgi.calls import Call, http_scope, piece, run
-from tests.support.waiting import until_async
+from tests.asgi.calls import run
 
 
 @pytest.fixture
@@ -109,43 +106,3 @@ def test_a_signal_after_the_loop_has_ended_is_left_to_the_server(server: list[in
     run("asyncio", check)
     signal.raise_signal(signal.SIGTERM)
     assert server == [signal.SIGTERM]
-
-
-def test_R65_events_of_an_application_that_got_no_lifespan_end_at_the_signal(
-    backend: str, server: list[int]
-) -> None:
-    """As mounted in a FastAPI application, or under ``uvicorn --lifespan off``."""
-    handler = signal.getsignal(signal.SIGTERM)
-
-    class Ticker(App):
-        def index(self) -> EventStream:
-            return EventStream(self._ticks())
-
-        async def _ticks(self) -> AsyncIterator[str]:
-            yield "tick"
-            await anyio.sleep_forever()
-
-    async def check() -> None:
-        call = Call(piece(b""))
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(Ticker(), http_scope(), call.receive, call.send)
-            await until_async(lambda: signal.getsignal(signal.SIGTERM) is not handler)
-            signal.raise_signal(signal.SIGTERM)
-        assert call.is_complete
-
-    run(backend, check)
-    assert server == [signal.SIGTERM]
-    assert signal.getsignal(signal.SIGTERM) is handler
-
-
-def test_a_thread_that_waits_for_the_shutdown_leaves_the_signal_to_the_main_thread() -> None:
-    watched: list[str] = []
-    shutdown = ShutdownSignal()
-    shutdown.begin(lambda: watched.append(threading.current_thread().name))
-    thread = threading.Thread(target=shutdown.add, args=(print,))
-    thread.start()
-    thread.join()
-    assert watched == []
-    for _ in range(2):
-        shutdown.add(print)
-    assert watched == [threading.main_thread().name]

@@ -99,7 +99,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
-from threading import current_thread, main_thread
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, NamedTuple, Protocol
 
@@ -162,8 +161,6 @@ class ShutdownSignal:
     be called twice, and must allow for that. All others are called once.
     """
 
-    _watch: Action | None = None
-
     def __init__(self) -> None:
         self.is_over = False
         self._functions: dict[Action, Action] = {}
@@ -173,9 +170,6 @@ class ShutdownSignal:
 
         Return a function that removes ``function``, as ``leave`` does.
         """
-        if self._watch is not None and current_thread() is main_thread():
-            watch, self._watch = self._watch, None
-            watch()
         self._functions[function] = function
         if self.is_over:
             self._call(function)
@@ -197,13 +191,9 @@ class ShutdownSignal:
         for function in list(self._functions):
             self._call(function)
 
-    def begin(self, watch: Action | None = None) -> None:
-        """Reset the signal, because the application is started again.
-
-        ``watch``: called once, in the main thread, when something is to be ended: it makes sure
-        that the signal is given.
-        """
-        self.is_over, self._watch = False, watch
+    def begin(self) -> None:
+        """Reset the signal, because the application is started again."""
+        self.is_over = False
 
     def _call(self, function: Action) -> None:
         self._functions.pop(function, no_function)()
