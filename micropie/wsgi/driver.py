@@ -250,8 +250,6 @@ class _Chunks:
         finally:
             try:
                 self._end_resources()
-            except Exception as error:
-                exchange.log_cleanup_failure(error)
             finally:
                 _close(exchange, self._context)
 

@@ -195,6 +195,37 @@ def test_a_task_lost_when_its_loop_ends_is_reported_to_the_waiter(
     assert heard == ["lost"]
 
 
+def test_a_task_is_lost_if_the_loop_ends_between_its_start_and_its_first_step(
+    backend: str,
+) -> None:
+    loop = background_loop(backend)
+    heard: list[str] = []
+
+    def end() -> None:
+        loop.spawn(lambda: heard.append("lost"), anyio.sleep_forever)
+        loop.call_soon(loop.end)  # after it has started the task, which begins later
+
+    loop.portal.call(end)
+    until(lambda: bool(heard))
+    loop.portal.call(anyio.lowlevel.checkpoint)
+    assert heard == ["lost"]
+
+
+def test_the_end_of_the_loop_passes_over_a_task_that_was_refused_meanwhile(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refused(dict[object, None]):
+        def items(self) -> Any:
+            return [(lambda: heard.append("lost"), None)]  # ``spawn`` has just removed it
+
+    loop = background_loop(backend)
+    heard: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_scopes", Refused())
+        loop.portal.call(loop.end)
+    assert heard == []
+
+
 def test_a_request_waiting_when_the_loop_ends_gets_a_500(backend: str) -> None:
     begun = threading.Event()
 

@@ -72,9 +72,9 @@ class _GeneratorTask:
             del failure  # avoid a reference cycle between the exception and this frame
             await self._done.wait()
         outcome, self._outcome = self._outcome, None
-        if outcome:
-            self._lane.leave(outcome)
-        return released(outcome or [])
+        assert outcome is not None  # noqa: S101
+        self._lane.leave(outcome)
+        return released(outcome)
 
     async def _run(self) -> None:
         is_interrupted = False
