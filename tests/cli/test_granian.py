@@ -184,7 +184,7 @@ def test_a_signal_is_handled_while_the_main_thread_waits() -> None:
 
 
 class Worker:
-    """A worker that ends when it is told to, unless it has ``ended`` before."""
+    """A worker that ends when it gets its signal, unless it has ``ended`` before."""
 
     def __init__(self, is_told: bool) -> None:
         self.interrupt_by_parent, self.told = is_told, 0

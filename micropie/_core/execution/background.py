@@ -25,7 +25,6 @@ from micropie._core.errors import SetupError
 from micropie._core.execution.fork import after_fork_in_child
 from micropie._core.execution.lane import AsyncLane, Lane, Outcome, released, variables_set
 from micropie._core.execution.loop import (
-    TASKS,
     Action,
     AsyncAction,
     AsyncFunction,
@@ -63,10 +62,6 @@ def contained(error: BaseException) -> Exception:
 # -- the loop --------------------------------------------------------------------------------------
 
 
-# How often a loop that ends looks whether its tasks have ended.
-_LOOK_FOR_END_EVERY = 0.01
-
-
 class BackgroundLoop:
     """Starts tasks on an event loop that runs in another thread. The calling thread doesn't wait
     until the tasks have started, which saves two switches between threads.
@@ -79,9 +74,9 @@ class BackgroundLoop:
         self.portal = portal
         self._backend = backend
         self._set_library = library_variable().set
-        tasks = TASKS.get()
+        tasks = LoopTasks()  # not those of ``TASKS``, which may wait for one of these
         self.call_soon, self._start_soon = tasks.call_soon, tasks.start_soon
-        self._new_scope = tasks.new_scope
+        self._new_scope, self._join = tasks.new_scope, tasks.join
         # By the ``lost`` function of each task: its scope, or None until it begins. asyncio itself
         # would cancel a task only once, and even in a shielded block. This is a dict, because its
         # items are set without a call.
@@ -117,8 +112,7 @@ class BackgroundLoop:
     async def join(self) -> None:
         """After ``end``, wait until all tasks have ended."""
         with anyio.CancelScope(shield=True):
-            while any([*self._scopes.values()]):  # noqa: ASYNC110 - an event would slow requests
-                await anyio.sleep(_LOOK_FOR_END_EVERY)
+            await self._join()
 
     def _start(self, lost: Action, call: AsyncAction, context: Context, lane: Lane | None) -> None:
         # Set only this variable, because others, such as a monitor's, belong to the request.

@@ -15,12 +15,12 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from threading import Thread
 from types import FrameType
 from typing import Any
 
-# Seconds after which a worker that was told to end, and hasn't ended, is told once more.
+# Seconds after which a worker that hasn't ended gets its signal once more.
 AGAIN_AFTER = 1.0
 
 
@@ -50,7 +50,7 @@ def handled_in_a_thread(server: Any) -> Iterator[None]:
                 try:
                     arrived = numbers.recv(64)
                 except TimeoutError:
-                    tell_again(server)
+                    terminate_again(server)
                     numbers.settimeout(None)  # each signal restarts what the worker waits for
                     continue
                 if not arrived:
@@ -64,14 +64,22 @@ def handled_in_a_thread(server: Any) -> Iterator[None]:
 
     server.signal_handler_interrupt, server.signal_handler_reload = on_stop, on_reload
     Thread(target=handle, daemon=True).start()
-    with written:
-        written.setblocking(False)
-        before = signal.set_wakeup_fd(written.fileno())
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(before)
-            written.shutdown(socket.SHUT_WR)  # forked workers may have it open
+    with written, signals_written_to(written):
+        yield
+
+
+@contextmanager
+def signals_written_to(written: socket.socket) -> Iterator[None]:
+    """During this ``with`` block, Python itself writes the number of each signal to the socket,
+    whoever handles the signal. Afterwards, nothing more is written to it.
+    """
+    written.setblocking(False)
+    before = signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        written.shutdown(socket.SHUT_WR)  # forked workers may have it open
 
 
 # A forked worker's signals aren't its server's.
@@ -79,8 +87,8 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch
     os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
 
 
-def tell_again(server: Any) -> None:
-    """Tell each worker of a granian that was told to end, and hasn't ended, again."""
+def terminate_again(server: Any) -> None:
+    """Send its signal again to each worker of a granian that should end and hasn't."""
     for worker in [*server.wrks]:
         if worker.interrupt_by_parent and worker.is_alive():
             worker.terminate()
@@ -90,20 +98,11 @@ def tell_again(server: Any) -> None:
 def failing_without_signal() -> Iterator[None]:
     """Exit with an error code if the server that runs in the block ends although no shutdown signal
     has come. uvicorn (with several workers) and hypercorn exit with 0 if startup fails.
-
-    Python itself writes the number of each signal to a socket, whoever handles the signal.
     """
-    reading, writing = socket.socketpair()
-    with reading, writing:
-        reading.setblocking(False)
-        writing.setblocking(False)
-        before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
-        try:
+    numbers, written = socket.socketpair()
+    with numbers, written:
+        with signals_written_to(written):
             yield
-        finally:
-            signal.set_wakeup_fd(before)
-        seen = b""
-        with suppress(BlockingIOError):
-            seen = reading.recv(1024)
-    if not {signal.SIGINT, signal.SIGTERM} & {*seen}:
+        seen = {*numbers.recv(1024)}
+    if seen.isdisjoint((signal.SIGINT, signal.SIGTERM)):
         raise SystemExit(1)
