@@ -12,7 +12,6 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import nullcontext
 from threading import Lock
-from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes
 
 import anyio
@@ -40,9 +39,6 @@ from micropie._core.http.protocols import Environ, Piece, Scope, ServerMessage
 from micropie._core.on_demand import Value, computed, pattern
 from micropie._core.routing import Config
 from micropie.wsgi.steps import perform
-
-if TYPE_CHECKING:
-    from micropie._core.execution.left_calls import LeftCall
 
 _ABSOLUTE = pattern(rb"https?://[^/]*", re.IGNORECASE)
 
@@ -96,8 +92,10 @@ class WSGIExchange(Exchange):
 
     def close(self) -> None:
         """See ``Exchange.close``. Also start the functions passed to ``after_response``."""
-        was_answered = self.answer.is_over
+        was_answered, left_call = self.answer.is_over, self.left_call
         super().close()
+        if left_call is not None:
+            self._end_reading()
         if self.ends is not None and not was_answered:  # ``after_response`` was called
             settings = self.config.settings
             start_tasks(self, self.ends, settings.background_timeout, settings.portal_backend)
@@ -310,10 +308,6 @@ class WSGIExchange(Exchange):
         self._is_unreadable = True
         with self._reading or nullcontext():
             pass
-
-    def note_left_call(self, call: LeftCall) -> None:
-        super().note_left_call(call)
-        self.on_close(self._end_reading)
 
     def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Awaitable[Value]:
         # Return at once, because WSGI servers don't report that a client has disconnected.
