@@ -92,9 +92,9 @@ class WSGIExchange(Exchange):
 
     def close(self) -> None:
         """See ``Exchange.close``. Also start the functions passed to ``after_response``."""
-        was_answered, left_call = self.answer.is_over, self.left_call
+        was_answered = self.answer.is_over
         super().close()
-        if left_call is not None:
+        if self.left_call is not None:
             self._end_reading()
         if self.ends is not None and not was_answered:  # ``after_response`` was called
             settings = self.config.settings
