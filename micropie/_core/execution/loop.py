@@ -7,6 +7,7 @@ asyncio and trio directly, behind one interface for both.
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 from collections import deque
@@ -334,6 +335,22 @@ class LoopTasks:
         try:
             await is_over.wait()
         finally:
+            timer.cancel()
+
+    async def until_readable(self, descriptor: int, seconds: float) -> None:
+        """Wait until bytes have come for a blocking socket, at most ``seconds``."""
+        if self._create_task is None:
+            with move_on_after(seconds):
+                await sys.modules["trio"].lowlevel.wait_readable(descriptor)
+            return
+        is_over, loop = SingleWaiterEvent(self), running_loop()
+        timer = loop.call_later(seconds, is_over.ring, context=Context())
+        loop.add_reader(descriptor, is_over.ring)
+        try:
+            await is_over.wait()
+        finally:
+            loop.remove_reader(descriptor)
+            os.set_blocking(descriptor, True)  # uvloop has changed it
             timer.cancel()
 
     def _cancel(self, running: _Running) -> None:

@@ -12,7 +12,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from inspect import iscoroutinefunction
-from typing import Any, Generic, Protocol, TypeVar, TypeVarTuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    TypeVarTuple,
+)
 
 import anyio
 
@@ -20,8 +28,11 @@ from micropie._core.errors import HTTPError, SetupError, logger
 from micropie._core.execution.fork import available_cpus
 from micropie._core.execution.lane import Held
 from micropie._core.execution.loop import TASKS, WAKERS, SingleWaiterEvent, current
-from micropie._core.execution.placement import AnyFunction, Threads, importable
+from micropie._core.execution.placement import AnyFunction, Rank, Threads, importable
 from micropie._core.execution.threads import TookTooLong, slots_of
+
+if TYPE_CHECKING:
+    from micropie._core.execution.left_calls import LeftCall
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
@@ -31,6 +42,48 @@ class Token(Protocol):
     """The interface of ``CancelToken``."""
 
     def cancel(self) -> None: ...
+
+
+# The steps of a call in a process: a generator that yields what may block, which is a function, and
+# gets its result. ``in_this_thread`` calls it. Event loops perform a ``Wait`` themselves.
+CallSteps: TypeAlias = Generator[Callable[[], Any], Any, Result]
+
+
+@dataclass(slots=True)
+class Wait:
+    """A step that waits for the next message of a process, at most ``seconds``.
+
+    - ``poll(seconds)`` waits in a thread, and returns whether there is a message.
+    - ``descriptor``: that of the process's socket.
+    """
+
+    poll: Callable[[float], bool]
+    descriptor: int
+    seconds: float
+
+    def __call__(self) -> bool:
+        return self.poll(self.seconds)
+
+
+def in_this_thread(steps: CallSteps[Result], step: Callable[[], Any] | None = None) -> Result:
+    """Perform the steps of a call in this thread, and return its result. ``step``: the one that
+    was yielded last, if the steps have begun.
+    """
+    resume: Callable[[Any], Callable[[], Any]] = steps.send
+    result: Any = None
+    try:
+        step = step or resume(None)
+        while True:
+            try:
+                resume, result = steps.send, step()
+            except BaseException as error:
+                resume, result = steps.throw, error
+            step = resume(result)
+    except StopIteration as end:
+        value: Result = end.value
+        return value
+    finally:
+        result = None  # avoid a reference cycle with this frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +109,8 @@ class ProcessPool:
         *("processes", "pool", "pool_startup", "pool_start", "pool_kill"),
         *("pool_max_calls", "pool_max_memory", "pool_retire_on"),
     )
+
+    in_this_thread = staticmethod(in_this_thread)
 
     def __init__(self, settings: Any) -> None:
         # ``settings``: the ``Settings`` of the application, which are declared in a layer above
@@ -131,22 +186,54 @@ class ProcessPool:
         report: Callable[[Progress], object] | None = None,
     ) -> Any:
         """Do the same as ``run`` with the arguments that ``arguments()`` returns. It is called when
-        a thread is free. ``report`` is called with each step, in this thread.
+        a process is free. ``report`` is called with each step, in some thread.
         """
-        slots, token = slots_of(self.threads), self.made.token(report)
-        await slots.take()
+        token = self.made.token(report)
+        return await self.run_steps(self._result_steps(token, function, arguments), token)
+
+    async def run_steps(
+        self,
+        steps: CallSteps[Result],
+        token: Token,
+        rank: Rank = Rank.WAITING,
+        on_left: Callable[[LeftCall], object] | None = None,
+    ) -> Result:
+        """Perform the steps of a call when a process is free, and return its result. Wait on this
+        event loop, and go on in a thread with the first step that may block in another way.
+
+        If this is cancelled, the call is, too; ``on_left``: see ``Slots.call``.
+        """
+        slots = slots_of(self.threads)
+        await slots.take(rank)
         held = Held([slots])
         try:
-            given = token, function, arguments()
-            return await slots.call(self._result, given, 0.0, held=held, on_cancelled=token.cancel)
+            step = steps.send(None)
+            while isinstance(step, Wait):
+                try:
+                    await slots.tasks.until_readable(step.descriptor, step.seconds)
+                except BaseException:
+                    token.cancel()
+                    held.pop().leave(in_this_thread, (steps, step), on_left)
+                    raise
+                step = steps.send(step.poll(0.0))
+            return await slots.call(
+                *(in_this_thread, (steps, step), 0.0),
+                held=held,
+                on_left=on_left,
+                on_cancelled=token.cancel,
+            )
+        except StopIteration as end:
+            value: Result = end.value
+            return value
         finally:
             held.end(is_over=False)
 
-    def _result(self, token: Token, function: AnyFunction, arguments: Sequence[object]) -> Any:
+    def _result_steps(
+        self, token: Token, function: AnyFunction, arguments: Callable[[], Sequence[object]]
+    ) -> CallSteps[Any]:
         request = current.get(None)
         settings = self._settings if request is None else request._exchange.config.settings
-        seconds = settings.pool_timeout
-        result = self.call(seconds, function, *arguments, token=token)
+        result = yield from self.steps(settings.pool_timeout, function, arguments(), token)
         if isinstance(result, Iterator):
             getattr(result, "drop", int)()
             raise TypeError(
@@ -155,18 +242,14 @@ class ProcessPool:
             )
         return result
 
-    def call(
-        self,
-        seconds: float,
-        function: AnyFunction,
-        *arguments: object,
-        token: Token | None = None,
-    ) -> Any:
-        """Do the same as ``run``, but block, and return an iterator for a generator. Cancelling
+    def steps(
+        self, seconds: float, function: AnyFunction, arguments: Sequence[object], token: Token
+    ) -> CallSteps[Any]:
+        """Do the same as ``run`` in steps, and return an iterator for a generator. Cancelling
         ``token`` cancels the call.
         """
         try:
-            return self.made.call(seconds, function, *arguments, token=token)
+            return (yield from self.made.steps(seconds, function, arguments, token))
         except TookTooLong as error:
             sentence = str(error)
         request = current.get(None)

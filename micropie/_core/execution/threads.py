@@ -338,6 +338,19 @@ class Slots:
             raise
         return result
 
+    def leave(
+        self,
+        function: Callable[..., object],
+        arguments: Sequence[object],
+        on_left: Callable[[LeftCall], object] | None,
+    ) -> None:
+        """Let a thread that nobody waits for call ``function``. It uses this task's slot."""
+        work = _Work(function, arguments, None)
+        work.when_ended(partial(self.waker.call, self.give))
+        start_shared(Thread(target=work.run, name="micropie left"))
+        if on_left is not None:
+            on_left(work)
+
     def _report(self, sentence: str, *values: object) -> None:
         """Log, at most once a minute, that requests get a 503. ``sentence``: the log message, with
         placeholders for ``values``.

@@ -50,15 +50,15 @@ from micropie._core.errors import (
     alone_in,
     logger,
 )
-from micropie._core.execution import TookTooLong, in_thread
+from micropie._core.execution import TookTooLong
 from micropie._core.execution.placement import AnyFunction, Rank
 from micropie._core.execution.steps import (
     ANSWER,
     AWAIT,
+    CALL,
     INLINE,
     IO,
     ON_LOOP,
-    Call,
     Flow,
     Kind,
     call,
@@ -299,22 +299,18 @@ def _call_pooled(request: Request, route: Route, arguments: Sequence[object]) ->
     token = pool.made.token()
     if route.reads_body:
         yield from exchange.whole_body()
-    given: Sequence[object]
-    given = pool, route.config.settings.pool_timeout, exchange, route.call, arguments, token
-    kind: Kind = Call(pool.threads, is_queued=True, leave_after=0.0)
-    function = pooled.call_in_pool
+    steps = pooled.steps_in_pool(
+        pool, route.config.settings.pool_timeout, exchange, route.call, arguments, token
+    )
+    kind: Kind = CALL
+    function: Any = pool.in_this_thread
+    given: Sequence[Any] = (steps,)
+    if not exchange.is_blocking or route.ends_with_client:
+        kind, function = AWAIT, pool.run_steps
+        given = steps, token, Rank.QUEUED, exchange.note_left_call
     try:
         if route.ends_with_client:
-            in_a_thread = partial(
-                in_thread,
-                pool.threads,
-                function,
-                *given,
-                abandon_after=0.0,
-                rank=Rank.QUEUED,
-                on_left=exchange.note_left_call,
-            )
-            kind, function, given = AWAIT, request.while_connected, (in_a_thread,)
+            function, given = request.while_connected, (partial(function, *given),)
         if exchange.time_limit is None:
             return (yield kind, function, given)
         return (

@@ -7,7 +7,7 @@ The application is never sent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
@@ -38,16 +38,16 @@ _DEFAULT_LIMITS = Limits()
 # -- in the server's process -----------------------------------------------------------------------
 
 
-def call_in_pool(
+def steps_in_pool(
     pool: ProcessPool,
     seconds: float,
     exchange: Exchange,
     name: HandlerName,
     arguments: Sequence[object],
-    token: Any = None,
-) -> object:
-    """Call a handler in a process of the pool and wait for its result. Cancelling ``token`` cancels
-    the call.
+    token: Any,
+) -> Generator[Any, Any, object]:
+    """Call a handler in a process of the pool and return its result. Cancelling ``token`` cancels
+    the call. The steps are those of ``ProcessPool.steps``.
 
     Raises any exception of the handler, and a 503 after ``seconds`` or after the request's own time
     limit, whichever is shorter; see ``ProcessPool.call``.
@@ -58,7 +58,7 @@ def call_in_pool(
     read: Sequence[str] = ("cookie", "authorization")
     try:
         given = copied(exchange), [*arguments]
-        result = pool.call(seconds, PooledHandler(name), *given, token=token)
+        result = yield from pool.steps(seconds, PooledHandler(name), given, token)
         if type(result) is _Returned:
             result, read = result
         if isinstance(result, Response) and isinstance(result.body, pool.made.stream):

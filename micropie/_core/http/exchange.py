@@ -296,6 +296,7 @@ class Exchange:
     has_begun = False  # Whether a hook or the handler has run in a thread of the application.
     left_call: LeftCall | None = None  # the calls that go on in their threads without a task
     ending: Flow[None] | None = None  # closes the resources when ``left_call`` has ended
+    is_blocking = False  # Whether the steps may block, because this thread is the request's own.
     opens_more = False  # Whether the request may hold resources that are not in ``resources``.
     # Under ASGI, the ``Slots`` of the thread that is waiting for the body, if there is one.
     reader: Slots | None = None

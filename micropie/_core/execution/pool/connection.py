@@ -45,10 +45,48 @@ class _Pieces(list[Any]):
     write = list.append
 
 
-def packed(message: PoolMessage) -> Packed:
+class _NotSmall(BaseException):
+    """Raised while ``packed_small`` pickles. It isn't an error of what is pickled."""
+
+
+class _OnePiece(_Pieces):
+    """The only piece of a pickle of at most 64 KiB, the size of its frames."""
+
+    def write(self, piece: Any) -> None:
+        if self:
+            raise _NotSmall
+        self.append(piece)
+
+
+class _PlainPickler(pickle.Pickler):
+    """Pickles only objects that have no code of their own for it, which might wait or be slow."""
+
+    def reducer_override(self, value: Any) -> Any:
+        kind: Any = type(value)
+        if kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__:
+            return NotImplemented
+        raise _NotSmall
+
+
+def packed_small(message: PoolMessage) -> Packed | None:
+    """Do the same as ``packed`` on an event loop: return None if the message has more than 64 KiB
+    or may take long to pickle. Another can be sent without waiting.
+    """
+    try:
+        parts = packed(message, _PlainPickler, _OnePiece)
+    except _NotSmall:
+        return None
+    return parts if len(parts) == 1 else None
+
+
+def packed(
+    message: PoolMessage,
+    pickler: type[pickle.Pickler] = pickle.Pickler,
+    new_pieces: type[_Pieces] = _Pieces,
+) -> Packed:
     """Return a message in the form in which it is sent. Raises what pickling its value raises."""
     kind, value = message
-    pieces, buffers = _Pieces(), list[memoryview]()
+    pieces, buffers = new_pieces(), list[memoryview]()
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
@@ -57,7 +95,7 @@ def packed(message: PoolMessage) -> Packed:
         buffers.append(raw)
         return False
 
-    pickle.Pickler(pieces, 5, buffer_callback=keep).dump(value)
+    pickler(pieces, 5, buffer_callback=keep).dump(value)
     size, number = sum(map(len, pieces)), len(buffers)
     sizes = struct.pack(f"!{number}Q", *map(len, buffers))
     parts = [_HEADER.pack(kind, size, number) + sizes, *buffers, *pieces]
@@ -69,6 +107,7 @@ class Connection:
 
     - ``is_stuck``: whether a message was sent or received in part only, because the other end took
       too long.
+    - ``number``: the socket's file descriptor.
     - ``kind``: the kind of the message that was received last. It is empty while a part of the
       message is missing.
     """
@@ -80,7 +119,7 @@ class Connection:
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
         self._received, self._at = b"", 0  # bytes that were received, and how many were read
-        self._poll, self._number = select.poll(), end.fileno()
+        self._poll, self.number = select.poll(), end.fileno()
         self._woken, self._waker = socket.socketpair()
         for one in (end, self._woken):
             self._poll.register(one, select.POLLIN)
@@ -116,7 +155,18 @@ class Connection:
         """Wait at most ``seconds`` for the next message, or for the other end to be closed. Return
         whether one of them has come. ``wake`` ends the wait.
         """
-        return self.has_more or self._number in dict(self._poll.poll(seconds * 1000))
+        return self.has_more or self.number in dict(self._poll.poll(seconds * 1000))
+
+    def has_whole(self) -> bool:
+        """Receive what has come, after ``poll``. Return whether it is the whole next message."""
+        self.kind = b""
+        if not self.has_more:
+            self._received, self._at = self._socket.recv(_AT_ONCE), 0
+        size = len(self._received) - self._at - _HEADER.size
+        if size < 0:
+            return False
+        _, needed, number = _HEADER.unpack_from(self._received, self._at)
+        return not number and size >= needed
 
     def receive(self) -> PoolMessage:
         """Return the next message. Raises ``EOFError`` if the other end is closed,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextvars import copy_context
 from functools import partial
@@ -33,6 +33,7 @@ from micropie._core.execution.pool.remote import (
     packed_result,
     unpickled,
 )
+from micropie._core.execution.process_pool import CallSteps
 
 # The maximum size of a stream. All its bytes are in memory in both processes.
 STREAM_BYTES = 64 * 1024 * 1024
@@ -61,6 +62,19 @@ class ExecutorPool:
         # Without this option, Dask would reuse one result for two equal requests.
         self._options = {"pure": False} if is_dask else {}
 
+    def steps(
+        self,
+        seconds: float,
+        function: AnyFunction,
+        arguments: Sequence[object],
+        token: CancelToken,
+    ) -> CallSteps[Any]:
+        """Do the same as ``Pool.steps``, in one step, with three differences: a stream is complete
+        when it is returned, cancelling the token only ends the wait, not the call, and nothing is
+        reported.
+        """
+        return (yield partial(self.call, seconds, function, *arguments, token=token))
+
     def call(
         self,
         seconds: float,
@@ -68,10 +82,7 @@ class ExecutorPool:
         *arguments: object,
         token: CancelToken | None = None,
     ) -> Any:
-        """Do the same as ``Pool.call``, with three differences: a stream is complete when this
-        method returns, cancelling the token only ends the wait, not the call, and nothing is
-        reported.
-        """
+        """See ``steps``."""
         token, is_over = token or CancelToken(), Event()
         call = packed_call(partial(pickle.dumps, protocol=5), function, arguments)
         future: Future[bytes] = self._executor.submit(

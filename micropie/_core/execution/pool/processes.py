@@ -40,17 +40,23 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
+from functools import partial
 from math import inf
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 from weakref import finalize
 
 from micropie._core.errors import logger
 from micropie._core.execution import TookTooLong, notify_after_fork
 from micropie._core.execution.loop import Action
 from micropie._core.execution.placement import AnyFunction, main_name, module_of, this_process
-from micropie._core.execution.pool.connection import Connection, Packed, packed
+from micropie._core.execution.pool.connection import (
+    Connection,
+    Packed,
+    packed,
+    packed_small,
+)
 from micropie._core.execution.pool.inside import (
     CHUNK,
     IGNORED,
@@ -72,6 +78,7 @@ from micropie._core.execution.pool.remote import (
     packed_call,
     pickled_error,
 )
+from micropie._core.execution.process_pool import CallSteps, Wait, in_this_thread
 
 # Seconds that a process may take to end when it is no longer needed, and that a stream may take to
 # close.
@@ -117,7 +124,7 @@ class Chunks(Iterator[object]):
             if worker is None:
                 raise StopIteration
             self._worker = None
-            message = self._pool._receive(worker, self._seconds, self._token)
+            message = in_this_thread(self._pool._receive(worker, self._seconds, self._token))
             if message[0] != CHUNK:
                 if self._token.detach():
                     worker.connection.forget_wakes()
@@ -208,9 +215,19 @@ class Pool:
         *arguments: object,
         token: CancelToken | None = None,
     ) -> Any:
+        """Do the same as ``steps``, in this thread."""
+        return in_this_thread(self.steps(seconds, function, arguments, token or CancelToken()))
+
+    def steps(
+        self,
+        seconds: float,
+        function: AnyFunction,
+        arguments: Sequence[object],
+        token: CancelToken,
+    ) -> CallSteps[Any]:
         """Call ``function(*arguments)`` in a process and return its result. If the function is a
         generator, return an iterator over its chunks; for a ``Streamed``, what it makes of that.
-        This method blocks.
+        What may block is yielded as a step.
 
         Raises what the function raises, ``TookTooLong`` if there is no result or no next chunk
         after ``seconds``, and ``PoolError`` if the call can't be made. The time that a process
@@ -223,39 +240,29 @@ class Pool:
                 "handler when it is imported, move that call into a block that begins with "
                 "if __name__ == '__main__':"
             )
-        token = token or CancelToken()
-        job = packed_call(packed, function, arguments, token.report is not None)
+        call = function, arguments, token.report is not None
+        small = packed_call(packed_small, *call)
+        job = small or (yield partial(packed_call, packed, *call))
         module = module_of(function)
         self._is_closed = False
-        # If a process is still starting, wait longer, because then the wait isn't due to slow
-        # handlers.
-        have_started = self._have_started()
-        while not self._free.acquire(timeout=seconds):
-            had_started, have_started = have_started, self._have_started()
-            if had_started and have_started:
-                raise TookTooLong(
-                    f"the call waited longer than {seconds:g} s for a free process in the pool"
-                )
+        if not self._free.acquire(blocking=False):
+            yield partial(self._wait_for_free, seconds)
+        worker = yield from self._taken(token)
+        ask = partial(self._ask, worker, job, seconds)
         try:
-            token.check()
-            worker = self._take(token)
-        except BaseException:
-            self._free.release()
+            if module not in worker.found:
+                yield partial(self._find, worker, module, function, token)
+            if small is None:
+                yield ask
+            else:
+                ask()
+        except GeneratorExit:  # a thread was to do the step, but nobody waits any more
+            self._give_back(worker)
             raise
-        if module not in worker.found:
-            # If the call is cancelled while the process imports the function's module, don't end
-            # the process, because the next call would have to start another one.
-            importing = packed((CALL, (callable, (function,), False)))
-            message = self._ask(worker, importing, START_WITHIN, CancelToken())
-            if message[0] != RESULT or token.is_cancelled:
-                self._give_back(worker, message[0])
-                token.check()
-                open_message(message)
-            worker.found.add(module)
         worker.number_of_calls += 1
         token.attach(worker.connection.wake)
         until = monotonic() + seconds
-        message = self._ask(worker, job, seconds, token)
+        message = yield from self._receive(worker, seconds, token)
         if message[0] == STREAM:
             chunks = Chunks(self, worker, seconds)
             token.attach(chunks.drop)
@@ -267,6 +274,17 @@ class Pool:
             worker.connection.forget_wakes()
         self._give_back(worker, message[0])
         return open_message(message)
+
+    def _wait_for_free(self, seconds: float) -> None:
+        # If a process is still starting, wait longer, because then the wait isn't due to slow
+        # handlers.
+        have_started = self._have_started()
+        while not self._free.acquire(timeout=seconds):
+            had_started, have_started = have_started, self._have_started()
+            if had_started and have_started:
+                raise TookTooLong(
+                    f"the call waited longer than {seconds:g} s for a free process in the pool"
+                )
 
     def start(self) -> None:
         """Start all processes that don't run yet, and wait until each has run the start functions.
@@ -312,7 +330,15 @@ class Pool:
         for worker in idle:
             self._drop(worker, max(0.0, until - monotonic()))
 
-    def _take(self, token: CancelToken) -> _Worker:
+    def _taken(self, token: CancelToken) -> CallSteps[_Worker]:
+        try:
+            token.check()
+            return (yield from self._take(token))
+        except BaseException:
+            self._free.release()
+            raise
+
+    def _take(self, token: CancelToken) -> CallSteps[_Worker]:
         """Return an idle process, or start one.
 
         Idle processes that have ended are dropped.
@@ -323,14 +349,18 @@ class Pool:
                 is_replacement = worker is None and self._lost > 0
                 self._lost -= is_replacement
             if worker is None:
-                # Replace lost processes one after the other. So visitors who leave many calls can't
-                # keep the machine busy with starts.
-                with self._one_start if is_replacement else nullcontext():
-                    token.check()
-                    return self._started()
+                started: _Worker = yield partial(self._start_for, token, is_replacement)
+                return started
             if worker.process.poll() is None:
                 return worker
             self._drop(worker)
+
+    def _start_for(self, token: CancelToken, is_replacement: bool) -> _Worker:
+        # Replace lost processes one after the other. So visitors who leave many calls can't keep
+        # the machine busy with starts.
+        with self._one_start if is_replacement else nullcontext():
+            token.check()
+            return self._started()
 
     def _started(self) -> _Worker:
         worker = self._new_worker()
@@ -358,7 +388,7 @@ class Pool:
     def _begin(self, worker: _Worker) -> None:
         """Wait until a process has called ``begin``."""
         try:
-            message = worker.receive(START_WITHIN)
+            message = in_this_thread(worker.receive(START_WITHIN))
             if message is None:
                 raise TookTooLong(
                     f"the call did not start within {START_WITHIN:g} s: its process was terminated"
@@ -373,13 +403,31 @@ class Pool:
             ) from error
         self.failure = None
 
-    def _ask(self, worker: _Worker, job: Packed, seconds: float, token: CancelToken) -> PoolMessage:
+    def _find(
+        self, worker: _Worker, module: str | None, function: AnyFunction, token: CancelToken
+    ) -> None:
+        """Let a process import the module of ``function``.
+
+        If the call is cancelled meanwhile, don't end the process, because the next call would have
+        to start another one.
+        """
+        self._ask(worker, packed((CALL, (callable, (function,), False))), START_WITHIN)
+        message = in_this_thread(self._receive(worker, START_WITHIN, CancelToken()))
+        if message[0] != RESULT or token.is_cancelled:
+            self._give_back(worker, message[0])
+            token.check()
+            open_message(message)
+        worker.found.add(module)
+
+    @staticmethod
+    def _ask(worker: _Worker, job: Packed, seconds: float) -> None:
         worker.connection.limit(seconds)
         with suppress(OSError):  # if the process has ended or is stopped, ``receive`` reports that
             worker.connection.send(job)
-        return self._receive(worker, seconds, token)
 
-    def _receive(self, worker: _Worker, seconds: float, token: CancelToken) -> PoolMessage:
+    def _receive(
+        self, worker: _Worker, seconds: float, token: CancelToken
+    ) -> CallSteps[PoolMessage]:
         """Pass steps on to ``token.report``. Return the next other message of a process, or a CHUNK
         as soon as ``token`` is cancelled.
 
@@ -389,10 +437,13 @@ class Pool:
         """
         until = monotonic() + seconds
         try:
-            message = worker.receive(seconds)
+            message = yield from worker.receive(seconds)
             while token.report and message is not None and message[0] == PROGRESS:
                 token.report(message[1])
-                message = worker.receive(until - monotonic())
+                message = yield from worker.receive(until - monotonic())
+        except GeneratorExit:  # a thread was to receive a message, but nobody waits any more
+            self._in_background(self._stop, worker, seconds if self.keeps else self.grace)
+            raise
         except BaseException:
             self._give_back(worker, CHUNK)
             raise
@@ -419,7 +470,7 @@ class Pool:
         with suppress(OSError, TookTooLong, PoolError):
             worker.connection.send(packed((STOP, 0)))
             while message is not None and message[0] not in ENDS:
-                message = worker.receive(max(0.0, until - monotonic()))
+                message = in_this_thread(worker.receive(max(0.0, until - monotonic())))
         message = message or (CHUNK, None)
         if message[0] not in ENDS:
             with self._lock:
@@ -512,20 +563,25 @@ class _Worker:
             theirs.close()
             os.close(their_life)
 
-    def receive(self, seconds: float) -> PoolMessage | None:
+    def receive(self, seconds: float) -> CallSteps[PoolMessage | None]:
         """Return the process's next message, or None if no message comes within ``seconds``, or
         before the connection is woken.
 
         Raises ``PoolError`` if the process has ended. A message whose value can't be unpickled is
         replaced with a FAILED or, if the call goes on, with a BROKEN.
         """
-        if seconds < 0 or self.connection.is_stuck or not self.connection.poll(seconds):
+        connection = self.connection
+        if seconds < 0 or connection.is_stuck:
             return None
+        wait = Wait(connection.poll, connection.number, seconds)
+        if not connection.has_more and not (yield wait):
+            return None
+        receive = connection.receive
         try:
-            return self.connection.receive()
+            return receive() if connection.has_whole() else cast("PoolMessage", (yield receive))
         except Exception as error:
-            if self.connection.kind:
-                return FAILED if self.connection.kind in ENDS else BROKEN, pickled_error(error)
+            if connection.kind:
+                return FAILED if connection.kind in ENDS else BROKEN, pickled_error(error)
             if isinstance(error, BlockingIOError):
                 return None
             self.process.kill()
