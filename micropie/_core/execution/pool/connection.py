@@ -21,6 +21,7 @@ from contextlib import suppress
 from math import inf
 from typing import Any, TypeAlias
 
+from micropie._core.execution.placement import NamedFunction
 from micropie._core.execution.pool.remote import UNREADABLE, PoolMessage, unpickled
 
 # Bytes. The pieces of a smaller message are joined, because one system call is faster.
@@ -63,7 +64,10 @@ class _PlainPickler(pickle.Pickler):
 
     def reducer_override(self, value: Any) -> Any:
         kind: Any = type(value)
-        if kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__:
+        is_plain = (
+            kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__
+        )
+        if is_plain or isinstance(value, NamedFunction):
             return NotImplemented
         raise _NotSmall
 
