@@ -5,14 +5,17 @@ non-blocking.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from threading import current_thread
 from typing import Any
 
 import anyio
 import pytest
 
 from micropie import App
+from micropie._core.execution.pool import CancelToken, Pool
+from micropie.config import Settings
 from tests.asgi.calls import Call, get, http_scope, piece
 from tests.support import pooled
 from tests.support.pooled import Caller, Pooled
@@ -151,3 +154,119 @@ def test_cancelled_calls_end_their_processes(loop: str, tmp_path: Path) -> None:
         assert (await get(app, "/stays")).body == b"process"
 
     run(loop, Caller(processes=1, cancel_grace=0.01), main)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_small_call_of_a_known_function_needs_no_thread(
+    loop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(app: App) -> None:
+        assert (await get(app, "/add/1/2")).status == 200
+        assert await app.pool.run(pooled.product, 2, 3) == await app.pool.run(pooled.product, 3, 2)
+        with monkeypatch.context() as patch:
+            patch.setattr("anyio.to_thread.run_sync", None)
+            assert await app.pool.run(pooled.product, 4, 3)
+            assert (await get(app, "/add/1/2")).status == 200
+
+    run(loop, Pooled(processes=1), main)
+
+
+class Noting:
+    """Notes the thread in which it is pickled."""
+
+    def __init__(self, seen: list[object]) -> None:
+        self.seen = seen
+
+    def __reduce__(self) -> tuple[object, ...]:
+        self.seen.append(current_thread())
+        return int, ()
+
+
+class NotingToo(Noting):
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
+        return self.__reduce__()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("kind", [Noting, NotingToo])
+def test_objects_with_code_for_pickling_are_pickled_in_a_thread(
+    loop: str, kind: type[Noting]
+) -> None:
+    seen: list[object] = []
+
+    async def main(app: App) -> None:
+        await app.pool.run(pooled.doubled, [kind(seen)])
+        assert seen
+        assert current_thread() not in seen
+
+    run(loop, App(processes=1), main)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_call_longer_than_its_limit_is_a_503_on_each_loop(loop: str) -> None:
+    async def main(app: App) -> None:
+        assert (await get(app, "/process")).status == 200
+        assert (await get(app, "/sleeps/60")).status == 503
+        assert (await get(app, "/process")).status == 200
+
+    run(loop, Pooled(processes=1, pool_timeout=0.3, cancel_grace=0.01), main)
+
+
+# -- calls that nobody waits for when a thread would have to go on with them -----------------------
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    pool = Pool(1, Settings())
+    yield pool
+    pool.close()
+
+
+def test_a_call_given_up_before_its_process_starts_starts_none(pool: Pool) -> None:
+    steps = pool.steps(PATIENCE, pooled.product, (2, 3), CancelToken())
+    steps.send(None)
+    steps.close()
+    assert not pool._workers
+    assert pool.call(PATIENCE, os.getpid)
+
+
+def test_a_call_given_up_in_the_queue_takes_no_process(pool: Pool) -> None:
+    pool._free.acquire()  # as another call does
+    steps = pool.steps(PATIENCE, pooled.product, (2, 3), CancelToken())
+    steps.send(None)
+    steps.close()
+    pool._free.release()
+    assert pool.call(PATIENCE, os.getpid)
+
+
+def test_a_call_given_up_before_its_function_is_found_costs_no_process(pool: Pool) -> None:
+    pid = pool.call(PATIENCE, os.getpid)
+    steps = pool.steps(PATIENCE, pooled.product, (2, 3), CancelToken())
+    steps.send(None)
+    steps.close()
+    assert pool.call(PATIENCE, os.getpid) == pid
+
+
+def test_a_call_given_up_before_its_large_argument_is_sent_costs_no_process(pool: Pool) -> None:
+    pid = pool.call(PATIENCE, os.getpid)
+    assert pool.call(PATIENCE, pooled.product, 2, 3)  # the process has found the module
+    steps = pool.steps(PATIENCE, pooled.doubled, (b"x" * MIB,), CancelToken())
+    pickle = steps.send(None)
+    steps.send(pickle())
+    steps.close()
+    assert pool.call(PATIENCE, os.getpid) == pid
+
+
+@pytest.mark.parametrize("startup", [[], [pooled.load]])
+def test_a_call_given_up_before_its_large_result_is_received_costs_no_process(
+    startup: list[Any],
+) -> None:
+    pool = Pool(1, Settings(), startup)
+    pid = pool.call(PATIENCE, os.getpid)
+    assert pool.call(PATIENCE, pooled.product, 2, 3)
+    steps = pool.steps(PATIENCE, pooled.made, (MIB,), CancelToken())
+    wait = steps.send(None)
+    steps.send(wait())
+    steps.close()
+    assert pool.call(PATIENCE, os.getpid) == pid
+    pool.close()
