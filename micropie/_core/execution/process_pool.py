@@ -119,7 +119,7 @@ class ProcessPool:
         self._size = settings.processes or available_cpus()
         self._startup = [importable(function) for function in settings.pool_startup]
         self._made: list[Any] = []
-        # The threads that wait for results. At most ``threads`` of them wait for an executor.
+        # How many calls are made at a time. Those of an executor each wait in a thread.
         waiting = self._size if settings.pool is None else settings.threads
         self.threads = Threads(waiting, settings.thread_queue, wait=settings.thread_wait)
 
