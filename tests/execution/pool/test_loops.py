@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import current_thread
+from threading import Event, current_thread
 from typing import Any
 
 import anyio
@@ -15,6 +16,7 @@ import pytest
 
 from micropie import App
 from micropie._core.execution.pool import CancelToken, Pool
+from micropie._core.execution.pool.processes import _Worker
 from micropie.config import Settings
 from tests.asgi.calls import Call, get, http_scope, piece
 from tests.support import pooled
@@ -269,4 +271,30 @@ def test_a_call_given_up_before_its_large_result_is_received_costs_no_process(
     steps.send(wait())
     steps.close()
     assert pool.call(PATIENCE, os.getpid) == pid
+    pool.close()
+
+
+def test_other_calls_go_on_while_a_process_is_being_created(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Creating one takes some milliseconds, for which no event loop may wait."""
+    pool, begins, goes_on = Pool(2, Settings()), Event(), Event()
+    pid = pool.call(PATIENCE, os.getpid)
+    (first,) = pool._idle
+    pool._idle.clear()  # as if another call used it
+
+    def created_slowly(index: int) -> Any:
+        begins.set()
+        goes_on.wait(PATIENCE)
+        return _Worker(index)
+
+    monkeypatch.setattr("micropie._core.execution.pool.processes._Worker", created_slowly)
+    with ThreadPoolExecutor(1) as others:
+        called = others.submit(pool.call, PATIENCE, os.getpid)
+        assert begins.wait(PATIENCE)
+        pool._idle.append(first)
+        assert pool.busy == 0
+        assert pool.call(PATIENCE, os.getpid) == pid
+        goes_on.set()
+        assert called.result(PATIENCE) != pid
     pool.close()

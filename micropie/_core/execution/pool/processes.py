@@ -198,7 +198,7 @@ class Pool:
         self._workers: set[_Worker] = set()
         self._end = finalize(self, _end_all, self._workers)
         self._lost = 0  # processes that were ended with a stopped call, and not replaced yet
-        self._one_start = threading.Lock()
+        self._one_start, self._one_process = threading.Lock(), threading.Lock()
         self._is_closed = False
 
     def after_fork(self) -> None:
@@ -373,13 +373,18 @@ class Pool:
 
     def _new_worker(self) -> _Worker:
         """Start a process and let it call ``begin``, without waiting for that."""
-        with self._lock:
-            if self._is_closed:
-                raise PoolError("the pool has been closed")
-            indexes = {worker.index for worker in self._workers}
+        with self._one_process:  # not ``_lock``, for which event loops would wait
+            with self._lock:
+                indexes = {worker.index for worker in self._workers}
             index = next(index for index in range(self.size) if index not in indexes)
             worker = _Worker(index)
-            self._workers.add(worker)
+            with self._lock:
+                is_closed = self._is_closed
+                if not is_closed:
+                    self._workers.add(worker)
+        if is_closed:
+            worker.end()
+            raise PoolError("the pool has been closed")
         given = index, self._settings.pool_retire_on, self._startup
         with suppress(OSError):  # if the process has ended, ``_begin`` reports that
             worker.connection.send(packed((CALL, (begin, given, False))))
