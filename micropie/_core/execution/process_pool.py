@@ -41,6 +41,8 @@ Arguments = TypeVarTuple("Arguments")
 class Token(Protocol):
     """The interface of ``CancelToken``."""
 
+    is_on_loop: bool
+
     def cancel(self) -> None: ...
 
 
@@ -206,6 +208,7 @@ class ProcessPool:
         slots = slots_of(self.threads)
         await slots.take(rank)
         held = Held([slots])
+        token.is_on_loop = True
         try:
             step = steps.send(None)
             while isinstance(step, Wait):

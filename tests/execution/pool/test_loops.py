@@ -217,6 +217,13 @@ def test_a_call_longer_than_its_limit_is_a_503_on_each_loop(loop: str) -> None:
 # -- calls that nobody waits for when a thread would have to go on with them -----------------------
 
 
+def on_loop() -> CancelToken:
+    """The token of a call whose steps an event loop performs."""
+    token = CancelToken()
+    token.is_on_loop = True
+    return token
+
+
 @pytest.fixture
 def pool() -> Iterator[Pool]:
     pool = Pool(1, Settings())
@@ -225,7 +232,7 @@ def pool() -> Iterator[Pool]:
 
 
 def test_a_call_given_up_before_its_process_starts_starts_none(pool: Pool) -> None:
-    steps = pool.steps(PATIENCE, pooled.product, (2, 3), CancelToken())
+    steps = pool.steps(PATIENCE, pooled.product, (2, 3), on_loop())
     steps.send(None)
     steps.close()
     assert not pool._workers
@@ -234,7 +241,7 @@ def test_a_call_given_up_before_its_process_starts_starts_none(pool: Pool) -> No
 
 def test_a_call_given_up_in_the_queue_takes_no_process(pool: Pool) -> None:
     pool._free.acquire()  # as another call does
-    steps = pool.steps(PATIENCE, pooled.product, (2, 3), CancelToken())
+    steps = pool.steps(PATIENCE, pooled.product, (2, 3), on_loop())
     steps.send(None)
     steps.close()
     pool._free.release()
@@ -243,7 +250,7 @@ def test_a_call_given_up_in_the_queue_takes_no_process(pool: Pool) -> None:
 
 def test_a_call_given_up_before_its_function_is_found_costs_no_process(pool: Pool) -> None:
     pid = pool.call(PATIENCE, os.getpid)
-    steps = pool.steps(PATIENCE, pooled.product, (2, 3), CancelToken())
+    steps = pool.steps(PATIENCE, pooled.product, (2, 3), on_loop())
     steps.send(None)
     steps.close()
     assert pool.call(PATIENCE, os.getpid) == pid
@@ -252,9 +259,9 @@ def test_a_call_given_up_before_its_function_is_found_costs_no_process(pool: Poo
 def test_a_call_given_up_before_its_large_argument_is_sent_costs_no_process(pool: Pool) -> None:
     pid = pool.call(PATIENCE, os.getpid)
     assert pool.call(PATIENCE, pooled.product, 2, 3)  # the process has found the module
-    steps = pool.steps(PATIENCE, pooled.doubled, (b"x" * MIB,), CancelToken())
-    pickle = steps.send(None)
-    steps.send(pickle())
+    steps = pool.steps(PATIENCE, pooled.doubled, (b"x" * MIB,), on_loop())
+    pickles = steps.send(None)
+    steps.send(pickles())
     steps.close()
     assert pool.call(PATIENCE, os.getpid) == pid
 
@@ -266,7 +273,7 @@ def test_a_call_given_up_before_its_large_result_is_received_costs_no_process(
     pool = Pool(1, Settings(), startup)
     pid = pool.call(PATIENCE, os.getpid)
     assert pool.call(PATIENCE, pooled.product, 2, 3)
-    steps = pool.steps(PATIENCE, pooled.made, (MIB,), CancelToken())
+    steps = pool.steps(PATIENCE, pooled.made, (MIB,), on_loop())
     wait = steps.send(None)
     steps.send(wait())
     steps.close()

@@ -241,7 +241,7 @@ class Pool:
                 "if __name__ == '__main__':"
             )
         call = function, arguments, token.report is not None
-        small = packed_call(packed_small, *call)
+        small = packed_call(packed_small, *call) if token.is_on_loop else None
         job = small or (yield partial(packed_call, packed, *call))
         module = module_of(function)
         self._is_closed = False
@@ -578,9 +578,10 @@ class _Worker:
         connection = self.connection
         if seconds < 0 or connection.is_stuck:
             return None
-        wait = Wait(connection.poll, connection.number, seconds)
-        if not connection.has_more and not (yield wait):
-            return None
+        if not connection.has_more:
+            has_come: bool = yield Wait(connection.poll, connection.number, seconds)
+            if not has_come:
+                return None
         receive = connection.receive
         try:
             return receive() if connection.has_whole() else cast("PoolMessage", (yield receive))

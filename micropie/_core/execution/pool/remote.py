@@ -33,8 +33,11 @@ class PoolError(Exception):
 class CancelToken:
     """Lets one thread cancel a blocking call that another thread is in.
 
-    ``report`` is called with each step of the call's progress, and must not raise or block.
+    - ``report`` is called with each step of the call's progress, and must not raise or block.
+    - ``is_on_loop``: whether an event loop performs the steps of the call.
     """
+
+    is_on_loop = False
 
     def __init__(self, report: Callable[[Progress], object] | None = None) -> None:
         self.report = report
