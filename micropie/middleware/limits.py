@@ -164,10 +164,10 @@ class Timeout(FlowMiddleware):
     An ``async def`` is cancelled. A ``def`` continues in its thread, which can't be stopped; its
     result is discarded. So set timeouts for the databases and services that the handler calls.
     Under WSGI the handler runs in another thread than the server's, and the process starts a
-    background event loop. Reading from the server's socket can't be interrupted, so under WSGI an
-    ``async def`` that waits for the request body is cancelled when the body has arrived. The time
-    includes the wait for a free thread. Handlers with ``@run_in("loop")``, generators and, under
-    WSGI, mounted WSGI applications are not limited.
+    background event loop. If a handler waits for the request body, the client gets the 503 at once,
+    but the server's thread is free only when the read has ended, because reading from the server's
+    socket can't be interrupted. The time includes the wait for a free thread. Handlers with
+    ``@run_in("loop")``, generators and, under WSGI, mounted WSGI applications are not limited.
     """
 
     statuses = (503,)

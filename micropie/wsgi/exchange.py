@@ -281,18 +281,32 @@ class WSGIExchange(Exchange):
     async def receive_message(self) -> ServerMessage:
         """Return the next message of the body, for a mounted ASGI application. After the end of the
         body, wait until this call is cancelled.
-
-        A thread that reads from the server's socket can't be interrupted, so closing the request
-        waits until the thread has finished reading.
         """
         if self._is_passed_on or self.body.so_far is not None:
             await anyio.sleep_forever()
-        if self._reading is None:
-            self._reading = Lock()
-            self.on_close(self._end_reading)
-        piece, more = await in_thread(_READING_THREADS, self._read_alone, self.receive_piece)
+        await self._read_in_thread(self._fetch)
+        piece, more = self.body.take_piece()
         self._is_passed_on = not more
         return {"type": "http.request", "body": piece, "more_body": more}
+
+    def _fetch(self) -> None:
+        """Put the next piece of the body where the call after a cancelled one finds it, too."""
+        if self.body.put_back is None:
+            self.body.return_piece(*self.receive_piece())
+
+    async def _read_in_thread(self, read: Callable[..., Value], *arguments: object) -> Value:
+        """Call ``read`` in a thread, because reading from the server's socket would block the
+        background loop, which other requests share. If this task is cancelled, the thread goes on
+        until it has read, and closing the request waits for that.
+        """
+        return await in_thread(
+            _READING_THREADS,
+            self._read_alone,
+            read,
+            *arguments,
+            abandon_after=0.0,
+            on_left=self.note_left_call,
+        )
 
     def _read_alone(self, read: Callable[..., Value], *arguments: object) -> Value:
         """Return the result of ``read``, which reads in a thread that the request may leave."""
@@ -321,10 +335,10 @@ class WSGIExchange(Exchange):
         return value
 
     async def perform_async(self, flow: Flow[Value]) -> Value:
-        # Run the flow in a thread: this coroutine runs on the background loop, which other requests
-        # share, and reading from the server's socket would block the loop.
-        slots, lane = slots_of(_READING_THREADS), block_lane_of(self)
-        return await slots.call(perform, (flow, self), None, lane=lane)
+        lane = block_lane_of(self)
+        if lane is None:  # no resource, so the flow reads the body
+            return await self._read_in_thread(perform, flow, self)
+        return await slots_of(_READING_THREADS).call(perform, (flow, self), None, lane=lane)
 
     async def abandon(self, steps: Iterable[Step]) -> None:
         with anyio.CancelScope(shield=True):

@@ -307,38 +307,79 @@ class SlowInput:
         return b"2"
 
 
-def test_a_handler_that_its_timeout_has_left_does_not_read_from_the_next_request() -> None:
-    """A server reads the next request from the same socket when it has closed a response."""
-    log: list[str] = []
-    given = SlowInput(log)
-    is_closing = threading.Event()
+class Slow(App):
+    """Handlers that read a slow body. The time that they may take ends meanwhile."""
 
-    class Root(App):
-        @Timeout(0.05)
-        @reads_body
-        @post
-        def slow(self) -> str:
-            self.request.on_close(is_closing.set)
-            try:
-                for _ in self.request.chunks():
-                    pass
-            except ClientDisconnect as error:
-                log.append(str(error))
-            return "unseen"
+    def __init__(self) -> None:
+        super().__init__(mount_timeout=0.01)  # the time in which the client sends doesn't count
+        self.log: list[str] = []
+        self.is_closing = threading.Event()
+        self.mount("/mounted", self.as_asgi)
+        self.middlewares += [Timeout(0.05), self.note_end]
+
+    def note_end(self, request: micropie.Request) -> Iterator[None]:
+        request.on_close(self.is_closing.set)
+        yield
+
+    @reads_body
+    @post
+    def threaded(self) -> None:
+        try:
+            for _ in self.request.chunks():
+                pass
+        except ClientDisconnect as error:
+            self.log.append(str(error))
+
+    @reads_body
+    @post
+    async def awaited(self) -> None:
+        await self.request.body()
+
+    async def as_asgi(self, scope: Any, receive: Any, send: Any) -> None:
+        while scope["type"] == "http":
+            message = await receive()
+            self.log.append(message.get("body", b"disconnect").decode())
+
+
+@pytest.mark.parametrize("path", ["/threaded", "/awaited", "/mounted"])
+def test_a_timeout_cuts_a_slow_body_and_nothing_reads_from_the_next_request(path: str) -> None:
+    """A server reads the next request from the same socket when it has closed a response."""
+    app = Slow()
+    given = SlowInput(app.log)
 
     def send_rest() -> None:
         assert given.waits.wait(PATIENCE)
-        assert is_closing.wait(PATIENCE)
+        assert app.is_closing.wait(PATIENCE)
         given.comes.set()
 
     client = threading.Thread(target=send_rest)
     client.start()
-    changes = {"CONTENT_LENGTH": "9", "wsgi.input": given}
-    answer = begin(Root(), "POST", "/slow", **changes)
+    answer = begin(app, "POST", path, **{"CONTENT_LENGTH": "100000", "wsgi.input": given})
     assert answer.status == 503
     answer.close()
-    log.append("is closed")
+    app.log.append("is closed")
     client.join()
-    until(lambda: len(log) == 3)
-    assert log.index("has read") < log.index("is closed")
-    assert "the request has ended" in log
+    end = {"/threaded": "the request has ended", "/awaited": "has read", "/mounted": "disconnect"}
+    until(lambda: end[path] in app.log)
+    assert app.log.index("has read") < app.log.index("is closed")
+
+
+def test_a_piece_that_arrives_after_a_cancelled_receive_is_not_lost() -> None:
+    given = SlowInput([])
+
+    async def waits_twice(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        pieces = [(await receive())["body"]]
+        while not given.waits.is_set():
+            with anyio.move_on_after(0.001):
+                pieces.append((await receive())["body"])
+        given.comes.set()
+        pieces.append((await receive())["body"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b" ".join(pieces)})
+
+    app = App()
+    app.mount("/", waits_twice, kind="asgi")
+    answer = begin(app, "POST", **{"CONTENT_LENGTH": "100000", "wsgi.input": given})
+    assert (answer.status, answer.read()) == (200, b"1 2")

@@ -145,6 +145,7 @@ class _Call:
             return {"type": "http.request", "body": body, "more_body": False}
         message: ServerMessage = {"type": "http.disconnect"}
         with self._new_scope() as self._receiving:
+            self._limit_silence()
             try:
                 message = await self._exchange.receive_message()
             except (ClientDisconnect, HTTPError) as error:
@@ -153,9 +154,7 @@ class _Call:
                 self._failures.append(error.with_traceback(None))
             finally:
                 self._receiving = None
-        # The time limit starts again, because the time spent waiting for the client doesn't count.
-        if self._silence is not None:
-            set_deadline(self._silence, anyio.current_time() + self._seconds)
+        self._limit_silence()
         self._got_disconnect = message["type"] == "http.disconnect"
         return message
 
@@ -189,6 +188,12 @@ class _Call:
         if self._chunk is not None and not self._is_complete:
             raise OSError("the client disconnected")
 
+    def _limit_silence(self) -> None:
+        """Let the time limit start now. The time spent waiting for the client doesn't count."""
+        if self._silence is not None and self._seconds != inf:
+            seconds = self._seconds if self._receiving is None else inf
+            set_deadline(self._silence, anyio.current_time() + seconds)
+
     # -- in the request's task ---------------------------------------------------------------------
 
     async def take(self) -> Piece:
@@ -199,7 +204,7 @@ class _Call:
         """
         if not self._is_ready():
             with self._new_scope() as self._silence:
-                set_deadline(self._silence, anyio.current_time() + self._seconds)
+                self._limit_silence()
                 while not self._is_ready():
                     await self._given.wait()
             if self._silence.cancelled_caught:
