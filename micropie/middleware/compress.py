@@ -249,7 +249,8 @@ class _Compressed:
         """Set the headers of the response, once the first chunk has been generated."""
         request = cast(Request, self._request())
         stream = request._exchange.answer.stream
-        if stream is not None and not stream.is_empty:
+        # for HEAD, a file or a mounted application has no chunks that a hook could have wrapped
+        if stream is not None and not (stream.is_empty and request.method != "HEAD"):
             self.decide(response)
         if self._may_compress:
             add_vary(response.pairs, "Accept-Encoding")

@@ -782,3 +782,21 @@ def test_headers_and_the_first_chunk_decide_once_about_compression() -> None:
     delayed.decide(Response(content_type="text/plain"))
     delayed.decide(Response(content_type="image/png"))  # by the thread that has waited for the lock
     assert delayed.feed(b"a") != b"a"
+
+
+def test_head_has_the_headers_of_get_if_a_hook_wraps_a_body_that_head_leaves_out(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("a" * 1000)
+
+    def wraps(request: Request) -> Iterator[None]:
+        response = yield
+        response.body = map(bytes, response.body)
+
+    app = App()
+    app.middlewares += [Compress(codings=["gzip"]), wraps]
+    app.static("/files", tmp_path)
+    client = make_client(app)
+    got, headed = (client.request(method, "/files/a.txt") for method in ("GET", "HEAD"))
+    for name in ("Vary", "Content-Encoding", "ETag"):
+        assert headed.headers[name] == got.headers[name]

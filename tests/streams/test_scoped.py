@@ -13,7 +13,7 @@ import httpx2 as httpx
 import pytest
 from anyio.lowlevel import checkpoint
 
-from micropie import App, HttpMiddleware, run_in
+from micropie import App, HttpMiddleware, Request, run_in
 from micropie._core.execution.background import close_background_loops
 from tests.asgi.calls import (
     Call,
@@ -362,3 +362,92 @@ def test_a_loop_that_ends_during_a_stream_aborts_it_under_wsgi(backend: str) -> 
         list(chunks)
     answer.close()
     assert app.log == ["ended"]
+
+
+class Closed:
+    """An iterator that isn't a generator, and notes its end. It doesn't close what it reads."""
+
+    def __init__(self, items: Any, log: list[str], name: str) -> None:
+        self._items, self._log, self._name = items, log, name
+
+    def __iter__(self) -> Closed:
+        return self
+
+    def __next__(self) -> str:
+        return str(next(self._items))
+
+    def close(self) -> None:
+        self._log.append(self._name)
+
+
+class AsyncClosed(Closed):
+    def __aiter__(self) -> AsyncClosed:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk: bytes = await anext(self._items)
+        return chunk
+
+    async def aclose(self) -> None:
+        self.close()
+
+
+def generator(items: Any, log: list[str], name: str) -> Iterator[Any]:
+    try:
+        for item in items:  # ``yield from`` would close them
+            yield str(item)
+    finally:
+        log.append(name)
+
+
+async def async_generator(items: Any, log: list[str], name: str) -> AsyncIterator[Any]:
+    try:
+        async for item in items:
+            yield item
+    finally:
+        log.append(name)
+
+
+@pytest.mark.parametrize("has_ended", [True, False], ids=["read to the end", "left"])
+@pytest.mark.parametrize(
+    ("path", "inner", "outer"),
+    [
+        ("/iterator", generator, Closed),
+        ("/iterator", Closed, Closed),
+        ("/asynchronous", AsyncClosed, AsyncClosed),
+        ("/asynchronous", async_generator, AsyncClosed),
+    ],
+)
+def test_R8_each_stream_that_a_hook_has_wrapped_is_closed_from_the_inside_out(
+    make_client: MakeClient, path: str, inner: Any, outer: Any, has_ended: bool
+) -> None:
+    log: list[str] = []
+
+    class Root(App):
+        def iterator(self) -> Closed:
+            return Closed(iter("abc" * (1 if has_ended else 100_000)), log, "handler")
+
+        async def asynchronous(self) -> AsyncIterator[str]:
+            try:
+                for letter in "abc" * (1 if has_ended else 100_000):
+                    yield letter
+            finally:
+                log.append("handler")
+
+    def wraps(make: Any, name: str) -> Any:
+        def hook(request: Request) -> Iterator[None]:
+            response = yield
+            response.body = make(response.body, log, name)
+
+        return hook
+
+    app = Root()
+    app.middlewares += [wraps(outer, "outer"), wraps(inner, "inner")]
+    with make_client(app).stream("GET", path) as answer:
+        chunks = answer.iter_raw()
+        next(chunks)
+        if has_ended:
+            assert b"".join(chunks).endswith(b"c")
+    # a generator that is read to its end has ended before
+    in_order = ["inner", "handler"] if has_ended and inner is generator else ["handler", "inner"]
+    assert log == [*in_order, "outer"]

@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import AsyncGeneratorType, GeneratorType
+from types import GeneratorType
 from typing import Any, TypeAlias, cast
 
 from micropie._core import execution, files, streams
@@ -71,9 +71,6 @@ _Stream: TypeAlias = streams.LoopStream | streams.ThreadStream
 
 # The keys allowed in the dict that a hook returns.
 _CHANGES = frozenset({"status", "status_code", "body", "headers"})
-
-# The types of a hook's body that ``_follow_body`` takes care of before the next hook runs.
-_FOLLOWED = frozenset({FileReference, AsyncGeneratorType})
 
 
 def no_method(*arguments: object) -> None:
@@ -391,7 +388,7 @@ def run_after(
                     response = as_response(changed)
                     answer.replace(response)
                 assert response is not None  # noqa: S101
-                if response.body.__class__ in _FOLLOWED:
+                if response.body.__class__ not in BODIES:
                     yield from _follow_body(request, response)
                 continue
             except BaseException as error:
@@ -414,12 +411,12 @@ def run_after(
 
 
 def _follow_body(request: Request, response: Response) -> Flow[None]:
-    """Record the generator that a hook has sent, because an outer hook may wrap it in turn. If a
+    """Record the stream that a hook has sent, because an outer hook may wrap it in turn. If a
     hook has sent a file, open it, because the outer hooks need its status, headers and bytes, and
     close the stream that it replaces.
     """
     replaced = request._exchange.answer.stream
-    if response.body.__class__ is AsyncGeneratorType:
+    if response.body.__class__ is not FileReference:
         yield from replaced_stream(request, response)
         return
     files.describe(request, response, *(yield from files.open_file(request, response)))

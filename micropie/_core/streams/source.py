@@ -96,11 +96,11 @@ and the cancellations from the group.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from contextvars import ContextVar
 from functools import partial
 from types import AsyncGeneratorType, GeneratorType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import anyio
 
@@ -286,7 +286,7 @@ class Stream:
     has_finished = False
     is_open = True
     heartbeat: float | None = None
-    replaced: tuple[LoopStream, ...] = ()
+    replaced: tuple[Self, ...] = ()
 
     def __init__(
         self,
@@ -318,10 +318,10 @@ class Stream:
         self.may_begin_empty = False
 
     def replace(self, stream: Stream | None) -> None:
-        """Take the place of a stream. If it is a ``LoopStream`` with other items, it is closed with
-        this one, after those that it has replaced.
+        """Take the place of a stream. If it is of the same kind, with other items, it is closed
+        with this one, after those that it has replaced.
         """
-        if isinstance(stream, LoopStream) and stream.items is not self.items:
+        if stream.__class__ is self.__class__ and stream.items is not self.items:
             self.replaced = (*stream.replaced, stream)
 
     def follow(self, events: EventRules, is_encoded: bool) -> None:
@@ -589,13 +589,16 @@ class ThreadStream(Stream):
     @property
     def has_ended(self) -> bool:
         """Whether the items come from a generator that has ended and so need not be closed."""
-        return type(self.owner) is GeneratorType and self.owner.gi_frame is None
+        is_generator = type(self.owner) is GeneratorType and not self.replaced
+        return is_generator and self.owner.gi_frame is None
 
     def close_items(self) -> None:
-        """Close the stream's owner if it has a method ``close``."""
-        close: Action | None = getattr(self.owner, "close", None)
-        if close is not None:
-            close()
+        """Close the stream's owner if it has a method ``close``. First do this for the streams that
+        it has replaced, as nested ``with`` blocks would.
+        """
+        with ExitStack() as stack:
+            for one in (self, *self.replaced[::-1]):
+                stack.callback(getattr(one.owner, "close", no_function))
 
     def __next__(self) -> bytes:
         if not self.has_finished:
@@ -622,7 +625,7 @@ class ThreadStream(Stream):
         rest = self.finish() if self.transforms else b""
         if rest:
             yield rest
-        if type(self.owner) is GeneratorType:
+        if self.has_ended:
             self.is_open = False
 
 
