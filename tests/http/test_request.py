@@ -321,6 +321,8 @@ def test_iterating_over_a_state_yields_its_names_and_those_around_it() -> None:
     state._outer = StateOf(lambda: outer)
     state.name, state["count"] = "y", 1
     assert [*state] == ["name", "count", "pool"]
+    assert len(state) == 3
+    assert repr(state) == "State({'name': 'y', 'count': 1, 'pool': 5})"
     del state["name"]
     assert ([*state], vars(state)) == (["count", "pool", "name"], {"count": 1})
     with pytest.raises(KeyError):

@@ -8,7 +8,7 @@ import random
 import sys
 import threading
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -789,7 +789,7 @@ def test_head_has_the_headers_of_get_if_a_hook_wraps_a_body_that_head_leaves_out
 ) -> None:
     (tmp_path / "a.txt").write_text("a" * 1000)
 
-    def wraps(request: Request) -> Iterator[None]:
+    def wraps(request: Request) -> Generator[None, Response, None]:
         response = yield
         response.body = map(bytes, response.body)
 

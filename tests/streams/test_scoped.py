@@ -5,7 +5,7 @@ clean-up that waits.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
 import anyio
@@ -13,7 +13,7 @@ import httpx2 as httpx
 import pytest
 from anyio.lowlevel import checkpoint
 
-from micropie import App, HttpMiddleware, Request, run_in
+from micropie import App, HttpMiddleware, Request, Response, run_in
 from micropie._core.execution.background import close_background_loops
 from tests.asgi.calls import (
     Call,
@@ -435,7 +435,7 @@ def test_R8_each_stream_that_a_hook_has_wrapped_is_closed_from_the_inside_out(
                 log.append("handler")
 
     def wraps(make: Any, name: str) -> Any:
-        def hook(request: Request) -> Iterator[None]:
+        def hook(request: Request) -> Generator[None, Response, None]:
             response = yield
             response.body = make(response.body, log, name)
 

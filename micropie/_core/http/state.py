@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 class State:
     """An object on which you can set any attribute: ``request.state.user = ...``, ``app.state.pool
-    = ...``; ``state["user"]`` works too. ``vars(state)`` is a dict of them.
+    = ...``; ``state["user"]`` works too. ``vars(state)`` is a dict of its own attributes.
 
     A missing attribute is looked up in ``_outer``, the state of the enclosing application.
     """
@@ -52,8 +52,11 @@ class State:
     def __contains__(self, name: str) -> bool:
         return name in self.__dict__ or (self._outer is not None and name in self._outer)
 
+    def __len__(self) -> int:
+        return sum(1 for _ in self)  # a list of itself would ask for the length
+
     def __repr__(self) -> str:
-        return f"State({self.__dict__!r})"
+        return f"State({ {name: self[name] for name in self}!r})"
 
 
 class StateOf(State):

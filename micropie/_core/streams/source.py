@@ -100,7 +100,7 @@ from contextlib import ExitStack, suppress
 from contextvars import ContextVar
 from functools import partial
 from types import AsyncGeneratorType, GeneratorType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol
 
 import anyio
 
@@ -272,8 +272,8 @@ class Stream:
     - ``has_finished``: whether the last chunk has been made.
     - ``is_open``: whether the stream must still be closed.
     - ``heartbeat``: seconds of silence after which ``HEART_BEAT`` is sent; None means never.
-    - ``replaced``: the streams that hooks have replaced with this one, which may read from them,
-      the innermost first.
+    - ``replaced``: the streams of this class that hooks have replaced with this one, which may
+      read from them, the innermost first.
     """
 
     encode: Callable[[Any], bytes] = staticmethod(as_bytes)
@@ -286,7 +286,7 @@ class Stream:
     has_finished = False
     is_open = True
     heartbeat: float | None = None
-    replaced: tuple[Self, ...] = ()
+    replaced: tuple[Any, ...] = ()
 
     def __init__(
         self,
@@ -589,8 +589,9 @@ class ThreadStream(Stream):
     @property
     def has_ended(self) -> bool:
         """Whether the items come from a generator that has ended and so need not be closed."""
-        is_generator = type(self.owner) is GeneratorType and not self.replaced
-        return is_generator and self.owner.gi_frame is None
+        if self.replaced:
+            return False
+        return type(self.owner) is GeneratorType and self.owner.gi_frame is None
 
     def close_items(self) -> None:
         """Close the stream's owner if it has a method ``close``. First do this for the streams that
