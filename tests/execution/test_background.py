@@ -37,7 +37,7 @@ from micropie._core.execution.background import (
 from micropie._core.execution.loop import LoopTasks
 from micropie._core.execution.placement import Threads
 from micropie._core.execution.steps import after_response
-from micropie._core.execution.steps.after_response import wait_for_tasks
+from micropie._core.execution.steps.after_response import Ends, wait_for_tasks
 from micropie.asgi.steps import BACKGROUND
 from micropie.sessions import SQLiteSessionBackend
 from tests.asgi.calls import Call, http_scope, piece, run
@@ -569,6 +569,18 @@ def test_a_function_that_an_after_response_function_passes_to_on_close_is_report
     assert caplog.messages == [
         "print was passed to on_close, but never called, because its request had ended"
     ]
+
+
+def test_a_test_does_not_hear_of_a_request_that_another_test_has_left(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, messages in (("another test (call)", 0), (os.environ["PYTEST_CURRENT_TEST"], 1)):
+        with monkeypatch.context() as patch:
+            patch.setenv("PYTEST_CURRENT_TEST", name)
+            left = Ends()
+            left.add_closer(print)
+        del left
+        assert len(caplog.messages) == messages
 
 
 @pytest.mark.parametrize("method", ["on_close", "on_failure"])

@@ -25,6 +25,7 @@ import signal
 import sys
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
+from functools import partialmethod
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,10 @@ os.environ["MICROPIE_DEBUG_KEY"] = "of-the-tests"
 
 # isort: split
 # What measures comes before what is measured.
+from micropie._core.execution.steps.after_response import Ends
 from micropie._core.execution.steps.redis_client import RedisClient
 from micropie._core.http.settings import Settings
+from micropie.channels.mailbox import Future
 from micropie.testing import TestClient
 from tests.support.clients import LOOPS, MakeClient, connecting
 from tests.support.left_out import IS_FREE_THREADED, LEFT_OUT, lacking
@@ -130,6 +133,33 @@ def redis_clients_are_noted() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RedisClient, "__init__", note)
         yield
+
+
+def current_test() -> str:
+    """The name of the test that runs, without its phase."""
+    return os.environ.get("PYTEST_CURRENT_TEST", "").partition(" (")[0]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_test_hears_of_another() -> Iterator[None]:
+    """Let the requests and the messages that a test leaves in a reference cycle log nothing if they
+    are freed during another test, which may read the log.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (Ends, Future):
+            patch.setattr(kind, "__init__", partialmethod(_made, kind.__init__))
+            patch.setattr(kind, "__del__", partialmethod(_freed, kind.__del__))
+        yield
+
+
+def _made(self: Any, make: Any, *arguments: Any) -> None:
+    self.made_in = current_test()
+    make(self, *arguments)
+
+
+def _freed(self: Any, free: Any) -> None:
+    if getattr(self, "made_in", "") == current_test():
+        free(self)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
