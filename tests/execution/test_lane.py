@@ -27,6 +27,7 @@ from tests.support.clients import MakeClient
 from tests.support.waiting import PATIENCE, until
 
 name: ContextVar[str] = ContextVar("name", default="unset")
+mark: ContextVar[str] = ContextVar("mark")
 
 
 @contextmanager
@@ -166,10 +167,13 @@ def test_a_variable_reset_by_the_task_is_reset_in_the_threads(
     assert seen == ["unset"]
 
 
-def test_a_variable_reset_by_the_task_stays_reset_after_a_call(
-    connect: MakeClient, backend: str
+@pytest.mark.parametrize("sets", [False, True])
+def test_a_variable_that_was_set_before_the_first_call_is_reset_for_those_that_follow(
+    connect: MakeClient, backend: str, sets: bool
 ) -> None:
-    """The handler's call copies the variable, which then can't be unset there."""
+    """The handler's call copies the variable, which can't be unset in that copy. Another copy is
+    made, unless a call may need a token of the first.
+    """
     seen: list[str] = []
 
     async def outer(request: Request) -> AsyncIterator[None]:
@@ -180,14 +184,50 @@ def test_a_variable_reset_by_the_task_stays_reset_after_a_call(
         with bound("inner"):
             yield
 
-    class Blocks(HttpMiddleware):
-        def after_request(self, *_: Any) -> None:
-            """Run in a thread, between the ends of the other two."""
+    class Looks(HttpMiddleware):
+        def after_request(self, request: Request, *_: Any) -> None:
+            seen.append(name.get())
+            if sets:
+                mark.reset(request.state.token)
+
+    class Sets(HttpMiddleware):
+        def before_request(self, request: Request) -> None:
+            request.state.token = mark.set("set")
 
     app = made()
-    app.middlewares += [outer, Blocks(), inner]
+    app.middlewares += [outer, Looks(), inner]
+    if sets:
+        app.middlewares += [Sets()]
     assert connect(app, backend).get("/plain").text == "inner"
-    assert seen == ["unset"]
+    assert seen == ["inner" if sets else "unset", "unset"]
+
+
+@pytest.mark.parametrize("sets", [False, True])
+def test_under_wsgi_a_variable_that_was_set_before_the_first_wait_is_reset_for_those_that_follow(
+    connect: MakeClient, sets: bool
+) -> None:
+    seen: list[str] = []
+
+    def inner(request: Request) -> Iterator[None]:
+        with bound("inner"):
+            yield
+
+    class Looks(HttpMiddleware):
+        async def after_request(self, request: Request, *_: Any) -> None:
+            seen.append(name.get())
+            if sets:
+                mark.reset(request.state.token)
+
+    class Sets(HttpMiddleware):
+        async def before_request(self, request: Request) -> None:
+            request.state.token = mark.set("set")
+
+    app = made()
+    app.middlewares += [Looks(), inner]
+    if sets:
+        app.middlewares += [Sets()]
+    assert connect(app, "wsgi").get("/awaited").text == "inner"
+    assert seen == ["inner" if sets else "unset"]
 
 
 class Blocks(App):

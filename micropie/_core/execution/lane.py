@@ -84,9 +84,10 @@ class Lane:
     """The context of the ``def`` parts of ``owner``, a request's exchange.
 
     ``is_busy``: whether a call is running in it. Another call has to run in a context of its own.
+    ``has_set``: whether a call has set a variable. It is missing until then.
     """
 
-    __slots__ = ("_context", "_inside", "is_busy", "owner")
+    __slots__ = ("_context", "_inside", "has_set", "is_busy", "owner")
 
     def __init__(self, owner: object) -> None:
         self.owner, self.is_busy = owner, False
@@ -116,8 +117,8 @@ class Lane:
             self.is_busy = False
 
     def entered(self, given: Context) -> Context:
-        """Return the context, with the variables as they are in ``given``. The first time, it is
-        ``given`` itself.
+        """Return the context, with the variables as they are in ``given``. The first time, and if a
+        variable can't be unset otherwise, it is ``given`` itself.
         """
         context = self._context
         if context is None:
@@ -132,8 +133,12 @@ class Lane:
         for variable in {*context}.difference(given):
             if variable in self._inside:
                 context.run(variable.reset, self._inside.pop(variable))
-            else:  # it was set before this context was copied, so it can't be unset here
+            # It was set before this context was copied, so it can't be unset here.
+            elif getattr(self, "has_set", False):  # a token for this context may be needed
                 given.run(variable.set, context[variable])  # it is no change of the call
+            else:
+                self._context, self._inside = given, {}
+                return given
         return context
 
     def leave(self, outcome: Outcome, tokens: Tokens) -> None:
@@ -143,6 +148,7 @@ class Lane:
         task's context refers to the lane, and tokens refer to their context.
         """
         for variable, value in outcome[2]:
+            self.has_set = True
             if value is not UNSET:
                 token = variable.set(value)
                 if token.old_value is Token.MISSING:
