@@ -494,6 +494,14 @@ class Unread:
     n = attrs.field(type=int)
 
 
+class WithRaw(msgspec.Struct):
+    raw: msgspec.Raw
+
+
+class Counted(typing_extensions.TypedDict, extra_items=int):  # type: ignore[call-arg]
+    name: str
+
+
 USELESS: list[tuple[Any, str]] = [
     (pydantic.ImportString, "lets a client import anything"),
     (Imports, "lets a client import anything"),
@@ -510,6 +518,8 @@ USELESS: list[tuple[Any, str]] = [
     (list[Held[Annotated[Even, "metadata"]]], "contains a Even, which only pydantic can create"),
     (Unread, "but no object of this type can be created"),
     (pydantic.EmailStr, "email-validator"),
+    (WithRaw, "with a Raw, but the JSON has been parsed when msgspec reads it: write Any"),
+    (Counted, "the extra_items of Counted would be left out: write dict"),
 ]
 
 

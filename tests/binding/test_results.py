@@ -1533,6 +1533,51 @@ def test_a_result_that_is_a_typed_dict_without_objects_is_refused(
         shown(annotation, None).openapi()
 
 
+class Counted(typing_extensions.TypedDict, extra_items=int):  # type: ignore[call-arg]
+    name: str
+
+
+class Closed(typing_extensions.TypedDict, closed=True):  # type: ignore[call-arg]
+    name: str
+
+
+@dataclass
+class Holder:
+    counted: list[Counted]
+
+
+@pytest.mark.parametrize("annotation", [Counted, list[Counted], Holder])
+def test_a_result_whose_extra_items_would_be_left_out_is_refused(annotation: Any) -> None:
+    what = "can't return a .*: the extra_items of Counted would be left out"
+    with pytest.raises(SetupError, match=what):
+        shown(annotation, None).openapi()
+
+
+def test_a_closed_typed_dict_has_no_other_names(make_client: MakeClient) -> None:
+    client = make_client(shown(Closed, {"name": "eve", "age": 9}))
+    assert client.get("/").json() == {"name": "eve"}
+
+
+class Encoded(TypedDict):
+    data: pydantic.Base64Bytes
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="pydantic takes this TypedDict")
+def test_a_result_that_pydantic_refuses_is_refused_with_its_reason() -> None:
+    what = "can't return a Encoded: Please use `typing_extensions.TypedDict`"
+    with pytest.raises(SetupError, match=what):
+        shown(Encoded, None).openapi()
+
+
+class LateEncoded(typing_extensions.TypedDict):
+    data: pydantic.Base64Bytes
+
+
+def test_pydantic_reads_the_values_of_a_dict_that_it_writes(make_client: MakeClient) -> None:
+    client = make_client(shown(LateEncoded, {"data": b"aGVsbG8="}))
+    assert client.get("/").json() == {"data": "aGVsbG8="}
+
+
 def test_a_typed_dict_without_objects_may_be_in_another_object(make_client: MakeClient) -> None:
     result = Page([Locked(name="eve")])
     assert make_client(shown(Page[Locked], result)).get("/").json() == {"items": [EVE]}

@@ -48,6 +48,7 @@ from micropie._core.binding.annotations import (
     without_aliases,
     without_unset,
 )
+from micropie._core.errors import SetupError
 from micropie._core.http.json import msgspec
 
 
@@ -406,6 +407,21 @@ def _type_of_extras(structure: type) -> Hint:
         return hints_of_class(structure)["__pydantic_extra__"]
     extras: Hint = getattr(owner, "__extra_items__", None)
     return extras
+
+
+def refuse_extras(kinds: Iterable[object], about: str) -> None:
+    """Raise ``SetupError`` for a TypedDict with ``extra_items`` (PEP 728), because msgspec leaves
+    them out, as it does for a ``closed`` one.
+    """
+    for owner in filter(is_typed_dict, map(owner_of, kinds)):
+        if repr(getattr(owner, "__extra_items__", None)).rpartition(".")[2] not in _NO_EXTRAS:
+            raise SetupError(
+                f"{about}: the extra_items of {owner.__name__} would be left out: write "
+                'dict[str, ...], or a pydantic model with extra="allow"'
+            )
+
+
+_NO_EXTRAS = ("None", "NoExtraItems", "Never")
 
 
 def hints_inside(kind: object) -> Iterable[Hint]:

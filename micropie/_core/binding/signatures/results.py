@@ -62,6 +62,7 @@ from micropie._core.binding.fields import (
     is_typed_dict,
     kinds_in,
     members_of,
+    refuse_extras,
     structure_name,
     structures_of,
 )
@@ -318,9 +319,14 @@ class ResultFilter:
         from micropie._core.binding.structures.makers import library_for
         from micropie._core.binding.values.shapes import Shape
 
-        self.name, self.maker = name, library_for(hint)(hint)
+        try:
+            self.name, self.maker = name, library_for(hint)(hint)
+        except RuntimeError as error:  # raised by pydantic
+            sentence = str(error).partition("\n")[0]
+            raise SetupError(f"{name} can't return a {type_name(hint)}: {sentence}") from None
         self.shape = Shape(hint, not self.maker.is_pydantic)
         if not self.maker.is_pydantic:
+            refuse_extras(kinds_in(hint), f"{name} can't return a {type_name(hint)}")
             _check_convertible(structures_of(hint, _is_dict), name)
         body, _ = without_none(hint)
         classes = {owner_of(one): one for one in members}

@@ -38,6 +38,7 @@ from micropie._core.binding.fields import (
     is_pydantic,
     is_structure,
     kinds_in,
+    refuse_extras,
     structure_name,
     structures_of,
     tag_of,
@@ -273,11 +274,17 @@ class ByMsgspec(Maker):
         library.json.Decoder(self.hint)
         # converters for types that parameters may have but that msgspec doesn't know
         self._converters = {**simple_types()}
+        refuse_extras(self._kinds, f"it is a {structure_name(self.hint)}")
         kinds = [kind for kind in self._kinds if isinstance(kind, type)]
         has_decoders = not self.own.decoders.keys().isdisjoint(kinds)
         for kind in kinds:
             is_pydantics = is_adapted(kind)  # such as HttpUrl
             owners = kind.__mro__[:-1] if is_pydantics else ()
+            if kind is library.Raw:
+                raise SetupError(
+                    f"it is a {structure_name(self.hint)} with a Raw, but the JSON has been parsed "
+                    "when msgspec reads it: write Any"
+                )
             if kind in self.own.decoders:
                 if not isinstance(library.inspect.type_info(kind), library.inspect.CustomType):
                     raise SetupError(
