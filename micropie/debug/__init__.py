@@ -28,34 +28,20 @@ from typing import TYPE_CHECKING
 from micropie._core.on_demand import names_on_demand
 
 if TYPE_CHECKING:
-    from micropie.debug.access import (
-        KEY_PATH,
-        KEY_VARIABLE,
-        add_key_page,
-        debug_key,
-        may_see_debug_pages,
-    )
+    from micropie.debug.access import add_key_page
     from micropie.debug.advisor import (
         application_errors,
         session_change,
         source_notes,
     )
-    from micropie.debug.page import error_page, not_found_page, warn_of_attribute
     from micropie.debug.source import paths_of_hooks
 
 __all__ = [
-    "KEY_PATH",
-    "KEY_VARIABLE",
     "add_key_page",
     "application_errors",
-    "debug_key",
-    "error_page",
-    "may_see_debug_pages",
-    "not_found_page",
     "paths_of_hooks",
     "session_change",
     "source_notes",
-    "warn_of_attribute",
 ]
 
 # Imported on first use, because the core imports the advisor from this package even if no debug
@@ -64,8 +50,7 @@ __getattr__, __dir__ = names_on_demand(
     __name__,
     {
         "advisor": "application_errors session_change source_notes",
-        "access": "KEY_PATH KEY_VARIABLE add_key_page debug_key may_see_debug_pages",
+        "access": "add_key_page",
         "source": "paths_of_hooks",
-        "page": "error_page not_found_page warn_of_attribute",
     },
 )

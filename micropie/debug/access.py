@@ -19,10 +19,6 @@ from hmac import compare_digest
 from micropie import App, HTTPError, Request, Response
 from micropie.extensions import add_route, is_on_this_machine
 
-logger = logging.getLogger("micropie")
-
-KEY_VARIABLE = "MICROPIE_DEBUG_KEY"
-KEY_PATH = "/_debug/<key>"
 _COOKIE = "micropie_debug_token"  # "token" in the name, so that the pages mask the value
 _OWN_KEY = secrets.token_urlsafe(16)
 
@@ -33,12 +29,12 @@ def debug_key() -> str:
     """Return the key from the environment, or else a random key that this process shares with its
     forks.
     """
-    return os.environ.get(KEY_VARIABLE) or _OWN_KEY
+    return os.environ.get("MICROPIE_DEBUG_KEY") or _OWN_KEY
 
 
 def add_key_page(app: App) -> None:
     """Add the key page to an application. None of the application's hooks run for it."""
-    add_route(app, KEY_PATH, open_debug_pages, hooks=[], name=_NAME)
+    add_route(app, "/_debug/<key>", open_debug_pages, hooks=[], name=_NAME)
 
 
 def _is_key(text: str) -> bool:
@@ -75,4 +71,4 @@ def may_see_debug_pages(request: Request) -> bool:
 
 @lru_cache(maxsize=1)  # log each URL only once
 def _tell(url: str) -> None:
-    logger.warning("to see debug pages in your browser, open %s", url)
+    logging.getLogger("micropie").warning("to see debug pages in your browser, open %s", url)

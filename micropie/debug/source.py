@@ -407,7 +407,7 @@ class FunctionSource:
         """Yield a sentence for each path with text from a client, unless the function tests
         whether something is in a list of names.
         """
-        if "is_relative_to" in self.text or any(isinstance(one, _IN) for one in self._nodes):
+        if "is_relative_to" in self.text or {ast.In, ast.NotIn} & {*map(type, self._nodes)}:
             return
         for node in self._nodes:
             match node:
@@ -674,7 +674,6 @@ _SQL = re.compile(  # doesn't match "Select one from ..."
     r"(?i:select\b.*\b(from|where)|insert\s+into|update\s+\w+\s+set|delete\s+from)\b"
 )
 _TAG = re.compile(r"<([a-zA-Z][\w-]*([\s/>]|$)|[/!])")  # doesn't match "<ann@example.com>"
-_IN = ast.In | ast.NotIn
 # Query parameters that OAuth, CAS and links in emails use.
 _SECRETS = ("code", "state", "ticket", "token")
 _CHANGING = re.compile("add|append|clear|extend|insert|pop|popitem|regenerate|setdefault|update")

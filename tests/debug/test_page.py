@@ -16,7 +16,7 @@ import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, Request, get, post, route
 from micropie.cli.serving.reloading import CHILD_PORT
-from micropie.debug import KEY_PATH, debug_key
+from micropie.debug.access import debug_key
 from micropie.middleware import ProxyHeaders
 from micropie.testing import TestClient
 from tests.support.clients import MakeClient
@@ -591,7 +591,7 @@ def test_R76_only_a_browser_with_the_key_gets_a_debug_page(
 
 
 def test_R76_the_key_is_only_given_to_local_clients(make_client: MakeClient) -> None:
-    path = KEY_PATH.replace("<key>", debug_key())
+    path = f"/_debug/{debug_key()}"
     for options in ({"client": ("10.0.0.1", 1)}, {"base_url": "http://example.org"}):
         client = make_client(make_app(), **{"base_url": LOCAL, **options})
         assert (client.get(path).status_code, len(client.cookies)) == (404, 0)
@@ -622,12 +622,12 @@ def test_R76_access_checks_and_inner_applications_do_not_block_the_key_page(
     guarded = Broken(debug=True)
     guarded.middlewares.append(Guard())
     client = make_client(guarded, base_url=LOCAL)
-    assert client.get(KEY_PATH.replace("<key>", debug_key())).status_code == 200
+    assert client.get(f"/_debug/{debug_key()}").status_code == 200
 
 
 @pytest.mark.processes
 def test_R76_the_environment_may_set_the_key() -> None:
-    code = "from micropie.debug import debug_key; print(debug_key())"
+    code = "from micropie.debug.access import debug_key; print(debug_key())"
 
     def key(**variables: str) -> str:
         environment = {**os.environ, **variables}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from micropie.debug import debug_key
+from micropie.debug.access import debug_key
 
 COOKIES = {"micropie_debug_token": debug_key()}
 LOCAL = "http://localhost:8000"
