@@ -18,17 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.servers.cluster import report
-from tests.servers.cluster.costs import (
-    FOLLOWERS,
-    Cost,
-    FanOut,
-    Model,
-    Store,
-    fan_out,
-    first_of,
-    look_at_redis,
-    measure,
-)
+from tests.servers.cluster.costs import FOLLOWERS, Cost, FanOut, fan_out, measure
 from tests.servers.cluster.faults import FAULTS, Fault, Result, examine, warmed_up
 from tests.servers.cluster.machines import ROOT, SERVERS, WORKERS, Cluster
 from tests.servers.cluster.network import Loopback, Namespaces, Network
@@ -205,9 +195,7 @@ def _examine_all(cluster: Cluster, faults: list[Fault], options: argparse.Namesp
 def _measure(options: argparse.Namespace, reason: str) -> int:
     found: list[Cost] = []
     messages: list[FanOut] = []
-    store: Store | None = None
     for machines in options.counts:
-        # alike, for the model knows no other machine than the first one
         with _running(options, [options.server] * machines, reason) as cluster:
             messages.append(
                 asyncio.run(
@@ -215,15 +203,12 @@ def _measure(options: argparse.Namespace, reason: str) -> int:
                 )
             )
             found += asyncio.run(measure(cluster, options.requests))
-            store = store or look_at_redis(cluster, 100 * options.requests)
-    assert store is not None
     if options.json:
         print(
             json.dumps(
                 {
                     "costs": [one._asdict() for one in found],
                     "messages": [one._asdict() for one in messages],
-                    "store": store._asdict(),
                 }
             )
         )
@@ -232,13 +217,10 @@ def _measure(options: argparse.Namespace, reason: str) -> int:
             report.costs_table(found),
             *(f"{one.kind}: {one.commands}" for one in found),
             *messages,
-            store,
-            report.errors_table(found),
-            report.model_table(Model(first_of(found), store, options.workers)),
             sep="\n",
         )
     if options.table:
-        report.write_costs(options.table, found, messages, store, options.workers)
+        report.write_costs(options.table, found, messages)
     return 0
 
 

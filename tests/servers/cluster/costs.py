@@ -1,15 +1,12 @@
-"""What requests take, by their kinds, and what follows from that for many machines.
+"""What requests take, by their kinds.
 
 The commands of Redis are counted, so they are the same on a busy machine; microseconds are those of
-a processor, and no time that something waited. ``Model`` has what one machine takes, and predicts
-what several do.
+a processor, and no time that something waited.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
-import subprocess
 from collections import Counter
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -18,39 +15,34 @@ import httpx2 as httpx
 import redis
 
 from tests.servers.cluster.clients import ROOM, Listener, Load, new_client
-from tests.servers.cluster.machines import WORKERS, Cluster
+from tests.servers.cluster.machines import Cluster
 
-COPIES = 20_000  # of a session, to know its memory
 FOLLOWERS = 40  # of a room: more than there are workers
 # for each machine, so that their workers are as busy; each sends one request after the other
 CLIENTS = 8
-PROCESSORS = 2  # of each machine, in the model
-CONNECTIONS = 82  # to Redis, of a worker: 40 for sessions, 40 for a rate limit, 2 for channels
-MOST_CONNECTIONS = 10_000  # of Redis, by default
 
 # Commands that connections begin with, that ask whether Redis is there, and this program's own.
 _NOT_COUNTED = {"hello", "auth", "select", "client", "ping", "info", "pubsub"}
 
 
 class Kind(NamedTuple):
-    """A request, and how often it comes in the model's mix."""
+    """A request that is measured."""
 
     name: str
     method: str
     path: str
     has_session: bool
-    share: float
 
 
 # A request with a session's cookie has it loaded, whether its handler looks at it or not.
 LIMITED = "is counted by a rate limit"
 KINDS = (
-    Kind("has no session", "GET", "/who", False, 0.5),
-    Kind("has a session", "GET", "/me", True, 0.4),
-    Kind("changes its session", "POST", "/visit", True, 0.08),
-    Kind("says a message", "POST", "/say", False, 0.02),
+    Kind("has no session", "GET", "/who", False),
+    Kind("has a session", "GET", "/me", True),
+    Kind("changes its session", "POST", "/visit", True),
+    Kind("says a message", "POST", "/say", False),
     # and has no session: what the limit takes is the difference
-    Kind(LIMITED, "GET", "/limited", False, 0.0),
+    Kind(LIMITED, "GET", "/limited", False),
 )
 
 
@@ -80,15 +72,6 @@ class FanOut(NamedTuple):
     """How often Redis sends it: once to each worker that has followers."""
     reads: float
     """How often the room's history is read."""
-
-
-class Store(NamedTuple):
-    """What Redis takes beside a request's commands."""
-
-    busy_get: float
-    """Microseconds of its processor for a GET, where fifty connections keep it busy."""
-    session: float
-    """Bytes of a session that was changed once."""
 
 
 async def measure(cluster: Cluster, requests: int) -> list[Cost]:
@@ -170,34 +153,6 @@ async def fan_out(cluster: Cluster, followers: int, messages: int) -> FanOut:
     return FanOut(len(cluster.machines), followers, copies, done["xrange"] / messages)
 
 
-def look_at_redis(cluster: Cluster, requests: int) -> Store:
-    """Return what a busy Redis takes, and a session; ``measure`` has made some."""
-    with redis.Redis.from_url(cluster.redis.url) as asking:
-        before = _redis_seconds(asking)
-        subprocess.run(
-            [
-                *("redis-benchmark", "-h", cluster.redis.address, "-p", str(cluster.redis.port)),
-                *("-c", "50", "-n", str(requests), "-t", "get", "-q"),
-            ],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        seconds = _redis_seconds(asking) - before
-        session: Any = asking.get(next(asking.scan_iter("session:*", count=1000)))
-        memory = _redis_memory(asking)
-        with asking.pipeline(transaction=False) as pipeline:
-            for number in range(COPIES):
-                pipeline.set(f"session:{number:043}", session, ex=3600)
-            pipeline.execute()
-        memory = _redis_memory(asking) - memory
-    return Store(1e6 * seconds / requests, memory / COPIES)
-
-
-def _redis_memory(asking: redis.Redis) -> int:
-    found: Any = asking.info("memory")
-    return int(found["used_memory"])
-
-
 def _subscribed(asking: redis.Redis) -> int:
     """Return how many workers are subscribed to the room."""
     found: Any = asking.pubsub_numsub(f"channel:{ROOM}")
@@ -228,110 +183,3 @@ def _commands(asking: redis.Redis) -> Counter[str]:
 def _redis_seconds(asking: redis.Redis) -> float:
     found: Any = asking.info("cpu")
     return float(found["used_cpu_user"]) + float(found["used_cpu_sys"])
-
-
-# -- the model -------------------------------------------------------------------------------------
-
-
-class Model:
-    """Predicts what several machines do from what one does: they know nothing of each other.
-
-    A request takes the same of a worker, of the balancer and of Redis however many machines there
-    are. A message goes once to each worker that has followers. The workers compute on the
-    processors of their machines, Redis on one. A command of a busy Redis takes less than one of a
-    Redis that is idle otherwise, as ``store`` has measured with GET.
-    """
-
-    def __init__(self, one_machine: list[Cost], store: Store, workers: int = WORKERS) -> None:
-        self.costs = {cost.kind: cost for cost in one_machine}
-        self.store = store
-        self.workers = workers
-
-    def copies(self, machines: int, followers: int) -> int:
-        """Return how often Redis sends a message at most."""
-        return min(machines * self.workers, followers)
-
-    def mixed(self) -> Cost:
-        """Return what a request of the mix takes."""
-        parts = [(self.costs[kind.name], kind.share) for kind in KINDS]
-        workers, balancer, redis_ = (
-            sum(share * getattr(cost, name) for cost, share in parts)
-            for name in ("workers", "balancer", "redis")
-        )
-        commands = {"all": sum(share * cost.number for cost, share in parts)}
-        return Cost(1, "the mix", 0, workers, balancer, redis_, commands)
-
-    def limited(self, cost: Cost) -> Cost:
-        """Return what the same request takes below a rate limit that counts in Redis."""
-        below, without = self.costs[LIMITED], self.costs["has no session"]
-        return cost._replace(
-            workers=cost.workers + below.workers - without.workers,
-            redis=cost.redis + below.redis - without.redis,
-            commands={"all": cost.number + below.number - without.number},
-        )
-
-    def rate(self, cost: Cost, machines: int) -> float:
-        """Return the requests a second at which the workers of so many machines compute all the
-        time.
-        """
-        return machines * PROCESSORS * 1e6 / cost.workers
-
-    def redis_rate(self, cost: Cost) -> float:
-        """Return the requests a second at which Redis computes all the time; infinity without
-        commands.
-        """
-        if not cost.number:
-            return math.inf
-        faster = self.costs["has a session"].redis / self.store.busy_get
-        return max(faster, 1.0) * 1e6 / cost.redis
-
-    def machines_until(self, cost: Cost) -> float:
-        """Return how many machines keep Redis busy all the time; infinity if they never do."""
-        return self.redis_rate(cost) / self.rate(cost, 1)
-
-    def connections(self, machines: int) -> int:
-        """Return how many connections Redis has at most. Those of a worker are closed before
-        another one begins in its place, so a deployment machine by machine has no more.
-        """
-        return machines * self.workers * CONNECTIONS
-
-    def machines_until_connections(self) -> int:
-        """Return for how many machines the connections of Redis suffice."""
-        return MOST_CONNECTIONS // self.connections(1)
-
-    def deployed(self, cost: Cost, machines: int) -> float:
-        """Return the requests a second while one of the machines gets a new version."""
-        return self.rate(cost, machines - 1)
-
-    def megabytes(self, sessions: int) -> float:
-        """Return the memory of Redis for so many sessions."""
-        return sessions * self.store.session / 1e6
-
-
-def first_of(costs: list[Cost]) -> list[Cost]:
-    """Return the costs of the first number of machines, from which the others are predicted."""
-    return [cost for cost in costs if cost.machines == costs[0].machines]
-
-
-def errors(costs: list[Cost]) -> dict[int, dict[str, float]]:
-    """Return by what share the measured costs differ from the predicted ones at most, by the number
-    of machines; what is below ten microseconds or a tenth of a command is no figure. Nor is what
-    Redis computes meanwhile for requests without a command.
-    """
-    ones = {cost.kind: cost for cost in first_of(costs)}
-    found: dict[int, dict[str, float]] = {}
-    for cost in costs:
-        one = ones[cost.kind]
-        if cost is one:
-            continue
-        most = found.setdefault(cost.machines, {})
-        pairs = {
-            "commands": (cost.number, one.number, 0.1),
-            "workers": (cost.workers, one.workers, 10),
-            "balancer": (cost.balancer, one.balancer, 10),
-            "redis": (cost.redis, one.redis, 10 if one.number else math.inf),
-        }
-        for name, (measured, predicted, least) in pairs.items():
-            if max(measured, predicted) >= least:
-                most[name] = max(most.get(name, 0.0), abs(measured / predicted - 1))
-    return found
