@@ -146,7 +146,7 @@ class Names:
         application that calls it, then with a slash, from the outermost application.
         """
         inspector = Inspector(self._app)
-        entries = [*inspector.routes(), *inspector.routes(websockets=True)]
+        entries = inspector.all_routes()
         names = sorted({one.route.name for one in entries if not one.hidden})
         scopes = [one.scope for one in inspector.applications()]
         inner = {

@@ -94,6 +94,10 @@ class Inspector:
             entries = [one for one in entries if one.route.config.is_inside(own)]
         return entries
 
+    def all_routes(self) -> list[RouteEntry]:
+        """Return the routes for HTTP, followed by those for WebSockets."""
+        return [*self.routes(), *self.routes(websockets=True)]
+
     def statistics(self) -> Statistics:
         """Return the load of this process, summed over all applications in the tree.
 
@@ -128,9 +132,7 @@ class Inspector:
         """Return the functions of a module that have a decorator for methods, such as ``@get``.
         They have no route, because they aren't methods of an application.
         """
-        inspector = cls(app)
-        entries = [*inspector.routes(), *inspector.routes(websockets=True)]
-        registered = [one.route.function for one in entries]
+        registered = [one.route.function for one in cls(app).all_routes()]
         named = getattr(sys.modules.get(module), "__dict__", {})
         return [
             function

@@ -89,8 +89,7 @@ class HealthCheck(FlowMiddleware):
         """The middleware of all routes, which includes that above handlers. It is kept, because
         reading all routes takes long. Backends may be replaced and middleware added at any time.
         """
-        inspector = Inspector(self._app)
-        entries = [*inspector.routes(), *inspector.routes(websockets=True)]
+        entries = Inspector(self._app).all_routes()
         return {id(one): one for entry in entries for one in entry.application.middlewares}.values()
 
     def _log(self, name: str, problem: str) -> None:

@@ -236,8 +236,8 @@ class RateLimit(FlowMiddleware):
         places: dict[RateLimit, str] = {}
         applications = inspector.applications()
         root = applications[0].app
-        routes = [*inspector.routes(), *inspector.routes(websockets=True)]
-        for one in [*applications, *(entry.application for entry in routes)]:
+        of_routes = (entry.application for entry in inspector.all_routes())
+        for one in [*applications, *of_routes]:
             for hook in one.middlewares:
                 if isinstance(hook, RateLimit) and hook not in places:
                     places[hook] = hook._target or f"{_name_of(type(one.app))} {one.path}"

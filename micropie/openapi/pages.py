@@ -211,8 +211,7 @@ def _current(app: App, docs: Docs, build: _Build) -> Schema:
     changed.
     """
     own = Inspector(app, inside=True).applications()[0].path
-    found = [*Inspector(app).routes(), *Inspector(app).routes(websockets=True)]
-    state = [docs, own, *(one.route for one in found)]
+    state = [docs, own, *(one.route for one in Inspector(app).all_routes())]
     cached = _documents.setdefault(app, {})
     if build not in cached or cached[build][0] != state:
         cached[build] = state, build(app, docs)

@@ -28,7 +28,7 @@ def in_memory(app: App) -> dict[str, str]:
             inner = getattr(mount.target, "native", mount.target)
             if isinstance(inner, App) and all(inner is not other.app for other in inside):
                 found |= in_memory(inner)
-    entries = [*inspector.routes(), *inspector.routes(websockets=True)]
+    entries = inspector.all_routes()
     # Compute this once per application, not once per route.
     in_methods = {one.app: _names_in_methods(type(one.app)) for one in inside}
     for entry in entries:
