@@ -12,7 +12,6 @@ import codecs
 import errno
 import os
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from functools import partial
 from math import inf
 from threading import RLock
 from typing import NamedTuple, Self, TypeAlias
@@ -32,7 +31,6 @@ from micropie._core.http.forms.data import (
 from micropie._core.http.forms.uploads import UploadFile
 from micropie._core.http.headers import (
     NameTable,
-    cached_if_short,
     codec_of,
     content_type,
     disposition,
@@ -88,13 +86,6 @@ def _head_of(lines: Sequence[tuple[str, str]]) -> PartHead:
             "A part of the form has a Content-Transfer-Encoding, which forms don't use."
         )
     return PartHead(*disposition(headers["content-disposition"]), headers)
-
-
-def _head_with_json(json_fields: Container[str], lines: Sequence[tuple[str, str]]) -> PartHead:
-    """Return the head of a part without its file name if it contains JSON for a field."""
-    head = _head_of(lines)
-    is_field = head.raw_filename and head.name in json_fields and _is_json(head.headers)
-    return head._replace(raw_filename=None) if is_field else head
 
 
 def _is_json(headers: dict[str, str]) -> bool:
@@ -232,7 +223,7 @@ class PartParser:
         """
         lines = segment.headerlist
         # Most fields have one header, Content-Disposition.
-        self._head = head = _short_head(lines[0][1]) if len(lines) == 1 else self.read_head(lines)
+        self._head = head = _SHORT_HEADS[lines[0][1]] if len(lines) == 1 else self.read_head(lines)
         name, filename, headers = head
         if filename is not None:
             self._room = inf
@@ -297,9 +288,10 @@ def codec_of_part(headers: dict[str, str]) -> str:
         raise HTTPError(415, "A field of the form is in an unknown charset.") from None
 
 
-@cached_if_short(256)  # a site's forms have few different fields
-def _short_head(content_disposition: str) -> PartHead:
-    return _head_of([("content-disposition", content_disposition)])
+# a site's forms have few different fields
+_SHORT_HEADS: NameTable[str, PartHead] = NameTable(
+    lambda disposition: _head_of([("content-disposition", disposition)]), most=256
+)
 
 
 class MultipartParser:
@@ -344,7 +336,13 @@ class MultipartParser:
         """Read parts with these names as fields if they contain JSON, even with a file name, which
         browsers send for a ``Blob``.
         """
-        self._parser.read_head = partial(_head_with_json, names)
+
+        def read_head(lines: Sequence[tuple[str, str]]) -> PartHead:
+            head = _head_of(lines)
+            is_field = head.raw_filename and head.name in names and _is_json(head.headers)
+            return head._replace(raw_filename=None) if is_field else head
+
+        self._parser.read_head = read_head
 
     def feed(self, *chunks: bytes) -> None:
         """Parse the next chunks.
