@@ -41,6 +41,13 @@ class Place(NamedTuple):
     name: str
     kind: str
 
+    def meets(self, other: Place) -> bool:
+        """Return whether a value can be at both places."""
+        names = {self.name, other.name}
+        return self.kind == other.kind and (
+            len(names) == 1 or ("{}" in names and "[]" not in names)
+        )
+
 
 def check_unions(kinds: Iterable[object], about: str) -> None:
     """Raise ``SetupError`` for a union that several of its members contain again at the same place.
@@ -55,7 +62,7 @@ def check_unions(kinds: Iterable[object], about: str) -> None:
             for union in _untagged_unions(field, info):
                 places = [{*_places_of(around, one)} for one in united(union)]
                 pairs = combinations(places, 2)
-                if any(_are_one(*pair) for one, other in pairs for pair in product(one, other)):
+                if any(Place.meets(*pair) for one, other in pairs for pair in product(one, other)):
                     raise SetupError(
                         f"{about}, but validating {owner.__name__}.{field.name} takes twice as "
                         "long for each level of nesting, because pydantic tries several members "
@@ -136,9 +143,3 @@ def _kinds_of(around: Set[object], hint: Hint) -> Iterator[str]:
             inner, _ = bare(kind)
             is_array = get_origin(inner) in COLLECTIONS or is_named_tuple(inner)
             yield "[]" if is_array else "{}"
-
-
-def _are_one(one: Place, other: Place) -> bool:
-    """Return whether a value can be at both places."""
-    names = {one.name, other.name}
-    return one.kind == other.kind and (len(names) == 1 or ("{}" in names and "[]" not in names))

@@ -84,6 +84,13 @@ class Wildcard(NamedTuple):
     rule: str
     match: Match
 
+    def text_for(self, value: object) -> str:
+        """Return a value as a link has it in place of the wildcard. A ``float`` wildcard matches no
+        exponent, as in 1e-07.
+        """
+        is_number = self.rule == "float" and isinstance(value, float | decimal.Decimal)
+        return f"{decimal.Decimal(str(value)):f}" if is_number else url_text(value)
+
 
 _KINDS: dict[str, tuple[int, Match]] = {
     "int": (1, _int),
@@ -92,14 +99,6 @@ _KINDS: dict[str, tuple[int, Match]] = {
     "path": (5, match_text),
 }
 _RE_RANK = 3
-
-
-def _text_for(wildcard: Wildcard, value: object) -> str:
-    """Return a value as a link has it in place of a wildcard. A ``float`` wildcard matches no
-    exponent, as in 1e-07.
-    """
-    is_number = wildcard.rule == "float" and isinstance(value, float | decimal.Decimal)
-    return f"{decimal.Decimal(str(value)):f}" if is_number else url_text(value)
 
 
 class Segment:
@@ -213,7 +212,7 @@ class Pattern:
         path = ""
         for segment in self.segments:
             given_values = [values.pop(wildcard.name) for wildcard in segment.wildcards]
-            texts = [*map(_text_for, segment.wildcards, map(own.linked, given_values))]
+            texts = [*map(Wildcard.text_for, segment.wildcards, map(own.linked, given_values))]
             text = segment.join(texts)
             # Check that matching the path gives the same values again. With the pattern "<x>-<y>",
             # a value "a-b" would be split at its own "-".
