@@ -125,15 +125,6 @@ _STATUSES = frozenset(range(400, 600))
 _TEXTS = frozenset({str, Sentence})
 
 
-def _as_text(message: object) -> object:
-    """Return the text of an exception or of bytes, which would be sent as HTML. Return any other
-    message unchanged.
-    """
-    if isinstance(message, bytes):
-        return message.decode(errors="replace")
-    return str(message) if isinstance(message, BaseException) else message
-
-
 class HTTPError(RaisedAnswer):
     """Respond with ``status`` (400 to 599) and ``message``: one sentence for the client, an
     exception with this sentence, or a dict or list for JSON.
@@ -162,7 +153,11 @@ class HTTPError(RaisedAnswer):
             self.is_usual = not headers
         else:
             if message.__class__ not in _TEXTS:
-                message = _as_text(message) or f"{status} {PHRASES.get(status, 'Error')}"
+                if isinstance(message, bytes):  # it would be sent as HTML
+                    message = message.decode(errors="replace")
+                elif isinstance(message, BaseException):
+                    message = str(message)
+                message = message or f"{status} {PHRASES.get(status, 'Error')}"
             self.message = message
         self.args = (status, message)  # four times as fast as ``super().__init__``
         self.headers = pairs_of(headers) if headers else []

@@ -243,8 +243,15 @@ class ASGIExchange(StreamedExchange):
     def perform(self, flow: Flow[Value]) -> Value:
         from anyio import from_thread
 
+        async def run() -> Value:
+            self.reader = slots_of(self.config.threads)
+            try:
+                return await perform(flow, self)
+            finally:
+                self.reader = None
+
         try:
-            return from_thread.run(self._perform_for_thread, flow)
+            return from_thread.run(run)
         except RuntimeError as error:
             if "worker thread" not in str(error):
                 raise
@@ -256,13 +263,6 @@ class ASGIExchange(StreamedExchange):
                 'request.body()"; instead of chunks(), "async for chunk in request.stream()"; '
                 'for parts, "async for part in request.parts()"'
             ) from None
-
-    async def _perform_for_thread(self, flow: Flow[Value]) -> Value:
-        self.reader = slots_of(self.config.threads)
-        try:
-            return await perform(flow, self)
-        finally:
-            self.reader = None
 
     def perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
         self.has_begun = self.opens_more = self.is_special = True

@@ -92,15 +92,12 @@ def _rest_of(group: BaseExceptionGroup[BaseException]) -> Exception | None:
         return rest
     if not isinstance(rest, BaseExceptionGroup):
         return failure_of(rest)
-    if rest.subgroup(_must_reach_server) is not None:
+    # What is neither an ``Exception`` nor becomes one must reach the server.
+    if rest.subgroup(
+        lambda one: not isinstance(one, Exception | BaseExceptionGroup) and failure_of(one) is None
+    ):
         return None
     return _caused_by(rest, RuntimeError(f"the application raised {rest!r}"))
-
-
-def _must_reach_server(error: BaseException) -> bool:
-    """Return whether ``error``, an exception from a group, must reach the server."""
-    is_leaf = not isinstance(error, Exception | BaseExceptionGroup)
-    return is_leaf and failure_of(error) is None
 
 
 def _caused_by(error: BaseException, failure: Exception) -> Exception:

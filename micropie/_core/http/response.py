@@ -381,11 +381,6 @@ def reads_file(read: Callable[..., object], count: int) -> bool:
     return not hasattr(read, "__code__") or takes(read, count)
 
 
-def _is_file(kind: type) -> bool:
-    read = getattr(kind, "read", None)
-    return callable(read) and reads_file(read, 2)
-
-
 # How a handler's result is sent. The first row whose function returns True for the result's class
 # decides. "response" means a complete response. The last row is for classes that don't determine
 # how their instances are sent.
@@ -395,7 +390,10 @@ _SENT_AS: Sequence[tuple[str, Callable[[type], bool]]] = (
     ("text", lambda kind: issubclass(kind, (str, *_BUFFERS))),
     ("awaited", lambda kind: issubclass(kind, Awaitable)),
     ("stream", lambda kind: issubclass(kind, (Iterator, AsyncIterable))),
-    ("stream", _is_file),
+    (
+        "stream",  # a file
+        lambda kind: callable(read := getattr(kind, "read", None)) and reads_file(read, 2),
+    ),
     ("json", lambda kind: issubclass(kind, (Mapping, Sequence, Set))),
     ("", lambda kind: kind is object or bool(getattr(kind, "__abstractmethods__", None))),
 )
@@ -672,7 +670,9 @@ def _allowed(redirect: Redirect, site: Origin) -> str:
     in the log explains how to allow them.
     """
     location, problem = redirect.location, ""
-    seen = as_browsers_read(location)
+    # Browsers drop tabs and line ends, trim blanks and read a backslash as a slash (WHATWG URL,
+    # section 4.4): "/\\evil.com" and "\\t//evil.com" mean "//evil.com".
+    seen = location.translate(_AS_READ).strip(_BLANKS).lower()
     if redirect.allow_external:
         pass
     elif _leads_away(location, seen, site):
@@ -687,16 +687,6 @@ def _allowed(redirect: Redirect, site: Origin) -> str:
         logger.warning("refused a redirect to %.500r, which %s; %s", location, problem, advice)
         raise HTTPError(400, f"This redirect {problem}.")
     return location
-
-
-def as_browsers_read(location: str) -> str:
-    """Return a URL as browsers read it, in lower case: "/\\evil.com" and "\\t//evil.com" mean
-    "//evil.com".
-
-    Browsers drop tabs and line ends, trim blanks and read a backslash as a slash (WHATWG URL,
-    section 4.4).
-    """
-    return location.translate(_AS_READ).strip(_BLANKS).lower()
 
 
 _PATH = pattern(rf"/(?![/\\]){_URL_CHARACTERS}*+", re.ASCII)
