@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from itertools import chain
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -393,8 +392,8 @@ def _missing_extras(outermost: Application, sockets: Sequence[RouteEntry]) -> It
             "WebSockets need a library that uvicorn does not install: pip "
             'install "micropie-dual[standard]"'
         )
-    stated = outermost.settings.templates
-    folders = [stated] if isinstance(stated, str | PathLike) else stated
-    directories = [Path(folder) for folder in map(str, folders) if ":" not in folder]
-    if find_spec("jinja2") is None and any(folder.is_dir() for folder in directories):
+    directories = map(str, outermost.settings.template_directories)
+    if find_spec("jinja2") is None and any(
+        ":" not in one and Path(one).is_dir() for one in directories
+    ):
         yield 'templates need Jinja2: pip install "micropie-dual[standard]"'

@@ -114,9 +114,7 @@ class Names:
         for settings in (one.settings for one in Inspector(self._app).applications()):
             if settings.template_setup is not None:
                 return ()
-            stated = settings.templates
-            several = [stated] if isinstance(stated, str | os.PathLike) else stated
-            folders |= dict.fromkeys(map(str, several))
+            folders |= dict.fromkeys(map(str, settings.template_directories))
         return [*folders]
 
     def lost_packages(self) -> Iterator[str]:

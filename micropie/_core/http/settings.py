@@ -563,6 +563,12 @@ class Settings:
         return Settings(**{**vars(self), **changes, **merged})
 
     @property
+    def template_directories(self) -> Sequence[str | PathLike[str]]:
+        """The directories of ``templates``, which may be a single one."""
+        one = self.templates
+        return [one] if isinstance(one, str | PathLike) else one
+
+    @property
     def loop_patience(self) -> float | None:
         """Seconds for which code may block the event loop before the watchdog logs it. None if
         there is no watchdog.

@@ -15,7 +15,6 @@ from contextlib import suppress
 from copy import copy
 from importlib import import_module
 from itertools import chain
-from os import PathLike
 from typing import Any, Protocol, TypeAlias
 
 from micropie._core.binding import OwnTypes, annotated
@@ -554,11 +553,7 @@ def _templates(
     registered: Registrations, settings: Settings, outer: Sequence[Directory]
 ) -> Templates:
     names = {**registered.template_names, **settings.template_globals}
-    own = (
-        [settings.templates]
-        if isinstance(settings.templates, str | PathLike)
-        else list(settings.templates)
-    )
+    own = settings.template_directories
     directories = [*own, *(directory for directory in outer if directory not in own)]
     translations = settings.translations
     return Templates(
