@@ -64,11 +64,6 @@ def test_the_instance_s_call_is_async_and_the_class_s_call_serves_both() -> None
     assert heads == [("200 OK", {**described, "X-Content-Type-Options": "nosniff"})]
 
 
-def test_an_unknown_scope_type_is_refused() -> None:
-    with pytest.raises(RuntimeError, match=r"'carrier\.pigeon'"):
-        asyncio.run(Hello()({"type": "carrier.pigeon"}, None, print))
-
-
 def test_a_subclass_that_forgets_super_init_works(make_client: MakeClient) -> None:
     class Forgetful(App):
         def __init__(self, greeting: str, *, loud: bool = False) -> None:

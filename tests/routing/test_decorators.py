@@ -238,7 +238,8 @@ def test_a_decorator_may_describe_a_handler() -> None:
 
 
 @pytest.mark.parametrize(
-    "statuses", [{"status": 199}, {"status": 600}, {"responses": {600: "x"}}, {"status": "200"}]
+    "statuses",
+    [{"status": 199}, {"status": 600}, {"responses": {True: "x", 200: "x"}}, {"status": "200"}],
 )
 def test_describe_refuses_an_invalid_status(statuses: Any) -> None:
     with pytest.raises(SetupError, match="describe takes statuses from 200 to 599, not"):
