@@ -21,7 +21,7 @@ from micropie._core.errors import SetupError, logger
 from micropie._core.execution import Action, current, notify_after_fork
 from micropie._core.execution.steps import HANDLER, Kind
 from micropie._core.flow import Lifecycle, Lifespan, lifespan_opener
-from micropie._core.http import State, StateOf
+from micropie._core.http import State
 from micropie._core.mounts import APP, ASGI, Mount
 from micropie._core.routing import (
     AppBase,
@@ -168,10 +168,10 @@ class Tree(Registrations):
                 )
         for parent in ancestors[-1:]:
             self._parents.add(parent._micropie)
-            self.app.state._outer = (
-                parent.state
+            self.app.state._find = (
+                partial(getattr, parent, "state")
                 if len(self._parents) == 1
-                else StateOf(partial(self._outer_state, parent))
+                else partial(self._outer_state, parent)
             )
         return {
             public_name(name): child._micropie for name, child in self._children(ancestors).items()

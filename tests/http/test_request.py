@@ -10,7 +10,7 @@ import pytest
 import micropie
 from micropie import App, Server
 from micropie._core.http.exchange import Exchange
-from micropie._core.http.state import State, StateOf
+from micropie._core.http.state import State
 from micropie.testing import make_request
 from tests.asgi.calls import Call, get, http_scope, piece, run
 from tests.support.clients import MakeClient
@@ -318,7 +318,7 @@ def test_a_state_s_repr_describes_it() -> None:
 def test_iterating_over_a_state_yields_its_names_and_those_around_it() -> None:
     outer, state = State(), State()
     outer.pool, outer.name = 5, "x"
-    state._outer = StateOf(lambda: outer)
+    state._find = lambda: outer
     state.name, state["count"] = "y", 1
     assert [*state] == ["name", "count", "pool"]
     assert len(state) == 3

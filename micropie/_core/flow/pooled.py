@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from functools import partial
+from types import NoneType
 from typing import Any, NamedTuple, NoReturn
 
 from micropie._core import streams
@@ -262,8 +263,8 @@ class PooledState(State):
     __slots__ = ()
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_outer":
-            return None
+        if name == "_find":
+            return NoneType
         _miss(f"request.state.{name}")
 
 

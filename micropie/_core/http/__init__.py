@@ -78,7 +78,7 @@ from micropie._core.http.session import (
     check_size,
     copied,
 )
-from micropie._core.http.state import State, StateOf
+from micropie._core.http.state import State
 from micropie._core.on_demand import names_on_demand
 
 if TYPE_CHECKING:
@@ -119,7 +119,6 @@ __all__ = [
     "Session",
     "SessionData",
     "State",
-    "StateOf",
     "as_response",
     "bound_request",
     "check_size",

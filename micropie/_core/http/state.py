@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 
@@ -10,12 +11,13 @@ class State:
     """An object on which you can set any attribute: ``request.state.user = ...``, ``app.state.pool
     = ...``; ``state["user"]`` works too. ``vars(state)`` is a dict of its own attributes.
 
-    A missing attribute is looked up in ``_outer``, the state of the enclosing application.
+    A missing attribute is looked up in the state of the enclosing application, which ``_find``
+    returns, or None if there is none.
     """
 
-    __slots__ = ("__dict__", "_outer")
+    __slots__ = ("__dict__", "_find")
 
-    _outer: State | None
+    _find: Callable[[], State | None]
 
     if TYPE_CHECKING:
 
@@ -23,12 +25,13 @@ class State:
             """Declare for type checkers that any attribute can be set."""
 
     def __getattr__(self, name: str) -> Any:
-        # ``_outer`` may be missing, because an ``__init__`` that sets it would double the time to
+        # ``_find`` may be missing, because an ``__init__`` that sets it would double the time to
         # create a state.
-        if name == "_outer":
-            return None
-        if self._outer is not None:
-            return getattr(self._outer, name)
+        if name == "_find":
+            return NoneType
+        outer = self._find()
+        if outer is not None:
+            return getattr(outer, name)
         raise AttributeError(
             f"state has no {name!r}: set app.state.{name} = ... for all requests, or "
             f"request.state.{name} = ... for one request; an outer application doesn't see the "
@@ -36,9 +39,8 @@ class State:
         )
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self.__dict__ and self._outer is not None:
-            return self._outer[name]
-        return self.__dict__[name]
+        outer = None if name in self.__dict__ else self._find()
+        return self.__dict__[name] if outer is None else outer[name]
 
     def __setitem__(self, name: str, value: object) -> None:
         self.__dict__[name] = value
@@ -47,38 +49,13 @@ class State:
         del self.__dict__[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys([*self.__dict__, *(self._outer or ())]))
+        return iter(dict.fromkeys([*self.__dict__, *(self._find() or ())]))
 
     def __contains__(self, name: str) -> bool:
-        return name in self.__dict__ or (self._outer is not None and name in self._outer)
+        return name in self.__dict__ or name in (self._find() or ())
 
     def __len__(self) -> int:
         return sum(1 for _ in self)  # a list of itself would ask for the length
 
     def __repr__(self) -> str:
         return f"State({ {name: self[name] for name in self}!r})"
-
-
-class StateOf(State):
-    """Stands for the state of the application that contains another one, if this is a different one
-    in different requests.
-
-    ``_find``: returns the state.
-    """
-
-    __slots__ = ("_find",)
-
-    def __init__(self, find: Callable[[], State]) -> None:
-        self._find = find
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._find(), name)
-
-    def __getitem__(self, name: str) -> Any:
-        return self._find()[name]
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._find()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._find())
