@@ -168,11 +168,7 @@ class Tree(Registrations):
                 )
         for parent in ancestors[-1:]:
             self._parents.add(parent._micropie)
-            self.app.state._find = (
-                partial(getattr, parent, "state")
-                if len(self._parents) == 1
-                else partial(self._outer_state, parent)
-            )
+            self.app.state._find = partial(self._outer_state, parent)
         return {
             public_name(name): child._micropie for name, child in self._children(ancestors).items()
         }
@@ -183,7 +179,7 @@ class Tree(Registrations):
         ``last``: the application whose state to return outside of requests.
         """
         request = current.get(None)
-        if request is not None:
+        if request is not None and len(self._parents) > 1:
             config = config_of(request._exchange)
             for outer, inner in pairwise((*config.ancestors, config.app)):
                 if inner is self.app:

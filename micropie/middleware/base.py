@@ -13,7 +13,7 @@ from micropie._core.execution.placement import ServiceThreads, Threads
 from micropie._core.execution.steps import Call, Flow, call, call_within, kind_of
 from micropie._core.flow import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 from micropie._core.http import Request, Response
-from micropie._core.streams import is_stream
+from micropie._core.streams import stream_of
 
 # For any other method, metrics use "OTHER" and spans "_OTHER", so that clients can't create any
 # number of labels.
@@ -60,7 +60,7 @@ def call_at_start(
 
     ``function`` isn't called if an error or an outer hook's response replaces the stream.
     """
-    if is_stream(response.body):
+    if stream_of(response.body):
         request._exchange.call_before_head(function)
     else:
         function(response)

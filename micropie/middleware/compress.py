@@ -247,10 +247,8 @@ class _Compressed:
 
     def describe(self, response: Response) -> None:
         """Set the headers of the response, once the first chunk has been generated."""
-        request = cast(Request, self._request())
-        stream = request._exchange.answer.stream
-        # for HEAD, a file or a mounted application has no chunks that a hook could have wrapped
-        if stream is not None and not (stream.is_empty and request.method != "HEAD"):
+        # If HEAD left out the chunks of a file or a mounted application, none was fed.
+        if cast(Request, self._request()).method == "HEAD":
             self.decide(response)
         if self._may_compress:
             add_vary(response.pairs, "Accept-Encoding")

@@ -96,7 +96,11 @@ class WSGIExchange(Exchange):
         was_answered = self.answer.is_over
         super().close()
         if self.left_call is not None:
-            self._end_reading()
+            # Wait until no thread reads, and let none read after that, because the server reads the
+            # next request from the same socket.
+            self._is_unreadable = True
+            with self._reading or nullcontext():
+                pass
         if self.ends is not None and not was_answered:  # ``after_response`` was called
             settings = self.config.settings
             start_tasks(self, self.ends, settings.background_timeout, settings.portal_backend)
@@ -315,14 +319,6 @@ class WSGIExchange(Exchange):
             if self._is_unreadable:
                 raise ClientDisconnect("the request has ended")
             return read(*arguments)
-
-    def _end_reading(self) -> None:
-        """Wait until no thread reads, and let none read after that, because the server reads the
-        next request from the same socket.
-        """
-        self._is_unreadable = True
-        with self._reading or nullcontext():
-            pass
 
     def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Awaitable[Value]:
         # Return at once, because WSGI servers don't report that a client has disconnected.

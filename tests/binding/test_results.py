@@ -1533,22 +1533,22 @@ def test_a_result_that_is_a_typed_dict_without_objects_is_refused(
         shown(annotation, None).openapi()
 
 
-class Counted(typing_extensions.TypedDict, extra_items=int):  # type: ignore[call-arg]
+class WithMore(typing_extensions.TypedDict, extra_items=int):  # type: ignore[call-arg]
     name: str
 
 
-class Closed(typing_extensions.TypedDict, closed=True):  # type: ignore[call-arg]
+class Closed(typing_extensions.TypedDict, closed=True):
     name: str
 
 
 @dataclass
 class Holder:
-    counted: list[Counted]
+    counted: list[WithMore]
 
 
-@pytest.mark.parametrize("annotation", [Counted, list[Counted], Holder])
+@pytest.mark.parametrize("annotation", [WithMore, list[WithMore], Holder])
 def test_a_result_whose_extra_items_would_be_left_out_is_refused(annotation: Any) -> None:
-    what = "can't return a .*: the extra_items of Counted would be left out"
+    what = "can't return a .*: the extra_items of WithMore would be left out"
     with pytest.raises(SetupError, match=what):
         shown(annotation, None).openapi()
 

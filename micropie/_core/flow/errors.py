@@ -29,7 +29,7 @@ from micropie._core.http import (
     redirect_response,
 )
 from micropie._core.routing import ErrorHandler, config_of
-from micropie._core.streams import is_stream, stream_of
+from micropie._core.streams import stream_of
 
 _TEXTS = str, bytes
 
@@ -151,7 +151,7 @@ def _custom_response(
         drop_traceback(error)
         return answer.set_result(response)
     if response.content_type is None and (
-        isinstance(response.body, _TEXTS) or is_stream(response.body)
+        isinstance(response.body, _TEXTS) or stream_of(response.body)
     ):
         response.content_type = text_type
     if type(response.body) is FileReference:

@@ -388,8 +388,8 @@ def run_after(
                     response = as_response(changed)
                     answer.replace(response)
                 assert response is not None  # noqa: S101
-                if response.body.__class__ not in BODIES:
-                    yield from _follow_body(request, response)
+                if response.body.__class__ not in BODIES:  # an outer hook may wrap a stream
+                    yield from replaced_stream(request, response)
                 continue
             except BaseException as error:
                 raised = execution.contained(error)
@@ -410,24 +410,13 @@ def run_after(
         del failure, raised, traceback
 
 
-def _follow_body(request: Request, response: Response) -> Flow[None]:
-    """Record the stream that a hook has sent, because an outer hook may wrap it in turn. If a
-    hook has sent a file, open it, because the outer hooks need its status, headers and bytes, and
-    close the stream that it replaces.
-    """
-    replaced = request._exchange.answer.stream
-    if response.body.__class__ is not FileReference:
-        yield from replaced_stream(request, response)
-        return
-    files.describe(request, response, *(yield from files.open_file(request, response)))
-    if replaced is not None:
-        yield from replaced.close()
-
-
 def replaced_stream(request: Request, response: Response) -> Flow[_Stream | None]:
-    """Return the stream of a response whose body was replaced by a hook. If the new body is not a
-    stream, close the old stream and return None.
+    """Return the stream of a response whose body was replaced by a hook, or None if the new body
+    isn't a stream. Close the old stream, unless the new one may read from it. Open a file, because
+    the outer hooks need its status, headers and bytes.
     """
+    if response.body.__class__ is FileReference:
+        files.describe(request, response, *(yield from files.open_file(request, response)))
     exchange = request._exchange
     made = exchange.answer.stream
     if made is None and type(response.body) in BODIES:  # true for most bodies
@@ -437,7 +426,7 @@ def replaced_stream(request: Request, response: Response) -> Flow[_Stream | None
         return replaced
     stream = streams.stream_of(with_html(response).body)
     exchange.answer.begin(stream or replaced)
-    if stream is not None:  # don't close the replaced stream: the new one may read from it
+    if stream is not None and stream.file is None:
         stream.replace(replaced)
         streams.follow_events(stream, replaced, response)
     elif replaced is not None:

@@ -27,7 +27,7 @@ from micropie._core.http import (
 from micropie._core.http.escaping import is_html
 from micropie._core.routing import Route
 from micropie._core.routing.discovery import open_resources
-from micropie._core.streams import is_stream, stream_of
+from micropie._core.streams import stream_of
 
 
 def with_resources(
@@ -62,7 +62,7 @@ def filtered(route: Route, result_filter: ResultFilter | None, result: object) -
         is_exact = result_filter.has_only(result_filter.exact, result)
         if is_exact or isinstance(result, result_filter.others):
             return result
-    if isinstance(result, _WHOLE) or is_stream(result):
+    if isinstance(result, _WHOLE) or stream_of(result):
         return result
     if isinstance(result, tuple) and states_status(result):
         status, body, *headers = result
@@ -116,7 +116,7 @@ def close_unless_streamed(
     response = as_response(result)
     if response.body.__class__ is FileReference:
         return result
-    yield from close_resources(exchange, None, providers if is_stream(response.body) else ())
+    yield from close_resources(exchange, None, providers if stream_of(response.body) else ())
     # ``as_response`` has rendered HTML. Return the rendered HTML, because rendering it again later
     # could need a closed resource.
     if is_html(response.body):

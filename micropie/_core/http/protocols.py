@@ -79,9 +79,5 @@ class ChunkedBody(Protocol):
     def has_begun(self) -> bool:
         """Whether the status and headers are final, because the first chunk has been fetched."""
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether the stream ended without a chunk."""
-
     def close(self) -> Flow[None]:
         """Close the stream, unless it is closed already."""

@@ -44,7 +44,6 @@ from micropie._core.streams.source import (
     ThreadStream,
     as_bytes,
     current_shutdown,
-    is_stream,
     startup_shutdown,
     stream_of,
 )
@@ -71,7 +70,6 @@ __all__ = [
     "current_shutdown",
     "event",
     "follow_events",
-    "is_stream",
     "startup_shutdown",
     "stream_of",
     "taken_apart",

@@ -350,11 +350,6 @@ class Stream:
         """
         return self.first is not PENDING
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether the stream ended without a chunk."""
-        return self.first is END
-
     def leave_to_server(self) -> None:
         """Don't fetch chunks, because the server sends the file itself."""
         self.first = END
@@ -631,11 +626,6 @@ class ThreadStream(Stream):
 
 
 # -- what becomes a stream ------------------------------------------------------------------------
-
-
-def is_stream(body: object) -> bool:
-    """Return whether ``body`` is sent as a stream, because it is an iterator or a file object."""
-    return stream_of(body) is not None
 
 
 def stream_of(body: object) -> LoopStream | ThreadStream | None:
