@@ -20,7 +20,7 @@ from compat.tests import moved_shop
 from micropie import App, HTTPError, HttpMiddleware, Redirect, Request, SetupError, UploadFile
 from micropie._core.http import current_request
 from micropie.middleware import ProxyHeaders
-from micropie.testing import TestClient
+from micropie.testing import TestClient, WebSocketRefused
 from micropie_compat import bottle
 from tests.asgi.calls import respond
 from tests.support.clients import MakeClient
@@ -696,6 +696,37 @@ def test_a_migrated_application_can_add_a_websocket(app: bottle.Bottle, backend:
             assert socket.receive_text() == "you said hi"
 
 
+@pytest.mark.parametrize("options", [{"prefix": "/a/b"}, {"prefix": "/a/b/", "name": "inner"}])
+def test_an_application_that_bottle_calls_as_wsgi_keeps_its_websockets(
+    options: dict[str, Any], app: bottle.Bottle, backend: Any
+) -> None:
+    inner = bottle.Bottle()
+    inner.get("/page")(lambda: bottle.request.script_name)
+
+    @inner.websocket("/chat")
+    async def chat(ws: micropie.WebSocket) -> None:
+        await ws.accept()
+        await ws.send_text("hi")
+
+    app.mount(app=inner, **options)
+    app.mount("/wsgi", lambda environ, start_response: [])
+    app.get("/page")(lambda: "page")
+    with TestClient(app, backend=backend) as client:
+        assert client.get("/a/b/page").text == "/a/b/"
+        with client.websocket("/a/b/chat") as socket:
+            assert socket.receive_text() == "hi"
+        for path in ("/a/b/none", "/a/b", "/wsgi/chat", "/page", "/none"):
+            with pytest.raises(WebSocketRefused, match="404"), client.websocket(path):
+                pass
+    app.native.middlewares.append(Members())
+    with (
+        TestClient(app, backend=backend) as client,
+        pytest.raises(WebSocketRefused, match="403"),
+        client.websocket("/a/b/chat"),
+    ):
+        pass
+
+
 def test_under_wsgi_a_websocket_is_refused_as_in_any_application(app: bottle.Bottle) -> None:
     @app.websocket("/chat")
     async def chat(ws: micropie.WebSocket) -> None:
@@ -820,18 +851,40 @@ class Members(HttpMiddleware):
         raise HTTPError(403)
 
 
+def merge_its_routes(app: bottle.Bottle, inner: bottle.Bottle) -> None:
+    inner.get("/old")(lambda: "old")
+    app.merge(inner.routes)
+
+
+def mount_two_levels_deep(app: bottle.Bottle, inner: bottle.Bottle) -> None:
+    between = bottle.Bottle()
+    between.mount("/inner/", inner)
+    app.mount("/between/", between)
+
+
+def mount_what_it_is_merged_into(app: bottle.Bottle, inner: bottle.Bottle) -> None:
+    between = bottle.Bottle()
+    between.merge(inner)
+    app.mount("/between/", between)
+
+
 @pytest.mark.parametrize("use", USES)
-@pytest.mark.parametrize("is_merged", [False, True])
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda app, inner: app.mount("/inner/", inner),
+        lambda app, inner: app.merge(inner),
+        merge_its_routes,
+        mount_two_levels_deep,
+        mount_what_it_is_merged_into,
+    ],
+)
 def test_what_is_set_on_native_of_a_mounted_or_merged_application_is_refused(
-    use: Any, is_merged: bool, app: bottle.Bottle
+    use: Any, add: Any, app: bottle.Bottle
 ) -> None:
     """It would have no effect, and an access check would let everybody in."""
     inner = bottle.Bottle()
-    if is_merged:
-        inner.get("/old")(lambda: "old")
-        app.merge(inner)
-    else:
-        app.mount("/inner/", inner)
+    add(app, inner)
     app.native._micropie.compiled()
     app.native._micropie.changed()
     use(inner)

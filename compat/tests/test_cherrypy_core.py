@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import logging
@@ -19,8 +20,10 @@ import pytest
 from compat.tests.conftest import Serve, page
 from compat.tests.exchange import Request, ask_asgi, ask_wsgi
 from micropie import App
+from micropie.testing import WebSocketRefused
 from micropie_compat import cherrypy as ours
 from micropie_compat.cherrypy.log import notes_requests
+from tests.support.clients import MakeClient
 from tests.support.commands import environment
 from tests.support.waiting import PATIENCE, until
 
@@ -1076,6 +1079,26 @@ def test_wsgi_applications_can_be_grafted(cherrypy: Any, serve: Serve) -> None:
     assert client.get("/foreign/x").text == "/foreign|/x!"
 
 
+@pytest.mark.parametrize("world", ["asyncio", "trio"])
+def test_a_grafted_application_keeps_its_websockets(connect: MakeClient, world: str) -> None:
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": f"{scope['root_path']} {scope['path']}"})
+        await send({"type": "websocket.close"})
+
+    tree = tree_of(ours)
+    tree.graft(asgi, "/foreign")
+    tree.graft(lambda environ, start_response: [], "/wsgi")
+    tree.mount(page(ours, lambda: "own"), "/own")
+    client = connect(tree, world)
+    with client.websocket("/foreign/talk") as socket:
+        assert socket.receive_text() == "/foreign /foreign/talk"
+    for path in ("/wsgi/talk", "/own/talk", "/none"):
+        with pytest.raises(WebSocketRefused, match="404"), client.websocket(path):
+            pass
+
+
 def test_missing_pipelines_and_tools_raise_errors_with_advice() -> None:
     with pytest.raises(NotImplementedError, match="middlewares"):
         ours.Application(None, "", {"/": {"wsgi.pipeline": []}})
@@ -1207,6 +1230,23 @@ def test_errors_and_accesses_are_logged(
     app.log.error_file = ""
     app.log.access_file = ""
     assert app.log.error_file == ""
+
+
+@pytest.mark.parametrize("first", [["a"], []])
+def test_a_stream_that_fails_is_logged_as_an_error(
+    first: list[str], cherrypy: Any, serve_root: Serve, tmp_path: Path
+) -> None:
+    errors = tmp_path / "error.log"
+
+    def stream() -> Iterator[str]:
+        yield from first
+        raise ValueError("the disk is full")
+
+    config = {"response.stream": True, "log.error_file": str(errors)}
+    client = serve_root(page(cherrypy, stream), {"/": config})
+    with contextlib.suppress(ValueError):
+        client.get("/")
+    assert errors.read_text().rstrip().endswith("ValueError: the disk is full")
 
 
 def test_errors_may_be_logged_by_the_server(

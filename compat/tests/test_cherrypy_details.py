@@ -64,6 +64,22 @@ def test_a_stream_may_set_its_content_length(cherrypy: Any, serve_page: Serve) -
     assert client.get("/0").content == b"abc"
 
 
+def test_the_response_s_date_can_be_read_before_it_is_sent(
+    cherrypy: Any, serve_page: Serve
+) -> None:
+    def answer() -> str:
+        headers = cherrypy.response.headers
+        now = cherrypy.lib.httputil.HTTPDate(cherrypy.response.time)
+        assert headers["Date"] == headers.get("date", "") == now
+        assert headers.get("X-None") is None
+        with pytest.raises(KeyError, match="X-None"):
+            headers["X-None"]
+        headers["Date"] = "Thu, 01 Jan 1970 00:00:00 GMT"
+        return str(headers.get("Date"))
+
+    assert serve_page(answer).get("/").text == "Thu, 01 Jan 1970 00:00:00 GMT"
+
+
 def test_response_headers_are_appended_last(cherrypy: Any, serve_page: Serve) -> None:
     def add() -> None:
         cherrypy.response.header_list.extend([(b"X-Late", b"caf\xe9"), (b"X-Late", b"two")])

@@ -19,6 +19,7 @@ from micropie.sessions import SessionBackend
 from micropie_compat.core import (
     EncodedAnswer,
     GivenStatus,
+    MountRoute,
     RouteMatch,
     Site,
     Tree,
@@ -96,10 +97,22 @@ class CarryingSite(Site):
         return self.inner.entries(takes_socket)
 
     def find_socket(self, request: Request) -> RouteMatch:
-        """Return the native WebSocket handler, see ``Site.find_socket``."""
+        """Return the native WebSocket handler, see ``Site.find_socket``, or if there is none, that
+        of a mounted application.
+        """
         if self.own_call is not None:
             self.refuse_uncalled(request)
-        return self.inner.find_socket(request)
+        found = self.inner.find_socket(request)
+        if found[1] and getattr(found[1][0], "status", 0) == 404:
+            mounted = self.find_mounted(request)
+            return found if mounted is None else mounted.find(request, takes_socket=True)
+        return found
+
+    def find_mounted(self, request: Request) -> MountRoute | None:
+        """Return the route to the application that the framework itself has mounted at a request's
+        path, or None.
+        """
+        raise NotImplementedError
 
 
 def refused_method(request: Request, allowed: Iterable[str] = ()) -> MethodNotAllowed | None:

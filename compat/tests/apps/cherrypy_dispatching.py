@@ -50,6 +50,7 @@ class Root:
                 cherrypy.url("/a/../b/./c"),
                 cherrypy.url(qs="a=1"),
                 cherrypy.url("/x", qs=[("a", 1)]),
+                cherrypy.url("/x", qs={"a": [1, 2]}),
                 cherrypy.url("/x", relative=True),
                 cherrypy.url("/address", relative=True),
             ]

@@ -91,14 +91,13 @@ class Bottle(Carried):
         self.router = Router()
         self.error_handler: dict[int, Callable[[HTTPError], object]] = {}
         self.plugins: list[object] = []
-        self._mounts: list[Bottle] = []
+        self._parts: list[Bottle] = []  # all that are mounted or merged, at any depth
         self.native._micropie.own_error_handler = partial(answer_raised, self)
         self.native.error(HTTPResponse)(self.native._micropie.own_error_handler)
         self.native._micropie.migrated_routes = lambda: [
             (one.method, one.rule, one.callback) for one in self.routes
         ]
-        if autojson:
-            self.install(JSONPlugin())
+        self.install(JSONPlugin())
         self.install(TemplatePlugin())
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -230,13 +229,8 @@ class Bottle(Carried):
         if not prefix.startswith("/"):
             raise ValueError("Prefix must start with '/'")
         if isinstance(app, Bottle):
-            if (
-                prefix.endswith("/")
-                and not options
-                and app not in self._mounts
-                and "_mount.app" not in app.config
-            ):
-                self._mounts.append(app)
+            if prefix.endswith("/") and not options and "_mount.app" not in app.config:
+                self._parts.extend((app, *app._parts))
                 app.config.update({"_mount.prefix": prefix, "_mount.app": self})
                 for route in app.routes:
                     route.rule = prefix + route.rule.lstrip("/")
@@ -250,7 +244,10 @@ class Bottle(Carried):
     def merge(self, routes: Bottle | Iterable[Route]) -> None:
         """Add the routes of another application, or a list of routes."""
         refuse_instance("bottle", routes)
-        for route in list(routes.routes if isinstance(routes, Bottle) else routes):
+        if isinstance(routes, Bottle):
+            self._parts.extend((routes, *routes._parts))
+            routes = routes.routes
+        for route in [*routes]:
             self.add_route(route)
 
     # -- plugins, hooks, errors --------------------------------------------------------------------
@@ -314,7 +311,7 @@ class Bottle(Carried):
         (the hook added last runs first), ``app_reset`` or ``config``.
         """
         if name not in self.hooks:
-            raise ValueError(f"there is no hook {name!r}: use one of {', '.join(_HOOKS)}")
+            raise KeyError(f"there is no hook {name!r}: use one of {', '.join(_HOOKS)}")
         _refuse_async(func, f"the hook {name!r}")
         if name == "after_request":
             self.hooks[name].insert(0, func)

@@ -61,7 +61,7 @@ class Application(Protocol):
     hooks: Hooks
     router: Router
     routes: list[Route]
-    _mounts: list[Any]
+    _parts: list[Any]
     error_handler: dict[int, Callable[[HTTPError], object]]
 
     @property

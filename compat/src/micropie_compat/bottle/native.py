@@ -8,6 +8,7 @@ of the ``App`` tries the native routes first, then Bottle's router.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from inspect import isawaitable
 from io import BytesIO
@@ -31,7 +32,7 @@ from micropie_compat.bottle.responses import BaseResponse, HTTPError, HTTPRespon
 from micropie_compat.bottle.routing import Route, Router
 from micropie_compat.bottle.state import decoded
 from micropie_compat.carrier import NO_VALUES, Answer, Carried, CarryingSite, refused_method
-from micropie_compat.core import Config, EncodedAnswer, OutsideRoute, RouteMatch, Site
+from micropie_compat.core import Config, EncodedAnswer, MountRoute, OutsideRoute, RouteMatch, Site
 from micropie_compat.environs import path_of
 from micropie_compat.originals import watch
 from micropie_compat.overrides import refuse
@@ -58,7 +59,7 @@ class BottleSite(CarryingSite):
         if getattr(app.router.match, "__func__", None) is not _MATCH:
             refuse(type(app.router), "match")
         with_routes = (one.app for one in app.routes if isinstance(one.app, Carried))
-        owners: list[Any] = [*app._mounts, *with_routes]
+        owners: list[Any] = [*app._parts, *with_routes]
         if any(one is not app and not one.native._micropie.is_blank for one in owners):
             raise SetupError(
                 "what you have set on .native of a mounted or merged Bottle has no effect: set it "
@@ -104,6 +105,15 @@ class BottleSite(CarryingSite):
             )
         # The handler's thread calls filters of the program.
         return carried, (request, None if arguments is None else found), NO_VALUES
+
+    def find_mounted(self, request: Request) -> MountRoute | None:
+        """See ``CarryingSite.find_mounted``."""
+        with suppress(HTTPError):
+            route = self._search("GET", decoded(path_of(request)))[0]
+            target = route.get_config("mountpoint.target")
+            if isinstance(target, Carried):
+                return MountRoute.to(target, route.rule.partition("/<")[0], self.config)
+        return None
 
 
 class _BottleRoute(OutsideRoute):

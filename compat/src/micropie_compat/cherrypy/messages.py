@@ -25,13 +25,14 @@ from micropie_compat.cherrypy.lib import EncodedChunks, ServedChunks, pieces_of
 from micropie_compat.cherrypy.lib.httputil import (
     HeaderMap,
     Host,
+    HTTPDate,
     decode_TEXT,
     parse_query_string,
     valid_status,
 )
 from micropie_compat.cherrypy.log import log
 from micropie_compat.cherrypy.plans import NO_PLAN, Plan, merged_from
-from micropie_compat.cherrypy.serving import Exchange, Outside, refuse_in_native
+from micropie_compat.cherrypy.serving import Exchange, Outside, refuse_in_native, serving
 from micropie_compat.cherrypy.types import Namespace, Parameters, Section
 from micropie_compat.core import Exchange as NativeExchange
 from micropie_compat.core import FileRange
@@ -414,9 +415,20 @@ _OF_SERVER = frozenset({"Date", "Server"})
 
 
 class _ResponseHeaders(HeaderMap):
-    """The headers to send. Programs may remove ``_OF_SERVER``, which are missing here."""
+    """The headers to send. Programs may remove ``_OF_SERVER``, which are missing here, and read
+    the date.
+    """
 
     __slots__ = ()
+
+    def __missing__(self, key: str) -> str:
+        if key != "Date":
+            raise KeyError(key)
+        return HTTPDate(serving.response.time)
+
+    def get(self, key: object, default: object = None) -> Any:
+        """Return the value of a header, or ``default``."""
+        return self[key] if self.transform_key(key) == "Date" else super().get(key, default)
 
     def __delitem__(self, key: object) -> None:
         self.pop(key)

@@ -8,7 +8,7 @@ steps (``life.py``) in a thread.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from micropie.middleware import Threads
 from micropie_compat.carrier import NO_VALUES, Answer, CarryingSite, refused_method, status_of
 from micropie_compat.cherrypy.lib.httputil import HeaderMap
 from micropie_compat.cherrypy.life import Life, answer, begin
-from micropie_compat.cherrypy.log import notes_requests
+from micropie_compat.cherrypy.log import log, notes_requests
 from micropie_compat.cherrypy.messages import Response as Response_
 from micropie_compat.cherrypy.serving import Exchange
 from micropie_compat.core import (
@@ -97,11 +97,21 @@ class CherryPySite(CarryingSite):
         path = root if request._exchange.is_at_prefix else root + path
         if app is None or is_own:
             return self._route, (request, app, path), NO_VALUES
+        return self._route_to(app, path, root).find(request)
+
+    def find_mounted(self, request: Request) -> MountRoute | None:
+        """See ``CarryingSite.find_mounted``."""
+        root = request.root_path
+        path = root + _decoded(path_of(request))
+        app = self._owner.find(path)
+        return None if app is None or hasattr(app, "plans") else self._route_to(app, path, root)
+
+    def _route_to(self, grafted: object, path: str, root: str) -> MountRoute:
         prefix = self._owner.script_name(path).removeprefix(root)  # type: ignore[attr-defined]
         route = self._grafted.get(prefix)
-        if route is None or route.mount.target is not app:
-            self._grafted[prefix] = route = MountRoute.to(app, prefix, self.config)
-        return route.find(request)
+        if route is None or route.mount.target is not grafted:
+            self._grafted[prefix] = route = MountRoute.to(grafted, prefix, self.config)
+        return route
 
 
 def _decoded(latin1: str, encoding: str = "utf-8") -> str:
@@ -204,8 +214,18 @@ def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> Answer:
     elif type(body) is list or type(body) is tuple:
         body = b"".join(body)
     elif type(body) is not bytes and type(body) is not FileRange:
-        body = ThreadStream(iter(body), owner=body)
+        body = ThreadStream(_logged(body), owner=body)
     return Response(body, status, pairs, "")
+
+
+def _logged(body: Iterable[Any]) -> Iterator[Any]:
+    """Yield the chunks of a body. An exception is written to CherryPy's error log, too."""
+    try:
+        for chunk in body:  # noqa: UP028 - ``yield from`` would close the body, which is the owner
+            yield chunk
+    except Exception:
+        log(traceback=True, severity=40)
+        raise
 
 
 def _sendable(value: object) -> str:

@@ -61,7 +61,7 @@ def url(
     """
     request = serving.request
     if isinstance(qs, dict) or (qs and not isinstance(qs, str)):
-        qs = urlencode(qs, doseq=True)
+        qs = urlencode(qs)
     query = f"?{qs}" if qs else ""
     here = place()
     if here is None:
