@@ -89,9 +89,9 @@ def test_a_request_s_headers_are_a_view_of_its_environ(bottle: Any) -> None:
     assert len(headers) == 4
     asked = (headers.raw("u"), headers.raw("none", 1), "X_A" in headers, "none" in headers)
     assert asked == ("Ã¤", 1, True, False)
-    with pytest.raises(TypeError, match="read-only"):
+    with pytest.raises(TypeError, match="WSGIHeaderDict"):
         headers["a"] = "b"
-    with pytest.raises(TypeError, match="read-only"):
+    with pytest.raises(TypeError, match="WSGIHeaderDict"):
         del headers["x-a"]
 
 

@@ -121,7 +121,7 @@ def test_a_handler_may_stop_its_server(bus: Bus, server: Server) -> None:
         ({"socket_file": "/run/x"}, "uvicorn --uds"),
         ({"ssl_certificate_chain": "x"}, "append the chain"),
         ({"ssl_ciphers": "x"}, "--ssl-ciphers"),
-        ({"ssl_context": object()}, "--ssl-ciphers"),
+        ({"ssl_context": object()}, "uvicorn, hypercorn"),
         ({"application": None}, "nothing to serve"),
     ],
 )

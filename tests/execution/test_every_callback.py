@@ -38,9 +38,9 @@ FAILURES: dict[str, Callable[[], BaseException]] = {
 
 
 def reports(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was logged about the failure."""
-    texts = [logging.Formatter().format(record) for record in caplog.records]
-    return [text for text in texts if "raised by the test" in text]
+    """The loggers that the failure was logged to."""
+    as_text = logging.Formatter().format
+    return [record.name for record in caplog.records if "raised by the test" in as_text(record)]
 
 
 def has_at_most(files: int) -> bool:
@@ -90,7 +90,8 @@ async def raise_everywhere(
                 assert reports(caplog) == []
             else:
                 await until_async(partial(reports, caplog))  # a thread may still log it
-                assert len(reports(caplog)) == 1
+                # A migrated program has its framework's log, too.
+                assert len(reports(caplog)) == len({*reports(caplog)})
                 assert outcome.is_fit
         except BaseException as error:
             error.add_note(f"raised at {raise_at}: {OPEN} open, {outcome}")

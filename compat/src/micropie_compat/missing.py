@@ -32,6 +32,14 @@ SERVERS: Mapping[str, str] = {
     "gevent": _GEVENT,
 }
 
+# Settings of ``cherrypy.server`` that aren't supported, each with advice.
+SERVER_SETTINGS: Mapping[str, str] = {
+    "server.ssl_certificate_chain": "append the chain to the file of server.ssl_certificate",
+    "server.ssl_ciphers": "use a server that supports them: uvicorn --ssl-ciphers",
+    "server.ssl_context": "use a server that supports it: uvicorn, hypercorn",
+    "server.socket_file": "use uvicorn --uds, or gunicorn --bind unix:FILE",
+}
+
 # Advice that applies to several names.
 _SHARED: Mapping[str, str] = {
     "use micropie.middleware.AccessLog, or the server's metrics": (

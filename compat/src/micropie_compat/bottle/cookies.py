@@ -21,27 +21,6 @@ Digest: TypeAlias = str | Callable[..., Any]
 """A hash function of ``hashlib``, or its name."""
 
 
-def sign(name: str, value: object, secret: str | bytes, digestmod: Digest = hashlib.sha256) -> str:
-    """Return the signed value of a cookie with this name and value."""
-    return cookie_encode([name, value], secret, digestmod).decode()
-
-
-def unsign(
-    name: str,
-    signed: str,
-    secret: str | bytes,
-    default: object = None,
-    digestmod: Digest = hashlib.sha256,
-) -> Any:
-    """Return the value of a cookie signed by ``sign``, or ``default`` if the signature is wrong,
-    the cookie was signed for another name, or the data can't be loaded.
-    """
-    match cookie_decode(signed, secret, digestmod):
-        case [signed_name, value] if signed_name == name:
-            return value
-    return default
-
-
 def cookie_encode(data: object, key: str | bytes, digestmod: Digest | None = None) -> bytes:
     """Return a value signed and encoded as ``!signature?data``. For a cookie, the value is the list
     [name, value].

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, KeysView, MutableMapping
+from collections.abc import Callable, Iterator, KeysView, Mapping, MutableMapping
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -201,7 +201,7 @@ def _environ_key(name: str) -> str:
     return key if key in WSGIHeaderDict.cgikeys else f"HTTP_{key}"
 
 
-class WSGIHeaderDict(MutableMapping[str, str]):
+class WSGIHeaderDict(Mapping[str, str]):
     """The request's headers: a read-only view of a WSGI environ."""
 
     cgikeys = ("CONTENT_TYPE", "CONTENT_LENGTH")
@@ -221,12 +221,6 @@ class WSGIHeaderDict(MutableMapping[str, str]):
         if isinstance(value, str) and value.isascii():
             return value
         return (value if isinstance(value, bytes) else value.encode("latin-1")).decode()
-
-    def __setitem__(self, key: str, value: object) -> None:
-        raise TypeError("the request's headers are read-only")
-
-    def __delitem__(self, key: str) -> None:
-        raise TypeError("the request's headers are read-only")
 
     def __iter__(self) -> Iterator[str]:
         return iter(

@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, quote
 from micropie import HTTPError as NativeError
 from micropie.extensions import loads
 from micropie_compat.addresses import plain_path
-from micropie_compat.bottle.cookies import Digest, unsign
+from micropie_compat.bottle.cookies import Digest, cookie_decode
 from micropie_compat.bottle.dicts import FormsDict, WSGIHeaderDict
 from micropie_compat.bottle.forms import (
     FileUpload,
@@ -203,7 +203,10 @@ class BaseRequest:
         """
         value = self.cookies.get(key)
         if secret:
-            return unsign(key, value or "", secret, default, digestmod)
+            match cookie_decode(value or "", secret, digestmod):
+                case [name, signed] if name == key:
+                    return signed
+            return default
         return value or default
 
     @_cached("bottle.request.query", lambda exchange: parse_pairs(exchange.query_string))

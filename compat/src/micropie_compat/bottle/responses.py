@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar
 
 from micropie import HTTPError as NativeError
 from micropie import Redirect
-from micropie_compat.bottle.cookies import Digest, sign
+from micropie_compat.bottle.cookies import Digest, cookie_encode
 from micropie_compat.bottle.dicts import HeaderDict, header_name, header_value
 from micropie_compat.bottle.properties import HeaderProperty
 from micropie_compat.bottle.state import BottleException, current_exchange, is_native, outside
@@ -251,7 +251,7 @@ class BaseResponse:
         the cookie is too long, ``CookieError`` for invalid characters or options.
         """
         if secret:
-            value = sign(name, value, secret, digestmod)
+            value = cookie_encode([name, value], secret, digestmod).decode()
         elif not isinstance(value, str):
             raise TypeError(
                 f"the value of cookie {name!r} must be a str unless secret=... is given"

@@ -14,6 +14,7 @@ from micropie import SetupError
 from micropie_compat.cherrypy.process.servers import ServerAdapter
 from micropie_compat.cherrypy.process.wspbus import Bus, bus
 from micropie_compat.core import current
+from micropie_compat.missing import SERVER_SETTINGS
 
 
 class Server(ServerAdapter):
@@ -159,21 +160,9 @@ class Server(ServerAdapter):
                 "this Server has nothing to serve: set its attribute application, for example to "
                 "cherrypy.tree"
             )
-        if self.socket_file:
-            raise SetupError(
-                "server.socket_file isn't supported: use uvicorn --uds, or gunicorn --bind "
-                "unix:FILE"
-            )
-        if self.ssl_certificate_chain:
-            raise SetupError(
-                "server.ssl_certificate_chain isn't supported: append the chain to the "
-                "file of server.ssl_certificate"
-            )
-        if self.ssl_context is not None or self.ssl_ciphers:
-            raise SetupError(
-                "server.ssl_context and server.ssl_ciphers aren't supported: use uvicorn "
-                "--ssl-ciphers, for example"
-            )
+        for name, advice in SERVER_SETTINGS.items():
+            if getattr(self, name.removeprefix("server.")):
+                raise SetupError(f"{name} isn't supported: {advice}")
 
     def stop(self) -> None:
         """Stop serving."""

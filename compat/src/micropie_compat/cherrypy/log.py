@@ -20,6 +20,22 @@ _SCREEN, _SERVER = "screen", "wsgi"
 _MONTHS = words("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec")
 
 
+def _file_of(log: str) -> Any:
+    """Return a property for the path of the file of the logger ``log``."""
+
+    def get(manager: LogManager) -> str:
+        handlers = _of_kind(getattr(manager, log), "file")
+        return next((str(getattr(handler, "baseFilename", "")) for handler in handlers), "")
+
+    def put(manager: LogManager, path: StrPath | None) -> None:
+        # Open the file now: a server that loads the program as root may serve as another user, in
+        # processes that inherit the open file.
+        opened = logging.FileHandler(path, encoding="utf-8") if path else None
+        _replace(getattr(manager, log), "file", opened)
+
+    return property(get, put)
+
+
 class LogManager:
     """An application's two logs, written by ``log("message")``, ``log.error`` and ``log.access``;
     ``error_log`` and ``access_log`` are their loggers.
@@ -115,23 +131,7 @@ class LogManager:
     def wsgi(self, value: bool) -> None:
         _replace(self.error_log, _SERVER, _ServerErrors() if value else None)
 
-    @property
-    def error_file(self) -> str:
-        """The path of the error log's file."""
-        return _file_of(self.error_log)
-
-    @error_file.setter
-    def error_file(self, path: StrPath | None) -> None:
-        _replace(self.error_log, "file", _opened(path))
-
-    @property
-    def access_file(self) -> str:
-        """The path of the access log's file."""
-        return _file_of(self.access_log)
-
-    @access_file.setter
-    def access_file(self, path: StrPath | None) -> None:
-        _replace(self.access_log, "file", _opened(path))
+    error_file, access_file = _file_of("error_log"), _file_of("access_log")
 
 
 class GlobalLogManager(LogManager):
@@ -214,12 +214,6 @@ def _escaped(text: str) -> str:
     return repr(text.encode("utf-8", "replace"))[2:-1].replace('"', '\\"')
 
 
-def _opened(path: StrPath | None) -> logging.Handler | None:
-    # Open the file now: a server that loads the program as root may serve as another user, in
-    # processes that inherit the open file.
-    return logging.FileHandler(path, encoding="utf-8") if path else None
-
-
 def _of_kind(logger: logging.Logger, kind: str) -> Iterator[logging.Handler]:
     return (handler for handler in logger.handlers if getattr(handler, "_cpbuiltin", "") == kind)
 
@@ -236,12 +230,6 @@ def _replace(logger: logging.Logger, kind: str, handler: logging.Handler | None)
         handler.setFormatter(logfmt)
         handler._cpbuiltin = kind  # type: ignore[attr-defined]
         logger.addHandler(handler)
-
-
-def _file_of(logger: logging.Logger) -> str:
-    return next(
-        (str(getattr(handler, "baseFilename", "")) for handler in _of_kind(logger, "file")), ""
-    )
 
 
 log = GlobalLogManager()

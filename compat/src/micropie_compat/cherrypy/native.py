@@ -11,11 +11,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from micropie import Request, Response
 from micropie.middleware import Threads
-from micropie_compat.carrier import NO_VALUES, Answer, CarryingSite, refused_method, status_of
+from micropie_compat.carrier import (
+    NO_VALUES,
+    Answer,
+    Carried,
+    CarryingSite,
+    refused_method,
+    status_of,
+)
 from micropie_compat.cherrypy.lib.httputil import HeaderMap
 from micropie_compat.cherrypy.life import Life, answer, begin
 from micropie_compat.cherrypy.log import log, notes_requests
@@ -45,16 +52,18 @@ _HTML = "text/html;charset=utf-8"
 _THREADS = Threads(40)  # the threads that run the steps after an awaited handler
 
 
-class Applications(Protocol):
-    """The methods of trees and applications that this module uses."""
+class Servable(Carried):
+    """The base class of trees and applications."""
 
     def find(self, path: str) -> Any:
         """Return the application for a path: an ``Application``, an application of another kind, or
-        None.
+        None. ``path``: the whole path in the URL.
         """
+        raise NotImplementedError
 
     def check(self, config: Config) -> None:
         """Raise ``SetupError`` for configuration that contradicts settings of native handlers."""
+        raise NotImplementedError
 
 
 class CherryPySite(CarryingSite):
@@ -64,7 +73,7 @@ class CherryPySite(CarryingSite):
 
     __slots__ = ("_grafted", "_owner", "_route")
 
-    def __init__(self, owner: Applications, inner: Site) -> None:
+    def __init__(self, owner: Servable, inner: Site) -> None:
         super().__init__(owner, inner)
         watch("cherrypy")
         owner.check(inner.config)

@@ -9,7 +9,8 @@ handler runs in several threads in turn. A lock may then be released in another 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from operator import contains, delitem, getitem, setitem
 from typing import Any, ClassVar
 
 from micropie_compat.core import current
@@ -137,6 +138,11 @@ def refuse_in_native(name: str) -> None:
         )
 
 
+def _of_target(function: Any) -> Callable[..., Any]:
+    """Return a method of ``Proxy`` that calls ``function`` with the object it refers to."""
+    return lambda proxy, *arguments: function(_target(proxy), *arguments)
+
+
 class Proxy:
     """A proxy for ``request``, ``response`` or ``session`` of the current exchange.
 
@@ -159,29 +165,9 @@ class Proxy:
     def __delattr__(self, name: str) -> None:
         delattr(_target(self), name)
 
-    def __getitem__(self, key: object) -> Any:
-        return _target(self)[key]
-
-    def __setitem__(self, key: object, value: object) -> None:
-        _target(self)[key] = value
-
-    def __delitem__(self, key: object) -> None:
-        del _target(self)[key]
-
-    def __contains__(self, key: object) -> bool:
-        return key in _target(self)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(_target(self))
-
-    def __len__(self) -> int:
-        return len(_target(self))
-
-    def __bool__(self) -> bool:
-        return bool(_target(self))
-
-    def __dir__(self) -> list[str]:
-        return dir(_target(self))
+    __getitem__, __setitem__, __delitem__ = map(_of_target, (getitem, setitem, delitem))
+    __contains__, __iter__, __len__ = map(_of_target, (contains, iter, len))
+    __bool__, __dir__ = _of_target(bool), _of_target(dir)
 
 
 class ThreadData(threading.local):

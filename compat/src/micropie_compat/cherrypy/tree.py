@@ -11,7 +11,6 @@ from typing import Any, ClassVar, NoReturn
 
 from micropie import SetupError
 from micropie.sessions import SessionBackend
-from micropie_compat.carrier import Carried
 from micropie_compat.cherrypy.config import NamespaceSet, Source, merge
 from micropie_compat.cherrypy.config import config as global_config
 from micropie_compat.cherrypy.exposing import exposed_below
@@ -19,7 +18,7 @@ from micropie_compat.cherrypy.lib import sessions
 from micropie_compat.cherrypy.lib.httputil import urljoin
 from micropie_compat.cherrypy.log import LogManager
 from micropie_compat.cherrypy.messages import Response, ServedRequest
-from micropie_compat.cherrypy.native import CherryPySite
+from micropie_compat.cherrypy.native import CherryPySite, Servable
 from micropie_compat.cherrypy.plans import Plans, merged_from
 from micropie_compat.cherrypy.process.wspbus import bus
 from micropie_compat.cherrypy.serving import current_exchange
@@ -34,7 +33,7 @@ from micropie_compat.stand_in import refuse_original
 tools = default_toolbox()
 
 
-class _Servable(Carried):
+class _Servable(Servable):
     """The base class of ``Application`` and ``Tree``. When a server starts or stops such an object,
     the bus is started or stopped too.
     """
@@ -46,14 +45,6 @@ class _Servable(Carried):
         self.native._micropie.migrated_routes = self.handlers
         self.native.startup_handlers.append(bus.follow_start)
         self.native.shutdown_handlers.append(bus.follow_stop)
-
-    def find(self, path: str) -> Any:
-        """Return the application for a path, or None. ``path``: the whole path in the URL."""
-        raise NotImplementedError
-
-    def check(self, config: Config) -> None:
-        """Raise ``SetupError`` if the configuration contradicts settings of native handlers."""
-        raise NotImplementedError
 
     def handlers(self) -> Iterator[tuple[str, str, Callable[..., object]]]:
         """Yield the methods, the path and the function of each exposed handler."""
@@ -292,28 +283,28 @@ class Tree(_Servable):
 
     def check(self, config: Config) -> None:
         """Check each application's configuration, see ``_Servable.check``."""
-        for prefix, app in self.apps.items():
-            if isinstance(app, Application):
-                if not app.native._micropie.is_blank:
-                    raise SetupError(
-                        "what you have set on .native of the application at "
-                        f"{prefix or '/'} has no effect, because the whole cherrypy.tree is "
-                        "served. Set it on cherrypy.tree.native, where paths begin at the "
-                        "site's root, or serve this application alone"
-                    )
-                app.check(config)
+        for app in self._own():
+            if not app.native._micropie.is_blank:
+                raise SetupError(
+                    "what you have set on .native of the application at "
+                    f"{app.script_name or '/'} has no effect, because the whole cherrypy.tree is "
+                    "served. Set it on cherrypy.tree.native, where paths begin at the "
+                    "site's root, or serve this application alone"
+                )
+            app.check(config)
 
     def handlers(self) -> Iterator[tuple[str, str, Callable[..., object]]]:
         """See ``_Servable.handlers``."""
-        for app in self.apps.values():
-            if isinstance(app, Application):
-                yield from app.handlers()
+        for app in self._own():
+            yield from app.handlers()
 
     def session_options(self) -> Iterator[Options]:
         """See ``_Servable.session_options``."""
-        for app in self.apps.values():
-            if isinstance(app, Application):
-                yield from app.session_options()
+        for app in self._own():
+            yield from app.session_options()
+
+    def _own(self) -> list[Application]:
+        return [app for app in self.apps.values() if isinstance(app, Application)]
 
 
 tree = Tree()

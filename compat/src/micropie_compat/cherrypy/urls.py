@@ -60,7 +60,7 @@ def url(
         host.
     """
     request = serving.request
-    if isinstance(qs, dict) or (qs and not isinstance(qs, str)):
+    if not isinstance(qs, str):
         qs = urlencode(qs)
     query = f"?{qs}" if qs else ""
     here = place()

@@ -15,7 +15,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
-from micropie_compat.missing import ADVICE, UNKNOWN, advice_for
+from micropie_compat.missing import ADVICE, SERVER_SETTINGS, UNKNOWN, advice_for
 from micropie_compat.moving.applications import Applications
 from micropie_compat.moving.idioms import idioms_of, stored_objects, template_imports
 from micropie_compat.moving.names import (
@@ -51,10 +51,7 @@ CONFIG_KEYS: Mapping[str, str] = {
     "tools.digest_auth.": ADVICE["cherrypy.tools.digest_auth"],
     "tools.nsgmls.": ADVICE["cherrypy.tools.nsgmls"],
     "tools.tidy.": ADVICE["cherrypy.tools.tidy"],
-    "server.ssl_certificate_chain": "append the chain to the file of server.ssl_certificate",
-    "server.ssl_ciphers": "use a server that supports them: uvicorn --ssl-ciphers",
-    "server.ssl_context": "use a server that supports it: uvicorn, hypercorn",
-    "server.socket_file": "use uvicorn --uds, or gunicorn --bind unix:FILE",
+    **SERVER_SETTINGS,
     "wsgi.pipeline": ADVICE["cherrypy.Application.wsgiapp"],
 }
 

@@ -245,6 +245,18 @@ def decode_TEXT(value: str) -> str:  # noqa: N802 - CherryPy's name
 _title = lru_cache(maxsize=1024)(str.title)  # the same few names occur in all requests
 
 
+def _of_dict(name: str) -> Any:
+    """Return a method of ``CaseInsensitiveDict`` that does with a transformed key what the method
+    ``name`` of a dict does.
+    """
+    function = getattr(dict, name)
+
+    def method(self: CaseInsensitiveDict, key: object, *more: object) -> Any:
+        return function(self, self.transform_key(key), *more)
+
+    return method
+
+
 class CaseInsensitiveDict(dict[str, Any]):
     """A dict whose keys are stored in title case: "content-type" and "Content-Type" are one key."""
 
@@ -264,29 +276,9 @@ class CaseInsensitiveDict(dict[str, Any]):
             raise TypeError(f"a header's name must be text, not {key!r}")
         return _title(name) if len(name) <= LONGEST_KEPT else name.title()
 
-    def __getitem__(self, key: object) -> Any:
-        return super().__getitem__(self.transform_key(key))
-
-    def __setitem__(self, key: object, value: object) -> None:
-        super().__setitem__(self.transform_key(key), value)
-
-    def __delitem__(self, key: object) -> None:
-        super().__delitem__(self.transform_key(key))
-
-    def __contains__(self, key: object) -> bool:
-        return super().__contains__(self.transform_key(key))
-
-    def get(self, key: object, default: object = None) -> Any:
-        """Return the value of a key, or ``default``."""
-        return super().get(self.transform_key(key), default)
-
-    def pop(self, key: object, *default: object) -> Any:
-        """Remove a key and return its value."""
-        return super().pop(self.transform_key(key), *default)
-
-    def setdefault(self, key: object, default: object = None) -> Any:
-        """Return the value of a key. If the key is missing, set it to ``default`` first."""
-        return super().setdefault(self.transform_key(key), default)
+    __getitem__, __setitem__ = _of_dict("__getitem__"), _of_dict("__setitem__")
+    __delitem__, __contains__ = _of_dict("__delitem__"), _of_dict("__contains__")
+    get, pop, setdefault = _of_dict("get"), _of_dict("pop"), _of_dict("setdefault")
 
     def update(self, *args: object, **kargs: object) -> None:
         """Set the keys of a mapping, or of (key, value) pairs."""

@@ -235,9 +235,7 @@ class ThreadManager(SimplePlugin):
         for number in numbers:
             self.bus.publish("stop_thread", number)
 
-    def graceful(self) -> None:
-        """Do the same as ``stop``."""
-        self.stop()
+    graceful = stop
 
 
 # -- signals ---------------------------------------------------------------------------------------
@@ -330,6 +328,17 @@ class PIDFile(SimplePlugin):
             self.bus.log(f"PID file removed: {self.pidfile!r}.")
 
 
+def _number_of(module: str, find: str, attribute: str) -> Any:
+    """Return a property for the number of a user or a group, which may also be set by name."""
+
+    def put(plugin: DropPrivileges, value: int | str | None) -> None:
+        if isinstance(value, str):
+            value = getattr(getattr(import_module(module), find)(value), attribute)
+        vars(plugin)[attribute] = value
+
+    return property(lambda plugin: vars(plugin)[attribute], put)
+
+
 class DropPrivileges(SimplePlugin):
     """Changes the process's user, group and umask after the server has opened its port, so that a
     program started as root can use port 80.
@@ -350,23 +359,8 @@ class DropPrivileges(SimplePlugin):
         self.uid = uid
         self.gid = gid
 
-    @property
-    def uid(self) -> int | str | None:
-        """The user's number."""
-        return self._uid
-
-    @uid.setter
-    def uid(self, uid: int | str | None) -> None:
-        self._uid = import_module("pwd").getpwnam(uid).pw_uid if isinstance(uid, str) else uid
-
-    @property
-    def gid(self) -> int | str | None:
-        """The group's number."""
-        return self._gid
-
-    @gid.setter
-    def gid(self, gid: int | str | None) -> None:
-        self._gid = import_module("grp").getgrnam(gid).gr_gid if isinstance(gid, str) else gid
+    uid = _number_of("pwd", "getpwnam", "pw_uid")
+    gid = _number_of("grp", "getgrnam", "gr_gid")
 
     def start(self) -> None:
         """Change the process's group, user and umask."""
@@ -375,12 +369,12 @@ class DropPrivileges(SimplePlugin):
         self.finalized = True
         # Change the group before the user, because the new user may not be allowed to change the
         # group.
-        if self._gid is not None:
+        if self.gid is not None:
             if os.geteuid() == 0:
                 os.setgroups([])
-            os.setgid(self._gid)
-        if self._uid is not None:
-            os.setuid(self._uid)
+            os.setgid(self.gid)
+        if self.uid is not None:
+            os.setuid(self.uid)
         if self.umask is not None:
             os.umask(self.umask)
         self.bus.log(f"User {os.getuid()}, group {os.getgid()}.")
