@@ -771,6 +771,21 @@ def test_a_tree_serves_its_applications(serve_ours: Serve) -> None:
             mounted(use).native._micropie.compiled()
 
 
+def test_what_is_set_on_the_tree_is_refused_if_one_application_is_served(
+    monkeypatch: pytest.MonkeyPatch, serve_ours: Serve
+) -> None:
+    tree = ours._cptree.Tree()
+    monkeypatch.setattr(importlib.import_module("micropie_compat.cherrypy.tree"), "tree", tree)
+    app = tree.mount(page(ours, lambda: "old"), "")
+    assert serve_ours(app).get("/").text == "old"
+    tree.native.get("/new")(lambda: "new")
+    assert serve_ours(tree).get("/").text == "old"
+    assert serve_ours(ours.Application(app.root)).get("/").text == "old"
+    app.native._micropie.changed()
+    with pytest.raises(SetupError, match=r"on cherrypy\.tree\.native has no effect"):
+        app.native._micropie.compiled()
+
+
 def test_a_form_can_have_another_body_processor(
     cherrypy: Any, serve_page: Serve, serve: Serve
 ) -> None:

@@ -156,7 +156,17 @@ class Application(_Servable):
     def check(self, config: Config) -> None:
         """Check the application's own configuration, see ``_Servable.check``. The configuration of
         handlers and classes is checked when a request reaches them.
+
+        Also raise ``SetupError`` if only this application of ``cherrypy.tree`` is served, without
+        what is set on the tree.
         """
+        is_alone = config.app is self.native and self in tree.apps.values()
+        if is_alone and not tree.native._micropie.is_blank:
+            raise SetupError(
+                "what you have set on cherrypy.tree.native has no effect, because only one "
+                "application of the tree is served. Serve cherrypy.tree, or set it on .native of "
+                "this application"
+            )
         for options in self.session_options():
             sessions.check_options(options, config)
 
