@@ -19,7 +19,7 @@ import pytest
 
 from compat.tests.conftest import Serve, page
 from compat.tests.exchange import Request, ask_asgi, ask_wsgi
-from micropie import App
+from micropie import App, ClientDisconnect
 from micropie.testing import WebSocketRefused
 from micropie_compat import cherrypy as ours
 from micropie_compat.cherrypy.log import notes_requests
@@ -1247,6 +1247,21 @@ def test_a_stream_that_fails_is_logged_as_an_error(
     with contextlib.suppress(ValueError):
         client.get("/")
     assert errors.read_text().rstrip().endswith("ValueError: the disk is full")
+
+
+def test_a_client_that_disconnects_from_a_stream_is_no_error(
+    serve_our_root: Serve, tmp_path: Path
+) -> None:
+    errors = tmp_path / "error.log"
+
+    def stream() -> Iterator[str]:
+        yield "a"
+        raise ClientDisconnect
+
+    config = {"response.stream": True, "log.error_file": str(errors)}
+    with contextlib.suppress(ClientDisconnect):
+        serve_our_root(page(ours, stream), {"/": config}).get("/")
+    assert errors.read_text() == ""
 
 
 def test_errors_may_be_logged_by_the_server(

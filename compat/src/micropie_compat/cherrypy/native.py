@@ -13,7 +13,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any
 
-from micropie import Request, Response
+from micropie import ClientDisconnect, Request, Response
 from micropie.middleware import Threads
 from micropie_compat.carrier import (
     NO_VALUES,
@@ -232,6 +232,8 @@ def _logged(body: Iterable[Any]) -> Iterator[Any]:
     try:
         for chunk in body:  # noqa: UP028 - ``yield from`` would close the body, which is the owner
             yield chunk
+    except ClientDisconnect:
+        raise
     except Exception:
         log(traceback=True, severity=40)
         raise
