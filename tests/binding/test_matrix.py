@@ -927,7 +927,7 @@ def test_no_link_fills_what_binding_reads_elsewhere() -> None:
     site.add("/whole", Annotated[dict[str, int], Body()])
     site.add("/search", Annotated[Outer, Query()])
     for name, value in (("header", "a"), ("field", "a"), ("whole", {"a": 1}), ("search", OUTER)):
-        with pytest.raises(ValueError, match=rf"url_for\('{name}'\): no link can fill "):
+        with pytest.raises(ValueError, match=rf"url_for\('{name}'\): no link can "):
             site.app.url_for(name, x=value)
         assert site.app.url_for(name, x=None) == f"/{name}"
     assert site.app.url_for("header", page=2) == "/header?page=2"

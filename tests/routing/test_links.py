@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum
@@ -12,6 +13,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from micropie import App, BindingErrors, get, post
 from tests.support.clients import MakeClient
@@ -128,6 +130,63 @@ def test_a_keyword_of_flask_is_no_part_of_a_link(name: str, advice: str) -> None
     with pytest.raises(ValueError, match=rf"url_for\('orders'\): {name}=... is Flask's: {advice}"):
         app.url_for("orders", **{name: True})
     assert app.url_for("orders", external=True) == "/orders?external=True"
+
+
+class Row:
+    id = 7
+
+
+@dataclass
+class Account:
+    name: str
+    password_hash: str
+
+
+class Model(BaseModel):
+    name: str = "ann"
+
+
+class Named(Row):
+    def __str__(self) -> str:
+        return f"row {self.id}"
+
+
+class Sites(App):
+    def show(self, value: Any = None, *, values: list[int] | None = None) -> Any:
+        return str(value)
+
+    @get("/wild/<value>")
+    def wild(self, value: str) -> str:
+        return value
+
+
+WITHOUT_TEXT: list[Any] = [Row(), Account("ann", "secret"), Model(), Row, lambda: 5, iter([1])]
+
+
+@pytest.mark.parametrize("value", WITHOUT_TEXT)
+def test_an_object_is_no_part_of_a_link_unless_it_has_a_text_of_its_own(value: Any) -> None:
+    app = Sites()
+    refused = "no link can contain a .*: pass a text or number, such as its id"
+    for segments, values in (
+        ([value], {}),
+        ([], {"value": value}),
+        ([], {"values": [value]}),
+        ([], {"other": value}),
+    ):
+        with pytest.raises(ValueError, match=refused):
+            app.url_for("show", *segments, **values)
+    with pytest.raises(ValueError, match=refused):
+        app.url_for("wild", value=value)
+
+
+def test_a_segment_is_one_value(make_client: MakeClient) -> None:
+    app = Sites()
+    several: list[Any] = [[1, 2], (1, 2), {1}, {"a": 1}]
+    for value in several:
+        with pytest.raises(ValueError, match=f"no link can contain a {type(value).__name__}: "):
+            app.url_for("show", value)
+    assert app.url_for("show", values=(1, 2)) == "/show?values=1&values=2"
+    assert make_client(app).get(app.url_for("wild", value=Named())).text == "row 7"
 
 
 class Unfilled(App):

@@ -407,6 +407,18 @@ def url_text(value: object) -> str:
 _FOR_URLS = str.maketrans("+/", "-_")  # RFC 4648, section 5
 
 
+def link_text(value: object) -> str:
+    """Return a value as text for a link. Raises ``ValueError`` for an object without a text of its
+    own: its ``str`` would be an address in memory, or show all its fields.
+    """
+    has_text = isinstance(value, str | int | float) or type(value).__str__ is not object.__str__
+    if not has_text or hasattr(value, "model_dump"):
+        raise ValueError(
+            f"no link can contain a {type(value).__name__}: pass a text or number, such as its id"
+        )
+    return url_text(value)
+
+
 def _refuse(value: object) -> NoReturn:
     name = type(value).__name__
     advice = (

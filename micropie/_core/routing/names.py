@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from micropie._core.binding import Plan
 from micropie._core.http.addresses import DOTS_AND_EMPTY, leads_up, quoted_address, split_host
-from micropie._core.http.json import url_text
+from micropie._core.http.json import link_text
 from micropie._core.routing.discovery import Pattern
 
 
@@ -79,11 +79,11 @@ class RouteNames:
                 f"{len(segments)}"
             )
         for segment in segments:
-            text = url_text(plan.own.linked(segment))
-            if segment is None or text in DOTS_AND_EMPTY or "\0" in text or leads_up(text):
+            text = link_text(plan.own.linked(segment))
+            if text in DOTS_AND_EMPTY or "\0" in text or leads_up(text):
                 raise ValueError(
-                    f"url_for({name!r}): {segment!r} can't be a path segment; refused are None, "
-                    "'', '.', and text with a NUL or with '..' as a part (as in 'a/../b')"
+                    f"url_for({name!r}): {segment!r} can't be a path segment; refused are '', "
+                    "'.', and text with a NUL or with '..' as a part (as in 'a/../b')"
                 )
             path += "/" + quote(text, safe="")
         # The path of an application's root ends with a slash.

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from enum import Enum
 from typing import Any
 
 from micropie._core.binding.annotations import Hint
@@ -14,7 +13,7 @@ from micropie._core.binding.fields import fields_of, structure_name, structures_
 from micropie._core.binding.signatures.plan import Plan
 from micropie._core.binding.signatures.sources import declared_source
 from micropie._core.binding.values.converters import OwnTypes
-from micropie._core.http.json import dumps, members_of, url_text
+from micropie._core.http.json import dumps, link_text, members_of
 
 
 def query_of(plan: Plan, values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
@@ -77,9 +76,6 @@ def _fields(name: str, value: object, hint: Hint, own: OwnTypes) -> Iterator[tup
     for written, member in members.items():
         key = names.get(written, written)
         field = fields.get(key)
-        inside = member if isinstance(member, list | tuple | set | frozenset) else (member,)
-        if any(isinstance(one, Mapping) or structures_of(type(one)) for one in inside):
-            raise ValueError(f"no link can fill {key!r} of the parameter {name!r}")
         if member is None and field and field.optional and field.default is not None:
             yield key, ""
         else:
@@ -89,9 +85,8 @@ def _fields(name: str, value: object, hint: Hint, own: OwnTypes) -> Iterator[tup
 def _pairs(name: str, value: object, own: OwnTypes) -> Iterator[tuple[str, str]]:
     linked = own.linked(value)
     several: Collection[object] = (value,)
-    # the value of an Enum's member may be a tuple
     if isinstance(linked, Collection) and not isinstance(linked, str | bytes | Mapping):
-        several = several if isinstance(value, Enum) else linked
+        several = linked
     for one in several:
         if one is not None:
-            yield name, url_text(own.linked(one))
+            yield name, link_text(own.linked(one))

@@ -176,9 +176,9 @@ class OwnTypes(NamedTuple):
         """Return what a link has for a member of an Enum or an object of one of the application's
         own types, which binding decodes. Return any other value unchanged.
         """
-        is_read = isinstance(value, enum.Enum) or any(
-            one in self.decoders for one in type(value).__mro__
-        )
+        if isinstance(value, enum.Enum):
+            return url_text(self.sent(value))
+        is_read = any(one in self.decoders for one in type(value).__mro__)
         return self.sent(value) if is_read else value
 
     def sent(self, value: object) -> object:

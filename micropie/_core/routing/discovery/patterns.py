@@ -22,7 +22,7 @@ from urllib.parse import quote
 from micropie._core.binding import NO_OWN_TYPES, OwnTypes
 from micropie._core.errors import SetupError
 from micropie._core.http.addresses import DOTS_AND_EMPTY, leads_up
-from micropie._core.http.json import url_text
+from micropie._core.http.json import link_text
 from micropie._core.on_demand import module, pattern
 
 decimal: Any = module("decimal")  # imported on first use, because few applications need it
@@ -89,7 +89,7 @@ class Wildcard(NamedTuple):
         exponent, as in 1e-07.
         """
         is_number = self.rule == "float" and isinstance(value, float | decimal.Decimal)
-        return f"{decimal.Decimal(str(value)):f}" if is_number else url_text(value)
+        return f"{decimal.Decimal(str(value)):f}" if is_number else link_text(value)
 
 
 _KINDS: dict[str, tuple[int, Match]] = {
@@ -221,7 +221,6 @@ class Pattern:
             )
             if (
                 not fits
-                or None in given_values
                 or "\0" in text
                 or not DOTS_AND_EMPTY.isdisjoint(text.split("/") if segment.is_path else [text])
             ):
