@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copyreg
 import functools
+import importlib
 import math
 import multiprocessing
 import os
@@ -542,6 +544,86 @@ def readable(place: str) -> Readable:
     if where() != place:
         raise OSError("no file")
     return Readable(place)
+
+
+class Noting:
+    """Notes the thread in which it is pickled."""
+
+    def __init__(self, seen: list[object]) -> None:
+        self.seen = seen
+
+    def __reduce__(self) -> tuple[object, ...]:
+        self.seen.append(threading.current_thread())
+        return int, ()
+
+
+class NotingByProtocol(Noting):
+    __reduce__: Any = object.__reduce__
+
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
+        return Noting.__reduce__(self)
+
+
+class NotingState(Noting):
+    __reduce__: Any = object.__reduce__
+
+    def __getstate__(self) -> object:
+        self.seen.append(threading.current_thread())
+        return None
+
+
+class Registered(Noting):
+    __reduce__: Any = object.__reduce__
+
+
+copyreg.pickle(Registered, Noting.__reduce__)  # type: ignore[arg-type]
+
+
+class Empty: ...
+
+
+def takes(value: object) -> None: ...
+
+
+class Restored:
+    """Notes the thread in which it is unpickled."""
+
+    thread: object = None
+
+    def __setstate__(self, state: object) -> None:
+        self.thread = threading.current_thread()
+
+    def __getstate__(self) -> object:
+        return True
+
+
+class Reduced(Restored):
+    def __reduce__(self) -> tuple[object, ...]:
+        return restored, (Reduced,)
+
+
+class Traced(Exception):
+    def __reduce__(self) -> tuple[object, ...]:
+        return restored, (Traced,)
+
+
+def restored(kind: type[Any]) -> Any:
+    made: Any = kind()
+    made.thread = threading.current_thread()
+    return made
+
+
+def made_of(kind: type[object]) -> Any:
+    return kind()
+
+
+def fails_with(kind: type[Exception]) -> None:
+    raise kind
+
+
+def made_late(name: str) -> Any:
+    """Return an object whose module this process alone has imported."""
+    return importlib.import_module(name).Late()
 
 
 def raises_with(value: object) -> None:

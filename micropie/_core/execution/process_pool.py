@@ -42,6 +42,7 @@ class Token(Protocol):
     """The interface of ``CancelToken``."""
 
     is_on_loop: bool
+    is_cancelled: bool
 
     def cancel(self) -> None: ...
 
@@ -228,6 +229,10 @@ class ProcessPool:
         except StopIteration as end:
             value: Result = end.value
             return value
+        except BaseException:
+            if not token.is_cancelled:  # otherwise, a thread may be performing the steps
+                steps.close()
+            raise
         finally:
             held.end(is_over=False)
 

@@ -5,6 +5,7 @@ non-blocking.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,9 @@ import pytest
 
 from micropie import App
 from micropie._core.execution.pool import CancelToken, Pool
+from micropie._core.execution.pool.connection import packed_small
 from micropie._core.execution.pool.processes import _Worker
+from micropie._core.execution.pool.remote import RESULT
 from micropie.config import Settings
 from tests.asgi.calls import Call, get, http_scope, piece
 from tests.support import pooled
@@ -173,35 +176,57 @@ def test_a_small_call_of_a_known_function_needs_no_thread(
     run(loop, Pooled(processes=1), main)
 
 
-class Noting:
-    """Notes the thread in which it is pickled."""
-
-    def __init__(self, seen: list[object]) -> None:
-        self.seen = seen
-
-    def __reduce__(self) -> tuple[object, ...]:
-        self.seen.append(current_thread())
-        return int, ()
-
-
-class NotingToo(Noting):
-    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
-        return self.__reduce__()
-
-
 @pytest.mark.parametrize("loop", LOOPS)
-@pytest.mark.parametrize("kind", [Noting, NotingToo])
+@pytest.mark.parametrize("kind", [pooled.Noting, *pooled.Noting.__subclasses__()])
 def test_objects_with_code_for_pickling_are_pickled_in_a_thread(
-    loop: str, kind: type[Noting]
+    loop: str, kind: type[pooled.Noting]
 ) -> None:
     seen: list[object] = []
 
     async def main(app: App) -> None:
-        await app.pool.run(pooled.doubled, [kind(seen)])
+        await app.pool.run(pooled.takes, kind(seen))
         assert seen
         assert current_thread() not in seen
 
     run(loop, App(processes=1), main)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_values_with_code_for_unpickling_are_unpickled_in_a_thread(loop: str) -> None:
+    async def main(app: App) -> None:
+        assert await app.pool.run(pooled.product, 2, 3)  # from now on, calls need no thread
+        for kind in (pooled.Restored, pooled.Reduced):
+            value = await app.pool.run(pooled.made_of, kind)
+            assert value.thread not in (None, current_thread())
+        with pytest.raises(pooled.Traced) as caught:
+            await app.pool.run(pooled.fails_with, pooled.Traced)
+        assert vars(caught.value)["thread"] is not current_thread()
+
+    run(loop, App(processes=1), main)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_the_module_of_a_result_is_imported_in_a_thread(
+    loop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An import may take a second."""
+    name = f"imported_late_{loop}"
+    code = "import threading; thread = threading.current_thread()\nclass Late: pass\n"
+    (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    async def main(app: App) -> None:
+        assert await app.pool.run(pooled.product, 2, 3)  # from now on, calls need no thread
+        assert await app.pool.run(pooled.made_late, name)
+        assert sys.modules.pop(name).thread is not current_thread()
+
+    run(loop, App(processes=1), main)
+
+
+def test_many_objects_are_not_pickled_on_an_event_loop() -> None:
+    """Each takes some microseconds."""
+    assert packed_small((RESULT, [pooled.Empty() for _ in range(10)]))
+    assert packed_small((RESULT, [pooled.Empty() for _ in range(3000)])) is None
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -279,6 +304,42 @@ def test_a_call_given_up_before_its_large_result_is_received_costs_no_process(
     steps.close()
     assert pool.call(PATIENCE, os.getpid) == pid
     pool.close()
+
+
+def test_cancelling_a_call_that_was_given_up_does_not_end_the_next_one(pool: Pool) -> None:
+    assert pool.call(PATIENCE, pooled.product, 2, 3)
+    token = CancelToken()
+    steps = pool.steps(PATIENCE, pooled.made, (MIB,), token)
+    wait = steps.send(None)
+    steps.send(wait())
+    steps.close()
+    pid = pool.call(PATIENCE, os.getpid)
+    token.cancel()
+    assert pool.call(PATIENCE, os.getpid) == pid
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_call_that_gets_no_thread_frees_its_process_at_once(loop: str) -> None:
+    """Not when the last reference to its exception is gone."""
+    kept: list[BaseException] = []
+
+    async def call(app: App) -> None:
+        try:
+            await app.pool.run(pooled.product, 2, 3)  # a thread lets the process find this
+        except BaseException as error:
+            kept.append(error)
+            raise
+
+    async def main(app: App) -> None:
+        await app.pool.run(os.getpid)
+        async with anyio.create_task_group() as tasks:
+            tasks.cancel_scope.cancel()
+            await call(app)
+        assert kept
+        assert app.pool.usage() == (0, 1)
+        kept.clear()
+
+    run(loop, App(processes=1), main)
 
 
 def test_other_calls_go_on_while_a_process_is_being_created(

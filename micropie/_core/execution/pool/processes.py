@@ -273,7 +273,9 @@ class Pool:
                 token.check()
             worker.connection.forget_wakes()
         self._give_back(worker, message[0])
-        return open_message(message)
+        if message[0] != RESULT:
+            yield partial(open_message, message)  # unpickles an error, and raises it
+        return message[1]
 
     def _wait_for_free(self, seconds: float) -> None:
         # If a process is still starting, wait longer, because then the wait isn't due to slow
@@ -442,11 +444,12 @@ class Pool:
         """
         until = monotonic() + seconds
         try:
-            message = yield from worker.receive(seconds)
+            message = yield from worker.receive(seconds, token.is_on_loop)
             while token.report and message is not None and message[0] == PROGRESS:
                 token.report(message[1])
-                message = yield from worker.receive(until - monotonic())
+                message = yield from worker.receive(until - monotonic(), token.is_on_loop)
         except GeneratorExit:  # a thread was to receive a message, but nobody waits any more
+            token.detach()
             self._in_background(self._stop, worker, seconds if self.keeps else self.grace)
             raise
         except BaseException:
@@ -568,7 +571,7 @@ class _Worker:
             theirs.close()
             os.close(their_life)
 
-    def receive(self, seconds: float) -> CallSteps[PoolMessage | None]:
+    def receive(self, seconds: float, is_on_loop: bool = False) -> CallSteps[PoolMessage | None]:
         """Return the process's next message, or None if no message comes within ``seconds``, or
         before the connection is woken.
 
@@ -582,9 +585,10 @@ class _Worker:
             has_come: bool = yield Wait(connection.poll, connection.number, seconds)
             if not has_come:
                 return None
-        receive = connection.receive
         try:
-            return receive() if connection.has_whole() else cast("PoolMessage", (yield receive))
+            if not is_on_loop:
+                return connection.receive()
+            return connection.receive_small() or cast("PoolMessage", (yield connection.receive))
         except Exception as error:
             if connection.kind:
                 return FAILED if connection.kind in ENDS else BROKEN, pickled_error(error)
