@@ -171,6 +171,7 @@ def test_a_small_call_of_a_known_function_needs_no_thread(
         with monkeypatch.context() as patch:
             patch.setattr("anyio.to_thread.run_sync", None)
             assert await app.pool.run(pooled.product, 4, 3)
+            assert type(await app.pool.run(pooled.made_of, pooled.Empty)) is pooled.Empty
             assert (await get(app, "/add/1/2")).status == 200
 
     run(loop, Pooled(processes=1), main)
