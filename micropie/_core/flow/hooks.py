@@ -415,12 +415,12 @@ def replaced_stream(request: Request, response: Response) -> Flow[_Stream | None
     isn't a stream. Close the old stream, unless the new one may read from it. Open a file, because
     the outer hooks need its status, headers and bytes.
     """
-    if response.body.__class__ is FileReference:
-        files.describe(request, response, *(yield from files.open_file(request, response)))
     exchange = request._exchange
     made = exchange.answer.stream
     if made is None and type(response.body) in BODIES:  # true for most bodies
         return None
+    if type(response.body) is FileReference:
+        files.describe(request, response, *(yield from files.open_file(request, response)))
     replaced = None if made is None else cast("_Stream", made)
     if replaced is not None and replaced.items is response.body:
         return replaced
