@@ -10,8 +10,9 @@ request itself. ``bound_parameter`` chooses the places at startup. Each request 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import Parameter
@@ -122,11 +123,6 @@ class BoundParameter:
         return not self.places.keys().isdisjoint(OF_BODY)
 
     @property
-    def needs_body(self) -> bool:
-        """Whether the value can only be the body or a part of it."""
-        return self.is_in_body and not ("query" in self.places and self.converter.takes_text)
-
-    @property
     def takes_json_part(self) -> bool:
         """Whether the value may be the document in a part of a form that contains JSON."""
         return "form" in self.places and (self.is_whole or not self.converter.takes_text)
@@ -222,6 +218,25 @@ class BoundParameter:
         convert = self.converter.from_text
         is_value = convert is str or (is_number and convert in NUMBERS)
         return is_value and self.is_in_path and self.converter.many is None
+
+
+class _Renewed(BoundParameter):
+    """A parameter whose default the handler may change: each request gets a copy of its own."""
+
+    @property
+    def default(self) -> object:
+        return deepcopy(self._default)
+
+    @default.setter
+    def default(self, value: object) -> None:
+        self._default = value
+
+
+def renewed(parameter: BoundParameter) -> BoundParameter:
+    """Return the parameter or, if its default can be changed, a ``_Renewed`` one."""
+    if not parameter.places or isinstance(parameter.default, Hashable):
+        return parameter
+    return _Renewed(*attrgetter(*BoundParameter.__slots__)(parameter))
 
 
 # -- converting values ---------------------------------------------------------------------------

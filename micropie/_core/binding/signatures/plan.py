@@ -45,6 +45,7 @@ from micropie._core.binding.signatures.parameters import (
     bound_parameter,
     from_path,
     parameter_by_name,
+    renewed,
     unwrapped,
 )
 from micropie._core.binding.signatures.sources import (
@@ -181,7 +182,7 @@ class Plan:
                 bound[one.kind].append(
                     parameter_by_name(one.name, converter_for(one.annotation, own), REQUIRED)
                     if one.kind in _VARIABLE
-                    else bound_parameter(one, is_provider, own)
+                    else renewed(bound_parameter(one, is_provider, own))
                 )
             except SetupError as error:
                 raise SetupError(f"parameter {one.name!r}: {error}") from None
@@ -220,7 +221,11 @@ class Plan:
         self.json_fields = {
             one.key for one in self._all if one.takes_json_part or one.name in texts
         }
-        self.body_parameter = next((one for one in self._all if one.needs_body), None)
+        from_body = (one for one in self._all if one.is_in_body)
+        self.body_parameter = next(
+            (one for one in from_body if "query" not in one.places or not one.converter.takes_text),
+            None,
+        )
 
     @property
     def takes_session(self) -> bool:
@@ -594,11 +599,6 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
         )
     if parameter.annotation is not REQUIRED or default is not REQUIRED:
         return
-    if name == "self":
-        raise SetupError(
-            "a static method gets no self, so its parameter self would be read from the query: "
-            "leave out @staticmethod or self"
-        )
     if name in _NOT_ANNOTATED:
         raise SetupError(
             "it has no annotation, so it would be read from the query: write "
@@ -631,6 +631,7 @@ _INSTEAD = by_name(
     }
 )
 _NOT_ANNOTATED = {
+    "self": "the method without @staticmethod, or without self",
     "request": "request: Request",
     "req": "req: Request",
     "response": _RESPONSE,
