@@ -1259,8 +1259,9 @@ def test_a_client_that_disconnects_from_a_stream_is_no_error(
         raise ClientDisconnect
 
     config = {"response.stream": True, "log.error_file": str(errors)}
-    with contextlib.suppress(ClientDisconnect):
-        serve_our_root(page(ours, stream), {"/": config}).get("/")
+    client = serve_our_root(page(ours, stream), {"/": config}, validate=False)
+    with contextlib.suppress(Exception):  # the response is incomplete, but nobody is there
+        client.get("/")
     assert errors.read_text() == ""
 
 
