@@ -103,3 +103,18 @@ def test_a_marker_and_a_private_parameter_keep_their_object(make_client: MakeCli
     found = [client.get("/same").json() for _ in range(2)]
     assert [is_same for is_same, _ in found] == [True, True]
     assert found[1][1] == found[0][1] + 1
+
+
+class Locked(list[str]):
+    def __deepcopy__(self, memo: object) -> Any:
+        raise TypeError("cannot pickle '_thread.lock' object")
+
+
+def test_a_default_that_cannot_be_copied_is_passed_itself(make_client: MakeClient) -> None:
+    kept, app = Locked(["a"]), App()
+
+    @app.get("/kept")
+    def keeps(words: Annotated[list[str], Query()] = kept) -> Any:
+        return [words is kept, words]
+
+    assert make_client(app).get("/kept").json() == [True, ["a"]]

@@ -123,6 +123,11 @@ class BoundParameter:
         return not self.places.keys().isdisjoint(OF_BODY)
 
     @property
+    def needs_body(self) -> bool:
+        """Whether the value can only be the body or a part of it."""
+        return self.is_in_body and not ("query" in self.places and self.converter.takes_text)
+
+    @property
     def takes_json_part(self) -> bool:
         """Whether the value may be the document in a part of a form that contains JSON."""
         return "form" in self.places and (self.is_whole or not self.converter.takes_text)
@@ -235,6 +240,10 @@ class _Renewed(BoundParameter):
 def renewed(parameter: BoundParameter) -> BoundParameter:
     """Return the parameter or, if its default can be changed, a ``_Renewed`` one."""
     if not parameter.places or isinstance(parameter.default, Hashable):
+        return parameter
+    try:
+        deepcopy(parameter.default)
+    except Exception:  # it contains a lock or a connection, for example
         return parameter
     return _Renewed(*attrgetter(*BoundParameter.__slots__)(parameter))
 

@@ -221,11 +221,7 @@ class Plan:
         self.json_fields = {
             one.key for one in self._all if one.takes_json_part or one.name in texts
         }
-        from_body = (one for one in self._all if one.is_in_body)
-        self.body_parameter = next(
-            (one for one in from_body if "query" not in one.places or not one.converter.takes_text),
-            None,
-        )
+        self.body_parameter = next((one for one in self._all if one.needs_body), None)
 
     @property
     def takes_session(self) -> bool:
