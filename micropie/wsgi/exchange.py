@@ -96,11 +96,7 @@ class WSGIExchange(Exchange):
         was_answered = self.answer.is_over
         super().close()
         if self.left_call is not None:
-            # Wait until no thread reads, and let none read after that, because the server reads the
-            # next request from the same socket.
-            self._is_unreadable = True
-            with self._reading or nullcontext():
-                pass
+            self._end_reading()
         if self.ends is not None and not was_answered:  # ``after_response`` was called
             settings = self.config.settings
             start_tasks(self, self.ends, settings.background_timeout, settings.portal_backend)
@@ -303,6 +299,9 @@ class WSGIExchange(Exchange):
         background loop, which other requests share. If this task is cancelled, the thread goes on
         until it has read, and closing the request waits for that.
         """
+        if self._reading is None:
+            self._reading = Lock()
+            self.on_close(self._end_reading)
         return await in_thread(
             _READING_THREADS,
             self._read_alone,
@@ -319,6 +318,14 @@ class WSGIExchange(Exchange):
             if self._is_unreadable:
                 raise ClientDisconnect("the request has ended")
             return read(*arguments)
+
+    def _end_reading(self) -> None:
+        """Wait until no thread reads, and let none read after that, because the server reads the
+        next request from the same socket.
+        """
+        self._is_unreadable = True
+        with self._reading or nullcontext():
+            pass
 
     def while_connected(self, work: Callable[[], Awaitable[Value]]) -> Awaitable[Value]:
         # Return at once, because WSGI servers don't report that a client has disconnected.

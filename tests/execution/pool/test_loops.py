@@ -257,7 +257,7 @@ def pool() -> Iterator[Pool]:
     pool.close()
 
 
-def test_a_call_given_up_before_its_process_starts_starts_none(pool: Pool) -> None:
+def test_a_call_abandoned_before_its_process_starts_starts_none(pool: Pool) -> None:
     steps = pool.steps(PATIENCE, pooled.product, (2, 3), on_loop())
     steps.send(None)
     steps.close()
@@ -265,7 +265,7 @@ def test_a_call_given_up_before_its_process_starts_starts_none(pool: Pool) -> No
     assert pool.call(PATIENCE, os.getpid)
 
 
-def test_a_call_given_up_in_the_queue_takes_no_process(pool: Pool) -> None:
+def test_a_call_abandoned_in_the_queue_takes_no_process(pool: Pool) -> None:
     pool._free.acquire()  # as another call does
     steps = pool.steps(PATIENCE, pooled.product, (2, 3), on_loop())
     steps.send(None)
@@ -274,7 +274,7 @@ def test_a_call_given_up_in_the_queue_takes_no_process(pool: Pool) -> None:
     assert pool.call(PATIENCE, os.getpid)
 
 
-def test_a_call_given_up_before_its_function_is_found_costs_no_process(pool: Pool) -> None:
+def test_a_call_abandoned_before_its_function_is_found_costs_no_process(pool: Pool) -> None:
     pid = pool.call(PATIENCE, os.getpid)
     steps = pool.steps(PATIENCE, pooled.product, (2, 3), on_loop())
     steps.send(None)
@@ -282,7 +282,7 @@ def test_a_call_given_up_before_its_function_is_found_costs_no_process(pool: Poo
     assert pool.call(PATIENCE, os.getpid) == pid
 
 
-def test_a_call_given_up_before_its_large_argument_is_sent_costs_no_process(pool: Pool) -> None:
+def test_a_call_abandoned_before_its_large_argument_is_sent_costs_no_process(pool: Pool) -> None:
     pid = pool.call(PATIENCE, os.getpid)
     assert pool.call(PATIENCE, pooled.product, 2, 3)  # the process has found the module
     steps = pool.steps(PATIENCE, pooled.doubled, (b"x" * MIB,), on_loop())
@@ -293,7 +293,7 @@ def test_a_call_given_up_before_its_large_argument_is_sent_costs_no_process(pool
 
 
 @pytest.mark.parametrize("startup", [[], [pooled.load]])
-def test_a_call_given_up_before_its_large_result_is_received_costs_no_process(
+def test_a_call_abandoned_before_its_large_result_is_received_costs_no_process(
     startup: list[Any],
 ) -> None:
     pool = Pool(1, Settings(), startup)
@@ -307,7 +307,7 @@ def test_a_call_given_up_before_its_large_result_is_received_costs_no_process(
     pool.close()
 
 
-def test_cancelling_a_call_that_was_given_up_does_not_end_the_next_one(pool: Pool) -> None:
+def test_cancelling_a_call_that_was_abandoned_does_not_end_the_next_one(pool: Pool) -> None:
     assert pool.call(PATIENCE, pooled.product, 2, 3)
     token = CancelToken()
     steps = pool.steps(PATIENCE, pooled.made, (MIB,), token)

@@ -595,6 +595,11 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
         )
     if parameter.annotation is not REQUIRED or default is not REQUIRED:
         return
+    if name == "self":
+        raise SetupError(
+            "a static method gets no self, so its parameter self would be read from the query: "
+            "leave out @staticmethod or self"
+        )
     if name in _NOT_ANNOTATED:
         raise SetupError(
             "it has no annotation, so it would be read from the query: write "
@@ -627,7 +632,6 @@ _INSTEAD = by_name(
     }
 )
 _NOT_ANNOTATED = {
-    "self": "the method without @staticmethod, or without self",
     "request": "request: Request",
     "req": "req: Request",
     "response": _RESPONSE,

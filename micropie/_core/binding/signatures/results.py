@@ -21,6 +21,7 @@ from collections.abc import (
     Reversible,
     Sequence,
 )
+from contextlib import suppress
 from functools import lru_cache
 from inspect import Parameter
 from itertools import chain
@@ -328,7 +329,8 @@ class ResultFilter:
             raise SetupError(f"{name} can't return a {type_name(hint)}: {sentence}") from None
         self.shape = Shape(hint, not self.maker.is_pydantic)
         if not self.maker.is_pydantic:
-            refuse_extras(kinds_in(hint), f"{name} can't return a {type_name(hint)}")
+            with suppress(TypeError):  # msgspec can't read a type that such a filter can write
+                refuse_extras(kinds_in(hint), f"{name} can't return a {type_name(hint)}")
             _check_convertible(structures_of(hint, _is_dict), name)
         body, _ = without_none(hint)
         classes = {owner_of(one): one for one in members}
