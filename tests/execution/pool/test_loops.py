@@ -309,7 +309,7 @@ def test_a_call_abandoned_before_its_large_result_is_received_costs_no_process(
 
 def test_cancelling_a_call_that_was_abandoned_does_not_end_the_next_one(pool: Pool) -> None:
     assert pool.call(PATIENCE, pooled.product, 2, 3)
-    token = CancelToken()
+    token = on_loop()
     steps = pool.steps(PATIENCE, pooled.made, (MIB,), token)
     wait = steps.send(None)
     steps.send(wait())

@@ -241,13 +241,13 @@ class Pool:
                 "if __name__ == '__main__':"
             )
         call = function, arguments, token.report is not None
-        small = packed_call(packed_small, *call) if token.is_on_loop else None
+        small = packed_call(packed_small if token.is_on_loop else packed, *call)
         job = small or (yield partial(packed_call, packed, *call))
         module = module_of(function)
         self._is_closed = False
         if not self._free.acquire(blocking=False):
             yield partial(self._wait_for_free, seconds)
-        worker = yield from self._taken(token)
+        worker = yield from self._take(token)
         ask = partial(self._ask, worker, job, seconds)
         try:
             if module not in worker.found:
@@ -332,30 +332,27 @@ class Pool:
         for worker in idle:
             self._drop(worker, max(0.0, until - monotonic()))
 
-    def _taken(self, token: CancelToken) -> CallSteps[_Worker]:
-        try:
-            token.check()
-            return (yield from self._take(token))
-        except BaseException:
-            self._free.release()
-            raise
-
     def _take(self, token: CancelToken) -> CallSteps[_Worker]:
         """Return an idle process, or start one.
 
         Idle processes that have ended are dropped.
         """
-        while True:
-            with self._lock:
-                worker = self._idle.pop() if self._idle else None
-                is_replacement = worker is None and self._lost > 0
-                self._lost -= is_replacement
-            if worker is None:
-                started: _Worker = yield partial(self._start_for, token, is_replacement)
-                return started
-            if worker.process.poll() is None:
-                return worker
-            self._drop(worker)
+        try:
+            token.check()
+            while True:
+                with self._lock:
+                    worker = self._idle.pop() if self._idle else None
+                    is_replacement = worker is None and self._lost > 0
+                    self._lost -= is_replacement
+                if worker is None:
+                    started: _Worker = yield partial(self._start_for, token, is_replacement)
+                    return started
+                if worker.process.poll() is None:
+                    return worker
+                self._drop(worker)
+        except BaseException:
+            self._free.release()
+            raise
 
     def _start_for(self, token: CancelToken, is_replacement: bool) -> _Worker:
         # Replace lost processes one after the other. So visitors who leave many calls can't keep
