@@ -476,7 +476,7 @@ def test_an_eager_pool_replaces_lost_processes(
     pool._replace()
     assert not pool._workers
     with pytest.raises(PoolError, match="the pool has been closed"):
-        pool._started()
+        pool._started(CancelToken(), is_replacement=True)
 
 
 class Kept:

@@ -345,7 +345,7 @@ class Pool:
                     is_replacement = worker is None and self._lost > 0
                     self._lost -= is_replacement
                 if worker is None:
-                    started: _Worker = yield partial(self._start_for, token, is_replacement)
+                    started: _Worker = yield partial(self._started, token, is_replacement)
                     return started
                 if worker.process.poll() is None:
                     return worker
@@ -354,21 +354,18 @@ class Pool:
             self._free.release()
             raise
 
-    def _start_for(self, token: CancelToken, is_replacement: bool) -> _Worker:
+    def _started(self, token: CancelToken, is_replacement: bool) -> _Worker:
         # Replace lost processes one after the other. So visitors who leave many calls can't keep
         # the machine busy with starts.
         with self._one_start if is_replacement else nullcontext():
             token.check()
-            return self._started()
-
-    def _started(self) -> _Worker:
-        worker = self._new_worker()
-        try:
-            self._begin(worker)
-        except BaseException:
-            self._drop(worker)
-            raise
-        return worker
+            worker = self._new_worker()
+            try:
+                self._begin(worker)
+            except BaseException:
+                self._drop(worker)
+                raise
+            return worker
 
     def _new_worker(self) -> _Worker:
         """Start a process and let it call ``begin``, without waiting for that."""
@@ -506,8 +503,7 @@ class Pool:
             self._drop(*ended)
         try:
             if self._is_eager and not self._is_closed:
-                with self._one_start:
-                    worker = self._started()
+                worker = self._started(CancelToken(), is_replacement=True)
                 with self._lock:
                     self._idle.append(worker)
         except Exception as error:
