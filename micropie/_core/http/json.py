@@ -550,11 +550,15 @@ _LONG_NUMBER = pattern(rb"-[0-9]{19}|[0-9]{20}")
 def _read_float(text: str) -> float:
     value = float(text)
     if not isfinite(value):
-        raise ValueError(f"as a float, {text:.20} is not finite")
+        raise ValueError("a number is too large for a float")
     return value
 
 
-_DECODER = JSONDecoder(parse_float=_read_float, parse_constant=_read_float)
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"JSON has no number {name}")
+
+
+_DECODER = JSONDecoder(parse_float=_read_float, parse_constant=_refuse_constant)
 
 # If a JSON text doesn't match this, floats represent all its numbers exactly: each has up to 15
 # digits and is not close to zero.
