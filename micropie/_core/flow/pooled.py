@@ -51,7 +51,7 @@ def steps_in_pool(
     the call. The steps are those of ``ProcessPool.steps``.
 
     Raises any exception of the handler, and a 503 after ``seconds`` or after the request's own time
-    limit, whichever is shorter; see ``ProcessPool.call``.
+    limit, whichever is shorter; see ``ProcessPool.steps``.
     """
     seconds = min(seconds, exchange.time_limit or seconds)
     # Those headers that identify the client and were read by the handler. If the process doesn't

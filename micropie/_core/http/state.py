@@ -28,7 +28,7 @@ class State:
         # ``_find`` may be missing, because an ``__init__`` that sets it would double the time to
         # create a state.
         if name == "_find":
-            return NoneType
+            return NoneType  # whose call returns None
         outer = self._find()
         if outer is not None:
             return getattr(outer, name)

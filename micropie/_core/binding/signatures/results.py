@@ -129,15 +129,7 @@ def answer_parts(answer: Hint) -> tuple[tuple[int, ...] | None, tuple[Hint, ...]
     if owner_of(kind) is not tuple:
         return (), (answer,)
     atoms = [_atoms(part) for part in parts if part is not ...]
-    statuses = [
-        one
-        for one in atoms[0]
-        if (
-            100 <= one <= 999
-            if isinstance(one, int)
-            else one in (Any, object) or (_is_int(one) and one is not bool)
-        )
-    ]
+    statuses = [*filter(_may_be_status, atoms[0])]
     for one in atoms[0]:
         if isinstance(one, str) and one.isdecimal():
             raise SetupError(f"{answer}: {one!r} is a str, not a status: write Literal[{one}]")
@@ -163,6 +155,12 @@ def _atoms(hint: Hint) -> list[object]:
 
 def _is_int(atom: object) -> bool:
     return issubclass(atom, int) if isinstance(atom, type) else isinstance(atom, int)
+
+
+def _may_be_status(atom: object) -> bool:
+    if isinstance(atom, int):
+        return 100 <= atom <= 999
+    return atom in (Any, object) or (_is_int(atom) and atom is not bool)
 
 
 def result_filter(

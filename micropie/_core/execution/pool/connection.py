@@ -138,7 +138,7 @@ class Connection:
 
     - ``is_stuck``: whether a message was sent or received in part only, because the other end took
       too long.
-    - ``number``: the socket's file descriptor.
+    - ``descriptor``: that of the socket.
     - ``kind``: the kind of the message that was received last. It is empty while a part of the
       message is missing.
     """
@@ -150,7 +150,7 @@ class Connection:
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
         self._received, self._at = b"", 0  # bytes that were received, and how many were read
-        self._poll, self.number = select.poll(), end.fileno()
+        self._poll, self.descriptor = select.poll(), end.fileno()
         self._woken, self._waker = socket.socketpair()
         for one in (end, self._woken):
             self._poll.register(one, select.POLLIN)
@@ -186,7 +186,7 @@ class Connection:
         """Wait at most ``seconds`` for the next message, or for the other end to be closed. Return
         whether one of them has come. ``wake`` ends the wait.
         """
-        return self.has_more or self.number in dict(self._poll.poll(seconds * 1000))
+        return self.has_more or self.descriptor in dict(self._poll.poll(seconds * 1000))
 
     def receive_small(self) -> PoolMessage | None:
         """Do the same as ``receive`` on an event loop, after ``poll``: return None if the message

@@ -51,12 +51,7 @@ from micropie._core.errors import logger
 from micropie._core.execution import TookTooLong, notify_after_fork
 from micropie._core.execution.loop import Action
 from micropie._core.execution.placement import AnyFunction, main_name, module_of, this_process
-from micropie._core.execution.pool.connection import (
-    Connection,
-    Packed,
-    packed,
-    packed_small,
-)
+from micropie._core.execution.pool.connection import Connection, Packed, packed, packed_small
 from micropie._core.execution.pool.inside import (
     CHUNK,
     IGNORED,
@@ -575,7 +570,7 @@ class _Worker:
         if seconds < 0 or connection.is_stuck:
             return None
         if not connection.has_more:
-            has_come: bool = yield Wait(connection.poll, connection.number, seconds)
+            has_come: bool = yield Wait(connection.poll, connection.descriptor, seconds)
             if not has_come:
                 return None
         try:
