@@ -205,8 +205,9 @@ def test_R63_a_producer_stops_when_its_client_disconnects(
     # are looked for now and then, less often where nothing else waits, and the task that looks
     # takes some turns of the loop.
     looks = {Raises: 0, Waits: 1, Ignores: 6 if kind == "busy" else 1}[server]
-    ahead = 2 * CHUNKS_AHEAD if kind == "sync" else 0  # a full buffer, and the turn that refills it
-    assert app.made <= AT + 8 + looks * CHUNKS_PER_CHECK + ahead
+    messages = AT + 8 + looks * CHUNKS_PER_CHECK
+    # A thread's chunks are joined. One message more is a full buffer, one the turn that refills it.
+    assert app.made <= ((messages + 2) * CHUNKS_AHEAD if kind == "sync" else messages)
     assert not call.is_complete  # a stream that was broken off does not end like a whole one
     assert not caplog.records
 
@@ -447,7 +448,7 @@ def test_R64_a_slow_client_slows_down_its_producer(backend: str) -> None:
     class Slow(Call):
         async def send(self, message: Any) -> None:
             await super().send(message)
-            assert app.made - len(self.sent) <= 2 + ahead
+            assert app.made - len(self.body) <= 2 + ahead
             await anyio.sleep(0.001)
             if len(self.sent) > 10:
                 raise ConnectionResetError
@@ -455,7 +456,7 @@ def test_R64_a_slow_client_slows_down_its_producer(backend: str) -> None:
     for kind, ahead in (("busy", 0), ("sync", CHUNKS_AHEAD), ("waiting", 0)):
         app = Endless()
         run(backend, lambda app=app, kind=kind: serve(app, Slow(piece(b"")), f"/{kind}", False))
-        assert app.made <= 13 + ahead
+        assert app.made <= 13 * (ahead or 1)
 
 
 def test_R61_a_request_cancelled_in_the_middle_of_a_stream_closes_it(backend: str) -> None:

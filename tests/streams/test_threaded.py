@@ -17,7 +17,13 @@ import pytest
 from micropie import App
 from micropie._core.execution.placement import Threads
 from micropie._core.streams.source import ThreadStream
-from micropie._core.streams.threaded import BYTES_AHEAD, CHUNKS_AHEAD, EventsFromThread, MadeAhead
+from micropie._core.streams.threaded import (
+    BYTES_AHEAD,
+    CHUNKS_AHEAD,
+    JOINED,
+    EventsFromThread,
+    MadeAhead,
+)
 from micropie.asgi.streaming import WATCH_AFTER
 from tests.asgi.calls import Call, get, http_scope, piece, run
 from tests.support.waiting import PATIENCE, until_async
@@ -276,6 +282,27 @@ def test_a_failing_close_besides_a_failing_source_is_raised(backend: str) -> Non
             await chunks.close_items()
 
     run(backend, main)
+
+
+def test_small_chunks_that_are_ready_are_sent_as_one(backend: str) -> None:
+    large = b"x" * JOINED
+    may_go_on = threading.Event()
+
+    def source() -> Iterator[bytes]:
+        yield b"0"
+        yield b"1"
+        assert may_go_on.wait(PATIENCE)
+        yield from (b"2", b"3", large, large, b"4", b"5")
+
+    async def main() -> list[bytes]:
+        chunks = MadeAhead(ThreadStream(source()), App()._micropie.compiled().config.threads)
+        chunks.first = await anext(chunks)
+        taken = [await anext(chunks)]
+        may_go_on.set()
+        await until_async(lambda: not chunks._has_turn)
+        return [chunks.first, *taken, *[chunk async for chunk in chunks]]
+
+    assert run(backend, main) == [b"0", b"1", b"23" + large, large, b"45"]
 
 
 def test_an_iterator_without_close_is_not_closed(backend: str) -> None:

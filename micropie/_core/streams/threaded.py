@@ -2,8 +2,8 @@
 
 ``MadeAhead`` is for all streams except streams of events. Switching to a thread and back takes many
 times as long as making a chunk. So a thread that has made a chunk goes on with the next ones, while
-the task sends the chunks that are ready. If the task is waiting for a chunk, the thread wakes it,
-so that a ready chunk never waits for a later one.
+the task sends the chunks that are ready, joined to one. If the task is waiting for a chunk, the
+thread wakes it, so that a ready chunk never waits for a later one.
 
 The thread works in *turns*. A turn ends after ``CHUNKS_AHEAD`` chunks or ``BYTES_AHEAD`` bytes, so
 that a slow client doesn't block a thread and doesn't use much memory. It also ends after ``TURN``
@@ -46,6 +46,8 @@ from micropie._core.streams.source import END, PENDING, LoopStream, ThreadStream
 
 CHUNKS_AHEAD = 64
 BYTES_AHEAD = 256 * 1024
+# Chunks are joined until they have so many bytes. Larger ones would only be copied.
+JOINED = 16 * 1024
 # The maximum length of a turn, in seconds. A source that waits for a shorter time keeps its thread,
 # because switching to a thread takes as long as making several chunks.
 TURN = 0.05
@@ -108,9 +110,24 @@ class MadeAhead(LoopStream):
             if self.has_ended:  # ``close_items`` won't be called, so release the request here
                 self._forget()
             raise self._failures.pop() if self._failures else StopAsyncIteration
-        if not self._made and not self._has_turn and self._may_make_ahead:
+        if not self._may_make_ahead:
+            return chunk
+        if self._made:
+            chunk = self._joined(chunk)
+        if not self._made and not self._has_turn:
             self._begin_turn()
         return chunk
+
+    def _joined(self, chunk: bytes) -> bytes:
+        """Return ``chunk`` and those that are ready after it as one: a server takes longer to send
+        a small chunk than a thread to make it.
+        """
+        made, chunks, bytes_left = self._made, [chunk], JOINED - len(chunk)
+        while bytes_left > 0 and made and (following := made[0]) is not None:
+            chunks.append(following)
+            bytes_left -= len(following)
+            made.popleft()
+        return b"".join(chunks)
 
     @property
     def is_text(self) -> bool:  # type: ignore[override]
