@@ -1,9 +1,11 @@
 """Read async streams under WSGI: a task on the background loop produces the chunks, and the
 server's thread takes them.
 
-The task produces two chunks more than the server has requested, then waits until these are taken.
-The server's thread waits for each chunk. If an event stream is silent for too long, the thread
-sends a heartbeat.
+The task runs ahead of the server by ``CHUNKS_AHEAD`` chunks or ``BYTES_AHEAD`` bytes, or by two
+events, because events must not be old when they are sent. Then it waits until these are taken. The
+server's thread waits for a chunk, and joins it with those that are ready after it, because
+switching between the task and the thread takes many times as long as making a chunk. If an event
+stream is silent for too long, the thread sends a heartbeat.
 """
 
 from __future__ import annotations
@@ -18,7 +20,17 @@ import anyio
 from micropie._core import execution
 from micropie._core.errors import ClientDisconnect
 from micropie._core.execution import AHEAD, CLEAN_UP_WITHIN, await_in_background, background_loop
-from micropie._core.streams import END, HEART_BEAT, LEFT, LoopStream, ThreadStream, as_bytes
+from micropie._core.streams import (
+    BYTES_AHEAD,
+    CHUNKS_AHEAD,
+    END,
+    HEART_BEAT,
+    JOINED,
+    LEFT,
+    LoopStream,
+    ThreadStream,
+    as_bytes,
+)
 
 
 def close_stream(stream: LoopStream | ThreadStream, backend: str) -> None:
@@ -50,6 +62,9 @@ class StreamReader:
         self._failures: list[BaseException] = []  # the exception that ended the stream, if any
         self._requested = 0  # the number of chunks that the server has requested
         self._count = 0  # the number of chunks that the task has produced
+        self._ahead = CHUNKS_AHEAD if stream.events is None else AHEAD
+        # How many bytes the task has produced, and how many of them the server has taken.
+        self._size = self._taken = 0
         # How many chunks the task may produce. Before the second chunk is requested, none is
         # produced in advance, because a HEAD request takes only the first one.
         self._wanted = 1
@@ -68,7 +83,7 @@ class StreamReader:
         """
         self._requested += 1
         if self._requested > 1:
-            self._wanted = self._requested + AHEAD - 1
+            self._wanted = self._requested + self._ahead - 1
         parked = self._parked
         if parked is not None and self._count < self._requested:
             with suppress(RuntimeError):  # the loop has ended, so the queue delivers END
@@ -82,6 +97,8 @@ class StreamReader:
             self._stream.driver = None  # avoid a reference cycle with the stream
             if self._failures:
                 raise self._failures.pop()
+        else:
+            self._taken += len(chunk)
         return chunk
 
     def chunks(self) -> Iterator[bytes]:
@@ -94,6 +111,8 @@ class StreamReader:
                 chunk = HEART_BEAT
             if chunk is END:
                 return
+            while len(chunk) < JOINED and self._requested < self._count:
+                chunk += self.take()
             yield chunk
 
     def close(self) -> None:
@@ -128,7 +147,7 @@ class StreamReader:
         del failure
 
     async def _make(self) -> None:
-        """Produce the chunks. Wait whenever ``_wanted`` chunks have been produced."""
+        """Produce the chunks. Wait whenever enough of them have been produced."""
         stream, encode, events = self._stream, self._stream.encode, self._stream.events
         stream.is_advancing = True
         async for item in stream.items:
@@ -139,13 +158,14 @@ class StreamReader:
             chunk = item.encode() if is_text and encode is as_bytes else encode(item)
             if not chunk and not stream.may_begin_empty:
                 continue
+            self._size += len(chunk)
             self._made.put(chunk)
             self._count += 1
-            if self._count >= self._wanted:
+            if self._is_ahead():
                 self._parked = anyio.Event()
                 # Check again, because the thread may have requested more before the event was
                 # created.
-                while self._count >= self._wanted and not self._is_closing:
+                while self._is_ahead() and not self._is_closing:
                     await self._parked.wait()
                 self._parked = None
             if self._is_closing:
@@ -153,6 +173,10 @@ class StreamReader:
         rest = stream.finish() if stream.transforms else b""
         if rest:
             self._made.put(rest)
+
+    def _is_ahead(self) -> bool:
+        """Return whether enough chunks, or enough bytes, have been produced."""
+        return self._count >= self._wanted or self._size - self._taken >= BYTES_AHEAD
 
     def _end(self, failure: BaseException | None) -> None:
         if failure is not None:

@@ -15,8 +15,7 @@ from anyio import to_thread
 
 from micropie import App, EventStream
 from micropie._core.execution.steps import no_function
-from micropie._core.streams import CHUNKS_PER_CHECK, ThreadStream
-from micropie._core.streams.threaded import CHUNKS_AHEAD
+from micropie._core.streams import CHUNKS_AHEAD, CHUNKS_PER_CHECK, ThreadStream
 from micropie.asgi.streaming import WATCH_AFTER
 from tests.asgi.calls import (
     Call,

@@ -15,8 +15,7 @@ import httpx2 as httpx
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, Redirect, Response, run_in
-from micropie._core.execution import AHEAD
-from micropie._core.streams.threaded import CHUNKS_AHEAD
+from micropie._core.streams import CHUNKS_AHEAD
 from micropie.middleware import Compress
 from tests.support.clients import MakeClient
 from tests.support.waiting import PATIENCE
@@ -154,7 +153,7 @@ def most_ahead(kind: str, world: str) -> int:
     """Return how many chunks may have been made that were not asked for."""
     if world == "wsgi":
         # the server has asked for one chunk more than its client has taken
-        return AHEAD if "async" in kind else 2
+        return CHUNKS_AHEAD if "async" in kind else 2
     return 2 if "async" in kind else 2 * CHUNKS_AHEAD
 
 

@@ -16,14 +16,8 @@ import pytest
 
 from micropie import App
 from micropie._core.execution.placement import Threads
-from micropie._core.streams.source import ThreadStream
-from micropie._core.streams.threaded import (
-    BYTES_AHEAD,
-    CHUNKS_AHEAD,
-    JOINED,
-    EventsFromThread,
-    MadeAhead,
-)
+from micropie._core.streams import BYTES_AHEAD, CHUNKS_AHEAD, JOINED, ThreadStream
+from micropie._core.streams.threaded import EventsFromThread, MadeAhead
 from micropie.asgi.streaming import WATCH_AFTER
 from tests.asgi.calls import Call, get, http_scope, piece, run
 from tests.support.waiting import PATIENCE, until_async

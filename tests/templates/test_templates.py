@@ -31,7 +31,7 @@ from micropie import App, Server, SetupError, template
 from micropie._core.execution import current
 from micropie._core.http.csrf import is_csrf_token
 from micropie._core.http.escaping import in_chunks
-from micropie._core.streams.threaded import CHUNKS_AHEAD
+from micropie._core.streams import CHUNKS_AHEAD
 from micropie._core.templates.rendering import CHUNK, FIRST_CHUNK
 from micropie.middleware import csrf_token
 from tests.support.clients import MakeClient

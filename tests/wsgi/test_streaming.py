@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import AsyncIterator
+
+import pytest
 from anyio import sleep
 from anyio.lowlevel import checkpoint
 
 from micropie._core.execution import await_in_background
-from micropie._core.streams import LoopStream
+from micropie._core.streams import BYTES_AHEAD, CHUNKS_AHEAD, JOINED, LoopStream, as_bytes
+from micropie._core.streams.source import EventRules, ShutdownSignal
 from micropie.wsgi.streaming import StreamReader
 from tests.support.waiting import until
 
@@ -48,30 +53,63 @@ def test_a_source_that_is_being_closed_is_not_cancelled() -> None:
 
 
 class Counted:
-    """Chunks without end. It never waits."""
+    """Chunks without end, of ``size`` bytes. It never waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = 1) -> None:
         self.made = 0
+        self.size = size
 
     def __aiter__(self) -> Counted:
         return self
 
     async def __anext__(self) -> str:
         self.made += 1
-        return "x"
+        return "x" * self.size
 
 
-def test_the_stream_s_task_is_at_most_two_chunks_ahead_and_starts_on_demand() -> None:
-    items = Counted()
-    reader = StreamReader(LoopStream(items), "asyncio")
-    ahead = []
-    for asked in range(1, 10):
-        assert reader.take() == b"x"
+EVENTS = EventRules(as_bytes, None, ShutdownSignal())
+
+
+@pytest.mark.parametrize(
+    ("size", "events", "ahead"),
+    [(1, None, CHUNKS_AHEAD), (BYTES_AHEAD // 2, None, 2), (BYTES_AHEAD, None, 1), (1, EVENTS, 3)],
+)
+def test_the_stream_s_task_starts_on_demand_and_makes_only_some_chunks_more(
+    size: int, events: EventRules | None, ahead: int
+) -> None:
+    items = Counted(size)
+    reader = StreamReader(LoopStream(items, events=events), "asyncio")
+    made = []
+    for _ in range(2 * ahead + 2):
+        assert reader.take() == b"x" * size
         await_in_background("asyncio", sleep, (0.01,))  # for as much as the task may make
-        ahead.append(items.made - asked)
+        made.append(items.made)
     chunks = reader.chunks()
-    assert next(chunks) == b"x"
+    next(chunks)
     reader.close()
     assert list(chunks) == []
-    assert ahead == [0, 2, 1, 0, 2, 1, 0, 2, 1]
-    assert items.made <= 13
+    # it makes them only when the server has taken all of them
+    assert made == [1, *ahead * [1 + ahead], *ahead * [1 + 2 * ahead], 1 + 3 * ahead]
+
+
+def test_chunks_that_are_ready_are_taken_as_one_until_they_are_large() -> None:
+    may_go_on = threading.Event()
+    large = b"x" * JOINED
+
+    async def made() -> AsyncIterator[bytes]:
+        yield b"0"
+        yield b"1"
+        while not may_go_on.is_set():
+            await checkpoint()
+        for chunk in (b"2", large, b"3", large):
+            yield chunk
+        raise ValueError("after the last chunk")
+
+    reader = StreamReader(LoopStream(made()), "asyncio")
+    chunks = reader.chunks()
+    assert [reader.take(), next(chunks)] == [b"0", b"1"]
+    may_go_on.set()
+    until(lambda: reader._failures)
+    assert [next(chunks), next(chunks)] == [b"2" + large, b"3" + large]
+    with pytest.raises(ValueError, match="after the last chunk"):
+        next(chunks)

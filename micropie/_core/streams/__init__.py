@@ -34,9 +34,12 @@ from typing import TYPE_CHECKING
 from micropie._core.on_demand import names_on_demand
 from micropie._core.streams.files import FILE_CHUNK, PART_CHUNK, FileRange
 from micropie._core.streams.source import (
+    BYTES_AHEAD,
+    CHUNKS_AHEAD,
     CHUNKS_PER_CHECK,
     END,
     HEART_BEAT,
+    JOINED,
     LEFT,
     LoopStream,
     ShutdownSignal,
@@ -53,10 +56,13 @@ if TYPE_CHECKING:
     from micropie._core.streams.threaded import MadeAhead
 
 __all__ = [
+    "BYTES_AHEAD",
+    "CHUNKS_AHEAD",
     "CHUNKS_PER_CHECK",
     "END",
     "FILE_CHUNK",
     "HEART_BEAT",
+    "JOINED",
     "LEFT",
     "PART_CHUNK",
     "EventStream",

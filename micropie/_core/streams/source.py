@@ -133,6 +133,13 @@ HEART_BEAT = b": \n\n"
 # has disconnected.
 CHUNKS_PER_CHECK = 64
 
+# How many chunks or bytes may be made that aren't sent yet, where switching between the code that
+# makes them and the code that sends them takes long.
+CHUNKS_AHEAD = 64
+BYTES_AHEAD = 256 * 1024
+# How many bytes ready chunks may have when they are joined. Longer ones would only be copied.
+JOINED = 16 * 1024
+
 _BYTES = (bytes, bytearray, memoryview)
 
 

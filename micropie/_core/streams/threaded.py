@@ -42,12 +42,16 @@ from micropie._core.execution import (
 )
 from micropie._core.execution.placement import IO_THREADS, Rank, Threads
 from micropie._core.execution.steps import no_function
-from micropie._core.streams.source import END, PENDING, LoopStream, ThreadStream
+from micropie._core.streams.source import (
+    BYTES_AHEAD,
+    CHUNKS_AHEAD,
+    END,
+    JOINED,
+    PENDING,
+    LoopStream,
+    ThreadStream,
+)
 
-CHUNKS_AHEAD = 64
-BYTES_AHEAD = 256 * 1024
-# Chunks are joined until they have so many bytes. Larger ones would only be copied.
-JOINED = 16 * 1024
 # The maximum length of a turn, in seconds. A source that waits for a shorter time keeps its thread,
 # because switching to a thread takes as long as making several chunks.
 TURN = 0.05
