@@ -21,7 +21,6 @@ from micropie._core import execution
 from micropie._core.errors import ClientDisconnect
 from micropie._core.execution import AHEAD, CLEAN_UP_WITHIN, await_in_background, background_loop
 from micropie._core.streams import (
-    BYTES_AHEAD,
     CHUNKS_AHEAD,
     END,
     HEART_BEAT,
@@ -31,6 +30,8 @@ from micropie._core.streams import (
     ThreadStream,
     as_bytes,
 )
+
+BYTES_AHEAD = 64 * 1024  # two or three frames of a video
 
 
 def close_stream(stream: LoopStream | ThreadStream, backend: str) -> None:

@@ -686,7 +686,7 @@ def test_R74_an_endless_response_ends_when_the_client_disconnects(
     # Under WSGI a thread that waits for a chunk can't see the client leave: the time limit ends it.
     client = make_client(below(app, mount_timeout=1.0), raise_app_exceptions=False)
     with client.stream("GET", "/m") as reply:
-        assert next(reply.iter_raw()) == b"a"
+        assert next(reply.iter_raw()).startswith(b"a")
     assert ended.wait(30)
 
 
@@ -704,7 +704,7 @@ def test_R74_an_endless_wsgi_response_is_closed_when_the_client_disconnects(
             ended.set()
 
     with make_client(below(app)).stream("GET", "/m") as reply:
-        assert next(reply.iter_raw()) == b"a"
+        assert next(reply.iter_raw()).startswith(b"a")
     assert ended.wait(30)
 
 

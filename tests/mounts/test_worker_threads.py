@@ -16,6 +16,7 @@ import pytest
 from micropie import App, requires
 from micropie._core.execution.placement import Threads
 from micropie._core.execution.threads import in_thread
+from micropie._core.streams import CHUNKS_AHEAD
 from micropie.middleware import Timeout
 from tests.asgi.calls import DISCONNECT, Call, get, http_scope, piece, run
 from tests.support.waiting import PATIENCE, until_async
@@ -292,30 +293,30 @@ def test_a_write_after_the_end_is_refused(backend: str) -> None:
         kept[0](b"more")
 
 
-def test_a_stream_is_produced_at_most_two_chunks_ahead(backend: str) -> None:
-    made: list[int] = []
-
-    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
-        start_response("200 OK", TEXT)
-        for number in range(20):
-            made.append(number)
-            yield b"%d " % number
-
+@pytest.mark.parametrize(("size", "most"), [(1, CHUNKS_AHEAD), (100_000, 3)])
+def test_a_stream_is_produced_at_most_some_chunks_ahead(backend: str, size: int, most: int) -> None:
+    made = received = 0
     ahead: list[int] = []
 
-    async def ask() -> bytes:
-        call = Call()
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        nonlocal made
+        start_response("200 OK", TEXT)
+        for made in range(1, 4 * most):  # noqa: B007 - it is counted
+            yield bytes(size)
 
+    async def ask() -> None:
         async def send(message: Any) -> None:
-            await call.send(message)
-            if "body" in message:
-                ahead.append(len(made) - len(call.sent) + 1)  # without the head
+            nonlocal received
+            received += len(message.get("body", b""))
+            ahead.append(made - received // size)
+            await anyio.sleep(0.001)  # time enough to be further ahead
 
-        await site(app)(http_scope("GET", "/m"), call.receive, send)
-        return call.body
+        await site(app)(http_scope("GET", "/m"), Call().receive, send)
 
-    assert run(backend, ask) == b"".join(b"%d " % number for number in range(20))
-    assert max(ahead) <= 4  # that which is made when the next is asked for, and those that wait
+    run(backend, ask)
+    assert received == size * (4 * most - 1)
+    # and what is made when the next is asked for, what has no place yet, and what is being sent
+    assert max(ahead) <= most + 3
 
 
 @pytest.mark.parametrize(
@@ -379,28 +380,25 @@ def test_R74_a_body_that_stops_arriving_gets_a_408(backend: str) -> None:
 
 
 @pytest.mark.parametrize("portal", ["asyncio", "trio"])
-def test_an_asgi_stream_under_wsgi_is_produced_at_most_two_chunks_ahead(portal: str) -> None:
-    made: list[int] = []
+def test_an_asgi_stream_under_wsgi_is_produced_at_most_some_chunks_ahead(portal: str) -> None:
+    made = received = 0
 
     async def target(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal made
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        for number in range(12):
-            made.append(number)
-            await send({"type": "http.response.body", "body": b"%d " % number, "more_body": True})
+        for made in range(1, 500):  # noqa: B007 - it is counted
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
     app = App(portal_backend=portal)
     app.mount("/m", target, kind="asgi")
     answer = begin(app, "GET", "/m")
-    chunks = iter(answer.chunks)
-    # the head waits for one, and nobody may want more; the application holds the second
-    assert len(made) <= 2
-    taken = []
-    for _ in range(5):
-        taken.append(next(chunks))
-        time.sleep(0.01)  # time enough to be further ahead
-        # That which is made when the next is asked for, those that wait, and the one that the
-        # application holds.
-        assert len(made) <= len(taken) + 4
-    assert b"".join([*taken, *chunks]) == b"".join(b"%d " % number for number in range(12))
+    # the first that was taken, those that wait, and the one that has no place yet
+    assert made <= 2 * CHUNKS_AHEAD + 1
+    for chunk in answer.chunks:
+        received += len(chunk)
+        time.sleep(0.001)  # time enough to be further ahead
+        # what the application has sent, what the background loop has taken, and what it joined
+        assert made <= received + 3 * CHUNKS_AHEAD
+    assert received == made == 499
     answer.close()

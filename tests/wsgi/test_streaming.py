@@ -10,9 +10,9 @@ from anyio import sleep
 from anyio.lowlevel import checkpoint
 
 from micropie._core.execution import await_in_background
-from micropie._core.streams import BYTES_AHEAD, CHUNKS_AHEAD, JOINED, LoopStream, as_bytes
+from micropie._core.streams import CHUNKS_AHEAD, JOINED, LoopStream, as_bytes
 from micropie._core.streams.source import EventRules, ShutdownSignal
-from micropie.wsgi.streaming import StreamReader
+from micropie.wsgi.streaming import BYTES_AHEAD, StreamReader
 from tests.support.waiting import until
 
 

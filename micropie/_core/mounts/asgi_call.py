@@ -2,12 +2,12 @@
 task, and the request's task takes the chunks of its response. On asyncio, the application's task
 begins at once, so a response that doesn't wait needs no turn of the event loop.
 
-One chunk is passed on at a time: the application waits in ``send`` until the previous chunk was
-taken. When the client has disconnected, an application that waits in ``receive`` gets
-``http.disconnect``, as from a server, so that it can end its tasks. A cancellation would leave
-these tasks running. An application that does not wait in ``receive``, or does not end, is
-cancelled. After its last chunk, the application may continue to run, as under a server, and
-shutdown waits for it.
+The application waits in ``send`` while ``CHUNKS_AHEAD`` chunks or ``BYTES_AHEAD`` bytes have not
+been taken. The request's task joins small chunks that are ready. When the client has disconnected,
+an application that waits in ``receive`` gets ``http.disconnect``, as from a server, so that it can
+end its tasks. A cancellation would leave these tasks running. An application that does not wait in
+``receive``, or does not end, is cancelled. After its last chunk, the application may continue to
+run, as under a server, and shutdown waits for it.
 
 Under WSGI, both tasks run on the background loop. The chunks are read there, as they are for a
 stream of an ``async def`` handler.
@@ -15,6 +15,7 @@ stream of an ``async def`` handler.
 
 from __future__ import annotations
 
+from collections import deque
 from math import inf
 
 import anyio
@@ -33,9 +34,12 @@ from micropie._core.http.addresses import NO_HOST
 from micropie._core.http.protocols import Piece, Scope, ServerMessage
 from micropie._core.mounts.prefixes import Mount, MountedPath
 from micropie._core.mounts.response import wait_for_head
+from micropie._core.streams import CHUNKS_AHEAD, JOINED
 
 # Seconds that the application may go on after it has received ``http.disconnect``.
 LEAVE_WITHIN = 2.0
+
+BYTES_AHEAD = 64 * 1024  # as under uvicorn and hypercorn
 
 
 async def call_asgi(
@@ -95,13 +99,14 @@ class _Call:
         tasks = TASKS.get()
         self._new_scope = tasks.new_scope
         self._scope = self._new_scope()
-        self._chunk: Piece | None = None  # the chunk that was sent, but not taken yet
+        self._chunks: deque[bytes] = deque()  # those that were sent, but not taken yet
+        self._size = 0  # how many bytes they have
         # ``_has_begun``: whether the request's task has called ``take``. ``_is_stopped``: whether
         # it has stopped taking chunks. ``_has_ended``: whether the application has ended.
         self._has_begun = self._is_stopped = self._has_ended = False
         # Wakes the request's task when the application has sent its head or a chunk, or has ended.
         self._given = SingleWaiterEvent(tasks)
-        # Wakes the application's task when its chunk was taken, or when no more chunks will be
+        # Wakes the application's task when its chunks were taken, or when no more chunks will be
         # taken.
         self._taken = SingleWaiterEvent(tasks)
         # Exceptions that the application raised, or that receiving the body raised.
@@ -172,21 +177,19 @@ class _Call:
             return
         if kind != "http.response.body" or self._start is None or self._is_complete:
             raise RuntimeError(f"the mounted application sent {kind!r} out of order")
-        more = message.get("more_body", False)
-        self._is_complete = not more
-        await self._until_taken()
-        self._chunk = bytes(message.get("body", b"")), more
-        self._given.ring()
-        # If the request's task hasn't called ``take`` yet, don't wait for it: the first chunk will
-        # be sent together with the head.
-        if self._has_begun:
-            await self._until_taken()
-
-    async def _until_taken(self) -> None:
-        while self._chunk is not None and not self._is_stopped:
+        is_last = not message.get("more_body", False)
+        while self._is_full() and not self._is_stopped:
             await self._taken.wait()
-        if self._chunk is not None and not self._is_complete:
+        if self._is_stopped and not is_last:
             raise OSError("the client disconnected")
+        self._is_complete = is_last
+        chunk = bytes(message.get("body", b""))
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        self._given.ring()
+
+    def _is_full(self) -> bool:
+        return len(self._chunks) >= CHUNKS_AHEAD or self._size >= BYTES_AHEAD
 
     def _limit_silence(self) -> None:
         """Let the time limit start now. The time spent waiting for the client doesn't count."""
@@ -210,10 +213,13 @@ class _Call:
             if self._silence.cancelled_caught:
                 raise HTTPError(504, "The response took too long. Please try again later.")
         is_head, self._has_begun = not self._has_begun, True
-        chunk, self._chunk = self._chunk, None
-        if chunk is not None:
+        if self._chunks:
+            chunk = self._chunks.popleft()
+            while self._chunks and len(chunk) < JOINED:
+                chunk += self._chunks.popleft()
+            self._size -= len(chunk)
             self._taken.ring()
-            return chunk
+            return chunk, bool(self._chunks) or not self._is_complete
         if is_head and not self._has_ended:
             return b"", True
         if not self._failures:
@@ -226,7 +232,7 @@ class _Call:
     def _is_ready(self) -> bool:
         """Return whether ``take`` needn't wait."""
         has_head = self._start is not None and not self._has_begun
-        return has_head or self._chunk is not None or self._has_ended
+        return has_head or bool(self._chunks) or self._has_ended
 
     def response(self, body: object) -> Response:
         """Return the application's response with the body ``body``; see ``PendingAnswer``."""

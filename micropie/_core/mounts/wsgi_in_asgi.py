@@ -1,10 +1,10 @@
 """Mounted WSGI applications under ASGI.
 
 Each request has one worker thread, in which the application is called, iterated over and always
-closed. The thread passes the chunks to the request's task. It passes the last chunk together with
-the end, because each switch between threads takes longer than creating most responses. A short body
-is received before the thread starts. A longer body is received by tasks on the loop, and the thread
-waits for them.
+closed. The thread passes the chunks to the request's task, which joins those that are ready. The
+thread passes the last chunk together with the end, because each switch between threads takes longer
+than creating most responses. A short body is received before the thread starts. A longer body is
+received by tasks on the loop, and the thread waits for them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import anyio
 from anyio import from_thread
 
 from micropie._core.errors import ClientDisconnect
-from micropie._core.execution import AHEAD, Action, SingleWaiterEvent, slots_of
+from micropie._core.execution import Action, SingleWaiterEvent, slots_of
 from micropie._core.execution.lane import Held
 from micropie._core.execution.placement import Threads
 from micropie._core.http import Exchange, Response
@@ -29,6 +29,7 @@ from micropie._core.http.protocols import Environ, Piece
 from micropie._core.mounts.prefixes import Mount, MountedPath
 from micropie._core.mounts.response import wait_for_head
 from micropie._core.mounts.wsgi_call import RawBody, WSGICall, move
+from micropie._core.streams import BYTES_AHEAD, CHUNKS_AHEAD, JOINED
 
 _USUALLY_EMPTY = ("GET", "HEAD")
 
@@ -63,8 +64,8 @@ class _Call:
         self._chunks: deque[Piece] = deque()
         self._failures: list[BaseException] = []  # exceptions that the application has raised
         self._chunk_given = SingleWaiterEvent(self._slots.tasks)
-        # Limits the number of chunks that the event loop has not taken yet. It is created on first
-        # use, because most responses are passed on as a whole.
+        # Limits the chunks that the event loop has not taken yet; see ``_places_of``. It is created
+        # on first use, because most responses are passed on as a whole.
         self._room: Semaphore | None = None
         # The cancel scope of the task that receives a piece of the body, or None if there is no
         # such task.
@@ -104,10 +105,14 @@ class _Call:
     async def take(self) -> Piece:
         """Return the next chunk, and whether more may follow; see ``PendingAnswer``."""
         chunk, more = await self._next_chunk()
-        if self._room is not None:
-            self._room.release()
         if not more and self._failures:
             raise self._failures.pop()
+        if more and self._room is not None:
+            self._room.release(_places_of(chunk))
+            while len(chunk) < JOINED and self._chunks and self._chunks[0][1]:
+                following, _ = self._chunks.popleft()
+                self._room.release(_places_of(following))
+                chunk += following
         return chunk, more
 
     async def stop(self) -> None:
@@ -116,7 +121,7 @@ class _Call:
         """
         self._is_stopped = True
         if self._room is not None:
-            self._room.release()
+            self._room.release(CHUNKS_AHEAD)
         if self._receiving is not None:
             self._receiving.cancel()
         while self._has_begun and not self._is_complete:
@@ -205,15 +210,23 @@ class _Call:
 
     def _give(self, chunk: bytes) -> None:
         if self._room is None:
-            self._room = Semaphore(AHEAD)
-        self._room.acquire()
-        self._check()
+            self._room = Semaphore(CHUNKS_AHEAD)
+        for _ in range(_places_of(chunk)):
+            self._room.acquire()
+            self._check()
         self._chunks.append((chunk, True))
         self._waker.call(self._chunk_given.ring)
 
     def _check(self) -> None:
         if self._is_stopped:
             raise ClientLeft("the client disconnected")
+
+
+def _places_of(chunk: bytes) -> int:
+    """Return for how many chunks, of ``CHUNKS_AHEAD``, this chunk counts until it is taken. All of
+    them together have about ``BYTES_AHEAD`` bytes.
+    """
+    return min(1 + len(chunk) * CHUNKS_AHEAD // BYTES_AHEAD, CHUNKS_AHEAD)
 
 
 class ClientLeft(ClientDisconnect, OSError):
