@@ -22,7 +22,7 @@ from micropie.wsgi.exchange import WSGIExchange
 from micropie.wsgi.files import wrapped_file
 from micropie.wsgi.state import WSGIState
 from micropie.wsgi.steps import perform
-from micropie.wsgi.streaming import StreamReader, close_stream
+from micropie.wsgi.streaming import StreamReader, close_stream, reader_of
 
 # Compare a status with this constant by ``is``: the 200 of a mounted application may be a
 # ``GivenStatus``, which is equal but may have its own reason phrase.
@@ -223,7 +223,7 @@ class _Chunks:
             return
         try:
             if isinstance(stream, LoopStream):
-                reader: StreamReader = stream.driver or StreamReader(stream, self._backend)
+                reader: StreamReader = stream.driver or reader_of(stream, self._backend)
                 yield from filter(None, reader.chunks())
             else:
                 yield from filter(None, stream)

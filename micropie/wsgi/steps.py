@@ -25,7 +25,7 @@ from micropie._core.execution.steps import (
 )
 from micropie._core.http import Exchange
 from micropie._core.on_demand import Value
-from micropie.wsgi.streaming import StreamReader, close_stream
+from micropie.wsgi.streaming import close_stream, reader_of
 
 # Threads for calls with a time limit, because the server's own thread can't be abandoned. Forty are
 # enough for a threaded server.
@@ -89,7 +89,7 @@ def perform_step(
     """Perform one step of any kind except AWAIT and RECEIVE, and return its result."""
     backend = exchange.config.settings.portal_backend
     if kind is CHUNK:
-        return StreamReader(arguments[0], backend).take()
+        return reader_of(arguments[0], backend).take()
     if kind is ON_LOOP:
         return function(*arguments)
     if kind is CLOSE:

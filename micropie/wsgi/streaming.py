@@ -1,5 +1,5 @@
-"""Read async streams under WSGI: a task on the background loop produces the chunks, and the
-server's thread takes them.
+"""Read async streams and events under WSGI: a task on the background loop, or a thread for the
+events of a sync iterator, produces the chunks, and the server's thread takes them.
 
 The task runs ahead of the server by ``CHUNKS_AHEAD`` chunks or ``BYTES_AHEAD`` bytes, or by two
 events, because events must not be old when they are sent. Then it waits until these are taken. The
@@ -12,7 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
 from queue import Empty, SimpleQueue
+from threading import Semaphore, Thread
 from typing import Any
 
 import anyio
@@ -26,9 +29,13 @@ from micropie._core.streams import (
     HEART_BEAT,
     JOINED,
     LEFT,
+    PENDING,
+    EventsFromThread,
     LoopStream,
+    ShutdownSignal,
     ThreadStream,
     as_bytes,
+    stream_shutdown,
 )
 
 BYTES_AHEAD = 64 * 1024  # two or three frames of a video
@@ -47,34 +54,35 @@ def close_stream(stream: LoopStream | ThreadStream, backend: str) -> None:
         stream.is_open = False
 
 
+def reader_of(stream: LoopStream, backend: str) -> StreamReader:
+    """Return what makes the chunks of a stream."""
+    if isinstance(stream.items, EventsFromThread):
+        return EventReader(stream, stream.items)
+    return TaskReader(stream, backend)
+
+
 class StreamReader:
-    """Takes the chunks of an async stream, from the first to the last, and closes the stream.
+    """Takes the chunks of a stream, from the first to the last, and closes the stream.
 
     Only one thread at a time may call ``take`` and ``close``, but it need not be the same thread
     each time.
     """
 
-    def __init__(self, stream: LoopStream, backend: str) -> None:
-        self._loop = background_loop(backend)  # do this first, because it may raise an exception
+    def __init__(self, stream: LoopStream) -> None:
         stream.driver = self
         self._stream = stream
-        # The chunks that the task has produced, and END at the end.
+        # The chunks that were produced, and END at the end.
         self._made: SimpleQueue[Any] = SimpleQueue()
         self._failures: list[BaseException] = []  # the exception that ended the stream, if any
         self._requested = 0  # the number of chunks that the server has requested
-        self._count = 0  # the number of chunks that the task has produced
+        self._count = 0  # the number of chunks that were produced
         self._ahead = CHUNKS_AHEAD if stream.events is None else AHEAD
-        # How many bytes the task has produced, and how many of them the server has taken.
+        # How many bytes were produced, and how many of them the server has taken.
         self._size = self._taken = 0
-        # How many chunks the task may produce. Before the second chunk is requested, none is
-        # produced in advance, because a HEAD request takes only the first one.
-        self._wanted = 1
-        # The event for which the task waits when it has produced enough chunks; None otherwise.
-        self._parked: anyio.Event | None = None
+        # How many chunks may be produced. A HEAD request takes the first chunk, unless it is known
+        # already, and no more. So none is produced in advance before the second is requested.
+        self._wanted = 1 if stream.first is PENDING else self._ahead
         self._is_closing = False
-        self._loop.spawn(self._lose, self._run)
-
-    # -- in the server's thread --------------------------------------------------------------------
 
     def take(self, seconds: float | None = None) -> Any:
         """Return the next chunk, or ``END`` at the end.
@@ -84,18 +92,14 @@ class StreamReader:
         """
         self._requested += 1
         if self._requested > 1:
-            self._wanted = self._requested + self._ahead - 1
-        parked = self._parked
-        if parked is not None and self._count < self._requested:
-            with suppress(RuntimeError):  # the loop has ended, so the queue delivers END
-                self._loop.call_soon(parked.set)
+            self._request(self._requested + self._ahead - 1)
         try:
             chunk = self._made.get(timeout=seconds)
         except Empty:
             self._requested -= 1
             raise
         if chunk is END:
-            self._stream.driver = None  # avoid a reference cycle with the stream
+            self._leave()
             if self._failures:
                 raise self._failures.pop()
         else:
@@ -117,10 +121,120 @@ class StreamReader:
             yield chunk
 
     def close(self) -> None:
-        """Close the stream, even while it waits for a chunk, and wait until it has ended.
+        """Close the stream, even while it waits for a chunk.
 
         Raises any exception that the stream's clean-up raises.
         """
+        raise NotImplementedError
+
+    def _request(self, wanted: int) -> None:
+        """Let chunks be produced until there are ``wanted``."""
+        raise NotImplementedError
+
+    def _leave(self) -> None:
+        """Called when the last chunk was taken."""
+        self._stream.driver = None  # avoid a reference cycle with the stream
+
+    def _put(self, item: Any) -> bool:
+        """Encode an item, and pass it to the server's thread unless it is empty. Return whether it
+        was passed.
+        """
+        stream, encode = self._stream, self._stream.encode
+        if is_text := item.__class__ is str:
+            stream.is_text = True
+        chunk = item.encode() if is_text and encode is as_bytes else encode(item)
+        if not chunk and not stream.may_begin_empty:
+            return False
+        self._size += len(chunk)
+        self._made.put(chunk)
+        self._count += 1
+        return True
+
+    def _put_rest(self) -> None:
+        rest = self._stream.finish() if self._stream.transforms else b""
+        if rest:
+            self._made.put(rest)
+
+    def _end(self, failure: BaseException | None) -> None:
+        if failure is not None:
+            self._failures.append(failure)
+        self._made.put(END)
+
+
+class EventReader(StreamReader):
+    """The events of a sync iterator, made in a thread of this stream."""
+
+    def __init__(self, stream: LoopStream, source: EventsFromThread) -> None:
+        super().__init__(stream)
+        self._source = source
+        self._room = Semaphore(self._wanted)
+        self._signal = ShutdownSignal()
+        assert stream.events is not None  # noqa: S101
+        self._shutdown = stream.events.shutdown
+        self._forget = self._shutdown.add(partial(self._end, None))
+        context = copy_context()
+        context.run(stream_shutdown.set, self._signal)
+        Thread(target=context.run, args=(self._run,), name="micropie events", daemon=True).start()
+
+    # -- in the server's thread --------------------------------------------------------------------
+
+    def _request(self, wanted: int) -> None:
+        if wanted > self._wanted:
+            self._room.release(wanted - self._wanted)
+            self._wanted = wanted
+
+    def close(self) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        super()._leave()
+        self._is_closing = True
+        self._stream.is_open = False
+        self._forget()
+        self._signal.end()
+        self._room.release()
+        self._source.close()
+
+    # -- in the thread -----------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        failure: BaseException | None = None
+        try:
+            while (item := self._source.next()) is not END:
+                if self._shutdown.is_over or self._is_closing:
+                    break
+                if self._put(item):
+                    self._room.acquire()
+            else:
+                self._source.raise_failure()
+                self._put_rest()
+        except BaseException as error:
+            failure = error
+        self._end(failure)
+        del failure  # avoid a reference cycle with this frame
+
+
+class TaskReader(StreamReader):
+    """The chunks of an async iterator, made by a task on the background loop."""
+
+    def __init__(self, stream: LoopStream, backend: str) -> None:
+        self._loop = background_loop(backend)  # do this first, because it may raise an exception
+        super().__init__(stream)
+        # The event for which the task waits when it has produced enough chunks; None otherwise.
+        self._parked: anyio.Event | None = None
+        self._loop.spawn(self._lose, self._run)
+
+    # -- in the server's thread --------------------------------------------------------------------
+
+    def _request(self, wanted: int) -> None:
+        self._wanted = wanted
+        parked = self._parked
+        if parked is not None and self._count < self._requested:
+            with suppress(RuntimeError):  # the loop has ended, so the queue delivers END
+                self._loop.call_soon(parked.set)
+
+    def close(self) -> None:
+        """Close the stream, and wait until it has ended; see ``StreamReader``."""
         self._is_closing = True
         with suppress(RuntimeError):  # the loop and its tasks have ended
             self._loop.spawn(lambda: None, self._stop)
@@ -149,20 +263,12 @@ class StreamReader:
 
     async def _make(self) -> None:
         """Produce the chunks. Wait whenever enough of them have been produced."""
-        stream, encode, events = self._stream, self._stream.encode, self._stream.events
+        stream, events = self._stream, self._stream.events
         stream.is_advancing = True
         async for item in stream.items:
             if events is not None and events.shutdown.is_over:
                 break
-            if is_text := item.__class__ is str:
-                stream.is_text = True
-            chunk = item.encode() if is_text and encode is as_bytes else encode(item)
-            if not chunk and not stream.may_begin_empty:
-                continue
-            self._size += len(chunk)
-            self._made.put(chunk)
-            self._count += 1
-            if self._is_ahead():
+            if self._put(item) and self._is_ahead():
                 self._parked = anyio.Event()
                 # Check again, because the thread may have requested more before the event was
                 # created.
@@ -171,18 +277,11 @@ class StreamReader:
                 self._parked = None
             if self._is_closing:
                 return
-        rest = stream.finish() if stream.transforms else b""
-        if rest:
-            self._made.put(rest)
+        self._put_rest()
 
     def _is_ahead(self) -> bool:
         """Return whether enough chunks, or enough bytes, have been produced."""
         return self._count >= self._wanted or self._size - self._taken >= BYTES_AHEAD
-
-    def _end(self, failure: BaseException | None) -> None:
-        if failure is not None:
-            self._failures.append(failure)
-        self._made.put(END)
 
     def _lose(self) -> None:
         self._end(RuntimeError("the event loop stopped during a stream"))

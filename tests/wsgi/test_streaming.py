@@ -12,7 +12,7 @@ from anyio.lowlevel import checkpoint
 from micropie._core.execution import await_in_background
 from micropie._core.streams import CHUNKS_AHEAD, JOINED, LoopStream, as_bytes
 from micropie._core.streams.source import EventRules, ShutdownSignal
-from micropie.wsgi.streaming import BYTES_AHEAD, StreamReader
+from micropie.wsgi.streaming import BYTES_AHEAD, TaskReader
 from tests.support.waiting import until
 
 
@@ -22,7 +22,7 @@ class Items:
     Closing it takes some turns of the loop.
     """
 
-    reader: StreamReader
+    reader: TaskReader
 
     def __init__(self) -> None:
         self.made = 0
@@ -45,7 +45,7 @@ class Items:
 
 def test_a_source_that_is_being_closed_is_not_cancelled() -> None:
     items = Items()
-    items.reader = reader = StreamReader(LoopStream(items), "asyncio")
+    items.reader = reader = TaskReader(LoopStream(items), "asyncio")
     assert [reader.take(), reader.take()] == [b"x", b"x"]
     until(lambda: items.made == 3)
     reader.close()
@@ -78,7 +78,7 @@ def test_the_stream_s_task_starts_on_demand_and_makes_only_some_chunks_more(
     size: int, events: EventRules | None, ahead: int
 ) -> None:
     items = Counted(size)
-    reader = StreamReader(LoopStream(items, events=events), "asyncio")
+    reader = TaskReader(LoopStream(items, events=events), "asyncio")
     made = []
     for _ in range(2 * ahead + 2):
         assert reader.take() == b"x" * size
@@ -105,7 +105,7 @@ def test_chunks_that_are_ready_are_taken_as_one_until_they_are_large() -> None:
             yield chunk
         raise ValueError("after the last chunk")
 
-    reader = StreamReader(LoopStream(made()), "asyncio")
+    reader = TaskReader(LoopStream(made()), "asyncio")
     chunks = reader.chunks()
     assert [reader.take(), next(chunks)] == [b"0", b"1"]
     may_go_on.set()

@@ -41,6 +41,7 @@ from micropie._core.streams.source import (
     HEART_BEAT,
     JOINED,
     LEFT,
+    PENDING,
     LoopStream,
     ShutdownSignal,
     Stream,
@@ -49,11 +50,12 @@ from micropie._core.streams.source import (
     current_shutdown,
     startup_shutdown,
     stream_of,
+    stream_shutdown,
 )
 
 if TYPE_CHECKING:
     from micropie._core.streams.events import EventStream, event, follow_events, taken_apart
-    from micropie._core.streams.threaded import MadeAhead
+    from micropie._core.streams.threaded import EventsFromThread, MadeAhead
 
 __all__ = [
     "BYTES_AHEAD",
@@ -65,7 +67,9 @@ __all__ = [
     "JOINED",
     "LEFT",
     "PART_CHUNK",
+    "PENDING",
     "EventStream",
+    "EventsFromThread",
     "FileRange",
     "LoopStream",
     "MadeAhead",
@@ -78,9 +82,14 @@ __all__ = [
     "follow_events",
     "startup_shutdown",
     "stream_of",
+    "stream_shutdown",
     "taken_apart",
 ]
 
 __getattr__, __dir__ = names_on_demand(
-    __name__, {"events": "EventStream event follow_events taken_apart", "threaded": "MadeAhead"}
+    __name__,
+    {
+        "events": "EventStream event follow_events taken_apart",
+        "threaded": "EventsFromThread MadeAhead",
+    },
 )

@@ -288,34 +288,50 @@ class EventsFromThread(AsyncIterator[object]):
         self._failures: list[BaseException] = []
 
     async def __anext__(self) -> object:
-        item = await in_thread(SYNC_SOURCES, self._next, abandon_after=0.0)
+        item = await in_thread(SYNC_SOURCES, self.next, abandon_after=0.0)
         if item is END:
-            self._raise_failure()
+            self.raise_failure()
             raise StopAsyncIteration
         return item
 
     async def aclose(self) -> None:
+        # Don't close a generator that has ended, because this would need a switch to a thread,
+        # which takes as long as making an event.
+        if self._stop():
+            await in_thread(SYNC_SOURCES, partial(self._run, self._close), rank=Rank.RELEASING)
+            self._context = None  # avoid a reference cycle with the request
+        self.raise_failure()
+
+    def close(self) -> None:
+        """Do the same as ``aclose`` in this thread."""
+        if self._stop():
+            self._run(self._close)
+            self._context = None
+        self.raise_failure()
+
+    def _stop(self) -> bool:
+        """Make no more items. Return whether the caller has to close the iterator: no thread is
+        making an item, and the iterator has not ended.
+        """
         with self._lock:
             self._is_closed = True
             is_busy = self._is_busy
         if is_busy and self._interrupt is not None:
             self._interrupt()
-        # Don't close a generator that has ended, because this would need a switch to a thread,
-        # which takes as long as making an event.
         has_ended = getattr(self.events, "gi_frame", self.events) is None
-        if not is_busy and not has_ended:
-            await in_thread(SYNC_SOURCES, partial(self._run, self._close), rank=Rank.RELEASING)
-        if not is_busy:
-            self._context = None  # avoid a reference cycle with the request
-        self._raise_failure()
+        if has_ended and not is_busy:
+            self._context = None
+        return not is_busy and not has_ended
 
-    def _raise_failure(self) -> None:
+    def raise_failure(self) -> None:
+        """Raise the error of the iterator, if there is one."""
         if self._failures:
             raise self._failures.pop()
 
     # -- in the thread -----------------------------------------------------------------------------
 
-    def _next(self) -> object:
+    def next(self) -> object:
+        """Return the next item. Return ``END`` if there is none, or after an error."""
         with self._lock:
             if self._is_closed:  # the stream was closed before this call began
                 return END
