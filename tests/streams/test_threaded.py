@@ -395,6 +395,28 @@ def test_the_pool_is_asked_for_a_chunk_when_it_is_needed(backend: str) -> None:
     assert remote.made == -1
 
 
+class Arrived(Remote):
+    """``CHUNKS_AHEAD + 1`` of its chunks arrive together."""
+
+    @property
+    def has_ready(self) -> bool:
+        return self.made <= CHUNKS_AHEAD + 1
+
+
+def test_the_chunks_that_have_arrived_from_the_pool_are_taken_as_one(backend: str) -> None:
+    remote = Arrived()
+
+    async def main() -> list[int]:
+        chunks = MadeAhead(remote.stream(), Threads(1))
+        chunks.first = await chunks.__anext__()
+        taken = [len(chunks.first), *[len(await chunks.__anext__()) for _ in range(3)]]
+        await chunks.close_items()
+        return taken
+
+    # the first alone, because the head isn't final before it; then one turn; then what comes
+    assert run(backend, main) == [1, CHUNKS_AHEAD, 1, 1]
+
+
 class Held(Remote):
     """A chunk that does not come before it is interrupted."""
 

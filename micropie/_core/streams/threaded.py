@@ -12,8 +12,8 @@ takes the last chunk out of the buffer.
 
 The status and headers become final when the task takes the first chunk. The generator's code after
 its first ``yield`` must not be able to change them, and must not run for HEAD. So the first turn
-makes a single chunk. For streams of the process pool, every turn makes a single chunk, because the
-pool itself makes chunks ahead.
+makes a single chunk. For streams of the process pool, a turn takes one chunk and those that have
+arrived with it, because the pool itself makes chunks ahead.
 
 ``EventsFromThread`` is for the events of a sync iterator, which may be silent for a long time.
 """
@@ -114,11 +114,9 @@ class MadeAhead(LoopStream):
             if self.has_ended:  # ``close_items`` won't be called, so release the request here
                 self._forget()
             raise self._failures.pop() if self._failures else StopAsyncIteration
-        if not self._may_make_ahead:
-            return chunk
         if self._made:
             chunk = self._joined(chunk)
-        if not self._made and not self._has_turn:
+        if not self._made and not self._has_turn and self._may_make_ahead:
             self._begin_turn()
         return chunk
 
@@ -244,7 +242,8 @@ class MadeAhead(LoopStream):
 
     def _take_turn(self) -> None:
         until = monotonic() + TURN
-        chunks_left, bytes_left = CHUNKS_AHEAD if self._may_make_ahead else 1, BYTES_AHEAD
+        chunks_left, bytes_left = 1 if self.first is PENDING else CHUNKS_AHEAD, BYTES_AHEAD
+        items = self._stream.items if self.interrupt is not None else None
         try:
             while not self._is_over:
                 chunk = next(self._stream)
@@ -253,7 +252,10 @@ class MadeAhead(LoopStream):
                 bytes_left -= len(chunk)
                 if chunks_left <= 0 or bytes_left <= 0 or monotonic() > until:
                     return  # the end of the turn wakes the task
-                if self._is_waiting:
+                if items is not None:
+                    if not getattr(items, "has_ready", False):
+                        return
+                elif self._is_waiting:
                     # Wake the task only once each time it waits.
                     self._is_waiting = False
                     self._call_on_loop(self._progress.ring)

@@ -113,6 +113,12 @@ class Chunks(Iterator[object]):
         self._worker: _Worker | None = worker
         self._seconds, self._taken = seconds, 0
 
+    @property
+    def has_ready(self) -> bool:
+        """Whether the next chunk has arrived."""
+        worker = self._worker
+        return worker is not None and worker.connection.has_more
+
     def __next__(self) -> object:
         with self._lock:
             worker = self._worker
