@@ -1,5 +1,6 @@
 """Find what an application keeps in a ``threading.local``, such as the session of SQLAlchemy's
-``scoped_session``, although its requests don't keep their thread.
+``scoped_session``, although its requests don't keep their thread, and what it keeps by asyncio's
+current task, although under WSGI, a request has several tasks.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from inspect import isasyncgenfunction, iscoroutinefunction, isroutine, unwrap
 from threading import local
+from types import ModuleType
 from typing import Any
 
 from micropie.extensions import Application, RouteEntry
@@ -18,7 +20,8 @@ _WITH_BODY = {"POST", "PUT", "PATCH"}
 
 def kept_in_threads(application: Application, entries: Sequence[RouteEntry]) -> Iterator[str]:
     """Yield a note for each object of the application or its modules that keeps its data in the
-    thread, if something may be awaited between two ``def`` parts of a request.
+    thread, if something may be awaited between two ``def`` parts of a request, or in the task, if a
+    request has several async parts.
 
     ``entries``: the routes of the application.
     """
@@ -33,8 +36,10 @@ def kept_in_threads(application: Application, entries: Sequence[RouteEntry]) -> 
     ]
     has_def = any(not _is_async(part) for part in parts)
     between = next(_waits(application, parts, entries), None) if has_def else None
-    if between is None:
-        return
+    # an async hook surrounds the handler, and so does a provider
+    has_tasks = any(map(_is_async, parts)) or any(
+        one.route.providers and _is_async(one.route.function) for one in entries
+    )
     functions = [type(application.app), *(entry.route.function for entry in entries)]
     # a generated function may have a made-up module, or none
     owners = {
@@ -44,10 +49,16 @@ def kept_in_threads(application: Application, entries: Sequence[RouteEntry]) -> 
     }
     for owner, holder in [*owners.items(), (type(application.app).__name__, application.app)]:
         for name, value in [*vars(holder).items()]:
-            if _is_of_thread(value):
+            if between is not None and _is_of_thread(value):
                 yield (
                     f"{owner}.{name} keeps its data in the thread, but {between} may change the "
                     "thread between the def parts of a request: open it in a provider instead"
+                )
+            elif has_tasks and _is_of_task(value):
+                yield (
+                    f"{owner}.{name} keeps its data in the task, but under WSGI, each async part "
+                    "of a request is a task of its own: use an ASGI server, or pass on a session "
+                    "or connection that a provider opens"
                 )
 
 
@@ -72,11 +83,43 @@ def _is_async(function: Any) -> bool:
     return iscoroutinefunction(inner) or isasyncgenfunction(inner)
 
 
+# Where objects keep their data, by the module of their class: the name of the attribute with a
+# ``threading.local``, or with another object that is listed here.
+_KEPT_IN = {
+    "dataset.database": "local",
+    "django.utils.connection": "_connections",
+    "peewee": "_state",
+    "pony.orm.core": "_dblocal",
+    "sqlalchemy.orm.scoping": "registry",  # a ``scoped_session``
+    "sqlalchemy.util._collections": "registry",  # its registry, unless it has a ``scopefunc``
+}
+
+
 def _is_of_thread(value: object) -> bool:
-    """Return whether an object is a ``threading.local`` or keeps its data in one."""
-    packages = {one.__module__.partition(".")[0] for one in type(value).__mro__}
-    if "sqlalchemy" in packages:  # a ``scoped_session`` without a ``scopefunc`` of its own
-        value = getattr(getattr(value, "registry", None), "registry", None)
-    elif "peewee" in packages:  # a ``Database``
-        value = getattr(value, "_state", None)
-    return isinstance(value, local)
+    """Return whether an object is a ``threading.local`` or keeps its data in one, or is Django's
+    module for transactions. asgiref's ``Local`` counts as one, because it hides in each thread what
+    another has set.
+    """
+    # without ``isinstance``, which would load a lazy object
+    if issubclass(type(value), local):
+        return True
+    if type(value) is ModuleType:
+        return value.__name__ == "django.db.transaction"
+    modules = _modules_of(value)
+    kept = [getattr(value, _KEPT_IN[one], None) for one in modules.intersection(_KEPT_IN)]
+    return "asgiref.local" in modules or any(map(_is_of_thread, kept))
+
+
+def _is_of_task(value: object) -> bool:
+    """Return whether an object keeps its data by asyncio's current task, as a ``Database`` of
+    ``databases`` does, and an ``async_scoped_session`` with this ``scopefunc``.
+    """
+    modules = _modules_of(value)
+    if "sqlalchemy.ext.asyncio.scoping" not in modules:
+        return "databases.core" in modules and hasattr(value, "_connection_map")
+    registry: Any = getattr(value, "registry", None)
+    return getattr(registry.scopefunc, "__name__", None) == "current_task"
+
+
+def _modules_of(value: object) -> set[str]:
+    return {one.__module__ for one in type(value).__mro__}

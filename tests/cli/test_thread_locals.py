@@ -1,7 +1,10 @@
-"""``micropie check`` names what an application keeps in its threads if its requests change them."""
+"""``micropie check`` names what an application keeps in its threads if its requests change them, and
+what it keeps in its tasks if a request has several of them under WSGI.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from threading import local
@@ -9,6 +12,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker
 from sqlalchemy.orm import scoped_session, sessionmaker
 
 from micropie import App, HttpMiddleware, Request, get, post
@@ -67,15 +71,37 @@ class PeeweeDatabase:
         self._state = local()
 
 
+def keeping(module: str, **attributes: object) -> object:
+    """Return an object of a class in this module, with these attributes."""
+    made = type("Database", (), {"__module__": module})()
+    vars(made).update(attributes)
+    return made
+
+
+class Lazy:
+    """A proxy, like Django's, that loads its object when anything is asked for."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise AssertionError(name)
+
+
 def own() -> str:
     return "one for each visitor"
+
+
+class Both(Page):
+    """An application with an async handler that gets a resource."""
+
+    @get
+    async def show(self, session: AsyncSession) -> str:
+        return str(session)
 
 
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     made = ModuleType("shop")
     monkeypatch.setitem(sys.modules, "shop", made)
-    for cls in (Root, Shop, Page, Plain, Limited):
+    for cls in (Root, Shop, Page, Plain, Limited, Both):
         monkeypatch.setattr(cls, "__module__", "shop")
     return made
 
@@ -134,3 +160,45 @@ def test_a_thread_local_that_a_request_keeps_is_not_reported(
     app = make()
     app.middlewares += hooks
     assert [*_notes(app)] == []
+
+
+def test_libraries_that_keep_their_connection_in_the_thread_are_reported(
+    module: ModuleType,
+) -> None:
+    connections = keeping("django.utils.connection", _connections=keeping("asgiref.local"))
+    vars(module).update(
+        transaction=ModuleType("django.db.transaction"), unused=module,
+        connections=connections,
+        connection=keeping("django.utils.connection", _connections=connections),
+        pony=keeping("pony.orm.core", _dblocal=local()),
+        table=keeping("dataset.database", local=local()),
+        other=keeping("dataset.database"), lazy=Lazy(),
+    )  # fmt: skip
+    app = Page()
+    app.middlewares.append(unit)
+    assert [note.partition(" ")[0] for note in _notes(app)] == [
+        *("shop.transaction", "shop.connections", "shop.connection", "shop.pony", "shop.table")
+    ]
+
+
+def test_what_is_kept_in_the_task_is_reported_if_a_request_has_several_under_wsgi(
+    module: ModuleType,
+) -> None:
+    by_task = async_scoped_session(async_sessionmaker(), scopefunc=asyncio.current_task)
+    vars(module).update(
+        db=keeping("databases.core", _connection_map={}), sessions=by_task,
+        by_visitor=async_scoped_session(async_sessionmaker(), scopefunc=own),
+        other=keeping("databases.core"), lazy=Lazy(),
+    )  # fmt: skip
+    end = (
+        "keeps its data in the task, but under WSGI, each async part of a request is a task of its "
+        "own: use an ASGI server, or pass on a session or connection that a provider opens"
+    )
+    expected = [f"shop.db {end}", f"shop.sessions {end}"]
+    both = Both()
+    both.provides(AsyncSession)(async_sessionmaker().begin)
+    assert [*_notes(both)] == expected
+    page = Page()
+    assert [*_notes(page)] == []
+    page.middlewares.append(log_in)
+    assert [*_notes(page)] == expected
