@@ -116,7 +116,7 @@ def _is_of_task(value: object) -> bool:
     """
     modules = _modules_of(value)
     if "sqlalchemy.ext.asyncio.scoping" not in modules:
-        return "databases.core" in modules and hasattr(value, "_connection_map")
+        return "databases.core" in modules and hasattr(value, "transaction")
     registry: Any = getattr(value, "registry", None)
     return getattr(registry.scopefunc, "__name__", None) == "current_task"
 

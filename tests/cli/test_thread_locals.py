@@ -186,7 +186,7 @@ def test_what_is_kept_in_the_task_is_reported_if_a_request_has_several_under_wsg
 ) -> None:
     by_task = async_scoped_session(async_sessionmaker(), scopefunc=asyncio.current_task)
     vars(module).update(
-        db=keeping("databases.core", _connection_map={}), sessions=by_task,
+        db=keeping("databases.core", transaction=own), sessions=by_task,
         by_visitor=async_scoped_session(async_sessionmaker(), scopefunc=own),
         other=keeping("databases.core"), lazy=Lazy(),
     )  # fmt: skip
