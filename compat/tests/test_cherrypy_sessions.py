@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from base64 import b64encode
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
@@ -1160,6 +1161,9 @@ PLAIN: list[Any] = [
 OTHERS: list[Any] = [
     1j,
     bytearray(b"bytearray"),
+    range(1, 9, 2),
+    slice(None, 5),
+    time.gmtime(0),
     OrderedDict(b=1, a=2),
     defaultdict(list, {1: [2]}),
     deque([1], maxlen=3),

@@ -190,6 +190,11 @@ def test_the_autovary_tool_adds_vary_without_exceptions(serve_our_page: Serve) -
     assert "X-A" in response.headers["Vary"].split(", ")
 
 
+def test_the_autovary_tool_adds_no_vary_if_no_header_was_read(serve_our_page: Serve) -> None:
+    response = serve_our_page(lambda **values: "pie", **on("autovary")).get("/")
+    assert (response.text, response.headers.get("Vary")) == ("pie", None)
+
+
 # -- redirects -------------------------------------------------------------------------------------
 
 

@@ -52,6 +52,7 @@ def test_check_lists_the_lines_of_a_cherrypy_application_to_change(
     (tmp_path / "old" / "python2.py").write_text("print 'hello'\n")
     (tmp_path / "old" / "site.conf").write_text(
         "[/]\ntools.sessions.on = True\ntools.cpstats.on: True\nserver.socket_file = None\n"
+        "tools.sessions.storage_type = 'memcached'\n# storage_type = 'memcached'\n"
     )
     status, output, _ = command("check", "--from", "cherrypy", "old")
     assert status == 1
@@ -67,7 +68,9 @@ def test_check_lists_the_lines_of_a_cherrypy_application_to_change(
         "old/site.py:21: .wsgiapp: for WSGI middleware, write app = micropie.dual(YourMiddleware(cherrypy.tree)); "
         "append micropie middleware to cherrypy.tree.native.middlewares",
         "old/site.conf:3: 'tools.cpstats.on': use micropie.middleware.AccessLog, or the server's metrics",
-        "8 findings",
+        "old/site.conf:5: storage_type: "
+        "store sessions in Redis: write tools.sessions.backend = RedisSessionBackend(url)",
+        "9 findings",
     ]
 
 
@@ -211,7 +214,13 @@ def test_check_reports_overrides_that_are_refused(command: Run, tmp_path: Path) 
         "    def process_query_string(self): ...\n\n"
         "class Other(App):\n    def get_serving(self): ...\n\n"
         "class Third(cherrypy.none.Request):\n    def run(self): ...\n"
+        "class Encoder(cherrypy.lib.encoding.ResponseEncoder):\n    def encode_string(self): ...\n"
     )
+    (tmp_path / "pies.py").write_text(
+        "from bottle import Router\n\nclass Mine(Router):\n    def match(self, environ): ...\n"
+    )
+    _, output, _ = command("check", "--from", "bottle", "pies.py")
+    assert "pies.py:4: Mine.match: would never be called" in output
     status, output, _ = command("check", "--from", "cherrypy", "shop.py")
     found = [line.split(": ")[:3] for line in output.splitlines()[:-1]]
     advice = "would never be called"
@@ -219,6 +228,7 @@ def test_check_reports_overrides_that_are_refused(command: Run, tmp_path: Path) 
     assert [line[:2] for line in found if line[2].startswith(advice)] == [
         ["shop.py:6", "Mine.run"],
         ["shop.py:10", "Other.get_serving"],
+        ["shop.py:15", "Encoder.encode_string"],
     ]
 
 

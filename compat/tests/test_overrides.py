@@ -273,6 +273,30 @@ def test_overriding_a_method_that_is_never_called_is_refused(method: str) -> Non
             setattr(app, name, repr)
 
 
+@pytest.mark.parametrize(
+    ("owner", "method"),
+    [
+        ("lib.encoding.ResponseEncoder", "find_acceptable_charset"),
+        ("lib.encoding.ResponseEncoder", "encode_string"),
+        ("lib.encoding.ResponseEncoder", "encode_stream"),
+        ("_cpreqbody.Part", "from_fp"),
+        ("_cpreqbody.Part", "read_headers"),
+        ("_cpreqbody.Part", "read_lines_to_boundary"),
+        ("lib.caching.MemoryCache", "expire_cache"),
+        ("_cpserver.Server", "httpserver_from_self"),
+    ],
+)
+def test_overriding_a_method_that_only_the_original_calls_is_refused(
+    owner: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert hasattr(holder_of(original_cherrypy, owner), method)
+    kind = holder_of(cherrypy, owner)
+    with pytest.raises(SetupError, match=f"Mine.{method} would never be called"):
+        type("Mine", (kind,), {method: repr})
+    with pytest.raises(SetupError, match=f"{kind.__name__}.{method} would never be called"):
+        monkeypatch.setattr(kind, method, repr, raising=False)
+
+
 def wsgi_denied(self: Any, environ: Any, start_response: Any) -> list[bytes]:
     start_response("403 Forbidden", [])
     return [b"denied"]
@@ -477,6 +501,21 @@ class TestRequestClass:
         app.request_class = Mine
         for path in ("/", "/inner"):
             assert self._text(connect, place, app, path) == "nobody True 4 http /"
+
+    @pytest.mark.parametrize("by", ["class", "configuration"])
+    def test_a_custom_request_class_may_leave_the_body_unread(
+        self, connect: MakeClient, place: str, by: str
+    ) -> None:
+        framework = self._framework(place)
+
+        class Mine(framework._cprequest.Request):  # type: ignore[name-defined]
+            process_request_body = by != "class"
+
+        config = {"request.process_request_body": False} if by == "configuration" else {}
+        app = framework.Application(root(framework), "", {"/": config})
+        app.request_class = Mine
+        client = connect(app, "wsgi" if place == "original" else place)
+        assert client.post("/any", data={"a": "1"}).text == "{}"
 
     def test_a_custom_request_class_may_have_namespaces(
         self, connect: MakeClient, place: str

@@ -22,14 +22,15 @@ from decimal import Decimal
 from functools import partial
 from io import BytesIO
 from pickletools import genops
+from time import struct_time
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 # Types that the loaded data may name. Numbers, text, tuples, lists and dictionaries have no name.
 _PLAIN: Final[tuple[Callable[..., object], ...]] = (
-    *(set, frozenset, complex, int, float, str, list, dict, tuple),
-    *(date, datetime, time, timedelta, timezone, ZoneInfo),
+    *(set, frozenset, complex, int, float, str, list, dict, tuple, bytearray, range, slice),
+    *(date, datetime, time, timedelta, timezone, ZoneInfo, struct_time),
     *(Decimal, UUID, OrderedDict, defaultdict, deque, Counter),
 )
 _BY_NAME: Final[dict[tuple[str, str], Any]] = {

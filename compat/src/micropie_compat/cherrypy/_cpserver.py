@@ -15,9 +15,10 @@ from micropie_compat.cherrypy.process.servers import ServerAdapter
 from micropie_compat.cherrypy.process.wspbus import Bus, bus
 from micropie_compat.core import current
 from micropie_compat.missing import SERVER_SETTINGS
+from micropie_compat.overrides import Overridable
 
 
-class Server(ServerAdapter):
+class Server(ServerAdapter, metaclass=Overridable):
     """A server on one address. Once subscribed to the bus, it starts and stops with the bus.
 
     These settings have an effect: ``socket_host``, ``socket_port``, ``thread_pool``,
@@ -25,6 +26,8 @@ class Server(ServerAdapter):
     CherryPy's other settings have no effect. They are accepted so that existing configuration
     loads.
     """
+
+    uncalled = ("httpserver_from_self",)
 
     application: Any = None
     """The application to serve, by default ``cherrypy.tree``."""

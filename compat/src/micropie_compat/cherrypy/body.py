@@ -17,6 +17,7 @@ from micropie_compat.cherrypy.lib.httputil import HeaderElement, HeaderMap, add_
 from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.types import Parameters
 from micropie_compat.core import Limits, MultipartParser, codec_of
+from micropie_compat.overrides import Overridable
 from micropie_compat.results import CHUNK
 
 # The maximum size in bytes of all fields of a multipart form together, which are stored in memory.
@@ -241,11 +242,13 @@ def _not_text(entity: Entity) -> HTTPError:
     )
 
 
-class Part(Entity):
+class Part(Entity, metaclass=Overridable):
     """A field or an uploaded file of a form.
 
     If the part is a file, it has a ``filename``, and its content is in ``file``.
     """
+
+    uncalled = "from_fp", "read_headers", "read_lines_to_boundary"
 
     charsets = ("us-ascii", "utf-8")
     default_content_type = "text/plain"

@@ -20,7 +20,7 @@ from micropie_compat.addresses import first_value
 from micropie_compat.carrier import refuse_marks, refused_method
 from micropie_compat.cherrypy.config import config as global_config
 from micropie_compat.cherrypy.errors import CherryPyException, HTTPError, NotFound
-from micropie_compat.cherrypy.exposing import PUNCTUATION_TO_UNDERSCORES
+from micropie_compat.cherrypy.exposing import punctuation_to_underscores
 from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.types import Parameters, Section, Sections
 from micropie_compat.core import checked_base, current
@@ -206,7 +206,7 @@ class Dispatcher:
     def __init__(
         self,
         dispatch_method_name: str | None = None,
-        translate: object = PUNCTUATION_TO_UNDERSCORES,
+        translate: object = punctuation_to_underscores,
     ) -> None:
         if not isinstance(translate, dict):
             raise ValueError("The translate argument must be a dict.")

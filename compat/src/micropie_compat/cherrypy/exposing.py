@@ -15,7 +15,7 @@ from micropie_compat.cherrypy.types import Strings
 from micropie_compat.cherrypy.urls import url  # noqa: F401 - re-exported by _helper
 
 _PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
-PUNCTUATION_TO_UNDERSCORES = str.maketrans(_PUNCTUATION, "_" * len(_PUNCTUATION))
+punctuation_to_underscores = str.maketrans(_PUNCTUATION, "_" * len(_PUNCTUATION))
 
 
 @overload

@@ -93,7 +93,7 @@ def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
                 request.process_query_string()
             if request.method not in request.methods_with_bodies:
                 request.process_request_body = False
-            else:
+            elif request.process_request_body:
                 if plan.takes_json:
                     json_in()
                 request.body.process()

@@ -7,7 +7,6 @@ from __future__ import annotations
 import datetime
 import logging
 import sys
-from collections.abc import Iterator
 from typing import Any, TextIO
 
 from micropie_compat.cherrypy.process.wspbus import bus
@@ -115,7 +114,7 @@ class LogManager:
     @property
     def screen(self) -> bool:
         """Whether the logs are written to the terminal."""
-        return any(True for _ in _of_kind(self.error_log, _SCREEN))
+        return bool(_of_kind(self.error_log, _SCREEN))
 
     @screen.setter
     def screen(self, value: bool) -> None:
@@ -125,7 +124,7 @@ class LogManager:
     @property
     def wsgi(self) -> bool:
         """Whether a request's errors are written to the error log of the server."""
-        return any(True for _ in _of_kind(self.error_log, _SERVER))
+        return bool(_of_kind(self.error_log, _SERVER))
 
     @wsgi.setter
     def wsgi(self, value: bool) -> None:
@@ -214,15 +213,15 @@ def _escaped(text: str) -> str:
     return repr(text.encode("utf-8", "replace"))[2:-1].replace('"', '\\"')
 
 
-def _of_kind(logger: logging.Logger, kind: str) -> Iterator[logging.Handler]:
-    return (handler for handler in logger.handlers if getattr(handler, "_cpbuiltin", "") == kind)
+def _of_kind(logger: logging.Logger, kind: str) -> list[logging.Handler]:
+    return [handler for handler in logger.handlers if getattr(handler, "_cpbuiltin", "") == kind]
 
 
 def _replace(logger: logging.Logger, kind: str, handler: logging.Handler | None) -> None:
     """Replace a logger's built-in handlers of one kind ("screen" or "file") with ``handler``, or
     remove them if it is None.
     """
-    for old in list(_of_kind(logger, kind)):
+    for old in _of_kind(logger, kind):
         logger.removeHandler(old)
         if kind == "file":
             old.close()

@@ -101,13 +101,7 @@ class Plan:
         """Whether the tool ``json_in`` is on. Read this only if ``is_plain`` is true."""
 
     def _is_plain(self) -> bool:
-        if (
-            self.set_up
-            or self.response
-            or self.others
-            or self.body
-            or "process_request_body" in self.request
-        ):
+        if self.set_up or self.response or self.others or self.body:
             return False
         points = {point for point, hooks in self.hooks.items() if hooks} - _OF_ERRORS
         hooks = self.hooks["before_handler"]

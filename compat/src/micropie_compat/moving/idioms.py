@@ -45,8 +45,10 @@ RECODED = "leave out encode and decode: the text is decoded as UTF-8 already"
 
 # Matches an import in a template. A statement there begins with "%" in SimpleTemplate and Mako, "#"
 # in Cheetah.
-_IN_TEMPLATE = r"(?:^|[%#!;])\s*(?:from|import)\s+{}\b"
-_TEMPLATES = frozenset(words(".htm .html .mak .mako .stpl .thtml .tmpl .tpl"))
+IN_TEMPLATE = r"(?:^|[%#!;])\s*(?:from|import)\s+{}\b"
+TEMPLATES = frozenset(words(".htm .html .mak .mako .stpl .thtml .tmpl .tpl"))
+# Matches the choice of memcached by name, which may be the only option.
+IN_MEMCACHED = r"^[^#]*\bstorage_type\W+(?i:memcached)\b"
 
 
 def idioms_of(framework: str, tree: ast.Module, names: Names) -> Idioms:
@@ -125,15 +127,14 @@ def _is_codec(call: ast.Call, arguments: list[ast.expr], wanted: str) -> bool:
     return False
 
 
-def template_imports(framework: str, files: Iterable[Path]) -> Iterator[tuple[Path, int]]:
-    """Search the templates among ``files`` for lines that import the framework, and yield each line
-    as (file, line number).
+def lines_with(pattern: str, files: Iterable[Path]) -> Iterator[tuple[Path, int, str]]:
+    """Yield each line of the files in which the regular expression is found, as (file, line number,
+    line).
     """
-    statement = re.compile(_IN_TEMPLATE.format(framework))
-    for file in (one for one in files if one.suffix in _TEMPLATES):
+    for file in files:
         for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
-            if statement.search(line):
-                yield file, number
+            if re.search(pattern, line):
+                yield file, number, line
 
 
 def refused_overrides(tree: ast.Module, names: Names) -> Idioms:

@@ -17,7 +17,14 @@ from typing import NamedTuple
 
 from micropie_compat.missing import ADVICE, SERVER_SETTINGS, UNKNOWN, advice_for
 from micropie_compat.moving.applications import Applications
-from micropie_compat.moving.idioms import idioms_of, stored_objects, template_imports
+from micropie_compat.moving.idioms import (
+    IN_MEMCACHED,
+    IN_TEMPLATE,
+    TEMPLATES,
+    idioms_of,
+    lines_with,
+    stored_objects,
+)
 from micropie_compat.moving.names import (
     Trees,
     assigned_names,
@@ -100,11 +107,14 @@ def findings(
         yield from sorted({*found, *wrapped, *notes})
     if not is_installed:
         yield from _forgotten(framework, trees)
-        for file, line in template_imports(framework, files):
+        templates = [file for file in files if file.suffix in TEMPLATES]
+        for file, line, _ in lines_with(IN_TEMPLATE.format(framework), templates):
             yield Finding(file, line, f"imports the original {framework}", _IN_TEMPLATE)
     if framework == "cherrypy":
         configured = [file for file in files if file.suffix in CONFIG_FILES]
         yield from _in_config_files(configured)
+        for file, line, _ in lines_with(IN_MEMCACHED, [*trees, *configured]):
+            yield Finding(file, line, "storage_type", CONFIG_KEYS["tools.sessions.servers"])
         stored = stored_objects(trees, [*trees, *configured])
         yield from sorted(Finding(file, *idiom) for file, idiom in stored)
     for file, tree in _plugins(framework, trees):
@@ -284,8 +294,7 @@ def _in_key(file: Path, line: int, key: str) -> Iterator[Finding]:
 
 def _in_config_files(files: Iterable[Path]) -> Iterator[Finding]:
     """Yield the findings in CherryPy's configuration files."""
-    for file in files:
-        for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
-            key, *value = map(str.strip, re.split("[:=]", line, maxsplit=1))
-            if value not in _UNSET:
-                yield from _in_key(file, number, key)
+    for file, number, line in lines_with("", files):
+        key, *value = map(str.strip, re.split("[:=]", line, maxsplit=1))
+        if value not in _UNSET:
+            yield from _in_key(file, number, key)

@@ -18,6 +18,7 @@ from micropie_compat.cherrypy.lib.httputil import HeaderMap, valid_status
 from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.types import Section
 from micropie_compat.cherrypy.urls import Place, place
+from micropie_compat.overrides import Overridable
 from micropie_compat.results import Chunks
 
 expires = cptools.expires
@@ -74,7 +75,7 @@ class _Entry(NamedTuple):
     until: float
 
 
-class MemoryCache(Cache):
+class MemoryCache(Cache, metaclass=Overridable):
     """A cache in this process's memory. Its attributes are the tool's options.
 
     ``maxobjects``: the maximum number of responses.
@@ -85,6 +86,8 @@ class MemoryCache(Cache):
     ``antistampede_timeout``: how many seconds a request waits for the response to an earlier
         request for the same URL. None or 0 means that it doesn't wait.
     """
+
+    uncalled = ("expire_cache",)
 
     maxobjects = 1000
     maxobj_size = 100_000

@@ -310,7 +310,8 @@ def autovary(ignore: Iterable[str] | None = None, debug: bool = False) -> None:
     def set_vary() -> None:
         headers = serving.response.headers
         names = {element.value for element in headers.elements("Vary")} | (watched.seen - ignored)
-        headers["Vary"] = ", ".join(sorted(names))
+        if names:
+            headers["Vary"] = ", ".join(sorted(names))
 
     request.hooks.attach("before_finalize", set_vary, priority=95)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from itertools import repeat
 from typing import Any
 
@@ -18,6 +19,7 @@ from micropie_compat.cherrypy.lib import (
 from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.types import Strings
 from micropie_compat.core import FileRange
+from micropie_compat.overrides import Overridable
 from micropie_compat.results import Chunks, then
 
 UTF8 = "utf-8"
@@ -34,7 +36,7 @@ def decode(encoding: Strings | None = None, default_encoding: Strings = UTF8) ->
         body.attempt_charsets = [*body.attempt_charsets, *listed(default_encoding)]
 
 
-class ResponseEncoder:
+class ResponseEncoder(metaclass=Overridable):
     """The tool ``encode``: encode strings that a handler returns, and add the charset to the
     Content-Type.
 
@@ -42,6 +44,8 @@ class ResponseEncoder:
     ``text_only``: whether to encode only bodies of the types ``text/*``.
     ``add_charset``: whether to add the charset to the Content-Type.
     """
+
+    uncalled = "find_acceptable_charset", "encode_string", "encode_stream"
 
     default_encoding = UTF8
     encoding: str | None = None
@@ -117,7 +121,9 @@ def gzip(
     mime_types: Sequence[str] = ("text/html", "text/plain"),
     debug: bool = False,
 ) -> None:
-    """Compress the response if its type is one of ``mime_types`` and the client accepts gzip."""
+    """Compress the response if the client accepts gzip and the response's type is one of
+    ``mime_types``, which may have wildcards: ``text/*``, ``application/*+xml``.
+    """
     request, response = serving.request, serving.response
     set_vary_header(response, "Accept-Encoding")
     # A response from the cache is sent as it was cached, compressed or not.
@@ -132,25 +138,12 @@ def gzip(
             return
         if coding.value in ("gzip", "x-gzip"):
             media_type = str(response.headers.get("Content-Type", "")).partition(";")[0].strip()
-            if weight and any(_is_of(media_type, kind) for kind in mime_types):
+            if weight and any(fnmatchcase(media_type, kind) for kind in mime_types):
                 response.headers["Content-Encoding"] = "gzip"
                 response.body = compress(response.body, compress_level)
                 response.headers.pop("Content-Length", None)
             return
     HTTPError(406, "identity, gzip").set_response()
-
-
-def _is_of(media_type: str, kind: str) -> bool:
-    """Return whether a media type matches ``kind``, which may have wildcards: ``text/*``,
-    ``application/*+xml``.
-    """
-    if "*" not in kind:
-        return media_type == kind
-    main, _, subtype = kind.partition("/")
-    given_main, _, given = media_type.partition("/")
-    begin, _, end = subtype.partition("*")
-    fits = given.startswith(begin) and given.endswith(end) and len(given) >= len(begin) + len(end)
-    return main in ("*", given_main) and fits
 
 
 def compress(body: Iterable[bytes], compress_level: int) -> Iterator[bytes]:
