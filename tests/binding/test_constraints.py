@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -260,6 +261,10 @@ class Defaulted:
     n: int = pydantic.Field(gt=0)
 
 
+class Priced(msgspec.Struct):
+    n: Annotated[float, msgspec.Meta(multiple_of=0.01)]
+
+
 class Model(pydantic.BaseModel):
     n: Annotated[int, msgspec.Meta(ge=1)]
 
@@ -299,6 +304,7 @@ class InModel(pydantic.BaseModel):
             Defaulted,
             "msgspec doesn't check the constraint Field of Defaulted.n: write msgspec.Meta",
         ),
+        (Priced, r"msgspec refuses most multiples of 0\.01 for Priced\.n, because it computes"),
         (Model, r"pydantic doesn't check the constraint Meta of Model.n: write pydantic.Field"),
         (InModel, r"pydantic doesn't check the constraint Meta of Deep.n: write pydantic.Field"),
     ],
@@ -308,6 +314,27 @@ def test_a_field_s_constraint_unknown_to_its_library_fails_at_setup(
 ) -> None:
     with pytest.raises(SetupError, match=sentence):
         taking(kind)._micropie.compiled()
+
+
+class Halves(msgspec.Struct):
+    n: Annotated[float, msgspec.Meta(multiple_of=0.5)]
+
+
+def test_msgspec_checks_multiples_of_binary_fractions(make_client: MakeClient) -> None:
+    client = make_client(taking(Halves))
+    statuses = [client.post("/page", json={"n": n}).status_code for n in (1.5, 1e10, 0.25)]
+    assert statuses == [200, 200, 400]
+
+
+@dataclass
+class Addressed:
+    mail: pydantic.EmailStr
+
+
+def test_a_package_that_a_type_of_pydantic_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "email_validator", None)
+    with pytest.raises(SetupError, match=r"Addressed, but .*: email-validator is not installed"):
+        taking(Addressed)._micropie.compiled()
 
 
 @dataclass

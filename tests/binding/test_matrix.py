@@ -385,7 +385,7 @@ ROWS: dict[str, Row] = {
         {},
         [([5, "2026-01-31"], Pair(5, A_DAY))],
         (),
-        [["x", "2026-01-31"], [5, "x"], 5],
+        [["x", "2026-01-31"], [5, "x"], 5, [], [5], [5, "2026-01-31", 1]],
         others=[(["5", "2026-01-31"], Pair(5, A_DAY))],
         is_parameter=False,
     ),
@@ -1005,6 +1005,41 @@ def test_a_link_has_the_items_of_a_list_that_are_values() -> None:
     site.add("/json", pydantic.Json[list[int]])
     path, _, query = site.app.url_for("json", x=[1, 2]).partition("?")
     assert outcome(site, site.send(path, query)) == [1, 2]
+
+
+@dataclass
+class Raw:
+    content: bytearray = field(default_factory=bytearray)
+    tags: list[str] | None = field(default_factory=list)
+
+
+def test_a_link_has_the_texts_of_collections_that_are_read() -> None:
+    """Bytes are one text, and no text is None for a list."""
+    site = Site(ROWS["str"])
+    site.add("/search", Annotated[Raw, Query()])
+    for raw in (Raw(bytearray(b"ab"), ["a", "b"]), Raw(bytearray(b"\xfb"))):
+        path, _, query = site.app.url_for("search", x=raw).partition("?")
+        assert outcome(site, site.send(path, query)) == raw
+    assert site.app.url_for("search", x=Raw(bytearray(b"ab"), None)) == "/search?content=YWI%3D"
+
+
+def test_no_link_has_the_stars_of_a_secret() -> None:
+    site = Site(ROWS["str"])
+    site.add("/plain", pydantic.SecretStr)
+    with pytest.raises(ValueError, match="no link can contain a SecretStr"):
+        site.app.url_for("plain", x=pydantic.SecretStr("pie"))
+
+
+class Answer(enum.Enum):
+    NONE = None
+    YES = "yes"
+
+
+def test_null_may_be_a_member_of_an_enumeration() -> None:
+    site = Site(ROWS["str"])
+    site.add("/plain", Answer)
+    for sent, read in ((None, Answer.NONE), ("yes", Answer.YES), (0, REFUSED)):
+        assert outcome(site, site.json("/plain", {"x": sent})) == read
 
 
 class TwoNames(pydantic.BaseModel):

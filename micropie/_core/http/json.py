@@ -399,7 +399,7 @@ def url_text(value: object) -> str:
         return url_text(value.value)
     if isinstance(value, timedelta):
         return _duration(value)
-    if isinstance(value, bytes):
+    if isinstance(value, bytes | bytearray):
         return b2a_base64(value, newline=False).decode().translate(_FOR_URLS)
     return str(value)
 
@@ -409,10 +409,10 @@ _FOR_URLS = str.maketrans("+/", "-_")  # RFC 4648, section 5
 
 def link_text(value: object) -> str:
     """Return a value as text for a link. Raises ``ValueError`` for an object without a text of its
-    own: its ``str`` would be an address in memory, or show all its fields.
+    own: its ``str`` would be an address in memory, show all its fields, or hide a secret.
     """
     has_text = isinstance(value, str | int | float) or type(value).__str__ is not object.__str__
-    if not has_text or hasattr(value, "model_dump"):
+    if not has_text or hasattr(value, "model_dump") or hasattr(value, "get_secret_value"):
         raise ValueError(
             f"no link can contain a {type(value).__name__}: pass a text or number, such as its id"
         )

@@ -49,6 +49,8 @@ def query_of(plan: Plan, values: Mapping[str, object]) -> Iterator[tuple[str, st
             yield from _pairs(bound.key, value, plan.own)
 
 
+_SINGLE = (str, bytes, bytearray, Mapping)  # collections that are one value
+
 _OF_FLASK = {
     **dict.fromkeys(("_external", "_scheme"), "absolute_url_for(...), with App(base_url=...)"),
     "_anchor": 'url_for(...) + "#..."',
@@ -75,8 +77,9 @@ def _fields(name: str, value: object, hint: Hint, own: OwnTypes) -> Iterator[tup
     names = {info.serialization_alias: field.name for info, field in read}
     for written, member in members.items():
         key = names.get(written, written)
-        field = fields.get(key)
-        if member is None and field and field.optional and field.default is not None:
+        field = fields.get(key) if member is None else None
+        # no text is an empty collection
+        if field and field.optional and field.elements is None and field.default is not None:
             yield key, ""
         else:
             yield from _pairs(key, member, own)
@@ -85,7 +88,7 @@ def _fields(name: str, value: object, hint: Hint, own: OwnTypes) -> Iterator[tup
 def _pairs(name: str, value: object, own: OwnTypes) -> Iterator[tuple[str, str]]:
     linked = own.linked(value)
     several: Collection[object] = (value,)
-    if isinstance(linked, Collection) and not isinstance(linked, str | bytes | Mapping):
+    if isinstance(linked, Collection) and not isinstance(linked, _SINGLE):
         several = linked
     for one in several:
         if one is not None:

@@ -26,6 +26,7 @@ from micropie._core.binding.annotations import (
     Hint,
     built_in,
     metadata_of,
+    takes_json_text,
     without_none,
 )
 from micropie._core.binding.fields import (
@@ -52,12 +53,12 @@ from micropie._core.binding.values.converters import (
     OwnTypes,
     as_it_is,
     converter_for,
+    takes_any_text,
     with_metadata,
 )
 from micropie._core.errors import HTTPError, SetupError
 from micropie._core.http import NULL, BindingError, BindingErrors, ParameterError, Request
-from micropie._core.http.forms import MULTIPART, JsonText, UploadFile, nested, rows
-from micropie._core.http.json import check_client_values, exact, loads
+from micropie._core.http.forms import MULTIPART, JsonText, UploadFile, json_in, nested, rows
 from micropie._core.http.websockets import WebSocketRequest
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class BoundParameter:
     - ``is_whole``: whether the value is a whole query, form or document, and not one value from it.
     - ``is_stated``: whether the annotation declares the source.
     - ``lists``: for a structure, the names of the fields that may have several values.
+    - ``json_fields``: for a structure, the names of the fields that a part with JSON may fill.
     - ``is_in_path``: whether the value may be a segment of the path. A segment takes precedence
       over all places.
     """
@@ -103,6 +105,7 @@ class BoundParameter:
     is_whole: bool = False
     is_stated: bool = False
     lists: Collection[str] = ()
+    json_fields: Collection[str] = ()
     is_in_path: bool = False
 
     @property
@@ -130,7 +133,8 @@ class BoundParameter:
     @property
     def takes_json_part(self) -> bool:
         """Whether the value may be the document in a part of a form that contains JSON."""
-        return "form" in self.places and (self.is_whole or not self.converter.takes_text)
+        is_text = self.converter.many is None and takes_any_text(self.converter)
+        return "form" in self.places and (self.is_whole or not is_text)
 
     @property
     def is_exact(self) -> bool:
@@ -201,7 +205,7 @@ class BoundParameter:
             uploads = request._exchange.body.uploads
             for place, values in (("form", form), ("file", uploads)):
                 if place in self.places and (found := _listed(self.key, values)):
-                    return (_from_texts if place == "form" else _from_files)(self, found, place)
+                    return (_from_parts if place == "form" else _from_files)(self, found, place)
         if empty is not None and "form" in self.places:
             return _from_texts(self, empty, "form")
         # A form that isn't multipart sends only the file's name.
@@ -279,6 +283,8 @@ def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> 
             # form field left empty.
             if not text and parameter.default is not REQUIRED:
                 return parameter.default
+            if isinstance(text, JsonText):
+                return _converted(parameter, _json_in(parameter, [text], False), place)
             raise _binding_error(parameter, place, text, error) from None
     values: Sequence[object] = texts
     if not converter.is_either:
@@ -299,8 +305,8 @@ def _listed(key: str, values: Mapping[str, Any]) -> list[Any]:
 
 
 def _from_parts(parameter: BoundParameter, texts: Sequence[str], place: str) -> object:
-    """Return the argument for the fields of a form if the parameter's type has no text form: only
-    parts that contain JSON can be converted to it.
+    """Return the argument for the fields of a form, or for its parts that contain JSON, if the
+    parameter's type is a collection or has no text form.
     """
     if not all(isinstance(text, JsonText) for text in texts):
         return _from_texts(parameter, texts, place)
@@ -309,23 +315,14 @@ def _from_parts(parameter: BoundParameter, texts: Sequence[str], place: str) -> 
 
 
 def _json_in(parameter: BoundParameter, texts: Sequence[str], is_list: bool) -> object:
-    """Return the JSON document in the parts of a form. With ``is_list``, each part may also be an
-    element of the list, as OpenAPI has it. Raises 400 if a part is malformed, and 413 if it has too
-    many values.
+    """Return the JSON document in the parts of a form; see ``json_in``. Raises 400 if a part is
+    malformed.
     """
-    documents = [_json_of(parameter, text) for text in texts]
-    are_elements = len(documents) > 1 or (is_list and not isinstance(documents[0], list))
-    return documents if are_elements else documents[0]
-
-
-def _json_of(parameter: BoundParameter, text: str) -> object:
-    check_client_values(text)
     try:
-        found = exact(text.encode()) if parameter.is_exact else None
-        return loads(text) if found is None else found
+        return json_in(texts, is_list, parameter.is_exact)
     except ValueError as error:
         raise _binding_error(
-            parameter, "form", text, sentence=f"{parameter.label}: {error}"
+            parameter, "form", texts[0], sentence=f"{parameter.label}: {error}"
         ) from None
 
 
@@ -344,7 +341,8 @@ def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> ob
     """Create a structure from a JSON document, or from the fields of a form or a query."""
     is_json = place == "json"
     document = given
-    if not is_json and isinstance(given.get(parameter.key, ("",))[0], JsonText):
+    is_part = not is_json and isinstance(given.get(parameter.key, ("",))[0], JsonText)
+    if is_part and parameter.key not in parameter.json_fields:
         is_list = get_origin(maker.hint) in COLLECTIONS
         texts = given[parameter.key] if is_list else given[parameter.key][:1]
         document, is_json = _json_in(parameter, texts, is_list), True
@@ -457,20 +455,29 @@ _EXACT = attrgetter("_exchange.body.exact_document")
 # Replaces ``BY_NAME`` for a parameter that has no annotation or is annotated with ``Any``. The
 # handler gets JSON values unchanged.
 _AS_IT_IS = BY_NAME | {"json": (BY_NAME["json"][0], None)}
-# Replaces ``BY_NAME`` for a parameter whose type has no text form, such as a dict.
-_NO_TEXT = BY_NAME | {"form": (BY_NAME["form"][0], _from_parts)}
+# Replaces ``BY_NAME`` for a parameter whose type is a collection or has no text form, such as a
+# dict.
+_WITH_PARTS = BY_NAME | {"form": (BY_NAME["form"][0], _from_parts)}
 # Where the value of a provider's parameter is looked up if the path doesn't contain it. The body is
 # left out, because its fields are for the handler: a field that happened to have the parameter's
 # name would determine which resource the provider opens.
 IN_URL = {"query": BY_NAME["query"]}
 
 
-def parameter_by_name(name: str, converter: Converter, default: object) -> BoundParameter:
+def parameter_by_name(
+    name: str, converter: Converter, default: object, annotation: Hint = None
+) -> BoundParameter:
     """Return a parameter whose value is looked up by its name."""
-    places = BY_NAME if converter.takes_text else _NO_TEXT
-    if converter.from_json is as_it_is:
-        places = _AS_IT_IS
+    places = _AS_IT_IS if converter.from_json is as_it_is else _by_name(converter, annotation)
     return BoundParameter(name, name, converter, default, places, is_in_path=True)
+
+
+def _by_name(converter: Converter, annotation: Hint) -> Mapping[str, Place]:
+    # the elements of a ``list[Json[X]]`` are texts
+    is_list = converter.many is not None and not any(
+        map(takes_json_text, kinds_in(annotation, are_fields_in=False))
+    )
+    return _WITH_PARTS if is_list or not converter.takes_text else BY_NAME
 
 
 # -- choosing the places, once ---------------------------------------------------------------------
@@ -519,7 +526,7 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
             f"function that returns it, or Annotated[{kind.__name__}, Query()] to read the value "
             "from the query"
         )
-    bound = parameter_by_name(name, converter_for(annotation, own), default)
+    bound = parameter_by_name(name, converter_for(annotation, own), default, annotation)
     return replace(bound, places=IN_URL) if is_provider else _exact(bound, annotation, own)
 
 
@@ -610,6 +617,7 @@ def _of_structure(
         is_whole=True,
         is_stated=len(places) == 1,
         lists=maker.lists,
+        json_fields=maker.json_fields,
     )
 
 
@@ -649,7 +657,7 @@ def _of_source(
 
         place: Place = texts, _from_texts
     else:
-        place = BY_NAME[stated.place]
+        place = _by_name(converter, annotation)[stated.place]
     is_whole = isinstance(stated, Header | Cookie | Body)
     return BoundParameter(name, key, converter, default, {stated.place: place}, is_whole, True)
 

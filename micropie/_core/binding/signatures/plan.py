@@ -33,9 +33,7 @@ from micropie._core.binding.annotations import (
     bare,
     hints_of,
     metadata_of,
-    takes_json_text,
     type_name,
-    united,
     without_none,
 )
 from micropie._core.binding.fields import kinds_in
@@ -215,12 +213,9 @@ class Plan:
         self.names_in_path = [one.name for one in self._positional]
         self.bound: Mapping[str, BoundParameter] = {one.name: one for one in self._all}
         self.reads_values = any(one.first_place for one in self._all)
-        texts = [
-            one.name for one in parameters if any(map(takes_json_text, united(one.annotation)))
-        ]
-        self.json_fields = {
-            one.key for one in self._all if one.takes_json_part or one.name in texts
-        }
+        self.json_fields = {one.key for one in self._all if one.takes_json_part}.union(
+            *(one.json_fields for one in self._all if one.is_document)
+        )
         self.body_parameter = next((one for one in self._all if one.needs_body), None)
 
     @property

@@ -8,10 +8,17 @@ box or a list without a choice, and "" for an input left empty.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from itertools import chain, repeat
 from typing import cast
 
-from micropie._core.binding.annotations import MAPPINGS, Hint, metadata_of, owner_of
+from micropie._core.binding.annotations import (
+    MAPPINGS,
+    Hint,
+    metadata_of,
+    owner_of,
+    takes_json_text,
+)
 from micropie._core.binding.fields import Field, chosen, fields_of, kinds_in
 from micropie._core.binding.values.constraints import limits_length, with_short_line_ends
 from micropie._core.binding.values.converters import (
@@ -20,11 +27,12 @@ from micropie._core.binding.values.converters import (
     OwnTypes,
     converter_for,
     parts_of,
+    takes_any_text,
     with_message,
 )
 from micropie._core.errors import SetupError
 from micropie._core.http import CSRF_FIELD
-from micropie._core.http.forms import ITSELF, Nested, rows
+from micropie._core.http.forms import ITSELF, JsonText, Nested, json_in, rows
 
 _ABSENT = object()
 
@@ -44,7 +52,7 @@ def document_of(
 
     Names that are not fields of a structure stay in the document, because a structure may reject
     unknown names. Only the CSRF token is left out, because it is for ``CSRFMiddleware``. Raises
-    ``RowError`` for rows without numbers.
+    ``FormError`` for rows without numbers and for malformed JSON in a part.
     """
     document = {
         str(name): values_of(node)
@@ -66,18 +74,13 @@ def document_of(
     return document
 
 
-class RowError(ValueError):
-    """Raised for rows of a form whose names have no numbers, so that their order is unknown.
-
-    ``path``: the names and numbers that lead to the rows.
+class FormError(ValueError):
+    """Raised for a value of a form that can't be read. ``path``: the names and numbers that lead to
+    it.
     """
 
-    def __init__(self, path: Sequence[str | int], element: Field) -> None:
-        name = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in path)[1:]
-        first = [f".{field.name}" for one in element.members for field in fields_of(one)][:1]
-        super().__init__(
-            f"Expected numbers in the names of rows, such as {name}[0]{''.join(first)}"
-        )
+    def __init__(self, path: Sequence[str | int], sentence: str) -> None:
+        super().__init__(sentence)
         self.path = tuple(path)
 
 
@@ -90,6 +93,12 @@ def _read(field: Field, node: Nested | None, own: OwnTypes, path: Sequence[str |
     """Return a field's value for the document: a string, a list, or a dict of the fields inside it.
     Return ``_ABSENT`` if the document must not contain the field.
     """
+    if isinstance(node, list) and isinstance(node[0], JsonText) and _takes_json(field, own):
+        is_exact = Decimal in kinds_in(field.hint)
+        try:
+            return json_in(cast("list[str]", node), field.elements is not None, is_exact)
+        except ValueError as error:
+            raise FormError(path, str(error).removesuffix(".")) from None
     if node is not None and field.elements is not None:
         return _read_rows(*field.elements, node, own, path)
     if isinstance(node, Mapping):
@@ -131,7 +140,11 @@ def _read_rows(
     fields = chain(first, repeat(rest))
     if isinstance(node, Mapping):
         if any(isinstance(one, str) and one not in _OF_CONTROLS for one in node):
-            raise RowError(path, next(fields))
+            # their order would be unknown
+            name = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in path)[1:]
+            inner = [f".{one.name}" for kind in next(fields).members for one in fields_of(kind)]
+            first = f"{name}[0]{''.join(inner[:1])}"
+            raise FormError(path, f"Expected numbers in the names of rows, such as {first}")
         parts = rows(node)
     else:
         parts = [[text] for text in node]
@@ -139,6 +152,16 @@ def _read_rows(
         _read(one, part, own, (*path, number))
         for number, (one, part) in enumerate(zip(fields, parts, strict=False))
     ]
+
+
+def _takes_json(field: Field, own: OwnTypes) -> bool:
+    """Return whether a part of a form that contains JSON fills a field with its document, and not
+    with its text.
+    """
+    if any(map(takes_json_text, kinds_in(field.hint, are_fields_in=False))):
+        return False
+    has_parts = field.members or field.elements is not None
+    return bool(has_parts) or not takes_any_text(described_as(field.hint, own))
 
 
 def _read_texts(field: Field, node: list[str], own: OwnTypes) -> object:

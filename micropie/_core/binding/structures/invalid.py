@@ -25,7 +25,7 @@ from micropie._core.binding.fields import (
     kinds_in,
     tag_of,
 )
-from micropie._core.binding.structures.forms import RowError, described_as
+from micropie._core.binding.structures.forms import FormError, described_as
 from micropie._core.binding.structures.readings import Refused
 from micropie._core.binding.values.adapters import errors_of, refusal, without_markup, words_of
 from micropie._core.binding.values.constraints import (
@@ -73,7 +73,7 @@ def problems_of(
     field, own = maker.field, maker.own
     if isinstance(error, SizeError):
         return [_too_large(error, field, document, own)]
-    if isinstance(error, RowError):
+    if isinstance(error, FormError):
         return [_problem(own, None, error.path, None, "", written=str(error))]
     if hasattr(error, "error_count"):  # pydantic's exception, which contains all errors
         found = _of_pydantic(error, document, field, own)
@@ -202,7 +202,7 @@ def _part_for(field: Field, value: dict[str, Any] | list[Any]) -> Field:
     ``list[Pie]`` of ``Pie | list[Pie]``. Without one, return ``field``. The hint stays the same,
     because it may have a ``Message``.
     """
-    if field.members or field.elements:
+    if field.members or field.elements or len(united(field.kind)) == 1:
         return field
     takes = is_structure if isinstance(value, dict) else elements_in
     kinds = [*filter(takes, united(field.kind))]

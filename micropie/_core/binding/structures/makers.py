@@ -90,6 +90,7 @@ class Maker(Library):
     - ``own``: the application's encoders and decoders.
     - ``field``: the annotation as that of a field.
     - ``lists``: the names of the fields that may have several values.
+    - ``json_fields``: the names of the fields that a part of a form may fill with its JSON.
     """
 
     def __init__(self, hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> None:
@@ -109,6 +110,7 @@ class Maker(Library):
         names = [(name, one) for one in found for name in (one.name, *one.others)]
         self._names = {name for name, _ in names}
         self.lists = [name for name, one in names if one.elements is not None]
+        self.json_fields = [name for name, one in names if one.kind not in (str, Any, object)]
         # Check floats only for pydantic, because it accepts the string "nan".
         self._has_numbers = Decimal in kinds or (float in kinds and self.is_pydantic)
         check_fields(kinds, self.is_pydantic, structure_name(self.hint))
@@ -515,11 +517,12 @@ def maker_for(hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> Maker:
     try:
         maker = library_for(hint, is_for_results=False)(hint, own)
         maker.prepare()
-    except ImportError:
+    except ModuleNotFoundError:
         raise SetupError(
             f'{about}, which needs msgspec: pip install "micropie-dual[standard]"'
         ) from None
-    except (TypeError, NameError, AttributeError, SyntaxError, LookupError, RuntimeError) as error:
+    # pydantic raises ImportError if a type needs a package, such as email-validator
+    except (ImportError, *UNREADABLE, LookupError, RuntimeError) as error:
         sentence = str(error).partition("\n")[0]
         raise SetupError(
             f"{about}, but no object of this type can be created: {sentence}"

@@ -636,11 +636,11 @@ def _one_of(kind: Hint, own: OwnTypes) -> Converter:
     by_value = {
         _exact(value): one
         for value, one in zip(sent, choices, strict=True)
-        if isinstance(value, str | int | float)
+        if isinstance(value, _SENT)
     }
 
     def choose(value: object) -> object:
-        if isinstance(value, str | int | float):
+        if isinstance(value, _SENT):
             if (key := _exact(value)) in by_value:
                 return by_value[key]
             if isinstance(value, str) and value in by_text:
@@ -658,7 +658,10 @@ def _one_of(kind: Hint, own: OwnTypes) -> Converter:
     )
 
 
-def _exact(value: str | float) -> tuple[bool, str | float]:
+_SENT = (str, int, float, types.NoneType)  # how JSON may write the member of an Enum
+
+
+def _exact(value: str | float | None) -> tuple[bool, str | float | None]:
     return isinstance(value, bool), value
 
 
@@ -691,7 +694,7 @@ def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
         if one is not types.NoneType and not is_unset(one)
     ]
     # Try str last, because it accepts every string. For ``str | int``, for example, try int first.
-    inner.sort(key=_takes_any_text)
+    inner.sort(key=takes_any_text)
     is_optional = types.NoneType in members
     of_text = [converter.from_text for converter in inner]
     of_json = [converter.from_json for converter in inner]
@@ -699,7 +702,7 @@ def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
     of_string = [
         converter.from_json
         for converter in inner
-        if not _takes_any_text(inner[-1]) or (converter.schema or _STRING)["type"] == "string"
+        if not takes_any_text(inner[-1]) or (converter.schema or _STRING)["type"] == "string"
     ]
     numbers = [one for one in (int, float) if one in members]
 
@@ -722,7 +725,7 @@ def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
     return _optional(union) if is_optional else union
 
 
-def _takes_any_text(converter: Converter) -> bool:
+def takes_any_text(converter: Converter) -> bool:
     """Return whether a converter is that of str, perhaps with constraints, or of any value."""
     return converter.schema is _STRING or converter.from_text is str
 

@@ -177,15 +177,22 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
             "msgspec.Meta(...) instead, or use a pydantic model",
         )
     )
-    found = [
+    stated = [
         (item, f"{owner.__name__}.{field.name}")
         for owner in structures
         for field in fields_of(owner)
         for part in kinds_in(field.hint, are_fields_in=False)
         for item in metadata_of(part)
-        if restricts(item, unknown) or (is_pydantic and type(item).__name__ == "Timezone")
     ]
-    for item, name in found:
+    for item, name in stated:
+        step = getattr(item, "multiple_of", None)
+        if not is_pydantic and isinstance(step, float) and not (step * 1024).is_integer():
+            raise SetupError(
+                f"{about}, but msgspec refuses most multiples of {step} for {name}, because it "
+                "computes with binary fractions: use a pydantic model, or an int"
+            )
+        if not (restricts(item, unknown) or (is_pydantic and type(item).__name__ == "Timezone")):
+            continue
         # pydantic's Field returns a FieldInfo
         constraint = type(item).__name__.removesuffix("Info")
         raise SetupError(

@@ -4,13 +4,13 @@ multipart forms.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from micropie._core.errors import BadRequest, HTTPError, too_many
 from micropie._core.http.addresses import unescaped
-from micropie._core.http.json import MOST_VALUES
+from micropie._core.http.json import MOST_VALUES, check_client_values, exact, loads
 from micropie._core.http.protocols import Json, Parameters
 from micropie._core.on_demand import pattern
 
@@ -40,6 +40,21 @@ class JsonText(str):
     """The text of a form's part that its sender declares as JSON."""
 
     __slots__ = ()
+
+
+def json_in(texts: Sequence[str], is_list: bool, is_exact: bool) -> Json:
+    """Return the JSON document in the parts of a form. With ``is_list``, each part may also be an
+    element of the list, as OpenAPI has it. ``is_exact``: see ``exact``.
+
+    Raises ``ValueError`` if a part is malformed, and 413 if it has too many values.
+    """
+    documents: list[Json] = []
+    for text in texts:
+        check_client_values(text)
+        found = exact(text.encode()) if is_exact else None
+        documents.append(loads(text) if found is None else found)
+    are_elements = len(texts) > 1 or (is_list and not isinstance(documents[0], list))
+    return documents if are_elements else documents[0]
 
 
 class Budget:

@@ -333,13 +333,15 @@ class MultipartParser:
         self._lock = RLock()
 
     def take_json(self, names: Container[str]) -> None:
-        """Read parts with these names as fields if they contain JSON, even with a file name, which
-        browsers send for a ``Blob``.
+        """Read parts with these names, or for values inside them, as fields if they contain JSON,
+        even with a file name, which browsers send for a ``Blob``.
         """
 
         def read_head(lines: Sequence[tuple[str, str]]) -> PartHead:
             head = _head_of(lines)
-            is_field = head.raw_filename and head.name in names and _is_json(head.headers)
+            outer = head.name.partition("[")[0].partition(".")[0]  # of "lines[0].pie"
+            is_known = head.name in names or outer in names
+            is_field = head.raw_filename and is_known and _is_json(head.headers)
             return head._replace(raw_filename=None) if is_field else head
 
         self._parser.read_head = read_head
