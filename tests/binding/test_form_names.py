@@ -236,6 +236,42 @@ def test_a_handler_s_list_may_have_the_name_that_scripts_write(make_client: Make
     assert client.post("/list", data=sent).json() == [[1, 3, 2], []]
 
 
+@dataclass
+class Search:
+    tags: list[int] = field(default_factory=list)
+    word: str = ""
+
+
+def test_a_list_in_the_query_may_have_the_name_that_scripts_write(make_client: MakeClient) -> None:
+    """axios, jQuery, PHP and Rails write the brackets."""
+    app = App()
+
+    @app.get("/plain")
+    def plain(tags: list[int] = []) -> Any:  # noqa: B006
+        return tags
+
+    @app.get("/stated")
+    def stated(found: Annotated[list[int] | None, Query("tags")] = None) -> Any:
+        return found
+
+    @app.get("/search")
+    def search(search: Annotated[Search, Query()]) -> Any:
+        return search.tags
+
+    @app.get("/by-name")
+    def by_name(tags: dict[str, int] = {}) -> Any:  # noqa: B006
+        return [tags]
+
+    client = make_client(app)
+    for path in ("/plain", "/stated", "/search"):
+        for query in ("tags[]=1&tags[]=2", "tags[1]=2&tags[0]=1", "tags=1&tags=2"):
+            assert client.get(f"{path}?{query}").json() == [1, 2], (path, query)
+        assert client.get(f"{path}?tags[]=x").status_code == 400
+    assert client.get("/plain").json() == client.get("/search").json() == []
+    assert client.get("/search?a.b=1").json() == []
+    assert client.get("/by-name?tags[a]=1").json() == [{}]
+
+
 @pytest.mark.parametrize("names", [("files[]", "files[]"), ("files[0]", "files[1]")])
 def test_a_handler_s_list_of_files_may_have_the_names_that_scripts_write(
     make_client: MakeClient, names: tuple[str, str]

@@ -42,6 +42,7 @@ from micropie._core.binding.annotations import (
     is_json_text,
     metadata_of,
     owner_of,
+    takes_json_text,
     united,
     unreadable,
     with_types,
@@ -68,6 +69,8 @@ class Field(NamedTuple):
       elements. None if ``kind`` is not a collection.
     - ``values``: the field for the values of a dict if they are structures or collections.
     - ``others``: the other names by which pydantic reads the field.
+    - ``is_json_text``: whether the field is pydantic's ``Json``, so that a form's text is its
+      value.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Field(NamedTuple):
     elements: tuple[Sequence[Field], Field] | None
     values: Field | None
     others: Sequence[str]
+    is_json_text: bool
 
 
 def field_of(
@@ -110,6 +114,7 @@ def field_of(
         elements=elements,
         values=values,
         others=others,
+        is_json_text=any(map(takes_json_text, united(sent))),
     )
 
 

@@ -229,7 +229,20 @@ class BoundParameter:
         return is_value and self.is_in_path and self.converter.many is None
 
 
-class _Renewed(BoundParameter):
+class _Listed(BoundParameter):
+    """A list, whose values in the query may be called ``tags[]``, as by axios and PHP."""
+
+    def find(self, request: Request) -> object:
+        """See ``BoundParameter``."""
+        query = request._exchange.query
+        if self.converter.many is not None and "query" in self.places and self.key not in query:
+            found = _listed(self.key, query)
+            if found:
+                return _from_texts(self, found, "query")
+        return super().find(request)
+
+
+class _Renewed(_Listed):
     """A parameter whose default the handler may change: each request gets a copy of its own."""
 
     @property
@@ -469,7 +482,8 @@ def parameter_by_name(
 ) -> BoundParameter:
     """Return a parameter whose value is looked up by its name."""
     places = _AS_IT_IS if converter.from_json is as_it_is else _by_name(converter, annotation)
-    return BoundParameter(name, name, converter, default, places, is_in_path=True)
+    made = BoundParameter if converter.many is None else _Listed
+    return made(name, name, converter, default, places, is_in_path=True)
 
 
 def _by_name(converter: Converter, annotation: Hint) -> Mapping[str, Place]:
@@ -659,7 +673,8 @@ def _of_source(
     else:
         place = _by_name(converter, annotation)[stated.place]
     is_whole = isinstance(stated, Header | Cookie | Body)
-    return BoundParameter(name, key, converter, default, {stated.place: place}, is_whole, True)
+    made = BoundParameter if converter.many is None else _Listed
+    return made(name, key, converter, default, {stated.place: place}, is_whole, True)
 
 
 def unwrapped(annotation: Hint) -> tuple[Hint, bool, bool]:

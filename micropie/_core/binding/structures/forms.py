@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from itertools import chain, repeat
-from typing import cast
+from typing import Any
 
 from micropie._core.binding.annotations import (
     MAPPINGS,
     Hint,
     metadata_of,
     owner_of,
-    takes_json_text,
 )
 from micropie._core.binding.fields import Field, chosen, fields_of, kinds_in
 from micropie._core.binding.values.constraints import limits_length, with_short_line_ends
@@ -93,10 +92,12 @@ def _read(field: Field, node: Nested | None, own: OwnTypes, path: Sequence[str |
     """Return a field's value for the document: a string, a list, or a dict of the fields inside it.
     Return ``_ABSENT`` if the document must not contain the field.
     """
+    if isinstance(node, list) and field.is_json_text:
+        return _read_texts(field, node, own)
     if isinstance(node, list) and isinstance(node[0], JsonText) and _takes_json(field, own):
         is_exact = Decimal in kinds_in(field.hint)
         try:
-            return json_in(cast("list[str]", node), field.elements is not None, is_exact)
+            return json_in(node, field.elements is not None, is_exact)
         except ValueError as error:
             raise FormError(path, str(error).removesuffix(".")) from None
     if node is not None and field.elements is not None:
@@ -115,7 +116,7 @@ def _read(field: Field, node: Nested | None, own: OwnTypes, path: Sequence[str |
         node = node.get(ITSELF)  # the nested names belong to another control
     if node is None:
         return _unsent(field, own, path)
-    return _read_texts(field, cast("list[str]", node), own)
+    return _read_texts(field, node, own)
 
 
 def _unsent(field: Field, own: OwnTypes, path: Sequence[str | int]) -> object:
@@ -158,13 +159,12 @@ def _takes_json(field: Field, own: OwnTypes) -> bool:
     """Return whether a part of a form that contains JSON fills a field with its document, and not
     with its text.
     """
-    if any(map(takes_json_text, kinds_in(field.hint, are_fields_in=False))):
-        return False
-    has_parts = field.members or field.elements is not None
-    return bool(has_parts) or not takes_any_text(described_as(field.hint, own))
+    if field.elements is not None:
+        return not field.elements[1].is_json_text
+    return bool(field.members) or not takes_any_text(described_as(field.hint, own))
 
 
-def _read_texts(field: Field, node: list[str], own: OwnTypes) -> object:
+def _read_texts(field: Field, node: Sequence[Any], own: OwnTypes) -> object:
     kind = field.kind
     # A tick box may send two values, because a page may contain a hidden input "false" before the
     # box.

@@ -149,7 +149,8 @@ class Maker(Library):
 
     def document_of(self, fields: Mapping[str, list[str]], is_form: bool) -> object:
         """Return the document for the fields of a form or a query."""
-        tree = nested(fields, self._names) if is_form else fields
+        has_steps = is_form or any("[" in name for name in fields)
+        tree = nested(fields, self._names) if has_steps else fields
         return document_of(self._members, tree, self.own, is_form)
 
     def make(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from micropie._core.errors import BadRequest, HTTPError, too_many
 from micropie._core.http.addresses import unescaped
@@ -42,7 +42,7 @@ class JsonText(str):
     __slots__ = ()
 
 
-def json_in(texts: Sequence[str], is_list: bool, is_exact: bool) -> Json:
+def json_in(texts: Sequence[Any], is_list: bool, is_exact: bool) -> Json:
     """Return the JSON document in the parts of a form. With ``is_list``, each part may also be an
     element of the list, as OpenAPI has it. ``is_exact``: see ``exact``.
 
