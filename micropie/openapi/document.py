@@ -16,7 +16,7 @@ import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from inspect import Parameter
-from itertools import count
+from itertools import chain, count
 from types import NoneType
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
@@ -316,15 +316,15 @@ class Builder:
             place = where.first_place if where.is_stated else "query"
             schema = self._with_default(parameter.replace(annotation=info.annotation))
             required = self._is_required(parameter, schema)
-            fields = self._fields_of(schema) if where.is_whole and place == "query" else None
+            fields = self._sent_fields(schema) if where.is_whole and place == "query" else None
             if fields is None:
                 yield _sent_as_text(where.key, place, required, schema)
                 continue
             for name, field in fields["properties"].items():
                 items = _without_null(field)[0].get("items", field)
                 # no query has the fields of an inner structure, or a dict
-                if self._fields_of(items) is None and items.get("type") != "object":
-                    is_needed = required and name in fields.get("required", ())
+                if self._sent_fields(items) is None and items.get("type") != "object":
+                    is_needed = required and name in fields["required"]
                     yield _sent_as_text(name, place, is_needed, field)
 
     def _fields_of(self, schema: Schema) -> Schema | None:
@@ -333,6 +333,26 @@ class Builder:
         name = members.get("$ref", "").rpartition("/")[2]
         found = self.components.get(name, members)
         return found if "properties" in found else None
+
+    def _sent_fields(self, schema: Schema) -> Schema | None:
+        """Return the properties of a structure, or of all members of a union of structures. Those
+        that each member requires are required. Return None for another type.
+        """
+        members, _ = _without_null(schema)
+        union = [*map(self._fields_of, members.get("oneOf", members.get("anyOf", [members])))]
+        known = [one for one in union if one is not None]
+        if len(known) < len(union):
+            return None
+        found: dict[str, list[Schema]] = {}
+        for name, field in chain.from_iterable(one["properties"].items() for one in known):
+            stated = found.setdefault(name, [])
+            stated += [field] if field not in stated else []
+        needed = [name for name in found if all(name in one.get("required", ()) for one in known)]
+        properties = {
+            name: stated[0] if len(stated) == 1 else {"anyOf": stated}
+            for name, stated in found.items()
+        }
+        return {"properties": properties, "required": needed}
 
     def _is_required(self, parameter: Parameter, schema: Schema) -> bool:
         """Return whether a query or form parameter is required. A structure is optional if all of

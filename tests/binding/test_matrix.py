@@ -1010,6 +1010,7 @@ def test_a_link_has_the_items_of_a_list_that_are_values() -> None:
 @dataclass
 class Raw:
     content: bytearray = field(default_factory=bytearray)
+    more: dict[str, int] = field(default_factory=dict)
     tags: list[str] | None = field(default_factory=list)
 
 
@@ -1017,10 +1018,24 @@ def test_a_link_has_the_texts_of_collections_that_are_read() -> None:
     """Bytes are one text, and no text is None for a list."""
     site = Site(ROWS["str"])
     site.add("/search", Annotated[Raw, Query()])
-    for raw in (Raw(bytearray(b"ab"), ["a", "b"]), Raw(bytearray(b"\xfb"))):
+    for raw in (Raw(bytearray(b"ab"), tags=["a", "b"]), Raw(bytearray(b"\xfb"))):
         path, _, query = site.app.url_for("search", x=raw).partition("?")
         assert outcome(site, site.send(path, query)) == raw
-    assert site.app.url_for("search", x=Raw(bytearray(b"ab"), None)) == "/search?content=YWI%3D"
+    assert (
+        site.app.url_for("search", x=Raw(bytearray(b"ab"), tags=None)) == "/search?content=YWI%3D"
+    )
+    with pytest.raises(ValueError, match="no link can contain a dict"):
+        site.app.url_for("search", x=Raw(more={"a": 1}))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("-inf"), Decimal("Infinity")])
+def test_no_link_has_a_number_that_is_not_finite(number: object) -> None:
+    site = Site(ROWS["str"])
+    site.add("/plain", float)
+    with pytest.raises(ValueError, match="no link can contain"):
+        site.app.url_for("plain", x=number)
+    site.add("/text", str)
+    assert site.app.url_for("text", x="nan") == "/text?x=nan"
 
 
 def test_no_link_has_the_stars_of_a_secret() -> None:

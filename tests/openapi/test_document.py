@@ -360,6 +360,39 @@ def test_a_class_for_the_query_has_a_parameter_for_each_field(make_client: MakeC
     assert client.get("/perhaps").text == "true"
 
 
+class ByName(Struct, tag="name"):
+    word: str
+    most: int = 10
+
+
+class ByYear(Struct, tag="year"):
+    year: int
+    most: int = 10
+
+
+def test_one_of_several_classes_for_the_query_has_the_parameters_of_each(
+    make_client: MakeClient,
+) -> None:
+    class Root(App):
+        @get
+        def find(self, *, search: Annotated[ByName | ByYear, Query()]) -> str:
+            return f"{search}"
+
+    app = Root()
+    document = app.openapi()
+    OpenAPIV31SpecValidator(document).validate()
+    found = operation(document, "/find")["parameters"]
+    assert [(one["name"], one["required"]) for one in found] == [
+        ("type", True),
+        ("word", False),
+        ("most", False),
+        ("year", False),
+    ]
+    assert found[0]["schema"] == {"anyOf": [{"enum": ["name"]}, {"enum": ["year"]}]}
+    assert found[2]["schema"] == {"type": "integer", "default": 10}
+    assert make_client(app).get("/find?type=year&year=2026").text == "ByYear(year=2026, most=10)"
+
+
 class Caption(Struct):
     title: str
     note: str | None = None

@@ -416,7 +416,13 @@ def link_text(value: object) -> str:
         raise ValueError(
             f"no link can contain a {type(value).__name__}: pass a text or number, such as its id"
         )
-    return url_text(value)
+    text = url_text(value)
+    if text.lower().removeprefix("-") in _NOT_FINITE and not isinstance(value, str):
+        raise ValueError(f"no link can contain {text}, because no number is read from it")
+    return text
+
+
+_NOT_FINITE = ("nan", "inf", "infinity")
 
 
 def _refuse(value: object) -> NoReturn:

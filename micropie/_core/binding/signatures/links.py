@@ -90,6 +90,8 @@ def _pairs(name: str, value: object, own: OwnTypes) -> Iterator[tuple[str, str]]
     several: Collection[object] = (value,)
     if isinstance(linked, Collection) and not isinstance(linked, _SINGLE):
         several = linked
+    elif isinstance(linked, Mapping) and not linked:  # the default of a field that no link has
+        several = ()
     for one in several:
         if one is not None:
             yield name, link_text(own.linked(one))
