@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, cast
 
 from micropie._core.binding.annotations import (
     MAPPINGS,
@@ -116,7 +116,7 @@ def _read(field: Field, node: Nested | None, own: OwnTypes, path: Sequence[str |
         node = node.get(ITSELF)  # the nested names belong to another control
     if node is None:
         return _unsent(field, own, path)
-    return _read_texts(field, node, own)
+    return _read_texts(field, cast("list[str]", node), own)
 
 
 def _unsent(field: Field, own: OwnTypes, path: Sequence[str | int]) -> object:
