@@ -46,11 +46,11 @@ def json_in(texts: Sequence[Any], is_list: bool, is_exact: bool) -> Json:
     """Return the JSON document in the parts of a form. With ``is_list``, each part may also be an
     element of the list, as OpenAPI has it. ``is_exact``: see ``exact``.
 
-    Raises ``ValueError`` if a part is malformed, and 413 if it has too many values.
+    Raises ``ValueError`` if a part is malformed, and 413 if they have too many values.
     """
     documents: list[Json] = []
+    check_client_values(",".join(texts))
     for text in texts:
-        check_client_values(text)
         found = exact(text.encode()) if is_exact else None
         documents.append(loads(text) if found is None else found)
     are_elements = len(texts) > 1 or (is_list and not isinstance(documents[0], list))
