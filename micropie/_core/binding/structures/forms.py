@@ -38,7 +38,7 @@ _ABSENT = object()
 
 def document_of(
     members: Sequence[type],
-    tree: Mapping[str | int, Nested] | Mapping[str, list[str]],
+    tree: Mapping[str | int, Nested],
     own: OwnTypes,
     is_form: bool = True,
     path: Sequence[str | int] = (),

@@ -149,9 +149,7 @@ class Maker(Library):
 
     def document_of(self, fields: Mapping[str, list[str]], is_form: bool) -> object:
         """Return the document for the fields of a form or a query."""
-        has_steps = is_form or any("[" in name for name in fields)
-        tree = nested(fields, self._names) if has_steps else fields
-        return document_of(self._members, tree, self.own, is_form)
+        return document_of(self._members, nested(fields, self._names), self.own, is_form)
 
     def make(
         self, document: object, is_json: bool, part: Hint = None, *, is_read: bool = False
