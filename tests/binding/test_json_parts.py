@@ -351,5 +351,5 @@ def test_an_invalid_json_part_for_a_field_gets_a_400_with_one_sentence(
     make_client: MakeClient, field: str, sent: bytes, sentence: str, name: str | None
 ) -> None:
     parts = [(field, (name, sent, "application/json")), ("file", ("a.txt", b"x"))]
-    answer = make_client(Shop(errors="json")).post("/order", files=parts)
-    assert (answer.status_code, answer.json()["detail"][: len(sentence)]) == (400, sentence)
+    answer = make_client(Shop()).post("/order", files=parts, headers={"Accept": "text/html"})
+    assert (answer.status_code, sentence in answer.text) == (400, True)

@@ -144,8 +144,8 @@ def _read_rows(
             # their order would be unknown
             name = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in path)[1:]
             inner = [f".{one.name}" for kind in next(fields).members for one in fields_of(kind)]
-            first = f"{name}[0]{''.join(inner[:1])}"
-            raise FormError(path, f"Expected numbers in the names of rows, such as {first}")
+            row = f"{name}[0]{''.join(inner[:1])}"
+            raise FormError(path, f"Expected numbers in the names of rows, such as {row}")
         parts = rows(node)
     else:
         parts = [[text] for text in node]
