@@ -416,13 +416,14 @@ def _binding_error(
     - ``error``: the exception that the conversion raised.
     - ``sentence``: the message for developers. By default, the message describes valid values.
     """
-    expected = parameter.converter.expected
-    words, is_custom = parameter.converter.error_message(value, error)
+    converter = parameter.converter
+    expected = converter.expected
+    words, is_custom = converter.error_message(value, error)
     if is_custom:
         sentence = f"{parameter.label}: {words}"
     elif not sentence:
-        is_text = place in ("query", "form") and isinstance(value, str) and value != ""
-        if is_text and not parameter.converter.takes_text:  # even a JSON object is only text there
+        is_text = not converter.takes_text and isinstance(value, str) and value != ""
+        if is_text and place in ("query", "form"):  # even a JSON object is only text there
             words = f"Please send a JSON body with {expected}."
         sentence = f"{parameter.label} must be {expected}."
     return BindingError(
