@@ -399,8 +399,10 @@ def url_text(value: object) -> str:
         return url_text(value.value)
     if isinstance(value, timedelta):
         return _duration(value)
-    if isinstance(value, bytes | bytearray):
+    if isinstance(value, bytes):
         return b2a_base64(value, newline=False).decode().translate(_FOR_URLS)
+    if isinstance(value, bytearray):  # only msgspec reads one, with the standard alphabet
+        return b2a_base64(value, newline=False).decode()
     return str(value)
 
 
