@@ -339,18 +339,19 @@ class Builder:
         that each member requires are required. Return None for another type.
         """
         members, _ = _without_null(schema)
-        union = [*map(self._fields_of, members.get("oneOf", members.get("anyOf", [members])))]
+        stated = members.get("oneOf") or members.get("anyOf") or [members]
+        union = [self._fields_of(one) for one in stated]
         known = [one for one in union if one is not None]
         if len(known) < len(union):
             return None
         found: dict[str, list[Schema]] = {}
         for name, field in chain.from_iterable(one["properties"].items() for one in known):
-            stated = found.setdefault(name, [])
-            stated += [field] if field not in stated else []
+            known_fields = found.setdefault(name, [])
+            known_fields += [field] if field not in known_fields else []
         needed = [name for name in found if all(name in one.get("required", ()) for one in known)]
         properties = {
-            name: stated[0] if len(stated) == 1 else {"anyOf": stated}
-            for name, stated in found.items()
+            name: fields[0] if len(fields) == 1 else {"anyOf": fields}
+            for name, fields in found.items()
         }
         return {"properties": properties, "required": needed}
 
