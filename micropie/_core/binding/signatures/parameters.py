@@ -354,8 +354,11 @@ def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> ob
     """Create a structure from a JSON document, or from the fields of a form or a query."""
     is_json = place == "json"
     document = given
-    is_part = not is_json and isinstance(given.get(parameter.key, ("",))[0], JsonText)
-    if is_part and parameter.key not in parameter.json_fields:
+    if (
+        not is_json
+        and isinstance(given.get(parameter.key, ("",))[0], JsonText)
+        and parameter.key not in parameter.json_fields
+    ):
         is_list = get_origin(maker.hint) in COLLECTIONS
         texts = given[parameter.key] if is_list else given[parameter.key][:1]
         document, is_json = _json_in(parameter, texts, is_list), True
