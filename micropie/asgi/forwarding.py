@@ -20,7 +20,7 @@ from typing import Protocol
 
 from anyio.lowlevel import checkpoint
 
-from micropie._core.execution import TASKS, WAKERS, Action, LoopLocal
+from micropie._core.execution import TASKS, Action, LoopLocal
 from micropie.asgi.coroutines import Steps, resume
 
 # To how many WebSockets a task sends before it lets other tasks run.
@@ -87,14 +87,14 @@ class Forwarder:
     """
 
     def __init__(self) -> None:
-        self._tasks, self._waker = TASKS.get(), WAKERS.get()
+        self._tasks = TASKS.get()
         self.ready: deque[Forward] = deque()
         self.is_starting = False
 
     def begin(self) -> None:
         """Start the task. Any thread may call this."""
         self.is_starting = True
-        self._waker.call(self._start)
+        self._tasks.call(self._start)
 
     def _start(self) -> None:
         # Reset it first, so that forwards that are appended from now on start another task.

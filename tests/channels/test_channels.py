@@ -25,7 +25,7 @@ from micropie import (
     event,
     run_in,
 )
-from micropie._core.execution.loop import WAKERS, threadsafe_scheduler
+from micropie._core.execution.loop import TASKS, threadsafe_scheduler
 from micropie._core.http.json import CodecError, dumps
 from micropie.channels import Channels, MessagesLost, RedisChannels, Subscription
 from micropie.channels import hub as hub_module
@@ -530,8 +530,8 @@ def test_an_ended_event_loop_causes_no_error_elsewhere(backend: str) -> None:
     kept: list[Any] = []
 
     async def leave_behind() -> None:
-        own = WAKERS.get()
-        assert own is WAKERS.get()
+        own = TASKS.get()
+        assert own is TASKS.get()
         kept.extend([own, threadsafe_scheduler(), anyio.Event()])
 
     run(backend, leave_behind)

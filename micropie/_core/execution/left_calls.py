@@ -14,7 +14,7 @@ from typing import Protocol
 
 import anyio
 
-from micropie._core.execution.loop import WAKERS, Action
+from micropie._core.execution.loop import TASKS, Action
 
 
 class LeftCall(Protocol):
@@ -47,5 +47,5 @@ class LeftCalls:
 async def ended_in_thread(call: LeftCall) -> None:
     """Wait until ``call`` has ended."""
     ended = anyio.Event()
-    call.when_ended(partial(WAKERS.get().call, ended.set))
+    call.when_ended(partial(TASKS.get().call, ended.set))
     await ended.wait()

@@ -181,7 +181,7 @@ def exit_delayed() -> Iterator[None]:
         STOPS.discard(stop)
 
 
-# -- tasks and wakers ------------------------------------------------------------------------------
+# -- tasks -----------------------------------------------------------------------------------------
 
 
 def threadsafe_scheduler() -> Callable[[Action], object]:
@@ -234,12 +234,14 @@ class _Running:
 
 
 class LoopTasks:
-    """Starts tasks on this event loop outside of any task group. The tasks must not raise an
-    exception.
+    """Starts tasks on this event loop outside of any task group, and calls functions on it for
+    other threads. The tasks must not raise an exception. ``TASKS.get()`` returns the ``LoopTasks``
+    of the current loop.
 
     - ``new_future()`` returns a ``LoopFuture`` for a task of this loop.
     - ``current_task()`` returns asyncio's current task, or None under trio.
-    - ``call_soon(call)`` schedules a call on this loop, from any thread.
+    - ``call_soon(call)`` schedules a call on this loop, from any thread; see
+      ``threadsafe_scheduler``.
     """
 
     def __init__(self) -> None:
@@ -253,6 +255,28 @@ class LoopTasks:
         self._tasks: set[_Running] = set()
         self._idle: anyio.Event | None = None
         self.has_ended = False  # whether ``join`` was called; nothing waits for later tasks
+        self._calls: deque[Action] = deque()
+        self._is_woken = False
+
+    def call(self, function: Action) -> None:
+        """Call ``function``, which must not raise, on this loop soon. Any thread may call this
+        method, which does nothing if the loop has ended.
+
+        Waking a loop costs a system call. Unlike those of ``call_soon``, functions that are passed
+        at about the same time share one.
+        """
+        self._calls.append(function)
+        if not self._is_woken:
+            self._is_woken = True
+            with suppress(RuntimeError):
+                self.call_soon(self._call_all)
+
+    def _call_all(self) -> None:
+        # Reset ``_is_woken`` first, so that a function that is added from now on wakes the loop
+        # again.
+        self._is_woken = False
+        while self._calls:
+            self._calls.popleft()()
 
     @cached_property
     def new_scope(self) -> type[anyio.CancelScope]:
@@ -442,40 +466,6 @@ class SingleWaiterEvent:
             self._rung.set_result(None)
 
 
-class ThreadsafeWaker:
-    """Calls functions on one event loop. Any thread may use it. ``WAKERS.get()`` returns the
-    ``ThreadsafeWaker`` of the current loop.
-
-    Waking a loop costs a system call. Functions that are passed to ``call`` at about the same time
-    share one system call.
-    """
-
-    def __init__(self) -> None:
-        self._call_soon = threadsafe_scheduler()
-        self._functions: deque[Action] = deque()
-        self._is_woken = False
-
-    def call(self, function: Action) -> None:
-        """Schedule ``function``, which must not raise, on the loop. Does nothing if the loop has
-        ended.
-        """
-        self._functions.append(function)
-        if not self._is_woken:
-            self._is_woken = True
-            with suppress(RuntimeError):
-                self._call_soon(self._call_all)
-
-    def _call_all(self) -> None:
-        # Reset ``_is_woken`` first, so that a function that is added from now on wakes the loop
-        # again.
-        self._is_woken = False
-        while self._functions:
-            self._functions.popleft()()
-
-
-WAKERS = LoopLocal(ThreadsafeWaker)
-
-
 class TaskWaiter:
     """Lets tasks of the current event loop wait, one at a time.
 
@@ -488,6 +478,7 @@ class TaskWaiter:
     """
 
     def __init__(self) -> None:
-        event = SingleWaiterEvent(TASKS.get())
+        tasks = TASKS.get()
+        event = SingleWaiterEvent(tasks)
         self.wait: Callable[[], Awaitable[None]] = event.wait
-        self.wake: Action = partial(WAKERS.get().call, event.ring)
+        self.wake: Action = partial(tasks.call, event.ring)

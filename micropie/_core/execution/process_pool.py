@@ -19,7 +19,7 @@ import anyio
 from micropie._core.errors import HTTPError, SetupError, logger
 from micropie._core.execution.fork import available_cpus
 from micropie._core.execution.lane import Held
-from micropie._core.execution.loop import TASKS, WAKERS, SingleWaiterEvent, current
+from micropie._core.execution.loop import TASKS, SingleWaiterEvent, current
 from micropie._core.execution.placement import AnyFunction, Rank, Threads, importable
 from micropie._core.execution.threads import TookTooLong, slots_of
 
@@ -311,9 +311,10 @@ class PoolCall(Generic[Result]):
 
     def __init__(self) -> None:
         self._steps = deque[Progress](maxlen=1)
-        self._change = SingleWaiterEvent(TASKS.get())
+        tasks = TASKS.get()
+        self._change = SingleWaiterEvent(tasks)
         self._end = anyio.Event()
-        self._call_on_loop = WAKERS.get().call
+        self._call_on_loop = tasks.call
 
     async def run(self, function: Callable[..., Awaitable[Result]], *arguments: object) -> None:
         """Make the call."""

@@ -45,7 +45,6 @@ from micropie._core.execution.lane import Held, Lane, Outcome, released, variabl
 from micropie._core.execution.loop import (
     STOPS,
     TASKS,
-    WAKERS,
     Action,
     LoopLocal,
     LoopTasks,
@@ -153,7 +152,7 @@ class Slots:
         self._new, self._number_waiting = new[0], 0
         self._moved_at = 0.0  # the time when a slot was last given back while calls were waiting
         self._waits = ThreadQueue(threads.size, threads.queue, threads.wait, threads.refusals)
-        self.waker, self.tasks = WAKERS.get(), TASKS.get()
+        self.tasks = TASKS.get()
         self._next_report = 0.0
 
     async def take(self, rank: Rank = Rank.WAITING) -> None:
@@ -318,7 +317,7 @@ class Slots:
                 raise
             if on_cancelled is not None:
                 on_cancelled()
-            work.when_ended(partial(self.waker.call, self.give))
+            work.when_ended(partial(self.tasks.call, self.give))
             if leave_after:
                 with move_on_after(leave_after, shield=True):
                     await left_calls.ended_in_thread(work)
@@ -346,7 +345,7 @@ class Slots:
     ) -> None:
         """Let a thread that nobody waits for call ``function``. It uses this task's slot."""
         work = _Work(function, arguments, None)
-        work.when_ended(partial(self.waker.call, self.give))
+        work.when_ended(partial(self.tasks.call, self.give))
         start_shared(Thread(target=work.run, name="micropie left"))
         if on_left is not None:
             on_left(work)

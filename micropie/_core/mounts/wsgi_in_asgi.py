@@ -59,11 +59,11 @@ class _Call:
         self._slots = slots_of(threads)
         self._body = exchange.body.so_far
         self._more = self._body is None
-        self._waker = self._slots.waker
+        self._tasks = self._slots.tasks
         # The chunks that the thread has produced. Each comes with a flag: whether more may follow.
         self._chunks: deque[Piece] = deque()
         self._failures: list[BaseException] = []  # exceptions that the application has raised
-        self._chunk_given = SingleWaiterEvent(self._slots.tasks)
+        self._chunk_given = SingleWaiterEvent(self._tasks)
         # Limits the chunks that the event loop has not taken yet; see ``_places_of``. It is created
         # on first use, because most responses are passed on as a whole.
         self._room: Semaphore | None = None
@@ -100,7 +100,7 @@ class _Call:
         """Wait for a free thread, and call the application in it."""
         self._exchange.set_reader(self._slots)
         await self._slots.take()
-        self._slots.tasks.start_soon(self._call, environ)
+        self._tasks.start_soon(self._call, environ)
 
     async def take(self) -> Piece:
         """Return the next chunk, and whether more may follow; see ``PendingAnswer``."""
@@ -191,7 +191,7 @@ class _Call:
             self._failures.append(error)
         self._chunks.append((last, False))
         if not call.is_complete:  # code after the last chunk must not delay the client
-            self._waker.call(self._chunk_given.ring)
+            self._tasks.call(self._chunk_given.ring)
         with suppress(BaseException):  # also suppress SystemExit, because it would end the thread
             end()
 
@@ -215,7 +215,7 @@ class _Call:
             self._room.acquire()
             self._check()
         self._chunks.append((chunk, True))
-        self._waker.call(self._chunk_given.ring)
+        self._tasks.call(self._chunk_given.ring)
 
     def _check(self) -> None:
         if self._is_stopped:

@@ -108,7 +108,6 @@ from micropie._core.errors import ClientDisconnect, ResponseError
 from micropie._core.execution import (
     CLEAN_UP_WITHIN,
     TASKS,
-    WAKERS,
     Action,
     AsyncAction,
     current,
@@ -466,7 +465,7 @@ class LoopStream(Stream):
         event.
         """
         if self.events is not None and self._forget_shut_down is None:
-            end = partial(WAKERS.get().call, partial(self.end, SHUT_DOWN))
+            end = partial(TASKS.get().call, partial(self.end, SHUT_DOWN))
             self._forget_shut_down = self.events.shutdown.add(end)
 
     async def first_chunk(self) -> object:

@@ -34,7 +34,6 @@ import anyio
 from micropie._core.errors import logger
 from micropie._core.execution import (
     TASKS,
-    WAKERS,
     Action,
     SingleWaiterEvent,
     in_thread,
@@ -219,12 +218,13 @@ class MadeAhead(LoopStream):
 
     def _begin_turn(self) -> None:
         """Start a task that makes chunks in a thread as soon as a thread is free."""
+        tasks = TASKS.get()
         if self._turn is None:
-            self._call_on_loop = WAKERS.get().call
-            self._progress = SingleWaiterEvent(TASKS.get())
+            self._call_on_loop = tasks.call
+            self._progress = SingleWaiterEvent(tasks)
         self._has_turn = True
         self._turn = anyio.CancelScope()
-        TASKS.get().start_soon(self._run_turn, self._turn, context=self._context.copy())
+        tasks.start_soon(self._run_turn, self._turn, context=self._context.copy())
 
     async def _run_turn(self, turn: anyio.CancelScope) -> None:
         try:
