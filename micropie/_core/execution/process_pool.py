@@ -19,7 +19,7 @@ import anyio
 from micropie._core.errors import HTTPError, SetupError, logger
 from micropie._core.execution.fork import available_cpus
 from micropie._core.execution.lane import Held
-from micropie._core.execution.loop import TASKS, SingleWaiterEvent, current
+from micropie._core.execution.loop import TASKS, TaskWaiter, current
 from micropie._core.execution.placement import AnyFunction, Rank, Threads, importable
 from micropie._core.execution.threads import TookTooLong, slots_of
 
@@ -306,15 +306,12 @@ class PoolCall(Generic[Result]):
     """
 
     error: Exception | None = None
-    is_awaited = _is_told = False
+    is_awaited = False
     _result: Result
 
     def __init__(self) -> None:
         self._steps = deque[Progress](maxlen=1)
-        tasks = TASKS.get()
-        self._change = SingleWaiterEvent(tasks)
-        self._end = anyio.Event()
-        self._call_on_loop = tasks.call
+        self._change, self._end = TaskWaiter(), anyio.Event()
 
     async def run(self, function: Callable[..., Awaitable[Result]], *arguments: object) -> None:
         """Make the call."""
@@ -329,18 +326,12 @@ class PoolCall(Generic[Result]):
             raise
         finally:
             self._end.set()
-            self._change.ring()
+            self._change.wake()
 
     def _report(self, step: Progress) -> None:
         # called in a thread
         self._steps.append(step)
-        if not self._is_told:
-            self._is_told = True
-            self._call_on_loop(self._tell)
-
-    def _tell(self) -> None:
-        self._is_told = False  # first, so that no later step is missed
-        self._change.ring()
+        self._change.wake()
 
     def __aiter__(self) -> AsyncIterator[Progress]:
         return self
