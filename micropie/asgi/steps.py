@@ -322,7 +322,7 @@ async def _end_after_call(exchange: Exchange) -> None:
     ending, exchange.ending = exchange.ending, None
     assert ending is not None  # noqa: S101
     try:
-        await left_calls.ended_in_thread(exchange.left_call)
+        await left_calls.until_ended(exchange.when_unused)
     finally:
         await perform(ending, exchange)
         exchange.resources = None  # avoid a reference cycle

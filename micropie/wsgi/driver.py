@@ -111,8 +111,8 @@ def _close(exchange: WSGIExchange, context: Context) -> None:
     two threads can't be in one context at the same time.
     """
     ending, exchange.ending = exchange.ending, None
-    if ending is not None and exchange.left_call is not None:
-        exchange.left_call.when_ended(partial(context.run, perform, ending, exchange))
+    if ending is not None:
+        exchange.when_unused(partial(context.run, perform, ending, exchange))
         context = context.copy()
     if exchange.ends is not None:
         context.run(exchange.close)

@@ -95,7 +95,7 @@ class WSGIExchange(Exchange):
         """See ``Exchange.close``. Also start the functions passed to ``after_response``."""
         was_answered = self.answer.is_over
         super().close()
-        if self.left_call is not None:
+        if self.left_calls:
             self._end_reading()
         if self.ends is not None and not was_answered:  # ``after_response`` was called
             settings = self.config.settings

@@ -13,11 +13,12 @@ import pytest
 
 from micropie import App, HTTPError, Request, UploadFile, post
 from micropie._core.execution import Action
-from micropie._core.execution.left_calls import LeftCalls
 from micropie._core.execution.steps import call_each
 from micropie.middleware import Timeout
+from micropie.wsgi import WSGIExchange
 from tests.support.clients import MakeClient
 from tests.support.waiting import PATIENCE, until
+from tests.wsgi.calls import environ_for
 
 Pool = NewType("Pool", str)
 Db = NewType("Db", str)
@@ -37,7 +38,7 @@ class Root(App):
 
     def _answer(self, request: Request, error: HTTPError) -> str:
         self.diary.append("answered")
-        self.is_left = request._exchange.left_call is not None
+        self.is_left = bool(request._exchange.left_calls)
         self.may_end.set()
         return "too late"
 
@@ -199,15 +200,17 @@ class Left:
 @pytest.mark.parametrize("first", [0, 1])
 def test_two_abandoned_calls_have_ended_when_both_have(first: int) -> None:
     calls, ends = (Left(), Left()), list[bool]()
-    both = LeftCalls(*calls)
-    both.when_ended(lambda: ends.append(both.has_ended))
+    exchange = WSGIExchange(environ_for())
+    for call in calls:
+        exchange.note_left_call(call)
+    exchange.when_unused(lambda: ends.append(exchange._is_in_use))
     calls[first].end()
     assert not ends
-    assert not both.has_ended
+    assert exchange._is_in_use
     calls[1 - first].end()
-    assert ends == [True]
-    both.when_ended(lambda: ends.append(both.has_ended))
-    assert ends == [True, True]
+    assert ends == [False]
+    exchange.when_unused(lambda: ends.append(exchange._is_in_use))
+    assert ends == [False, False]
 
 
 # -- what is called at the end of a request --------------------------------------------------------

@@ -9,6 +9,7 @@ that until the call has ended; see ``Exchange.close_resources``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
@@ -29,23 +30,10 @@ class LeftCall(Protocol):
         """
 
 
-class LeftCalls:
-    """Two calls that go on in their threads, seen as one, which ends when both have ended."""
-
-    def __init__(self, first: LeftCall, second: LeftCall) -> None:
-        self._first, self._second = first, second
-
-    @property
-    def has_ended(self) -> bool:
-        return self._first.has_ended and self._second.has_ended
-
-    def when_ended(self, action: Action) -> None:
-        """See ``LeftCall``."""
-        self._first.when_ended(partial(self._second.when_ended, action))
-
-
-async def ended_in_thread(call: LeftCall) -> None:
-    """Wait until ``call`` has ended."""
+async def until_ended(when_ended: Callable[[Action], object]) -> None:
+    """Wait for the end of calls. ``when_ended``: the method of a ``LeftCall``, or
+    ``Exchange.when_unused``.
+    """
     ended = anyio.Event()
-    call.when_ended(partial(TASKS.get().call, ended.set))
+    when_ended(partial(TASKS.get().call, ended.set))
     await ended.wait()

@@ -320,7 +320,7 @@ class Slots:
             work.when_ended(partial(self.tasks.call, self.give))
             if leave_after:
                 with move_on_after(leave_after, shield=True):
-                    await left_calls.ended_in_thread(work)
+                    await left_calls.until_ended(work.when_ended)
             if on_left is not None and not work.has_ended:
                 on_left(work)
             raise

@@ -94,15 +94,11 @@ from micropie._core.http.protocols import (
 from micropie._core.http.response import Response
 from micropie._core.http.session import Session, UnopenedSession
 from micropie._core.http.settings import Settings
-from micropie._core.on_demand import Value, computed, module, reserve
+from micropie._core.on_demand import Value, computed, reserve
 
 if TYPE_CHECKING:
     from micropie._core.execution.left_calls import LeftCall
     from micropie._core.http.headers import AppSigner
-
-# imported on first use, because few calls are left in their threads
-left_calls: Any = module("micropie._core.execution.left_calls")
-
 
 _SHORT_BODY = 64 * 1024  # bytes; servers pass on at least this much in one piece
 
@@ -294,8 +290,8 @@ class Exchange:
     # The following attributes concern the threads and processes in which the flow runs.
     is_special = False  # Whether the handler's call needs more than a step.
     has_begun = False  # Whether a hook or the handler has run in a thread of the application.
-    left_call: LeftCall | None = None  # the calls that go on in their threads without a task
-    ending: Flow[None] | None = None  # closes the resources when ``left_call`` has ended
+    left_calls: Sequence[LeftCall] = ()  # the calls that go on in their threads without a task
+    ending: Flow[None] | None = None  # closes the resources when the ``left_calls`` have ended
     is_blocking = False  # Whether the steps may block, because this thread is the request's own.
     opens_more = False  # Whether the request may hold resources that are not in ``resources``.
     # Under ASGI, the ``Slots`` of the thread that is waiting for the body, if there is one.
@@ -699,15 +695,19 @@ class Exchange:
         """Record that ``call`` goes on in its thread, although the request no longer waits for it.
         What it may use is closed when it has ended.
         """
-        self.left_call = (
-            call if self.left_call is None else left_calls.LeftCalls(self.left_call, call)
-        )
+        self.left_calls = (*self.left_calls, call)
         self.at_end()
+
+    def when_unused(self, action: Action) -> None:
+        """Call ``action``, which must not raise, when no call goes on in its thread any more."""
+        for call in self.left_calls:
+            action = partial(call.when_ended, action)
+        action()
 
     @property
     def _is_in_use(self) -> bool:
         """Whether a call that may use the resources goes on in its thread."""
-        return self.left_call is not None and not self.left_call.has_ended
+        return bool(self.left_calls) and not all(call.has_ended for call in self.left_calls)
 
     def close_resources(
         self, failure: Exception | None, kept: Iterable[object] = ()
@@ -801,10 +801,10 @@ class Exchange:
         ends, self.ends = self.ends, None
         assert ends is not None  # noqa: S101
         release = partial(call_each, ends.releases, (), self.log_cleanup_failure)
-        if self.left_call is None:
+        if self.left_calls:
+            self.when_unused(release)
+        else:  # without a call, because this is so for most requests
             release()
-        else:
-            self.left_call.when_ended(release)
 
     def _log_failed_closer(self, failure: Exception) -> None:
         self.log_failure(f"{self.label}: a function passed to on_close failed", failure)
