@@ -144,43 +144,6 @@ def test_a_stream_interrupted_after_its_last_chunk_has_ended(pool_of: PoolOf) ->
     assert pool.call(PATIENCE, os.getpid) == pid
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_cancelled_task_group_stops_its_calls(backend: str, tmp_path: Path) -> None:
-    app = App(processes=1, cancel_grace=0.01)
-
-    async def main() -> None:
-        with anyio.CancelScope() as scope:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(app.pool.run, pooled.ignores, str(tmp_path / "begun"))
-                await until_async((tmp_path / "begun").exists)
-                scope.cancel()
-        pid = int((tmp_path / "begun").read_text())
-        await until_async(lambda: not is_alive(pid))
-        app.pool.close()
-
-    run(backend, main)
-
-
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_handler_in_a_process_ends_with_its_client(backend: str, tmp_path: Path) -> None:
-    app = Caller(processes=1, cancel_grace=0.01)
-
-    async def main() -> None:
-        begun = tmp_path / "begun"
-        assert (await asgi_get(app, "/stays")).body == b"process"
-        call = Call(piece(b""))
-        async with anyio.create_task_group() as tasks:
-            scope = http_scope("GET", f"/ends?begun={begun}")
-            tasks.start_soon(app, scope, call.receive, call.send)
-            await until_async(begun.exists)
-            call.leave()
-        assert call.sent == []
-        await until_async(lambda: not is_alive(int(begun.read_text())))
-        app.pool.close()
-
-    run(backend, main)
-
-
 @every_loop
 def test_the_queue_for_handlers_that_end_with_their_client_is_limited(backend: str) -> None:
     app = Caller(processes=1, thread_queue=1)

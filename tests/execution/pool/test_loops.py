@@ -155,6 +155,7 @@ def test_cancelled_calls_end_their_processes(loop: str, tmp_path: Path) -> None:
             tasks.start_soon(app, http_scope("GET", f"/ends?begun={begun.file}"), *ends_of(call))
             await until_async(begun)
             call.leave()
+        assert call.sent == []
         await until_async(begun.has_ended)
         assert (await get(app, "/stays")).body == b"process"
 

@@ -478,18 +478,6 @@ def test_a_call_without_a_free_process_in_time_raises_an_error(pool: Pool) -> No
     assert pool.call(PATIENCE, os.getpid)
 
 
-def test_an_abandoned_call_ends_its_process(pool: Pool, tmp_path: Path) -> None:
-    file, token = tmp_path / "begun", CancelToken()
-    with ThreadPoolExecutor(1) as others:
-        waiting = others.submit(partial(pool.call, token=token), 60, Pooled.begins, None, str(file))
-        while not file.exists():
-            time.sleep(0.01)
-        token.cancel()
-        with pytest.raises(PoolError, match="the call has been cancelled"):
-            waiting.result(PATIENCE)
-    assert pool.call(PATIENCE, os.getpid)
-
-
 def test_a_call_abandoned_while_waiting_for_a_process_gets_none(pool: Pool) -> None:
     token = CancelToken()
     chunks = pool.call(PATIENCE, Pooled.chunks, None, 100)
