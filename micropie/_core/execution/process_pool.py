@@ -5,6 +5,7 @@ The processes themselves are in the package ``pool``, which only sites that use 
 
 from __future__ import annotations
 
+import operator
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -60,17 +61,23 @@ class Wait:
         return self.poll(self.seconds)
 
 
-def in_this_thread(steps: CallSteps[Result], step: Callable[[], Any] | None = None) -> Result:
-    """Perform the steps of a call in this thread, and return its result. ``step``: the one that
-    was yielded last, if the steps have begun.
+def in_this_thread(
+    steps: Generator[Any, Any, Result],
+    step: Any = None,
+    perform: Callable[[Any], Any] = operator.call,
+) -> Result:
+    """Perform the steps of a generator in this thread, and return its result.
+
+    - ``step``: the step that was yielded last, if the generator has begun.
+    - ``perform``: performs a step. By default, the steps are those of a call, which are functions.
     """
-    resume: Callable[[Any], Callable[[], Any]] = steps.send
+    resume: Callable[[Any], Any] = steps.send
     result: Any = None
     try:
         step = step or resume(None)
         while True:
             try:
-                resume, result = steps.send, step()
+                resume, result = steps.send, perform(step)
             except BaseException as error:
                 resume, result = steps.throw, error
             step = resume(result)

@@ -18,6 +18,7 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
+from functools import partial
 from inspect import GEN_CREATED, getgeneratorstate
 from itertools import count
 from types import AsyncGeneratorType
@@ -26,15 +27,16 @@ from typing import Any, Generic, Protocol, cast
 from micropie._core.errors import ResponseError, alone_in, failure_in, raise_any
 from micropie._core.execution import await_in_def, is_on_loop
 from micropie._core.execution.lane import BlockLane
+from micropie._core.execution.process_pool import in_this_thread
 from micropie._core.execution.steps.steps import (
     AWAIT,
     ON_LOOP,
     RELEASE,
+    AnyStep,
     Call,
     CallKind,
     Flow,
     Kind,
-    Resume,
     Step,
 )
 from micropie._core.on_demand import Value, module
@@ -361,27 +363,13 @@ def _perform_in_def(flow: Flow[Value], request: Performer) -> Value:
     Raises what the flow raises. On an event loop, where nothing may block, ``RuntimeError`` is
     raised in the flow at each step.
     """
-    resume: Resume = flow.send
-    result = None
-    try:
-        while True:
-            kind, function, arguments = resume(result)
-            resume = flow.send
-            try:
-                if is_on_loop() and kind is not ON_LOOP:
-                    raise RuntimeError(
-                        'this code runs on the event loop: write "async with" in an async def'
-                    )
-                result = (
-                    await_in_def(request, function, arguments)
-                    if kind is AWAIT
-                    else function(*arguments)
-                )
-            except BaseException as error:
-                resume, result = flow.throw, error
-    except StopIteration as end:
-        value: Value = end.value
-        return value
-    finally:
-        # avoid a reference cycle between the exception and this frame
-        result = None
+    return in_this_thread(flow, perform=partial(_step_in_def, request))
+
+
+def _step_in_def(request: Performer, step: AnyStep) -> Any:
+    kind, function, arguments = step
+    if is_on_loop() and kind is not ON_LOOP:
+        raise RuntimeError('this code runs on the event loop: write "async with" in an async def')
+    if kind is AWAIT:
+        return await_in_def(request, function, arguments)
+    return function(*arguments)
