@@ -6,8 +6,8 @@ each subscriber, and ``redis.py`` for channels across processes.
 
 Each subscriber has a mailbox of limited size. A publisher puts messages into it under a lock
 without waiting; only the subscriber waits. A mailbox wakes a waiting thread with a
-``threading.Event``. It wakes a waiting task with the ``ThreadsafeWaker`` of the task's loop, which
-wakes the loop once for any number of tasks. With Redis, there are two threads in each process, one
+``threading.Event``. It wakes a waiting task with the ``LoopTasks`` of the task's loop, which wakes
+the loop once for any number of tasks. With Redis, there are two threads in each process, one
 to publish and one to listen, each with its own connection. When the listener's connection is lost,
 every mailbox records that messages may be missing.
 """

@@ -707,6 +707,7 @@ class Exchange:
     @property
     def _is_in_use(self) -> bool:
         """Whether a call that may use the resources goes on in its thread."""
+        # ask whether there are any first, because most requests have none
         return bool(self.left_calls) and not all(call.has_ended for call in self.left_calls)
 
     def close_resources(
