@@ -333,7 +333,7 @@ def test_a_json_part_may_be_one_row(make_client: MakeClient, name: str | None) -
 
 
 def test_text_in_a_class_that_is_declared_as_json_is_still_text(make_client: MakeClient) -> None:
-    parts = [("note", (None, b'"n"', "application/json")), ("file", ("a.txt", b"x"))]
+    parts: Any = [("note", (None, b'"n"', "application/json")), ("file", ("a.txt", b"x"))]
     assert make_client(Shop()).post("/order", files=parts).json() == [[], [], '"n"']
 
 
@@ -350,6 +350,6 @@ def test_text_in_a_class_that_is_declared_as_json_is_still_text(make_client: Mak
 def test_an_invalid_json_part_for_a_field_gets_a_400_with_one_sentence(
     make_client: MakeClient, field: str, sent: bytes, sentence: str, name: str | None
 ) -> None:
-    parts = [(field, (name, sent, "application/json")), ("file", ("a.txt", b"x"))]
+    parts: Any = [(field, (name, sent, "application/json")), ("file", ("a.txt", b"x"))]
     answer = make_client(Shop()).post("/order", files=parts, headers={"Accept": "text/html"})
     assert (answer.status_code, sentence in answer.text) == (400, True)

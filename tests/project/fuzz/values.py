@@ -85,12 +85,14 @@ def links(data: bytes) -> None:
     kind = kinds[data[0] % len(kinds)] if data else str
     with suppress(InvalidOperation):
         value = _VALUES[kind](data[1:])
+        if isinstance(value, float | Decimal) and not math.isfinite(value):
+            return  # no link can contain it
         app = _linked(kind)
         for name, given in (("one", value), ("several", [value, value])):
             app.seen = []
             answers = ask_both(app, "GET", app.url_for(name, value=given).encode(), [], b"")
             for status, _, body in answers:
-                # a number may be too large or not finite, and no request has a NUL
+                # a number may be too large, and no request has a NUL
                 is_refused = isinstance(value, float | Decimal) or "\0" in str(value)
                 assert status == 200 or is_refused, (value, body)
             assert all(one == given for one in app.seen), (given, app.seen)
