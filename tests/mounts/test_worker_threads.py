@@ -16,8 +16,9 @@ import pytest
 from micropie import App, requires
 from micropie._core.execution.placement import Threads
 from micropie._core.execution.threads import in_thread
-from micropie._core.streams import CHUNKS_AHEAD
+from micropie._core.streams import CHUNKS_AHEAD, JOINED
 from micropie.middleware import Timeout
+from micropie.wsgi.streaming import BYTES_AHEAD
 from tests.asgi.calls import DISCONNECT, Call, get, http_scope, piece, run
 from tests.support.waiting import PATIENCE, until_async
 from tests.wsgi.calls import begin
@@ -380,25 +381,28 @@ def test_R74_a_body_that_stops_arriving_gets_a_408(backend: str) -> None:
 
 
 @pytest.mark.parametrize("portal", ["asyncio", "trio"])
-def test_an_asgi_stream_under_wsgi_is_produced_at_most_some_chunks_ahead(portal: str) -> None:
+def test_an_asgi_stream_under_wsgi_is_produced_at_most_some_bytes_ahead(portal: str) -> None:
     made = received = 0
+    row = b"x" * 1000
 
     async def target(scope: Any, receive: Any, send: Any) -> None:
         nonlocal made
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        for made in range(1, 500):  # noqa: B007 - it is counted
-            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        for _ in range(1000):
+            made += len(row)
+            await send({"type": "http.response.body", "body": row, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
     app = App(portal_backend=portal)
     app.mount("/m", target, kind="asgi")
     answer = begin(app, "GET", "/m")
-    # the first that was taken, those that wait, and the one that has no place yet
-    assert made <= 2 * CHUNKS_AHEAD + 1
+    # what the application has sent, what the background loop has taken, and what each of them has
+    # no place for
+    most = 2 * (BYTES_AHEAD + JOINED)
+    assert made <= most
     for chunk in answer.chunks:
         received += len(chunk)
         time.sleep(0.001)  # time enough to be further ahead
-        # what the application has sent, what the background loop has taken, and what it joined
-        assert made <= received + 3 * CHUNKS_AHEAD
-    assert received == made == 499
+        assert made <= received + most
+    assert received == made == 1000 * len(row)
     answer.close()
