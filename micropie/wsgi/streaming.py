@@ -15,7 +15,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
-from threading import Semaphore, Thread
+from threading import Event, Thread
 from typing import Any
 
 import anyio
@@ -56,7 +56,7 @@ def close_stream(stream: LoopStream | ThreadStream, backend: str) -> None:
 
 def reader_of(stream: LoopStream, backend: str) -> StreamReader:
     """Return what makes the chunks of a stream."""
-    if isinstance(stream.items, EventsFromThread):
+    if stream.events is not None and isinstance(stream.items, EventsFromThread):
         return EventReader(stream, stream.items)
     return TaskReader(stream, backend)
 
@@ -68,6 +68,9 @@ class StreamReader:
     each time.
     """
 
+    # The event for which the producer waits when it has produced enough chunks; None otherwise.
+    _parked: Any = None
+
     def __init__(self, stream: LoopStream) -> None:
         stream.driver = self
         self._stream = stream
@@ -77,8 +80,6 @@ class StreamReader:
         self._requested = 0  # the number of chunks that the server has requested
         self._count = 0  # the number of chunks that were produced
         self._ahead = CHUNKS_AHEAD if stream.events is None else AHEAD
-        # How many bytes were produced, and how many of them the server has taken.
-        self._size = self._taken = 0
         # How many chunks may be produced. A HEAD request takes the first chunk, unless it is known
         # already, and no more. So none is produced in advance before the second is requested.
         self._wanted = 1 if stream.first is PENDING else self._ahead
@@ -92,7 +93,10 @@ class StreamReader:
         """
         self._requested += 1
         if self._requested > 1:
-            self._request(self._requested + self._ahead - 1)
+            self._wanted = self._requested + self._ahead - 1
+        parked = self._parked
+        if parked is not None and self._count < self._requested:
+            self._wake(parked)
         try:
             chunk = self._made.get(timeout=seconds)
         except Empty:
@@ -102,8 +106,6 @@ class StreamReader:
             self._leave()
             if self._failures:
                 raise self._failures.pop()
-        else:
-            self._taken += len(chunk)
         return chunk
 
     def chunks(self) -> Iterator[bytes]:
@@ -116,7 +118,7 @@ class StreamReader:
                 chunk = HEART_BEAT
             if chunk is END:
                 return
-            while len(chunk) < JOINED and self._requested < self._count:
+            while self._requested < self._count and len(chunk) < JOINED:
                 chunk += self.take()
             yield chunk
 
@@ -127,32 +129,16 @@ class StreamReader:
         """
         raise NotImplementedError
 
-    def _request(self, wanted: int) -> None:
-        """Let chunks be produced until there are ``wanted``."""
+    def _wake(self, parked: Any) -> None:
+        """Let the producer go on."""
         raise NotImplementedError
 
     def _leave(self) -> None:
         """Called when the last chunk was taken."""
         self._stream.driver = None  # avoid a reference cycle with the stream
 
-    def _put(self, item: Any) -> bool:
-        """Encode an item, and pass it to the server's thread unless it is empty. Return whether it
-        was passed.
-        """
-        stream, encode = self._stream, self._stream.encode
-        if is_text := item.__class__ is str:
-            stream.is_text = True
-        chunk = item.encode() if is_text and encode is as_bytes else encode(item)
-        if not chunk and not stream.may_begin_empty:
-            return False
-        self._size += len(chunk)
-        self._made.put(chunk)
-        self._count += 1
-        return True
-
     def _put_rest(self) -> None:
-        rest = self._stream.finish() if self._stream.transforms else b""
-        if rest:
+        if rest := self._stream.finish():
             self._made.put(rest)
 
     def _end(self, failure: BaseException | None) -> None:
@@ -167,7 +153,6 @@ class EventReader(StreamReader):
     def __init__(self, stream: LoopStream, source: EventsFromThread) -> None:
         super().__init__(stream)
         self._source = source
-        self._room = Semaphore(self._wanted)
         self._signal = ShutdownSignal()
         assert stream.events is not None  # noqa: S101
         self._shutdown = stream.events.shutdown
@@ -178,13 +163,11 @@ class EventReader(StreamReader):
 
     # -- in the server's thread --------------------------------------------------------------------
 
-    def _request(self, wanted: int) -> None:
-        if wanted > self._wanted:
-            self._room.release(wanted - self._wanted)
-            self._wanted = wanted
-
     def close(self) -> None:
         self._leave()
+
+    def _wake(self, parked: Any) -> None:
+        parked.set()
 
     def _leave(self) -> None:
         super()._leave()
@@ -192,7 +175,8 @@ class EventReader(StreamReader):
         self._stream.is_open = False
         self._forget()
         self._signal.end()
-        self._room.release()
+        if self._parked is not None:
+            self._parked.set()
         self._source.close()
 
     # -- in the thread -----------------------------------------------------------------------------
@@ -200,18 +184,32 @@ class EventReader(StreamReader):
     def _run(self) -> None:
         failure: BaseException | None = None
         try:
-            while (item := self._source.next()) is not END:
-                if self._shutdown.is_over or self._is_closing:
-                    break
-                if self._put(item):
-                    self._room.acquire()
-            else:
-                self._source.raise_failure()
-                self._put_rest()
+            self._make()
         except BaseException as error:
             failure = error
         self._end(failure)
         del failure  # avoid a reference cycle with this frame
+
+    def _make(self) -> None:
+        """Produce the events. Wait whenever enough of them have been produced."""
+        encode = self._stream.encode
+        while (item := self._source.next()) is not END:
+            if self._shutdown.is_over or self._is_closing:
+                return
+            chunk = encode(item)
+            if chunk:
+                self._made.put(chunk)
+                self._count += 1
+            if self._count >= self._wanted:
+                self._parked = parked = Event()
+                # Check again, because the server's thread may have requested more, or closed the
+                # stream, before the event was created.
+                if self._count >= self._requested and not self._is_closing:
+                    parked.wait()
+                self._parked = None
+        self._source.raise_failure()
+        if self._stream.transforms:
+            self._put_rest()
 
 
 class TaskReader(StreamReader):
@@ -220,18 +218,9 @@ class TaskReader(StreamReader):
     def __init__(self, stream: LoopStream, backend: str) -> None:
         self._loop = background_loop(backend)  # do this first, because it may raise an exception
         super().__init__(stream)
-        # The event for which the task waits when it has produced enough chunks; None otherwise.
-        self._parked: anyio.Event | None = None
         self._loop.spawn(self._lose, self._run)
 
     # -- in the server's thread --------------------------------------------------------------------
-
-    def _request(self, wanted: int) -> None:
-        self._wanted = wanted
-        parked = self._parked
-        if parked is not None and self._count < self._requested:
-            with suppress(RuntimeError):  # the loop has ended, so the queue delivers END
-                self._loop.call_soon(parked.set)
 
     def close(self) -> None:
         """Close the stream, and wait until it has ended; see ``StreamReader``."""
@@ -241,6 +230,10 @@ class TaskReader(StreamReader):
         with suppress(Empty, ClientDisconnect):  # ``_stop`` makes the stream raise ClientDisconnect
             while self._stream.driver is not None:
                 self.take(CLEAN_UP_WITHIN + 1)
+
+    def _wake(self, parked: Any) -> None:
+        with suppress(RuntimeError):  # the loop has ended, so the queue delivers END
+            self._loop.call_soon(parked.set)
 
     # -- in the task, on the loop ------------------------------------------------------------------
 
@@ -263,25 +256,32 @@ class TaskReader(StreamReader):
 
     async def _make(self) -> None:
         """Produce the chunks. Wait whenever enough of them have been produced."""
-        stream, events = self._stream, self._stream.events
+        stream, encode, events = self._stream, self._stream.encode, self._stream.events
+        bytes_left = BYTES_AHEAD
         stream.is_advancing = True
         async for item in stream.items:
             if events is not None and events.shutdown.is_over:
                 break
-            if self._put(item) and self._is_ahead():
+            if is_text := item.__class__ is str:
+                stream.is_text = True
+            chunk = item.encode() if is_text and encode is as_bytes else encode(item)
+            if not chunk and not stream.may_begin_empty:
+                continue
+            self._made.put(chunk)
+            self._count += 1
+            bytes_left -= len(chunk)
+            if self._count >= self._wanted or bytes_left <= 0:
+                bytes_left = BYTES_AHEAD
                 self._parked = anyio.Event()
                 # Check again, because the thread may have requested more before the event was
                 # created.
-                while self._is_ahead() and not self._is_closing:
+                if self._count >= self._requested and not self._is_closing:
                     await self._parked.wait()
                 self._parked = None
             if self._is_closing:
                 return
-        self._put_rest()
-
-    def _is_ahead(self) -> bool:
-        """Return whether enough chunks, or enough bytes, have been produced."""
-        return self._count >= self._wanted or self._size - self._taken >= BYTES_AHEAD
+        if stream.transforms:
+            self._put_rest()
 
     def _lose(self) -> None:
         self._end(RuntimeError("the event loop stopped during a stream"))
