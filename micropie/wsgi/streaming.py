@@ -16,6 +16,7 @@ from contextvars import copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
+from time import monotonic
 from typing import Any
 
 import anyio
@@ -39,6 +40,8 @@ from micropie._core.streams import (
 )
 
 BYTES_AHEAD = 64 * 1024  # two or three frames of a video
+# Seconds that an async stream may run before other tasks of the loop.
+SLICE = 0.005
 
 
 def close_stream(stream: LoopStream | ThreadStream, backend: str) -> None:
@@ -55,9 +58,10 @@ def close_stream(stream: LoopStream | ThreadStream, backend: str) -> None:
 
 
 def reader_of(stream: LoopStream, backend: str) -> StreamReader:
-    """Return what makes the chunks of a stream."""
-    if stream.events is not None and isinstance(stream.items, EventsFromThread):
-        return EventReader(stream, stream.items)
+    """Return what makes the chunks of a stream: a task, if there are replaced streams to close."""
+    items = stream.items
+    if stream.events is not None and isinstance(items, EventsFromThread) and not stream.replaced:
+        return EventReader(stream, items)
     return TaskReader(stream, backend)
 
 
@@ -79,10 +83,11 @@ class StreamReader:
         self._failures: list[BaseException] = []  # the exception that ended the stream, if any
         self._requested = 0  # the number of chunks that the server has requested
         self._count = 0  # the number of chunks that were produced
-        self._ahead = CHUNKS_AHEAD if stream.events is None else AHEAD
-        # How many chunks may be produced. A HEAD request takes the first chunk, unless it is known
-        # already, and no more. So none is produced in advance before the second is requested.
-        self._wanted = 1 if stream.first is PENDING else self._ahead
+        # How many chunks more than requested may be produced. A HEAD request takes the first chunk,
+        # unless it is known already, and no more. So none is produced in advance before the second
+        # is requested.
+        self._most_ahead = (CHUNKS_AHEAD if stream.events is None else AHEAD) - 1
+        self._ahead = 0 if stream.first is PENDING else self._most_ahead
         self._is_closing = False
 
     def take(self, seconds: float | None = None) -> Any:
@@ -92,8 +97,8 @@ class StreamReader:
         ``seconds``.
         """
         self._requested += 1
-        if self._requested > 1:
-            self._wanted = self._requested + self._ahead - 1
+        if self._requested == 2:
+            self._ahead = self._most_ahead
         parked = self._parked
         if parked is not None and self._count < self._requested:
             self._wake(parked)
@@ -104,8 +109,6 @@ class StreamReader:
             raise
         if chunk is END:
             self._leave()
-            if self._failures:
-                raise self._failures.pop()
         return chunk
 
     def chunks(self) -> Iterator[bytes]:
@@ -119,7 +122,11 @@ class StreamReader:
             if chunk is END:
                 return
             while self._requested < self._count and len(chunk) < JOINED:
-                chunk += self.take()
+                following = self.take()
+                if following is END:  # a shutdown has put it before a chunk that was being made
+                    yield chunk
+                    return
+                chunk += following
             yield chunk
 
     def close(self) -> None:
@@ -134,8 +141,10 @@ class StreamReader:
         raise NotImplementedError
 
     def _leave(self) -> None:
-        """Called when the last chunk was taken."""
+        """Called when the last chunk was taken. Raises the exception that ended the stream."""
         self._stream.driver = None  # avoid a reference cycle with the stream
+        if self._failures:
+            raise self._failures.pop()
 
     def _put_rest(self) -> None:
         if rest := self._stream.finish():
@@ -156,7 +165,8 @@ class EventReader(StreamReader):
         self._signal = ShutdownSignal()
         assert stream.events is not None  # noqa: S101
         self._shutdown = stream.events.shutdown
-        self._forget = self._shutdown.add(partial(self._end, None))
+        # not ``_end``, because this object refers to ``_forget``
+        self._forget = self._shutdown.add(partial(self._made.put, END))
         context = copy_context()
         context.run(stream_shutdown.set, self._signal)
         Thread(target=context.run, args=(self._run,), name="micropie events", daemon=True).start()
@@ -170,14 +180,16 @@ class EventReader(StreamReader):
         parked.set()
 
     def _leave(self) -> None:
-        super()._leave()
         self._is_closing = True
         self._stream.is_open = False
         self._forget()
         self._signal.end()
         if self._parked is not None:
             self._parked.set()
-        self._source.close()
+        try:
+            self._source.close()
+        finally:
+            super()._leave()
 
     # -- in the thread -----------------------------------------------------------------------------
 
@@ -187,7 +199,8 @@ class EventReader(StreamReader):
             self._make()
         except BaseException as error:
             failure = error
-        self._end(failure)
+        if not self._is_closing:  # otherwise nobody takes it
+            self._end(failure)
         del failure  # avoid a reference cycle with this frame
 
     def _make(self) -> None:
@@ -200,7 +213,7 @@ class EventReader(StreamReader):
             if chunk:
                 self._made.put(chunk)
                 self._count += 1
-            if self._count >= self._wanted:
+            if self._count - self._requested >= self._ahead:
                 self._parked = parked = Event()
                 # Check again, because the server's thread may have requested more, or closed the
                 # stream, before the event was created.
@@ -255,13 +268,18 @@ class TaskReader(StreamReader):
         del failure
 
     async def _make(self) -> None:
-        """Produce the chunks. Wait whenever enough of them have been produced."""
+        """Produce the chunks. Wait whenever enough of them have been produced. Also let other tasks
+        run now and then, because the server may take the chunks as fast as they are produced.
+        """
         stream, encode, events = self._stream, self._stream.encode, self._stream.events
-        bytes_left = BYTES_AHEAD
+        bytes_left, until = BYTES_AHEAD, monotonic() + SLICE
         stream.is_advancing = True
         async for item in stream.items:
             if events is not None and events.shutdown.is_over:
                 break
+            if not self._count & 7 and monotonic() > until:  # ask for the time now and then
+                await anyio.lowlevel.checkpoint()
+                until = monotonic() + SLICE
             if is_text := item.__class__ is str:
                 stream.is_text = True
             chunk = item.encode() if is_text and encode is as_bytes else encode(item)
@@ -270,7 +288,7 @@ class TaskReader(StreamReader):
             self._made.put(chunk)
             self._count += 1
             bytes_left -= len(chunk)
-            if self._count >= self._wanted or bytes_left <= 0:
+            if self._count - self._requested >= self._ahead or bytes_left <= 0:
                 bytes_left = BYTES_AHEAD
                 self._parked = anyio.Event()
                 # Check again, because the thread may have requested more before the event was

@@ -1114,6 +1114,61 @@ def test_a_hook_may_wrap_events_and_heartbeats_continue(make_client: MakeClient)
     assert wrapping.count == 2
 
 
+class Closed:
+    """Events without end, sync and async."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def __iter__(self) -> Closed:
+        return self
+
+    def __next__(self) -> str:
+        return "old"
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class AsyncClosed:
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def __aiter__(self) -> AsyncClosed:
+        return self
+
+    async def __anext__(self) -> str:
+        return "old"
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize("made", [Closed, AsyncClosed])
+@pytest.mark.parametrize("leaves", [False, True])
+def test_events_that_a_middleware_replaces_by_others_are_closed(
+    make_client: MakeClient, made: Callable[[], Any], leaves: bool
+) -> None:
+    old = made()
+
+    class Root(App):
+        def index(self) -> EventStream:
+            return EventStream(old)
+
+    def replace(request: Any) -> Iterator[Any]:
+        yield
+        yield EventStream(iter("ab" if not leaves else 1000 * "a"))
+
+    app = Root()
+    app.middlewares.append(replace)
+    with make_client(app).stream("GET", "/") as reply:
+        chunks = reply.iter_raw()
+        read = next(chunks) + next(chunks)
+        if not leaves:
+            assert (read + b"".join(chunks)).endswith(b"data: a\n\ndata: b\n\n")
+    until(lambda: old.closed == 1)
+
+
 def test_a_stream_of_another_type_that_replaces_events_has_no_heartbeats(
     make_client: MakeClient,
 ) -> None:

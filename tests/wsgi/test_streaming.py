@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import weakref
 from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
 
 import pytest
 from anyio import sleep
 from anyio.lowlevel import checkpoint
 
 from micropie._core.execution import await_in_background
-from micropie._core.streams import CHUNKS_AHEAD, JOINED, LoopStream, as_bytes
-from micropie._core.streams.source import EventRules, ShutdownSignal
-from micropie.wsgi.streaming import BYTES_AHEAD, TaskReader
+from micropie._core.streams import (
+    CHUNKS_AHEAD,
+    JOINED,
+    EventsFromThread,
+    LoopStream,
+    as_bytes,
+)
+from micropie._core.streams.source import HEART_BEAT, EventRules, ShutdownSignal
+from micropie.wsgi.streaming import BYTES_AHEAD, EventReader, StreamReader, TaskReader, reader_of
 from tests.support.waiting import until
 
 
@@ -113,3 +123,104 @@ def test_chunks_that_are_ready_are_taken_as_one_until_they_are_large() -> None:
     assert [next(chunks), next(chunks)] == [b"2" + large, b"3" + large]
     with pytest.raises(ValueError, match="after the last chunk"):
         next(chunks)
+
+
+def test_other_tasks_run_during_a_stream_that_never_waits_and_is_taken_at_once() -> None:
+    others: list[int] = []
+    readers: list[StreamReader] = []
+
+    def is_asked_for(number: int) -> bool:
+        return any(reader._requested > number for reader in readers)
+
+    async def made() -> AsyncIterator[bytes]:
+        asyncio.get_running_loop().call_soon(others.append, 0)
+        for number in range(100_000):
+            until(partial(is_asked_for, number))
+            yield b"x"
+            if others:
+                return
+        raise AssertionError("no other task has run")
+
+    stream = LoopStream(made())
+    stream.first = b""
+    readers.append(TaskReader(stream, "asyncio"))
+    assert set(b"".join(readers[0].chunks())) == set(b"x")
+
+
+def events(source: Any, shutdown: ShutdownSignal, encode: Any = as_bytes) -> EventReader:
+    """Return what makes the events of a stream whose response has started."""
+    rules = EventRules(encode, None, shutdown)
+    stream = LoopStream(EventsFromThread(source), events=rules)
+    stream.first = HEART_BEAT
+    reader = reader_of(stream, "asyncio")
+    assert isinstance(reader, EventReader)
+    return reader
+
+
+class Fails:
+    """A source that fails, also when it is closed. ``interrupt`` ends its wait, as the pool's."""
+
+    def __init__(self, *events: bytes, waits: bool = False) -> None:
+        self._events = iter(events)
+        self._is_interrupted = threading.Event()
+        self.is_waiting = False
+        if waits:
+            self.interrupt_next = self._is_interrupted.set
+
+    def __iter__(self) -> Fails:
+        return self
+
+    def __next__(self) -> bytes:
+        for made in self._events:
+            return made
+        if hasattr(self, "interrupt_next"):
+            self.is_waiting = True
+            assert self._is_interrupted.wait(30)
+        raise ValueError("of the source")
+
+    def close(self) -> None:
+        if not self.is_waiting:
+            raise LookupError("of close")
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("end", ["last", "failure", "unread failure", "shutdown", "left"])
+def test_a_reader_of_events_is_freed_without_the_cycle_collector(end: str) -> None:
+    shutdown = ShutdownSignal()
+    source = iter(()) if end == "last" else Fails(b"a", waits=end in ("left", "shutdown"))
+    reader = events(source, shutdown)
+    if end == "last":
+        assert list(reader.chunks()) == []
+    elif end == "failure":
+        chunks = reader.chunks()
+        assert next(chunks) == b"a"
+        with pytest.raises(ValueError, match="of the source"):
+            next(chunks)
+    elif end == "unread failure":
+        untaken = reader._failures
+        until(lambda: untaken)
+        with pytest.raises(ValueError, match="of the source"):
+            reader.close()
+    else:
+        until(lambda: isinstance(source, Fails) and source.is_waiting)
+        if end == "shutdown":
+            shutdown.end()
+            assert list(reader.chunks()) == [b"a"]
+        else:
+            reader.close()
+    freed = weakref.ref(reader)
+    del reader
+    until(lambda: freed() is None)  # the thread lets go of it a moment later
+
+
+def test_an_event_that_is_made_during_a_shutdown_does_not_break_the_stream() -> None:
+    shutdown = ShutdownSignal()
+
+    def encode(item: bytes) -> bytes:
+        if item == b"b":
+            shutdown.end()
+        return item
+
+    reader = events(iter((b"a", b"b", b"c")), shutdown, encode)
+    until(lambda: reader._count == 2)
+    assert list(reader.chunks()) == [b"a"]
