@@ -321,11 +321,12 @@ class Builder:
                 yield _sent_as_text(where.key, place, required, schema)
                 continue
             for name, field in fields["properties"].items():
-                items = _without_null(field)[0].get("items", field)
-                # no query has the fields of an inner structure, or a dict
-                if self._sent_fields(items) is None and items.get("type") != "object":
+                inner = self._members_of(field)
+                # OpenAPI has a style for "address[street]", but not for deeper names
+                if all(self._members_of(one) is None for one in inner or ()):
                     is_needed = required and name in fields["required"]
-                    yield _sent_as_text(name, place, is_needed, field)
+                    style = {} if inner is None else {"style": "deepObject", "explode": True}
+                    yield _sent_as_text(name, place, is_needed, field) | style
 
     def _fields_of(self, schema: Schema) -> Schema | None:
         """Return the schema that has the properties of a structure, or None for another type."""
@@ -333,6 +334,21 @@ class Builder:
         name = members.get("$ref", "").rpartition("/")[2]
         found = self.components.get(name, members)
         return found if "properties" in found else None
+
+    def _members_of(self, schema: Schema) -> Collection[Schema] | None:
+        """Return the schemas of what an object or the objects of a list contain, or None for
+        another type.
+        """
+        members, _ = _without_null(schema)
+        if "items" in members:
+            inner = self._members_of(members["items"])
+            return None if inner is None else [members["items"]]
+        fields = self._sent_fields(members)
+        if fields is not None:
+            return [*fields["properties"].values()]
+        values = members.get("additionalProperties")
+        is_object = members.get("type") == "object"
+        return ([values] if isinstance(values, dict) else []) if is_object else None
 
     def _sent_fields(self, schema: Schema) -> Schema | None:
         """Return the properties of a structure, or of all members of a union of structures. Those

@@ -340,13 +340,15 @@ def test_a_class_for_the_query_has_a_parameter_for_each_field(make_client: MakeC
         ("level", "query", False),
         ("tags", "query", False),
         ("pair", "query", False),
+        ("inner", "query", False),
     ]
-    colour, level, tags, pair = (one["schema"] for one in found)
+    colour, level, tags, pair, inner = (one["schema"] for one in found)
     assert (colour["type"], colour["maxLength"]) == ("string", 9)
     assert (level["type"], tags["items"]) == ("integer", {"type": "string"})
     assert len(pair["prefixItems"]) == 2
     # an empty text is None, as the client says by sending the bare name
-    assert [one.get("allowEmptyValue") for one in found] == [None, True, None, None]
+    assert [one.get("allowEmptyValue") for one in found] == [None, True, None, None, True]
+    assert inner == {"$ref": "#/components/schemas/Inner"}
     assert "default" not in level
     optional = operation(document, "/perhaps")["parameters"]
     assert [(one["name"], one["required"]) for one in optional] == [
@@ -354,10 +356,50 @@ def test_a_class_for_the_query_has_a_parameter_for_each_field(make_client: MakeC
         ("level", False),
         ("tags", False),
         ("pair", False),
+        ("inner", False),
     ]
     client = make_client(app)
     assert client.get("/find?colour=red&level=&tags=a&tags=b").text == "red None ['a', 'b']"
     assert client.get("/perhaps").text == "true"
+
+
+@dataclass
+class Address:
+    street: str
+
+
+@dataclass
+class Filters:
+    address: Address
+    counts: dict[str, int] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+    deep: dict[str, Address] | None = None
+    rows: list[dict[str, int]] | None = None
+
+
+def test_an_object_in_the_query_has_the_style_in_which_it_is_read(make_client: MakeClient) -> None:
+    """No style describes an object inside an object, or in a list."""
+
+    class Root(App):
+        @get
+        def find(self, *, filters: Annotated[Filters, Query()]) -> Filters:
+            return filters
+
+    app = Root()
+    document = app.openapi()
+    OpenAPIV31SpecValidator(document).validate()
+    found = operation(document, "/find")["parameters"]
+    assert [(one["name"], one["required"], one["style"], one["explode"]) for one in found] == [
+        ("address", True, "deepObject", True),
+        ("counts", False, "deepObject", True),
+        ("extra", False, "deepObject", True),
+    ]
+    answer = make_client(app).get("/find?address[street]=Elm&counts[a]=1&extra[b]=c").json()
+    assert (answer["address"], answer["counts"], answer["extra"]) == (
+        {"street": "Elm"},
+        {"a": 1},
+        {"b": "c"},
+    )
 
 
 class ByName(Struct, tag="name"):
@@ -1268,11 +1310,11 @@ class Dicts(App):
     def noted(self, more: dict[str, int], text: Annotated[str, Form()]) -> None: ...
 
 
-def test_a_dict_is_never_a_query_parameter() -> None:
+def test_only_a_class_reads_a_dict_from_the_query() -> None:
     document = Dicts().openapi()
     OpenAPIV31SpecValidator(document).validate()
     assert parameters(document, "/found/{code}").keys() == {"code", "n"}
-    assert parameters(document, "/searched/{code}").keys() == {"code", "word"}
+    assert parameters(document, "/searched/{code}").keys() == {"code", "word", "counts"}
     code = {"type": "string", "pattern": "^(?:[A-Z]{2})$"}
     for path in ("/found/{code}", "/searched/{code}"):
         assert parameters(document, path)["code"] == ("path", True, code)
