@@ -419,12 +419,12 @@ def link_text(value: object) -> str:
             f"no link can contain a {type(value).__name__}: pass a text or number, such as its id"
         )
     text = url_text(value)
-    if text.lower().removeprefix("-") in _NOT_FINITE and not isinstance(value, str):
+    if hasattr(value, "__float__") and text.lower().removeprefix("-").startswith(_NOT_FINITE):
         raise ValueError(f"no link can contain {text}, because no number is read from it")
     return text
 
 
-_NOT_FINITE = ("nan", "inf", "infinity")
+_NOT_FINITE = ("nan", "snan", "inf")
 
 
 def _refuse(value: object) -> NoReturn:
