@@ -530,3 +530,38 @@ def test_a_class_that_contains_itself_without_an_end_is_never_sent(make_client: 
         """Never called."""
 
     assert make_client(app).post("/endless", data={"x": ""}).status_code == 400
+
+
+class ModelFlags(pydantic.BaseModel):
+    news: bool
+    tags: list[str] = []
+
+
+class Filters(pydantic.BaseModel, extra="allow"):
+    boxes: ModelFlags | None = None
+
+
+def test_what_no_field_takes_keeps_its_name_in_a_query(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.get("/")
+    def extras(filters: Annotated[Filters, Query()]) -> Any:
+        return filters.model_extra
+
+    assert make_client(app).get("/?page[size]=5&a.b=1&boxes.news=1").json() == {
+        "page[size]": "5",
+        "a.b": "1",
+    }
+
+
+def test_a_query_has_no_unticked_boxes(make_client: MakeClient) -> None:
+    """The fields of an inner class are required like those of the outer one."""
+    app = App()
+
+    @app.get("/")
+    def find(filters: Annotated[Filters, Query()]) -> Any:
+        return filters.boxes
+
+    client = make_client(app)
+    assert client.get("/?boxes.news=1&boxes.tags=a").json() == {"news": True, "tags": ["a"]}
+    assert client.get("/?boxes[tags]=a").status_code == 400

@@ -353,3 +353,72 @@ def test_an_invalid_json_part_for_a_field_gets_a_400_with_one_sentence(
     parts: Any = [(field, (name, sent, "application/json")), ("file", ("a.txt", b"x"))]
     answer = make_client(Shop()).post("/order", files=parts, headers={"Accept": "text/html"})
     assert (answer.status_code, sentence in answer.text) == (400, True)
+
+
+JSON = "application/json"
+
+
+@pytest.mark.parametrize(
+    ("hint", "parts", "found"),
+    [
+        (int | list[int], [("x", "5", JSON)], 5),
+        (int | list[int], [("x", "[5]", JSON)], [5]),
+        (list[str], [("x", '"a"', JSON), ("x", "b", "text/plain")], ['"a"', "b"]),
+        (list[str], [("x", "b", "text/plain"), ("x", '"a"', JSON)], ["b", '"a"']),
+        (list[pydantic.Json[Any]], [("x[]", "[5]", JSON), ("x[]", '"a"', JSON)], [[5], "a"]),
+    ],
+)
+def test_parameters_and_fields_read_the_same_parts(
+    make_client: MakeClient, hint: Any, parts: list[tuple[str, str, str]], found: Any
+) -> None:
+    """If one part of a list is text, all its elements are texts."""
+    app = App()
+
+    def parameter(x: Any) -> Any:
+        return {"found": x}
+
+    def whole(form: Any) -> Any:
+        return {"found": form.x}
+
+    parameter.__annotations__ = {"x": hint}
+    whole.__annotations__ = {"form": make_dataclass("Holder", [("x", hint)])}
+    app.post("/parameter")(parameter)
+    app.post("/whole")(whole)
+    client = make_client(app)
+    sent: Any = [(name, (None, text, media_type)) for name, text, media_type in parts]
+    for path in ("/parameter", "/whole"):
+        assert client.post(path, files=sent).json() == {"found": found}, path
+
+
+def test_a_decimal_in_a_part_for_a_form_keeps_every_digit(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.post("/list")
+    def prices(meta: Annotated[list[Decimal], Form()]) -> list[str]:
+        return [str(one) for one in meta]
+
+    @app.post("/class")
+    def titled(meta: Annotated[Titled, Form()]) -> list[str]:
+        return [str(meta.price)]
+
+    client = make_client(app)
+    price = "0.12345678901234567890"
+    for path, text in (("/list", f"[{price}]"), ("/class", f'{{"title": "", "price": {price}}}')):
+        assert client.post(path, files={"meta": (None, text, JSON)}).json() == [price], path
+
+
+def test_a_text_that_is_declared_as_json_is_too_long_as_any_text(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.post("/")
+    def named(name: Annotated[str, msgspec.Meta(max_length=5)]) -> str:
+        return name
+
+    client = make_client(app)
+    for text in ('"abcd"', "[1, 2, 3]"):
+        sent: Any = {"name": (None, text, JSON)}
+        answer = client.post("/", files=sent, headers={"Accept": "text/html"})
+        assert (answer.status_code, "Please use at most 5 characters." in answer.text) == (
+            400,
+            True,
+        )

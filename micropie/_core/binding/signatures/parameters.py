@@ -10,7 +10,7 @@ request itself. ``bound_parameter`` chooses the places at startup. Each request 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -91,10 +91,11 @@ class BoundParameter:
     - ``places``: the places to search, in this order, as a dict by name.
     - ``is_whole``: whether the value is a whole query, form or document, and not one value from it.
     - ``is_stated``: whether the annotation declares the source.
-    - ``lists``: for a structure, the names of the fields that may have several values.
-    - ``json_fields``: for a structure, the names of the fields that a part with JSON may fill.
+    - ``maker``: for a structure, what creates it from a whole query, form or document.
     - ``is_in_path``: whether the value may be a segment of the path. A segment takes precedence
       over all places.
+    - ``is_exact``: whether the type contains a Decimal. For such a type, JSON is parsed without
+      floats, which takes longer.
     """
 
     name: str
@@ -104,9 +105,9 @@ class BoundParameter:
     places: Mapping[str, Place] = field(default_factory=dict)
     is_whole: bool = False
     is_stated: bool = False
-    lists: Collection[str] = ()
-    json_fields: Collection[str] = ()
+    maker: Maker | None = None
     is_in_path: bool = False
+    is_exact: bool = False
 
     @property
     def first_place(self) -> str:
@@ -135,13 +136,6 @@ class BoundParameter:
         """Whether the value may be the document in a part of a form that contains JSON."""
         is_text = self.converter.many is None and takes_any_text(self.converter)
         return "form" in self.places and (self.is_whole or not is_text)
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether the type contains a Decimal. For such a type, JSON is parsed without floats,
-        which takes longer.
-        """
-        return any(get is _EXACT for get, _ in self.places.values())
 
     @property
     def is_int(self) -> bool:
@@ -204,8 +198,9 @@ class BoundParameter:
         if self.converter.many is not None:
             uploads = request._exchange.body.uploads
             for place, values in (("form", form), ("file", uploads)):
-                if place in self.places and (found := _listed(self.key, values)):
-                    return (_from_parts if place == "form" else _from_files)(self, found, place)
+                _, read = self.places.get(place, (None, None))
+                if read is not None and (found := _listed(self.key, values)):
+                    return read(self, found, place)
         if empty is not None and "form" in self.places:
             return _from_texts(self, empty, "form")
         # A form that isn't multipart sends only the file's name.
@@ -254,15 +249,14 @@ class _Renewed(_Listed):
         self._default = value
 
 
-def renewed(parameter: BoundParameter) -> BoundParameter:
-    """Return the parameter or, if its default can be changed, a ``_Renewed`` one."""
-    if not parameter.places or isinstance(parameter.default, Hashable):
-        return parameter
-    try:
-        deepcopy(parameter.default)
-    except Exception:  # it contains a lock or a connection, for example
-        return parameter
-    return _Renewed(*attrgetter(*BoundParameter.__slots__)(parameter))
+def specialized(parameter: BoundParameter) -> BoundParameter:
+    """Return the parameter or, for a list or a default that can be changed, one of a subclass."""
+    made = BoundParameter if parameter.converter.many is None else _Listed
+    if parameter.places and not isinstance(parameter.default, Hashable):
+        with suppress(Exception):  # it contains a lock or a connection, for example
+            deepcopy(parameter.default)
+            made = _Renewed
+    return made(*attrgetter(*BoundParameter.__slots__)(parameter))
 
 
 # -- converting values ---------------------------------------------------------------------------
@@ -296,8 +290,6 @@ def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> 
             # form field left empty.
             if not text and parameter.default is not REQUIRED:
                 return parameter.default
-            if isinstance(text, JsonText):
-                return _converted(parameter, _json_in(parameter, [text], False), place)
             raise _binding_error(parameter, place, text, error) from None
     values: Sequence[object] = texts
     if not converter.is_either:
@@ -318,13 +310,17 @@ def _listed(key: str, values: Mapping[str, Any]) -> list[Any]:
 
 
 def _from_parts(parameter: BoundParameter, texts: Sequence[str], place: str) -> object:
-    """Return the argument for the fields of a form, or for its parts that contain JSON, if the
-    parameter's type is a collection or has no text form.
+    """Return the argument for the fields of a form, or for its parts that contain JSON. The JSON of
+    a single value may be its text, as for a number.
     """
+    converter = parameter.converter
     if not all(isinstance(text, JsonText) for text in texts):
         return _from_texts(parameter, texts, place)
-    document = _json_in(parameter, texts, parameter.converter.many is not None)
-    return _converted(parameter, document, place)
+    if converter.many is None and converter.takes_text:
+        with suppress(BindingError):
+            return _from_texts(parameter, texts, place)
+    is_list = converter.many is not None and not converter.is_either
+    return _converted(parameter, _json_in(parameter, texts, is_list), place)
 
 
 def _json_in(parameter: BoundParameter, texts: Sequence[str], is_list: bool) -> object:
@@ -357,7 +353,7 @@ def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> ob
     if (
         not is_json
         and isinstance(given.get(parameter.key, ("",))[0], JsonText)
-        and parameter.key not in parameter.json_fields
+        and parameter.key not in maker.json_fields
     ):
         is_list = get_origin(maker.hint) in COLLECTIONS
         texts = given[parameter.key] if is_list else given[parameter.key][:1]
@@ -472,8 +468,7 @@ _EXACT = attrgetter("_exchange.body.exact_document")
 # Replaces ``BY_NAME`` for a parameter that has no annotation or is annotated with ``Any``. The
 # handler gets JSON values unchanged.
 _AS_IT_IS = BY_NAME | {"json": (BY_NAME["json"][0], None)}
-# Replaces ``BY_NAME`` for a parameter whose type is a collection or has no text form, such as a
-# dict.
+# Replaces ``BY_NAME`` for a parameter that a part of a form may fill with its JSON.
 _WITH_PARTS = BY_NAME | {"form": (BY_NAME["form"][0], _from_parts)}
 # Where the value of a provider's parameter is looked up if the path doesn't contain it. The body is
 # left out, because its fields are for the handler: a field that happened to have the parameter's
@@ -486,16 +481,14 @@ def parameter_by_name(
 ) -> BoundParameter:
     """Return a parameter whose value is looked up by its name."""
     places = _AS_IT_IS if converter.from_json is as_it_is else _by_name(converter, annotation)
-    made = BoundParameter if converter.many is None else _Listed
-    return made(name, name, converter, default, places, is_in_path=True)
+    return BoundParameter(name, name, converter, default, places, is_in_path=True)
 
 
 def _by_name(converter: Converter, annotation: Hint) -> Mapping[str, Place]:
-    # the elements of a ``list[Json[X]]`` are texts
-    is_list = converter.many is not None and not any(
-        map(takes_json_text, kinds_in(annotation, are_fields_in=False))
-    )
-    return _WITH_PARTS if is_list or not converter.takes_text else BY_NAME
+    is_text = converter.many is None and takes_any_text(converter)
+    # so are the values of ``Json[X]``, and the elements of a ``list[Json[X]]``
+    kinds = kinds_in(annotation, are_fields_in=False)
+    return BY_NAME if is_text or any(map(takes_json_text, kinds)) else _WITH_PARTS
 
 
 # -- choosing the places, once ---------------------------------------------------------------------
@@ -578,7 +571,7 @@ def _exact(bound: BoundParameter, annotation: Hint, own: OwnTypes) -> BoundParam
         name: (_EXACT if name == "json" else get, read)
         for name, (get, read) in bound.places.items()
     }
-    return replace(bound, places=places)
+    return replace(bound, places=places, is_exact=bound.is_in_body)
 
 
 def _of_structure(
@@ -634,8 +627,7 @@ def _of_structure(
         {key: (get, partial(_made, maker)) for key, (get, _) in places.items()},
         is_whole=True,
         is_stated=len(places) == 1,
-        lists=maker.lists,
-        json_fields=maker.json_fields,
+        maker=maker,
     )
 
 
@@ -677,8 +669,7 @@ def _of_source(
     else:
         place = _by_name(converter, annotation)[stated.place]
     is_whole = isinstance(stated, Header | Cookie | Body)
-    made = BoundParameter if converter.many is None else _Listed
-    return made(name, key, converter, default, {stated.place: place}, is_whole, True)
+    return BoundParameter(name, key, converter, default, {stated.place: place}, is_whole, True)
 
 
 def unwrapped(annotation: Hint) -> tuple[Hint, bool, bool]:

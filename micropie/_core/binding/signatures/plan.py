@@ -43,7 +43,7 @@ from micropie._core.binding.signatures.parameters import (
     bound_parameter,
     from_path,
     parameter_by_name,
-    renewed,
+    specialized,
     unwrapped,
 )
 from micropie._core.binding.signatures.sources import (
@@ -180,7 +180,7 @@ class Plan:
                 bound[one.kind].append(
                     parameter_by_name(one.name, converter_for(one.annotation, own), REQUIRED)
                     if one.kind in _VARIABLE
-                    else renewed(bound_parameter(one, is_provider, own))
+                    else specialized(bound_parameter(one, is_provider, own))
                 )
             except SetupError as error:
                 raise SetupError(f"parameter {one.name!r}: {error}") from None
@@ -214,7 +214,7 @@ class Plan:
         self.bound: Mapping[str, BoundParameter] = {one.name: one for one in self._all}
         self.reads_values = any(one.first_place for one in self._all)
         self.json_fields = {one.key for one in self._all if one.takes_json_part}.union(
-            *(one.json_fields for one in self._all if one.is_document)
+            *(one.maker.json_fields for one in self._all if one.maker and one.is_document)
         )
         self.body_parameter = next((one for one in self._all if one.needs_body), None)
 
@@ -399,7 +399,7 @@ class Plan:
             one.key
             for one in self._all
             if one.converter.many is not None and not one.converter.is_either
-        }.union(*(one.lists for one in self._all))
+        }.union(*(one.maker.lists for one in self._all if one.maker))
         given = {
             name: values if name in lists else values_of(values) for name, values in sent.items()
         }

@@ -12,12 +12,7 @@ from decimal import Decimal
 from itertools import chain, repeat
 from typing import Any, cast
 
-from micropie._core.binding.annotations import (
-    MAPPINGS,
-    Hint,
-    metadata_of,
-    owner_of,
-)
+from micropie._core.binding.annotations import MAPPINGS, Hint, metadata_of, owner_of
 from micropie._core.binding.fields import Field, chosen, fields_of, kinds_in
 from micropie._core.binding.values.constraints import limits_length, with_short_line_ends
 from micropie._core.binding.values.converters import (
@@ -40,7 +35,7 @@ def document_of(
     members: Sequence[type],
     tree: Mapping[str | int, Nested],
     own: OwnTypes,
-    is_form: bool = True,
+    is_form: bool,
     path: Sequence[str | int] = (),
 ) -> dict[str, object]:
     """Return the document for the fields of a form or a query.
@@ -65,7 +60,7 @@ def document_of(
             name = next((one for one in field.others if one in tree), name)
             node = tree.get(name)
         if node is not None or (is_form and tagged):
-            value = _read(field, node, own, (*path, name))
+            value = _read(field, node, own, (*path, name), is_form)
             if value is _ABSENT:
                 document.pop(name, None)
             else:
@@ -88,26 +83,32 @@ class FormError(ValueError):
 _OF_CONTROLS = ("x", "y", "dir")
 
 
-def _read(field: Field, node: Nested | None, own: OwnTypes, path: Sequence[str | int]) -> object:
+def _read(
+    field: Field,
+    node: Nested | None,
+    own: OwnTypes,
+    path: Sequence[str | int],
+    is_form: bool,
+) -> object:
     """Return a field's value for the document: a string, a list, or a dict of the fields inside it.
     Return ``_ABSENT`` if the document must not contain the field.
     """
     if isinstance(node, list) and field.is_json_text:
         return _read_texts(field, node, own)
-    if isinstance(node, list) and isinstance(node[0], JsonText) and _takes_json(field, own):
-        is_exact = Decimal in kinds_in(field.hint)
+    is_json = isinstance(node, list) and all(isinstance(one, JsonText) for one in node)
+    if isinstance(node, list) and is_json and _takes_json(field, own):
         try:
-            return json_in(node, field.elements is not None, is_exact)
+            return json_in(node, field.elements is not None, Decimal in kinds_in(field.hint))
         except ValueError as error:
             raise FormError(path, str(error).removesuffix(".")) from None
     if node is not None and field.elements is not None:
-        return _read_rows(*field.elements, node, own, path)
+        return _read_rows(*field.elements, node, own, path, is_form)
     if isinstance(node, Mapping):
         if field.members:
-            return document_of(field.members, node, own, path=path)
+            return document_of(field.members, node, own, is_form, path)
         if field.values is not None and ITSELF not in node:
             return {
-                str(name): _read(field.values, one, own, (*path, name))
+                str(name): _read(field.values, one, own, (*path, name), is_form)
                 for name, one in node.items()
             }
         converter = described_as(field.hint, own)
@@ -131,12 +132,17 @@ def _unsent(field: Field, own: OwnTypes, path: Sequence[str | int]) -> object:
         return False
     # The name is in the path if a class always contains itself, so that no document creates it.
     if field.required and len(field.members) == 1 and field.name not in path[:-1]:
-        return document_of(field.members, {}, own, path=path)
+        return document_of(field.members, {}, own, True, path)
     return {} if field.required and owner_of(field.kind) in MAPPINGS else _ABSENT
 
 
 def _read_rows(
-    first: Sequence[Field], rest: Field, node: Nested, own: OwnTypes, path: Sequence[str | int]
+    first: Sequence[Field],
+    rest: Field,
+    node: Nested,
+    own: OwnTypes,
+    path: Sequence[str | int],
+    is_form: bool,
 ) -> list[object]:
     fields = chain(first, repeat(rest))
     if isinstance(node, Mapping):
@@ -150,7 +156,7 @@ def _read_rows(
     else:
         parts = [[text] for text in node]
     return [
-        _read(one, part, own, (*path, number))
+        _read(one, part, own, (*path, number), is_form)
         for number, (one, part) in enumerate(zip(fields, parts, strict=False))
     ]
 

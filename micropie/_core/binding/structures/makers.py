@@ -71,7 +71,7 @@ from micropie._core.binding.values.limits import (
 from micropie._core.binding.values.shapes import Shape
 from micropie._core.errors import SetupError
 from micropie._core.http import sent_as
-from micropie._core.http.forms import nested
+from micropie._core.http.forms import nested, outer_name
 from micropie._core.http.json import dumps, loads, msgspec
 from micropie._core.http.json import members_of as members
 
@@ -149,7 +149,10 @@ class Maker(Library):
 
     def document_of(self, fields: Mapping[str, list[str]], is_form: bool) -> object:
         """Return the document for the fields of a form or a query."""
-        return document_of(self._members, nested(fields, self._names), self.own, is_form)
+        whole = self._names
+        if not is_form:  # what a query has besides the fields keeps its name
+            whole = whole.union(name for name in fields if outer_name(name) not in whole)
+        return document_of(self._members, nested(fields, whole), self.own, is_form)
 
     def make(
         self, document: object, is_json: bool, part: Hint = None, *, is_read: bool = False

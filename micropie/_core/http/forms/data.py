@@ -251,6 +251,11 @@ def _steps_of(name: str) -> list[str | int]:
     return steps if len(steps) <= DEEPEST else [name]
 
 
+def outer_name(name: str) -> str:
+    """Return ``lines`` for a name such as ``lines[0].pie``."""
+    return name.partition("[")[0].partition(".")[0]
+
+
 def rows(node: Mapping[str | int, Nested]) -> list[Nested]:
     """Return the items of a list in a form: its own values, and then the items in the order of
     their numbers. Numbers may be missing, because a script in the page may have removed items.

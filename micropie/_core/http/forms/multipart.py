@@ -25,6 +25,7 @@ from micropie._core.http.forms.data import (
     Budget,
     JsonText,
     Limits,
+    outer_name,
     require_utf8,
     text_of,
 )
@@ -339,8 +340,7 @@ class MultipartParser:
 
         def read_head(lines: Sequence[tuple[str, str]]) -> PartHead:
             head = _head_of(lines)
-            outer = head.name.partition("[")[0].partition(".")[0]  # of "lines[0].pie"
-            is_known = head.name in names or outer in names
+            is_known = head.name in names or outer_name(head.name) in names
             is_field = head.raw_filename and is_known and _is_json(head.headers)
             return head._replace(raw_filename=None) if is_field else head
 
