@@ -17,7 +17,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -31,13 +31,15 @@ from micropie._core.streams import (
     JOINED,
     LEFT,
     PENDING,
-    EventsFromThread,
     LoopStream,
     ShutdownSignal,
     ThreadStream,
     as_bytes,
     stream_shutdown,
 )
+
+if TYPE_CHECKING:
+    from micropie._core.streams import EventsFromThread
 
 BYTES_AHEAD = 64 * 1024  # two or three frames of a video
 # Seconds that an async stream may run before other tasks of the loop.
@@ -59,9 +61,11 @@ def close_stream(stream: LoopStream | ThreadStream, backend: str) -> None:
 
 def reader_of(stream: LoopStream, backend: str) -> StreamReader:
     """Return what makes the chunks of a stream: a task, if there are replaced streams to close."""
-    items = stream.items
-    if stream.events is not None and isinstance(items, EventsFromThread) and not stream.replaced:
-        return EventReader(stream, items)
+    if stream.events is not None and not stream.replaced:
+        from micropie._core.streams import EventsFromThread
+
+        if isinstance(stream.items, EventsFromThread):
+            return EventReader(stream, stream.items)
     return TaskReader(stream, backend)
 
 

@@ -29,6 +29,7 @@ from micropie.middleware.codings import maker_of
 from micropie.middleware.compress import _Compressed
 from micropie.testing import make_request
 from tests.support.clients import MakeClient
+from tests.support.content_codings import READ
 
 TEXT = "All work and no play makes Jack a dull boy. " * 50
 
@@ -702,14 +703,6 @@ def test_a_body_that_cannot_be_encoded_gets_a_500(
 def test_invalid_settings_are_refused(options: Any) -> None:
     with pytest.raises(SetupError, match=r"(minimum|level|types)(=\.\.\.\))? (takes|must)"):
         Compress(**options)
-
-
-READ = {
-    "zstd": zstd.decompress,
-    "br": brotli.decompress,
-    "gzip": gzip.decompress,
-    "": bytes,
-}
 
 
 @pytest.mark.parametrize(

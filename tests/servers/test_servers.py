@@ -434,10 +434,10 @@ def test_an_http_1_0_client_gets_a_stream(name: str, basics_on: BasicsOn) -> Non
         assert head.split()[1] == b"400"
         return
     assert head.split()[1] == b"200"
-    sent = b"line 0\nline 1\nline 2\n"
     if name == "uvicorn" and "httptools" not in LEFT_OUT:
-        sent = b"".join(b"7\r\n%s\r\n" % line for line in sent.splitlines(True)) + b"0\r\n\r\n"
-    assert body == sent
+        assert body.endswith(b"\r\n0\r\n\r\n")
+        body = b"".join(body.split(b"\r\n")[1:-3:2])
+    assert body == b"line 0\nline 1\nline 2\n"
 
 
 def posted(connection: http.client.HTTPConnection, target: str, body: bytes) -> tuple[int, bytes]:

@@ -308,6 +308,12 @@ class Pooled(App):
         yield threading.Lock()
 
     @run_in("process")
+    def begins(self, file: str) -> None:
+        """Create ``file``, then sleep for longer than any test."""
+        Path(file).touch()
+        time.sleep(60)
+
+    @run_in("process")
     def stream_begins(self, after: int, file: str) -> Iterator[str]:
         yield from ["chunk "] * after
         Path(file).touch()
