@@ -19,6 +19,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from datetime import time as dt_time
 from decimal import Decimal
 from enum import IntEnum
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -1339,7 +1340,7 @@ def test_an_expired_session_file_of_cherrypy_is_ignored(sessions_folder: Path) -
         {"!python": "x"},
         {"!python": b64encode(pickle.dumps(Pie)).decode()},
         {"!python": b64encode(pickle.dumps({5: 2}, 2)).decode()},  # not as it is written here
-        {"!python": b64encode(pickle.dumps(bytearray(b"a"), 4)).decode()},
+        {"!python": b64encode(pickle.dumps(Fraction(1, 2), 4)).decode()},
         {"!pythonx": 1},
     ],
     ids=str,
