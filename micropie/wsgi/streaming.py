@@ -221,8 +221,8 @@ class EventReader(StreamReader):
                 self._parked = parked = Event()
                 # Check again, because the server's thread may have requested more, or closed the
                 # stream, before the event was created.
-                if self._count >= self._requested and not self._is_closing:
-                    parked.wait()
+                waits = self._count >= self._requested and not self._is_closing
+                parked.wait(None if waits else 0)
                 self._parked = None
         self._source.raise_failure()
         if self._stream.transforms:
@@ -297,8 +297,8 @@ class TaskReader(StreamReader):
                 self._parked = anyio.Event()
                 # Check again, because the thread may have requested more before the event was
                 # created.
-                if self._count >= self._requested and not self._is_closing:
-                    await self._parked.wait()
+                waits = self._count >= self._requested and not self._is_closing
+                await (self._parked.wait() if waits else anyio.lowlevel.checkpoint())
                 self._parked = None
             if self._is_closing:
                 return

@@ -224,3 +224,22 @@ def test_an_event_that_is_made_during_a_shutdown_does_not_break_the_stream() -> 
     reader = events(iter((b"a", b"b", b"c")), shutdown, encode)
     until(lambda: reader._count == 2)
     assert list(reader.chunks()) == [b"a"]
+
+
+class Upper:
+    """A transform that has something to send at the end."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        return chunk.upper()
+
+    def finish(self) -> bytes:
+        return b"the end"
+
+
+def test_a_transform_of_events_has_the_last_word() -> None:
+    stream = LoopStream(EventsFromThread(iter([b"a", b"b"])), events=EVENTS)
+    stream.first = b""
+    stream.transform(Upper())
+    reader = reader_of(stream, "asyncio")
+    assert isinstance(reader, EventReader)
+    assert b"".join(reader.chunks()) == b"ABthe end"
