@@ -34,7 +34,7 @@ from micropie._core.http.addresses import NO_HOST
 from micropie._core.http.protocols import Piece, Scope, ServerMessage
 from micropie._core.mounts.prefixes import Mount, MountedPath
 from micropie._core.mounts.response import wait_for_head
-from micropie._core.streams import CHUNKS_AHEAD, JOINED
+from micropie._core.streams import CHUNKS_AHEAD, joined
 
 # Seconds that the application may go on after it has received ``http.disconnect``.
 LEAVE_WITHIN = 2.0
@@ -214,9 +214,7 @@ class _Call:
                 raise HTTPError(504, "The response took too long. Please try again later.")
         is_head, self._has_begun = not self._has_begun, True
         if self._chunks:
-            chunk = self._chunks.popleft()
-            while self._chunks and len(chunk) < JOINED:
-                chunk += self._chunks.popleft()
+            chunk = joined(self._chunks.popleft(), self._chunks)
             self._size -= len(chunk)
             self._taken.ring()
             return chunk, bool(self._chunks) or not self._is_complete

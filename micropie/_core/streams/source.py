@@ -95,6 +95,7 @@ and the cancellations from the group.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, suppress
 from contextvars import ContextVar
@@ -140,6 +141,18 @@ BYTES_AHEAD = 256 * 1024
 JOINED = 16 * 1024
 
 _BYTES = (bytes, bytearray, memoryview)
+
+
+def joined(chunk: bytes, ready: deque[Any]) -> bytes:
+    """Return ``chunk`` and those that are ready after it as one, because a server takes longer to
+    send a small chunk than code to make it. Take them out of ``ready``, in which None ends a body.
+    """
+    chunks, bytes_left = [chunk], JOINED - len(chunk)
+    while bytes_left > 0 and ready and (following := ready[0]) is not None:
+        chunks.append(following)
+        bytes_left -= len(following)
+        ready.popleft()
+    return b"".join(chunks)
 
 
 def as_bytes(chunk: object) -> bytes:

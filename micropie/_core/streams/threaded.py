@@ -45,10 +45,10 @@ from micropie._core.streams.source import (
     BYTES_AHEAD,
     CHUNKS_AHEAD,
     END,
-    JOINED,
     PENDING,
     LoopStream,
     ThreadStream,
+    joined,
 )
 
 # The maximum length of a turn, in seconds. A source that waits for a shorter time keeps its thread,
@@ -114,21 +114,10 @@ class MadeAhead(LoopStream):
                 self._forget()
             raise self._failures.pop() if self._failures else StopAsyncIteration
         if self._made:
-            chunk = self._joined(chunk)
+            chunk = joined(chunk, self._made)
         if not self._made and not self._has_turn and self._may_make_ahead:
             self._begin_turn()
         return chunk
-
-    def _joined(self, chunk: bytes) -> bytes:
-        """Return ``chunk`` and those that are ready after it as one: a server takes longer to send
-        a small chunk than a thread to make it.
-        """
-        made, chunks, bytes_left = self._made, [chunk], JOINED - len(chunk)
-        while bytes_left > 0 and made and (following := made[0]) is not None:
-            chunks.append(following)
-            bytes_left -= len(following)
-            made.popleft()
-        return b"".join(chunks)
 
     @property
     def is_text(self) -> bool:  # type: ignore[override]
