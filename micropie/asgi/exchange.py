@@ -32,7 +32,6 @@ from micropie.asgi.steps import (
     lifespan_tasks,
     perform,
     perform_cleanup,
-    shielded_at_its_end,
 )
 from micropie.asgi.streaming import StreamedExchange
 
@@ -77,8 +76,6 @@ class ASGIExchange(StreamedExchange):
             self.path = path[len(root) :] or "/" if (path + "/").startswith(root + "/") else path
         elif path.isascii() and PERCENT not in (scope.get("raw_path") or b""):
             self.literal_path = path
-
-    shielded = staticmethod(shielded_at_its_end)
 
     @property
     def scheme(self) -> str:

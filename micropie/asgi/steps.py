@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any, cast
 
 import anyio
@@ -13,7 +12,6 @@ from micropie._core import execution
 from micropie._core.execution import (
     CLEAN_UP_WITHIN,
     TASKS,
-    LoopLocal,
     LoopTasks,
     in_thread,
     slots_of,
@@ -38,11 +36,11 @@ from micropie._core.execution.steps import (
     itself,
     run_tasks,
 )
-from micropie._core.flow import LifespanContext, end_resources
+from micropie._core.flow import LifespanContext, end_resources, unwound
 from micropie._core.http import BodyReader, Exchange
 from micropie._core.http.protocols import Receive, Scope, Send
 from micropie._core.on_demand import Value, module
-from micropie.asgi.streaming import DelayedCalls, StreamedExchange, StreamSender, close_stream
+from micropie.asgi.streaming import StreamedExchange, StreamSender, close_stream
 from micropie.asgi.thread_run import ThreadRun
 
 # imported on first use, because few calls are left in their threads
@@ -126,12 +124,24 @@ async def failure_of_step(
         error, failure = _cancellation_alone(error)
         if failure is not None:
             exchange.log_failure(f"{exchange.label}: it failed while it was cancelled", failure)
-    if not is_outermost:
+    if not is_outermost or not execution.is_being_cancelled():
         return error
+    flow = unwound(exchange, error)
+    result: object = None
     try:
-        return await _unwound(exchange, error) or error
+        while True:
+            step: Any = flow.send(result)
+            kind, function, arguments = step
+            result = None
+            if kind is AWAIT:
+                result = await function(*arguments)
+            else:
+                with suppress(anyio.get_cancelled_exc_class()):
+                    await perform_cleanup(exchange, [step])
+    except StopIteration as end:
+        return end.value or error
     finally:
-        del error, failure  # avoid a reference cycle with this frame
+        del error, failure, result  # avoid a reference cycle with this frame
 
 
 def _cancellation_alone(
@@ -151,44 +161,6 @@ def _cancellation_alone(
     while isinstance(cancellation, BaseExceptionGroup):
         cancellation = cancellation.exceptions[0]
     return cancellation, failure
-
-
-async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception | None:
-    """Raise a cancellation at the ``yield`` of each open generator, the innermost first. Stop when
-    the task is no longer being cancelled: the cancellation came from a cancel scope around the
-    ``yield`` at which it was raised last.
-
-    Return the exception that replaces the cancellation. Return None if the whole request is
-    cancelled, which no generator can prevent. A generator that isn't async has no cancel scope, so
-    it is only closed.
-    """
-    inner_first = exchange.open_generators()
-    if not any(one.is_async for one in inner_first) or not execution.is_being_cancelled():
-        return None
-    failure: Exception | None = None
-    try:
-        for running in inner_first:
-            failure = None
-            if running.is_async:
-                raised = await running.cancel(cancellation)
-                failure = raised if isinstance(raised, Exception) else None
-                del raised
-            else:
-                with suppress(anyio.get_cancelled_exc_class()):
-                    await perform_cleanup(exchange, running.close())
-            if exchange.resources:
-                exchange.resources.forget(running)
-            if not execution.is_being_cancelled():
-                return failure or TimeoutError(
-                    "a time limit around a generator's yield, such as asyncio.timeout(), has "
-                    "cancelled this request"
-                )
-            if failure is not None:
-                exchange.log_cleanup_failure(failure)
-        return None
-    finally:
-        # avoid a reference cycle: since Python 3.12, the exceptions' tracebacks refer to this frame
-        del cancellation, failure
 
 
 async def perform_step(  # noqa: C901 - each branch is a kind of call
@@ -248,43 +220,6 @@ async def perform_step(  # noqa: C901 - each branch is a kind of call
     if held and not exchange.has_begun:
         exchange.note_begin()
     return run, result
-
-
-_NOTHING = object()
-_LIFTED_SHIELDS = LoopLocal(lambda: DelayedCalls(CLEAN_UP_WITHIN))
-
-
-async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
-    """Yield the value of a provider's async generator, and protect the generator's clean-up from
-    cancellation.
-
-    The protection ends after ``CLEAN_UP_WITHIN`` seconds. After that, the clean-up is cancelled if
-    the request was cancelled. Otherwise it may take longer, for example for a slow commit.
-
-    The protection is a cancel scope. It is entered before the generator begins, so the generator's
-    own scopes, which its clean-up exits, are nested in it.
-    """
-    with anyio.CancelScope() as scope:
-        value, failure = await anext(generator, _NOTHING), None
-        if value is _NOTHING:
-            return
-        try:
-            yield cast("Value", value)
-        except BaseException as error:
-            failure = error
-        scope.shield = True
-        prevent_lifting = _LIFTED_SHIELDS.get().add(partial(setattr, scope, "shield", False))
-        try:
-            with suppress(StopAsyncIteration):
-                again = await (anext(generator) if failure is None else generator.athrow(failure))
-                try:
-                    # The provider has a second yield, for which the caller raises an error.
-                    yield again
-                finally:
-                    await generator.aclose()
-        finally:
-            prevent_lifting()
-            del failure
 
 
 async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:

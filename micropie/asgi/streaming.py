@@ -30,9 +30,7 @@ from __future__ import annotations
 
 import os
 import types
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from contextvars import Context, copy_context
 from functools import partial
 from io import FileIO
 from math import inf
@@ -43,7 +41,14 @@ import anyio
 
 from micropie._core import streams
 from micropie._core.errors import ClientDisconnect, logger
-from micropie._core.execution import CLEAN_UP_WITHIN, TASKS, Action, AsyncAction, LoopLocal
+from micropie._core.execution import (
+    CLEAN_UP_WITHIN,
+    TASKS,
+    Action,
+    AsyncAction,
+    DelayedCalls,
+    LoopLocal,
+)
 from micropie._core.execution.cancellation import GracefulScope
 from micropie._core.execution.steps import Completed, Ends
 from micropie._core.http import Answer, Exchange
@@ -76,50 +81,6 @@ _SHOW_WAITING = (types.AsyncGeneratorType, types.NoneType)
 
 # How often, within its time limit, to look whether a chunk is still being sent.
 LOOKS = 4
-
-
-class DelayedCalls:
-    """Calls functions on this event loop, each of them ``seconds`` after it was added.
-
-    A single task waits for all of them. Most calls are cancelled before they are due, so a timer
-    for each would take more time than the delay saves.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._tasks = TASKS.get()
-        # For each call, its time and a list. The list contains the function, or is empty if the
-        # call was cancelled.
-        self._calls: deque[tuple[float, list[Action]]] = deque()
-        self._is_running = False  # whether the task has been started and has not ended
-
-    def add(self, function: Action) -> Action:
-        """Call ``function`` later, in a copy of the current context.
-
-        Return a function that cancels the call and drops the reference to ``function``.
-        """
-        functions: list[Action] = [partial(copy_context().run, function)]
-        self._calls.append((monotonic() + self._seconds, functions))
-        if not self._is_running:
-            self._is_running = True
-            # Start the task last, because with ``asyncio.eager_task_factory`` it begins at once.
-            # Use an empty context, because a copy would keep the request in memory while the task
-            # waits for calls that were cancelled.
-            self._tasks.start_soon(self._run, context=Context())
-        return functions.clear
-
-    async def _run(self) -> None:
-        while self._calls:
-            due, functions = self._calls[0]
-            pause = due - monotonic()
-            if functions and pause > 0:
-                await anyio.sleep(pause)
-            else:
-                while functions:
-                    functions.pop()()
-                self._calls.popleft()
-        self._is_running = False
-
 
 _STARTS = LoopLocal(lambda: DelayedCalls(WATCH_AFTER))
 

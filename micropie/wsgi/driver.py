@@ -10,7 +10,8 @@ from typing import Any
 
 from micropie._core import execution
 from micropie._core.execution import Action, current
-from micropie._core.execution.steps import ANSWER, no_function
+from micropie._core.execution.lane import AsyncLane
+from micropie._core.execution.steps import ANSWER, Flow, no_function
 from micropie._core.flow import end_resources, log_lifecycle_failure, respond
 from micropie._core.http import Request, start_failed, status_line
 from micropie._core.http.headers import CAPITALS, KnownHead
@@ -58,6 +59,8 @@ def serve_http(
         kind, function, answer = next(flow)
         if kind is not ANSWER:
             answer = perform(flow, exchange, (kind, function, answer))
+            if exchange.lane is not None:
+                _settle_lane(exchange, answer[5])
         next(flow, None)  # end the flow; this is faster than ``close``
         status, content_type, length, pairs, body, stream = answer
         if stream is not None and stream.__class__ is Handover:
@@ -92,6 +95,8 @@ def serve_http(
         exchange.answer.break_off()
         flow.close()
         perform(exchange.clean_up(exchange.cleanup_steps()), exchange, contains_exit=True)
+        if exchange.lane is not None:
+            exchange.at_end()
         _close(exchange, copy_context())
         raise
     if exchange.ends is None:
@@ -112,10 +117,26 @@ def _close(exchange: WSGIExchange, context: Context) -> None:
     """
     ending, exchange.ending = exchange.ending, None
     if ending is not None:
-        exchange.when_unused(partial(context.run, perform, ending, exchange))
+        lane, exchange.lane = exchange.lane, None
+        exchange.when_unused(partial(context.run, _end_later, exchange, ending, lane))
         context = context.copy()
     if exchange.ends is not None:
         context.run(exchange.close)
+
+
+def _end_later(exchange: WSGIExchange, ending: Flow[None], lane: AsyncLane | None) -> None:
+    """Close the resources after the last call that has used them, in the task that opened them."""
+    exchange.lane = lane
+    perform(ending, exchange)
+    exchange.end_lane()
+
+
+def _settle_lane(exchange: WSGIExchange, stream: object) -> None:
+    """End the task of the async parts now, unless a stream or resources still need it."""
+    if exchange.resources or exchange.ending is not None or isinstance(stream, LoopStream):
+        exchange.at_end()
+    else:
+        exchange.end_lane()
 
 
 def _close_mounted(chunks: Iterable[bytes], exchange: WSGIExchange, context: Context) -> None:
@@ -223,7 +244,7 @@ class _Chunks:
             return
         try:
             if isinstance(stream, LoopStream):
-                reader: StreamReader = stream.driver or reader_of(stream, self._backend)
+                reader: StreamReader = stream.driver or reader_of(stream, self._exchange)
                 yield from filter(None, reader.chunks())
             else:
                 yield from filter(None, stream)
@@ -258,6 +279,8 @@ class _Chunks:
         try:
             if stream.is_open:
                 self._context.run(close_stream, stream, self._backend)
+            elif self._exchange.lane is not None:  # the stream has left its task
+                self._exchange.lane.is_busy = False
         finally:
             # Clear these attributes to avoid reference cycles, because the objects in them may
             # refer to this object or to the exchange.

@@ -9,7 +9,7 @@ target (``RAW_URI`` of gunicorn, ``REQUEST_URI`` of uWSGI and waitress).
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import nullcontext
 from threading import Lock
 from urllib.parse import quote_from_bytes
@@ -17,12 +17,13 @@ from urllib.parse import quote_from_bytes
 import anyio
 
 from micropie._core.errors import ClientDisconnect, HTTPError, logger
-from micropie._core.execution import Action, in_thread, slots_of, steps
+from micropie._core.execution import Action, in_thread, slots_of
 from micropie._core.execution.lane import block_lane_of
 from micropie._core.execution.placement import Threads
 from micropie._core.execution.steps import (
+    AWAIT,
     Flow,
-    RunningGenerator,
+    Resume,
     Step,
     hold_shutdown,
     start_tasks,
@@ -38,7 +39,7 @@ from micropie._core.http.headers import HeaderNames, NameTable
 from micropie._core.http.protocols import Environ, Piece, Scope, ServerMessage
 from micropie._core.on_demand import Value, computed, pattern
 from micropie._core.routing import Config
-from micropie.wsgi.steps import perform
+from micropie.wsgi.steps import perform, perform_step
 
 _ABSOLUTE = pattern(rb"https?://[^/]*", re.IGNORECASE)
 
@@ -81,20 +82,18 @@ class WSGIExchange(Exchange):
         else:
             self.path = path.encode("latin-1").decode("utf-8", "replace")
 
-    def shielded(self, generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
-        """See ``Exchange.shielded``. Under WSGI, nothing is cancelled, but all steps of a generator
-        must run in the same task.
-        """
-        return steps.in_one_task(generator)
-
-    def begin_generator(self, running: RunningGenerator) -> None:
-        running.stay_in_one_task()
-        super().begin_generator(running)
+    def end_lane(self) -> None:
+        """End the task of the async parts, if there is one."""
+        lane, self.lane = self.lane, None
+        if lane is not None and lane.lasts:
+            lane.end()
 
     def close(self) -> None:
         """See ``Exchange.close``. Also start the functions passed to ``after_response``."""
         was_answered = self.answer.is_over
         super().close()
+        if self.lane is not None:
+            self.end_lane()
         if self.left_calls:
             self._end_reading()
         if self.ends is not None and not was_answered:  # ``after_response`` was called
@@ -341,7 +340,27 @@ class WSGIExchange(Exchange):
         lane = block_lane_of(self)
         if lane is None:  # no resource, so the flow reads the body
             return await self._read_in_thread(perform, flow, self)
-        return await slots_of(_READING_THREADS).call(perform, (flow, self), None, lane=lane)
+        send: Resume = flow.send
+        resume, result = send, None
+        try:
+            while True:
+                kind, function, arguments = resume(result)
+                resume, result = send, None
+                try:
+                    if kind is AWAIT:
+                        result = await function(*arguments)
+                    else:
+                        call = slots_of(_READING_THREADS).call
+                        result = await call(
+                            perform_step, (kind, function, arguments, self), None, lane=lane
+                        )
+                except BaseException as error:
+                    resume, result = flow.throw, error
+        except StopIteration as end:
+            value: Value = end.value
+            return value
+        finally:
+            result = None  # avoid a reference cycle with this frame
 
     async def abandon(self, steps: Iterable[Step]) -> None:
         with anyio.CancelScope(shield=True):

@@ -5,6 +5,7 @@ loop.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,9 @@ from micropie._core.execution.steps import (
     AnyStep,
     Flow,
     Resume,
+    resume_async,
 )
+from micropie._core.flow import unwound
 from micropie._core.http import Exchange
 from micropie._core.on_demand import Value
 from micropie.wsgi.streaming import close_stream, reader_of
@@ -51,7 +54,7 @@ def perform(
     would become the ``__context__`` of exceptions that the flow raises later.
     """
     send: Resume = flow.send
-    result = lane = None
+    result = None
     try:
         kind, function, arguments = step or send(None)
         while kind is not ANSWER:
@@ -59,14 +62,15 @@ def perform(
             try:
                 # Perform the most frequent kinds here, which saves a function call.
                 if kind is AWAIT:
-                    if lane is None:
-                        lane = AsyncLane()
                     backend = exchange.config.settings.portal_backend
+                    lane = _lane_for(exchange, function, arguments)
                     result = await_in_background(backend, function, arguments, lane)
                 elif kind is RECEIVE:
                     result = exchange.receive_piece(*arguments)
                 else:
                     result = perform_step(kind, function, arguments, exchange)
+            except CancelledError as error:
+                resume, result = flow.throw, _unwound(error, exchange)
             except Exception as error:  # also StopIteration, which would look like the flow's end
                 resume, result = flow.throw, error
             except BaseException as error:
@@ -83,13 +87,50 @@ def perform(
     return value
 
 
+def _lane_for(exchange: Exchange, function: AnyFunction, arguments: Sequence[Any]) -> AsyncLane:
+    """Return the lane for the next async part of a request.
+
+    If its task was cancelled by a scope around the ``yield`` of a generator during a ``def`` part,
+    raise the cancellation at the next ``yield`` that is resumed.
+    """
+    lane = exchange.lane
+    if lane is None:
+        route = exchange.route
+        several = (
+            exchange.hooks
+            or exchange.is_special
+            or exchange.config.error_handlers
+            or (route is not None and route.is_special)
+        )  # otherwise, the handler is the only async part
+        lane = exchange.lane = AsyncLane(lasts=bool(several))
+    elif lane.is_busy:  # with a stream
+        lane = AsyncLane()
+    elif lane.lasts and lane.interruption is not None and function is resume_async:
+        arguments[2].append(lane.interruption)
+        lane.interruption = None
+    return lane
+
+
+def _unwound(error: CancelledError, exchange: Exchange) -> Exception:
+    """Return the exception to throw into the flow after an async part was cancelled."""
+    cancellation, lane = error.__cause__, exchange.lane
+    try:
+        if cancellation is None or lane is None or not lane.lasts:  # the event loop has ended
+            return error
+        failure = perform(unwound(exchange, cancellation), exchange)
+        lane.interruption = None  # the task may have got the same cancellation again
+        return failure or error
+    finally:
+        del error, cancellation  # avoid reference cycles with this frame
+
+
 def perform_step(
     kind: Any, function: AnyFunction, arguments: Sequence[Any], exchange: Exchange
 ) -> Any:
     """Perform one step of any kind except AWAIT and RECEIVE, and return its result."""
     backend = exchange.config.settings.portal_backend
     if kind is CHUNK:
-        return reader_of(arguments[0], backend).take()
+        return reader_of(arguments[0], exchange).take()
     if kind is ON_LOOP:
         return function(*arguments)
     if kind is CLOSE:

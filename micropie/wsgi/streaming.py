@@ -11,6 +11,7 @@ stream is silent for too long, the thread sends a heartbeat.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
@@ -24,6 +25,8 @@ import anyio
 from micropie._core import execution
 from micropie._core.errors import ClientDisconnect
 from micropie._core.execution import AHEAD, CLEAN_UP_WITHIN, await_in_background, background_loop
+from micropie._core.execution.lane import AsyncLane
+from micropie._core.http import Exchange
 from micropie._core.streams import (
     CHUNKS_AHEAD,
     END,
@@ -59,14 +62,18 @@ def close_stream(stream: LoopStream | ThreadStream, backend: str) -> None:
         stream.is_open = False
 
 
-def reader_of(stream: LoopStream, backend: str) -> StreamReader:
-    """Return what makes the chunks of a stream: a task, if there are replaced streams to close."""
+def reader_of(stream: LoopStream, exchange: Exchange) -> StreamReader:
+    """Return what makes the chunks of a stream: a task, if there are replaced streams to close. It
+    is that of the request's async parts, if they have one.
+    """
     if stream.events is not None and not stream.replaced:
         from micropie._core.streams import EventsFromThread
 
         if isinstance(stream.items, EventsFromThread):
             return EventReader(stream, stream.items)
-    return TaskReader(stream, backend)
+    lane = exchange.lane
+    is_free = lane is not None and lane.lasts and not lane.is_busy
+    return TaskReader(stream, exchange.config.settings.portal_backend, lane if is_free else None)
 
 
 class StreamReader:
@@ -230,12 +237,18 @@ class EventReader(StreamReader):
 
 
 class TaskReader(StreamReader):
-    """The chunks of an async iterator, made by a task on the background loop."""
+    """The chunks of an async iterator, made by a task on the background loop.
 
-    def __init__(self, stream: LoopStream, backend: str) -> None:
+    ``lane``: the lane that lasts whose task makes them; None for a task of the stream's own.
+    """
+
+    def __init__(self, stream: LoopStream, backend: str, lane: AsyncLane | None = None) -> None:
         self._loop = background_loop(backend)  # do this first, because it may raise an exception
         super().__init__(stream)
-        self._loop.spawn(self._lose, self._run)
+        self._lane = lane
+        if lane is not None:
+            lane.is_busy = True
+        self._loop.spawn(self._lose, self._run, lane)
 
     # -- in the server's thread --------------------------------------------------------------------
 
@@ -252,6 +265,11 @@ class TaskReader(StreamReader):
         with suppress(RuntimeError):  # the loop has ended, so the queue delivers END
             self._loop.call_soon(parked.set)
 
+    def _leave(self) -> None:
+        if self._lane is not None:
+            self._lane.is_busy = False
+        super()._leave()
+
     # -- in the task, on the loop ------------------------------------------------------------------
 
     async def _run(self) -> None:
@@ -265,10 +283,12 @@ class TaskReader(StreamReader):
             failure = error
         failure = await stream.leave(failure)
         cancellation = anyio.get_cancelled_exc_class()
-        if isinstance(failure, cancellation) and execution.failure_of(failure) is None:
-            self._lose()
-        else:
+        if not isinstance(failure, cancellation) or execution.failure_of(failure) is not None:
             self._end(failure)
+        elif self._loop.has_ended:
+            self._lose()
+        else:  # by the scope of a provider
+            self._end(CancelledError())
         del failure
 
     async def _make(self) -> None:

@@ -47,7 +47,7 @@ FAULTS = {
         "asyncio and plain/chunks_on_close and cancel",
     ),
     "the end of a provider is not shielded": Fault(
-        "asgi/steps.py",
+        "_core/execution/steps/generators.py",
         "        scope.shield = True\n",
         "",
         SUSPENSION,
@@ -96,7 +96,7 @@ FAULTS = {
         "asyncio and plain/plain_async and exit",
     ),
     "a failure of a clean-up is not logged": Fault(
-        "asgi/steps.py",
+        "_core/flow/resources.py",
         "            if failure is not None:\n                exchange.log_cleanup_failure(failure)\n",
         "",
         SUSPENSION,

@@ -19,12 +19,12 @@ from micropie._core.execution.loop import (
     TASKS,
     Action,
     AsyncFunction,
+    DelayedCalls,
     LoopLocal,
     LoopTasks,
     SingleWaiterEvent,
 )
 from micropie._core.execution.steps.steps import no_function
-from micropie.asgi.streaming import DelayedCalls
 from tests.asgi.calls import Call, run
 from tests.support.waiting import PATIENCE
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copyreg
 import functools
 import pickle
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextvars import copy_context
 from decimal import Decimal
 from types import SimpleNamespace
@@ -119,14 +119,6 @@ def test_a_request_in_a_process_is_read_only() -> None:
     ):
         with pytest.raises(RuntimeError, match="in the process pool"):
             change()
-
-
-def test_a_provider_s_generator_stays_unchanged() -> None:
-    async def provided() -> AsyncGenerator[int]:
-        yield 1
-
-    generator = provided()
-    assert copy().shielded(generator) is generator
 
 
 def test_a_json_body_with_exact_decimals_is_parsed_once() -> None:

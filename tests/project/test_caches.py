@@ -78,7 +78,6 @@ CACHES = {
     "debug/access.py:_tell": "test_a_message_logged_once_is_logged_for_each_text",
     "debug/source.py:_classes_in": AUTHORS,
     "_core/execution/placement.py:handler_named": AUTHORS,
-    "_core/execution/steps/one_task.py:_warn": AUTHORS,
     "_core/execution/steps/redis_client.py:_limited": "the keys are classes of redis-py",
     "_core/files/content_types.py:_types": NO_KEY,
     "_core/files/content_types.py:content_type_of": FUNCTION,

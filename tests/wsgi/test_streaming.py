@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import AsyncIterator
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -147,12 +148,18 @@ def test_other_tasks_run_during_a_stream_that_never_waits_and_is_taken_at_once()
     assert set(b"".join(readers[0].chunks())) == set(b"x")
 
 
+def exchange() -> Any:
+    """Return as much of a request's exchange as a reader needs."""
+    settings = SimpleNamespace(portal_backend="asyncio")
+    return SimpleNamespace(lane=None, config=SimpleNamespace(settings=settings))
+
+
 def events(source: Any, shutdown: ShutdownSignal, encode: Any = as_bytes) -> EventReader:
     """Return what makes the events of a stream whose response has started."""
     rules = EventRules(encode, None, shutdown)
     stream = LoopStream(EventsFromThread(source), events=rules)
     stream.first = HEART_BEAT
-    reader = reader_of(stream, "asyncio")
+    reader = reader_of(stream, exchange())
     assert isinstance(reader, EventReader)
     return reader
 
@@ -240,6 +247,6 @@ def test_a_transform_of_events_has_the_last_word() -> None:
     stream = LoopStream(EventsFromThread(iter([b"a", b"b"])), events=EVENTS)
     stream.first = b""
     stream.transform(Upper())
-    reader = reader_of(stream, "asyncio")
+    reader = reader_of(stream, exchange())
     assert isinstance(reader, EventReader)
     assert b"".join(reader.chunks()) == b"ABthe end"

@@ -23,7 +23,7 @@ import anyio
 
 from micropie._core.errors import SetupError
 from micropie._core.execution.fork import after_fork_in_child
-from micropie._core.execution.lane import AsyncLane, Lane, Outcome, released, variables_set
+from micropie._core.execution.lane import AsyncLane, Outcome, awaited_outcome_of, released
 from micropie._core.execution.loop import (
     Action,
     AsyncAction,
@@ -76,16 +76,17 @@ class BackgroundLoop:
         self._set_library = library_variable().set
         tasks = LoopTasks()  # not those of ``TASKS``, which may wait for one of these
         self.call_soon, self._start_soon = tasks.call_soon, tasks.start_soon
-        self._new_scope, self._join = tasks.new_scope, tasks.join
+        self._tasks, self._new_scope, self._join = tasks, tasks.new_scope, tasks.join
         # By the ``lost`` function of each task: its scope, or None until it begins. asyncio itself
         # would cancel a task only once, and even in a shielded block. This is a dict, because its
         # items are set without a call.
         self._scopes: dict[Action, anyio.CancelScope | None] = {}
+        self._lanes: set[AsyncLane] = set()  # those with a task
         self.has_ended = False
 
-    def spawn(self, lost: Action, function: AsyncAction, lane: Lane | None = None) -> None:
+    def spawn(self, lost: Action, function: AsyncAction, lane: AsyncLane | None = None) -> None:
         """Schedule ``function`` as a task on the loop, in a copy of this thread's context, or in
-        the context of ``lane``.
+        the context of ``lane`` and, if the lane lasts, in its task.
 
         Raises ``RuntimeError`` if the loop has ended.
 
@@ -108,19 +109,31 @@ class BackgroundLoop:
                 scope.cancel()
             elif self._scopes.pop(lost, self) is None:  # ``spawn`` may remove items meanwhile
                 lost()
+        for lane in [*self._lanes]:
+            lane.end()
 
     async def join(self) -> None:
         """After ``end``, wait until all tasks have ended."""
         with anyio.CancelScope(shield=True):
             await self._join()
 
-    def _start(self, lost: Action, call: AsyncAction, context: Context, lane: Lane | None) -> None:
+    def _start(
+        self, lost: Action, call: AsyncAction, context: Context, lane: AsyncLane | None
+    ) -> None:
         # Set only this variable, because others, such as a monitor's, belong to the request.
         context.run(self._set_library, self._backend)
-        if lane is not None:  # here, because the loop may just be leaving its context
-            context = lane.entered(context)
-        if not self.has_ended:
+        if self.has_ended:
+            return
+        if lane is None:
             self._start_soon(self._begin, lost, call, context=context)
+            return
+        context = lane.entered(context)  # here, because the loop may just be leaving it
+        if not lane.lasts:
+            self._start_soon(self._begin, lost, call, context=context)
+            return
+        part = partial(self._begin_part, lost, call, lane)
+        if not lane.ask(part):
+            self._start_soon(self._run, lane, part, context=context)
 
     async def _begin(self, lost: Action, call: AsyncAction) -> None:
         if self.has_ended:
@@ -128,6 +141,20 @@ class BackgroundLoop:
         try:
             with self._new_scope() as self._scopes[lost]:
                 await call()
+        finally:
+            del self._scopes[lost]
+
+    async def _run(self, lane: AsyncLane, part: AsyncAction) -> None:
+        self._lanes.add(lane)
+        await lane.perform(self._tasks, part)
+        self._lanes.discard(lane)
+
+    async def _begin_part(self, lost: Action, call: AsyncAction, lane: AsyncLane) -> None:
+        if self.has_ended:
+            return
+        self._scopes[lost] = lane.scope
+        try:
+            await call()
         finally:
             del self._scopes[lost]
 
@@ -257,6 +284,9 @@ def await_in_background(
     variables, and return the result. This function blocks.
 
     ``lane``: that of the calls of one flow, if there may be several.
+
+    Raises ``CancelledError`` if the task was cancelled. Its ``__cause__`` is the cancellation,
+    unless the loop has ended before the task has begun.
     """
     outcomes: SimpleQueue[Outcome] = SimpleQueue()
     call = partial(awaited_outcome_of, function, arguments, outcomes.put)
@@ -283,29 +313,6 @@ def await_in_task(tasks: LoopTasks, function: AsyncFunction, arguments: Sequence
 
 # How often a thread that waits for a task looks whether the task's loop still exists.
 _LOOK_EVERY = 1.0
-
-
-async def awaited_outcome_of(
-    function: AsyncFunction,
-    arguments: Sequence[object],
-    notify: Callable[[Outcome], object] | None = None,
-) -> Outcome:
-    """Await the function on behalf of another thread, and return its outcome. Never raises an
-    exception. If ``notify`` is given, also call it with the outcome.
-    """
-    before = copy_context()
-    outcome: Outcome
-    try:
-        outcome = [await function(*arguments), None, variables_set(before)]
-    except anyio.get_cancelled_exc_class() as error:
-        is_real = containment.is_being_cancelled()
-        outcome = [None, CancelledError() if is_real else containment.unrequested(error), []]
-    except BaseException as error:
-        # Also catch a SystemExit, because it would end the tasks of all requests.
-        outcome = [None, error, variables_set(before)]
-    if notify is not None:
-        notify(outcome)
-    return outcome
 
 
 Result = TypeVar("Result")

@@ -10,17 +10,32 @@ has entered. So variables are passed on both ways: before a call, those that the
 reset, and after it, those that the call has set or reset.
 
 Under WSGI, it is the other way round: the ``def`` parts run in the request's own context, and the
-async parts, each a task on the background loop, share that of an ``AsyncLane``.
+async parts share the context of an ``AsyncLane``, and its task on the background loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, Token, copy_context
+from functools import partial
+from math import inf
 from typing import Any, TypeAlias
 
+import anyio
+
+from micropie._core.execution.loop import (
+    TASKS,
+    AsyncAction,
+    AsyncFunction,
+    LoopTasks,
+    SingleWaiterEvent,
+)
 from micropie._core.execution.placement import AnyFunction
+from micropie._core.on_demand import module
+
+# imported on first use, because only failures need it
+containment: Any = module("micropie._core.execution.containment")
 
 # -- the outcome of a call -------------------------------------------------------------------------
 
@@ -75,6 +90,30 @@ def released(outcome: Outcome) -> Any:
         raise error
     finally:
         del error  # avoid a reference cycle between the exception and this frame
+
+
+async def awaited_outcome_of(
+    function: AsyncFunction,
+    arguments: Sequence[object],
+    notify: Callable[[Outcome], object] | None = None,
+) -> Outcome:
+    """Await the function on behalf of another thread, and return its outcome. Never raises an
+    exception. If ``notify`` is given, also call it with the outcome.
+    """
+    before = copy_context()
+    outcome: Outcome
+    try:
+        outcome = [await function(*arguments), None, variables_set(before)]
+    except anyio.get_cancelled_exc_class() as error:
+        is_real = containment.is_being_cancelled()
+        replaced = containment.cancelled if is_real else containment.unrequested
+        outcome = [None, replaced(error), []]
+    except BaseException as error:
+        # Also catch a SystemExit, because it would end the tasks of all requests.
+        outcome = [None, error, variables_set(before)]
+    if notify is not None:
+        notify(outcome)
+    return outcome
 
 
 # -- the lane --------------------------------------------------------------------------------------
@@ -162,15 +201,114 @@ class AsyncLane(Lane):
     """The context of async parts that a thread or another task awaits in turn.
 
     It keeps the tokens itself, because the context of what awaits them doesn't refer to it.
+
+    ``lasts``: whether one task awaits all of them. Libraries keep sessions and transactions by
+    ``asyncio.current_task()``, and a cancel scope must be exited in the task that entered it.
+
+    ``interruption``: the cancellation that the task got between two parts, from a scope that a
+    generator has open around its ``yield``; otherwise None.
     """
 
-    __slots__ = ("tokens",)
+    __slots__ = (
+        "_event",
+        "_is_asked",
+        "_part",
+        "_tasks",
+        "interruption",
+        "lasts",
+        "scope",
+        "tokens",
+    )
 
-    def __init__(self, owner: object = None) -> None:
+    def __init__(self, owner: object = None, *, lasts: bool = False) -> None:
         # without ``super``, which takes longer
         self.owner, self.is_busy, self._context = owner, False, None
         self._inside: Tokens = {}
         self.tokens: Tokens = {}
+        self.lasts = lasts
+        if lasts:
+            self._context = Context()  # not a copy, in which no variable could be unset
+            self.has_set = True  # it can't be replaced
+            self.interruption: BaseException | None = None
+            self.scope: Any = None  # around the parts; None until the task begins
+            self._tasks: LoopTasks | None = None  # None until the task begins
+            self._part: AsyncAction | None = None
+            self._is_asked = False
+
+    def ask(self, part: AsyncAction | None) -> bool:
+        """Let the task await ``part()``, which must not raise, or end if it is None. Return False
+        if there is no task yet; see ``perform``.
+
+        Call this on the task's event loop, after ``entered``.
+        """
+        if self._tasks is None:
+            return False
+        self._part, self._is_asked = part, True
+        self._event.ring()
+        return True
+
+    async def awaits(self, function: AsyncFunction, arguments: Sequence[object]) -> Any:
+        """Return ``await function(*arguments)``, awaited in the lane's task on behalf of the
+        current task, on the same event loop.
+        """
+        tasks, outcomes = TASKS.get(), list[Outcome]()
+        done = SingleWaiterEvent(tasks)
+
+        def notify(outcome: Outcome) -> None:
+            outcomes.append(outcome)
+            done.ring()
+
+        part = partial(awaited_outcome_of, function, arguments, notify)
+        context = self.entered(copy_context())
+        if not self.ask(part):
+            tasks.start_soon(self.perform, tasks, part, context=context)
+        await done.wait()
+        self.leave(outcomes[0])
+        return released(outcomes.pop())
+
+    async def perform(self, tasks: LoopTasks, part: AsyncAction | None) -> None:
+        """Await ``part()`` and those that follow. This is the task, which runs in the lane's
+        context on the event loop of ``tasks``.
+        """
+        self._tasks, self._event = tasks, SingleWaiterEvent(tasks)
+        with tasks.new_scope() as self.scope:
+            while part is not None:
+                await part()
+                part = None  # it refers to what it was called with
+                part = await self._next(tasks)
+
+    def end(self) -> None:
+        """End the task after its current part. Any thread may call this."""
+        self.interruption = None  # avoid a reference cycle with the traceback's frames
+        if self._tasks is not None:
+            self._tasks.call(partial(self.ask, None))
+
+    async def _next(self, tasks: LoopTasks) -> AsyncAction | None:
+        """Wait for the next part. Return None at the end.
+
+        If a scope that a generator has open is cancelled meanwhile, go on waiting, because nothing
+        can interrupt the ``def`` part that a thread is performing. The thread finds the
+        cancellation in ``interruption``. If it hasn't taken it from there, the next part gets it,
+        at its first wait.
+        """
+        cancellation = anyio.get_cancelled_exc_class()
+        try:
+            while not self._is_asked:
+                await self._event.wait()
+        except cancellation as error:
+            self.interruption = error
+            with tasks.new_scope(shield=True):
+                while not self._is_asked:
+                    with suppress(cancellation):  # ``Task.cancel`` ignores the shield
+                        await self._event.wait()
+        part, self._part, self._is_asked = self._part, None, False
+        # a scope of anyio or trio cancels each wait anyway
+        if self.interruption is not None and anyio.current_effective_deadline() > -inf:
+            self.interruption = None
+            task = tasks.current_task()
+            task.uncancel()
+            task.cancel()
+        return part
 
     def leave(self, outcome: Outcome, tokens: Tokens | None = None) -> None:
         """Set and reset the variables where the parts are awaited. ``tokens`` isn't used."""

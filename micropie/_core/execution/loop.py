@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import cached_property, partial
 from threading import Thread
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from weakref import ref
 
@@ -441,6 +442,49 @@ def _in_two_parts(coroutine: Awaitable[object]) -> Generator[object, None, None]
 
 
 TASKS = LoopLocal(LoopTasks)
+
+
+class DelayedCalls:
+    """Calls functions on this event loop, each of them ``seconds`` after it was added.
+
+    A single task waits for all of them. Most calls are cancelled before they are due, so a timer
+    for each would take more time than the delay saves.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._tasks = TASKS.get()
+        # For each call, its time and a list. The list contains the function, or is empty if the
+        # call was cancelled.
+        self._calls: deque[tuple[float, list[Action]]] = deque()
+        self._is_running = False  # whether the task has been started and has not ended
+
+    def add(self, function: Action) -> Action:
+        """Call ``function`` later, in a copy of the current context.
+
+        Return a function that cancels the call and drops the reference to ``function``.
+        """
+        functions: list[Action] = [partial(copy_context().run, function)]
+        self._calls.append((monotonic() + self._seconds, functions))
+        if not self._is_running:
+            self._is_running = True
+            # Start the task last, because with ``asyncio.eager_task_factory`` it begins at once.
+            # Use an empty context, because a copy would keep the request in memory while the task
+            # waits for calls that were cancelled.
+            self._tasks.start_soon(self._run, context=Context())
+        return functions.clear
+
+    async def _run(self) -> None:
+        while self._calls:
+            due, functions = self._calls[0]
+            pause = due - monotonic()
+            if functions and pause > 0:
+                await anyio.sleep(pause)
+            else:
+                while functions:
+                    functions.pop()()
+                self._calls.popleft()
+        self._is_running = False
 
 
 class SingleWaiterEvent:

@@ -32,7 +32,7 @@ from micropie._core.flow.lifecycle import (
     log_lifecycle_failure,
 )
 from micropie._core.flow.middleware import FlowMiddleware, Hook, HttpMiddleware, WebSocketMiddleware
-from micropie._core.flow.resources import close_resources, end_resources
+from micropie._core.flow.resources import close_resources, end_resources, unwound
 from micropie._core.on_demand import names_on_demand
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ __all__ = [
     "log_request_failure",
     "respond",
     "run_mount_guards",
+    "unwound",
 ]
 
 __getattr__, __dir__ = names_on_demand(

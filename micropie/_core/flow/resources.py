@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from micropie._core.binding import ResultFilter
 from micropie._core.errors import HTTPError, Redirect, raise_any
-from micropie._core.execution.steps import CALL, Call, Flow, awaited
+from micropie._core.execution.steps import AWAIT, CALL, Call, Flow, awaited
 from micropie._core.http import (
     EncodedAnswer,
     Exchange,
@@ -143,6 +143,43 @@ def close_resources(
         raise_any(failure)
     finally:
         del failure
+
+
+def unwound(exchange: Exchange, cancellation: BaseException) -> Flow[Exception | None]:
+    """Raise a cancellation at the ``yield`` of each open generator, the innermost first. Stop when
+    the task is no longer being cancelled: the cancellation came from a cancel scope around the
+    ``yield`` at which it was raised last.
+
+    Return the exception that replaces the cancellation. Return None if the whole request is
+    cancelled, which no generator can prevent. A generator that isn't async has no cancel scope, so
+    it is only closed.
+    """
+    inner_first = exchange.open_generators()
+    if not any(one.is_async for one in inner_first):
+        return None
+    failure: Exception | None = None
+    try:
+        for running in inner_first:
+            failure, goes_on = None, True
+            if running.is_async:
+                raised, goes_on = yield AWAIT, running.cancel, (cancellation,)
+                failure = raised if isinstance(raised, Exception) else None
+                del raised
+            else:
+                yield from exchange.clean_up(running.close())
+            if exchange.resources:
+                exchange.resources.forget(running)
+            if not goes_on:
+                return failure or TimeoutError(
+                    "a time limit around a generator's yield, such as asyncio.timeout(), has "
+                    "cancelled this request"
+                )
+            if failure is not None:
+                exchange.log_cleanup_failure(failure)
+        return None
+    finally:
+        # avoid a reference cycle: since Python 3.12, the exceptions' tracebacks refer to this frame
+        del cancellation, failure
 
 
 def end_resources(exchange: Exchange, failure: Exception | None = None) -> Flow[None]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import (
-    AsyncGenerator,
     AsyncIterator,
     Awaitable,
     Callable,
@@ -97,6 +96,7 @@ from micropie._core.http.settings import Settings
 from micropie._core.on_demand import Value, computed, reserve
 
 if TYPE_CHECKING:
+    from micropie._core.execution.lane import AsyncLane
     from micropie._core.execution.left_calls import LeftCall
     from micropie._core.http.headers import AppSigner
 
@@ -256,7 +256,7 @@ class Exchange:
     """
 
     def __init_subclass__(cls) -> None:
-        reserve(cls, "config route path_params framing cookies headers hooks ends resources")
+        reserve(cls, "config route path_params framing cookies headers hooks ends resources lane")
 
     method: str
     path: str
@@ -292,6 +292,7 @@ class Exchange:
     has_begun = False  # Whether a hook or the handler has run in a thread of the application.
     left_calls: Sequence[LeftCall] = ()  # the calls that go on in their threads without a task
     ending: Flow[None] | None = None  # closes the resources when the ``left_calls`` have ended
+    lane: AsyncLane | None = None  # under WSGI, that of the ``async def`` parts
     is_blocking = False  # Whether the steps may block, because this thread is the request's own.
     opens_more = False  # Whether the request may hold resources that are not in ``resources``.
     # Under ASGI, the ``Slots`` of the thread that is waiting for the body, if there is one.
@@ -673,15 +674,9 @@ class Exchange:
     def own_resources(self) -> Resources:
         """Return the stack that holds the resources of access checks and of the handler."""
         if self.resources is None:
-            self.resources, self.is_special = Resources(self.shielded), True
+            self.resources, self.is_special = Resources(), True
             self.at_end()
         return self.resources
-
-    def shielded(self, generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
-        """Return ``generator``, which a provider has created. If requests can be cancelled, return
-        the generator wrapped, so that a cancellation doesn't interrupt its clean-up.
-        """
-        return generator
 
     def open_generators(self) -> list[RunningGenerator]:
         """Return those generators, of resources and of middleware, that have not ended. The

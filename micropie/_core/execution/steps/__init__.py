@@ -3,7 +3,6 @@
 Open ``steps.py`` to change the kinds of steps. The other files:
 
 - ``generators.py``: how generators of the application are advanced and closed
-- ``one_task.py``: how an async generator stays in one task under WSGI
 - ``after_response.py``: functions that run after the response
 - ``outage.py``: services that may be unavailable
 - ``redis_client.py``: the connection to Redis
@@ -22,7 +21,12 @@ from micropie._core.execution.steps.after_response import (
     start_tasks,
     wait_for_tasks,
 )
-from micropie._core.execution.steps.generators import ResourceContext, Resources, RunningGenerator
+from micropie._core.execution.steps.generators import (
+    ResourceContext,
+    Resources,
+    RunningGenerator,
+    resume_async,
+)
 from micropie._core.execution.steps.outage import Outage
 from micropie._core.execution.steps.steps import (
     ANSWER,
@@ -56,7 +60,6 @@ from micropie._core.execution.steps.steps import (
 from micropie._core.on_demand import names_on_demand
 
 if TYPE_CHECKING:
-    from micropie._core.execution.steps.one_task import in_one_task
     from micropie._core.execution.steps.redis_client import RedisClient
 
 __all__ = [
@@ -92,11 +95,11 @@ __all__ = [
     "call_each",
     "call_within",
     "hold_shutdown",
-    "in_one_task",
     "itself",
     "kind_of",
     "no_function",
     "result_of",
+    "resume_async",
     "run_tasks",
     "start_tasks",
     "wait_for_tasks",
@@ -107,7 +110,6 @@ __all__ = [
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {
-        "one_task": "in_one_task",
         "redis_client": "RedisClient",
     },
 )

@@ -18,14 +18,23 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
+from contextlib import suppress
 from functools import partial
 from inspect import GEN_CREATED, getgeneratorstate
 from itertools import count
 from types import AsyncGeneratorType
 from typing import Any, Generic, Protocol, cast
 
+import anyio
+
 from micropie._core.errors import ResponseError, alone_in, failure_in, raise_any
-from micropie._core.execution import await_in_def, is_on_loop
+from micropie._core.execution import (
+    CLEAN_UP_WITHIN,
+    DelayedCalls,
+    LoopLocal,
+    await_in_def,
+    is_on_loop,
+)
 from micropie._core.execution.lane import BlockLane
 from micropie._core.execution.process_pool import in_this_thread
 from micropie._core.execution.steps.steps import (
@@ -41,8 +50,8 @@ from micropie._core.execution.steps.steps import (
 )
 from micropie._core.on_demand import Value, module
 
-# imported on first use, because only WSGI needs it
-one_task: Any = module("micropie._core.execution.steps.one_task")
+# imported on first use, because only failures need it
+containment: Any = module("micropie._core.execution.containment")
 
 
 _NUMBERS = count()
@@ -89,7 +98,7 @@ class RunningGenerator:
         arguments = self._generator, value, [] if failure is None else [failure]
         if self.is_async:
             try:
-                return (yield (AWAIT, _resume_async, arguments))
+                return (yield (AWAIT, resume_async, arguments))
             except StopAsyncIteration:
                 return None
         kind = self._kind
@@ -111,27 +120,24 @@ class RunningGenerator:
         yield from self.close()
         return result
 
-    def stay_in_one_task(self) -> None:
-        """Run an async generator in a single task. Call this before the generator has begun."""
-        if self.is_async:
-            self._generator = _in_one_task(self._generator)
-
-    async def cancel(self, cancellation: BaseException) -> BaseException | None:
+    async def cancel(self, cancellation: BaseException) -> tuple[BaseException | None, bool]:
         """Raise a cancellation at the ``yield`` of an async generator, then end the generator.
 
-        Return the exception that the generator raises, or None. If the generator yields a value
-        instead, the value becomes ``answer``.
+        Return the exception that the generator raises, or None, and whether the task is still being
+        cancelled. If the generator yields a value instead, the value becomes ``answer``.
         """
+        raised = None
         try:
             self.answer = await self._generator.athrow(cancellation)
             await self._generator.aclose()
         except StopAsyncIteration:
-            return None
+            pass
         except BaseException as error:
-            return error
+            raised = error
+        try:
+            return raised, containment.is_being_cancelled()
         finally:
-            del cancellation  # avoid a reference cycle between the exception and this frame
-        return None
+            del cancellation, raised  # avoid reference cycles between exceptions and this frame
 
     def close(self) -> Flow[None]:
         """Close the generator, unless it has run to its end."""
@@ -152,8 +158,8 @@ def _resume(
         return end.value
 
 
-def _resume_async(
-    generator: AsyncGenerator[object, object], value: object, failures: list[Exception]
+def resume_async(
+    generator: AsyncGenerator[object, object], value: object, failures: list[BaseException]
 ) -> Awaitable[object]:
     return generator.athrow(failures.pop()) if failures else generator.asend(value)
 
@@ -175,17 +181,54 @@ async def _closed(generator: AsyncGenerator[object, object]) -> None:
 
 # -- resources -------------------------------------------------------------------------------------
 
+_NOTHING = object()
+_LIFTED_SHIELDS = LoopLocal(lambda: DelayedCalls(CLEAN_UP_WITHIN))
+
+
+async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
+    """Yield the value of a provider's async generator, and protect the generator's clean-up from
+    cancellation.
+
+    The protection ends after ``CLEAN_UP_WITHIN`` seconds. After that, the clean-up is cancelled if
+    the request was cancelled. Otherwise it may take longer, for example for a slow commit.
+
+    The protection is a cancel scope. It is entered before the generator begins, so the generator's
+    own scopes, which its clean-up exits, are nested in it.
+    """
+    with anyio.CancelScope() as scope:
+        value, failure = await anext(generator, _NOTHING), None
+        if value is _NOTHING:
+            return
+        try:
+            yield cast("Value", value)
+        except BaseException as error:
+            failure = error
+        scope.shield = True
+        prevent_lifting = _LIFTED_SHIELDS.get().add(partial(setattr, scope, "shield", False))
+        try:
+            with suppress(StopAsyncIteration):
+                again = await (anext(generator) if failure is None else generator.athrow(failure))
+                try:
+                    # The provider has a second yield, for which the caller raises an error.
+                    yield again
+                finally:
+                    await generator.aclose()
+        finally:
+            prevent_lifting()
+            del failure
+
 
 class Resources(list[RunningGenerator]):
     """A stack of the generators to close, in the order in which they were opened.
 
     - ``values``: the open resources, by provider.
     - ``shield``: a function that protects the clean-up of an async provider's generator from
-      cancellation, or None if nothing is ever cancelled.
+      cancellation.
     """
 
     def __init__(
-        self, shield: Callable[[AsyncGenerator[object]], AsyncGenerator[object]] | None
+        self,
+        shield: Callable[[AsyncGenerator[object]], AsyncGenerator[object]] = shielded_at_its_end,
     ) -> None:
         super().__init__()
         self.values: dict[Any, object] = {}
@@ -259,11 +302,6 @@ class Resources(list[RunningGenerator]):
 class Performer(Protocol):
     """The methods of a request that open and close its resources."""
 
-    def shielded(self, generator: AsyncGenerator[Value], /) -> AsyncGenerator[Value]:
-        """Return a generator that wraps ``generator`` and protects its clean-up from
-        cancellation.
-        """
-
     def perform_async(self, flow: Flow[Value], /) -> Awaitable[Value]:
         """Return an awaitable that runs a flow, for use in ``async def`` code."""
 
@@ -302,7 +340,7 @@ class ResourceContext(Generic[Value]):
         _perform_in_def(flow, self._request)
 
     async def __aenter__(self) -> Value:
-        self._resources.shield = self._request.shielded
+        self._resources.shield = shielded_at_its_end
         self._lane = BlockLane(self._request)
         try:
             with self._lane.used():
@@ -351,9 +389,26 @@ class ResourceContext(Generic[Value]):
             del failure, raised
 
 
-def _in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
-    lasting: AsyncGenerator[Value] = one_task.in_one_task(generator)
-    return lasting
+async def _in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
+    """Yield what ``generator`` yields, but run it in one task, even if this generator is resumed
+    from several tasks.
+    """
+    lane, failures = BlockLane(lasts=True), list[BaseException]()
+    try:
+        while True:
+            if lane.interruption is not None:
+                failures.append(lane.interruption)
+                lane.interruption = None
+            try:
+                value = await lane.awaits(resume_async, (generator, None, failures))
+            except StopAsyncIteration:
+                return
+            try:
+                yield value
+            except BaseException as error:
+                failures.append(error)
+    finally:
+        lane.end()
 
 
 def _perform_in_def(flow: Flow[Value], request: Performer) -> Value:

@@ -268,7 +268,7 @@ def _open(resources: Resources, provider: Provider, arguments: Sequence[object])
     elif hasattr(type(made), "__enter__"):
         made = _entered(made)
     if isinstance(made, AsyncGeneratorType):
-        made = made if resources.shield is None else resources.shield(made)
+        made = resources.shield(made)
     elif not isinstance(made, GeneratorType):
         return made
     generator = RunningGenerator(made, provider.run_kind, provider)
