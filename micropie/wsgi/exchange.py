@@ -85,7 +85,7 @@ class WSGIExchange(Exchange):
     def end_lane(self) -> None:
         """End the task of the async parts, if there is one."""
         lane, self.lane = self.lane, None
-        if lane is not None and lane.lasts:
+        if lane is not None:
             lane.end()
 
     def close(self) -> None:

@@ -63,7 +63,11 @@ def perform(
                 # Perform the most frequent kinds here, which saves a function call.
                 if kind is AWAIT:
                     backend = exchange.config.settings.portal_backend
-                    lane = _lane_for(exchange, function, arguments)
+                    lane = exchange.lane
+                    if lane is not None:
+                        lane = _free_lane(lane, function, arguments)
+                    elif exchange.is_special or (exchange.hooks and exchange.hooks.has_async):
+                        lane = exchange.lane = AsyncLane()
                     result = await_in_background(backend, function, arguments, lane)
                 elif kind is RECEIVE:
                     result = exchange.receive_piece(*arguments)
@@ -87,25 +91,17 @@ def perform(
     return value
 
 
-def _lane_for(exchange: Exchange, function: AnyFunction, arguments: Sequence[Any]) -> AsyncLane:
-    """Return the lane for the next async part of a request.
+def _free_lane(
+    lane: AsyncLane, function: AnyFunction, arguments: Sequence[Any]
+) -> AsyncLane | None:
+    """Return a request's ``lane`` for its next async part, or None if a stream occupies it.
 
     If its task was cancelled by a scope around the ``yield`` of a generator during a ``def`` part,
     raise the cancellation at the next ``yield`` that is resumed.
     """
-    lane = exchange.lane
-    if lane is None:
-        route = exchange.route
-        several = (
-            exchange.hooks
-            or exchange.is_special
-            or exchange.config.error_handlers
-            or (route is not None and route.is_special)
-        )  # otherwise, the handler is the only async part
-        lane = exchange.lane = AsyncLane(lasts=bool(several))
-    elif lane.is_busy:  # with a stream
-        lane = AsyncLane()
-    elif lane.lasts and lane.interruption is not None and function is resume_async:
+    if lane.is_busy:
+        return None
+    if lane.interruption is not None and function is resume_async:
         arguments[2].append(lane.interruption)
         lane.interruption = None
     return lane
@@ -115,7 +111,7 @@ def _unwound(error: CancelledError, exchange: Exchange) -> Exception:
     """Return the exception to throw into the flow after an async part was cancelled."""
     cancellation, lane = error.__cause__, exchange.lane
     try:
-        if cancellation is None or lane is None or not lane.lasts:  # the event loop has ended
+        if cancellation is None or lane is None:  # the event loop has ended
             return error
         failure = perform(unwound(exchange, cancellation), exchange)
         lane.interruption = None  # the task may have got the same cancellation again

@@ -72,8 +72,9 @@ def reader_of(stream: LoopStream, exchange: Exchange) -> StreamReader:
         if isinstance(stream.items, EventsFromThread):
             return EventReader(stream, stream.items)
     lane = exchange.lane
-    is_free = lane is not None and lane.lasts and not lane.is_busy
-    return TaskReader(stream, exchange.config.settings.portal_backend, lane if is_free else None)
+    if lane is not None and lane.is_busy:
+        lane = None
+    return TaskReader(stream, exchange.config.settings.portal_backend, lane)
 
 
 class StreamReader:
@@ -239,7 +240,7 @@ class EventReader(StreamReader):
 class TaskReader(StreamReader):
     """The chunks of an async iterator, made by a task on the background loop.
 
-    ``lane``: the lane that lasts whose task makes them; None for a task of the stream's own.
+    ``lane``: the one whose task makes them; None for a task of the stream's own.
     """
 
     def __init__(self, stream: LoopStream, backend: str, lane: AsyncLane | None = None) -> None:

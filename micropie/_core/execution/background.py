@@ -86,7 +86,7 @@ class BackgroundLoop:
 
     def spawn(self, lost: Action, function: AsyncAction, lane: AsyncLane | None = None) -> None:
         """Schedule ``function`` as a task on the loop, in a copy of this thread's context, or in
-        the context of ``lane`` and, if the lane lasts, in its task.
+        the task of ``lane``.
 
         Raises ``RuntimeError`` if the loop has ended.
 
@@ -128,9 +128,6 @@ class BackgroundLoop:
             self._start_soon(self._begin, lost, call, context=context)
             return
         context = lane.entered(context)  # here, because the loop may just be leaving it
-        if not lane.lasts:
-            self._start_soon(self._begin, lost, call, context=context)
-            return
         part = partial(self._begin_part, lost, call, lane)
         if not lane.ask(part):
             self._start_soon(self._run, lane, part, context=context)
@@ -283,7 +280,7 @@ def await_in_background(
     """Run ``await function(*arguments)`` on the background loop, with this thread's context
     variables, and return the result. This function blocks.
 
-    ``lane``: that of the calls of one flow, if there may be several.
+    ``lane``: that of a request that may make several calls.
 
     Raises ``CancelledError`` if the task was cancelled. Its ``__cause__`` is the cancellation,
     unless the loop has ended before the task has begun.

@@ -202,7 +202,7 @@ class AsyncLane(Lane):
 
     It keeps the tokens itself, because the context of what awaits them doesn't refer to it.
 
-    ``lasts``: whether one task awaits all of them. Libraries keep sessions and transactions by
+    One task awaits all of them, because libraries keep sessions and transactions by
     ``asyncio.current_task()``, and a cancel scope must be exited in the task that entered it.
 
     ``interruption``: the cancellation that the task got between two parts, from a scope that a
@@ -215,25 +215,29 @@ class AsyncLane(Lane):
         "_part",
         "_tasks",
         "interruption",
-        "lasts",
         "scope",
         "tokens",
     )
 
-    def __init__(self, owner: object = None, *, lasts: bool = False) -> None:
+    def __init__(self, owner: object = None) -> None:
         # without ``super``, which takes longer
         self.owner, self.is_busy, self._context = owner, False, None
         self._inside: Tokens = {}
         self.tokens: Tokens = {}
-        self.lasts = lasts
-        if lasts:
-            self._context = Context()  # not a copy, in which no variable could be unset
-            self.has_set = True  # it can't be replaced
-            self.interruption: BaseException | None = None
-            self.scope: Any = None  # around the parts; None until the task begins
-            self._tasks: LoopTasks | None = None  # None until the task begins
-            self._part: AsyncAction | None = None
-            self._is_asked = False
+        self.has_set = True  # the task's context can't be replaced
+        self.interruption: BaseException | None = None
+        self.scope: Any = None  # around the parts; None until the task begins
+        self._tasks: LoopTasks | None = None  # None until the task begins
+        self._part: AsyncAction | None = None
+        self._is_asked = False
+
+    def entered(self, given: Context) -> Context:
+        if self._context is not None:
+            return super().entered(given)
+        # not ``given``, in which no variable could be unset later
+        context = self._context = Context()
+        self._inside = {one: context.run(one.set, value) for one, value in given.items()}
+        return context
 
     def ask(self, part: AsyncAction | None) -> bool:
         """Let the task await ``part()``, which must not raise, or end if it is None. Return False
@@ -291,15 +295,15 @@ class AsyncLane(Lane):
         cancellation in ``interruption``. If it hasn't taken it from there, the next part gets it,
         at its first wait.
         """
-        cancellation = anyio.get_cancelled_exc_class()
         try:
             while not self._is_asked:
                 await self._event.wait()
-        except cancellation as error:
+        except anyio.get_cancelled_exc_class() as error:
             self.interruption = error
             with tasks.new_scope(shield=True):
                 while not self._is_asked:
-                    with suppress(cancellation):  # ``Task.cancel`` ignores the shield
+                    # ``Task.cancel`` ignores the shield
+                    with suppress(anyio.get_cancelled_exc_class()):
                         await self._event.wait()
         part, self._part, self._is_asked = self._part, None, False
         # a scope of anyio or trio cancels each wait anyway

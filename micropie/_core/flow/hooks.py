@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from inspect import iscoroutinefunction
 from types import GeneratorType
 from typing import Any, TypeAlias, cast
 
@@ -277,6 +278,11 @@ def _generator_hook(function: Any, needs_session: bool) -> _Hook:
     return _Hook(needs_session, before, after, sees_failures=True)
 
 
+def _is_async(middleware: object) -> bool:
+    names = "check", "before", "before_request", "after", "after_request"
+    return any(iscoroutinefunction(getattr(middleware, name, None)) for name in names)
+
+
 class HookPlan:
     """The hooks around the handlers of a configuration. The plan is valid until the configuration's
     list of middlewares changes.
@@ -287,6 +293,7 @@ class HookPlan:
     - ``after``: the hooks that run after the handler, the last one first.
     - ``needs_session``: whether any hook may read the session before the handler.
     - ``may_hold``: whether any hook, called in a thread, may open something that it closes later.
+    - ``has_async``: whether any hook, but a generator, is ``async def``.
     - ``guards``: the plan of the hooks that also run for WebSocket handshakes and isolated mounts.
       For these, the hooks can refuse the request, but not change the response.
     """
@@ -298,6 +305,7 @@ class HookPlan:
         self.after = [hook for hook in reversed(hooks) if hook.after is not no_method]
         self.needs_session = any(hook.needs_session for hook in hooks)
         self.may_hold = any(hook.may_hold for hook in hooks)
+        self.has_async = any(_is_async(one) for one, _ in middlewares)
         guards = [one for one in middlewares if getattr(one[0], "guards", False)]
         is_same = len(guards) == len(middlewares)
         self.guards: HookPlan = self if is_same else HookPlan(guards, blocking)

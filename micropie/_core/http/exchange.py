@@ -622,7 +622,8 @@ class Exchange:
     def begin_generator(self, running: RunningGenerator) -> None:
         """Record that a generator middleware has begun, so that it will be ended."""
         self.generators = [*self.generators, running]
-        if self.hooks is None:  # It guards a WebSocket. Close it in the context in which it begins.
+        # If it guards a WebSocket, close it in the context in which it begins.
+        if running.is_async or self.hooks is None:
             self.is_special = True
 
     def set_user_checker(self, checked_by: object) -> None:

@@ -393,7 +393,7 @@ async def _in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value
     """Yield what ``generator`` yields, but run it in one task, even if this generator is resumed
     from several tasks.
     """
-    lane, failures = BlockLane(lasts=True), list[BaseException]()
+    lane, failures = BlockLane(), list[BaseException]()
     try:
         while True:
             if lane.interruption is not None:
