@@ -1,6 +1,5 @@
 """Find what an application keeps in a ``threading.local``, such as the session of SQLAlchemy's
-``scoped_session``, although its requests don't keep their thread, and what it keeps by asyncio's
-current task, although under WSGI, a request has several tasks.
+``scoped_session``, although its requests don't keep their thread.
 """
 
 from __future__ import annotations
@@ -20,8 +19,7 @@ _WITH_BODY = {"POST", "PUT", "PATCH"}
 
 def kept_in_threads(application: Application, entries: Sequence[RouteEntry]) -> Iterator[str]:
     """Yield a note for each object of the application or its modules that keeps its data in the
-    thread, if something may be awaited between two ``def`` parts of a request, or in the task, if a
-    request has several async parts.
+    thread, if something may be awaited between two ``def`` parts of a request.
 
     ``entries``: the routes of the application.
     """
@@ -34,12 +32,9 @@ def kept_in_threads(application: Application, entries: Sequence[RouteEntry]) -> 
         for part in (hook, *(getattr(hook, name, None) for name in names))
         if isroutine(part)
     ]
-    has_def = any(not _is_async(part) for part in parts)
-    between = next(_waits(application, parts, entries), None) if has_def else None
-    # an async hook surrounds the handler, and so does a provider
-    has_tasks = any(map(_is_async, parts)) or any(
-        one.route.providers and _is_async(one.route.function) for one in entries
-    )
+    between = next(_waits(application, parts, entries), None)
+    if between is None or all(map(_is_async, parts)):
+        return
     functions = [type(application.app), *(entry.route.function for entry in entries)]
     # a generated function may have a made-up module, or none
     owners = {
@@ -49,16 +44,10 @@ def kept_in_threads(application: Application, entries: Sequence[RouteEntry]) -> 
     }
     for owner, holder in [*owners.items(), (type(application.app).__name__, application.app)]:
         for name, value in [*vars(holder).items()]:
-            if between is not None and _is_of_thread(value):
+            if _is_of_thread(value):
                 yield (
                     f"{owner}.{name} keeps its data in the thread, but {between} may change the "
                     "thread between the def parts of a request: open it in a provider instead"
-                )
-            elif has_tasks and _is_of_task(value):
-                yield (
-                    f"{owner}.{name} keeps its data in the task, but under WSGI, each async part "
-                    "of a request is a task of its own: use an ASGI server, or pass on a session "
-                    "or connection that a provider opens"
                 )
 
 
@@ -105,21 +94,6 @@ def _is_of_thread(value: object) -> bool:
         return True
     if type(value) is ModuleType:
         return value.__name__ == "django.db.transaction"
-    modules = _modules_of(value)
+    modules = {one.__module__ for one in type(value).__mro__}
     kept = [getattr(value, _KEPT_IN[one], None) for one in modules.intersection(_KEPT_IN)]
     return "asgiref.local" in modules or any(map(_is_of_thread, kept))
-
-
-def _is_of_task(value: object) -> bool:
-    """Return whether an object keeps its data by asyncio's current task, as a ``Database`` of
-    ``databases`` does, and an ``async_scoped_session`` with this ``scopefunc``.
-    """
-    modules = _modules_of(value)
-    if "sqlalchemy.ext.asyncio.scoping" not in modules:
-        return "databases.core" in modules and hasattr(value, "transaction")
-    registry: Any = getattr(value, "registry", None)
-    return getattr(registry.scopefunc, "__name__", None) == "current_task"
-
-
-def _modules_of(value: object) -> set[str]:
-    return {one.__module__ for one in type(value).__mro__}

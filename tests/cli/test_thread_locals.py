@@ -4,7 +4,6 @@ what it keeps in its tasks if a request has several of them under WSGI.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from threading import local
@@ -12,7 +11,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import scoped_session, sessionmaker
 
 from micropie import App, HttpMiddleware, Request, get, post
@@ -179,26 +178,3 @@ def test_libraries_that_keep_their_connection_in_the_thread_are_reported(
     assert [note.partition(" ")[0] for note in _notes(app)] == [
         *("shop.transaction", "shop.connections", "shop.connection", "shop.pony", "shop.table")
     ]
-
-
-def test_what_is_kept_in_the_task_is_reported_if_a_request_has_several_under_wsgi(
-    module: ModuleType,
-) -> None:
-    by_task = async_scoped_session(async_sessionmaker(), scopefunc=asyncio.current_task)
-    vars(module).update(
-        db=keeping("databases.core", transaction=own), sessions=by_task,
-        by_visitor=async_scoped_session(async_sessionmaker(), scopefunc=own),
-        other=keeping("databases.core"), lazy=Lazy(),
-    )  # fmt: skip
-    end = (
-        "keeps its data in the task, but under WSGI, each async part of a request is a task of its "
-        "own: use an ASGI server, or pass on a session or connection that a provider opens"
-    )
-    expected = [f"shop.db {end}", f"shop.sessions {end}"]
-    both = Both()
-    both.provides(AsyncSession)(async_sessionmaker().begin)
-    assert [*_notes(both)] == expected
-    page = Page()
-    assert [*_notes(page)] == []
-    page.middlewares.append(log_in)
-    assert [*_notes(page)] == expected
