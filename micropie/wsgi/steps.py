@@ -94,12 +94,13 @@ def perform(
 def _free_lane(
     lane: AsyncLane, function: AnyFunction, arguments: Sequence[Any]
 ) -> AsyncLane | None:
-    """Return a request's ``lane`` for its next async part, or None if a stream occupies it.
+    """Return a request's ``lane`` for its next async part, or None if a stream occupies it, or if
+    the event loop has ended.
 
     If its task was cancelled by a scope around the ``yield`` of a generator during a ``def`` part,
     raise the cancellation at the next ``yield`` that is resumed.
     """
-    if lane.is_busy:
+    if lane.is_busy or lane.is_over:
         return None
     if lane.interruption is not None and function is resume_async:
         arguments[2].append(lane.interruption)

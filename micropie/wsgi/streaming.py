@@ -72,7 +72,7 @@ def reader_of(stream: LoopStream, exchange: Exchange) -> StreamReader:
         if isinstance(stream.items, EventsFromThread):
             return EventReader(stream, stream.items)
     lane = exchange.lane
-    if lane is not None and lane.is_busy:
+    if lane is not None and (lane.is_busy or lane.is_over):
         lane = None
     return TaskReader(stream, exchange.config.settings.portal_backend, lane)
 

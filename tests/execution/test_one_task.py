@@ -15,6 +15,9 @@ import pytest
 
 from micropie import App, HttpMiddleware, Request
 from micropie._core.execution import background_loop
+from micropie._core.execution.background import close_background_loops
+from micropie._core.execution.lane import AsyncLane
+from micropie.sessions import InMemorySessionBackend
 from tests.support.clients import MakeClient
 from tests.support.waiting import until
 
@@ -177,3 +180,76 @@ def test_a_session_by_the_current_task_is_that_of_the_request(connect: MakeClien
         codes = [*pool.map(lambda _: client.get("/").status_code, range(AT_ONCE))]
     assert codes == [200] * AT_ONCE
     assert not sessions
+
+
+class AwaitingBackend(InMemorySessionBackend):
+    async def save(self, session_id: str, data: Any, timeout: int) -> None:
+        await anyio.lowlevel.checkpoint()
+        await super().save(session_id, data, timeout)
+
+
+def test_a_session_is_saved_while_a_stream_occupies_the_task(make_client: MakeClient) -> None:
+    app = App(session_backend=AwaitingBackend())
+
+    async def opened(request: Request) -> AsyncIterator[None]:
+        yield
+
+    app.middlewares.append(opened)
+
+    @app.get("/")
+    async def index(request: Request) -> AsyncIterator[str]:
+        request.session["name"] = "ann"
+        for _ in range(100):
+            yield "x" * 1000
+
+    @app.get("/name")
+    async def name(request: Request) -> str:
+        return str(request.session["name"])
+
+    client = make_client(app)
+    assert len(client.get("/").text) == 100_000
+    assert client.get("/name").text == "ann"
+
+
+@pytest.mark.parametrize("kind", ["def", "stream"])
+def test_a_request_survives_the_end_of_its_event_loop(
+    connect: MakeClient, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, noted = App(), list[str]()
+
+    async def around(request: Request) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            noted.append("second half")
+
+    app.middlewares.append(around)
+
+    @app.get("/")
+    def index() -> Any:
+        close_background_loops()
+        return "answer" if kind == "def" else chunks()
+
+    async def chunks() -> AsyncIterator[str]:
+        yield "answer"
+
+    assert connect(app, "wsgi").get("/").text == "answer"
+    assert noted == ["second half"]
+
+
+def test_a_part_that_the_end_of_the_loop_has_overtaken_is_not_awaited() -> None:
+    loop, noted = background_loop("asyncio"), list[str]()
+    close_background_loops()
+
+    async def part() -> None:
+        noted.append("part")
+
+    asyncio.run(loop._begin_part(part, part, AsyncLane()))
+    assert not noted
+
+
+def test_a_lane_without_a_task_may_be_ended() -> None:
+    lane = AsyncLane()
+    lane.end()
+    assert lane.is_over
+    assert not lane.ask(None)

@@ -207,6 +207,7 @@ class AsyncLane(Lane):
 
     ``interruption``: the cancellation that the task got between two parts, from a scope that a
     generator has open around its ``yield``; otherwise None.
+    ``is_over``: whether the task takes no more parts, for example because its loop has ended.
     """
 
     __slots__ = (
@@ -215,6 +216,7 @@ class AsyncLane(Lane):
         "_part",
         "_tasks",
         "interruption",
+        "is_over",
         "scope",
         "tokens",
     )
@@ -226,6 +228,7 @@ class AsyncLane(Lane):
         self.tokens: Tokens = {}
         self.has_set = True  # the task's context can't be replaced
         self.interruption: BaseException | None = None
+        self.is_over = False
         self.scope: Any = None  # around the parts; None until the task begins
         self._tasks: LoopTasks | None = None  # None until the task begins
         self._part: AsyncAction | None = None
@@ -283,6 +286,7 @@ class AsyncLane(Lane):
 
     def end(self) -> None:
         """End the task after its current part. Any thread may call this."""
+        self.is_over = True
         self.interruption = None  # avoid a reference cycle with the traceback's frames
         if self._tasks is not None:
             self._tasks.call(partial(self.ask, None))
