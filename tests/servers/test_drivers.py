@@ -38,7 +38,7 @@ from micropie.middleware import Timeout, ends_with_client
 from micropie.testing import TestClient
 from tests.support.ports import free_port
 from tests.support.postgres_server import postgres_server
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 Perform: TypeAlias = Callable[[str], Awaitable[object]]
 Transaction: TypeAlias = Callable[[], AbstractAsyncContextManager[Perform]]
@@ -46,7 +46,7 @@ Driver: TypeAlias = Callable[[str], AbstractAsyncContextManager[Transaction]]
 
 ROUNDS = 3
 LIMIT = 60.0  # seconds, which pass by at once when the server works
-SETTLES_WITHIN = 10.0  # seconds; less than a query takes, more than a COMMIT does
+SETTLES_WITHIN = PATIENCE  # seconds; less than a query takes, more than a COMMIT does
 POOL_WAITS = 5.0
 
 
@@ -55,8 +55,8 @@ class Site(App):
 
     transaction: Transaction
 
-    def __init__(self, driver: Driver, url: str) -> None:
-        super().__init__(websocket_grace=0.1)
+    def __init__(self, driver: Driver, url: str, cancel_grace: float | None = PATIENCE) -> None:
+        super().__init__(websocket_grace=0.1, cancel_grace=cancel_grace)
         self._opened = partial(driver, url)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.begun = self.cleaned = self.stored = 0
@@ -310,7 +310,9 @@ def postgres_url() -> Iterator[str]:
 def served(site: Site, protocol: str) -> Iterator[httpx.Client]:
     """Yield a client of the application: behind uvicorn, or under WSGI in this process."""
     if protocol == "wsgi":
-        with TestClient(site, protocol="wsgi", raise_app_exceptions=False) as client:
+        with TestClient(
+            site, protocol="wsgi", app_timeout=2 * SETTLES_WITHIN, raise_app_exceptions=False
+        ) as client:
             yield client
         return
     config = uvicorn.Config(
@@ -364,7 +366,7 @@ def leaves_handler(client: httpx.Client, _: Site, work: str, begins: Callable[[]
 
 def leaves_websocket(client: httpx.Client, _: Site, work: str, begins: Callable[[], None]) -> None:
     url = f"{client.base_url}".replace("http", "ws", 1).rstrip("/")
-    with connect(f"{url}/socket", proxy=None) as ws:
+    with connect(f"{url}/socket", proxy=None, open_timeout=PATIENCE) as ws:
         ws.send(work)
         begins()
 
@@ -447,7 +449,7 @@ def test_sqlite_does_not_delay_a_timeout(protocol: str, tmp_path: Path) -> None:
 
     statements = {"good": "select 1", "query": "select hold()"}
     driver = partial(sqlalchemy, dialect="sqlite+aiosqlite", statements=statements, prepare=prepare)
-    site = Site(driver, f"sqlite+aiosqlite:///{tmp_path}/pies.sqlite")
+    site = Site(driver, f"sqlite+aiosqlite:///{tmp_path}/pies.sqlite", cancel_grace=None)
     with served(site, protocol) as client:
         assert client.get("/good").status_code == 200
         for number in range(1, ROUNDS + 1):

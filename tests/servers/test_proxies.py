@@ -69,7 +69,7 @@ def test_a_stream_that_fails_is_cut(client: httpx.Client) -> None:
 
 def test_a_client_that_leaves_before_the_response_is_noticed(client: httpx.Client) -> None:
     def is_noticed() -> bool:
-        with suppress(httpx.ReadTimeout):
+        with suppress(httpx.TimeoutException):  # on a busy machine before it is connected
             client.get("/waiting", timeout=0.5)
         return "left" in client.get("/").json()
 

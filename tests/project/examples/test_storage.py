@@ -11,6 +11,7 @@ from moto.server import ThreadedMotoServer
 
 from examples.how_to.storage.app import Documents
 from tests.support.clients import MakeClient
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.processes
 
@@ -31,7 +32,7 @@ def s3() -> Iterator[str]:
             "AWS_SECRET_ACCESS_KEY": "apple",
         }.items():
             patch.setenv(name, value)
-        httpx2.put(f"{url}/pies").raise_for_status()
+        httpx2.put(f"{url}/pies", timeout=PATIENCE).raise_for_status()
         yield url
     server.stop()
 
@@ -45,9 +46,9 @@ def test_a_document_is_stored_in_a_bucket(s3: str, make_client: MakeClient) -> N
     assert link.startswith(f"{s3}/pies/documents/{key}?X-Amz-")
     assert "X-Amz-Expires=300" in link
     assert "X-Amz-Signature=" in link
-    answer = httpx2.get(link)
+    answer = httpx2.get(link, timeout=PATIENCE)
     assert answer.content == content
     assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''caf%C3%A9.pdf"
     assert client.post("/remove", data={"key": key}).status_code == 204
     assert client.get(f"/show/{key}").status_code == 404
-    assert httpx2.get(link).status_code == 404
+    assert httpx2.get(link, timeout=PATIENCE).status_code == 404
