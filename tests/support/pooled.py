@@ -262,6 +262,12 @@ class Pooled(App):
         time.sleep(seconds)
         return "slept"
 
+    @run_in("process")
+    def waits_for(self, file: str) -> None:
+        """Return when ``file`` exists."""
+        while not Path(file).exists():
+            time.sleep(0.01)
+
     @Timeout(1)
     @run_in("process")
     def sleeps_a_second(self, seconds: float) -> str:

@@ -163,11 +163,15 @@ def test_an_inner_application_may_have_another_executor(
 
 
 def test_R69_an_executor_s_job_has_a_time_limit(
-    make_client: MakeClient, executor: Executor, caplog: pytest.LogCaptureFixture
+    make_client: MakeClient,
+    executor: Executor,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> None:
-    client = make_client(Pooled(pool=executor, pool_timeout=0.05))
-    assert client.get("/sleeps/0.5").status_code == 503
+    client, go_on = make_client(Pooled(pool=executor, pool_timeout=0.05)), tmp_path / "go_on"
+    assert client.get(f"/waits_for?file={go_on}").status_code == 503
     assert "did not finish within 0.05 s: its result is discarded" in caplog.text
+    go_on.touch()
     # when that has ended
     assert make_client(Pooled(pool=executor)).get("/process").status_code == 200
 

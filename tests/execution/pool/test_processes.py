@@ -772,7 +772,7 @@ def test_the_start_of_a_process_is_not_part_of_a_call_s_time(slow: Any, tmp_path
         # the one waits for its process to start, the other for a process
         called = [others.submit(pool.call, PATIENCE, slow.pid)]
         until((tmp_path / "begun").exists)
-        called.append(others.submit(pool.call, 2.0, slow.pid))
+        called.append(others.submit(pool.call, PATIENCE, slow.pid))
         until(lambda: False in free.got)
         (tmp_path / "go_on").touch()
         assert {future.result(PATIENCE) for future in called} == {*pool_pids(pool)}
