@@ -114,8 +114,9 @@ def test_a_host_name_is_only_resolved_for_a_new_connection(
         return look_up(*arguments)
 
     monkeypatch.setattr(socket, "getaddrinfo", looked_up)
-    client = RedisClient("a test", redis_url.replace("127.0.0.1", "localhost"), 1.0)
-    with pytest.raises(ConnectionError, match="no DNS server has responded for 'localhost'"):
+    client = RedisClient("a test", redis_url.replace("127.0.0.1", "localhost"), PATIENCE)
+    error = "no DNS server has responded for 'localhost'"
+    with client.within(1.0), pytest.raises(ConnectionError, match=error):
         client.ping()
     answers.set()
     client.ping()
