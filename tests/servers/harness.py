@@ -57,8 +57,9 @@ class Kind(NamedTuple):
     """Whether the tests' requests are sent over HTTP/2."""
 
 
+# gunicorn kills a worker that takes longer to end, and the shutdown handlers don't run.
 _GUNICORN = (
-    "gunicorn --bind 127.0.0.1:{port} --workers {workers} --no-control-socket --graceful-timeout 5"
+    "gunicorn --bind 127.0.0.1:{port} --workers {workers} --no-control-socket --graceful-timeout 20"
 )
 _GRANIAN = "tests.support.granian --port {port} --workers {workers}"
 

@@ -5,16 +5,33 @@ from __future__ import annotations
 import anyio
 
 from micropie import App, ConnectionClosed, HTTPError, WebSocket
+from tests.support.waiting import PATIENCE
+
+
+class Elsewhere(App):
+    def __init__(self, ends: list[str]) -> None:
+        super().__init__(websocket_grace=0.5)
+        self.ends = ends
+
+    async def ws_index(self, ws: WebSocket) -> None:
+        """Wait for an event that never happens."""
+        await ws.accept()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.ends.append("elsewhere")
 
 
 class Sockets(App):
     def __init__(self) -> None:
-        super().__init__(websocket_max_size=300_000, websocket_grace=0.5)
+        # long enough for a handler of a busy machine to end by itself
+        super().__init__(websocket_max_size=300_000, websocket_grace=PATIENCE)
         self.ends: list[str] = []
+        self.elsewhere = Elsewhere(self.ends)
 
     def ended(self) -> str:
-        ends, self.ends = self.ends, []
-        return ",".join(ends)
+        # one by one: the event loop may append another one meanwhile
+        return ",".join([self.ends.pop(0) for _ in range(len(self.ends))])
 
     async def ws_echo(self, ws: WebSocket) -> None:
         await ws.accept(
@@ -61,14 +78,6 @@ class Sockets(App):
         except ConnectionClosed:
             self.ends.append("talking")
             raise
-
-    async def ws_elsewhere(self, ws: WebSocket) -> None:
-        """Wait for an event that never happens."""
-        await ws.accept()
-        try:
-            await anyio.sleep_forever()
-        finally:
-            self.ends.append("elsewhere")
 
     async def ws_room(self, ws: WebSocket) -> None:
         await ws.accept()

@@ -61,12 +61,12 @@ SETTINGS = {
     "waitress": ("waitress", ""),
     "daphne": ("daphne", ""),
 }
-# Hypercorn's streams and WebSockets wait until the grace is over, of two options the last one
-# counts. granian waits for so long with each old worker after it has started a new one, and then for
-# an answer to a PING.
+# Hypercorn's streams and WebSockets wait until the grace is over, which on a busy machine has to be
+# longer than the half second of a request; of two options the last one counts. granian waits for so
+# long with each old worker after it has started a new one, and then for an answer to a PING.
 SHORTER = {
-    "hypercorn-trio": "--graceful-timeout 2",
-    "anycorn-trio": "--graceful-timeout 2",
+    "hypercorn-trio": "--graceful-timeout 5",
+    "anycorn-trio": "--graceful-timeout 5",
     "granian-asgi": "--respawn-interval 1 --http2-keep-alive-timeout 1",
 }
 # They end the streams and WebSockets at once. Hypercorn's workers don't get the signal: it cuts
