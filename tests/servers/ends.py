@@ -12,7 +12,7 @@ CANCELLED = -1
 class Ends(App):
     code = 0
 
-    def ended(self) -> int:
+    async def ended(self) -> int:  # on the event loop, where the others set it
         code, Ends.code = Ends.code, 0
         return code
 
