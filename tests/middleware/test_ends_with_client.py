@@ -16,7 +16,7 @@ from micropie._core.errors import ClientDisconnect
 from micropie.middleware import AccessLog, Timeout, ends_with_client
 from tests.asgi.calls import Call, http_scope, piece, run
 from tests.support.clients import MakeClient
-from tests.support.waiting import until_async
+from tests.support.waiting import PATIENCE, until_async
 
 
 class Transaction:
@@ -181,7 +181,7 @@ def test_a_disconnection_in_the_middle_of_a_body_cancels_the_handler(backend: st
 
 def test_while_connected_can_be_called_any_number_of_times(backend: str) -> None:
     """Each call watches the client again."""
-    seen: list[object] = []
+    seen, has_read = list[object](), anyio.Event()
 
     class Polls(App):
         @reads_body
@@ -193,6 +193,7 @@ def test_while_connected_can_be_called_any_number_of_times(backend: str) -> None
             for _ in range(sys.getrecursionlimit()):
                 await self.request.while_connected(poll)
             seen.append(await self.request.while_connected(self.request.body))
+            has_read.set()
             for _ in range(2):  # a server may report the disconnect only once
                 with pytest.raises(ClientDisconnect):
                     await self.request.while_connected(anyio.sleep_forever)
@@ -209,10 +210,10 @@ def test_while_connected_can_be_called_any_number_of_times(backend: str) -> None
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(Polls(), http_scope("POST"), call.receive, call.send)
-            await until_async(lambda: seen)
+            await has_read.wait()
             call.leave()
 
-    run(backend, main)
+    run(backend, main, within=3 * PATIENCE)  # a thousand calls take seconds
     assert seen == [b"pie", "left", "left"]
 
 

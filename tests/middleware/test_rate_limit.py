@@ -122,8 +122,8 @@ def test_every_response_has_the_remaining_quota(make_client: MakeClient, store: 
     assert [(answer.status_code, left(answer)[1]) for answer in answers] == [(404, "9"), (500, "8")]
 
 
-def test_an_error_handler_may_handle_the_429(make_client: MakeClient) -> None:
-    app = limited(1)
+def test_an_error_handler_may_handle_the_429(make_client: MakeClient, clock: Clock) -> None:
+    app = limited(1, store=MemoryRates(clock=clock))
 
     @app.error(429)
     def slow_down(error: HTTPError) -> Any:
