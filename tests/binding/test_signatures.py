@@ -904,10 +904,33 @@ class Unreadable:
     value: NoSuchName  # type: ignore[name-defined]  # noqa: F821
 
 
-@pytest.mark.parametrize("kind", [Impossible, Unreadable])
-def test_a_structure_that_can_never_be_created_fails_at_setup(kind: Any) -> None:
-    with pytest.raises(SetupError, match="'item'"):
-        structure_app(kind)._micropie.compiled()
+class Mixed(enum.Enum):
+    ONE = 1
+    HALF = 0.5
+
+
+@dataclass
+class Unlisted:
+    value: Mixed  # msgspec takes only str or int
+
+
+@dataclass
+class Unmatched:
+    value: Annotated[str, msgspec.Meta(pattern="(")]
+
+
+@dataclass
+class Around:
+    inner: Unlisted
+
+
+@pytest.mark.parametrize("source", [None, Query(), Form(), Body()])
+@pytest.mark.parametrize("kind", [Impossible, Unreadable, Unlisted, Unmatched, Around])
+def test_a_structure_that_can_never_be_created_fails_at_setup(kind: Any, source: Any) -> None:
+    for hint in (kind, kind | None):
+        annotation = Annotated[hint, source] if source else hint
+        with pytest.raises(SetupError, match=r"'item': it is a .*, but no object of this type can"):
+            structure_app(annotation)._micropie.compiled()
 
 
 def test_without_msgspec_a_dataclass_fails_at_setup_and_names_the_extra(
@@ -940,7 +963,16 @@ def annotated(annotation: str, where: str = "x") -> App:
 
 
 @pytest.mark.parametrize(
-    "annotation", ["NoSuchName", "date.nothing", "list[int", "no such", "int +", ""]
+    "annotation",
+    [
+        "NoSuchName",
+        "date.nothing",
+        "list[int",
+        "no such",
+        "int +",
+        "",
+        "Annotated[str, msgspec.Meta(pattern='(')]",
+    ],
 )
 def test_an_unreadable_annotation_fails_at_setup(annotation: str) -> None:
     name = r"annotated\.<locals>\.handler"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import enum
 import operator
+import re
 import types
 from collections.abc import (
     Collection,
@@ -39,8 +40,8 @@ a NewType. It is ``object``, because Python has no narrower type for all of thes
 _BUILTINS = vars(builtins)
 
 # The exceptions that Python raises if it can't evaluate an annotation. CPython raises IndexError
-# for the annotation "".
-UNREADABLE = (NameError, AttributeError, SyntaxError, TypeError, IndexError)
+# for the annotation "", and msgspec ``re.error`` for a pattern.
+UNREADABLE = (NameError, AttributeError, SyntaxError, TypeError, IndexError, re.error)
 
 # The types that arrays and objects in JSON become. What an abstract type stands for is the first of
 # the built-in ones that is a subclass of it: a list for ``Sequence``, a set for ``Set``.

@@ -586,6 +586,7 @@ def _of_structure(
     )
 
     hint, optional = _within(annotation)
+    maker = maker_for(hint, own)  # first, because the fields of a class may be unreadable
     kind = None if members_of(hint) else get_origin(hint)
     if stated is None or isinstance(stated, Body):
         places = {"json": BY_NAME["json"]}
@@ -617,7 +618,6 @@ def _of_structure(
             empty: object = {} if default is REQUIRED else None
             place = (lambda request: get(request) or empty), None
         places = {stated.place: place}
-    maker = maker_for(hint, own)
     converter = ANYTHING._replace(expected=expected)
     return BoundParameter(
         name,
