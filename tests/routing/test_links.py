@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Meta
 from pydantic import BaseModel
 
 from micropie import App, BindingErrors, get, post
+from micropie.testing import TestClient
 from tests.support.clients import MakeClient
 
 
@@ -233,3 +236,82 @@ def test_any_bytes_survive_a_link(data: bytes) -> None:
     from micropie._core.http.json import url_text
 
     assert converter_for(bytes).from_text(url_text(data)) == data
+
+
+class Dated(App):
+    def listed(
+        self,
+        page: Annotated[int, Meta(ge=1)] = 1,
+        *,
+        day: date | None = None,
+        price: float = 0.0,
+        number: Literal[1, 2] = 1,
+    ) -> Any:
+        return [page, day, price, number]
+
+    @get("/on/<day>")
+    def on(self, day: date) -> Any:
+        return day
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("page", True, "a whole number, at least 1"),
+        ("page", 5.0, "a whole number, at least 1"),
+        ("day", datetime(2026, 1, 31, 13, 45), "a date such as 2026-01-31"),
+        ("price", False, "a number"),
+        ("number", True, "one of 1, 2"),
+    ],
+)
+def test_a_value_that_would_not_be_read_is_no_part_of_a_link(
+    name: str, value: object, expected: str
+) -> None:
+    app = Dated()
+    refused = re.escape(f"no link can fill the parameter {name!r} with {value!r}: pass {expected}")
+    with pytest.raises(ValueError, match=refused):
+        app.url_for("listed", **{name: value})
+    if name == "page":
+        with pytest.raises(ValueError, match=refused):
+            app.url_for("listed", value)
+    if name == "day":
+        with pytest.raises(ValueError, match=refused):
+            app.url_for("on", day=value)
+
+
+def test_a_link_may_have_texts_and_values_that_break_a_constraint() -> None:
+    app = Dated()
+    assert app.url_for("listed", page=0) == "/listed?page=0"
+    assert app.url_for("listed", "PAGE", day="DAY") == "/listed/PAGE?day=DAY"
+
+
+READ: dict[Any, st.SearchStrategy[Any]] = {
+    bool: st.booleans(),
+    int: st.integers() | st.sampled_from(Level),
+    float: st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53),
+    Decimal: st.decimals(allow_nan=False, allow_infinity=False) | st.integers(),
+    str: st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")),
+    date: st.dates(),
+    time: st.times() | st.times(timezones=st.just(UTC)),
+    datetime: st.datetimes() | st.datetimes(timezones=st.just(UTC)),
+    UUID: st.uuids(),
+    Status: st.sampled_from(Status),
+    Literal[1, "a", True]: st.sampled_from([1, "a", True]),
+    int | None: st.integers(),
+    list[date]: st.lists(st.dates(), min_size=1),
+}
+
+
+@given(st.sampled_from([*READ]).flatmap(lambda kind: st.tuples(st.just(kind), READ[kind])))
+def test_any_value_of_a_type_survives_a_link(pair: tuple[Any, Any]) -> None:
+    kind, value = pair
+    app, found = App(), list[Any]()
+
+    def page(value: Any) -> None:
+        found.append(value)
+
+    page.__annotations__["value"] = kind
+    app.get("/page")(page)
+    with TestClient(app, protocol="wsgi") as client:
+        client.get(app.url_for("page", value=value))
+    assert found == [value]

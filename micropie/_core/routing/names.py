@@ -64,6 +64,7 @@ class RouteNames:
         """
         prefix, full_name = self._found(name, scopes)
         (takes_socket, _), path, pattern, plan = self._routes[full_name]
+        given = {**dict(zip(plan.names_in_path, segments, strict=False)), **values}
         if pattern is not None:
             missing = [wildcard for wildcard in pattern.names if wildcard not in values]
             if missing or segments:
@@ -89,6 +90,8 @@ class RouteNames:
         # The path of an application's root ends with a slash.
         if not segments and (path == quoted_address(prefix) or not split_host(path)[1]):
             path += "/"
+        for key in given.keys() & plan.bound.keys():
+            plan.bound[key].check_linked(given[key], plan.own)
         if not values:
             return path, takes_socket
         from micropie._core.binding import query_of  # imported only for links with a query

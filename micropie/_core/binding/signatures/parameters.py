@@ -46,6 +46,7 @@ from micropie._core.binding.signatures.sources import (
     Source,
     declared_source,
 )
+from micropie._core.binding.values.constraints import BrokenConstraint
 from micropie._core.binding.values.converters import (
     ANYTHING,
     NUMBERS,
@@ -59,6 +60,7 @@ from micropie._core.binding.values.converters import (
 from micropie._core.errors import HTTPError, SetupError
 from micropie._core.http import NULL, BindingError, BindingErrors, ParameterError, Request
 from micropie._core.http.forms import MULTIPART, JsonText, UploadFile, json_in, nested, rows
+from micropie._core.http.json import link_text
 from micropie._core.http.websockets import WebSocketRequest
 
 if TYPE_CHECKING:
@@ -214,6 +216,21 @@ class BoundParameter:
         if is_missing or self.default is REQUIRED:
             raise _missing(self, request)
         return self.default
+
+    def check_linked(self, value: object, own: OwnTypes) -> None:
+        """Raise ``ValueError`` for a value in a link that would not be read from it: True for an
+        int, or a datetime for a date. A value may break a constraint, as page 0 does.
+        """
+        if self.converter.schema is not None and not isinstance(value, str | None):
+            text, expected = link_text(own.linked(value)), self.converter.expected
+            try:
+                self.converter.from_text(text)
+            except BrokenConstraint:
+                return
+            except ValueError:
+                raise ValueError(
+                    f"no link can fill the parameter {self.name!r} with {value!r}: pass {expected}"
+                ) from None
 
     def is_plain(self, is_number: bool) -> bool:
         """Return whether a value from the path needs no conversion. ``is_number``: whether a
