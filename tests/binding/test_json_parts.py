@@ -390,6 +390,27 @@ def test_parameters_and_fields_read_the_same_parts(
         assert client.post(path, files=sent).json() == {"found": found}, path
 
 
+def test_a_file_of_json_stays_a_file_beside_a_parameter_of_a_similar_name(
+    make_client: MakeClient,
+) -> None:
+    """``x[]`` is an element of a list, but nothing of a dict."""
+    app = App()
+
+    @app.post("/one")
+    def one(x: dict[str, int], **others: Any) -> list[Any]:
+        return [x, {name: file.filename for name, file in others.items()}]
+
+    @app.post("/several")
+    def several(x: list[dict[str, int]]) -> list[Any]:
+        return x
+
+    client = make_client(app)
+    part: Any = ("x[]", ("data.json", '{"b": 2}', JSON))
+    sent = client.post("/one", files=[("x", ("blob", '{"a": 1}', JSON)), part])
+    assert sent.json() == [{"a": 1}, {"x[]": "data.json"}]
+    assert client.post("/several", files=[part]).json() == [{"b": 2}]
+
+
 def test_a_decimal_in_a_part_for_a_form_keeps_every_digit(make_client: MakeClient) -> None:
     app = App()
 

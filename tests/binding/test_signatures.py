@@ -525,6 +525,43 @@ def test_kwargs_do_not_get_the_token_of_a_form(make_client: MakeClient) -> None:
     assert answer(make_client(app_of(named)).post("/page", data=sent)) == ["x", {"apple": 3}]
 
 
+@dataclass
+class Parcel:
+    pie: str
+
+
+@dataclass
+class Delivery:
+    name: str
+    rows: list[Parcel]
+
+
+def test_kwargs_get_only_what_fills_no_other_parameter(make_client: MakeClient) -> None:
+    def listed(
+        tags: list[str],
+        page: Annotated[int, Query("p")] = 1,
+        token: Annotated[str, Header("X-Token")] = "",
+        **others: str,
+    ) -> Any:
+        return [tags, page, others]
+
+    def delivery(delivery: Delivery, **pieces: int) -> Any:
+        return [delivery.name, len(delivery.rows), pieces]
+
+    client = make_client(app_of(listed))
+    for query in ("tags=a&tags=b&p=2&X-Token=c", "tags[]=a&tags[]=b&p=2&X-Token=c"):
+        assert answer(client.get(f"/page?{query}")) == [["a", "b"], 2, {"X-Token": "c"}]
+    sent = {"tags[0]": "a", "p[0]": "3", "other[]": "d"}
+    others = {"p[0]": "3", "other[]": "d"}
+    assert answer(client.post("/page", data=sent)) == [["a"], 1, others]
+
+    client = make_client(app_of(delivery))
+    form = {"name": "Ann", "rows[0].pie": "plum", "rows[2].pie": "apple", "boxes": "3"}
+    assert answer(client.post("/page", data=form)) == ["Ann", 2, {"boxes": 3}]
+    document = {"name": "Ann", "rows": [{"pie": "plum"}], "boxes": 3}
+    assert answer(client.post("/page", json=document)) == ["Ann", 1, {"boxes": 3}]
+
+
 def test_kwargs_get_a_token_that_is_of_no_form(make_client: MakeClient) -> None:
     def handler(**fields: str) -> Any:
         return fields

@@ -64,7 +64,7 @@ from micropie._core.http import (
     Request,
     translated,
 )
-from micropie._core.http.forms import nested
+from micropie._core.http.forms import nested, outer_name
 from micropie._core.on_demand import by_name
 
 if TYPE_CHECKING:
@@ -119,7 +119,8 @@ class Plan:
     - ``reads_values``: whether any parameter gets a value from the client.
     - ``body_parameter``: the first parameter whose value can only come from a body (a file, a form
       or its field, a whole document, or a dict), or None.
-    - ``json_fields``: the names under which a part of a form may contain JSON.
+    - ``json_fields``: the names under which a part of a form may contain JSON; with a "[" at the
+      end, those under which parts for values inside may.
     - ``messages``: the object that converts the WebSocket's messages, by the types that its
       annotation declares. None if it declares no types, which allows any messages.
     """
@@ -192,6 +193,11 @@ class Plan:
         self._others = bound[Parameter.VAR_KEYWORD]
         self._all = self._positional + self._keywords
         self._taken |= {one.name for one in self._all}
+        self._taken |= {one.key for one in self._all if not one.is_whole}
+        # Fields such as ``tags[0]`` and ``lines[0].pie`` are values inside these.
+        self._outer = {one.key for one in self._all if one.converter.many is not None}.union(
+            *(one.maker.names for one in self._all if one.maker)
+        )
         # The parameters for which a JSON body or a form must be parsed, either to find the value or
         # to find out why it is missing.
         self._in_body = {one.name for one in self._all if one.is_in_body}
@@ -216,6 +222,7 @@ class Plan:
         self.json_fields = {one.key for one in self._all if one.takes_json_part}.union(
             *(one.maker.json_fields for one in self._all if one.maker and one.is_document)
         )
+        self.json_fields |= {f"{name}[" for name in self.json_fields & self._outer}
         self.body_parameter = next((one for one in self._all if one.needs_body), None)
 
     @property
@@ -359,7 +366,7 @@ class Plan:
             # The token of a form is for ``CSRFMiddleware``.
             token = {CSRF_FIELD}.intersection(exchange.body.form or ())
             for name in dict.fromkeys([*values, *query, *body, *uploads]):
-                if name in self._taken or name in token:
+                if name in self._taken or name in token or outer_name(name) in self._outer:
                     continue
                 given = query.get(name) or body.get(name) or uploads.get(name) or ()
                 is_one = name in values or len(given) <= 1  # several values become a list

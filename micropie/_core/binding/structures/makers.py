@@ -89,7 +89,8 @@ class Maker(Library):
     - ``hint``: the annotation: a structure, a union of structures, or a list or dict of structures.
     - ``own``: the application's encoders and decoders.
     - ``field``: the annotation as that of a field.
-    - ``lists``: the names of the fields that may have several values.
+    - ``names``: the names of the fields.
+    - ``lists``: those of the fields that may have several values.
     - ``json_fields``: the names of the fields that a part of a form may fill with its JSON.
     """
 
@@ -108,7 +109,7 @@ class Maker(Library):
         self._members = structures_of(self.hint)
         found = [field for one in self._members for field in fields_of(one)]
         names = [(name, one) for one in found for name in (one.name, *one.others)]
-        self._names = {name for name, _ in names}
+        self.names = {name for name, _ in names}
         self.lists = [name for name, one in names if one.elements is not None]
         self.json_fields = [name for name, one in names if one.kind not in (str, Any, object)]
         # Check floats only for pydantic, because it accepts the string "nan".
@@ -149,7 +150,7 @@ class Maker(Library):
 
     def document_of(self, fields: Mapping[str, list[str]], is_form: bool) -> object:
         """Return the document for the fields of a form or a query."""
-        whole = self._names
+        whole = self.names
         if not is_form:  # what a query has besides the fields keeps its name
             whole = whole.union(name for name in fields if outer_name(name) not in whole)
         return document_of(self._members, nested(fields, whole), self.own, is_form)

@@ -334,13 +334,13 @@ class MultipartParser:
         self._lock = RLock()
 
     def take_json(self, names: Container[str]) -> None:
-        """Read parts with these names, or for values inside them, as fields if they contain JSON,
-        even with a file name, which browsers send for a ``Blob``.
+        """Read parts with these names, or for values inside those that end with "[", as fields if
+        they contain JSON, even with a file name, which browsers send for a ``Blob``.
         """
 
         def read_head(lines: Sequence[tuple[str, str]]) -> PartHead:
             head = _head_of(lines)
-            is_known = head.name in names or outer_name(head.name) in names
+            is_known = head.name in names or f"{outer_name(head.name)}[" in names
             is_field = head.raw_filename and is_known and _is_json(head.headers)
             return head._replace(raw_filename=None) if is_field else head
 
