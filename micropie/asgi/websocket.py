@@ -28,7 +28,7 @@ from micropie._core.http import (
     translated,
 )
 from micropie._core.http.headers import Headers
-from micropie._core.http.json import check_values, dumps, loads
+from micropie._core.http.json import dumps, loads
 from micropie._core.http.protocols import HeaderPairs, Receive, Scope, Send
 from micropie._core.http.websockets import (
     CONNECTING,
@@ -265,7 +265,8 @@ class WebSocket(SocketSpellings, Generic[Received, Sent]):
         await self._connection.reject(code, fault)
 
     def _counted(self, content: str | bytes, read: Callable[[str | bytes], Any]) -> Any:
-        check_values(content, self._exchange.config.limits.max_json_values)
+        exchange = self._exchange
+        exchange.body.count_message(content, exchange.config.limits.max_json_values)
         return read(content)
 
     def messages(self) -> AsyncIterator[Received]:

@@ -115,7 +115,20 @@ class Model(pydantic.BaseModel):
     texts: list[pydantic.Json[Any]] = []
 
 
+@dataclass
+class DataRow:
+    values: list[int]
+
+
+@dataclass
+class Rows:
+    rows: list[DataRow]
+
+
 class Root(App):
+    def rows(self, rows: Rows) -> Any:
+        return len(rows.rows)
+
     def json(self) -> Any:
         return self.request.json()
 
@@ -156,8 +169,8 @@ class Root(App):
     def text(self, a: pydantic.Json[list[int]]) -> Any:
         return len(a)
 
-    def texts(self, a: list[pydantic.Json[list[int]]]) -> Any:
-        return len(a[0])
+    def texts(self, a: list[pydantic.Json[Any]]) -> Any:
+        return len(a)
 
     @max_json_values(100)
     def more(self, a: list[int]) -> Any:
@@ -217,8 +230,25 @@ def test_values_of_json_texts_inside_a_model_are_counted(make_client: MakeClient
     client = make_client(Root(max_json_values=10))
     for text, expected in ((TEN, 200), (f"{TEN[:-1]},1]", 413)):
         assert client.post("/model", json={"text": text}).status_code == expected
-        assert client.post("/model", json={"texts": ["1", text]}).status_code == expected
+        assert client.post("/model", json={"texts": [text]}).status_code == expected
     assert client.post("/model", json={"text": 1, "texts": [1]}).status_code == 400
+
+
+def test_the_json_texts_of_a_request_are_counted_together(make_client: MakeClient) -> None:
+    client = make_client(Root(max_json_values=10))
+    comma = json.dumps("a,[{" * 20)  # a string is one value
+    for texts, expected in ((["[1,1]", "[1,1]", "[1,1]", comma], 200), (["[1,1]"] * 4, 413)):
+        assert client.post("/texts", data={"a": texts}).status_code == expected
+        assert client.post("/texts", params={"a": texts}).status_code == expected
+        assert client.post("/model", json={"texts": texts}).status_code == expected
+    for count, expected in ((3, 200), (4, 413)):
+        rows: Any = [
+            (f"rows[{number}].values", (None, "[1,1]", "application/json"))
+            for number in range(count)
+        ]
+        answer = client.post("/rows", files=rows)
+        assert answer.status_code == expected
+    assert answer.text == SENTENCE
 
 
 @pytest.mark.processes

@@ -105,16 +105,23 @@ def check_values(text: bytes | str, most: int) -> None:
     a million tiny arrays. So count the values before anything is decoded: the first value of an
     array or object comes after its bracket, each further one after a comma.
     """
-    if len(text) < most:
-        return
-    data = text if isinstance(text, bytes) else text.encode(errors="replace")
-    if _count(data) <= most:
-        return
-    # Some of these commas and brackets may be in strings. Each string is a value or the name of
-    # one, so there aren't many, or the text is refused anyway.
+    if len(text) >= most:
+        data = text if isinstance(text, bytes) else text.encode(errors="replace")
+        if _count(data) > most:
+            values_in(data, most)
+
+
+def values_in(data: bytes, most: int, others: int = 0) -> int:
+    """Return the number of values in a JSON text, and of ``others``. Raise 413 for more than
+    ``most``; see ``check_values``.
+    """
+    # Commas and brackets may be in strings. Each string is a value or the name of one, so there
+    # aren't many, or the text is refused anyway.
     data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    if data.count(b'"') <= 4 * most and _count(b"".join(data.split(b'"')[::2])) <= most:
-        return
+    if data.count(b'"') <= 4 * most:
+        count = others + _count(b"".join(data.split(b'"')[::2]))
+        if count <= most:
+            return count
     raise too_many(most, "A JSON document may have {most} values at most (max_json_values).")
 
 
@@ -123,16 +130,19 @@ def _count(data: bytes) -> int:
 
 
 def check_client_values(text: str) -> None:
-    """Raise 413 for a JSON text inside a form or a document that has more values than the
-    application allows that handles the current request.
+    """Raise 413 for a JSON text inside a form or a document if such texts have more values together
+    than the application allows that handles the current request.
     """
-    limits = getattr(_config(), "limits", None)
-    check_values(text, getattr(limits, "max_json_values", MOST_VALUES))
+    data, exchange = text.encode(errors="replace"), _exchange()
+    if exchange is None:
+        values_in(data, MOST_VALUES)
+    else:
+        exchange.body.count_inner(data, exchange.config.limits.max_json_values)
 
 
-def _config() -> object:
-    """Return the configuration of the application that handles the current request, or None."""
-    return getattr(getattr(current.get(None), "_exchange", None), "config", None)
+def _exchange() -> Any:
+    """Return the exchange of the current request, or None."""
+    return getattr(current.get(None), "_exchange", None)
 
 
 # -- encoding -------------------------------------------------------------------------------------
@@ -638,4 +648,4 @@ def dumps(value: object) -> bytes:
 
     Raises ``ValueError`` for a value that can't be encoded.
     """
-    return getattr(_config(), "dumps", _dumps)(value)
+    return getattr(getattr(_exchange(), "config", None), "dumps", _dumps)(value)

@@ -6,9 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import pydantic
 import pytest
 
-from micropie import App, ConnectionClosed, WebSocket
+from micropie import App, ConnectionClosed, WebSocket, websocket
 from micropie.testing import WebSocketClosed
 from tests.asgi.websocket.conftest import OpenClient
 
@@ -60,3 +61,26 @@ def test_a_message_with_too_many_values_closes_the_socket(
     assert (closed.value.code, closed.value.reason) == farewell
     assert (app.seen.code, app.seen.reason) == farewell
     assert isinstance(app.seen, ValueError)
+
+
+class Model(pydantic.BaseModel):
+    texts: list[pydantic.Json[Any]]
+
+
+class Texts(App):
+    @websocket("/")
+    async def texts(self, ws: WebSocket[Model, int]) -> None:
+        await ws.accept()
+        async for message in ws.messages():
+            await ws.send(len(message.texts))
+
+
+def test_the_json_texts_of_each_message_are_counted_together(open_client: OpenClient) -> None:
+    with open_client(Texts(max_json_values=10)).websocket("/") as ws:
+        for _ in range(3):
+            ws.send_text(json.dumps({"texts": ["[1,1]"] * 3}))
+            assert ws.receive_text() == "3"
+        ws.send_text(json.dumps({"texts": ["[1,1]"] * 4}))
+        with pytest.raises(WebSocketClosed) as closed:
+            ws.receive()
+    assert closed.value.code == 1009

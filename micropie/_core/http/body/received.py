@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from micropie._core.errors import BadRequest, HTTPError
 from micropie._core.http.body.reader import UNREAD, BodyReader
 from micropie._core.http.forms import UploadFile, parse_query, require_utf8
-from micropie._core.http.json import check_values, exact, loads
+from micropie._core.http.json import check_values, exact, loads, values_in
 from micropie._core.http.protocols import Json, Parameters, Piece
 from micropie._core.on_demand import reserve
 
@@ -91,6 +91,7 @@ class ReceivedBody:
     document: Json = None
     """The JSON body; ``NULL`` for null, None if there is none."""
     _exact: Json = None
+    _inner_values = 0
 
     @property
     def so_far(self) -> bytes | None:
@@ -188,6 +189,19 @@ class ReceivedBody:
                     self.by_place = (("json", document),)
             self.parse, self.is_large = None, False
         return self.document
+
+    def count_message(self, content: bytes | str, most: int) -> None:
+        """Raise 413 for the message of a WebSocket that has more than ``most`` values; see
+        ``count_inner``.
+        """
+        check_values(content, most)
+        self._inner_values = 0
+
+    def count_inner(self, data: bytes, most: int) -> None:
+        """Count the values of a JSON text inside the form or the document. Raises 413 if all such
+        texts have more than ``most``.
+        """
+        self._inner_values = values_in(data, most, self._inner_values)
 
     def keep_parts(
         self,
