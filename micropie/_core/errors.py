@@ -244,9 +244,10 @@ class Redirect(RaisedAnswer):
 
     A location on another host is refused unless ``allow_external=True``, because a location from
     ``?next=`` must not lead to an attacker's log-in page. In a request over https, a location with
-    ``http://`` on the same host is refused as well, unless ``allow_http=True``. For a refused
-    location, the client gets a 400, and the reason is logged. Raises ``ValueError`` if ``status``
-    is not one of these five, and ``TypeError`` if ``location`` is not a str.
+    ``http://`` on the same host is refused as well, unless ``allow_http=True``, and so is an empty
+    one. For a refused location, the client gets a 400, and the reason is logged. Raises
+    ``ValueError`` if ``status`` is not one of these five, and ``TypeError`` if ``location`` is not
+    a str.
     """
 
     def __init__(

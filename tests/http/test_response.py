@@ -840,7 +840,6 @@ def test_R16_an_error_page_can_handle_a_refused_redirect(
         ("../up", "../up"),
         ("?page=2", "?page=2"),
         ("#part", "#part"),
-        ("", ""),
         ("/a?next=http://evil.com/", "/a?next=http://evil.com/"),
         ("/a//b", "/a//b"),
         ("/a:b", "/a:b"),
@@ -906,6 +905,22 @@ def test_R16_two_malformed_hosts_are_not_the_same(host: str, to: str) -> None:
         redirect_response(Redirect(to), site)
 
 
+@pytest.mark.parametrize("to", ["", "  ", "\t\n"])
+@pytest.mark.parametrize("allow", [False, True])
+def test_a_redirect_without_a_location_gets_a_400(
+    make_client: MakeClient, to: str, allow: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Browsers show an empty page for it. The text may come from ``?next=``."""
+
+    class Root(App):
+        def index(self, to: str) -> Any:
+            return Redirect(to, allow_external=allow)
+
+    answer = make_client(Root()).get("/", params={"to": to})
+    assert (answer.status_code, answer.text) == (400, "This redirect has no location.")
+    assert f"refused a redirect to {to!r}, which has no location" in caplog.text
+
+
 @pytest.mark.parametrize("to", ["http://testserver/x", "HTTP://testserver", "ht\ttp://testserver/"])
 def test_R16_a_redirect_from_https_to_http_needs_an_option(
     make_client: MakeClient, to: str, caplog: pytest.LogCaptureFixture
@@ -918,7 +933,7 @@ def test_R16_a_redirect_from_https_to_http_needs_an_option(
     answer = client.get("/", params={"to": to})
     assert answer.status_code == 400
     assert answer.text == "This redirect would go from https to plain http."
-    assert "to allow it, write Redirect(location, allow_http=True)" in caplog.text
+    assert "; to allow it, write Redirect(location, allow_http=True)" in caplog.text
     if "\t" not in to:  # a control is refused in any case
         allowed = client.get("/", params={"to": to, "allow": "yes"})
         assert (allowed.status_code, allowed.headers["location"]) == (303, to)

@@ -665,14 +665,15 @@ def _allowed(redirect: Redirect, site: Origin) -> str:
     """Return the location of a redirect. Call this only if the location isn't a plain path, because
     a plain path needs no check.
 
-    Raises 400 for a control character. The location may come from the client. So this also raises
-    400 for another host, and for http instead of https, unless the redirect allows these. A warning
-    in the log explains how to allow them.
+    Raises 400 for a control character and for an empty location. The location may come from the
+    client. So this also raises 400 for another host, and for http instead of https, unless the
+    redirect allows these. A warning in the log explains how to allow them.
     """
-    location, problem = redirect.location, ""
+    location, option = redirect.location, ""
     # Browsers drop tabs and line ends, trim blanks and read a backslash as a slash (WHATWG URL,
     # section 4.4): "/\\evil.com" and "\\t//evil.com" mean "//evil.com".
     seen = location.translate(_AS_READ).strip(_BLANKS).lower()
+    problem = "" if seen else "has no location"
     if redirect.allow_external:
         pass
     elif _leads_away(location, seen, site):
@@ -680,13 +681,12 @@ def _allowed(redirect: Redirect, site: Origin) -> str:
     elif site.scheme == "https" and not redirect.allow_http and seen.startswith("http:"):
         problem, option = "would go from https to plain http", "allow_http"
     if not problem and _CONTROL.search(location):
-        logger.warning("refused a redirect to %.500r, which has a control character", location)
-        raise HTTPError(400, "This redirect has a control character.")
-    if problem:
-        advice = f"to allow it, write Redirect(location, {option}=True)"
-        logger.warning("refused a redirect to %.500r, which %s; %s", location, problem, advice)
-        raise HTTPError(400, f"This redirect {problem}.")
-    return location
+        problem = "has a control character"
+    if not problem:
+        return location
+    advice = option and f"; to allow it, write Redirect(location, {option}=True)"
+    logger.warning("refused a redirect to %.500r, which %s%s", location, problem, advice)
+    raise HTTPError(400, f"This redirect {problem}.")
 
 
 _PATH = pattern(rf"/(?![/\\]){_URL_CHARACTERS}*+", re.ASCII)
