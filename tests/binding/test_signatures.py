@@ -1244,7 +1244,7 @@ class Stating(App):
 
 @pytest.mark.parametrize(
     ("path", "label", "status"),
-    [("/of_form", "Form 'name'", 415), ("/of_body", "Json 'names'", 415), ("/of_header", "", 400)],
+    [("/of_form", "Form 'name'", 415), ("/of_body", "The JSON body", 415), ("/of_header", "", 400)],
 )
 def test_a_body_parameter_is_missing_in_a_body_of_another_type(
     make_client: MakeClient, path: str, label: str, status: int
@@ -1252,6 +1252,23 @@ def test_a_body_parameter_is_missing_in_a_body_of_another_type(
     response = make_client(Stating()).post(path, content=b"<x/>", headers=TEXT_TYPE)
     assert response.status_code == status
     assert status == 400 or said(response) == f"{label} is missing: {OTHER_TYPE}"
+
+
+@pytest.mark.parametrize("hint", [bytes, list[str], dict[str, ADataclass], dict[str, int]])
+def test_a_form_is_no_json_body(make_client: MakeClient, hint: Any) -> None:
+    client = make_client(taking(Annotated[hint, Body()], repr))
+    sentence = "The JSON body is missing: the request's Content-Type is that of a form."
+    for sent in ({"data": {"item": "a"}}, {"files": {"item": ("a.bin", b"a")}}):
+        response = client.post("/page", **sent)
+        assert (response.status_code, said(response)) == (415, sentence)
+
+
+def test_bytes_as_a_json_body_are_base64(make_client: MakeClient) -> None:
+    client = make_client(taking(Annotated[bytes, Body()], len))
+    for sent in ("!", 5, {"item": "YWI="}):
+        response = client.post("/page", json=sent, headers={"Accept": "text/plain"})
+        assert (response.status_code, response.text) == (400, "The JSON body must be base64.")
+    assert client.post("/page", json="YWI=").json() == 2
 
 
 def test_json_that_is_not_an_object_has_no_parameters(make_client: MakeClient) -> None:

@@ -155,7 +155,7 @@ def test_a_structure_can_take_all_values_of_a_source(make_client: MakeClient) ->
     assert client.post("/form?kind=a").status_code == 400
     assert client.post("/body", json={"a": 1}).json() == {"a": 1}
     assert client.post("/body", json={"a": "x"}, headers={"Accept": "text/plain"}).text.startswith(
-        "Json 'order' must be"
+        "The JSON body must be"
     )
     assert client.post("/body").status_code == 400
     assert client.post("/whole", json={"kind": "c"}).json() == ["c", 10]

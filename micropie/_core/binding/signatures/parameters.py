@@ -146,9 +146,11 @@ class BoundParameter:
 
     @property
     def label(self) -> str:
-        """The beginning of an error message about the parameter: "Parameter 'page'" or "Header
-        'X-Token'".
+        """The beginning of an error message about the parameter: "Parameter 'page'", "Header
+        'X-Token'" or "The JSON body".
         """
+        if self.is_stated and self.first_place == "json":
+            return "The JSON body"
         return f"{self.first_place.capitalize() if self.is_stated else 'Parameter'} {self.key!r}"
 
     def find(self, request: Request) -> object:
@@ -465,6 +467,8 @@ def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
         advice = '; only the file name arrived: the form needs enctype="multipart/form-data".'
     elif isinstance(exchange.body.document, dict) and parameter.converter.expected == _AN_OBJECT:
         advice = f"; expected {_AN_OBJECT}; to take the whole body, write Annotated[dict, Body()]."
+    elif [*parameter.places] == ["json"] and exchange.body.form is not None:
+        return HTTPError(415, f"{missing}: the request's Content-Type is that of a form.")
     elif parameter.is_in_body and (problem := exchange.unread_body()) is not None:
         return HTTPError(problem[0], f"{missing}: {problem[1]}")
     return _binding_error(parameter, "", None, sentence=missing + advice)
