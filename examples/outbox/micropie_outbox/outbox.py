@@ -193,5 +193,6 @@ class Outbox:
                 id=taken.id,
                 tries=taken.tries,
                 due=due,
-                error=repr(error),
+                # PostgreSQL stores no NUL, and databases of some encodings only ASCII
+                error=ascii(error).replace("\0", "\\0"),
             )

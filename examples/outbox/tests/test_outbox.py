@@ -192,6 +192,18 @@ def test_a_job_survives_an_outage_of_hours(connect: Connect) -> None:
     assert (shop.sent, rows(connect)) == (["apple"], [])
 
 
+class Strange(Exception):
+    def __repr__(self) -> str:
+        return "Strange: \0 \ud800 ł"
+
+
+def test_the_text_of_an_error_may_have_any_character(connect: Connect) -> None:
+    shop, _ = ordered(connect)
+    shop.failure = Strange()
+    assert shop.outbox.drain() == 0
+    assert rows(connect, "error") == [("Strange: \\0 \\ud800 \\u0142",)]
+
+
 def test_it_is_given_up_in_the_end_and_not_lost(
     connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
