@@ -303,7 +303,7 @@ def test_a_collection_of_structures_is_only_described_as_json(document: dict[str
 
 def test_a_dict_of_structures_is_not_described_as_a_form(make_client: MakeClient) -> None:
     answer = make_client(Kinds()).post("/by_name", data={"a": "b"})
-    assert answer.status_code == 400
+    assert answer.status_code == 415
 
 
 @pytest.mark.parametrize(
