@@ -254,6 +254,7 @@ class Schemas:
         is_union = get_origin(annotation) in (Union, types.UnionType)
         schema = self._union(get_args(annotation), metadata) if is_union else self.of(annotation)
         members = [one for one in schema.get("anyOf", [schema]) if one != {"type": "null"}]
+        is_base64 = any("contentEncoding" in one for one in members)
         lengths = dict.fromkeys(_LENGTHS.get(one.get("type"), "Length") for one in members)
         for given in metadata:
             for part in (given, *getattr(given, "metadata", ())):
@@ -261,6 +262,8 @@ class Schemas:
                     value = getattr(part, name, None)
                     if isinstance(value, int | float | str | Decimal):
                         number = float(value) if isinstance(value, Decimal) else value
+                        if is_base64 and name in ("min_length", "max_length"):
+                            number = 4 * -(-number // 3)  # that of the text for so many bytes
                         schema |= {keyword.replace("Length", one): number for one in lengths}
                 schema |= self._stated(part)
             # annotated_types writes Timezone(None), and msgspec Meta(tz=False)
@@ -322,8 +325,11 @@ class Schemas:
             import msgspec
 
             describe = msgspec.json.schema_components
+            # msgspec refuses a class for one empty schema in it
             (schema,), components = describe(
-                [structure], schema_hook=self.of, ref_template=template
+                [structure],
+                schema_hook=lambda kind: self.of(kind) or {"title": kind.__name__},
+                ref_template=template,
             )
         except (ImportError, TypeError):
             # msgspec isn't installed, or can't read the class: it may have a field with a union of
