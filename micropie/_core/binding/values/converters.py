@@ -675,10 +675,10 @@ def _spelling_of(kind: type[enum.Enum]) -> Callable[[object], object] | None:
     kinds = {type(one.value) for one in kind}
 
     def find(value: object) -> object:
-        if kinds == {int} and isinstance(value, str) and _WHOLE.fullmatch(value):
-            value = int(value)
-        if type(value) in kinds or not kinds <= {str, int}:
-            with suppress(Exception):  # raised by the application's method for an unknown value
+        with suppress(Exception):  # raised by the application's method for an unknown value
+            if kinds == {int}:
+                value = _BUILT_IN[int].from_json(value)
+            if type(value) in kinds or not kinds <= {str, int}:
                 member = kind._missing_(value)
                 if isinstance(member, kind):
                     return member
