@@ -52,10 +52,14 @@ class TypeInfo:
 
     @property
     def is_pydantics(self) -> bool:
-        """Whether pydantic creates and describes values of this type, although it is not a
-        structure: ``HttpUrl``, ``Annotated[str, AfterValidator(...)]``.
+        """Whether pydantic creates and describes values of this type: ``HttpUrl``,
+        ``Annotated[str, AfterValidator(...)]``, a model, or a dataclass that contains one of these.
         """
-        return is_adapted(self.annotation)
+        if self.structure is None:
+            return is_adapted(self.annotation)
+        from micropie._core.binding import library_for  # imports what only structures need
+
+        return library_for(self.annotation, is_for_results=False).is_pydantic
 
     @property
     def answer(self) -> tuple[tuple[int, ...] | None, tuple[object, ...]]:

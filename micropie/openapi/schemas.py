@@ -164,7 +164,8 @@ class Schemas:
         kind = annotation if isinstance(annotation, type) else None
         if kind is not None and (own := self._own(kind)) is not None:
             return own
-        if TypeInfo(annotation).is_pydantics:
+        info = TypeInfo(annotation)
+        if info.structure is None and info.is_pydantics:
             return self._adapted(annotation)
         if annotation in (None, types.NoneType):
             return {"type": "null"}
@@ -174,7 +175,7 @@ class Schemas:
 
     def _adapted(self, annotation: object) -> Schema:
         """Return the schema of a type whose values pydantic creates, such as ``HttpUrl``."""
-        adapter = sys.modules["pydantic"].TypeAdapter(annotation)
+        adapter = _adapter_for(annotation)
         reference = f"{_SCHEMAS}{{model}}"
         try:
             schema: Schema = adapter.json_schema(mode=self._mode, ref_template=reference)
@@ -261,7 +262,7 @@ class Schemas:
                 for name, keyword in _KEYWORDS.items():
                     value = getattr(part, name, None)
                     if isinstance(value, int | float | str | Decimal):
-                        number = float(value) if isinstance(value, Decimal) else value
+                        number: Any = float(value) if isinstance(value, Decimal) else value
                         if is_base64 and name in ("min_length", "max_length"):
                             number = 4 * -(-number // 3)  # that of the text for so many bytes
                         schema |= {keyword.replace("Length", one): number for one in lengths}
@@ -307,7 +308,11 @@ class Schemas:
         ``components``. If a name is taken, put the module's name before it. If this name is taken
         too, as for two classes of one module, append a number.
         """
-        describe = self._by_pydantic if _is_of_pydantic(structure) else self._by_msgspec
+        # pydantic doesn't call the encoders that apply to the fields of other classes
+        is_pydantics = TypeInfo(structure).is_pydantics and not self.own.encoders
+        describe = (
+            self._by_pydantic if is_pydantics or _is_of_pydantic(structure) else self._by_msgspec
+        )
         long = f"{structure.__module__}.{{name}}"
         forms = chain(("{name}", long), (f"{long}{number}" for number in count(2)))
         while structure not in self._known:
@@ -445,7 +450,7 @@ class Schemas:
             ),
         }
         options = {"schema_generator": type("_Generator", (base,), methods)}
-        adapter = sys.modules["pydantic"].TypeAdapter(model)
+        adapter = _adapter_for(model)
         body, answer = (adapter.json_schema(mode=mode, **options) for mode in get_args(Mode))
         if unknown[self._mode]:
             problem = (
@@ -456,8 +461,8 @@ class Schemas:
         # Dog-Input and Dog-Output.
         modes = [self._mode] if body == answer else get_args(Mode)
         template = template.replace("{name}", "{model}")
-        schemas, document = pydantic.models_json_schema(
-            [(model, mode) for mode in modes], ref_template=template, **options
+        schemas, document = adapter.json_schemas(
+            [(model, mode, adapter) for mode in modes], ref_template=template, **options
         )
         others = "-Output" if self._mode == "validation" else "-Input"
         named = document.get("$defs", {})
@@ -513,6 +518,12 @@ _STANDARD: Mapping[str, type] = {
     "UUIDType": UUID,
 }
 _ABOUT = ("title", "description", "default")
+
+
+def _adapter_for(hint: object) -> Any:
+    # in a function of its own, because pydantic looks up the names in annotations among the
+    # variables of the caller first
+    return sys.modules["pydantic"].TypeAdapter(hint)
 
 
 def _is_of_pydantic(structure: type) -> bool:

@@ -318,15 +318,58 @@ def test_schemas_come_from_pydantic_and_msgspec() -> None:
     schemas = document["components"]["schemas"]
     assert schemas["Order"]["properties"]["site"]["anyOf"][0] == url
     assert schemas["Order"]["required"] == ["name"]
-    assert schemas["Visit"]["properties"]["site"] == url
+    assert schemas["Visit"]["properties"]["site"] == {**url, "title": "Site"}
+
+
+@dataclass
+class Described:
+    site: HttpUrl
+    texts: Json[list[int]]
+    count: Annotated[int, pydantic.Field(gt=0, description="How many.")] = 1
+
+
+class DescribedDict(typing_extensions.TypedDict):
+    site: HttpUrl
+    texts: Json[list[int]]
+    count: typing_extensions.NotRequired[
+        Annotated[int, pydantic.Field(gt=0, description="How many.")]
+    ]
+
+
+@pytest.mark.parametrize("kind", [Described, DescribedDict])
+def test_what_pydantic_checks_in_a_dataclass_is_described(
+    make_client: MakeClient, kind: Any
+) -> None:
+    own = App()
+
+    def index(described: Any) -> str:
+        return "fine"
+
+    index.__annotations__["described"] = kind
+    own.post("/")(index)
+    described = own.openapi()["components"]["schemas"][kind.__name__]["properties"]
+    assert described["count"]["exclusiveMinimum"] == 0
+    assert described["count"]["description"] == "How many."
+    assert described["texts"]["contentMediaType"] == "application/json"
+    client, sent = make_client(own), {"site": "https://example.org", "texts": "[1]"}
+    assert client.post("/", json=sent).text == "fine"
+    for wrong in ({"count": 0}, {"texts": [1]}):
+        assert client.post("/", json={**sent, **wrong}).status_code == 400
 
 
 def test_types_that_pydantic_adapts_are_recognised() -> None:
     class Model(pydantic.BaseModel):
         n: int
 
+    @dataclass
+    class Plain:
+        n: int
+
     known: list[tuple[Any, bool]] = [
         (HttpUrl, True),
+        (Model, True),
+        (Described, True),
+        (Plain, False),
         (Annotated[Model, "metadata"], False),
         (Json[Model], True),
         (Annotated[int, pydantic.Field(gt=1)], False),

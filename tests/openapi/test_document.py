@@ -1157,13 +1157,22 @@ def test_two_classes_with_the_same_name_are_two_components() -> None:
 
 def test_a_dataclass_with_a_model_is_described_separately_as_body_and_response() -> None:
     components: dict[str, Any] = {}
-    for mode, name in (("validation", "Pack"), ("serialization", f"{__name__}.Pack")):
+    for mode, name in (("validation", "Input"), ("serialization", "Output")):
         schemas = Schemas(OwnTypes({}, {}), components, mode)  # type: ignore[arg-type]
-        assert schemas.of(Pack) == {"$ref": f"#/components/schemas/{name}"}
-    leaders = [
-        components[name]["properties"]["leader"]["$ref"] for name in ("Pack", f"{__name__}.Pack")
-    ]
-    assert leaders == [f"#/components/schemas/{name}" for name in ("Dog-Input", "Dog-Output")]
+        assert schemas.of(Pack) == {"$ref": f"#/components/schemas/Pack-{name}"}
+        leader = components[f"Pack-{name}"]["properties"]["leader"]
+        assert leader == {"$ref": f"#/components/schemas/Dog-{name}"}
+
+
+def test_an_encoder_describes_the_dates_of_a_dataclass_with_a_model() -> None:
+    components: dict[str, Any] = {}
+
+    def ordinal(day: date) -> int:
+        raise NotImplementedError
+
+    own = OwnTypes({date: ordinal}, {})
+    Schemas(own, components, "serialization").of(Dated)
+    assert components["Dated"]["properties"]["day"] == {"type": "integer"}
 
 
 class Owner(pydantic.BaseModel):
@@ -1183,6 +1192,12 @@ class Dog(pydantic.BaseModel):
 @dataclass
 class Pack:
     leader: Dog
+
+
+@dataclass
+class Dated:
+    owner: Owner
+    day: date
 
 
 class Boxed(pydantic.BaseModel, Generic[T]):

@@ -290,7 +290,7 @@ READ: dict[Any, st.SearchStrategy[Any]] = {
     int: st.integers() | st.sampled_from(Level),
     float: st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53),
     Decimal: st.decimals(allow_nan=False, allow_infinity=False) | st.integers(),
-    str: st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")),
+    str: st.text(st.characters(codec="utf-8", exclude_characters="\0")),
     date: st.dates(),
     time: st.times() | st.times(timezones=st.just(UTC)),
     datetime: st.datetimes() | st.datetimes(timezones=st.just(UTC)),

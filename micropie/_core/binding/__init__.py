@@ -62,6 +62,7 @@ from micropie._core.on_demand import names_on_demand
 if TYPE_CHECKING:
     from micropie._core.binding.signatures.links import query_of
     from micropie._core.binding.signatures.messages import Messages
+    from micropie._core.binding.structures.makers import library_for
 
 __all__ = [
     "NO_OWN_TYPES",
@@ -90,6 +91,7 @@ __all__ = [
     "is_provider",
     "is_structure",
     "items_of",
+    "library_for",
     "provider_keys",
     "python_call_of",
     "query_of",
@@ -101,5 +103,10 @@ __all__ = [
 ]
 
 __getattr__, __dir__ = names_on_demand(
-    __name__, {"signatures.messages": "Messages", "signatures.links": "query_of"}
+    __name__,
+    {
+        "signatures.messages": "Messages",
+        "signatures.links": "query_of",
+        "structures.makers": "library_for",
+    },
 )
