@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import runpy
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from micropie_compat.results import AnyFunction
 from micropie_compat.stand_in import FRAMEWORKS, install
 
 
@@ -29,9 +29,7 @@ def main() -> None:
     sys.argv = program
     if not is_module and not sys.flags.safe_path:
         sys.path[0] = str(Path(program[0]).resolve().parent)  # instead of the current directory
-    run: Callable[..., object] = (
-        partial(runpy.run_module, alter_sys=True) if is_module else runpy.run_path
-    )
+    run: AnyFunction = partial(runpy.run_module, alter_sys=True) if is_module else runpy.run_path
     run(program[0], run_name="__main__")
 
 

@@ -28,7 +28,7 @@ from micropie_compat.core import (
 )
 from micropie_compat.originals import enter_pool
 from micropie_compat.overrides import Overridable, refuse
-from micropie_compat.results import LONGEST_KEPT
+from micropie_compat.results import LONGEST_KEPT, AnyFunction
 
 Answer: TypeAlias = EncodedAnswer | Response
 """The response that a migrated handler's route returns."""
@@ -141,9 +141,7 @@ class CarryingTree(Tree):
     """
     in_memory: Callable[[], Iterable[tuple[str, str]]] = staticmethod(tuple)
     """See ``MovedApp.kept_in_memory``."""
-    migrated_routes: Callable[[], Iterable[tuple[str, str, Callable[..., object]]]] = staticmethod(
-        tuple
-    )
+    migrated_routes: Callable[[], Iterable[tuple[str, str, AnyFunction]]] = staticmethod(tuple)
     """See ``MovedApp.migrated_routes``."""
 
     def session_backend(self) -> SessionBackend:
@@ -152,7 +150,7 @@ class CarryingTree(Tree):
             return super().session_backend()
         return self.unshared() or super().session_backend()
 
-    own_error_handler: Callable[..., object] | None = None
+    own_error_handler: AnyFunction | None = None
     """The error handler that the compatibility module has registered."""
 
     @property
@@ -195,7 +193,7 @@ class MovedApp(App):
         """
         return self._micropie.in_memory()
 
-    def migrated_routes(self) -> Iterable[tuple[str, str, Callable[..., object]]]:
+    def migrated_routes(self) -> Iterable[tuple[str, str, AnyFunction]]:
         """Return the methods, the path and the function of each migrated handler, as far as they
         are known before a request; see ``micropie routes``.
         """
@@ -244,7 +242,7 @@ class CarriedType(Overridable):
         super().__setattr__(name, value)
 
 
-def _wsgi_only(function: Any, key: str) -> Callable[..., object]:
+def _wsgi_only(function: Any, key: str) -> AnyFunction:
     """Return a function that calls ``function`` for WSGI only.
 
     ``key``: if it isn't "", call ``function`` only if the environ has this key.
@@ -303,7 +301,7 @@ class Carried(metaclass=CarriedType):
         return self.native.websocket(path, name=name)
 
 
-def refuse_marks(handler: Callable[..., object]) -> None:
+def refuse_marks(handler: AnyFunction) -> None:
     """Raise ``SetupError`` for a migrated handler if it or its class has one of micropie's
     decorators, such as ``@requires``, which would have no effect.
     """

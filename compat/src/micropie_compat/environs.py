@@ -12,11 +12,12 @@ from urllib.parse import unquote_to_bytes
 
 from micropie import BadRequest, Request
 from micropie_compat.core import Exchange, RawBody, environ_of, parse_cookies
+from micropie_compat.results import AnyFunction
 
 Environ: TypeAlias = dict[str, Any]
 """A WSGI environ: a request as a dictionary (PEP 3333)."""
 
-WSGIApplication: TypeAlias = Callable[[Environ, Callable[..., object]], Any]
+WSGIApplication: TypeAlias = Callable[[Environ, AnyFunction], Any]
 """A WSGI application. Its arguments are the environ and ``start_response``."""
 
 _USUALLY_EMPTY = frozenset({"GET", "HEAD"})

@@ -16,7 +16,7 @@ import json
 import pickle
 from base64 import b64decode, b64encode
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from functools import partial
@@ -27,8 +27,10 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from micropie_compat.results import AnyFunction
+
 # Types that the loaded data may name. Numbers, text, tuples, lists and dictionaries have no name.
-_PLAIN: Final[tuple[Callable[..., object], ...]] = (
+_PLAIN: Final[tuple[AnyFunction, ...]] = (
     *(set, frozenset, complex, int, float, str, list, dict, tuple, bytearray, range, slice),
     *(date, datetime, time, timedelta, timezone, ZoneInfo, struct_time),
     *(Decimal, UUID, OrderedDict, defaultdict, deque, Counter),

@@ -9,6 +9,9 @@ from os import PathLike
 from typing import Any, TypeAlias
 from unicodedata import normalize
 
+AnyFunction: TypeAlias = Callable[..., object]
+"""A function or another callable object, whatever its parameters are."""
+
 StrPath: TypeAlias = str | PathLike[str]
 """The path of a file or directory."""
 

@@ -39,7 +39,7 @@ from micropie_compat.carrier import Carried, Function, may_see_tracebacks
 from micropie_compat.core import kind_of_target
 from micropie_compat.environs import Environ, WSGIApplication
 from micropie_compat.originals import refuse_instance
-from micropie_compat.results import close_if_closable
+from micropie_compat.results import AnyFunction, close_if_closable
 from micropie_compat.stand_in import refuse_original
 
 Plugin = TypeVar("Plugin")
@@ -306,7 +306,7 @@ class Bottle(Carried):
         for plugin in self.plugins:
             close_if_closable(plugin)
 
-    def add_hook(self, name: str, func: Callable[..., object]) -> None:
+    def add_hook(self, name: str, func: AnyFunction) -> None:
         """Call ``func`` whenever the event ``name`` happens: ``before_request``, ``after_request``
         (the hook added last runs first), ``app_reset`` or ``config``.
         """
@@ -318,7 +318,7 @@ class Bottle(Carried):
         else:
             self.hooks[name].append(func)
 
-    def remove_hook(self, name: str, func: Callable[..., object]) -> bool:
+    def remove_hook(self, name: str, func: AnyFunction) -> bool:
         """Remove a hook. Return False if it wasn't registered."""
         if func not in self.hooks.get(name, ()):
             return False
@@ -477,7 +477,7 @@ def auth_basic(
     """
     _refuse_async(check, "the check of auth_basic")
 
-    def decorator(function: Callable[..., object]) -> Callable[..., object]:
+    def decorator(function: AnyFunction) -> AnyFunction:
         @wraps(function)
         def wrapper(*args: object, **values: object) -> object:
             user, password = request.auth or (None, None)

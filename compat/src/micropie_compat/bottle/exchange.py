@@ -30,7 +30,7 @@ from micropie_compat.core import (
 )
 from micropie_compat.environs import Environ, WSGIApplication
 from micropie_compat.originals import explain, refuse_instance
-from micropie_compat.results import CHUNK, NO_CONTENT, SMALL, Chunks, close_if_closable
+from micropie_compat.results import CHUNK, NO_CONTENT, SMALL, AnyFunction, Chunks, close_if_closable
 
 logger = logging.getLogger("micropie")
 
@@ -51,7 +51,7 @@ _NOT_SHARED = "bottle.request."
 _MAY_HAVE_JSON = (dict, HTTPResponse)
 
 
-Hooks: TypeAlias = dict[str, list[Callable[..., object]]]
+Hooks: TypeAlias = dict[str, list[AnyFunction]]
 """An application's hooks, by the name of the event."""
 
 

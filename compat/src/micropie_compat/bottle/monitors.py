@@ -16,7 +16,7 @@ from micropie_compat.bottle.responses import HTTP_CODES
 from micropie_compat.carrier import Answer
 from micropie_compat.core import EncodedAnswer
 from micropie_compat.environs import WSGIApplication
-from micropie_compat.results import close_if_closable
+from micropie_compat.results import AnyFunction, close_if_closable
 
 # Stands for the response's body, which the driver sends.
 _BODY: Final = b"The response is sent later."
@@ -49,7 +49,7 @@ class Step:
             self._failure = error
         return self._answer
 
-    def start(self, out: object, start_response: Callable[..., object]) -> list[bytes]:
+    def start(self, out: object, start_response: AnyFunction) -> list[bytes]:
         """Call ``start_response`` with the response's status only. Return ``_BODY``.
 
         ``out``: the result of ``_handle``: the response, or the result of a program's own method.

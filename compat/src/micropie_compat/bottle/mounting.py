@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from micropie_compat.bottle.requests import request
 from micropie_compat.bottle.responses import HTTPResponse
 from micropie_compat.bottle.state import MOUNTED, current_exchange
 from micropie_compat.core import WSGICall
+from micropie_compat.results import AnyFunction
 
 
-def wsgi_mount(
-    add: Callable[..., object], prefix: str, target: object, options: dict[str, object]
-) -> None:
+def wsgi_mount(add: AnyFunction, prefix: str, target: object, options: dict[str, object]) -> None:
     """Add routes that pass all requests for ``prefix``, and for the paths under it, to the WSGI
     application ``target``.
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from micropie_compat.bottle.responses import BaseResponse, HTTPResponse, response
 from micropie_compat.bottle.state import BottleException
 from micropie_compat.bottle.templates import view
+from micropie_compat.results import AnyFunction
 
 Encoder: TypeAlias = Callable[[Any], str]
 """A function that encodes a value as a JSON string."""
@@ -42,7 +43,7 @@ class JSONPlugin:
         for key, value in _SETTINGS.items():
             app.config.setdefault(key, value)
 
-    def apply(self, callback: Callable[..., object], route: object) -> Callable[..., object]:
+    def apply(self, callback: AnyFunction, route: object) -> AnyFunction:
         """Return a function that calls ``callback`` and encodes the dictionary that it returns.
 
         This method is called only if this isn't the outermost plugin. For the outermost plugin, the
@@ -89,7 +90,7 @@ class TemplatePlugin:
         """Set ``app.tpl`` to this plugin."""
         app.tpl = self
 
-    def apply(self, callback: Callable[..., object], route: Any) -> Callable[..., object]:
+    def apply(self, callback: AnyFunction, route: Any) -> AnyFunction:
         """Return ``callback``, decorated with ``view`` if the route has a template."""
         wanted = route.config.get("template")
         if isinstance(wanted, tuple | list) and len(wanted) == 2:

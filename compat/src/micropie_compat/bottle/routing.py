@@ -29,6 +29,7 @@ from micropie_compat.bottle.responses import HTTPError
 from micropie_compat.bottle.state import BottleException
 from micropie_compat.carrier import refuse_marks
 from micropie_compat.environs import Environ
+from micropie_compat.results import AnyFunction
 
 
 class RouteError(BottleException):
@@ -446,7 +447,7 @@ class Route:
         app: Owner,
         rule: str,
         method: str,
-        callback: Callable[..., object],
+        callback: AnyFunction,
         name: str | None = None,
         plugins: list[object] | None = None,
         skiplist: list[object] | None = None,
@@ -461,10 +462,10 @@ class Route:
         self.skiplist = skiplist or []
         self.config = app.config.overlay().load_dict(config)
         self.json_dumps: Encoder | None = None
-        self._call: Callable[..., object] | None = None
+        self._call: AnyFunction | None = None
 
     @property
-    def call(self) -> Callable[..., object]:
+    def call(self) -> AnyFunction:
         """The callback with all plugins applied. They are applied at the first request."""
         return self._call or self._apply()
 
@@ -505,13 +506,13 @@ class Route:
                     names.add(name)
                 yield plugin
 
-    def _apply(self) -> Callable[..., object]:
+    def _apply(self) -> AnyFunction:
         refuse_marks(self.callback)
         # Another thread may call the route as soon as ``_call`` is set.
         self._call = callback = self._make_callback()
         return callback
 
-    def _make_callback(self) -> Callable[..., object]:
+    def _make_callback(self) -> AnyFunction:
         """Return the callback with all plugins applied, and set ``json_dumps``. Monitors replace
         this method, see ``monitors.py``.
         """
@@ -570,7 +571,7 @@ class Route:
 _MAKE_CALLBACK = Route._make_callback
 
 
-def yieldroutes(func: Callable[..., object]) -> Iterator[str]:
+def yieldroutes(func: AnyFunction) -> Iterator[str]:
     """Yield the default rules for a function: ``/name/<a>/<b>`` with its parameters, and a shorter
     rule for each parameter that has a default.
     """

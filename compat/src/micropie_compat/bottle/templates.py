@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 from micropie_compat.bottle.state import BottleException, face
-from micropie_compat.results import StrPath, then
+from micropie_compat.results import AnyFunction, StrPath, then
 
-Decorator: TypeAlias = Callable[[Callable[..., object]], Callable[..., object]]
+Decorator: TypeAlias = Callable[[AnyFunction], AnyFunction]
 
 TEMPLATE_PATH = ["./", "./views/"]
 TEMPLATES: dict[tuple[object, ...], Any] = {}
@@ -125,8 +125,8 @@ class Jinja2Template(BaseTemplate):
 
     def prepare(
         self,
-        filters: Mapping[str, Callable[..., object]] | None = None,
-        tests: Mapping[str, Callable[..., object]] | None = None,
+        filters: Mapping[str, AnyFunction] | None = None,
+        tests: Mapping[str, AnyFunction] | None = None,
         globals: Mapping[str, object] | None = None,  # noqa: A002
         **options: Any,
     ) -> None:
@@ -254,7 +254,7 @@ def view(tpl_name: object, **defaults: object) -> Decorator:
             return template(tpl_name, **{**defaults, **(result or {})})
         return result
 
-    def decorator(function: Callable[..., object]) -> Callable[..., object]:
+    def decorator(function: AnyFunction) -> AnyFunction:
         @wraps(function)
         def wrapper(*args: object, **values: object) -> object:
             return then(function(*args, **values), rendered)

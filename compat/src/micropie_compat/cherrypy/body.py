@@ -18,7 +18,7 @@ from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.types import Parameters
 from micropie_compat.core import Limits, MultipartParser, codec_of
 from micropie_compat.overrides import Overridable
-from micropie_compat.results import CHUNK
+from micropie_compat.results import CHUNK, AnyFunction
 
 # The maximum size in bytes of all fields of a multipart form together, which are stored in memory.
 _MOST_TEXT = 16 * 1024 * 1024
@@ -290,7 +290,7 @@ class Part(Entity, metaclass=Overridable):
         return self
 
 
-def _steps_of(kind: type[Part]) -> tuple[Callable[..., object], ...]:
+def _steps_of(kind: type[Part]) -> tuple[AnyFunction, ...]:
     return kind.process, kind.default_proc, kind.read_into_file, kind.make_file
 
 

@@ -25,6 +25,7 @@ from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.types import Parameters, Section, Sections
 from micropie_compat.core import checked_base, current
 from micropie_compat.missing import tell
+from micropie_compat.results import AnyFunction
 
 
 def refusal(error: HTTPError, allowed: Sequence[str] = ()) -> Callable[[], NoReturn]:
@@ -51,7 +52,7 @@ class PageHandler:
     The arguments are attributes of the current request, so tools may change them there, too.
     """
 
-    def __init__(self, callable: Callable[..., object], *args: object, **kwargs: object) -> None:  # noqa: A002
+    def __init__(self, callable: AnyFunction, *args: object, **kwargs: object) -> None:  # noqa: A002
         self.callable = callable
         serving.request.args = args
         if kwargs:
@@ -110,7 +111,7 @@ class LateParamPageHandler(PageHandler):
         serving.request.kwargs = self._kwargs = values
 
 
-def _has_begun(function: Callable[..., object], error: TypeError) -> bool:
+def _has_begun(function: AnyFunction, error: TypeError) -> bool:
     """Return whether the function inside the decorators of ``function`` was called before
     ``error`` was raised. If so, its arguments were valid, even if a decorator has added some.
     """
@@ -119,7 +120,7 @@ def _has_begun(function: Callable[..., object], error: TypeError) -> bool:
 
 
 def refusal_of(
-    function: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]
+    function: AnyFunction, args: Sequence[object], kwargs: Mapping[str, object]
 ) -> HTTPError | None:
     """Return the error for a call with invalid arguments, or None if the arguments are valid.
 

@@ -13,6 +13,7 @@ from micropie_compat.carrier import Function
 from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.types import Strings
 from micropie_compat.cherrypy.urls import url  # noqa: F401 - re-exported by _helper
+from micropie_compat.results import AnyFunction
 
 _PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 punctuation_to_underscores = str.maketrans(_PUNCTUATION, "_" * len(_PUNCTUATION))
@@ -45,7 +46,7 @@ def expose(func: object = None, alias: Strings | None = None) -> object:
     return mark if func is None else mark(func)
 
 
-def popargs(*args: str, **kwargs: object) -> Callable[..., object]:
+def popargs(*args: str, **kwargs: object) -> AnyFunction:
     """Pass the next segments of the path to handlers as parameters with these names. Use this to
     decorate a class, or as the value of ``_cp_dispatch``.
 
@@ -79,7 +80,7 @@ def popargs(*args: str, **kwargs: object) -> Callable[..., object]:
 
 def exposed_below(
     node: object, path: str, seen: tuple[object, ...] = ()
-) -> Iterator[tuple[str, str, Callable[..., object]]]:
+) -> Iterator[tuple[str, str, AnyFunction]]:
     """Yield the methods ("*" for all), the path and the function of each handler of an object, and
     of the objects of the same package that are its attributes.
 

@@ -11,12 +11,13 @@ import ast
 import builtins
 import operator
 import sys
-from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-_OPERATORS: dict[type[ast.AST], Callable[..., object]] = {
+from micropie_compat.results import AnyFunction
+
+_OPERATORS: dict[type[ast.AST], AnyFunction] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from micropie_compat.cherrypy.log import log
-from micropie_compat.results import words
+from micropie_compat.results import AnyFunction, words
 
 hookpoints = words(
     "on_start_resource before_request_body before_handler "
@@ -26,7 +26,7 @@ class Hook:
 
     def __init__(
         self,
-        callback: Callable[..., object],
+        callback: AnyFunction,
         failsafe: bool | None = None,
         priority: int | None = None,
         **kwargs: object,
@@ -58,7 +58,7 @@ class HookMap(defaultdict[str, list[Hook]]):
     def attach(
         self,
         point: str,
-        callback: Callable[..., object],
+        callback: AnyFunction,
         failsafe: bool | None = None,
         priority: int | None = None,
         **kwargs: object,

@@ -16,6 +16,7 @@ from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.types import Section, Target
 from micropie_compat.missing import ADVICE
 from micropie_compat.originals import advice_on_tool
+from micropie_compat.results import AnyFunction
 from micropie_compat.stand_in import refuse_original
 
 
@@ -33,7 +34,7 @@ class Tool:
     def __init__(
         self,
         point: str,
-        callable: Callable[..., object] | None,  # noqa: A002 - CherryPy's name
+        callable: AnyFunction | None,  # noqa: A002 - CherryPy's name
         name: str | None = None,
         priority: int = 50,
     ) -> None:
@@ -100,9 +101,9 @@ class Tool:
         hooks.attach(self._point, self._called, priority=priority, **options)
 
     @property
-    def _called(self) -> Callable[..., object]:
+    def _called(self) -> AnyFunction:
         """The function to be called by the hook."""
-        function: Callable[..., object] = self.callable
+        function: AnyFunction = self.callable
         return function
 
 
@@ -122,10 +123,10 @@ class HandlerTool(Tool):
     body.
     """
 
-    def __init__(self, callable: Callable[..., object], name: str | None = None) -> None:  # noqa: A002 - CherryPy's name
+    def __init__(self, callable: AnyFunction, name: str | None = None) -> None:  # noqa: A002 - CherryPy's name
         super().__init__("before_handler", callable, name)
 
-    def handler(self, *args: object, **kwargs: object) -> Callable[..., object]:
+    def handler(self, *args: object, **kwargs: object) -> AnyFunction:
         """Return an exposed handler that calls this tool with these arguments. It raises
         ``NotFound`` if the tool hasn't set the response's body.
         """
@@ -143,7 +144,7 @@ class HandlerTool(Tool):
             serving.request.handler = None
 
     @property
-    def _called(self) -> Callable[..., object]:
+    def _called(self) -> AnyFunction:
         return self._wrapper
 
 
@@ -154,7 +155,7 @@ class HandlerWrapperTool(Tool):
 
     def __init__(
         self,
-        newhandler: Callable[..., object],
+        newhandler: AnyFunction,
         point: str = "before_handler",
         name: str | None = None,
         priority: int = 50,
@@ -177,7 +178,7 @@ class ErrorTool(Tool):
     ``request.error_response``.
     """
 
-    def __init__(self, callable: Callable[..., object], name: str | None = None) -> None:  # noqa: A002 - CherryPy's name
+    def __init__(self, callable: AnyFunction, name: str | None = None) -> None:  # noqa: A002 - CherryPy's name
         super().__init__("", callable, name)
 
     def _wrapper(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -27,6 +26,7 @@ from micropie_compat.cherrypy.toolbox import (  # noqa: F401 - re-exported by _c
 )
 from micropie_compat.cherrypy.types import Section
 from micropie_compat.missing import tell
+from micropie_compat.results import AnyFunction
 
 
 class SessionTool(Tool):
@@ -72,7 +72,7 @@ class CachingTool(Tool):
             request.hooks.attach("before_finalize", caching.tee_output, priority=100)
 
     @property
-    def _called(self) -> Callable[..., object]:
+    def _called(self) -> AnyFunction:
         return self._wrapper
 
     def _attach(self, hooks: HookMap, options: Section) -> None:

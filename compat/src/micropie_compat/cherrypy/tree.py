@@ -5,7 +5,7 @@ Both can be called as WSGI and as ASGI applications.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, NoReturn
 
@@ -28,6 +28,7 @@ from micropie_compat.cherrypy.types import Options, Sections
 from micropie_compat.core import Config, current
 from micropie_compat.missing import ADVICE
 from micropie_compat.overrides import refuse
+from micropie_compat.results import AnyFunction
 from micropie_compat.stand_in import refuse_original
 
 tools = default_toolbox()
@@ -46,7 +47,7 @@ class _Servable(Servable):
         self.native.startup_handlers.append(bus.follow_start)
         self.native.shutdown_handlers.append(bus.follow_stop)
 
-    def handlers(self) -> Iterator[tuple[str, str, Callable[..., object]]]:
+    def handlers(self) -> Iterator[tuple[str, str, AnyFunction]]:
         """Yield the methods, the path and the function of each exposed handler."""
         raise NotImplementedError
 
@@ -129,7 +130,7 @@ class Application(_Servable):
             value = value if value.startswith("/") or not value else f"/{value}"
         self._script_name = value
 
-    def handlers(self) -> Iterator[tuple[str, str, Callable[..., object]]]:
+    def handlers(self) -> Iterator[tuple[str, str, AnyFunction]]:
         """See ``_Servable.handlers``."""
         return exposed_below(self.root, self._script_name or "")
 
@@ -303,7 +304,7 @@ class Tree(_Servable):
                 )
             app.check(config)
 
-    def handlers(self) -> Iterator[tuple[str, str, Callable[..., object]]]:
+    def handlers(self) -> Iterator[tuple[str, str, AnyFunction]]:
         """See ``_Servable.handlers``."""
         for app in self._own():
             yield from app.handlers()

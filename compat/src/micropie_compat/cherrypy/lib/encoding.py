@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import repeat
 from typing import Any
@@ -20,7 +20,7 @@ from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.types import Strings
 from micropie_compat.core import FileRange
 from micropie_compat.overrides import Overridable
-from micropie_compat.results import Chunks, then
+from micropie_compat.results import AnyFunction, Chunks, then
 
 UTF8 = "utf-8"
 
@@ -58,7 +58,7 @@ class ResponseEncoder(metaclass=Overridable):
         for name, value in kwargs.items():
             setattr(self, name, value)
         request = serving.request
-        self.oldhandler: Callable[..., object] | None = request.handler
+        self.oldhandler: AnyFunction | None = request.handler
         if request.handler is not None:
             request.handler = self
 

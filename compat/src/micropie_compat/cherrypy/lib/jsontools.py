@@ -12,7 +12,7 @@ from micropie_compat.cherrypy.errors import HTTPError
 from micropie_compat.cherrypy.lib import listed
 from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.types import Strings
-from micropie_compat.results import then
+from micropie_compat.results import AnyFunction, then
 
 # The encoder and the decoder are called directly because ``json.dumps`` and ``json.loads`` check
 # their options at each call.
@@ -84,7 +84,7 @@ def encoded(value: object) -> bytes:
 def json_out(
     content_type: str | None = "application/json",
     debug: bool = False,
-    handler: Callable[..., object] = json_handler,
+    handler: AnyFunction = json_handler,
 ) -> None:
     """The tool ``json_out``: send the handler's result as JSON.
 

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, ClassVar
 
 from micropie_compat.cherrypy.process.wspbus import Bus, states  # noqa: F401 - re-exported
-from micropie_compat.results import StrPath
+from micropie_compat.results import AnyFunction, StrPath
 
 
 class SimplePlugin:
@@ -39,7 +39,7 @@ class SimplePlugin:
         for channel, method in self._methods():
             self.bus.unsubscribe(channel, method)
 
-    def _methods(self) -> list[tuple[str, Callable[..., object]]]:
+    def _methods(self) -> list[tuple[str, AnyFunction]]:
         found = [(channel, getattr(self, channel, None)) for channel in self.bus.listeners]
         return [(channel, method) for channel, method in found if method is not None]
 
@@ -52,7 +52,7 @@ class BackgroundTask(threading.Thread):
     def __init__(
         self,
         interval: float,
-        function: Callable[..., object],
+        function: AnyFunction,
         args: Sequence[object] = (),
         kwargs: Mapping[str, object] | None = None,
         bus: Bus | None = None,

@@ -18,6 +18,8 @@ from traceback import format_exception
 from types import SimpleNamespace
 from typing import Any
 
+from micropie_compat.results import AnyFunction
+
 _OF_REQUESTS = {"before_request", "after_request", "acquire_thread", "start_thread", "stop_thread"}
 
 # The exit status after a failed shutdown.
@@ -87,12 +89,12 @@ class Bus:
         """
         self.before_start: Callable[[], object] = bool
         """A function that ``start`` calls before anything else."""
-        self.listeners: dict[str, set[Callable[..., object]]] = {
+        self.listeners: dict[str, set[AnyFunction]] = {
             channel: set() for channel in ("start", "stop", "exit", "graceful", "log", "main")
         }
         self.watches_requests = False
         """Whether any function is subscribed to a channel for requests or their threads."""
-        self._priorities: dict[tuple[str, Callable[..., object]], int] = {}
+        self._priorities: dict[tuple[str, AnyFunction], int] = {}
         self._has_clean_exit = False
         self._hosted = 0  # the number of applications that external servers have started
 
@@ -101,7 +103,7 @@ class Bus:
     def subscribe(
         self,
         channel: str,
-        callback: Callable[..., object] | None = None,
+        callback: AnyFunction | None = None,
         priority: int | None = None,
     ) -> Any:
         """Call ``callback`` for each message published on ``channel``. Without a callback, return a
@@ -119,7 +121,7 @@ class Bus:
         self._priorities[channel, callback] = priority
         return callback
 
-    def unsubscribe(self, channel: str, callback: Callable[..., object]) -> None:
+    def unsubscribe(self, channel: str, callback: AnyFunction) -> None:
         """Stop calling ``callback`` for this channel."""
         found = self.listeners.get(channel, set())
         if callback in found:
@@ -279,7 +281,7 @@ class Bus:
 
     def start_with_callback(
         self,
-        func: Callable[..., object],
+        func: AnyFunction,
         args: Sequence[object] = (),
         kwargs: Mapping[str, object] | None = None,
     ) -> threading.Thread:
