@@ -149,7 +149,7 @@ queries  GET /query-all\?a=%FF  status|body|content-type
 routes|responses as values  GET (/hello)?/%FF  status|body
     Bytes of a path that are no UTF-8 are U+FFFD: Bottle leaves them out, so that /adm%FFin leads past a proxy to /admin.
 uploads  POST /upload  body
-    raw_filename is what the client sent, and the sentence of a 400 for a broken form is our parser's.
+    The sentence of a 400 for a broken form is our parser's.
 headers and addresses  GET /about/x  body
     X-Forwarded-* are believed only if the server trusts the proxy; Bottle believes every client.
 cookies  GET /cookies  body

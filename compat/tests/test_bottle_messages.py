@@ -205,6 +205,28 @@ def test_fields_that_are_not_utf_8_are_read_as_latin_1() -> None:
     assert (request.query.a, request.query["b"]) == ("ä", "ä")
 
 
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [
+        (r"C:\pies\plum pie.txt", "plum pie.txt"),
+        (r"\\host\pies\plum.txt", "plum.txt"),
+        (r"C:\plum.txt", "plum.txt"),
+        (r"pies\plum.txt", r"pies\plum.txt"),
+        ("pies/C:plum.txt", "pies/C:plum.txt"),
+    ],
+)
+def test_the_raw_name_of_an_upload_has_no_folders_of_a_drive(
+    bottle: Any, sent: str, name: str
+) -> None:
+    head = f'--x\r\nContent-Disposition: form-data; name="f"; filename="{sent}"\r\n'
+    form = f"{head}Content-Type: text/plain\r\n\r\n1\r\n--x--\r\n".encode()
+    kind = {"CONTENT_TYPE": "multipart/form-data; boundary=x", "CONTENT_LENGTH": str(len(form))}
+    request = bottle.Request({**kind, "wsgi.input": io.BytesIO(form), "REQUEST_METHOD": "POST"})
+    upload = request.files.f
+    upload.file.close()
+    assert upload.raw_filename == name
+
+
 def test_an_uploaded_file_is_saved(bottle: Any, tmp_path: Path) -> None:
     upload = bottle.FileUpload(
         io.BytesIO(b"content"), "name", "../Ünsafe näme.txt", {"content-type": "text/x"}

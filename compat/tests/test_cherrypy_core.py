@@ -1329,6 +1329,21 @@ def test_logs_are_written_to_the_terminal_by_default(whose: str) -> None:
     assert done.stderr.count("\nKeyError: 'the key'\n") == 1
 
 
+def test_each_log_can_be_switched_to_the_terminal(module: Any) -> None:
+    log = module.log.__class__(logger_root=f"test_of_switches_{module.__name__}")
+    shown = io.StringIO()
+    log._set_screen_handler(log.access_log, True, stream=shown)
+    log.access_log.info("one line")
+    log._set_screen_handler(log.access_log, False)
+    log.access_log.info("another line")
+    assert shown.getvalue() == "one line\n"
+    log._set_screen_handler(log.error_log, True)
+    assert log.screen
+    assert log._get_builtin_handler(log.error_log, "screen").stream is sys.stderr
+    log.screen = False
+    assert log._get_builtin_handler(log.error_log, "screen") is None
+
+
 def test_nothing_is_logged_to_a_closed_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,8 @@ from micropie_compat.core import Limits, MultipartParser, codec_of, content_type
 from micropie_compat.results import CHUNK, StrPath, in_ascii
 
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_.\s-]")
+# The folders in an absolute path of Windows, which some old browsers send as a file's name.
+_FOLDERS = re.compile(r"^(?:.:|\\)\\(?:.*\\)?", re.DOTALL)
 
 
 class MultipartError(HTTPError):
@@ -193,7 +195,7 @@ def as_uploads(
             name,
             part
             if isinstance(part, str)
-            else FileUpload(part.file, name, part.raw_filename, part.headers),
+            else FileUpload(part.file, name, _FOLDERS.sub("", part.raw_filename), part.headers),
         )
     for name in unselected:
         yield name, ""

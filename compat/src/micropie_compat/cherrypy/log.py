@@ -23,14 +23,14 @@ def _file_of(log: str) -> Any:
     """Return a property for the path of the file of the logger ``log``."""
 
     def get(manager: LogManager) -> str:
-        handlers = _of_kind(getattr(manager, log), "file")
-        return next((str(getattr(handler, "baseFilename", "")) for handler in handlers), "")
+        handler = manager._get_builtin_handler(getattr(manager, log), "file")
+        return str(getattr(handler, "baseFilename", ""))
 
     def put(manager: LogManager, path: StrPath | None) -> None:
         # Open the file now: a server that loads the program as root may serve as another user, in
         # processes that inherit the open file.
         opened = logging.FileHandler(path, encoding="utf-8") if path else None
-        _replace(getattr(manager, log), "file", opened)
+        manager._replace(getattr(manager, log), "file", opened)
 
     return property(get, put)
 
@@ -114,21 +114,47 @@ class LogManager:
     @property
     def screen(self) -> bool:
         """Whether the logs are written to the terminal."""
-        return bool(_of_kind(self.error_log, _SCREEN))
+        return self._get_builtin_handler(self.error_log, _SCREEN) is not None
 
     @screen.setter
     def screen(self, value: bool) -> None:
-        for logger, stream in ((self.error_log, sys.stderr), (self.access_log, sys.stdout)):
-            _replace(logger, _SCREEN, _Screen(stream) if value else None)
+        self._set_screen_handler(self.error_log, value)
+        self._set_screen_handler(self.access_log, value, sys.stdout)
+
+    def _set_screen_handler(
+        self, log: logging.Logger, enable: object, stream: TextIO | None = None
+    ) -> None:
+        """Start or stop writing one of the two logs to the terminal, by default to stderr. Programs
+        call this method.
+        """
+        self._replace(log, _SCREEN, _Screen(stream) if enable else None)
 
     @property
     def wsgi(self) -> bool:
         """Whether a request's errors are written to the error log of the server."""
-        return bool(_of_kind(self.error_log, _SERVER))
+        return self._get_builtin_handler(self.error_log, _SERVER) is not None
 
     @wsgi.setter
     def wsgi(self, value: bool) -> None:
-        _replace(self.error_log, _SERVER, _ServerErrors() if value else None)
+        self._replace(self.error_log, _SERVER, _ServerErrors() if value else None)
+
+    def _get_builtin_handler(self, log: logging.Logger, key: str) -> logging.Handler | None:
+        """Return a logger's handler of one kind ("screen", "file" or "wsgi") that was created here,
+        or None. Programs call this method.
+        """
+        return next((one for one in log.handlers if getattr(one, "_cpbuiltin", "") == key), None)
+
+    def _replace(self, log: logging.Logger, kind: str, handler: logging.Handler | None) -> None:
+        """Replace a logger's built-in handler of one kind, or remove it if ``handler`` is None."""
+        old = self._get_builtin_handler(log, kind)
+        if old is not None:
+            log.removeHandler(old)
+            if kind == "file":
+                old.close()
+        if handler is not None:
+            handler.setFormatter(logfmt)
+            handler._cpbuiltin = kind  # type: ignore[attr-defined]
+            log.addHandler(handler)
 
     error_file, access_file = _file_of("error_log"), _file_of("access_log")
 
@@ -211,24 +237,6 @@ def _escaped(text: str) -> str:
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return text
     return repr(text.encode("utf-8", "replace"))[2:-1].replace('"', '\\"')
-
-
-def _of_kind(logger: logging.Logger, kind: str) -> list[logging.Handler]:
-    return [handler for handler in logger.handlers if getattr(handler, "_cpbuiltin", "") == kind]
-
-
-def _replace(logger: logging.Logger, kind: str, handler: logging.Handler | None) -> None:
-    """Replace a logger's built-in handlers of one kind ("screen" or "file") with ``handler``, or
-    remove them if it is None.
-    """
-    for old in _of_kind(logger, kind):
-        logger.removeHandler(old)
-        if kind == "file":
-            old.close()
-    if handler is not None:
-        handler.setFormatter(logfmt)
-        handler._cpbuiltin = kind  # type: ignore[attr-defined]
-        logger.addHandler(handler)
 
 
 log = GlobalLogManager()
