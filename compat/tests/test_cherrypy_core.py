@@ -78,8 +78,8 @@ def test_expose_marks_methods_and_aliases(module: Any) -> None:
 
 
 def test_popargs_refuses_unknown_options() -> None:
-    with pytest.raises(TypeError, match="handler="):
-        ours.popargs("a", other=1)
+    with pytest.raises(TypeError, match="'other'"):
+        ours.popargs("a", other=1)  # type: ignore[call-arg]
 
 
 def test_a_dispatch_method_cannot_add_segments(serve_root: Serve) -> None:

@@ -35,6 +35,9 @@ Answer: TypeAlias = EncodedAnswer | Response
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+Handler: TypeAlias = tuple[str, str, AnyFunction]
+"""The methods of a migrated handler ("*" for all), its path and its function."""
+
 # The keyword arguments of a migrated handler: always empty, because micropie doesn't bind request
 # parameters to it.
 NO_VALUES: Mapping[str, object] = {}
@@ -141,7 +144,7 @@ class CarryingTree(Tree):
     """
     in_memory: Callable[[], Iterable[tuple[str, str]]] = staticmethod(tuple)
     """See ``MovedApp.kept_in_memory``."""
-    migrated_routes: Callable[[], Iterable[tuple[str, str, AnyFunction]]] = staticmethod(tuple)
+    migrated_routes: Callable[[], Iterable[Handler]] = staticmethod(tuple)
     """See ``MovedApp.migrated_routes``."""
 
     def session_backend(self) -> SessionBackend:
@@ -193,9 +196,9 @@ class MovedApp(App):
         """
         return self._micropie.in_memory()
 
-    def migrated_routes(self) -> Iterable[tuple[str, str, AnyFunction]]:
-        """Return the methods, the path and the function of each migrated handler, as far as they
-        are known before a request; see ``micropie routes``.
+    def migrated_routes(self) -> Iterable[Handler]:
+        """Return the migrated handlers, as far as they are known before a request; see ``micropie
+        routes``.
         """
         return self._micropie.migrated_routes()
 

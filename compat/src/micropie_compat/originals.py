@@ -195,7 +195,8 @@ def _guard_cherrypy(module: Any) -> None:
     for name in ("request", "response"):
         setattr(kind, name, _PerThread(name, vars(kind)[name], module.log))
     kind.session = _Session("session", None, module.log)
-    _check_creation(module.HTTPError, lambda: module.serving.request)
+    initialize = module.HTTPError.__init__
+    module.HTTPError.__init__ = _checked(initialize, lambda: module.serving.request)
 
 
 class _PerThread:
@@ -282,45 +283,29 @@ def _guard_bottle(module: Any) -> None:
     for kind in (requests, responses):
         for name, value in [*vars(kind).items()]:
             if isinstance(value, property):
-                setattr(kind, name, _checked(value, check))
+                get, put, delete = (
+                    one and _checked(one, check) for one in (value.fget, value.fset, value.fdel)
+                )
+                setattr(kind, name, property(get, put, delete, value.__doc__))
     requests.environ = requests.environ.setter(bind)
-    _check_creation(module.HTTPResponse, check)
+    module.HTTPResponse.__init__ = _checked(module.HTTPResponse.__init__, check)
 
 
 def _bound() -> str:
     return f"_original_bottle_{get_ident()}"
 
 
-def _checked(value: Any, check: Callable[[], None]) -> property:
-    """Return a property that calls ``check`` before each read, write and deletion."""
-
-    def get(local: object) -> object:
-        check()
-        return value.fget(local)
-
-    def put(local: object, new: object) -> None:
-        check()
-        value.fset(local, new)
-
-    def delete(local: object) -> None:
-        check()
-        value.fdel(local)
-
-    return property(get, put, delete, value.__doc__)
-
-
-def _check_creation(kind: Any, check: Callable[[], object]) -> None:
-    """Call ``check`` before each ``__init__`` of a class of responses or errors, which micropie
-    can't send.
+def _checked(function: Any, check: Callable[[], object]) -> Any:
+    """Return a function that calls ``check`` and then ``function``: a property's, or the
+    ``__init__`` of responses or errors, which micropie can't send.
     """
-    initialize = kind.__init__
 
-    @wraps(initialize)
-    def checked(self: object, *args: object, **options: object) -> None:
+    @wraps(function)
+    def call(*args: object, **options: object) -> object:
         check()
-        initialize(self, *args, **options)
+        return function(*args, **options)
 
-    kind.__init__ = checked
+    return call
 
 
 _GUARDS = {"bottle": ("request", _guard_bottle), "cherrypy": ("serving", _guard_cherrypy)}

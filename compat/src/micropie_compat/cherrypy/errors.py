@@ -65,6 +65,9 @@ _MOVED = {
 class _ForeignAnswer(CherryPyException, RaisedAnswer):
     is_foreign = True
 
+    def __call__(self) -> NoReturn:
+        raise self
+
 
 class HTTPRedirect(_ForeignAnswer):
     """Redirect the client to a URL, or to one of several. Relative URLs are resolved against the
@@ -89,7 +92,7 @@ class HTTPRedirect(_ForeignAnswer):
         code = self.default_status if status is None else int(status)
         if not 300 <= code <= 399:
             raise ValueError("status must be between 300 and 399.")
-        self._status = code
+        self.status = code
         super().__init__(self.urls, code)
 
     @property
@@ -98,11 +101,6 @@ class HTTPRedirect(_ForeignAnswer):
         class.
         """
         return 303 if serving.request.protocol >= (1, 1) else 302
-
-    @property
-    def status(self) -> int:
-        """The status as a number."""
-        return self._status
 
     def set_response(self) -> None:
         """Make the current response a redirect. Headers and cookies that were set on it before
@@ -134,9 +132,6 @@ class HTTPRedirect(_ForeignAnswer):
         redirect = Redirect(self.urls[0], allow_external=True, allow_http=True)
         redirect.status = self.status
         return redirect
-
-    def __call__(self) -> NoReturn:
-        raise self
 
 
 _OF_CONTENT = frozenset(
@@ -199,9 +194,6 @@ class HTTPError(_ForeignAnswer):
     def get_error_page(self, status: int | str, **kwargs: object) -> bytes | Iterator[bytes]:
         """Return the body of the error's page, see the function ``get_error_page``."""
         return get_error_page(status, **kwargs)
-
-    def __call__(self) -> NoReturn:
-        raise self
 
     @classmethod
     @contextlib.contextmanager

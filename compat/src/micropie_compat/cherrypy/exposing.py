@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, overload
 
-from micropie_compat.carrier import Function
+from micropie_compat.carrier import Function, Handler
 from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.types import Strings
 from micropie_compat.cherrypy.urls import url  # noqa: F401 - re-exported by _helper
@@ -46,18 +46,13 @@ def expose(func: object = None, alias: Strings | None = None) -> object:
     return mark if func is None else mark(func)
 
 
-def popargs(*args: str, **kwargs: object) -> AnyFunction:
+def popargs(*args: str, handler: object = None) -> AnyFunction:
     """Pass the next segments of the path to handlers as parameters with these names. Use this to
     decorate a class, or as the value of ``_cp_dispatch``.
 
     ``handler``: the object that handles the rest of the path, or a function or class that is called
         with the parameters and returns this object.
-
-    Raises ``TypeError`` for any other keyword argument.
     """
-    handler = kwargs.pop("handler", None)
-    if kwargs:
-        raise TypeError(f"popargs takes names and handler=, not {', '.join(kwargs)}")
 
     def dispatch(owner: object, vpath: list[str] | None = None) -> object:
         if isinstance(owner, type):
@@ -78,11 +73,9 @@ def popargs(*args: str, **kwargs: object) -> AnyFunction:
     return dispatch
 
 
-def exposed_below(
-    node: object, path: str, seen: tuple[object, ...] = ()
-) -> Iterator[tuple[str, str, AnyFunction]]:
-    """Yield the methods ("*" for all), the path and the function of each handler of an object, and
-    of the objects of the same package that are its attributes.
+def exposed_below(node: object, path: str, seen: tuple[object, ...] = ()) -> Iterator[Handler]:
+    """Yield the handlers of an object, and of the objects of the same package that are its
+    attributes.
 
     Handlers that only a custom dispatcher finds are not included. ``seen``: the objects around
     ``node``.

@@ -98,13 +98,10 @@ class Tool:
         priority = options.pop("priority", None)
         if priority is None:
             priority = getattr(self.callable, "priority", self._priority)
-        hooks.attach(self._point, self._called, priority=priority, **options)
+        hooks.attach(self._point, self._wrapper or self.callable, priority=priority, **options)
 
-    @property
-    def _called(self) -> AnyFunction:
-        """The function to be called by the hook."""
-        function: AnyFunction = self.callable
-        return function
+    _wrapper: AnyFunction | None = None
+    """A method that the hook calls instead of ``callable``."""
 
 
 def _own_config(target: Any) -> Section:
@@ -142,10 +139,6 @@ class HandlerTool(Tool):
     def _wrapper(self, **kwargs: object) -> None:
         if self.callable(**kwargs):
             serving.request.handler = None
-
-    @property
-    def _called(self) -> AnyFunction:
-        return self._wrapper
 
 
 class HandlerWrapperTool(Tool):

@@ -26,7 +26,6 @@ from micropie_compat.cherrypy.toolbox import (  # noqa: F401 - re-exported by _c
 )
 from micropie_compat.cherrypy.types import Section
 from micropie_compat.missing import tell
-from micropie_compat.results import AnyFunction
 
 
 class SessionTool(Tool):
@@ -70,10 +69,6 @@ class CachingTool(Tool):
             request.handler = None
         elif request.cacheable:
             request.hooks.attach("before_finalize", caching.tee_output, priority=100)
-
-    @property
-    def _called(self) -> AnyFunction:
-        return self._wrapper
 
     def _attach(self, hooks: HookMap, options: Section) -> None:
         options.setdefault("priority", 90)

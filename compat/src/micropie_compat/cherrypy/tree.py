@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NoReturn
 
 from micropie import SetupError
 from micropie.sessions import SessionBackend
+from micropie_compat.carrier import Handler
 from micropie_compat.cherrypy.config import NamespaceSet, Source, merge
 from micropie_compat.cherrypy.config import config as global_config
 from micropie_compat.cherrypy.exposing import exposed_below
@@ -28,7 +29,6 @@ from micropie_compat.cherrypy.types import Options, Sections
 from micropie_compat.core import Config, current
 from micropie_compat.missing import ADVICE
 from micropie_compat.overrides import refuse
-from micropie_compat.results import AnyFunction
 from micropie_compat.stand_in import refuse_original
 
 tools = default_toolbox()
@@ -47,8 +47,8 @@ class _Servable(Servable):
         self.native.startup_handlers.append(bus.follow_start)
         self.native.shutdown_handlers.append(bus.follow_stop)
 
-    def handlers(self) -> Iterator[tuple[str, str, AnyFunction]]:
-        """Yield the methods, the path and the function of each exposed handler."""
+    def handlers(self) -> Iterator[Handler]:
+        """Yield the exposed handlers."""
         raise NotImplementedError
 
     def session_options(self) -> Iterator[Options]:
@@ -130,7 +130,7 @@ class Application(_Servable):
             value = value if value.startswith("/") or not value else f"/{value}"
         self._script_name = value
 
-    def handlers(self) -> Iterator[tuple[str, str, AnyFunction]]:
+    def handlers(self) -> Iterator[Handler]:
         """See ``_Servable.handlers``."""
         return exposed_below(self.root, self._script_name or "")
 
@@ -304,7 +304,7 @@ class Tree(_Servable):
                 )
             app.check(config)
 
-    def handlers(self) -> Iterator[tuple[str, str, AnyFunction]]:
+    def handlers(self) -> Iterator[Handler]:
         """See ``_Servable.handlers``."""
         for app in self._own():
             yield from app.handlers()

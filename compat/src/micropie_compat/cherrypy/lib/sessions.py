@@ -49,7 +49,7 @@ from micropie_compat.cherrypy.types import Options
 from micropie_compat.core import Config, check_size, current, deleting_cookie
 from micropie_compat.missing import tell
 from micropie_compat.plain import from_json, to_json
-from micropie_compat.results import Chunks, in_bytes
+from micropie_compat.results import Chunks, in_bytes, words
 
 Data: TypeAlias = dict[str, Any]
 """A session's data: values of any type by name."""
@@ -301,13 +301,10 @@ class Session:
             self.load()
         return self._data
 
-    __getitem__, __setitem__, __delitem__ = map(
-        _of_data, ("__getitem__", "__setitem__", "__delitem__")
+    __getitem__, __setitem__, __delitem__, __contains__, __iter__ = map(
+        _of_data, words("__getitem__ __setitem__ __delitem__ __contains__ __iter__")
     )
-    __contains__, __iter__ = _of_data("__contains__"), _of_data("__iter__")
-    update, clear, keys, values, items = map(
-        _of_data, ("update", "clear", "keys", "values", "items")
-    )
+    update, clear, keys, values, items = map(_of_data, words("update clear keys values items"))
 
     def get(self, key: str, default: object = None) -> Any:
         """Return the value of a key, or ``default``."""
@@ -849,17 +846,7 @@ def init(
         and (backend is not None or config.app.session_backend is not None)
         and not (name or path or path_header or domain)
     ):
-        stated = {
-            **kwargs,
-            "timeout": timeout,
-            "secure": secure,
-            "persistent": persistent,
-            "storage_type": storage_type,
-            "storage_class": storage_class,
-            "httponly": httponly,
-            "samesite": samesite,
-        }
-        check_options(stated, config)
+        check_options({**kwargs, **locals()}, config)  # with all parameters
         name = config.sessions.cookie_name(native.scheme, native.root_path)
         if config.sessions.backend is backend:
             store, timeout = config.sessions, config.settings.session_timeout / 60
