@@ -49,6 +49,13 @@ def path_of(request: Request) -> str:
     return unquote_to_bytes(raw_path).decode("latin-1")
 
 
+def protocol_of(exchange: Exchange) -> str:
+    """Return a request's protocol with its version, such as "HTTP/1.1"."""
+    if exchange.environ is not None:
+        return str(exchange.environ.get("SERVER_PROTOCOL", "HTTP/1.1"))
+    return f"HTTP/{exchange.scope.get('http_version', '1.1')}"
+
+
 def own_environ(exchange: Exchange) -> Environ:
     """Return a new environ for a handler, with the scheme, host and client address that middleware
     may have set.

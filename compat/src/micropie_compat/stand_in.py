@@ -22,6 +22,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from micropie_compat.missing import listed_advice
+from micropie_compat.results import words
 
 FRAMEWORKS = ("bottle", "cherrypy", "pixie_web")
 
@@ -76,7 +77,7 @@ class _StandIn:
         """
         module.__spec__, module.__loader__, module.__name__ = module.__spec__.loader_state
         if self.framework == "cherrypy" and module.__name__ == self.name:
-            for part in ("_cpdispatch", "_cpreqbody", "_cprequest", "_cptree", "_cpwsgi"):
+            for part in words("_cpdispatch _cpreqbody _cprequest _cptree _cpwsgi"):
                 importlib.import_module(f"{self.name}.{part}")
 
 

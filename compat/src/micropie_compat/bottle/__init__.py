@@ -231,41 +231,43 @@ DictMixin = MutableMapping
 # Standard library names that ``from bottle import *`` also imports, because the original module
 # imports them.
 _OF_PYTHON = {
-    **{
-        name: name
-        for name in words(
-            "base64 calendar configparser email functools hashlib hmac "
-            "itertools mimetypes os pickle re sys tempfile time warnings "
-            "weakref"
+    name: target or name
+    for name, _, target in (
+        one.partition("=")
+        for one in words(
+            """
+            base64 calendar configparser email functools hashlib hmac itertools mimetypes os pickle
+            re sys tempfile time warnings weakref
+            BytesIO=io:BytesIO
+            CookieError=http.cookies:CookieError
+            FunctionType=types:FunctionType
+            Morsel=http.cookies:Morsel
+            NamedTemporaryFile=tempfile:NamedTemporaryFile
+            SimpleCookie=http.cookies:SimpleCookie
+            UTC=datetime:UTC
+            UrlSplitResult=urllib.parse:SplitResult
+            cached_property=functools:cached_property
+            datedate=datetime:date
+            datetime=datetime:datetime
+            format_exc=traceback:format_exc
+            httplib=http.client
+            imap=builtins:map
+            json_dumps=json:dumps
+            json_lds=json:loads
+            json_loads=json:loads
+            new_module=types:ModuleType
+            print_exc=traceback:print_exc
+            thread=_thread
+            timedelta=datetime:timedelta
+            timezone=datetime:timezone
+            update_wrapper=functools:update_wrapper
+            urlencode=urllib.parse:urlencode
+            urljoin=urllib.parse:urljoin
+            urlquote=urllib.parse:quote
+            urlunquote=urllib.parse:unquote
+            """
         )
-    },
-    "BytesIO": "io:BytesIO",
-    "CookieError": "http.cookies:CookieError",
-    "FunctionType": "types:FunctionType",
-    "Morsel": "http.cookies:Morsel",
-    "NamedTemporaryFile": "tempfile:NamedTemporaryFile",
-    "SimpleCookie": "http.cookies:SimpleCookie",
-    "UTC": "datetime:UTC",
-    "UrlSplitResult": "urllib.parse:SplitResult",
-    "cached_property": "functools:cached_property",
-    "datedate": "datetime:date",
-    "datetime": "datetime:datetime",
-    "format_exc": "traceback:format_exc",
-    "httplib": "http.client",
-    "imap": "builtins:map",
-    "json_dumps": "json:dumps",
-    "json_lds": "json:loads",
-    "json_loads": "json:loads",
-    "new_module": "types:ModuleType",
-    "print_exc": "traceback:print_exc",
-    "thread": "_thread",
-    "timedelta": "datetime:timedelta",
-    "timezone": "datetime:timezone",
-    "update_wrapper": "functools:update_wrapper",
-    "urlencode": "urllib.parse:urlencode",
-    "urljoin": "urllib.parse:urljoin",
-    "urlquote": "urllib.parse:quote",
-    "urlunquote": "urllib.parse:unquote",
+    )
 }
 # SimpleTemplate's code is taken from the package ``bottle``, if that is installed.
 _ENGINE = ["SimpleTemplate"] if PathFinder.find_spec("bottle") else []

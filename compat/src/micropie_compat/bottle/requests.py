@@ -31,15 +31,15 @@ from micropie_compat.bottle.state import EXCHANGE, current_exchange, outside, re
 from micropie_compat.core import Exchange as NativeExchange
 from micropie_compat.core import checked_base, current
 from micropie_compat.environs import Environ, read_cookies
-from micropie_compat.results import CHUNK
+from micropie_compat.results import CHUNK, words
 
 Value = TypeVar("Value")
 
 # For each key of the environ, the cached values that are parsed from it. Setting the key removes
 # these values.
 _PARSED_FROM = {
-    "wsgi.input": ("body", "post", "forms", "files", "params", "json"),
-    "QUERY_STRING": ("query", "params"),
+    "wsgi.input": words("body post forms files params json"),
+    "QUERY_STRING": words("query params"),
 }
 
 

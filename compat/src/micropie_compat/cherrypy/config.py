@@ -17,18 +17,18 @@ from typing import Any, ClassVar, TypeAlias
 
 from micropie_compat.cherrypy.expressions import unrepr
 from micropie_compat.cherrypy.types import Namespace, Section, Sections, Target
-from micropie_compat.results import StrPath
+from micropie_compat.results import StrPath, words
 
 Source: TypeAlias = StrPath | Iterable[str]
 """A source of configuration: a dict, the path of a file, or an open file."""
 
-_QUIET = {
-    "engine.autoreload.on": False,
-    "checker.on": False,
-    "tools.log_headers.on": False,
-    "request.show_tracebacks": False,
-    "request.show_mismatched_params": False,
-}
+_QUIET = dict.fromkeys(
+    words(
+        "engine.autoreload.on checker.on tools.log_headers.on "
+        "request.show_tracebacks request.show_mismatched_params"
+    ),
+    False,
+)
 environments: Sections = {
     "staging": _QUIET,
     "production": {**_QUIET, "log.screen": False},
@@ -218,10 +218,8 @@ class Config(PlainConfig):
 
 
 config = Config()
-config.defaults = {
-    "tools.log_tracebacks.on": True,
-    "tools.log_headers.on": True,
-    "tools.trailing_slash.on": True,
-    "tools.encode.on": True,
-}
+config.defaults = dict.fromkeys(
+    words("tools.log_tracebacks.on tools.log_headers.on tools.trailing_slash.on tools.encode.on"),
+    True,
+)
 config.reset()

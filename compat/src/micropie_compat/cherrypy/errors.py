@@ -6,7 +6,7 @@ import contextlib
 import re
 import sys
 import traceback as tracebacks
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from html import escape, unescape
 from pathlib import Path
 from sys import exc_info as _exc_info  # noqa: F401 - CherryPy's name
@@ -299,19 +299,20 @@ def _without_traceback(page: Callable[..., Any], values: dict[str, str]) -> byte
     without it.
     """
     traceback = values["traceback"].rstrip()
-    made = b"".join(_joinable(_made(page, values))).replace(traceback.encode(), b"")
+    made = _whole(page, values).replace(traceback.encode(), b"")
     signs = [*_FILE.findall(traceback), traceback.rpartition("\n")[2]]
     text = _bare(made.decode(errors="replace"))
     if any(_bare(sign) in text for sign in signs):
-        made = b"".join(_joinable(_made(page, {**values, "traceback": ""})))
+        made = _whole(page, {**values, "traceback": ""})
     return made
 
 
 _FILE = re.compile('File "(.+)", line ')
 
 
-def _joinable(made: bytes | Iterator[bytes]) -> Iterable[bytes]:
-    return (made,) if isinstance(made, bytes) else made
+def _whole(page: Callable[..., Any], values: dict[str, str]) -> bytes:
+    made = _made(page, values)
+    return made if isinstance(made, bytes) else b"".join(made)
 
 
 def _bare(text: str) -> str:

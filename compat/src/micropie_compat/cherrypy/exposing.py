@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, overload
 
 from micropie_compat.carrier import Function, Handler
+from micropie_compat.cherrypy.lib import listed
 from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.types import Strings
 from micropie_compat.cherrypy.urls import url  # noqa: F401 - re-exported by _helper
@@ -34,12 +35,11 @@ def expose(func: object = None, alias: Strings | None = None) -> object:
     """
     if isinstance(func, str | list | tuple):
         func, alias = None, func
-    names = [alias] if isinstance(alias, str) else list(alias or ())
     scope = sys._getframe(1).f_locals
 
     def mark(target: Any) -> object:
         target.exposed = True
-        for name in names:
+        for name in listed(alias):
             scope[name.replace(".", "_")] = target
         return target
 

@@ -36,9 +36,9 @@ from micropie_compat.cherrypy.serving import Exchange, Outside, refuse_in_native
 from micropie_compat.cherrypy.types import Namespace, Parameters, Section
 from micropie_compat.core import Exchange as NativeExchange
 from micropie_compat.core import FileRange
-from micropie_compat.environs import Environ, body_of, own_environ, read_cookies
+from micropie_compat.environs import Environ, body_of, own_environ, protocol_of, read_cookies
 from micropie_compat.overrides import Overridable
-from micropie_compat.results import Chunks, close_if_closable, in_utf8
+from micropie_compat.results import Chunks, close_if_closable, in_utf8, words
 
 
 class _DefaultRemote:
@@ -57,10 +57,7 @@ class _DefaultRemote:
 class Request(metaclass=Overridable):
     """``cherrypy.request``. Applications may set further attributes."""
 
-    uncalled = (
-        *("run", "respond", "_do_respond", "process_headers", "get_resource"),
-        *("handle_error", "close"),
-    )
+    uncalled = words("run respond _do_respond process_headers get_resource handle_error close")
 
     prev: Request | None = None
     """The request before an ``InternalRedirect``, or None."""
@@ -342,10 +339,7 @@ class ServedRequest(Request):
     @lazy
     def server_protocol(self) -> str:
         """The protocol with its version, such as "HTTP/1.1"."""
-        native = self.native
-        if native.environ is not None:
-            return str(native.environ.get("SERVER_PROTOCOL", "HTTP/1.1"))
-        return f"HTTP/{native.scope.get('http_version', '1.1')}"
+        return protocol_of(self.native)
 
     @lazy
     def protocol(self) -> tuple[int, int]:

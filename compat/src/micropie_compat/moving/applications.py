@@ -14,6 +14,7 @@ from micropie_compat.moving.names import (
     derived,
     dotted_name,
     imported_names,
+    nodes_of,
     source_of,
 )
 from micropie_compat.results import words
@@ -65,8 +66,8 @@ class Applications:
         """
         outer = self._scopes[tree]
         yield from outer.wrapped.values()
-        for function in ast.walk(tree):
-            if isinstance(function, ast.FunctionDef) and "app" in function.name.lower():
+        for function in nodes_of(tree, ast.FunctionDef):
+            if "app" in function.name.lower():
                 inner = _Scope(outer.names, outer.classes, outer.made, outer.applications)
                 inner.read(_at_import(function.body))
                 returned = {name for name in inner.wrapped if _returns(function, name)}
@@ -87,7 +88,7 @@ class Applications:
             if isinstance(child, ast.expr)
             for node in ast.walk(child)
         }
-        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        for call in nodes_of(tree, ast.Call):
             name = dotted_name(call.func, scope.names) or "bottle.run" * scope.is_run(call)
             is_first, has_none = call in at_import, not scope.applications
             if name == "cherrypy.quickstart" and (is_first or has_none):
@@ -197,5 +198,5 @@ def _returns(function: ast.FunctionDef, name: str) -> bool:
     """Return whether a function returns the variable ``name``. An expression that isn't a variable
     counts as the variable "app", as in ``_Scope.read``.
     """
-    values = (node.value for node in ast.walk(function) if isinstance(node, ast.Return))
+    values = (node.value for node in nodes_of(function, ast.Return))
     return any(getattr(value, "id", "app") == name for value in values if value is not None)

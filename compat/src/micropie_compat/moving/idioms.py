@@ -21,6 +21,7 @@ from micropie_compat.moving.names import (
     Trees,
     dotted_name,
     imported_names,
+    nodes_of,
     source_of,
     statements_of,
 )
@@ -60,9 +61,8 @@ def idioms_of(framework: str, tree: ast.Module, names: Names) -> Idioms:
     else:
         for one in tree.body:  # such as a function, in which a variable has one meaning
             yield from _recoded(one, names)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call):
-                yield from _server(node)
+        for call in nodes_of(tree, ast.Call):
+            yield from _server(call)
 
 
 def _server(call: ast.Call) -> Idioms:

@@ -8,7 +8,7 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from micropie_compat.missing import ADVICE
 from micropie_compat.stand_in import FRAMEWORKS
@@ -18,6 +18,14 @@ Names: TypeAlias = Mapping[str, str]
 
 Trees: TypeAlias = Mapping[Path, ast.Module]
 """The parsed modules of a program, by file."""
+
+
+Node = TypeVar("Node", bound=ast.AST)
+
+
+def nodes_of(tree: ast.AST, kind: type[Node]) -> Iterator[Node]:
+    """Yield the nodes of a kind in a tree, the outer ones first."""
+    return (node for node in ast.walk(tree) if isinstance(node, kind))
 
 
 def imported_names(tree: ast.Module) -> dict[str, str]:
@@ -53,7 +61,7 @@ def assigned_names(tree: ast.Module) -> set[str]:
     ``cp.user = 1``.
     """
     names = imported_names(tree)
-    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute))
+    nodes = nodes_of(tree, ast.Attribute)
     return {dotted_name(node, names) for node in nodes if isinstance(node.ctx, ast.Store)} - {""}
 
 
@@ -77,12 +85,7 @@ def statements_of(tree: ast.Module, module: str) -> Iterator[ast.Import | ast.Im
     """Yield the statements that import a module or something from it, except those that run only
     after an ``ImportError``.
     """
-    instead = {
-        node
-        for handler in ast.walk(tree)
-        if isinstance(handler, ast.ExceptHandler)
-        for node in ast.walk(handler)
-    }
+    instead = {node for handler in nodes_of(tree, ast.ExceptHandler) for node in ast.walk(handler)}
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.Import | ast.ImportFrom)
@@ -100,8 +103,7 @@ def derived(trees: Iterable[ast.Module], bases: frozenset[str]) -> frozenset[str
         (node.name, [name_of(base, names) for base in node.bases])
         for tree in trees
         for names in [imported_names(tree)]
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef)
+        for node in nodes_of(tree, ast.ClassDef)
     ]
     known: set[str] = set()
     is_more = True

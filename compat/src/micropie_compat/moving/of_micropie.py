@@ -15,7 +15,14 @@ from typing import TypeAlias
 
 from micropie import Request
 from micropie_compat.moving.idioms import Idiom, Idioms
-from micropie_compat.moving.names import Trees, derived, imported_names, name_of, source_of
+from micropie_compat.moving.names import (
+    Trees,
+    derived,
+    imported_names,
+    name_of,
+    nodes_of,
+    source_of,
+)
 from micropie_compat.results import words
 
 _RESERVED = frozenset(
@@ -66,15 +73,15 @@ def _in_module(tree: ast.Module, applications: Set[str], hooks: Set[str]) -> Idi
         for method in _methods(cls) if cls.name in applications else ():
             if not method.name.startswith("_"):
                 yield from _in_handler(method)
-                uploads |= {one.arg for one in ast.walk(method.args) if isinstance(one, ast.arg)}
+                uploads |= {one.arg for one in nodes_of(method.args, ast.arg)}
     yield from _of_uploads(tree, uploads)
     yield from _assigned_handlers(tree, applications)
     yield from _in_hooks([cls for cls in classes if cls.name in hooks])
 
 
 def _imports(tree: ast.Module) -> Idioms:
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.ImportFrom) or node.level:
+    for node in nodes_of(tree, ast.ImportFrom):
+        if node.level:
             continue
         if node.module == "MicroPie":
             yield node.lineno, "MicroPie", 'write "from micropie import Server"'
@@ -149,8 +156,8 @@ def _in_handler(method: _Function) -> Idioms:
             )
             yield method.lineno, f"{method.name}({argument.arg})", advice
     if arguments.vararg is None:
-        for node in ast.walk(method):
-            if isinstance(node, ast.Attribute) and node.attr == "path_params":
+        for node in nodes_of(method, ast.Attribute):
+            if node.attr == "path_params":
                 advice = (
                     "if the path has a segment that no parameter takes, the response is a 404: add "
                     "*args to the handler"
@@ -185,7 +192,7 @@ def _in_hooks(hooks: list[ast.ClassDef]) -> Idioms:
         after = methods.get("after_request")
         if after is None:
             continue
-        if any(isinstance(node, ast.Return) and node.value is not None for node in ast.walk(after)):
+        if any(node.value is not None for node in nodes_of(after, ast.Return)):
             answering.append(after)
         stored = _attributes(methods.get("before_request"), ast.Store)
         for name, node in sorted(_attributes(after, ast.Load).items()):
@@ -214,9 +221,8 @@ def _attributes(
     request = method.args.args[1].arg
     return {
         node.attr: node
-        for node in ast.walk(method)
-        if isinstance(node, ast.Attribute)
-        and isinstance(node.ctx, context)
+        for node in nodes_of(method, ast.Attribute)
+        if isinstance(node.ctx, context)
         and isinstance(node.value, ast.Name)
         and node.value.id == request
     }

@@ -31,6 +31,7 @@ from micropie_compat.moving.names import (
     dotted_name,
     imported_names,
     imports,
+    nodes_of,
     source_of,
     statements_of,
 )
@@ -238,8 +239,7 @@ def _in_module(
     seen: set[tuple[int, str]] = set()
     unset = {
         key
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Dict)
+        for node in nodes_of(tree, ast.Dict)
         for key, value in zip(node.keys, node.values, strict=True)
         if isinstance(value, ast.Constant) and not value.value
     }

@@ -25,6 +25,7 @@ from micropie import Response as _Response
 from micropie import request as _current
 from micropie import static_file as _static_file
 from micropie_compat.core import current
+from micropie_compat.environs import protocol_of
 from micropie_compat.pixie_web.templates import Literal as Literal
 from micropie_compat.pixie_web.templates import SimpleTemplate as SimpleTemplate
 from micropie_compat.pixie_web.templates import Template as Template
@@ -108,10 +109,7 @@ class Request:
     @property
     def protocol(self) -> str:
         """The protocol with its version, such as "HTTP/1.1"."""
-        environ = _current.environ
-        if environ is not None:
-            return str(environ.get("SERVER_PROTOCOL", "HTTP/1.1"))
-        return f"HTTP/{_current.scope.get('http_version', '1.1')}"
+        return protocol_of(_current._exchange)
 
     @property
     def request(self) -> tuple[str, str, str]:

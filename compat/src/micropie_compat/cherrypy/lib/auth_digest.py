@@ -14,12 +14,13 @@ from urllib.parse import unquote
 
 from micropie_compat.cherrypy.errors import HTTPError
 from micropie_compat.cherrypy.serving import serving
+from micropie_compat.results import words
 
 GetHA1: TypeAlias = Callable[[str, str], "str | None"]
 
 # Matches one parameter of the Authorization header.
 _PARAMETER = re.compile(r'\s*+(\w++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^",\s]++))\s*+(?:,|$)')
-_REQUIRED = ("username", "realm", "nonce", "uri", "response")
+_REQUIRED = words("username realm nonce uri response")
 
 # Seconds for which a nonce is accepted. After that the client gets a new one.
 _NONCE_LIFE = 600

@@ -26,6 +26,9 @@ class SimplePlugin:
     ``exit``, or a channel that a program has added.
     """
 
+    finalized = False
+    """Whether a plugin that changes the process has done so."""
+
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
 
@@ -309,7 +312,6 @@ class PIDFile(SimplePlugin):
     def __init__(self, bus: Bus, pidfile: StrPath) -> None:
         super().__init__(bus)
         self.pidfile = os.fspath(pidfile)
-        self.finalized = False
 
     def start(self) -> None:
         """Write the process ID to the file."""
@@ -354,7 +356,6 @@ class DropPrivileges(SimplePlugin):
         gid: int | str | None = None,
     ) -> None:
         super().__init__(bus)
-        self.finalized = False
         self.umask = umask
         self.uid = uid
         self.gid = gid
@@ -396,7 +397,6 @@ class Daemonizer(SimplePlugin):
     ) -> None:
         super().__init__(bus)
         self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
-        self.finalized = False
 
     def start(self) -> None:
         """Fork twice; after the second fork the process can't get a terminal again."""

@@ -18,9 +18,9 @@ from traceback import format_exception
 from types import SimpleNamespace
 from typing import Any
 
-from micropie_compat.results import AnyFunction
+from micropie_compat.results import AnyFunction, words
 
-_OF_REQUESTS = {"before_request", "after_request", "acquire_thread", "start_thread", "stop_thread"}
+_OF_REQUESTS = words("before_request after_request acquire_thread start_thread stop_thread")
 
 # The exit status after a failed shutdown.
 _SOFTWARE_ERROR = 70
@@ -67,7 +67,7 @@ class State:
 
 
 states = SimpleNamespace(
-    **{name: State(name) for name in ("STOPPED", "STARTING", "STARTED", "STOPPING", "EXITING")}
+    **{name: State(name) for name in words("STOPPED STARTING STARTED STOPPING EXITING")}
 )
 
 
@@ -90,7 +90,7 @@ class Bus:
         self.before_start: Callable[[], object] = bool
         """A function that ``start`` calls before anything else."""
         self.listeners: dict[str, set[AnyFunction]] = {
-            channel: set() for channel in ("start", "stop", "exit", "graceful", "log", "main")
+            channel: set() for channel in words("start stop exit graceful log main")
         }
         self.watches_requests = False
         """Whether any function is subscribed to a channel for requests or their threads."""
