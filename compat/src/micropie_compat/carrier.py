@@ -8,7 +8,7 @@ other requests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial, wraps
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -28,7 +28,7 @@ from micropie_compat.core import (
 )
 from micropie_compat.originals import enter_pool
 from micropie_compat.overrides import Overridable, refuse
-from micropie_compat.results import LONGEST_KEPT, AnyFunction
+from micropie_compat.results import LONGEST_KEPT, AnyFunction, Values
 
 Answer: TypeAlias = EncodedAnswer | Response
 """The response that a migrated handler's route returns."""
@@ -40,7 +40,7 @@ Handler: TypeAlias = tuple[str, str, AnyFunction]
 
 # The keyword arguments of a migrated handler: always empty, because micropie doesn't bind request
 # parameters to it.
-NO_VALUES: Mapping[str, object] = {}
+NO_VALUES: Values = {}
 
 
 CALLED: Final = "micropie.called"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from inspect import isawaitable
 from itertools import chain
 from os import PathLike
@@ -11,6 +11,9 @@ from unicodedata import normalize
 
 AnyFunction: TypeAlias = Callable[..., object]
 """A function or another callable object, whatever its parameters are."""
+
+Values: TypeAlias = Mapping[str, object]
+"""Values of any types by name."""
 
 StrPath: TypeAlias = str | PathLike[str]
 """The path of a file or directory."""
@@ -76,6 +79,14 @@ class Chunks(chain[Any]):
         chunks = cls(made)
         chunks.close = getattr(source, "close", chunks.close)
         return chunks
+
+
+def merged(*mappings: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge mappings into a new dict. Keys of later mappings replace those of earlier ones."""
+    found: dict[str, Any] = {}
+    for mapping in mappings:
+        found.update(mapping)
+    return found
 
 
 def words(text: str) -> list[str]:

@@ -5,12 +5,12 @@ overlay of it, ``Route.config``.
 from __future__ import annotations
 
 import configparser
-from collections.abc import Callable, Iterable, KeysView, Mapping
+from collections.abc import Callable, Iterable, KeysView
 from typing import Any, TypeAlias
 from weakref import WeakSet
 
 from micropie_compat.bottle.server import load
-from micropie_compat.results import StrPath
+from micropie_compat.results import StrPath, Values
 
 Listener: TypeAlias = Callable[["ConfigDict", str, Any], object]
 
@@ -63,7 +63,7 @@ class ConfigDict(dict[str, Any]):
         self.update(values)
         return self
 
-    def load_dict(self, source: Mapping[str, object], namespace: str = "") -> ConfigDict:
+    def load_dict(self, source: Values, namespace: str = "") -> ConfigDict:
         """Load a dictionary. Keys of nested dictionaries are joined by dots: ``{"a": {"b": 1}}``
         sets ``a.b``.
         """

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from codecs import getincrementalencoder
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import chain, takewhile
 from operator import methodcaller
 from traceback import format_exc
@@ -19,7 +19,7 @@ from micropie_compat.bottle.plugins import Encoder, as_json
 from micropie_compat.bottle.responses import BaseResponse, HTTPError, HTTPResponse
 from micropie_compat.bottle.routing import Arguments, Route, Router
 from micropie_compat.bottle.state import EXCHANGE, MOUNTED, readable_environ
-from micropie_compat.carrier import Answer, refused_method, status_of
+from micropie_compat.carrier import NO_VALUES, Answer, refused_method, status_of
 from micropie_compat.core import (
     Config,
     EncodedAnswer,
@@ -30,7 +30,15 @@ from micropie_compat.core import (
 )
 from micropie_compat.environs import Environ, WSGIApplication
 from micropie_compat.originals import explain, refuse_instance
-from micropie_compat.results import CHUNK, NO_CONTENT, SMALL, AnyFunction, Chunks, close_if_closable
+from micropie_compat.results import (
+    CHUNK,
+    NO_CONTENT,
+    SMALL,
+    AnyFunction,
+    Chunks,
+    Values,
+    close_if_closable,
+)
 
 logger = logging.getLogger("micropie")
 
@@ -44,7 +52,6 @@ _PASSED_ON = (NativeError, Redirect, ClientDisconnect)
 # Responses are created without calling ``__init__``, which would take three times as long.
 # ``__init__`` isn't needed, because the class attributes of ``BaseResponse`` are the defaults.
 _BLANK = BaseResponse.__new__
-_NOTHING: Mapping[str, object] = {}
 # The beginning of the keys whose values may refer to the environ.
 _NOT_SHARED = "bottle.request."
 # Created once, because ``dict | HTTPResponse`` would create a new object at each call.
@@ -92,7 +99,7 @@ class Exchange:
         app: Application,
         request: Request,
         route: Route | None = None,
-        arguments: Mapping[str, object] = _NOTHING,
+        arguments: Values = NO_VALUES,
     ) -> None:
         self.app = app
         self.native = request._exchange

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import lru_cache
 from io import FileIO
@@ -16,7 +16,7 @@ from typing import Any
 from micropie_compat.bottle.requests import received_header, request
 from micropie_compat.bottle.responses import HTTPError, HTTPResponse, http_date, parse_date
 from micropie_compat.core import validators_of
-from micropie_compat.results import LONGEST_NAME, StrPath
+from micropie_compat.results import LONGEST_NAME, StrPath, Values
 
 
 class ServedFile(FileIO):
@@ -40,7 +40,7 @@ def static_file(
     download: bool | str = False,
     charset: str = "UTF-8",
     etag: str | bool | None = None,
-    headers: Mapping[str, object] | None = None,
+    headers: Values | None = None,
 ) -> HTTPResponse:
     """Return a response with the file ``filename`` in the directory ``root``: ``return
     static_file(name, root="static")``.

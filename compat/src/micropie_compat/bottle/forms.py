@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -17,7 +17,7 @@ from micropie_compat.bottle.dicts import FormsDict, HeaderDict
 from micropie_compat.bottle.properties import HeaderProperty
 from micropie_compat.bottle.responses import HTTPError
 from micropie_compat.core import Limits, MultipartParser, codec_of, content_type
-from micropie_compat.results import CHUNK, StrPath, in_ascii
+from micropie_compat.results import CHUNK, StrPath, Values, in_ascii
 
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_.\s-]")
 # The folders in an absolute path of Windows, which some old browsers send as a file's name.
@@ -42,7 +42,7 @@ class FileUpload:
         fileobj: IO[bytes],
         name: str,
         filename: str,
-        headers: Mapping[str, object] | None = None,
+        headers: Values | None = None,
     ) -> None:
         self.file = fileobj
         self.name = name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import nullcontext, suppress
 from typing import Any
 
@@ -13,6 +13,7 @@ from micropie_compat.bottle.server import CHILD, adapter_for, load, run_again, w
 from micropie_compat.bottle.server import debug as set_debug
 from micropie_compat.bottle.state import face
 from micropie_compat.programs import end_if_read
+from micropie_compat.results import Values
 
 
 def load_app(target: str) -> Any:
@@ -39,7 +40,7 @@ def run(
     quiet: bool = False,
     plugins: Iterable[object] | None = None,
     debug: bool | None = None,
-    config: Mapping[str, object] | None = None,
+    config: Values | None = None,
     **options: object,
 ) -> None:
     """Serve ``app``, by default the default application, until interrupted.

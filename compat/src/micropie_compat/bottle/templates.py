@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 from micropie_compat.bottle.state import BottleException, face
-from micropie_compat.results import AnyFunction, StrPath, then
+from micropie_compat.results import AnyFunction, StrPath, Values, merged, then
 
 Decorator: TypeAlias = Callable[[AnyFunction], AnyFunction]
 
@@ -104,17 +104,9 @@ class BaseTemplate:
         """Compile the template for ``render``."""
         raise NotImplementedError
 
-    def render(self, *values: Mapping[str, object], **more: object) -> str:
+    def render(self, *values: Values, **more: object) -> str:
         """Return the template rendered with these values."""
         raise NotImplementedError
-
-    def _merged(
-        self, values: tuple[Mapping[str, object], ...], more: dict[str, object]
-    ) -> dict[str, object]:
-        merged = dict(self.defaults)
-        for mapping in (*values, more):
-            merged.update(mapping)
-        return merged
 
 
 class Jinja2Template(BaseTemplate):
@@ -127,7 +119,7 @@ class Jinja2Template(BaseTemplate):
         self,
         filters: Mapping[str, AnyFunction] | None = None,
         tests: Mapping[str, AnyFunction] | None = None,
-        globals: Mapping[str, object] | None = None,  # noqa: A002
+        globals: Values | None = None,  # noqa: A002
         **options: Any,
     ) -> None:
         """Compile the template."""
@@ -152,9 +144,9 @@ class Jinja2Template(BaseTemplate):
             return None
         return Path(found).read_text(self.encoding), found, lambda: False
 
-    def render(self, *values: Mapping[str, object], **more: object) -> str:
+    def render(self, *values: Values, **more: object) -> str:
         """Return the template rendered with these values."""
-        return self.tpl.render(self._merged(values, more))
+        return self.tpl.render(merged(self.defaults, *values, more))
 
 
 class MakoTemplate(BaseTemplate):
@@ -174,9 +166,9 @@ class MakoTemplate(BaseTemplate):
                 uri=self.name, filename=self.filename, lookup=lookup, **options
             )
 
-    def render(self, *values: Mapping[str, object], **more: object) -> str:
+    def render(self, *values: Values, **more: object) -> str:
         """Return the template rendered with these values."""
-        return str(self.tpl.render(**self._merged(values, more)))
+        return str(self.tpl.render(**merged(self.defaults, *values, more)))
 
 
 @cache

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from micropie_compat.cherrypy.expressions import unrepr
 from micropie_compat.cherrypy.types import Namespace, Section, Sections, Target
-from micropie_compat.results import StrPath, words
+from micropie_compat.results import StrPath, Values, words
 
 Source: TypeAlias = StrPath | Iterable[str]
 """A source of configuration: a dict, the path of a file, or an open file."""
@@ -127,7 +127,7 @@ class NamespaceSet(dict[str, Namespace]):
     A value may also be a context manager whose ``__enter__`` returns such a function.
     """
 
-    def __call__(self, config: Mapping[str, object]) -> None:
+    def __call__(self, config: Values) -> None:
         sorted_values: dict[str, dict[str, object]] = {}
         for key, value in config.items():
             namespace, dot, name = key.partition(".")

@@ -25,7 +25,7 @@ from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.types import Parameters, Section, Sections
 from micropie_compat.core import checked_base, current
 from micropie_compat.missing import tell
-from micropie_compat.results import AnyFunction
+from micropie_compat.results import AnyFunction, Values
 
 
 def refusal(error: HTTPError, allowed: Sequence[str] = ()) -> Callable[[], NoReturn]:
@@ -99,7 +99,7 @@ class LateParamPageHandler(PageHandler):
     after the tools have run.
     """
 
-    _kwargs: Mapping[str, object] = MappingProxyType({})
+    _kwargs: Values = MappingProxyType({})
 
     @property
     def kwargs(self) -> Parameters:
@@ -119,9 +119,7 @@ def _has_begun(function: AnyFunction, error: TypeError) -> bool:
     return any(frame.f_code is code for frame, _ in walk_tb(error.__traceback__))
 
 
-def refusal_of(
-    function: AnyFunction, args: Sequence[object], kwargs: Mapping[str, object]
-) -> HTTPError | None:
+def refusal_of(function: AnyFunction, args: Sequence[object], kwargs: Values) -> HTTPError | None:
     """Return the error for a call with invalid arguments, or None if the arguments are valid.
 
     The status is 404 if an argument is missing. For an unexpected argument it is 400 if the

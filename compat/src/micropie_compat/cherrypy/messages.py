@@ -31,14 +31,14 @@ from micropie_compat.cherrypy.lib.httputil import (
     valid_status,
 )
 from micropie_compat.cherrypy.log import log
-from micropie_compat.cherrypy.plans import NO_PLAN, Plan, merged_from
+from micropie_compat.cherrypy.plans import NO_PLAN, Plan
 from micropie_compat.cherrypy.serving import Exchange, Outside, refuse_in_native, serving
 from micropie_compat.cherrypy.types import Namespace, Parameters, Section
 from micropie_compat.core import Exchange as NativeExchange
 from micropie_compat.core import FileRange
 from micropie_compat.environs import Environ, body_of, own_environ, protocol_of, read_cookies
 from micropie_compat.overrides import Overridable
-from micropie_compat.results import Chunks, close_if_closable, in_utf8, words
+from micropie_compat.results import Chunks, close_if_closable, in_utf8, merged, words
 
 
 class _DefaultRemote:
@@ -114,7 +114,7 @@ class Request(metaclass=Overridable):
         """The merged configuration: for the path, for the handler, and for the objects that contain
         the handler.
         """
-        return merged_from(self.micropie_configs)
+        return merged(*self.micropie_configs)
 
     @lazy
     def headers(self) -> HeaderMap:

@@ -8,7 +8,7 @@ dicts' content is the same as when the plan was made.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from micropie_compat.cherrypy.config import NamespaceSet
@@ -20,6 +20,7 @@ from micropie_compat.cherrypy.lib.jsontools import json_in, json_out
 from micropie_compat.cherrypy.toolbox import Tool, Toolbox
 from micropie_compat.cherrypy.types import Section
 from micropie_compat.originals import OriginalFrameworkError, advice_on_tool
+from micropie_compat.results import merged
 
 _MOST = 512  # the maximum number of plans in the cache
 
@@ -166,21 +167,10 @@ class Plans:
         version = Tool.changes, len(self._toolboxes)
         if kept is not None and kept[1] == (configs, version, of_all_requests):
             return kept[2]
-        merged = merged_from(configs)
-        plan = Plan(merged, self._toolboxes, self._app.request_class.namespaces)
+        plan = Plan(merged(*configs), self._toolboxes, self._app.request_class.namespaces)
         if len(self._kept) >= _MOST:
             self._kept.clear()
         # Keep references to the dicts, so that no other dict can get the same identity.
         made_from = [dict(config) for config in configs], version, of_all_requests.copy()
         self._kept[key] = configs, made_from, plan
         return plan
-
-
-def merged_from(configs: Sequence[Mapping[str, object]]) -> Section:
-    """Merge configurations into a new dict. Keys of later configurations replace those of earlier
-    ones.
-    """
-    merged: Section = {}
-    for config in configs:
-        merged.update(config)
-    return merged

@@ -7,7 +7,7 @@ handler or a class of handlers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
 from micropie_compat.cherrypy.errors import NotFound
@@ -16,7 +16,7 @@ from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.types import Section, Target
 from micropie_compat.missing import ADVICE
 from micropie_compat.originals import advice_on_tool
-from micropie_compat.results import AnyFunction
+from micropie_compat.results import AnyFunction, Values
 from micropie_compat.stand_in import refuse_original
 
 
@@ -63,7 +63,7 @@ class Tool:
     def _path(self) -> str:
         return f"{self.namespace}.{self._name}"
 
-    def _merged_args(self, d: Mapping[str, object] | None = None) -> Section:
+    def _merged_args(self, d: Values | None = None) -> Section:
         """Return the tool's options for the current request, except ``on``. These options override
         those in ``d``.
         """

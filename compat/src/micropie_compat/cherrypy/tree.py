@@ -20,7 +20,7 @@ from micropie_compat.cherrypy.lib.httputil import urljoin
 from micropie_compat.cherrypy.log import LogManager
 from micropie_compat.cherrypy.messages import Response, ServedRequest
 from micropie_compat.cherrypy.native import CherryPySite, Servable
-from micropie_compat.cherrypy.plans import Plans, merged_from
+from micropie_compat.cherrypy.plans import Plans
 from micropie_compat.cherrypy.process.wspbus import bus
 from micropie_compat.cherrypy.serving import current_exchange
 from micropie_compat.cherrypy.toolbox import Toolbox
@@ -29,6 +29,7 @@ from micropie_compat.cherrypy.types import Options, Sections
 from micropie_compat.core import Config, current
 from micropie_compat.missing import ADVICE
 from micropie_compat.overrides import refuse
+from micropie_compat.results import merged
 from micropie_compat.stand_in import refuse_original
 
 tools = default_toolbox()
@@ -173,16 +174,15 @@ class Application(_Servable):
 
     def session_options(self) -> Iterator[Options]:
         """See ``_Servable.session_options``."""
-        above = merged_from(
-            [global_config, getattr(self.root, "_cp_config", {}), self.config.get("/", {})]
-        )
+        own = getattr(self.root, "_cp_config", {})
+        above = merged(global_config, own, self.config.get("/", {}))
         for section in ({}, *self.config.values()):
-            merged = {**above, **section}
-            if merged.get("tools.sessions.on"):
+            options = {**above, **section}
+            if options.get("tools.sessions.on"):
                 start = "tools.sessions."
                 yield {
                     key.removeprefix(start): value
-                    for key, value in merged.items()
+                    for key, value in options.items()
                     if key.startswith(start)
                 }
 

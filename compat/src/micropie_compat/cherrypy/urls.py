@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from urllib.parse import urlencode
 
 from micropie_compat.addresses import join
 from micropie_compat.cherrypy.serving import serving
 from micropie_compat.core import current
+from micropie_compat.results import Values
 
 bases: list[Callable[[], str]] = []
 """Contains the function that returns the scheme and host for URLs built outside of requests.
@@ -45,7 +46,7 @@ def place() -> Place | None:
 
 def url(
     path: str = "",
-    qs: str | Mapping[str, object] | Sequence[tuple[str, object]] = "",
+    qs: str | Values | Sequence[tuple[str, object]] = "",
     script_name: str | None = None,
     base: str | None = None,
     relative: bool | str | None = None,

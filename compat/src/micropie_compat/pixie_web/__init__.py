@@ -30,6 +30,7 @@ from micropie_compat.pixie_web.templates import Literal as Literal
 from micropie_compat.pixie_web.templates import SimpleTemplate as SimpleTemplate
 from micropie_compat.pixie_web.templates import Template as Template
 from micropie_compat.pixie_web.templates import Unsafe as Unsafe
+from micropie_compat.results import Values
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -166,8 +167,8 @@ class Response(_Response):
         body: object = "",
         code: int = 200,
         content_type: str | None = "text/html",
-        headers: Mapping[str, object] | Iterable[tuple[str, object]] | None = None,
-        cookies: Mapping[str, object] | None = None,
+        headers: Values | Iterable[tuple[str, object]] | None = None,
+        cookies: Values | None = None,
     ) -> None:
         pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
         super().__init__(body, code, [(name, str(value)) for name, value in pairs], content_type)
@@ -217,7 +218,7 @@ class header(Response):  # noqa: N801 - pixie_web's name
         self,
         code: int = 200,
         content_type: str | None = "text/html",
-        headers: Mapping[str, object] | None = None,
+        headers: Values | None = None,
     ) -> None:
         super().__init__(None, code, content_type, headers)
 

@@ -49,7 +49,7 @@ from micropie_compat.cherrypy.types import Options
 from micropie_compat.core import Config, check_size, current, deleting_cookie
 from micropie_compat.missing import tell
 from micropie_compat.plain import from_json, to_json
-from micropie_compat.results import Chunks, in_bytes, words
+from micropie_compat.results import Chunks, Values, in_bytes, words
 
 Data: TypeAlias = dict[str, Any]
 """A session's data: values of any type by name."""
@@ -131,7 +131,7 @@ class Session:
     """A function that sets the cookie with the tool's options."""
     micropie_store: SessionStore | None = None
     """The store of micropie's sessions, if native handlers share this session."""
-    _prepared: ClassVar[tuple[Mapping[str, object], ...]]
+    _prepared: ClassVar[tuple[Values, ...]]
     # Whether data is stored for the id.
     _was_stored = False
     # Whether this request has deleted the session.
@@ -242,7 +242,7 @@ class Session:
             if self.locked:
                 self.release_lock()
 
-    def _check_size(self, data: Mapping[str, object]) -> None:
+    def _check_size(self, data: Values) -> None:
         try:
             check_size(data, self.max_session_size, "tools.sessions.max_session_size = {}")
         except ResponseError:
@@ -353,7 +353,7 @@ class RamSession(Session):
                     self.cache.pop(session_id, None)
                 self._lock_table.release(session_id)
 
-    def _check_size(self, data: Mapping[str, object]) -> None:
+    def _check_size(self, data: Values) -> None:
         try:
             super()._check_size(data)
         except ResponseError:
@@ -878,7 +878,7 @@ def init(
     session.micropie_set_cookie()
 
 
-def _class_for(storage_type: str | None, options: Mapping[str, object]) -> type[Session]:
+def _class_for(storage_type: str | None, options: Values) -> type[Session]:
     if options.get("backend") is not None:
         return BackendSession
     found = globals().get(f"{(storage_type or 'ram').title()}Session")

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import Context
 from importlib import import_module
@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, ClassVar
 
 from micropie_compat.cherrypy.process.wspbus import Bus, states  # noqa: F401 - re-exported
-from micropie_compat.results import AnyFunction, StrPath
+from micropie_compat.results import AnyFunction, StrPath, Values
 
 
 class SimplePlugin:
@@ -57,7 +57,7 @@ class BackgroundTask(threading.Thread):
         interval: float,
         function: AnyFunction,
         args: Sequence[object] = (),
-        kwargs: Mapping[str, object] | None = None,
+        kwargs: Values | None = None,
         bus: Bus | None = None,
     ) -> None:
         super().__init__(daemon=True)

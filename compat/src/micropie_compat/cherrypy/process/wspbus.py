@@ -13,12 +13,12 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from traceback import format_exception
 from types import SimpleNamespace
 from typing import Any
 
-from micropie_compat.results import AnyFunction, words
+from micropie_compat.results import AnyFunction, Values, words
 
 _OF_REQUESTS = words("before_request after_request acquire_thread start_thread stop_thread")
 
@@ -283,7 +283,7 @@ class Bus:
         self,
         func: AnyFunction,
         args: Sequence[object] = (),
-        kwargs: Mapping[str, object] | None = None,
+        kwargs: Values | None = None,
     ) -> threading.Thread:
         """Start the bus, and call ``func`` in a new thread once the bus has started. Return the
         thread.
