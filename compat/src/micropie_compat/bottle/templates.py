@@ -200,8 +200,7 @@ def template(*args: Any, **values: Any) -> str:
     ``template_settings`` choose the engine, the directories and the options.
     """
     wanted: Any = args[0] if args else None
-    for mapping in args[1:]:
-        values.update(mapping)
+    values = merged(values, *args[1:])
     adapter = values.pop("template_adapter", None) or engine().SimpleTemplate
     lookup = values.pop("template_lookup", None) or face().TEMPLATE_PATH
     settings = values.pop("template_settings", {})

@@ -12,7 +12,7 @@ from weakref import proxy
 
 from micropie import HTTPError as NativeError
 from micropie_compat.cherrypy.errors import HTTPError
-from micropie_compat.cherrypy.lazily import lazy
+from micropie_compat.cherrypy.lazily import Value, lazy
 from micropie_compat.cherrypy.lib.httputil import HeaderElement, HeaderMap, add_parameter
 from micropie_compat.cherrypy.serving import serving
 from micropie_compat.cherrypy.types import Parameters
@@ -208,14 +208,25 @@ class Entity:
 
         Raises ``HTTPError`` 400 if they can't be decoded with any of ``attempt_charsets``.
         """
+        return self.micropie_decoded(value.decode)
+
+    def micropie_decoded(self, decode: Callable[[str], Value]) -> Value:
+        """Call ``decode`` with Python's name of each of ``attempt_charsets`` until it can decode.
+
+        Raises ``HTTPError`` 400 if it never can.
+        """
         for charset in self.attempt_charsets:
             try:
-                text = value.decode(codec_of(charset))
+                decoded = decode(codec_of(charset))
             except (UnicodeDecodeError, LookupError):
                 continue
             self.charset = charset
-            return text
-        raise _not_text(self)
+            return decoded
+        raise HTTPError(
+            400,
+            "The request entity could not be decoded. The following charsets were attempted: "
+            f"{self.attempt_charsets!r}",
+        )
 
     def process(self) -> None:
         """Parse the body with the function for its media type, or with ``default_proc``."""
@@ -229,17 +240,6 @@ class Entity:
 
     def default_proc(self) -> None:
         """Leave the body unread, for the handler."""
-
-
-def _not_text(entity: Entity) -> HTTPError:
-    charsets = repr(entity.attempt_charsets)
-    return HTTPError(
-        400,
-        (
-            "The request entity could not be decoded. The following "
-            f"charsets were attempted: {charsets}"
-        ),
-    )
 
 
 class Part(Entity, metaclass=Overridable):
@@ -375,23 +375,17 @@ def process_urlencoded(entity: Entity) -> None:
                 add_parameter(entity.params, name, value)
         return
     pairs = [pair.partition(b"=") for pair in data.split(b"&") if pair]
-    for charset in entity.attempt_charsets:
-        try:
-            decoded = [
-                (_unquoted(name, charset), _unquoted(value, charset)) for name, _, value in pairs
-            ]
-        except (UnicodeDecodeError, LookupError):
-            continue
-        entity.charset = charset
-        for name, value in decoded:
-            add_parameter(entity.params, name, value)
-        return
-    raise _not_text(entity)
+
+    def decode(codec: str) -> list[tuple[str, str]]:
+        return [(_unquoted(name, codec), _unquoted(value, codec)) for name, _, value in pairs]
+
+    for name, value in entity.micropie_decoded(decode):
+        add_parameter(entity.params, name, value)
 
 
-def _unquoted(data: bytes, charset: str) -> str:
+def _unquoted(data: bytes, codec: str) -> str:
     data = data.replace(b"+", b" ")
-    return (unquote_to_bytes(data) if b"%" in data else data).decode(codec_of(charset))
+    return (unquote_to_bytes(data) if b"%" in data else data).decode(codec)
 
 
 def process_multipart(entity: Entity) -> None:
