@@ -5,10 +5,10 @@ then convert the result to micropie's response.
 from __future__ import annotations
 
 import logging
-from codecs import getincrementalencoder
+from codecs import iterencode
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain, takewhile
-from operator import methodcaller
 from traceback import format_exc
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -354,19 +354,18 @@ def _file_object(exchange: Exchange, file: Any) -> object:
     response = exchange._response
     if response is None or response.charset == "UTF-8":
         return file
-    return Chunks.of(file, _encoded_pieces(file.read, response.charset))
+    pieces = iter(partial(file.read, CHUNK), None)
+    return Chunks.of(file, _encoded(exchange, next(pieces), takewhile(bool, pieces)))
 
 
-def _encoded_pieces(read: Callable[[int], bytes | str], charset: str) -> Iterator[bytes]:
-    # One encoder for all pieces, because UTF-16 has a byte order mark at the beginning only.
-    encoder = None
-    while piece := read(CHUNK):
-        if isinstance(piece, str):
-            encoder = encoder or getincrementalencoder(codec_of(charset))()
-            piece = encoder.encode(piece)
-        yield piece
-    if encoder is not None and (rest := encoder.encode("", final=True)):
-        yield rest
+def _encoded(exchange: Exchange, first: bytes | str, rest: Iterator[Any]) -> Iterator[bytes]:
+    """Return an iterator over chunks. Strings are encoded in the response's charset, by one encoder
+    because UTF-16 has a byte order mark at the beginning only.
+    """
+    chunks = chain((first,), rest)
+    if isinstance(first, bytes):
+        return chunks
+    return iterencode(chunks, codec_of(exchange.response.charset))
 
 
 def _peeked(exchange: Exchange, out: Any) -> object:
@@ -395,7 +394,4 @@ def _peeked(exchange: Exchange, out: Any) -> object:
         return first
     if not isinstance(first, _TEXTS):
         return HTTPError(500, f"Unsupported response type: {type(first)}")
-    if isinstance(first, str):
-        encode = methodcaller("encode", codec_of(exchange.response.charset))
-        first, rest = encode(first), map(encode, rest)
-    return ThreadStream(chain((first,), rest), owner=out)
+    return ThreadStream(_encoded(exchange, first, rest), owner=out)
