@@ -1,4 +1,4 @@
-"""Parse and join URLs that may contain a client's input.
+"""Parse and join URLs, and split headers, that may contain a client's input.
 
 ``urllib.parse`` isn't used because it normalizes hosts (NFKC) in quadratic time and caches recent
 URLs of any length.
@@ -12,6 +12,12 @@ import re
 _PARTS = re.compile(
     r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL
 )
+
+# The first expression matches an element of a comma-separated header, the second a parameter of an
+# element. Separators in quotes are skipped. An unclosed quote matches up to the header's end.
+# Otherwise the search would start again at each quote, which takes quadratic time.
+ELEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?+|[^",])++')
+PARAMETER = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?+|[^";])++')
 
 # Characters that browsers and ``urllib.parse`` remove: WHATWG URL, section 4.4.
 _BLANKS, _DROPPED = "".join(map(chr, range(33))), dict.fromkeys(map(ord, "\t\r\n"))
@@ -39,7 +45,7 @@ def join(base: str, reference: str) -> str:
     if not host:
         host = base_host
         if path:
-            path = _resolved(base_path, path)
+            path = resolved(base_path, path)
         else:
             path, query = base_path, query or base_query
     return (
@@ -68,10 +74,10 @@ def _parts(address: str) -> tuple[str, str, str, str, str]:
 
 def plain_path(path: str) -> str:
     """Return an absolute path with ".", ".." and empty segments resolved."""
-    return _resolved("/", path[1:]) if "/." in path or "//" in path else path
+    return resolved("/", path[1:]) if "/." in path or "//" in path else path
 
 
-def _resolved(base: str, path: str) -> str:
+def resolved(base: str, path: str) -> str:
     """Return ``path``, which may be relative to the path ``base``, with "." and ".." resolved.
 
     RFC 3986, section 5.2.4.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from io import BytesIO
 from typing import IO, Any
 
+from micropie_compat.addresses import ELEMENT, PARAMETER
 from micropie_compat.bottle.forms import FileUpload, parse_multipart
 
 __all__ = [
@@ -15,19 +16,14 @@ __all__ = [
     "_re_flatten",
 ]
 
-# Quoted text without a closing quote matches up to the header's end. Otherwise the search would
-# start again at each quote, which takes quadratic time.
-_QUOTED = r'"(?:\\.|[^"\\])*+(?:"|\\?\Z)'
-_ELEMENT = re.compile(f'(?:{_QUOTED}|[^",])+', re.DOTALL)
-_PART = re.compile(f'(?:{_QUOTED}|[^";])+', re.DOTALL)
 _GROUP = re.compile(r"(?<!\\)((?:\\\\)*)\((?:\?P<\w+>|(?!\?))")
 
 
 def _parse_http_header(h: str) -> list[tuple[str, dict[str, str]]]:
     """Return (value, parameters) for each element of a header such as Accept."""
     found = []
-    for element in _ELEMENT.findall(h):
-        value, *parameters = _PART.findall(element) or [""]
+    for element in ELEMENT.findall(h):
+        value, *parameters = PARAMETER.findall(element) or [""]
         pairs = [parameter.partition("=") for parameter in parameters]
         found.append(
             (_plain(value), {_plain(name).lower(): _plain(text) for name, _, text in pairs})

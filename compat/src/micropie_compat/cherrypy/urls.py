@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from micropie_compat.addresses import join
+from micropie_compat.addresses import join, resolved
 from micropie_compat.cherrypy.serving import serving
 from micropie_compat.core import current
 from micropie_compat.results import Values
@@ -96,14 +96,8 @@ def url(
 
 
 def _normal(path: str) -> str:
-    """Return a path with ``.`` and ``..`` resolved."""
-    if "./" not in path and not path.endswith(("/.", "/..")):
-        return path
-    atoms: list[str] = []
-    for atom in path.split("/"):
-        if atom == "..":
-            if len(atoms) > 1:
-                atoms.pop()
-        elif atom != ".":
-            atoms.append(atom)
-    return "/".join(atoms)
+    """Return a path with ``.`` and ``..`` resolved. As in CherryPy, the result has no slash for one
+    of these at the end.
+    """
+    found = resolved("/", path)
+    return found.removesuffix("/") if path.endswith(("/.", "/..")) else found

@@ -14,15 +14,11 @@ from http import HTTPStatus
 from typing import Any, Self, TypeAlias
 from urllib.parse import parse_qsl
 
+from micropie_compat.addresses import ELEMENT, PARAMETER
 from micropie_compat.cherrypy.types import Parameters
 from micropie_compat.core import codec_of
 from micropie_compat.results import LONGEST_KEPT
 
-# The first expression matches an element of a comma-separated header, the second a parameter of an
-# element. Separators in quotes are skipped. An unclosed quote matches up to the header's end.
-# Otherwise the search would start again at each quote, which takes quadratic time.
-_ELEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?+|[^",])++')
-_PARAMETER = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?+|[^";])++')
 _IMAGE_MAP = re.compile(r"[0-9]{1,18},[0-9]{1,18}")
 _WEIGHT = re.compile(r"[0-9]*+\.?+[0-9]*+")
 # A header with more encoded words (RFC 2047) isn't decoded, because the standard library takes
@@ -162,7 +158,7 @@ class HeaderElement:
     @staticmethod
     def parse(elementstr: str) -> tuple[str, dict[str, str]]:
         """Parse an element, and return its value and its parameters."""
-        value, *rest = (part.strip() for part in _PARAMETER.findall(elementstr) or [""])
+        value, *rest = (part.strip() for part in PARAMETER.findall(elementstr) or [""])
         params: dict[str, str] = {}
         for text in rest:
             name, _, given = text.partition("=")
@@ -220,7 +216,7 @@ def header_elements(fieldname: str, fieldvalue: str | None) -> list[Any]:
         return []
     is_accept = fieldname.title().startswith("Accept") or fieldname.title() == "Te"
     kind = AcceptElement if is_accept else HeaderElement
-    elements = map(kind.from_str, _ELEMENT.findall(fieldvalue))
+    elements = map(kind.from_str, ELEMENT.findall(fieldvalue))
     return sorted(elements, key=kind._rank, reverse=True)
 
 
