@@ -59,7 +59,10 @@ def find(framework: str, name: str, load: Callable[[str], object] | None = None)
         if load is not None:
             return Started(load(name))
         _run(name)
-        return _default_of(framework)
+        module = import_module(f"{__package__}.{framework}")
+        if framework == "cherrypy":
+            return Started(module.tree) if module.tree.apps else None
+        return Started(module.default_app()) if module.default_app().routes else None
     except Started as started:
         return started
     finally:
@@ -73,13 +76,3 @@ def _run(file: str) -> None:
         runpy.run_path(file, run_name="__main__")
     finally:
         sys.argv = arguments
-
-
-def _default_of(framework: str) -> Started | None:
-    """Return Bottle's default application or CherryPy's tree. If it has no routes or applications,
-    return None.
-    """
-    module = import_module(f"{__package__}.{framework}")
-    if framework == "cherrypy":
-        return Started(module.tree) if module.tree.apps else None
-    return Started(module.default_app()) if module.default_app().routes else None

@@ -6,25 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import Any, Protocol
+from typing import Any
 
-from micropie_compat.bottle.dicts import HeaderDict, header_value
-
-
-class _HeaderOwner(Protocol):
-    @property
-    def headers(self) -> HeaderDict:
-        """The headers."""
-
-    def get_header(self, name: str, default: object = None) -> object:
-        """Return a header, or ``default``."""
-
-    def set_header(self, name: str, value: object) -> None:
-        """Set a header."""
+from micropie_compat.bottle.dicts import header_value
 
 
 class HeaderProperty:
-    """An attribute that reads and sets a header."""
+    """An attribute that reads and sets a header of its owner, a response or another object that has
+    ``get_header``, and ``owner[name]`` if the header may be set.
+    """
 
     def __init__(
         self,
@@ -38,17 +28,17 @@ class HeaderProperty:
         self._writer = writer
         self._default = default
 
-    def __get__(self, owner: _HeaderOwner | None, kind: object) -> Any:
+    def __get__(self, owner: Any, kind: object) -> Any:
         if owner is None:
             return self
         value = owner.get_header(self._name, self._default)
         return value if self._reader is None else self._reader(value)
 
-    def __set__(self, owner: _HeaderOwner, value: object) -> None:
-        owner.set_header(self._name, self._writer(value))
+    def __set__(self, owner: Any, value: object) -> None:
+        owner[self._name] = self._writer(value)
 
-    def __delete__(self, owner: _HeaderOwner) -> None:
-        del owner.headers[self._name]
+    def __delete__(self, owner: Any) -> None:
+        del owner[self._name]
 
 
 class DictProperty:

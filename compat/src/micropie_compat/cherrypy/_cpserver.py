@@ -127,12 +127,6 @@ class Server(ServerAdapter, metaclass=Overridable):
             self.bus.log(f"Already serving on {self.base()}")
             return
         self.bus.serves_itself = True
-        self.httpserver = self._opened()
-        self.bus.log(f"Serving on {self.base()} ({self.httpserver.name})")
-
-    start.priority = 75  # type: ignore[attr-defined]
-
-    def _opened(self) -> Any:
         self._check()
         # The module is imported here because it imports servers and TLS. If an external server runs
         # the program, they aren't needed.
@@ -141,7 +135,7 @@ class Server(ServerAdapter, metaclass=Overridable):
         if native is not None and self.thread_pool != Server.thread_pool:
             native._micropie.settings["threads"] = self.thread_pool
             native._micropie.changed()
-        return background.BackgroundServer(
+        self.httpserver = background.BackgroundServer(
             self.application,
             background.Options(
                 self.socket_host,
@@ -153,6 +147,9 @@ class Server(ServerAdapter, metaclass=Overridable):
                 self.shutdown_timeout,
             ),
         )
+        self.bus.log(f"Serving on {self.base()} ({self.httpserver.name})")
+
+    start.priority = 75  # type: ignore[attr-defined]
 
     def _check(self) -> None:
         """Raise ``SetupError`` for a setting that isn't supported and that would be unsafe to

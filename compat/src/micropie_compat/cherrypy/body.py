@@ -81,23 +81,11 @@ class BodyReader:
         """Do nothing. In CherryPy this reads the rest of the body; here the server does that."""
 
 
-class _Processors:
-    """The attribute ``processors``: of a class the functions for all bodies, of a body a copy for
-    this body only.
-    """
-
-    def __get__(self, body: Entity | None, owner: type) -> dict[str, Callable[[Entity], object]]:
-        if body is None:
-            return PROCESSORS
-        copied = body.__dict__["processors"] = dict(PROCESSORS)
-        return copied
-
-
 class Entity:
     """The body of a request or of one part of a form, which can be read like a file.
 
-    ``processors``: functions that parse a body, by media type ("text/plain") or by the part of it
-    before the slash ("text").
+    ``processors``: functions that parse this body, by media type ("text/plain") or by the part of
+    it before the slash ("text").
     """
 
     charsets: Sequence[str] = ("utf-8",)
@@ -108,6 +96,7 @@ class Entity:
     name: str | None = None
     value: str | bytes | None = None
     part_class: type[Part] | None = None
+    processors: dict[str, Callable[[Any], object]]
 
     def __init__(
         self,
@@ -120,8 +109,7 @@ class Entity:
         self.headers = headers
         self.params: Parameters = {} if params is None else params
         self.parts: list[Part] = [] if parts is None else parts
-
-    processors: Any = _Processors()
+        self.processors = dict(self.processors)
 
     @lazy
     def content_type(self) -> HeaderElement:
@@ -231,8 +219,7 @@ class Entity:
     def process(self) -> None:
         """Parse the body with the function for its media type, or with ``default_proc``."""
         kind = self.content_type.value.lower()
-        processors = self.__dict__.get("processors", type(self).processors)
-        processor = processors.get(kind) or processors.get(kind.partition("/")[0])
+        processor = self.processors.get(kind) or self.processors.get(kind.partition("/")[0])
         if processor is None:
             self.default_proc()
         else:
@@ -312,6 +299,7 @@ class RequestBody(Entity):
         self._request = proxy(request)  # a weak reference, because the request refers to its body
         self.params = {}
         self.parts = []
+        self.processors = dict(self.processors)
         self.request_params = request.params
 
     @lazy
@@ -475,7 +463,7 @@ def _process_parts(entity: Entity) -> None:
         )
 
 
-PROCESSORS: dict[str, Callable[[Entity], object]] = {
+Entity.processors = {
     "application/x-www-form-urlencoded": process_urlencoded,
     "multipart/form-data": process_multipart_form_data,
     "multipart": _process_parts,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from math import inf
 from threading import Lock
 
@@ -92,29 +92,18 @@ def _slot_lent() -> Iterator[bool]:
     """Lend this thread's slot to another request during the block. Yields False if too many
     requests are waiting already.
     """
-    lending = _lending()
-    if lending is None:
+    native, lending = current.get(None), None
+    if native is not None and native.environ is None:
+        from anyio import from_thread  # not needed under WSGI, so imported here
+
+        threads = native._exchange.config.threads
+        with suppress(RuntimeError):  # raised if the program has started this thread itself
+            lending = from_thread.run_sync(lambda: slots_of(threads).lend())
+    if lending is None:  # no event loop has started this thread, so it has no slot
         yield True
         return
-    from anyio import from_thread
-
     may_wait = from_thread.run_sync(lending.__enter__)
     try:
         yield may_wait
     finally:
         from_thread.run_sync(lending.__exit__, None, None, None)
-
-
-def _lending() -> AbstractContextManager[bool] | None:
-    """Return a context manager that lends this thread's slot, or None if the thread has no slot
-    because no event loop started it.
-    """
-    native = current.get(None)
-    if native is None or native.environ is not None:
-        return None
-    from anyio import from_thread  # not needed under WSGI, so imported here
-
-    threads = native._exchange.config.threads
-    with suppress(RuntimeError):  # raised if the program has started this thread itself
-        return from_thread.run_sync(lambda: slots_of(threads).lend())
-    return None

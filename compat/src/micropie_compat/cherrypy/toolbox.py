@@ -77,8 +77,11 @@ class Tool:
         if args:
             raise TypeError(f"the tool {self._name!r} takes keyword arguments only")
 
-        def decorate(target: Target) -> Target:
-            config = _own_config(target)
+        def decorate(target: Any) -> Any:
+            config = getattr(target, "_cp_config", None)
+            # A class gets its own dict, so that changes don't affect its base class.
+            if config is None or (isinstance(target, type) and "_cp_config" not in vars(target)):
+                target._cp_config = config = dict(config or {})
             config[f"{self._path}.on"] = True
             config.update({f"{self._path}.{name}": value for name, value in kwargs.items()})
             return target
@@ -102,17 +105,6 @@ class Tool:
 
     _wrapper: AnyFunction | None = None
     """A method that the hook calls instead of ``callable``."""
-
-
-def _own_config(target: Any) -> Section:
-    """Return the configuration of a function or class as a dict that may be changed. A class gets
-    its own dict, so that changes don't affect its base class.
-    """
-    config: Section | None = getattr(target, "_cp_config", None)
-    is_inherited = isinstance(target, type) and "_cp_config" not in vars(target)
-    if config is None or is_inherited:
-        target._cp_config = config = dict(config or {})
-    return config
 
 
 class HandlerTool(Tool):
