@@ -48,8 +48,6 @@ _MATCH = Router.match
 class BottleSite(CarryingSite):
     """Finds a native route, or otherwise a route of the Bottle application."""
 
-    __slots__ = ("_any", "_app", "_before", "_monitored", "_routes", "_search")
-
     def __init__(self, app: Application, inner: Site) -> None:
         super().__init__(app, inner)
         watch("bottle")

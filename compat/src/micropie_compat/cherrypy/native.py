@@ -71,8 +71,6 @@ class CherryPySite(CarryingSite):
     tree, one of its applications.
     """
 
-    __slots__ = ("_grafted", "_owner", "_route")
-
     def __init__(self, owner: Servable, inner: Site) -> None:
         super().__init__(owner, inner)
         watch("cherrypy")

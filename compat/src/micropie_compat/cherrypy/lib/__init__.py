@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from types import GeneratorType
-from typing import Any, Protocol, TypeGuard
+from typing import Any, TypeGuard
 
 from micropie_compat.cherrypy.types import FileLike, Readable
 from micropie_compat.core import current
@@ -18,17 +18,12 @@ from micropie_compat.missing import tell
 from micropie_compat.results import Chunks
 
 
-class _Closable(Protocol):
-    def close(self) -> object:
-        """Close the object."""
-
-
 def is_iterator(obj: object) -> TypeGuard[Iterator[object]]:
     """Return whether ``obj`` is an iterator, which can be iterated over only once."""
     return isinstance(obj, GeneratorType) or (hasattr(obj, "__iter__") and iter(obj) is obj)
 
 
-def is_closable_iterator(obj: object) -> TypeGuard[_Closable]:
+def is_closable_iterator(obj: object) -> bool:
     """Return whether ``obj`` is an iterator with a method ``close``."""
     return is_iterator(obj) and callable(getattr(obj, "close", None))
 

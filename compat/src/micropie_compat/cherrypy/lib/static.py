@@ -35,12 +35,7 @@ from micropie_compat.results import LONGEST_NAME, SMALL, StrPath, in_ascii
 _MOST_RANGES = 16
 _LONGEST_PARTS = 1024 * 1024  # bytes of all ranges together
 
-_OPEN_FLAGS = (
-    os.O_RDONLY
-    | getattr(os, "O_NONBLOCK", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_BINARY", 0)
-)
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 # Media types that CherryPy changes, and those that ``mimetypes`` lacks in all or some versions of
