@@ -36,6 +36,7 @@ from micropie_compat.moving.names import (
     statements_of,
 )
 from micropie_compat.moving.of_micropie import differences
+from micropie_compat.results import words
 
 
 class Finding(NamedTuple):
@@ -54,11 +55,10 @@ class Finding(NamedTuple):
 # the source are compared with these keys.
 CONFIG_KEYS: Mapping[str, str] = {
     "tools.sessions.servers": ADVICE["cherrypy.lib.sessions.MemcachedSession"],
-    "tools.cpstats.": ADVICE["cherrypy.tools.cpstats"],
-    "tools.basic_auth.": ADVICE["cherrypy.tools.basic_auth"],
-    "tools.digest_auth.": ADVICE["cherrypy.tools.digest_auth"],
-    "tools.nsgmls.": ADVICE["cherrypy.tools.nsgmls"],
-    "tools.tidy.": ADVICE["cherrypy.tools.tidy"],
+    **{
+        f"tools.{name}.": ADVICE[f"cherrypy.tools.{name}"]
+        for name in words("cpstats basic_auth digest_auth nsgmls tidy")
+    },
     **SERVER_SETTINGS,
     "wsgi.pipeline": ADVICE["cherrypy.Application.wsgiapp"],
 }

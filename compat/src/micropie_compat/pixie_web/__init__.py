@@ -14,9 +14,9 @@ import os
 import re
 import signal
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import closing
 from enum import Enum, StrEnum
 from http.cookies import SimpleCookie
+from itertools import chain
 from typing import Any, TypeVar
 
 from micropie import App, HttpMiddleware, SetupError, run_in
@@ -30,7 +30,7 @@ from micropie_compat.pixie_web.templates import Literal as Literal
 from micropie_compat.pixie_web.templates import SimpleTemplate as SimpleTemplate
 from micropie_compat.pixie_web.templates import Template as Template
 from micropie_compat.pixie_web.templates import Unsafe as Unsafe
-from micropie_compat.results import Values
+from micropie_compat.results import Chunks, Values
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -229,7 +229,7 @@ def _without_header(chunks: Generator[object, Any, Any]) -> Iterator[object]:
     """
     first = next(chunks, None)
     if not isinstance(first, header):
-        return _resumed(first, chunks)
+        return Chunks.of(chunks, chain(() if first is None else (first,), chunks))
     if not _current._exchange.is_pooled:
         answer = _current.response
         answer.status, answer.content_type = first.status, first.content_type
@@ -241,13 +241,6 @@ def _without_header(chunks: Generator[object, Any, Any]) -> Iterator[object]:
             "RouteType.sync_thread, or return Response(body, code, content_type, headers)"
         )
     return chunks
-
-
-def _resumed(first: object, chunks: Generator[object, Any, Any]) -> Iterator[object]:
-    with closing(chunks):
-        if first is not None:
-            yield first
-        yield from chunks
 
 
 def route(
