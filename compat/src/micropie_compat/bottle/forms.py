@@ -50,6 +50,10 @@ class FileUpload:
         self.headers = HeaderDict(headers or {})
         self._filename: str | None = None
 
+    def set_header(self, name: str, value: object) -> None:
+        """Set a header in this file's part of the multipart form."""
+        self.headers[name] = value
+
     def get_header(self, name: str, default: object = None) -> Any:
         """Return a header of this file's part of the multipart form."""
         return self.headers.get(name, default)

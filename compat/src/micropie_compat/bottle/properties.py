@@ -12,8 +12,8 @@ from micropie_compat.bottle.dicts import header_value
 
 
 class HeaderProperty:
-    """An attribute that reads and sets a header of its owner, a response or another object that has
-    ``get_header``, and ``owner[name]`` if the header may be set.
+    """An attribute that reads and sets a header of its owner, which has the methods of a response
+    for this.
     """
 
     def __init__(
@@ -35,10 +35,10 @@ class HeaderProperty:
         return value if self._reader is None else self._reader(value)
 
     def __set__(self, owner: Any, value: object) -> None:
-        owner[self._name] = self._writer(value)
+        owner.set_header(self._name, self._writer(value))
 
     def __delete__(self, owner: Any) -> None:
-        del owner[self._name]
+        del owner.headers[self._name]
 
 
 class DictProperty:

@@ -61,7 +61,7 @@ class CachingTool(Tool):
     """``tools.caching``: sends cached responses, see ``lib.caching``."""
 
     def __init__(self) -> None:
-        super().__init__("before_handler", caching.get, "caching", 90)
+        super().__init__("before_handler", caching.get, "caching")
 
     def _wrapper(self, **options: Any) -> None:
         request = serving.request
@@ -69,6 +69,10 @@ class CachingTool(Tool):
             request.handler = None
         elif request.cacheable:
             request.hooks.attach("before_finalize", caching.tee_output, priority=100)
+
+    def _attach(self, hooks: HookMap, options: Section) -> None:
+        options.setdefault("priority", 90)
+        super()._attach(hooks, options)
 
 
 class SessionAuthTool(HandlerTool):
