@@ -184,6 +184,27 @@ def test_handler_wrapper_tools_wrap_handlers(cherrypy: Any, serve: Serve) -> Non
     assert serve(app).get("/?a=1").text == "<x1>"
 
 
+def test_a_tool_of_a_program_may_have_any_methods(cherrypy: Any, serve: Serve) -> None:
+    called: list[str] = []
+
+    class Two(cherrypy.Tool):
+        def __init__(self) -> None:
+            super().__init__("before_handler", lambda: called.append("callable"))
+
+        def _setup(self) -> None:
+            super()._setup()
+            cherrypy.request.hooks.attach("before_finalize", self._wrapper)
+
+        def _wrapper(self) -> None:
+            called.append("wrapper")
+
+    app = cherrypy.Application(page(cherrypy, lambda: "x", mine__two__on=True))
+    app.toolboxes["mine"] = box = cherrypy._cptools.Toolbox("mine")
+    box.two = Two()
+    assert serve(app).get("/").text == "x"
+    assert called == ["callable", "wrapper"]
+
+
 def test_a_tool_decorates_a_class(cherrypy: Any, serve_root: Serve) -> None:
     @cherrypy.tools.response_headers(headers=[("X-A", "1")])
     class Root:

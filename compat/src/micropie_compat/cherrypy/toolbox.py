@@ -30,6 +30,8 @@ class Tool:
     """How often tools have been defined or changed. Plans made before are invalid, see
     ``plans.py``.
     """
+    micropie_called = "callable"
+    """The name of the method that the hook calls."""
 
     def __init__(
         self,
@@ -101,16 +103,16 @@ class Tool:
         priority = options.pop("priority", None)
         if priority is None:
             priority = getattr(self.callable, "priority", self._priority)
-        hooks.attach(self._point, self._wrapper or self.callable, priority=priority, **options)
-
-    _wrapper: AnyFunction | None = None
-    """A method that the hook calls instead of ``callable``."""
+        function = getattr(self, self.micropie_called)
+        hooks.attach(self._point, function, priority=priority, **options)
 
 
 class HandlerTool(Tool):
     """A tool that may replace the handler. Its function returns True if it has set the response's
     body.
     """
+
+    micropie_called = "_wrapper"
 
     def __init__(self, callable: AnyFunction, name: str | None = None) -> None:  # noqa: A002 - CherryPy's name
         super().__init__("before_handler", callable, name)

@@ -60,6 +60,8 @@ class SessionTool(Tool):
 class CachingTool(Tool):
     """``tools.caching``: sends cached responses, see ``lib.caching``."""
 
+    micropie_called = "_wrapper"
+
     def __init__(self) -> None:
         super().__init__("before_handler", caching.get, "caching")
 
