@@ -67,8 +67,9 @@ class Compress(FlowMiddleware):
     ``Vary: Accept-Encoding``, whether it is compressed or not. A 206 and a 304 get it as well,
     because the 200 for the same URL has it. The ETag of a compressed response becomes weak.
 
-    A stream is compressed chunk by chunk. If the stream is async, this happens on the event loop.
-    If a page contains both a secret and text from the request, the compressed length can reveal the
+    No chunk of a stream waits for a later one to be compressed. Under ASGI, the chunks of a ``def``
+    stream that are ready are compressed as one, and those of an async stream on the event loop. If
+    a page contains both a secret and text from the request, the compressed length can reveal the
     secret (BREACH). Exclude such pages: send ``no-transform`` with them, or use this middleware
     only in an inner application for the other pages.
     """
@@ -205,7 +206,8 @@ class _Compressed:
     """Compresses the chunks of a stream.
 
     It decides at the first chunk whether to compress, because a generator may set headers until
-    then. Each chunk is flushed, so that clients get it without waiting for the next one.
+    then. Each chunk, or those that are ready as one, is flushed, so that clients get it without
+    waiting for the next one.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ import pytest
 from micropie import App
 from micropie._core.execution.placement import Threads
 from micropie._core.streams import BYTES_AHEAD, CHUNKS_AHEAD, JOINED, ThreadStream
-from micropie._core.streams.threaded import EventsFromThread, MadeAhead
+from micropie._core.streams.threaded import INLINE, EventsFromThread, MadeAhead
 from micropie.asgi.streaming import WATCH_AFTER
 from tests.asgi.calls import Call, get, http_scope, piece, run
 from tests.support.waiting import PATIENCE, until_async
@@ -297,6 +297,56 @@ def test_small_chunks_that_are_ready_are_sent_as_one(backend: str) -> None:
         return [chunks.first, *taken, *[chunk async for chunk in chunks]]
 
     assert run(backend, main) == [b"0", b"1", b"23" + large, large, b"45"]
+
+
+class Notes:
+    """Notes the chunks that it transforms, each with the thread."""
+
+    def __init__(self) -> None:
+        self.fed: list[tuple[bytes, str]] = []
+
+    def feed(self, chunk: bytes) -> bytes:
+        self.fed.append((chunk, threading.current_thread().name))
+        return b"<%d>" % len(chunk)
+
+    def finish(self) -> bytes:
+        return b"end"
+
+
+def test_chunks_that_are_ready_are_transformed_as_one_and_a_chunk_waits_for_no_later_one(
+    backend: str,
+) -> None:
+    """The source holds the only thread for turns while its large chunk is transformed."""
+    large = b"x" * (INLINE + 1)
+    may_go_on, notes, outer = threading.Semaphore(0), Notes(), Notes()
+
+    def source() -> Iterator[bytes]:
+        yield from (b"0", b"1")
+        assert may_go_on.acquire(timeout=PATIENCE)
+        yield from (b"2", b"3", b"")
+        yield large
+        assert may_go_on.acquire(timeout=PATIENCE)
+        yield b"4"
+
+    async def main() -> tuple[list[bytes], str]:
+        stream = ThreadStream(source())
+        stream.transform(notes)
+        stream.transform(outer)
+        chunks = MadeAhead(stream, Threads(1))
+        chunks.first = await anext(chunks)
+        taken = [chunks.first, await anext(chunks)]
+        may_go_on.release()
+        await until_async(lambda: len(chunks._made) == 4)
+        taken.append(await anext(chunks))
+        may_go_on.release()
+        taken += [chunk async for chunk in chunks]
+        return [*taken, chunks.finish()], threading.current_thread().name
+
+    sent, loop = run(backend, main)
+    fed = [(chunk, name == loop) for chunk, name in notes.fed]
+    assert fed == [(b"0", True), (b"1", True), (b"23" + large, False), (b"4", True)]
+    assert [chunk for chunk, _ in outer.fed] == [b"<1>", b"<1>", b"<4099>", b"<1>", b"end"]
+    assert sent == [b"<3>", b"<3>", b"<6>", b"<3>", b"<3>end"]
 
 
 def test_an_iterator_without_close_is_not_closed(backend: str) -> None:

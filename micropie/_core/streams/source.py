@@ -306,6 +306,7 @@ class Stream:
     is_open = True
     heartbeat: float | None = None
     replaced: tuple[Any, ...] = ()
+    _encode_item: Callable[[Any], bytes]  # ``encode`` without the transforms, if there are any
 
     def __init__(
         self,
@@ -327,6 +328,8 @@ class Stream:
 
     def transform(self, transform: StreamTransform) -> None:
         """Transform all chunks with ``transform``. Call this before the first chunk is fetched."""
+        if not self.transforms:
+            self._encode_item = self.encode
         encode = self.encode
         self.encode = lambda item: transform.feed(encode(item))
         self.transforms = (*self.transforms, transform)
@@ -335,6 +338,18 @@ class Stream:
         self.file = self.length = self.heartbeat = None
         # the transform's headers may depend on the first chunk, so wait for it
         self.may_begin_empty = False
+
+    def take_transforms(self, stream: Stream) -> None:
+        """Transform the chunks of ``stream`` in its place, once the ready ones are joined."""
+        if stream.transforms:
+            self.transforms, stream.transforms = stream.transforms, ()
+            stream.encode = stream._encode_item
+
+    def transformed(self, chunk: bytes) -> bytes:
+        """Return ``chunk`` as all transforms leave it."""
+        for transform in self.transforms:
+            chunk = transform.feed(chunk)
+        return chunk
 
     def replace(self, stream: Stream | None) -> None:
         """Take the place of a stream. If it is of the same kind, with other items, it is closed

@@ -2,8 +2,8 @@
 
 ``MadeAhead`` is for all streams except streams of events. Switching to a thread and back takes many
 times as long as making a chunk. So a thread that has made a chunk goes on with the next ones, while
-the task sends the chunks that are ready, joined to one. If the task is waiting for a chunk, the
-thread wakes it, so that a ready chunk never waits for a later one.
+the task sends the chunks that are ready, joined to one and then transformed. If the task is waiting
+for a chunk, the thread wakes it, so that a ready chunk never waits for a later one.
 
 The thread works in *turns*. A turn ends after ``CHUNKS_AHEAD`` chunks or ``BYTES_AHEAD`` bytes, so
 that a slow client doesn't block a thread and doesn't use much memory. It also ends after ``TURN``
@@ -55,6 +55,10 @@ from micropie._core.streams.source import (
 # because switching to a thread takes as long as making several chunks.
 TURN = 0.05
 
+# Chunks of at most this many bytes are transformed, for example compressed, on the event loop,
+# because switching to a thread takes as long.
+INLINE = 4 * 1024
+
 # The threads for sync sources of events. Their number limits how many sources can be open at the
 # same time. Handlers have other threads, because each source occupies a thread even while it is
 # silent.
@@ -88,6 +92,7 @@ class MadeAhead(LoopStream):
         super().__init__(None, stream.may_begin_empty, interrupt=stream.interrupt)
         self.file, self.length = stream.file, stream.length
         self.first = stream.first
+        self.take_transforms(stream)
         if self.file is not None and self.first is PENDING:
             self.first = next(stream, END)  # the call that opened the file has read this chunk
         self._stream = stream
@@ -115,23 +120,25 @@ class MadeAhead(LoopStream):
             raise self._failures.pop() if self._failures else StopAsyncIteration
         if self._made:
             chunk = joined(chunk, self._made)
-        if not self._made and not self._has_turn and self._may_make_ahead:
+        # The thread may make chunks before the task waits for them once the status and headers are
+        # final. The process pool makes the chunks of its streams ahead itself.
+        if (
+            not self._made
+            and not self._has_turn
+            and self.first is not PENDING
+            and self.interrupt is None
+        ):
             self._begin_turn()
-        return chunk
+        if not self.transforms:
+            return chunk
+        if len(chunk) <= INLINE:
+            return self.transformed(chunk)
+        # in a thread that doesn't wait for code of the application
+        return await in_thread(IO_THREADS, self.transformed, chunk, rank=Rank.HOLDING)
 
     @property
     def is_text(self) -> bool:  # type: ignore[override]
         return self._stream.is_text
-
-    @property
-    def _may_make_ahead(self) -> bool:
-        """Whether the thread may make chunks before the task waits for them. This is allowed only
-        after the status and headers have become final.
-
-        For streams of the process pool, the thread never makes chunks ahead, because the pool
-        itself does so.
-        """
-        return self.first is not PENDING and self.interrupt is None
 
     @property
     def is_waiting(self) -> bool:
