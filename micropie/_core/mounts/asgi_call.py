@@ -34,12 +34,10 @@ from micropie._core.http.addresses import NO_HOST
 from micropie._core.http.protocols import Piece, Scope, ServerMessage
 from micropie._core.mounts.prefixes import Mount, MountedPath
 from micropie._core.mounts.response import wait_for_head
-from micropie._core.streams import CHUNKS_AHEAD, joined
+from micropie._core.streams import BYTES_AHEAD, CHUNKS_AHEAD, joined
 
 # Seconds that the application may go on after it has received ``http.disconnect``.
 LEAVE_WITHIN = 2.0
-
-BYTES_AHEAD = 64 * 1024  # as under uvicorn and hypercorn
 
 
 async def call_asgi(
