@@ -64,6 +64,7 @@ class Meant(NamedTuple):
 
 NORMALISED = [
     Normalised("cherrypy", "cookie .* expires|expires", ".+", "a date", "made of the time"),
+    Normalised("cherrypy", "age", "[0-9]+", "seconds", "made of the time"),
     Normalised("cherrypy", "cookie session_id", ".+", "an id", "drawn at random"),
     Normalised(
         "cherrypy",

@@ -9,6 +9,7 @@ import base64
 import encodings
 import logging
 import re
+import time
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -786,6 +787,7 @@ def test_R48_the_cache_stores_no_response_to_HEAD(
             return f"for {ours.request.method}"
 
     monkeypatch.setattr(ours, "_cache", None, raising=False)
+    monkeypatch.setattr(time, "time", lambda: 1_800_000_000.0)
     client = make_client(ours.Application(Page(), "", {"/": {"tools.caching.on": True}}))
     client.head("/")
     assert client.get("/").text == "for GET"
