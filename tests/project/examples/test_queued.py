@@ -36,9 +36,9 @@ MINUTE = datetime.timedelta(minutes=1)
 
 
 class Clock(datetime.datetime):
-    """The time of taskiq's scheduler, which stands still."""
+    """The time of taskiq's scheduler, which stands still. It begins with each test."""
 
-    stands_at = datetime.datetime.now(datetime.UTC)
+    stands_at: datetime.datetime
 
     @classmethod
     def now(cls, tz: datetime.tzinfo | None = None) -> Any:
@@ -120,6 +120,8 @@ class Shop:
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     own = SimpleNamespace(datetime=Clock, timedelta=datetime.timedelta, timezone=datetime.timezone)
     monkeypatch.setattr("taskiq_redis.list_schedule_source.datetime", own)
+    now = datetime.datetime.now(datetime.UTC)
+    monkeypatch.setattr(Clock, "stands_at", now, raising=False)
     return Shop(tmp_path, monkeypatch)
 
 
@@ -199,7 +201,7 @@ def test_a_task_that_comes_due_while_redis_restarts_is_queued(
 
 
 async def scheduled(jobs: ModuleType) -> Any:
-    now = datetime.datetime.now(datetime.UTC)
+    now = Clock.stands_at
     await jobs.send_mail.schedule_by_time(jobs.later, now, "ann@example.com", "", "", "")
     (due,) = await jobs.later.get_schedules()
     await jobs.later._connection_pool.disconnect()
