@@ -295,7 +295,7 @@ def test_settings_come_from_the_environment_and_a_file(project: Path) -> None:
         server.end()
 
 
-def replace(file: Path, text: str) -> None:
+def put_in_place(file: Path, text: str) -> None:
     """Change a file at once: while it is empty, it may be imported on a busy machine."""
     new = file.with_suffix(".new")
     new.write_text(text)
@@ -310,11 +310,11 @@ def test_reload_restarts_when_a_file_has_changed(project: Path) -> None:
     command = ["-m", "micropie", "run", "--reload", "--port", "0"]
     with serving_command(project, *command, MICROPIE_DEBUG_KEY="") as server:
         assert server.get().endswith(" one")
-        replace(project / "app.py", "broken(")
+        put_in_place(project / "app.py", "broken(")
         until(lambda: "can't be imported" in server.output)
         (project / ".env").write_text("PIE=plum and pear\n")
         two = APP.format(word="two, {os.environ['PIE']}").replace("Root()", "Root(debug=True)")
-        replace(project / "app.py", two)
+        put_in_place(project / "app.py", two)
         until(lambda: server.output.count("app:app: http") == 2)
         assert server.get().endswith(" two, plum and pear")
         server.process.send_signal(signal.SIGTERM)
@@ -332,7 +332,7 @@ def test_reload_waits_for_a_change_if_the_first_import_fails(project: Path) -> N
     command = ["-m", "micropie", "run", "--reload", "--port", str(free_port())]
     with serving_command(project, *command) as server:
         until(lambda: "can't be imported" in server.output)
-        replace(project / "app.py", APP.format(word="one"))
+        put_in_place(project / "app.py", APP.format(word="one"))
         assert server.get().endswith(" one")
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(PATIENCE) == 0
