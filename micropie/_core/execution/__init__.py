@@ -30,9 +30,9 @@ can use a connection pool that ``lifespan`` has opened. Functions that run after
 this loop, too.
 
 The current request is a context variable. A request's parts in threads share one context, and so do
-its async parts on the background loop (``lane.py``). The context variables that a step sets are
-copied back with its outcome, so a handler sees the variables that a hook has set, even if the two
-run in different threads.
+its async parts on the background loop, which also share a task (``lane.py``). The context variables
+that a step sets are copied back with its outcome, so a handler sees the variables that a hook has
+set, even if the two run in different threads.
 
 No thread, socket or file is opened at import or in an ``__init__``, because servers fork after
 import. A forked child drops its parent's threads, sockets and files, and opens new ones when it
