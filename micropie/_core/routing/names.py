@@ -64,7 +64,7 @@ class RouteNames:
         """
         prefix, full_name = self._found(name, scopes)
         (takes_socket, _), path, pattern, plan = self._routes[full_name]
-        given = {**dict(zip(plan.names_in_path, segments, strict=False)), **values}
+        given = dict(zip(plan.names_in_path, segments, strict=False)) | values
         if pattern is not None:
             missing = [wildcard for wildcard in pattern.names if wildcard not in values]
             if missing or segments:

@@ -129,20 +129,10 @@ class BoundParameter:
         return not self.places.keys().isdisjoint(OF_BODY)
 
     @property
-    def needs_body(self) -> bool:
-        """Whether the value can only be the body or a part of it."""
-        return self.is_in_body and not ("query" in self.places and self.converter.takes_text)
-
-    @property
     def takes_json_part(self) -> bool:
         """Whether the value may be the document in a part of a form that contains JSON."""
         is_text = self.converter.many is None and takes_any_text(self.converter)
         return "form" in self.places and (self.is_whole or not is_text)
-
-    @property
-    def is_int(self) -> bool:
-        """Whether the value is an int."""
-        return self.converter.from_text is NUMBERS[0] and self.converter.many is None
 
     @property
     def label(self) -> str:

@@ -53,7 +53,12 @@ from micropie._core.binding.signatures.sources import (
     refuse_inner_sources,
 )
 from micropie._core.binding.values.constraints import MOST_ERRORS
-from micropie._core.binding.values.converters import NO_OWN_TYPES, OwnTypes, converter_for
+from micropie._core.binding.values.converters import (
+    NO_OWN_TYPES,
+    NUMBERS,
+    OwnTypes,
+    converter_for,
+)
 from micropie._core.errors import HTTPError, SetupError, parameters_of
 from micropie._core.execution.placement import AnyFunction, innermost, layers
 from micropie._core.http import (
@@ -223,7 +228,14 @@ class Plan:
             *(one.maker.json_fields for one in self._all if one.maker and one.is_document)
         )
         self.json_fields |= {f"{name}[" for name in self.json_fields & self._outer}
-        self.body_parameter = next((one for one in self._all if one.needs_body), None)
+        self.body_parameter = next(
+            (
+                one
+                for one in self._all
+                if one.is_in_body and not ("query" in one.places and one.converter.takes_text)
+            ),
+            None,
+        )
 
     @property
     def takes_session(self) -> bool:
@@ -258,7 +270,7 @@ class Plan:
         written = getattr(self.function, "__qualname__", "its handler")
         for name, rule in rules.items():
             bound = self.bound.get(name)
-            if bound is not None and rule == "float" and bound.is_int:
+            if bound is not None and rule == "float" and bound.converter.from_text is NUMBERS[0]:
                 raise SetupError(
                     f"the route {route!r} has <{name}:float>, but {written} has the parameter "
                     f"{name}: int: write <{name}:int>, or {name}: float"

@@ -339,10 +339,6 @@ def _scalar(
 _STRING = {"type": "string"}
 
 
-def _string(form: str) -> Mapping[str, str]:
-    return {"type": "string", "format": form}
-
-
 ANYTHING = Converter("a value", str, as_it_is)
 
 _BUILT_IN: dict[object, Converter] = {
@@ -373,36 +369,30 @@ def simple_types() -> dict[object, Converter]:
     # imported only on use, because importing uuid takes longer than importing all of micropie
     from uuid import UUID
 
-    rows: Sequence[tuple[type, str, Mapping[str, str], Callable[[str], object]]] = (
-        (UUID, "a UUID", _string("uuid"), _if_matches(_UUID, UUID)),
-        (date, "a date such as 2026-01-31", _string("date"), date.fromisoformat),
+    rows: Sequence[tuple[type, str, str, Callable[[str], object]]] = (
+        (UUID, "a UUID", "uuid", _if_matches(_UUID, UUID)),
+        (date, "a date such as 2026-01-31", "date", date.fromisoformat),
         (
             time,
             "a time such as 13:45:00",
-            _string("time"),
+            "time",
             _if_matches(_ISO_TIME, time.fromisoformat),
         ),
         (
             datetime,
             "a date and time such as 2026-01-31T13:45:00",
-            _string("date-time"),
+            "date-time",
             _if_matches(_ISO_DATETIME, datetime.fromisoformat),
         ),
-        (timedelta, "a duration such as PT1H30M", _string("duration"), _to_timedelta),
-        (
-            bytes,
-            "base64",
-            {**_STRING, "contentEncoding": "base64"},
-            lambda text: a2b_base64(text.translate(_FROM_URLS), strict_mode=True),
-        ),
-        (Path, "a path", _string("path"), _if_matches(_PATH, Path)),
-        (IPv4Address, "an IPv4 address", _string("ipv4"), IPv4Address),
-        (IPv6Address, "an IPv6 address", _string("ipv6"), _if_matches(_ADDRESS, IPv6Address)),
-        (IPv4Network, "an IPv4 network such as 192.0.2.0/24", {**_STRING}, IPv4Network),
+        (timedelta, "a duration such as PT1H30M", "duration", _to_timedelta),
+        (Path, "a path", "path", _if_matches(_PATH, Path)),
+        (IPv4Address, "an IPv4 address", "ipv4", IPv4Address),
+        (IPv6Address, "an IPv6 address", "ipv6", _if_matches(_ADDRESS, IPv6Address)),
+        (IPv4Network, "an IPv4 network such as 192.0.2.0/24", "", IPv4Network),
         (
             IPv6Network,
             "an IPv6 network such as 2001:db8::/32",
-            {**_STRING},
+            "",
             _if_matches(_ADDRESS, IPv6Network),
         ),
     )
@@ -411,7 +401,16 @@ def simple_types() -> dict[object, Converter]:
         Decimal: Converter(
             "a decimal number", _to_decimal, _decimal_from_json, schema={"type": "number"}
         ),
-        **{row[0]: _scalar(*row) for row in rows},
+        bytes: _scalar(
+            bytes,
+            "base64",
+            {**_STRING, "contentEncoding": "base64"},
+            lambda text: a2b_base64(text.translate(_FROM_URLS), strict_mode=True),
+        ),
+        **{
+            kind: _scalar(kind, expected, {**_STRING, **({"format": form} if form else {})}, read)
+            for kind, expected, form, read in rows
+        },
     }
 
 
