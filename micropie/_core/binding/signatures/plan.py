@@ -197,8 +197,8 @@ class Plan:
         # contains the **kwargs parameter, if there is one
         self._others = bound[Parameter.VAR_KEYWORD]
         self._all = self._positional + self._keywords
-        self._taken |= {one.name for one in self._all}
-        self._taken |= {one.key for one in self._all if not one.is_whole}
+        self.bound: Mapping[str, BoundParameter] = {one.name: one for one in self._all}
+        self._taken |= self.bound.keys() | {one.key for one in self._all if not one.is_whole}
         # Fields such as ``tags[0]`` and ``lines[0].pie`` are values inside these.
         self._outer = {one.key for one in self._all if one.converter.many is not None}.union(
             *(one.maker.names for one in self._all if one.maker)
@@ -222,7 +222,6 @@ class Plan:
             self.call = lambda *arguments: function(*arguments[:-1], **arguments[-1])
         self.parses_always = False
         self.names_in_path = [one.name for one in self._positional]
-        self.bound: Mapping[str, BoundParameter] = {one.name: one for one in self._all}
         self.reads_values = any(one.first_place for one in self._all)
         self.json_fields = {one.key for one in self._all if one.takes_json_part}.union(
             *(one.maker.json_fields for one in self._all if one.maker and one.is_document)
@@ -240,8 +239,9 @@ class Plan:
     @property
     def takes_session(self) -> bool:
         """Whether a parameter gets an object for the session."""
-        sources = (declared_source(one.annotation)[0] for one in self.parameters)
-        return any(isinstance(one, SessionSource) for one in sources)
+        return any(
+            isinstance(declared_source(one.annotation)[0], SessionSource) for one in self.parameters
+        )
 
     def with_provided(
         self, arguments: Sequence[Any], values: Mapping[object, object]
