@@ -176,7 +176,9 @@ class _Call:
         if kind != "http.response.body" or self._start is None or self._is_complete:
             raise RuntimeError(f"the mounted application sent {kind!r} out of order")
         is_last = not message.get("more_body", False)
-        while self._is_full() and not self._is_stopped:
+        while not self._is_stopped and (
+            len(self._chunks) >= CHUNKS_AHEAD or self._size >= BYTES_AHEAD
+        ):
             await self._taken.wait()
         if self._is_stopped and not is_last:
             raise OSError("the client disconnected")
@@ -185,9 +187,6 @@ class _Call:
         self._chunks.append(chunk)
         self._size += len(chunk)
         self._given.ring()
-
-    def _is_full(self) -> bool:
-        return len(self._chunks) >= CHUNKS_AHEAD or self._size >= BYTES_AHEAD
 
     def _limit_silence(self) -> None:
         """Let the time limit start now. The time spent waiting for the client doesn't count."""

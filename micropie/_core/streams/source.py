@@ -307,7 +307,6 @@ class Stream:
     is_open = True
     heartbeat: float | None = None
     replaced: tuple[Any, ...] = ()
-    _encode_item: Callable[[Any], bytes]  # ``encode`` without the transforms, if there are any
 
     def __init__(
         self,
@@ -329,9 +328,9 @@ class Stream:
 
     def transform(self, transform: StreamTransform) -> None:
         """Transform all chunks with ``transform``. Call this before the first chunk is fetched."""
-        if not self.transforms:
-            self._encode_item = self.encode
         encode = self.encode
+        if not self.transforms:
+            self._encode_item = encode  # without the transforms
         self.encode = lambda item: transform.feed(encode(item))
         self.transforms = (*self.transforms, transform)
         # From now on, the body differs from the file's bytes. A heartbeat can't be sent between

@@ -96,8 +96,9 @@ class MadeAhead(LoopStream):
         if self.file is not None and self.first is PENDING:
             self.first = next(stream, END)  # the call that opened the file has read this chunk
         self._stream = stream
-        self._threads = IO_THREADS if stream.file is not None else threads
-        self._turns = self._threads if stream.file is not None else threads.turns
+        self._threads, self._turns = threads, threads.turns
+        if stream.file is not None:
+            self._threads = self._turns = IO_THREADS
         self._rank = rank
         self._context = copy_context()
         self._made: deque[bytes | None] = deque()  # None means the end
@@ -107,10 +108,10 @@ class MadeAhead(LoopStream):
         while not self._made:
             if self.first is PENDING and self.interrupt is None:
                 await self._make_one()
-                continue
-            if not self._has_turn:
-                self._begin_turn()
-            await self._wait_for_progress()
+            else:
+                if not self._has_turn:
+                    self._begin_turn()
+                await self._wait_for_progress()
         chunk = self._made.popleft()
         if chunk is None:
             self._made.append(None)
@@ -255,10 +256,9 @@ class MadeAhead(LoopStream):
                     # Wake the task only once each time it waits.
                     self._is_waiting = False
                     self._call_on_loop(self._progress.ring)
-        except StopIteration:
-            self._made.append(None)
         except BaseException as error:
-            self._failures.append(error)
+            if type(error) is not StopIteration:
+                self._failures.append(error)
             self._made.append(None)
 
 
