@@ -199,10 +199,7 @@ class Plan:
         self._all = self._positional + self._keywords
         self.bound: Mapping[str, BoundParameter] = {one.name: one for one in self._all}
         self._taken |= self.bound.keys() | {one.key for one in self._all if not one.is_whole}
-        # Fields such as ``tags[0]`` and ``lines[0].pie`` are values inside these.
-        self._outer = {one.key for one in self._all if one.converter.many is not None}.union(
-            *(one.maker.names for one in self._all if one.maker)
-        )
+        self._outer, self.json_fields = _names_in_forms(self._all)
         # The parameters for which a JSON body or a form must be parsed, either to find the value or
         # to find out why it is missing.
         self._in_body = {one.name for one in self._all if one.is_in_body}
@@ -223,10 +220,6 @@ class Plan:
         self.parses_always = False
         self.names_in_path = [one.name for one in self._positional]
         self.reads_values = any(one.first_place for one in self._all)
-        self.json_fields = {one.key for one in self._all if one.takes_json_part}.union(
-            *(one.maker.json_fields for one in self._all if one.maker and one.is_document)
-        )
-        self.json_fields |= {f"{name}[" for name in self.json_fields & self._outer}
         self.body_parameter = next(
             (
                 one
@@ -442,6 +435,20 @@ def _check_order(parameters: Sequence[BoundParameter]) -> None:
                 f"{stated.name!r} can't get its value from the path, but comes before "
                 f"{one.name!r}, which can: move {stated.name!r} to the end, or after *"
             )
+
+
+def _names_in_forms(parameters: Sequence[BoundParameter]) -> tuple[set[str], set[str]]:
+    """Return the names that have values inside, such as ``tags[0]`` and ``lines[0].pie``, and those
+    of parts that may contain JSON; see ``Plan.json_fields``.
+    """
+    outer = {one.key for one in parameters if one.converter.many is not None}
+    in_json = {one.key for one in parameters if one.takes_json_part}
+    for one in parameters:
+        if one.maker:
+            outer |= one.maker.names
+            if one.is_document:
+                in_json.update(one.maker.json_fields)
+    return outer, in_json | {f"{name}[" for name in in_json & outer}
 
 
 def _check_documents(parameters: Sequence[BoundParameter]) -> None:
