@@ -3,8 +3,9 @@ events of a sync iterator, produces the chunks, and the server's thread takes th
 
 The task runs ahead of the server by ``CHUNKS_AHEAD`` chunks or ``BYTES_AHEAD`` bytes, or by two
 events, because events must not be old when they are sent. Then it waits until these are taken. The
-server's thread waits for a chunk, and joins it with those that are ready after it, because
-switching between the task and the thread takes many times as long as making a chunk. If an event
+server's thread waits for a chunk, joins it with those that are ready after it, because switching
+between the task and the thread takes many times as long as making a chunk, and transforms them as
+one. If an event
 stream is silent for too long, the thread sends a heartbeat.
 """
 
@@ -28,6 +29,7 @@ from micropie._core.execution import AHEAD, CLEAN_UP_WITHIN, await_in_background
 from micropie._core.execution.lane import AsyncLane
 from micropie._core.http import Exchange
 from micropie._core.streams import (
+    BYTES_AHEAD,
     CHUNKS_AHEAD,
     END,
     HEART_BEAT,
@@ -36,6 +38,7 @@ from micropie._core.streams import (
     PENDING,
     LoopStream,
     ShutdownSignal,
+    Stream,
     ThreadStream,
     as_bytes,
     stream_shutdown,
@@ -44,7 +47,6 @@ from micropie._core.streams import (
 if TYPE_CHECKING:
     from micropie._core.streams import EventsFromThread
 
-BYTES_AHEAD = 64 * 1024  # two or three frames of a video
 # Seconds that an async stream may run before other tasks of the loop.
 SLICE = 0.005
 
@@ -101,13 +103,29 @@ class StreamReader:
         self._most_ahead = (CHUNKS_AHEAD if stream.events is None else AHEAD) - 1
         self._ahead = 0 if stream.first is PENDING else self._most_ahead
         self._is_closing = False
+        self._has_ended = False  # whether END was taken
+        self._joined = Stream(None)  # transforms the chunks
+        self._joined.take_transforms(stream)
 
     def take(self, seconds: float | None = None) -> Any:
-        """Return the next chunk, or ``END`` at the end.
+        """Return the next chunk, joined with those that are ready after it and transformed, or
+        ``END`` at the end.
 
         Raises the exception that ended the stream, or ``Empty`` if no chunk comes within
         ``seconds``.
         """
+        chunk: Any = END if self._has_ended else self._next(seconds)
+        if chunk is END:
+            return self._joined.finish() or END
+        while self._requested < self._count and len(chunk) < JOINED:
+            following = self._next()
+            if following is END:  # a shutdown has put it before a chunk that was being made
+                break
+            chunk += following
+        return self._joined.transformed(chunk)
+
+    def _next(self, seconds: float | None = None) -> Any:
+        """Return the next chunk that was made, or ``END``; see ``take``."""
         self._requested += 1
         if self._requested == 2:
             self._ahead = self._most_ahead
@@ -120,6 +138,7 @@ class StreamReader:
             self._requested -= 1
             raise
         if chunk is END:
+            self._has_ended = True
             self._leave()
         return chunk
 
@@ -133,12 +152,6 @@ class StreamReader:
                 chunk = HEART_BEAT
             if chunk is END:
                 return
-            while self._requested < self._count and len(chunk) < JOINED:
-                following = self.take()
-                if following is END:  # a shutdown has put it before a chunk that was being made
-                    yield chunk
-                    return
-                chunk += following
             yield chunk
 
     def close(self) -> None:
@@ -157,10 +170,6 @@ class StreamReader:
         self._stream.driver = None  # avoid a reference cycle with the stream
         if self._failures:
             raise self._failures.pop()
-
-    def _put_rest(self) -> None:
-        if rest := self._stream.finish():
-            self._made.put(rest)
 
     def _end(self, failure: BaseException | None) -> None:
         if failure is not None:
@@ -233,8 +242,6 @@ class EventReader(StreamReader):
                 parked.wait(None if waits else 0)
                 self._parked = None
         self._source.raise_failure()
-        if self._stream.transforms:
-            self._put_rest()
 
 
 class TaskReader(StreamReader):
@@ -323,8 +330,6 @@ class TaskReader(StreamReader):
                 self._parked = None
             if self._is_closing:
                 return
-        if stream.transforms:
-            self._put_rest()
 
     def _lose(self) -> None:
         self._end(RuntimeError("the event loop stopped during a stream"))

@@ -16,9 +16,8 @@ import pytest
 from micropie import App, requires
 from micropie._core.execution.placement import Threads
 from micropie._core.execution.threads import in_thread
-from micropie._core.streams import CHUNKS_AHEAD, JOINED
+from micropie._core.streams import BYTES_AHEAD, CHUNKS_AHEAD, JOINED
 from micropie.middleware import Timeout
-from micropie.wsgi.streaming import BYTES_AHEAD
 from tests.asgi.calls import DISCONNECT, Call, get, http_scope, piece, run
 from tests.support.waiting import PATIENCE, until_async
 from tests.wsgi.calls import begin

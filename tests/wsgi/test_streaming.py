@@ -16,6 +16,7 @@ from anyio.lowlevel import checkpoint
 
 from micropie._core.execution import await_in_background
 from micropie._core.streams import (
+    BYTES_AHEAD,
     CHUNKS_AHEAD,
     JOINED,
     EventsFromThread,
@@ -23,7 +24,7 @@ from micropie._core.streams import (
     as_bytes,
 )
 from micropie._core.streams.source import HEART_BEAT, EventRules, ShutdownSignal
-from micropie.wsgi.streaming import BYTES_AHEAD, EventReader, StreamReader, TaskReader, reader_of
+from micropie.wsgi.streaming import EventReader, StreamReader, TaskReader, reader_of
 from tests.support.waiting import until
 
 
@@ -92,7 +93,7 @@ def test_the_stream_s_task_starts_on_demand_and_makes_only_some_chunks_more(
     reader = TaskReader(LoopStream(items, events=events), "asyncio")
     made = []
     for _ in range(2 * ahead + 2):
-        assert reader.take() == b"x" * size
+        assert reader._next() == b"x" * size
         await_in_background("asyncio", sleep, (0.01,))  # for as much as the task may make
         made.append(items.made)
     chunks = reader.chunks()
@@ -124,6 +125,52 @@ def test_chunks_that_are_ready_are_taken_as_one_until_they_are_large() -> None:
     assert [next(chunks), next(chunks)] == [b"2" + large, b"3" + large]
     with pytest.raises(ValueError, match="after the last chunk"):
         next(chunks)
+
+
+class Notes:
+    """Notes the chunks that it transforms."""
+
+    def __init__(self) -> None:
+        self.fed: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> bytes:
+        self.fed.append(chunk)
+        return chunk.upper()
+
+    def finish(self) -> bytes:
+        return b"end"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_chunks_that_are_ready_are_transformed_as_one(fails: bool) -> None:
+    may_go_on, notes, made = threading.Event(), Notes(), threading.Event()
+
+    async def source() -> AsyncIterator[str]:
+        yield "a"
+        yield "b"
+        while not may_go_on.is_set():
+            await checkpoint()
+        for chunk in "cde":
+            yield chunk
+        made.set()
+        if fails:
+            raise ValueError("after the last chunk")
+
+    stream = LoopStream(source())
+    stream.transform(notes)
+    reader = TaskReader(stream, "asyncio")
+    chunks = reader.chunks()
+    taken = [reader.take(), next(chunks)]
+    may_go_on.set()
+    until(made.is_set)
+    taken.append(next(chunks))
+    if fails:
+        with pytest.raises(ValueError, match="after the last chunk"):
+            next(chunks)
+    else:
+        taken += chunks
+    assert taken == [b"A", b"B", b"CDE", *[b"end"][fails:]]
+    assert notes.fed == [b"a", b"b", b"cde"]
 
 
 def test_other_tasks_run_during_a_stream_that_never_waits_and_is_taken_at_once() -> None:
