@@ -5,8 +5,7 @@ The task runs ahead of the server by ``CHUNKS_AHEAD`` chunks or ``BYTES_AHEAD`` 
 events, because events must not be old when they are sent. Then it waits until these are taken. The
 server's thread waits for a chunk, joins it with those that are ready after it, because switching
 between the task and the thread takes many times as long as making a chunk, and transforms them as
-one. If an event
-stream is silent for too long, the thread sends a heartbeat.
+one. If an event stream is silent for too long, the thread sends a heartbeat.
 """
 
 from __future__ import annotations
@@ -104,8 +103,10 @@ class StreamReader:
         self._ahead = 0 if stream.first is PENDING else self._most_ahead
         self._is_closing = False
         self._has_ended = False  # whether END was taken
-        self._joined = Stream(None)  # transforms the chunks
-        self._joined.take_transforms(stream)
+        self._joined: Stream | None = None  # transforms the chunks, if anything does
+        if stream.transforms:
+            self._joined = Stream(None)
+            self._joined.take_transforms(stream)
 
     def take(self, seconds: float | None = None) -> Any:
         """Return the next chunk, joined with those that are ready after it and transformed, or
@@ -114,15 +115,16 @@ class StreamReader:
         Raises the exception that ended the stream, or ``Empty`` if no chunk comes within
         ``seconds``.
         """
+        transforms = self._joined
         chunk: Any = END if self._has_ended else self._next(seconds)
         if chunk is END:
-            return self._joined.finish() or END
+            return END if transforms is None else transforms.finish() or END
         while self._requested < self._count and len(chunk) < JOINED:
             following = self._next()
             if following is END:  # a shutdown has put it before a chunk that was being made
                 break
             chunk += following
-        return self._joined.transformed(chunk)
+        return chunk if transforms is None else transforms.transformed(chunk)
 
     def _next(self, seconds: float | None = None) -> Any:
         """Return the next chunk that was made, or ``END``; see ``take``."""
