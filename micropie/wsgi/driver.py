@@ -10,7 +10,7 @@ from typing import Any
 
 from micropie._core import execution
 from micropie._core.execution import Action, current
-from micropie._core.execution.lane import AsyncLane
+from micropie._core.execution.lane import AsyncLane, Interrupted
 from micropie._core.execution.steps import ANSWER, Flow, no_function
 from micropie._core.flow import end_resources, log_lifecycle_failure, respond
 from micropie._core.http import Request, start_failed, status_line
@@ -22,7 +22,7 @@ from micropie._core.tree import Tree
 from micropie.wsgi.exchange import WSGIExchange
 from micropie.wsgi.files import wrapped_file
 from micropie.wsgi.state import WSGIState
-from micropie.wsgi.steps import perform
+from micropie.wsgi.steps import perform, unwound_after
 from micropie.wsgi.streaming import StreamReader, close_stream, reader_of
 
 # Compare a status with this constant by ``is``: the 200 of a mounted application may be a
@@ -249,7 +249,11 @@ class _Chunks:
             else:
                 yield from filter(None, stream)
         except BaseException as error:
-            failure = self._failure = execution.contained(error)
+            failure = self._failure = (
+                unwound_after(error, self._exchange)
+                if isinstance(error, Interrupted)
+                else execution.contained(error)
+            )
             self._exchange.break_off(failure)
             try:
                 raise failure

@@ -18,7 +18,7 @@ import anyio
 
 from micropie._core.errors import ClientDisconnect, HTTPError, logger
 from micropie._core.execution import Action, in_thread, slots_of
-from micropie._core.execution.lane import block_lane_of
+from micropie._core.execution.lane import Lane, block_lane_of
 from micropie._core.execution.placement import Threads
 from micropie._core.execution.steps import (
     AWAIT,
@@ -340,20 +340,29 @@ class WSGIExchange(Exchange):
         lane = block_lane_of(self)
         if lane is None:  # no resource, so the flow reads the body
             return await self._read_in_thread(perform, flow, self)
+        return await self._perform_here(flow, lane)
+
+    async def _perform_here(
+        self, flow: Flow[Value], lane: Lane | None, *, shields: bool = False
+    ) -> Value:
+        """Run a flow in the current task, and its ``def`` parts in ``lane``, in threads.
+
+        ``shields``: whether a cancellation must not interrupt the ``def`` parts. The async parts
+        exit scopes that are open in this task, so they can't run inside another one.
+        """
         send: Resume = flow.send
         resume, result = send, None
         try:
             while True:
-                kind, function, arguments = resume(result)
+                kind, function, arguments = step = resume(result)
                 resume, result = send, None
                 try:
                     if kind is AWAIT:
                         result = await function(*arguments)
                     else:
-                        call = slots_of(_READING_THREADS).call
-                        result = await call(
-                            perform_step, (kind, function, arguments, self), None, lane=lane
-                        )
+                        call, given = slots_of(_READING_THREADS).call, (*step, self)
+                        with anyio.CancelScope(shield=shields):
+                            result = await call(perform_step, given, None, lane=lane)
                 except BaseException as error:
                     resume, result = flow.throw, error
         except StopIteration as end:
@@ -363,5 +372,4 @@ class WSGIExchange(Exchange):
             result = None  # avoid a reference cycle with this frame
 
     async def abandon(self, steps: Iterable[Step]) -> None:
-        with anyio.CancelScope(shield=True):
-            await self.perform_async(self.clean_up(steps))
+        await self._perform_here(self.clean_up(steps), block_lane_of(self), shields=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from micropie._core import execution
 from micropie._core.execution import await_in_background, in_thread, within
-from micropie._core.execution.lane import AsyncLane
+from micropie._core.execution.lane import AsyncLane, Interrupted
 from micropie._core.execution.placement import AnyFunction, Threads
 from micropie._core.execution.steps import (
     ANSWER,
@@ -67,20 +67,19 @@ def perform(
                     if lane is not None:
                         lane = _free_lane(lane, function, arguments)
                     elif exchange.is_special or (exchange.hooks and exchange.hooks.has_async):
-                        lane = exchange.lane = AsyncLane()
+                        lane = exchange.lane = AsyncLane(exchange)
                     result = await_in_background(backend, function, arguments, lane)
                 elif kind is RECEIVE:
                     result = exchange.receive_piece(*arguments)
                 else:
                     result = perform_step(kind, function, arguments, exchange)
-            except CancelledError as error:
-                resume, result = flow.throw, _unwound(error, exchange)
             except Exception as error:  # also StopIteration, which would look like the flow's end
                 resume, result = flow.throw, error
+                if error.__class__ is Interrupted:
+                    result = unwound_after(error, exchange, kind)
             except BaseException as error:
-                failure = execution.failure_of(error) if step or contains_exit else None
-                resume, result = flow.throw, failure or error
-                del failure  # avoid a reference cycle with this frame
+                resume = flow.throw
+                result = ((step or contains_exit) and execution.failure_of(error)) or error
             kind, function, arguments = resume(result)
         value: Value = arguments
     except StopIteration as end:
@@ -98,27 +97,35 @@ def _free_lane(
     the event loop has ended.
 
     If its task was cancelled by a scope around the ``yield`` of a generator during a ``def`` part,
-    raise the cancellation at the next ``yield`` that is resumed.
+    raise the cancellation at the next ``yield`` that is resumed, unless this part has failed.
     """
     if lane.is_busy or lane.is_over:
         return None
     if lane.interruption is not None and function is resume_async:
-        arguments[2].append(lane.interruption)
+        if not arguments[2]:
+            arguments[2].append(lane.interruption)
         lane.interruption = None
     return lane
 
 
-def _unwound(error: CancelledError, exchange: Exchange) -> Exception:
-    """Return the exception to throw into the flow after an async part was cancelled."""
+def unwound_after(error: Interrupted, exchange: Exchange, kind: Any = CHUNK) -> Exception:
+    """Return the exception to throw into the flow after an async part was cancelled.
+
+    ``kind``: that of the step. In others than async ones, ``run_async`` has raised ``error``.
+    """
     cancellation, lane = error.__cause__, exchange.lane
     try:
-        if cancellation is None or lane is None:  # the event loop has ended
-            return error
-        failure = perform(unwound(exchange, cancellation), exchange)
-        lane.interruption = None  # the task may have got the same cancellation again
-        return failure or error
+        failure = None
+        if lane is not None and not lane.is_over and kind in (AWAIT, CHUNK):
+            assert cancellation is not None  # noqa: S101
+            failure = perform(unwound(exchange, cancellation), exchange)
+            lane.interruption = None  # the task may have got the same cancellation again
+        if failure is None:
+            failure = CancelledError()
+            failure.__cause__ = cancellation
+        return failure
     finally:
-        del error, cancellation  # avoid reference cycles with this frame
+        del error, cancellation, failure  # avoid reference cycles with this frame
 
 
 def perform_step(

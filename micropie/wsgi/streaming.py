@@ -11,7 +11,6 @@ one. If an event stream is silent for too long, the thread sends a heartbeat.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
@@ -25,7 +24,7 @@ import anyio
 from micropie._core import execution
 from micropie._core.errors import ClientDisconnect
 from micropie._core.execution import AHEAD, CLEAN_UP_WITHIN, await_in_background, background_loop
-from micropie._core.execution.lane import AsyncLane
+from micropie._core.execution.lane import AsyncLane, Interrupted
 from micropie._core.http import Exchange
 from micropie._core.streams import (
     BYTES_AHEAD,
@@ -298,7 +297,7 @@ class TaskReader(StreamReader):
         elif self._loop.has_ended:
             self._lose()
         else:  # by the scope of a provider
-            self._end(CancelledError())
+            self._end(Interrupted(failure))
         del failure
 
     async def _make(self) -> None:

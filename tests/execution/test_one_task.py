@@ -6,17 +6,21 @@ Libraries keep sessions and transactions by ``asyncio.current_task()``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import pytest
 
 from micropie import App, HttpMiddleware, Request
-from micropie._core.execution import background_loop
+from micropie._core.execution import await_in_background, background, background_loop
 from micropie._core.execution.background import close_background_loops
 from micropie._core.execution.lane import AsyncLane
+from micropie._core.execution.steps.generators import _in_one_task
 from micropie.sessions import InMemorySessionBackend
 from tests.support.clients import MakeClient
 from tests.support.waiting import until
@@ -251,5 +255,149 @@ def test_a_part_that_the_end_of_the_loop_has_overtaken_is_not_awaited() -> None:
 def test_a_lane_without_a_task_may_be_ended() -> None:
     lane = AsyncLane()
     lane.end()
+    lane.lose()
     assert lane.is_over
     assert not lane.ask(None)
+
+
+def test_a_call_after_the_end_of_a_lane_does_not_wait_for_its_task() -> None:
+    async def part() -> str:
+        return "awaited"
+
+    lane = AsyncLane()
+    lane.end()
+    assert asyncio.run(lane.awaits(part, ())) == "awaited"
+
+
+# -- the end of the event loop, and of the wait ----------------------------------------------------
+
+
+class Ending(App):
+    """An application whose event loop ends during a request. ``noted``: what its generators do."""
+
+    def __init__(self, backend: str) -> None:
+        super().__init__(portal_backend=backend)
+        self.noted: list[str] = []
+        self.middlewares += [self._around, in_between]
+        self.provides(Thing)(self._thing)
+
+    async def _around(self, request: Request) -> AsyncIterator[None]:
+        try:
+            with anyio.CancelScope():
+                yield
+        finally:
+            self.noted.append("middleware")
+
+    async def _thing(self) -> AsyncGenerator[Thing]:
+        try:
+            with anyio.CancelScope():
+                yield Thing()
+        finally:
+            self.noted.append("provider")
+
+    def in_def(self, thing: Thing) -> str:
+        close_background_loops()
+        self.noted.append("handler")
+        return "answer"
+
+    async def in_async(self, thing: Thing) -> str:
+        Thread(target=close_background_loops).start()
+        await anyio.Event().wait()
+        raise AssertionError("it was not cancelled")
+
+    def in_a_block(self) -> str:
+        with self.request.resource(Thing):
+            close_background_loops()
+            self.noted.append("handler")
+        return "answer"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "order"),
+    [
+        ("in_def", 200, ["provider", "middleware", "handler"]),
+        ("in_async", 500, ["provider", "middleware"]),
+        ("in_a_block", 200, None),
+    ],
+)
+def test_the_end_of_its_event_loop_closes_the_generators_of_a_request_in_their_task(
+    connect: MakeClient,
+    backend: str,
+    path: str,
+    status: int,
+    order: list[str] | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = Ending(backend)
+    assert connect(app, "wsgi").get(f"/{path}").status_code == status
+    until(lambda: {"provider", "middleware"} <= {*app.noted})
+    assert order is None or app.noted == order
+    assert not [one for one in caplog.messages if "scope" in one]
+
+
+def test_a_part_is_not_awaited_in_a_task_of_a_loop_that_has_ended() -> None:
+    loop, lane = background_loop("asyncio"), AsyncLane(SimpleNamespace(open_generators=list))
+    await_in_background("asyncio", anyio.lowlevel.checkpoint, (), lane)
+    close_background_loops()
+    assert lane.is_over
+    assert await_in_background("asyncio", anyio.lowlevel.checkpoint, (), lane) is None
+    assert background_loop("asyncio") is not loop
+
+
+def test_a_task_that_begins_after_the_end_of_its_loop_ends_at_once() -> None:
+    loop, lane = background_loop("asyncio"), AsyncLane()
+    close_background_loops()
+    asyncio.run(loop._run(lane, anyio.sleep_forever))
+    assert not loop._lanes
+
+
+@pytest.mark.parametrize("has_lane", [False, True])
+def test_the_handler_of_a_signal_cancels_the_part_for_which_its_thread_waits(
+    has_lane: bool, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    """As Ctrl+C: otherwise, the generators would be closed when the part has ended."""
+    lane = AsyncLane() if has_lane else None
+    noted: list[str] = []
+
+    class Signalled(SimpleQueue[Any]):
+        def get(self, *_: Any, **__: Any) -> Any:
+            until(lambda: "began" in noted)
+            raise KeyboardInterrupt
+
+    async def endless() -> None:
+        noted.append("began")
+        try:
+            await anyio.sleep_forever()
+        finally:
+            noted.append("cancelled")
+
+    async def closing() -> None:
+        await anyio.lowlevel.checkpoint()
+        noted.append("closed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(background, "SimpleQueue", Signalled)
+        with pytest.raises(KeyboardInterrupt):
+            await_in_background(backend, endless, (), lane)
+    until(lambda: noted == ["began", "cancelled"])
+    if lane is not None and backend == "asyncio":
+        await_in_background(backend, closing, (), lane)
+        assert noted[-1] == "closed"
+    if lane is not None:
+        lane.end()
+
+
+def test_a_part_that_has_ended_is_not_cancelled() -> None:
+    background_loop("asyncio").leave(bool)
+
+
+def test_a_block_in_def_code_ends_with_its_event_loop(backend: str) -> None:
+    """Also if the thread that is in the block never leaves it."""
+    app = Ending(backend)
+
+    async def enter() -> None:
+        await anext(generator)
+
+    generator = _in_one_task(app._thing())
+    anyio.run(enter, backend=backend)
+    assert app.noted == ["provider"]

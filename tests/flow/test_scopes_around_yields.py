@@ -465,6 +465,218 @@ def test_under_wsgi_a_time_limit_ends_a_def_handler_s_request_after_it_has_retur
     assert (answer.status_code, answer.text, app.seen) == (504, "late", ["limited"])
 
 
+@pytest.mark.parametrize("kind", ["anyio", "native"])
+def test_a_time_limit_of_a_resource_interrupts_the_async_block_that_uses_it(
+    make_client: MakeClient, world: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Limited(backend_of(world))
+
+    async def outer() -> AsyncIterator[Session]:
+        try:
+            yield Session()
+        finally:
+            app.seen.append("outer")
+
+    async def limited(session: Session) -> AsyncIterator[Thing]:
+        try:
+            async with limit(kind, app.backend):
+                yield Thing()
+        except Exception as error:
+            app.seen.append("limited")
+            raise TimeoutError from error  # trio has another exception
+
+    @app.get("/block")
+    async def block(request: Request) -> str:
+        async with request.resource(Thing):
+            return await app.slow()
+
+    @app.error(TimeoutError)
+    def late(error: TimeoutError) -> Any:
+        return 504, "late"
+
+    app.provides(Session)(outer)
+    app.provides(Thing)(limited)
+    answer = make_client(app).get("/block")
+    assert (answer.status_code, answer.text) == (504, "late")
+    assert app.seen == ["limited", "outer"]
+    assert not caplog.messages
+
+
+def test_a_scope_that_ends_an_async_block_without_an_exception_raises_timeout_error(
+    make_client: MakeClient, world: str
+) -> None:
+    app = Limited(backend_of(world))
+
+    async def cut() -> AsyncIterator[Thing]:
+        with anyio.move_on_after(EXPIRED):
+            yield Thing()
+
+    @app.get("/block")
+    async def block(request: Request) -> str:
+        try:
+            async with request.resource(Thing):
+                return await app.slow()
+        except TimeoutError as error:
+            return str(error)
+
+    app.provides(Thing)(cut)
+    assert "a time limit around a generator's yield" in make_client(app).get("/block").text
+
+
+def test_a_client_that_leaves_a_stream_closes_the_resource_of_its_block(
+    connect: MakeClient, backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Limited(backend)
+
+    def sync() -> Iterator[Session]:
+        yield Session()
+        app.seen.append("sync")
+
+    async def scoped(session: Session) -> AsyncIterator[Thing]:
+        try:
+            with anyio.CancelScope():
+                yield Thing()
+        finally:
+            app.seen.append("closed")
+
+    @app.get("/chunks")
+    async def chunks(request: Request) -> AsyncIterator[str]:
+        async with request.resource(Thing):
+            while True:
+                yield "chunk"
+
+    app.provides(Session)(sync)
+    app.provides(Thing)(scoped)
+    with connect(app, "wsgi").stream("GET", "/chunks") as answer:
+        next(answer.iter_raw())
+    assert app.seen[:1] == ["closed"]
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("kind", ["anyio", "native"])
+@pytest.mark.parametrize("first", ["", "chunk"])
+def test_a_time_limit_of_a_provider_ends_a_stream_with_the_provider_s_exception(
+    make_client: MakeClient, world: str, kind: str, first: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Limited(backend_of(world))
+
+    async def limited() -> AsyncIterator[Thing]:
+        try:
+            async with limit(kind, app.backend):
+                yield Thing()
+        except Exception as error:
+            raise TimeoutError("the provider's") from error
+
+    @app.get("/chunks")
+    async def chunks(thing: Thing) -> AsyncIterator[str]:
+        if first:
+            yield first
+        yield await app.slow()
+
+    @app.error(TimeoutError)
+    def late(error: TimeoutError) -> Any:
+        return 504, "late"
+
+    app.provides(Thing)(limited)
+    client = make_client(app)
+    if first:
+        with pytest.raises(TimeoutError, match="the provider's"):
+            client.get("/chunks")
+        assert len(caplog.messages) == 1
+    else:
+        answer = client.get("/chunks")
+        assert (answer.status_code, answer.text) == (504, "late")
+
+
+def test_under_wsgi_the_exception_of_a_def_handler_is_not_lost_after_a_time_limit(
+    connect: MakeClient, backend: str
+) -> None:
+    app, is_over = Limited(backend), threading.Event()
+
+    async def note_end(scope: anyio.CancelScope) -> None:
+        scope.cancel()
+        await anyio.wait_all_tasks_blocked()
+        is_over.set()
+
+    async def around(request: Request) -> AsyncIterator[Any]:
+        with anyio.CancelScope() as scope:
+            TASKS.get().start_soon(note_end, scope)
+            yield
+
+    @app.get("/fails")
+    def fails() -> str:
+        assert is_over.wait(PATIENCE)
+        raise LookupError("lost")
+
+    @app.error(LookupError)
+    def failed(error: LookupError) -> Any:
+        return 418, str(error)
+
+    app.middlewares.append(around)
+    answer = connect(app, "wsgi").get("/fails")
+    assert (answer.status_code, answer.text) == (418, "lost")
+
+
+@pytest.mark.parametrize("kind", ["def", "async"])
+def test_a_cancellation_that_nobody_has_requested_is_no_time_limit(
+    make_client: MakeClient, world: str, kind: str
+) -> None:
+    if world == "trio":
+        pytest.skip("trio's code can't raise a cancellation")
+    app = Limited("asyncio")
+
+    async def around(request: Request) -> AsyncIterator[Any]:
+        try:
+            yield
+        except BaseException as error:
+            app.seen.append(type(error).__module__)
+            raise
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(asyncio.sleep(1))
+        task.cancel()
+        await task
+
+    @app.get("/async")
+    async def in_async() -> None:
+        await cancelled()
+
+    @app.get("/def")
+    def in_def() -> None:
+        run_async(cancelled)
+
+    app.middlewares.append(around)
+    answer = make_client(app).get(f"/{kind}")
+    assert (answer.status_code, app.seen) == (500, ["concurrent.futures._base"])
+
+
+def test_a_function_passed_to_run_async_that_cancels_itself_is_no_time_limit(
+    connect: MakeClient,
+) -> None:
+    app = Limited("asyncio")
+
+    async def around(request: Request) -> AsyncIterator[Any]:
+        try:
+            yield
+        except Exception:
+            app.seen.append("failed")
+            raise
+
+    async def cancels_itself() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    @app.get("/")
+    def index() -> None:
+        run_async(cancels_itself)
+
+    app.middlewares.append(around)
+    assert connect(app, "wsgi").get("/").status_code == 500
+    assert app.seen == ["failed"]
+
+
 number: ContextVar[int] = ContextVar("number", default=0)
 
 

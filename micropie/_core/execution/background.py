@@ -79,8 +79,8 @@ class BackgroundLoop:
         self._tasks, self._new_scope, self._join = tasks, tasks.new_scope, tasks.join
         # By the ``lost`` function of each task: its scope, or None until it begins. asyncio itself
         # would cancel a task only once, and even in a shielded block. This is a dict, because its
-        # items are set without a call.
-        self._scopes: dict[Action, anyio.CancelScope | None] = {}
+        # items are set without a call. In place of a scope, the parts of a lane have the lane.
+        self._scopes: dict[Action, anyio.CancelScope | AsyncLane | None] = {}
         self._lanes: set[AsyncLane] = set()  # those with a task
         self.has_ended = False
 
@@ -103,14 +103,20 @@ class BackgroundLoop:
         """Refuse new tasks, call the ``lost`` function of each task that has not begun, and cancel
         the others.
         """
-        self.has_ended = True
+        for lane in self._lanes:
+            lane.lose()
+        self.has_ended = True  # after this, the lanes' threads use another loop
         for lost, scope in [*self._scopes.items()]:
             if scope is not None:
                 scope.cancel()
             elif self._scopes.pop(lost, self) is None:  # ``spawn`` may remove items meanwhile
                 lost()
-        for lane in [*self._lanes]:
-            lane.end()
+
+    def leave(self, lost: Action) -> None:
+        """Cancel the task with this ``lost`` function, because nothing waits for it any more."""
+        scope = self._scopes.get(lost)
+        if scope is not None:
+            scope.cancel()
 
     async def join(self) -> None:
         """After ``end``, wait until all tasks have ended."""
@@ -124,13 +130,13 @@ class BackgroundLoop:
         context.run(self._set_library, self._backend)
         if self.has_ended:
             return
-        if lane is None:
+        if lane is None or lane.is_over:
             self._start_soon(self._begin, lost, call, context=context)
             return
         context = lane.entered(context)  # here, because the loop may just be leaving it
         part = partial(self._begin_part, lost, call, lane)
         if not lane.ask(part):
-            self._start_soon(self._run, lane, part, context=context)
+            lane.cancel = self._start_soon(self._run, lane, part, context=context)
 
     async def _begin(self, lost: Action, call: AsyncAction) -> None:
         if self.has_ended:
@@ -142,14 +148,18 @@ class BackgroundLoop:
             del self._scopes[lost]
 
     async def _run(self, lane: AsyncLane, part: AsyncAction) -> None:
+        if self.has_ended:
+            return
         self._lanes.add(lane)
-        await lane.perform(self._tasks, part)
-        self._lanes.discard(lane)
+        try:
+            await lane.perform(self._tasks, part)
+        finally:
+            self._lanes.discard(lane)
 
     async def _begin_part(self, lost: Action, call: AsyncAction, lane: AsyncLane) -> None:
         if self.has_ended:
             return
-        self._scopes[lost] = lane.scope
+        self._scopes[lost] = lane
         try:
             await call()
         finally:
@@ -282,14 +292,20 @@ def await_in_background(
 
     ``lane``: that of a request that may make several calls.
 
-    Raises ``CancelledError`` if the task was cancelled. Its ``__cause__`` is the cancellation,
-    unless the loop has ended before the task has begun.
+    Raises ``Interrupted`` if the task was cancelled, or ``CancelledError`` if the loop has ended
+    before the task has begun.
     """
     outcomes: SimpleQueue[Outcome] = SimpleQueue()
     call = partial(awaited_outcome_of, function, arguments, outcomes.put)
     lost = partial(outcomes.put, [None, CancelledError, []])
-    background_loop(backend).spawn(lost, call, lane)
-    outcome = outcomes.get()
+    loop = background_loop(backend)
+    loop.spawn(lost, call, lane)
+    try:
+        outcome = outcomes.get()
+    except BaseException:  # of a signal's handler
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon(partial(loop.leave, lost))
+        raise
     if lane is not None and (outcome[2] or lane.tokens):
         lane.leave(outcome)
     return released(outcome)

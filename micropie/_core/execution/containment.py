@@ -50,11 +50,6 @@ def failure_of(error: BaseException) -> Exception | None:
     return None
 
 
-def cancelled(error: BaseException) -> Exception:
-    """Return the ``Exception`` to use in place of a cancellation in the thread that waits."""
-    return _caused_by(error, CancelledError())
-
-
 def unrequested(error: BaseException) -> Exception:
     """Return the ``Exception`` to use in place of a cancellation that was raised although nobody
     has cancelled this task.

@@ -16,6 +16,7 @@ async parts share the context of an ``AsyncLane``, and its task on the backgroun
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, Token, copy_context
 from functools import partial
@@ -26,6 +27,7 @@ import anyio
 
 from micropie._core.execution.loop import (
     TASKS,
+    Action,
     AsyncAction,
     AsyncFunction,
     LoopTasks,
@@ -57,6 +59,16 @@ containment: Any = module("micropie._core.execution.containment")
 Outcome: TypeAlias = list[Any]
 
 UNSET = object()
+
+
+class Interrupted(CancelledError):
+    """Raised in the thread that waits for an async part which was cancelled. ``__cause__`` is the
+    cancellation.
+    """
+
+    def __init__(self, cancellation: BaseException) -> None:
+        super().__init__()
+        self.__cause__ = cancellation
 
 
 Tokens: TypeAlias = dict[ContextVar[Any], Token[Any]]
@@ -106,8 +118,7 @@ async def awaited_outcome_of(
         outcome = [await function(*arguments), None, variables_set(before)]
     except anyio.get_cancelled_exc_class() as error:
         is_real = containment.is_being_cancelled()
-        replaced = containment.cancelled if is_real else containment.unrequested
-        outcome = [None, replaced(error), []]
+        outcome = [None, Interrupted(error) if is_real else containment.unrequested(error), []]
     except BaseException as error:
         # Also catch a SystemExit, because it would end the tasks of all requests.
         outcome = [None, error, variables_set(before)]
@@ -205,31 +216,38 @@ class AsyncLane(Lane):
     One task awaits all of them, because libraries keep sessions and transactions by
     ``asyncio.current_task()``, and a cancel scope must be exited in the task that entered it.
 
+    ``owner``: its method ``open_generators`` returns those to close when the event loop ends.
+    ``cancel``: a function that cancels the task, to call on its event loop.
+
     ``interruption``: the cancellation that the task got between two parts, from a scope that a
     generator has open around its ``yield``; otherwise None.
     ``is_over``: whether the task takes no more parts, for example because its loop has ended.
     """
 
+    owner: Any
+    cancel: Action
+
     __slots__ = (
         "_event",
         "_is_asked",
+        "_is_lost",
         "_part",
+        "_scope",
         "_tasks",
+        "cancel",
         "interruption",
         "is_over",
-        "scope",
         "tokens",
     )
 
-    def __init__(self, owner: object = None) -> None:
+    def __init__(self, owner: Any = None) -> None:
         # without ``super``, which takes longer
         self.owner, self.is_busy, self._context = owner, False, None
         self._inside: Tokens = {}
         self.tokens: Tokens = {}
         self.has_set = True  # the task's context can't be replaced
         self.interruption: BaseException | None = None
-        self.is_over = False
-        self.scope: Any = None  # around the parts; None until the task begins
+        self.is_over = self._is_lost = False
         self._tasks: LoopTasks | None = None  # None until the task begins
         self._part: AsyncAction | None = None
         self._is_asked = False
@@ -259,6 +277,8 @@ class AsyncLane(Lane):
         current task, on the same event loop.
         """
         tasks, outcomes = TASKS.get(), list[Outcome]()
+        if self.is_over:
+            return await function(*arguments)
         done = SingleWaiterEvent(tasks)
 
         def notify(outcome: Outcome) -> None:
@@ -278,11 +298,16 @@ class AsyncLane(Lane):
         context on the event loop of ``tasks``.
         """
         self._tasks, self._event = tasks, SingleWaiterEvent(tasks)
-        with tasks.new_scope() as self.scope:
+        with tasks.new_scope() as self._scope:
             while part is not None:
                 await part()
                 part = None  # it refers to what it was called with
                 part = await self._next(tasks)
+            if self._is_lost:
+                self.interruption = None
+                for running in self.owner.open_generators():
+                    if running.is_async:
+                        await running.cancel(GeneratorExit())
 
     def end(self) -> None:
         """End the task after its current part. Any thread may call this."""
@@ -290,6 +315,23 @@ class AsyncLane(Lane):
         self.interruption = None  # avoid a reference cycle with the traceback's frames
         if self._tasks is not None:
             self._tasks.call(partial(self.ask, None))
+
+    def lose(self) -> None:
+        """End the task now, because its event loop ends: cancel the current part, and close the
+        generators that are open. Call this on the loop.
+        """
+        self.is_over = self._is_lost = True
+        if self.ask(None):
+            self._scope.cancel()
+
+    async def end_with_loop(self) -> None:
+        """Wait until this call is cancelled, as all tasks are when their event loop ends. Then end
+        the lane's task, which doesn't end because it is cancelled.
+        """
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.lose()
 
     async def _next(self, tasks: LoopTasks) -> AsyncAction | None:
         """Wait for the next part. Return None at the end.

@@ -14,7 +14,14 @@ from collections.abc import Iterable, Sequence
 
 from micropie._core.binding import ResultFilter
 from micropie._core.errors import HTTPError, Redirect, raise_any
-from micropie._core.execution.steps import AWAIT, CALL, Call, Flow, awaited
+from micropie._core.execution.steps import (
+    AWAIT,
+    CALL,
+    CANCELLED_AT_YIELD,
+    Call,
+    Flow,
+    awaited,
+)
 from micropie._core.http import (
     EncodedAnswer,
     Exchange,
@@ -170,10 +177,7 @@ def unwound(exchange: Exchange, cancellation: BaseException) -> Flow[Exception |
             if exchange.resources:
                 exchange.resources.forget(running)
             if not goes_on:
-                return failure or TimeoutError(
-                    "a time limit around a generator's yield, such as asyncio.timeout(), has "
-                    "cancelled this request"
-                )
+                return failure or TimeoutError(CANCELLED_AT_YIELD)
             if failure is not None:
                 exchange.log_cleanup_failure(failure)
         return None

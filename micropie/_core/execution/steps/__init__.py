@@ -22,6 +22,7 @@ from micropie._core.execution.steps.after_response import (
     wait_for_tasks,
 )
 from micropie._core.execution.steps.generators import (
+    CANCELLED_AT_YIELD,
     ResourceContext,
     Resources,
     RunningGenerator,
@@ -66,6 +67,7 @@ __all__ = [
     "ANSWER",
     "AWAIT",
     "CALL",
+    "CANCELLED_AT_YIELD",
     "CHUNK",
     "CLOSE",
     "HANDLER",

@@ -19,10 +19,11 @@ from collections.abc import (
     Iterator,
 )
 from contextlib import suppress
+from contextvars import Context
 from functools import partial
 from inspect import GEN_CREATED, getgeneratorstate
 from itertools import count
-from types import AsyncGeneratorType
+from types import AsyncGeneratorType, SimpleNamespace
 from typing import Any, Generic, Protocol, cast
 
 import anyio
@@ -30,6 +31,7 @@ import anyio
 from micropie._core.errors import ResponseError, alone_in, failure_in, raise_any
 from micropie._core.execution import (
     CLEAN_UP_WITHIN,
+    TASKS,
     DelayedCalls,
     LoopLocal,
     await_in_def,
@@ -55,6 +57,11 @@ containment: Any = module("micropie._core.execution.containment")
 
 
 _NUMBERS = count()
+
+# The message where a time limit's generator has raised no exception of its own.
+CANCELLED_AT_YIELD = (
+    "a time limit around a generator's yield, such as asyncio.timeout(), has cancelled this request"
+)
 
 
 class RunningGenerator:
@@ -356,8 +363,25 @@ class ResourceContext(Generic[Value]):
             if failure is None or isinstance(failure, Exception):
                 with self._lane.used():
                     await self._request.perform_async(self._closed(failure))
+            elif isinstance(failure, anyio.get_cancelled_exc_class()):
+                await self._unwind(failure)
         finally:
+            del failure  # avoid a reference cycle between the exception and this frame
             await self._close_rest()
+
+    async def _unwind(self, cancellation: BaseException) -> None:
+        """Raise a cancellation at the ``yield`` of each async generator, as nested ``async with``
+        blocks would do. If it came from a scope there, raise the exception that replaces it.
+        """
+        goes_on, raised = True, None
+        try:
+            while goes_on and self._resources and self._resources[-1].is_async:
+                raised, goes_on = await self._resources[-1].cancel(cancellation)
+                self._resources.pop()
+            if not goes_on:
+                raise raised or TimeoutError(CANCELLED_AT_YIELD)
+        finally:
+            del cancellation, raised  # avoid reference cycles between exceptions and this frame
 
     async def _close_rest(self) -> None:
         """Close the resources that are still open after a cancellation."""
@@ -393,11 +417,14 @@ async def _in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value
     """Yield what ``generator`` yields, but run it in one task, even if this generator is resumed
     from several tasks.
     """
-    lane, failures = BlockLane(), list[BaseException]()
+    running = RunningGenerator(generator, ON_LOOP)
+    owner = SimpleNamespace(open_generators=lambda: [running])
+    lane, failures = BlockLane(owner), list[BaseException]()
+    release = TASKS.get().start_soon(lane.end_with_loop, context=Context())
     try:
-        while True:
+        while not running.has_ended:  # it ends with the event loop
             if lane.interruption is not None:
-                failures.append(lane.interruption)
+                failures = failures or [lane.interruption]
                 lane.interruption = None
             try:
                 value = await lane.awaits(resume_async, (generator, None, failures))
@@ -409,6 +436,7 @@ async def _in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value
                 failures.append(error)
     finally:
         lane.end()
+        release()
 
 
 def _perform_in_def(flow: Flow[Value], request: Performer) -> Value:
