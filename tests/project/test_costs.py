@@ -100,31 +100,31 @@ CALLS: dict[str, tuple[int, int]] = {
 INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "plain": (410, 740),
     "plain def": (910, 330),
-    "json": (440, 760),
-    "path": (500, 830),
-    "query": (670, 1000),
-    "explicit": (860, 1190),
+    "json": (440, 770),
+    "path": (500, 840),
+    "query": (670, 1010),
+    "explicit": (860, 1200),
     "form": (1340, 1590),
-    "json body": (1100, 1340),
-    "dataclass": (1150, 1370),
-    "null": (510, 830),
-    "dataclasses out": (2050, 2310),
-    "models out": (1080, 1350),
-    "models in": (1660, 1850),
+    "json body": (1100, 1350),
+    "dataclass": (1150, 1380),
+    "null": (510, 840),
+    "dataclasses out": (2050, 2320),
+    "models out": (1080, 1360),
+    "models in": (1660, 1860),
     # an invalid object or array may be a part of a union
     "dataclasses refused": (8860, 8650),
-    "models refused": (3160, 2950),
+    "models refused": (3160, 2960),
     "upload": (4020, 2890),
-    "session write": (1800, 1990),  # a session knows the objects that parameters have for it
-    "session read": (1010, 1240),
+    "session write": (1800, 2000),  # a session knows the objects that parameters have for it
+    "session read": (1010, 1250),
     "cookies": (1270, 1490),
     "template": (1760, 830),
     "static": (1410, 1370),
     "304": (1320, 1280),
     "404": (950, 780),
     "405": (1120, 1020),
-    "400": (960, 1240),
-    "redirect": (780, 1120),  # a location that is no str is refused where it is raised
+    "400": (960, 1250),
+    "redirect": (780, 1130),  # a location that is no str is refused where it is raised
     "hooks": (1200, 4000),
     "error handler": (2270, 3100),
     "10 chunks": (2070, 3090),  # under WSGI, they are joined before they are transformed
@@ -133,7 +133,7 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "3 events": (4200, 3080),
     "mounted Flask": (3170, 5230),
     "mounted ASGI": (2490, 3220),
-    "WebSocket echo": (2930, 0),
+    "WebSocket echo": (2930, 10),
 }
 
 MOUNTED = ("mounted Flask", "mounted ASGI")

@@ -17,7 +17,6 @@ from micropie._core.errors import HTTPError, Redirect, raise_any
 from micropie._core.execution.steps import (
     AWAIT,
     CALL,
-    CANCELLED_AT_YIELD,
     Call,
     Flow,
     awaited,
@@ -177,7 +176,7 @@ def unwound(exchange: Exchange, cancellation: BaseException) -> Flow[Exception |
             if exchange.resources:
                 exchange.resources.forget(running)
             if not goes_on:
-                return failure or TimeoutError(CANCELLED_AT_YIELD)
+                return failure
             if failure is not None:
                 exchange.log_cleanup_failure(failure)
         return None

@@ -22,7 +22,6 @@ from micropie._core.execution.steps.after_response import (
     wait_for_tasks,
 )
 from micropie._core.execution.steps.generators import (
-    CANCELLED_AT_YIELD,
     ResourceContext,
     Resources,
     RunningGenerator,
@@ -67,7 +66,6 @@ __all__ = [
     "ANSWER",
     "AWAIT",
     "CALL",
-    "CANCELLED_AT_YIELD",
     "CHUNK",
     "CLOSE",
     "HANDLER",

@@ -58,11 +58,6 @@ containment: Any = module("micropie._core.execution.containment")
 
 _NUMBERS = count()
 
-# The message where a time limit's generator has raised no exception of its own.
-CANCELLED_AT_YIELD = (
-    "a time limit around a generator's yield, such as asyncio.timeout(), has cancelled this request"
-)
-
 
 class RunningGenerator:
     """A generator that runs during a request. It may be async.
@@ -131,7 +126,9 @@ class RunningGenerator:
         """Raise a cancellation at the ``yield`` of an async generator, then end the generator.
 
         Return the exception that the generator raises, or None, and whether the task is still being
-        cancelled. If the generator yields a value instead, the value becomes ``answer``.
+        cancelled. If it isn't, the cancellation came from a scope in the generator, and the
+        exception is an ``Exception``: the generator's, or else a ``TimeoutError``. If the generator
+        yields a value, the value becomes ``answer``.
         """
         raised = None
         try:
@@ -142,7 +139,13 @@ class RunningGenerator:
         except BaseException as error:
             raised = error
         try:
-            return raised, containment.is_being_cancelled()
+            goes_on = containment.is_being_cancelled()
+            if not goes_on and not isinstance(raised, Exception):
+                raised = TimeoutError(
+                    "a time limit around a generator's yield, such as asyncio.timeout(), has "
+                    "cancelled this request"
+                )
+            return raised, goes_on
         finally:
             del cancellation, raised  # avoid reference cycles between exceptions and this frame
 
@@ -379,7 +382,7 @@ class ResourceContext(Generic[Value]):
                 raised, goes_on = await self._resources[-1].cancel(cancellation)
                 self._resources.pop()
             if not goes_on:
-                raise raised or TimeoutError(CANCELLED_AT_YIELD)
+                raise_any(raised)
         finally:
             del cancellation, raised  # avoid reference cycles between exceptions and this frame
 
