@@ -89,7 +89,7 @@ CALLS: dict[str, tuple[int, int]] = {
     # and the scope that cancels a stream at the end of the loop, which asyncio would do only once, two
     "10 chunks": (99, 181),
     "10 chunks def": (347, 84),
-    "3 chunks awaited": (186, 120),
+    "3 chunks awaited": (186, 128),
     "3 events": (254, 215),
     "mounted Flask": (236, 451),
     "mounted ASGI": (183, 285),
@@ -127,13 +127,13 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "redirect": (780, 1130),  # a location that is no str is refused where it is raised
     "hooks": (1200, 4000),
     "error handler": (2270, 3100),
-    "10 chunks": (2070, 3090),  # under WSGI, they are joined before they are transformed
+    "10 chunks": (2070, 3120),  # under WSGI, they are joined before they are transformed
     "10 chunks def": (5060, 1250),
     "3 chunks awaited": (2900, 1940),
     "3 events": (4200, 3080),
     "mounted Flask": (3170, 5230),
     "mounted ASGI": (2490, 3220),
-    "WebSocket echo": (2930, 10),
+    "WebSocket echo": (2930, 0),
 }
 
 MOUNTED = ("mounted Flask", "mounted ASGI")
