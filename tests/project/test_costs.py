@@ -83,8 +83,8 @@ CALLS: dict[str, tuple[int, int]] = {
     "redirect": (42, 72),
     # under WSGI, one task awaits all async parts of a request with async hooks, and has to be told
     # the end; it takes a quarter less time than a task for each part, and more if it has to wait
-    "hooks": (65, 290),
-    "error handler": (139, 215),
+    "hooks": (65, 275),
+    "error handler": (139, 206),
     # the look-up of a class by its event loop takes three calls on the loop of WSGI
     # and the scope that cancels a stream at the end of the loop, which asyncio would do only once, two
     "10 chunks": (99, 181),
@@ -125,8 +125,8 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
     "405": (1120, 1020),
     "400": (960, 1250),
     "redirect": (780, 1130),  # a location that is no str is refused where it is raised
-    "hooks": (1200, 4000),
-    "error handler": (2270, 3100),
+    "hooks": (1200, 3880),
+    "error handler": (2270, 3080),
     "10 chunks": (2070, 3120),  # under WSGI, they are joined before they are transformed
     "10 chunks def": (5060, 1250),
     "3 chunks awaited": (2900, 1940),
@@ -139,7 +139,15 @@ INSTRUCTIONS: dict[str, tuple[int, int]] = {
 MOUNTED = ("mounted Flask", "mounted ASGI")
 # These wait several times, and on a busy machine a timer may end meanwhile: seldom where calls are
 # counted, and often where instructions are, which takes fifty times as long.
-WAITING = {"10 chunks def", "3 chunks awaited", "3 events", *MOUNTED, "WebSocket echo"}
+WAITING = {
+    "hooks",
+    "error handler",
+    "10 chunks def",
+    "3 chunks awaited",
+    "3 events",
+    *MOUNTED,
+    "WebSocket echo",
+}
 MARGINS = {"calls": 1.1, "instructions": 1.6}
 
 # What the numbers hold for. Other interpreters and libraries make other calls of their own.
