@@ -55,7 +55,6 @@ from micropie._core.binding.signatures.sources import (
 from micropie._core.binding.values.constraints import MOST_ERRORS
 from micropie._core.binding.values.converters import (
     NO_OWN_TYPES,
-    NUMBERS,
     OwnTypes,
     converter_for,
 )
@@ -263,7 +262,7 @@ class Plan:
         written = getattr(self.function, "__qualname__", "its handler")
         for name, rule in rules.items():
             bound = self.bound.get(name)
-            if bound is not None and rule == "float" and bound.converter.from_text is NUMBERS[0]:
+            if bound is not None and rule == "float" and bound.is_int:
                 raise SetupError(
                     f"the route {route!r} has <{name}:float>, but {written} has the parameter "
                     f"{name}: int: write <{name}:int>, or {name}: float"
