@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx2 as httpx
 import pytest
 
-from micropie import App, HttpMiddleware, Request, run_async
+from micropie import App, HttpMiddleware, Request, run_async, static_file
 from micropie._core.execution import TASKS, current
 from micropie.testing import WebSocketClosed
 from tests.asgi.calls import get, run
 from tests.support.clients import MakeClient
-from tests.support.waiting import PATIENCE, until_async
+from tests.support.waiting import PATIENCE, until, until_async
 
 EXPIRED = 1e-9  # seconds of a limit that is over when the handler first waits
 
@@ -743,3 +744,89 @@ def test_a_request_with_scopes_is_freed_without_the_cycle_collector(backend: str
         await until_async(lambda: [one() for one in kept] == [None])
 
     run(backend, main)
+
+
+# -- scopes of middleware around the streams of providers ------------------------------------------
+
+
+class Streams(App):
+    def __init__(self, path: Path, *, own_scope: bool) -> None:
+        super().__init__()
+        self.path, self.log, self.own_scope = path, list[str](), own_scope
+        self.provides(Thing)(self._thing)
+
+    async def _thing(self) -> AsyncIterator[Thing]:
+        with anyio.fail_after(1000) if self.own_scope else nullcontext():
+            try:
+                yield Thing()
+            finally:
+                await anyio.lowlevel.checkpoint()
+                self.log.append("closed")
+
+    async def chunks(self, thing: Thing) -> AsyncIterator[str]:
+        self.log.append("streams")
+        yield "text"
+
+    async def endless(self, thing: Thing) -> AsyncIterator[str]:
+        self.log.append("streams")
+        while True:
+            await anyio.lowlevel.checkpoint()
+            yield "text"
+
+    def lines(self, thing: Thing) -> Iterator[str]:
+        self.log.append("streams")
+        yield "text"
+
+    async def file(self, thing: Thing) -> Any:
+        self.log.append("streams")
+        return static_file("a.txt", root=self.path.parent)
+
+
+@pytest.mark.parametrize("path", ["chunks", "lines", "file"])
+def test_middleware_may_exit_a_scope_while_a_provider_of_a_stream_is_open(
+    make_client: MakeClient, world: str, tmp_path: Path, path: str
+) -> None:
+    if world == "trio":
+        pytest.skip("trio can't tell whether a scope may be exited")
+    (tmp_path / "a.txt").write_text("text")
+    app = Streams(tmp_path / "a.txt", own_scope=False)
+
+    async def limited(request: Request) -> AsyncIterator[Any]:
+        async with anyio.create_task_group():
+            with anyio.fail_after(1000):
+                yield
+
+    app.middlewares.append(limited)
+    answer = make_client(app).get(f"/{path}")
+    assert (answer.status_code, answer.text) == (200, "text")
+    until(lambda: app.log == ["streams", "closed"])
+
+
+@pytest.mark.parametrize("path", ["chunks", "lines", "file"])
+def test_a_provider_with_a_scope_of_its_own_may_stay_open_for_a_stream(
+    make_client: MakeClient, tmp_path: Path, path: str
+) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    app = Streams(tmp_path / "a.txt", own_scope=True)
+
+    async def around(request: Request) -> AsyncIterator[Any]:
+        yield
+
+    app.middlewares.append(around)
+    answer = make_client(app).get(f"/{path}")
+    assert (answer.status_code, answer.text) == (200, "text")
+    until(lambda: app.log == ["streams", "closed"])
+
+
+def test_the_clean_up_of_a_provider_that_has_left_its_scope_is_shielded(
+    connect: MakeClient, tmp_path: Path
+) -> None:
+    app = Streams(tmp_path, own_scope=False)
+
+    async def around(request: Request) -> AsyncIterator[Any]:
+        yield
+
+    app.middlewares.append(around)
+    with connect(app, "asyncio").stream("GET", "/endless") as answer:
+        next(answer.iter_raw())
+    until(lambda: app.log == ["streams", "closed"])

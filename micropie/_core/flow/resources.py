@@ -120,9 +120,15 @@ def close_unless_streamed(
     """
     result = yield from awaited(result)
     response = as_response(result)
-    if response.body.__class__ is FileReference:
+    is_file = response.body.__class__ is FileReference
+    if not is_file:
+        yield from close_resources(exchange, None, providers if stream_of(response.body) else ())
+    # What stays open must not keep middleware from exiting the scopes around its ``yield``.
+    if exchange.resources and any(one.is_async for one in exchange.generators):
+        for running in exchange.resources[::-1]:
+            yield from running.leave_scope()
+    if is_file:
         return result
-    yield from close_resources(exchange, None, providers if stream_of(response.body) else ())
     # ``as_response`` has rendered HTML. Return the rendered HTML, because rendering it again later
     # could need a closed resource.
     if is_html(response.body):

@@ -18,7 +18,7 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from contextvars import Context
 from functools import partial
 from inspect import GEN_CREATED, getgeneratorstate
@@ -149,6 +149,11 @@ class RunningGenerator:
         finally:
             del cancellation, raised  # avoid reference cycles between exceptions and this frame
 
+    def leave_scope(self) -> Flow[None]:
+        """Let a provider's generator exit its scope; see ``shielded_at_its_end``."""
+        if self.is_async:
+            yield AWAIT, resume_async, (self._generator, LEAVE_SCOPE, [])
+
     def close(self) -> Flow[None]:
         """Close the generator, unless it has run to its end."""
         if self.has_ended:
@@ -192,6 +197,8 @@ async def _closed(generator: AsyncGenerator[object, object]) -> None:
 # -- resources -------------------------------------------------------------------------------------
 
 _NOTHING = object()
+# Sent to the generator that ``shielded_at_its_end`` returns, which then yields its value again.
+LEAVE_SCOPE = object()
 _LIFTED_SHIELDS = LoopLocal(lambda: DelayedCalls(CLEAN_UP_WITHIN))
 
 
@@ -203,16 +210,27 @@ async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerato
     the request was cancelled. Otherwise it may take longer, for example for a slow commit.
 
     The protection is a cancel scope. It is entered before the generator begins, so the generator's
-    own scopes, which its clean-up exits, are nested in it.
+    own scopes, which its clean-up exits, are nested in it. If ``LEAVE_SCOPE`` is sent, it is exited
+    until the clean-up, unless one of these is open. Under trio, it stays, because trio can't tell.
     """
-    with anyio.CancelScope() as scope:
-        value, failure = await anext(generator, _NOTHING), None
+    with ExitStack() as scopes:
+        scope = scopes.enter_context(anyio.CancelScope())
+        value, failure, has_left = await anext(generator, _NOTHING), None, False
         if value is _NOTHING:
             return
         try:
-            yield cast("Value", value)
+            if (yield cast("Value", value)) is LEAVE_SCOPE:
+                if TASKS.get().current_task() is not None:
+                    try:
+                        scopes.close()
+                        has_left = True
+                    except RuntimeError:  # a scope of the generator is open
+                        scopes.push(scope)
+                yield cast("Value", value)
         except BaseException as error:
             failure = error
+        if has_left:
+            scope = scopes.enter_context(anyio.CancelScope())
         scope.shield = True
         prevent_lifting = _LIFTED_SHIELDS.get().add(partial(setattr, scope, "shield", False))
         try:
