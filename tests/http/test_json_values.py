@@ -15,12 +15,18 @@ from hypothesis import strategies as st
 
 from micropie import App, Body, HTTPError, max_json_values, run_in
 from micropie._core.http.body import received
-from micropie._core.http.json import check_values
+from micropie._core.http.json import MOST_VALUES, check_client_values, check_values
 from tests.support.clients import MakeClient
 
 JSON_TYPE = {"Content-Type": "application/json"}
 SENTENCE = "A JSON document may have 10 values at most (max_json_values)."
 NINE, TEN = "[1,1,1,1,1,1,1,1]", "[1,1,1,1,1,1,1,1,1]"  # the array is a value as well
+
+
+def test_a_text_outside_of_a_request_has_the_default_limit() -> None:
+    check_client_values(NINE)
+    with pytest.raises(HTTPError, match=f"{MOST_VALUES} values at most"):
+        check_client_values(f"[{'1,' * MOST_VALUES}1]")
 
 
 def is_accepted(text: str | bytes, most: int) -> bool:

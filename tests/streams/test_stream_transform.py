@@ -197,6 +197,15 @@ def test_chunks_are_transformed_and_the_remainder_is_sent_at_the_end(
     assert len(app.closed) in (0, 2)
 
 
+def test_a_def_stream_of_a_wsgi_server_s_thread_is_transformed(connect: MakeClient) -> None:
+    client = connect(Root(), "wsgi")
+    assert [client.get(path).text for path in ("/sync", "/empty", "/empty_too")] == [
+        "ABC3",
+        "0",
+        "0",
+    ]
+
+
 @pytest.mark.parametrize("path", ["empty", "empty_too"])
 def test_a_stream_without_chunks_can_be_transformed(make_client: MakeClient, path: str) -> None:
     assert make_client(Root()).get(f"/{path}").text == "0"

@@ -631,12 +631,9 @@ class ThreadStream(Stream):
                 stack.callback(getattr(one.owner, "close", no_function))
 
     def __next__(self) -> bytes:
-        if not self.has_finished:
-            for item in self.items:
-                self.is_text = self.is_text or item.__class__ is str
-                return self.encode(item)
-            if rest := self.finish():
-                return rest
+        for item in self.items:
+            self.is_text = self.is_text or item.__class__ is str
+            return self.encode(item)
         raise StopIteration
 
     def __iter__(self) -> Iterator[bytes]:
