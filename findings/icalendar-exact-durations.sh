@@ -2,10 +2,10 @@
 # Expected: icalendar writes the durations of an event and of its alarm as it read them.
 # Seen: DURATION:PT24H becomes P1D, and TRIGGER:-PT24H becomes -P1D. In RFC 5545, PT24H is an exact
 # time and P1D a nominal one, so they differ when the clocks change. Both are the same timedelta
-# for the library. Its own `event.end` is one of a day, too: an event of 24 hours from 12:00 on the
-# eve of summer time ends at 12:00 the next day, after 23 hours.
-# It matters for shifts, rentals and reminders: a program that reads a calendar and writes it
-# again, to add a line, moves their ends by an hour twice a year.
+# for the library. `event.end` confuses them in the same way: an event of 24 hours that begins at
+# 12:00 on the eve of summer time ends at 12:00 the next day, after 23 hours.
+# It matters for shifts, rentals and reminders: twice a year, a program that reads a calendar, adds
+# a line and writes it moves their ends by an hour.
 # icalendar 7.3.2; https://www.rfc-editor.org/rfc/rfc5545#section-3.3.6
 set -eu
 
