@@ -127,21 +127,21 @@ async def failure_of_step(
     if not is_outermost or not execution.is_being_cancelled():
         return error
     flow = unwound(exchange, error)
+    step: Any = None
     result: object = None
     try:
         while True:
-            step: Any = flow.send(result)
-            kind, function, arguments = step
-            result = None
-            if kind is AWAIT:
-                result = await function(*arguments)
+            step, result = flow.send(result), None
+            if step[0] is AWAIT:
+                result = await step[1](*step[2])
             else:
                 with suppress(anyio.get_cancelled_exc_class()):
                     await perform_cleanup(exchange, [step])
     except StopIteration as end:
         return end.value or error
     finally:
-        del error, failure, result  # avoid a reference cycle with this frame
+        # avoid a reference cycle: since Python 3.12, the exceptions' tracebacks refer to this frame
+        del error, failure, step, result
 
 
 def _cancellation_alone(
