@@ -21,9 +21,7 @@ from micropie._core.execution import Action, in_thread, slots_of
 from micropie._core.execution.lane import Lane, block_lane_of
 from micropie._core.execution.placement import Threads
 from micropie._core.execution.steps import (
-    AWAIT,
     Flow,
-    Resume,
     Step,
     hold_shutdown,
     start_tasks,
@@ -39,7 +37,7 @@ from micropie._core.http.headers import HeaderNames, NameTable
 from micropie._core.http.protocols import Environ, Piece, Scope, ServerMessage
 from micropie._core.on_demand import Value, computed, pattern
 from micropie._core.routing import Config
-from micropie.wsgi.steps import perform, perform_step
+from micropie.wsgi.steps import perform, perform_in_task, perform_step
 
 _ABSOLUTE = pattern(rb"https?://[^/]*", re.IGNORECASE)
 
@@ -350,26 +348,14 @@ class WSGIExchange(Exchange):
         ``shields``: whether a cancellation must not interrupt the ``def`` parts. The async parts
         exit scopes that are open in this task, so they can't run inside another one.
         """
-        send: Resume = flow.send
-        resume, result = send, None
-        try:
-            while True:
-                kind, function, arguments = step = resume(result)
-                resume, result = send, None
-                try:
-                    if kind is AWAIT:
-                        result = await function(*arguments)
-                    else:
-                        call, given = slots_of(_READING_THREADS).call, (*step, self)
-                        with anyio.CancelScope(shield=shields):
-                            result = await call(perform_step, given, None, lane=lane)
-                except BaseException as error:
-                    resume, result = flow.throw, error
-        except StopIteration as end:
-            value: Value = end.value
-            return value
-        finally:
-            result = None  # avoid a reference cycle with this frame
+
+        async def call(*step: object) -> object:
+            slots, result = slots_of(_READING_THREADS), None
+            with anyio.CancelScope(shield=shields):
+                result = await slots.call(perform_step, (*step, self), None, lane=lane)
+            return result  # noqa: RET504 - mypy assumes that the scope may swallow exceptions
+
+        return await perform_in_task(flow, call)
 
     async def abandon(self, steps: Iterable[Step]) -> None:
         await self._perform_here(self.clean_up(steps), block_lane_of(self), shields=True)

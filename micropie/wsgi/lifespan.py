@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import anyio
 
 from micropie._core.execution import Action, background_loop, is_being_cancelled
-from micropie._core.execution.steps import AWAIT, Flow, Resume
+from micropie._core.execution.steps import Flow
 from micropie._core.flow import (
     LIFESPAN_ENDED,
     Lifecycle,
@@ -16,7 +14,7 @@ from micropie._core.flow import (
 )
 from micropie._core.on_demand import Value
 from micropie._core.routing import Config
-from micropie.wsgi.steps import perform
+from micropie.wsgi.steps import perform, perform_in_task
 
 
 def start_here(lifecycle: Lifecycle, config: Config) -> Action:
@@ -61,20 +59,9 @@ def start_on_loop(lifecycle: Lifecycle, config: Config) -> Action:
 
 
 async def _perform_awaiting(flow: Flow[Value]) -> Value:
-    """Run the flow of a startup or shutdown in this task, and return its result. Its steps are
-    AWAIT steps, and calls that may block, which are made in a thread.
+    """Run the flow of a startup or shutdown in this task, and its calls, which may block, in
+    threads.
     """
-    resume: Resume = flow.send
-    result: object = None
-    while True:
-        try:
-            kind, function, arguments = resume(result)
-        except StopIteration as end:
-            value: Value = end.value
-            return value
-        resume = flow.send
-        try:
-            run = function if kind is AWAIT else partial(anyio.to_thread.run_sync, function)
-            result = await run(*arguments)
-        except BaseException as error:
-            resume, result = flow.throw, error
+    return await perform_in_task(
+        flow, lambda kind, function, arguments: anyio.to_thread.run_sync(function, *arguments)
+    )

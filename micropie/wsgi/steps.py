@@ -4,7 +4,7 @@ loop.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError
 from functools import partial
 from typing import Any
@@ -88,6 +88,27 @@ def perform(
         # avoid a reference cycle with this frame
         result = None
     return value
+
+
+async def perform_in_task(flow: Flow[Value], call: Callable[..., Awaitable[Any]]) -> Value:
+    """Run a flow in the current task, and return its result. ``call(*step)`` performs a step of any
+    kind except AWAIT.
+    """
+    resume: Resume = flow.send
+    result: object = None
+    try:
+        while True:
+            kind, function, arguments = step = resume(result)
+            resume, result = flow.send, None
+            try:
+                result = await (function(*arguments) if kind is AWAIT else call(*step))
+            except BaseException as error:
+                resume, result = flow.throw, error
+    except StopIteration as end:
+        value: Value = end.value
+        return value
+    finally:
+        result = None  # avoid a reference cycle with this frame
 
 
 def _free_lane(

@@ -53,11 +53,7 @@ from micropie._core.binding.signatures.sources import (
     refuse_inner_sources,
 )
 from micropie._core.binding.values.constraints import MOST_ERRORS
-from micropie._core.binding.values.converters import (
-    NO_OWN_TYPES,
-    OwnTypes,
-    converter_for,
-)
+from micropie._core.binding.values.converters import NO_OWN_TYPES, OwnTypes, converter_for
 from micropie._core.errors import HTTPError, SetupError, parameters_of
 from micropie._core.execution.placement import AnyFunction, innermost, layers
 from micropie._core.http import (
