@@ -335,7 +335,6 @@ def test_a_program_starts_with_all_sentry_integrations(
 
 
 @pytest.mark.processes
-@pytest.mark.timeout(360)
 @pytest.mark.parametrize("framework", ["bottle", "cherrypy"])
 @pytest.mark.parametrize("monitor", ["sentry", "ddtrace", "newrelic", "opentelemetry", "elastic"])
 def test_each_monitor_reports_the_same_requests_as_with_the_original(

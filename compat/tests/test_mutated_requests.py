@@ -80,7 +80,6 @@ def test_a_mutated_request_gets_the_same_response_under_both_protocols(program: 
 
 
 @pytest.mark.processes  # none, but it takes long
-@pytest.mark.timeout(480)
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_many_mutated_requests_get_the_same_responses_under_both_protocols(program: str) -> None:
     check(program, 2_000)

@@ -161,7 +161,6 @@ def test_a_request_sees_what_the_model_says(world: str, kind: str, tmp_path: Pat
 
 
 @pytest.mark.processes  # none, but it takes long
-@pytest.mark.timeout(480)
 @pytest.mark.parametrize("kind", ["ram", "file", "backend"])
 def test_many_requests_see_what_the_model_says(world: str, kind: str, tmp_path: Path) -> None:
     walk(world, options_of(kind, tmp_path), 60)

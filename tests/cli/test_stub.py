@@ -126,7 +126,6 @@ CHECKERS = {
 
 
 @pytest.mark.processes
-@pytest.mark.timeout(480)
 @pytest.mark.parametrize(
     "name",
     ["mypy", *(pytest.param(one, marks=pytest.mark.in_test_all) for one in (*CHECKERS,)[1:])],

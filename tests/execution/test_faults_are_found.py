@@ -309,7 +309,6 @@ def other_walks(copy: Path) -> Iterator[None]:
 
 
 @pytest.mark.processes
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", FAULTS)
 def test_each_injected_fault_is_found(copy: Path, name: str) -> None:
     fault = FAULTS[name]
@@ -327,7 +326,6 @@ def test_each_injected_fault_is_found(copy: Path, name: str) -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("searcher", [SUSPENSION, CALLBACK, SOCKETS, SESSIONS, REQUESTS])
 def test_without_an_injected_fault_nothing_is_found(copy: Path, searcher: str) -> None:
     found = {fault.finds for fault in FAULTS.values() if fault.searcher == searcher}

@@ -245,6 +245,5 @@ def test_a_mutated_request_gets_the_same_response_under_both_protocols() -> None
 
 
 @pytest.mark.processes  # none, but it takes long
-@pytest.mark.timeout(480)
 def test_many_mutated_requests_get_the_same_responses_under_both_protocols() -> None:
     check(3_000)

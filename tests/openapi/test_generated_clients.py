@@ -38,7 +38,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-@pytest.mark.timeout(180)
 # httpx warns of cookies of one request, which the generated function has
 @pytest.mark.filterwarnings("ignore:Setting per-request cookies")
 def test_each_declared_response_is_received_and_decoded_by_generated_clients(folder: Path) -> None:

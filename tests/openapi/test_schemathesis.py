@@ -47,6 +47,7 @@ from tests.servers.basics import Basics
 from tests.servers.harness import serving
 from tests.support.commands import ended
 from tests.support.environment import unmeasured
+from tests.support.processes import HUNG_AFTER
 
 CHECKS = [
     checks.not_a_server_error,
@@ -58,7 +59,7 @@ CHECKS = [
 HERE = Path(album.__file__).parent.parent
 EXAMPLES = int(os.environ.get("EXAMPLES", "5"))  # for each operation
 FEW = 2
-pytestmark = pytest.mark.timeout(120 + 10 * EXAMPLES)
+pytestmark = pytest.mark.timeout(HUNG_AFTER + 10 * EXAMPLES)
 # One fails on purpose; some never end; one takes its time; one computes for long; and one has
 # prefixItems, which schemathesis 4.32 writes as a list in "items" and then refuses.
 LEFT_OUT = {"/crash", "/clock", "/countdown", "/messages/{room}", "/nested", "/progress"}

@@ -46,7 +46,7 @@ from tests.support.environment import unmeasured
 from tests.support.waiting import PATIENCE
 from tests.wsgi.calls import Answer, environ_for
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(480)]
+pytestmark = pytest.mark.processes
 
 # By kind of request: the calls of Python and of C together that it may take under ASGI and under
 # WSGI. A value that is computed once is stored by a call of ``setattr``: to store it in the object's

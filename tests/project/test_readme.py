@@ -210,7 +210,6 @@ def ask_hostile(client: TestClient, place: str, line: str) -> None:
         assert not is_page or MARKUP not in answer.text, f"{place}: {method} {target} {sent}"
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     "page",
     [
@@ -259,7 +258,6 @@ def check_answers(modules: list[Module], world: str, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.processes
-@pytest.mark.timeout(240)
 def test_an_example_test_copied_alone_runs(tmp_path: Path) -> None:
     for module in [one for modules in MODULES.values() for one in modules]:
         if not re.search("^def test_", module.source, re.MULTILINE):

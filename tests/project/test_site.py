@@ -212,11 +212,6 @@ HITS = """
 """
 
 
-# The first of these tests builds the site, in one process: beside twenty busy ones that took over
-# four minutes.
-BUILDING = pytest.mark.timeout(480)
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built without a warning: 4 seconds of a processor."""
@@ -228,7 +223,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.processes
-@BUILDING
 def test_the_site_documents_all_public_names_and_loads_nothing_external(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 30, "the site lacks most pages: see what the build has left out"
@@ -253,7 +247,6 @@ def test_the_site_documents_all_public_names_and_loads_nothing_external(site: Pa
 
 
 @pytest.mark.processes
-@BUILDING
 def test_an_old_url_redirects_to_the_page_with_its_text(
     site: Path, address: str, browser: webdriver.Chrome
 ) -> None:
@@ -268,7 +261,6 @@ def test_an_old_url_redirects_to_the_page_with_its_text(
 
 
 @pytest.mark.processes
-@BUILDING
 def test_assistants_get_a_list_of_the_pages_and_their_text(site: Path) -> None:
     listed = (site / "llms.txt").read_text()
     assert listed.startswith("# micropie\n\n> A web framework")
@@ -330,7 +322,6 @@ INTERRUPTED = re.compile(r"^\|.*\|\n\n(?=\|.*\|\n(?!\|\s*-))", re.MULTILINE)
 
 
 @pytest.mark.processes
-@BUILDING
 def test_every_table_of_a_page_is_rendered_as_a_table(site: Path) -> None:
     found = counted(site)
     assert {page: both for page, both in found.items() if both[0] != both[1]} == {}
@@ -481,7 +472,6 @@ def browser(chromium: webdriver.Chrome) -> webdriver.Chrome:
 
 
 @pytest.mark.processes
-@BUILDING
 def test_the_search_finds_what_people_type_among_the_first_three_pages(
     address: str, browser: webdriver.Chrome
 ) -> None:
@@ -544,7 +534,6 @@ FITTING = """
 
 @pytest.mark.processes
 @pytest.mark.in_test_all
-@BUILDING
 def test_each_page_fits_a_phone_and_is_not_endless(
     site: Path, address: str, browser: webdriver.Chrome
 ) -> None:
@@ -573,7 +562,6 @@ SCHEME = "return document.body.dataset.mdColorScheme"
 
 @pytest.mark.processes
 @pytest.mark.in_test_all
-@BUILDING
 def test_listings_of_the_tutorials_fit_and_colours_follow_the_system(
     site: Path, address: str, browser: webdriver.Chrome
 ) -> None:
@@ -714,7 +702,6 @@ OF_TOUR = {
 @pytest.mark.processes
 @pytest.mark.in_test_all
 @needs_pyodide
-@BUILDING
 def test_examples_with_a_button_respond_in_the_browser_as_documented(
     address: str, browser: webdriver.Chrome
 ) -> None:
@@ -762,7 +749,6 @@ def _detail(body: str) -> str:
 
 @pytest.mark.processes
 @needs_pyodide
-@BUILDING
 def test_an_application_can_be_changed_called_and_stopped_in_the_browser(
     address: str, browser: webdriver.Chrome
 ) -> None:
@@ -844,7 +830,6 @@ WORKERS = """
 @pytest.mark.processes
 @pytest.mark.in_test_all
 @needs_pyodide
-@BUILDING
 def test_python_is_loaded_before_the_click_with_its_progress(
     site: Path, address: str, browser: webdriver.Chrome
 ) -> None:

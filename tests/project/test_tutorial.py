@@ -40,7 +40,6 @@ def run(folder: Path, *arguments: str, typed: str = "") -> subprocess.CompletedP
 
 
 @pytest.mark.processes
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("step", "protocol"),
     [

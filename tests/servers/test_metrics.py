@@ -33,7 +33,6 @@ def workers_of(server: Server) -> set[int]:
     return {child for child in children_of(server.process.pid) if accepts(child)}
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ["uvicorn", "gunicorn-gthread"])
 def test_any_worker_reports_the_metrics_of_all(name: str, tmp_path: Path) -> None:
     with tempfile.TemporaryFile() as log:

@@ -392,7 +392,6 @@ def test_a_request_sees_what_the_model_says(
 
 
 @pytest.mark.processes  # none, but it takes long
-@pytest.mark.timeout(480)
 @pytest.mark.parametrize("name", ["memory", "cookie", "own", "own, async", "sqlite", REDIS])
 def test_many_requests_see_what_the_model_says(
     world: str, name: str, make_backend: MakeBackend

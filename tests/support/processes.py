@@ -38,6 +38,10 @@ PLACES = (
     "tests/project/test_benchmarks.py",
 )
 
+# Seconds after which such a test counts as hung. It shares the processors with what it starts and
+# with the processes of other tests, so how long it takes says little.
+HUNG_AFTER = 900
+
 # Fixtures that start a process, whatever test requests them.
 FIXTURES = frozenset({"redis_url"})
 
@@ -56,9 +60,13 @@ STARTS: tuple[tuple[Any, str], ...] = (
 
 
 def mark(item: pytest.Item) -> None:
-    """Mark a test that starts a process because of its place or its fixtures."""
+    """Mark a test that starts a process because of its place or its fixtures, and let each test
+    with the mark take as long as it needs.
+    """
     if item.nodeid.startswith(PLACES) or not FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
         item.add_marker(pytest.mark.processes)
+    if item.get_closest_marker("processes") and not item.get_closest_marker("timeout"):
+        item.add_marker(pytest.mark.timeout(HUNG_AFTER))
 
 
 def is_chosen(item: pytest.Item, processes: str | None) -> bool:

@@ -777,7 +777,6 @@ def test_a_message_that_waits_is_not_sent_after_a_close(backend: str) -> None:
 
 
 @pytest.mark.processes  # none, but it takes long
-@pytest.mark.timeout(480)
 @every_loop
 def test_many_walks_show_the_client_what_the_model_says(backend: str) -> None:
     walk(backend, 250)

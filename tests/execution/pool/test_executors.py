@@ -189,7 +189,6 @@ def test_R69_a_killed_process_of_a_process_pool_gets_a_500(
 
 
 # two processes that import Dask, and nobody else's: Dask may not replace what was killed
-@pytest.mark.timeout(120)
 def test_R69_a_killed_worker_of_a_cluster_gets_a_500(
     connect: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -122,7 +122,6 @@ def is_there(name: str) -> bool:
     return True
 
 
-@pytest.mark.timeout(240)  # 20 seconds of a processor in one world, 40 in all
 def test_the_extensions_pass_their_tests(pytestconfig: pytest.Config) -> None:
     """In one world, and in each before a release."""
     tested = {name: test for name, test in TESTED.items() if is_there(name)}

@@ -50,7 +50,6 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 # mypy checks the same file in each run
 @pytest.mark.in_test_all
-@pytest.mark.timeout(240)  # 8 seconds of a processor, most of them for what both parts import
 def test_pyright_reports_only_the_wrong_lines(tmp_path: Path, examples: list[Path]) -> None:
     lines = FILE.read_text().splitlines()
     wrong = {number for number, line in enumerate(lines, 1) if line.endswith("# wrong")}
@@ -79,7 +78,6 @@ OTHER_CHECKERS = {
 
 
 @pytest.mark.in_test_all
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", OTHER_CHECKERS)
 def test_another_checker_reports_only_wrong_lines(tmp_path: Path, name: str) -> None:
     text = re.sub(r"  # type: ignore\[[a-z, -]+\]", "", FILE.read_text())
@@ -121,7 +119,6 @@ def typed_examples(folder: Path) -> list[Path]:
 
 
 @pytest.mark.processes
-@pytest.mark.timeout(240)  # 10 seconds of a processor
 def test_mypy_reports_nothing_in_examples_and_new_projects(
     tmp_path: Path, examples: list[Path]
 ) -> None:
@@ -132,7 +129,6 @@ def test_mypy_reports_nothing_in_examples_and_new_projects(
 
 
 @pytest.mark.processes
-@pytest.mark.timeout(240)
 def test_mypy_reports_nothing_in_a_new_api(tmp_path: Path) -> None:
     assert micropie(tmp_path, "new", "pies", "--api").returncode == 0
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={KEPT}"]

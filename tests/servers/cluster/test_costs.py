@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from tests.servers.cluster.conftest import RunMachines
 from tests.servers.cluster.costs import KINDS, LIMITED, Cost, FanOut
 from tests.servers.cluster.machines import ROOT
@@ -14,7 +12,6 @@ from tests.servers.cluster.report import costs_table, fan_out_table
 PAGE = (ROOT / "tests" / "servers" / "cluster" / "FAULTS.md").read_text()
 
 
-@pytest.mark.timeout(240)
 def test_redis_load_per_request_and_message_matches_the_docs(
     run_machines: RunMachines,
 ) -> None:

@@ -9,7 +9,6 @@ from tests.servers.cluster.faults import FAULTS
 
 
 @pytest.mark.in_test_all  # 13 seconds of a processor
-@pytest.mark.timeout(240)
 def test_faults_only_affect_requests_in_progress_at_their_place(
     run_machines: RunMachines,
 ) -> None:
