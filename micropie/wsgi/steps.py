@@ -76,7 +76,7 @@ def perform(
             except Exception as error:  # also StopIteration, which would look like the flow's end
                 resume, result = flow.throw, error
                 if error.__class__ is Interrupted:
-                    result = unwound_after(error, exchange, kind)
+                    result = unwound_after(error, exchange)
             except BaseException as error:
                 resume = flow.throw
                 result = ((step or contains_exit) and execution.failure_of(error)) or error
@@ -129,15 +129,12 @@ def _free_lane(
     return lane
 
 
-def unwound_after(error: Interrupted, exchange: Exchange, kind: Any = CHUNK) -> Exception:
-    """Return the exception to throw into the flow after an async part was cancelled.
-
-    ``kind``: that of the step. In others than async ones, ``run_async`` has raised ``error``.
-    """
+def unwound_after(error: Interrupted, exchange: Exchange) -> Exception:
+    """Return the exception to throw into the flow after an async part was cancelled."""
     cancellation, lane = error.__cause__, exchange.lane
     try:
         failure = None
-        if lane is not None and not lane.is_over and kind in (AWAIT, CHUNK):
+        if lane is not None and not lane.is_over:
             assert cancellation is not None  # noqa: S101
             failure = perform(unwound(exchange, cancellation), exchange)
             lane.interruption = None  # the task may have got the same cancellation again

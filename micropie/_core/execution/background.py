@@ -23,7 +23,13 @@ import anyio
 
 from micropie._core.errors import SetupError
 from micropie._core.execution.fork import after_fork_in_child
-from micropie._core.execution.lane import AsyncLane, Outcome, awaited_outcome_of, released
+from micropie._core.execution.lane import (
+    AsyncLane,
+    Interrupted,
+    Outcome,
+    awaited_outcome_of,
+    released,
+)
 from micropie._core.execution.loop import (
     Action,
     AsyncAction,
@@ -362,8 +368,18 @@ def await_in_def(exchange: Any, function: AsyncFunction, arguments: Sequence[obj
     the server has none, and return the result. Call this function in a thread.
 
     ``exchange``: that of the request. If it is None, raises ``LookupError`` in a thread that isn't
-    anyio's.
+    anyio's. Raises ``CancelledError`` if the task was cancelled.
     """
+    try:
+        return _awaited_in_def(exchange, function, arguments)
+    except Interrupted as error:
+        sentence = (
+            "async code was cancelled while a def waited for it: its event loop may have ended"
+        )
+        raise CancelledError(sentence) from error.__cause__
+
+
+def _awaited_in_def(exchange: Any, function: AsyncFunction, arguments: Sequence[object]) -> Any:
     from anyio import from_thread
 
     try:
