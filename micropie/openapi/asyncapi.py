@@ -20,6 +20,7 @@ from micropie.openapi.document import (
     bare_type,
     doc_of,
     info_of,
+    is_described,
     sort_inputs,
     values_of,
 )
@@ -40,10 +41,10 @@ def build_channels(app: App, docs: Docs) -> Schema:
     inspector = Inspector(app, inside=True)
     builder = _ChannelBuilder(inspector.applications()[0], docs)
     for entry in inspector.routes(websockets=True):
-        if builder.may_show(entry):
+        if is_described(entry):
             builder.add_socket(entry)
     for entry in inspector.routes():
-        if builder.may_show(entry) and any(map(_is_event_stream, entry.results)):
+        if is_described(entry) and any(map(_is_event_stream, entry.results)):
             builder.add_events(entry)
     document: Schema = {
         "asyncapi": "3.0.0",
@@ -63,16 +64,6 @@ class _ChannelBuilder(Builder):
         self.channels: dict[str, Schema] = {}
         self.operations: dict[str, Schema] = {}
         del self.components["Problem"]
-
-    @staticmethod
-    def may_show(entry: RouteEntry) -> bool:
-        """Return whether the document may include a route."""
-        description = entry.route.description
-        return (
-            not entry.hidden
-            and not entry.is_default
-            and getattr(description, "include_in_schema", True)
-        )
 
     def add_socket(self, entry: RouteEntry) -> None:
         """Add the channel of a WebSocket, with the messages that it receives and sends."""

@@ -76,15 +76,6 @@ class Sorted(NamedTuple):
     document: _Value | None
 
 
-class _DocumentedRoute:
-    """A route's entry, with values that several methods need, and that are computed only once."""
-
-    def __init__(self, entry: RouteEntry) -> None:
-        self.entry = entry
-        self.application, self.signature = entry.application, entry.signature
-        self.description: describe = entry.route.description or describe()
-
-
 def build_document(app: App, docs: Docs) -> Schema:
     """Return the OpenAPI document of an application and the applications inside it. Paths and
     handlers' names are relative to ``app``.
@@ -94,7 +85,7 @@ def build_document(app: App, docs: Docs) -> Schema:
     builder = Builder(own, docs)
     prefix = own.path.removeprefix(own.host)
     for entry in inspector.routes():
-        if not entry.hidden:
+        if is_described(entry):
             builder.add(entry)
     document: Schema = {"openapi": f"{docs.openapi}.0", "info": info_of(app, docs)}
     servers = docs.servers or ([quote(prefix)] if prefix else ())
@@ -125,6 +116,21 @@ def build_document(app: App, docs: Docs) -> Schema:
     return finite
 
 
+def is_described(entry: RouteEntry) -> bool:
+    """Return whether a document may include a route. micropie's own handlers, such as the one for
+    static files, aren't described.
+    """
+    module = str(getattr(_written(entry.signature.function), "__module__", ""))
+    is_builtin = module.partition(".")[0] == "micropie"
+    is_hidden = entry.hidden or entry.is_default or is_builtin
+    return not is_hidden and description_of(entry).include_in_schema
+
+
+def description_of(entry: RouteEntry) -> describe:
+    """Return the ``describe`` object of a route, or an empty one."""
+    return entry.route.description or describe()
+
+
 def info_of(app: App, docs: Docs) -> dict[str, object]:
     """Return the ``info`` object of a document."""
     info: dict[str, object] = {"title": docs.title or type(app).__name__, "version": docs.version}
@@ -148,8 +154,8 @@ class Builder:
         # Add micropie's ``Problem`` first, so that it keeps its name if the application has a class
         # ``Problem``, too.
         self.components = {"Problem": PROBLEM}
-        self.inputs = Schemas(own.types, self.components, "validation")
-        self.answers = Schemas(own.types, self.components, "serialization")
+        self.inputs = Schemas(own, self.components, "validation")
+        self.answers = Schemas(own, self.components, "serialization")
         self.security_schemes: dict[str, Mapping[str, object]] = {}
         # 3.1 by default, because many generators of clients refuse 3.2.
         self.is_3_2 = docs.openapi == "3.2"
@@ -159,14 +165,8 @@ class Builder:
 
     def add(self, entry: RouteEntry) -> None:
         """Add the operations of a route."""
-        documented = _DocumentedRoute(entry)
-        route, description = entry.route, documented.description
-        self.inputs.own = self.answers.own = documented.application.types
-        # micropie's own handlers, such as the one for static files, aren't described.
-        module = str(getattr(_written(documented.signature.function), "__module__", ""))
-        is_builtin = module.partition(".")[0] == "micropie"
-        if entry.is_default or is_builtin or not description.include_in_schema:
-            return
+        route = entry.route
+        self.inputs.own = self.answers.own = entry.application.types
         parameters = values_of(entry)
         takes_body = route.body_parameter is not None or route.reads_body
         methods = [
@@ -181,7 +181,7 @@ class Builder:
             path, names = self.path_of(entry, sorted_inputs)
             operations = self.paths.setdefault(path, {})
             operations[method.lower()] = self._operation(
-                documented, method, sorted_inputs, names, len(methods) > 1
+                entry, method, sorted_inputs, names, len(methods) > 1
             )
 
     def path_of(self, entry: RouteEntry, sorted_inputs: Sorted) -> tuple[str, dict[str, str]]:
@@ -205,18 +205,14 @@ class Builder:
 
     def _operation(
         self,
-        documented: _DocumentedRoute,
+        entry: RouteEntry,
         method: str,
         sorted_inputs: Sorted,
         names: Mapping[str, str],
         is_one_of_several: bool,
     ) -> dict[str, object]:
-        route, description, application = (
-            documented.entry.route,
-            documented.description,
-            documented.application,
-        )
-        summary, _, rest = doc_of(documented.signature.function).partition("\n")
+        route, description, application = entry.route, description_of(entry), entry.application
+        summary, _, rest = doc_of(entry.signature.function).partition("\n")
         name = route.name.removeprefix(self.own.scope)
         identifier = description.operation_id or name + (
             f"_{method.lower()}" if is_one_of_several else ""
@@ -225,7 +221,7 @@ class Builder:
             identifier += f"_{method.lower()}"
         self._ids.add(identifier)
         parameters = [
-            *self._path_parameters(documented.entry, sorted_inputs, names),
+            *self._path_parameters(entry, sorted_inputs, names),
             *self.query_parameters(sorted_inputs),
         ]
         # OpenAPI ignores these headers as parameters (section "Parameter Object").
@@ -236,11 +232,11 @@ class Builder:
         ]
         security = self._security(application)
         if route.reads_body and method not in _IN_QUERY:
-            body: Schema | None = _read_by_the_handler(documented.entry)
+            body: Schema | None = _read_by_the_handler(entry)
         else:
             body = self._body(application, sorted_inputs)
         kinds = [] if body is None else [*body["content"]]
-        conditions = _conditions_of(documented)
+        conditions = _conditions_of(entry)
         hooks = application.middlewares
         causes: dict[int, object] = {
             401: _challenges(application),
@@ -270,7 +266,7 @@ class Builder:
             "parameters": parameters,
             "requestBody": body,
             "security": security and [security],
-            "responses": self._responses(documented, errors, conditions),
+            "responses": self._responses(entry, errors, conditions),
         }
         return {name: value for name, value in operation.items() if value}
 
@@ -311,10 +307,9 @@ class Builder:
         this is the one that is read.
         """
         for parameter, where in sorted_inputs.query:
-            info = TypeInfo(parameter.annotation)
             # If a parameter may come from several places, describe it as a query parameter.
             place = where.first_place if where.is_stated else "query"
-            schema = self._with_default(parameter.replace(annotation=info.annotation))
+            schema = self._with_default(parameter)
             required = self._is_required(parameter, schema)
             fields = self._sent_fields(schema) if where.is_whole and place == "query" else None
             if fields is None:
@@ -405,7 +400,7 @@ class Builder:
         document, fields = sorted_inputs.document, sorted_inputs.fields
         if document is not None and not fields:
             parameter, where = document
-            schema = self.inputs.of(TypeInfo(parameter.annotation).annotation)
+            schema = self.inputs.of(parameter.annotation)
             is_array = _without_null(schema)[0].get("type") == "array"
             if where.first_place == "form":
                 kinds = [_FORM]
@@ -433,7 +428,7 @@ class Builder:
             # Beside fields of a form, a structure is filled from fields of its own names, and any
             # other document is a part that contains JSON.
             parameter, where = document
-            schema = self.inputs.of(TypeInfo(parameter.annotation).annotation)
+            schema = self.inputs.of(parameter.annotation)
             structure = self._fields_of(schema) or {
                 "properties": {where.key: schema},
                 "required": [where.key],
@@ -455,7 +450,7 @@ class Builder:
 
     def _answers(
         self,
-        documented: _DocumentedRoute,
+        entry: RouteEntry,
         results: Sequence[object],
         stated: int | None,
         *,
@@ -480,7 +475,7 @@ class Builder:
             # Describe all structures as one union, which may have a discriminator.
             union = [typing.Union[structures]] if structures else []  # noqa: UP007 - the number of types varies
             for annotation in [*union, *others]:
-                described = self._response(documented, annotation, number)
+                described = self._response(entry, annotation, number)
                 is_known = is_known and described is not None
                 if described is not None:
                     status, response = described
@@ -491,15 +486,13 @@ class Builder:
         return answers, is_known
 
     def _responses(
-        self, documented: _DocumentedRoute, errors: Mapping[str, str], conditions: Collection[int]
+        self, entry: RouteEntry, errors: Mapping[str, str], conditions: Collection[int]
     ) -> dict[str, object]:
-        application, description = documented.application, documented.description
+        application, description = entry.application, description_of(entry)
         # If the handler may send a 304, None in its annotation means the 304. In a
         # ``response_model``, None means null.
         is_304 = 304 in conditions and description.response_model is None
-        answers, is_known = self._answers(
-            documented, documented.entry.results, description.status, is_304=is_304
-        )
+        answers, is_known = self._answers(entry, entry.results, description.status, is_304=is_304)
         responses = {status: _any_of(found) for status, found in answers.items()}
         for source in (self.common, description):
             for number in source.responses or ():
@@ -510,7 +503,7 @@ class Builder:
             responses.setdefault(
                 str(description.status), {"description": _phrase(description.status)}
             )
-        self._add_errors(documented, responses, errors)
+        self._add_errors(entry, responses, errors)
         if "304" in responses:
             for status in responses.keys() & {"200", "304"}:
                 responses[status].setdefault("headers", {})["ETag"] = {"schema": {"type": "string"}}
@@ -523,13 +516,13 @@ class Builder:
 
     def _add_errors(
         self,
-        documented: _DocumentedRoute,
+        entry: RouteEntry,
         responses: dict[str, Schema],
         errors: Mapping[str, str],
     ) -> None:
-        application = documented.application
+        application = entry.application
         for status, sentence in errors.items():
-            handled, about = self._handled(documented, int(status), sentence)
+            handled, about = self._handled(entry, int(status), sentence)
             for code, answer in handled.items():
                 _add_content(responses.setdefault(code, answer), answer)
             if about is None:
@@ -547,7 +540,7 @@ class Builder:
                 _add_content(known, answer)
 
     def _handled(
-        self, documented: _DocumentedRoute, number: int, sentence: str
+        self, entry: RouteEntry, number: int, sentence: str
     ) -> tuple[dict[str, Schema], str | None]:
         """Return the responses that the application's error handlers send for errors with the
         status ``number``. The keys are the statuses of these responses. Also return a sentence that
@@ -556,8 +549,8 @@ class Builder:
         A response of unknown type is described like micropie's own error response.
         """
         responses: dict[str, Schema] = {}
-        for key, results in documented.application.error_results(number):
-            answers, is_known = self._answers(documented, results, number, is_304=False)
+        for key, results in entry.application.error_results(number):
+            answers, is_known = self._answers(entry, results, number, is_304=False)
             if not is_known or any(TypeInfo(one).answer[0] is None for one in results):
                 break
             for status, found in answers.items():
@@ -568,7 +561,7 @@ class Builder:
         return responses, sentence
 
     def _response(
-        self, documented: _DocumentedRoute, annotation: object, stated: int | None
+        self, entry: RouteEntry, annotation: object, stated: int | None
     ) -> tuple[str, dict[str, object]] | None:
         """Return the status and the description of a response, or None if the annotation doesn't
         determine them.
@@ -587,7 +580,7 @@ class Builder:
         # stream.
         if issubclass(kind, EventStream):
             return str(status), {**answer, "content": {"text/event-stream": {}}}
-        items = TypeInfo(bare).items(_is_generator(documented))
+        items = TypeInfo(bare).items(_is_generator(entry))
         if items:
             schema = self.answers.of(typing.Union[items])  # noqa: UP007 - the number of types varies
             lines = {"type": "array", "items": schema}
@@ -599,11 +592,9 @@ class Builder:
             return str(status), {**answer, "content": {"text/html": {"schema": {"type": "string"}}}}
         is_text = _is_text(bare)
         is_vague = how == "" and isinstance(origin, type)
-        if is_text or how == "stream" or (is_vague and _is_generator(documented)):
-            kinds = [
-                "text/html" if documented.application.settings.text == "html" else "text/plain"
-            ]
-            if kinds == ["text/plain"] and documented.entry.mentions("html"):
+        if is_text or how == "stream" or (is_vague and _is_generator(entry)):
+            kinds = ["text/html" if entry.application.settings.text == "html" else "text/plain"]
+            if kinds == ["text/plain"] and entry.mentions("html"):
                 kinds.append("text/html")  # ``html`` is annotated to return str
             schema = self.answers.of(annotation) if is_text else {}
             schema = {"type": "string", **({"enum": schema["enum"]} if "enum" in schema else {})}
@@ -693,17 +684,17 @@ def _refusals(check: Callable[..., object]) -> set[int]:
     return {303, 403} if Redirect in kinds else {403}
 
 
-def _conditions_of(documented: _DocumentedRoute) -> set[int]:
+def _conditions_of(entry: RouteEntry) -> set[int]:
     """Return the statuses that a handler sends for conditional requests, from its declarations and
     from the methods that it calls.
     """
-    code = getattr(_written(documented.signature.function), "__code__", None)
+    code = getattr(_written(entry.signature.function), "__code__", None)
     found = {status for name, status in _CALLED.items() if name in getattr(code, "co_names", ())}
     # The compiler stores the names of a call's keyword arguments as a constant, a tuple.
     names = (one for one in getattr(code, "co_consts", ()) if isinstance(one, tuple))
     if 412 in found and any("required" in one for one in names):
         found.add(428)
-    return found | {*map(int, documented.description.responses or ())} & {304, 412, 428}
+    return found | {*map(int, description_of(entry).responses or ())} & {304, 412, 428}
 
 
 def bare_type(annotation: object) -> object:
@@ -730,11 +721,11 @@ def _is_text(bare: object) -> bool:
     return bare is typing.LiteralString or TypeInfo(bare).sent_as == "text"
 
 
-def _is_generator(documented: _DocumentedRoute) -> bool:
+def _is_generator(entry: RouteEntry) -> bool:
     """Return whether a handler is a generator function, whose results of type ``Iterable`` are
     streams.
     """
-    function = documented.entry.route.function
+    function = entry.route.function
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
-from micropie import App, HTTPError, Request, Response, SetupError, describe, requires, static_file
+from micropie import App, HTTPError, Response, SetupError, describe, requires, static_file
 from micropie.extensions import Inspector
 from micropie.openapi.docs import Docs
 from micropie.openapi.document import build_document
@@ -134,13 +134,13 @@ def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
     directory = _assets(docs)
 
     def openapi_json() -> Response:
-        document, below = _current(app, docs, build_document), _below(app.request, "/openapi.json")
+        document, below = _current(app, docs, build_document), _below(app, "/openapi.json")
         return Response(
             {**document, "servers": [{"url": below}]} if below and not docs.servers else document
         )
 
     def docs_page() -> Response:
-        below = _below(app.request, path)
+        below = _below(app, path)
         base, document = escape(f"{below}{quote(path)}"), escape(f"{below}/openapi.json")
         title = escape(docs.title or type(app).__name__)
         page = _PAGE.format(title=title, base=base, document=document)
@@ -159,7 +159,13 @@ def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
         f"{path}/<name>": docs_asset,
     }
     if docs.asyncapi is not None:
-        found_at |= _channel_routes(app, docs)
+        # imported here, because few applications need them
+        from micropie.openapi.asyncapi import build_channels
+        from micropie.openapi.channels_page import channel_routes
+
+        described = partial(_current, app, docs, build_channels)
+        channels = f"/{docs.asyncapi.strip('/')}"
+        found_at |= channel_routes(channels, described, partial(_below, app))
     if docs.requires:
         found_at = {
             place: requires(*docs.requires)(function) for place, function in found_at.items()
@@ -189,16 +195,6 @@ def _copy_of(app: App, docs: Docs, title: str | None, version: str | None, build
     return document
 
 
-def _channel_routes(app: App, docs: Docs) -> dict[str, Callable[..., object]]:
-    # imported here, because few applications need them
-    from micropie.openapi.asyncapi import build_channels
-    from micropie.openapi.channels_page import channel_routes
-
-    described = partial(_current, app, docs, build_channels)
-    path = f"/{str(docs.asyncapi).strip('/')}"
-    return channel_routes(path, described, lambda own: _below(app.request, own))
-
-
 _Build: TypeAlias = Callable[[App, Docs], Schema]
 _documents: WeakKeyDictionary[App, dict[_Build, tuple[Sequence[object], Schema]]] = (
     WeakKeyDictionary()
@@ -218,8 +214,9 @@ def _current(app: App, docs: Docs, build: _Build) -> Schema:
     return cached[build][1]
 
 
-def _below(request: Request, own: str) -> str:
+def _below(app: App, own: str) -> str:
     """Return the URL prefix of the application, escaped as browsers escape it. They compare this
     text with the path of a session's cookie. ``own``: the request's path within the application.
     """
+    request = app.request
     return quote(request.root_path + request.path.removesuffix(own), safe="/:@!$&'()*+,=")

@@ -39,7 +39,6 @@ from typing import (
     Any,
     Literal,
     NewType,
-    Protocol,
     TypeAlias,
     Union,
     get_args,
@@ -49,7 +48,7 @@ from typing import (
 from uuid import UUID
 
 from micropie import SetupError, UploadFile
-from micropie.extensions import TypeInfo, dumps, loads
+from micropie.extensions import Application, TypeInfo, dumps, loads
 
 logger = logging.getLogger("micropie")
 
@@ -108,29 +107,17 @@ PROBLEM = _object(
 )
 
 
-class ApplicationTypes(Protocol):
-    """The encoders and decoders of an application's own types; see ``Application.types``."""
-
-    @property
-    def encoders(self) -> Mapping[type, object]: ...
-    @property
-    def decoders(self) -> Mapping[type, object]: ...
-    def encoder_of(self, kind: type) -> Callable[..., object] | None: ...
-    def taken_by(self, kind: type) -> object: ...
-    def choices(self, kind: type[enum.Enum]) -> Collection[object]: ...
-
-
 class Schemas:
     """The schemas of one document.
 
-    - ``own``: the types of the application whose routes are being described.
+    - ``application``: the application whose routes are being described.
     - ``components``: the named schemas, to which other schemas refer.
     - ``mode``: "validation" for parameters and bodies, "serialization" for responses. These are
       pydantic's terms.
     """
 
-    def __init__(self, own: ApplicationTypes, components: dict[str, Schema], mode: Mode) -> None:
-        self.own = own
+    def __init__(self, application: Application, components: dict[str, Schema], mode: Mode) -> None:
+        self.own = application.types
         self.components = components
         self._mode = mode
         self._known: dict[type, Schema] = {}
@@ -195,7 +182,7 @@ class Schemas:
         if issubclass(kind, enum.Flag) and encode is None:
             return self._flags(kind)
         if issubclass(kind, enum.Enum):
-            return _choice([*map(self._written, self.own.choices(kind))])
+            return _choice([*map(self._written, map(self.own.sent, kind))])
         if encode is None:
             is_sent = kind is Decimal and self._mode == "serialization"
             return {"type": "string", "format": "decimal"} if is_sent else None
@@ -223,11 +210,7 @@ class Schemas:
 
     def _written(self, value: object) -> object:
         """Return a value of an Enum or a Literal as it is sent or received in JSON."""
-        encode = self.own.encoder_of(type(value))
-        if encode is not None:
-            value = encode(value)
-        elif isinstance(value, enum.Enum):
-            value = value.value
+        value = self.own.sent(value)
         if type(value) not in _JSON_NAMES:
             is_text = self._mode == "validation" and not isinstance(value, timedelta | bytes)
             with suppress(ValueError):  # the value can't be sent

@@ -29,8 +29,8 @@ from micropie import (
     post,
 )
 from micropie._core.binding import OwnTypes
-from micropie.openapi.schemas import Schemas
 from tests.support.clients import MakeClient
+from tests.support.schemas import schemas_for
 
 if TYPE_CHECKING:
     from collections.abc import Sized  # which is not there at run time
@@ -332,7 +332,7 @@ def unreadable(team: Team) -> Sized:
     ],
 )
 def test_a_type_that_is_only_sent_has_a_schema(encoders: Any, expected: Any) -> None:
-    schemas = Schemas(OwnTypes(encoders, {}), {}, "serialization")
+    schemas = schemas_for(OwnTypes(encoders, {}), {}, "serialization")
     assert schemas.of(Team) == expected
 
 
@@ -343,7 +343,7 @@ class Match(pydantic.BaseModel, arbitrary_types_allowed=True):
 
 
 def test_a_type_unknown_to_pydantic_is_described_by_its_encoder() -> None:
-    schemas = Schemas(OwnTypes({Team: stars, Price: str}, {}), {}, "serialization")
+    schemas = schemas_for(OwnTypes({Team: stars, Price: str}, {}), {}, "serialization")
     schemas.of(Match)
     properties = schemas.components["Match"]["properties"]
     assert properties["home"] == {"type": "integer", "title": "Home"}
@@ -359,7 +359,7 @@ class Printed(pydantic.BaseModel, arbitrary_types_allowed=True):
 def test_pydantic_may_know_one_direction_of_a_type(
     caplog: pytest.LogCaptureFixture, mode: Any, told: int
 ) -> None:
-    Schemas(OwnTypes({}, {}), {}, mode).of(Printed)
+    schemas_for(OwnTypes({}, {}), {}, mode).of(Printed)
     assert len(caplog.messages) == told
 
 
@@ -375,7 +375,7 @@ def counted(team: Team) -> Stars:
 def test_an_undescribed_type_is_any_value_and_is_logged(
     caplog: pytest.LogCaptureFixture, encoders: Any
 ) -> None:
-    schemas = Schemas(OwnTypes(encoders, {}), {}, "serialization")
+    schemas = schemas_for(OwnTypes(encoders, {}), {}, "serialization")
     schemas.of(Match)
     assert schemas.components["Match"]["properties"]["home"] == {"title": "Home"}
     (told,) = caplog.messages
@@ -398,11 +398,11 @@ def test_a_body_is_described_by_its_decoder_and_a_response_by_its_encoder(
     def team(name: str) -> Team:
         raise NotImplementedError
 
-    assert Schemas(OwnTypes(encoders, {Team: team}), {}, mode).of(Team) == {"type": expected}
+    assert schemas_for(OwnTypes(encoders, {Team: team}), {}, mode).of(Team) == {"type": expected}
 
 
 def test_a_custom_type_in_a_msgspec_structure_is_described_as_it_is_sent() -> None:
-    schemas = Schemas(OwnTypes({Price: str, Team: stars}, {}), {}, "serialization")
+    schemas = schemas_for(OwnTypes({Price: str, Team: stars}, {}), {}, "serialization")
     schemas.of(Rated)
     assert schemas.components["Price"] == {"type": "string"}
     assert {"type": "integer"} in schemas.components["Rated"]["properties"]["team"]["anyOf"]

@@ -33,9 +33,9 @@ from hypothesis import strategies
 
 from micropie import App, Body, Response, SetupError
 from micropie._core.binding.values.converters import OwnTypes
-from micropie.openapi.schemas import Schemas
 from micropie.testing import TestClient
 from tests.support.clients import MakeClient
+from tests.support.schemas import schemas_for
 
 JSON = "application/json"
 SECRET = "apple pie"
@@ -557,7 +557,7 @@ def test_a_result_may_have_unknown_flags_if_its_class_keeps_them(
 @pytest.mark.parametrize("mode", ["validation", "serialization"])
 def test_an_enum_s_value_may_be_no_text(mode: Any) -> None:
     """A parameter reads the values as ``str`` writes them."""
-    schemas = Schemas(OwnTypes({}, {}), {}, mode)
+    schemas = schemas_for(OwnTypes({}, {}), {}, mode)
     kind, values = schemas.of(Place).values()
     is_read = mode == "validation"
     assert kind == ("string" if is_read else "array")

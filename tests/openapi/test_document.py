@@ -49,10 +49,10 @@ from micropie._core.errors import BadRequest, MethodNotAllowed
 from micropie._core.http import BindingError
 from micropie.middleware import BasicAuth, BearerAuth, RateLimit, Timeout
 from micropie.openapi import Docs
-from micropie.openapi.schemas import Schemas
 from micropie.testing import TestClient
 from tests.openapi.kitchen import Kitchen, Spice
 from tests.support.clients import MakeClient
+from tests.support.schemas import schemas_for
 from tests.support.templatelib import Template
 
 T = TypeVar("T")
@@ -1141,7 +1141,7 @@ def test_a_page_of_items_is_described() -> None:
 
 
 def test_two_classes_with_the_same_name_are_two_components() -> None:
-    schemas = Schemas(OwnTypes({}, {}), {}, "validation")
+    schemas = schemas_for(OwnTypes({}, {}), {}, "validation")
     first, second = make_dataclass("Twin", [("a", int)]), make_dataclass("Twin", [("b", str)])
     second.__module__ = "two"
     assert schemas.of(first) == {"$ref": "#/components/schemas/Twin"}
@@ -1158,7 +1158,7 @@ def test_two_classes_with_the_same_name_are_two_components() -> None:
 def test_a_dataclass_with_a_model_is_described_separately_as_body_and_response() -> None:
     components: dict[str, Any] = {}
     for mode, name in (("validation", "Input"), ("serialization", "Output")):
-        schemas = Schemas(OwnTypes({}, {}), components, mode)  # type: ignore[arg-type]
+        schemas = schemas_for(OwnTypes({}, {}), components, mode)  # type: ignore[arg-type]
         assert schemas.of(Pack) == {"$ref": f"#/components/schemas/Pack-{name}"}
         leader = components[f"Pack-{name}"]["properties"]["leader"]
         assert leader == {"$ref": f"#/components/schemas/Dog-{name}"}
@@ -1171,7 +1171,7 @@ def test_an_encoder_describes_the_dates_of_a_dataclass_with_a_model() -> None:
         raise NotImplementedError
 
     own = OwnTypes({date: ordinal}, {})
-    Schemas(own, components, "serialization").of(Dated)
+    schemas_for(own, components, "serialization").of(Dated)
     assert components["Dated"]["properties"]["day"] == {"type": "integer"}
 
 
@@ -1278,7 +1278,7 @@ def test_a_generic_structure_is_described_with_its_type_arguments(kind: Any) -> 
     ]
     assert items == [{"type": "integer"}, {"$ref": "#/components/schemas/Lone"}]
     components = dict[str, Any]()
-    unknown = Schemas(OwnTypes({}, {}), components, "serialization").of(kind[Session])
+    unknown = schemas_for(OwnTypes({}, {}), components, "serialization").of(kind[Session])
     assert unknown == {"$ref": f"#/components/schemas/{kind.__name__}_Session_"}
     described = components[f"{kind.__name__}_Session_"]
     assert described["properties"]["items"] == {"type": "array", "items": {"title": "Session"}}
@@ -1295,7 +1295,7 @@ class Weighed(Struct, rename="camel"):
 
 def test_a_type_without_a_schema_leaves_the_description_of_its_class() -> None:
     components = dict[str, Any]()
-    Schemas(OwnTypes({}, {}), components, "validation").of(Weighed)
+    schemas_for(OwnTypes({}, {}), components, "validation").of(Weighed)
     described = components["Weighed"]
     assert [*described["properties"]] == ["wholeWeight", "netWeight", "bestDay"]
     assert described["properties"]["netWeight"] == {"type": "integer", "minimum": 1}
@@ -1306,7 +1306,7 @@ def test_a_type_without_a_schema_leaves_the_description_of_its_class() -> None:
 def test_the_length_of_bytes_is_described_as_that_of_their_text(hint: Any) -> None:
     """As in msgspec's schema of a class."""
     limited = Annotated[hint, Meta(min_length=1, max_length=4)]
-    schema = Schemas(OwnTypes({}, {}), {}, "validation").of(limited)
+    schema = schemas_for(OwnTypes({}, {}), {}, "validation").of(limited)
     assert (schema["minLength"], schema["maxLength"]) == (4, 8)
 
 
@@ -1469,7 +1469,7 @@ class Family:
 
 
 def test_a_class_that_msgspec_cannot_read_is_described_by_its_annotations() -> None:
-    found = Schemas(OwnTypes({}, {}), {}, "serialization").of(Family)
+    found = schemas_for(OwnTypes({}, {}), {}, "serialization").of(Family)
     head = found["properties"].pop("head")
     assert head["anyOf"] == [
         {"$ref": f"#/components/schemas/{name}"} for name in ("Lone", "Another")
@@ -1489,14 +1489,14 @@ def test_without_msgspec_a_structure_is_described_by_its_annotations(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "msgspec", None)
-    found = Schemas(OwnTypes({}, {}), {}, "validation").of(Lone)
+    found = schemas_for(OwnTypes({}, {}), {}, "validation").of(Lone)
     assert found == {
         "type": "object",
         "title": "Lone",
         "properties": {"a": {"type": "integer"}},
         "required": ["a"],
     }
-    assert Schemas(OwnTypes({}, {}), {}, "serialization").of(Pair) == {
+    assert schemas_for(OwnTypes({}, {}), {}, "serialization").of(Pair) == {
         "type": "array",
         "prefixItems": [{"type": "integer"}, {"type": "string"}],
         "minItems": 2,
@@ -1568,7 +1568,9 @@ def test_the_error_schema_has_the_members_that_are_sent() -> None:
 @pytest.mark.parametrize("name", _KINDS)
 def test_each_constraint_has_its_json_schema_keyword(name: str) -> None:
     bound: Any = "[a-z]" if name == "pattern" else 3
-    schema = Schemas(OwnTypes({}, {}), {}, "validation").of(Annotated[str, Meta(**{name: bound})])
+    schema = schemas_for(OwnTypes({}, {}), {}, "validation").of(
+        Annotated[str, Meta(**{name: bound})]
+    )
     assert [*schema.values()] == ["string", bound]
 
 
@@ -1587,13 +1589,13 @@ def test_each_constraint_has_its_json_schema_keyword(name: str) -> None:
 def test_metadata_of_a_parameter_is_described_like_that_of_a_field(
     metadata: Any, expected: dict[str, Any]
 ) -> None:
-    found = Schemas(OwnTypes({}, {}), {}, "validation").of(Annotated[int, metadata])
+    found = schemas_for(OwnTypes({}, {}), {}, "validation").of(Annotated[int, metadata])
     assert found == {"type": "integer", **expected}
 
 
 def test_examples_are_described_as_they_are_sent() -> None:
     metadata = Meta(examples=[date(2026, 1, 31)])
-    found = Schemas(OwnTypes({}, {}), {}, "validation").of(Annotated[date, metadata])
+    found = schemas_for(OwnTypes({}, {}), {}, "validation").of(Annotated[date, metadata])
     assert found["examples"] == ["2026-01-31"]
 
 

@@ -71,8 +71,8 @@ class Application(NamedTuple):
     types: OwnTypes
     """The types that the settings ``encoders`` and ``decoders`` add. ``encoder_of(kind)`` returns
     the function that encodes values of a class, or None. ``taken_by(kind)`` returns the type that
-    the decoder for a class takes. ``choices(kind)`` returns the encoded values of an Enum's
-    members.
+    the decoder for a class takes. ``sent(value)`` returns what is encoded as JSON for the member of
+    an Enum, or for an object that has an encoder.
     """
 
     @property

@@ -166,12 +166,6 @@ class OwnTypes(NamedTuple):
             )
         return str if taken is Parameter.empty else without_aliases(taken)
 
-    def choices(self, kind: type[enum.Enum]) -> list[object]:
-        """Return the values of an Enum's members. If the Enum has an encoder, return the encoded
-        members instead.
-        """
-        return [*map(self.sent, kind)]
-
     def linked(self, value: object) -> object:
         """Return what a link has for a member of an Enum or an object of one of the application's
         own types, which binding decodes. Return any other value unchanged.
