@@ -22,7 +22,6 @@ from micropie.openapi.document import (
     info_of,
     is_described,
     sort_inputs,
-    values_of,
 )
 from micropie.openapi.schemas import Schema, rewritten, with_short_names, without_infinities
 
@@ -87,7 +86,7 @@ class _ChannelBuilder(Builder):
 
     def _channel(self, entry: RouteEntry) -> tuple[str, Sorted]:
         self.inputs.own = self.answers.own = entry.application.types
-        inputs = sort_inputs(entry, values_of(entry), "GET")
+        inputs = sort_inputs(entry, "GET")
         address, names = self.path_of(entry, inputs)
         summary, _, rest = doc_of(entry.signature.function).partition("\n")
         about = {"summary": summary, "description": rest.strip()}

@@ -167,7 +167,6 @@ class Builder:
         """Add the operations of a route."""
         route = entry.route
         self.inputs.own = self.answers.own = entry.application.types
-        parameters = values_of(entry)
         takes_body = route.body_parameter is not None or route.reads_body
         methods = [
             one
@@ -177,7 +176,7 @@ class Builder:
         for method in methods:
             if method not in _METHODS or (method == "QUERY" and not self.is_3_2):
                 continue
-            sorted_inputs = sort_inputs(entry, parameters, method)
+            sorted_inputs = sort_inputs(entry, method)
             path, names = self.path_of(entry, sorted_inputs)
             operations = self.paths.setdefault(path, {})
             operations[method.lower()] = self._operation(
@@ -839,7 +838,7 @@ def _read_by_the_handler(entry: RouteEntry) -> Schema:
     return {"required": False, "content": {_BYTES: {"schema": schema}}}
 
 
-def values_of(entry: RouteEntry) -> list[_Value]:
+def _values_of(entry: RouteEntry) -> list[_Value]:
     """Return the parameters of a handler, of its checks and of its providers."""
     signature = entry.signature
     own = [one for one in signature.parameters if one.kind not in _VARIABLE]
@@ -854,8 +853,8 @@ def values_of(entry: RouteEntry) -> list[_Value]:
     return parameters
 
 
-def sort_inputs(entry: RouteEntry, parameters: Sequence[_Value], method: str) -> Sorted:
-    route = entry.route
+def sort_inputs(entry: RouteEntry, method: str) -> Sorted:
+    route, parameters = entry.route, _values_of(entry)
     has_body = method not in _WITHOUT_BODY
     has_fields = has_body and not route.reads_body
     document = next((one for one in parameters if one[1].is_document), None)
