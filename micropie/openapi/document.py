@@ -94,14 +94,13 @@ def build_document(app: App, docs: Docs) -> Schema:
     document["paths"] = dict(sorted(builder.paths.items()))
     tags = {name: {"description": sentence} for name, sentence in docs.tags.items()}
     every = [one for path in document["paths"].values() for one in path.values()]
-    if builder.tags:  # give the outermost application's operations a tag too
-        name = type(app).__name__
-        for operation in every:
-            operation.setdefault("tags", [name])
-        tags = tags | {name: tags.get(name, {})}
-        tags |= {one: about for one, about in sorted(builder.tags.items()) if one not in tags}
+    # If there are inner applications, the outermost one's operations get a tag too.
+    names = [type(app).__name__, *sorted(builder.tags)] if builder.tags else []
+    for operation in every if names else ():
+        operation.setdefault("tags", names[:1])
     used = sorted({name for operation in every for name in operation.get("tags", ())})
-    tags |= {name: {} for name in used if name not in tags}
+    for name in (*names, *used):
+        tags.setdefault(name, builder.tags.get(name, {}))
     if tags:
         document["tags"] = [{"name": name, **sentence} for name, sentence in tags.items()]
     components: dict[str, Mapping[str, object]] = {

@@ -293,9 +293,8 @@ class Schemas:
         """
         # pydantic doesn't call the encoders that apply to the fields of other classes
         is_pydantics = TypeInfo(structure).is_pydantics and not self.own.encoders
-        describe = (
-            self._by_pydantic if is_pydantics or _is_of_pydantic(structure) else self._by_msgspec
-        )
+        is_own = "__pydantic_serializer__" in vars(get_origin(structure) or structure)
+        describe = self._by_pydantic if is_pydantics or is_own else self._by_msgspec
         long = f"{structure.__module__}.{{name}}"
         forms = chain(("{name}", long), (f"{long}{number}" for number in count(2)))
         while structure not in self._known:
@@ -507,13 +506,6 @@ def _adapter_for(hint: object) -> Any:
     # in a function of its own, because pydantic looks up the names in annotations among the
     # variables of the caller first
     return sys.modules["pydantic"].TypeAdapter(hint)
-
-
-def _is_of_pydantic(structure: type) -> bool:
-    dataclasses = sys.modules.get("pydantic.dataclasses")
-    return hasattr(structure, "model_json_schema") or (
-        dataclasses is not None and dataclasses.is_pydantic_dataclass(structure)
-    )
 
 
 def _are_same(one: Schema, other: Schema) -> bool:

@@ -5,7 +5,9 @@ typed.
 import dataclasses
 import inspect
 import re
+import tracemalloc
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
@@ -36,8 +38,10 @@ from micropie import App, BindingErrors, Form, Message, Query, SetupError, Uploa
 from micropie._core.binding.structures import invalid as misfits
 from micropie._core.binding.structures.invalid import CALL, MOST_VALUES, RUN
 from micropie._core.binding.structures.makers import maker_for
+from micropie._core.binding.structures.readings import Reading
 from micropie._core.binding.values.constraints import MOST_ERRORS
 from micropie._core.binding.values.converters import OwnTypes, converter_for
+from micropie._core.binding.values.limits import SizeError, check_sizes
 from micropie._core.http import ParameterError
 from micropie._core.http.forms.data import DEEPEST, ITSELF, nested
 from micropie._core.http.json import count_values
@@ -697,7 +701,7 @@ def _tail(text: str) -> str:
                 "lines.b": "Please enter another value.",
                 "lines.c.price": "Please fill in this field.",
                 "sizes.a.y": "Please choose one of s, l.",
-                "days[...]": "Please enter another value.",
+                "days.2026-01-31": NUMBER,
                 "spot[0]": NUMBER,
                 "spot[1]": A_DAY,
                 "packed[1].price": "Please enter a value above 0.",
@@ -1255,3 +1259,50 @@ def test_a_result_failing_a_check_without_a_message_is_logged(
 
     assert make_client(Site()).get("/page").status_code == 500
     assert "annotation Wordless: Invalid value" in caplog.text
+
+
+@dataclasses.dataclass
+class Lists:
+    numbers: list[int] = dataclasses.field(default_factory=list)
+    days: set[date] = dataclasses.field(default_factory=set)
+    lines: list[list[date] | None] = dataclasses.field(default_factory=list)
+
+
+def test_a_search_for_errors_compiles_no_annotation_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = {
+        "numbers": [*["1"] * 200, "x"],
+        "days": ["2026-01-31", "x"],
+        "lines": [["2026-01-31"], ["x"]],
+    }
+    maker, compiled = maker_for(Lists), list[object]()
+    monkeypatch.setattr(f"{__name__}.maker_for", lambda kind: maker)
+    paths = [("numbers", 200), ("days", 1), ("lines", 1, 0)]
+    assert [one.path for one in problems_of(Lists, document)] == paths
+    compile_one = Reading._compiled
+
+    def counted(reading: Reading, hint: Any) -> Any:
+        compiled.append(hint)
+        return compile_one(reading, hint)
+
+    monkeypatch.setattr(Reading, "_compiled", counted)
+    assert [one.path for one in problems_of(Lists, document)] == paths
+    assert compiled == []
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ({"numbers": [*range(100_000)]}, ("numbers",)),
+        ({"lines": [[1] * 900] * 3 + [[*range(100_000)]]}, ("lines", 3)),
+    ],
+)
+def test_the_way_to_a_large_array_takes_no_memory_for_its_values(document: Any, path: Any) -> None:
+    with pytest.raises(SizeError) as expected:
+        check_sizes(document, False)
+    assert expected.value.path == path
+    tracemalloc.start()
+    with suppress(SizeError):
+        check_sizes(document, False)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1_000_000

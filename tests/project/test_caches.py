@@ -131,6 +131,7 @@ CACHES = {
     "_core/routing/site.py:_hosts": "test_a_host_is_found_as_by_comparing_each_one",
     "_core/routing/site.py:_mounts": "test_a_mount_is_found_as_by_comparing_each_one",
     "_core/sessions/memory.py:_sessions": "test_two_session_ids_never_share_a_session",
+    "_core/sessions/store.py:cookie_name": "test_a_session_cookie_has_the_attributes_of_its_request",
     "_core/sessions/store.py:_formatter": "test_a_session_cookie_has_the_attributes_of_its_request",
     "_core/streams/events.py:_encode_text": FUNCTION,
     "_core/streams/events.py:warn_of_format": NO_KEY,

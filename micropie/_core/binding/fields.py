@@ -50,7 +50,7 @@ from micropie._core.binding.annotations import (
     without_unset,
 )
 from micropie._core.errors import SetupError
-from micropie._core.http.json import msgspec
+from micropie._core.http.json import declared_fields, msgspec
 
 
 class Field(NamedTuple):
@@ -67,7 +67,7 @@ class Field(NamedTuple):
     - ``members``: the structures of ``kind``, as ``members_of`` returns them.
     - ``elements``: the fields for the first elements of a collection, and that for all further
       elements. None if ``kind`` is not a collection.
-    - ``values``: the field for the values of a dict if they are structures or collections.
+    - ``values``: the field for the values of a dict. None if ``kind`` is not a dict.
     - ``others``: the other names by which pydantic reads the field.
     - ``is_json_text``: whether the field is pydantic's ``Json``, so that a form's text is its
       value.
@@ -100,8 +100,7 @@ def field_of(
     elements = None if types is None else ([*map(field_of, types[0])], field_of(types[1]))
     values = None
     if get_origin(kind) in MAPPINGS:
-        inner = field_of((get_args(kind) or (Any,))[-1])
-        values = inner if inner.members or inner.elements or inner.values else None
+        values = field_of((get_args(kind) or (Any,))[-1])
     return Field(
         name=name,
         hint=sent,
@@ -155,9 +154,7 @@ def is_pydantic(annotation: object) -> TypeGuard[Any]:
     """Return whether an annotation is a pydantic model or one of pydantic's dataclasses, without
     importing pydantic.
     """
-    is_model = hasattr(annotation, "model_validate") and hasattr(annotation, "model_fields")
-    pydantic = None if is_model else sys.modules.get("pydantic.dataclasses")
-    return is_model or (pydantic is not None and pydantic.is_pydantic_dataclass(annotation))
+    return "__pydantic_serializer__" in getattr(annotation, "__dict__", ())
 
 
 def members_of(annotation: object) -> tuple[type, ...]:
@@ -384,11 +381,12 @@ def _types_for(alias: Hint) -> Mapping[Hint, Hint]:
 def names_of(structure: object) -> Sequence[str]:
     """Return the names of the attributes of a structure that is not a TypedDict."""
     owner = owner_of(structure)
-    if dataclasses.is_dataclass(owner):
-        return [one.name for one in dataclasses.fields(owner)]
-    if hasattr(owner, "__attrs_attrs__"):
-        return [one.name for one in owner.__attrs_attrs__]
-    return getattr(owner, "__struct_fields__", None) or [*getattr(owner, "model_fields", ())]
+    declared = [one.name for one in declared_fields(owner)]
+    return (
+        declared
+        or getattr(owner, "__struct_fields__", None)
+        or [*getattr(owner, "model_fields", ())]
+    )
 
 
 def attributes_of(structure: Any) -> Mapping[str, Hint]:

@@ -360,16 +360,13 @@ _LARGE_FLOAT = pattern(rb"\xcb[\x7f\xff]")
 @lru_cache(maxsize=1024)
 def _hides(kind: type) -> bool:
     """Return whether msgspec may leave out what ``_step`` writes for objects of a class."""
-    attributes = getattr(kind, "__attrs_attrs__", ())
-    fields: Iterable[Any] = getattr(kind, "__dataclass_fields__", {}).values()
     is_own = issubclass(kind, dict | list | tuple | set | frozenset) and not (
         kind.__module__ in ("builtins", "collections") or hasattr(kind, "_fields")
     )
     return (
         is_own
         or _is_pydantic_dataclass(kind)
-        or any(one.name.startswith("_") for one in attributes)
-        or not all(one.init for one in fields)
+        or any(one.name.startswith("_") or not one.init for one in declared_fields(kind))
     )
 
 
@@ -488,8 +485,7 @@ def _conversion_of(kind: type) -> Encoder | None:
     if _is_pydantic_dataclass(kind):
         return None
     if is_dataclass(kind) or hasattr(kind, "__attrs_attrs__"):
-        owned: Any = fields(kind) if is_dataclass(kind) else kind.__attrs_attrs__
-        names = [field.name for field in owned]
+        names = [field.name for field in declared_fields(kind)]
         read = _reader(names)
         return lambda value: dict(zip(names, read(value), strict=True))
     if hasattr(kind, "__struct_fields__"):
@@ -502,6 +498,13 @@ def _conversion_of(kind: type) -> Encoder | None:
         return dict
     is_pydantics = "pydantic" in sys.modules and hasattr(kind, "__get_pydantic_core_schema__")
     return _by_pydantic(kind) if known is None and is_pydantics else known
+
+
+def declared_fields(kind: Any) -> Sequence[Any]:
+    """Return the fields of a dataclass or an attrs class as ``dataclasses`` or attrs describes
+    them, or () for any other class.
+    """
+    return fields(kind) if is_dataclass(kind) else getattr(kind, "__attrs_attrs__", ())
 
 
 def _reader(names: Sequence[str]) -> Callable[[object], tuple[object, ...]]:

@@ -36,6 +36,7 @@ class SessionStore:
       for this path and paths under it.
     - ``opens_ahead``: whether the flow loads the session before it calls the handler, because the
       backend may wait.
+    - ``cookie_name(scheme, root_path)`` returns the name of the cookie.
     - ``make_id()`` returns an id for a new session.
     - ``is_id(text)`` returns whether ``text`` may be an id.
     """
@@ -50,11 +51,7 @@ class SessionStore:
             setting="App(max_session_size={})",
             is_debug=bool(settings.debug),
         )
-        self._cookie_names = {
-            (scheme == "https", is_below): self._name_of_cookie(scheme, is_below)
-            for scheme in ("https", "http")
-            for is_below in (True, False)
-        }
+        self.cookie_name = lru_cache(maxsize=16)(self._name_of_cookie)
         self._formatter = lru_cache(maxsize=16)(self._formatter_for)
         self._timeout = settings.session_timeout
         self._checks_left = 5  # how many more requests to check for an untrusted proxy
@@ -96,8 +93,7 @@ class SessionStore:
         header = exchange.header("cookie")
         if header is None:
             return None
-        name = self._cookie_names[exchange.scheme == "https", exchange.root_path != ""]
-        return parse_cookies(header).get(name)
+        return parse_cookies(header).get(self.cookie_name(exchange.scheme, exchange.root_path))
 
     def saves_with(self, status: int) -> bool:
         """Return whether a changed session is saved with a response of this status."""
@@ -176,13 +172,9 @@ class SessionStore:
             partitioned=self._settings.session_cookie_partitioned,
         )
 
-    def cookie_name(self, scheme: str, root_path: str) -> str:
-        """Return the cookie's name in responses to requests over ``scheme`` under ``root_path``."""
-        return self._cookie_names[scheme == "https", root_path != ""]
-
-    def _name_of_cookie(self, scheme: str, is_below: bool) -> str:
-        """Return the cookie's name. ``is_below``: whether the server or a proxy serves the
-        application below a URL prefix such as "/shop".
+    def _name_of_cookie(self, scheme: str, root_path: str) -> str:
+        """Return the cookie's name in responses to requests over ``scheme`` under ``root_path``,
+        the URL prefix below which the server or a proxy serves the application.
 
         Browsers accept a name with a prefix such as ``__Secure-`` only for ``Secure`` cookies, so
         over plain http the name has no prefix. Browsers accept ``__Host-`` only with the path "/"
@@ -191,7 +183,7 @@ class SessionStore:
         stated = self._settings.session_cookie
         if not self.is_secure(scheme):
             return without_prefix(stated or "session_id")
-        is_shared = is_below or self.prefix or self._settings.session_cookie_domain
+        is_shared = root_path or self.prefix or self._settings.session_cookie_domain
         return stated or ("__Secure-session_id" if is_shared else "__Host-session_id")
 
     def _save(self, session: Session) -> Flow[str | None]:

@@ -50,7 +50,6 @@ from micropie._core.binding.signatures.sources import (
     SessionSource,
     Source,
     declared_source,
-    refuse_inner_sources,
 )
 from micropie._core.binding.values.constraints import MOST_ERRORS
 from micropie._core.binding.values.converters import NO_OWN_TYPES, OwnTypes, converter_for
@@ -176,8 +175,7 @@ class Plan:
         for one in parameters:
             try:
                 _refuse_mistaken(one, own)
-                refuse_inner_sources(one.annotation)
-                _refuse_inner_providers(one.annotation, provided)
+                _refuse_what_is_inside(one.annotation, provided)
                 bound[one.kind].append(
                     parameter_by_name(one.name, converter_for(one.annotation, own), REQUIRED)
                     if one.kind in _VARIABLE
@@ -499,21 +497,27 @@ def is_provider(item: object) -> bool:
     return inspect.isfunction(wrapped) and not isinstance(item, type)
 
 
-def _refuse_inner_providers(annotation: Hint, provided: Container[object]) -> None:
-    """Raise ``SetupError`` for a provider deep inside an annotation, where it would be ignored, so
-    that the client would choose the value. Also raise it for a union or a collection with a type
-    that has a provider, and for a provider beside a source.
+def _refuse_what_is_inside(annotation: Hint, provided: Container[object]) -> None:
+    """Raise ``SetupError`` for a source or a provider deep inside an annotation, where it would be
+    ignored, so that the client would choose the value. Also raise it for a union or a collection
+    with a type that has a provider, and for a provider beside a source.
     """
     source, kind = declared_source(annotation)
-    if source is not None:
-        provider = _stated_provider(kind)
-        if provider is not None:
-            raise SetupError(
-                f"the annotation declares {source!r} and the provider {type_name(provider)}: "
-                "remove one of them"
-            )
-        return
+    provider = _stated_provider(kind)
+    if source is not None and provider is not None:
+        raise SetupError(
+            f"the annotation declares {source!r} and the provider {type_name(provider)}: remove "
+            "one of them"
+        )
     for inner in kinds_in(kind, are_fields_in=False):
+        inner_source, _ = declared_source(inner)
+        if inner_source is not None:
+            raise SetupError(
+                f"{inner_source!r} has no effect inside its annotation: write it outside, as in "
+                "Annotated[list[int], Query()]"
+            )
+        if source is not None:  # then the client fills the whole value
+            continue
         for provider in filter(is_provider, metadata_of(inner)):
             raise SetupError(
                 f"{type_name(provider)} has no effect inside its annotation: write it outside, as "

@@ -402,12 +402,8 @@ def _check_readable(structures: Iterable[type], name: str) -> None:
     """Raise ``SetupError`` if the annotations of a structure, or of a structure inside it, can't be
     evaluated. The annotations are needed to filter the fields. ``name``: the name of the handler.
     """
-    waiting, seen = [*structures], set[type]()
-    while waiting:
-        structure = waiting.pop()
-        if structure in seen:
-            continue
-        seen.add(structure)
+    waiting = [*structures]
+    for structure in waiting:
         if is_of_pydantic(structure, "BaseModel"):
             raise SetupError(
                 f"{name} returns pydantic's BaseModel, which has no fields: annotate it with the "
@@ -419,8 +415,8 @@ def _check_readable(structures: Iterable[type], name: str) -> None:
             hints = _hints_inside(structure).values()
         except UNREADABLE as error:
             raise unreadable(structure, error) from None
-        for kind in chain.from_iterable(kinds_in(hint, are_fields_in=False) for hint in hints):
-            waiting += [kind] if has_fields(kind) else []
+        inside = chain.from_iterable(kinds_in(hint, are_fields_in=False) for hint in hints)
+        waiting += [kind for kind in inside if has_fields(kind) and kind not in waiting]
 
 
 def _is_dict(kind: object) -> TypeGuard[type]:

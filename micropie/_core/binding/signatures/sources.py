@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Never, TypeAlias, TypeVar, get_args, get_origin
 
 from micropie._core.binding.annotations import without_none
-from micropie._core.binding.fields import kinds_in
 from micropie._core.errors import SetupError, check, refuse_others
 from micropie._core.http import Request
 
@@ -171,14 +170,3 @@ def declared_source(annotation: object) -> tuple[Source | None, Any]:
             f"the annotation declares two sources, {stated[0]!r} and {stated[1]!r}: remove one"
         )
     return (stated[0] if stated else None), (Annotated[(kind, *others)] if others else kind)
-
-
-def refuse_inner_sources(annotation: object) -> None:
-    """Raise ``SetupError`` for a source deep inside an annotation, where it would be ignored."""
-    for kind in kinds_in(declared_source(annotation)[1], are_fields_in=False):
-        source, _ = declared_source(kind)
-        if source is not None:
-            raise SetupError(
-                f"{source!r} has no effect inside its annotation: write it outside, as in "
-                "Annotated[list[int], Query()]"
-            )

@@ -106,9 +106,10 @@ def _read(
     if isinstance(node, Mapping):
         if field.members:
             return document_of(field.members, node, own, is_form, path)
-        if field.values is not None and ITSELF not in node:
+        inner = field.values
+        if inner and (inner.members or inner.elements or inner.values) and ITSELF not in node:
             return {
-                str(name): _read(field.values, one, own, (*path, name), is_form)
+                str(name): _read(inner, one, own, (*path, name), is_form)
                 for name, one in node.items()
             }
         converter = described_as(field.hint, own)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 
-from micropie._core.binding.annotations import MAPPINGS, Hint, bare, is_enum, united
+from micropie._core.binding.annotations import Hint, bare, is_enum, united
 from micropie._core.binding.fields import (
     Field,
     chosen,
@@ -26,7 +26,6 @@ from micropie._core.binding.fields import (
     tag_of,
 )
 from micropie._core.binding.structures.forms import FormError, described_as
-from micropie._core.binding.structures.readings import Refused
 from micropie._core.binding.values.adapters import errors_of, refusal, without_markup, words_of
 from micropie._core.binding.values.constraints import (
     INVALID,
@@ -80,9 +79,7 @@ def problems_of(
     elif maker.is_pydantic:  # our ``check_numbers`` has raised ``error``
         found = iter([_described(_reason(error), field, document, (), own)])
     else:
-        read = error.read if isinstance(error, Refused) else document
-        search = _Search(maker, is_json, isinstance(error, Refused))
-        found = search.errors_in(_reason(error), field, document, read)
+        found = _Search(maker, is_json).errors_in(_reason(error), field, document)
     problems: list[ParameterError] = []
     length = 0
     for one in islice(found, MOST_ERRORS):
@@ -209,13 +206,6 @@ def _part_for(field: Field, value: dict[str, Any] | list[Any]) -> Field:
     return field_of(Union[tuple(kinds)])._replace(hint=field.hint) if kinds else field  # noqa: UP007
 
 
-def _values_of(field: Field) -> Field | None:
-    """Return the field for the values of a dict, or None for any other type."""
-    if get_origin(field.kind) not in MAPPINGS:
-        return None
-    return field.values or field_of(get_args(field.kind)[-1])
-
-
 def _elements_of(field: Field) -> tuple[Sequence[Field], Field] | None:
     """Return the fields for the first elements of an array, and that for all further elements, also
     for a named tuple. Return None for any other type.
@@ -238,22 +228,19 @@ class _Search:
     values.
     """
 
-    def __init__(self, maker: Maker, is_json: bool, is_read: bool) -> None:
+    def __init__(self, maker: Maker, is_json: bool) -> None:
         self._maker = maker
         self._is_json = is_json
-        self._is_read = is_read
         self._left = MOST_VALUES
 
     def errors_in(
-        self, reason: _Reason, field: Field, value: Any, read: Any, path: Path = ()
+        self, reason: _Reason, field: Field, value: Any, path: Path = ()
     ) -> Iterator[ParameterError]:
         """Yield an error for each invalid value inside ``value``. If no inner value is invalid,
         yield one error for ``value`` itself.
 
         - ``reason``: why msgspec has refused ``value``.
         - ``field``: the annotation of ``value``.
-        - ``read``: ``value`` with what is inside it as ``Reading`` has converted it, with
-          ``is_read``; otherwise ``value``.
         """
         own = self._maker.own
         level = len(path)
@@ -264,27 +251,27 @@ class _Search:
             # msgspec writes "..." for each key of a dict, which may also be the name of one
             named = next((step for step in reason.path[level : level + 1] if step != "..."), None)
         is_found = False
-        for inner, step in self._parts(field, value, read, named) if level < DEEPEST else ():
+        for inner, step in self._parts(field, value, named) if level < DEEPEST else ():
             at = (*path, step)
             if isinstance(value, dict) and step not in value:
                 is_found = True
                 text = _at(f"Object missing required field `{step}`", path)
                 yield _problem(own, inner.hint, at, None, text, unknown=REQUIRED_FIELD)
             elif self._affords(value[step]):
-                part = read[step]
+                part = value[step]
                 refused = reason if step == named else self._refusal(part, inner.hint, at)
                 if refused is not None:
                     is_found = True
-                    yield from self.errors_in(refused, inner, value[step], part, at)
+                    yield from self.errors_in(refused, inner, part, at)
         if is_found:
             return
         if value.__class__ in _NESTED and (part := _part_for(field, value)) is not field:
-            yield from self.errors_in(reason, part, value, read, path)
+            yield from self.errors_in(reason, part, value, path)
         else:
             yield _described(reason, field, value, path, own)
 
     def _parts(
-        self, field: Field, value: object, read: Any, named: str | int | None
+        self, field: Field, value: object, named: str | int | None
     ) -> Iterator[tuple[Field, str | int]]:
         """Yield the annotation and the name or index of each value directly inside ``value``. Leave
         out those runs of a list's elements that are valid.
@@ -295,21 +282,17 @@ class _Search:
             for inner in fields_of(member) if member is not None else ():
                 if inner.required or inner.name in value:
                     yield inner, inner.name
-            if not members and (values := _values_of(field)) is not None:
-                # a key that isn't in ``read`` was converted, for example to a date
-                short = (key for key in value if len(key) <= LONGEST_KEY)
-                yield from ((values, key) for key in short if key in read)
+            if not members and field.values is not None:
+                yield from ((field.values, key) for key in value if len(key) <= LONGEST_KEY)
         elif isinstance(value, list) and (elements := _elements_of(field)) is not None:
             first, rest = elements
-            hint: Any = rest.hint
+            # the annotation itself if possible, because a reader is compiled for each new one
+            hint: Any = list[Any] if first else field.kind
             yield from zip(first, range(len(value)), strict=False)
             for start in range(len(first), len(value), RUN):
                 run = range(start, min(start + RUN, len(value)))
-                others = [index for index in run if index != named]
-                is_refused = (
-                    self._affords([value[index] for index in others])
-                    and self._refusal([read[index] for index in others], list[hint]) is not None
-                )
+                others = [value[index] for index in run if index != named]
+                is_refused = self._affords(others) and self._refusal(others, hint) is not None
                 yield from ((rest, index) for index in run if is_refused or index == named)
 
     def _affords(self, part: object) -> bool:
@@ -323,10 +306,10 @@ class _Search:
         self._left -= cost if is_affordable else CALL
         return is_affordable
 
-    def _refusal(self, read: object, hint: Hint, path: Path = ()) -> _Reason | None:
+    def _refusal(self, part: object, hint: Hint, path: Path = ()) -> _Reason | None:
         """Return why the part of the document at ``path`` is refused, or None if it is valid."""
         try:
-            self._maker.make(read, self._is_json, hint, is_read=self._is_read)
+            self._maker.make(part, self._is_json, hint)
         except ValueError as refused:
             return _reason(refused, path)
         return None
@@ -506,7 +489,7 @@ def _inside(field: Field, step: str | int) -> Field | None:
     if not inner:
         fields = chain.from_iterable(map(fields_of, field.members))
         inner = [one for one in fields if step in one.others]
-    found = inner[0] if inner else _values_of(field)
+    found = inner[0] if inner else field.values
     return None if found is None else _content(found)
 
 

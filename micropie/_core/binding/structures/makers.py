@@ -44,7 +44,7 @@ from micropie._core.binding.fields import (
     tag_of,
 )
 from micropie._core.binding.structures.forms import document_of
-from micropie._core.binding.structures.readings import Reading, Refused
+from micropie._core.binding.structures.readings import Reading
 from micropie._core.binding.structures.reducer import Library, Reducer
 from micropie._core.binding.values.adapters import validated
 from micropie._core.binding.values.constraints import is_adapted
@@ -155,15 +155,12 @@ class Maker(Library):
             whole = whole.union(name for name in fields if outer_name(name) not in whole)
         return document_of(self._members, nested(fields, whole), self.own, is_form)
 
-    def make(
-        self, document: object, is_json: bool, part: Hint = None, *, is_read: bool = False
-    ) -> object:
+    def make(self, document: object, is_json: bool, part: Hint = None) -> object:
         """Return the structure created from a document, which comes from JSON, a form or a query.
         Raises ``ValueError`` if the document is invalid.
 
-        - ``part``: an annotation inside the structure. If given, the document is converted to
-          ``part`` instead.
-        - ``is_read``: whether the document is a part of what a ``Refused`` has.
+        ``part``: an annotation inside the structure. If given, the document is converted to
+        ``part`` instead.
         """
         raise NotImplementedError
 
@@ -202,10 +199,8 @@ class ByPydantic(Maker):
         configs = (getattr(one, "model_config", {}) for one in self._kinds)
         self._is_strict = any(one.get("strict") for one in configs)
 
-    def make(
-        self, document: object, is_json: bool, part: Hint = None, *, is_read: bool = False
-    ) -> object:
-        """See ``Maker``. ``part`` and ``is_read`` are not used."""
+    def make(self, document: object, is_json: bool, part: Hint = None) -> object:
+        """See ``Maker``. ``part`` is not used."""
         if self._hash_finder is not None:
             check_sizes(document, self._is_list)
         if self._has_long_paths:
@@ -351,32 +346,28 @@ class ByMsgspec(Maker):
     def _text_finder(self) -> Finder | None:
         return self._finder(has_long_matches)
 
-    def make(
-        self, document: object, is_json: bool, part: Hint = None, *, is_read: bool = False
-    ) -> object:
+    def make(self, document: object, is_json: bool, part: Hint = None) -> object:
         """See ``Maker``. Also accepts what msgspec itself rejects and a parameter accepts, such as
         5.0 or "5" for an int.
         """
         if self._is_limited:
             self._check(document, part)
         kind = part or self.hint
-        reads_first = not is_read and (not is_json or self._is_encoded)
+        reads_first = not is_json or self._is_encoded
         try:
             try:
                 if reads_first:
                     document = self._reading.read(kind, document, is_json)
                 made = self._convert(document, kind, dec_hook=self._decoded)
             except self._refused:
-                if reads_first or is_read:
+                read = document if reads_first else self._read_again(kind, document)
+                if read is document:
                     raise
-                document, sent = self._read_again(kind, document), document
-                if document is sent:
-                    raise
-                made = self._convert(document, kind, dec_hook=self._decoded)
+                made = self._convert(read, kind, dec_hook=self._decoded)
         except self._refused as error:
             # Keep the cause, which shows that the application raised the error, for example in
             # ``__post_init__``.
-            raise Refused(str(error), document) from error.__cause__
+            raise ValueError(str(error)) from error.__cause__
         except TypeError:  # a set can't contain a list
             raise ValueError("Expected hashable values") from None
         except RecursionError:

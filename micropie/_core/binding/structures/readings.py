@@ -51,17 +51,6 @@ class _Reader(NamedTuple):
     exact: type | None = None
 
 
-class Refused(ValueError):
-    """The library has refused a document.
-
-    ``read``: the document with the values converted that a parameter accepts.
-    """
-
-    def __init__(self, text: str, read: object) -> None:
-        super().__init__(text)
-        self.read = read
-
-
 class Reading:
     """Converts the values inside documents.
 

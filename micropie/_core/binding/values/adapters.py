@@ -17,7 +17,6 @@ from micropie._core.binding.annotations import (
     MAPPINGS,
     Hint,
     element_types,
-    is_json_text,
     owner_of,
     takes_json_text,
 )
@@ -182,9 +181,7 @@ class Adapter:
     """
 
     def __init__(self, annotation: Hint) -> None:
-        kind, *metadata = (
-            get_args(annotation) if hasattr(annotation, "__metadata__") else (annotation,)
-        )
+        kind: Any = get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
         self.name = getattr(kind, "__name__", str(kind))
         self._annotation = annotation
         pydantic = sys.modules["pydantic"]
@@ -199,21 +196,14 @@ class Adapter:
         self._json_finder = (
             Finder(annotation, takes_json_text) if any(map(takes_json_text, kinds)) else None
         )
-        is_text = any(map(is_json_text, metadata))
+        is_text = takes_json_text(annotation)
         self.is_collection = not is_text and element_types(kind) is not None
         self.takes_text = is_text or owner_of(kind) not in MAPPINGS
 
-    def from_text(self, value: object) -> object:
-        """Return the converted value for a string, or for several strings if the type is a
-        collection.
+    def convert(self, value: object, is_json: bool) -> object:
+        """Return the converted value for a value from parsed JSON. Without ``is_json``, for a
+        string, or for several strings if the type is a collection.
         """
-        return self._make(value, False)
-
-    def from_json(self, value: object) -> object:
-        """Return the converted value for a value from parsed JSON."""
-        return self._make(value, True)
-
-    def _make(self, value: object, is_json: bool) -> object:
         try:
             if self._has_hashes:
                 check_sizes(value, False)

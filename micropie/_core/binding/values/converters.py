@@ -521,14 +521,15 @@ def _adapted(annotation: Hint, metadata: Sequence[object]) -> Converter:
     from micropie._core.binding.values.adapters import Adapter
 
     adapter = Adapter(annotation)
+    from_text = functools.partial(adapter.convert, is_json=False)
     converter = Converter(
         f"a valid {adapter.name}",
-        adapter.from_text,
-        adapter.from_json,
+        from_text,
+        functools.partial(adapter.convert, is_json=True),
         takes_text=adapter.takes_text,
     )
     if adapter.is_collection:
-        converter = converter._replace(from_text=str, many=adapter.from_text, empty=[])
+        converter = converter._replace(from_text=str, many=from_text, empty=[])
     _, is_optional = bare(annotation)
     others = [one for one in metadata if type(one).__module__.startswith(("msgspec", "micropie"))]
     converter = with_metadata(converter, None, others)

@@ -10,12 +10,11 @@ with a million digits, and sets of numbers that a client has chosen to have the 
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any, get_args
 
 from micropie._core.binding.annotations import (
@@ -47,7 +46,7 @@ from micropie._core.binding.values.finder import Finder
 from micropie._core.binding.values.unions import check_unions, recursive_in
 from micropie._core.errors import SetupError
 from micropie._core.http.forms import UploadFile
-from micropie._core.http.json import check_client_values
+from micropie._core.http.json import check_client_values, declared_fields
 
 # The bytes that pydantic may store for the paths to the values of a document. Each step of a path
 # takes ``_STEP`` bytes and its key. The first ``_FREE_PATH`` bytes of a path don't count.
@@ -135,12 +134,7 @@ def _check_init(kinds: Sequence[object], about: str) -> None:
     """
     for kind in kinds:
         owner = owner_of(kind)
-        fields = (
-            dataclasses.fields(owner)
-            if isinstance(owner, type) and dataclasses.is_dataclass(owner)
-            else getattr(owner, "__attrs_attrs__", ())
-        )
-        for field in fields:
+        for field in declared_fields(owner):
             name = f"{getattr(owner, '__name__', '')}.{field.name}"
             if not field.init:  # msgspec would set it from the body
                 raise SetupError(
@@ -262,28 +256,28 @@ def check_sizes(document: object, is_list: bool) -> None:
 
     ``is_list``: whether the document is a list of structures. That list itself may have any length.
     """
-    waiting = document[:] if is_list and isinstance(document, list) else [document]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, list | dict):
-            if len(value) > MAX_HASHED:
-                raise SizeError(value, _path_to(value, document))
-            waiting.extend(value.values() if isinstance(value, dict) else value)
+    value: Any
+    for value in _values_in(document):
+        is_large = isinstance(value, list | dict) and len(value) > MAX_HASHED
+        if is_large and not (is_list and value is document):
+            raise SizeError(value, _path_to(value, document))
 
 
 def _path_to(wanted: object, document: object) -> tuple[str | int, ...]:
     """Return the keys and indexes that lead to an array or an object in a document."""
-    place: tuple[Any, ...] = (document,)  # the value, and its key or index and outer place
-    waiting = [place]
-    while place[0] is not wanted:
-        place = waiting.pop()
-        inner = place[0].items() if isinstance(place[0], dict) else enumerate(place[0])
-        waiting += [(part, step, place) for step, part in inner if isinstance(part, list | dict)]
-    path: list[str | int] = []
-    while len(place) > 1:
-        _, step, place = place
-        path.append(step)
-    return (*reversed(path),)
+    # by the id of each array or object, its key or index and what contains it
+    around = dict[int, tuple[Any, object]]()
+    for value in takewhile(lambda one: one is not wanted, _values_in(document)):
+        if isinstance(value, list | dict):
+            parts = value.items() if isinstance(value, dict) else enumerate(value)
+            for step, part in parts:
+                if isinstance(part, list | dict):
+                    around[id(part)] = step, value
+    path: tuple[str | int, ...] = ()
+    while wanted is not document:
+        step, wanted = around[id(wanted)]
+        path = (step, *path)
+    return path
 
 
 def check_paths(document: object) -> None:
@@ -392,8 +386,7 @@ def check_numbers(made: object, hint: Hint) -> None:
 
     waiting, defaults = [made], dict[int, object]()
     seen: dict[int, object] = {}  # because a structure may refer to itself
-    while waiting:
-        value = waiting.pop()
+    for value in waiting:
         kind = type(value)
         is_wrong = (isinstance(value, float) and not math.isfinite(value)) or (
             isinstance(value, Decimal) and not is_moderate(value)
