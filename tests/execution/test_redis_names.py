@@ -135,9 +135,25 @@ def test_an_unknown_host_name_is_an_outage() -> None:
         client.ping()
 
 
-def test_redis_can_be_reached_through_a_unix_socket(tmp_path: Path) -> None:
+def refuse(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_redis_is_reached_if_no_thread_can_look_its_name_up(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    client = RedisClient("a test", redis_url.replace("127.0.0.1", "localhost"), PATIENCE)
+    client.ping()
+    client.close()
+
+
+def test_redis_can_be_reached_through_a_unix_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "redis.sock"
     with redis_server(tmp_path, options=["--unixsocket", str(path)]):
+        monkeypatch.setattr(threading, "Thread", None)  # there is no name to look up
         client = RedisClient("a test", f"unix://{path}?db=1", 5)
         with client.reached() as reached:
             assert reached.client_info()["db"] == 1

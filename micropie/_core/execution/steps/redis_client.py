@@ -29,28 +29,6 @@ try:
     from redis.sentinel import SentinelConnectionPool
 except ImportError:  # pragma: no cover - the tests set ``redis`` to None instead
     redis = None  # type: ignore[assignment]
-else:
-
-    class _Connection(redis.Connection):
-        """A connection that also limits the time for looking up the host's name."""
-
-        is_looked_up = False  # whether the host was looked up after the connection was last closed
-
-        def connect(self) -> None:
-            """Look up the host's name and connect, unless the connection is already open."""
-            if not self.is_looked_up:
-                _look_up(self.host, self.socket_connect_timeout)
-                self.is_looked_up = True
-            super().connect()  # type: ignore[no-untyped-call]
-
-        def disconnect(self, *arguments: object, **options: object) -> None:
-            """Close the connection."""
-            self.is_looked_up = False
-            super().disconnect(*arguments, **options)  # type: ignore[no-untyped-call]
-
-    class _TLSConnection(_Connection, redis.SSLConnection):
-        """A ``_Connection`` over TLS."""
-
 
 # The options for TCP keep-alive, if this system supports them: seconds of silence before the first
 # probe, seconds between two probes, and how many probes may stay unanswered before the connection
@@ -137,7 +115,9 @@ class _LimitedSocket:
 
 @cache
 def _limited(kind: type) -> type:
-    """Return redis-py's class of connections ``kind`` with a limit for whole calls."""
+    """Return redis-py's class of connections ``kind`` with a limit for whole calls, and for looking
+    up the host's name.
+    """
 
     class Limited(kind):  # type: ignore[misc]
         @property
@@ -154,6 +134,8 @@ def _limited(kind: type) -> type:
             # if that fails.
             if _limit.ends <= monotonic():
                 raise TimeoutError
+            if getattr(self, "host", None):  # a UNIX socket has none
+                _look_up(self.host, self._socket_connect_timeout)
             return _LimitedSocket(super()._connect())
 
     return Limited
@@ -177,7 +159,10 @@ def _look_up(host: str, patience: float | None) -> None:
             socket.getaddrinfo(host, None)
         is_done.set()
 
-    threading.Thread(target=ask, name=f"micropie looks up {host}", daemon=True).start()
+    try:
+        threading.Thread(target=ask, name=f"micropie looks up {host}", daemon=True).start()
+    except RuntimeError:  # the system starts no more threads: connect without this limit
+        return
     if not is_done.wait(min(patience or inf, max(_limit.ends - monotonic(), 0))):
         raise redis.TimeoutError(f"no DNS server has responded for {host!r}")
 
@@ -247,7 +232,6 @@ class _Sentinels:
         timeouts = {"socket_timeout": patience, "socket_connect_timeout": patience}
         self._options = {**defaults, **primary.sentinel_options, **timeouts}
         self._addresses = primary.sentinels
-        self._patience: float = defaults["socket_timeout"]
         self._lock = threading.Lock()  # held by the thread that queries the Sentinels
         self._next_question = 0.0
         # The primary's address, or the reason why it isn't known.
@@ -290,7 +274,6 @@ class _Sentinels:
             patience: float = self._options["socket_timeout"]
             try:
                 with RedisClient.within(patience), client:
-                    _look_up(host, patience)
                     state = client.sentinel_masters().get(service_name)
             except redis.RedisError as error:
                 if is_local(error):
@@ -305,10 +288,6 @@ class _Sentinels:
             else:
                 # Query this Sentinel first the next time.
                 self._addresses = [address, *(one for one in self._addresses if one != address)]
-                try:
-                    _look_up(state["ip"], self._patience)
-                except redis.TimeoutError as error:
-                    return str(error)
                 return state["ip"], state["port"]
         return kind(
             f"no Sentinel gave a usable address for the primary {service_name!r}: "
@@ -465,8 +444,7 @@ class RedisClient:
                 # minutes.
                 defaults |= {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
                 if self._primary is None:
-                    kind = _TLSConnection if self.url.startswith("rediss") else _Connection
-                    client = redis.Redis.from_url(self.url, connection_class=kind, **defaults)
+                    client = redis.Redis.from_url(self.url, **defaults)
                 else:
                     make_pool: Any = SentinelConnectionPool
                     sentinels = _Sentinels(self._primary, defaults)
