@@ -156,8 +156,7 @@ class RateLimit(FlowMiddleware):
         self.store = store
         # whether ``App.health`` checks the store of ``App(rates=...)``
         self.needs_rates = store is None and when_unreachable == "refuse"
-        self._memory: WeakKeyDictionary[object, RateStore] = WeakKeyDictionary()
-        self._of_app: WeakKeyDictionary[App, tuple[RateStore, _Kind, str]] = WeakKeyDictionary()
+        self._of_app: WeakKeyDictionary[object, tuple[RateStore, _Kind, str]] = WeakKeyDictionary()
         # by outermost application, the beginning of the limit's keys
         self._prefixes: WeakKeyDictionary[object, str] = WeakKeyDictionary()
         self._refuses = when_unreachable == "refuse"
@@ -215,18 +214,16 @@ class RateLimit(FlowMiddleware):
         and the beginning of the keys.
         """
         inspector = Inspector(app)
-        store, root = self.store, inspector.applications()[0]
-        if store is None:
-            rates = root.settings.rates
-            if rates is None:
-                store = self._memory.setdefault(root.app, MemoryRates())
-            else:
-                store = cast("RateStore", rates)
+        root = inspector.applications()[0]
+        stores = self.store, cast("RateStore | None", root.settings.rates), MemoryRates()
+        store = next(one for one in stores if one is not None)
         blocking = Call(ServiceThreads(), leave_after=None)
         kind = kind_of(store.hit, blocking if getattr(store, "blocking", True) else "inline")
         if root.app not in self._prefixes:
             self._name_all(inspector)
-        self._of_app[app] = found = store, kind, self._prefixes[root.app]
+        # All applications of a tree use the same store in memory.
+        found = self._of_app.setdefault(root.app, (store, kind, self._prefixes[root.app]))
+        self._of_app[app] = found
         return found
 
     def _name_all(self, inspector: Inspector) -> None:
@@ -243,16 +240,13 @@ class RateLimit(FlowMiddleware):
                     places[hook] = hook._target or f"{_name_of(type(one.app))} {one.path}"
         # another middleware may call this limit
         places.setdefault(self, f"{_name_of(type(root))} {self._number}")
-        # Read each prefix once: another thread may name the limits at the same time, and gives them
-        # the same prefixes.
-        known = {limit: limit._prefixes.get(root) for limit in places}
-        taken = {*known.values()}
+        taken = {limit._prefixes.get(root) for limit in places}
         for limit, place in places.items():
-            if known[limit] is None:
-                named = (limit._named(place, number) for number in count())
-                prefix = next(one for one in named if one not in taken)
-                taken.add(prefix)
-                limit._prefixes[root] = prefix
+            named = (limit._named(place, number) for number in count())
+            free = next(one for one in named if one not in taken)
+            # A limit keeps its prefix. Another thread may name the limits at the same time, and
+            # gives them the same prefixes.
+            taken.add(limit._prefixes.setdefault(root, free))
 
     def _named(self, place: str, number: int) -> str:
         """Return the beginning of this limit's keys. ``number`` separates limits that are alike.

@@ -122,7 +122,6 @@ CACHES = {
     "openapi/pages.py:_documents": "the keys are applications",
     "middleware/proxy_headers.py:_ip": FUNCTION,
     "middleware/rate_limit.py:_network": FUNCTION,
-    "middleware/rate_limit.py:_memory": "the keys are applications",
     "middleware/rate_limit.py:_of_app": "the keys are applications",
     "middleware/rate_limit.py:_prefixes": "the keys are applications",
     "middleware/rate_limit.py:_until": "test_clients_and_limits_are_counted_separately",
