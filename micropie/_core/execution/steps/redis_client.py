@@ -437,21 +437,17 @@ class RedisClient:
                 # connection that serves many channels.
                 "encoding_errors": "surrogateescape",
             }
-            if self.url.startswith("unix:"):
-                client = redis.Redis.from_url(self.url, **defaults)
-            else:
+            if not self.url.startswith("unix:"):
                 # Use TCP keep-alive, because firewalls drop connections that are silent for some
                 # minutes.
                 defaults |= {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
-                if self._primary is None:
-                    client = redis.Redis.from_url(self.url, **defaults)
-                else:
-                    make_pool: Any = SentinelConnectionPool
-                    sentinels = _Sentinels(self._primary, defaults)
-                    options = {**defaults, **self._primary.options}
-                    client = redis.Redis.from_pool(
-                        make_pool(self._primary.name, sentinels, **options)
-                    )
+            if self._primary is None:
+                client = redis.Redis.from_url(self.url, **defaults)
+            else:
+                make_pool: Any = SentinelConnectionPool
+                sentinels = _Sentinels(self._primary, defaults)
+                options = {**defaults, **self._primary.options}
+                client = redis.Redis.from_pool(make_pool(self._primary.name, sentinels, **options))
             pool = client.connection_pool
             pool.connection_class = _limited(pool.connection_class)
             # If several threads create a client at the same time, all of them use the first one.
