@@ -86,19 +86,9 @@ def _has_several_workers(request: Request) -> bool:
     said = request._exchange.has_several_workers
     if said is not None:
         return said
-    stated = os.environ.get("WEB_CONCURRENCY", "")
-    return (
-        "gunicorn.arbiter" in sys.modules
-        or (stated.isdecimal() and int(stated) > 1)
-        or _stated_workers() > 1
-    )
-
-
-def _stated_workers() -> int:
-    """Return the number of workers given on the command line of uvicorn, hypercorn, granian or
-    ``micropie run``, or 1 if it isn't given.
-
-    All these commands accept ``--workers 4`` or ``-w 4``.
-    """
+    # The commands of uvicorn, hypercorn, granian and micropie accept --workers 4 or -w 4.
     found = _WORKERS.search("\0".join(sys.argv[1:]))
-    return int(found[1]) if found else 1
+    stated = os.environ.get("WEB_CONCURRENCY", ""), found[1] if found else ""
+    return "gunicorn.arbiter" in sys.modules or any(
+        one.isdecimal() and int(one) > 1 for one in stated
+    )
