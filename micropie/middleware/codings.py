@@ -28,10 +28,6 @@ class Compressor(NamedTuple):
     flush: Callable[[], bytes]
     finish: Callable[[], bytes]
 
-    def whole(self, body: bytes) -> bytes:
-        """Return the compressed form of a body that is not a stream."""
-        return self.add(body) + self.finish()
-
 
 # Creates a compressor for a level from 1 to 9, the levels of gzip. For another coding, the level is
 # converted to one of the coding's own levels that is at least as fast.

@@ -180,7 +180,8 @@ class Compress(FlowMiddleware):
                 _weaken_etag(response.headers)
 
     def _whole(self, response: Response, body: bytes, coding: str) -> Response:
-        compressed = self.compressors[coding]().whole(body)
+        compressor = self.compressors[coding]()
+        compressed = compressor.add(body) + compressor.finish()
         if len(compressed) < len(body):
             response.body = compressed
             _describe(response.headers, coding)
