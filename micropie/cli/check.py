@@ -25,7 +25,7 @@ from micropie.cli.main import COMMANDS
 from micropie.cli.migrated import import_compat
 from micropie.cli.routes import open_by_name
 from micropie.cli.serving.unshared import in_memory
-from micropie.cli.target import CommandError, files_under, find_target
+from micropie.cli.target import CommandError, files_of_project, find_target
 from micropie.cli.thread_locals import kept_in_threads
 from micropie.config import read_env_file, unread
 from micropie.debug import application_errors, paths_of_hooks, session_change, source_notes
@@ -76,7 +76,7 @@ def _write(file: Path, text: str) -> None:
 
 def changes(framework: str, path: Path) -> Iterable[Any]:
     """Return the findings of ``micropie_compat.moving`` in the files at ``path``."""
-    files = [*files_under(path)]
+    files = [*files_of_project(path)]
     modules = [file for file in files if file.suffix == ".py"] if path.is_dir() else [path]
     if not modules or not all(file.is_file() for file in modules):
         raise CommandError(f"there are no Python files at {path}")
@@ -306,7 +306,7 @@ def _unsafe_settings(app: App, outermost: Application) -> Iterator[str]:
 
 
 _WORKERS = re.compile(
-    r"^(?:.*\b(?:gunicorn|uvicorn|hypercorn|granian|micropie)\b[^\n&;|]*(?:--workers|-w)|workers|"
+    r"^(?:.*\b(?:gunicorn|GUNICORN_CMD_ARGS|uvicorn|hypercorn|granian|micropie)\b[^\n&;|]*(?:--workers|-w)|workers|"
     r".*(?:WEB_CONCURRENCY|MICROPIE_WORKERS))[\"', =:]*(\d+|.*cpu_count)",
     re.MULTILINE,
 )
@@ -372,12 +372,8 @@ def _several_workers() -> str:
     start several workers. Return "" if there is none.
     """
     stated = {
-        name: f"{before}{os.environ.get(name, '')}"
-        for name, before in {
-            "WEB_CONCURRENCY": "workers=",
-            "MICROPIE_WORKERS": "workers=",
-            "GUNICORN_CMD_ARGS": "gunicorn ",
-        }.items()
+        name: f"{name}={os.environ.get(name, '')}"
+        for name in ("WEB_CONCURRENCY", "MICROPIE_WORKERS", "GUNICORN_CMD_ARGS")
     }
     for place, text in (stated | _texts(*_FILES)).items():
         for number in _WORKERS.findall(text):

@@ -7,29 +7,26 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from functools import partial
 from importlib.util import find_spec
-from itertools import dropwhile
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from micropie import App, SetupError
-from micropie.cli.migrated import import_compat, is_of_compat, runs_programs
+from micropie.cli.migrated import PACKAGE, import_compat
 from micropie.cli.serving import made
 from micropie.cli.serving.options import Target
-from micropie.cli.serving.reloading import is_own
+from micropie.cli.serving.reloading import files_under, is_own
 
 DEFAULT_ATTRIBUTES = ("app", "application", "root")
 DEFAULT_FACTORIES = ("make_app", "create_app")  # called if the module has no application
-
-_FRAMEWORK = Path(__file__).parents[1]
 
 
 class CommandError(Exception):
@@ -194,16 +191,14 @@ _SKIPPED = {
 }  # fmt: skip
 
 
-def files_under(folder: Path) -> Iterator[Path]:
+def files_of_project(folder: Path) -> Iterator[Path]:
     """Yield the files of a project, in order."""
-    for place, folders, names in os.walk(folder):
-        here = Path(place)
-        folders[:] = sorted(name for name in folders if is_own(here / name, _SKIPPED))
-        yield from sorted(here / name for name in names if (here / name).is_file())
+    return filter(Path.is_file, files_under(folder, _SKIPPED))
 
 
 def _imported(name: str, folder: Path) -> ModuleType:
-    with _explained(f"{name} can't be imported"), _without_serving():
+    # A module may call ``app.run()`` without ``if __name__ == "__main__"``.
+    with _explained(f"{name} can't be imported"), made.without_serving():
         if _exists(name):
             return importlib.import_module(name)
     files = [
@@ -217,20 +212,6 @@ def _imported(name: str, folder: Path) -> ModuleType:
         if (folder / file).is_file():
             hint = f"; do you mean {str(file)!r}?"
     raise CommandError(f"there is no module {name!r} in {folder}{hint}")
-
-
-@contextmanager
-def _without_serving() -> Iterator[None]:
-    """Return a context manager in which ``app.run()`` does nothing, because a module may call it
-    without ``if __name__ == "__main__"``.
-    """
-    is_outermost = made.IS_SERVING not in os.environ
-    os.environ[made.IS_SERVING] = "1"
-    try:
-        yield
-    finally:
-        if is_outermost:
-            del os.environ[made.IS_SERVING]
 
 
 def _exists(name: str) -> bool:
@@ -256,34 +237,33 @@ def _explained(failed: str) -> Iterator[None]:
     except CommandError:  # it is explained already
         raise
     except Exception as error:
-        found = traceback.extract_tb(error.__traceback__)
-        frames = [*dropwhile(_is_of_importing, found)] or found
+        frames = traceback.walk_tb(error.__traceback__)
+        packages = [str(one.f_globals.get("__name__")).partition(".")[0] for one, _ in frames]
+        # ``sys.tracebacklimit`` may have left out the last calls.
+        found = [*zip(traceback.extract_tb(error.__traceback__), packages, strict=False)]
+        shown = [*dropwhile(lambda one: one[1] in _MACHINERY, found)]
         # Leave out the lines in micropie itself, because the message explains the error.
         if isinstance(error, SetupError):
-            shown = []
-            for frame in frames:
-                if _FRAMEWORK in Path(frame.filename).parents or is_of_compat(frame.filename):
-                    break
-                shown += [] if _is_of_importing(frame) else traceback.format_list([frame])
-            raise CodeError(f"{error}\n{''.join(shown).rstrip()}") from None
-        lines = traceback.format_exception_only(error)
+            own = takewhile(lambda one: one[1] not in _FRAMEWORK, shown)
+            shown = [one for one in own if one[1] not in _MACHINERY]
+            raise CodeError(f"{error}\n{_formatted(shown).rstrip()}") from None
+        text = "".join(traceback.format_exception_only(error))
         if not isinstance(error, SyntaxError):  # its own text has the file and the line
-            lines = traceback.format_list(frames) + lines
-        if isinstance(error, KeyError) and frames[-1].filename in (os.__file__, "<frozen os>"):
-            lines.append(
+            text = _formatted(shown or found) + text
+        if isinstance(error, KeyError) and packages[-1] == "os":
+            text += (
                 f"The variable {error.args[0]} isn't set: set it in the environment, or in a "
                 ".env file in the current folder."
             )
-        raise CodeError(f"{failed}:\n{''.join(lines).rstrip()}") from None
+        raise CodeError(f"{failed}:\n{text.rstrip()}") from None
 
 
-def _is_of_importing(frame: traceback.FrameSummary) -> bool:
-    return (
-        "importlib" in frame.filename
-        or "runpy" in frame.filename
-        or frame.filename == __file__
-        or runs_programs(frame.filename)
-    )
+_FRAMEWORK = ("micropie", PACKAGE)
+_MACHINERY = (*_FRAMEWORK, "importlib", "runpy")  # what imports and runs an application's modules
+
+
+def _formatted(calls: Iterable[tuple[traceback.FrameSummary, str]]) -> str:
+    return "".join(traceback.format_list([one for one, _ in calls]))
 
 
 def _only_app(module: ModuleType) -> str:

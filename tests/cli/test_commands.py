@@ -1372,6 +1372,11 @@ NAMES = [
         "import os\nos.environ['PIES_9']",
         "app5 can't be imported:\n  File \"{folder}/app5.py\", line 2, in <module>\n    os.environ['PIES_9']\n",
     ),
+    (
+        "app5",
+        "import os, sys\nsys.tracebacklimit = 0\nos.environ['PIES_9']",
+        "app5 can't be imported:\nKeyError: 'PIES_9'\n",
+    ),
     ("app5", "from micropie import App\ndef make_app(): return App()", ""),
     ("app5", "from micropie import App\ndef create_app(name='x', *more): return App()", ""),
     ("app5:make", "from micropie import App\ndef make(): return App()", ""),
@@ -1426,8 +1431,14 @@ NAMES = [
 
 @pytest.mark.parametrize(("name", "source", "sentence"), NAMES)
 def test_an_application_is_found_by_its_name(
-    command: Run, tmp_path: Path, name: str, source: str, sentence: str
+    command: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    source: str,
+    sentence: str,
 ) -> None:
+    monkeypatch.setattr(sys, "tracebacklimit", None, raising=False)
     (tmp_path / "app5.py").write_text(source)
     status, _, error = command("check", name)
     assert (status, error == "") == ((2, False) if sentence else (0, True))

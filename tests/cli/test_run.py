@@ -26,7 +26,7 @@ from micropie.cli.serving.made import IS_SERVING
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.servers import choose
 from micropie.cli.serving.signals import failing_without_signal
-from micropie.cli.target import files_under
+from micropie.cli.target import files_of_project
 from micropie.middleware import FlowMiddleware, MemoryRates, RateLimit, RedisRates
 from micropie.sessions import SQLiteSessionBackend
 from tests.support.certificates import make_certificate
@@ -348,7 +348,7 @@ def test_a_folder_that_can_t_be_entered_is_passed_over(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="too long"):
         (folder / "a-long-name").stat()
     assert [*reloading._times(tmp_path)] == [str(tmp_path / "app.py")]
-    assert [*files_under(tmp_path)] == [tmp_path / "app.py"]
+    assert [*files_of_project(tmp_path)] == [tmp_path / "app.py"]
     with pytest.raises(ServingError, match="can't be read"):
         Options(ssl_certfile=f"{folder}/a-long-name", ssl_keyfile="key.pem")
 

@@ -5,6 +5,8 @@ a factory returns the application, or if the application needs a compatibility m
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from operator import attrgetter
 
@@ -21,6 +23,18 @@ IS_SERVING = "MICROPIE_SERVING"
 # ``STAND_IN``: the framework whose compatibility module must be installed first.
 # ``STAND_IN_FOR``: what needs that module: an application, "shop:app", or a program, "shop.py".
 FACTORY, STAND_IN, STAND_IN_FOR = "MICROPIE_MADE_BY", "MICROPIE_STAND_IN", "MICROPIE_STAND_IN_FOR"
+
+
+@contextmanager
+def without_serving() -> Iterator[None]:
+    """Return a context manager in which ``app.run()`` does nothing."""
+    is_outermost = IS_SERVING not in os.environ
+    os.environ[IS_SERVING] = "1"
+    try:
+        yield
+    finally:
+        if is_outermost:
+            del os.environ[IS_SERVING]
 
 
 def install_stand_in(framework: str) -> None:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,24 +41,21 @@ def run_and_reload(options: Options) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # raises KeyboardInterrupt on SIGTERM
     folder = Path.cwd()
     known = _times(folder)
-    child = subprocess.Popen(sys.orig_argv, env=environ, pass_fds=passed)
-    try:
+    with suppress(KeyboardInterrupt):
         while True:
-            while (found := _times(folder)) == known:
-                time.sleep(LOOK_EVERY)
-            changed = sorted({path for path, _ in found.items() ^ known.items()})
-            print(
-                f"{os.path.relpath(changed[0], folder)} has changed: restarting",
-                file=sys.stderr,
-                flush=True,
-            )
-            known = found
-            _end(child)
             child = subprocess.Popen(sys.orig_argv, env=environ, pass_fds=passed)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        _end(child)
+            try:
+                while (found := _times(folder)) == known:
+                    time.sleep(LOOK_EVERY)
+                changed = sorted({path for path, _ in found.items() ^ known.items()})
+                print(
+                    f"{os.path.relpath(changed[0], folder)} has changed: restarting",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                known = found
+            finally:
+                _end(child)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -84,16 +81,21 @@ def is_own(folder: Path, skipped: Collection[str]) -> bool:
     )
 
 
-def _times(folder: Path) -> dict[str, int]:
-    """Return the modification time of each Python file under ``folder``, except in hidden folders
-    and virtual environments.
+def files_under(
+    folder: Path, skipped: Collection[str], endings: str | tuple[str, ...] = ""
+) -> Iterator[Path]:
+    """Yield the files under ``folder`` whose names have one of these ``endings``, in order, except
+    those in hidden folders, in virtual environments, and in folders whose names are in ``skipped``.
     """
-    times = {}
     for path, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if is_own(Path(path, name), _SKIPPED)]
-        for name in names:
-            if name.endswith((".py", ".env")):
-                file = Path(path, name)
-                with suppress(OSError):  # an editor has just removed the file
-                    times[str(file)] = file.stat().st_mtime_ns
+        folders[:] = sorted(name for name in folders if is_own(Path(path, name), skipped))
+        yield from (Path(path, name) for name in sorted(names) if name.endswith(endings))
+
+
+def _times(folder: Path) -> dict[str, int]:
+    """Return the modification time of each Python file under ``folder``, and of each ``.env``."""
+    times = {}
+    for file in files_under(folder, _SKIPPED, (".py", ".env")):
+        with suppress(OSError):  # an editor has just removed the file
+            times[str(file)] = file.stat().st_mtime_ns
     return times

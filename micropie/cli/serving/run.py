@@ -6,12 +6,13 @@ import inspect
 import os
 import secrets
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from micropie import SetupError
-from micropie.cli.serving.made import IS_SERVING
+from micropie.cli.serving.made import IS_SERVING, without_serving
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.places import checked_place
 from micropie.cli.serving.reloading import CHILD_PORT, run_and_reload
@@ -63,13 +64,8 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
         origin = f"http://localhost:{options.port}" if options.has_port else ""
         announcement += f"\nTo see debug pages, open {origin}{options.root_path}{path}"
     print(announcement, file=sys.stderr, flush=True)
-    os.environ[IS_SERVING] = "1"
-    try:
+    with suppress(KeyboardInterrupt), without_serving():
         server.start(target, options)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        del os.environ[IS_SERVING]
 
 
 _ARGUMENTS = {ASGI: ("scope", "receive", "send"), WSGI: ("environ", "start_response")}
