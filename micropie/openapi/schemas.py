@@ -502,10 +502,10 @@ _STANDARD: Mapping[str, type] = {
 _ABOUT = ("title", "description", "default")
 
 
-def _adapter_for(hint: object) -> Any:
+def _adapter_for(_hint: object) -> Any:
     # in a function of its own, because pydantic looks up the names in annotations among the
     # variables of the caller first
-    return sys.modules["pydantic"].TypeAdapter(hint)
+    return sys.modules["pydantic"].TypeAdapter(_hint)
 
 
 def _are_same(one: Schema, other: Schema) -> bool:

@@ -357,6 +357,45 @@ def test_what_pydantic_checks_in_a_dataclass_is_described(
         assert client.post("/", json={**sent, **wrong}).status_code == 400
 
 
+class Outer(pydantic.BaseModel):
+    inner: structure
+
+
+class structure(pydantic.BaseModel):  # noqa: N801 - named like a variable of the framework
+    number: int
+
+
+class Undefined(pydantic.BaseModel):
+    inner: own  # type: ignore[name-defined]  # noqa: F821
+
+
+@dataclass
+class HoldsUndefined:
+    inner: own  # type: ignore[name-defined]  # noqa: F821
+    model: structure
+
+
+def test_annotations_mean_no_variables_of_the_framework(make_client: MakeClient) -> None:
+    def index() -> Outer:
+        return Outer(inner=structure(number=5))
+
+    app = App()
+    app.get("/")(index)
+    assert make_client(app).get("/").json() == {"inner": {"number": 5}}
+
+
+@pytest.mark.parametrize("kind", [Undefined, HoldsUndefined, list[Undefined]])
+@pytest.mark.parametrize("place", ["value", "return"])
+def test_a_name_that_only_the_framework_has_is_unknown(place: str, kind: Any) -> None:
+    def index(value: Any = None) -> Any: ...
+
+    index.__annotations__ = {place: kind}
+    app = App()
+    app.post("/")(index)
+    with pytest.raises(SetupError, match="'own' is not defined"):
+        app._micropie.compiled()
+
+
 def test_types_that_pydantic_adapts_are_recognised() -> None:
     class Model(pydantic.BaseModel):
         n: int

@@ -539,9 +539,18 @@ def _struct(kind: Any) -> Encoder:
     return (lambda value: [*tag.values(), *read(value)]) if config.array_like else convert
 
 
+def isolated(_call: Callable[..., Any], *_arguments: object) -> Any:
+    """Call a class or a method of pydantic, and return the result.
+
+    pydantic looks up the names in annotations among its caller's variables, too. So this function
+    has none that an annotation might name.
+    """
+    return _call(*_arguments)
+
+
 def _by_pydantic(kind: type) -> Encoder:
     """Return the function that encodes values of a pydantic type such as ``HttpUrl``."""
-    adapter = sys.modules["pydantic"].TypeAdapter(kind)
+    adapter = isolated(sys.modules["pydantic"].TypeAdapter, kind)
 
     def dump(value: object) -> object:
         dumped: object = adapter.dump_python(value, mode="json", fallback=_refuse)

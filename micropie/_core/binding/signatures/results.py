@@ -71,7 +71,7 @@ from micropie._core.binding.values.converters import NO_OWN_TYPES, OwnTypes
 from micropie._core.errors import ResponseError, SetupError
 from micropie._core.execution.placement import AnyFunction, innermost
 from micropie._core.http import sent_as
-from micropie._core.http.json import Dumps, Encoders, msgspec
+from micropie._core.http.json import Dumps, Encoders, isolated, msgspec
 
 
 def answers_of(function: AnyFunction, stated: object = None) -> tuple[object, ...]:
@@ -411,7 +411,7 @@ def _check_readable(structures: Iterable[type], name: str) -> None:
             )
         try:
             if is_pydantic(structure) and hasattr(structure, "model_rebuild"):
-                structure.model_rebuild()  # raises an error that contains the undefined name
+                isolated(structure.model_rebuild)  # its error contains the undefined name
             hints = _hints_inside(structure).values()
         except UNREADABLE as error:
             raise unreadable(structure, error) from None

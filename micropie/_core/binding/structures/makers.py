@@ -72,7 +72,7 @@ from micropie._core.binding.values.shapes import Shape
 from micropie._core.errors import SetupError
 from micropie._core.http import sent_as
 from micropie._core.http.forms import nested, outer_name
-from micropie._core.http.json import dumps, loads, msgspec
+from micropie._core.http.json import dumps, isolated, loads, msgspec
 from micropie._core.http.json import members_of as members
 
 # Types of single values that msgspec writes as ``http/json.py`` does, and that pydantic checks when
@@ -184,7 +184,7 @@ class ByPydantic(Maker):
 
     def __init__(self, hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> None:
         super().__init__(hint, own)
-        self.adapter = sys.modules["pydantic"].TypeAdapter(self.hint)
+        self.adapter = isolated(sys.modules["pydantic"].TypeAdapter, self.hint)
         # ``dumped`` adds an adapter for each member of a union. By id, because metadata may not be
         # hashable.
         self._adapters = {id(hint): self.adapter}
@@ -192,7 +192,7 @@ class ByPydantic(Maker):
     def prepare(self) -> None:
         """See ``Maker``."""
         if not getattr(self.adapter, "pydantic_complete", True):
-            self.adapter.rebuild()  # raises an error that contains the undefined name
+            isolated(self.adapter.rebuild)  # raises an error that contains the undefined name
         super().prepare()
         self._has_long_paths = has_long_paths(self._kinds)
         self._json_finder = self._finder(takes_json_text)
@@ -236,7 +236,8 @@ class ByPydantic(Maker):
         """See ``Library``. The value may be, or contain, an object of a subclass."""
         adapter = self._adapters.get(id(kind))
         if adapter is None:
-            adapter = self._adapters[id(kind)] = sys.modules["pydantic"].TypeAdapter(kind)
+            adapter = isolated(sys.modules["pydantic"].TypeAdapter, kind)
+            self._adapters[id(kind)] = adapter
         validate = partial(adapter.validate_python, from_attributes=True)
         try:
             made = validate(value)

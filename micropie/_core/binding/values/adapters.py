@@ -41,6 +41,7 @@ from micropie._core.binding.values.limits import (
     longest_key,
 )
 from micropie._core.errors import SetupError
+from micropie._core.http.json import isolated
 from micropie._core.on_demand import pattern
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class Adapter:
         kinds = kinds_in(annotation)
         check_fields(kinds, True, self.name)
         try:
-            self._adapter = pydantic.TypeAdapter(annotation)
+            self._adapter = isolated(pydantic.TypeAdapter, annotation)
         except (ImportError, NameError, TypeError, pydantic.PydanticUserError) as error:
             sentence = str(error).partition("\n")[0]
             raise SetupError(f"pydantic can't create a {self.name}: {sentence}") from None
