@@ -788,7 +788,10 @@ def _hashed(kind: Collect) -> Collect:
 def _collection(kind: Collect, arguments: tuple[object, ...], own: OwnTypes) -> Converter:
     first, *others = arguments or (Any,)
     if others not in ([], [Ellipsis]) or (kind is tuple and len(arguments) == 1):
-        raise SetupError("a form or query can't send a tuple of fixed length: write tuple[X, ...]")
+        raise SetupError(
+            "a tuple of fixed length can't be a parameter: write tuple[X, ...] or, for a JSON "
+            "array, a msgspec.Struct with array_like=True and a field for each value"
+        )
     item = converter_for(first, own)
     from_text = _from_one_text(item)
     is_hashed = kind in (set, frozenset)
