@@ -33,6 +33,7 @@ from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import chain, count, product
 from typing import (
     Annotated,
@@ -277,12 +278,10 @@ class Schemas:
         return {**schema, "uniqueItems": True} if kind in _SETS else schema
 
     def _object(self, key: object = str, member: object = Any) -> Schema:
-        names, members = self.of(key), self.of(member)
-        # The names in JSON are strings, even if they become numbers.
-        is_limited = names.get("type") == "string" and len(names) > 1
+        names, members = _names_for(self.of(key)), self.of(member)
         return {
             "type": "object",
-            **({"propertyNames": names} if is_limited else {}),
+            **({"propertyNames": names} if names else {}),
             **({"additionalProperties": members} if members else {}),
         }
 
@@ -300,8 +299,9 @@ class Schemas:
         while structure not in self._known:
             form = next(forms)
             described = describe(structure, f"{_SCHEMAS}{form}")
-            schema, found = rewritten(described, _for_generators)
+            own, found = described
             named = {form.format(name=name): one for name, one in found.items()}
+            schema, named = rewritten((own, named), partial(_for_generators, named))
             if all(_are_same(self.components.get(name, one), one) for name, one in named.items()):
                 self.components |= {**named, **self.components}
                 self._known[structure] = schema
@@ -374,6 +374,7 @@ class Schemas:
                 schema["description"] = " ".join(about.split())
         if schema.get("type") == "string":
             self._describe_text(own, schema)
+        self._describe_names(own, schema)
         fields, properties = getattr(own, "fields", ()), schema.get("properties", {})
         texts = _documentation(own.cls) if fields else {}
         for one in fields:
@@ -389,6 +390,7 @@ class Schemas:
             *zip(reversed(parts), reversed(schema.get("prefixItems", ())), strict=False),
             (getattr(own, "item_type", None), schema.get("items")),
             (getattr(own, "value_type", None), schema.get("additionalProperties")),
+            (getattr(own, "key_type", None), schema.get("propertyNames")),
             *product(getattr(own, "types", (own,)), schema.get("anyOf", ())),
         ]
         for inside, found in pairs:
@@ -408,6 +410,15 @@ class Schemas:
             if info.tz is False:
                 _make_local(schema)
 
+    def _describe_names(self, info: Any, schema: Schema) -> None:
+        """Add what a dict's keys are to msgspec's schema of it. ``info``: msgspec's type object."""
+        key = getattr(info, "key_type", None)
+        if key is not None and "propertyNames" not in schema:
+            key = getattr(key, "type", key)  # of ``Annotated[..., Meta(...)]``
+            values = getattr(key, "values", None)
+            made = _KEYS.get(type(key).__name__, getattr(key, "cls", Any))
+            schema["propertyNames"] = self.of(made if values is None else Literal[tuple(values)])
+
     def _is_encoded(self, kind: type) -> bool:
         """Return whether an encoder of the application changes the values that are described. In a
         body, it does so only for the members of an Enum.
@@ -424,6 +435,10 @@ class Schemas:
             "handle_invalid_for_json_schema": lambda one, *found: self._beyond_pydantic(
                 unknown[one.mode], *found
             ),
+            "dict_schema": lambda one, found: {
+                **base.dict_schema(one, found),
+                "propertyNames": one.generate_inner(found.get("keys_schema", {"type": "any"})),
+            },
             # pydantic describes only the members of a Flag
             "enum_schema": lambda one, found: (
                 self._flags(found["cls"])
@@ -500,6 +515,7 @@ _STANDARD: Mapping[str, type] = {
     "UUIDType": UUID,
 }
 _ABOUT = ("title", "description", "default")
+_KEYS: Mapping[str, type] = {**_STANDARD, "IntType": int, "FloatType": float}
 
 
 def _adapter_for(_hint: object) -> Any:
@@ -626,10 +642,46 @@ def _choice(values: Collection[object]) -> Schema:
     return found[0] if len(found) == 1 else {"anyOf": found}
 
 
-def _for_generators(schema: Schema) -> Schema:
-    """Return a schema from msgspec or pydantic in the form that client generators need: with
-    ``items`` in each array, but not in a tuple, and values of a single type in each ``enum``.
+# How the names in an object are written whose values become numbers.
+_NUMERALS = {
+    "integer": "^[+-]?[0-9]+$",
+    "number": r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$",
+}
+
+
+def _names_for(schema: Schema, named: Mapping[str, Schema] = types.MappingProxyType({})) -> Schema:
+    """Return the schema for the names in an object that become values with a schema, or {} if any
+    name is valid. Names are strings, even if they become numbers.
+
+    ``named``: the schemas to which the schema may refer.
     """
+    target = named.get(schema.get("$ref", "").removeprefix(_SCHEMAS), schema)
+    kind = target.get("type")
+    if "anyOf" in target:
+        found = [_names_for(one, named) for one in target["anyOf"]]
+        return {"anyOf": found} if all(found) else {}
+    if "enum" in target and kind in (*_NUMERALS, None):  # without a type, it has several
+        return {"type": "string", "enum": [*map(str, target["enum"])]}
+    if kind in _NUMERALS:
+        return {"type": "string", "pattern": _NUMERALS[kind]}
+    if kind == "boolean":
+        return {"type": "string", "enum": ["true", "false"]}
+    # pydantic leaves out the type of names
+    about = {name: one for name, one in schema.items() if name not in ("type", "title")}
+    return ({"type": "string"} | about if "$ref" not in about else about) if about else {}
+
+
+def _for_generators(named: Mapping[str, Schema], schema: Schema) -> Schema:
+    """Return a schema from msgspec or pydantic in the form that client generators need: with
+    ``items`` in each array, but not in a tuple, values of a single type in each ``enum``, and
+    strings as ``propertyNames``.
+
+    ``named``: the schemas to which the schema may refer.
+    """
+    if isinstance(names := schema.get("propertyNames"), dict):
+        rest = {name: one for name, one in schema.items() if name != "propertyNames"}
+        written = _names_for(names, named)
+        return {**rest, "propertyNames": written} if written else rest
     if isinstance(values := schema.get("enum"), list) and len({*map(type, values)}) > 1:
         return {**{name: one for name, one in schema.items() if name != "enum"}, **_choice(values)}
     if schema.get("type") != "array":

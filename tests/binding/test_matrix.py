@@ -788,9 +788,7 @@ EXCEPTIONS: Mapping[str, Mapping[str, str]] = {
     "list of an Enum with an encoder": of_pydantic(
         VALUE, "form", "query", "JSON", "document", "result"
     ),
-    "dict of an Enum with an encoder": of_pydantic(
-        VALUE, "JSON", "document", "result", "document of the result"
-    ),
+    "dict of an Enum with an encoder": of_pydantic(VALUE, "JSON", "document", "result"),
     "optional Enum with an encoder": of_pydantic(
         VALUE, "form", "query", "JSON", "document", "result"
     ),

@@ -23,6 +23,7 @@ from decimal import Decimal
 from itertools import product
 from operator import attrgetter
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict, TypeVar, Union, get_args
+from uuid import UUID
 
 import hypothesis
 import jsonschema  # type: ignore[import-untyped]
@@ -509,6 +510,56 @@ def test_the_values_of_an_enum_are_described_as_they_are_sent(
     for one in refused:
         assert not fits(one, body)
         assert client.post("/", json=one).status_code == 400
+
+
+class Figure(enum.IntEnum):
+    ONE = 1
+    TWO = 2
+
+
+def around(shape: str, key: Any) -> Any:
+    hint = dict[key, int]
+    if shape == "parameter":
+        return hint
+    if shape == "model":
+        return pydantic.create_model("Around", of=(hint, ...))
+    return msgspec.defstruct("Around", [("of", hint)])
+
+
+@pytest.mark.parametrize("shape", ["parameter", "model", "struct"])
+@pytest.mark.parametrize(
+    ("key", "taken", "refused"),
+    [
+        (int, ["1", "-2"], ["a", "1.5"]),
+        (Annotated[int, "any"], ["1"], ["a"]),
+        (float, ["1.5", "-2", "1e3"], ["a"]),
+        (Decimal, ["1.5"], []),
+        (UUID, [str(UUID(int=5))], []),
+        (date, ["2026-01-31"], []),
+        (Figure, ["1", "2"], ["3", "ONE"]),
+        (Colour, ["red"], ["RED"]),
+        (Literal[1, 2], ["1"], ["3"]),
+        (Literal["a", "b"], ["a"], ["c"]),
+        (int | Literal["a"], ["1", "a"], ["b"]),
+        (Literal["a", 1], ["1", "a"], ["b"]),
+        (str, ["a"], []),
+        (Any, ["a"], []),
+        (bool, ["true", "false"], ["perhaps"]),
+    ],
+)
+def test_the_names_in_an_object_are_described(
+    make_client: MakeClient, shape: str, key: Any, taken: list[str], refused: list[str]
+) -> None:
+    if shape == "struct" and key in (bool, int | Literal["a"], Literal["a", 1]):
+        pytest.skip("msgspec has no such keys")
+    app = echoing(around(shape, key), None)
+    client, document = make_client(app), app.openapi()
+    media = document["paths"]["/"]["post"]["requestBody"]["content"][JSON]
+    body = resolved(media["schema"], document)
+    for name in (*taken, *refused):
+        sent = {name: 1} if shape == "parameter" else {"of": {name: 1}}
+        assert fits(sent, body) == (name in taken)
+        assert client.post("/", json=sent).status_code == (200 if name in taken else 400)
 
 
 @dataclass
