@@ -216,7 +216,8 @@ class ProcessPool:
                     await slots.tasks.until_readable(step.descriptor, step.seconds)
                 except BaseException:
                     token.cancel()
-                    held.pop().leave(in_this_thread, (steps, step), on_left)
+                    if not held.pop().leave(in_this_thread, (steps, step), on_left):
+                        steps.close()
                     raise
                 step = steps.send(step.poll(0.0))
             return await slots.call(

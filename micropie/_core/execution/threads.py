@@ -342,13 +342,21 @@ class Slots:
         function: Callable[..., object],
         arguments: Sequence[object],
         on_left: Callable[[LeftCall], object] | None,
-    ) -> None:
-        """Let a thread that nobody waits for call ``function``. It uses this task's slot."""
+    ) -> bool:
+        """Let a thread that nobody waits for call ``function``. It uses this task's slot.
+
+        Return False, and give the slot back, if the system starts no more threads.
+        """
         work = _Work(function, arguments, None)
         work.when_ended(partial(self.tasks.call, self.give))
-        start_shared(Thread(target=work.run, name="micropie left"))
+        try:
+            start_shared(Thread(target=work.run, name="micropie left"))
+        except RuntimeError:
+            self.give()
+            return False
         if on_left is not None:
             on_left(work)
+        return True
 
     def _report(self, sentence: str, *values: object) -> None:
         """Log, at most once a minute, that requests get a 503. ``sentence``: the log message, with

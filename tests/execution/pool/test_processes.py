@@ -340,6 +340,57 @@ def test_R69_a_cancelled_request_releases_its_process(backend: str) -> None:
     app.wsgi_shutdown()
 
 
+def refuse_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no thread start that ends a call, as if the system had no more."""
+    start = threading.Thread.start
+
+    def started(thread: threading.Thread) -> None:
+        if thread.name in ("micropie left", "micropie pool"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+
+
+def test_R69_a_cancelled_request_releases_its_process_even_if_no_thread_can_start(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = Pooled(processes=1)
+
+    async def main() -> list[int]:
+        found = [(await asgi_get(app, "/process")).status]
+        async with anyio.create_task_group() as group:
+            group.start_soon(asgi_get, app, "/sleeps/60")
+            await anyio.wait_all_tasks_blocked()
+            with monkeypatch.context() as patch:
+                refuse_threads(patch)
+                group.cancel_scope.cancel()
+                await anyio.lowlevel.cancel_shielded_checkpoint()
+                with anyio.CancelScope(shield=True):
+                    await anyio.wait_all_tasks_blocked()
+        return found + [(await asgi_get(app, "/process")).status for _ in range(2)]
+
+    assert run(backend, main) == [200, 200, 200]
+    app.wsgi_shutdown()
+
+
+@pytest.mark.parametrize("start", ["lazy", "eager"])
+def test_R69_a_lost_process_costs_no_slot_even_if_no_thread_can_start(
+    start: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = Pool(1, Settings(pool_start=start))
+    pid = pool.call(PATIENCE, os.getpid)
+    with monkeypatch.context() as patch:
+        refuse_threads(patch)
+        with pytest.raises(PoolError, match="killed by SIGKILL"):
+            pool.call(PATIENCE, signal.raise_signal, signal.SIGKILL)
+        next_pid = pool.call(PATIENCE, os.getpid)
+        stream = pool.call(PATIENCE, Pooled.stream_hangs, None)
+        stream.drop()
+        assert len({pid, next_pid, pool.call(PATIENCE, os.getpid)}) == 3
+    pool.close()
+
+
 def test_the_shorter_of_two_time_limits_counts(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:

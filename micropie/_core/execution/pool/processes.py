@@ -512,9 +512,18 @@ class Pool:
         finally:
             self._free.release()
 
-    @staticmethod
-    def _in_background(function: AnyFunction, *arguments: object) -> None:
-        threading.Thread(target=function, args=arguments, name="micropie pool", daemon=True).start()
+    def _in_background(self, function: AnyFunction, *arguments: Any) -> None:
+        """Let a thread call ``_stop`` or ``_replace``. If the system starts no more threads, only
+        end the process.
+        """
+        try:
+            threading.Thread(
+                target=function, args=arguments, name="micropie pool", daemon=True
+            ).start()
+        except RuntimeError:
+            for worker in arguments[:1]:
+                self._drop(worker)
+            self._free.release()
 
     def _drop(self, worker: _Worker, grace: float = 0.0) -> None:
         worker.end(grace)
