@@ -8,6 +8,7 @@ import sys
 import types
 from pathlib import Path
 from queue import SimpleQueue
+from socket import create_connection
 from threading import Thread
 from typing import Any
 from unittest.mock import Mock
@@ -120,6 +121,9 @@ def test_run_serves_with_wsgiref(
     port = running.get(timeout=PATIENCE).server_port
     with urlopen(f"http://[{host}]:{port}/".replace("[127.0.0.1]", host), None, PATIENCE) as answer:
         assert answer.read() == b"served"
+    with create_connection((host, port), PATIENCE) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n")
+        assert connection.makefile("rb").readline().startswith(b"HTTP/1.0 400 ")
     adapter.srv.shutdown()
     serving.join(PATIENCE)
     assert ("GET / " in capfd.readouterr().err) is not is_quiet

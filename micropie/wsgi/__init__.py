@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from micropie.wsgi.driver import serve_http, start_and_serve
     from micropie.wsgi.exchange import WSGIExchange
     from micropie.wsgi.gunicorn import run_gunicorn
-    from micropie.wsgi.simple_server import open_server
+    from micropie.wsgi.simple_server import StrictHandler, open_server
     from micropie.wsgi.state import WSGIState
     from micropie.wsgi.steps import perform
 
 __all__ = [
+    "StrictHandler",
     "WSGIExchange",
     "WSGIState",
     "open_server",
@@ -43,7 +44,7 @@ __getattr__, __dir__ = names_on_demand(
         "driver": "serve_http start_and_serve",
         "exchange": "WSGIExchange",
         "gunicorn": "run_gunicorn",
-        "simple_server": "open_server",
+        "simple_server": "StrictHandler open_server",
         "state": "WSGIState",
         "steps": "perform",
     },

@@ -34,19 +34,8 @@ class _ThreadedServer6(_ThreadedServer):
     address_family = socket.AF_INET6
 
 
-class _Handler(WSGIRequestHandler):
-    root_path = ""
-    # Seconds of silence after which a client is disconnected, also during the TLS handshake.
-    timeout = 60
-
-    def handle(self) -> None:
-        """Handle one request.
-
-        A client that is silent, disconnects, or fails the TLS handshake is not an error of the
-        server, so the exception is suppressed.
-        """
-        with suppress(OSError):
-            super().handle()
+class StrictHandler(WSGIRequestHandler):
+    """The standard library's handler of a request, which checks the head of the request."""
 
     def parse_request(self) -> bool:
         """Check and parse the head of a request.
@@ -73,6 +62,21 @@ class _Handler(WSGIRequestHandler):
         if status is not None:
             self.send_error(status)
         return status is None
+
+
+class _Handler(StrictHandler):
+    root_path = ""
+    # Seconds of silence after which a client is disconnected, also during the TLS handshake.
+    timeout = 60
+
+    def handle(self) -> None:
+        """Handle one request.
+
+        A client that is silent, disconnects, or fails the TLS handshake is not an error of the
+        server, so the exception is suppressed.
+        """
+        with suppress(OSError):
+            super().handle()
 
     def get_environ(self) -> dict[str, object]:
         environ = super().get_environ()

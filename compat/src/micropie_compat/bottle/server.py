@@ -17,10 +17,11 @@ from socket import AF_INET6
 from socketserver import ThreadingMixIn
 from threading import Event, Thread
 from typing import Any, TypeAlias
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIServer, make_server
 
 from micropie import dual
 from micropie.extensions import run_gunicorn
+from micropie.wsgi import StrictHandler
 from micropie_compat.bottle.state import face
 from micropie_compat.core import kind_of_target
 from micropie_compat.missing import SERVERS
@@ -61,16 +62,7 @@ class WSGIRefServer(ServerAdapter):
         """Serve until interrupted."""
         quiet = self.quiet
 
-        class Handler(WSGIRequestHandler):
-            def parse_request(self) -> bool:
-                # Drop headers with "_" in their names, so that a client can't forge a proxy's
-                # header: the environ uses "_" for "-".
-                is_parsed = super().parse_request()
-                for name in [*self.headers] if is_parsed else ():
-                    if "_" in name:
-                        del self.headers[name]
-                return is_parsed
-
+        class Handler(StrictHandler):
             def log_request(self, *args: Any) -> None:
                 if not quiet:
                     super().log_request(*args)
@@ -140,8 +132,8 @@ class CherootServer(ServerAdapter):
 
 
 def _strict_connection(cheroot: Any) -> type:
-    """Return a class of connections of cheroot that drop headers with "_" in their names, see
-    ``WSGIRefServer``.
+    """Return a class of connections of cheroot that drop headers with "_" in their names, so that a
+    client can't forge a proxy's header: the environ uses "_" for "-".
     """
 
     def read(rfile: object, headers: dict[bytes, bytes]) -> None:
