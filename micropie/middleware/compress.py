@@ -68,11 +68,12 @@ class Compress(FlowMiddleware):
     because the 200 for the same URL has it. The ETag of a compressed response becomes weak.
 
     No chunk of a stream waits for a later one to be compressed. The chunks of a ``def`` stream
-    under ASGI, and of an async stream under WSGI, are compressed as one if they are ready. Those of
-    an async stream under ASGI are compressed on the event loop. If a page contains both a secret
-    and text from the request, the compressed length can reveal the secret (BREACH). Exclude such
-    pages: send ``no-transform`` with them, or use this middleware only in an inner application for
-    the other pages.
+    under ASGI, and of an async stream under WSGI, are compressed as one if they are ready; all
+    others one by one. Those of an async stream under ASGI are compressed on the event loop.
+
+    If a page contains both a secret and text from the request, the compressed length can reveal the
+    secret (BREACH). Exclude such pages: send ``no-transform`` with them, or use this middleware
+    only in an inner application for the other pages.
     """
 
     def __init__(
