@@ -52,6 +52,7 @@ from micropie._core.binding.fields import (
 from micropie._core.binding.values.shapes import Shape
 from micropie._core.http.json import CodecError, Encoders, dumps_with
 from tests.support.clients import MakeClient
+from tests.support.steps import steps_of
 
 
 class Text(str):
@@ -446,13 +447,7 @@ class OddLink(msgspec.Struct, omit_defaults=True, tag=True):
 def calls(function: Callable[[Any], object], argument: object) -> int:
     """Return how many functions, of Python and of C, a call calls."""
     function(argument)  # what is compiled, is compiled now
-    events: list[str] = []
-    sys.setprofile(lambda frame, event, what: events.append(event))
-    try:
-        function(argument)
-    finally:
-        sys.setprofile(None)
-    return sum("call" in event for event in events)
+    return steps_of(function, argument)
 
 
 def item(price: float = 1.5) -> Item:

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from micropie._core.routing.routes import Refusal
 from micropie.testing import TestClient
 from tests.support.clients import MakeClient
 from tests.support.growth import calling, grows_too_fast
+from tests.support.steps import steps_of
 
 
 def text(client: TestClient, path: str, method: str = "GET") -> str | int:
@@ -405,22 +405,6 @@ def test_hooks_see_the_route_s_name_and_pattern(make_client: MakeClient) -> None
 # -- what it costs ---------------------------------------------------------------------------------
 
 
-def calls(function: Callable[[], object]) -> int:
-    """How many Python functions a call of ``function`` calls."""
-    count = 0
-
-    def count_call(frame: object, event: str, argument: object) -> None:
-        nonlocal count
-        count += event == "call"
-
-    sys.setprofile(count_call)
-    try:
-        function()
-    finally:
-        sys.setprofile(None)
-    return count
-
-
 @pytest.mark.parametrize("pattern", ["/r{}/<n:int>", "/<tenant>/r{}/<n:int>", "/<rest:path>/r{}"])
 def test_routing_costs_the_same_with_ten_and_a_thousand_routes(pattern: str) -> None:
     few, many = (
@@ -436,7 +420,7 @@ def test_routing_costs_the_same_with_ten_and_a_thousand_routes(pattern: str) -> 
     # The least of some: the collector may call the finalizer of somebody else's object in the
     # middle.
     few_calls, many_calls = (
-        min(calls(partial(found, app, path)) for _ in range(5)) for app in (few, many)
+        min(steps_of(partial(found, app, path)) for _ in range(5)) for app in (few, many)
     )
     assert few_calls == many_calls
 
@@ -448,7 +432,7 @@ def test_compiling_costs_the_same_for_each_route(pattern: str) -> None:
     )
     few._micropie.compiled()  # caches are warm
     few._micropie.changed()
-    assert calls(many._micropie.compiled) <= 4.1 * calls(few._micropie.compiled)
+    assert steps_of(many._micropie.compiled) <= 4.1 * steps_of(few._micropie.compiled)
 
 
 def test_a_thousand_methods_share_one_table() -> None:
@@ -510,7 +494,7 @@ def test_every_node_of_the_route_tree_is_visited_at_most_once() -> None:
     )
     nodes = 2**9
     assert found(app, "/a" * 8 + "/y") == 404
-    assert calls(lambda: found(app, "/a" * 8 + "/y")) < 4 * nodes
+    assert steps_of(lambda: found(app, "/a" * 8 + "/y")) < 4 * nodes
     assert found(app, "/b" * 8 + "/z") == "/<w0>/<w1>/<w2>/<w3>/<w4>/<w5>/<w6>/<w7>/z"
 
 

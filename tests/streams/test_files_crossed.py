@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -30,13 +32,22 @@ class Root(App):
             yield text
 
 
-def counting(files: set[str]) -> Callable[[FrameType, str, object], None]:
+@contextmanager
+def recording(files: set[str]) -> Iterator[None]:
+    """Add the files of the package whose functions are called."""
+
     def count(frame: FrameType, event: str, _: object) -> None:
         path = Path(frame.f_code.co_filename)
         if event == "call" and path.is_relative_to(PACKAGE):
             files.add(path.relative_to(PACKAGE).as_posix())
 
-    return count
+    gc.disable()  # finalizers of what other tests have left would count
+    sys.setprofile(count)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+        gc.enable()
 
 
 def test_sending_three_events_runs_code_of_few_files_under_asgi(
@@ -51,11 +62,8 @@ def test_sending_three_events_runs_code_of_few_files_under_asgi(
     async def main() -> None:
         for _ in range(2):  # the first compiles the application, the second asks a lazy face
             assert (await get(app, "/")).body == EXPECTED
-        sys.setprofile(counting(files))
-        try:
+        with recording(files):
             call = await get(app, "/")
-        finally:
-            sys.setprofile(None)
         assert call.body == EXPECTED
 
     run("asyncio", main)
@@ -68,10 +76,7 @@ def test_sending_three_events_runs_code_of_few_files_under_wsgi() -> None:
     app, files = Root(), set[str]()
     for _ in range(2):
         assert begin(app, "GET", "/").read() == EXPECTED
-    sys.setprofile(counting(files))
-    try:
+    with recording(files):
         body = begin(app, "GET", "/").read()
-    finally:
-        sys.setprofile(None)
     assert body == EXPECTED
     assert len(files) <= 12, sorted(files)
