@@ -445,7 +445,10 @@ def test_the_error_quotes_the_sentinels(tmp_path: Path) -> None:
             until(is_down)
 
 
-def test_sentinels_and_redis_can_be_reached_by_tls(tmp_path: Path) -> None:
+def test_sentinels_and_redis_can_be_reached_by_tls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_client, "_SENTINEL_PATIENCE", PATIENCE)
     openssl = shutil.which("openssl") or missing_program("openssl")
     subprocess.run(
         shlex.split(
@@ -476,11 +479,11 @@ def test_sentinels_and_redis_can_be_reached_by_tls(tmp_path: Path) -> None:
             f"valkeys+sentinel://127.0.0.1:{sentinel}/mymaster",
             f"valkeys://localhost:{port}/0",
         ):
-            client = RedisClient("a test", f"{url}?ssl_ca_certs={tmp_path}/cert.pem", 5)
+            client = RedisClient("a test", f"{url}?ssl_ca_certs={tmp_path}/cert.pem", PATIENCE)
             client.ping()
             client.close()
             with pytest.raises(ConnectionError, match="certificate verify failed"):
-                RedisClient("a test", url, 5).ping()
+                RedisClient("a test", url, PATIENCE).ping()
 
 
 @pytest.mark.parametrize(
