@@ -709,7 +709,7 @@ def test_a_streamed_template_has_chunks_of_a_reasonable_size(
         assert "content-length" not in answer.headers
         chunks = [len(chunk) for chunk in answer.iter_raw()]
     assert (chunks[0], sum(chunks)) == (FIRST_CHUNK, 30000)
-    assert set(chunks[1:-1]) == {CHUNK}
+    assert {size % CHUNK for size in chunks[1:-1]} == {0}  # those that are ready are joined
 
 
 def test_closing_a_stream_closes_the_template() -> None:
