@@ -521,8 +521,8 @@ class Pool:
                 target=function, args=arguments, name="micropie pool", daemon=True
             ).start()
         except RuntimeError:
-            for worker in arguments[:1]:
-                self._drop(worker)
+            if arguments:
+                self._drop(arguments[0])
             self._free.release()
 
     def _drop(self, worker: _Worker, grace: float = 0.0) -> None:
