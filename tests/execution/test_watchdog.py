@@ -5,6 +5,7 @@ thread that looks.
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import threading
 import time
@@ -96,6 +97,37 @@ def test_each_blocking_handler_is_logged_once_a_minute(
     assert loop_lag() >= 0.03
 
 
+class Crowded(App):
+    async def collect(self) -> str:
+        gc.collect()
+        return "done"
+
+
+def test_the_garbage_collector_is_not_blamed_on_the_application(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reported() -> list[str]:
+        return [record.getMessage() for record in caplog.records]
+
+    def take_long(phase: str, _: dict[str, int]) -> None:
+        if phase == "start":
+            until(lambda: any("garbage" in message for message in reported()))
+
+    monkeypatch.setattr(Settings, "loop_patience", 0.04)
+    client = make_client(Crowded())
+    assert client.get("/collect").text == "done"  # starts the watchdog
+    gc.callbacks.append(take_long)
+    try:
+        assert client.get("/collect").text == "done"
+    finally:
+        gc.callbacks.remove(take_long)
+    (found,) = (message for message in reported() if "garbage" in message)
+    assert found.startswith(STANDS)
+    assert found.endswith(
+        " of them; raise the first number of gc.set_threshold, for example to 50,000"
+    )
+
+
 def test_blocking_code_outside_requests_is_logged_alone() -> None:
     described = watchdog._described(sys._getframe())
     assert described is not None
@@ -156,7 +188,7 @@ def test_without_a_frame_of_the_application_nothing_is_logged(
     one._loop_thread, one._named = threading.get_ident(), {}
     for described, count in ((("shop.page", "shop.page (shop.py:1)"), 1), (None, 1)):
         monkeypatch.setattr(watchdog, "_described", lambda frame, found=described: found)
-        one._report(1.0)
+        one._report(1.0, 0.0)
         assert len(caplog.records) == count
         one._named.clear()
 
@@ -173,7 +205,7 @@ def test_a_loop_that_waits_for_the_processor_is_not_reported(
     with start_blocking_portal(backend) as portal:
         task = portal.start_task_soon(sleeps)
         until(lambda: watchdogs and _is_idle(watchdogs[0]))
-        watchdogs[0]._report(1.0)
+        watchdogs[0]._report(1.0, 0.0)
         task.cancel()
     assert not caplog.records
 

@@ -7,6 +7,7 @@ requests down.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections import deque
 from contextlib import suppress
@@ -38,6 +39,29 @@ _SERVERS = ("daphne.", "granian.", "gunicorn.", "hypercorn.", "uvicorn.", "uvloo
 _LIBRARIES = sys.stdlib_module_names | {"anyio", "h11", "h2", "httptools", "websockets", "wsproto"}
 
 
+class _Collections:
+    """Measures how long the garbage collector has stopped this process."""
+
+    def __init__(self) -> None:
+        self._ended = 0.0  # seconds of all collections that have ended
+        self._began: float | None = None
+
+    def __call__(self, phase: str, _: object) -> None:
+        """Called by ``gc`` at the start and at the end of each collection."""
+        if phase == "start":
+            self._began = monotonic()
+        else:
+            self._ended, self._began = self.seconds(), None
+
+    def seconds(self) -> float:
+        """Return the seconds of all collections, including the present one."""
+        began = self._began
+        return self._ended if began is None else self._ended + monotonic() - began
+
+
+_COLLECTIONS = _Collections()
+
+
 class _Watchdog:
     """Watches the event loop on which it was created, until the loop is closed."""
 
@@ -54,6 +78,8 @@ class _Watchdog:
         A loop that is blocked for ``seconds`` or longer is always noticed.
         """
         if self._thread is None:
+            if _COLLECTIONS not in gc.callbacks:
+                gc.callbacks.append(_COLLECTIONS)
             self._thread = Thread(
                 target=self._watch, args=(seconds / 4,), name="micropie watchdog", daemon=True
             )
@@ -70,29 +96,30 @@ class _Watchdog:
             while True:
                 sleep(pause)
                 turned.clear()
-                began = monotonic()
+                began, collected = monotonic(), _COLLECTIONS.seconds()
                 self._call_soon(turned.set)
                 while not turned.wait(3 * pause):
-                    self._report(monotonic() - began)
+                    self._report(monotonic() - began, _COLLECTIONS.seconds() - collected)
                     self._call_soon(turned.set)
                 self.lags.append(monotonic() - began)
         _WATCHING.remove(self)
 
-    def _report(self, seconds: float) -> None:
-        """Log the code that the loop is executing. The same code is logged at most once a
-        minute.
+    def _report(self, seconds: float, collected: float) -> None:
+        """Log the code that the loop is executing, or the garbage collector if it took more than
+        half of the time. The same is logged at most once a minute.
         """
         frame = sys._current_frames()[self._loop_thread]
-        if _module_of(frame).startswith(_IDLE):
+        if collected > seconds / 2:
+            code, place = "", f"the garbage collector took {collected:.1f} of them"
+            advice = "raise the first number of gc.set_threshold, for example to 50,000"
+        elif _module_of(frame).startswith(_IDLE) or (described := _described(frame)) is None:
             return
+        else:
+            code, place = described
+            advice = "use def instead of async def, or await an async function that does not block"
         now = monotonic()
-        described = _described(frame)
-        if described is None:
-            return
-        code, place = described
         if now >= self._named.get(code, now):
             self._named[code] = now + _MINUTE
-            advice = "use def instead of async def, or await an async function that does not block"
             words = f"the event loop has been blocked for %.1f seconds so far: %s; {advice}"
             logger.warning(words, seconds, place)
 
