@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -215,6 +216,26 @@ def test_listeners_get_every_message_and_leave_when_the_server_ends() -> None:
         found = asyncio.run(soak.listen(port, 60, 60, 10, every=0.05))
     assert (found.missed, found.dropped, found.messages) == (0, 0, 10)
     assert len(found.mib) == 10
+
+
+PAYLOADS = (b";;7;", b"\r\nne")
+
+
+def test_a_listener_answers_pings_whatever_their_bytes_and_however_they_arrive() -> None:
+    async def listened() -> tuple[int | None, int, list[bytes]]:
+        follower = soak.Follower(soak.Arrivals(), b"")
+        follower.transport = Mock()
+        head = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
+        pings = [b"\x89\x04" + payload for payload in PAYLOADS]
+        news = [b"\x81\x06news%d;" % number for number in range(1, 4)]
+        for byte in b"".join([head, news[0], pings[0], news[1], pings[1], news[2]]):
+            follower.data_received(bytes([byte]))
+        sent = [one.args[0] for one in follower.transport.write.mock_calls]
+        return follower.last, follower.missed, sent
+
+    last, missed, sent = asyncio.run(listened())
+    assert (last, missed) == (3, 0)
+    assert sent == [soak.frame(text, soak.PONG) for text in PAYLOADS]
 
 
 def test_the_goals_of_listeners_are_judged() -> None:
