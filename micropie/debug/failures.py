@@ -147,7 +147,7 @@ _OF_REQUESTS = {
 # key is a regular expression for the exception's message.
 _HINTS = {
     "TypeError": {
-        "object method can't be": "Write the parentheses: await request.body(), not request.body.",
+        "method.* can't be": "Write the parentheses: await request.body(), not request.body.",
         "can't be (awaited|used in 'await')|MultiDict.__call__.. missing": (
             "Remove await: only async functions can be awaited, not a def of your own, "
             "request.json() or the methods of uploads. request.form and request.files are "

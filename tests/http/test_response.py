@@ -359,7 +359,7 @@ def test_debug_reports_handlers_whose_status_differs_from_the_declared_one(
 ) -> None:
     for debug in (True, False):
         client = make_client(States(debug=debug))
-        for name in (name for name in vars(States) if not name.startswith("_")):
+        for name in [name for name in vars(States) if not name.startswith("_")]:
             client.get(f"/{name}", follow_redirects=False)
     told = [message.partition(": ")[2] for message in caplog.messages if "returned" in message]
     assert told == [

@@ -76,6 +76,10 @@ class Marks:
         self._file.truncate(size)
         self._reached_by_others = mmap.mmap(self._file.fileno(), size)
 
+    def close(self) -> None:
+        """Remove the file of the marks of other processes."""
+        self._file.close()
+
     @property
     def for_others(self) -> str:
         """The value of the variable by which a process that is started marks as well."""

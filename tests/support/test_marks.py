@@ -185,6 +185,7 @@ def test_the_coverage_report_equals_that_of_the_trace_function(
     call(marked, numbers)
     told = coverage_of(path)
     told.get_data().add_arcs(marks.arcs())
+    marks.close()
 
     assert report_of(told, path, tmp_path) == report_of(traced, path, tmp_path)
     assert marked["__doc__"] == functions["__doc__"]
