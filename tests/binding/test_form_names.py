@@ -139,12 +139,13 @@ def test_brackets_are_read_like_dots(make_client: MakeClient, kind: Any) -> None
             "lines[1].tags[]": "c",
             "tags[]": ["d", "e"],
             "more[a]": "f",
+            "more[ann@example.com]": "g",
         },
     )
     assert found["address"] == {"street": "Elm"}
     lines = [{"pie": "plum", "tags": ["a", "b"]}, {"pie": "apple", "tags": ["c"]}]
     assert found["lines"] == lines
-    assert (found["tags"], found["more"]) == (["d", "e"], {"a": "f"})
+    assert (found["tags"], found["more"]) == (["d", "e"], {"a": "f", "ann@example.com": "g"})
 
 
 def test_a_field_in_two_spellings_has_all_values(make_client: MakeClient) -> None:
@@ -474,6 +475,7 @@ def test_names_in_brackets_and_in_dots_build_the_same_tree() -> None:
         "a": {"b": ["1"], ITSELF: ["2", "3"]},
         "c": {ITSELF: ["4"], "d": ["5"]},
     }
+    assert nested({"a[1.5]": ["1"], "a[.]..": ["2"]}) == {"a": {"1.5": ["1"]}, "a[.]..": ["2"]}
     for name in ("[a]", "a]b[", "a[b", "a[b]c", "a..b", "a[[b]]"):
         assert nested({name: ["1"]}) == {name: ["1"]}
 

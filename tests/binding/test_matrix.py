@@ -62,6 +62,17 @@ class Level(enum.IntEnum):
         return cls.HIGH if value == 3 else None
 
 
+class Priority(enum.IntEnum):
+    """Also read by name."""
+
+    LOW = 1
+    HIGH = 2
+
+    @classmethod
+    def _missing_(cls, value: object) -> Priority | None:
+        return cls.__members__.get(str(value).upper())
+
+
 class Number(enum.Enum):
     ONE = 1
     TWO = 2
@@ -228,6 +239,14 @@ ROWS: dict[str, Row] = {
         ["x", "7", "LOW"],
         ["x", 7, None],
         others=[(3, Level.HIGH)],
+    ),
+    "IntEnum that is also read by name": Row(
+        Priority,
+        {"1": Priority.LOW, "high": Priority.HIGH},
+        [(1, Priority.LOW)],
+        ["x", "7", ""],
+        ["x", 7, None],
+        others=[("HIGH", Priority.HIGH)],
     ),
     "Enum of numbers": Row(
         Number, {"1": Number.ONE}, [(1, Number.ONE)], ["x", "3", "ONE"], ["x", 3, None]

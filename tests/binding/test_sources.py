@@ -408,6 +408,30 @@ def test_parameters_that_no_path_fills_may_follow_a_source(make_client: MakeClie
     assert client.post("/pies/2", json={"kind": "a"}).status_code == 404
 
 
+def test_form_can_name_the_input_of_a_file(make_client: MakeClient) -> None:
+    class Site(App):
+        @post
+        def one(self, photo: Annotated[UploadFile, Form("photo-1")]) -> Any:
+            return photo.filename
+
+        @post
+        def several(
+            self,
+            photos: Annotated[list[UploadFile], Form("photo-1")],
+            cover: Annotated[UploadFile | None, Form()] = None,
+        ) -> Any:
+            return [len(photos), cover is None]
+
+    app, sent = Site(), [("photo-1", ("a", b"1")), ("photo-1", ("b", b"2"))]
+    client = make_client(app)
+    assert client.post("/one", files=sent).text == "a"
+    assert client.post("/several", files=sent).json() == [2, True]
+    refused = client.post("/one", files={"photo": ("a", b"1")})
+    assert refused.text == "Parameter 'photo-1' is missing; expected a file."
+    body = app.openapi()["paths"]["/one"]["post"]["requestBody"]
+    assert [*body["content"]["multipart/form-data"]["schema"]["properties"]] == ["photo-1"]
+
+
 class Places(App):
     @post
     def number(self, n: int, *, errors: BindingErrors) -> Any:

@@ -156,7 +156,7 @@ def _wanted_of(accept: str) -> str:
     best = choose_type(accept, ("text", "html", "problem", "json"))
     if best == "text" and "application/json" in accept.lower():
         best = choose_type(accept, ("json", "text"))  # axios and Angular name both, and read JSON
-    return {"html": "html", "problem": "json", "json": "json"}.get(best or "", "text")
+    return "json" if best == "problem" else best or "text"
 
 
 def _page(error: HTTPError, title: str, message: str) -> str:

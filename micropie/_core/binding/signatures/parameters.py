@@ -538,6 +538,8 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     if structures_of(annotation):
         return _exact(_of_structure(name, annotation, default, stated, own), annotation, own)
     or_none = None if optional and default is REQUIRED else default
+    if kind is UploadFile and isinstance(stated, Form | None):
+        return _of_file(name, stated.name_for(name) if stated else name, annotation, or_none)
     if stated is not None:
         return _exact(_of_source(name, annotation, or_none, stated, own), annotation, own)
     if kind is BindingErrors:
@@ -545,8 +547,6 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
         return BoundParameter(name, name, default=BindingErrors)
     if kind is Request or kind is WebSocketRequest:
         return _of_request(name, as_it_is)
-    if kind is UploadFile:
-        return _of_file(name, annotation, or_none)
     if isinstance(kind, NewType) and not many:
         raise SetupError(
             f"nothing provides {kind.__name__}: write @app.provides({kind.__name__}) above a "
@@ -557,14 +557,16 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     return replace(bound, places=IN_URL) if is_provider else _exact(bound, annotation, own)
 
 
-def _of_file(name: str, annotation: Hint, default: object) -> BoundParameter:
+def _of_file(name: str, key: str, annotation: Hint, default: object) -> BoundParameter:
     kind, many, optional = unwrapped(annotation)
-    many_files, required = (list if many else None), "Please choose a file."
-    converter = ANYTHING._replace(expected="a file", many=many_files, required=required)
-    if many and not optional:
-        converter = converter._replace(empty=())
+    converter = ANYTHING._replace(
+        expected="a file",
+        many=list if many else None,
+        required="Please choose a file.",
+        empty=() if many and not optional else None,
+    )
     converter = _with_metadata(converter, annotation, list if many else kind, many)
-    return BoundParameter(name, name, converter, default, {"file": BY_NAME["file"]})
+    return BoundParameter(name, key, converter, default, {"file": BY_NAME["file"]})
 
 
 def _of_request(name: str, get: Callable[[Request], object]) -> BoundParameter:

@@ -78,6 +78,13 @@ class FormError(ValueError):
         self.path = tuple(path)
 
 
+def steps_of(path: Sequence[str | int]) -> str:
+    """Return a path as msgspec writes it, such as ``.lines[0].pie``."""
+    return "".join(
+        f"[{step}]" if isinstance(step, int) or step == "..." else f".{step}" for step in path
+    )
+
+
 # The last steps of names that browsers add: an image button's coordinates, and the ``dirname`` of
 # an input, as HTML's own example writes it.
 _OF_CONTROLS = ("x", "y", "dir")
@@ -149,9 +156,8 @@ def _read_rows(
     if isinstance(node, Mapping):
         if any(isinstance(one, str) and one not in _OF_CONTROLS for one in node):
             # their order would be unknown
-            name = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in path)[1:]
             inner = [f".{one.name}" for kind in next(fields).members for one in fields_of(kind)]
-            row = f"{name}[0]{''.join(inner[:1])}"
+            row = f"{steps_of(path)[1:]}[0]{''.join(inner[:1])}"
             raise FormError(path, f"Expected numbers in the names of rows, such as {row}")
         parts = rows(node)
     else:

@@ -25,7 +25,7 @@ from micropie._core.binding.fields import (
     kinds_in,
     tag_of,
 )
-from micropie._core.binding.structures.forms import FormError, described_as
+from micropie._core.binding.structures.forms import FormError, described_as, steps_of
 from micropie._core.binding.values.adapters import errors_of, refusal, without_markup, words_of
 from micropie._core.binding.values.constraints import (
     INVALID,
@@ -110,12 +110,6 @@ def _shortened(step: str | int) -> str | int:
     return step if len(str(step)) <= LONGEST_KEY else f"{str(step)[:LONGEST_KEY]}..."
 
 
-def _steps(path: Path) -> str:
-    return "".join(
-        f"[{step}]" if isinstance(step, int) or step == "..." else f".{step}" for step in path
-    )
-
-
 def _worded(path: Path, words: str) -> str:
     return ": ".join(filter(None, [".".join(map(str, path)), words]))
 
@@ -155,7 +149,7 @@ def _problem(
         words = written or unknown
     if is_custom or written:
         text = without_markup(_worded(path, words.removesuffix(".")))
-    field = _steps(path).removeprefix(".")  # "lines[0].price"
+    field = steps_of(path).removeprefix(".")  # "lines[0].price"
     return ParameterError(
         "", "", value, converter.expected if is_known else text, path, text, field, words
     )
@@ -348,7 +342,7 @@ def _at(text: str, path: Path) -> str:
     """Return a message with the path to the value, in msgspec's format: "Expected `int` - at
     `$.lines[0]`".
     """
-    return without_markup(f"{text} - at `${_steps(path)}`" if path else text)
+    return without_markup(f"{text} - at `${steps_of(path)}`" if path else text)
 
 
 # -- pydantic --------------------------------------------------------------------------------------

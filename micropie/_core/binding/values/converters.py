@@ -671,8 +671,9 @@ def _spelling_of(kind: type[enum.Enum]) -> Callable[[object], object] | None:
     def find(value: object) -> object:
         with suppress(Exception):  # raised by the application's method for an unknown value
             if kinds == {int}:
-                value = _BUILT_IN[int].from_json(value)
-            if type(value) in kinds or not kinds <= {str, int}:
+                with suppress(ValueError):  # a name, for example
+                    value = _BUILT_IN[int].from_json(value)
+            if type(value) in {str, *kinds} or not kinds <= {str, int}:
                 member = kind._missing_(value)
                 if isinstance(member, kind):
                     return member

@@ -204,8 +204,8 @@ def _encoded(raw: str) -> bytes:
 
 # -- nested fields: ``lines[0].price`` is the field ``price`` of the first item of ``lines`` -------
 
-_NAME = pattern(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[^.\[\]]*\])+")
-_STEP = pattern(r"\[([0-9]{1,40})\]|\[([^.\[\]]*)\]|([^.\[\]]+)")
+_NAME = pattern(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[^\[\]]*\])+")
+_STEP = pattern(r"\[([0-9]{1,40})\]|\[([^\[\]]*)\]|([^.\[\]]+)")
 DEEPEST = 16  # the maximum number of levels; a name with more is not treated as nested
 ITSELF = -1  # the key of a field's own values, beside those of its nested fields
 
