@@ -270,14 +270,15 @@ class FunctionSource:
                 )
 
     def unnamed_events(self) -> Sentences:
-        """Yield a sentence for the first event that a generator writes as text."""
+        """Yield a sentence for the first event that a generator yields as a chunk of text."""
         for node in _only(ast.Yield, _own_nodes(self._tree)):
             first, *_ = _parts(node.value or node)
-            text = str(getattr(first, "value", ""))
-            if text.startswith(("data:", "event:")) and "content_type" not in self.text:
+            is_event = re.match("[\"']?(data:|event[:(])", ast.unparse(first))
+            if is_event and "event-stream" not in self.text:
                 yield (
                     f"{self._at(node)}: {self._name} sends events as text/html, which EventSource "
-                    "refuses: write yield event(data)"
+                    "refuses: write yield event(data) in a method _events, and return "
+                    "EventStream(self._events()) here"
                 )
                 return
 

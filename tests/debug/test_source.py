@@ -134,11 +134,15 @@ IN_CLASS = {
     ),
     "def a(self):\n    yield f'data: {len(self.name)}'\n    yield 'data: 2'": (
         "shop.py:{3}: Root.a sends events as text/html, which EventSource refuses: write yield "
-        "event(data)"
+        "event(data) in a method _events, and return EventStream(self._events()) here"
     ),
     "def a(self):\n    yield f''\n    yield 'data: 2'": (
         "shop.py:{4}: Root.a sends events as text/html, which EventSource refuses: write yield "
-        "event(data)"
+        "event(data) in a method _events, and return EventStream(self._events()) here"
+    ),
+    "def a(self):\n    yield event({'n': 1})": (
+        "shop.py:{3}: Root.a sends events as text/html, which EventSource refuses: write yield "
+        "event(data) in a method _events, and return EventStream(self._events()) here"
     ),
     "def a(self):\n    global missing\n    missing += 1\n    missing -= 1": (
         "shop.py:{4}: missing is changed by several threads at once, and each process has its own: "
@@ -355,6 +359,7 @@ RIGHT = [
     "def a(self, name):\n    return 5 / 2, self.path / 'pies', open(self.name), open(f'{self}')",
     "def a(self):\n    yield\n    yield 'a'\n    yield f'{self}'\n    yield b'data: 5'",
     "def a(self):\n    self.response.content_type = 'text/event-stream'\n    yield 'data: 5'",
+    "def a(self):\n    self.response.headers['Content-Type'] = 'text/event-stream'\n    yield event(5)",
     "async def a(self):\n    global missing\n    missing += 1",
     "def a(self):\n    global missing\n    with lock:\n        missing += 1\n    here = 1\n    here += 1",
     "def a(self, name):\n    count, last = 0, ''\n    def add():\n        nonlocal count, last\n"
