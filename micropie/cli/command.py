@@ -162,8 +162,13 @@ def _add(parser: ArgumentParser, one: Parameter, is_positional: bool, takes_rest
     If the command has ``*names``, all parameters before it become arguments, not options.
     """
     kind, many = _kind_of(one.annotation)
-    if TypeInfo(one.annotation).source is not None or kind in (Request, BindingErrors):
+    source, key = TypeInfo(one.annotation).source, one.name
+    if kind in (Request, BindingErrors):
         return
+    if source is not None:
+        if source.place != "query" or TypeInfo(kind).structure is not None:
+            return
+        key, is_positional = source.name_for(key), False
     has_default = one.default is not one.empty
     if one.kind is Parameter.VAR_POSITIONAL:
         parser.add_argument(one.name, nargs="*")
@@ -179,9 +184,7 @@ def _add(parser: ArgumentParser, one: Parameter, is_positional: bool, takes_rest
             else None
         )
         flag = f"--{one.name.removesuffix('_').replace('_', '-')}"
-        parser.add_argument(
-            flag, dest=one.name, action=action, required=not has_default, help=shown
-        )
+        parser.add_argument(flag, dest=key, action=action, required=not has_default, help=shown)
 
 
 def _values(

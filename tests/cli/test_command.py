@@ -535,6 +535,50 @@ def test_an_option_may_be_optional_or_a_list(
     assert places == sorted(places)
 
 
+STATED = """
+from dataclasses import dataclass
+from typing import Annotated
+
+from micropie import App, Query, command
+
+
+@dataclass
+class Filter:
+    shade: str = "any"
+
+
+class Oven: ...
+
+
+class Root(App):
+    @command
+    def bake(self, number: int, page: Annotated[int, Query("p")], *, oven: Oven):
+        return number, page, oven
+
+app = Root()
+
+
+@app.provides(Oven)
+def oven(wanted: Annotated[Filter, Query()], degrees: Annotated[int, Query("heat")] = 180):
+    return wanted.shade, degrees
+"""
+
+
+def test_a_value_of_the_query_is_an_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "stated1.py").write_text(STATED)
+    monkeypatch.chdir(tmp_path)
+    forget_temporary_modules()
+    assert main(["-a", "stated1:app", "bake", "1", "--page", "2"]) == 0
+    assert main(["-a", "stated1:app", "bake", "1", "--page", "2", "--degrees", "90"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["(1, 2, ('any', 180))", "(1, 2, ('any', 90))"]
+    with pytest.raises(SystemExit):
+        main(["-a", "stated1:app", "bake", "1"])
+    assert "the following arguments are required: --page" in capsys.readouterr().err
+
+
 COLLECTIONS = """
 from collections.abc import Sequence
 from typing import Annotated, Optional, Set
