@@ -668,7 +668,9 @@ _TASKS = re.compile(r"loop(\(\))?\.create_task |asyncio\.tasks\.(create_task|ens
 _SHARED = (list, dict, set)
 _PLAIN = (*_SHARED, NoneType, str, bytes, tuple, frozenset, type)
 # Calls in parameters' defaults, with the names of the parameters.
-_MADE_ONCE = re.compile(r"(\w+)(?:: [^=,]+)?=([\w.]*\b(?:now|today|utcnow|uuid4)\([^)]*\))")
+_MADE_ONCE = re.compile(
+    r"(\w+)(?:: [^=,]+)?=([\w.]*\b(?:now|today|utcnow|uuid\d|time\.time|token_\w+)\([^)]*\))"
+)
 _OF_APPS = {*dir(App), *App.__annotations__}
 _SQL = re.compile(  # doesn't match "Select one from ..."
     r"(?s)\s*(?![A-Z][a-z])"

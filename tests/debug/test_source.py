@@ -21,6 +21,7 @@ HEAD = """import asyncio, functools, micropie, sqlite3, subprocess, time, urllib
 from asyncio import create_task, get_running_loop
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from datetime import datetime
+from secrets import token_urlsafe
 from typing import Annotated, overload
 from micropie import *
 HEAD = "<title>Pies</title>"
@@ -242,9 +243,10 @@ IN_CLASS = {
     **{
         f"def a(self, size: int = 5, at{stated}): ...": (
             "shop.py:{2}: Root.a has a default for at that is made at import, and never again: write at=None, and "
-            "datetime.now() in the function"
+            f"{made} in the function"
         )
-        for stated in ("=datetime.now()", ": datetime = datetime.now()")
+        for made in ("datetime.now()", "time.time()", "token_urlsafe(16)")
+        for stated in (f"={made}", f": object = {made}")
     },
     **{
         f"def a(self):\n    self.{name} = 5": (
