@@ -370,28 +370,26 @@ def await_in_def(exchange: Any, function: AsyncFunction, arguments: Sequence[obj
     ``exchange``: that of the request. If it is None, raises ``LookupError`` in a thread that isn't
     anyio's. Raises ``CancelledError`` if the task was cancelled.
     """
+    from anyio import from_thread
+
     try:
-        return _awaited_in_def(exchange, function, arguments)
+        try:
+            outcome = from_thread.run(awaited_outcome_of, function, arguments)
+        except RuntimeError as error:  # anyio 4.12 and later raise a subclass, NoEventLoopError
+            if "worker thread" not in str(error):
+                raise
+        else:
+            return released(outcome)
+        if exchange is None:
+            raise LookupError(
+                "there is no current request: run_async works only in handlers and hooks"
+            )
+        tasks: LoopTasks | None = exchange.server_tasks()
+        if tasks is not None:
+            return await_in_task(tasks, function, arguments)
+        return await_in_background(exchange.config.settings.portal_backend, function, arguments)
     except Interrupted as error:
         sentence = (
             "async code was cancelled while a def waited for it: its event loop may have ended"
         )
         raise CancelledError(sentence) from error.__cause__
-
-
-def _awaited_in_def(exchange: Any, function: AsyncFunction, arguments: Sequence[object]) -> Any:
-    from anyio import from_thread
-
-    try:
-        outcome = from_thread.run(awaited_outcome_of, function, arguments)
-    except RuntimeError as error:  # anyio 4.12 and later raise a subclass, NoEventLoopError
-        if "worker thread" not in str(error):
-            raise
-    else:
-        return released(outcome)
-    if exchange is None:
-        raise LookupError("there is no current request: run_async works only in handlers and hooks")
-    tasks: LoopTasks | None = exchange.server_tasks()
-    if tasks is not None:
-        return await_in_task(tasks, function, arguments)
-    return await_in_background(exchange.config.settings.portal_backend, function, arguments)

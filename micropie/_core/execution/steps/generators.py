@@ -467,13 +467,15 @@ def _perform_in_def(flow: Flow[Value], request: Performer) -> Value:
     Raises what the flow raises. On an event loop, where nothing may block, ``RuntimeError`` is
     raised in the flow at each step.
     """
-    return in_this_thread(flow, perform=partial(_step_in_def, request))
 
+    def perform(step: AnyStep) -> Any:
+        kind, function, arguments = step
+        if is_on_loop() and kind is not ON_LOOP:
+            raise RuntimeError(
+                'this code runs on the event loop: write "async with" in an async def'
+            )
+        if kind is AWAIT:
+            return await_in_def(request, function, arguments)
+        return function(*arguments)
 
-def _step_in_def(request: Performer, step: AnyStep) -> Any:
-    kind, function, arguments = step
-    if is_on_loop() and kind is not ON_LOOP:
-        raise RuntimeError('this code runs on the event loop: write "async with" in an async def')
-    if kind is AWAIT:
-        return await_in_def(request, function, arguments)
-    return function(*arguments)
+    return in_this_thread(flow, perform=perform)
