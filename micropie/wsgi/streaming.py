@@ -23,7 +23,13 @@ import anyio
 
 from micropie._core import execution
 from micropie._core.errors import ClientDisconnect
-from micropie._core.execution import AHEAD, CLEAN_UP_WITHIN, await_in_background, background_loop
+from micropie._core.execution import (
+    AHEAD,
+    CLEAN_UP_WITHIN,
+    Action,
+    await_in_background,
+    background_loop,
+)
 from micropie._core.execution.lane import AsyncLane, Interrupted
 from micropie._core.http import Exchange
 from micropie._core.streams import (
@@ -84,8 +90,8 @@ class StreamReader:
     each time.
     """
 
-    # The event for which the producer waits when it has produced enough chunks; None otherwise.
-    _parked: Any = None
+    # Lets the producer go on, which waits when it has produced enough chunks; None otherwise.
+    _wake: Action | None = None
 
     def __init__(self, stream: LoopStream) -> None:
         stream.driver = self
@@ -130,9 +136,10 @@ class StreamReader:
         self._requested += 1
         if self._requested == 2:
             self._ahead = self._most_ahead
-        parked = self._parked
-        if parked is not None and self._count < self._requested:
-            self._wake(parked)
+        wake = self._wake
+        if wake is not None and self._count < self._requested:
+            with suppress(RuntimeError):  # the loop has ended, so the queue delivers END
+                wake()
         try:
             chunk = self._made.get(timeout=seconds)
         except Empty:
@@ -160,10 +167,6 @@ class StreamReader:
 
         Raises any exception that the stream's clean-up raises.
         """
-        raise NotImplementedError
-
-    def _wake(self, parked: Any) -> None:
-        """Let the producer go on."""
         raise NotImplementedError
 
     def _leave(self) -> None:
@@ -198,16 +201,13 @@ class EventReader(StreamReader):
     def close(self) -> None:
         self._leave()
 
-    def _wake(self, parked: Any) -> None:
-        parked.set()
-
     def _leave(self) -> None:
         self._is_closing = True
         self._stream.is_open = False
         self._forget()
         self._signal.end()
-        if self._parked is not None:
-            self._parked.set()
+        if self._wake is not None:
+            self._wake()
         try:
             self._source.close()
         finally:
@@ -236,12 +236,13 @@ class EventReader(StreamReader):
                 self._made.put(chunk)
                 self._count += 1
             if self._count - self._requested >= self._ahead:
-                self._parked = parked = Event()
+                parked = Event()
+                self._wake = parked.set
                 # Check again, because the server's thread may have requested more, or closed the
                 # stream, before the event was created.
                 waits = self._count >= self._requested and not self._is_closing
                 parked.wait(None if waits else 0)
-                self._parked = None
+                self._wake = None
         self._source.raise_failure()
 
 
@@ -269,10 +270,6 @@ class TaskReader(StreamReader):
         with suppress(Empty, ClientDisconnect):  # ``_stop`` makes the stream raise ClientDisconnect
             while self._stream.driver is not None:
                 self.take(CLEAN_UP_WITHIN + 1)
-
-    def _wake(self, parked: Any) -> None:
-        with suppress(RuntimeError):  # the loop has ended, so the queue delivers END
-            self._loop.call_soon(parked.set)
 
     def _leave(self) -> None:
         if self._lane is not None:
@@ -323,12 +320,13 @@ class TaskReader(StreamReader):
             bytes_left -= len(chunk)
             if self._count - self._requested >= self._ahead or bytes_left <= 0:
                 bytes_left = BYTES_AHEAD
-                self._parked = anyio.Event()
+                parked = anyio.Event()
+                self._wake = partial(self._loop.call_soon, parked.set)
                 # Check again, because the thread may have requested more before the event was
                 # created.
                 waits = self._count >= self._requested and not self._is_closing
-                await (self._parked.wait() if waits else anyio.lowlevel.checkpoint())
-                self._parked = None
+                await (parked.wait() if waits else anyio.lowlevel.checkpoint())
+                self._wake = None
             if self._is_closing:
                 return
 
@@ -336,6 +334,6 @@ class TaskReader(StreamReader):
         self._end(RuntimeError("the event loop stopped during a stream"))
 
     async def _stop(self) -> None:
-        if self._parked is not None:
-            self._parked.set()
+        if self._wake is not None:
+            self._wake()
         self._stream.end(LEFT)
