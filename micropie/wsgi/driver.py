@@ -60,7 +60,10 @@ def serve_http(
         if kind is not ANSWER:
             answer = perform(flow, exchange, (kind, function, answer))
             if exchange.lane is not None:
-                _settle_lane(exchange, answer[5])
+                if exchange.resources or exchange.ending or isinstance(answer[5], LoopStream):
+                    exchange.at_end()  # they still need the task of the async parts
+                else:
+                    exchange.end_lane()
         next(flow, None)  # end the flow; this is faster than ``close``
         status, content_type, length, pairs, body, stream = answer
         if stream is not None and stream.__class__ is Handover:
@@ -129,14 +132,6 @@ def _end_later(exchange: WSGIExchange, ending: Flow[None], lane: AsyncLane | Non
     exchange.lane = lane
     perform(ending, exchange)
     exchange.end_lane()
-
-
-def _settle_lane(exchange: WSGIExchange, stream: object) -> None:
-    """End the task of the async parts now, unless a stream or resources still need it."""
-    if exchange.resources or exchange.ending is not None or isinstance(stream, LoopStream):
-        exchange.at_end()
-    else:
-        exchange.end_lane()
 
 
 def _close_mounted(chunks: Iterable[bytes], exchange: WSGIExchange, context: Context) -> None:
