@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 from micropie._core.http.json import Codec, Dumps, Encoders
 
@@ -13,5 +15,7 @@ def make_codec(
     module: ModuleType | None, own: Encoders | None = None
 ) -> tuple[Dumps, Callable[..., Any]]:
     """Return ``(dumps, loads)`` on this orjson, or on the standard library."""
-    codec = Codec(lambda: module, own or {})
+    codec = Codec(own or {})
+    with patch.dict(sys.modules, {"orjson": module}):  # None makes the import fail
+        codec._module  # noqa: B018 - imports it
     return codec.dumps, codec.loads

@@ -70,19 +70,6 @@ class CodecError(ValueError):
     """Raised for a value that can't be encoded as JSON, with the reason."""
 
 
-def _installed() -> ModuleType | None:
-    """Return the module orjson, or None if it is not installed.
-
-    orjson is imported when JSON is first used, because importing it, and uuid with it, takes
-    10% of a small application's startup time.
-    """
-    try:
-        import orjson
-    except ImportError:
-        return None
-    return orjson
-
-
 def msgspec() -> ModuleType:
     """Import and return msgspec. Raises ``ImportError`` if it is not installed."""
     import msgspec
@@ -155,22 +142,25 @@ BUILTINS = _ATOMS | {dict, list, tuple}
 class Codec:
     """``dumps`` and ``loads`` for an application.
 
-    - ``find``: a function that returns the module orjson, or None to work without it. An orjson
-      that is too old is not used.
-    - ``own``: the application's encoders, as a dict by class. Each also encodes values of
-      subclasses.
+    ``own``: the application's encoders, as a dict by class. Each also encodes values of subclasses.
     """
 
-    def __init__(self, find: Callable[[], ModuleType | None], own: Encoders) -> None:
-        self._find = find
+    def __init__(self, own: Encoders) -> None:
         self._own = own
 
     @cached_property
     def _module(self) -> ModuleType | None:
-        """The module orjson, or None if it is missing or too old."""
-        module = self._find()
-        version = "" if module is None else module.__version__
-        return module if tuple(map(int, re.findall(r"\d+", version)[:3])) >= OLDEST_ORJSON else None
+        """The module orjson, or None if it is missing or too old.
+
+        It is imported when JSON is first used, because importing it, and uuid with it, takes 10% of
+        a small application's startup time.
+        """
+        try:
+            import orjson
+        except ImportError:
+            return None
+        version = re.findall(r"\d+", orjson.__version__)[:3]
+        return orjson if tuple(map(int, version)) >= OLDEST_ORJSON else None
 
     def loads(self, data: bytes | bytearray | memoryview | str) -> Json:
         """Return the value of the JSON text ``data``. Raises ``ValueError`` if it is invalid."""
@@ -394,7 +384,7 @@ def members_of(value: object, own: Encoders) -> Mapping[str, object]:
     """Return the fields of a structure by the names that JSON has for them. Raises ``ValueError``
     for a value without such names. ``own``: the application's encoders.
     """
-    found = value if isinstance(value, dict) else Codec(_installed, own)._step(value)
+    found = value if isinstance(value, dict) else Codec(own)._step(value)
     return found if isinstance(found, Mapping) else _refuse(value)
 
 
@@ -626,7 +616,7 @@ def _exact_decoder() -> JSONDecoder:
     return JSONDecoder(parse_float=read)
 
 
-_CODEC = Codec(_installed, {})
+_CODEC = Codec({})
 _dumps = _CODEC.dumps
 loads = _CODEC.loads
 """Return the value of a JSON text: ``bytes`` in UTF-8, or ``str``.
@@ -651,7 +641,7 @@ def count_values(document: object) -> int:
 
 def dumps_with(own: Encoders) -> Dumps:
     """Return the ``dumps`` for an application with the encoders ``own``, which may be empty."""
-    return Codec(_installed, own).dumps if own else _dumps
+    return Codec(own).dumps if own else _dumps
 
 
 def dumps(value: object) -> bytes:
