@@ -221,7 +221,7 @@ def holds_structures(kind: object) -> TypeGuard[type]:
                 hints = hints_of_class(one).values()
             except UNREADABLE as error:
                 raise unreadable(one, error) from None
-            inside = chain.from_iterable(kinds_in(hint, are_fields_in=False) for hint in hints)
+            inside = chain.from_iterable(map(written_kinds, hints))
             waiting += [inner for inner in inside if inner not in waiting]
     return False
 
@@ -304,7 +304,7 @@ def _late_hints(model: Any) -> Mapping[str, Hint]:
     unions that contain it.
     """
     stated = [one.annotation for one in model.model_fields.values()]
-    kinds = chain.from_iterable(kinds_in(one, are_fields_in=False) for one in stated)
+    kinds = chain.from_iterable(map(written_kinds, stated))
     if any(isinstance(kind, str | ForwardRef) for kind in kinds):
         with suppress(*UNREADABLE):  # pydantic itself finds classes inside of a function
             return hints_of_class(model)
@@ -461,9 +461,8 @@ def elements_in(kind: Hint) -> tuple[Sequence[Hint], Hint] | None:
 
 
 def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
-    """Return an annotation and all types inside it. For ``set[int]``, these are ``set[int]`` and
-    ``int``. With ``are_fields_in``, include the types of the fields of structures and of named
-    tuples.
+    """Return an annotation and all types inside it, including those of the fields of structures and
+    named tuples. For ``set[int]``, these are ``set[int]`` and ``int``.
     """
     kinds: dict[int, object] = {}  # by id, because metadata of ``Annotated`` may not be hashable
     read: set[object] = set()  # the structures whose fields are included
@@ -485,3 +484,8 @@ def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
             given = (kind.__bound__, *kind.__constraints__, getattr(kind, "__default__", None))
             waiting.extend(map(without_aliases, given))
     return [*kinds.values()]
+
+
+def written_kinds(annotation: object) -> list[object]:
+    """Return an annotation and the types that are written in it, without those of fields."""
+    return kinds_in(annotation, are_fields_in=False)

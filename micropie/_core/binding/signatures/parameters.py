@@ -35,6 +35,7 @@ from micropie._core.binding.fields import (
     members_of,
     structure_name,
     structures_of,
+    written_kinds,
 )
 from micropie._core.binding.signatures.sources import (
     Body,
@@ -503,7 +504,7 @@ def parameter_by_name(
 def _by_name(converter: Converter, annotation: Hint) -> Mapping[str, Place]:
     is_text = converter.many is None and takes_any_text(converter)
     # so are the values of ``Json[X]``, and the elements of a ``list[Json[X]]``
-    kinds = kinds_in(annotation, are_fields_in=False)
+    kinds = written_kinds(annotation)
     return BY_NAME if is_text or any(map(takes_json_text, kinds)) else _WITH_PARTS
 
 

@@ -36,7 +36,7 @@ from micropie._core.binding.annotations import (
     type_name,
     without_none,
 )
-from micropie._core.binding.fields import kinds_in
+from micropie._core.binding.fields import written_kinds
 from micropie._core.binding.signatures.parameters import (
     REQUIRED,
     BoundParameter,
@@ -509,7 +509,7 @@ def _refuse_what_is_inside(annotation: Hint, provided: Container[object]) -> Non
             f"the annotation declares {source!r} and the provider {type_name(provider)}: remove "
             "one of them"
         )
-    for inner in kinds_in(kind, are_fields_in=False):
+    for inner in written_kinds(kind):
         inner_source, _ = declared_source(inner)
         if inner_source is not None:
             raise SetupError(

@@ -66,6 +66,7 @@ from micropie._core.binding.fields import (
     refuse_extras,
     structure_name,
     structures_of,
+    written_kinds,
 )
 from micropie._core.binding.values.converters import NO_OWN_TYPES, OwnTypes
 from micropie._core.errors import ResponseError, SetupError
@@ -415,7 +416,7 @@ def _check_readable(structures: Iterable[type], name: str) -> None:
             hints = _hints_inside(structure).values()
         except UNREADABLE as error:
             raise unreadable(structure, error) from None
-        inside = chain.from_iterable(kinds_in(hint, are_fields_in=False) for hint in hints)
+        inside = chain.from_iterable(map(written_kinds, hints))
         waiting += [kind for kind in inside if has_fields(kind) and kind not in waiting]
 
 
@@ -452,6 +453,6 @@ def _hints_inside(structure: type) -> Mapping[str, Hint]:
     return {
         name: hint
         for name, hint in hints_of_class(structure).items()
-        for kinds in [map(collection_of, kinds_in(hint, are_fields_in=False))]
-        if any(has_fields(one) for kind in kinds for one in kinds_in(kind, are_fields_in=False))
+        for kinds in [map(collection_of, written_kinds(hint))]
+        if any(has_fields(one) for kind in kinds for one in written_kinds(kind))
     }

@@ -13,7 +13,7 @@ from itertools import chain, repeat
 from typing import Any, cast
 
 from micropie._core.binding.annotations import MAPPINGS, Hint, metadata_of, owner_of
-from micropie._core.binding.fields import Field, chosen, fields_of, kinds_in
+from micropie._core.binding.fields import Field, chosen, fields_of, kinds_in, written_kinds
 from micropie._core.binding.values.constraints import limits_length, with_short_line_ends
 from micropie._core.binding.values.converters import (
     ANYTHING,
@@ -192,7 +192,7 @@ def _read_texts(field: Field, node: Sequence[Any], own: OwnTypes) -> object:
         except ValueError:
             return _ABSENT
     has_limit = "\r\n" in text and any(
-        limits_length(metadata_of(kind)) for kind in kinds_in(field.hint, are_fields_in=False)
+        limits_length(metadata_of(kind)) for kind in written_kinds(field.hint)
     )
     return with_short_line_ends(text) if has_limit else text
 

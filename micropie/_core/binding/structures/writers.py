@@ -28,6 +28,7 @@ from micropie._core.binding.fields import (
     is_pydantic,
     is_structure,
     kinds_in,
+    written_kinds,
 )
 from micropie._core.binding.structures.makers import SCALARS, ByPydantic, Maker
 from micropie._core.binding.values.adapters import SCHEMAS, schemas_in
@@ -56,7 +57,7 @@ class Writer:
             adapter = self._maker.adapter
             if self._own or not _is_alike_in_pydantic(adapter.core_schema):
                 return None
-            outer = kinds_in(self._maker.hint, are_fields_in=False)
+            outer = written_kinds(self._maker.hint)
             if any(len(united(bare(one)[0])) > 1 for one in outer):
                 # pydantic tries the members of a union one by one. Values that reach ``_encode``
                 # have exactly the classes of the members, so each is written as its class says.

@@ -34,6 +34,7 @@ from micropie._core.binding.fields import (
     kinds_in,
     names_of,
     structures_of,
+    written_kinds,
 )
 from micropie._core.binding.values.constraints import (
     MAX_EXPONENT,
@@ -175,7 +176,7 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
         (item, f"{owner.__name__}.{field.name}")
         for owner in structures
         for field in fields_of(owner)
-        for part in kinds_in(field.hint, are_fields_in=False)
+        for part in written_kinds(field.hint)
         for item in metadata_of(part)
     ]
     for item, name in stated:
@@ -229,7 +230,7 @@ def has_long_paths(kinds: Iterable[object]) -> bool:
     for kind in kinds:
         owner = owner_of(kind)
         if isinstance(owner, type) and issubclass(owner, Mapping) and get_args(kind):
-            inside = kinds_in(get_args(kind)[-1], are_fields_in=False)
+            inside = written_kinds(get_args(kind)[-1])
             if len(inside) > 1 or any(map(is_structure, inside)):
                 return True
     return bool(recursive_in(kinds))

@@ -30,6 +30,7 @@ from micropie._core.binding.fields import (
     is_structure,
     is_typed_dict,
     kinds_in,
+    written_kinds,
 )
 from micropie._core.binding.values.constraints import is_moderate
 
@@ -68,7 +69,7 @@ class Shape:
         self._known.append(self)
         kinds = (bare(one)[0] for one in united(bare(hint)[0]))
         self._types = [_Type(kind, self) for kind in kinds if kind is not NoneType]
-        inside = kinds_in(hint, are_fields_in=False) if is_strict else ()
+        inside = written_kinds(hint) if is_strict else ()
         self._options: dict[type, Sequence[_Option]] = {}
         self._structures = [one.__name__ for one in inside if has_fields(one)]
 
@@ -76,8 +77,9 @@ class Shape:
         """Return the shape of an annotation inside this one, or None if its values need no
         check.
         """
+        kinds = written_kinds if self.is_strict else kinds_in
         with suppress(ImportError, *UNREADABLE):  # msgspec can't read all structures
-            if not any(map(self._is_checked, kinds_in(hint, are_fields_in=not self.is_strict))):
+            if not any(map(self._is_checked, kinds(hint))):
                 return None
         found = (one for one in self._known if one._hint == hint)
         return next(found, None) or Shape(hint, self.is_strict, self._known)

@@ -26,7 +26,7 @@ from micropie._core.binding.fields import (
     hints_inside,
     is_named_tuple,
     is_structure,
-    kinds_in,
+    written_kinds,
 )
 from micropie._core.errors import SetupError
 
@@ -86,7 +86,7 @@ def recursive_in(kinds: Iterable[object]) -> Mapping[type, Set[object]]:
 @lru_cache(maxsize=256)  # many handlers share a model
 def _inside(kind: type) -> Sequence[type]:
     """Return the structures and the named tuples that the fields of ``kind`` contain."""
-    kinds = chain.from_iterable(kinds_in(hint, are_fields_in=False) for hint in hints_inside(kind))
+    kinds = chain.from_iterable(map(written_kinds, hints_inside(kind)))
     return [*dict.fromkeys(filter(has_fields, kinds))]
 
 
@@ -107,7 +107,7 @@ def _untagged_unions(field: Field, info: object) -> Iterator[Hint]:
 
     ``info``: pydantic's object for a field of a model, or None.
     """
-    kinds = kinds_in(field.hint, are_fields_in=False)
+    kinds = written_kinds(field.hint)
     unions = [kind for kind in kinds if len(united(kind)) > 1]
     tagged = unions[:1] if getattr(info, "discriminator", None) is not None else []
     for kind in kinds:
@@ -139,7 +139,7 @@ def _kinds_of(around: Set[object], hint: Hint) -> Iterator[str]:
     It is "[]" if a value of that member has to be an array.
     """
     for kind in united(bare(hint)[0]):
-        if not around.isdisjoint(filter(has_fields, kinds_in(kind, are_fields_in=False))):
+        if not around.isdisjoint(filter(has_fields, written_kinds(kind))):
             inner, _ = bare(kind)
             is_array = get_origin(inner) in COLLECTIONS or is_named_tuple(inner)
             yield "[]" if is_array else "{}"
