@@ -22,7 +22,16 @@ from micropie._core.errors import HTTPError, SetupError, parameters_of
 from micropie._core.execution import Action, ProcessPool
 from micropie._core.execution.placement import AnyFunction, Threads
 from micropie._core.execution.steps import CALL, INLINE, Kind, kind_of
-from micropie._core.http import HTML, JSON, TEXT, MessageConfig, Request, State, current_request
+from micropie._core.http import (
+    HTML,
+    JSON,
+    TEXT,
+    Exchange,
+    MessageConfig,
+    Request,
+    State,
+    current_request,
+)
 from micropie._core.http.addresses import normal_hosts, quoted_address, split_host, with_host
 from micropie._core.http.forms import Limits
 from micropie._core.http.json import dumps_with
@@ -573,20 +582,12 @@ def with_marks(config: Config, marks: Sequence[object]) -> Config:
     return config.changed(middlewares=config.followed_by(marks)) if marks else config
 
 
-def config_of(answering: HasConfig) -> Config:
+def config_of(exchange: Exchange) -> Config:
     """Return the config of the application that handles a request, with its full type.
 
     The type declared in ``http/exchange.py`` has only the attributes that lower packages use.
     """
-    config: Config = answering.config
-    return config
-
-
-class HasConfig(Protocol):
-    """An object with the attribute ``config``: an exchange, or a ``LifespanContext``."""
-
-    @property
-    def config(self) -> Any: ...
+    return exchange.config  # type: ignore[return-value]
 
 
 _CATCH_ALL: tuple[type[Exception], ...] = (HTTPError, Exception)
