@@ -15,17 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
 from micropie._core.execution.placement import AnyFunction
 from micropie._core.execution.steps import ANSWER, AnyStep, Call, Flow, Resume, no_function
-
-
-class Beginning(Protocol):
-    """The member of a request that ``ThreadRun`` uses."""
-
-    def note_begin(self) -> None:
-        """Record that code of the request has run in a thread."""
+from micropie._core.http import Exchange
 
 
 class ThreadRun:
@@ -36,7 +30,7 @@ class ThreadRun:
     def __init__(
         self,
         flow: Flow[object],
-        exchange: Beginning,
+        exchange: Exchange,
         function: AnyFunction,
         arguments: Sequence[object],
     ) -> None:

@@ -318,10 +318,15 @@ class Begun:
         self.count += 1
 
 
+def exchange() -> Any:
+    """What a run in a thread needs of an exchange."""
+    return Begun()
+
+
 def test_the_thread_performs_calls_until_the_flow_ends() -> None:
     flow = flow_of((CALL, str, (1,)), (CALL, int, ("x",)), (CALL, str, (3,)))
     _, function, arguments = next(flow)
-    begun = Begun()
+    begun = exchange()
     end = ThreadRun(flow, begun, function, arguments).perform()
     results = ["1", "ValueError(\"invalid literal for int() with base 10: 'x'\")", "3"]
     assert end == (ANSWER, no_function, results)
@@ -340,7 +345,7 @@ def test_the_thread_performs_calls_until_the_flow_ends() -> None:
 def test_the_thread_leaves_other_steps_to_the_task(step: Any) -> None:
     flow = flow_of((CALL, str, (1,)), step)
     _, function, arguments = next(flow)
-    assert ThreadRun(flow, Begun(), function, arguments).perform() == step
+    assert ThreadRun(flow, exchange(), function, arguments).perform() == step
 
 
 def test_a_flow_that_has_yielded_is_returned_to_the_task() -> None:
@@ -355,7 +360,7 @@ def test_a_flow_that_has_yielded_is_returned_to_the_task() -> None:
     calls: list[str] = []
     flow = slow_flow()
     _, function, arguments = next(flow)
-    one = ThreadRun(flow, Begun(), function, arguments)
+    one = ThreadRun(flow, exchange(), function, arguments)
     run_thread = Thread(target=one.perform)
     run_thread.start()
     assert resumed.wait(PATIENCE)
