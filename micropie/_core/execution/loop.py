@@ -457,7 +457,6 @@ class DelayedCalls:
         # For each call, its time and a list. The list contains the function, or is empty if the
         # call was cancelled.
         self._calls: deque[tuple[float, list[Action]]] = deque()
-        self._is_running = False  # whether the task has been started and has not ended
 
     def add(self, function: Action) -> Action:
         """Call ``function`` later, in a copy of the current context.
@@ -465,9 +464,9 @@ class DelayedCalls:
         Return a function that cancels the call and drops the reference to ``function``.
         """
         functions: list[Action] = [partial(copy_context().run, function)]
+        has_task = bool(self._calls)  # which removes a call when its function has returned
         self._calls.append((monotonic() + self._seconds, functions))
-        if not self._is_running:
-            self._is_running = True
+        if not has_task:
             # Start the task last, because with ``asyncio.eager_task_factory`` it begins at once.
             # Use an empty context, because a copy would keep the request in memory while the task
             # waits for calls that were cancelled.
@@ -484,7 +483,6 @@ class DelayedCalls:
                 while functions:
                     functions.pop()()
                 self._calls.popleft()
-        self._is_running = False
 
 
 class SingleWaiterEvent:
