@@ -122,7 +122,7 @@ class RaisedAnswer(Exception):
 
 
 _STATUSES = frozenset(range(400, 600))
-_TEXTS = frozenset({str, Sentence})
+SENTENCES = frozenset({str, Sentence})
 
 
 class HTTPError(RaisedAnswer):
@@ -152,7 +152,7 @@ class HTTPError(RaisedAnswer):
             self.message: Any = f"{status} {PHRASES.get(status, 'Error')}"
             self.is_usual = not headers
         else:
-            if message.__class__ not in _TEXTS:
+            if message.__class__ not in SENTENCES:
                 if isinstance(message, bytes):  # it would be sent as HTML
                     message = message.decode(errors="replace")
                 elif isinstance(message, BaseException):

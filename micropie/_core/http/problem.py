@@ -8,10 +8,10 @@ from functools import lru_cache
 
 from micropie._core.errors import (
     PHRASES,
+    SENTENCES,
     HeadersLike,
     HTTPError,
     MethodNotAllowed,
-    Sentence,
     pairs_of,
     translate,
 )
@@ -44,7 +44,6 @@ _PAGE = """<!doctype html>
 # Cached, because most sentences are sent again and again. Not for text that is HTML already, which
 # equals other text of the same characters.
 _escaped = cached_if_short(256)(escape)
-_TEXTS = frozenset({str, Sentence})
 
 
 @lru_cache(maxsize=256)  # enough for a few statuses in a few languages
@@ -164,7 +163,7 @@ def _page(error: HTTPError, title: str, message: str) -> str:
     if message == title:
         message = ""
     else:
-        message = _escaped(message) if type(message) in _TEXTS else escape(message)
+        message = _escaped(message) if type(message) in SENTENCES else escape(message)
     if isinstance(error, BindingError):  # one line for each field of the form
         message = "<br>\n".join(escape(f"{one.field}: {one}") for one in error.errors)
     return f"{_page_head(title)}{message}</p>\n</main>\n</html>\n"
