@@ -207,13 +207,13 @@ class StreamedExchange(Exchange):
 
 
 async def send_streamed(
-    head: ServerMessage, stream: LoopStream | ThreadStream, exchange: StreamedExchange, send: Send
+    head: ServerMessage, stream: streams.AnyStream, exchange: StreamedExchange, send: Send
 ) -> None:
     """Send the head and the chunks, and close the stream.
 
     If the client has disconnected, log this at the level DEBUG and raise nothing.
     """
-    if isinstance(stream, ThreadStream):  # made by an iterator that runs in a thread
+    if isinstance(stream, ThreadStream):  # of an ``EncodedAnswer``
         stream = streams.MadeAhead(stream, exchange.config.threads)
     file = stream.file
     last: ServerMessage = {"type": "http.response.body", "body": b""}
@@ -515,7 +515,7 @@ class StreamSender:
         stream.end(LEFT, within=0.0)
 
 
-async def close_stream(stream: LoopStream | ThreadStream, exchange: StreamedExchange) -> None:
+async def close_stream(stream: streams.AnyStream, exchange: StreamedExchange) -> None:
     """Close a stream that has not ended. Raises any exception that its clean-up raises."""
     if isinstance(stream, ThreadStream):
         stream = streams.MadeAhead(stream, exchange.config.threads)

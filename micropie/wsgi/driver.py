@@ -17,7 +17,7 @@ from micropie._core.http import Request, start_failed, status_line
 from micropie._core.http.headers import CAPITALS, KnownHead
 from micropie._core.http.protocols import Environ, HeaderPairs, StartResponse
 from micropie._core.routing import Handover, Site
-from micropie._core.streams import END, LoopStream, ThreadStream
+from micropie._core.streams import END, AnyStream, LoopStream
 from micropie._core.tree import Tree
 from micropie.wsgi.exchange import WSGIExchange
 from micropie.wsgi.files import wrapped_file
@@ -212,7 +212,7 @@ class _Chunks:
 
     def __init__(
         self,
-        stream: LoopStream | ThreadStream,
+        stream: AnyStream,
         exchange: WSGIExchange,
         status: int,
         context: Context,

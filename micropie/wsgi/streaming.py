@@ -40,6 +40,7 @@ from micropie._core.streams import (
     JOINED,
     LEFT,
     PENDING,
+    AnyStream,
     LoopStream,
     ShutdownSignal,
     Stream,
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 SLICE = 0.005
 
 
-def close_stream(stream: LoopStream | ThreadStream, backend: str) -> None:
+def close_stream(stream: AnyStream, backend: str) -> None:
     """Close a stream that has not ended. Raises any exception that its clean-up raises."""
     try:
         if isinstance(stream, ThreadStream):

@@ -68,7 +68,6 @@ _BASES = FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 # A method of a middleware, or a function that takes the method's place. It may be a plain function,
 # a coroutine function or a flow.
 _Part: TypeAlias = Any
-_Stream: TypeAlias = streams.LoopStream | streams.ThreadStream
 
 # The keys allowed in the dict that a hook returns.
 _CHANGES = frozenset({"status", "status_code", "body", "headers"})
@@ -278,11 +277,6 @@ def _generator_hook(function: Any, needs_session: bool) -> _Hook:
     return _Hook(needs_session, before, after, sees_failures=True)
 
 
-def _is_async(middleware: object) -> bool:
-    names = "check", "before", "before_request", "after", "after_request"
-    return any(iscoroutinefunction(getattr(middleware, name, None)) for name in names)
-
-
 class HookPlan:
     """The hooks around the handlers of a configuration. The plan is valid until the configuration's
     list of middlewares changes.
@@ -305,7 +299,9 @@ class HookPlan:
         self.after = [hook for hook in reversed(hooks) if hook.after is not no_method]
         self.needs_session = any(hook.needs_session for hook in hooks)
         self.may_hold = any(hook.may_hold for hook in hooks)
-        self.has_async = any(_is_async(one) for one, _ in middlewares)
+        names = "check", "before", "before_request", "after", "after_request"
+        methods = (getattr(one, name, None) for one, _ in middlewares for name in names)
+        self.has_async = any(map(iscoroutinefunction, methods))
         guards = [one for one in middlewares if getattr(one[0], "guards", False)]
         is_same = len(guards) == len(middlewares)
         self.guards: HookPlan = self if is_same else HookPlan(guards, blocking)
@@ -418,7 +414,7 @@ def run_after(
         del failure, raised, traceback
 
 
-def replaced_stream(request: Request, response: Response) -> Flow[_Stream | None]:
+def replaced_stream(request: Request, response: Response) -> Flow[streams.AnyStream | None]:
     """Return the stream of a response whose body was replaced by a hook, or None if the new body
     isn't a stream. Close the old stream, unless the new one may read from it. Open a file, because
     the outer hooks need its status, headers and bytes.
@@ -429,7 +425,7 @@ def replaced_stream(request: Request, response: Response) -> Flow[_Stream | None
         return None
     if type(response.body) is FileReference:
         files.describe(request, response, *(yield from files.open_file(request, response)))
-    replaced = None if made is None else cast("_Stream", made)
+    replaced = None if made is None else cast("streams.AnyStream", made)
     if replaced is not None and replaced.items is response.body:
         return replaced
     stream = streams.stream_of(with_html(response).body)

@@ -37,7 +37,7 @@ from contextlib import suppress
 from functools import partial
 from inspect import isawaitable
 from types import AsyncGeneratorType, GeneratorType, NoneType
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 from micropie._core import execution, files, streams
 from micropie._core.errors import (
@@ -107,7 +107,7 @@ from micropie._core.routing import (
     handlers_route,
 )
 from micropie._core.sessions import Session
-from micropie._core.streams import LoopStream, Stream, ThreadStream, stream_of
+from micropie._core.streams import AnyStream, LoopStream, Stream, ThreadStream, stream_of
 
 # imported on first use: few sites have handlers in processes
 pooled: Any = module("micropie._core.flow.pooled")
@@ -116,8 +116,7 @@ _SUCCESSES = range(200, 300)
 _GROUP_OR_DISCONNECT = (ExceptionGroup, ClientDisconnect)
 _NEVER_AWAITED = frozenset({Response, FileReference, tuple})
 
-_Stream: TypeAlias = LoopStream | ThreadStream
-_STREAMS: Mapping[type, Callable[[Any], _Stream]] = {
+_STREAMS: Mapping[type, Callable[[Any], AnyStream]] = {
     GeneratorType: ThreadStream,
     AsyncGeneratorType: LoopStream,
 }
@@ -437,7 +436,7 @@ def _response_of(exchange: Exchange, result: object) -> Response:
 
 
 def _finish(
-    request: Request, response: Response | None, stream: _Stream | None, failure: Exception | None
+    request: Request, response: Response | None, stream: AnyStream | None, failure: Exception | None
 ) -> Flow[Answer]:
     """Return the ``Answer`` for a response or, if ``failure`` is given, for that exception.
     ``_answer`` has a short cut for a response that nothing can change.
@@ -461,7 +460,7 @@ def _finish(
                 stream = yield from replaced_stream(request, response)
         elif failure is not None:
             response = yield from respond_to(request, failure)
-            stream = None if made.stream is None else cast("_Stream", made.stream)
+            stream = None if made.stream is None else cast("AnyStream", made.stream)
         assert response is not None  # noqa: S101
         if stream is not None:
             if isinstance(stream, ThreadStream) and exchange.config.blocking is not INLINE:

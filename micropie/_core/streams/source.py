@@ -101,7 +101,7 @@ from contextlib import ExitStack, suppress
 from contextvars import ContextVar
 from functools import partial
 from types import AsyncGeneratorType, GeneratorType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import anyio
 
@@ -659,7 +659,10 @@ class ThreadStream(Stream):
 # -- what becomes a stream ------------------------------------------------------------------------
 
 
-def stream_of(body: object) -> LoopStream | ThreadStream | None:
+AnyStream: TypeAlias = LoopStream | ThreadStream
+
+
+def stream_of(body: object) -> AnyStream | None:
     """Return the stream for an iterator or a file, or None for any other body.
 
     A list is JSON, not a stream.
@@ -668,7 +671,7 @@ def stream_of(body: object) -> LoopStream | ThreadStream | None:
         return None
     if type(body) is AsyncGeneratorType:
         return LoopStream(body)
-    if isinstance(body, LoopStream | ThreadStream):
+    if isinstance(body, AnyStream):
         return body
     if type(body) is FileRange:
         return ThreadStream(body)
