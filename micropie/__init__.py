@@ -79,6 +79,8 @@ def _explain(name: str) -> str:
     """Return what to write instead of a name that other frameworks have, or "" for any other
     name.
     """
+    if name.startswith("__"):  # Python and its tools look up such names
+        return ""
     from importlib import import_module
 
     return str(import_module("micropie.debug.missing_names").explain(name))

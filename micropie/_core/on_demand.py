@@ -35,8 +35,7 @@ def names_on_demand(
       spaces. A module whose name begins with a dot is in the parent package.
     - ``explain``: a function that returns the message for an unknown name, or "". If there is a
       message, ``from package import name`` raises ``ImportError`` with it, and ``package.name``
-      raises ``AttributeError``. ``explain`` is not called for names with two leading underscores,
-      which Python and its tools look up.
+      raises ``AttributeError``.
     """
     modules = by_name(names)
     if explain is not None:
@@ -44,9 +43,7 @@ def names_on_demand(
 
     def get(name: str) -> Any:
         if name not in modules:
-            message = ""
-            if explain is not None and not name.startswith("__"):
-                message = explain(name)
+            message = "" if explain is None else explain(name)
             raise AttributeError(message or f"module {package!r} has no attribute {name!r}")
         value = getattr(import_module(f".{modules[name]}", package), name)
         setattr(sys.modules[package], name, value)
@@ -71,10 +68,7 @@ class _Missing:
         Python calls this when no other finder has found the module.
         """
         package, _, own = name.rpartition(".")
-        message = ""
-        if package == self._package and not own.startswith("__"):
-            message = self._explain(own)
-        if message:
+        if package == self._package and (message := self._explain(own)):
             raise ImportError(message)
 
 
