@@ -17,7 +17,7 @@ from threading import Timer
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from micropie._core.errors import SetupError, as_authors_see, is_generator, logger, takes
-from micropie._core.execution.steps import AWAIT, CALL, INLINE, Flow, call, kind_of
+from micropie._core.execution.steps import AWAIT, CALL, INLINE, Flow, call, kind_of, name_of
 from micropie._core.http import Exchange, State
 from micropie._core.http.protocols import ON_FAILURE
 from micropie._core.mounts import ASGI, WSGI
@@ -87,7 +87,7 @@ class Lifecycle:
         ]
         for handler in filter(is_generator, handlers):
             raise SetupError(
-                f"{_name_of(handler)} has a yield, so it can't be a startup or shutdown handler: "
+                f"{name_of(handler)} has a yield, so it can't be a startup or shutdown handler: "
                 "pass an async def with one yield as App(lifespan=...)"
             )
         self.is_empty = not (has_lifespan or handlers or self._starts)
@@ -167,12 +167,8 @@ class LifespanContext(Exchange):
         self.config = config
 
 
-def _name_of(handler: LifecycleFunction) -> str:
-    return getattr(handler, "__qualname__", repr(handler))
-
-
 def _call(stage: str, handler: LifecycleFunction) -> Flow[None]:
-    return _named_if_long(stage, _name_of(handler), call(kind_of(handler, INLINE), handler))
+    return _named_if_long(stage, name_of(handler), call(kind_of(handler, INLINE), handler))
 
 
 def _named_if_long(stage: str, name: str, flow: Flow[Result]) -> Flow[Result]:

@@ -68,7 +68,7 @@ def call_each(
         for function in functions:
             try:
                 if (result := function(*arguments)) is not None and iscoroutine(result):
-                    raise TypeError(f"{_name_of(function)} must not be async: it can't be awaited")
+                    raise TypeError(f"{name_of(function)} must not be async: it can't be awaited")
             except BaseException as error:
                 failure = error if isinstance(error, Exception) else execution.failure_of(error)
                 if failure is None:
@@ -156,8 +156,8 @@ def _report_late(ends: Ends) -> None:
     """Log the functions that were never called, because the request had ended before. This happens
     when the request is freed, because a request without such functions doesn't note its end.
     """
-    late = [(_name_of(close), "on_close") for close in ends.closers]
-    late += [(_name_of(task.function), "after_response") for task in ends.tasks]
+    late = [(name_of(close), "on_close") for close in ends.closers]
+    late += [(name_of(task.function), "after_response") for task in ends.tasks]
     for name, method in late:
         logger.warning(
             "%s was passed to %s, but never called, because its request had ended", name, method
@@ -302,8 +302,9 @@ async def _run(exchange: Answered, task: Task, begin: Callable[[Task], object]) 
 
 
 def _label(exchange: Answered, task: Task) -> str:
-    return f"{exchange.label}: {_name_of(task.function)}, after the response,"
+    return f"{exchange.label}: {name_of(task.function)}, after the response,"
 
 
-def _name_of(function: object) -> str:
+def name_of(function: object) -> str:
+    """Return the name of a function for log lines and errors."""
     return getattr(function, "__qualname__", None) or repr(function)

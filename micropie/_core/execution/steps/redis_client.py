@@ -11,7 +11,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from ipaddress import ip_address
 from math import inf
@@ -335,13 +335,11 @@ class RedisClient:
         self._clients: dict[int, Any] = {}  # by process id; a process uses only its own client
 
     @staticmethod
-    @contextmanager
-    def within(seconds: float) -> Iterator[None]:
+    def within(seconds: float) -> AbstractContextManager[None]:
         """Return a context manager in which all calls of this thread to Redis take at most
         ``seconds`` together. Such a limit can't extend that of an outer one.
         """
-        with _until(min(_limit.ends, monotonic() + seconds)):
-            yield
+        return _until(min(_limit.ends, monotonic() + seconds))
 
     @contextmanager
     def reached(self, patience: float | None = None) -> Iterator[Any]:
