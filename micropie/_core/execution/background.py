@@ -82,7 +82,7 @@ class BackgroundLoop:
         self._set_library = library_variable().set
         tasks = LoopTasks()  # not those of ``TASKS``, which may wait for one of these
         self.call_soon, self._start_soon = tasks.call_soon, tasks.start_soon
-        self._tasks, self._new_scope, self._join = tasks, tasks.new_scope, tasks.join
+        self._tasks, self._new_scope = tasks, tasks.new_scope
         # By the ``lost`` function of each task: its scope, or None until it begins. asyncio itself
         # would cancel a task only once, and even in a shielded block. This is a dict, because its
         # items are set without a call. In place of a scope, the parts of a lane have the lane.
@@ -127,7 +127,7 @@ class BackgroundLoop:
     async def join(self) -> None:
         """After ``end``, wait until all tasks have ended."""
         with anyio.CancelScope(shield=True):
-            await self._join()
+            await self._tasks.join()
 
     def _start(
         self, lost: Action, call: AsyncAction, context: Context, lane: AsyncLane | None

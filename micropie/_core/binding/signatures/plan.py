@@ -110,7 +110,6 @@ class Plan:
     - ``provided``: the parameters that get a value from a provider.
     - ``parses_always``: whether to parse a form or JSON even if the path contains all the
       arguments. This is so if a provider depends on the body.
-    - ``takes_rest``: whether the handler has ``*args``.
     - ``most_segments``: the maximum number of path segments that can become arguments. They fill
       the parameters before the first that can't get its value from the path.
     - ``names_in_path``: the names of the parameters that segments fill, in order.
@@ -199,11 +198,10 @@ class Plan:
         self._is_fixed = not self._rest and not self._others
         self._takes_errors = any(one.default is BindingErrors for one in self._all)
         _check_documents(self._all)
-        self.takes_rest = bool(self._rest)
-        if takes_segments or self.takes_rest:
+        if takes_segments or self._rest:
             _check_order(self._positional)
         in_path = [*takewhile(attrgetter("is_in_path"), self._positional)]
-        self.most_segments = sys.maxsize if self.takes_rest else len(in_path) * takes_segments
+        self.most_segments = sys.maxsize if self._rest else len(in_path) * takes_segments
         given_by_name = [one for one in self.provided if one.position is None]
         self._takes_keywords = bool(self._keywords or self._others or given_by_name)
         # The flow calls handlers with positional arguments only. So pass the keyword arguments as a

@@ -97,9 +97,7 @@ class Handler(NamedTuple):
         return {name for mark in self.marks if mark.path for name in mark.path.names}
 
 
-def find_handlers(
-    instance: object, framework: tuple[type, ...], explicit: bool = False
-) -> list[Handler]:
+def find_handlers(instance: object, framework: tuple[type, ...], explicit: bool) -> list[Handler]:
     """Return the handlers of an application, for HTTP and for WebSockets.
 
     Handlers are the public methods that are written in the bodies of the application's classes, and
