@@ -84,7 +84,7 @@ def _reject_misplaced_attributes(
         # The decorator may be above ``value`` itself, or above a function inside it, for example
         # inside a property.
         inside = *wrapped_by(value), *filter(inspect.isfunction, own_attributes(value).values())
-        if any(is_misplaced(one) and _is_written_in(cls, one) for one in inside):
+        if any(is_misplaced(one) and _is_in_body_of(cls, one) for one in inside):
             advice = (
                 _advice(name, value)
                 if instead is value
@@ -138,7 +138,7 @@ def _misplaced(found: Sequence[Handler], registered: Registrations) -> _IsMispla
     return is_misplaced
 
 
-def _is_written_in(cls: type, value: object) -> bool:
+def _is_in_body_of(cls: type, value: object) -> bool:
     """Return whether a function was written in the body of the class. Return True for an object
     without a name.
     """

@@ -229,7 +229,7 @@ def check_middlewares(
                 raise SetupError(f"the check {middleware.name}: {error}") from None
             continue
         has_hooks = [_has_hooks(middleware, hooks, providers) for hooks in (_HOOKS, _FLOW_HOOKS)]
-        if not any(has_hooks) and not _is_generator(middleware, providers):
+        if not any(has_hooks) and not _is_generator_middleware(middleware, providers):
             if hasattr(middleware, "middlewares"):
                 name = type(middleware).__name__
                 raise SetupError(f"{name} is a setting: write App(security={name}(...))")
@@ -239,7 +239,7 @@ def check_middlewares(
             )
 
 
-def _is_generator(middleware: Any, providers: Providers) -> bool:
+def _is_generator_middleware(middleware: Any, providers: Providers) -> bool:
     """Return whether a middleware is a generator function.
 
     Raises ``SetupError`` for a generator function that takes anything but the request, or that is
