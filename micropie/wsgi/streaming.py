@@ -139,8 +139,7 @@ class StreamReader:
             self._ahead = self._most_ahead
         wake = self._wake
         if wake is not None and self._count < self._requested:
-            with suppress(RuntimeError):  # the loop has ended, so the queue delivers END
-                wake()
+            wake()
         try:
             chunk = self._made.get(timeout=seconds)
         except Empty:
@@ -272,6 +271,10 @@ class TaskReader(StreamReader):
             while self._stream.driver is not None:
                 self.take(CLEAN_UP_WITHIN + 1)
 
+    def _call_on_loop(self, function: Action) -> None:
+        with suppress(RuntimeError):  # the loop has ended, so the queue delivers END
+            self._loop.call_soon(function)
+
     def _leave(self) -> None:
         if self._lane is not None:
             self._lane.is_busy = False
@@ -322,7 +325,7 @@ class TaskReader(StreamReader):
             if self._count - self._requested >= self._ahead or bytes_left <= 0:
                 bytes_left = BYTES_AHEAD
                 parked = anyio.Event()
-                self._wake = partial(self._loop.call_soon, parked.set)
+                self._wake = partial(self._call_on_loop, parked.set)
                 # Check again, because the thread may have requested more before the event was
                 # created.
                 waits = self._count >= self._requested and not self._is_closing
