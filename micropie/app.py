@@ -140,15 +140,17 @@ class _UpperLayers:
         return import_module("micropie.channels").Channels()
 
     @staticmethod
+    def checked_channels(channels: object) -> object:
+        """Return ``channels`` if it is a ``Channels`` object. Raises ``SetupError`` otherwise."""
+        if not isinstance(channels, import_module("micropie.channels").Channels):
+            raise SetupError(
+                f"channels takes an object such as RedisChannels(url), not {channels!r}"
+            )
+        return channels
+
+    @staticmethod
     def warn_of_missing_security(config: Config) -> None:
         import_module("micropie.middleware.security_defaults").warn_of_missing_security(config)
-
-
-def _checked_channels(channels: object) -> object:
-    """Return ``channels`` if it is a ``Channels`` object. Raises ``SetupError`` otherwise."""
-    if not isinstance(channels, import_module("micropie.channels").Channels):
-        raise SetupError(f"channels takes an object such as RedisChannels(url), not {channels!r}")
-    return channels
 
 
 # ``micropie run --reload`` sets this variable in the processes that it starts.
@@ -267,7 +269,7 @@ class App(Base[Outermost_co]):
         # A subclass may define ``channels = RedisChannels(url)``.
         channels = inspect.getattr_static(cls, "channels")
         if not isinstance(channels, property):
-            app._micropie.stated_channels = _checked_channels(channels)
+            app._micropie.stated_channels = _UPPER_LAYERS.checked_channels(channels)
         return app
 
     @_typed_as(lambda: _Keywords)
@@ -468,7 +470,7 @@ class App(Base[Outermost_co]):
 
     @channels.setter
     def channels(self, channels: Channels) -> None:
-        self._micropie.stated_channels = _checked_channels(channels)
+        self._micropie.stated_channels = _UPPER_LAYERS.checked_channels(channels)
 
     @property
     def pool(self) -> ProcessPool:

@@ -402,6 +402,11 @@ def parameters_of(function: Any) -> list[inspect.Parameter]:
     return [*inspect.signature(function, follow_wrapped=False).parameters.values()]
 
 
+def name_of(function: object) -> str:
+    """Return the name of a function for errors and log lines."""
+    return getattr(function, "__qualname__", None) or repr(function)
+
+
 def has_yield(function: object) -> bool:
     """Return whether ``function`` itself is a generator function, ``def`` or ``async def``."""
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)

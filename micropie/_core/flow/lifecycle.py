@@ -16,8 +16,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from threading import Timer
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from micropie._core.errors import SetupError, as_authors_see, is_generator, logger, takes
-from micropie._core.execution.steps import AWAIT, CALL, INLINE, Flow, call, kind_of, name_of
+from micropie._core.errors import SetupError, as_authors_see, is_generator, logger, name_of, takes
+from micropie._core.execution.steps import AWAIT, CALL, INLINE, Flow, call, kind_of
 from micropie._core.http import Exchange, State
 from micropie._core.http.protocols import ON_FAILURE
 from micropie._core.mounts import ASGI, WSGI

@@ -12,7 +12,14 @@ from inspect import signature
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeVarTuple, Unpack, cast, overload
 
-from micropie._core.errors import BadRequest, HTTPError, SetupError, is_generator, takes
+from micropie._core.errors import (
+    BadRequest,
+    HTTPError,
+    SetupError,
+    is_generator,
+    name_of,
+    takes,
+)
 from micropie._core.execution import current
 from micropie._core.execution.steps import ResourceContext, Task
 from micropie._core.http import headers
@@ -524,13 +531,13 @@ class Request(RequestSpellings):
         if not takes(function, len(arguments)):
             exchange.config.providers.refuse_resources(function, len(arguments))
             raise SetupError(
-                f"{getattr(function, '__qualname__', repr(function))}{signature(function)} "
+                f"{name_of(function)}{signature(function)} "
                 f"can't be called with the given arguments, of which there are {len(arguments)}: "
                 "write after_response(function, *arguments)"
             )
         if is_generator(function):
             raise SetupError(
-                f"{getattr(function, '__qualname__', repr(function))} has a yield, so "
+                f"{name_of(function)} has a yield, so "
                 "after_response would run none of its lines: remove the yield"
             )
         exchange.answer.note_reader()

@@ -18,7 +18,7 @@ from itertools import chain
 from typing import Any, Protocol, TypeAlias
 
 from micropie._core.binding import OwnTypes, annotated
-from micropie._core.errors import HTTPError, SetupError, parameters_of
+from micropie._core.errors import HTTPError, SetupError, name_of, parameters_of
 from micropie._core.execution import Action, ProcessPool
 from micropie._core.execution.placement import AnyFunction, Threads
 from micropie._core.execution.steps import CALL, INLINE, Kind, kind_of
@@ -96,7 +96,7 @@ class ErrorHandler:
             one.kind in (one.KEYWORD_ONLY, one.VAR_KEYWORD) for one in parameters
         ):
             raise SetupError(
-                f"the error handler {getattr(function, '__qualname__', function)} can take only "
+                f"the error handler {name_of(function)} can take only "
                 "request and error: write def page(request, error), or leave one or both out"
             )
         self.given = _GIVEN[are_requests]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import anyio
 
 from micropie._core import execution
-from micropie._core.errors import SetupError, logger
+from micropie._core.errors import SetupError, logger, name_of
 from micropie._core.execution import (
     TASKS,
     Action,
@@ -303,8 +303,3 @@ async def _run(exchange: Answered, task: Task, begin: Callable[[Task], object]) 
 
 def _label(exchange: Answered, task: Task) -> str:
     return f"{exchange.label}: {name_of(task.function)}, after the response,"
-
-
-def name_of(function: object) -> str:
-    """Return the name of a function for log lines and errors."""
-    return getattr(function, "__qualname__", None) or repr(function)

@@ -19,6 +19,7 @@ from micropie._core.errors import (
     has_yield,
     is_generator,
     makes_context_manager,
+    name_of,
     parameters_of,
     takes,
 )
@@ -187,8 +188,7 @@ def _own_marks(target: object) -> Sequence[Mark]:
 
 
 def _name_of(function: Any) -> str:
-    inner = innermost(function)
-    return getattr(inner, "__qualname__", None) or repr(inner)
+    return name_of(innermost(function))
 
 
 # -- middleware ------------------------------------------------------------------------------------

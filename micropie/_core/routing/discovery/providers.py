@@ -28,7 +28,7 @@ from micropie._core.binding import (
     provider_keys,
     type_name,
 )
-from micropie._core.errors import ResponseError, SetupError, has_yield, parameters_of
+from micropie._core.errors import ResponseError, SetupError, has_yield, name_of, parameters_of
 from micropie._core.execution import entered_on_loop
 from micropie._core.execution.placement import LOOP, MARK, AnyFunction, innermost
 from micropie._core.execution.steps import (
@@ -187,7 +187,7 @@ class Providers:
             is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
             with_ = "async with" if is_async else "with"
             raise SetupError(
-                f"{getattr(function, '__qualname__', repr(function))} can't get a resource as a "
+                f"{name_of(function)} can't get a resource as a "
                 f'parameter (handlers, checks, commands and providers can): write "{with_} '
                 f'request.resource({type_name(key)}) as {name}:" inside the function'
             )
